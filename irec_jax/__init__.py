@@ -1,0 +1,1 @@
+"""irec-jax: musical instrument recognition and music separation in JAX."""
