@@ -1,0 +1,120 @@
+"""Mel scales and the triangular mel filterbank."""
+
+import functools
+
+import numpy as np
+
+from irec_jax.dsp.checks import check_choice, check_positive
+
+MEL_SCALES = ("slaney", "htk")
+MEL_NORMS = ("slaney", None)
+
+# Slaney's scale (Auditory Toolbox): linear below 1 kHz with 3 mels per 200 Hz, above it
+# logarithmic with 27 mels per factor of 6.4.
+_LINEAR_HZ_PER_MEL = 200.0 / 3.0
+_BREAK_HZ = 1000.0
+_BREAK_MEL = _BREAK_HZ / _LINEAR_HZ_PER_MEL
+_LOG_STEP = np.log(6.4) / 27.0
+
+
+def hz_to_mel(frequencies_hz: np.ndarray, *, mel_scale: str = "slaney") -> np.ndarray:
+    """Frequencies in Hz to mels, float64 of the same shape.
+
+    Args:
+        frequencies_hz: >= 0, any shape.
+        mel_scale: 'slaney', or 'htk': 2595 log10(1 + f / 700).
+
+    Raises:
+        ValueError: an unknown scale.
+    """
+    check_choice("mel_scale", mel_scale, MEL_SCALES)
+    hz = np.asarray(frequencies_hz, np.float64)
+    if mel_scale == "htk":
+        return 2595.0 * np.log10(1.0 + hz / 700.0)
+    logarithmic = _BREAK_MEL + np.log(np.maximum(hz, _BREAK_HZ) / _BREAK_HZ) / _LOG_STEP
+    return np.where(hz < _BREAK_HZ, hz / _LINEAR_HZ_PER_MEL, logarithmic)
+
+
+def mel_to_hz(mels: np.ndarray, *, mel_scale: str = "slaney") -> np.ndarray:
+    """The inverse of `hz_to_mel`, float64 of the same shape."""
+    check_choice("mel_scale", mel_scale, MEL_SCALES)
+    mels = np.asarray(mels, np.float64)
+    if mel_scale == "htk":
+        return 700.0 * (10.0 ** (mels / 2595.0) - 1.0)
+    logarithmic = _BREAK_HZ * np.exp(_LOG_STEP * (np.maximum(mels, _BREAK_MEL) - _BREAK_MEL))
+    return np.where(mels < _BREAK_MEL, mels * _LINEAR_HZ_PER_MEL, logarithmic)
+
+
+def mel_frequencies(
+    num_mels: int, *, min_hz: float, max_hz: float, mel_scale: str = "slaney"
+) -> np.ndarray:
+    """Centre frequencies of the mel bands in Hz, float64 (num_mels,).
+
+    Together with `min_hz` and `max_hz` they are equally spaced in mels.
+    """
+    return _band_edges(num_mels, min_hz, max_hz, mel_scale)[1:-1]
+
+
+@functools.lru_cache(maxsize=32)
+def mel_filterbank(
+    *,
+    sample_rate_hz: float,
+    frame_length: int,
+    num_mels: int,
+    min_hz: float = 0.0,
+    max_hz: float | None = None,
+    mel_scale: str = "slaney",
+    mel_norm: str | None = "slaney",
+) -> np.ndarray:
+    """Triangular filters from STFT bins to mel bands.
+
+    Band m rises from the centre of band m - 1 to its own and falls to that of band m + 1.
+
+    Args:
+        sample_rate_hz: of the signal.
+        frame_length: N of the STFT.
+        num_mels: bands.
+        min_hz, max_hz: lower edge of the first and upper edge of the last band; None is half
+            of the sample rate.
+        mel_scale: 'slaney' or 'htk'.
+        mel_norm: 'slaney' divides by half the width in Hz, so that every triangle has area 1
+            over Hz; None leaves peaks of 1.
+
+    Returns:
+        float64 (N // 2 + 1, num_mels), read-only, >= 0. A band narrower than the distance of
+        two bins may be empty (all zero): `empty_bands` counts them.
+
+    Raises:
+        ValueError: an option out of range.
+    """
+    check_positive(frame_length=frame_length, num_mels=num_mels)
+    check_choice("mel_norm", mel_norm, MEL_NORMS)
+    if sample_rate_hz <= 0:
+        raise ValueError(f"sample_rate_hz is {sample_rate_hz}: must be positive")
+    max_hz = sample_rate_hz / 2 if max_hz is None else max_hz
+    if not 0 <= min_hz < max_hz <= sample_rate_hz / 2:
+        raise ValueError(
+            f"min_hz is {min_hz}, max_hz {max_hz}: must be 0 <= min_hz < max_hz <= "
+            f"{sample_rate_hz / 2} (half of the sample rate)"
+        )
+    bins_hz = np.arange(frame_length // 2 + 1)[:, None] * (sample_rate_hz / frame_length)
+    edges = _band_edges(num_mels, min_hz, max_hz, mel_scale)
+    low, centre, high = edges[:-2], edges[1:-1], edges[2:]
+    rising = (bins_hz - low) / (centre - low)
+    falling = (high - bins_hz) / (high - centre)
+    filters = np.maximum(0.0, np.minimum(rising, falling))
+    if mel_norm == "slaney":
+        filters *= 2.0 / (high - low)
+    filters.setflags(write=False)  # the cache hands the same array to every caller
+    return filters
+
+
+def empty_bands(filterbank: np.ndarray) -> int:
+    """Number of bands of a (bins, num_mels) filterbank that no bin feeds."""
+    return int(np.sum(~filterbank.any(axis=0)))
+
+
+def _band_edges(num_mels: int, min_hz: float, max_hz: float, mel_scale: str) -> np.ndarray:
+    """num_mels + 2 frequencies in Hz, equally spaced in mels, from min_hz to max_hz."""
+    low, high = hz_to_mel([min_hz, max_hz], mel_scale=mel_scale)
+    return mel_to_hz(np.linspace(low, high, num_mels + 2), mel_scale=mel_scale)

@@ -1,0 +1,34 @@
+"""Window functions, periodic, as spectral analysis wants them."""
+
+import numpy as np
+
+from irec_jax.dsp.checks import check_choice, check_positive
+
+#: Coefficients a of the windows sum_k (-1)^k a_k cos(2 pi k n / N).
+WINDOWS = {
+    "hann": (0.5, 0.5),
+    "hamming": (0.54, 0.46),
+    "blackman": (0.42, 0.5, 0.08),
+    "rectangular": (1.0,),
+}
+
+
+def window(name: str, length: int) -> np.ndarray:
+    """A periodic window, as `scipy.signal.get_window(name, length)` gives it.
+
+    Args:
+        name: 'hann', 'hamming', 'blackman' or 'rectangular' (scipy's 'boxcar').
+        length: number of samples.
+
+    Returns:
+        float64 array (length,), at most 1.
+
+    Raises:
+        ValueError: an unknown name or a length below 1.
+    """
+    check_choice("window", name, WINDOWS)
+    check_positive(length=length)
+    phase = 2 * np.pi * np.arange(length) / length
+    terms = [(-1) ** k * a * np.cos(k * phase) for k, a in enumerate(WINDOWS[name])]
+    # Rounding leaves -1e-17 where the window is zero.
+    return np.maximum(np.sum(terms, axis=0), 0.0)

@@ -1,0 +1,110 @@
+"""Losses by name, on logits: `loss(logits (..., K), labels (..., K)) -> (...,)`, one per example.
+
+Both treat every example by itself; weighting by the batch's mask and averaging are the step's.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from irec_jax.errors import UserError
+from irec_jax.registry import check_arguments, unknown
+
+Loss = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+def binary_cross_entropy(
+    logits: jax.Array, labels: jax.Array, *, label_smoothing: float = 0.0
+) -> jax.Array:
+    """Binary cross-entropy of every class, averaged over the K classes (as Keras does).
+
+    -1/K sum_k [y_k log p_k + (1 - y_k) log(1 - p_k)] with p = sigmoid(logits).
+
+    Args:
+        logits: floats (..., K), computed in float32 or better.
+        labels: (..., K) in 0..1, multi-hot or soft.
+        label_smoothing: s in [0, 1): y becomes y (1 - s) + s / 2.
+
+    Returns:
+        (...,), >= 0.
+
+    Raises:
+        AssertionError: the shapes differ.
+        UserError: `label_smoothing` out of range.
+    """
+    logits, labels = _checked(logits, labels, label_smoothing)
+    labels = labels * (1.0 - label_smoothing) + label_smoothing / 2.0
+    # softplus(z) - y z, the equation above without its cancelling terms.
+    return jnp.mean(jax.nn.softplus(logits) - labels * logits, axis=-1)
+
+
+def categorical_cross_entropy(
+    logits: jax.Array, labels: jax.Array, *, label_smoothing: float = 0.0
+) -> jax.Array:
+    """Categorical cross-entropy on sigmoid outputs divided by their sum.
+
+    -sum_k y_k log(p_k / sum_j p_j) with p = sigmoid(logits): what Keras computes for a sigmoid
+    output layer with categorical cross-entropy (Han, Kim and Lee 2017; Vazonis et al. 2022), but
+    in the logarithmic domain, so exact where Keras clips at 1e-7. Only the ratios of the outputs
+    matter: the loss does not say how large they are.
+
+    Args:
+        logits: floats (..., K), computed in float32 or better.
+        labels: (..., K) in 0..1. Labels are not divided by their sum, as in Keras: with n labels
+            on, the n terms add up, the example weighs n-fold, and the least loss, n log n, is at
+            equal outputs. With no label on, the loss is 0.
+        label_smoothing: s in [0, 1): y becomes y (1 - s) + s / K.
+
+    Returns:
+        (...,), >= 0.
+
+    Raises:
+        AssertionError: the shapes differ.
+        UserError: `label_smoothing` out of range.
+    """
+    logits, labels = _checked(logits, labels, label_smoothing)
+    labels = labels * (1.0 - label_smoothing) + label_smoothing / labels.shape[-1]
+    log_outputs = jax.nn.log_sigmoid(logits)
+    log_shares = log_outputs - jax.nn.logsumexp(log_outputs, axis=-1, keepdims=True)
+    return -jnp.sum(labels * log_shares, axis=-1)
+
+
+LOSSES = {
+    "binary_cross_entropy": binary_cross_entropy,
+    "categorical_cross_entropy": categorical_cross_entropy,
+}
+
+
+def create(name: str, **arguments: Any) -> Loss:
+    """The loss of that name with its keyword arguments bound.
+
+    Raises:
+        UserError: unknown name or argument (with the nearest known one), or a value out of range.
+    """
+    if name not in LOSSES:
+        raise unknown("loss", name, LOSSES)
+    check_arguments("loss", name, functools.partial(LOSSES[name], None, None), arguments)
+    loss = functools.partial(LOSSES[name], **arguments)
+    # Traced once on nothing, so that a bad value is reported here and not at the first step.
+    example = jax.ShapeDtypeStruct((1, 2), jnp.float32)
+    jax.eval_shape(loss, example, example)
+    return loss
+
+
+def _checked(
+    logits: jax.Array, labels: jax.Array, label_smoothing: float
+) -> tuple[jax.Array, jax.Array]:
+    """Logits and labels in one floating-point type of at least 32 bits."""
+    if isinstance(label_smoothing, bool) or not isinstance(label_smoothing, (int, float)):
+        raise UserError(f"loss.label_smoothing is {label_smoothing!r}: must be a number")
+    if not 0 <= label_smoothing < 1:
+        raise UserError(f"loss.label_smoothing is {label_smoothing}: must be in [0, 1)")
+    chex.assert_equal_shape(
+        [logits, labels], custom_message="logits and labels must both have shape (..., K)"
+    )
+    dtype = jnp.promote_types(logits.dtype, jnp.float32)
+    return logits.astype(dtype), labels.astype(dtype)
