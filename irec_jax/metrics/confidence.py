@@ -1,0 +1,95 @@
+"""Bootstrap confidence intervals over songs.
+
+Clips of one song are not independent, so songs are drawn with replacement and all clips of a song
+come along (the cluster bootstrap, percentile intervals). F1 needs only sums, so a resample is a
+vector of song weights and all resamples are one matrix product with the songs' counts.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from irec_jax.metrics import multilabel
+
+#: Song weights held at a time: 32 MiB of float64.
+_MAX_WEIGHTS = 4_000_000
+
+
+class F1Intervals(NamedTuple):
+    """Lower and upper ends: ``micro`` (2,), ``macro`` (2,), ``per_class`` (2, K)."""
+
+    micro: np.ndarray
+    macro: np.ndarray
+    per_class: np.ndarray
+
+
+def song_weights(num_songs: int, *, num_resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each song was drawn, a chunk of resamples at a time.
+
+    Args:
+        num_songs: S; each resample draws S songs with replacement.
+        num_resamples: resamples in all.
+        seed: the same seed gives the same draws, so that two systems are resampled alike.
+
+    Yields:
+        float64 (resamples of the chunk, S), each row with the sum S.
+    """
+    generator = np.random.default_rng(seed)
+    chunk = max(1, _MAX_WEIGHTS // num_songs)
+    for start in range(0, num_resamples, chunk):
+        rows = min(chunk, num_resamples - start)
+        drawn = generator.integers(num_songs, size=(rows, num_songs))
+        drawn += num_songs * np.arange(rows)[:, None]
+        weights = np.bincount(drawn.ravel(), minlength=rows * num_songs)
+        yield weights.reshape(rows, num_songs).astype(np.float64)
+
+
+def f1_intervals(
+    labels: np.ndarray,
+    predictions: np.ndarray,
+    songs: Sequence[str],
+    *,
+    num_resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> F1Intervals:
+    """Bootstrap intervals of micro, macro and class-wise F1 over songs.
+
+    Args:
+        labels: (N, K), non-zero where the class is there.
+        predictions: (N, K), non-zero where it was predicted.
+        songs: N song names; equal names are drawn together.
+        num_resamples: bootstrap resamples.
+        level: coverage of the interval.
+        seed: of the draws.
+
+    Returns:
+        Percentile intervals; NaN with fewer than two songs, which say nothing about spread.
+    """
+    labels, predictions = np.asarray(labels) > 0, np.asarray(predictions) > 0
+    if labels.shape != predictions.shape or labels.ndim != 2 or len(labels) != len(songs):
+        raise ValueError(
+            f"labels {labels.shape}, predictions {predictions.shape} and songs ({len(songs)},) "
+            "do not fit: (N, K), (N, K), (N,) expected"
+        )
+    num_classes = labels.shape[1]
+    names, song = np.unique(np.asarray(songs, dtype=str), return_inverse=True)
+    if len(names) < 2:
+        undefined = np.full(2, np.nan)
+        return F1Intervals(undefined, undefined, np.full((2, num_classes), np.nan))
+    clip_counts = np.concatenate(
+        [labels & predictions, ~labels & predictions, labels & ~predictions], axis=1
+    )
+    song_counts = np.zeros((len(names), 3 * num_classes))
+    np.add.at(song_counts, song, clip_counts)
+    # The products of whole numbers are exact in float64.
+    chunks = song_weights(len(names), num_resamples=num_resamples, seed=seed)
+    totals = np.concatenate([weights @ song_counts for weights in chunks])
+    counts = multilabel.Counts(*np.split(totals, 3, axis=1))
+    ends = [(1 - level) / 2, (1 + level) / 2]
+    return F1Intervals(
+        np.quantile(multilabel.micro(counts).f1, ends),
+        np.quantile(multilabel.macro(counts).f1, ends),
+        np.quantile(multilabel.by_class(counts).f1, ends, axis=0),
+    )

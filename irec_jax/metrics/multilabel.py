@@ -1,0 +1,158 @@
+"""Precision, recall, F1, ROC AUC and ranking precision of multi-label predictions.
+
+**Division by zero.** A ratio whose denominator is zero counts 0: the precision of a class that was
+never predicted, the recall of a class that has no positives, and the F1 of a class that has
+neither. Such a class stays in the macro mean (the convention of scikit-learn's
+`zero_division=0`), so a macro score over a split that lacks a class cannot reach 1. Macro F1 is
+the mean of the classes' F1 (Han et al. 2017, equation 5 ff.), not the harmonic mean of macro
+precision and macro recall. The ROC AUC of a class without positives or without negatives is not
+defined: NaN, and left out of the macro mean.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.stats
+
+
+class Counts(NamedTuple):
+    """True positives, false positives and false negatives, each (..., K)."""
+
+    true_positives: np.ndarray
+    false_positives: np.ndarray
+    false_negatives: np.ndarray
+
+
+class Scores(NamedTuple):
+    """Precision, recall and F1 in 0..1: arrays (..., K) by class, (...) when averaged."""
+
+    precision: np.ndarray
+    recall: np.ndarray
+    f1: np.ndarray
+
+
+def _check_same_shape(first: str, a: np.ndarray, second: str, b: np.ndarray) -> None:
+    if a.shape != b.shape:
+        raise ValueError(f"{first} {a.shape} and {second} {b.shape} differ in shape")
+
+
+def _check_matrix(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    labels, scores = np.asarray(labels) > 0, np.asarray(scores, np.float64)
+    _check_same_shape("labels", labels, "scores", scores)
+    if labels.ndim != 2:
+        raise ValueError(f"labels and scores must be (N, K), not {labels.shape}")
+    if not np.isfinite(scores).all():
+        raise ValueError("scores hold NaN or infinite values, which have no rank")
+    return labels, scores
+
+
+def count(labels: np.ndarray, predictions: np.ndarray) -> Counts:
+    """Hits and misses per class.
+
+    Args:
+        labels: (..., N, K), non-zero where the class is there.
+        predictions: same shape, non-zero where it was predicted.
+
+    Returns:
+        Counts of int64 arrays (..., K).
+    """
+    labels, predictions = np.asarray(labels) > 0, np.asarray(predictions) > 0
+    _check_same_shape("labels", labels, "predictions", predictions)
+    return Counts(
+        (labels & predictions).sum(-2),
+        (~labels & predictions).sum(-2),
+        (labels & ~predictions).sum(-2),
+    )
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """numerator / denominator in float64; 0 where the denominator is 0."""
+    denominator = np.asarray(denominator, np.float64)
+    out = np.zeros(denominator.shape)
+    return np.divide(numerator, denominator, out=out, where=denominator > 0)
+
+
+def by_class(counts: Counts) -> Scores:
+    """Precision, recall and F1 of each class, (..., K)."""
+    tp, fp, fn = counts
+    return Scores(_ratio(tp, tp + fp), _ratio(tp, tp + fn), _ratio(2 * tp, 2 * tp + fp + fn))
+
+
+def micro(counts: Counts) -> Scores:
+    """Precision, recall and F1 of all decisions together, (...): frequent classes weigh more."""
+    return by_class(Counts(*(np.asarray(c).sum(-1) for c in counts)))
+
+
+def macro(counts: Counts) -> Scores:
+    """Means over the classes of their precision, recall and F1, (...): every class weighs one."""
+    return Scores(*(score.mean(-1) for score in by_class(counts)))
+
+
+def roc_auc(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Area under the ROC curve of each class: the Mann-Whitney statistic, ties counting one half.
+
+    Args:
+        labels: (N, K), non-zero where the class is there.
+        scores: (N, K), finite; comparable across the N examples of a class.
+
+    Returns:
+        float64 (K,) in 0..1; NaN for a class without positives or without negatives.
+    """
+    labels, scores = _check_matrix(labels, scores)
+    num_positive = labels.sum(0)
+    num_pairs = num_positive * (len(labels) - num_positive)
+    if not labels.size:
+        return np.full(labels.shape[1], np.nan)
+    rank_sum = np.where(labels, scipy.stats.rankdata(scores, axis=0), 0.0).sum(0)
+    wins = rank_sum - num_positive * (num_positive + 1) / 2
+    return np.where(num_pairs > 0, wins / np.maximum(num_pairs, 1), np.nan)
+
+
+def mean_roc_auc(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Macro ROC AUC: the mean over the classes where it is defined; NaN when there is none."""
+    area = roc_auc(labels, scores)
+    defined = ~np.isnan(area)
+    return float(area[defined].mean()) if defined.any() else float("nan")
+
+
+def lrap(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Label ranking average precision, in 0..1.
+
+    For each label of an example: among the classes ranked as high as it, the share that are
+    labels too (ties count against); mean over the labels, then over the examples. An example with
+    no label, or with all, counts 1. NaN when there is no example.
+
+    Args:
+        labels: (N, K), non-zero where the class is there.
+        scores: (N, K), finite; comparable across the K classes of an example.
+    """
+    labels, scores = _check_matrix(labels, scores)
+    if not len(labels):
+        return float("nan")
+    as_high = scores[:, None, :] >= scores[:, :, None]  # (N, label, other class)
+    precision = (as_high & labels[:, None, :]).sum(-1) / as_high.sum(-1)
+    num_labels = labels.sum(-1)
+    mean = _ratio((precision * labels).sum(-1), num_labels)
+    trivial = (num_labels == 0) | (num_labels == labels.shape[1])
+    return float(np.where(trivial, 1.0, mean).mean())
+
+
+def accuracy(labels: np.ndarray, predictions: np.ndarray) -> float:
+    """Share of the single labels (N,) that were predicted; NaN when there is no example."""
+    labels, predictions = np.asarray(labels), np.asarray(predictions)
+    _check_same_shape("labels", labels, "predictions", predictions)
+    return float((labels == predictions).mean()) if labels.size else float("nan")
+
+
+def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, num_classes: int) -> np.ndarray:
+    """int64 (K, K): entry (i, j) counts the examples of class i that were taken for class j.
+
+    Args:
+        labels: class indices (N,), each in 0..num_classes - 1.
+        predictions: class indices (N,).
+        num_classes: K.
+    """
+    labels, predictions = np.asarray(labels, np.int64), np.asarray(predictions, np.int64)
+    _check_same_shape("labels", labels, "predictions", predictions)
+    flat = np.bincount(labels * num_classes + predictions, minlength=num_classes**2)
+    return flat.reshape(num_classes, num_classes)

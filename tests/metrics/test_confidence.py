@@ -1,0 +1,86 @@
+"""The vectorised bootstrap against a loop that rebuilds every resample clip by clip."""
+
+import numpy as np
+import pytest
+import sklearn.metrics
+
+from irec_jax.metrics import confidence
+
+
+def _case(seed=0, num_clips=60, num_classes=4, num_songs=15):
+    generator = np.random.default_rng(seed)
+    labels = generator.random((num_clips, num_classes)) < 0.4
+    predictions = labels ^ (generator.random(labels.shape) < 0.2)
+    songs = [f"song {i}" for i in generator.integers(num_songs, size=num_clips)]
+    return labels, predictions, songs
+
+
+def test_equals_resampling_clip_by_clip():
+    labels, predictions, songs = _case()
+    names = sorted(set(songs))
+    members = [[i for i, song in enumerate(songs) if song == name] for name in names]
+    micro, macro, per_class = [], [], []
+    for weights in confidence.song_weights(len(names), num_resamples=50, seed=3):
+        for row in weights.astype(int):
+            rows = [i for song, times in enumerate(row) for i in members[song] * times]
+            arguments = dict(y_true=labels[rows], y_pred=predictions[rows], zero_division=0)
+            micro.append(sklearn.metrics.f1_score(average="micro", **arguments))
+            macro.append(sklearn.metrics.f1_score(average="macro", **arguments))
+            per_class.append(sklearn.metrics.f1_score(average=None, **arguments))
+    ours = confidence.f1_intervals(labels, predictions, songs, num_resamples=50, seed=3, level=0.9)
+    np.testing.assert_allclose(ours.micro, np.quantile(micro, [0.05, 0.95]), rtol=1e-12)
+    np.testing.assert_allclose(ours.macro, np.quantile(macro, [0.05, 0.95]), rtol=1e-12)
+    np.testing.assert_allclose(ours.per_class, np.quantile(per_class, [0.05, 0.95], axis=0))
+
+
+def test_weights_draw_as_many_songs_as_there_are_in_every_chunk(monkeypatch):
+    monkeypatch.setattr(confidence, "_MAX_WEIGHTS", 70)
+    chunks = list(confidence.song_weights(10, num_resamples=23, seed=0))
+    assert [len(c) for c in chunks] == [7, 7, 7, 2]
+    weights = np.concatenate(chunks)
+    np.testing.assert_array_equal(weights.sum(1), 10)
+    assert len(np.unique(weights, axis=0)) == 23
+
+
+def test_seeded():
+    case = _case()
+    first, again = (confidence.f1_intervals(*case, num_resamples=40, seed=1) for _ in range(2))
+    other = confidence.f1_intervals(*case, num_resamples=40, seed=2)
+    np.testing.assert_array_equal(first.micro, again.micro)
+    assert not np.array_equal(first.micro, other.micro)
+
+
+def test_clips_of_one_song_make_the_interval_wider():
+    """Ten copies of every clip under its song carry no more information than one."""
+    labels, predictions, songs = _case(num_clips=40, num_songs=1000)
+    once = confidence.f1_intervals(labels, predictions, songs)
+    copies = [np.repeat(a, 10, axis=0) for a in (labels, predictions)]
+    together = confidence.f1_intervals(*copies, np.repeat(songs, 10))
+    apart = confidence.f1_intervals(*copies, [str(i) for i in range(400)])
+    np.testing.assert_allclose(np.ptp(together.micro), np.ptp(once.micro), rtol=1e-12)
+    assert np.ptp(apart.micro) < 0.5 * np.ptp(together.micro)
+
+
+def test_covers_the_true_value_about_as_often_as_it_says():
+    generator = np.random.default_rng(0)
+    # F1 of a class with prevalence 0.5, sensitivity and specificity 0.8 is 0.8.
+    hits = 0
+    for seed in range(200):
+        labels = generator.random((150, 1)) < 0.5
+        predictions = labels ^ (generator.random(labels.shape) < 0.2)
+        low, high = confidence.f1_intervals(
+            labels, predictions, np.arange(150), num_resamples=200, seed=seed
+        ).micro
+        hits += low <= 0.8 <= high
+    assert 180 <= hits <= 199
+
+
+def test_one_song_has_no_interval():
+    labels, predictions, _ = _case()
+    ours = confidence.f1_intervals(labels, predictions, ["one"] * len(labels))
+    assert np.isnan(ours.micro).all() and ours.per_class.shape == (2, 4)
+
+
+def test_bad_input_names_the_shapes():
+    with pytest.raises(ValueError, match="songs"):
+        confidence.f1_intervals(np.ones((2, 3)), np.ones((2, 3)), ["a"])
