@@ -68,8 +68,8 @@ def categorical_cross_entropy(
     """
     logits, labels = _checked(logits, labels, label_smoothing)
     labels = labels * (1.0 - label_smoothing) + label_smoothing / labels.shape[-1]
-    log_outputs = jax.nn.log_sigmoid(logits)
-    log_shares = log_outputs - jax.nn.logsumexp(log_outputs, axis=-1, keepdims=True)
+    # The softmax of log p is p / sum p.
+    log_shares = jax.nn.log_softmax(jax.nn.log_sigmoid(logits), axis=-1)
     return -jnp.sum(labels * log_shares, axis=-1)
 
 

@@ -44,10 +44,10 @@ def amplitude_to_db(
 def db_to_power(db: jax.Array, *, reference: float | jax.Array = 1.0) -> jax.Array:
     """reference * 10^(db / 10), of the shape of `db`."""
     check_floating("db", db)
-    return reference * 10.0 ** (db / 10.0)
+    return reference * jnp.power(10.0, db / 10.0)
 
 
 def db_to_amplitude(db: jax.Array, *, reference: float | jax.Array = 1.0) -> jax.Array:
     """reference * 10^(db / 20), of the shape of `db`."""
     check_floating("db", db)
-    return reference * 10.0 ** (db / 20.0)
+    return reference * jnp.power(10.0, db / 20.0)

@@ -1,0 +1,106 @@
+"""Losses against the equations of Keras in NumPy, float64."""
+
+import jax
+import numpy as np
+import pytest
+
+from irec_jax import losses
+from irec_jax.errors import UserError
+
+RNG = np.random.default_rng(0)
+MULTI_HOT = (RNG.random((6, 11)) < 0.3).astype(np.float32)
+ONE_HOT = np.eye(11, dtype=np.float32)[RNG.integers(11, size=6)]
+SOFT = RNG.random((6, 11)).astype(np.float32)
+
+
+def sigmoid(logits):
+    return 1.0 / (1.0 + np.exp(-logits.astype(np.float64)))
+
+
+def keras_binary(logits, labels, label_smoothing=0.0):
+    p = sigmoid(logits)
+    y = labels * (1.0 - label_smoothing) + 0.5 * label_smoothing
+    return np.mean(-(y * np.log(p) + (1.0 - y) * np.log(1.0 - p)), axis=-1)
+
+
+def keras_categorical(logits, labels, label_smoothing=0.0):
+    p = sigmoid(logits)
+    y = labels * (1.0 - label_smoothing) + label_smoothing / labels.shape[-1]
+    return -np.sum(y * np.log(p / p.sum(axis=-1, keepdims=True)), axis=-1)
+
+
+REFERENCES = {
+    "binary_cross_entropy": keras_binary,
+    "categorical_cross_entropy": keras_categorical,
+}
+
+
+def test_every_loss_has_a_reference():
+    assert REFERENCES.keys() == losses.LOSSES.keys()
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+@pytest.mark.parametrize("arguments", [{}, dict(label_smoothing=0.1)], ids=str)
+def test_loss_equals_keras(name, arguments):
+    loss = losses.create(name, **arguments)
+    logits = RNG.normal(0, 4, (6, 11)).astype(np.float32)
+    for labels in (MULTI_HOT, ONE_HOT, SOFT, np.zeros_like(SOFT)):
+        expected = REFERENCES[name](logits, labels, **arguments)
+        np.testing.assert_allclose(loss(logits, labels), expected, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(loss(logits[0], labels[0]), expected[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_extreme_logits_stay_exact(name):
+    signs = np.array([[1, 1, -1], [-1, -1, -1], [1, -1, -1], [-1, 1, 1]])
+    logits = (100.0 * signs).astype(np.float32)
+    labels = np.array([[0, 0, 1], [1, 0, 0], [1, 0, 0], [1, 0, 0]], np.float32)
+    # By hand, to within e^-100: outputs are 1 and e^-100.
+    expected = {
+        "binary_cross_entropy": [100, 100 / 3, 0, 100],
+        "categorical_cross_entropy": [100 + np.log(2), np.log(3), 0, 100 + np.log(2)],
+    }[name]
+    loss = losses.create(name)
+    np.testing.assert_allclose(loss(logits, labels), expected, rtol=1e-6, atol=1e-6)
+    gradient = jax.grad(lambda logits: loss(logits, labels).sum())(logits)
+    assert np.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_gradient_equals_a_finite_difference(name):
+    logits = RNG.normal(0, 2, 11).astype(np.float32)
+    gradient = jax.grad(losses.create(name))(logits, MULTI_HOT[0])
+    step = 1e-6 * np.eye(11)
+    above, below = (REFERENCES[name](logits[None] + d, MULTI_HOT[0]) for d in (step, -step))
+    np.testing.assert_allclose(gradient, (above - below) / 2e-6, atol=1e-5)
+
+
+def test_several_labels_add_up_and_are_least_at_equal_outputs():
+    labels = np.array([1.0, 1.0, 0.0], np.float32)
+    loss = losses.create("categorical_cross_entropy")
+    best = loss(np.array([3.0, 3.0, -100.0], np.float32), labels)
+    np.testing.assert_allclose(best, 2 * np.log(2), rtol=1e-5)
+    assert loss(np.array([3.0, 2.0, -100.0], np.float32), labels) > best
+    assert loss(np.array([3.0, 2.0, -100.0], np.float32), 0 * labels) == 0
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_half_precision_logits_are_computed_in_float32(name):
+    logits = RNG.normal(0, 4, (6, 11)).astype(np.float16)
+    actual = losses.create(name)(logits, MULTI_HOT)
+    assert actual.dtype == np.float32
+    np.testing.assert_allclose(actual, REFERENCES[name](logits, MULTI_HOT), rtol=1e-5)
+
+
+def test_bad_arguments_are_one_clear_line():
+    with pytest.raises(UserError, match="unknown loss 'binary_crossentropy': did you mean"):
+        losses.create("binary_crossentropy")
+    with pytest.raises(UserError, match="did you mean 'label_smoothing'"):
+        losses.create("binary_cross_entropy", label_smothing=0.1)
+    with pytest.raises(UserError, match="unknown argument"):
+        losses.create("binary_cross_entropy", logits=0)
+    for value in (1.0, -0.1, "a"):
+        with pytest.raises(UserError, match="loss.label_smoothing is"):
+            losses.create("categorical_cross_entropy", label_smoothing=value)
+    with pytest.raises(AssertionError, match="logits and labels must both have shape"):
+        losses.binary_cross_entropy(np.zeros((2, 3), np.float32), np.zeros((2, 4), np.float32))
