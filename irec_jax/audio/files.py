@@ -36,11 +36,11 @@ def write(
     """
     path = Path(path)
     file_format = path.suffix[1:].upper()
+    if file_format not in soundfile.available_formats():
+        raise file_error(path, f"cannot be written as {path.suffix!r}", "use .wav or .flac")
     subtype = subtype or soundfile.default_subtype(file_format)
-    if subtype is None or not soundfile.check_format(file_format, subtype):
-        raise file_error(
-            path, f"cannot be written as {subtype or path.suffix}", "use .wav or .flac"
-        )
+    if not soundfile.check_format(file_format, subtype):
+        raise file_error(path, f"cannot be written as {subtype}", "use PCM_16 or a .wav file")
     if subtype == "PCM_16" and samples.dtype != np.int16:
         samples = to_int16(samples)  # libsndfile scales by 32767
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

@@ -6,6 +6,7 @@ aac, webm ...
 
 import contextlib
 import os
+import stat
 import struct
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
@@ -126,14 +127,14 @@ def _open(path: str | os.PathLike) -> Iterator[tuple[Info, Iterator[np.ndarray]]
     """Opens a file: its header and an iterator of float32 (n, C) pieces, checked for faults."""
     with contextlib.ExitStack() as stack:
         try:
-            if os.path.isdir(path):
+            status = os.stat(path)
+            if stat.S_ISDIR(status.st_mode):
                 raise _Damaged("is a folder", "name an audio file")
-            file = stack.enter_context(open(path, "rb"))
-            if not file.seekable():
+            if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait
                 raise _Damaged("is a pipe or device", "name an audio file")
-            if file.seek(0, os.SEEK_END) == 0:
+            if not status.st_size:
                 raise _Damaged("is empty (0 bytes)")
-            file.seek(0)
+            file = stack.enter_context(open(path, "rb"))
             try:
                 header, pieces = _open_soundfile(path, file, stack)
             except soundfile.LibsndfileError:

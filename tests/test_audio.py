@@ -1,0 +1,328 @@
+"""Audio files: against soundfile and scipy, over formats, rates and channels, and every fault."""
+
+import os
+import resource
+import shutil
+import signal
+import threading
+import tracemalloc
+
+import av
+import numpy as np
+import pytest
+import scipy.signal
+import soundfile
+import soxr
+
+from irec_jax import audio
+from irec_jax.errors import UserError
+
+
+def noise(num_samples, num_channels=1, seed=0):
+    generator = np.random.default_rng(seed)
+    return (0.2 * generator.standard_normal((num_samples, num_channels))).astype(np.float32)
+
+
+def sine(rate_hz, seconds, frequency_hz=440.0):
+    times_s = np.arange(int(rate_hz * seconds)) / rate_hz
+    return (0.5 * np.sin(2 * np.pi * frequency_hz * times_s)).astype(np.float32)[:, None]
+
+
+def encode(path, samples, rate_hz, codec):
+    """Writes stereo audio with FFmpeg, in the container of the suffix."""
+    stereo = np.repeat(samples, 2, axis=1).T
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=rate_hz, layout="stereo")
+        for start in range(0, stereo.shape[1], 1024):
+            piece = np.ascontiguousarray(stereo[:, start : start + 1024])
+            frame = av.AudioFrame.from_ndarray(piece, format="fltp", layout="stereo")
+            frame.rate, frame.pts = rate_hz, start
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac", ".aiff"])
+@pytest.mark.parametrize("num_channels, rate_hz", [(1, 8_000), (2, 44_100), (6, 96_000)])
+def test_lossless_files_come_back_to_the_bit(tmp_path, suffix, num_channels, rate_hz):
+    written = audio.to_int16(noise(5_001, num_channels))
+    path = tmp_path / f"a{suffix}"
+    audio.write(path, written, rate_hz)
+    samples, found_rate_hz = audio.read(path)
+    assert samples.dtype == np.float32 and found_rate_hz == rate_hz
+    np.testing.assert_array_equal(audio.to_int16(samples), written)
+    expected, _ = soundfile.read(path, dtype="float32", always_2d=True)
+    np.testing.assert_array_equal(samples, expected)
+    assert audio.info(path) == (rate_hz, num_channels, 5_001)
+    mono, _ = audio.read(path, mono=True)
+    np.testing.assert_allclose(mono, expected.mean(1, keepdims=True), atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "name, codec, tolerance_samples",
+    [
+        ("a.m4a", "aac", 1024),
+        ("a.mp4", "aac", 1024),
+        ("a.aac", "aac", 2048),
+        ("a.mka", "aac", 1024),
+        ("a.webm", "libopus", 0),
+        ("a.ogg", "libvorbis", 1024),
+        ("a.mp3", "libmp3lame", 2400),
+    ],
+)
+def test_compressed_files_sound_as_written(tmp_path, name, codec, tolerance_samples):
+    tone = sine(48_000, 2)
+    encode(tmp_path / name, tone, 48_000, codec)
+    samples, rate_hz = audio.read(tmp_path / name)
+    assert rate_hz == 48_000 and samples.shape[1] == 2
+    assert abs(len(samples) - len(tone)) <= tolerance_samples
+    middle = samples[24_000:72_000, 0]
+    spectrum = np.abs(np.fft.rfft(middle * np.hanning(len(middle))))
+    assert np.argmax(spectrum) == 440  # one bin is 1 Hz
+    assert abs(np.sqrt(2 * np.mean(middle**2)) - 0.5) < 0.03
+    assert audio.info(tmp_path / name)[:2] == (48_000, 2)
+
+
+@pytest.mark.parametrize("old_hz", [8_000, 22_050, 44_100, 48_000, 96_000])
+@pytest.mark.parametrize("new_hz", [16_000, 22_050])
+def test_resampling_keeps_a_tone_and_the_length(old_hz, new_hz):
+    for num_samples in (1, 7, 1000, old_hz + 1):
+        resampled = audio.resample(noise(num_samples, 2), old_hz, new_hz)
+        assert resampled.shape == (int(np.ceil(num_samples * new_hz / old_hz)), 2)
+        assert len(resampled) == audio.num_resampled(num_samples, old_hz, new_hz)
+    resampled = audio.resample(sine(old_hz, 1), old_hz, new_hz)
+    inner = slice(new_hz // 10, -new_hz // 10)
+    np.testing.assert_allclose(resampled[inner], sine(new_hz, 1)[inner], atol=1e-4)
+
+
+def test_resampling_agrees_with_scipy():
+    band_limited = scipy.signal.sosfiltfilt(
+        scipy.signal.butter(10, 6_000, fs=44_100, output="sos"), noise(44_100)[:, 0]
+    )
+    expected = scipy.signal.resample_poly(band_limited, 1, 2, window=("kaiser", 14.0))
+    resampled = audio.resample(band_limited[:, None], 44_100, 22_050)[:, 0]
+    np.testing.assert_allclose(resampled[500:-500], expected[500:-500], atol=2e-3)
+
+
+@pytest.mark.parametrize("num_channels, rate_hz", [(1, 8_000), (2, 44_100), (6, 96_000)])
+@pytest.mark.parametrize("block_samples", [1_000, 1 << 16, 1 << 20])
+def test_blocks_joined_are_the_file(tmp_path, num_channels, rate_hz, block_samples):
+    path = tmp_path / "a.wav"
+    audio.write(path, noise(150_001, num_channels), rate_hz)
+    for new_hz in (None, 22_050):
+        whole, _ = audio.read(path, sample_rate_hz=new_hz, mono=True)
+        pieces = list(audio.blocks(path, sample_rate_hz=new_hz, block_samples=block_samples))
+        assert all(len(piece) == block_samples for piece in pieces[:-1])
+        assert 0 < len(pieces[-1]) <= block_samples
+        np.testing.assert_array_equal(np.concatenate(pieces), whole)
+        assert len(whole) == audio.num_resampled(150_001, rate_hz, new_hz or rate_hz)
+
+
+def test_resampling_in_pieces_equals_one_piece():
+    long = noise(200_000, 2)
+    expected = soxr.resample(long, 44_100, 22_050)
+    np.testing.assert_allclose(audio.resample(long, 44_100, 22_050), expected, atol=1e-6)
+
+
+def test_memory_of_blocks_does_not_grow_with_the_file(tmp_path):
+    peaks = []
+    for seconds in (5, 40):
+        audio.write(tmp_path / "a.wav", noise(44_100 * seconds, 2), 44_100)
+        tracemalloc.start()
+        for _ in audio.blocks(tmp_path / "a.wav", sample_rate_hz=22_050):
+            pass
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.5 * peaks[0]
+
+
+def test_int16_rounds_clips_and_returns():
+    values = np.array([-2.0, -1.0, -1.4 / 32768, 0.0, 0.6 / 32768, 0.99999, 1.0, 2.0], np.float32)
+    expected = np.array([-32768, -32768, -1, 0, 1, 32767, 32767, 32767], np.int16)
+    np.testing.assert_array_equal(audio.to_int16(values), expected)
+    every = np.arange(-32768, 32768).astype(np.int16)
+    np.testing.assert_array_equal(audio.to_int16(audio.to_float32(every)), every)
+
+
+def test_silence_is_read(tmp_path):
+    audio.write(tmp_path / "a.wav", np.zeros((1000, 2), np.float32), 44_100)
+    assert not audio.read(tmp_path / "a.wav")[0].any()
+
+
+def test_float_files_keep_values_beyond_full_scale(tmp_path):
+    audio.write(tmp_path / "a.wav", 4 * noise(1000), 44_100, subtype="FLOAT")
+    np.testing.assert_array_equal(audio.read(tmp_path / "a.wav")[0], 4 * noise(1000))
+
+
+@pytest.mark.parametrize("promised", [0, 0x7FFFF000, 0xFFFFFFFF])
+def test_headers_of_streamed_wavs_promise_nothing(tmp_path, promised):
+    path = tmp_path / "a.wav"
+    audio.write(path, noise(1000), 44_100)
+    header = bytearray(path.read_bytes())
+    position = header.index(b"data") + 4
+    header[position : position + 4] = promised.to_bytes(4, "little")
+    path.write_bytes(header)
+    if promised:
+        assert len(audio.read(path)[0]) == 1000
+    else:
+        with pytest.raises(UserError, match="no samples"):
+            audio.read(path)
+
+
+def cut(path, keep):
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * keep)])
+
+
+def make_bad(folder, kind):
+    path = folder / "bad [1] ü.wav"
+    if kind == "empty":
+        path.touch()
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "not audio":
+        path.write_text("hello\n" * 100)
+    elif kind == "random":
+        path.write_bytes(np.random.default_rng(0).bytes(10_000))
+    elif kind == "no samples":
+        soundfile.write(path, np.zeros((0, 1)), 8_000)
+    elif kind == "picture":
+        with av.open(str(path), "w", format="image2") as container:
+            stream = container.add_stream("png", rate=1)
+            stream.width, stream.height, stream.pix_fmt = 16, 16, "rgb24"
+            frame = av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), np.uint8), format="rgb24")
+            container.mux(stream.encode(frame))
+    elif kind in ("nan", "inf"):
+        values = np.array([0, float(kind), 1], np.float32)
+        soundfile.write(path, values, 8_000, "FLOAT")
+    elif kind == "playlist":
+        audio.write(folder / "other.wav", noise(1000), 8_000)
+        path.write_text("ffconcat version 1.0\nfile other.wav\n")
+    elif kind.startswith("cut wav"):
+        audio.write(path, noise(1000), 8_000)
+        cut(path, 0.5 if kind == "cut wav" else 0.01)
+    elif kind == "cut flac":
+        audio.write(folder / "a.flac", noise(50_000), 8_000)
+        cut(folder / "a.flac", 0.5)
+        (folder / "a.flac").rename(path)
+    elif kind in ("cut m4a", "cut mka"):
+        encode(folder / f"a.{kind[4:]}", sine(48_000, 3), 48_000, "aac")
+        cut(folder / f"a.{kind[4:]}", 0.5)
+        (folder / f"a.{kind[4:]}").rename(path)
+    return path
+
+
+BAD = {
+    "missing": "no such file",
+    "empty": "empty",
+    "folder": "folder",
+    "not audio": "not an audio file",
+    "random": "not an audio file",
+    "no samples": "no samples",
+    "picture": "no audio stream",
+    "nan": "NaN",
+    "inf": "infinite",
+    "playlist": "not an audio file",
+    "cut wav": "truncated",
+    "cut wav header": "truncated",
+    "cut flac": "damaged|truncated",
+    "cut m4a": "truncated",
+    "cut mka": "truncated",
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_files_cost_one_line(tmp_path, kind):
+    path = make_bad(tmp_path, kind)
+    for reader in (audio.read, lambda p: list(audio.blocks(p, sample_rate_hz=22_050))):
+        with pytest.raises(UserError, match=BAD[kind]) as caught:
+            reader(path)
+        assert str(path) in str(caught.value) and "; " in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_pipes_are_refused_without_waiting(tmp_path):
+    os.mkfifo(tmp_path / "a.wav")
+    with pytest.raises(UserError, match="pipe"):
+        audio.read(tmp_path / "a.wav")
+
+
+def test_names_that_are_not_utf8_or_look_like_an_address(tmp_path):
+    for name in (b"\xff\xe9.wav", b"concat:a.wav", b"http:a.wav", b"[a]*?.wav"):
+        path = os.fsdecode(os.path.join(os.fsencode(tmp_path), name))
+        audio.write(path, noise(100), 8_000)
+        assert len(audio.read(path)[0]) == 100
+    os.truncate(path := os.fsdecode(os.path.join(os.fsencode(tmp_path), b"\xff\xe9.wav")), 100)
+    with pytest.raises(UserError) as caught:
+        audio.read(path)
+    str(caught.value).encode()
+
+
+def test_m4a_names_that_look_like_an_address(tmp_path):
+    encode(tmp_path / "a.m4a", sine(48_000, 1), 48_000, "aac")
+    shutil.copy(tmp_path / "a.m4a", tmp_path / "http:b.m4a")
+    assert audio.read(tmp_path / "http:b.m4a")[0].any()
+
+
+def test_write_replaces_only_when_whole(tmp_path):
+    path = tmp_path / "a.wav"
+    audio.write(path, noise(100), 8_000)
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:  # what a full disk does: a write that comes back short
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+        for name in ("a.wav", "b.wav", "b.flac", "b.ogg"):
+            with pytest.raises(UserError, match=f"{name}: cannot be written"):
+                audio.write(tmp_path / name, noise(200_000), 8_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["a.wav"]
+
+
+def test_write_names_what_is_wrong(tmp_path):
+    with pytest.raises(UserError, match="No such file"):
+        audio.write(tmp_path / "no" / "a.wav", noise(10), 8_000)
+    with pytest.raises(UserError, match="cannot be written as '.xyz'"):
+        audio.write(tmp_path / "a.xyz", noise(10), 8_000)
+    with pytest.raises(UserError, match="cannot be written as FLOAT"):
+        audio.write(tmp_path / "a.flac", noise(10), 8_000, subtype="FLOAT")
+
+
+def test_threads_read_alike(tmp_path):
+    audio.write(tmp_path / "a.flac", noise(100_000, 2), 44_100)
+    expected, _ = audio.read(tmp_path / "a.flac", sample_rate_hz=22_050)
+    results = []
+
+    def work():
+        results.append(audio.read(tmp_path / "a.flac", sample_rate_hz=22_050)[0])
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 4
+    for result in results:
+        np.testing.assert_array_equal(result, expected)
+
+
+def test_find(tmp_path):
+    wanted = ["b/[x] é*.WAV", "b/a.flac", "a.m4a"]
+    unwanted = ["b/a.txt", "b/._a.wav", ".hidden/a.wav", "__MACOSX/b/a.wav", ".DS_Store"]
+    for name in wanted + unwanted:
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).touch()
+    (tmp_path / "b" / "back").symlink_to(tmp_path)
+    expected = [tmp_path / n for n in ("a.m4a", "b/[x] é*.WAV", "b/a.flac")]
+    assert audio.find(tmp_path) == expected
+    assert audio.find([tmp_path / "b/a.txt", tmp_path, tmp_path / "a.m4a"]) == [
+        tmp_path / "b/a.txt",
+        *expected,
+    ]
+    assert audio.find([tmp_path], suffixes=(".m4a",)) == [tmp_path / "a.m4a"]
+    with pytest.raises(UserError, match="no such file"):
+        audio.find([tmp_path / "no"])
+    (tmp_path / "none").mkdir()
+    with pytest.raises(UserError, match="none: holds no audio files"):
+        audio.find([tmp_path / "none"])
