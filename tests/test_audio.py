@@ -65,13 +65,18 @@ def test_lossless_files_come_back_to_the_bit(tmp_path, suffix, num_channels, rat
         ("a.aac", "aac", 2048),
         ("a.mka", "aac", 1024),
         ("a.webm", "libopus", 0),
-        ("a.ogg", "libvorbis", 1024),
+        ("a.ogg", "libopus", 0),
         ("a.mp3", "libmp3lame", 2400),
+        ("b.ogg", None, 0),
+        ("b.mp3", None, 0),
     ],
 )
 def test_compressed_files_sound_as_written(tmp_path, name, codec, tolerance_samples):
     tone = sine(48_000, 2)
-    encode(tmp_path / name, tone, 48_000, codec)
+    if codec is None:
+        audio.write(tmp_path / name, np.repeat(tone, 2, axis=1), 48_000)
+    else:
+        encode(tmp_path / name, tone, 48_000, codec)
     samples, rate_hz = audio.read(tmp_path / name)
     assert rate_hz == 48_000 and samples.shape[1] == 2
     assert abs(len(samples) - len(tone)) <= tolerance_samples
