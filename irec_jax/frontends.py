@@ -10,6 +10,7 @@ Batched and unbatched waveforms, under jit and vmap, give the same features.
 """
 
 import dataclasses
+import functools
 import math
 import warnings
 from typing import Any, Protocol
@@ -20,7 +21,11 @@ import jax.numpy as jnp
 from irec_jax import registry
 from irec_jax.dsp import framing, mel, stft, windows
 from irec_jax.dsp.checks import check_signal
+from irec_jax.dsp.chunks import map_chunks
 from irec_jax.errors import UserError
+
+# About as many STFT frames stay in the caches of a CPU together with what is made of them.
+_FRAMES_PER_CHUNK = 1024
 
 
 class FrontEnd(Protocol):
@@ -123,12 +128,8 @@ class LogMel:
             AssertionError: `waveform` is not floating point.
         """
         check_signal("waveform", waveform)
-        num_frames, _ = self.output_shape(waveform.shape[-1])
-        spectrum = stft.stft(waveform, window=self.window, **self._framing)[..., :num_frames, :]
-        bands = self._spectral_power(spectrum) @ mel.mel_filterbank(**self._mel).astype(
-            waveform.dtype
-        )
-        return jnp.log(bands + self.offset)
+        self.output_shape(waveform.shape[-1])  # reports a waveform that is too short
+        return _log_mel(self, waveform)
 
     def output_shape(self, num_samples: int) -> tuple[int, int]:
         """(frames, num_mels) for waveforms of `num_samples` samples.
@@ -157,15 +158,30 @@ class LogMel:
         names = ("sample_rate_hz", "frame_length", "num_mels", "min_hz", "max_hz")
         return {name: getattr(self, name) for name in (*names, "mel_scale", "mel_norm")}
 
-    def _spectral_power(self, spectrum: jax.Array) -> jax.Array:
-        """|spectrum|^power, with finite gradients at 0."""
-        if self.power == 2:
-            return stft.power(spectrum)
-        magnitude = stft.magnitude(spectrum)
-        if self.power == 1:
-            return magnitude
-        positive = magnitude > 0
-        return jnp.where(positive, jnp.where(positive, magnitude, 1.0) ** self.power, 0.0)
+
+@functools.partial(jax.jit, static_argnums=0)
+def _log_mel(frontend: LogMel, waveform: jax.Array) -> jax.Array:
+    """Features (..., frames, num_mels) of waveforms (..., T)."""
+    num_frames, _ = frontend.output_shape(waveform.shape[-1])
+    filterbank = mel.mel_filterbank(**frontend._mel).astype(waveform.dtype)
+
+    def features(waveform: jax.Array) -> jax.Array:
+        spectrum = stft.stft(waveform, window=frontend.window, **frontend._framing)
+        bands = _raised(spectrum[..., :num_frames, :], frontend.power) @ filterbank
+        return jnp.log(bands + frontend.offset)
+
+    return map_chunks(features, waveform, chunk_size=max(1, _FRAMES_PER_CHUNK // num_frames))
+
+
+def _raised(spectrum: jax.Array, power: float) -> jax.Array:
+    """|spectrum|^power, with finite gradients at 0."""
+    if power == 2:
+        return stft.power(spectrum)
+    magnitude = stft.magnitude(spectrum)
+    if power == 1:
+        return magnitude
+    positive = magnitude > 0
+    return jnp.where(positive, jnp.where(positive, magnitude, 1.0) ** power, 0.0)
 
 
 FRONTENDS = {"log_mel": LogMel}

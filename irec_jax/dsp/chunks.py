@@ -1,0 +1,35 @@
+"""Working through a batch a few examples at a time where that is faster."""
+
+from collections.abc import Callable
+
+import jax
+
+
+def map_chunks(
+    function: Callable[[jax.Array], jax.Array], signal: jax.Array, *, chunk_size: int
+) -> jax.Array:
+    """`function(signal)`, on CPUs computed on `chunk_size` examples after another.
+
+    The frames and spectra of a whole batch take hundreds of megabytes: on a CPU they leave the
+    caches and cost a page fault per page and call, which is more than the transform itself (a
+    log-mel spectrogram of 64 x 3 s is three times faster in chunks of about 1,000 frames).
+    Accelerators compute the whole batch at once.
+
+    Args:
+        function: maps (..., T) to (..., *shape), every example by itself.
+        signal: (..., T).
+        chunk_size: examples at a time, >= 1; need not divide their number.
+
+    Returns:
+        (..., *shape).
+    """
+    leading = signal.shape[:-1]
+    examples = signal.reshape(-1, signal.shape[-1])
+    if len(examples) <= chunk_size:
+        return function(signal)
+
+    def in_chunks(examples: jax.Array) -> jax.Array:
+        return jax.lax.map(function, examples, batch_size=chunk_size)
+
+    result = jax.lax.platform_dependent(examples, cpu=in_chunks, default=function)
+    return result.reshape(*leading, *result.shape[1:])
