@@ -1,0 +1,116 @@
+"""What all configs share: their arguments, the datasets they can be given, the debug overlay."""
+
+import difflib
+
+from ml_collections import config_dict
+
+from irec_jax.errors import UserError
+
+#: The options of each dataset beside its name; see `irec build --help`.
+DATASETS = {
+    "gm_irmas": dict(size="small", soundfont=""),
+    "irmas": dict(),
+    "folder": dict(path=""),
+}
+
+
+def arguments(text: str | None, **defaults):
+    """Reads the part of `--config=FILE:TEXT` behind the colon.
+
+    Args:
+        text: comma-separated flags and `key=value`, such as `debug,dataset=irmas`.
+        **defaults: the arguments this config takes. `debug` and `dataset` are taken by all.
+
+    Returns:
+        ConfigDict of the arguments, with values of the types of their defaults.
+
+    Raises:
+        UserError: an argument that the config does not take, or a value of another type.
+    """
+    found = config_dict.ConfigDict(dict(debug=False, dataset="gm_irmas") | defaults)
+    for item in filter(None, (text or "").split(",")):
+        key, equals, value = (part.strip() for part in item.partition("="))
+        if key not in found:
+            near = difflib.get_close_matches(key, found.keys(), n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(found.keys())}"
+            raise UserError(f"unknown config argument {key!r}: {hint}")
+        if isinstance(found[key], bool):
+            known = {"": True, "true": True, "1": True, "false": False, "0": False}
+            if value.lower() not in known:
+                raise UserError(f"config argument {key}={value}: expected {key} or {key}=false")
+            found[key] = known[value.lower()]
+            continue
+        if not equals:
+            raise UserError(f"config argument {key!r} needs a value: {key}=...")
+        try:
+            found[key] = type(found[key])(value)
+        except ValueError:
+            expected = type(found[key]).__name__
+            raise UserError(f"config argument {key}={value}: expected {expected}") from None
+    return found
+
+
+def data(dataset: str, **settings) -> dict:
+    """The data section: a dataset by name with its options, and how its clips are used.
+
+    `dir` is where prepared data lies (empty: $TFDS_DATA_DIR or ~/tensorflow_datasets) and
+    `manual_dir` where files that were downloaded by hand lie. `cache_gb`: a split whose audio
+    fits in so much memory is read from disk once.
+    """
+    if dataset not in DATASETS:
+        near = difflib.get_close_matches(dataset, DATASETS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(DATASETS)}"
+        raise UserError(f"unknown dataset {dataset!r}: {hint}")
+    shared = dict(name=dataset, dir="", manual_dir="", cache_gb=1.0)
+    return shared | settings | DATASETS[dataset]
+
+
+def augment(**settings) -> dict:
+    """The augment section, off unless set; see `irec_jax/augment.py`."""
+    defaults = dict(
+        gain_db=0.0,
+        polarity=False,
+        num_time_masks=0,
+        time_mask_frames=8,
+        num_mel_masks=0,
+        mel_mask_bands=16,
+    )
+    return defaults | settings
+
+
+def training(**settings) -> dict:
+    """The training section. `patience`: stop when the validation loss has not decreased for more
+    than so many epochs; `repeats`: so many seeds, one after the other; `log_every_steps`: how
+    often scalars are written; `checkpoint_every_steps`: besides the end of every epoch (0: never).
+    """
+    defaults = dict(
+        batch_size=128,
+        num_epochs=100,
+        patience=2,
+        repeats=1,
+        log_every_steps=20,
+        checkpoint_every_steps=0,
+        max_steps_per_epoch=0,
+    )
+    return defaults | settings
+
+
+def finish(config: config_dict.ConfigDict, args) -> config_dict.ConfigDict:
+    """Adds what every config has, applies `debug` when it was asked for, and locks the keys."""
+    config.seed = 0
+    config.profile = dict(start_step=10, num_steps=0)
+    if args.debug:
+        debug(config)
+    return config.lock()
+
+
+def debug(config: config_dict.ConfigDict) -> None:
+    """Shrinks any config so that it runs from data to report in well under a minute."""
+    if "size" in config.data:
+        config.data.size = "tiny"
+    config.training.batch_size = 8
+    config.training.num_epochs = 2
+    config.training.max_steps_per_epoch = 3
+    config.training.log_every_steps = 1
+    config.evaluation.batch_size = 16
+    config.evaluation.num_bootstrap = 100

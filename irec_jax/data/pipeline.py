@@ -1,0 +1,108 @@
+"""Random-access input: the batch at a step is a function of (seed, step) alone."""
+
+import dataclasses
+from collections.abc import Iterator
+
+import grain
+import numpy as np
+
+from irec_jax.data.dataset import Clips
+from irec_jax.errors import UserError
+
+Batch = dict[str, np.ndarray]
+INT16_SCALE = 32_768.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Batches:
+    """Windows of clips, cut without overlap, in batches.
+
+    A clip of n samples gives floor(n / window) windows, at least one; a clip shorter than a window
+    is padded with zeros. The last batch of an epoch is filled with examples of mask 0, so that
+    every epoch sees every window once. Each epoch has its own order when `shuffle` is on.
+
+    With several processes, process p holds rows [p * B / P, (p + 1) * B / P) of the same global
+    batch, whatever their number.
+    """
+
+    clips: Clips
+    window_samples: int
+    batch_size: int
+    seed: int = 0
+    shuffle: bool = True
+    process_index: int = 0
+    process_count: int = 1
+    max_steps_per_epoch: int = 0
+
+    def __post_init__(self):
+        if self.batch_size % self.process_count:
+            raise UserError(
+                f"config key training.batch_size={self.batch_size} is not a multiple of the "
+                f"{self.process_count} processes"
+            )
+        per_clip = np.maximum(self.clips.num_samples // self.window_samples, 1)
+        clip = np.repeat(np.arange(len(self.clips)), per_clip)
+        first = np.cumsum(per_clip) - per_clip
+        start = (np.arange(len(clip)) - np.repeat(first, per_clip)) * self.window_samples
+        object.__setattr__(self, "_windows", np.stack([clip, start], axis=1))
+        rows = grain.MapDataset.range(len(clip))
+        if self.shuffle:
+            rows = rows.seed(self.seed).shuffle()
+        rows = rows.batch(self.batch_size, drop_remainder=False)
+        if self.max_steps_per_epoch:
+            rows = rows[: self.max_steps_per_epoch]
+        object.__setattr__(self, "_steps_per_epoch", len(rows))
+        object.__setattr__(self, "_rows", rows.repeat() if self.shuffle else rows)
+
+    @property
+    def num_windows(self) -> int:
+        """Windows in an epoch."""
+        return len(self._windows)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in an epoch."""
+        return self._steps_per_epoch
+
+    def ids(self, step: int) -> list[str]:
+        """Ids of the clips in the global batch of a step."""
+        return [str(self.clips.ids[self._windows[row, 0]]) for row in self._rows[step]]
+
+    def __getitem__(self, step: int) -> Batch:
+        """This process's rows of the batch of a step."""
+        return self._load(self._rows[step])
+
+    def iterate(self, first_step: int = 0) -> Iterator[Batch]:
+        """Batches from a step on, read ahead in threads: without end when shuffled, else to the
+        end of the epoch."""
+        batches = self._rows[first_step:].map(self._load)
+        options = grain.ReadOptions(num_threads=4, prefetch_buffer_size=8)
+        return iter(batches.to_iter_dataset(options))
+
+    def _load(self, rows: np.ndarray) -> Batch:
+        local = self.batch_size // self.process_count
+        rows = rows[self.process_index * local : (self.process_index + 1) * local]
+        batch = {
+            "audio": np.zeros((local, self.window_samples), np.int16),
+            "labels": np.zeros((local, self.clips.labels.shape[1]), np.float32),
+            "gain": np.ones(local, np.float32),
+            "num_samples": np.zeros(local, np.int32),
+            "mask": np.zeros(local, np.float32),
+        }
+        for i, row in enumerate(rows):
+            clip, start = self._windows[row]
+            audio = self.clips.read(int(clip))
+            window = audio[start : start + self.window_samples]
+            batch["audio"][i, : len(window)] = window
+            batch["labels"][i] = self.clips.labels[clip]
+            batch["gain"][i] = peak(audio)
+            batch["num_samples"][i] = len(window)
+            batch["mask"][i] = 1.0
+        return batch
+
+
+def peak(audio: np.ndarray) -> np.float32:
+    """Largest absolute value of int16 audio on a scale of -1..1; 1 for a silent clip."""
+    # int32, since the absolute value of -32768 is not an int16.
+    largest = np.abs(audio.astype(np.int32)).max(initial=0)
+    return np.float32(largest / INT16_SCALE if largest else 1.0)

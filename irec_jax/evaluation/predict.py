@@ -1,0 +1,111 @@
+"""A task over all clips of a split: window probabilities, whatever the number of devices."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from irec_jax.data import Clips, peak
+from irec_jax.inference import windows
+from irec_jax.tasks import Recognition
+from irec_jax.training import parallel
+
+
+def create_predict(task: Recognition, params: Any, model_state: Any) -> Callable[[dict], Any]:
+    """A function of host batches (B, ...) to probabilities (B, K), on this process's devices.
+
+    Args:
+        task: of the parameters.
+        params, model_state: on the host, not replicated.
+    """
+    params, model_state = parallel.replicate((params, model_state))
+    mapped = parallel.map_local(task.predict)
+
+    def predict(batch: dict[str, np.ndarray]) -> Any:
+        return _Pending(mapped(params, model_state, parallel.shard(batch)))
+
+    return predict
+
+
+class _Pending:
+    """Sharded probabilities that become one host array when they are asked for."""
+
+    def __init__(self, sharded: jax.Array):
+        self._sharded = sharded
+
+    def __array__(self, dtype=None, copy=None):
+        return parallel.unshard(self._sharded).astype(dtype or np.float32, copy=False)
+
+
+def local_batch_size(batch_size: int) -> int:
+    """The nearest multiple of this process's devices, upwards."""
+    count = jax.local_device_count()
+    return -(-batch_size // count) * count
+
+
+def predict_split(
+    task: Recognition,
+    params: Any,
+    model_state: Any,
+    clips: Clips,
+    *,
+    hop_samples: int,
+    batch_size: int,
+    label: str,
+) -> list[np.ndarray]:
+    """Window probabilities float32 (W_i, K) of every clip of a split, on every process.
+
+    Each process predicts its share of the clips on its own devices.
+
+    Args:
+        task: of the parameters.
+        params, model_state: on the host, not replicated.
+        clips: the split.
+        hop_samples: distance of windows.
+        batch_size: windows per call on this process.
+        label: of the progress bar.
+    """
+    mine = np.arange(jax.process_index(), len(clips), jax.process_count())
+    bar = tqdm(total=len(mine), desc=label, unit="clip", leave=False, disable=not _shows_bar())
+
+    def read() -> Iterable[windows.Clip]:
+        for i in mine:
+            audio = clips.read(int(i))
+            yield windows.Clip(audio, gain=float(peak(audio)))
+
+    found = {}
+    for i, probabilities in windows.predict_clips(
+        read(),
+        create_predict(task, params, model_state),
+        window_samples=task.window_samples,
+        hop_samples=hop_samples,
+        batch_size=local_batch_size(batch_size),
+        dtype=np.int16,
+    ):
+        found[int(mine[i])] = probabilities
+        bar.update()
+    bar.close()
+    return _exchange(found, len(clips), len(task.classes))
+
+
+def _shows_bar() -> bool:
+    return parallel.is_main()
+
+
+def _exchange(found: dict[int, np.ndarray], num_clips: int, num_classes: int) -> list[np.ndarray]:
+    """Every process's clips on every process, in clip order."""
+    order = sorted(found)
+    counts = np.zeros(num_clips, np.int64)
+    counts[order] = [len(found[i]) for i in order]
+    rows = np.concatenate([found[i] for i in order] or [np.zeros((0, num_classes), np.float32)])
+    everyone = parallel.gather_rows(rows)
+    all_counts = np.sum(parallel.gather_rows(counts[None]), axis=0)[0]
+    result: list[np.ndarray] = [np.zeros((0, num_classes), np.float32)] * num_clips
+    for process, gathered in enumerate(everyone):
+        theirs = np.arange(process, num_clips, len(everyone))
+        parts = np.split(gathered, np.cumsum(all_counts[theirs])[:-1])
+        for i, part in zip(theirs, parts, strict=True):
+            result[i] = part
+    return result

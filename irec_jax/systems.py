@@ -1,0 +1,232 @@
+"""A trained system, loaded from its workdir and applied to anybody's audio."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from irec_jax import audio, labels
+from irec_jax.errors import UserError
+from irec_jax.evaluation.predict import create_predict, local_batch_size
+from irec_jax.inference import aggregation, windows
+from irec_jax.tasks import Recognition, create_recognition
+from irec_jax.training import checkpoints
+
+#: Windows per call: enough to keep a CPU or an accelerator busy, little enough for a laptop.
+BATCH_SIZE = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Recognized:
+    """What a recogniser heard in one piece of audio.
+
+    Attributes:
+        source: the file, or 'array'.
+        labels: instruments whose score reaches the threshold; none for silence.
+        scores: class -> clip score after aggregation.
+        thresholds: class -> threshold that its score was held against.
+        times_s: (W,) middle of each window in seconds.
+        window_scores: (W, K) probability of each class in each window, 0..1.
+        duration_s: length of the audio in seconds.
+        note: what a reader should know, such as 'silent'; often empty.
+    """
+
+    source: str
+    labels: tuple[str, ...]
+    scores: dict[str, float]
+    thresholds: dict[str, float]
+    times_s: np.ndarray
+    window_scores: np.ndarray
+    duration_s: float
+    note: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain lists and numbers, for JSON."""
+        classes = list(self.scores)
+        over_time = np.round(self.window_scores.astype(float), 5).T.tolist()
+        return {
+            "file": self.source,
+            "labels": list(self.labels),
+            "scores": {k: round(v, 5) for k, v in self.scores.items()},
+            "thresholds": self.thresholds,
+            "duration_s": round(self.duration_s, 3),
+            "note": self.note,
+            "over_time": {
+                "time_s": np.round(self.times_s, 3).tolist(),
+                "scores": dict(zip(classes, over_time, strict=True)),
+            },
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class Recogniser:
+    """A recognition system that was trained in a workdir."""
+
+    task: Recognition
+    predict: Callable[[dict], Any]
+    sample_rate_hz: int
+    hop_samples: int
+    aggregation: str
+    thresholds: dict[str, Any]
+
+    def recognize(
+        self,
+        source: str | Path | np.ndarray,
+        *,
+        sample_rate_hz: int | None = None,
+        threshold: str | float = "fixed",
+    ) -> Recognized:
+        """Recognises the instruments in a file or an array of any length.
+
+        Args:
+            source: a file, read block by block, or samples (T,) or (T, C), float in -1..1 or int16.
+            sample_rate_hz: of an array.
+            threshold: 'fixed', 'validation', 'validation_per_class', or a number.
+
+        Raises:
+            UserError: a file that cannot be read, an array without its rate, an unknown threshold.
+        """
+        levels = self._levels(threshold)
+        name = "array" if isinstance(source, np.ndarray) else str(source)
+        blocks, peak, num_samples = self._open(source, sample_rate_hz)
+        sizes = dict(window_samples=self.task.window_samples, hop_samples=self.hop_samples)
+        clip = windows.Clip(blocks(), gain=peak)
+        ((_, found),) = windows.predict_clips([clip], self.predict, **sizes, batch_size=_batch())
+        scores = aggregation.get(self.aggregation)([found])[0]
+        on = (scores >= levels) if peak > 0 else np.zeros(len(scores), bool)
+        classes = self.task.classes
+        return Recognized(
+            source=name,
+            labels=labels.decode(on, classes),
+            scores=dict(zip(classes, map(float, scores), strict=True)),
+            thresholds=dict(zip(classes, map(float, levels), strict=True)),
+            times_s=windows.centres_s(num_samples, **sizes, sample_rate_hz=self.sample_rate_hz),
+            window_scores=found,
+            duration_s=num_samples / self.sample_rate_hz,
+            note="" if peak > 0 else "silent",
+        )
+
+    def _levels(self, threshold: str | float) -> np.ndarray:
+        """(K,) thresholds."""
+        if isinstance(threshold, str) and threshold not in self.thresholds:
+            try:
+                threshold = float(threshold)
+            except ValueError:
+                known = ", ".join(self.thresholds)
+                hint = "" if "validation" in self.thresholds else "; --mode=eval tunes the others"
+                raise UserError(
+                    f"threshold {threshold!r}: a number or one of {known}{hint}"
+                ) from None
+        level = self.thresholds[threshold] if isinstance(threshold, str) else threshold
+        return np.broadcast_to(np.asarray(level, np.float64), (len(self.task.classes),))
+
+    def _open(
+        self, source: Any, sample_rate_hz: int | None
+    ) -> tuple[Callable[[], Iterable[np.ndarray]], float, int]:
+        """Blocks (n,) at the system's rate as often as asked for, their peak and their length."""
+        rate = self.sample_rate_hz
+        if isinstance(source, np.ndarray):
+            samples = _mono_array(source, sample_rate_hz)
+            if sample_rate_hz != rate:
+                samples = audio.resample(samples[:, None], sample_rate_hz, rate)[:, 0]
+            return lambda: [samples], float(np.abs(samples).max(initial=0.0)), len(samples)
+        if not isinstance(source, str | Path):
+            raise UserError(f"source: a path or a numpy array, please, not {type(source).__name__}")
+        read = functools.partial(_mono_blocks, source, rate)
+        peak, num_samples = 0.0, 0
+        for block in read():
+            peak = max(peak, float(np.abs(block).max(initial=0.0)))
+            num_samples += len(block)
+        return read, peak, num_samples
+
+
+def _mono_blocks(path: str | Path, sample_rate_hz: int) -> Iterator[np.ndarray]:
+    for block in audio.blocks(path, sample_rate_hz=sample_rate_hz, mono=True):
+        yield block.reshape(len(block), -1)[:, 0]
+
+
+def _mono_array(samples: np.ndarray, sample_rate_hz: int | None) -> np.ndarray:
+    """float32 (T,); UserError for what is not audio."""
+    if not sample_rate_hz or sample_rate_hz <= 0:
+        raise UserError("sample_rate: needed, in Hz, with an array")
+    if samples.ndim not in (1, 2) or not samples.size:
+        raise UserError(f"array: expected samples (T,) or (T, C), not shape {samples.shape}")
+    if samples.ndim == 2 and samples.shape[1] > samples.shape[0]:
+        raise UserError(f"array: shape {samples.shape} looks like (C, T); transpose it to (T, C)")
+    if samples.dtype == np.int16:
+        samples = samples.astype(np.float32) / 32_768.0
+    elif not np.issubdtype(samples.dtype, np.floating):
+        raise UserError(f"array: expected float in -1..1 or int16, not {samples.dtype}")
+    samples = samples.astype(np.float32).reshape(len(samples), -1).mean(axis=1)
+    if not np.isfinite(samples).all():
+        raise UserError("array: has samples that are NaN or infinite; remove them")
+    return samples
+
+
+def _batch() -> int:
+    return local_batch_size(BATCH_SIZE)
+
+
+def load_recogniser(workdir: str | Path) -> Recogniser:
+    """The recogniser that was trained in a workdir.
+
+    Raises:
+        UserError: no such folder, not a workdir, a workdir of another kind of system, damage.
+    """
+    workdir = Path(workdir).expanduser()
+    if not workdir.is_dir():
+        raise UserError(f"{workdir}: no such folder; give the --workdir of a training")
+    system = checkpoints.read_system(workdir)
+    if system.get("task") != "recognition":
+        raise UserError(f"{workdir}: holds a system for {system.get('task')!r}, not a recogniser")
+    config = system["config"]
+    task = create_recognition(
+        classes=system["classes"],
+        sample_rate_hz=system["sample_rate_hz"],
+        window_s=system["window_s"],
+        frontend=system["frontend"],
+        model=config["model"],
+        loss=config["loss"],
+        augment=config["augment"],
+    )
+    variables = jax.eval_shape(task.init, jax.random.key(0))
+    params, model_state = checkpoints.load_best_variables(workdir / "checkpoints", variables)
+    return Recogniser(
+        task=task,
+        predict=create_predict(task, params, model_state),
+        sample_rate_hz=system["sample_rate_hz"],
+        hop_samples=max(1, round(system["hop_s"] * system["sample_rate_hz"])),
+        aggregation=system["aggregation"],
+        thresholds=system["thresholds"],
+    )
+
+
+def recognize(
+    path_or_array: str | Path | np.ndarray,
+    *,
+    workdir: str | Path,
+    sample_rate: int | None = None,
+    threshold: str | float = "fixed",
+) -> Recognized:
+    """Recognises the instruments in a file or an array with the system trained in `workdir`.
+
+    For many files, load the system once: `load_recogniser(workdir).recognize(file)`.
+
+    Args:
+        path_or_array: any audio file, or samples (T,) or (T, C), float in -1..1 or int16.
+        workdir: of a training of a recogniser.
+        sample_rate: of an array, in Hz.
+        threshold: 'fixed', 'validation', 'validation_per_class', or a number.
+
+    Returns:
+        Labels, clip scores and scores over time.
+
+    Raises:
+        UserError: a file, an array or a workdir that cannot be used, in one line.
+    """
+    system = load_recogniser(workdir)
+    return system.recognize(path_or_array, sample_rate_hz=sample_rate, threshold=threshold)

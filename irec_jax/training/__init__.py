@@ -1,0 +1,1 @@
+"""Optimisation: optimisers, the step and its parallel form, checkpoints, the loop."""

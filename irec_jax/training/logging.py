@@ -1,0 +1,101 @@
+"""What a person sees of a run: progress bar, lines, TensorBoard, parameter table."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from tensorboardX import SummaryWriter
+from tqdm import tqdm
+
+from irec_jax.training import parallel
+
+
+class Logger:
+    """Writes on process 0 only."""
+
+    def __init__(self, folder: Path | None):
+        self._writer = None
+        if folder is not None and parallel.is_main():
+            self._writer = SummaryWriter(str(folder))
+        self._bar: tqdm | None = None
+
+    def say(self, line: str) -> None:
+        """One line to the terminal, above the progress bar."""
+        if parallel.is_main():
+            tqdm.write(line)
+            sys.stdout.flush()
+
+    def start_bar(self, label: str, total: int, initial: int) -> None:
+        """A new progress bar of `total` steps."""
+        self._bar = tqdm(
+            total=total,
+            initial=initial,
+            desc=label,
+            unit="step",
+            disable=not parallel.is_main(),
+            leave=False,
+            dynamic_ncols=True,
+            # A log file wants few lines.
+            mininterval=0.2 if sys.stderr.isatty() else 20.0,
+        )
+
+    def advance(self, **values: str) -> None:
+        """One step on, with figures behind the bar."""
+        if self._bar is not None:
+            self._bar.set_postfix(values, refresh=False)
+            self._bar.update()
+
+    def end_bar(self) -> None:
+        """Removes the bar."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """TensorBoard scalars."""
+        if self._writer is not None:
+            for name, value in values.items():
+                self._writer.add_scalar(name, value, step)
+
+    def summaries(self, step: int, values: Mapping[str, np.ndarray], sample_rate_hz: int) -> None:
+        """TensorBoard pictures (H, W), lowest row at the bottom, and sounds (T,)."""
+        if self._writer is None:
+            return
+        for name, value in values.items():
+            if value.ndim == 1:
+                self._writer.add_audio(name, value, step, sample_rate=sample_rate_hz)
+            else:
+                low, high = float(value.min()), float(value.max())
+                picture = (value.T[::-1] - low) / max(high - low, 1e-9)
+                self._writer.add_image(name, picture, step, dataformats="HW")
+
+    def close(self) -> None:
+        """Flushes what is not on disk."""
+        self.end_bar()
+        if self._writer is not None:
+            self._writer.close()
+
+
+def parameter_table(params: Any) -> str:
+    """One line per array: name, shape and number of parameters; the total below."""
+    rows = [
+        ("/".join(str(key.key) for key in path), str(tuple(leaf.shape)), int(np.prod(leaf.shape)))
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
+    ]
+    rows.append(("total", "", sum(row[2] for row in rows)))
+    name = max(len(row[0]) for row in rows)
+    shape = max(len(row[1]) for row in rows)
+    return "\n".join(f"{row[0]:<{name}}  {row[1]:<{shape}}  {row[2]:>12,}" for row in rows)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: `8.1 s`, `3 min 20 s`, `2 h 5 min`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,38 @@
+"""What a training run carries from step to step."""
+
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+
+@flax.struct.dataclass
+class TrainState:
+    """All that the step changes, and the seed.
+
+    The random keys of a step are a function of `seed` and `step`, and the sums of the running
+    epoch lie here too: so a checkpoint of this record resumes exactly, in mid-epoch as well.
+    """
+
+    step: jax.Array  # () int32, steps taken
+    seed: jax.Array  # () uint32
+    params: Any
+    model_state: Any  # other collections of the model, such as batch norm statistics
+    opt_state: Any
+    sums: dict[str, jax.Array]  # () each, over the unmasked examples of the running epoch
+
+
+def create(
+    params: Any, model_state: Any, optimizer: optax.GradientTransformation, scalars: Any, seed: int
+) -> TrainState:
+    """The state before the first step; `scalars` are the names of what the loss reports."""
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        seed=jnp.asarray(seed, jnp.uint32),
+        params=params,
+        model_state=model_state,
+        opt_state=optimizer.init(params),
+        sums={name: jnp.zeros(()) for name in ("loss", "count", *scalars)},
+    )

@@ -1,0 +1,87 @@
+"""The per-device training and evaluation step, pure functions of state and batch."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from irec_jax.training.state import TrainState
+
+#: The mapped axis over devices.
+AXIS = "data"
+
+
+def number_examples(batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    """Adds `index` (B,): each example's place in the global batch, from which its random keys are
+    folded, so that one device and many draw the same numbers for it."""
+    size = batch["mask"].shape[0]
+    return batch | {"index": jax.lax.axis_index(AXIS) * size + jnp.arange(size)}
+
+
+def l2_penalty(params: Any) -> jax.Array:
+    """Sum of squares of all kernels (arrays of two and more dimensions); biases are free."""
+    return sum(jnp.sum(jnp.square(p)) for p in jax.tree.leaves(params) if p.ndim > 1)
+
+
+def train_step(
+    state: TrainState,
+    batch: dict[str, jax.Array],
+    *,
+    loss: Callable,
+    optimizer: optax.GradientTransformationExtraArgs,
+    l2: float = 0.0,
+) -> tuple[TrainState, jax.Array]:
+    """One update.
+
+    Gradients are summed over the unmasked examples of all devices and divided by their number:
+    the update does not depend on how many devices or how much padding there is.
+
+    Args:
+        state: replicated over devices.
+        batch: this device's rows.
+        loss: of a task, `(params, model_state, batch, rng, train) -> (sum, count, model_state,
+            scalars)`.
+        optimizer: of optax.
+        l2: weight of the sum of squared kernels that is added to the mean loss (0: none).
+
+    Returns:
+        The new state and the mean loss of the batch, before the update.
+    """
+    rng = jax.random.fold_in(jax.random.key(state.seed), state.step)
+    batch = number_examples(batch)
+
+    def objective(params):
+        total, count, model_state, scalars = loss(params, state.model_state, batch, rng, True)
+        return total, (count, model_state, scalars)
+
+    (total, (count, model_state, scalars)), grads = jax.value_and_grad(objective, has_aux=True)(
+        state.params
+    )
+    total, count, scalars, grads = jax.lax.psum((total, count, scalars, grads), AXIS)
+    num_examples = jnp.maximum(count, 1.0)
+    mean = total / num_examples
+    grads = jax.tree.map(lambda g: g / num_examples, grads)
+    if l2:
+        penalty, penalty_grads = jax.value_and_grad(l2_penalty)(state.params)
+        mean = mean + l2 * penalty
+        grads = jax.tree.map(lambda g, p: g + l2 * p, grads, penalty_grads)
+    updates, opt_state = optimizer.update(grads, state.opt_state, state.params, value=mean)
+    sums = {"loss": mean * count, "count": count} | scalars
+    return state.replace(
+        step=state.step + 1,
+        params=optax.apply_updates(state.params, updates),
+        model_state=jax.lax.pmean(model_state, AXIS),
+        opt_state=opt_state,
+        sums=jax.tree.map(jnp.add, state.sums, sums),
+    ), mean
+
+
+def eval_step(
+    params: Any, model_state: Any, batch: dict[str, jax.Array], *, loss: Callable
+) -> dict[str, jax.Array]:
+    """Sums of loss, count and scalars over the unmasked examples of all devices."""
+    rng = jax.random.key(0)
+    total, count, _, scalars = loss(params, model_state, number_examples(batch), rng, False)
+    return jax.lax.psum({"loss": total, "count": count} | scalars, AXIS)
