@@ -1,0 +1,57 @@
+#!/usr/bin/env bash
+# Starts N processes of one job on this machine, with all further arguments for irec_jax.main:
+#
+#   launch/local.sh 2 --config=configs/han.py:debug --workdir=runs/two
+#
+# The processes share the GPUs of the machine: process i sees GPU i when there are N or more of
+# them; fewer GPUs than processes is an error. Output of process 0 is shown; that of the others
+# goes to files. When one process fails, all are stopped and its last lines are shown.
+set -euo pipefail
+
+if [[ $# -lt 2 || ! "$1" =~ ^[1-9][0-9]*$ ]]; then
+    echo "usage: launch/local.sh N --config=FILE [arguments of irec_jax.main]" >&2
+    exit 2
+fi
+count=$1
+shift
+
+gpus=0
+if command -v nvidia-smi >/dev/null 2>&1; then
+    gpus=$(nvidia-smi --list-gpus 2>/dev/null | wc -l)
+fi
+if ((gpus > 0 && gpus < count)) && [[ "${JAX_PLATFORMS:-}" != cpu ]]; then
+    echo "error: $count processes for $gpus GPUs; start at most $gpus, or set JAX_PLATFORMS=cpu" >&2
+    exit 1
+fi
+
+python=${PYTHON:-python}
+port=$("$python" -c 'import socket; s = socket.socket(); s.bind(("localhost", 0)); print(s.getsockname()[1])')
+export IREC_COORDINATOR=localhost:$port IREC_NUM_PROCESSES=$count
+logs=$(mktemp -d)
+declare -a processes=()
+stop() { kill "${processes[@]}" 2>/dev/null || true; }
+trap stop EXIT INT TERM
+
+for ((i = 0; i < count; i++)); do
+    (
+        export IREC_PROCESS_ID=$i
+        if ((gpus >= count)); then export CUDA_VISIBLE_DEVICES=$i; fi
+        if ((i > 0)); then exec >"$logs/process_$i.log" 2>&1; fi
+        exec "$python" -m irec_jax.main "$@"
+    ) &
+    processes+=($!)
+done
+
+left=$count
+while ((left > 0)); do
+    status=0
+    wait -n "${processes[@]}" || status=$?
+    if ((status != 0)); then
+        stop
+        for log in "$logs"/*.log; do
+            [[ -f "$log" ]] && { echo "--- last lines of $(basename "$log" .log)"; tail -n 5 "$log"; } >&2
+        done
+        exit "$status"
+    fi
+    left=$((left - 1))
+done
