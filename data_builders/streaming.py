@@ -1,0 +1,103 @@
+"""A TFDS builder that writes examples as they come, one shard after the other.
+
+TFDS's own `GeneratorBasedBuilder` holds a split in memory to shuffle it, and past a gigabyte goes
+through TensorFlow's file system, which is not installed. Readers here draw at random anyway, so
+the examples keep the order in which they were made, and memory stays at one example.
+"""
+
+import contextlib
+import operator
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import tensorflow_datasets as tfds
+import tqdm
+from array_record.python.array_record_module import ArrayRecordWriter
+
+from irec_jax.errors import UserError
+
+_SHARD_BYTES = 256 << 20
+
+
+class StreamingBuilder(tfds.core.GeneratorBasedBuilder):
+    """Base class: as `tfds.core.GeneratorBasedBuilder`, always to array_record files.
+
+    ``_split_generators`` returns a dict of split name to an iterable of (key, example). An
+    iterable with a length (``__len__`` or ``__length_hint__``) gives the progress bar its end.
+    """
+
+    def _download_and_prepare(self, dl_manager, download_config=None) -> None:
+        del download_config
+        self.info.set_file_format(tfds.core.FileFormat.ARRAY_RECORD, override=True)
+        splits: Mapping[str, Iterable[tuple[str, Any]]] = self._split_generators(dl_manager)
+        infos = [self._write_split(name, examples) for name, examples in splits.items()]
+        self.info.set_splits(tfds.core.SplitDict(infos))
+
+    def _write_split(self, split: str, examples: Iterable[tuple[str, Any]]) -> tfds.core.SplitInfo:
+        template = self._get_filename_template(split_name=split)
+        shards = _Shards(os.path.join(template.data_dir, split))
+        keys = set()
+        for key, example in tqdm.tqdm(
+            examples,
+            desc=f"{self.name} {split}",
+            unit=" clips",
+            total=operator.length_hint(examples) or None,
+            leave=False,
+        ):
+            if key in keys:
+                raise ValueError(f"{self.name} {split}: two examples with the key {key!r}")
+            keys.add(key)
+            shards.write(self.info.features.serialize_example(example))
+        if not keys:
+            raise ValueError(f"{self.name} {split}: no examples")
+        shards.close()
+        for index, path in enumerate(shards.paths):
+            os.replace(
+                path, template.sharded_filepath(shard_index=index, num_shards=len(shards.paths))
+            )
+        return tfds.core.SplitInfo(
+            name=split,
+            shard_lengths=shards.lengths,
+            num_bytes=shards.num_bytes,
+            filename_template=template,
+        )
+
+
+class _Shards:
+    """Writes records to files of bounded size; their final names hold how many there are."""
+
+    def __init__(self, prefix: str):
+        self._prefix = prefix
+        self._writer = None
+        self._room = 0
+        self.paths: list[str] = []
+        self.lengths: list[int] = []
+        self.num_bytes = 0
+
+    def write(self, record: bytes) -> None:
+        if self._room <= 0:
+            self.close()
+            self.paths.append(f"{self._prefix}.{len(self.paths)}.writing")
+            self.lengths.append(0)
+            self._writer = ArrayRecordWriter(self.paths[-1], "group_size:1")
+            self._room = _SHARD_BYTES
+        with _disk_errors(self.paths[-1]):
+            self._writer.write(record)
+        self._room -= len(record)
+        self.lengths[-1] += 1
+        self.num_bytes += len(record)
+
+    def close(self) -> None:
+        if self._writer is not None:
+            with _disk_errors(self.paths[-1]):
+                self._writer.close()
+
+
+@contextlib.contextmanager
+def _disk_errors(path: str) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # what array_record makes of a full disk
+        reason = str(error).partition(";")[0]
+        raise UserError(f"{path}: {reason}; free some space or name another folder") from error
