@@ -1,0 +1,95 @@
+"""Rendered counterpart of `irmas`: composed by rule, played by General MIDI sampled instruments.
+
+Same features, formats and splits as the real dataset, and its statistics: 3 s training clips with
+one label each in IRMAS's class proportions, about three a song; test clips of 5 to 20 s with one to
+five labels. It is always available, but it is not IRMAS: results on it say so.
+
+Version 1.0.0 is frozen: other music is another version.
+"""
+
+import dataclasses
+import zlib
+from collections.abc import Iterator
+
+import tensorflow_datasets as tfds
+from tqdm import tqdm
+
+from data_builders.features import FORMATS, recognition_features
+from data_builders.gm_irmas_clips import VERSION as MUSIC_VERSION
+from data_builders.gm_irmas_clips import RenderedClip, render_clip
+from data_builders.gm_irmas_plan import SIZES, ClipPlan, plan
+from data_builders.rendering import pool, synth
+from irec_jax.labels import IRMAS
+
+__all__ = [
+    "ClipPlan",
+    "GmIrmas",
+    "GmIrmasConfig",
+    "RenderedClip",
+    "make_config",
+    "plan",
+    "render_clip",
+]
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class GmIrmasConfig(tfds.core.BuilderConfig):
+    """``size`` tiny, small or full; ``format`` as for `irmas`; ``soundfont`` a path or None."""
+
+    size: str = "small"
+    format: str = "mono22k"
+    soundfont: str | None = None
+
+
+def make_config(size: str, format: str, *, soundfont: str | None = None) -> GmIrmasConfig:
+    """The config ``<size>-<format>``, or one named after a SoundFont of the user's.
+
+    Raises:
+        UserError: the SoundFont cannot be read, or tinysoundfont is missing.
+    """
+    name = f"{size}-{format}"
+    if soundfont is not None:
+        path = synth.check_soundfont(soundfont)
+        # Two fonts may bear one name: the data of one must not be taken for the other's.
+        name += f"-{path.stem}-{zlib.crc32(path.read_bytes()):08x}"
+        soundfont = str(path.resolve())
+    return GmIrmasConfig(
+        name=name,
+        description=f"{size}, {format}",
+        size=size,
+        format=format,
+        soundfont=soundfont,
+    )
+
+
+class GmIrmas(tfds.core.GeneratorBasedBuilder):
+    """Builder of `gm_irmas`."""
+
+    VERSION = tfds.core.Version(MUSIC_VERSION)
+    RELEASE_NOTES = {MUSIC_VERSION: "Frozen before any model was trained on it."}
+    BUILDER_CONFIGS = [make_config(size, format) for size in SIZES for format in FORMATS]
+    DEFAULT_BUILDER_CONFIG_NAME = "small-mono22k"
+    #: Processes that render; None for one a core. The data does not depend on it.
+    num_workers: int | None = None
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return self.dataset_info_from_configs(
+            description=__doc__,
+            features=recognition_features(IRMAS, FORMATS[self.builder_config.format]),
+        )
+
+    def _split_generators(self, dl_manager) -> dict[str, Iterator]:
+        del dl_manager  # nothing is downloaded
+        synth.check_soundfont(self.builder_config.soundfont)
+        return {split: self._generate_examples(split) for split in ("train", "test")}
+
+    def _generate_examples(self, split: str) -> Iterator[tuple[str, dict]]:
+        config = self.builder_config
+        form = FORMATS[config.format]
+        clips = plan(config.size, split)
+        tasks = ((clip, config.soundfont, form.sample_rate_hz, form.num_channels) for clip in clips)
+        examples = pool.run(
+            "data_builders.gm_irmas_clips:render_example", tasks, num_workers=self.num_workers
+        )
+        description = f"gm_irmas/{config.name}: rendering {split}"
+        yield from tqdm(examples, desc=description, total=len(clips), unit=" clips")

@@ -1,0 +1,90 @@
+"""Gives an ensemble its roles and lets it play: names of seats to stems."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from data_builders.rendering import parts, performance, rhythm_section, seeding, theory
+from data_builders.rendering.instruments import Instrument, of_kind
+from data_builders.rendering.score import Part
+
+
+@dataclasses.dataclass(frozen=True)
+class Seat:
+    """One player of an ensemble.
+
+    ``name`` names the stem; ``role`` is a key of `parts.ROLES`, ``bass`` or ``drums``; ``density``
+    0 (calm) to 1 (busy); ``rests`` how likely phrases end in a rest; with ``max_gap_s`` no pause
+    between notes is longer.
+    """
+
+    name: str
+    instrument: Instrument
+    role: str
+    density: float
+    rests: float = 0.6
+    max_gap_s: float | None = None
+
+
+def choose_instrument(rng: np.random.Generator, kind: str, genre: str) -> Instrument:
+    """An instrument of a class that is at home in a genre; any of the class where none is."""
+    players = {one.name: one for one in of_kind(kind)}
+    weights = {name: one.genres.get(genre, 0.0) for name, one in players.items()}
+    if not any(weights.values()):
+        weights = {name: sum(one.genres.values()) for name, one in players.items()}
+    return players[seeding.pick(rng, weights)]
+
+
+def choose_role(rng: np.random.Generator, instrument: Instrument, *, leads: bool) -> str:
+    """A role that suits an instrument."""
+    return seeding.pick(rng, dict(instrument.leads if leads else instrument.accompanies))
+
+
+def register(seat: Seat, pattern: np.random.Generator) -> tuple[int, int]:
+    """Where in its register a player plays in this song: most of it, not always the same."""
+    low, high = seat.instrument.low, seat.instrument.high
+    if seat.role in ("bass", "drums") or high - low <= 20:
+        return low, high
+    spare = high - low - 20
+    if seat.role in ("two_hands", "fingerstyle", "strum", "power"):
+        return low, high
+    if seat.role in ("pad", "comp", "arpeggio", "chorale"):
+        # Chords stand in the middle: below they are muddy, above thin.
+        low, high = max(low, 45), min(high, 79)
+        return low, max(high, low + 16)
+    start = low + int(pattern.integers(spare + 1))
+    return start, min(high, start + int(pattern.integers(20, 30)))
+
+
+def compose(
+    seats: Sequence[Seat], frame: theory.Frame, *, song_key: tuple, clip_key: tuple
+) -> dict[str, Part]:
+    """Parts of an ensemble.
+
+    Args:
+        seats: who plays, each name once.
+        frame: what all share.
+        song_key: key of `seeding.generator`: clips of one song share rhythms, registers and manner.
+        clip_key: the same for what differs between clips of a song.
+
+    Returns:
+        name of the seat -> its part, from time 0 over the whole frame.
+    """
+    played = {}
+    for seat in seats:
+        pattern = seeding.generator(*song_key, "pattern", seat.name)
+        rng = seeding.generator(*clip_key, "notes", seat.name)
+        low, high = register(seat, pattern)
+        voice = parts.Voice(frame, low, high, seat.density, seat.rests, pattern, rng)
+        roles = {**parts.ROLES, "bass": rhythm_section.bass, "drums": rhythm_section.drums}
+        played[seat.name] = performance.perform(
+            roles[seat.role](voice),
+            instrument=seat.instrument,
+            role=seat.role,
+            frame=frame,
+            pattern=pattern,
+            rng=rng,
+            max_gap_s=seat.max_gap_s,
+        )
+    return played

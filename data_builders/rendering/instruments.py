@@ -1,0 +1,222 @@
+"""Who can play: General MIDI programs with the registers and idioms of the instruments they sample.
+
+A class such as "acoustic guitar" is several programs. Genre weights say how likely an instrument is
+in music of that genre; roles are names of `parts.ROLES`.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from types import MappingProxyType
+
+GENRES = ("cla", "cou_fol", "jaz_blu", "lat_sou", "pop_roc")
+
+
+@dataclasses.dataclass(frozen=True)
+class Instrument:
+    """A sampled instrument.
+
+    Attributes:
+        name: unique in the catalogue.
+        kind: the class it belongs to: an IRMAS abbreviation, or the instrument's family name.
+        program: General MIDI program, 0-based; drum kits are programs of bank 128.
+        low, high: comfortable register, MIDI pitches.
+        genres: weight per genre.
+        leads, accompanies: weight per role.
+        sustains: the sound goes on for as long as a note is held.
+        vibrato_cents: how deep its players vibrate; 0 for fixed pitch.
+        scoops: how often (0 to 1) a note is reached from below.
+        swells: dynamics change within a phrase.
+        modulation: "leslie", "tremolo" or "".
+        bank: SoundFont bank.
+    """
+
+    name: str
+    kind: str
+    program: int
+    low: int
+    high: int
+    genres: Mapping[str, float]
+    leads: Mapping[str, float]
+    accompanies: Mapping[str, float]
+    sustains: bool = True
+    vibrato_cents: float = 0.0
+    scoops: float = 0.0
+    swells: bool = True
+    modulation: str = ""
+    bank: int = 0
+
+    @property
+    def is_drums(self) -> bool:
+        return self.bank == 128
+
+
+def _weights(text: str) -> Mapping[str, float]:
+    """``"cla 3 jaz_blu 1"`` to a mapping."""
+    words = text.split()
+    return MappingProxyType(dict(zip(words[::2], map(float, words[1::2]), strict=True)))
+
+
+def _make(name, kind, program, low, high, genres, leads, accompanies, **more) -> Instrument:
+    return Instrument(
+        name,
+        kind,
+        program,
+        low,
+        high,
+        _weights(genres),
+        _weights(leads),
+        _weights(accompanies),
+        **more,
+    )
+
+
+_BOWED = dict(vibrato_cents=18.0, scoops=0.08)
+_WIND = dict(vibrato_cents=10.0, scoops=0.08)
+_SAX = dict(vibrato_cents=16.0, scoops=0.2)
+_VOICE = dict(vibrato_cents=28.0, scoops=0.3)
+_STRUCK = dict(sustains=False, swells=False)
+_KEYS = dict(swells=False)
+
+_WIND_LEADS = "melody 5 runs 2 duo 1 riff 1"
+_WIND_BACKS = "counter 4 riff 2 pad 1 melody 1"
+_GUITAR_LEADS = "fingerstyle 4 strum 2 melody 2 arpeggio 1"
+_GUITAR_BACKS = "strum 4 arpeggio 3 comp 2"
+_PIANO_LEADS = "two_hands 6 comp 1 arpeggio 1 melody 1"
+_PIANO_BACKS = "comp 4 arpeggio 3 two_hands 2 pad 1"
+_ORGAN_LEADS = "two_hands 3 chorale 2 melody 2 riff 1 pad 1"
+_ORGAN_BACKS = "pad 4 comp 2 riff 1 arpeggio 1"
+
+CATALOGUE = (
+    # The classes of IRMAS.
+    _make("cello", "cel", 42, 36, 71, "cla 6 pop_roc 1 jaz_blu .5 cou_fol .6 lat_sou .5",
+          "melody 5 arpeggio 2 counter 2 runs 1", "counter 4 pad 1 arpeggio 1 melody 1", **_BOWED),
+    _make("cello pizzicato", "cel", 45, 36, 57, "cla .4 jaz_blu .2",
+          "arpeggio 2 runs 2", "arpeggio 2 riff 1", **_STRUCK),
+    _make("clarinet", "cla", 71, 50, 87, "cla 3 jaz_blu 3 cou_fol 1 lat_sou .7 pop_roc .4",
+          _WIND_LEADS, _WIND_BACKS, vibrato_cents=5.0, scoops=0.1),
+    _make("flute", "flu", 73, 60, 92, "cla 3 jaz_blu 1.3 lat_sou 1.3 pop_roc 1 cou_fol 1",
+          _WIND_LEADS, _WIND_BACKS, **_WIND),
+    _make("piccolo", "flu", 72, 74, 96, "cla .4", "melody 2 runs 2", "counter 1", **_WIND),
+    _make("recorder", "flu", 74, 67, 91, "cla .4 cou_fol .3",
+          "melody 3 runs 1 duo 1", "counter 2 riff 1", **_WIND),
+    _make("pan flute", "flu", 75, 60, 84, "lat_sou .8 pop_roc .3 cou_fol .3",
+          "melody 4 riff 1 duo 1", "counter 2 riff 1", **_WIND),
+    _make("shakuhachi", "flu", 77, 57, 84, "pop_roc .2 jaz_blu .2 cou_fol .2",
+          "melody 4", "counter 2", **_VOICE),
+    _make("nylon guitar", "gac", 24, 40, 79, "lat_sou 3 cla 2 jaz_blu 1 pop_roc .7 cou_fol .6",
+          _GUITAR_LEADS, _GUITAR_BACKS, **_STRUCK),
+    _make("steel guitar", "gac", 25, 40, 79, "cou_fol 4 pop_roc 3 jaz_blu .5 lat_sou .3",
+          _GUITAR_LEADS, _GUITAR_BACKS, **_STRUCK),
+    _make("jazz guitar", "gel", 26, 40, 79, "jaz_blu 3 lat_sou .5 pop_roc .5",
+          "melody 3 comp 2 runs 2 fingerstyle 1", "comp 4 riff 1 strum 1", **_STRUCK),
+    _make("clean guitar", "gel", 27, 40, 84, "pop_roc 2 cou_fol 1.3 jaz_blu .7 lat_sou .5",
+          "melody 2 arpeggio 2 strum 2 riff 2 runs 1", "strum 3 arpeggio 3 riff 2",
+          sustains=False, swells=False, modulation="tremolo"),
+    _make("muted guitar", "gel", 28, 40, 74, "pop_roc .8 cou_fol .3 lat_sou .2",
+          "runs 2 riff 2 arpeggio 2", "riff 2 arpeggio 2", **_STRUCK),
+    _make("overdriven guitar", "gel", 29, 40, 84, "pop_roc 2 cou_fol .4 jaz_blu .5",
+          "melody 3 riff 2 power 2 runs 1", "power 3 riff 2", vibrato_cents=20.0, scoops=0.25),
+    _make("distorted guitar", "gel", 30, 40, 86, "pop_roc 3",
+          "melody 3 power 3 riff 2 runs 1", "power 4 riff 1", vibrato_cents=22.0, scoops=0.25),
+    _make("drawbar organ", "org", 16, 36, 88, "pop_roc 2 jaz_blu 1.5 cou_fol .5 lat_sou .5",
+          _ORGAN_LEADS, _ORGAN_BACKS, swells=True, modulation="leslie"),
+    _make("percussive organ", "org", 17, 36, 88, "jaz_blu 1.5 pop_roc 1 lat_sou .3",
+          _ORGAN_LEADS, _ORGAN_BACKS, swells=True, modulation="leslie"),
+    _make("rock organ", "org", 18, 36, 84, "pop_roc 2 jaz_blu .5",
+          _ORGAN_LEADS, _ORGAN_BACKS, **_KEYS),
+    _make("church organ", "org", 19, 36, 84, "cla 2.5 pop_roc .2",
+          "chorale 4 two_hands 3 arpeggio 1 runs 1", "pad 4 chorale 1", **_KEYS),
+    _make("reed organ", "org", 20, 41, 84, "cou_fol .8 cla .4 pop_roc .2",
+          "chorale 2 melody 2 two_hands 2", "pad 4 comp 1", **_KEYS),
+    _make("acoustic grand piano", "pia", 0, 29, 96,
+          "cla 3 jaz_blu 3 pop_roc 1.5 lat_sou 1.5 cou_fol 1",
+          _PIANO_LEADS, _PIANO_BACKS, **_STRUCK),
+    _make("bright piano", "pia", 1, 29, 96, "pop_roc 2 lat_sou 1.5 jaz_blu 1 cou_fol .5",
+          _PIANO_LEADS, _PIANO_BACKS, **_STRUCK),
+    _make("electric grand piano", "pia", 2, 29, 96, "pop_roc 1 jaz_blu .5",
+          _PIANO_LEADS, _PIANO_BACKS, **_STRUCK),
+    _make("honky-tonk piano", "pia", 3, 33, 91, "cou_fol 1.2 jaz_blu .6 pop_roc .3",
+          _PIANO_LEADS, _PIANO_BACKS, **_STRUCK),
+    _make("soprano saxophone", "sax", 64, 58, 87, "jaz_blu 1 pop_roc .7 lat_sou .4 cla .1",
+          _WIND_LEADS, _WIND_BACKS, **_SAX),
+    _make("alto saxophone", "sax", 65, 50, 80, "jaz_blu 2.5 pop_roc 1.3 lat_sou .8 cla .3",
+          _WIND_LEADS, _WIND_BACKS, **_SAX),
+    _make("tenor saxophone", "sax", 66, 44, 75, "jaz_blu 3 pop_roc 1.5 lat_sou .8 cou_fol .2",
+          _WIND_LEADS, _WIND_BACKS, **_SAX),
+    _make("baritone saxophone", "sax", 67, 37, 68, "jaz_blu .7 pop_roc .4 lat_sou .2",
+          _WIND_LEADS, _WIND_BACKS, **_SAX),
+    _make("trumpet", "tru", 56, 55, 84, "jaz_blu 2.5 cla 2 lat_sou 2 pop_roc .9 cou_fol .3",
+          _WIND_LEADS, _WIND_BACKS, vibrato_cents=9.0, scoops=0.08),
+    _make("muted trumpet", "tru", 59, 55, 82, "jaz_blu 1.2 pop_roc .2 lat_sou .2",
+          _WIND_LEADS, _WIND_BACKS, vibrato_cents=9.0, scoops=0.15),
+    _make("violin", "vio", 40, 55, 95, "cla 5 pop_roc 1 jaz_blu .8 lat_sou .5 cou_fol .5",
+          _WIND_LEADS + " arpeggio 1", _WIND_BACKS, **_BOWED),
+    _make("fiddle", "vio", 110, 55, 86, "cou_fol 3 lat_sou .4 pop_roc .4 jaz_blu .4",
+          "melody 3 runs 4 riff 1", "counter 2 riff 2 melody 1", vibrato_cents=9.0, scoops=0.25),
+    _make("tremolo violins", "vio", 44, 55, 86, "cla .7 pop_roc .3",
+          "counter 2 melody 2 duo 1", "pad 2 counter 2"),
+    _make("violin pizzicato", "vio", 45, 55, 74, "cla .5 pop_roc .1",
+          "arpeggio 2 runs 2", "arpeggio 2", **_STRUCK),
+    _make("choir", "voi", 52, 45, 78, "cla 2.5 pop_roc .8 lat_sou .4 cou_fol .5 jaz_blu .2",
+          "chorale 3 melody 2 duo 2 pad 1", "pad 3 counter 2"),
+    _make("voice ooh", "voi", 53, 45, 79, "pop_roc 1.5 jaz_blu 1 lat_sou 1 cou_fol 1.5 cla .3",
+          "melody 6 duo 1", "counter 2 pad 2", **_VOICE),
+    _make("synth voice", "voi", 54, 45, 79, "pop_roc 1 jaz_blu .4 lat_sou .5 cou_fol .4",
+          "melody 4 duo 1 chorale 1", "pad 2 counter 2", vibrato_cents=15.0, scoops=0.2),
+    _make("solo voice", "voi", 85, 47, 81, "pop_roc 1.8 jaz_blu 1.2 lat_sou 1.2 cou_fol 1.2 cla 1",
+          "melody 6 duo 1", "counter 2 melody 1", **_VOICE),
+    # The rhythm section.
+    _make("double bass pizzicato", "bass", 32, 28, 50, "jaz_blu 5 cou_fol 2 lat_sou 2 cla .1",
+          "bass 1", "bass 1", **_STRUCK),
+    _make("fingered bass", "bass", 33, 28, 50, "pop_roc 4 lat_sou 2 cou_fol 2 jaz_blu 1",
+          "bass 1", "bass 1", **_STRUCK),
+    _make("picked bass", "bass", 34, 28, 50, "pop_roc 3 cou_fol 1", "bass 1", "bass 1", **_STRUCK),
+    _make("fretless bass", "bass", 35, 28, 50, "jaz_blu 1 lat_sou 1 pop_roc .7",
+          "bass 1", "bass 1", **_STRUCK),
+    _make("synth bass", "bass", 38, 28, 50, "pop_roc 1", "bass 1", "bass 1", **_STRUCK),
+    _make("standard kit", "drums", 0, 35, 81, "pop_roc 3 cou_fol 2 lat_sou 2 jaz_blu 1",
+          "drums 1", "drums 1", bank=128, **_STRUCK),
+    _make("room kit", "drums", 8, 35, 81, "pop_roc 2 cou_fol 1 lat_sou 1",
+          "drums 1", "drums 1", bank=128, **_STRUCK),
+    _make("power kit", "drums", 16, 35, 81, "pop_roc 2", "drums 1", "drums 1", bank=128, **_STRUCK),
+    _make("jazz kit", "drums", 32, 35, 81, "jaz_blu 3", "drums 1", "drums 1", bank=128, **_STRUCK),
+    _make("brush kit", "drums", 40, 35, 81, "jaz_blu 2 cou_fol 1 lat_sou .5",
+          "drums 1", "drums 1", bank=128, **_STRUCK),
+    # Others that fill an ensemble.
+    _make("electric piano", "electric piano", 4, 40, 84, "pop_roc 2 jaz_blu 2 lat_sou 1",
+          _PIANO_LEADS, "comp 2 pad 1 arpeggio 1", **_STRUCK),
+    _make("vibraphone", "vibraphone", 11, 53, 84, "jaz_blu 2 lat_sou .5 pop_roc .3",
+          "melody 2 arpeggio 1", "comp 1 arpeggio 2", **_STRUCK),
+    _make("marimba", "marimba", 12, 48, 84, "lat_sou 1.5 pop_roc .2",
+          "runs 2 arpeggio 1", "arpeggio 2", **_STRUCK),
+    _make("accordion", "accordion", 21, 53, 86, "cou_fol 2 lat_sou 1.5 pop_roc .2",
+          "melody 2 two_hands 1", "pad 1 comp 2"),
+    _make("harp", "harp", 46, 36, 88, "cla 2 cou_fol .4 pop_roc .2",
+          "arpeggio 3", "arpeggio 3", **_STRUCK),
+    _make("banjo", "banjo", 105, 50, 79, "cou_fol 1.5",
+          "runs 2 arpeggio 2", "arpeggio 3", **_STRUCK),
+    # The rest of the orchestra.
+    _make("viola", "viola", 41, 48, 79, "cla 1", _WIND_LEADS, _WIND_BACKS, **_BOWED),
+    _make("double bass", "double bass", 43, 28, 55, "cla 1",
+          "counter 1", "counter 1 bass 1", **_BOWED),
+    _make("trombone", "trombone", 57, 40, 70, "jaz_blu 1.5 lat_sou 1 cla 1 pop_roc .3",
+          _WIND_LEADS, _WIND_BACKS, **_WIND),
+    _make("tuba", "tuba", 58, 29, 55, "cla .6", "counter 1", "counter 1 bass 1", **_WIND),
+    _make("french horn", "french horn", 60, 41, 74, "cla 2 pop_roc .2",
+          _WIND_LEADS, "counter 3 pad 1", **_WIND),
+    _make("oboe", "oboe", 68, 58, 88, "cla 2 pop_roc .1", _WIND_LEADS, _WIND_BACKS, **_WIND),
+    _make("bassoon", "bassoon", 70, 36, 69, "cla 2", _WIND_LEADS, _WIND_BACKS, **_WIND),
+)  # fmt: skip
+
+
+def of_kind(kind: str) -> tuple[Instrument, ...]:
+    """All instruments of a class; raises ValueError when there is none."""
+    found = tuple(one for one in CATALOGUE if one.kind == kind)
+    if not found:
+        raise ValueError(f"no instrument of the kind {kind!r}")
+    return found
+
+
+def genre_weight(kind: str, genre: str) -> float:
+    """How likely a class is in a genre: the weights of its instruments, summed."""
+    return sum(one.genres.get(genre, 0.0) for one in of_kind(kind))
