@@ -1,0 +1,151 @@
+"""What a recogniser must beat: the most frequent class, and MFCC statistics with a linear model.
+
+Both give `Predictions` that go through the same report as those of a network.
+"""
+
+import dataclasses
+import warnings
+from collections.abc import Iterable
+
+import librosa
+import numpy as np
+import sklearn.exceptions
+import sklearn.linear_model
+import sklearn.preprocessing
+import threadpoolctl
+
+from irec_jax.evaluation.recognition import Predictions
+from irec_jax.inference import windows
+
+_NUM_MFCC = 20
+_FRAME_LENGTH_SAMPLES, _HOP_LENGTH_SAMPLES = 2048, 512
+_WINDOW_S = 3.0  # the length of IRMAS's training clips
+
+
+@dataclasses.dataclass(frozen=True)
+class Majority:
+    """Says the most frequent training class for every clip (the first of equally frequent ones).
+
+    Attributes:
+        probabilities: (K,), one 1 and zeros.
+    """
+
+    probabilities: np.ndarray
+
+    @classmethod
+    def fit(cls, labels: np.ndarray) -> "Majority":
+        """From the training labels (N, K)."""
+        frequency = (np.asarray(labels) > 0).sum(0)
+        return cls(np.eye(len(frequency), dtype=np.float32)[frequency.argmax()])
+
+    def predict(self, like: Predictions) -> Predictions:
+        """Predictions for the clips of ``like``, whose own probabilities are not looked at."""
+        return dataclasses.replace(like, windows=[self.probabilities[None]] * len(like.ids))
+
+
+def mfcc_statistics(audio: np.ndarray, *, sample_rate_hz: float) -> np.ndarray:
+    """Timbre of a clip's windows of 3 s every 1.5 s: what its MFCCs are and how they move.
+
+    20 MFCCs of the clip divided by its peak (2048-sample frames every 512 samples, 128 mel bands);
+    per window the mean and the standard deviation of each and of its first difference over time
+    (librosa's `delta`, 9 frames). The windows are those of `inference.windows`: the last one ends
+    with the clip, and a clip shorter than 3 s is one window of its own length. Each is analysed by
+    itself, so that a window of a long clip has the same edges as a training clip of 3 s.
+
+    Args:
+        audio: mono float (T,).
+        sample_rate_hz: its sample rate.
+
+    Returns:
+        float64 (windows, 80).
+    """
+    audio = np.asarray(audio, np.float32)
+    audio = audio / max(float(np.abs(audio).max(initial=0.0)), 1e-9)
+    audio = np.pad(audio, (0, max(0, _FRAME_LENGTH_SAMPLES - len(audio))))
+    length = int(_WINDOW_S * sample_rate_hz)
+    first = windows.starts(len(audio), window_samples=length, hop_samples=length // 2)
+    mfcc = librosa.feature.mfcc(
+        y=np.stack([audio[start : start + length] for start in first]),
+        sr=sample_rate_hz,
+        n_mfcc=_NUM_MFCC,
+        n_fft=_FRAME_LENGTH_SAMPLES,
+        hop_length=_HOP_LENGTH_SAMPLES,
+    )
+    frames = np.concatenate([mfcc, librosa.feature.delta(mfcc, mode="nearest")], axis=1)
+    return np.concatenate([frames.mean(-1), frames.std(-1)], axis=1).astype(np.float64)
+
+
+@dataclasses.dataclass(frozen=True)
+class MfccLogistic:
+    """Standardised MFCC statistics and one logistic regression per class.
+
+    Attributes:
+        sample_rate_hz: of all audio.
+        mean, scale: (80,) of the training windows.
+        weights: (80, K); zeros for a class that never or always occurs in training.
+        bias: (K,); -inf and inf for such a class.
+    """
+
+    sample_rate_hz: float
+    mean: np.ndarray
+    scale: np.ndarray
+    weights: np.ndarray
+    bias: np.ndarray
+
+    @classmethod
+    def fit(
+        cls, clips: Iterable[tuple[np.ndarray, np.ndarray]], *, sample_rate_hz: float
+    ) -> "MfccLogistic":
+        """From training clips.
+
+        Args:
+            clips: pairs of mono audio (T,) and labels (K,); every 3 s window of a clip carries
+                its labels. Consumed one by one.
+            sample_rate_hz: of the audio.
+        """
+        features, targets = [], []
+        with _one_blas_thread():
+            for audio, labels in clips:
+                found = mfcc_statistics(audio, sample_rate_hz=sample_rate_hz)
+                features.append(found)
+                targets.append(np.tile(np.asarray(labels) > 0, (len(found), 1)))
+            if not features:
+                raise ValueError("clips: the MFCC baseline needs at least one training clip")
+            scaler = sklearn.preprocessing.StandardScaler().fit(np.concatenate(features))
+            standardised = scaler.transform(np.concatenate(features))
+            columns = [_fit_class(standardised, target) for target in np.concatenate(targets).T]
+        weights, bias = zip(*columns, strict=True)
+        return cls(
+            sample_rate_hz, scaler.mean_, scaler.scale_, np.stack(weights, 1), np.array(bias)
+        )
+
+    def probabilities(self, audio: np.ndarray) -> np.ndarray:
+        """Mono audio (T,) to window probabilities, float32 (windows, K), windows of 3 s."""
+        features = mfcc_statistics(audio, sample_rate_hz=self.sample_rate_hz)
+        logits = (features - self.mean) / self.scale @ self.weights + self.bias
+        return (0.5 * (1 + np.tanh(logits / 2))).astype(np.float32)  # a sigmoid without overflow
+
+    def predict(self, clips: Iterable[np.ndarray], like: Predictions) -> Predictions:
+        """Predictions for clips of mono audio (T,), in the order of ``like``.
+
+        ``like`` gives ids, songs and labels; its own probabilities are not looked at.
+        """
+        with _one_blas_thread():
+            return dataclasses.replace(like, windows=[self.probabilities(a) for a in clips])
+
+
+def _one_blas_thread() -> threadpoolctl.threadpool_limits:
+    """The matrices are small: on a busy machine more threads cost up to fifteen times the time."""
+    return threadpoolctl.threadpool_limits(1, user_api="blas")
+
+
+def _fit_class(features: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
+    """Weights (80,) and bias of one class against the rest."""
+    if target.all() or not target.any():
+        return np.zeros(features.shape[1]), float("inf") if target.all() else float("-inf")
+    regression = sklearn.linear_model.LogisticRegression(max_iter=1000)
+    with warnings.catch_warnings():
+        # Separable classes of tiny data converge slowly; the penalty keeps them finite.
+        warnings.simplefilter("ignore", sklearn.exceptions.ConvergenceWarning)
+        regression.fit(features, target)
+    return regression.coef_[0], float(regression.intercept_[0])

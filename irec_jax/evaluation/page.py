@@ -1,0 +1,261 @@
+"""The report as a page that a person reads (Markdown)."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+from irec_jax.evaluation.recognition import KINDS
+from irec_jax.labels import IRMAS_NAMES
+
+_KIND_TEXT = {
+    "fixed": "fixed beforehand",
+    "validation": "tuned on validation",
+    "validation_per_class": "tuned on validation, per class",
+    "oracle": "oracle (best on test)",
+}
+
+
+def markdown(report: Mapping, plots: Mapping[str, str]) -> str:
+    """The page.
+
+    Args:
+        report: of `report.assemble`.
+        plots: file name of each plot, beside the page, to its caption.
+    """
+    parts = [
+        f"# {report['system']} on {report['dataset']}: predominant instruments",
+        *_banner(report),
+        _headline(report),
+        *_warnings(report),
+        "## Scores on the test split",
+        _score_table(report),
+        _explanation(report),
+        *_repeats(report),
+        *_reported(report),
+        "## By class",
+        _class_table(report),
+        *_picture(plots, "class_f1.png"),
+        "## Thresholds and ways to aggregate",
+        _aggregation_table(report),
+        *_picture(plots, "thresholds.png"),
+        "## Which instrument is taken for which",
+        _predominant(report),
+        *_picture(plots, "confusion.png"),
+        *_picture(plots, "training.png", heading="## Training"),
+        "## Provenance",
+        _provenance(report["provenance"]),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _picture(plots: Mapping[str, str], name: str, heading: str | None = None) -> list[str]:
+    """A plot under its heading; nothing when it was not drawn."""
+    if name not in plots:
+        return []
+    return [*([heading] if heading else []), f"![{plots[name]}]({name})"]
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+
+
+def _interval(block: Mapping) -> str:
+    """F1 with its interval: '0.672 [0.651, 0.695]'."""
+    low, high = block["f1_interval"]
+    if low is None or not math.isfinite(low):
+        return _number(block["f1"])
+    return f"{_number(block['f1'])} [{_number(low)}, {_number(high)}]"
+
+
+def _threshold(value: float | Mapping) -> str:
+    if isinstance(value, Mapping):
+        return f"{min(value.values()):.2f} to {max(value.values()):.2f}"
+    return f"{value:.2f}"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]], num_text: int = 1) -> str:
+    """A table whose first ``num_text`` columns are text, the others numbers, aligned right."""
+    rule = ["---" if i < num_text else "---:" for i in range(len(header))]
+    # A bar in a name would end its cell.
+    cells = [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
+    return "\n".join("| " + " | ".join(row) + " |" for row in [header, rule, *cells])
+
+
+def _class_name(code: str) -> str:
+    return IRMAS_NAMES.get(code, code)
+
+
+def _banner(report: Mapping) -> list[str]:
+    if not report["rendered"]:
+        return []
+    return [
+        f"> **rendered audio ({report['dataset']}): not comparable with scores on IRMAS** or any "
+        "other recorded music."
+    ]
+
+
+def _headline(report: Mapping) -> str:
+    fixed, sizes = report["thresholds"]["fixed"], report["data"]["test"]
+    text = (
+        f"**Micro F1 {_interval(fixed['micro'])}, macro F1 {_interval(fixed['macro'])}** on the "
+        f"test split of {report['dataset']} ({sizes['num_clips']} clips of {sizes['num_songs']} "
+        f"songs, {sizes['num_labels']} labels, {len(report['classes'])} classes), at the fixed "
+        f"threshold {report['aggregation'].upper()} ≥ {fixed['threshold']:.2f}."
+    )
+    baselines = [
+        f"{name} {_number(one['thresholds']['fixed']['micro']['f1'])} and "
+        f"{_number(one['thresholds']['fixed']['macro']['f1'])}"
+        for name, one in report.get("baselines", {}).items()
+    ]
+    if baselines:
+        text += f" Beside it, micro and macro: {'; '.join(baselines)}."
+    return text
+
+
+def _warnings(report: Mapping) -> list[str]:
+    warning = report["collapse"]["warning"]
+    return [f"> **Warning: collapsed.** {warning}"] if warning else []
+
+
+def _score_row(name: str, block: Mapping) -> list[str]:
+    row = [name, _threshold(block["threshold"])]
+    for average in ("micro", "macro"):
+        found = block[average]
+        row += [_number(found["precision"]), _number(found["recall"]), _interval(found)]
+    return row
+
+
+_AVERAGES = ["micro P", "R", "F1 [95 %]", "macro P", "R", "F1 [95 %]"]
+
+
+def _score_table(report: Mapping) -> str:
+    rows = [
+        _score_row(f"**{report['system']}**, {_KIND_TEXT[kind]}", report["thresholds"][kind])
+        for kind in KINDS
+    ]
+    for name, one in report.get("baselines", {}).items():
+        for kind in ("fixed", "validation"):
+            rows.append(_score_row(f"{name}, {_KIND_TEXT[kind]}", one["thresholds"][kind]))
+    return _table(["system, threshold", "value", *_AVERAGES], rows)
+
+
+def _explanation(report: Mapping) -> str:
+    ranking = report["ranking"]
+    lines = [
+        "P precision, R recall. Intervals are bootstrapped over songs. The oracle threshold is "
+        "the best one on the test split itself: a bound, not a result.",
+        "Ranking, by the mean window probability: "
+        f"macro ROC AUC {_number(ranking['auc']['macro'])}, "
+        f"label ranking average precision {_number(ranking['lrap'])}.",
+        *report["notes"],
+    ]
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _repeats(report: Mapping) -> list[str]:
+    repeats = report.get("repeats")
+    if not repeats:
+        return []
+
+    def cell(block: Mapping) -> str:
+        return f"{_number(block['mean'])} ± {_number(block['sd'])}"
+
+    rows = [
+        [_KIND_TEXT[kind]]
+        + [
+            cell(block[a][name])
+            for a in ("micro", "macro")
+            for name in ("precision", "recall", "f1")
+        ]
+        for kind, block in repeats["thresholds"].items()
+    ]
+    header = ["threshold", "micro P", "R", "F1", "macro P", "R", "F1"]
+    seeds = ", ".join(map(str, repeats["seeds"]))
+    return [
+        f"## Mean ± standard deviation of {repeats['num_runs']} runs (seeds {seeds})",
+        _table(header, rows),
+    ]
+
+
+def _reported(report: Mapping) -> list[str]:
+    reported = report.get("reported")
+    if not reported:
+        return []
+    keys = ("micro_p", "micro_r", "micro_f1", "macro_p", "macro_r", "macro_f1")
+    rows = [[row["setting"], *(_number(row.get(key)) for key in keys)] for row in reported["rows"]]
+    header = ["published", "micro P", "R", "F1", "macro P", "R", "F1"]
+    return [
+        f"## Published elsewhere on {reported['dataset']}: {reported['source']}",
+        "Not measured by this run.",
+        _table(header, rows),
+    ]
+
+
+def _class_table(report: Mapping) -> str:
+    blocks, auc = report["thresholds"], report["ranking"]["auc"]["per_class"]
+    rows = []
+    for name in report["classes"]:
+        fixed = blocks["fixed"]["per_class"][name]
+        rows.append(
+            [
+                _class_name(name),
+                str(fixed["num_positives"]),
+                str(fixed["num_predicted"]),
+                _number(fixed["precision"]),
+                _number(fixed["recall"]),
+                _interval(fixed),
+                _number(blocks["validation_per_class"]["per_class"][name]["f1"]),
+                f"{blocks['validation_per_class']['threshold'][name]:.2f}",
+                _number(blocks["oracle"]["per_class"][name]["f1"]),
+                _number(auc[name]),
+            ]
+        )
+    header = ["class", "clips", "predicted", "P", "R", "F1 [95 %]"]
+    header += ["F1, own threshold", "its value", "F1, oracle", "AUC"]
+    return (
+        "At the fixed threshold; then with the class's own threshold, tuned on validation.\n\n"
+        + _table(header, rows)
+    )
+
+
+def _aggregation_table(report: Mapping) -> str:
+    rows = [
+        [name.upper() if name != "max" else name, *_score_row(_KIND_TEXT[kind], block)]
+        for name, one in report["aggregations"].items()
+        for kind, block in one["thresholds"].items()
+    ]
+    text = (
+        "S1: mean of the window probabilities; S2: their sum divided by the largest class's sum; "
+        "max: their maximum.\n\n"
+    )
+    return text + _table(["score", "threshold", "value", *_AVERAGES], rows, num_text=2)
+
+
+def _predominant(report: Mapping) -> str:
+    found = report["predominant"]
+    if not found["num_clips"]:
+        return "No test clip has exactly one label."
+    return (
+        f"Of the {found['num_clips']} test clips with exactly one label, the strongest class is "
+        f"that label in {found['accuracy']:.1%}. Row: the label, column: the class with the "
+        "largest mean probability."
+    )
+
+
+def _provenance(provenance: Mapping) -> str:
+    dataset, hardware, git = (provenance[key] for key in ("dataset", "hardware", "git"))
+    devices = ", ".join(f"{count} x {kind}" for kind, count in hardware["devices"].items())
+    rows = [
+        [
+            "data",
+            f"{dataset['name']} {dataset['version']}, {dataset['config']}, {dataset['split']}",
+        ],
+        ["command", f"`{provenance['command']}`"],
+        ["seed", str(provenance["seed"])],
+        ["commit", git["commit"] + (" (with changes)" if git["dirty"] else "") if git else "–"],
+        ["date", provenance["date"]],
+        ["durations", ", ".join(f"{k} {v:.1f} s" for k, v in provenance["durations_s"].items())],
+        ["devices", f"{devices} ({hardware['platform']}, {hardware['num_processes']} process(es))"],
+        ["CPU", f"{hardware['cpu']}, {hardware['num_cores']} cores, {hardware['system']}"],
+        ["versions", ", ".join(f"{k} {v}" for k, v in provenance["versions"].items())],
+    ]
+    return _table(["", ""], rows, num_text=2)

@@ -1,0 +1,74 @@
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from irec_jax.evaluation import provenance
+
+
+def _collect():
+    return provenance.collect(
+        dataset="gm_irmas", version="1.0.0", config="tiny", split="test", seed=3
+    )
+
+
+def test_what_is_in_it():
+    found = _collect()
+    assert found["dataset"] == {
+        "name": "gm_irmas",
+        "version": "1.0.0",
+        "config": "tiny",
+        "split": "test",
+    }
+    assert found["seed"] == 3 and found["durations_s"] == {}
+    assert found["versions"]["jax"] == importlib.metadata.version("jax")
+    assert sum(found["hardware"]["devices"].values()) >= 1 and found["hardware"]["num_cores"] >= 1
+    json.dumps(found, allow_nan=False)
+
+
+def test_no_path_of_the_machine(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/opt/secret/bin/irec", "train", "--workdir=my runs"])
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
+    found = _collect()
+    assert found["command"] == "irec train '--workdir=my runs'"
+    text = json.dumps(found)
+    for path in ("/opt/secret", str(Path.home()), os.getcwd(), sys.prefix):
+        assert path == "/" or path not in text
+
+
+def test_command_of_a_module_is_the_one_that_was_typed(tmp_path):
+    (tmp_path / "shown.py").write_text(
+        "from irec_jax.evaluation import provenance\nprint(provenance.command())\n"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    command = [sys.executable, "-m", "shown", "--config=configs/han.py:debug"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    assert done.stdout.strip() == "python -m shown --config=configs/han.py:debug"
+
+
+def _git(folder, *arguments):
+    names = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+    subprocess.run(["git", "-C", str(folder), *names, *arguments], check=True, capture_output=True)
+
+
+def test_git_commit_and_dirty(tmp_path):
+    assert provenance.git(tmp_path) is None
+    _git(tmp_path, "init")
+    (tmp_path / "file").write_text("1")
+    (tmp_path / "inside").mkdir()
+    _git(tmp_path, "add", "file")
+    _git(tmp_path, "commit", "-m", "first")
+    clean = provenance.git(tmp_path)
+    assert len(clean["commit"]) == 40 and clean["dirty"] is False
+    (tmp_path / "untracked").write_text("")
+    assert provenance.git(tmp_path) == clean
+    (tmp_path / "file").write_text("2")
+    assert provenance.git(tmp_path) == clean | {"dirty": True}
+    assert provenance.git(tmp_path / "inside") is None  # another project's checkout
+
+
+def test_git_is_not_needed(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert provenance.git(tmp_path) is None

@@ -1,0 +1,163 @@
+"""The recognition report against scikit-learn and against counting by hand."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import sklearn.metrics
+
+from irec_jax.errors import UserError
+from irec_jax.evaluation import recognition, report
+from irec_jax.inference import aggregation
+
+CLASSES = ("cel", "flu", "pia", "voi")
+
+
+def make_predictions(num_clips=80, *, seed=0, max_labels=3, num_songs=30, classes=CLASSES):
+    """A middling recogniser over clips of 1 to 12 windows."""
+    generator = np.random.default_rng(seed)
+    labels = np.zeros((num_clips, len(classes)), np.float32)
+    windows = []
+    for row in labels:
+        count = generator.integers(1, max_labels + 1)
+        row[generator.choice(len(classes), count, replace=False)] = 1
+        logits = 2.5 * row - 1.8 + generator.normal(0, 0.8, len(classes))
+        logits = logits + generator.normal(0, 0.6, (generator.integers(1, 13), len(classes)))
+        windows.append((1 / (1 + np.exp(-logits))).astype(np.float32))
+    return recognition.Predictions(
+        ids=[f"clip {i}" for i in range(num_clips)],
+        songs=[f"song {i}" for i in generator.integers(num_songs, size=num_clips)],
+        labels=labels,
+        windows=windows,
+        classes=classes,
+        contradictory=np.arange(num_clips) < 2,
+    )
+
+
+TEST, VALIDATION = make_predictions(), make_predictions(50, seed=1, max_labels=1)
+
+
+@pytest.fixture(scope="module")
+def evaluation():
+    return recognition.evaluate(TEST, VALIDATION, num_resamples=100)
+
+
+@pytest.mark.parametrize("name", ["s1", "s2", "max"])
+@pytest.mark.parametrize("kind", recognition.KINDS)
+def test_scores_equal_sklearn(evaluation, name, kind):
+    block = evaluation["aggregations"][name]["thresholds"][kind]
+    threshold = block["threshold"]
+    if kind == "validation_per_class":
+        assert list(threshold) == list(CLASSES)
+        threshold = np.array(list(threshold.values()))
+    decided = aggregation.get(name)(TEST.windows) >= threshold
+    for average in ("micro", "macro"):
+        theirs = sklearn.metrics.precision_recall_fscore_support(
+            TEST.labels, decided, average=average, zero_division=0
+        )[:3]
+        ours = [block[average][key] for key in ("precision", "recall", "f1")]
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+        low, high = block[average]["f1_interval"]
+        assert low < block[average]["f1"] < high
+    by_class = sklearn.metrics.precision_recall_fscore_support(
+        TEST.labels, decided, average=None, zero_division=0
+    )
+    for k, one in enumerate(block["per_class"].values()):
+        ours = [one[key] for key in ("precision", "recall", "f1", "num_positives")]
+        np.testing.assert_allclose(ours, [column[k] for column in by_class], rtol=1e-12)
+        assert one["num_predicted"] == decided[:, k].sum()
+
+
+def test_oracle_is_the_best_and_validation_never_looks_at_test(evaluation):
+    for one in evaluation["aggregations"].values():
+        blocks, curve = one["thresholds"], one["curve"]
+        for kind in ("fixed", "validation"):
+            assert blocks["oracle"]["micro"]["f1"] >= blocks[kind]["micro"]["f1"]
+        assert blocks["oracle"]["micro"]["f1"] == pytest.approx(max(curve["micro_f1"]))
+    spoiled = dataclasses.replace(TEST, labels=1 - TEST.labels)
+    other = recognition.evaluate(spoiled, VALIDATION, num_resamples=2)
+    for kind in ("fixed", "validation", "validation_per_class"):
+        ours, theirs = (e["thresholds"][kind]["threshold"] for e in (evaluation, other))
+        assert ours == theirs
+
+
+def test_main_thresholds_are_those_of_the_chosen_aggregation(evaluation):
+    assert evaluation["aggregation"] == "s2"
+    assert evaluation["thresholds"] == evaluation["aggregations"]["s2"]["thresholds"]
+    assert evaluation["thresholds"]["fixed"]["threshold"] == 0.5
+    other = recognition.evaluate(
+        TEST, VALIDATION, aggregation="s1", threshold=0.333, num_resamples=2
+    )
+    assert other["thresholds"]["fixed"]["threshold"] == 0.333
+    assert other["thresholds"] == other["aggregations"]["s1"]["thresholds"]
+    assert other["aggregations"]["s2"]["thresholds"]["fixed"]["threshold"] == 0.5
+    blocks = other["thresholds"]
+    assert blocks["oracle"]["micro"]["f1"] >= blocks["fixed"]["micro"]["f1"]
+
+
+def test_ranking_is_of_unscaled_scores(evaluation):
+    mean = np.array([w.mean(0, dtype=np.float64) for w in TEST.windows])
+    ranking = evaluation["ranking"]
+    expected = sklearn.metrics.roc_auc_score(TEST.labels, mean, average=None)
+    np.testing.assert_allclose(list(ranking["auc"]["per_class"].values()), expected)
+    assert ranking["auc"]["macro"] == pytest.approx(expected.mean())
+    expected = sklearn.metrics.label_ranking_average_precision_score(TEST.labels, mean)
+    assert ranking["lrap"] == pytest.approx(expected)
+
+
+def test_predominant_counts_single_label_clips_only(evaluation):
+    matrix = np.zeros((4, 4), int)
+    for labels, windows in zip(TEST.labels, TEST.windows, strict=True):
+        if labels.sum() == 1:
+            matrix[labels.argmax(), windows.mean(0).argmax()] += 1
+    found = evaluation["predominant"]
+    np.testing.assert_array_equal(found["confusion"], matrix)
+    assert found["num_clips"] == matrix.sum() > 0
+    assert found["accuracy"] == pytest.approx(np.trace(matrix) / matrix.sum())
+
+
+def test_sizes_and_notes(evaluation):
+    sizes = evaluation["data"]["test"]
+    assert sizes["num_clips"] == 80 and sizes["num_songs"] == len(set(TEST.songs))
+    assert sizes["num_labels"] == TEST.labels.sum() and sizes["num_contradictory_clips"] == 2
+    notes = " ".join(evaluation["notes"])
+    assert "biased" in notes and "2 test clips are byte-identical" in notes
+    same = recognition.evaluate(VALIDATION, VALIDATION, num_resamples=2)
+    assert "biased" not in " ".join(same["notes"])
+
+
+def test_collapse_is_seen_at_the_fixed_threshold(evaluation):
+    assert evaluation["collapse"]["warning"] is None
+    constant = dataclasses.replace(TEST, windows=[np.array([[0.1, 0.2, 0.9, 0.8]])] * 80)
+    found = recognition.evaluate(constant, VALIDATION, num_resamples=2)["collapse"]
+    assert found["collapsed"] and found["most_frequent_predicted"]["labels"] == ["pia", "voi"]
+
+
+def test_all_zero_probabilities_and_absent_classes_give_a_whole_report():
+    labels = np.tile(np.array([[0, 1, 1, 0]], np.float32), (20, 1))
+    silent = dataclasses.replace(
+        make_predictions(20), labels=labels, windows=[np.zeros((2, 4), np.float32)] * 20
+    )
+    found = recognition.evaluate(silent, VALIDATION, num_resamples=5)
+    assert found["thresholds"]["fixed"]["micro"]["f1"] == 0
+    assert "No test clip has the label cel, voi" in " ".join(found["notes"])
+    again = json.loads(report.strict_json(found))
+    assert again["predominant"]["accuracy"] is None and again["ranking"]["auc"]["macro"] is None
+
+
+def test_bad_input():
+    with pytest.raises(UserError, match="aggregation 's3'"):
+        recognition.evaluate(TEST, VALIDATION, aggregation="s3")
+    with pytest.raises(ValueError, match="clip 7.*NaN"):
+        windows = list(TEST.windows)
+        windows[7] = np.full((1, 4), np.nan)
+        dataclasses.replace(TEST, windows=windows)
+    with pytest.raises(ValueError, match="clip 0"):
+        dataclasses.replace(TEST, windows=[np.zeros((3, 5))] * 80)
+    with pytest.raises(ValueError, match="songs"):
+        dataclasses.replace(TEST, songs=["a"])
+    with pytest.raises(ValueError, match="no clips"):
+        recognition.Predictions([], [], np.zeros((0, 4)), [], CLASSES, [])
+    with pytest.raises(ValueError, match="different classes"):
+        recognition.evaluate(TEST, dataclasses.replace(VALIDATION, classes=("a", "b", "c", "d")))
