@@ -1,0 +1,148 @@
+"""Where audio comes from: datasets by name, prepared once and read at random.
+
+    builder = data_builders.prepare("gm_irmas", size="tiny", format="mono22k")
+    clip = builder.as_data_source("train")[0]
+
+Importing this package imports neither TFDS nor a builder; asking for one does.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from data_builders.clips import clip_index
+from data_builders.preparation import prepare_builder, summary
+from irec_jax import registry
+from irec_jax.errors import UserError
+
+__all__ = ["NAMES", "OPTIONS", "builder", "builder_class", "clip_index", "prepare", "summary"]
+
+#: The options that builders take, with their meaning.
+OPTIONS = {
+    "format": "mono22k (default): one channel at 22,050 Hz; stereo44k: two at 44,100 Hz",
+    "size": "tiny, small (default) or full; rendered datasets only",
+    "soundfont": "SoundFont file that plays the rendered music (default: TimGM6mb.sf2)",
+    "path": "your sounds: a folder of <class>/*.wav (mp3, flac, ogg, m4a), one with train/<class> "
+    "and test/<class>, or a CSV file with the header file,labels[,split][,song]; folder only",
+    "classes": "class names, separated by commas (default: all that are found); folder only",
+}
+
+
+def _irmas(*, format: str = "mono22k", data_dir: str | None = None) -> Any:
+    from data_builders.irmas import Irmas
+
+    return Irmas(config=_known("format", format), data_dir=data_dir)
+
+
+def _gm_irmas(
+    *,
+    size: str = "small",
+    format: str = "mono22k",
+    soundfont: str | None = None,
+    data_dir: str | None = None,
+) -> Any:
+    from data_builders import gm_irmas
+
+    if size not in gm_irmas.SIZES:
+        raise registry.unknown("size", size, gm_irmas.SIZES)
+    config = gm_irmas.make_config(size, _known("format", format), soundfont=soundfont)
+    if config.name in gm_irmas.GmIrmas.builder_configs:
+        config = config.name  # TFDS takes its own configs by name only
+    return gm_irmas.GmIrmas(config=config, data_dir=data_dir)
+
+
+def _folder(
+    *,
+    path: str | os.PathLike,
+    format: str = "mono22k",
+    classes: str | Sequence[str] | None = None,
+    data_dir: str | None = None,
+) -> Any:
+    from data_builders import folder
+
+    config = folder.make_config(path, _known("format", format), classes=classes)
+    return folder.Folder(config=config, data_dir=data_dir)
+
+
+def _known(option: str, value: str) -> str:
+    from data_builders.features import FORMATS
+
+    if value not in FORMATS:
+        raise registry.unknown(option, value, FORMATS)
+    return value
+
+
+_BUILDERS: dict[str, Callable[..., Any]] = {
+    "folder": _folder,
+    "gm_irmas": _gm_irmas,
+    "irmas": _irmas,
+}
+#: The datasets.
+NAMES = tuple(_BUILDERS)
+
+
+def builder_class(name: str) -> Callable[..., Any]:
+    """What makes the builder of a dataset: its keyword arguments are ``data_dir`` and the options.
+
+    Raises:
+        UserError: unknown name.
+    """
+    if name not in _BUILDERS:
+        raise registry.unknown("dataset", name, NAMES)
+    return _BUILDERS[name]
+
+
+def builder(
+    name: str,
+    *,
+    data_dir: str | os.PathLike | None = None,
+    manual_dir: str | os.PathLike | None = None,
+    **options: Any,
+) -> Any:
+    """The TFDS builder of a dataset, prepared or not.
+
+    Args:
+        name: one of `NAMES`.
+        data_dir: where prepared data lies; None is TFDS's: $TFDS_DATA_DIR or
+            ~/tensorflow_datasets.
+        manual_dir: only `prepare` reads it; taken so that one set of arguments serves both.
+        **options: of this dataset, see `OPTIONS`.
+
+    Returns:
+        `tfds.core.DatasetBuilder`.
+
+    Raises:
+        UserError: unknown name, option or value.
+    """
+    del manual_dir
+    data_dir = None if data_dir is None else os.path.abspath(os.path.expanduser(data_dir))
+    return registry.create("dataset", _BUILDERS, name, data_dir=data_dir, **options)
+
+
+def prepare(
+    name: str,
+    *,
+    data_dir: str | os.PathLike | None = None,
+    manual_dir: str | os.PathLike | None = None,
+    **options: Any,
+) -> Any:
+    """The builder of a dataset, built on first use; read it with ``as_data_source(split)``.
+
+    May be called by several processes at once: one builds, the others wait. A build that is
+    interrupted leaves nothing that looks finished.
+
+    Args:
+        name, data_dir, options: as `builder`.
+        manual_dir: where files that were downloaded by hand lie.
+
+    Raises:
+        UserError: as `builder`; files that are missing or cannot be read, a data_dir that cannot
+            be written, a full disk.
+    """
+    if manual_dir is not None:
+        manual_dir = os.path.abspath(os.path.expanduser(manual_dir))
+        if not os.path.isdir(manual_dir):
+            raise UserError(f"manual_dir {manual_dir}: no such folder; check the path")
+    return prepare_builder(
+        lambda: builder(name, data_dir=data_dir, **options), manual_dir=manual_dir
+    )

@@ -1,0 +1,76 @@
+"""An index of a prepared split: everything about its clips but the audio."""
+
+import contextlib
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+_TAGS = ("drums", "genre", "part")
+
+
+def clip_index(builder: Any, split: str) -> dict[str, np.ndarray]:
+    """What is known of the N clips of a split, in the order of ``as_data_source(split)``.
+
+    Read once from the data, then from a file beside them.
+
+    Args:
+        builder: prepared builder of a recognition dataset with K classes.
+        split: its name.
+
+    Returns:
+        ``num_samples`` int64 (N,); ``labels`` float32 (N, K), multi-hot; ``id`` and ``song`` str
+        (N,); ``contradictory`` bool (N,); ``drums``, ``genre`` and ``part`` int64 (N,).
+    """
+    path = Path(builder.data_dir, f"clip_index-{split}.npz")
+    # A damaged or foreign file is no fault of the user's: it is made again.
+    with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        with np.load(path) as stored:
+            index = {name: stored[name] for name in stored.files}
+        if len(index["num_samples"]) == builder.info.splits[split].num_examples:
+            return index
+    index = _scan(builder, split)
+    with contextlib.suppress(OSError):  # prepared data may lie on a read-only disk
+        _save(path, index)
+    return index
+
+
+def _scan(builder: Any, split: str) -> dict[str, np.ndarray]:
+    source = builder.as_data_source(split)
+    num_clips = len(source)
+    labels = np.zeros((num_clips, builder.info.features["labels"].feature.num_classes), np.float32)
+    num_samples = np.zeros(num_clips, np.int64)
+    contradictory = np.zeros(num_clips, bool)
+    tags = {name: np.zeros(num_clips, np.int64) for name in _TAGS}
+    ids, songs = [], []
+    described = f"{builder.name} {split}: index"
+    for i in tqdm(range(num_clips), desc=described, unit=" clips", leave=False, delay=1):
+        clip = source[i]
+        num_samples[i] = len(clip["audio"])
+        labels[i, np.asarray(clip["labels"], np.int64)] = 1.0
+        contradictory[i] = clip["contradictory"]
+        ids.append(clip["id"].decode())
+        songs.append(clip["song"].decode())
+        for name, column in tags.items():
+            column[i] = clip[name]
+    return dict(
+        num_samples=num_samples,
+        labels=labels,
+        id=np.array(ids, str),
+        song=np.array(songs, str),
+        contradictory=contradictory,
+        **tags,
+    )
+
+
+def _save(path: Path, index: dict[str, np.ndarray]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            np.savez(file, **index)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
