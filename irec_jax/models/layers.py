@@ -1,0 +1,146 @@
+"""Layers that the networks share: activations, pooling, dropout."""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from irec_jax import registry
+
+
+def leaky_relu(x: jax.Array, negative_slope: float) -> jax.Array:
+    """x where x >= 0, ``negative_slope * x`` elsewhere; its derivative at 0 is 1.
+
+    The gradient looks at the output only, so that the input need not be kept for it.
+
+    Args:
+        x: any shape.
+        negative_slope: above 0, so that output and input have the same sign; or 0 (ReLU, whose
+            derivative at 0 is then 0, since 0 is what all negative inputs become).
+    """
+    return _leaky_relu(x, float(negative_slope))
+
+
+def _leaky(x, negative_slope):
+    return jnp.where(x >= 0, x, negative_slope * x)
+
+
+_leaky_relu = jax.custom_vjp(_leaky, nondiff_argnums=(1,))
+
+
+def _leaky_relu_forward(x, negative_slope):
+    y = _leaky(x, negative_slope)
+    return y, y
+
+
+def _leaky_relu_backward(negative_slope, y, cotangent):
+    positive = y >= 0 if negative_slope else y > 0
+    return (jnp.where(positive, cotangent, negative_slope * cotangent),)
+
+
+_leaky_relu.defvjp(_leaky_relu_forward, _leaky_relu_backward)
+
+
+#: Activations without parameters, by name; 'prelu' is the one with.
+ACTIVATIONS = {
+    "tanh": jnp.tanh,
+    "relu": lambda x: leaky_relu(x, 0.0),
+    "lrelu_0.01": lambda x: leaky_relu(x, 0.01),
+    "lrelu_0.33": lambda x: leaky_relu(x, 0.33),
+}
+
+
+class Activation(nn.Module):
+    """An activation by name: 'tanh', 'relu', 'lrelu_0.01', 'lrelu_0.33' or 'prelu'.
+
+    'prelu' (He et al. 2015) learns one negative slope per channel, parameter
+    ``negative_slope`` (channels,), from 0.25.
+
+    Raises:
+        UserError: an unknown name.
+    """
+
+    kind: str
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """(..., channels) to the same shape and type."""
+        if self.kind == "prelu":
+            slope = self.param("negative_slope", nn.initializers.constant(0.25), x.shape[-1:])
+            return jnp.where(x >= 0, x, slope.astype(x.dtype) * x)
+        if self.kind not in ACTIVATIONS:
+            raise registry.unknown("activation", self.kind, [*ACTIVATIONS, "prelu"])
+        return ACTIVATIONS[self.kind](x)
+
+
+def max_pool(
+    x: jax.Array, window: Sequence[int], *, strides: Sequence[int] | None = None
+) -> jax.Array:
+    """Maximum over windows, without padding: rows and columns that fill no window are left out.
+
+    Where the windows do not overlap, the maximum is taken over axes of a reshaped array: on CPU
+    its gradient is several times faster than that of a sliding window. There equal maxima of one
+    window share its gradient equally; with overlapping windows the first one has all of it.
+
+    Args:
+        x: (batch, height, width, channels).
+        window: height and width of a window.
+        strides: of the windows; their size when left out.
+
+    Returns:
+        (batch, windows vertically, windows horizontally, channels).
+
+    Raises:
+        ValueError: the input is smaller than one window.
+    """
+    window = tuple(window)
+    strides = window if strides is None else tuple(strides)
+    if any(size < span for size, span in zip(x.shape[1:3], window, strict=True)):
+        raise ValueError(f"x: {x.shape[1:3]} is smaller than the pooling window {window}")
+    if strides != window:
+        return nn.max_pool(x, window, strides)
+    rows, columns = (size // span for size, span in zip(x.shape[1:3], window, strict=True))
+    x = x[:, : rows * window[0], : columns * window[1]]
+    x = x.reshape(x.shape[0], rows, window[0], columns, window[1], x.shape[3])
+    return x.max((2, 4))
+
+
+def global_pool(x: jax.Array, kind: str) -> jax.Array:
+    """'max' or 'mean' over height and width: (batch, height, width, channels) to (batch, channels).
+
+    Raises:
+        UserError: an unknown kind.
+    """
+    kinds = {"max": jnp.max, "mean": jnp.mean}
+    if kind not in kinds:
+        raise registry.unknown("pooling", kind, kinds)
+    return kinds[kind](x, axis=(1, 2))
+
+
+class Dropout(nn.Module):
+    """Dropout whose masks cost little: 8 random bits per element, or 16 where 8 are too coarse.
+
+    An element is kept with a probability of (1 - rate) rounded to a multiple of 1/256 if that is
+    exact (0.25, 0.5 ...), to one of 1/65,536 otherwise (0.1: 58,982/65,536 = 0.899994), and
+    divided by this very probability, so that expectations are kept exactly.
+
+    Random keys are drawn from the collection 'dropout'.
+    """
+
+    rate: float
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """Any shape to the same shape and type; ``train=False`` changes nothing."""
+        if not 0 <= self.rate < 1:
+            raise ValueError(f"rate: {self.rate} is not in [0, 1)")
+        if not train or self.rate == 0:
+            return x
+        bits = jnp.uint8 if float((1 - self.rate) * 256).is_integer() else jnp.uint16
+        levels = jnp.iinfo(bits).max + 1
+        kept = max(1, round((1 - self.rate) * levels))
+        if kept == levels:
+            return x
+        mask = jax.random.bits(self.make_rng("dropout"), x.shape, bits) < kept
+        return jnp.where(mask, x * (levels / kept), jnp.zeros((), x.dtype))

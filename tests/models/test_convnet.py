@@ -1,0 +1,138 @@
+"""Han's network against the same layers from Flax's stock, and its contracts."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from irec_jax import models
+from irec_jax.errors import UserError
+
+SMALL = dict(num_classes=5, filters=(4, 6, 8, 10), dense=16)
+
+
+def _init(model, x):
+    return jax.jit(model.init, static_argnames="train")(jax.random.key(0), x, train=False)
+
+
+def _features(*shape):
+    return jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)
+
+
+@pytest.fixture(scope="module")
+def small():
+    model = models.create("convnet", **SMALL)
+    return model, _init(model, _features(1, 43, 128))
+
+
+def test_equals_the_table_of_the_paper_in_stock_layers(small):
+    model, variables = small
+    params = variables["params"]
+    x = _features(2, 43, 128)
+    sizes = [(45, 130), (47, 132), (17, 46), (19, 48), (8, 18), (10, 20), (5, 8), (7, 10)]
+    y = x[..., None]
+    for layer, size in enumerate(sizes):
+        convolution = nn.Conv(SMALL["filters"][layer // 2], (3, 3), padding=((2, 2), (2, 2)))
+        y = convolution.apply({"params": params[f"Conv_{layer}"]}, y)
+        assert y.shape[1:3] == size
+        y = nn.leaky_relu(y, 0.33)
+        if layer in (1, 3, 5):
+            y = nn.max_pool(y, (3, 3), (3, 3))
+    y = y.max((1, 2))
+    y = nn.leaky_relu(nn.Dense(16).apply({"params": params["Dense_0"]}, y), 0.33)
+    expected = nn.Dense(5).apply({"params": params["Dense_1"]}, y)
+    np.testing.assert_allclose(model.apply(variables, x, train=False), expected, atol=1e-5)
+
+
+def test_a_batch_equals_its_examples_one_by_one(small):
+    model, variables = small
+    apply = jax.jit(lambda x: model.apply(variables, x, train=False))
+    x = _features(3, 43, 128)
+    together = apply(x)
+    for one, expected in zip(x, together, strict=True):
+        np.testing.assert_allclose(apply(one[None])[0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("frames, bands", [(1, 1), (16, 2), (21, 128), (64, 128), (129, 128)])
+def test_any_window_fits(small, frames, bands):
+    model, variables = small
+    apply = jax.jit(lambda x: model.apply(variables, x, train=False))
+    logits = apply(_features(2, frames, bands))
+    assert logits.shape == (2, 5) and np.isfinite(logits).all()
+
+
+@pytest.mark.parametrize("shape", [(43, 128), (2, 43, 128, 1), (2, 0, 128)])
+def test_features_of_a_wrong_shape_are_refused(small, shape):
+    model, variables = small
+    with pytest.raises(ValueError, match="features"):
+        model.apply(variables, jnp.zeros(shape), train=False)
+
+
+def test_start_is_glorot_uniform_with_zero_bias():
+    params = _init(models.create("convnet", num_classes=11), _features(1, 16, 20))["params"]
+    for name, layer in params.items():
+        kernel = np.asarray(layer["kernel"])
+        fans = np.prod(kernel.shape[:-2]) * (kernel.shape[-2] + kernel.shape[-1])
+        limit = np.sqrt(6 / fans)
+        assert np.abs(kernel).max() <= limit, name
+        if kernel.size > 5_000:
+            np.testing.assert_allclose(kernel.std(), limit / np.sqrt(3), rtol=0.05)
+        np.testing.assert_array_equal(layer["bias"], 0)
+
+
+def test_intermediates(small):
+    model, variables = small
+    logits, state = model.apply(
+        variables, _features(2, 43, 128), train=False, mutable=["intermediates"]
+    )
+    shapes = {name: value[0].shape for name, value in state["intermediates"].items()}
+    assert shapes == {
+        "block_1": (2, 15, 44, 4),
+        "block_2": (2, 6, 16, 6),
+        "block_3": (2, 3, 6, 8),
+        "block_4": (2, 10),
+        "dense": (2, 16),
+        "output": (2, 5),
+    }
+    np.testing.assert_array_equal(state["intermediates"]["output"][0], logits)
+
+
+def test_dropout_only_in_training(small):
+    model, variables = small
+    x = _features(2, 16, 20)
+    apply = jax.jit(lambda key: model.apply(variables, x, train=True, rngs={"dropout": key}))
+    one, other = (apply(jax.random.key(i)) for i in (0, 1))
+    assert np.abs(one - other).max() > 1e-3
+
+
+def test_bfloat16_computes_near_float32_with_float32_parameters(small):
+    model, variables = small
+    half = models.create("convnet", **SMALL, dtype="bfloat16")
+    x = _features(2, 16, 20)
+    assert all(p.dtype == jnp.float32 for p in jax.tree.leaves(_init(half, x)))
+    actual, expected = (
+        jax.jit(lambda x, model=m: model.apply(variables, x, train=False))(x) for m in (half, model)
+    )
+    assert actual.dtype == jnp.float32
+    assert np.abs(actual - expected).max() < 0.05 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu", "prelu", "lrelu_0.01"])
+def test_other_activations_and_mean_pooling_have_gradients(activation):
+    model = models.create("convnet", **SMALL, activation=activation, pooling="mean")
+    x = _features(2, 16, 20)
+    variables = _init(model, x)
+    gradients = jax.jit(jax.grad(lambda v: (model.apply(v, x, train=False) ** 2).sum()))(variables)
+    assert all(np.abs(g).max() > 0 for g in jax.tree.leaves(gradients))
+
+
+def test_unknown_names_suggest_the_nearest():
+    with pytest.raises(UserError, match="did you mean 'convnet'"):
+        models.create("convnett", num_classes=11)
+    with pytest.raises(UserError, match="did you mean 'activation'"):
+        models.create("convnet", num_classes=11, activaton="relu")
+    with pytest.raises(UserError, match="lrelu_0.33"):
+        models.create("convnet", **SMALL, activation="lrelu_0.3").init(
+            jax.random.key(0), jnp.zeros((1, 16, 20)), train=False
+        )

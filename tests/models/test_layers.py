@@ -1,0 +1,105 @@
+"""Activations, pooling and dropout against their definitions."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from irec_jax.errors import UserError
+from irec_jax.models import layers
+
+X = np.linspace(-3, 3, 7).astype(np.float32)  # holds 0
+
+
+@pytest.mark.parametrize(
+    "kind, expected, slope",
+    [
+        ("tanh", np.tanh(X), 1 - np.tanh(X) ** 2),
+        ("relu", np.maximum(X, 0), X > 0),
+        ("lrelu_0.01", np.where(X < 0, 0.01 * X, X), np.where(X < 0, 0.01, 1)),
+        ("lrelu_0.33", np.where(X < 0, 0.33 * X, X), np.where(X < 0, 0.33, 1)),
+        ("prelu", np.where(X < 0, 0.25 * X, X), np.where(X < 0, 0.25, 1)),
+    ],
+)
+def test_activation_and_its_derivative(kind, expected, slope):
+    module = layers.Activation(kind)
+    x = X[:, None]
+    variables = module.init(jax.random.key(0), x)
+    y, pull = jax.vjp(lambda x: module.apply(variables, x), x)
+    np.testing.assert_allclose(y[:, 0], expected, rtol=1e-6)
+    np.testing.assert_allclose(pull(2 * jnp.ones_like(y))[0][:, 0], 2 * slope, rtol=1e-4)
+
+
+def test_prelu_learns_a_slope_per_channel():
+    module = layers.Activation("prelu")
+    x = np.array([[-1.0, 2.0, -3.0]], np.float32)
+    variables = module.init(jax.random.key(0), x)
+    assert variables["params"]["negative_slope"].shape == (3,)
+    gradient = jax.grad(lambda v: module.apply(v, x).sum())(variables)
+    np.testing.assert_allclose(gradient["params"]["negative_slope"], [-1, 0, -3])
+
+
+def test_unknown_activation_and_pooling_are_named():
+    with pytest.raises(UserError, match="'lrelu_0.33'"):
+        layers.Activation("lrelu_0.3").init(jax.random.key(0), X)
+    with pytest.raises(UserError, match="mean"):
+        layers.global_pool(jnp.ones((1, 2, 2, 1)), "men")
+
+
+@pytest.mark.parametrize(
+    "size, window, strides",
+    [
+        ((9, 6), (3, 3), None),
+        ((11, 8), (3, 3), None),
+        ((7, 9), (2, 3), None),
+        ((9, 8), (3, 3), (2, 2)),
+    ],
+)
+def test_max_pool_equals_sliding_windows(size, window, strides):
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, *size, 3)), jnp.float32)
+    y, pull = jax.vjp(lambda x: layers.max_pool(x, window, strides=strides), x)
+    reference, pull_reference = jax.vjp(lambda x: nn.max_pool(x, window, strides or window), x)
+    np.testing.assert_array_equal(y, reference)
+    cotangent = jnp.arange(y.size, dtype=jnp.float32).reshape(y.shape)
+    np.testing.assert_array_equal(pull(cotangent)[0], pull_reference(cotangent)[0])
+
+
+def test_equal_maxima_share_the_gradient():
+    x = jnp.asarray([[1.0, 5.0, 2.0], [5.0, 0.0, 0.0], [0.0, 5.0, 5.0]])[None, :, :, None]
+    gradient = jax.grad(lambda x: 8 * layers.max_pool(x, (3, 3)).sum())(x)
+    np.testing.assert_array_equal(gradient[0, :, :, 0], [[0, 2, 0], [2, 0, 0], [0, 2, 2]])
+
+
+def test_too_small_for_a_window():
+    with pytest.raises(ValueError, match="smaller than the pooling window"):
+        layers.max_pool(jnp.ones((1, 2, 9, 1)), (3, 3))
+
+
+@pytest.mark.parametrize("kind, expected", [("max", [3.0, 8.0]), ("mean", [1.5, 5.0])])
+def test_global_pool(kind, expected):
+    x = jnp.asarray([[[0.0, 8.0], [1.0, 3.0]], [[3.0, 4.0], [2.0, 5.0]]])[None]
+    np.testing.assert_allclose(layers.global_pool(x, kind), [expected])
+
+
+@pytest.mark.parametrize("rate, kept", [(0.25, 0.75), (0.5, 0.5), (0.1, 58982 / 65536)])
+def test_dropout_keeps_its_share_and_the_expectation(rate, kept):
+    x = jnp.ones((512, 512))
+    module = layers.Dropout(rate)
+    y = np.asarray(module.apply({}, x, train=True, rngs={"dropout": jax.random.key(1)}))
+    np.testing.assert_allclose(np.unique(y), [0, 1 / kept], rtol=1e-6)
+    deviation = np.sqrt(kept * (1 - kept) / x.size)
+    assert abs((y > 0).mean() - kept) < 5 * deviation
+    other = module.apply({}, x, train=True, rngs={"dropout": jax.random.key(2)})
+    agreement = ((y > 0) == (np.asarray(other) > 0)).mean()
+    assert abs(agreement - (kept**2 + (1 - kept) ** 2)) < 5e-3
+    np.testing.assert_array_equal(module.apply({}, x, train=False), x)
+
+
+def test_dropout_keeps_the_type_and_refuses_rates_out_of_range():
+    x = jnp.ones((4, 4), jnp.bfloat16)
+    rngs = {"dropout": jax.random.key(0)}
+    assert layers.Dropout(0.1).apply({}, x, train=True, rngs=rngs).dtype == jnp.bfloat16
+    np.testing.assert_array_equal(layers.Dropout(0.0).apply({}, x, train=True), x)
+    with pytest.raises(ValueError, match="rate"):
+        layers.Dropout(1.0).apply({}, x, train=True, rngs=rngs)
