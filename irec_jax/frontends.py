@@ -40,21 +40,21 @@ class FrontEnd(Protocol):
 class LogMel:
     """Log-mel spectrogram: log(mel bands of |STFT|^power + offset), natural logarithm.
 
-    The defaults are Han's (Han, Kim and Lee 2017, section III-A): magnitudes of a 1,024-sample
-    STFT with hop 512 at 22.05 kHz in 128 mel bands up to 11,025 Hz.
+    The defaults are Han's (Han, Kim and Lee 2017): magnitudes of a 1,024-sample STFT with hop 512
+    at 22.05 kHz in 128 mel bands up to 11,025 Hz.
 
-    **Frames.** Centred framing makes 1 + floor(T / hop) frames, librosa's number. The last of
-    them reaches past the end by half a frame or nearly so; `drop_last` leaves it out, which
-    makes floor(T / hop): 21, 43, 64 and 129 frames for windows of 0.5, 1, 1.5 and 3 s at
-    22.05 kHz, and the paper's 43 x 128 for 1 s. Dropped or not, the other frames are librosa's.
+    **Frames.** Centred framing makes 1 + floor(T / hop) frames, librosa's number: 44 for 1.0 s.
+    The last of them reaches past the end by up to half a frame; `drop_last` leaves it out,
+    which makes floor(T / hop): 21, 43, 64 and 129 frames for windows of 0.5, 1, 1.5 and 3 s at
+    22.05 kHz, among them the paper's 43 x 128 for 1 s. The other frames are librosa's.
 
     **Offset.** The waveform is expected divided by its peak. A sinusoid of amplitude 1 then
     gives about 10 in a low band of the default settings, so that 1e-3 lies 80 dB below it:
-    silence comes out as -6.9, the loudest bands as about 2. In pop mixtures more than 99 % of
-    the values lie above 1e-3, so music keeps its detail, whereas 1e-6 would put digital silence
-    at -13.8 and let padding and pauses take half of the input's range. The scale of the bands
-    depends on `power` and `mel_norm` (without it they are 30 to 300 times larger): a change of
-    these wants another offset.
+    silence comes out as -6.9, the loudest bands as about 2. In mixtures of pop music about 99 %
+    of the values lie above 1e-3, so music keeps its detail, whereas 1e-6 would put digital
+    silence at -13.8 and let padding and pauses take half of the input's range. The scale of the
+    bands depends on `power` and `mel_norm` (without it they are 30 to 300 times larger): a
+    change of these wants another offset.
 
     Attributes:
         sample_rate_hz: of the waveforms.
