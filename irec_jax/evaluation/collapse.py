@@ -71,7 +71,7 @@ def check(labels: np.ndarray, predictions: np.ndarray, classes: Sequence[str]) -
     return {
         "judged": judged,
         "collapsed": bool(warnings),
-        "warning": " ".join(["The model says nearly the same for every clip:", *warnings])
+        "warning": f"The model says nearly the same for every clip: {'; '.join(warnings)}."
         if warnings
         else None,
         "num_distinct_predicted": len(sets),
@@ -95,15 +95,15 @@ def _signs(labels: np.ndarray, predictions: np.ndarray, classes: Sequence[str]) 
         answer = ", ".join(_names(sets[0], classes)) or "no label at all"
         signs.append(
             f"{share:.0%} of the clips get the answer '{answer}' "
-            f"(the commonest true set holds for {true_share:.0%})."
+            f"(the commonest true set holds for {true_share:.0%})"
         )
     if len(sets) < min(len(true_sets), len(classes)) / 3:
-        signs.append(f"it gives {len(sets)} different answer(s) where {len(true_sets)} are true.")
+        signs.append(f"it knows {len(sets)} answer(s), where {len(true_sets)} sets are true")
     stuck = _stuck(labels, predictions)
     if stuck is not None:
         signs.append(
             f"every class ignores its input: {stuck[0]} nearly always on, "
-            f"{stuck[1]} nearly always off, whether the instrument plays or not."
+            f"{stuck[1]} nearly always off, whether the instrument plays or not"
         )
     return signs
 

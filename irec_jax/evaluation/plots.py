@@ -49,7 +49,7 @@ def class_f1_bars(classes: Sequence[str], f1: Mapping[str, Sequence[float]]) -> 
     axes.tick_params(axis="x", length=0)
     axes.yaxis.grid(True, color=LIGHT_GREY, linewidth=0.6)
     axes.set_axisbelow(True)
-    figure.legend(loc="outside lower center", ncols=min(3, len(f1)), frameon=False)
+    figure.legend(loc="outside lower center", ncols=4 if len(classes) > 6 else 2, frameon=False)
     return figure
 
 
