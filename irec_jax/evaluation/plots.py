@@ -3,7 +3,10 @@
 Colours are those of Okabe and Ito, which colour-blind readers can tell apart.
 """
 
+import io
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import matplotlib.patches
 import matplotlib.ticker
@@ -11,6 +14,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from irec_jax.errors import UserError
+from irec_jax.evaluation.files import write_whole
 from irec_jax.labels import IRMAS_NAMES
 
 BLUE, ORANGE, GREEN, VERMILION, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
@@ -24,6 +29,25 @@ def _figure(width: float, height: float) -> tuple[Figure, "matplotlib.axes.Axes"
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
+
+
+def encode(figure: Figure, file_format: str) -> bytes:
+    """The figure as 'png', 'pdf' or 'svg'."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=file_format)
+    return buffer.getvalue()
+
+
+def save(figure: Figure, path: str | os.PathLike) -> None:
+    """Writes a figure, whole or not at all, in the format that the name ends with.
+
+    Raises:
+        UserError: another ending than .png, .pdf or .svg, or the file cannot be written.
+    """
+    file_format = Path(path).suffix.lower().removeprefix(".")
+    if file_format not in ("png", "pdf", "svg"):
+        raise UserError(f"{path}: a plot's name must end with .png, .pdf or .svg")
+    write_whole(path, encode(figure, file_format))
 
 
 def _full_names(classes: Sequence[str]) -> list[str]:

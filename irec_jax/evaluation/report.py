@@ -4,7 +4,6 @@ Every file is written beside its place and moved there whole, the plots first an
 where a report.json stands, all of its report does.
 """
 
-import io
 import json
 import math
 import os
@@ -14,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from irec_jax.errors import UserError
 from irec_jax.evaluation import page, plots
+from irec_jax.evaluation.files import write_whole
 from irec_jax.evaluation.recognition import KINDS
 
 
@@ -116,19 +115,12 @@ def write(report: Mapping, folder: str | os.PathLike) -> Path:
     """
     folder = Path(folder)
     pictures = _plots(report)
-    files = {name: _png(figure) for name, (figure, _) in pictures.items()}
+    contents = {name: plots.encode(figure, "png") for name, (figure, _) in pictures.items()}
     captions = {name: caption for name, (_, caption) in pictures.items()}
-    files["report.md"] = page.markdown(report, captions).encode()
-    files["report.json"] = strict_json(report).encode()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            _write_whole(folder / name, content)
-    except OSError as error:
-        raise UserError(
-            f"{folder}: the report cannot be written ({error.strerror}); "
-            "make room or choose another folder"
-        ) from error
+    contents["report.md"] = page.markdown(report, captions).encode()
+    contents["report.json"] = strict_json(report).encode()
+    for name, content in contents.items():
+        write_whole(folder / name, content)
     return folder / "report.md"
 
 
@@ -149,24 +141,6 @@ def _plain(value):
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
 
 
 def _plots(report: Mapping) -> dict[str, tuple[Figure, str]]:

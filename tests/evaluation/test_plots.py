@@ -7,6 +7,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
+from irec_jax.errors import UserError
 from irec_jax.evaluation import plots
 
 
@@ -86,3 +87,22 @@ def test_no_global_state():
     before = dict(matplotlib.rcParams)
     plots.confusion(np.eye(2, dtype=int), ("a", "b"))
     assert dict(matplotlib.rcParams) == before
+
+
+@pytest.mark.parametrize(
+    "name, start", [("a.png", b"\x89PNG"), ("new/b.PDF", b"%PDF"), ("c.svg", b"<?xml")]
+)
+def test_save_in_the_format_of_the_name(name, start, tmp_path):
+    figure = plots.confusion(np.eye(2, dtype=int), ("a", "b"))
+    plots.save(figure, tmp_path / name)
+    assert (tmp_path / name).read_bytes().startswith(start)
+    assert [p.name for p in (tmp_path / name).parent.iterdir()] == [(tmp_path / name).name]
+
+
+def test_save_refuses_what_it_cannot_write(tmp_path):
+    figure = plots.confusion(np.eye(2, dtype=int), ("a", "b"))
+    with pytest.raises(UserError, match="must end with .png"):
+        plots.save(figure, tmp_path / "a.txt")
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(UserError, match="taken"):
+        plots.save(figure, tmp_path / "taken" / "a.png")
