@@ -91,6 +91,7 @@ def test_a_batch_of_several_chunks_equals_single_calls():
     for row, column in ((0, 0), (2, 2), (2, 3), (4, 9)):
         single = frontend(waveforms[row, column])
         np.testing.assert_allclose(batched[row, column], single, atol=1e-5)
+    assert frontend(waveforms[:0]).shape == (0, 10, 43, 128)
     nested = jax.vmap(frontend)(waveforms.reshape(2, 25, 22050)).reshape(batched.shape)
     np.testing.assert_allclose(nested, batched, atol=1e-5)
     gradient = jax.grad(lambda waveform: frontend(waveform).sum())

@@ -1,5 +1,6 @@
 """Working through a batch a few examples at a time where that is faster."""
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -24,9 +25,10 @@ def map_chunks(
         (..., *shape).
     """
     leading = signal.shape[:-1]
-    examples = signal.reshape(-1, signal.shape[-1])
-    if len(examples) <= chunk_size:
+    num_examples = math.prod(leading)
+    if num_examples <= chunk_size:
         return function(signal)
+    examples = signal.reshape(num_examples, signal.shape[-1])
 
     def in_chunks(examples: jax.Array) -> jax.Array:
         return jax.lax.map(function, examples, batch_size=chunk_size)

@@ -73,14 +73,15 @@ def frame(
         )
     hops_per_frame = -(-frame_length // hop_length)
     before = -first_sample(frame_length=frame_length, padding=padding)
-    total = (num + hops_per_frame - 1) * hop_length
+    num_hops = num + hops_per_frame - 1
+    total = num_hops * hop_length
     # A negative width crops the samples that no frame reaches.
     widths = [(0, 0, 0)] * (signal.ndim - 1) + [(before, total - before - signal.shape[-1], 0)]
     padded = jax.lax.pad(signal, jnp.zeros((), signal.dtype), widths)
     if hops_per_frame > _MAX_HOPS_PER_FRAME:
         return padded[..., _indices(num, frame_length, hop_length)]
     # Whole hops are slices of one reshaped array: several times faster than gathering samples.
-    hops = padded.reshape(*padded.shape[:-1], -1, hop_length)
+    hops = padded.reshape(*padded.shape[:-1], num_hops, hop_length)
     parts = [hops[..., i : i + num, :] for i in range(hops_per_frame)]
     return jnp.concatenate(parts, axis=-1)[..., :frame_length]
 

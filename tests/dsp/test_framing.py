@@ -7,8 +7,8 @@ import pytest
 from irec_jax.dsp import framing
 
 # Frame and hop: dividing, not dividing, equal, a hop beyond the frame, odd, more hops per frame
-# than are put together by slices.
-LENGTHS = [(8, 4), (8, 3), (8, 8), (5, 7), (7, 2), (130, 2)]
+# than are put together by slices. The hop divides the 140 samples, and not the 131.
+LENGTHS = [(140, 8, 4), (131, 8, 3), (131, 8, 8), (140, 5, 7), (131, 7, 2), (140, 130, 2)]
 
 
 def padded(signal, frame_length, padding):
@@ -19,8 +19,7 @@ def padded(signal, frame_length, padding):
 
 
 @pytest.mark.parametrize("padding", framing.PADDINGS)
-@pytest.mark.parametrize("frame_length, hop_length", LENGTHS)
-@pytest.mark.parametrize("num_samples", [131, 140])
+@pytest.mark.parametrize("num_samples, frame_length, hop_length", LENGTHS)
 def test_frame_and_overlap_add_equal_loops(num_samples, frame_length, hop_length, padding):
     rng = np.random.default_rng(num_samples)
     signal = rng.standard_normal((2, num_samples)).astype(np.float32)

@@ -76,7 +76,7 @@ def test_stft_equals_its_defining_sum(frame_length, hop_length, padding):
 def test_istft_inverts_stft(name, frame_length, hop_length, padding):
     options = dict(frame_length=frame_length, hop_length=hop_length, window=name, padding=padding)
     # Whole frames alone reach the last sample only where they fit.
-    for num_samples in (1000,) if padding == "none" else (1000, 1024, 1025, 77):
+    for num_samples in (1000,) if padding == "none" else (1024, 77):
         signal = noise(2, num_samples)
 
         def there_and_back(signal, num_samples=num_samples):
