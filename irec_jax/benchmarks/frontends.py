@@ -1,29 +1,27 @@
 """Log-mel spectrograms of 64 clips of 3 s at 22.05 kHz, on the CPU, against what people use today.
 
-    python -m irec_jax.benchmarks.frontends [--rounds=20]
+    python -m irec_jax.benchmarks.frontends [--rounds=15]
 
 All contestants run in one process, taking turns, on the same waveforms: our `log_mel` front end
 under jit, librosa on the whole batch and clip by clip, torch.stft with a product by the mel
 filterbank, and nnAudio. Frame length 1,024, hop 512, 128 mel bands, magnitudes, natural
 logarithm, librosa's 1 + floor(T / hop) centred frames. They compute the same thing: the largest
-deviation from librosa in float64, relative to its maximum, is printed beside each.
+deviation of each from librosa in float64 is printed too.
 """
 
 import argparse
-import importlib.metadata
-import os
-import statistics
 import sys
-import time
 from collections.abc import Callable
 
 import jax
 import librosa
 import numpy as np
 
+from irec_jax.benchmarks import timing
 from irec_jax.errors import UserError
 from irec_jax.frontends import LogMel
 
+OURS = "irec-jax"
 FRONTEND = LogMel(drop_last=False)
 
 
@@ -61,6 +59,7 @@ def contestants(waveforms: np.ndarray) -> dict[str, Callable[[], object]]:
     except ImportError as error:
         raise UserError(f"{error}: install the peers with pip install 'irec-jax[peers]'") from error
 
+    torch.set_num_threads(timing.num_cores())
     settings = dict(n_fft=FRONTEND.frame_length, hop_length=FRONTEND.hop_length)
     on_torch = torch.from_numpy(waveforms)
     window = torch.hann_window(FRONTEND.frame_length)
@@ -92,7 +91,7 @@ def contestants(waveforms: np.ndarray) -> dict[str, Callable[[], object]]:
     ours = jax.jit(FRONTEND)
     on_jax = jax.device_put(waveforms, jax.devices("cpu")[0])
     return {
-        "irec-jax": lambda: ours(on_jax).block_until_ready(),
+        OURS: lambda: ours(on_jax).block_until_ready(),
         "torch.stft": run_torch,
         "librosa, batched": lambda: librosa_log_mel(waveforms),
         "librosa, clip by clip": lambda: np.stack([librosa_log_mel(w) for w in waveforms]),
@@ -111,39 +110,21 @@ def deviations(calls: dict[str, Callable[[], object]], waveforms: np.ndarray) ->
     return found
 
 
-def time_alternating(
-    calls: dict[str, Callable[[], object]], *, num_rounds: int
-) -> dict[str, list[float]]:
-    """Seconds of every call, the contestants taking turns; each has run before."""
-    seconds = {name: [] for name in calls}
-    for _ in range(num_rounds):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            seconds[name].append(time.perf_counter() - start)
-    return seconds
-
-
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m irec_jax.benchmarks.frontends")
-    parser.add_argument("--rounds", type=int, default=20, help="turns of every contestant")
+    parser.add_argument("--rounds", type=int, default=15, help="turns of every contestant")
     num_rounds = parser.parse_args(arguments).rounds
+    if num_rounds < 1:
+        raise UserError(f"--rounds is {num_rounds}: must be 1 or more")
 
     waveforms = make_waveforms(64, 3.0)
     calls = contestants(waveforms)
-    deviation = deviations(calls, waveforms)
-    medians = {
-        name: statistics.median(seconds)
-        for name, seconds in time_alternating(calls, num_rounds=num_rounds).items()
-    }
-    packages = ("jax", "jaxlib", "numpy", "librosa", "torch", "nnaudio")
     print(f"log-mel of {waveforms.shape[0]} x {waveforms.shape[1]} samples, {num_rounds} rounds")
-    print(", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages))
-    print(f"threads: {len(os.sched_getaffinity(0))}")
-    print(f"{'contestant':22} {'median':>10} {'x irec-jax':>11} {'deviation':>10}")
-    for name, median in medians.items():
-        ratio = median / medians["irec-jax"]
-        print(f"{name:22} {1e3 * median:7.1f} ms {ratio:11.2f} {deviation[name]:10.1e}")
+    print(timing.environment(("jax", "jaxlib", "numpy", "librosa", "torch", "nnaudio")))
+    print(timing.table(timing.alternate(calls, num_rounds=num_rounds), ours=OURS))
+    print("largest deviation from librosa in float64, relative to its maximum:")
+    for name, deviation in deviations(calls, waveforms).items():
+        print(f"{name:28} {deviation:.1e}")
 
 
 if __name__ == "__main__":
