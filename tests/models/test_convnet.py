@@ -13,7 +13,9 @@ SMALL = dict(num_classes=5, filters=(4, 6, 8, 10), dense=16)
 
 
 def _init(model, x):
-    return jax.jit(model.init, static_argnames="train")(jax.random.key(0), x, train=False)
+    return jax.jit(model.init, static_argnames="train")(
+        jax.random.key(0, impl="rbg"), x, train=False
+    )
 
 
 def _features(*shape):
