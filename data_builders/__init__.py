@@ -143,6 +143,8 @@ def prepare(
         manual_dir = os.path.abspath(os.path.expanduser(manual_dir))
         if not os.path.isdir(manual_dir):
             raise UserError(f"manual_dir {manual_dir}: no such folder; check the path")
+        if not os.listdir(manual_dir):
+            raise UserError(f"manual_dir {manual_dir}: is empty; put the downloads there")
     return prepare_builder(
         lambda: builder(name, data_dir=data_dir, **options), manual_dir=manual_dir
     )

@@ -1,5 +1,6 @@
 """Audio files: against soundfile and scipy, over formats, rates and channels, and every fault."""
 
+import io
 import os
 import resource
 import shutil
@@ -35,7 +36,10 @@ def encode(path, samples, rate_hz, codec):
         stream = container.add_stream(codec, rate=rate_hz, layout="stereo")
         for start in range(0, stereo.shape[1], 1024):
             piece = np.ascontiguousarray(stereo[:, start : start + 1024])
-            frame = av.AudioFrame.from_ndarray(piece, format="fltp", layout="stereo")
+            if codec == "pcm_s16le":
+                piece = np.ascontiguousarray(audio.to_int16(piece).T).reshape(1, -1)
+            planar = "s16" if codec == "pcm_s16le" else "fltp"
+            frame = av.AudioFrame.from_ndarray(piece, format=planar, layout="stereo")
             frame.rate, frame.pts = rate_hz, start
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
@@ -146,6 +150,20 @@ def test_int16_rounds_clips_and_returns():
     np.testing.assert_array_equal(audio.to_int16(values), expected)
     every = np.arange(-32768, 32768).astype(np.int16)
     np.testing.assert_array_equal(audio.to_int16(audio.to_float32(every)), every)
+
+
+def test_open_files_are_read_from_their_start(tmp_path):
+    for name in ("a.wav", "a.m4a"):
+        encode(tmp_path / name, sine(48_000, 1), 48_000, "pcm_s16le" if "wav" in name else "aac")
+        expected, _ = audio.read(tmp_path / name, mono=True)
+        file = io.BytesIO((tmp_path / name).read_bytes())
+        file.name = f"archive.zip: {name}"
+        for _ in range(2):
+            np.testing.assert_array_equal(audio.read(file, mono=True)[0], expected)
+            assert audio.info(file)[:2] == (48_000, 2)
+        file.truncate(1_000)
+        with pytest.raises(UserError, match=f"archive.zip: {name}: "):
+            audio.read(file)
 
 
 def test_silence_is_read(tmp_path):

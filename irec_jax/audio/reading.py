@@ -35,8 +35,11 @@ class Info(NamedTuple):
     num_samples: int | None
 
 
-def info(path: str | os.PathLike) -> Info:
+def info(path: str | os.PathLike | BinaryIO) -> Info:
     """Rate, channels and length of an audio file, without decoding it.
+
+    Args:
+        path: the file, or an open one that can seek and has a ``name``.
 
     Raises:
         UserError: no such file, empty, or not audio.
@@ -46,12 +49,12 @@ def info(path: str | os.PathLike) -> Info:
 
 
 def read(
-    path: str | os.PathLike, *, sample_rate_hz: int | None = None, mono: bool = False
+    path: str | os.PathLike | BinaryIO, *, sample_rate_hz: int | None = None, mono: bool = False
 ) -> tuple[np.ndarray, int]:
     """Reads a whole audio file.
 
     Args:
-        path: the file.
+        path: the file, or an open one that can seek and has a ``name``.
         sample_rate_hz: resample to this rate; None keeps the file's.
         mono: mean of the channels.
 
@@ -70,7 +73,7 @@ def read(
 
 
 def blocks(
-    path: str | os.PathLike,
+    path: str | os.PathLike | BinaryIO,
     *,
     sample_rate_hz: int | None = None,
     mono: bool = True,
@@ -79,7 +82,7 @@ def blocks(
     """Reads an audio file piece by piece, in memory that does not grow with the file.
 
     Args:
-        path: the file.
+        path: the file, or an open one that can seek and has a ``name``.
         sample_rate_hz: resample to this rate; None keeps the file's.
         mono: mean of the channels.
         block_samples: length of the pieces, after resampling.
@@ -123,20 +126,21 @@ def file_error(path: str | os.PathLike, what: str, remedy: str) -> UserError:
 
 
 @contextlib.contextmanager
-def _open(path: str | os.PathLike) -> Iterator[tuple[Info, Iterator[np.ndarray]]]:
+def _open(source: str | os.PathLike | BinaryIO) -> Iterator[tuple[Info, Iterator[np.ndarray]]]:
     """Opens a file: its header and an iterator of float32 (n, C) pieces, checked for faults."""
+    path = source if isinstance(source, str | os.PathLike) else source.name
     with contextlib.ExitStack() as stack:
         try:
-            status = os.stat(path)
-            if stat.S_ISDIR(status.st_mode):
-                raise _Damaged("is a folder", "name an audio file")
-            if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait
-                raise _Damaged("is a pipe or device", "name an audio file")
-            if not status.st_size:
+            if path is source:
+                _check_regular(path)
+                file = stack.enter_context(open(path, "rb"))
+            else:
+                file = source
+            if not file.seek(0, os.SEEK_END):
                 raise _Damaged("is empty (0 bytes)")
-            file = stack.enter_context(open(path, "rb"))
+            file.seek(0)
             try:
-                header, pieces = _open_soundfile(path, file, stack)
+                header, pieces = _open_soundfile(file, stack)
             except soundfile.LibsndfileError:
                 file.seek(0)
                 header, pieces = _open_av(file, stack)
@@ -150,6 +154,14 @@ def _open(path: str | os.PathLike) -> Iterator[tuple[Info, Iterator[np.ndarray]]
             raise file_error(path, f"damaged audio: {reason}", "get a whole copy of it") from error
         except OSError as error:
             raise file_error(path, f"cannot be read: {error.strerror}", "check the file") from error
+
+
+def _check_regular(path: str | os.PathLike) -> None:
+    mode = os.stat(path).st_mode
+    if stat.S_ISDIR(mode):
+        raise _Damaged("is a folder", "name an audio file")
+    if not stat.S_ISREG(mode):  # opening a pipe would wait
+        raise _Damaged("is a pipe or device", "name an audio file")
 
 
 def _checked(pieces: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
@@ -172,9 +184,9 @@ def _convert(
 
 
 def _open_soundfile(
-    path: str | os.PathLike, file: BinaryIO, stack: contextlib.ExitStack
+    file: BinaryIO, stack: contextlib.ExitStack
 ) -> tuple[Info, Iterator[np.ndarray]]:
-    sound = stack.enter_context(soundfile.SoundFile(os.fsencode(path)))
+    sound = stack.enter_context(soundfile.SoundFile(file))
     if sound.format in ("WAV", "WAVEX"):
         _check_wav(file)
     known = 0 <= sound.frames < 1 << 62  # a flac stream may not tell

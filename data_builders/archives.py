@@ -1,0 +1,259 @@
+"""Files of a dataset, whether they lie in a folder or in a zip, and the download of zips.
+
+Zips are read in place: nothing is unpacked, so no member can be written anywhere.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import http.client
+import io
+import os
+import re
+import ssl
+import stat
+import unicodedata
+import urllib.error
+import urllib.request
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from tqdm import tqdm
+
+from irec_jax.errors import UserError
+
+_CHUNK_BYTES = 1 << 20
+_NUM_ATTEMPTS = 5
+_TIMEOUT_S = 60.0
+
+
+class File(NamedTuple):
+    """A file of a dataset.
+
+    ``name`` is its path within the folder or zip, with '/' and in NFC; ``origin`` names it in
+    messages. Files of different ``fingerprint`` differ; those of the same may. ``path`` is None
+    within a zip.
+    """
+
+    name: str
+    origin: str
+    fingerprint: tuple[int, ...]
+    read: Callable[[], bytes]
+    path: str | None = None
+
+    def open(self) -> str | BinaryIO:
+        """Its path or, within a zip, its content as a file that can seek."""
+        if self.path is not None:
+            return self.path
+        file = io.BytesIO(self.read())
+        file.name = self.origin
+        return file
+
+
+def files_in_folder(folder: str | os.PathLike) -> list[File]:
+    """The files below a folder, sorted by name; hidden ones and ``__MACOSX`` are left out.
+
+    Raises:
+        UserError: a folder that cannot be read; from `File.read`, the same for the file.
+    """
+    files = []
+
+    def fail(error: OSError):
+        raise UserError(f"{error.filename}: {error.strerror}; check the folder") from error
+
+    for parent, folders, names in os.walk(folder, onerror=fail):
+        folders[:] = [name for name in folders if not _is_junk(name)]
+        for name in names:
+            if _is_junk(name):
+                continue
+            path = os.path.join(parent, name)
+            files.append(file_at(path, os.path.relpath(path, folder)))
+    return sorted(files, key=lambda file: file.name)
+
+
+def file_at(path: str | os.PathLike, name: str) -> File:
+    """The file at a path, which is called by this name within its dataset.
+
+    Raises:
+        UserError: no such file.
+    """
+    origin = _readable(os.fspath(path))
+
+    def read() -> bytes:
+        try:
+            return Path(path).read_bytes()
+        except OSError as error:
+            raise UserError(f"{origin}: {error.strerror}; check the file") from error
+
+    try:
+        size = os.path.getsize(path)
+    except OSError as error:
+        raise UserError(f"{origin}: {error.strerror}; check the file") from error
+    return File(_readable(name.replace(os.sep, "/")), origin, (size,), read, os.fspath(path))
+
+
+def files_in_zip(path: str | os.PathLike) -> list[File]:
+    """The files of a zip, sorted by name; hidden ones and ``__MACOSX`` are left out.
+
+    Raises:
+        UserError: not a zip; a member whose path leads outside, or that is a link; from
+            `File.read`, a damaged member.
+    """
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise UserError(f"{path}: not a readable zip; download it again") from error
+    files = []
+    for member in archive.infolist():
+        name = _member_name(member)
+        _check_inside(path, name, member)
+        if member.is_dir() or any(_is_junk(part) for part in name.split("/")):
+            continue
+        fingerprint = (member.file_size, member.CRC)
+        origin = f"{os.fspath(path)}: {name}"
+        files.append(File(name, origin, fingerprint, _ZipReader(origin, archive, member)))
+    return sorted(files, key=lambda file: file.name)
+
+
+class _ZipReader(NamedTuple):
+    origin: str
+    archive: zipfile.ZipFile
+    member: zipfile.ZipInfo
+
+    def __call__(self) -> bytes:
+        try:
+            return self.archive.read(self.member)
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
+            raise UserError(f"{self.origin}: damaged ({error}); download the zip again") from error
+
+
+def check_md5(path: str | os.PathLike, md5: str, *, remedy: str) -> None:
+    """Compares a file's md5 sum, with a progress bar where it takes a while.
+
+    Raises:
+        UserError: another sum, with this remedy.
+    """
+    digest = hashlib.md5(usedforsecurity=False)
+    with open(path, "rb") as file, _bytes_bar("checking", path, os.path.getsize(path)) as bar:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            bar.update(len(chunk))
+    if digest.hexdigest() != md5:
+        raise UserError(f"{path}: wrong md5 sum {digest.hexdigest()}, not {md5}; {remedy}")
+
+
+def fetch(url: str, path: str | os.PathLike, md5: str) -> Path:
+    """Downloads a file, resuming what an earlier attempt left, and checks it.
+
+    Args:
+        url: http(s) address.
+        path: where it goes; unchanged if it is there. Several processes may ask at once.
+        md5: its sum.
+
+    Returns:
+        The path, which exists only once the file is whole and right.
+
+    Raises:
+        UserError: no connection, or another md5 sum.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    with open(part, "ab") as file:
+        with contextlib.suppress(OSError):  # a network file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if path.exists():
+            with contextlib.suppress(FileNotFoundError):
+                part.unlink()
+            return path
+        _download(url, file)
+    try:
+        check_md5(part, md5, remedy="it was removed: start again, or download it by hand")
+    except UserError:
+        part.unlink()
+        raise
+    os.replace(part, path)
+    return path
+
+
+def _download(url: str, file: BinaryIO) -> None:
+    for attempt in range(_NUM_ATTEMPTS):
+        try:
+            if _download_rest(url, file):
+                return
+            error: Exception | str = "the connection was closed early"
+        except (
+            urllib.error.URLError,
+            http.client.HTTPException,
+            ConnectionError,
+            TimeoutError,
+            ssl.SSLError,
+        ) as caught:
+            error = getattr(caught, "reason", None) or caught
+            if isinstance(caught, urllib.error.HTTPError) and caught.code < 500:
+                break
+        file.flush()
+        del attempt
+    raise UserError(
+        f"{url}: {error}; start again to resume, or download it by hand and name its folder as "
+        "manual_dir"
+    )
+
+
+def _download_rest(url: str, file: BinaryIO) -> bool:
+    """Appends what is missing. Returns whether the file is whole."""
+    start = file.seek(0, os.SEEK_END)
+    headers = {"User-Agent": "irec-jax"} | ({"Range": f"bytes={start}-"} if start else {})
+    request = urllib.request.Request(url, headers=headers)
+    try:
+        response = urllib.request.urlopen(request, timeout=_TIMEOUT_S)
+    except urllib.error.HTTPError as error:
+        if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and start:
+            return True  # nothing is missing, or too much is there: the md5 sum will tell
+        raise
+    with response:
+        if response.status != http.HTTPStatus.PARTIAL_CONTENT:
+            file.truncate(0)
+            start = 0
+        length = response.headers.get("Content-Length")
+        total = start + int(length) if length else None
+        with _bytes_bar("downloading", url, total, delay=0) as bar:
+            bar.update(start)
+            while chunk := response.read(_CHUNK_BYTES):
+                file.write(chunk)
+                bar.update(len(chunk))
+        return total is None or file.seek(0, os.SEEK_END) >= total
+
+
+def _bytes_bar(verb: str, name: str | os.PathLike, total: int | None, delay: float = 1) -> tqdm:
+    described = f"{verb} {os.path.basename(name)}"
+    return tqdm(desc=described, total=total, unit="B", unit_scale=True, leave=False, delay=delay)
+
+
+def _is_junk(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def _readable(name: str) -> str:
+    """A name in one spelling of its accents, and printable whatever its encoding."""
+    return unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "backslashreplace"))
+
+
+def _member_name(member: zipfile.ZipInfo) -> str:
+    name = member.filename
+    if not member.flag_bits & 0x800:  # the name is not declared as UTF-8, but mostly is
+        with contextlib.suppress(UnicodeDecodeError, UnicodeEncodeError):
+            name = name.encode("cp437").decode("utf-8")
+    return unicodedata.normalize("NFC", name)
+
+
+def _check_inside(path: str | os.PathLike, name: str, member: zipfile.ZipInfo) -> None:
+    is_link = stat.S_ISLNK(member.external_attr >> 16)
+    absolute = name.startswith("/") or re.match(r"[A-Za-z]:", name)
+    if absolute or "\\" in name or ".." in name.split("/") or is_link:
+        raise UserError(
+            f"{path}: member {name!r} leads outside; this is not the original, download it again"
+        )
