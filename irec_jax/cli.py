@@ -1,7 +1,6 @@
 """`irec`: trained systems applied to audio files, and datasets prepared."""
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,7 +69,9 @@ def recognize_files(arguments: argparse.Namespace) -> int:
             print(f"error: {error}", file=sys.stderr)
             continue
         records.append(found.to_dict())
-        print(f"{_shorten(str(file), width):<{width}}  {_clock(found.duration_s):>8}  {_told(found)}")
+        print(
+            f"{_shorten(str(file), width):<{width}}  {_clock(found.duration_s):>8}  {_told(found)}"
+        )
     if arguments.json:
         content = {"workdir": str(arguments.workdir), "aggregation": system.aggregation}
         write_json(Path(arguments.json), content | {"files": records})
@@ -116,8 +117,9 @@ def _draw(found, path: Path) -> None:
 
     figure = plots.instruments_over_time(
         found.times_s,
-        found.window_scores,
+        found.activity,
         list(found.scores),
+        threshold=min(found.thresholds.values()),
         labels=found.labels,
     )
     plots.save(figure, path)

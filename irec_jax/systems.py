@@ -12,12 +12,14 @@ import numpy as np
 from irec_jax import audio, labels
 from irec_jax.errors import UserError
 from irec_jax.evaluation.predict import create_predict, local_batch_size
-from irec_jax.inference import aggregation, windows
+from irec_jax.inference import activity, aggregation, windows
 from irec_jax.tasks import Recognition, create_recognition
 from irec_jax.training import checkpoints
 
 #: Windows per call: enough to keep a CPU or an accelerator busy, little enough for a laptop.
 BATCH_SIZE = 64
+#: Windows whose RMS lies so far below the peak of the whole are silent.
+SILENCE_DB = -60.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Recognized:
         thresholds: class -> threshold that its score was held against.
         times_s: (W,) middle of each window in seconds.
         window_scores: (W, K) probability of each class in each window, 0..1.
+        activity: (W, K) the same relative to the strongest class around each window, 0..1; 0 in
+            silence: what the plot shows and what the thresholds apply to over time.
         duration_s: length of the audio in seconds.
         note: what a reader should know, such as 'silent'; often empty.
     """
@@ -41,8 +45,18 @@ class Recognized:
     thresholds: dict[str, float]
     times_s: np.ndarray
     window_scores: np.ndarray
+    activity: np.ndarray
     duration_s: float
     note: str = ""
+
+    @property
+    def segments(self) -> list[activity.Segment]:
+        """Who plays from when to when, among the labels of the whole."""
+        levels = np.array(list(self.thresholds.values()))
+        found = activity.segments(
+            self.activity, self.times_s, levels, list(self.scores), self.duration_s
+        )
+        return [segment for segment in found if segment.label in self.labels]
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain lists and numbers, for JSON."""
@@ -55,6 +69,10 @@ class Recognized:
             "thresholds": self.thresholds,
             "duration_s": round(self.duration_s, 3),
             "note": self.note,
+            "segments": [
+                {"label": label, "start_s": round(start_s, 3), "end_s": round(end_s, 3)}
+                for label, start_s, end_s in self.segments
+            ],
             "over_time": {
                 "time_s": np.round(self.times_s, 3).tolist(),
                 "scores": dict(zip(classes, over_time, strict=True)),
@@ -95,7 +113,14 @@ class Recogniser:
         blocks, peak, num_samples = self._open(source, sample_rate_hz)
         sizes = dict(window_samples=self.task.window_samples, hop_samples=self.hop_samples)
         clip = windows.Clip(blocks(), gain=peak)
-        ((_, found),) = windows.predict_clips([clip], self.predict, **sizes, batch_size=_batch())
+        levels_db: list[float] = []
+
+        def predict(batch: dict) -> Any:
+            levels_db.extend(_levels_db(batch))
+            return self.predict(batch)
+
+        ((_, found),) = windows.predict_clips([clip], predict, **sizes, batch_size=_batch())
+        audible = np.array(levels_db) > SILENCE_DB
         scores = aggregation.get(self.aggregation)([found])[0]
         on = (scores >= levels) if peak > 0 else np.zeros(len(scores), bool)
         classes = self.task.classes
@@ -106,6 +131,7 @@ class Recogniser:
             thresholds=dict(zip(classes, map(float, levels), strict=True)),
             times_s=windows.centres_s(num_samples, **sizes, sample_rate_hz=self.sample_rate_hz),
             window_scores=found,
+            activity=activity.activity(found, audible),
             duration_s=num_samples / self.sample_rate_hz,
             note="" if peak > 0 else "silent",
         )
@@ -165,6 +191,14 @@ def _mono_array(samples: np.ndarray, sample_rate_hz: int | None) -> np.ndarray:
     if not np.isfinite(samples).all():
         raise UserError("array: has samples that are NaN or infinite; remove them")
     return samples
+
+
+def _levels_db(batch: dict[str, np.ndarray]) -> list[float]:
+    """RMS of the unmasked windows relative to the clip's peak."""
+    rows = batch["mask"] > 0
+    audible = batch["audio"][rows] / np.maximum(batch["gain"][rows], 1e-9)[:, None]
+    mean_square = np.sum(np.square(audible), axis=1) / np.maximum(batch["num_samples"][rows], 1)
+    return (10 * np.log10(np.maximum(mean_square, 1e-12))).tolist()
 
 
 def _batch() -> int:

@@ -89,7 +89,7 @@ class Checkpoints:
         Args:
             state: with a leading device axis.
             progress: JSON-able record of the loop.
-            valid_loss: of this state; None in mid-epoch, where it was not computed.
+            valid_loss: of this state where it is the lowest so far, else None.
         """
         if self._manager is None:
             return

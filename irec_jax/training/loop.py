@@ -1,5 +1,6 @@
 """The training loop: steps, epochs, validation, early stopping, checkpoints, resume."""
 
+import contextlib
 import dataclasses
 import math
 import time
@@ -43,6 +44,15 @@ class Progress:
         """The epoch with the lowest validation loss, the first of equals."""
         return min(self.history, key=lambda row: row["valid_loss"], default=None)
 
+    def add(self, row: dict[str, float], settings: Mapping[str, Any]) -> bool:
+        """Takes in an epoch and whether training ends; returns whether the epoch is the best."""
+        improved = self.best is None or row["valid_loss"] < self.best["valid_loss"]
+        self.history.append(row)
+        self.stale_epochs = 0 if improved else self.stale_epochs + 1
+        last = row["epoch"] >= settings["num_epochs"]
+        self.finished = last or self.stale_epochs > settings["patience"]
+        return improved
+
 
 def fit(
     state: TrainState,
@@ -78,77 +88,102 @@ def fit(
     Raises:
         UserError: a loss that is not finite, with the step and the ids of its batch; a full disk.
     """
-    store = checkpoints.Checkpoints(workdir / "checkpoints")
-    progress = Progress()
-    restored = store.latest(state)
-    if restored is not None:
-        state, progress = restored[0], Progress(**restored[1])
-        if not progress.finished:
-            logger.say(f"resuming after step {int(state.step)}")
-    step = int(state.step)
-    profiler = Profiler(profile, workdir / "profile", logger.say)
-    replicated = parallel.replicate(state)
-    zeros = jax.tree.map(np.zeros_like, jax.device_get(state.sums))
-    num_steps = batches.steps_per_epoch
-    iterator = iter(batches.iterate(step)) if not progress.finished else None
-    began = time.perf_counter() - progress.seconds
-    while not progress.finished:
-        epoch = step // num_steps + 1
-        label = f"epoch {epoch}/{settings['num_epochs']}"
-        logger.start_bar(label, num_steps, step % num_steps)
-        epoch_began = time.perf_counter()
-        pending: tuple[int, jax.Array] | None = None
-        while True:
-            batch = parallel.shard(next(iterator))
-            profiler.before(step, train_step, replicated, batch)
-            with profiler.annotate(step):
-                replicated, loss = train_step(replicated, batch)
-            profiler.after(step, loss)
-            # The loss of the step before is looked at while this one runs.
-            value = _finite(pending, batches, workdir)
-            logger.advance(loss="..." if value is None else f"{value:.4f}", best=_best(progress))
-            if value is not None and (step - 1) % settings["log_every_steps"] == 0:
-                rate = float(schedule(step - 1))
-                logger.scalars(step - 1, {"train/loss_step": value, "learning_rate": rate})
-            pending = (step, loss)
-            step += 1
-            if step % num_steps == 0:
-                break
-            every = settings["checkpoint_every_steps"]
-            if every and step % every == 0:
-                _finite(pending, batches, workdir)
-                progress.seconds = time.perf_counter() - began
-                store.save(replicated, dataclasses.asdict(progress), None)
-        _finite(pending, batches, workdir)
-        logger.end_bar()
-        valid = evaluate(replicated.params, replicated.model_state)
-        if not math.isfinite(valid["loss"]):
-            raise UserError(
-                f"the validation loss is {valid['loss']} after step {step}: lower "
-                "optimizer.learning_rate or set optimizer.clip_norm"
-            )
-        row = _epoch_row(epoch, step, parallel.first(replicated.sums), valid)
-        row["seconds"] = time.perf_counter() - epoch_began
-        improved = progress.best is None or row["valid_loss"] < progress.best["valid_loss"]
-        progress.history.append(row)
-        progress.stale_epochs = 0 if improved else progress.stale_epochs + 1
-        progress.seconds = time.perf_counter() - began
-        progress.finished = (
-            epoch >= settings["num_epochs"] or progress.stale_epochs > settings["patience"]
-        )
-        replicated = replicated.replace(sums=parallel.replicate(zeros))
-        logger.scalars(step, {_tag(k): v for k, v in row.items() if k not in ("epoch", "step")})
-        store.save(replicated, dataclasses.asdict(progress), row["valid_loss"])
-        logger.say(_epoch_line(row, improved, settings, progress))
-    best, _ = store.best(state)
-    store.close()
+    with contextlib.closing(checkpoints.Checkpoints(workdir / "checkpoints")) as store:
+        progress, restored = Progress(), store.latest(state)
+        if restored is not None:
+            progress = Progress(**restored[1])
+            if not progress.finished:
+                logger.say(f"resuming after step {int(restored[0].step)}")
+        run = _Run(train_step, batches, settings, profile, schedule, workdir, logger, store)
+        current = parallel.replicate(state if restored is None else restored[0])
+        step = int(parallel.first(current.step))
+        began = time.perf_counter() - progress.seconds
+        input_ = None if progress.finished else iter(batches.iterate(step))
+        while not progress.finished:
+            epoch_began = time.perf_counter()
+            current, step = run.epoch(current, step, input_, progress, began)
+            valid = evaluate(current.params, current.model_state)
+            if not math.isfinite(valid["loss"]):
+                raise UserError(
+                    f"the validation loss is {valid['loss']} after step {step}: lower "
+                    "optimizer.learning_rate or set optimizer.clip_norm"
+                )
+            epoch = step // batches.steps_per_epoch
+            row = _epoch_row(epoch, step, parallel.first(current.sums), valid)
+            row["seconds"] = time.perf_counter() - epoch_began
+            improved = progress.add(row, settings)
+            progress.seconds = time.perf_counter() - began
+            zeros = jax.tree.map(np.zeros_like, jax.device_get(state.sums))
+            current = current.replace(sums=parallel.replicate(zeros))
+            # Only an improvement can be the best: of equal losses the first epoch is kept.
+            loss = row["valid_loss"] if improved else None
+            store.save(current, dataclasses.asdict(progress), loss)
+            logger.scalars(step, {_tag(k): v for k, v in row.items() if k not in ("epoch", "step")})
+            logger.say(_epoch_line(row, improved, settings, progress))
+        best, _ = store.best(state)
     return best, progress
 
 
-def _finite(pending: tuple[int, jax.Array] | None, batches: TrainBatches, workdir: Path):
+@dataclasses.dataclass
+class _Run:
+    """What every epoch of a run needs."""
+
+    train_step: Callable
+    batches: TrainBatches
+    settings: Mapping[str, Any]
+    profile: Mapping[str, int]
+    schedule: Callable[[int], Any]
+    workdir: Path
+    logger: Logger
+    store: checkpoints.Checkpoints
+
+    def __post_init__(self):
+        self._profiler = Profiler(self.profile, self.workdir / "profile", self.logger.say)
+
+    def epoch(
+        self, current: TrainState, step: int, input_: Any, progress: Progress, began: float
+    ) -> tuple[TrainState, int]:
+        """Steps to the end of the epoch that `step` lies in; the new state and step."""
+        size, every = self.batches.steps_per_epoch, self.settings["checkpoint_every_steps"]
+        label = f"epoch {step // size + 1}/{self.settings['num_epochs']}"
+        self.logger.start_bar(label, size, step % size)
+        pending: tuple[int, jax.Array] | None = None
+        try:
+            while True:
+                batch = parallel.shard(next(input_))
+                self._profiler.before(step, self.train_step, current, batch)
+                with self._profiler.annotate(step):
+                    current, loss = self.train_step(current, batch)
+                self._profiler.after(step, loss)
+                # The loss of the step before is looked at while this one runs.
+                self._check(pending, progress)
+                pending = (step, loss)
+                step += 1
+                if step % size == 0:
+                    break
+                if every and step % every == 0:
+                    _finite(pending, self.batches, self.workdir)
+                    progress.seconds = time.perf_counter() - began
+                    self.store.save(current, dataclasses.asdict(progress), None)
+            self._check(pending, progress)
+        finally:
+            self.logger.end_bar()
+        return current, step
+
+    def _check(self, pending: tuple[int, jax.Array] | None, progress: Progress) -> None:
+        """Shows and logs the loss of a step; UserError when it is not finite."""
+        if pending is None:
+            return
+        step, value = pending[0], _finite(pending, self.batches, self.workdir)
+        best = "-" if progress.best is None else f"{progress.best['valid_loss']:.4f}"
+        self.logger.advance(loss=f"{value:.4f}", best_validation=best)
+        if step % self.settings["log_every_steps"] == 0:
+            rate = float(self.schedule(step))
+            self.logger.scalars(step, {"train/loss_step": value, "learning_rate": rate})
+
+
+def _finite(pending: tuple[int, jax.Array], batches: TrainBatches, workdir: Path) -> float:
     """The loss of a step as a number; UserError when it is not finite."""
-    if pending is None:
-        return None
     step, value = pending[0], float(pending[1][0])
     if math.isfinite(value):
         return value
@@ -172,10 +207,6 @@ def _epoch_row(epoch: int, step: int, sums: Mapping, valid: Mapping) -> dict[str
 def _tag(name: str) -> str:
     split, _, rest = name.partition("_")
     return f"{split}/{rest}" if rest else f"epoch/{split}"
-
-
-def _best(progress: Progress) -> str:
-    return "-" if progress.best is None else f"{progress.best['valid_loss']:.4f}"
 
 
 def _epoch_line(row: Mapping, improved: bool, settings: Mapping, progress: Progress) -> str:

@@ -1,0 +1,35 @@
+"""What several test files share: clips of tones that stand for a dataset."""
+
+import numpy as np
+import pytest
+
+from irec_jax.data import Clips
+
+SAMPLE_RATE_HZ = 8000
+
+
+def make_clips(num_clips=12, num_classes=3, num_samples=8000, seed=0):
+    """Each class is a tone of its own pitch in a little noise; two clips per song."""
+    rng = np.random.default_rng(seed)
+    target = np.arange(num_clips) % num_classes
+    lengths = num_samples + rng.integers(0, 1500, num_clips)
+    audio = []
+    for klass, length in zip(target, lengths, strict=True):
+        time_s = np.arange(length) / SAMPLE_RATE_HZ
+        tone = np.sin(2 * np.pi * 300 * 2**klass * time_s + rng.uniform(0, 6))
+        sound = rng.uniform(0.3, 0.9) * (tone + 0.05 * rng.normal(size=length)) / 1.3
+        audio.append(np.round(sound * 32767).clip(-32768, 32767).astype(np.int16))
+    return Clips(
+        ids=np.array([f"clip {i}" for i in range(num_clips)]),
+        songs=np.array([f"song {target[i]}-{i // (2 * num_classes)}" for i in range(num_clips)]),
+        labels=np.eye(num_classes, dtype=np.float32)[target],
+        num_samples=lengths.astype(np.int64),
+        contradictory=np.zeros(num_clips, bool),
+        read=audio.__getitem__,
+    )
+
+
+@pytest.fixture
+def tone_clips():
+    """The function that makes clips of tones."""
+    return make_clips

@@ -1,0 +1,96 @@
+"""Random access, padding, sharding and song-wise splits of the input."""
+
+import numpy as np
+import pytest
+
+from irec_jax import data
+from irec_jax.errors import UserError
+
+
+def make(clips, **settings):
+    defaults = dict(window_samples=2000, batch_size=7, seed=5)
+    return data.Batches(clips, **(defaults | settings))
+
+
+def test_batch_depends_on_seed_and_step_alone(tone_clips):
+    clips = tone_clips()
+    one, two = make(clips), make(clips)
+    late = [two[step] for step in (13, 2)]
+    for got, step in zip(late, (13, 2), strict=True):
+        for key, value in one[step].items():
+            np.testing.assert_array_equal(value, got[key])
+    iterated = one.iterate(2)
+    np.testing.assert_array_equal(next(iterated)["audio"], one[2]["audio"])
+    np.testing.assert_array_equal(next(iterated)["audio"], one[3]["audio"])
+    assert not np.array_equal(make(clips, seed=6)[2]["audio"], one[2]["audio"])
+
+
+def test_every_epoch_has_every_window_once_in_an_order_of_its_own(tone_clips):
+    batches = make(tone_clips())
+    size = batches.steps_per_epoch
+    assert size == -(-batches.num_windows // 7)
+    orders = []
+    for epoch in range(2):
+        rows = [batches._rows[step] for step in range(epoch * size, (epoch + 1) * size)]
+        orders.append(np.concatenate(rows).tolist())
+        assert sorted(orders[-1]) == list(range(batches.num_windows))
+        masks = [batches[step]["mask"] for step in range(epoch * size, (epoch + 1) * size)]
+        assert np.sum(masks) == batches.num_windows
+    assert orders[0] != orders[1]
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_processes_share_the_same_global_batch(tone_clips, count):
+    clips = tone_clips()
+    whole = make(clips, batch_size=8)
+    parts = [make(clips, batch_size=8, process_index=p, process_count=count) for p in range(count)]
+    for step in range(whole.steps_per_epoch + 1):
+        for key, value in whole[step].items():
+            np.testing.assert_array_equal(value, np.concatenate([p[step][key] for p in parts]))
+    with pytest.raises(UserError, match="training.batch_size=7"):
+        make(clips, process_count=2)
+
+
+def test_windows_hold_their_clip_and_its_own_peak(tone_clips):
+    clips = tone_clips(num_clips=2, num_classes=2)
+    batches = make(clips, batch_size=4, shuffle=False)
+    first = batches[0]
+    audio = clips.read(0)
+    np.testing.assert_array_equal(first["audio"][1], audio[2000:4000])
+    np.testing.assert_allclose(first["gain"], np.abs(audio.astype(float)).max() / 32768, rtol=1e-6)
+    assert batches.ids(0) == ["clip 0"] * 4
+    # A clip shorter than a window is padded, and says how long it is.
+    short = make(clips, window_samples=20_000, batch_size=2, shuffle=False)[0]
+    assert short["num_samples"].tolist() == clips.num_samples.tolist()
+    assert not short["audio"][0, clips.num_samples[0] :].any()
+
+
+def test_the_peak_of_silence_and_of_full_scale():
+    assert data.peak(np.zeros(4, np.int16)) == 1.0
+    assert data.peak(np.array([-32768, 3], np.int16)) == 1.0
+    assert data.peak(np.array([-16384, 3], np.int16)) == 0.5
+
+
+def test_validation_shares_no_song_and_has_its_share_of_every_class():
+    rng = np.random.default_rng(0)
+    target = rng.integers(0, 11, 1100)
+    songs = np.array([f"{k}-{rng.integers(0, 35)}" for k in target])
+    labels = np.eye(11, dtype=np.float32)[target]
+    train, valid = data.split_songs(songs, labels, fraction=0.15, seed=0)
+    assert sorted([*train, *valid]) == list(range(1100))
+    assert not set(songs[train]) & set(songs[valid])
+    share = labels[valid].sum(0) / labels.sum(0)
+    assert (share > 0.09).all() and (share <= 0.16).all()
+    assert len(valid) / 1100 == pytest.approx(0.15, abs=0.02)
+    again = data.split_songs(songs, labels, fraction=0.15, seed=0)
+    np.testing.assert_array_equal(valid, again[1])
+    assert not np.array_equal(valid, data.split_songs(songs, labels, fraction=0.15, seed=1)[1])
+
+
+def test_small_classes_validate_too_and_one_song_is_too_few():
+    songs = np.array(["a", "b", "c", "d"])
+    labels = np.eye(2, dtype=np.float32)[[0, 0, 1, 1]]
+    train, valid = data.split_songs(songs, labels, fraction=0.15, seed=0)
+    assert labels[valid].sum(0).tolist() == [1, 1] and labels[train].sum(0).tolist() == [1, 1]
+    with pytest.raises(UserError, match="too few"):
+        data.split_songs(songs[:1], labels[:1], fraction=0.15, seed=0)

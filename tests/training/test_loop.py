@@ -1,0 +1,219 @@
+"""The loop on a small recogniser: learning, resuming, stopping, devices."""
+
+import functools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from irec_jax import data
+from irec_jax.errors import UserError
+from irec_jax.tasks import create_recognition
+from irec_jax.training import loop, optimizers, parallel, state, step, validation
+from irec_jax.training.logging import Logger
+
+NO_PROFILE = {"start_step": 0, "num_steps": 0}
+SETTINGS = dict(num_epochs=3, patience=5, log_every_steps=1, checkpoint_every_steps=0)
+
+
+def create_task(**changes):
+    settings = dict(
+        classes=("low", "middle", "high"),
+        sample_rate_hz=8000,
+        window_s=0.25,
+        frontend=dict(name="log_mel", frame_length=256, hop_length=128, num_mels=16),
+        model=dict(name="convnet", filters=(4, 8), dense=32, dropout=0.1, dense_dropout=0.1),
+        loss=dict(name="categorical_cross_entropy", l2=0.0),
+        augment=dict(gain_db=3.0, polarity=True, num_time_masks=1, time_mask_frames=4),
+    )
+    return create_recognition(**(settings | changes))
+
+
+class Run:
+    """One compiled step, used by all tests of this file."""
+
+    def __init__(self):
+        self.task = create_task()
+        self.optimizer, self.schedule = optimizers.create(
+            {"name": "adam", "learning_rate": 1e-2, "schedule": {"name": ""}, "clip_norm": 0.0}, 99
+        )
+        one = functools.partial(
+            step.train_step, loss=self.task.loss, optimizer=self.optimizer, l2=1e-5
+        )
+        self.train_step = parallel.map_step(one, donate_state=True)
+        self.eval_batches = None
+        self.evaluate = validation.create_evaluate(
+            self.task.loss, lambda: self.eval_batches.iterate()
+        )
+
+    def state(self, seed=0):
+        variables = self.task.init(jax.random.key(seed))
+        return state.create(*variables, self.optimizer, self.task.scalars, seed)
+
+    def fit(self, clips, workdir, *, train_step=None, evaluate=None, **settings):
+        self.eval_batches = data.Batches(clips, window_samples=2000, batch_size=8, shuffle=False)
+        return loop.fit(
+            self.state(),
+            train_step=train_step or self.train_step,
+            batches=data.Batches(clips, window_samples=2000, batch_size=8),
+            evaluate=evaluate or self.evaluate,
+            settings=SETTINGS | settings,
+            profile=NO_PROFILE,
+            schedule=self.schedule,
+            workdir=workdir,
+            logger=Logger(None),
+        )
+
+
+@pytest.fixture(scope="module")
+def run():
+    return Run()
+
+
+def same(one, two):
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_overfits_one_batch_and_tells_classes_apart(run, tone_clips):
+    clips = tone_clips(num_clips=6, num_samples=2000)
+    batch = data.Batches(clips, window_samples=2000, batch_size=8, shuffle=False)[0]
+    current, losses = parallel.replicate(run.state()), []
+    for _ in range(120):
+        current, loss = run.train_step(current, parallel.shard(batch))
+        losses.append(float(loss[0]))
+    assert np.mean(losses[-10:]) < 0.3 * losses[0]
+    last = parallel.first(current)
+    found = run.task.predict(last.params, last.model_state, batch)
+    rows = batch["mask"] > 0
+    assert rows.tolist() == [True] * 6 + [False] * 2
+    assert (found.argmax(1) == batch["labels"].argmax(1))[rows].all()
+    # No example influences another, and masked ones none at all.
+    alone = run.task.predict(last.params, last.model_state, {k: v[:1] for k, v in batch.items()})
+    np.testing.assert_allclose(alone[0], found[0], rtol=1e-5, atol=1e-6)
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("after", [2, 5, 9])
+def test_resume_equals_uninterrupted(run, tone_clips, tmp_path, after):
+    clips = tone_clips()
+    whole, progress = run.fit(clips, tmp_path / "whole", checkpoint_every_steps=2)
+    calls = 0
+
+    def killed(*arguments):
+        nonlocal calls
+        calls += 1
+        if calls > after:
+            raise Killed
+        return run.train_step(*arguments)
+
+    with pytest.raises(Killed):
+        run.fit(clips, tmp_path / "cut", train_step=killed, checkpoint_every_steps=2)
+    resumed, again = run.fit(clips, tmp_path / "cut", checkpoint_every_steps=2)
+    same(whole, resumed)
+    for one, two in zip(progress.history, again.history, strict=True):
+        drop = {"seconds"}
+        assert {k: v for k, v in one.items() if k not in drop} == {
+            k: v for k, v in two.items() if k not in drop
+        }
+    # A finished run is not trained further.
+    third, _ = run.fit(clips, tmp_path / "cut", train_step=killed, checkpoint_every_steps=2)
+    same(whole, third)
+
+
+def test_stops_after_more_than_patience_epochs_and_keeps_the_best(run, tone_clips, tmp_path):
+    losses = iter([5.0, 3.0, 4.0, 3.0, 3.5, 9.0])
+    kept = {}
+
+    def evaluate(params, model_state):
+        value = next(losses)
+        kept[value, len(kept)] = parallel.first(params)
+        return {"loss": value}
+
+    best, progress = run.fit(
+        tone_clips(num_clips=4), tmp_path, evaluate=evaluate, num_epochs=50, patience=2
+    )
+    assert [row["valid_loss"] for row in progress.history] == [5.0, 3.0, 4.0, 3.0, 3.5]
+    assert progress.finished and progress.best["epoch"] == 2
+    same(best.params, kept[3.0, 1])
+    steps = sorted(int(p.name) for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit())
+    assert steps == [progress.history[1]["step"], progress.history[-1]["step"]]
+
+
+def test_a_loss_that_is_not_finite_names_step_and_clips(run, tone_clips, tmp_path):
+    calls = 0
+
+    def broken(*arguments):
+        nonlocal calls
+        calls += 1
+        new, loss = run.train_step(*arguments)
+        return new, loss * (np.nan if calls == 3 else 1.0)
+
+    with pytest.raises(UserError, match=r"nan at step 2, clips clip \d+") as caught:
+        run.fit(tone_clips(), tmp_path, train_step=broken)
+    assert "\n" not in str(caught.value)
+    listed = json.loads((tmp_path / "nonfinite_step_2.json").read_text())
+    batches = data.Batches(tone_clips(), window_samples=2000, batch_size=8)
+    assert listed == {"step": 2, "ids": batches.ids(2)}
+
+
+def test_l2_adds_the_squares_of_kernels_only():
+    params = {"kernel": jnp.array([[1.0, 2.0]]), "bias": jnp.array([7.0])}
+    assert float(step.l2_penalty(params)) == 5.0
+
+
+DEVICES = """
+import functools, jax, numpy as np, sys
+sys.path[:0] = {paths!r}
+jax.config.update("jax_num_cpu_devices", 8)
+from test_loop import create_task
+from conftest import make_clips
+from irec_jax import data
+from irec_jax.training import optimizers, state, step
+from flax import jax_utils
+task = create_task()
+rule = {{"name": "sgd", "learning_rate": 0.05, "schedule": {{"name": ""}}, "clip_norm": 0.0}}
+optimizer, _ = optimizers.create(rule, 9)
+batches = data.Batches(make_clips(num_clips=5), window_samples=2000, batch_size=16)
+results = []
+for count in (1, 8):
+    devices = jax.devices()[:count]
+    one = functools.partial(step.train_step, loss=task.loss, optimizer=optimizer, l2=1e-4)
+    mapped = jax.pmap(one, axis_name=step.AXIS, devices=devices)
+    first = state.create(*task.init(jax.random.key(0)), optimizer, task.scalars, 0)
+    current = jax_utils.replicate(first, devices)
+    for n in range(4):  # 20 windows: every other batch holds 4 examples and 12 of padding
+        batch = {{k: v.reshape(count, -1, *v.shape[1:]) for k, v in batches[n].items()}}
+        current, loss = mapped(current, batch)
+    results.append(jax.device_get(jax.tree.map(lambda x: x[0], current)))
+changed = False
+start = jax.device_get(task.init(jax.random.key(0))[0])
+for a, b, c in zip(*(jax.tree.leaves(r.params) for r in results), jax.tree.leaves(start)):
+    np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-6)
+    changed |= not np.allclose(a, c, atol=1e-4)
+assert changed
+for a, b in zip(*(jax.tree.leaves(r.sums) for r in results)):
+    np.testing.assert_allclose(a, b, rtol=1e-4)
+print("equal")
+"""
+
+
+def test_one_device_equals_eight_with_uneven_masks_and_dropout():
+    here = Path(__file__).parent
+    script = DEVICES.format(paths=[str(here), str(here.parent), str(here.parents[1])])
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+    )
+    assert done.stdout.strip().endswith("equal"), done.stderr[-2000:]

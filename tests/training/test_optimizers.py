@@ -1,0 +1,73 @@
+"""Every optimiser and schedule of optax by name; mistakes cost one line."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from irec_jax.errors import UserError
+from irec_jax.training import optimizers
+
+PLAIN = {"schedule": {"name": ""}, "clip_norm": 0.0}
+#: Arguments that have no default in optax.
+NEEDED = {
+    "schedule_free": None,  # takes another optimiser, which a config cannot write down
+    "noisy_sgd": {"eta": 0.01},
+}
+
+
+@pytest.mark.parametrize("name", sorted(optimizers._optimizers()))
+def test_every_optimizer_takes_a_step_downhill(name):
+    needed = NEEDED.get(name, {})
+    if needed is None:
+        with pytest.raises(UserError, match="base_optimizer"):
+            optimizers.create({"name": name, "learning_rate": 1e-2} | PLAIN, 10)
+        return
+    optimizer, _ = optimizers.create({"name": name, "learning_rate": 1e-2} | PLAIN | needed, 10)
+    params = {"kernel": jnp.linspace(0.5, 1.5, 24).reshape(6, 4), "bias": jnp.ones(4)}
+
+    def loss(params):
+        return sum(jnp.sum(p**2) for p in jax.tree.leaves(params))
+
+    state, first = optimizer.init(params), loss(params)
+    for _ in range(3):
+        value, grads = jax.value_and_grad(loss)(params)
+        updates, state = optimizer.update(grads, state, params, value=value)
+        params = optax.apply_updates(params, updates)
+    # Some begin with steps of almost no length, which float32 does not show.
+    assert np.isfinite(float(loss(params))) and float(loss(params)) <= float(first)
+
+
+def test_constant_rate_and_clipping_are_those_of_optax():
+    settings = {"name": "sgd", "learning_rate": 0.1, "schedule": {"name": ""}, "clip_norm": 1.0}
+    optimizer, schedule = optimizers.create(settings, 10)
+    updates, _ = optimizer.update(jnp.array([3.0, 4.0]), optimizer.init(jnp.zeros(2)), jnp.zeros(2))
+    np.testing.assert_allclose(updates, [-0.06, -0.08], rtol=1e-6)
+    assert float(schedule(7)) == pytest.approx(0.1)
+
+
+def test_schedules_take_rate_and_length_from_the_run():
+    cosine = optimizers.schedule({"name": "cosine_decay_schedule"}, 0.5, 100)
+    reference = optax.cosine_decay_schedule(0.5, 100)
+    for step in (0, 10, 50, 100):
+        assert float(cosine(step)) == pytest.approx(float(reference(step)))
+    settings = {"name": "warmup_cosine_decay_schedule", "warmup_steps": 10, "end_value": 0.1}
+    warm = optimizers.schedule(settings, 0.5, 100)
+    assert float(warm(0)) == 0.0 and float(warm(10)) == pytest.approx(0.5)
+    assert float(warm(100)) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"name": "adamm", "learning_rate": 1e-3}, "did you mean 'adam'"),
+        ({"name": "adam", "learning_rate": 1e-3, "weight_deca": 1}, "unknown argument"),
+        ({"name": "adam", "learning_rate": 1e-3, "schedule": {"name": "cosine"}}, "schedule"),
+        ({"name": "adam"}, "learning_rate"),
+    ],
+)
+def test_mistakes_are_one_line(settings, message):
+    with pytest.raises(UserError, match=message) as caught:
+        optimizers.create(PLAIN | settings, 10)
+    assert "\n" not in str(caught.value)
