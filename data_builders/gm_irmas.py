@@ -12,13 +12,13 @@ import zlib
 from collections.abc import Iterator
 
 import tensorflow_datasets as tfds
-from tqdm import tqdm
 
 from data_builders.features import FORMATS, recognition_features
 from data_builders.gm_irmas_clips import VERSION as MUSIC_VERSION
 from data_builders.gm_irmas_clips import RenderedClip, render_clip
 from data_builders.gm_irmas_plan import SIZES, ClipPlan, plan
 from data_builders.rendering import pool, synth
+from data_builders.streaming import StreamingBuilder
 from irec_jax.labels import IRMAS
 
 __all__ = [
@@ -62,7 +62,7 @@ def make_config(size: str, format: str, *, soundfont: str | None = None) -> GmIr
     )
 
 
-class GmIrmas(tfds.core.GeneratorBasedBuilder):
+class GmIrmas(StreamingBuilder):
     """Builder of `gm_irmas`."""
 
     VERSION = tfds.core.Version(MUSIC_VERSION)
@@ -78,18 +78,32 @@ class GmIrmas(tfds.core.GeneratorBasedBuilder):
             features=recognition_features(IRMAS, FORMATS[self.builder_config.format]),
         )
 
-    def _split_generators(self, dl_manager) -> dict[str, Iterator]:
+    def _split_generators(self, dl_manager) -> dict[str, "_Examples"]:
         del dl_manager  # nothing is downloaded
         synth.check_soundfont(self.builder_config.soundfont)
         return {split: self._generate_examples(split) for split in ("train", "test")}
 
-    def _generate_examples(self, split: str) -> Iterator[tuple[str, dict]]:
-        config = self.builder_config
-        form = FORMATS[config.format]
-        clips = plan(config.size, split)
-        tasks = ((clip, config.soundfont, form.sample_rate_hz, form.num_channels) for clip in clips)
-        examples = pool.run(
+    def _generate_examples(self, split: str) -> "_Examples":
+        return _Examples(self.builder_config, split, self.num_workers)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Examples:
+    """The (id, example) pairs of a split, rendered while they are read."""
+
+    config: GmIrmasConfig
+    split: str
+    num_workers: int | None
+
+    def __len__(self) -> int:
+        return len(plan(self.config.size, self.split))
+
+    def __iter__(self) -> Iterator[tuple[str, dict]]:
+        form = FORMATS[self.config.format]
+        tasks = (
+            (clip, self.config.soundfont, form.sample_rate_hz, form.num_channels)
+            for clip in plan(self.config.size, self.split)
+        )
+        return pool.run(
             "data_builders.gm_irmas_clips:render_example", tasks, num_workers=self.num_workers
         )
-        description = f"gm_irmas/{config.name}: rendering {split}"
-        yield from tqdm(examples, desc=description, total=len(clips), unit=" clips")

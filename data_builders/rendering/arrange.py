@@ -46,14 +46,13 @@ def register(seat: Seat, pattern: np.random.Generator) -> tuple[int, int]:
     low, high = seat.instrument.low, seat.instrument.high
     if seat.role in ("bass", "drums") or high - low <= 20:
         return low, high
-    spare = high - low - 20
     if seat.role in ("two_hands", "fingerstyle", "strum", "power"):
         return low, high
     if seat.role in ("pad", "comp", "arpeggio", "chorale"):
         # Chords stand in the middle: below they are muddy, above thin.
-        low, high = max(low, 45), min(high, 79)
-        return low, max(high, low + 16)
-    start = low + int(pattern.integers(spare + 1))
+        bottom = max(low, min(45, high - 16))
+        return bottom, min(high, max(79, bottom + 16))
+    start = low + int(pattern.integers(high - low - 20 + 1))
     return start, min(high, start + int(pattern.integers(20, 30)))
 
 

@@ -5,6 +5,7 @@ medium). Audio is float32 (T, 1) or (T, 2) at `synth.SAMPLE_RATE_HZ`.
 """
 
 import dataclasses
+import functools
 
 import numpy as np
 import scipy.signal
@@ -15,6 +16,7 @@ from data_builders.rendering.synth import SAMPLE_RATE_HZ
 FRAME_SAMPLES = 2205  # 50 ms: levels and activity are measured in frames of this length
 _ACTIVE_RANGE_DB = 40.0
 _SILENCE_DB = -90.0
+_RUMBLE_HZ = 25.0  # samples of some SoundFonts are not free of direct current
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,6 +146,7 @@ def mix(
     return whole * gain, {k: v[start_samples:] * gain for k, v in direct.items()}, finished
 
 
+@functools.lru_cache(maxsize=2)
 def impulse_response(room: Room) -> np.ndarray:
     """Synthetic room: a few early reflections and decaying noise, unit energy, float32 (N, 2)."""
     rng = seeding.generator("room", room.seed)
@@ -172,7 +175,8 @@ def _place(stem: np.ndarray, strip: Strip, start_samples: int) -> np.ndarray | N
     # Equal power; a two-channel stem is balanced by the same gains.
     angle = (strip.pan + 1) * np.pi / 4
     sides = np.sqrt(2) * np.array([np.cos(angle), np.sin(angle)])
-    placed = _filter(_peaking(strip.eq), stem) * sides.astype(np.float32)
+    sections = np.concatenate([_highpass(_RUMBLE_HZ), _peaking(strip.eq)])
+    placed = _filter(sections, stem) * sides.astype(np.float32)
     level_db = active_rms_db(placed[start_samples:])
     if not np.isfinite(level_db):
         return None
@@ -207,6 +211,10 @@ def _peaking(eq) -> np.ndarray:
         section[3:] = 1 + alpha / amplitude, -2 * np.cos(omega), 1 - alpha / amplitude
         section /= section[3]
     return sections
+
+
+def _highpass(edge_hz: float) -> np.ndarray:
+    return scipy.signal.butter(2, edge_hz, "highpass", fs=SAMPLE_RATE_HZ, output="sos")
 
 
 def _lowpass(edge_hz: float, order: int) -> np.ndarray:

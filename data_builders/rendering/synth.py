@@ -88,15 +88,15 @@ class Player:
             UserError: the SoundFont lacks the instrument.
         """
         synth, instrument = self._synth, part.instrument
-        try:
-            synth.program_select(
-                _CHANNEL, self._font, instrument.bank, instrument.program, instrument.is_drums
-            )
-        except RuntimeError:
+        # Asked for a program it lacks, the synthesiser would quietly play another one.
+        if synth.sfpreset_name(self._font, instrument.bank, instrument.program) is None:
             raise UserError(
                 f"{self._path}: has no program {instrument.program} in bank {instrument.bank} "
                 f"({instrument.name}); use a General MIDI SoundFont"
-            ) from None
+            )
+        synth.program_select(
+            _CHANNEL, self._font, instrument.bank, instrument.program, instrument.is_drums
+        )
         synth.pitchbend_range(_CHANNEL, _BEND_RANGE_SEMITONES)
         synth.pitchbend(_CHANNEL, 8192)
         synth.set_tuning(_CHANNEL, part.tuning_cents / 100.0)
