@@ -80,7 +80,7 @@ def file_at(path: str | os.PathLike, name: str) -> File:
     Raises:
         UserError: no such file.
     """
-    origin = _readable(os.fspath(path))
+    origin = readable(os.fspath(path))
 
     def read() -> bytes:
         try:
@@ -92,7 +92,7 @@ def file_at(path: str | os.PathLike, name: str) -> File:
         size = os.path.getsize(path)
     except OSError as error:
         raise UserError(f"{origin}: {error.strerror}; check the file") from error
-    return File(_readable(name.replace(os.sep, "/")), origin, (size,), read, os.fspath(path))
+    return File(readable(name.replace(os.sep, "/")), origin, (size,), read, os.fspath(path))
 
 
 def files_in_zip(path: str | os.PathLike) -> list[File]:
@@ -237,7 +237,7 @@ def _is_junk(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def _readable(name: str) -> str:
+def readable(name: str) -> str:
     """A name in one spelling of its accents, and printable whatever its encoding."""
     return unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "backslashreplace"))
 

@@ -50,7 +50,9 @@ class StreamingBuilder(tfds.core.GeneratorBasedBuilder):
             keys.add(key)
             shards.write(self.info.features.serialize_example(example))
         if not keys:
-            raise ValueError(f"{self.name} {split}: no examples")
+            raise UserError(
+                f"{self.name}: nothing to put into the split {split!r}; check the files"
+            )
         shards.close()
         for index, path in enumerate(shards.paths):
             os.replace(

@@ -1,0 +1,259 @@
+"""A user's own sounds, in every layout and with every mistake."""
+
+import os
+
+import numpy as np
+import pytest
+
+import data_builders
+from data_builders.folder_split import choose_test_songs
+from irec_jax import audio
+from irec_jax.errors import UserError
+
+
+def write(path, seconds=0.1, rate_hz=22_050, num_channels=1, seed=None):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    generator = np.random.default_rng(list(path.name.encode()) if seed is None else seed)
+    samples = 0.1 * generator.standard_normal((int(seconds * rate_hz), num_channels))
+    audio.write(path, samples.astype(np.float32), rate_hz)
+    return path
+
+
+def read(builder):
+    """Class names and, per split, labels and song by id."""
+    names = builder.info.features["labels"].feature.names
+    splits = {}
+    for split in builder.info.splits:
+        index = data_builders.clip_index(builder, split)
+        splits[split] = {
+            key: ([n for n, on in zip(names, labels, strict=True) if on], str(song))
+            for key, labels, song in zip(index["id"], index["labels"], index["song"], strict=True)
+        }
+    return names, splits
+
+
+@pytest.fixture
+def sounds(tmp_path):
+    """Three classes with five, two and one files."""
+    for i in range(5):
+        write(tmp_path / "sounds" / "bell" / "deep" / f"{i}.wav")
+    write(tmp_path / "sounds" / "Gong [é]" / "a.FLAC")
+    write(tmp_path / "sounds" / "Gong [é]" / "b.ogg", num_channels=2, rate_hz=44_100)
+    write(tmp_path / "sounds" / "drum" / "a.mp3", rate_hz=48_000, seconds=0.5)
+    (tmp_path / "sounds" / "drum" / "notes.txt").write_text("no sound")
+    (tmp_path / "sounds" / ".hidden").mkdir()
+    return tmp_path / "sounds"
+
+
+def prepare(tmp_path, path, **options):
+    return data_builders.prepare("folder", data_dir=tmp_path / "data", path=path, **options)
+
+
+def refused(tmp_path, path, *expected, **options):
+    with pytest.raises(UserError) as caught:
+        prepare(tmp_path, path, **options)
+    for words in expected:
+        assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_folder_of_classes(tmp_path, sounds):
+    builder = prepare(tmp_path, sounds)
+    names, splits = read(builder)
+    assert names == ["Gong [é]", "bell", "drum"]
+    clips = splits["train"] | splits["test"]
+    assert len(clips) == 8 and not set(splits["train"]) & set(splits["test"])
+    for key, (labels, song) in clips.items():
+        assert labels == [key.split("/")[0]] and song == key
+    assert "bell/deep/0.wav" in clips
+    tested = [labels[0] for labels, _ in splits["test"].values()]
+    assert sorted(tested) == ["Gong [é]", "bell"]  # `drum` has but one clip
+    for split in splits:
+        for clip in builder.as_data_source(split):
+            assert clip["audio"].dtype == np.int16 and clip["audio"].shape[1] == 1
+            if clip["id"].decode().startswith("bell"):
+                samples, _ = audio.read(sounds / clip["id"].decode())
+                np.testing.assert_array_equal(clip["audio"], audio.to_int16(samples))
+
+
+def test_stereo_of_mono_stereo_and_many_channels(tmp_path):
+    for i, num_channels in enumerate((1, 2, 5, 2)):
+        write(
+            tmp_path / "s" / "a" / f"{i}.wav", num_channels=num_channels, rate_hz=44_100, seed=[7]
+        )
+    builder = prepare(tmp_path, tmp_path / "s", format="stereo44k")
+    for split in builder.info.splits:
+        for clip in builder.as_data_source(split):
+            samples, _ = audio.read(tmp_path / "s" / clip["id"].decode())
+            if samples.shape[1] != 2:
+                samples = np.repeat(samples.mean(1, keepdims=True), 2, axis=1)
+            np.testing.assert_array_equal(clip["audio"], audio.to_int16(samples))
+
+
+def test_float_files_beyond_full_scale_are_scaled_not_clipped(tmp_path):
+    loud = 5 * np.sin(np.arange(5_000) / 20).astype(np.float32)[:, None]
+    for name in "ab":
+        (tmp_path / "s" / name).mkdir(parents=True)
+        for i in range(2):
+            audio.write(tmp_path / "s" / name / f"{i}.wav", loud, 22_050, subtype="FLOAT")
+    builder = prepare(tmp_path, tmp_path / "s")
+    clip = builder.as_data_source("train")[0]["audio"]
+    np.testing.assert_allclose(clip / 32768, loud / np.abs(loud).max(), atol=1e-4)
+
+
+def test_given_splits_and_classes(tmp_path):
+    for split, name in (("train", "a"), ("train", "b"), ("test", "b"), ("test", "a")):
+        write(tmp_path / "s" / split / name / "x.wav")
+    names, splits = read(prepare(tmp_path, tmp_path / "s", classes="b, a"))
+    assert names == ["b", "a"]
+    assert set(splits["train"]) == {"train/a/x.wav", "train/b/x.wav"}
+    assert splits["test"]["test/b/x.wav"] == (["b"], "test/b/x.wav")
+
+
+def write_csv(tmp_path, text, encoding="utf-8"):
+    for i in range(4):
+        if not (tmp_path / "s" / "sub" / f"{i},é.wav").exists():
+            write(tmp_path / "s" / "sub" / f"{i},é.wav")
+    path = tmp_path / "s" / "list.csv"
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def test_csv_with_everything(tmp_path):
+    path = write_csv(
+        tmp_path,
+        '\ufefffile, labels ,split,song\r\n"sub/0,é.wav",violin;piano,train,Song A\r\n'
+        '"sub/1,é.wav", piano|oboe ,test,Song B\r\n\r\n"./sub/2,é.wav",oboe,train,\r\n',
+    )
+    names, splits = read(prepare(tmp_path, path))
+    assert names == ["oboe", "piano", "violin"]
+    assert splits["train"] == {
+        "sub/0,é.wav": (["piano", "violin"], "Song A"),
+        "sub/2,é.wav": (["oboe"], "sub/2,é.wav"),
+    }
+    assert splits["test"] == {"sub/1,é.wav": (["oboe", "piano"], "Song B")}
+
+
+def test_csv_without_split_keeps_songs_whole(tmp_path):
+    rows = "".join(f'"sub/{i},é.wav",a,song {i // 2}\n' for i in range(4))
+    _, splits = read(prepare(tmp_path, write_csv(tmp_path, f"file,labels,song\n{rows}")))
+    assert len(splits["test"]) == len(splits["train"]) == 2
+    assert len({song for _, song in splits["test"].values()}) == 1
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("", "line 1: header ''"),
+        ("file;labels\na;b\n", "header 'file;labels'"),
+        ("file,label\na,b\n", "header 'file,label'"),
+        ("file,labels,songs\na,b,c\n", "songs'; expected file,labels[,split][,song]"),
+        ("file,labels\n", "no lines"),
+        ('file,labels\n"sub/0,é.wav",a\nsub/9.wav,a\n', "line 3: no such file"),
+        ('file,labels\n\n\n"sub/0,é.wav",\n', "line 4: no labels"),
+        ("file,labels\n,a\n", "line 2: no file name"),
+        ('file,labels,split\n"sub/0,é.wav",a,valid\n', "line 2: unknown split 'valid'"),
+        (
+            'file,labels\n"sub/0,é.wav",a\n"sub//0,é.wav",b\n',
+            "line 3: sub/0,é.wav stands in line 2",
+        ),
+        ("file,labels\nsub/0,é.wav,a\n", "line 2: more columns"),
+        ('file,labels,split\n"sub/0,é.wav",a,train\n', "no clips in the split 'test'"),
+        ('file,labels\n"sub/0,é.wav",a\n"sub/1,é.wav",b\n', "no class has two songs"),
+        ('file,labels\n"sub/0,é.wav",a;x\n', "line 2: unknown class 'x'"),
+        ('file,labels\n"sub/0,é.wav",a\n"sub/1,é.wav",a\n', "class 'b' has no clips"),
+    ],
+)
+def test_csv_mistakes_name_the_line(tmp_path, text, expected):
+    classes = "a,b" if "class" in expected else None
+    if expected.startswith("no class"):
+        classes = None
+    path = write_csv(tmp_path, text)
+    refused(tmp_path, path, str(path), expected, **({"classes": classes} if classes else {}))
+    assert not (tmp_path / "data").exists()
+
+
+def test_csv_that_is_none(tmp_path):
+    refused(tmp_path, write_csv(tmp_path, "file,labels\né,a\n", "latin-1"), "not a CSV file")
+    refused(tmp_path, write_csv(tmp_path, 'file,labels\n"a,b\n'), "not a CSV file")
+
+
+def test_folder_mistakes(tmp_path, sounds):
+    refused(tmp_path, tmp_path / "nowhere", "nowhere: no such folder")
+    refused(tmp_path, "", "path: needed")
+    refused(tmp_path, sounds / "drum" / "notes.txt", "neither a folder nor a CSV")
+    refused(tmp_path, sounds / "drum", "holds no folders of classes")
+    (tmp_path / "empty").mkdir()
+    refused(tmp_path, tmp_path / "empty", "holds no folders of classes")
+    refused(tmp_path, sounds, "drum: unknown class 'drum'", classes="Gong [é],bell")
+    refused(tmp_path, sounds, "class 'horn' has no clips", classes="Gong [é],bell,drum,horn")
+    (sounds / "whistle").mkdir()
+    refused(tmp_path, sounds, "whistle: class without audio files")
+    (sounds / "whistle").rename(sounds / "test")
+    refused(tmp_path, sounds, "beside train or test")
+
+
+def test_split_folder_mistakes(tmp_path):
+    root = tmp_path / "s"
+    write(root / "train" / "a" / "x.wav")
+    refused(tmp_path, root, "lacks the folder test")
+    write(root / "test" / "b" / "x.wav")
+    refused(tmp_path, root, "train: lacks the class 'b'")
+    write(root / "validation" / "a" / "x.wav")
+    refused(tmp_path, root, "validation: beside train or test")
+
+
+def test_one_bad_file_is_reported_and_the_others_are_done(tmp_path, sounds, capsys):
+    (sounds / "bell" / "empty.wav").touch()
+    os.truncate(write(sounds / "bell" / "cut.wav"), 500)
+    builder = prepare(tmp_path, sounds)
+    _, splits = read(builder)
+    assert sum(map(len, splits.values())) == 8
+    errors = capsys.readouterr().err
+    assert "empty.wav: is empty" in errors and "cut.wav: truncated" in errors
+    assert "2 files could not be read" in errors
+
+
+def test_no_readable_file(tmp_path):
+    for i in range(4):
+        path = tmp_path / "s" / "a" / f"{i}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("no sound")
+    refused(tmp_path, tmp_path / "s", "nothing to put into the split 'train'")
+    assert not list((tmp_path / "data").rglob("dataset_info.json"))
+
+
+def test_a_file_that_is_too_long(tmp_path, monkeypatch, sounds, capsys):
+    monkeypatch.setattr("data_builders.decoding.MAX_CLIP_BYTES", 10_000)
+    builder = prepare(tmp_path, sounds)
+    assert sum(split.num_examples for split in builder.info.splits.values()) == 7
+    assert "a.mp3: longer than" in capsys.readouterr().err
+
+
+def test_what_changed_is_built_anew(tmp_path, sounds):
+    def config():
+        builder = data_builders.builder("folder", data_dir=tmp_path / "data", path=sounds)
+        return builder.builder_config.name
+
+    first = config()
+    assert config() == first and first.startswith("sounds-mono22k-")
+    path = sounds / "bell" / "deep" / "0.wav"
+    os.utime(path, ns=(0, 0))
+    touched = config()
+    write(path, seconds=0.2)
+    longer = config()
+    path.rename(sounds / "bell" / "deep" / "9.wav")
+    renamed = config()
+    assert len({first, touched, longer, renamed}) == 4
+
+
+def test_choice_of_test_songs():
+    songs = {f"{name}{i}": {name} for name, n in (("a", 50), ("b", 10), ("c", 2)) for i in range(n)}
+    songs |= {"d0": {"d"}, "ad": {"a", "d"}}
+    chosen = choose_test_songs(songs)
+    assert chosen == choose_test_songs(dict(reversed(songs.items())))
+    assert len(chosen) == round(0.2 * len(songs))
+    for name in "abcd":
+        with_it = {song for song, labels in songs.items() if name in labels}
+        assert with_it & chosen and with_it - chosen
+    assert choose_test_songs({"x": {"a"}, "y": {"b"}}) == frozenset()
