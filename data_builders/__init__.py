@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from data_builders.clips import clip_index
-from data_builders.preparation import prepare_builder, summary
+from data_builders.preparation import prepare_builder, quiet_logs, summary
 from irec_jax import registry
 from irec_jax.errors import UserError
 
@@ -116,7 +116,8 @@ def builder(
     """
     del manual_dir
     data_dir = None if data_dir is None else os.path.abspath(os.path.expanduser(data_dir))
-    return registry.create("dataset", _BUILDERS, name, data_dir=data_dir, **options)
+    with quiet_logs():
+        return registry.create("dataset", _BUILDERS, name, data_dir=data_dir, **options)
 
 
 def prepare(

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from absl import logging
+
 from data_builders.clips import clip_index
 from irec_jax.errors import UserError
 
@@ -88,7 +90,7 @@ def _build(builder: Any, manual_dir: str | None, alone: bool) -> None:
         for left_by_a_kill in final.parent.glob(f"incomplete.*_{final.name}"):
             shutil.rmtree(left_by_a_kill, ignore_errors=True)
     try:
-        with _quiet():
+        with _quiet(), quiet_logs():
             builder.download_and_prepare(
                 download_config=tfds.download.DownloadConfig(manual_dir=manual_dir),
                 file_format="array_record",
@@ -103,6 +105,17 @@ def _cannot_write(folder: Path, error: OSError) -> UserError:
     where = error.filename or folder
     what = error.strerror or str(error).replace("\n", " ")
     return UserError(f"{where}: {what}; free some space or name another data_dir than {folder}")
+
+
+@contextlib.contextmanager
+def quiet_logs() -> Iterator[None]:
+    """Silences what TFDS logs about what is quite normal here."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,271 @@
+"""Datasets by name, and building them once, whole or not at all."""
+
+import inspect
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import data_builders
+from data_builders import streaming
+from irec_jax import audio
+from irec_jax.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def sounds(tmp_path):
+    """Two classes of six clips each, of different lengths."""
+    generator = np.random.default_rng(0)
+    for name in ("bell", "drum"):
+        (tmp_path / "sounds" / name).mkdir(parents=True)
+        for i in range(6):
+            samples = 0.1 * generator.standard_normal((2_000 + 100 * i, 1))
+            path = tmp_path / "sounds" / name / f"{i}.wav"
+            audio.write(path, samples.astype(np.float32), 22_050)
+    return tmp_path / "sounds"
+
+
+def prepare(tmp_path, sounds):
+    return data_builders.prepare("folder", data_dir=tmp_path / "data", path=sounds)
+
+
+def start(tmp_path, sounds, before=""):
+    """Runs `prepare` in a process of its own."""
+    code = f"""
+import sys
+import data_builders
+{before}
+builder = data_builders.prepare("folder", data_dir={str(tmp_path / "data")!r}, path={str(sounds)!r})
+print(sum(split.num_examples for split in builder.info.splits.values()))
+"""
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize(
+    "name, options, message",
+    [
+        ("irmass", {}, "unknown dataset 'irmass': did you mean 'irmas'?"),
+        ("irmas", {"fromat": "x"}, "unknown argument of dataset 'irmas' 'fromat': did you mean"),
+        ("irmas", {"format": "mono22"}, "unknown format 'mono22': did you mean 'mono22k'?"),
+        ("irmas", {"size": "small"}, "unknown argument of dataset 'irmas' 'size'"),
+        ("gm_irmas", {"size": "tinny"}, "unknown size 'tinny': did you mean 'tiny'?"),
+        ("gm_irmas", {"format": "x"}, "unknown format 'x'"),
+        ("folder", {}, "dataset 'folder': missing a required argument: 'path'"),
+    ],
+)
+def test_misspelled_names_and_options(name, options, message):
+    for function in (data_builders.builder, data_builders.prepare):
+        with pytest.raises(UserError) as caught:
+            function(name, **options)
+        assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("name", data_builders.NAMES)
+def test_every_option_is_explained(name):
+    options = inspect.signature(data_builders.builder_class(name)).parameters
+    assert set(options) - {"data_dir"} <= set(data_builders.OPTIONS)
+    with pytest.raises(UserError, match="unknown dataset"):
+        data_builders.builder_class(name + "x")
+
+
+@pytest.mark.parametrize("name, options", [("irmas", {}), ("gm_irmas", {"size": "tiny"})])
+@pytest.mark.parametrize("form, rate_and_channels", [("stereo44k", 2), ("mono22k", 1)])
+def test_builders_share_their_features(tmp_path, name, options, form, rate_and_channels):
+    builder = data_builders.builder(
+        name, data_dir=tmp_path, manual_dir="unused", format=form, **options
+    )
+    features = builder.info.features
+    assert set(features) == {
+        *("audio", "labels", "id", "song", "drums", "genre", "part", "contradictory")
+    }
+    assert features["audio"].shape == (None, rate_and_channels)
+    assert features["labels"].feature.num_classes == 11
+    assert str(builder.version) == "1.0.0" and form in builder.builder_config.name
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_default_place_and_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    builder = data_builders.builder("irmas", data_dir="~/x")
+    assert str(builder.data_dir).startswith(str(tmp_path / "x"))
+    assert "irmas" in str(data_builders.builder("irmas").data_dir)
+
+
+def test_one_line_and_then_nothing(tmp_path, sounds, capfd):
+    builder = prepare(tmp_path, sounds)
+    out = capfd.readouterr().out
+    assert out == data_builders.summary(builder) + "\n"
+    assert out.startswith("folder/sounds-mono22k-") and "10 train, 2 test clips" in out
+    assert str(tmp_path / "data") in out
+    again = prepare(tmp_path, sounds)
+    assert again.info.splits["test"].num_examples == 2
+    captured = capfd.readouterr()
+    assert captured.out == captured.err == ""
+
+
+def test_importing_loads_no_builder_and_building_no_tensorflow(tmp_path, sounds):
+    done = start(
+        tmp_path,
+        sounds,
+        "assert 'tensorflow_datasets' not in sys.modules\n"
+        "import atexit\n"
+        "atexit.register(lambda: print(*(m for m in ('tensorflow', 'jax') if m in sys.modules)))",
+    )
+    out, err = done.communicate(timeout=120)
+    assert done.returncode == 0, err
+    assert out.splitlines()[1:] == ["12", ""]
+    assert "warn" not in err.lower() and "tensorflow" not in err.lower()
+
+
+def test_processes_at_once_build_once(tmp_path, sounds):
+    held = f"""
+import pathlib, time
+from data_builders import streaming
+write = streaming.StreamingBuilder._write_split
+def hold(*args):
+    pathlib.Path({str(tmp_path)!r}, "started").touch()
+    while not pathlib.Path({str(tmp_path)!r}, "go").exists():
+        time.sleep(0.02)
+    return write(*args)
+streaming.StreamingBuilder._write_split = hold
+"""
+    builds = start(tmp_path, sounds, held)
+    while not (tmp_path / "started").exists():
+        assert builds.poll() is None, builds.communicate()
+        time.sleep(0.02)
+    waits = [start(tmp_path, sounds) for _ in range(2)]
+    for process in waits:
+        assert "waiting for the process that builds it" in process.stderr.readline()
+    (tmp_path / "go").touch()
+    out, err = builds.communicate(timeout=120)
+    assert builds.returncode == 0, err
+    assert "10 train, 2 test clips" in out
+    for process in waits:
+        out, err = process.communicate(timeout=120)
+        assert (process.returncode, out) == (0, "12\n"), err
+
+
+def test_a_killed_build_leaves_nothing_that_looks_finished(tmp_path, sounds):
+    kill = """
+import os, signal
+from data_builders import streaming
+def die(self, split, examples):
+    next(iter(examples))
+    os.kill(os.getpid(), signal.SIGKILL)
+streaming.StreamingBuilder._write_split = die
+"""
+    process = start(tmp_path, sounds, kill)
+    process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL
+    assert list((tmp_path / "data").rglob("incomplete.*"))
+    assert not list((tmp_path / "data").rglob("dataset_info.json"))
+    builder = prepare(tmp_path, sounds)
+    assert len(builder.as_data_source("train")) == 10
+    assert not list((tmp_path / "data").rglob("incomplete.*"))
+
+
+def test_an_interrupted_build_starts_again(tmp_path, sounds, monkeypatch):
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(streaming.StreamingBuilder, "_write_split", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(tmp_path, sounds)
+    assert not list((tmp_path / "data").rglob("*1.0.0"))
+    assert len(prepare(tmp_path, sounds).as_data_source("train")) == 10
+
+
+def test_full_disk(tmp_path, sounds):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+        with pytest.raises(UserError, match="too large; free some space") as caught:
+            prepare(tmp_path, sounds)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert "\n" not in str(caught.value)
+    assert not list((tmp_path / "data").rglob("*1.0.0"))
+    assert len(prepare(tmp_path, sounds).as_data_source("train")) == 10
+
+
+def test_data_dir_that_cannot_be_written(tmp_path, sounds):
+    (tmp_path / "data").write_text("a file")
+    with pytest.raises(UserError, match="data: .*another data_dir") as caught:
+        prepare(tmp_path, sounds)
+    assert "\n" not in str(caught.value)
+
+
+def test_damaged_data_are_named(tmp_path, sounds):
+    folder = Path(prepare(tmp_path, sounds).data_dir)
+    shard = next(folder.glob("*test.array_record*"))
+    shard.rename(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="missing from a prepared dataset; remove the folder"):
+        prepare(tmp_path, sounds)
+    shutil.rmtree(folder)
+    folder.mkdir()
+    with pytest.raises(UserError, match="exists, but holds no dataset"):
+        prepare(tmp_path, sounds)
+    folder.rmdir()
+    prepare(tmp_path, sounds)
+
+
+def test_shards_are_cut_and_keep_the_order(tmp_path, sounds, monkeypatch):
+    monkeypatch.setattr(streaming, "_SHARD_BYTES", 10_000)
+    builder = prepare(tmp_path, sounds)
+    lengths = builder.info.splits["train"].shard_lengths
+    assert len(lengths) > 2 and sum(lengths) == 10
+    assert len(list(Path(builder.data_dir).glob("*train.array_record*"))) == len(lengths)
+    ids = [clip["id"].decode() for clip in builder.as_data_source("train")]
+    assert ids == sorted(ids)
+    fresh = data_builders.builder("folder", data_dir=tmp_path / "data", path=sounds)
+    assert [clip["id"].decode() for clip in fresh.as_data_source("train")] == ids
+    assert len(fresh.as_data_source("train[:30%]")) == 3
+
+
+def test_index_of_clips(tmp_path, sounds):
+    builder = prepare(tmp_path, sounds)
+    source = builder.as_data_source("train")
+    path = Path(builder.data_dir, "clip_index-train.npz")
+    assert path.exists()
+    whole = path.read_bytes()
+    for content in (whole, whole[:100], b"", None):
+        path.unlink()
+        if content is not None:
+            path.write_bytes(content)
+        index = data_builders.clip_index(builder, "train")
+        assert {name: column.dtype.kind for name, column in index.items()} == dict(
+            num_samples="i",
+            labels="f",
+            id="U",
+            song="U",
+            contradictory="b",
+            drums="i",
+            genre="i",
+            part="i",
+        )
+        for i, clip in enumerate(source):
+            assert index["num_samples"][i] == len(clip["audio"])
+            assert index["id"][i] == index["song"][i] == clip["id"].decode()
+            assert index["labels"][i].tolist() == [clip["labels"] == [0], clip["labels"] == [1]]
+        assert path.read_bytes() == whole
+    assert sorted(os.listdir(builder.data_dir)) == sorted(
+        name for name in os.listdir(builder.data_dir) if not name.endswith(".tmp")
+    )
