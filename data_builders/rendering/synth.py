@@ -38,7 +38,7 @@ def check_soundfont(path: str | os.PathLike | None = None) -> Path:
     Raises:
         UserError: no file there, or none that is a SoundFont; or tinysoundfont is missing.
     """
-    soundfont = default_soundfont() if path is None else Path(path)
+    soundfont = default_soundfont() if path is None else Path(path).expanduser()
     try:
         header = soundfont.open("rb").read(12)
     except OSError as error:
