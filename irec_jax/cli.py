@@ -159,7 +159,7 @@ def build_dataset(arguments: argparse.Namespace) -> int:
         for option in ("data_dir", "manual_dir", *data_builders.OPTIONS)
         if getattr(arguments, option) is not None
     }
-    data_builders.prepare(arguments.name, **options)
+    print(data_builders.summary(data_builders.prepare(arguments.name, **options)))
     return 0
 
 

@@ -20,7 +20,7 @@ from irec_jax.training import optimizers
 
 #: Section -> (its things by name, keys that are the section's own, keys the program sets itself).
 NAMED: dict[str, tuple[Callable[[str], Callable], tuple[str, ...], tuple[str, ...]]] = {
-    "data": (data.options_of, data.OWN_KEYS, ()),
+    "data": (data.options_of, data.OWN_KEYS, ("data_dir",)),
     "frontend": (
         lambda name: _look_up("front end", frontends.FRONTENDS, name),
         (),

@@ -33,3 +33,12 @@ def make_clips(num_clips=12, num_classes=3, num_samples=8000, seed=0):
 def tone_clips():
     """The function that makes clips of tones."""
     return make_clips
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_data_folder(tmp_path_factory):
+    """Prepared data of the tests lie apart from the user's, and are built once."""
+    folder = tmp_path_factory.mktemp("tensorflow_datasets")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TFDS_DATA_DIR", str(folder))
+        yield folder

@@ -63,6 +63,8 @@ def segments(
     for k, name in enumerate(classes):
         on = np.pad(scores[:, k] >= thresholds[k], 1).astype(np.int8)
         change = np.diff(on)
-        for start, end in zip(np.flatnonzero(change == 1), np.flatnonzero(change == -1), strict=True):
+        for start, end in zip(
+            np.flatnonzero(change == 1), np.flatnonzero(change == -1), strict=True
+        ):
             found.append(Segment(name, float(edges[start]), float(edges[end])))
     return sorted(found, key=lambda s: (s.start_s, s.label))

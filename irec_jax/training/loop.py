@@ -109,12 +109,13 @@ def fit(
                     "optimizer.learning_rate or set optimizer.clip_norm"
                 )
             epoch = step // batches.steps_per_epoch
-            row = _epoch_row(epoch, step, parallel.first(current.sums), valid)
+            row_sums = parallel.first(current.sums)
+            row = _epoch_row(epoch, step, row_sums, valid)
             row["seconds"] = time.perf_counter() - epoch_began
             improved = progress.add(row, settings)
             progress.seconds = time.perf_counter() - began
-            zeros = jax.tree.map(np.zeros_like, jax.device_get(state.sums))
-            current = current.replace(sums=parallel.replicate(zeros))
+            zeros = parallel.replicate(jax.tree.map(np.zeros_like, row_sums))
+            current = current.replace(sums=zeros)
             # Only an improvement can be the best: of equal losses the first epoch is kept.
             loss = row["valid_loss"] if improved else None
             store.save(current, dataclasses.asdict(progress), loss)
@@ -184,7 +185,7 @@ class _Run:
 
 def _finite(pending: tuple[int, jax.Array], batches: TrainBatches, workdir: Path) -> float:
     """The loss of a step as a number; UserError when it is not finite."""
-    step, value = pending[0], float(pending[1][0])
+    step, value = pending[0], float(parallel.first(pending[1]))
     if math.isfinite(value):
         return value
     ids = batches.ids(step)

@@ -60,12 +60,14 @@ def map_local(function: Callable) -> Callable:
 
 def replicate(tree: Any) -> Any:
     """The same arrays on every device of this process, with a leading device axis."""
-    return jax_utils.replicate(tree)
+    # The axis is named as the step's, or the first step would be compiled once more.
+    return jax_utils.replicate(tree, axis_name=AXIS)
 
 
 def first(tree: Any) -> Any:
     """The first device's copy of replicated arrays, on the host."""
-    return jax.device_get(jax.tree.map(lambda x: x[0], tree))
+    # Copied, since the device's own buffer may be donated to the next step.
+    return jax.tree.map(lambda x: np.array(x.addressable_data(0))[0], tree)
 
 
 def shard(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
