@@ -56,6 +56,7 @@ def recognize_files(arguments: argparse.Namespace) -> int:
     from irec_jax.training.checkpoints import write_json
 
     system = systems.load_recogniser(arguments.workdir)
+    system.levels(arguments.threshold)
     records, num_bad = [], 0
     width = min(48, max(len(str(file)) for file in files))
     for file in files:
@@ -159,7 +160,8 @@ def build_dataset(arguments: argparse.Namespace) -> int:
         for option in ("data_dir", "manual_dir", *data_builders.OPTIONS)
         if getattr(arguments, option) is not None
     }
-    print(data_builders.summary(data_builders.prepare(arguments.name, **options)))
+    builder = data_builders.prepare(arguments.name, **options)
+    print(f"ready in {builder.data_dir}")
     return 0
 
 

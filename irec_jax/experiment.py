@@ -68,6 +68,7 @@ def _check_training(config: config_dict.ConfigDict) -> None:
     for key in ("num_epochs", "repeats", "log_every_steps"):
         if config.training[key] < 1:
             raise UserError(f"config key training.{key}={config.training[key]} must be at least 1")
+    aggregation.get(config.evaluation.aggregation)
     if not config.evaluation.hop_s > 0 or config.evaluation.hop_s > config.data.window_s:
         raise UserError(
             f"config key evaluation.hop_s={config.evaluation.hop_s} must be above 0 and at most "

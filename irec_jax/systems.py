@@ -108,7 +108,7 @@ class Recogniser:
         Raises:
             UserError: a file that cannot be read, an array without its rate, an unknown threshold.
         """
-        levels = self._levels(threshold)
+        levels = self.levels(threshold)
         name = "array" if isinstance(source, np.ndarray) else str(source)
         blocks, peak, num_samples = self._open(source, sample_rate_hz)
         sizes = dict(window_samples=self.task.window_samples, hop_samples=self.hop_samples)
@@ -136,8 +136,8 @@ class Recogniser:
             note="" if peak > 0 else "silent",
         )
 
-    def _levels(self, threshold: str | float) -> np.ndarray:
-        """(K,) thresholds."""
+    def levels(self, threshold: str | float) -> np.ndarray:
+        """(K,) thresholds by name or number; UserError for an unknown name."""
         if isinstance(threshold, str) and threshold not in self.thresholds:
             try:
                 threshold = float(threshold)

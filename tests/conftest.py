@@ -3,9 +3,18 @@
 import numpy as np
 import pytest
 
+from irec_jax.commands import run_command
 from irec_jax.data import Clips
+from irec_jax.main import main
 
 SAMPLE_RATE_HZ = 8000
+#: A network that compiles fast; the rest is the config's own.
+SMALL = ["--config.model.filters=(4, 8)", "--config.model.dense=16"]
+
+
+def call(*words):
+    """Exit code of the main command, run in this process."""
+    return run_command(lambda: main([str(word) for word in words]))
 
 
 def make_clips(num_clips=12, num_classes=3, num_samples=8000, seed=0):
@@ -42,3 +51,11 @@ def _own_data_folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TFDS_DATA_DIR", str(folder))
         yield folder
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, _own_data_folder):
+    """A workdir with a small network that was trained for two short epochs."""
+    workdir = tmp_path_factory.mktemp("trained") / "small"
+    assert call("--config=configs/han.py:debug", f"--workdir={workdir}", *SMALL) == 0
+    return workdir

@@ -11,21 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from irec_jax.commands import run_command
-from irec_jax.main import main
+from conftest import SMALL, call
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(
     path.stem for path in (ROOT / "configs").glob("*.py") if path.stem not in ("__init__", "common")
 )
-#: A network that compiles fast; the rest is the config's own.
-SMALL = ["--config.model.filters=(4, 8)", "--config.model.dense=16"]
-
-
-def call(*words):
-    """Exit code of the command, in this process."""
-    return run_command(lambda: main([str(word) for word in words]))
 
 
 def parameters(workdir):
@@ -90,14 +81,6 @@ def test_every_config_runs_from_data_to_report(name, tmp_path, capsys):
     assert again["thresholds"] == report["thresholds"]
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A workdir with a small network that was trained for two short epochs."""
-    workdir = tmp_path_factory.mktemp("main") / "small"
-    assert call("--config=configs/han.py:debug", f"--workdir={workdir}", *SMALL) == 0
-    return workdir
-
-
 def test_another_config_is_refused_with_the_differing_keys(trained, capsys):
     words = ["--config=configs/han.py:debug", f"--workdir={trained}", *SMALL]
     assert call(*words, "--config.seed=3", "--config.optimizer.name=sgd") == 1
@@ -133,7 +116,7 @@ def test_eval_takes_other_evaluation_settings(trained, capsys):
         (["--config=configs/han.py:debug", "--config.evaluation.hop_s=2"], "evaluation.hop_s"),
         (["--config=configs/han.py:debug", "--config.evaluation.aggregation=s3"], "'s3'"),
         (["--config=configs/han.py:debug", "--config.model.activation=lrelu"], "activation"),
-        (["--config=configs/han.py:debug", "--config.data.window_s=0.001"], "too short"),
+        (["--config=configs/han.py:debug,window_s=0.001"], "too short"),
     ],
 )
 def test_mistakes_cost_one_line(words, message, capsys, tmp_path, monkeypatch):
