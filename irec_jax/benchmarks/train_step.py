@@ -71,7 +71,7 @@ def jax_contestant(
     features, labels = jnp.asarray(features), jnp.asarray(labels)
     start = float(jax.jit(loss)(params, features, labels))
     params = jax.tree.map(jnp.copy, params)  # donated
-    state = [(params, optimizer.init(params), jax.random.key(0, impl="rbg"))]
+    state = [(params, optimizer.init(params), jax.random.key(0))]
 
     def call() -> float:
         state[0], value = step(state[0], features, labels)

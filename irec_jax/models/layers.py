@@ -45,6 +45,9 @@ def _leaky_relu_backward(negative_slope, y, cotangent):
 _leaky_relu.defvjp(_leaky_relu_forward, _leaky_relu_backward)
 
 
+#: Those that never fall, so that they commute with a maximum.
+MONOTONIC = ("tanh", "relu", "lrelu_0.01", "lrelu_0.33")
+
 #: Activations without parameters, by name; 'prelu' is the one with.
 ACTIVATIONS = {
     "tanh": jnp.tanh,
@@ -75,38 +78,6 @@ class Activation(nn.Module):
         if self.kind not in ACTIVATIONS:
             raise registry.unknown("activation", self.kind, [*ACTIVATIONS, "prelu"])
         return ACTIVATIONS[self.kind](x)
-
-
-def max_pool(
-    x: jax.Array, window: Sequence[int], *, strides: Sequence[int] | None = None
-) -> jax.Array:
-    """Maximum over windows, without padding: rows and columns that fill no window are left out.
-
-    Where the windows do not overlap, the maximum is taken over axes of a reshaped array: on CPU
-    its gradient is several times faster than that of a sliding window. There equal maxima of one
-    window share its gradient equally; with overlapping windows the first one has all of it.
-
-    Args:
-        x: (batch, height, width, channels).
-        window: height and width of a window.
-        strides: of the windows; their size when left out.
-
-    Returns:
-        (batch, windows vertically, windows horizontally, channels).
-
-    Raises:
-        ValueError: the input is smaller than one window.
-    """
-    window = tuple(window)
-    strides = window if strides is None else tuple(strides)
-    if any(size < span for size, span in zip(x.shape[1:3], window, strict=True)):
-        raise ValueError(f"x: {x.shape[1:3]} is smaller than the pooling window {window}")
-    if strides != window:
-        return nn.max_pool(x, window, strides)
-    rows, columns = (size // span for size, span in zip(x.shape[1:3], window, strict=True))
-    x = x[:, : rows * window[0], : columns * window[1]]
-    x = x.reshape(x.shape[0], rows, window[0], columns, window[1], x.shape[3])
-    return x.max((2, 4))
 
 
 def global_pool(x: jax.Array, kind: str) -> jax.Array:

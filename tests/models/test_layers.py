@@ -1,6 +1,5 @@
 """Activations, pooling and dropout against their definitions."""
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -45,35 +44,6 @@ def test_unknown_activation_and_pooling_are_named():
         layers.Activation("lrelu_0.3").init(jax.random.key(0), X)
     with pytest.raises(UserError, match="mean"):
         layers.global_pool(jnp.ones((1, 2, 2, 1)), "men")
-
-
-@pytest.mark.parametrize(
-    "size, window, strides",
-    [
-        ((9, 6), (3, 3), None),
-        ((11, 8), (3, 3), None),
-        ((7, 9), (2, 3), None),
-        ((9, 8), (3, 3), (2, 2)),
-    ],
-)
-def test_max_pool_equals_sliding_windows(size, window, strides):
-    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, *size, 3)), jnp.float32)
-    y, pull = jax.vjp(lambda x: layers.max_pool(x, window, strides=strides), x)
-    reference, pull_reference = jax.vjp(lambda x: nn.max_pool(x, window, strides or window), x)
-    np.testing.assert_array_equal(y, reference)
-    cotangent = jnp.arange(y.size, dtype=jnp.float32).reshape(y.shape)
-    np.testing.assert_array_equal(pull(cotangent)[0], pull_reference(cotangent)[0])
-
-
-def test_equal_maxima_share_the_gradient():
-    x = jnp.asarray([[1.0, 5.0, 2.0], [5.0, 0.0, 0.0], [0.0, 5.0, 5.0]])[None, :, :, None]
-    gradient = jax.grad(lambda x: 8 * layers.max_pool(x, (3, 3)).sum())(x)
-    np.testing.assert_array_equal(gradient[0, :, :, 0], [[0, 2, 0], [2, 0, 0], [0, 2, 2]])
-
-
-def test_too_small_for_a_window():
-    with pytest.raises(ValueError, match="smaller than the pooling window"):
-        layers.max_pool(jnp.ones((1, 2, 9, 1)), (3, 3))
 
 
 @pytest.mark.parametrize("kind, expected", [("max", [3.0, 8.0]), ("mean", [1.5, 5.0])])
