@@ -14,7 +14,7 @@ _KERNEL, _PADDING, _POOL = (3, 3), ((2, 2), (2, 2)), (3, 3)
 
 
 class _Convolution(nn.Module):
-    """3x3 ... convolution with bias, parameters as in `flax.linen.Conv`, fast on CPU.
+    """Convolution with bias, its parameters named as in `flax.linen.Conv`, fast on CPU.
 
     Attributes:
         features: output channels.

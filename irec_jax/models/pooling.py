@@ -120,9 +120,10 @@ def _pooled(x, kernel, pads, window):
         return _max_and_place(_windows(convolved, window))
 
     def in_chunks(x, kernel):
-        chunk = _chunk(x, kernel, pads)
-        step = lambda _, part: (None, whole(part, kernel))  # noqa: E731
-        return convolution.scan_chunks(step, None, (x,), chunk=chunk)[1]
+        def step(_, part):
+            return None, whole(part, kernel)
+
+        return convolution.scan_chunks(step, None, (x,), chunk=_chunk(x, kernel, pads))[1]
 
     return lax.platform_dependent(x, kernel, cpu=in_chunks, default=whole)
 

@@ -28,23 +28,28 @@ def small():
     return model, _init(model, _features(1, 43, 128))
 
 
-def test_equals_the_table_of_the_paper_in_stock_layers(small):
-    model, variables = small
-    params = variables["params"]
+@pytest.mark.parametrize("activation, slope", [("lrelu_0.33", 0.33), ("prelu", 0.25)])
+def test_equals_the_table_of_the_paper_in_stock_layers(activation, slope):
+    model = models.create("convnet", **SMALL, activation=activation)
     x = _features(2, 43, 128)
+    variables = _init(model, x)
+    params = variables["params"]
     sizes = [(45, 130), (47, 132), (17, 46), (19, 48), (8, 18), (10, 20), (5, 8), (7, 10)]
-    y = x[..., None]
-    for layer, size in enumerate(sizes):
-        convolution = nn.Conv(SMALL["filters"][layer // 2], (3, 3), padding=((2, 2), (2, 2)))
-        y = convolution.apply({"params": params[f"Conv_{layer}"]}, y)
-        assert y.shape[1:3] == size
-        y = nn.leaky_relu(y, 0.33)
-        if layer in (1, 3, 5):
-            y = nn.max_pool(y, (3, 3), (3, 3))
-    y = y.max((1, 2))
-    y = nn.leaky_relu(nn.Dense(16).apply({"params": params["Dense_0"]}, y), 0.33)
-    expected = nn.Dense(5).apply({"params": params["Dense_1"]}, y)
-    np.testing.assert_allclose(model.apply(variables, x, train=False), expected, atol=1e-5)
+
+    def stock(x):
+        y = x[..., None]
+        for layer, size in enumerate(sizes):
+            convolution = nn.Conv(SMALL["filters"][layer // 2], (3, 3), padding=((2, 2), (2, 2)))
+            y = convolution.apply({"params": params[f"Conv_{layer}"]}, y)
+            assert y.shape[1:3] == size
+            y = nn.leaky_relu(y, slope)
+            if layer in (1, 3, 5):
+                y = nn.max_pool(y, (3, 3), (3, 3))
+        y = nn.Dense(16).apply({"params": params["Dense_0"]}, y.max((1, 2)))
+        return nn.Dense(5).apply({"params": params["Dense_1"]}, nn.leaky_relu(y, slope))
+
+    actual = jax.jit(lambda x: model.apply(variables, x, train=False))(x)
+    np.testing.assert_allclose(actual, jax.jit(stock)(x), atol=1e-5)
 
 
 def test_a_batch_equals_its_examples_one_by_one(small):

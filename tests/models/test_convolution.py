@@ -59,6 +59,7 @@ CASES = [  # batch, size, kernel size, strides, padding
     (2, (9, 10), (2, 2), (3, 3), "VALID"),  # pixels between the windows are not looked at
     (2, (9, 10), (2, 3), (4, 3), ((3, 4), (7, 1))),  # windows that see nothing but zeros
     (2, (3, 3), (3, 3), (1, 1), "VALID"),
+    (2, (8, 9), (2, 2), (2, 1), ((0, 0), (1, 0))),  # written out, product by product
     (2, (1, 5), (3, 3), (1, 1), ((2, 2), (2, 2))),
 ]
 
@@ -81,8 +82,9 @@ def test_chunks_of_examples_with_and_without_a_rest(batch, monkeypatch):
     _assert_near(actual, expected)
 
 
-def test_bfloat16_is_as_near_to_float32_as_xlas():
-    x, kernel = _arrays(3, (10, 9), (3, 3), (4, 5), jnp.bfloat16)
+@pytest.mark.parametrize("num_inputs", [1, 4])  # 1: written out, product by product
+def test_bfloat16_is_as_near_to_float32_as_xlas(num_inputs):
+    x, kernel = _arrays(3, (10, 9), (3, 3), (num_inputs, 5), jnp.bfloat16)
     actual = _outputs_and_gradients(convolution.conv_general_dilated, (2, 2), "SAME")(x, kernel)
     exact = _outputs_and_gradients(lax.conv_general_dilated, (2, 2), "SAME")(
         x.astype(jnp.float32), kernel.astype(jnp.float32)

@@ -71,3 +71,13 @@ def test_convolution_and_pooling_as_one(batch, size, channels, pads, window, mon
     for a, e in zip(actual, results(reference), strict=True):
         assert a.shape == e.shape
         assert np.abs(a - e).max() <= 1e-5 * np.abs(e).max()
+
+
+def test_other_devices_convolve_the_whole_batch():
+    def loss(x, kernel):
+        return pooling.convolve_and_max_pool(x, kernel, ((1, 1), (1, 1)), (2, 2)).sum()
+
+    traced = jax.jit(jax.grad(loss, (0, 1))).trace(jnp.ones((16, 8, 8, 2)), jnp.ones((3, 3, 2, 3)))
+    cpu, cuda = (traced.lower(lowering_platforms=(p,)).as_text() for p in ("cpu", "cuda"))
+    assert "dot_general" in cpu and "dot_general" not in cuda
+    assert "while" in cpu and "while" not in cuda
