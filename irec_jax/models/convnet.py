@@ -1,7 +1,6 @@
 """The convolutional network for predominant instruments of Han, Kim and Lee (2017)."""
 
-import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -13,46 +12,52 @@ from irec_jax.models import convolution, layers, pooling
 _KERNEL, _PADDING, _POOL = (3, 3), ((2, 2), (2, 2)), (3, 3)
 
 
-class _Convolution(nn.Module):
-    """Convolution with bias, its parameters named as in `flax.linen.Conv`, fast on CPU.
+class _Weights(nn.Module):
+    """Kernel and bias of a convolution, named as in `flax.linen.Conv`, in the computing dtype."""
 
-    Attributes:
-        features: output channels.
-        kernel_size: height and width.
-        padding: ((top, bottom), (left, right)).
-        window: of max-pooling without overlap; none when left out. The maximum is taken before
-            the bias is added, which gives the same and costs less.
-        dtype: of the computation.
-    """
-
-    features: int
-    kernel_size: Sequence[int]
-    padding: Sequence[tuple[int, int]]
-    window: tuple[int, int] | None = None
-    dtype: Any = jnp.float32
+    num_inputs: int
+    num_outputs: int
+    dtype: Any
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """(batch, height, width, channels) to (batch, ..., features)."""
-        shape = (*self.kernel_size, x.shape[-1], self.features)
+    def __call__(self) -> tuple[jax.Array, jax.Array]:
+        """(height, width, inputs, outputs) and (outputs,)."""
+        shape = (*_KERNEL, self.num_inputs, self.num_outputs)
         kernel = self.param("kernel", nn.initializers.glorot_uniform(), shape)
-        bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        x, kernel, bias = (a.astype(self.dtype) for a in (x, kernel, bias))
-        if self.window is not None:
-            return pooling.convolve_and_max_pool(x, kernel, self.padding, self.window) + bias
-        layout = ("NHWC", "HWIO", "NHWC")
-        return bias + convolution.conv_general_dilated(
-            x, kernel, (1, 1), self.padding, dimension_numbers=layout
-        )
+        bias = self.param("bias", nn.initializers.zeros, (self.num_outputs,))
+        return kernel.astype(self.dtype), bias.astype(self.dtype)
 
 
-def _needed_padding(shape: Sequence[int]) -> tuple[tuple[int, int], ...]:
+def _convolve(weights, x: jax.Array) -> jax.Array:
+    kernel, bias = weights
+    convolved = convolution.conv_general_dilated(
+        x, kernel, (1, 1), _PADDING, dimension_numbers=convolution.NHWC
+    )
+    return convolved + bias
+
+
+def _fast_block(x, weights_1, weights_2, activate: Callable, *, recompute: bool) -> jax.Array:
+    """Two convolutions and max-pooling, for an activation that never falls.
+
+    Then the maximum may as well be taken before bias and activation: that leaves a ninth of them.
+    recompute: do the first convolution again in the backward pass instead of keeping its result.
+    """
+
+    def first(weights, x):
+        return activate(_convolve(weights, x))
+
+    pads = _needed_padding([size + 2 for size in x.shape[1:3]])
+    stem = dict(stem=first, stem_params=weights_1) if recompute else {}
+    x = x if recompute else first(weights_1, x)
+    kernel, bias = weights_2
+    return activate(pooling.convolve_and_max_pool(x, kernel, pads, _POOL, **stem) + bias)
+
+
+def _needed_padding(sizes: Sequence[int]) -> tuple[tuple[int, int], ...]:
     """`_PADDING` without what only adds rows and columns that the pooling leaves out."""
     return tuple(
         (low, high - (size + low + high - kernel + 1) % pool)
-        for (low, high), size, kernel, pool in zip(
-            _PADDING, shape[1:3], _KERNEL, _POOL, strict=True
-        )
+        for (low, high), size, kernel, pool in zip(_PADDING, sizes, _KERNEL, _POOL, strict=True)
     )
 
 
@@ -110,26 +115,22 @@ class ConvNet(nn.Module):
             raise ValueError(
                 f"features: expected (batch, frames, bands), none of them 0, got {features.shape}"
             )
-        convolve = functools.partial(_Convolution, kernel_size=_KERNEL, dtype=self.dtype)
         init = dict(kernel_init=nn.initializers.glorot_uniform(), dtype=self.dtype)
         x = features[..., None].astype(self.dtype)
         for block, num_filters in enumerate(self.filters, 1):
             last = block == len(self.filters)
-            x = convolve(num_filters, padding=_PADDING, name=f"Conv_{2 * block - 2}")(x)
-            x = layers.Activation(self.activation)(x)
-            # A maximum may as well be taken before what never falls: it leaves less to compute.
-            first = self.activation in layers.MONOTONIC and not last
-            x = convolve(
-                num_filters,
-                padding=_PADDING if last else _needed_padding(x.shape),
-                window=_POOL if first else None,
-                name=f"Conv_{2 * block - 1}",
-            )(x)
-            x = layers.Activation(self.activation)(x)
-            if last:
-                x = layers.global_pool(x, self.pooling)
-            elif not first:
-                x = pooling.max_pool(x, _POOL)
+            weights_1, weights_2 = (
+                _Weights(num_inputs, num_filters, self.dtype, name=f"Conv_{2 * block - place}")()
+                for num_inputs, place in ((x.shape[-1], 2), (num_filters, 1))
+            )
+            if self.activation in layers.MONOTONIC and not last:
+                activate = layers.ACTIVATIONS[self.activation]
+                # The first convolution of all, of one channel, costs less than its memory.
+                x = _fast_block(x, weights_1, weights_2, activate, recompute=block == 1)
+            else:
+                for weights in (weights_1, weights_2):
+                    x = layers.Activation(self.activation)(_convolve(weights, x))
+                x = layers.global_pool(x, self.pooling) if last else pooling.max_pool(x, _POOL)
             self.sow("intermediates", f"block_{block}", x)
             x = layers.Dropout(self.dropout)(x, train=train)
         x = layers.Activation(self.activation)(nn.Dense(self.dense, **init)(x))

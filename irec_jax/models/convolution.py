@@ -18,7 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-_NHWC = ("NHWC", "HWIO", "NHWC")
+#: The layout of inputs, kernels and outputs that has fast gradients.
+NHWC = ("NHWC", "HWIO", "NHWC")
 # Bytes of shifted inputs and of outputs that are worked on at a time: about what stays in the
 # caches. 3 to 10 MiB are equally fast with Han's network, the whole batch takes twice as long.
 _CHUNK_BYTES = 7 << 20
@@ -75,7 +76,7 @@ def conv_general_dilated(
         lhs.ndim == 4
         and dimension_numbers is not None
         and lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
-        == lax.conv_dimension_numbers(lhs.shape, rhs.shape, _NHWC)
+        == lax.conv_dimension_numbers(lhs.shape, rhs.shape, NHWC)
         and all(d == 1 for d in (*(lhs_dilation or ()), *(rhs_dilation or ())))
         and feature_group_count == batch_group_count == 1
         and preferred_element_type is None
@@ -103,7 +104,7 @@ def output_sizes(lhs_shape, rhs_shape, strides, pads: Pads) -> tuple[int, ...]:
 def xla(x, kernel, strides, pads, precision):
     """XLA's own convolution."""
     return lax.conv_general_dilated(
-        x, kernel, strides, pads, dimension_numbers=_NHWC, precision=precision
+        x, kernel, strides, pads, dimension_numbers=NHWC, precision=precision
     )
 
 

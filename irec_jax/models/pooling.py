@@ -1,7 +1,8 @@
 """Max-pooling, and convolution with max-pooling as one operation."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -85,12 +86,17 @@ def _put_back(place, values, window):
     return jnp.where(hit, values[:, :, None, :, None], 0)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+Stem = Callable[[Any, jax.Array], jax.Array]
+
+
 def convolve_and_max_pool(
     x: jax.Array,
     kernel: jax.Array,
-    pads: tuple[tuple[int, int], tuple[int, int]],
+    pads: convolution.Pads,
     window: tuple[int, int],
+    *,
+    stem: Stem | None = None,
+    stem_params: Any = (),
 ) -> jax.Array:
     """`max_pool` of a convolution with stride 1, without the convolution ever being in memory.
 
@@ -102,50 +108,60 @@ def convolve_and_max_pool(
         kernel: (height, width, input channels, output channels).
         pads: ((top, bottom), (left, right)), non-negative.
         window: height and width of the windows, which do not overlap.
+        stem: what is done with x before, ``stem(stem_params, x)``, example by example. It is done
+            once more in the backward pass instead of being kept: for what costs little.
+        stem_params: its parameters, which have gradients too.
 
     Returns:
         (batch, windows vertically, windows horizontally, output channels).
     """
-    return _pooled(x, kernel, pads, window)[0]
+    return _fused(stem_params, x, kernel, stem or _no_stem, pads, window)
 
 
-def _pooled(x, kernel, pads, window):
+def _no_stem(_, x):
+    return x
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
+def _fused(stem_params, x, kernel, stem, pads, window):
+    return _pooled(stem_params, x, kernel, stem, pads, window)[0]
+
+
+def _pooled(stem_params, x, kernel, stem, pads, window):
     """Maxima and their places."""
 
-    def whole(x, kernel):
-        layout = ("NHWC", "HWIO", "NHWC")
+    def whole(stem_params, x, kernel):
         convolved = convolution.conv_general_dilated(
-            x, kernel, (1, 1), pads, dimension_numbers=layout
+            stem(stem_params, x), kernel, (1, 1), pads, dimension_numbers=convolution.NHWC
         )
         return _max_and_place(_windows(convolved, window))
 
-    def in_chunks(x, kernel):
+    def in_chunks(stem_params, x, kernel):
         def step(_, part):
-            return None, whole(part, kernel)
+            return None, whole(stem_params, part, kernel)
 
-        return convolution.scan_chunks(step, None, (x,), chunk=_chunk(x, kernel, pads))[1]
+        chunk = _convolution_sizes(stem_params, x, kernel, stem, pads)[2]
+        return convolution.scan_chunks(step, None, (x,), chunk=chunk)[1]
 
-    return lax.platform_dependent(x, kernel, cpu=in_chunks, default=whole)
-
-
-def _output_shape(x, kernel, pads):
-    sizes = convolution.output_sizes(x.shape, kernel.shape, (1, 1), pads)
-    return (x.shape[0], *sizes, kernel.shape[3])
+    return lax.platform_dependent(stem_params, x, kernel, cpu=in_chunks, default=whole)
 
 
-def _chunk(x, kernel, pads):
-    shape = _output_shape(x, kernel, pads)
-    return convolution.chunk_size(x.shape, kernel.shape, shape, x.dtype, pads)
+def _convolution_sizes(stem_params, x, kernel, stem, pads):
+    """Height and width of the convolution, and the number of examples to take at a time."""
+    stemmed = jax.eval_shape(stem, stem_params, x)
+    sizes = convolution.output_sizes(stemmed.shape, kernel.shape, (1, 1), pads)
+    shape = (x.shape[0], *sizes, kernel.shape[3])
+    return *sizes, convolution.chunk_size(stemmed.shape, kernel.shape, shape, stemmed.dtype, pads)
 
 
-def _convolve_and_max_pool_forward(x, kernel, pads, window):
-    largest, place = _pooled(x, kernel, pads, window)
-    return largest, (x, kernel, place)
+def _fused_forward(stem_params, x, kernel, stem, pads, window):
+    largest, place = _pooled(stem_params, x, kernel, stem, pads, window)
+    return largest, (stem_params, x, kernel, place)
 
 
-def _convolve_and_max_pool_backward(pads, window, residuals, cotangent):
-    x, kernel, place = residuals
-    _, height, width, _ = _output_shape(x, kernel, pads)
+def _fused_backward(stem, pads, window, residuals, cotangent):
+    stem_params, x, kernel, place = residuals
+    height, width, chunk = _convolution_sizes(stem_params, x, kernel, stem, pads)
 
     def unpool(place, cotangent):
         full = _put_back(place, cotangent, window)
@@ -153,28 +169,37 @@ def _convolve_and_max_pool_backward(pads, window, residuals, cotangent):
         full = full.reshape(place.shape[0], rows, columns, place.shape[3])
         return jnp.pad(full, ((0, 0), (0, height - rows), (0, width - columns), (0, 0)))
 
-    def whole(x, kernel, place, cotangent):
-        pull = jax.vjp(lambda a, b: convolution.xla(a, b, (1, 1), pads, None), x, kernel)[1]
-        return pull(unpool(place, cotangent))
+    def whole(stem_params, x, kernel, place, cotangent):
+        def convolved(stem_params, x, kernel):
+            return convolution.xla(stem(stem_params, x), kernel, (1, 1), pads, None)
 
-    def in_chunks(x, kernel, place, cotangent):
-        def step(total, x, place, cotangent):
+        return jax.vjp(convolved, stem_params, x, kernel)[1](unpool(place, cotangent))
+
+    def in_chunks(stem_params, x, kernel, place, cotangent):
+        def step(totals, x, place, cotangent):
             unpooled = unpool(place, cotangent)
-            total += convolution.kernel_gradient_of_chunk(
-                x, unpooled, kernel_shape=kernel.shape, strides=(1, 1), pads=pads
+            stemmed, pull = jax.vjp(stem, stem_params, x)
+            of_kernel = convolution.kernel_gradient_of_chunk(
+                stemmed, unpooled, kernel_shape=kernel.shape, strides=(1, 1), pads=pads
             )
-            return total, convolution.input_gradient(kernel, unpooled, x.shape, (1, 1), pads, None)
+            of_stem, of_x = pull(
+                convolution.input_gradient(kernel, unpooled, stemmed.shape, (1, 1), pads, None)
+            )
+            return jax.tree.map(jnp.add, totals, (of_stem, of_kernel)), of_x
 
-        total, x_gradient = convolution.scan_chunks(
-            step,
+        start = (
+            jax.tree.map(jnp.zeros_like, stem_params),
             convolution.kernel_gradient_start(x, kernel.shape),
-            (x, place, cotangent),
-            chunk=_chunk(x, kernel, pads),
         )
-        total = convolution.kernel_gradient_end(total, kernel.shape)
-        return x_gradient, total.astype(kernel.dtype)
+        (of_stem, of_kernel), of_x = convolution.scan_chunks(
+            step, start, (x, place, cotangent), chunk=chunk
+        )
+        of_kernel = convolution.kernel_gradient_end(of_kernel, kernel.shape)
+        return of_stem, of_x, of_kernel.astype(kernel.dtype)
 
-    return lax.platform_dependent(x, kernel, place, cotangent, cpu=in_chunks, default=whole)
+    return lax.platform_dependent(
+        stem_params, x, kernel, place, cotangent, cpu=in_chunks, default=whole
+    )
 
 
-convolve_and_max_pool.defvjp(_convolve_and_max_pool_forward, _convolve_and_max_pool_backward)
+_fused.defvjp(_fused_forward, _fused_backward)

@@ -39,6 +39,7 @@ def test_too_small_for_a_window():
         pooling.max_pool(jnp.ones((1, 2, 9, 1)), (3, 3))
 
 
+@pytest.mark.parametrize("with_stem", [False, True])
 @pytest.mark.parametrize(
     "batch, size, channels, pads, window",
     [
@@ -48,27 +49,38 @@ def test_too_small_for_a_window():
         (7, (6, 10), (1, 3), ((1, 1), (1, 1)), (1, 2)),
     ],
 )
-def test_convolution_and_pooling_as_one(batch, size, channels, pads, window, monkeypatch):
+def test_convolution_and_pooling_as_one(
+    with_stem, batch, size, channels, pads, window, monkeypatch
+):
     monkeypatch.setattr(convolution, "_CHUNK_BYTES", 2 * 12 * 12 * 4 * (3 * 3 + 4))  # 2 or more
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.normal(size=(batch, *size, channels[0])), jnp.float32)
     kernel = jnp.asarray(rng.normal(size=(3, 3, *channels)), jnp.float32)
 
-    def reference(x, kernel):
+    scale = jnp.arange(1.0, 1 + channels[0])
+
+    def stem(scale, x):
+        return jnp.tanh(scale * x)
+
+    def reference(scale, x, kernel):
+        x = stem(scale, x) if with_stem else x
         y = lax.conv_general_dilated(
             x, kernel, (1, 1), pads, dimension_numbers=("NHWC", "HWIO", "NHWC")
         )
         return nn.max_pool(y, window, window)
 
+    def fused(scale, x, kernel):
+        options = dict(stem=stem, stem_params=scale) if with_stem else {}
+        return pooling.convolve_and_max_pool(x, kernel, pads, window, **options)
+
     def results(function):
-        def run(x, kernel):
-            y, pull = jax.vjp(function, x, kernel)
+        def run(*arguments):
+            y, pull = jax.vjp(function, *arguments)
             return y, *pull(jnp.cos(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape))
 
-        return jax.jit(run)(x, kernel)
+        return jax.jit(run)(scale, x, kernel)
 
-    actual = results(lambda x, kernel: pooling.convolve_and_max_pool(x, kernel, pads, window))
-    for a, e in zip(actual, results(reference), strict=True):
+    for a, e in zip(results(fused), results(reference), strict=True):
         assert a.shape == e.shape
         assert np.abs(a - e).max() <= 1e-5 * np.abs(e).max()
 
