@@ -65,6 +65,7 @@ def make_config(size: str, format: str, *, soundfont: str | None = None) -> GmIr
 class GmIrmas(StreamingBuilder):
     """Builder of `gm_irmas`."""
 
+    RENDERED = True
     VERSION = tfds.core.Version(MUSIC_VERSION)
     RELEASE_NOTES = {MUSIC_VERSION: "Frozen before any model was trained on it."}
     BUILDER_CONFIGS = [make_config(size, format) for size in SIZES for format in FORMATS]

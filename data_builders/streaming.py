@@ -27,6 +27,9 @@ class StreamingBuilder(tfds.core.GeneratorBasedBuilder):
     iterable with a length (``__len__`` or ``__length_hint__``) gives the progress bar its end.
     """
 
+    #: Whether the audio is rendered: no report then shows its scores as those of recordings.
+    RENDERED = False
+
     def _download_and_prepare(self, dl_manager, download_config=None) -> None:
         del download_config
         self.info.set_file_format(tfds.core.FileFormat.ARRAY_RECORD, override=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from irec_jax import audio
 from irec_jax.commands import run_command
 from irec_jax.errors import UserError
+from irec_jax.files import whole, write_json
 
 HOW_TO_TRAIN = (
     "recognize needs --workdir DIR, the folder of a trained system; train one with: "
@@ -53,22 +54,23 @@ def recognize_files(arguments: argparse.Namespace) -> int:
     files = audio.find(arguments.files)
     # Late, so that a mistyped argument is answered at once.
     from irec_jax import systems
-    from irec_jax.training.checkpoints import write_json
 
     system = systems.load_recogniser(arguments.workdir)
     system.levels(arguments.threshold)
+    for place in filter(None, (arguments.json, plot)):
+        _check_place(Path(place))
     records, num_bad = [], 0
     width = min(48, max(len(str(file)) for file in files))
     for file in files:
         try:
             found = system.recognize(file, threshold=arguments.threshold)
-            if plot is not None:
-                _draw(found, plot if len(files) == 1 else _plot_beside(plot, file, files))
         except UserError as error:
             num_bad += 1
             records.append({"file": str(file), "error": str(error)})
             print(f"error: {error}", file=sys.stderr)
             continue
+        if plot is not None:
+            _draw(found, plot if len(files) == 1 else _plot_beside(plot, file, files))
         records.append(found.to_dict())
         print(
             f"{_shorten(str(file), width):<{width}}  {_clock(found.duration_s):>8}  {_told(found)}"
@@ -95,6 +97,16 @@ def _told(found) -> str:
     on = ", ".join(shown(name) for name in ranked if name in found.labels)
     next_one = next((shown(name) for name in ranked if name not in found.labels), "")
     return f"{on or 'none above the threshold'}" + (f"  (then {next_one})" if next_one else "")
+
+
+def _check_place(path: Path) -> None:
+    """UserError where a file cannot be written: before hours of work, not after."""
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; name a file in it")
+    trial = path.with_name(f".{path.name}.trial")
+    with whole(trial) as place:
+        place.touch()
+    trial.unlink(missing_ok=True)
 
 
 def _plot_path(text: str | None) -> Path | None:

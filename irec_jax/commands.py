@@ -5,29 +5,39 @@ import os
 import sys
 from collections.abc import Callable
 
+import absl.logging
+
+from irec_jax.errors import UserError
+
 
 def run_command(main: Callable[[], int | None]) -> int:
     """Runs a command; returns its exit code.
 
     A `UserError`, a full disk and an interrupt cost one line on stderr, not a traceback.
     """
-    from irec_jax.errors import UserError
-
     _quiet()
     try:
         return main() or 0
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return _end(f"error: {error}", 1)
     except OSError as error:
         if error.filename is None and error.errno is None:
             raise
         where = f"{error.filename}: " if error.filename else ""
-        print(f"error: {where}{error.strerror}", file=sys.stderr)
-        return 1
+        return _end(f"error: {where}{error.strerror}", 1)
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on where it stopped", file=sys.stderr)
-        return 130
+        return _end("interrupted; the same command goes on where it stopped", 130)
+
+
+def _end(line: str, code: int) -> int:
+    """Says why a command ends. One of several processes ends at once, since an orderly end would
+    wait for the others; whoever started them sees its exit code and stops them."""
+    print(line, file=sys.stderr, flush=True)
+    jax = sys.modules.get("jax")
+    if jax is not None and jax.distributed.is_initialized() and jax.process_count() > 1:
+        sys.stdout.flush()
+        os._exit(code)
+    return code
 
 
 def _quiet() -> None:
@@ -35,5 +45,4 @@ def _quiet() -> None:
     if os.environ.get("IREC_LOG", "").lower() == "info":
         logging.basicConfig(level=logging.INFO)
         return
-    for name in ("absl", "jax", "orbax", "grain", "tensorflow_datasets"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    absl.logging.set_verbosity(absl.logging.FATAL)  # orbax, TFDS and Grain speak through it

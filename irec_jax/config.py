@@ -53,6 +53,8 @@ def load(spec: str) -> config_dict.ConfigDict:
     path = Path(file).expanduser()
     if not path.is_file():
         installed = Path(__file__).parents[1] / "configs" / path.name
+        if path.parent not in (Path(), Path("configs")):
+            raise UserError(f"{file}: no such file; check the path")
         if not installed.is_file():
             known = sorted(
                 p.stem

@@ -1,7 +1,9 @@
 """An experiment of a recogniser: from a config to a trained system and its report in a workdir."""
 
+import contextlib
 import dataclasses
 import functools
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,113 +13,52 @@ import jax
 import numpy as np
 from ml_collections import config_dict
 
+from irec_jax import audio, data, workdir
 from irec_jax import config as configs
-from irec_jax import data
-from irec_jax.errors import UserError
 from irec_jax.evaluation import baselines, provenance, recognition, report
 from irec_jax.evaluation.predict import predict_split
 from irec_jax.evaluation.reported import REPORTED
 from irec_jax.inference import aggregation
-from irec_jax.tasks import Recognition, create_recognition
+from irec_jax.tasks import Recognition
 from irec_jax.training import checkpoints, loop, optimizers, parallel, state, step, validation
-from irec_jax.training.logging import Logger, duration, parameter_table
-
-
-def create_task(
-    config: config_dict.ConfigDict, classes: tuple[str, ...], sample_rate_hz: int
-) -> Recognition:
-    """The task of a config, for these classes."""
-    return create_recognition(
-        classes=classes,
-        sample_rate_hz=sample_rate_hz,
-        window_s=config.data.window_s,
-        frontend=config.frontend,
-        model=config.model,
-        loss=config.loss,
-        augment=config.augment,
-    )
-
-
-def dry_run(config: config_dict.ConfigDict) -> str:
-    """Config, shapes and parameter table, without data and without computing anything."""
-    classes, rate = data.describe(config.data)
-    task = create_task(config, classes, rate)
-    _check_training(config)
-    optimizers.create(config.optimizer.to_dict(), 1)
-    params, _ = jax.eval_shape(task.init, jax.random.key(0))
-    features = task.frontend.output_shape(task.window_samples)
-    size = config.training.batch_size
-    return "\n".join(
-        [
-            str(config).rstrip(),
-            "",
-            f"classes   {len(classes)}: {', '.join(classes)}",
-            f"audio     ({size}, {task.window_samples}) int16 at {rate} Hz",
-            f"features  ({', '.join(map(str, (size, *features)))}) float32",
-            f"logits    ({size}, {len(classes)}) float32",
-            "",
-            parameter_table(params),
-            "",
-            f"parameters: {parallel.num_parameters(params)}",
-        ]
-    )
-
-
-def _check_training(config: config_dict.ConfigDict) -> None:
-    parallel.check_batch_size(config.training.batch_size, "training.batch_size")
-    for key in ("num_epochs", "repeats", "log_every_steps"):
-        if config.training[key] < 1:
-            raise UserError(f"config key training.{key}={config.training[key]} must be at least 1")
-    aggregation.get(config.evaluation.aggregation)
-    if not config.evaluation.hop_s > 0 or config.evaluation.hop_s > config.data.window_s:
-        raise UserError(
-            f"config key evaluation.hop_s={config.evaluation.hop_s} must be above 0 and at most "
-            f"data.window_s={config.data.window_s}"
-        )
-
-
-def claim_workdir(workdir: Path, config: config_dict.ConfigDict, mode: str) -> None:
-    """Makes a workdir this config's own, or finds that it is.
-
-    Raises:
-        UserError: it belongs to another config (the differing keys are listed), holds other
-            files, or cannot be written.
-    """
-    flat = configs.flatten(config)
-    file = workdir / checkpoints.CONFIG_FILE
-    if file.exists():
-        # What was trained can be evaluated in another way.
-        ignored = ("evaluation.",) if mode == "eval" else ()
-        differing = configs.differences(flat, checkpoints.read_json(file), ignored)
-        if differing:
-            raise UserError(
-                f"{workdir}: holds a run of another config ({'; '.join(differing)}); choose "
-                "another --workdir, or delete this one"
-            )
-        return
-    if mode == "eval":
-        raise UserError(f"{workdir}: nothing trained here yet; run with --mode=train first")
-    if workdir.is_dir() and any(workdir.iterdir()):
-        raise UserError(f"{workdir}: holds other files; choose an empty or new --workdir")
-    if workdir.exists() and not workdir.is_dir():
-        raise UserError(f"{workdir}: is a file; choose another --workdir")
-    if parallel.is_main():
-        checkpoints.write_json(file, flat)
+from irec_jax.training.logging import Logger, duration, parameter_table, say
+from irec_jax.validate import validate
 
 
 @dataclasses.dataclass
 class Experiment:
-    """What all repeats share: the data, and one compiled step."""
+    """What all repeats share: the data, the task, and one compiled step."""
 
     name: str
     config: config_dict.ConfigDict
     dataset: data.Dataset
     task: Recognition
-    train_step: Any = None
-    baselines: dict[str, dict] | None = None
+
+    @functools.cached_property
+    def optimizer(self) -> tuple[Any, Any]:
+        """Optimiser and schedule. The number of steps is that of an average split, so that every
+        seed gets the same."""
+        per_clip = np.maximum(self.dataset.train.num_samples // self.task.window_samples, 1)
+        share = 1.0 - self.config.data.validation_fraction
+        steps = math.ceil(per_clip.sum() * share / self.config.training.batch_size)
+        most = self.config.training.max_steps_per_epoch or steps
+        num_steps = min(steps, most) * self.config.training.num_epochs
+        return optimizers.create(self.config.optimizer.to_dict(), num_steps)
+
+    @functools.cached_property
+    def train_step(self) -> Any:
+        """The step over all devices."""
+        one_step = functools.partial(
+            step.train_step,
+            loss=self.task.loss,
+            optimizer=self.optimizer[0],
+            l2=self.config.loss.l2,
+        )
+        return parallel.map_step(one_step, donate_state=True)
 
     @property
     def hop_samples(self) -> int:
+        """Distance of windows at test time."""
         return max(1, round(self.config.evaluation.hop_s * self.dataset.sample_rate_hz))
 
     def splits(self, seed: int) -> tuple[data.Clips, data.Clips]:
@@ -142,49 +83,51 @@ class Experiment:
         )
 
 
-def run(name: str, config: config_dict.ConfigDict, workdir: Path, mode: str) -> dict:
-    """Trains (or takes what was trained) and evaluates every repeat; returns the last report.
+def run(name: str, config: config_dict.ConfigDict, folder: Path, mode: str) -> dict:
+    """Trains (or takes what was trained) and evaluates every repeat.
 
     Args:
         name: of the config, such as 'han'.
         config: resolved and locked.
-        workdir: where everything goes; repeats go to `seed_N` folders in it.
+        folder: the workdir; repeats go to `seed_N` folders in it.
         mode: 'train' trains, resuming if need be, and evaluates; 'eval' only evaluates.
+
+    Returns:
+        The report; of repeats the first one's, with the summary of all under `repeats`.
 
     Raises:
         UserError: whatever a user can mend.
     """
-    _check_training(config)
-    workdir = Path(workdir).expanduser()
-    claim_workdir(workdir, config, mode)
-    logger = Logger(None)
+    task, _, _ = validate(config)
+    folder, flat = Path(folder).expanduser(), configs.flatten(config)
+    parallel.on_main(lambda: workdir.check(folder, flat, mode))
     began = time.perf_counter()
     dataset = data.load(config.data)
-    data_s = time.perf_counter() - began
-    experiment = Experiment(
-        name, config, dataset, create_task(config, dataset.classes, dataset.sample_rate_hz)
+    durations_s = {"data": time.perf_counter() - began}
+    if mode == "train":
+        parallel.on_main(lambda: workdir.claim(folder, flat))
+    experiment = Experiment(name, config, dataset, task)
+    say(
+        f"{dataset.name} {dataset.version} ({dataset.config})"
+        f"{', rendered audio' if dataset.rendered else ''}: {len(dataset.train)} training and "
+        f"{len(dataset.test)} test clips of {len(dataset.classes)} classes"
     )
-    origin = f"{dataset.name} {dataset.version} ({dataset.config})"
-    logger.say(
-        f"{origin}{', rendered audio' if dataset.rendered else ''}: {len(dataset.train)} training "
-        f"and {len(dataset.test)} test clips of {len(dataset.classes)} classes"
-    )
+    seeds = range(config.seed, config.seed + config.training.repeats)
     reports = []
-    for repeat in range(config.training.repeats):
-        seed = config.seed + repeat
-        folder = workdir / f"seed_{seed}" if config.training.repeats > 1 else workdir
-        if config.training.repeats > 1:
-            logger.say(f"repeat {repeat + 1} of {config.training.repeats}, seed {seed}")
-        reports.append(_run_once(experiment, folder, seed, mode, {"data": data_s}))
-    if len(reports) > 1 and parallel.is_main():
-        summary = report.summarize_repeats(reports)
-        final = reports[0] | {"repeats": summary}
-        page = report.write(final, workdir)
+    for seed in seeds:
+        if len(seeds) > 1:
+            say(f"repeat {len(reports) + 1} of {len(seeds)}, seed {seed}")
+        place = folder / f"seed_{seed}" if len(seeds) > 1 else folder
+        reports.append(_run_once(experiment, place, seed, mode, dict(durations_s)))
+    final = reports[0]
+    if len(reports) > 1:
+        final = final | {"repeats": report.summarize_repeats(reports)}
+        parallel.on_main(lambda: str(report.write(final, folder)))
         for average in ("micro", "macro"):
-            f1 = summary["thresholds"]["fixed"][average]["f1"]
-            logger.say(f"{average} F1 at the fixed threshold: {f1['mean']:.3f} ± {f1['sd']:.3f}")
-        logger.say(f"report: {page}")
-    return reports[-1]
+            f1 = final["repeats"]["thresholds"]["fixed"][average]["f1"]
+            say(f"{average} F1 at the fixed threshold: {f1['mean']:.3f} ± {f1['sd']:.3f}")
+        say(f"report: {folder / 'report.md'}")
+    return final
 
 
 def _run_once(
@@ -192,20 +135,16 @@ def _run_once(
 ) -> dict:
     """One repeat, from its training to its report."""
     train, valid = experiment.splits(seed)
-    logger = Logger(folder / "tensorboard")
     if mode == "train":
-        params, model_state, progress = _train(experiment, train, valid, folder, seed, logger)
-        _write_system(experiment, folder, {})
+        params, model_state, progress = _train(experiment, train, valid, folder, seed)
         history, durations_s["training"] = progress.history, progress.seconds
     else:
         variables = jax.eval_shape(experiment.task.init, jax.random.key(0))
         params, model_state = checkpoints.load_best_variables(folder / "checkpoints", variables)
         history = checkpoints.load_history(folder / "checkpoints")
-    parallel.wait_for_all("trained")
     began = time.perf_counter()
-    found = _evaluate(experiment, params, model_state, train, valid, logger)
+    evaluation, compared = _evaluate(experiment, params, model_state, train, valid)
     durations_s["evaluation"] = time.perf_counter() - began
-    evaluation, compared = found
     dataset = experiment.dataset
     whole = report.assemble(
         evaluation,
@@ -223,59 +162,49 @@ def _run_once(
         history=history,
         reported=REPORTED.get(experiment.name),
     )
-    if parallel.is_main():
-        levels = {
-            kind: _in_class_order(block["threshold"], dataset.classes)
-            for kind, block in evaluation["thresholds"].items()
-            if kind != "oracle"
-        }
-        _write_system(experiment, folder, levels)
-        page = report.write(whole, folder)
-        logger.say(_summary(whole))
-        logger.say(f"report: {page}")
-    logger.close()
+    levels = {
+        kind: _in_class_order(block["threshold"], dataset.classes)
+        for kind, block in evaluation["thresholds"].items()
+        if kind != "oracle"
+    }
+    _write_system(experiment, folder, levels)
+    parallel.on_main(lambda: str(report.write(whole, folder)))
+    say(_summary(whole))
+    say(f"report: {folder / 'report.md'}")
     return whole
 
 
 def _train(
-    experiment: Experiment,
-    train: data.Clips,
-    valid: data.Clips,
-    folder: Path,
-    seed: int,
-    logger: Logger,
+    experiment: Experiment, train: data.Clips, valid: data.Clips, folder: Path, seed: int
 ) -> tuple[Any, Any, loop.Progress]:
     """Best parameters and model state on the host, and how it went."""
     config, task = experiment.config, experiment.task
     batches = experiment.batches(train, seed=seed, shuffle=True)
-    num_steps = batches.steps_per_epoch * config.training.num_epochs
-    optimizer, schedule = optimizers.create(config.optimizer.to_dict(), num_steps)
+    optimizer, schedule = experiment.optimizer
     params, model_state = jax.jit(task.init)(jax.random.key(seed))
-    if experiment.train_step is None:
-        logger.say(parameter_table(params))
-        one_step = functools.partial(
-            step.train_step, loss=task.loss, optimizer=optimizer, l2=config.loss.l2
-        )
-        experiment.train_step = parallel.map_step(one_step, donate_state=True)
-    logger.say(
+    # Before the first checkpoint, so that every checkpoint is a complete system.
+    _write_system(experiment, folder, {})
+    say(parameter_table(params))
+    say(
         f"{batches.num_windows} windows of {config.data.window_s} s from {len(train)} clips, "
         f"{batches.steps_per_epoch} steps per epoch on {jax.device_count()} device(s); "
         f"{len(valid)} clips validate; tensorboard --logdir {folder / 'tensorboard'}"
     )
-    logger.summaries(0, task.summaries(batches[0]), experiment.dataset.sample_rate_hz)
     valid_batches = experiment.batches(valid, shuffle=False)
-    best, progress = loop.fit(
-        state.create(params, model_state, optimizer, task.scalars, seed),
-        train_step=experiment.train_step,
-        batches=batches,
-        evaluate=validation.create_evaluate(task.loss, valid_batches.iterate),
-        settings=config.training,
-        profile=config.profile,
-        schedule=schedule,
-        workdir=folder,
-        logger=logger,
-    )
-    logger.say(
+    with contextlib.closing(Logger(folder / "tensorboard")) as logger:
+        logger.summaries(0, task.summaries(batches[0]), experiment.dataset.sample_rate_hz)
+        best, progress = loop.fit(
+            state.create(params, model_state, optimizer, task.scalars, seed),
+            train_step=experiment.train_step,
+            batches=batches,
+            evaluate=validation.create_evaluate(task.loss, valid_batches.iterate),
+            settings=config.training,
+            profile=config.profile,
+            schedule=schedule,
+            workdir=folder,
+            logger=logger,
+        )
+    say(
         f"best epoch {progress.best['epoch']} of {len(progress.history)}, validation loss "
         f"{progress.best['valid_loss']:.4f}, trained in {duration(progress.seconds)}"
     )
@@ -283,14 +212,9 @@ def _train(
 
 
 def _evaluate(
-    experiment: Experiment,
-    params: Any,
-    model_state: Any,
-    train: data.Clips,
-    valid: data.Clips,
-    logger: Logger,
+    experiment: Experiment, params: Any, model_state: Any, train: data.Clips, valid: data.Clips
 ) -> tuple[dict, dict]:
-    """Scores of the model, and of the baselines on the same split."""
+    """Scores of the model, and (on process 0) of the baselines on the same splits."""
     config, dataset = experiment.config, experiment.dataset
 
     def predict(clips: data.Clips, label: str) -> recognition.Predictions:
@@ -311,13 +235,12 @@ def _evaluate(
         aggregation=config.evaluation.aggregation,
         num_resamples=config.evaluation.num_bootstrap,
     )
-    if experiment.baselines is None and parallel.is_main():
-        logger.say("baselines on the same split: majority, MFCC statistics + logistic regression")
-        experiment.baselines = {
-            name: recognition.compact(score(*predictions))
-            for name, predictions in _baselines(train, valid, dataset, test, tuning).items()
-        }
-    return score(test, tuning), experiment.baselines or {}
+    compared = {}
+    if parallel.is_main():
+        say("baselines on the same splits: majority, MFCC statistics + logistic regression")
+        for name, predictions in _baselines(train, valid, dataset, test, tuning).items():
+            compared[name] = recognition.compact(score(*predictions))
+    return score(test, tuning), compared
 
 
 def _baselines(
@@ -329,18 +252,18 @@ def _baselines(
 ) -> dict[str, tuple[recognition.Predictions, recognition.Predictions]]:
     """Test and validation predictions of both baselines."""
 
-    def audio(clips: data.Clips):
+    def read(clips: data.Clips):
         for i in range(len(clips)):
-            yield clips.read(i).astype(np.float32) / data.INT16_SCALE
+            yield audio.to_float32(clips.read(i))
 
     majority = baselines.Majority.fit(train.labels)
-    pairs = zip(audio(train), train.labels, strict=True)
+    pairs = zip(read(train), train.labels, strict=True)
     mfcc = baselines.MfccLogistic.fit(pairs, sample_rate_hz=dataset.sample_rate_hz)
     return {
         "majority": (majority.predict(test), majority.predict(tuning)),
         "MFCC + logistic regression": (
-            mfcc.predict(audio(dataset.test), test),
-            mfcc.predict(audio(valid), tuning),
+            mfcc.predict(read(dataset.test), test),
+            mfcc.predict(read(valid), tuning),
         ),
     }
 
@@ -353,33 +276,28 @@ def _in_class_order(threshold: float | Mapping[str, float], classes: tuple[str, 
 
 def _write_system(experiment: Experiment, folder: Path, thresholds: dict[str, Any]) -> None:
     """`system.json`: what a user of the parameters needs beside them."""
-    if not parallel.is_main():
-        return
     config, dataset = experiment.config, experiment.dataset
     fixed = aggregation.get(config.evaluation.aggregation).threshold
-    checkpoints.write_system(
-        folder,
-        {
-            "task": config.task,
-            "name": experiment.name,
-            "classes": list(dataset.classes),
-            "sample_rate_hz": dataset.sample_rate_hz,
-            "window_s": config.data.window_s,
-            "hop_s": config.evaluation.hop_s,
-            "frontend": {"name": config.frontend.name}
-            | dataclasses.asdict(experiment.task.frontend),
-            "aggregation": config.evaluation.aggregation,
-            "thresholds": {"fixed": fixed} | thresholds,
-            "dataset": {
-                "name": dataset.name,
-                "version": dataset.version,
-                "config": dataset.config,
-                "rendered": dataset.rendered,
-            },
-            "config": config.to_dict(),
-            "versions": provenance.versions(),
+    system = {
+        "task": config.task,
+        "name": experiment.name,
+        "classes": list(dataset.classes),
+        "sample_rate_hz": dataset.sample_rate_hz,
+        "window_s": config.data.window_s,
+        "hop_s": config.evaluation.hop_s,
+        "frontend": {"name": config.frontend.name} | dataclasses.asdict(experiment.task.frontend),
+        "aggregation": config.evaluation.aggregation,
+        "thresholds": {"fixed": fixed} | thresholds,
+        "dataset": {
+            "name": dataset.name,
+            "version": dataset.version,
+            "config": dataset.config,
+            "rendered": dataset.rendered,
         },
-    )
+        "config": config.to_dict(),
+        "versions": provenance.versions(),
+    }
+    parallel.on_main(lambda: workdir.write_system(folder, system))
 
 
 def _summary(whole: Mapping) -> str:

@@ -70,7 +70,7 @@ def main(words: Sequence[str] | None = None) -> None:
     settings = overrides(rest)
     # Late, so that --help and a mistyped argument are answered at once.
     from irec_jax import config as configs
-    from irec_jax import experiment
+    from irec_jax import experiment, validate
     from irec_jax.training import parallel
 
     config = configs.load(known.config)
@@ -78,7 +78,7 @@ def main(words: Sequence[str] | None = None) -> None:
     configs.check(config)
     name = Path(known.config.partition(":")[0]).stem
     if known.dry_run:
-        print(experiment.dry_run(config))
+        print(validate.dry_run(config))
         return
     parallel.initialize()
     experiment.run(name, config, Path(known.workdir or f"runs/{name}"), known.mode)

@@ -15,6 +15,7 @@ from irec_jax.evaluation.predict import create_predict, local_batch_size
 from irec_jax.inference import activity, aggregation, windows
 from irec_jax.tasks import Recognition, create_recognition
 from irec_jax.training import checkpoints
+from irec_jax.workdir import read_system
 
 #: Windows per call: enough to keep a CPU or an accelerator busy, little enough for a laptop.
 BATCH_SIZE = 64
@@ -51,12 +52,11 @@ class Recognized:
 
     @property
     def segments(self) -> list[activity.Segment]:
-        """Who plays from when to when, among the labels of the whole."""
+        """Who plays from when to when, for a moment too: not only the labels of the whole."""
         levels = np.array(list(self.thresholds.values()))
-        found = activity.segments(
+        return activity.segments(
             self.activity, self.times_s, levels, list(self.scores), self.duration_s
         )
-        return [segment for segment in found if segment.label in self.labels]
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain lists and numbers, for JSON."""
@@ -148,6 +148,8 @@ class Recogniser:
                     f"threshold {threshold!r}: a number or one of {known}{hint}"
                 ) from None
         level = self.thresholds[threshold] if isinstance(threshold, str) else threshold
+        if not np.isfinite(level).all():
+            raise UserError(f"threshold {threshold!r}: a finite number, please")
         return np.broadcast_to(np.asarray(level, np.float64), (len(self.task.classes),))
 
     def _open(
@@ -177,14 +179,14 @@ def _mono_blocks(path: str | Path, sample_rate_hz: int) -> Iterator[np.ndarray]:
 
 def _mono_array(samples: np.ndarray, sample_rate_hz: int | None) -> np.ndarray:
     """float32 (T,); UserError for what is not audio."""
-    if not sample_rate_hz or sample_rate_hz <= 0:
+    if not isinstance(sample_rate_hz, int | float | np.number) or not sample_rate_hz > 0:
         raise UserError("sample_rate: needed, in Hz, with an array")
     if samples.ndim not in (1, 2) or not samples.size:
         raise UserError(f"array: expected samples (T,) or (T, C), not shape {samples.shape}")
     if samples.ndim == 2 and samples.shape[1] > samples.shape[0]:
         raise UserError(f"array: shape {samples.shape} looks like (C, T); transpose it to (T, C)")
     if samples.dtype == np.int16:
-        samples = samples.astype(np.float32) / 32_768.0
+        samples = audio.to_float32(samples)
     elif not np.issubdtype(samples.dtype, np.floating):
         raise UserError(f"array: expected float in -1..1 or int16, not {samples.dtype}")
     samples = samples.astype(np.float32).reshape(len(samples), -1).mean(axis=1)
@@ -214,7 +216,7 @@ def load_recogniser(workdir: str | Path) -> Recogniser:
     workdir = Path(workdir).expanduser()
     if not workdir.is_dir():
         raise UserError(f"{workdir}: no such folder; give the --workdir of a training")
-    system = checkpoints.read_system(workdir)
+    system = read_system(workdir)
     if system.get("task") != "recognition":
         raise UserError(f"{workdir}: holds a system for {system.get('task')!r}, not a recogniser")
     config = system["config"]

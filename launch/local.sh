@@ -29,8 +29,17 @@ port=$("$python" -c 'import socket; s = socket.socket(); s.bind(("localhost", 0)
 export IREC_COORDINATOR=localhost:$port IREC_NUM_PROCESSES=$count
 logs=$(mktemp -d)
 declare -a processes=()
-stop() { kill "${processes[@]}" 2>/dev/null || true; }
-trap stop EXIT INT TERM
+stop() {
+    kill "${processes[@]}" 2>/dev/null || true
+    for _ in {1..50}; do
+        kill -0 "${processes[@]}" 2>/dev/null || break
+        sleep 0.1
+    done
+    kill -KILL "${processes[@]}" 2>/dev/null || true
+    rm -rf "$logs"
+}
+trap stop EXIT
+trap 'exit 130' INT TERM
 
 for ((i = 0; i < count; i++)); do
     (
@@ -45,11 +54,10 @@ done
 left=$count
 while ((left > 0)); do
     status=0
-    wait -n "${processes[@]}" || status=$?
+    wait -n || status=$?
     if ((status != 0)); then
-        stop
         for log in "$logs"/*.log; do
-            [[ -f "$log" ]] && { echo "--- last lines of $(basename "$log" .log)"; tail -n 5 "$log"; } >&2
+            [[ -s "$log" ]] && { echo "--- last lines of $(basename "$log" .log)"; tail -n 5 "$log"; } >&2
         done
         exit "$status"
     fi

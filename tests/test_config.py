@@ -91,6 +91,7 @@ def test_another_optimizer_drops_the_arguments_of_the_old_one():
     ("spec", "settings", "message"),
     [
         ("configs/hann.py", {}, "unknown config 'hann': did you mean 'han'"),
+        ("elsewhere/han.py", {}, "elsewhere/han.py: no such file"),
         (f"{HAN}:debgu", {}, "did you mean 'debug'"),
         (f"{HAN}:dataset=irmsa", {}, "unknown dataset 'irmsa': did you mean 'irmas'"),
         (f"{HAN}:window_s=long", {}, "window_s=long: expected float"),

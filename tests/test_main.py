@@ -3,15 +3,23 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import irmas_fixture
+import jax
 import numpy as np
 import pytest
+import soundfile
 from conftest import SMALL, call
+
+from irec_jax.errors import UserError
+from irec_jax.systems import load_recogniser
+from irec_jax.training import checkpoints
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(
@@ -19,18 +27,11 @@ CONFIGS = sorted(
 )
 
 
-def parameters(workdir):
-    """The best parameters in a workdir."""
-    import jax
-
-    from irec_jax.training import checkpoints
-
-    system = checkpoints.read_system(workdir)
-    from irec_jax.systems import load_recogniser
-
-    found = load_recogniser(workdir)
-    target = jax.eval_shape(found.task.init, jax.random.key(0))
-    return system, checkpoints.load_best_variables(workdir / "checkpoints", target)[0]
+def parameters(folder):
+    """The best parameters in a workdir, layer by layer."""
+    task = load_recogniser(folder).task
+    target = jax.eval_shape(task.init, jax.random.key(0))
+    return checkpoints.load_best_variables(folder / "checkpoints", target)[0]
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -81,6 +82,41 @@ def test_every_config_runs_from_data_to_report(name, tmp_path, capsys):
     assert again["thresholds"] == report["thresholds"]
 
 
+def test_the_real_dataset_by_one_argument(tmp_path, monkeypatch):
+    from data_builders.irmas import Irmas
+    from irec_jax.labels import IRMAS
+
+    irmas_fixture.write_unpacked(tmp_path / "manual")
+    monkeypatch.setattr(Irmas, "NUM_TRAINING", irmas_fixture.num_training(IRMAS))
+    monkeypatch.setattr(Irmas, "NUM_TEST", irmas_fixture.NUM_TEST)
+    words = ["--config=configs/han.py:debug,dataset=irmas", f"--workdir={tmp_path / 'run'}", *SMALL]
+    places = [f"--config.data.dir={tmp_path}", f"--config.data.manual_dir={tmp_path / 'manual'}"]
+    assert call(*words, *places) == 0
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["dataset"] == "irmas" and report["rendered"] is False
+    assert report["data"]["test"]["num_clips"] == len(irmas_fixture.TEST)
+    assert report["data"]["test"]["num_contradictory_clips"] == 2
+    page = (tmp_path / "run" / "report.md").read_text()
+    assert "Han, Kim and Lee 2017" in page and "rendered" not in page
+
+
+def test_sounds_of_ones_own(tmp_path):
+    rng = np.random.default_rng(0)
+    for name, pitch_hz in (("bell", 2000), ("bass drum", 60), ("whistle", 900)):
+        (tmp_path / "sounds" / name).mkdir(parents=True)
+        for i in range(8):
+            time_s = np.arange(16000 + 1000 * i) / 16000
+            wave = 0.5 * np.sin(2 * np.pi * pitch_hz * time_s) + 0.01 * rng.normal(size=len(time_s))
+            soundfile.write(tmp_path / "sounds" / name / f"{i}.wav", wave, 16000)
+    words = ["--config=configs/han.py:debug,dataset=folder", f"--workdir={tmp_path / 'run'}"]
+    assert call(*words, f"--config.data.path={tmp_path / 'sounds'}", *SMALL) == 0
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["classes"] == ["bass drum", "bell", "whistle"]
+    assert (
+        json.loads((tmp_path / "run" / "system.json").read_text())["classes"] == report["classes"]
+    )
+
+
 def test_another_config_is_refused_with_the_differing_keys(trained, capsys):
     words = ["--config=configs/han.py:debug", f"--workdir={trained}", *SMALL]
     assert call(*words, "--config.seed=3", "--config.optimizer.name=sgd") == 1
@@ -117,6 +153,16 @@ def test_eval_takes_other_evaluation_settings(trained, capsys):
         (["--config=configs/han.py:debug", "--config.evaluation.aggregation=s3"], "'s3'"),
         (["--config=configs/han.py:debug", "--config.model.activation=lrelu"], "activation"),
         (["--config=configs/han.py:debug,window_s=0.001"], "too short"),
+        (["--config=configs/han.py", "--config.model.dropout=1.5"], "1.5"),
+        (["--config=configs/han.py", "--config.model.filters=abc"], "model"),
+        (["--config=configs/han.py", "--config.model.dtype=float99"], "float99"),
+        (["--config=configs/han.py", "--config.optimizer.mu_dtype=foo"], "optimizer"),
+        (["--config=configs/han.py", "--config.optimizer.eps=1e999"], "optimizer.eps=inf"),
+        (["--config=configs/han.py", "--config.seed=-1"], "seed=-1"),
+        (["--config=configs/han.py", "--config.seed=4294967296"], "below 2**32"),
+        (["--config=configs/han.py", "--config.evaluation.batch_size=0"], "evaluation.batch_size"),
+        (["--config=configs/han.py", "--config.data.validation_fraction=2.0"], "between 0 and 1"),
+        (["--config=configs/han.py", "--config.task=separation"], "task"),
     ],
 )
 def test_mistakes_cost_one_line(words, message, capsys, tmp_path, monkeypatch):
@@ -125,7 +171,8 @@ def test_mistakes_cost_one_line(words, message, capsys, tmp_path, monkeypatch):
     shown = capsys.readouterr().err
     assert message in shown and shown.startswith("error: ")
     assert "Traceback" not in shown and len(shown.strip().splitlines()) == 1
-    assert not (tmp_path / "runs" / "han" / "report.json").exists()
+    # A failed try leaves nothing behind that would refuse the next one.
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_folder_with_other_files_is_no_workdir(tmp_path, capsys):
@@ -157,6 +204,10 @@ def test_profile_says_where_the_trace_lies_and_the_rate(tmp_path, capsys):
     assert "GFLOP/s achieved" in shown and "ui.perfetto.dev" in shown
     traces = list((tmp_path / "run" / "profile").rglob("perfetto_trace.json.gz"))
     assert len(traces) == 1
+    # Steps that are never reached are said to be so.
+    words[1] = f"--workdir={tmp_path / 'late'}"
+    assert call(*words, "--config.profile.start_step=100") == 0
+    assert "nothing traced" in capsys.readouterr().out
 
 
 def start(words, **variables):
@@ -171,40 +222,46 @@ def start(words, **variables):
     )
 
 
-def test_a_killed_run_resumes_and_ends_as_if_it_had_not_been(tmp_path):
+def test_a_killed_run_resumes_and_ends_as_if_it_had_not_been(tmp_path, capsys):
     words = ["--config=configs/han.py:debug", *SMALL, "--config.training.num_epochs=6"]
     words += ["--config.training.checkpoint_every_steps=2", "--config.training.patience=9"]
     assert call(*words, f"--workdir={tmp_path / 'whole'}") == 0
     process = start([*words, f"--workdir={tmp_path / 'cut'}"])
     folder = tmp_path / "cut" / "checkpoints"
-    for _ in range(1200):
-        time.sleep(0.05)
-        if folder.is_dir() and any(p.name.isdigit() and int(p.name) >= 4 for p in folder.iterdir()):
-            break
+    while process.poll() is None and not any(int(p.name) >= 4 for p in folder.glob("[0-9]")):
+        time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    assert not (tmp_path / "cut" / "report.json").exists()
+    assert process.returncode == -signal.SIGKILL
+    assert any(folder.glob("[0-9]*")) and not (tmp_path / "cut" / "report.json").exists()
+    # What it had learned by then can be used already.
+    assert load_recogniser(tmp_path / "cut").thresholds == {"fixed": 0.5}
+    capsys.readouterr()
     assert call(*words, f"--workdir={tmp_path / 'cut'}") == 0
-    _, one = parameters(tmp_path / "whole")
-    _, two = parameters(tmp_path / "cut")
+    assert "resuming after step" in capsys.readouterr().out
+    one, two = parameters(tmp_path / "whole"), parameters(tmp_path / "cut")
     for layer, arrays in one.items():
         for name, array in arrays.items():
             np.testing.assert_array_equal(array, two[layer][name])
 
 
-def test_two_processes_end_as_one(tmp_path, trained):
-    workdir = tmp_path / "two"
-    done = subprocess.run(
-        ["launch/local.sh", "2", "--config=configs/han.py:debug", f"--workdir={workdir}", *SMALL],
+def launch(count, *words):
+    """Several processes on this machine."""
+    return subprocess.run(
+        ["launch/local.sh", str(count), "--config=configs/han.py:debug", *map(str, words)],
         cwd=ROOT,
         env=os.environ | {"PYTHON": sys.executable, "JAX_PLATFORMS": "cpu"},
         capture_output=True,
         text=True,
         timeout=300,
     )
+
+
+def test_two_processes_end_as_one(tmp_path, trained):
+    workdir = tmp_path / "two"
+    done = launch(2, f"--workdir={workdir}", *SMALL)
     assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-1500:]
-    _, one = parameters(trained)
-    _, two = parameters(workdir)
+    one, two = parameters(trained), parameters(workdir)
     for layer, arrays in one.items():
         for name, array in arrays.items():
             np.testing.assert_allclose(array, two[layer][name], rtol=1e-3, atol=2e-5)
@@ -212,3 +269,52 @@ def test_two_processes_end_as_one(tmp_path, trained):
     assert reports[1]["provenance"]["hardware"]["num_processes"] == 2
     auc = [report["ranking"]["auc"]["macro"] for report in reports]
     assert auc[0] == pytest.approx(auc[1], abs=0.02)
+    # Evaluation alone, and a mistake that one process finds, in two processes as well.
+    (workdir / "report.json").unlink()
+    assert launch(2, f"--workdir={workdir}", *SMALL, "--mode=eval").returncode == 0
+    again = json.loads((workdir / "report.json").read_text())
+    assert again["thresholds"] == reports[1]["thresholds"]
+    refused = launch(2, f"--workdir={workdir}", *SMALL, "--config.seed=5")
+    assert refused.returncode == 1 and "seed: 0 -> 5" in refused.stderr
+
+
+FULL_DISK = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+sys.argv = ["main", *{words!r}]
+from irec_jax.commands import run_command
+from irec_jax.main import main
+from irec_jax import experiment
+train = experiment._train
+def limited(*arguments):  # no file beyond 100 kB, as if the disk were full
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+    return train(*arguments)
+experiment._train = limited
+sys.exit(run_command(main))
+"""
+
+
+def test_a_full_disk_costs_one_line_and_no_report(tmp_path, monkeypatch, capsys):
+    words = ["--config=configs/han.py:debug", f"--workdir={tmp_path / 'run'}", *SMALL]
+    with monkeypatch.context() as patch:
+        full = shutil.disk_usage(tmp_path)._replace(free=1000)
+        patch.setattr(shutil, "disk_usage", lambda folder: full)
+        assert call(*words) == 1
+    errors = [line for line in capsys.readouterr().err.split("\n") if "error: " in line]
+    assert len(errors) == 1 and "MB needed, 0 MB free" in errors[0]
+    assert not list((tmp_path / "run" / "checkpoints").glob("[0-9]*"))
+    # With room again the same command goes on.
+    assert call(*words) == 0
+    capsys.readouterr()
+
+
+def test_a_disk_that_fills_while_a_checkpoint_is_written(tmp_path):
+    words = ["--config=configs/han.py:debug", f"--workdir={tmp_path / 'run'}", *SMALL]
+    script = FULL_DISK.format(words=[*words, "--config.model.dense=4096"])
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 1 and "error: " in done.stderr and "cannot be written" in done.stderr
+    assert not (tmp_path / "run" / "report.json").exists()
+    with pytest.raises(UserError, match="no checkpoint"):
+        load_recogniser(tmp_path / "run")

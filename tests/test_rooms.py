@@ -9,6 +9,7 @@ ROOT = Path(__file__).parents[1]
 #: Lowest first. A name may import from names before it (and from its own room).
 ROOMS = (
     "errors",
+    "files",
     "registry",
     "labels",
     "commands",
@@ -25,6 +26,8 @@ ROOMS = (
     "tasks",
     "training",
     "config",
+    "workdir",
+    "validate",
     "evaluation",
     "systems",
     "experiment",
@@ -33,7 +36,16 @@ ROOMS = (
     "main",
     "cli",
 )
-BUILDERS_MAY_USE = {"errors", "registry", "labels", "commands", "audio", "dsp", "crosstalk"}
+BUILDERS_MAY_USE = {
+    "errors",
+    "files",
+    "registry",
+    "labels",
+    "commands",
+    "audio",
+    "dsp",
+    "crosstalk",
+}
 FILES = sorted((ROOT / "irec_jax").rglob("*.py"))
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import soxr
 
+#: An int16 sample of full scale.
+INT16_SCALE = 32_768.0
 BLOCK_SAMPLES = 1 << 16
 
 
@@ -53,9 +55,9 @@ def resample_pieces(
 
 def to_int16(samples: np.ndarray) -> np.ndarray:
     """Float samples to int16: times 32768, rounded to the nearest (even), clipped."""
-    return np.clip(np.rint(samples * np.float32(32768)), -32768, 32767).astype(np.int16)
+    return np.clip(np.rint(samples * np.float32(INT16_SCALE)), -32768, 32767).astype(np.int16)
 
 
 def to_float32(samples: np.ndarray) -> np.ndarray:
     """int16 samples to float32 within [-1, 1): divided by 32768, without loss."""
-    return samples.astype(np.float32) / np.float32(32768)
+    return samples.astype(np.float32) / np.float32(INT16_SCALE)

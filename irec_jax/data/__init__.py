@@ -1,11 +1,10 @@
 """From prepared datasets to batches: the only room that knows TFDS and Grain."""
 
 from irec_jax.data.dataset import OWN_KEYS, Clips, Dataset, describe, load, options_of
-from irec_jax.data.pipeline import INT16_SCALE, Batches, peak
+from irec_jax.data.pipeline import Batches, peak
 from irec_jax.data.splits import split_songs
 
 __all__ = [
-    "INT16_SCALE",
     "OWN_KEYS",
     "Batches",
     "Clips",

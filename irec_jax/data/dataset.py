@@ -92,7 +92,7 @@ def load(settings: Mapping[str, Any]) -> Dataset:
         name=settings["name"],
         version=str(builder.version),
         config=builder.builder_config.name,
-        rendered=settings["name"].startswith("gm_"),
+        rendered=builder.RENDERED,
         classes=classes,
         sample_rate_hz=_sample_rate_hz(settings),
         train=_open(builder, "train", cache_bytes),

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 import grain
 import numpy as np
 
+from irec_jax.audio import INT16_SCALE
 from irec_jax.data.dataset import Clips
 from irec_jax.errors import UserError
 
 Batch = dict[str, np.ndarray]
-INT16_SCALE = 32_768.0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,8 +30,9 @@ def split_songs(
     unique, song_of_clip = np.unique(songs, return_inverse=True)
     per_song = np.zeros((len(unique), labels.shape[1]))
     np.add.at(per_song, song_of_clip, labels)
-    # A class of few songs may round up to one of them, so that no class goes unvalidated.
-    share = np.maximum(fraction * per_song.sum(axis=0), per_song.max(axis=0, initial=0.0))
+    # A class of few songs gives its smallest one, so that no class goes unvalidated.
+    smallest = np.where(per_song > 0, per_song, np.inf).min(axis=0, initial=np.inf)
+    share = np.maximum(fraction * per_song.sum(axis=0), smallest)
     share = np.where((per_song > 0).sum(axis=0) > 1, share, 0.0)
     taken = np.zeros(labels.shape[1])
     chosen = np.zeros(len(unique), bool)

@@ -15,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from irec_jax.errors import UserError
-from irec_jax.evaluation.files import write_whole
+from irec_jax.files import write_whole
 from irec_jax.labels import IRMAS_NAMES
 
 BLUE, ORANGE, GREEN, VERMILION, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"

@@ -68,7 +68,9 @@ def predict_split(
         label: of the progress bar.
     """
     mine = np.arange(jax.process_index(), len(clips), jax.process_count())
-    bar = tqdm(total=len(mine), desc=label, unit="clip", leave=False, disable=not _shows_bar())
+    bar = tqdm(
+        total=len(mine), desc=label, unit="clip", leave=False, disable=not parallel.is_main()
+    )
 
     def read() -> Iterable[windows.Clip]:
         for i in mine:
@@ -90,10 +92,6 @@ def predict_split(
     return _exchange(found, len(clips), len(task.classes))
 
 
-def _shows_bar() -> bool:
-    return parallel.is_main()
-
-
 def _exchange(found: dict[int, np.ndarray], num_clips: int, num_classes: int) -> list[np.ndarray]:
     """Every process's clips on every process, in clip order."""
     order = sorted(found)
@@ -105,7 +103,7 @@ def _exchange(found: dict[int, np.ndarray], num_clips: int, num_classes: int) ->
     result: list[np.ndarray] = [np.zeros((0, num_classes), np.float32)] * num_clips
     for process, gathered in enumerate(everyone):
         theirs = np.arange(process, num_clips, len(everyone))
-        parts = np.split(gathered, np.cumsum(all_counts[theirs])[:-1])
-        for i, part in zip(theirs, parts, strict=True):
-            result[i] = part
+        ends = np.cumsum(all_counts[theirs])
+        for i, end in zip(theirs, ends, strict=True):
+            result[i] = gathered[end - all_counts[i] : end]
     return result

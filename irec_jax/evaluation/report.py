@@ -14,8 +14,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from irec_jax.evaluation import page, plots
-from irec_jax.evaluation.files import write_whole
 from irec_jax.evaluation.recognition import KINDS
+from irec_jax.files import write_whole
 
 
 def assemble(

@@ -9,11 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from irec_jax import frontends, losses, models
+from irec_jax.audio import INT16_SCALE
 from irec_jax.augment import Augment
 from irec_jax.errors import UserError
 from irec_jax.tasks.task import Batch, Task
-
-INT16_SCALE = 32_768.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,8 +105,7 @@ def create_recognition(
         mask, labels = batch["mask"], batch["labels"]
         hit = jnp.take_along_axis(labels, scores.argmax(axis=-1)[:, None], axis=-1)[:, 0]
         scalars = {"top1": jnp.sum(hit * mask)}
-        # where() and not a product, so that padding cannot spread a NaN.
-        total = jnp.sum(jnp.where(mask > 0, loss_of(scores, labels) * mask, 0.0))
+        total = jnp.sum(loss_of(scores, labels) * mask)
         return total, jnp.sum(mask), model_state, scalars
 
     def predict(params, model_state, batch):

@@ -1,16 +1,13 @@
-"""Checkpoints: the last and the best state, the progress of the run, and `system.json`.
+"""Checkpoints by step: the last state, and the one with the lowest validation loss.
 
-A workdir holds
-
-    config.json       the resolved config: another one is refused
-    checkpoints/N/    state after N steps: the last one and the one with the best validation loss
-    system.json       all that a user of the parameters needs: front end, classes, thresholds ...
+Only process 0 touches the disk. What it reads, and what goes wrong with it, the others are told.
 """
 
+import contextlib
 import dataclasses
-import json
-import os
-import tempfile
+import errno
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,80 +20,35 @@ from irec_jax.errors import UserError
 from irec_jax.training import parallel
 from irec_jax.training.state import TrainState
 
-SYSTEM_FILE = "system.json"
-SYSTEM_FORMAT = 1
-CONFIG_FILE = "config.json"
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Writes strict JSON whole or not at all; UserError when the disk does not take it."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w") as file:
-                json.dump(content, file, indent=1, allow_nan=False)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be written ({error.strerror}); free space or use another --workdir"
-        ) from error
-
-
-def read_json(path: Path) -> Any:
-    """The content of a JSON file; UserError when it is missing or damaged."""
-    try:
-        return json.loads(path.read_text())
-    except FileNotFoundError:
-        raise UserError(
-            f"{path}: no such file; is this the workdir of a finished training?"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); train again or restore it") from error
-
-
-def read_system(workdir: Path) -> dict[str, Any]:
-    """`system.json` of a workdir; UserError when there is none or it is not one of ours."""
-    system = read_json(workdir / SYSTEM_FILE)
-    if not isinstance(system, dict) or system.get("format") != SYSTEM_FORMAT:
-        raise UserError(f"{workdir / SYSTEM_FILE}: not written by this version; train again")
-    return system
-
-
-def write_system(workdir: Path, system: dict[str, Any]) -> None:
-    """Writes `system.json`, whole or not at all."""
-    write_json(workdir / SYSTEM_FILE, {"format": SYSTEM_FORMAT} | system)
-
 
 class Checkpoints:
-    """States of one run, by step. Only process 0 touches the disk; the others receive."""
+    """The checkpoints of one run, to be closed after use."""
 
     def __init__(self, folder: Path):
-        self._manager = None
-        if parallel.is_main():
-            self._folder = folder.absolute()
+        self._folder = folder.absolute()
+        self._manager: ocp.CheckpointManager | None = None
+        parallel.on_main(self._open)
+
+    def _open(self) -> None:
+        with _reading(self._folder), _writing(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
             self._manager = _manager(self._folder, read_only=False)
 
     def save(self, state: TrainState, progress: dict, valid_loss: float | None) -> None:
-        """Keeps a replicated state; in the background on process 0.
+        """Keeps a replicated state.
 
         Args:
             state: with a leading device axis.
             progress: JSON-able record of the loop.
             valid_loss: of this state where it is the lowest so far, else None.
+
+        Raises:
+            UserError: the disk does not take it.
         """
         if self._manager is None:
             return
         host = parallel.first(state)
         step = int(host.step)
-        if step in self._manager.all_steps():
-            return
         variables, rest = _parts(host)
         items = ocp.args.Composite(
             variables=ocp.args.StandardSave(variables),
@@ -104,56 +56,59 @@ class Checkpoints:
             progress=ocp.args.JsonSave(progress),
         )
         metrics = None if valid_loss is None else {"valid_loss": valid_loss}
-        try:
-            self._manager.save(step, args=items, metrics=metrics)
-        except OSError as error:
-            raise _cannot_write(self._folder, error) from error
+        with _writing(self._folder):
+            _check_room(self._folder, host)
+            if step not in self._manager.all_steps():
+                self._manager.save(step, args=items, metrics=metrics)
 
     def latest(self, target: TrainState) -> tuple[TrainState, dict] | None:
-        """State and progress of the last checkpoint; None when there is none yet."""
-        return self._restore(target, "latest")
+        """State and progress of the last checkpoint; None when there is none yet.
+
+        Args:
+            target: a state of the same shapes, not replicated.
+        """
+        return self._read(target, ocp.CheckpointManager.latest_step)
 
     def best(self, target: TrainState) -> tuple[TrainState, dict]:
         """State and progress of the checkpoint with the lowest validation loss."""
-        found = self._restore(target, "best")
+        found = self._read(target, ocp.CheckpointManager.best_step)
         if found is None:
-            raise UserError("no checkpoint yet in this workdir: train first (--mode=train)")
+            raise UserError(f"{self._folder}: no checkpoint here; train first (--mode=train)")
         return found
 
-    def _restore(self, target: TrainState, which: str) -> tuple[TrainState, dict] | None:
-        step = -1
-        if self._manager is not None:
-            self._manager.wait_until_finished()
-            found = self._manager.best_step() if which == "best" else self._manager.latest_step()
-            step = -1 if found is None else found
-        if int(parallel.from_main(np.asarray(step))) < 0:
-            return None
+    def _read(self, target: TrainState, which: Any) -> tuple[TrainState, dict] | None:
         variables, rest = _parts(jax.device_get(target))
-        progress = {}
-        if self._manager is not None:
-            items = dict(
-                variables=ocp.args.StandardRestore(variables),
-                rest=ocp.args.StandardRestore(rest),
-                progress=ocp.args.JsonRestore(),
-            )
-            restored = _restore(self._manager, self._folder, step, items)
-            variables, rest, progress = (restored[name] for name in items)
-        state = TrainState(**parallel.from_main(variables | rest))
-        return state, _broadcast_json(progress)
+        items = {
+            "variables": ocp.args.StandardRestore(variables),
+            "rest": ocp.args.StandardRestore(rest),
+            "progress": ocp.args.JsonRestore(),
+        }
+        arrays = variables | rest
+
+        def restore() -> dict | None:
+            with _writing(self._folder):
+                self._manager.wait_until_finished()
+            found = _restore(self._manager, self._folder, which, items)
+            if found is None:
+                return None
+            arrays.update(found["variables"] | found["rest"])
+            return found["progress"]
+
+        progress = parallel.on_main(restore)
+        if progress is None:
+            return None
+        return TrainState(**parallel.from_main(arrays)), progress
 
     def close(self) -> None:
         """Waits for what is being written."""
-        if self._manager is None:
-            return
-        try:
-            self._manager.wait_until_finished()
-        except OSError as error:
-            raise _cannot_write(self._folder, error) from error
-        self._manager.close()
+        if self._manager is not None:
+            manager, self._manager = self._manager, None
+            with _writing(self._folder):
+                manager.close()
 
 
 def load_best_variables(folder: Path, target: tuple[Any, Any]) -> tuple[Any, Any]:
-    """Parameters and model state with the lowest validation loss, on the host.
+    """Parameters and model state with the lowest validation loss, on the host of every process.
 
     Args:
         folder: the checkpoints of a run; nothing is written there.
@@ -162,31 +117,41 @@ def load_best_variables(folder: Path, target: tuple[Any, Any]) -> tuple[Any, Any
     Raises:
         UserError: no checkpoint, or one that cannot be restored.
     """
-    missing = f"{folder}: no checkpoint here; train first (python -m irec_jax.main)"
-    if not folder.is_dir():
-        raise UserError(missing)
-    manager = _manager(folder.absolute(), read_only=True)
-    step = manager.best_step()
-    if step is None:
-        raise UserError(missing)
     zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), target)
     variables = dict(zip(("params", "model_state"), zeros, strict=True))
-    items = {"variables": ocp.args.StandardRestore(variables)}
-    restored = _restore(manager, folder, step, items)["variables"]
-    manager.close()
-    return restored["params"], restored["model_state"]
+
+    def restore() -> None:
+        items = {"variables": ocp.args.StandardRestore(variables)}
+        found = _look_up(folder, ocp.CheckpointManager.best_step, items)
+        variables.update(found["variables"])
+
+    parallel.on_main(restore)
+    variables = parallel.from_main(variables)
+    return variables["params"], variables["model_state"]
 
 
 def load_history(folder: Path) -> list[dict[str, float]]:
-    """One record per epoch of a run, from its last checkpoint; empty when there is none."""
-    manager = _manager(folder.absolute(), read_only=True)
-    step = manager.latest_step()
-    if step is None:
-        return []
-    items = {"progress": ocp.args.JsonRestore()}
-    history = _restore(manager, folder, step, items)["progress"]["history"]
-    manager.close()
-    return history
+    """One record per epoch of a run, from its last checkpoint, on every process."""
+
+    def restore() -> list:
+        items = {"progress": ocp.args.JsonRestore()}
+        return _look_up(folder, ocp.CheckpointManager.latest_step, items)["progress"]["history"]
+
+    return parallel.on_main(restore)
+
+
+def _look_up(folder: Path, which: Any, items: dict) -> dict:
+    """Reads from a folder of checkpoints without writing to it."""
+    found = None
+    if folder.is_dir():
+        with contextlib.ExitStack() as stack:
+            with _reading(folder):
+                manager = _manager(folder.absolute(), read_only=True)
+            stack.callback(manager.close)
+            found = _restore(manager, folder, which, items)
+    if found is None:
+        raise UserError(f"{folder}: no checkpoint here; train first (python -m irec_jax.main)")
+    return found
 
 
 def _manager(folder: Path, *, read_only: bool) -> ocp.CheckpointManager:
@@ -201,6 +166,8 @@ def _manager(folder: Path, *, read_only: bool) -> ocp.CheckpointManager:
         cleanup_tmp_directories=not read_only,
         create=False,
         read_only=read_only,
+        # In the background a full disk would come to light a save later, among tracebacks.
+        enable_async_checkpointing=False,
         multiprocessing_options=ocp.options.MultiprocessingOptions(
             primary_host=0, active_processes={0}, barrier_sync_key_prefix="main"
         ),
@@ -219,29 +186,51 @@ def _parts(state: TrainState) -> tuple[dict[str, Any], dict[str, Any]]:
     return variables, fields
 
 
-def _restore(manager: ocp.CheckpointManager, folder: Path, step: int, items: dict) -> Any:
-    try:
+def _restore(manager: ocp.CheckpointManager, folder: Path, which: Any, items: dict) -> Any:
+    """Items of the step that `which(manager)` names; None when it names none."""
+    with _reading(folder):
+        step = which(manager)
+    if step is None:
+        return None
+    with _reading(folder / str(step)):
         return manager.restore(step, args=ocp.args.Composite(**items))
+
+
+@contextlib.contextmanager
+def _reading(place: Path) -> Iterator[None]:
+    """Turns what orbax raises on damaged checkpoints into one line."""
+    try:
+        yield
     except (OSError, ValueError, KeyError, TypeError) as error:
-        line = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(
-            f"{folder / str(step)}: cannot be restored ({line[:200]}); delete this folder to go on "
+            f"{place}: cannot be read ({_reason(error)}); delete the damaged checkpoint to go on "
             "from an earlier one, or train again in a new --workdir"
         ) from error
 
 
-def _cannot_write(folder: Path, error: OSError) -> UserError:
-    return UserError(
-        f"{folder}: checkpoint cannot be written ({error.strerror}); free space and run the same "
-        "command again, it resumes from the last whole checkpoint"
-    )
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Turns what orbax raises when the disk is full into one line."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{folder}: checkpoint cannot be written ({_reason(error)}); free space and run the "
+            "same command again, it resumes from the last whole checkpoint"
+        ) from error
 
 
-def _broadcast_json(content: dict) -> dict:
-    if jax.process_count() == 1:
-        return content
-    raw = np.frombuffer(json.dumps(content).encode(), np.uint8)
-    size = int(parallel.from_main(np.asarray(len(raw))))
-    buffer = np.zeros(size, np.uint8)
-    buffer[: min(size, len(raw))] = raw[:size]
-    return json.loads(parallel.from_main(buffer).tobytes())
+def _check_room(folder: Path, state: TrainState) -> None:
+    """OSError when the disk has no room for a state: said beforehand, it is said clearly."""
+    needed = sum(array.nbytes for array in jax.tree.leaves(state)) + 1_000_000
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise OSError(errno.ENOSPC, f"{needed / 1e6:.0f} MB needed, {free / 1e6:.0f} MB free")
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error, short; of the long ones of the storage, their end."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    line = next(iter(str(error).splitlines()), "") or type(error).__name__
+    return line if len(line) <= 160 else "... " + line[-160:]

@@ -13,6 +13,13 @@ from tqdm import tqdm
 from irec_jax.training import parallel
 
 
+def say(line: str) -> None:
+    """One line to the terminal, above a progress bar, on process 0."""
+    if parallel.is_main():
+        tqdm.write(line)
+        sys.stdout.flush()
+
+
 class Logger:
     """Writes on process 0 only."""
 
@@ -21,12 +28,6 @@ class Logger:
         if folder is not None and parallel.is_main():
             self._writer = SummaryWriter(str(folder))
         self._bar: tqdm | None = None
-
-    def say(self, line: str) -> None:
-        """One line to the terminal, above the progress bar."""
-        if parallel.is_main():
-            tqdm.write(line)
-            sys.stdout.flush()
 
     def start_bar(self, label: str, total: int, initial: int) -> None:
         """A new progress bar of `total` steps."""

@@ -12,8 +12,9 @@ import jax
 import numpy as np
 
 from irec_jax.errors import UserError
+from irec_jax.files import write_json
 from irec_jax.training import checkpoints, parallel
-from irec_jax.training.logging import Logger, duration
+from irec_jax.training.logging import Logger, duration, say
 from irec_jax.training.profiling import Profiler
 from irec_jax.training.state import TrainState
 
@@ -93,7 +94,7 @@ def fit(
         if restored is not None:
             progress = Progress(**restored[1])
             if not progress.finished:
-                logger.say(f"resuming after step {int(restored[0].step)}")
+                say(f"resuming after step {int(restored[0].step)}")
         run = _Run(train_step, batches, settings, profile, schedule, workdir, logger, store)
         current = parallel.replicate(state if restored is None else restored[0])
         step = int(parallel.first(current.step))
@@ -120,7 +121,8 @@ def fit(
             loss = row["valid_loss"] if improved else None
             store.save(current, dataclasses.asdict(progress), loss)
             logger.scalars(step, {_tag(k): v for k, v in row.items() if k not in ("epoch", "step")})
-            logger.say(_epoch_line(row, improved, settings, progress))
+            say(_epoch_line(row, improved, settings, progress))
+        run.profiler.close(step)
         best, _ = store.best(state)
     return best, progress
 
@@ -139,7 +141,7 @@ class _Run:
     store: checkpoints.Checkpoints
 
     def __post_init__(self):
-        self._profiler = Profiler(self.profile, self.workdir / "profile", self.logger.say)
+        self.profiler = Profiler(self.profile, self.workdir / "profile", say)
 
     def epoch(
         self, current: TrainState, step: int, input_: Any, progress: Progress, began: float
@@ -152,10 +154,10 @@ class _Run:
         try:
             while True:
                 batch = parallel.shard(next(input_))
-                self._profiler.before(step, self.train_step, current, batch)
-                with self._profiler.annotate(step):
+                self.profiler.before(step, self.train_step, current, batch)
+                with self.profiler.annotate(step):
                     current, loss = self.train_step(current, batch)
-                self._profiler.after(step, loss)
+                self.profiler.after(step, loss)
                 # The loss of the step before is looked at while this one runs.
                 self._check(pending, progress)
                 pending = (step, loss)
@@ -191,7 +193,7 @@ def _finite(pending: tuple[int, jax.Array], batches: TrainBatches, workdir: Path
     ids = batches.ids(step)
     file = workdir / f"nonfinite_step_{step}.json"
     if parallel.is_main():
-        checkpoints.write_json(file, {"step": step, "ids": ids})
+        write_json(file, {"step": step, "ids": ids})
     shown = ", ".join(ids[:4]) + (f" and {len(ids) - 4} more (all in {file})" if ids[4:] else "")
     raise UserError(
         f"the loss is {value} at step {step}, clips {shown}: lower optimizer.learning_rate or set "

@@ -28,7 +28,15 @@ def _names(module: Any, accept: Callable[[Callable], bool]) -> dict[str, Callabl
 
 #: Not here: a line search (lbfgs) and a second loss (sophia) need more than one gradient per step,
 #: dpsgd needs the gradient of every example.
-UNSUITABLE = ("lbfgs", "sophia", "dpsgd")
+#: The parameters that schedule-free methods train are not those that they evaluate.
+UNSUITABLE = (
+    "lbfgs",
+    "sophia",
+    "dpsgd",
+    "schedule_free",
+    "schedule_free_adamw",
+    "schedule_free_sgd",
+)
 
 
 def _is_optimizer(function: Callable) -> bool:

@@ -1,5 +1,6 @@
 """The one place that knows `pmap`: devices, replication and sharding."""
 
+import json
 import os
 from collections.abc import Callable
 from typing import Any
@@ -22,17 +23,25 @@ def initialize() -> None:
     coordinator = os.environ.get("IREC_COORDINATOR")
     if not coordinator:
         return
-    if coordinator == "auto":
-        jax.distributed.initialize()
-        return
+    # It would keep SIGTERM from ending a process.
+    jax.config.update("jax_enable_preemption_service", False)
+    arguments = ()
+    if coordinator != "auto":
+        try:
+            count = int(os.environ["IREC_NUM_PROCESSES"])
+            arguments = (coordinator, count, int(os.environ["IREC_PROCESS_ID"]))
+        except (KeyError, ValueError) as error:
+            raise UserError(
+                "IREC_COORDINATOR is set: IREC_NUM_PROCESSES and IREC_PROCESS_ID must be numbers"
+            ) from error
     try:
-        count = int(os.environ["IREC_NUM_PROCESSES"])
-        index = int(os.environ["IREC_PROCESS_ID"])
-    except (KeyError, ValueError) as error:
+        jax.distributed.initialize(*arguments)
+    except (RuntimeError, ValueError) as error:
+        reason = next(iter(str(error).splitlines()), "")
         raise UserError(
-            "IREC_COORDINATOR is set: IREC_NUM_PROCESSES and IREC_PROCESS_ID must be numbers"
+            f"IREC_COORDINATOR={coordinator}: the processes did not find one another ({reason}); "
+            "check host, port, IREC_NUM_PROCESSES and IREC_PROCESS_ID"
         ) from error
-    jax.distributed.initialize(coordinator, count, index)
 
 
 def is_main() -> bool:
@@ -87,6 +96,34 @@ def from_main(tree: Any) -> Any:
     if jax.process_count() == 1:
         return tree
     return jax.device_get(multihost_utils.broadcast_one_to_all(tree))
+
+
+def on_main(function: Callable[[], Any]) -> Any:
+    """Calls a function on process 0; every process returns its result, or raises its error.
+
+    Args:
+        function: takes nothing and returns something JSON-able; may raise UserError.
+    """
+    answer: dict[str, Any] = {}
+    if is_main():
+        try:
+            answer = {"result": function()}
+        except UserError as error:
+            answer = {"error": str(error)}
+    answer = _broadcast_json(answer)
+    if "error" in answer:
+        raise UserError(answer["error"])
+    return answer["result"]
+
+
+def _broadcast_json(content: Any) -> Any:
+    if jax.process_count() == 1:
+        return content
+    raw = np.frombuffer(json.dumps(content).encode(), np.uint8)
+    buffer = np.zeros(int(from_main(np.asarray(len(raw)))), np.uint8)
+    if is_main():
+        buffer = raw
+    return json.loads(np.asarray(from_main(buffer)).tobytes())
 
 
 def gather_rows(rows: np.ndarray) -> list[np.ndarray]:

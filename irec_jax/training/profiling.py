@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 
-from irec_jax.errors import UserError
+from irec_jax.training import parallel
 
 
 def num_flops(step: Callable, *arguments: Any) -> float:
@@ -20,26 +20,27 @@ def num_flops(step: Callable, *arguments: Any) -> float:
 
 
 class Profiler:
-    """Traces steps `start_step` .. `start_step + num_steps - 1`; nothing when num_steps is 0."""
+    """Traces steps `start_step` .. `start_step + num_steps - 1`; nothing when num_steps is 0.
+
+    A run that starts within these steps traces what is left of them.
+    """
 
     def __init__(self, settings: Mapping[str, int], folder: Path, say: Callable[[str], None]):
-        if settings["num_steps"] < 0 or settings["start_step"] < 0:
-            raise UserError("config keys profile.start_step and profile.num_steps: 0 or more")
-        self._first = settings["start_step"]
-        self._end = self._first + settings["num_steps"]
+        self._steps = range(settings["start_step"], settings["start_step"] + settings["num_steps"])
         self._folder, self._say = folder, say
-        self._began = 0.0
-        self._flops = 0.0
+        self._first: int | None = None  # of the trace that is being made
+        self._done = not self._steps
+        self._began = self._flops = 0.0
 
     def before(self, step: int, train_step: Callable, *arguments: Any) -> None:
         """To be called before a step, with what it will be called with."""
-        if not self._first <= step < self._end:
+        if self._done or self._first is not None or step not in self._steps:
             return
-        if step == self._first:
-            jax.block_until_ready(arguments)
-            self._flops = num_flops(train_step, *arguments)
+        jax.block_until_ready(arguments)
+        self._flops = num_flops(train_step, *arguments)
+        if parallel.is_main():
             jax.profiler.start_trace(str(self._folder), create_perfetto_trace=True)
-            self._began = time.perf_counter()
+        self._first, self._began = step, time.perf_counter()
 
     def annotate(self, step: int) -> jax.profiler.StepTraceAnnotation:
         """Marks the step in the trace."""
@@ -47,14 +48,27 @@ class Profiler:
 
     def after(self, step: int, result: Any) -> None:
         """To be called after a step, with its result."""
-        if not self._first <= step < self._end or step + 1 != self._end:
-            return
-        jax.block_until_ready(result)
-        seconds = (time.perf_counter() - self._began) / (self._end - self._first)
-        jax.profiler.stop_trace()
+        if self._first is not None and step == self._steps[-1]:
+            jax.block_until_ready(result)
+            self._finish(step)
+
+    def close(self, step: int) -> None:
+        """To be called when training ends, before step `step`."""
+        if self._first is not None:
+            self._finish(step - 1)
+        elif not self._done:
+            self._say(
+                f"profile: nothing traced, training ended at step {step}, before "
+                f"profile.start_step={self._steps[0]}, or began after it"
+            )
+
+    def _finish(self, last: int) -> None:
+        seconds = (time.perf_counter() - self._began) / (last - self._first + 1)
+        if parallel.is_main():
+            jax.profiler.stop_trace()
         devices = jax.device_count()
         lines = [
-            f"profile of steps {self._first}..{self._end - 1} in {self._folder}",
+            f"profile of steps {self._first}..{last} in {self._folder}",
             "  open it: `pip install xprof tensorboard && tensorboard --logdir "
             f"{self._folder}`, or the perfetto_trace.json.gz in it on https://ui.perfetto.dev",
             f"  a step takes {seconds * 1e3:.1f} ms on {devices} device(s)",
@@ -66,3 +80,4 @@ class Profiler:
             )
         for line in lines:
             self._say(line)
+        self._first, self._done = None, True

@@ -47,7 +47,8 @@ def train_step(
         l2: weight of the sum of squared kernels that is added to the mean loss (0: none).
 
     Returns:
-        The new state and the mean loss of the batch, before the update.
+        The new state, whose sums hold the task's loss, and the mean loss of the batch before the
+        update, with the L2 term.
     """
     rng = jax.random.fold_in(jax.random.key(state.seed), state.step)
     batch = number_examples(batch)
@@ -62,13 +63,13 @@ def train_step(
     total, count, scalars, grads = jax.lax.psum((total, count, scalars, grads), AXIS)
     num_examples = jnp.maximum(count, 1.0)
     mean = total / num_examples
+    sums = {"loss": total, "count": count} | scalars
     grads = jax.tree.map(lambda g: g / num_examples, grads)
     if l2:
         penalty, penalty_grads = jax.value_and_grad(l2_penalty)(state.params)
         mean = mean + l2 * penalty
         grads = jax.tree.map(lambda g, p: g + l2 * p, grads, penalty_grads)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params, value=mean)
-    sums = {"loss": mean * count, "count": count} | scalars
     return state.replace(
         step=state.step + 1,
         params=optax.apply_updates(state.params, updates),

@@ -92,5 +92,11 @@ def test_small_classes_validate_too_and_one_song_is_too_few():
     labels = np.eye(2, dtype=np.float32)[[0, 0, 1, 1]]
     train, valid = data.split_songs(songs, labels, fraction=0.15, seed=0)
     assert labels[valid].sum(0).tolist() == [1, 1] and labels[train].sum(0).tolist() == [1, 1]
+    # Of songs of very different sizes, never the large one.
+    songs = np.array(["large"] * 90 + ["small"] * 10)
+    for seed in range(5):
+        valid = data.split_songs(songs, np.ones((100, 1)), fraction=0.15, seed=seed)[1]
+        assert len(valid) == 10
+    songs, labels = np.array(["a"]), np.eye(1)
     with pytest.raises(UserError, match="too few"):
         data.split_songs(songs[:1], labels[:1], fraction=0.15, seed=0)

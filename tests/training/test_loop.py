@@ -97,6 +97,15 @@ def test_overfits_one_batch_and_tells_classes_apart(run, tone_clips):
     # No example influences another, and masked ones none at all.
     alone = run.task.predict(last.params, last.model_state, {k: v[:1] for k, v in batch.items()})
     np.testing.assert_allclose(alone[0], found[0], rtol=1e-5, atol=1e-6)
+    noisy = dict(batch, audio=batch["audio"].copy(), labels=batch["labels"].copy())
+    noisy["audio"][~rows] = 1000 * np.arange(2000) % 3000
+    noisy["labels"][~rows] = 1.0
+    ends = []
+    for one in (batch, noisy):
+        new, _ = run.train_step(parallel.replicate(last), parallel.shard(one))
+        ends.append(parallel.first(new).params)
+    for a, b in zip(*map(jax.tree.leaves, ends), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
 
 
 class Killed(Exception):

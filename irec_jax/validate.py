@@ -1,0 +1,122 @@
+"""What a config means, and whether it can be run: found out before anything is built or trained."""
+
+import contextlib
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+from ml_collections import config_dict
+
+from irec_jax import config as configs
+from irec_jax import data
+from irec_jax.errors import UserError
+from irec_jax.inference import aggregation
+from irec_jax.tasks import Recognition, create_recognition
+from irec_jax.training import optimizers, parallel
+from irec_jax.training.logging import parameter_table
+
+#: Config key -> the least value it may have.
+AT_LEAST = {
+    "evaluation.batch_size": 1,
+    "evaluation.num_bootstrap": 1,
+    "loss.l2": 0,
+    "optimizer.clip_norm": 0,
+    "profile.num_steps": 0,
+    "profile.start_step": 0,
+    "seed": 0,
+    "training.batch_size": 1,
+    "training.checkpoint_every_steps": 0,
+    "training.log_every_steps": 1,
+    "training.max_steps_per_epoch": 0,
+    "training.num_epochs": 1,
+    "training.patience": 0,
+    "training.repeats": 1,
+}
+LONGEST_WINDOW_S = 3600.0
+
+
+def create_task(
+    config: config_dict.ConfigDict, classes: tuple[str, ...], sample_rate_hz: int
+) -> Recognition:
+    """The task of a config, for these classes."""
+    return create_recognition(
+        classes=classes,
+        sample_rate_hz=sample_rate_hz,
+        window_s=config.data.window_s,
+        frontend=config.frontend,
+        model=config.model,
+        loss=config.loss,
+        augment=config.augment,
+    )
+
+
+def validate(config: config_dict.ConfigDict) -> tuple[Recognition, Any, int]:
+    """Finds what is wrong with a config before anything is built or trained.
+
+    Returns:
+        Its task, the shapes of the task's parameters, and the sample rate in Hz.
+
+    Raises:
+        UserError: a value out of range, or values that do not go together; the key is named.
+    """
+    flat = configs.flatten(config)
+    for key, value in flat.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"config key {key}={value}: must be a finite number")
+    for key, least in AT_LEAST.items():
+        if flat[key] < least:
+            raise UserError(f"config key {key}={flat[key]}: must be at least {least}")
+    if config.seed + config.training.repeats > 2**32:
+        raise UserError(f"config key seed={config.seed}: must be below 2**32")
+    if config.task != "recognition":
+        raise UserError(f"config key task={config.task!r}: known is 'recognition'")
+    for key, high in (("data.validation_fraction", 1.0), ("data.window_s", LONGEST_WINDOW_S)):
+        if not 0 < flat[key] < high:
+            raise UserError(f"config key {key}={flat[key]}: must lie between 0 and {high:g}")
+    if not 0 < config.evaluation.hop_s <= config.data.window_s:
+        raise UserError(
+            f"config key evaluation.hop_s={config.evaluation.hop_s}: must be above 0 and at most "
+            f"data.window_s={config.data.window_s}"
+        )
+    parallel.check_batch_size(config.training.batch_size, "training.batch_size")
+    aggregation.get(config.evaluation.aggregation)
+    classes, rate = data.describe(config.data)
+    with _blamed("data, frontend and model"):
+        task = create_task(config, classes, rate)
+        params, _ = jax.eval_shape(task.init, jax.random.key(0))
+    with _blamed("optimizer"):
+        optimizer, _ = optimizers.create(config.optimizer.to_dict(), 1)
+        jax.eval_shape(optimizer.init, params)
+    return task, params, rate
+
+
+@contextlib.contextmanager
+def _blamed(sections: str) -> Iterator[None]:
+    """Turns what a library says of a value into one line that names the sections of the config."""
+    try:
+        yield
+    except (ValueError, TypeError, ArithmeticError, AssertionError, AttributeError) as error:
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise UserError(f"config, {sections}: {reason[:200]}") from error
+
+
+def dry_run(config: config_dict.ConfigDict) -> str:
+    """Config, shapes and parameter table, without data and without computing anything."""
+    task, params, rate = validate(config)
+    features = task.frontend.output_shape(task.window_samples)
+    size, classes = config.training.batch_size, task.classes
+    return "\n".join(
+        [
+            str(config).rstrip(),
+            "",
+            f"classes   {len(classes)}: {', '.join(classes)}",
+            f"audio     ({size}, {task.window_samples}) int16 at {rate} Hz",
+            f"features  ({', '.join(map(str, (size, *features)))}) float32",
+            f"logits    ({size}, {len(classes)}) float32",
+            "",
+            parameter_table(params),
+            "",
+            f"parameters: {parallel.num_parameters(params)}",
+        ]
+    )
