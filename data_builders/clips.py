@@ -1,13 +1,15 @@
 """An index of a prepared split: everything about its clips but the audio."""
 
 import contextlib
-import os
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
+
+from irec_jax.errors import UserError
+from irec_jax.files import whole
 
 _TAGS = ("drums", "genre", "part")
 
@@ -33,8 +35,9 @@ def clip_index(builder: Any, split: str) -> dict[str, np.ndarray]:
         if len(index["num_samples"]) == builder.info.splits[split].num_examples:
             return index
     index = _scan(builder, split)
-    with contextlib.suppress(OSError):  # prepared data may lie on a read-only disk
-        _save(path, index)
+    with contextlib.suppress(UserError):  # prepared data may lie on a read-only disk
+        with whole(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, **index)
     return index
 
 
@@ -64,13 +67,3 @@ def _scan(builder: Any, split: str) -> dict[str, np.ndarray]:
         contradictory=contradictory,
         **tags,
     )
-
-
-def _save(path: Path, index: dict[str, np.ndarray]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            np.savez(file, **index)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
