@@ -1,14 +1,15 @@
 """`irec`: trained systems applied to audio files, and datasets prepared."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from irec_jax import audio
-from irec_jax.commands import run_command
+from irec_jax.commands import leave, run_command
 from irec_jax.errors import UserError
-from irec_jax.files import whole, write_json
+from irec_jax.files import write_json
 
 HOW_TO_TRAIN = (
     "recognize needs --workdir DIR, the folder of a trained system; train one with: "
@@ -41,7 +42,7 @@ def _add_recognize(commands) -> None:
     recognize.add_argument(
         "--threshold",
         default="fixed",
-        help="fixed (default), validation, validation_per_class, or a number",
+        help="fixed (default), validation, validation_per_class, or a number from 0 to 1",
     )
     recognize.set_defaults(run=recognize_files)
 
@@ -51,7 +52,7 @@ def recognize_files(arguments: argparse.Namespace) -> int:
     if not arguments.workdir:
         raise UserError(HOW_TO_TRAIN)
     plot = _plot_path(arguments.plot)
-    files = audio.find(arguments.files)
+    files = list({os.path.realpath(file): file for file in audio.find(arguments.files)}.values())
     # Late, so that a mistyped argument is answered at once.
     from irec_jax import systems
 
@@ -72,9 +73,8 @@ def recognize_files(arguments: argparse.Namespace) -> int:
         if plot is not None:
             _draw(found, plot if len(files) == 1 else _plot_beside(plot, file, files))
         records.append(found.to_dict())
-        print(
-            f"{_shorten(str(file), width):<{width}}  {_clock(found.duration_s):>8}  {_told(found)}"
-        )
+        name = _shorten(_one_line(file), width)
+        print(f"{name:<{width}}  {_clock(found.duration_s):>8}  {_told(found)}")
     if arguments.json:
         content = {"workdir": str(arguments.workdir), "aggregation": system.aggregation}
         write_json(Path(arguments.json), content | {"files": records})
@@ -101,12 +101,11 @@ def _told(found) -> str:
 
 def _check_place(path: Path) -> None:
     """UserError where a file cannot be written: before hours of work, not after."""
-    if path.is_dir():
-        raise UserError(f"{path}: is a folder; name a file in it")
-    trial = path.with_name(f".{path.name}.trial")
-    with whole(trial) as place:
-        place.touch()
-    trial.unlink(missing_ok=True)
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: is no ordinary file; name another one")
+    existing = next(parent for parent in path.absolute().parents if parent.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise UserError(f"{path}: cannot be written, {existing} is no folder that takes files")
 
 
 def _plot_path(text: str | None) -> Path | None:
@@ -136,6 +135,10 @@ def _draw(found, path: Path) -> None:
         labels=found.labels,
     )
     plots.save(figure, path)
+
+
+def _one_line(file: Path) -> str:
+    return str(file).replace("\n", "\\n")
 
 
 def _shorten(text: str, width: int) -> str:
@@ -184,7 +187,7 @@ def _main() -> int:
 
 def main() -> None:
     """Entry point of `irec`."""
-    sys.exit(run_command(_main))
+    leave(run_command(_main))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 import absl.logging
 
@@ -30,14 +31,24 @@ def run_command(main: Callable[[], int | None]) -> int:
 
 
 def _end(line: str, code: int) -> int:
-    """Says why a command ends. One of several processes ends at once, since an orderly end would
-    wait for the others; whoever started them sees its exit code and stops them."""
     print(line, file=sys.stderr, flush=True)
-    jax = sys.modules.get("jax")
-    if jax is not None and jax.distributed.is_initialized() and jax.process_count() > 1:
-        sys.stdout.flush()
-        os._exit(code)
     return code
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the process.
+
+    An orderly end waits for the threads that compile or read ahead, which would keep an
+    interrupted process for seconds or crash it, and for the other processes of a job, which would
+    keep all of them for ever when one has failed. So only a job that went well ends that way; who
+    started the others sees the exit code of the one that failed and stops them.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    jax = sys.modules.get("jax")
+    if code == 0 and jax is not None and jax.distributed.is_initialized():
+        sys.exit(0)
+    os._exit(code)
 
 
 def _quiet() -> None:

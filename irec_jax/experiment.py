@@ -15,6 +15,7 @@ from ml_collections import config_dict
 
 from irec_jax import audio, data, workdir
 from irec_jax import config as configs
+from irec_jax.errors import UserError
 from irec_jax.evaluation import baselines, provenance, recognition, report
 from irec_jax.evaluation.predict import predict_split
 from irec_jax.evaluation.reported import REPORTED
@@ -104,6 +105,11 @@ def run(name: str, config: config_dict.ConfigDict, folder: Path, mode: str) -> d
     began = time.perf_counter()
     dataset = data.load(config.data)
     durations_s = {"data": time.perf_counter() - began}
+    if len(dataset.classes) < 2:
+        raise UserError(
+            f"{dataset.name}: holds one class, {dataset.classes[0]!r}; a recogniser tells at least "
+            "two apart"
+        )
     if mode == "train":
         parallel.on_main(lambda: workdir.claim(folder, flat))
     experiment = Experiment(name, config, dataset, task)

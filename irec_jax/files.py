@@ -20,7 +20,9 @@ def whole(path: str | os.PathLike) -> Iterator[Path]:
     Raises:
         UserError: it cannot be written (rights, full disk).
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path))  # what a link points to is replaced, not the link
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: is no ordinary file; name another one")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,11 +1,10 @@
 """Training and evaluation from a config: `python -m irec_jax.main --config=configs/han.py`."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from irec_jax.commands import run_command
+from irec_jax.commands import leave, run_command
 from irec_jax.errors import UserError
 
 EPILOG = """
@@ -85,4 +84,4 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    leave(run_command(main))

@@ -21,6 +21,10 @@ from irec_jax.workdir import read_system
 BATCH_SIZE = 64
 #: Windows whose RMS lies so far below the peak of the whole are silent.
 SILENCE_DB = -60.0
+#: What peaks below this (2 steps of 16 bits) is rounding noise: nothing plays there.
+SILENT_PEAK = 2 / 32_768
+#: Sample rates that an array can have.
+RATES_HZ = range(1000, 1_000_001)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +113,8 @@ class Recogniser:
             UserError: a file that cannot be read, an array without its rate, an unknown threshold.
         """
         levels = self.levels(threshold)
+        if hasattr(source, "__array__"):
+            source = np.asarray(source)
         name = "array" if isinstance(source, np.ndarray) else str(source)
         blocks, peak, num_samples = self._open(source, sample_rate_hz)
         sizes = dict(window_samples=self.task.window_samples, hop_samples=self.hop_samples)
@@ -120,9 +126,10 @@ class Recogniser:
             return self.predict(batch)
 
         ((_, found),) = windows.predict_clips([clip], predict, **sizes, batch_size=_batch())
-        audible = np.array(levels_db) > SILENCE_DB
         scores = aggregation.get(self.aggregation)([found])[0]
-        on = (scores >= levels) if peak > 0 else np.zeros(len(scores), bool)
+        note = "silent" if peak < SILENT_PEAK else ""
+        on = np.zeros(len(scores), bool) if note else scores >= levels
+        audible = np.array(levels_db) > (np.inf if note else SILENCE_DB)
         classes = self.task.classes
         return Recognized(
             source=name,
@@ -133,11 +140,13 @@ class Recogniser:
             window_scores=found,
             activity=activity.activity(found, audible),
             duration_s=num_samples / self.sample_rate_hz,
-            note="" if peak > 0 else "silent",
+            note=note,
         )
 
     def levels(self, threshold: str | float) -> np.ndarray:
         """(K,) thresholds by name or number; UserError for an unknown name."""
+        if isinstance(threshold, bool) or not isinstance(threshold, str | int | float):
+            raise UserError(f"threshold {threshold!r}: a name or a number, please")
         if isinstance(threshold, str) and threshold not in self.thresholds:
             try:
                 threshold = float(threshold)
@@ -148,8 +157,8 @@ class Recogniser:
                     f"threshold {threshold!r}: a number or one of {known}{hint}"
                 ) from None
         level = self.thresholds[threshold] if isinstance(threshold, str) else threshold
-        if not np.isfinite(level).all():
-            raise UserError(f"threshold {threshold!r}: a finite number, please")
+        if not np.all((np.asarray(level) >= 0) & (np.asarray(level) <= 1)):
+            raise UserError(f"threshold {threshold!r}: a number from 0 to 1, please")
         return np.broadcast_to(np.asarray(level, np.float64), (len(self.task.classes),))
 
     def _open(
@@ -179,8 +188,13 @@ def _mono_blocks(path: str | Path, sample_rate_hz: int) -> Iterator[np.ndarray]:
 
 def _mono_array(samples: np.ndarray, sample_rate_hz: int | None) -> np.ndarray:
     """float32 (T,); UserError for what is not audio."""
-    if not isinstance(sample_rate_hz, int | float | np.number) or not sample_rate_hz > 0:
+    if sample_rate_hz is None:
         raise UserError("sample_rate: needed, in Hz, with an array")
+    if sample_rate_hz not in RATES_HZ:
+        raise UserError(
+            f"sample_rate={sample_rate_hz!r}: a whole number of Hz from {RATES_HZ[0]} to "
+            f"{RATES_HZ[-1]}, please"
+        )
     if samples.ndim not in (1, 2) or not samples.size:
         raise UserError(f"array: expected samples (T,) or (T, C), not shape {samples.shape}")
     if samples.ndim == 2 and samples.shape[1] > samples.shape[0]:

@@ -107,12 +107,35 @@ def test_thresholds_by_name_and_number(folder, trained, capsys):
     assert list(levels.values()) == system.thresholds["validation_per_class"]
     with pytest.raises(UserError, match="fixed, validation, validation_per_class"):
         system.recognize(folder / "song.ogg", threshold="best")
+    for wrong in (None, True, [0.5], 7, -1.0, float("nan")):
+        with pytest.raises(UserError, match="threshold"):
+            system.recognize(folder / "song.ogg", threshold=wrong)
+
+
+def test_opposite_channels_are_silent_in_mono(trained, tmp_path):
+    left = tone(44100, 2)
+    soundfile.write(tmp_path / "opposite.wav", np.concatenate([left, -left], axis=1), 44100)
+    found = irec_jax.recognize(tmp_path / "opposite.wav", workdir=trained)
+    assert found.note == "silent" and found.labels == () and found.segments == []
+
+
+def test_links_are_followed_and_devices_left_alone(folder, trained, tmp_path, capsys):
+    (tmp_path / "real.json").write_text("old")
+    (tmp_path / "link.json").symlink_to(tmp_path / "real.json")
+    words = ["recognize", folder / "song.ogg", "--workdir", trained, "--json"]
+    assert call(*words, tmp_path / "link.json") == 0
+    assert (tmp_path / "link.json").is_symlink()
+    assert json.loads((tmp_path / "real.json").read_text())["files"]
+    assert call(*words, "/dev/null") == 1
+    assert "/dev/null: is no ordinary file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("samples", "rate_hz", "message"),
     [
         (np.zeros(10, np.float32), None, "sample_rate"),
+        (np.zeros(10, np.float32), float("inf"), "sample_rate=inf"),
+        (np.zeros(10, np.float32), 44100.5, "sample_rate=44100.5"),
         (np.zeros((2, 5000), np.float32), 8000, "transpose"),
         (np.zeros(10, np.int32), 8000, "int32"),
         (np.zeros((0,), np.float32), 8000, "shape"),
