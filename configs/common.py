@@ -118,5 +118,6 @@ def debug(config: config_dict.ConfigDict) -> None:
     config.training.max_steps_per_epoch = 3
     config.training.patience_steps = 0
     config.training.log_every_steps = 1
+    config.profile.start_step = 1
     config.evaluation.batch_size = 16
     config.evaluation.num_bootstrap = 100

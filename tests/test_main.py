@@ -318,3 +318,13 @@ def test_a_disk_that_fills_while_a_checkpoint_is_written(tmp_path):
     assert not (tmp_path / "run" / "report.json").exists()
     with pytest.raises(UserError, match="no checkpoint"):
         load_recogniser(tmp_path / "run")
+
+
+def test_ctrl_c_ends_a_run_at_once(tmp_path):
+    process = start(["--config=configs/han.py:debug", f"--workdir={tmp_path / 'run'}", *SMALL])
+    for line in process.stdout:
+        if "rendered audio" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    rest = process.communicate(timeout=60)[0]
+    assert process.returncode == 130 and "interrupted" in rest and "Traceback" not in rest

@@ -164,8 +164,8 @@ def _manager(folder: Path, *, read_only: bool) -> ocp.CheckpointManager:
         best_fn=_valid_loss,
         best_mode="min",
         cleanup_tmp_directories=not read_only,
+        save_root_metadata=not read_only,
         create=False,
-        read_only=read_only,
         # In the background a full disk would come to light a save later, among tracebacks.
         enable_async_checkpointing=False,
         multiprocessing_options=ocp.options.MultiprocessingOptions(
