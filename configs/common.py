@@ -81,17 +81,17 @@ def augment(**settings) -> dict:
 def training(**settings) -> dict:
     """The training section.
 
-    `patience`: stop when the validation loss has not decreased for more than so many epochs, and
-    `patience_steps`: not before so many steps without decrease, however short the epochs;
-    `max_steps_per_epoch`: cut epochs short (0: never); `repeats`: so many seeds, one after the
-    other; `log_every_steps`: how often scalars are written; `checkpoint_every_steps`: besides the
-    end of every epoch (0: never).
+    `patience`: stop when the validation loss has not decreased for more than so many epochs;
+    `min_steps_per_epoch`: an epoch is as many whole passes over the data as give so many steps
+    (0: one pass); `max_steps_per_epoch`: cut passes short (0: never); `repeats`: so many seeds, one
+    after the other; `log_every_steps`: how often scalars are written; `checkpoint_every_steps`:
+    besides the end of every epoch (0: never).
     """
     defaults = dict(
         batch_size=128,
         num_epochs=100,
         patience=2,
-        patience_steps=0,
+        min_steps_per_epoch=0,
         repeats=1,
         log_every_steps=20,
         checkpoint_every_steps=0,
@@ -116,7 +116,7 @@ def debug(config: config_dict.ConfigDict) -> None:
     config.training.batch_size = 8
     config.training.num_epochs = 2
     config.training.max_steps_per_epoch = 3
-    config.training.patience_steps = 0
+    config.training.min_steps_per_epoch = 0
     config.training.log_every_steps = 1
     config.profile.start_step = 1
     config.evaluation.batch_size = 16

@@ -42,8 +42,9 @@ class Experiment:
         per_clip = np.maximum(self.dataset.train.num_samples // self.task.window_samples, 1)
         share = 1.0 - self.config.data.validation_fraction
         steps = math.ceil(per_clip.sum() * share / self.config.training.batch_size)
-        most = self.config.training.max_steps_per_epoch or steps
-        num_steps = min(steps, most) * self.config.training.num_epochs
+        steps = min(steps, self.config.training.max_steps_per_epoch or steps)
+        passes = max(1, math.ceil(self.config.training.min_steps_per_epoch / steps))
+        num_steps = steps * passes * self.config.training.num_epochs
         return optimizers.create(self.config.optimizer.to_dict(), num_steps)
 
     @functools.cached_property
@@ -80,6 +81,7 @@ class Experiment:
             shuffle=shuffle,
             process_index=jax.process_index(),
             process_count=jax.process_count(),
+            min_steps_per_epoch=self.config.training.min_steps_per_epoch if shuffle else 0,
             max_steps_per_epoch=self.config.training.max_steps_per_epoch if shuffle else 0,
         )
 

@@ -31,7 +31,7 @@ AT_LEAST = {
     "training.max_steps_per_epoch": 0,
     "training.num_epochs": 1,
     "training.patience": 0,
-    "training.patience_steps": 0,
+    "training.min_steps_per_epoch": 0,
     "training.repeats": 1,
 }
 LONGEST_WINDOW_S = 3600.0

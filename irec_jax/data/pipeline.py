@@ -19,7 +19,9 @@ class Batches:
 
     A clip of n samples gives floor(n / window) windows, at least one; a clip shorter than a window
     is padded with zeros. The last batch of an epoch is filled with examples of mask 0, so that
-    every epoch sees every window once. Each epoch has its own order when `shuffle` is on.
+    every pass over the data sees every window once. Each pass has its own order when `shuffle` is
+    on. An epoch is one pass, or as many as give `min_steps_per_epoch`; `max_steps_per_epoch` cuts
+    passes short.
 
     With several processes, process p holds rows [p * B / P, (p + 1) * B / P) of the same global
     batch, whatever their number.
@@ -32,6 +34,7 @@ class Batches:
     shuffle: bool = True
     process_index: int = 0
     process_count: int = 1
+    min_steps_per_epoch: int = 0
     max_steps_per_epoch: int = 0
 
     def __post_init__(self):
@@ -51,12 +54,13 @@ class Batches:
         rows = rows.batch(self.batch_size, drop_remainder=False)
         if self.max_steps_per_epoch:
             rows = rows[: self.max_steps_per_epoch]
-        object.__setattr__(self, "_steps_per_epoch", len(rows))
+        passes = max(1, -(-self.min_steps_per_epoch // len(rows)))
+        object.__setattr__(self, "_steps_per_epoch", passes * len(rows))
         object.__setattr__(self, "_rows", rows.repeat() if self.shuffle else rows)
 
     @property
     def num_windows(self) -> int:
-        """Windows in an epoch."""
+        """Windows in a pass over the data."""
         return len(self._windows)
 
     @property

@@ -50,11 +50,8 @@ class Progress:
         improved = self.best is None or row["valid_loss"] < self.best["valid_loss"]
         self.history.append(row)
         self.stale_epochs = 0 if improved else self.stale_epochs + 1
-        stale_steps = row["step"] - self.best["step"]
-        patient = (
-            self.stale_epochs <= settings["patience"] or stale_steps < settings["patience_steps"]
-        )
-        self.finished = row["epoch"] >= settings["num_epochs"] or not patient
+        last = row["epoch"] >= settings["num_epochs"]
+        self.finished = last or self.stale_epochs > settings["patience"]
         return improved
 
 

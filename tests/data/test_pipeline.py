@@ -39,6 +39,16 @@ def test_every_epoch_has_every_window_once_in_an_order_of_its_own(tone_clips):
     assert orders[0] != orders[1]
 
 
+def test_an_epoch_can_be_several_passes_or_a_part_of_one(tone_clips):
+    size = make(tone_clips()).steps_per_epoch
+    assert make(tone_clips(), min_steps_per_epoch=size + 1).steps_per_epoch == 2 * size
+    assert make(tone_clips(), min_steps_per_epoch=size).steps_per_epoch == size
+    long = make(tone_clips(), min_steps_per_epoch=3 * size)
+    masks = [long[step]["mask"] for step in range(long.steps_per_epoch)]
+    assert np.sum(masks) == 3 * long.num_windows
+    assert make(tone_clips(), max_steps_per_epoch=2).steps_per_epoch == 2
+
+
 @pytest.mark.parametrize("count", [2, 4])
 def test_processes_share_the_same_global_batch(tone_clips, count):
     clips = tone_clips()

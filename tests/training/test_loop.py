@@ -19,9 +19,7 @@ from irec_jax.training import loop, optimizers, parallel, state, step, validatio
 from irec_jax.training.logging import Logger
 
 NO_PROFILE = {"start_step": 0, "num_steps": 0}
-SETTINGS = dict(
-    num_epochs=3, patience=5, patience_steps=0, log_every_steps=1, checkpoint_every_steps=0
-)
+SETTINGS = dict(num_epochs=3, patience=5, log_every_steps=1, checkpoint_every_steps=0)
 
 
 def create_task(**changes):
@@ -158,23 +156,6 @@ def test_stops_after_more_than_patience_epochs_and_keeps_the_best(run, tone_clip
     same(best.params, kept[3.0, 1])
     steps = sorted(int(p.name) for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit())
     assert steps == [progress.history[1]["step"], progress.history[-1]["step"]]
-
-
-def test_short_epochs_are_waited_for_in_steps():
-    settings = {"num_epochs": 99, "patience": 2, "patience_steps": 23 * 6}
-    progress, epoch = loop.Progress(), 0
-    while not progress.finished:
-        epoch += 1
-        progress.add(
-            {"epoch": epoch, "step": 23 * epoch, "valid_loss": max(1.0, 5.0 - epoch)}, settings
-        )
-    assert progress.best["epoch"] == 4 and epoch == 10
-    # Where an epoch is longer than that, the number of epochs decides alone.
-    progress, epoch = loop.Progress(), 0
-    while not progress.finished:
-        epoch += 1
-        progress.add({"epoch": epoch, "step": 200 * epoch, "valid_loss": 1.0}, settings)
-    assert epoch == 4
 
 
 def test_a_loss_that_is_not_finite_names_step_and_clips(run, tone_clips, tmp_path):
