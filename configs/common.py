@@ -82,6 +82,8 @@ def training(**settings) -> dict:
     """The training section.
 
     `patience`: stop when the validation loss has not decreased for more than so many epochs;
+    `best_by`: the epoch that is kept has the lowest validation `loss`, or the highest accuracy
+    `top1` (share of windows whose strongest class is a label);
     `min_steps_per_epoch`: an epoch is as many whole passes over the data as give so many steps
     (0: one pass); `max_steps_per_epoch`: cut passes short (0: never); `repeats`: so many seeds, one
     after the other; `log_every_steps`: how often scalars are written; `checkpoint_every_steps`:
@@ -91,6 +93,7 @@ def training(**settings) -> dict:
         batch_size=128,
         num_epochs=100,
         patience=2,
+        best_by="loss",
         min_steps_per_epoch=0,
         repeats=1,
         log_every_steps=20,

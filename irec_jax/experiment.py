@@ -213,8 +213,8 @@ def _train(
             logger=logger,
         )
     say(
-        f"best epoch {progress.best['epoch']} of {len(progress.history)}, validation loss "
-        f"{progress.best['valid_loss']:.4f}, trained in {duration(progress.seconds)}"
+        f"best epoch {progress.best['epoch']} of {len(progress.history)} by validation "
+        f"{progress.best_by}, trained in {duration(progress.seconds)}"
     )
     return best.params, best.model_state, progress
 

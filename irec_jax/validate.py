@@ -9,7 +9,7 @@ import jax
 from ml_collections import config_dict
 
 from irec_jax import config as configs
-from irec_jax import data
+from irec_jax import data, registry
 from irec_jax.errors import UserError
 from irec_jax.inference import aggregation
 from irec_jax.tasks import Recognition, create_recognition
@@ -86,6 +86,8 @@ def validate(config: config_dict.ConfigDict) -> tuple[Recognition, Any, int]:
     with _blamed("data, frontend and model"):
         task = create_task(config, classes, rate)
         params, _ = jax.eval_shape(task.init, jax.random.key(0))
+    if config.training.best_by not in ("loss", *task.scalars):
+        raise registry.unknown("training.best_by", config.training.best_by, ("loss", *task.scalars))
     with _blamed("optimizer"):
         optimizer, _ = optimizers.create(config.optimizer.to_dict(), 1)
         jax.eval_shape(optimizer.init, params)

@@ -1,7 +1,7 @@
 """The folder of a run, and whose it is.
 
 config.json       the resolved config: another one is refused
-checkpoints/N/    state after N steps: the last one and the one with the lowest validation loss
+checkpoints/N/    state after N steps: the last one and the best one by validation
 system.json       what a user of the parameters needs beside them: front end, classes, ...
 tensorboard/      scalars, pictures and sounds
 report.json       scores; report.md is the same for a person, with plots beside it

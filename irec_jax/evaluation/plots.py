@@ -168,7 +168,7 @@ def training_curves(history: Sequence[Mapping[str, float]]) -> Figure:
             marker="*",
             markersize=14,
             ls="",
-            label=f"best: epoch {epochs[best]:g}, {valid[best]:.3f}",
+            label=f"lowest: epoch {epochs[best]:g}, {valid[best]:.3f}",
         )
     axes.set(xlabel="epoch", ylabel="loss", title="Training")
     axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))

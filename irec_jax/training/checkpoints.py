@@ -1,4 +1,4 @@
-"""Checkpoints by step: the last state, and the one with the lowest validation loss.
+"""Checkpoints by step: the last state, and the best one by validation.
 
 Only process 0 touches the disk. What it reads, and what goes wrong with it, the others are told.
 """
@@ -34,13 +34,13 @@ class Checkpoints:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._manager = _manager(self._folder, read_only=False)
 
-    def save(self, state: TrainState, progress: dict, valid_loss: float | None) -> None:
+    def save(self, state: TrainState, progress: dict, rank: float | None) -> None:
         """Keeps a replicated state.
 
         Args:
             state: with a leading device axis.
             progress: JSON-able record of the loop.
-            valid_loss: of this state where it is the lowest so far, else None.
+            rank: of this state where it is the best so far, lower than those before; else None.
 
         Raises:
             UserError: the disk does not take it.
@@ -55,7 +55,7 @@ class Checkpoints:
             rest=ocp.args.StandardSave(rest),
             progress=ocp.args.JsonSave(progress),
         )
-        metrics = None if valid_loss is None else {"valid_loss": valid_loss}
+        metrics = None if rank is None else {"rank": rank}
         with _writing(self._folder):
             _check_room(self._folder, host)
             if step not in self._manager.all_steps():
@@ -70,7 +70,7 @@ class Checkpoints:
         return self._read(target, ocp.CheckpointManager.latest_step)
 
     def best(self, target: TrainState) -> tuple[TrainState, dict]:
-        """State and progress of the checkpoint with the lowest validation loss."""
+        """State and progress of the best checkpoint."""
         found = self._read(target, ocp.CheckpointManager.best_step)
         if found is None:
             raise UserError(f"{self._folder}: no checkpoint here; train first (--mode=train)")
@@ -108,7 +108,7 @@ class Checkpoints:
 
 
 def load_best_variables(folder: Path, target: tuple[Any, Any]) -> tuple[Any, Any]:
-    """Parameters and model state with the lowest validation loss, on the host of every process.
+    """Parameters and model state of the best checkpoint, on the host of every process.
 
     Args:
         folder: the checkpoints of a run; nothing is written there.
@@ -155,13 +155,11 @@ def _look_up(folder: Path, which: Any, items: dict) -> dict:
 
 
 def _manager(folder: Path, *, read_only: bool) -> ocp.CheckpointManager:
-    """Keeps the last checkpoint and the one with the lowest validation loss."""
-    best = BestN(
-        get_metric_fn=_valid_loss, reverse=True, n=1, keep_checkpoints_without_metrics=False
-    )
+    """Keeps the last checkpoint and the best one."""
+    best = BestN(get_metric_fn=_rank, reverse=True, n=1, keep_checkpoints_without_metrics=False)
     options = ocp.CheckpointManagerOptions(
         preservation_policy=AnyPreservationPolicy([LatestN(1), best]),
-        best_fn=_valid_loss,
+        best_fn=_rank,
         best_mode="min",
         cleanup_tmp_directories=not read_only,
         save_root_metadata=not read_only,
@@ -175,8 +173,8 @@ def _manager(folder: Path, *, read_only: bool) -> ocp.CheckpointManager:
     return ocp.CheckpointManager(folder, options=options)
 
 
-def _valid_loss(metrics: dict[str, float]) -> float:
-    return metrics["valid_loss"]
+def _rank(metrics: dict[str, float]) -> float:
+    return metrics["rank"]
 
 
 def _parts(state: TrainState) -> tuple[dict[str, Any], dict[str, Any]]:

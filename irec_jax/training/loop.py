@@ -35,6 +35,7 @@ class TrainBatches(Protocol):
 class Progress:
     """What early stopping and the report need to remember; travels with every checkpoint."""
 
+    best_by: str = "loss"
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
     stale_epochs: int = 0
     seconds: float = 0.0
@@ -42,14 +43,20 @@ class Progress:
 
     @property
     def best(self) -> dict[str, float] | None:
-        """The epoch with the lowest validation loss, the first of equals."""
-        return min(self.history, key=lambda row: row["valid_loss"], default=None)
+        """The best epoch by `best_by`, the first of equals."""
+        return min(self.history, key=self.rank, default=None)
+
+    def rank(self, row: Mapping[str, float]) -> float:
+        """What the best epoch has the lowest value of: the loss, or minus an accuracy."""
+        value = row[f"valid_{self.best_by}"]
+        return value if self.best_by == "loss" else -value
 
     def add(self, row: dict[str, float], settings: Mapping[str, Any]) -> bool:
         """Takes in an epoch and whether training ends; returns whether the epoch is the best."""
-        improved = self.best is None or row["valid_loss"] < self.best["valid_loss"]
+        improved = self.best is None or self.rank(row) < self.rank(self.best)
+        lowest = min((r["valid_loss"] for r in self.history), default=math.inf)
         self.history.append(row)
-        self.stale_epochs = 0 if improved else self.stale_epochs + 1
+        self.stale_epochs = 0 if row["valid_loss"] < lowest else self.stale_epochs + 1
         last = row["epoch"] >= settings["num_epochs"]
         self.finished = last or self.stale_epochs > settings["patience"]
         return improved
@@ -84,13 +91,13 @@ def fit(
         logger: where lines and scalars go.
 
     Returns:
-        The state with the lowest validation loss, on the host, and the progress.
+        The state of the best epoch by `settings["best_by"]`, on the host, and the progress.
 
     Raises:
         UserError: a loss that is not finite, with the step and the ids of its batch; a full disk.
     """
     with contextlib.closing(checkpoints.Checkpoints(workdir / "checkpoints")) as store:
-        progress, restored = Progress(), store.latest(state)
+        progress, restored = Progress(settings["best_by"]), store.latest(state)
         if restored is not None:
             progress = Progress(**restored[1])
             if not progress.finished:
@@ -117,9 +124,9 @@ def fit(
             progress.seconds = time.perf_counter() - began
             zeros = parallel.replicate(jax.tree.map(np.zeros_like, row_sums))
             current = current.replace(sums=zeros)
-            # Only an improvement can be the best: of equal losses the first epoch is kept.
-            loss = row["valid_loss"] if improved else None
-            store.save(current, dataclasses.asdict(progress), loss)
+            # Only an improvement can be the best: of equal epochs the first one is kept.
+            rank = progress.rank(row) if improved else None
+            store.save(current, dataclasses.asdict(progress), rank)
             logger.scalars(step, {_tag(k): v for k, v in row.items() if k not in ("epoch", "step")})
             say(_epoch_line(row, improved, settings, progress))
         run.profiler.close(step)
@@ -178,7 +185,8 @@ class _Run:
         if pending is None:
             return
         step, value = pending[0], _finite(pending, self.batches, self.workdir)
-        best = "-" if progress.best is None else f"{progress.best['valid_loss']:.4f}"
+        losses = [row["valid_loss"] for row in progress.history]
+        best = f"{min(losses):.4f}" if losses else "-"
         self.logger.advance(loss=f"{value:.4f}", best_validation=best)
         if step % self.settings["log_every_steps"] == 0:
             rate = float(self.schedule(step))
@@ -213,10 +221,16 @@ def _tag(name: str) -> str:
 
 
 def _epoch_line(row: Mapping, improved: bool, settings: Mapping, progress: Progress) -> str:
-    marker = " *" if improved else f" ({progress.stale_epochs} without decrease)"
+    stale = f" ({progress.stale_epochs} without decrease)" if progress.stale_epochs else ""
+    others = "".join(
+        f", {name.removeprefix('valid_')} {value:.3f}"
+        for name, value in row.items()
+        if name.startswith("valid_") and name != "valid_loss"
+    )
     left = (settings["num_epochs"] - row["epoch"]) * row["seconds"]
     rest = "" if progress.finished else f", at most {duration(left)} left"
     return (
         f"epoch {row['epoch']:3d}: train loss {row['train_loss']:.4f}, validation loss "
-        f"{row['valid_loss']:.4f}{marker}, {duration(row['seconds'])}{rest}"
+        f"{row['valid_loss']:.4f}{stale}{others}{' *' if improved else ''}, "
+        f"{duration(row['seconds'])}{rest}"
     )

@@ -44,7 +44,9 @@ def test_confusion_shows_counts_and_an_empty_row():
     _drawn(figure)
 
 
-@pytest.mark.parametrize("valid, label", [([3, 1, 2], "best: epoch 2, 1.000"), ([np.nan] * 3, "")])
+@pytest.mark.parametrize(
+    "valid, label", [([3, 1, 2], "lowest: epoch 2, 1.000"), ([np.nan] * 3, "")]
+)
 def test_training_curves_mark_the_best_epoch(valid, label):
     history = [{"epoch": i + 1, "train_loss": 1.0, "valid_loss": v} for i, v in enumerate(valid)]
     figure = plots.training_curves(history)

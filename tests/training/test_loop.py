@@ -19,7 +19,9 @@ from irec_jax.training import loop, optimizers, parallel, state, step, validatio
 from irec_jax.training.logging import Logger
 
 NO_PROFILE = {"start_step": 0, "num_steps": 0}
-SETTINGS = dict(num_epochs=3, patience=5, log_every_steps=1, checkpoint_every_steps=0)
+SETTINGS = dict(
+    num_epochs=3, patience=5, best_by="loss", log_every_steps=1, checkpoint_every_steps=0
+)
 
 
 def create_task(**changes):
@@ -156,6 +158,19 @@ def test_stops_after_more_than_patience_epochs_and_keeps_the_best(run, tone_clip
     same(best.params, kept[3.0, 1])
     steps = sorted(int(p.name) for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit())
     assert steps == [progress.history[1]["step"], progress.history[-1]["step"]]
+
+
+def test_the_loss_stops_and_the_accuracy_chooses():
+    progress = loop.Progress("top1")
+    rows = [(3.0, 0.2), (2.0, 0.4), (2.5, 0.6), (2.6, 0.5), (2.7, 0.6)]
+    improved = [
+        progress.add(
+            {"epoch": i, "valid_loss": loss, "valid_top1": top1}, {"num_epochs": 9, "patience": 2}
+        )
+        for i, (loss, top1) in enumerate(rows, 1)
+    ]
+    assert improved == [True, True, True, False, False]
+    assert progress.finished and progress.best["epoch"] == 3
 
 
 def test_a_loss_that_is_not_finite_names_step_and_clips(run, tone_clips, tmp_path):
