@@ -1,0 +1,48 @@
+"""Floating-point operations, counted by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from irec_jax import models
+from irec_jax.training import profiling
+
+
+def test_products_loops_and_branches():
+    a, b = jnp.ones((3, 4)), jnp.ones((4, 5))
+    assert profiling.num_flops(jnp.dot, a, b) == 2 * 3 * 4 * 5
+
+    def looped(a, b):
+        return jax.lax.scan(lambda c, _: (c + a @ b, None), jnp.zeros((3, 5)), None, length=7)[0]
+
+    assert profiling.num_flops(jax.jit(looped), a, b) == 7 * 2 * 3 * 4 * 5
+
+    def branched(a, b):
+        return jax.lax.platform_dependent(a, b, cpu=jnp.dot, default=lambda a, b: looped(a, b))
+
+    assert profiling.num_flops(branched, a, b) == 2 * 3 * 4 * 5
+
+
+def test_a_mapped_function_counts_one_device():
+    mapped = jax.pmap(lambda a, b: a @ b, axis_name="data")
+    shapes = [np.ones((jax.local_device_count(), *shape)) for shape in ((3, 4), (4, 5))]
+    assert profiling.num_flops(mapped, *shapes) == 2 * 3 * 4 * 5
+
+
+def test_han_forwards_and_backwards():
+    model = models.create("convnet", num_classes=11)
+    features = jnp.zeros((2, 43, 128))
+    key = jax.random.key(0)
+    params = jax.eval_shape(lambda: model.init(key, features, train=False))
+    forward = profiling.num_flops(lambda p: model.apply(p, features, train=False), params)
+    # (height, width, input channels, output channels) of every convolution, and the dense layers.
+    sizes = [(45, 130, 1, 32), (47, 132, 32, 32), (17, 46, 32, 64), (19, 48, 64, 64)]
+    sizes += [(8, 18, 64, 128), (10, 20, 128, 128), (5, 8, 128, 256), (7, 10, 256, 256)]
+    expected = 2 * sum(2 * 9 * h * w * i * o for h, w, i, o in sizes)
+    expected += 2 * 2 * (256 * 1024 + 1024 * 11)
+    # Less by the first layer, which is written out, and by rows that pooling would drop.
+    assert 0.92 * expected < forward <= expected
+    both = profiling.num_flops(
+        jax.grad(lambda p: model.apply(p, features, train=False).sum()), params
+    )
+    assert 0.9 * 3 * expected < both <= 3 * expected
