@@ -1,0 +1,102 @@
+"""Crosstalk made on purpose: dry tracks to the spot microphones of an ensemble (section 3.3.1)."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from irec_jax import registry
+
+SPEED_OF_SOUND_M_S = 343.0
+#: Distance in metres at which a source of amplitude 1 at 1 m has the amplitude A.
+DISTANCE_LAWS = {
+    # The source's 'reciprocal quadratic relation of distance and amplitude'.
+    "inverse_square": lambda amplitude: amplitude**-0.5,
+    # Sound pressure in the free field.
+    "inverse": lambda amplitude: 1 / amplitude,
+}
+
+
+def draw_mixing(key: jax.Array, num_tracks: int, *, max_crosstalk: float) -> jax.Array:
+    """A random symmetric mixing matrix.
+
+    Args:
+        key: of jax.random.
+        num_tracks: J.
+        max_crosstalk: largest amplitude off the diagonal; the source's -6, -12 and -18 dB are 0.5,
+            0.25 and 0.126.
+
+    Returns:
+        float32 (J, J): ones on the diagonal, elsewhere uniform within (0, max_crosstalk).
+    """
+    if not 0 < max_crosstalk <= 1:
+        raise ValueError(f"max_crosstalk is {max_crosstalk}: must lie within (0, 1]")
+    # From just above 0: no crosstalk at all would come from infinitely far away.
+    drawn = jax.random.uniform(
+        key, (num_tracks, num_tracks), minval=1e-3 * max_crosstalk, maxval=max_crosstalk
+    )
+    upper = jnp.triu(drawn, 1)
+    return upper + upper.T + jnp.eye(num_tracks)
+
+
+def delays_samples(
+    mixing: np.ndarray, sample_rate_hz: float, *, law: str = "inverse_square"
+) -> np.ndarray:
+    """How much later than the direct sound each source arrives at each microphone.
+
+    The direct sound has amplitude 1 and comes from 1 m.
+
+    Args:
+        mixing: amplitudes (J, J) within (0, 1].
+        sample_rate_hz: in Hz.
+        law: 'inverse_square', distance = A^(-1/2) m, as the source has it, or 'inverse', 1/A m.
+
+    Returns:
+        int32 (J, J), rounded to samples; 0 where the amplitude is 1.
+
+    Raises:
+        UserError: unknown law.
+    """
+    if law not in DISTANCE_LAWS:
+        raise registry.unknown("distance law", law, DISTANCE_LAWS)
+    mixing = np.asarray(mixing, np.float64)
+    if not ((mixing > 0) & (mixing <= 1)).all():
+        raise ValueError("mixing: amplitudes must lie within (0, 1]")
+    distances_m = DISTANCE_LAWS[law](mixing) - 1.0
+    return np.rint(distances_m / SPEED_OF_SOUND_M_S * sample_rate_hz).astype(np.int32)
+
+
+@jax.jit
+def simulate(
+    tracks: jax.Array, mixing: jax.Array, delays: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """What the spot microphones hear.
+
+        spot_l(t) = gain * sum_j A_lj x_j(t - d_lj)
+
+    Args:
+        tracks: dry sources, float32 (J, T).
+        mixing: A, (J, J).
+        delays: d, non-negative integers (J, J), in samples; what comes after T is cut off.
+
+    Returns:
+        Spots, float32 (J, T), normalised together so that the loudest one has peak 1 (silence
+        stays silent), and the gain, a scalar, with which that was done: ``gain * tracks`` are the
+        sources as they are contained in the spots.
+    """
+    num_samples = tracks.shape[-1]
+    time = jnp.arange(num_samples)
+
+    def add_source(spots: jax.Array, source) -> tuple[jax.Array, None]:
+        track, amplitudes, late = source
+
+        def delayed(delay: jax.Array) -> jax.Array:
+            return jnp.where(time < delay, 0, jnp.roll(track, delay))
+
+        return spots + amplitudes[:, None] * jax.lax.map(delayed, late), None
+
+    # One source after the other: memory holds the spots and one more set of tracks.
+    sources = (tracks, jnp.asarray(mixing, tracks.dtype).T, jnp.asarray(delays).T)
+    spots, _ = jax.lax.scan(add_source, jnp.zeros_like(tracks), sources)
+    peak = jnp.abs(spots).max(initial=0)
+    gain = jnp.where(peak > 0, 1 / jnp.where(peak > 0, peak, 1), 1)
+    return spots * gain, gain
