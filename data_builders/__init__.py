@@ -15,11 +15,22 @@ from data_builders.preparation import prepare_builder, quiet_logs, summary
 from irec_jax import registry
 from irec_jax.errors import UserError
 
-__all__ = ["NAMES", "OPTIONS", "builder", "builder_class", "clip_index", "prepare", "summary"]
+__all__ = [
+    "MULTITRACKS",
+    "NAMES",
+    "OPTIONS",
+    "builder",
+    "builder_class",
+    "clip_index",
+    "piece_index",
+    "prepare",
+    "summary",
+]
 
 #: The options that builders take, with their meaning.
 OPTIONS = {
-    "format": "mono22k (default): one channel at 22,050 Hz; stereo44k: two at 44,100 Hz",
+    "format": "of clips: mono22k (default), one channel at 22,050 Hz, or stereo44k, two at 44,100; "
+    "of multitracks: multitrack44k (default) or multitrack48k",
     "size": "tiny, small (default) or full; rendered datasets only",
     "soundfont": "SoundFont file that plays the rendered music (default: TimGM6mb.sf2)",
     "path": "your sounds: a folder of <class>/*.wav (mp3, flac, ogg, m4a), one with train/<class> "
@@ -51,6 +62,26 @@ def _gm_irmas(
     return gm_irmas.GmIrmas(config=config, data_dir=data_dir)
 
 
+def _gm_multitrack(
+    *,
+    size: str = "small",
+    format: str = "multitrack44k",
+    soundfont: str | None = None,
+    data_dir: str | None = None,
+) -> Any:
+    from data_builders import gm_multitrack
+    from data_builders.features import MULTITRACK_FORMATS
+
+    if size not in gm_multitrack.SIZES:
+        raise registry.unknown("size", size, gm_multitrack.SIZES)
+    if format not in MULTITRACK_FORMATS:
+        raise registry.unknown("format", format, MULTITRACK_FORMATS)
+    config = gm_multitrack.make_config(size, format, soundfont=soundfont)
+    if config.name in gm_multitrack.GmMultitrack.builder_configs:
+        config = config.name  # TFDS takes its own configs by name only
+    return gm_multitrack.GmMultitrack(config=config, data_dir=data_dir)
+
+
 def _folder(
     *,
     path: str | os.PathLike,
@@ -75,10 +106,13 @@ def _known(option: str, value: str) -> str:
 _BUILDERS: dict[str, Callable[..., Any]] = {
     "folder": _folder,
     "gm_irmas": _gm_irmas,
+    "gm_multitrack": _gm_multitrack,
     "irmas": _irmas,
 }
 #: The datasets.
 NAMES = tuple(_BUILDERS)
+#: Those of which an example is many tracks of a piece, not a labelled clip.
+MULTITRACKS = ("gm_multitrack",)
 
 
 def builder_class(name: str) -> Callable[..., Any]:

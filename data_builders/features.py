@@ -1,4 +1,4 @@
-"""What an example of every recognition dataset holds, real, rendered or a user's own."""
+"""What an example of a dataset holds, real, rendered or a user's own: a clip, or many tracks."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -19,6 +19,10 @@ class AudioFormat:
 
 
 FORMATS = {"stereo44k": AudioFormat(44_100, 2), "mono22k": AudioFormat(22_050, 1)}
+#: Formats of multitrack datasets: sample rate in Hz. Tracks have one channel, mixes two.
+MULTITRACK_FORMATS = {"multitrack44k": 44_100, "multitrack48k": 48_000}
+#: Longest segment of a piece that is one example of a multitrack dataset.
+SEGMENT_S = 60
 
 
 def recognition_features(
@@ -42,5 +46,36 @@ def recognition_features(
             "genre": tfds.features.ClassLabel(names=list(GENRES)),
             "part": tfds.features.Scalar(dtype=np.int32),
             "contradictory": tfds.features.Scalar(dtype=np.bool_),
+        }
+    )
+
+
+def multitrack_features(classes: Sequence[str]) -> tfds.features.FeaturesDict:
+    """Features of a segment of a piece of J tracks, `SEGMENT_S` long at most.
+
+    ``mix`` int16 (T, 2); ``spots``, what the microphone of each track heard, and ``stems``, its
+    dry sound: J arrays int16 (T,), or none where they are not known; ``mixing``: J rows float32
+    (J,), the amplitude of each stem in each spot, or none; ``max_crosstalk_db`` (NaN where not
+    known) bounds it off the diagonal. ``tracks`` are J unique names such as violin-2 and
+    ``instruments`` their classes, in the same order in all segments of a piece. ``piece`` is the
+    group that splits must not cut apart, ``segment`` counts from 0 and begins at ``start_s``;
+    ``id`` is unique within the dataset.
+    """
+    track = tfds.features.Tensor(shape=(None,), dtype=np.int16, encoding="bytes")
+    row = tfds.features.Tensor(shape=(None,), dtype=np.float32, encoding="bytes")
+    return tfds.features.FeaturesDict(
+        {
+            "mix": tfds.features.Tensor(shape=(None, 2), dtype=np.int16, encoding="bytes"),
+            # A tensor with two unknown lengths cannot be read back without TensorFlow.
+            "spots": tfds.features.Sequence(track),
+            "stems": tfds.features.Sequence(track),
+            "mixing": tfds.features.Sequence(row),
+            "max_crosstalk_db": tfds.features.Scalar(dtype=np.float32),
+            "instruments": tfds.features.Sequence(tfds.features.ClassLabel(names=list(classes))),
+            "tracks": tfds.features.Sequence(tfds.features.Text()),
+            "piece": tfds.features.Text(),
+            "id": tfds.features.Text(),
+            "segment": tfds.features.Scalar(dtype=np.int32),
+            "start_s": tfds.features.Scalar(dtype=np.float64),
         }
     )

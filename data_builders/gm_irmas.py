@@ -8,7 +8,6 @@ Version 1.0.0 is frozen: other music is another version.
 """
 
 import dataclasses
-import zlib
 from collections.abc import Iterator
 
 import tensorflow_datasets as tfds
@@ -47,12 +46,7 @@ def make_config(size: str, format: str, *, soundfont: str | None = None) -> GmIr
     Raises:
         UserError: the SoundFont cannot be read, or tinysoundfont is missing.
     """
-    name = f"{size}-{format}"
-    if soundfont is not None:
-        path = synth.check_soundfont(soundfont)
-        # Two fonts may bear one name: the data of one must not be taken for the other's.
-        name += f"-{path.stem}-{zlib.crc32(path.read_bytes()):08x}"
-        soundfont = str(path.resolve())
+    name, soundfont = synth.named_after(f"{size}-{format}", soundfont)
     return GmIrmasConfig(
         name=name,
         description=f"{size}, {format}",

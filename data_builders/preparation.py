@@ -12,7 +12,6 @@ from typing import Any
 
 from absl import logging
 
-from data_builders.clips import clip_index
 from irec_jax.errors import UserError
 
 
@@ -37,9 +36,10 @@ def prepare_builder(make: Callable[[], Any], *, manual_dir: str | None = None) -
 
 
 def summary(builder: Any) -> str:
-    """One line on a prepared dataset: its name, clips, size and place."""
+    """One line on a prepared dataset: its name, examples, size and place."""
     splits = ", ".join(f"{s.num_examples} {name}" for name, s in builder.info.splits.items())
-    return f"{_name(builder)}: {splits} clips, {builder.info.dataset_size}, {builder.data_dir}"
+    size = f"{splits} {builder.UNIT}, {builder.info.dataset_size}"
+    return f"{_name(builder)}: {size}, {builder.data_dir}"
 
 
 def _name(builder: Any) -> str:
@@ -96,7 +96,7 @@ def _build(builder: Any, manual_dir: str | None, alone: bool) -> None:
                 file_format="array_record",
             )
         for split in builder.info.splits:
-            clip_index(builder, split)
+            builder.index(split)
     except OSError as error:
         raise _cannot_write(Path(builder.data_dir_root), error) from error
 

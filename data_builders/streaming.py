@@ -15,6 +15,7 @@ import tensorflow_datasets as tfds
 import tqdm
 from array_record.python.array_record_module import ArrayRecordWriter
 
+from data_builders.clips import clip_index
 from irec_jax.errors import UserError
 
 _SHARD_BYTES = 256 << 20
@@ -29,6 +30,15 @@ class StreamingBuilder(tfds.core.GeneratorBasedBuilder):
 
     #: Whether the audio is rendered: no report then shows its scores as those of recordings.
     RENDERED = False
+    #: What an example is, in what is printed.
+    UNIT = "clips"
+
+    def index(self, split: str) -> Any:
+        """What is known of the examples of a prepared split without reading their audio."""
+        return clip_index(self, split)
+
+    def _written(self, split: str, example: Mapping[str, Any]) -> None:
+        """Called with every example that was written."""
 
     def _download_and_prepare(self, dl_manager, download_config=None) -> None:
         del download_config
@@ -44,7 +54,7 @@ class StreamingBuilder(tfds.core.GeneratorBasedBuilder):
         for key, example in tqdm.tqdm(
             examples,
             desc=f"{self.name} {split}",
-            unit=" clips",
+            unit=f" {self.UNIT}",
             total=operator.length_hint(examples) or None,
             leave=False,
         ):
@@ -52,6 +62,7 @@ class StreamingBuilder(tfds.core.GeneratorBasedBuilder):
                 raise ValueError(f"{self.name} {split}: two examples with the key {key!r}")
             keys.add(key)
             shards.write(self.info.features.serialize_example(example))
+            self._written(split, example)
         if not keys:
             raise UserError(
                 f"{self.name}: nothing to put into the split {split!r}; check the files"

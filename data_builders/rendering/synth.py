@@ -3,6 +3,7 @@
 import functools
 import importlib.util
 import os
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,19 @@ def check_soundfont(path: str | os.PathLike | None = None) -> Path:
         raise UserError(f"{soundfont}: not a SoundFont; name a .sf2 file")
     _tinysoundfont()
     return soundfont
+
+
+def named_after(name: str, soundfont: str | os.PathLike | None) -> tuple[str, str | None]:
+    """A dataset's name with that of the SoundFont that plays it, and the SoundFont's full path.
+
+    Raises:
+        UserError: as `check_soundfont`.
+    """
+    if soundfont is None:
+        return name, None
+    path = check_soundfont(soundfont)
+    # Two fonts may bear one name: the data of one must not be taken for the other's.
+    return f"{name}-{path.stem}-{zlib.crc32(path.read_bytes()):08x}", str(path.resolve())
 
 
 def _tinysoundfont():

@@ -9,6 +9,7 @@ import numpy as np
 
 import data_builders
 from data_builders.features import FORMATS
+from irec_jax.errors import UserError
 
 #: Keys of the config section `data` that are not options of a builder.
 OWN_KEYS = ("dir", "manual_dir", "cache_gb", "window_s", "validation_fraction")
@@ -56,7 +57,17 @@ class Dataset:
 
 
 def options_of(name: str) -> Callable:
-    """The builder class of a dataset, whose keyword arguments are the options of section `data`."""
+    """The builder class of a dataset, whose keyword arguments are the options of section `data`.
+
+    Raises:
+        UserError: no such dataset, or one without labelled clips.
+    """
+    if name in data_builders.MULTITRACKS:
+        known = ", ".join(n for n in data_builders.NAMES if n not in data_builders.MULTITRACKS)
+        raise UserError(
+            f"dataset {name!r}: holds the tracks of pieces, not labelled clips; here take one of "
+            f"{known}"
+        )
     return data_builders.builder_class(name)
 
 

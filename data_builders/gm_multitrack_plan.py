@@ -1,0 +1,152 @@
+"""Which pieces `gm_multitrack` has: ensembles in numbers that come near the source's.
+
+In all 115 pieces of the size `full` an instrument plays in nearly as many as in the 116 of Seipel
+2018, table 4.2 (`SOURCE_PIECES`), which also parts them into 92 and 23.
+"""
+
+import dataclasses
+from collections import Counter
+from typing import NamedTuple
+
+from data_builders.rendering import seeding
+
+#: In how many of its pieces the source has each instrument.
+SOURCE_PIECES = {
+    "bassoon": 51, "clarinet": 48, "double_bass": 54, "flute": 39, "french_horn": 51, "oboe": 39,
+    "piano": 72, "trombone": 28, "trumpet": 28, "tuba": 24, "viola": 75, "violin": 87,
+    "violoncello": 104,
+}  # fmt: skip
+SPLITS = ("train", "test")
+MAX_CROSSTALK_DB = (-6, -12, -18)
+
+
+class Ensemble(NamedTuple):
+    """Who plays together, and how many such pieces (train, test) each size has."""
+
+    instruments: tuple[str, ...]
+    tiny: tuple[int, int]
+    small: tuple[int, int]
+    full: tuple[int, int]
+
+
+def _ensemble(instruments: str, *, tiny=(0, 0), small=(0, 0), full=(0, 0)) -> Ensemble:
+    return Ensemble(tuple(instruments.split()), tiny, small, full)
+
+
+_WINDS = "flute oboe clarinet bassoon french_horn"
+_STRINGS = "violin violin viola violoncello double_bass"
+_BRASS = "trumpet trombone tuba"
+ENSEMBLES = {
+    "string_trio": _ensemble("violin viola violoncello", full=(2, 0)),
+    "string_quartet": _ensemble(
+        "violin violin viola violoncello", tiny=(0, 1), small=(2, 1), full=(6, 2)
+    ),
+    "piano_trio": _ensemble("violin violoncello piano", tiny=(1, 0), small=(2, 1), full=(8, 2)),
+    "piano_quartet": _ensemble("violin viola violoncello piano", small=(1, 0), full=(6, 1)),
+    "piano_quintet": _ensemble("violin violin viola violoncello piano", small=(2, 1), full=(8, 2)),
+    "trout_quintet": _ensemble(
+        "violin viola violoncello double_bass piano", tiny=(1, 0), small=(2, 1), full=(6, 2)
+    ),
+    "clarinet_trio": _ensemble("clarinet violoncello piano", small=(1, 0), full=(3, 1)),
+    "flute_trio": _ensemble("flute violoncello piano", small=(1, 0), full=(3, 1)),
+    "bassoon_trio": _ensemble("bassoon violoncello piano", small=(1, 0), full=(4, 1)),
+    "oboe_trio": _ensemble("oboe bassoon piano", small=(1, 0), full=(3, 1)),
+    "horn_trio": _ensemble("violin french_horn piano", full=(1, 0)),
+    "wind_quintet": _ensemble(_WINDS, tiny=(1, 0), small=(1, 1), full=(2, 0)),
+    "piano_and_winds": _ensemble("oboe clarinet french_horn bassoon piano", full=(1, 0)),
+    "brass_quintet": _ensemble(
+        f"trumpet french_horn {_BRASS}", tiny=(1, 0), small=(1, 1), full=(4, 1)
+    ),
+    "brass_and_piano": _ensemble(
+        "trumpet french_horn trombone violoncello piano", small=(1, 0), full=(2, 1)
+    ),
+    "septet": _ensemble(
+        "clarinet french_horn bassoon violin viola violoncello double_bass", full=(2, 0)
+    ),
+    "octet": _ensemble(f"clarinet french_horn bassoon {_STRINGS}", small=(1, 0), full=(5, 1)),
+    "salon_orchestra": _ensemble(
+        "flute clarinet trumpet trombone piano violin violoncello double_bass",
+        small=(1, 0),
+        full=(2, 0),
+    ),
+    "nonet": _ensemble(
+        f"{_WINDS} violin viola violoncello double_bass", tiny=(0, 1), small=(1, 1), full=(3, 1)
+    ),
+    "chamber_orchestra": _ensemble(
+        f"{_WINDS} french_horn {_STRINGS}", small=(2, 1), full=(7, 2)
+    ),
+    "symphony_orchestra": _ensemble(
+        f"{_WINDS} {_BRASS} {_STRINGS}", small=(1, 1), full=(5, 1)
+    ),
+    "symphony_orchestra_with_piano": _ensemble(
+        f"{_WINDS} {_BRASS} {_STRINGS} piano", small=(2, 1), full=(9, 3)
+    ),
+}  # fmt: skip
+
+#: Shortest and longest piece of a size in seconds: of few tracks, and of nine or more.
+DURATIONS_S = {
+    "tiny": ((19.0, 21.0), (12.0, 12.0)),
+    "small": ((20.0, 32.0), (20.0, 25.0)),
+    "full": ((30.0, 60.0), (30.0, 45.0)),
+}
+SIZES = tuple(DURATIONS_S)
+
+
+@dataclasses.dataclass(frozen=True)
+class PiecePlan:
+    """A piece before it is composed.
+
+    ``tracks`` are (unique name, class) pairs; ``number`` counts the pieces of an ensemble within
+    the split from 1; ``max_duration_s`` bounds its length, which is a whole number of bars.
+    """
+
+    split: str
+    ensemble: str
+    number: int
+    tracks: tuple[tuple[str, str], ...]
+    max_duration_s: float
+    max_crosstalk_db: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.ensemble}-{self.split}-{self.number}"
+
+
+def plan(size: str, split: str) -> list[PiecePlan]:
+    """All pieces of a split.
+
+    Raises:
+        ValueError: an unknown size or split.
+    """
+    if size not in SIZES:
+        raise ValueError(f"unknown size {size!r}: expected one of {', '.join(SIZES)}")
+    if split not in SPLITS:
+        raise ValueError(f"unknown split {split!r}: expected train or test")
+    pieces = []
+    for ensemble, one in ENSEMBLES.items():
+        tracks = name_tracks(one.instruments)
+        for number in range(1, 1 + getattr(one, size)[SPLITS.index(split)]):
+            rng = seeding.generator("gm_multitrack", "plan", split, ensemble, number)
+            shortest_s, longest_s = DURATIONS_S[size][len(tracks) >= 9]
+            pieces.append(
+                PiecePlan(
+                    split=split,
+                    ensemble=ensemble,
+                    number=number,
+                    tracks=tracks,
+                    max_duration_s=shortest_s + (longest_s - shortest_s) * rng.random(),
+                    max_crosstalk_db=seeding.one(rng, MAX_CROSSTALK_DB),
+                )
+            )
+    return pieces
+
+
+def name_tracks(instruments: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """(name, class) of each player, sorted; those of one class are numbered from 1."""
+    counts, names = Counter(instruments), []
+    for label in sorted(counts):
+        if counts[label] == 1:
+            names.append((label, label))
+        else:
+            names += [(f"{label}-{i + 1}", label) for i in range(counts[label])]
+    return tuple(names)
