@@ -33,9 +33,13 @@ OPTIONS = {
     "of multitracks: multitrack44k (default) or multitrack48k",
     "size": "tiny, small (default) or full; rendered datasets only",
     "soundfont": "SoundFont file that plays the rendered music (default: TimGM6mb.sf2)",
-    "path": "your sounds: a folder of <class>/*.wav (mp3, flac, ogg, m4a), one with train/<class> "
-    "and test/<class>, or a CSV file with the header file,labels[,split][,song]; folder only",
-    "classes": "class names, separated by commas (default: all that are found); folder only",
+    "path": "of folder, your sounds: a folder of <class>/*.wav (mp3, flac, ogg, m4a), one with "
+    "train/<class> and test/<class>, or a CSV file with the header file,labels[,split][,song]; of "
+    "multitrack, your recordings: a folder of <piece>/mix.wav and <piece>/<instrument>[-N].wav, or "
+    "one with train/<piece> and test/<piece>",
+    "classes": "class names, separated by commas; default of folder: all that are found; of "
+    "multitrack: 13 instruments of the orchestra, or all for all that are found",
+    "layout": "folder (default), or phenicx: PHENICX-Anechoic; multitrack only",
 }
 
 
@@ -95,6 +99,25 @@ def _folder(
     return folder.Folder(config=config, data_dir=data_dir)
 
 
+def _multitrack(
+    *,
+    path: str | os.PathLike | None = None,
+    layout: str = "folder",
+    format: str = "multitrack44k",
+    classes: str | Sequence[str] | None = None,
+    data_dir: str | None = None,
+) -> Any:
+    from data_builders import multitrack
+    from data_builders.features import MULTITRACK_FORMATS
+
+    if layout not in multitrack.LAYOUTS:
+        raise registry.unknown("layout", layout, multitrack.LAYOUTS)
+    if format not in MULTITRACK_FORMATS:
+        raise registry.unknown("format", format, MULTITRACK_FORMATS)
+    config = multitrack.make_config(path, format, layout=layout, classes=classes)
+    return multitrack.Multitrack(config=config, data_dir=data_dir)
+
+
 def _known(option: str, value: str) -> str:
     from data_builders.features import FORMATS
 
@@ -108,11 +131,12 @@ _BUILDERS: dict[str, Callable[..., Any]] = {
     "gm_irmas": _gm_irmas,
     "gm_multitrack": _gm_multitrack,
     "irmas": _irmas,
+    "multitrack": _multitrack,
 }
 #: The datasets.
 NAMES = tuple(_BUILDERS)
 #: Those of which an example is many tracks of a piece, not a labelled clip.
-MULTITRACKS = ("gm_multitrack",)
+MULTITRACKS = ("gm_multitrack", "multitrack")
 
 
 def builder_class(name: str) -> Callable[..., Any]:

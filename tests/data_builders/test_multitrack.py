@@ -1,0 +1,421 @@
+"""multitrack: folders of pieces as users have them, and the layout of PHENICX-Anechoic."""
+
+import hashlib
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+
+import data_builders
+from data_builders import archives, multitrack, multitrack_audio, multitrack_files
+from irec_jax import data
+from irec_jax.commands import run_command
+from irec_jax.errors import UserError
+from irec_jax.labels import ORCHESTRA
+
+RATE = 44_100
+URL = "https://zenodo.org/record/840025/files/PHENICX-Anechoic.zip"
+
+
+def int16(samples):
+    return np.clip(np.rint(np.asarray(samples) * 32_768), -32_768, 32_767) / 32_768
+
+
+def noise(name, seconds=0.5, channels=1, rate=RATE, level=0.1):
+    """Samples (T, C) that 16 bits hold exactly."""
+    rng = np.random.default_rng(list(str(name).encode()))
+    return int16(level * rng.standard_normal((round(seconds * rate), channels)))
+
+
+def write(path, samples=None, rate=RATE, **more):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    samples = noise(path.stem) if samples is None else samples
+    if not more:
+        samples = (32_768 * samples).astype(np.int16)
+    soundfile.write(path, samples, rate, **more)
+
+
+@pytest.fixture
+def recordings(tmp_path):
+    """Five pieces with the oddities of real folders, in one with train and test."""
+    root = tmp_path / "recordings"
+    write(root / "train/One/mix.wav", noise("mix", channels=2))
+    write(root / "train/One/violin.wav")
+    write(root / "train/One/Violin-2.WAV", noise("second", channels=2))
+    write(root / "train/One/Cello.flac")
+    write(root / "train/Zwölf Stücke [live]/Mix.flac", noise("mono mix"))
+    write(root / "train/Zwölf Stücke [live]/French Horn 1.wav")
+    write(root / "train/Zwölf Stücke [live]/french_horn-2.wav")
+    write(root / "train/Zwölf Stücke [live]/02 - Contrabass.wav", rate=48_000)
+    write(root / "test/Three/mix.wav", noise("3"))
+    write(root / "test/Three/Violins II.ogg")
+    write(root / "test/Three/pianos.wav")
+    (root / "test/Three/.DS_Store").write_bytes(b"junk")
+    (root / "test/Three/._pianos.wav").write_bytes(b"junk")
+    (root / "test/Three/notes.txt").write_text("Bar 12: page turn.")
+    (root / ".hidden").mkdir()
+    (root / "__MACOSX").mkdir()
+    # A wav file of 48 kHz is shorter than one of 44.1 kHz with as many samples.
+    path = root / "train/Zwölf Stücke [live]/02 - Contrabass.wav"
+    write(path, noise("bass", rate=48_000), 48_000)
+    return root
+
+
+def load(split, tmp_path, **options):
+    return data.pieces("multitrack", split, data_dir=str(tmp_path / "data"), **options)
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    "stem, track",
+    [
+        ("violin", "violin"),
+        ("Violin-2", "violin-2"),
+        ("violin2", "violin-2"),
+        ("Violins II", "violin-2"),
+        ("Violin_i", "violin-1"),
+        ("violin-02", "violin-2"),
+        ("French Horn", "french_horn"),
+        ("french_horn-2", "french_horn-2"),
+        ("FrenchHorn 10", "french_horn-10"),
+        ("horn1", "french_horn-1"),
+        ("cello", "violoncello"),
+        ("Celli", None),
+        ("contrabass", "double_bass"),
+        ("bass", "double_bass"),
+        ("Basses", None),
+        ("doublebass3", "double_bass-3"),
+        ("double  bass", "double_bass"),
+        ("01_Oboe", "oboe"),
+        ("03 - Violin 1", "violin-1"),
+        ("banjo", None),
+        ("12", None),
+        ("mixdown", None),
+    ],
+)
+def test_names_of_files(stem, track):
+    found = multitrack_files.read_name(stem, ORCHESTRA)
+    assert (found[0] if found else None) == track
+    assert found is None or found[1] == track.partition("-")[0]
+
+
+def test_names_of_other_classes():
+    read = multitrack_files.read_name
+    assert read("Lead Guitar 2", ("lead guitar", "bass")) == ("lead guitar-2", "lead guitar")
+    assert read("Bass", ("lead guitar", "bass")) == ("bass", "bass")
+    assert read("cello", ("bass",)) is None
+    assert read("Bass", None) == ("bass", "bass")
+    assert read("Hi-Hat 3", None) == ("hi_hat-3", "hi_hat")
+    assert read("808", None) == ("808", "808")
+
+
+# Folders
+
+
+def test_reads_what_is_there(tmp_path, recordings, capfd):
+    train = load("train", tmp_path, path=recordings)
+    out, err = capfd.readouterr()
+    assert "2 train, 1 test segments" in out and "no mix" not in err
+    assert train.names == ("One", "Zwölf Stücke [live]")
+    assert train.num_tracks == (3, 3) and train.num_samples == (22_050, 22_050)
+    assert train.classes == ORCHESTRA and not train.rendered
+    one, twelve = train
+    assert one.tracks == ("violin", "violin-2", "violoncello")
+    assert one.instruments == ("violin", "violin", "violoncello")
+    assert one.stems is None and one.mixing is None and one.max_crosstalk_db is None
+    np.testing.assert_array_equal(one.mix, noise("mix", channels=2))
+    expected = [noise("violin")[:, 0], noise("second", channels=2).mean(axis=1)]
+    np.testing.assert_allclose(one.spots[:2], expected, atol=1.01 / 32_768)
+    assert twelve.tracks == ("double_bass", "french_horn-1", "french_horn-2")
+    np.testing.assert_array_equal(twelve.mix[:, 0], twelve.mix[:, 1])
+    np.testing.assert_array_equal(twelve.mix[:, 0], noise("mono mix")[:, 0])
+    resampled = soxr.resample(noise("bass", rate=48_000)[:, 0], 48_000, RATE)
+    np.testing.assert_allclose(twelve.spots[0], resampled, atol=1.5 / 32_768)
+    (three,) = load("test", tmp_path, path=recordings)
+    assert three.tracks == ("piano", "violin-2")
+    assert len(load("all", tmp_path, path=recordings)) == 3
+
+
+def test_segments_are_cut_and_joined(tmp_path, recordings, monkeypatch):
+    whole = load("all", tmp_path / "whole", path=recordings)
+    monkeypatch.setattr(multitrack_audio, "SEGMENT_S", 0.2)
+    monkeypatch.setattr(
+        multitrack_audio.audio, "blocks", _whole_blocks(multitrack_audio.audio.blocks)
+    )
+    cut = load("all", tmp_path / "cut", path=recordings)
+    builder = data_builders.builder("multitrack", data_dir=tmp_path / "cut/data", path=recordings)
+    rows = builder.index("train")
+    assert [row["num_samples"] for row in rows] == [8820, 8820, 4410] * 2
+    starts = [float(one["start_s"]) for one in builder.as_data_source("train")]
+    np.testing.assert_allclose(starts, [0, 0.2, 0.4] * 2)
+    ids = [one["id"].decode() for one in builder.as_data_source("train")]
+    assert ids[:3] == ["One-0", "One-1", "One-2"]
+    assert cut.num_samples == whole.num_samples
+    for first, second in zip(whole, cut, strict=True):
+        np.testing.assert_array_equal(first.mix, second.mix)
+        np.testing.assert_array_equal(first.spots, second.spots)
+
+
+def _whole_blocks(blocks):
+    return lambda *args, block_samples, **more: blocks(
+        *args, block_samples=int(block_samples), **more
+    )
+
+
+def test_a_missing_mix_is_the_sum_of_the_tracks(tmp_path, recordings, capfd):
+    (recordings / "test/Three/mix.wav").unlink()
+    (three,) = load("test", tmp_path, path=recordings)
+    err = capfd.readouterr().err
+    assert "no mix in 1 of 3 pieces (Three); the sum of the tracks stands in" in err
+    total = three.spots.sum(axis=0)
+    np.testing.assert_allclose(three.mix[:, 0], total / np.abs(total).max(), atol=1e-3)
+    np.testing.assert_array_equal(three.mix[:, 0], three.mix[:, 1])
+
+
+def test_peaks_beyond_full_scale_keep_the_balance(tmp_path):
+    loud, soft = noise("loud", level=0.5), noise("soft")
+    loud[5] = 2.0
+    write(tmp_path / "r/A/violin.wav", np.clip(loud, -2, 2), subtype="FLOAT")
+    write(tmp_path / "r/A/viola.wav", soft, subtype="FLOAT")
+    write(tmp_path / "r/A/mix.wav", noise("m"))
+    (piece,) = load("test", tmp_path, path=tmp_path / "r")
+    np.testing.assert_allclose(piece.spots, np.stack([soft, loud])[..., 0] / 2, atol=4e-5)
+    np.testing.assert_array_equal(piece.mix[:, 0], noise("m")[:, 0])
+
+
+def test_48_khz(tmp_path, recordings):
+    (three,) = load("test", tmp_path, path=recordings, format="multitrack48k")
+    assert three.sample_rate_hz == 48_000 and three.mix.shape == (24_000, 2)
+    resampled = soxr.resample(noise("pianos")[:, 0], RATE, 48_000)
+    np.testing.assert_allclose(three.spots[0], resampled, atol=1.5 / 32_768)
+
+
+def test_small_differences_in_length_are_filled_with_silence(tmp_path, recordings):
+    write(recordings / "test/Three/viola.wav", noise("viola", 0.45))
+    (three,) = load("test", tmp_path, path=recordings)
+    viola = three.spots[three.tracks.index("viola")]
+    assert three.mix.shape == (22_050, 2) and not viola[round(0.45 * RATE) :].any()
+    assert viola[: round(0.45 * RATE)].any()
+
+
+def test_split_by_the_names_of_pieces(tmp_path):
+    for i in range(10):
+        write(tmp_path / f"r/Piece {i}/violin.wav", noise(i, 0.01))
+        write(tmp_path / f"r/Piece {i}/mix.wav", noise(i, 0.01))
+    train, test = (load(split, tmp_path, path=tmp_path / "r") for split in ("train", "test"))
+    assert (len(train), len(test)) == (8, 2) and not set(train.names) & set(test.names)
+    order = sorted(train.names + test.names, key=lambda n: hashlib.sha256(n.encode()).digest())
+    assert set(test.names) == set(order[:2])
+    for name in order[1:]:
+        shutil.rmtree(tmp_path / "r" / name)
+    assert load("test", tmp_path, path=tmp_path / "r").names == (order[0],)
+    with pytest.raises(UserError, match="has no split 'train'; known are test and all"):
+        load("train", tmp_path, path=tmp_path / "r")
+
+
+def test_classes(tmp_path, recordings):
+    write(recordings / "test/Three/Banjo.wav", noise("b"))
+    with pytest.raises(UserError) as caught:
+        load("test", tmp_path, path=recordings)
+    message = str(caught.value)
+    assert "Three/Banjo.wav: unknown instrument 'Banjo'" in message and "\n" not in message
+    assert "or set the option classes" in message
+    found = load("test", tmp_path, path=recordings, classes="all")
+    expected = "banjo cello contrabass french_horn pianos violin violins".split()
+    assert found.classes == tuple(expected)
+    named = load("test", tmp_path, path=recordings, classes=",".join([*ORCHESTRA, "banjo"]))
+    assert named.classes[-1] == "banjo" and named[0].tracks == ("piano", "violin-2", "banjo")
+
+
+def test_changed_files_are_another_dataset(tmp_path, recordings):
+    first = data_builders.builder("multitrack", data_dir=tmp_path, path=recordings)
+    again = data_builders.builder("multitrack", data_dir=tmp_path, path=recordings)
+    assert first.data_dir == again.data_dir and "recordings-multitrack44k-" in str(first.data_dir)
+    write(recordings / "test/Three/pianos.wav", noise("other", 0.49))
+    changed = data_builders.builder("multitrack", data_dir=tmp_path, path=recordings)
+    assert changed.data_dir != first.data_dir
+
+
+def _longer(root):
+    write(root / "test/Three/viola.wav", noise("viola", 0.9))
+
+
+def _same_name(root):
+    write(root / "train/One/violoncello.wav")
+
+
+def _two_mixes(root):
+    write(root / "train/One/mixture.wav")
+
+
+def _only_mix(root):
+    write(root / "test/Four/mix.wav")
+
+
+def _empty(root):
+    (root / "test/Four").mkdir()
+
+
+def _both(root):
+    shutil.copytree(root / "test/Three", root / "train/Three")
+
+
+def _beside(root):
+    write(root / "Five/violin.wav")
+
+
+def _cut(root):
+    path = root / "train/One/violin.wav"
+    path.write_bytes(path.read_bytes()[:9_000])
+
+
+def _no_audio(root):
+    (root / "train/One/viola.wav").write_text("not audio at all")
+
+
+@pytest.mark.parametrize(
+    "spoil, message",
+    [
+        (_longer, "lasts 0.50 s but viola.wav 0.90 s; export all tracks of a piece with one start"),
+        (_same_name, "One: violoncello.wav and Cello.flac are both violoncello; number them, as "),
+        (_two_mixes, "One: mixture.wav and mix.wav; keep one mix"),
+        (_only_mix, "Four: no tracks; expected <instrument>[-N].wav"),
+        (_empty, "Four: holds no files; expected <instrument>[-N].wav"),
+        (_both, "piece 'Three' stands in train and in test; remove one"),
+        (_beside, "Five: beside train or test; expected only these two or"),
+        (_cut, "violin.wav: truncated"),
+        (_no_audio, "viola.wav: not an audio file"),
+    ],
+)
+def test_faults_cost_one_line_and_leave_nothing(tmp_path, recordings, spoil, message):
+    spoil(recordings)
+    with pytest.raises(UserError) as caught:
+        load("train", tmp_path, path=recordings)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+    assert not list(tmp_path.rglob("dataset_info.json"))
+
+
+def test_lengths_that_headers_do_not_tell_are_found_in_the_end(tmp_path, recordings, monkeypatch):
+    _longer(recordings)
+    info = multitrack_audio.audio.info
+    monkeypatch.setattr(
+        multitrack_audio.audio, "info", lambda file: info(file)._replace(num_samples=None)
+    )
+    with pytest.raises(UserError, match="lasts 0.50 s but viola.wav 0.90 s"):
+        load("train", tmp_path, path=recordings)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({}, "path: needed; name a folder"),
+        ({"path": "/nowhere"}, "/nowhere: no such folder"),
+        ({"path": "EMPTY"}, "holds no folders of pieces"),
+        ({"path": "EMPTY", "classes": " , "}, "classes: none named"),
+        ({"layout": "phenix"}, "unknown layout 'phenix': did you mean 'phenicx'?"),
+        ({"layout": "phenicx", "path": "x"}, "layout=phenicx takes no path"),
+        ({"path": "EMPTY", "format": "mono22k"}, "unknown format 'mono22k'"),
+    ],
+)
+def test_options(tmp_path, options, message):
+    options = {k: str(tmp_path) if v == "EMPTY" else v for k, v in options.items()}
+    with pytest.raises(UserError) as caught:
+        data_builders.builder("multitrack", data_dir=tmp_path / "data", **options)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_command(tmp_path, recordings, capfd):
+    from irec_jax import cli
+
+    arguments = cli.parser().parse_args(
+        ["build", "multitrack", f"--path={recordings}", f"--data_dir={tmp_path / 'data'}"]
+    )
+    assert run_command(lambda: arguments.run(arguments)) == 0
+    out, err = capfd.readouterr()
+    assert "2 train, 1 test segments" in out and "multitrack train:" in err
+
+
+# PHENICX-Anechoic
+
+_PARTS = ("violin1", "violin2", "viola1", "cello1", "doublebass1", "horn1", "horn2", "oboe1")
+
+
+@pytest.fixture
+def phenicx(tmp_path, monkeypatch):
+    """The unpacked folder and, beside it, the zip, whose sum is made known."""
+    root = tmp_path / "unpacked/PHENICX-Anechoic"
+    for i, piece in enumerate(multitrack.Multitrack.PHENICX_PIECES):
+        for part in _PARTS[: 4 + i]:
+            write(root / f"audio/{piece}/{part}.wav", noise(piece + part, 0.1 + 0.1 * i))
+            notes = root / f"annotations/{piece}/{part}.txt"
+            notes.parent.mkdir(parents=True, exist_ok=True)
+            notes.write_text("0.1,0.2,A4\n")
+    (root / "audio/.DS_Store").write_bytes(b"junk")
+    archive = tmp_path / "zips/PHENICX-Anechoic.zip"
+    archive.parent.mkdir()
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in sorted(root.rglob("*")):
+            file.write(path, path.relative_to(root.parent))
+        file.writestr("__MACOSX/PHENICX-Anechoic/audio/mozart/._oboe1.wav", b"junk")
+    md5 = hashlib.md5(archive.read_bytes()).hexdigest()
+    monkeypatch.setattr(multitrack.Multitrack, "MD5", md5)
+    return tmp_path
+
+
+@pytest.mark.parametrize("manual", ["zips", "unpacked", "unpacked/PHENICX-Anechoic"])
+def test_phenicx(phenicx, capfd, manual):
+    found = load("all", phenicx, layout="phenicx", manual_dir=str(phenicx / manual))
+    assert "no mix in 4 of 4 pieces" in capfd.readouterr().err
+    assert set(found.names) == set(multitrack.Multitrack.PHENICX_PIECES)
+    by_name = {piece.name: piece for piece in found}
+    mozart = by_name["mozart"]
+    assert mozart.tracks == (
+        *("double_bass-1", "french_horn-1", "french_horn-2"),
+        *("viola-1", "violin-1", "violin-2", "violoncello-1"),
+    )
+    assert mozart.spots is None and mozart.stems.shape == (7, round(0.4 * RATE))
+    np.testing.assert_array_equal(mozart.stems[2], noise("mozarthorn2", 0.4)[:, 0])
+    total = mozart.stems.sum(axis=0)
+    np.testing.assert_allclose(mozart.mix[:, 1], total / np.abs(total).max(), atol=1e-3)
+    train = load("train", phenicx, layout="phenicx", manual_dir=str(phenicx / manual))
+    assert len(train) == 3
+
+
+def test_phenicx_is_downloaded(phenicx, monkeypatch):
+    asked = []
+
+    def fetch(url, path, md5):
+        asked.append((url, md5))
+        path.parent.mkdir(parents=True)
+        return shutil.copy(phenicx / "zips/PHENICX-Anechoic.zip", path)
+
+    monkeypatch.setattr(multitrack, "fetch", fetch)
+    assert len(load("all", phenicx, layout="phenicx")) == 4
+    assert asked == [(URL, multitrack.Multitrack.MD5)]
+
+
+def test_phenicx_is_checked(phenicx, monkeypatch):
+    options = dict(layout="phenicx", data_dir=phenicx / "data")
+    (phenicx / "other").mkdir()
+    (phenicx / "other/readme.txt").write_text("x")
+    with pytest.raises(UserError, match="other: lacks PHENICX-Anechoic.zip; get it from https"):
+        data_builders.prepare("multitrack", manual_dir=phenicx / "other", **options)
+    monkeypatch.setattr(multitrack.Multitrack, "MD5", "0" * 32)
+    with pytest.raises(UserError, match="wrong md5 sum"):
+        data_builders.prepare("multitrack", manual_dir=phenicx / "zips", **options)
+    shutil.rmtree(phenicx / "unpacked/PHENICX-Anechoic/audio/mozart")
+    with pytest.raises(UserError, match="lacks audio/mozart; get PHENICX"):
+        data_builders.prepare("multitrack", manual_dir=phenicx / "unpacked", **options)
+
+
+def test_sum_of_phenicx():
+    # As published at zenodo.org/record/840025.
+    assert multitrack.Multitrack.MD5 == "7fec47568263476ecac0103aef608629"
+    assert multitrack._URL == URL and multitrack.fetch is archives.fetch
+    assert Path(URL).stem == "PHENICX-Anechoic"
