@@ -22,8 +22,8 @@ from data_builders.rendering import pool, synth
 from irec_jax import audio
 from irec_jax.labels import ORCHESTRA
 
-#: Pieces that are rendered ahead lie in memory: more processes would need a lot of it.
-_MAX_WORKERS = 8
+#: Each needs up to a gigabyte for a large orchestra.
+_MAX_WORKERS = 4
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
