@@ -1,0 +1,62 @@
+"""Scale-invariant signal-to-distortion ratio."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from irec_jax.metrics.ratios import check_same_shape, check_signals, double_precision, ratio_db
+
+
+def si_sdr(reference: np.ndarray, estimated: np.ndarray, *, zero_mean: bool = False) -> np.ndarray:
+    """SI-SDR in dB: 10 log10(|a s|^2 / |a s - e|^2) with a = <e, s> / <s, s>.
+
+    Unlike `bss_sdr` it forgives a gain alone, and no filter.
+
+    Args:
+        reference: (..., T), s.
+        estimated: (..., T), e.
+        zero_mean: subtract the mean over T from both before.
+
+    Returns:
+        float64 (...). NaN where the reference is silent (with `zero_mean`: constant); -inf where
+        the estimate is silent or has nothing of the reference; +inf from 140 dB on, where the
+        estimate is a multiple of the reference up to rounding.
+
+    Raises:
+        ValueError: the shapes differ, or samples are not finite.
+
+    References:
+        Le Roux, Wisdom, Erdogan, Hershey (2019): SDR - half-baked or well done? ICASSP,
+        equations 4 and 5.
+    """
+    reference, estimated = np.asarray(reference), np.asarray(estimated)
+    any_shape = ("(" + "..., " * (reference.ndim - 1) + "T)",)
+    reference = check_signals("reference", reference, shapes=any_shape)
+    estimated = check_signals("estimated", estimated, shapes=any_shape)
+    check_same_shape(reference, estimated)
+    with double_precision():
+        energies = _energies(reference, estimated, zero_mean)
+    source, target, distortion = (np.asarray(energy) for energy in energies)
+    ratio = np.where(target > 0, ratio_db(target, distortion), -np.inf)
+    return np.where(source > 0, ratio, np.nan)
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _energies(reference: jax.Array, estimated: jax.Array, zero_mean: bool) -> list[jax.Array]:
+    """|s|^2, |a s|^2 and |a s - e|^2, each (...)."""
+    reference, estimated = reference.astype(jnp.float64), estimated.astype(jnp.float64)
+    if zero_mean:
+        reference, estimated = _centred(reference), _centred(estimated)
+    energy = jnp.square(reference).sum(-1, keepdims=True)
+    gain = (reference * estimated).sum(-1, keepdims=True) / jnp.where(energy > 0, energy, 1.0)
+    target = gain * reference
+    return [jnp.square(part).sum(-1) for part in (reference, target, target - estimated)]
+
+
+def _centred(signal: jax.Array) -> jax.Array:
+    """The signal (..., T) without its mean; a constant is 0, not what rounding leaves of it."""
+    centred = signal - signal.mean(-1, keepdims=True)
+    energy, before = (jnp.square(part).sum(-1, keepdims=True) for part in (centred, signal))
+    return jnp.where(energy > 1e-24 * before, centred, 0.0)
