@@ -1,14 +1,18 @@
 """irec-jax: musical instrument recognition and music separation in JAX."""
 
+import importlib
 from typing import Any
 
-__all__ = ["load_recogniser", "recognize"]
+_ROOMS = {
+    "debleed": "irec_jax.debleeding",
+    "load_recogniser": "irec_jax.systems",
+    "recognize": "irec_jax.systems",
+}
+__all__ = ["debleed", "load_recogniser", "recognize"]
 
 
 def __getattr__(name: str) -> Any:
     # Imported when asked for: builders and tools that need no JAX stay light.
-    if name in __all__:
-        from irec_jax import systems
-
-        return getattr(systems, name)
+    if name in _ROOMS:
+        return getattr(importlib.import_module(_ROOMS[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -30,6 +30,7 @@ ROOMS = (
     "validate",
     "evaluation",
     "systems",
+    "debleeding",
     "experiment",
     "studies",
     "benchmarks",

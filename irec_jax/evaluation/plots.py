@@ -211,8 +211,8 @@ def instruments_over_time(
         tick.set_color("black" if name in labels else GREY)
     axes.invert_yaxis()
     axes.set(xlim=(edges[0], edges[-1]), xlabel="time")
-    axes.xaxis.set_major_locator(_time_locator(edges[-1]))
-    axes.xaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(_clock))
+    axes.xaxis.set_major_locator(time_locator(edges[-1]))
+    axes.xaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(clock))
     axes.tick_params(axis="y", length=0)
     axes.spines[:].set_visible(False)
     names = ", ".join(_full_names([name for name in classes if name in labels])) or "none"
@@ -252,14 +252,14 @@ def _runs(on: np.ndarray) -> np.ndarray:
     return np.stack([np.flatnonzero(changes == 1), np.flatnonzero(changes == -1)], axis=1)
 
 
-def _time_locator(duration_s: float) -> matplotlib.ticker.Locator:
+def time_locator(duration_s: float) -> matplotlib.ticker.Locator:
     """Ticks at round times: about ten of them."""
     steps = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
     wanted = duration_s / 12
     return matplotlib.ticker.MultipleLocator(next((s for s in steps if s >= wanted), wanted))
 
 
-def _clock(seconds: float, _position: int | None = None) -> str:
+def clock(seconds: float, _position: int | None = None) -> str:
     """Seconds as m:ss, with hours or tenths where needed."""
     tenths = round(seconds * 10)
     minutes, rest = divmod(tenths, 600)

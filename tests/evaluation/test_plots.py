@@ -75,7 +75,7 @@ def test_instruments_over_time_from_start_to_end(num_windows):
 
 def test_clock():
     seconds = (0, 59.9, 60, 61.5, 3600, 3725)
-    assert [plots._clock(s) for s in seconds] == [
+    assert [plots.clock(s) for s in seconds] == [
         "0:00",
         "0:59.9",
         "1:00",
