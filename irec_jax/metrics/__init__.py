@@ -1,1 +1,1 @@
-"""Measures of what was predicted: numpy or JAX, float64, exact; nothing here knows a model or a file."""
+"""Measures of what was predicted: exact, float64; nothing here knows a model or a file."""

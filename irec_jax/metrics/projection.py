@@ -22,7 +22,8 @@ Everything is float64.
 """
 
 import functools
-from collections.abc import Iterator
+import operator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import jax
@@ -55,7 +56,7 @@ class References(NamedTuple):
     num_taps: int
     scale: np.ndarray
     every: jax.Array
-    own: jax.Array
+    own: np.ndarray
     ridge: float
 
 
@@ -67,8 +68,8 @@ class Filters(NamedTuple):
         own: (J, D, C, L), from the estimate's own reference.
     """
 
-    every: jax.Array
-    own: jax.Array
+    every: np.ndarray
+    own: np.ndarray
 
 
 class Energies(NamedTuple):
@@ -109,14 +110,14 @@ def prepare(signals: np.ndarray, *, num_taps: int) -> References:
     scale = 1 / np.sqrt(np.where(energy > 0, energy, 1.0))
     with double_precision():
         chunks = ((chunk, chunk) for (chunk,) in _chunks(num_taps, signals))
-        correlations = _correlate(chunks, num_taps) * scale.reshape(-1, 1, 1)
-        correlations *= scale.reshape(1, -1, 1)
+        correlations = _correlate(chunks, num_taps)
+        correlations *= scale.reshape(-1, 1, 1) * scale.reshape(1, -1, 1)
         own = []
         for first in range(0, num_sources * num_channels, num_channels):
             one = slice(first, first + num_channels)
             own.append(_factorise(correlations[one, one])[0])
         every, ridge = _factorise(correlations)
-        return References(signals, int(num_taps), scale, every, jnp.stack(own), ridge)
+        return References(signals, int(num_taps), scale, every, np.stack(own), ridge)
 
 
 def distortion_filters(references: References, estimated: np.ndarray) -> Filters:
@@ -135,16 +136,16 @@ def distortion_filters(references: References, estimated: np.ndarray) -> Filters
         products = products.reshape(num_sources, num_channels, num_sources, num_outputs, num_taps)
         # (source, channel, estimate, output, tap) -> unknowns first, right-hand sides last
         every = products.transpose(0, 1, 4, 2, 3).reshape(len(references.every), -1)
-        every = _solve(references.every, every).reshape(
-            num_sources, num_channels, num_taps, num_sources, num_outputs
-        )
-        own = jnp.stack([products[j, :, j] for j in range(num_sources)]).swapaxes(-1, -2)
+        own = np.stack([products[j, :, j] for j in range(num_sources)]).swapaxes(-1, -2)
         own = own.reshape(num_sources, num_channels * num_taps, num_outputs)
-        own = _solve(references.own, own).reshape(num_sources, num_channels, num_taps, num_outputs)
-        return Filters(
-            jnp.moveaxis(every * scale[..., None, None, None], (3, 4), (0, 1)),
-            jnp.moveaxis(own * scale[..., None, None], 3, 1),
-        )
+        every = np.asarray(_solve(references.every, every))
+        own = np.asarray(_solve(references.own, own))
+    every = every.reshape(num_sources, num_channels, num_taps, num_sources, num_outputs)
+    own = own.reshape(num_sources, num_channels, num_taps, num_outputs)
+    return Filters(
+        np.moveaxis(every * scale[..., None, None, None], (3, 4), (0, 1)),
+        np.moveaxis(own * scale[..., None, None], 3, 1),
+    )
 
 
 def energies(references: References, estimated: np.ndarray) -> Energies:
@@ -152,10 +153,9 @@ def energies(references: References, estimated: np.ndarray) -> Energies:
     num_taps = references.num_taps
     filters = distortion_filters(references, estimated)
     with double_precision():
-        total = 0.0
-        for chunk, estimated_chunk in _chunks(num_taps, references.signals, estimated):
-            total += _chunk_energies(chunk, estimated_chunk, filters)
-        return Energies(*np.asarray(total))
+        chunks = _chunks(num_taps, references.signals, estimated)
+        parts = [_chunk_energies(chunk, ours, filters) for chunk, ours in chunks]
+        return Energies(*np.sum(parts, axis=0))
 
 
 def project(spectra: jax.Array, filters: Filters, fft_length: int) -> tuple[jax.Array, jax.Array]:
@@ -206,15 +206,15 @@ def _blocks(chunk: jax.Array, num_taps: int) -> jax.Array:
     return jnp.concatenate([blocks, following], axis=-1).astype(jnp.float64)
 
 
-def _correlate(chunks: Iterator[list[np.ndarray]], num_taps: int) -> jax.Array:
+def _correlate(chunks: Iterable[Sequence[np.ndarray]], num_taps: int) -> np.ndarray:
     """Inner products of delayed signals and others: (signals, others, num_taps).
 
     r_im(l) = sum_t x_i(t - l) y_m(t) for l = 0 .. num_taps - 1.
     """
-    spectra = 0.0
-    for chunk, others in chunks:
-        spectra += _cross_spectra(chunk, others, num_taps)
-    return jnp.fft.irfft(spectra)[..., :num_taps]
+    spectra = functools.reduce(
+        operator.add, (_cross_spectra(chunk, others, num_taps) for chunk, others in chunks)
+    )
+    return np.fft.irfft(np.asarray(spectra))[..., :num_taps]
 
 
 @functools.partial(jax.jit, static_argnums=2)
@@ -247,19 +247,19 @@ def _chunk_energies(chunk: jax.Array, estimated: jax.Array, filters: Filters) ->
     return jnp.stack([energy(part) for part in parts])
 
 
-def _factorise(correlations: jax.Array) -> tuple[jax.Array, float]:
+def _factorise(correlations: np.ndarray) -> tuple[jax.Array, float]:
     """Cholesky factor of G of (S, S, L) correlations, and what its diagonal needed for it."""
     ridge = 0.0
     while True:
-        factor = _cholesky(correlations, ridge)
-        if jnp.isfinite(factor[-1, -1]):
+        factor, found = _cholesky(correlations, ridge)
+        if found:
             return factor, ridge
         ridge = max(10 * ridge, _RIDGE)
 
 
 @jax.jit
-def _cholesky(correlations: jax.Array, ridge: float) -> jax.Array:
-    """Lower factor (S L, S L) of G + ridge; silent signals have a unit diagonal; NaN if it fails.
+def _cholesky(correlations: jax.Array, ridge: float) -> tuple[jax.Array, jax.Array]:
+    """Lower factor (S L, S L) of G + ridge, silent signals with a unit diagonal; whether it exists.
 
     G holds Toeplitz blocks: G[(i, a), (j, b)] = r_ij(a - b), and r_ij(-l) = r_ji(l).
     """
@@ -282,7 +282,8 @@ def _cholesky(correlations: jax.Array, ridge: float) -> jax.Array:
     diagonal = jnp.diagonal(gram)
     silent = diagonal == 0
     gram = gram.at[jnp.arange(size), jnp.arange(size)].set(jnp.where(silent, 1.0, diagonal + ridge))
-    return jax.lax.linalg.cholesky(gram, symmetrize_input=False)
+    factor = jax.lax.linalg.cholesky(gram, symmetrize_input=False)
+    return factor, jnp.isfinite(factor[-1, -1])
 
 
 @jax.jit

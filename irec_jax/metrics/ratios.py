@@ -44,7 +44,7 @@ def check_signals(name: str, signals: np.ndarray, *, shapes: tuple[str, ...]) ->
         if not np.issubdtype(signals.dtype, np.integer) and signals.dtype != np.float16:
             raise ValueError(f"{name} holds {signals.dtype}: must hold real numbers")
         signals = signals.astype(np.float64)
-    if not max(signals.max(), -signals.min()) < _LARGEST_SAMPLE:  # NaN is not below it either
+    if not max(float(signals.max()), -float(signals.min())) < _LARGEST_SAMPLE:  # nor is NaN
         raise ValueError(f"{name} holds NaN, infinite or absurdly large samples")
     return signals
 

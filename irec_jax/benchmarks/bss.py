@@ -1,0 +1,126 @@
+"""BSS-Eval (version 3, sources, 512 taps) of 9 sources of 30 s at 44.1 kHz, against mir_eval.
+
+    python -m irec_jax.benchmarks.bss [--sources=9] [--seconds=30] [--rounds=5]
+
+Both run in one process on the same signals, notes of decaying partials with noisy onsets and a
+noise floor; an estimate is its source filtered, with crosstalk and noise at levels that differ from
+source to source. mir_eval runs once (a minute or two), ours several times after a warm-up that
+compiles: all of it, and a further set of estimates against references that are already prepared.
+The largest deviation of the scores is printed too.
+"""
+
+import argparse
+import sys
+import time
+import warnings
+
+import numpy as np
+
+from irec_jax.benchmarks import timing
+from irec_jax.errors import UserError
+from irec_jax.metrics import bss
+from irec_jax.metrics.ratios import LIMIT_DB
+
+OURS = "irec-jax"
+REUSED = "irec-jax, prepared references"
+PEER = "mir_eval, once"
+SAMPLE_RATE_HZ = 44100
+
+
+def make_sources(num_sources: int, seconds: float) -> np.ndarray:
+    """Melodies in registers of their own, peak below 1: float32 (num_sources, T)."""
+    rng = np.random.default_rng(0)
+    num_samples = round(seconds * SAMPLE_RATE_HZ)
+    sources = 1e-4 * rng.standard_normal((num_sources, num_samples))
+    for source, octave in zip(sources, np.linspace(0, 4, num_sources), strict=True):
+        start = int(rng.integers(SAMPLE_RATE_HZ // 2))
+        while start < num_samples:
+            length = int(rng.integers(SAMPLE_RATE_HZ // 8, SAMPLE_RATE_HZ))
+            pitch_hz = 55 * 2 ** (octave + rng.choice([0, 2, 3, 5, 7, 8, 10]) / 12)
+            note = make_note(rng, pitch_hz, min(length, num_samples - start))
+            source[start : start + len(note)] += rng.uniform(0.2, 1) * note
+            start += length
+    sources[:, -441:] *= np.linspace(1, 0, 441)  # or the filtered ones would end with a click
+    return (0.9 * sources / np.abs(sources).max(-1, keepdims=True)).astype(np.float32)
+
+
+def make_note(rng: np.random.Generator, pitch_hz: float, num_samples: int) -> np.ndarray:
+    """Partials up to 18 kHz, the higher the softer and shorter, after a burst of noise."""
+    time_s = np.arange(num_samples) / SAMPLE_RATE_HZ
+    note = 0.3 * rng.standard_normal(num_samples) * np.exp(-80 * time_s)
+    for partial in range(1, min(20, int(18000 / pitch_hz)) + 1):
+        phase = 2 * np.pi * (partial * pitch_hz * time_s + rng.uniform())
+        note += np.sin(phase) / partial * np.exp(-(1 + partial) * time_s)
+    return note
+
+
+def make_estimates(sources: np.ndarray) -> np.ndarray:
+    """Filtered sources with crosstalk and noise at -10 to -80 dB: float32 (J, T)."""
+    rng = np.random.default_rng(1)
+    levels = 10 ** (-np.linspace(10, 80, len(sources))[:, None] / 20)
+    filtered = np.stack([np.convolve(source, [0.8, 0.3, -0.1])[:-2] for source in sources])
+    crosstalk = (rng.uniform(size=(len(sources),) * 2) * (1 - np.eye(len(sources)))) @ sources
+    noise = sources.std() * rng.standard_normal(sources.shape)
+    return (filtered + levels * (crosstalk + 0.3 * noise)).astype(np.float32)
+
+
+def mir_eval_scores(sources: np.ndarray, estimates: np.ndarray) -> np.ndarray:
+    """What mir_eval computes: SDR, SIR and SAR in dB, (3, J).
+
+    Raises:
+        UserError: mir_eval is not installed, or is a version without this module.
+    """
+    try:
+        from mir_eval import separation
+    except ImportError as error:
+        raise UserError(f"{error}: install the peers with pip install 'irec-jax[peers]'") from error
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "mir_eval.separation", FutureWarning)  # leaves in 0.9
+        return np.stack(separation.bss_eval_sources(sources, estimates, False)[:3])
+
+
+def deviation_db(scores: np.ndarray, expected: np.ndarray) -> float:
+    """Largest deviation of scores from those that are expected, where these mean anything."""
+    scores, expected = np.asarray(scores), np.asarray(expected)
+    below = expected < LIMIT_DB
+    return float(np.abs(scores[below] - expected[below]).max(initial=0.0))
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m irec_jax.benchmarks.bss")
+    parser.add_argument("--sources", type=int, default=9, help="number of sources")
+    parser.add_argument("--seconds", type=float, default=30.0, help="length of each source")
+    parser.add_argument("--rounds", type=int, default=5, help="timed calls of ours")
+    options = parser.parse_args(arguments)
+    if options.sources < 1 or options.rounds < 1:
+        raise UserError("--sources and --rounds must be 1 or more")
+    if not 0.1 <= options.seconds <= 600:
+        raise UserError(f"--seconds is {options.seconds}: must be 0.1 to 600")
+
+    sources = make_sources(options.sources, options.seconds)
+    estimates = make_estimates(sources)
+    prepared = bss.prepare_references(sources)
+    calls = {
+        OURS: lambda: bss.bss_eval_sources(sources, estimates),
+        REUSED: lambda: bss.bss_eval(prepared, estimates),
+    }
+    seconds = timing.alternate(calls, num_rounds=options.rounds, num_warm_up=1)
+    start = time.perf_counter()
+    expected = mir_eval_scores(sources, estimates)
+    seconds[PEER] = [time.perf_counter() - start]
+
+    print(f"BSS-Eval of {len(sources)} x {sources.shape[1]} samples, {options.rounds} rounds")
+    print(timing.environment(("jax", "jaxlib", "numpy", "scipy", "mir_eval")))
+    print(timing.table(seconds, ours=OURS))
+    print("score, lowest and highest by mir_eval, and largest deviation from it, in dB:")
+    scores = bss.bss_eval_sources(sources, estimates)
+    for name, ours, theirs in zip(("SDR", "SIR", "SAR"), scores, expected, strict=True):
+        deviation = deviation_db(ours, theirs)
+        print(f"{name} {theirs.min():8.2f} {theirs.max():8.2f} {deviation:10.1e}")
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except UserError as error:
+        sys.exit(str(error))
