@@ -1,17 +1,28 @@
 """Crosstalk of multitrack recordings: estimated, reduced, and simulated (Seipel 2018, chapter 3).
 
-The way: magnitude spectrograms of all tracks -> `gram` -> `estimate` -> `reduce`. Not a network:
-nothing is trained.
+Not a network: nothing is trained. The way of J tracks, in `debleed_array` and `streaming`:
+STFT -> `align` (direct sound, taken out with its phase) -> magnitudes -> `gram` -> `estimate` ->
+`reduce` -> inverse STFT. The source's own method is the same without `align`.
 """
 
 from irec_jax.crosstalk.estimate import cost, estimate, gram
+from irec_jax.crosstalk.reduce import reduce
+from irec_jax.crosstalk.settings import Crosstalk, Settings
 from irec_jax.crosstalk.simulate import delays_samples, draw_mixing, simulate
+from irec_jax.crosstalk.streaming import analyse, debleed_array, num_passes, reduce_blocks
 
 __all__ = [
+    "Crosstalk",
+    "Settings",
+    "analyse",
     "cost",
+    "debleed_array",
     "delays_samples",
     "draw_mixing",
     "estimate",
     "gram",
+    "num_passes",
+    "reduce",
+    "reduce_blocks",
     "simulate",
 ]

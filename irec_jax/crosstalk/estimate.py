@@ -72,7 +72,7 @@ def estimate(gram: np.ndarray, *, solver: str = "nnls", **options) -> np.ndarray
     Raises:
         UserError: unknown solver or option.
     """
-    return registry.create("solver", SOLVERS, solver, gram, **options)
+    return registry.create("solver", SOLVERS, solver, gram=gram, **options)
 
 
 def cost(gram: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -133,9 +133,7 @@ def solve_momentum(
     Returns:
         float64 (..., J, J), zero diagonal.
     """
-    return momentum_descent(
-        gram, max_steps=max_steps, tolerance=tolerance, initial=initial
-    ).weights
+    return momentum_descent(gram, max_steps=max_steps, tolerance=tolerance, initial=initial).weights
 
 
 def momentum_descent(

@@ -1,0 +1,308 @@
+"""Crosstalk estimated and reduced in recordings of any length, a few seconds at a time.
+
+Audio comes in blocks of any lengths and is cut into pieces of 64 frames of the STFT (centred
+frames, as `irec_jax.dsp.stft` with padding 'center' makes them), so that the result does not depend
+on the blocks and equals that of whole spectrograms. Gram matrices of pieces add up in float64;
+memory holds a few pieces, and half a minute of frames, spread over the recording, for alignment.
+"""
+
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from irec_jax.crosstalk import align
+from irec_jax.crosstalk.estimate import estimate, gram
+from irec_jax.crosstalk.reduce import gains
+from irec_jax.crosstalk.settings import Crosstalk, Settings
+from irec_jax.dsp.framing import num_frames, overlap_add
+from irec_jax.dsp.stft import magnitude, stft
+from irec_jax.dsp.windows import window as make_window
+
+PIECE_FRAMES = 64
+#: Seconds of a recording from which direct sound is found.
+ALIGNMENT_S = 30.0
+_MIN_WINDOW_SUM = 1e-3  # as in irec_jax.dsp.stft
+
+
+def num_passes(settings: Settings) -> int:
+    """How many times `analyse` reads the tracks."""
+    return 2 if settings.align else 1
+
+
+def analyse(
+    read: Callable[[], Iterable[np.ndarray]],
+    settings: Settings,
+    *,
+    num_samples: int,
+    sample_rate_hz: float,
+    progress: Callable[[int], object] | None = None,
+) -> Crosstalk:
+    """Estimates crosstalk in tracks.
+
+    Args:
+        read: begins to read the tracks, from the start: float32 blocks (J, n) of any lengths, with
+            one row for each track (the mean of its channels). Called `num_passes` times.
+        settings: how.
+        num_samples: length of the tracks.
+        sample_rate_hz: in Hz.
+        progress: called after every block with its length.
+
+    Returns:
+        What was found.
+    """
+
+    def pieces() -> Iterator[np.ndarray]:
+        return _pieces(_told(read(), progress), settings, num_samples)
+
+    matrix = amplitudes = delays = None
+    if settings.align:
+        amplitudes, delays = _find_direct_sound(pieces(), settings, num_samples, sample_rate_hz)
+        matrix = align.demixing(amplitudes, delays, frame_length=settings.frame_length)
+    bands = settings.bands(sample_rate_hz)
+    grams, total = 0.0, num_frames(num_samples, **_framing(settings))
+    for piece in pieces():
+        one = _gram_of(piece, matrix, settings=settings, bands=bands)
+        grams = grams + np.asarray(one, np.float64) * PIECE_FRAMES
+    weights = estimate(grams / total, solver=settings.solver)
+    if amplitudes is None:
+        amplitudes = np.eye(weights.shape[-1])
+        delays = np.zeros(amplitudes.shape, np.int64)
+    return Crosstalk(amplitudes, delays, weights)
+
+
+def reduce_blocks(
+    blocks: Iterable[Sequence[np.ndarray]],
+    crosstalk: Crosstalk,
+    settings: Settings,
+    *,
+    num_samples: int,
+    sample_rate_hz: float,
+) -> Iterator[list[np.ndarray]]:
+    """Takes estimated crosstalk out of tracks.
+
+    Crosstalk is estimated in the mean of a track's channels and taken from each of them alike.
+
+    Args:
+        blocks: lists of J float32 arrays (C_j, n), with the channels of each track; n may change
+            from block to block.
+        crosstalk: from `analyse`.
+        settings: those with which it was found.
+        num_samples: length of the tracks.
+        sample_rate_hz: in Hz.
+
+    Yields:
+        Lists of J float32 arrays (C_j, m), as many samples in all as came in.
+    """
+    blocks = iter(blocks)
+    first = next(blocks)
+    num_channels = tuple(len(track) for track in first)
+    splits = np.cumsum(num_channels)[:-1]
+    rows = (np.concatenate(block) for block in _chained(first, blocks))
+    matrix = None
+    if settings.align:
+        matrix = align.demixing(
+            crosstalk.amplitudes, crosstalk.delays_samples, frame_length=settings.frame_length
+        )
+    weights = jnp.asarray(crosstalk.weights, jnp.float32)
+    options = dict(
+        settings=settings, bands=settings.bands(sample_rate_hz), num_channels=num_channels
+    )
+    reduced = (
+        _reduce_piece(piece, matrix, weights, **options)
+        for piece in _pieces(rows, settings, num_samples)
+    )
+    for added in _overlapped(reduced, settings, num_samples):
+        yield np.split(added, splits)
+
+
+def debleed_array(
+    tracks: np.ndarray, settings: Settings | None = None, *, sample_rate_hz: float
+) -> tuple[np.ndarray, Crosstalk]:
+    """Tracks without crosstalk.
+
+    Args:
+        tracks: float32 (J, T), J >= 2 microphones of one performance.
+        settings: how; None for the defaults.
+        sample_rate_hz: in Hz.
+
+    Returns:
+        float32 (J, T), and what was found.
+    """
+    tracks = np.asarray(tracks, np.float32)
+    if tracks.ndim != 2 or len(tracks) < 2 or not tracks.shape[1]:
+        raise ValueError(f"tracks: expected (J, T) with two tracks or more, not {tracks.shape}")
+    settings = settings or Settings()
+    known = dict(num_samples=tracks.shape[1], sample_rate_hz=sample_rate_hz)
+    crosstalk = analyse(lambda: [tracks], settings, **known)
+    blocks = [[track[None] for track in tracks]]
+    reduced = reduce_blocks(blocks, crosstalk, settings, **known)
+    return np.concatenate([np.concatenate(block) for block in reduced], axis=1), crosstalk
+
+
+def _framing(settings: Settings) -> dict:
+    return dict(
+        frame_length=settings.frame_length, hop_length=settings.hop_length, padding="center"
+    )
+
+
+def _chained(first, rest: Iterator) -> Iterator:
+    yield first
+    yield from rest
+
+
+def _told(blocks: Iterable[np.ndarray], progress) -> Iterator[np.ndarray]:
+    for block in blocks:
+        yield block
+        if progress is not None:
+            progress(block.shape[-1])
+
+
+def _pieces(
+    blocks: Iterable[np.ndarray], settings: Settings, num_samples: int
+) -> Iterator[np.ndarray]:
+    """Overlapping pieces (R, span) that hold PIECE_FRAMES frames each, the last filled with zeros.
+
+    Raises ValueError if the blocks do not hold num_samples samples.
+    """
+    step = PIECE_FRAMES * settings.hop_length
+    span = step - settings.hop_length + settings.frame_length
+    total = num_frames(num_samples, **_framing(settings))
+    num_read, num_left = 0, -(-total // PIECE_FRAMES)
+    held, pending, num_pending = None, [], 0
+    for block in blocks:
+        block = np.asarray(block, np.float32)
+        num_read += block.shape[1]
+        if held is None:
+            held = np.zeros((len(block), settings.frame_length // 2), np.float32)
+        pending.append(block)
+        num_pending += block.shape[1]
+        if held.shape[1] + num_pending < span:
+            continue
+        held = np.concatenate([held, *pending], axis=1)
+        pending, num_pending = [], 0
+        while held.shape[1] >= span and num_left:
+            yield held[:, :span]
+            held, num_left = held[:, step:], num_left - 1
+    if num_read != num_samples:
+        raise ValueError(f"the blocks hold {num_read} samples, not num_samples ({num_samples})")
+    held = np.concatenate([held, *pending], axis=1)
+    while num_left:
+        piece = held[:, :span]
+        yield np.pad(piece, ((0, 0), (0, span - piece.shape[1])))
+        held, num_left = held[:, step:], num_left - 1
+
+
+@functools.partial(jax.jit, static_argnames="settings")
+def _transform(piece: jax.Array, *, settings: Settings) -> jax.Array:
+    """complex (R, PIECE_FRAMES, bins)."""
+    return stft(
+        piece,
+        frame_length=settings.frame_length,
+        hop_length=settings.hop_length,
+        window=settings.window,
+        padding="none",
+    )
+
+
+def _find_direct_sound(
+    pieces: Iterator[np.ndarray], settings: Settings, num_samples: int, sample_rate_hz: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Amplitudes and delays, from pieces evenly spread over the recording."""
+    step = PIECE_FRAMES * settings.hop_length
+    available = -(-num_frames(num_samples, **_framing(settings)) // PIECE_FRAMES)
+    wanted = min(available, max(1, round(ALIGNMENT_S * sample_rate_hz / step)))
+    chosen = set(np.linspace(0, available - 1, wanted).round().astype(int))
+    # All pieces are read: a source may be no file in which one can jump.
+    spectra = [
+        _transform(piece, settings=settings) for i, piece in enumerate(pieces) if i in chosen
+    ]
+    return align.find_direct_sound(
+        spectra,
+        frame_length=settings.frame_length,
+        window=settings.window,
+        solver=settings.solver,
+    )
+
+
+@functools.partial(jax.jit, static_argnames=("settings", "bands"))
+def _gram_of(piece, matrix, *, settings: Settings, bands: tuple[tuple[int, int], ...]) -> jax.Array:
+    """(bands, J, J): mean over PIECE_FRAMES frames."""
+    spectra = _transform(piece, settings=settings)
+    if matrix is not None:
+        spectra = align.demix(spectra, matrix)
+    magnitudes = magnitude(spectra)
+    return jnp.stack([gram(magnitudes[..., low:high]) for low, high in bands])
+
+
+@functools.partial(jax.jit, static_argnames=("settings", "bands", "num_channels"))
+def _reduce_piece(
+    piece, matrix, weights, *, settings: Settings, bands: tuple[tuple[int, int], ...], num_channels
+) -> jax.Array:
+    """Windowed frames (R, PIECE_FRAMES, frame_length) of the reduced channels."""
+    channels = _transform(piece, settings=settings)
+    track_of = np.repeat(np.arange(len(num_channels)), num_channels)
+    if len(track_of) == len(num_channels):
+        spectra = channels
+    else:
+        groups = np.split(np.arange(len(track_of)), np.cumsum(num_channels)[:-1])
+        spectra = jnp.stack([channels[group].mean(0) for group in groups])
+    if matrix is not None:
+        aligned = align.demix(spectra, matrix)
+        channels = channels - (spectra - aligned)[track_of]
+        spectra = aligned
+    magnitudes = magnitude(spectra)
+    factors = [
+        gains(
+            magnitudes[..., low:high],
+            one,
+            strength=settings.strength,
+            floor=settings.floor,
+            method=settings.method,
+        )
+        for (low, high), one in zip(bands, weights, strict=True)
+    ]
+    channels = channels * jnp.concatenate(factors, axis=-1)[track_of]
+    frames = jnp.fft.irfft(channels, n=settings.frame_length)
+    return frames * make_window(settings.window, settings.frame_length).astype(frames.dtype)
+
+
+def _overlapped(
+    pieces: Iterable[jax.Array], settings: Settings, num_samples: int
+) -> Iterator[np.ndarray]:
+    """Adds windowed frames up and divides by the sum of squared windows: (R, m) in order."""
+    hop, length = settings.hop_length, settings.frame_length
+    step = PIECE_FRAMES * hop
+    span = step - hop + length
+    squares = np.square(make_window(settings.window, length))
+    total = num_frames(num_samples, **_framing(settings))
+    smallest = None
+    carried = carried_sums = None
+    num_out = -(length // 2)  # what lies before the start is not given out
+    for index, frames in enumerate(pieces):
+        num_valid = min(PIECE_FRAMES, total - index * PIECE_FRAMES)
+        added = np.array(_add_up(frames, num_valid, hop_length=hop, num_samples=span))
+        sums = np.zeros(span)
+        for first in range(0, num_valid * hop, hop):
+            sums[first : first + length] += squares
+        if smallest is None:
+            smallest = _MIN_WINDOW_SUM * sums.max()
+        else:
+            added[:, : length - hop] += carried
+            sums[: length - hop] += carried_sums
+        carried, carried_sums = added[:, step:].copy(), sums[step:]
+        last = (index + 1) * PIECE_FRAMES >= total
+        whole = added if last else added[:, :step]
+        whole = whole / np.maximum(sums[: whole.shape[1]], smallest).astype(np.float32)
+        whole = whole[:, max(0, -num_out) : max(0, num_samples - num_out)]
+        num_out += span if last else step
+        if whole.shape[1]:
+            yield whole
+
+
+@functools.partial(jax.jit, static_argnames=("hop_length", "num_samples"))
+def _add_up(frames, num_valid, *, hop_length: int, num_samples: int) -> jax.Array:
+    valid = jnp.arange(frames.shape[-2])[:, None] < num_valid
+    return overlap_add(jnp.where(valid, frames, 0), hop_length=hop_length, num_samples=num_samples)
