@@ -220,17 +220,12 @@ def _correlate(chunks: Iterable[Sequence[np.ndarray]], num_taps: int) -> np.ndar
 @functools.partial(jax.jit, static_argnums=2)
 def _cross_spectra(chunk: jax.Array, others: jax.Array, num_taps: int) -> jax.Array:
     """Cross spectra summed over blocks: (signals, others, F)."""
-    blocks, others = (
-        _blocks(signals, num_taps).reshape(-1, _NUM_BLOCKS, _fft_length(signals, num_taps))
-        for signals in (chunk, others)
-    )
-    # What a block has in common with its predecessor is delayed signal only: no lag wraps around.
+    blocks, others = _blocks(chunk, num_taps), _blocks(others, num_taps)
+    # Of the samples shared with the predecessor only the delayed signal's count: no lag wraps.
     others = others.at[..., : num_taps - 1].set(0.0)
-    return jnp.einsum("sbf,mbf->smf", jnp.fft.rfft(blocks).conj(), jnp.fft.rfft(others))
-
-
-def _fft_length(chunk: jax.Array, num_taps: int) -> int:
-    return (chunk.shape[-1] - (num_taps - 1)) // _NUM_BLOCKS + num_taps - 1
+    spectra, others = jnp.fft.rfft(blocks).conj(), jnp.fft.rfft(others)
+    spectra, others = (part.reshape(-1, *part.shape[2:]) for part in (spectra, others))
+    return jnp.einsum("sbf,mbf->smf", spectra, others)
 
 
 @jax.jit
