@@ -126,8 +126,8 @@ def solve_momentum(
         gram: (..., J, J).
         max_steps: at most so many steps m.
         tolerance: delta of (3.6) as a part of the target's own energy: a target is finished when a
-            step changes Theta by less. A step in which momentum overshoots, so that Theta rises,
-            is none.
+            step changes Theta by less. Not when momentum overshoots, so that Theta rises, or holds
+            a weight at zero that the gradient would raise.
         initial: lambda(0), (..., J, J); None is zeros.
 
     Returns:
@@ -189,15 +189,17 @@ def _nnls_one(gram: jax.Array, target: jax.Array) -> jax.Array:
         return jnp.where(passive, jnp.linalg.solve(matrix, jnp.where(passive, wanted, 0)), 0)
 
     def gradient(state) -> jax.Array:
-        passive, weights, _ = state
-        return jnp.where(allowed & ~passive, wanted - gram @ weights, -jnp.inf)
+        passive, refused, weights, _ = state
+        return jnp.where(allowed & ~passive & ~refused, wanted - gram @ weights, -jnp.inf)
 
     def unfinished(state) -> jax.Array:
-        return (gradient(state).max() > _GRADIENT_TOLERANCE) & (state[2] < 3 * num_tracks)
+        return (gradient(state).max() > _GRADIENT_TOLERANCE) & (state[-1] < 3 * num_tracks)
 
     def let_one_in(state):
-        passive, weights, step = state
-        passive = passive.at[gradient(state).argmax()].set(True)
+        passive, refused, weights, step = state
+        # While other targets are at work, a finished one comes by here too: it lets nobody in.
+        entering = (jnp.arange(num_tracks) == gradient(state).argmax()) & unfinished(state)
+        passive = passive | entering
 
         def infeasible(inner) -> jax.Array:
             passive, _, solution = inner
@@ -206,7 +208,9 @@ def _nnls_one(gram: jax.Array, target: jax.Array) -> jax.Array:
         def go_to_the_border(inner):
             passive, weights, solution = inner
             leaving = passive & (solution <= 0)
-            steps = jnp.where(leaving, weights / jnp.where(leaving, weights - solution, 1), jnp.inf)
+            moving = leaving & (weights > 0)  # the others are at the border
+            steps = jnp.where(moving, weights / jnp.where(moving, weights - solution, 1), 0)
+            steps = jnp.where(leaving, steps, jnp.inf)
             weights = weights + steps.min() * (solution - weights)
             passive = passive & ~(leaving & (steps <= steps.min()))
             weights = jnp.where(passive, weights, 0)
@@ -214,10 +218,14 @@ def _nnls_one(gram: jax.Array, target: jax.Array) -> jax.Array:
 
         inner = (passive, weights, minimum(passive))
         passive, _, solution = jax.lax.while_loop(infeasible, go_to_the_border, inner)
-        return passive, solution, step + 1
+        # Rounding can turn away at once what the gradient let in: the next one gets its turn.
+        turned_away = entering & ~passive
+        refused = turned_away | (refused & turned_away.any())
+        return passive, refused, solution, step + 1
 
-    start = (jnp.zeros(num_tracks, bool), jnp.zeros(num_tracks, gram.dtype), 0)
-    _, weights, _ = jax.lax.while_loop(unfinished, let_one_in, start)
+    nobody = jnp.zeros(num_tracks, bool)
+    start = (nobody, nobody, jnp.zeros(num_tracks, gram.dtype), 0)
+    *_, weights, _ = jax.lax.while_loop(unfinished, let_one_in, start)
     return weights * unit / jnp.where(unit[target] > 0, unit[target], 1) * (unit[target] > 0)
 
 
@@ -234,15 +242,15 @@ def _descend(gram: jax.Array, initial: jax.Array, *, max_steps: int, tolerance: 
 
     def step(state):
         weights, velocity, old, running, num_steps, m = state
-        velocity = _MOMENTUM * velocity + 2 * (weights @ scaled - scaled) * off_diagonal
+        slope = 2 * (weights @ scaled - scaled) * off_diagonal
+        velocity = _MOMENTUM * velocity + slope
         moved = jnp.maximum(weights - _INITIAL_RATE * _RATE_DECAY**m * velocity, 0)
         weights = jnp.where(running[..., None], moved, weights)
         new = theta(weights)
         num_steps = num_steps + running
-        return (
-            weights, velocity, new, running & (jnp.abs(old - new) >= tolerance * energies),
-            num_steps, m + 1,
-        )  # fmt: skip
+        held = ((moved == 0) & (slope < 0)).any(-1)
+        unfinished = held | (jnp.abs(old - new) >= tolerance * energies)
+        return weights, velocity, new, running & unfinished, num_steps, m + 1
 
     weights = initial * off_diagonal
     state = (
