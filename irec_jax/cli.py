@@ -1,6 +1,7 @@
 """`irec`: trained systems applied to audio files, crosstalk reduced, and datasets prepared."""
 
 import argparse
+import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from irec_jax import audio
 from irec_jax.commands import leave, run_command
 from irec_jax.errors import UserError
 from irec_jax.files import write_json
+from irec_jax.studies import STUDIES
 
 HOW_TO_TRAIN = (
     "recognize needs --workdir DIR, the folder of a trained system; train one with: "
@@ -24,6 +26,7 @@ def parser() -> argparse.ArgumentParser:
     _add_recognize(commands)
     _add_debleed(commands)
     _add_build(commands)
+    _add_study(commands)
     return command
 
 
@@ -232,7 +235,10 @@ def debleed_tracks(arguments: argparse.Namespace) -> int:
 
 
 def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(float(part) for part in text.split(","))
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: numbers with commas, please") from None
 
 
 def _add_build(commands) -> None:
@@ -263,6 +269,30 @@ def build_dataset(arguments: argparse.Namespace) -> int:
     builder = data_builders.prepare(arguments.name, **options)
     print(f"ready in {builder.data_dir}")
     return 0
+
+
+def _add_study(commands) -> None:
+    study = commands.add_parser(
+        "study",
+        help="the tables of a paper",
+        description="Makes the tables and figures of a paper, ours beside the reported ones.",
+    )
+    study.add_argument("name", choices=sorted(STUDIES), help="then its options; see NAME --help")
+    study.add_argument("options", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    study.set_defaults(run=make_study)
+
+
+def make_study(arguments: argparse.Namespace) -> int:
+    """`irec study NAME`: every study has options of its own."""
+    # Late: a study imports all that it studies.
+    module = importlib.import_module(STUDIES[arguments.name])
+    options = argparse.ArgumentParser(
+        prog=f"irec study {arguments.name}",
+        description=module.__doc__.splitlines()[0],
+        allow_abbrev=False,
+    )
+    module.add_arguments(options)
+    return module.run(options.parse_args(arguments.options))
 
 
 def _main() -> int:

@@ -34,7 +34,8 @@ MAX_DELAY_FRAMES = 0.375
 _SHARPNESS = 32
 _ACTIVE = 1e-6  # of a track's greatest power: bins below are silence
 _MAX_ROUNDS = 8
-_TOLERANCE = 1e-3
+# The rounds end when fewer delays change than this, and the mean amplitude changes less.
+_TOLERANCE = 0.01
 _MAX_AMPLITUDE = 0.99
 # Where the microphones hear nearly the same, the exact inverse would magnify every error.
 _REGULARISATION = 1e-3
@@ -70,8 +71,8 @@ def find_direct_sound(
             found = _statistics(piece, powers(piece), squares, loudest)
             sums = found if sums is None else jax.tree.map(jnp.add, sums, found)
         found = _fit(*(np.asarray(one) for one in sums), frame_length=frame_length, window=window)
-        unchanged = np.array_equal(found[1], delays) and np.allclose(
-            found[0], amplitudes, rtol=0, atol=_TOLERANCE
+        unchanged = np.mean(found[1] != delays) < _TOLERANCE and (
+            np.abs(found[0] - amplitudes).mean() < _TOLERANCE * amplitudes.mean()
         )
         amplitudes, delays = found
         if unchanged:

@@ -87,3 +87,14 @@ class Crosstalk(NamedTuple):
     amplitudes: np.ndarray
     delays_samples: np.ndarray
     weights: np.ndarray
+
+    def inverse_mixing(self) -> np.ndarray:
+        """The estimate of A^-1, (J, J), that this is (section 3.3.2).
+
+        The inverse of the direct sound's amplitudes; where none was found, I - L with the weights
+        L, averaged over bands.
+        """
+        identity = np.eye(len(self.amplitudes))
+        if np.array_equal(self.amplitudes, identity):
+            return identity - self.weights.mean(0)
+        return np.linalg.inv(self.amplitudes)

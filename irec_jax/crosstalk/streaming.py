@@ -54,7 +54,7 @@ def analyse(
         What was found.
     """
 
-    def pieces() -> Iterator[np.ndarray]:
+    def pieces() -> Iterator[tuple[np.ndarray, int]]:
         return _pieces(_told(read(), progress), settings, num_samples)
 
     matrix = amplitudes = delays = None
@@ -64,7 +64,7 @@ def analyse(
     bands = settings.bands(sample_rate_hz)
     grams, total = 0.0, num_frames(num_samples, **_framing(settings))
     for piece in pieces():
-        one = _gram_of(piece, matrix, settings=settings, bands=bands)
+        one = _gram_of(*piece, matrix, settings=settings, bands=bands)
         grams = grams + np.asarray(one, np.float64) * PIECE_FRAMES
     weights = estimate(grams / total, solver=settings.solver)
     if amplitudes is None:
@@ -111,7 +111,7 @@ def reduce_blocks(
         settings=settings, bands=settings.bands(sample_rate_hz), num_channels=num_channels
     )
     reduced = (
-        _reduce_piece(piece, matrix, weights, **options)
+        _reduce_piece(*piece, matrix, weights, **options)
         for piece in _pieces(rows, settings, num_samples)
     )
     for added in _overlapped(reduced, settings, num_samples):
@@ -162,15 +162,15 @@ def _told(blocks: Iterable[np.ndarray], progress) -> Iterator[np.ndarray]:
 
 def _pieces(
     blocks: Iterable[np.ndarray], settings: Settings, num_samples: int
-) -> Iterator[np.ndarray]:
-    """Overlapping pieces (R, span) that hold PIECE_FRAMES frames each, the last filled with zeros.
+) -> Iterator[tuple[np.ndarray, int]]:
+    """Overlapping pieces (R, span) of PIECE_FRAMES frames, and how many frames of each count.
 
-    Raises ValueError if the blocks do not hold num_samples samples.
+    The last one is filled with zeros. ValueError if the blocks do not hold num_samples samples.
     """
     step = PIECE_FRAMES * settings.hop_length
     span = step - settings.hop_length + settings.frame_length
     total = num_frames(num_samples, **_framing(settings))
-    num_read, num_left = 0, -(-total // PIECE_FRAMES)
+    num_read, num_left = 0, total
     held, pending, num_pending = None, [], 0
     for block in blocks:
         block = np.asarray(block, np.float32)
@@ -183,32 +183,34 @@ def _pieces(
             continue
         held = np.concatenate([held, *pending], axis=1)
         pending, num_pending = [], 0
-        while held.shape[1] >= span and num_left:
-            yield held[:, :span]
-            held, num_left = held[:, step:], num_left - 1
+        while held.shape[1] >= span and num_left > 0:
+            yield held[:, :span], min(num_left, PIECE_FRAMES)
+            held, num_left = held[:, step:], num_left - PIECE_FRAMES
     if num_read != num_samples:
         raise ValueError(f"the blocks hold {num_read} samples, not num_samples ({num_samples})")
     held = np.concatenate([held, *pending], axis=1)
-    while num_left:
+    while num_left > 0:
         piece = held[:, :span]
-        yield np.pad(piece, ((0, 0), (0, span - piece.shape[1])))
-        held, num_left = held[:, step:], num_left - 1
+        piece = np.pad(piece, ((0, 0), (0, span - piece.shape[1])))
+        yield piece, min(num_left, PIECE_FRAMES)
+        held, num_left = held[:, step:], num_left - PIECE_FRAMES
 
 
 @functools.partial(jax.jit, static_argnames="settings")
-def _transform(piece: jax.Array, *, settings: Settings) -> jax.Array:
-    """complex (R, PIECE_FRAMES, bins)."""
-    return stft(
+def _transform(piece: jax.Array, num_valid: jax.Array, *, settings: Settings) -> jax.Array:
+    """complex (R, PIECE_FRAMES, bins), zero in frames that do not count."""
+    spectra = stft(
         piece,
         frame_length=settings.frame_length,
         hop_length=settings.hop_length,
         window=settings.window,
         padding="none",
     )
+    return jnp.where(jnp.arange(PIECE_FRAMES)[:, None] < num_valid, spectra, 0)
 
 
 def _find_direct_sound(
-    pieces: Iterator[np.ndarray], settings: Settings, num_samples: int, sample_rate_hz: float
+    pieces: Iterator[tuple], settings: Settings, num_samples: int, sample_rate_hz: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Amplitudes and delays, from pieces evenly spread over the recording."""
     step = PIECE_FRAMES * settings.hop_length
@@ -217,7 +219,7 @@ def _find_direct_sound(
     chosen = set(np.linspace(0, available - 1, wanted).round().astype(int))
     # All pieces are read: a source may be no file in which one can jump.
     spectra = [
-        _transform(piece, settings=settings) for i, piece in enumerate(pieces) if i in chosen
+        _transform(*piece, settings=settings) for i, piece in enumerate(pieces) if i in chosen
     ]
     return align.find_direct_sound(
         spectra,
@@ -228,9 +230,11 @@ def _find_direct_sound(
 
 
 @functools.partial(jax.jit, static_argnames=("settings", "bands"))
-def _gram_of(piece, matrix, *, settings: Settings, bands: tuple[tuple[int, int], ...]) -> jax.Array:
+def _gram_of(
+    piece, num_valid, matrix, *, settings: Settings, bands: tuple[tuple[int, int], ...]
+) -> jax.Array:
     """(bands, J, J): mean over PIECE_FRAMES frames."""
-    spectra = _transform(piece, settings=settings)
+    spectra = _transform(piece, num_valid, settings=settings)
     if matrix is not None:
         spectra = align.demix(spectra, matrix)
     magnitudes = magnitude(spectra)
@@ -239,10 +243,17 @@ def _gram_of(piece, matrix, *, settings: Settings, bands: tuple[tuple[int, int],
 
 @functools.partial(jax.jit, static_argnames=("settings", "bands", "num_channels"))
 def _reduce_piece(
-    piece, matrix, weights, *, settings: Settings, bands: tuple[tuple[int, int], ...], num_channels
+    piece,
+    num_valid,
+    matrix,
+    weights,
+    *,
+    settings: Settings,
+    bands: tuple[tuple[int, int], ...],
+    num_channels,
 ) -> jax.Array:
     """Windowed frames (R, PIECE_FRAMES, frame_length) of the reduced channels."""
-    channels = _transform(piece, settings=settings)
+    channels = _transform(piece, num_valid, settings=settings)
     track_of = np.repeat(np.arange(len(num_channels)), num_channels)
     if len(track_of) == len(num_channels):
         spectra = channels
@@ -283,7 +294,7 @@ def _overlapped(
     num_out = -(length // 2)  # what lies before the start is not given out
     for index, frames in enumerate(pieces):
         num_valid = min(PIECE_FRAMES, total - index * PIECE_FRAMES)
-        added = np.array(_add_up(frames, num_valid, hop_length=hop, num_samples=span))
+        added = np.array(_add_up(frames, hop_length=hop, num_samples=span))
         sums = np.zeros(span)
         for first in range(0, num_valid * hop, hop):
             sums[first : first + length] += squares
@@ -302,7 +313,4 @@ def _overlapped(
             yield whole
 
 
-@functools.partial(jax.jit, static_argnames=("hop_length", "num_samples"))
-def _add_up(frames, num_valid, *, hop_length: int, num_samples: int) -> jax.Array:
-    valid = jnp.arange(frames.shape[-2])[:, None] < num_valid
-    return overlap_add(jnp.where(valid, frames, 0), hop_length=hop_length, num_samples=num_samples)
+_add_up = jax.jit(overlap_add, static_argnames=("hop_length", "num_samples"))

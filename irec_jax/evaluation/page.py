@@ -42,7 +42,7 @@ def markdown(report: Mapping, plots: Mapping[str, str]) -> str:
         *_picture(plots, "confusion.png"),
         *_picture(plots, "training.png", heading="## Training"),
         "## Provenance",
-        _provenance(report["provenance"]),
+        provenance_table(report["provenance"]),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -72,7 +72,7 @@ def _threshold(value: float | Mapping) -> str:
     return f"{value:.2f}"
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]], num_text: int = 1) -> str:
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], num_text: int = 1) -> str:
     """A table whose first ``num_text`` columns are text, the others numbers, aligned right."""
     rule = ["---" if i < num_text else "---:" for i in range(len(header))]
     # A bar in a name would end its cell.
@@ -135,7 +135,7 @@ def _score_table(report: Mapping) -> str:
     for name, one in report.get("baselines", {}).items():
         for kind in ("fixed", "validation"):
             rows.append(_score_row(f"{name}, {_KIND_TEXT[kind]}", one["thresholds"][kind]))
-    return _table(["system, threshold", "value", *_AVERAGES], rows)
+    return table(["system, threshold", "value", *_AVERAGES], rows)
 
 
 def _explanation(report: Mapping) -> str:
@@ -172,7 +172,7 @@ def _repeats(report: Mapping) -> list[str]:
     seeds = ", ".join(map(str, repeats["seeds"]))
     return [
         f"## Mean ± standard deviation of {repeats['num_runs']} runs (seeds {seeds})",
-        _table(header, rows),
+        table(header, rows),
     ]
 
 
@@ -186,7 +186,7 @@ def _reported(report: Mapping) -> list[str]:
     return [
         f"## Published elsewhere on {reported['dataset']}: {reported['source']}",
         "Not measured by this run.",
-        _table(header, rows),
+        table(header, rows),
     ]
 
 
@@ -213,7 +213,7 @@ def _class_table(report: Mapping) -> str:
     header += ["F1, own threshold", "its value", "F1, oracle", "AUC"]
     return (
         "At the fixed threshold; then with the class's own threshold, tuned on validation.\n\n"
-        + _table(header, rows)
+        + table(header, rows)
     )
 
 
@@ -227,7 +227,7 @@ def _aggregation_table(report: Mapping) -> str:
         "S1: mean of the window probabilities; S2: their sum divided by the largest class's sum; "
         "max: their maximum.\n\n"
     )
-    return text + _table(["score", "threshold", "value", *_AVERAGES], rows, num_text=2)
+    return text + table(["score", "threshold", "value", *_AVERAGES], rows, num_text=2)
 
 
 def _predominant(report: Mapping) -> str:
@@ -241,7 +241,8 @@ def _predominant(report: Mapping) -> str:
     )
 
 
-def _provenance(provenance: Mapping) -> str:
+def provenance_table(provenance: Mapping) -> str:
+    """Where a report comes from, of `provenance.collect`."""
     dataset, hardware, git = (provenance[key] for key in ("dataset", "hardware", "git"))
     devices = ", ".join(f"{count} x {kind}" for kind, count in hardware["devices"].items())
     rows = [
@@ -258,4 +259,4 @@ def _provenance(provenance: Mapping) -> str:
         ["CPU", f"{hardware['cpu']}, {hardware['num_cores']} cores, {hardware['system']}"],
         ["versions", ", ".join(f"{k} {v}" for k, v in provenance["versions"].items())],
     ]
-    return _table(["", ""], rows, num_text=2)
+    return table(["", ""], rows, num_text=2)

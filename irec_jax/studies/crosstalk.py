@@ -1,0 +1,244 @@
+"""Crosstalk made, estimated and reduced: tables 3.3, 3.4, 3.5 and 3.6 of Seipel (2018).
+
+Dry tracks of every piece are mixed as in section 3.3.1 (random symmetric matrix, delays by
+distance, at most -6, -12 and -18 dB), reduced by every method, and scored against the dry tracks:
+correlation of A^-1 with I - L, BSS-Eval version 3 with 512 taps. Methods, each with one setting for
+all levels and pieces:
+
+- `aligned`: the defaults of `irec_jax.crosstalk.Settings`, direct sound taken out with its phase
+  and the rest by a soft mask; chosen on the training pieces of `gm_multitrack`;
+- `source`: the source's: descent with momentum, subtraction of magnitudes;
+- `source_nnls`: the same with the exact solver;
+- `wiener`: a Wiener filter in the manner of KAMIR.
+"""
+
+import argparse
+import time
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from irec_jax import crosstalk
+from irec_jax.crosstalk.wiener import wiener
+from irec_jax.data import Piece, Pieces
+from irec_jax.data import pieces as all_pieces
+from irec_jax.dsp import stft
+from irec_jax.errors import UserError
+from irec_jax.evaluation import provenance
+from irec_jax.files import read_json, write_json, write_whole
+from irec_jax.metrics import bss
+from irec_jax.studies import crosstalk_tables
+from irec_jax.studies.crosstalk_reported import LEVELS_DB
+
+SOURCE = crosstalk.Settings(align=False, method="subtraction", solver="momentum")
+SETTINGS = {
+    "aligned": crosstalk.Settings(),
+    "source": SOURCE,
+    "source_nnls": crosstalk.Settings(align=False, method="subtraction"),
+}
+METHODS = (*SETTINGS, "wiener")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `irec study crosstalk`."""
+    parser.add_argument("--dataset", default="gm_multitrack", help="gm_multitrack or multitrack")
+    parser.add_argument("--size", default="small", help="of gm_multitrack: tiny, small or full")
+    parser.add_argument("--format", default="multitrack48k", help="multitrack44k or multitrack48k")
+    parser.add_argument("--layout", default="phenicx", help="of multitrack: phenicx or folder")
+    parser.add_argument("--path", help="of multitrack with the layout folder: where the pieces lie")
+    parser.add_argument("--data_dir", help="where prepared data lies (default: TFDS's)")
+    parser.add_argument("--manual_dir", help="where files that were downloaded by hand lie")
+    parser.add_argument("--split", default="test", help="train, test or all")
+    parser.add_argument("--min_tracks", type=int, default=9, help="of a piece (default: 9)")
+    parser.add_argument("--max_s", type=float, default=60.0, help="seconds of a piece at most")
+    parser.add_argument("--methods", default=",".join(METHODS), help="some of them, with commas")
+    parser.add_argument("--seed", type=int, default=0, help="of the mixing matrices")
+    parser.add_argument("--workdir", default="runs/study_crosstalk", help="for the report")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """`irec study crosstalk`."""
+    methods = tuple(filter(None, arguments.methods.split(",")))
+    for method in methods:
+        if method not in METHODS:
+            raise UserError(f"--methods {method}: unknown; known are {', '.join(METHODS)}")
+    dataset, chosen = _chosen(arguments)
+    workdir = Path(arguments.workdir)
+    settings = {
+        "dataset": dataset.full_name,
+        "max_s": arguments.max_s,
+        "seed": arguments.seed,
+        "methods": {name: repr(SETTINGS.get(name, name)) for name in methods},
+    }
+    _claim(workdir, settings)
+    start, num_done, results = time.monotonic(), 0, {}
+    for place, index in enumerate(chosen):
+        name = dataset.names[index]
+        file = workdir / "pieces" / f"{name.replace('/', '_')}.json"
+        if file.exists():
+            results[name] = read_json(file)
+            continue
+        piece = dataset[index]
+        if piece.stems is None:
+            raise UserError(f"{name}: has no dry tracks, against which results could be scored")
+        results[name] = study_piece(
+            piece, methods=methods, seed=arguments.seed, max_s=arguments.max_s
+        )
+        write_json(file, results[name])
+        num_done += 1
+        each_s = (time.monotonic() - start) / num_done
+        print(
+            f"{name}: {len(piece.tracks)} tracks, {each_s:.0f} s a piece, "
+            f"{each_s * (len(chosen) - place - 1):.0f} s left",
+            flush=True,
+        )
+    builder, config = dataset.full_name.split(":")[0].split("/", 1)
+    report = {
+        "rendered": dataset.rendered,
+        "settings": settings,
+        "pieces": results,
+        "provenance": provenance.collect(
+            dataset=builder,
+            version=dataset.full_name.split(":")[-1],
+            config=config,
+            split=arguments.split,
+            seed=arguments.seed,
+            durations_s={"study": time.monotonic() - start},
+        ),
+    }
+    page = crosstalk_tables.page(report)
+    write_whole(workdir / "report.md", page.encode())
+    write_json(workdir / "report.json", report)
+    print(page)
+    print(f"report: {workdir / 'report.md'}")
+    return 0
+
+
+def study_piece(piece: Piece, *, methods, seed: int, max_s: float) -> dict:
+    """Scores of all levels and methods on one piece.
+
+    Args:
+        piece: with dry tracks.
+        methods: names among `METHODS`.
+        seed: of the mixing matrices.
+        max_s: seconds from its start at most.
+
+    Returns:
+        ``num_tracks``, ``duration_s`` and ``levels``: by level in dB as text, for ``mixture`` and
+        every method ``sdr``, ``sir`` and ``sar`` (mean in dB over the tracks that have one) and
+        ``num_silent`` (tracks of which nothing was left); for the methods also ``sdr_gain``,
+        ``sir_gain``, ``correlation`` and ``correlation_off_diagonal`` (None for methods without a
+        demixing matrix).
+    """
+    rate_hz = piece.sample_rate_hz
+    stems = piece.stems[:, : round(max_s * rate_hz)]
+    stems = stems[np.abs(stems).max(1) > 0]  # of an excerpt, some players may rest all through it
+    references = bss.prepare_references(stems)
+    levels = {}
+    for level_db in LEVELS_DB:
+        key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(piece.name.encode()) >> 1)
+        key = jax.random.fold_in(key, -level_db)
+        mixing = crosstalk.draw_mixing(key, len(stems), max_crosstalk=10 ** (level_db / 20))
+        delays = crosstalk.delays_samples(mixing, rate_hz)
+        spots, _ = crosstalk.simulate(stems, mixing, delays)
+        spots = np.asarray(spots)
+        mixture = bss.bss_eval(references, spots)
+        levels[str(level_db)] = {"mixture": _means(mixture)}
+        for method in methods:
+            reduced, inverse = _reduce(method, spots, rate_hz)
+            scores = bss.bss_eval(references, reduced)
+            levels[str(level_db)][method] = {
+                **_means(scores),
+                "sdr_gain": _mean(scores.bss_sdr_db - mixture.bss_sdr_db),
+                "sir_gain": _mean(scores.bss_sir_db - mixture.bss_sir_db),
+                **_correlations(np.asarray(mixing, np.float64), inverse),
+            }
+    return {
+        "num_tracks": len(stems),
+        "duration_s": stems.shape[1] / rate_hz,
+        "levels": levels,
+    }
+
+
+def _chosen(arguments: argparse.Namespace) -> tuple[Pieces, list[int]]:
+    if arguments.dataset == "gm_multitrack":
+        options = dict(size=arguments.size)
+    else:
+        options = dict(layout=arguments.layout)
+        if arguments.path is not None:
+            options["path"] = arguments.path
+    dataset = all_pieces(
+        arguments.dataset,
+        arguments.split,
+        data_dir=arguments.data_dir,
+        manual_dir=arguments.manual_dir,
+        format=arguments.format,
+        **options,
+    )
+    chosen = [i for i, num in enumerate(dataset.num_tracks) if num >= arguments.min_tracks]
+    if not chosen:
+        raise UserError(
+            f"--min_tracks {arguments.min_tracks}: no piece of {dataset.full_name} "
+            f"{arguments.split} has so many; the largest has {max(dataset.num_tracks)}"
+        )
+    return dataset, chosen
+
+
+def _claim(workdir: Path, settings: Mapping) -> None:
+    """Refuses a workdir that holds results of other settings."""
+    file = workdir / "settings.json"
+    if file.exists():
+        earlier = read_json(file)
+        differing = [key for key in settings if earlier.get(key) != settings[key]]
+        if differing:
+            raise UserError(
+                f"{workdir}: holds a study with other settings ({', '.join(differing)}); choose "
+                "another --workdir, or delete this one"
+            )
+    write_json(file, settings)
+
+
+def _reduce(method: str, spots: np.ndarray, rate_hz: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Reduced tracks (J, T), and the estimate of the inverse mixing matrix, if there is one."""
+    if method == "wiener":
+        return _wiener(spots), None
+    reduced, found = crosstalk.debleed_array(spots, SETTINGS[method], sample_rate_hz=rate_hz)
+    return reduced, found.inverse_mixing()
+
+
+def _wiener(spots: np.ndarray) -> np.ndarray:
+    options = dict(
+        frame_length=SOURCE.frame_length, hop_length=SOURCE.hop_length, window=SOURCE.window
+    )
+    reduced, _ = wiener(stft.stft(spots, **options))
+    return np.asarray(stft.istft(reduced, num_samples=spots.shape[1], **options))
+
+
+def _mean(values: np.ndarray) -> float | None:
+    """Over the tracks for which there is a value: what is exact is +inf, silence has none."""
+    values = values[np.isfinite(values)]
+    return float(values.mean()) if len(values) else None
+
+
+def _means(scores: bss.BssScores) -> dict[str, float | None]:
+    return {
+        "num_silent": int(np.isneginf(scores.bss_sdr_db).sum()),
+        "sdr": _mean(scores.bss_sdr_db),
+        "sir": _mean(scores.bss_sir_db),
+        "sar": _mean(scores.bss_sar_db),
+    }
+
+
+def _correlations(mixing: np.ndarray, found: np.ndarray | None) -> dict[str, float | None]:
+    """Of A^-1 with I - L, over all elements and without the diagonal: the source says not which."""
+    if found is None:
+        return {"correlation": None, "correlation_off_diagonal": None}
+    inverse = np.linalg.inv(mixing)
+    off = ~np.eye(len(mixing), dtype=bool)
+    return {
+        "correlation": float(np.corrcoef(inverse.ravel(), found.ravel())[0, 1]),
+        "correlation_off_diagonal": float(np.corrcoef(inverse[off], found[off])[0, 1]),
+    }
