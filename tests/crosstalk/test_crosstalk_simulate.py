@@ -1,0 +1,122 @@
+"""Simulated spot microphones: matrices, delays by hand, and mixtures by loops."""
+
+import jax
+import numpy as np
+import pytest
+
+from irec_jax import crosstalk
+from irec_jax.errors import UserError
+
+
+def tracks(num_tracks=3, num_samples=50, seed=0):
+    return np.random.default_rng(seed).uniform(-1, 1, (num_tracks, num_samples)).astype(np.float32)
+
+
+def mixture(tracks, mixing, delays):
+    """Spots by loops, not normalised."""
+    spots = np.zeros(tracks.shape)
+    for l, j, t in np.ndindex(*mixing.shape, tracks.shape[1]):  # noqa: E741
+        if t >= delays[l, j]:
+            spots[l, t] += mixing[l, j] * tracks[j, t - delays[l, j]]
+    return spots
+
+
+@pytest.mark.parametrize("max_crosstalk", [0.5, 0.126])
+def test_mixing_is_symmetric_uniform_and_within_its_range(max_crosstalk):
+    mixing = np.asarray(crosstalk.draw_mixing(jax.random.key(0), 60, max_crosstalk=max_crosstalk))
+    np.testing.assert_array_equal(mixing, mixing.T)
+    np.testing.assert_array_equal(np.diag(mixing), 1)
+    drawn = mixing[np.triu_indices(60, 1)]
+    assert 0 < drawn.min() and drawn.max() < max_crosstalk
+    shares = np.histogram(drawn, bins=5, range=(0, max_crosstalk))[0] / drawn.size
+    np.testing.assert_allclose(shares, 0.2, atol=0.04)
+    assert mixing.dtype == np.float32
+
+
+def test_mixing_depends_on_the_key_alone():
+    def draw(seed):
+        return crosstalk.draw_mixing(jax.random.key(seed), 4, max_crosstalk=0.5)
+
+    np.testing.assert_array_equal(draw(3), draw(3))
+    assert (np.asarray(draw(3)) != np.asarray(draw(4))).sum() == 12
+
+
+def test_delays_by_hand():
+    mixing = np.array([[1, 0.25], [0.5, 1]], np.float32)
+    # 0.25 comes from 2 m, 1 m behind the direct sound: 48,000 / 343 = 139.94 samples; 0.5 from
+    # 1.4142 m: 57.97.
+    delays = crosstalk.delays_samples(mixing, 48_000)
+    np.testing.assert_array_equal(delays, [[0, 140], [58, 0]])
+    # By 1 / A from 4 m, 3 m behind: 419.83; 0.5 from 2 m: 139.94.
+    delays = crosstalk.delays_samples(mixing, 48_000, law="inverse")
+    np.testing.assert_array_equal(delays, [[0, 420], [140, 0]])
+    assert delays.dtype == np.int32
+
+
+def test_simulation_equals_the_loops():
+    dry = tracks()
+    mixing = np.array([[1, 0.3, 0.2], [0.1, 1, 0.05], [0.4, 0.25, 1]], np.float32)
+    # One delay reaches beyond the end, one is the last that does not.
+    delays = np.array([[0, 3, 49], [7, 0, 12], [50, 1, 0]])
+    spots, gain = crosstalk.simulate(dry, mixing, delays)
+    expected = mixture(dry, mixing, delays)
+    np.testing.assert_allclose(gain, 1 / np.abs(expected).max(), rtol=1e-6)
+    np.testing.assert_allclose(spots, expected / np.abs(expected).max(), atol=1e-6)
+    assert np.abs(spots).max() == pytest.approx(1)
+    assert spots.dtype == np.float32
+
+
+def test_all_tracks_are_normalised_together():
+    dry = tracks() * np.array([[1e-3], [5.0], [0.1]], np.float32)
+    spots, gain = crosstalk.simulate(dry, np.eye(3), np.zeros((3, 3), int))
+    np.testing.assert_allclose(spots, gain * dry, rtol=1e-6)
+    assert np.abs(spots).max(-1).argmax() == 1
+
+
+def test_simulation_is_linear_but_for_the_gain():
+    mixing = np.asarray(crosstalk.draw_mixing(jax.random.key(0), 3, max_crosstalk=0.5))
+    delays = crosstalk.delays_samples(mixing, 2000)
+
+    def unnormalised(dry):
+        spots, gain = crosstalk.simulate(dry, mixing, delays)
+        return np.asarray(spots) / gain
+
+    one, other = tracks(seed=1), tracks(seed=2)
+    expected = 0.5 * unnormalised(one) - 3 * unnormalised(other)
+    np.testing.assert_allclose(unnormalised(0.5 * one - 3 * other), expected, atol=1e-5)
+
+
+def test_silence_stays_silent():
+    mixing = np.full((2, 2), 0.5)
+    spots, gain = crosstalk.simulate(np.zeros((2, 9), np.float32), mixing, np.zeros((2, 2), int))
+    assert (np.asarray(spots) == 0).all() and gain == 1
+
+
+def test_shorter_than_the_delays_only_the_direct_sound_is_heard():
+    dry = tracks(num_samples=10)
+    mixing = np.where(np.eye(3), 1, 0.3).astype(np.float32)
+    delays = np.where(np.eye(3), 0, [[10, 11, 1000]] * 3)
+    spots, gain = crosstalk.simulate(dry, mixing, delays)
+    np.testing.assert_allclose(spots, gain * dry, rtol=1e-6)
+
+
+def test_with_and_without_jit_alike():
+    dry = tracks()
+    mixing = np.asarray(crosstalk.draw_mixing(jax.random.key(1), 3, max_crosstalk=0.5))
+    delays = crosstalk.delays_samples(mixing, 4000)
+    spots, gain = crosstalk.simulate(dry, mixing, delays)
+    with jax.disable_jit():
+        plain, plain_gain = crosstalk.simulate(dry, mixing, delays)
+    np.testing.assert_allclose(spots, plain, atol=1e-6)
+    np.testing.assert_allclose(gain, plain_gain, rtol=1e-6)
+
+
+def test_faults_are_named():
+    for level in (0, -0.5, 1.5):
+        with pytest.raises(ValueError, match="max_crosstalk"):
+            crosstalk.draw_mixing(jax.random.key(0), 3, max_crosstalk=level)
+    with pytest.raises(UserError, match="unknown distance law 'inverse_squared'"):
+        crosstalk.delays_samples(np.eye(2) + 0.1, 48_000, law="inverse_squared")
+    for amplitude in (0, 1.5, np.nan):
+        with pytest.raises(ValueError, match="mixing: amplitudes"):
+            crosstalk.delays_samples(np.array([[1, amplitude], [0.5, 1]]), 48_000)
