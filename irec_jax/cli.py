@@ -13,6 +13,7 @@ from irec_jax.errors import UserError
 from irec_jax.files import write_json
 from irec_jax.studies import STUDIES
 
+_SUSPICIOUS_DB = 20.0
 HOW_TO_TRAIN = (
     "recognize needs --workdir DIR, the folder of a trained system; train one with: "
     "python -m irec_jax.main --config=configs/han.py --workdir=DIR"
@@ -221,6 +222,11 @@ def debleed_tracks(arguments: argparse.Namespace) -> int:
         clipped = f"  ({num_clipped} samples clipped)" if num_clipped else ""
         name = _shorten(_one_line(path.name), width)
         print(f"{name:<{width}}  {-loss_db:+6.1f} dB{clipped}")
+    if max(done.losses_db) > _SUSPICIOUS_DB:
+        print(
+            "a track that loses so much may be a copy of another one, or its pair: "
+            "put the two channels of a stereo pair into one file"
+        )
     for what, listed in (
         ("left aside", done.left_aside),
         ("better coding than before", done.converted),

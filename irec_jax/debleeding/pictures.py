@@ -113,7 +113,7 @@ def band_powers(samples: np.ndarray, rate_hz: int) -> np.ndarray:
     part = (edges - low)[:, None]
     slope = powers[low + 1] - powers[low]
     at_edges = integral[low] + powers[low] * part + slope * part**2 / 2
-    return np.diff(at_edges, axis=0) / np.diff(edges)[:, None]
+    return np.maximum(np.diff(at_edges, axis=0), 0) / np.diff(edges)[:, None]  # may round below 0
 
 
 def _read(path: Path, span: slice) -> np.ndarray:

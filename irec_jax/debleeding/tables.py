@@ -66,5 +66,7 @@ def _table(
 
 
 def _cell(value: float, form: str) -> str:
+    if form == ".2f" and value >= 10:  # of a track that is much softer
+        return f"{min(value, 999):.0f}"
     text = f"{value:{form}}"
     return text[1:] if text.startswith("0.") and form == ".2f" else text

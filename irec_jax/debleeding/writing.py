@@ -94,7 +94,7 @@ def unfinished(out: Path, num_bytes: int) -> Iterator[Path]:
             ) from error
         if room < num_bytes:
             raise UserError(
-                f"{out}: {num_bytes / 1e9:.2f} GB are needed and {room / 1e9:.2f} GB are free; "
+                f"{out}: {num_bytes / 1e6:.2f} MB are needed and {room / 1e6:.2f} MB are free; "
                 "make room or name a folder on another disk"
             )
         yield hidden
