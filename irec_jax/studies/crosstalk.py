@@ -130,12 +130,19 @@ def study_piece(piece: Piece, *, methods, seed: int, max_s: float) -> dict:
         ``num_tracks``, ``duration_s`` and ``levels``: by level in dB as text, for ``mixture`` and
         every method ``sdr``, ``sir`` and ``sar`` (mean in dB over the tracks that have one) and
         ``num_silent`` (tracks of which nothing was left); for the methods also ``sdr_gain``,
-        ``sir_gain``, ``correlation`` and ``correlation_off_diagonal`` (None for methods without a
-        demixing matrix).
+        ``sir_gain``, ``correlation`` and ``correlation_off_diagonal`` (None where they are not
+        defined, as for methods without a demixing matrix).
+
+    Raises:
+        UserError: fewer than two tracks are not silent.
     """
     rate_hz = piece.sample_rate_hz
     stems = piece.stems[:, : round(max_s * rate_hz)]
     stems = stems[np.abs(stems).max(1) > 0]  # of an excerpt, some players may rest all through it
+    if len(stems) < 2:
+        raise UserError(
+            f"{piece.name}: fewer than two tracks sound within {max_s} s; raise --max_s"
+        )
     references = bss.prepare_references(stems)
     levels = {}
     for level_db in LEVELS_DB:
@@ -239,6 +246,11 @@ def _correlations(mixing: np.ndarray, found: np.ndarray | None) -> dict[str, flo
     inverse = np.linalg.inv(mixing)
     off = ~np.eye(len(mixing), dtype=bool)
     return {
-        "correlation": float(np.corrcoef(inverse.ravel(), found.ravel())[0, 1]),
-        "correlation_off_diagonal": float(np.corrcoef(inverse[off], found[off])[0, 1]),
+        "correlation": _correlation(inverse.ravel(), found.ravel()),
+        "correlation_off_diagonal": _correlation(inverse[off], found[off]),
     }
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float | None:
+    """None where one of them is constant: with two tracks only, or where nothing was found."""
+    return float(np.corrcoef(a, b)[0, 1]) if min(np.ptp(a), np.ptp(b)) > 1e-12 else None

@@ -164,8 +164,8 @@ def test_version_1_0_0_is_frozen():
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return str(tmp_path_factory.mktemp("gm_multitrack"))
+def folder(_own_data_folder):
+    return str(_own_data_folder)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,108 @@
+"""The crosstalk study: from rendered pieces to the report, interrupted and resumed."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from irec_jax import cli, crosstalk
+from irec_jax.commands import run_command
+from irec_jax.studies import crosstalk as study
+
+
+def irec(*words):
+    """Exit code of `irec`, run in this process."""
+
+    def command():
+        arguments = cli.parser().parse_args([str(word) for word in words])
+        return arguments.run(arguments)
+
+    return run_command(command)
+
+
+def study_tiny(workdir, *more):
+    options = ["--size=tiny", "--split=test", "--format=multitrack44k", "--max_s=4"]
+    return irec("study", "crosstalk", *options, f"--workdir={workdir}", *more)
+
+
+@pytest.fixture(scope="module")
+def studied(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("study") / "crosstalk"
+    assert study_tiny(workdir, "--min_tracks=9", "--methods=aligned,source,wiener") == 0
+    return workdir
+
+
+def test_the_report_tells_what_was_gained(studied):
+    report = json.loads((studied / "report.json").read_text())
+    assert report["rendered"]
+    assert report["provenance"]["dataset"]["name"] == "gm_multitrack"
+    for piece in report["pieces"].values():
+        assert piece["num_tracks"] >= 5  # of an excerpt, players may rest all through it
+        for level in ("-6", "-12", "-18"):
+            scores = piece["levels"][level]
+            for method in ("aligned", "source", "wiener"):
+                expected = scores[method]["sir"] - scores["mixture"]["sir"]
+                np.testing.assert_allclose(scores[method]["sir_gain"], expected, atol=1e-6)
+            assert scores["aligned"]["sir_gain"] > 6
+            assert scores["wiener"]["correlation"] is None
+            assert scores["source"]["correlation"] > 0.3
+        by_level = [piece["levels"][level]["mixture"]["sir"] for level in ("-6", "-12", "-18")]
+        assert by_level == sorted(by_level)
+    page = (studied / "report.md").read_text()
+    assert "Rendered music" in page
+    assert "| reported: average | 0.678 | 0.957 | 0.937 |" in page
+    assert "reported: Mozart | 9.14 | 7.31 | 3.92" in page
+    for name in report["pieces"]:
+        assert f"irec-jax (aligned, mask): {name}" in page
+
+
+def test_it_goes_on_where_it_stopped(studied, tmp_path, monkeypatch):
+    workdir = tmp_path / "again"
+    shutil.copytree(studied, workdir)
+    files = sorted((workdir / "pieces").iterdir())
+    known = {file: file.read_bytes() for file in files}
+    files[-1].unlink()
+    (workdir / "report.json").unlink()
+    done = []
+    original = study.study_piece
+    monkeypatch.setattr(
+        study, "study_piece", lambda piece, **k: done.append(piece.name) or original(piece, **k)
+    )
+    assert study_tiny(workdir, "--min_tracks=9", "--methods=aligned,source,wiener") == 0
+    assert len(done) == 1
+    assert {file: file.read_bytes() for file in files} == known
+
+
+def test_other_settings_need_another_workdir(studied, capsys):
+    assert study_tiny(studied, "--min_tracks=9", "--methods=aligned", "--seed=1") == 1
+    error = capsys.readouterr().err
+    assert "other settings (seed, methods)" in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--methods=magic"], "--methods magic: unknown"),
+        (["--min_tracks=90"], "no piece of gm_multitrack"),
+        (["--dataset=gm_irmas"], "holds no tracks"),
+        (["--split=valid"], "has no split"),
+    ],
+)
+def test_wrong_arguments_are_one_line(tmp_path, capsys, words, message):
+    assert study_tiny(tmp_path / "x", *words) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+
+
+def test_without_direct_sound_the_weights_are_the_inverse():
+    rng = np.random.default_rng(0)
+    mixing = np.eye(3) + 0.1 * rng.random((3, 3)) * (1 - np.eye(3))
+    inverse = np.linalg.inv(mixing)
+    found = study._correlations(mixing, inverse)
+    np.testing.assert_allclose(list(found.values()), [1, 1])
+    weights = (np.eye(3) - inverse)[None]
+    known = crosstalk.Crosstalk(np.eye(3), np.zeros((3, 3), int), weights)
+    np.testing.assert_allclose(known.inverse_mixing(), inverse)
