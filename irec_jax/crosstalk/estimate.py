@@ -15,6 +15,7 @@ element for a minute of music; `irec_jax.crosstalk.streaming` adds up such piece
 """
 
 import functools
+import math
 from typing import NamedTuple
 
 import chex
@@ -31,6 +32,8 @@ _RATE_DECAY = 0.99
 _MOMENTUM = 0.8
 # A gradient this small, in units of the tracks' own powers, is rounding: its track is left out.
 _GRADIENT_TOLERANCE = 1e-10
+# Of a chunk of spectrograms: 1 MB.
+_CHUNK_VALUES = 2**18
 
 
 @jax.jit
@@ -44,10 +47,32 @@ def gram(magnitudes: jax.Array) -> jax.Array:
         float32 (..., J, J).
     """
     chex.assert_rank(magnitudes, {3, 4, 5})
-    product = jnp.einsum(
-        "...jnk,...lnk->...jl", magnitudes, magnitudes, precision=jax.lax.Precision.HIGHEST
-    )
-    return product / magnitudes.shape[-2]
+    products = jax.lax.platform_dependent(magnitudes, cpu=_products_in_chunks, default=_products)
+    return products / magnitudes.shape[-2]
+
+
+def _products(magnitudes: jax.Array) -> jax.Array:
+    flat = magnitudes.reshape(*magnitudes.shape[:-2], -1)
+    return jnp.matmul(flat, flat.mT, precision=jax.lax.Precision.HIGHEST)
+
+
+def _products_in_chunks(magnitudes: jax.Array) -> jax.Array:
+    """As `_products`, a few frames after another.
+
+    So long a sum of so few rows takes XLA twenty times longer on a CPU when it leaves the caches.
+    """
+    *leading, num_tracks, num_frames, num_bins = magnitudes.shape
+    size = max(1, _CHUNK_VALUES // (math.prod(leading) * num_tracks * num_bins))
+    if size >= num_frames:
+        return _products(magnitudes)
+    num_chunks = num_frames // size
+
+    def add(total: jax.Array, i: jax.Array) -> tuple[jax.Array, None]:
+        chunk = jax.lax.dynamic_slice_in_dim(magnitudes, i * size, size, axis=-2)
+        return total + _products(chunk), None
+
+    rest = _products(magnitudes[..., num_chunks * size :, :])
+    return jax.lax.scan(add, rest, jnp.arange(num_chunks))[0]
 
 
 class Momentum(NamedTuple):

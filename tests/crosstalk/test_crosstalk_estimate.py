@@ -70,8 +70,10 @@ def scaled(spectrograms):
     return spectrograms.astype(np.float64) * np.sqrt(1000 / largest)
 
 
-def test_gram_equals_numpy():
-    tracks = np.stack([magnitudes(4, seed=s) for s in range(3)])
+@pytest.mark.parametrize("num_frames, num_bins", [(30, 20), (1, 1), (103, 1025)])
+def test_gram_equals_numpy(num_frames, num_bins):
+    sizes = dict(num_frames=num_frames, num_bins=num_bins)  # the last: chunks of 21 frames
+    tracks = np.stack([magnitudes(4, seed=s, **sizes) for s in range(3)])
     expected = np.stack([exact_gram(one) for one in tracks])
     np.testing.assert_allclose(crosstalk.gram(tracks), expected, rtol=1e-5)
     np.testing.assert_allclose(crosstalk.gram(tracks[0]), expected[0], rtol=1e-5)
