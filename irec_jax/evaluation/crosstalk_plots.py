@@ -1,6 +1,6 @@
 """Figures of crosstalk between the tracks of a recording."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib.colors
 import matplotlib.patches
@@ -73,6 +73,57 @@ def overview(
         rows[-1, 1].set_xlabel("time")
         _colour_bars(lower, rows)
         lower.suptitle(f"Tracks that lost most: {_span(start_s, duration_s)}", fontsize=13)
+    return figure
+
+
+def example(
+    names: Sequence[str],
+    inverses: Mapping[str, np.ndarray],
+    spectra: Mapping[str, np.ndarray],
+    *,
+    title: str,
+    sample_rate_hz: float,
+    duration_s: float,
+) -> Figure:
+    """Estimates of the inverse mixing matrix, and one track on its way (Seipel 2018, figure 3.2).
+
+    Args:
+        names: of the J tracks.
+        inverses: (J, J) by what they are called; drawn without their diagonals.
+        spectra: magnitudes (frames, bins) of one track by what they are called.
+        title: of the whole.
+        sample_rate_hz: of the tracks.
+        duration_s: of the tracks.
+    """
+    columns = max(len(inverses), len(spectra))
+    figure = Figure(figsize=(3.6 * columns, 7.6), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    upper, lower = figure.subplots(2, columns, squeeze=False)
+    off = ~np.eye(len(names), dtype=bool)
+    top = max(float(np.abs(one[off]).max()) for one in inverses.values())
+    for axes, (name, inverse) in zip(upper, inverses.items(), strict=False):
+        shown = np.ma.array(inverse, mask=~off)
+        image = axes.imshow(shown, cmap="RdBu_r", vmin=-top, vmax=top)
+        axes.set_title(name, fontsize=11)
+        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
+        axes.set_yticks(range(len(names)), names if axes is upper[0] else [], fontsize=7)
+    figure.colorbar(image, ax=upper.tolist(), label="off the diagonal", shrink=0.8)
+    loudest = max(float(one.max()) for one in spectra.values())
+    for axes, (name, magnitudes) in zip(lower, spectra.items(), strict=False):
+        levels = 20 * np.log10(np.maximum(magnitudes.T / loudest, 1e-6))
+        khz = sample_rate_hz / 2000
+        image = axes.imshow(
+            levels, aspect="auto", origin="lower", extent=(0, duration_s, 0, khz), cmap="magma",
+            vmin=-_SPECTROGRAM_DB, vmax=0, rasterized=True,
+        )  # fmt: skip
+        axes.set_ylim(0, min(khz, 8))
+        axes.set_title(name, fontsize=11)
+        axes.set_xlabel("time in s")
+    lower[0].set_ylabel("frequency in kHz")
+    figure.colorbar(image, ax=lower.tolist(), label="dB", shrink=0.8)
+    for unused in (*upper[len(inverses) :], *lower[len(spectra) :]):
+        unused.set_visible(False)
+    figure.suptitle(title, fontsize=13)
     return figure
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+from matplotlib.figure import Figure
 
 from irec_jax import crosstalk
 from irec_jax.crosstalk.wiener import wiener
@@ -27,7 +28,7 @@ from irec_jax.data import Piece, Pieces
 from irec_jax.data import pieces as all_pieces
 from irec_jax.dsp import stft
 from irec_jax.errors import UserError
-from irec_jax.evaluation import provenance
+from irec_jax.evaluation import crosstalk_plots, plots, provenance
 from irec_jax.files import read_json, write_json, write_whole
 from irec_jax.metrics import bss
 from irec_jax.studies import crosstalk_tables
@@ -109,7 +110,13 @@ def run(arguments: argparse.Namespace) -> int:
             durations_s={"study": time.monotonic() - start},
         ),
     }
-    page = crosstalk_tables.page(report)
+    picture = workdir / "example.png"
+    if not picture.exists():
+        example = draw_example(
+            dataset[chosen[0]], methods=methods, seed=arguments.seed, max_s=arguments.max_s
+        )
+        plots.save(example, picture)
+    page = crosstalk_tables.page(report, picture.name)
     write_whole(workdir / "report.md", page.encode())
     write_json(workdir / "report.json", report)
     print(page)
@@ -146,12 +153,7 @@ def study_piece(piece: Piece, *, methods, seed: int, max_s: float) -> dict:
     references = bss.prepare_references(stems)
     levels = {}
     for level_db in LEVELS_DB:
-        key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(piece.name.encode()) >> 1)
-        key = jax.random.fold_in(key, -level_db)
-        mixing = crosstalk.draw_mixing(key, len(stems), max_crosstalk=10 ** (level_db / 20))
-        delays = crosstalk.delays_samples(mixing, rate_hz)
-        spots, _ = crosstalk.simulate(stems, mixing, delays)
-        spots = np.asarray(spots)
+        spots, mixing = _simulate(stems, level_db, name=piece.name, seed=seed, rate_hz=rate_hz)
         mixture = bss.bss_eval(references, spots)
         levels[str(level_db)] = {"mixture": _means(mixture)}
         for method in methods:
@@ -161,13 +163,64 @@ def study_piece(piece: Piece, *, methods, seed: int, max_s: float) -> dict:
                 **_means(scores),
                 "sdr_gain": _mean(scores.bss_sdr_db - mixture.bss_sdr_db),
                 "sir_gain": _mean(scores.bss_sir_db - mixture.bss_sir_db),
-                **_correlations(np.asarray(mixing, np.float64), inverse),
+                **_correlations(mixing, inverse),
             }
     return {
         "num_tracks": len(stems),
         "duration_s": stems.shape[1] / rate_hz,
         "levels": levels,
     }
+
+
+def draw_example(piece: Piece, *, methods, seed: int, max_s: float) -> Figure:
+    """One piece at the first level: A^-1 and its estimates, a track dry, mixed and reduced."""
+    stems, names = _sounding(piece, max_s)
+    rate_hz = piece.sample_rate_hz
+    spots, mixing = _simulate(stems, LEVELS_DB[0], name=piece.name, seed=seed, rate_hz=rate_hz)
+    # The track that is masked most by the others.
+    shown = int(np.argmin(np.square(stems).sum(1) / np.square(spots).sum(1)))
+    inverses, tracks = {"A⁻¹": np.linalg.inv(mixing)}, {"dry": stems[shown], "mixed": spots[shown]}
+    for method in methods:
+        reduced, inverse = _reduce(method, spots, rate_hz)
+        tracks[crosstalk_tables.NAMES[method]] = reduced[shown]
+        if inverse is not None:
+            inverses[crosstalk_tables.NAMES[method]] = inverse
+    spectra = {
+        name: np.asarray(
+            stft.magnitude(stft.stft(track, frame_length=4096, hop_length=2048, window="hamming"))
+        )
+        for name, track in tracks.items()
+    }
+    return crosstalk_plots.example(
+        names,
+        inverses,
+        spectra,
+        title=f"{piece.name}: {names[shown]} at {LEVELS_DB[0]} dB",
+        sample_rate_hz=rate_hz,
+        duration_s=stems.shape[1] / rate_hz,
+    )
+
+
+def _sounding(piece: Piece, max_s: float) -> tuple[np.ndarray, list[str]]:
+    """The dry tracks that are not silent within the excerpt, and their names."""
+    stems = piece.stems[:, : round(max_s * piece.sample_rate_hz)]
+    sounding = np.flatnonzero(np.abs(stems).max(1) > 0)
+    if len(sounding) < 2:
+        raise UserError(
+            f"{piece.name}: fewer than two tracks sound within {max_s} s; raise --max_s"
+        )
+    return stems[sounding], [piece.tracks[j] for j in sounding]
+
+
+def _simulate(
+    stems: np.ndarray, level_db: int, *, name: str, seed: int, rate_hz: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Spot microphones (J, T) and their mixing matrix, which depend on the piece's name alone."""
+    key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(name.encode()) >> 1)
+    key = jax.random.fold_in(key, -level_db)
+    mixing = crosstalk.draw_mixing(key, len(stems), max_crosstalk=10 ** (level_db / 20))
+    spots, _ = crosstalk.simulate(stems, mixing, crosstalk.delays_samples(mixing, rate_hz))
+    return np.asarray(spots), np.asarray(mixing, np.float64)
 
 
 def _chosen(arguments: argparse.Namespace) -> tuple[Pieces, list[int]]:

@@ -8,7 +8,8 @@ from irec_jax.evaluation import page as pages
 from irec_jax.studies import crosstalk_reported as reported
 
 _LEVELS = tuple(str(level_db) for level_db in reported.LEVELS_DB)
-_NAMES = {
+#: What the methods are called.
+NAMES = {
     "aligned": "irec-jax (aligned, mask)",
     "source": "source's method (momentum)",
     "source_nnls": "source's method (exact)",
@@ -16,8 +17,8 @@ _NAMES = {
 }
 
 
-def page(report: Mapping) -> str:
-    """Markdown of a study's report; see `irec_jax.studies.crosstalk`."""
+def page(report: Mapping, picture: str) -> str:
+    """Markdown of a study's report, beside which lies a picture; see `studies.crosstalk`."""
     pieces = report["pieces"]
     methods = list(report["settings"]["methods"])
     parts = ["# Crosstalk reduction: tables 3.3 to 3.6 of Seipel (2018)"]
@@ -42,6 +43,8 @@ def page(report: Mapping) -> str:
         _by_piece(pieces, methods),
         "## SIR of the mixtures (table 3.6)",
         _mixtures(pieces),
+        "## An example",
+        f"![inverse mixing matrix and its estimates; a track dry, mixed and reduced]({picture})",
         "## Provenance",
         pages.provenance_table(report["provenance"]),
     ]
@@ -56,7 +59,7 @@ def average(pieces: Mapping, method: str, level: str, key: str) -> float:
 
 def _silenced(pieces: Mapping, methods: Sequence[str]) -> str:
     found = {
-        _NAMES[method]: sum(
+        NAMES[method]: sum(
             one["levels"][level][method]["num_silent"]
             for one in pieces.values()
             for level in _LEVELS
@@ -78,7 +81,7 @@ def _header(groups: Sequence[str]) -> list[str]:
 def _averages(pieces: Mapping, methods: Sequence[str]) -> str:
     keys = ("sdr", "sir", "sar")
     rows = []
-    for name, method in (("mixture", "mixture"), *((_NAMES[m], m) for m in methods)):
+    for name, method in (("mixture", "mixture"), *((NAMES[m], m) for m in methods)):
         values = [average(pieces, method, level, key) for key in keys for level in _LEVELS]
         rows.append([name, *_levels(values)])
     for method in methods:
@@ -87,7 +90,7 @@ def _averages(pieces: Mapping, methods: Sequence[str]) -> str:
             for key in ("sdr_gain", "sir_gain")
             for level in _LEVELS
         ]
-        rows.append([f"gain: {_NAMES[method]}", *_levels(gains), *("–",) * len(_LEVELS)])
+        rows.append([f"gain: {NAMES[method]}", *_levels(gains), *("–",) * len(_LEVELS)])
     known = reported.AVERAGES
     for name in ("mixture", "reduced"):
         rows.append([f"reported: {name}", *_levels([v for key in keys for v in known[name][key]])])
@@ -110,7 +113,7 @@ def _correlations(pieces: Mapping, methods: Sequence[str]) -> str:
             *((name, {name: piece}) for name, piece in pieces.items()),
             ("average", pieces),
         ):
-            row = [f"{_NAMES[method]}: {name}"]
+            row = [f"{NAMES[method]}: {name}"]
             for level in _LEVELS:
                 whole = average(chosen, method, level, "correlation")
                 off = average(chosen, method, level, "correlation_off_diagonal")
@@ -127,7 +130,7 @@ def _by_piece(pieces: Mapping, methods: Sequence[str]) -> str:
     for method in methods:
         for name, piece in pieces.items():
             values = [piece["levels"][level][method][key] for key in keys for level in _LEVELS]
-            label = f"{_NAMES[method]}: {name}, {piece['num_tracks']} tracks"
+            label = f"{NAMES[method]}: {name}, {piece['num_tracks']} tracks"
             rows.append([label, *_levels(values)])
     for name, scores in reported.PIECES.items():
         values = [value for key in ("sdr", "sir", "sar") for value in scores[key]]

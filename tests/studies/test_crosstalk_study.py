@@ -49,6 +49,7 @@ def test_the_report_tells_what_was_gained(studied):
             assert scores["source"]["correlation"] > 0.3
         by_level = [piece["levels"][level]["mixture"]["sir"] for level in ("-6", "-12", "-18")]
         assert by_level == sorted(by_level)
+    assert (studied / "example.png").stat().st_size > 20_000
     page = (studied / "report.md").read_text()
     assert "Rendered music" in page
     assert "| reported: average | 0.678 | 0.957 | 0.937 |" in page
