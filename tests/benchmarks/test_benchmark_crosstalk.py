@@ -1,0 +1,56 @@
+"""The crosstalk benchmark: that its NumPy forms take the source's steps, and that it runs."""
+
+import re
+
+import numpy as np
+import pytest
+
+from irec_jax.benchmarks import crosstalk
+from irec_jax.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def spectrograms():
+    spots = crosstalk.make_spots(3, 1.0)
+    return np.stack([np.asarray(crosstalk.magnitudes(spot)) for spot in spots])
+
+
+@pytest.mark.parametrize("form", crosstalk.FORMS)
+def test_numpy_gradients_equal_the_defining_sums(form, spectrograms):
+    x = spectrograms.astype(np.float64)
+    weights = np.array([[0, 0.3, 0.1], [0.2, 0, 0], [0.5, 0.4, 0]])
+    expected = [
+        [-2 * ((x[l] - np.tensordot(weights[l], x, 1)) * x[j]).sum() for j in range(3)]
+        for l in range(3)  # noqa: E741
+    ]
+    flat = spectrograms.reshape(3, -1)
+    assert flat.shape[1] > crosstalk._BLOCK_VALUES  # more than one block
+    found = crosstalk.FORMS[form](flat, weights.astype(np.float32))
+    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_numpy_and_ours_take_the_same_steps(spectrograms):
+    found = crosstalk.deviations(spectrograms, 4)
+    assert set(found) == set(crosstalk.FORMS)
+    assert max(found.values()) < 1e-4
+
+
+def test_it_runs_and_says_what_was_extrapolated(capsys):
+    crosstalk.main(["--tracks=2", "--seconds=1", "--rounds=1"])
+    printed = capsys.readouterr().out
+    assert re.search(r"files to files: \d+\.\d x real time", printed)
+    num_steps = int(
+        re.search(r"(\d+) iterations of momentum; NumPy's totals are extra", printed)[1]
+    )
+    for form in crosstalk.FORMS:
+        median, total = re.search(
+            rf"{form} +([\d.]+) s .* x {num_steps} = ([\d.]+) s", printed
+        ).groups()
+        assert float(total) == pytest.approx(num_steps * float(median), abs=0.06)
+    assert "Gram matrix and nnls" in printed
+
+
+@pytest.mark.parametrize("option", ["tracks=1", "seconds=0", "seconds=nan", "rounds=0"])
+def test_options_out_of_range_cost_one_line(option):
+    with pytest.raises(UserError, match=f"--{option.split('=')[0]} is"):
+        crosstalk.main([f"--{option}"])
