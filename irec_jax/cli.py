@@ -204,11 +204,11 @@ def debleed_tracks(arguments: argparse.Namespace) -> int:
         settings["floor"] = 10 ** (arguments.floor / 20)
     if arguments.no_align:
         settings["align"] = False
-    # Late, so that a mistyped argument is answered at once.
-    from irec_jax import debleeding
-
     options = dict(overwrite=arguments.overwrite, report=arguments.report)
     try:
+        # Late, so that a mistyped argument is answered at once.
+        from irec_jax import debleeding
+
         done = debleeding.debleed(arguments.folder, arguments.out, **options, **settings)
     except KeyboardInterrupt:
         print("interrupted; run it again, from the start", file=sys.stderr)

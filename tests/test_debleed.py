@@ -2,6 +2,7 @@
 
 import os
 import resource
+import threading
 import tracemalloc
 
 import matplotlib.image
@@ -239,6 +240,19 @@ def test_interrupted_work_leaves_nothing(folder, tmp_path, monkeypatch, capsys, 
     assert sorted(os.listdir(tmp_path)) == ["in", "kept"]
     assert os.listdir(tmp_path / "kept") == ["alto.wav"]
     assert (tmp_path / "kept" / "alto.wav").read_text() == "earlier"
+
+
+def test_files_are_read_where_no_interrupt_is_lost(folder, tmp_path, monkeypatch):
+    threads, blocks = set(), audio.blocks
+
+    def watched(*args, **options):
+        for block in blocks(*args, **options):
+            threads.add(threading.current_thread())
+            yield block
+
+    monkeypatch.setattr(audio, "blocks", watched)
+    irec_jax.debleed(folder, tmp_path / "out", progress=False, report=True, **SMALL)
+    assert threads and threading.main_thread() not in threads
 
 
 def test_what_a_killed_process_left_is_hidden_and_goes(folder, tmp_path, monkeypatch):

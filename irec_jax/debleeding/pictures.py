@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from irec_jax import audio
 from irec_jax.crosstalk import Crosstalk, Settings
 from irec_jax.debleeding.tables import shorten, weight_titles
-from irec_jax.debleeding.tracks import Track
+from irec_jax.debleeding.tracks import Track, ahead
 from irec_jax.dsp.stft import power, stft
 from irec_jax.evaluation import crosstalk_plots
 
@@ -119,7 +119,7 @@ def band_powers(samples: np.ndarray, rate_hz: int) -> np.ndarray:
 def _read(path: Path, span: slice) -> np.ndarray:
     """The mean of the channels of a part of a file: float32 (T,)."""
     found, num_read = [], 0
-    for block in audio.blocks(path):
+    for block in ahead(audio.blocks(path)):
         if num_read + len(block) > span.start:
             found.append(block[max(0, span.start - num_read) : span.stop - num_read, 0])
         num_read += len(block)

@@ -139,7 +139,7 @@ def _write(
     energies = np.zeros((2, len(found), -(-num_samples // rate_hz)))
     bar = tqdm(
         total=(ct.num_passes(settings) + 1) * num_samples / rate_hz,
-        bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}",
+        bar_format="{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}",
         leave=False,
         disable=not progress,
     )

@@ -1,11 +1,13 @@
 """Which files of a folder are the tracks of a recording, and whether they belong together."""
 
 import collections
+import concurrent.futures
 import dataclasses
 import os
 import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -21,6 +23,7 @@ _KEPT = (
     *("ALAC_16", "ALAC_20", "ALAC_24", "ALAC_32"),
 )
 _BETTER = {"PCM_U8": "PCM_16", "PCM_S8": "PCM_16"}
+_BLOCK_SAMPLES = 1 << 16
 _SHOWN = 4
 
 
@@ -69,8 +72,9 @@ def find_tracks(folder: Path, *, progress: bool) -> tuple[list[Track], list[str]
             f"{folder}: holds {len(chosen)} audio files that are tracks; crosstalk needs two at "
             "least, one for each microphone"
         )
-    bar = tqdm(chosen, desc="opening", unit="track", leave=False, delay=1, disable=not progress)
-    tracks = [_open(folder / name) for name in bar]
+    opened = ahead(map(_open, (folder / name for name in chosen)))
+    options = dict(desc="opening", unit="track", leave=False, delay=1, disable=not progress)
+    tracks = list(tqdm(opened, total=len(chosen), **options))
     for what, unit in (("sample_rate_hz", "Hz"), ("num_samples", "samples")):
         _check_equal(folder, tracks, what, unit)
     first: dict[str, Track] = {}
@@ -84,20 +88,24 @@ def find_tracks(folder: Path, *, progress: bool) -> tuple[list[Track], list[str]
     return tracks, [printable(name) for name in names if name not in chosen]
 
 
-def read(tracks: Sequence[Track], block_samples: int = 1 << 16) -> Iterator[list[np.ndarray]]:
+def read(tracks: Sequence[Track]) -> Iterator[list[np.ndarray]]:
     """All tracks side by side: lists of J float32 arrays (C_j, n).
 
     Raises:
         UserError: a file that is damaged or was changed meanwhile.
     """
-    options = dict(mono=False, block_samples=block_samples)
+    return ahead(_read(tracks))
+
+
+def _read(tracks: Sequence[Track]) -> Iterator[list[np.ndarray]]:
+    options = dict(mono=False, block_samples=_BLOCK_SAMPLES)
     streams = [audio.blocks(track.path, **options) for track in tracks]
     num_read, num_samples = 0, tracks[0].num_samples
     while num_read < num_samples:
         blocks = []
         for track, stream in zip(tracks, streams, strict=True):
             block = next(stream, None)
-            if block is None or len(block) != min(block_samples, num_samples - num_read):
+            if block is None or len(block) != min(_BLOCK_SAMPLES, num_samples - num_read):
                 raise UserError(
                     f"{printable(track.path)}: does not hold the {num_samples} samples that its "
                     "header tells of; export it again"
@@ -105,6 +113,19 @@ def read(tracks: Sequence[Track], block_samples: int = 1 << 16) -> Iterator[list
             blocks.append(block.T)
         num_read += blocks[0].shape[1]
         yield blocks
+
+
+def ahead(blocks: Iterator[Any]) -> Iterator[Any]:
+    """The same blocks, each read in a thread while the one before is worked on.
+
+    libsndfile reads through functions of Python, which ignore exceptions: in the main thread Ctrl-C
+    would be lost there, and a part of the audio with it. Other threads never see it.
+    """
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, blocks, None)
+        while (block := coming.result()) is not None:
+            coming = pool.submit(next, blocks, None)
+            yield block
 
 
 def mean_of_channels(blocks: Sequence[np.ndarray]) -> np.ndarray:

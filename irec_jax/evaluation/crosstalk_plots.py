@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from irec_jax.evaluation.plots import LIGHT_GREY, clock, time_locator
 
+_WIDTH = 14.5
 _SMALLEST_WEIGHT = 0.005  # shown as .01
 _LOWEST_DB = -40.0
 _SPECTROGRAM_DB = 70.0
@@ -50,10 +51,10 @@ def overview(
     """
     num_maps = len(weights) + (amplitudes is not None)
     side = min(7.0, 1.6 + 0.36 * len(names))
-    columns = 2 if num_maps > 1 else 1
+    columns = max(1, min(num_maps, int(_WIDTH // side)))
     map_rows = -(-num_maps // columns)
     map_height, row_height = map_rows * (side + 0.5), 1.75 * len(drawn) + 0.6
-    figure = Figure(figsize=(14.5, map_height + row_height), dpi=110, layout="constrained")
+    figure = Figure(figsize=(_WIDTH, map_height + row_height), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     upper, lower = figure.subfigures(2, 1, height_ratios=[map_height, max(row_height, 0.1)])
     axes = iter(np.ravel(upper.subplots(map_rows, columns, squeeze=False)))
@@ -72,7 +73,9 @@ def overview(
             axis.set_title(title, fontsize=11)
         rows[-1, 1].set_xlabel("time")
         _colour_bars(lower, rows)
-        lower.suptitle(f"Tracks that lost most: {_span(start_s, duration_s)}", fontsize=13)
+        which = "Tracks" if len(drawn) == len(names) else "Tracks that lost most"
+        end = clock(start_s + duration_s)
+        lower.suptitle(f"{which}, {clock(start_s)} to {end}", fontsize=13)
     return figure
 
 
@@ -125,10 +128,6 @@ def example(
         unused.set_visible(False)
     figure.suptitle(title, fontsize=13)
     return figure
-
-
-def _span(start_s: float, duration_s: float) -> str:
-    return f"{clock(start_s)} to {clock(start_s + duration_s)}"
 
 
 def _direct_sound(axes, names: Sequence[str], amplitudes: np.ndarray, delays_s: np.ndarray) -> None:
