@@ -50,8 +50,8 @@ def overview(
         start_s, duration_s: what part of the recording the spectrograms show.
     """
     num_maps = len(weights) + (amplitudes is not None)
-    side = min(7.0, 1.6 + 0.36 * len(names))
-    columns = max(1, min(num_maps, int(_WIDTH // side)))
+    side = min(7.0, 2.2 + 0.33 * len(names))
+    columns = max(1, min(num_maps, 3, int(_WIDTH // side)))
     map_rows = -(-num_maps // columns)
     map_height, row_height = map_rows * (side + 0.5), 1.75 * len(drawn) + 0.6
     figure = Figure(figsize=(_WIDTH, map_height + row_height), dpi=110, layout="constrained")
@@ -180,7 +180,7 @@ def _map(axes, names, values, texts, *, label: str, limits: tuple[float, float],
     axes.spines[:].set_visible(False)
     axes.set(xlabel="of this track", ylabel="in this microphone")
     axes.set_title(title, fontsize=11)
-    axes.figure.colorbar(image, ax=axes, label=label, shrink=0.8, pad=0.02)
+    axes.figure.colorbar(image, ax=axes, label=label, shrink=0.75, pad=0.02)
 
 
 def _before_after(row, name: str, loss_db: float, pair, frequencies_hz, extent_s) -> None:
