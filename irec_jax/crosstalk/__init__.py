@@ -8,7 +8,7 @@ STFT -> `align` (direct sound, taken out with its phase) -> magnitudes -> `gram`
 from irec_jax.crosstalk.estimate import cost, estimate, gram
 from irec_jax.crosstalk.reduce import reduce
 from irec_jax.crosstalk.settings import Crosstalk, Settings
-from irec_jax.crosstalk.simulate import delays_samples, draw_mixing, simulate
+from irec_jax.crosstalk.simulate import delays_samples, draw_mixing, simulate, simulate_room
 from irec_jax.crosstalk.streaming import analyse, debleed_array, num_passes, reduce_blocks
 
 __all__ = [
@@ -25,4 +25,5 @@ __all__ = [
     "reduce",
     "reduce_blocks",
     "simulate",
+    "simulate_room",
 ]

@@ -145,7 +145,8 @@ def solve_momentum(
 
     The source leaves the scale of the spectrograms open, on which the size of its steps depends:
     at magnitudes of the order of the samples the descent stalls near zero. They are scaled so that
-    the largest eigenvalue of the Hessian 2 G is 1,000; from 300 to 5,000 it reaches the minimum.
+    the largest eigenvalue of the Hessian 2 G is 1,000; from 300 to 5,000 it reaches the minimum,
+    but for a last 3e-7 of Theta where 14 tracks hear each other at -6 dB.
 
     Args:
         gram: (..., J, J).

@@ -1,5 +1,7 @@
 """Crosstalk made on purpose: dry tracks to the spot microphones of an ensemble (section 3.3.1)."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -100,3 +102,66 @@ def simulate(
     peak = jnp.abs(spots).max(initial=0)
     gain = jnp.where(peak > 0, 1 / jnp.where(peak > 0, peak, 1), 1)
     return spots * gain, gain
+
+
+@functools.partial(
+    jax.jit, static_argnames=("decay_s", "sample_rate_hz", "crosstalk_tail_db", "own_tail_db")
+)
+def simulate_room(
+    key: jax.Array,
+    tracks: jax.Array,
+    mixing: jax.Array,
+    delays: jax.Array,
+    *,
+    decay_s: float,
+    sample_rate_hz: float,
+    crosstalk_tail_db: float = 0.0,
+    own_tail_db: float = -12.0,
+) -> tuple[jax.Array, jax.Array]:
+    """What spot microphones hear in a room: as `simulate`, every sound with a diffuse tail.
+
+    A tail is noise that begins with the direct sound, fades in within 5 ms and decays; each pair of
+    source and microphone has its own.
+
+    Args:
+        key: of jax.random, for the tails.
+        tracks, mixing, delays: as for `simulate`.
+        decay_s: time in which tails decay by 60 dB.
+        sample_rate_hz: in Hz.
+        crosstalk_tail_db: energy of the tail of crosstalk, relative to its direct sound.
+        own_tail_db: the same for the sound of a microphone's own source.
+
+    Returns:
+        Spots and, in them, the microphones' own sources with their tails, both float32 (J, T),
+        normalised together so that the loudest spot has peak 1.
+    """
+    num_tracks, num_samples = tracks.shape
+    num_tail = round(decay_s * sample_rate_hz)
+    # A size that transforms fast, with room for delays: nothing comes round to the start.
+    size = 1 << (num_samples + num_tail + round(0.3 * sample_rate_hz)).bit_length()
+    spectra = jnp.fft.rfft(tracks, size)
+    time_s = jnp.arange(num_tail) / sample_rate_hz
+    envelope = 10 ** (-3 * time_s / decay_s) * jnp.minimum(time_s / 0.005, 1)
+
+    def image(mic: jax.Array, source: jax.Array) -> jax.Array:
+        """Spectrum of a source in a microphone."""
+        noise = jax.random.normal(jax.random.fold_in(key, mic * num_tracks + source), (num_tail,))
+        tail = noise * envelope
+        level_db = jnp.where(mic == source, own_tail_db, crosstalk_tail_db)
+        tail = tail / jnp.linalg.norm(tail) * 10 ** (level_db / 20)
+        phase = -2 * jnp.pi * jnp.arange(size // 2 + 1) * (delays[mic, source] / size)
+        response = (jnp.fft.rfft(tail, size) + 1) * jnp.exp(1j * phase)
+        return mixing[mic, source] * response * spectra[source]
+
+    def listen(mic: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def add(source: jax.Array, total: jax.Array) -> jax.Array:
+            return total + image(mic, source)
+
+        spot = jax.lax.fori_loop(0, num_tracks, add, jnp.zeros_like(spectra[0]))
+        both = jnp.stack([spot, image(mic, mic)])
+        return tuple(jnp.fft.irfft(both, size)[:, :num_samples])
+
+    spots, own = jax.lax.map(listen, jnp.arange(num_tracks))
+    peak = jnp.abs(spots).max(initial=0)
+    gain = jnp.where(peak > 0, 1 / jnp.where(peak > 0, peak, 1), 1)
+    return spots * gain, own * gain

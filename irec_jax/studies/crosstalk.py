@@ -56,6 +56,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--min_tracks", type=int, default=9, help="of a piece (default: 9)")
     parser.add_argument("--max_s", type=float, default=60.0, help="seconds of a piece at most")
     parser.add_argument("--methods", default=",".join(METHODS), help="some of them, with commas")
+    parser.add_argument(
+        "--decay_s",
+        type=float,
+        default=0.0,
+        help="reverberation time of a room, in which crosstalk has as much diffuse as direct sound "
+        "(default: 0, the source's free field)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the mixing matrices")
     parser.add_argument("--workdir", default="runs/study_crosstalk", help="for the report")
 
@@ -71,9 +78,15 @@ def run(arguments: argparse.Namespace) -> int:
     settings = {
         "dataset": dataset.full_name,
         "max_s": arguments.max_s,
+        "decay_s": arguments.decay_s,
         "seed": arguments.seed,
         "methods": {name: repr(SETTINGS.get(name, name)) for name in methods},
     }
+    options = dict(
+        methods=methods, seed=arguments.seed, max_s=arguments.max_s, decay_s=arguments.decay_s
+    )
+    if not (0 <= arguments.decay_s <= 20 and arguments.max_s > 0):
+        raise UserError("--decay_s must lie within 0 and 20 s, and --max_s above 0")
     _claim(workdir, settings)
     start, num_done, results = time.monotonic(), 0, {}
     for place, index in enumerate(chosen):
@@ -85,9 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
         piece = dataset[index]
         if piece.stems is None:
             raise UserError(f"{name}: has no dry tracks, against which results could be scored")
-        results[name] = study_piece(
-            piece, methods=methods, seed=arguments.seed, max_s=arguments.max_s
-        )
+        results[name] = study_piece(piece, **options)
         write_json(file, results[name])
         num_done += 1
         each_s = (time.monotonic() - start) / num_done
@@ -112,10 +123,7 @@ def run(arguments: argparse.Namespace) -> int:
     }
     picture = workdir / "example.png"
     if not picture.exists():
-        example = draw_example(
-            dataset[chosen[0]], methods=methods, seed=arguments.seed, max_s=arguments.max_s
-        )
-        plots.save(example, picture)
+        plots.save(draw_example(dataset[chosen[0]], **options), picture)
     page = crosstalk_tables.page(report, picture.name)
     write_whole(workdir / "report.md", page.encode())
     write_json(workdir / "report.json", report)
@@ -124,7 +132,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def study_piece(piece: Piece, *, methods, seed: int, max_s: float) -> dict:
+def study_piece(piece: Piece, *, methods, seed: int, max_s: float, decay_s: float = 0.0) -> dict:
     """Scores of all levels and methods on one piece.
 
     Args:
@@ -132,6 +140,8 @@ def study_piece(piece: Piece, *, methods, seed: int, max_s: float) -> dict:
         methods: names among `METHODS`.
         seed: of the mixing matrices.
         max_s: seconds from its start at most.
+        decay_s: reverberation time of the room, 0 for the free field; in a room, the sources are
+            scored as they sound in their own microphones.
 
     Returns:
         ``num_tracks``, ``duration_s`` and ``levels``: by level in dB as text, for ``mixture`` and
@@ -150,10 +160,12 @@ def study_piece(piece: Piece, *, methods, seed: int, max_s: float) -> dict:
         raise UserError(
             f"{piece.name}: fewer than two tracks sound within {max_s} s; raise --max_s"
         )
-    references = bss.prepare_references(stems)
-    levels = {}
+    setup = dict(name=piece.name, seed=seed, rate_hz=rate_hz, decay_s=decay_s)
+    references, levels = None, {}
     for level_db in LEVELS_DB:
-        spots, mixing = _simulate(stems, level_db, name=piece.name, seed=seed, rate_hz=rate_hz)
+        spots, own, mixing = _simulate(stems, level_db, **setup)
+        if references is None:  # but for their gain, they are the same at all levels
+            references = bss.prepare_references(own)
         mixture = bss.bss_eval(references, spots)
         levels[str(level_db)] = {"mixture": _means(mixture)}
         for method in methods:
@@ -172,14 +184,15 @@ def study_piece(piece: Piece, *, methods, seed: int, max_s: float) -> dict:
     }
 
 
-def draw_example(piece: Piece, *, methods, seed: int, max_s: float) -> Figure:
+def draw_example(piece: Piece, *, methods, seed: int, max_s: float, decay_s: float) -> Figure:
     """One piece at the first level: A^-1 and its estimates, a track dry, mixed and reduced."""
     stems, names = _sounding(piece, max_s)
     rate_hz = piece.sample_rate_hz
-    spots, mixing = _simulate(stems, LEVELS_DB[0], name=piece.name, seed=seed, rate_hz=rate_hz)
+    setup = dict(name=piece.name, seed=seed, rate_hz=rate_hz, decay_s=decay_s)
+    spots, own, mixing = _simulate(stems, LEVELS_DB[0], **setup)
     # The track that is masked most by the others.
-    shown = int(np.argmin(np.square(stems).sum(1) / np.square(spots).sum(1)))
-    inverses, tracks = {"A⁻¹": np.linalg.inv(mixing)}, {"dry": stems[shown], "mixed": spots[shown]}
+    shown = int(np.argmin(np.square(own).sum(1) / np.square(spots).sum(1)))
+    inverses, tracks = {"A⁻¹": np.linalg.inv(mixing)}, {"alone": own[shown], "mixed": spots[shown]}
     for method in methods:
         reduced, inverse = _reduce(method, spots, rate_hz)
         tracks[crosstalk_tables.NAMES[method]] = reduced[shown]
@@ -213,14 +226,22 @@ def _sounding(piece: Piece, max_s: float) -> tuple[np.ndarray, list[str]]:
 
 
 def _simulate(
-    stems: np.ndarray, level_db: int, *, name: str, seed: int, rate_hz: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Spot microphones (J, T) and their mixing matrix, which depend on the piece's name alone."""
-    key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(name.encode()) >> 1)
-    key = jax.random.fold_in(key, -level_db)
+    stems: np.ndarray, level_db: int, *, name: str, seed: int, rate_hz: int, decay_s: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Spot microphones and what they hear of their own sources (J, T), and the mixing matrix."""
+    # Of the piece's name alone: the same mixtures whichever pieces are studied.
+    piece_key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(name.encode()) >> 1)
+    key = jax.random.fold_in(piece_key, -level_db)
     mixing = crosstalk.draw_mixing(key, len(stems), max_crosstalk=10 ** (level_db / 20))
-    spots, _ = crosstalk.simulate(stems, mixing, crosstalk.delays_samples(mixing, rate_hz))
-    return np.asarray(spots), np.asarray(mixing, np.float64)
+    delays = crosstalk.delays_samples(mixing, rate_hz)
+    if decay_s:
+        spots, own = crosstalk.simulate_room(
+            piece_key, stems, mixing, delays, decay_s=decay_s, sample_rate_hz=rate_hz
+        )
+    else:
+        spots, gain = crosstalk.simulate(stems, mixing, delays)
+        own = gain * stems
+    return np.asarray(spots), np.asarray(own), np.asarray(mixing, np.float64)
 
 
 def _chosen(arguments: argparse.Namespace) -> tuple[Pieces, list[int]]:

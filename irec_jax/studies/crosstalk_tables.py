@@ -29,7 +29,8 @@ def page(report: Mapping, picture: str) -> str:
         )
     parts += [
         f"{len(pieces)} pieces of {report['settings']['dataset']}, crosstalk simulated as in the "
-        "source: random symmetric mixing with at most -6, -12 and -18 dB, delays by distance. "
+        "source: random symmetric mixing with at most -6, -12 and -18 dB, delays by distance"
+        f"{_room(report['settings']['decay_s'])}. "
         f"Reported: {reported.SOURCE}.",
         "## Averages over the pieces (table 3.4)",
         _averages(pieces, methods),
@@ -44,11 +45,20 @@ def page(report: Mapping, picture: str) -> str:
         "## SIR of the mixtures (table 3.6)",
         _mixtures(pieces),
         "## An example",
-        f"![inverse mixing matrix and its estimates; a track dry, mixed and reduced]({picture})",
+        f"![inverse mixing matrix and its estimates; a track alone, mixed and reduced]({picture})",
         "## Provenance",
         pages.provenance_table(report["provenance"]),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _room(decay_s: float) -> str:
+    if not decay_s:
+        return ""
+    return (
+        f"; unlike there in a room with a reverberation time of {decay_s:g} s, where crosstalk has "
+        "as much diffuse sound as direct sound, and sources are scored as in their own microphones"
+    )
 
 
 def average(pieces: Mapping, method: str, level: str, key: str) -> float:

@@ -120,3 +120,33 @@ def test_faults_are_named():
     for amplitude in (0, 1.5, np.nan):
         with pytest.raises(ValueError, match="mixing: amplitudes"):
             crosstalk.delays_samples(np.array([[1, amplitude], [0.5, 1]]), 48_000)
+
+
+def test_a_room_adds_a_tail_of_its_own_to_every_sound():
+    rng = np.random.default_rng(11)
+    tracks = np.zeros((2, 4000), np.float32)
+    tracks[0, 100], tracks[1, 900] = 1, 0.5  # clicks: what is heard are the responses
+    mixing = np.array([[1, 0.3], [0.3, 1]], np.float32)
+    delays = np.array([[0, 40], [25, 0]])
+    rate_hz, decay_s = 8000, 0.05
+    room = dict(decay_s=decay_s, sample_rate_hz=rate_hz, crosstalk_tail_db=-3.0, own_tail_db=-9.0)
+    spots, own = crosstalk.simulate_room(jax.random.key(1), tracks, mixing, delays, **room)
+    spots, own = np.asarray(spots), np.asarray(own)
+    np.testing.assert_allclose(np.abs(spots).max(), 1, rtol=1e-5)
+    gain = own[0, 100] / tracks[0, 100]
+    direct = spots / gain
+    tail = round(decay_s * rate_hz)
+    for mic, source, start in ((0, 0, 100), (0, 1, 940), (1, 0, 125), (1, 1, 900)):
+        heard = direct[mic, start : start + tail] / tracks[source].max() / mixing[mic, source]
+        np.testing.assert_allclose(heard[0], 1, atol=0.02)
+        expected = 10 ** ((-9 if mic == source else -3) / 10)
+        np.testing.assert_allclose(np.square(heard[1:]).sum(), expected, rtol=0.05)
+        first, second = np.split(heard[tail // 5 :][: 2 * (tail // 3)], 2)
+        assert np.square(second).sum() < 0.1 * np.square(first).sum()
+    assert np.abs(own[0, 940:]).max() < 1e-3  # only its own source
+    without = dict(room, crosstalk_tail_db=-200.0, own_tail_db=-200.0)
+    music = rng.standard_normal((2, 4000)).astype(np.float32)
+    dry, gain = crosstalk.simulate(music, mixing, delays)
+    wet, own = crosstalk.simulate_room(jax.random.key(1), music, mixing, delays, **without)
+    np.testing.assert_allclose(wet, dry, atol=1e-4)
+    np.testing.assert_allclose(own, gain * music, atol=1e-4)
