@@ -27,7 +27,7 @@ def run_command(main: Callable[[], int | None]) -> int:
         where = f"{error.filename}: " if error.filename else ""
         return _end(f"error: {where}{error.strerror}", 1)
     except KeyboardInterrupt:
-        return _end("interrupted; the same command goes on where it stopped", 130)
+        return _end("interrupted; run the same command again to go on", 130)
 
 
 def _end(line: str, code: int) -> int:

@@ -140,7 +140,10 @@ def _open(source: str | os.PathLike | BinaryIO) -> Iterator[tuple[Info, Iterator
                 raise _Damaged("is empty (0 bytes)")
             file.seek(0)
             try:
-                header, pieces = _open_soundfile(file, stack)
+                # By its path, a file is read without Python in between, in which an interrupt
+                # would be lost.
+                by_path = os.fsencode(path) if path is source else file
+                header, pieces = _open_soundfile(file, by_path, stack)
             except soundfile.LibsndfileError:
                 file.seek(0)
                 header, pieces = _open_av(file, stack)
@@ -184,9 +187,9 @@ def _convert(
 
 
 def _open_soundfile(
-    file: BinaryIO, stack: contextlib.ExitStack
+    file: BinaryIO, source: bytes | BinaryIO, stack: contextlib.ExitStack
 ) -> tuple[Info, Iterator[np.ndarray]]:
-    sound = stack.enter_context(soundfile.SoundFile(file))
+    sound = stack.enter_context(soundfile.SoundFile(source))
     if sound.format in ("WAV", "WAVEX"):
         _check_wav(file)
     known = 0 <= sound.frames < 1 << 62  # a flac stream may not tell
