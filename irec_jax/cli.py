@@ -176,7 +176,7 @@ def _add_debleed(commands) -> None:
     debleed.add_argument(
         "--strength", type=float, help="1 takes away what is estimated (default), 2 twice as much"
     )
-    debleed.add_argument("--method", help="subtraction (default) or mask, softer")
+    debleed.add_argument("--method", help="mask (default), or subtraction, the source's")
     debleed.add_argument("--solver", help="nnls (default), the exact one, or momentum")
     debleed.add_argument(
         "--floor", type=float, metavar="DB", help="lower nothing by more than this, such as -40"
