@@ -174,12 +174,17 @@ def _add_debleed(commands) -> None:
         help="draw all this, and spectrograms, in --out/debleed.png",
     )
     debleed.add_argument(
-        "--strength", type=float, help="1 takes away what is estimated (default), 2 twice as much"
+        "--strength",
+        type=float,
+        help="beyond direct sound, 1 takes away what is estimated (default), 2 twice as much",
     )
     debleed.add_argument("--method", help="mask (default), or subtraction, the source's")
     debleed.add_argument("--solver", help="nnls (default), the exact one, or momentum")
     debleed.add_argument(
-        "--floor", type=float, metavar="DB", help="lower nothing by more than this, such as -40"
+        "--floor",
+        type=float,
+        metavar="DB",
+        help="beyond direct sound, lower nothing by more than this, such as -40",
     )
     debleed.add_argument(
         "--no-align", action="store_true", help="leave the step out that uses delays and phases"

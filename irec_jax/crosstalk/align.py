@@ -7,7 +7,7 @@ d_lj, which amplitude and phase show where j alone dominates:
 1. An estimate of every source's power P_j(n, k): from the weights of `estimate` at first.
 2. w_j = [P_j / sum_i a_ji^2 P_i]^32 marks the bins of microphone j in which j dominates.
 3. The peak of the inverse transform of sum_n w_j X_l X_j* / |X_l X_j| (a generalised cross
-   correlation with phase transform) is the delay, if it stands out; then
+   correlation with phase transform), of either sign, is the delay, if it stands out; then
    a_lj = sum w_j Re[X_l X_j* exp(i omega d)] / (rho(d) sum w_j |X_j|^2), where rho, the window's
    autocorrelation, makes up for the part of a delayed sound that lies outside the frame.
 4. Z(n, k) = H(k)^-1 X(n, k) with H_lj(k) = a_lj exp(-i omega_k d_lj) takes the direct sound out,
@@ -40,6 +40,8 @@ _MAX_AMPLITUDE = 0.99
 # Where the microphones hear nearly the same, the exact inverse would magnify every error.
 _REGULARISATION = 1e-3
 _TINY = 1e-20
+# Accelerators multiply matrices of float32 with fewer digits unless they are told.
+_einsum = functools.partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
 
 
 def find_direct_sound(
@@ -54,8 +56,8 @@ def find_direct_sound(
         solver: of the weights that are the first estimate.
 
     Returns:
-        ``amplitudes`` float64 (J, J), ones on the diagonal, 0 where no delay stands out, and
-        ``delays_samples`` int64 (J, J).
+        ``amplitudes`` float64 (J, J), ones on the diagonal, 0 where no delay stands out, negative
+        where the sound arrives inverted, and ``delays_samples`` int64 (J, J).
     """
     grams = [np.asarray(gram(magnitude(piece)), np.float64) for piece in spectra]
     weights = estimate(np.mean(grams, axis=0), solver=solver)
@@ -106,13 +108,13 @@ def demixing(amplitudes: np.ndarray, delays: np.ndarray, *, frame_length: int) -
 @jax.jit
 def demix(spectra: jax.Array, matrix: jax.Array) -> jax.Array:
     """Z(n, k) = matrix(k) X(n, k): complex (J, frames, bins) to the same shape."""
-    return jnp.einsum("kjl,lnk->jnk", matrix, spectra, precision=jax.lax.Precision.HIGHEST)
+    return _einsum("kjl,lnk->jnk", matrix, spectra)
 
 
 @jax.jit
 def _subtracted_powers(spectra: jax.Array, weights: jax.Array) -> jax.Array:
     magnitudes = magnitude(spectra)
-    rest = magnitudes - jnp.einsum("lj,jnk->lnk", weights, magnitudes)
+    rest = magnitudes - _einsum("lj,jnk->lnk", weights, magnitudes)
     return jnp.square(jnp.maximum(rest, 0))
 
 
@@ -124,12 +126,12 @@ def _demixed_powers(spectra: jax.Array, matrix: jax.Array) -> jax.Array:
 @jax.jit
 def _statistics(spectra: jax.Array, powers: jax.Array, squares: jax.Array, loudest: jax.Array):
     """Sums over frames: phases (bins, l, j), cross spectra (l, j), weights, energies (bins, j)."""
-    heard = jnp.einsum("lj,jnk->lnk", squares, powers)
+    heard = _einsum("lj,jnk->lnk", squares, powers)
     dominance = (powers / jnp.maximum(heard, _TINY)) ** _SHARPNESS
     dominance = jnp.where(powers > _ACTIVE * loudest[:, None, None], dominance, 0)
     directions = spectra / jnp.maximum(magnitude(spectra), _TINY)
-    phases = jnp.einsum("lnk,jnk->klj", directions, dominance * directions.conj())
-    cross = jnp.einsum("lnk,jnk->klj", spectra, dominance * spectra.conj())
+    phases = _einsum("lnk,jnk->klj", directions, dominance * directions.conj())
+    cross = _einsum("lnk,jnk->klj", spectra, dominance * spectra.conj())
     return phases, cross, dominance.sum(1).T, (dominance * power(spectra)).sum(1).T
 
 
@@ -143,8 +145,10 @@ def _fit(phases, cross, weights, energies, *, frame_length: int, window: str):
     correlation = correlation[: frame_length // 2]
     noise = np.median(np.abs(correlation), axis=0) / 0.6745  # of a normal distribution
     reachable = correlation[: max(1, round(MAX_DELAY_FRAMES * frame_length))]
-    delays = np.where(off_diagonal, reachable.argmax(0), 0)
-    clear = off_diagonal & (reachable.max(0) > MIN_PEAK * noise)
+    # Of a microphone of opposite polarity, or behind a figure of eight, the peak points down.
+    delays = np.where(off_diagonal, np.abs(reachable).argmax(0), 0)
+    peaks = np.take_along_axis(reachable, delays[None], axis=0)[0]
+    clear = off_diagonal & (np.abs(peaks) > MIN_PEAK * noise)
     omega = 2 * np.pi * np.arange(frame_length // 2 + 1)[:, None, None] / frame_length
     coherent = np.real(cross * np.exp(1j * omega * delays)).sum(0)
     energy = energies.sum(0)
@@ -152,6 +156,6 @@ def _fit(phases, cross, weights, energies, *, frame_length: int, window: str):
     shape = make_window(window, frame_length)
     overlap = np.fft.irfft(np.square(np.abs(np.fft.rfft(shape, 2 * frame_length))))
     amplitudes = amplitudes * overlap[0] / overlap[delays]
-    clear &= amplitudes > 0
-    amplitudes = np.minimum(amplitudes, _MAX_AMPLITUDE)
+    clear &= amplitudes * peaks > 0
+    amplitudes = np.clip(amplitudes, -_MAX_AMPLITUDE, _MAX_AMPLITUDE)
     return np.where(clear, amplitudes, np.eye(num_tracks)), np.where(clear, delays, 0)

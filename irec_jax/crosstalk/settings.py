@@ -25,10 +25,12 @@ class Settings:
         align: first take away the direct sound of the other tracks with its delay and phase; see
             `irec_jax.crosstalk.align`.
         solver: of the weights, 'nnls' or 'momentum'; see `irec_jax.crosstalk.estimate`.
-        strength: what is subtracted, in units of the estimate: more reduces more and harms more.
-        floor: amplitude, 0 to 1, below which no bin is lowered, relative to what it was.
+        strength: what is taken from what alignment leaves, in units of the estimate: more reduces
+            more and harms more.
+        floor: amplitude, 0 to 1, below which no bin is lowered, relative to what alignment leaves.
         method: 'subtraction' or 'mask'; see `irec_jax.crosstalk.reduce`.
-        band_edges_hz: edges in Hz between bands that have weights of their own; none: one band.
+        band_edges_hz: edges in Hz between bands that have weights of their own, any sequence;
+            none: one band.
 
     Raises:
         UserError: a value out of range or an unknown name.
@@ -61,8 +63,9 @@ class Settings:
             raise UserError(f"strength {self.strength}: must be 0 or more; 1 is the estimate")
         if not 0 <= self.floor <= 1:
             raise UserError(f"floor {self.floor}: must lie between 0 (none) and 1")
-        edges = self.band_edges_hz
-        if any(edge <= 0 for edge in edges) or list(edges) != sorted(set(edges)):
+        edges = tuple(self.band_edges_hz)
+        object.__setattr__(self, "band_edges_hz", edges)  # jit hashes settings
+        if not all(0 < edge < np.inf for edge in edges) or list(edges) != sorted(set(edges)):
             raise UserError(f"band_edges_hz {edges}: must be positive and rise")
 
     def bands(self, sample_rate_hz: float) -> tuple[tuple[int, int], ...]:
@@ -91,8 +94,8 @@ class Crosstalk(NamedTuple):
     def inverse_mixing(self) -> np.ndarray:
         """The estimate of A^-1, (J, J), that this is (section 3.3.2).
 
-        The inverse of the direct sound's amplitudes; where none was found, I - L with the weights
-        L, averaged over bands.
+        The inverse of the direct sound's amplitudes; I - L with the weights L, averaged over bands,
+        if no track has direct sound in another one.
         """
         identity = np.eye(len(self.amplitudes))
         if np.array_equal(self.amplitudes, identity):

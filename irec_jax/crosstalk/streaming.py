@@ -165,7 +165,8 @@ def _pieces(
 ) -> Iterator[tuple[np.ndarray, int]]:
     """Overlapping pieces (R, span) of PIECE_FRAMES frames, and how many frames of each count.
 
-    The last one is filled with zeros. ValueError if the blocks do not hold num_samples samples.
+    The last one is filled with zeros. ValueError if the blocks do not hold num_samples samples,
+    or NaN or infinite ones.
     """
     step = PIECE_FRAMES * settings.hop_length
     span = step - settings.hop_length + settings.frame_length
@@ -174,6 +175,8 @@ def _pieces(
     held, pending, num_pending = None, [], 0
     for block in blocks:
         block = np.asarray(block, np.float32)
+        if not np.isfinite(block).all():  # magnitudes and gains would hide them
+            raise ValueError("the blocks hold NaN or infinite samples")
         num_read += block.shape[1]
         if held is None:
             held = np.zeros((len(block), settings.frame_length // 2), np.float32)

@@ -26,7 +26,8 @@ class Piece:
         mix: float32 (T, 2).
         spots: float32 (J, T), what the microphone of each track heard; None where not known.
         stems: float32 (J, T), the tracks dry; None where not known.
-        mixing: float32 (J, J), amplitude of stem j in spot l at [l, j]; None where not known.
+        mixing: float32 (J, J), amplitude of stem j in spot l at [l, j], but for a gain that is
+            common to all; None where not known.
         max_crosstalk_db: its bound off the diagonal, or None.
     """
 

@@ -98,6 +98,20 @@ def test_direct_sound_is_found(mixed):
     np.testing.assert_allclose(amplitudes[strong], mixing[strong], atol=0.05)
 
 
+def test_direct_sound_of_opposite_polarity_is_found_as_well(mixed):
+    tracks, mixing, delays, _ = mixed
+    signs = np.where(np.eye(len(mixing)), 1, -1)
+    signs[0, 1:] = 1
+    spots, gain = crosstalk.simulate(tracks, signs * mixing, delays)
+    settings = crosstalk.Settings(**FRAME)
+    reduced, found = crosstalk.debleed_array(spots, settings, sample_rate_hz=RATE_HZ)
+    strong = mixing > 0.05
+    assert (np.abs(found.delays_samples - delays)[strong] <= 1).all()
+    np.testing.assert_allclose(found.amplitudes[strong], (signs * mixing)[strong], atol=0.05)
+    alone = np.asarray(gain) * tracks
+    assert si_sdr(alone, reduced).mean() > si_sdr(alone, np.asarray(spots)).mean() + 1
+
+
 def test_demixing_inverts_the_matrix_of_direct_sound():
     amplitudes = np.array([[1, 0.4, 0.1], [0.2, 1, 0.0], [0.3, 0.1, 1]])
     delays = np.array([[0, 3, 9], [5, 0, 0], [1, 7, 0]])
@@ -209,7 +223,7 @@ def test_bands_have_weights_of_their_own():
     heard = 0.2 * spectrum
     heard[edge:] *= 3
     tracks = np.concatenate([1e-3 * low + np.fft.irfft(heard, RATE_HZ).astype(np.float32), high])
-    settings = crosstalk.Settings(**FRAME, align=False, band_edges_hz=(RATE_HZ / 4,))
+    settings = crosstalk.Settings(**FRAME, align=False, band_edges_hz=[RATE_HZ / 4])
     _, found = crosstalk.debleed_array(tracks, settings, sample_rate_hz=RATE_HZ)
     assert found.weights.shape == (2, 2, 2)
     np.testing.assert_allclose(found.weights[:, 0, 1], [0.2, 0.6], atol=0.02)
@@ -226,6 +240,8 @@ def test_bands_have_weights_of_their_own():
         (dict(floor=2.0), "floor 2.0"),
         (dict(hop_length=3000), "hop_length 3000"),
         (dict(band_edges_hz=(500.0, 100.0)), "must be positive and rise"),
+        (dict(band_edges_hz=(float("inf"),)), "must be positive and rise"),
+        (dict(band_edges_hz=(float("nan"),)), "must be positive and rise"),
     ],
 )
 def test_wrong_settings_are_one_clear_line(wrong, message):
@@ -236,6 +252,11 @@ def test_wrong_settings_are_one_clear_line(wrong, message):
 def test_what_is_no_set_of_tracks():
     for tracks in (np.zeros((1, 100)), np.zeros(100), np.zeros((2, 0))):
         with pytest.raises(ValueError, match="two tracks"):
+            crosstalk.debleed_array(tracks, sample_rate_hz=RATE_HZ)
+    for wrong in (np.nan, np.inf):
+        tracks = make_tracks(2, num_samples=1000)
+        tracks[1, 100] = wrong
+        with pytest.raises(ValueError, match="NaN or infinite"):
             crosstalk.debleed_array(tracks, sample_rate_hz=RATE_HZ)
 
 
