@@ -45,11 +45,11 @@ METHODS = (*SETTINGS, "wiener")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `irec study crosstalk`."""
-    parser.add_argument("--dataset", default="gm_multitrack", help="gm_multitrack or multitrack")
+    parser.add_argument(
+        "--dataset", default="gm_multitrack", help="gm_multitrack, or multitrack: PHENICX-Anechoic"
+    )
     parser.add_argument("--size", default="small", help="of gm_multitrack: tiny, small or full")
     parser.add_argument("--format", default="multitrack48k", help="multitrack44k or multitrack48k")
-    parser.add_argument("--layout", default="phenicx", help="of multitrack: phenicx or folder")
-    parser.add_argument("--path", help="of multitrack with the layout folder: where the pieces lie")
     parser.add_argument("--data_dir", help="where prepared data lies (default: TFDS's)")
     parser.add_argument("--manual_dir", help="where files that were downloaded by hand lie")
     parser.add_argument("--split", default="test", help="train, test or all")
@@ -69,10 +69,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """`irec study crosstalk`."""
-    methods = tuple(filter(None, arguments.methods.split(",")))
+    methods = tuple(dict.fromkeys(arguments.methods.split(",")))
     for method in methods:
         if method not in METHODS:
             raise UserError(f"--methods {method}: unknown; known are {', '.join(METHODS)}")
+    if not (0 <= arguments.decay_s <= 20 and arguments.max_s > 0):
+        raise UserError("--decay_s must lie within 0 and 20 s, and --max_s above 0")
     dataset, chosen = _chosen(arguments)
     workdir = Path(arguments.workdir)
     settings = {
@@ -85,13 +87,11 @@ def run(arguments: argparse.Namespace) -> int:
     options = dict(
         methods=methods, seed=arguments.seed, max_s=arguments.max_s, decay_s=arguments.decay_s
     )
-    if not (0 <= arguments.decay_s <= 20 and arguments.max_s > 0):
-        raise UserError("--decay_s must lie within 0 and 20 s, and --max_s above 0")
     _claim(workdir, settings)
     start, num_done, results = time.monotonic(), 0, {}
     for place, index in enumerate(chosen):
         name = dataset.names[index]
-        file = workdir / "pieces" / f"{name.replace('/', '_')}.json"
+        file = workdir / "pieces" / f"{_file_name(name)}.json"
         if file.exists():
             results[name] = read_json(file)
             continue
@@ -121,7 +121,8 @@ def run(arguments: argparse.Namespace) -> int:
             durations_s={"study": time.monotonic() - start},
         ),
     }
-    picture = workdir / "example.png"
+    # The same workdir may hold pieces of other splits.
+    picture = workdir / f"example-{_file_name(dataset.names[chosen[0]])}.png"
     if not picture.exists():
         plots.save(draw_example(dataset[chosen[0]], **options), picture)
     page = crosstalk_tables.page(report, picture.name)
@@ -154,12 +155,7 @@ def study_piece(piece: Piece, *, methods, seed: int, max_s: float, decay_s: floa
         UserError: fewer than two tracks are not silent.
     """
     rate_hz = piece.sample_rate_hz
-    stems = piece.stems[:, : round(max_s * rate_hz)]
-    stems = stems[np.abs(stems).max(1) > 0]  # of an excerpt, some players may rest all through it
-    if len(stems) < 2:
-        raise UserError(
-            f"{piece.name}: fewer than two tracks sound within {max_s} s; raise --max_s"
-        )
+    stems, _ = _sounding(piece, max_s)
     setup = dict(name=piece.name, seed=seed, rate_hz=rate_hz, decay_s=decay_s)
     references, levels = None, {}
     for level_db in LEVELS_DB:
@@ -215,8 +211,9 @@ def draw_example(piece: Piece, *, methods, seed: int, max_s: float, decay_s: flo
 
 
 def _sounding(piece: Piece, max_s: float) -> tuple[np.ndarray, list[str]]:
-    """The dry tracks that are not silent within the excerpt, and their names."""
-    stems = piece.stems[:, : round(max_s * piece.sample_rate_hz)]
+    """The dry tracks whose players do not rest all through the excerpt, and their names."""
+    num_samples = round(min(max_s * piece.sample_rate_hz, piece.stems.shape[1]))
+    stems = piece.stems[:, : max(1, num_samples)]
     sounding = np.flatnonzero(np.abs(stems).max(1) > 0)
     if len(sounding) < 2:
         raise UserError(
@@ -248,9 +245,7 @@ def _chosen(arguments: argparse.Namespace) -> tuple[Pieces, list[int]]:
     if arguments.dataset == "gm_multitrack":
         options = dict(size=arguments.size)
     else:
-        options = dict(layout=arguments.layout)
-        if arguments.path is not None:
-            options["path"] = arguments.path
+        options = dict(layout="phenicx")  # of a user's folder nobody knows the dry tracks
     dataset = all_pieces(
         arguments.dataset,
         arguments.split,
@@ -266,6 +261,10 @@ def _chosen(arguments: argparse.Namespace) -> tuple[Pieces, list[int]]:
             f"{arguments.split} has so many; the largest has {max(dataset.num_tracks)}"
         )
     return dataset, chosen
+
+
+def _file_name(piece: str) -> str:
+    return piece.replace("/", "_")
 
 
 def _claim(workdir: Path, settings: Mapping) -> None:

@@ -127,7 +127,7 @@ def _correlations(pieces: Mapping, methods: Sequence[str]) -> str:
             for level in _LEVELS:
                 whole = average(chosen, method, level, "correlation")
                 off = average(chosen, method, level, "correlation_off_diagonal")
-                row.append(f"{whole:.3f} ({off:.3f})")
+                row.append("{} ({})".format(*_levels((whole, off), 3)))
             rows.append(row)
     for name, values in reported.CORRELATION.items():
         rows.append([f"reported: {name}", *_levels(values, 3)])

@@ -49,8 +49,10 @@ def test_the_report_tells_what_was_gained(studied):
             assert scores["source"]["correlation"] > 0.3
         by_level = [piece["levels"][level]["mixture"]["sir"] for level in ("-6", "-12", "-18")]
         assert by_level == sorted(by_level)
-    assert (studied / "example.png").stat().st_size > 20_000
     page = (studied / "report.md").read_text()
+    (example,) = studied.glob("example-*.png")
+    assert example.stat().st_size > 20_000 and f"]({example.name})" in page
+    assert example.stem.removeprefix("example-") in report["pieces"]
     assert "Rendered music" in page
     assert "| reported: average | 0.678 | 0.957 | 0.937 |" in page
     assert "reported: Mozart | 9.14 | 7.31 | 3.92" in page
@@ -75,6 +77,20 @@ def test_it_goes_on_where_it_stopped(studied, tmp_path, monkeypatch):
     assert {file: file.read_bytes() for file in files} == known
 
 
+def test_other_pieces_have_an_example_of_their_own(studied, tmp_path, monkeypatch):
+    workdir = tmp_path / "more"
+    shutil.copytree(studied, workdir)
+    result = json.loads(next((workdir / "pieces").iterdir()).read_text())
+    drawn = []
+    monkeypatch.setattr(study, "study_piece", lambda piece, **k: result)
+    monkeypatch.setattr(study, "draw_example", lambda piece, **k: drawn.append(piece.name))
+    monkeypatch.setattr(study.plots, "save", lambda figure, path: path.touch())
+    assert study_tiny(workdir, "--min_tracks=3", "--methods=aligned,source,wiener") == 0
+    pieces = json.loads((workdir / "report.json").read_text())["pieces"]
+    assert drawn == [next(iter(pieces))]
+    assert f"](example-{drawn[0]}.png)" in (workdir / "report.md").read_text()
+
+
 def test_other_settings_need_another_workdir(studied, capsys):
     assert study_tiny(studied, "--min_tracks=9", "--methods=aligned", "--seed=1") == 1
     error = capsys.readouterr().err
@@ -86,6 +102,8 @@ def test_other_settings_need_another_workdir(studied, capsys):
     ("words", "message"),
     [
         (["--methods=magic"], "--methods magic: unknown"),
+        (["--methods="], "--methods : unknown"),
+        (["--max_s=nan"], "--max_s above 0"),
         (["--min_tracks=90"], "no piece of gm_multitrack"),
         (["--dataset=gm_irmas"], "holds no tracks"),
         (["--split=valid"], "has no split"),
