@@ -52,7 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", default="multitrack48k", help="multitrack44k or multitrack48k")
     parser.add_argument("--data_dir", help="where prepared data lies (default: TFDS's)")
     parser.add_argument("--manual_dir", help="where files that were downloaded by hand lie")
-    parser.add_argument("--split", default="test", help="train, test or all")
+    parser.add_argument(
+        "--split", help="train, test or all (default: test; of multitrack all, as the source's)"
+    )
     parser.add_argument("--min_tracks", type=int, default=9, help="of a piece (default: 9)")
     parser.add_argument("--max_s", type=float, default=60.0, help="seconds of a piece at most")
     parser.add_argument("--methods", default=",".join(METHODS), help="some of them, with commas")
@@ -75,7 +77,9 @@ def run(arguments: argparse.Namespace) -> int:
             raise UserError(f"--methods {method}: unknown; known are {', '.join(METHODS)}")
     if not (0 <= arguments.decay_s <= 20 and arguments.max_s > 0):
         raise UserError("--decay_s must lie within 0 and 20 s, and --max_s above 0")
-    dataset, chosen = _chosen(arguments)
+    # PHENICX's four pieces are the source's, which parts them in no way.
+    split = arguments.split or ("test" if arguments.dataset == "gm_multitrack" else "all")
+    dataset, chosen = _chosen(arguments, split)
     workdir = Path(arguments.workdir)
     settings = {
         "dataset": dataset.full_name,
@@ -116,7 +120,7 @@ def run(arguments: argparse.Namespace) -> int:
             dataset=builder,
             version=dataset.full_name.split(":")[-1],
             config=config,
-            split=arguments.split,
+            split=split,
             seed=arguments.seed,
             durations_s={"study": time.monotonic() - start},
         ),
@@ -241,14 +245,14 @@ def _simulate(
     return np.asarray(spots), np.asarray(own), np.asarray(mixing, np.float64)
 
 
-def _chosen(arguments: argparse.Namespace) -> tuple[Pieces, list[int]]:
+def _chosen(arguments: argparse.Namespace, split: str) -> tuple[Pieces, list[int]]:
     if arguments.dataset == "gm_multitrack":
         options = dict(size=arguments.size)
     else:
         options = dict(layout="phenicx")  # of a user's folder nobody knows the dry tracks
     dataset = all_pieces(
         arguments.dataset,
-        arguments.split,
+        split,
         data_dir=arguments.data_dir,
         manual_dir=arguments.manual_dir,
         format=arguments.format,
@@ -258,7 +262,7 @@ def _chosen(arguments: argparse.Namespace) -> tuple[Pieces, list[int]]:
     if not chosen:
         raise UserError(
             f"--min_tracks {arguments.min_tracks}: no piece of {dataset.full_name} "
-            f"{arguments.split} has so many; the largest has {max(dataset.num_tracks)}"
+            f"{split} has so many; the largest has {max(dataset.num_tracks)}"
         )
     return dataset, chosen
 

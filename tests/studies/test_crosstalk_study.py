@@ -8,6 +8,7 @@ import pytest
 
 from irec_jax import cli, crosstalk
 from irec_jax.commands import run_command
+from irec_jax.errors import UserError
 from irec_jax.studies import crosstalk as study
 
 
@@ -89,6 +90,23 @@ def test_other_pieces_have_an_example_of_their_own(studied, tmp_path, monkeypatc
     pieces = json.loads((workdir / "report.json").read_text())["pieces"]
     assert drawn == [next(iter(pieces))]
     assert f"](example-{drawn[0]}.png)" in (workdir / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "split"),
+    [
+        ([], "test"),
+        (["--dataset=multitrack"], "all"),
+        (["--dataset=multitrack", "--split=test"], "test"),
+    ],
+)
+def test_of_the_four_recorded_pieces_all_are_studied(monkeypatch, tmp_path, capsys, words, split):
+    def pieces(name, split, **options):
+        raise UserError(f"asked for {split}")
+
+    monkeypatch.setattr(study, "all_pieces", pieces)
+    assert irec("study", "crosstalk", f"--workdir={tmp_path}", *words) == 1
+    assert capsys.readouterr().err == f"error: asked for {split}\n"
 
 
 def test_other_settings_need_another_workdir(studied, capsys):
