@@ -22,6 +22,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.linalg
 
 from irec_jax.crosstalk.estimate import estimate, gram
 from irec_jax.dsp.stft import magnitude, power
@@ -36,7 +37,8 @@ _ACTIVE = 1e-6  # of a track's greatest power: bins below are silence
 _MAX_ROUNDS = 8
 # The rounds end when fewer delays change than this, and the mean amplitude changes less.
 _TOLERANCE = 0.01
-_MAX_AMPLITUDE = 0.99
+# Of the way from a track to another one and back: whatever their levels, it is softer than 1.
+_MAX_RETURN = 0.99**2
 # Where the microphones hear nearly the same, the exact inverse would magnify every error.
 _REGULARISATION = 1e-3
 _TINY = 1e-20
@@ -89,6 +91,8 @@ def find_direct_sound(
 def demixing(amplitudes: np.ndarray, delays: np.ndarray, *, frame_length: int) -> jax.Array:
     """The matrices that take the direct sound out: H(k)^-1, regularised.
 
+    The levels of the tracks do not matter: H is balanced before.
+
     Args:
         amplitudes: (J, J), ones on the diagonal.
         delays: (J, J), in samples.
@@ -98,11 +102,13 @@ def demixing(amplitudes: np.ndarray, delays: np.ndarray, *, frame_length: int) -
         complex64 (bins, J, J), for `demix`.
     """
     omega = 2 * np.pi * np.arange(frame_length // 2 + 1)[:, None, None] / frame_length
-    mixing = amplitudes * np.exp(-1j * omega * delays)
+    _, (levels, _) = scipy.linalg.matrix_balance(np.abs(amplitudes), permute=False, separate=True)
+    levels = levels[:, None] / levels
+    mixing = amplitudes / levels * np.exp(-1j * omega * delays)
     conjugate = mixing.conj().swapaxes(-1, -2)
     ridge = _REGULARISATION * np.eye(len(amplitudes))
     inverse = np.linalg.solve(conjugate @ mixing + ridge, conjugate)
-    return jnp.asarray(inverse * (1 + _REGULARISATION), jnp.complex64)
+    return jnp.asarray(inverse * levels * (1 + _REGULARISATION), jnp.complex64)
 
 
 @jax.jit
@@ -157,5 +163,7 @@ def _fit(phases, cross, weights, energies, *, frame_length: int, window: str):
     overlap = np.fft.irfft(np.square(np.abs(np.fft.rfft(shape, 2 * frame_length))))
     amplitudes = amplitudes * overlap[0] / overlap[delays]
     clear &= amplitudes * peaks > 0
-    amplitudes = np.clip(amplitudes, -_MAX_AMPLITUDE, _MAX_AMPLITUDE)
-    return np.where(clear, amplitudes, np.eye(num_tracks)), np.where(clear, delays, 0)
+    amplitudes = np.where(clear, amplitudes, 0)
+    returned = np.abs(amplitudes * amplitudes.T)
+    amplitudes *= np.sqrt(np.minimum(1, _MAX_RETURN / np.maximum(returned, _TINY)))
+    return amplitudes + np.eye(num_tracks), np.where(clear, delays, 0)

@@ -112,6 +112,18 @@ def test_direct_sound_of_opposite_polarity_is_found_as_well(mixed):
     assert si_sdr(alone, reduced).mean() > si_sdr(alone, np.asarray(spots)).mean() + 1
 
 
+def test_the_levels_of_the_tracks_do_not_matter(mixed):
+    *_, spots = mixed
+    settings = crosstalk.Settings(**FRAME)
+    expected, known = crosstalk.debleed_array(spots, settings, sample_rate_hz=RATE_HZ)
+    levels = np.array([0.03, 4.0, 0.5, 1.0], np.float32)[:, None]
+    reduced, found = crosstalk.debleed_array(levels * spots, settings, sample_rate_hz=RATE_HZ)
+    amplitudes = found.amplitudes * levels.T / levels
+    np.testing.assert_allclose(amplitudes, known.amplitudes, atol=0.01)
+    assert np.abs(found.amplitudes).max() > 1
+    assert si_sdr(expected, reduced / levels).min() > 30
+
+
 def test_demixing_inverts_the_matrix_of_direct_sound():
     amplitudes = np.array([[1, 0.4, 0.1], [0.2, 1, 0.0], [0.3, 0.1, 1]])
     delays = np.array([[0, 3, 9], [5, 0, 0], [1, 7, 0]])
@@ -254,7 +266,7 @@ def test_what_is_no_set_of_tracks():
         with pytest.raises(ValueError, match="two tracks"):
             crosstalk.debleed_array(tracks, sample_rate_hz=RATE_HZ)
     for wrong in (np.nan, np.inf):
-        tracks = make_tracks(2, num_samples=1000)
+        tracks = np.ones((2, 1000), np.float32)
         tracks[1, 100] = wrong
         with pytest.raises(ValueError, match="NaN or infinite"):
             crosstalk.debleed_array(tracks, sample_rate_hz=RATE_HZ)
