@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from irec_jax import registry
+from irec_jax.metrics.ratios import double_precision
 
 #: The largest eigenvalue of the Hessian 2 G to which `solve_momentum` scales the spectrograms.
 HESSIAN_SCALE = 1_000.0
@@ -126,7 +127,7 @@ def solve_nnls(gram: np.ndarray) -> np.ndarray:
         float64 (..., J, J), zero diagonal; of equal tracks one bears the weight.
     """
     gram = _checked(gram)
-    with jax.enable_x64(True):
+    with double_precision():
         return np.asarray(_nnls(jnp.asarray(gram)))
 
 
@@ -174,7 +175,7 @@ def momentum_descent(
     initial = np.zeros_like(gram) if initial is None else np.asarray(initial, np.float64)
     if initial.shape != gram.shape or (initial < 0).any():
         raise ValueError(f"initial: expected weights {gram.shape}, all >= 0")
-    with jax.enable_x64(True):
+    with double_precision():
         found = _descend(gram, initial, max_steps=max_steps, tolerance=tolerance)
         return Momentum(*(np.asarray(one) for one in found))
 

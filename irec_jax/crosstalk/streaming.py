@@ -3,7 +3,7 @@
 Audio comes in blocks of any lengths and is cut into pieces of 64 frames of the STFT (centred
 frames, as `irec_jax.dsp.stft` with padding 'center' makes them), so that the result does not depend
 on the blocks and equals that of whole spectrograms. Gram matrices of pieces add up in float64;
-memory holds a few pieces, and half a minute of frames, spread over the recording, for alignment.
+memory holds a few pieces, and the spectra of eleven for alignment.
 """
 
 import functools
@@ -18,12 +18,17 @@ from irec_jax.crosstalk.estimate import estimate, gram
 from irec_jax.crosstalk.reduce import gains
 from irec_jax.crosstalk.settings import Crosstalk, Settings
 from irec_jax.dsp.framing import num_frames, overlap_add
-from irec_jax.dsp.stft import magnitude, stft
+from irec_jax.dsp.stft import magnitude, power, stft
 from irec_jax.dsp.windows import window as make_window
 
 PIECE_FRAMES = 64
-#: Seconds of a recording from which direct sound is found.
-ALIGNMENT_S = 30.0
+#: Pieces, spread over a recording, from which direct sound is found: half a minute at the defaults.
+ALIGNMENT_PIECES = 11
+# In fewer frames, delays cannot be told from chance.
+_MIN_ALIGNMENT_FRAMES = 8
+# A track of which alignment leaves less than -20 dB is a copy or a sum of others, or nearly silent.
+# What is left of it are errors, which must not explain what is left of the others.
+_LEAST_LEFT = 1e-2
 _MIN_WINDOW_SUM = 1e-3  # as in irec_jax.dsp.stft
 
 
@@ -58,15 +63,22 @@ def analyse(
         return _pieces(_told(read(), progress), settings, num_samples)
 
     matrix = amplitudes = delays = None
-    if settings.align:
-        amplitudes, delays = _find_direct_sound(pieces(), settings, num_samples, sample_rate_hz)
+    total = num_frames(num_samples, **_framing(settings))
+    if settings.align and total >= _MIN_ALIGNMENT_FRAMES:
+        amplitudes, delays = _find_direct_sound(pieces(), settings, total)
         matrix = align.demixing(amplitudes, delays, frame_length=settings.frame_length)
     bands = settings.bands(sample_rate_hz)
-    grams, total = 0.0, num_frames(num_samples, **_framing(settings))
+    grams = energies = 0.0
     for piece in pieces():
-        one = _gram_of(*piece, matrix, settings=settings, bands=bands)
+        one, energy = _gram_of(*piece, matrix, settings=settings, bands=bands)
         grams = grams + np.asarray(one, np.float64) * PIECE_FRAMES
-    weights = estimate(grams / total, solver=settings.solver)
+        energies = energies + np.asarray(energy, np.float64) * PIECE_FRAMES
+    grams = grams / total
+    explain = np.einsum("bjj->j", grams) >= _LEAST_LEFT * energies / total
+    weights = estimate(grams, solver=settings.solver)
+    if not explain.all():
+        among_themselves = estimate(grams * (explain[:, None] & explain), solver=settings.solver)
+        weights = np.where(explain[:, None], among_themselves, weights)
     if amplitudes is None:
         amplitudes = np.eye(weights.shape[-1])
         delays = np.zeros(amplitudes.shape, np.int64)
@@ -213,12 +225,11 @@ def _transform(piece: jax.Array, num_valid: jax.Array, *, settings: Settings) ->
 
 
 def _find_direct_sound(
-    pieces: Iterator[tuple], settings: Settings, num_samples: int, sample_rate_hz: float
+    pieces: Iterator[tuple], settings: Settings, total_frames: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Amplitudes and delays, from pieces evenly spread over the recording."""
-    step = PIECE_FRAMES * settings.hop_length
-    available = -(-num_frames(num_samples, **_framing(settings)) // PIECE_FRAMES)
-    wanted = min(available, max(1, round(ALIGNMENT_S * sample_rate_hz / step)))
+    available = -(-total_frames // PIECE_FRAMES)
+    wanted = min(available, ALIGNMENT_PIECES)
     chosen = set(np.linspace(0, available - 1, wanted).round().astype(int))
     # All pieces are read: a source may be no file in which one can jump.
     spectra = [
@@ -233,15 +244,14 @@ def _find_direct_sound(
 
 
 @functools.partial(jax.jit, static_argnames=("settings", "bands"))
-def _gram_of(
-    piece, num_valid, matrix, *, settings: Settings, bands: tuple[tuple[int, int], ...]
-) -> jax.Array:
-    """(bands, J, J): mean over PIECE_FRAMES frames."""
+def _gram_of(piece, num_valid, matrix, *, settings: Settings, bands: tuple[tuple[int, int], ...]):
+    """Gram matrices (bands, J, J) and energies (J,) before alignment, means over PIECE_FRAMES."""
     spectra = _transform(piece, num_valid, settings=settings)
+    energies = power(spectra).sum((1, 2)) / PIECE_FRAMES
     if matrix is not None:
         spectra = align.demix(spectra, matrix)
     magnitudes = magnitude(spectra)
-    return jnp.stack([gram(magnitudes[..., low:high]) for low, high in bands])
+    return jnp.stack([gram(magnitudes[..., low:high]) for low, high in bands]), energies
 
 
 @functools.partial(jax.jit, static_argnames=("settings", "bands", "num_channels"))

@@ -250,6 +250,8 @@ def _factorise(correlations: np.ndarray) -> tuple[jax.Array, float]:
         if found:
             return factor, ridge
         ridge = max(10 * ridge, _RIDGE)
+        if ridge > 1:  # energies that overflow or vanish in float64
+            raise ValueError("reference holds samples too small or too large to be scored")
 
 
 @jax.jit

@@ -280,3 +280,20 @@ def test_the_inverse_mixing_matrix():
     np.testing.assert_allclose(found.inverse_mixing() @ direct, eye, atol=1e-12)
     without = crosstalk.Crosstalk(eye, np.zeros((2, 2), int), weights)
     np.testing.assert_allclose(without.inverse_mixing(), [[1, -0.2], [-0.3, 1]])
+
+
+def test_errors_left_of_a_copy_do_not_explain_the_others():
+    players = make_tracks(3, num_samples=4 * RATE_HZ)
+    tracks = np.concatenate([players, 0.3 * np.roll(players[:1], 5, axis=1)])
+    reduced, found = crosstalk.debleed_array(
+        tracks, crosstalk.Settings(**FRAME), sample_rate_hz=RATE_HZ
+    )
+    assert found.weights[0, :3].max() < 1
+    np.testing.assert_allclose(reduced[0].std(), tracks[0].std(), rtol=0.2)
+    assert reduced[3].std() < 0.1 * tracks[3].std()
+
+
+def test_too_short_to_tell_delays_from_chance():
+    tracks = make_tracks(3, num_samples=20_000)[:, :1000]
+    _, found = crosstalk.debleed_array(tracks, crosstalk.Settings(**FRAME), sample_rate_hz=RATE_HZ)
+    np.testing.assert_array_equal(found.amplitudes, np.eye(3))
