@@ -34,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
 def _add_recognize(commands) -> None:
     recognize = commands.add_parser(
         "recognize",
+        allow_abbrev=False,
         help="the instruments in audio files",
         description="Prints the instruments of every file: wav, flac, ogg, mp3, m4a of any "
         "rate, channels and length. Folders are searched for audio files.",
@@ -158,6 +159,7 @@ def _clock(seconds: float) -> str:
 def _add_debleed(commands) -> None:
     debleed = commands.add_parser(
         "debleed",
+        allow_abbrev=False,
         help="the tracks of a recording without crosstalk",
         description="Takes the sound of the other instruments out of every track of a recording. "
         "Every audio file of the folder but mix.* is the track of a microphone; all have one "
@@ -257,6 +259,7 @@ def _add_build(commands) -> None:
 
     build = commands.add_parser(
         "build",
+        allow_abbrev=False,
         help="prepare a dataset",
         description="Prepares a dataset: renders it, or reads files that were downloaded.",
     )
@@ -285,6 +288,7 @@ def build_dataset(arguments: argparse.Namespace) -> int:
 def _add_study(commands) -> None:
     study = commands.add_parser(
         "study",
+        allow_abbrev=False,
         help="the tables of a paper",
         description="Makes the tables and figures of a paper, ours beside the reported ones.",
     )

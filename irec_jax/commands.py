@@ -52,7 +52,13 @@ def leave(code: int) -> NoReturn:
 
 
 def _quiet() -> None:
-    """Libraries report only what went wrong, unless IREC_LOG=info asks for more."""
+    """Libraries report only what went wrong, unless IREC_LOG=info asks for more.
+
+    What a terminal cannot show must not end a command either.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
     if os.environ.get("IREC_LOG", "").lower() == "info":
         logging.basicConfig(level=logging.INFO)
         return

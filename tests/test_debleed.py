@@ -121,16 +121,14 @@ def test_files_of_all_kinds_are_kept_in_kind_or_made_better(tmp_path):
         "g.w64": ("W64", "PCM_32", "PCM_32"),
         "h.caf": ("CAF", "ALAC_24", "ALAC_24"),
         "silent.wav": ("WAVEX", "PCM_24", "PCM_24"),
-        "twin of b.rf64": ("RF64", "PCM_24", "PCM_24"),
+        "j.rf64": ("RF64", "PCM_24", "PCM_24"),
     }
     for i, (name, (form, subtype, _)) in enumerate(kinds.items()):
-        track = heard[i % 3] if name != "silent.wav" else 0 * heard[0]
-        if name == "twin of b.rf64":
-            track = heard[1]
+        track = np.roll(heard[i % 3], 613 * i) * (name != "silent.wav")  # no two the same
         if name == "e.wav":
             track = np.stack([3 * track, -track], axis=1)  # beyond full scale, and stereo
         soundfile.write(source / name, track, RATE_HZ, format=form, subtype=subtype)
-    soundfile.write(source / "o.ogg", heard[2], RATE_HZ)
+    soundfile.write(source / "o.ogg", heard[2, ::-1], RATE_HZ)
     for aside in ("MIX.flac", "._a.wav", "notes.txt"):
         (source / aside).write_text("no audio")
     (source / "gone.wav").symlink_to(tmp_path / "nowhere.wav")
@@ -376,3 +374,24 @@ def test_band_powers_show_a_tone_at_its_pitch(pitch_hz):
     loudest = powers.mean(1).argmax()
     resolution_hz = RATE_HZ / 512
     assert edges_hz[loudest] - resolution_hz <= pitch_hz <= edges_hz[loudest + 1] + resolution_hz
+
+
+def test_the_same_track_twice_is_refused(folder, tmp_path, capsys):
+    (folder / "copy.wav").write_bytes((folder / "alto.wav").read_bytes())
+    assert call(folder, "--out", tmp_path / "out") == 1
+    error = capsys.readouterr().err
+    assert "alto and copy: hold the same sound" in error and "leave one out" in error
+    assert not any((tmp_path / "out").glob("*"))
+
+
+@pytest.mark.parametrize("names", [("", "out"), ("in", "")])
+def test_empty_names_are_refused(folder, tmp_path, monkeypatch, names):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="an empty name"):
+        irec_jax.debleed(*names, progress=False)
+
+
+def test_bands_without_a_bin_are_refused_before_the_work(folder, tmp_path):
+    with pytest.raises(UserError, match="must hold one of the bins"):
+        irec_jax.debleed(folder, tmp_path / "out", progress=False, band_edges_hz=(30_000,), **SMALL)
+    assert not (tmp_path / "out").exists()

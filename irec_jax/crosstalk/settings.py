@@ -54,10 +54,12 @@ class Settings:
         ):
             if name not in known:
                 raise registry.unknown(kind, name, known)
-        if self.frame_length < 2 or not 1 <= self.hop_length <= self.frame_length // 2:
+        if not 16 <= self.frame_length <= 1 << 16:
+            raise UserError(f"frame_length {self.frame_length}: must lie between 16 and 65536")
+        if not 1 <= self.hop_length <= self.frame_length // 2:
             raise UserError(
-                f"frame_length {self.frame_length}, hop_length {self.hop_length}: the hop must lie "
-                "between 1 and half a frame"
+                f"hop_length {self.hop_length}: must lie between 1 and half a frame "
+                f"({self.frame_length // 2})"
             )
         if not 0 <= self.strength < np.inf:
             raise UserError(f"strength {self.strength}: must be 0 or more; 1 is the estimate")
@@ -69,10 +71,20 @@ class Settings:
             raise UserError(f"band_edges_hz {edges}: must be positive and rise")
 
     def bands(self, sample_rate_hz: float) -> tuple[tuple[int, int], ...]:
-        """First bin of each band and the one after its last; bands without a bin are left out."""
+        """First bin of each band and the one after its last.
+
+        Raises:
+            UserError: a band without a bin.
+        """
         num_bins = self.frame_length // 2 + 1
-        inner = [round(hz / sample_rate_hz * self.frame_length) for hz in self.band_edges_hz]
-        edges = sorted({0, num_bins, *(edge for edge in inner if edge < num_bins)})
+        bin_hz = sample_rate_hz / self.frame_length
+        inner = [round(hz / bin_hz) for hz in self.band_edges_hz]
+        edges = [0, *inner, num_bins]
+        if any(high <= low for low, high in zip(edges[:-1], edges[1:], strict=True)):
+            raise UserError(
+                f"band_edges_hz {self.band_edges_hz}: every band below {sample_rate_hz / 2:g} Hz "
+                f"must hold one of the bins, which are {bin_hz:.3g} Hz apart"
+            )
         return tuple(zip(edges[:-1], edges[1:], strict=True))
 
 

@@ -20,12 +20,17 @@ from irec_jax.crosstalk.settings import Crosstalk, Settings
 from irec_jax.dsp.framing import num_frames, overlap_add
 from irec_jax.dsp.stft import magnitude, power, stft
 from irec_jax.dsp.windows import window as make_window
+from irec_jax.errors import UserError
 
 PIECE_FRAMES = 64
 #: Pieces, spread over a recording, from which direct sound is found: half a minute at the defaults.
 ALIGNMENT_PIECES = 11
-# In fewer frames, delays cannot be told from chance.
-_MIN_ALIGNMENT_FRAMES = 8
+# From fewer frames nothing can be told.
+_MIN_FRAMES = 8
+# Below, there is no music: what crosstalk is found in must not be direct current.
+_LOWEST_HZ = 20.0
+# Two tracks are the same if what differs is 40 dB below them.
+_SAME = 0.9999
 # A track of which alignment leaves less than -20 dB is a copy or a sum of others, or nearly silent.
 # What is left of it are errors, which must not explain what is left of the others.
 _LEAST_LEFT = 1e-2
@@ -43,9 +48,10 @@ def analyse(
     *,
     num_samples: int,
     sample_rate_hz: float,
+    names: Sequence[str] | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> Crosstalk:
-    """Estimates crosstalk in tracks.
+    """Estimates crosstalk in tracks; none in recordings of fewer than eight frames.
 
     Args:
         read: begins to read the tracks, from the start: float32 blocks (J, n) of any lengths, with
@@ -53,29 +59,46 @@ def analyse(
         settings: how.
         num_samples: length of the tracks.
         sample_rate_hz: in Hz.
+        names: of the tracks, for messages.
         progress: called after every block with its length.
 
     Returns:
         What was found.
+
+    Raises:
+        UserError: two tracks are the same, but for their level: each would take the other out.
     """
+    products: list[np.ndarray] = []
+    total = num_frames(num_samples, **_framing(settings))
+
+    def blocks() -> Iterator[np.ndarray]:
+        for block in read():
+            with_ones = np.concatenate([block, np.ones((1, block.shape[1]), np.float32)])
+            products.append(np.asarray(with_ones @ with_ones.T, np.float64))
+            yield block
+            if progress is not None:
+                progress(block.shape[-1])
 
     def pieces() -> Iterator[tuple[np.ndarray, int]]:
-        return _pieces(_told(read(), progress), settings, num_samples)
+        products.clear()
+        yield from _pieces(blocks(), settings, num_samples)
+        if total >= _MIN_FRAMES:
+            _check_different(np.sum(products, axis=0), names)
 
-    matrix = amplitudes = delays = None
-    total = num_frames(num_samples, **_framing(settings))
-    if settings.align and total >= _MIN_ALIGNMENT_FRAMES:
-        amplitudes, delays = _find_direct_sound(pieces(), settings, total)
-        matrix = align.demixing(amplitudes, delays, frame_length=settings.frame_length)
+    first_bin = int(np.ceil(_LOWEST_HZ * settings.frame_length / sample_rate_hz))
     bands = settings.bands(sample_rate_hz)
+    matrix = amplitudes = delays = None
+    if settings.align and total >= _MIN_FRAMES:
+        amplitudes, delays = _find_direct_sound(pieces(), settings, total, first_bin)
+        matrix = align.demixing(amplitudes, delays, frame_length=settings.frame_length)
     grams = energies = 0.0
     for piece in pieces():
-        one, energy = _gram_of(*piece, matrix, settings=settings, bands=bands)
+        one, energy = _gram_of(*piece, matrix, settings=settings, bands=bands, first_bin=first_bin)
         grams = grams + np.asarray(one, np.float64) * PIECE_FRAMES
         energies = energies + np.asarray(energy, np.float64) * PIECE_FRAMES
     grams = grams / total
     explain = np.einsum("bjj->j", grams) >= _LEAST_LEFT * energies / total
-    weights = estimate(grams, solver=settings.solver)
+    weights = estimate(grams, solver=settings.solver) * (total >= _MIN_FRAMES)
     if not explain.all():
         among_themselves = estimate(grams * (explain[:, None] & explain), solver=settings.solver)
         weights = np.where(explain[:, None], among_themselves, weights)
@@ -165,11 +188,18 @@ def _chained(first, rest: Iterator) -> Iterator:
     yield from rest
 
 
-def _told(blocks: Iterable[np.ndarray], progress) -> Iterator[np.ndarray]:
-    for block in blocks:
-        yield block
-        if progress is not None:
-            progress(block.shape[-1])
+def _check_different(products: np.ndarray, names: Sequence[str] | None) -> None:
+    """UserError if two tracks are the same, of inner products (J + 1, J + 1) of tracks and ones."""
+    sums = products[:-1, -1]
+    products = products[:-1, :-1] - np.outer(sums, sums) / products[-1, -1]  # without their means
+    size = np.sqrt(np.maximum(np.diag(products), 0))
+    alike = np.abs(products) > _SAME * size[:, None] * size
+    alike &= (size[:, None] > 0) & (size > 0) & ~np.eye(len(size), dtype=bool)
+    if alike.any():
+        one, other = (names[j] if names else f"track {j}" for j in np.argwhere(alike)[0])
+        raise UserError(
+            f"{one} and {other}: hold the same sound, each would take the other out; leave one out"
+        )
 
 
 def _pieces(
@@ -211,9 +241,11 @@ def _pieces(
         held, num_left = held[:, step:], num_left - PIECE_FRAMES
 
 
-@functools.partial(jax.jit, static_argnames="settings")
-def _transform(piece: jax.Array, num_valid: jax.Array, *, settings: Settings) -> jax.Array:
-    """complex (R, PIECE_FRAMES, bins), zero in frames that do not count."""
+@functools.partial(jax.jit, static_argnames=("settings", "first_bin"))
+def _transform(
+    piece: jax.Array, num_valid: jax.Array, *, settings: Settings, first_bin: int = 0
+) -> jax.Array:
+    """complex (R, PIECE_FRAMES, bins), zero in frames and bins that do not count."""
     spectra = stft(
         piece,
         frame_length=settings.frame_length,
@@ -221,11 +253,12 @@ def _transform(piece: jax.Array, num_valid: jax.Array, *, settings: Settings) ->
         window=settings.window,
         padding="none",
     )
-    return jnp.where(jnp.arange(PIECE_FRAMES)[:, None] < num_valid, spectra, 0)
+    counts = jnp.arange(PIECE_FRAMES)[:, None] < num_valid
+    return jnp.where(counts & (jnp.arange(spectra.shape[-1]) >= first_bin), spectra, 0)
 
 
 def _find_direct_sound(
-    pieces: Iterator[tuple], settings: Settings, total_frames: int
+    pieces: Iterator[tuple], settings: Settings, total_frames: int, first_bin: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Amplitudes and delays, from pieces evenly spread over the recording."""
     available = -(-total_frames // PIECE_FRAMES)
@@ -233,7 +266,9 @@ def _find_direct_sound(
     chosen = set(np.linspace(0, available - 1, wanted).round().astype(int))
     # All pieces are read: a source may be no file in which one can jump.
     spectra = [
-        _transform(*piece, settings=settings) for i, piece in enumerate(pieces) if i in chosen
+        _transform(*piece, settings=settings, first_bin=first_bin)
+        for i, piece in enumerate(pieces)
+        if i in chosen
     ]
     return align.find_direct_sound(
         spectra,
@@ -243,10 +278,10 @@ def _find_direct_sound(
     )
 
 
-@functools.partial(jax.jit, static_argnames=("settings", "bands"))
-def _gram_of(piece, num_valid, matrix, *, settings: Settings, bands: tuple[tuple[int, int], ...]):
+@functools.partial(jax.jit, static_argnames=("settings", "bands", "first_bin"))
+def _gram_of(piece, num_valid, matrix, *, settings: Settings, bands, first_bin: int):
     """Gram matrices (bands, J, J) and energies (J,) before alignment, means over PIECE_FRAMES."""
-    spectra = _transform(piece, num_valid, settings=settings)
+    spectra = _transform(piece, num_valid, settings=settings, first_bin=first_bin)
     energies = power(spectra).sum((1, 2)) / PIECE_FRAMES
     if matrix is not None:
         spectra = align.demix(spectra, matrix)

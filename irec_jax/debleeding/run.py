@@ -14,6 +14,7 @@ from tqdm import tqdm
 from irec_jax import crosstalk as ct
 from irec_jax import registry
 from irec_jax.debleeding import pictures, tracks, writing
+from irec_jax.errors import UserError
 from irec_jax.evaluation import plots
 from irec_jax.files import whole
 
@@ -93,9 +94,12 @@ def debleed(
     """
     registry.check_arguments("command", "debleed", ct.Settings, settings)
     chosen = ct.Settings(**settings)
+    if not os.fspath(folder) or not os.fspath(out):
+        raise UserError("an empty name; name the folder of the tracks and another one for --out")
     folder, out = Path(folder).expanduser(), Path(out).expanduser()
     started_s = time.perf_counter()
     found, left_aside = tracks.find_tracks(folder, progress=progress)
+    chosen.bands(found[0].sample_rate_hz)
     writing.check_place(folder, out, found, overwrite=overwrite)
     num_bytes = sum(writing.num_bytes(track) for track in found)
     with writing.unfinished(out, num_bytes) as hidden:
@@ -151,7 +155,12 @@ def _write(
 
     with bar:
         bar.set_description("listening")
-        crosstalk = ct.analyse(lambda: map(tracks.mean_of_channels, blocks()), settings, **known)
+        crosstalk = ct.analyse(
+            lambda: map(tracks.mean_of_channels, blocks()),
+            settings,
+            names=[track.name for track in found],
+            **known,
+        )
         bar.set_description("writing")
         measured = _measured(blocks(), energies[0], rate_hz)
         reduced = ct.reduce_blocks(measured, crosstalk, settings, **known)
