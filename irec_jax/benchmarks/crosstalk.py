@@ -6,11 +6,11 @@ Weights: the source (Seipel 2018, equations 3.2-3.6) computes residuals and grad
 iteration from the whole spectrograms. That is done here in float32 with BLAS products over all
 frames and bins, target by target, for all targets at once, and for all at once in blocks. Single
 iterations are timed, and multiplied by as many as ours takes to the same tolerance: the total is
-extrapolated, and the fastest of the three counts. The sum Theta, by which the source knows when to
-stop, is not computed there. Ours is the Gram matrix of the same spectrograms and all iterations for
-all targets on it; or the exact minimum (nnls). All take turns in one process; a ratio above 1 says
-that NumPy is slower. Before that the same few steps are taken by NumPy and by ours, and the largest
-deviation of a weight is printed.
+extrapolated. (Blocks that fit the caches are more than what one writes at first.) The sum Theta, by
+which the source knows when to stop, is not computed there. Ours is the Gram matrix of the same
+spectrograms and all iterations for all targets on it; or the exact minimum (nnls). All take turns
+in one process; a ratio above 1 says that NumPy is slower. Before that the same few steps are taken
+by NumPy and by ours, and the largest deviation of a weight is printed.
 
 Files: a folder of 24-bit wav files through `irec_jax.debleeding`, reading, analysis, reduction and
 writing included. The first run compiles. Its speed is the length of the recording, of all tracks
@@ -150,7 +150,6 @@ def compare_weights(spectrograms: np.ndarray, *, num_rounds: int) -> str:
     seconds = timing.alternate(calls, num_rounds=num_rounds, num_warm_up=1)
     medians = {name: statistics.median(s) for name, s in seconds.items()}
     totals = {name: num_steps * medians[name] for name in FORMS}
-    best = min(totals, key=totals.get)
     lines = [f"{'contestant':28} {'median':>12} {'least':>12}"]
     for name, median in medians.items():
         what = f" an iteration; x {num_steps} = {totals[name]:.1f} s" if name in FORMS else ""
@@ -158,10 +157,8 @@ def compare_weights(spectrograms: np.ndarray, *, num_rounds: int) -> str:
     lines.append(f"{num_steps} iterations of momentum; NumPy's totals are extrapolated")
     for solver in ("momentum", "nnls"):
         ours = medians["ours, Gram matrix"] + medians[f"ours, {solver}"]
-        lines.append(
-            f"Gram matrix and {solver}: {ours:.4f} s; {best} takes {totals[best] / ours:.0f} x as "
-            f"long, target by target {totals['NumPy, target by target'] / ours:.0f} x"
-        )
+        ratios = ", ".join(f"{name} {total / ours:.0f} x" for name, total in totals.items())
+        lines.append(f"Gram matrix and {solver}: {ours:.4f} s; as long takes {ratios}")
     return "\n".join(lines)
 
 
