@@ -1,9 +1,14 @@
 """What all command lines share: errors as one line, and a quiet console."""
 
+import _thread
+import contextlib
 import logging
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import NoReturn
 
 import absl.logging
@@ -18,7 +23,8 @@ def run_command(main: Callable[[], int | None]) -> int:
     """
     _quiet()
     try:
-        return main() or 0
+        with _interruptible():
+            return main() or 0
     except UserError as error:
         return _end(f"error: {error}", 1)
     except OSError as error:
@@ -28,6 +34,30 @@ def run_command(main: Callable[[], int | None]) -> int:
         return _end(f"error: {where}{error.strerror}", 1)
     except KeyboardInterrupt:
         return _end("interrupted; run the same command again to go on", 130)
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C is not lost in JAX's garbage-collector callback, where exceptions are ignored."""
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler or (
+        threading.current_thread() is not threading.main_thread()
+    ):
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        while frame is not None:
+            if frame.f_code.co_name == "_xla_gc_callback":
+                threading.Timer(0.05, _thread.interrupt_main).start()  # again, outside of it
+                return
+            frame = frame.f_back
+        signal.default_int_handler(number, frame)
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _end(line: str, code: int) -> int:
