@@ -4,11 +4,9 @@ import _thread
 import contextlib
 import logging
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from types import FrameType
 from typing import NoReturn
 
 import absl.logging
@@ -38,26 +36,20 @@ def run_command(main: Callable[[], int | None]) -> int:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Ctrl-C is not lost in JAX's garbage-collector callback, where exceptions are ignored."""
-    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler or (
-        threading.current_thread() is not threading.main_thread()
-    ):
-        yield
-        return
+    """Ctrl-C is not lost where exceptions are ignored, as in JAX's garbage-collector callback."""
+    earlier = sys.unraisablehook
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        while frame is not None:
-            if frame.f_code.co_name == "_xla_gc_callback":
-                threading.Timer(0.05, _thread.interrupt_main).start()  # again, outside of it
-                return
-            frame = frame.f_back
-        signal.default_int_handler(number, frame)
+    def again(ignored) -> None:
+        if issubclass(ignored.exc_type, KeyboardInterrupt):
+            threading.Timer(0.05, _thread.interrupt_main).start()  # outside of the callback
+        else:
+            earlier(ignored)
 
-    signal.signal(signal.SIGINT, interrupt)
+    sys.unraisablehook = again
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        sys.unraisablehook = earlier
 
 
 def _end(line: str, code: int) -> int:
