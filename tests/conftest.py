@@ -1,5 +1,7 @@
 """What several test files share: clips of tones that stand for a dataset."""
 
+import signal
+
 import numpy as np
 import pytest
 
@@ -42,6 +44,13 @@ def make_clips(num_clips=12, num_classes=3, num_samples=8000, seed=0):
 def tone_clips():
     """The function that makes clips of tones."""
     return make_clips
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interrupts_are_heard():
+    """Shells start what runs in the background deaf to interrupts, and its children with it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
