@@ -395,3 +395,12 @@ def test_bands_without_a_bin_are_refused_before_the_work(folder, tmp_path):
     with pytest.raises(UserError, match="must hold one of the bins"):
         irec_jax.debleed(folder, tmp_path / "out", progress=False, band_edges_hz=(30_000,), **SMALL)
     assert not (tmp_path / "out").exists()
+
+
+def test_too_short_recordings_are_refused(tmp_path):
+    (tmp_path / "in").mkdir()
+    for name, track in zip("abc", spots(dry(1)), strict=True):
+        soundfile.write(tmp_path / "in" / f"{name}.wav", track[: 7 * 256 - 1], RATE_HZ)
+    with pytest.raises(UserError, match="1791 samples are too short .* it takes 1792"):
+        irec_jax.debleed(tmp_path / "in", tmp_path / "out", progress=False, **SMALL)
+    assert not (tmp_path / "out").exists()

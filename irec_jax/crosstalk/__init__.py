@@ -9,7 +9,13 @@ from irec_jax.crosstalk.estimate import cost, estimate, gram
 from irec_jax.crosstalk.reduce import reduce
 from irec_jax.crosstalk.settings import Crosstalk, Settings
 from irec_jax.crosstalk.simulate import delays_samples, draw_mixing, simulate, simulate_room
-from irec_jax.crosstalk.streaming import analyse, debleed_array, num_passes, reduce_blocks
+from irec_jax.crosstalk.streaming import (
+    analyse,
+    debleed_array,
+    min_samples,
+    num_passes,
+    reduce_blocks,
+)
 
 __all__ = [
     "Crosstalk",
@@ -21,6 +27,7 @@ __all__ = [
     "draw_mixing",
     "estimate",
     "gram",
+    "min_samples",
     "num_passes",
     "reduce",
     "reduce_blocks",

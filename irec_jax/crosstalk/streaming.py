@@ -42,6 +42,11 @@ def num_passes(settings: Settings) -> int:
     return 2 if settings.align else 1
 
 
+def min_samples(settings: Settings) -> int:
+    """The length of tracks from which on crosstalk is found."""
+    return (_MIN_FRAMES - 1) * settings.hop_length
+
+
 def analyse(
     read: Callable[[], Iterable[np.ndarray]],
     settings: Settings,
@@ -51,7 +56,7 @@ def analyse(
     names: Sequence[str] | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> Crosstalk:
-    """Estimates crosstalk in tracks; none in recordings of fewer than eight frames.
+    """Estimates crosstalk in tracks; none in recordings shorter than `min_samples`.
 
     Args:
         read: begins to read the tracks, from the start: float32 blocks (J, n) of any lengths, with
@@ -73,9 +78,9 @@ def analyse(
 
     def blocks() -> Iterator[np.ndarray]:
         for block in read():
-            with_ones = np.concatenate([block, np.ones((1, block.shape[1]), np.float32)])
-            products.append(np.asarray(with_ones @ with_ones.T, np.float64))
             yield block
+            with_ones = np.concatenate([block, np.ones((1, block.shape[1]))])  # float64
+            products.append(with_ones @ with_ones.T)
             if progress is not None:
                 progress(block.shape[-1])
 

@@ -100,6 +100,11 @@ def debleed(
     started_s = time.perf_counter()
     found, left_aside = tracks.find_tracks(folder, progress=progress)
     chosen.bands(found[0].sample_rate_hz)
+    if found[0].num_samples < (needed := ct.min_samples(chosen)):
+        raise UserError(
+            f"{folder}: tracks of {found[0].num_samples} samples are too short to find crosstalk "
+            f"in; it takes {needed}, fewer with a smaller hop_length"
+        )
     writing.check_place(folder, out, found, overwrite=overwrite)
     num_bytes = sum(writing.num_bytes(track) for track in found)
     with writing.unfinished(out, num_bytes) as hidden:
