@@ -1,39 +1,21 @@
-"""Front ends by name: waveforms to what a model eats.
-
-A front end is a frozen dataclass of static, JSON-able settings (`dataclasses.asdict` of it
-travels in the checkpoint) with
-
-- `__call__(waveform (..., T)) -> features (..., frames, bins)`, and
-- `output_shape(num_samples) -> (frames, bins)`, which computes nothing.
-
-Batched and unbatched waveforms, under jit and vmap, give the same features.
-"""
+"""Log-mel spectrograms."""
 
 import dataclasses
 import functools
-import math
 import warnings
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from irec_jax import registry
 from irec_jax.dsp import framing, mel, stft, windows
 from irec_jax.dsp.checks import check_signal
 from irec_jax.dsp.chunks import map_chunks
 from irec_jax.errors import UserError
+from irec_jax.frontends.settings import is_number, setting_error
 
 # About as many STFT frames stay in the caches of a CPU together with what is made of them.
 _FRAMES_PER_CHUNK = 1024
-
-
-class FrontEnd(Protocol):
-    """What every front end offers."""
-
-    def __call__(self, waveform: jax.Array) -> jax.Array: ...
-
-    def output_shape(self, num_samples: int) -> tuple[int, ...]: ...
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -93,18 +75,18 @@ class LogMel:
     def __post_init__(self):
         for name in ("sample_rate_hz", "power", "offset"):
             value = getattr(self, name)
-            if not (_is_number(value) and value > 0):
-                raise _setting_error(f"{name} is {value!r}: must be a number above 0")
+            if not (is_number(value) and value > 0):
+                raise setting_error(f"{name} is {value!r}: must be a number above 0")
         for name in ("min_hz", "max_hz"):
             value = getattr(self, name)
-            if not (_is_number(value) or (name == "max_hz" and value is None)):
-                raise _setting_error(f"{name} is {value!r}: must be a number in Hz")
+            if not (is_number(value) or (name == "max_hz" and value is None)):
+                raise setting_error(f"{name} is {value!r}: must be a number in Hz")
         try:
             framing.num_frames(1, **self._framing)
             windows.window(self.window, self.frame_length)
             filterbank = mel.mel_filterbank(**self._mel)
         except ValueError as error:
-            raise _setting_error(str(error)) from error
+            raise setting_error(str(error)) from error
         if num_empty := mel.empty_bands(filterbank):
             warnings.warn(
                 f"frontend: {num_empty} of num_mels={self.num_mels} mel bands lie between the bins"
@@ -113,11 +95,18 @@ class LogMel:
                 stacklevel=3,
             )
 
-    def __call__(self, waveform: jax.Array) -> jax.Array:
+    def __call__(
+        self,
+        waveform: jax.Array,
+        *,
+        num_samples: jax.Array | None = None,
+        keys: jax.Array | None = None,
+    ) -> jax.Array:
         """Features of waveforms.
 
         Args:
             waveform: float32 (..., T) at `sample_rate_hz`, each divided by its clip's peak.
+            num_samples, keys: not needed.
 
         Returns:
             float32 (..., frames, num_mels), lowest band first, >= log(offset); finite, with
@@ -182,24 +171,3 @@ def _raised(spectrum: jax.Array, power: float) -> jax.Array:
         return magnitude
     positive = magnitude > 0
     return jnp.where(positive, jnp.where(positive, magnitude, 1.0) ** power, 0.0)
-
-
-FRONTENDS = {"log_mel": LogMel}
-
-
-def create(name: str, **settings: Any) -> FrontEnd:
-    """The front end of that name with the given settings.
-
-    Raises:
-        UserError: unknown name or setting (with the nearest known one), or a value out of range.
-    """
-    return registry.create("front end", FRONTENDS, name, **settings)
-
-
-def _is_number(value: Any) -> bool:
-    is_real = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return is_real and math.isfinite(value)
-
-
-def _setting_error(message: str) -> UserError:
-    return UserError(f"frontend.{message}")
