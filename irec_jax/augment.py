@@ -1,6 +1,7 @@
 """Training-time augmentation: pure, keyed, one example at a time; off where a setting is zero."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -43,8 +44,26 @@ class Augment:
             waveform = waveform * jax.random.rademacher(polarity_key, (), waveform.dtype)
         return waveform
 
-    def features(self, key: jax.Array, features: jax.Array) -> jax.Array:
-        """One spectrogram (frames, bands) with spans masked."""
+    def check_features(self, shape: Any) -> None:
+        """UserError when spans are to be masked in features that are no spectrogram.
+
+        Args:
+            shape: of one example's features, of `output_shape` of a front end.
+        """
+        if self._masks and not (isinstance(shape, tuple) and len(shape) == 2):
+            raise UserError(
+                "config keys augment.num_time_masks and augment.num_mel_masks mask spectrograms: "
+                "set both to 0 with this front end"
+            )
+
+    @property
+    def _masks(self) -> bool:
+        return bool(self.num_time_masks or self.num_mel_masks)
+
+    def features(self, key: jax.Array, features: Any) -> Any:
+        """One spectrogram (frames, bands) with spans masked; other features as they are."""
+        if not self._masks:
+            return features
         time_key, mel_key = jax.random.split(key)
         keep = jnp.ones(features.shape, bool)
         for axis, axis_key, number, widest in (
@@ -54,8 +73,6 @@ class Augment:
             for span_key in jax.random.split(axis_key, number) if number else ():
                 span = ~_span(span_key, features.shape[axis], widest)
                 keep &= jnp.expand_dims(span, 1 - axis)
-        if not (self.num_time_masks or self.num_mel_masks):
-            return features
         return jnp.where(keep, features, features.mean())
 
 

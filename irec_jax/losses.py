@@ -1,6 +1,7 @@
 """Losses by name, on logits: `loss(logits (..., K), labels (..., K)) -> (...,)`, one per example.
 
-Both treat every example by itself; weighting by the batch's mask and averaging are the step's.
+All treat every example by itself; weighting by the batch's mask and averaging are the step's. A
+loss says also which function makes probabilities of the logits that it trains.
 """
 
 import functools
@@ -73,10 +74,43 @@ def categorical_cross_entropy(
     return -jnp.sum(labels * log_shares, axis=-1)
 
 
+def softmax_cross_entropy(
+    logits: jax.Array, labels: jax.Array, *, label_smoothing: float = 0.0
+) -> jax.Array:
+    """Categorical cross-entropy on softmax outputs, for classes of which one is true.
+
+    -sum_k y_k log p_k with p = softmax(logits).
+
+    Args:
+        logits: floats (..., K), computed in float32 or better.
+        labels: (..., K) in 0..1, not divided by their sum, as in Keras.
+        label_smoothing: s in [0, 1): y becomes y (1 - s) + s / K.
+
+    Returns:
+        (...,), >= 0.
+
+    Raises:
+        AssertionError: the shapes differ.
+        UserError: `label_smoothing` out of range.
+    """
+    logits, labels = _checked(logits, labels, label_smoothing)
+    labels = labels * (1.0 - label_smoothing) + label_smoothing / labels.shape[-1]
+    return -jnp.sum(labels * jax.nn.log_softmax(logits, axis=-1), axis=-1)
+
+
 LOSSES = {
     "binary_cross_entropy": binary_cross_entropy,
     "categorical_cross_entropy": categorical_cross_entropy,
+    "softmax_cross_entropy": softmax_cross_entropy,
 }
+
+
+def probabilities(name: str, logits: jax.Array) -> jax.Array:
+    """Probabilities (..., K) of logits that were trained with the loss of that name.
+
+    Softmax where exactly one class is true, a sigmoid for each class elsewhere.
+    """
+    return jax.nn.softmax(logits) if name == "softmax_cross_entropy" else jax.nn.sigmoid(logits)
 
 
 def create(name: str, **arguments: Any) -> Loss:

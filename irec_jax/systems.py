@@ -242,6 +242,7 @@ def load_recogniser(workdir: str | Path) -> Recogniser:
         model=config["model"],
         loss=config["loss"],
         augment=config["augment"],
+        normalize=config["data"].get("normalize", "peak"),
     )
     variables = jax.eval_shape(task.init, jax.random.key(0))
     params, model_state = checkpoints.load_best_variables(workdir / "checkpoints", variables)

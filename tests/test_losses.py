@@ -29,9 +29,25 @@ def keras_categorical(logits, labels, label_smoothing=0.0):
     return -np.sum(y * np.log(p / p.sum(axis=-1, keepdims=True)), axis=-1)
 
 
+def softmax(logits):
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True).astype(np.float64))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def keras_softmax(logits, labels, label_smoothing=0.0):
+    y = labels * (1.0 - label_smoothing) + label_smoothing / labels.shape[-1]
+    return -np.sum(y * np.log(softmax(logits)), axis=-1)
+
+
 REFERENCES = {
     "binary_cross_entropy": keras_binary,
     "categorical_cross_entropy": keras_categorical,
+    "softmax_cross_entropy": keras_softmax,
+}
+OUTPUTS = {
+    "binary_cross_entropy": sigmoid,
+    "categorical_cross_entropy": sigmoid,
+    "softmax_cross_entropy": softmax,
 }
 
 
@@ -59,6 +75,7 @@ def test_extreme_logits_stay_exact(name):
     expected = {
         "binary_cross_entropy": [100, 100 / 3, 0, 100],
         "categorical_cross_entropy": [100 + np.log(2), np.log(3), 0, 100 + np.log(2)],
+        "softmax_cross_entropy": [200 + np.log(2), np.log(3), 0, 200 + np.log(2)],
     }[name]
     loss = losses.create(name)
     np.testing.assert_allclose(loss(logits, labels), expected, rtol=1e-6, atol=1e-6)
@@ -90,6 +107,13 @@ def test_half_precision_logits_are_computed_in_float32(name):
     actual = losses.create(name)(logits, MULTI_HOT)
     assert actual.dtype == np.float32
     np.testing.assert_allclose(actual, REFERENCES[name](logits, MULTI_HOT), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_probabilities_are_those_that_the_loss_trains(name):
+    logits = RNG.normal(0, 4, (6, 11)).astype(np.float32)
+    expected = OUTPUTS[name](logits)
+    np.testing.assert_allclose(losses.probabilities(name, logits), expected, rtol=1e-5)
 
 
 def test_bad_arguments_are_one_clear_line():

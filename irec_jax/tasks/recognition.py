@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from irec_jax import frontends, losses, models
+from irec_jax import frontends, losses, models, registry
 from irec_jax.audio import INT16_SCALE
 from irec_jax.augment import Augment
 from irec_jax.errors import UserError
@@ -30,11 +30,17 @@ class Recognition(Task):
     classes: tuple[str, ...]
 
 
-def to_waveform(batch: Batch) -> jax.Array:
-    """Audio of a batch as float32 (B, T), divided by the peak of its whole clip; silence stays."""
+NORMALIZATIONS = ("peak", "none")
+
+
+def to_waveform(batch: Batch, normalize: str = "peak") -> jax.Array:
+    """Audio of a batch as float32 (B, T) in -1..1; divided by the peak of its whole clip with
+    'peak', where silence stays silence, or as it was recorded with 'none'."""
     audio = batch["audio"]
     if audio.dtype == jnp.int16:
         audio = audio.astype(jnp.float32) / INT16_SCALE
+    if normalize == "none":
+        return audio
     gain = batch["gain"]
     return audio / jnp.where(gain > 0, gain, 1.0)[:, None]
 
@@ -48,8 +54,13 @@ def create_recognition(
     model: Mapping[str, Any],
     loss: Mapping[str, Any],
     augment: Mapping[str, Any],
+    normalize: str = "peak",
 ) -> Recognition:
     """The recognition task of a config.
+
+    Features are what the front end gives and the model takes, an array or a dict of arrays. A
+    model that says M things about an example, (B, M, K), one per step or picture, is trained on
+    the mean of their losses, and says the mean of their probabilities.
 
     Args:
         classes: names of the K outputs.
@@ -57,36 +68,36 @@ def create_recognition(
         window_s: length of a window in seconds.
         frontend, model, loss: named things, `dict(name=..., **arguments)`.
         augment: settings of `Augment`.
+        normalize: 'peak' divides every waveform by the peak of its clip, 'none' leaves it.
 
     Raises:
         UserError: an unknown name or argument, settings that do not go together.
     """
     if not window_s > 0:
         raise UserError(f"config key data.window_s={window_s} must be above 0 seconds")
+    if normalize not in NORMALIZATIONS:
+        raise registry.unknown("data.normalize", normalize, NORMALIZATIONS)
     window_samples = round(window_s * sample_rate_hz)
-    front = frontends.create(**({"sample_rate_hz": sample_rate_hz} | dict(frontend)))
-    if getattr(front, "sample_rate_hz", sample_rate_hz) != sample_rate_hz:
-        raise UserError(
-            f"config key frontend.sample_rate_hz={front.sample_rate_hz} differs from the "
-            f"{sample_rate_hz} Hz of data.format; leave it out"
-        )
+    front = _create_frontend(frontend, sample_rate_hz)
     network = models.create(**({"num_classes": len(classes)} | dict(model)))
     loss_of = losses.create(**{k: v for k, v in loss.items() if k != "l2"})
     augmented = Augment(**augment)
-    example_shape = (1, *front.output_shape(window_samples))
+    augmented.check_features(front.output_shape(window_samples))
 
     def init(rng: jax.Array) -> tuple[Any, Any]:
-        variables = dict(network.init({"params": rng}, jnp.zeros(example_shape), train=False))
+        silence = jnp.zeros((1, window_samples))
+        variables = dict(network.init({"params": rng}, front(silence), train=False))
         return variables.pop("params"), variables
 
-    def features(batch: Batch, rng: jax.Array | None) -> jax.Array:
-        waveform = to_waveform(batch)
+    def features(batch: Batch, rng: jax.Array | None) -> Any:
+        waveform, num_samples = to_waveform(batch, normalize), batch["num_samples"]
         if rng is None:
-            return front(waveform)
+            return front(waveform, num_samples=num_samples)
         keys = jax.vmap(jax.random.fold_in, (None, 0))(rng, batch["index"])
-        keys = jax.vmap(jax.random.split)(keys)
-        waveform = jax.vmap(augmented.waveform)(keys[:, 0], waveform)
-        return jax.vmap(augmented.features)(keys[:, 1], front(waveform))
+        keys = jax.vmap(jax.random.split, (0, None), 1)(keys, 3)
+        waveform = jax.vmap(augmented.waveform)(keys[0], waveform)
+        found = front(waveform, num_samples=num_samples, keys=keys[2])
+        return jax.vmap(augmented.features)(keys[1], found)
 
     def logits(params, model_state, batch, rng, train):
         augment_rng, dropout_rng = jax.random.split(rng)
@@ -103,19 +114,36 @@ def create_recognition(
         outputs = logits(params, model_state, batch, rng, train)
         scores, model_state = outputs if train else (outputs, model_state)
         mask, labels = batch["mask"], batch["labels"]
-        hit = jnp.take_along_axis(labels, scores.argmax(axis=-1)[:, None], axis=-1)[:, 0]
+        strongest = probabilities(scores).argmax(axis=-1)
+        hit = jnp.take_along_axis(labels, strongest[:, None], axis=-1)[:, 0]
         scalars = {"top1": jnp.sum(hit * mask)}
-        total = jnp.sum(loss_of(scores, labels) * mask)
+        total = jnp.sum(examples_loss(scores, labels) * mask)
         return total, jnp.sum(mask), model_state, scalars
+
+    def examples_loss(scores: jax.Array, labels: jax.Array) -> jax.Array:
+        if scores.ndim == 2:
+            return loss_of(scores, labels)
+        return loss_of(scores, jnp.broadcast_to(labels[:, None], scores.shape)).mean(axis=1)
+
+    def probabilities(scores: jax.Array) -> jax.Array:
+        found = losses.probabilities(loss["name"], scores)
+        return found if found.ndim == 2 else found.mean(axis=1)
 
     def predict(params, model_state, batch):
         scores = network.apply({"params": params} | model_state, features(batch, None), train=False)
-        return jax.nn.sigmoid(scores)
+        return probabilities(scores)
 
     def summaries(batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         first = {k: jnp.asarray(v[:1]) for k, v in batch.items()}
-        spectrogram = np.asarray(features(first, None))[0]
-        return {"audio": np.asarray(to_waveform(first))[0], "features": spectrogram}
+        found = {"audio": np.asarray(to_waveform(first, normalize))[0]}
+        for path, array in jax.tree_util.tree_leaves_with_path(features(first, None)):
+            name = "/".join(["features", *(key.key for key in path)])
+            array = np.asarray(array)[0]
+            if array.ndim == 2 and min(array.shape) > 1:
+                found[name] = array
+            elif array.ndim == 3:  # several pictures
+                found |= {f"{name}/{i}": picture for i, picture in enumerate(array)}
+        return found
 
     return Recognition(
         init=init,
@@ -127,3 +155,17 @@ def create_recognition(
         window_samples=window_samples,
         classes=tuple(classes),
     )
+
+
+def _create_frontend(settings: Mapping[str, Any], sample_rate_hz: int) -> frontends.FrontEnd:
+    """The front end of a config; one that depends on the sample rate is told that of the audio."""
+    settings = dict(settings)
+    kind = frontends.FRONTENDS.get(settings["name"])
+    if kind is not None and "sample_rate_hz" in registry.parameters(kind):
+        given = settings.setdefault("sample_rate_hz", sample_rate_hz)
+        if given != sample_rate_hz:
+            raise UserError(
+                f"config key frontend.sample_rate_hz={given} differs from the {sample_rate_hz} Hz "
+                "of data.format; leave it out"
+            )
+    return frontends.create(**settings)
