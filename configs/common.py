@@ -56,12 +56,33 @@ def data(dataset: str, **settings) -> dict:
     `dir` is where prepared data lies (empty: $TFDS_DATA_DIR or ~/tensorflow_datasets) and
     `manual_dir` where files that were downloaded by hand lie. `cache_gb`: a split whose audio
     fits in so much memory is read from disk once.
+
+    `classes`: only these classes of the dataset, in this order (empty: all), and clips that show
+    one of them; `channels`: the `mean` of a clip's channels, or each channel an example of its own
+    (`separate`); `hop_s`: distance of training windows (0: `window_s`, no overlap); `normalize`:
+    waveforms are divided by the `peak` of their clip, or left as recorded (`none`).
+
+    `split`: who tests. `official`: the dataset's own test split, clips of any length. `song` and
+    `window` make training, validation and test sets from windows of the training clips, with
+    whole songs on one side, or at random (overlapping windows of a clip are then on both sides,
+    which flatters). `validation_fraction` of what is split validates, `test_fraction` tests.
     """
     if dataset not in DATASETS:
         near = difflib.get_close_matches(dataset, DATASETS, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(DATASETS)}"
         raise UserError(f"unknown dataset {dataset!r}: {hint}")
-    shared = dict(name=dataset, dir="", manual_dir="", cache_gb=1.0)
+    shared = dict(
+        name=dataset,
+        dir="",
+        manual_dir="",
+        cache_gb=1.0,
+        classes=(),
+        channels="mean",
+        hop_s=0.0,
+        normalize="peak",
+        split="official",
+        test_fraction=0.15,
+    )
     return shared | settings | DATASETS[dataset]
 
 
@@ -81,7 +102,8 @@ def augment(**settings) -> dict:
 def training(**settings) -> dict:
     """The training section.
 
-    `patience`: stop when the validation loss has not decreased for more than so many epochs;
+    `patience`: stop when the validation loss has not decreased for more than so many epochs, or
+    the accuracy not increased with `stop_by` `top1`;
     `best_by`: the epoch that is kept has the lowest validation `loss`, or the highest accuracy
     `top1` (share of windows whose strongest class is a label);
     `min_steps_per_epoch`: an epoch is as many whole passes over the data as give so many steps
@@ -93,12 +115,32 @@ def training(**settings) -> dict:
         batch_size=128,
         num_epochs=100,
         patience=2,
+        stop_by="loss",
         best_by="loss",
         min_steps_per_epoch=0,
         repeats=1,
         log_every_steps=20,
         checkpoint_every_steps=0,
         max_steps_per_epoch=0,
+    )
+    return defaults | settings
+
+
+def evaluation(**settings) -> dict:
+    """The evaluation section.
+
+    `hop_s`: distance of windows at test time; `aggregation`: `s1`, `s2` or `max`, from window
+    probabilities to clip scores; `threshold`: what a clip score must reach (0: the aggregation's
+    own); `num_bootstrap`: resamples of songs for the intervals; `baselines`: score the majority
+    class and MFCC statistics on the same clips too; `batch_size`: windows at a time.
+    """
+    defaults = dict(
+        batch_size=128,
+        hop_s=0.5,
+        aggregation="s2",
+        threshold=0.0,
+        num_bootstrap=1000,
+        baselines=True,
     )
     return defaults | settings
 

@@ -64,7 +64,5 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
         batch_size=128, num_epochs=100, patience=2, best_by="top1", min_steps_per_epoch=134
     )
     # Test clips of any length: windows as in training, hop = half a window.
-    config.evaluation = dict(
-        batch_size=128, hop_s=args.window_s / 2, aggregation="s2", num_bootstrap=1000
-    )
+    config.evaluation = common.evaluation(hop_s=args.window_s / 2)
     return common.finish(config, args)

@@ -49,6 +49,7 @@ def create_task(
         model=config.model,
         loss=config.loss,
         augment=config.augment,
+        normalize=config.data.normalize,
     )
 
 

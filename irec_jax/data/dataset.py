@@ -12,7 +12,19 @@ from data_builders.features import FORMATS
 from irec_jax.errors import UserError
 
 #: Keys of the config section `data` that are not options of a builder.
-OWN_KEYS = ("dir", "manual_dir", "cache_gb", "window_s", "validation_fraction")
+OWN_KEYS = (
+    "dir",
+    "manual_dir",
+    "cache_gb",
+    "classes",
+    "channels",
+    "window_s",
+    "hop_s",
+    "normalize",
+    "split",
+    "validation_fraction",
+    "test_fraction",
+)
 
 
 @dataclasses.dataclass(frozen=True)
