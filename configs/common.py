@@ -1,6 +1,8 @@
 """What all configs share: their arguments, the datasets they can be given, the debug overlay."""
 
 import difflib
+from collections.abc import Mapping
+from typing import Any
 
 from ml_collections import config_dict
 
@@ -48,6 +50,19 @@ def arguments(text: str | None, **defaults):
             expected = type(found[key]).__name__
             raise UserError(f"config argument {key}={value}: expected {expected}") from None
     return found
+
+
+def choose(argument: str, value: str, table: Mapping[str, Any]) -> Any:
+    """What the value of a config argument stands for.
+
+    Raises:
+        UserError: a value that is not in the table.
+    """
+    if value not in table:
+        near = difflib.get_close_matches(value, table, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(table)}"
+        raise UserError(f"config argument {argument}={value}: {hint}")
+    return table[value]
 
 
 def data(dataset: str, **settings) -> dict:
