@@ -16,7 +16,9 @@ from typing import Any, Protocol
 import jax
 
 from irec_jax import registry
+from irec_jax.frontends.images import ImageAndChunks, Recurrence, Stacked
 from irec_jax.frontends.log_mel import LogMel
+from irec_jax.frontends.waveforms import Chunks, FftMagnitude, Raw
 
 Features = jax.Array | dict[str, jax.Array]
 Shape = tuple[int, ...]
@@ -44,7 +46,15 @@ class FrontEnd(Protocol):
     def output_shape(self, num_samples: int) -> Shape | dict[str, Shape]: ...
 
 
-FRONTENDS = {"log_mel": LogMel}
+FRONTENDS = {
+    "chunks": Chunks,
+    "fft_magnitude": FftMagnitude,
+    "image_and_chunks": ImageAndChunks,
+    "log_mel": LogMel,
+    "raw": Raw,
+    "recurrence": Recurrence,
+    "stacked": Stacked,
+}
 
 
 def create(name: str, **settings: Any) -> FrontEnd:

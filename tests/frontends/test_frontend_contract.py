@@ -1,0 +1,160 @@
+"""What all front ends keep: shapes, one example or many, gradients, settings, messages."""
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from irec_jax import frontends
+from irec_jax.errors import UserError
+
+NUM_SAMPLES = 700
+# At least one entry for every front end.
+SMALL = [
+    ("log_mel", dict(frame_length=256, hop_length=100, num_mels=16)),
+    ("raw", dict(length_samples=901)),
+    ("raw", dict(padding="mask")),
+    ("fft_magnitude", dict(length_samples=1000)),
+    ("chunks", dict(chunk_samples=30)),
+    ("stacked", dict(side=9, size=20)),
+    ("recurrence", dict(exponents=[9, 10], points=16, size=20, pooling="2d")),
+    ("image_and_chunks", dict(exponents=(9,), points=16, size=12, chunk_samples=50)),
+]
+all_small = pytest.mark.parametrize("name, settings", SMALL, ids=str)
+
+
+def noise(*shape):
+    return np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+
+
+def awkward():
+    """Silence, DC, extremes, a single sample that is not zero."""
+    alternating = np.where(np.arange(NUM_SAMPLES) % 2, 1.0, -1.0)
+    rows = [np.zeros(NUM_SAMPLES), np.full(NUM_SAMPLES, 0.3), np.ones(NUM_SAMPLES)]
+    return np.stack([*rows, -rows[2], alternating, np.eye(NUM_SAMPLES)[5]]).astype(np.float32)
+
+
+def assert_same(found, expected, **tolerance):
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, **tolerance)
+
+
+def test_every_front_end_is_here():
+    assert {name for name, _ in SMALL} == set(frontends.FRONTENDS)
+
+
+@all_small
+def test_one_or_many_jitted_or_mapped(name, settings):
+    frontend = frontends.create(name, **settings)
+    waveform = noise(2, 3, NUM_SAMPLES)
+    num_samples = np.array([[NUM_SAMPLES, 0, 1], [NUM_SAMPLES - 1, 333, 30]], np.int32)
+    waveform *= np.arange(NUM_SAMPLES) < num_samples[..., None]
+    keys = jax.random.split(jax.random.key(0), (2, 3))
+
+    def call(waveform, num_samples, keys):
+        return frontend(waveform, num_samples=num_samples, keys=keys)
+
+    batched = call(waveform, num_samples, keys)
+    shapes = jax.tree.map(lambda x: x.shape[2:], batched)
+    assert shapes == frontend.output_shape(NUM_SAMPLES)
+    for leaf in jax.tree.leaves(batched):
+        assert leaf.dtype in (jnp.float32, jnp.int32) and leaf.shape[:2] == (2, 3)
+        assert np.isfinite(leaf).all()
+    mapped = jax.jit(jax.vmap(jax.vmap(call)))
+    assert_same(mapped(waveform, num_samples, keys), batched, atol=1e-5)
+    one = jax.tree.map(lambda x: x[1, 1], (waveform, num_samples, keys))
+    assert_same(call(*one), jax.tree.map(lambda x: x[1, 1], batched), atol=1e-5)
+    nothing = jax.eval_shape(frontend, waveform[:0])
+    assert jax.tree.map(lambda x: x.shape[:2], nothing) == jax.tree.map(lambda _: (0, 3), nothing)
+
+
+@all_small
+def test_awkward_waveforms_are_finite_with_finite_gradients(name, settings):
+    frontend = frontends.create(name, **settings)
+
+    def total(waveform):
+        features = frontend(waveform)
+        floats = [x for x in jax.tree.leaves(features) if x.dtype == jnp.float32]
+        return sum(x.sum() for x in floats), floats
+
+    waveforms = np.concatenate([awkward(), noise(1, NUM_SAMPLES)])
+    gradient, floats = jax.jit(jax.grad(total, has_aux=True))(waveforms)
+    assert all(np.isfinite(leaf).all() for leaf in floats)
+    assert np.isfinite(gradient).all() and np.abs(gradient[-1]).max() > 0
+
+
+@all_small
+def test_settings_survive_json(name, settings):
+    frontend = frontends.create(name, **settings)
+    travelled = json.loads(json.dumps(dataclasses.asdict(frontend)))
+    assert frontends.create(name, **travelled) == frontend
+    assert hash(frontends.create(name, **travelled)) == hash(frontend)
+
+
+@all_small
+def test_bad_waveforms_are_named(name, settings):
+    frontend = frontends.create(name, **settings)
+    with pytest.raises(AssertionError, match="waveform must hold floats"):
+        frontend(np.zeros(NUM_SAMPLES, np.int16))
+    with pytest.raises(AssertionError, match="waveform holds no samples"):
+        frontend(np.zeros((2, 0), np.float32))
+
+
+@pytest.mark.parametrize(
+    "name, settings, message",
+    [
+        ("raw", dict(length_samples=-1), r"frontend.length_samples is -1: must be a whole number"),
+        ("raw", dict(length_samples=1e5), r"frontend.length_samples is 100000.0"),
+        ("raw", dict(padding="zeros"), r"frontend.padding is 'zeros': must be one of 'silence'"),
+        ("raw", dict(lenght_samples=1), r"unknown argument .*did you mean 'length_samples'"),
+        ("fft_magnitude", dict(length_samples=True), r"frontend.length_samples is True"),
+        ("fft_magnitude", dict(norm=None), r"frontend.norm is None: must be one of 'ortho'"),
+        ("chunks", dict(chunk_samples=0), r"frontend.chunk_samples is 0: .* 1 or more"),
+        ("stacked", dict(side=-2), r"frontend.side is -2"),
+        ("stacked", dict(size=0), r"frontend.size is 0"),
+        ("recurrence", dict(exponents=()), r"frontend.exponents is \(\)"),
+        ("recurrence", dict(exponents=16), r"frontend.exponents is 16"),
+        ("recurrence", dict(exponents=(16, 1.5)), r"frontend.exponents is 1.5"),
+        ("recurrence", dict(exponents=(99,)), r"frontend.exponents holds 99: at most 24"),
+        ("recurrence", dict(points=300), r"frontend.points is 300: must divide 2\^16"),
+        ("recurrence", dict(exponents=(7,)), r"frontend.points is 256: must divide 2\^7"),
+        ("recurrence", dict(size="150"), r"frontend.size is '150'"),
+        ("recurrence", dict(pooling=2), r"frontend.pooling is 2: must be one of '1d', '2d'"),
+        ("image_and_chunks", dict(image="raw"), r"frontend.image is 'raw'"),
+        ("image_and_chunks", dict(points=0), r"frontend.points is 0"),
+        ("image_and_chunks", dict(side=1.0), r"frontend.side is 1.0"),
+        ("image_and_chunks", dict(chunk_samples="300"), r"frontend.chunk_samples is '300'"),
+    ],
+)
+def test_bad_settings_are_one_clear_line(name, settings, message):
+    with pytest.raises(UserError, match=message) as error:
+        frontends.create(name, **settings)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "name, settings, message",
+    [
+        ("raw", dict(length_samples=699), r"frontend.length_samples=699 is less than the 700"),
+        ("fft_magnitude", dict(length_samples=699), r"frontend.length_samples=699 is less than"),
+        ("chunks", dict(chunk_samples=701), r"frontend.chunk_samples=701 is more than the 700"),
+        ("image_and_chunks", dict(chunk_samples=701), r"frontend.chunk_samples=701 is more than"),
+    ],
+)
+def test_waveforms_that_do_not_fit(name, settings, message):
+    frontend = frontends.create(name, **settings)
+    for call in (frontend.output_shape, lambda n: frontend(noise(n))):
+        with pytest.raises(UserError, match=message) as error:
+            call(NUM_SAMPLES)
+        assert "\n" not in str(error.value)
+
+
+def test_unknown_name_suggests_the_nearest():
+    with pytest.raises(UserError, match="did you mean 'log_mel'"):
+        frontends.create("logmel")
+    with pytest.raises(UserError, match="did you mean 'recurrence'"):
+        frontends.create("recurrent")
