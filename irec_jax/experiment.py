@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from ml_collections import config_dict
 
 from irec_jax import audio, data, workdir
@@ -39,9 +38,15 @@ class Experiment:
     def optimizer(self) -> tuple[Any, Any]:
         """Optimiser and schedule. The number of steps is that of an average split, so that every
         seed gets the same."""
-        per_clip = np.maximum(self.dataset.train.num_samples // self.task.window_samples, 1)
-        share = 1.0 - self.config.data.validation_fraction
-        steps = math.ceil(per_clip.sum() * share / self.config.training.batch_size)
+        settings = self.config.data
+        window_samples, hop_samples = data.window_and_hop(settings, self.dataset.sample_rate_hz)
+        windows = data.cut(
+            self.dataset.train.num_samples, window_samples=window_samples, hop_samples=hop_samples
+        )
+        share = 1.0 - settings.validation_fraction
+        if settings.split != "official":
+            share -= settings.test_fraction
+        steps = math.ceil(len(windows) * share / self.config.training.batch_size)
         steps = min(steps, self.config.training.max_steps_per_epoch or steps)
         passes = max(1, math.ceil(self.config.training.min_steps_per_epoch / steps))
         num_steps = steps * passes * self.config.training.num_epochs
@@ -63,19 +68,12 @@ class Experiment:
         """Distance of windows at test time."""
         return max(1, round(self.config.evaluation.hop_s * self.dataset.sample_rate_hz))
 
-    def splits(self, seed: int) -> tuple[data.Clips, data.Clips]:
-        """Training and validation clips."""
-        clips = self.dataset.train
-        train, valid = data.split_songs(
-            clips.songs, clips.labels, fraction=self.config.data.validation_fraction, seed=seed
-        )
-        return clips.subset(train), clips.subset(valid)
-
     def batches(self, clips: data.Clips, *, seed: int = 0, shuffle: bool) -> data.Batches:
         """Batches of a split for this process."""
         return data.Batches(
             clips,
             window_samples=self.task.window_samples,
+            hop_samples=data.window_and_hop(self.config.data, self.dataset.sample_rate_hz)[1],
             batch_size=self.config.training.batch_size,
             seed=seed,
             shuffle=shuffle,
@@ -118,7 +116,8 @@ def run(name: str, config: config_dict.ConfigDict, folder: Path, mode: str) -> d
     say(
         f"{dataset.name} {dataset.version} ({dataset.config})"
         f"{', rendered audio' if dataset.rendered else ''}: {len(dataset.train)} training and "
-        f"{len(dataset.test)} test clips of {len(dataset.classes)} classes"
+        f"{len(dataset.test or ())} test clips of {len(dataset.classes)} classes; "
+        f"{config.data.split}: {data.SPLITS[config.data.split]}"
     )
     seeds = range(config.seed, config.seed + config.training.repeats)
     reports = []
@@ -131,6 +130,9 @@ def run(name: str, config: config_dict.ConfigDict, folder: Path, mode: str) -> d
     if len(reports) > 1:
         final = final | {"repeats": report.summarize_repeats(reports)}
         parallel.on_main(lambda: str(report.write(final, folder)))
+        if final["predominant"]["all_clips"]:
+            accuracy = final["repeats"]["accuracy"]
+            say(f"accuracy: {accuracy['mean']:.3f} ± {accuracy['sd']:.3f}")
         for average in ("micro", "macro"):
             f1 = final["repeats"]["thresholds"]["fixed"][average]["f1"]
             say(f"{average} F1 at the fixed threshold: {f1['mean']:.3f} ± {f1['sd']:.3f}")
@@ -142,18 +144,20 @@ def _run_once(
     experiment: Experiment, folder: Path, seed: int, mode: str, durations_s: dict[str, float]
 ) -> dict:
     """One repeat, from its training to its report."""
-    train, valid = experiment.splits(seed)
+    config, dataset = experiment.config, experiment.dataset
+    sides = data.split(dataset, config.data, seed=seed)
     if mode == "train":
-        params, model_state, progress = _train(experiment, train, valid, folder, seed)
-        history, durations_s["training"] = progress.history, progress.seconds
+        params, model_state, progress = _train(experiment, sides, folder, seed)
+        durations_s["training"] = progress.seconds
     else:
         variables = jax.eval_shape(experiment.task.init, jax.random.key(0))
         params, model_state = checkpoints.load_best_variables(folder / "checkpoints", variables)
         history = checkpoints.load_history(folder / "checkpoints")
+        progress = loop.Progress(best_by=config.training.best_by, history=history)
     began = time.perf_counter()
-    evaluation, compared = _evaluate(experiment, params, model_state, train, valid)
+    evaluation, compared = _evaluate(experiment, params, model_state, sides)
     durations_s["evaluation"] = time.perf_counter() - began
-    dataset = experiment.dataset
+    protocol = data.protocol(config.data, sides, dataset.classes)
     whole = report.assemble(
         evaluation,
         system=experiment.name,
@@ -162,12 +166,14 @@ def _run_once(
             dataset=dataset.name,
             version=dataset.version,
             config=dataset.config,
-            split="test",
+            split=f"{protocol['description']}; {protocol['examples']}",
             seed=seed,
             durations_s=durations_s,
         ),
+        protocol=protocol,
+        best_epoch=progress.best,
         baselines=compared,
-        history=history,
+        history=progress.history,
         reported=REPORTED.get(experiment.name),
     )
     levels = {
@@ -183,22 +189,24 @@ def _run_once(
 
 
 def _train(
-    experiment: Experiment, train: data.Clips, valid: data.Clips, folder: Path, seed: int
+    experiment: Experiment, sides: data.Sides, folder: Path, seed: int
 ) -> tuple[Any, Any, loop.Progress]:
     """Best parameters and model state on the host, and how it went."""
     config, task = experiment.config, experiment.task
-    batches = experiment.batches(train, seed=seed, shuffle=True)
+    batches = experiment.batches(sides.training, seed=seed, shuffle=True)
+    valid_batches = experiment.batches(sides.validation, shuffle=False)
     optimizer, schedule = experiment.optimizer
     params, model_state = jax.jit(task.init)(jax.random.key(seed))
     # Before the first checkpoint, so that every checkpoint is a complete system.
     _write_system(experiment, folder, {})
     say(parameter_table(params))
     say(
-        f"{batches.num_windows} windows of {config.data.window_s} s from {len(train)} clips, "
-        f"{batches.steps_per_epoch} steps per epoch on {jax.device_count()} device(s); "
-        f"{len(valid)} clips validate; tensorboard --logdir {folder / 'tensorboard'}"
+        f"{batches.num_windows} windows of {config.data.window_s:g} s from "
+        f"{len(set(sides.training.songs))} songs, {batches.steps_per_epoch} steps per epoch on "
+        f"{jax.device_count()} device(s); {valid_batches.num_windows} windows of "
+        f"{len(set(sides.validation.songs))} songs validate; tensorboard --logdir "
+        f"{folder / 'tensorboard'}"
     )
-    valid_batches = experiment.batches(valid, shuffle=False)
     with contextlib.closing(Logger(folder / "tensorboard")) as logger:
         logger.summaries(0, task.summaries(batches[0]), experiment.dataset.sample_rate_hz)
         best, progress = loop.fit(
@@ -220,9 +228,10 @@ def _train(
 
 
 def _evaluate(
-    experiment: Experiment, params: Any, model_state: Any, train: data.Clips, valid: data.Clips
+    experiment: Experiment, params: Any, model_state: Any, sides: data.Sides
 ) -> tuple[dict, dict]:
-    """Scores of the model, and (on process 0) of the baselines on the same splits."""
+    """Scores of the model, and (on process 0, where asked for) of the baselines on the same
+    sides."""
     config, dataset = experiment.config, experiment.dataset
 
     def predict(clips: data.Clips, label: str) -> recognition.Predictions:
@@ -237,23 +246,24 @@ def _evaluate(
             contradictory=clips.contradictory,
         )
 
-    test, tuning = predict(dataset.test, "test"), predict(valid, "validation")
+    test, tuning = predict(sides.test, "test"), predict(sides.validation, "validation")
     score = functools.partial(
         recognition.evaluate,
         aggregation=config.evaluation.aggregation,
+        threshold=config.evaluation.threshold or None,
+        training_labels=sides.training.labels,
         num_resamples=config.evaluation.num_bootstrap,
     )
     compared = {}
-    if parallel.is_main():
+    if parallel.is_main() and config.evaluation.baselines:
         say("baselines on the same splits: majority, MFCC statistics + logistic regression")
-        for name, predictions in _baselines(train, valid, dataset, test, tuning).items():
+        for name, predictions in _baselines(sides, dataset, test, tuning).items():
             compared[name] = recognition.compact(score(*predictions))
     return score(test, tuning), compared
 
 
 def _baselines(
-    train: data.Clips,
-    valid: data.Clips,
+    sides: data.Sides,
     dataset: data.Dataset,
     test: recognition.Predictions,
     tuning: recognition.Predictions,
@@ -262,16 +272,16 @@ def _baselines(
 
     def read(clips: data.Clips):
         for i in range(len(clips)):
-            yield audio.to_float32(clips.read(i))
+            yield audio.to_float32(clips.read(i)[0])
 
-    majority = baselines.Majority.fit(train.labels)
-    pairs = zip(read(train), train.labels, strict=True)
+    majority = baselines.Majority.fit(sides.training.labels)
+    pairs = zip(read(sides.training), sides.training.labels, strict=True)
     mfcc = baselines.MfccLogistic.fit(pairs, sample_rate_hz=dataset.sample_rate_hz)
     return {
         "majority": (majority.predict(test), majority.predict(tuning)),
         "MFCC + logistic regression": (
-            mfcc.predict(read(dataset.test), test),
-            mfcc.predict(read(valid), tuning),
+            mfcc.predict(read(sides.test), test),
+            mfcc.predict(read(sides.validation), tuning),
         ),
     }
 
@@ -285,7 +295,7 @@ def _in_class_order(threshold: float | Mapping[str, float], classes: tuple[str, 
 def _write_system(experiment: Experiment, folder: Path, thresholds: dict[str, Any]) -> None:
     """`system.json`: what a user of the parameters needs beside them."""
     config, dataset = experiment.config, experiment.dataset
-    fixed = aggregation.get(config.evaluation.aggregation).threshold
+    fixed = config.evaluation.threshold or aggregation.get(config.evaluation.aggregation).threshold
     system = {
         "task": config.task,
         "name": experiment.name,
@@ -309,18 +319,29 @@ def _write_system(experiment: Experiment, folder: Path, thresholds: dict[str, An
 
 
 def _summary(whole: Mapping) -> str:
-    """The report in three lines."""
-    fixed = whole["thresholds"]["fixed"]
-    where = f"{whole['dataset']} test" + (", rendered audio" if whole["rendered"] else "")
+    """The report in two lines, three where every test example has one label."""
+    fixed, accuracy = whole["thresholds"]["fixed"], whole["predominant"]
+    where = f"{whole['dataset']} test ({whole['protocol']['split']} split)"
+    where += ", rendered audio" if whole["rendered"] else ""
+    others = whole.get("baselines", {})
     lines = []
+    if accuracy["all_clips"]:
+        compared = {"majority": accuracy["majority"]}
+        compared |= {name: one["predominant"] for name, one in others.items()}
+        low, high = accuracy["accuracy_interval"]
+        lines.append(
+            f"accuracy {accuracy['accuracy']:.3f} [{low:.3f}, {high:.3f}], balanced "
+            f"{accuracy['balanced_accuracy']:.3f} on {where}; chance {accuracy['chance']:.3f}"
+            + "".join(f", {name} {one['accuracy']:.3f}" for name, one in compared.items())
+        )
     for average in ("micro", "macro"):
         low, high = fixed[average]["f1_interval"]
-        others = ", ".join(
+        compared = ", ".join(
             f"{name} {one['thresholds']['fixed'][average]['f1']:.3f}"
-            for name, one in whole.get("baselines", {}).items()
+            for name, one in others.items()
         )
         lines.append(
             f"{average} F1 {fixed[average]['f1']:.3f} [{low:.3f}, {high:.3f}] at the fixed "
-            f"threshold {fixed['threshold']:.2f} on {where}; {others}"
+            f"threshold {fixed['threshold']:.2f} on {where}{compared and '; '}{compared}"
         )
     return "\n".join(lines)

@@ -13,6 +13,7 @@ from irec_jax import data, registry
 from irec_jax.errors import UserError
 from irec_jax.inference import aggregation
 from irec_jax.tasks import Recognition, create_recognition
+from irec_jax.tasks.recognition import NORMALIZATIONS
 from irec_jax.training import optimizers, parallel
 from irec_jax.training.logging import parameter_table
 
@@ -34,7 +35,18 @@ AT_LEAST = {
     "training.min_steps_per_epoch": 0,
     "training.repeats": 1,
 }
-LONGEST_WINDOW_S = 3600.0
+#: Config key -> the values it may have.
+ONE_OF = {
+    "data.channels": data.CHANNELS,
+    "data.normalize": NORMALIZATIONS,
+    "data.split": data.SPLITS,
+}
+#: Config key of a number above 0 -> what it must be below.
+BETWEEN_0_AND = {
+    "data.test_fraction": 1.0,
+    "data.validation_fraction": 1.0,
+    "data.window_s": 3600.0,
+}
 
 
 def create_task(
@@ -73,9 +85,30 @@ def validate(config: config_dict.ConfigDict) -> tuple[Recognition, Any, int]:
         raise UserError(f"config key seed={config.seed}: must be below 2**32")
     if config.task != "recognition":
         raise UserError(f"config key task={config.task!r}: known is 'recognition'")
-    for key, high in (("data.validation_fraction", 1.0), ("data.window_s", LONGEST_WINDOW_S)):
+    for key, known in ONE_OF.items():
+        if flat[key] not in known:
+            raise registry.unknown(f"config key {key}", flat[key], known)
+    for key, high in BETWEEN_0_AND.items():
         if not 0 < flat[key] < high:
             raise UserError(f"config key {key}={flat[key]}: must lie between 0 and {high:g}")
+    if config.data.split != "official":
+        share = config.data.validation_fraction + config.data.test_fraction
+        if not share < 1:
+            raise UserError(
+                f"config keys data.validation_fraction={config.data.validation_fraction} and "
+                f"data.test_fraction={config.data.test_fraction}: leave nothing to train on; "
+                "their sum must be below 1"
+            )
+    if not 0 <= config.data.hop_s <= config.data.window_s:
+        raise UserError(
+            f"config key data.hop_s={config.data.hop_s}: must be from 0 (windows side by side) to "
+            f"data.window_s={config.data.window_s}"
+        )
+    if not 0 <= config.evaluation.threshold <= 1:
+        raise UserError(
+            f"config key evaluation.threshold={config.evaluation.threshold}: must be from 0 (that "
+            "of the aggregation) to 1"
+        )
     if not 0 < config.evaluation.hop_s <= config.data.window_s:
         raise UserError(
             f"config key evaluation.hop_s={config.evaluation.hop_s}: must be above 0 and at most "
@@ -87,8 +120,9 @@ def validate(config: config_dict.ConfigDict) -> tuple[Recognition, Any, int]:
     with _blamed("data, frontend and model"):
         task = create_task(config, classes, rate)
         params, _ = jax.eval_shape(task.init, jax.random.key(0))
-    if config.training.best_by not in ("loss", *task.scalars):
-        raise registry.unknown("training.best_by", config.training.best_by, ("loss", *task.scalars))
+    for key in ("training.best_by", "training.stop_by"):
+        if flat[key] not in ("loss", *task.scalars):
+            raise registry.unknown(key, flat[key], ("loss", *task.scalars))
     with _blamed("optimizer"):
         optimizer, _ = optimizers.create(config.optimizer.to_dict(), 1)
         jax.eval_shape(optimizer.init, params)
@@ -108,15 +142,17 @@ def _blamed(sections: str) -> Iterator[None]:
 def dry_run(config: config_dict.ConfigDict) -> str:
     """Config, shapes and parameter table, without data and without computing anything."""
     task, params, rate = validate(config)
-    features = task.frontend.output_shape(task.window_samples)
     size, classes = config.training.batch_size, task.classes
+    examples = jax.ShapeDtypeStruct((size, task.window_samples), "float32")
+    features = jax.eval_shape(task.frontend, examples)
     return "\n".join(
         [
             str(config).rstrip(),
             "",
             f"classes   {len(classes)}: {', '.join(classes)}",
+            f"split     {config.data.split}: {data.SPLITS[config.data.split]}",
             f"audio     ({size}, {task.window_samples}) int16 at {rate} Hz",
-            f"features  ({', '.join(map(str, (size, *features)))}) float32",
+            *_shapes(features),
             f"logits    ({size}, {len(classes)}) float32",
             "",
             parameter_table(params),
@@ -124,3 +160,12 @@ def dry_run(config: config_dict.ConfigDict) -> str:
             f"parameters: {parallel.num_parameters(params)}",
         ]
     )
+
+
+def _shapes(features: Any) -> list[str]:
+    """A line for an array of features, or for each array of a dict."""
+    lines = []
+    for path, array in jax.tree_util.tree_leaves_with_path(features):
+        name = "".join(f" {key.key}" for key in path)
+        lines.append(f"features  {array.shape} {array.dtype}{name}")
+    return lines

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from irec_jax.commands import run_command
-from irec_jax.data import Clips
+from irec_jax.data import Clips, peak
 from irec_jax.main import main
 
 SAMPLE_RATE_HZ = 8000
@@ -36,7 +36,7 @@ def make_clips(num_clips=12, num_classes=3, num_samples=8000, seed=0):
         labels=np.eye(num_classes, dtype=np.float32)[target],
         num_samples=lengths.astype(np.int64),
         contradictory=np.zeros(num_clips, bool),
-        read=audio.__getitem__,
+        read=lambda i: (audio[i], peak(audio[i])),
     )
 
 

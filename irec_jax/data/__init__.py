@@ -1,21 +1,38 @@
 """From prepared datasets to batches: the only room that knows TFDS and Grain."""
 
-from irec_jax.data.dataset import OWN_KEYS, Clips, Dataset, describe, load, options_of
+from irec_jax.data.clips import Clips, cut, peak
+from irec_jax.data.dataset import CHANNELS, OWN_KEYS, Dataset, describe, load, options_of
 from irec_jax.data.pieces import Piece, Pieces, pieces
-from irec_jax.data.pipeline import Batches, peak
-from irec_jax.data.splits import split_songs
+from irec_jax.data.pipeline import Batches
+from irec_jax.data.splits import (
+    SPLITS,
+    Sides,
+    protocol,
+    split,
+    split_examples,
+    split_songs,
+    window_and_hop,
+)
 
 __all__ = [
+    "CHANNELS",
     "OWN_KEYS",
+    "SPLITS",
     "Batches",
     "Clips",
     "Dataset",
     "Piece",
     "Pieces",
+    "Sides",
+    "cut",
     "describe",
     "load",
     "options_of",
     "peak",
     "pieces",
+    "protocol",
+    "split",
+    "split_examples",
     "split_songs",
+    "window_and_hop",
 ]

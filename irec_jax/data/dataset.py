@@ -1,4 +1,4 @@
-"""A prepared recognition dataset as plain arrays and a function that reads a clip."""
+"""A prepared recognition dataset: the clips that a config asks for."""
 
 import dataclasses
 import threading
@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 import data_builders
-from data_builders.features import FORMATS
+from data_builders.features import FORMATS, AudioFormat
+from irec_jax import registry
+from irec_jax.data.clips import Clips, peak
 from irec_jax.errors import UserError
 
 #: Keys of the config section `data` that are not options of a builder.
@@ -25,47 +27,26 @@ OWN_KEYS = (
     "validation_fraction",
     "test_fraction",
 )
-
-
-@dataclasses.dataclass(frozen=True)
-class Clips:
-    """Clips of a split. `read(i)` gives the mono samples of clip i as int16 (T,)."""
-
-    ids: np.ndarray  # (N,) str
-    songs: np.ndarray  # (N,) str
-    labels: np.ndarray  # (N, K) float32 multi-hot
-    num_samples: np.ndarray  # (N,) int64
-    contradictory: np.ndarray  # (N,) bool
-    read: Callable[[int], np.ndarray]
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def subset(self, indices: Sequence[int] | np.ndarray) -> "Clips":
-        """The clips at these indices, in this order."""
-        indices = np.asarray(indices, np.int64)
-        return Clips(
-            ids=self.ids[indices],
-            songs=self.songs[indices],
-            labels=self.labels[indices],
-            num_samples=self.num_samples[indices],
-            contradictory=self.contradictory[indices],
-            read=lambda i: self.read(int(indices[i])),
-        )
+#: What becomes of the channels of a clip.
+CHANNELS = ("mean", "separate")
 
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """A dataset by its full name, its classes and its splits `train` and `test`."""
+    """A dataset by its full name, the classes that were asked for, and the clips that show them.
+
+    `num_classes` are those of the whole dataset. The `test` split is None where it is not used.
+    """
 
     name: str
     version: str
     config: str
     rendered: bool
     classes: tuple[str, ...]
+    num_classes: int
     sample_rate_hz: int
     train: Clips
-    test: Clips
+    test: Clips | None
 
 
 def options_of(name: str) -> Callable:
@@ -93,51 +74,97 @@ def _builder_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def describe(settings: Mapping[str, Any]) -> tuple[tuple[str, ...], int]:
-    """Class names and sample rate of the dataset of a config section, without preparing it."""
+    """Class names and sample rate of the dataset of a config section, without preparing it.
+
+    Raises:
+        UserError: an unknown dataset, option or class.
+    """
     builder = data_builders.builder(settings["name"], **_builder_arguments(settings))
-    return tuple(builder.info.features["labels"].feature.names), _sample_rate_hz(settings)
+    known = tuple(builder.info.features["labels"].feature.names)
+    return _chosen(known, settings["classes"]), _format(settings).sample_rate_hz
 
 
-def _sample_rate_hz(settings: Mapping[str, Any]) -> int:
-    return FORMATS[settings["format"]].sample_rate_hz
+def _format(settings: Mapping[str, Any]) -> AudioFormat:
+    return FORMATS[settings["format"]]
+
+
+def _chosen(known: tuple[str, ...], wanted: Sequence[str]) -> tuple[str, ...]:
+    """The classes asked for, in that order; all when none are."""
+    names = []
+    for entry in [wanted] if isinstance(wanted, str) else wanted:
+        # 'a,b' on the command line is one entry.
+        names += [entry] if entry in known else [name.strip() for name in str(entry).split(",")]
+    if not names:
+        return known
+    for name in names:
+        if name not in known:
+            raise registry.unknown("class in config key data.classes", name, known)
+        if names.count(name) > 1:
+            raise UserError(f"config key data.classes: names {name!r} twice")
+    if len(names) < 2:
+        raise UserError(
+            f"config key data.classes: one class, {names[0]!r}; a recogniser tells at least two "
+            "apart"
+        )
+    return tuple(names)
 
 
 def load(settings: Mapping[str, Any]) -> Dataset:
     """Prepares (if need be) and opens the dataset of a config section `data`.
 
     Raises:
-        UserError: an unknown dataset or option; files that are missing or cannot be read.
+        UserError: an unknown dataset, option or class; files that are missing or cannot be read.
     """
     builder = data_builders.prepare(settings["name"], **_builder_arguments(settings))
-    classes = tuple(builder.info.features["labels"].feature.names)
-    cache_bytes = settings["cache_gb"] * 1e9
+    known = tuple(builder.info.features["labels"].feature.names)
+    official = settings["split"] == "official"
     return Dataset(
         name=settings["name"],
         version=str(builder.version),
         config=builder.builder_config.name,
         rendered=builder.RENDERED,
-        classes=classes,
-        sample_rate_hz=_sample_rate_hz(settings),
-        train=_open(builder, "train", cache_bytes),
-        test=_open(builder, "test", 0.0),
+        classes=_chosen(known, settings["classes"]),
+        num_classes=len(known),
+        sample_rate_hz=_format(settings).sample_rate_hz,
+        train=_open(builder, "train", settings, settings["cache_gb"] * 1e9),
+        test=_open(builder, "test", settings, 0.0) if official else None,
     )
 
 
-def _open(builder: Any, split: str, cache_bytes: float) -> Clips:
+def _open(builder: Any, split: str, settings: Mapping[str, Any], cache_bytes: float) -> Clips:
+    """The clips of a split that show a class asked for; channels side by side or as their mean."""
     index = data_builders.clip_index(builder, split)
     source = builder.as_data_source(split)
+    known = tuple(builder.info.features["labels"].feature.names)
+    classes = _chosen(known, settings["classes"])
+    labels = index["labels"][:, [known.index(name) for name in classes]].astype(np.float32)
+    shown = np.flatnonzero(labels.any(axis=1) | (classes == known))
+    if not len(shown):
+        raise UserError(
+            f"{builder.name}: no {split} clip shows any of {', '.join(classes)}: set other "
+            "data.classes"
+        )
+    separate = settings["channels"] == "separate"
+    num_channels = _format(settings).num_channels if separate else 1
+    clip = np.repeat(shown, num_channels)
+    channel = np.tile(np.arange(num_channels), len(shown))
+    ids = index["id"][clip]
+    if num_channels > 1:
+        ids = np.array([f"{name}#{c + 1}" for name, c in zip(ids, channel, strict=True)])
 
-    def read(i: int) -> np.ndarray:
-        return _to_mono(source[i]["audio"])
+    def read(i: int) -> tuple[np.ndarray, np.float32]:
+        audio = source[clip[i]]["audio"]
+        audio = np.ascontiguousarray(audio[:, channel[i]]) if separate else _to_mono(audio)
+        return audio, peak(audio)
 
-    if 2.0 * index["num_samples"].sum() <= cache_bytes:
+    if 2.0 * index["num_samples"][clip].sum() <= cache_bytes:
         read = _remember(read)
     return Clips(
-        ids=index["id"],
-        songs=index["song"],
-        labels=index["labels"].astype(np.float32),
-        num_samples=index["num_samples"],
-        contradictory=index["contradictory"],
+        ids=ids,
+        songs=index["song"][clip],
+        labels=labels[clip],
+        num_samples=index["num_samples"][clip],
+        contradictory=index["contradictory"][clip],
         read=read,
     )
 
@@ -149,16 +176,16 @@ def _to_mono(audio: np.ndarray) -> np.ndarray:
     return np.round(audio.mean(axis=1, dtype=np.float32)).astype(np.int16)
 
 
-def _remember(read: Callable[[int], np.ndarray]) -> Callable[[int], np.ndarray]:
+def _remember(read: Callable[[int], Any]) -> Callable[[int], Any]:
     """Reads each clip once and keeps it; safe in threads."""
-    kept: dict[int, np.ndarray] = {}
+    kept: dict[int, Any] = {}
     lock = threading.Lock()
 
-    def cached(i: int) -> np.ndarray:
+    def cached(i: int) -> Any:
         if i not in kept:
-            audio = read(i)
+            found = read(i)
             with lock:
-                kept.setdefault(i, audio)
+                kept.setdefault(i, found)
         return kept[i]
 
     return cached

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 import grain
 import numpy as np
 
-from irec_jax.audio import INT16_SCALE
-from irec_jax.data.dataset import Clips
+from irec_jax.data.clips import Clips, cut
 from irec_jax.errors import UserError
 
 Batch = dict[str, np.ndarray]
@@ -15,10 +14,10 @@ Batch = dict[str, np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class Batches:
-    """Windows of clips, cut without overlap, in batches.
+    """Windows of clips in batches.
 
-    A clip of n samples gives floor(n / window) windows, at least one; a clip shorter than a window
-    is padded with zeros. The last batch of an epoch is filled with examples of mask 0, so that
+    Clips are cut by `cut`, without overlap when the hop is 0; what a window lacks is padded with
+    zeros. The last batch of an epoch is filled with examples of mask 0, so that
     every pass over the data sees every window once. Each pass has its own order when `shuffle` is
     on. An epoch is one pass, or as many as give `min_steps_per_epoch`; `max_steps_per_epoch` cuts
     passes short.
@@ -30,6 +29,7 @@ class Batches:
     clips: Clips
     window_samples: int
     batch_size: int
+    hop_samples: int = 0
     seed: int = 0
     shuffle: bool = True
     process_index: int = 0
@@ -43,12 +43,13 @@ class Batches:
                 f"config key training.batch_size={self.batch_size} is not a multiple of the "
                 f"{self.process_count} processes"
             )
-        per_clip = np.maximum(self.clips.num_samples // self.window_samples, 1)
-        clip = np.repeat(np.arange(len(self.clips)), per_clip)
-        first = np.cumsum(per_clip) - per_clip
-        start = (np.arange(len(clip)) - np.repeat(first, per_clip)) * self.window_samples
-        object.__setattr__(self, "_windows", np.stack([clip, start], axis=1))
-        rows = grain.MapDataset.range(len(clip))
+        windows = cut(
+            self.clips.num_samples,
+            window_samples=self.window_samples,
+            hop_samples=self.hop_samples or self.window_samples,
+        )
+        object.__setattr__(self, "_windows", windows)
+        rows = grain.MapDataset.range(len(windows))
         if self.shuffle:
             rows = rows.seed(self.seed).shuffle()
         rows = rows.batch(self.batch_size, drop_remainder=False)
@@ -95,18 +96,11 @@ class Batches:
         }
         for i, row in enumerate(rows):
             clip, start = self._windows[row]
-            audio = self.clips.read(int(clip))
+            audio, gain = self.clips.read(int(clip))
             window = audio[start : start + self.window_samples]
             batch["audio"][i, : len(window)] = window
             batch["labels"][i] = self.clips.labels[clip]
-            batch["gain"][i] = peak(audio)
+            batch["gain"][i] = gain
             batch["num_samples"][i] = len(window)
             batch["mask"][i] = 1.0
         return batch
-
-
-def peak(audio: np.ndarray) -> np.float32:
-    """Largest absolute value of int16 audio on a scale of -1..1; 1 for a silent clip."""
-    # int32, since the absolute value of -32768 is not an int16.
-    largest = np.abs(audio.astype(np.int32)).max(initial=0)
-    return np.float32(largest / INT16_SCALE if largest else 1.0)

@@ -23,9 +23,10 @@ def markdown(report: Mapping, plots: Mapping[str, str]) -> str:
     """
     parts = [
         f"# {report['system']} on {report['dataset']}: predominant instruments",
-        *_banner(report),
+        *banner(report),
         _headline(report),
         *_warnings(report),
+        *_sides(report),
         "## Scores on the test split",
         _score_table(report),
         _explanation(report),
@@ -58,12 +59,12 @@ def _number(value: float | None, digits: int = 3) -> str:
     return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
 
 
-def _interval(block: Mapping) -> str:
-    """F1 with its interval: '0.672 [0.651, 0.695]'."""
-    low, high = block["f1_interval"]
+def _interval(block: Mapping, name: str = "f1") -> str:
+    """A score with its interval: '0.672 [0.651, 0.695]'."""
+    low, high = block[f"{name}_interval"]
     if low is None or not math.isfinite(low):
-        return _number(block["f1"])
-    return f"{_number(block['f1'])} [{_number(low)}, {_number(high)}]"
+        return _number(block[name])
+    return f"{_number(block[name])} [{_number(low)}, {_number(high)}]"
 
 
 def _threshold(value: float | Mapping) -> str:
@@ -84,7 +85,7 @@ def _class_name(code: str) -> str:
     return IRMAS_NAMES.get(code, code)
 
 
-def _banner(report: Mapping) -> list[str]:
+def banner(report: Mapping) -> list[str]:
     if not report["rendered"]:
         return []
     return [
@@ -95,25 +96,77 @@ def _banner(report: Mapping) -> list[str]:
 
 def _headline(report: Mapping) -> str:
     fixed, sizes = report["thresholds"]["fixed"], report["data"]["test"]
-    text = (
-        f"**Micro F1 {_interval(fixed['micro'])}, macro F1 {_interval(fixed['macro'])}** on the "
-        f"test split of {report['dataset']} ({sizes['num_clips']} clips of {sizes['num_songs']} "
-        f"songs, {sizes['num_labels']} labels, {len(report['classes'])} classes), at the fixed "
-        f"threshold {report['aggregation'].upper()} ≥ {fixed['threshold']:.2f}."
+    protocol, accuracy = report.get("protocol"), report["predominant"]
+    where = f"the test split of {report['dataset']}"
+    if protocol:
+        where += f", split by *{protocol['description']}*"
+    scores = f"Micro F1 {_interval(fixed['micro'])}, macro F1 {_interval(fixed['macro'])}"
+    at = f"at the fixed threshold {report['aggregation'].upper()} ≥ {fixed['threshold']:.2f}"
+    size = (
+        f"({sizes['num_clips']} {protocol['unit'] if protocol else 'clips'} of "
+        f"{sizes['num_songs']} songs, {sizes['num_labels']} labels, "
+        f"{len(report['classes'])} classes)"
     )
-    baselines = [
+    others = report.get("baselines", {}).items()
+    f1 = [
         f"{name} {_number(one['thresholds']['fixed']['micro']['f1'])} and "
         f"{_number(one['thresholds']['fixed']['macro']['f1'])}"
-        for name, one in report.get("baselines", {}).items()
+        for name, one in others
     ]
-    if baselines:
-        text += f" Beside it, micro and macro: {'; '.join(baselines)}."
-    return text
+    f1_beside = f" Beside it, micro and macro: {'; '.join(f1)}." if f1 else ""
+    if not accuracy["all_clips"]:
+        return f"**{scores}** on {where} {size}, {at}.{f1_beside}"
+    beside = [f"chance {_number(accuracy['chance'])}"]
+    if "majority" in accuracy:
+        beside.append(f"the most frequent class {_interval(accuracy['majority'], 'accuracy')}")
+    beside += [
+        f"{name} {_interval(one['predominant'], 'accuracy')}"
+        for name, one in others
+        if name != "majority"
+    ]
+    return (
+        f"**Accuracy {_interval(accuracy, 'accuracy')}, balanced over the classes "
+        f"{_interval(accuracy, 'balanced_accuracy')}** on {where} {size}, by the strongest class. "
+        f"Beside it: {'; '.join(beside)}.\n\n{scores} {at}.{f1_beside}"
+    )
 
 
 def _warnings(report: Mapping) -> list[str]:
-    warning = report["collapse"]["warning"]
-    return [f"> **Warning: collapsed.** {warning}"] if warning else []
+    warnings = []
+    num_shared = report.get("protocol", {}).get("num_songs_on_both_sides", 0)
+    if num_shared:
+        num_songs = report["data"]["test"]["num_songs"]
+        warnings.append(
+            f"> **Warning: leaky.** {num_shared} of the {num_songs} songs that test were trained "
+            "on too: the scores say little about music that was not learned."
+        )
+    if report["collapse"]["warning"]:
+        warnings.append(f"> **Warning: collapsed.** {report['collapse']['warning']}")
+    return warnings
+
+
+def _sides(report: Mapping) -> list[str]:
+    """Who trained, validated and tested, and how accurate the epoch that was kept is on each."""
+    protocol, best = report.get("protocol"), report.get("best_epoch")
+    if not protocol:
+        return []
+    accuracies = {}
+    if best:
+        names = {"training": "train_top1", "validation": "valid_top1", "test": "test_accuracy"}
+        accuracies = {side: best.get(name) for side, name in names.items()}
+    rows = [
+        [side, str(one["num_examples"]), str(one["num_songs"]), _number(accuracies.get(side))]
+        for side, one in protocol["sides"].items()
+    ]
+    text = f"Examples are {protocol['examples']}."
+    if best:
+        text += (
+            f" Accuracy of epoch {best['epoch']}, which was kept: the share whose strongest class "
+            "is a label; over the windows of training as it went on, over those of validation "
+            f"after it, and over the {protocol['unit']} of test that have one label."
+        )
+    header = ["side", protocol["unit"], "songs", "accuracy"]
+    return ["## Who trained and who tested", text, table(header, rows)]
 
 
 def _score_row(name: str, block: Mapping) -> list[str]:
@@ -159,19 +212,22 @@ def _repeats(report: Mapping) -> list[str]:
     def cell(block: Mapping) -> str:
         return f"{_number(block['mean'])} ± {_number(block['sd'])}"
 
+    averages = ("micro", "macro")
     rows = [
         [_KIND_TEXT[kind]]
-        + [
-            cell(block[a][name])
-            for a in ("micro", "macro")
-            for name in ("precision", "recall", "f1")
-        ]
+        + [cell(block[a][name]) for a in averages for name in ("precision", "recall", "f1")]
         for kind, block in repeats["thresholds"].items()
     ]
     header = ["threshold", "micro P", "R", "F1", "macro P", "R", "F1"]
     seeds = ", ".join(map(str, repeats["seeds"]))
+    texts = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy"}
+    texts |= {"train_accuracy": "accuracy in training", "valid_accuracy": "on validation"}
+    accuracies = [
+        f"{text} {cell(repeats[name])}" for name, text in texts.items() if name in repeats
+    ]
     return [
         f"## Mean ± standard deviation of {repeats['num_runs']} runs (seeds {seeds})",
+        f"Strongest class: {', '.join(accuracies)}.",
         table(header, rows),
     ]
 
@@ -236,8 +292,8 @@ def _predominant(report: Mapping) -> str:
         return "No test clip has exactly one label."
     return (
         f"Of the {found['num_clips']} test clips with exactly one label, the strongest class is "
-        f"that label in {found['accuracy']:.1%}. Row: the label, column: the class with the "
-        "largest mean probability."
+        f"that label in {found['accuracy']:.1%}, in {found['balanced_accuracy']:.1%} on average "
+        "over the classes. Row: the label, column: the class with the largest mean probability."
     )
 
 

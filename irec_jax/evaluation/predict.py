@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from irec_jax.data import Clips, peak
+from irec_jax.data import Clips
 from irec_jax.inference import windows
 from irec_jax.tasks import Recognition
 from irec_jax.training import parallel
@@ -74,8 +74,8 @@ def predict_split(
 
     def read() -> Iterable[windows.Clip]:
         for i in mine:
-            audio = clips.read(int(i))
-            yield windows.Clip(audio, gain=float(peak(audio)))
+            audio, gain = clips.read(int(i))
+            yield windows.Clip(audio, gain=float(gain))
 
     found = {}
     for i, probabilities in windows.predict_clips(

@@ -18,6 +18,8 @@ from irec_jax.metrics import confidence, multilabel
 
 #: How a threshold came about, in the order of tables.
 KINDS = ("fixed", "validation", "validation_per_class", "oracle")
+#: What is said of the strongest class of single-label clips.
+_ACCURACIES = ("accuracy", "accuracy_interval", "balanced_accuracy", "balanced_accuracy_interval")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +80,7 @@ def evaluate(
     *,
     aggregation: str = "s2",
     threshold: float | None = None,
+    training_labels: np.ndarray | None = None,
     num_resamples: int = 1000,
     seed: int = 0,
 ) -> dict:
@@ -88,7 +91,9 @@ def evaluate(
         validation: predictions on which thresholds are tuned; same classes.
         aggregation: 's1', 's2' or 'max': whose scores are the report's main ones.
         threshold: fixed threshold of that aggregation; None takes its own default.
-        num_resamples: bootstrap resamples of songs for the 95 % intervals of F1.
+        training_labels: (N, K), non-zero where the class is there: whose most frequent class is
+            said of every clip, to compare with; None leaves that out.
+        num_resamples: bootstrap resamples of songs for the 95 % intervals.
         seed: of the bootstrap.
 
     Returns:
@@ -96,7 +101,9 @@ def evaluate(
         ``aggregations[name]`` with ``thresholds`` and ``curve`` (micro and macro F1 on test by
         threshold) for all three; ``thresholds``, those of the main aggregation: by kind (see
         `KINDS`) ``threshold``, ``micro``, ``macro``, ``per_class``; ``ranking`` (AUC and LRAP);
-        ``predominant`` (accuracy and confusion of single-label clips); ``collapse``; ``notes``.
+        ``predominant`` (of the single-label clips, by the strongest class: accuracy, balanced
+        accuracy, both with intervals, what chance and the most frequent class give, confusion);
+        ``collapse``; ``notes``.
         Undefined values are NaN.
 
     Raises:
@@ -120,7 +127,7 @@ def evaluate(
         "thresholds": by_name[aggregation]["thresholds"],
         "aggregations": by_name,
         "ranking": _ranking(test),
-        "predominant": _predominant(test),
+        "predominant": _predominant(test, training_labels, num_resamples, seed),
         "collapse": collapse.check(test.labels, decided, test.classes),
         "notes": _notes(test, validation),
     }
@@ -141,7 +148,7 @@ def compact(report: dict) -> dict:
         "aggregation": report["aggregation"],
         "thresholds": thresholds_,
         "ranking": {"auc": report["ranking"]["auc"], "lrap": report["ranking"]["lrap"]},
-        "predominant_accuracy": report["predominant"]["accuracy"],
+        "predominant": {name: report["predominant"][name] for name in _ACCURACIES},
     }
 
 
@@ -226,19 +233,47 @@ def _ranking(test: Predictions) -> dict:
     }
 
 
-def _predominant(test: Predictions) -> dict:
-    """Confusion of the strongest class with the only label, where there is only one."""
+def _predominant(
+    test: Predictions, training_labels: np.ndarray | None, num_resamples: int, seed: int
+) -> dict:
+    """Accuracy and confusion of the strongest class, where there is only one label."""
     labels = np.asarray(test.labels) > 0
     single = labels.sum(1) == 1
-    truth = labels[single].argmax(1)
+    truth, num_classes = labels[single].argmax(1), len(test.classes)
+    songs = np.asarray(test.songs)[single]
     strongest = aggregations.get("s1")(test.windows)[single].argmax(1)
-    return {
+
+    def accuracies(predicted: np.ndarray) -> dict:
+        intervals = confidence.accuracy_intervals(
+            truth,
+            predicted,
+            songs,
+            num_classes=num_classes,
+            num_resamples=num_resamples,
+            seed=seed,
+        )
+        values = (
+            multilabel.accuracy(truth, predicted),
+            intervals.accuracy.tolist(),
+            multilabel.balanced_accuracy(truth, predicted),
+            intervals.balanced.tolist(),
+        )
+        return dict(zip(_ACCURACIES, values, strict=True))
+
+    found = {
         "description": "test clips with exactly one label; row: that label, column: the class "
         "with the largest mean probability (the first of equal ones)",
         "num_clips": int(single.sum()),
-        "accuracy": multilabel.accuracy(truth, strongest),
-        "confusion": multilabel.confusion_matrix(truth, strongest, len(test.classes)).tolist(),
+        "all_clips": bool(single.all()),
+        **accuracies(strongest),
+        "chance": 1.0 / num_classes,
+        "confusion": multilabel.confusion_matrix(truth, strongest, num_classes).tolist(),
     }
+    if training_labels is not None:
+        majority = int((np.asarray(training_labels) > 0).sum(0).argmax())
+        scores = accuracies(np.full(len(truth), majority))
+        found["majority"] = {"class": test.classes[majority], **scores}
+    return found
 
 
 def _notes(test: Predictions, validation: Predictions) -> list[str]:

@@ -24,6 +24,8 @@ def assemble(
     system: str,
     provenance: Mapping,
     rendered: bool,
+    protocol: Mapping | None = None,
+    best_epoch: Mapping | None = None,
     baselines: Mapping[str, Mapping] | None = None,
     history: Sequence[Mapping] | None = None,
     reported: Mapping | None = None,
@@ -36,6 +38,9 @@ def assemble(
         system: what was evaluated: 'han'.
         provenance: of `provenance.collect`.
         rendered: whether the audio was rendered, which the report then says first of all.
+        protocol: who trained, validated and tested, of `data.protocol`.
+        best_epoch: of ``history``, the one whose parameters were evaluated; the report adds the
+            ``test_accuracy`` to it.
         baselines: name to a report of `recognition.compact`.
         history: one dict per epoch with ``epoch``, ``train_loss`` and ``valid_loss``.
         reported: what was published about ``dataset``: ``dataset`` (builder's name), ``source``
@@ -51,7 +56,11 @@ def assemble(
     dataset = provenance["dataset"]["name"]
     if reported is not None and reported["dataset"] != dataset:
         reported = None
+    if best_epoch:
+        best_epoch = {**best_epoch, "test_accuracy": evaluation["predominant"]["accuracy"]}
     optional = {
+        "protocol": protocol,
+        "best_epoch": best_epoch,
         "baselines": baselines,
         "history": history,
         "reported": reported,
@@ -75,18 +84,32 @@ def summarize_repeats(reports: Sequence[Mapping]) -> dict:
 
     Returns:
         dict: ``num_runs``, ``seeds``, and ``thresholds`` by kind: for ``micro`` and ``macro`` the
-        ``precision``, ``recall`` and ``f1``, each with ``mean``, ``sd`` (of a sample, n - 1; NaN
-        for one run) and ``values``.
+        ``precision``, ``recall`` and ``f1``; ``accuracy`` and ``balanced_accuracy`` of the
+        single-label test clips, and ``train_accuracy`` and ``valid_accuracy`` of the epochs kept,
+        where they are known. Each with ``mean``, ``sd`` (of a sample, n - 1; NaN for one run) and
+        ``values``.
     """
 
-    def summary(kind: str, average: str, name: str) -> dict:
-        values = [float(report["thresholds"][kind][average][name]) for report in reports]
+    def spread(values: Sequence[float]) -> dict:
+        values = [float(value) for value in values]
         sd = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
         return {"mean": float(np.mean(values)), "sd": sd, "values": values}
 
+    def summary(kind: str, average: str, name: str) -> dict:
+        return spread([report["thresholds"][kind][average][name] for report in reports])
+
+    accuracies = {
+        name: spread([report["predominant"][name] for report in reports])
+        for name in ("accuracy", "balanced_accuracy")
+    }
+    for side in ("train", "valid"):
+        found = [report.get("best_epoch", {}).get(f"{side}_top1") for report in reports]
+        if None not in found:
+            accuracies[f"{side}_accuracy"] = spread(found)
     return {
         "num_runs": len(reports),
         "seeds": [report["provenance"]["seed"] for report in reports],
+        **accuracies,
         "thresholds": {
             kind: {
                 average: {

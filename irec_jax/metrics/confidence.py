@@ -1,8 +1,8 @@
 """Bootstrap confidence intervals over songs.
 
 Clips of one song are not independent, so songs are drawn with replacement and all clips of a song
-come along (the cluster bootstrap, percentile intervals). F1 needs only sums, so a resample is a
-vector of song weights and all resamples are one matrix product with the songs' counts.
+come along (the cluster bootstrap, percentile intervals). F1 and accuracy need only sums: a resample
+is a vector of song weights, and all resamples are one matrix product with the songs' counts.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,6 +14,13 @@ from irec_jax.metrics import multilabel
 
 #: Song weights held at a time: 32 MiB of float64.
 _MAX_WEIGHTS = 4_000_000
+
+
+class AccuracyIntervals(NamedTuple):
+    """Lower and upper ends (2,) of ``accuracy`` and of ``balanced``, the mean recall."""
+
+    accuracy: np.ndarray
+    balanced: np.ndarray
 
 
 class F1Intervals(NamedTuple):
@@ -74,18 +81,13 @@ def f1_intervals(
             "do not fit: (N, K), (N, K), (N,) expected"
         )
     num_classes = labels.shape[1]
-    names, song = np.unique(np.asarray(songs, dtype=str), return_inverse=True)
-    if len(names) < 2:
-        undefined = np.full(2, np.nan)
-        return F1Intervals(undefined, undefined, np.full((2, num_classes), np.nan))
     clip_counts = np.concatenate(
         [labels & predictions, ~labels & predictions, labels & ~predictions], axis=1
     )
-    song_counts = np.zeros((len(names), 3 * num_classes))
-    np.add.at(song_counts, song, clip_counts)
-    # The products of whole numbers are exact in float64.
-    chunks = song_weights(len(names), num_resamples=num_resamples, seed=seed)
-    totals = np.concatenate([weights @ song_counts for weights in chunks])
+    totals = _resampled(clip_counts, songs, num_resamples=num_resamples, seed=seed)
+    if totals is None:
+        undefined = np.full(2, np.nan)
+        return F1Intervals(undefined, undefined, np.full((2, num_classes), np.nan))
     counts = multilabel.Counts(*np.split(totals, 3, axis=1))
     ends = [(1 - level) / 2, (1 + level) / 2]
     return F1Intervals(
@@ -93,3 +95,63 @@ def f1_intervals(
         np.quantile(multilabel.macro(counts).f1, ends),
         np.quantile(multilabel.by_class(counts).f1, ends, axis=0),
     )
+
+
+def accuracy_intervals(
+    labels: np.ndarray,
+    predictions: np.ndarray,
+    songs: Sequence[str],
+    *,
+    num_classes: int,
+    num_resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> AccuracyIntervals:
+    """Bootstrap intervals of accuracy and balanced accuracy over songs.
+
+    A class of which a resample holds no clip is left out of its balanced accuracy.
+
+    Args:
+        labels: class indices (N,).
+        predictions: class indices (N,).
+        songs: N song names; equal names are drawn together.
+        num_classes: K.
+        num_resamples, level, seed: as in `f1_intervals`.
+
+    Returns:
+        Percentile intervals; NaN with fewer than two songs.
+    """
+    if not len(labels) == len(predictions) == len(songs):
+        raise ValueError(
+            f"labels ({len(labels)},), predictions ({len(predictions)},) and songs "
+            f"({len(songs)},) do not fit"
+        )
+    truth = np.eye(num_classes, dtype=bool)[np.asarray(labels, np.int64)]
+    hits = truth & (np.asarray(labels) == np.asarray(predictions))[:, None]
+    totals = _resampled(
+        np.concatenate([hits, truth], axis=1), songs, num_resamples=num_resamples, seed=seed
+    )
+    if totals is None:
+        return AccuracyIntervals(np.full(2, np.nan), np.full(2, np.nan))
+    num_hits, num_clips = np.split(totals, 2, axis=1)
+    recall = num_hits / np.maximum(num_clips, 1)
+    ends = [(1 - level) / 2, (1 + level) / 2]
+    return AccuracyIntervals(
+        np.quantile(num_hits.sum(1) / num_clips.sum(1), ends),
+        np.quantile(recall.sum(1) / (num_clips > 0).sum(1), ends),
+    )
+
+
+def _resampled(
+    counts: np.ndarray, songs: Sequence[str], *, num_resamples: int, seed: int
+) -> np.ndarray | None:
+    """Sums over the clips of each resample, float64 (resamples, F), of what is counted per clip
+    (N, F); None with fewer than two songs."""
+    names, song = np.unique(np.asarray(songs, dtype=str), return_inverse=True)
+    if len(names) < 2:
+        return None
+    song_counts = np.zeros((len(names), counts.shape[1]))
+    np.add.at(song_counts, song, counts)
+    # The products of whole numbers are exact in float64.
+    chunks = song_weights(len(names), num_resamples=num_resamples, seed=seed)
+    return np.concatenate([weights @ song_counts for weights in chunks])

@@ -144,6 +144,22 @@ def accuracy(labels: np.ndarray, predictions: np.ndarray) -> float:
     return float((labels == predictions).mean()) if labels.size else float("nan")
 
 
+def balanced_accuracy(labels: np.ndarray, predictions: np.ndarray) -> float:
+    """Mean over the classes that occur of the share of their examples that were recognised.
+
+    Args:
+        labels: class indices (N,).
+        predictions: class indices (N,).
+
+    Returns:
+        0..1; NaN when there is no example.
+    """
+    labels, predictions = np.asarray(labels), np.asarray(predictions)
+    _check_same_shape("labels", labels, "predictions", predictions)
+    recall = [(predictions[labels == one] == one).mean() for one in np.unique(labels)]
+    return float(np.mean(recall)) if recall else float("nan")
+
+
 def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, num_classes: int) -> np.ndarray:
     """int64 (K, K): entry (i, j) counts the examples of class i that were taken for class j.
 

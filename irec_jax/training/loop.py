@@ -36,6 +36,7 @@ class Progress:
     """What early stopping and the report need to remember; travels with every checkpoint."""
 
     best_by: str = "loss"
+    stop_by: str = "loss"
     history: list[dict[str, float]] = dataclasses.field(default_factory=list)
     stale_epochs: int = 0
     seconds: float = 0.0
@@ -47,19 +48,24 @@ class Progress:
         return min(self.history, key=self.rank, default=None)
 
     def rank(self, row: Mapping[str, float]) -> float:
-        """What the best epoch has the lowest value of: the loss, or minus an accuracy."""
-        value = row[f"valid_{self.best_by}"]
-        return value if self.best_by == "loss" else -value
+        """What the best epoch has the lowest value of."""
+        return _rank(row, self.best_by)
 
     def add(self, row: dict[str, float], settings: Mapping[str, Any]) -> bool:
         """Takes in an epoch and whether training ends; returns whether the epoch is the best."""
         improved = self.best is None or self.rank(row) < self.rank(self.best)
-        lowest = min((r["valid_loss"] for r in self.history), default=math.inf)
+        lowest = min((_rank(earlier, self.stop_by) for earlier in self.history), default=math.inf)
         self.history.append(row)
-        self.stale_epochs = 0 if row["valid_loss"] < lowest else self.stale_epochs + 1
+        self.stale_epochs = 0 if _rank(row, self.stop_by) < lowest else self.stale_epochs + 1
         last = row["epoch"] >= settings["num_epochs"]
         self.finished = last or self.stale_epochs > settings["patience"]
         return improved
+
+
+def _rank(row: Mapping[str, float], name: str) -> float:
+    """Lower is better: the validation loss, or minus a validation accuracy."""
+    value = row[f"valid_{name}"]
+    return value if name == "loss" else -value
 
 
 def fit(
@@ -74,7 +80,8 @@ def fit(
     workdir: Path,
     logger: Logger,
 ) -> tuple[TrainState, Progress]:
-    """Trains until the validation loss stops falling, or to the last epoch.
+    """Trains until the validation loss (or whatever `settings["stop_by"]` names) has got no better
+    for more than `settings["patience"]` epochs, or to the last epoch.
 
     Goes on from the last checkpoint in `workdir` if there is one, with the same result as if it
     had never stopped.
@@ -97,7 +104,8 @@ def fit(
         UserError: a loss that is not finite, with the step and the ids of its batch; a full disk.
     """
     with contextlib.closing(checkpoints.Checkpoints(workdir / "checkpoints")) as store:
-        progress, restored = Progress(settings["best_by"]), store.latest(state)
+        progress = Progress(best_by=settings["best_by"], stop_by=settings["stop_by"])
+        restored = store.latest(state)
         if restored is not None:
             progress = Progress(**restored[1])
             if not progress.finished:
@@ -221,7 +229,10 @@ def _tag(name: str) -> str:
 
 
 def _epoch_line(row: Mapping, improved: bool, settings: Mapping, progress: Progress) -> str:
-    stale = f" ({progress.stale_epochs} without decrease)" if progress.stale_epochs else ""
+    stale = ""
+    if progress.stale_epochs:
+        watched = "decrease" if progress.stop_by == "loss" else f"increase of {progress.stop_by}"
+        stale = f" ({progress.stale_epochs} without {watched})"
     others = "".join(
         f", {name.removeprefix('valid_')} {value:.3f}"
         for name, value in row.items()

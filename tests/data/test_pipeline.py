@@ -65,7 +65,7 @@ def test_windows_hold_their_clip_and_its_own_peak(tone_clips):
     clips = tone_clips(num_clips=2, num_classes=2)
     batches = make(clips, batch_size=4, shuffle=False)
     first = batches[0]
-    audio = clips.read(0)
+    audio, _ = clips.read(0)
     np.testing.assert_array_equal(first["audio"][1], audio[2000:4000])
     np.testing.assert_allclose(first["gain"], np.abs(audio.astype(float)).max() / 32768, rtol=1e-6)
     assert batches.ids(0) == ["clip 0"] * 4

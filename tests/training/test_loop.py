@@ -20,7 +20,12 @@ from irec_jax.training.logging import Logger
 
 NO_PROFILE = {"start_step": 0, "num_steps": 0}
 SETTINGS = dict(
-    num_epochs=3, patience=5, best_by="loss", log_every_steps=1, checkpoint_every_steps=0
+    num_epochs=3,
+    patience=5,
+    stop_by="loss",
+    best_by="loss",
+    log_every_steps=1,
+    checkpoint_every_steps=0,
 )
 
 
@@ -171,6 +176,48 @@ def test_the_loss_stops_and_the_accuracy_chooses():
     ]
     assert improved == [True, True, True, False, False]
     assert progress.finished and progress.best["epoch"] == 3
+
+
+def test_the_accuracy_stops_where_it_is_asked_for():
+    # Accuracy: 2, 1, then three epochs that are no better; the loss falls all the time.
+    top1 = [0.2, 0.5, 0.5, 0.4, 0.5, 0.9]
+    rows = [
+        {"epoch": i, "valid_loss": 9.0 - i, "valid_top1": value} for i, value in enumerate(top1, 1)
+    ]
+    for stop_by, patience, stale in (("top1", 2, [0, 0, 1, 2, 3]), ("loss", 2, [0] * 6)):
+        for best_by, best in (("loss", len(stale)), ("top1", 2 if stop_by == "top1" else 6)):
+            progress, found = loop.Progress(best_by=best_by, stop_by=stop_by), []
+            for row in rows:
+                progress.add(row, {"num_epochs": 99, "patience": patience})
+                found.append(progress.stale_epochs)
+                if progress.finished:
+                    break
+            assert found == stale and progress.best["epoch"] == best
+
+
+def test_resume_goes_on_counting_what_stops(run, tone_clips, tmp_path):
+    def told(values):
+        """Says these accuracies, and is killed before the next one."""
+        rest = iter(values)
+
+        def evaluate(params, model_state):
+            value = next(rest, None)
+            if value is None:
+                raise Killed
+            return {"loss": 1.0, "top1": value}
+
+        return evaluate
+
+    accuracies = [0.3, 0.6, 0.6, 0.5, 0.6]
+    options = dict(stop_by="top1", best_by="top1", num_epochs=50, patience=2)
+    _, whole = run.fit(tone_clips(4), tmp_path / "a", evaluate=told(accuracies), **options)
+    assert len(whole.history) == 5 and whole.best["epoch"] == 2
+    with pytest.raises(Killed):
+        run.fit(tone_clips(4), tmp_path / "b", evaluate=told(accuracies[:3]), **options)
+    _, cut = run.fit(tone_clips(4), tmp_path / "b", evaluate=told(accuracies[3:]), **options)
+    assert [row["valid_top1"] for row in cut.history] == accuracies[:5]
+    assert cut.best["epoch"] == 2 and cut.stale_epochs == 3
+    assert all("train_top1" in row for row in cut.history)
 
 
 def test_a_loss_that_is_not_finite_names_step_and_clips(run, tone_clips, tmp_path):
