@@ -113,11 +113,12 @@ def run(name: str, config: config_dict.ConfigDict, folder: Path, mode: str) -> d
     if mode == "train":
         parallel.on_main(lambda: workdir.claim(folder, flat))
     experiment = Experiment(name, config, dataset, task)
+    tests = f" and {len(dataset.test)} test" if dataset.test else ""
     say(
         f"{dataset.name} {dataset.version} ({dataset.config})"
-        f"{', rendered audio' if dataset.rendered else ''}: {len(dataset.train)} training and "
-        f"{len(dataset.test or ())} test clips of {len(dataset.classes)} classes; "
-        f"{config.data.split}: {data.SPLITS[config.data.split]}"
+        f"{', rendered audio' if dataset.rendered else ''}: {len(dataset.train)} training{tests} "
+        f"clips of {len(dataset.classes)} classes; {config.data.split} split: "
+        f"{data.SPLITS[config.data.split]}"
     )
     seeds = range(config.seed, config.seed + config.training.repeats)
     reports = []

@@ -1,0 +1,264 @@
+"""Classes, channels, windows and sides of a dataset, against counting by hand."""
+
+import collections
+
+import numpy as np
+import pytest
+
+import data_builders
+from irec_jax import data
+from irec_jax.errors import UserError
+from irec_jax.labels import IRMAS
+
+RATE_HZ = 22_050
+SETTINGS = dict(
+    name="gm_irmas",
+    size="tiny",
+    soundfont="",
+    format="mono22k",
+    dir="",
+    manual_dir="",
+    cache_gb=1.0,
+    classes=(),
+    channels="mean",
+    window_s=2.0,
+    hop_s=1.0,
+    normalize="peak",
+    split="song",
+    validation_fraction=0.15,
+    test_fraction=0.2,
+)
+STEREO = dict(format="stereo44k", channels="separate")
+
+
+def load(**changes):
+    return data.load(SETTINGS | changes)
+
+
+def sides_of(seed=0, dataset=None, **changes):
+    return data.split(dataset or load(**changes), SETTINGS | changes, seed=seed)
+
+
+@pytest.fixture(scope="module")
+def source():
+    """What the builder itself holds: clips by split."""
+    builder = data_builders.prepare("gm_irmas", size="tiny", format="stereo44k")
+    return {split: list(builder.as_data_source(split)) for split in ("train", "test")}
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_classes_are_restricted_and_ordered_as_asked_for(source, split):
+    classes = ("voi", "cel", "pia")
+    clips = getattr(load(format="stereo44k", classes=classes, split="official"), split)
+    expected = []
+    for clip in source[split]:
+        names = {IRMAS[label] for label in clip["labels"]} & set(classes)
+        if names:
+            expected.append((clip["id"].decode(), [float(name in names) for name in classes]))
+    assert 0 < len(expected) < len(source[split])
+    assert clips.ids.tolist() == [key for key, _ in expected]
+    np.testing.assert_array_equal(clips.labels, [labels for _, labels in expected])
+    by_id = {clip["id"].decode(): clip for clip in source[split]}
+    for i in (0, len(clips) - 1):
+        clip = by_id[clips.ids[i]]
+        audio, gain = clips.read(i)
+        mean = np.round(clip["audio"].astype(np.float64).mean(axis=1))
+        assert np.abs(audio - mean).max() <= 1 and clips.songs[i] == clip["song"].decode()
+        assert gain == np.abs(audio.astype(int)).max() / np.float32(32768)
+        assert clips.num_samples[i] == len(audio)
+    # A single-label split and one with several labels: both were looked at.
+    assert split == "train" or clips.labels.sum(axis=1).max() > 1
+
+
+@pytest.mark.parametrize("given", ["pia,gel", ("pia,gel",), ["pia", "gel"], ("pia", "gel")])
+def test_classes_can_be_written_in_several_ways(given):
+    assert data.describe(SETTINGS | {"classes": given}) == (("pia", "gel"), RATE_HZ)
+    assert load(classes=given).classes == ("pia", "gel")
+    assert load(classes=given).num_classes == 11
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("gl", "pia"), "did you mean 'gel'"),
+        (("gel", "pia", "gel"), "names 'gel' twice"),
+        (("gel",), "one class, 'gel'"),
+        ((3, "gel"), "'3'"),
+    ],
+)
+def test_classes_that_make_no_sense_cost_one_line(given, message):
+    for function in (data.describe, data.load):
+        with pytest.raises(UserError, match="data.classes") as error:
+            function(SETTINGS | {"classes": given})
+        assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_each_channel_is_an_example_of_its_own(source):
+    clips = load(**STEREO, split="official").train
+    assert len(clips) == 2 * len(source["train"])
+    for i, clip in enumerate(source["train"][:3]):
+        assert np.any(clip["audio"][:, 0] != clip["audio"][:, 1])
+        for channel in (0, 1):
+            row = 2 * i + channel
+            audio, gain = clips.read(row)
+            np.testing.assert_array_equal(audio, clip["audio"][:, channel])
+            assert gain == np.abs(clip["audio"][:, channel].astype(int)).max() / np.float32(32768)
+            assert clips.ids[row] == f"{clip['id'].decode()}#{channel + 1}"
+            assert clips.songs[row] == clip["song"].decode()
+            assert clips.labels[row].nonzero()[0].tolist() == list(clip["labels"])
+    one = load(format="mono22k", channels="separate", split="official").train
+    np.testing.assert_array_equal(one.ids, [clip["id"].decode() for clip in source["train"]])
+
+
+def test_what_fits_in_the_cache_is_read_once():
+    kept, again = load(**STEREO).train, load(**STEREO, cache_gb=0.0).train
+    assert kept.read(5)[0] is kept.read(5)[0] and again.read(5)[0] is not again.read(5)[0]
+    np.testing.assert_array_equal(kept.read(5)[0], again.read(5)[0])
+    # What is cached is no more than what was counted: no view of the other channel.
+    assert kept.read(5)[0].base is None or kept.read(5)[0].base.nbytes == kept.read(5)[0].nbytes
+
+
+@pytest.mark.parametrize("hop", [1000, 700, 2000])
+def test_training_windows_with_overlap(tone_clips, hop):
+    clips = tone_clips(num_clips=3)
+    expected = []
+    for i in range(3):
+        audio, gain = clips.read(i)
+        start = 0
+        while start + 2000 <= len(audio) + 2:  # a thousandth of a window may be missing
+            expected.append((str(clips.ids[i]), start, audio[start : start + 2000], gain))
+            start += hop
+    batches = data.Batches(
+        clips, window_samples=2000, hop_samples=hop, batch_size=len(expected), shuffle=False
+    )
+    assert batches.num_windows == len(expected) and batches.steps_per_epoch == 1
+    assert batches.ids(0) == [name for name, *_ in expected]
+    whole = clips.windows(window_samples=2000, hop_samples=hop)
+    assert whole.ids.tolist() == [f"{name}@{start}" for name, start, *_ in expected]
+    for i, (_, _, window, gain) in enumerate(expected):
+        np.testing.assert_array_equal(batches[0]["audio"][i, : len(window)], window)
+        assert batches[0]["num_samples"][i] == whole.num_samples[i] == len(window)
+        audio, found = whole.read(i)
+        np.testing.assert_array_equal(audio, window)
+        assert batches[0]["gain"][i] == found == gain
+    # Windows of windows are the windows themselves.
+    again = data.Batches(whole, window_samples=2000, hop_samples=hop, batch_size=64, shuffle=False)
+    np.testing.assert_array_equal(again[0]["audio"][: len(expected)], batches[0]["audio"])
+
+
+def test_a_clip_that_lacks_a_sample_has_its_last_window_and_a_short_one_has_one():
+    def starts(num_samples, window=22_050, hop=22_050):
+        return data.cut([num_samples], window_samples=window, hop_samples=hop)[:, 1].tolist()
+
+    assert starts(66_150) == starts(66_149) == [0, 22_050, 44_100]
+    assert starts(66_150 - 23) == [0, 22_050]
+    assert starts(132_299, 88_200, 44_100) == [0, 44_100]
+    assert starts(5) == starts(22_050) == [0]
+
+
+@pytest.mark.parametrize("split", ["song", "window"])
+def test_sides_hold_every_window_of_every_channel_once(split):
+    settings = STEREO | {"split": split}
+    dataset = load(**settings)
+    sides = sides_of(dataset=dataset, **settings)
+    # Clips of 3 s: two windows of 2 s, two channels.
+    every = [f"{name}@{start}" for name in dataset.train.ids for start in (0, 44_100)]
+    found = [name for side in sides for name in side.ids.tolist()]
+    assert sorted(found) == sorted(every) and len(set(found)) == len(found)
+    place = {name: i for i, name in enumerate(dataset.train.ids.tolist())}
+    for side in sides:
+        assert set(side.num_samples.tolist()) == {88_200}
+        for i in (0, len(side) // 2):
+            name, start = side.ids[i].split("@")
+            audio, gain = dataset.train.read(place[name])
+            np.testing.assert_array_equal(side.read(i)[0], audio[int(start) :][:88_200])
+            assert side.read(i)[1] == gain and side.songs[i] == dataset.train.songs[place[name]]
+            np.testing.assert_array_equal(side.labels[i], dataset.train.labels[place[name]])
+    songs = [set(side.songs.tolist()) for side in sides]
+    clips = [{name.split("#")[0] for name in side.ids} for side in sides]
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        if split == "song":
+            assert not songs[a] & songs[b] and not clips[a] & clips[b]
+    if split == "window":
+        assert clips[0] & clips[2] and songs[0] & songs[2]
+        # The same moment of a clip, but for the channel, on both sides.
+        moments = [{name.replace("#1", "").replace("#2", "") for name in s.ids} for s in sides]
+        assert moments[0] & moments[2]
+
+
+def test_random_windows_take_the_same_share_of_every_set_of_labels():
+    generator = np.random.default_rng(0)
+    labels = np.eye(3, dtype=np.float32)[generator.integers(0, 3, 400)]
+    labels[:37] = [1, 1, 0]
+    stay, aside = data.split_examples(None, labels, fraction=0.15, seed=3)
+    assert sorted([*stay, *aside]) == list(range(400))
+    kinds = collections.Counter(map(tuple, labels.tolist()))
+    taken = collections.Counter(map(tuple, labels[aside].tolist()))
+    assert len(kinds) == 4
+    for kind, count in kinds.items():
+        assert taken[kind] == round(0.15 * count)
+    # At random: neighbours are parted.
+    assert 0 < (np.diff(aside) == 1).mean() < 0.5
+
+
+def test_songs_that_test_and_validate_have_their_share_of_every_class(tone_clips):
+    clips = tone_clips(num_clips=600, num_samples=300)
+    dataset = data.Dataset(
+        "tones", "1", "", True, ("a", "b", "c"), 3, sample_rate_hz=100, train=clips, test=None
+    )
+    sides = sides_of(dataset=dataset, window_s=1.0, hop_s=0.5)
+    total = sum(side.labels.sum(axis=0) for side in sides)
+    np.testing.assert_allclose(sides.test.labels.sum(axis=0) / total, 0.2, atol=0.03)
+    np.testing.assert_allclose(sides.validation.labels.sum(axis=0) / total, 0.15, atol=0.03)
+
+
+@pytest.mark.parametrize("split", ["official", "song", "window"])
+def test_the_seed_alone_decides_who_is_where(split):
+    dataset = load(split=split)
+    one, same, other = (sides_of(seed, dataset, split=split) for seed in (0, 0, 1))
+    for a, b in zip(one, same, strict=True):
+        np.testing.assert_array_equal(a.ids, b.ids)
+    for side in ("training", "validation"):
+        assert set(getattr(one, side).ids) != set(getattr(other, side).ids)
+    assert (set(one.test.ids) == set(other.test.ids)) == (split == "official")
+
+
+def test_the_official_split_is_the_datasets_own(source):
+    settings = dict(split="official", format="stereo44k")
+    sides = sides_of(**settings)
+    assert sides.test.ids.tolist() == [clip["id"].decode() for clip in source["test"]]
+    assert not set(sides.training.songs) & set(sides.validation.songs)
+    ids = sorted([*sides.training.ids, *sides.validation.ids])
+    assert ids == sorted(clip["id"].decode() for clip in source["train"])
+
+
+@pytest.mark.parametrize("split", ["official", "song", "window"])
+def test_the_protocol_says_in_words_and_numbers_who_is_where(split):
+    settings = SETTINGS | {"split": split}
+    dataset = data.load(settings)
+    sides = data.split(dataset, settings, seed=0)
+    found = data.protocol(settings, sides, dataset.classes)
+    assert found["split"] == split and found["description"].startswith(f"{split}: ")
+    assert ("leaky" in found["description"]) == (split == "window")
+    assert found["unit"] == ("clips" if split == "official" else "windows")
+    assert "windows of 2 s every 1 s" in found["examples"]
+    for name, clips in sides._asdict().items():
+        assert found["sides"][name]["num_examples"] == len(clips)
+        assert found["sides"][name]["num_songs"] == len(set(clips.songs))
+        per_class = found["sides"][name]["per_class"]
+        assert per_class["pia"] == sum(row[IRMAS.index("pia")] > 0 for row in clips.labels)
+    shared = set(sides.training.songs) & set(sides.test.songs)
+    assert found["num_songs_on_both_sides"] == len(shared)
+    assert bool(shared) == (split == "window")
+    separate = data.protocol(settings | {"channels": "separate"}, sides, dataset.classes)
+    assert "each channel by itself" in separate["examples"]
+
+
+@pytest.mark.parametrize("function", [data.split_songs, data.split_examples])
+def test_too_little_to_part_costs_one_line(function):
+    songs, labels = np.array(["a"]), np.eye(1)
+    for purpose in ("validation", "test"):
+        with pytest.raises(UserError, match=f"too few .* for {purpose}"):
+            function(songs, labels, fraction=0.15, seed=0, purpose=purpose)
+        with pytest.raises(UserError, match=f"data.{purpose}_fraction=1.5"):
+            function(songs, labels, fraction=1.5, seed=0, purpose=purpose)
