@@ -10,6 +10,7 @@ import sklearn.metrics
 from irec_jax.errors import UserError
 from irec_jax.evaluation import recognition, report
 from irec_jax.inference import aggregation
+from irec_jax.metrics import confidence
 
 CLASSES = ("cel", "flu", "pia", "voi")
 
@@ -117,6 +118,38 @@ def test_predominant_counts_single_label_clips_only():
     np.testing.assert_array_equal(found["confusion"], matrix)
     assert found["num_clips"] == matrix.sum()
     assert found["accuracy"] == pytest.approx(np.trace(matrix) / matrix.sum())
+
+
+def test_accuracy_stands_beside_chance_and_the_most_frequent_class():
+    test = make_predictions(150, seed=5, max_labels=2)
+    training = np.repeat(np.eye(4), [3, 9, 4, 9], axis=0)  # 'flu' and 'voi' are equally frequent
+    found = recognition.evaluate(
+        test, VALIDATION, training_labels=training, num_resamples=40, seed=2
+    )["predominant"]
+    single = test.labels.sum(1) == 1
+    truth = test.labels[single].argmax(1)
+    songs = np.array(test.songs)[single]
+    said = np.array([w.mean(0).argmax() for w in test.windows])[single]
+    assert found["all_clips"] is False and found["chance"] == 0.25
+    cases = ((found, said), (found["majority"], np.full(len(truth), 1)))
+    for block, predicted in cases:
+        assert block["accuracy"] == np.mean(truth == predicted)
+        assert block["balanced_accuracy"] == pytest.approx(
+            sklearn.metrics.balanced_accuracy_score(truth, predicted)
+        )
+        intervals = confidence.accuracy_intervals(
+            truth, predicted, songs, num_classes=4, num_resamples=40, seed=2
+        )
+        assert block["accuracy_interval"] == intervals.accuracy.tolist()
+        assert block["balanced_accuracy_interval"] == intervals.balanced.tolist()
+    assert found["majority"]["class"] == "flu"
+    low, high = found["accuracy_interval"]
+    assert low < found["accuracy"] < high
+    # Without training labels nothing is said of them; of single-label clips it is said so.
+    alone = recognition.evaluate(VALIDATION, VALIDATION, num_resamples=2)
+    assert "majority" not in alone["predominant"] and alone["predominant"]["all_clips"] is True
+    compact = recognition.compact(alone)["predominant"]
+    assert compact["accuracy"] == alone["predominant"]["accuracy"] and "confusion" not in compact
 
 
 def test_sizes_and_notes(evaluation):

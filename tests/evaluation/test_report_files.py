@@ -137,6 +137,10 @@ def test_without_single_label_clips_there_is_no_confusion(tmp_path):
 def test_repeats():
     runs = [_report(seed=seed) for seed in (4, 5, 6)]
     found = report.summarize_repeats(runs)
+    accuracies = [run["predominant"]["accuracy"] for run in runs]
+    assert found["accuracy"]["values"] == accuracies
+    assert found["accuracy"]["mean"] == pytest.approx(sum(accuracies) / 3)
+    assert "train_accuracy" not in found  # not every run knows it
     values = [run["thresholds"]["oracle"]["macro"]["f1"] for run in runs]
     ours = found["thresholds"]["oracle"]["macro"]["f1"]
     assert found["num_runs"] == 3 and found["seeds"] == [4, 5, 6] and ours["values"] == values
@@ -145,6 +149,51 @@ def test_repeats():
     assert ours["sd"] == pytest.approx(spread)
     one = report.summarize_repeats(runs[:1])
     assert math.isnan(one["thresholds"]["fixed"]["micro"]["f1"]["sd"])
+
+
+PROTOCOL = {
+    "split": "window",
+    "description": "window: here and there",
+    "unit": "windows",
+    "examples": "windows of 2 s every 1 s",
+    "sides": {
+        "training": {"num_examples": 80, "num_songs": 31, "per_class": {}},
+        "validation": {"num_examples": 12, "num_songs": 7, "per_class": {}},
+        "test": {"num_examples": 40, "num_songs": 40, "per_class": {}},
+    },
+    "num_songs_on_both_sides": 5,
+}
+BEST = {"epoch": 2, "train_loss": 1.5, "valid_loss": 1.4, "train_top1": 0.875, "valid_top1": 0.625}
+
+
+def test_page_of_single_label_clips_leads_with_the_accuracy(tmp_path):
+    one = _predictions(0)
+    one = dataclasses.replace(one, labels=np.eye(4)[one.labels.argmax(1)])
+    baseline = recognition.compact(recognition.evaluate(one, one, num_resamples=20))
+    whole = _report(
+        predictions=one, protocol=PROTOCOL, best_epoch=BEST, baselines={"guess": baseline}
+    )
+    found = whole["predominant"]
+    assert whole["best_epoch"] == BEST | {"test_accuracy": found["accuracy"]}
+    text = report.write(whole, tmp_path).read_text()
+    low, high = found["accuracy_interval"]
+    first = text.split("\n\n")[2]
+    assert first.startswith(f"**Accuracy {found['accuracy']:.3f} [{low:.3f}, {high:.3f}], balanced")
+    assert "gm_irmas, split by *window: here and there* (40 windows of 40 songs" in first
+    assert "chance 0.250" in first and f"guess {baseline['predominant']['accuracy']:.3f}" in first
+    assert "Micro F1 " in text.split("\n\n")[3]
+    assert "leaky.** 5 of the 40 songs" in text
+    assert "Examples are windows of 2 s every 1 s. Accuracy of epoch 2" in text
+    assert "| training | 80 | 31 | 0.875 |" in text and "| validation | 12 | 7 | 0.625 |" in text
+    assert f"| test | 40 | 40 | {found['accuracy']:.3f} |" in text
+    repeats = report.summarize_repeats([whole, whole])
+    assert repeats["valid_accuracy"] == {"mean": 0.625, "sd": 0.0, "values": [0.625] * 2}
+    again = report.write(whole | {"repeats": repeats}, tmp_path).read_text()
+    assert "accuracy in training 0.875 ± 0.000, on validation 0.625 ± 0.000" in again
+    # Without songs on both sides, and for clips with several labels, no such things are said.
+    clean = _report(protocol=PROTOCOL | {"num_songs_on_both_sides": 0})
+    other = report.write(clean, tmp_path).read_text()
+    assert "leaky" not in other and "**Micro F1" in other and "**Accuracy" not in other
 
 
 def test_a_full_disk_leaves_the_old_report_and_says_so(whole, tmp_path, monkeypatch):

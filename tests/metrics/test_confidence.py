@@ -33,6 +33,41 @@ def test_equals_resampling_clip_by_clip():
     np.testing.assert_allclose(ours.per_class, np.quantile(per_class, [0.05, 0.95], axis=0))
 
 
+def test_accuracy_equals_resampling_clip_by_clip():
+    generator = np.random.default_rng(4)
+    labels = generator.integers(0, 4, 60)
+    labels[labels == 3] = np.where(generator.random((labels == 3).sum()) < 0.9, 0, 3)  # a rare one
+    predictions = np.where(generator.random(60) < 0.6, labels, generator.integers(0, 5, 60))
+    songs = [f"song {i}" for i in generator.integers(12, size=60)]
+    names = sorted(set(songs))
+    members = [[i for i, song in enumerate(songs) if song == name] for name in names]
+    accuracy, balanced, absent = [], [], 0
+    for weights in confidence.song_weights(len(names), num_resamples=50, seed=3):
+        for row in weights.astype(int):
+            rows = [i for song, times in enumerate(row) for i in members[song] * times]
+            accuracy.append(np.mean(labels[rows] == predictions[rows]))
+            recall = sklearn.metrics.recall_score(
+                labels[rows], predictions[rows], labels=np.unique(labels[rows]), average="macro"
+            )
+            balanced.append(recall)
+            absent += len(set(labels[rows])) < 4
+    assert 0 < absent < 50
+    ours = confidence.accuracy_intervals(
+        labels, predictions, songs, num_classes=5, num_resamples=50, seed=3, level=0.9
+    )
+    np.testing.assert_allclose(ours.accuracy, np.quantile(accuracy, [0.05, 0.95]), rtol=1e-12)
+    np.testing.assert_allclose(ours.balanced, np.quantile(balanced, [0.05, 0.95]), rtol=1e-12)
+
+
+def test_accuracy_without_clips_or_with_one_song_has_no_interval():
+    for num_clips in (0, 3):
+        zeros = np.zeros(num_clips, int)
+        found = confidence.accuracy_intervals(zeros, zeros, ["a"] * num_clips, num_classes=2)
+        assert np.isnan(found.accuracy).all() and np.isnan(found.balanced).all()
+    with pytest.raises(ValueError, match="do not fit"):
+        confidence.accuracy_intervals([0, 1], [0], ["a", "b"], num_classes=2)
+
+
 def test_weights_draw_as_many_songs_as_there_are_in_every_chunk(monkeypatch):
     monkeypatch.setattr(confidence, "_MAX_WEIGHTS", 70)
     chunks = list(confidence.song_weights(10, num_resamples=23, seed=0))

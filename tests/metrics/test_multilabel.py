@@ -82,6 +82,10 @@ def test_accuracy_and_confusion_equal_sklearn():
     assert multilabel.accuracy(labels, predictions) == sklearn.metrics.accuracy_score(
         labels, predictions
     )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the class without examples
+        theirs = sklearn.metrics.balanced_accuracy_score(labels, predictions)
+    assert multilabel.balanced_accuracy(labels, predictions) == pytest.approx(theirs)
     np.testing.assert_array_equal(
         multilabel.confusion_matrix(labels, predictions, 5),
         sklearn.metrics.confusion_matrix(labels, predictions, labels=range(5)),
@@ -93,7 +97,7 @@ def test_nothing_to_score():
     assert multilabel.macro(multilabel.count(none, none)).f1 == 0.0
     assert np.isnan(multilabel.roc_auc(none, none)).all()
     assert np.isnan(multilabel.lrap(none, none))
-    assert np.isnan(multilabel.accuracy([], []))
+    assert np.isnan(multilabel.accuracy([], [])) and np.isnan(multilabel.balanced_accuracy([], []))
 
 
 def test_bad_input_names_the_argument():
