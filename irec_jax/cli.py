@@ -14,6 +14,8 @@ from irec_jax.files import write_json
 from irec_jax.studies import STUDIES
 
 _SUSPICIOUS_DB = 20.0
+#: Options of datasets of clips.
+_CLIP_OPTIONS = ("format", "size", "soundfont", "path")
 HOW_TO_TRAIN = (
     "recognize needs --workdir DIR, the folder of a trained system; train one with: "
     "python -m irec_jax.main --config=configs/han.py --workdir=DIR"
@@ -27,6 +29,7 @@ def parser() -> argparse.ArgumentParser:
     _add_recognize(commands)
     _add_debleed(commands)
     _add_build(commands)
+    _add_gallery(commands)
     _add_study(commands)
     return command
 
@@ -114,12 +117,12 @@ def _check_place(path: Path) -> None:
         raise UserError(f"{path}: cannot be written, {existing} is no folder that takes files")
 
 
-def _plot_path(text: str | None) -> Path | None:
+def _plot_path(text: str | None, option: str = "--plot") -> Path | None:
     if text is None:
         return None
     path = Path(text)
     if path.suffix.lower() not in (".png", ".pdf", ".svg"):
-        raise UserError(f"--plot {text}: a name that ends with .png, .pdf or .svg, please")
+        raise UserError(f"{option} {text}: a name that ends with .png, .pdf or .svg, please")
     return path
 
 
@@ -282,6 +285,64 @@ def build_dataset(arguments: argparse.Namespace) -> int:
     }
     builder = data_builders.prepare(arguments.name, **options)
     print(f"ready in {builder.data_dir}")
+    return 0
+
+
+def _add_gallery(commands) -> None:
+    import data_builders
+
+    gallery = commands.add_parser(
+        "gallery",
+        allow_abbrev=False,
+        help="pictures of the sounds of every class",
+        description="Draws training clips of every class of a dataset as a network that eats "
+        "pictures sees them: stacked images and recurrence plots (Goel), or log-mel spectrograms.",
+    )
+    gallery.add_argument("--dataset", default="gm_irmas", help="of clips (gm_irmas)")
+    gallery.add_argument(
+        "--image", default="stacked", help="stacked (default), recurrence or log_mel"
+    )
+    gallery.add_argument("--classes", default="", metavar="A,B", help="only these, in this order")
+    gallery.add_argument("--num_per_class", type=int, default=4, help="clips of each class (4)")
+    gallery.add_argument("--seed", type=int, default=0, help="another number draws other clips (0)")
+    gallery.add_argument(
+        "--out",
+        default=".",
+        metavar="FOLDER_OR_FILE.png",
+        help="gallery-DATASET-IMAGE.png in a folder (default: here), or a file; .pdf and .svg too",
+    )
+    gallery.add_argument("--data_dir", help="where prepared data lies (default: TFDS's)")
+    gallery.add_argument("--manual_dir", help="where files downloaded by hand lie")
+    for option in _CLIP_OPTIONS:
+        gallery.add_argument(f"--{option}", help=data_builders.OPTIONS[option])
+    gallery.set_defaults(run=draw_gallery)
+
+
+def draw_gallery(arguments: argparse.Namespace) -> int:
+    """`irec gallery`."""
+    path = Path(arguments.out)
+    if path.is_dir() or not path.suffix:
+        path = path / f"gallery-{arguments.dataset}-{arguments.image}.png"
+    _plot_path(str(path), "--out")
+    _check_place(path)
+    settings = {
+        option: getattr(arguments, option)
+        for option in _CLIP_OPTIONS
+        if getattr(arguments, option) is not None
+    }
+    places = dict(dir=arguments.data_dir or "", manual_dir=arguments.manual_dir or "")
+    # Late, so that a mistyped argument is answered at once.
+    from irec_jax.evaluation import gallery, plots
+
+    figure = gallery.draw(
+        dict(name=arguments.dataset) | places | settings,
+        image=arguments.image,
+        classes=[name.strip() for name in arguments.classes.split(",") if name.strip()],
+        num_per_class=arguments.num_per_class,
+        seed=arguments.seed,
+    )
+    plots.save(figure, path)
+    print(f"gallery in {_one_line(path)}")
     return 0
 
 

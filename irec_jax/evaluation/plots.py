@@ -5,6 +5,7 @@ Colours are those of Okabe and Ito, which colour-blind readers can tell apart.
 
 import io
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -34,7 +35,9 @@ def _figure(width: float, height: float) -> tuple[Figure, "matplotlib.axes.Axes"
 def encode(figure: Figure, file_format: str) -> bytes:
     """The figure as 'png', 'pdf' or 'svg'."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=file_format)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # drawn as a box
+        figure.savefig(buffer, format=file_format)
     return buffer.getvalue()
 
 
