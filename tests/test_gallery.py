@@ -6,6 +6,8 @@ import soundfile
 
 from irec_jax import cli, frontends
 from irec_jax.commands import run_command
+from irec_jax.data import Dataset
+from irec_jax.errors import UserError
 from irec_jax.evaluation import gallery
 
 RATE_HZ = 22_050
@@ -132,6 +134,27 @@ def test_too_many_classes(sounds, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(gallery, "MAX_CLASSES", 2)
     assert call("--dataset=folder", f"--path={sounds}", f"--out={tmp_path / 'a.png'}") == 1
     assert "has 3 classes, and a gallery shows up to 2: name some" in capsys.readouterr().err
+
+
+def test_classes_without_clips(tone_clips, monkeypatch):
+    clips = tone_clips(num_clips=6)
+    clips.labels[:, 1] = 0
+    dataset = Dataset(
+        name="gm_irmas",
+        version="1.0.0",
+        config="tiny",
+        rendered=True,
+        classes=("cel", "cla", "drum $et"),
+        num_classes=3,
+        sample_rate_hz=8000,
+        train=clips,
+        test=None,
+    )
+    monkeypatch.setattr(gallery.data, "load", lambda settings: dataset)
+    figure = gallery.draw(dict(name="gm_irmas"), num_per_class=1)
+    assert drawn(figure)[1] == ["cello", "drum $et"] and "(rendered music)" in figure.get_suptitle()
+    with pytest.raises(UserError, match="class 'cla' has no training clips in gm_irmas"):
+        gallery.draw(dict(name="gm_irmas"), classes=["cello", "clarinet"])
 
 
 def test_choice_prefers_clips_of_one_class_and_new_songs(tone_clips):

@@ -98,9 +98,10 @@ def draw(
         name: choose(dataset.train, dataset.classes.index(name), num_per_class, seed=seed)
         for name in _find(classes, dataset.classes)
     }
-    for name in classes and [name for name, clips in chosen.items() if not len(clips)]:
-        raise UserError(f"class {name!r} has no training clips in {settings['name']}")
-    chosen = {name: clips for name, clips in chosen.items() if len(clips)}
+    for name in [name for name, clips in chosen.items() if not len(clips)]:
+        if classes:
+            raise UserError(f"class {name!r} has no training clips in {settings['name']}")
+        del chosen[name]
     if not 1 <= len(chosen) <= MAX_CLASSES:
         raise UserError(
             f"{settings['name']} has {len(chosen)} classes, and a gallery shows up to "

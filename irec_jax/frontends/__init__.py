@@ -8,6 +8,7 @@ travels in the checkpoint) with
 - `output_shape(num_samples) -> shape`, that of one example's features (a dict of shapes where the
   features are a dict), which computes nothing.
 
+One that needs the sample rate has it as the field `sample_rate_hz`.
 Batched and unbatched waveforms, under jit and vmap, give the same features.
 """
 
