@@ -1,4 +1,4 @@
-"""Networks by name: Flax modules from features (batch, frames, bands) to logits."""
+"""Networks by name: Flax modules from features to logits."""
 
 from typing import Any
 
@@ -6,9 +6,13 @@ import flax.linen as nn
 
 from irec_jax import registry
 from irec_jax.models.convnet import ConvNet
+from irec_jax.models.dense import DenseNetwork
+from irec_jax.models.recurrent import RecurrentNetwork
 
 MODELS = {
     "convnet": ConvNet,
+    "dense": DenseNetwork,
+    "recurrent": RecurrentNetwork,
 }
 
 

@@ -104,7 +104,7 @@ class RecurrentLayer(nn.Module):
         return bias.at[forget].set(1) if self.cell == "lstm" and self.unit_forget_bias else bias
 
 
-class Recurrent(nn.Module):
+class RecurrentNetwork(nn.Module):
     """Recurrent layers over the steps, dense layers, one output per class.
 
     With the default the LSTM of Goel; ``hidden=(22,), dense=(2048, 32, 1024)`` on single samples

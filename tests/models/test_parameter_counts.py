@@ -11,6 +11,21 @@ COUNTS = [  # name, arguments, shape of the features, parameters
     ("convnet", dict(num_classes=11), (129, 128), 1_446_123),
     ("convnet", dict(num_classes=13, activation="relu"), (16, 128), 1_448_173),
     ("convnet", dict(num_classes=11, activation="prelu"), (43, 128), 1_446_123 + 1_984),
+    ("dense", dict(num_classes=11), (442_000,), 40_188_107),
+    ("dense", dict(num_classes=3, units=(5,)), (7,), 58),
+    ("recurrent", dict(num_classes=5, cell="rnn"), (294, 300), 17_805),
+    ("recurrent", dict(num_classes=5, cell="lstm"), (294, 300), 70_455),
+    ("recurrent", dict(num_classes=5, cell="gru"), (294, 300), 52_905),
+    ("recurrent", dict(num_classes=5, bidirectional=True), (294, 300), 140_905),
+    ("recurrent", dict(num_classes=5, head="per_step"), (294, 300), 70_455),
+    ("recurrent", dict(num_classes=5, dense=(50,)), (294, 300), 70_200 + 2_550 + 255),
+    ("recurrent", dict(num_classes=5, hidden=(50, 20)), (294, 300), 70_200 + 5_680 + 105),
+    (
+        "recurrent",
+        dict(num_classes=11, hidden=(22,), dense=(2048, 32, 1024), activation="lrelu_0.01"),
+        (884_000, 1),
+        159_851,
+    ),
 ]
 
 
