@@ -6,4 +6,8 @@ was interrupted.
 """
 
 #: Name -> module.
-STUDIES = {"crosstalk": "irec_jax.studies.crosstalk"}
+STUDIES = {
+    "crosstalk": "irec_jax.studies.crosstalk",
+    "goel": "irec_jax.studies.goel",
+    "vazonis": "irec_jax.studies.vazonis",
+}

@@ -15,7 +15,6 @@ all levels and pieces:
 import argparse
 import time
 import zlib
-from collections.abc import Mapping
 from pathlib import Path
 
 import jax
@@ -32,6 +31,7 @@ from irec_jax.evaluation import crosstalk_plots, plots, provenance
 from irec_jax.files import read_json, write_json, write_whole
 from irec_jax.metrics import bss
 from irec_jax.studies import crosstalk_tables
+from irec_jax.studies.claim import claim
 from irec_jax.studies.crosstalk_reported import LEVELS_DB
 
 SOURCE = crosstalk.Settings(align=False, method="subtraction", solver="momentum")
@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
     options = dict(
         methods=methods, seed=arguments.seed, max_s=arguments.max_s, decay_s=arguments.decay_s
     )
-    _claim(workdir, settings)
+    claim(workdir, settings)
     start, num_done, results = time.monotonic(), 0, {}
     for place, index in enumerate(chosen):
         name = dataset.names[index]
@@ -269,20 +269,6 @@ def _chosen(arguments: argparse.Namespace, split: str) -> tuple[Pieces, list[int
 
 def _file_name(piece: str) -> str:
     return piece.replace("/", "_")
-
-
-def _claim(workdir: Path, settings: Mapping) -> None:
-    """Refuses a workdir that holds results of other settings."""
-    file = workdir / "settings.json"
-    if file.exists():
-        earlier = read_json(file)
-        differing = [key for key in settings if earlier.get(key) != settings[key]]
-        if differing:
-            raise UserError(
-                f"{workdir}: holds a study with other settings ({', '.join(differing)}); choose "
-                "another --workdir, or delete this one"
-            )
-    write_json(file, settings)
 
 
 def _reduce(method: str, spots: np.ndarray, rate_hz: int) -> tuple[np.ndarray, np.ndarray | None]:
