@@ -86,6 +86,11 @@ def _class_name(code: str) -> str:
 
 
 def banner(report: Mapping) -> list[str]:
+    """What is said first of rendered audio; nothing of recordings.
+
+    Args:
+        report: with ``rendered`` and ``dataset``.
+    """
     if not report["rendered"]:
         return []
     return [
