@@ -34,11 +34,11 @@ class Experiment:
     dataset: data.Dataset
     task: Recognition
 
-    @functools.cached_property
-    def optimizer(self) -> tuple[Any, Any]:
-        """Optimiser and schedule. The number of steps is that of an average split, so that every
-        seed gets the same."""
-        settings = self.config.data
+    @property
+    def num_steps(self) -> int:
+        """Steps of a whole training on an average split, so that every seed gets the same
+        schedule."""
+        settings, training = self.config.data, self.config.training
         window_samples, hop_samples = data.window_and_hop(settings, self.dataset.sample_rate_hz)
         windows = data.cut(
             self.dataset.train.num_samples, window_samples=window_samples, hop_samples=hop_samples
@@ -46,11 +46,14 @@ class Experiment:
         share = 1.0 - settings.validation_fraction
         if settings.split != "official":
             share -= settings.test_fraction
-        steps = math.ceil(len(windows) * share / self.config.training.batch_size)
-        steps = min(steps, self.config.training.max_steps_per_epoch or steps)
-        passes = max(1, math.ceil(self.config.training.min_steps_per_epoch / steps))
-        num_steps = steps * passes * self.config.training.num_epochs
-        return optimizers.create(self.config.optimizer.to_dict(), num_steps)
+        steps = math.ceil(round(len(windows) * share) / training.batch_size)
+        steps = min(steps, training.max_steps_per_epoch or steps)
+        return max(1, math.ceil(training.min_steps_per_epoch / steps)) * steps * training.num_epochs
+
+    @functools.cached_property
+    def optimizer(self) -> tuple[Any, Any]:
+        """Optimiser and schedule."""
+        return optimizers.create(self.config.optimizer.to_dict(), self.num_steps)
 
     @functools.cached_property
     def train_step(self) -> Any:
