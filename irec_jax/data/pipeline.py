@@ -17,10 +17,9 @@ class Batches:
     """Windows of clips in batches.
 
     Clips are cut by `cut`, without overlap when the hop is 0; what a window lacks is padded with
-    zeros. The last batch of an epoch is filled with examples of mask 0, so that
-    every pass over the data sees every window once. Each pass has its own order when `shuffle` is
-    on. An epoch is one pass, or as many as give `min_steps_per_epoch`; `max_steps_per_epoch` cuts
-    passes short.
+    zeros. The last batch of an epoch is filled with examples of mask 0, so that every pass over
+    the data sees every window once. Each pass has its own order when `shuffle` is on. An epoch is
+    one pass, or as many as give `min_steps_per_epoch`; `max_steps_per_epoch` cuts passes short.
 
     With several processes, process p holds rows [p * B / P, (p + 1) * B / P) of the same global
     batch, whatever their number.
