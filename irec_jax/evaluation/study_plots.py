@@ -69,7 +69,7 @@ def accuracies(
 
 
 def learning(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
-    """Accuracy and loss by epoch, a line of panels per run; the best epoch of validation marked.
+    """Accuracy and loss by epoch, a line of panels per run.
 
     Args:
         histories: run to one dict per epoch with ``epoch``, ``train_top1``, ``valid_top1``,

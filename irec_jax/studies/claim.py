@@ -19,7 +19,8 @@ def claim(workdir: Path, settings: Mapping[str, Any]) -> None:
         UserError: the workdir holds results of other settings (the differing keys are named).
     """
     file = workdir / "settings.json"
-    if file.exists():
+    # Where nothing came of a first try, such as one with a misspelled option, nothing is held.
+    if file.exists() and any(path != file for path in workdir.iterdir()):
         earlier = read_json(file)
         keys = [key for key in settings | earlier if earlier.get(key) != settings.get(key)]
         if keys:

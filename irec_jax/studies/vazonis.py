@@ -43,7 +43,7 @@ class Row:
     quick: tuple[tuple[str, str], ...] | None = None
     asked_only: bool = False
     full_s: float = 3600.0
-    quick_s: float = 600.0
+    quick_s: float = 0.0
 
 
 _LSTM, _FFT = "configs/vazonis_lstm.py:", "configs/vazonis_fft.py:"
@@ -54,7 +54,8 @@ ROWS = (
         name="lstm",
         label="LSTM",
         config=_LSTM,
-        quick=(("training.num_epochs", "3"), ("evaluation.batch_size", "64")),
+        quick=(("training.num_epochs", "8"),),
+        quick_s=600.0,
     ),
     Row(name="lstm_relu", label="LSTM, ReLU", config=_LSTM, overrides=_RELU),
     Row(name="lstm_binary", label="LSTM, binary cross-entropy", config=_LSTM + _BINARY),
@@ -69,7 +70,8 @@ ROWS = (
         name="fft",
         label="FFT and dense layers",
         config=_FFT,
-        quick=(("training.num_epochs", "6"), ("training.batch_size", "16")),
+        quick=(("training.num_epochs", "4"),),
+        quick_s=500.0,
     ),
     Row(name="fft_relu", label="FFT and dense layers, ReLU", config=_FFT, overrides=_RELU),
     Row(
@@ -112,7 +114,7 @@ def plan(arguments: argparse.Namespace) -> list[runs.Run]:
 def run(arguments: argparse.Namespace) -> int:
     """`irec study vazonis`."""
     settings, workdir = runs.settings(arguments), Path(arguments.workdir)
-    every, named = plan(arguments), arguments.rows.split(",")
+    every, named = plan(arguments), [name.strip() for name in arguments.rows.split(",")]
     asked_only = {row.name for row in ROWS if row.asked_only and row.name not in named}
     names = [one.name for one in every if one.name not in asked_only]
     todo = runs.choose(names, arguments.rows)
@@ -156,13 +158,14 @@ def run(arguments: argparse.Namespace) -> int:
 def scores(report: Mapping) -> dict:
     """What the tables show of a run's report, as in report.json: ``micro``, ``macro`` and
     ``per_class`` precision, recall and F1 at the fixed ``threshold``, ``collapse`` (of
-    `evaluation.collapse`), ``history``, ``best_epoch`` and ``seconds``."""
+    `evaluation.collapse`), ``history``, ``best_epoch``, ``input`` in words and ``seconds``."""
     fixed = report["thresholds"]["fixed"]
     return {
         **{name: fixed[name] for name in ("threshold", "micro", "macro", "per_class")},
         "collapse": report["collapse"],
         "history": report["history"],
         "best_epoch": report["best_epoch"]["epoch"],
+        "input": f"{report['provenance']['dataset']['config']}, {report['protocol']['examples']}",
         "seconds": sum(report["provenance"]["durations_s"].values()),
     }
 

@@ -23,11 +23,13 @@ def page(report: Mapping) -> str:
         f"Reported: {reported.SOURCE}; Bosch et al. 2012 as cited there. Intervals (95 %) by "
         "drawing songs. Accuracy and loss by epoch, of training and of validation:",
         "![accuracy and loss by epoch](learning.png)",
-        "## Does it listen?",
+        "## Do the answers depend on what is heard?",
         _verdicts(report),
         "## By class",
         "Precision / recall / F1 at the threshold 0.5; a dash where the source does not say.",
         _class_table(report),
+        "## What was trained",
+        _training(report),
         "## Labels of the training clips",
         "![labels of the training clips](labels.png)",
         "## Provenance",
@@ -41,7 +43,7 @@ def _asked(report: Mapping) -> str:
     if report["settings"]["debug"]:
         brief = " **A trial on tiny data: the numbers mean nothing.**"
     elif report["settings"]["quick"]:
-        brief = " Trained briefly: the LSTM 3 s at 22 kHz, both a few epochs, batches of 16."
+        brief = " Two networks, trained for a few epochs."
     return (
         f"Asked: what two networks without any knowledge of sound hear in {test['num_clips']} test "
         f"clips of {test['num_songs']} songs with {test['num_labels']} labels of "
@@ -60,7 +62,7 @@ def _came_out(report: Mapping) -> str:
     if others:
         best = max(others, key=lambda one: one["micro"]["f1"])
         sentences.append(
-            f"Of those that answer by what they hear, {best['label']} has the highest micro F1, "
+            f"Of those whose answers vary, {best['label']} has the highest micro F1, "
             f"{interval(best['micro']['f1'], best['micro']['f1_interval'])}."
         )
     for name, one in report["baselines"].items():
@@ -77,7 +79,7 @@ def _summary(report: Mapping) -> str:
     lines = []
     for one in report["rows"].values():
         answers = one["collapse"]
-        verdict = "collapsed" if answers["collapsed"] else "listens"
+        verdict = "collapsed" if answers["collapsed"] else "answers vary"
         verdict = verdict if answers["judged"] else "not judged"
         lines.append([one["label"], *_score_cells(one), verdict])
     for name, one in report["baselines"].items():
@@ -104,7 +106,7 @@ def _verdicts(report: Mapping) -> str:
         top = found["most_frequent_predicted"]
         said = ", ".join(IRMAS_NAMES.get(name, name) for name in top["labels"]) or "nothing"
         verdict = found["warning"] or (
-            "It answers by what it hears."
+            "Its answers vary with the clip."
             if found["judged"]
             else "Too few clips, or all with the same labels: not judged."
         )
@@ -116,6 +118,19 @@ def _verdicts(report: Mapping) -> str:
     always = ", ".join(IRMAS_NAMES[name] for name in reported.LSTM_ALWAYS)
     lines.append(f"- reported, LSTM: nearly always {always}.")
     return "\n".join(lines)
+
+
+def _training(report: Mapping) -> str:
+    lines = [
+        [
+            one["label"],
+            one["input"],
+            f"{one['best_epoch']} of {len(one['history'])}",
+            f"{one['seconds'] / 60:.1f}",
+        ]
+        for one in report["rows"].values()
+    ]
+    return tables.table(["system", "input", "epoch that was kept", "minutes"], lines, 2)
 
 
 def _class_table(report: Mapping) -> str:

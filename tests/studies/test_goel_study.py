@@ -237,6 +237,18 @@ def test_other_settings_need_another_workdir(pretended, tmp_path, capsys):
     assert "other settings (quick)" in capsys.readouterr().err
 
 
+def test_a_try_that_came_to_nothing_holds_no_workdir(pretended, tmp_path, monkeypatch):
+    def missing(settings):
+        raise UserError(f"no dataset {settings.size}")
+
+    words = ["study", "goel", "--rows=rnn-100-50", f"--workdir={tmp_path}"]
+    with monkeypatch.context() as patch:
+        patch.setattr(runs.data, "load", missing)
+        assert irec(*words, "--size=smal") == 1
+    assert not pretended
+    assert irec(*words, "--size=full") == 0 and len(pretended) == 2
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
