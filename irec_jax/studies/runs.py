@@ -51,7 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser, *, workdir: str) -> None:
     parser.add_argument("--size", default="small", help="of gm_irmas: tiny, small or full")
     parser.add_argument("--data_dir", default="", help="where prepared data lies (default: TFDS's)")
     parser.add_argument("--manual_dir", default="", help="where files downloaded by hand lie")
-    parser.add_argument("--rows", default="", help="those whose name contains one of these, with ,")
+    parser.add_argument(
+        "--rows", default="", help="such as lstm,b3: those with one of these in their name"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of splits, parameters and batches")
     parser.add_argument(
         "--quick", action="store_true", help="a part, trained briefly: half an hour on two cores"

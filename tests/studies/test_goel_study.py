@@ -53,7 +53,6 @@ def a_report(split, accuracy=0.5, **more):
         },
         "best_epoch": history[1],
         "history": history,
-        "collapse": {"warning": None, "collapsed": False},
         "protocol": {
             "split": split,
             "examples": "windows of 2 s every 1 s",
@@ -140,6 +139,13 @@ def test_scores_by_class_are_those_of_an_independent_implementation():
         np.testing.assert_allclose(list(found[average].values()), theirs[:3])
     np.testing.assert_allclose(found["micro"]["f1"], found["test"])
     assert found["training"] == 0.32 and found["best_epoch"] == 2 and found["seconds"] == 4.0
+
+
+def test_one_answer_to_everything_is_told():
+    assert goel.scores(a_report("song"))["collapse"] is None
+    deaf = a_report("song")
+    deaf["predominant"]["confusion"] = [[0, 4, 0, 0, 0]] * 5
+    assert "'pia'" in goel.scores(deaf)["collapse"]
 
 
 def cells(page, row):
