@@ -44,6 +44,7 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
         normalize="none",
         split=args.split,
         validation_fraction=0.15,
+        cache_gb=2.0,  # IRMAS's five classes, both channels
     )
     config.frontend = dict(common.choose("image", args.image, IMAGES))
     config.augment = common.augment()

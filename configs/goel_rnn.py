@@ -63,6 +63,7 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
         normalize="none",
         split=args.split,
         validation_fraction=0.15,
+        cache_gb=2.0,  # IRMAS's five classes, both channels
     )
     config.frontend = dict(name="chunks", chunk_samples=args.x_len)
     config.augment = common.augment()

@@ -6,7 +6,8 @@ _NAMES = ("setting", "micro_p", "micro_r", "micro_f1", "macro_p", "macro_r", "ma
 
 
 def _rows(*rows: tuple) -> list[dict[str, Any]]:
-    return [dict(zip(_NAMES, row, strict=True)) for row in rows]
+    """Rows of a setting and its figures, the last of which may be missing."""
+    return [dict(zip(_NAMES, row, strict=False)) for row in rows]
 
 
 #: Config name -> what was published about the system.
@@ -22,5 +23,15 @@ REPORTED: dict[str, dict[str, Any]] = {
             ("LReLU 0.33, S2 0.50", 0.655, 0.557, 0.602, 0.541, 0.508, 0.503),
             ("LReLU 0.33, S1 0.16", 0.627, 0.572, 0.595, 0.525, 0.502, 0.486),
         ),
+    },
+    "vazonis_lstm": {
+        "dataset": "irmas",
+        "source": "Vazonis et al. 2022",
+        "rows": _rows(("LSTM, threshold 0.5", 0.25, 0.75, 0.38)),
+    },
+    "vazonis_fft": {
+        "dataset": "irmas",
+        "source": "Vazonis et al. 2022",
+        "rows": _rows(("FFT-dense network, threshold 0.5", 0.18, 0.68, 0.29)),
     },
 }
