@@ -60,7 +60,8 @@ def create_recognition(
 
     Features are what the front end gives and the model takes, an array or a dict of arrays. A
     model that says M things about an example, (B, M, K), one per step or picture, is trained on
-    the mean of their losses, and says the mean of their probabilities.
+    the mean of their losses, and says the mean of their probabilities; what is NaN, such as a step
+    beyond the end of a clip, is left out.
 
     Args:
         classes: names of the K outputs.
@@ -123,11 +124,12 @@ def create_recognition(
     def examples_loss(scores: jax.Array, labels: jax.Array) -> jax.Array:
         if scores.ndim == 2:
             return loss_of(scores, labels)
-        return loss_of(scores, jnp.broadcast_to(labels[:, None], scores.shape)).mean(axis=1)
+        each = loss_of(scores, jnp.broadcast_to(labels[:, None], scores.shape))
+        return jnp.nanmean(each, axis=1)
 
     def probabilities(scores: jax.Array) -> jax.Array:
         found = losses.probabilities(loss["name"], scores)
-        return found if found.ndim == 2 else found.mean(axis=1)
+        return found if found.ndim == 2 else jnp.nanmean(found, axis=1)
 
     def predict(params, model_state, batch):
         scores = network.apply({"params": params} | model_state, features(batch, None), train=False)

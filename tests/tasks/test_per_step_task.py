@@ -1,0 +1,42 @@
+"""A task whose model says something at every step: only steps that were heard count."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from irec_jax.tasks import create_recognition
+
+
+def test_steps_beyond_the_end_count_neither_in_the_loss_nor_in_the_gradient():
+    task = create_recognition(
+        classes=("a", "b", "c"),
+        sample_rate_hz=1000,
+        window_s=0.08,
+        frontend=dict(name="chunks", chunk_samples=10),
+        model=dict(name="recurrent", hidden=(4,), head="per_step"),
+        loss=dict(name="softmax_cross_entropy"),
+        augment={},
+        normalize="none",
+    )
+    audio = np.random.default_rng(0).normal(size=(2, 80)).astype(np.float32)
+    params, state = task.init(jax.random.key(0))
+
+    def value(params, audio, num_samples):
+        size = len(audio)
+        batch = dict(
+            audio=jnp.asarray(audio),
+            labels=jnp.eye(3)[jnp.zeros(size, int)],
+            gain=jnp.ones(size),
+            num_samples=jnp.asarray(num_samples),
+            mask=jnp.ones(size),
+            index=jnp.arange(size),
+        )
+        return task.loss(params, state, batch, jax.random.key(1), False)[0]
+
+    loss, gradient = jax.value_and_grad(value)(params, audio, [80, 30])
+    # By hand: the mean over the 3 steps of a clip that is 3 steps long.
+    apart = value(params, audio[:1], [80]) + value(params, audio[1:, :30], [30])
+    np.testing.assert_allclose(loss, apart, rtol=1e-5)
+    leaves = jax.tree.leaves(gradient)
+    assert all(np.isfinite(leaf).all() for leaf in leaves)
+    assert any(np.abs(leaf).max() > 0 for leaf in leaves)
