@@ -272,16 +272,16 @@ def test_wrong_arguments_are_one_line(tmp_path, capsys, words, message):
 
 
 def test_a_real_run_from_the_data_to_the_report(tmp_path, capsys):
-    assert study(tmp_path, "--rows=stacked-b1", "--split=song") == 0
+    assert study(tmp_path, "--rows=per_step-300-50", "--split=song") == 0
     report = json.loads((tmp_path / "report.json").read_text())
     (one,) = report["rows"].values()
-    folder = tmp_path / "runs" / "stacked-b1-song"
+    folder = tmp_path / "runs" / "per_step-300-50-song"
     theirs = json.loads((folder / "report.json").read_text())["predominant"]
     assert one["song"]["test"] == theirs["accuracy"]
     np.testing.assert_allclose(one["song"]["macro"]["recall"], theirs["balanced_accuracy"])
     assert 0 <= one["song"]["training"] <= 1 and one["song"]["num_epochs"] == 2
     (protocol,) = report["protocols"]
     assert protocol["num_songs_on_both_sides"] == 0
-    assert "epoch   2" in (tmp_path / "runs" / "stacked-b1-song.log").read_text()
+    assert "epoch   2" in (tmp_path / "runs" / "per_step-300-50-song.log").read_text()
     lines = capsys.readouterr().out.splitlines()
-    assert sum(line.startswith("stacked-b1-song: ") for line in lines) == 1
+    assert sum(line.startswith("per_step-300-50-song: ") for line in lines) == 1
