@@ -59,7 +59,7 @@ _CELLS = {
 }
 _PICTURES = {"stacked": ("VII", "CNN, stacked"), "recurrence": ("VIII", "CNN, recurrence plots")}
 #: Net -> epochs of `--quick`, seconds of an epoch.
-_NETS = {"b1": (15, 1.0), "b2": (12, 2.0), "b3": (10, 3.0), "b4": (3, 11.0)}
+_NETS = {"b1": (15, 1.0), "b2": (12, 2.0), "b3": (10, 3.0), "b4": (6, 11.0)}
 #: The same, where an LSTM follows; the source stops after 10 epochs.
 _CRNN_NETS = {"b1": (0, 8.0), "b2": (0, 9.0), "b3": (5, 10.0), "b4": (0, 18.0)}
 _CRNN_EPOCHS = 10

@@ -124,7 +124,8 @@ def test_who_says_the_same_of_everything_is_told(pretended, tmp_path, capsys):
     piano, clarinet = cells(page, "piano")[0], cells(page, "clarinet")[0]
     assert piano[:2] == ["4", f"0.09 / 1.00 / {2 * (4 / 44) / (1 + 4 / 44):.2f}"]
     assert clarinet[1] == "0.00 / 0.00 / 0.00" and clarinet[-1] == "0.02 / 0.74 / 0.05"
-    assert "LSTM; LSTM, ReLU and LSTM, binary cross-entropy say nearly the same" in page
+    assert "answer to every clip: LSTM; LSTM, ReLU; LSTM, binary cross-entropy." in page
+    assert cells(page, "always voi")[0][:3] == [f"{14 / 44:.3f}", f"{14 / 54:.3f}", "0.286"]
     assert "The model says nearly the same for every clip" in page
     assert "Its answers vary with the clip." in page
     found = json.loads((tmp_path / "report.json").read_text())
