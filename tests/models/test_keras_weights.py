@@ -1,0 +1,122 @@
+"""Networks with Keras's weights against Keras's layers, written out in NumPy."""
+
+import jax
+import jax.numpy as jnp
+import keras_reference as keras
+import numpy as np
+import pytest
+
+from irec_jax import models
+from irec_jax.errors import UserError
+from irec_jax.models.keras_weights import from_keras
+
+
+def relu(x):
+    return np.maximum(x, 0)
+
+
+def template(model, features):
+    return jax.eval_shape(lambda: model.init(jax.random.key(0), features, train=False))["params"]
+
+
+def logits(model, weights, features):
+    params = from_keras(weights, template(model, features))
+    return model.apply({"params": params}, features, train=False)
+
+
+def draw(rng, *shapes):
+    return [rng.normal(0, 0.5, shape).astype(np.float32) for shape in shapes]
+
+
+def recurrent_shapes(cell, num_inputs, hidden):
+    width = keras.LAYERS[cell][0] * hidden
+    return (num_inputs, width), (hidden, width), (width,)
+
+
+@pytest.mark.parametrize("cell", keras.LAYERS)
+def test_recurrent_network(cell):
+    """Bidirectional(return_sequences), one more layer, Dense relu, Dense."""
+    rng = np.random.default_rng(0)
+    weights = draw(rng, *recurrent_shapes(cell, 3, 4), *recurrent_shapes(cell, 3, 4))
+    weights += draw(rng, *recurrent_shapes(cell, 8, 5), *recurrent_shapes(cell, 8, 5))
+    weights += draw(rng, (10, 6), (6,), (6, 2), (2,))
+    x = rng.normal(size=(2, 7, 3)).astype(np.float32)
+
+    layer, expected = keras.LAYERS[cell][1], []
+    for example in x:
+        ways = layer(example, *weights[:3]), layer(example[::-1], *weights[3:6])[::-1]
+        states = np.concatenate(ways, -1)
+        ways = layer(states, *weights[6:9])[-1], layer(states[::-1], *weights[9:12])[-1]
+        y = relu(np.concatenate(ways, -1) @ weights[12] + weights[13])
+        expected.append(y @ weights[14] + weights[15])
+    model = models.create(
+        "recurrent", num_classes=2, cell=cell, hidden=(4, 5), bidirectional=True, dense=(6,)
+    )
+    np.testing.assert_allclose(logits(model, weights, x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_image_network():
+    rng = np.random.default_rng(1)
+    weights = draw(rng, (3, 3, 3, 4), (4,), (2, 2, 4, 5), (5,), (45, 6), (6,), (6, 2), (2,))
+    x = rng.uniform(size=(2, 19, 19)).astype(np.float32)
+    expected = []
+    for picture in x:
+        y = np.repeat(picture[..., None], 3, -1)
+        y = keras.max_pool(relu(keras.convolution(y, *weights[:2], stride=2)), 2)
+        y = relu(keras.convolution(y, *weights[2:4], stride=1)).ravel()
+        expected.append(relu(y @ weights[4] + weights[5]) @ weights[6] + weights[7])
+    settings = dict(filters=(4, 5), kernels=(3, 2), strides=(2, 1), pools=(2, 1), dense=6)
+    model = models.create("image_cnn", num_classes=2, **settings)
+    np.testing.assert_allclose(logits(model, weights, x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_dense_network_and_order_beyond_ten_layers():
+    rng = np.random.default_rng(2)
+    weights, x = [], rng.normal(size=(2, 3)).astype(np.float32)
+    y = x
+    for inputs, outputs in zip(range(3, 14), [*range(4, 14), 2], strict=True):
+        kernel, bias = draw(rng, (inputs, outputs), (outputs,))
+        weights += [kernel, bias]
+        y = relu(y) @ kernel + bias if inputs > 3 else y @ kernel + bias
+    model = models.create("dense", num_classes=2, units=tuple(range(4, 14)), activation="relu")
+    np.testing.assert_allclose(logits(model, weights, x), y, rtol=1e-4, atol=1e-5)
+
+
+def test_the_list_and_the_parameters_stay_as_they_are():
+    rng = np.random.default_rng(3)
+    weights = draw(rng, *recurrent_shapes("gru", 3, 4), (4, 2), (2,))
+    before = [array.copy() for array in weights]
+    model = models.create("recurrent", num_classes=2, cell="gru", hidden=(4,))
+    params = model.init(jax.random.key(0), jnp.zeros((1, 2, 3)), train=False)["params"]
+    found = from_keras(weights, params)
+    for array, copy in zip(weights, before, strict=True):
+        np.testing.assert_array_equal(array, copy)
+    kernel = found["forward_0"]["kernel"]
+    np.testing.assert_array_equal(kernel[:, :4], -weights[0][:, :4])
+    np.testing.assert_array_equal(kernel[:, 4:], weights[0][:, 4:])
+    assert jax.tree.structure(found) == jax.tree.structure(params)
+
+
+def test_what_does_not_fit_is_named():
+    rng = np.random.default_rng(4)
+    model = models.create("recurrent", num_classes=2, cell="gru", hidden=(4,))
+    params = template(model, np.zeros((1, 2, 3), np.float32))
+    shapes = [*recurrent_shapes("gru", 3, 4), (4, 2), (2,)]
+    fitting = draw(rng, *shapes)
+    with pytest.raises(UserError, match=r"'forward_0': kernel of shape \(5, 12\).* \(3, 12\)"):
+        from_keras(draw(rng, (5, 12), *shapes[1:]), params)
+    with pytest.raises(UserError, match=r"'Dense_0': bias of shape \(3,\).* \(2,\)"):
+        from_keras(draw(rng, *shapes[:4], (3,)), params)
+    with pytest.raises(UserError, match=r"'forward_0'.*reset_after=True"):
+        from_keras(draw(rng, *shapes[:2], (2, 12), *shapes[3:]), params)
+    with pytest.raises(UserError, match="4 arrays are too few, 'Dense_0'.* 4 to 5"):
+        from_keras(fitting[:4], params)
+    with pytest.raises(UserError, match="6 arrays, but the network has 5"):
+        from_keras([*fitting, np.zeros(3)], params)
+
+
+def test_layers_without_counterpart_are_refused():
+    model = models.create("dense", num_classes=2, units=(3,), activation="prelu")
+    params = template(model, np.zeros((1, 2), np.float32))
+    with pytest.raises(ValueError, match="'Activation_0'"):
+        from_keras([], params)
