@@ -7,11 +7,13 @@ import flax.linen as nn
 from irec_jax import registry
 from irec_jax.models.convnet import ConvNet
 from irec_jax.models.dense import DenseNetwork
+from irec_jax.models.image_cnn import ImageCNN
 from irec_jax.models.recurrent import RecurrentNetwork
 
 MODELS = {
     "convnet": ConvNet,
     "dense": DenseNetwork,
+    "image_cnn": ImageCNN,
     "recurrent": RecurrentNetwork,
 }
 

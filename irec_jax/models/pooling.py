@@ -51,12 +51,14 @@ def _windows(x, window):
 @jax.custom_vjp
 def _max_of_windows(x):
     """Maximum over axes 2 and 4 of (batch, rows, window, columns, window, channels)."""
-    return _max_and_place(x)[0]
+    return _max_of_windows_forward(x)[0]
 
 
-def _max_and_place(x):
-    # Written out: one loop with whatever computes x, where a reduction would need x in memory.
-    parts = [x[:, :, i, :, j] for i, j in np.ndindex(x.shape[2], x.shape[4])]
+def max_and_place(parts: Sequence[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    """Maximum of arrays of one shape, and the number of the first array that has it.
+
+    Written out: one loop with whatever computes them, where a reduction would need them in memory.
+    """
     largest = functools.reduce(jnp.maximum, parts)
     place = jnp.full(largest.shape, len(parts) - 1, jnp.int32)
     for number in reversed(range(len(parts) - 1)):
@@ -65,7 +67,8 @@ def _max_and_place(x):
 
 
 def _max_of_windows_forward(x):
-    largest, place = _max_and_place(x)
+    parts = [x[:, :, i, :, j] for i, j in np.ndindex(x.shape[2], x.shape[4])]
+    largest, place = max_and_place(parts)
     return largest, (place, x.shape)
 
 
@@ -87,18 +90,20 @@ def _put_back(place, values, window):
 
 
 Stem = Callable[[Any, jax.Array], jax.Array]
+Sizes = tuple[int, int]
 
 
 def convolve_and_max_pool(
     x: jax.Array,
     kernel: jax.Array,
     pads: convolution.Pads,
-    window: tuple[int, int],
+    window: Sizes,
     *,
+    strides: Sizes = (1, 1),
     stem: Stem | None = None,
     stem_params: Any = (),
 ) -> jax.Array:
-    """`max_pool` of a convolution with stride 1, without the convolution ever being in memory.
+    """`max_pool` of a convolution, without the convolution ever being in memory.
 
     On CPU both run over a few examples at a time, forwards and backwards: what lies between them
     stays in the cache. Elsewhere one follows the other.
@@ -108,6 +113,7 @@ def convolve_and_max_pool(
         kernel: (height, width, input channels, output channels).
         pads: ((top, bottom), (left, right)), non-negative.
         window: height and width of the windows, which do not overlap.
+        strides: of the convolution, vertically and horizontally.
         stem: what is done with x before, ``stem(stem_params, x)``, example by example. It is done
             once more in the backward pass instead of being kept: for what costs little.
         stem_params: its parameters, which have gradients too.
@@ -115,75 +121,89 @@ def convolve_and_max_pool(
     Returns:
         (batch, windows vertically, windows horizontally, output channels).
     """
-    return _fused(stem_params, x, kernel, stem or _no_stem, pads, window)
+    return _fused(stem_params, x, kernel, stem or _no_stem, strides, pads, window)
 
 
 def _no_stem(_, x):
     return x
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
-def _fused(stem_params, x, kernel, stem, pads, window):
-    return _pooled(stem_params, x, kernel, stem, pads, window)[0]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5, 6))
+def _fused(stem_params, x, kernel, stem, strides, pads, window):
+    return _pooled(stem_params, x, kernel, stem, strides, pads, window)[0]
 
 
-def _pooled(stem_params, x, kernel, stem, pads, window):
+def whole_batch(x, kernel, strides, pads, window):
+    """Maxima of a convolution and their places, one step after the other."""
+    convolved = convolution.conv_general_dilated(
+        x, kernel, strides, pads, dimension_numbers=convolution.NHWC
+    )
+    largest, (place, _) = _max_of_windows_forward(_windows(convolved, window))
+    return largest, place
+
+
+def _pooled(stem_params, x, kernel, stem, strides, pads, window):
     """Maxima and their places."""
 
     def whole(stem_params, x, kernel):
-        convolved = convolution.conv_general_dilated(
-            stem(stem_params, x), kernel, (1, 1), pads, dimension_numbers=convolution.NHWC
-        )
-        return _max_and_place(_windows(convolved, window))
+        return whole_batch(stem(stem_params, x), kernel, strides, pads, window)
 
     def in_chunks(stem_params, x, kernel):
         def step(_, part):
             return None, whole(stem_params, part, kernel)
 
-        chunk = _convolution_sizes(stem_params, x, kernel, stem, pads)[2]
+        chunk = _convolution_sizes(stem_params, x, kernel, stem, strides, pads)[2]
         return convolution.scan_chunks(step, None, (x,), chunk=chunk)[1]
 
     return lax.platform_dependent(stem_params, x, kernel, cpu=in_chunks, default=whole)
 
 
-def _convolution_sizes(stem_params, x, kernel, stem, pads):
+def _convolution_sizes(stem_params, x, kernel, stem, strides, pads):
     """Height and width of the convolution, and the number of examples to take at a time."""
     stemmed = jax.eval_shape(stem, stem_params, x)
-    sizes = convolution.output_sizes(stemmed.shape, kernel.shape, (1, 1), pads)
+    sizes = convolution.output_sizes(stemmed.shape, kernel.shape, strides, pads)
     shape = (x.shape[0], *sizes, kernel.shape[3])
     return *sizes, convolution.chunk_size(stemmed.shape, kernel.shape, shape, stemmed.dtype, pads)
 
 
-def _fused_forward(stem_params, x, kernel, stem, pads, window):
-    largest, place = _pooled(stem_params, x, kernel, stem, pads, window)
+def _fused_forward(stem_params, x, kernel, stem, strides, pads, window):
+    largest, place = _pooled(stem_params, x, kernel, stem, strides, pads, window)
     return largest, (stem_params, x, kernel, place)
 
 
-def _fused_backward(stem, pads, window, residuals, cotangent):
-    stem_params, x, kernel, place = residuals
-    height, width, chunk = _convolution_sizes(stem_params, x, kernel, stem, pads)
+def unpool(place, cotangent, window, sizes):
+    """Gradient (batch, *sizes, channels) of what was pooled."""
+    full = _put_back(place, cotangent, window)
+    rows, columns = place.shape[1] * window[0], place.shape[2] * window[1]
+    full = full.reshape(place.shape[0], rows, columns, place.shape[3])
+    return jnp.pad(full, ((0, 0), (0, sizes[0] - rows), (0, sizes[1] - columns), (0, 0)))
 
-    def unpool(place, cotangent):
-        full = _put_back(place, cotangent, window)
-        rows, columns = place.shape[1] * window[0], place.shape[2] * window[1]
-        full = full.reshape(place.shape[0], rows, columns, place.shape[3])
-        return jnp.pad(full, ((0, 0), (0, height - rows), (0, width - columns), (0, 0)))
+
+def whole_gradients(x, kernel, place, cotangent, strides, pads, window):
+    """Gradients of x and of the kernel, XLA's own."""
+    sizes = convolution.output_sizes(x.shape, kernel.shape, strides, pads)
+    _, pull = jax.vjp(lambda *pair: convolution.xla(*pair, strides, pads, None), x, kernel)
+    return pull(unpool(place, cotangent, window, sizes))
+
+
+def _fused_backward(stem, strides, pads, window, residuals, cotangent):
+    stem_params, x, kernel, place = residuals
+    *sizes, chunk = _convolution_sizes(stem_params, x, kernel, stem, strides, pads)
 
     def whole(stem_params, x, kernel, place, cotangent):
-        def convolved(stem_params, x, kernel):
-            return convolution.xla(stem(stem_params, x), kernel, (1, 1), pads, None)
-
-        return jax.vjp(convolved, stem_params, x, kernel)[1](unpool(place, cotangent))
+        stemmed, pull = jax.vjp(stem, stem_params, x)
+        of_x, of_kernel = whole_gradients(stemmed, kernel, place, cotangent, strides, pads, window)
+        return *pull(of_x), of_kernel
 
     def in_chunks(stem_params, x, kernel, place, cotangent):
         def step(totals, x, place, cotangent):
-            unpooled = unpool(place, cotangent)
+            unpooled = unpool(place, cotangent, window, sizes)
             stemmed, pull = jax.vjp(stem, stem_params, x)
             of_kernel = convolution.kernel_gradient_of_chunk(
-                stemmed, unpooled, kernel_shape=kernel.shape, strides=(1, 1), pads=pads
+                stemmed, unpooled, kernel_shape=kernel.shape, strides=strides, pads=pads
             )
             of_stem, of_x = pull(
-                convolution.input_gradient(kernel, unpooled, stemmed.shape, (1, 1), pads, None)
+                convolution.input_gradient(kernel, unpooled, stemmed.shape, strides, pads, None)
             )
             return jax.tree.map(jnp.add, totals, (of_stem, of_kernel)), of_x
 

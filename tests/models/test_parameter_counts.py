@@ -26,6 +26,11 @@ COUNTS = [  # name, arguments, shape of the features, parameters
         (884_000, 1),
         159_851,
     ),
+    # Of pictures of three equal channels, a third of the first kernel would do.
+    ("image_cnn", dict(num_classes=5, net="b1"), (150, 150), 55_285),
+    ("image_cnn", dict(num_classes=5, net="b2"), (2, 150, 150), 58_565),
+    ("image_cnn", dict(num_classes=5, net="b3"), (150, 150), 63_717),
+    ("image_cnn", dict(num_classes=5, net="b4"), (150, 150), 128_869),
 ]
 
 
