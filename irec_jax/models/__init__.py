@@ -6,12 +6,14 @@ import flax.linen as nn
 
 from irec_jax import registry
 from irec_jax.models.convnet import ConvNet
+from irec_jax.models.crnn import CRNN
 from irec_jax.models.dense import DenseNetwork
 from irec_jax.models.image_cnn import ImageCNN
 from irec_jax.models.recurrent import RecurrentNetwork
 
 MODELS = {
     "convnet": ConvNet,
+    "crnn": CRNN,
     "dense": DenseNetwork,
     "image_cnn": ImageCNN,
     "recurrent": RecurrentNetwork,
@@ -20,6 +22,10 @@ MODELS = {
 
 def create(name: str, **kwargs: Any) -> nn.Module:
     """The network of that name, ``__call__(features, *, train: bool) -> logits``.
+
+    Features are an array or a dict of arrays, batch first. Logits are (batch, num_classes), or
+    (batch, M, num_classes) where a network says something M times about an example; it may then
+    return two arrays, the other one bool (batch, M): what counts.
 
     Args:
         name: a key of `MODELS`.

@@ -139,7 +139,9 @@ class RecurrentNetwork(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, features: jax.Array | dict, *, train: bool) -> jax.Array:
+    def __call__(
+        self, features: jax.Array | dict, *, train: bool
+    ) -> jax.Array | tuple[jax.Array, jax.Array]:
         """Logits of each example.
 
         Args:
@@ -148,8 +150,9 @@ class RecurrentNetwork(nn.Module):
             train: whether to drop units (random keys from the collection 'dropout').
 
         Returns:
-            float32 (batch, num_classes), or with the head 'per_step' (batch, steps, num_classes)
-            where steps that are not real say nothing: NaN, to be left out of any mean.
+            float32 (batch, num_classes), or with the head 'per_step' (batch, steps, num_classes);
+            there, if `num_steps` is given, with a second array, bool (batch, steps): which of the
+            steps are real. The others count in no mean.
 
         Raises:
             ValueError: features of another rank, or empty.
@@ -185,6 +188,5 @@ class RecurrentNetwork(nn.Module):
         logits = nn.Dense(self.num_classes, **init)(x).astype(jnp.float32)
         self.sow("intermediates", "output", logits)
         if self.head == "per_step" and num_steps is not None:
-            real = jnp.arange(logits.shape[1]) < num_steps[:, None]
-            logits = jnp.where(real[..., None], logits, jnp.nan)
+            return logits, jnp.arange(logits.shape[1]) < num_steps[:, None]
         return logits

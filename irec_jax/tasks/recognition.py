@@ -113,27 +113,26 @@ def create_recognition(
 
     def loss_function(params, model_state, batch, rng, train):
         outputs = logits(params, model_state, batch, rng, train)
-        scores, model_state = outputs if train else (outputs, model_state)
+        outputs, model_state = outputs if train else (outputs, model_state)
         mask, labels = batch["mask"], batch["labels"]
-        strongest = probabilities(scores).argmax(axis=-1)
+        strongest = probabilities(outputs).argmax(axis=-1)
         hit = jnp.take_along_axis(labels, strongest[:, None], axis=-1)[:, 0]
         scalars = {"top1": jnp.sum(hit * mask)}
-        total = jnp.sum(examples_loss(scores, labels) * mask)
+        total = jnp.sum(examples_loss(outputs, labels) * mask)
         return total, jnp.sum(mask), model_state, scalars
 
-    def examples_loss(scores: jax.Array, labels: jax.Array) -> jax.Array:
-        if scores.ndim == 2:
-            return loss_of(scores, labels)
-        each = loss_of(scores, jnp.broadcast_to(labels[:, None], scores.shape))
-        return jnp.nanmean(each, axis=1)
+    def examples_loss(outputs: Any, labels: jax.Array) -> jax.Array:
+        scores, counts = _said(outputs)
+        labels = jnp.broadcast_to(labels[:, None], scores.shape)
+        return jnp.mean(loss_of(scores, labels), axis=1, where=counts)
 
-    def probabilities(scores: jax.Array) -> jax.Array:
-        found = losses.probabilities(loss["name"], scores)
-        return found if found.ndim == 2 else jnp.nanmean(found, axis=1)
+    def probabilities(outputs: Any) -> jax.Array:
+        scores, counts = _said(outputs)
+        return jnp.mean(losses.probabilities(loss["name"], scores), axis=1, where=counts[..., None])
 
     def predict(params, model_state, batch):
-        scores = network.apply({"params": params} | model_state, features(batch, None), train=False)
-        return probabilities(scores)
+        variables = {"params": params} | model_state
+        return probabilities(network.apply(variables, features(batch, None), train=False))
 
     def summaries(batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         first = {k: jnp.asarray(v[:1]) for k, v in batch.items()}
@@ -157,6 +156,14 @@ def create_recognition(
         window_samples=window_samples,
         classes=tuple(classes),
     )
+
+
+def _said(outputs: Any) -> tuple[jax.Array, jax.Array]:
+    """Logits (B, M, K) of what a model returned, and which of the M count, bool (B, M)."""
+    scores, counts = outputs if isinstance(outputs, tuple) else (outputs, None)
+    if scores.ndim == 2:
+        scores = scores[:, None]
+    return scores, jnp.ones(scores.shape[:2], bool) if counts is None else counts
 
 
 def _create_frontend(settings: Mapping[str, Any], sample_rate_hz: int) -> frontends.FrontEnd:
