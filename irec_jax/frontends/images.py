@@ -171,7 +171,7 @@ class ImageAndChunks:
     """A picture of a waveform, and its samples in chunks: what a CRNN eats.
 
     Attributes:
-        image: 'recurrence' or 'stacked', with its settings:
+        image: 'recurrence' or 'stacked', with its settings; those of the other stay as they are:
         exponents, points, pooling: of `Recurrence`.
         side: of `Stacked`.
         size: of both.
@@ -193,6 +193,10 @@ class ImageAndChunks:
         check_choice(("recurrence", "stacked"), image=self.image)
         object.__setattr__(self, "exponents", self._part(Recurrence).exponents)
         self._part(Stacked), self._part(Chunks)
+        other = ("side",) if self.image == "recurrence" else ("exponents", "points", "pooling")
+        for field in dataclasses.fields(self):
+            if field.name in other and getattr(self, field.name) != field.default:
+                raise setting_error(f"{field.name}: frontend.image={self.image!r} has none")
 
     def __call__(
         self,

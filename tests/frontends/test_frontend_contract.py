@@ -128,6 +128,12 @@ def test_bad_waveforms_are_named(name, settings):
         ("image_and_chunks", dict(points=0), r"frontend.points is 0"),
         ("image_and_chunks", dict(side=1.0), r"frontend.side is 1.0"),
         ("image_and_chunks", dict(chunk_samples="300"), r"frontend.chunk_samples is '300'"),
+        ("image_and_chunks", dict(side=9), r"frontend.side: .*'recurrence' has none"),
+        (
+            "image_and_chunks",
+            dict(image="stacked", exponents=(9,)),
+            r"frontend.exponents: .*'stacked' has none",
+        ),
     ],
 )
 def test_bad_settings_are_one_clear_line(name, settings, message):
