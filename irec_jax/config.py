@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 from ml_collections import config_dict
 
 from irec_jax import data, frontends, losses, models, registry
@@ -136,6 +137,8 @@ def _default(config: config_dict.ConfigDict, where: str, key: str) -> Any:
     if key not in allowed:
         raise registry.unknown(f"config key of {where} {section.name!r}", key, [*allowed, *own])
     default = known[key].default
+    # A type of numbers is given by its name.
+    default = "float32" if default is jnp.float32 else default
     return None if default is inspect.Parameter.empty else default
 
 

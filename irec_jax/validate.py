@@ -40,6 +40,7 @@ ONE_OF = {
     "data.channels": data.CHANNELS,
     "data.normalize": NORMALIZATIONS,
     "data.split": data.SPLITS,
+    "model.dtype": ("float32", "bfloat16"),
 }
 #: Config key of a number above 0 -> what it must be below.
 BETWEEN_0_AND = {
@@ -86,7 +87,7 @@ def validate(config: config_dict.ConfigDict) -> tuple[Recognition, Any, int]:
     if config.task != "recognition":
         raise UserError(f"config key task={config.task!r}: known is 'recognition'")
     for key, known in ONE_OF.items():
-        if flat[key] not in known:
+        if key in flat and flat[key] not in known:
             raise registry.unknown(f"config key {key}", flat[key], known)
     for key, high in BETWEEN_0_AND.items():
         if not 0 < flat[key] < high:
@@ -99,10 +100,12 @@ def validate(config: config_dict.ConfigDict) -> tuple[Recognition, Any, int]:
                 f"data.test_fraction={config.data.test_fraction}: leave nothing to train on; "
                 "their sum must be below 1"
             )
-    if not 0 <= config.data.hop_s <= config.data.window_s:
+    hop_s, window_s = config.data.hop_s, config.data.window_s
+    # `data.cut` takes windows that lack less than a thousandth of their length for whole ones.
+    if hop_s and not window_s / 1000 < hop_s <= window_s:
         raise UserError(
-            f"config key data.hop_s={config.data.hop_s}: must be from 0 (windows side by side) to "
-            f"data.window_s={config.data.window_s}"
+            f"config key data.hop_s={hop_s}: must be 0 (windows side by side), or more than a "
+            f"thousandth of data.window_s={window_s} and at most that"
         )
     if not 0 <= config.evaluation.threshold <= 1:
         raise UserError(

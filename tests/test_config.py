@@ -1,12 +1,16 @@
 """Configs: arguments, overrides by name, mistakes in one line, differences."""
 
+import functools
 import os
 from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
 
 from irec_jax import config as configs
 from irec_jax.errors import UserError
+from irec_jax.validate import validate
 
 HAN = "configs/han.py"
 CONFIGS = sorted(
@@ -63,6 +67,22 @@ def test_overrides_keep_types_and_reach_any_argument_of_a_named_thing():
     assert config.optimizer.b1 == 0.5 and tuple(config.model.filters) == (4, 8)
     assert config.training.num_epochs == 7 and config.frontend.mel_scale == "htk"
     assert config.frontend.max_hz == 8000 and config.evaluation.aggregation == "s1"
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_network_computes_in_bfloat16_if_asked_to(name):
+    config = loaded(f"configs/{name}.py:debug", model__dtype="bfloat16")
+    assert config.model.dtype == "bfloat16"
+    task, params, _ = validate(config)
+    # Parameters stay float32, and so is what is said.
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype("float32")}
+    batch = {
+        "audio": jax.ShapeDtypeStruct((2, task.window_samples), "float32"),
+        "gain": jax.ShapeDtypeStruct((2,), "float32"),
+        "num_samples": jax.ShapeDtypeStruct((2,), "int32"),
+    }
+    jaxpr = jax.make_jaxpr(functools.partial(task.predict, model_state={}))(params, batch=batch)
+    assert "bf16" in str(jaxpr) and jaxpr.out_avals[0].dtype == np.float32
 
 
 def test_another_optimizer_drops_the_arguments_of_the_old_one():

@@ -118,6 +118,16 @@ def test_songs_on_one_side_in_two_processes(tmp_path):
         (["--config.data.normalize=rms"], "data.normalize 'rms'"),
         (["--config.data.hop_s=-1"], "data.hop_s=-1.0"),
         (["--config.data.hop_s=1.5"], "data.hop_s=1.5"),
+        (["--config.data.hop_s=0.001"], "more than a thousandth of data.window_s=1.0"),
+        (["--config.model.dtype=float16"], "model.dtype 'float16': did you mean 'bfloat16'"),
+        (
+            ["--config.frontend.name=chunks"],
+            "frames, bands), none of them 0, got {'num_steps': (1,), 'steps': (1, 73, 300)}",
+        ),
+        (
+            ["--config.frontend.name=chunks", "--config.model.name=dense"],
+            "(batch, features), not 0, got {'num_steps': (1,), 'steps': (1, 73, 300)}",
+        ),
         (["--config.data.test_fraction=0.0"], "data.test_fraction=0.0: must lie between 0 and 1"),
         (
             ["--config.data.split=song", "--config.data.test_fraction=0.9"],

@@ -111,9 +111,10 @@ class ConvNet(nn.Module):
             ValueError: features of another rank, or empty.
             UserError: unknown activation or pooling.
         """
-        if features.ndim != 3 or 0 in features.shape[1:]:
+        if getattr(features, "ndim", 0) != 3 or 0 in features.shape[1:]:
             raise ValueError(
-                f"features: expected (batch, frames, bands), none of them 0, got {features.shape}"
+                "features: expected (batch, frames, bands), none of them 0, got "
+                f"{jax.tree.map(jnp.shape, features)}"
             )
         init = dict(kernel_init=nn.initializers.glorot_uniform(), dtype=self.dtype)
         x = features[..., None].astype(self.dtype)

@@ -45,8 +45,11 @@ class DenseNetwork(nn.Module):
             ValueError: features of another rank, or none.
             UserError: unknown activation.
         """
-        if features.ndim != 2 or features.shape[1] == 0:
-            raise ValueError(f"features: expected (batch, features), not 0, got {features.shape}")
+        if getattr(features, "ndim", 0) != 2 or features.shape[1] == 0:
+            raise ValueError(
+                "features: expected (batch, features), not 0, got "
+                f"{jax.tree.map(jnp.shape, features)}"
+            )
         init = dict(kernel_init=nn.initializers.glorot_uniform(), dtype=self.dtype)
         x = features
         for number, size in enumerate(self.units):
