@@ -17,8 +17,10 @@ from irec_jax.tasks import Recognition, create_recognition
 from irec_jax.training import checkpoints
 from irec_jax.workdir import read_system
 
-#: Windows per call: enough to keep a CPU or an accelerator busy, little enough for a laptop.
+#: Windows per call: enough to keep a CPU or an accelerator busy, little enough for a laptop ...
 BATCH_SIZE = 64
+#: ... and of long ones no more than have so many samples, since most files fill only a few.
+BATCH_SAMPLES = 2**23
 #: Windows whose RMS lies so far below the peak of the whole are silent.
 SILENCE_DB = -60.0
 #: What peaks below this (2 steps of 16 bits) is rounding noise: nothing plays there.
@@ -104,6 +106,8 @@ class Recogniser:
     ) -> Recognized:
         """Recognises the instruments in a file or an array of any length.
 
+        Of several channels the mean is heard, also by a system that learned each by itself.
+
         Args:
             source: a file, read block by block, or samples (T,) or (T, C), float in -1..1 or int16.
             sample_rate_hz: of an array.
@@ -125,7 +129,8 @@ class Recogniser:
             levels_db.extend(_levels_db(batch))
             return self.predict(batch)
 
-        ((_, found),) = windows.predict_clips([clip], predict, **sizes, batch_size=_batch())
+        batch_size = local_batch_size(_num_windows(self.task.window_samples))
+        ((_, found),) = windows.predict_clips([clip], predict, **sizes, batch_size=batch_size)
         scores = aggregation.get(self.aggregation)([found])[0]
         note = "silent" if peak < SILENT_PEAK else ""
         on = np.zeros(len(scores), bool) if note else scores >= levels
@@ -217,8 +222,9 @@ def _levels_db(batch: dict[str, np.ndarray]) -> list[float]:
     return (10 * np.log10(np.maximum(mean_square, 1e-12))).tolist()
 
 
-def _batch() -> int:
-    return local_batch_size(BATCH_SIZE)
+def _num_windows(window_samples: int) -> int:
+    """Windows per call."""
+    return max(1, min(BATCH_SIZE, BATCH_SAMPLES // window_samples))
 
 
 def load_recogniser(workdir: str | Path) -> Recogniser:

@@ -1,5 +1,6 @@
 """`irec` as a user calls it, on ordinary and on strange files."""
 
+import dataclasses
 import json
 import tracemalloc
 
@@ -9,7 +10,7 @@ import pytest
 import soundfile
 
 import irec_jax
-from irec_jax import cli
+from irec_jax import cli, systems
 from irec_jax.commands import run_command
 from irec_jax.errors import UserError
 
@@ -110,6 +111,24 @@ def test_thresholds_by_name_and_number(folder, trained, capsys):
     for wrong in (None, True, [0.5], 7, -1.0, float("nan")):
         with pytest.raises(UserError, match="threshold"):
             system.recognize(folder / "song.ogg", threshold=wrong)
+
+
+def test_few_long_windows_at_a_time(folder, trained, monkeypatch):
+    system, sizes = irec_jax.load_recogniser(trained), []
+
+    def predict(batch):
+        sizes.append(len(batch["audio"]))
+        return system.predict(batch)
+
+    spied = dataclasses.replace(system, predict=predict)
+    expected = spied.recognize(folder / "song.ogg").window_scores
+    assert set(sizes) == {systems.BATCH_SIZE}
+    for num_samples, batch_size in ((3.9 * system.task.window_samples, 3), (1, 1)):
+        monkeypatch.setattr(systems, "BATCH_SAMPLES", int(num_samples))
+        sizes.clear()
+        found = spied.recognize(folder / "song.ogg").window_scores
+        assert set(sizes) == {batch_size} and len(sizes) == -(-len(found) // batch_size)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_opposite_channels_are_silent_in_mono(trained, tmp_path):
