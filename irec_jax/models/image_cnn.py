@@ -169,12 +169,12 @@ class ImageCNN(nn.Module):
             strides=self.strides,
             pools=self.pools,
         )
-        leading, sizes, least = pictures.shape[:-2], pictures.shape[-2:], least_size(net)
-        if pictures.ndim not in (3, 4):
+        if getattr(pictures, "ndim", 0) not in (3, 4):
             raise ValueError(
                 "features: expected (batch, height, width) or (batch, pictures, height, width), "
-                f"got {pictures.shape}"
+                f"got {jax.tree.map(jnp.shape, pictures)}"
             )
+        leading, sizes, least = pictures.shape[:-2], pictures.shape[-2:], least_size(net)
         if min(sizes) < least:
             raise ValueError(
                 f"features: pictures of {sizes[0]} x {sizes[1]} are too small for the "

@@ -6,7 +6,8 @@ import pytest
 
 from irec_jax import models
 
-COUNTS = [  # name, arguments, shape of the features, parameters
+CRNN = {"image": (2, 150, 150), "steps": (441, 300), "num_steps": ()}
+COUNTS = [  # name, arguments, shape(s) of the features, parameters
     ("convnet", dict(num_classes=11), (43, 128), 1_446_123),
     ("convnet", dict(num_classes=11), (129, 128), 1_446_123),
     ("convnet", dict(num_classes=13, activation="relu"), (16, 128), 1_448_173),
@@ -31,14 +32,25 @@ COUNTS = [  # name, arguments, shape of the features, parameters
     ("image_cnn", dict(num_classes=5, net="b2"), (2, 150, 150), 58_565),
     ("image_cnn", dict(num_classes=5, net="b3"), (150, 150), 63_717),
     ("image_cnn", dict(num_classes=5, net="b4"), (150, 150), 128_869),
+    # That of the CNN without its classifier of 129 * 5 = 645; the LSTM on 300 samples and 128 units
+    # 4 * (300 + 128 + 1) * 128 = 219,648; the classifier 645.
+    ("crnn", dict(num_classes=5, net="b1"), CRNN, 55_285 + 219_648),
+    ("crnn", dict(num_classes=5, net="b2"), CRNN, 58_565 + 219_648),
+    ("crnn", dict(num_classes=5, net="b3"), CRNN, 63_717 + 219_648),
+    ("crnn", dict(num_classes=5, net="b4"), CRNN, 128_869 + 219_648),
+    # The projection 129 * 50 = 6,450, the LSTM 70,200 as above, the classifier 51 * 5 = 255.
+    ("crnn", dict(num_classes=5, net="b1", hidden=50), CRNN, 55_285 - 645 + 6_450 + 70_200 + 255),
 ]
 
 
 @pytest.mark.parametrize("name, arguments, shape, expected", COUNTS)
 def test_number_of_parameters(name, arguments, shape, expected):
     model = models.create(name, **arguments)
+    features = jax.tree.map(
+        lambda one: jnp.zeros((1, *one)), shape, is_leaf=lambda one: isinstance(one, tuple)
+    )
     variables = jax.eval_shape(
-        lambda key: model.init(key, jnp.zeros((1, *shape)), train=False), jax.random.key(0)
+        lambda key: model.init(key, features, train=False), jax.random.key(0)
     )
     assert sum(p.size for p in jax.tree.leaves(variables["params"])) == expected
 
