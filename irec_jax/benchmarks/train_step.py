@@ -14,24 +14,17 @@ median time divided by ours: above 1 ours is faster.
 import argparse
 import functools
 import sys
-from collections.abc import Callable
 
 import flax.linen as nn
 import jax
 import numpy as np
-import optax
 
 from irec_jax import losses, models
-from irec_jax.benchmarks import timing
+from irec_jax.benchmarks import networks, timing
 from irec_jax.errors import UserError
-from irec_jax.training import state as training_state
-from irec_jax.training import step as training_step
 
 NUM_FRAMES, NUM_BANDS, NUM_CLASSES = 43, 128, 11
-LEARNING_RATE = 1e-3
 FILTERS, DENSE, DROPOUT, DENSE_DROPOUT, SLOPE = (32, 64, 128, 256), 1024, 0.25, 0.5, 0.33
-#: Two losses from the same weights may differ by this much, relative to one of them.
-LOSS_TOLERANCE = 1e-4
 
 
 class StockConvNet(nn.Module):
@@ -50,58 +43,13 @@ class StockConvNet(nn.Module):
         return nn.Dense(NUM_CLASSES)(x)
 
 
-def jax_contestant(
-    model: nn.Module, params: dict, features: np.ndarray, labels: np.ndarray
-) -> tuple[float, Callable[[], float]]:
-    """Loss with dropout off, and a function that takes one step of `training` and returns its
-    loss: the project's own step, mapped over one device, on ready features."""
-    optimizer = optax.with_extra_args_support(optax.adam(LEARNING_RATE))
-
-    def loss(params, model_state, batch, rng, train):
-        logits = model.apply(
-            {"params": params, "examples": {"index": batch["index"]}},
-            batch["features"],
-            train=train,
-            rngs={"dropout": rng},
-        )
-        total = losses.categorical_cross_entropy(logits, batch["labels"]) * batch["mask"]
-        return total.sum(), batch["mask"].sum(), model_state, {}
-
-    size = len(features)
-    batch = {"features": features, "labels": labels, "mask": np.ones(size, np.float32)}
-    indexed = batch | {"index": np.arange(size)}
-    start = jax.jit(loss, static_argnums=4)(params, {}, indexed, jax.random.key(0), False)[0]
-    mapped = jax.pmap(
-        functools.partial(training_step.train_step, loss=loss, optimizer=optimizer),
-        axis_name=training_step.AXIS,
-        donate_argnums=0,
-        devices=jax.local_devices()[:1],
-    )
-    first = training_state.create(params, {}, optimizer, (), seed=0)
-    stacked = jax.tree.map(lambda x: np.asarray(x)[None], (first, batch))
-    state, batch = [stacked[0]], stacked[1]
-
-    def call() -> float:
-        state[0], value = mapped(state[0], batch)
-        return float(value[0])
-
-    return float(start) / size, call
-
-
-def torch_contestant(
-    params: dict, features: np.ndarray, labels: np.ndarray
-) -> tuple[float, Callable[[], float]]:
-    """The same of PyTorch, in channels_last.
+def torch_layers() -> list:
+    """Han's network in PyTorch.
 
     Raises:
         UserError: torch is not installed.
     """
-    try:
-        import torch
-    except ImportError as error:
-        raise UserError(f"{error}: install the peers with pip install 'irec-jax[peers]'") from error
-    torch.set_num_threads(timing.num_cores())
-
+    torch = networks.import_torch()
     layers, num_inputs = [], 1
     for block, num_filters in enumerate(FILTERS, 1):
         for _ in range(2):
@@ -113,45 +61,21 @@ def torch_contestant(
         layers.append(torch.nn.Dropout(DROPOUT))
     layers += [torch.nn.Flatten(), torch.nn.Linear(num_inputs, DENSE)]
     layers += [torch.nn.LeakyReLU(SLOPE, inplace=True), torch.nn.Dropout(DENSE_DROPOUT)]
-    layers.append(torch.nn.Linear(DENSE, NUM_CLASSES))
-    model = torch.nn.Sequential(*layers)
-
-    convolutions = [m for m in model if isinstance(m, torch.nn.Conv2d)]
-    dense = [m for m in model if isinstance(m, torch.nn.Linear)]
-    for kind, modules, axes in (("Conv", convolutions, (3, 2, 0, 1)), ("Dense", dense, (1, 0))):
-        for number, module in enumerate(modules):
-            layer = params[f"{kind}_{number}"]
-            module.weight.data = torch.tensor(np.asarray(layer["kernel"]).transpose(axes).copy())
-            module.bias.data = torch.tensor(np.asarray(layer["bias"]))
-    model = model.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.Adam(model.parameters(), LEARNING_RATE)
-    inputs = torch.tensor(features)[:, None].to(memory_format=torch.channels_last)
-    targets = torch.tensor(labels)
-
-    def loss():
-        outputs = torch.sigmoid(model(inputs))
-        shares = outputs / outputs.sum(-1, keepdim=True)
-        return -(targets * torch.log(shares)).sum(-1).mean()
-
-    def call() -> float:
-        optimizer.zero_grad()
-        value = loss()
-        value.backward()
-        optimizer.step()
-        return value.item()
-
-    model.eval()
-    with torch.no_grad():
-        start = loss().item()
-    model.train()
-    return start, call
+    return [*layers, torch.nn.Linear(DENSE, NUM_CLASSES)]
 
 
-def contestants(batch_size: int, *, stock: bool) -> dict[str, Callable[[], float]]:
-    """One step of each contestant, by name, once their losses were found equal.
+def torch_loss(outputs, labels):
+    """Categorical cross-entropy on sigmoid outputs, the mean over the batch."""
+    outputs = outputs.sigmoid()
+    shares = outputs / outputs.sum(-1, keepdim=True)
+    return -(labels * shares.log()).sum(-1).mean()
+
+
+def contestants(batch_size: int, *, stock: bool) -> dict[str, networks.Contestant]:
+    """Every contestant's loss and step, by name, from the same weights.
 
     Raises:
-        UserError: torch is not installed, or the losses differ.
+        UserError: torch is not installed.
     """
     rng = np.random.default_rng(0)
     features = rng.standard_normal((batch_size, NUM_FRAMES, NUM_BANDS), np.float32)
@@ -159,21 +83,20 @@ def contestants(batch_size: int, *, stock: bool) -> dict[str, Callable[[], float
     model = models.create("convnet", num_classes=NUM_CLASSES, activation="lrelu_0.33")
     init = jax.jit(model.init, static_argnames="train")
     params = init(jax.random.key(0, impl="rbg"), features[:1], train=False)["params"]
-    entries = {
-        "irec-jax": jax_contestant(model, params, features, labels),
-        "PyTorch channels_last": torch_contestant(params, features, labels),
-    }
-    if stock:
-        entries["stock Flax"] = jax_contestant(StockConvNet(), params, features, labels)
-    first = entries["irec-jax"][0]
-    print(
-        "loss without dropout: "
-        + ", ".join(f"{n} {start:.6f}" for n, (start, _) in entries.items())
+    ours = functools.partial(
+        networks.jax_contestant,
+        params=params,
+        loss_of=losses.categorical_cross_entropy,
+        features=features,
+        labels=labels,
     )
-    for name, (start, _) in entries.items():
-        if not abs(start - first) <= LOSS_TOLERANCE * abs(first):
-            raise UserError(f"{name}: loss {start} from the same weights, ours {first}")
-    return {name: call for name, (_, call) in entries.items()}
+    entries = {
+        networks.OURS: ours(model),
+        networks.PEER: networks.torch_contestant(
+            torch_layers(), params, torch_loss, features[:, None], labels
+        ),
+    }
+    return entries | ({"stock Flax": ours(StockConvNet())} if stock else {})
 
 
 def main(arguments: list[str]) -> None:
@@ -186,11 +109,8 @@ def main(arguments: list[str]) -> None:
     print(timing.environment(("jax", "jaxlib", "flax", "optax", "torch")))
     for batch_size in options.batch:
         print(f"\ntraining step of Han's network, batch {batch_size}, {options.rounds} rounds")
-        calls = contestants(batch_size, stock=options.stock)
-        seconds = timing.alternate(calls, num_rounds=options.rounds)
-        print(timing.table(seconds, ours="irec-jax"))
-        jax_s, torch_s = (np.median(seconds[n]) for n in ("irec-jax", "PyTorch channels_last"))
-        print(f"ratio PyTorch / irec-jax: {torch_s / jax_s:.3f} (at least as fast = 1.0)")
+        entries = contestants(batch_size, stock=options.stock)
+        print(networks.compare(entries, num_rounds=options.rounds))
 
 
 if __name__ == "__main__":
