@@ -145,7 +145,11 @@ def plan(arguments: argparse.Namespace, splits: Sequence[str]) -> list[runs.Run]
         if arguments.quick and not arguments.debug:
             num_epochs = row.quick_epochs
             # So few steps are never stale: all are done. Small batches of pictures make more.
-            overrides += [("training.num_epochs", str(num_epochs)), ("training.patience", "100")]
+            overrides += [
+                ("training.num_epochs", str(num_epochs)),
+                ("training.min_steps_per_epoch", "0"),
+                ("training.patience", "100"),
+            ]
             if row.table in ("VII", "VIII"):
                 overrides.append(("training.batch_size", "16"))
         debug = ",debug" if arguments.debug else ""

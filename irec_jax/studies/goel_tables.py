@@ -52,7 +52,10 @@ def _asked(report: Mapping) -> str:
     if report["settings"]["debug"]:
         brief = " **A trial on tiny data: the numbers mean nothing.**"
     elif report["settings"]["quick"]:
-        brief = " A part of the rows, trained briefly."
+        brief = (
+            " A part of the rows, trained briefly: a fixed number of passes over the data, "
+            "pictures in batches of 16."
+        )
     return (
         f"Asked: how well networks on waveforms, and on pictures of them, tell "
         f"{_classes(report['classes'])} apart in {report['dataset']}, and how much of the accuracy "
