@@ -156,7 +156,7 @@ def dry_run(config: config_dict.ConfigDict) -> str:
             f"split     {config.data.split}: {data.SPLITS[config.data.split]}",
             f"audio     ({size}, {task.window_samples}) int16 at {rate} Hz",
             *_shapes(features),
-            f"logits    ({size}, {len(classes)}) float32",
+            f"output    ({size}, {len(classes)}) float32, probabilities",
             "",
             parameter_table(params),
             "",

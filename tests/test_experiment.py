@@ -152,7 +152,7 @@ def test_a_dry_run_shows_classes_split_and_every_array_of_features(capsys):
     shown = capsys.readouterr().out
     assert "classes   2: sax, cel" in shown and "split     song: " in shown
     assert "features  (4, 294, 300) float32 steps" in shown
-    assert "features  (4,) int32 num_steps" in shown and "logits    (4, 2) float32" in shown
+    assert "features  (4,) int32 num_steps" in shown and "output    (4, 2) float32" in shown
 
 
 def test_epochs_are_counted_in_windows_that_train():

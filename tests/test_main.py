@@ -74,6 +74,13 @@ def test_every_config_runs_from_data_to_report(name, tmp_path, capsys):
     system = json.loads((workdir / "system.json").read_text())
     assert set(system["thresholds"]) == {"fixed", "validation", "validation_per_class"}
     assert len(system["classes"]) == len(report["classes"]) and system["frontend"]["name"]
+    # Anybody's stereo file, longer than a window and far shorter.
+    recogniser = load_recogniser(workdir)
+    sound = 0.1 * np.random.default_rng(0).normal(size=(150_000, 2))
+    for samples in (sound, sound[:500]):
+        found = recogniser.recognize(samples, sample_rate_hz=44_100)
+        assert list(found.scores) == report["classes"] and found.note == ""
+        assert ((found.window_scores >= 0) & (found.window_scores <= 1)).all()
     # The finished run is not trained again: it is evaluated again, with the same scores.
     capsys.readouterr()
     assert call(f"--config=configs/{name}.py:debug", f"--workdir={workdir}") == 0
