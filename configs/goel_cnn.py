@@ -48,7 +48,8 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
     )
     config.frontend = dict(common.choose("image", args.image, IMAGES))
     config.augment = common.augment()
-    config.model = dict(name="image_cnn", net=args.net)
+    # "Dropout layers in between" of a rate that is not stated.
+    config.model = dict(name="image_cnn", net=args.net, dropout=0.25, dense_dropout=0.5)
     config.loss = dict(name="softmax_cross_entropy", l2=0.0)
     config.optimizer = dict(name="adam", learning_rate=1e-3, schedule=dict(name=""), clip_norm=0.0)
     # The published code stops when the validation accuracy has not risen for 5 epochs, more than

@@ -40,6 +40,6 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
             chunk_samples=args.x_len,
             **picture,
         )
-        config.model = dict(name="crnn", net=args.net, hidden=args.hidden)
+        config.model = config.model.to_dict() | dict(name="crnn", hidden=args.hidden)
         config.training.num_epochs = 10
     return common.finish(config, args)

@@ -53,6 +53,7 @@ class CRNN(image_cnn.ImageCNN):
                 'features: expected a dict of "image", "steps" and "num_steps", as the front end '
                 "image_and_chunks makes it"
             )
+        layers.check_sizes(hidden=self.hidden)
         state = self.encode(features["image"], train=train)
         if state.shape[-1] != self.hidden:
             state = self.dense_layer(self.hidden, name="projection")(state)

@@ -43,13 +43,15 @@ class DenseNetwork(nn.Module):
 
         Raises:
             ValueError: features of another rank, or none.
-            UserError: unknown activation.
+            UserError: unknown activation, or a size below 1.
         """
         if getattr(features, "ndim", 0) != 2 or features.shape[1] == 0:
             raise ValueError(
                 "features: expected (batch, features), not 0, got "
                 f"{jax.tree.map(jnp.shape, features)}"
             )
+        layers.check_sizes(units=self.units)
+        layers.check_activation(self.activation)
         init = dict(kernel_init=nn.initializers.glorot_uniform(), dtype=self.dtype)
         x = features
         for number, size in enumerate(self.units):

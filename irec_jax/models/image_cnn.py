@@ -180,8 +180,7 @@ class ImageCNN(nn.Module):
                 f"features: pictures of {sizes[0]} x {sizes[1]} are too small for the "
                 f"{len(net)} layers of the network: must be at least {least} x {least}"
             )
-        if self.input_channels < 1:
-            raise UserError(f"model.input_channels is {self.input_channels}: must be 1 or more")
+        layers.check_sizes(input_channels=self.input_channels, dense=self.dense)
         x = pictures.reshape(-1, *sizes, 1).astype(self.dtype)
         for number, layer in enumerate(net):
             num_inputs = x.shape[-1] if number else self.input_channels

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from irec_jax import registry
+from irec_jax.errors import UserError
 
 
 def leaky_relu(x: jax.Array, negative_slope: float) -> jax.Array:
@@ -57,6 +58,20 @@ ACTIVATIONS = {
 }
 
 
+def check_activation(kind: str) -> None:
+    """UserError for an activation that is not known."""
+    if kind not in ACTIVATIONS and kind != "prelu":
+        raise registry.unknown("activation", kind, [*ACTIVATIONS, "prelu"])
+
+
+def check_sizes(**sizes: int | Sequence[int]) -> None:
+    """UserError for a number of units, or one among several, that is no whole number above 0."""
+    for name, value in sizes.items():
+        for size in value if isinstance(value, Sequence) else (value,):
+            if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+                raise UserError(f"model.{name} is {value!r}: whole numbers from 1 on, please")
+
+
 class Activation(nn.Module):
     """An activation by name: 'tanh', 'relu', 'lrelu_0.01', 'lrelu_0.33' or 'prelu'.
 
@@ -75,8 +90,7 @@ class Activation(nn.Module):
         if self.kind == "prelu":
             slope = self.param("negative_slope", nn.initializers.constant(0.25), x.shape[-1:])
             return jnp.where(x >= 0, x, slope.astype(x.dtype) * x)
-        if self.kind not in ACTIVATIONS:
-            raise registry.unknown("activation", self.kind, [*ACTIVATIONS, "prelu"])
+        check_activation(self.kind)
         return ACTIVATIONS[self.kind](x)
 
 

@@ -156,12 +156,14 @@ class RecurrentNetwork(nn.Module):
 
         Raises:
             ValueError: features of another rank, or empty.
-            UserError: unknown cell, head or activation; no recurrent layer.
+            UserError: unknown cell, head or activation; no recurrent layer; a size below 1.
         """
         if self.head not in ("last", "per_step"):
             raise registry.unknown("head", self.head, ["last", "per_step"])
         if not self.hidden:
             raise UserError("model.hidden: at least one recurrent layer is needed")
+        layers.check_sizes(hidden=self.hidden, dense=self.dense)
+        layers.check_activation(self.activation)
         num_steps = None
         if isinstance(features, dict):
             features, num_steps = features["steps"], features["num_steps"]

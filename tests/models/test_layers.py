@@ -73,3 +73,10 @@ def test_dropout_keeps_the_type_and_refuses_rates_out_of_range():
     np.testing.assert_array_equal(layers.Dropout(0.0).apply({}, x, train=True), x)
     with pytest.raises(ValueError, match="rate"):
         layers.Dropout(1.0).apply({}, x, train=True, rngs=rngs)
+
+
+@pytest.mark.parametrize("sizes", [0, -5, 1.5, True, (3, 0), (1.5,)])
+def test_sizes_are_whole_numbers_above_0(sizes):
+    layers.check_sizes(hidden=(3, 4), dense=(), units=7)
+    with pytest.raises(UserError, match=r"model\.hidden is .*: whole numbers from 1 on"):
+        layers.check_sizes(hidden=sizes)
