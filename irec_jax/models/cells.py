@@ -4,18 +4,18 @@ The gradient of a scan, as JAX derives it, keeps the results of every step, and 
 matrix per step for each weight. Here the derivative is written out:
 
 - The inputs of many steps are projected by one matrix product, outside the loop over time.
-- The backward loop only finds the cotangents of the pre-activations; the gradients of the weights
-  and of the inputs are one matrix product each over all of its steps.
-- Sequences of more than `MAX_KEPT_STEPS` steps are cut into segments of the square root of their
-  length, or less. Only the state before each segment is kept; the rest is computed again, segment
-  by segment, in memory that stays in the caches.
+- The backward loop only finds the cotangents of the gates before their activations. What it needs
+  of each step is found for many steps at once before it, and the gradients of the weights and of
+  the inputs are one matrix product each after it.
+- It does so segment by segment, in memory that stays in the caches. Of sequences of more than
+  `MAX_KEPT_STEPS` steps only the state before each segment is kept; the rest is computed again.
 
 Everything is batch-major, so nothing is transposed. Products are of the inputs' type; states and
 sums are float32 at least.
 """
 
 import functools
-import math
+import itertools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -23,13 +23,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-#: Sequences up to this length are one segment: nothing is computed twice. With an LSTM of 50 units
-#: and a batch of 64 this is faster at 294 steps of 300 samples and slower at 882 steps of 100.
+#: Of sequences up to this length nothing is computed twice. With an LSTM of 50 units and a batch of
+#: 64 that is faster at 294 steps of 300 samples and slower at 882 steps of 100: memory costs time.
 MAX_KEPT_STEPS = 512
 #: Longer segments leave the caches: those of 256 steps take 1.5 times as long (LSTM of 22 units,
-#: batch 16). What is kept before each takes less memory than the sequences, if those are of
-#: single samples, and the LSTM of up to 32 units.
-MAX_SEGMENT_STEPS = 64
+#: batch 16). The states before segments as short as this take no more memory than single samples.
+MAX_SEGMENT_STEPS, MIN_SEGMENT_STEPS = 64, 20
 
 State = tuple[jax.Array, ...]  # (batch, hidden) each, the hidden state first
 
@@ -41,10 +40,13 @@ class Cell(NamedTuple):
         products: gates that are found by one product with the hidden state, or with something
             made of it, for each product. Kernels and bias have ``hidden`` columns for each gate.
         num_states: arrays that go from step to step.
-        step: (weights, projected input (batch, gates * hidden), state) to (new state, gates
-            (batch, gates * hidden) after their activations).
-        pull: (weights, state before, gates, state after, cotangents of the state after) to
-            (cotangents of the gates before their activations, cotangents of the state before).
+        step: (recurrent kernel of each product, projected input plus bias (batch, gates * hidden),
+            state) to (new state, gates (batch, gates * hidden) after their activations).
+        slopes: (states before, gates, states after), each (batch, steps, ...), to what the way back
+            needs of each step and can be found for many steps at once.
+        pull: (transposed recurrent kernel of each product, slopes of a step, cotangents of the
+            state after it) to (cotangents of the gates before their activations, cotangents of
+            the state before).
         factors: (hidden states before, gates) to what is multiplied with the recurrent kernel,
             for each product.
     """
@@ -52,6 +54,7 @@ class Cell(NamedTuple):
     products: tuple[int, ...]
     num_states: int
     step: Callable
+    slopes: Callable
     pull: Callable
     factors: Callable
 
@@ -69,14 +72,18 @@ def _product(a, b):
     return jnp.matmul(a.astype(b.dtype), b, preferred_element_type=a.dtype)
 
 
-def _rnn_step(weights, projected, state):
-    hidden = jnp.tanh(projected + weights.bias + _product(state[0], weights.recurrent))
+def _rnn_step(recurrent, projected, state):
+    hidden = jnp.tanh(projected + _product(state[0], recurrent[0]))
     return (hidden,), hidden
 
 
-def _rnn_pull(weights, before, hidden, after, cotangents):
-    gates = cotangents[0] * (1 - hidden**2)
-    return gates, (_product(gates, weights.recurrent.T),)
+def _rnn_slopes(before, gates, after):
+    return (1 - gates**2,)
+
+
+def _rnn_pull(transposed, slopes, cotangents):
+    d_gates = cotangents[0] * slopes[0]
+    return d_gates, (_product(d_gates, transposed[0]),)
 
 
 def _lstm_scale(gates):
@@ -85,51 +92,66 @@ def _lstm_scale(gates):
     return jnp.repeat(jnp.array([0.5, 0.5, 1.0, 0.5], gates.dtype), gates.shape[1] // 4)
 
 
-def _lstm_step(weights, projected, state):
+def _lstm_step(recurrent, projected, state):
     hidden, memory = state
     scale = _lstm_scale(projected)
-    gates = projected + weights.bias + _product(hidden, weights.recurrent)
+    gates = projected + _product(hidden, recurrent[0])
     gates = jnp.tanh(gates * scale) * scale + (1 - scale)
     write, forget, candidate, read = jnp.split(gates, 4, axis=1)
     memory = forget * memory + write * candidate
     return (read * jnp.tanh(memory), memory), gates
 
 
-def _lstm_pull(weights, before, gates, after, cotangents):
-    d_hidden, d_memory = cotangents
-    write, forget, candidate, read = jnp.split(gates, 4, axis=1)
+def _lstm_slopes(before, gates, after):
+    write, forget, candidate, read = jnp.split(gates, 4, axis=-1)
     squashed = jnp.tanh(after[1])
-    d_memory = d_memory + d_hidden * read * (1 - squashed**2)
-    d_gates = jnp.concatenate(
-        [d_memory * candidate, d_memory * before[1], d_memory * write, d_hidden * squashed], axis=1
+    return (
+        candidate * write * (1 - write),
+        before[1] * forget * (1 - forget),
+        write * (1 - candidate**2),
+        squashed * read * (1 - read),
+        read * (1 - squashed**2),
+        forget,
     )
-    scale = _lstm_scale(gates)
-    d_gates = d_gates * (scale**2 - (gates - (1 - scale)) ** 2)
-    return d_gates, (_product(d_gates, weights.recurrent.T), d_memory * forget)
 
 
-def _gru_step(weights, projected, state):
+def _lstm_pull(transposed, slopes, cotangents):
+    write, forget, candidate, read, memory, kept = slopes
+    d_hidden, d_memory = cotangents
+    d_memory = d_memory + d_hidden * memory
+    d_gates = [d_memory * write, d_memory * forget, d_memory * candidate, d_hidden * read]
+    d_gates = jnp.concatenate(d_gates, axis=1)
+    return d_gates, (_product(d_gates, transposed[0]), d_memory * kept)
+
+
+def _gru_step(recurrent, projected, state):
     (hidden,) = state
     split = 2 * hidden.shape[1]
-    projected = projected + weights.bias
-    gates = _sigmoid(projected[:, :split] + _product(hidden, weights.recurrent[:, :split]))
+    gates = _sigmoid(projected[:, :split] + _product(hidden, recurrent[0]))
     update, reset = jnp.split(gates, 2, axis=1)
-    product = _product(reset * hidden, weights.recurrent[:, split:])
+    product = _product(reset * hidden, recurrent[1])
     candidate = jnp.tanh(projected[:, split:] + product)
     return (hidden + update * (candidate - hidden),), jnp.concatenate([gates, candidate], axis=1)
 
 
-def _gru_pull(weights, before, kept, after, cotangents):
-    (hidden,), (d_hidden,) = before, cotangents
-    split = 2 * hidden.shape[1]
-    gates, candidate = kept[:, :split], kept[:, split:]
-    update, reset = jnp.split(gates, 2, axis=1)
-    d_candidate = d_hidden * update * (1 - candidate**2)
-    d_product = _product(d_candidate, weights.recurrent[:, split:].T)
-    d_gates = jnp.concatenate([d_hidden * (candidate - hidden), d_product * hidden], axis=1)
-    d_gates = d_gates * gates * (1 - gates)
-    d_before = d_hidden * (1 - update) + d_product * reset
-    d_before = d_before + _product(d_gates, weights.recurrent[:, :split].T)
+def _gru_slopes(before, gates, after):
+    (hidden,), (update, reset, candidate) = before, jnp.split(gates, 3, axis=-1)
+    return (
+        (candidate - hidden) * update * (1 - update),
+        hidden * reset * (1 - reset),
+        update * (1 - candidate**2),
+        reset,
+        1 - update,
+    )
+
+
+def _gru_pull(transposed, slopes, cotangents):
+    (update, reset, candidate, passed, kept), (d_hidden,) = slopes, cotangents
+    d_candidate = d_hidden * candidate
+    d_product = _product(d_candidate, transposed[1])
+    d_gates = jnp.concatenate([d_hidden * update, d_product * reset], axis=1)
+    d_before = d_hidden * kept + d_product * passed
+    d_before = d_before + _product(d_gates, transposed[0])
     return jnp.concatenate([d_gates, d_candidate], axis=1), (d_before,)
 
 
@@ -141,9 +163,9 @@ def _gru_factors(hidden, gates):
 #: Cells by name. Blocks of the kernels' columns: LSTM input, forget, candidate, output; GRU
 #: update, reset, candidate.
 CELLS = {
-    "rnn": Cell((1,), 1, _rnn_step, _rnn_pull, lambda hidden, gates: (hidden,)),
-    "lstm": Cell((4,), 2, _lstm_step, _lstm_pull, lambda hidden, gates: (hidden,)),
-    "gru": Cell((2, 1), 1, _gru_step, _gru_pull, _gru_factors),
+    "rnn": Cell((1,), 1, _rnn_step, _rnn_slopes, _rnn_pull, lambda hidden, gates: (hidden,)),
+    "lstm": Cell((4,), 2, _lstm_step, _lstm_slopes, _lstm_pull, lambda hidden, gates: (hidden,)),
+    "gru": Cell((2, 1), 1, _gru_step, _gru_slopes, _gru_pull, _gru_factors),
 }
 
 
@@ -162,6 +184,7 @@ class _Plan(NamedTuple):
     reverse: bool
     sequence: bool
     length: int  # steps of a segment
+    keep: bool  # everything for the way back, instead of computing it again
 
 
 def scan(
@@ -174,6 +197,7 @@ def scan(
     reverse: bool = False,
     sequence: bool = False,
     segment_length: int | None = None,
+    keep: bool | None = None,
 ) -> jax.Array:
     """A cell over sequences.
 
@@ -188,8 +212,9 @@ def scan(
             passes the others unchanged. None: all are real.
         reverse: from the last step to the first.
         sequence: return the hidden state after every step.
-        segment_length: steps that are computed again at a time in the backward pass; None: see
-            `segment_steps`.
+        segment_length: steps that the way back works on at a time; None: see `segment_steps`.
+        keep: keep everything that the way back needs, instead of the state before each segment;
+            None: up to `MAX_KEPT_STEPS` steps.
 
     Returns:
         The hidden state after the last step taken (batch, hidden), or (batch, steps, hidden):
@@ -199,68 +224,67 @@ def scan(
     length = segment_steps(total) if segment_length is None else segment_length
     if num_steps is not None:
         num_steps = num_steps.astype(jnp.int32)
-    plan = _Plan(CELLS[cell], reverse, sequence, max(1, min(length, total)))
+    keep = total <= MAX_KEPT_STEPS if keep is None else keep
+    plan = _Plan(CELLS[cell], reverse, sequence, max(1, min(length, total)), keep)
     return _scan(plan, weights, steps, tuple(initial), num_steps)
 
 
 def segment_steps(num_steps: int) -> int:
-    """Steps of a segment: all of them up to `MAX_KEPT_STEPS`; the square root of their number or
-    `MAX_SEGMENT_STEPS` beyond, or up to a third less, where no step is left over then (it would
-    need a loop of its own)."""
-    if num_steps <= MAX_KEPT_STEPS:
-        return num_steps
-    longest = min(math.isqrt(num_steps), MAX_SEGMENT_STEPS)
-    even = (n for n in range(longest, longest * 2 // 3, -1) if num_steps % n == 0)
+    """Steps of a segment: `MAX_SEGMENT_STEPS`, or less, down to `MIN_SEGMENT_STEPS`, where no step
+    is left over then (it would need a loop of its own)."""
+    longest = min(num_steps, MAX_SEGMENT_STEPS)
+    even = (n for n in range(longest, MIN_SEGMENT_STEPS - 1, -1) if num_steps % n == 0)
     return next(even, longest)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _scan(plan, weights, steps, initial, num_steps):
-    return _forward(plan, weights, steps, initial, num_steps, keep=False)[0]
+    return _forward(plan._replace(keep=False), weights, steps, initial, num_steps)[0]
 
 
-def _forward(plan, weights, steps, initial, num_steps, keep=True):
-    """The result, and what the backward pass needs: of one segment everything, of several the
-    state before each."""
-    total = steps.shape[1]
+def _forward(plan, weights, steps, initial, num_steps):
+    """The result, and what the backward pass needs: everything, or the state before each
+    segment."""
     run = functools.partial(_run, plan, weights, num_steps=num_steps)
-    if plan.length == total:
-        state, hidden, kept = run(steps, initial, 0, keep=keep)
-        output = hidden if plan.sequence else state[0]
-        return output, (weights, steps, initial, num_steps, kept)
+    if plan.keep:
+        state, (states, gates) = run(steps, initial, 0)
+        output = states[0] if plan.sequence else state[0]
+        return output, (weights, steps, num_steps, (initial, states, gates))
+    total = steps.shape[1]
     num_segments, rest = divmod(total, plan.length)
-    starts = tuple(jnp.zeros((num_segments, *s.shape), s.dtype) for s in initial)
-    shape = (*initial[0].shape[:1], total, *initial[0].shape[1:])
-    hidden = jnp.zeros(shape, initial[0].dtype) if plan.sequence else None
+    starts = tuple(jnp.zeros((num_segments + (rest > 0), *s.shape), s.dtype) for s in initial)
+    batch, size = initial[0].shape
+    hidden = jnp.zeros((batch, total, size), initial[0].dtype) if plan.sequence else None
 
-    def segment(number, carry):
+    def segment(number, length, carry):
         state, starts, hidden = carry
         starts = tuple(s.at[number].set(x) for s, x in zip(starts, state, strict=True))
         first = _first_step(plan, number, total)
-        part = lax.dynamic_slice_in_dim(steps, first, plan.length, axis=1)
-        state, states, _ = run(part, state, first, keep=False)
+        part = lax.dynamic_slice_in_dim(steps, first, length, axis=1)
+        state, (states, _) = run(part, state, first)
         if plan.sequence:
-            hidden = lax.dynamic_update_slice_in_dim(hidden, states, first, axis=1)
+            hidden = lax.dynamic_update_slice_in_dim(hidden, states[0], first, axis=1)
         return state, starts, hidden
 
-    state, starts, hidden = lax.fori_loop(0, num_segments, segment, (initial, starts, hidden))
-    last = state
-    if rest:
-        first = 0 if plan.reverse else total - rest
-        part = lax.slice_in_dim(steps, first, first + rest, axis=1)
-        last, states, _ = run(part, state, first, keep=False)
-        if plan.sequence:
-            hidden = lax.dynamic_update_slice_in_dim(hidden, states, first, axis=1)
-    return hidden if plan.sequence else last[0], (weights, steps, state, num_steps, starts)
+    carry = lax.fori_loop(
+        0, num_segments, lambda n, c: segment(n, plan.length, c), (initial, starts, hidden)
+    )
+    state, starts, hidden = segment(num_segments, rest, carry) if rest else carry
+    return hidden if plan.sequence else state[0], (weights, steps, num_steps, starts)
 
 
 def _first_step(plan, number, total):
-    """Where the segment of that number, in the order of computation, starts."""
-    return total - (number + 1) * plan.length if plan.reverse else number * plan.length
+    """Where the segment of that number, in the order of computation, starts. The last one is
+    shorter where steps are left over."""
+    return (
+        jnp.maximum(total - (number + 1) * plan.length, 0)
+        if plan.reverse
+        else (number * plan.length)
+    )
 
 
-def _run(plan, weights, steps, state, first, *, num_steps, keep):
-    """One segment: last state, hidden states if kept or wanted, and if kept, (states, gates).
+def _run(plan, weights, steps, state, first, *, num_steps):
+    """One segment: last state, and (states, gates) if kept, or (hidden states, none) if wanted.
 
     The gates take the place of the projected inputs: less memory is faster.
     """
@@ -269,22 +293,30 @@ def _run(plan, weights, steps, state, first, *, num_steps, keep):
     projected = jnp.matmul(
         steps.reshape(-1, num_inputs), weights.kernel, preferred_element_type=dtype
     ).reshape(batch, length, -1)
+    recurrent = _by_product(cell, weights.recurrent)
 
     def one(count, carry):
         state, gates, stacks = carry
         place = length - 1 - count if plan.reverse else count
-        new, kept = cell.step(weights, _at(gates if keep else projected, place), state)
+        step = _at(gates if plan.keep else projected, place) + weights.bias
+        new, kept = cell.step(recurrent, step, state)
         if num_steps is not None:
             real = (first + place < num_steps)[:, None]
             new = tuple(jnp.where(real, a, b) for a, b in zip(new, state, strict=True))
-        gates = _put(gates, kept, place) if keep else None
+        gates = _put(gates, kept, place) if plan.keep else None
         return new, gates, tuple(_put(s, n, place) for s, n in zip(stacks, new, strict=False))
 
-    wanted = state if keep else state[:1] if plan.sequence else ()
+    wanted = state if plan.keep else state[:1] if plan.sequence else ()
     stacks = tuple(jnp.zeros((batch, length, s.shape[1]), s.dtype) for s in wanted)
-    carry = state, projected if keep else None, stacks
+    carry = state, projected if plan.keep else None, stacks
     state, gates, stacks = lax.fori_loop(0, length, one, carry)
-    return state, stacks[0] if stacks else None, (stacks, gates)
+    return state, (stacks, gates)
+
+
+def _by_product(cell, array):
+    """The last axis, of all gates, in pieces: the gates of each product."""
+    size = array.shape[-1] // cell.num_gates
+    return jnp.split(array, [size * n for n in itertools.accumulate(cell.products[:-1])], axis=-1)
 
 
 def _at(stack, place):
@@ -296,50 +328,59 @@ def _put(stack, value, place):
 
 
 def _backward(plan, residuals, cotangent):
-    weights, steps, state, num_steps, kept = residuals
-    total = steps.shape[1]
-    pull = functools.partial(_pull, plan, weights, num_steps=num_steps)
-    if plan.sequence:
-        d_state = tuple(jnp.zeros_like(s) for s in state)
-    else:
-        d_state = (cotangent, *(jnp.zeros_like(s) for s in state[1:]))
-    if plan.length == total:
-        d_hidden = cotangent if plan.sequence else None
-        d_weights, d_steps, d_state = pull(steps, state, kept, 0, d_state, d_hidden)
-        return _typed(d_weights, weights), d_steps, d_state, None
+    weights, steps, num_steps, kept = residuals
+    batch, total, _ = steps.shape
+    dtype, size = cotangent.dtype, cotangent.shape[-1]
 
-    def segment(first, length, state, carry):
+    def segment(number, length, carry):
         d_weights, d_steps, d_state = carry
+        first = _first_step(plan, number, total)
         part = lax.dynamic_slice_in_dim(steps, first, length, axis=1)
-        _, _, kept = _run(plan, weights, part, state, first, num_steps=num_steps, keep=True)
+        if plan.keep:
+            start, found = _cut(plan, kept, first, length)
+        else:
+            start = tuple(lax.dynamic_index_in_dim(s, number, keepdims=False) for s in kept)
+            again = plan._replace(keep=True)
+            _, found = _run(again, weights, part, start, first, num_steps=num_steps)
         d_hidden = None
         if plan.sequence:
             d_hidden = lax.dynamic_slice_in_dim(cotangent, first, length, axis=1)
-        added, d_part, d_state = pull(part, state, kept, first, d_state, d_hidden)
+        added, d_part, d_state = _pull(
+            plan, weights, part, start, found, first, d_state, d_hidden, num_steps=num_steps
+        )
         d_weights = jax.tree.map(jnp.add, d_weights, added)
         return d_weights, lax.dynamic_update_slice_in_dim(d_steps, d_part, first, 1), d_state
 
-    dtype = state[0].dtype
+    d_state = [jnp.zeros((batch, size), dtype) for _ in range(plan.cell.num_states)]
+    if not plan.sequence:
+        d_state[0] = cotangent
     d_weights = jax.tree.map(lambda w: jnp.zeros(w.shape, dtype), weights)
-    carry = d_weights, jnp.zeros_like(steps), d_state
+    carry = d_weights, jnp.zeros_like(steps), tuple(d_state)
     num_segments, rest = divmod(total, plan.length)
     if rest:
-        carry = segment(0 if plan.reverse else total - rest, rest, state, carry)
+        carry = segment(num_segments, rest, carry)
+    d_weights, d_steps, d_state = lax.fori_loop(
+        0, num_segments, lambda n, c: segment(num_segments - 1 - n, plan.length, c), carry
+    )
+    d_weights = jax.tree.map(lambda d, w: d.astype(w.dtype), d_weights, weights)
+    return d_weights, d_steps, d_state, None
 
-    def one(count, carry):
-        number = num_segments - 1 - count
-        before = tuple(lax.dynamic_index_in_dim(s, number, keepdims=False) for s in kept)
-        return segment(_first_step(plan, number, total), plan.length, before, carry)
 
-    d_weights, d_steps, d_state = lax.fori_loop(0, num_segments, one, carry)
-    return _typed(d_weights, weights), d_steps, d_state, None
+def _cut(plan, kept, first, length):
+    """State before a segment, and its (states, gates), of all that was kept."""
+    initial, states, gates = kept
+    before = first + length if plan.reverse else first - 1
+    inside = (before >= 0) & (before < gates.shape[1])
+    start = tuple(
+        jnp.where(inside, _at(s, jnp.clip(before, 0, gates.shape[1] - 1)), i)
+        for s, i in zip(states, initial, strict=True)
+    )
+    return start, jax.tree.map(
+        lambda stack: lax.dynamic_slice_in_dim(stack, first, length, axis=1), (states, gates)
+    )
 
 
 _scan.defvjp(_forward, _backward)
-
-
-def _typed(gradients, weights):
-    return jax.tree.map(lambda g, w: g.astype(w.dtype), gradients, weights)
 
 
 def _pull(plan, weights, steps, initial, kept, first, d_state, d_hidden, *, num_steps):
@@ -349,18 +390,20 @@ def _pull(plan, weights, steps, initial, kept, first, d_state, d_hidden, *, num_
     states, gates = kept
     before = tuple(_shifted(s, i, plan.reverse) for s, i in zip(states, initial, strict=True))
     factors = cell.factors(before[0], gates)
+    slopes = cell.slopes(before, gates, states)
+    if num_steps is not None:
+        real = (first + jnp.arange(length) < num_steps[:, None])[..., None]
+        slopes = tuple(jnp.where(real, slope, 0) for slope in slopes)
+    transposed = [kernel.T for kernel in _by_product(cell, weights.recurrent)]
 
     def one(count, carry):
         d_state, stack = carry
         place = count if plan.reverse else length - 1 - count
         if d_hidden is not None:
             d_state = (d_state[0] + _at(d_hidden, place), *d_state[1:])
-        values = (tuple(_at(s, place) for s in before), _at(gates, place))
-        after = tuple(_at(s, place) for s in states)
-        d_gates, d_before = cell.pull(weights, *values, after, d_state)
+        d_gates, d_before = cell.pull(transposed, tuple(_at(s, place) for s in slopes), d_state)
         if num_steps is not None:
             real = (first + place < num_steps)[:, None]
-            d_gates = jnp.where(real, d_gates, 0)
             d_before = tuple(jnp.where(real, a, b) for a, b in zip(d_before, d_state, strict=True))
         return d_before, _put(stack, d_gates, place)
 
@@ -369,15 +412,11 @@ def _pull(plan, weights, steps, initial, kept, first, d_state, d_hidden, *, num_
     stack = stack.reshape(batch * length, -1)
     d_gates = stack.astype(steps.dtype)
     summed = functools.partial(jnp.matmul, preferred_element_type=dtype)
-    column, columns = 0, []
-    for factor, num_gates in zip(factors, cell.products, strict=True):
-        width = num_gates * d_state[0].shape[1]
-        factor = factor.reshape(batch * length, -1).astype(steps.dtype)
-        columns.append(summed(factor.T, d_gates[:, column : column + width]))
-        column += width
+    factors = [factor.reshape(batch * length, -1).astype(steps.dtype) for factor in factors]
+    columns = zip(factors, _by_product(cell, d_gates), strict=True)
     gradients = Weights(
         kernel=summed(steps.reshape(-1, num_inputs).T, d_gates),
-        recurrent=jnp.concatenate(columns, axis=1),
+        recurrent=jnp.concatenate([summed(f.T, gates) for f, gates in columns], axis=1),
         bias=stack.sum(0),
     )
     return gradients, (d_gates @ weights.kernel.T).reshape(steps.shape), d_state

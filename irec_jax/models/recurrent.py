@@ -145,8 +145,9 @@ class RecurrentNetwork(nn.Module):
         """Logits of each example.
 
         Args:
-            features: (batch, steps, inputs), or a dict with those as "steps" and "num_steps"
-                (batch,) int: how many steps at the start of each example are real.
+            features: (batch, steps, inputs), or a dict with those as "steps" and, unless all
+                steps are real, "num_steps" (batch,) int: how many at the start of each example
+                are.
             train: whether to drop units (random keys from the collection 'dropout').
 
         Returns:
@@ -166,7 +167,7 @@ class RecurrentNetwork(nn.Module):
         layers.check_activation(self.activation)
         num_steps = None
         if isinstance(features, dict):
-            features, num_steps = features["steps"], features["num_steps"]
+            features, num_steps = features["steps"], features.get("num_steps")
         x = layers.Dropout(self.input_dropout)(features, train=train)
         for number, size in enumerate(self.hidden):
             sequence = self.head == "per_step" or number < len(self.hidden) - 1

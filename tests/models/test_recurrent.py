@@ -108,16 +108,16 @@ def plain(cell, weights, steps, initial, num_steps, reverse):
 
 
 @pytest.mark.parametrize(
-    "cell, length, masked, reverse, sequence",
+    "cell, length, keep, masked, reverse, sequence",
     [
-        *((cell, length, True, False, True) for cell in KINDS for length in (STEPS, 4)),
-        *((cell, 3, False, True, False) for cell in KINDS),
-        ("lstm", 1, True, True, True),
-        ("gru", STEPS, True, True, False),
-        ("lstm", STEPS, False, False, False),
+        *((cell, 4, keep, True, False, True) for cell in KINDS for keep in (True, False)),
+        *((cell, 3, False, False, True, False) for cell in KINDS),
+        ("lstm", 1, False, True, True, True),
+        ("lstm", STEPS, True, False, False, False),
+        ("gru", 4, True, True, True, False),
     ],
 )
-def test_values_and_gradients_in_segments_of_any_length(cell, length, masked, reverse, sequence):
+def test_values_and_gradients_in_segments(cell, length, keep, masked, reverse, sequence):
     with jax.enable_x64(True):
         arguments = draw(cell, dtype=np.float64)
         rng = np.random.default_rng(1)
@@ -125,7 +125,7 @@ def test_values_and_gradients_in_segments_of_any_length(cell, length, masked, re
         factor, num_steps = rng.normal(size=shape), NUM_STEPS if masked else np.full(BATCH, STEPS)
 
         def ours(*arguments):
-            settings = dict(reverse=reverse, sequence=sequence, segment_length=length)
+            settings = dict(reverse=reverse, sequence=sequence, segment_length=length, keep=keep)
             settings["num_steps"] = num_steps if masked else None
             return jnp.sum(factor * cells.scan(cell, *arguments, **settings))
 
@@ -301,10 +301,10 @@ def test_memory_of_the_gradient_is_that_of_the_sequence():
 
 
 def test_lengths_of_segments():
-    assert cells.segment_steps(294) == 294
-    assert cells.segment_steps(882) == 21  # 42 x 21
+    assert cells.segment_steps(11) == 11
+    assert cells.segment_steps(294) == 49  # 6 of them
     assert cells.segment_steps(884_000) == 52
-    assert cells.segment_steps(8821) == 64  # prime
+    assert cells.segment_steps(8821) == 64  # a prime number
 
 
 def test_faults_are_named():
