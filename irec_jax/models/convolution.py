@@ -22,7 +22,7 @@ from jax import lax
 NHWC = ("NHWC", "HWIO", "NHWC")
 # Bytes of shifted inputs and of outputs that are worked on at a time: about what stays in the
 # caches. 3 to 10 MiB are equally fast with Han's network, the whole batch takes twice as long.
-_CHUNK_BYTES = 7 << 20
+_CHUNK_BYTES = 3 << 20
 # So few products per output are written out: XLA makes one loop of them, of the bias and of the
 # activation (layer 1 of Han's network: 1.2 instead of 6.8 ms).
 _MAX_UNROLLED = 9
@@ -113,7 +113,7 @@ def _convolution(x, kernel, strides, pads, precision):
     return lax.platform_dependent(
         x,
         kernel,
-        cpu=functools.partial(_padded, strides=strides, pads=pads, precision=precision),
+        cpu=functools.partial(padded, strides=strides, pads=pads, precision=precision),
         default=functools.partial(xla, strides=strides, pads=pads, precision=precision),
     )
 
@@ -140,7 +140,7 @@ def _backward(strides, pads, precision, residuals, cotangent):
 _convolution.defvjp(_forward, _backward)
 
 
-def _padded(x, kernel, strides, pads, precision):
+def padded(x, kernel, strides, pads, precision=None):
     """Convolution that is written out, or has some padding: without any, XLA's is slow on CPU.
 
     One more row of zeros is added above or below and what it brings is cut off. Negative padding
@@ -188,7 +188,7 @@ def input_gradient(kernel, cotangent, x_shape, strides, pads: Pads, precision):
                 part.shape[:2], spans, cotangent.shape[1:3], strict=True
             )
         )
-        return _padded(cotangent, part, (1, 1), new_pads, precision)
+        return padded(cotangent, part, (1, 1), new_pads, precision)
 
     if strides == (1, 1):
         return one(0, 0)

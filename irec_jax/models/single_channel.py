@@ -2,7 +2,7 @@
 
 One channel gives XLA's convolution on CPU little to do at a time. Here a picture is cut into the
 patches that the windows of the pooling look at, ``span = kernel + stride * (window - 1)`` pixels
-high and wide, one every ``hop = stride * window`` pixels. Their product with a matrix that holds
+high and wide, one every ``hop = stride * window`` pixels. Their product with a table that holds
 the kernel at every place of a window gives all values of a window side by side. That takes
 ``(span / kernel) ** 2`` times as many products as are needed, at ten times the speed or more.
 """
@@ -17,6 +17,8 @@ import numpy as np
 from jax import lax
 
 from irec_jax.models import convolution, pooling
+
+_NO_PADDING = ((0, 0), (0, 0))
 
 
 class _Grid(NamedTuple):
@@ -64,9 +66,8 @@ def _forward(x, kernel, strides, pads, window):
         table = _table(kernel, grid)
 
         def step(_, framed):
-            values = _patches(framed, grid) @ table
-            values = values.reshape(-1, *grid.counts, math.prod(window), kernel.shape[3])
-            parts = [values[..., place, :] for place in range(values.shape[-2])]
+            values = convolution.padded(framed, table, (1, 1), _NO_PADDING)
+            parts = jnp.split(values, math.prod(window), -1)
             return None, pooling.max_and_place(parts)
 
         return convolution.scan_chunks(
@@ -86,22 +87,28 @@ def _backward(strides, pads, window, residuals, cotangent):
         numbers = jnp.arange(math.prod(window), dtype=place.dtype)[:, None]
 
         def step(total, framed, place, cotangent):
-            found, pull = jax.vjp(lambda framed: _patches(framed, grid), framed)
             values = jnp.where(place[..., None, :] == numbers, cotangent[..., None, :], 0)
-            values = values.reshape(-1, table.shape[1])
-            pair = (found, values) if total.shape == table.shape else (values, found)
+            values = values.reshape(*place.shape[:3], -1)
+            pair = _patches(framed, grid), values.reshape(-1, values.shape[3])
             product = lax.dot_general(
-                *pair, (((0,), (0,)), ((), ())), preferred_element_type=total.dtype
+                *(pair if wide else reversed(pair)),
+                (((0,), (0,)), ((), ())),
+                preferred_element_type=total.dtype,
             )
-            return total + product, pull(values @ table.T)[0]
+            of_framed = convolution.input_gradient(
+                table, values, framed.shape, (1, 1), _NO_PADDING, None
+            )
+            return total + product, of_framed
 
         # Fewer rows than columns: the other product takes up to twice as long.
-        start = jnp.zeros(sorted(table.shape), convolution.accumulator(x.dtype))
+        sizes = math.prod(grid.spans), table.shape[3]
+        wide = sizes[0] < sizes[1]
+        start = jnp.zeros(sorted(sizes), convolution.accumulator(x.dtype))
         total, of_framed = convolution.scan_chunks(
             step, start, (framed, place, cotangent), chunk=_chunk_size(x, kernel, grid)
         )
-        total = total if total.shape == table.shape else total.T
-        return pull_x(of_framed)[0], pull_kernel(total.astype(table.dtype))[0]
+        of_table = _folded(total if wide else total.T, grid).astype(table.dtype)
+        return pull_x(of_framed)[0], pull_kernel(of_table)[0]
 
     plain = functools.partial(pooling.whole_gradients, strides=strides, pads=pads, window=window)
     return lax.platform_dependent(*residuals, cotangent, cpu=as_products, default=plain)
@@ -132,7 +139,8 @@ def _chunk_size(x, kernel, grid) -> int:
 
 
 def _table(kernel, grid):
-    """(pixels of a patch, places of a window * outputs): the kernel at every place of a window."""
+    """The kernel at every place of a window: (blocks, 1, hops[0] * spans[1], places * outputs), to
+    be convolved with what `_framed` gives."""
     columns = []
     for place in np.ndindex(*grid.window):
         pads = [
@@ -142,7 +150,13 @@ def _table(kernel, grid):
             )
         ]
         columns.append(jnp.pad(kernel[:, :, 0], (*pads, (0, 0))))
-    return jnp.stack(columns, 2).reshape(math.prod(grid.spans), -1)
+    return _folded(jnp.stack(columns, 2).reshape(math.prod(grid.spans), -1), grid)
+
+
+def _folded(table, grid):
+    """(pixels of a patch, columns) to (blocks, 1, pixels of a block, columns), with zeros below."""
+    block = grid.hops[0] * grid.spans[1]
+    return jnp.pad(table, ((0, -len(table) % block), (0, 0))).reshape(-1, 1, block, table.shape[1])
 
 
 def _framed(x, pads, grid):
