@@ -13,7 +13,7 @@ from irec_jax.errors import UserError
 @pytest.fixture
 def tiny(monkeypatch):
     """Small sizes, and the place of PyTorch taken by ourselves."""
-    monkeypatch.setattr(benchmark, "torch_contestant", benchmark.jax_contestant)
+    monkeypatch.setattr(benchmark, "torch_contestant", lambda *a: benchmark.jax_contestant(*a[:-1]))
     monkeypatch.setattr(benchmark, "CHUNKED", {"BLSTM": dict(bidirectional=True, hidden=(3,))})
     for name, value in dict(CHUNKS=5, CHUNK_SAMPLES=4, LONG_STEPS=9, LONG_BATCHES=(1,)).items():
         monkeypatch.setattr(benchmark, name, value)
@@ -24,11 +24,12 @@ def test_prints_a_ratio_for_every_network(tiny, capsys):
     printed = capsys.readouterr().out
     assert "BLSTM on 5 x 4 samples, batch 64: ratio PyTorch / irec-jax:" in printed
     assert "LSTM on 9 single samples, batch 1: ratio PyTorch / irec-jax:" in printed
+    assert "LSTM on 9 single samples, batch 1: ratio PyTorch, one thread / irec-jax:" in printed
 
 
 def test_different_losses_are_refused(tiny, monkeypatch):
     def other(*arguments):
-        loss, call = benchmark.jax_contestant(*arguments)
+        loss, call = benchmark.jax_contestant(*arguments[:-1])
         return 1.01 * loss, call
 
     monkeypatch.setattr(benchmark, "torch_contestant", other)
@@ -89,4 +90,4 @@ def test_faults_cost_one_line(monkeypatch):
         benchmark.measure(2, 10)
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(UserError, match=r"pip install 'irec-jax\[peers\]'"):
-        benchmark.torch_contestant(None, {}, np.ones(1), np.ones(1))
+        benchmark.torch_contestant(None, {}, np.ones(1), np.ones(1), 1)
