@@ -17,7 +17,7 @@ A picture is 150 x 150: `stacked` waveforms of 3 s, samples row by row, or `recu
 each is learned by itself; the mean of what is said about them counts (the source counts each).
 
 Arguments: dataset=gm_irmas|irmas|folder, net=b1|b2|b3|b4, image=recurrence|stacked,
-split=song|window|official, all_classes, debug.
+split=song|window|official, all_classes (a folder: always), debug.
 """
 
 from ml_collections import config_dict
@@ -39,7 +39,7 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
         args.dataset,
         format="stereo44k",
         window_s=3.0,
-        classes=() if args.all_classes else GOEL,
+        classes=() if args.all_classes or args.dataset == "folder" else GOEL,
         channels="separate",
         normalize="none",
         split=args.split,

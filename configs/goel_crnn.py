@@ -12,7 +12,7 @@ Sizes of the LSTM and of its chunks are not stated: 128 units, as many as the CN
 nothing need be projected, and chunks of 300 samples. The rest is as in `goel_cnn.py`.
 
 Arguments: dataset=gm_irmas|irmas|folder, net=b1|b2|b3|b4, image=recurrence|stacked, x_len=300,
-hidden=128, split=song|window|official, all_classes, debug.
+hidden=128, split=song|window|official, all_classes (a folder: always), debug.
 """
 
 from ml_collections import config_dict

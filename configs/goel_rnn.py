@@ -22,7 +22,7 @@ divided by 2^15, cut into vectors of x_len samples.
 
 Arguments: dataset=gm_irmas|irmas|folder, cell=rnn|lstm|gru|blstm|per_step (an LSTM that classifies
 at every step, figure 20), x_len=300, hidden=50, layers=1, dense=0 (units of one more dense layer),
-split=song|window|official, all_classes, debug.
+split=song|window|official, all_classes (a folder: always), debug.
 """
 
 from ml_collections import config_dict
@@ -58,7 +58,7 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
         format="stereo44k",
         window_s=2.0,
         hop_s=1.0,
-        classes=() if args.all_classes else GOEL,
+        classes=() if args.all_classes or args.dataset == "folder" else GOEL,
         channels="separate",
         normalize="none",
         split=args.split,
