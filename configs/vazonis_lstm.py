@@ -11,9 +11,10 @@ which is a network that says nearly the same of every clip; the report's collaps
 
 `paper` is the source's input: clips of up to 20 s at 44.1 kHz, padded with silence, split at random
 before and after, to 884,000 samples, and its batches of 2. The default is made for a CPU: 3 s at
-22.05 kHz (66,150 steps) without padding, batches of 16. The back-propagation goes through all
-steps in either case, in memory that grows with the square root of their number: 16 sequences of
-884,000 steps fit where the source had room for 2.
+22.05 kHz (66,150 steps) without padding, batches of 16. The back-propagation goes
+through all steps in either case; only the state before each short segment of them is kept, and the
+rest is computed again: 16 sequences of 884,000 steps train in half a gigabyte, where the source had
+room for 2.
 
 Arguments: dataset=gm_irmas|irmas|folder, paper, hidden=22, loss=categorical_cross_entropy|
 binary_cross_entropy, debug.
