@@ -55,7 +55,8 @@ def _picture(plots: Mapping[str, str], name: str, heading: str | None = None) ->
     return [*([heading] if heading else []), f"![{plots[name]}]({name})"]
 
 
-def _number(value: float | None, digits: int = 3) -> str:
+def number(value: float | None, digits: int = 3) -> str:
+    """The number; a dash for one that is not there."""
     return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
 
 
@@ -63,8 +64,8 @@ def _interval(block: Mapping, name: str = "f1") -> str:
     """A score with its interval: '0.672 [0.651, 0.695]'."""
     low, high = block[f"{name}_interval"]
     if low is None or not math.isfinite(low):
-        return _number(block[name])
-    return f"{_number(block[name])} [{_number(low)}, {_number(high)}]"
+        return number(block[name])
+    return f"{number(block[name])} [{number(low)}, {number(high)}]"
 
 
 def _threshold(value: float | Mapping) -> str:
@@ -114,14 +115,14 @@ def _headline(report: Mapping) -> str:
     )
     others = report.get("baselines", {}).items()
     f1 = [
-        f"{name} {_number(one['thresholds']['fixed']['micro']['f1'])} and "
-        f"{_number(one['thresholds']['fixed']['macro']['f1'])}"
+        f"{name} {number(one['thresholds']['fixed']['micro']['f1'])} and "
+        f"{number(one['thresholds']['fixed']['macro']['f1'])}"
         for name, one in others
     ]
     f1_beside = f" Beside it, micro and macro: {'; '.join(f1)}." if f1 else ""
     if not accuracy["all_clips"]:
         return f"**{scores}** on {where} {size}, {at}.{f1_beside}"
-    beside = [f"chance {_number(accuracy['chance'])}"]
+    beside = [f"chance {number(accuracy['chance'])}"]
     if "majority" in accuracy:
         beside.append(f"the most frequent class {_interval(accuracy['majority'], 'accuracy')}")
     beside += [
@@ -160,7 +161,7 @@ def _sides(report: Mapping) -> list[str]:
         names = {"training": "train_top1", "validation": "valid_top1", "test": "test_accuracy"}
         accuracies = {side: best.get(name) for side, name in names.items()}
     rows = [
-        [side, str(one["num_examples"]), str(one["num_songs"]), _number(accuracies.get(side))]
+        [side, str(one["num_examples"]), str(one["num_songs"]), number(accuracies.get(side))]
         for side, one in protocol["sides"].items()
     ]
     text = f"Examples are {protocol['examples']}."
@@ -178,7 +179,7 @@ def _score_row(name: str, block: Mapping) -> list[str]:
     row = [name, _threshold(block["threshold"])]
     for average in ("micro", "macro"):
         found = block[average]
-        row += [_number(found["precision"]), _number(found["recall"]), _interval(found)]
+        row += [number(found["precision"]), number(found["recall"]), _interval(found)]
     return row
 
 
@@ -202,8 +203,8 @@ def _explanation(report: Mapping) -> str:
         "P precision, R recall. Intervals are bootstrapped over songs. The oracle threshold is "
         "the best one on the test split itself: a bound, not a result.",
         "Ranking, by the mean window probability: "
-        f"macro ROC AUC {_number(ranking['auc']['macro'])}, "
-        f"label ranking average precision {_number(ranking['lrap'])}.",
+        f"macro ROC AUC {number(ranking['auc']['macro'])}, "
+        f"label ranking average precision {number(ranking['lrap'])}.",
         *report["notes"],
     ]
     return "\n".join(f"- {line}" for line in lines)
@@ -215,7 +216,7 @@ def _repeats(report: Mapping) -> list[str]:
         return []
 
     def cell(block: Mapping) -> str:
-        return f"{_number(block['mean'])} ± {_number(block['sd'])}"
+        return f"{number(block['mean'])} ± {number(block['sd'])}"
 
     averages = ("micro", "macro")
     rows = [
@@ -242,7 +243,7 @@ def _reported(report: Mapping) -> list[str]:
     if not reported:
         return []
     keys = ("micro_p", "micro_r", "micro_f1", "macro_p", "macro_r", "macro_f1")
-    rows = [[row["setting"], *(_number(row.get(key)) for key in keys)] for row in reported["rows"]]
+    rows = [[row["setting"], *(number(row.get(key)) for key in keys)] for row in reported["rows"]]
     header = ["published", "micro P", "R", "F1", "macro P", "R", "F1"]
     return [
         f"## Published elsewhere on {reported['dataset']}: {reported['source']}",
@@ -261,13 +262,13 @@ def _class_table(report: Mapping) -> str:
                 _class_name(name),
                 str(fixed["num_positives"]),
                 str(fixed["num_predicted"]),
-                _number(fixed["precision"]),
-                _number(fixed["recall"]),
+                number(fixed["precision"]),
+                number(fixed["recall"]),
                 _interval(fixed),
-                _number(blocks["validation_per_class"]["per_class"][name]["f1"]),
+                number(blocks["validation_per_class"]["per_class"][name]["f1"]),
                 f"{blocks['validation_per_class']['threshold'][name]:.2f}",
-                _number(blocks["oracle"]["per_class"][name]["f1"]),
-                _number(auc[name]),
+                number(blocks["oracle"]["per_class"][name]["f1"]),
+                number(auc[name]),
             ]
         )
     header = ["class", "clips", "predicted", "P", "R", "F1 [95 %]"]

@@ -276,11 +276,9 @@ def _forward(plan, weights, steps, initial, num_steps):
 def _first_step(plan, number, total):
     """Where the segment of that number, in the order of computation, starts. The last one is
     shorter where steps are left over."""
-    return (
-        jnp.maximum(total - (number + 1) * plan.length, 0)
-        if plan.reverse
-        else (number * plan.length)
-    )
+    if plan.reverse:
+        return jnp.maximum(total - (number + 1) * plan.length, 0)
+    return number * plan.length
 
 
 def _run(plan, weights, steps, state, first, *, num_steps):

@@ -1,14 +1,9 @@
 """Numbers and tables of studies, aligned as plain text too."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from irec_jax.evaluation import page as pages
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """The number; a dash for one that is not there."""
-    return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+from irec_jax.evaluation.page import number
 
 
 def interval(value: float | None, ends: Sequence[float | None] | None) -> str:
