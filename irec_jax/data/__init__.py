@@ -13,21 +13,27 @@ from irec_jax.data.splits import (
     split_songs,
     window_and_hop,
 )
+from irec_jax.data.stem_batches import STEM_CHANNELS, StemBatches
+from irec_jax.data.stems import Tracks, parse_target
 
 __all__ = [
     "CHANNELS",
     "OWN_KEYS",
     "SPLITS",
+    "STEM_CHANNELS",
     "Batches",
     "Clips",
     "Dataset",
     "Piece",
     "Pieces",
     "Sides",
+    "StemBatches",
+    "Tracks",
     "cut",
     "describe",
     "load",
     "options_of",
+    "parse_target",
     "peak",
     "pieces",
     "protocol",

@@ -1,0 +1,227 @@
+"""Excerpts of stems against the arrays that they were taken from."""
+
+import numpy as np
+import pytest
+
+from irec_jax import data
+from irec_jax.errors import UserError
+from irec_jax.labels import STEMS
+
+#: Lengths in samples: shorter than a window, a window, and longer ones.
+LENGTHS = (60, 100, 500, 1340)
+
+
+def make_tracks(lengths=LENGTHS, seed=0):
+    """Noise; the arrays, and the tracks of them."""
+    rng = np.random.default_rng(seed)
+    arrays = {
+        f"song {i}": {s: rng.integers(-8000, 8000, (n, 2)).astype(np.int16) for s in STEMS}
+        for i, n in enumerate(lengths)
+    }
+    return arrays, data.Tracks.from_arrays(arrays)
+
+
+def make(tracks, **settings):
+    defaults = dict(window_samples=100, batch_size=6, seed=3)
+    return data.StemBatches(tracks, **(defaults | settings))
+
+
+def heard(audio, start, channel=None):
+    """100 samples of int16 (T, 2), padded; None is the mean of the channels."""
+    audio = np.pad(audio, ((0, 100), (0, 0)))[start : start + 100]
+    return np.round(audio.astype(float).mean(axis=1)) if channel is None else audio[:, channel]
+
+
+def places(batches, step):
+    """[(track, start), ...] of each example: one place, or one of each stem."""
+    found = []
+    for row in batches.ids(step):
+        pairs = [one.rsplit("@", 1) for one in row.split("+")]
+        found.append([(name, int(start)) for name, start in pairs])
+    return found
+
+
+def test_tracks_give_any_stretch_and_zeros_beyond_their_end():
+    arrays, tracks = make_tracks()
+    assert len(tracks) == 4 and tracks.num_samples.tolist() == list(LENGTHS)
+    whole = np.pad(arrays["song 2"]["bass"], ((0, 300), (0, 0)))
+    for start, num in ((0, 500), (17, 100), (450, 100), (700, 10)):
+        np.testing.assert_array_equal(tracks.read(2, "bass", start, num), whole[start:][:num])
+    # In memory a stretch costs no copy.
+    assert tracks.read(2, "bass", 17, 100).base is not None
+    total = np.sum([arrays["song 1"][stem].astype(int) for stem in STEMS], axis=0)
+    np.testing.assert_array_equal(tracks.read(1, "mixture", 0, 100), total.clip(-32768, 32767))
+    part = tracks.subset([3, 0])
+    assert part.names.tolist() == ["song 3", "song 0"] and part.num_samples.tolist() == [1340, 60]
+    np.testing.assert_array_equal(part.read(1, "vocals", 0, 60), arrays["song 0"]["vocals"])
+
+
+def test_training_examples_are_excerpts_of_one_track():
+    arrays, tracks = make_tracks()
+    batches = make(tracks)
+    assert batches.steps_per_epoch == -(-20 // 6)  # 2000 samples are 20 windows
+    for step in range(3):
+        batch = batches[step]
+        assert batch["stems"].shape == (6, 4, 100) and batch["stems"].dtype == np.int16
+        for row, [(name, start)] in enumerate(places(batches, step)):
+            length = len(arrays[name]["bass"])
+            assert 0 <= start <= max(0, length - 100)
+            assert batch["num_samples"][row] == min(100, length) and batch["mask"][row] == 1
+            for stem, found in zip(STEMS, batch["stems"][row], strict=True):
+                np.testing.assert_array_equal(found, heard(arrays[name][stem], start))
+
+
+def test_remixed_stems_come_from_places_of_their_own():
+    arrays, tracks = make_tracks()
+    batches = make(tracks, remix=1.0, stems=("vocals", "bass"))
+    elsewhere = 0
+    for step in range(20):
+        for row, found in enumerate(places(batches, step)):
+            found = found * 2 if len(found) == 1 else found
+            elsewhere += found[0][0] != found[1][0]
+            for i, (name, start) in enumerate(found):
+                expected = heard(arrays[name][batches.stems[i]], start)
+                np.testing.assert_array_equal(batches[step]["stems"][row, i], expected)
+            longest = max(len(arrays[name]["bass"]) for name, _ in found)
+            assert batches[step]["num_samples"][row] == min(100, longest)
+    assert elsewhere > 30
+    mixed = [len(one) > 1 for step in range(100) for one in places(make(tracks, remix=0.3), step)]
+    assert 0.22 < np.mean(mixed) < 0.38
+
+
+def test_a_pass_goes_through_all_tracks_and_all_starts_are_as_likely():
+    _, tracks = make_tracks((600, 1800))
+    batches = make(tracks, batch_size=8)
+    starts = {"song 0": [], "song 1": []}
+    for epoch in range(100):
+        counts = {"song 0": 0, "song 1": 0}
+        for step in range(epoch * 3, epoch * 3 + 3):
+            for [(name, start)] in places(batches, step):
+                counts[name] += 1
+                starts[name].append(start)
+        assert counts == {"song 0": 6, "song 1": 18}
+    for name, last in (("song 0", 500), ("song 1", 1700)):
+        histogram = np.histogram(starts[name], bins=5, range=(0, last))[0]
+        assert histogram.min() > 0.8 * histogram.mean() and max(starts[name]) > 0.98 * last
+    # Re-mixed ones likewise, in the mean.
+    mixed = make(tracks, batch_size=8, remix=1.0)
+    names = [name for step in range(100) for row in places(mixed, step) for name, _ in row]
+    assert 0.2 < np.mean(np.array(names) == "song 0") < 0.3
+
+
+def test_channels_are_drawn_for_all_stems_alike_or_for_each_when_they_are_remixed():
+    arrays, tracks = make_tracks((400,))
+    for remix, alike in ((0.0, True), (1.0, False)):
+        batches = make(tracks, channels="random", remix=remix)
+        seen = []
+        for step in range(10):
+            for row, found in enumerate(places(batches, step)):
+                if len(found) not in (1, 4):
+                    continue
+                drawn = []
+                for i, (name, start) in enumerate(found * (4 // len(found))):
+                    fits = [
+                        channel
+                        for channel in (None, 0, 1)
+                        if np.array_equal(
+                            batches[step]["stems"][row, i],
+                            heard(arrays[name][STEMS[i]], start, channel),
+                        )
+                    ]
+                    assert len(fits) == 1
+                    drawn += fits
+                seen.append(drawn)
+        assert all(len(set(drawn)) == 1 for drawn in seen) == alike
+        assert {channel for drawn in seen for channel in drawn} == {None, 0, 1}
+
+
+def test_validation_goes_through_every_track_side_by_side():
+    arrays, tracks = make_tracks()
+    batches = make(tracks, shuffle=False)
+    expected = [
+        (name, start) for name, a in arrays.items() for start in range(0, len(a["bass"]), 100)
+    ]
+    assert batches.num_windows == len(expected) == 21 and batches.steps_per_epoch == 4
+    got = list(batches.iterate())
+    assert len(got) == 4 and [batch["mask"].sum() for batch in got] == [6, 6, 6, 3]
+    rows = [(batch, row) for batch in got for row in range(6)]
+    for (batch, row), (name, start) in zip(rows, expected, strict=False):
+        for stem, found in zip(STEMS, batch["stems"][row], strict=True):
+            np.testing.assert_array_equal(found, heard(arrays[name][stem], start))
+        mixture = np.sum([arrays[name][stem].astype(int) for stem in STEMS], axis=0)
+        np.testing.assert_array_equal(batch["mixture"][row], heard(mixture, start))
+        assert batch["num_samples"][row] == min(100, len(mixture) - start)
+    assert not got[3]["stems"][3:].any() and not got[3]["num_samples"][3:].any()
+    assert [name for step in range(4) for name in batches.ids(step)] == [
+        f"{name}@{start}" for name, start in expected
+    ]
+
+
+def test_a_batch_depends_on_seed_and_step_alone():
+    _, tracks = make_tracks()
+    settings = dict(remix=0.5, channels="random")
+    one, two = make(tracks, **settings), make(tracks, **settings)
+    late = {step: two[step] for step in (13, 2)}
+    for step, batch in late.items():
+        for key, value in one[step].items():
+            np.testing.assert_array_equal(value, batch[key])
+    iterated = one.iterate(2)
+    for step in (2, 3, 4):
+        np.testing.assert_array_equal(next(iterated)["stems"], one[step]["stems"])
+    assert one.ids(2) != make(tracks, seed=4, **settings).ids(2)
+    assert len({tuple(one.ids(step)) for step in range(20)}) == 20
+
+
+@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_processes_share_the_same_global_batch_of_stems(count, shuffle):
+    _, tracks = make_tracks()
+    settings = dict(batch_size=8, remix=0.5, channels="random", shuffle=shuffle)
+    whole = make(tracks, **settings)
+    parts = [make(tracks, **settings, process_index=p, process_count=count) for p in range(count)]
+    for step in range(whole.steps_per_epoch):
+        for key, value in whole[step].items():
+            np.testing.assert_array_equal(value, np.concatenate([p[step][key] for p in parts]))
+    with pytest.raises(UserError, match="training.batch_size=7"):
+        make(tracks, batch_size=7, process_count=2)
+
+
+def test_an_epoch_of_stems_can_be_several_passes_or_a_part_of_one():
+    _, tracks = make_tracks((2400,))
+    assert make(tracks).steps_per_epoch == 4
+    assert make(tracks, min_steps_per_epoch=5).steps_per_epoch == 8
+    assert make(tracks, max_steps_per_epoch=3).steps_per_epoch == 3
+    assert make(tracks, min_steps_per_epoch=7, max_steps_per_epoch=3).steps_per_epoch == 9
+    # Every pass is in an order of its own, and goes through the track.
+    batches = make(tracks)
+    for number in range(3):
+        steps = range(4 * number, 4 * number + 4)
+        starts = [start for step in steps for [(_, start)] in places(batches, step)]
+        assert (np.diff(np.sort(starts)) < 200).all() and starts != sorted(starts)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("vocal+other", "did you mean 'vocals'"),
+        ("", "names no stem"),
+        ("drums+bass+other+vocals", "all stems"),
+        ("bass+bass", "names 'bass' twice"),
+    ],
+)
+def test_targets_that_make_no_sense_cost_one_line(text, message):
+    with pytest.raises(UserError, match="data.target") as error:
+        data.parse_target(text)
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_target_is_any_sum_of_stems():
+    assert data.parse_target("vocals+other") == ("vocals", "other")
+    assert data.parse_target(" bass ", ("bass", "rest")) == ("bass",)
+
+
+def test_settings_of_stems_that_make_no_sense_cost_one_line():
+    _, tracks = make_tracks()
+    for settings in (dict(channels="left"), dict(remix=1.5)):
+        with pytest.raises(UserError, match=f"data.{next(iter(settings))}"):
+            make(tracks, **settings)
