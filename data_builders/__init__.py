@@ -22,7 +22,6 @@ __all__ = [
     "builder",
     "builder_class",
     "clip_index",
-    "piece_index",
     "prepare",
     "summary",
 ]

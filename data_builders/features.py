@@ -1,10 +1,12 @@
-"""What an example of a dataset holds, real, rendered or a user's own: a clip, or many tracks."""
+"""What an example holds, real, rendered or a user's own: a clip, or tracks side by side or alone."""
 
 import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow_datasets as tfds
+
+from irec_jax.labels import STREAMS
 
 GENRES = ("unknown", "cla", "cou_fol", "jaz_blu", "lat_sou", "pop_roc")
 DRUMS = ("unknown", "no", "yes")
@@ -23,6 +25,9 @@ FORMATS = {"stereo44k": AudioFormat(44_100, 2), "mono22k": AudioFormat(22_050, 1
 MULTITRACK_FORMATS = {"multitrack44k": 44_100, "multitrack48k": 48_000}
 #: Longest segment of a piece that is one example of a multitrack dataset.
 SEGMENT_S = 60
+#: Sample rate of stem datasets, and the longest segment of a stream that is one example of them.
+STEM_SAMPLE_RATE_HZ = 44_100
+STEM_SEGMENT_S = 6
 
 
 def recognition_features(
@@ -77,5 +82,26 @@ def multitrack_features(classes: Sequence[str]) -> tfds.features.FeaturesDict:
             "id": tfds.features.Text(),
             "segment": tfds.features.Scalar(dtype=np.int32),
             "start_s": tfds.features.Scalar(dtype=np.float64),
+        }
+    )
+
+
+def stem_features() -> tfds.features.FeaturesDict:
+    """Features of a segment of one stream of a track, `STEM_SEGMENT_S` long at most.
+
+    ``audio`` int16 (T, 2) at `STEM_SAMPLE_RATE_HZ`; ``stem`` one of `labels.STREAMS`, which are
+    equally long in a track; ``track`` is the group that splits must not cut apart, ``segment``
+    counts from 0 and begins at ``start_s``; ``errata`` says what is known to be wrong with the
+    track, empty for nothing; ``id`` is unique within the dataset.
+    """
+    return tfds.features.FeaturesDict(
+        {
+            "audio": tfds.features.Tensor(shape=(None, 2), dtype=np.int16, encoding="bytes"),
+            "stem": tfds.features.ClassLabel(names=list(STREAMS)),
+            "track": tfds.features.Text(),
+            "segment": tfds.features.Scalar(dtype=np.int32),
+            "start_s": tfds.features.Scalar(dtype=np.float64),
+            "errata": tfds.features.Text(),
+            "id": tfds.features.Text(),
         }
     )

@@ -1,17 +1,11 @@
 """What the builders of multitrack datasets share: segments of pieces, and an index of them."""
 
-import json
-import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
 
-from data_builders.streaming import StreamingBuilder
-from irec_jax.errors import UserError
-from irec_jax.files import write_json
+from data_builders.streaming import IndexedBuilder
 
 
 def segment_example(
@@ -62,43 +56,15 @@ def ordered(tracks: Iterable[tuple[str, str]], classes: Iterable[str]) -> dict[s
     return dict(sorted(tracks, key=place))
 
 
-class MultitrackBuilder(StreamingBuilder):
-    """Base class of builders whose examples are `features.multitrack_features`."""
+class MultitrackBuilder(IndexedBuilder):
+    """Base class of builders whose examples are `features.multitrack_features`.
 
-    UNIT = "segments"
-
-    def index(self, split: str) -> list[dict[str, Any]]:
-        return piece_index(self, split)
-
-    def _write_split(self, split: str, examples: Iterable) -> tfds.core.SplitInfo:
-        self._rows: list[dict[str, Any]] = []
-        info = super()._write_split(split, examples)
-        write_json(_index_path(info.filename_template.data_dir, split), self._rows)
-        return info
-
-    def _written(self, split: str, example: Mapping[str, Any]) -> None:
-        row = {name: example[name] for name in ("piece", "segment", "tracks", "instruments")}
-        self._rows.append(row | {"num_samples": len(example["mix"])})
-
-
-def piece_index(builder: MultitrackBuilder, split: str) -> list[dict[str, Any]]:
-    """What is known of the segments of a prepared split, in the order of ``as_data_source(split)``.
-
-    Returns:
-        A dict of each: ``piece``, ``segment``, ``tracks`` and ``instruments`` (names), and
-        ``num_samples``.
-
-    Raises:
-        UserError: the index is missing or damaged.
+    Rows of the index: ``piece``, ``segment``, ``tracks`` and ``instruments`` (names), and
+    ``num_samples``.
     """
-    path = _index_path(builder.data_dir, split)
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path}: missing from a prepared dataset; remove the folder to build it again"
-        ) from error
 
+    INDEX = "piece_index"
 
-def _index_path(data_dir: str | os.PathLike, split: str) -> Path:
-    return Path(data_dir, f"piece_index-{split}.json")
+    def _row(self, example: Mapping[str, Any]) -> dict[str, Any]:
+        row = {name: example[name] for name in ("piece", "segment", "tracks", "instruments")}
+        return row | {"num_samples": len(example["mix"])}

@@ -6,9 +6,11 @@ the examples keep the order in which they were made, and memory stays at one exa
 """
 
 import contextlib
+import json
 import operator
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
@@ -17,6 +19,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 
 from data_builders.clips import clip_index
 from irec_jax.errors import UserError
+from irec_jax.files import write_json
 
 _SHARD_BYTES = 256 << 20
 
@@ -78,6 +81,44 @@ class StreamingBuilder(tfds.core.GeneratorBasedBuilder):
             num_bytes=shards.num_bytes,
             filename_template=template,
         )
+
+
+class IndexedBuilder(StreamingBuilder):
+    """As `StreamingBuilder`; writes an index of the examples, without their audio, beside them."""
+
+    UNIT = "segments"
+    #: What the name of the index begins with.
+    INDEX = "index"
+
+    def index(self, split: str) -> list[dict[str, Any]]:
+        """A `_row` of each example of a prepared split, in the order of ``as_data_source(split)``.
+
+        Raises:
+            UserError: the index is missing or damaged.
+        """
+        path = self._index_path(self.data_dir, split)
+        try:
+            return json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{path}: missing from a prepared dataset; remove the folder to build it again"
+            ) from error
+
+    def _row(self, example: Mapping[str, Any]) -> dict[str, Any]:
+        """What the index holds of an example: values that JSON knows."""
+        raise NotImplementedError
+
+    def _write_split(self, split: str, examples: Iterable) -> tfds.core.SplitInfo:
+        self._rows: list[dict[str, Any]] = []
+        info = super()._write_split(split, examples)
+        write_json(self._index_path(info.filename_template.data_dir, split), self._rows)
+        return info
+
+    def _written(self, split: str, example: Mapping[str, Any]) -> None:
+        self._rows.append(self._row(example))
+
+    def _index_path(self, data_dir: str | os.PathLike, split: str) -> Path:
+        return Path(data_dir, f"{self.INDEX}-{split}.json")
 
 
 class _Shards:

@@ -40,8 +40,9 @@ ORCHESTRA = (
     "violoncello",
 )
 
-#: The four stems of MUSDB18.
+#: The four stems of MUSDB18, and its streams: the mixture, then the stems.
 STEMS = ("drums", "bass", "other", "vocals")
+STREAMS = ("mixture", *STEMS)
 
 
 def encode(labels: Iterable[str], classes: Sequence[str]) -> np.ndarray:
