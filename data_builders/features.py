@@ -1,4 +1,4 @@
-"""What an example holds, real, rendered or a user's own: a clip, or tracks side by side or alone."""
+"""What an example holds, real, rendered or a user's own: a clip, many tracks, or one of them."""
 
 import dataclasses
 from collections.abc import Sequence
