@@ -19,6 +19,7 @@ import jax
 from irec_jax import registry
 from irec_jax.frontends.images import ImageAndChunks, Recurrence, Stacked
 from irec_jax.frontends.log_mel import LogMel
+from irec_jax.frontends.spectrogram_db import SpectrogramDb
 from irec_jax.frontends.waveforms import Chunks, FftMagnitude, Raw
 
 Features = jax.Array | dict[str, jax.Array]
@@ -54,6 +55,7 @@ FRONTENDS = {
     "log_mel": LogMel,
     "raw": Raw,
     "recurrence": Recurrence,
+    "spectrogram_db": SpectrogramDb,
     "stacked": Stacked,
 }
 

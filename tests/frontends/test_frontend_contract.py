@@ -22,6 +22,7 @@ SMALL = [
     ("stacked", dict(side=9, size=20)),
     ("recurrence", dict(exponents=[9, 10], points=16, size=20, pooling="2d")),
     ("image_and_chunks", dict(exponents=(9,), points=16, size=12, chunk_samples=50)),
+    ("spectrogram_db", dict(frame_length=64, hop_length=30, num_bins=32, num_frames=25)),
 ]
 all_small = pytest.mark.parametrize("name, settings", SMALL, ids=str)
 
@@ -125,6 +126,11 @@ def test_bad_waveforms_are_named(name, settings):
         ("recurrence", dict(size="150"), r"frontend.size is '150'"),
         ("recurrence", dict(pooling=2), r"frontend.pooling is 2: must be one of '1d', '2d'"),
         ("image_and_chunks", dict(image="raw"), r"frontend.image is 'raw'"),
+        ("spectrogram_db", dict(hop_length=0), r"frontend.hop_length is 0"),
+        ("spectrogram_db", dict(num_bins=2050), r"frontend.num_bins is 2050: .* makes 2049"),
+        ("spectrogram_db", dict(floor_db="-100"), r"frontend.floor_db is '-100'"),
+        ("spectrogram_db", dict(scale_db=0), r"frontend.scale_db is 0: must be .* above 0"),
+        ("spectrogram_db", dict(window="hanning"), r"frontend.window is 'hanning'"),
         ("image_and_chunks", dict(points=0), r"frontend.points is 0"),
         ("image_and_chunks", dict(side=1.0), r"frontend.side is 1.0"),
         ("image_and_chunks", dict(chunk_samples="300"), r"frontend.chunk_samples is '300'"),
@@ -149,6 +155,11 @@ def test_bad_settings_are_one_clear_line(name, settings, message):
         ("fft_magnitude", dict(length_samples=699), r"frontend.length_samples=699 is less than"),
         ("chunks", dict(chunk_samples=701), r"frontend.chunk_samples=701 is more than the 700"),
         ("image_and_chunks", dict(chunk_samples=701), r"frontend.chunk_samples=701 is more than"),
+        (
+            "spectrogram_db",
+            dict(num_frames=2, hop_length=349),
+            r"frontend.num_frames=2 frames of hop_length=349 are too few for the 700 samples",
+        ),
     ],
 )
 def test_waveforms_that_do_not_fit(name, settings, message):
