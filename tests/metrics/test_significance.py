@@ -1,0 +1,177 @@
+"""Tests of significance against SciPy, scikit-learn, the published tables and plain loops."""
+
+import numpy as np
+import pytest
+import scipy.stats
+import sklearn.metrics
+
+from irec_jax.evaluation.reported import LIGTENBERG_AUC
+from irec_jax.metrics import confidence, significance
+
+
+def _scores(seed=0, num_first=12, num_second=12):
+    generator = np.random.default_rng(seed)
+    first = generator.normal(9.3, 4.3, num_first)
+    return first, generator.normal(7.3, 1.2, num_second)
+
+
+@pytest.mark.parametrize("equal_variances", [True, False])
+@pytest.mark.parametrize("num_second", [2, 12, 40])
+def test_independent_equals_scipy(equal_variances, num_second):
+    first, second = _scores(num_second=num_second)
+    ours = significance.independent_t_test(
+        first, second, equal_variances=equal_variances, level=0.9
+    )
+    theirs = scipy.stats.ttest_ind(first, second, equal_var=equal_variances)
+    assert (ours.t, ours.df, ours.p_value) == pytest.approx(
+        (theirs.statistic, theirs.df, theirs.pvalue)
+    )
+    assert ours.difference == pytest.approx(first.mean() - second.mean())
+    np.testing.assert_allclose(ours.interval, theirs.confidence_interval(0.9))
+
+
+def test_the_published_t_follows_from_the_published_table():
+    """50 scores a side of these means and standard deviations, up to their rounding."""
+    shape = np.random.default_rng(0).standard_normal(50)
+    shape = (shape - shape.mean()) / shape.std(ddof=1)
+    ours = significance.independent_t_test(9.33 + 4.29 * shape, 7.29 + 3.25 * shape)
+    assert ours.df == 98
+    assert ours.t == pytest.approx(2.69, abs=0.02)
+    assert ours.p_value == pytest.approx(0.008, abs=1e-3)
+
+
+def test_paired_equals_scipy_and_sees_what_pairs_share():
+    generator = np.random.default_rng(1)
+    first = generator.normal(9, 4, 30)
+    second = first - 0.5 + 0.3 * generator.standard_normal(30)
+    ours, theirs = significance.paired_t_test(first, second), scipy.stats.ttest_rel(first, second)
+    assert (ours.t, ours.df, ours.p_value) == pytest.approx(
+        (theirs.statistic, theirs.df, theirs.pvalue)
+    )
+    np.testing.assert_allclose(ours.interval, theirs.confidence_interval(0.95))
+    assert ours.p_value < 1e-6 < 0.3 < significance.independent_t_test(first, second).p_value
+
+
+def test_tests_without_spread_or_with_one_score_say_nothing():
+    for test in (significance.independent_t_test, significance.paired_t_test):
+        for first, second in (([2.0], [1.5]), ([2.0, 2.0], [1.5, 1.5])):
+            found = test(first, second)
+            assert found.difference == 0.5
+            assert np.isnan([found.t, found.df, found.p_value, *found.interval]).all()
+        with pytest.raises(ValueError, match="first must be"):
+            test([1, np.nan], [1, 2])
+    with pytest.raises(ValueError, match="no pairs"):
+        significance.paired_t_test([1, 2, 3], [1, 2])
+
+
+def test_auc_error_equals_the_worked_example():
+    """Of Hanley and McNeil 1982: A = 0.893, 51 abnormal and 58 normal, SE = 0.032."""
+    found = significance.auc_standard_error(0.893, 51, 58)
+    assert found == pytest.approx(0.0323, abs=3e-4)
+    nothing = significance.auc_standard_error([0.5, 0.5, np.nan, 1.0], [0, 3, 4, 5], [3, 0, 4, 5])
+    np.testing.assert_array_equal(nothing, [np.nan, np.nan, np.nan, 0])
+    with pytest.raises(ValueError, match="auc"):
+        significance.auc_standard_error(1.2, 3, 4)
+
+
+def test_auc_error_is_the_spread_of_areas_for_exponential_scores():
+    """The model of its equations: negatives ~ Exp(1), positives ~ Exp(1 / m), A = m / (1 + m)."""
+    generator = np.random.default_rng(2)
+    positives = generator.exponential(4, (4000, 15))
+    negatives = generator.exponential(1, (4000, 40))
+    areas = (positives[:, :, None] > negatives[:, None]).mean((1, 2))
+    assert areas.mean() == pytest.approx(0.8, abs=0.005)
+    assert significance.auc_standard_error(0.8, 15, 40) == pytest.approx(areas.std(), rel=0.04)
+
+
+def test_mean_error_and_d():
+    assert significance.mean_standard_error([0.3, np.nan, 0.4]) == pytest.approx(0.25)
+    assert np.isnan(significance.mean_standard_error([np.nan]))
+    for name, row in LIGTENBERG_AUC["per_class"].items():
+        for kind in ("raw", "post"):
+            found = significance.d_score(*row[kind], *row["base"])
+            # Its printed D of the saxophone, -.001, is -.010 by its own formula.
+            expected = -0.010 if (name, kind) == ("sax", "post") else row[f"d_{kind}"]
+            assert found == pytest.approx(expected, abs=0.0011), (name, kind)
+
+
+def _case(num_clips=50, num_classes=3, num_songs=18):
+    generator = np.random.default_rng(5)
+    labels = generator.random((num_clips, num_classes)) < 0.3
+    labels[:, 2] = False
+    labels[[3, 7], 2] = True  # a class that resamples lack at times
+    noise = generator.random((3, num_clips, num_classes))
+    scores = np.round(labels * np.array([0.3, 0.5, 0.2])[:, None, None] + noise, 1)  # with ties
+    return labels, scores, [f"song {i}" for i in generator.integers(num_songs, size=num_clips)]
+
+
+def test_bootstrap_equals_resampling_clip_by_clip():
+    labels, scores, songs = _case()
+    names = sorted(set(songs))
+    members = [[i for i, song in enumerate(songs) if song == name] for name in names]
+    areas = []
+    for weights in confidence.song_weights(len(names), num_resamples=60, seed=3):
+        for row in weights.astype(int):
+            rows = [i for song, times in enumerate(row) for i in members[song] * times]
+            areas.append(np.full((3, 3), np.nan))
+            for s, k in np.ndindex(3, 3):
+                if 0 < labels[rows, k].sum() < len(rows):
+                    areas[-1][s, k] = sklearn.metrics.roc_auc_score(
+                        labels[rows, k], scores[s, rows, k]
+                    )
+    areas = np.array(areas)
+    absent = np.isnan(areas[:, 0]).sum(0)
+    assert 0 < absent[2] < 60
+    ours = significance.auc_bootstrap(labels, scores, songs, num_resamples=60, seed=3, level=0.9)
+    macro, ends = np.nanmean(areas, axis=-1), [0.05, 0.95]
+    more = macro - macro[:, :1]
+    expected = np.quantile(macro, ends, axis=0).T
+    np.testing.assert_allclose(ours.macro_intervals, expected, rtol=1e-12)
+    expected = np.quantile(more, ends, axis=0).T
+    np.testing.assert_allclose(ours.difference_intervals, expected, atol=1e-12)
+    expected = np.moveaxis(np.nanquantile(areas - areas[:, :1], ends, axis=0), 0, -1)
+    np.testing.assert_allclose(ours.class_difference_intervals, expected, atol=1e-12)
+    np.testing.assert_array_equal(ours.num_undefined, absent)
+    np.testing.assert_allclose(ours.share_better[1:], (more[:, 1:] > 0).mean(0))
+    assert ours.share_better[0] == 0.5
+    whole = [sklearn.metrics.roc_auc_score(labels, system, average="macro") for system in scores]
+    np.testing.assert_allclose(ours.macro, whole)
+    np.testing.assert_allclose(ours.differences, np.subtract(whole, whole[0]), atol=1e-12)
+
+
+def test_bootstrap_in_chunks_and_seeded(monkeypatch):
+    case = _case()
+    found = significance.auc_bootstrap(*case, num_resamples=23, seed=1)
+    other = significance.auc_bootstrap(*case, num_resamples=23, seed=2)
+    assert not np.array_equal(found.macro_intervals, other.macro_intervals)
+    monkeypatch.setattr(confidence, "_MAX_WEIGHTS", 100)
+    again = significance.auc_bootstrap(*case, num_resamples=23, seed=1)
+    np.testing.assert_allclose(found.macro_intervals, again.macro_intervals, rtol=0.2)
+
+
+def test_pairs_make_the_difference_clearer_than_the_areas():
+    """Two systems that share their errors differ less uncertainly than each is known."""
+    generator = np.random.default_rng(6)
+    labels = generator.random((300, 2)) < 0.4
+    base = labels + generator.standard_normal(labels.shape)
+    better = base + 0.15 * labels
+    ours = significance.auc_bootstrap(labels, np.stack([base, better]), np.arange(300))
+    assert np.ptp(ours.difference_intervals[1]) < 0.2 * np.ptp(ours.macro_intervals[1])
+    assert ours.difference_intervals[1][0] > 0 and ours.share_better[1] == 1
+
+
+def test_bootstrap_without_songs_or_classes():
+    labels, scores, _ = _case()
+    one = significance.auc_bootstrap(labels, scores, ["one"] * 50, num_resamples=5)
+    assert np.isfinite(one.differences).all() and np.isnan(one.difference_intervals).all()
+    assert np.isnan(one.share_better).all() and not one.num_undefined.any()
+    labels[:, 2] = False
+    lacks = significance.auc_bootstrap(labels, scores, np.arange(50), num_resamples=5)
+    assert np.isnan(lacks.class_differences[:, 2]).all() and np.isfinite(lacks.macro).all()
+    none = significance.auc_bootstrap(labels[:, 2:], scores[..., 2:], np.arange(50))
+    assert np.isnan(none.macro).all() and np.isnan(none.difference_intervals).all()
+    with pytest.raises(ValueError, match=r"\(49,\) do not fit"):
+        significance.auc_bootstrap(labels, scores, np.arange(49))
+    scores[0, 0, 0] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        significance.auc_bootstrap(labels, scores, np.arange(50))
