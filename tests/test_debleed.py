@@ -13,8 +13,9 @@ import soundfile
 import irec_jax
 from irec_jax import audio, cli, crosstalk
 from irec_jax.commands import run_command
-from irec_jax.debleeding import pictures, tables, writing
+from irec_jax.debleeding import pictures, tables
 from irec_jax.errors import UserError
+from irec_jax.tracks import writing
 
 RATE_HZ = 8000
 SMALL = dict(frame_length=512, hop_length=256)

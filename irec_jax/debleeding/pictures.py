@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from irec_jax import audio
 from irec_jax.crosstalk import Crosstalk, Settings
 from irec_jax.debleeding.tables import shorten, weight_titles
-from irec_jax.debleeding.tracks import Track, ahead
 from irec_jax.dsp.stft import power, stft
 from irec_jax.evaluation import crosstalk_plots
+from irec_jax.tracks import Track, ahead
 
 #: Of longer recordings so many seconds are drawn.
 EXCERPT_S = 30

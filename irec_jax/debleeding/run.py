@@ -13,10 +13,11 @@ from tqdm import tqdm
 
 from irec_jax import crosstalk as ct
 from irec_jax import registry
-from irec_jax.debleeding import pictures, tracks, writing
+from irec_jax.debleeding import pictures, tracks
 from irec_jax.errors import UserError
 from irec_jax.evaluation import plots
 from irec_jax.files import whole
+from irec_jax.tracks import Track, Writers, num_bytes, printable, read, unfinished
 
 #: Of the report, beside the tracks.
 REPORT_NAME = "debleed.png"
@@ -105,9 +106,8 @@ def debleed(
             f"{folder}: tracks of {found[0].num_samples} samples are too short to find crosstalk "
             f"in; it takes {needed}, fewer with a smaller hop_length"
         )
-    writing.check_place(folder, out, found, overwrite=overwrite)
-    num_bytes = sum(writing.num_bytes(track) for track in found)
-    with writing.unfinished(out, num_bytes) as hidden:
+    tracks.check_place(folder, out, found, overwrite=overwrite)
+    with unfinished(out, sum(map(num_bytes, found))) as hidden:
         crosstalk, energies, num_clipped, paths = _write(found, chosen, hidden, progress)
         losses_db = _ratio_db(energies[0].sum(1), energies[1].sum(1))
         elapsed_s = time.perf_counter() - started_s
@@ -129,13 +129,13 @@ def debleed(
         num_samples=found[0].num_samples,
         elapsed_s=elapsed_s,
         left_aside=tuple(left_aside),
-        converted=tuple(tracks.printable(t.path.name) for t in found if t.changed),
+        converted=tuple(printable(t.path.name) for t in found if t.changed),
         report=out / REPORT_NAME if report else None,
     )
 
 
 def _write(
-    found: Sequence[tracks.Track], settings: ct.Settings, hidden: Path, progress: bool
+    found: Sequence[Track], settings: ct.Settings, hidden: Path, progress: bool
 ) -> tuple[ct.Crosstalk, np.ndarray, np.ndarray, list[Path]]:
     """Analyses and writes the tracks to a folder.
 
@@ -154,7 +154,7 @@ def _write(
     )
 
     def blocks() -> Iterator[list[np.ndarray]]:
-        for block in tracks.read(found):
+        for block in read(found):
             yield block
             bar.update(block[0].shape[1] / rate_hz)
 
@@ -169,7 +169,7 @@ def _write(
         bar.set_description("writing")
         measured = _measured(blocks(), energies[0], rate_hz)
         reduced = ct.reduce_blocks(measured, crosstalk, settings, **known)
-        with contextlib.closing(writing.Writers(hidden, found)) as files:
+        with contextlib.closing(Writers(hidden, found)) as files:
             for block in _measured(reduced, energies[1], rate_hz):
                 files.write(block)
             paths = files.finish()

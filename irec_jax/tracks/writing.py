@@ -4,18 +4,19 @@ import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
 from irec_jax import audio
-from irec_jax.debleeding.tracks import Track, listed, printable
 from irec_jax.errors import UserError
+from irec_jax.tracks.names import listed, printable
+from irec_jax.tracks.reading import Track
 
 #: Where files grow, within the folder that they are for.
-UNFINISHED = ".debleed.unfinished"
+UNFINISHED = ".irec.unfinished"
 _BITS = {
     **{"PCM_16": 16, "PCM_24": 24, "PCM_32": 32},
     **{"ALAC_16": 16, "ALAC_20": 20, "ALAC_24": 24, "ALAC_32": 32},
@@ -25,24 +26,28 @@ _FLOAT_BITS = {"FLOAT": 32, "DOUBLE": 64}
 _MAX_WAV_BYTES = (1 << 32) - (1 << 16)
 
 
-def check_place(folder: Path, out: Path, tracks: Sequence[Track], *, overwrite: bool) -> None:
-    """Finds out whether the tracks of a folder may be written to `out`.
+def check_files(
+    out: Path, names: Sequence[str], inputs: Collection[str | os.PathLike], *, overwrite: bool
+) -> None:
+    """Finds out whether files of these names may be written to `out`.
+
+    Args:
+        out: a folder, there or not.
+        names: of the files.
+        inputs: files that are read and must stay.
+        overwrite: replace files of these names.
 
     Raises:
-        UserError: `out` is the folder, lies in it, is a file, holds what an input is a link to, or
-            holds files of the tracks' names and `overwrite` is not set.
+        UserError: `out` is a file, holds an input or what it is a link to, or holds files of these
+            names and `overwrite` is not set.
     """
-    real, source = Path(os.path.realpath(out)), Path(os.path.realpath(folder))
-    if real == source or source in real.parents:
-        raise UserError(
-            f"{out}: is or lies in the folder of the tracks; name a folder outside {folder}"
-        )
+    real = Path(os.path.realpath(out))
     if real.exists() and not real.is_dir():
         raise UserError(f"{out}: is a file; name a folder")
-    inputs = {os.path.realpath(track.path) for track in tracks}
-    found = [track.file_name for track in tracks if os.path.lexists(real / track.file_name)]
+    kept = {os.path.realpath(path) for path in inputs}
+    found = [name for name in names if os.path.lexists(real / name)]
     for name in found:
-        if os.path.realpath(real / name) in inputs:
+        if os.path.realpath(real / name) in kept:
             raise UserError(
                 f"{real / name}: is one of the tracks to read; name another folder to write to"
             )
