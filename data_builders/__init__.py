@@ -19,6 +19,7 @@ __all__ = [
     "MULTITRACKS",
     "NAMES",
     "OPTIONS",
+    "STEM_DATASETS",
     "builder",
     "builder_class",
     "clip_index",
@@ -29,13 +30,16 @@ __all__ = [
 #: The options that builders take, with their meaning.
 OPTIONS = {
     "format": "of clips: mono22k (default), one channel at 22,050 Hz, or stereo44k, two at 44,100; "
-    "of multitracks: multitrack44k (default) or multitrack48k",
+    "of multitracks: multitrack44k (default) or multitrack48k; of musdb18 without a path: aac "
+    "(default) or hq, MUSDB18-HQ",
     "size": "tiny, small (default) or full; rendered datasets only",
     "soundfont": "SoundFont file that plays the rendered music (default: TimGM6mb.sf2)",
     "path": "of folder, your sounds: a folder of <class>/*.wav (mp3, flac, ogg, m4a), one with "
     "train/<class> and test/<class>, or a CSV file with the header file,labels[,split][,song]; of "
     "multitrack, your recordings: a folder of <piece>/mix.wav and <piece>/<instrument>[-N].wav, or "
-    "one with train/<piece> and test/<piece>",
+    "one with train/<piece> and test/<piece>; of musdb18, any part of it and tracks of your own: a "
+    "folder of <track>.stem.mp4 and <track>/{mixture,drums,bass,other,vocals}.wav, or one with "
+    "these in train and test",
     "classes": "class names, separated by commas; default of folder: all that are found; of "
     "multitrack: 13 instruments of the orchestra, or all for all that are found",
     "layout": "folder (default), or phenicx: PHENICX-Anechoic; multitrack only",
@@ -117,6 +121,21 @@ def _multitrack(
     return multitrack.Multitrack(config=config, data_dir=data_dir)
 
 
+def _musdb18(
+    *,
+    path: str | os.PathLike | None = None,
+    format: str = "aac",
+    data_dir: str | None = None,
+) -> Any:
+    from data_builders import musdb18
+
+    if format not in musdb18.EDITIONS:
+        raise registry.unknown("format", format, musdb18.EDITIONS)
+    # TFDS takes its own configs by name only.
+    config = musdb18.make_config(path) if path else musdb18.EDITIONS[format].name
+    return musdb18.Musdb18(config=config, data_dir=data_dir)
+
+
 def _known(option: str, value: str) -> str:
     from data_builders.features import FORMATS
 
@@ -131,11 +150,14 @@ _BUILDERS: dict[str, Callable[..., Any]] = {
     "gm_multitrack": _gm_multitrack,
     "irmas": _irmas,
     "multitrack": _multitrack,
+    "musdb18": _musdb18,
 }
 #: The datasets.
 NAMES = tuple(_BUILDERS)
 #: Those of which an example is many tracks of a piece, not a labelled clip.
 MULTITRACKS = ("gm_multitrack", "multitrack")
+#: Those of which an example is a segment of one stem of a track, or of its mixture.
+STEM_DATASETS = ("gm_musdb", "musdb18")
 
 
 def builder_class(name: str) -> Callable[..., Any]:

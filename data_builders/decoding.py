@@ -81,21 +81,33 @@ def decode(file: str | os.PathLike | BinaryIO, audio_format: AudioFormat) -> np.
     Raises:
         UserError: as `audio.read`; or longer than `MAX_CLIP_BYTES`.
     """
-    peak, pieces = _decode(file, audio_format, 1.0)
+    peak, samples = decode_at(file, audio_format)
     if peak > 1:
-        _, pieces = _decode(file, audio_format, 1 / peak)
-    return np.concatenate(pieces)
+        _, samples = decode_at(file, audio_format, gain=1 / peak)
+    return samples
 
 
-def _decode(
-    file: str | os.PathLike | BinaryIO, audio_format: AudioFormat, gain: float
-) -> tuple[float, list[np.ndarray]]:
-    """Peak before the gain, and int16 pieces."""
+def decode_at(
+    file: str | os.PathLike | BinaryIO,
+    audio_format: AudioFormat,
+    *,
+    gain: float = 1.0,
+    stream: int = 0,
+) -> tuple[float, np.ndarray]:
+    """As `decode`, of one of a file's streams and times a gain: peak before it, and int16 (T, C).
+
+    Peaks that are then still beyond full scale are clipped.
+    """
     peak, num_bytes, pieces = 0.0, 0, []
     num_channels = audio_format.num_channels
-    keeps_channels = num_channels > 1 and audio.info(file).num_channels == num_channels
+    keeps_channels = (
+        num_channels > 1 and audio.info(file, stream=stream).num_channels == num_channels
+    )
     for block in audio.blocks(
-        file, sample_rate_hz=audio_format.sample_rate_hz, mono=not keeps_channels
+        file,
+        sample_rate_hz=audio_format.sample_rate_hz,
+        mono=not keeps_channels,
+        stream=stream,
     ):
         peak = max(peak, float(np.abs(block).max()))
         pieces.append(audio.to_int16(np.float32(gain) * block))
@@ -106,7 +118,7 @@ def _decode(
             minutes = MAX_CLIP_BYTES / (120 * num_channels * audio_format.sample_rate_hz)
             name = getattr(file, "name", file)
             raise UserError(f"{name}: longer than {minutes:.0f} minutes; cut it into pieces")
-    return peak, pieces
+    return peak, np.concatenate(pieces)
 
 
 def in_threads(function: Callable[[_T], _U], items: Iterable[_T]) -> Iterator[_U]:

@@ -27,29 +27,36 @@ class Info(NamedTuple):
     """What a file's header says.
 
     ``num_samples`` (per channel) is exact for uncompressed and lossless files, may be off by a
-    codec frame for lossy ones, and is None where the container does not tell.
+    codec frame for lossy ones, and is None where the container does not tell. ``num_streams`` is
+    that of audio streams, of which each has a rate, channels and a length of its own.
     """
 
     sample_rate_hz: int
     num_channels: int
     num_samples: int | None
+    num_streams: int = 1
 
 
-def info(path: str | os.PathLike | BinaryIO) -> Info:
+def info(path: str | os.PathLike | BinaryIO, *, stream: int = 0) -> Info:
     """Rate, channels and length of an audio file, without decoding it.
 
     Args:
         path: the file, or an open one that can seek and has a ``name``.
+        stream: which of its audio streams.
 
     Raises:
-        UserError: no such file, empty, or not audio.
+        UserError: no such file, empty, not audio, or no such stream.
     """
-    with _open(path) as (header, _):
+    with _open(path, stream) as (header, _):
         return header
 
 
 def read(
-    path: str | os.PathLike | BinaryIO, *, sample_rate_hz: int | None = None, mono: bool = False
+    path: str | os.PathLike | BinaryIO,
+    *,
+    sample_rate_hz: int | None = None,
+    mono: bool = False,
+    stream: int = 0,
 ) -> tuple[np.ndarray, int]:
     """Reads a whole audio file.
 
@@ -57,16 +64,17 @@ def read(
         path: the file, or an open one that can seek and has a ``name``.
         sample_rate_hz: resample to this rate; None keeps the file's.
         mono: mean of the channels.
+        stream: which of the file's audio streams.
 
     Returns:
         Samples, float32 (T, C) with C = 1 for mono, and their rate in Hz.
 
     Raises:
-        UserError: missing, empty, truncated, not audio, no samples, NaN or infinite samples. A wav
-            file whose header promises more than the file holds counts as truncated; headers of
-            streamed files, which promise nothing, do not. Silence is not an error.
+        UserError: missing, empty, truncated, not audio, no such stream, no samples, NaN or infinite
+            samples. A wav file whose header promises more than the file holds counts as truncated;
+            headers of streamed files, which promise nothing, do not. Silence is not an error.
     """
-    with _open(path) as (header, decoded):
+    with _open(path, stream) as (header, decoded):
         rate_hz = sample_rate_hz or header.sample_rate_hz
         chain = _convert(decoded, header.sample_rate_hz, rate_hz, mono)
         return np.concatenate(list(chain)), rate_hz
@@ -78,6 +86,7 @@ def blocks(
     sample_rate_hz: int | None = None,
     mono: bool = True,
     block_samples: int = BLOCK_SAMPLES,
+    stream: int = 0,
 ) -> Iterator[np.ndarray]:
     """Reads an audio file piece by piece, in memory that does not grow with the file.
 
@@ -86,6 +95,7 @@ def blocks(
         sample_rate_hz: resample to this rate; None keeps the file's.
         mono: mean of the channels.
         block_samples: length of the pieces, after resampling.
+        stream: which of the file's audio streams.
 
     Yields:
         float32 (block_samples, C), the last one shorter; joined they equal `read`.
@@ -93,7 +103,7 @@ def blocks(
     Raises:
         UserError: as `read`; for damage further on, only when that place is reached.
     """
-    with _open(path) as (header, decoded):
+    with _open(path, stream) as (header, decoded):
         rate_hz = sample_rate_hz or header.sample_rate_hz
         pending, num_pending = [], 0
         for piece in _convert(decoded, header.sample_rate_hz, rate_hz, mono):
@@ -126,7 +136,9 @@ def file_error(path: str | os.PathLike, what: str, remedy: str) -> UserError:
 
 
 @contextlib.contextmanager
-def _open(source: str | os.PathLike | BinaryIO) -> Iterator[tuple[Info, Iterator[np.ndarray]]]:
+def _open(
+    source: str | os.PathLike | BinaryIO, stream: int
+) -> Iterator[tuple[Info, Iterator[np.ndarray]]]:
     """Opens a file: its header and an iterator of float32 (n, C) pieces, checked for faults."""
     path = source if isinstance(source, str | os.PathLike) else source.name
     with contextlib.ExitStack() as stack:
@@ -146,7 +158,9 @@ def _open(source: str | os.PathLike | BinaryIO) -> Iterator[tuple[Info, Iterator
                 header, pieces = _open_soundfile(file, by_path, stack)
             except soundfile.LibsndfileError:
                 file.seek(0)
-                header, pieces = _open_av(file, stack)
+                header, pieces = _open_av(file, stream, stack)
+            if stream >= header.num_streams:
+                raise _no_stream(stream, header.num_streams)
             yield header, _checked(pieces)
         except FileNotFoundError as error:
             raise file_error(path, "no such file", "check the path") from error
@@ -228,7 +242,14 @@ def _check_wav(file: BinaryIO) -> None:
         position += promised + promised % 2
 
 
-def _open_av(file: BinaryIO, stack: contextlib.ExitStack) -> tuple[Info, Iterator[np.ndarray]]:
+def _no_stream(stream: int, num_streams: int) -> _Damaged:
+    what = f"has no audio stream {stream}, only {num_streams} from 0 on"
+    return _Damaged(what, "name one of these")
+
+
+def _open_av(
+    file: BinaryIO, number: int, stack: contextlib.ExitStack
+) -> tuple[Info, Iterator[np.ndarray]]:
     try:
         container = av.open(file, options=_AV_OPTIONS, metadata_errors="replace")
     except (av.FFmpegError, UnicodeDecodeError) as error:
@@ -237,10 +258,13 @@ def _open_av(file: BinaryIO, stack: contextlib.ExitStack) -> tuple[Info, Iterato
     stack.enter_context(container)
     if not container.streams.audio:
         raise _Damaged("holds no audio stream", "name a file with sound")
-    stream = container.streams.audio[0]
+    num_streams = len(container.streams.audio)
+    if number >= num_streams:
+        raise _no_stream(number, num_streams)
+    stream = container.streams.audio[number]
     if not stream.rate or not stream.channels:
         raise _Damaged("holds no readable audio stream")
-    header = Info(stream.rate, stream.channels, None)
+    header = Info(stream.rate, stream.channels, None, num_streams)
     # These tell their length; that of a raw stream would be FFmpeg's guess from the bit rate.
     if any(kind in container.format.name for kind in ("mp4", "matroska")) and container.duration:
         duration_s = container.duration / av.time_base
@@ -251,7 +275,7 @@ def _open_av(file: BinaryIO, stack: contextlib.ExitStack) -> tuple[Info, Iterato
     def pieces() -> Iterator[np.ndarray]:
         resampler = av.AudioResampler(format="fltp", layout=stream.layout, rate=stream.rate)
         num_samples = 0
-        for frame in _frames(container, resampler):
+        for frame in _frames(container, stream, resampler):
             piece = np.ascontiguousarray(frame.to_ndarray().T)
             num_samples += len(piece)
             yield piece
@@ -263,9 +287,9 @@ def _open_av(file: BinaryIO, stack: contextlib.ExitStack) -> tuple[Info, Iterato
 
 
 def _frames(
-    container: av.container.InputContainer, resampler: av.AudioResampler
+    container: av.container.InputContainer, stream: av.AudioStream, resampler: av.AudioResampler
 ) -> Iterator[av.AudioFrame]:
-    for frame in container.decode(audio=0):
+    for frame in container.decode(stream):
         frame.pts = None
         yield from resampler.resample(frame)
     yield from resampler.resample(None)
