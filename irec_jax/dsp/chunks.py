@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 
 def map_chunks(
@@ -35,3 +37,33 @@ def map_chunks(
 
     result = jax.lax.platform_dependent(examples, cpu=in_chunks, default=function)
     return result.reshape(*leading, *result.shape[1:])
+
+
+def one_by_one(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, of which `vmap` computes one example after another on CPUs.
+
+    For functions of several arguments that are written for one example; see `map_chunks` for the
+    reason. Accelerators compute the whole batch at once.
+
+    Args:
+        function: maps arrays to an array or a tree of them; may not hold traced values.
+
+    Returns:
+        A function of the same arguments, all positional.
+    """
+    mapped = jax.custom_batching.custom_vmap(function)
+
+    @mapped.def_vmap
+    def _batched(axis_size, in_batched, *arguments):
+        arguments = [
+            value if batched else jnp.broadcast_to(value, (axis_size, *jnp.shape(value)))
+            for value, batched in zip(arguments, in_batched, strict=True)
+        ]
+
+        def in_turn(*arguments: jax.Array) -> Any:
+            return jax.lax.map(lambda one: function(*one), arguments)
+
+        result = jax.lax.platform_dependent(*arguments, cpu=in_turn, default=jax.vmap(function))
+        return result, jax.tree.map(lambda _: True, result)
+
+    return mapped

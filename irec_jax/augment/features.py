@@ -1,4 +1,4 @@
-"""Training-time augmentation: pure, keyed, one example at a time; off where a setting is zero."""
+"""Augmentation of a recogniser: of waveforms, and of the features made from them."""
 
 import dataclasses
 from typing import Any

@@ -1,0 +1,80 @@
+"""Augmentation of a separator: of the stems, before they are summed."""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+
+from irec_jax.dsp.chunks import one_by_one
+from irec_jax.dsp.phase_vocoder import change_speed, time_stretch
+from irec_jax.errors import UserError
+
+_SEMITONES = 12
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StemAugment:
+    """Settings; each effect is drawn from a key of its own.
+
+    Gain and polarity are each stem's own. Reversal, stretch and pitch are the same for all stems of
+    an example, so that they stay together; the phases of a stretched stem are its own, though, so
+    that only without stretch and pitch the changed sum is the sum of the changed stems.
+
+    Attributes:
+        gain_db: gain drawn uniformly from -gain_db..gain_db.
+        polarity: whether the sign is inverted in half of the stems.
+        reversal: whether half of the examples run backwards.
+        stretch: least and largest rate, within 0.5..1: at rate r the first r T samples are slowed
+            down to T samples and keep their pitch.
+        pitch_semitones: pitch shift drawn uniformly from -pitch_semitones..pitch_semitones (12 at
+            most), keeping the time.
+    """
+
+    gain_db: float = 0.0
+    polarity: bool = False
+    reversal: bool = False
+    stretch: tuple[float, float] = (1.0, 1.0)
+    pitch_semitones: float = 0.0
+
+    def __post_init__(self):
+        if self.gain_db < 0:
+            raise UserError(f"config key augment.gain_db={self.gain_db}: must not be negative")
+        if not 0 <= self.pitch_semitones <= _SEMITONES:
+            raise UserError(
+                f"config key augment.pitch_semitones={self.pitch_semitones}: must lie between 0 "
+                f"and {_SEMITONES}"
+            )
+        object.__setattr__(self, "stretch", tuple(self.stretch))
+        if len(self.stretch) != 2 or not 0.5 <= self.stretch[0] <= self.stretch[1] <= 1:
+            raise UserError(
+                f"config key augment.stretch={self.stretch}: must be the least and the largest "
+                "rate, both within 0.5 to 1"
+            )
+
+    def __call__(self, key: jax.Array, stems: jax.Array) -> jax.Array:
+        """Stems (S, T) of one example, changed; a silent stem stays silent."""
+        gain_key, polarity_key, reversal_key, stretch_key, pitch_key = jax.random.split(key, 5)
+        each = (len(stems), 1)
+        if self.gain_db:
+            gains_db = jax.random.uniform(gain_key, each, minval=-self.gain_db, maxval=self.gain_db)
+            stems = stems * 10 ** (gains_db / 20)
+        if self.polarity:
+            stems = stems * jax.random.rademacher(polarity_key, each, stems.dtype)
+        if self.reversal:
+            stems = jnp.where(jax.random.bernoulli(reversal_key), stems[:, ::-1], stems)
+        if self.stretch == (1.0, 1.0) and not self.pitch_semitones:
+            return stems
+        low, high = self.stretch
+        rate = jax.random.uniform(stretch_key, minval=low, maxval=high) if low < high else low
+        bound = self.pitch_semitones
+        semitones = jax.random.uniform(pitch_key, minval=-bound, maxval=bound)
+        return one_by_one(self._stretch)(stems, jnp.float32(rate), 2 ** (semitones / _SEMITONES))
+
+    def _stretch(self, stems: jax.Array, rate: jax.Array, speed: jax.Array) -> jax.Array:
+        """Played at another speed, and then stretched to where it is to be."""
+        num_samples = stems.shape[-1]
+        if self.pitch_semitones:
+            longest = math.ceil(num_samples * 2 ** (self.pitch_semitones / _SEMITONES))
+            stems = change_speed(stems, speed=speed, num_samples=longest)
+        return time_stretch(stems, rate=rate / speed, num_samples=num_samples)

@@ -1,0 +1,129 @@
+"""Stretched and sped-up sound against librosa, numpy and what a sine and a click must do."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import librosa
+import numpy as np
+import pytest
+
+from irec_jax.dsp import phase_vocoder
+from irec_jax.dsp.chunks import one_by_one
+
+RATE_HZ = 22_050
+T = 22_050
+#: Compiled once for all rates.
+stretch = jax.jit(functools.partial(phase_vocoder.time_stretch, num_samples=T))
+speed = jax.jit(functools.partial(phase_vocoder.change_speed, num_samples=T))
+
+
+def sine(frequency_hz, num_samples=T):
+    return np.sin(2 * np.pi * frequency_hz * np.arange(num_samples) / RATE_HZ).astype(np.float32)
+
+
+def loudest_hz(sound):
+    """Frequency of the highest peak, to a fraction of a bin."""
+    size = 8 * len(sound)
+    spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound)), size))
+    return spectrum.argmax() * RATE_HZ / size
+
+
+def test_rate_1_is_the_sound_itself():
+    sound = np.random.default_rng(0).uniform(-1, 1, (2, T)).astype(np.float32)
+    np.testing.assert_allclose(stretch(sound, rate=1.0), sound, atol=1e-4)
+    np.testing.assert_allclose(speed(sound, speed=1.0), sound, atol=1e-5)
+
+
+@pytest.mark.parametrize("rate", [0.5, 0.77, 1.3])
+def test_stretched_sound_equals_librosas(rate):
+    rng = np.random.default_rng(1)
+    chord = sum(sine(f) * np.exp(-np.arange(T) / T) for f in (220.0, 554.4, 1244.5))
+    sound = (0.3 * chord + 0.01 * rng.normal(size=T)).astype(np.float32)
+    frames = librosa.stft(sound, n_fft=2048, hop_length=512)
+    expected = librosa.istft(
+        librosa.phase_vocoder(frames, rate=rate, hop_length=512, n_fft=2048), hop_length=512
+    )
+    # The sound ends in the last frames, where librosa's are fewer.
+    num_same = min(len(expected), T, round(T / rate)) - 4096
+    actual = np.asarray(stretch(sound, rate=rate))
+    assert actual.shape == (T,)
+    np.testing.assert_allclose(actual[:num_same], expected[:num_same], atol=2e-3)
+    if rate > 1:
+        assert np.abs(actual[round(T / rate) + 2048 :]).max() < 1e-6
+
+
+@pytest.mark.parametrize("rate", [0.5, 0.8, 1.2])
+def test_stretching_keeps_the_frequency_and_moves_the_onset(rate):
+    found = np.asarray(stretch(sine(997.0), rate=rate))
+    assert loudest_hz(found[2048 : 2048 + 12_000]) == pytest.approx(997.0, abs=0.5)
+    # The bins of a partial drift apart in phase, which costs it about a decibel.
+    level_db = 20 * np.log10(np.sqrt(2 * np.mean(found[4096:12_000] ** 2)))
+    assert -1.5 < level_db < 0.5
+    click = np.zeros(T, np.float32)
+    click[8000:8100] = 1.0
+    energy = np.asarray(stretch(click, rate=rate)) ** 2
+    centre = (energy * np.arange(T)).sum() / energy.sum()
+    assert centre == pytest.approx(8050 / rate, abs=600)  # a click is smeared
+
+
+def test_silence_stays_silence():
+    sound = np.stack([sine(440.0), np.zeros(T, np.float32)])
+    for found in (stretch(sound, rate=0.7), speed(sound, speed=1.1)):
+        assert np.abs(found[0]).max() > 0.5 and not np.any(found[1])
+    # After a gap in a sound it goes on.
+    gap = sine(440.0) * (np.abs(np.arange(T) - 9000) > 4000)
+    assert np.sqrt(np.mean(np.asarray(stretch(gap, rate=0.9))[-4000:-2000] ** 2)) > 0.6
+
+
+@pytest.mark.parametrize("factor", [0.7937, 0.95, 1.0595, 1.26])
+def test_speed_multiplies_the_frequency_and_equals_bandlimited_interpolation(factor):
+    found = np.asarray(speed(sine(997.0, 2 * T), speed=factor))
+    assert loudest_hz(found) == pytest.approx(997.0 * factor, abs=0.5)
+    exact = round(factor * 65536) / 65536
+    expected = np.sin(2 * np.pi * 997.0 * exact * np.arange(T) / RATE_HZ)
+    np.testing.assert_allclose(found[10:], expected[10:], atol=2e-3)
+
+
+def test_positions_are_exact_however_long_the_sound():
+    # float32 would be a quarter of a sample off here.
+    num = 4_000_000
+    whole, fraction = phase_vocoder._positions(jnp.float32(1.2599), num)
+    exact = np.arange(num) * (round(1.2599 * 65536) / 65536)
+    np.testing.assert_array_equal(np.asarray(whole, float) + np.asarray(fraction), exact)
+
+
+def test_what_lies_beyond_the_new_nyquist_frequency_is_not_folded_back():
+    found = np.asarray(speed(sine(10_800.0, 2 * T), speed=1.26))
+    # It would be heard at 8,442 Hz.
+    assert np.sqrt(np.mean(found[100:-100] ** 2)) < 0.1 * np.sqrt(0.5)
+
+
+def test_faster_sound_ends_sooner_and_then_there_is_silence():
+    found = np.asarray(speed(np.ones(T, np.float32), speed=1.25))
+    end = round(T / 1.25)
+    np.testing.assert_allclose(found[50 : end - 50], 1.0, atol=1e-4)
+    assert not found[end + 50 :].any()
+
+
+def test_options_out_of_range_are_named():
+    sound = np.zeros(4096, np.float32)
+    with pytest.raises(ValueError, match="speed is 5"):
+        phase_vocoder.change_speed(sound, speed=5.0, num_samples=10)
+    with pytest.raises(ValueError, match="num_samples is 5000000"):
+        phase_vocoder.change_speed(sound, speed=1.0, num_samples=5_000_000)
+    with pytest.raises(ValueError, match="num_samples is 0"):
+        phase_vocoder.time_stretch(sound, rate=1.0, num_samples=0)
+    with pytest.raises(AssertionError, match="signal must hold floats"):
+        phase_vocoder.time_stretch(np.zeros(4096, np.int16), rate=1.0, num_samples=10)
+
+
+def test_one_by_one_is_vmap():
+    function = one_by_one(lambda x, y: {"sum": (x + y).sum(), "product": x * y})
+    x, y = jnp.arange(12.0).reshape(4, 3), jnp.arange(3.0)
+    found = jax.jit(jax.vmap(function, (0, None)))(x, y)
+    np.testing.assert_array_equal(found["product"], x * y)
+    np.testing.assert_array_equal(found["sum"], (x + y).sum(axis=1))
+    np.testing.assert_array_equal(function(x[0], y)["product"], x[0] * y)
+    twice = jax.vmap(jax.vmap(function))(x[None], x[None])
+    np.testing.assert_array_equal(twice["product"], (x * x)[None])

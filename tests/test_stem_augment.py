@@ -1,0 +1,128 @@
+"""Stems are changed as they should be, and keep what they must keep."""
+
+import jax
+import numpy as np
+import pytest
+
+from irec_jax.augment import StemAugment
+from irec_jax.errors import UserError
+
+T = 16_384
+KEYS = jax.random.split(jax.random.key(0), 200)
+RATE_HZ = 22_050
+
+
+def make_stems(seed=0, num_samples=T):
+    """Noise, a tone, silence."""
+    noise = np.random.default_rng(seed).uniform(-0.3, 0.3, num_samples)
+    tone = 0.5 * np.sin(2 * np.pi * 700 * np.arange(num_samples) / RATE_HZ)
+    return np.stack([noise, tone, 0 * tone]).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def everything():
+    """All effects, compiled once; a batch of stems, the same for every key, and what came out."""
+    augment = StemAugment(
+        gain_db=6.0, polarity=True, reversal=True, stretch=(0.5, 1.0), pitch_semitones=4.0
+    )
+    batch = np.stack([make_stems()] * 12)
+    function = jax.jit(jax.vmap(augment))
+    return augment, function, batch, np.asarray(function(KEYS[:12], batch))
+
+
+def peaks_hz(sounds):
+    size = 8 * sounds.shape[-1]
+    spectra = np.abs(np.fft.rfft(sounds * np.hanning(sounds.shape[-1]), size))
+    return spectra.argmax(axis=-1) * RATE_HZ / size
+
+
+def test_neutral_settings_are_the_stems_themselves():
+    stems = jax.numpy.asarray(make_stems())
+    assert StemAugment()(KEYS[0], stems) is stems
+
+
+def test_gain_and_polarity_are_each_stems_own():
+    augment = StemAugment(gain_db=6.0, polarity=True)
+    factors = np.asarray(jax.vmap(augment, (0, None))(KEYS, np.ones((4, 1), np.float32)))[..., 0]
+    levels_db = 20 * np.log10(np.abs(factors))
+    assert -6.001 <= levels_db.min() < -5 and 5 < levels_db.max() <= 6.001
+    assert 0.4 < np.mean(factors < 0) < 0.6
+    assert np.ptp(levels_db, axis=1).min() > 0 and np.ptp(np.sign(factors), axis=1).mean() > 1.5
+
+
+def test_reversal_is_exact_and_alike_for_all_stems():
+    stems = make_stems(num_samples=50)
+    found = np.asarray(jax.vmap(StemAugment(reversal=True), (0, None))(KEYS, stems))
+    forwards = (found == stems).all(axis=(1, 2))
+    backwards = (found == stems[:, ::-1]).all(axis=(1, 2))
+    assert (forwards ^ backwards).all() and 0.4 < backwards.mean() < 0.6
+
+
+def test_without_stretch_the_changed_sum_is_the_sum_of_the_changed():
+    augment = StemAugment(reversal=True)
+    stems = make_stems(num_samples=100)
+    for key in KEYS[:5]:
+        total = augment(key, stems.sum(axis=0, keepdims=True))[0]
+        np.testing.assert_allclose(augment(key, stems).sum(axis=0), total, atol=1e-6)
+
+
+def test_all_effects_keep_length_silence_and_rough_level(everything):
+    *_, batch, found = everything
+    assert found.shape == batch.shape and found.dtype == np.float32
+    assert not found[:, 2].any() and np.isfinite(found).all()
+    level = np.sqrt(np.mean(found[:, 1, 2048:-4096] ** 2, axis=-1)) / (0.5 * np.sqrt(0.5))
+    assert (np.abs(20 * np.log10(level)) < 7.0).all()
+
+
+def test_all_effects_depend_on_the_key_alone(everything):
+    augment, function, batch, found = everything
+    np.testing.assert_array_equal(function(KEYS[:12], batch), found)
+    alone = jax.jit(augment)
+    for i in (0, 7):
+        np.testing.assert_allclose(alone(KEYS[i], batch[i]), found[i], atol=2e-5)
+    assert np.abs(found[0] - found[1]).max() > 0.1
+
+
+def test_pitch_is_drawn_within_its_semitones(everything):
+    *_, found = everything
+    semitones = 12 * np.log2(peaks_hz(found[:, 1, 2048:-4096]) / 700)
+    assert np.abs(semitones).max() < 4.05 and semitones.min() < -1.5 and semitones.max() > 1.5
+
+
+def test_stretch_slows_down_and_keeps_the_pitch():
+    # One click in silence: where it lies tells the rate; the tone tells the pitch.
+    stems = make_stems()[1:]
+    stems[1, 6000:6050] = 1.0
+    function = jax.jit(jax.vmap(StemAugment(stretch=(0.5, 0.75)), (0, None)))
+    found = np.asarray(function(KEYS[:12], stems))
+    np.testing.assert_allclose(peaks_hz(found[:, 0, 2048:-2048]), 700, atol=1.0)
+    energy = found[:, 1] ** 2
+    rates = 6025 / ((energy * np.arange(T)).sum(axis=1) / energy.sum(axis=1))
+    assert 0.48 < rates.min() < 0.6 and 0.65 < rates.max() < 0.77
+
+
+def test_every_effect_has_a_key_of_its_own():
+    stems = make_stems()[1:2]
+    one = StemAugment(stretch=(0.5, 1.0))
+    # All but no pitch: the rate is the same.
+    other = StemAugment(stretch=(0.5, 1.0), pitch_semitones=1e-9, reversal=False)
+    found = [jax.jit(augment)(KEYS[3], stems) for augment in (one, other)]
+    np.testing.assert_allclose(*found, atol=5e-3)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        dict(gain_db=-1.0),
+        dict(stretch=(0.4, 1.0)),
+        dict(stretch=(0.9, 0.8)),
+        dict(stretch=(0.9, 1.1)),
+        dict(stretch=(0.9,)),
+        dict(pitch_semitones=-1.0),
+        dict(pitch_semitones=13.0),
+    ],
+)
+def test_settings_out_of_range_are_named(settings):
+    with pytest.raises(UserError, match=f"augment.{next(iter(settings))}") as error:
+        StemAugment(**settings)
+    assert "\n" not in str(error.value)
