@@ -7,9 +7,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from irec_jax.dsp import decibels, framing, stft, windows
-from irec_jax.dsp.checks import check_signal
+from irec_jax.dsp import decibels, stft, windows
+from irec_jax.dsp.checks import check_floating, check_positive, check_signal
 from irec_jax.dsp.chunks import map_chunks
+from irec_jax.dsp.griffin_lim import griffin_lim, with_phase
 from irec_jax.frontends.settings import (
     check_choice,
     check_whole,
@@ -123,22 +124,80 @@ class SpectrogramDb:
         """Features of |X| (any shape): the inverse of `amplitudes` above the floor."""
         return decibels.amplitude_to_db(amplitudes, floor_db=float(self.floor_db)) / self.scale_db
 
+    def inverse(
+        self,
+        features: jax.Array,
+        *,
+        num_samples: int,
+        phase: jax.Array | None = None,
+        num_iterations: int = 32,
+        momentum: float = 0.99,
+        key: jax.Array | None = None,
+    ) -> jax.Array:
+        """Waveforms whose features are about these.
+
+        Round trip of excerpts of 3 s from eight pop songs with the defaults: with their own phase
+        97 to 122 dB of signal to noise after the first 300 samples (23 to 33 dB with them); with
+        Griffin-Lim a spectral convergence, || |X'| - |X| || / || |X| ||, of -21 to -23 dB after 32
+        iterations, -26 to -30 dB after 100, and without momentum -16 to -18 dB after 32. As
+        waveforms what Griffin-Lim makes does not resemble the original (below 0 dB): magnitudes
+        leave phases free.
+
+        Args:
+            features: floats (..., num_bins, num_frames).
+            num_samples: T, length of the waveforms; frames beyond its ceil(T / hop_length) are
+                left out.
+            phase: that of the waveforms, or of a mixture they are part of: angles in radians, or
+                complex numbers that have them, of the shape of `features`. None: Griffin-Lim.
+            num_iterations, momentum, key: of `dsp.griffin_lim`; mean nothing with a phase.
+
+        Returns:
+            float (..., T). Bins above `num_bins` are empty; samples that the windows do not
+            determine, about the first 260 with the defaults (6 ms), are faded in.
+
+        Raises:
+            UserError: T makes more than `num_frames` frames.
+            ValueError: features of another shape, or an option out of range.
+            AssertionError: `features` is not floating point.
+        """
+        check_floating("features", features)
+        check_positive(num_samples=num_samples)
+        if features.shape[-2:] != self.output_shape(num_samples):
+            raise ValueError(
+                f"features has shape {features.shape}: must be "
+                f"(..., {self.num_bins}, {self.num_frames})"
+            )
+        if phase is not None and jnp.shape(phase) != features.shape:
+            raise ValueError(f"phase has shape {jnp.shape(phase)}: must be {features.shape}")
+        framing = dict(self.framing, num_samples=num_samples)
+        magnitudes = self._to_stft(self.amplitudes(features), num_samples)
+        if phase is None:
+            options = dict(num_iterations=num_iterations, momentum=momentum, key=key)
+            return griffin_lim(magnitudes, **framing, **options)
+        spectrum = with_phase(magnitudes, self._to_stft(phase, num_samples))
+        return stft.istft(spectrum, exact=False, **framing)
+
     @property
     def framing(self) -> dict[str, Any]:
         """Arguments of `dsp.stft` that make the frames."""
         names = ("frame_length", "hop_length", "window")
         return {name: getattr(self, name) for name in names} | {"padding": "end"}
 
+    def num_real_frames(self, num_samples: int) -> int:
+        """Frames that so many samples make, not counting those that are added."""
+        return -(-num_samples // self.hop_length)
+
+    def _to_stft(self, picture: jax.Array, num_samples: int) -> jax.Array:
+        """A picture (..., num_bins, num_frames) as `dsp.stft` has it, with empty bins on top."""
+        real = jnp.swapaxes(picture[..., : self.num_real_frames(num_samples)], -1, -2)
+        num_missing = self.frame_length // 2 + 1 - self.num_bins
+        return jnp.pad(real, [(0, 0)] * (real.ndim - 1) + [(0, num_missing)])
+
 
 @functools.partial(jax.jit, static_argnums=0)
 def _spectrogram_db(frontend: SpectrogramDb, waveform: jax.Array) -> jax.Array:
     """Features (..., num_bins, num_frames) of waveforms (..., T)."""
-    num_frames = framing.num_frames(
-        waveform.shape[-1],
-        frame_length=frontend.frame_length,
-        hop_length=frontend.hop_length,
-        padding="end",
-    )
+    num_frames = frontend.num_real_frames(waveform.shape[-1])
 
     def features(waveform: jax.Array) -> jax.Array:
         spectrum = stft.stft(waveform, **frontend.framing)[..., : frontend.num_bins]

@@ -5,6 +5,9 @@ import librosa
 import numpy as np
 import pytest
 
+from irec_jax.dsp import stft
+from irec_jax.dsp.griffin_lim import griffin_lim
+from irec_jax.errors import UserError
 from irec_jax.frontends import SpectrogramDb
 
 SMALL = dict(frame_length=256, hop_length=60, num_bins=128, num_frames=24)
@@ -84,3 +87,51 @@ def test_gradient_is_that_of_the_logarithm():
     waveform = noise(300)
     gradient = jax.grad(lambda scale: frontend(scale * waveform)[..., :5].mean())(1.0)
     np.testing.assert_allclose(gradient, 20 / np.log(10) / 150, rtol=1e-4)
+
+
+def picture(frontend, spectrum):
+    """An STFT (..., frames, bins) as the front end orders it, frames added."""
+    kept = np.asarray(spectrum)[..., : frontend.num_bins].swapaxes(-1, -2)
+    added = np.zeros((*kept.shape[:-1], frontend.num_frames - kept.shape[-1]), kept.dtype)
+    return np.concatenate([kept, added], axis=-1)
+
+
+@pytest.mark.parametrize("num_bins, tolerance", [(129, 1e-5), (128, 3e-3)])
+def test_own_phase_gives_the_waveform_back(num_bins, tolerance):
+    frontend = SpectrogramDb(**SMALL | dict(num_bins=num_bins))
+    time = np.arange(1300)
+    waveform = np.sin(0.3 * time**1.2).astype(np.float32) * [
+        [0.5],
+        [1.0],
+    ]  # nothing at the highest bin
+    spectrum = picture(frontend, stft.stft(waveform.astype("f"), **frontend.framing))
+    features = frontend(waveform.astype("f"))
+    for phase in (spectrum, np.angle(spectrum)):
+        found = frontend.inverse(features, num_samples=1300, phase=phase)
+        assert found.shape == (2, 1300)
+        # The first window begins with values near 0.
+        np.testing.assert_allclose(found[:, 20:], waveform[:, 20:], atol=tolerance)
+
+
+def test_without_a_phase_it_is_griffin_lim():
+    frontend = SpectrogramDb(**SMALL | dict(num_bins=129))
+    waveform = noise(2, 1300)
+    features = frontend(waveform)
+    options = dict(num_iterations=3, momentum=0.5, key=jax.random.key(1))
+    found = frontend.inverse(features, num_samples=1300, **options)
+    magnitudes = np.abs(stft.stft(waveform, **frontend.framing))
+    expected = griffin_lim(magnitudes, num_samples=1300, **frontend.framing, **options)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    shorter = frontend.inverse(features, num_samples=650)
+    assert shorter.shape == (2, 650)
+
+
+def test_what_has_no_inverse_is_named():
+    frontend = SpectrogramDb(**SMALL)
+    features = frontend(noise(1000))
+    with pytest.raises(UserError, match=r"too few for the 1441 samples"):
+        frontend.inverse(features, num_samples=1441)
+    with pytest.raises(ValueError, match=r"features has shape \(128, 23\): .* \(..., 128, 24\)"):
+        frontend.inverse(features[:, 1:], num_samples=1000)
+    with pytest.raises(ValueError, match=r"phase has shape \(128, 1\): must be \(128, 24\)"):
+        frontend.inverse(features, num_samples=1000, phase=np.zeros((128, 1), "f"))
