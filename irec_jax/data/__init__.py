@@ -1,26 +1,37 @@
 """From prepared datasets to batches: the only room that knows TFDS and Grain."""
 
 from irec_jax.data.clips import Clips, cut, peak
-from irec_jax.data.dataset import CHANNELS, OWN_KEYS, Dataset, describe, load, options_of
+from irec_jax.data.dataset import CHANNELS, Dataset, describe, load
+from irec_jax.data.options import OWN_KEYS, STEM_OWN_KEYS, options_of, own_keys
 from irec_jax.data.pieces import Piece, Pieces, pieces
 from irec_jax.data.pipeline import Batches
 from irec_jax.data.splits import (
     SPLITS,
+    STEM_SPLITS,
     Sides,
     protocol,
     split,
     split_examples,
     split_songs,
+    split_tracks,
     window_and_hop,
 )
 from irec_jax.data.stem_batches import STEM_CHANNELS, StemBatches
-from irec_jax.data.stems import Tracks, parse_target
+from irec_jax.data.stems import (
+    StemDataset,
+    Tracks,
+    describe_stems,
+    load_stems,
+    parse_target,
+)
 
 __all__ = [
     "CHANNELS",
     "OWN_KEYS",
     "SPLITS",
     "STEM_CHANNELS",
+    "STEM_OWN_KEYS",
+    "STEM_SPLITS",
     "Batches",
     "Clips",
     "Dataset",
@@ -28,11 +39,15 @@ __all__ = [
     "Pieces",
     "Sides",
     "StemBatches",
+    "StemDataset",
     "Tracks",
     "cut",
     "describe",
+    "describe_stems",
     "load",
+    "load_stems",
     "options_of",
+    "own_keys",
     "parse_target",
     "peak",
     "pieces",
@@ -40,5 +55,6 @@ __all__ = [
     "split",
     "split_examples",
     "split_songs",
+    "split_tracks",
     "window_and_hop",
 ]

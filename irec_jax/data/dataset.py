@@ -11,22 +11,9 @@ import data_builders
 from data_builders.features import FORMATS, AudioFormat
 from irec_jax import registry
 from irec_jax.data.clips import Clips, peak
+from irec_jax.data.options import builder_arguments, check_clips
 from irec_jax.errors import UserError
 
-#: Keys of the config section `data` that are not options of a builder.
-OWN_KEYS = (
-    "dir",
-    "manual_dir",
-    "cache_gb",
-    "classes",
-    "channels",
-    "window_s",
-    "hop_s",
-    "normalize",
-    "split",
-    "validation_fraction",
-    "test_fraction",
-)
 #: What becomes of the channels of a clip.
 CHANNELS = ("mean", "separate")
 
@@ -49,37 +36,14 @@ class Dataset:
     test: Clips | None
 
 
-def options_of(name: str) -> Callable:
-    """The builder class of a dataset, whose keyword arguments are the options of section `data`.
-
-    Raises:
-        UserError: no such dataset, or one without labelled clips.
-    """
-    if name in data_builders.MULTITRACKS:
-        known = ", ".join(n for n in data_builders.NAMES if n not in data_builders.MULTITRACKS)
-        raise UserError(
-            f"dataset {name!r}: holds the tracks of pieces, not labelled clips; here take one of "
-            f"{known}"
-        )
-    return data_builders.builder_class(name)
-
-
-def _builder_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of the builder among the settings; empty ones are left to its defaults."""
-    own = (*OWN_KEYS, "name")
-    options = {k: v for k, v in settings.items() if k not in own and v != ""}
-    return options | dict(
-        data_dir=settings["dir"] or None, manual_dir=settings["manual_dir"] or None
-    )
-
-
 def describe(settings: Mapping[str, Any]) -> tuple[tuple[str, ...], int]:
     """Class names and sample rate of the dataset of a config section, without preparing it.
 
     Raises:
         UserError: an unknown dataset, option or class.
     """
-    builder = data_builders.builder(settings["name"], **_builder_arguments(settings))
+    check_clips(settings["name"])
+    builder = data_builders.builder(settings["name"], **builder_arguments(settings))
     known = tuple(builder.info.features["labels"].feature.names)
     return _chosen(known, settings["classes"]), _format(settings).sample_rate_hz
 
@@ -115,7 +79,8 @@ def load(settings: Mapping[str, Any]) -> Dataset:
     Raises:
         UserError: an unknown dataset, option or class; files that are missing or cannot be read.
     """
-    builder = data_builders.prepare(settings["name"], **_builder_arguments(settings))
+    check_clips(settings["name"])
+    builder = data_builders.prepare(settings["name"], **builder_arguments(settings))
     known = tuple(builder.info.features["labels"].feature.names)
     official = settings["split"] == "official"
     return Dataset(
@@ -158,7 +123,7 @@ def _open(builder: Any, split: str, settings: Mapping[str, Any], cache_bytes: fl
         return audio, peak(audio)
 
     if 2.0 * index["num_samples"][clip].sum() <= cache_bytes:
-        read = _remember(read)
+        read = remember(read)
     return Clips(
         ids=ids,
         songs=index["song"][clip],
@@ -176,8 +141,8 @@ def _to_mono(audio: np.ndarray) -> np.ndarray:
     return np.round(audio.mean(axis=1, dtype=np.float32)).astype(np.int16)
 
 
-def _remember(read: Callable[[int], Any]) -> Callable[[int], Any]:
-    """Reads each clip once and keeps it; safe in threads."""
+def remember(read: Callable[[int], Any]) -> Callable[[int], Any]:
+    """Reads each example once and keeps it; safe in threads."""
     kept: dict[int, Any] = {}
     lock = threading.Lock()
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from irec_jax.data.clips import Clips
 from irec_jax.data.dataset import Dataset
+from irec_jax.data.stems import StemDataset, Tracks
 from irec_jax.errors import UserError
 
 #: Ways to split a dataset, in words.
@@ -17,16 +18,23 @@ SPLITS = {
     "window": "windows of the training clips at random, windows of the same clip on both sides: "
     "leaky, as the protocol of its source",
 }
+#: Ways to split a dataset of stems, in words.
+STEM_SPLITS = {
+    "official": "the dataset's own training, validation and test tracks (without validation "
+    "tracks, some of the training tracks validate)",
+    "validation": "the dataset's own validation tracks test, and some of the training tracks "
+    "validate",
+}
 #: What is set aside -> its random stream.
 _STREAMS = {"validation": 0x5EED, "test": 0x7E57}
 
 
 class Sides(NamedTuple):
-    """The clips that train, validate and test."""
+    """The clips, or the tracks of stems, that train, validate and test."""
 
-    training: Clips
-    validation: Clips
-    test: Clips
+    training: Clips | Tracks
+    validation: Clips | Tracks
+    test: Clips | Tracks
 
 
 def split(dataset: Dataset, settings: Mapping[str, Any], *, seed: int) -> Sides:
@@ -58,6 +66,39 @@ def split(dataset: Dataset, settings: Mapping[str, Any], *, seed: int) -> Sides:
     rest, test = part(examples, settings["test_fraction"], "test")
     training, validation = part(rest, share / (1.0 - settings["test_fraction"]), "validation")
     return Sides(training, validation, test)
+
+
+def split_tracks(dataset: StemDataset, settings: Mapping[str, Any], *, seed: int) -> Sides:
+    """Parts a dataset of stems as a config section `data` says; the same seed, the same sides.
+
+    Args:
+        dataset: of `load_stems`, with the same settings.
+        settings: `split`, one of `STEM_SPLITS`, and `validation_fraction`.
+        seed: of the choice of the training tracks that validate.
+
+    Raises:
+        UserError: there are no tracks for one of the sides.
+    """
+    train, name = dataset.train, dataset.name
+    official = settings["split"] == "official"
+    test = dataset.test if official else dataset.validation
+    if test is None:
+        kind, other = ("test", "validation") if official else ("validation", "official")
+        found = dataset.validation if official else dataset.test
+        remedy = f"set data.split={other}" if found else "bring some that are not trained on"
+        raise UserError(f"{name}: has no {kind} tracks to test with; {remedy}")
+    if official and dataset.validation is not None:
+        return Sides(train, dataset.validation, test)
+    fraction = settings["validation_fraction"]
+    order = _generator(fraction, seed, "validation").permutation(len(train))
+    num_validation = max(1, round(fraction * len(train)))
+    if num_validation >= len(train):
+        raise UserError(
+            f"{name}: {len(train)} training track(s) are too few to set {fraction:.0%} aside for "
+            "validation; bring more"
+        )
+    validation, training = np.sort(order[:num_validation]), np.sort(order[num_validation:])
+    return Sides(train.subset(training), train.subset(validation), test)
 
 
 def window_and_hop(settings: Mapping[str, Any], sample_rate_hz: int) -> tuple[int, int]:

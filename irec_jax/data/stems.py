@@ -1,13 +1,18 @@
-"""Tracks of stems, any stretch of which is read without the rest."""
+"""Datasets of tracks with their stems, any stretch of which is read without the rest."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+import data_builders
+from data_builders.features import STEM_SAMPLE_RATE_HZ
 from irec_jax import registry
+from irec_jax.data.dataset import remember
+from irec_jax.data.options import builder_arguments, check_stems
 from irec_jax.errors import UserError
-from irec_jax.labels import STEMS
+from irec_jax.labels import STEMS, STREAMS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,18 +64,20 @@ class Tracks:
 
 
 def stretch(parts: Sequence[np.ndarray], start: int, num_samples: int) -> np.ndarray:
-    """A stretch of parts (T_i, C) that follow each other, with zeros beyond their end.
+    """A stretch of int16 parts (T_i, 2) that follow each other, with zeros beyond their end.
 
     Returns:
-        (num_samples, C); a view where it lies within a single part.
+        (num_samples, 2); a view where it lies within a single part.
     """
-    whole = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    found = whole[start : start + num_samples]
-    if len(found) == num_samples:
-        return found
-    padded = np.zeros((num_samples, whole.shape[1]), whole.dtype)
-    padded[: len(found)] = found
-    return padded
+    touched, first = [], 0
+    for part in parts:
+        found = part[max(start - first, 0) : max(start + num_samples - first, 0)]
+        touched += [found] if len(found) else []
+        first += len(part)
+    missing = num_samples - sum(map(len, touched))
+    if missing:
+        touched.append(np.zeros((missing, 2), np.int16))
+    return touched[0] if len(touched) == 1 else np.concatenate(touched)
 
 
 def parse_target(text: str, stems: Sequence[str] = STEMS) -> tuple[str, ...]:
@@ -92,3 +99,94 @@ def parse_target(text: str, stems: Sequence[str] = STEMS) -> tuple[str, ...]:
             f"{stems[-1]}+{stems[-2]}"
         )
     return names
+
+
+@dataclasses.dataclass(frozen=True)
+class StemDataset:
+    """A dataset by its full name and the tracks of its splits, None where it has none of one."""
+
+    name: str
+    version: str
+    config: str
+    rendered: bool
+    sample_rate_hz: int
+    stems: tuple[str, ...]
+    train: Tracks
+    validation: Tracks | None
+    test: Tracks | None
+
+
+def load_stems(settings: Mapping[str, Any]) -> StemDataset:
+    """Prepares (if need be) and opens the stem dataset of a config section `data`.
+
+    Raises:
+        UserError: an unknown dataset or option; files that are missing or cannot be read.
+    """
+    check_stems(settings["name"])
+    builder = data_builders.prepare(settings["name"], **builder_arguments(settings))
+    splits = {
+        split: _open(builder, split, settings["cache_gb"] * 1e9)
+        for split in ("train", "validation", "test")
+        if split in builder.info.splits
+    }
+    if "train" not in splits:
+        raise UserError(f"{builder.name}: has no training tracks; check data.path")
+    return StemDataset(
+        name=settings["name"],
+        version=str(builder.version),
+        config=builder.builder_config.name,
+        rendered=builder.RENDERED,
+        sample_rate_hz=STEM_SAMPLE_RATE_HZ,
+        stems=STEMS,
+        train=splits["train"],
+        validation=splits.get("validation"),
+        test=splits.get("test"),
+    )
+
+
+def describe_stems(settings: Mapping[str, Any]) -> tuple[tuple[str, ...], int]:
+    """Names of the stems and sample rate of a config section `data`, without preparing it.
+
+    Raises:
+        UserError: an unknown dataset or option.
+    """
+    check_stems(settings["name"])
+    data_builders.builder(settings["name"], **builder_arguments(settings))
+    return STEMS, STEM_SAMPLE_RATE_HZ
+
+
+def _open(builder: Any, split: str, cache_bytes: float) -> Tracks:
+    """The tracks of a split; its records are remembered where all of them fit into the cache."""
+    source = builder.as_data_source(split)
+    records: dict[str, dict[str, list[int]]] = {}
+    lengths, errata, num_bytes = [], {}, 0
+    for i, row in enumerate(builder.index(split)):
+        streams = records.setdefault(row["track"], {stream: [] for stream in STREAMS})
+        streams[row["stem"]].append(i)
+        errata[row["track"]] = row["errata"]
+        lengths.append(row["num_samples"])
+        num_bytes += 4 * row["num_samples"]
+    places = {
+        (track, stream): (np.array(found), np.cumsum([0] + [lengths[i] for i in found]))
+        for track, streams in enumerate(records.values())
+        for stream, found in streams.items()
+    }
+
+    def fetch(record: int) -> np.ndarray:
+        return source[record]["audio"]
+
+    if num_bytes <= cache_bytes:
+        fetch = remember(fetch)
+
+    def read(track: int, stream: str, start: int, num_samples: int) -> np.ndarray:
+        found, bounds = places[track, stream]
+        first = np.searchsorted(bounds, start, side="right") - 1
+        touched = found[first : np.searchsorted(bounds, start + num_samples)]
+        return stretch([fetch(int(i)) for i in touched], start - bounds[first], num_samples)
+
+    return Tracks(
+        names=np.array(list(records), str),
+        num_samples=np.array([places[i, "mixture"][1][-1] for i in range(len(records))], np.int64),
+        errata=np.array([errata[name] for name in records], str),
+        read=read,
+    )

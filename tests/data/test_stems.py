@@ -1,7 +1,10 @@
 """Excerpts of stems against the arrays that they were taken from."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+import soundfile
 
 from irec_jax import data
 from irec_jax.errors import UserError
@@ -225,3 +228,113 @@ def test_settings_of_stems_that_make_no_sense_cost_one_line():
     for settings in (dict(channels="left"), dict(remix=1.5)):
         with pytest.raises(UserError, match=f"data.{next(iter(settings))}"):
             make(tracks, **settings)
+
+
+SETTINGS = dict(
+    name="musdb18",
+    dir="",
+    manual_dir="",
+    cache_gb=1.0,
+    target="vocals+other",
+    window_s=3.0,
+    split="validation",
+    validation_fraction=0.3,
+    remix=0.5,
+    channels="mean",
+)
+
+
+@pytest.fixture(scope="module")
+def stem_folder(tmp_path_factory):
+    """Three tracks that train, one of two segments, and one that validates by convention."""
+    folder, arrays = tmp_path_factory.mktemp("stems"), {}
+    lengths = {"A - A": 30_000, "B - B": 300_000, "C - C": 9_000, "ANiMAL - Rockshow": 20_000}
+    for seed, (name, length) in enumerate(lengths.items()):
+        (arrays[name],) = make_tracks((length,), seed)[0].values()
+        arrays[name]["mixture"] = np.sum([arrays[name][s] // 8 for s in STEMS], 0, np.int16)
+        (folder / "train" / name).mkdir(parents=True)
+        for stream, audio in arrays[name].items():
+            soundfile.write(folder / "train" / name / f"{stream}.wav", audio, 44_100)
+    return folder, arrays
+
+
+def test_a_prepared_dataset_is_read_as_it_was_given(stem_folder):
+    folder, arrays = stem_folder
+    settings = SETTINGS | dict(path=str(folder))
+    assert data.describe_stems(settings) == (STEMS, 44_100)
+    for cache_gb in (1.0, 0.0):
+        dataset = data.load_stems(settings | dict(cache_gb=cache_gb))
+        assert dataset.name == "musdb18" and dataset.stems == STEMS and not dataset.rendered
+        assert len(dataset.train) == 3 and dataset.test is None
+        assert dataset.validation.names.tolist() == ["ANiMAL - Rockshow"]
+        for tracks in (dataset.train, dataset.validation):
+            for i, name in enumerate(tracks.names):
+                assert tracks.num_samples[i] == len(arrays[name]["bass"])
+        long = dataset.train.names.tolist().index("B - B")
+        # Within a segment, across two, over the end, beyond it.
+        for start, num in ((5, 1000), (264_000, 2000), (263_600, 40_000), (400_000, 10)):
+            for stream in ("mixture", "vocals"):
+                whole = np.pad(arrays["B - B"][stream], ((0, 150_000), (0, 0)))
+                found = dataset.train.read(long, stream, start, num)
+                np.testing.assert_array_equal(found, whole[start : start + num])
+        first, again = (dataset.train.read(long, "bass", 5, 1000) for _ in range(2))
+        assert np.shares_memory(first, again) == (cache_gb > 0)
+    batch = data.StemBatches(dataset.train, window_samples=4000, batch_size=4, remix=0.5)[0]
+    assert batch["stems"].shape == (4, 4, 4000) and batch["stems"].any(axis=(1, 2)).all()
+
+
+def make_dataset(num_train=10, num_validation=3, num_test=2):
+    def side(kind, num):
+        return dataclasses.replace(
+            make_tracks((50,) * num)[1], names=np.array([f"{kind} {i}" for i in range(num)])
+        )
+
+    sides = {"train": num_train, "validation": num_validation, "test": num_test}
+    tracks = {kind: side(kind, num) if num else None for kind, num in sides.items()}
+    return data.StemDataset("mine", "1", "", False, 44_100, STEMS, **tracks)
+
+
+def names_of(sides):
+    return [side.names.tolist() for side in sides]
+
+
+def test_sides_of_tracks():
+    dataset = make_dataset()
+    official = data.split_tracks(dataset, SETTINGS | dict(split="official"), seed=0)
+    assert official == (dataset.train, dataset.validation, dataset.test)
+    for made, test in ((dataset, "validation"), (make_dataset(num_validation=0), "test")):
+        settings = SETTINGS | dict(split="official" if test == "test" else "validation")
+        training, validation, tested = names_of(data.split_tracks(made, settings, seed=0))
+        assert tested == getattr(made, test).names.tolist()
+        assert len(validation) == 3 and sorted(training + validation) == made.train.names.tolist()
+        again = names_of(data.split_tracks(made, settings, seed=0))
+        assert again == [training, validation, tested]
+        assert names_of(data.split_tracks(made, settings, seed=1))[1] != validation
+
+
+@pytest.mark.parametrize(
+    ("counts", "split", "message"),
+    [
+        ((10, 3, 0), "official", "no test tracks to test with; set data.split=validation"),
+        ((10, 0, 3), "validation", "no validation tracks to test with; set data.split=official"),
+        ((10, 0, 0), "official", "no test tracks to test with; bring some"),
+        ((1, 2, 0), "validation", "1 training track"),
+    ],
+)
+def test_too_few_tracks_to_split_cost_one_line(counts, split, message):
+    with pytest.raises(UserError, match=f"mine: .*{message}") as error:
+        data.split_tracks(make_dataset(*counts), SETTINGS | dict(split=split), seed=0)
+    assert "\n" not in str(error.value)
+
+
+def test_datasets_of_other_kinds_cost_one_line():
+    clips = dict(classes=(), channels="mean", hop_s=0.0, normalize="peak", test_fraction=0.1)
+    for function in (data.describe, data.load):
+        with pytest.raises(UserError, match="'musdb18': holds tracks with their stems, not label"):
+            function(SETTINGS | clips)
+    for function in (data.describe_stems, data.load_stems):
+        with pytest.raises(UserError, match="'irmas': holds labelled clips, not tracks .* musdb18"):
+            function(SETTINGS | dict(name="irmas"))
+        with pytest.raises(UserError, match="did you mean 'musdb18'"):
+            function(SETTINGS | dict(name="musdb"))
+    assert "target" in data.own_keys("musdb18") and "classes" in data.own_keys("irmas")
