@@ -38,6 +38,34 @@ class Clips:
             read=lambda i: self.read(int(indices[i])),
         )
 
+    def first(self, num_samples: int) -> "Clips":
+        """Of each clip only its beginning; its gain is the peak of that."""
+
+        def read(i: int) -> tuple[np.ndarray, np.float32]:
+            # Copied, so that keeping it does not keep the whole clip.
+            audio = self.read(i)[0][:num_samples].copy()
+            return audio, peak(audio)
+
+        return dataclasses.replace(
+            self, num_samples=np.minimum(self.num_samples, num_samples), read=read
+        )
+
+    def followed_by(self, other: "Clips") -> "Clips":
+        """These clips and then those of another split of the same classes."""
+        count = len(self)
+
+        def joined(name: str) -> np.ndarray:
+            return np.concatenate([getattr(self, name), getattr(other, name)])
+
+        return Clips(
+            ids=joined("ids"),
+            songs=joined("songs"),
+            labels=joined("labels"),
+            num_samples=joined("num_samples"),
+            contradictory=joined("contradictory"),
+            read=lambda i: self.read(i) if i < count else other.read(i - count),
+        )
+
     def windows(self, *, window_samples: int, hop_samples: int) -> "Clips":
         """The windows of `cut`, each an example of its own: `ID@FIRST_SAMPLE`."""
         clip, start = cut(

@@ -16,13 +16,18 @@ from irec_jax.errors import UserError
 
 #: What becomes of the channels of a clip.
 CHANNELS = ("mean", "separate")
+#: Datasets whose test clips come in parts, and the parts that `data.split=parts` takes: the first
+#: one trains, the other tests.
+_WITH_PARTS = ("gm_irmas", "irmas")
+_PARTS = (2, 3)
 
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
     """A dataset by its full name, the classes that were asked for, and the clips that show them.
 
-    `num_classes` are those of the whole dataset. The `test` split is None where it is not used.
+    `num_classes` are those of the whole dataset. `train` is what trains and validates, and, where
+    the `test` split is not used and None, tests too.
     """
 
     name: str
@@ -40,9 +45,9 @@ def describe(settings: Mapping[str, Any]) -> tuple[tuple[str, ...], int]:
     """Class names and sample rate of the dataset of a config section, without preparing it.
 
     Raises:
-        UserError: an unknown dataset, option or class.
+        UserError: an unknown dataset, option or class, or a split that the dataset lacks.
     """
-    check_clips(settings["name"])
+    _check(settings)
     builder = data_builders.builder(settings["name"], **builder_arguments(settings))
     known = tuple(builder.info.features["labels"].feature.names)
     return _chosen(known, settings["classes"]), _format(settings).sample_rate_hz
@@ -73,16 +78,37 @@ def _chosen(known: tuple[str, ...], wanted: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
+def _check(settings: Mapping[str, Any]) -> None:
+    check_clips(settings["name"])
+    if settings["split"] == "parts" and settings["name"] not in _WITH_PARTS:
+        raise UserError(
+            f"config key data.split=parts: test clips come in parts only in "
+            f"{' and '.join(_WITH_PARTS)}, not in {settings['name']}; set it to official, song or "
+            "window"
+        )
+
+
 def load(settings: Mapping[str, Any]) -> Dataset:
     """Prepares (if need be) and opens the dataset of a config section `data`.
 
     Raises:
-        UserError: an unknown dataset, option or class; files that are missing or cannot be read.
+        UserError: an unknown dataset, option or class, or a split that the dataset lacks; files
+            that are missing or cannot be read.
     """
-    check_clips(settings["name"])
+    _check(settings)
     builder = data_builders.prepare(settings["name"], **builder_arguments(settings))
     known = tuple(builder.info.features["labels"].feature.names)
-    official = settings["split"] == "official"
+    sample_rate_hz = _format(settings).sample_rate_hz
+    train, test = _open(builder, "train", settings), None
+    if settings["split"] == "official":
+        test = _open(builder, "test", settings)
+    if settings["split"] == "parts":
+        trains, test = (_open(builder, "test", settings, part=part) for part in _PARTS)
+        window_samples = round(settings["window_s"] * sample_rate_hz)
+        train = train.followed_by(trains).first(window_samples)
+        test = test.first(window_samples)
+    if 2.0 * train.num_samples.sum() <= settings["cache_gb"] * 1e9:
+        train = dataclasses.replace(train, read=remember(train.read))
     return Dataset(
         name=settings["name"],
         version=str(builder.version),
@@ -90,24 +116,30 @@ def load(settings: Mapping[str, Any]) -> Dataset:
         rendered=builder.RENDERED,
         classes=_chosen(known, settings["classes"]),
         num_classes=len(known),
-        sample_rate_hz=_format(settings).sample_rate_hz,
-        train=_open(builder, "train", settings, settings["cache_gb"] * 1e9),
-        test=_open(builder, "test", settings, 0.0) if official else None,
+        sample_rate_hz=sample_rate_hz,
+        train=train,
+        test=test,
     )
 
 
-def _open(builder: Any, split: str, settings: Mapping[str, Any], cache_bytes: float) -> Clips:
-    """The clips of a split that show a class asked for; channels side by side or as their mean."""
+def _open(
+    builder: Any, split: str, settings: Mapping[str, Any], *, part: int | None = None
+) -> Clips:
+    """The clips of a split, or of a part of it, that show a class asked for; channels side by side
+    or as their mean."""
     index = data_builders.clip_index(builder, split)
     source = builder.as_data_source(split)
     known = tuple(builder.info.features["labels"].feature.names)
     classes = _chosen(known, settings["classes"])
     labels = index["labels"][:, [known.index(name) for name in classes]].astype(np.float32)
-    shown = np.flatnonzero(labels.any(axis=1) | (classes == known))
+    shown = labels.any(axis=1) | (classes == known)
+    if part is not None:
+        shown &= index["part"] == part
+    shown = np.flatnonzero(shown)
     if not len(shown):
+        which = f"{split} clip" + (f" of part {part}" if part is not None else "")
         raise UserError(
-            f"{builder.name}: no {split} clip shows any of {', '.join(classes)}: set other "
-            "data.classes"
+            f"{builder.name}: no {which} shows any of {', '.join(classes)}: set other data.classes"
         )
     separate = settings["channels"] == "separate"
     num_channels = _format(settings).num_channels if separate else 1
@@ -122,8 +154,6 @@ def _open(builder: Any, split: str, settings: Mapping[str, Any], cache_bytes: fl
         audio = np.ascontiguousarray(audio[:, channel[i]]) if separate else _to_mono(audio)
         return audio, peak(audio)
 
-    if 2.0 * index["num_samples"][clip].sum() <= cache_bytes:
-        read = remember(read)
     return Clips(
         ids=ids,
         songs=index["song"][clip],

@@ -14,10 +14,14 @@ from irec_jax.errors import UserError
 SPLITS = {
     "official": "the dataset's own test clips, and no song on both sides of training and "
     "validation",
+    "parts": "the training clips and part 2 of IRMAS's test clips train, no song on both sides of "
+    "training and validation, and part 3 tests; the beginning of each clip alone",
     "song": "windows of the training clips, no song on both sides",
     "window": "windows of the training clips at random, windows of the same clip on both sides: "
     "leaky, as the protocol of its source",
 }
+#: Those of which an example is a clip, not a window.
+_WHOLE = ("official", "parts")
 #: Ways to split a dataset of stems, in words.
 STEM_SPLITS = {
     "official": "the dataset's own training, validation and test tracks (without validation "
@@ -50,7 +54,7 @@ def split(dataset: Dataset, settings: Mapping[str, Any], *, seed: int) -> Sides:
         UserError: nothing would be left on one of the sides.
     """
     clips, share = dataset.train, settings["validation_fraction"]
-    if settings["split"] == "official":
+    if settings["split"] in _WHOLE:
         training, validation = split_songs(clips.songs, clips.labels, fraction=share, seed=seed)
         return Sides(clips.subset(training), clips.subset(validation), dataset.test)
     window_samples, hop_samples = window_and_hop(settings, dataset.sample_rate_hz)
@@ -119,7 +123,11 @@ def protocol(settings: Mapping[str, Any], sides: Sides, classes: tuple[str, ...]
     name, separate = settings["split"], settings["channels"] == "separate"
     hop_s = settings["hop_s"] or settings["window_s"]
     windows = f"windows of {settings['window_s']:g} s every {hop_s:g} s"
-    examples = f"clips, trained on in {windows}" if name == "official" else windows
+    examples = windows
+    if name in _WHOLE:
+        examples = f"clips, trained on in {windows}"
+    if name == "parts":
+        examples = f"the first {settings['window_s']:g} s of each clip"
     counts = {
         side: {
             "num_examples": len(clips),
@@ -131,7 +139,7 @@ def protocol(settings: Mapping[str, Any], sides: Sides, classes: tuple[str, ...]
     return {
         "split": name,
         "description": f"{name}: {SPLITS[name]}",
-        "unit": "clips" if name == "official" else "windows",
+        "unit": "clips" if name in _WHOLE else "windows",
         "examples": examples + (", each channel by itself" if separate else ""),
         "sides": counts,
         "num_songs_on_both_sides": len(set(sides.training.songs) & set(sides.test.songs)),

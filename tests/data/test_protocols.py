@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import data_builders
+from data_builders.gm_irmas import plan
 from irec_jax import data
 from irec_jax.errors import UserError
 from irec_jax.labels import IRMAS
@@ -212,7 +213,57 @@ def test_songs_that_test_and_validate_have_their_share_of_every_class(tone_clips
     np.testing.assert_allclose(sides.validation.labels.sum(axis=0) / total, 0.15, atol=0.03)
 
 
-@pytest.mark.parametrize("split", ["official", "song", "window"])
+@pytest.mark.parametrize("size", ["tiny", "small", "full"])
+def test_rendered_test_clips_come_in_the_parts_that_are_split_by(size):
+    parts = collections.Counter(clip.part for clip in plan(size, "test"))
+    songs = {part: {c.song for c in plan(size, "test") if c.part == part} for part in (2, 3)}
+    assert parts[2] > parts[3] > 0 and not songs[2] & songs[3]
+
+
+@pytest.mark.parametrize("channels", ["mean", "separate"])
+def test_parts_train_and_test_with_the_beginning_of_each_clip(source, channels):
+    settings = dict(split="parts", format="stereo44k", channels=channels, validation_fraction=0.2)
+    dataset = load(**settings)
+    sides = sides_of(dataset=dataset, **settings)
+    clips = {clip["id"].decode(): clip for split in source.values() for clip in split}
+    tests = [clip for clip in source["test"] if clip["part"] == 3]
+    trains = source["train"] + [clip for clip in source["test"] if clip["part"] == 2]
+    assert tests and len(trains) > len(source["train"])
+
+    def names(side):
+        return {name.split("#")[0] for name in side.ids}
+
+    assert names(sides.test) == {clip["id"].decode() for clip in tests}
+    assert names(sides.training) | names(sides.validation) == {c["id"].decode() for c in trains}
+    assert not set(sides.training.songs) & set(sides.validation.songs)
+    assert len(sides.test) == len(tests) * (2 if channels == "separate" else 1)
+    for side in sides:
+        assert side.num_samples.max() == 88_200  # 2 s, of clips of up to 20 s
+        for i in (0, len(side) - 1):
+            name, _, channel = side.ids[i].partition("#")
+            whole = clips[name]["audio"][:88_200].astype(float)
+            expected = whole[:, int(channel) - 1] if channel else np.round(whole.mean(axis=1))
+            audio, gain = side.read(i)
+            assert len(audio) == side.num_samples[i] and np.abs(audio - expected).max() <= 1
+            assert gain == np.abs(audio.astype(int)).max() / np.float32(32768)
+            assert np.flatnonzero(side.labels[i]).tolist() == sorted(clips[name]["labels"])
+    # Remembered without the rest of the clip; one window of each, at any hop.
+    assert sides.training.read(0)[0] is sides.training.read(0)[0]
+    assert sides.training.read(0)[0].base is None
+    batches = data.Batches(sides.training, window_samples=88_200, hop_samples=100, batch_size=4)
+    assert batches.num_windows == len(sides.training)
+
+
+def test_datasets_without_parts_cost_one_line(tmp_path):
+    settings = SETTINGS | dict(name="folder", path=str(tmp_path), split="parts")
+    del settings["size"], settings["soundfont"]
+    for function in (data.describe, data.load):
+        with pytest.raises(UserError, match="data.split=parts: .* not in folder; set") as error:
+            function(settings)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("split", ["official", "song", "window", "parts"])
 def test_the_seed_alone_decides_who_is_where(split):
     dataset = load(split=split)
     one, same, other = (sides_of(seed, dataset, split=split) for seed in (0, 0, 1))
@@ -220,7 +271,7 @@ def test_the_seed_alone_decides_who_is_where(split):
         np.testing.assert_array_equal(a.ids, b.ids)
     for side in ("training", "validation"):
         assert set(getattr(one, side).ids) != set(getattr(other, side).ids)
-    assert (set(one.test.ids) == set(other.test.ids)) == (split == "official")
+    assert (set(one.test.ids) == set(other.test.ids)) == (split in ("official", "parts"))
 
 
 def test_the_official_split_is_the_datasets_own(source):
@@ -232,7 +283,7 @@ def test_the_official_split_is_the_datasets_own(source):
     assert ids == sorted(clip["id"].decode() for clip in source["train"])
 
 
-@pytest.mark.parametrize("split", ["official", "song", "window"])
+@pytest.mark.parametrize("split", ["official", "song", "window", "parts"])
 def test_the_protocol_says_in_words_and_numbers_who_is_where(split):
     settings = SETTINGS | {"split": split}
     dataset = data.load(settings)
@@ -240,8 +291,9 @@ def test_the_protocol_says_in_words_and_numbers_who_is_where(split):
     found = data.protocol(settings, sides, dataset.classes)
     assert found["split"] == split and found["description"].startswith(f"{split}: ")
     assert ("leaky" in found["description"]) == (split == "window")
-    assert found["unit"] == ("clips" if split == "official" else "windows")
-    assert "windows of 2 s every 1 s" in found["examples"]
+    assert found["unit"] == ("clips" if split in ("official", "parts") else "windows")
+    told = "the first 2 s of each clip" if split == "parts" else "windows of 2 s every 1 s"
+    assert told in found["examples"]
     for name, clips in sides._asdict().items():
         assert found["sides"][name]["num_examples"] == len(clips)
         assert found["sides"][name]["num_songs"] == len(set(clips.songs))
