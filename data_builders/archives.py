@@ -64,7 +64,12 @@ def files_in_folder(folder: str | os.PathLike) -> list[File]:
     def fail(error: OSError):
         raise UserError(f"{error.filename}: {error.strerror}; check the folder") from error
 
-    for parent, folders, names in os.walk(folder, onerror=fail):
+    seen = set()
+    for parent, folders, names in os.walk(folder, onerror=fail, followlinks=True):
+        if (real := os.path.realpath(parent)) in seen:  # a link that leads back
+            folders.clear()
+            continue
+        seen.add(real)
         folders[:] = [name for name in folders if not _is_junk(name)]
         for name in names:
             if _is_junk(name):

@@ -94,7 +94,7 @@ def _track_in_folder(name: str, files: Iterable[File]) -> TrackFiles:
     origin = os.path.dirname(file.origin)
     if missing:
         raise UserError(f"{origin}: lacks {', '.join(missing)}; add what is missing, or remove it")
-    return TrackFiles(name, origin, streams)
+    return TrackFiles(name, origin, {stream: streams[stream] for stream in STREAMS})
 
 
 def check_header(track: TrackFiles) -> float:

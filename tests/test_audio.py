@@ -56,7 +56,7 @@ def test_lossless_files_come_back_to_the_bit(tmp_path, suffix, num_channels, rat
     np.testing.assert_array_equal(audio.to_int16(samples), written)
     expected, _ = soundfile.read(path, dtype="float32", always_2d=True)
     np.testing.assert_array_equal(samples, expected)
-    assert audio.info(path) == (rate_hz, num_channels, 5_001)
+    assert audio.info(path) == (rate_hz, num_channels, 5_001, 1)
     mono, _ = audio.read(path, mono=True)
     np.testing.assert_allclose(mono, expected.mean(1, keepdims=True), atol=1e-7)
 
