@@ -170,11 +170,12 @@ class SpectrogramDb:
         if phase is not None and jnp.shape(phase) != features.shape:
             raise ValueError(f"phase has shape {jnp.shape(phase)}: must be {features.shape}")
         framing = dict(self.framing, num_samples=num_samples)
-        magnitudes = self._to_stft(self.amplitudes(features), num_samples)
+        num_real = self.num_real_frames(num_samples)
+        magnitudes = self.to_stft(self.amplitudes(features[..., :num_real]))
         if phase is None:
             options = dict(num_iterations=num_iterations, momentum=momentum, key=key)
             return griffin_lim(magnitudes, **framing, **options)
-        spectrum = with_phase(magnitudes, self._to_stft(phase, num_samples))
+        spectrum = with_phase(magnitudes, self.to_stft(jnp.asarray(phase)[..., :num_real]))
         return stft.istft(spectrum, exact=False, **framing)
 
     @property
@@ -187,11 +188,15 @@ class SpectrogramDb:
         """Frames that so many samples make, not counting those that are added."""
         return -(-num_samples // self.hop_length)
 
-    def _to_stft(self, picture: jax.Array, num_samples: int) -> jax.Array:
-        """A picture (..., num_bins, num_frames) as `dsp.stft` has it, with empty bins on top."""
-        real = jnp.swapaxes(picture[..., : self.num_real_frames(num_samples)], -1, -2)
+    def to_stft(self, picture: jax.Array) -> jax.Array:
+        """Amplitudes or phases (..., num_bins, N) as `dsp.stft` orders them, for any N.
+
+        Returns:
+            (..., N, frame_length // 2 + 1), the bins that are not kept being 0.
+        """
         num_missing = self.frame_length // 2 + 1 - self.num_bins
-        return jnp.pad(real, [(0, 0)] * (real.ndim - 1) + [(0, num_missing)])
+        frames = jnp.swapaxes(picture, -1, -2)
+        return jnp.pad(frames, [(0, 0)] * (frames.ndim - 1) + [(0, num_missing)])
 
 
 @functools.partial(jax.jit, static_argnums=0)

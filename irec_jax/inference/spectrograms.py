@@ -1,0 +1,432 @@
+"""Separation of recordings of any length by a model of spectrograms of fixed size.
+
+Windows begin on the grid of the spectrogram's frames, several hops apart, so that frame i of the
+recording, which begins at sample i * hop_length, is in one or several of them. Their estimates of
+it, features in dB, are averaged, with weights that fall towards the edges of a window. A frame that
+reaches beyond its window lacks sound there and counts only where no other window has it. (At the
+end of a recording, which zeros follow, it lacks nothing.) Signals are made of stretches of frames
+that are longer than a window and overlap, and are cross-faded.
+
+Everything is a generator: blocks of audio come in and blocks of the estimate go out, and memory
+holds a few windows, whatever the length of the recording. Neither the result nor the blocks that go
+out depend on how the audio was cut into blocks. Channels are examples of their own.
+
+Before a recording come as many zeros as a frame has samples, in whole hops, and are cut off again:
+else its first samples, where windows are nearly 0, were not determined.
+"""
+
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from irec_jax.dsp import stft
+from irec_jax.dsp.griffin_lim import griffin_lim
+from irec_jax.dsp.windows import window as make_window
+from irec_jax.errors import UserError
+from irec_jax.frontends import SpectrogramDb
+
+#: Where the phase of an estimate comes from.
+PHASES = ("mixture", "griffin-lim")
+
+#: Windows (B, window_samples) to features (B, num_bins, num_frames).
+Predict = Callable[[np.ndarray], jax.Array | np.ndarray]
+
+# Times this counts a frame that reaches beyond its window.
+_LAST_RESORT = np.float32(1e-9)
+_MIN_WINDOW_SUM = 1e-3  # as in irec_jax.dsp.stft
+
+
+class Stretch(NamedTuple):
+    """Some frames of a recording and what was estimated of them.
+
+    Stretches overlap: `num_new` samples and `num_new_frames` frames are no part of other ones,
+    beginning in each after the zeros, or the frames of the stretch before.
+
+    Attributes:
+        mixture: float32 (C, (N - 1) * hop_length + frame_length), the sound of N frames.
+        features: float32 (C, num_bins, N), the estimate, in the front end's units.
+        num_new: samples.
+        num_new_frames: frames, ceil(num_new / hop_length).
+    """
+
+    mixture: np.ndarray
+    features: np.ndarray
+    num_new: int
+    num_new_frames: int
+
+
+def separate_blocks(
+    blocks: Iterable[np.ndarray],
+    predict: Predict,
+    frontend: SpectrogramDb,
+    *,
+    window_samples: int,
+    hop_frames: int,
+    batch_size: int,
+    post_db: float | None = None,
+    phase: str = "mixture",
+    num_iterations: int = 32,
+    momentum: float = 0.99,
+    on_frames: Callable[[np.ndarray, np.ndarray], object] | None = None,
+) -> Iterator[np.ndarray]:
+    """The target of a recording that comes in blocks: `resynthesise` of `stretches`, which see.
+
+    To get several signals from the same estimates (with and without `post_db`), call these two,
+    with `itertools.tee` in between.
+
+    Yields:
+        float32 (m, C), as many samples in all as came in.
+    """
+    estimated = stretches(
+        blocks,
+        predict,
+        frontend,
+        window_samples=window_samples,
+        hop_frames=hop_frames,
+        batch_size=batch_size,
+    )
+    return resynthesise(
+        estimated,
+        frontend,
+        post_db=post_db,
+        phase=phase,
+        num_iterations=num_iterations,
+        momentum=momentum,
+        on_frames=on_frames,
+    )
+
+
+def estimate_features(
+    audio: np.ndarray,
+    predict: Predict,
+    frontend: SpectrogramDb,
+    *,
+    window_samples: int,
+    hop_frames: int,
+    batch_size: int,
+) -> np.ndarray:
+    """The model's averaged features of a whole recording; arguments as for `stretches`.
+
+    Args:
+        audio: float32 (T, C), or (T,) for a single channel.
+
+    Returns:
+        float32 (C, num_bins, ceil(T / hop_length)), without C for (T,).
+    """
+    estimated = stretches(
+        [audio if audio.ndim == 2 else audio[:, None]],
+        predict,
+        frontend,
+        window_samples=window_samples,
+        hop_frames=hop_frames,
+        batch_size=batch_size,
+    )
+    first = _num_before(frontend)
+    parts = [s.features[..., first : first + s.num_new_frames] for s in estimated]
+    features = np.concatenate(parts, axis=-1)
+    return features if audio.ndim == 2 else features[0]
+
+
+def post(features, frontend: SpectrogramDb, post_db: float | None):
+    """Features whose values below `post_db` dB have become the floor; None leaves them as they are.
+
+    Args:
+        features: any shape, NumPy or JAX.
+        frontend: tells scale and floor.
+        post_db: absolute, on the scale of the front end.
+    """
+    if post_db is None:
+        return features
+    array = jnp if isinstance(features, jax.Array) else np
+    floor = np.float32(frontend.floor_db / frontend.scale_db)
+    return array.where(features < np.float32(post_db / frontend.scale_db), floor, features)
+
+
+def stretches(
+    blocks: Iterable[np.ndarray],
+    predict: Predict,
+    frontend: SpectrogramDb,
+    *,
+    window_samples: int,
+    hop_frames: int,
+    batch_size: int,
+) -> Iterator[Stretch]:
+    """What a model estimates of a recording.
+
+    Args:
+        blocks: float32 (n, C) at the model's sample rate, of any lengths n and one C.
+        predict: windows, float32 (B, window_samples), to the features (B, num_bins, num_frames) of
+            the target; B is always `batch_size`, and zeros fill the last batch. May return an array
+            that is still being computed. Must treat windows independently.
+        frontend: the model's.
+        window_samples: length of a window, the one the model was trained with.
+        hop_frames: distance of windows in frames, at most those of a window. There are no seams
+            where windows share as many frames as reach beyond a window's end, 3 with the defaults.
+        batch_size: windows at a time.
+
+    Yields:
+        Stretches of one size, in order.
+
+    Raises:
+        UserError: a window that is too long for the front end.
+        ValueError: a size out of range, or blocks of another shape.
+    """
+    frontend.output_shape(window_samples)
+    num_frames = frontend.num_real_frames(window_samples)
+    if not 1 <= hop_frames <= num_frames:
+        raise ValueError(
+            f"hop_frames is {hop_frames}: must be 1..{num_frames}, the frames of a window"
+        )
+    if batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size}: must be 1 or more")
+    hop, length, num_before = frontend.hop_length, frontend.frame_length, _num_before(frontend)
+    num_new = _num_new(num_frames, num_before)
+    num_all = num_new + 2 * num_before
+
+    padded = _after_zeros(blocks, num_before * hop)
+    for_windows, for_stretches = itertools.tee(padded)
+    windows = _cut(
+        for_windows,
+        length=window_samples,
+        step=hop_frames * hop,
+        shared=window_samples - hop_frames * hop,
+    )
+    sounds = _cut(
+        for_stretches,
+        length=(num_all - 1) * hop + length,
+        step=num_new * hop,
+        shared=num_before * hop,
+    )
+    predicted = _predicted(windows, predict, window_samples, batch_size, num_frames)
+    frames = _averaged(predicted, frontend, window_samples, hop_frames)
+    pieces = _cut(frames, length=num_all, step=num_new, shared=num_before)
+    floor = np.float32(frontend.floor_db / frontend.scale_db)
+    for (sound, num_samples), (features, _) in zip(sounds, pieces, strict=False):
+        num_valid = min(num_all, frontend.num_real_frames(num_samples))
+        # What a model hears in the zeros beyond the end is not wanted.
+        features = np.where(np.arange(num_all) < num_valid, features, floor)
+        new = min(num_new * hop, num_samples - num_before * hop)
+        yield Stretch(sound, features, new, frontend.num_real_frames(new))
+
+
+def resynthesise(
+    estimated: Iterable[Stretch],
+    frontend: SpectrogramDb,
+    *,
+    post_db: float | None = None,
+    phase: str = "mixture",
+    num_iterations: int = 32,
+    momentum: float = 0.99,
+    on_frames: Callable[[np.ndarray, np.ndarray], object] | None = None,
+) -> Iterator[np.ndarray]:
+    """Signals of estimated features. Bins that the front end leaves out stay empty.
+
+    Args:
+        estimated: from `stretches`.
+        frontend: that of the estimates.
+        post_db: what lies below it becomes the floor (see `post`); None: nothing.
+        phase: 'mixture', that of the mixture's STFT; or 'griffin-lim', which begins with it.
+        num_iterations, momentum: of `dsp.griffin_lim`; mean nothing with the mixture's phase.
+        on_frames: called with amplitudes |X| of mixture and estimate, float32 (C, num_bins, n), of
+            consecutive frames, ceil(T / hop_length) in all.
+
+    Yields:
+        float32 (m, C), as many samples in all as the recording has.
+
+    Raises:
+        UserError: the hop is too long for the windows to determine every sample.
+        ValueError: an unknown phase.
+    """
+    if phase not in PHASES:
+        raise ValueError(f"phase is {phase!r}: must be one of {', '.join(map(repr, PHASES))}")
+    _check_invertible(frontend)
+    num_iterations = num_iterations if phase == "griffin-lim" else 0
+    first = _num_before(frontend)
+    num_fade = first * frontend.hop_length
+    fade = (np.arange(num_fade, dtype=np.float32) + 0.5) / num_fade
+    tail = None
+    for mixture, features, num_new, num_new_frames in estimated:
+        signal, *amplitudes = _resynthesise(
+            mixture,
+            features,
+            frontend=frontend,
+            post_db=post_db,
+            num_iterations=num_iterations,
+            momentum=momentum,
+        )
+        if on_frames is not None and num_new_frames:
+            new = slice(first, first + num_new_frames)
+            on_frames(*(np.asarray(x)[..., new] for x in amplitudes))
+        signal = np.array(signal)[:, num_fade:]
+        if tail is not None:
+            signal[:, :num_fade] = fade * signal[:, :num_fade] + (1 - fade) * tail
+        tail = signal[:, num_new : num_new + num_fade]
+        if num_new:
+            yield signal[:, :num_new].T
+
+
+@functools.partial(jax.jit, static_argnames=("frontend", "post_db", "num_iterations", "momentum"))
+def _resynthesise(mixture, features, *, frontend, post_db, num_iterations, momentum):
+    """Signals (C, n), and amplitudes of mixture and estimate (C, num_bins, N)."""
+    framing = frontend.framing | {"padding": "none"}
+    spectrum = stft.stft(mixture, **framing)
+    amplitudes = frontend.amplitudes(post(features, frontend, post_db))
+    signal = griffin_lim(
+        frontend.to_stft(amplitudes),
+        num_samples=mixture.shape[-1],
+        num_iterations=num_iterations,
+        momentum=momentum,
+        initial_phase=spectrum,
+        **framing,
+    )
+    kept = stft.magnitude(spectrum[..., : frontend.num_bins])
+    return signal, kept.swapaxes(-1, -2), amplitudes
+
+
+def _num_before(frontend: SpectrogramDb) -> int:
+    """Frames that begin before the recording, in the zeros there: whole hops in a frame."""
+    return -(-frontend.frame_length // frontend.hop_length)
+
+
+def _num_new(num_frames: int, num_before: int) -> int:
+    """Frames from one stretch to the next: those of a window, and enough for the cross-fade."""
+    return max(num_frames, 2 * num_before)
+
+
+def _check_invertible(frontend: SpectrogramDb) -> None:
+    """Raises UserError where some samples are hardly in any frame."""
+    squares = np.square(make_window(frontend.window, frontend.frame_length))
+    num_added = _num_before(frontend) * frontend.hop_length - len(squares)
+    sums = np.pad(squares, (0, num_added)).reshape(-1, frontend.hop_length).sum(0)
+    if sums.min() < _MIN_WINDOW_SUM * sums.max():
+        raise UserError(
+            f"frontend.hop_length={frontend.hop_length} is too long for windows "
+            f"{frontend.window!r} of frame_length={frontend.frame_length}: samples between them "
+            "cannot be restored; take half of it or less"
+        )
+
+
+def _weights(frontend: SpectrogramDb, window_samples: int) -> tuple[np.ndarray, np.ndarray]:
+    """Weights of a window's frames, float32 (N,) above 0, and which lie within it, bool (N,)."""
+    index = np.arange(frontend.num_real_frames(window_samples))
+    weights = np.square(np.sin(np.pi * (index + 0.5) / len(index)))
+    whole = index * frontend.hop_length + frontend.frame_length <= window_samples
+    return weights.astype(np.float32), whole
+
+
+def _after_zeros(blocks: Iterable[np.ndarray], num_zeros: int) -> Iterator[np.ndarray]:
+    """Zeros (C, num_zeros), then the blocks (n, C) as float32 (C, n)."""
+    num_channels = None
+    for block in blocks:
+        block = np.asarray(block)
+        if block.ndim != 2 or not np.issubdtype(block.dtype, np.floating):
+            raise ValueError(f"blocks must be floats (n, C), not {block.dtype} {block.shape}")
+        if num_channels is None:
+            num_channels = block.shape[1]
+            yield np.zeros((num_channels, num_zeros), np.float32)
+        if block.shape[1] != num_channels:
+            raise ValueError(f"a block has {block.shape[1]} channels, the first {num_channels}")
+        yield block.T.astype(np.float32)
+
+
+def _cut(
+    blocks: Iterable[np.ndarray], *, length: int, step: int, shared: int
+) -> Iterator[tuple[np.ndarray, int]]:
+    """Overlapping pieces of what comes in blocks, along the last axis.
+
+    Args:
+        blocks: (..., n).
+        length, step: of the pieces.
+        shared: at the end one more piece is begun where more than this is left for it.
+
+    Yields:
+        (..., length), at least one, the last filled with zeros; and how much of it is none.
+    """
+    pending, num_pending, any_yet = [], 0, False
+    for block in blocks:
+        pending.append(block)
+        num_pending += block.shape[-1]
+        if num_pending < length:
+            continue
+        held, start = np.concatenate(pending, axis=-1), 0
+        while start + length <= num_pending:
+            yield held[..., start : start + length], length
+            start, any_yet = start + step, True
+        pending, num_pending = [held[..., start:]], num_pending - start
+    if not pending:
+        return
+    held, start = np.concatenate(pending, axis=-1), 0
+    while not any_yet or start + shared < num_pending:
+        piece = held[..., start : start + length]
+        num_missing = length - piece.shape[-1]
+        yield np.pad(piece, [(0, 0)] * (piece.ndim - 1) + [(0, num_missing)]), piece.shape[-1]
+        start, any_yet = start + step, True
+
+
+def _predicted(
+    windows: Iterable[tuple[np.ndarray, int]],
+    predict: Predict,
+    window_samples: int,
+    batch_size: int,
+    num_frames: int,
+) -> Iterator[np.ndarray]:
+    """Features (C, num_bins, num_frames) of windows (C, window_samples), one by one.
+
+    One batch is being computed while the next one is cut.
+    """
+    num_channels = None
+
+    def batches() -> Iterator[tuple[np.ndarray, int]]:
+        nonlocal num_channels
+        batch, num_rows = np.zeros((batch_size, window_samples), np.float32), 0
+        for window, _ in windows:
+            num_channels = len(window)
+            for row in window:
+                batch[num_rows] = row
+                num_rows += 1
+                if num_rows == batch_size:
+                    yield batch, num_rows
+                    # A new one: the device may still read the last.
+                    batch, num_rows = np.zeros_like(batch), 0
+        if num_rows:
+            yield batch, num_rows
+
+    def rows() -> Iterator[np.ndarray]:
+        in_flight = None
+        for batch, num_rows in batches():
+            computed = predict(batch), num_rows
+            if in_flight is not None:
+                yield from np.asarray(in_flight[0], np.float32)[: in_flight[1]]
+            in_flight = computed
+        if in_flight is not None:
+            yield from np.asarray(in_flight[0], np.float32)[: in_flight[1]]
+
+    features = rows()
+    for first in features:
+        yield np.stack([first, *itertools.islice(features, num_channels - 1)])[..., :num_frames]
+
+
+def _averaged(
+    predicted: Iterator[np.ndarray], frontend: SpectrogramDb, window_samples: int, hop_frames: int
+) -> Iterator[np.ndarray]:
+    """Weighted means of what overlapping windows (C, num_bins, N) tell of each frame, in order."""
+    weights, whole = _weights(frontend, window_samples)
+    num_shared = len(weights) - hop_frames
+    carried, carried_weights = 0.0, 0.0
+    following = next(predicted, None)
+    while following is not None:
+        features, following = following, next(predicted, None)
+        # The last window reaches to the end of the recording: its frames lack nothing.
+        sums = weights * np.where(whole | (following is None), np.float32(1), _LAST_RESORT)
+        total = features * sums
+        total[..., :num_shared] += carried
+        sums[:num_shared] += carried_weights
+        yield total[..., :hop_frames] / sums[:hop_frames]
+        carried, carried_weights = total[..., hop_frames:], sums[hop_frames:]
+    if np.ndim(carried_weights):
+        yield carried / carried_weights

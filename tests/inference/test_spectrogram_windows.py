@@ -1,0 +1,262 @@
+"""Separation in windows against one spectrogram of the whole; streaming without seams."""
+
+import itertools
+
+import jax
+import numpy as np
+import pytest
+
+from irec_jax.dsp import stft
+from irec_jax.errors import UserError
+from irec_jax.frontends import SpectrogramDb
+from irec_jax.inference.spectrograms import (
+    estimate_features,
+    post,
+    resynthesise,
+    separate_blocks,
+    stretches,
+)
+
+# As with 4096 and 1050, four hops cover a frame and do not divide it. All bins are kept.
+FRONTEND = SpectrogramDb(frame_length=64, hop_length=18, num_bins=33, num_frames=22)
+WINDOW = 20 * 18
+SIZES = dict(window_samples=WINDOW, hop_frames=7, batch_size=4)
+FLOOR = np.float32(-100 / 150)
+identity = jax.jit(FRONTEND)
+
+
+def noise(num_samples, num_channels=2, seed=0):
+    shape = (num_samples, num_channels)
+    return np.random.default_rng(seed).uniform(-1, 1, shape).astype(np.float32)
+
+
+def in_blocks(audio, *lengths):
+    """Blocks of these lengths, over and over, to the end."""
+    start = 0
+    for length in itertools.cycle(lengths):
+        if start >= len(audio):
+            return
+        yield audio[start : start + length]
+        start += length
+
+
+def separated(audio, predict=identity, lengths=(100,), **changes):
+    parts = list(separate_blocks(in_blocks(audio, *lengths), predict, FRONTEND, **SIZES | changes))
+    return np.concatenate(parts)
+
+
+def whole_features(audio):
+    """Features of all frames (C, num_bins, N) of (T, C), from one spectrogram."""
+    power = np.abs(np.asarray(stft.stft(audio.T, **FRONTEND.framing), np.complex128)) ** 2
+    return (10 * np.log10(np.maximum(power, 1e-10)) / 150).swapaxes(1, 2)
+
+
+def uneven(windows):
+    """Features that depend on the window and on the place within it."""
+    features = np.asarray(identity(windows))
+    return features + 0.1 * windows[:, :1, None] + 0.01 * np.arange(22)
+
+
+@pytest.mark.parametrize("num_samples", [1, 17, 63, WINDOW - 72, WINDOW, WINDOW + 1, 3000, 3003])
+@pytest.mark.parametrize("phase", ["mixture", "griffin-lim"])
+def test_what_is_left_as_it_is_comes_back(num_samples, phase):
+    audio = noise(num_samples)
+    found = separated(audio, phase=phase, num_iterations=3)
+    assert found.shape == audio.shape and found.dtype == np.float32
+    # Griffin-Lim stirs what windows determine badly, at the ends of a stretch.
+    np.testing.assert_allclose(found, audio, atol=1e-4 if phase == "mixture" else 5e-4)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        dict(hop_frames=1),
+        dict(hop_frames=17),  # three frames reach beyond a window of twenty
+        dict(batch_size=1),
+        dict(batch_size=7),
+        dict(window_samples=WINDOW - 5),
+        dict(window_samples=30, hop_frames=1),
+    ],
+)
+def test_sizes_leave_no_seams(changes):
+    audio = noise(1500)
+    if changes.get("window_samples") == 30:  # shorter than a frame: no frame is whole
+        np.testing.assert_array_equal(separated(audio, **changes).shape, audio.shape)
+    else:
+        np.testing.assert_allclose(separated(audio, **changes), audio, atol=1e-4)
+
+
+def test_a_low_level_scales():
+    """-6 dB in every bin halve the signal, with either phase."""
+
+    def softer(windows):
+        return identity(windows) + np.float32(20 * np.log10(0.5) / 150)
+
+    audio = noise(1500)
+    for phase in ("mixture", "griffin-lim"):
+        found = separated(audio, softer, phase=phase, num_iterations=3)
+        np.testing.assert_allclose(found, audio / 2, atol=1e-4)
+
+
+def test_nothing_depends_on_how_audio_is_cut():
+    audio = noise(2500, num_channels=1)
+    expected = separated(audio, uneven, lengths=(2500,))
+    for lengths in ((1,), (37, 0, 900), (WINDOW,)):
+        np.testing.assert_array_equal(separated(audio, uneven, lengths=lengths), expected)
+
+
+def test_channels_are_examples_of_their_own():
+    audio = noise(1000, num_channels=3)
+    for channel, found in enumerate(separated(audio, uneven).T):
+        alone = separated(audio[:, channel : channel + 1], uneven)
+        np.testing.assert_allclose(found, alone[:, 0], atol=1e-5)
+
+
+@pytest.mark.parametrize("num_samples", [1, 700, 1801])
+def test_features_of_a_whole_recording(num_samples):
+    audio = noise(num_samples)
+    found = estimate_features(audio, identity, FRONTEND, **SIZES)
+    np.testing.assert_allclose(found, whole_features(audio), atol=1e-4)
+    mono = estimate_features(audio[:, 0], identity, FRONTEND, **SIZES)
+    np.testing.assert_allclose(mono, found[0], atol=1e-6)
+
+
+def test_windows_are_averaged_with_weights_that_fall_towards_edges():
+    audio = noise(1000, num_channels=1)
+    num_frames, hop, before = 20, 18, 4  # of a window; zeros before the recording
+    padded = np.pad(audio[:, 0], (before * hop, 5000))
+    num_all = before + -(-1000 // hop)
+    total, weights = np.zeros((33, num_all + num_frames)), np.zeros(num_all + num_frames)
+    for first in range(0, num_all, 7):
+        features = uneven(padded[None, first * hop : first * hop + WINDOW])[0]
+        for k in range(num_frames):
+            weight = np.sin(np.pi * (k + 0.5) / num_frames) ** 2
+            is_last = first * hop + WINDOW >= before * hop + 1000
+            weight *= 1e-9 if k * hop + 64 > WINDOW and not is_last else 1.0
+            total[:, first + k] += weight * features[:, k]
+            weights[first + k] += weight
+        if is_last:
+            break
+    expected = total[:, before:num_all] / weights[before:num_all]
+    found = estimate_features(audio[:, 0], uneven, FRONTEND, **SIZES)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_batches_have_one_shape_and_zeros_fill_the_last():
+    seen = []
+
+    def predict(windows):
+        seen.append(windows)
+        return identity(windows)
+
+    audio = noise(500) + 2
+    separated(audio, predict)
+    # 72 zeros and 500 samples make 1 + ceil((572 - 360) / 126) windows of two channels.
+    assert [batch.shape for batch in seen] == [(4, WINDOW)] * 2
+    assert all(batch.dtype == np.float32 for batch in seen)
+    np.testing.assert_array_equal(seen[1][2:], 0)
+    np.testing.assert_array_equal(seen[0][1, 72:], audio[: WINDOW - 72, 1])
+    np.testing.assert_array_equal(seen[0][2], np.pad(audio, ((72, 0), (0, 0)))[126:486, 0])
+
+
+def test_post_removes_what_is_quiet():
+    audio = noise(1000) * np.linspace(1, 0, 1000, dtype="f")[:, None]
+    features = whole_features(audio)
+    limit_db = 150 * np.median(features)
+    frames = []
+    found = separated(audio, post_db=limit_db, on_frames=lambda *pair: frames.append(pair))
+    mixture, estimate = (np.concatenate(parts, axis=-1) for parts in zip(*frames, strict=True))
+    amplitudes = 10 ** (150 * features / 20)
+    np.testing.assert_allclose(mixture, amplitudes, atol=1e-4)
+    clear = np.abs(features - np.median(features)) > 1e-5
+    expected = np.where(features < np.median(features), 0, amplitudes)
+    np.testing.assert_allclose(estimate[clear], expected[clear], atol=1e-3)
+    spectrum = np.asarray(stft.stft(audio.T, **FRONTEND.framing))
+    gated = np.where(spectrum == 0, 0, spectrum / np.abs(spectrum)) * estimate.swapaxes(1, 2)
+    settings = dict(FRONTEND.framing, num_samples=1000, exact=False)
+    nearest = stft.istft(gated.astype(np.complex64), **settings)
+    # The frames that begin before the recording make its first samples; here they are missing.
+    np.testing.assert_allclose(found[72:], np.asarray(nearest).T[72:], atol=1e-4)
+    assert 0.01 < np.abs(found - audio).max()
+
+
+def test_post_keeps_what_lies_at_its_limit():
+    features = np.array([-0.5, -0.4, -0.39, 0.2], np.float32)
+    np.testing.assert_array_equal(post(features, FRONTEND, -60.0), [FLOOR, *features[1:]])
+    assert post(features, FRONTEND, None) is features
+
+
+def test_griffin_lim_comes_nearer_to_the_estimate():
+    gate = np.random.default_rng(0).uniform(size=(1, 33, 1)).round()  # half of the bins
+
+    def predict(windows):
+        return np.where(gate * np.ones(22), identity(windows), FLOOR)
+
+    audio = noise(2000, num_channels=1)
+    features = estimate_features(audio, predict, FRONTEND, **SIZES)
+    wanted = np.asarray(FRONTEND.amplitudes(features))
+    errors = []
+    for phase in ("mixture", "griffin-lim"):
+        found = separated(audio, predict, phase=phase, num_iterations=32)
+        errors.append(np.linalg.norm(10 ** (7.5 * whole_features(found)) - wanted))
+    assert errors[1] < 0.9 * errors[0]
+
+
+def test_two_signals_from_the_same_estimates():
+    audio = noise(900)
+    estimated = stretches(in_blocks(audio, 100), identity, FRONTEND, **SIZES)
+    first, second = itertools.tee(estimated)
+    pairs = zip(
+        resynthesise(first, FRONTEND), resynthesise(second, FRONTEND, post_db=60.0), strict=True
+    )
+    raw, gated = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
+    np.testing.assert_allclose(raw, audio, atol=1e-4)
+    np.testing.assert_array_equal(gated, 0)
+
+
+def test_memory_does_not_grow_with_length():
+    read, written, ahead = 0, 0, []
+
+    def endless():
+        nonlocal read
+        for _ in range(200):
+            read += 100
+            yield noise(100)
+
+    for block in separate_blocks(endless(), identity, FRONTEND, **SIZES):
+        written += len(block)
+        ahead.append(read - written)
+    assert written == 20_000
+    # A stretch, the windows of two batches (two windows of two channels each).
+    assert max(ahead) < 4 * WINDOW and ahead[-2] <= ahead[1] + WINDOW
+
+
+def test_nothing_in_nothing_out():
+    assert list(separate_blocks([], identity, FRONTEND, **SIZES)) == []
+    assert list(separate_blocks([noise(0)], identity, FRONTEND, **SIZES)) == []
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        (dict(hop_frames=0), r"hop_frames is 0: must be 1..20"),
+        (dict(hop_frames=21), r"hop_frames is 21: must be 1..20"),
+        (dict(batch_size=0), r"batch_size is 0"),
+        (dict(phase="random"), r"phase is 'random': must be one of 'mixture', 'griffin-lim'"),
+    ],
+)
+def test_options_out_of_range_are_named(changes, message):
+    with pytest.raises(ValueError, match=message):
+        separated(noise(10), **changes)
+
+
+def test_what_cannot_be_separated_is_named():
+    with pytest.raises(UserError, match=r"num_frames=22 .* too few for the 397 samples"):
+        separated(noise(10), window_samples=397)
+    with pytest.raises(ValueError, match=r"blocks must be floats \(n, C\), not int16 \(9, 2\)"):
+        separated(np.zeros((9, 2), np.int16))
+    with pytest.raises(ValueError, match="a block has 1 channels, the first 2"):
+        list(separate_blocks([noise(9), noise(9, 1)], identity, FRONTEND, **SIZES))
+    gaps = SpectrogramDb(frame_length=64, hop_length=64, num_bins=33, num_frames=22)
+    with pytest.raises(UserError, match="frontend.hop_length=64 is too long"):
+        list(separate_blocks([noise(9)], jax.jit(gaps), gaps, **SIZES))
