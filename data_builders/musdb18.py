@@ -108,7 +108,7 @@ class Musdb18(StemBuilder):
     def _split_generators(self, dl_manager) -> dict[str, Examples]:
         config = self.builder_config
         splits = _scan(config.path) if config.path else self._find_edition(dl_manager)
-        print(_counts(splits), file=sys.stderr)
+        print(f"{self.name}: {_counts(splits)}", file=sys.stderr)
         return {split: prepare_examples(tracks) for split, tracks in splits.items()}
 
     def _generate_examples(self, examples: Examples) -> Iterator:
@@ -119,8 +119,8 @@ class Musdb18(StemBuilder):
         splits = find_tracks(source, files)
         if sum(map(len, splits.values())) < sum(map(len, OFFICIAL.values())):
             raise UserError(
-                f"{source}: {_counts(splits)}; unpack the whole zip, or name the folder as path to "
-                "take what is there"
+                f"{source}: holds {_counts(splits)}; unpack the whole zip, or name the folder as "
+                "path to take what is there"
             )
         return splits
 
@@ -162,4 +162,4 @@ def _counts(splits: Mapping[str, Sequence[TrackFiles]]) -> str:
     counts = Counter(official_split(track.name) for split in splits.values() for track in split)
     there = (f"{counts[s]} of {len(OFFICIAL[s])} {word}" for s, word in _WORDS.items())
     others = f" and {counts[None]} others" if counts[None] else ""
-    return f"musdb18: {', '.join(there)} tracks{others}"
+    return f"{', '.join(there)} tracks{others}"

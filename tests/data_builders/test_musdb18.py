@@ -14,7 +14,7 @@ import soxr
 from musdb18_fixture import RATE, STREAMS, decoded, stems, write_folder, write_stem_file
 
 import data_builders
-from data_builders import musdb18, musdb18_audio, musdb18_tracks
+from data_builders import archives, musdb18, musdb18_audio, musdb18_files, musdb18_tracks
 from irec_jax import audio
 from irec_jax.errors import UserError
 
@@ -121,6 +121,15 @@ def test_a_stream_of_a_file_is_read_as_ffmpeg_reads_it(part):
         audio.read(path, stream=5)
     with pytest.raises(UserError, match=r"mixture.wav: has no audio stream 1, only 1 from 0 on"):
         audio.info(part / "train" / TRAINS / "mixture.wav", stream=1)
+
+
+def test_stem_files_in_a_zip(tmp_path, part):
+    path = part / "train" / f"{VALIDATES}.stem.mp4"
+    with zipfile.ZipFile(tmp_path / "some.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(path, f"train/{VALIDATES}.stem.mp4")
+    files = archives.files_in_zip(tmp_path / "some.zip")
+    (track,) = musdb18_files.find_tracks(tmp_path / "some.zip", files)["validation"]
+    assert_same(musdb18_audio.decode(track), {s: decoded(path, i) for i, s in enumerate(STREAMS)})
 
 
 def test_a_folder_of_tracks_goes_by_their_names(tmp_path):
@@ -420,6 +429,6 @@ def test_what_is_not_whole(tmp_path, whole, edition):
         prepare(tmp_path / "cut")
     (tmp_path / "some").mkdir()
     os.symlink(whole[0] / "musdb18hq" / "train", tmp_path / "some" / "train")
-    complaint = "some: musdb18: 86 of 86 training, 14 of 14 validation, 0 of 50 test tracks; unpack"
+    complaint = "some: holds 86 of 86 training, 14 of 14 validation, 0 of 50 test tracks; unpack"
     with pytest.raises(UserError, match=complaint):
         prepare(tmp_path / "some")
