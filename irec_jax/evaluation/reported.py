@@ -10,7 +10,8 @@ def _rows(*rows: tuple) -> list[dict[str, Any]]:
     return [dict(zip(_NAMES, row, strict=False)) for row in rows]
 
 
-#: Config name -> what was published about the system.
+#: Config name -> what was published about the system: of a recogniser scores at thresholds, of a
+#: separator means and standard deviations over tracks.
 REPORTED: dict[str, dict[str, Any]] = {
     "han": {
         "dataset": "irmas",
@@ -34,11 +35,6 @@ REPORTED: dict[str, dict[str, Any]] = {
         "source": "Vazonis et al. 2022",
         "rows": _rows(("FFT-dense network, threshold 0.5", 0.18, 0.68, 0.29)),
     },
-}
-
-
-#: Config name -> amplitude SDR in dB that was published about a separator.
-REPORTED_SDR: dict[str, dict[str, Any]] = {
     "ligtenberg_unet": {
         "dataset": "MUSDB18 test, 50 tracks",
         "source": "Ligtenberg 2022, table 4.1",

@@ -80,9 +80,8 @@ class TrackEstimates:
         for name, signal in signals.items():
             if np.shape(signal) != shape:
                 raise ValueError(f"{self.name}: {name} {np.shape(signal)}, mixture {shape}")
-        names = self.systems
-        if not names or {MIXTURE, IDEAL} & set(names):
-            raise ValueError(f"{self.name}: systems are {names}; name one or more of your own")
+        if taken := {MIXTURE, IDEAL} & set(self.systems):
+            raise ValueError(f"{self.name}: {', '.join(taken)} is no name for a separator's system")
 
     @property
     def systems(self) -> list[str]:
@@ -314,14 +313,14 @@ def _waveform_scores(track: TrackEstimates, frontend: SpectrogramDb) -> dict[str
     target, remainder, mixture = (
         np.asarray(one, np.float32) for one in (track.target, track.remainder, track.mixture)
     )
-    sources = np.stack([target.mean(-1), remainder.mean(-1)])
+    sources, whole = np.stack([target.mean(-1), remainder.mean(-1)]), mixture.mean(-1)
     references = bss.prepare_references(sources)
     ideal = ideal_waveform(mixture, target, remainder, frontend)
     found = {}
     for system, estimate in {MIXTURE: mixture, **track.waveforms, IDEAL: ideal}.items():
         estimate = np.asarray(estimate, np.float32)
         mono = estimate.mean(-1)
-        scored = bss.bss_eval(references, np.stack([mono, mixture.mean(-1) - mono]))
+        scored = bss.bss_eval(references, np.stack([mono, whole - mono]))
         found[system] = {
             "bss_sdr_db": float(scored.bss_sdr_db[0]),
             "si_sdr_db": float(si_sdr(sources[0], mono)),

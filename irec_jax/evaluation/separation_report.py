@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from irec_jax.evaluation import plots, separation_plots
@@ -36,6 +37,7 @@ def assemble(
     best_epoch: Mapping | None = None,
     history: Sequence[Mapping] | None = None,
     reported: Mapping | None = None,
+    repeats: Mapping | None = None,
 ) -> dict:
     """The whole report of a separator.
 
@@ -50,14 +52,16 @@ def assemble(
         best_epoch: of ``history``, the one whose parameters were evaluated.
         history: one dict per epoch with ``epoch``, ``train_loss``, ``valid_loss`` and perhaps
             ``valid_amplitude_sdr``.
-        reported: what was published, of `reported.REPORTED_SDR`. Left out of a report on rendered
+        reported: what was published, of `reported.REPORTED`. Left out of a report on rendered
             audio.
+        repeats: of `summarize_repeats`.
     """
     optional = {
         "protocol": protocol,
         "best_epoch": best_epoch,
         "history": history,
         "reported": None if rendered else reported,
+        "repeats": repeats,
     }
     return {
         "system": system,
@@ -68,6 +72,32 @@ def assemble(
         **evaluation,
         **{name: value for name, value in optional.items() if value},
         "provenance": provenance,
+    }
+
+
+def summarize_repeats(reports: Sequence[Mapping]) -> dict:
+    """Means over runs that differ in their seed.
+
+    Args:
+        reports: whole reports, one per run, on the same tracks.
+
+    Returns:
+        dict: ``num_runs``, ``seeds``, and ``summary[system][score]`` with ``mean`` and ``sd`` (of a
+        sample, n - 1; NaN for one run) of the runs' means over tracks, and these as ``values``.
+    """
+
+    def over_runs(system: str, score: str) -> dict:
+        values = [float(report["summary"][system][score]["mean"]) for report in reports]
+        sd = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+        return {"mean": float(np.mean(values)), "sd": sd, "values": values}
+
+    return {
+        "num_runs": len(reports),
+        "seeds": [report["provenance"]["seed"] for report in reports],
+        "summary": {
+            system: {score: over_runs(system, score) for score in SCORES}
+            for system in reports[0]["systems"]
+        },
     }
 
 
@@ -119,6 +149,7 @@ def markdown(report: Mapping, captions: Mapping[str, str]) -> str:
         "## Scores on the test tracks",
         _score_table(report),
         _explanation(report),
+        *_repeats(report),
         *_tests(report),
         "## By track",
         *picture("sdr_per_track.png"),
@@ -250,10 +281,26 @@ def _explanation(report: Mapping) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
+def _repeats(report: Mapping) -> list[str]:
+    repeats = report.get("repeats")
+    if not repeats:
+        return []
+    rows = [
+        [_name(system), *(spread(block[score]) for score in SCORES)]
+        for system, block in repeats["summary"].items()
+    ]
+    seeds = ", ".join(map(str, repeats["seeds"]))
+    return [
+        f"## Mean ± standard deviation of {repeats['num_runs']} runs (seeds {seeds})",
+        "Of the runs' means over tracks: how much the draw of a training decides.",
+        table(["system", *(f"{text}, dB" for text in SCORES.values())], rows),
+    ]
+
+
 def _tests(report: Mapping) -> list[str]:
     if not report.get("tests"):
         return []
-    kinds = {"independent": "independent samples, as published", "paired": "paired"}
+    kinds = {"independent": "independent samples, as in the source", "paired": "paired"}
     rows = []
     for score, tests in report["tests"].items():
         for kind, text in kinds.items():

@@ -13,7 +13,7 @@ import scipy.stats
 from irec_jax.errors import UserError
 from irec_jax.evaluation import html as html_page
 from irec_jax.evaluation import provenance, separation, separation_plots, separation_report
-from irec_jax.evaluation.reported import REPORTED_SDR
+from irec_jax.evaluation.reported import REPORTED
 from irec_jax.evaluation.separation import TrackEstimates, TrackScores
 from irec_jax.frontends import SpectrogramDb
 from irec_jax.metrics import bss
@@ -147,8 +147,7 @@ def test_shapes_and_names_that_do_not_fit():
         (dict(target=target[1:]), r"a song: target \(3000, 2\), mixture \(3001, 2\)"),
         (dict(mixture=target[:, 0]), "mixture has shape"),
         (dict(waveforms={"raw": target[:, :1]}), r"raw \(3001, 1\)"),
-        (dict(waveforms={"ideal": target}), "systems are"),
-        (dict(waveforms={}), "systems are"),
+        (dict(waveforms={"ideal": target}), "ideal is no name"),
     ):
         arguments = dict(
             mixture=target, target=target, remainder=remainder, waveforms={"raw": target}
@@ -216,13 +215,13 @@ PROTOCOL = {
 }
 
 
-def _report(evaluation, *, rendered):
+def _report(evaluation, *, rendered, seed=0, repeats=None):
     source = provenance.collect(
         dataset="gm_musdb" if rendered else "musdb18",
         version="1.0.0",
         config="tiny",
         split="test",
-        seed=0,
+        seed=seed,
     )
     return separation_report.assemble(
         evaluation,
@@ -233,7 +232,8 @@ def _report(evaluation, *, rendered):
         protocol=PROTOCOL,
         best_epoch=HISTORY[0],
         history=HISTORY,
-        reported=REPORTED_SDR["ligtenberg_unet"],
+        reported=REPORTED["ligtenberg_unet"],
+        repeats=repeats,
     )
 
 
@@ -322,6 +322,22 @@ def test_rendered_audio_is_said_first_and_never_beside_what_was_published(tmp_pa
     assert "reported" not in json.loads((tmp_path / "report.json").read_text())
     page = (tmp_path / "report.html").read_text()
     assert "<blockquote><strong>rendered audio (gm_musdb)" in page
+
+
+def test_repeats(tmp_path):
+    evaluations = [separation.summarize(_scored(VALUES[:3] + shift)) for shift in (0, 1, 5)]
+    runs = [_report(one, rendered=True, seed=seed) for seed, one in enumerate(evaluations)]
+    found = separation_report.summarize_repeats(runs)
+    raw = found["summary"]["raw"]["amplitude_sdr_db"]
+    assert raw["values"] == pytest.approx([26 / 3, 29 / 3, 41 / 3])
+    assert raw["mean"] == pytest.approx(26 / 3 + 2) and raw["sd"] == pytest.approx(7**0.5)
+    report = _report(evaluations[0], rendered=True, repeats=found)
+    text = separation_report.write(report, tmp_path).read_text()
+    assert "Mean ± standard deviation of 3 runs (seeds 0, 1, 2)" in text
+    assert "| **raw** | 10.67 ± 2.65 |" in text
+    assert np.isnan(
+        separation_report.summarize_repeats(runs[:1])["summary"]["raw"]["si_sdr_db"]["sd"]
+    )
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
