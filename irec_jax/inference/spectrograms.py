@@ -44,8 +44,9 @@ _MIN_WINDOW_SUM = 1e-3  # as in irec_jax.dsp.stft
 class Stretch(NamedTuple):
     """Some frames of a recording and what was estimated of them.
 
-    Stretches overlap: `num_new` samples and `num_new_frames` frames are no part of other ones,
-    beginning in each after the zeros, or the frames of the stretch before.
+    Stretches overlap. New in each are, from index f = ceil(frame_length / hop_length) on,
+    `num_new_frames` frames, and from index f * hop_length on, `num_new` samples; those of all
+    stretches, one after another, make up the recording.
 
     Attributes:
         mixture: float32 (C, (N - 1) * hop_length + frame_length), the sound of N frames.
