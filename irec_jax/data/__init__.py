@@ -1,7 +1,7 @@
 """From prepared datasets to batches: the only room that knows TFDS and Grain."""
 
 from irec_jax.data.clips import Clips, cut, peak
-from irec_jax.data.dataset import CHANNELS, Dataset, describe, load
+from irec_jax.data.dataset import CHANNELS, Dataset, dataset_of_store, describe, load
 from irec_jax.data.options import OWN_KEYS, STEM_OWN_KEYS, options_of, own_keys
 from irec_jax.data.pieces import Piece, Pieces, pieces
 from irec_jax.data.pipeline import Batches
@@ -24,6 +24,7 @@ from irec_jax.data.stems import (
     load_stems,
     parse_target,
 )
+from irec_jax.data.stored import Contents, Stored, open_stored, write_stored
 
 __all__ = [
     "CHANNELS",
@@ -34,18 +35,22 @@ __all__ = [
     "STEM_SPLITS",
     "Batches",
     "Clips",
+    "Contents",
     "Dataset",
     "Piece",
     "Pieces",
     "Sides",
     "StemBatches",
     "StemDataset",
+    "Stored",
     "Tracks",
     "cut",
+    "dataset_of_store",
     "describe",
     "describe_stems",
     "load",
     "load_stems",
+    "open_stored",
     "options_of",
     "own_keys",
     "parse_target",
@@ -57,4 +62,5 @@ __all__ = [
     "split_songs",
     "split_tracks",
     "window_and_hop",
+    "write_stored",
 ]

@@ -12,6 +12,7 @@ from data_builders.features import FORMATS, AudioFormat
 from irec_jax import registry
 from irec_jax.data.clips import Clips, peak
 from irec_jax.data.options import builder_arguments, check_clips
+from irec_jax.data.stored import open_stored
 from irec_jax.errors import UserError
 
 #: What becomes of the channels of a clip.
@@ -86,6 +87,11 @@ def _check(settings: Mapping[str, Any]) -> None:
             f"{' and '.join(_WITH_PARTS)}, not in {settings['name']}; set it to official, song or "
             "window"
         )
+    if settings.get("stored") and settings["split"] != "parts":
+        raise UserError(
+            f"config key data.split={settings['split']}: stored examples are the beginnings of "
+            "clips; set it to parts, or data.stored to nothing"
+        )
 
 
 def load(settings: Mapping[str, Any]) -> Dataset:
@@ -93,7 +99,7 @@ def load(settings: Mapping[str, Any]) -> Dataset:
 
     Raises:
         UserError: an unknown dataset, option or class, or a split that the dataset lacks; files
-            that are missing or cannot be read.
+            that are missing or cannot be read; stored examples of another dataset.
     """
     _check(settings)
     builder = data_builders.prepare(settings["name"], **builder_arguments(settings))
@@ -107,12 +113,23 @@ def load(settings: Mapping[str, Any]) -> Dataset:
         window_samples = round(settings["window_s"] * sample_rate_hz)
         train = train.followed_by(trains).first(window_samples)
         test = test.first(window_samples)
-    if 2.0 * train.num_samples.sum() <= settings["cache_gb"] * 1e9:
+    config = builder.builder_config.name
+    if settings.get("stored"):
+        stored = open_stored(settings["stored"])
+        identity = dataset_of_store(settings, version=str(builder.version), config=config)
+        if stored.contents.dataset != identity:
+            raise UserError(
+                f"config key data.stored={settings['stored']}: holds examples of "
+                f"{dict(stored.contents.dataset)}, not of {identity}"
+            )
+        train, test = stored.clips(train), stored.clips(test)
+        config = f"{config}, {stored.contents}"
+    elif 2.0 * train.num_samples.sum() <= settings["cache_gb"] * 1e9:
         train = dataclasses.replace(train, read=remember(train.read))
     return Dataset(
         name=settings["name"],
         version=str(builder.version),
-        config=builder.builder_config.name,
+        config=config,
         rendered=builder.RENDERED,
         classes=_chosen(known, settings["classes"]),
         num_classes=len(known),
@@ -120,6 +137,12 @@ def load(settings: Mapping[str, Any]) -> Dataset:
         train=train,
         test=test,
     )
+
+
+def dataset_of_store(settings: Mapping[str, Any], *, version: str, config: str) -> dict[str, Any]:
+    """What a store of the examples of a config section `data` says of their dataset."""
+    keys = ("name", "window_s", "channels")
+    return {key: settings[key] for key in keys} | {"version": version, "config": config}
 
 
 def _open(

@@ -8,7 +8,7 @@ from irec_jax.errors import UserError
 
 _SHARED = ("dir", "manual_dir", "cache_gb", "window_s", "channels", "split", "validation_fraction")
 #: Keys of the config section `data` that are not options of a builder of clips.
-OWN_KEYS = (*_SHARED, "classes", "hop_s", "normalize", "test_fraction")
+OWN_KEYS = (*_SHARED, "classes", "hop_s", "normalize", "test_fraction", "stored")
 #: The same of a builder of stems.
 STEM_OWN_KEYS = (*_SHARED, "target", "remix")
 

@@ -8,7 +8,8 @@ travels in the checkpoint) with
 - `output_shape(num_samples) -> shape`, that of one example's features (a dict of shapes where the
   features are a dict), which computes nothing.
 
-One that needs the sample rate has it as the field `sample_rate_hz`.
+One that needs the sample rate has it as the field `sample_rate_hz`. One that takes something else
+than audio (`stored`) says by `num_values` how long its 'waveforms' are.
 Batched and unbatched waveforms, under jit and vmap, give the same features.
 """
 
@@ -20,6 +21,7 @@ from irec_jax import registry
 from irec_jax.frontends.images import ImageAndChunks, Recurrence, Stacked
 from irec_jax.frontends.log_mel import LogMel
 from irec_jax.frontends.spectrogram_db import SpectrogramDb
+from irec_jax.frontends.stored import Stored
 from irec_jax.frontends.waveforms import Chunks, FftMagnitude, Raw
 
 Features = jax.Array | dict[str, jax.Array]
@@ -57,6 +59,7 @@ FRONTENDS = {
     "recurrence": Recurrence,
     "spectrogram_db": SpectrogramDb,
     "stacked": Stacked,
+    "stored": Stored,
 }
 
 

@@ -23,6 +23,7 @@ SMALL = [
     ("recurrence", dict(exponents=[9, 10], points=16, size=20, pooling="2d")),
     ("image_and_chunks", dict(exponents=(9,), points=16, size=12, chunk_samples=50)),
     ("spectrogram_db", dict(frame_length=64, hop_length=30, num_bins=32, num_frames=25)),
+    ("stored", dict(num_bins=28, num_stored_frames=25, num_frames=30, post_db=-60.0)),
 ]
 all_small = pytest.mark.parametrize("name, settings", SMALL, ids=str)
 
@@ -131,6 +132,8 @@ def test_bad_waveforms_are_named(name, settings):
         ("spectrogram_db", dict(floor_db="-100"), r"frontend.floor_db is '-100'"),
         ("spectrogram_db", dict(scale_db=0), r"frontend.scale_db is 0: must be .* above 0"),
         ("spectrogram_db", dict(window="hanning"), r"frontend.window is 'hanning'"),
+        ("stored", dict(num_frames=125), r"frontend.num_frames is 125: less than .*=126"),
+        ("stored", dict(post_db="-60"), r"frontend.post_db is '-60': must be a number in dB"),
         ("image_and_chunks", dict(points=0), r"frontend.points is 0"),
         ("image_and_chunks", dict(side=1.0), r"frontend.side is 1.0"),
         ("image_and_chunks", dict(chunk_samples="300"), r"frontend.chunk_samples is '300'"),
@@ -159,6 +162,11 @@ def test_bad_settings_are_one_clear_line(name, settings, message):
             "spectrogram_db",
             dict(num_frames=2, hop_length=349),
             r"frontend.num_frames=2 frames of hop_length=349 are too few for the 700 samples",
+        ),
+        (
+            "stored",
+            dict(num_bins=20, num_stored_frames=30),
+            r"num_bins=20 and num_stored_frames=30 make 600 values, and an example has 700",
         ),
     ],
 )
