@@ -240,6 +240,11 @@ def load_recogniser(workdir: str | Path) -> Recogniser:
     if system.get("task") != "recognition":
         raise UserError(f"{workdir}: holds a system for {system.get('task')!r}, not a recogniser")
     config = system["config"]
+    if config["data"].get("stored"):
+        raise UserError(
+            f"{workdir}: learned from {config['data']['stored']}, what a separator made, and does "
+            "not know audio as it is; give a recogniser that was trained on audio"
+        )
     task = create_recognition(
         classes=system["classes"],
         sample_rate_hz=system["sample_rate_hz"],

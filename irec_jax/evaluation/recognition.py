@@ -7,11 +7,14 @@ and which bounds what better thresholds could bring.
 """
 
 import dataclasses
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from irec_jax.evaluation import collapse
+from irec_jax.files import whole
 from irec_jax.inference import aggregation as aggregations
 from irec_jax.inference import thresholds
 from irec_jax.metrics import confidence, multilabel
@@ -72,6 +75,21 @@ class Predictions:
             "mean_labels_per_clip": float(labels.sum(1).mean()),
             "mean_windows_per_clip": float(np.mean([len(w) for w in self.windows])),
         }
+
+
+def write_scores(folder: str | os.PathLike, **sides: Predictions) -> None:
+    """Writes what was said of every clip to `predictions.npz`: ``classes`` (K,), and of each side
+    ``SIDE_ids``, ``SIDE_songs`` (N,), ``SIDE_labels`` bool (N, K) and ``SIDE_scores`` float32
+    (N, K), the mean window probabilities."""
+    arrays = {"classes": np.array(next(iter(sides.values())).classes, str)}
+    for name, side in sides.items():
+        arrays[f"{name}_ids"] = np.array(side.ids, str)
+        arrays[f"{name}_songs"] = np.array(side.songs, str)
+        arrays[f"{name}_labels"] = np.asarray(side.labels) > 0
+        scores = aggregations.get("s1")(side.windows)
+        arrays[f"{name}_scores"] = scores.astype(np.float32)
+    with whole(Path(folder) / "predictions.npz") as path, open(path, "wb") as file:
+        np.savez(file, **arrays)
 
 
 def evaluate(
