@@ -14,6 +14,11 @@ DATASETS = {
     "irmas": dict(),
     "folder": dict(path=""),
 }
+#: The same of the datasets of tracks with their stems.
+STEM_DATASETS = {
+    "gm_musdb": dict(size="small", soundfont=""),
+    "musdb18": dict(path=""),
+}
 
 
 def arguments(text: str | None, **defaults):
@@ -82,10 +87,7 @@ def data(dataset: str, **settings) -> dict:
     whole songs on one side, or at random (overlapping windows of a clip are then on both sides,
     which flatters). `validation_fraction` of what is split validates, `test_fraction` tests.
     """
-    if dataset not in DATASETS:
-        near = difflib.get_close_matches(dataset, DATASETS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(DATASETS)}"
-        raise UserError(f"unknown dataset {dataset!r}: {hint}")
+    options = choose("dataset", dataset, DATASETS)
     shared = dict(
         name=dataset,
         dir="",
@@ -98,7 +100,44 @@ def data(dataset: str, **settings) -> dict:
         split="official",
         test_fraction=0.15,
     )
-    return shared | settings | DATASETS[dataset]
+    return shared | settings | options
+
+
+def stems(dataset: str, **settings) -> dict:
+    """The data section of a separator: tracks with their stems, and how they are used.
+
+    `dir`, `manual_dir`, `cache_gb` as in `data`. `target`: the stems that are to stay, a sum.
+    `window_s`: length of segments.
+
+    `split`: `official`, the dataset's own training, validation and test tracks; `validation`, for
+    folders without test tracks: its validation tracks test, and `validation_fraction` of the
+    training tracks validates.
+
+    `remix`: share of the examples of which each stem comes from a track and a start of its own;
+    `channels`: of a stem the `mean` of both, or left, right or mean at `random`.
+    """
+    options = choose("dataset", dataset, STEM_DATASETS)
+    shared = dict(
+        name=dataset,
+        dir="",
+        manual_dir="",
+        cache_gb=2.0,
+        target="vocals+other",
+        window_s=3.0,
+        split="official",
+        validation_fraction=0.2,
+        remix=0.5,
+        channels="mean",
+    )
+    return shared | settings | options
+
+
+def stem_augment(**settings) -> dict:
+    """The augment section of a separator, off unless set; see `irec_jax/augment/stems.py`."""
+    defaults = dict(
+        gain_db=0.0, polarity=False, reversal=False, stretch=(1.0, 1.0), pitch_semitones=0.0
+    )
+    return defaults | settings
 
 
 def augment(**settings) -> dict:
@@ -160,6 +199,20 @@ def evaluation(**settings) -> dict:
     return defaults | settings
 
 
+def separation_evaluation(**settings) -> dict:
+    """The evaluation section of a separator.
+
+    `hop_s`: distance of windows over a track, whose estimates are averaged; `post_db`: what lies
+    below it in an estimate is removed by the postprocessing; `phase` of the estimated waveforms:
+    the `mixture`'s, or by `griffin-lim` in `griffin_lim_iterations`; `batch_size`: windows at a
+    time.
+    """
+    defaults = dict(
+        batch_size=8, hop_s=1.5, post_db=-60.0, phase="mixture", griffin_lim_iterations=32
+    )
+    return defaults | settings
+
+
 def finish(config: config_dict.ConfigDict, args) -> config_dict.ConfigDict:
     """Adds what every config has, applies `debug` when it was asked for, and locks the keys."""
     config.seed = 0
@@ -180,4 +233,5 @@ def debug(config: config_dict.ConfigDict) -> None:
     config.training.log_every_steps = 1
     config.profile.start_step = 1
     config.evaluation.batch_size = 16
-    config.evaluation.num_bootstrap = 100
+    if "num_bootstrap" in config.evaluation:
+        config.evaluation.num_bootstrap = 100

@@ -20,15 +20,20 @@ from irec_jax.errors import UserError
 from irec_jax.training import optimizers
 
 #: Section -> (its things by name, keys that are the section's own, keys the program sets itself).
+#: The own keys of `data` are those of the kind of dataset that stands there: see `_own_keys`.
 NAMED: dict[str, tuple[Callable[[str], Callable], tuple[str, ...], tuple[str, ...]]] = {
-    "data": (data.options_of, data.OWN_KEYS, ("data_dir",)),
+    "data": (data.options_of, (), ("data_dir",)),
     "frontend": (
         lambda name: _look_up("front end", frontends.FRONTENDS, name),
         (),
         ("sample_rate_hz",),
     ),
     "model": (lambda name: _look_up("model", models.MODELS, name), (), ("num_classes",)),
-    "loss": (lambda name: _look_up("loss", losses.LOSSES, name), ("l2",), ("logits", "labels")),
+    "loss": (
+        lambda name: _look_up("loss", losses.LOSSES, name),
+        ("l2", "domain"),
+        ("logits", "labels", "estimate", "target"),
+    ),
     "optimizer": (optimizers.find, optimizers.OWN_KEYS, ()),
     "optimizer.schedule": (optimizers.find_schedule, (), ()),
 }
@@ -125,11 +130,11 @@ def check(config: config_dict.ConfigDict) -> None:
 
 def _default(config: config_dict.ConfigDict, where: str, key: str) -> Any:
     """What argument `key` of the thing that section `where` names is by default."""
-    find, own, internal = NAMED[where]
+    find, _, internal = NAMED[where]
     section = config[where.split(".")[0]]
     if "." in where:
         section = section[where.split(".")[1]]
-    function = find(section.name)
+    function, own = find(section.name), _own_keys(where, section.name)
     known = registry.parameters(function)
     if key == "name" or key in own or known is None:
         return None
@@ -142,9 +147,13 @@ def _default(config: config_dict.ConfigDict, where: str, key: str) -> Any:
     return None if default is inspect.Parameter.empty else default
 
 
+def _own_keys(where: str, name: str) -> tuple[str, ...]:
+    return data.own_keys(name) if where == "data" else NAMED[where][1]
+
+
 def _drop_arguments(where: str, section: config_dict.ConfigDict) -> None:
     """After a change of name: the arguments that the new thing does not take."""
-    find, own, _ = NAMED[where]
+    find, own = NAMED[where][0], _own_keys(where, section.name)
     if where == "optimizer.schedule" and not section.name:
         known = {}
     else:

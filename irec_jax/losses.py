@@ -1,7 +1,10 @@
-"""Losses by name, on logits: `loss(logits (..., K), labels (..., K)) -> (...,)`, one per example.
+"""Losses by name, one number per example.
 
-All treat every example by itself; weighting by the batch's mask and averaging are the step's. A
+`CLASSIFICATION`: of logits and labels, `loss(logits (..., K), labels (..., K)) -> (...,)`; such a
 loss says also which function makes probabilities of the logits that it trains.
+`REGRESSION`: of features, `loss(estimate (B, ...), target (B, ...)) -> (B,)`.
+
+All treat every example by itself; weighting by the batch's mask and averaging are the step's.
 """
 
 import functools
@@ -98,11 +101,28 @@ def softmax_cross_entropy(
     return -jnp.sum(labels * jax.nn.log_softmax(logits, axis=-1), axis=-1)
 
 
-LOSSES = {
+def mean_absolute_error(estimate: jax.Array, target: jax.Array) -> jax.Array:
+    """Mean of |estimate - target| over all but the first axis: (B, ...) to (B,)."""
+    chex.assert_equal_shape([estimate, target])
+    return jnp.mean(jnp.abs(estimate - target), axis=range(1, estimate.ndim))
+
+
+def mean_squared_error(estimate: jax.Array, target: jax.Array) -> jax.Array:
+    """Mean of (estimate - target)^2 over all but the first axis: (B, ...) to (B,)."""
+    chex.assert_equal_shape([estimate, target])
+    return jnp.mean(jnp.square(estimate - target), axis=range(1, estimate.ndim))
+
+
+CLASSIFICATION = {
     "binary_cross_entropy": binary_cross_entropy,
     "categorical_cross_entropy": categorical_cross_entropy,
     "softmax_cross_entropy": softmax_cross_entropy,
 }
+REGRESSION = {
+    "mean_absolute_error": mean_absolute_error,
+    "mean_squared_error": mean_squared_error,
+}
+LOSSES = CLASSIFICATION | REGRESSION
 
 
 def probabilities(name: str, logits: jax.Array) -> jax.Array:

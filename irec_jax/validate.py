@@ -12,7 +12,8 @@ from irec_jax import config as configs
 from irec_jax import data, registry
 from irec_jax.errors import UserError
 from irec_jax.inference import aggregation
-from irec_jax.tasks import Recognition, create_recognition
+from irec_jax.inference.spectrograms import PHASES
+from irec_jax.tasks import Recognition, Separation, create_recognition, create_separation
 from irec_jax.tasks.recognition import NORMALIZATIONS
 from irec_jax.training import optimizers, parallel
 from irec_jax.training.logging import parameter_table
@@ -20,6 +21,7 @@ from irec_jax.training.logging import parameter_table
 #: Config key -> the least value it may have.
 AT_LEAST = {
     "evaluation.batch_size": 1,
+    "evaluation.griffin_lim_iterations": 0,
     "evaluation.num_bootstrap": 1,
     "loss.l2": 0,
     "optimizer.clip_norm": 0,
@@ -35,12 +37,20 @@ AT_LEAST = {
     "training.min_steps_per_epoch": 0,
     "training.repeats": 1,
 }
-#: Config key -> the values it may have.
+#: Config key -> the values it may have, of each task.
 ONE_OF = {
-    "data.channels": data.CHANNELS,
-    "data.normalize": NORMALIZATIONS,
-    "data.split": data.SPLITS,
-    "model.dtype": ("float32", "bfloat16"),
+    "recognition": {
+        "data.channels": data.CHANNELS,
+        "data.normalize": NORMALIZATIONS,
+        "data.split": data.SPLITS,
+        "model.dtype": ("float32", "bfloat16"),
+    },
+    "separation": {
+        "data.channels": data.STEM_CHANNELS,
+        "data.split": data.STEM_SPLITS,
+        "evaluation.phase": PHASES,
+        "model.dtype": ("float32", "bfloat16"),
+    },
 }
 #: Config key of a number above 0 -> what it must be below.
 BETWEEN_0_AND = {
@@ -50,23 +60,27 @@ BETWEEN_0_AND = {
 }
 
 
-def create_task(
-    config: config_dict.ConfigDict, classes: tuple[str, ...], sample_rate_hz: int
-) -> Recognition:
-    """The task of a config, for these classes."""
-    return create_recognition(
-        classes=classes,
-        sample_rate_hz=sample_rate_hz,
+def create_task(config: config_dict.ConfigDict) -> tuple[Recognition | Separation, int]:
+    """The task of a config, and the sample rate in Hz of its dataset, which is not prepared."""
+    named = dict(
         window_s=config.data.window_s,
         frontend=config.frontend,
         model=config.model,
         loss=config.loss,
         augment=config.augment,
-        normalize=config.data.normalize,
     )
+    if config.task == "separation":
+        stems, rate = data.describe_stems(config.data)
+        target = data.parse_target(config.data.target, stems)
+        with _blamed("data, frontend and model"):
+            return create_separation(stems=stems, target=target, sample_rate_hz=rate, **named), rate
+    classes, rate = data.describe(config.data)
+    named["normalize"] = config.data.normalize
+    with _blamed("data, frontend and model"):
+        return create_recognition(classes=classes, sample_rate_hz=rate, **named), rate
 
 
-def validate(config: config_dict.ConfigDict) -> tuple[Recognition, Any, int]:
+def validate(config: config_dict.ConfigDict) -> tuple[Recognition | Separation, Any, int]:
     """Finds what is wrong with a config before anything is built or trained.
 
     Returns:
@@ -76,23 +90,45 @@ def validate(config: config_dict.ConfigDict) -> tuple[Recognition, Any, int]:
         UserError: a value out of range, or values that do not go together; the key is named.
     """
     flat = configs.flatten(config)
+    if config.task not in ONE_OF:
+        raise registry.unknown("config key task", config.task, ONE_OF)
     for key, value in flat.items():
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"config key {key}={value}: must be a finite number")
     for key, least in AT_LEAST.items():
-        if flat[key] < least:
+        if flat.get(key, least) < least:
             raise UserError(f"config key {key}={flat[key]}: must be at least {least}")
     if config.seed + config.training.repeats > 2**32:
         raise UserError(f"config key seed={config.seed}: must be below 2**32")
-    if config.task != "recognition":
-        raise UserError(f"config key task={config.task!r}: known is 'recognition'")
-    for key, known in ONE_OF.items():
+    for key, known in ONE_OF[config.task].items():
         if key in flat and flat[key] not in known:
             raise registry.unknown(f"config key {key}", flat[key], known)
     for key, high in BETWEEN_0_AND.items():
-        if not 0 < flat[key] < high:
+        if not 0 < flat.get(key, high / 2) < high:
             raise UserError(f"config key {key}={flat[key]}: must lie between 0 and {high:g}")
-    if config.data.split != "official":
+    if config.task == "recognition":
+        _check_recognition(config)
+    if not 0 < config.evaluation.hop_s <= config.data.window_s:
+        raise UserError(
+            f"config key evaluation.hop_s={config.evaluation.hop_s}: must be above 0 and at most "
+            f"data.window_s={config.data.window_s}"
+        )
+    parallel.check_batch_size(config.training.batch_size, "training.batch_size")
+    task, rate = create_task(config)
+    with _blamed("data, frontend and model"):
+        params, _ = jax.eval_shape(task.init, jax.random.key(0))
+    for key in ("training.best_by", "training.stop_by"):
+        if flat[key] not in ("loss", *task.scalars):
+            raise registry.unknown(key, flat[key], ("loss", *task.scalars))
+    with _blamed("optimizer"):
+        optimizer, _ = optimizers.create(config.optimizer.to_dict(), 1)
+        jax.eval_shape(optimizer.init, params)
+    return task, params, rate
+
+
+def _check_recognition(config: config_dict.ConfigDict) -> None:
+    """What only recognisers have."""
+    if config.data.split in ("song", "window"):
         share = config.data.validation_fraction + config.data.test_fraction
         if not share < 1:
             raise UserError(
@@ -112,24 +148,7 @@ def validate(config: config_dict.ConfigDict) -> tuple[Recognition, Any, int]:
             f"config key evaluation.threshold={config.evaluation.threshold}: must be from 0 (that "
             "of the aggregation) to 1"
         )
-    if not 0 < config.evaluation.hop_s <= config.data.window_s:
-        raise UserError(
-            f"config key evaluation.hop_s={config.evaluation.hop_s}: must be above 0 and at most "
-            f"data.window_s={config.data.window_s}"
-        )
-    parallel.check_batch_size(config.training.batch_size, "training.batch_size")
     aggregation.get(config.evaluation.aggregation)
-    classes, rate = data.describe(config.data)
-    with _blamed("data, frontend and model"):
-        task = create_task(config, classes, rate)
-        params, _ = jax.eval_shape(task.init, jax.random.key(0))
-    for key in ("training.best_by", "training.stop_by"):
-        if flat[key] not in ("loss", *task.scalars):
-            raise registry.unknown(key, flat[key], ("loss", *task.scalars))
-    with _blamed("optimizer"):
-        optimizer, _ = optimizers.create(config.optimizer.to_dict(), 1)
-        jax.eval_shape(optimizer.init, params)
-    return task, params, rate
 
 
 @contextlib.contextmanager
@@ -145,18 +164,32 @@ def _blamed(sections: str) -> Iterator[None]:
 def dry_run(config: config_dict.ConfigDict) -> str:
     """Config, shapes and parameter table, without data and without computing anything."""
     task, params, rate = validate(config)
-    size, classes = config.training.batch_size, task.classes
+    size = config.training.batch_size
     examples = jax.ShapeDtypeStruct((size, task.window_samples), "float32")
     features = jax.eval_shape(task.frontend, examples)
+    if isinstance(task, Separation):
+        about = [
+            f"stems     {len(task.stems)}: {', '.join(task.stems)}",
+            f"target    {' + '.join(task.target)}",
+            f"split     {config.data.split}: {data.STEM_SPLITS[config.data.split]}",
+        ]
+        shape, output = (size, len(task.stems), task.window_samples), features.shape
+        meaning = "features of the target"
+    else:
+        about = [
+            f"classes   {len(task.classes)}: {', '.join(task.classes)}",
+            f"split     {config.data.split}: {data.SPLITS[config.data.split]}",
+        ]
+        shape, output = (size, task.window_samples), (size, len(task.classes))
+        meaning = "probabilities"
     return "\n".join(
         [
             str(config).rstrip(),
             "",
-            f"classes   {len(classes)}: {', '.join(classes)}",
-            f"split     {config.data.split}: {data.SPLITS[config.data.split]}",
-            f"audio     ({size}, {task.window_samples}) int16 at {rate} Hz",
+            *about,
+            f"audio     {shape} int16 at {rate} Hz",
             *_shapes(features),
-            f"output    ({size}, {len(classes)}) float32, probabilities",
+            f"output    {output} float32, {meaning}",
             "",
             parameter_table(params),
             "",

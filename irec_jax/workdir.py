@@ -59,7 +59,7 @@ def write_system(folder: Path, system: dict[str, Any]) -> None:
     file = folder / "system.json"
     if file.exists():
         earlier = read_system(folder)
-        if earlier["aggregation"] == system["aggregation"]:
+        if "thresholds" in system and earlier["aggregation"] == system["aggregation"]:
             kept = earlier["thresholds"] | system["thresholds"]
             system = system | {"thresholds": kept}
     write_json(file, {"format": SYSTEM_FORMAT} | system)

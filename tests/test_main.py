@@ -291,12 +291,12 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 sys.argv = ["main", *{words!r}]
 from irec_jax.commands import run_command
 from irec_jax.main import main
-from irec_jax import experiment
-train = experiment._train
+from irec_jax.experiment.base import Experiment
+train = Experiment.train
 def limited(*arguments):  # no file beyond 100 kB, as if the disk were full
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
     return train(*arguments)
-experiment._train = limited
+Experiment.train = limited
 sys.exit(run_command(main))
 """
 

@@ -78,12 +78,21 @@ def create_recognition(
         raise UserError(f"config key data.window_s={window_s} must be above 0 seconds")
     if normalize not in NORMALIZATIONS:
         raise registry.unknown("data.normalize", normalize, NORMALIZATIONS)
-    window_samples = round(window_s * sample_rate_hz)
+    if loss["name"] in losses.REGRESSION:
+        raise registry.unknown("loss of a recogniser", loss["name"], losses.CLASSIFICATION)
     front = _create_frontend(frontend, sample_rate_hz)
+    # One that takes something else than audio says how much of it an example has.
+    is_audio = not hasattr(front, "num_values")
+    window_samples = round(window_s * sample_rate_hz) if is_audio else front.num_values
     network = models.create(**({"num_classes": len(classes)} | dict(model)))
     loss_of = losses.create(**{k: v for k, v in loss.items() if k != "l2"})
     augmented = Augment(**augment)
     augmented.check_features(front.output_shape(window_samples))
+    if not is_audio and (augmented.gain_db or augmented.polarity or normalize != "none"):
+        raise UserError(
+            f"config keys augment.gain_db, augment.polarity and data.normalize are about audio, "
+            f"which frontend.name={frontend['name']} does not take: set 0, False and 'none'"
+        )
 
     def init(rng: jax.Array) -> tuple[Any, Any]:
         silence = jnp.zeros((1, window_samples))
@@ -102,9 +111,9 @@ def create_recognition(
 
     def logits(params, model_state, batch, rng, train):
         augment_rng, dropout_rng = jax.random.split(rng)
-        variables = {"params": params, "examples": {"index": batch["index"]}} | model_state
+        examples = {"index": batch["index"], "mask": batch["mask"]}
         return network.apply(
-            variables,
+            {"params": params, "examples": examples} | model_state,
             features(batch, augment_rng if train else None),
             train=train,
             rngs={"dropout": dropout_rng},
@@ -134,9 +143,10 @@ def create_recognition(
         variables = {"params": params} | model_state
         return probabilities(network.apply(variables, features(batch, None), train=False))
 
-    def summaries(batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def summaries(params, model_state, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        del params, model_state  # what goes in is of interest
         first = {k: jnp.asarray(v[:1]) for k, v in batch.items()}
-        found = {"audio": np.asarray(to_waveform(first, normalize))[0]}
+        found = {"audio": np.asarray(to_waveform(first, normalize))[0]} if is_audio else {}
         for path, array in jax.tree_util.tree_leaves_with_path(features(first, None)):
             name = "/".join(["features", *(key.key for key in path)])
             array = np.asarray(array)[0]

@@ -21,11 +21,12 @@ class Task:
             `index` (B,), each example's place in the global batch.
         predict: `(params, model_state, batch) -> outputs (B, ...)`, one per example.
         scalars: names of the scalars that `loss` returns.
-        summaries: `batch -> {name: array}`, pictures (H, W) and sounds (T,) worth a look.
+        summaries: `(params, model_state, batch) -> {name: array}`, pictures (W, H) and sounds (T,)
+            worth a look.
     """
 
     init: Callable[[jax.Array], tuple[Any, Any]]
     loss: Callable[[Any, Any, Batch, jax.Array, bool], tuple[jax.Array, jax.Array, Any, Any]]
     predict: Callable[[Any, Any, Batch], jax.Array]
     scalars: tuple[str, ...]
-    summaries: Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
+    summaries: Callable[[Any, Any, Mapping[str, np.ndarray]], dict[str, np.ndarray]]

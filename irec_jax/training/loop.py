@@ -79,6 +79,7 @@ def fit(
     schedule: Callable[[int], Any],
     workdir: Path,
     logger: Logger,
+    summarize: Callable[[int, Any, Any], None] = lambda step, params, model_state: None,
 ) -> tuple[TrainState, Progress]:
     """Trains until the validation loss (or whatever `settings["stop_by"]` names) has got no better
     for more than `settings["patience"]` epochs, or to the last epoch.
@@ -96,6 +97,8 @@ def fit(
         schedule: learning rate by step, for the log.
         workdir: where checkpoints and logs go.
         logger: where lines and scalars go.
+        summarize: called with the step, params and model state, replicated, at the start and after
+            every epoch.
 
     Returns:
         The state of the best epoch by `settings["best_by"]`, on the host, and the progress.
@@ -115,6 +118,8 @@ def fit(
         step = int(parallel.first(current.step))
         began = time.perf_counter() - progress.seconds
         input_ = None if progress.finished else iter(batches.iterate(step))
+        if not progress.finished:
+            summarize(step, current.params, current.model_state)
         while not progress.finished:
             epoch_began = time.perf_counter()
             current, step = run.epoch(current, step, input_, progress, began)
@@ -137,6 +142,7 @@ def fit(
             store.save(current, dataclasses.asdict(progress), rank)
             logger.scalars(step, {_tag(k): v for k, v in row.items() if k not in ("epoch", "step")})
             say(_epoch_line(row, improved, settings, progress))
+            summarize(step, current.params, current.model_state)
         run.profiler.close(step)
         best, _ = store.best(state)
     return best, progress

@@ -50,12 +50,12 @@ def test_waveforms_are_divided_by_their_clips_peak_or_left():
     np.testing.assert_allclose(to_waveform(batch, "none"), recorded, rtol=1e-6)
     np.testing.assert_allclose(to_waveform(batch, "peak"), recorded / 0.5, rtol=1e-6)
     task = create(CHUNKS, PER_STEP, normalize="none")
-    np.testing.assert_allclose(task.summaries(batch)["audio"], recorded[0], rtol=1e-6)
+    np.testing.assert_allclose(task.summaries(None, None, batch)["audio"], recorded[0], rtol=1e-6)
     with pytest.raises(UserError, match=r"unknown data.normalize 'peek': did you mean 'peak'"):
         create(CHUNKS, PER_STEP, normalize="peek")
 
 
-@pytest.mark.parametrize("loss", losses.LOSSES)
+@pytest.mark.parametrize("loss", losses.CLASSIFICATION)
 def test_several_predictions_per_example_count_as_their_mean(loss):
     task = create(CHUNKS, PER_STEP, dict(name=loss, l2=0.0))
     params, state = started(task)
@@ -97,7 +97,7 @@ def test_pictures_of_one_example_are_summarised_one_by_one():
     task = create(front, dict(name="image_cnn", **layers))
     params, state = started(task)
     assert task.predict(params, state, make_batch()).shape == (4, 3)
-    assert set(task.summaries(make_batch())) == {"audio", "features/0", "features/1"}
+    assert set(task.summaries(None, None, make_batch())) == {"audio", "features/0", "features/1"}
 
 
 def test_random_silence_is_drawn_for_each_example_by_its_index():

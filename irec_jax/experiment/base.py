@@ -1,0 +1,261 @@
+"""What experiments of all tasks share: repeats, training, checkpoints, the workdir."""
+
+import abc
+import contextlib
+import dataclasses
+import functools
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import config_dict
+
+from irec_jax import config as configs
+from irec_jax import data, workdir
+from irec_jax.evaluation import provenance
+from irec_jax.tasks import Task
+from irec_jax.training import checkpoints, loop, optimizers, parallel, state, step, validation
+from irec_jax.training.logging import Logger, duration, parameter_table, say
+from irec_jax.validate import validate
+
+
+class Experiment(abc.ABC):
+    """A config, its data, its task, and one compiled step that all repeats share.
+
+    A subclass says what is particular to its task: the abstract methods.
+
+    Args:
+        name: of the config, such as 'han'.
+        config: resolved and locked.
+        task: of the config.
+    """
+
+    def __init__(self, name: str, config: config_dict.ConfigDict, task: Task):
+        self.name, self.config, self.task = name, config, task
+        self.dataset = self.load()
+
+    @abc.abstractmethod
+    def load(self) -> Any:
+        """The dataset; UserError for one that this task cannot use."""
+
+    @abc.abstractmethod
+    def told(self) -> str:
+        """The dataset and its split, in a line."""
+
+    @abc.abstractmethod
+    def told_of(self, sides: data.Sides) -> str:
+        """What trains and what validates, in a few words."""
+
+    @abc.abstractmethod
+    def num_windows(self) -> float:
+        """Windows in a pass over the training data, on an average split."""
+
+    @abc.abstractmethod
+    def split(self, seed: int) -> data.Sides:
+        """Who trains, validates and tests."""
+
+    @abc.abstractmethod
+    def batches(self, side: Any, *, seed: int = 0, shuffle: bool) -> Any:
+        """Batches of a side for this process: see `loop.TrainBatches`."""
+
+    @abc.abstractmethod
+    def report(
+        self,
+        params: Any,
+        model_state: Any,
+        sides: data.Sides,
+        folder: Path,
+        progress: loop.Progress,
+        details: dict,
+    ) -> dict:
+        """Evaluates, writes the report to a folder, says what is in it, and returns it.
+
+        Args:
+            params, model_state: on the host, not replicated.
+            sides: of `split`.
+            folder: of this repeat.
+            progress: of the training.
+            details: of `provenance.collect`, but for `split`; its ``durations_s`` is added to.
+        """
+
+    @abc.abstractmethod
+    def system(self) -> dict[str, Any]:
+        """What this task adds to `system.json`."""
+
+    def summarize_repeats(self, reports: list[dict], folder: Path) -> dict:
+        """The report of several repeats: the first one's, and what all say together."""
+        raise NotImplementedError
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of a whole training on an average split, so that every seed gets the same
+        schedule."""
+        training = self.config.training
+        steps = max(1, math.ceil(round(self.num_windows()) / training.batch_size))
+        steps = min(steps, training.max_steps_per_epoch or steps)
+        return max(1, math.ceil(training.min_steps_per_epoch / steps)) * steps * training.num_epochs
+
+    @functools.cached_property
+    def optimizer(self) -> tuple[Any, Any]:
+        """Optimiser and schedule."""
+        return optimizers.create(self.config.optimizer.to_dict(), self.num_steps)
+
+    @functools.cached_property
+    def train_step(self) -> Any:
+        """The step over all devices."""
+        one_step = functools.partial(
+            step.train_step,
+            loss=self.task.loss,
+            optimizer=self.optimizer[0],
+            l2=self.config.loss.l2,
+        )
+        return parallel.map_step(one_step, donate_state=True)
+
+    def batch_settings(self, *, seed: int, shuffle: bool) -> dict[str, Any]:
+        """Arguments that all batches take."""
+        training = self.config.training
+        return dict(
+            window_samples=self.task.window_samples,
+            batch_size=training.batch_size,
+            seed=seed,
+            shuffle=shuffle,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+            min_steps_per_epoch=training.min_steps_per_epoch if shuffle else 0,
+            max_steps_per_epoch=training.max_steps_per_epoch if shuffle else 0,
+        )
+
+    def write_system(self, folder: Path, found: Mapping[str, Any] | None = None) -> None:
+        """`system.json`: what a user of the parameters needs beside them, and what was `found`."""
+        config, dataset = self.config, self.dataset
+        system = {
+            "task": config.task,
+            "name": self.name,
+            "sample_rate_hz": dataset.sample_rate_hz,
+            "window_s": config.data.window_s,
+            "hop_s": config.evaluation.hop_s,
+            "frontend": {"name": config.frontend.name} | dataclasses.asdict(self.task.frontend),
+            "dataset": {
+                "name": dataset.name,
+                "version": dataset.version,
+                "config": dataset.config,
+                "rendered": dataset.rendered,
+            },
+            "config": config.to_dict(),
+            "versions": provenance.versions(),
+        }
+        system |= self.system() | dict(found or {})
+        parallel.on_main(lambda: workdir.write_system(folder, system))
+
+    def train(self, sides: data.Sides, folder: Path, seed: int) -> tuple[Any, Any, loop.Progress]:
+        """Best parameters and model state on the host, and how it went."""
+        config, task = self.config, self.task
+        batches = self.batches(sides.training, seed=seed, shuffle=True)
+        valid_batches = self.batches(sides.validation, shuffle=False)
+        optimizer, schedule = self.optimizer
+        params, model_state = jax.jit(task.init)(jax.random.key(seed))
+        # Before the first checkpoint, so that every checkpoint is a complete system.
+        self.write_system(folder)
+        say(parameter_table(params))
+        say(
+            f"{batches.num_windows} windows of {config.data.window_s:g} s, "
+            f"{batches.steps_per_epoch} steps per epoch on {jax.device_count()} device(s); "
+            f"{valid_batches.num_windows} windows validate; {self.told_of(sides)}; tensorboard "
+            f"--logdir {folder / 'tensorboard'}"
+        )
+        with contextlib.closing(Logger(folder / "tensorboard")) as logger:
+            best, progress = loop.fit(
+                state.create(params, model_state, optimizer, task.scalars, seed),
+                train_step=self.train_step,
+                batches=batches,
+                evaluate=validation.create_evaluate(task.loss, valid_batches.iterate),
+                settings=config.training,
+                profile=config.profile,
+                schedule=schedule,
+                workdir=folder,
+                logger=logger,
+                summarize=_Summaries(task, valid_batches[0], logger, self.dataset.sample_rate_hz),
+            )
+        say(
+            f"best epoch {progress.best['epoch']} of {len(progress.history)} by validation "
+            f"{progress.best_by}, trained in {duration(progress.seconds)}"
+        )
+        return best.params, best.model_state, progress
+
+
+class _Summaries:
+    """Writes what a task shows of a batch, and of later epochs what has changed."""
+
+    def __init__(self, task: Task, batch: Mapping, logger: Logger, sample_rate_hz: int):
+        self._task, self._batch, self._logger = task, batch, logger
+        self._sample_rate_hz, self._written = sample_rate_hz, {}
+
+    def __call__(self, step: int, params: Any, model_state: Any) -> None:
+        if not parallel.is_main():
+            return
+        params, model_state = parallel.first((params, model_state))
+        found = self._task.summaries(params, model_state, self._batch)
+        changed = {k: v for k, v in found.items() if not np.array_equal(v, self._written.get(k))}
+        self._written |= changed
+        self._logger.summaries(step, changed, self._sample_rate_hz)
+
+
+def run(
+    kinds: Mapping[str, type[Experiment]],
+    name: str,
+    config: config_dict.ConfigDict,
+    folder: Path,
+    mode: str,
+) -> dict:
+    """See `irec_jax.experiment.run`; `kinds` are the experiments by the name of their task."""
+    task, _, _ = validate(config)
+    folder, flat = Path(folder).expanduser(), configs.flatten(config)
+    parallel.on_main(lambda: workdir.check(folder, flat, mode))
+    began = time.perf_counter()
+    experiment = kinds[config.task](name, config, task)
+    durations_s = {"data": time.perf_counter() - began}
+    if mode == "train":
+        parallel.on_main(lambda: workdir.claim(folder, flat))
+    say(experiment.told())
+    seeds = range(config.seed, config.seed + config.training.repeats)
+    reports = []
+    for seed in seeds:
+        if len(seeds) > 1:
+            say(f"repeat {len(reports) + 1} of {len(seeds)}, seed {seed}")
+        place = folder / f"seed_{seed}" if len(seeds) > 1 else folder
+        reports.append(_run_once(experiment, place, seed, mode, dict(durations_s)))
+    if len(reports) == 1:
+        return reports[0]
+    final = experiment.summarize_repeats(reports, folder)
+    say(f"report: {folder / 'report.md'}")
+    return final
+
+
+def _run_once(
+    experiment: Experiment, folder: Path, seed: int, mode: str, durations_s: dict[str, float]
+) -> dict:
+    """One repeat, from its training to its report."""
+    sides = experiment.split(seed)
+    if mode == "train":
+        params, model_state, progress = experiment.train(sides, folder, seed)
+        durations_s["training"] = progress.seconds
+    else:
+        variables = jax.eval_shape(experiment.task.init, jax.random.key(0))
+        params, model_state = checkpoints.load_best_variables(folder / "checkpoints", variables)
+        history = checkpoints.load_history(folder / "checkpoints")
+        progress = loop.Progress(best_by=experiment.config.training.best_by, history=history)
+    dataset = experiment.dataset
+    details = dict(
+        dataset=dataset.name,
+        version=dataset.version,
+        config=dataset.config,
+        seed=seed,
+        durations_s=durations_s,
+    )
+    whole = experiment.report(params, model_state, sides, folder, progress, details)
+    say(f"report: {folder / 'report.md'}")
+    return whole

@@ -1,0 +1,215 @@
+"""The experiment of a separator: its tracks, its scores, its report."""
+
+import itertools
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from irec_jax import audio, data
+from irec_jax.evaluation import provenance, separation, separation_report
+from irec_jax.evaluation.predict import create_predict, local_batch_size
+from irec_jax.evaluation.reported import REPORTED
+from irec_jax.experiment.base import Experiment
+from irec_jax.frontends import SpectrogramDb
+from irec_jax.inference import spectrograms
+from irec_jax.tasks import Separation
+from irec_jax.training import loop, parallel
+from irec_jax.training.logging import say
+
+
+class SeparationExperiment(Experiment):
+    """An experiment of a separator."""
+
+    task: Separation
+    dataset: data.StemDataset
+
+    def load(self) -> data.StemDataset:
+        return data.load_stems(self.config.data)
+
+    def told(self) -> str:
+        dataset, split = self.dataset, self.config.data.split
+        counts = ", ".join(
+            f"{len(tracks)} {name}"
+            for name, tracks in (
+                ("training", dataset.train),
+                ("validation", dataset.validation),
+                ("test", dataset.test),
+            )
+            if tracks is not None
+        )
+        return (
+            f"{dataset.name} {dataset.version} ({dataset.config})"
+            f"{', rendered audio' if dataset.rendered else ''}: {counts} tracks; {split} split: "
+            f"{data.STEM_SPLITS[split]}; target {' + '.join(self.task.target)}"
+        )
+
+    def told_of(self, sides: data.Sides) -> str:
+        return f"{len(sides.training)} tracks train, {len(sides.validation)} validate"
+
+    def num_windows(self) -> float:
+        window_samples = self.task.window_samples
+        windows = -(-int(self.dataset.train.num_samples.sum()) // window_samples)
+        share = 1.0 - (
+            self.config.data.validation_fraction if self.config.data.split != "official" else 0.0
+        )
+        return windows * share
+
+    def split(self, seed: int) -> data.Sides:
+        return data.split_tracks(self.dataset, self.config.data, seed=seed)
+
+    def batches(self, side: data.Tracks, *, seed: int = 0, shuffle: bool) -> data.StemBatches:
+        settings = self.config.data
+        return data.StemBatches(
+            side,
+            stems=self.task.stems,
+            remix=settings.remix,
+            channels=settings.channels,
+            **self.batch_settings(seed=seed, shuffle=shuffle),
+        )
+
+    def report(
+        self,
+        params: Any,
+        model_state: Any,
+        sides: data.Sides,
+        folder: Path,
+        progress: loop.Progress,
+        details: dict,
+    ) -> dict:
+        def evaluate_and_write() -> dict:
+            began = time.perf_counter()
+            predict = self.create_predict(params, model_state)
+            scores, example = self._score(sides.test, predict)
+            details["durations_s"]["evaluation"] = time.perf_counter() - began
+            protocol = self._protocol(sides)
+            whole = separation_report.assemble(
+                separation.summarize(scores),
+                system=self.name,
+                target=self.task.target,
+                rendered=self.dataset.rendered,
+                provenance=provenance.collect(split=protocol["description"], **details),
+                protocol=protocol,
+                best_epoch=progress.best,
+                history=progress.history,
+                reported=REPORTED.get(self.name),
+            )
+            separation_report.write(whole, folder, example=example)
+            return whole
+
+        self.write_system(folder)
+        whole = parallel.on_main(evaluate_and_write)
+        say(_summary(whole))
+        return whole
+
+    def create_predict(self, params: Any, model_state: Any) -> Callable[[np.ndarray], np.ndarray]:
+        """Windows float32 (B, T) to features of the target, on this process's devices."""
+        predict = create_predict(self.task, params, model_state)
+        return lambda windows: np.asarray(predict({"audio": windows}))
+
+    def _score(
+        self, tracks: data.Tracks, predict: Callable
+    ) -> tuple[list[separation.TrackScores], separation.Example]:
+        """Scores of every track, and spectrograms of the first one."""
+        common = dict(frontend=self.task.frontend, sample_rate_hz=self.dataset.sample_rate_hz)
+        scores, example = [], None
+        for i in tqdm(range(len(tracks)), desc="test", unit="track", leave=False):
+            track = self._estimates(tracks, i, predict)
+            scores.append(separation.score_track(track, **common))
+            if example is None and not scores[-1].silent:
+                example = separation.example(track, **common)
+        return scores, example
+
+    def _estimates(
+        self, tracks: data.Tracks, i: int, predict: Callable
+    ) -> separation.TrackEstimates:
+        """What the separator makes of a track: amplitudes of the mean of the channels, as the
+        source scores them, and a waveform of each channel."""
+        task, settings = self.task, self.config.evaluation
+
+        def read(streams: Iterable[str]) -> np.ndarray:
+            length = int(tracks.num_samples[i])
+            return sum(audio.to_float32(tracks.read(i, name, 0, length)) for name in streams)
+
+        mixture = read(["mixture"])
+        sizes = dict(
+            window_samples=task.window_samples,
+            hop_frames=hop_frames(settings.hop_s, task.frontend, self.dataset.sample_rate_hz),
+            batch_size=local_batch_size(settings.batch_size),
+        )
+        raw = spectrograms.estimate_features(mixture.mean(axis=1), predict, task.frontend, **sizes)
+        post_db = {"raw": None, "post": settings.post_db}
+        estimated = spectrograms.stretches([mixture], predict, task.frontend, **sizes)
+        waveforms = {
+            name: spectrograms.resynthesise(
+                stretches,
+                task.frontend,
+                post_db=post_db[name],
+                phase=settings.phase,
+                num_iterations=settings.griffin_lim_iterations,
+            )
+            for name, stretches in zip(post_db, itertools.tee(estimated), strict=True)
+        }
+        return separation.TrackEstimates(
+            name=str(tracks.names[i]),
+            mixture=mixture,
+            target=read(task.target),
+            remainder=read([name for name in task.stems if name not in task.target]),
+            waveforms={name: np.concatenate(list(blocks)) for name, blocks in waveforms.items()},
+            features={
+                name: spectrograms.post(raw, task.frontend, level)
+                for name, level in post_db.items()
+            },
+            errata=str(tracks.errata[i]),
+        )
+
+    def _protocol(self, sides: data.Sides) -> dict:
+        """Who trained, validated and tested, for the report."""
+        name, rate = self.config.data.split, self.dataset.sample_rate_hz
+        return {
+            "description": f"{name}: {data.STEM_SPLITS[name]}",
+            "sides": {
+                side: {
+                    "num_tracks": len(tracks),
+                    "duration_s": float(tracks.num_samples.sum()) / rate,
+                }
+                for side, tracks in sides._asdict().items()
+            },
+        }
+
+    def system(self) -> dict[str, Any]:
+        return {
+            "stems": list(self.task.stems),
+            "target": list(self.task.target),
+            "target_name": "_".join(self.task.target),
+            "post_db": self.config.evaluation.post_db,
+        }
+
+    def summarize_repeats(self, reports: list[dict], folder: Path) -> dict:
+        final = reports[0] | {"repeats": separation_report.summarize_repeats(reports)}
+        parallel.on_main(lambda: str(separation_report.write(final, folder)))
+        raw = final["repeats"]["summary"]["raw"]["amplitude_sdr_db"]
+        say(f"amplitude SDR: {raw['mean']:.2f} ± {raw['sd']:.2f} dB")
+        return final
+
+
+def hop_frames(hop_s: float, frontend: SpectrogramDb, sample_rate_hz: int) -> int:
+    """The distance of windows in frames, at least one."""
+    return max(1, round(hop_s * sample_rate_hz / frontend.hop_length))
+
+
+def _summary(whole: dict) -> str:
+    """The report in two lines."""
+    where = f"{whole['num_tracks']} test tracks of {whole['dataset']}"
+    where += ", rendered audio" if whole["rendered"] else ""
+    lines = []
+    for score in ("amplitude_sdr_db", "bss_sdr_db"):
+        values = [
+            f"{name} {separation_report.spread(whole['summary'][name][score])}"
+            for name in ("raw", "post", "mixture", "ideal")
+        ]
+        lines.append(f"{separation.SCORES[score]} in dB on {where}: {', '.join(values)}")
+    return "\n".join(lines)

@@ -1,0 +1,125 @@
+"""The separation task: mixtures are sums of stems, losses and scores, a batch learned by heart."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from irec_jax.errors import UserError
+from irec_jax.tasks import create_separation
+
+STEMS = ("drums", "bass", "other", "vocals")
+RATE_HZ, SAMPLES = 8000, 8 * 60
+FRONTEND = dict(name="spectrogram_db", frame_length=128, hop_length=60, num_bins=64, num_frames=8)
+MODEL = dict(
+    name="unet", filters=(4, 8), kernels=(3, 3), strides=(2, 2), dilations=(1, 1), bottleneck=(4,)
+)
+LOSS = dict(name="mean_absolute_error", domain="amplitudes", l2=0.0)
+
+
+def create(**changes):
+    settings = dict(
+        stems=STEMS,
+        target=("vocals", "other"),
+        sample_rate_hz=RATE_HZ,
+        window_s=SAMPLES / RATE_HZ,
+        frontend=FRONTEND,
+        model=MODEL,
+        loss=LOSS,
+        augment={},
+    )
+    return create_separation(**(settings | changes))
+
+
+def make_batch(size=3):
+    """Drums and bass below 1 kHz, the rest above."""
+    rng = np.random.default_rng(0)
+    time_s = np.arange(SAMPLES) / RATE_HZ
+    stems = np.zeros((size, 4, SAMPLES))
+    for row, stem in np.ndindex(size, 4):
+        pitch = rng.uniform(100, 900) if stem < 2 else rng.uniform(1200, 3500)
+        stems[row, stem] = 0.2 * np.sin(2 * np.pi * pitch * time_s + rng.uniform(0, 6))
+    return {
+        "stems": np.round(stems * 32767).astype(np.int16),
+        "num_samples": np.full(size, SAMPLES, np.int32),
+        "mask": np.array([1.0] * (size - 1) + [0.0], np.float32),
+        "index": np.arange(size),
+    }
+
+
+@pytest.fixture(scope="module")
+def task():
+    return create()
+
+
+def test_one_batch_is_learned(task):
+    batch, optimizer = make_batch(), optax.adam(1e-2)
+    params, state = task.init(jax.random.key(0))
+
+    @jax.jit
+    def step(params, state, opt_state, number):
+        def objective(params):
+            total, count, new, scalars = task.loss(
+                params, state, batch, jax.random.key(number), True
+            )
+            return total / count, (new, scalars, count)
+
+        (loss, (new, scalars, count)), grads = jax.value_and_grad(objective, has_aux=True)(params)
+        updates, opt_state = optimizer.update(grads, opt_state)
+        sdr = scalars["amplitude_sdr"] / count
+        return optax.apply_updates(params, updates), new, opt_state, loss, sdr
+
+    opt_state, found = optimizer.init(params), []
+    for number in range(150):
+        params, state, opt_state, loss, sdr = step(params, state, opt_state, number)
+        found.append((float(loss), float(sdr)))
+    (first_loss, first_sdr), (loss, sdr) = found[0], found[-1]
+    assert loss < 0.3 * first_loss and sdr > first_sdr + 6
+
+
+def test_the_mixture_is_the_sum_of_the_stems_unless_validation_brings_its_own(task):
+    batch = make_batch()
+    total = batch["stems"].sum(axis=1, dtype=np.int32).astype(np.float32) / 32768
+    sounds = task.summaries(*task.init(jax.random.key(0)), batch)
+    np.testing.assert_allclose(sounds["audio/mixture"], total[0], atol=1e-6)
+    wanted = batch["stems"][0, 2:].sum(axis=0, dtype=np.int32).astype(np.float32) / 32768
+    np.testing.assert_allclose(sounds["audio/target"], wanted, atol=1e-6)
+    assert {"audio/estimate", "features/estimate"} < set(sounds)
+    released = np.zeros((3, SAMPLES), np.int16)
+    silent = task.summaries(*task.init(jax.random.key(0)), batch | {"mixture": released})
+    assert not silent["audio/mixture"].any() and silent["audio/target"].any()
+
+
+def test_loss_and_score_of_a_network_that_changes_nothing(task):
+    """Against amplitudes computed here."""
+    batch = make_batch()
+    front = task.frontend
+    parts = batch["stems"].astype(np.float32) / 32768
+    mixture, wanted = parts.sum(1), parts[:, 2:].sum(1)
+    amplitudes = [np.asarray(front.amplitudes(front(jnp.asarray(x)))) for x in (mixture, wanted)]
+    error = amplitudes[0] - amplitudes[1]
+    level = np.sqrt(np.mean(amplitudes[0] ** 2, axis=(1, 2))) + 1e-3
+    expected = np.mean(np.abs(error), axis=(1, 2)) / level
+    sdr = 10 * np.log10(np.sum(amplitudes[1] ** 2, axis=(1, 2)) / np.sum(error**2, axis=(1, 2)))
+    params, state = task.init(jax.random.key(0))
+    silenced = jax.tree.map(jnp.zeros_like, params)
+    silenced["decoder_2_norm"]["bias"] -= 40.0  # an attenuation of almost nothing
+    total, count, _, scalars = task.loss(silenced, state, batch, jax.random.key(0), False)
+    assert count == 2
+    np.testing.assert_allclose(total, expected[:2].sum(), rtol=1e-3)
+    np.testing.assert_allclose(scalars["amplitude_sdr"], sdr[:2].sum(), rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (dict(frontend=dict(name="log_mel")), "a separator needs spectrogram_db"),
+        (dict(loss=LOSS | dict(domain="amplitude")), "did you mean 'amplitudes'"),
+        (dict(loss=LOSS | dict(name="binary_cross_entropy")), "loss of a separator"),
+        (dict(window_s=1.0), "num_frames=8"),
+    ],
+)
+def test_mistakes_cost_one_line(changes, message):
+    with pytest.raises(UserError, match=message):
+        create(**changes)
