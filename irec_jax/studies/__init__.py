@@ -9,5 +9,6 @@ was interrupted.
 STUDIES = {
     "crosstalk": "irec_jax.studies.crosstalk",
     "goel": "irec_jax.studies.goel",
+    "separation": "irec_jax.studies.separation",
     "vazonis": "irec_jax.studies.vazonis",
 }

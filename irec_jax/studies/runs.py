@@ -45,15 +45,16 @@ class Results(NamedTuple):
     failures: dict[str, str]
 
 
-def add_arguments(parser: argparse.ArgumentParser, *, workdir: str) -> None:
-    """The options that studies of experiments share."""
+def add_arguments(parser: argparse.ArgumentParser, *, workdir: str, rows: bool = True) -> None:
+    """The options that studies of experiments share; `--rows` where runs can be chosen."""
     parser.add_argument("--dataset", default="gm_irmas", help="gm_irmas (rendered) or irmas")
-    parser.add_argument("--size", default="small", help="of gm_irmas: tiny, small or full")
+    parser.add_argument("--size", default="small", help="of rendered data: tiny, small or full")
     parser.add_argument("--data_dir", default="", help="where prepared data lies (default: TFDS's)")
     parser.add_argument("--manual_dir", default="", help="where files downloaded by hand lie")
-    parser.add_argument(
-        "--rows", default="", help="such as lstm,b3: those with one of these in their name"
-    )
+    if rows:
+        parser.add_argument(
+            "--rows", default="", help="such as lstm,b3: those with one of these in their name"
+        )
     parser.add_argument("--seed", type=int, default=0, help="of splits, parameters and batches")
     parser.add_argument(
         "--quick", action="store_true", help="a part, trained briefly: half an hour on two cores"
@@ -125,7 +126,7 @@ def execute(
         place = workdir / "runs" / run.name
         if run.name not in todo and not (place / "report.json").exists():
             continue
-        config = _config(run)
+        config = resolve(run)
         if (place / "config.json").exists():
             workdirs.check(place, configs.flatten(config), "train")
         if (place / "report.json").exists():
@@ -153,7 +154,8 @@ def execute(
     return Results({name: reports[name] for name in names if name in reports}, failures)
 
 
-def _config(run: Run) -> config_dict.ConfigDict:
+def resolve(run: Run) -> config_dict.ConfigDict:
+    """The config of a run; UserError for what is wrong with it."""
     config = configs.load(run.config)
     configs.override(config, run.overrides)
     configs.check(config)
@@ -162,9 +164,10 @@ def _config(run: Run) -> config_dict.ConfigDict:
 
 def _prepare(wanted: Iterable[config_dict.ConfigDict]) -> None:
     """Builds datasets before the first run: what is wrong with them is wrong with all runs."""
-    kinds = {(config.data.name, config.data.format): config for config in wanted}
+    kinds = {(config.data.name, config.data.get("format")): config for config in wanted}
     for config in kinds.values():
-        data.load(config.data)
+        load = data.load_stems if config.task == "separation" else data.load
+        load(config.data)
 
 
 def _attempt(run: Run, config: config_dict.ConfigDict, folder: Path) -> dict | str:

@@ -111,7 +111,7 @@ def test_every_run_has_a_config_of_its_own(words, num_rows):
     goel.add_arguments(parser)
     plan = goel.plan(parser.parse_args(words), ("song", "window"))
     assert len(plan) == 2 * num_rows == len({run.name for run in plan})
-    resolved = {run.name: config.flatten(runs._config(run)) for run in plan}
+    resolved = {run.name: config.flatten(runs.resolve(run)) for run in plan}
     assert len({json.dumps(one) for one in resolved.values()}) == len(plan)
     lstm = resolved["lstm-300-50-window"]
     assert (lstm["model.cell"], lstm["data.split"]) == ("lstm", "window")

@@ -1,0 +1,430 @@
+"""Does separation help recognition? Table 4.2 and figures 4.1 to 4.6 of Ligtenberg (2022).
+
+A U-Net takes drums and bass out of music. Three classifiers with the same budget hear the same
+clips: `base` as they are, `raw` separated, `post` separated and everything below -60 dB removed.
+Epochs and L2 weights are chosen on validation clips.
+"""
+
+import argparse
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from irec_jax.errors import UserError
+from irec_jax.evaluation import plots, separation_plots
+from irec_jax.evaluation.html import to_html
+from irec_jax.evaluation.report import strict_json
+from irec_jax.files import read_json, write_whole
+from irec_jax.metrics import multilabel, significance
+from irec_jax.studies import runs, separation_data, separation_tables
+from irec_jax.studies.claim import claim
+
+SYSTEMS = ("base", *separation_data.SEPARATED)
+#: The weights of the source, which assigns them in two ways.
+L2 = ("1e-06", "1e-05")
+#: Figure 4.1: variants of the direct output.
+ABLATIONS = {
+    "as it is": (),
+    "dilation 2": (("model.dilations", "(2, 2, 2, 2, 2, 2)"),),
+    "dropout 50 %": (("model.dropout", "0.5"),),
+    "mean squared error": (("loss.name", "mean_squared_error"),),
+}
+_UNET, _CNN = "configs/ligtenberg_unet.py", "configs/ligtenberg_cnn.py"
+_OUTPUTS, _LISTEN = ("attenuation", "direct", "mask"), ("features", "audio")
+#: Epochs of the source's ablations.
+_ABLATION_EPOCHS = 50
+#: What `--quick` sets, about half an hour on two cores in all; steps of the U-Net take about 0.45 s
+#: there, clips in training the CNN 0.06 s.
+_QUICK = {
+    "separator": dict(num_epochs=16, min_steps_per_epoch=100, max_steps_per_epoch=100, patience=16),
+    "ablation": dict(num_epochs=4, min_steps_per_epoch=30, max_steps_per_epoch=30, patience=4),
+    "classifier": dict(num_epochs=4, patience=4),
+}
+#: About the seconds of a run on two cores: in full, and with `--quick`.
+_EXPECTED_S = {"separator": (9e3, 840), "ablation": (2.5e3, 80), "classifier": (9e3, 290)}
+#: What `--debug` shrinks, beside what the configs do: spectrograms and networks.
+_DEBUG_FRAMES = (
+    ("data.window_s", "0.5"),
+    ("frontend.frame_length", "1024"),
+    ("frontend.hop_length", "350"),
+    ("frontend.num_bins", "512"),
+    ("frontend.num_frames", "64"),
+)
+_DEBUG = {
+    "unet": (
+        *_DEBUG_FRAMES,
+        ("evaluation.hop_s", "0.25"),
+        ("model.filters", "(2, 4, 4, 4, 4, 4)"),
+        ("model.bottleneck", "(8,)"),
+    ),
+    "cnn": (("model.filters", "(2, 4, 4, 4, 4, 4, 4)"), ("model.dense", "8")),
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `irec study separation`."""
+    runs.add_arguments(parser, workdir="runs/study_separation", rows=False)
+    parser.add_argument(
+        "--stems", default="gm_musdb", help="trains the separator: gm_musdb (rendered) or musdb18"
+    )
+    parser.add_argument("--stems_path", default="", help="of musdb18: your folder of tracks")
+    parser.add_argument(
+        "--stems_split",
+        default="official",
+        help="official, or validation: its validation tracks test, where there are no test tracks",
+    )
+    parser.add_argument(
+        "--separator", default="", metavar="DIR", help="one that is trained; then no other is"
+    )
+    parser.add_argument("--output", default="attenuation", help="of the separator, or direct, mask")
+    parser.add_argument(
+        "--listen",
+        default="features",
+        help="the classifiers hear separated spectrograms (features), or their sound (audio)",
+    )
+    parser.add_argument(
+        "--no_ablations", action="store_true", help="leave the variants of figure 4.1 out"
+    )
+
+
+def settings(arguments: argparse.Namespace) -> dict:
+    """What the results depend on.
+
+    Raises:
+        UserError: an option that is not known.
+    """
+    known = {"stems": ("gm_musdb", "musdb18"), "output": _OUTPUTS, "listen": _LISTEN}
+    known["stems_split"] = ("official", "validation")
+    for name, choices in known.items():
+        if getattr(arguments, name) not in choices:
+            raise UserError(
+                f"--{name} {getattr(arguments, name)}: known are {', '.join(choices[:-1])} and "
+                f"{choices[-1]}"
+            )
+    if arguments.stems_path and arguments.stems != "musdb18":
+        raise UserError("--stems_path: goes with --stems musdb18")
+    found = runs.settings(arguments) | {"listen": arguments.listen}
+    found["size"] = arguments.size
+    if arguments.separator:
+        return found | {"separator": str(Path(arguments.separator).expanduser().resolve())}
+    return found | {"output": arguments.output, **_stems(arguments)}
+
+
+def _stems(arguments: argparse.Namespace) -> dict[str, str]:
+    names = ("stems", "stems_path", "stems_split")
+    return {name: getattr(arguments, name) for name in names}
+
+
+def _kind(arguments: argparse.Namespace, kind: str) -> tuple[list[tuple[str, str]], float]:
+    """The budget of runs of a kind, and how long one takes."""
+    if not arguments.quick or arguments.debug:
+        return [], _EXPECTED_S[kind][0]
+    budget = [(f"training.{key}", str(value)) for key, value in _QUICK[kind].items()]
+    return budget, _EXPECTED_S[kind][1]
+
+
+def separator_run(arguments: argparse.Namespace, name: str = "", variant=()) -> runs.Run:
+    """The run of the separator, or of a variant of figure 4.1."""
+    budget, expected_s = _kind(arguments, "ablation" if name else "separator")
+    words = [f"dataset={arguments.stems}", f"output={'direct' if name else arguments.output}"]
+    overrides = [
+        ("data.dir", arguments.data_dir),
+        ("data.manual_dir", arguments.manual_dir),
+        ("data.split", arguments.stems_split),
+        ("seed", str(arguments.seed)),
+    ]
+    if arguments.stems_path:
+        overrides.append(("data.path", arguments.stems_path))
+    if arguments.debug:
+        words.append("debug")
+        overrides += _DEBUG["unet"]
+    elif arguments.stems == "gm_musdb":
+        overrides.append(("data.size", arguments.size))
+    if name and not budget and not arguments.debug:
+        budget = [("training.num_epochs", str(_ABLATION_EPOCHS))]
+        budget.append(("training.patience", str(_ABLATION_EPOCHS)))
+    return runs.Run(
+        name=f"ablation-{name.replace(' ', '_').replace('%', 'percent')}" if name else "separator",
+        config=f"{_UNET}:{','.join(words)}",
+        overrides=(*overrides, *budget, *variant),
+        expected_s=expected_s,
+    )
+
+
+def classifier_run(
+    arguments: argparse.Namespace,
+    separator: separation_data.Separator,
+    system: str,
+    l2: str,
+    stored: str = "",
+) -> runs.Run:
+    """The run of a classifier, of `SYSTEMS`; `stored` is where raw and post find what they hear."""
+    budget, expected_s = _kind(arguments, "classifier")
+    window_s, front = str(separator.system["window_s"]), dict(separator.system["frontend"])
+    overrides = [
+        *runs.overrides(arguments),
+        *budget,
+        ("data.window_s", window_s),
+        ("evaluation.hop_s", window_s),
+        ("evaluation.baselines", "False"),
+        ("loss.l2", l2),
+    ]
+    if arguments.debug:
+        overrides += _DEBUG["cnn"]
+    if system != "base":
+        overrides.append(("data.stored", stored))
+        if arguments.listen == "features":
+            kept = ("num_bins", "num_frames", "floor_db", "scale_db")
+            front = {"name": "stored"} | {key: front[key] for key in kept}
+            front["num_stored_frames"] = separator.num_frames
+            if system == "post":
+                front["post_db"] = separator.system["post_db"]
+    overrides += [(f"frontend.{key}", str(value)) for key, value in front.items()]
+    words = f"dataset={arguments.dataset}" + (",debug" if arguments.debug else "")
+    return runs.Run(
+        name=f"{system}-l2-{l2}",
+        config=f"{_CNN}:{words}",
+        overrides=tuple(overrides),
+        expected_s=expected_s,
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """`irec study separation`."""
+    chosen, workdir = settings(arguments), Path(arguments.workdir)
+    given = Path(arguments.separator).expanduser() if arguments.separator else None
+    separator = separation_data.load_separator(given) if given else None
+    claim(workdir, chosen)
+    began = time.monotonic()
+
+    def execute(every: list[runs.Run], summary) -> runs.Results:
+        names = [one.name for one in every]
+        return runs.execute(every, todo=names, workdir=workdir, summary=summary)
+
+    if separator is None:
+        done = execute([separator_run(arguments)], _separator_line)
+        for reason in done.failures.values():
+            raise UserError(f"the separator failed: {reason}")
+        given = workdir / "runs" / "separator"
+        separator = separation_data.load_separator(given)
+    weights = L2[:1] if arguments.quick or arguments.debug else L2
+    clips = runs.resolve(classifier_run(arguments, separator, "base", weights[0])).data
+    stores = separation_data.store(separator, clips, workdir / "separated", listen=arguments.listen)
+    planned = {
+        system: {
+            l2: classifier_run(arguments, separator, system, l2, stores.get(system, ""))
+            for l2 in weights
+        }
+        for system in SYSTEMS
+    }
+    classifiers = execute(
+        [one for by_l2 in planned.values() for one in by_l2.values()], _classifier_line
+    )
+    variants = {}
+    if not arguments.no_ablations:
+        variants = {k: separator_run(arguments, k, variant) for k, variant in ABLATIONS.items()}
+    ablations = execute(list(variants.values()), _separator_line)
+    missing = [
+        system
+        for system, by_l2 in planned.items()
+        if not any(one.name in classifiers.reports for one in by_l2.values())
+    ]
+    if missing:
+        raise UserError(f"no classifier of {', '.join(missing)}, as told above")
+    report, heard = compare(
+        {system: {l2: one.name for l2, one in by_l2.items()} for system, by_l2 in planned.items()},
+        classifiers.reports,
+        workdir / "runs",
+        seed=arguments.seed,
+    )
+    file = given / "report.json"
+    rendered = [name for name in (arguments.dataset,) if name.startswith("gm_")]
+    trained_on = separator.system["dataset"]
+    rendered += [trained_on["name"]] if trained_on["rendered"] else []
+    report |= {
+        "rendered": bool(rendered),
+        "dataset": " and ".join(rendered) or arguments.dataset,
+        "settings": chosen,
+        "separator": {
+            "name": separator.made_by,
+            "dataset": dict(trained_on),
+            "target": list(separator.system["target"]),
+            "post_db": separator.system["post_db"],
+            "report": read_json(file) if file.exists() else None,
+        },
+        "ablations": {
+            name: ablations.reports[one.name]
+            for name, one in variants.items()
+            if one.name in ablations.reports
+        },
+        "failures": classifiers.failures | ablations.failures,
+        "provenance": runs.collect_provenance(
+            classifiers, split="parts", seed=arguments.seed, seconds=time.monotonic() - began
+        ),
+    }
+    _write(report, heard, workdir)
+    return 1 if report["failures"] else 0
+
+
+def compare(
+    names: Mapping[str, Mapping[str, str]],
+    reports: Mapping[str, Mapping],
+    folder: Path,
+    *,
+    seed: int = 0,
+) -> tuple[dict, dict[str, np.ndarray]]:
+    """Table 4.2 of what the classifiers said of the test clips.
+
+    Args:
+        names: system -> L2 weight -> name of its run.
+        reports: of the runs that are done, by name.
+        folder: where the runs lie.
+        seed: of the bootstrap.
+
+    Returns:
+        dict: ``classes``; ``num_clips``, ``num_songs`` and ``num_positives`` by class, of test;
+        ``systems``: of each ``l2``, what it was chosen from (``choices``: L2 weight ->
+        ``validation_auc``, ``best_epoch``, ``num_epochs``), ``auc``, ``standard_error`` by class
+        and ``macro``, ``macro_standard_error``, ``macro_interval`` (bootstrap), and but for base
+        ``d`` by class, ``macro_d``, ``difference`` of the macro area and base's,
+        ``difference_interval``, ``share_better``. And the arrays: ``labels`` (N, K) and the
+        scores (N, K) of each system.
+    """
+    held, choices = {}, {}
+    for system, by_l2 in names.items():
+        choices[system] = {}
+        for l2, name in by_l2.items():
+            if name not in reports:
+                continue
+            with np.load(folder / name / "predictions.npz") as file:
+                found = dict(file)
+            best = reports[name]["best_epoch"]
+            choices[system][l2] = {
+                "validation_auc": multilabel.mean_roc_auc(
+                    found["validation_labels"], found["validation_scores"]
+                ),
+                "validation_loss": best["valid_loss"],
+                "best_epoch": best["epoch"],
+                "num_epochs": len(reports[name]["history"]),
+            }
+            held[system, l2] = found
+    kept = {
+        system: max(by_l2, key=lambda l2: _or_least(by_l2[l2]["validation_auc"]))
+        for system, by_l2 in choices.items()
+    }
+    base = held["base", kept["base"]]
+    labels, songs = base["test_labels"], base["test_songs"]
+    for system, l2 in kept.items():
+        if held[system, l2]["test_ids"].tolist() != base["test_ids"].tolist():
+            raise UserError(f"{folder}: base and {system} were tested on different clips")
+    scores = {system: held[system, l2]["test_scores"] for system, l2 in kept.items()}
+    stacked = np.stack([scores[system] for system in names]).astype(np.float64)
+    bootstrap = significance.auc_bootstrap(labels, stacked, songs, seed=seed)
+    num_positives = labels.sum(axis=0)
+    systems = {}
+    for s, system in enumerate(names):
+        auc = multilabel.roc_auc(labels, stacked[s])
+        error = significance.auc_standard_error(auc, num_positives, len(labels) - num_positives)
+        systems[system] = {
+            "l2": kept[system],
+            "choices": choices[system],
+            "auc": auc.tolist(),
+            "standard_error": error.tolist(),
+            "macro": float(bootstrap.macro[s]),
+            "macro_standard_error": significance.mean_standard_error(error),
+            "macro_interval": bootstrap.macro_intervals[s].tolist(),
+        }
+        if not s:
+            continue
+        first, own = systems["base"], systems[system]
+        d = significance.d_score(auc, error, first["auc"], first["standard_error"])
+        own |= {
+            "d": d.tolist(),
+            "macro_d": float(
+                significance.d_score(
+                    own["macro"],
+                    own["macro_standard_error"],
+                    first["macro"],
+                    first["macro_standard_error"],
+                )
+            ),
+            "difference": float(bootstrap.differences[s]),
+            "difference_interval": bootstrap.difference_intervals[s].tolist(),
+            "share_better": float(bootstrap.share_better[s]),
+        }
+    report = {
+        "classes": base["classes"].tolist(),
+        "num_clips": len(labels),
+        "num_songs": len(set(songs.tolist())),
+        "num_positives": num_positives.tolist(),
+        "systems": systems,
+    }
+    return report, {"labels": labels, **scores}
+
+
+def _or_least(value: float) -> float:
+    return value if np.isfinite(value) else -1.0
+
+
+def _write(report: dict, heard: Mapping[str, np.ndarray], workdir: Path) -> None:
+    """Figures, report.md, report.html, and last report.json."""
+    figures = draw(report, heard)
+    contents = {name: plots.encode(figure, "png") for name, figure in figures.items()}
+    page = separation_tables.page(report, pictures=list(figures))
+    title = "Separation before recognition"
+    contents["report.html"] = to_html(page, title=title, pictures=dict(contents)).encode()
+    contents["report.md"] = page.encode()
+    contents["report.json"] = strict_json(report).encode()
+    for name, content in contents.items():
+        write_whole(workdir / name, content)
+    print(page.partition("\n## ")[0])
+    print(f"\nreport: {workdir / 'report.md'}")
+
+
+def draw(report: Mapping, heard: Mapping[str, np.ndarray]) -> dict:
+    """File name -> figure."""
+    where = f"{report['dataset']}{', rendered audio' if report['rendered'] else ''}"
+    scores = {system: heard[system] for system in report["systems"]}
+    found = {
+        "roc.png": separation_plots.roc_curves(
+            report["classes"], heard["labels"], scores, title=f"ROC curves of test clips, {where}"
+        )
+    }
+    separated = report["separator"]["report"]
+    if separated:
+        rows = separated["tracks"]
+        found["sdr_per_track.png"] = separation_plots.sdr_per_track(
+            [row["name"] for row in rows],
+            {
+                system: [row["scores"][system]["amplitude_sdr_db"] for row in rows]
+                for system in separated["systems"]
+            },
+            title=f"Amplitude SDR of the separator by track, {separated['dataset']}",
+        )
+        found["separator.png"] = separation_plots.loss_curves(
+            {"separator": separated["history"]}, title="The separator"
+        )
+    if report["ablations"]:
+        found["ablations.png"] = separation_plots.loss_curves(
+            {name: one["history"] for name, one in report["ablations"].items()},
+            title="The direct output and its variants",
+        )
+    return found
+
+
+def _separator_line(report: Mapping) -> str:
+    block = report["summary"]["raw"]["amplitude_sdr_db"]
+    value = "–" if block["mean"] is None else f"{block['mean']:.2f} dB"
+    return f"amplitude SDR {value}, epoch {report['best_epoch']['epoch']} of " + str(
+        len(report["history"])
+    )
+
+
+def _classifier_line(report: Mapping) -> str:
+    best = report["best_epoch"]
+    return (
+        f"validation loss {best['valid_loss']:.4f}, epoch {best['epoch']} of "
+        f"{len(report['history'])}"
+    )
