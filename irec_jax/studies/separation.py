@@ -245,6 +245,7 @@ def run(arguments: argparse.Namespace) -> int:
     rendered += [trained_on["name"]] if trained_on["rendered"] else []
     report |= {
         "rendered": bool(rendered),
+        "clips_rendered": arguments.dataset in rendered,
         "dataset": " and ".join(rendered) or arguments.dataset,
         "settings": chosen,
         "separator": {

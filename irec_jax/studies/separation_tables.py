@@ -56,7 +56,7 @@ def page(report: Mapping, *, pictures: Sequence[str]) -> str:
 def verdict(report: Mapping) -> str:
     """One sentence: whether separation helped recognition there."""
     where = f"on {report['provenance']['dataset']['name']}"
-    where += ", rendered music," if report["rendered"] else ""
+    where += ", rendered music," if report["clips_rendered"] else ""
     sides, texts = {}, []
     for system, one in report["systems"].items():
         if system == "base":
@@ -176,7 +176,7 @@ def _class_table(report: Mapping) -> str:
             row.append(_with_error(auc, error))
         for system in list(systems)[1:]:
             d = systems[system]["macro_d"] if macro else systems[system]["d"][k]
-            row.append("–" if not math.isfinite(d) else difference(d))
+            row.append(difference(d))
         known = REPORTED["macro"] if macro else REPORTED["per_class"].get(name)
         row += [_reported(known[system]) if known else "–" for system in systems]
         row += [difference(known[f"d_{s}"]) if known else "–" for s in list(systems)[1:]]
@@ -243,6 +243,8 @@ def _separator(report: Mapping) -> list[str]:
         f"Mean ± standard deviation over {found['num_tracks']} test tracks of {found['dataset']}; "
         f"reported: {known['source']}, on {known['dataset']}."
     )
+    if dataset["name"] != "musdb18":
+        beside += " Other music: no comparison."
     return [text, tables.table(header, rows), beside]
 
 

@@ -1,5 +1,6 @@
 """Numbers and tables of studies, aligned as plain text too."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from irec_jax.evaluation import page as pages
@@ -14,8 +15,8 @@ def interval(value: float | None, ends: Sequence[float | None] | None) -> str:
 
 
 def difference(value: float | None) -> str:
-    """A number with its sign."""
-    return "–" if value is None else f"{value:+.3f}"
+    """A number with its sign; a dash for one that is not there."""
+    return "–" if value is None or not math.isfinite(value) else f"{value:+.3f}"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], num_text: int = 1) -> str:
