@@ -1,4 +1,4 @@
-"""Networks by name: Flax modules from features to logits."""
+"""Networks by name: Flax modules from features to logits, or to features."""
 
 from typing import Any
 
@@ -10,6 +10,7 @@ from irec_jax.models.crnn import CRNN
 from irec_jax.models.dense import DenseNetwork
 from irec_jax.models.image_cnn import ImageCNN
 from irec_jax.models.recurrent import RecurrentNetwork
+from irec_jax.models.unet import UNet
 
 MODELS = {
     "convnet": ConvNet,
@@ -17,15 +18,17 @@ MODELS = {
     "dense": DenseNetwork,
     "image_cnn": ImageCNN,
     "recurrent": RecurrentNetwork,
+    "unet": UNet,
 }
 
 
 def create(name: str, **kwargs: Any) -> nn.Module:
-    """The network of that name, ``__call__(features, *, train: bool) -> logits``.
+    """The network of that name, ``__call__(features, *, train: bool) -> logits`` or features.
 
     Features are an array or a dict of arrays, batch first. Logits are (batch, num_classes), or
     (batch, M, num_classes) where a network says something M times about an example; it may then
-    return two arrays, the other one bool (batch, M): what counts.
+    return two arrays, the other one bool (batch, M): what counts. A separator returns features of
+    the shape and unit of those it was given.
 
     Args:
         name: a key of `MODELS`.

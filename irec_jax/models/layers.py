@@ -1,4 +1,4 @@
-"""Layers that the networks share: activations, pooling, dropout."""
+"""Layers that the networks share: activations, pooling, dropout, batch normalisation."""
 
 import functools
 import math
@@ -145,3 +145,73 @@ class Dropout(nn.Module):
         draw = functools.partial(random_integers, shape=x.shape[1:], dtype=bits)
         mask = jax.vmap(draw)(keys) < kept
         return jnp.where(mask, x * (levels / kept), jnp.zeros((), x.dtype))
+
+
+#: The mapped axis over which batch statistics are shared where there is one: the devices.
+AXIS = "data"
+
+
+def _is_mapped() -> bool:
+    try:
+        jax.lax.axis_size(AXIS)
+    except NameError:
+        return False
+    return True
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation (Ioffe and Szegedy 2015) of the last axis, of which padding, dealing a
+    batch to devices and the number of steps so far change nothing.
+
+    In training, mean and variance (biased) are those of the examples of all devices whose
+    variable ``mask`` (batch,) in the collection 'examples' is 1; of all where it is not given.
+    Devices share them where the axis `AXIS` is mapped.
+
+    What is used with ``train=False`` are moving averages in the collection 'batch_stats': `mean`,
+    `var` and `count`, the number of steps so far. Up to 1 / (1 - momentum) steps they are plain
+    averages of all steps, so that what they started from does not count.
+
+    Attributes:
+        momentum: share of the old average; that of Keras.
+        epsilon: added to the variance; that of Keras.
+    """
+
+    momentum: float = 0.99
+    epsilon: float = 1e-3
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """(batch, ..., channels) to the same shape and type."""
+        shape = x.shape[-1:]
+        scale = self.param("scale", nn.initializers.ones, shape)
+        bias = self.param("bias", nn.initializers.zeros, shape)
+        mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
+        var = self.variable("batch_stats", "var", jnp.ones, shape)
+        count = self.variable("batch_stats", "count", jnp.zeros, ())
+        if not train:
+            factor = scale * jax.lax.rsqrt(var.value + self.epsilon)
+            return (x * factor + (bias - mean.value * factor)).astype(x.dtype)
+        given = self.scope.root.get_variable("examples", "mask", None)
+        mask = jnp.ones(x.shape[:1]) if given is None else given.astype(jnp.float32)
+        weights = mask.reshape(-1, *(1,) * (x.ndim - 1))
+        axes = tuple(range(x.ndim - 1))
+        # Differences from the average so far: squares of a large mean would swamp the variance.
+        shift = mean.value
+        centred = x.astype(jnp.float32) - shift
+        sums = (
+            mask.sum() * (math.prod(x.shape[1:-1])),
+            (centred * weights).sum(axes),
+            (jnp.square(centred) * weights).sum(axes),
+        )
+        sums = jax.lax.psum(sums, AXIS) if _is_mapped() else sums
+        number = jnp.maximum(sums[0], 1.0)
+        offset = sums[1] / number
+        batch_var = jnp.maximum(sums[2] / number - jnp.square(offset), 0.0)
+        if not self.is_initializing():
+            rate = jnp.maximum(1 - self.momentum, 1 / (count.value + 1))
+            rate = jnp.where(sums[0] > 0, rate, 0.0)
+            mean.value += rate * offset
+            var.value += rate * (batch_var - var.value)
+            count.value += 1.0
+        factor = scale * jax.lax.rsqrt(batch_var + self.epsilon)
+        return (centred * factor + (bias - offset * factor)).astype(x.dtype)
