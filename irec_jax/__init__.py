@@ -6,9 +6,11 @@ from typing import Any
 _ROOMS = {
     "debleed": "irec_jax.debleeding",
     "load_recogniser": "irec_jax.systems",
+    "load_separator": "irec_jax.systems",
     "recognize": "irec_jax.systems",
+    "separate": "irec_jax.separating",
 }
-__all__ = ["debleed", "load_recogniser", "recognize"]
+__all__ = list(_ROOMS)
 
 
 def __getattr__(name: str) -> Any:

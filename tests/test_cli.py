@@ -10,9 +10,10 @@ import pytest
 import soundfile
 
 import irec_jax
-from irec_jax import cli, systems
+from irec_jax import cli
 from irec_jax.commands import run_command
 from irec_jax.errors import UserError
+from irec_jax.systems import recogniser
 
 
 def call(*words):
@@ -122,9 +123,9 @@ def test_few_long_windows_at_a_time(folder, trained, monkeypatch):
 
     spied = dataclasses.replace(system, predict=predict)
     expected = spied.recognize(folder / "song.ogg").window_scores
-    assert set(sizes) == {systems.BATCH_SIZE}
+    assert set(sizes) == {recogniser.BATCH_SIZE}
     for num_samples, batch_size in ((3.9 * system.task.window_samples, 3), (1, 1)):
-        monkeypatch.setattr(systems, "BATCH_SAMPLES", int(num_samples))
+        monkeypatch.setattr(recogniser, "BATCH_SAMPLES", int(num_samples))
         sizes.clear()
         found = spied.recognize(folder / "song.ogg").window_scores
         assert set(sizes) == {batch_size} and len(sizes) == -(-len(found) // batch_size)

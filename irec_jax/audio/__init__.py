@@ -6,7 +6,14 @@ Every fault of a file is a `UserError` of one line that names it and the remedy.
 
 from irec_jax.audio.files import SUFFIXES, find, write
 from irec_jax.audio.reading import Info, blocks, info, read
-from irec_jax.audio.samples import INT16_SCALE, num_resampled, resample, to_float32, to_int16
+from irec_jax.audio.samples import (
+    INT16_SCALE,
+    num_resampled,
+    resample,
+    resample_pieces,
+    to_float32,
+    to_int16,
+)
 
 __all__ = [
     "INT16_SCALE",
@@ -18,6 +25,7 @@ __all__ = [
     "num_resampled",
     "read",
     "resample",
+    "resample_pieces",
     "to_float32",
     "to_int16",
     "write",

@@ -31,6 +31,7 @@ def resample(samples: np.ndarray, old_rate_hz: int, new_rate_hz: int) -> np.ndar
 def resample_pieces(
     pieces: Iterable[np.ndarray], old_rate_hz: int, new_rate_hz: int
 ) -> Iterator[np.ndarray]:
+    """Resamples float32 (n, C) of any lengths as one signal, in memory that does not grow."""
     if new_rate_hz == old_rate_hz:
         yield from pieces
         return

@@ -88,7 +88,7 @@ def band_edges_hz(rate_hz: int) -> np.ndarray:
 
 
 def band_powers(samples: np.ndarray, rate_hz: int) -> np.ndarray:
-    """Mean power of the bins around each band: (bands, columns).
+    """A spectrogram in bands of equal width on the logarithmic axis: (bands, columns).
 
     Args:
         samples: float32 (T,).
@@ -101,9 +101,17 @@ def band_powers(samples: np.ndarray, rate_hz: int) -> np.ndarray:
         hop_length=max(1, len(samples) // _NUM_COLUMNS, frame_length // 16),
         window="hann",
     )
-    powers = np.asarray(power(spectrum), np.float64).T
-    bin_hz = rate_hz / frame_length
-    edges = band_edges_hz(rate_hz) / bin_hz
+    return in_bands(np.asarray(power(spectrum), np.float64).T, rate_hz)
+
+
+def in_bands(powers: np.ndarray, rate_hz: int) -> np.ndarray:
+    """Mean power of the bins around each band: (bands, columns).
+
+    Args:
+        powers: float64 (bins, columns), from 0 Hz to half of the rate.
+        rate_hz: in Hz.
+    """
+    edges = band_edges_hz(rate_hz) / (rate_hz / 2) * (len(powers) - 1)
     # The integral over a band of the powers, linear between bins: low bands are narrower than bins.
     bins = np.arange(len(powers))
     integral = np.concatenate(

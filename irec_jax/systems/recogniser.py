@@ -1,4 +1,4 @@
-"""A trained system, loaded from its workdir and applied to anybody's audio."""
+"""A trained recogniser, applied to anybody's audio."""
 
 import dataclasses
 import functools
@@ -6,16 +6,14 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from irec_jax import audio, labels
 from irec_jax.errors import UserError
 from irec_jax.evaluation.predict import create_predict, local_batch_size
 from irec_jax.inference import activity, aggregation, windows
+from irec_jax.systems.loading import check_array, load_variables, open_system
 from irec_jax.tasks import Recognition, create_recognition
-from irec_jax.training import checkpoints
-from irec_jax.workdir import read_system
 
 #: Windows per call: enough to keep a CPU or an accelerator busy, little enough for a laptop ...
 BATCH_SIZE = 64
@@ -25,8 +23,6 @@ BATCH_SAMPLES = 2**23
 SILENCE_DB = -60.0
 #: What peaks below this (2 steps of 16 bits) is rounding noise: nothing plays there.
 SILENT_PEAK = 2 / 32_768
-#: Sample rates that an array can have.
-RATES_HZ = range(1000, 1_000_001)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,7 +168,7 @@ class Recogniser:
         """Blocks (n,) at the system's rate as often as asked for, their peak and their length."""
         rate = self.sample_rate_hz
         if isinstance(source, np.ndarray):
-            samples = _mono_array(source, sample_rate_hz)
+            samples = check_array(source, sample_rate_hz).mean(axis=1)
             if sample_rate_hz != rate:
                 samples = audio.resample(samples[:, None], sample_rate_hz, rate)[:, 0]
             return lambda: [samples], float(np.abs(samples).max(initial=0.0)), len(samples)
@@ -189,29 +185,6 @@ class Recogniser:
 def _mono_blocks(path: str | Path, sample_rate_hz: int) -> Iterator[np.ndarray]:
     for block in audio.blocks(path, sample_rate_hz=sample_rate_hz, mono=True):
         yield block.reshape(len(block), -1)[:, 0]
-
-
-def _mono_array(samples: np.ndarray, sample_rate_hz: int | None) -> np.ndarray:
-    """float32 (T,); UserError for what is not audio."""
-    if sample_rate_hz is None:
-        raise UserError("sample_rate: needed, in Hz, with an array")
-    if sample_rate_hz not in RATES_HZ:
-        raise UserError(
-            f"sample_rate={sample_rate_hz!r}: a whole number of Hz from {RATES_HZ[0]} to "
-            f"{RATES_HZ[-1]}, please"
-        )
-    if samples.ndim not in (1, 2) or not samples.size:
-        raise UserError(f"array: expected samples (T,) or (T, C), not shape {samples.shape}")
-    if samples.ndim == 2 and samples.shape[1] > samples.shape[0]:
-        raise UserError(f"array: shape {samples.shape} looks like (C, T); transpose it to (T, C)")
-    if samples.dtype == np.int16:
-        samples = audio.to_float32(samples)
-    elif not np.issubdtype(samples.dtype, np.floating):
-        raise UserError(f"array: expected float in -1..1 or int16, not {samples.dtype}")
-    samples = samples.astype(np.float32).reshape(len(samples), -1).mean(axis=1)
-    if not np.isfinite(samples).all():
-        raise UserError("array: has samples that are NaN or infinite; remove them")
-    return samples
 
 
 def _levels_db(batch: dict[str, np.ndarray]) -> list[float]:
@@ -234,11 +207,7 @@ def load_recogniser(workdir: str | Path) -> Recogniser:
         UserError: no such folder, not a workdir, a workdir of another kind of system, damage.
     """
     workdir = Path(workdir).expanduser()
-    if not workdir.is_dir():
-        raise UserError(f"{workdir}: no such folder; give the --workdir of a training")
-    system = read_system(workdir)
-    if system.get("task") != "recognition":
-        raise UserError(f"{workdir}: holds a system for {system.get('task')!r}, not a recogniser")
+    system = open_system(workdir, "recognition")
     config = system["config"]
     if config["data"].get("stored"):
         raise UserError(
@@ -255,11 +224,9 @@ def load_recogniser(workdir: str | Path) -> Recogniser:
         augment=config["augment"],
         normalize=config["data"].get("normalize", "peak"),
     )
-    variables = jax.eval_shape(task.init, jax.random.key(0))
-    params, model_state = checkpoints.load_best_variables(workdir / "checkpoints", variables)
     return Recogniser(
         task=task,
-        predict=create_predict(task, params, model_state),
+        predict=create_predict(task, *load_variables(workdir, task)),
         sample_rate_hz=system["sample_rate_hz"],
         hop_samples=max(1, round(system["hop_s"] * system["sample_rate_hz"])),
         aggregation=system["aggregation"],

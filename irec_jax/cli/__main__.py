@@ -1,0 +1,6 @@
+"""`python -m irec_jax.cli`: the same as `irec`."""
+
+from irec_jax.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,14 @@
+"""Trained systems, loaded from their workdirs and applied to anybody's audio."""
+
+from irec_jax.systems.recogniser import Recogniser, Recognized, load_recogniser, recognize
+from irec_jax.systems.separator import PHASES, Separator, load_separator
+
+__all__ = [
+    "PHASES",
+    "Recogniser",
+    "Recognized",
+    "Separator",
+    "load_recogniser",
+    "load_separator",
+    "recognize",
+]
