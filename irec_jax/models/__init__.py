@@ -10,6 +10,7 @@ from irec_jax.models.crnn import CRNN
 from irec_jax.models.dense import DenseNetwork
 from irec_jax.models.image_cnn import ImageCNN
 from irec_jax.models.recurrent import RecurrentNetwork
+from irec_jax.models.spectrogram_cnn import SpectrogramCNN
 from irec_jax.models.unet import UNet
 
 MODELS = {
@@ -18,6 +19,7 @@ MODELS = {
     "dense": DenseNetwork,
     "image_cnn": ImageCNN,
     "recurrent": RecurrentNetwork,
+    "spectrogram_cnn": SpectrogramCNN,
     "unet": UNet,
 }
 

@@ -1,5 +1,7 @@
 """The U-Net that takes instruments out of spectrograms of Ligtenberg (2022)."""
 
+import functools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,13 +35,33 @@ def kernel_init(name: str) -> Any:
     return KERNEL_INITS[name]
 
 
-def check_lists(**lists: Sequence[int]) -> None:
-    """UserError for lists that do not hold one whole number above 0 for each layer."""
+def layer_settings(
+    filters: Sequence[int],
+    kernels: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+) -> list[tuple[int, int, int, int]]:
+    """Channels, size, stride and dilation of each convolution.
+
+    Raises:
+        UserError: lists that do not hold one whole number above 0 for each of them.
+    """
+    lists = dict(filters=filters, kernels=kernels, strides=strides, dilations=dilations)
     layers.check_sizes(**lists)
-    lengths = {name: len(values) for name, values in lists.items()}
-    if len(set(lengths.values())) > 1 or not min(lengths.values()):
-        found = ", ".join(f"{length} model.{name}" for name, length in lengths.items())
-        raise UserError(f"{found}: every layer needs one of each")
+    lengths = {len(values) for values in lists.values()}
+    if len(lengths) > 1 or 0 in lengths:
+        found = ", ".join(f"{len(values)} model.{name}" for name, values in lists.items())
+        raise UserError(f"{found}: every convolution needs one of each")
+    return list(zip(*lists.values(), strict=True))
+
+
+def check_features(features: jax.Array) -> None:
+    """ValueError unless they are (batch, bins, frames), and not empty."""
+    if getattr(features, "ndim", 0) != 3 or 0 in features.shape[1:]:
+        raise ValueError(
+            "features: expected (batch, bins, frames), none of them 0, got "
+            f"{jax.tree.map(jnp.shape, features)}"
+        )
 
 
 def check_rates(**rates: float) -> None:
@@ -47,6 +69,47 @@ def check_rates(**rates: float) -> None:
     for name, rate in rates.items():
         if not 0 <= rate < 1:
             raise UserError(f"model.{name} is {rate!r}: from 0 to below 1, please")
+
+
+class ConvolutionBlock(nn.Module):
+    """Convolution (padding 'same'), batch normalisation, ReLU; or transposed convolution, batch
+    normalisation and, unless told otherwise, ReLU.
+
+    Attributes:
+        filters, kernel, stride, dilation: of the convolution, square.
+        kernel_init: a key of `KERNEL_INITS`.
+        momentum: of `layers.BatchNorm`.
+        dtype: of the computation.
+        transposed: whether to convolve in the other direction.
+        relu: whether to end in ReLU.
+    """
+
+    filters: int
+    kernel: int
+    stride: int
+    dilation: int
+    kernel_init: str
+    momentum: float
+    dtype: Any
+    transposed: bool = False
+    relu: bool = True
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        """(batch, height, width, channels) to (batch, new height, new width, filters)."""
+        channels = (x.shape[3], self.filters)
+        shape = (self.kernel, self.kernel, *(channels[::-1] if self.transposed else channels))
+        kernel = self.param("kernel", kernel_init(self.kernel_init), shape).astype(self.dtype)
+        kernel = convolution.spread(kernel, self.dilation)
+        strides = (self.stride, self.stride)
+        if self.transposed:
+            x = convolution.conv_transpose(x, kernel, strides)
+        else:
+            x = convolution.conv_general_dilated(
+                x, kernel, strides, "SAME", dimension_numbers=convolution.NHWC
+            )
+        x = layers.BatchNorm(self.momentum)(x, train=train)
+        return layers.ACTIVATIONS["relu"](x) if self.relu else x
 
 
 #: Attenuation in dB per unit of the last layer, and what is taken from that layer's values, which
@@ -140,42 +203,31 @@ class UNet(nn.Module):
             UserError: unknown names, sizes that do not go together, or features whose sizes the
                 strides do not divide.
         """
-        self._check(features)
-        init = kernel_init(self.kernel_init)
+        encoder = self._settings(features)
+        block = functools.partial(
+            ConvolutionBlock,
+            kernel_init=self.kernel_init,
+            momentum=self.momentum,
+            dtype=self.dtype,
+        )
         x = features[..., None].astype(self.dtype)
         skips = []
-        encoder = zip(self.filters, self.kernels, self.strides, self.dilations, strict=True)
-        for number, (channels, size, stride, dilation) in enumerate(encoder, 1):
-            name = f"encoder_{number}"
-            shape = (size, size, x.shape[3], channels)
-            kernel = self.param(f"{name}_kernel", init, shape).astype(self.dtype)
-            x = convolution.conv_general_dilated(
-                x,
-                convolution.spread(kernel, dilation),
-                (stride, stride),
-                "SAME",
-                dimension_numbers=convolution.NHWC,
-            )
-            x = layers.BatchNorm(self.momentum, name=f"{name}_norm")(x, train=train)
-            x = layers.ACTIVATIONS["relu"](x)
+        for number, settings in enumerate(encoder, 1):
+            x = block(*settings, name=f"Encoder_{number}")(x, train=train)
             if number <= 3:
                 x = layers.Dropout(self.dropout)(x, train=train)
-            self.sow("intermediates", name, x)
+            self.sow("intermediates", f"encoder_{number}", x)
             skips.append(x)
         x = self._bottleneck(x)
-        decoder = zip(
-            (*self.filters[-2::-1], 1), self.kernels[::-1], self.strides[::-1], strict=True
-        )
-        for number, (channels, size, stride) in enumerate(decoder, 1):
-            name = f"decoder_{number}"
+        num_outputs = (1, *self.filters[:-1])
+        for number, (_, size, stride, _) in enumerate(reversed(encoder), 1):
+            last = number == len(encoder)
             x = x if number == 1 else jnp.concatenate([x, skips[-number]], axis=-1)
-            shape = (size, size, channels, x.shape[3])
-            kernel = self.param(f"{name}_kernel", init, shape).astype(self.dtype)
-            x = convolution.conv_transpose(x, kernel, (stride, stride))
-            x = layers.BatchNorm(self.momentum, name=f"{name}_norm")(x, train=train)
-            if number < len(self.filters):
-                x = layers.ACTIVATIONS["relu"](x)
-                self.sow("intermediates", name, x)
+            settings = (num_outputs[-number], size, stride, 1)
+            transposed = block(*settings, transposed=True, relu=not last, name=f"Decoder_{number}")
+            x = transposed(x, train=train)
+            if not last:
+                self.sow("intermediates", f"decoder_{number}", x)
         values = x[..., 0].astype(jnp.float32)
         self.sow("intermediates", "output", values)
         floor = self.floor_db / self.scale_db
@@ -191,7 +243,7 @@ class UNet(nn.Module):
                 units,
                 kernel_init=kernel_init(self.kernel_init),
                 dtype=self.dtype,
-                name=f"bottleneck_{number}",
+                name=f"Bottleneck_{number}",
             )
             x = dense(x)
             if self.bottleneck_activation:
@@ -200,20 +252,11 @@ class UNet(nn.Module):
                 self.sow("intermediates", "bottleneck", x)
         return x.reshape(shape)
 
-    def _check(self, features: jax.Array) -> None:
-        if getattr(features, "ndim", 0) != 3 or 0 in features.shape[1:]:
-            raise ValueError(
-                "features: expected (batch, bins, frames), none of them 0, got "
-                f"{jax.tree.map(jnp.shape, features)}"
-            )
+    def _settings(self, features: jax.Array) -> list[tuple[int, int, int, int]]:
+        """`layer_settings` of the encoder, after all was checked."""
+        check_features(features)
         if self.output not in OUTPUTS:
             raise registry.unknown("output", self.output, OUTPUTS)
-        check_lists(
-            filters=self.filters,
-            kernels=self.kernels,
-            strides=self.strides,
-            dilations=self.dilations,
-        )
         layers.check_sizes(bottleneck=self.bottleneck)
         check_rates(dropout=self.dropout, momentum=self.momentum)
         if self.bottleneck_activation:
@@ -223,9 +266,11 @@ class UNet(nn.Module):
                 f"model.floor_db={self.floor_db} must be below 0, model.scale_db={self.scale_db} "
                 "above"
             )
-        step = int(np.prod(self.strides))
+        settings = layer_settings(self.filters, self.kernels, self.strides, self.dilations)
+        step = math.prod(self.strides)
         if any(size % step for size in features.shape[1:]):
             raise UserError(
                 f"model.strides={tuple(self.strides)}: {features.shape[1]} bins and "
                 f"{features.shape[2]} frames must be multiples of their product, {step}"
             )
+        return settings

@@ -1,0 +1,93 @@
+"""The convolutional classifier of spectrograms of Ligtenberg (2022)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from irec_jax.models import layers, unet
+
+
+class SpectrogramCNN(nn.Module):
+    """Strided convolutions, each with batch normalisation, ReLU and dropout, then a dense layer.
+
+    Ligtenberg (2022), section 3.5: seven convolutions with stride 2 (2048 x 128 -> 16 x 1 x 1024);
+    flattened, a dense layer that reduces it, one output per class.
+
+    Of what the source leaves open: the dense layer has 128 units and ReLU; padding is 'same',
+    convolutions have no biases, since the batch normalisation that follows takes them out again
+    (Keras would keep 2,032 of them, whose gradient is 0).
+
+    Intermediates (collection 'intermediates'): ``block_1`` ... after each ReLU, ``dense`` after the
+    activation of the dense layer, ``output`` (the logits).
+
+    Attributes:
+        num_classes: number of outputs.
+        filters, kernels, strides, dilations: channels, sizes (square), strides and dilations of
+            the convolutions, one for each.
+        dense: units of the dense layer.
+        activation: name of the activation after the dense layer (`layers.Activation`).
+        dropout: rate after every convolution.
+        dense_dropout: rate after the dense layer.
+        kernel_init: a key of `unet.KERNEL_INITS`.
+        momentum: of the moving averages (`layers.BatchNorm`).
+        dtype: of the computation, float32 or bfloat16; parameters and logits are float32.
+    """
+
+    num_classes: int
+    filters: Sequence[int] = (16, 32, 64, 128, 256, 512, 1024)
+    kernels: Sequence[int] = (7, 5, 3, 3, 3, 3, 3)
+    strides: Sequence[int] = (2, 2, 2, 2, 2, 2, 2)
+    dilations: Sequence[int] = (1, 1, 1, 1, 1, 1, 1)
+    dense: int = 128
+    activation: str = "relu"
+    dropout: float = 0.2
+    dense_dropout: float = 0.5
+    kernel_init: str = "glorot"
+    momentum: float = 0.99
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, features: jax.Array, *, train: bool) -> jax.Array:
+        """Logits of each example.
+
+        Args:
+            features: (batch, bins, frames), of any size from 1 x 1 on.
+            train: whether to drop units (random keys from the collection 'dropout') and to
+                normalise by, and keep, the statistics of the batch (collection 'batch_stats').
+
+        Returns:
+            float32 (batch, num_classes), before the sigmoid.
+
+        Raises:
+            ValueError: features of another rank, or empty.
+            UserError: unknown names, or sizes that do not go together.
+        """
+        unet.check_features(features)
+        layers.check_sizes(num_classes=self.num_classes, dense=self.dense)
+        unet.check_rates(
+            dropout=self.dropout, dense_dropout=self.dense_dropout, momentum=self.momentum
+        )
+        init = dict(kernel_init=unet.kernel_init(self.kernel_init), dtype=self.dtype)
+        encoder = unet.layer_settings(self.filters, self.kernels, self.strides, self.dilations)
+        x = features[..., None].astype(self.dtype)
+        for number, settings in enumerate(encoder, 1):
+            block = unet.ConvolutionBlock(
+                *settings,
+                kernel_init=self.kernel_init,
+                momentum=self.momentum,
+                dtype=self.dtype,
+                name=f"Block_{number}",
+            )
+            x = block(x, train=train)
+            self.sow("intermediates", f"block_{number}", x)
+            x = layers.Dropout(self.dropout)(x, train=train)
+        x = nn.Dense(self.dense, **init)(x.reshape(x.shape[0], -1))
+        x = layers.Activation(self.activation)(x)
+        self.sow("intermediates", "dense", x)
+        x = layers.Dropout(self.dense_dropout)(x, train=train)
+        logits = nn.Dense(self.num_classes, **init)(x).astype(jnp.float32)
+        self.sow("intermediates", "output", logits)
+        return logits
