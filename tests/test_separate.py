@@ -21,7 +21,7 @@ from irec_jax.errors import UserError
 from irec_jax.inference import spectrograms
 from irec_jax.separating import pictures, places
 from irec_jax.tasks import create_separation
-from irec_jax.tracks import writing
+from irec_jax.tracks import reading, writing
 from irec_jax.training import checkpoints, optimizers, parallel, state
 from irec_jax.workdir import write_system
 
@@ -86,9 +86,10 @@ def separator(workdir):
 
 
 @pytest.fixture
-def quick_pictures(monkeypatch):
-    """Drawing takes longer than all else."""
+def quick(monkeypatch, separator):
+    """Nothing is drawn, and compiled once: that takes longer than all else."""
     monkeypatch.setattr(pictures, "draw", lambda *_, **__: Figure(figsize=(1, 1)))
+    monkeypatch.setattr(systems, "load_separator", lambda _: separator)
 
 
 def music(seconds, channels=1, rate_hz=RATE_HZ, seed=0):
@@ -162,7 +163,7 @@ def test_stems_add_up_and_are_what_the_inference_gives(workdir, separator, tmp_p
     np.testing.assert_allclose(mono.stems["vocals_other"], target[:, 0], atol=1e-5)
 
 
-@pytest.mark.usefixtures("quick_pictures")
+@pytest.mark.usefixtures("quick")
 def test_a_folder_of_all_kinds_of_files(workdir, tmp_path, capsys):
     source = tmp_path / "in"
     (source / "more").mkdir(parents=True)
@@ -222,7 +223,7 @@ def test_other_sample_rates_go_there_and_back_in_time(separator, rate_hz, monkey
     assert error < 1e-6
 
 
-@pytest.mark.usefixtures("quick_pictures")
+@pytest.mark.usefixtures("quick")
 def test_post_and_phase(workdir, tmp_path, capsys):
     soundfile.write(tmp_path / "song.wav", music(1.5), RATE_HZ)
     words = [tmp_path / "song.wav", "--workdir", workdir, "--out"]
@@ -248,7 +249,7 @@ def test_silence_stays_silence_whatever_a_network_says(tmp_path):
     assert found[:, 0].any() and not found[:, 1].any()
 
 
-@pytest.mark.usefixtures("quick_pictures")
+@pytest.mark.usefixtures("quick")
 def test_what_lies_beyond_full_scale_is_counted(workdir, tmp_path, capsys):
     soundfile.write(tmp_path / "loud.wav", 30 * music(1), RATE_HZ, subtype="FLOAT")
     assert call(tmp_path / "loud.wav", "--workdir", workdir, "--out", tmp_path / "out") == 0
@@ -258,7 +259,7 @@ def test_what_lies_beyond_full_scale_is_counted(workdir, tmp_path, capsys):
     assert f"{np.count_nonzero(np.abs(found) >= 1 - 2**-22)} samples of remainder" in shown
 
 
-@pytest.mark.usefixtures("quick_pictures")
+@pytest.mark.usefixtures("quick")
 def test_interrupted_work_leaves_nothing(workdir, tmp_path, monkeypatch, capsys):
     soundfile.write(tmp_path / "song.wav", music(1), RATE_HZ)
     kept = tmp_path / "out" / "song"
@@ -271,7 +272,6 @@ def test_interrupted_work_leaves_nothing(workdir, tmp_path, monkeypatch, capsys)
     words = [tmp_path / "song.wav", "--workdir", workdir, "--out"]
     for target, moment in (
         (writing.Writers, "write"),
-        (writing.Writers, "finish"),
         (pictures, "draw"),
     ):
         with monkeypatch.context() as patch:
@@ -285,7 +285,7 @@ def test_interrupted_work_leaves_nothing(workdir, tmp_path, monkeypatch, capsys)
     assert sorted(os.listdir(kept)) == NAMES and read(kept, "remainder").any()
 
 
-@pytest.mark.usefixtures("quick_pictures")
+@pytest.mark.usefixtures("quick")
 def test_files_are_read_where_no_interrupt_is_lost(separator, tmp_path, monkeypatch):
     soundfile.write(tmp_path / "song.mp3", music(1), RATE_HZ)
     threads, blocks = set(), audio.blocks
@@ -300,9 +300,10 @@ def test_files_are_read_where_no_interrupt_is_lost(separator, tmp_path, monkeypa
     assert threads and threading.main_thread() not in threads
 
 
-@pytest.mark.usefixtures("quick_pictures")
-def test_memory_does_not_grow_with_the_file(separator, tmp_path):
-    seconds, peaks = (40, 160), []
+@pytest.mark.usefixtures("quick")
+def test_memory_does_not_grow_with_the_file(separator, tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "_BLOCK_SAMPLES", 8192)
+    seconds, peaks = (20, 100), []
     for length in seconds:
         path = tmp_path / f"{length}.wav"
         with soundfile.SoundFile(path, "w", RATE_HZ, 2, "PCM_16") as file:
@@ -316,7 +317,7 @@ def test_memory_does_not_grow_with_the_file(separator, tmp_path):
     assert peaks[1] - peaks[0] < longer_bytes / 4
 
 
-@pytest.mark.usefixtures("quick_pictures")
+@pytest.mark.usefixtures("quick")
 def test_long_songs_become_rf64(separator, tmp_path, monkeypatch):
     soundfile.write(tmp_path / "song.wav", music(1), RATE_HZ)
     monkeypatch.setattr(writing, "_MAX_WAV_BYTES", 20_000)
