@@ -52,14 +52,20 @@ _DEBUG_FRAMES = (
     ("frontend.num_bins", "512"),
     ("frontend.num_frames", "64"),
 )
+_DEBUG_LAYERS = (
+    ("model.filters", "(2, 4)"),
+    ("model.kernels", "(3, 3)"),
+    ("model.strides", "(2, 2)"),
+    ("model.dilations", "(1, 1)"),
+)
 _DEBUG = {
     "unet": (
         *_DEBUG_FRAMES,
+        *_DEBUG_LAYERS,
         ("evaluation.hop_s", "0.25"),
-        ("model.filters", "(2, 4, 4, 4, 4, 4)"),
-        ("model.bottleneck", "(8,)"),
+        ("model.bottleneck", "()"),
     ),
-    "cnn": (("model.filters", "(2, 4, 4, 4, 4, 4, 4)"), ("model.dense", "8")),
+    "cnn": (*_DEBUG_LAYERS, ("model.dense", "8")),
 }
 
 
@@ -145,6 +151,8 @@ def separator_run(arguments: argparse.Namespace, name: str = "", variant=()) -> 
     if name and not budget and not arguments.debug:
         budget = [("training.num_epochs", str(_ABLATION_EPOCHS))]
         budget.append(("training.patience", str(_ABLATION_EPOCHS)))
+    if arguments.debug:  # of which there are but two layers
+        variant = [(k, "(2, 2)" if k == "model.dilations" else text) for k, text in variant]
     return runs.Run(
         name=f"ablation-{name.replace(' ', '_').replace('%', 'percent')}" if name else "separator",
         config=f"{_UNET}:{','.join(words)}",
@@ -222,10 +230,6 @@ def run(arguments: argparse.Namespace) -> int:
     classifiers = execute(
         [one for by_l2 in planned.values() for one in by_l2.values()], _classifier_line
     )
-    variants = {}
-    if not arguments.no_ablations:
-        variants = {k: separator_run(arguments, k, variant) for k, variant in ABLATIONS.items()}
-    ablations = execute(list(variants.values()), _separator_line)
     missing = [
         system
         for system, by_l2 in planned.items()
@@ -233,6 +237,10 @@ def run(arguments: argparse.Namespace) -> int:
     ]
     if missing:
         raise UserError(f"no classifier of {', '.join(missing)}, as told above")
+    variants = {}
+    if not arguments.no_ablations:
+        variants = {k: separator_run(arguments, k, variant) for k, variant in ABLATIONS.items()}
+    ablations = execute(list(variants.values()), _separator_line)
     report, heard = compare(
         {system: {l2: one.name for l2, one in by_l2.items()} for system, by_l2 in planned.items()},
         classifiers.reports,

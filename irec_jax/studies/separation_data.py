@@ -16,9 +16,8 @@ from irec_jax.dsp import stft
 from irec_jax.errors import UserError
 from irec_jax.evaluation.predict import create_predict, local_batch_size
 from irec_jax.frontends import SpectrogramDb
+from irec_jax.systems.loading import load_variables, open_system
 from irec_jax.tasks import Separation, create_separation
-from irec_jax.training import checkpoints
-from irec_jax.workdir import read_system
 
 #: Clips at a time.
 BATCH_SIZE = 16
@@ -58,16 +57,11 @@ def load_separator(workdir: Path) -> Separator:
     Raises:
         UserError: no such folder, a workdir of another kind of system, damage.
     """
-    if not workdir.is_dir():
-        raise UserError(f"{workdir}: no such folder; give the --workdir of a separator's training")
-    system = read_system(workdir)
-    if system.get("task") != "separation":
-        raise UserError(f"{workdir}: holds a system for {system.get('task')!r}, not a separator")
+    system = open_system(workdir, "separation")
     keys = ("stems", "target", "sample_rate_hz", "window_s", "frontend")
     config = {key: system["config"][key] for key in ("model", "loss", "augment")}
     task = create_separation(**{key: system[key] for key in keys}, **config)
-    shapes = jax.eval_shape(task.init, jax.random.key(0))
-    variables = checkpoints.load_best_variables(workdir / "checkpoints", shapes)
+    variables = load_variables(workdir, task)
     made_by = f"{system['name']} {_fingerprint(variables)}"
     return Separator(task=task, variables=variables, system=system, made_by=made_by)
 
