@@ -37,12 +37,13 @@ def find(paths: Iterable[str | os.PathLike], out: Path) -> list[Path]:
 
 
 def folder_names(files: Sequence[Path]) -> list[str]:
-    """A name for the folder of each file's stems: the file's without suffix.
+    """A name for the folder of each file's stems: the file's without suffix, or `.stem.mp4`.
 
     Of several files with one name each gets a number. Upper and lower case count as the same, as
     on some disks.
     """
-    stems = [file.stem if file.stem.strip(".") else "untitled" for file in files]
+    stems = [file.name.removesuffix(".stem.mp4").removesuffix(file.suffix) for file in files]
+    stems = [stem if stem.strip(".") else "untitled" for stem in stems]
     keys = [stem.casefold() for stem in stems]
     taken = {key for key in keys if keys.count(key) == 1}
     names = []
