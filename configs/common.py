@@ -82,10 +82,15 @@ def data(dataset: str, **settings) -> dict:
     (`separate`); `hop_s`: distance of training windows (0: `window_s`, no overlap); `normalize`:
     waveforms are divided by the `peak` of their clip, or left as recorded (`none`).
 
-    `split`: who tests. `official`: the dataset's own test split, clips of any length. `song` and
+    `split`: who tests. `official`: the dataset's own test split, clips of any length; `parts`: of
+    the same, part 2 trains too and part 3 tests, the first `window_s` of each clip. `song` and
     `window` make training, validation and test sets from windows of the training clips, with
     whole songs on one side, or at random (overlapping windows of a clip are then on both sides,
     which flatters). `validation_fraction` of what is split validates, `test_fraction` tests.
+
+    `stored`, which no config mentions: a folder of what a separator made of these clips, written by
+    `irec study separation`, to be heard in their place; needs `split=parts`, and of features the
+    front end `stored`.
     """
     options = choose("dataset", dataset, DATASETS)
     shared = dict(
@@ -141,7 +146,7 @@ def stem_augment(**settings) -> dict:
 
 
 def augment(**settings) -> dict:
-    """The augment section, off unless set; see `irec_jax/augment.py`."""
+    """The augment section, off unless set; see `irec_jax/augment/features.py`."""
     defaults = dict(
         gain_db=0.0,
         polarity=False,

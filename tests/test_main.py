@@ -25,6 +25,8 @@ ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(
     path.stem for path in (ROOT / "configs").glob("*.py") if path.stem not in ("__init__", "common")
 )
+SEPARATORS = ("ligtenberg_unet",)
+RECOGNISERS = [name for name in CONFIGS if name not in SEPARATORS]
 
 
 def parameters(folder):
@@ -52,8 +54,8 @@ def test_dry_run_of_han_has_the_papers_network(capsys):
     assert capsys.readouterr().out.strip().endswith("parameters: 1446123")
 
 
-@pytest.mark.parametrize("name", CONFIGS)
-def test_every_config_runs_from_data_to_report(name, tmp_path, capsys):
+@pytest.mark.parametrize("name", RECOGNISERS)
+def test_every_recogniser_runs_from_data_to_report(name, tmp_path, capsys):
     workdir = tmp_path / "run"
     assert call(f"--config=configs/{name}.py:debug", f"--workdir={workdir}") == 0
     report = json.loads((workdir / "report.json").read_text())

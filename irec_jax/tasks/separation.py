@@ -17,8 +17,10 @@ from irec_jax.tasks.task import Batch, Task
 
 #: What the loss compares.
 DOMAINS = ("amplitudes", "decibels")
-# Of an amplitude of 1 (-60 dB below a full-scale sine), so that silence is no division by zero.
-_LEAST_LEVEL = 1e-3
+# An example counts by its error relative to its target, as in the score; a target far softer than
+# its mixture, or silent, counts as if it were 30 dB below that.
+_LEAST_LEVEL_DB = -30.0
+_SILENCE = 1e-3  # amplitude of spectra; 1,024 is full scale
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +65,7 @@ def create_separation(
         window_s: length of a window in seconds.
         frontend, model: named things, `dict(name=..., **arguments)`.
         loss: the same, with `domain`: 'decibels' compares features as they are, as the source
-            does; 'amplitudes' compares linear amplitudes, divided by the RMS of the mixture's.
+            does; 'amplitudes' compares linear amplitudes, divided by the RMS of the target's.
         augment: settings of `StemAugment`.
 
     Raises:
@@ -116,8 +118,8 @@ def create_separation(
         mask = batch["mask"]
         amplitudes = front.amplitudes(estimate), front.amplitudes(wanted)
         if loss["domain"] == "amplitudes":
-            mean_square = jnp.mean(jnp.square(front.amplitudes(mixture)), (1, 2), keepdims=True)
-            level = jnp.sqrt(mean_square) + _LEAST_LEVEL
+            least = 10 ** (_LEAST_LEVEL_DB / 20) * _rms(front.amplitudes(mixture)) + _SILENCE
+            level = jnp.maximum(_rms(amplitudes[1]), least)
             compared = loss_of(*(amplitude / level for amplitude in amplitudes))
         else:
             compared = loss_of(estimate, wanted)
@@ -157,6 +159,11 @@ def create_separation(
         stems=tuple(stems),
         target=tuple(target),
     )
+
+
+def _rms(amplitudes: jax.Array) -> jax.Array:
+    """(B, bins, frames) to (B, 1, 1)."""
+    return jnp.sqrt(jnp.mean(jnp.square(amplitudes), axis=(1, 2), keepdims=True))
 
 
 def _to_float(audio: jax.Array) -> jax.Array:
