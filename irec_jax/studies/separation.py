@@ -7,7 +7,7 @@ Epochs and L2 weights are chosen on validation clips.
 
 import argparse
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +17,7 @@ from irec_jax.evaluation import plots, separation_plots
 from irec_jax.evaluation.html import to_html
 from irec_jax.evaluation.report import strict_json
 from irec_jax.files import read_json, write_whole
-from irec_jax.metrics import multilabel, significance
-from irec_jax.studies import runs, separation_data, separation_tables
+from irec_jax.studies import runs, separation_data, separation_scores, separation_tables
 from irec_jax.studies.claim import claim
 
 SYSTEMS = ("base", *separation_data.SEPARATED)
@@ -35,12 +34,29 @@ _UNET, _CNN = "configs/ligtenberg_unet.py", "configs/ligtenberg_cnn.py"
 _OUTPUTS, _LISTEN = ("attenuation", "direct", "mask"), ("features", "audio")
 #: Epochs of the source's ablations.
 _ABLATION_EPOCHS = 50
-#: What `--quick` sets, about half an hour on two cores in all; steps of the U-Net take about 0.45 s
-#: there, clips in training the CNN 0.06 s.
+#: What `--quick` sets, about half an hour on two cores in all; a step of the U-Net takes about
+#: 0.45 s there, a clip in training the CNN 0.06 s. So few steps need larger ones, and statistics
+#: of batches that are soon those of the present network.
 _QUICK = {
-    "separator": dict(num_epochs=16, min_steps_per_epoch=100, max_steps_per_epoch=100, patience=16),
-    "ablation": dict(num_epochs=4, min_steps_per_epoch=30, max_steps_per_epoch=30, patience=4),
-    "classifier": dict(num_epochs=4, patience=4),
+    "separator": {
+        "training.num_epochs": 16,
+        "training.min_steps_per_epoch": 100,
+        "training.max_steps_per_epoch": 100,
+        "training.patience": 16,
+    },
+    "ablation": {
+        "training.num_epochs": 4,
+        "training.min_steps_per_epoch": 30,
+        "training.max_steps_per_epoch": 30,
+        "training.patience": 4,
+        "model.momentum": 0.9,
+    },
+    "classifier": {
+        "training.num_epochs": 4,
+        "training.patience": 4,
+        "optimizer.learning_rate": 1e-3,
+        "model.momentum": 0.9,
+    },
 }
 #: About the seconds of a run on two cores: in full, and with `--quick`.
 _EXPECTED_S = {"separator": (9e3, 840), "ablation": (2.5e3, 80), "classifier": (9e3, 290)}
@@ -127,8 +143,7 @@ def _kind(arguments: argparse.Namespace, kind: str) -> tuple[list[tuple[str, str
     """The budget of runs of a kind, and how long one takes."""
     if not arguments.quick or arguments.debug:
         return [], _EXPECTED_S[kind][0]
-    budget = [(f"training.{key}", str(value)) for key, value in _QUICK[kind].items()]
-    return budget, _EXPECTED_S[kind][1]
+    return [(key, str(value)) for key, value in _QUICK[kind].items()], _EXPECTED_S[kind][1]
 
 
 def separator_run(arguments: argparse.Namespace, name: str = "", variant=()) -> runs.Run:
@@ -206,54 +221,29 @@ def run(arguments: argparse.Namespace) -> int:
     separator = separation_data.load_separator(given) if given else None
     claim(workdir, chosen)
     began = time.monotonic()
-
-    def execute(every: list[runs.Run], summary) -> runs.Results:
-        names = [one.name for one in every]
-        return runs.execute(every, todo=names, workdir=workdir, summary=summary)
-
     if separator is None:
-        done = execute([separator_run(arguments)], _separator_line)
-        for reason in done.failures.values():
+        failures = _execute([separator_run(arguments)], workdir, _separator_line).failures
+        for reason in failures.values():
             raise UserError(f"the separator failed: {reason}")
         given = workdir / "runs" / "separator"
         separator = separation_data.load_separator(given)
-    weights = L2[:1] if arguments.quick or arguments.debug else L2
-    clips = runs.resolve(classifier_run(arguments, separator, "base", weights[0])).data
-    stores = separation_data.store(separator, clips, workdir / "separated", listen=arguments.listen)
-    planned = {
-        system: {
-            l2: classifier_run(arguments, separator, system, l2, stores.get(system, ""))
-            for l2 in weights
-        }
-        for system in SYSTEMS
-    }
-    classifiers = execute(
-        [one for by_l2 in planned.values() for one in by_l2.values()], _classifier_line
-    )
-    missing = [
-        system
-        for system, by_l2 in planned.items()
-        if not any(one.name in classifiers.reports for one in by_l2.values())
-    ]
-    if missing:
-        raise UserError(f"no classifier of {', '.join(missing)}, as told above")
+    planned, classifiers = _classify(arguments, separator, workdir)
     variants = {}
     if not arguments.no_ablations:
         variants = {k: separator_run(arguments, k, variant) for k, variant in ABLATIONS.items()}
-    ablations = execute(list(variants.values()), _separator_line)
-    report, heard = compare(
+    ablations = _execute(list(variants.values()), workdir, _separator_line)
+    report, heard = separation_scores.compare(
         {system: {l2: one.name for l2, one in by_l2.items()} for system, by_l2 in planned.items()},
         classifiers.reports,
         workdir / "runs",
         seed=arguments.seed,
     )
-    file = given / "report.json"
-    rendered = [name for name in (arguments.dataset,) if name.startswith("gm_")]
-    trained_on = separator.system["dataset"]
-    rendered += [trained_on["name"]] if trained_on["rendered"] else []
+    trained_on, file = separator.system["dataset"], given / "report.json"
+    clips_rendered = arguments.dataset.startswith("gm_")
+    rendered = [arguments.dataset] * clips_rendered + [trained_on["name"]] * trained_on["rendered"]
     report |= {
         "rendered": bool(rendered),
-        "clips_rendered": arguments.dataset in rendered,
+        "clips_rendered": clips_rendered,
         "dataset": " and ".join(rendered) or arguments.dataset,
         "settings": chosen,
         "separator": {
@@ -277,104 +267,41 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if report["failures"] else 0
 
 
-def compare(
-    names: Mapping[str, Mapping[str, str]],
-    reports: Mapping[str, Mapping],
-    folder: Path,
-    *,
-    seed: int = 0,
-) -> tuple[dict, dict[str, np.ndarray]]:
-    """Table 4.2 of what the classifiers said of the test clips.
+def _classify(
+    arguments: argparse.Namespace, separator: separation_data.Separator, workdir: Path
+) -> tuple[dict[str, dict[str, runs.Run]], runs.Results]:
+    """Separates the clips and trains all classifiers: system -> L2 weight -> run, and results.
 
-    Args:
-        names: system -> L2 weight -> name of its run.
-        reports: of the runs that are done, by name.
-        folder: where the runs lie.
-        seed: of the bootstrap.
-
-    Returns:
-        dict: ``classes``; ``num_clips``, ``num_songs`` and ``num_positives`` by class, of test;
-        ``systems``: of each ``l2``, what it was chosen from (``choices``: L2 weight ->
-        ``validation_auc``, ``best_epoch``, ``num_epochs``), ``auc``, ``standard_error`` by class
-        and ``macro``, ``macro_standard_error``, ``macro_interval`` (bootstrap), and but for base
-        ``d`` by class, ``macro_d``, ``difference`` of the macro area and base's,
-        ``difference_interval``, ``share_better``. And the arrays: ``labels`` (N, K) and the
-        scores (N, K) of each system.
+    Raises:
+        UserError: a system is left without a classifier.
     """
-    held, choices = {}, {}
-    for system, by_l2 in names.items():
-        choices[system] = {}
-        for l2, name in by_l2.items():
-            if name not in reports:
-                continue
-            with np.load(folder / name / "predictions.npz") as file:
-                found = dict(file)
-            best = reports[name]["best_epoch"]
-            choices[system][l2] = {
-                "validation_auc": multilabel.mean_roc_auc(
-                    found["validation_labels"], found["validation_scores"]
-                ),
-                "validation_loss": best["valid_loss"],
-                "best_epoch": best["epoch"],
-                "num_epochs": len(reports[name]["history"]),
-            }
-            held[system, l2] = found
-    kept = {
-        system: max(by_l2, key=lambda l2: _or_least(by_l2[l2]["validation_auc"]))
-        for system, by_l2 in choices.items()
-    }
-    base = held["base", kept["base"]]
-    labels, songs = base["test_labels"], base["test_songs"]
-    for system, l2 in kept.items():
-        if held[system, l2]["test_ids"].tolist() != base["test_ids"].tolist():
-            raise UserError(f"{folder}: base and {system} were tested on different clips")
-    scores = {system: held[system, l2]["test_scores"] for system, l2 in kept.items()}
-    stacked = np.stack([scores[system] for system in names]).astype(np.float64)
-    bootstrap = significance.auc_bootstrap(labels, stacked, songs, seed=seed)
-    num_positives = labels.sum(axis=0)
-    systems = {}
-    for s, system in enumerate(names):
-        auc = multilabel.roc_auc(labels, stacked[s])
-        error = significance.auc_standard_error(auc, num_positives, len(labels) - num_positives)
-        systems[system] = {
-            "l2": kept[system],
-            "choices": choices[system],
-            "auc": auc.tolist(),
-            "standard_error": error.tolist(),
-            "macro": float(bootstrap.macro[s]),
-            "macro_standard_error": significance.mean_standard_error(error),
-            "macro_interval": bootstrap.macro_intervals[s].tolist(),
+    weights = L2[:1] if arguments.quick or arguments.debug else L2
+    clips = runs.resolve(classifier_run(arguments, separator, "base", weights[0])).data
+    stores = separation_data.store(separator, clips, workdir / "separated", listen=arguments.listen)
+    planned = {
+        system: {
+            l2: classifier_run(arguments, separator, system, l2, stores.get(system, ""))
+            for l2 in weights
         }
-        if not s:
-            continue
-        first, own = systems["base"], systems[system]
-        d = significance.d_score(auc, error, first["auc"], first["standard_error"])
-        own |= {
-            "d": d.tolist(),
-            "macro_d": float(
-                significance.d_score(
-                    own["macro"],
-                    own["macro_standard_error"],
-                    first["macro"],
-                    first["macro_standard_error"],
-                )
-            ),
-            "difference": float(bootstrap.differences[s]),
-            "difference_interval": bootstrap.difference_intervals[s].tolist(),
-            "share_better": float(bootstrap.share_better[s]),
-        }
-    report = {
-        "classes": base["classes"].tolist(),
-        "num_clips": len(labels),
-        "num_songs": len(set(songs.tolist())),
-        "num_positives": num_positives.tolist(),
-        "systems": systems,
+        for system in SYSTEMS
     }
-    return report, {"labels": labels, **scores}
+    every = [one for by_l2 in planned.values() for one in by_l2.values()]
+    results = _execute(every, workdir, _classifier_line)
+    missing = [
+        system
+        for system, by_l2 in planned.items()
+        if not any(one.name in results.reports for one in by_l2.values())
+    ]
+    if missing:
+        raise UserError(f"no classifier of {', '.join(missing)}, as told above")
+    return planned, results
 
 
-def _or_least(value: float) -> float:
-    return value if np.isfinite(value) else -1.0
+def _execute(
+    every: list[runs.Run], workdir: Path, summary: Callable[[Mapping], str]
+) -> runs.Results:
+    names = [one.name for one in every]
+    return runs.execute(every, todo=names, workdir=workdir, summary=summary)
 
 
 def _write(report: dict, heard: Mapping[str, np.ndarray], workdir: Path) -> None:
