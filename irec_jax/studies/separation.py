@@ -39,10 +39,10 @@ _ABLATION_EPOCHS = 50
 #: of batches that are soon those of the present network.
 _QUICK = {
     "separator": {
-        "training.num_epochs": 16,
+        "training.num_epochs": 14,
         "training.min_steps_per_epoch": 100,
         "training.max_steps_per_epoch": 100,
-        "training.patience": 16,
+        "training.patience": 14,
     },
     "ablation": {
         "training.num_epochs": 4,
@@ -59,7 +59,7 @@ _QUICK = {
     },
 }
 #: About the seconds of a run on two cores: in full, and with `--quick`.
-_EXPECTED_S = {"separator": (9e3, 840), "ablation": (2.5e3, 80), "classifier": (9e3, 290)}
+_EXPECTED_S = {"separator": (3.6e3, 700), "ablation": (2.5e3, 100), "classifier": (9e3, 290)}
 #: What `--debug` shrinks, beside what the configs do: spectrograms and networks.
 _DEBUG_FRAMES = (
     ("data.window_s", "0.5"),
