@@ -59,14 +59,12 @@ def _gm_irmas(
     soundfont: str | None = None,
     data_dir: str | None = None,
 ) -> Any:
-    from data_builders import gm_irmas
+    from data_builders import rendered
+    from data_builders.gm_irmas import GmIrmas
 
-    if size not in gm_irmas.SIZES:
-        raise registry.unknown("size", size, gm_irmas.SIZES)
-    config = gm_irmas.make_config(size, _known("format", format), soundfont=soundfont)
-    if config.name in gm_irmas.GmIrmas.builder_configs:
-        config = config.name  # TFDS takes its own configs by name only
-    return gm_irmas.GmIrmas(config=config, data_dir=data_dir)
+    return rendered.builder(
+        GmIrmas, size=size, format=format, soundfont=soundfont, data_dir=data_dir
+    )
 
 
 def _gm_multitrack(
@@ -76,17 +74,21 @@ def _gm_multitrack(
     soundfont: str | None = None,
     data_dir: str | None = None,
 ) -> Any:
-    from data_builders import gm_multitrack
-    from data_builders.features import MULTITRACK_FORMATS
+    from data_builders import rendered
+    from data_builders.gm_multitrack import GmMultitrack
 
-    if size not in gm_multitrack.SIZES:
-        raise registry.unknown("size", size, gm_multitrack.SIZES)
-    if format not in MULTITRACK_FORMATS:
-        raise registry.unknown("format", format, MULTITRACK_FORMATS)
-    config = gm_multitrack.make_config(size, format, soundfont=soundfont)
-    if config.name in gm_multitrack.GmMultitrack.builder_configs:
-        config = config.name  # TFDS takes its own configs by name only
-    return gm_multitrack.GmMultitrack(config=config, data_dir=data_dir)
+    return rendered.builder(
+        GmMultitrack, size=size, format=format, soundfont=soundfont, data_dir=data_dir
+    )
+
+
+def _gm_musdb(
+    *, size: str = "small", soundfont: str | None = None, data_dir: str | None = None
+) -> Any:
+    from data_builders import rendered
+    from data_builders.gm_musdb import GmMusdb
+
+    return rendered.builder(GmMusdb, size=size, soundfont=soundfont, data_dir=data_dir)
 
 
 def _folder(
@@ -148,6 +150,7 @@ _BUILDERS: dict[str, Callable[..., Any]] = {
     "folder": _folder,
     "gm_irmas": _gm_irmas,
     "gm_multitrack": _gm_multitrack,
+    "gm_musdb": _gm_musdb,
     "irmas": _irmas,
     "multitrack": _multitrack,
     "musdb18": _musdb18,

@@ -16,6 +16,7 @@ from data_builders.features import FORMATS, recognition_features
 from data_builders.gm_irmas_clips import VERSION as MUSIC_VERSION
 from data_builders.gm_irmas_clips import RenderedClip, render_clip
 from data_builders.gm_irmas_plan import SIZES, ClipPlan, plan
+from data_builders.rendered import RenderedConfig, make_configs
 from data_builders.rendering import pool, synth
 from data_builders.streaming import StreamingBuilder
 from irec_jax.labels import IRMAS
@@ -23,37 +24,10 @@ from irec_jax.labels import IRMAS
 __all__ = [
     "ClipPlan",
     "GmIrmas",
-    "GmIrmasConfig",
     "RenderedClip",
-    "make_config",
     "plan",
     "render_clip",
 ]
-
-
-@dataclasses.dataclass(eq=False, kw_only=True)
-class GmIrmasConfig(tfds.core.BuilderConfig):
-    """``size`` tiny, small or full; ``format`` as for `irmas`; ``soundfont`` a path or None."""
-
-    size: str = "small"
-    format: str = "mono22k"
-    soundfont: str | None = None
-
-
-def make_config(size: str, format: str, *, soundfont: str | None = None) -> GmIrmasConfig:
-    """The config ``<size>-<format>``, or one named after a SoundFont of the user's.
-
-    Raises:
-        UserError: the SoundFont cannot be read, or tinysoundfont is missing.
-    """
-    name, soundfont = synth.named_after(f"{size}-{format}", soundfont)
-    return GmIrmasConfig(
-        name=name,
-        description=f"{size}, {format}",
-        size=size,
-        format=format,
-        soundfont=soundfont,
-    )
 
 
 class GmIrmas(StreamingBuilder):
@@ -62,7 +36,7 @@ class GmIrmas(StreamingBuilder):
     RENDERED = True
     VERSION = tfds.core.Version(MUSIC_VERSION)
     RELEASE_NOTES = {MUSIC_VERSION: "Frozen before any model was trained on it."}
-    BUILDER_CONFIGS = [make_config(size, format) for size in SIZES for format in FORMATS]
+    BUILDER_CONFIGS = make_configs(SIZES, FORMATS)
     DEFAULT_BUILDER_CONFIG_NAME = "small-mono22k"
     #: Processes that render; None for one a core. The data does not depend on it.
     num_workers: int | None = None
@@ -86,7 +60,7 @@ class GmIrmas(StreamingBuilder):
 class _Examples:
     """The (id, example) pairs of a split, rendered while they are read."""
 
-    config: GmIrmasConfig
+    config: RenderedConfig
     split: str
     num_workers: int | None
 

@@ -18,37 +18,13 @@ from data_builders import multitrack_base
 from data_builders.features import MULTITRACK_FORMATS, multitrack_features
 from data_builders.gm_multitrack_pieces import VERSION as MUSIC_VERSION
 from data_builders.gm_multitrack_plan import SIZES, SPLITS, PiecePlan, plan
+from data_builders.rendered import RenderedConfig, make_configs
 from data_builders.rendering import pool, synth
 from irec_jax import audio
 from irec_jax.labels import ORCHESTRA
 
 #: Each needs up to a gigabyte for a large orchestra.
 _MAX_WORKERS = 4
-
-
-@dataclasses.dataclass(eq=False, kw_only=True)
-class GmMultitrackConfig(tfds.core.BuilderConfig):
-    """``size`` tiny, small or full; ``format`` multitrack44k or multitrack48k; ``soundfont``."""
-
-    size: str = "small"
-    format: str = "multitrack44k"
-    soundfont: str | None = None
-
-
-def make_config(size: str, format: str, *, soundfont: str | None = None) -> GmMultitrackConfig:
-    """The config ``<size>-<format>``, or one named after a SoundFont of the user's.
-
-    Raises:
-        UserError: the SoundFont cannot be read, or tinysoundfont is missing.
-    """
-    name, soundfont = synth.named_after(f"{size}-{format}", soundfont)
-    return GmMultitrackConfig(
-        name=name,
-        description=f"{size}, {format}",
-        size=size,
-        format=format,
-        soundfont=soundfont,
-    )
 
 
 class GmMultitrack(multitrack_base.MultitrackBuilder):
@@ -58,7 +34,7 @@ class GmMultitrack(multitrack_base.MultitrackBuilder):
     UNIT = "pieces"
     VERSION = tfds.core.Version(MUSIC_VERSION)
     RELEASE_NOTES = {MUSIC_VERSION: "First."}
-    BUILDER_CONFIGS = [make_config(size, form) for size in SIZES for form in MULTITRACK_FORMATS]
+    BUILDER_CONFIGS = make_configs(SIZES, MULTITRACK_FORMATS)
     DEFAULT_BUILDER_CONFIG_NAME = "small-multitrack44k"
     #: Processes that render; None for one a core. The data does not depend on it.
     num_workers: int | None = None
@@ -81,7 +57,7 @@ class GmMultitrack(multitrack_base.MultitrackBuilder):
 class _Examples:
     """The (id, example) pairs of a split, rendered while they are read."""
 
-    config: GmMultitrackConfig
+    config: RenderedConfig
     split: str
     num_workers: int | None
 

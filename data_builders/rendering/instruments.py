@@ -208,6 +208,31 @@ CATALOGUE = (
     _make("bassoon", "bassoon", 70, 36, 69, "cla 2", _WIND_LEADS, _WIND_BACKS, **_WIND),
 )  # fmt: skip
 
+#: What else plays in bands. Apart from `CATALOGUE`, of which the music of others is drawn.
+BAND = (
+    _make("slap bass", "bass", 36, 28, 50, "pop_roc 1", "bass 1", "bass 1", **_STRUCK),
+    _make("square synth bass", "bass", 39, 28, 50, "pop_roc 1", "bass 1", "bass 1", **_STRUCK),
+    _make("electronic kit", "drums", 24, 35, 81, "pop_roc 1.5",
+          "drums 1", "drums 1", bank=128, **_STRUCK),
+    _make("808 kit", "drums", 25, 35, 81, "pop_roc 1", "drums 1", "drums 1", bank=128, **_STRUCK),
+    _make("chorus piano", "keys", 5, 40, 84, "pop_roc 1.5",
+          _PIANO_LEADS, "comp 3 arpeggio 1", **_STRUCK),
+    _make("clavinet", "keys", 7, 40, 79, "pop_roc 1", "riff 1", "riff 3 comp 1", **_STRUCK),
+    _make("strings", "strings", 48, 43, 88, "pop_roc 3", "melody 1", "pad 4 counter 2"),
+    _make("slow strings", "strings", 49, 43, 84, "pop_roc 1", "counter 1", "pad 3 counter 1"),
+    _make("synth strings", "strings", 50, 43, 88, "pop_roc 1.5", "melody 1", "pad 4 counter 1"),
+    _make("brass section", "brass", 61, 46, 79, "pop_roc 2", "riff 1", "riff 3 comp 2 pad 1"),
+    _make("synth brass", "brass", 62, 46, 82, "pop_roc 1.5", "riff 1", "riff 2 comp 2 pad 2"),
+    _make("square lead", "synth", 80, 55, 88, "pop_roc 1", "melody 1", "riff 2 arpeggio 2",
+          vibrato_cents=12.0, swells=False),
+    _make("sawtooth lead", "synth", 81, 55, 88, "pop_roc 1.5", "melody 1",
+          "riff 2 arpeggio 2 runs 1", vibrato_cents=12.0, swells=False),
+    _make("warm pad", "pad", 89, 43, 79, "pop_roc 2", "pad 1", "pad 1"),
+    _make("poly synth", "pad", 90, 43, 84, "pop_roc 1.5", "comp 1", "pad 2 comp 2"),
+    _make("halo pad", "pad", 94, 43, 79, "pop_roc 1", "pad 1", "pad 1"),
+    _make("sweep pad", "pad", 95, 43, 79, "pop_roc 1", "pad 1", "pad 1"),
+)  # fmt: skip
+
 
 def of_kind(kind: str) -> tuple[Instrument, ...]:
     """All instruments of a class; raises ValueError when there is none."""

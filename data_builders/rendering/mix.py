@@ -6,6 +6,7 @@ medium). Audio is float32 (T, 1) or (T, 2) at `synth.SAMPLE_RATE_HZ`.
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 import scipy.signal
@@ -124,7 +125,7 @@ def mix(
     """
     direct = {}
     for name, stem in stems.items():
-        placed = _place(stem, strips[name], start_samples)
+        placed = place(stem, strips[name], start_samples=start_samples)
         if placed is not None:
             direct[name] = placed
     if not direct:
@@ -166,12 +167,11 @@ def impulse_response(room: Room) -> np.ndarray:
     return np.concatenate([delay, tail]).astype(np.float32)
 
 
-def _active(levels_db: np.ndarray) -> np.ndarray:
-    return (levels_db > levels_db.max() - _ACTIVE_RANGE_DB) & (levels_db > _SILENCE_DB)
+def place(stem: np.ndarray, strip: Strip, *, start_samples: int = 0) -> np.ndarray | None:
+    """A stem at its level and place, equalised: float32 (T, 2); None where it is silent.
 
-
-def _place(stem: np.ndarray, strip: Strip, start_samples: int) -> np.ndarray | None:
-    """Equaliser, level and panning: (T, 2), or None for a silent stem."""
+    Its level is measured from ``start_samples`` on.
+    """
     # Equal power; a two-channel stem is balanced by the same gains.
     angle = (strip.pan + 1) * np.pi / 4
     sides = np.sqrt(2) * np.array([np.cos(angle), np.sin(angle)])
@@ -181,6 +181,43 @@ def _place(stem: np.ndarray, strip: Strip, start_samples: int) -> np.ndarray | N
     if not np.isfinite(level_db):
         return None
     return placed * np.float32(_linear(strip.level_db - level_db))
+
+
+def equalise(audio: np.ndarray, eq: Sequence[tuple[float, float, float]]) -> np.ndarray:
+    """Audio (T, C) through peaking filters, (centre_hz, gain_db, q) each: float32 (T, C)."""
+    return _filter(_peaking(eq), audio)
+
+
+def compress(stem: np.ndarray, *, threshold_db: float, ratio: float) -> np.ndarray:
+    """Softens what is louder than a threshold.
+
+    Args:
+        stem: float32 (T, C).
+        threshold_db: above the RMS level of its active frames.
+        ratio: of a level above the threshold a ratio-th is left; 1 leaves the stem as it is.
+
+    Returns:
+        float32 (T, C): the gain follows the level of both channels within milliseconds.
+    """
+    block = 64
+    num_blocks = -(-len(stem) // block)
+    squares = np.zeros(num_blocks * block, np.float64)
+    squares[: len(stem)] = np.mean(np.square(stem), axis=1)
+    levels_db = 10 * np.log10(squares.reshape(num_blocks, block).max(axis=1) + 1e-20)
+    over_db = np.maximum(levels_db - (active_rms_db(stem) + threshold_db), 0.0)
+    # It hears a block early, as one that looks ahead, and lets go over some 60 ms.
+    over_db = np.maximum(over_db, np.append(over_db[1:], 0.0))
+    released_db, now_db = np.empty(num_blocks), 0.0
+    for index, value in enumerate(over_db.tolist()):
+        now_db = max(value, now_db * 0.976)
+        released_db[index] = now_db
+    gains = 10 ** (-released_db * (1 - 1 / ratio) / 20)
+    centres = (np.arange(num_blocks) + 0.5) * block
+    return stem * np.interp(np.arange(len(stem)), centres, gains).astype(np.float32)[:, None]
+
+
+def _active(levels_db: np.ndarray) -> np.ndarray:
+    return (levels_db > levels_db.max() - _ACTIVE_RANGE_DB) & (levels_db > _SILENCE_DB)
 
 
 def _finish(dry, send, response, medium: Medium, start_samples: int) -> np.ndarray:

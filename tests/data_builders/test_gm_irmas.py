@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soxr
 
-from data_builders import gm_irmas, gm_irmas_clips, gm_irmas_plan
+from data_builders import gm_irmas, gm_irmas_clips, gm_irmas_plan, rendered
 from data_builders.rendering import mix
 from irec_jax.errors import UserError
 from irec_jax.labels import IRMAS
@@ -269,9 +269,9 @@ def test_tiny_dataset(tmp_path):
 
 def test_another_soundfont_is_another_config(tmp_path):
     with pytest.raises(UserError, match="none.sf2"):
-        gm_irmas.make_config("tiny", "mono22k", soundfont=str(tmp_path / "none.sf2"))
+        rendered.make_config("tiny", "mono22k", soundfont=str(tmp_path / "none.sf2"))
     font = gm_irmas.synth.default_soundfont()
-    config = gm_irmas.make_config("tiny", "mono22k", soundfont=str(font))
+    config = rendered.make_config("tiny", "mono22k", soundfont=str(font))
     assert config.name.startswith("tiny-mono22k-TimGM6mb-")
     names = [one.name for one in gm_irmas.GmIrmas.BUILDER_CONFIGS]
     assert names == ["tiny-stereo44k", "tiny-mono22k", "small-stereo44k", "small-mono22k",

@@ -1,0 +1,37 @@
+"""Which songs `gm_musdb` has: as many a split as MUSDB18, or fewer and shorter ones."""
+
+import dataclasses
+
+from data_builders.rendering import seeding
+
+SPLITS = ("train", "validation", "test")
+#: How many songs of each split a size has, and how short and long they are in seconds.
+COUNTS = {"tiny": (3, 1, 1), "small": (24, 6, 8), "full": (86, 14, 50)}
+DURATIONS_S = {"tiny": (4.0, 6.0), "small": (18.0, 22.0), "full": (30.0, 60.0)}
+SIZES = tuple(COUNTS)
+
+
+@dataclasses.dataclass(frozen=True)
+class SongPlan:
+    """A song before it is composed; its name, unique within the dataset, seeds it."""
+
+    name: str
+    duration_s: float
+
+
+def plan(size: str, split: str) -> list[SongPlan]:
+    """All songs of a split.
+
+    Raises:
+        ValueError: an unknown size or split.
+    """
+    if size not in SIZES:
+        raise ValueError(f"unknown size {size!r}: expected one of {', '.join(SIZES)}")
+    if split not in SPLITS:
+        raise ValueError(f"unknown split {split!r}: expected one of {', '.join(SPLITS)}")
+    songs = []
+    for number in range(1, 1 + COUNTS[size][SPLITS.index(split)]):
+        name = f"{split}-{number:03d}"
+        rng = seeding.generator("gm_musdb", "plan", name)
+        songs.append(SongPlan(name, round(float(rng.uniform(*DURATIONS_S[size])), 3)))
+    return songs
