@@ -108,6 +108,8 @@ def validate(config: config_dict.ConfigDict) -> tuple[Recognition | Separation, 
             raise UserError(f"config key {key}={flat[key]}: must lie between 0 and {high:g}")
     if config.task == "recognition":
         _check_recognition(config)
+    elif not 0 <= config.data.get("remix", 0) <= 1:
+        raise UserError(f"config key data.remix={config.data.remix}: must lie between 0 and 1")
     if not 0 < config.evaluation.hop_s <= config.data.window_s:
         raise UserError(
             f"config key evaluation.hop_s={config.evaluation.hop_s}: must be above 0 and at most "

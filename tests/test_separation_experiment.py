@@ -1,0 +1,74 @@
+"""Separators from data to report: the main command, as a user calls it."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from conftest import call
+
+#: A network that compiles fast; the rest is the config's own.
+SMALL = [
+    "--config.model.filters=(2,2,2,2,4,4)",
+    "--config.model.bottleneck=(4,)",
+    "--config.evaluation.hop_s=3.0",
+]
+
+
+def read(folder):
+    return json.loads((folder / "report.json").read_text())
+
+
+def test_a_separator_runs_from_data_to_report(tmp_path, capsys):
+    words = ["--config=configs/ligtenberg_unet.py:debug", f"--workdir={tmp_path}", *SMALL]
+    words += ["--config.augment.gain_db=3.0", "--config.training.best_by=amplitude_sdr"]
+    assert call(*words) == 0
+    shown, report = capsys.readouterr().out, read(tmp_path)
+    assert report["dataset"] == "gm_musdb" and report["rendered"] is True
+    assert report["systems"] == ["mixture", "raw", "post", "ideal"]
+    mean = {name: one["amplitude_sdr_db"]["mean"] for name, one in report["summary"].items()}
+    assert mean["ideal"] > mean["mixture"] and np.isfinite(list(mean.values())).all()
+    best = max(report["history"], key=lambda row: row["valid_amplitude_sdr"])
+    assert report["best_epoch"]["epoch"] == best["epoch"] and len(report["history"]) == 2
+    assert f"raw {mean['raw']:.2f}" in shown and "rendered audio" in shown
+    page = (tmp_path / "report.md").read_text()
+    assert "rendered audio" in page and str(tmp_path) not in page.replace(f"={tmp_path}", "")
+    for picture in re.findall(r"\]\(([^)]+\.png)\)", page):
+        assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
+    system = json.loads((tmp_path / "system.json").read_text())
+    assert system["target"] == ["vocals", "other"] and system["task"] == "separation"
+    # Evaluated again: the same scores.
+    assert call(*words, "--mode=eval") == 0
+    assert "epoch" not in capsys.readouterr().out
+    assert read(tmp_path)["tracks"] == report["tracks"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--config.data.target=vocal"], "did you mean 'vocals'"),
+        (["--config.data.target=drums+bass+other+vocals"], "all stems"),
+        (["--config.data.remix=1.5"], "data.remix=1.5"),
+        (["--config.data.split=song"], "data.split 'song'"),
+        (["--config.data.channels=left"], "data.channels 'left'"),
+        (["--config.data.classes=vocals"], "key of data 'gm_musdb' 'classes'"),
+        (["--config.data.name=gm_irmas"], "labelled clips"),
+        (["--config.data.window_s=4.0"], "num_frames=128"),
+        (["--config.frontend.name=log_mel"], "a separator needs spectrogram_db"),
+        (["--config.frontend.num_bins=2000"], "multiples of their product"),
+        (["--config.loss.name=binary_cross_entropy"], "loss of a separator"),
+        (["--config.loss.domain=db"], "loss.domain 'db'"),
+        (["--config.model.output=masks"], "did you mean 'mask'"),
+        (["--config.evaluation.phase=griffin"], "did you mean 'griffin-lim'"),
+        (["--config.evaluation.hop_s=0"], "evaluation.hop_s=0.0"),
+        (["--config.augment.stretch=(0.4,1.0)"], "augment.stretch"),
+        (["--config.training.best_by=sdr"], "known: amplitude_sdr, loss"),
+        (["--config.task=separate"], "did you mean 'separation'"),
+    ],
+)
+def test_mistakes_cost_one_line(words, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert call("--config=configs/ligtenberg_unet.py:debug", *words) == 1
+    shown = capsys.readouterr().err
+    assert message in shown and shown.startswith("error: ")
+    assert len(shown.strip().splitlines()) == 1 and not (tmp_path / "runs").exists()
