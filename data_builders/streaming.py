@@ -16,6 +16,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 import tqdm
 from array_record.python.array_record_module import ArrayRecordWriter
+from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
 from data_builders.clips import clip_index
 from irec_jax.errors import UserError
@@ -53,6 +54,8 @@ class StreamingBuilder(tfds.core.GeneratorBasedBuilder):
     def _write_split(self, split: str, examples: Iterable[tuple[str, Any]]) -> tfds.core.SplitInfo:
         template = self._get_filename_template(split_name=split)
         shards = _Shards(os.path.join(template.data_dir, split))
+        features = self.info.features
+        serializer = ExampleSerializer(features.get_serialized_info())
         keys = set()
         for key, example in tqdm.tqdm(
             examples,
@@ -64,7 +67,9 @@ class StreamingBuilder(tfds.core.GeneratorBasedBuilder):
             if key in keys:
                 raise ValueError(f"{self.name} {split}: two examples with the key {key!r}")
             keys.add(key)
-            shards.write(self.info.features.serialize_example(example))
+            record = serializer.get_tf_example(features.encode_example(example))
+            # The features of a record in order: else each process would have an order of its own.
+            shards.write(record.SerializeToString(deterministic=True))
             self._written(split, example)
         if not keys:
             raise UserError(

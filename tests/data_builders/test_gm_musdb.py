@@ -5,6 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 import scipy.signal
+from array_record.python.array_record_module import ArrayRecordReader
 
 import data_builders
 from data_builders import gm_musdb, gm_musdb_plan, gm_musdb_songs
@@ -270,6 +271,15 @@ def test_index_and_info(tiny):
                 example["segment"],
                 len(example["audio"]),
             )
+
+
+def test_records_do_not_depend_on_the_process(tiny):
+    # Within one, features have the same order in all records; only sorted ones have it in every.
+    (file,) = tiny.data_path.glob("*-test.array_record*")
+    names = sorted(tiny.info.features)
+    for record in ArrayRecordReader(str(file)).read_all():
+        places = [record.find(b"\n" + bytes([len(name)]) + name.encode()) for name in names]
+        assert min(places) > 0 and places == sorted(places)
 
 
 def test_builds_the_same_files_whatever_the_number_of_workers(tiny, tmp_path):
