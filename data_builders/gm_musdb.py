@@ -31,7 +31,7 @@ class GmMusdb(stem_base.StemBuilder):
     RELEASE_NOTES = {MUSIC_VERSION: "Frozen before any model was trained on it."}
     BUILDER_CONFIGS = make_configs(SIZES)
     DEFAULT_BUILDER_CONFIG_NAME = "small"
-    #: Processes that render; None for one a core. The data does not depend on it.
+    #: Processes that render; None for one a core at most. The data does not depend on it.
     num_workers: int | None = None
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -61,10 +61,12 @@ class _Examples:
 
     def __iter__(self) -> Iterator[tuple[str, dict]]:
         songs = plan(self.config.size, self.split)
+        # A process takes as long to start as a few songs to render.
+        worthwhile = min(pool.num_cores(), max(1, len(songs) // 4))
         rendered = pool.run(
             "data_builders.gm_musdb_songs:render_example",
             ((song, self.config.soundfont) for song in songs),
-            num_workers=self.num_workers,
+            num_workers=self.num_workers or worthwhile,
         )
         for song, streams in zip(songs, rendered, strict=True):
             yield from stem_base.track_examples(song.name, streams)
