@@ -213,7 +213,7 @@ def separation_evaluation(**settings) -> dict:
     time.
     """
     defaults = dict(
-        batch_size=8, hop_s=1.5, post_db=-60.0, phase="mixture", griffin_lim_iterations=32
+        batch_size=8, hop_s=0.75, post_db=-60.0, phase="mixture", griffin_lim_iterations=32
     )
     return defaults | settings
 

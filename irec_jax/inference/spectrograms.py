@@ -1,9 +1,10 @@
 """Separation of recordings of any length by a model of spectrograms of fixed size.
 
 Windows begin on the grid of the spectrogram's frames, several hops apart, so that frame i of the
-recording, which begins at sample i * hop_length, is in one or several of them. Their estimates of
-it, features in dB, are averaged, with weights that fall towards the edges of a window. A frame that
-reaches beyond its window lacks sound there and counts only where no other window has it. (At the
+recording, which begins at sample i * hop_length, is in one or several of them. The amplitudes that
+they estimate of it are averaged, with weights that fall towards the edges of a window. (A mean of
+decibels would go by the lowest estimate: one window that takes a sound out takes it out of all.) A
+frame that reaches beyond its window lacks sound there and counts only where no other window has it. (At the
 end of a recording, which zeros follow, it lacks nothing.) Signals are made of stretches of frames
 that are longer than a window and overlap, and are cross-faded.
 
@@ -415,7 +416,14 @@ def _predicted(
 def _averaged(
     predicted: Iterator[np.ndarray], frontend: SpectrogramDb, window_samples: int, hop_frames: int
 ) -> Iterator[np.ndarray]:
-    """Weighted means of what overlapping windows (C, num_bins, N) tell of each frame, in order."""
+    """Weighted means of the amplitudes that features of overlapping windows (C, num_bins, N) tell
+    of each frame, as features again, in order."""
+    per_unit = np.float32(np.log(10) / 20 * frontend.scale_db)
+    floor = np.float32(frontend.floor_db / frontend.scale_db)
+
+    def mean(total: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        return np.maximum(np.log(total / weights) / per_unit, floor)
+
     weights, whole = _weights(frontend, window_samples)
     num_shared = len(weights) - hop_frames
     carried, carried_weights = 0.0, 0.0
@@ -424,10 +432,10 @@ def _averaged(
         features, following = following, next(predicted, None)
         # The last window reaches to the end of the recording: its frames lack nothing.
         sums = weights * np.where(whole | (following is None), np.float32(1), _LAST_RESORT)
-        total = features * sums
+        total = np.exp(features * per_unit) * sums
         total[..., :num_shared] += carried
         sums[:num_shared] += carried_weights
-        yield total[..., :hop_frames] / sums[:hop_frames]
+        yield mean(total[..., :hop_frames], sums[:hop_frames])
         carried, carried_weights = total[..., hop_frames:], sums[hop_frames:]
     if np.ndim(carried_weights):
-        yield carried / carried_weights
+        yield mean(carried, carried_weights)
