@@ -1,21 +1,24 @@
 """Separation of recordings of any length by a model of spectrograms of fixed size.
 
 Windows begin on the grid of the spectrogram's frames, several hops apart, so that frame i of the
-recording, which begins at sample i * hop_length, is in one or several of them. The amplitudes that
-they estimate of it are averaged, with weights that fall towards the edges of a window. (A mean of
-decibels would go by the lowest estimate: one window that takes a sound out takes it out of all.) A
-frame that reaches beyond its window lacks sound there and counts only where no other window has it. (At the
-end of a recording, which zeros follow, it lacks nothing.) Signals are made of stretches of frames
-that are longer than a window and overlap, and are cross-faded.
+recording, which begins at sample i * hop_length, is in one or several of them. The first one begins
+with the recording and the last one ends with it: silence beside music is something that a model has
+hardly heard in training. Their estimates of a frame, features in dB, are averaged, with weights
+that fall towards the edges of a window. A frame that reaches beyond its window lacks sound there
+and counts only where no other window has it. (At the end of a recording, which zeros follow, it
+lacks nothing.) Signals are made of stretches of frames that are longer than a window and overlap,
+and are cross-faded.
 
 Everything is a generator: blocks of audio come in and blocks of the estimate go out, and memory
 holds a few windows, whatever the length of the recording. Neither the result nor the blocks that go
 out depend on how the audio was cut into blocks. Channels are examples of their own.
 
 Before a recording come as many zeros as a frame has samples, in whole hops, and are cut off again:
-else its first samples, where windows are nearly 0, were not determined.
+else its first samples, where windows are nearly 0, were not determined. The frames that begin in
+these zeros are attenuated as the first one of the recording is.
 """
 
+import collections
 import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator
@@ -190,30 +193,45 @@ def stretches(
     num_new = _num_new(num_frames, num_before)
     num_all = num_new + 2 * num_before
 
-    padded = _after_zeros(blocks, num_before * hop)
-    for_windows, for_stretches = itertools.tee(padded)
-    windows = _cut(
-        for_windows,
-        length=window_samples,
-        step=hop_frames * hop,
-        shared=window_samples - hop_frames * hop,
-    )
+    for_windows, for_stretches = itertools.tee(_channels_first(blocks))
+    windows = _windows(for_windows, window_samples, hop, hop_frames)
     sounds = _cut(
-        for_stretches,
+        _after_zeros(for_stretches, num_before * hop),
         length=(num_all - 1) * hop + length,
         step=num_new * hop,
         shared=num_before * hop,
     )
     predicted = _predicted(windows, predict, window_samples, batch_size, num_frames)
-    frames = _averaged(predicted, frontend, window_samples, hop_frames)
-    pieces = _cut(frames, length=num_all, step=num_new, shared=num_before)
+    frames = _averaged(predicted, frontend, window_samples)
+    pieces = _cut(_after_zeros(frames, num_before), length=num_all, step=num_new, shared=num_before)
     floor = np.float32(frontend.floor_db / frontend.scale_db)
+    is_first = True
     for (sound, num_samples), (features, _) in zip(sounds, pieces, strict=False):
         num_valid = min(num_all, frontend.num_real_frames(num_samples))
         # What a model hears in the zeros beyond the end is not wanted.
         features = np.where(np.arange(num_all) < num_valid, features, floor)
+        if is_first:
+            features[..., :num_before] = _before(sound, features, frontend)
         new = min(num_new * hop, num_samples - num_before * hop)
         yield Stretch(sound, features, new, frontend.num_real_frames(new))
+        is_first = False
+
+
+def _before(sound: np.ndarray, features: np.ndarray, frontend: SpectrogramDb) -> np.ndarray:
+    """Features of the frames that begin before the recording (C, num_bins, num_before): those of
+    the mixture, attenuated as its first frame.
+
+    Args:
+        sound: (C, n), from num_before hops before the recording on.
+        features: (C, num_bins, N), of the estimate, of the same frames.
+    """
+    num = _num_before(frontend)
+    sound = sound[:, : num * frontend.hop_length + frontend.frame_length]
+    spectrum = stft.stft(jnp.asarray(sound), **frontend.framing | {"padding": "none"})
+    amplitudes = stft.magnitude(spectrum[..., : frontend.num_bins]).swapaxes(-1, -2)
+    mixture = np.asarray(frontend.from_amplitudes(amplitudes))
+    change = features[..., num : num + 1] - mixture[..., num:]
+    return np.maximum(mixture[..., :num] + change, frontend.floor_db / frontend.scale_db)
 
 
 def resynthesise(
@@ -321,19 +339,59 @@ def _weights(frontend: SpectrogramDb, window_samples: int) -> tuple[np.ndarray, 
     return weights.astype(np.float32), whole
 
 
-def _after_zeros(blocks: Iterable[np.ndarray], num_zeros: int) -> Iterator[np.ndarray]:
-    """Zeros (C, num_zeros), then the blocks (n, C) as float32 (C, n)."""
+def _channels_first(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Blocks (n, C) as float32 (C, n)."""
     num_channels = None
     for block in blocks:
         block = np.asarray(block)
         if block.ndim != 2 or not np.issubdtype(block.dtype, np.floating):
             raise ValueError(f"blocks must be floats (n, C), not {block.dtype} {block.shape}")
-        if num_channels is None:
-            num_channels = block.shape[1]
-            yield np.zeros((num_channels, num_zeros), np.float32)
+        num_channels = block.shape[1] if num_channels is None else num_channels
         if block.shape[1] != num_channels:
             raise ValueError(f"a block has {block.shape[1]} channels, the first {num_channels}")
         yield block.T.astype(np.float32)
+
+
+def _after_zeros(parts: Iterable[np.ndarray], num_zeros: int) -> Iterator[np.ndarray]:
+    """Zeros (..., num_zeros), then the parts (..., n)."""
+    is_first = True
+    for part in parts:
+        if is_first:
+            yield np.zeros((*part.shape[:-1], num_zeros), part.dtype)
+        yield part
+        is_first = False
+
+
+def _windows(
+    blocks: Iterable[np.ndarray], window_samples: int, hop_length: int, hop_frames: int
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Windows of a recording that comes in blocks (C, n), the last one at its end.
+
+    Yields:
+        The first frame and the sound (C, window_samples) of each. Less than a hop of zeros ends the
+        last one, more only where the recording is shorter than a window.
+    """
+    step = hop_frames * hop_length
+    pending, num_pending, first, start = [], 0, 0, 0  # first: sample that pending begins with
+    for block in blocks:
+        pending.append(block)
+        num_pending += block.shape[-1]
+        if first + num_pending < start + window_samples:
+            continue
+        held = np.concatenate(pending, axis=-1)
+        while start + window_samples <= first + num_pending:
+            yield start // hop_length, held[:, start - first : start - first + window_samples]
+            start += step
+        # The last window begins after the one before it.
+        kept = max(start - step, 0)
+        pending, num_pending = [held[:, kept - first :]], num_pending - (kept - first)
+        first = kept
+    end = first + num_pending
+    if not pending or (start and start - step + window_samples >= end):
+        return
+    start = max(0, -(-(end - window_samples) // hop_length)) * hop_length
+    rest = np.concatenate(pending, axis=-1)[:, start - first :]
+    yield start // hop_length, np.pad(rest, ((0, 0), (0, window_samples - rest.shape[-1])))
 
 
 def _cut(
@@ -371,23 +429,24 @@ def _cut(
 
 
 def _predicted(
-    windows: Iterable[tuple[np.ndarray, int]],
+    windows: Iterable[tuple[int, np.ndarray]],
     predict: Predict,
     window_samples: int,
     batch_size: int,
     num_frames: int,
-) -> Iterator[np.ndarray]:
-    """Features (C, num_bins, num_frames) of windows (C, window_samples), one by one.
+) -> Iterator[tuple[int, np.ndarray]]:
+    """First frame and features (C, num_bins, num_frames) of windows of `_windows`, one by one.
 
     One batch is being computed while the next one is cut.
     """
-    num_channels = None
+    num_channels, starts = None, collections.deque()
 
     def batches() -> Iterator[tuple[np.ndarray, int]]:
         nonlocal num_channels
         batch, num_rows = np.zeros((batch_size, window_samples), np.float32), 0
-        for window, _ in windows:
+        for start, window in windows:
             num_channels = len(window)
+            starts.append(start)
             for row in window:
                 batch[num_rows] = row
                 num_rows += 1
@@ -410,32 +469,25 @@ def _predicted(
 
     features = rows()
     for first in features:
-        yield np.stack([first, *itertools.islice(features, num_channels - 1)])[..., :num_frames]
+        whole = np.stack([first, *itertools.islice(features, num_channels - 1)])
+        yield starts.popleft(), whole[..., :num_frames]
 
 
 def _averaged(
-    predicted: Iterator[np.ndarray], frontend: SpectrogramDb, window_samples: int, hop_frames: int
+    predicted: Iterator[tuple[int, np.ndarray]], frontend: SpectrogramDb, window_samples: int
 ) -> Iterator[np.ndarray]:
-    """Weighted means of the amplitudes that features of overlapping windows (C, num_bins, N) tell
-    of each frame, as features again, in order."""
-    per_unit = np.float32(np.log(10) / 20 * frontend.scale_db)
-    floor = np.float32(frontend.floor_db / frontend.scale_db)
-
-    def mean(total: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        return np.maximum(np.log(total / weights) / per_unit, floor)
-
+    """Weighted means of what overlapping windows (C, num_bins, N) tell of each frame, in order."""
     weights, whole = _weights(frontend, window_samples)
-    num_shared = len(weights) - hop_frames
-    carried, carried_weights = 0.0, 0.0
+    carried, carried_weights = None, np.zeros(0, np.float32)
     following = next(predicted, None)
     while following is not None:
-        features, following = following, next(predicted, None)
+        (start, features), following = following, next(predicted, None)
         # The last window reaches to the end of the recording: its frames lack nothing.
         sums = weights * np.where(whole | (following is None), np.float32(1), _LAST_RESORT)
-        total = np.exp(features * per_unit) * sums
-        total[..., :num_shared] += carried
-        sums[:num_shared] += carried_weights
-        yield mean(total[..., :hop_frames], sums[:hop_frames])
-        carried, carried_weights = total[..., hop_frames:], sums[hop_frames:]
-    if np.ndim(carried_weights):
-        yield mean(carried, carried_weights)
+        total, num_shared = features * sums, len(carried_weights)
+        if num_shared:
+            total[..., :num_shared] += carried
+            sums[:num_shared] += carried_weights
+        num_done = len(weights) if following is None else following[0] - start
+        yield total[..., :num_done] / sums[:num_done]
+        carried, carried_weights = total[..., num_done:], sums[num_done:]

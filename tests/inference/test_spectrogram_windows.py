@@ -3,6 +3,7 @@
 import itertools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -122,25 +123,36 @@ def test_features_of_a_whole_recording(num_samples):
 
 
 def test_windows_are_averaged_with_weights_that_fall_towards_edges():
-    audio = noise(1000, num_channels=1)
-    num_frames, hop, before = 20, 18, 4  # of a window; zeros before the recording
-    padded = np.pad(audio[:, 0], (before * hop, 5000))
-    num_all = before + -(-1000 // hop)
-    total, weights = np.zeros((33, num_all + num_frames)), np.zeros(num_all + num_frames)
-    for first in range(0, num_all, 7):
+    num_samples, num_frames, hop = 1000, 20, 18  # frames of a window
+    audio = noise(num_samples, num_channels=1)
+    last = -(-(num_samples - WINDOW) // hop)
+    padded = np.pad(audio[:, 0], (0, hop))
+    total, weights = np.zeros((33, last + num_frames)), np.zeros(last + num_frames)
+    for first in [*range(0, last, 7), last]:
         features = uneven(padded[None, first * hop : first * hop + WINDOW])[0]
         for k in range(num_frames):
             weight = np.sin(np.pi * (k + 0.5) / num_frames) ** 2
-            is_last = first * hop + WINDOW >= before * hop + 1000
-            weight *= 1e-9 if k * hop + 64 > WINDOW and not is_last else 1.0
-            total[:, first + k] += weight * 10 ** (features[:, k] * FRONTEND.scale_db / 20)
+            weight *= 1e-9 if k * hop + 64 > WINDOW and first < last else 1.0
+            total[:, first + k] += weight * features[:, k]
             weights[first + k] += weight
-        if is_last:
-            break
-    mean = total[:, before:num_all] / weights[before:num_all]
-    expected = np.maximum(20 * np.log10(mean), FRONTEND.floor_db) / FRONTEND.scale_db
+    expected = (total / weights)[:, : -(-num_samples // hop)]
     found = estimate_features(audio[:, 0], uneven, FRONTEND, **SIZES)
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_frames_that_begin_before_the_recording_change_as_its_first():
+    """A gain of its own for every bin; the first of the four frames has nothing of the sound."""
+    audio = noise(1000)
+    gains_db = np.linspace(-20, 0, 33)[:, None]
+
+    def equalise(windows):
+        features = np.asarray(FRONTEND(jnp.asarray(windows)))
+        return np.maximum(features + gains_db / FRONTEND.scale_db, -100 / FRONTEND.scale_db)
+
+    (first, *_) = stretches([audio], equalise, FRONTEND, **SIZES)
+    (same, *_) = stretches([audio], identity, FRONTEND, **SIZES)
+    expected = np.maximum(same.features[..., :4] + gains_db / FRONTEND.scale_db, FLOOR)
+    np.testing.assert_allclose(first.features[..., :4], expected, atol=1e-4)
 
 
 def test_batches_have_one_shape_and_zeros_fill_the_last():
@@ -152,12 +164,13 @@ def test_batches_have_one_shape_and_zeros_fill_the_last():
 
     audio = noise(500) + 2
     separated(audio, predict)
-    # 72 zeros and 500 samples make 1 + ceil((572 - 360) / 126) windows of two channels.
+    # Windows of two channels from samples 0, 126 and 144, the hop that reaches the end.
     assert [batch.shape for batch in seen] == [(4, WINDOW)] * 2
     assert all(batch.dtype == np.float32 for batch in seen)
     np.testing.assert_array_equal(seen[1][2:], 0)
-    np.testing.assert_array_equal(seen[0][1, 72:], audio[: WINDOW - 72, 1])
-    np.testing.assert_array_equal(seen[0][2], np.pad(audio, ((72, 0), (0, 0)))[126:486, 0])
+    np.testing.assert_array_equal(seen[0][1], audio[:WINDOW, 1])
+    np.testing.assert_array_equal(seen[0][2], audio[126:486, 0])
+    np.testing.assert_array_equal(seen[1][0], np.pad(audio[144:, 0], (0, 4)))
 
 
 def test_post_removes_what_is_quiet():
