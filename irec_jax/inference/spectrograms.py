@@ -18,7 +18,6 @@ else its first samples, where windows are nearly 0, were not determined. The fra
 these zeros are attenuated as the first one of the recording is.
 """
 
-import collections
 import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator
@@ -33,15 +32,12 @@ from irec_jax.dsp.griffin_lim import griffin_lim
 from irec_jax.dsp.windows import window as make_window
 from irec_jax.errors import UserError
 from irec_jax.frontends import SpectrogramDb
+from irec_jax.inference import overlap
+from irec_jax.inference.overlap import Predict
 
 #: Where the phase of an estimate comes from.
 PHASES = ("mixture", "griffin-lim")
 
-#: Windows (B, window_samples) to features (B, num_bins, num_frames).
-Predict = Callable[[np.ndarray], jax.Array | np.ndarray]
-
-# Times this counts a frame that reaches beyond its window.
-_LAST_RESORT = np.float32(1e-9)
 _MIN_WINDOW_SUM = 1e-3  # as in irec_jax.dsp.stft
 
 
@@ -193,17 +189,19 @@ def stretches(
     num_new = _num_new(num_frames, num_before)
     num_all = num_new + 2 * num_before
 
-    for_windows, for_stretches = itertools.tee(_channels_first(blocks))
-    windows = _windows(for_windows, window_samples, hop, hop_frames)
-    sounds = _cut(
-        _after_zeros(for_stretches, num_before * hop),
+    for_windows, for_stretches = itertools.tee(overlap.channels_first(blocks))
+    windows = overlap.windows(for_windows, window_samples, hop, hop_frames)
+    sounds = overlap.cut(
+        overlap.after_zeros(for_stretches, num_before * hop),
         length=(num_all - 1) * hop + length,
         step=num_new * hop,
         shared=num_before * hop,
     )
-    predicted = _predicted(windows, predict, window_samples, batch_size, num_frames)
-    frames = _averaged(predicted, frontend, window_samples)
-    pieces = _cut(_after_zeros(frames, num_before), length=num_all, step=num_new, shared=num_before)
+    predicted = overlap.predicted(windows, predict, window_samples, batch_size, num_frames)
+    frames = overlap.averaged(predicted, frontend, window_samples)
+    pieces = overlap.cut(
+        overlap.after_zeros(frames, num_before), length=num_all, step=num_new, shared=num_before
+    )
     floor = np.float32(frontend.floor_db / frontend.scale_db)
     is_first = True
     for (sound, num_samples), (features, _) in zip(sounds, pieces, strict=False):
@@ -329,165 +327,3 @@ def _check_invertible(frontend: SpectrogramDb) -> None:
             f"{frontend.window!r} of frame_length={frontend.frame_length}: samples between them "
             "cannot be restored; take half of it or less"
         )
-
-
-def _weights(frontend: SpectrogramDb, window_samples: int) -> tuple[np.ndarray, np.ndarray]:
-    """Weights of a window's frames, float32 (N,) above 0, and which lie within it, bool (N,)."""
-    index = np.arange(frontend.num_real_frames(window_samples))
-    weights = np.square(np.sin(np.pi * (index + 0.5) / len(index)))
-    whole = index * frontend.hop_length + frontend.frame_length <= window_samples
-    return weights.astype(np.float32), whole
-
-
-def _channels_first(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Blocks (n, C) as float32 (C, n)."""
-    num_channels = None
-    for block in blocks:
-        block = np.asarray(block)
-        if block.ndim != 2 or not np.issubdtype(block.dtype, np.floating):
-            raise ValueError(f"blocks must be floats (n, C), not {block.dtype} {block.shape}")
-        num_channels = block.shape[1] if num_channels is None else num_channels
-        if block.shape[1] != num_channels:
-            raise ValueError(f"a block has {block.shape[1]} channels, the first {num_channels}")
-        yield block.T.astype(np.float32)
-
-
-def _after_zeros(parts: Iterable[np.ndarray], num_zeros: int) -> Iterator[np.ndarray]:
-    """Zeros (..., num_zeros), then the parts (..., n)."""
-    is_first = True
-    for part in parts:
-        if is_first:
-            yield np.zeros((*part.shape[:-1], num_zeros), part.dtype)
-        yield part
-        is_first = False
-
-
-def _windows(
-    blocks: Iterable[np.ndarray], window_samples: int, hop_length: int, hop_frames: int
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Windows of a recording that comes in blocks (C, n), the last one at its end.
-
-    Yields:
-        The first frame and the sound (C, window_samples) of each. Less than a hop of zeros ends the
-        last one, more only where the recording is shorter than a window.
-    """
-    step = hop_frames * hop_length
-    pending, num_pending, first, start = [], 0, 0, 0  # first: sample that pending begins with
-    for block in blocks:
-        pending.append(block)
-        num_pending += block.shape[-1]
-        if first + num_pending < start + window_samples:
-            continue
-        held = np.concatenate(pending, axis=-1)
-        while start + window_samples <= first + num_pending:
-            yield start // hop_length, held[:, start - first : start - first + window_samples]
-            start += step
-        # The last window begins after the one before it.
-        kept = max(start - step, 0)
-        pending, num_pending = [held[:, kept - first :]], num_pending - (kept - first)
-        first = kept
-    end = first + num_pending
-    if not pending or (start and start - step + window_samples >= end):
-        return
-    start = max(0, -(-(end - window_samples) // hop_length)) * hop_length
-    rest = np.concatenate(pending, axis=-1)[:, start - first :]
-    yield start // hop_length, np.pad(rest, ((0, 0), (0, window_samples - rest.shape[-1])))
-
-
-def _cut(
-    blocks: Iterable[np.ndarray], *, length: int, step: int, shared: int
-) -> Iterator[tuple[np.ndarray, int]]:
-    """Overlapping pieces of what comes in blocks, along the last axis.
-
-    Args:
-        blocks: (..., n).
-        length, step: of the pieces.
-        shared: at the end one more piece is begun where more than this is left for it.
-
-    Yields:
-        (..., length), at least one, the last filled with zeros; and how much of it is none.
-    """
-    pending, num_pending, any_yet = [], 0, False
-    for block in blocks:
-        pending.append(block)
-        num_pending += block.shape[-1]
-        if num_pending < length:
-            continue
-        held, start = np.concatenate(pending, axis=-1), 0
-        while start + length <= num_pending:
-            yield held[..., start : start + length], length
-            start, any_yet = start + step, True
-        pending, num_pending = [held[..., start:]], num_pending - start
-    if not pending:
-        return
-    held, start = np.concatenate(pending, axis=-1), 0
-    while not any_yet or start + shared < num_pending:
-        piece = held[..., start : start + length]
-        num_missing = length - piece.shape[-1]
-        yield np.pad(piece, [(0, 0)] * (piece.ndim - 1) + [(0, num_missing)]), piece.shape[-1]
-        start, any_yet = start + step, True
-
-
-def _predicted(
-    windows: Iterable[tuple[int, np.ndarray]],
-    predict: Predict,
-    window_samples: int,
-    batch_size: int,
-    num_frames: int,
-) -> Iterator[tuple[int, np.ndarray]]:
-    """First frame and features (C, num_bins, num_frames) of windows of `_windows`, one by one.
-
-    One batch is being computed while the next one is cut.
-    """
-    num_channels, starts = None, collections.deque()
-
-    def batches() -> Iterator[tuple[np.ndarray, int]]:
-        nonlocal num_channels
-        batch, num_rows = np.zeros((batch_size, window_samples), np.float32), 0
-        for start, window in windows:
-            num_channels = len(window)
-            starts.append(start)
-            for row in window:
-                batch[num_rows] = row
-                num_rows += 1
-                if num_rows == batch_size:
-                    yield batch, num_rows
-                    # A new one: the device may still read the last.
-                    batch, num_rows = np.zeros_like(batch), 0
-        if num_rows:
-            yield batch, num_rows
-
-    def rows() -> Iterator[np.ndarray]:
-        in_flight = None
-        for batch, num_rows in batches():
-            computed = predict(batch), num_rows
-            if in_flight is not None:
-                yield from np.asarray(in_flight[0], np.float32)[: in_flight[1]]
-            in_flight = computed
-        if in_flight is not None:
-            yield from np.asarray(in_flight[0], np.float32)[: in_flight[1]]
-
-    features = rows()
-    for first in features:
-        whole = np.stack([first, *itertools.islice(features, num_channels - 1)])
-        yield starts.popleft(), whole[..., :num_frames]
-
-
-def _averaged(
-    predicted: Iterator[tuple[int, np.ndarray]], frontend: SpectrogramDb, window_samples: int
-) -> Iterator[np.ndarray]:
-    """Weighted means of what overlapping windows (C, num_bins, N) tell of each frame, in order."""
-    weights, whole = _weights(frontend, window_samples)
-    carried, carried_weights = None, np.zeros(0, np.float32)
-    following = next(predicted, None)
-    while following is not None:
-        (start, features), following = following, next(predicted, None)
-        # The last window reaches to the end of the recording: its frames lack nothing.
-        sums = weights * np.where(whole | (following is None), np.float32(1), _LAST_RESORT)
-        total, num_shared = features * sums, len(carried_weights)
-        if num_shared:
-            total[..., :num_shared] += carried
-            sums[:num_shared] += carried_weights
-        num_done = len(weights) if following is None else following[0] - start
-        yield total[..., :num_done] / sums[:num_done]
-        carried, carried_weights = total[..., num_done:], sums[num_done:]
