@@ -25,32 +25,45 @@ Contestant = tuple[float, Callable[[], float]]
 
 
 def jax_contestant(
-    model: nn.Module, params: dict, loss_of: Loss, features: np.ndarray, labels: np.ndarray
+    model: nn.Module,
+    params: dict,
+    loss_of: Loss,
+    features: np.ndarray,
+    labels: np.ndarray,
+    model_state: Mapping[str, Any] | None = None,
 ) -> Contestant:
-    """The project's own step with Adam, mapped over one device, on ready features."""
+    """The project's own step with Adam, mapped over one device, on ready features.
+
+    model_state: what else the network knows, such as moving averages of statistics.
+    """
+    model_state = dict(model_state or {})
     optimizer = optax.with_extra_args_support(optax.adam(LEARNING_RATE))
 
     def loss(params, model_state, batch, rng, train):
-        logits = model.apply(
-            {"params": params, "examples": {"index": batch["index"]}},
+        found = model.apply(
+            {"params": params, "examples": {"index": batch["index"]}} | model_state,
             batch["features"],
             train=train,
             rngs={"dropout": rng},
+            mutable=list(model_state) if train else False,
         )
+        logits, model_state = found if train else (found, model_state)
         total = loss_of(logits, batch["labels"]) * batch["mask"]
         return total.sum(), batch["mask"].sum(), model_state, {}
 
     size = len(features)
     batch = {"features": features, "labels": labels, "mask": np.ones(size, np.float32)}
     indexed = batch | {"index": np.arange(size)}
-    start = jax.jit(loss, static_argnums=4)(params, {}, indexed, jax.random.key(0), False)[0]
+    start = jax.jit(loss, static_argnums=4)(params, model_state, indexed, jax.random.key(0), False)[
+        0
+    ]
     mapped = jax.pmap(
         functools.partial(training_step.train_step, loss=loss, optimizer=optimizer),
         axis_name=training_step.AXIS,
         donate_argnums=0,
         devices=jax.local_devices()[:1],
     )
-    first = training_state.create(params, {}, optimizer, (), seed=0)
+    first = training_state.create(params, model_state, optimizer, (), seed=0)
     stacked = jax.tree.map(lambda x: np.asarray(x)[None], (first, batch))
     state, batch = [stacked[0]], stacked[1]
 
@@ -100,7 +113,15 @@ def torch_contestant(
             weights = params[f"{kind}_{number}"]
             module.weight.data = torch.tensor(np.asarray(weights["kernel"]).transpose(axes).copy())
             module.bias.data = torch.tensor(np.asarray(weights["bias"]))
-    model = torch.nn.Sequential(*layers).to(memory_format=torch.channels_last)
+    return torch_steps(torch.nn.Sequential(*layers), loss_of, features, labels)
+
+
+def torch_steps(
+    model: Any, loss_of: Callable[[Any, Any], Any], features: np.ndarray, labels: np.ndarray
+) -> Contestant:
+    """Steps of a PyTorch module that has its weights; the rest as in `torch_contestant`."""
+    torch = import_torch()
+    model = model.to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(model.parameters(), LEARNING_RATE)
     inputs = torch.tensor(features).to(memory_format=torch.channels_last)
     targets = torch.tensor(labels)

@@ -24,6 +24,12 @@ NHWC = ("NHWC", "HWIO", "NHWC")
 # caches. 1 to 4 MiB are equally fast with the networks of Han and Goel; with 7 MiB Goel's take up
 # to 15 % longer.
 _CHUNK_BYTES = 3 << 20
+# Where one example is more than that, so much of it.
+_BLOCK_BYTES = 1 << 20
+# XLA's convolutions with strides are faster a few examples at a time from so many channels on.
+_LEAST_CHANNELS = 8
+# Kernels may be so much larger with zeros that spare a convolution for each phase of a stride.
+_MOST_ZEROS = 1.5
 # So few products per output are written out: XLA makes one loop of them, of the bias and of the
 # activation (layer 1 of Han's network: 1.2 instead of 6.8 ms).
 _MAX_UNROLLED = 9
@@ -96,101 +102,6 @@ def conv_general_dilated(
     return _convolution(lhs, rhs, strides, pads, precision)
 
 
-def conv_transpose(
-    x: jax.Array, kernel: jax.Array, strides: Sequence[int], *, precision=None
-) -> jax.Array:
-    """Transposed convolution with padding 'same', as Keras' Conv2DTranspose has it; fast on CPU.
-
-    It is the gradient of the input of a convolution from (height * stride, width * stride) to
-    (height, width) with that kernel, these strides and padding 'SAME': pixel i of the input is
-    spread over the pixels ``stride * i - low + (0 ... size - 1)`` of the output, where
-    ``low = max(size - stride, 0) // 2``; what falls outside is left out. Kernels smaller than
-    the stride leave zeros between them. Derivatives as in `conv_general_dilated`.
-
-    Args:
-        x: (batch, height, width, input channels).
-        kernel: (height, width, output channels, input channels).
-        strides: of height and width.
-        precision: as in `jax.lax.conv_general_dilated`.
-
-    Returns:
-        (batch, height * stride, width * stride, output channels).
-
-    Raises:
-        ValueError: arrays that do not go together.
-    """
-    if x.ndim != 4 or kernel.ndim != 4 or x.shape[3] != kernel.shape[3] or x.dtype != kernel.dtype:
-        raise ValueError(
-            f"x: {x.dtype}{x.shape} does not go with the kernel {kernel.dtype}{kernel.shape}"
-        )
-    return _transposed(x, kernel, tuple(strides), precision)
-
-
-def _transposed_sizes(x_shape, kernel_shape, strides) -> tuple[tuple[int, ...], Pads]:
-    """Shape of the result, and the padding of the convolution of which this is the gradient."""
-    sizes = tuple(n * s for n, s in zip(x_shape[1:3], strides, strict=True))
-    pads = tuple(
-        (max(k - s, 0) // 2, max(k - s, 0) - max(k - s, 0) // 2)
-        for k, s in zip(kernel_shape[:2], strides, strict=True)
-    )
-    return (x_shape[0], *sizes, kernel_shape[2]), pads
-
-
-def transposed_xla(x, kernel, strides, precision):
-    """XLA's own transposed convolution."""
-    pads = [
-        (k - 1 - low, s - 1 + low)
-        for k, s, (low, _) in zip(
-            kernel.shape[:2],
-            strides,
-            _transposed_sizes(x.shape, kernel.shape, strides)[1],
-            strict=True,
-        )
-    ]
-    return lax.conv_general_dilated(
-        x,
-        kernel[::-1, ::-1].swapaxes(2, 3),
-        (1, 1),
-        pads,
-        lhs_dilation=strides,
-        dimension_numbers=NHWC,
-        precision=precision,
-    )
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _transposed(x, kernel, strides, precision):
-    def fast(x, kernel):
-        shape, pads = _transposed_sizes(x.shape, kernel.shape, strides)
-        return input_gradient(kernel, x, shape, strides, pads, precision)
-
-    stock = functools.partial(transposed_xla, strides=strides, precision=precision)
-    return lax.platform_dependent(x, kernel, cpu=fast, default=stock)
-
-
-def _transposed_forward(x, kernel, strides, precision):
-    return _transposed(x, kernel, strides, precision), (x, kernel)
-
-
-def _transposed_backward(strides, precision, residuals, cotangent):
-    def fast(x, kernel, cotangent):
-        pads = _transposed_sizes(x.shape, kernel.shape, strides)[1]
-        return (
-            padded(cotangent, kernel, strides, pads, precision),
-            _kernel_gradient(cotangent, x, kernel.shape, strides, pads).astype(kernel.dtype),
-        )
-
-    def stock(x, kernel, cotangent):
-        return jax.vjp(lambda a, b: transposed_xla(a, b, strides, precision), x, kernel)[1](
-            cotangent
-        )
-
-    return lax.platform_dependent(*residuals, cotangent, cpu=fast, default=stock)
-
-
-_transposed.defvjp(_transposed_forward, _transposed_backward)
-
-
 def spread(kernel: jax.Array, dilation: int) -> jax.Array:
     """The kernel of a dilated convolution with its holes filled with zeros, so that the fast rules
     hold: dilation - 1 zeros between neighbours of axes 0 and 1."""
@@ -216,7 +127,7 @@ def _convolution(x, kernel, strides, pads, precision):
     return lax.platform_dependent(
         x,
         kernel,
-        cpu=functools.partial(padded, strides=strides, pads=pads, precision=precision),
+        cpu=functools.partial(forward, strides=strides, pads=pads, precision=precision),
         default=functools.partial(xla, strides=strides, pads=pads, precision=precision),
     )
 
@@ -231,7 +142,7 @@ def _backward(strides, pads, precision, residuals, cotangent):
     def fast(x, kernel, cotangent):
         return (
             input_gradient(kernel, cotangent, x.shape, strides, pads, precision),
-            _kernel_gradient(x, cotangent, kernel.shape, strides, pads).astype(kernel.dtype),
+            kernel_gradient(x, cotangent, kernel.shape, strides, pads).astype(kernel.dtype),
         )
 
     def stock(x, kernel, cotangent):
@@ -241,6 +152,16 @@ def _backward(strides, pads, precision, residuals, cotangent):
 
 
 _convolution.defvjp(_forward, _backward)
+
+
+def forward(x, kernel, strides, pads: Pads, precision=None):
+    """`padded`, a few examples at a time where that is faster: with strides."""
+    if strides == (1, 1) or x.shape[3] < _LEAST_CHANNELS:
+        return padded(x, kernel, strides, pads, precision)
+    of_chunk = functools.partial(
+        padded, kernel=kernel, strides=strides, pads=pads, precision=precision
+    )
+    return map_chunks(of_chunk, x, math.prod(x.shape[1:]) * x.dtype.itemsize)
 
 
 def padded(x, kernel, strides, pads, precision=None):
@@ -273,16 +194,69 @@ def input_gradient(kernel, cotangent, x_shape, strides, pads: Pads, precision):
     Position ``stride * t + phase`` of the padded input meets the kernel at ``phase``,
     ``phase + stride`` ... only: the gradient of each phase is a convolution with stride 1 of the
     cotangent and every stride-th element of the flipped kernel, and the phases are interleaved.
+
+    All phases come from one convolution, with zeros in the kernels of those that have fewer
+    elements than others, unless these are too many.
     """
+    if strides == (1, 1):
+        return _gradient_by_phases(
+            cotangent, kernel, x_shape[1:], strides, pads, precision=precision
+        )
+    table, low = _phase_table(kernel, strides, pads)
+    wasteful = table.size > _MOST_ZEROS * kernel.size and x_shape[3] >= _LEAST_CHANNELS
+    of_chunk = functools.partial(
+        _gradient_by_phases if wasteful else _gradient_of_all_phases,
+        kernel=kernel,
+        x_sizes=x_shape[1:],
+        strides=strides,
+        pads=pads,
+        precision=precision,
+    )
+    return map_chunks(of_chunk, cotangent, math.prod(x_shape[1:]) * cotangent.dtype.itemsize)
+
+
+def _phase_table(kernel, strides, pads: Pads):
+    """The kernel cut into pieces of the strides: (height / stride, width / stride, phases x inputs,
+    outputs), zeros added; and the padding that it needs above and left."""
+    low = tuple(-(-pad // stride) for (pad, _), stride in zip(pads, strides, strict=True))
+    borders = []
+    for size, (pad, _), stride, number in zip(kernel.shape[:2], pads, strides, low, strict=True):
+        before = stride * number - pad
+        borders.append((before, -(size + before) % stride))
+    kernel = jnp.pad(kernel, (*borders, (0, 0), (0, 0)))
+    rows, columns = (size // stride for size, stride in zip(kernel.shape[:2], strides, strict=True))
+    table = kernel.reshape(rows, strides[0], columns, strides[1], *kernel.shape[2:])
+    table = table.transpose(0, 2, 1, 3, 4, 5)
+    return table.reshape(rows, columns, -1, kernel.shape[3]), low
+
+
+def _gradient_of_all_phases(cotangent, kernel, x_sizes, strides, pads: Pads, precision):
+    table, low = _phase_table(kernel, strides, pads)
+    counts = [-(-size // stride) for size, stride in zip(x_sizes[:2], strides, strict=True)]
+    pads = tuple(
+        (size - 1 - first, count + first - outputs)
+        for size, first, count, outputs in zip(
+            table.shape[:2], low, counts, cotangent.shape[1:3], strict=True
+        )
+    )
+    phases = padded(cotangent, table[::-1, ::-1].swapaxes(2, 3), (1, 1), pads, precision)
+    (rows, columns), channels = counts, x_sizes[2]
+    phases = phases.reshape(-1, rows, columns, strides[0], strides[1] * channels).swapaxes(2, 3)
+    full = phases.reshape(-1, rows * strides[0], columns * strides[1], channels)
+    return full[:, : x_sizes[0], : x_sizes[1]]
+
+
+def _gradient_by_phases(cotangent, kernel, x_sizes, strides, pads: Pads, precision):
     spans = []  # of each axis: first and number of the t that cover the unpadded input
-    for size, (low, _), stride in zip(x_shape[1:3], pads, strides, strict=True):
+    for size, (low, _), stride in zip(x_sizes[:2], pads, strides, strict=True):
         first = low // stride
         spans.append((first, (low + size - 1) // stride - first + 1))
+    (row_count, column_count), channels = (count for _, count in spans), x_sizes[2]
 
     def one(row_phase, column_phase):
         part = kernel[row_phase :: strides[0], column_phase :: strides[1]]
         if part.size == 0:  # the stride is larger than the kernel: the input is not looked at
-            shape = (x_shape[0], spans[0][1], spans[1][1], x_shape[3])
+            shape = (cotangent.shape[0], row_count, column_count, channels)
             return jnp.zeros(shape, cotangent.dtype)
         part = part[::-1, ::-1].swapaxes(2, 3)
         new_pads = tuple(
@@ -297,27 +271,58 @@ def input_gradient(kernel, cotangent, x_shape, strides, pads: Pads, precision):
         return one(0, 0)
     rows = [jnp.stack([one(a, b) for b in range(strides[1])], 3) for a in range(strides[0])]
     grid = jnp.stack(rows, 2)  # (batch, t, phase, t, phase, channels)
-    (row_count, column_count), channels = (count for _, count in spans), x_shape[3]
-    full = grid.reshape(x_shape[0], row_count * strides[0], column_count * strides[1], channels)
+    full = grid.reshape(-1, row_count * strides[0], column_count * strides[1], channels)
     top, left = (
         low - first * stride
         for (low, _), (first, _), stride in zip(pads, spans, strides, strict=True)
     )
-    return full[:, top : top + x_shape[1], left : left + x_shape[2]]
+    return full[:, top : top + x_sizes[0], left : left + x_sizes[1]]
 
 
-def _kernel_gradient(x, cotangent, kernel_shape, strides, pads: Pads):
+def kernel_gradient(x, cotangent, kernel_shape, strides, pads: Pads):
     """Gradient of the kernel (height, width, input channels, output channels), float32 or wider."""
-    of_chunk = functools.partial(
-        kernel_gradient_of_chunk, kernel_shape=kernel_shape, strides=strides, pads=pads
-    )
+    of_chunk = functools.partial(kernel_gradient_of_chunk, kernel_shape=kernel_shape)
+    example_bytes = _bytes_seen(kernel_shape, cotangent.shape, x.dtype)
+    if example_bytes > _CHUNK_BYTES:
+        return kernel_gradient_end(
+            _sum_over_rows(of_chunk, x, cotangent, kernel_shape, strides, pads), kernel_shape
+        )
     total, _ = scan_chunks(
-        lambda total, *parts: (total + of_chunk(*parts), None),
+        lambda total, *parts: (total + of_chunk(*parts, strides=strides, pads=pads), None),
         kernel_gradient_start(x, kernel_shape),
         (x, cotangent),
-        chunk=chunk_size(x.shape, kernel_shape, cotangent.shape, x.dtype, pads),
+        chunk=fitting(x.shape[0], example_bytes),
     )
     return kernel_gradient_end(total, kernel_shape)
+
+
+def _sum_over_rows(of_chunk, x, cotangent, kernel_shape, strides, pads: Pads):
+    """`kernel_gradient_of_chunk` of some rows of one example at a time."""
+    num_examples, num_rows = cotangent.shape[:2]
+    example_bytes = _bytes_seen(kernel_shape, cotangent.shape, x.dtype)
+    num_blocks = min(num_rows, -(-example_bytes // _BLOCK_BYTES))
+    rows = -(-num_rows // num_blocks)
+    num_blocks = -(-num_rows // rows)
+    cotangent = jnp.pad(cotangent, ((0, 0), (0, num_blocks * rows - num_rows), (0, 0), (0, 0)))
+    x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
+    missing = (num_blocks * rows - 1) * strides[0] + kernel_shape[0] - x.shape[1]
+    x = jnp.pad(x, ((0, 0), (0, max(0, missing)), (0, 0), (0, 0)))
+    span = (rows - 1) * strides[0] + kernel_shape[0]
+
+    def body(total, number):
+        example, first = number // num_blocks, number % num_blocks * rows
+        seen = lax.dynamic_slice(x, (example, first * strides[0], 0, 0), (1, span, *x.shape[2:]))
+        part = lax.dynamic_slice(cotangent, (example, first, 0, 0), (1, rows, *cotangent.shape[2:]))
+        return total + of_chunk(seen, part, strides=strides, pads=((0, 0), (0, 0))), None
+
+    start = kernel_gradient_start(x, kernel_shape)
+    return lax.scan(body, start, jnp.arange(num_examples * num_blocks))[0]
+
+
+def _bytes_seen(kernel_shape, output_shape, dtype) -> int:
+    """Bytes of what the kernel sees of one example, pixel by pixel, and of its outputs."""
+    numbers_per_pixel = math.prod(kernel_shape[:3]) + kernel_shape[3]
+    return math.prod(output_shape[1:3]) * numbers_per_pixel * dtype.itemsize
 
 
 def chunk_size(x_shape, kernel_shape, output_shape, dtype, pads: Pads) -> int:
@@ -325,8 +330,7 @@ def chunk_size(x_shape, kernel_shape, output_shape, dtype, pads: Pads) -> int:
 
     A number that divides the batch if there is one of nearly that size: a rest is copied.
     """
-    numbers_per_pixel = math.prod(kernel_shape[:3]) + kernel_shape[3]
-    return fitting(x_shape[0], math.prod(output_shape[1:3]) * numbers_per_pixel * dtype.itemsize)
+    return fitting(x_shape[0], _bytes_seen(kernel_shape, output_shape, dtype))
 
 
 def fitting(num_examples: int, example_bytes: int) -> int:
@@ -354,6 +358,14 @@ def scan_chunks(function, carry, arrays, *, chunk: int):
         carry, last = function(carry, *(a[size - rest :] for a in arrays))
         outputs = jax.tree.map(lambda *parts: jnp.concatenate(parts), outputs, last)
     return carry, outputs
+
+
+def map_chunks(function, x, example_bytes: int):
+    """function(x), of a few examples at a time."""
+    chunk = fitting(x.shape[0], example_bytes)
+    if chunk == x.shape[0]:
+        return function(x)
+    return scan_chunks(lambda _, part: (None, function(part)), None, (x,), chunk=chunk)[1]
 
 
 def kernel_gradient_start(x, kernel_shape):

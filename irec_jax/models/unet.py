@@ -12,7 +12,7 @@ import numpy as np
 
 from irec_jax import registry
 from irec_jax.errors import UserError
-from irec_jax.models import convolution, layers
+from irec_jax.models import convolution, layers, transposed_convolution
 
 #: How kernels start, by name. 'truncated_normal' is the source's: as drawn from a normal
 #: distribution of standard deviation 1, what lies beyond 2 drawn again.
@@ -103,7 +103,7 @@ class ConvolutionBlock(nn.Module):
         kernel = convolution.spread(kernel, self.dilation)
         strides = (self.stride, self.stride)
         if self.transposed:
-            x = convolution.conv_transpose(x, kernel, strides)
+            x = transposed_convolution.conv_transpose(x, kernel, strides)
         else:
             x = convolution.conv_general_dilated(
                 x, kernel, strides, "SAME", dimension_numbers=convolution.NHWC
@@ -114,11 +114,11 @@ class ConvolutionBlock(nn.Module):
 
 #: Attenuation in dB per unit of the last layer, and what is taken from that layer's values, which
 #: start with mean 0 and variance 1: the attenuation starts with 4 dB in the mean.
-_ATTENUATION_DB, _ATTENUATION_SHIFT = 15.0, 1.5
+ATTENUATION_DB, ATTENUATION_SHIFT = 15.0, 1.5
 
 
 def _attenuation(values, features, floor, scale_db):
-    amount = jax.nn.softplus(values - _ATTENUATION_SHIFT) * (_ATTENUATION_DB / scale_db)
+    amount = jax.nn.softplus(values - ATTENUATION_SHIFT) * (ATTENUATION_DB / scale_db)
     return jnp.maximum(features - amount, floor)
 
 
