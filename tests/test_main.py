@@ -171,7 +171,10 @@ def test_eval_takes_other_evaluation_settings(trained, capsys):
         (["--config=configs/han.py", "--config.seed=4294967296"], "below 2**32"),
         (["--config=configs/han.py", "--config.evaluation.batch_size=0"], "evaluation.batch_size"),
         (["--config=configs/han.py", "--config.data.validation_fraction=2.0"], "between 0 and 1"),
-        (["--config=configs/han.py", "--config.task=separation"], "task"),
+        (
+            ["--config=configs/han.py", "--config.task=separation"],
+            "holds labelled clips, not tracks",
+        ),
     ],
 )
 def test_mistakes_cost_one_line(words, message, capsys, tmp_path, monkeypatch):

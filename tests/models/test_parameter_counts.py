@@ -38,6 +38,12 @@ COUNTS = [  # name, arguments, shape(s) of the features, parameters
     ("crnn", dict(num_classes=5, net="b2"), CRNN, 58_565 + 219_648),
     ("crnn", dict(num_classes=5, net="b3"), CRNN, 63_717 + 219_648),
     ("crnn", dict(num_classes=5, net="b4"), CRNN, 128_869 + 219_648),
+    # Encoder 1,581,936, decoder 1,981,186 with batch normalisation and without biases; dense layers
+    # 32,768 * 128 + 128 and back.
+    ("unet", dict(bottleneck=()), (2048, 128), 1_581_936 + 1_981_186),
+    ("unet", dict(), (2048, 128), 3_563_122 + 32_768 * 128 + 128 + 128 * 32_768 + 32_768),
+    # Convolutions, then 16 * 1 * 1024 values to 128 units and 11 classes.
+    ("spectrogram_cnn", dict(num_classes=11), (2048, 128), 6_302_960 + 16_384 * 128 + 128 + 1_419),
     # The projection 129 * 50 = 6,450, the LSTM 70,200 as above, the classifier 51 * 5 = 255.
     ("crnn", dict(num_classes=5, net="b1", hidden=50), CRNN, 55_285 - 645 + 6_450 + 70_200 + 255),
 ]
