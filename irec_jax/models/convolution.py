@@ -156,12 +156,51 @@ _convolution.defvjp(_forward, _backward)
 
 def forward(x, kernel, strides, pads: Pads, precision=None):
     """`padded`, a few examples at a time where that is faster: with strides."""
-    if strides == (1, 1) or x.shape[3] < _LEAST_CHANNELS:
+    if strides == (1, 1):
         return padded(x, kernel, strides, pads, precision)
+    if x.shape[3] < _LEAST_CHANNELS:
+        widened = _widen(x.shape, kernel.shape, strides, pads, 2)
+        if widened is None or kernel.shape[3] >= 2 * _LEAST_CHANNELS + 1:
+            return padded(x, kernel, strides, pads, precision)
+        shape, table_of, pads = widened
+        y = padded(x.reshape(shape), table_of(kernel), (strides[0], 1), pads, precision)
+        return y.reshape(*y.shape[:2], -1, kernel.shape[3])
     of_chunk = functools.partial(
         padded, kernel=kernel, strides=strides, pads=pads, precision=precision
     )
     return map_chunks(of_chunk, x, math.prod(x.shape[1:]) * x.dtype.itemsize)
+
+
+def _widen(x_shape, kernel_shape, strides, pads: Pads, number: int):
+    """The same convolution of fewer and wider pixels: few channels give XLA little to do at a time.
+
+    ``strides[1] * number`` neighbours become the channels of one pixel, and number neighbours of
+    the output too. Some elements of the kernel are zeros then.
+
+    Returns:
+        The shape of x, a function from the kernel to the new one, and the padding; the stride of
+        the columns is 1. None where the widths cannot be divided.
+    """
+    (low, _), stride, size = pads[1], strides[1], kernel_shape[1]
+    width, num_columns = x_shape[2], output_sizes(x_shape, kernel_shape, strides, pads)[1]
+    span = stride * number
+    if width % span or num_columns % number:
+        return None
+    before = -(-low // span)
+    count = before + (stride * (number - 1) + size - 1 - low) // span + 1
+    after = num_columns // number - 1 + count - width // span - before
+
+    def table_of(kernel):
+        places = []
+        for place in range(number):
+            first = before * span - low + stride * place
+            borders = (first, count * span - first - size)
+            places.append(jnp.pad(kernel, ((0, 0), borders, (0, 0), (0, 0))))
+        table = jnp.stack(places, 3)
+        return table.reshape(kernel.shape[0], count, span * kernel.shape[2], -1)
+
+    shape = (*x_shape[:2], width // span, span * x_shape[3])
+    return shape, table_of, (pads[0], (before, after))
 
 
 def padded(x, kernel, strides, pads, precision=None):
@@ -281,6 +320,14 @@ def _gradient_by_phases(cotangent, kernel, x_sizes, strides, pads: Pads, precisi
 
 def kernel_gradient(x, cotangent, kernel_shape, strides, pads: Pads):
     """Gradient of the kernel (height, width, input channels, output channels), float32 or wider."""
+    if x.shape[3] < _LEAST_CHANNELS and strides[1] > 1:
+        widened = _widen(x.shape, kernel_shape, strides, pads, 1)
+        if widened is not None:
+            shape, table_of, pads = widened
+            kernel = jnp.zeros(kernel_shape, accumulator(x.dtype))
+            table, pull = jax.vjp(table_of, kernel)
+            strides = (strides[0], 1)
+            return pull(kernel_gradient(x.reshape(shape), cotangent, table.shape, strides, pads))[0]
     of_chunk = functools.partial(kernel_gradient_of_chunk, kernel_shape=kernel_shape)
     example_bytes = _bytes_seen(kernel_shape, cotangent.shape, x.dtype)
     if example_bytes > _CHUNK_BYTES:
@@ -298,25 +345,30 @@ def kernel_gradient(x, cotangent, kernel_shape, strides, pads: Pads):
 
 def _sum_over_rows(of_chunk, x, cotangent, kernel_shape, strides, pads: Pads):
     """`kernel_gradient_of_chunk` of some rows of one example at a time."""
-    num_examples, num_rows = cotangent.shape[:2]
+    num_rows = cotangent.shape[1]
     example_bytes = _bytes_seen(kernel_shape, cotangent.shape, x.dtype)
-    num_blocks = min(num_rows, -(-example_bytes // _BLOCK_BYTES))
-    rows = -(-num_rows // num_blocks)
+    most = max(1, num_rows * _BLOCK_BYTES // example_bytes)
+    rows = next((n for n in range(most, most // 2, -1) if num_rows % n == 0), most)
     num_blocks = -(-num_rows // rows)
-    cotangent = jnp.pad(cotangent, ((0, 0), (0, num_blocks * rows - num_rows), (0, 0), (0, 0)))
-    x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
-    missing = (num_blocks * rows - 1) * strides[0] + kernel_shape[0] - x.shape[1]
-    x = jnp.pad(x, ((0, 0), (0, max(0, missing)), (0, 0), (0, 0)))
     span = (rows - 1) * strides[0] + kernel_shape[0]
+    # Rows that are missing in the last block.
+    below = max(0, ((num_blocks - 1) * rows) * strides[0] + span - x.shape[1] - sum(pads[0]))
 
-    def body(total, number):
-        example, first = number // num_blocks, number % num_blocks * rows
-        seen = lax.dynamic_slice(x, (example, first * strides[0], 0, 0), (1, span, *x.shape[2:]))
-        part = lax.dynamic_slice(cotangent, (example, first, 0, 0), (1, rows, *cotangent.shape[2:]))
-        return total + of_chunk(seen, part, strides=strides, pads=((0, 0), (0, 0))), None
+    def of_example(total, x, cotangent):
+        x = jnp.pad(x, ((0, 0), (pads[0][0], pads[0][1] + below), pads[1], (0, 0)))
+        if num_blocks * rows > num_rows:
+            extra = num_blocks * rows - num_rows
+            cotangent = jnp.pad(cotangent, ((0, 0), (0, extra), (0, 0), (0, 0)))
+
+        def body(total, first):
+            seen = lax.dynamic_slice_in_dim(x, first * strides[0], span, 1)
+            part = lax.dynamic_slice_in_dim(cotangent, first, rows, 1)
+            return total + of_chunk(seen, part, strides=strides, pads=((0, 0), (0, 0))), None
+
+        return lax.scan(body, total, jnp.arange(num_blocks) * rows)
 
     start = kernel_gradient_start(x, kernel_shape)
-    return lax.scan(body, start, jnp.arange(num_examples * num_blocks))[0]
+    return scan_chunks(of_example, start, (x, cotangent), chunk=1)[0]
 
 
 def _bytes_seen(kernel_shape, output_shape, dtype) -> int:

@@ -108,8 +108,7 @@ class ConvolutionBlock(nn.Module):
             x = convolution.conv_general_dilated(
                 x, kernel, strides, "SAME", dimension_numbers=convolution.NHWC
             )
-        x = layers.BatchNorm(self.momentum)(x, train=train)
-        return layers.ACTIVATIONS["relu"](x) if self.relu else x
+        return layers.BatchNorm(self.momentum, relu=self.relu)(x, train=train)
 
 
 #: Attenuation in dB per unit of the last layer, and what is taken from that layer's values, which
