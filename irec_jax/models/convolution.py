@@ -18,6 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from irec_jax.models.chunks import scan_chunks
+
 #: The layout of inputs, kernels and outputs that has fast gradients.
 NHWC = ("NHWC", "HWIO", "NHWC")
 # Bytes of what the kernel sees and of outputs that are worked on at a time: about what stays in the
@@ -390,26 +392,6 @@ def fitting(num_examples: int, example_bytes: int) -> int:
     most = max(1, min(num_examples, _CHUNK_BYTES // example_bytes))
     divisors = (n for n in range(most, most // 2, -1) if num_examples % n == 0)
     return next(divisors, most)
-
-
-def scan_chunks(function, carry, arrays, *, chunk: int):
-    """`lax.scan` of function(carry, *parts) over chunks of axis 0, then over the rest, if any.
-
-    Returns:
-        The last carry and the outputs, joined along axis 0.
-    """
-    size = arrays[0].shape[0]
-
-    def body(carry, first):
-        return function(carry, *(lax.dynamic_slice_in_dim(a, first, chunk) for a in arrays))
-
-    carry, outputs = lax.scan(body, carry, jnp.arange(size // chunk) * chunk)
-    outputs = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), outputs)
-    rest = size % chunk
-    if rest:
-        carry, last = function(carry, *(a[size - rest :] for a in arrays))
-        outputs = jax.tree.map(lambda *parts: jnp.concatenate(parts), outputs, last)
-    return carry, outputs
 
 
 def map_chunks(function, x, example_bytes: int):

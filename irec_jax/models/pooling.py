@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from irec_jax.models import convolution
+from irec_jax.models import chunks, convolution
 
 
 def max_pool(
@@ -153,7 +153,7 @@ def _pooled(stem_params, x, kernel, stem, strides, pads, window):
             return None, whole(stem_params, part, kernel)
 
         chunk = _convolution_sizes(stem_params, x, kernel, stem, strides, pads)[2]
-        return convolution.scan_chunks(step, None, (x,), chunk=chunk)[1]
+        return chunks.scan_chunks(step, None, (x,), chunk=chunk)[1]
 
     return lax.platform_dependent(stem_params, x, kernel, cpu=in_chunks, default=whole)
 
@@ -211,7 +211,7 @@ def _fused_backward(stem, strides, pads, window, residuals, cotangent):
             jax.tree.map(jnp.zeros_like, stem_params),
             convolution.kernel_gradient_start(x, kernel.shape),
         )
-        (of_stem, of_kernel), of_x = convolution.scan_chunks(
+        (of_stem, of_kernel), of_x = chunks.scan_chunks(
             step, start, (x, place, cotangent), chunk=chunk
         )
         of_kernel = convolution.kernel_gradient_end(of_kernel, kernel.shape)

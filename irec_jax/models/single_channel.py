@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from irec_jax.models import convolution, pooling
+from irec_jax.models import chunks, convolution, pooling
 
 _NO_PADDING = ((0, 0), (0, 0))
 
@@ -70,7 +70,7 @@ def _forward(x, kernel, strides, pads, window):
             parts = jnp.split(values, math.prod(window), -1)
             return None, pooling.max_and_place(parts)
 
-        return convolution.scan_chunks(
+        return chunks.scan_chunks(
             step, None, (_framed(x, pads, grid),), chunk=_chunk_size(x, kernel, grid)
         )[1]
 
@@ -104,7 +104,7 @@ def _backward(strides, pads, window, residuals, cotangent):
         sizes = math.prod(grid.spans), table.shape[3]
         wide = sizes[0] < sizes[1]
         start = jnp.zeros(sorted(sizes), convolution.accumulator(x.dtype))
-        total, of_framed = convolution.scan_chunks(
+        total, of_framed = chunks.scan_chunks(
             step, start, (framed, place, cotangent), chunk=_chunk_size(x, kernel, grid)
         )
         of_table = _folded(total if wide else total.T, grid).astype(table.dtype)

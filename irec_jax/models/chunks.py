@@ -1,0 +1,25 @@
+"""Work on a few examples at a time, whose intermediate results then stay in the caches of a CPU."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+
+def scan_chunks(function, carry, arrays, *, chunk: int):
+    """`lax.scan` of function(carry, *parts) over chunks of axis 0, then over the rest, if any.
+
+    Returns:
+        The last carry and the outputs, joined along axis 0.
+    """
+    size = arrays[0].shape[0]
+
+    def body(carry, first):
+        return function(carry, *(lax.dynamic_slice_in_dim(a, first, chunk) for a in arrays))
+
+    carry, outputs = lax.scan(body, carry, jnp.arange(size // chunk) * chunk)
+    outputs = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), outputs)
+    rest = size % chunk
+    if rest:
+        carry, last = function(carry, *(a[size - rest :] for a in arrays))
+        outputs = jax.tree.map(lambda *parts: jnp.concatenate(parts), outputs, last)
+    return carry, outputs
