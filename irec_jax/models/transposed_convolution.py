@@ -51,24 +51,26 @@ def _sizes_and_pads(x_shape, kernel_shape, strides) -> tuple[tuple[int, ...], co
 
 def xla(x, kernel, strides, precision):
     """XLA's own transposed convolution."""
-    pads = [
-        (k - 1 - low, s - 1 + low)
-        for k, s, (low, _) in zip(
-            kernel.shape[:2],
-            strides,
-            _sizes_and_pads(x.shape, kernel.shape, strides)[1],
-            strict=True,
-        )
-    ]
-    return lax.conv_general_dilated(
-        x,
-        kernel[::-1, ::-1].swapaxes(2, 3),
-        (1, 1),
-        pads,
-        lhs_dilation=strides,
-        dimension_numbers=convolution.NHWC,
-        precision=precision,
-    )
+    shape, pads = _sizes_and_pads(x.shape, kernel.shape, strides)
+
+    def convolve(y):
+        return convolution.xla(y, kernel, strides, pads, precision)
+
+    return jax.linear_transpose(convolve, jax.ShapeDtypeStruct(shape, x.dtype))(x)[0]
+
+
+def xla_gradients(x, kernel, cotangent, strides, precision):
+    """Gradients of input and kernel of `xla`, by convolutions that cuDNN knows.
+
+    XLA's own rule convolves pixels with zeros between them by a kernel as large as the picture,
+    which cuDNN has no algorithm for: to compile that took it minutes and 32 GiB.
+    """
+    pads = _sizes_and_pads(x.shape, kernel.shape, strides)[1]
+
+    def convolve(kernel):
+        return convolution.xla(cotangent, kernel, strides, pads, precision)
+
+    return convolve(kernel), jax.linear_transpose(convolve, kernel)(x)[0]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -95,9 +97,7 @@ def _transposed_backward(strides, precision, residuals, cotangent):
             ),
         )
 
-    def stock(x, kernel, cotangent):
-        return jax.vjp(lambda a, b: xla(a, b, strides, precision), x, kernel)[1](cotangent)
-
+    stock = functools.partial(xla_gradients, strides=strides, precision=precision)
     return lax.platform_dependent(*residuals, cotangent, cpu=fast, default=stock)
 
 

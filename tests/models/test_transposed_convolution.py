@@ -112,14 +112,34 @@ def test_second_derivative_and_vmap():
     _assert_near(second(transposed_convolution.conv_transpose), second(_xla))
 
 
-def test_other_devices_keep_xlas():
+def test_other_devices_get_what_cudnn_knows():
+    """Convolutions by small kernels, and the gradient of one: no zeros between the pixels of what
+    meets a kernel as large as the picture."""
+
     def loss(x, kernel):
-        return transposed_convolution.conv_transpose(x, kernel, (2, 2)).sum()
+        return jnp.sum(transposed_convolution.conv_transpose(x, kernel, (2, 2)) ** 2)
 
     traced = jax.jit(jax.grad(loss, (0, 1))).trace(*_arrays(2, (8, 7), (5, 5), (2, 3)))
     cpu, cuda = (traced.lower(lowering_platforms=(p,)).as_text() for p in ("cpu", "cuda"))
     assert "dot_general" in cpu and "dot_general" not in cuda
-    assert "lhs_dilate = [2, 2]" in cuda and "lhs_dilate = [2, 2]" not in cpu
+    lines = [line for line in cuda.splitlines() if "stablehlo.convolution" in line]
+    of_kernel = [line for line in lines if "rhs_dilate = [2, 2]" in line]
+    of_input = [line for line in lines if "stride = [2, 2]" in line]
+    forward = [line for line in lines if "lhs_dilate = [2, 2]" in line]
+    assert len(lines) == 3 and len(of_kernel) == len(of_input) == len(forward) == 1
+    assert "tensor<5x5x3x2xf32>) -> tensor<2x16x14x3xf32>" in forward[0]
+    assert "-> tensor<5x5x3x2xf32>" in of_kernel[0]
+
+
+@pytest.mark.parametrize("batch, size, kernel_size, strides, channels", CASES)
+def test_what_they_get_is_the_same(batch, size, kernel_size, strides, channels):
+    x, kernel = _arrays(batch, size, kernel_size, channels)
+    y, *gradients = _outputs_and_gradients(_xla, strides)(x, kernel)
+    cotangent = jnp.cos(jnp.arange(y.size, dtype=jnp.float32)).reshape(y.shape)
+    options = dict(strides=strides, precision=None)
+    actual = transposed_convolution.xla(x, kernel, **options)
+    _assert_near([actual], [y])
+    _assert_near(transposed_convolution.xla_gradients(x, kernel, cotangent, **options), gradients)
 
 
 def test_arrays_that_do_not_go_together_are_refused():
