@@ -113,6 +113,30 @@ def mean_squared_error(estimate: jax.Array, target: jax.Array) -> jax.Array:
     return jnp.mean(jnp.square(estimate - target), axis=range(1, estimate.ndim))
 
 
+def log_mean_squared_error(
+    estimate: jax.Array, target: jax.Array, *, floor_db: float = -30.0
+) -> jax.Array:
+    """Mean squared error of each example in dB, 10 log10(mean (estimate - target)^2 + floor).
+
+    Of targets with a mean square of 1 it is minus their signal-to-distortion ratio: a tenth less
+    error counts as much in an example that is nearly right as in one that is not.
+
+    Args:
+        estimate, target: (B, ...).
+        floor_db: errors far below it count no more; keeps the gradient of a perfect estimate small.
+
+    Returns:
+        (B,), in dB.
+
+    Raises:
+        AssertionError: the shapes differ.
+        UserError: `floor_db` is no number.
+    """
+    if isinstance(floor_db, bool) or not isinstance(floor_db, (int, float)):
+        raise UserError(f"loss.floor_db is {floor_db!r}: must be a number of dB")
+    return 10.0 * jnp.log10(mean_squared_error(estimate, target) + 10.0 ** (floor_db / 10.0))
+
+
 CLASSIFICATION = {
     "binary_cross_entropy": binary_cross_entropy,
     "categorical_cross_entropy": categorical_cross_entropy,
@@ -121,6 +145,7 @@ CLASSIFICATION = {
 REGRESSION = {
     "mean_absolute_error": mean_absolute_error,
     "mean_squared_error": mean_squared_error,
+    "log_mean_squared_error": log_mean_squared_error,
 }
 LOSSES = CLASSIFICATION | REGRESSION
 

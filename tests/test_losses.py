@@ -135,9 +135,21 @@ def test_losses_of_features_against_numpy():
     expected = {
         "mean_absolute_error": np.abs(estimate - target).mean(axis=(1, 2)),
         "mean_squared_error": np.square(estimate - target).mean(axis=(1, 2)),
+        "log_mean_squared_error": 10
+        * np.log10(np.square(estimate - target).mean(axis=(1, 2)) + 1e-3),
     }
     assert expected.keys() == losses.REGRESSION.keys()
     for name, value in expected.items():
         np.testing.assert_allclose(losses.create(name)(estimate, target), value, rtol=1e-5)
         with pytest.raises(AssertionError):
             losses.create(name)(estimate, target[:, :1])
+
+
+def test_logarithmic_error_of_a_perfect_estimate_is_its_floor():
+    target = RNG.normal(size=(2, 5)).astype(np.float32)
+    loss = losses.create("log_mean_squared_error", floor_db=-40.0)
+    np.testing.assert_allclose(loss(target, target), -40.0, rtol=1e-5)
+    gradient = jax.grad(lambda x: loss(x, target).sum())(target)
+    np.testing.assert_array_equal(gradient, 0)
+    with pytest.raises(UserError, match="loss.floor_db is 'low': must be a number"):
+        losses.create("log_mean_squared_error", floor_db="low")

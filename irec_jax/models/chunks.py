@@ -5,6 +5,14 @@ import jax.numpy as jnp
 from jax import lax
 
 
+def fitting(num_examples: int, most: int) -> int:
+    """How many examples to work on at a time: from 1 to most, and a number that divides them where
+    there is one of nearly that size, since a rest is copied."""
+    most = max(1, min(num_examples, most))
+    divisors = (n for n in range(most, most // 2, -1) if num_examples % n == 0)
+    return next(divisors, most)
+
+
 def scan_chunks(function, carry, arrays, *, chunk: int):
     """`lax.scan` of function(carry, *parts) over chunks of axis 0, then over the rest, if any.
 

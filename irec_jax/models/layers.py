@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from irec_jax import registry
 from irec_jax.errors import UserError
+from irec_jax.models import normalized
 
 
 def leaky_relu(x: jax.Array, negative_slope: float) -> jax.Array:
@@ -149,8 +150,6 @@ class Dropout(nn.Module):
 
 #: The mapped axis over which batch statistics are shared where there is one: the devices.
 AXIS = "data"
-# Numbers in a row, of which XLA's sums over rows are fast on CPU.
-_ROW = 1024
 
 
 def _is_mapped() -> bool:
@@ -161,100 +160,9 @@ def _is_mapped() -> bool:
     return True
 
 
-def _sums(function, num_sums: int, *arrays: jax.Array) -> tuple[jax.Array, ...]:
-    """Sums over all axes but the last of what function(*arrays) gives, arrays of that last axis."""
-
-    def plain(*arrays):
-        return tuple(jnp.sum(a, axis=tuple(range(a.ndim - 1))) for a in function(*arrays))
-
-    def by_example(*arrays):
-        # Long rows of whole pixels, of one example after the other: five times as fast as XLA's
-        # own sums.
-        num_pixels, num_channels = math.prod(arrays[0].shape[1:-1]), arrays[0].shape[-1]
-        width = num_channels * math.gcd(num_pixels, max(1, _ROW // num_channels))
-
-        def body(totals, parts):
-            rows = (a.reshape(-1, width) for a in function(*parts))
-            return tuple(t + r.sum(0) for t, r in zip(totals, rows, strict=True)), None
-
-        start = (jnp.zeros(width),) * num_sums
-        totals = jax.lax.scan(body, start, arrays)[0]
-        return tuple(t.reshape(-1, num_channels).sum(0) for t in totals)
-
-    return jax.lax.platform_dependent(*arrays, cpu=by_example, default=plain)
-
-
-def _affine(x, factor, offset, relu):
-    y = x.astype(jnp.float32) * factor + offset
-    return jnp.maximum(y, 0.0) if relu else y
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(5, 6, 7))
-def _normalize(x, scale, bias, mask, shift, epsilon, relu, axes):
-    """Normalised x, and the number, the mean and the variance of what counts (without gradients).
-
-    Args:
-        x: (batch, ..., channels).
-        scale, bias: (channels,).
-        mask: (batch,), which examples count.
-        shift: (channels,), something near the mean: squares of a large mean would swamp the
-            variance.
-        epsilon: added to the variance.
-        relu: whether to end in ReLU.
-        axes: mapped axes, over which to sum.
-    """
-    return _normalize_forward(x, scale, bias, mask, shift, epsilon, relu, axes)[0]
-
-
-def _normalize_forward(x, scale, bias, mask, shift, epsilon, relu, axes):
-    def moments(x, mask):
-        centred = x.astype(jnp.float32) - shift
-        weighted = centred * mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim))
-        return weighted, weighted * centred
-
-    first, second = _sums(moments, 2, x, mask)
-    number = jnp.sum(mask) * math.prod(x.shape[1:-1])
-    number, first, second = jax.lax.psum((number, first, second), axes)
-    at_least_one = jnp.maximum(number, 1.0)
-    offset = first / at_least_one
-    mean, var = shift + offset, jnp.maximum(second / at_least_one - jnp.square(offset), 0.0)
-    factor = scale * jax.lax.rsqrt(var + epsilon)
-    y = _affine(x, factor, bias - mean * factor, relu).astype(x.dtype)
-    return (y, number, mean, var), (x, scale, bias, mask, at_least_one, mean, var)
-
-
-def _normalize_backward(epsilon, relu, axes, residuals, cotangents):
-    x, scale, bias, mask, number, mean, var = residuals
-    inverse = jax.lax.rsqrt(var + epsilon)
-    factor = scale * inverse
-
-    def of_affine(x, cotangent):
-        cotangent = cotangent.astype(jnp.float32)
-        if not relu:
-            return cotangent
-        return jnp.where(_affine(x, factor, bias - mean * factor, False) > 0, cotangent, 0.0)
-
-    def products(x, cotangent):
-        cotangent = of_affine(x, cotangent)
-        return cotangent, cotangent * ((x.astype(jnp.float32) - mean) * inverse)
-
-    of_bias, of_scale = _sums(products, 2, x, cotangents[0])
-    sums = jax.lax.psum((of_bias, of_scale), axes)
-    # The last two terms are those of mean and variance, to which only what counts contributed.
-    common, slope = sums[0] / number, sums[1] / number * inverse
-    rest = common + (x.astype(jnp.float32) - mean) * slope
-    rest = rest * mask.reshape(-1, *(1,) * (x.ndim - 1))
-    of_x = factor * (of_affine(x, cotangents[0]) - rest)
-    zeros = (jnp.zeros_like(mask), jnp.zeros_like(mean))
-    return of_x.astype(x.dtype), of_scale, of_bias, *zeros
-
-
-_normalize.defvjp(_normalize_forward, _normalize_backward)
-
-
 class BatchNorm(nn.Module):
-    """Batch normalisation (Ioffe and Szegedy 2015) of the last axis, to which neither padding nor
-    dealing a batch to devices makes a difference.
+    """Batch normalisation (Ioffe and Szegedy 2015) of what a layer gives, to which neither padding
+    nor dealing a batch to devices makes a difference.
 
     In training, mean and variance (biased) are those of the examples of all devices whose
     variable ``mask`` (batch,) in the collection 'examples' is 1; of all where it is not given.
@@ -265,36 +173,57 @@ class BatchNorm(nn.Module):
     averages of all steps, so that what they started from does not count.
 
     Attributes:
+        channels: of what is normalised.
         momentum: share of the old average; that of Keras.
         epsilon: added to the variance; that of Keras.
-        relu: whether ReLU follows, in the same loop.
+        relu: whether ReLU follows.
     """
 
+    channels: int
     momentum: float = 0.99
     epsilon: float = 1e-3
     relu: bool = False
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        """(batch, ..., channels) to the same shape and type."""
-        shape = x.shape[-1:]
+    def __call__(
+        self,
+        layer: Callable[..., tuple[jax.Array, jax.Array, jax.Array]],
+        batch_size: int,
+        *,
+        train: bool,
+    ) -> normalized.Normalized:
+        """What a layer gives, to be normalised.
+
+        Args:
+            layer: called with `shift` and `mask`, returns what `normalized.convolve` does.
+            batch_size: of its input.
+            train: see above.
+        """
+        shape = (self.channels,)
         scale = self.param("scale", nn.initializers.ones, shape)
         bias = self.param("bias", nn.initializers.zeros, shape)
         mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
         var = self.variable("batch_stats", "var", jnp.ones, shape)
         count = self.variable("batch_stats", "count", jnp.zeros, ())
+        mask = self.scope.root.get_variable("examples", "mask", jnp.ones(batch_size))
+        shift = mean.value
+        y, first, second = layer(shift=shift, mask=mask.astype(jnp.float32))
         if not train:
-            factor = scale * jax.lax.rsqrt(var.value + self.epsilon)
-            return _affine(x, factor, bias - mean.value * factor, self.relu).astype(x.dtype)
-        mask = self.scope.root.get_variable("examples", "mask", jnp.ones(x.shape[:1]))
-        axes = (AXIS,) if _is_mapped() else ()
-        y, number, batch_mean, batch_var = _normalize(
-            x, scale, bias, mask.astype(jnp.float32), mean.value, self.epsilon, self.relu, axes
-        )
+            return self._normalized(y, scale, bias, mean.value, var.value)
+        number = jnp.sum(mask) * math.prod(y.shape[1:-1])
+        if _is_mapped():
+            number, first, second = jax.lax.psum((number, first, second), AXIS)
+        some = number > 0
+        number = jnp.maximum(number, 1.0)
+        batch_mean = shift + first / number
+        batch_var = jnp.maximum(second / number - jnp.square(first / number), 0.0)
         if not self.is_initializing():
-            some = number > 0
             rate = jnp.where(some, jnp.maximum(1 - self.momentum, 1 / (count.value + 1)), 0.0)
-            mean.value += rate * (batch_mean - mean.value)
-            var.value += rate * (batch_var - var.value)
+            mean.value += rate * jax.lax.stop_gradient(batch_mean - mean.value)
+            var.value += rate * jax.lax.stop_gradient(batch_var - var.value)
             count.value += some
-        return y
+        return self._normalized(y, scale, bias, batch_mean, batch_var)
+
+    def _normalized(self, y, scale, bias, mean, var) -> normalized.Normalized:
+        factor = scale * jax.lax.rsqrt(var + self.epsilon)
+        return normalized.Normalized(y, mean, factor, bias, relu=self.relu)

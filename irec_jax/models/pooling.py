@@ -163,7 +163,7 @@ def _convolution_sizes(stem_params, x, kernel, stem, strides, pads):
     stemmed = jax.eval_shape(stem, stem_params, x)
     sizes = convolution.output_sizes(stemmed.shape, kernel.shape, strides, pads)
     shape = (x.shape[0], *sizes, kernel.shape[3])
-    return *sizes, convolution.chunk_size(stemmed.shape, kernel.shape, shape, stemmed.dtype, pads)
+    return *sizes, convolution.chunk_size(x.shape[0], kernel.shape, shape, stemmed.dtype)
 
 
 def _fused_forward(stem_params, x, kernel, stem, strides, pads, window):

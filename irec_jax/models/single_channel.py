@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from irec_jax.models import chunks, convolution, pooling
+from irec_jax.models import chunks, convolution, im2col, pooling
 
 _NO_PADDING = ((0, 0), (0, 0))
 
@@ -103,7 +103,7 @@ def _backward(strides, pads, window, residuals, cotangent):
         # Fewer rows than columns: the other product takes up to twice as long.
         sizes = math.prod(grid.spans), table.shape[3]
         wide = sizes[0] < sizes[1]
-        start = jnp.zeros(sorted(sizes), convolution.accumulator(x.dtype))
+        start = jnp.zeros(sorted(sizes), im2col.accumulator(x.dtype))
         total, of_framed = chunks.scan_chunks(
             step, start, (framed, place, cotangent), chunk=_chunk_size(x, kernel, grid)
         )
@@ -133,9 +133,8 @@ def _grid(x_shape, kernel_shape, strides, pads, window) -> _Grid:
 def _chunk_size(x, kernel, grid) -> int:
     """Examples whose patches and values stay in the cache."""
     values_per_patch = math.prod(grid.spans) + math.prod(grid.window) * kernel.shape[3]
-    return convolution.fitting(
-        x.shape[0], math.prod(grid.counts) * values_per_patch * x.dtype.itemsize
-    )
+    example_bytes = math.prod(grid.counts) * values_per_patch * x.dtype.itemsize
+    return chunks.fitting(x.shape[0], convolution.CHUNK_BYTES // example_bytes)
 
 
 def _table(kernel, grid):

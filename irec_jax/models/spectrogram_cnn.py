@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from irec_jax.models import layers, unet
+from irec_jax.models import layers, normalized, unet
 
 
 class SpectrogramCNN(nn.Module):
@@ -81,7 +81,7 @@ class SpectrogramCNN(nn.Module):
                 dtype=self.dtype,
                 name=f"Block_{number}",
             )
-            x = block(x, train=train)
+            x = block([normalized.Normalized.of(x)], train=train).values()
             self.sow("intermediates", f"block_{number}", x)
             x = layers.Dropout(self.dropout)(x, train=train)
         x = nn.Dense(self.dense, **init)(x.reshape(x.shape[0], -1))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import jax
 from jax import lax
 
-from irec_jax.models import convolution
+from irec_jax.models import convolution, im2col
 
 
 def conv_transpose(
@@ -77,7 +77,7 @@ def xla_gradients(x, kernel, cotangent, strides, precision):
 def _transposed(x, kernel, strides, precision):
     def fast(x, kernel):
         shape, pads = _sizes_and_pads(x.shape, kernel.shape, strides)
-        return convolution.input_gradient(kernel, x, shape, strides, pads, precision)
+        return im2col.input_gradient(kernel, x, shape, strides, pads, precision)
 
     stock = functools.partial(xla, strides=strides, precision=precision)
     return lax.platform_dependent(x, kernel, cpu=fast, default=stock)
@@ -90,12 +90,10 @@ def _transposed_forward(x, kernel, strides, precision):
 def _transposed_backward(strides, precision, residuals, cotangent):
     def fast(x, kernel, cotangent):
         pads = _sizes_and_pads(x.shape, kernel.shape, strides)[1]
-        return (
-            convolution.forward(cotangent, kernel, strides, pads, precision),
-            convolution.kernel_gradient(cotangent, x, kernel.shape, strides, pads).astype(
-                kernel.dtype
-            ),
+        of_x, of_kernel = im2col.transposed_gradients(
+            x, kernel, cotangent, strides, pads, precision
         )
+        return of_x, of_kernel.astype(kernel.dtype)
 
     stock = functools.partial(xla_gradients, strides=strides, precision=precision)
     return lax.platform_dependent(*residuals, cotangent, cpu=fast, default=stock)

@@ -12,7 +12,7 @@ import numpy as np
 
 from irec_jax import registry
 from irec_jax.errors import UserError
-from irec_jax.models import convolution, layers, transposed_convolution
+from irec_jax.models import convolution, layers, normalized
 
 #: How kernels start, by name. 'truncated_normal' is the source's: as drawn from a normal
 #: distribution of standard deviation 1, what lies beyond 2 drawn again.
@@ -95,20 +95,23 @@ class ConvolutionBlock(nn.Module):
     relu: bool = True
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        """(batch, height, width, channels) to (batch, new height, new width, filters)."""
-        channels = (x.shape[3], self.filters)
+    def __call__(
+        self, parts: Sequence[normalized.Normalized], *, train: bool
+    ) -> normalized.Normalized:
+        """Of activations (batch, height, width, channels), whose channels are joined, to
+        (batch, new height, new width, filters)."""
+        channels = (sum(part.x.shape[3] for part in parts), self.filters)
         shape = (self.kernel, self.kernel, *(channels[::-1] if self.transposed else channels))
         kernel = self.param("kernel", kernel_init(self.kernel_init), shape).astype(self.dtype)
-        kernel = convolution.spread(kernel, self.dilation)
-        strides = (self.stride, self.stride)
-        if self.transposed:
-            x = transposed_convolution.conv_transpose(x, kernel, strides)
-        else:
-            x = convolution.conv_general_dilated(
-                x, kernel, strides, "SAME", dimension_numbers=convolution.NHWC
-            )
-        return layers.BatchNorm(self.momentum, relu=self.relu)(x, train=train)
+        layer = functools.partial(
+            normalized.convolve,
+            parts,
+            convolution.spread(kernel, self.dilation),
+            (self.stride, self.stride),
+            transposed=self.transposed,
+        )
+        norm = layers.BatchNorm(self.filters, self.momentum, relu=self.relu)
+        return norm(layer, len(parts[0].x), train=train)
 
 
 #: Attenuation in dB per unit of the last layer, and what is taken from that layer's values, which
@@ -209,25 +212,26 @@ class UNet(nn.Module):
             momentum=self.momentum,
             dtype=self.dtype,
         )
-        x = features[..., None].astype(self.dtype)
+        as_it_is = normalized.Normalized.of
+        x = as_it_is(features[..., None].astype(self.dtype))
         skips = []
         for number, settings in enumerate(encoder, 1):
-            x = block(*settings, name=f"Encoder_{number}")(x, train=train)
-            if number <= 3:
-                x = layers.Dropout(self.dropout)(x, train=train)
-            self.sow("intermediates", f"encoder_{number}", x)
+            x = block(*settings, name=f"Encoder_{number}")([x], train=train)
+            if number <= 3 and self.dropout:
+                x = as_it_is(layers.Dropout(self.dropout)(x.values(), train=train))
+            self.sow("intermediates", f"encoder_{number}", x.values())
             skips.append(x)
-        x = self._bottleneck(x)
+        x = as_it_is(self._bottleneck(x.values()))
         num_outputs = (1, *self.filters[:-1])
         for number, (_, size, stride, _) in enumerate(reversed(encoder), 1):
             last = number == len(encoder)
-            x = x if number == 1 else jnp.concatenate([x, skips[-number]], axis=-1)
+            parts = [x] if number == 1 else [x, skips[-number]]
             settings = (num_outputs[-number], size, stride, 1)
             transposed = block(*settings, transposed=True, relu=not last, name=f"Decoder_{number}")
-            x = transposed(x, train=train)
+            x = transposed(parts, train=train)
             if not last:
-                self.sow("intermediates", f"decoder_{number}", x)
-        values = x[..., 0].astype(jnp.float32)
+                self.sow("intermediates", f"decoder_{number}", x.values())
+        values = x.values()[..., 0].astype(jnp.float32)
         self.sow("intermediates", "output", values)
         floor = self.floor_db / self.scale_db
         return OUTPUTS[self.output](values, features.astype(jnp.float32), floor, self.scale_db)

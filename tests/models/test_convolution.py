@@ -74,7 +74,7 @@ def test_equals_xla(batch, size, kernel_size, strides, padding):
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 4, 7])
 def test_chunks_of_examples_with_and_without_a_rest(batch, monkeypatch):
-    monkeypatch.setattr(convolution, "_CHUNK_BYTES", 2 * (8 + 4) * 9 * 3 * 4 * 4)
+    monkeypatch.setattr(convolution, "CHUNK_BYTES", 2 * (8 + 4) * 9 * 3 * 4 * 4)
     x, kernel = _arrays(batch, (8, 7), (3, 3), (4, 5))
     pads = ((2, 2), (2, 2))
     actual = _outputs_and_gradients(convolution.conv_general_dilated, (1, 1), pads)(x, kernel)

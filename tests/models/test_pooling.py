@@ -52,7 +52,7 @@ def test_too_small_for_a_window():
 def test_convolution_and_pooling_as_one(
     with_stem, batch, size, channels, pads, window, monkeypatch
 ):
-    monkeypatch.setattr(convolution, "_CHUNK_BYTES", 2 * 12 * 12 * 4 * (3 * 3 + 4))  # 2 or more
+    monkeypatch.setattr(convolution, "CHUNK_BYTES", 2 * 12 * 12 * 4 * (3 * 3 + 4))  # 2 or more
     rng = np.random.default_rng(0)
     x = jnp.asarray(rng.normal(size=(batch, *size, channels[0])), jnp.float32)
     kernel = jnp.asarray(rng.normal(size=(3, 3, *channels)), jnp.float32)
@@ -126,7 +126,7 @@ GEOMETRIES = [  # batch, size, kernel size, strides, pads, window
 def test_with_strides_and_of_one_channel(
     module, num_inputs, batch, size, kernel_size, strides, pads, window, monkeypatch
 ):
-    monkeypatch.setattr(convolution, "_CHUNK_BYTES", 20_000)  # some examples at a time
+    monkeypatch.setattr(convolution, "CHUNK_BYTES", 20_000)  # some examples at a time
     x, kernel = _picture_and_kernel(batch, size, kernel_size, (num_inputs, 3))
 
     def ours(x, kernel):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from irec_jax.models import convolution, transposed_convolution
+from irec_jax.models import convolution, im2col, transposed_convolution
 
 
 def _arrays(batch, size, kernel_size, channels, dtype=np.float32):
@@ -79,9 +79,8 @@ def test_spreads_each_pixel_as_defined(kernel_size, stride):
 
 @pytest.mark.parametrize("batch", [1, 3])
 def test_rows_of_examples_and_a_rest_of_examples(batch, monkeypatch):
-    # 30 numbers are seen of each of 6 x 5 pixels: five blocks of rows, the last of them shorter.
-    monkeypatch.setattr(convolution, "_CHUNK_BYTES", 600)
-    monkeypatch.setattr(convolution, "_BLOCK_BYTES", 4 * 30 * 5 * 2)
+    # 30 numbers are held for each of 5 columns: 2 rows at a time, of 7 the last is one of zeros.
+    monkeypatch.setattr(im2col, "_BLOCK_BYTES", 4 * 30 * 5 * 2)
     for size in ((6, 5), (7, 5)):
         x, kernel = _arrays(batch, size, (3, 3), (3, 3))
         actual = _outputs_and_gradients(transposed_convolution.conv_transpose, (2, 2))(x, kernel)

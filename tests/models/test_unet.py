@@ -1,0 +1,249 @@
+"""The U-Net and the spectrogram CNN against the same layers from Flax's stock, and contracts."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from irec_jax import models
+from irec_jax.errors import UserError
+from irec_jax.models import convolution
+from irec_jax.models.unet import ATTENUATION_DB, ATTENUATION_SHIFT
+
+SMALL = dict(filters=(4, 6, 9), kernels=(5, 3, 3), strides=(2, 2, 2), dilations=(1, 1, 1))
+SHAPE = (16, 24)
+
+
+def _features(batch=3, seed=0):
+    rng = np.random.default_rng(seed)
+    return jnp.asarray(rng.uniform(-0.6, 0.2, (batch, *SHAPE)), jnp.float32)
+
+
+def _variables(model, features):
+    """Drawn by chance, so that no statistic is 0 or 1."""
+    variables = jax.jit(model.init, static_argnames="train")(
+        jax.random.key(0, impl="rbg"), features, train=False
+    )
+    rng = np.random.default_rng(0)
+
+    def draw(path, a):
+        if a.ndim > 1 or path[-1].key == "count":
+            return a
+        low = 0.5 if path[-1].key in ("scale", "var") else -0.3
+        return jnp.asarray(rng.uniform(low, low + 0.6, a.shape), jnp.float32)
+
+    return jax.tree_util.tree_map_with_path(draw, variables)
+
+
+def _stock_norm(variables, name, x, train):
+    norm = nn.BatchNorm(use_running_average=not train, epsilon=1e-3, use_fast_variance=False)
+    statistics = {k: variables["batch_stats"][name]["BatchNorm_0"][k] for k in ("mean", "var")}
+    params = variables["params"][name]["BatchNorm_0"]
+    found = norm.apply({"params": params, "batch_stats": statistics}, x, mutable="batch_stats")
+    return found[0]
+
+
+def _stock_encoder(variables, prefix, features, dilations, train, dropout=lambda x: x):
+    x, found = features[..., None], []
+    for number, dilation in enumerate(dilations, 1):
+        name = f"{prefix}_{number}"
+        x = lax.conv_general_dilated(
+            x,
+            variables["params"][name]["kernel"],
+            (2, 2),
+            "SAME",
+            rhs_dilation=(dilation, dilation),
+            dimension_numbers=convolution.NHWC,
+        )
+        x = dropout(nn.relu(_stock_norm(variables, name, x, train)))
+        found.append(x)
+    return found
+
+
+def _stock_unet(variables, features, output, train, dilations=(1, 1, 1)):
+    params = variables["params"]
+    skips = _stock_encoder(variables, "Encoder", features, dilations, train)
+    x = skips[-1].reshape(len(features), -1)
+    for dense in ("Bottleneck_1", "Bottleneck_2"):
+        x = x @ params[dense]["kernel"] + params[dense]["bias"]
+    x = x.reshape(skips[-1].shape)
+    for number in range(1, len(skips) + 1):
+        name = f"Decoder_{number}"
+        x = x if number == 1 else jnp.concatenate([x, skips[-number]], -1)
+        x = lax.conv_transpose(
+            x,
+            params[name]["kernel"],
+            (2, 2),
+            "SAME",
+            dimension_numbers=convolution.NHWC,
+            transpose_kernel=True,
+        )
+        x = _stock_norm(variables, name, x, train)
+        x = x if number == len(skips) else nn.relu(x)
+    values = x[..., 0]
+    if output == "direct":
+        return jnp.tanh(values)
+    if output == "attenuation":
+        gain_db = -ATTENUATION_DB * jnp.log1p(jnp.exp(values - ATTENUATION_SHIFT))
+    else:
+        gain_db = 20 * jnp.log10(1 / (1 + jnp.exp(-values)))
+    return jnp.maximum(features + gain_db / 150, -100 / 150)
+
+
+@pytest.mark.parametrize("train", [False, True])
+@pytest.mark.parametrize("output", ["direct", "attenuation", "mask"])
+def test_unet_equals_stock_layers(output, train):
+    """Its outputs and, in training, the gradients of all its parameters."""
+    model = models.create("unet", **SMALL, bottleneck=(5,), output=output)
+    x = _features()
+    variables = _variables(model, x)
+
+    def ours(params):
+        mutable = ["batch_stats"] if train else False
+        found = model.apply(variables | {"params": params}, x, train=train, mutable=mutable)
+        return found[0] if train else found
+
+    def stock(params):
+        return _stock_unet(variables | {"params": params}, x, output, train)
+
+    weights = jnp.cos(jnp.arange(x.size)).reshape(x.shape)
+    (actual, of_actual), (expected, of_expected) = (
+        jax.jit(jax.value_and_grad(lambda p, f=f: (jnp.sum(f(p) * weights), f(p)), has_aux=True))(
+            variables["params"]
+        )
+        for f in (ours, stock)
+    )
+    np.testing.assert_allclose(actual[1], expected[1], atol=2e-5)
+    for a, e in zip(jax.tree.leaves(of_actual), jax.tree.leaves(of_expected), strict=True):
+        np.testing.assert_allclose(a, e, atol=1e-4 * float(jnp.abs(e).max()) + 1e-5)
+
+
+def test_dilations_of_the_encoder():
+    model = models.create("unet", **SMALL | dict(dilations=(1, 2, 3)), bottleneck=(5,))
+    x = _features()
+    variables = _variables(model, x)
+    expected = _stock_unet(variables, x, "attenuation", False, dilations=(1, 2, 3))
+    np.testing.assert_allclose(model.apply(variables, x, train=False), expected, atol=2e-5)
+
+
+def test_cnn_equals_stock_layers():
+    model = models.create("spectrogram_cnn", num_classes=3, dense=6, **SMALL)
+    x = jnp.asarray(np.random.default_rng(0).uniform(-0.6, 0.2, (2, 15, 21)), jnp.float32)
+    variables = _variables(model, x)
+    params = variables["params"]
+    y = _stock_encoder(variables, "Block", x, (1, 1, 1), False)[-1].reshape(2, -1)
+    y = nn.relu(y @ params["Dense_0"]["kernel"] + params["Dense_0"]["bias"])
+    y = y @ params["Dense_1"]["kernel"] + params["Dense_1"]["bias"]
+    np.testing.assert_allclose(model.apply(variables, x, train=False), y, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", ["unet", "spectrogram_cnn"])
+def test_a_batch_equals_its_examples_one_by_one(name):
+    classes = {} if name == "unet" else dict(num_classes=3)
+    model = models.create(name, **SMALL, **classes)
+    x = _features()
+    variables = _variables(model, x)
+    apply = jax.jit(lambda x: model.apply(variables, x, train=False))
+    for one, expected in zip(x, apply(x), strict=True):
+        np.testing.assert_allclose(apply(one[None])[0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("output", ["attenuation", "mask"])
+def test_never_louder_than_the_mixture_and_not_below_the_floor(output):
+    model = models.create("unet", **SMALL, output=output, floor_db=-60.0)
+    x = jnp.maximum(_features(), -0.4)
+    found = model.apply(_variables(model, x), x, train=False)
+    assert bool((found <= x + 1e-6).all()) and float(found.min()) >= np.float32(-0.4)
+
+
+def test_padding_in_a_batch_changes_nothing():
+    model = models.create("unet", **SMALL)
+    x = _features(4)
+    variables = _variables(model, x)
+
+    def apply(x, mask):
+        given = variables | {"examples": {"mask": jnp.asarray(mask, jnp.float32)}}
+        return model.apply(given, x, train=True, mutable=["batch_stats"])
+
+    y, state = apply(x[:2], [1, 1])
+    padded, other = apply(x.at[2:].mul(5.0), [1, 1, 0, 0])
+    np.testing.assert_allclose(padded[:2], y, atol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), other, state)
+
+
+def test_what_the_layers_give_can_be_looked_at():
+    model = models.create("unet", **SMALL, bottleneck=(5,))
+    x = _features()
+    variables = _variables(model, x)
+    seen = model.apply(variables, x, train=False, mutable=["intermediates"])[1]["intermediates"]
+    shapes = {name: found[0].shape for name, found in seen.items()}
+    assert shapes == {
+        "encoder_1": (3, 8, 12, 4),
+        "encoder_2": (3, 4, 6, 6),
+        "encoder_3": (3, 2, 3, 9),
+        "bottleneck": (3, 5),
+        "decoder_1": (3, 4, 6, 6),
+        "decoder_2": (3, 8, 12, 4),
+        "output": (3, *SHAPE),
+    }
+    expected = _stock_encoder(variables, "Encoder", x, (1, 1, 1), False)
+    np.testing.assert_allclose(seen["encoder_2"][0], expected[1], atol=2e-5)
+
+
+@pytest.mark.parametrize("name", ["unet", "spectrogram_cnn"])
+def test_dropout_is_on_in_training_alone(name):
+    classes = {} if name == "unet" else dict(num_classes=3, dense_dropout=0.0)
+    model = models.create(name, **SMALL, **classes, dropout=0.5)
+    x = _features()
+    variables = _variables(model, x)
+
+    def apply(seed, train):
+        keys = {"dropout": jax.random.key(seed)}
+        found = model.apply(variables, x, train=train, rngs=keys, mutable=["batch_stats"])[0]
+        return np.asarray(found)
+
+    assert np.abs(apply(0, True) - apply(1, True)).max() > 1e-3
+    np.testing.assert_array_equal(apply(0, False), apply(1, False))
+
+
+@pytest.mark.parametrize("name", ["unet", "spectrogram_cnn"])
+def test_bfloat16_computes_about_the_same(name):
+    classes = {} if name == "unet" else dict(num_classes=3)
+    exact = models.create(name, **SMALL, **classes)
+    half = models.create(name, **SMALL, **classes, dtype="bfloat16")
+    x = _features()
+    variables = _variables(exact, x)
+    actual, expected = (m.apply(variables, x, train=False) for m in (half, exact))
+    assert actual.dtype == jnp.float32
+    np.testing.assert_allclose(actual, expected, atol=0.05 * float(jnp.abs(expected).max()))
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (dict(output="tanh"), "unknown output 'tanh'"),
+        (dict(kernel_init="xavier"), "unknown kernel_init 'xavier'"),
+        (dict(filters=(4, 6)), "every convolution needs one of each"),
+        (dict(strides=(2, 2, 3)), "must be multiples of their product, 12"),
+        (dict(kernels=(5, 3, 0)), r"model.kernels is \(5, 3, 0\): whole numbers from 1 on"),
+        (dict(dropout=1.0), "model.dropout is 1.0: from 0 to below 1"),
+        (dict(floor_db=0.0), "model.floor_db=0.0 must be below 0"),
+        (dict(bottleneck_activation="rel"), "unknown activation 'rel'"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(arguments, message):
+    model = models.create("unet", **SMALL | arguments)
+    with pytest.raises(UserError, match=message):
+        jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), _features())
+
+
+def test_features_of_another_rank_are_refused():
+    for name in ("unet", "spectrogram_cnn"):
+        classes = {} if name == "unet" else dict(num_classes=3)
+        model = models.create(name, **SMALL, **classes)
+        with pytest.raises(ValueError, match=r"expected \(batch, bins, frames\)"):
+            jax.eval_shape(
+                lambda x, m=model: m.init(jax.random.key(0), x, train=False), jnp.ones(4)
+            )
