@@ -62,12 +62,14 @@ class Logger:
                 self._writer.add_scalar(name, value, step)
 
     def summaries(self, step: int, values: Mapping[str, np.ndarray], sample_rate_hz: int) -> None:
-        """TensorBoard pictures (H, W), lowest row at the bottom, and sounds (T,)."""
+        """TensorBoard pictures (H, W), lowest row at the bottom, and sounds (T,), cut at full
+        scale."""
         if self._writer is None:
             return
         for name, value in values.items():
             if value.ndim == 1:
-                self._writer.add_audio(name, value, step, sample_rate=sample_rate_hz)
+                sound = np.clip(value, -1.0, 1.0)
+                self._writer.add_audio(name, sound, step, sample_rate=sample_rate_hz)
             else:
                 low, high = float(value.min()), float(value.max())
                 picture = (value.T[::-1] - low) / max(high - low, 1e-9)

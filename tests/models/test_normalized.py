@@ -13,6 +13,7 @@ CASES = [  # batch, size, kernel size, strides, channels of the parts, outputs, 
     (3, (8, 6), (3, 3), (2, 2), (9, 2), 4, False),
     (2, (7, 5), (3, 3), (2, 2), (2, 3), 4, False),  # not cut into blocks: 2 does not divide 7
     (2, (6, 4), (3, 2), (1, 2), (8,), 2, False),
+    (5, (4, 4), (3, 3), (2, 2), (3,), 4, False),  # four examples at a time, and a rest
     (3, (4, 3), (5, 5), (2, 2), (2, 9), 3, True),
     (1, (4, 3), (3, 3), (2, 2), (4,), 1, True),
     (2, (3, 4), (2, 3), (3, 1), (2,), 8, True),

@@ -1,0 +1,73 @@
+"""The benchmarks of the separation networks, where PyTorch is missing, and of Griffin-Lim."""
+
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from irec_jax import losses, models
+from irec_jax.benchmarks import griffin_lim, networks, unet
+from irec_jax.errors import UserError
+
+SMALL = dict(filters=(2, 3), kernels=(3, 3), strides=(2, 2), dilations=(1, 1))
+
+
+def test_our_step_keeps_statistics_and_learns():
+    shape = (8, 12)
+    model = models.create("unet", **SMALL, bottleneck=(4,))
+    variables = unet.variables_of(model, shape)
+    state = {key: value for key, value in variables.items() if key != "params"}
+    rng = np.random.default_rng(0)
+    features = rng.uniform(-0.6, 0, (2, *shape)).astype(np.float32)
+    labels = features - 0.1
+    start, step = networks.jax_contestant(
+        model, variables["params"], losses.mean_absolute_error, features, labels, state
+    )
+    estimate = model.apply(variables, features, train=False)
+    assert start == pytest.approx(float(np.abs(estimate - labels).mean()), rel=1e-5)
+    steps = [step() for _ in range(20)]
+    assert steps[-1] < steps[0]
+
+
+def test_weights_are_drawn_alike_and_none_is_left_at_its_start():
+    model = models.create("spectrogram_cnn", num_classes=3, dense=4, **SMALL)
+    first, second = (unet.variables_of(model, (8, 8)) for _ in range(2))
+    jax.tree.map(np.testing.assert_array_equal, first, second)
+    norm = first["params"]["Block_1"]["BatchNorm_0"]
+    statistics = first["batch_stats"]["Block_1"]["BatchNorm_0"]
+    assert all(np.ptp(a) > 0 for a in (*norm.values(), statistics["mean"], statistics["var"]))
+    assert statistics["var"].min() > 0
+
+
+@pytest.mark.parametrize("arguments", [["--rounds=0"], ["--batch_size=0"]])
+def test_sizes_must_be_positive(arguments):
+    with pytest.raises(UserError, match="is 0: must be 1 or more"):
+        unet.main(arguments)
+
+
+@pytest.mark.parametrize("name", unet.MODELS)
+def test_a_missing_peer_costs_one_line_with_the_remedy(name, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(UserError, match=r"pip install 'irec-jax\[peers\]'"):
+        unet.contestants(name, 1)
+
+
+def test_all_contestants_of_griffin_lim_come_as_near():
+    num_samples = 9_000
+    magnitudes = griffin_lim.make_magnitudes(2, num_samples)
+    calls = griffin_lim.contestants(magnitudes, num_samples=num_samples, num_iterations=20)
+    assert griffin_lim.OURS in calls and len(calls) == 3
+    found = {
+        name: griffin_lim.convergence_db(np.asarray(call()), magnitudes).max()
+        for name, call in calls.items()
+    }
+    assert max(found.values()) < -10 and max(found.values()) - min(found.values()) < 6
+
+
+def test_the_benchmark_of_griffin_lim_prints_its_table(capsys):
+    griffin_lim.main(["--clips=1", "--seconds=0.2", "--iterations=1", "--rounds=1"])
+    printed = capsys.readouterr().out
+    assert "librosa, clip by clip" in printed and "x irec-jax" in printed
+    with pytest.raises(UserError, match="--iterations is 0: must be 1 or more"):
+        griffin_lim.main(["--iterations=0"])
