@@ -11,8 +11,8 @@ standard deviation over tracks), after 375 epochs:
 
 `output=direct` is the source's network: its last layer says the spectrogram itself, trained on the
 mean absolute error of decibels. The default, `attenuation`, says by how many decibels each bin of
-the mixture is to be lowered, trained on the mean absolute error of amplitudes: amplitudes are what
-the score is about, and a bin at -80 dB that is wrong by 10 dB is not heard.
+the mixture is to be lowered, trained on the amplitude SDR itself: a bin at -80 dB that is wrong by
+10 dB is not heard, and a quiet example counts as much as a loud one.
 
 README.md has what was measured, on which data, and what it cost.
 

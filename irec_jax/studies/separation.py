@@ -39,15 +39,15 @@ _ABLATION_EPOCHS = 50
 #: of batches that are soon those of the present network.
 _QUICK = {
     "separator": {
-        "training.num_epochs": 14,
+        "training.num_epochs": 10,
         "training.min_steps_per_epoch": 100,
         "training.max_steps_per_epoch": 100,
-        "training.patience": 14,
+        "training.patience": 10,
     },
     "ablation": {
         "training.num_epochs": 4,
-        "training.min_steps_per_epoch": 30,
-        "training.max_steps_per_epoch": 30,
+        "training.min_steps_per_epoch": 25,
+        "training.max_steps_per_epoch": 25,
         "training.patience": 4,
         "model.momentum": 0.9,
     },
