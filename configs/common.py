@@ -162,9 +162,9 @@ def training(**settings) -> dict:
     """The training section.
 
     `patience`: stop when the validation loss has not decreased for more than so many epochs, or
-    the accuracy not increased with `stop_by` `top1`;
-    `best_by`: the epoch that is kept has the lowest validation `loss`, or the highest accuracy
-    `top1` (share of windows whose strongest class is a label);
+    with `stop_by` a score of the task not increased: of a recogniser `top1`, its accuracy (share
+    of windows whose strongest class is a label); of a separator `amplitude_sdr`;
+    `best_by`: the epoch that is kept has the lowest validation `loss`, or the highest such score;
     `min_steps_per_epoch`: an epoch is as many whole passes over the data as give so many steps
     (0: one pass); `max_steps_per_epoch`: cut passes short (0: never); `repeats`: so many seeds, one
     after the other; `log_every_steps`: how often scalars are written; `checkpoint_every_steps`:

@@ -66,6 +66,7 @@ def write_workdir(folder, **model):
     kept.save(parallel.replicate(drawn), {"history": []}, 0.0)
     kept.close()
     config = {name: made[name] for name in ("model", "loss", "augment")}
+    config["evaluation"] = dict(griffin_lim_iterations=5)
     write_system(
         folder,
         {name: made[name] for name in ("stems", "target", "sample_rate_hz", "window_s", "frontend")}

@@ -29,7 +29,8 @@ def add_separate(commands) -> None:
     separate.add_argument(
         "--post",
         action="store_true",
-        help="remove what is faint in the spectrogram of what is kept (below -60 dB)",
+        help="remove what is faint in the spectrogram of what is kept (below the system's "
+        "post_db, -60 dB unless it was trained with another)",
     )
     separate.add_argument(
         "--phase",

@@ -127,7 +127,7 @@ def change_speed(signal: jax.Array, *, speed: jax.Array | float, num_samples: in
     flat = jnp.moveaxis(signal, -1, 0).reshape(signal.shape[-1], -1)
     margin = _NUM_TAPS
     flat = jnp.pad(flat, ((margin, margin), (0, 0)))
-    whole = jnp.minimum(whole, signal.shape[-1] + margin // 2) + margin
+    whole = jnp.minimum(whole, signal.shape[-1] + margin // 2 - 1) + margin
     result = jnp.zeros((num_samples, flat.shape[1]), signal.dtype)
     for column, tap in enumerate(taps):
         result += weights[:, column, None] * flat.at[whole + tap].get(mode="promise_in_bounds")

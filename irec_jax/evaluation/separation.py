@@ -21,7 +21,7 @@ takes them in.
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -124,14 +124,6 @@ class Example(NamedTuple):
     start_s: float
     frame_s: float
     bin_hz: float
-
-
-def evaluate(
-    tracks: Iterable[TrackEstimates], *, frontend: SpectrogramDb, sample_rate_hz: int
-) -> dict:
-    """All numbers of a separator's report: `summarize` of `score_track`, a track at a time."""
-    options = dict(frontend=frontend, sample_rate_hz=sample_rate_hz)
-    return summarize([score_track(track, **options) for track in tracks])
 
 
 def score_track(

@@ -126,6 +126,7 @@ def loss_curves(
     *,
     score: str = "amplitude_sdr",
     score_name: str = "amplitude SDR of segments in dB",
+    kept: Mapping[str, int] | None = None,
     title: str = "",
 ) -> Figure:
     """Losses of runs by epoch, and beside them a score on validation where there is one.
@@ -135,6 +136,7 @@ def loss_curves(
             ``valid_loss`` and perhaps ``valid_SCORE``.
         score: its name.
         score_name: of its axis.
+        kept: run to the epoch whose parameters were kept, which gets a star.
         title: above.
     """
     scored = any(f"valid_{score}" in row for history in histories.values() for row in history)
@@ -153,7 +155,12 @@ def loss_curves(
             text = {"train": "training", "valid": "validation"}[side]
             label = text if single else name if side == "valid" else None
             panels[0].plot(epochs, values, color=shade, ls=style, label=label, **marker)
-        _mark_best(panels[0], epochs, _column(history, "valid_loss"), colour, label=single)
+        losses = _column(history, "valid_loss")
+        for epoch in np.flatnonzero(epochs == (kept or {}).get(name)):
+            panels[0].plot(
+                epochs[epoch], losses[epoch], color="black" if single else colour, marker="*",
+                markersize=13, ls="", label=f"kept: epoch {epochs[epoch]:g}" if single else None,
+            )  # fmt: skip
         if scored:
             values = _column(history, f"valid_{score}")
             panels[1].plot(epochs, values, color=colour, label=name, **marker)
@@ -210,17 +217,6 @@ def roc_curves(
     figure.supylabel("true positive rate", fontsize=10)
     figure.suptitle(title or "ROC curves, and the areas under them", fontsize=12)
     return figure
-
-
-def _mark_best(axes, epochs: np.ndarray, values: np.ndarray, colour: str, *, label: bool) -> None:
-    if not np.isfinite(values).any():
-        return
-    best = int(np.nanargmin(values))
-    text = f"lowest: epoch {epochs[best]:g}, {values[best]:.4g}" if label else None
-    axes.plot(
-        epochs[best], values[best], color="black" if label else colour, marker="*", markersize=13,
-        ls="", label=text,
-    )  # fmt: skip
 
 
 def _column(history: Sequence[Mapping[str, float]], name: str) -> np.ndarray:

@@ -38,11 +38,12 @@ def assemble(
     history: Sequence[Mapping] | None = None,
     reported: Mapping | None = None,
     repeats: Mapping | None = None,
+    settings: Mapping | None = None,
 ) -> dict:
     """The whole report of a separator.
 
     Args:
-        evaluation: of `separation.evaluate`.
+        evaluation: of `separation.summarize`.
         system: what was evaluated: 'ligtenberg_unet'.
         target: stems that are to stay.
         provenance: of `provenance.collect`.
@@ -55,8 +56,10 @@ def assemble(
         reported: what was published, of `reported.REPORTED`. Left out of a report on rendered
             audio.
         repeats: of `summarize_repeats`.
+        settings: how tracks were separated, the config section `evaluation`.
     """
     optional = {
+        "settings": settings,
         "protocol": protocol,
         "best_epoch": best_epoch,
         "history": history,
@@ -259,6 +262,14 @@ def _explanation(report: Mapping) -> str:
         "The ideal ratio mask knows the stems: a bound for what scales the mixture's amplitudes, "
         "not a result.",
     ]
+    if settings := report.get("settings"):
+        phase = f"phase of the waveforms: {settings['phase']}"
+        if settings["phase"] == "griffin-lim":
+            phase += f", {settings['griffin_lim_iterations']} iterations"
+        lines.append(
+            f"Windows every {settings['hop_s']:g} s, averaged; {phase}; post: what lies below "
+            f"{settings['post_db']:g} dB is removed."
+        )
     if report["num_silent"]:
         lines.append(
             f"{report['num_silent']} tracks have a target that is silent throughout: they have no "
@@ -368,6 +379,9 @@ def _figures(report: Mapping, example: Example | None) -> dict[str, tuple[Figure
         )
         found["spectrograms.png"] = (figure, f"Spectrograms of {example.track}")
     if report.get("history"):
-        figure = separation_plots.loss_curves({report["system"]: report["history"]})
+        name, best = report["system"], report.get("best_epoch")
+        figure = separation_plots.loss_curves(
+            {name: report["history"]}, kept={name: best["epoch"]} if best else None
+        )
         found["training.png"] = (figure, "Training curves")
     return found

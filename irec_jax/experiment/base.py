@@ -4,7 +4,6 @@ import abc
 import contextlib
 import dataclasses
 import functools
-import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -51,10 +50,6 @@ class Experiment(abc.ABC):
         """What trains and what validates, in a few words."""
 
     @abc.abstractmethod
-    def num_windows(self) -> float:
-        """Windows in a pass over the training data, on an average split."""
-
-    @abc.abstractmethod
     def split(self, seed: int) -> data.Sides:
         """Who trains, validates and tests."""
 
@@ -92,12 +87,11 @@ class Experiment(abc.ABC):
 
     @property
     def num_steps(self) -> int:
-        """Steps of a whole training on an average split, so that every seed gets the same
-        schedule."""
-        training = self.config.training
-        steps = max(1, math.ceil(round(self.num_windows()) / training.batch_size))
-        steps = min(steps, training.max_steps_per_epoch or steps)
-        return max(1, math.ceil(training.min_steps_per_epoch / steps)) * steps * training.num_epochs
+        """Steps of a whole training on the split of the first seed, so that every seed gets the
+        same schedule."""
+        seed = self.config.seed
+        batches = self.batches(self.split(seed).training, seed=seed, shuffle=True)
+        return batches.steps_per_epoch * self.config.training.num_epochs
 
     @functools.cached_property
     def optimizer(self) -> tuple[Any, Any]:

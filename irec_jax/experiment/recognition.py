@@ -72,19 +72,6 @@ class RecognitionExperiment(Experiment):
             "validate"
         )
 
-    def num_windows(self) -> float:
-        settings = self.config.data
-        _, hop_samples = data.window_and_hop(settings, self.dataset.sample_rate_hz)
-        windows = data.cut(
-            self.dataset.train.num_samples,
-            window_samples=self.task.window_samples,
-            hop_samples=hop_samples,
-        )
-        share = 1.0 - settings.validation_fraction
-        if settings.split in ("song", "window"):
-            share -= settings.test_fraction
-        return len(windows) * share
-
     def split(self, seed: int) -> data.Sides:
         return data.split(self.dataset, self.config.data, seed=seed)
 

@@ -50,14 +50,6 @@ class SeparationExperiment(Experiment):
     def told_of(self, sides: data.Sides) -> str:
         return f"{len(sides.training)} tracks train, {len(sides.validation)} validate"
 
-    def num_windows(self) -> float:
-        window_samples = self.task.window_samples
-        windows = -(-int(self.dataset.train.num_samples.sum()) // window_samples)
-        share = 1.0 - (
-            self.config.data.validation_fraction if self.config.data.split != "official" else 0.0
-        )
-        return windows * share
-
     def split(self, seed: int) -> data.Sides:
         return data.split_tracks(self.dataset, self.config.data, seed=seed)
 
@@ -96,6 +88,7 @@ class SeparationExperiment(Experiment):
                 best_epoch=progress.best,
                 history=progress.history,
                 reported=REPORTED.get(self.name),
+                settings=self.config.evaluation.to_dict(),
             )
             separation_report.write(whole, folder, example=example)
             return whole

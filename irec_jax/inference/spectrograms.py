@@ -20,7 +20,7 @@ these zeros are attenuated as the first one of the recording is.
 
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import jax
@@ -73,7 +73,6 @@ def separate_blocks(
     phase: str = "mixture",
     num_iterations: int = 32,
     momentum: float = 0.99,
-    on_frames: Callable[[np.ndarray, np.ndarray], object] | None = None,
 ) -> Iterator[np.ndarray]:
     """The target of a recording that comes in blocks: `resynthesise` of `stretches`, which see.
 
@@ -98,7 +97,6 @@ def separate_blocks(
         phase=phase,
         num_iterations=num_iterations,
         momentum=momentum,
-        on_frames=on_frames,
     )
 
 
@@ -240,7 +238,6 @@ def resynthesise(
     phase: str = "mixture",
     num_iterations: int = 32,
     momentum: float = 0.99,
-    on_frames: Callable[[np.ndarray, np.ndarray], object] | None = None,
 ) -> Iterator[np.ndarray]:
     """Signals of estimated features. Bins that the front end leaves out stay empty.
 
@@ -250,8 +247,6 @@ def resynthesise(
         post_db: what lies below it becomes the floor (see `post`); None: nothing.
         phase: 'mixture', that of the mixture's STFT; or 'griffin-lim', which begins with it.
         num_iterations, momentum: of `dsp.griffin_lim`; mean nothing with the mixture's phase.
-        on_frames: called with amplitudes |X| of mixture and estimate, float32 (C, num_bins, n), of
-            consecutive frames, ceil(T / hop_length) in all.
 
     Yields:
         float32 (m, C), as many samples in all as the recording has.
@@ -264,12 +259,11 @@ def resynthesise(
         raise ValueError(f"phase is {phase!r}: must be one of {', '.join(map(repr, PHASES))}")
     _check_invertible(frontend)
     num_iterations = num_iterations if phase == "griffin-lim" else 0
-    first = _num_before(frontend)
-    num_fade = first * frontend.hop_length
+    num_fade = _num_before(frontend) * frontend.hop_length
     fade = (np.arange(num_fade, dtype=np.float32) + 0.5) / num_fade
     tail = None
-    for mixture, features, num_new, num_new_frames in estimated:
-        signal, *amplitudes = _resynthesise(
+    for mixture, features, num_new, _ in estimated:
+        signal = _resynthesise(
             mixture,
             features,
             frontend=frontend,
@@ -277,9 +271,6 @@ def resynthesise(
             num_iterations=num_iterations,
             momentum=momentum,
         )
-        if on_frames is not None and num_new_frames:
-            new = slice(first, first + num_new_frames)
-            on_frames(*(np.asarray(x)[..., new] for x in amplitudes))
         signal = np.array(signal)[:, num_fade:]
         if tail is not None:
             signal[:, :num_fade] = fade * signal[:, :num_fade] + (1 - fade) * tail
@@ -290,11 +281,11 @@ def resynthesise(
 
 @functools.partial(jax.jit, static_argnames=("frontend", "post_db", "num_iterations", "momentum"))
 def _resynthesise(mixture, features, *, frontend, post_db, num_iterations, momentum):
-    """Signals (C, n), and amplitudes of mixture and estimate (C, num_bins, N)."""
+    """Signals (C, n)."""
     framing = frontend.framing | {"padding": "none"}
     spectrum = stft.stft(mixture, **framing)
     amplitudes = frontend.amplitudes(post(features, frontend, post_db))
-    signal = griffin_lim(
+    return griffin_lim(
         frontend.to_stft(amplitudes),
         num_samples=mixture.shape[-1],
         num_iterations=num_iterations,
@@ -302,8 +293,6 @@ def _resynthesise(mixture, features, *, frontend, post_db, num_iterations, momen
         initial_phase=spectrum,
         **framing,
     )
-    kept = stft.magnitude(spectrum[..., : frontend.num_bins])
-    return signal, kept.swapaxes(-1, -2), amplitudes
 
 
 def _num_before(frontend: SpectrogramDb) -> int:

@@ -138,7 +138,9 @@ def _backward(strides, pads, precision, residuals, cotangent):
     def fast(x, kernel, cotangent):
         return (
             input_gradient(kernel, cotangent, x.shape, strides, pads, precision),
-            kernel_gradient(x, cotangent, kernel.shape, strides, pads).astype(kernel.dtype),
+            kernel_gradient(x, cotangent, kernel.shape, strides, pads, precision).astype(
+                kernel.dtype
+            ),
         )
 
     def stock(x, kernel, cotangent):
@@ -195,12 +197,16 @@ def input_gradient(kernel, cotangent, x_shape, strides, pads: Pads, precision):
     return padded(cotangent, flipped, (1, 1), new_pads, precision)
 
 
-def kernel_gradient(x, cotangent, kernel_shape, strides, pads: Pads):
+def kernel_gradient(x, cotangent, kernel_shape, strides, pads: Pads, precision=None):
     """Gradient of the kernel (height, width, input channels, output channels), float32 or wider."""
     if strides != (1, 1):
-        return im2col.kernel_gradient(x, cotangent, kernel_shape, strides, pads)
+        return im2col.kernel_gradient(x, cotangent, kernel_shape, strides, pads, precision)
     of_chunk = functools.partial(
-        kernel_gradient_of_chunk, kernel_shape=kernel_shape, strides=strides, pads=pads
+        kernel_gradient_of_chunk,
+        kernel_shape=kernel_shape,
+        strides=strides,
+        pads=pads,
+        precision=precision,
     )
     total, _ = chunks.scan_chunks(
         lambda total, *parts: (total + of_chunk(*parts), None),
@@ -228,7 +234,7 @@ def kernel_gradient_end(total, kernel_shape):
     return total.T.reshape(kernel_shape)
 
 
-def kernel_gradient_of_chunk(x, cotangent, *, kernel_shape, strides, pads: Pads):
+def kernel_gradient_of_chunk(x, cotangent, *, kernel_shape, strides, pads: Pads, precision=None):
     """Sum over some examples: (output channels, height x width x input channels).
 
     One product with all that the kernel sees of each pixel. The transposed one takes 1.2 to 1.5
@@ -246,5 +252,6 @@ def kernel_gradient_of_chunk(x, cotangent, *, kernel_shape, strides, pads: Pads)
         cotangent.reshape(-1, num_outputs),
         seen.reshape(-1, height * width * num_inputs),
         (((0,), (0,)), ((), ())),
+        precision=precision,
         preferred_element_type=im2col.accumulator(x.dtype),
     )

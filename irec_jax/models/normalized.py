@@ -168,15 +168,19 @@ def _convolve(parts, kernel, shift, mask, strides, transposed):
     return lax.platform_dependent(parts, kernel, shift, mask, cpu=cpu, default=plain)
 
 
+def _leaves(part):
+    return part.x, part.centre, part.factor, part.bias
+
+
 @flax.struct.dataclass
 class _Wanted:
-    """Of which parts the gradients are wanted: not of the features that a network begins with."""
+    """Of which parts any gradients are wanted: not of the features that a network begins with."""
 
     of_parts: tuple[bool, ...] = flax.struct.field(pytree_node=False)
 
 
 def _forward(parts, kernel, shift, mask, strides, transposed):
-    wanted = _Wanted(tuple(part.x.perturbed for part in parts))
+    wanted = _Wanted(tuple(any(p.perturbed for p in _leaves(part)) for part in parts))
     given = jax.tree.map(lambda primal: primal.value, (parts, kernel, shift, mask))
     found = _convolve(*given, strides, transposed)
     return found, (*given, found[0], wanted)

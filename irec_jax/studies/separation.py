@@ -340,11 +340,14 @@ def draw(report: Mapping, heard: Mapping[str, np.ndarray]) -> dict:
             title=f"Amplitude SDR of the separator by track, {separated['dataset']}",
         )
         found["separator.png"] = separation_plots.loss_curves(
-            {"separator": separated["history"]}, title="The separator"
+            {"separator": separated["history"]},
+            kept={"separator": separated["best_epoch"]["epoch"]},
+            title="The separator",
         )
     if report["ablations"]:
         found["ablations.png"] = separation_plots.loss_curves(
             {name: one["history"] for name, one in report["ablations"].items()},
+            kept={name: one["best_epoch"]["epoch"] for name, one in report["ablations"].items()},
             title="The direct output and its variants",
         )
     return found

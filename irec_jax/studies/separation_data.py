@@ -16,8 +16,9 @@ from irec_jax.dsp import stft
 from irec_jax.errors import UserError
 from irec_jax.evaluation.predict import create_predict, local_batch_size
 from irec_jax.frontends import SpectrogramDb
-from irec_jax.systems.loading import load_variables, open_system
-from irec_jax.tasks import Separation, create_separation
+from irec_jax.inference import spectrograms
+from irec_jax.systems.separator import load_task
+from irec_jax.tasks import Separation
 
 #: Clips at a time.
 BATCH_SIZE = 16
@@ -57,11 +58,7 @@ def load_separator(workdir: Path) -> Separator:
     Raises:
         UserError: no such folder, a workdir of another kind of system, damage.
     """
-    system = open_system(workdir, "separation")
-    keys = ("stems", "target", "sample_rate_hz", "window_s", "frontend")
-    config = {key: system["config"][key] for key in ("model", "loss", "augment")}
-    task = create_separation(**{key: system[key] for key in keys}, **config)
-    variables = load_variables(workdir, task)
+    task, variables, system = load_task(workdir)
     made_by = f"{system['name']} {_fingerprint(variables)}"
     return Separator(task=task, variables=variables, system=system, made_by=made_by)
 
@@ -137,9 +134,7 @@ def _store_audio(
 
     @jax.jit
     def resynthesise(features: jax.Array, mixture: jax.Array) -> jax.Array:
-        if post_db is not None:
-            floor = front.floor_db / front.scale_db
-            features = jnp.where(features < post_db / front.scale_db, floor, features)
+        features = spectrograms.post(features, front, post_db)
         phase = jnp.angle(stft.stft(mixture, **front.framing))[..., : front.num_bins]
         widths = [(0, 0), (0, 0), (0, front.num_frames - separator.num_frames)]
         floor = front.floor_db / front.scale_db

@@ -28,6 +28,7 @@ class Separator:
         sample_rate_hz: of the audio that it takes and gives.
         hop_frames: frames of the front end between the starts of windows.
         post_db: what `post` removes, dB of the front end.
+        griffin_lim_iterations: for phases that go with the estimate.
         target_name: of the stems that are kept, such as 'vocals_other'.
     """
 
@@ -36,6 +37,7 @@ class Separator:
     sample_rate_hz: int
     hop_frames: int
     post_db: float
+    griffin_lim_iterations: int
     target_name: str
 
     def estimate(
@@ -70,34 +72,40 @@ class Separator:
             batch_size=local_batch_size(batch_size),
             post_db=self.post_db if post else None,
             phase=phase,
+            num_iterations=self.griffin_lim_iterations,
         )
 
 
-def load_separator(workdir: str | Path) -> Separator:
-    """The separator that was trained in a workdir.
+def load_task(workdir: Path) -> tuple[Separation, tuple[Any, Any], dict[str, Any]]:
+    """What was trained in the workdir of a separator.
+
+    Returns:
+        The task, its parameters and model state, and what `system.json` says.
 
     Raises:
         UserError: no such folder, not a workdir, a workdir of another kind of system, damage.
     """
-    workdir = Path(workdir).expanduser()
     system = open_system(workdir, "separation")
-    config = system["config"]
-    task = create_separation(
-        stems=system["stems"],
-        target=system["target"],
-        sample_rate_hz=system["sample_rate_hz"],
-        window_s=system["window_s"],
-        frontend=system["frontend"],
-        model=config["model"],
-        loss=config["loss"],
-        augment=config["augment"],
-    )
+    keys = ("stems", "target", "sample_rate_hz", "window_s", "frontend")
+    config = {key: system["config"][key] for key in ("model", "loss", "augment")}
+    task = create_separation(**{key: system[key] for key in keys}, **config)
+    return task, load_variables(workdir, task), system
+
+
+def load_separator(workdir: str | Path) -> Separator:
+    """The separator that was trained in a workdir, as one who brings files needs it.
+
+    Raises:
+        UserError: as `load_task`.
+    """
+    task, variables, system = load_task(Path(workdir).expanduser())
     hop_samples = system["hop_s"] * system["sample_rate_hz"]
     return Separator(
         task=task,
-        predict=create_predict(task, *load_variables(workdir, task)),
+        predict=create_predict(task, *variables),
         sample_rate_hz=system["sample_rate_hz"],
         hop_frames=max(1, round(hop_samples / task.frontend.hop_length)),
         post_db=system["post_db"],
+        griffin_lim_iterations=system["config"]["evaluation"]["griffin_lim_iterations"],
         target_name=system["target_name"],
     )

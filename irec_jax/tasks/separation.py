@@ -81,7 +81,14 @@ def create_separation(
     window_samples = round(window_s * sample_rate_hz)
     front = frontends.create(**frontend)
     shape = front.output_shape(window_samples)
-    network = models.create(**model)
+    # Set once, in the front end; what a checkpoint was trained with holds.
+    network = models.create(**dict(scale_db=front.scale_db, floor_db=front.floor_db) | dict(model))
+    for key in ("scale_db", "floor_db"):
+        if getattr(network, key) != getattr(front, key):
+            raise UserError(
+                f"config key model.{key}={getattr(network, key)} differs from frontend.{key}="
+                f"{getattr(front, key)}; leave it out"
+            )
     loss_of = losses.create(**{k: v for k, v in loss.items() if k not in ("l2", "domain")})
     if loss["domain"] not in DOMAINS:
         raise registry.unknown("config key loss.domain", loss["domain"], DOMAINS)

@@ -32,3 +32,9 @@ def test_convergence_of_half_and_of_nothing():
 def test_options_must_be_positive(option):
     with pytest.raises(UserError, match=f"--{option} is 0"):
         griffin_lim.main([f"--{option}=0"])
+
+
+def test_it_prints_a_table(capsys):
+    griffin_lim.main(["--clips=1", "--seconds=0.2", "--iterations=1", "--rounds=1"])
+    printed = capsys.readouterr().out
+    assert "librosa, clip by clip" in printed and "x irec-jax" in printed

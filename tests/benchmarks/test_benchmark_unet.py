@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from irec_jax import losses, models
-from irec_jax.benchmarks import griffin_lim, networks, unet
+from irec_jax.benchmarks import networks, unet
 from irec_jax.errors import UserError
 
 SMALL = dict(filters=(2, 3), kernels=(3, 3), strides=(2, 2), dilations=(1, 1))
@@ -51,23 +51,3 @@ def test_a_missing_peer_costs_one_line_with_the_remedy(name, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(UserError, match=r"pip install 'irec-jax\[peers\]'"):
         unet.contestants(name, 1)
-
-
-def test_all_contestants_of_griffin_lim_come_as_near():
-    num_samples = 9_000
-    magnitudes = griffin_lim.make_magnitudes(2, num_samples)
-    calls = griffin_lim.contestants(magnitudes, num_samples=num_samples, num_iterations=20)
-    assert griffin_lim.OURS in calls and len(calls) == 3
-    found = {
-        name: griffin_lim.convergence_db(np.asarray(call()), magnitudes).max()
-        for name, call in calls.items()
-    }
-    assert max(found.values()) < -10 and max(found.values()) - min(found.values()) < 6
-
-
-def test_the_benchmark_of_griffin_lim_prints_its_table(capsys):
-    griffin_lim.main(["--clips=1", "--seconds=0.2", "--iterations=1", "--rounds=1"])
-    printed = capsys.readouterr().out
-    assert "librosa, clip by clip" in printed and "x irec-jax" in printed
-    with pytest.raises(UserError, match="--iterations is 0: must be 1 or more"):
-        griffin_lim.main(["--iterations=0"])

@@ -234,6 +234,9 @@ def _report(evaluation, *, rendered, seed=0, repeats=None):
         history=HISTORY,
         reported=REPORTED["ligtenberg_unet"],
         repeats=repeats,
+        settings=dict(
+            hop_s=0.75, phase="griffin-lim", griffin_lim_iterations=32, post_db=-60.0, batch_size=8
+        ),
     )
 
 
@@ -388,14 +391,15 @@ def test_tracks_are_sorted_by_raw():
 
 
 def test_loss_curves_of_runs():
-    figure = separation_plots.loss_curves({"a": HISTORY, "b": [{**HISTORY[0], "valid_loss": 0.3}]})
+    histories = {"a": HISTORY, "b": [{**HISTORY[0], "valid_loss": 0.3}]}
+    figure = separation_plots.loss_curves(histories, kept={"b": HISTORY[0]["epoch"]})
     losses, scores = figure.axes
     assert [text.get_text() for text in losses.get_legend().get_texts()] == ["a", "b"]
     np.testing.assert_array_equal(_lines(losses)["a"], [0.1, np.nan])
     np.testing.assert_array_equal(_lines(scores)["a"], [5, np.nan])
     plain = [{k: v for k, v in row.items() if "sdr" not in k} for row in HISTORY]
-    single = separation_plots.loss_curves({"a": plain})
-    assert len(single.axes) == 1 and "lowest: epoch 1, 0.1" in _lines(single.axes[0])
+    single = separation_plots.loss_curves({"a": plain}, kept={"a": 2})
+    assert len(single.axes) == 1 and "kept: epoch 2" in _lines(single.axes[0])
 
 
 def test_roc_curves_and_a_class_without_positives():

@@ -124,6 +124,21 @@ def test_gradients_that_are_not_wanted_change_no_others(transposed):
     _assert_near(actual, expected)
 
 
+def test_gradients_of_the_normalisation_alone():
+    """As where all but the scales and biases of batch normalisation is frozen."""
+    (part,), kernel = _parts(2, (4, 6), (3,)), _kernel((3, 3), 3, 4, False)
+
+    def loss(function, factor, bias):
+        given = (part.replace(factor=factor, bias=bias),)
+        return jnp.sum(function(given, kernel, (2, 2), False, jnp.zeros(4), jnp.ones(2))[0] ** 2)
+
+    actual, expected = (
+        jax.jit(jax.grad(lambda *given, f=f: loss(f, *given), (0, 1)))(part.factor, part.bias)
+        for f in (_convolve, _step_by_step)
+    )
+    _assert_near(actual, expected)
+
+
 def test_sums_that_are_not_used_need_no_gradient():
     parts, kernel = _parts(2, (4, 4), (3,)), _kernel((3, 3), 3, 4, False)
 

@@ -246,15 +246,12 @@ DEVICES = """
 import functools, jax, numpy as np, sys
 sys.path[:0] = {paths!r}
 jax.config.update("jax_num_cpu_devices", 8)
-from test_loop import create_task
-from conftest import make_clips
 from irec_jax import data
 from irec_jax.training import optimizers, state, step
 from flax import jax_utils
-task = create_task()
+{system}
 rule = {{"name": "sgd", "learning_rate": 0.05, "schedule": {{"name": ""}}, "clip_norm": 0.0}}
 optimizer, _ = optimizers.create(rule, 9)
-batches = data.Batches(make_clips(num_clips=5), window_samples=2000, batch_size=16)
 results = []
 for count in (1, 8):
     devices = jax.devices()[:count]
@@ -262,7 +259,7 @@ for count in (1, 8):
     mapped = jax.pmap(one, axis_name=step.AXIS, devices=devices)
     first = state.create(*task.init(jax.random.key(0)), optimizer, task.scalars, 0)
     current = jax_utils.replicate(first, devices)
-    for n in range(4):  # 20 windows: every other batch holds 4 examples and 12 of padding
+    for n in range(4):
         batch = {{k: v.reshape(count, -1, *v.shape[1:]) for k, v in batches[n].items()}}
         current, loss = mapped(current, batch)
     results.append(jax.device_get(jax.tree.map(lambda x: x[0], current)))
@@ -276,11 +273,28 @@ for a, b in zip(*(jax.tree.leaves(r.sums) for r in results)):
     np.testing.assert_allclose(a, b, rtol=1e-4)
 print("equal")
 """
+#: 20 windows: every other batch holds 4 examples and 12 of padding.
+RECOGNISER = """
+from test_loop import create_task
+from conftest import make_clips
+task = create_task()
+batches = data.Batches(make_clips(num_clips=5), window_samples=2000, batch_size=16)
+"""
+SEPARATOR = """
+from test_separation_task import create, make_batch
+task = create(augment=dict(gain_db=6.0, polarity=True))
+batches = [make_batch(16) | dict(mask=np.float32(np.arange(16) < n)) for n in (16, 5, 1, 9)]
+for batch in batches:
+    del batch["index"]
+"""
 
 
-def test_one_device_equals_eight_with_uneven_masks_and_dropout():
+@pytest.mark.parametrize("system", [RECOGNISER, SEPARATOR])
+def test_one_device_equals_eight_with_uneven_masks(system):
+    """And with dropout, augmentation and batch normalisation."""
     here = Path(__file__).parent
-    script = DEVICES.format(paths=[str(here), str(here.parent), str(here.parents[1])])
+    paths = [here, here.parent, here.parent / "tasks", here.parents[1]]
+    script = DEVICES.format(paths=[str(path) for path in paths], system=system)
     done = subprocess.run(
         [sys.executable, "-c", script],
         capture_output=True,
