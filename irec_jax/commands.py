@@ -4,6 +4,7 @@ import _thread
 import contextlib
 import logging
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -36,8 +37,11 @@ def run_command(main: Callable[[], int | None]) -> int:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Ctrl-C is not lost where exceptions are ignored, as in JAX's garbage-collector callback."""
+    """Ctrl-C is not lost where exceptions are ignored, as in JAX's garbage-collector callback; what
+    ends jobs (SIGTERM) is the same, so that nothing half-written is left."""
     earlier = sys.unraisablehook
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
     def again(ignored) -> None:
         if issubclass(ignored.exc_type, KeyboardInterrupt):

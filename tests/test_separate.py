@@ -255,9 +255,38 @@ def test_what_lies_beyond_full_scale_is_counted(workdir, tmp_path, capsys):
     soundfile.write(tmp_path / "loud.wav", 30 * music(1), RATE_HZ, subtype="FLOAT")
     assert call(tmp_path / "loud.wav", "--workdir", workdir, "--out", tmp_path / "out") == 0
     shown = capsys.readouterr().out
-    assert "samples of vocals_other clipped" in shown and "samples of remainder clipped" in shown
+    assert "samples of vocals_other and " in shown and "clipped: turn the input down" in shown
     found = read(tmp_path / "out" / "loud", "remainder")
     assert f"{np.count_nonzero(np.abs(found) >= 1 - 2**-22)} samples of remainder" in shown
+
+
+@pytest.mark.usefixtures("quick")
+def test_stems_of_loud_music_are_not_clipped(tmp_path, capsys):
+    """A square wave, at full scale and at nearly twice that."""
+    direct = write_workdir(tmp_path / "direct", output="direct")
+    square = np.sign(np.sin(np.arange(RATE_HZ) / 7.0))
+    for peak, subtype in ((1.0, "PCM_16"), (1.99, "FLOAT")):
+        soundfile.write(tmp_path / "square.wav", peak * square, RATE_HZ, subtype=subtype)
+        samples, _ = soundfile.read(tmp_path / "square.wav", always_2d=True)
+        out = tmp_path / subtype
+        assert call(tmp_path / "square.wav", "--workdir", direct, "--out", out) == 0
+        assert "clipped" not in capsys.readouterr().out
+        target, rest = (read(out / "square", name) for name in ("vocals_other", "remainder"))
+        np.testing.assert_allclose(target + rest, samples, atol=2**-22)
+    free = irec_jax.separate(samples, workdir=direct, sample_rate=RATE_HZ).stems
+    assert max(np.abs(stem).max() for stem in free.values()) > 1.1  # would have been
+
+
+@pytest.mark.usefixtures("quick")
+def test_numbers_that_are_no_audio(workdir, tmp_path, capsys):
+    soundfile.write(tmp_path / "huge.wav", 1e30 * music(1), RATE_HZ, subtype="FLOAT")
+    assert call(tmp_path / "huge.wav", "--workdir", workdir, "--out", tmp_path / "out") == 1
+    assert "huge.wav: holds samples above 1e+12 times full scale" in capsys.readouterr().err
+    with pytest.raises(UserError, match="times full scale"):
+        irec_jax.separate(1e30 * music(1), workdir=workdir, sample_rate=RATE_HZ)
+    (tmp_path / "file").touch()
+    words = [tmp_path / "huge.wav", "--workdir", workdir, "--out", tmp_path / "file"]
+    assert call(*words) == 1 and "is a file; name a folder" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("quick")

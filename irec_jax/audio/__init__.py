@@ -5,7 +5,7 @@ Every fault of a file is a `UserError` of one line that names it and the remedy.
 """
 
 from irec_jax.audio.files import SUFFIXES, find, write
-from irec_jax.audio.reading import Info, blocks, info, read
+from irec_jax.audio.reading import LOUDEST, Info, blocks, info, read
 from irec_jax.audio.samples import (
     INT16_SCALE,
     num_resampled,
@@ -17,6 +17,7 @@ from irec_jax.audio.samples import (
 
 __all__ = [
     "INT16_SCALE",
+    "LOUDEST",
     "SUFFIXES",
     "Info",
     "blocks",

@@ -19,6 +19,8 @@ from av.stream import Discard
 from irec_jax.audio.samples import BLOCK_SAMPLES, resample_pieces
 from irec_jax.errors import UserError
 
+#: Full scale is 1; what is far beyond is no audio, and its powers would not be finite.
+LOUDEST = 1e12
 _FORGIVEN_BYTES = 64
 # FFmpeg knows playlists that name other files and addresses: only self-contained files are read.
 _AV_OPTIONS = {"protocol_whitelist": "none"}
@@ -187,6 +189,8 @@ def _checked(pieces: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
     for piece in pieces:
         if not np.isfinite(piece).all():
             raise _Damaged("holds NaN or infinite samples", "export it again")
+        if max(abs(piece.min(initial=0)), abs(piece.max(initial=0))) > LOUDEST:
+            raise _Damaged(f"holds samples above {LOUDEST:.0e} times full scale", "export it again")
         num_samples += len(piece)
         yield piece
     if not num_samples:

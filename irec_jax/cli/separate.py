@@ -21,7 +21,8 @@ def add_separate(commands) -> None:
         description="Separates music: wav, flac, ogg, mp3, m4a, mp4 of any rate, channels and "
         "length. Folders are searched for audio files. For each file FOLDER/NAME/ gets two 24-bit "
         "wav files of its length, rate and channels, what the system keeps (vocals_other.wav) and "
-        "remainder.wav, which add up to the input, and spectrograms.png.",
+        "remainder.wav, which add up to the input, and spectrograms.png. Bad files are reported "
+        "and the others still done; the exit code is 1 when none was.",
     )
     separate.add_argument("files", nargs="+", metavar="FILE_OR_FOLDER")
     separate.add_argument("--workdir", metavar="DIR", help="of a trained separator")
@@ -54,6 +55,8 @@ def separate_files(arguments: argparse.Namespace) -> int:
     if arguments.phase not in systems.PHASES:
         raise registry.unknown("--phase", arguments.phase, systems.PHASES)
     out = Path(arguments.out).expanduser()
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out}: is a file; name a folder for the stems")
     files = separating.find(arguments.files, out)
     separator = systems.load_separator(arguments.workdir)
     options = dict(post=arguments.post, phase=arguments.phase, overwrite=arguments.overwrite)
@@ -78,5 +81,7 @@ def _told(done, folder: Path) -> str:
     notes = [f"{done.speed:.1f} x real time"]
     if done.silent:
         notes.append("silent")
-    notes += [f"{num} samples of {stem} clipped" for stem, num in done.num_clipped.items() if num]
+    clipped = [f"{num} samples of {stem}" for stem, num in done.num_clipped.items() if num]
+    if clipped:
+        notes.append(f"{' and '.join(clipped)} clipped: turn the input down")
     return f"in {one_line(folder)} ({', '.join(notes)})"

@@ -36,6 +36,7 @@ REMAINDER = "remainder"
 PICTURE_NAME = "spectrograms.png"
 # Steps of what is written.
 _STEPS = np.float32(1 << 23)
+_FULL = 1 - 1 / _STEPS
 _MAX_NAME = 24
 
 
@@ -90,7 +91,7 @@ def separate(
 
     The remainder is the input minus the target, so that both add up to the input, whatever the
     sample rate and the phase; in files, which hold 24 bits, exactly so for inputs of 24 bits or
-    less, but where a sample is clipped. Sound above half of the system's sample rate is in the
+    less that do not exceed twice full scale. Sound above half of the system's sample rate is in the
     remainder. With phase 'griffin-lim' the target's phases are its own: the remainder then also
     holds the difference, and is no clean stem.
 
@@ -112,6 +113,8 @@ def separate(
     separator = workdir if isinstance(workdir, Separator) else load_separator(workdir)
     options = dict(post=post, phase=phase)
     if hasattr(path_or_array, "__array__"):
+        if out is not None:
+            raise UserError("out: goes with a file; stems of an array are returned")
         return _separate_array(np.asarray(path_or_array), separator, sample_rate, **options)
     if not isinstance(path_or_array, str | os.PathLike):
         kind = type(path_or_array).__name__
@@ -218,7 +221,7 @@ def _write(
     silent = True
     with contextlib.closing(Writers(hidden, written)) as files:
         for mixture, target in pairs:
-            target = np.rint(target * _STEPS) / _STEPS  # so that the remainder has whole steps
+            target = _fitted(target, mixture)
             remainder = mixture - target
             files.write([target.T, remainder.T])
             for overview, block in zip(seen, (mixture, target, remainder), strict=True):
@@ -227,6 +230,14 @@ def _write(
             bar.update(len(mixture))
         files.finish()
     return files, [overview.powers() for overview in seen], silent
+
+
+def _fitted(target: np.ndarray, mixture: np.ndarray) -> np.ndarray:
+    """The target as it can be written: in whole steps, so that the remainder has such too, and so
+    that both are within full scale where the mixture does not exceed twice that."""
+    target = np.rint(target * _STEPS) / _STEPS
+    low, high = np.maximum(-1, mixture - _FULL), np.minimum(_FULL, mixture + 1)
+    return np.where(low <= high, np.clip(target, low, high), target)
 
 
 def _separate_array(

@@ -66,7 +66,9 @@ def check_array(samples: np.ndarray, sample_rate_hz: int | None) -> np.ndarray:
         samples = audio.to_float32(samples)
     elif not np.issubdtype(samples.dtype, np.floating):
         raise UserError(f"array: expected float in -1..1 or int16, not {samples.dtype}")
-    samples = samples.astype(np.float32).reshape(len(samples), -1)
+    samples = samples.reshape(len(samples), -1)
     if not np.isfinite(samples).all():
         raise UserError("array: has samples that are NaN or infinite; remove them")
-    return samples
+    if np.abs(samples).max() > audio.LOUDEST:
+        raise UserError(f"array: has samples above {audio.LOUDEST:.0e} times full scale; scale it")
+    return samples.astype(np.float32)
