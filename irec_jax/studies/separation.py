@@ -34,8 +34,8 @@ _UNET, _CNN = "configs/ligtenberg_unet.py", "configs/ligtenberg_cnn.py"
 _OUTPUTS, _LISTEN = ("attenuation", "direct", "mask"), ("features", "audio")
 #: Epochs of the source's ablations.
 _ABLATION_EPOCHS = 50
-#: What `--quick` sets, about half an hour on two cores in all; a step of the U-Net takes about
-#: 0.45 s there, a clip in training the CNN 0.06 s. So few steps need larger ones, and statistics
+#: What `--quick` sets, under an hour on two cores in all; a step of the U-Net takes 0.8 to 1 s there,
+#: a clip in training the CNN 0.06 s. So few steps need larger ones, and statistics
 #: of batches that are soon those of the present network.
 _QUICK = {
     "separator": {
@@ -59,7 +59,7 @@ _QUICK = {
     },
 }
 #: About the seconds of a run on two cores: in full, and with `--quick`.
-_EXPECTED_S = {"separator": (3.6e3, 700), "ablation": (2.5e3, 100), "classifier": (9e3, 290)}
+_EXPECTED_S = {"separator": (3.6e3, 1100), "ablation": (5e3, 140), "classifier": (9e3, 320)}
 #: What `--debug` shrinks, beside what the configs do: spectrograms and networks.
 _DEBUG_FRAMES = (
     ("data.window_s", "0.5"),
