@@ -34,8 +34,8 @@ _UNET, _CNN = "configs/ligtenberg_unet.py", "configs/ligtenberg_cnn.py"
 _OUTPUTS, _LISTEN = ("attenuation", "direct", "mask"), ("features", "audio")
 #: Epochs of the source's ablations.
 _ABLATION_EPOCHS = 50
-#: What `--quick` sets, under an hour on two cores in all; a step of the U-Net takes 0.8 to 1 s there,
-#: a clip in training the CNN 0.06 s. So few steps need larger ones, and statistics
+#: What `--quick` sets, under an hour on two cores in all; a step of the U-Net takes about 0.9 s
+#: there, a clip in training the CNN 0.06 s. So few steps need larger ones, and statistics
 #: of batches that are soon those of the present network.
 _QUICK = {
     "separator": {
@@ -46,8 +46,8 @@ _QUICK = {
     },
     "ablation": {
         "training.num_epochs": 4,
-        "training.min_steps_per_epoch": 25,
-        "training.max_steps_per_epoch": 25,
+        "training.min_steps_per_epoch": 20,
+        "training.max_steps_per_epoch": 20,
         "training.patience": 4,
         "model.momentum": 0.9,
     },
