@@ -168,5 +168,5 @@ def test_epochs_are_counted_in_windows_that_train():
         steps = math.ceil(len(dataset.train) * 5 * share / config.training.batch_size)
         sides = data.split(dataset, config.data, seed=0)
         batches = one.batches(sides.training, shuffle=True)
-        assert one.num_steps == steps * config.training.num_epochs
+        assert one.num_steps == batches.steps_per_epoch * config.training.num_epochs
         assert batches.steps_per_epoch == pytest.approx(steps, rel=0.25)
