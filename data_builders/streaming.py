@@ -5,6 +5,7 @@ through TensorFlow's file system, which is not installed. Readers here draw at r
 the examples keep the order in which they were made, and memory stays at one example.
 """
 
+import abc
 import contextlib
 import json
 import operator
@@ -109,9 +110,9 @@ class IndexedBuilder(StreamingBuilder):
                 f"{path}: missing from a prepared dataset; remove the folder to build it again"
             ) from error
 
+    @abc.abstractmethod
     def _row(self, example: Mapping[str, Any]) -> dict[str, Any]:
         """What the index holds of an example: values that JSON knows."""
-        raise NotImplementedError
 
     def _write_split(self, split: str, examples: Iterable) -> tfds.core.SplitInfo:
         self._rows: list[dict[str, Any]] = []

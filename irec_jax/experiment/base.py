@@ -81,9 +81,9 @@ class Experiment(abc.ABC):
     def system(self) -> dict[str, Any]:
         """What this task adds to `system.json`."""
 
+    @abc.abstractmethod
     def summarize_repeats(self, reports: list[dict], folder: Path) -> dict:
         """The report of several repeats: the first one's, and what all say together."""
-        raise NotImplementedError
 
     @property
     def num_steps(self) -> int:
