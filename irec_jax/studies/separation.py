@@ -34,7 +34,7 @@ _UNET, _CNN = "configs/ligtenberg_unet.py", "configs/ligtenberg_cnn.py"
 _OUTPUTS, _LISTEN = ("attenuation", "direct", "mask"), ("features", "audio")
 #: Epochs of the source's ablations.
 _ABLATION_EPOCHS = 50
-#: What `--quick` sets, under an hour on two cores in all; a step of the U-Net takes about 0.9 s
+#: What `--quick` sets, about an hour on two cores in all; a step of the U-Net takes about 0.9 s
 #: there, a clip in training the CNN 0.06 s. So few steps need larger ones, and statistics
 #: of batches that are soon those of the present network.
 _QUICK = {
