@@ -10,8 +10,8 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from data_builders.clips import clip_index
-from data_builders.preparation import prepare_builder, quiet_logs, summary
+from data_builders.common.clip_index import clip_index
+from data_builders.common.preparation import prepare_builder, quiet_logs, summary
 from irec_jax import registry
 from irec_jax.errors import UserError
 
@@ -47,7 +47,7 @@ OPTIONS = {
 
 
 def _irmas(*, format: str = "mono22k", data_dir: str | None = None) -> Any:
-    from data_builders.irmas import Irmas
+    from data_builders.irmas.builder import Irmas
 
     return Irmas(config=_known("format", format), data_dir=data_dir)
 
@@ -59,8 +59,8 @@ def _gm_irmas(
     soundfont: str | None = None,
     data_dir: str | None = None,
 ) -> Any:
-    from data_builders import rendered
-    from data_builders.gm_irmas import GmIrmas
+    from data_builders.common import rendered
+    from data_builders.gm_irmas.builder import GmIrmas
 
     return rendered.builder(
         GmIrmas, size=size, format=format, soundfont=soundfont, data_dir=data_dir
@@ -74,8 +74,8 @@ def _gm_multitrack(
     soundfont: str | None = None,
     data_dir: str | None = None,
 ) -> Any:
-    from data_builders import rendered
-    from data_builders.gm_multitrack import GmMultitrack
+    from data_builders.common import rendered
+    from data_builders.gm_multitrack.builder import GmMultitrack
 
     return rendered.builder(
         GmMultitrack, size=size, format=format, soundfont=soundfont, data_dir=data_dir
@@ -85,8 +85,8 @@ def _gm_multitrack(
 def _gm_musdb(
     *, size: str = "small", soundfont: str | None = None, data_dir: str | None = None
 ) -> Any:
-    from data_builders import rendered
-    from data_builders.gm_musdb import GmMusdb
+    from data_builders.common import rendered
+    from data_builders.gm_musdb.builder import GmMusdb
 
     return rendered.builder(GmMusdb, size=size, soundfont=soundfont, data_dir=data_dir)
 
@@ -98,7 +98,7 @@ def _folder(
     classes: str | Sequence[str] | None = None,
     data_dir: str | None = None,
 ) -> Any:
-    from data_builders import folder
+    from data_builders.folder import builder as folder
 
     config = folder.make_config(path, _known("format", format), classes=classes)
     return folder.Folder(config=config, data_dir=data_dir)
@@ -112,8 +112,8 @@ def _multitrack(
     classes: str | Sequence[str] | None = None,
     data_dir: str | None = None,
 ) -> Any:
-    from data_builders import multitrack
-    from data_builders.features import MULTITRACK_FORMATS
+    from data_builders.common.features import MULTITRACK_FORMATS
+    from data_builders.multitrack import builder as multitrack
 
     if layout not in multitrack.LAYOUTS:
         raise registry.unknown("layout", layout, multitrack.LAYOUTS)
@@ -129,7 +129,7 @@ def _musdb18(
     format: str = "aac",
     data_dir: str | None = None,
 ) -> Any:
-    from data_builders import musdb18
+    from data_builders.musdb18 import builder as musdb18
 
     if format not in musdb18.EDITIONS:
         raise registry.unknown("format", format, musdb18.EDITIONS)
@@ -139,7 +139,7 @@ def _musdb18(
 
 
 def _known(option: str, value: str) -> str:
-    from data_builders.features import FORMATS
+    from data_builders.common.features import FORMATS
 
     if value not in FORMATS:
         raise registry.unknown(option, value, FORMATS)

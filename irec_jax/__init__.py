@@ -4,11 +4,11 @@ import importlib
 from typing import Any
 
 _ROOMS = {
-    "debleed": "irec_jax.debleeding",
+    "debleed": "irec_jax.systems.debleeder",
     "load_recogniser": "irec_jax.systems",
     "load_separator": "irec_jax.systems",
     "recognize": "irec_jax.systems",
-    "separate": "irec_jax.separating",
+    "separate": "irec_jax.systems.separator_files",
 }
 __all__ = list(_ROOMS)
 

@@ -4,7 +4,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from irec_jax.commands import leave, run_command
+from irec_jax import distributed
+from irec_jax.cli.console import leave, run_command
 from irec_jax.errors import UserError
 
 EPILOG = """
@@ -69,8 +70,8 @@ def main(words: Sequence[str] | None = None) -> None:
     settings = overrides(rest)
     # Late, so that --help and a mistyped argument are answered at once.
     from irec_jax import config as configs
-    from irec_jax import experiment, validate
-    from irec_jax.training import parallel
+    from irec_jax import experiment
+    from irec_jax.config import checks as validate
 
     config = configs.load(known.config)
     configs.override(config, settings)
@@ -79,7 +80,7 @@ def main(words: Sequence[str] | None = None) -> None:
     if known.dry_run:
         print(validate.dry_run(config))
         return
-    parallel.initialize()
+    distributed.initialize()
     experiment.run(name, config, Path(known.workdir or f"runs/{name}"), known.mode)
 
 

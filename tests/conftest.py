@@ -5,7 +5,7 @@ import signal
 import numpy as np
 import pytest
 
-from irec_jax.commands import run_command
+from irec_jax.cli.console import run_command
 from irec_jax.data import Clips, peak
 from irec_jax.main import main
 

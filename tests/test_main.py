@@ -17,9 +17,9 @@ import pytest
 import soundfile
 from conftest import SMALL, call
 
+from irec_jax.checkpoints import storage as checkpoints
 from irec_jax.errors import UserError
 from irec_jax.systems import load_recogniser
-from irec_jax.training import checkpoints
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(
@@ -92,7 +92,7 @@ def test_every_recogniser_runs_from_data_to_report(name, tmp_path, capsys):
 
 
 def test_the_real_dataset_by_one_argument(tmp_path, monkeypatch):
-    from data_builders.irmas import Irmas
+    from data_builders.irmas.builder import Irmas
     from irec_jax.labels import IRMAS
 
     irmas_fixture.write_unpacked(tmp_path / "manual")
@@ -294,7 +294,7 @@ FULL_DISK = """
 import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 sys.argv = ["main", *{words!r}]
-from irec_jax.commands import run_command
+from irec_jax.cli.console import run_command
 from irec_jax.main import main
 from irec_jax.experiment.base import Experiment
 train = Experiment.train

@@ -12,9 +12,9 @@ spectrograms and all iterations for all targets on it; or the exact minimum (nnl
 in one process; a ratio above 1 says that NumPy is slower. Before that the same few steps are taken
 by NumPy and by ours, and the largest deviation of a weight is printed.
 
-Files: a folder of 24-bit wav files through `irec_jax.debleeding`, reading, analysis, reduction and
-writing included. The first run compiles. Its speed is the length of the recording, of all tracks
-together, divided by the time.
+Files: a folder of 24-bit wav files through `irec_jax.systems.debleeder`, reading, analysis,
+reduction and writing included. The first run compiles. Its speed is the length of the recording,
+of all tracks together, divided by the time.
 """
 
 import argparse
@@ -31,9 +31,9 @@ from irec_jax import audio
 from irec_jax import crosstalk as ct
 from irec_jax.benchmarks import bss, timing
 from irec_jax.crosstalk.estimate import HESSIAN_SCALE, momentum_descent
-from irec_jax.debleeding import debleed
 from irec_jax.dsp import stft
 from irec_jax.errors import UserError
+from irec_jax.systems.debleeder import debleed
 
 SAMPLE_RATE_HZ = 48_000
 MAX_CROSSTALK = 0.25

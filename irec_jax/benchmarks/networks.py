@@ -9,10 +9,11 @@ import jax
 import numpy as np
 import optax
 
+from irec_jax import distributed
 from irec_jax.benchmarks import timing
+from irec_jax.checkpoints import state as training_state
 from irec_jax.errors import UserError
 from irec_jax.losses import Loss
-from irec_jax.training import state as training_state
 from irec_jax.training import step as training_step
 
 OURS, PEER = "irec-jax", "PyTorch channels_last"
@@ -59,7 +60,7 @@ def jax_contestant(
     ]
     mapped = jax.pmap(
         functools.partial(training_step.train_step, loss=loss, optimizer=optimizer),
-        axis_name=training_step.AXIS,
+        axis_name=distributed.AXIS,
         donate_argnums=0,
         devices=jax.local_devices()[:1],
     )

@@ -3,11 +3,11 @@
 import argparse
 import importlib
 
+from irec_jax.cli.console import leave, run_command
 from irec_jax.cli.datasets import add_build, add_gallery
 from irec_jax.cli.debleed import add_debleed
 from irec_jax.cli.recognize import add_recognize
 from irec_jax.cli.separate import add_separate
-from irec_jax.commands import leave, run_command
 from irec_jax.studies import STUDIES
 
 

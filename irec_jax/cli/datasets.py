@@ -84,7 +84,7 @@ def draw_gallery(arguments: argparse.Namespace) -> int:
     }
     places = dict(dir=arguments.data_dir or "", manual_dir=arguments.manual_dir or "")
     # Late, so that a mistyped argument is answered at once.
-    from irec_jax.evaluation import gallery, plots
+    from irec_jax.reports import gallery, plots
 
     figure = gallery.draw(
         dict(name=arguments.dataset) | places | settings,

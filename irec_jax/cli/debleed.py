@@ -67,13 +67,14 @@ def debleed_tracks(arguments: argparse.Namespace) -> int:
     options = dict(overwrite=arguments.overwrite, report=arguments.report)
     try:
         # Late, so that a mistyped argument is answered at once.
-        from irec_jax import debleeding
+        from irec_jax.reports.debleed_tables import tables
+        from irec_jax.systems import debleeder
 
-        done = debleeding.debleed(arguments.folder, arguments.out, **options, **settings)
+        done = debleeder.debleed(arguments.folder, arguments.out, **options, **settings)
     except KeyboardInterrupt:
         print("interrupted; run it again, from the start", file=sys.stderr)
         return 130
-    print(debleeding.tables(done.names, done.crosstalk, done.settings, done.sample_rate_hz))
+    print(tables(done.names, done.crosstalk, done.settings, done.sample_rate_hz))
     print()
     width = min(48, max(len(path.name) for path in done.paths))
     for path, loss_db, num_clipped in zip(

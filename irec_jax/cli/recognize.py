@@ -99,7 +99,7 @@ def _plot_beside(plot: Path, file: Path, files: Sequence[Path]) -> Path:
 
 
 def _draw(found, path: Path) -> None:
-    from irec_jax.evaluation import plots
+    from irec_jax.reports import plots
 
     figure = plots.instruments_over_time(
         found.times_s,

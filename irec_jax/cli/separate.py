@@ -50,21 +50,24 @@ def separate_files(arguments: argparse.Namespace) -> int:
     if not arguments.out:
         raise UserError("--out: an empty name; name a folder for the stems")
     # Late, so that a mistyped argument is answered at once.
-    from irec_jax import registry, separating, systems
+    from irec_jax import registry, systems
+    from irec_jax.systems import separator_files, stem_folders
 
     if arguments.phase not in systems.PHASES:
         raise registry.unknown("--phase", arguments.phase, systems.PHASES)
     out = Path(arguments.out).expanduser()
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out}: is a file; name a folder for the stems")
-    files = separating.find(arguments.files, out)
+    files = stem_folders.find(arguments.files, out)
     separator = systems.load_separator(arguments.workdir)
     options = dict(post=arguments.post, phase=arguments.phase, overwrite=arguments.overwrite)
     num_bad = 0
     width = min(48, max(len(one_line(file)) for file in files))
-    for file, name in zip(files, separating.folder_names(files), strict=True):
+    for file, name in zip(files, stem_folders.folder_names(files), strict=True):
         try:
-            done = separating.separate_file(file, separator, out / name, inputs=files, **options)
+            done = separator_files.separate_file(
+                file, separator, out / name, inputs=files, **options
+            )
         except UserError as error:
             num_bad += 1
             print(f"error: {error}", file=sys.stderr)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import data_builders
-from data_builders.features import FORMATS, AudioFormat
+from data_builders.common.features import FORMATS, AudioFormat
 from irec_jax import registry
 from irec_jax.data.clips import Clips, peak
 from irec_jax.data.options import builder_arguments, check_clips

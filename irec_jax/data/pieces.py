@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import data_builders
-from data_builders.features import MULTITRACK_FORMATS
+from data_builders.common.features import MULTITRACK_FORMATS
 from irec_jax import audio
 from irec_jax.errors import UserError
 

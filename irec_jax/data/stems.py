@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 import data_builders
-from data_builders.features import STEM_SAMPLE_RATE_HZ
+from data_builders.common.features import STEM_SAMPLE_RATE_HZ
 from irec_jax import registry
 from irec_jax.data.dataset import remember
 from irec_jax.data.options import builder_arguments, check_stems

@@ -1,48 +1,17 @@
 """A task over all clips of a split: window probabilities, whatever the number of devices."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import jax
 import numpy as np
 from tqdm import tqdm
 
+from irec_jax import distributed
 from irec_jax.data import Clips
 from irec_jax.inference import windows
+from irec_jax.inference.prediction import create_predict, local_batch_size
 from irec_jax.tasks import Recognition
-from irec_jax.training import parallel
-
-
-def create_predict(task: Recognition, params: Any, model_state: Any) -> Callable[[dict], Any]:
-    """A function of host batches (B, ...) to probabilities (B, K), on this process's devices.
-
-    Args:
-        task: of the parameters.
-        params, model_state: on the host, not replicated.
-    """
-    params, model_state = parallel.replicate((params, model_state))
-    mapped = parallel.map_local(task.predict)
-
-    def predict(batch: dict[str, np.ndarray]) -> Any:
-        return _Pending(mapped(params, model_state, parallel.shard(batch)))
-
-    return predict
-
-
-class _Pending:
-    """Sharded probabilities that become one host array when they are asked for."""
-
-    def __init__(self, sharded: jax.Array):
-        self._sharded = sharded
-
-    def __array__(self, dtype=None, copy=None):
-        return parallel.unshard(self._sharded).astype(dtype or np.float32, copy=False)
-
-
-def local_batch_size(batch_size: int) -> int:
-    """The nearest multiple of this process's devices, upwards."""
-    count = jax.local_device_count()
-    return -(-batch_size // count) * count
 
 
 def predict_split(
@@ -69,7 +38,7 @@ def predict_split(
     """
     mine = np.arange(jax.process_index(), len(clips), jax.process_count())
     bar = tqdm(
-        total=len(mine), desc=label, unit="clip", leave=False, disable=not parallel.is_main()
+        total=len(mine), desc=label, unit="clip", leave=False, disable=not distributed.is_main()
     )
 
     def read() -> Iterable[windows.Clip]:
@@ -98,8 +67,8 @@ def _exchange(found: dict[int, np.ndarray], num_clips: int, num_classes: int) ->
     counts = np.zeros(num_clips, np.int64)
     counts[order] = [len(found[i]) for i in order]
     rows = np.concatenate([found[i] for i in order] or [np.zeros((0, num_classes), np.float32)])
-    everyone = parallel.gather_rows(rows)
-    all_counts = np.sum(parallel.gather_rows(counts[None]), axis=0)[0]
+    everyone = distributed.gather_rows(rows)
+    all_counts = np.sum(distributed.gather_rows(counts[None]), axis=0)[0]
     result: list[np.ndarray] = [np.zeros((0, num_classes), np.float32)] * num_clips
     for process, gathered in enumerate(everyone):
         theirs = np.arange(process, num_clips, len(everyone))

@@ -14,12 +14,14 @@ import numpy as np
 from ml_collections import config_dict
 
 from irec_jax import config as configs
-from irec_jax import data, workdir
+from irec_jax import data, distributed
+from irec_jax.checkpoints import state, workdir
+from irec_jax.checkpoints import storage as checkpoints
+from irec_jax.config.checks import validate
 from irec_jax.evaluation import provenance
 from irec_jax.tasks import Task
-from irec_jax.training import checkpoints, loop, optimizers, parallel, state, step, validation
+from irec_jax.training import loop, optimizers, parallel, step, validation
 from irec_jax.training.logging import Logger, duration, parameter_table, say
-from irec_jax.validate import validate
 
 
 class Experiment(abc.ABC):
@@ -143,7 +145,7 @@ class Experiment(abc.ABC):
             "versions": provenance.versions(),
         }
         system |= self.system() | dict(found or {})
-        parallel.on_main(lambda: workdir.write_system(folder, system))
+        distributed.on_main(lambda: workdir.write_system(folder, system))
 
     def train(self, sides: data.Sides, folder: Path, seed: int) -> tuple[Any, Any, loop.Progress]:
         """Best parameters and model state on the host, and how it went."""
@@ -189,7 +191,7 @@ class _Summaries:
         self._sample_rate_hz, self._written = sample_rate_hz, {}
 
     def __call__(self, step: int, params: Any, model_state: Any) -> None:
-        if not parallel.is_main():
+        if not distributed.is_main():
             return
         params, model_state = parallel.first((params, model_state))
         found = self._task.summaries(params, model_state, self._batch)
@@ -208,12 +210,12 @@ def run(
     """See `irec_jax.experiment.run`; `kinds` are the experiments by the name of their task."""
     task, _, _ = validate(config)
     folder, flat = Path(folder).expanduser(), configs.flatten(config)
-    parallel.on_main(lambda: workdir.check(folder, flat, mode))
+    distributed.on_main(lambda: workdir.check(folder, flat, mode, ignored=configs.PLACES))
     began = time.perf_counter()
     experiment = kinds[config.task](name, config, task)
     durations_s = {"data": time.perf_counter() - began}
     if mode == "train":
-        parallel.on_main(lambda: workdir.claim(folder, flat))
+        distributed.on_main(lambda: workdir.claim(folder, flat))
     say(experiment.told())
     seeds = range(config.seed, config.seed + config.training.repeats)
     reports = []

@@ -6,15 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from irec_jax import audio, data
+from irec_jax import audio, data, distributed
 from irec_jax.errors import UserError
-from irec_jax.evaluation import baselines, provenance, recognition, report
+from irec_jax.evaluation import baselines, provenance, recognition
 from irec_jax.evaluation.predict import predict_split
-from irec_jax.evaluation.reported import REPORTED
 from irec_jax.experiment.base import Experiment
 from irec_jax.inference import aggregation
+from irec_jax.reports import recognition_report as report
+from irec_jax.studies.published.reported import REPORTED
 from irec_jax.tasks import Recognition
-from irec_jax.training import loop, parallel
+from irec_jax.training import loop
 from irec_jax.training.logging import say
 
 
@@ -117,8 +118,8 @@ class RecognitionExperiment(Experiment):
         }
         fixed = self.system()["thresholds"]
         self.write_system(folder, {"thresholds": fixed | levels})
-        parallel.on_main(lambda: recognition.write_scores(folder, test=test, validation=tuning))
-        parallel.on_main(lambda: str(report.write(whole, folder)))
+        distributed.on_main(lambda: recognition.write_scores(folder, test=test, validation=tuning))
+        distributed.on_main(lambda: str(report.write(whole, folder)))
         say(_summary(whole))
         return whole
 
@@ -134,7 +135,7 @@ class RecognitionExperiment(Experiment):
 
     def summarize_repeats(self, reports: list[dict], folder: Path) -> dict:
         final = reports[0] | {"repeats": report.summarize_repeats(reports)}
-        parallel.on_main(lambda: str(report.write(final, folder)))
+        distributed.on_main(lambda: str(report.write(final, folder)))
         if final["predominant"]["all_clips"]:
             accuracy = final["repeats"]["accuracy"]
             say(f"accuracy: {accuracy['mean']:.3f} ± {accuracy['sd']:.3f}")
@@ -181,7 +182,7 @@ class RecognitionExperiment(Experiment):
             num_resamples=config.evaluation.num_bootstrap,
         )
         compared = {}
-        if parallel.is_main() and config.evaluation.baselines:
+        if distributed.is_main() and config.evaluation.baselines:
             say("baselines on the same splits: majority, MFCC statistics + logistic regression")
             for name, predictions in _baselines(sides, dataset, test, tuning).items():
                 compared[name] = recognition.compact(score(*predictions))

@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from irec_jax import audio, data
-from irec_jax.evaluation import provenance, separation, separation_report
-from irec_jax.evaluation.predict import create_predict, local_batch_size
-from irec_jax.evaluation.reported import REPORTED
+from irec_jax import audio, data, distributed
+from irec_jax.evaluation import provenance, separation
 from irec_jax.experiment.base import Experiment
 from irec_jax.frontends import SpectrogramDb
 from irec_jax.inference import spectrograms
+from irec_jax.inference.prediction import create_predict, local_batch_size
+from irec_jax.reports import separation_report
+from irec_jax.studies.published.reported import REPORTED
 from irec_jax.tasks import Separation
-from irec_jax.training import loop, parallel
+from irec_jax.training import loop
 from irec_jax.training.logging import say
 
 
@@ -94,7 +95,7 @@ class SeparationExperiment(Experiment):
             return whole
 
         self.write_system(folder)
-        whole = parallel.on_main(evaluate_and_write)
+        whole = distributed.on_main(evaluate_and_write)
         say(_summary(whole))
         return whole
 
@@ -183,7 +184,7 @@ class SeparationExperiment(Experiment):
 
     def summarize_repeats(self, reports: list[dict], folder: Path) -> dict:
         final = reports[0] | {"repeats": separation_report.summarize_repeats(reports)}
-        parallel.on_main(lambda: str(separation_report.write(final, folder)))
+        distributed.on_main(lambda: str(separation_report.write(final, folder)))
         raw = final["repeats"]["summary"]["raw"]["amplitude_sdr_db"]
         say(f"amplitude SDR: {raw['mean']:.2f} ± {raw['sd']:.2f} dB")
         return final

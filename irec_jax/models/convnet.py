@@ -7,7 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from irec_jax.models import convolution, layers, pooling
+from irec_jax.kernels import convolution, pooling
+from irec_jax.models import layers
 
 _KERNEL, _PADDING, _POOL = (3, 3), ((2, 2), (2, 2)), (3, 3)
 

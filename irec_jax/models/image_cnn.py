@@ -9,7 +9,8 @@ import jax.numpy as jnp
 
 from irec_jax import registry
 from irec_jax.errors import UserError
-from irec_jax.models import convolution, layers, pooling, single_channel
+from irec_jax.kernels import convolution, pooling, single_channel
+from irec_jax.models import layers
 
 _NO_PADDING = ((0, 0), (0, 0))
 

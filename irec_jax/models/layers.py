@@ -9,9 +9,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from irec_jax import registry
+from irec_jax import distributed, registry
 from irec_jax.errors import UserError
-from irec_jax.models import normalized
+from irec_jax.kernels import normalized
 
 
 def leaky_relu(x: jax.Array, negative_slope: float) -> jax.Array:
@@ -148,25 +148,13 @@ class Dropout(nn.Module):
         return jnp.where(mask, x * (levels / kept), jnp.zeros((), x.dtype))
 
 
-#: The mapped axis over which batch statistics are shared where there is one: the devices.
-AXIS = "data"
-
-
-def _is_mapped() -> bool:
-    try:
-        jax.lax.axis_size(AXIS)
-    except NameError:
-        return False
-    return True
-
-
 class BatchNorm(nn.Module):
     """Batch normalisation (Ioffe and Szegedy 2015) of what a layer gives, to which neither padding
     nor dealing a batch to devices makes a difference.
 
     In training, mean and variance (biased) are those of the examples of all devices whose
     variable ``mask`` (batch,) in the collection 'examples' is 1; of all where it is not given.
-    Devices share them where the axis `AXIS` is mapped.
+    Devices share them where the step is mapped over them.
 
     What is used with ``train=False`` are moving averages in the collection 'batch_stats': `mean`,
     `var` and `count`, the number of steps so far. Up to 1 / (1 - momentum) steps they are plain
@@ -211,8 +199,7 @@ class BatchNorm(nn.Module):
         if not train:
             return self._normalized(y, scale, bias, mean.value, var.value)
         number = jnp.sum(mask) * math.prod(y.shape[1:-1])
-        if _is_mapped():
-            number, first, second = jax.lax.psum((number, first, second), AXIS)
+        number, first, second = distributed.sum_over_devices((number, first, second))
         some = number > 0
         number = jnp.maximum(number, 1.0)
         batch_mean = shift + first / number

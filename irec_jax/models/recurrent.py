@@ -9,7 +9,8 @@ import jax.numpy as jnp
 
 from irec_jax import registry
 from irec_jax.errors import UserError
-from irec_jax.models import cells, layers
+from irec_jax.kernels import cells
+from irec_jax.models import layers
 
 
 class RecurrentLayer(nn.Module):

@@ -7,7 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from irec_jax.models import layers, normalized, unet
+from irec_jax.kernels import normalized
+from irec_jax.models import layers, unet
 
 
 class SpectrogramCNN(nn.Module):

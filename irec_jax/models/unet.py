@@ -12,7 +12,8 @@ import numpy as np
 
 from irec_jax import registry
 from irec_jax.errors import UserError
-from irec_jax.models import convolution, layers, normalized
+from irec_jax.kernels import convolution, normalized
+from irec_jax.models import layers
 
 #: How kernels start, by name. 'truncated_normal' is the source's: as drawn from a normal
 #: distribution of standard deviation 1, what lies beyond 2 drawn again.

@@ -27,12 +27,13 @@ from irec_jax.data import Piece, Pieces
 from irec_jax.data import pieces as all_pieces
 from irec_jax.dsp import stft
 from irec_jax.errors import UserError
-from irec_jax.evaluation import crosstalk_plots, plots, provenance
+from irec_jax.evaluation import provenance
 from irec_jax.files import read_json, write_json, write_whole
 from irec_jax.metrics import bss
+from irec_jax.reports import crosstalk_plots, plots
 from irec_jax.studies import crosstalk_tables
 from irec_jax.studies.claim import claim
-from irec_jax.studies.crosstalk_reported import LEVELS_DB
+from irec_jax.studies.published.seipel import LEVELS_DB
 
 SOURCE = crosstalk.Settings(align=False, method="subtraction", solver="momentum")
 SETTINGS = {

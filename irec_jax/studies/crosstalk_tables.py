@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from irec_jax.evaluation import page as pages
-from irec_jax.studies import crosstalk_reported as reported
+from irec_jax.reports import recognition_page as pages
+from irec_jax.studies.published import seipel as reported
 
 _LEVELS = tuple(str(level_db) for level_db in reported.LEVELS_DB)
 #: What the methods are called.

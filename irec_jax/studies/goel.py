@@ -15,12 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from irec_jax.errors import UserError
-from irec_jax.evaluation import collapse, plots, study_plots
+from irec_jax.evaluation import collapse
 from irec_jax.files import write_json, write_whole
 from irec_jax.metrics import multilabel
-from irec_jax.studies import goel_reported as reported
-from irec_jax.studies import goel_tables, runs, tables
+from irec_jax.reports import plots, study_plots, tables
+from irec_jax.studies import goel_tables, runs
 from irec_jax.studies.claim import claim
+from irec_jax.studies.published import goel as reported
 
 #: The row on whose examples the baselines are scored too.
 BASELINES = "lstm-300-50"

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from irec_jax.evaluation import page as pages
 from irec_jax.labels import IRMAS_NAMES
-from irec_jax.studies import goel_reported, tables
-from irec_jax.studies.tables import difference, interval, number
+from irec_jax.reports import recognition_page as pages
+from irec_jax.reports import tables
+from irec_jax.reports.tables import difference, interval, number
+from irec_jax.studies.published import goel as goel_reported
 
 _SPLITS = ("song", "window")
 

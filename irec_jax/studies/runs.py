@@ -14,7 +14,7 @@ from ml_collections import config_dict
 
 from irec_jax import config as configs
 from irec_jax import data, experiment
-from irec_jax import workdir as workdirs
+from irec_jax.checkpoints import workdir as workdirs
 from irec_jax.errors import UserError
 from irec_jax.evaluation import provenance
 from irec_jax.files import read_json
@@ -128,7 +128,7 @@ def execute(
             continue
         config = resolve(run)
         if (place / "config.json").exists():
-            workdirs.check(place, configs.flatten(config), "train")
+            workdirs.check(place, configs.flatten(config), "train", ignored=configs.PLACES)
         if (place / "report.json").exists():
             reports[run.name] = read_json(place / "report.json")
         else:

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from irec_jax.errors import UserError
-from irec_jax.evaluation import plots, separation_plots
-from irec_jax.evaluation.html import to_html
-from irec_jax.evaluation.report import strict_json
 from irec_jax.files import read_json, write_whole
+from irec_jax.reports import plots, separation_plots
+from irec_jax.reports.html import to_html
+from irec_jax.reports.recognition_report import strict_json
 from irec_jax.studies import runs, separation_data, separation_scores, separation_tables
 from irec_jax.studies.claim import claim
 

@@ -14,9 +14,9 @@ from irec_jax import data
 from irec_jax.audio import to_float32
 from irec_jax.dsp import stft
 from irec_jax.errors import UserError
-from irec_jax.evaluation.predict import create_predict, local_batch_size
 from irec_jax.frontends import SpectrogramDb
 from irec_jax.inference import spectrograms
+from irec_jax.inference.prediction import create_predict, local_batch_size
 from irec_jax.systems.separator import load_task
 from irec_jax.tasks import Separation
 

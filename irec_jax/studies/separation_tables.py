@@ -3,13 +3,13 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from irec_jax.evaluation import page as pages
-from irec_jax.evaluation.reported import LIGTENBERG_AUC as REPORTED
-from irec_jax.evaluation.reported import REPORTED as PUBLISHED
-from irec_jax.evaluation.separation_report import spread
 from irec_jax.labels import IRMAS_NAMES
-from irec_jax.studies import tables
-from irec_jax.studies.tables import difference, interval, number
+from irec_jax.reports import recognition_page as pages
+from irec_jax.reports import tables
+from irec_jax.reports.separation_report import spread
+from irec_jax.reports.tables import difference, interval, number
+from irec_jax.studies.published.reported import LIGTENBERG_AUC as REPORTED
+from irec_jax.studies.published.reported import REPORTED as PUBLISHED
 
 _SDR = "amplitude_sdr_db"
 _HEARS = {

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from irec_jax.errors import UserError
-from irec_jax.evaluation import plots, study_plots
 from irec_jax.files import write_json, write_whole
-from irec_jax.studies import runs, tables, vazonis_tables
+from irec_jax.reports import plots, study_plots, tables
+from irec_jax.studies import runs, vazonis_tables
 from irec_jax.studies.claim import claim
 
 #: The row on whose test clips the baselines are scored too.

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from irec_jax.evaluation import page as pages
 from irec_jax.labels import IRMAS_NAMES
-from irec_jax.studies import tables
-from irec_jax.studies import vazonis_reported as reported
-from irec_jax.studies.tables import interval, number
+from irec_jax.reports import recognition_page as pages
+from irec_jax.reports import tables
+from irec_jax.reports.tables import interval, number
+from irec_jax.studies.published import vazonis as reported
 
 _SCORES = ("precision", "recall", "f1")
 

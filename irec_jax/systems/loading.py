@@ -7,10 +7,10 @@ import jax
 import numpy as np
 
 from irec_jax import audio
+from irec_jax.checkpoints import storage as checkpoints
+from irec_jax.checkpoints.workdir import read_system
 from irec_jax.errors import UserError
 from irec_jax.tasks import Task
-from irec_jax.training import checkpoints
-from irec_jax.workdir import read_system
 
 #: Sample rates that an array can have.
 RATES_HZ = range(1000, 1_000_001)

@@ -10,8 +10,8 @@ import numpy as np
 
 from irec_jax import audio, labels
 from irec_jax.errors import UserError
-from irec_jax.evaluation.predict import create_predict, local_batch_size
 from irec_jax.inference import activity, aggregation, windows
+from irec_jax.inference.prediction import create_predict, local_batch_size
 from irec_jax.systems.loading import check_array, load_variables, open_system
 from irec_jax.tasks import Recognition, create_recognition
 

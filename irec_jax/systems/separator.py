@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from irec_jax import registry
-from irec_jax.evaluation.predict import create_predict, local_batch_size
 from irec_jax.inference import spectrograms
+from irec_jax.inference.prediction import create_predict, local_batch_size
 from irec_jax.inference.spectrograms import PHASES
 from irec_jax.systems.loading import load_variables, open_system
 from irec_jax.tasks import Separation, create_separation

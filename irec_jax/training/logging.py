@@ -10,12 +10,12 @@ import numpy as np
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
-from irec_jax.training import parallel
+from irec_jax import distributed
 
 
 def say(line: str) -> None:
     """One line to the terminal, above a progress bar, on process 0."""
-    if parallel.is_main():
+    if distributed.is_main():
         tqdm.write(line)
         sys.stdout.flush()
 
@@ -25,7 +25,7 @@ class Logger:
 
     def __init__(self, folder: Path | None):
         self._writer = None
-        if folder is not None and parallel.is_main():
+        if folder is not None and distributed.is_main():
             self._writer = SummaryWriter(str(folder))
         self._bar: tqdm | None = None
 
@@ -36,7 +36,7 @@ class Logger:
             initial=initial,
             desc=label,
             unit="step",
-            disable=not parallel.is_main(),
+            disable=not distributed.is_main(),
             leave=False,
             dynamic_ncols=True,
             # A log file wants few lines.

@@ -11,12 +11,14 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
+from irec_jax import distributed
+from irec_jax.checkpoints import storage as checkpoints
+from irec_jax.checkpoints.state import TrainState
 from irec_jax.errors import UserError
 from irec_jax.files import write_json
-from irec_jax.training import checkpoints, parallel
+from irec_jax.training import parallel
 from irec_jax.training.logging import Logger, duration, say
 from irec_jax.training.profiling import Profiler
-from irec_jax.training.state import TrainState
 
 Evaluate = Callable[[Any, Any], Mapping[str, float]]
 
@@ -139,7 +141,7 @@ def fit(
             current = current.replace(sums=zeros)
             # Only an improvement can be the best: of equal epochs the first one is kept.
             rank = progress.rank(row) if improved else None
-            store.save(current, dataclasses.asdict(progress), rank)
+            store.save(parallel.first(current), dataclasses.asdict(progress), rank)
             logger.scalars(step, {_tag(k): v for k, v in row.items() if k not in ("epoch", "step")})
             say(_epoch_line(row, improved, settings, progress))
             summarize(step, current.params, current.model_state)
@@ -188,7 +190,7 @@ class _Run:
                 if every and step % every == 0:
                     _finite(pending, self.batches, self.workdir)
                     progress.seconds = time.perf_counter() - began
-                    self.store.save(current, dataclasses.asdict(progress), None)
+                    self.store.save(parallel.first(current), dataclasses.asdict(progress), None)
             self._check(pending, progress)
         finally:
             self.logger.end_bar()
@@ -214,7 +216,7 @@ def _finite(pending: tuple[int, jax.Array], batches: TrainBatches, workdir: Path
         return value
     ids = batches.ids(step)
     file = workdir / f"nonfinite_step_{step}.json"
-    if parallel.is_main():
+    if distributed.is_main():
         write_json(file, {"step": step, "ids": ids})
     shown = ", ".join(ids[:4]) + (f" and {len(ids) - 4} more (all in {file})" if ids[4:] else "")
     raise UserError(

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from irec_jax.training import parallel
+from irec_jax import distributed
 
 
 def num_flops(step: Callable, *arguments: Any) -> int:
@@ -79,7 +79,7 @@ class Profiler:
             return
         jax.block_until_ready(arguments)
         self._flops = num_flops(train_step, *arguments)
-        if parallel.is_main():
+        if distributed.is_main():
             jax.profiler.start_trace(str(self._folder), create_perfetto_trace=True)
         self._first, self._began = step, time.perf_counter()
 
@@ -105,7 +105,7 @@ class Profiler:
 
     def _finish(self, last: int) -> None:
         seconds = (time.perf_counter() - self._began) / (last - self._first + 1)
-        if parallel.is_main():
+        if distributed.is_main():
             jax.profiler.stop_trace()
         devices = jax.device_count()
         lines = [

@@ -7,10 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from irec_jax.training.state import TrainState
-
-#: The mapped axis over devices.
-AXIS = "data"
+from irec_jax.checkpoints.state import TrainState
+from irec_jax.distributed import AXIS
 
 
 def number_examples(batch: dict[str, jax.Array]) -> dict[str, jax.Array]:

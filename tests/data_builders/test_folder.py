@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import data_builders
-from data_builders.folder_split import choose_test_songs
+from data_builders.folder.split import choose_test_songs
 from irec_jax import audio
 from irec_jax.errors import UserError
 
@@ -224,7 +224,7 @@ def test_no_readable_file(tmp_path):
 
 
 def test_a_file_that_is_too_long(tmp_path, monkeypatch, sounds, capsys):
-    monkeypatch.setattr("data_builders.decoding.MAX_CLIP_BYTES", 10_000)
+    monkeypatch.setattr("data_builders.common.decoding.MAX_CLIP_BYTES", 10_000)
     builder = prepare(tmp_path, sounds)
     assert sum(split.num_examples for split in builder.info.splits.values()) == 7
     assert "a.mp3: longer than" in capsys.readouterr().err

@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 import soxr
 
-from data_builders import gm_irmas, gm_irmas_clips, gm_irmas_plan, rendered
+from data_builders.common import rendered
+from data_builders.gm_irmas import (
+    builder as gm_irmas,
+)
+from data_builders.gm_irmas import (
+    plan as gm_irmas_plan,
+)
+from data_builders.gm_irmas import (
+    render as gm_irmas_clips,
+)
 from data_builders.rendering import mix
 from irec_jax.errors import UserError
 from irec_jax.labels import IRMAS

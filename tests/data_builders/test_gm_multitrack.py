@@ -8,10 +8,19 @@ import pytest
 import scipy.signal
 
 import data_builders
-from data_builders import gm_multitrack, gm_multitrack_pieces, gm_multitrack_plan, multitrack_base
+from data_builders.common import multitrack as multitrack_base
+from data_builders.gm_multitrack import (
+    builder as gm_multitrack,
+)
+from data_builders.gm_multitrack import (
+    plan as gm_multitrack_plan,
+)
+from data_builders.gm_multitrack import (
+    render as gm_multitrack_pieces,
+)
 from data_builders.rendering import mix
 from irec_jax import audio, crosstalk, data
-from irec_jax.commands import run_command
+from irec_jax.cli.console import run_command
 from irec_jax.errors import UserError
 from irec_jax.labels import ORCHESTRA
 from irec_jax.main import main

@@ -8,8 +8,16 @@ import scipy.signal
 from array_record.python.array_record_module import ArrayRecordReader
 
 import data_builders
-from data_builders import gm_musdb, gm_musdb_plan, gm_musdb_songs
-from data_builders.features import STEM_SEGMENT_S
+from data_builders.common.features import STEM_SEGMENT_S
+from data_builders.gm_musdb import (
+    builder as gm_musdb,
+)
+from data_builders.gm_musdb import (
+    plan as gm_musdb_plan,
+)
+from data_builders.gm_musdb import (
+    render as gm_musdb_songs,
+)
 from data_builders.rendering import band, mix, seeding, singer, theory
 from data_builders.rendering.score import Note
 from irec_jax.errors import UserError

@@ -14,7 +14,8 @@ import pytest
 import soxr
 
 import data_builders
-from data_builders import archives, irmas
+from data_builders.common import archives
+from data_builders.irmas import builder as irmas
 from irec_jax.errors import UserError
 from irec_jax.labels import IRMAS
 

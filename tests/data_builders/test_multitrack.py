@@ -11,9 +11,18 @@ import soundfile
 import soxr
 
 import data_builders
-from data_builders import archives, multitrack, multitrack_audio, multitrack_files
+from data_builders.common import archives
+from data_builders.multitrack import (
+    audio as multitrack_audio,
+)
+from data_builders.multitrack import (
+    builder as multitrack,
+)
+from data_builders.multitrack import (
+    files as multitrack_files,
+)
 from irec_jax import data
-from irec_jax.commands import run_command
+from irec_jax.cli.console import run_command
 from irec_jax.errors import UserError
 from irec_jax.labels import ORCHESTRA
 

@@ -14,7 +14,19 @@ import soxr
 from musdb18_fixture import RATE, STREAMS, decoded, stems, write_folder, write_stem_file
 
 import data_builders
-from data_builders import archives, musdb18, musdb18_audio, musdb18_files, musdb18_tracks
+from data_builders.common import archives
+from data_builders.musdb18 import (
+    audio as musdb18_audio,
+)
+from data_builders.musdb18 import (
+    builder as musdb18,
+)
+from data_builders.musdb18 import (
+    files as musdb18_files,
+)
+from data_builders.musdb18 import (
+    tracks as musdb18_tracks,
+)
 from irec_jax import audio
 from irec_jax.errors import UserError
 

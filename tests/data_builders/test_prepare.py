@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import data_builders
-from data_builders import streaming
+from data_builders.common import streaming
 from irec_jax import audio
 from irec_jax.errors import UserError
 

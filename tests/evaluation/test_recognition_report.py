@@ -8,9 +8,10 @@ import pytest
 import sklearn.metrics
 
 from irec_jax.errors import UserError
-from irec_jax.evaluation import recognition, report
+from irec_jax.evaluation import recognition
 from irec_jax.inference import aggregation
 from irec_jax.metrics import confidence
+from irec_jax.reports import recognition_report as report
 
 CLASSES = ("cel", "flu", "pia", "voi")
 

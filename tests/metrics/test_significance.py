@@ -5,8 +5,8 @@ import pytest
 import scipy.stats
 import sklearn.metrics
 
-from irec_jax.evaluation.reported import LIGTENBERG_AUC
 from irec_jax.metrics import confidence, significance
+from irec_jax.studies.published.reported import LIGTENBERG_AUC
 
 
 def _scores(seed=0, num_first=12, num_second=12):

@@ -10,7 +10,7 @@ from jax import lax
 
 from irec_jax import models
 from irec_jax.errors import UserError
-from irec_jax.models import cells
+from irec_jax.kernels import cells
 from irec_jax.models.recurrent import RecurrentLayer
 
 BATCH, STEPS, INPUTS, HIDDEN = 3, 11, 5, 4

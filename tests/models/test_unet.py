@@ -9,7 +9,7 @@ from jax import lax
 
 from irec_jax import models
 from irec_jax.errors import UserError
-from irec_jax.models import convolution
+from irec_jax.kernels import convolution
 from irec_jax.models.unet import ATTENUATION_DB, ATTENUATION_SHIFT
 
 SMALL = dict(filters=(4, 6, 9), kernels=(5, 3, 3), strides=(2, 2, 2), dilations=(1, 1, 1))

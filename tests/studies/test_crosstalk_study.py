@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from irec_jax import cli, crosstalk
-from irec_jax.commands import run_command
+from irec_jax.cli.console import run_command
 from irec_jax.errors import UserError
 from irec_jax.studies import crosstalk as study
 

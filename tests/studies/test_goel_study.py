@@ -8,10 +8,11 @@ import pytest
 import sklearn.metrics
 
 from irec_jax import cli, config
-from irec_jax.commands import run_command
+from irec_jax.cli.console import run_command
 from irec_jax.errors import UserError
 from irec_jax.files import write_json
-from irec_jax.studies import goel, goel_reported, runs
+from irec_jax.studies import goel, runs
+from irec_jax.studies.published import goel as goel_reported
 
 CLASSES = ["gel", "pia", "sax", "vio", "voi"]
 #: Row: the label, column: the answer.

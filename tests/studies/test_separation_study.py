@@ -11,12 +11,12 @@ import pytest
 import sklearn.metrics
 
 from irec_jax import cli, config, data, main
-from irec_jax.commands import run_command
+from irec_jax.cli.console import run_command
 from irec_jax.errors import UserError
-from irec_jax.evaluation import reported
 from irec_jax.files import write_json
 from irec_jax.frontends import SpectrogramDb
 from irec_jax.studies import runs, separation, separation_data, separation_tables
+from irec_jax.studies.published import reported
 from irec_jax.systems import load_recogniser
 from irec_jax.tasks import create_separation
 

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 
 from irec_jax import cli, config
-from irec_jax.commands import run_command
-from irec_jax.evaluation import recognition, report
+from irec_jax.cli.console import run_command
+from irec_jax.evaluation import recognition
 from irec_jax.files import write_json
 from irec_jax.labels import IRMAS
-from irec_jax.studies import runs, vazonis_reported
+from irec_jax.reports import recognition_report as report
+from irec_jax.studies import runs
+from irec_jax.studies.published import vazonis as vazonis_reported
 
 ALWAYS = [name in vazonis_reported.LSTM_ALWAYS for name in IRMAS]
 

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from irec_jax import data
+from irec_jax.checkpoints import state
 from irec_jax.errors import UserError
 from irec_jax.tasks import create_recognition
-from irec_jax.training import loop, optimizers, parallel, state, step, validation
+from irec_jax.training import loop, optimizers, parallel, step, validation
 from irec_jax.training.logging import Logger
 
 NO_PROFILE = {"start_step": 0, "num_steps": 0}
@@ -246,8 +247,9 @@ DEVICES = """
 import functools, jax, numpy as np, sys
 sys.path[:0] = {paths!r}
 jax.config.update("jax_num_cpu_devices", 8)
-from irec_jax import data
-from irec_jax.training import optimizers, state, step
+from irec_jax import data, distributed
+from irec_jax.checkpoints import state
+from irec_jax.training import optimizers, step
 from flax import jax_utils
 {system}
 rule = {{"name": "sgd", "learning_rate": 0.05, "schedule": {{"name": ""}}, "clip_norm": 0.0}}
@@ -256,7 +258,7 @@ results = []
 for count in (1, 8):
     devices = jax.devices()[:count]
     one = functools.partial(step.train_step, loss=task.loss, optimizer=optimizer, l2=1e-4)
-    mapped = jax.pmap(one, axis_name=step.AXIS, devices=devices)
+    mapped = jax.pmap(one, axis_name=distributed.AXIS, devices=devices)
     first = state.create(*task.init(jax.random.key(0)), optimizer, task.scalars, 0)
     current = jax_utils.replicate(first, devices)
     for n in range(4):

@@ -1,0 +1,162 @@
+"""From audio files to the examples of a recognition dataset, in threads."""
+
+import collections
+import dataclasses
+import hashlib
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, BinaryIO, TypeVar
+
+import numpy as np
+
+from data_builders.common.archives import File
+from data_builders.common.features import AudioFormat
+from irec_jax import audio
+from irec_jax.errors import UserError
+
+#: A clip is held in memory a few times over while it is written: 3.4 h of mono22k, 51 min of
+#: stereo44k.
+MAX_CLIP_BYTES = 512 << 20
+
+_T = TypeVar("_T")
+_U = TypeVar("_U")
+
+
+@dataclasses.dataclass(frozen=True)
+class Clip:
+    """An example before it is decoded; see `features.recognition_features`."""
+
+    file: File
+    id: str
+    labels: tuple[str, ...]
+    song: str
+    drums: str = "unknown"
+    genre: str = "unknown"
+    part: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """The (key, example) pairs of a split, decoded in threads, in the order of ``clips``.
+
+    ``contradictory`` holds ids. With ``on_error`` a clip that cannot be read is reported to it
+    and left out; without, its `UserError` is raised.
+    """
+
+    clips: Sequence[Clip]
+    audio_format: AudioFormat
+    contradictory: frozenset[str] = frozenset()
+    on_error: Callable[[UserError], None] | None = None
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __iter__(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        for clip, samples in zip(self.clips, in_threads(self._decode, self.clips), strict=True):
+            if isinstance(samples, UserError):
+                self.on_error(samples)
+                continue
+            example = {f.name: getattr(clip, f.name) for f in dataclasses.fields(Clip)[1:]}
+            contradictory = clip.id in self.contradictory
+            yield clip.id, example | dict(audio=samples, contradictory=contradictory)
+
+    def _decode(self, clip: Clip) -> np.ndarray | UserError:
+        try:
+            return decode(clip.file.open(), self.audio_format)
+        except UserError as error:
+            if self.on_error is None:
+                raise
+            return error
+
+
+def decode(file: str | os.PathLike | BinaryIO, audio_format: AudioFormat) -> np.ndarray:
+    """Decodes a file to int16 (T, C).
+
+    One channel is the mean of the file's. Two are the file's own if it has two, else their mean
+    twice. Peaks beyond full scale, of float files or from resampling, scale the whole clip down
+    instead of being clipped.
+
+    Raises:
+        UserError: as `audio.read`; or longer than `MAX_CLIP_BYTES`.
+    """
+    peak, samples = decode_at(file, audio_format)
+    if peak > 1:
+        _, samples = decode_at(file, audio_format, gain=1 / peak)
+    return samples
+
+
+def decode_at(
+    file: str | os.PathLike | BinaryIO,
+    audio_format: AudioFormat,
+    *,
+    gain: float = 1.0,
+    stream: int = 0,
+) -> tuple[float, np.ndarray]:
+    """As `decode`, of one of a file's streams and times a gain: peak before it, and int16 (T, C).
+
+    Peaks that are then still beyond full scale are clipped.
+    """
+    peak, num_bytes, pieces = 0.0, 0, []
+    num_channels = audio_format.num_channels
+    keeps_channels = (
+        num_channels > 1 and audio.info(file, stream=stream).num_channels == num_channels
+    )
+    for block in audio.blocks(
+        file,
+        sample_rate_hz=audio_format.sample_rate_hz,
+        mono=not keeps_channels,
+        stream=stream,
+    ):
+        peak = max(peak, float(np.abs(block).max()))
+        pieces.append(audio.to_int16(np.float32(gain) * block))
+        if not keeps_channels:
+            pieces[-1] = np.repeat(pieces[-1], num_channels, axis=1)
+        num_bytes += pieces[-1].nbytes
+        if num_bytes > MAX_CLIP_BYTES:
+            minutes = MAX_CLIP_BYTES / (120 * num_channels * audio_format.sample_rate_hz)
+            name = getattr(file, "name", file)
+            raise UserError(f"{name}: longer than {minutes:.0f} minutes; cut it into pieces")
+    return peak, np.concatenate(pieces)
+
+
+def in_threads(function: Callable[[_T], _U], items: Iterable[_T]) -> Iterator[_U]:
+    """As `map`, in as many threads as cores, four at most, and no further ahead than that."""
+    num_threads = min(4, os.cpu_count() or 1)
+    items = iter(items)
+    with ThreadPoolExecutor(num_threads) as executor:
+        pending = collections.deque(
+            executor.submit(function, item) for item in itertools.islice(items, num_threads)
+        )
+        try:
+            while pending:
+                result = pending.popleft().result()
+                pending.extend(executor.submit(function, i) for i in itertools.islice(items, 1))
+                yield result
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def find_contradictory(clips: Iterable[Clip]) -> frozenset[str]:
+    """Ids of the clips whose bytes equal those of another clip that has other labels."""
+    same = collections.defaultdict(list)
+    for clip in clips:
+        same[clip.file.fingerprint].append(clip)
+    suspects = [clip for group in same.values() if _disagree(group) for clip in group]
+    equal = collections.defaultdict(list)
+    for clip, digest in zip(suspects, in_threads(_digest, suspects), strict=True):
+        equal[digest].append(clip)
+    return frozenset(c.id for group in equal.values() if _disagree(group) for c in group)
+
+
+def _disagree(clips: Sequence[Clip]) -> bool:
+    return len({frozenset(clip.labels) for clip in clips}) > 1
+
+
+def _digest(clip: Clip) -> bytes:
+    if clip.file.path is None:
+        return hashlib.blake2b(clip.file.read()).digest()
+    with open(clip.file.path, "rb") as file:  # in pieces: a user's files may be long
+        return hashlib.file_digest(file, "blake2b").digest()

@@ -1,0 +1,70 @@
+"""What the builders of multitrack datasets share: segments of pieces, and an index of them."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from data_builders.common.streaming import IndexedBuilder
+
+
+def segment_example(
+    *,
+    piece: str,
+    segment: int,
+    start_s: float,
+    tracks: Mapping[str, str],
+    mix: np.ndarray,
+    spots: np.ndarray | None = None,
+    stems: np.ndarray | None = None,
+    mixing: np.ndarray | None = None,
+    max_crosstalk_db: float = np.nan,
+) -> tuple[str, dict[str, Any]]:
+    """(key, example) of a segment; see `features.multitrack_features`.
+
+    Args:
+        tracks: unique name -> class, in order.
+        mix: int16 (T, 2).
+        spots, stems: int16 (J, T), or None where they are not known.
+        mixing: (J, J), or None.
+    """
+    key = f"{piece}-{segment}"
+    return key, {
+        "id": key,
+        "piece": piece,
+        "segment": segment,
+        "start_s": start_s,
+        "tracks": list(tracks),
+        "instruments": list(tracks.values()),
+        "mix": mix,
+        "spots": [] if spots is None else spots,
+        "stems": [] if stems is None else stems,
+        "mixing": [] if mixing is None else np.asarray(mixing, np.float32),
+        "max_crosstalk_db": max_crosstalk_db,
+    }
+
+
+def ordered(tracks: Iterable[tuple[str, str]], classes: Iterable[str]) -> dict[str, str]:
+    """(name, class) pairs as a dict, in the order of the classes and then of the names' numbers."""
+    places = {name: place for place, name in enumerate(classes)}
+
+    def place(track: tuple[str, str]) -> tuple:
+        name, label = track
+        number = name.rpartition("-")[2]
+        return places[label], int(number) if number.isdigit() else 0, name
+
+    return dict(sorted(tracks, key=place))
+
+
+class MultitrackBuilder(IndexedBuilder):
+    """Base class of builders whose examples are `features.multitrack_features`.
+
+    Rows of the index: ``piece``, ``segment``, ``tracks`` and ``instruments`` (names), and
+    ``num_samples``.
+    """
+
+    INDEX = "piece_index"
+
+    def _row(self, example: Mapping[str, Any]) -> dict[str, Any]:
+        row = {name: example[name] for name in ("piece", "segment", "tracks", "instruments")}
+        return row | {"num_samples": len(example["mix"])}

@@ -1,0 +1,60 @@
+"""What the builders of stem datasets share: segments of the streams of a track, and an index."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from data_builders.common.features import STEM_SAMPLE_RATE_HZ, STEM_SEGMENT_S
+from data_builders.common.streaming import IndexedBuilder
+from irec_jax.labels import STREAMS
+
+_SEGMENT_SAMPLES = STEM_SEGMENT_S * STEM_SAMPLE_RATE_HZ
+
+
+def track_examples(
+    track: str, streams: Mapping[str, np.ndarray], *, errata: str = ""
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The (key, example) pairs of a track, stream after stream; see `features.stem_features`.
+
+    Args:
+        track: its name, unique within the dataset.
+        streams: int16 (T, 2) of each of `labels.STREAMS`, all of one length.
+        errata: what is known to be wrong with it.
+    """
+    if {*streams} != {*STREAMS} or len({audio.shape for audio in streams.values()}) != 1:
+        raise ValueError(f"{track}: expected the streams {', '.join(STREAMS)}, all of one length")
+    for stem in STREAMS:
+        for segment in range(num_segments(len(streams[stem]))):
+            start = segment * _SEGMENT_SAMPLES
+            key = f"{track}/{stem}/{segment}"
+            yield (
+                key,
+                {
+                    "id": key,
+                    "track": track,
+                    "stem": stem,
+                    "segment": segment,
+                    "start_s": start / STEM_SAMPLE_RATE_HZ,
+                    "errata": errata,
+                    "audio": streams[stem][start : start + _SEGMENT_SAMPLES],
+                },
+            )
+
+
+def num_segments(num_samples: int) -> int:
+    """How many segments a stream of a track has."""
+    return -(-num_samples // _SEGMENT_SAMPLES)
+
+
+class StemBuilder(IndexedBuilder):
+    """Base class of builders whose examples are `features.stem_features`.
+
+    Rows of the index: ``track``, ``stem`` (its name), ``segment``, ``errata`` and ``num_samples``.
+    """
+
+    INDEX = "stem_index"
+
+    def _row(self, example: Mapping[str, Any]) -> dict[str, Any]:
+        row = {name: example[name] for name in ("track", "stem", "segment", "errata")}
+        return row | {"num_samples": len(example["audio"])}

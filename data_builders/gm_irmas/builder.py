@@ -1,0 +1,78 @@
+"""Rendered counterpart of `irmas`: composed by rule, played by General MIDI sampled instruments.
+
+Same features, formats and splits as the real dataset, and its statistics: 3 s training clips with
+one label each in IRMAS's class proportions, about three a song; test clips of 5 to 20 s with one to
+five labels. It is always available, but it is not IRMAS: results on it say so.
+
+Version 1.0.0 is frozen: other music is another version.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+
+import tensorflow_datasets as tfds
+
+from data_builders.common.features import FORMATS, recognition_features
+from data_builders.common.rendered import RenderedConfig, make_configs
+from data_builders.common.streaming import StreamingBuilder
+from data_builders.gm_irmas.plan import SIZES, ClipPlan, plan
+from data_builders.gm_irmas.render import VERSION as MUSIC_VERSION
+from data_builders.gm_irmas.render import RenderedClip, render_clip
+from data_builders.rendering import pool, synth
+from irec_jax.labels import IRMAS
+
+__all__ = [
+    "ClipPlan",
+    "GmIrmas",
+    "RenderedClip",
+    "plan",
+    "render_clip",
+]
+
+
+class GmIrmas(StreamingBuilder):
+    """Builder of `gm_irmas`."""
+
+    RENDERED = True
+    VERSION = tfds.core.Version(MUSIC_VERSION)
+    RELEASE_NOTES = {MUSIC_VERSION: "Frozen before any model was trained on it."}
+    BUILDER_CONFIGS = make_configs(SIZES, FORMATS)
+    DEFAULT_BUILDER_CONFIG_NAME = "small-mono22k"
+    #: Processes that render; None for one a core. The data does not depend on it.
+    num_workers: int | None = None
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return self.dataset_info_from_configs(
+            description=__doc__,
+            features=recognition_features(IRMAS, FORMATS[self.builder_config.format]),
+        )
+
+    def _split_generators(self, dl_manager) -> dict[str, "_Examples"]:
+        del dl_manager  # nothing is downloaded
+        synth.check_soundfont(self.builder_config.soundfont)
+        return {split: self._generate_examples(split) for split in ("train", "test")}
+
+    def _generate_examples(self, split: str) -> "_Examples":
+        return _Examples(self.builder_config, split, self.num_workers)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Examples:
+    """The (id, example) pairs of a split, rendered while they are read."""
+
+    config: RenderedConfig
+    split: str
+    num_workers: int | None
+
+    def __len__(self) -> int:
+        return len(plan(self.config.size, self.split))
+
+    def __iter__(self) -> Iterator[tuple[str, dict]]:
+        form = FORMATS[self.config.format]
+        tasks = (
+            (clip, self.config.soundfont, form.sample_rate_hz, form.num_channels)
+            for clip in plan(self.config.size, self.split)
+        )
+        return pool.run(
+            "data_builders.gm_irmas.render:render_example", tasks, num_workers=self.num_workers
+        )

@@ -1,0 +1,114 @@
+"""Rendered multitrack recordings: chamber and orchestral pieces, one dry stem for each player.
+
+Composed by rule for the 13 instruments of `labels.ORCHESTRA` and played by General MIDI sampled
+instruments, 3 to 14 tracks and 12 to 60 s long; ensembles in the proportions of Seipel's recordings
+(2018, table 4.2). Spot microphones are made from the stems by `crosstalk.simulate`, with a random
+symmetric mixing of each piece whose maximum is -6, -12 or -18 dB; the mix is the panned stems in a
+room. It is always available, but nobody recorded it: results on it say so.
+"""
+
+import dataclasses
+import zlib
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from data_builders.common import multitrack as multitrack_base
+from data_builders.common.features import MULTITRACK_FORMATS, multitrack_features
+from data_builders.common.rendered import RenderedConfig, make_configs
+from data_builders.gm_multitrack.plan import SIZES, SPLITS, PiecePlan, plan
+from data_builders.gm_multitrack.render import VERSION as MUSIC_VERSION
+from data_builders.rendering import pool, synth
+from irec_jax import audio
+from irec_jax.labels import ORCHESTRA
+
+#: Each needs up to a gigabyte for a large orchestra.
+_MAX_WORKERS = 4
+
+
+class GmMultitrack(multitrack_base.MultitrackBuilder):
+    """Builder of `gm_multitrack`."""
+
+    RENDERED = True
+    UNIT = "pieces"
+    VERSION = tfds.core.Version(MUSIC_VERSION)
+    RELEASE_NOTES = {MUSIC_VERSION: "First."}
+    BUILDER_CONFIGS = make_configs(SIZES, MULTITRACK_FORMATS)
+    DEFAULT_BUILDER_CONFIG_NAME = "small-multitrack44k"
+    #: Processes that render; None for one a core. The data does not depend on it.
+    num_workers: int | None = None
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return self.dataset_info_from_configs(
+            description=__doc__, features=multitrack_features(ORCHESTRA)
+        )
+
+    def _split_generators(self, dl_manager) -> dict[str, "_Examples"]:
+        del dl_manager  # nothing is downloaded
+        synth.check_soundfont(self.builder_config.soundfont)
+        return {split: self._generate_examples(split) for split in SPLITS}
+
+    def _generate_examples(self, split: str) -> "_Examples":
+        return _Examples(self.builder_config, split, self.num_workers)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Examples:
+    """The (id, example) pairs of a split, rendered while they are read."""
+
+    config: RenderedConfig
+    split: str
+    num_workers: int | None
+
+    def __len__(self) -> int:
+        return len(plan(self.config.size, self.split))
+
+    def __iter__(self) -> Iterator[tuple[str, dict]]:
+        pieces = plan(self.config.size, self.split)
+        sample_rate_hz = MULTITRACK_FORMATS[self.config.format]
+        rendered = pool.run(
+            "data_builders.gm_multitrack.render:render_example",
+            ((piece, self.config.soundfont, sample_rate_hz) for piece in pieces),
+            num_workers=self.num_workers or min(pool.num_cores(), _MAX_WORKERS),
+        )
+        for piece, (stems, mix) in zip(pieces, rendered, strict=True):
+            spots, mixing = record(stems, piece, sample_rate_hz)
+            yield multitrack_base.segment_example(
+                piece=piece.name,
+                segment=0,
+                start_s=0.0,
+                tracks=dict(piece.tracks),
+                mix=mix,
+                spots=spots,
+                stems=stems,
+                mixing=mixing,
+                max_crosstalk_db=piece.max_crosstalk_db,
+            )
+
+
+def record(
+    stems: np.ndarray, piece: PiecePlan, sample_rate_hz: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Spot microphones of a piece, int16 (J, T), and their mixing, float32 (J, J).
+
+    Args:
+        stems: int16 (J, T).
+        piece: seeds the mixing, which is symmetric and bounded by its ``max_crosstalk_db``.
+        sample_rate_hz: in Hz.
+    """
+    # Late, so that a mistyped option is answered at once.
+    import jax
+
+    from irec_jax import crosstalk
+
+    # The same bits on every machine, and no accelerator that another program may be using.
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+        mixing = crosstalk.draw_mixing(
+            jax.random.key(zlib.crc32(f"{MUSIC_VERSION} {piece.name}".encode())),
+            len(stems),
+            max_crosstalk=10 ** (piece.max_crosstalk_db / 20),
+        )
+        delays = crosstalk.delays_samples(mixing, sample_rate_hz)
+        spots, _ = crosstalk.simulate(audio.to_float32(stems), mixing, delays)
+        return audio.to_int16(np.asarray(spots)), np.asarray(mixing)

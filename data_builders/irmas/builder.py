@@ -1,0 +1,225 @@
+"""IRMAS: predominant instrument recognition in Western music recordings (Bosch et al. 2012).
+
+6,705 training clips of 3 s with one of 11 instruments each, 2,874 test clips of 5 to 20 s with one
+to five. For non-commercial use; no clip of it may be passed on.
+
+Training songs that share byte-identical clips are one group (`song`), so that splits by song do not
+leak. Test clips that are byte-identical but labelled differently are kept, and flagged.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import tensorflow_datasets as tfds
+
+from data_builders.common.archives import File, check_md5, fetch, files_in_folder, files_in_zip
+from data_builders.common.decoding import Clip, Examples, find_contradictory
+from data_builders.common.features import FORMATS, GENRES, recognition_features
+from data_builders.common.streaming import StreamingBuilder
+from irec_jax.errors import UserError
+from irec_jax.labels import IRMAS
+
+_URL = "https://zenodo.org/record/1290750/files"
+_TRAINING = "IRMAS-TrainingData"
+#: Names that the folder of an unpacked zip may have.
+_FOLDERS = {
+    _TRAINING: (_TRAINING,),
+    "IRMAS-TestingData-Part1": ("IRMAS-TestingData-Part1", "Part1"),
+    "IRMAS-TestingData-Part2": ("IRMAS-TestingData-Part2", "IRTestingData-Part2", "Part2"),
+    "IRMAS-TestingData-Part3": ("IRMAS-TestingData-Part3", "Part3"),
+}
+_TRAINING_NAME = re.compile(r"^(?:(\d+)__)?((?:\[[a-z_-]+\])+)(\d+)__(\d)$")
+_DRUMS = {"dru": "yes", "nod": "no", "---": "unknown"}
+#: Training songs with byte-identical clips: number -> the smaller number it is merged with.
+_MERGED_SONGS = {
+    774: 670,
+    763: 709,
+    765: 711,
+    766: 712,
+    767: 713,
+    768: 714,
+    769: 715,
+    770: 716,
+    771: 717,
+    772: 718,
+    773: 719,
+    757: 672,
+    758: 673,
+    759: 674,
+    760: 675,
+    761: 676,
+    762: 708,
+    858: 856,
+    2312: 2311,
+}
+
+
+class Irmas(StreamingBuilder):
+    """Builder of `irmas`."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "All clips, merged song groups, contradictory clips flagged."}
+    BUILDER_CONFIGS = [
+        tfds.core.BuilderConfig(
+            name=name, description=f"{f.num_channels} channel(s) at {f.sample_rate_hz} Hz"
+        )
+        for name, f in FORMATS.items()
+    ]
+    DEFAULT_BUILDER_CONFIG_NAME = "mono22k"
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        f"The four zips of {_URL.replace('/files', '')}, or their unpacked folders; without them "
+        "they are downloaded."
+    )
+    #: md5 sums of the zips.
+    MD5 = {
+        _TRAINING: "4fd9f5ed5a18d8e2687e6360b5f60afe",
+        "IRMAS-TestingData-Part1": "5a2e65520dcedada565dff2050bb2a56",
+        "IRMAS-TestingData-Part2": "afb0c8ea92f34ee653693106be95c895",
+        "IRMAS-TestingData-Part3": "9b3fb2d0c89cdc98037121c25bd5b556",
+    }
+    #: Training clips per class, and test clips per part.
+    NUM_TRAINING = dict(
+        zip(IRMAS, (388, 505, 451, 637, 760, 682, 721, 626, 577, 580, 778), strict=True)
+    )
+    NUM_TEST = {1: 807, 2: 1301, 3: 766}
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=__doc__,
+            features=recognition_features(IRMAS, FORMATS[self.builder_config.name]),
+            homepage="https://www.upf.edu/web/mtg/irmas",
+        )
+
+    def _split_generators(self, dl_manager) -> dict[str, Examples]:
+        files = self._find_files(dl_manager)
+        train = list(_training_clips(files[_TRAINING]))
+        test = []
+        for part in self.NUM_TEST:
+            test += _test_clips(files[f"IRMAS-TestingData-Part{part}"], part)
+        self._check_counts(train, test)
+        audio_format = FORMATS[self.builder_config.name]
+        return {
+            name: Examples(clips, audio_format, find_contradictory(clips))
+            for name, clips in (("train", train), ("test", test))
+        }
+
+    def _generate_examples(self, clips: Examples) -> Iterator:
+        yield from clips
+
+    def _find_files(self, dl_manager) -> dict[str, list[File]]:
+        """Files by name of the zip: from the manual folder, or else downloaded."""
+        default = Path(dl_manager.download_dir, "manual")
+        try:
+            manual = Path(dl_manager.manual_dir)
+        except AssertionError:  # not there, or empty
+            manual = default
+        found = {name: _look_for(manual, name) for name in self.MD5}
+        missing = [f"{name}.zip" for name, path in found.items() if path is None]
+        if len(missing) == len(found) and manual == default:
+            folder = Path(dl_manager.download_dir, "irmas")
+            for name, md5 in self.MD5.items():
+                found[name] = fetch(f"{_URL}/{name}.zip", folder / f"{name}.zip", md5)
+            return {name: files_in_zip(path) for name, path in found.items()}
+        if missing:
+            raise UserError(
+                f"{manual}: lacks {', '.join(missing)}; get them from {_URL.replace('/files', '')}"
+                " (zips, or unpacked folders of that name), or give no manual_dir to download all"
+            )
+        return {name: self._open(name, path) for name, path in found.items()}
+
+    def _open(self, name: str, path: Path) -> list[File]:
+        if path.is_dir():
+            return files_in_folder(path)
+        remedy = f"download it again from {_URL}/{name}.zip"
+        check_md5(path, self.MD5[name], remedy=remedy)
+        return files_in_zip(path)
+
+    def _check_counts(self, train: list[Clip], test: list[Clip]) -> None:
+        counts = [
+            (f"{_TRAINING}/{name}", sum(clip.labels == (name,) for clip in train), expected)
+            for name, expected in self.NUM_TRAINING.items()
+        ]
+        counts += [
+            (f"IRMAS-TestingData-Part{part}", sum(clip.part == part for clip in test), expected)
+            for part, expected in self.NUM_TEST.items()
+        ]
+        wrong = [f"{where} holds {n} of {of} clips" for where, n, of in counts if n != of]
+        if wrong:
+            raise UserError(f"irmas: {', '.join(wrong)}; unpack the zips again into a new folder")
+
+
+def _look_for(manual: Path, name: str) -> Path | None:
+    """The zip or else the unpacked folder of a part, directly in the manual folder or one below."""
+    folders = [manual]
+    if manual.is_dir():
+        folders += sorted(path for path in manual.iterdir() if path.is_dir())
+    for candidate in (f"{name}.zip", *_FOLDERS[name]):
+        for folder in folders:
+            if (folder / candidate).exists():
+                return folder / candidate
+    return None
+
+
+def _training_clips(files: list[File]) -> Iterator[Clip]:
+    for file in files:
+        path = Path(file.name)
+        if path.suffix.lower() != ".wav":
+            continue
+        folder = path.parent.name  # not the tag: `cla` is an instrument and a genre
+        match = _TRAINING_NAME.match(path.stem)
+        if folder not in IRMAS or not match:
+            raise UserError(f"{file.origin}: not a clip of {_TRAINING}; remove it")
+        song = int(match[3])
+        drums, genre = _tags(match[2])
+        yield Clip(
+            file=file,
+            id=f"{folder}/{path.stem}",
+            labels=(folder,),
+            song=f"{_MERGED_SONGS.get(song, song):04d}",
+            drums=drums,
+            genre=genre,
+        )
+
+
+def _tags(tags: str) -> tuple[str, str]:
+    """Drums and genre of `[instrument][drums, often left out][genre]`."""
+    drums = genre = "unknown"
+    for tag in tags[1:-1].split("][")[1:]:
+        if tag in _DRUMS:
+            drums = _DRUMS[tag]
+        elif tag in GENRES:
+            genre = tag
+    return drums, genre
+
+
+def _test_clips(files: list[File], part: int) -> Iterator[Clip]:
+    by_name = {file.name.lower(): file for file in files}
+    for file in files:
+        path = Path(file.name)
+        if path.suffix.lower() != ".wav":
+            continue
+        labels = by_name.get(f"{file.name[:-4]}.txt".lower())
+        if labels is None:
+            raise UserError(f"{file.origin}: its labels, {path.stem}.txt, are missing")
+        yield Clip(
+            file=file,
+            id=f"part{part}/{path.stem}",
+            labels=_read_labels(labels),
+            song=re.sub(r"-\d+$", "", path.stem),
+            part=part,
+        )
+
+
+def _read_labels(file: File) -> tuple[str, ...]:
+    """One label a line, mostly with a tab behind it."""
+    lines = file.read().decode("utf-8-sig", "replace").splitlines()
+    labels = [line.strip() for line in lines if line.strip()]
+    for label in labels:
+        if label not in IRMAS:
+            known = " ".join(IRMAS)
+            raise UserError(f"{file.origin}: unknown class {label!r}; expected some of {known}")
+    if not labels:
+        raise UserError(f"{file.origin}: no labels; unpack the zip again")
+    return tuple(dict.fromkeys(labels))

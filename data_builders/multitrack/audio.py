@@ -1,0 +1,151 @@
+"""The tracks of a piece from their files, segment by segment, side by side."""
+
+import dataclasses
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from data_builders.common.archives import File
+from data_builders.common.decoding import in_threads
+from data_builders.common.features import SEGMENT_S
+from data_builders.common.multitrack import segment_example
+from data_builders.multitrack.files import PieceFiles
+from irec_jax import audio
+from irec_jax.errors import UserError
+
+#: Tracks may differ so much in length: codecs pad, and resampling rounds. The shorter ones are
+#: continued by silence.
+TOLERANCE_S = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """The (key, example) pairs of a split, decoded while they are read: one segment at a time.
+
+    ``dry`` tracks are stems, others spots. A missing mix is the sum of the tracks, with its peak at
+    full scale.
+    """
+
+    pieces: Sequence[PieceFiles]
+    sample_rate_hz: int
+    num_segments: int
+    dry: bool
+
+    def __len__(self) -> int:
+        return self.num_segments
+
+    def __iter__(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        for piece in self.pieces:
+            yield from self._segments(piece)
+
+    def _segments(self, piece: PieceFiles) -> Iterator[tuple[str, dict[str, Any]]]:
+        # Twice through the files: gains are those of the whole piece, whose tracks keep their
+        # balance, and peaks beyond full scale, of float files or from resampling, are not clipped.
+        mix_peak, peak = _measure(piece, self.sample_rate_hz)
+        gain = np.float32(1 / max(1.0, peak))
+        mix_gain = np.float32(1 / (max(1.0, mix_peak) if piece.mix else mix_peak or 1.0))
+        for number, (mix, tracks) in enumerate(read_segments(piece, self.sample_rate_hz)):
+            tracks = audio.to_int16(gain * tracks)
+            yield segment_example(
+                piece=piece.name,
+                segment=number,
+                start_s=float(number * SEGMENT_S),
+                tracks=piece.tracks,
+                mix=audio.to_int16(mix_gain * mix),
+                spots=None if self.dry else tracks,
+                stems=tracks if self.dry else None,
+            )
+
+
+def prepare_examples(
+    pieces: Sequence[PieceFiles], *, sample_rate_hz: int, dry: bool = False
+) -> Examples:
+    """The examples of pieces whose files' headers have been checked.
+
+    Raises:
+        UserError: a file that cannot be read, or tracks of different lengths.
+    """
+    num_segments = 0
+    for piece in pieces:
+        lengths_s = {}
+        for file in _files(piece):
+            header = audio.info(file.open())
+            if header.num_samples is not None:
+                lengths_s[file.origin] = header.num_samples / header.sample_rate_hz
+        _check_lengths(lengths_s)
+        num_segments += math.ceil(max(lengths_s.values(), default=0) / SEGMENT_S)
+    return Examples(pieces, sample_rate_hz, num_segments, dry)
+
+
+def read_segments(
+    piece: PieceFiles, sample_rate_hz: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Mix float32 (T, 2), the sum of the tracks where there is none, and tracks float32 (J, T).
+
+    All segments but the last are `SEGMENT_S` long.
+
+    Raises:
+        UserError: a file that cannot be read, or, at the end, tracks of different lengths.
+    """
+    files = _files(piece)
+    streams = [_stream(file, sample_rate_hz, mix=file is piece.mix) for file in files]
+    lengths = np.zeros(len(files))
+    while True:
+        blocks = list(in_threads(lambda stream: next(stream, None), streams))
+        sizes = [0 if block is None else len(block) for block in blocks]
+        if not any(sizes):
+            break
+        lengths += sizes
+        tracks = np.zeros((len(piece.files), max(sizes)), np.float32)
+        for track, block in zip(tracks, blocks, strict=False):
+            if block is not None:
+                track[: len(block)] = block[:, 0]
+        mix = np.zeros((max(sizes), 2), np.float32)
+        if piece.mix is None:
+            mix += tracks.sum(axis=0)[:, None]
+        elif blocks[-1] is not None:
+            mix[: len(blocks[-1])] = blocks[-1]  # one channel becomes two
+        yield mix, tracks
+    _check_lengths(
+        dict(zip([file.origin for file in files], lengths / sample_rate_hz, strict=True))
+    )
+
+
+def _files(piece: PieceFiles) -> list[File]:
+    """Of the tracks, then of the mix if there is one."""
+    return [*piece.files.values(), *([] if piece.mix is None else [piece.mix])]
+
+
+def _stream(file: File, sample_rate_hz: int, *, mix: bool) -> Iterator[np.ndarray]:
+    opened = file.open()
+    stereo = mix and audio.info(opened).num_channels == 2
+    return audio.blocks(
+        opened,
+        sample_rate_hz=sample_rate_hz,
+        mono=not stereo,
+        block_samples=SEGMENT_S * sample_rate_hz,
+    )
+
+
+def _measure(piece: PieceFiles, sample_rate_hz: int) -> tuple[float, float]:
+    """Peaks of the mix and of the loudest track."""
+    mix_peak = peak = 0.0
+    for mix, tracks in read_segments(piece, sample_rate_hz):
+        mix_peak = max(mix_peak, float(np.abs(mix).max()))
+        peak = max(peak, float(np.abs(tracks).max()))
+    return mix_peak, peak
+
+
+def _check_lengths(lengths_s: Mapping[str, float]) -> None:
+    """UserError for files (by name) that are not of one length."""
+    if not lengths_s:
+        return
+    short, long = (choose(lengths_s, key=lengths_s.get) for choose in (min, max))
+    if lengths_s[long] - lengths_s[short] > TOLERANCE_S:
+        raise UserError(
+            f"{short} lasts {lengths_s[short]:.2f} s but {os.path.basename(long)} "
+            f"{lengths_s[long]:.2f} s; export all tracks of a piece with one start and one length"
+        )

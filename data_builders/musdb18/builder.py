@@ -1,0 +1,165 @@
+"""MUSDB18 (Rafii et al. 2017): 150 tracks, each a mixture with its drums, bass, other and vocals.
+
+100 tracks for training, of which 14 validate by convention, and 50 for testing; 44.1 kHz, two
+channels. For academic use only; no track of it may be passed on. In a `path` any part of it will
+do, the edition of 7-second excerpts too, and tracks of your own:
+
+    {train,test}/<artist - title>.stem.mp4  (AAC, five streams; MUSDB18)
+    {train,test}/<artist - title>/{mixture,drums,bass,other,vocals}.wav  (MUSDB18-HQ)
+
+Without a path the whole of MUSDB18, or of MUSDB18-HQ with the format `hq`, is taken from
+manual_dir, its zip or what was in it, or downloaded.
+"""
+
+import dataclasses
+import hashlib
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import tensorflow_datasets as tfds
+
+from data_builders.common.archives import File, check_md5, fetch, files_in_folder, files_in_zip
+from data_builders.common.features import stem_features
+from data_builders.common.stems import StemBuilder
+from data_builders.musdb18.audio import Examples, prepare_examples
+from data_builders.musdb18.files import TrackFiles, find_tracks
+from data_builders.musdb18.tracks import OFFICIAL, official_split
+from irec_jax.errors import UserError
+
+
+class Edition(NamedTuple):
+    """A zip of the whole dataset."""
+
+    name: str
+    url: str
+    md5: str
+
+
+#: By the option `format`.
+EDITIONS = {
+    "aac": Edition(
+        "musdb18",
+        "https://zenodo.org/record/1117372/files/musdb18.zip",
+        "af06762477334799bfc5abf237648207",
+    ),
+    "hq": Edition(
+        "musdb18hq",
+        "https://zenodo.org/record/3338373/files/musdb18hq.zip",
+        "12d4f2ecd55245a4688754dd76363103",
+    ),
+}
+_WORDS = {"train": "training", "validation": "validation", "test": "test"}
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class Musdb18Config(tfds.core.BuilderConfig):
+    """The tracks of a folder, or with ``path`` None those of an edition, a key of `EDITIONS`."""
+
+    path: str | None = None
+    edition: str | None = None
+
+
+def make_config(path: str | os.PathLike) -> Musdb18Config:
+    """The config of a folder, named after its content: what changed is built anew.
+
+    Raises:
+        UserError: as `musdb18_files.find_tracks`, or no such folder.
+    """
+    path = os.path.abspath(os.path.expanduser(path))
+    digest = hashlib.sha256(path.encode(errors="surrogateescape"))
+    for split, tracks in _scan(path).items():
+        for track in tracks:
+            for stream, (file, _) in track.streams.items():
+                status = os.stat(file.path)
+                known = (split, track.name, stream, status.st_size, status.st_mtime_ns)
+                digest.update(repr(known).encode())
+    stem = re.sub(r"\W+", "_", Path(path).name, flags=re.ASCII).strip("_")[:32] or "tracks"
+    return Musdb18Config(name=f"{stem}-{digest.hexdigest()[:12]}", description=path, path=path)
+
+
+class Musdb18(StemBuilder):
+    """Builder of `musdb18`; its config is a `Musdb18Config`."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    RELEASE_NOTES = {"1.0.0": "MUSDB18, MUSDB18-HQ, parts of them and folders like them."}
+    BUILDER_CONFIGS = [
+        Musdb18Config(name=edition.name, description=edition.name, edition=key)
+        for key, edition in EDITIONS.items()
+    ]
+    MANUAL_DOWNLOAD_INSTRUCTIONS = (
+        "musdb18.zip of https://zenodo.org/record/1117372, or with the format hq musdb18hq.zip of "
+        "https://zenodo.org/record/3338373, or their unpacked folders; without them they are "
+        "downloaded."
+    )
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=__doc__,
+            features=stem_features(),
+            homepage="https://sigsep.github.io/datasets/musdb.html",
+        )
+
+    def _split_generators(self, dl_manager) -> dict[str, Examples]:
+        config = self.builder_config
+        splits = _scan(config.path) if config.path else self._find_edition(dl_manager)
+        print(f"{self.name}: {_counts(splits)}", file=sys.stderr)
+        return {split: prepare_examples(tracks) for split, tracks in splits.items()}
+
+    def _generate_examples(self, examples: Examples) -> Iterator:
+        yield from examples
+
+    def _find_edition(self, dl_manager) -> dict[str, list[TrackFiles]]:
+        source, files = _find_files(dl_manager, EDITIONS[self.builder_config.edition])
+        splits = find_tracks(source, files)
+        if sum(map(len, splits.values())) < sum(map(len, OFFICIAL.values())):
+            raise UserError(
+                f"{source}: holds {_counts(splits)}; unpack the whole zip, or name the folder as "
+                "path to take what is there"
+            )
+        return splits
+
+
+def _find_files(dl_manager, edition: Edition) -> tuple[Path, list[File]]:
+    """The zip or the unpacked folder, and its files; downloaded where there is neither."""
+    default = Path(dl_manager.download_dir, "manual")
+    try:
+        manual = Path(dl_manager.manual_dir)
+    except AssertionError:  # not there, or empty
+        manual = default
+    zip_name = f"{edition.name}.zip"
+    path = manual / zip_name
+    unpacked = (manual / edition.name, manual)
+    folder = next((one for one in unpacked if (one / "train").is_dir()), None)
+    if path.is_file():
+        check_md5(path, edition.md5, remedy=f"download it again from {edition.url}")
+    elif folder is not None:
+        return folder, files_in_folder(folder)
+    elif manual != default:
+        raise UserError(
+            f"{manual}: lacks {zip_name} and a folder train; get it from {edition.url}, or give no "
+            "manual_dir to download it"
+        )
+    else:
+        path = Path(dl_manager.download_dir, "musdb18", zip_name)
+        fetch(edition.url, path, edition.md5)
+    return path, files_in_zip(path)
+
+
+def _scan(path: str) -> dict[str, list[TrackFiles]]:
+    if not os.path.isdir(path):
+        raise UserError(f"{path}: no such folder; name one that holds train and test")
+    return find_tracks(path, files_in_folder(path))
+
+
+def _counts(splits: Mapping[str, Sequence[TrackFiles]]) -> str:
+    """How many of MUSDB18's tracks are there, and how many others."""
+    counts = Counter(official_split(track.name) for split in splits.values() for track in split)
+    there = (f"{counts[s]} of {len(OFFICIAL[s])} {word}" for s, word in _WORDS.items())
+    others = f" and {counts[None]} others" if counts[None] else ""
+    return f"{', '.join(there)} tracks{others}"

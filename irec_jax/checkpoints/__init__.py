@@ -1,0 +1,1 @@
+"""Trained parameters on disk: checkpoints, `system.json` and workdirs."""

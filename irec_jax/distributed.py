@@ -1,0 +1,112 @@
+"""Processes and devices of a job: start-up, broadcasts, gathers, barriers and sums over devices."""
+
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+from irec_jax.errors import UserError
+
+
+def initialize() -> None:
+    """Joins the other processes of the job, when the environment names them.
+
+    `IREC_COORDINATOR` (host:port), `IREC_NUM_PROCESSES` and `IREC_PROCESS_ID`, as the scripts in
+    launch/ set them; with `IREC_COORDINATOR=auto` JAX asks the cluster (Slurm, TPU pods, MPI).
+    """
+    coordinator = os.environ.get("IREC_COORDINATOR")
+    if not coordinator:
+        return
+    # It would keep SIGTERM from ending a process.
+    jax.config.update("jax_enable_preemption_service", False)
+    arguments = ()
+    if coordinator != "auto":
+        try:
+            count = int(os.environ["IREC_NUM_PROCESSES"])
+            arguments = (coordinator, count, int(os.environ["IREC_PROCESS_ID"]))
+        except (KeyError, ValueError) as error:
+            raise UserError(
+                "IREC_COORDINATOR is set: IREC_NUM_PROCESSES and IREC_PROCESS_ID must be numbers"
+            ) from error
+    try:
+        jax.distributed.initialize(*arguments)
+    except (RuntimeError, ValueError) as error:
+        reason = next(iter(str(error).splitlines()), "")
+        raise UserError(
+            f"IREC_COORDINATOR={coordinator}: the processes did not find one another ({reason}); "
+            "check host, port, IREC_NUM_PROCESSES and IREC_PROCESS_ID"
+        ) from error
+
+
+#: Name of the mapped axis over devices.
+AXIS = "data"
+
+
+def sum_over_devices(tree: Any) -> Any:
+    """Sum arrays over the devices of a mapped step; outside of one, return them unchanged."""
+    try:
+        jax.lax.axis_size(AXIS)
+    except NameError:
+        return tree
+    return jax.lax.psum(tree, AXIS)
+
+
+def is_main() -> bool:
+    """Whether this process is the one that writes."""
+    return jax.process_index() == 0
+
+
+def from_main(tree: Any) -> Any:
+    """Process 0's values of a tree of arrays, on every process."""
+    if jax.process_count() == 1:
+        return tree
+    return jax.device_get(multihost_utils.broadcast_one_to_all(tree))
+
+
+def on_main(function: Callable[[], Any]) -> Any:
+    """Calls a function on process 0; every process returns its result, or raises its error.
+
+    Args:
+        function: takes nothing and returns something JSON-able; may raise UserError.
+    """
+    answer: dict[str, Any] = {}
+    if is_main():
+        try:
+            answer = {"result": function()}
+        except UserError as error:
+            answer = {"error": str(error)}
+    answer = _broadcast_json(answer)
+    if "error" in answer:
+        raise UserError(answer["error"])
+    return answer["result"]
+
+
+def _broadcast_json(content: Any) -> Any:
+    if jax.process_count() == 1:
+        return content
+    raw = np.frombuffer(json.dumps(content).encode(), np.uint8)
+    buffer = np.zeros(int(from_main(np.asarray(len(raw)))), np.uint8)
+    if is_main():
+        buffer = raw
+    return json.loads(np.asarray(from_main(buffer)).tobytes())
+
+
+def gather_rows(rows: np.ndarray) -> list[np.ndarray]:
+    """Each process's rows (n_p, ...), n_p of its own, on every process, in process order."""
+    if jax.process_count() == 1:
+        return [rows]
+    counts = multihost_utils.process_allgather(np.asarray(len(rows)))
+    padded = np.zeros((int(counts.max()), *rows.shape[1:]), rows.dtype)
+    padded[: len(rows)] = rows
+    gathered = multihost_utils.process_allgather(padded)
+    return [part[:count] for part, count in zip(gathered, counts, strict=True)]
+
+
+def wait_for_all(name: str) -> None:
+    """Returns when every process has come here."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(name)

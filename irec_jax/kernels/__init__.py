@@ -1,0 +1,1 @@
+"""Convolution, pooling, normalisation and recurrence that are fast on CPU, with their gradients."""

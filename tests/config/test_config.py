@@ -1,0 +1,144 @@
+"""Configs: arguments, overrides by name, mistakes in one line, differences."""
+
+import os
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from irec_jax import config as configs
+from irec_jax.checkpoints.workdir import differences
+from irec_jax.config.checks import validate
+from irec_jax.errors import UserError
+
+HAN = "configs/han.py"
+CONFIGS = sorted(
+    path.stem
+    for path in (Path(__file__).parents[2] / "configs").glob("*.py")
+    if path.stem not in ("__init__", "common")
+)
+
+
+def loaded(spec=HAN, **settings):
+    config = configs.load(spec)
+    configs.override(config, [(k.replace("__", "."), v) for k, v in settings.items()])
+    configs.check(config)
+    return config
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_config_is_valid_locked_and_takes_debug(name):
+    config = loaded(f"configs/{name}.py")
+    assert config.is_locked
+    small = loaded(f"configs/{name}.py:debug")
+    assert small.training.num_epochs < config.training.num_epochs
+    assert set(configs.flatten(small)) == set(configs.flatten(config))
+
+
+def test_configs_are_found_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert loaded().model.name == "convnet"
+    (tmp_path / "mine.py").write_text(
+        "from configs import han\n\ndef get_config(text=''):\n"
+        "    config = han.get_config(text)\n    config.seed = 7\n    return config\n"
+    )
+    assert loaded("mine.py:dataset=irmas").seed == 7
+    assert "configs/" not in os.listdir(tmp_path)
+
+
+def test_arguments_behind_the_colon():
+    config = loaded(f"{HAN}:dataset=irmas,window_s=0.5,activation=tanh")
+    assert (config.data.name, config.data.window_s, config.evaluation.hop_s) == ("irmas", 0.5, 0.25)
+    assert config.model.activation == "tanh" and "size" not in config.data
+
+
+def test_overrides_keep_types_and_reach_any_argument_of_a_named_thing():
+    config = loaded(
+        optimizer__learning_rate="1",
+        optimizer__b1="0.5",
+        model__filters="(4, 8)",
+        training__num_epochs="7",
+        frontend__mel_scale="htk",
+        frontend__max_hz="8000",
+        evaluation__aggregation="s1",
+    )
+    assert config.optimizer.learning_rate == 1.0 and type(config.optimizer.learning_rate) is float
+    assert config.optimizer.b1 == 0.5 and tuple(config.model.filters) == (4, 8)
+    assert config.training.num_epochs == 7 and config.frontend.mel_scale == "htk"
+    assert config.frontend.max_hz == 8000 and config.evaluation.aggregation == "s1"
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_network_computes_in_bfloat16_if_asked_to(name):
+    config = loaded(f"configs/{name}.py:debug", model__dtype="bfloat16")
+    assert config.model.dtype == "bfloat16"
+    task, params, _ = validate(config)
+    _, model_state = jax.eval_shape(task.init, jax.random.key(0))
+    # Parameters stay float32, and so is what is said.
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype("float32")}
+    batch = {
+        "audio": jax.ShapeDtypeStruct((2, task.window_samples), "float32"),
+        "gain": jax.ShapeDtypeStruct((2,), "float32"),
+        "num_samples": jax.ShapeDtypeStruct((2,), "int32"),
+    }
+    jaxpr = jax.make_jaxpr(task.predict)(params, model_state, batch)
+    assert "bf16" in str(jaxpr) and jaxpr.out_avals[0].dtype == np.float32
+
+
+def test_another_optimizer_drops_the_arguments_of_the_old_one():
+    config = configs.load(HAN)
+    configs.override(config, [("optimizer.b1", "0.8"), ("optimizer.learning_rate", "0.1")])
+    # In any order: names are applied first.
+    configs.override(config, [("optimizer.momentum", "0.9"), ("optimizer.name", "sgd")])
+    assert config.optimizer.to_dict() == {
+        "name": "sgd",
+        "learning_rate": 0.1,
+        "momentum": 0.9,
+        "schedule": {"name": ""},
+        "clip_norm": 0.0,
+    }
+    configs.override(
+        config,
+        [
+            ("optimizer.schedule.name", "cosine_decay_schedule"),
+            ("optimizer.schedule.alpha", "0.1"),
+        ],
+    )
+    assert config.optimizer.schedule.to_dict() == {"name": "cosine_decay_schedule", "alpha": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("spec", "settings", "message"),
+    [
+        ("configs/hann.py", {}, "unknown config 'hann': did you mean 'han'"),
+        ("elsewhere/han.py", {}, "elsewhere/han.py: no such file"),
+        (f"{HAN}:debgu", {}, "did you mean 'debug'"),
+        (f"{HAN}:dataset=irmsa", {}, "dataset=irmsa: did you mean 'irmas'"),
+        (f"{HAN}:window_s=long", {}, "window_s=long: expected float"),
+        (HAN, {"trainin__batch_size": "4"}, "did you mean 'training.batch_size'"),
+        (HAN, {"training__batchsize": "4"}, "did you mean 'training.batch_size'"),
+        (HAN, {"training__batch_size": "many"}, "training.batch_size=many: expected int"),
+        (HAN, {"model__filter": "3"}, "did you mean 'filters'"),
+        (HAN, {"model__name": "convet"}, "unknown model 'convet': did you mean 'convnet'"),
+        (HAN, {"optimizer__name": "adamm"}, "unknown optimizer 'adamm': did you mean 'adam'"),
+        (HAN, {"optimizer__weight_decay": "1"}, "config key of optimizer 'adam' 'weight_decay'"),
+        (HAN, {"optimizer": "adam"}, "is a section"),
+        (HAN, {"seed__x": "1"}, "seed is a single value"),
+        (HAN, {"data__siez": "tiny"}, "did you mean 'size'"),
+    ],
+)
+def test_mistakes_are_one_line_with_a_suggestion(spec, settings, message):
+    with pytest.raises(UserError) as caught:
+        loaded(spec, **settings)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_differences_leave_places_out():
+    one, two = loaded(), loaded(data__dir="elsewhere", profile__num_steps="3")
+    assert differences(configs.flatten(one), configs.flatten(two), configs.PLACES) == []
+    two = loaded(seed="1", optimizer__name="sgd")
+    assert differences(configs.flatten(two), configs.flatten(one), configs.PLACES) == [
+        "optimizer.name: adam -> sgd",
+        "seed: 0 -> 1",
+    ]

@@ -1,0 +1,172 @@
+"""Experiments under every protocol: the main command from data to report."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import SMALL, call
+
+from irec_jax import config as configs
+from irec_jax import data
+from irec_jax.config.checks import validate
+from irec_jax.experiment import RecognitionExperiment
+from irec_jax.systems import load_recogniser
+
+ROOT = Path(__file__).parents[2]
+WORDS = ["--config=configs/han.py:debug", *SMALL, "--config.data.classes=voi,pia,gel"]
+
+
+def read(folder):
+    return json.loads((folder / "report.json").read_text())
+
+
+def test_windows_of_both_channels_at_random(tmp_path, capsys):
+    words = [*WORDS, f"--workdir={tmp_path}", "--config.data.split=window"]
+    words += ["--config.data.hop_s=0.5", "--config.evaluation.hop_s=1.0"]
+    words += ["--config.data.format=stereo44k", "--config.data.channels=separate"]
+    words += ["--config.training.stop_by=top1", "--config.training.best_by=loss"]
+    words += ["--config.data.normalize=none", "--config.evaluation.threshold=0.3"]
+    assert call(*words) == 0
+    shown, report = capsys.readouterr().out, read(tmp_path)
+    assert report["classes"] == ["voi", "pia", "gel"] and report["aggregation"] == "s2"
+    protocol, predominant = report["protocol"], report["predominant"]
+    assert "window: " in report["provenance"]["dataset"]["split"]
+    sides = protocol["sides"]
+    for side, found in sides.items():
+        # One label each: windows of the rendered training clips.
+        assert found["num_examples"] == sum(found["per_class"].values()) > 0
+        if side != "training":
+            assert report["data"][side]["num_clips"] == found["num_examples"]
+            assert report["data"][side]["mean_windows_per_clip"] == 1
+    assert protocol["num_songs_on_both_sides"] > 0 and predominant["all_clips"]
+    # What the source reports: accuracies of the epoch that was kept.
+    best = report["best_epoch"]
+    assert best["valid_loss"] == min(row["valid_loss"] for row in report["history"])
+    assert 0 <= best["train_top1"] <= 1 and 0 <= best["valid_top1"] <= 1
+    assert best["test_accuracy"] == predominant["accuracy"]
+    largest = max(sides["training"]["per_class"].values())
+    assert sides["training"]["per_class"][predominant["majority"]["class"]] == largest
+    assert report["baselines"]["majority"]["predominant"] == {
+        key: value for key, value in predominant["majority"].items() if key != "class"
+    }
+    assert report["thresholds"]["fixed"]["threshold"] == 0.3
+    lines = [line for line in shown.splitlines() if line.startswith("accuracy ")]
+    assert len(lines) == 1 and f"accuracy {predominant['accuracy']:.3f} [" in lines[0]
+    assert "(window split), rendered audio; chance 0.333, majority 0." in lines[0]
+    page = (tmp_path / "report.md").read_text()
+    assert "**Accuracy" in page and "Warning: leaky" in page
+    system = json.loads((tmp_path / "system.json").read_text())
+    assert system["classes"] == report["classes"] and system["thresholds"]["fixed"] == 0.3
+    # The same classes and the same loudness for whoever uses it; evaluated again, the same scores.
+    recogniser = load_recogniser(tmp_path)
+    tone = 0.1 * np.sin(np.arange(88_200) / 9).astype(np.float32)
+    loud, soft = (recogniser.recognize(a, sample_rate_hz=44_100) for a in (tone, 0.01 * tone))
+    assert list(loud.scores) == report["classes"]
+    assert not np.allclose(loud.window_scores, soft.window_scores, rtol=1e-6)
+    assert call(*words, "--mode=eval", "--config.evaluation.baselines=False") == 0
+    again = read(tmp_path)
+    assert "baselines" not in again and again["best_epoch"] == best
+    assert again["predominant"] == predominant and again["thresholds"] == report["thresholds"]
+
+
+def launch(count, *words):
+    return subprocess.run(
+        ["launch/local.sh", str(count), *map(str, words)],
+        cwd=ROOT,
+        env=os.environ | {"PYTHON": sys.executable, "JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_songs_on_one_side_in_two_processes(tmp_path):
+    words = [*WORDS, "--config.data.split=song", "--config.data.test_fraction=0.25"]
+    words += ["--config.data.window_s=0.5", "--config.evaluation.hop_s=0.5", "--config.seed=4"]
+    words += ["--config.evaluation.baselines=False", "--config.training.num_epochs=1"]
+    done = launch(2, *words, f"--workdir={tmp_path}")
+    assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-1500:]
+    report = read(tmp_path)
+    # Both processes part the data as one does.
+    config = configs.load("configs/han.py:debug")
+    config.data.update(
+        classes=("voi", "pia", "gel"), split="song", test_fraction=0.25, window_s=0.5
+    )
+    sides = data.split(data.load(config.data), config.data, seed=4)
+    assert report["protocol"] == data.protocol(config.data, sides, ("voi", "pia", "gel"))
+    assert report["protocol"]["num_songs_on_both_sides"] == 0
+    assert report["provenance"]["hardware"]["num_processes"] == 2
+    assert report["data"]["test"]["num_songs"] == len(set(sides.test.songs))
+    confusion = np.array(report["predominant"]["confusion"])
+    np.testing.assert_array_equal(confusion.sum(axis=1), sides.test.labels.sum(axis=0))
+    assert report["predominant"]["accuracy"] == np.trace(confusion) / confusion.sum()
+    assert "leaky" not in (tmp_path / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--config.data.classes=('gel','pianoo')"], "did you mean"),
+        (["--config.data.classes=gel"], "one class, 'gel'"),
+        (["--config.data.classes=gel,gel"], "twice"),
+        (["--config.data.channels=left"], "data.channels 'left'"),
+        (["--config.data.split=songs"], "data.split 'songs': did you mean 'song'"),
+        (["--config.data.normalize=rms"], "data.normalize 'rms'"),
+        (["--config.data.hop_s=-1"], "data.hop_s=-1.0"),
+        (["--config.data.hop_s=1.5"], "data.hop_s=1.5"),
+        (["--config.data.hop_s=0.001"], "more than a thousandth of data.window_s=1.0"),
+        (["--config.model.dtype=float16"], "model.dtype 'float16': did you mean 'bfloat16'"),
+        (
+            ["--config.frontend.name=chunks"],
+            "frames, bands), none of them 0, got {'num_steps': (1,), 'steps': (1, 73, 300)}",
+        ),
+        (
+            ["--config.frontend.name=chunks", "--config.model.name=dense"],
+            "(batch, features), not 0, got {'num_steps': (1,), 'steps': (1, 73, 300)}",
+        ),
+        (["--config.data.test_fraction=0.0"], "data.test_fraction=0.0: must lie between 0 and 1"),
+        (
+            ["--config.data.split=song", "--config.data.test_fraction=0.9"],
+            "leave nothing to train on",
+        ),
+        (["--config.training.stop_by=f1"], "training.stop_by 'f1'"),
+        (["--config.evaluation.threshold=1.5"], "evaluation.threshold=1.5"),
+        (["--config.evaluation.baselines=2"], "expected bool"),
+    ],
+)
+def test_mistakes_cost_one_line(words, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert call("--config=configs/han.py:debug", *words) == 1
+    shown = capsys.readouterr().err
+    assert message in shown and shown.startswith("error: ")
+    assert len(shown.strip().splitlines()) == 1 and not (tmp_path / "runs").exists()
+
+
+def test_a_dry_run_shows_classes_split_and_every_array_of_features(capsys):
+    words = ["--config=configs/goel_rnn.py", "--config.training.batch_size=4"]
+    assert call(*words, "--config.data.classes=sax,cel", "--dry_run") == 0
+    shown = capsys.readouterr().out
+    assert "classes   2: sax, cel" in shown and "split     song: " in shown
+    assert "features  (4, 294, 300) float32 steps" in shown
+    assert "features  (4,) int32 num_steps" in shown and "output    (4, 2) float32" in shown
+
+
+def test_epochs_are_counted_in_windows_that_train():
+    """The learning rate's schedule is as long as training is."""
+    for split, share in (("official", 0.8), ("song", 0.6)):
+        config = configs.load("configs/han.py:debug")
+        config.training.max_steps_per_epoch = 0
+        config.data.update(hop_s=0.5, split=split, validation_fraction=0.2, test_fraction=0.2)
+        dataset = data.load(config.data)
+        one = RecognitionExperiment("han", config, validate(config)[0])
+        # Clips of 3 s have five windows of 1 s every half second.
+        steps = math.ceil(len(dataset.train) * 5 * share / config.training.batch_size)
+        sides = data.split(dataset, config.data, seed=0)
+        batches = one.batches(sides.training, shuffle=True)
+        assert one.num_steps == batches.steps_per_epoch * config.training.num_epochs
+        assert batches.steps_per_epoch == pytest.approx(steps, rel=0.25)

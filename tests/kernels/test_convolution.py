@@ -1,0 +1,170 @@
+"""The fast convolution against XLA's own, gradients included."""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from irec_jax.kernels import convolution
+
+LAYOUT = ("NHWC", "HWIO", "NHWC")
+
+
+def _arrays(batch, size, kernel_size, channels, dtype=np.float32):
+    rng = np.random.default_rng(sum(size) + sum(kernel_size) + batch)
+    x = rng.normal(size=(batch, *size, channels[0]))
+    kernel = rng.normal(size=(*kernel_size, *channels))
+    return jnp.asarray(x, dtype), jnp.asarray(kernel, dtype)
+
+
+def _outputs_and_gradients(convolve, strides, padding):
+    @jax.jit
+    def run(x, kernel):
+        y, pull = jax.vjp(
+            lambda x, k: convolve(x, k, strides, padding, dimension_numbers=LAYOUT), x, kernel
+        )
+        cotangent = jnp.cos(jnp.arange(y.size, dtype=jnp.float32)).reshape(y.shape).astype(y.dtype)
+        return y, *pull(cotangent)
+
+    return run
+
+
+def _assert_near(actual, expected, tolerance=1e-5):
+    for a, e in zip(actual, expected, strict=True):
+        assert a.shape == e.shape and a.dtype == e.dtype
+        a, e = np.asarray(a, np.float64), np.asarray(e, np.float64)
+        assert np.abs(a - e).max() <= tolerance * np.abs(e).max()
+
+
+CASES = [  # batch, size, kernel size, strides, padding
+    (3, (7, 9), (1, 1), (1, 1), "SAME"),
+    (2, (7, 9), (1, 1), (2, 2), "VALID"),
+    (1, (9, 8), (3, 3), (1, 1), "SAME"),
+    (5, (9, 8), (3, 3), (1, 1), "VALID"),
+    (4, (9, 8), (3, 3), (1, 1), ((2, 2), (2, 2))),
+    (4, (9, 8), (3, 3), (1, 1), ((2, 1), (0, 2))),
+    (3, (9, 8), (3, 3), (2, 2), "SAME"),
+    (3, (8, 9), (3, 3), (3, 2), "VALID"),
+    (2, (11, 12), (5, 5), (1, 1), "SAME"),
+    (2, (16, 12), (5, 5), (2, 2), "SAME"),
+    (2, (15, 12), (5, 5), (2, 2), "VALID"),
+    (3, (12, 16), (7, 7), (2, 2), "SAME"),
+    (1, (13, 16), (7, 7), (3, 1), ((5, 0), (9, 1))),
+    (2, (21, 21), (10, 10), (3, 3), "VALID"),
+    (2, (12, 14), (10, 10), (1, 1), "SAME"),
+    (2, (9, 10), (2, 2), (3, 3), "VALID"),  # pixels between the windows are not looked at
+    (2, (9, 10), (2, 3), (4, 3), ((3, 4), (7, 1))),  # windows that see nothing but zeros
+    (2, (3, 3), (3, 3), (1, 1), "VALID"),
+    (2, (8, 9), (2, 2), (2, 1), ((0, 0), (1, 0))),  # written out, product by product
+    (2, (1, 5), (3, 3), (1, 1), ((2, 2), (2, 2))),
+]
+
+
+@pytest.mark.parametrize("batch, size, kernel_size, strides, padding", CASES)
+def test_equals_xla(batch, size, kernel_size, strides, padding):
+    x, kernel = _arrays(batch, size, kernel_size, (2, 3))
+    actual = _outputs_and_gradients(convolution.conv_general_dilated, strides, padding)(x, kernel)
+    expected = _outputs_and_gradients(lax.conv_general_dilated, strides, padding)(x, kernel)
+    _assert_near(actual, expected)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 4, 7])
+def test_chunks_of_examples_with_and_without_a_rest(batch, monkeypatch):
+    monkeypatch.setattr(convolution, "CHUNK_BYTES", 2 * (8 + 4) * 9 * 3 * 4 * 4)
+    x, kernel = _arrays(batch, (8, 7), (3, 3), (4, 5))
+    pads = ((2, 2), (2, 2))
+    actual = _outputs_and_gradients(convolution.conv_general_dilated, (1, 1), pads)(x, kernel)
+    expected = _outputs_and_gradients(lax.conv_general_dilated, (1, 1), pads)(x, kernel)
+    _assert_near(actual, expected)
+
+
+@pytest.mark.parametrize("num_inputs", [1, 4])  # 1: written out, product by product
+def test_bfloat16_is_as_near_to_float32_as_xlas(num_inputs):
+    x, kernel = _arrays(3, (10, 9), (3, 3), (num_inputs, 5), jnp.bfloat16)
+    actual = _outputs_and_gradients(convolution.conv_general_dilated, (2, 2), "SAME")(x, kernel)
+    exact = _outputs_and_gradients(lax.conv_general_dilated, (2, 2), "SAME")(
+        x.astype(jnp.float32), kernel.astype(jnp.float32)
+    )
+    assert all(a.dtype == jnp.bfloat16 for a in actual)
+    _assert_near([a.astype(jnp.float32) for a in actual], exact, tolerance=1e-2)
+
+
+def test_vmap_and_pmap():
+    x, kernel = _arrays(6, (8, 7), (3, 3), (2, 3))
+    convolve = functools.partial(
+        convolution.conv_general_dilated,
+        window_strides=(1, 1),
+        padding="SAME",
+        dimension_numbers=LAYOUT,
+    )
+
+    def gradient(x, kernel):
+        return jax.grad(lambda k: jnp.sum(convolve(x, k) ** 2))(kernel)
+
+    expected = [gradient(x[:3], kernel), gradient(x[3:], kernel)]
+    halves = x.reshape(2, 3, *x.shape[1:])
+    _assert_near(jax.vmap(gradient, (0, None))(halves, kernel), expected)
+    kernels = jnp.stack([kernel, kernel])
+    _assert_near(jax.vmap(gradient)(halves, kernels), expected)
+    _assert_near(jax.pmap(gradient)(halves[:1], kernels[:1]), expected[:1])
+
+
+def test_second_derivative():
+    x, kernel = _arrays(2, (6, 5), (3, 3), (2, 2))
+
+    def second(convolve):
+        def loss(x, kernel):
+            return jnp.sum(convolve(x, kernel, (2, 1), "SAME", dimension_numbers=LAYOUT) ** 3)
+
+        def norm(x, kernel):
+            return sum(jnp.sum(g**2) for g in jax.grad(loss, (0, 1))(x, kernel))
+
+        return jax.jit(jax.grad(norm, (0, 1)))(x, kernel)
+
+    _assert_near(second(convolution.conv_general_dilated), second(lax.conv_general_dilated))
+
+
+@pytest.mark.parametrize(
+    "channels, kernel_channels, options",
+    [
+        (4, (4, 3), dict(rhs_dilation=(2, 2))),
+        (4, (4, 3), dict(lhs_dilation=(1, 2))),
+        (4, (2, 6), dict(feature_group_count=2)),
+    ],
+)
+def test_dilation_and_groups_are_left_to_xla(channels, kernel_channels, options):
+    x = _arrays(2, (9, 8), (3, 3), (channels, 1))[0]
+    kernel = _arrays(2, (9, 8), (3, 3), kernel_channels)[1]
+    actual = _outputs_and_gradients(
+        functools.partial(convolution.conv_general_dilated, **options), (1, 1), ((1, 1), (1, 1))
+    )(x, kernel)
+    expected = _outputs_and_gradients(
+        functools.partial(lax.conv_general_dilated, **options), (1, 1), ((1, 1), (1, 1))
+    )(x, kernel)
+    _assert_near(actual, expected)
+
+
+@pytest.mark.parametrize("shape, size", [((2, 9, 8, 3), (3, 3)), ((2, 9, 3), (3,))])
+def test_in_a_flax_layer(shape, size):
+    x = jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)
+    fast = nn.Conv(4, size, conv_general_dilated=convolution.conv_general_dilated)
+    variables = fast.init(jax.random.key(0), x)
+    np.testing.assert_allclose(
+        fast.apply(variables, x), nn.Conv(4, size).apply(variables, x), rtol=1e-5, atol=1e-5
+    )
+
+
+def test_other_devices_keep_xlas_gradient():
+    def loss(x, kernel):
+        return convolution.conv_general_dilated(
+            x, kernel, (1, 1), "SAME", dimension_numbers=LAYOUT
+        ).sum()
+
+    x, kernel = _arrays(16, (8, 7), (3, 3), (2, 3))
+    traced = jax.jit(jax.grad(loss, (0, 1))).trace(x, kernel)
+    cpu, cuda = (traced.lower(lowering_platforms=(p,)).as_text() for p in ("cpu", "cuda"))
+    assert "dot_general" in cpu and "dot_general" not in cuda

@@ -1,0 +1,158 @@
+"""The transposed convolution against its definition and XLA's own, gradients included."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from irec_jax.kernels import convolution, im2col, transposed_convolution
+
+
+def _arrays(batch, size, kernel_size, channels, dtype=np.float32):
+    rng = np.random.default_rng(sum(size) + sum(kernel_size) + batch)
+    x = rng.normal(size=(batch, *size, channels[0]))
+    kernel = rng.normal(size=(*kernel_size, channels[1], channels[0]))
+    return jnp.asarray(x, dtype), jnp.asarray(kernel, dtype)
+
+
+def _xla(x, kernel, strides):
+    return lax.conv_transpose(
+        x, kernel, strides, "SAME", dimension_numbers=convolution.NHWC, transpose_kernel=True
+    )
+
+
+def _outputs_and_gradients(convolve, strides):
+    @jax.jit
+    def run(x, kernel):
+        y, pull = jax.vjp(lambda x, k: convolve(x, k, strides), x, kernel)
+        cotangent = jnp.cos(jnp.arange(y.size, dtype=jnp.float32)).reshape(y.shape).astype(y.dtype)
+        return y, *pull(cotangent)
+
+    return run
+
+
+def _assert_near(actual, expected, tolerance=1e-5):
+    for a, e in zip(actual, expected, strict=True):
+        assert a.shape == e.shape and a.dtype == e.dtype
+        a, e = np.asarray(a, np.float64), np.asarray(e, np.float64)
+        assert np.abs(a - e).max() <= tolerance * np.abs(e).max()
+
+
+CASES = [  # batch, size, kernel size, strides, channels
+    (2, (5, 7), (1, 1), (1, 1), (2, 3)),
+    (2, (5, 7), (3, 3), (1, 1), (2, 3)),
+    (1, (5, 7), (3, 3), (2, 2), (2, 3)),
+    (3, (4, 3), (5, 5), (2, 2), (2, 9)),  # all phases in one convolution
+    (3, (4, 3), (5, 5), (2, 2), (9, 1)),
+    (2, (4, 3), (3, 3), (2, 2), (3, 9)),  # one convolution per phase
+    (2, (4, 3), (4, 4), (2, 2), (3, 2)),
+    (2, (3, 4), (2, 2), (3, 3), (2, 3)),  # zeros between the pixels
+    (2, (3, 4), (1, 2), (2, 3), (2, 9)),
+    (2, (3, 4), (7, 5), (3, 2), (2, 3)),
+    (2, (1, 1), (5, 3), (2, 2), (2, 3)),
+]
+
+
+@pytest.mark.parametrize("batch, size, kernel_size, strides, channels", CASES)
+def test_equals_xla(batch, size, kernel_size, strides, channels):
+    x, kernel = _arrays(batch, size, kernel_size, channels)
+    actual = _outputs_and_gradients(transposed_convolution.conv_transpose, strides)(x, kernel)
+    expected = _outputs_and_gradients(_xla, strides)(x, kernel)
+    assert actual[0].shape == (batch, size[0] * strides[0], size[1] * strides[1], channels[1])
+    _assert_near(actual, expected)
+
+
+@pytest.mark.parametrize("kernel_size, stride", [(5, 2), (3, 2), (4, 3), (2, 3)])
+def test_spreads_each_pixel_as_defined(kernel_size, stride):
+    x, kernel = _arrays(1, (4, 3), (kernel_size, kernel_size), (2, 3))
+    low = max(kernel_size - stride, 0) // 2
+    wide = np.zeros((4 * stride + kernel_size, 3 * stride + kernel_size, 3))
+    for i, j in np.ndindex(4, 3):
+        spread = np.einsum("hwoi,i->hwo", np.asarray(kernel, np.float64), x[0, i, j])
+        rows, columns = (slice(stride * n, stride * n + kernel_size) for n in (i, j))
+        wide[rows, columns] += spread
+    expected = wide[low : low + 4 * stride, low : low + 3 * stride]
+    actual = transposed_convolution.conv_transpose(x, kernel, (stride, stride))
+    np.testing.assert_allclose(actual[0], expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_rows_of_examples_and_a_rest_of_examples(batch, monkeypatch):
+    # 30 numbers are held for each of 5 columns: 2 rows at a time, of 7 the last is one of zeros.
+    monkeypatch.setattr(im2col, "_BLOCK_BYTES", 4 * 30 * 5 * 2)
+    for size in ((6, 5), (7, 5)):
+        x, kernel = _arrays(batch, size, (3, 3), (3, 3))
+        actual = _outputs_and_gradients(transposed_convolution.conv_transpose, (2, 2))(x, kernel)
+        _assert_near(actual, _outputs_and_gradients(_xla, (2, 2))(x, kernel))
+
+
+def test_bfloat16_is_as_near_to_float32_as_xlas():
+    x, kernel = _arrays(3, (6, 5), (5, 5), (4, 3), jnp.bfloat16)
+    actual = _outputs_and_gradients(transposed_convolution.conv_transpose, (2, 2))(x, kernel)
+    exact = _outputs_and_gradients(_xla, (2, 2))(x.astype(jnp.float32), kernel.astype(jnp.float32))
+    assert all(a.dtype == jnp.bfloat16 for a in actual)
+    _assert_near([a.astype(jnp.float32) for a in actual], exact, tolerance=1.5e-2)
+
+
+def test_second_derivative_and_vmap():
+    x, kernel = _arrays(4, (3, 4), (3, 3), (2, 2))
+
+    def second(convolve):
+        def loss(x, kernel):
+            return jnp.sum(convolve(x, kernel, (2, 2)) ** 3)
+
+        def norm(x, kernel):
+            return sum(jnp.sum(g**2) for g in jax.grad(loss, (0, 1))(x, kernel))
+
+        gradient = jax.vmap(jax.grad(norm, (0, 1)), (0, None))
+        return jax.jit(gradient)(x.reshape(2, 2, *x.shape[1:]), kernel)
+
+    _assert_near(second(transposed_convolution.conv_transpose), second(_xla))
+
+
+def test_other_devices_get_what_cudnn_knows():
+    """Convolutions by small kernels, and the gradient of one: no zeros between the pixels of what
+    meets a kernel as large as the picture."""
+
+    def loss(x, kernel):
+        return jnp.sum(transposed_convolution.conv_transpose(x, kernel, (2, 2)) ** 2)
+
+    traced = jax.jit(jax.grad(loss, (0, 1))).trace(*_arrays(2, (8, 7), (5, 5), (2, 3)))
+    cpu, cuda = (traced.lower(lowering_platforms=(p,)).as_text() for p in ("cpu", "cuda"))
+    assert "dot_general" in cpu and "dot_general" not in cuda
+    lines = [line for line in cuda.splitlines() if "stablehlo.convolution" in line]
+    of_kernel = [line for line in lines if "rhs_dilate = [2, 2]" in line]
+    of_input = [line for line in lines if "stride = [2, 2]" in line]
+    forward = [line for line in lines if "lhs_dilate = [2, 2]" in line]
+    assert len(lines) == 3 and len(of_kernel) == len(of_input) == len(forward) == 1
+    assert "tensor<5x5x3x2xf32>) -> tensor<2x16x14x3xf32>" in forward[0]
+    assert "-> tensor<5x5x3x2xf32>" in of_kernel[0]
+
+
+@pytest.mark.parametrize("batch, size, kernel_size, strides, channels", CASES)
+def test_what_they_get_is_the_same(batch, size, kernel_size, strides, channels):
+    x, kernel = _arrays(batch, size, kernel_size, channels)
+    y, *gradients = _outputs_and_gradients(_xla, strides)(x, kernel)
+    cotangent = jnp.cos(jnp.arange(y.size, dtype=jnp.float32)).reshape(y.shape)
+    options = dict(strides=strides, precision=None)
+    actual = transposed_convolution.xla(x, kernel, **options)
+    _assert_near([actual], [y])
+    _assert_near(transposed_convolution.xla_gradients(x, kernel, cotangent, **options), gradients)
+
+
+def test_arrays_that_do_not_go_together_are_refused():
+    x, kernel = _arrays(1, (3, 3), (3, 3), (2, 4))
+    with pytest.raises(ValueError, match="does not go with the kernel"):
+        transposed_convolution.conv_transpose(x, kernel.swapaxes(2, 3), (2, 2))
+
+
+def test_spread_kernels_make_dilated_convolutions():
+    x, kernel = _arrays(2, (9, 8), (3, 3), (2, 2))
+    actual = convolution.conv_general_dilated(
+        x, convolution.spread(kernel, 2), (2, 2), "SAME", dimension_numbers=convolution.NHWC
+    )
+    expected = lax.conv_general_dilated(
+        x, kernel, (2, 2), "SAME", rhs_dilation=(2, 2), dimension_numbers=convolution.NHWC
+    )
+    _assert_near([actual], [expected])

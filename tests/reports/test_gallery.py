@@ -1,0 +1,172 @@
+"""`irec gallery` on a folder of sounds: which clips, what pictures, and clear messages."""
+
+import numpy as np
+import pytest
+import soundfile
+
+from irec_jax import cli, frontends
+from irec_jax.cli.console import run_command
+from irec_jax.data import Dataset
+from irec_jax.errors import UserError
+from irec_jax.reports import gallery
+
+RATE_HZ = 22_050
+
+
+def call(*words):
+    """Exit code of `irec gallery`, in this process."""
+
+    def run():
+        arguments = cli.parser().parse_args(["gallery", *(str(word) for word in words)])
+        return arguments.run(arguments)
+
+    return run_command(run)
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory):
+    """Sounds of three classes; a long one, short ones, silence."""
+    folder = tmp_path_factory.mktemp("gallery") / "sounds"
+    rng = np.random.default_rng(0)
+    for name, lengths_s in (("gel", [3.5, 0.2]), ("歌 $x$", [0.1]), ("pia", [0.3, 0.2, 0.1])):
+        (folder / "train" / name).mkdir(parents=True)
+        for number, length_s in enumerate(lengths_s):
+            sound = rng.uniform(-0.5, 0.5, round(length_s * RATE_HZ))
+            soundfile.write(folder / "train" / name / f"{number}.wav", sound, RATE_HZ)
+    soundfile.write(folder / "train/pia/silent.wav", np.zeros(2000), RATE_HZ)
+    (folder / "test/pia").mkdir(parents=True)
+    soundfile.write(folder / "test/pia/other.wav", 0.1 * np.ones(2000), RATE_HZ)
+    return folder
+
+
+def read(sounds, name):
+    """The first three seconds of a clip as the builder keeps it, divided by the clip's peak."""
+    clip, _ = soundfile.read(sounds / name, dtype="int16")
+    waveform = np.zeros(3 * RATE_HZ, np.float32)
+    start = clip[: 3 * RATE_HZ].astype(np.float64)
+    waveform[: len(start)] = start / max(1, np.abs(clip.astype(int)).max())
+    return waveform
+
+
+def drawn(figure):
+    """Caption -> the arrays that are drawn from there to the next caption; the row labels."""
+    pictures, names, caption = {}, [], None
+    for axes in figure.axes:
+        if not axes.axison or not axes.images:
+            continue
+        caption = axes.get_title(loc="left") or caption
+        pictures.setdefault(caption, []).append(np.asarray(axes.images[0].get_array()))
+        names += [axes.get_ylabel()] if axes.get_ylabel() else []
+    return pictures, names
+
+
+SETTINGS = {
+    "stacked": dict(side=258),
+    "recurrence": dict(exponents=(15, 16)),
+    "log_mel": dict(sample_rate_hz=RATE_HZ),
+}
+
+
+@pytest.mark.parametrize("image", SETTINGS)
+def test_pictures_are_those_of_the_front_end(sounds, image):
+    dataset = dict(name="folder", path=str(sounds))
+    figure = gallery.draw(dataset, image=image, num_per_class=3)
+    pictures, names = drawn(figure)
+    assert names == ["electric\nguitar", "piano", "歌 $x$"]
+    by_class = [sum(name in caption for caption in pictures) for name in ("/gel/", "/pia/")]
+    assert by_class == [2, 3] and len(pictures) == 6
+    frontend = frontends.create(image, **SETTINGS[image])
+    for caption in ("train/gel/0.wav", "train/gel/1.wav", "train/歌 $x$/0.wav"):
+        expected = np.asarray(frontend(read(sounds, caption)))
+        expected = expected.T[::-1] if image == "log_mel" else expected
+        expected = expected.reshape(-1, *expected.shape[-2:])
+        np.testing.assert_allclose(pictures[caption], expected, atol=1e-5)
+    assert "folder/" in figure.get_suptitle() and "recordings" in figure.get_suptitle()
+
+
+def test_spans_of_recurrence_plots_keep_their_length():
+    _, view = gallery.IMAGES["recurrence"]
+    assert view(44_100).frontend.exponents == (16, 17)
+    assert view(22_050).frontend.exponents == (15, 16)
+    assert view(44_100).extents == view(22_050).extents
+
+
+def test_files_and_folders(sounds, tmp_path, capsys):
+    words = ["--dataset=folder", f"--path={sounds}", "--num_per_class=1"]
+    assert call(*words, "--classes=piano", f"--out={tmp_path / 'new'}") == 0
+    path = tmp_path / "new" / "gallery-folder-stacked.png"
+    assert path.read_bytes().startswith(b"\x89PNG")
+    assert capsys.readouterr().out.endswith(f"gallery in {path}\n")
+    file = tmp_path / "one.svg"
+    assert call(*words, "--classes=pia, 歌 $x$", f"--out={file}") == 0
+    assert b"<svg" in file.read_bytes()
+    capsys.readouterr()
+    before = file.read_bytes()
+    assert call(*words, "--classes=pia,gle", f"--out={file}") == 1
+    assert "unknown class 'gle': did you mean 'gel'?" in capsys.readouterr().err
+    assert file.read_bytes() == before
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["new", "one.svg"]
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--image=stackd"], "unknown image 'stackd': did you mean 'stacked'"),
+        (["--num_per_class=0"], "num_per_class=0: must be from 1 to 12"),
+        (["--seed=-1"], "seed=-1: must be 0 or more"),
+        (["--dataset=gmirmas"], "unknown dataset 'gmirmas': did you mean 'gm_irmas'"),
+        (["--dataset=gm_multitrack"], "'gm_multitrack': holds the tracks of pieces"),
+        (["--dataset=folder"], "'folder': missing a required argument: 'path'"),
+        (["--dataset=irmas", "--size=tiny"], "unknown argument of dataset 'irmas' 'size'"),
+        (["--format=mono"], "unknown format 'mono'"),
+        (["--out=picture.jpg"], "--out picture.jpg: a name that ends with .png"),
+    ],
+)
+def test_bad_arguments_are_one_clear_line(words, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert call(*words) == 1
+    shown = capsys.readouterr()
+    assert message in shown.err and len(shown.err.strip().splitlines()) == 1 and not shown.out
+    assert not any(tmp_path.iterdir())
+
+
+def test_too_many_classes(sounds, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(gallery, "MAX_CLASSES", 2)
+    assert call("--dataset=folder", f"--path={sounds}", f"--out={tmp_path / 'a.png'}") == 1
+    assert "has 3 classes, and a gallery shows up to 2: name some" in capsys.readouterr().err
+
+
+def test_classes_without_clips(tone_clips, monkeypatch):
+    clips = tone_clips(num_clips=6)
+    clips.labels[:, 1] = 0
+    dataset = Dataset(
+        name="gm_irmas",
+        version="1.0.0",
+        config="tiny",
+        rendered=True,
+        classes=("cel", "cla", "drum $et"),
+        num_classes=3,
+        sample_rate_hz=8000,
+        train=clips,
+        test=None,
+    )
+    monkeypatch.setattr(gallery.data, "load", lambda settings: dataset)
+    figure = gallery.draw(dict(name="gm_irmas"), num_per_class=1)
+    assert drawn(figure)[1] == ["cello", "drum $et"] and "(rendered music)" in figure.get_suptitle()
+    with pytest.raises(UserError, match="class 'cla' has no training clips in gm_irmas"):
+        gallery.draw(dict(name="gm_irmas"), classes=["cello", "clarinet"])
+
+
+def test_choice_prefers_clips_of_one_class_and_new_songs(tone_clips):
+    clips = tone_clips(num_clips=24)  # of class 0: 0, 3, ... 21, two clips in a song
+    column = np.flatnonzero(clips.labels[:, 0])
+    clips.labels[column[:2], 1] = 1  # 0 and 3, of one song, show two classes
+    for seed in range(5):
+        chosen = gallery.choose(clips, 0, 100, seed=seed)
+        assert sorted(chosen) == list(column)
+        assert set(chosen[-2:]) == set(column[:2])
+        assert len(set(clips.songs[chosen[:3]])) == 3
+    assert len({tuple(gallery.choose(clips, 0, 4, seed=seed)) for seed in range(10)}) > 5
+    np.testing.assert_array_equal(
+        gallery.choose(clips, 0, 2, seed=3), gallery.choose(clips, 0, 5, seed=3)[:2]
+    )

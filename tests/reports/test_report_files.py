@@ -1,0 +1,218 @@
+"""What stands on disk after a report was written, and what does not when it could not be."""
+
+import dataclasses
+import json
+import math
+import os
+import re
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+from irec_jax.errors import UserError
+from irec_jax.evaluation import provenance, recognition
+from irec_jax.reports import recognition_report as report
+
+CLASSES = ("cel", "flu", "pia", "kazoo | reed")
+HISTORY = [
+    {"epoch": 1, "train_loss": 2.0, "valid_loss": 1.9},
+    {"epoch": 2, "train_loss": 1.5, "valid_loss": float("nan")},
+]
+REPORTED = {
+    "dataset": "irmas",
+    "source": "A paper, table 4",
+    "rows": [
+        {"setting": "theirs", "micro_p": 0.655, "micro_f1": 0.602},
+        {"setting": "older", "macro_f1": 0.432},
+    ],
+}
+
+
+def _predictions(seed, num_clips=40):
+    generator = np.random.default_rng(seed)
+    labels = np.eye(4)[generator.integers(4, size=num_clips)]
+    labels[::3, 0] = 1
+    windows = [np.clip(0.5 * row + 0.6 * generator.random((3, 4)), 0, 1) for row in labels]
+    names = [str(i) for i in range(num_clips)]
+    contradictory = np.zeros(num_clips, bool)
+    return recognition.Predictions(names, names, labels, windows, CLASSES, contradictory)
+
+
+def _report(dataset="gm_irmas", seed=0, predictions=None, **options):
+    evaluation = recognition.evaluate(
+        predictions or _predictions(seed), _predictions(9), num_resamples=20
+    )
+    source = provenance.collect(
+        dataset=dataset,
+        version="1.0.0",
+        config="tiny-mono22k",
+        split="test",
+        seed=seed,
+        durations_s={"train": 12.3456},
+    )
+    return report.assemble(
+        evaluation,
+        system="han",
+        provenance=source,
+        rendered=dataset.startswith("gm_"),
+        reported=REPORTED,
+        **options,
+    )
+
+
+@pytest.fixture(scope="module")
+def whole():
+    baseline = recognition.compact(
+        recognition.evaluate(_predictions(3), _predictions(4), num_resamples=20)
+    )
+    runs = [_report(seed=seed) for seed in (0, 1, 2)]
+    return _report(
+        baselines={"guess": baseline}, history=HISTORY, repeats=report.summarize_repeats(runs)
+    )
+
+
+def test_files_and_links(whole, tmp_path):
+    page = report.write(whole, tmp_path / "deep" / "folder")
+    folder = page.parent
+    names = {"class_f1.png", "thresholds.png", "confusion.png", "training.png"}
+    assert {p.name for p in folder.iterdir()} == names | {"report.json", "report.md"}
+    text = page.read_text()
+    assert set(re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)) == names
+    for name in names:
+        picture = matplotlib.image.imread(folder / name)
+        assert min(picture.shape[:2]) > 300 and picture[..., :3].std() > 0.05  # not blank
+
+
+def test_json_is_strict_and_holds_the_keys(whole, tmp_path):
+    report.write(whole, tmp_path)
+
+    def refuse(name):
+        raise AssertionError(f"{name} in report.json")
+
+    again = json.loads((tmp_path / "report.json").read_text(), parse_constant=refuse)
+    assert again["dataset"] == "gm_irmas" and again["rendered"] is True
+    assert {"fixed", "validation", "oracle"} <= set(again["thresholds"])
+    for kind in ("fixed", "validation", "oracle"):
+        assert {"threshold", "micro", "macro", "per_class"} <= set(again["thresholds"][kind])
+        micro = again["thresholds"][kind]["micro"]
+        assert micro["f1"] == whole["thresholds"][kind]["micro"]["f1"]
+    assert again["history"][1]["valid_loss"] is None
+    assert again["provenance"]["durations_s"] == {"train": 12.346}
+
+
+def test_page_says_what_was_measured(whole, tmp_path):
+    text = report.write(whole, tmp_path).read_text()
+    fixed = whole["thresholds"]["fixed"]
+    assert f"Micro F1 {fixed['micro']['f1']:.3f} [" in text
+    assert "rendered audio (gm_irmas): not comparable with scores on IRMAS" in text
+    assert "guess" in text and "oracle (best on test)" in text and "40 clips of 40 songs" in text
+    assert "A paper" not in text  # figures of another dataset
+    assert "Mean ± standard deviation of 3 runs (seeds 0, 1, 2)" in text
+    assert "Warning" not in text and not re.search(r"\bnan\b", text)
+    for table in re.findall(r"(?m)(?:^\|.*\n)+", text):
+        cells = {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}
+        assert len(cells) == 1, table  # a bar in a class name does not end its cell
+
+
+def test_page_of_the_real_dataset_shows_what_was_published(tmp_path):
+    text = report.write(_report("irmas"), tmp_path).read_text()
+    assert "rendered" not in text and "not comparable" not in text
+    assert "A paper, table 4" in text and "Not measured by this run." in text
+    assert "| theirs | 0.655 | – | 0.602 | – | – | – |" in text
+
+
+def test_page_warns_of_a_collapsed_model(tmp_path):
+    constant = dataclasses.replace(_predictions(0), windows=[np.array([[0.9, 0, 0, 0.8]])] * 40)
+    text = report.write(_report(predictions=constant), tmp_path).read_text()
+    assert "Warning: collapsed." in text and "100% of the clips get the answer" in text
+
+
+def test_without_single_label_clips_there_is_no_confusion(tmp_path):
+    double = dataclasses.replace(_predictions(0), labels=np.tile([1, 1, 0, 0], (40, 1)))
+    text = report.write(_report(predictions=double), tmp_path).read_text()
+    assert "No test clip has exactly one label." in text
+    assert not (tmp_path / "confusion.png").exists()
+
+
+def test_repeats():
+    runs = [_report(seed=seed) for seed in (4, 5, 6)]
+    found = report.summarize_repeats(runs)
+    accuracies = [run["predominant"]["accuracy"] for run in runs]
+    assert found["accuracy"]["values"] == accuracies
+    assert found["accuracy"]["mean"] == pytest.approx(sum(accuracies) / 3)
+    assert "train_accuracy" not in found  # not every run knows it
+    values = [run["thresholds"]["oracle"]["macro"]["f1"] for run in runs]
+    ours = found["thresholds"]["oracle"]["macro"]["f1"]
+    assert found["num_runs"] == 3 and found["seeds"] == [4, 5, 6] and ours["values"] == values
+    assert ours["mean"] == pytest.approx(sum(values) / 3)
+    spread = math.sqrt(sum((v - ours["mean"]) ** 2 for v in values) / 2)
+    assert ours["sd"] == pytest.approx(spread)
+    one = report.summarize_repeats(runs[:1])
+    assert math.isnan(one["thresholds"]["fixed"]["micro"]["f1"]["sd"])
+
+
+PROTOCOL = {
+    "split": "window",
+    "description": "window: here and there",
+    "unit": "windows",
+    "examples": "windows of 2 s every 1 s",
+    "sides": {
+        "training": {"num_examples": 80, "num_songs": 31, "per_class": {}},
+        "validation": {"num_examples": 12, "num_songs": 7, "per_class": {}},
+        "test": {"num_examples": 40, "num_songs": 40, "per_class": {}},
+    },
+    "num_songs_on_both_sides": 5,
+}
+BEST = {"epoch": 2, "train_loss": 1.5, "valid_loss": 1.4, "train_top1": 0.875, "valid_top1": 0.625}
+
+
+def test_page_of_single_label_clips_leads_with_the_accuracy(tmp_path):
+    one = _predictions(0)
+    one = dataclasses.replace(one, labels=np.eye(4)[one.labels.argmax(1)])
+    baseline = recognition.compact(recognition.evaluate(one, one, num_resamples=20))
+    whole = _report(
+        predictions=one, protocol=PROTOCOL, best_epoch=BEST, baselines={"guess": baseline}
+    )
+    found = whole["predominant"]
+    assert whole["best_epoch"] == BEST | {"test_accuracy": found["accuracy"]}
+    text = report.write(whole, tmp_path).read_text()
+    low, high = found["accuracy_interval"]
+    first = text.split("\n\n")[2]
+    assert first.startswith(f"**Accuracy {found['accuracy']:.3f} [{low:.3f}, {high:.3f}], balanced")
+    assert "gm_irmas, split by *window: here and there* (40 windows of 40 songs" in first
+    assert "chance 0.250" in first and f"guess {baseline['predominant']['accuracy']:.3f}" in first
+    assert "Micro F1 " in text.split("\n\n")[3]
+    assert "leaky.** 5 of the 40 songs" in text
+    assert "Examples are windows of 2 s every 1 s. Accuracy of epoch 2" in text
+    assert "| training | 80 | 31 | 0.875 |" in text and "| validation | 12 | 7 | 0.625 |" in text
+    assert f"| test | 40 | 40 | {found['accuracy']:.3f} |" in text
+    repeats = report.summarize_repeats([whole, whole])
+    assert repeats["valid_accuracy"] == {"mean": 0.625, "sd": 0.0, "values": [0.625] * 2}
+    again = report.write(whole | {"repeats": repeats}, tmp_path).read_text()
+    assert "accuracy in training 0.875 ± 0.000, on validation 0.625 ± 0.000" in again
+    # Without songs on both sides, and for clips with several labels, no such things are said.
+    clean = _report(protocol=PROTOCOL | {"num_songs_on_both_sides": 0})
+    other = report.write(clean, tmp_path).read_text()
+    assert "leaky" not in other and "**Micro F1" in other and "**Accuracy" not in other
+
+
+def test_a_full_disk_leaves_the_old_report_and_says_so(whole, tmp_path, monkeypatch):
+    report.write(whole, tmp_path)
+    old = (tmp_path / "report.json").read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match="No space left on device") as error:
+        report.write(whole | {"system": "other"}, tmp_path)
+    assert "\n" not in str(error.value)
+    assert (tmp_path / "report.json").read_bytes() == old
+    assert not [p for p in tmp_path.iterdir() if p.name.endswith(".tmp")]
+
+
+def test_a_file_in_the_way_of_the_folder_is_named(whole, tmp_path):
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(UserError, match="taken"):
+        report.write(whole, tmp_path / "taken")

@@ -1,0 +1,412 @@
+"""A separator's scores against plain loops, and what stands on disk after its report."""
+
+import html.parser
+import json
+import re
+
+import librosa
+import matplotlib.image
+import numpy as np
+import pytest
+import scipy.stats
+
+from irec_jax.errors import UserError
+from irec_jax.evaluation import provenance, separation
+from irec_jax.evaluation.separation import TrackEstimates, TrackScores
+from irec_jax.frontends import SpectrogramDb
+from irec_jax.metrics import bss
+from irec_jax.metrics.scale_invariant import si_sdr
+from irec_jax.reports import html as html_page
+from irec_jax.reports import separation_plots, separation_report
+from irec_jax.studies.published.reported import REPORTED
+
+RATE_HZ = 8000
+FRONTEND = SpectrogramDb(frame_length=256, hop_length=66, num_bins=128, num_frames=32)
+OPTIONS = dict(frontend=FRONTEND, sample_rate_hz=RATE_HZ)
+
+
+def _stems(seed=0, num_samples=3001):
+    """Coloured noises in stereo: float32 (T, 2) each."""
+    generator = np.random.default_rng(seed)
+    noise = generator.standard_normal((2, num_samples + 8, 2))
+    smooth = np.apply_along_axis(np.convolve, 0, noise[0], np.ones(9) / 9, mode="valid")
+    return [0.2 * one.astype(np.float32) for one in (smooth, noise[1, :num_samples])]
+
+
+def _track(seed=0, *, leak=0.2, **options):
+    target, remainder = _stems(seed)
+    raw = target + leak * remainder
+    return TrackEstimates(
+        f"track {seed}", target + remainder, target, remainder, {"raw": raw}, **options
+    )
+
+
+def _naive_amplitudes(waveform):
+    """librosa's frames start at multiples of the hop and end within: zeros make up for both."""
+    mono = np.asarray(waveform, np.float64).mean(-1)
+    num_frames = -(-len(mono) // 66)
+    padded = np.pad(mono, (0, 66 * (num_frames - 1) + 256 - len(mono)))
+    found = np.abs(librosa.stft(padded, n_fft=256, hop_length=66, center=False))
+    return found[:128, :num_frames]
+
+
+def _naive_sdr(reference, estimate):
+    return 10 * np.log10((reference**2).sum() / ((reference - estimate) ** 2).sum())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_blocks():
+    """Several blocks to a track, and few shapes to compile."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(separation, "_FRAMES_PER_BLOCK", 16)
+        yield
+
+
+def test_amplitudes_of_any_length_are_those_of_the_whole():
+    for num_samples in (1, 66, 67, 16 * 66, 3001):
+        waveform = _stems(num_samples=num_samples)[0]
+        found = separation.amplitudes(waveform.mean(-1), FRONTEND)
+        np.testing.assert_allclose(found, _naive_amplitudes(waveform), atol=1e-4)
+    features = np.asarray(FRONTEND(waveform[: 32 * 66].mean(-1)))[:, :28]
+    np.testing.assert_allclose(FRONTEND.amplitudes(features), found[:, :28], atol=1e-3)
+
+
+def test_scores_equal_their_definitions():
+    track = _track()
+    scores = separation.score_track(track, **OPTIONS).scores
+    assert list(scores) == ["mixture", "raw", "ideal"]
+    target, mixture, remainder, raw = (
+        _naive_amplitudes(one)
+        for one in (track.target, track.mixture, track.remainder, track.waveforms["raw"])
+    )
+    ideal = mixture * target / (target + remainder)
+    for system, estimate in (("mixture", mixture), ("raw", raw), ("ideal", ideal)):
+        expected = _naive_sdr(target, estimate)
+        assert scores[system]["amplitude_sdr_db"] == pytest.approx(expected, abs=1e-3)
+    raw = track.waveforms["raw"]
+    expected = _naive_sdr(track.target.astype(float), raw)
+    assert scores["raw"]["mdx_sdr_db"] == pytest.approx(expected, abs=1e-4)
+    mono = [one.mean(-1) for one in (track.target, track.remainder, raw, track.mixture - raw)]
+    assert scores["raw"]["si_sdr_db"] == pytest.approx(float(si_sdr(mono[0], mono[2])), abs=1e-4)
+    expected = bss.bss_eval_sources(np.stack(mono[:2]), np.stack(mono[2:]))
+    assert scores["raw"]["bss_sdr_db"] == pytest.approx(expected.bss_sdr_db[0], abs=1e-3)
+    assert scores["raw"]["bss_sir_db"] == pytest.approx(expected.bss_sir_db[0], abs=1e-3)
+    assert scores["raw"]["bss_sir_db"] > scores["mixture"]["bss_sir_db"] + 10  # of leak 0.2
+
+
+def test_ideal_waveform_is_that_of_the_whole_track():
+    """Between silences: then frames reach over both ends."""
+    target, remainder = _stems(1)
+    mixture = target + remainder
+    options = dict(n_fft=256, hop_length=66, pad_mode="constant")
+    expected = []
+    for channel in range(2):
+        parts = [np.pad(x[:, channel], 4 * 66) for x in (mixture, target, remainder)]
+        spectra = [librosa.stft(x, **options) for x in parts]
+        mask = np.abs(spectra[1]) / np.maximum(np.abs(spectra[1]) + np.abs(spectra[2]), 1e-9)
+        whole = librosa.istft(spectra[0] * mask, n_fft=256, hop_length=66, length=len(parts[0]))
+        expected.append(whole[4 * 66 : -4 * 66])
+    found = separation.ideal_waveform(mixture, target, remainder, FRONTEND)
+    np.testing.assert_allclose(found, np.transpose(expected), atol=2e-5)
+    silence = np.zeros_like(mixture)
+    assert not separation.ideal_waveform(mixture, silence, silence, FRONTEND).any()
+    alone = separation.ideal_waveform(mixture, mixture, silence, FRONTEND)
+    np.testing.assert_allclose(alone, mixture, atol=1e-5)
+
+
+def test_features_count_before_waveforms_and_do_without():
+    track = _track()
+    amplitudes = separation.amplitudes(track.target.mean(-1), FRONTEND)
+    halved = np.asarray(FRONTEND.from_amplitudes(0.5 * amplitudes))
+    track = _track(features={"raw": halved, "post": halved})
+    scores = separation.score_track(track, **OPTIONS).scores
+    assert list(scores) == ["mixture", "raw", "post", "ideal"]
+    for system in ("raw", "post"):
+        assert scores[system]["amplitude_sdr_db"] == pytest.approx(20 * np.log10(2), abs=1e-3)
+    assert np.isfinite(scores["raw"]["bss_sdr_db"]) and np.isnan(scores["post"]["bss_sdr_db"])
+    with pytest.raises(ValueError, match=r"features of raw \(128, 45\), not \(128, 46\)"):
+        separation.score_track(_track(features={"raw": halved[:, 1:]}), **OPTIONS)
+
+
+def test_silence():
+    target, remainder = _stems()
+    silence = np.zeros_like(target)
+    found = separation.score_track(
+        TrackEstimates("no target", remainder, silence, remainder, {"raw": silence}), **OPTIONS
+    )
+    assert found.silent and np.isnan([list(one.values()) for one in found.scores.values()]).all()
+    alone = separation.score_track(
+        TrackEstimates("no remainder", target, target, silence, {"raw": silence}), **OPTIONS
+    ).scores
+    assert alone["raw"]["amplitude_sdr_db"] == 0 and alone["raw"]["si_sdr_db"] == -np.inf
+    assert alone["mixture"]["amplitude_sdr_db"] == np.inf == alone["mixture"]["bss_sir_db"]
+
+
+def test_shapes_and_names_that_do_not_fit():
+    target, remainder = _stems()
+    for change, message in (
+        (dict(target=target[1:]), r"a song: target \(3000, 2\), mixture \(3001, 2\)"),
+        (dict(mixture=target[:, 0]), "mixture has shape"),
+        (dict(waveforms={"raw": target[:, :1]}), r"raw \(3001, 1\)"),
+        (dict(waveforms={"ideal": target}), "ideal is no name"),
+    ):
+        arguments = dict(
+            mixture=target, target=target, remainder=remainder, waveforms={"raw": target}
+        )
+        with pytest.raises(ValueError, match=message):
+            TrackEstimates("a song", **(arguments | change))
+
+
+def _scored(values, systems=("mixture", "raw", "post", "ideal")):
+    """Tracks with made scores: (tracks, systems)."""
+    return [
+        TrackScores(
+            f"band - song | {i}", 63.04, bool(np.isnan(row).all()), "wrong start" if i == 1 else "",
+            {s: dict.fromkeys(separation.SCORES, float(v)) for s, v in zip(systems, row, strict=1)},
+        )
+        for i, row in enumerate(values)
+    ]  # fmt: skip
+
+
+VALUES = np.array(
+    [[2, 9, 7, 16], [3, 11, 10, 17], [1, 6, 5.5, 14], [np.nan] * 4, [4, np.inf, 12, 18]], float
+)
+
+
+def test_summary_equals_scipy_and_leaves_out_what_has_no_score():
+    found = separation.summarize(_scored(VALUES))
+    assert found["num_tracks"] == 5 and found["num_silent"] == 1
+    post = found["summary"]["post"]["si_sdr_db"]
+    assert post == pytest.approx(
+        {
+            "mean": np.mean([7, 10, 5.5, 12]),
+            "sd": np.std([7, 10, 5.5, 12], ddof=1),
+            "median": 8.5,
+            "num_tracks": 4,
+            "num_infinite": 0,
+        }
+    )
+    raw = found["summary"]["raw"]["si_sdr_db"]
+    assert raw["num_infinite"] == 1 and raw["median"] == 10
+    assert raw["mean"] == pytest.approx(26 / 3)
+    first, second = VALUES[:3, 1], VALUES[:3, 2]
+    tests = found["tests"]["amplitude_sdr_db"]
+    for kind, test in (("independent", "ttest_ind"), ("paired", "ttest_rel")):
+        expected = getattr(scipy.stats, test)(first, second)
+        assert tests[kind]["t"] == pytest.approx(expected.statistic)
+        assert tests[kind]["p_value"] == pytest.approx(expected.pvalue)
+        assert tests[kind]["num_tracks"] == 3
+    assert not separation.summarize(_scored(VALUES[:, 1:], ("mixture", "own", "ideal")))["tests"]
+    with pytest.raises(ValueError, match="no track"):
+        separation.summarize([])
+    with pytest.raises(ValueError, match="different systems"):
+        separation.summarize([*_scored(VALUES[:1]), *_scored(VALUES[:1, 1:], ("a", "b", "c"))])
+
+
+HISTORY = [
+    {"epoch": 1, "train_loss": 0.2, "valid_loss": 0.1, "valid_amplitude_sdr": 5.0},
+    {"epoch": 2, "train_loss": 0.1, "valid_loss": float("nan")},
+]
+PROTOCOL = {
+    "description": "official tracks",
+    "sides": {
+        "training": {"num_tracks": 80, "duration_s": 540.0},
+        "test": {"num_tracks": 5, "duration_s": 90.0},
+    },
+}
+
+
+def _report(evaluation, *, rendered, seed=0, repeats=None):
+    source = provenance.collect(
+        dataset="gm_musdb" if rendered else "musdb18",
+        version="1.0.0",
+        config="tiny",
+        split="test",
+        seed=seed,
+    )
+    return separation_report.assemble(
+        evaluation,
+        system="ligtenberg_unet",
+        target=("vocals", "other"),
+        provenance=source,
+        rendered=rendered,
+        protocol=PROTOCOL,
+        best_epoch=HISTORY[0],
+        history=HISTORY,
+        reported=REPORTED["ligtenberg_unet"],
+        repeats=repeats,
+        settings=dict(
+            hop_s=0.75, phase="griffin-lim", griffin_lim_iterations=32, post_db=-60.0, batch_size=8
+        ),
+    )
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A report on recordings, with an example."""
+    folder = tmp_path_factory.mktemp("report") / "deep"
+    example = separation.example(_track(), **OPTIONS, start_s=0.1, duration_s=0.2)
+    report = _report(separation.summarize(_scored(VALUES)), rendered=False)
+    separation_report.write(report, folder, example=example)
+    return folder
+
+
+class _Links(html.parser.HTMLParser):
+    """What an HTML page shows, and whether its tags are closed in order."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.pictures, self.cells = [], [], []
+
+    def handle_starttag(self, tag, attributes):
+        if tag == "img":
+            self.pictures.append(dict(attributes)["src"])
+        elif tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] == "td":
+            self.cells.append(data)
+
+
+def test_files_and_pictures(written):
+    names = {"sdr_per_track.png", "spectrograms.png", "training.png"}
+    found = {path.name for path in written.iterdir()}
+    assert found == names | {"report.json", "report.md", "report.html"}
+    text = (written / "report.md").read_text()
+    assert set(re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)) == names
+    for name in names:
+        picture = matplotlib.image.imread(written / name)
+        assert min(picture.shape[:2]) > 300 and picture[..., :3].std() > 0.05  # not blank
+    page = _Links()
+    page.feed((written / "report.html").read_text())
+    assert not page.open and len(page.pictures) == 3
+    assert all(source.startswith("data:image/png;base64,iVBOR") for source in page.pictures)
+    assert "band - song | 0" in page.cells
+
+
+def test_json_is_strict(written):
+    def refuse(name):
+        raise AssertionError(name)
+
+    report = json.loads((written / "report.json").read_text(), parse_constant=refuse)
+    assert report["dataset"] == "musdb18" and report["target"] == ["vocals", "other"]
+    assert report["summary"]["mixture"]["amplitude_sdr_db"]["mean"] == 2.5
+    assert report["tracks"][3]["silent"] is True
+    assert report["tracks"][4]["scores"]["raw"]["si_sdr_db"] is None
+    assert report["tests"]["amplitude_sdr_db"]["paired"]["df"] == 2
+
+
+def test_page_says_what_was_measured_and_what_was_published(written):
+    text = (written / "report.md").read_text()
+    assert "**Amplitude SDR 8.67 ± 2.52 dB** (raw;" in text and "over 5 test tracks" in text
+    assert "1 of them without a score" in text and "not comparable with scores on" not in text
+    row = next(line for line in text.splitlines() if line.startswith("| **raw**"))
+    assert row.endswith("| 9.33 ± 4.29 |")  # in the column of its own
+    header = next(line for line in text.splitlines() if line.startswith("| system"))
+    assert header.split(" | ")[-1].startswith("published amplitude SDR, on MUSDB18 test, 50 tracks")
+    assert "t(98) = 2.69, p = 0.008" in text and "raw, SI-SDR: 1" in text
+    assert "(wrong start)" in text and "(silent target)" in text and "∞" in text
+    assert not re.search(r"\b(nan|inf)\b", text)
+    for table in re.findall(r"(?m)(?:^\|.*\n)+", text):
+        cells = {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}
+        assert len(cells) == 1, table
+
+
+def test_rendered_audio_is_said_first_and_never_beside_what_was_published(tmp_path):
+    tracks = _scored(VALUES[:2, [0, 1, 3]], ("mixture", "raw", "ideal"))
+    report = _report(separation.summarize(tracks), rendered=True)
+    text = separation_report.write(report, tmp_path).read_text()
+    first = text.split("\n\n")[1]
+    assert "rendered audio (gm_musdb): not comparable with scores on MUSDB18" in first
+    assert "published" not in text and "9.33" not in text and "postprocessing" not in text
+    assert "reported" not in json.loads((tmp_path / "report.json").read_text())
+    page = (tmp_path / "report.html").read_text()
+    assert "<blockquote><strong>rendered audio (gm_musdb)" in page
+
+
+def test_repeats(tmp_path):
+    evaluations = [separation.summarize(_scored(VALUES[:3] + shift)) for shift in (0, 1, 5)]
+    runs = [_report(one, rendered=True, seed=seed) for seed, one in enumerate(evaluations)]
+    found = separation_report.summarize_repeats(runs)
+    raw = found["summary"]["raw"]["amplitude_sdr_db"]
+    assert raw["values"] == pytest.approx([26 / 3, 29 / 3, 41 / 3])
+    assert raw["mean"] == pytest.approx(26 / 3 + 2) and raw["sd"] == pytest.approx(7**0.5)
+    report = _report(evaluations[0], rendered=True, repeats=found)
+    text = separation_report.write(report, tmp_path).read_text()
+    assert "Mean ± standard deviation of 3 runs (seeds 0, 1, 2)" in text
+    assert "| **raw** | 10.67 ± 2.65 |" in text
+    assert np.isnan(
+        separation_report.summarize_repeats(runs[:1])["summary"]["raw"]["si_sdr_db"]["sd"]
+    )
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    report = _report(separation.summarize(_scored(VALUES)), rendered=True)
+    with pytest.raises(UserError, match="file"):
+        separation_report.write(report, tmp_path / "file")
+
+
+def test_html_of_every_kind_of_block():
+    blocks = ["# A <b> & *c*", "> **x**\n> y", "- one\n- `*two*`", "![cap](f.png)"]
+    blocks.append("| a | b |\n| --- | ---: |\n| p\\|q | 1 |")
+    found = html_page.to_html("\n\n".join(blocks), title="t", pictures={})
+    for part in (
+        "<h1>A &lt;b&gt; &amp; <em>c</em></h1>",
+        "<blockquote><strong>x</strong> y</blockquote>",
+        "<ul><li>one</li><li><code>*two*</code></li></ul>",
+        '<tr><td class="text">p|q</td><td>1</td></tr>',
+        '<img src="f.png" alt="cap">',
+    ):
+        assert part in found
+
+
+def test_example_shows_the_excerpt():
+    track = _track()
+    found = separation.example(track, **OPTIONS, start_s=0.1, duration_s=0.2)
+    assert list(found.levels_db) == ["mixture", "raw", "target"]
+    first = round(0.1 * RATE_HZ / 66)
+    expected = 20 * np.log10(_naive_amplitudes(track.target))[:, first : first + 24]
+    np.testing.assert_allclose(found.levels_db["target"], expected, atol=0.05)
+    assert found.start_s == first * 66 / RATE_HZ and found.bin_hz == RATE_HZ / 256
+    late = separation.example(track, **OPTIONS, start_s=0.3, duration_s=10)
+    assert late.levels_db["mixture"].shape == (128, 46 - round(0.3 * RATE_HZ / 66))
+
+
+def _lines(axes):
+    return {line.get_label(): line.get_ydata() for line in axes.lines}
+
+
+def test_tracks_are_sorted_by_raw():
+    scores = {"mixture": [1, 2, 3], "raw": [7, np.nan, 5], "own": [4, 4, np.inf]}
+    figure = separation_plots.sdr_per_track(["a", "b", "c"], scores)
+    lines = _lines(figure.axes[0])
+    np.testing.assert_array_equal(lines["raw"], [5, 7, np.nan])
+    np.testing.assert_array_equal(lines["mixture (do nothing)"], [3, 1, 2])
+    np.testing.assert_array_equal(lines["own"], [np.nan, 4, 4])
+    assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["c", "a", "b"]
+
+
+def test_loss_curves_of_runs():
+    histories = {"a": HISTORY, "b": [{**HISTORY[0], "valid_loss": 0.3}]}
+    figure = separation_plots.loss_curves(histories, kept={"b": HISTORY[0]["epoch"]})
+    losses, scores = figure.axes
+    assert [text.get_text() for text in losses.get_legend().get_texts()] == ["a", "b"]
+    np.testing.assert_array_equal(_lines(losses)["a"], [0.1, np.nan])
+    np.testing.assert_array_equal(_lines(scores)["a"], [5, np.nan])
+    plain = [{k: v for k, v in row.items() if "sdr" not in k} for row in HISTORY]
+    single = separation_plots.loss_curves({"a": plain}, kept={"a": 2})
+    assert len(single.axes) == 1 and "kept: epoch 2" in _lines(single.axes[0])
+
+
+def test_roc_curves_and_a_class_without_positives():
+    labels = np.array([[1, 0], [0, 0], [1, 0], [0, 0]])
+    scores = {"base": np.array([[0.9, 0], [0.8, 0], [0.7, 0], [0.1, 0]])}
+    figure = separation_plots.roc_curves(("cel", "x"), labels, scores)
+    first, second = figure.axes
+    assert first.get_title() == "cello (2)" and "base 0.750" in _lines(first)
+    assert len(second.lines) == 1 and second.texts[0].get_text() == "not defined"

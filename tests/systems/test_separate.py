@@ -1,0 +1,468 @@
+"""Music in, its stems out: in the input's shape, adding up to it, all or nothing."""
+
+import json
+import os
+import threading
+import tracemalloc
+
+import av
+import jax
+import matplotlib.image
+import numpy as np
+import pytest
+import scipy.signal
+import soundfile
+from matplotlib.figure import Figure
+
+import irec_jax
+from irec_jax import audio, cli, systems
+from irec_jax.audio import track_files as writing
+from irec_jax.audio import tracks as reading
+from irec_jax.checkpoints import state
+from irec_jax.checkpoints import storage as checkpoints
+from irec_jax.checkpoints.workdir import write_system
+from irec_jax.cli.console import run_command
+from irec_jax.errors import UserError
+from irec_jax.inference import spectrograms
+from irec_jax.reports import spectrograms as pictures
+from irec_jax.systems import stem_folders as places
+from irec_jax.tasks import create_separation
+from irec_jax.training import optimizers, parallel
+
+RATE_HZ = 8000
+FRONTEND = dict(name="spectrogram_db", frame_length=256, hop_length=64, num_bins=128, num_frames=32)
+MODEL = dict(
+    name="unet", output="attenuation", filters=[2, 2], kernels=[3, 3], strides=[2, 2],
+    dilations=[1, 1], bottleneck=[4],
+)  # fmt: skip
+NAMES = ["remainder.wav", "spectrograms.png", "vocals_other.wav"]
+
+
+def call(*words):
+    """Exit code of `irec separate`, in this process."""
+
+    def run():
+        arguments = cli.parser().parse_args(["separate", *(str(word) for word in words)])
+        return arguments.run(arguments)
+
+    return run_command(run)
+
+
+def write_workdir(folder, **model):
+    """What a training leaves, of a network as it was drawn."""
+    made = dict(
+        stems=["drums", "bass", "other", "vocals"],
+        target=["vocals", "other"],
+        sample_rate_hz=RATE_HZ,
+        window_s=0.256,
+        frontend=FRONTEND,
+        model=MODEL | model,
+        loss=dict(name="mean_absolute_error", domain="amplitudes", l2=0.0),
+        augment={},
+    )
+    task = create_separation(**made)
+    optimizer, _ = optimizers.create(
+        dict(name="sgd", learning_rate=0.1, schedule=dict(name=""), clip_norm=0.0), 1
+    )
+    params, model_state = jax.jit(task.init)(jax.random.key(3))
+    drawn = state.create(params, model_state, optimizer, task.scalars, 0)
+    kept = checkpoints.Checkpoints(folder / "checkpoints")
+    kept.save(parallel.replicate(drawn), {"history": []}, 0.0)
+    kept.close()
+    config = {name: made[name] for name in ("model", "loss", "augment")}
+    config["evaluation"] = dict(griffin_lim_iterations=5)
+    write_system(
+        folder,
+        {name: made[name] for name in ("stems", "target", "sample_rate_hz", "window_s", "frontend")}
+        | dict(task="separation", name="tiny", target_name="vocals_other", hop_s=0.128)
+        | dict(post_db=-30.0, config=config),
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    return write_workdir(tmp_path_factory.mktemp("separator"))
+
+
+@pytest.fixture(scope="module")
+def separator(workdir):
+    return irec_jax.load_separator(workdir)
+
+
+@pytest.fixture
+def quick(monkeypatch, separator):
+    """Nothing is drawn, and compiled once: that takes longer than all else."""
+    monkeypatch.setattr(pictures, "draw", lambda *_, **__: Figure(figsize=(1, 1)))
+    monkeypatch.setattr(systems, "load_separator", lambda _: separator)
+
+
+def music(seconds, channels=1, rate_hz=RATE_HZ, seed=0):
+    """Chirps and noise, float64 (T, C)."""
+    rng = np.random.default_rng(seed)
+    time_s = np.arange(round(seconds * rate_hz)) / rate_hz
+    pitches = rng.uniform(200, 900, channels)
+    return 0.3 * np.sin(2 * np.pi * pitches * time_s[:, None] * (1 + 0.1 * time_s[:, None])) + (
+        0.05 * rng.normal(size=(len(time_s), channels))
+    )
+
+
+def read(folder, name):
+    return soundfile.read(folder / f"{name}.wav", dtype="float64", always_2d=True)[0]
+
+
+def write_mp4(path, samples, rate_hz):
+    """A picture and two streams of sound, the first of which is the music."""
+    with av.open(str(path), "w") as container:
+        picture = container.add_stream("mjpeg", rate=1)
+        picture.width, picture.height, picture.pix_fmt = 16, 16, "yuvj420p"
+        streams = [container.add_stream("aac", rate=rate_hz, layout="stereo") for _ in range(2)]
+        blank = av.VideoFrame.from_ndarray(np.zeros((16, 16, 3), np.uint8), format="rgb24")
+        for packet in [*picture.encode(blank), *picture.encode(None)]:
+            container.mux(packet)
+        for stream, gain in zip(streams, (1, 0), strict=True):
+            planes = np.ascontiguousarray((gain * samples).T, np.float32)
+            frame = av.AudioFrame.from_ndarray(planes, format="fltp", layout="stereo")
+            frame.sample_rate = rate_hz
+            for packet in [*stream.encode(frame), *stream.encode(None)]:
+                container.mux(packet)
+
+
+def test_stems_add_up_and_are_what_the_inference_gives(workdir, separator, tmp_path):
+    samples = np.round(music(3.1, 2) * 2**15) / 2**15
+    soundfile.write(tmp_path / "song.wav", samples, RATE_HZ)
+    done = irec_jax.separate(
+        tmp_path / "song.wav", workdir=workdir, out=tmp_path / "out", progress=False
+    )
+    folder = tmp_path / "out" / "song"
+    assert sorted(os.listdir(folder)) == NAMES and done.picture == folder / "spectrograms.png"
+    assert matplotlib.image.imread(done.picture).shape[1] > 1000
+    assert done.stems == {name: folder / f"{name}.wav" for name in ("vocals_other", "remainder")}
+    assert (done.num_samples, done.num_channels, done.sample_rate_hz) == (24_800, 2, RATE_HZ)
+    for path in done.stems.values():
+        header = soundfile.info(path)
+        assert (header.frames, header.channels, header.samplerate) == (24_800, 2, RATE_HZ)
+        assert (header.format, header.subtype) == ("WAV", "PCM_24")
+    target, rest = read(folder, "vocals_other"), read(folder, "remainder")
+    np.testing.assert_array_equal(target + rest, samples)
+    # Each channel by itself.
+    front, hop = separator.task.frontend, separator.hop_frames
+    for channel in range(2):
+        blocks = spectrograms.separate_blocks(
+            [samples[:, channel : channel + 1].astype(np.float32)],
+            lambda windows: separator.predict({"audio": windows}),
+            front,
+            window_samples=separator.task.window_samples,
+            hop_frames=hop,
+            batch_size=1,
+        )
+        alone = np.concatenate(list(blocks))
+        np.testing.assert_allclose(target[:, channel], alone[:, 0], atol=1e-5)
+    assert np.square(target).sum() < 0.9 * np.square(samples).sum()
+    # An array gives the same, and keeps its shape.
+    found = irec_jax.separate(samples, workdir=separator, sample_rate=RATE_HZ)
+    np.testing.assert_allclose(found.stems["vocals_other"], target, atol=2**-23)
+    np.testing.assert_allclose(found.stems["remainder"], rest, atol=2**-23)
+    mono = irec_jax.separate(samples[:, 0], workdir=separator, sample_rate=RATE_HZ)
+    assert mono.stems["remainder"].shape == (24_800,) and mono.picture is None
+    np.testing.assert_allclose(mono.stems["vocals_other"], target[:, 0], atol=1e-5)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_folder_of_all_kinds_of_files(workdir, tmp_path, capsys):
+    source = tmp_path / "in"
+    (source / "more").mkdir(parents=True)
+    soundfile.write(source / "short.wav", music(0.1), RATE_HZ)
+    soundfile.write(source / "one sample.wav", [0.25], 44_100)
+    soundfile.write(source / "six [48k].flac", music(0.7, 6, 48_000), 48_000)
+    soundfile.write(source / "more" / "song ü.mp3", music(1, 2, 44_100), 44_100)
+    soundfile.write(source / "song.ogg", music(1, 1, 11_025), 11_025)
+    soundfile.write(source / "more" / "song.wav", music(1), RATE_HZ)
+    soundfile.write(source / "silent.wav", np.zeros((9000, 2)), RATE_HZ)
+    write_mp4(source / "track.stem.mp4", music(1, 2, 44_100), 44_100)
+    soundfile.write(source / "nan.wav", [0.0] * 70_000 + [np.nan], RATE_HZ, subtype="FLOAT")
+    (source / "empty.wav").touch()
+    out = source / "stems"
+    assert call(source, "--workdir", workdir, "--out", out) == 0
+    shown = capsys.readouterr()
+    names = ["one sample", "short", "silent", "six [48k]", "song ü", "song-1", "song-2"]
+    assert sorted(os.listdir(out)) == sorted([*names, "track"])
+    errors = [line for line in shown.err.replace("\r", "\n").splitlines() if "error" in line]
+    assert len(errors) == 2 and "nan.wav: holds NaN" in errors[1] and "empty.wav" in errors[0]
+    assert "2 of 10 files could not be separated" in shown.err
+    assert len(shown.out.splitlines()) == 8 and "silent)" in shown.out
+    for folder, file in (
+        *((name, f"{name}.wav") for name in ("short", "one sample", "silent")),
+        *(("six [48k]", "six [48k].flac"), ("song ü", "more/song ü.mp3")),
+        *(("song-1", "more/song.wav"), ("song-2", "song.ogg"), ("track", "track.stem.mp4")),
+    ):
+        assert sorted(os.listdir(out / folder)) == NAMES
+        samples, rate_hz = audio.read(source / file)
+        target, rest = (read(out / folder, name) for name in ("vocals_other", "remainder"))
+        assert soundfile.info(out / folder / "remainder.wav").samplerate == rate_hz
+        assert target.shape == rest.shape == samples.shape
+        assert np.abs(target + rest - samples).max() <= 2**-22
+    assert not read(out / "silent", "vocals_other").any()
+    # The same command again finds only music, and does not do anything twice.
+    assert call(source, "--workdir", workdir, "--out", out) == 1
+    shown = capsys.readouterr()
+    assert "10 of 10" in shown.err and shown.err.count("--overwrite") == 8
+    assert call(source / "song.ogg", "--workdir", workdir, "--out", out) == 0
+    assert (out / "song").is_dir()
+    assert call(out, "--workdir", workdir, "--out", out) == 1
+    assert "is the folder that is searched" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("rate_hz", [6000, 11_025, 16_000])
+def test_other_sample_rates_go_there_and_back_in_time(separator, rate_hz, monkeypatch):
+    """With a network that keeps everything, the target is what a filter leaves of the input."""
+    keep = lambda batch: separator.task.frontend(batch["audio"])  # noqa: E731
+    monkeypatch.setitem(separator.__dict__, "predict", keep)
+    samples = music(2.3, 2, rate_hz).astype(np.float32)
+    sos = scipy.signal.butter(8, 2000, fs=rate_hz, output="sos")
+    samples = scipy.signal.sosfiltfilt(sos, samples, axis=0).astype(np.float32)
+    found = irec_jax.separate(samples, workdir=separator, sample_rate=rate_hz)
+    target, inner = found.stems["vocals_other"], slice(600, -600)
+    assert target.shape == samples.shape
+    error = np.square(target - samples)[inner].sum() / np.square(samples)[inner].sum()
+    assert error < 1e-6
+
+
+@pytest.mark.usefixtures("quick")
+def test_post_and_phase(workdir, tmp_path, capsys):
+    soundfile.write(tmp_path / "song.wav", music(1.5), RATE_HZ)
+    words = [tmp_path / "song.wav", "--workdir", workdir, "--out"]
+    assert call(*words, tmp_path / "a") == call(*words, tmp_path / "b", "--post") == 0
+    assert call(*words, tmp_path / "c", "--phase", "griffin-lim") == 0
+    raw, post, lim = (read(tmp_path / out / "song", "vocals_other") for out in "abc")
+    samples = read(tmp_path, "song")
+    assert 0 < np.square(post).sum() < np.square(raw).sum() and not np.allclose(post, raw)
+    assert not np.allclose(lim, raw, atol=1e-3) and np.square(lim).sum() > 0
+    np.testing.assert_allclose(
+        lim + read(tmp_path / "c" / "song", "remainder"), samples, atol=2**-22
+    )
+    capsys.readouterr()
+    assert call(*words, tmp_path / "d", "--phase", "griffinlim") == 1
+    assert "did you mean 'griffin-lim'" in capsys.readouterr().err and not (tmp_path / "d").exists()
+
+
+def test_silence_stays_silence_whatever_a_network_says(tmp_path):
+    direct = irec_jax.load_separator(write_workdir(tmp_path / "direct", output="direct"))
+    samples = music(2, 2).astype(np.float32)
+    samples[:, 1] = 0
+    found = irec_jax.separate(samples, workdir=direct, sample_rate=RATE_HZ).stems["vocals_other"]
+    assert found[:, 0].any() and not found[:, 1].any()
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_lies_beyond_full_scale_is_counted(workdir, tmp_path, capsys):
+    soundfile.write(tmp_path / "loud.wav", 30 * music(1), RATE_HZ, subtype="FLOAT")
+    assert call(tmp_path / "loud.wav", "--workdir", workdir, "--out", tmp_path / "out") == 0
+    shown = capsys.readouterr().out
+    assert "samples of vocals_other and " in shown and "clipped: turn the input down" in shown
+    found = read(tmp_path / "out" / "loud", "remainder")
+    assert f"{np.count_nonzero(np.abs(found) >= 1 - 2**-22)} samples of remainder" in shown
+
+
+@pytest.mark.usefixtures("quick")
+def test_stems_of_loud_music_are_not_clipped(tmp_path, capsys):
+    """A square wave, at full scale and at nearly twice that."""
+    direct = write_workdir(tmp_path / "direct", output="direct")
+    square = np.sign(np.sin(np.arange(RATE_HZ) / 7.0))
+    for peak, subtype in ((1.0, "PCM_16"), (1.99, "FLOAT")):
+        soundfile.write(tmp_path / "square.wav", peak * square, RATE_HZ, subtype=subtype)
+        samples, _ = soundfile.read(tmp_path / "square.wav", always_2d=True)
+        out = tmp_path / subtype
+        assert call(tmp_path / "square.wav", "--workdir", direct, "--out", out) == 0
+        assert "clipped" not in capsys.readouterr().out
+        target, rest = (read(out / "square", name) for name in ("vocals_other", "remainder"))
+        np.testing.assert_allclose(target + rest, samples, atol=2**-22)
+    free = irec_jax.separate(samples, workdir=direct, sample_rate=RATE_HZ).stems
+    assert max(np.abs(stem).max() for stem in free.values()) > 1.1  # would have been
+
+
+@pytest.mark.usefixtures("quick")
+def test_numbers_that_are_no_audio(workdir, tmp_path, capsys):
+    soundfile.write(tmp_path / "huge.wav", 1e30 * music(1), RATE_HZ, subtype="FLOAT")
+    assert call(tmp_path / "huge.wav", "--workdir", workdir, "--out", tmp_path / "out") == 1
+    assert "huge.wav: holds samples above 1e+12 times full scale" in capsys.readouterr().err
+    with pytest.raises(UserError, match="times full scale"):
+        irec_jax.separate(1e30 * music(1), workdir=workdir, sample_rate=RATE_HZ)
+    (tmp_path / "file").touch()
+    words = [tmp_path / "huge.wav", "--workdir", workdir, "--out", tmp_path / "file"]
+    assert call(*words) == 1 and "is a file; name a folder" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("quick")
+def test_interrupted_work_leaves_nothing(workdir, tmp_path, monkeypatch, capsys):
+    soundfile.write(tmp_path / "song.wav", music(1), RATE_HZ)
+    kept = tmp_path / "out" / "song"
+    kept.mkdir(parents=True)
+    (kept / "remainder.wav").write_text("earlier")
+
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    words = [tmp_path / "song.wav", "--workdir", workdir, "--out"]
+    for target, moment in (
+        (writing.Writers, "write"),
+        (pictures, "draw"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(target, moment, interrupt)
+            assert call(*words, tmp_path / "out", "--overwrite") == 130
+            assert call(*words, tmp_path / "new") == 130
+        assert capsys.readouterr().err.count("interrupted; run the same command again") == 2
+        assert os.listdir(kept) == ["remainder.wav"] and not (tmp_path / "new").exists()
+        assert (kept / "remainder.wav").read_text() == "earlier"
+    assert call(*words, tmp_path / "out", "--overwrite") == 0
+    assert sorted(os.listdir(kept)) == NAMES and read(kept, "remainder").any()
+
+
+@pytest.mark.usefixtures("quick")
+def test_files_are_read_where_no_interrupt_is_lost(separator, tmp_path, monkeypatch):
+    soundfile.write(tmp_path / "song.mp3", music(1), RATE_HZ)
+    threads, blocks = set(), audio.blocks
+
+    def watched(*args, **options):
+        for block in blocks(*args, **options):
+            threads.add(threading.current_thread())
+            yield block
+
+    monkeypatch.setattr(audio, "blocks", watched)
+    irec_jax.separate(tmp_path / "song.mp3", workdir=separator, out=tmp_path, progress=False)
+    assert threads and threading.main_thread() not in threads
+
+
+@pytest.mark.usefixtures("quick")
+def test_memory_does_not_grow_with_the_file(separator, tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "_BLOCK_SAMPLES", 8192)
+    seconds, peaks = (20, 100), []
+    for length in seconds:
+        path = tmp_path / f"{length}.wav"
+        with soundfile.SoundFile(path, "w", RATE_HZ, 2, "PCM_16") as file:
+            for part in range(length // 10):
+                file.write(music(10, 2, seed=part))
+        tracemalloc.start()
+        irec_jax.separate(path, workdir=separator, out=tmp_path / "out", progress=False)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    longer_bytes = (seconds[1] - seconds[0]) * RATE_HZ * 2 * 4  # of a signal
+    assert peaks[1] - peaks[0] < longer_bytes / 4
+
+
+@pytest.mark.usefixtures("quick")
+def test_long_songs_become_rf64(separator, tmp_path, monkeypatch):
+    soundfile.write(tmp_path / "song.wav", music(1), RATE_HZ)
+    monkeypatch.setattr(writing, "_MAX_WAV_BYTES", 20_000)
+    done = irec_jax.separate(tmp_path / "song.wav", workdir=separator, out=tmp_path, progress=False)
+    assert {soundfile.info(path).format for path in done.stems.values()} == {"RF64"}
+    assert done.num_samples == audio.info(done.stems["remainder"]).num_samples == RATE_HZ
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["{file}", "--out", "{new}"], "configs/ligtenberg_unet.py"),
+        (["{file}", "--out", "", "--workdir", "{workdir}"], "--out: an empty name"),
+        (["{file}", "--out", "{new}", "--workdir", "nowhere"], "nowhere: no such folder"),
+        (["{missing}", "--out", "{new}", "--workdir", "{workdir}"], "missing.wav"),
+        (["{file}", "--out", "{file}/x", "--workdir", "{workdir}"], "file.wav"),
+        (["{file}", "--out", "{new}", "--workdir", "{recogniser}"], "irec recognize"),
+        (["{file}", "--out", "{same}", "--workdir", "{workdir}", "--overwrite"], "one of the"),
+    ],
+)
+def test_mistakes_cost_one_line(workdir, tmp_path, capsys, monkeypatch, words, message):
+    monkeypatch.chdir(tmp_path)
+    soundfile.write(tmp_path / "file.wav", music(0.1), RATE_HZ)
+    (tmp_path / "same" / "file").mkdir(parents=True)
+    (tmp_path / "same" / "file" / "remainder.wav").symlink_to(tmp_path / "file.wav")
+    (tmp_path / "recogniser").mkdir()
+    system = {"format": 1, "task": "recognition", "name": "han"}
+    (tmp_path / "recogniser" / "system.json").write_text(json.dumps(system))
+    given = {name: tmp_path / name for name in ("new", "same", "recogniser")}
+    given |= dict(file="file.wav", missing="missing.wav", workdir=workdir)
+    assert call(*(word.format(**given) for word in words)) == 1
+    shown = capsys.readouterr().err.rpartition("\r")[2].strip()  # behind a progress bar
+    assert message in shown and shown.startswith("error: ") and "Traceback" not in shown
+    assert len(shown.splitlines()) == 1 or "1 of 1 files" in shown
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_separator_does_not_recognise(workdir):
+    with pytest.raises(UserError, match=r"holds a separator \(tiny\), not a .*irec separate"):
+        systems.load_recogniser(workdir)
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "message"),
+    [
+        (np.zeros(10, np.float32), {}, "sample_rate"),
+        (np.zeros((2, 50), np.float32), dict(sample_rate=8000), "transpose"),
+        ("song.wav", {}, "out: needed"),
+        (["song.wav"], {}, "a path or a numpy array"),
+        (np.zeros(10, np.float32), dict(sample_rate=8000, phase="zero"), "phase"),
+    ],
+)
+def test_mistakes_in_python(separator, source, options, message):
+    with pytest.raises(UserError, match=message):
+        irec_jax.separate(source, workdir=separator, **options)
+
+
+def test_every_file_gets_a_folder_of_its_own(tmp_path):
+    files = ["a/x.wav", "x.mp3", "X.ogg", "x-1.wav", "y.stem.mp4", "...wav", "b/..wav"]
+    names = places.folder_names([tmp_path / file for file in files])
+    assert names == ["x-2", "x-3", "X-4", "x-1", "y", *names[5:]]
+    assert len({name.casefold() for name in names}) == len(names)
+    assert not {".", "..", ""} & set(names)
+
+
+@pytest.mark.parametrize("num_samples", [1, 700, 50_000])
+def test_overview_equals_the_mean_of_a_whole_spectrogram(num_samples):
+    rng = np.random.default_rng(0)
+    samples = rng.normal(size=(num_samples, 2)).astype(np.float32)
+    seen = pictures.Overview(RATE_HZ, num_samples)
+    cuts = np.sort(rng.integers(0, num_samples + 1, 7))
+    for part in np.split(samples, cuts):
+        if len(part):
+            seen.add(part)
+    found = seen.powers()
+    length, hop = 512, min(max(num_samples // 800, 32), 256)
+    padded = np.pad(samples, ((256, 512), (0, 0)))
+    window = scipy.signal.get_window("hann", length)
+    powers = np.array(
+        [
+            np.mean(np.abs(np.fft.rfft(padded[i : i + length] * window[:, None], axis=0)) ** 2, 1)
+            for i in range(0, num_samples + 1, hop)
+        ]
+    )
+    num_columns = min(len(powers), 800)
+    column_of = np.arange(len(powers)) * num_columns // len(powers)
+    means = np.stack([powers[column_of == i].mean(0) for i in range(num_columns)])
+    expected = pictures.in_bands(means.T.astype(float), RATE_HZ)
+    assert found.shape == (200, num_columns)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5 * expected.max())
+
+
+def test_the_picture_shows_a_tone_at_its_pitch_and_time(tmp_path):
+    tone = np.sin(2 * np.pi * 1000 * np.arange(80_000) / RATE_HZ).astype(np.float32)[:, None]
+    tone[:40_000] = 0
+    seen = pictures.Overview(RATE_HZ, len(tone))
+    seen.add(tone)
+    powers = seen.powers()
+    edges_hz = pictures.band_edges_hz(RATE_HZ)
+    loudest = powers.sum(1).argmax()
+    assert edges_hz[loudest - 1] < 1000 < edges_hz[loudest + 2]
+    assert powers[:, : powers.shape[1] * 48 // 100].sum() < 1e-6 * powers.sum()
+    figure = pictures.draw(
+        {"mixture": powers, "vocals_other": powers, "remainder": 0 * powers},
+        title="a song",
+        sample_rate_hz=RATE_HZ,
+        duration_s=10.0,
+    )
+    axes = figure.axes[:3]
+    assert [one.get_title(loc="left") for one in axes] == ["mixture", "vocals + other", "remainder"]
+    assert all("Hz" in one.get_ylabel() for one in axes) and axes[2].get_xlabel() == "time"
+    assert "dB" in figure.axes[3].get_ylabel()
+    shown = axes[0].images[0].get_array()
+    assert shown.max() == 0 and shown.shape == powers.shape
