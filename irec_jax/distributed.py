@@ -106,7 +106,7 @@ def gather_rows(rows: np.ndarray) -> list[np.ndarray]:
     return [part[:count] for part, count in zip(gathered, counts, strict=True)]
 
 
-def wait_for_all(name: str) -> None:
+def barrier(name: str) -> None:
     """Returns when every process has come here."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(name)

@@ -11,7 +11,7 @@ from irec_jax.errors import UserError
 
 
 @contextlib.contextmanager
-def whole(path: str | os.PathLike) -> Iterator[Path]:
+def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     """Gives a place beside `path` to write to, and moves what was written there to `path`.
 
     Makes the folder where it is missing. When the block fails, nothing is left and an earlier file
@@ -40,15 +40,15 @@ def whole(path: str | os.PathLike) -> Iterator[Path]:
         ) from error
 
 
-def write_whole(path: str | os.PathLike, content: bytes) -> None:
-    """Writes bytes; see `whole`."""
-    with whole(path) as temporary:
+def write_bytes(path: str | os.PathLike, content: bytes) -> None:
+    """Writes bytes; see `atomic_write`."""
+    with atomic_write(path) as temporary:
         temporary.write_bytes(content)
 
 
 def write_json(path: str | os.PathLike, content: Any) -> None:
-    """Writes strict JSON, without NaN; see `whole`."""
-    write_whole(path, json.dumps(content, indent=1, allow_nan=False).encode())
+    """Writes strict JSON, without NaN; see `atomic_write`."""
+    write_bytes(path, json.dumps(content, indent=1, allow_nan=False).encode())
 
 
 def read_json(path: str | os.PathLike) -> Any:

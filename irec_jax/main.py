@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from irec_jax import distributed
-from irec_jax.cli.console import leave, run_command
+from irec_jax.cli.console import exit_process, run_command
 from irec_jax.errors import UserError
 
 EPILOG = """
@@ -85,4 +85,4 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    leave(run_command(main))
+    exit_process(run_command(main))

@@ -9,7 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from irec_jax.errors import UserError
-from irec_jax.files import whole
+from irec_jax.files import atomic_write
 
 _TAGS = ("drums", "genre", "part")
 
@@ -36,7 +36,7 @@ def clip_index(builder: Any, split: str) -> dict[str, np.ndarray]:
             return index
     index = _scan(builder, split)
     with contextlib.suppress(UserError):  # prepared data may lie on a read-only disk
-        with whole(path) as temporary, open(temporary, "wb") as file:
+        with atomic_write(path) as temporary, open(temporary, "wb") as file:
             np.savez(file, **index)
     return index
 

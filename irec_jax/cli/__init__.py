@@ -3,7 +3,7 @@
 import argparse
 import importlib
 
-from irec_jax.cli.console import leave, run_command
+from irec_jax.cli.console import exit_process, run_command
 from irec_jax.cli.datasets import add_build, add_gallery
 from irec_jax.cli.debleed import add_debleed
 from irec_jax.cli.recognize import add_recognize
@@ -56,4 +56,4 @@ def _main() -> int:
 
 def main() -> None:
     """Entry point of `irec`."""
-    leave(run_command(_main))
+    exit_process(run_command(_main))

@@ -61,7 +61,7 @@ def _end(line: str, code: int) -> int:
     return code
 
 
-def leave(code: int) -> NoReturn:
+def exit_process(code: int) -> NoReturn:
     """Ends the process.
 
     An orderly end waits for the threads that compile or read ahead, which would keep an

@@ -8,7 +8,7 @@ from irec_jax.data.pipeline import Batches
 from irec_jax.data.splits import (
     SPLITS,
     STEM_SPLITS,
-    Sides,
+    Splits,
     protocol,
     split,
     split_examples,
@@ -39,7 +39,7 @@ __all__ = [
     "Dataset",
     "Piece",
     "Pieces",
-    "Sides",
+    "Splits",
     "StemBatches",
     "StemDataset",
     "Stored",

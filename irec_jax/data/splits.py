@@ -33,7 +33,7 @@ STEM_SPLITS = {
 _STREAMS = {"validation": 0x5EED, "test": 0x7E57}
 
 
-class Sides(NamedTuple):
+class Splits(NamedTuple):
     """The clips, or the tracks of stems, that train, validate and test."""
 
     training: Clips | Tracks
@@ -41,7 +41,7 @@ class Sides(NamedTuple):
     test: Clips | Tracks
 
 
-def split(dataset: Dataset, settings: Mapping[str, Any], *, seed: int) -> Sides:
+def split(dataset: Dataset, settings: Mapping[str, Any], *, seed: int) -> Splits:
     """Parts a dataset as a config section `data` says; the same seed gives the same sides.
 
     Args:
@@ -56,7 +56,7 @@ def split(dataset: Dataset, settings: Mapping[str, Any], *, seed: int) -> Sides:
     clips, share = dataset.train, settings["validation_fraction"]
     if settings["split"] in _WHOLE:
         training, validation = split_songs(clips.songs, clips.labels, fraction=share, seed=seed)
-        return Sides(clips.subset(training), clips.subset(validation), dataset.test)
+        return Splits(clips.subset(training), clips.subset(validation), dataset.test)
     window_samples, hop_samples = window_and_hop(settings, dataset.sample_rate_hz)
     examples = clips.windows(window_samples=window_samples, hop_samples=hop_samples)
     set_aside: Callable = split_songs if settings["split"] == "song" else split_examples
@@ -69,10 +69,10 @@ def split(dataset: Dataset, settings: Mapping[str, Any], *, seed: int) -> Sides:
 
     rest, test = part(examples, settings["test_fraction"], "test")
     training, validation = part(rest, share / (1.0 - settings["test_fraction"]), "validation")
-    return Sides(training, validation, test)
+    return Splits(training, validation, test)
 
 
-def split_tracks(dataset: StemDataset, settings: Mapping[str, Any], *, seed: int) -> Sides:
+def split_tracks(dataset: StemDataset, settings: Mapping[str, Any], *, seed: int) -> Splits:
     """Parts a dataset of stems as a config section `data` says; the same seed, the same sides.
 
     Args:
@@ -92,7 +92,7 @@ def split_tracks(dataset: StemDataset, settings: Mapping[str, Any], *, seed: int
         remedy = f"set data.split={other}" if found else "bring some that are not trained on"
         raise UserError(f"{name}: has no {kind} tracks to test with; {remedy}")
     if official and dataset.validation is not None:
-        return Sides(train, dataset.validation, test)
+        return Splits(train, dataset.validation, test)
     fraction = settings["validation_fraction"]
     order = _generator(fraction, seed, "validation").permutation(len(train))
     num_validation = max(1, round(fraction * len(train)))
@@ -102,7 +102,7 @@ def split_tracks(dataset: StemDataset, settings: Mapping[str, Any], *, seed: int
             "validation; bring more"
         )
     validation, training = np.sort(order[:num_validation]), np.sort(order[num_validation:])
-    return Sides(train.subset(training), train.subset(validation), test)
+    return Splits(train.subset(training), train.subset(validation), test)
 
 
 def window_and_hop(settings: Mapping[str, Any], sample_rate_hz: int) -> tuple[int, int]:
@@ -111,7 +111,7 @@ def window_and_hop(settings: Mapping[str, Any], sample_rate_hz: int) -> tuple[in
     return round(settings["window_s"] * sample_rate_hz), max(1, round(hop_s * sample_rate_hz))
 
 
-def protocol(settings: Mapping[str, Any], sides: Sides, classes: tuple[str, ...]) -> dict:
+def protocol(settings: Mapping[str, Any], splits: Splits, classes: tuple[str, ...]) -> dict:
     """How a dataset was parted, in words and numbers, as it stands in a report.
 
     Returns:
@@ -134,7 +134,7 @@ def protocol(settings: Mapping[str, Any], sides: Sides, classes: tuple[str, ...]
             "num_songs": len(set(clips.songs)),
             "per_class": dict(zip(classes, map(int, (clips.labels > 0).sum(axis=0)), strict=True)),
         }
-        for side, clips in sides._asdict().items()
+        for side, clips in splits._asdict().items()
     }
     return {
         "split": name,
@@ -142,7 +142,7 @@ def protocol(settings: Mapping[str, Any], sides: Sides, classes: tuple[str, ...]
         "unit": "clips" if name in _WHOLE else "windows",
         "examples": examples + (", each channel by itself" if separate else ""),
         "sides": counts,
-        "num_songs_on_both_sides": len(set(sides.training.songs) & set(sides.test.songs)),
+        "num_songs_on_both_sides": len(set(splits.training.songs) & set(splits.test.songs)),
     }
 
 

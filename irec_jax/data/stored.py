@@ -21,7 +21,7 @@ from tqdm import tqdm
 from irec_jax.audio import to_int16
 from irec_jax.data.clips import Clips, peak
 from irec_jax.errors import UserError
-from irec_jax.files import read_json, whole, write_json, write_whole
+from irec_jax.files import atomic_write, read_json, write_bytes, write_json
 
 FORMAT = 1
 #: What an example is: features of `spectrogram_db`, or audio.
@@ -140,7 +140,7 @@ def write_stored(
                 file.flush()
                 os.fsync(file.fileno())
                 done[chosen] = 1
-                write_whole(folder / "done.npy", _npy(done))
+                write_bytes(folder / "done.npy", _npy(done))
                 bar.update(len(chosen))
     except OSError as error:
         raise UserError(
@@ -177,9 +177,9 @@ def _begin(folder: Path, contents: Contents, ids: list[str]) -> None:
             f"{folder}: {len(ids)} examples take {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are "
             "free; make room or choose another folder"
         )
-    with whole(folder / "values.npy") as path:
+    with atomic_write(folder / "values.npy") as path:
         np.lib.format.open_memmap(path, mode="w+", dtype=np.int16, shape=shape).flush()
-    write_whole(folder / "done.npy", _npy(np.zeros(len(ids), np.uint8)))
+    write_bytes(folder / "done.npy", _npy(np.zeros(len(ids), np.uint8)))
     # Last: a store without it was not begun.
     write_json(folder / "store.json", wanted)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from irec_jax.evaluation import collapse
-from irec_jax.files import whole
+from irec_jax.files import atomic_write
 from irec_jax.inference import aggregation as aggregations
 from irec_jax.inference import thresholds
 from irec_jax.metrics import confidence, multilabel
@@ -88,7 +88,7 @@ def write_scores(folder: str | os.PathLike, **sides: Predictions) -> None:
         arrays[f"{name}_labels"] = np.asarray(side.labels) > 0
         scores = aggregations.get("s1")(side.windows)
         arrays[f"{name}_scores"] = scores.astype(np.float32)
-    with whole(Path(folder) / "predictions.npz") as path, open(path, "wb") as file:
+    with atomic_write(Path(folder) / "predictions.npz") as path, open(path, "wb") as file:
         np.savez(file, **arrays)
 
 

@@ -21,7 +21,7 @@ from irec_jax.config.checks import validate
 from irec_jax.evaluation import provenance
 from irec_jax.tasks import Task
 from irec_jax.training import loop, optimizers, parallel, step, validation
-from irec_jax.training.logging import Logger, duration, parameter_table, say
+from irec_jax.training.logging import Logger, duration, log, parameter_table
 
 
 class Experiment(abc.ABC):
@@ -48,11 +48,11 @@ class Experiment(abc.ABC):
         """The dataset and its split, in a line."""
 
     @abc.abstractmethod
-    def told_of(self, sides: data.Sides) -> str:
+    def told_of(self, splits: data.Splits) -> str:
         """What trains and what validates, in a few words."""
 
     @abc.abstractmethod
-    def split(self, seed: int) -> data.Sides:
+    def split(self, seed: int) -> data.Splits:
         """Who trains, validates and tests."""
 
     @abc.abstractmethod
@@ -64,7 +64,7 @@ class Experiment(abc.ABC):
         self,
         params: Any,
         model_state: Any,
-        sides: data.Sides,
+        splits: data.Splits,
         folder: Path,
         progress: loop.Progress,
         details: dict,
@@ -147,20 +147,20 @@ class Experiment(abc.ABC):
         system |= self.system() | dict(found or {})
         distributed.on_main(lambda: workdir.write_system(folder, system))
 
-    def train(self, sides: data.Sides, folder: Path, seed: int) -> tuple[Any, Any, loop.Progress]:
+    def train(self, splits: data.Splits, folder: Path, seed: int) -> tuple[Any, Any, loop.Progress]:
         """Best parameters and model state on the host, and how it went."""
         config, task = self.config, self.task
-        batches = self.batches(sides.training, seed=seed, shuffle=True)
-        valid_batches = self.batches(sides.validation, shuffle=False)
+        batches = self.batches(splits.training, seed=seed, shuffle=True)
+        valid_batches = self.batches(splits.validation, shuffle=False)
         optimizer, schedule = self.optimizer
         params, model_state = jax.jit(task.init)(jax.random.key(seed))
         # Before the first checkpoint, so that every checkpoint is a complete system.
         self.write_system(folder)
-        say(parameter_table(params))
-        say(
+        log(parameter_table(params))
+        log(
             f"{batches.num_windows} windows of {config.data.window_s:g} s, "
             f"{batches.steps_per_epoch} steps per epoch on {jax.device_count()} device(s); "
-            f"{valid_batches.num_windows} windows validate; {self.told_of(sides)}; tensorboard "
+            f"{valid_batches.num_windows} windows validate; {self.told_of(splits)}; tensorboard "
             f"--logdir {folder / 'tensorboard'}"
         )
         with contextlib.closing(Logger(folder / "tensorboard")) as logger:
@@ -176,7 +176,7 @@ class Experiment(abc.ABC):
                 logger=logger,
                 summarize=_Summaries(task, valid_batches[0], logger, self.dataset.sample_rate_hz),
             )
-        say(
+        log(
             f"best epoch {progress.best['epoch']} of {len(progress.history)} by validation "
             f"{progress.best_by}, trained in {duration(progress.seconds)}"
         )
@@ -216,18 +216,18 @@ def run(
     durations_s = {"data": time.perf_counter() - began}
     if mode == "train":
         distributed.on_main(lambda: workdir.claim(folder, flat))
-    say(experiment.told())
+    log(experiment.told())
     seeds = range(config.seed, config.seed + config.training.repeats)
     reports = []
     for seed in seeds:
         if len(seeds) > 1:
-            say(f"repeat {len(reports) + 1} of {len(seeds)}, seed {seed}")
+            log(f"repeat {len(reports) + 1} of {len(seeds)}, seed {seed}")
         place = folder / f"seed_{seed}" if len(seeds) > 1 else folder
         reports.append(_run_once(experiment, place, seed, mode, dict(durations_s)))
     if len(reports) == 1:
         return reports[0]
     final = experiment.summarize_repeats(reports, folder)
-    say(f"report: {folder / 'report.md'}")
+    log(f"report: {folder / 'report.md'}")
     return final
 
 
@@ -235,9 +235,9 @@ def _run_once(
     experiment: Experiment, folder: Path, seed: int, mode: str, durations_s: dict[str, float]
 ) -> dict:
     """One repeat, from its training to its report."""
-    sides = experiment.split(seed)
+    splits = experiment.split(seed)
     if mode == "train":
-        params, model_state, progress = experiment.train(sides, folder, seed)
+        params, model_state, progress = experiment.train(splits, folder, seed)
         durations_s["training"] = progress.seconds
     else:
         variables = jax.eval_shape(experiment.task.init, jax.random.key(0))
@@ -252,6 +252,6 @@ def _run_once(
         seed=seed,
         durations_s=durations_s,
     )
-    whole = experiment.report(params, model_state, sides, folder, progress, details)
-    say(f"report: {folder / 'report.md'}")
+    whole = experiment.report(params, model_state, splits, folder, progress, details)
+    log(f"report: {folder / 'report.md'}")
     return whole

@@ -16,7 +16,7 @@ from irec_jax.reports import recognition_report as report
 from irec_jax.studies.published.reported import REPORTED
 from irec_jax.tasks import Recognition
 from irec_jax.training import loop
-from irec_jax.training.logging import say
+from irec_jax.training.logging import log
 
 
 class RecognitionExperiment(Experiment):
@@ -67,13 +67,13 @@ class RecognitionExperiment(Experiment):
             f"{tests} clips of {len(dataset.classes)} classes; {split} split: {data.SPLITS[split]}"
         )
 
-    def told_of(self, sides: data.Sides) -> str:
+    def told_of(self, splits: data.Splits) -> str:
         return (
-            f"{len(set(sides.training.songs))} songs train, {len(set(sides.validation.songs))} "
+            f"{len(set(splits.training.songs))} songs train, {len(set(splits.validation.songs))} "
             "validate"
         )
 
-    def split(self, seed: int) -> data.Sides:
+    def split(self, seed: int) -> data.Splits:
         return data.split(self.dataset, self.config.data, seed=seed)
 
     def batches(self, side: data.Clips, *, seed: int = 0, shuffle: bool) -> data.Batches:
@@ -85,7 +85,7 @@ class RecognitionExperiment(Experiment):
         self,
         params: Any,
         model_state: Any,
-        sides: data.Sides,
+        splits: data.Splits,
         folder: Path,
         progress: loop.Progress,
         details: dict,
@@ -94,11 +94,11 @@ class RecognitionExperiment(Experiment):
         began = time.perf_counter()
         test, tuning = (
             self._predict(params, model_state, clips, label)
-            for clips, label in ((sides.test, "test"), (sides.validation, "validation"))
+            for clips, label in ((splits.test, "test"), (splits.validation, "validation"))
         )
-        evaluation, compared = self._evaluate(test, tuning, sides)
+        evaluation, compared = self._evaluate(test, tuning, splits)
         details["durations_s"]["evaluation"] = time.perf_counter() - began
-        protocol = data.protocol(config.data, sides, dataset.classes)
+        protocol = data.protocol(config.data, splits, dataset.classes)
         split = f"{protocol['description']}; {protocol['examples']}"
         whole = report.assemble(
             evaluation,
@@ -120,7 +120,7 @@ class RecognitionExperiment(Experiment):
         self.write_system(folder, {"thresholds": fixed | levels})
         distributed.on_main(lambda: recognition.write_scores(folder, test=test, validation=tuning))
         distributed.on_main(lambda: str(report.write(whole, folder)))
-        say(_summary(whole))
+        log(_summary(whole))
         return whole
 
     def system(self) -> dict[str, Any]:
@@ -138,10 +138,10 @@ class RecognitionExperiment(Experiment):
         distributed.on_main(lambda: str(report.write(final, folder)))
         if final["predominant"]["all_clips"]:
             accuracy = final["repeats"]["accuracy"]
-            say(f"accuracy: {accuracy['mean']:.3f} ± {accuracy['sd']:.3f}")
+            log(f"accuracy: {accuracy['mean']:.3f} ± {accuracy['sd']:.3f}")
         for average in ("micro", "macro"):
             f1 = final["repeats"]["thresholds"]["fixed"][average]["f1"]
-            say(f"{average} F1 at the fixed threshold: {f1['mean']:.3f} ± {f1['sd']:.3f}")
+            log(f"{average} F1 at the fixed threshold: {f1['mean']:.3f} ± {f1['sd']:.3f}")
         return final
 
     def _predict(
@@ -169,7 +169,7 @@ class RecognitionExperiment(Experiment):
         )
 
     def _evaluate(
-        self, test: recognition.Predictions, tuning: recognition.Predictions, sides: data.Sides
+        self, test: recognition.Predictions, tuning: recognition.Predictions, splits: data.Splits
     ) -> tuple[dict, dict]:
         """Scores of the model, and (on process 0, where asked for) of the baselines on the same
         sides."""
@@ -178,19 +178,19 @@ class RecognitionExperiment(Experiment):
             recognition.evaluate,
             aggregation=config.evaluation.aggregation,
             threshold=config.evaluation.threshold or None,
-            training_labels=sides.training.labels,
+            training_labels=splits.training.labels,
             num_resamples=config.evaluation.num_bootstrap,
         )
         compared = {}
         if distributed.is_main() and config.evaluation.baselines:
-            say("baselines on the same splits: majority, MFCC statistics + logistic regression")
-            for name, predictions in _baselines(sides, dataset, test, tuning).items():
+            log("baselines on the same splits: majority, MFCC statistics + logistic regression")
+            for name, predictions in _baselines(splits, dataset, test, tuning).items():
                 compared[name] = recognition.compact(score(*predictions))
         return score(test, tuning), compared
 
 
 def _baselines(
-    sides: data.Sides,
+    splits: data.Splits,
     dataset: data.Dataset,
     test: recognition.Predictions,
     tuning: recognition.Predictions,
@@ -201,14 +201,14 @@ def _baselines(
         for i in range(len(clips)):
             yield audio.to_float32(clips.read(i)[0])
 
-    majority = baselines.Majority.fit(sides.training.labels)
-    pairs = zip(read(sides.training), sides.training.labels, strict=True)
+    majority = baselines.Majority.fit(splits.training.labels)
+    pairs = zip(read(splits.training), splits.training.labels, strict=True)
     mfcc = baselines.MfccLogistic.fit(pairs, sample_rate_hz=dataset.sample_rate_hz)
     return {
         "majority": (majority.predict(test), majority.predict(tuning)),
         "MFCC + logistic regression": (
-            mfcc.predict(read(sides.test), test),
-            mfcc.predict(read(sides.validation), tuning),
+            mfcc.predict(read(splits.test), test),
+            mfcc.predict(read(splits.validation), tuning),
         ),
     }
 

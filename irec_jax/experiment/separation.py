@@ -19,7 +19,7 @@ from irec_jax.reports import separation_report
 from irec_jax.studies.published.reported import REPORTED
 from irec_jax.tasks import Separation
 from irec_jax.training import loop
-from irec_jax.training.logging import say
+from irec_jax.training.logging import log
 
 
 class SeparationExperiment(Experiment):
@@ -48,10 +48,10 @@ class SeparationExperiment(Experiment):
             f"{data.STEM_SPLITS[split]}; target {' + '.join(self.task.target)}"
         )
 
-    def told_of(self, sides: data.Sides) -> str:
-        return f"{len(sides.training)} tracks train, {len(sides.validation)} validate"
+    def told_of(self, splits: data.Splits) -> str:
+        return f"{len(splits.training)} tracks train, {len(splits.validation)} validate"
 
-    def split(self, seed: int) -> data.Sides:
+    def split(self, seed: int) -> data.Splits:
         return data.split_tracks(self.dataset, self.config.data, seed=seed)
 
     def batches(self, side: data.Tracks, *, seed: int = 0, shuffle: bool) -> data.StemBatches:
@@ -68,7 +68,7 @@ class SeparationExperiment(Experiment):
         self,
         params: Any,
         model_state: Any,
-        sides: data.Sides,
+        splits: data.Splits,
         folder: Path,
         progress: loop.Progress,
         details: dict,
@@ -76,9 +76,9 @@ class SeparationExperiment(Experiment):
         def evaluate_and_write() -> dict:
             began = time.perf_counter()
             predict = self.create_predict(params, model_state)
-            scores, example = self._score(sides.test, predict)
+            scores, example = self._score(splits.test, predict)
             details["durations_s"]["evaluation"] = time.perf_counter() - began
-            protocol = self._protocol(sides)
+            protocol = self._protocol(splits)
             whole = separation_report.assemble(
                 separation.summarize(scores),
                 system=self.name,
@@ -96,7 +96,7 @@ class SeparationExperiment(Experiment):
 
         self.write_system(folder)
         whole = distributed.on_main(evaluate_and_write)
-        say(_summary(whole))
+        log(_summary(whole))
         return whole
 
     def create_predict(self, params: Any, model_state: Any) -> Callable[[np.ndarray], np.ndarray]:
@@ -160,7 +160,7 @@ class SeparationExperiment(Experiment):
             errata=str(tracks.errata[i]),
         )
 
-    def _protocol(self, sides: data.Sides) -> dict:
+    def _protocol(self, splits: data.Splits) -> dict:
         """Who trained, validated and tested, for the report."""
         name, rate = self.config.data.split, self.dataset.sample_rate_hz
         return {
@@ -170,7 +170,7 @@ class SeparationExperiment(Experiment):
                     "num_tracks": len(tracks),
                     "duration_s": float(tracks.num_samples.sum()) / rate,
                 }
-                for side, tracks in sides._asdict().items()
+                for side, tracks in splits._asdict().items()
             },
         }
 
@@ -186,7 +186,7 @@ class SeparationExperiment(Experiment):
         final = reports[0] | {"repeats": separation_report.summarize_repeats(reports)}
         distributed.on_main(lambda: str(separation_report.write(final, folder)))
         raw = final["repeats"]["summary"]["raw"]["amplitude_sdr_db"]
-        say(f"amplitude SDR: {raw['mean']:.2f} ± {raw['sd']:.2f} dB")
+        log(f"amplitude SDR: {raw['mean']:.2f} ± {raw['sd']:.2f} dB")
         return final
 
 

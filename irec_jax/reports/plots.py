@@ -16,7 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from irec_jax.errors import UserError
-from irec_jax.files import write_whole
+from irec_jax.files import write_bytes
 from irec_jax.labels import IRMAS_NAMES
 
 BLUE, ORANGE, GREEN, VERMILION, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
@@ -50,7 +50,7 @@ def save(figure: Figure, path: str | os.PathLike) -> None:
     file_format = Path(path).suffix.lower().removeprefix(".")
     if file_format not in ("png", "pdf", "svg"):
         raise UserError(f"{path}: a plot's name must end with .png, .pdf or .svg")
-    write_whole(path, encode(figure, file_format))
+    write_bytes(path, encode(figure, file_format))
 
 
 def _full_names(classes: Sequence[str]) -> list[str]:

@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from irec_jax.evaluation.recognition import KINDS
-from irec_jax.files import write_whole
+from irec_jax.files import write_bytes
 from irec_jax.reports import plots
 from irec_jax.reports import recognition_page as page
 
@@ -144,7 +144,7 @@ def write(report: Mapping, folder: str | os.PathLike) -> Path:
     contents["report.md"] = page.markdown(report, captions).encode()
     contents["report.json"] = strict_json(report).encode()
     for name, content in contents.items():
-        write_whole(folder / name, content)
+        write_bytes(folder / name, content)
     return folder / "report.md"
 
 

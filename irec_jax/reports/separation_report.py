@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from irec_jax.evaluation.separation import SCORES, Example
-from irec_jax.files import write_whole
+from irec_jax.files import write_bytes
 from irec_jax.reports import plots, separation_plots
 from irec_jax.reports.html import to_html
 from irec_jax.reports.recognition_page import number, provenance_table, table
@@ -128,7 +128,7 @@ def write(report: Mapping, folder: str | os.PathLike, *, example: Example | None
     contents["report.md"] = page.encode()
     contents["report.json"] = strict_json(report).encode()
     for name, content in contents.items():
-        write_whole(folder / name, content)
+        write_bytes(folder / name, content)
     return folder / "report.md"
 
 

@@ -28,7 +28,7 @@ from irec_jax.data import pieces as all_pieces
 from irec_jax.dsp import stft
 from irec_jax.errors import UserError
 from irec_jax.evaluation import provenance
-from irec_jax.files import read_json, write_json, write_whole
+from irec_jax.files import read_json, write_bytes, write_json
 from irec_jax.metrics import bss
 from irec_jax.reports import crosstalk_plots, plots
 from irec_jax.studies import crosstalk_tables
@@ -131,7 +131,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not picture.exists():
         plots.save(draw_example(dataset[chosen[0]], **options), picture)
     page = crosstalk_tables.page(report, picture.name)
-    write_whole(workdir / "report.md", page.encode())
+    write_bytes(workdir / "report.md", page.encode())
     write_json(workdir / "report.json", report)
     print(page)
     print(f"report: {workdir / 'report.md'}")

@@ -16,7 +16,7 @@ import numpy as np
 
 from irec_jax.errors import UserError
 from irec_jax.evaluation import collapse
-from irec_jax.files import write_json, write_whole
+from irec_jax.files import write_bytes, write_json
 from irec_jax.metrics import multilabel
 from irec_jax.reports import plots, study_plots, tables
 from irec_jax.studies import goel_tables, runs
@@ -209,7 +209,7 @@ def run(arguments: argparse.Namespace) -> int:
     }
     plots.save(draw(report), workdir / "accuracy.png")
     page = goel_tables.page(report, rows())
-    write_whole(workdir / "report.md", page.encode())
+    write_bytes(workdir / "report.md", page.encode())
     write_json(workdir / "report.json", report)
     print(page.partition("\n## ")[0])
     print(f"\nreport: {workdir / 'report.md'}")

@@ -220,9 +220,9 @@ def _class_tables(report: Mapping, rows: Sequence[Any]) -> list[str]:
 def _protocols(report: Mapping) -> str:
     lines = []
     for one in report["protocols"]:
-        sides = one["sides"]
+        splits = one["sides"]
         sizes = [
-            f"{sides[side]['num_examples']} of {sides[side]['num_songs']}"
+            f"{splits[side]['num_examples']} of {splits[side]['num_songs']}"
             for side in ("training", "validation", "test")
         ]
         lines.append([one["split"], one["examples"], *sizes, str(one["num_songs_on_both_sides"])])

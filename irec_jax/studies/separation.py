@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from irec_jax.errors import UserError
-from irec_jax.files import read_json, write_whole
+from irec_jax.files import read_json, write_bytes
 from irec_jax.reports import plots, separation_plots
 from irec_jax.reports.html import to_html
 from irec_jax.reports.recognition_report import strict_json
@@ -314,7 +314,7 @@ def _write(report: dict, heard: Mapping[str, np.ndarray], workdir: Path) -> None
     contents["report.md"] = page.encode()
     contents["report.json"] = strict_json(report).encode()
     for name, content in contents.items():
-        write_whole(workdir / name, content)
+        write_bytes(workdir / name, content)
     print(page.partition("\n## ")[0])
     print(f"\nreport: {workdir / 'report.md'}")
 

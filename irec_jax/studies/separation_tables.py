@@ -57,12 +57,12 @@ def verdict(report: Mapping) -> str:
     """One sentence: whether separation helped recognition there."""
     where = f"on {report['provenance']['dataset']['name']}"
     where += ", rendered music," if report["clips_rendered"] else ""
-    sides, texts = {}, []
+    splits, texts = {}, []
     for system, one in report["systems"].items():
         if system == "base":
             continue
         low, high = one["difference_interval"]
-        sides[system] = 1 if low > 0 else -1 if high < 0 else 0
+        splits[system] = 1 if low > 0 else -1 if high < 0 else 0
         ends = f"[{difference(low)}, {difference(high)}]"
         texts.append(f"{system} {difference(one['difference'])} {ends}")
     numbers = f"macro AUC against the original audio: {', '.join(texts)}"
@@ -70,13 +70,13 @@ def verdict(report: Mapping) -> str:
         return (
             f"A trial on tiny data, which says nothing about whether separation helped ({numbers})."
         )
-    helped = [system for system, side in sides.items() if side > 0]
-    hurt = [system for system, side in sides.items() if side < 0]
+    helped = [system for system, side in splits.items() if side > 0]
+    hurt = [system for system, side in splits.items() if side < 0]
     if helped and hurt:
         said = f"Separation helped {' and '.join(helped)} and hurt {' and '.join(hurt)} {where}"
-    elif len(helped) == len(sides):
+    elif len(helped) == len(splits):
         said = f"Separation helped {where} with and without postprocessing"
-    elif len(hurt) == len(sides):
+    elif len(hurt) == len(splits):
         said = f"Separation hurt {where} with and without postprocessing"
     elif helped or hurt:
         (system,) = helped or hurt

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from irec_jax.errors import UserError
-from irec_jax.files import write_json, write_whole
+from irec_jax.files import write_bytes, write_json
 from irec_jax.reports import plots, study_plots, tables
 from irec_jax.studies import runs, vazonis_tables
 from irec_jax.studies.claim import claim
@@ -148,7 +148,7 @@ def run(arguments: argparse.Namespace) -> int:
     histories = {one["label"]: one["history"] for one in report["rows"].values()}
     plots.save(study_plots.learning(histories), workdir / "learning.png")
     page = vazonis_tables.page(report)
-    write_whole(workdir / "report.md", page.encode())
+    write_bytes(workdir / "report.md", page.encode())
     write_json(workdir / "report.json", report)
     print(page.partition("\n## ")[0])
     print(f"\nreport: {workdir / 'report.md'}")
@@ -172,8 +172,8 @@ def scores(report: Mapping) -> dict:
 
 def training_labels(report: Mapping) -> dict[str, int]:
     """How many clips of what trains and validates show each class (the source's figure 1)."""
-    sides = [report["protocol"]["sides"][side]["per_class"] for side in ("training", "validation")]
-    return {name: sum(side[name] for side in sides) for name in report["classes"]}
+    splits = [report["protocol"]["sides"][side]["per_class"] for side in ("training", "validation")]
+    return {name: sum(side[name] for side in splits) for name in report["classes"]}
 
 
 def _line(report: Mapping) -> str:

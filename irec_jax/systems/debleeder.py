@@ -18,7 +18,7 @@ from irec_jax.audio.names import printable
 from irec_jax.audio.track_files import Writers, num_bytes, unfinished
 from irec_jax.audio.tracks import Track, read
 from irec_jax.errors import UserError
-from irec_jax.files import whole
+from irec_jax.files import atomic_write
 from irec_jax.reports import debleed_figure as pictures
 from irec_jax.reports import plots
 
@@ -116,7 +116,7 @@ def debleed(
         elapsed_s = time.perf_counter() - started_s
         if report:
             figure = pictures.draw(found, paths, crosstalk, chosen, losses_db, energies)
-            with whole(hidden / REPORT_NAME) as path:
+            with atomic_write(hidden / REPORT_NAME) as path:
                 path.write_bytes(plots.encode(figure, "png"))
             os.replace(hidden / REPORT_NAME, out / REPORT_NAME)
         for path in paths:

@@ -14,7 +14,7 @@ from irec_jax.audio.names import printable
 from irec_jax.audio.track_files import Writers, check_files, num_bytes, unfinished
 from irec_jax.audio.tracks import Track, ahead, open_track, read
 from irec_jax.errors import UserError
-from irec_jax.files import whole
+from irec_jax.files import atomic_write
 from irec_jax.reports import plots
 from irec_jax.reports import spectrograms as pictures
 from irec_jax.systems import Separator, load_separator
@@ -169,7 +169,7 @@ def separate_file(
                 sample_rate_hz=track.sample_rate_hz,
                 duration_s=track.num_samples / track.sample_rate_hz,
             )
-            with whole(hidden / PICTURE_NAME) as place:
+            with atomic_write(hidden / PICTURE_NAME) as place:
                 place.write_bytes(plots.encode(figure, "png"))
             for name in (*file_names, PICTURE_NAME):
                 os.replace(hidden / name, folder / name)

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from irec_jax import distributed
 
 
-def say(line: str) -> None:
+def log(line: str) -> None:
     """One line to the terminal, above a progress bar, on process 0."""
     if distributed.is_main():
         tqdm.write(line)

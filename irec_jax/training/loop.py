@@ -17,7 +17,7 @@ from irec_jax.checkpoints.state import TrainState
 from irec_jax.errors import UserError
 from irec_jax.files import write_json
 from irec_jax.training import parallel
-from irec_jax.training.logging import Logger, duration, say
+from irec_jax.training.logging import Logger, duration, log
 from irec_jax.training.profiling import Profiler
 
 Evaluate = Callable[[Any, Any], Mapping[str, float]]
@@ -114,7 +114,7 @@ def fit(
         if restored is not None:
             progress = Progress(**restored[1])
             if not progress.finished:
-                say(f"resuming after step {int(restored[0].step)}")
+                log(f"resuming after step {int(restored[0].step)}")
         run = _Run(train_step, batches, settings, profile, schedule, workdir, logger, store)
         current = parallel.replicate(state if restored is None else restored[0])
         step = int(parallel.first(current.step))
@@ -143,7 +143,7 @@ def fit(
             rank = progress.rank(row) if improved else None
             store.save(parallel.first(current), dataclasses.asdict(progress), rank)
             logger.scalars(step, {_tag(k): v for k, v in row.items() if k not in ("epoch", "step")})
-            say(_epoch_line(row, improved, settings, progress))
+            log(_epoch_line(row, improved, settings, progress))
             summarize(step, current.params, current.model_state)
         run.profiler.close(step)
         best, _ = store.best(state)
@@ -164,7 +164,7 @@ class _Run:
     store: checkpoints.Checkpoints
 
     def __post_init__(self):
-        self.profiler = Profiler(self.profile, self.workdir / "profile", say)
+        self.profiler = Profiler(self.profile, self.workdir / "profile", log)
 
     def epoch(
         self, current: TrainState, step: int, input_: Any, progress: Progress, began: float

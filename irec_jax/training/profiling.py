@@ -66,9 +66,9 @@ class Profiler:
     A run that starts within these steps traces what is left of them.
     """
 
-    def __init__(self, settings: Mapping[str, int], folder: Path, say: Callable[[str], None]):
+    def __init__(self, settings: Mapping[str, int], folder: Path, log: Callable[[str], None]):
         self._steps = range(settings["start_step"], settings["start_step"] + settings["num_steps"])
-        self._folder, self._say = folder, say
+        self._folder, self._say = folder, log
         self._first: int | None = None  # of the trace that is being made
         self._done = not self._steps
         self._began = self._flops = 0.0

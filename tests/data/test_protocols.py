@@ -161,13 +161,13 @@ def test_a_clip_that_lacks_a_sample_has_its_last_window_and_a_short_one_has_one(
 def test_sides_hold_every_window_of_every_channel_once(split):
     settings = STEREO | {"split": split}
     dataset = load(**settings)
-    sides = sides_of(dataset=dataset, **settings)
+    splits = sides_of(dataset=dataset, **settings)
     # Clips of 3 s: two windows of 2 s, two channels.
     every = [f"{name}@{start}" for name in dataset.train.ids for start in (0, 44_100)]
-    found = [name for side in sides for name in side.ids.tolist()]
+    found = [name for side in splits for name in side.ids.tolist()]
     assert sorted(found) == sorted(every) and len(set(found)) == len(found)
     place = {name: i for i, name in enumerate(dataset.train.ids.tolist())}
-    for side in sides:
+    for side in splits:
         assert set(side.num_samples.tolist()) == {88_200}
         for i in (0, len(side) // 2):
             name, start = side.ids[i].split("@")
@@ -175,15 +175,15 @@ def test_sides_hold_every_window_of_every_channel_once(split):
             np.testing.assert_array_equal(side.read(i)[0], audio[int(start) :][:88_200])
             assert side.read(i)[1] == gain and side.songs[i] == dataset.train.songs[place[name]]
             np.testing.assert_array_equal(side.labels[i], dataset.train.labels[place[name]])
-    songs = [set(side.songs.tolist()) for side in sides]
-    clips = [{name.split("#")[0] for name in side.ids} for side in sides]
+    songs = [set(side.songs.tolist()) for side in splits]
+    clips = [{name.split("#")[0] for name in side.ids} for side in splits]
     for a, b in ((0, 1), (0, 2), (1, 2)):
         if split == "song":
             assert not songs[a] & songs[b] and not clips[a] & clips[b]
     if split == "window":
         assert clips[0] & clips[2] and songs[0] & songs[2]
         # The same moment of a clip, but for the channel, on both sides.
-        moments = [{name.replace("#1", "").replace("#2", "") for name in s.ids} for s in sides]
+        moments = [{name.replace("#1", "").replace("#2", "") for name in s.ids} for s in splits]
         assert moments[0] & moments[2]
 
 
@@ -207,10 +207,10 @@ def test_songs_that_test_and_validate_have_their_share_of_every_class(tone_clips
     dataset = data.Dataset(
         "tones", "1", "", True, ("a", "b", "c"), 3, sample_rate_hz=100, train=clips, test=None
     )
-    sides = sides_of(dataset=dataset, window_s=1.0, hop_s=0.5)
-    total = sum(side.labels.sum(axis=0) for side in sides)
-    np.testing.assert_allclose(sides.test.labels.sum(axis=0) / total, 0.2, atol=0.03)
-    np.testing.assert_allclose(sides.validation.labels.sum(axis=0) / total, 0.15, atol=0.03)
+    splits = sides_of(dataset=dataset, window_s=1.0, hop_s=0.5)
+    total = sum(side.labels.sum(axis=0) for side in splits)
+    np.testing.assert_allclose(splits.test.labels.sum(axis=0) / total, 0.2, atol=0.03)
+    np.testing.assert_allclose(splits.validation.labels.sum(axis=0) / total, 0.15, atol=0.03)
 
 
 @pytest.mark.parametrize("size", ["tiny", "small", "full"])
@@ -224,7 +224,7 @@ def test_rendered_test_clips_come_in_the_parts_that_are_split_by(size):
 def test_parts_train_and_test_with_the_beginning_of_each_clip(source, channels):
     settings = dict(split="parts", format="stereo44k", channels=channels, validation_fraction=0.2)
     dataset = load(**settings)
-    sides = sides_of(dataset=dataset, **settings)
+    splits = sides_of(dataset=dataset, **settings)
     clips = {clip["id"].decode(): clip for split in source.values() for clip in split}
     tests = [clip for clip in source["test"] if clip["part"] == 3]
     trains = source["train"] + [clip for clip in source["test"] if clip["part"] == 2]
@@ -233,11 +233,11 @@ def test_parts_train_and_test_with_the_beginning_of_each_clip(source, channels):
     def names(side):
         return {name.split("#")[0] for name in side.ids}
 
-    assert names(sides.test) == {clip["id"].decode() for clip in tests}
-    assert names(sides.training) | names(sides.validation) == {c["id"].decode() for c in trains}
-    assert not set(sides.training.songs) & set(sides.validation.songs)
-    assert len(sides.test) == len(tests) * (2 if channels == "separate" else 1)
-    for side in sides:
+    assert names(splits.test) == {clip["id"].decode() for clip in tests}
+    assert names(splits.training) | names(splits.validation) == {c["id"].decode() for c in trains}
+    assert not set(splits.training.songs) & set(splits.validation.songs)
+    assert len(splits.test) == len(tests) * (2 if channels == "separate" else 1)
+    for side in splits:
         assert side.num_samples.max() == 88_200  # 2 s, of clips of up to 20 s
         for i in (0, len(side) - 1):
             name, _, channel = side.ids[i].partition("#")
@@ -248,10 +248,10 @@ def test_parts_train_and_test_with_the_beginning_of_each_clip(source, channels):
             assert gain == np.abs(audio.astype(int)).max() / np.float32(32768)
             assert np.flatnonzero(side.labels[i]).tolist() == sorted(clips[name]["labels"])
     # Remembered without the rest of the clip; one window of each, at any hop.
-    assert sides.training.read(0)[0] is sides.training.read(0)[0]
-    assert sides.training.read(0)[0].base is None
-    batches = data.Batches(sides.training, window_samples=88_200, hop_samples=100, batch_size=4)
-    assert batches.num_windows == len(sides.training)
+    assert splits.training.read(0)[0] is splits.training.read(0)[0]
+    assert splits.training.read(0)[0].base is None
+    batches = data.Batches(splits.training, window_samples=88_200, hop_samples=100, batch_size=4)
+    assert batches.num_windows == len(splits.training)
 
 
 def test_datasets_without_parts_cost_one_line(tmp_path):
@@ -276,10 +276,10 @@ def test_the_seed_alone_decides_who_is_where(split):
 
 def test_the_official_split_is_the_datasets_own(source):
     settings = dict(split="official", format="stereo44k")
-    sides = sides_of(**settings)
-    assert sides.test.ids.tolist() == [clip["id"].decode() for clip in source["test"]]
-    assert not set(sides.training.songs) & set(sides.validation.songs)
-    ids = sorted([*sides.training.ids, *sides.validation.ids])
+    splits = sides_of(**settings)
+    assert splits.test.ids.tolist() == [clip["id"].decode() for clip in source["test"]]
+    assert not set(splits.training.songs) & set(splits.validation.songs)
+    ids = sorted([*splits.training.ids, *splits.validation.ids])
     assert ids == sorted(clip["id"].decode() for clip in source["train"])
 
 
@@ -287,22 +287,22 @@ def test_the_official_split_is_the_datasets_own(source):
 def test_the_protocol_says_in_words_and_numbers_who_is_where(split):
     settings = SETTINGS | {"split": split}
     dataset = data.load(settings)
-    sides = data.split(dataset, settings, seed=0)
-    found = data.protocol(settings, sides, dataset.classes)
+    splits = data.split(dataset, settings, seed=0)
+    found = data.protocol(settings, splits, dataset.classes)
     assert found["split"] == split and found["description"].startswith(f"{split}: ")
     assert ("leaky" in found["description"]) == (split == "window")
     assert found["unit"] == ("clips" if split in ("official", "parts") else "windows")
     told = "the first 2 s of each clip" if split == "parts" else "windows of 2 s every 1 s"
     assert told in found["examples"]
-    for name, clips in sides._asdict().items():
+    for name, clips in splits._asdict().items():
         assert found["sides"][name]["num_examples"] == len(clips)
         assert found["sides"][name]["num_songs"] == len(set(clips.songs))
         per_class = found["sides"][name]["per_class"]
         assert per_class["pia"] == sum(row[IRMAS.index("pia")] > 0 for row in clips.labels)
-    shared = set(sides.training.songs) & set(sides.test.songs)
+    shared = set(splits.training.songs) & set(splits.test.songs)
     assert found["num_songs_on_both_sides"] == len(shared)
     assert bool(shared) == (split == "window")
-    separate = data.protocol(settings | {"channels": "separate"}, sides, dataset.classes)
+    separate = data.protocol(settings | {"channels": "separate"}, splits, dataset.classes)
     assert "each channel by itself" in separate["examples"]
 
 

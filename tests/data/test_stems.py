@@ -289,13 +289,13 @@ def make_dataset(num_train=10, num_validation=3, num_test=2):
             make_tracks((50,) * num)[1], names=np.array([f"{kind} {i}" for i in range(num)])
         )
 
-    sides = {"train": num_train, "validation": num_validation, "test": num_test}
-    tracks = {kind: side(kind, num) if num else None for kind, num in sides.items()}
+    splits = {"train": num_train, "validation": num_validation, "test": num_test}
+    tracks = {kind: side(kind, num) if num else None for kind, num in splits.items()}
     return data.StemDataset("mine", "1", "", False, 44_100, STEMS, **tracks)
 
 
-def names_of(sides):
-    return [side.names.tolist() for side in sides]
+def names_of(splits):
+    return [side.names.tolist() for side in splits]
 
 
 def test_sides_of_tracks():

@@ -130,8 +130,8 @@ def stores(tmp_path_factory):
     """Features and audio of the same clips, and the dataset of the clips themselves."""
     folder = tmp_path_factory.mktemp("stores")
     dataset = data.load(SETTINGS)
-    sides = [dataset.train, dataset.test]
-    ids = np.concatenate([side.ids for side in sides])
+    splits = [dataset.train, dataset.test]
+    ids = np.concatenate([side.ids for side in splits])
     clips = dataset.train.followed_by(dataset.test)
 
     def waveforms(indices):

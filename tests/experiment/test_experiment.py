@@ -36,8 +36,8 @@ def test_windows_of_both_channels_at_random(tmp_path, capsys):
     assert report["classes"] == ["voi", "pia", "gel"] and report["aggregation"] == "s2"
     protocol, predominant = report["protocol"], report["predominant"]
     assert "window: " in report["provenance"]["dataset"]["split"]
-    sides = protocol["sides"]
-    for side, found in sides.items():
+    splits = protocol["sides"]
+    for side, found in splits.items():
         # One label each: windows of the rendered training clips.
         assert found["num_examples"] == sum(found["per_class"].values()) > 0
         if side != "training":
@@ -49,8 +49,8 @@ def test_windows_of_both_channels_at_random(tmp_path, capsys):
     assert best["valid_loss"] == min(row["valid_loss"] for row in report["history"])
     assert 0 <= best["train_top1"] <= 1 and 0 <= best["valid_top1"] <= 1
     assert best["test_accuracy"] == predominant["accuracy"]
-    largest = max(sides["training"]["per_class"].values())
-    assert sides["training"]["per_class"][predominant["majority"]["class"]] == largest
+    largest = max(splits["training"]["per_class"].values())
+    assert splits["training"]["per_class"][predominant["majority"]["class"]] == largest
     assert report["baselines"]["majority"]["predominant"] == {
         key: value for key, value in predominant["majority"].items() if key != "class"
     }
@@ -97,13 +97,13 @@ def test_songs_on_one_side_in_two_processes(tmp_path):
     config.data.update(
         classes=("voi", "pia", "gel"), split="song", test_fraction=0.25, window_s=0.5
     )
-    sides = data.split(data.load(config.data), config.data, seed=4)
-    assert report["protocol"] == data.protocol(config.data, sides, ("voi", "pia", "gel"))
+    splits = data.split(data.load(config.data), config.data, seed=4)
+    assert report["protocol"] == data.protocol(config.data, splits, ("voi", "pia", "gel"))
     assert report["protocol"]["num_songs_on_both_sides"] == 0
     assert report["provenance"]["hardware"]["num_processes"] == 2
-    assert report["data"]["test"]["num_songs"] == len(set(sides.test.songs))
+    assert report["data"]["test"]["num_songs"] == len(set(splits.test.songs))
     confusion = np.array(report["predominant"]["confusion"])
-    np.testing.assert_array_equal(confusion.sum(axis=1), sides.test.labels.sum(axis=0))
+    np.testing.assert_array_equal(confusion.sum(axis=1), splits.test.labels.sum(axis=0))
     assert report["predominant"]["accuracy"] == np.trace(confusion) / confusion.sum()
     assert "leaky" not in (tmp_path / "report.md").read_text()
 
@@ -166,7 +166,7 @@ def test_epochs_are_counted_in_windows_that_train():
         one = RecognitionExperiment("han", config, validate(config)[0])
         # Clips of 3 s have five windows of 1 s every half second.
         steps = math.ceil(len(dataset.train) * 5 * share / config.training.batch_size)
-        sides = data.split(dataset, config.data, seed=0)
-        batches = one.batches(sides.training, shuffle=True)
+        splits = data.split(dataset, config.data, seed=0)
+        batches = one.batches(splits.training, shuffle=True)
         assert one.num_steps == batches.steps_per_epoch * config.training.num_epochs
         assert batches.steps_per_epoch == pytest.approx(steps, rel=0.25)

@@ -31,7 +31,7 @@ def irec(*words):
 
 def a_report(split, accuracy=0.5, **more):
     """What the study needs of a report."""
-    sides = {
+    splits = {
         side: {"num_examples": number, "num_songs": 7, "per_class": dict.fromkeys(CLASSES, 2)}
         for side, number in (("training", 70), ("validation", 15), ("test", 15))
     }
@@ -57,7 +57,7 @@ def a_report(split, accuracy=0.5, **more):
         "protocol": {
             "split": split,
             "examples": "windows of 2 s every 1 s",
-            "sides": sides,
+            "sides": splits,
             "num_songs_on_both_sides": 7 if split == "window" else 0,
         },
         "provenance": {

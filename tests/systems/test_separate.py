@@ -27,7 +27,7 @@ from irec_jax.inference import spectrograms
 from irec_jax.reports import spectrograms as pictures
 from irec_jax.systems import stem_folders as places
 from irec_jax.tasks import create_separation
-from irec_jax.training import optimizers, parallel
+from irec_jax.training import optimizers
 
 RATE_HZ = 8000
 FRONTEND = dict(name="spectrogram_db", frame_length=256, hop_length=64, num_bins=128, num_frames=32)
@@ -67,7 +67,7 @@ def write_workdir(folder, **model):
     params, model_state = jax.jit(task.init)(jax.random.key(3))
     drawn = state.create(params, model_state, optimizer, task.scalars, 0)
     kept = checkpoints.Checkpoints(folder / "checkpoints")
-    kept.save(parallel.replicate(drawn), {"history": []}, 0.0)
+    kept.save(jax.device_get(drawn), {"history": []}, 0.0)
     kept.close()
     config = {name: made[name] for name in ("model", "loss", "augment")}
     config["evaluation"] = dict(griffin_lim_iterations=5)
