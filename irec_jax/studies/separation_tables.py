@@ -4,10 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 
 from irec_jax.labels import IRMAS_NAMES
-from irec_jax.reports import recognition_page as pages
-from irec_jax.reports import tables
-from irec_jax.reports.separation_report import spread
-from irec_jax.reports.tables import difference, interval, number
+from irec_jax.reports.page import failed_runs, provenance_table, rendered_banner
+from irec_jax.reports.tables import markdown_table
+from irec_jax.reports.text import difference, interval, mean_sd, number
 from irec_jax.studies.published.reported import LIGTENBERG_AUC as REPORTED
 from irec_jax.studies.published.reported import REPORTED as PUBLISHED
 
@@ -28,12 +27,12 @@ def page(report: Mapping, *, pictures: Sequence[str]) -> str:
 
     parts = [
         "# Separation before recognition: Ligtenberg (2022)",
-        *pages.banner(report),
+        *rendered_banner(report),
         _asked(report),
         f"**{verdict(report)}**",
         _summary(report),
         _explanation(report),
-        *tables.failures(report["failures"]),
+        *failed_runs(report["failures"]),
         "## By class: table 4.2",
         _by_class_text(report),
         _class_table(report),
@@ -48,7 +47,7 @@ def page(report: Mapping, *, pictures: Sequence[str]) -> str:
         *_ablations(report),
         *picture("ablations.png", "loss of the variants by epoch"),
         "## Provenance",
-        pages.provenance_table(report["provenance"]),
+        provenance_table(report["provenance"]),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -129,7 +128,7 @@ def _summary(report: Mapping) -> str:
         )
     header = ["system", "hears", "macro AUC [95 %]", "SE", "1.96 SE", "against base [95 %]"]
     header += ["better in", "D", "reported AUC", "reported D"]
-    return tables.table(header, rows, 2)
+    return markdown_table(header, rows, 2)
 
 
 def _explanation(report: Mapping) -> str:
@@ -184,7 +183,7 @@ def _class_table(report: Mapping) -> str:
     header = ["class", "clips", *systems, *(f"D({s})" for s in list(systems)[1:])]
     header += [f"reported: {s}" for s in systems]
     header += [f"reported: D({s})" for s in list(systems)[1:]]
-    return tables.table(header, rows)
+    return markdown_table(header, rows)
 
 
 def _with_error(auc: float, error: float) -> str:
@@ -216,7 +215,7 @@ def _choice_table(report: Mapping) -> str:
                 ]
             )
     header = ["system", "L2", "", "validation AUC", "validation loss", "epoch"]
-    return tables.table(header, rows, 3)
+    return markdown_table(header, rows, 3)
 
 
 def _separator(report: Mapping) -> list[str]:
@@ -233,8 +232,8 @@ def _separator(report: Mapping) -> list[str]:
     rows = [
         [
             _SEPARATED.get(system, system),
-            spread(found["summary"][system][_SDR]),
-            spread(known[_SDR][system]) if system in known[_SDR] else "–",
+            mean_sd(found["summary"][system][_SDR]),
+            mean_sd(known[_SDR][system]) if system in known[_SDR] else "–",
         ]
         for system in found["systems"]
     ]
@@ -245,7 +244,7 @@ def _separator(report: Mapping) -> list[str]:
     )
     if dataset["name"] != "musdb18":
         beside += " Other music: no comparison."
-    return [text, tables.table(header, rows), beside]
+    return [text, markdown_table(header, rows), beside]
 
 
 def _ablations(report: Mapping) -> list[str]:
@@ -261,7 +260,7 @@ def _ablations(report: Mapping) -> list[str]:
                 number(best["train_loss"], 4),
                 number(best["valid_loss"], 4),
                 number(best.get("valid_amplitude_sdr"), 2),
-                spread(one["summary"]["raw"][_SDR]),
+                mean_sd(one["summary"]["raw"][_SDR]),
             ]
         )
     header = ["variant", "epoch", "training loss", "validation loss"]
@@ -271,4 +270,4 @@ def _ablations(report: Mapping) -> list[str]:
         "% dropout in the first three layers of the encoder, and with the mean squared error, "
         "whose loss is on another scale."
     )
-    return ["## Variants of the direct output", text, tables.table(header, rows)]
+    return ["## Variants of the direct output", text, markdown_table(header, rows)]
