@@ -182,11 +182,9 @@ def test_gate_removes_quiet_bins():
     gap = np.argmax(np.diff(levels))  # so that rounding has no effect
     limit = (levels[gap] + levels[gap + 1]) / 2
     estimate = separated(audio, post_db=150 * limit)
-    gated_amplitudes = np.where(features < limit, 0, 10 ** (150 * features / 20))
+    amplitudes = np.where(features < limit, 0, 10 ** (150 * features / 20))
     spectrum = np.asarray(stft.stft(audio.T, **FRONTEND.framing))
-    gated = np.where(spectrum == 0, 0, spectrum / np.abs(spectrum)) * gated_amplitudes.swapaxes(
-        1, 2
-    )
+    gated = np.where(spectrum == 0, 0, spectrum / np.abs(spectrum)) * amplitudes.swapaxes(1, 2)
     settings = dict(FRONTEND.framing, num_samples=1000, exact=False)
     nearest = stft.istft(gated.astype(np.complex64), **settings)
     # The first samples depend on frames before the recording, which are missing here.
