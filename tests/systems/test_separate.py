@@ -390,7 +390,7 @@ def test_mistakes_cost_one_line(workdir, tmp_path, capsys, monkeypatch, words, m
 
 
 def test_a_separator_does_not_recognise(workdir):
-    with pytest.raises(UserError, match=r"holds a separator \(tiny\), not a .*irec separate"):
+    with pytest.raises(UserError, match=r"contains a separator \(tiny\), not a .*irec separate"):
         systems.load_recogniser(workdir)
 
 
@@ -399,7 +399,7 @@ def test_a_separator_does_not_recognise(workdir):
     [
         (np.zeros(10, np.float32), {}, "sample_rate"),
         (np.zeros((2, 50), np.float32), dict(sample_rate=8000), "transpose"),
-        ("song.wav", {}, "out: needed"),
+        ("song.wav", {}, "out: missing"),
         (["song.wav"], {}, "a path or a numpy array"),
         (np.zeros(10, np.float32), dict(sample_rate=8000, phase="zero"), "phase"),
     ],
