@@ -33,7 +33,6 @@ __all__ = [
 class GmIrmas(StreamingBuilder):
     """Builder of `gm_irmas`."""
 
-    RENDERED = True
     VERSION = tfds.core.Version(MUSIC_VERSION)
     RELEASE_NOTES = {MUSIC_VERSION: "Frozen before any model was trained on it."}
     BUILDER_CONFIGS = make_configs(SIZES, FORMATS)

@@ -30,7 +30,6 @@ _MAX_WORKERS = 4
 class GmMultitrack(multitrack_base.MultitrackBuilder):
     """Builder of `gm_multitrack`."""
 
-    RENDERED = True
     UNIT = "pieces"
     VERSION = tfds.core.Version(MUSIC_VERSION)
     RELEASE_NOTES = {MUSIC_VERSION: "First."}

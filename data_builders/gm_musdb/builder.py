@@ -26,7 +26,6 @@ from irec_jax.labels import STREAMS
 class GmMusdb(stem_base.StemBuilder):
     """Builder of `gm_musdb`; its config is a `rendered.RenderedConfig`."""
 
-    RENDERED = True
     VERSION = tfds.core.Version(MUSIC_VERSION)
     RELEASE_NOTES = {MUSIC_VERSION: "Frozen before any model was trained on it."}
     BUILDER_CONFIGS = make_configs(SIZES)

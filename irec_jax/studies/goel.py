@@ -105,7 +105,7 @@ def rows() -> list[Row]:
                     table=table,
                     family=family,
                     config=f"configs/goel_cnn.py:image={image},net={net}",
-                    reported=reported.PICTURES[image][net],
+                    reported=reported.IMAGES[image][net],
                     quick_epochs=quick_epochs,
                     epoch_s=epoch_s,
                 )

@@ -266,7 +266,7 @@ def test_onsets_of_drums_are_on_the_beat(tiny):
 
 
 def test_index_and_info(tiny):
-    assert tiny.info.full_name == "gm_musdb/tiny/1.0.0" and tiny.RENDERED
+    assert tiny.info.full_name == "gm_musdb/tiny/1.0.0"
     for split in SPLITS:
         rows, examples = tiny.index(split), list(tiny.as_data_source(split))
         assert len(rows) == len(examples)
@@ -302,7 +302,8 @@ def test_other_processes_render_the_same(tiny, tmp_path):
 def test_configs(tmp_path):
     default = data_builders.builder("gm_musdb", data_dir=tmp_path)
     assert default.builder_config.name == "small"
-    assert "gm_musdb" in data_builders.STEM_DATASETS
+    described = data_builders.describe("gm_musdb")
+    assert described.kind == "stems" and described.rendered
     font = gm_musdb.synth.default_soundfont()
     own = data_builders.builder("gm_musdb", data_dir=tmp_path, size="tiny", soundfont=str(font))
     assert own.builder_config.name.startswith("tiny-TimGM6mb-")

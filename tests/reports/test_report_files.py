@@ -10,6 +10,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
+import data_builders
 from irec_jax.errors import UserError
 from irec_jax.evaluation import provenance, recognition
 from irec_jax.reports import recognition_report as report
@@ -55,7 +56,7 @@ def _report(dataset="gm_irmas", seed=0, predictions=None, **options):
         evaluation,
         system="han",
         provenance=source,
-        rendered=dataset.startswith("gm_"),
+        rendered=data_builders.describe(dataset).rendered,
         reported=REPORTED,
         **options,
     )
