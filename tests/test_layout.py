@@ -12,6 +12,7 @@ PACKAGES = (
     "errors",
     "registry",
     "files",
+    "progress",
     "distributed",
     "audio",
     "dsp",
@@ -38,7 +39,16 @@ PACKAGES = (
     "main",
 )
 #: What builders of datasets may import.
-BUILDERS_MAY_USE = {"labels", "errors", "registry", "files", "audio", "dsp", "crosstalk"}
+BUILDERS_MAY_USE = {
+    "labels",
+    "errors",
+    "registry",
+    "files",
+    "progress",
+    "audio",
+    "dsp",
+    "crosstalk",
+}
 #: Applying a system to a file never imports these.
 NOT_FOR_APPLYING = ("training", "evaluation", "experiment")
 FILES = sorted((ROOT / "irec_jax").rglob("*.py"))

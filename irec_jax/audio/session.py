@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from irec_jax import audio
 from irec_jax.audio.names import listed, printable
 from irec_jax.audio.track_files import check_files
 from irec_jax.audio.tracks import Track, ahead, open_track
 from irec_jax.errors import UserError
+from irec_jax.progress import progress_bar
 
 
 def find_tracks(folder: Path, *, progress: bool) -> tuple[list[Track], list[str]]:
@@ -38,8 +38,8 @@ def find_tracks(folder: Path, *, progress: bool) -> tuple[list[Track], list[str]
             "least, one for each microphone"
         )
     opened = ahead(map(open_track, (folder / name for name in chosen)))
-    options = dict(desc="opening", unit="track", leave=False, delay=1, disable=not progress)
-    tracks = list(tqdm(opened, total=len(chosen), **options))
+    options = dict(desc="opening", unit="track", delay=1, disable=not progress)
+    tracks = list(progress_bar(opened, total=len(chosen), **options))
     for what, unit in (("sample_rate_hz", "Hz"), ("num_samples", "samples")):
         _check_equal(folder, tracks, what, unit)
     first: dict[str, Track] = {}

@@ -16,6 +16,7 @@ from irec_jax.audio.track_files import Writers, check_files, num_bytes, unfinish
 from irec_jax.audio.tracks import Track, ahead, open_track, read
 from irec_jax.errors import UserError
 from irec_jax.files import atomic_write
+from irec_jax.progress import progress_bar
 from irec_jax.reports import plots
 from irec_jax.reports import spectrograms as spectrogram_figure
 from irec_jax.systems.loading import check_array
@@ -146,11 +147,10 @@ def separate_file(
     file_names = [f"{stem}.wav" for stem in stems]
     check_files(folder, [*file_names, FIGURE_NAME], [path, *inputs], overwrite=overwrite)
     label = printable(path.name)
-    bar = tqdm(
+    bar = progress_bar(
         desc=label if len(label) <= _MAX_LABEL else label[: _MAX_LABEL - 1] + "…",
         bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}",
         total=1,
-        leave=False,
         disable=not progress,
     )
     with bar:

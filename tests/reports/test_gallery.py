@@ -16,11 +16,7 @@ RATE_HZ = 22_050
 def call(*words):
     """Exit code of `irec gallery`, in this process."""
 
-    def run():
-        arguments = cli.parser().parse_args(["gallery", *(str(word) for word in words)])
-        return arguments.run(arguments)
-
-    return run_command(run)
+    return run_command(lambda: cli.run(["gallery", *words]))
 
 
 @pytest.fixture(scope="module")

@@ -16,11 +16,7 @@ from irec_jax.studies import crosstalk as study
 def irec(*words):
     """Exit code of `irec`, run in this process."""
 
-    def command():
-        arguments = cli.parser().parse_args([str(word) for word in words])
-        return arguments.run(arguments)
-
-    return run_command(command)
+    return run_command(lambda: cli.run(words))
 
 
 def study_tiny(workdir, *more):

@@ -21,11 +21,7 @@ CONFUSION = [[6, 1, 1, 1, 1], [0, 5, 0, 0, 0], [2, 0, 3, 0, 0], [0, 0, 0, 0, 4],
 def irec(*words):
     """Exit code of `irec`, run in this process."""
 
-    def command():
-        arguments = cli.parser().parse_args([str(word) for word in words])
-        return arguments.run(arguments)
-
-    return run_command(command)
+    return run_command(lambda: cli.run(words))
 
 
 def a_report(split, accuracy=0.5, **more):

@@ -36,11 +36,7 @@ SKILL = {
 def irec(*words):
     """Exit code of `irec`, run in this process."""
 
-    def command():
-        arguments = cli.parser().parse_args([str(word) for word in words])
-        return arguments.run(arguments)
-
-    return run_command(command)
+    return run_command(lambda: cli.run(words))
 
 
 def study(workdir, *more):

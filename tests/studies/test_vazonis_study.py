@@ -21,11 +21,7 @@ ALWAYS = [name in vazonis_reported.LSTM_ALWAYS for name in IRMAS]
 def irec(*words):
     """Exit code of `irec`, run in this process."""
 
-    def command():
-        arguments = cli.parser().parse_args([str(word) for word in words])
-        return arguments.run(arguments)
-
-    return run_command(command)
+    return run_command(lambda: cli.run(words))
 
 
 def study(workdir, *more):
