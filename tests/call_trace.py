@@ -4,10 +4,10 @@ Runs `irec separate song.wav` and `irec recognize clip.wav` in this process unde
 tiny untrained systems in a temporary folder, and prints the files for each command.
 
 A file counts once if one of its functions is called, from the command's arguments to its output
-(`irec_jax.cli.run`), in any thread. Bodies of modules and classes do not count, nor does code that
-dataclasses generate. Each of the packages dsp, frontends, models and kernels counts as one file.
-The files between brackets are entered only while the workdir is being loaded; the others are the
-path of the audio.
+(`irec_jax.cli.run`), in any thread. Imports, with all functions that they call, and bodies of
+classes do not count, nor does code that dataclasses generate. Each of the packages dsp, frontends,
+models and kernels counts as one file. Files in brackets are entered only while the workdir is being
+loaded; the others are the path of the audio.
 """
 
 import json
@@ -30,19 +30,19 @@ def trace(function: Callable[[], object]) -> tuple[set[str], set[str]]:
     """Return the files entered by a call: all, and those entered outside of `LOADERS`."""
     entered: set[str] = set()
     on_path: set[str] = set()
-    depth = 0  # of calls within a loader
+    depths = threading.local()  # of calls within loaders and imports
 
     def profile(frame, event, _) -> None:
-        nonlocal depth
-        code = frame.f_code
+        code, change = frame.f_code, {"call": 1, "return": -1}.get(event, 0)
         if code.co_name in LOADERS:
-            depth += {"call": 1, "return": -1}.get(event, 0)
+            depths.loader = getattr(depths, "loader", 0) + change
+        elif code.co_name == "<module>":
+            depths.module = getattr(depths, "module", 0) + change
         # Class bodies lack the flag.
-        if event != "call" or code.co_name == "<module>" or not code.co_flags & CO_NEWLOCALS:
-            return
-        entered.add(code.co_filename)
-        if not depth:
-            on_path.add(code.co_filename)
+        if event == "call" and code.co_flags & CO_NEWLOCALS and not getattr(depths, "module", 0):
+            entered.add(code.co_filename)
+            if not getattr(depths, "loader", 0):
+                on_path.add(code.co_filename)
 
     threading.setprofile(profile)
     sys.setprofile(profile)

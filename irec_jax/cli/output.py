@@ -15,10 +15,8 @@ def check_writable(path: Path) -> None:
         raise UserError(f"{path}: cannot be written; {existing} is not a writable folder")
 
 
-def figure_path(text: str | None, option: str = "--plot") -> Path | None:
+def figure_path(text: str, option: str = "--plot") -> Path:
     """Return the path of a figure; raise UserError for an unsupported format."""
-    if text is None:
-        return None
     path = Path(text)
     if path.suffix.lower() not in (".png", ".pdf", ".svg"):
         raise UserError(f"{option} {text}: expected a name that ends with .png, .pdf or .svg")

@@ -48,7 +48,7 @@ def main(words: Sequence[str]) -> int:
     arguments = _parser().parse_args(words)
     if not arguments.workdir:
         raise UserError(HOW_TO_TRAIN)
-    plot = figure_path(arguments.plot)
+    plot = figure_path(arguments.plot) if arguments.plot is not None else None
     files = list({os.path.realpath(file): file for file in audio.find(arguments.files)}.values())
     # Imported late, so that a mistyped argument is answered at once.
     from irec_jax.reports.text import clock, shorten
