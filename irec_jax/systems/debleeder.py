@@ -13,10 +13,10 @@ from tqdm import tqdm
 
 from irec_jax import crosstalk as ct
 from irec_jax import registry
-from irec_jax.audio import session as tracks
-from irec_jax.audio.names import printable
-from irec_jax.audio.track_files import Writers, num_bytes, unfinished
-from irec_jax.audio.tracks import Track, read
+from irec_jax.audio import multitrack
+from irec_jax.audio.display_names import printable
+from irec_jax.audio.track_reader import Track, read_tracks
+from irec_jax.audio.track_writer import TrackWriter, estimate_bytes, staging_folder
 from irec_jax.errors import UserError
 from irec_jax.files import atomic_write
 from irec_jax.reports import debleed_figure as pictures
@@ -102,15 +102,15 @@ def debleed(
         raise UserError("an empty name; name the folder of the tracks and another one for --out")
     folder, out = Path(folder).expanduser(), Path(out).expanduser()
     started_s = time.perf_counter()
-    found, left_aside = tracks.find_tracks(folder, progress=progress)
+    found, left_aside = multitrack.find_tracks(folder, progress=progress)
     chosen.bands(found[0].sample_rate_hz)
     if found[0].num_samples < (needed := ct.min_samples(chosen)):
         raise UserError(
             f"{folder}: tracks of {found[0].num_samples} samples are too short to find crosstalk "
             f"in; it takes {needed}, fewer with a smaller hop_length"
         )
-    tracks.check_place(folder, out, found, overwrite=overwrite)
-    with unfinished(out, sum(map(num_bytes, found))) as hidden:
+    multitrack.check_output_folder(folder, out, found, overwrite=overwrite)
+    with staging_folder(out, sum(map(estimate_bytes, found))) as hidden:
         crosstalk, energies, num_clipped, paths = _write(found, chosen, hidden, progress)
         losses_db = _ratio_db(energies[0].sum(1), energies[1].sum(1))
         elapsed_s = time.perf_counter() - started_s
@@ -157,14 +157,14 @@ def _write(
     )
 
     def blocks() -> Iterator[list[np.ndarray]]:
-        for block in read(found):
+        for block in read_tracks(found):
             yield block
             bar.update(block[0].shape[1] / rate_hz)
 
     with bar:
         bar.set_description("listening")
         crosstalk = ct.analyse(
-            lambda: map(tracks.mean_of_channels, blocks()),
+            lambda: map(multitrack.downmix, blocks()),
             settings,
             names=[track.name for track in found],
             **known,
@@ -172,7 +172,7 @@ def _write(
         bar.set_description("writing")
         measured = _measured(blocks(), energies[0], rate_hz)
         reduced = ct.reduce_blocks(measured, crosstalk, settings, **known)
-        with contextlib.closing(Writers(hidden, found)) as files:
+        with contextlib.closing(TrackWriter(hidden, found)) as files:
             for block in _measured(reduced, energies[1], rate_hz):
                 files.write(block)
             paths = files.finish()

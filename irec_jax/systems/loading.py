@@ -69,6 +69,8 @@ def check_array(samples: np.ndarray, sample_rate_hz: int | None) -> np.ndarray:
     samples = samples.reshape(len(samples), -1)
     if not np.isfinite(samples).all():
         raise UserError("array: has samples that are NaN or infinite; remove them")
-    if np.abs(samples).max() > audio.LOUDEST:
-        raise UserError(f"array: has samples above {audio.LOUDEST:.0e} times full scale; scale it")
+    if np.abs(samples).max() > audio.MAX_SAMPLE:
+        raise UserError(
+            f"array: has samples above {audio.MAX_SAMPLE:.0e} times full scale; scale it"
+        )
     return samples.astype(np.float32)

@@ -10,9 +10,14 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from irec_jax.audio.names import printable
-from irec_jax.audio.track_files import Writers, check_files, num_bytes, unfinished
-from irec_jax.audio.tracks import Track, ahead, open_track, read
+from irec_jax.audio.display_names import printable
+from irec_jax.audio.track_reader import Track, open_track, prefetch, read_tracks
+from irec_jax.audio.track_writer import (
+    TrackWriter,
+    check_output_files,
+    estimate_bytes,
+    staging_folder,
+)
 from irec_jax.errors import UserError
 from irec_jax.files import atomic_write
 from irec_jax.reports import plots
@@ -145,7 +150,7 @@ def separate_file(
     started_s = time.perf_counter()
     stems = (separator.target_name, REMAINDER)
     file_names = [f"{stem}.wav" for stem in stems]
-    check_files(folder, [*file_names, PICTURE_NAME], [path, *inputs], overwrite=overwrite)
+    check_output_files(folder, [*file_names, PICTURE_NAME], [path, *inputs], overwrite=overwrite)
     label = printable(path.name)
     bar = tqdm(
         desc=label if len(label) <= _MAX_NAME else label[: _MAX_NAME - 1] + "…",
@@ -155,13 +160,13 @@ def separate_file(
         disable=not progress,
     )
     with bar:
-        (track,) = ahead(map(open_track, [path]))  # may have to be decoded
+        (track,) = prefetch(map(open_track, [path]))  # may have to be decoded
         bar.reset(total=track.num_samples)
         written = [
             dataclasses.replace(track, file_name=name, format="WAV", subtype="PCM_24", changed=True)
             for name in file_names
         ]
-        with unfinished(folder, sum(map(num_bytes, written))) as hidden:
+        with staging_folder(folder, sum(map(estimate_bytes, written))) as hidden:
             files, powers, silent = _write(track, written, separator, hidden, bar, post, phase)
             figure = pictures.draw(
                 dict(zip(("mixture", *stems), powers, strict=True)),
@@ -194,7 +199,7 @@ def _write(
     bar: tqdm,
     post: bool,
     phase: str,
-) -> tuple[Writers, list[np.ndarray], bool]:
+) -> tuple[TrackWriter, list[np.ndarray], bool]:
     """Writes target and remainder of a file to a folder.
 
     Returns:
@@ -202,7 +207,7 @@ def _write(
         all was silent.
     """
     pairs = split(
-        (block.T for (block,) in read([track])),
+        (block.T for (block,) in read_tracks([track])),
         separator,
         sample_rate_hz=track.sample_rate_hz,
         num_samples=track.num_samples,
@@ -211,7 +216,7 @@ def _write(
     )
     seen = [pictures.Overview(track.sample_rate_hz, track.num_samples) for _ in range(3)]
     silent = True
-    with contextlib.closing(Writers(hidden, written)) as files:
+    with contextlib.closing(TrackWriter(hidden, written)) as files:
         for mixture, target in pairs:
             target = _fitted(target, mixture)
             remainder = mixture - target
