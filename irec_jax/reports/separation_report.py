@@ -55,8 +55,8 @@ def assemble(
         best_epoch: of ``history``, the one whose parameters were evaluated.
         history: one dict per epoch with ``epoch``, ``train_loss``, ``valid_loss`` and perhaps
             ``valid_amplitude_sdr``.
-        reported: what was published, of `reported.REPORTED`. Left out of a report on rendered
-            audio.
+        reported: published results, of `studies.published.RESULTS`. Left out of a report on
+            rendered audio.
         repeats: of `summarize_repeats`.
         settings: how tracks were separated, the config section `evaluation`.
     """
