@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from irec_jax.audio.names import printable
+from irec_jax.audio.display_names import printable
 from irec_jax.cli.console import CommandParser
 from irec_jax.errors import UserError
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import data_builders
-from irec_jax.audio.names import printable
+from irec_jax.audio.display_names import printable
 from irec_jax.cli.console import CommandParser
 from irec_jax.cli.output import check_writable, figure_path
 

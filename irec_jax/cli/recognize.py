@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from irec_jax import audio
-from irec_jax.audio.names import printable
+from irec_jax.audio.display_names import printable
 from irec_jax.cli.console import CommandParser
 from irec_jax.cli.output import check_writable, figure_path
 from irec_jax.errors import UserError
