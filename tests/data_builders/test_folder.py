@@ -182,15 +182,15 @@ def test_folder_mistakes(tmp_path, sounds):
     refused(tmp_path, tmp_path / "nowhere", "nowhere: no such folder")
     refused(tmp_path, "", "folder: no path given; set path")
     refused(tmp_path, sounds / "drum" / "notes.txt", "neither a folder nor a CSV")
-    refused(tmp_path, sounds / "drum", "holds no folders of classes")
+    refused(tmp_path, sounds / "drum", "no class folders")
     (tmp_path / "empty").mkdir()
-    refused(tmp_path, tmp_path / "empty", "holds no folders of classes")
+    refused(tmp_path, tmp_path / "empty", "no class folders")
     refused(tmp_path, sounds, "drum: unknown class 'drum'", classes="Gong [é],bell")
     refused(tmp_path, sounds, "class 'horn' has no clips", classes="Gong [é],bell,drum,horn")
     (sounds / "whistle").mkdir()
-    refused(tmp_path, sounds, "whistle: class without audio files")
+    refused(tmp_path, sounds, "whistle: no audio files")
     (sounds / "whistle").rename(sounds / "test")
-    refused(tmp_path, sounds, "beside train or test")
+    refused(tmp_path, sounds, "unexpected folder next to train and test")
 
 
 def test_split_folder_mistakes(tmp_path):
@@ -200,7 +200,7 @@ def test_split_folder_mistakes(tmp_path):
     write(root / "test" / "b" / "x.wav")
     refused(tmp_path, root, "train: lacks the class 'b'")
     write(root / "validation" / "a" / "x.wav")
-    refused(tmp_path, root, "validation: beside train or test")
+    refused(tmp_path, root, "validation: unexpected folder next to train and test")
 
 
 def test_one_bad_file_is_reported_and_the_others_are_done(tmp_path, sounds, capsys):
@@ -219,7 +219,7 @@ def test_no_readable_file(tmp_path):
         path = tmp_path / "s" / "a" / f"{i}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("no sound")
-    refused(tmp_path, tmp_path / "s", "nothing to put into the split 'train'")
+    refused(tmp_path, tmp_path / "s", "the split 'train' has no examples")
     assert not list((tmp_path / "data").rglob("dataset_info.json"))
 
 

@@ -147,7 +147,7 @@ def test_only_the_training_zip(tmp_path, zips):
 
 def test_empty_or_missing_manual_folder(tmp_path):
     (tmp_path / "manual").mkdir()
-    refused(tmp_path, tmp_path / "manual", "manual: is empty")
+    refused(tmp_path, tmp_path / "manual", "manual: empty folder")
     (tmp_path / "manual" / "other.zip").touch()
     refused(tmp_path, tmp_path / "manual", "lacks IRMAS-TrainingData.zip")
     refused(tmp_path, tmp_path / "nowhere", "nowhere: no such folder")
@@ -160,8 +160,8 @@ def test_missing_clips_are_counted(tmp_path, unpacked):
     refused(
         tmp_path,
         manual,
-        "IRMAS-TrainingData/cel holds 2 of 3 clips",
-        "IRMAS-TestingData-Part3 holds 1 of 2 clips",
+        "IRMAS-TrainingData/cel has 2 of 3 clips",
+        "IRMAS-TestingData-Part3 has 1 of 2 clips",
     )
 
 
@@ -177,7 +177,7 @@ def test_bad_labels(tmp_path, unpacked, content, message):
 def test_labels_that_are_missing(tmp_path, unpacked):
     manual = copied(tmp_path, unpacked)
     (manual / irmas_fixture.FOLDERS[1] / "a__b-1.txt").unlink()
-    refused(tmp_path, manual, "a__b-1.wav", "a__b-1.txt, are missing")
+    refused(tmp_path, manual, "a__b-1.wav", "no labels in a__b-1.txt")
 
 
 def test_a_truncated_clip_and_a_stray_one(tmp_path, unpacked):
@@ -192,7 +192,7 @@ def test_a_zip_with_another_md5(tmp_path, zips):
     manual = copied(tmp_path, zips[0])
     with open(manual / "IRMAS-TestingData-Part2.zip", "ab") as file:
         file.write(b"x")
-    refused(tmp_path, manual, "Part2.zip: wrong md5", "download it again from")
+    refused(tmp_path, manual, "Part2.zip: wrong MD5", "download it again from")
 
 
 @pytest.mark.parametrize("member", ["../evil.wav", "/evil.wav", "a/../../evil.wav", "C:\\evil.wav"])
@@ -202,7 +202,7 @@ def test_a_zip_that_points_outside(tmp_path, monkeypatch, zips, member):
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(member, b"x")
     monkeypatch.setitem(irmas.Irmas.MD5, "IRMAS-TrainingData", irmas_fixture.md5(path))
-    refused(tmp_path, manual, "IRMAS-TrainingData.zip: member", "leads outside")
+    refused(tmp_path, manual, "IRMAS-TrainingData.zip: member", "has a path outside the zip")
     assert not list(tmp_path.rglob("evil.wav"))
 
 
@@ -211,7 +211,7 @@ def test_a_zip_with_a_link(tmp_path):
     link.external_attr = 0o120777 << 16
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr(link, "/etc/passwd")
-    with pytest.raises(UserError, match="leads outside"):
+    with pytest.raises(UserError, match="has a path outside the zip"):
         archives.files_in_zip(tmp_path / "a.zip")
 
 
@@ -317,7 +317,7 @@ def test_download_continues_an_earlier_attempt(tmp_path, server, zips):
 def test_download_that_fails(tmp_path, server, zips):
     with pytest.raises(UserError, match="none.zip: Not Found; .*manual_dir"):
         archives.fetch(f"{server}/none.zip", tmp_path / "none.zip", "0")
-    with pytest.raises(UserError, match="wrong md5"):
+    with pytest.raises(UserError, match="wrong MD5"):
         archives.fetch(
             f"{server}/IRMAS-TrainingData.zip", tmp_path / "IRMAS-TrainingData.zip", "0" * 32
         )

@@ -181,7 +181,7 @@ def test_a_missing_mix_is_the_sum_of_the_tracks(tmp_path, recordings, capfd):
     (recordings / "test/Three/mix.wav").unlink()
     (three,) = load("test", tmp_path, path=recordings)
     err = capfd.readouterr().err
-    assert "no mix in 1 of 3 pieces (Three); the sum of the tracks stands in" in err
+    assert "no mix in 1 of 3 pieces (Three); using the sum of the tracks" in err
     total = three.spots.sum(axis=0)
     np.testing.assert_allclose(three.mix[:, 0], total / np.abs(total).max(), atol=1e-3)
     np.testing.assert_array_equal(three.mix[:, 0], three.mix[:, 1])
@@ -291,13 +291,13 @@ def _no_audio(root):
 @pytest.mark.parametrize(
     "spoil, message",
     [
-        (_longer, "lasts 0.50 s but viola.wav 0.90 s; export all tracks of a piece with one start"),
+        (_longer, "lasts 0.50 s but viola.wav 0.90 s; export all tracks of a piece with the"),
         (_same_name, "One: violoncello.wav and Cello.flac are both violoncello; number them, as "),
         (_two_mixes, "One: mixture.wav and mix.wav; keep one mix"),
         (_only_mix, "Four: no tracks; expected <instrument>[-N].wav"),
-        (_empty, "Four: holds no files; expected <instrument>[-N].wav"),
-        (_both, "piece 'Three' stands in train and in test; remove one"),
-        (_beside, "Five: beside train or test; expected only these two or"),
+        (_empty, "Four: no files; expected <instrument>[-N].wav"),
+        (_both, "piece 'Three' is in both train and test; remove one"),
+        (_beside, "Five: unexpected folder next to train and test"),
         (_cut, "violin.wav: truncated"),
         (_no_audio, "viola.wav: not an audio file"),
     ],
@@ -325,10 +325,10 @@ def test_lengths_that_headers_do_not_tell_are_found_in_the_end(tmp_path, recordi
     [
         ({}, "multitrack: no path given; set path to a folder"),
         ({"path": "/nowhere"}, "/nowhere: no such folder"),
-        ({"path": "EMPTY"}, "holds no folders of pieces"),
-        ({"path": "EMPTY", "classes": " , "}, "classes: none named"),
+        ({"path": "EMPTY"}, "no folders of pieces"),
+        ({"path": "EMPTY", "classes": " , "}, "classes: empty list"),
         ({"layout": "phenix"}, "unknown layout 'phenix': did you mean 'phenicx'?"),
-        ({"layout": "phenicx", "path": "x"}, "layout=phenicx takes no path"),
+        ({"layout": "phenicx", "path": "x"}, "layout=phenicx: conflicts with path"),
         ({"path": "EMPTY", "format": "mono22k"}, "unknown format 'mono22k'"),
     ],
 )
@@ -416,10 +416,10 @@ def test_phenicx_is_checked(phenicx, monkeypatch):
     with pytest.raises(UserError, match="other: lacks PHENICX-Anechoic.zip; get it from https"):
         data_builders.prepare("multitrack", manual_dir=phenicx / "other", **options)
     monkeypatch.setattr(multitrack.Multitrack, "MD5", "0" * 32)
-    with pytest.raises(UserError, match="wrong md5 sum"):
+    with pytest.raises(UserError, match="wrong MD5 sum"):
         data_builders.prepare("multitrack", manual_dir=phenicx / "zips", **options)
     shutil.rmtree(phenicx / "unpacked/PHENICX-Anechoic/audio/mozart")
-    with pytest.raises(UserError, match="lacks audio/mozart; get PHENICX"):
+    with pytest.raises(UserError, match="lacks audio/mozart; download PHENICX"):
         data_builders.prepare("multitrack", manual_dir=phenicx / "unpacked", **options)
 
 

@@ -326,10 +326,10 @@ def nothing(root):
         (different_lengths, r"in/train/A: bass lasts 0.15 s but mixture 0.30 s; export all"),
         (different_lengths_in_a_file, r"in/train/A.stem.mp4: drums lasts 0.1\d s but \w+ 0.3\d s"),
         (lacks_files, r"in/train/A: lacks drums.wav, other.wav; add"),
-        (other_names, r"in/train/A/snare.wav: is no stream of a track; expected <track>.stem.mp4"),
-        (without_suffix, r"in/A.mp4: is no stream of a track; expected <track>.stem.mp4"),
-        (twice, r"in/t.*A.*: the track is also in .*in/t.*A.*; remove one"),
-        (two_drums, r"in/A/drums.(wav|flac): drums.(wav|flac) lies beside it; remove one"),
+        (other_names, r"in/train/A/snare.wav: not a stream of a track; expected <track>.stem.mp4"),
+        (without_suffix, r"in/A.mp4: not a stream of a track; expected <track>.stem.mp4"),
+        (twice, r"in/t.*A.*: the same track as .*in/t.*A.*; remove one"),
+        (two_drums, r"in/A/drums.(wav|flac): the same stream as drums.(wav|flac); remove one"),
         (cut_stem_file, r"in/A.stem.mp4: not an audio file, or truncated"),
         (cut_wav_file, r"in/A/vocals.wav: truncated"),
         (no_samples, r"in/A/mixture.wav: holds no samples"),
@@ -360,9 +360,9 @@ def test_damage_found_while_building_leaves_nothing(tmp_path):
 def test_long_tracks_and_missing_folders(tmp_path, monkeypatch):
     write_folder(tmp_path / "in" / "A", stems("a"))
     monkeypatch.setattr(musdb18_audio, "MAX_TRACK_S", 0.25)
-    with pytest.raises(UserError, match=r"in/A: longer than \S+ minutes; cut it into pieces"):
+    with pytest.raises(UserError, match=r"in/A: longer than \S+ minutes; split the track"):
         build(tmp_path, tmp_path / "in")
-    with pytest.raises(UserError, match="nowhere: no such folder; name one that holds train"):
+    with pytest.raises(UserError, match="nowhere: no such folder; set path to a folder that holds"):
         build(tmp_path, tmp_path / "nowhere")
     with pytest.raises(UserError, match="unknown format 'flac'"):
         data_builders.builder("musdb18", data_dir=tmp_path, format="flac")
@@ -437,7 +437,7 @@ def test_what_is_not_whole(tmp_path, whole, edition):
         prepare(tmp_path / "other")
     (tmp_path / "cut").mkdir()
     (tmp_path / "cut" / "musdb18hq.zip").write_bytes(b"too short")
-    with pytest.raises(UserError, match="musdb18hq.zip: wrong md5 sum .* download it again"):
+    with pytest.raises(UserError, match="musdb18hq.zip: wrong MD5 sum .* download it again"):
         prepare(tmp_path / "cut")
     (tmp_path / "some").mkdir()
     os.symlink(whole[0] / "musdb18hq" / "train", tmp_path / "some" / "train")

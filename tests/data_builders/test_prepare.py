@@ -209,7 +209,7 @@ def test_full_disk(tmp_path, sounds):
 
 def test_data_dir_that_cannot_be_written(tmp_path, sounds):
     (tmp_path / "data").write_text("a file")
-    with pytest.raises(UserError, match="data: .*another data_dir") as caught:
+    with pytest.raises(UserError, match="data: .*set data_dir to another") as caught:
         prepare(tmp_path, sounds)
     assert "\n" not in str(caught.value)
 
@@ -218,11 +218,11 @@ def test_damaged_data_are_named(tmp_path, sounds):
     folder = Path(prepare(tmp_path, sounds).data_dir)
     shard = next(folder.glob("*test.array_record*"))
     shard.rename(tmp_path / "elsewhere")
-    with pytest.raises(UserError, match="missing from a prepared dataset; remove the folder"):
+    with pytest.raises(UserError, match="missing file of a prepared dataset; delete"):
         prepare(tmp_path, sounds)
     shutil.rmtree(folder)
     folder.mkdir()
-    with pytest.raises(UserError, match="exists, but holds no dataset"):
+    with pytest.raises(UserError, match="not a prepared dataset; delete"):
         prepare(tmp_path, sounds)
     folder.rmdir()
     prepare(tmp_path, sounds)
