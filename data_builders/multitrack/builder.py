@@ -75,8 +75,8 @@ def make_config(
     if layout == "phenicx":
         if path or classes:
             raise UserError(
-                "layout=phenicx: conflicts with path and classes; remove them and set manual_dir to "
-                "the folder of its zip"
+                "layout=phenicx: conflicts with path and classes; remove them, and set manual_dir "
+                "to the folder of its zip"
             )
         return MultitrackConfig(
             name=f"phenicx-{format}",

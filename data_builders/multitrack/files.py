@@ -113,9 +113,8 @@ def make_piece(name: str, files: Iterable[File], classes: Sequence[str] | None) 
             continue
         if path.stem.strip().lower() in _MIXES:
             if mix is not None:
-                raise UserError(
-                    f"{folder}: two mixes, {path.name} and {Path(mix.name).name}; remove one"
-                )
+                other = Path(mix.name).name
+                raise UserError(f"{folder}: {path.name} and {other} are both mixes; remove one")
             mix = file
             continue
         track_and_class = read_name(path.stem, classes)
