@@ -388,7 +388,7 @@ def test_the_same_track_twice_is_refused(folder, tmp_path, capsys):
 @pytest.mark.parametrize("names", [("", "out"), ("in", "")])
 def test_empty_names_are_refused(folder, tmp_path, monkeypatch, names):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match="an empty name"):
+    with pytest.raises(UserError, match="empty name"):
         irec_jax.debleed(*names, progress=False)
 
 
@@ -402,6 +402,6 @@ def test_too_short_recordings_are_refused(tmp_path):
     (tmp_path / "in").mkdir()
     for name, track in zip("abc", spots(dry(1)), strict=True):
         soundfile.write(tmp_path / "in" / f"{name}.wav", track[: 7 * 256 - 1], RATE_HZ)
-    with pytest.raises(UserError, match="1791 samples are too short .* it takes 1792"):
+    with pytest.raises(UserError, match="1791 samples are too short .* expected at least 1792"):
         irec_jax.debleed(tmp_path / "in", tmp_path / "out", progress=False, **SMALL)
     assert not (tmp_path / "out").exists()

@@ -363,7 +363,7 @@ def test_long_songs_become_rf64(separator, tmp_path, monkeypatch):
     ("words", "message"),
     [
         (["{file}", "--out", "{new}"], "configs/ligtenberg_unet.py"),
-        (["{file}", "--out", "", "--workdir", "{workdir}"], "--out: an empty name"),
+        (["{file}", "--out", "", "--workdir", "{workdir}"], "--out: empty name"),
         (["{file}", "--out", "{new}", "--workdir", "nowhere"], "nowhere: no such folder"),
         (["{missing}", "--out", "{new}", "--workdir", "{workdir}"], "missing.wav"),
         (["{file}", "--out", "{file}/x", "--workdir", "{workdir}"], "file.wav"),
