@@ -1,65 +1,67 @@
-"""Spectrograms of a mixture and of what it was separated into, of bounded size."""
+"""Spectrograms with octave-spaced bands, and overviews of separated recordings."""
 
 from collections.abc import Mapping
 
-import matplotlib.ticker
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from irec_jax.dsp.stft import power, stft
 from irec_jax.dsp.windows import window
-from irec_jax.reports.debleed_figure import band_edges_hz, in_bands
-from irec_jax.reports.plots import clock, time_locator
+from irec_jax.reports.figures import new_figure, octave_ticks, time_axis
 
 _FRAME_S = 0.085
-_NUM_COLUMNS = 800
+_MAX_COLUMNS = 800
+_EXCERPT_COLUMNS = 600
+_FRAMES_PER_STEP = 64
+_NUM_BANDS = 200
+_LOWEST_HZ = 30.0
 _RANGE_DB = 80.0
 _TICKS_HZ = (50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000)
 
 
-class Overview:
-    """The mean powers of a recording that comes in blocks, in at most `_NUM_COLUMNS` columns.
+class SpectrogramOverview:
+    """Mean powers of a recording that arrives in blocks, in at most `_MAX_COLUMNS` columns.
 
     Args:
         sample_rate_hz: of the recording.
-        num_samples: of the recording.
+        num_samples: length of the recording.
     """
 
     def __init__(self, sample_rate_hz: int, num_samples: int):
         self._rate_hz = sample_rate_hz
-        self._length = 1 << max(4, round(np.log2(_FRAME_S * sample_rate_hz)))
-        self._hop = min(max(num_samples // _NUM_COLUMNS, self._length // 16), self._length // 2)
+        self._length = _frame_length(sample_rate_hz)
+        self._hop = min(max(num_samples // _MAX_COLUMNS, self._length // 16), self._length // 2)
         self._window = window("hann", self._length).astype(np.float32)[:, None]
         self._num_frames = 1 + num_samples // self._hop
-        num_columns = min(self._num_frames, _NUM_COLUMNS)
+        num_columns = min(self._num_frames, _MAX_COLUMNS)
         self._column_of = np.arange(self._num_frames) * num_columns // self._num_frames
         self._sums = np.zeros((num_columns, self._length // 2 + 1))
-        self._held: np.ndarray | None = None
+        self._pending: np.ndarray | None = None
         self._num_done = 0
 
     def add(self, block: np.ndarray) -> None:
-        """Takes the next samples, float32 (n, C)."""
-        if self._held is None:
-            self._held = np.zeros((self._length // 2, block.shape[1]), np.float32)
-        self._held = np.concatenate([self._held, block])
-        num_frames = (len(self._held) - self._length) // self._hop + 1
-        # Some at a time: their spectra take several times the room of the samples.
-        for first in range(0, num_frames, 64):
-            self._transform(first, min(first + 64, num_frames))
-        self._held = self._held[max(0, num_frames) * self._hop :]
+        """Add the next samples, float32 (n, C)."""
+        if self._pending is None:
+            self._pending = np.zeros((self._length // 2, block.shape[1]), np.float32)
+        self._pending = np.concatenate([self._pending, block])
+        num_frames = (len(self._pending) - self._length) // self._hop + 1
+        # In steps, because spectra take several times the memory of the samples.
+        for first in range(0, num_frames, _FRAMES_PER_STEP):
+            self._transform(first, min(first + _FRAMES_PER_STEP, num_frames))
+        self._pending = self._pending[max(0, num_frames) * self._hop :]
 
     def powers(self) -> np.ndarray:
-        """Means over channels and the time of a column, at the end: (bands, columns)."""
-        self.add(np.zeros((self._length, self._held.shape[1]), np.float32))
+        """Return the powers (bands, columns), averaged over channels, after the last block."""
+        self.add(np.zeros((self._length, self._pending.shape[1]), np.float32))
         counts = np.bincount(self._column_of, minlength=len(self._sums))
-        return in_bands((self._sums / counts[:, None]).T, self._rate_hz)
+        return octave_bands((self._sums / counts[:, None]).T, self._rate_hz)
 
     def _transform(self, first: int, end: int) -> None:
         end = min(end, first + self._num_frames - self._num_done)
         if end <= first:
             return
         starts = np.arange(first, end) * self._hop
-        frames = self._held[starts[:, None] + np.arange(self._length)]
+        frames = self._pending[starts[:, None] + np.arange(self._length)]
         spectra = np.fft.rfft(frames * self._window, axis=1)
         powers = np.mean(np.square(spectra.real) + np.square(spectra.imag), axis=2)
         columns = self._column_of[self._num_done : self._num_done + end - first]
@@ -67,37 +69,80 @@ class Overview:
         self._num_done += end - first
 
 
-def draw(
-    powers: Mapping[str, np.ndarray], *, title: str, sample_rate_hz: int, duration_s: float
-) -> Figure:
-    """Spectrograms one below the other, in dB of the loudest place of the first one.
+def band_edges_hz(rate_hz: int) -> np.ndarray:
+    """Return the edges (bands + 1,) of bands of equal width in octaves."""
+    return np.geomspace(min(_LOWEST_HZ, rate_hz / 100), rate_hz / 2, _NUM_BANDS + 1)
+
+
+def band_powers(samples: np.ndarray, rate_hz: int) -> np.ndarray:
+    """Return a spectrogram (bands, columns) with bands of equal width in octaves.
 
     Args:
-        powers: (bands, columns) of `Overview`, by what they are called; the mixture first.
-        title: of the whole.
+        samples: float32 (T,).
+        rate_hz: sample rate in Hz.
+    """
+    frame_length = _frame_length(rate_hz)
+    spectrum = stft(
+        samples,
+        frame_length=frame_length,
+        hop_length=max(1, len(samples) // _EXCERPT_COLUMNS, frame_length // 16),
+        window="hann",
+    )
+    return octave_bands(np.asarray(power(spectrum), np.float64).T, rate_hz)
+
+
+def octave_bands(powers: np.ndarray, rate_hz: int) -> np.ndarray:
+    """Return the mean power (bands, columns) in bands of equal width in octaves.
+
+    Integrates powers that are interpolated linearly between bins, because low bands are narrower
+    than bins.
+
+    Args:
+        powers: float64 (bins, columns), from 0 Hz to half the sample rate.
+        rate_hz: sample rate in Hz.
+    """
+    edges = band_edges_hz(rate_hz) / (rate_hz / 2) * (len(powers) - 1)
+    integral = np.concatenate(
+        [np.zeros((1, powers.shape[1])), np.cumsum((powers[1:] + powers[:-1]) / 2, axis=0)]
+    )
+    low = np.minimum(edges.astype(int), len(powers) - 2)
+    fraction = (edges - low)[:, None]
+    slope = powers[low + 1] - powers[low]
+    at_edges = integral[low] + powers[low] * fraction + slope * fraction**2 / 2
+    return np.maximum(np.diff(at_edges, axis=0), 0) / np.diff(edges)[:, None]  # may round below 0
+
+
+def draw_overview(
+    powers: Mapping[str, np.ndarray], *, title: str, sample_rate_hz: int, duration_s: float
+) -> Figure:
+    """Draw spectrograms below one another, in dB relative to the maximum of the first.
+
+    Args:
+        powers: name to `SpectrogramOverview.powers`; the mixture first.
+        title: of the figure.
         sample_rate_hz, duration_s: of the recording.
     """
-    figure = Figure(figsize=(12.0, 1.2 + 2.6 * len(powers)), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(12.0, 1.2 + 2.6 * len(powers))
     rows = figure.subplots(len(powers), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     edges_hz = band_edges_hz(sample_rate_hz)
-    octaves = np.log2(edges_hz[[0, -1]])  # bands are rows of equal height there
+    extent = (0, duration_s, *np.log2(edges_hz[[0, -1]]))
     loudest = max(float(next(iter(powers.values())).max()), 1e-30)
-    for axes, (name, one) in zip(rows, powers.items(), strict=True):
+    for axes, (name, band) in zip(rows, powers.items(), strict=True):
+        levels_db = 10 * np.log10(np.maximum(band / loudest, 1e-12))
         image = axes.imshow(
-            10 * np.log10(np.maximum(one / loudest, 1e-12)), aspect="auto", origin="lower",
-            cmap="magma", vmin=-_RANGE_DB, vmax=0, extent=(0, duration_s, *octaves),
-            rasterized=True,
+            levels_db, aspect="auto", origin="lower", cmap="magma", vmin=-_RANGE_DB, vmax=0,
+            extent=extent, rasterized=True,
         )  # fmt: skip
         axes.set_title(name.replace("_", " + "), fontsize=11, loc="left")
-        axes.set_ylabel("frequency in Hz")
-    ticks_hz = [hz for hz in _TICKS_HZ if edges_hz[0] <= hz <= edges_hz[-1]]
-    rows[0].set_yticks(
-        np.log2(ticks_hz), [f"{hz // 1000} k" if hz >= 1000 else str(hz) for hz in ticks_hz]
-    )
-    rows[-1].set_xlabel("time")
-    rows[-1].xaxis.set_major_locator(time_locator(duration_s))
-    rows[-1].xaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(clock))
-    figure.colorbar(image, ax=rows.tolist(), label="dB, of the loudest", pad=0.01, aspect=40)
+        axes.set_ylabel("frequency (Hz)")
+    octave_ticks(rows[0], _TICKS_HZ, edges_hz)
+    rows[-1].set_xlabel("time (m:ss)")
+    time_axis(rows[-1], duration_s)
+    figure.colorbar(image, ax=rows.tolist(), label="level (dB re maximum)", pad=0.01, aspect=40)
     figure.suptitle(title, fontsize=13)
     return figure
+
+
+def _frame_length(rate_hz: int) -> int:
+    """Return the power of two closest to `_FRAME_S` seconds, in samples."""
+    return 1 << max(4, round(np.log2(_FRAME_S * rate_hz)))
