@@ -18,7 +18,7 @@ def add_build(commands) -> None:
         help="prepare a dataset",
         description="Prepares a dataset: renders it, or reads files that were downloaded.",
     )
-    build.add_argument("name", help=f"one of {', '.join(sorted(data_builders.NAMES))}")
+    build.add_argument("name", help=f"one of {', '.join(data_builders.DATASETS)}")
     build.add_argument("--data_dir", help="where prepared data goes (default: TFDS's)")
     build.add_argument("--manual_dir", help="where files downloaded by hand lie")
     for option, meaning in data_builders.OPTIONS.items():
@@ -84,7 +84,7 @@ def draw_gallery(arguments: argparse.Namespace) -> int:
     }
     places = dict(dir=arguments.data_dir or "", manual_dir=arguments.manual_dir or "")
     # Late, so that a mistyped argument is answered at once.
-    from irec_jax.reports import gallery, plots
+    from irec_jax.reports import figures, gallery
 
     figure = gallery.draw(
         dict(name=arguments.dataset) | places | settings,
@@ -93,6 +93,6 @@ def draw_gallery(arguments: argparse.Namespace) -> int:
         num_per_class=arguments.num_per_class,
         seed=arguments.seed,
     )
-    plots.save(figure, path)
+    figures.save(figure, path)
     print(f"gallery in {one_line(path)}")
     return 0

@@ -11,7 +11,7 @@ from irec_jax.audio.tracks import Track, ahead
 from irec_jax.crosstalk import Crosstalk, Settings
 from irec_jax.reports import crosstalk_figures
 from irec_jax.reports.debleed_tables import weight_titles
-from irec_jax.reports.spectrograms import band_edges_hz, band_powers
+from irec_jax.reports.spectrogram_overview import band_edges_hz, band_powers
 from irec_jax.reports.text import shorten
 
 #: Length in seconds of the excerpt that is drawn of longer recordings.

@@ -23,8 +23,9 @@ def separation_page(report: Mapping, captions: Mapping[str, str]) -> str:
         report: result of `separation_report.assemble`.
         captions: file name of each figure, stored beside the page, to its caption.
     """
+    target = " + ".join(report["target"])
     parts = [
-        f"# {report['system']} on {report['dataset']}: separation of {' + '.join(report['target'])}",
+        f"# {report['system']} on {report['dataset']}: separation of {target}",
         *rendered_banner(report, "MUSDB18"),
         _headline(report),
         *_data_splits(report),

@@ -40,7 +40,7 @@ def assemble(
         best_epoch: the epoch of ``history`` whose parameters were evaluated.
         history: one dict per epoch with ``epoch``, ``train_loss``, ``valid_loss`` and optionally
             ``valid_amplitude_sdr``.
-        reported: published scores, from `irec_jax.studies.published`. Omitted from reports on
+        reported: published scores, from `studies.published.RESULTS`. Omitted from reports on
             rendered audio.
         repeats: result of `summarize_repeats`.
         settings: how tracks were separated, the config section `evaluation`.

@@ -32,7 +32,7 @@ def page(report: Mapping, picture: str) -> str:
         f"{len(pieces)} pieces of {report['settings']['dataset']}, crosstalk simulated as in the "
         "source: random symmetric mixing with at most -6, -12 and -18 dB, delays by distance"
         f"{_room(report['settings']['decay_s'])}. "
-        f"Reported: {reported.SOURCE}.",
+        f"Reported: {reported.CITATION}.",
         "## Averages over the pieces (table 3.4)",
         _averages(pieces, methods),
         "Means over tracks, then pieces; gains are over the mixtures. The only artifacts of the "

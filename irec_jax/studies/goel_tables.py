@@ -31,7 +31,7 @@ def page(report: Mapping, rows: Sequence[Any]) -> str:
         *failed_runs(report["failures"]),
         "![accuracy of every row, with what was reported](accuracy.png)",
         "## The source's tables",
-        f"Reported: {goel_reported.SOURCE}. Accuracy of the epoch that was kept (by validation "
+        f"Reported: {goel_reported.CITATION}. Accuracy of the epoch that was kept (by validation "
         "loss): over the windows of training as it went on, of validation and of test after it; "
         "95 % intervals by drawing songs; balanced: the mean over the classes of their recall. "
         "Leak: window less song. Baselines on the examples of lstm-300-50.",

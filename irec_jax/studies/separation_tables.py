@@ -7,8 +7,7 @@ from irec_jax.labels import IRMAS_NAMES
 from irec_jax.reports.page import failed_runs, provenance_table, rendered_banner
 from irec_jax.reports.tables import markdown_table
 from irec_jax.reports.text import difference, interval, mean_sd, number
-from irec_jax.studies.published.reported import LIGTENBERG_AUC as REPORTED
-from irec_jax.studies.published.reported import REPORTED as PUBLISHED
+from irec_jax.studies.published import ligtenberg
 
 _SDR = "amplitude_sdr_db"
 _HEARS = {
@@ -103,7 +102,7 @@ def _asked(report: Mapping) -> str:
 
 
 def _summary(report: Mapping) -> str:
-    reported = REPORTED["macro"]
+    reported = ligtenberg.MACRO_AUC
     rows = []
     for system, one in report["systems"].items():
         error = one["macro_standard_error"]
@@ -138,9 +137,9 @@ def _explanation(report: Mapping) -> str:
         "does not know.",
         "SE: Hanley and McNeil's standard error, of the macro AUC as if classes were independent. "
         "D = AUC - (AUC of base + both SE), the source's: above 0 it takes a system to be better.",
-        f"Reported: {REPORTED['source']}, on {REPORTED['dataset']}; what it prints behind ± cannot "
-        "be derived from that many clips. There L2 weight and epoch were chosen by the AUC of the "
-        "test clips, here on validation clips.",
+        f"Reported: {ligtenberg.AUC_CITATION}, on {ligtenberg.AUC_DATASET}; the "
+        "half widths after ± cannot be derived from that number of clips. Ligtenberg chose L2 "
+        "weight and epoch by the AUC of the test clips; here they are chosen on validation clips.",
     ]
     if report["rendered"]:
         lines.append(
@@ -176,7 +175,7 @@ def _class_table(report: Mapping) -> str:
         for system in list(systems)[1:]:
             d = systems[system]["macro_d"] if macro else systems[system]["d"][k]
             row.append(difference(d))
-        known = REPORTED["macro"] if macro else REPORTED["per_class"].get(name)
+        known = ligtenberg.MACRO_AUC if macro else ligtenberg.AUC.get(name)
         row += [_reported(known[system]) if known else "–" for system in systems]
         row += [difference(known[f"d_{s}"]) if known else "–" for s in list(systems)[1:]]
         rows.append(row)
@@ -228,19 +227,19 @@ def _separator(report: Mapping) -> list[str]:
     )
     if not found:
         return [text + " Its workdir holds no report."]
-    known = PUBLISHED["ligtenberg_unet"]
+    known = ligtenberg.AMPLITUDE_SDR_DB
     rows = [
         [
             _SEPARATED.get(system, system),
             mean_sd(found["summary"][system][_SDR]),
-            mean_sd(known[_SDR][system]) if system in known[_SDR] else "–",
+            mean_sd(known[system]) if system in known else "–",
         ]
         for system in found["systems"]
     ]
     header = ["system", "amplitude SDR, dB", "reported, dB"]
     beside = (
         f"Mean ± standard deviation over {found['num_tracks']} test tracks of {found['dataset']}; "
-        f"reported: {known['source']}, on {known['dataset']}."
+        f"reported: {ligtenberg.SDR_CITATION}, on {ligtenberg.SDR_DATASET}."
     )
     if dataset["name"] != "musdb18":
         beside += " Other music: no comparison."

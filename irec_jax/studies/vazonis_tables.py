@@ -20,8 +20,8 @@ def page(report: Mapping) -> str:
         _summary(report),
         _came_out(report),
         *failed_runs(report["failures"]),
-        f"Reported: {reported.SOURCE}; Bosch et al. 2012 as cited there. Intervals (95 %) by "
-        "drawing songs. Accuracy and loss by epoch, of training and of validation:",
+        f"Reported: {reported.CITATION}, on IRMAS's test clips; Bosch et al. 2012 as cited there. "
+        "95 % intervals: bootstrap over songs. Training and validation accuracy and loss by epoch:",
         "![accuracy and loss by epoch](learning.png)",
         "## Do the answers depend on what is heard?",
         _verdicts(report),

@@ -19,8 +19,7 @@ from irec_jax.audio.track_files import Writers, num_bytes, unfinished
 from irec_jax.audio.tracks import Track, read
 from irec_jax.errors import UserError
 from irec_jax.files import atomic_write
-from irec_jax.reports import debleed_figure as pictures
-from irec_jax.reports import plots
+from irec_jax.reports import debleed_figure, figures
 
 #: Of the report, beside the tracks.
 REPORT_NAME = "debleed.png"
@@ -115,9 +114,9 @@ def debleed(
         losses_db = _ratio_db(energies[0].sum(1), energies[1].sum(1))
         elapsed_s = time.perf_counter() - started_s
         if report:
-            figure = pictures.draw(found, paths, crosstalk, chosen, losses_db, energies)
+            figure = debleed_figure.draw(found, paths, crosstalk, chosen, losses_db, energies)
             with atomic_write(hidden / REPORT_NAME) as path:
-                path.write_bytes(plots.encode(figure, "png"))
+                path.write_bytes(figures.encode(figure, "png"))
             os.replace(hidden / REPORT_NAME, out / REPORT_NAME)
         for path in paths:
             os.replace(path, out / path.name)

@@ -15,8 +15,8 @@ from irec_jax.audio.track_files import Writers, check_files, num_bytes, unfinish
 from irec_jax.audio.tracks import Track, ahead, open_track, read
 from irec_jax.errors import UserError
 from irec_jax.files import atomic_write
-from irec_jax.reports import plots
-from irec_jax.reports import spectrograms as pictures
+from irec_jax.reports import figures, spectrogram_overview
+from irec_jax.reports.spectrogram_overview import SpectrogramOverview
 from irec_jax.systems import Separator, load_separator
 from irec_jax.systems.loading import check_array
 from irec_jax.systems.separator_rates import split
@@ -163,14 +163,14 @@ def separate_file(
         ]
         with unfinished(folder, sum(map(num_bytes, written))) as hidden:
             files, powers, silent = _write(track, written, separator, hidden, bar, post, phase)
-            figure = pictures.draw(
+            figure = spectrogram_overview.draw_overview(
                 dict(zip(("mixture", *stems), powers, strict=True)),
                 title=label,
                 sample_rate_hz=track.sample_rate_hz,
                 duration_s=track.num_samples / track.sample_rate_hz,
             )
             with atomic_write(hidden / PICTURE_NAME) as place:
-                place.write_bytes(plots.encode(figure, "png"))
+                place.write_bytes(figures.encode(figure, "png"))
             for name in (*file_names, PICTURE_NAME):
                 os.replace(hidden / name, folder / name)
     return Separated(
@@ -209,7 +209,7 @@ def _write(
         post=post,
         phase=phase,
     )
-    seen = [pictures.Overview(track.sample_rate_hz, track.num_samples) for _ in range(3)]
+    seen = [SpectrogramOverview(track.sample_rate_hz, track.num_samples) for _ in range(3)]
     silent = True
     with contextlib.closing(Writers(hidden, written)) as files:
         for mixture, target in pairs:
