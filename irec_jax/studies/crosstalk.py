@@ -23,8 +23,7 @@ from matplotlib.figure import Figure
 
 from irec_jax import crosstalk
 from irec_jax.crosstalk.wiener import wiener
-from irec_jax.data import Piece, Pieces
-from irec_jax.data import pieces as all_pieces
+from irec_jax.data import Piece, Pieces, load_pieces
 from irec_jax.dsp import stft
 from irec_jax.errors import UserError
 from irec_jax.evaluation import provenance
@@ -251,7 +250,7 @@ def _chosen(arguments: argparse.Namespace, split: str) -> tuple[Pieces, list[int
         options = dict(size=arguments.size)
     else:
         options = dict(layout="phenicx")  # of a user's folder nobody knows the dry tracks
-    dataset = all_pieces(
+    dataset = load_pieces(
         arguments.dataset,
         split,
         data_dir=arguments.data_dir,
