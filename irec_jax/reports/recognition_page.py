@@ -17,7 +17,7 @@ _AVERAGES = ["micro P", "R", "F1 [95 %]", "macro P", "R", "F1 [95 %]"]
 _AVERAGES_ALONE = ["micro P", "R", "F1", "macro P", "R", "F1"]
 
 
-def recognition_page(report: Mapping, captions: Mapping[str, str]) -> str:
+def markdown_page(report: Mapping, captions: Mapping[str, str]) -> str:
     """Return the Markdown page of a report.
 
     Args:

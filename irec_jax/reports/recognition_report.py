@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from irec_jax.evaluation.recognition import KINDS
 from irec_jax.reports import recognition_figures
 from irec_jax.reports.page import mean_over_runs
-from irec_jax.reports.recognition_page import recognition_page
+from irec_jax.reports.recognition_page import markdown_page
 from irec_jax.reports.writing import write_report
 
 
@@ -121,7 +121,7 @@ def write(report: Mapping, folder: str | os.PathLike) -> Path:
     """
     figures = _figures(report)
     captions = {name: caption for name, (_, caption) in figures.items()}
-    page = recognition_page(report, captions)
+    page = markdown_page(report, captions)
     return write_report(
         folder, report, page, {name: figure for name, (figure, _) in figures.items()}
     )

@@ -16,7 +16,7 @@ _BOUNDS = {
 _TESTS = {"independent": "independent samples, as in Ligtenberg (2022)", "paired": "paired samples"}
 
 
-def separation_page(report: Mapping, captions: Mapping[str, str]) -> str:
+def markdown_page(report: Mapping, captions: Mapping[str, str]) -> str:
     """Return the Markdown page of a report.
 
     Args:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from irec_jax.evaluation.separation import SCORES, Example
 from irec_jax.reports import separation_figures
 from irec_jax.reports.page import mean_over_runs
-from irec_jax.reports.separation_page import MAIN_SCORE, separation_page
+from irec_jax.reports.separation_page import MAIN_SCORE, markdown_page
 from irec_jax.reports.writing import write_report
 
 
@@ -102,7 +102,7 @@ def write(report: Mapping, folder: str | os.PathLike, *, example: Example | None
         The path of report.md.
     """
     figures = _figures(report, example)
-    page = separation_page(report, {name: caption for name, (_, caption) in figures.items()})
+    page = markdown_page(report, {name: caption for name, (_, caption) in figures.items()})
     return write_report(
         folder, report, page, {name: figure for name, (figure, _) in figures.items()},
         html_title=f"{report['system']} on {report['dataset']}",
