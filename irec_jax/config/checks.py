@@ -12,7 +12,7 @@ from irec_jax import config as configs
 from irec_jax import data, registry
 from irec_jax.errors import UserError
 from irec_jax.inference import aggregation
-from irec_jax.inference.spectrograms import PHASES
+from irec_jax.inference.separation import PHASES
 from irec_jax.tasks import Recognition, Separation, create_recognition, create_separation
 from irec_jax.tasks.recognition import NORMALIZATIONS
 from irec_jax.training import optimizers, parallel

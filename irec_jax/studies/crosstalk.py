@@ -22,6 +22,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from irec_jax import crosstalk
+from irec_jax.checkpoints.workdir import lock_study
 from irec_jax.crosstalk.wiener import wiener
 from irec_jax.data import Piece, Pieces, load_pieces
 from irec_jax.dsp import stft
@@ -31,7 +32,6 @@ from irec_jax.files import read_json, write_bytes, write_json
 from irec_jax.metrics import bss
 from irec_jax.reports import crosstalk_figures, figures
 from irec_jax.studies import crosstalk_tables
-from irec_jax.studies.claim import claim
 from irec_jax.studies.published.seipel import LEVELS_DB
 
 SOURCE = crosstalk.Settings(align=False, method="subtraction", solver="momentum")
@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
     options = dict(
         methods=methods, seed=arguments.seed, max_s=arguments.max_s, decay_s=arguments.decay_s
     )
-    claim(workdir, settings)
+    lock_study(workdir, settings)
     start, num_done, results = time.monotonic(), 0, {}
     for place, index in enumerate(chosen):
         name = dataset.names[index]

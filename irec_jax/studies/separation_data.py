@@ -15,9 +15,9 @@ from irec_jax.audio import to_float32
 from irec_jax.dsp import stft
 from irec_jax.errors import UserError
 from irec_jax.frontends import SpectrogramDb
-from irec_jax.inference import spectrograms
+from irec_jax.inference import separation as inference
 from irec_jax.inference.prediction import create_predict, local_batch_size
-from irec_jax.systems.separator import load_task
+from irec_jax.systems.separator import load_separation
 from irec_jax.tasks import Separation
 
 #: Clips at a time.
@@ -58,7 +58,7 @@ def load_separator(workdir: Path) -> Separator:
     Raises:
         UserError: no such folder, a workdir of another kind of system, damage.
     """
-    task, variables, system = load_task(workdir)
+    task, variables, system = load_separation(workdir)
     made_by = f"{system['name']} {_fingerprint(variables)}"
     return Separator(task=task, variables=variables, system=system, made_by=made_by)
 
@@ -134,7 +134,7 @@ def _store_audio(
 
     @jax.jit
     def resynthesise(features: jax.Array, mixture: jax.Array) -> jax.Array:
-        features = spectrograms.post(features, front, post_db)
+        features = inference.gate(features, front, post_db)
         phase = jnp.angle(stft.stft(mixture, **front.framing))[..., : front.num_bins]
         widths = [(0, 0), (0, 0), (0, front.num_frames - separator.num_frames)]
         floor = front.floor_db / front.scale_db
