@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from irec_jax import audio
-from irec_jax.audio.tracks import Track, ahead
+from irec_jax.audio.track_reader import Track, prefetch
 from irec_jax.crosstalk import Crosstalk, Settings
 from irec_jax.reports import crosstalk_figures
 from irec_jax.reports.debleed_tables import weight_titles
@@ -82,7 +82,7 @@ def excerpt_start_s(energies: np.ndarray) -> int:
 def _read(path: Path, span: slice) -> np.ndarray:
     """Return a span of samples of a file, averaged over channels, float32 (T,)."""
     parts, num_read = [], 0
-    for block in ahead(audio.blocks(path)):
+    for block in prefetch(audio.blocks(path)):
         if num_read + len(block) > span.start:
             parts.append(block[max(0, span.start - num_read) : span.stop - num_read, 0])
         num_read += len(block)

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from irec_jax.dsp.stft import power, stft
-from irec_jax.dsp.windows import window
+from irec_jax.dsp.window_functions import get_window
 from irec_jax.reports.figures import new_figure, octave_ticks, time_axis
 
 _FRAME_S = 0.085
@@ -31,7 +31,7 @@ class SpectrogramOverview:
         self._rate_hz = sample_rate_hz
         self._length = _frame_length(sample_rate_hz)
         self._hop = min(max(num_samples // _MAX_COLUMNS, self._length // 16), self._length // 2)
-        self._window = window("hann", self._length).astype(np.float32)[:, None]
+        self._window = get_window("hann", self._length).astype(np.float32)[:, None]
         self._num_frames = 1 + num_samples // self._hop
         num_columns = min(self._num_frames, _MAX_COLUMNS)
         self._column_of = np.arange(self._num_frames) * num_columns // self._num_frames
