@@ -12,7 +12,7 @@ from irec_jax import config as configs
 from irec_jax import data, registry
 from irec_jax.errors import UserError
 from irec_jax.inference import aggregation
-from irec_jax.inference.spectrograms import PHASES
+from irec_jax.inference.separation import PHASES
 from irec_jax.tasks import Recognition, Separation, create_recognition, create_separation
 from irec_jax.tasks.recognition import NORMALIZATIONS
 from irec_jax.training import optimizers, parallel
@@ -139,7 +139,7 @@ def _check_recognition(config: config_dict.ConfigDict) -> None:
                 "their sum must be below 1"
             )
     hop_s, window_s = config.data.hop_s, config.data.window_s
-    # `data.cut` takes windows that lack less than a thousandth of their length for whole ones.
+    # `data.window_positions` accepts windows that are up to a thousandth too short.
     if hop_s and not window_s / 1000 < hop_s <= window_s:
         raise UserError(
             f"config key data.hop_s={hop_s}: must be 0 (windows side by side), or more than a "

@@ -210,12 +210,12 @@ def run(
     """See `irec_jax.experiment.run`; `kinds` are the experiments by the name of their task."""
     task, _, _ = validate(config)
     folder, flat = Path(folder).expanduser(), configs.flatten(config)
-    distributed.on_main(lambda: workdir.check(folder, flat, mode, ignored=configs.PLACES))
+    distributed.on_main(lambda: workdir.check_workdir(folder, flat, mode, ignored=configs.PLACES))
     began = time.perf_counter()
     experiment = kinds[config.task](name, config, task)
     durations_s = {"data": time.perf_counter() - began}
     if mode == "train":
-        distributed.on_main(lambda: workdir.claim(folder, flat))
+        distributed.on_main(lambda: workdir.lock_workdir(folder, flat))
     log(experiment.told())
     seeds = range(config.seed, config.seed + config.training.repeats)
     reports = []

@@ -25,8 +25,7 @@ from matplotlib.figure import Figure
 from irec_jax import crosstalk
 from irec_jax.checkpoints.workdir import lock_study
 from irec_jax.crosstalk.wiener import wiener
-from irec_jax.data import Piece, Pieces
-from irec_jax.data import pieces as all_pieces
+from irec_jax.data import Piece, Pieces, load_pieces
 from irec_jax.dsp import stft
 from irec_jax.errors import UserError
 from irec_jax.evaluation import provenance
@@ -286,7 +285,7 @@ def _load(arguments: argparse.Namespace, split: str) -> tuple[Pieces, list[int]]
         options = dict(size=arguments.size)
     else:
         options = dict(layout="phenicx")  # other folders of tracks have no dry tracks
-    dataset = all_pieces(
+    dataset = load_pieces(
         arguments.dataset,
         split,
         data_dir=arguments.data_dir,

@@ -142,7 +142,7 @@ def execute(
             continue
         config = resolve(run)
         if (folder / "config.json").exists():
-            workdirs.check(folder, configs.flatten(config), "train", ignored=configs.PLACES)
+            workdirs.check_workdir(folder, configs.flatten(config), "train", ignored=configs.PLACES)
         if (folder / "report.json").exists():
             reports[run.name] = read_json(folder / "report.json")
         else:

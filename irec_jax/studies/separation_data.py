@@ -15,9 +15,9 @@ from irec_jax.audio import to_float32
 from irec_jax.dsp import stft
 from irec_jax.errors import UserError
 from irec_jax.frontends import SpectrogramDb
-from irec_jax.inference import spectrograms
 from irec_jax.inference.prediction import create_predict, local_batch_size
-from irec_jax.systems.separator import load_task
+from irec_jax.inference.separation import gate
+from irec_jax.systems.separator import load_separation
 from irec_jax.tasks import Separation
 
 #: Clips per batch.
@@ -58,7 +58,7 @@ def load_trained_separator(workdir: Path) -> TrainedSeparator:
     Raises:
         UserError: the folder does not exist, belongs to another kind of system, or is damaged.
     """
-    task, variables, system = load_task(workdir)
+    task, variables, system = load_separation(workdir)
     made_by = f"{system['name']} {_fingerprint(variables)}"
     return TrainedSeparator(task=task, variables=variables, system=system, made_by=made_by)
 
@@ -101,11 +101,11 @@ def store(
             f"data.format: {dataset.name} has {dataset.sample_rate_hz} Hz, and the separator needs "
             f"{separator.system['sample_rate_hz']} Hz; choose another format"
         )
-    clips = dataset.train.followed_by(dataset.test)
-    contents = data.Contents(
+    clips = dataset.train.concatenate(dataset.test)
+    contents = data.StoreContents(
         kind="features",
         shape=(separator.frontend.num_bins, separator.num_frames),
-        dataset=data.dataset_of_store(settings, version=dataset.version, config=dataset.config),
+        dataset=data.store_identity(settings, version=dataset.version, config=dataset.config),
         made_by=separator.made_by,
     )
     _store_features(separator, clips, contents, folder / "features")
@@ -117,7 +117,7 @@ def store(
 
 
 def _store_features(
-    separator: TrainedSeparator, clips: data.Clips, contents: data.Contents, folder: Path
+    separator: TrainedSeparator, clips: data.Clips, contents: data.StoreContents, folder: Path
 ) -> None:
     """Store the separator's output for all clips."""
     size = local_batch_size(BATCH_SIZE)
@@ -128,24 +128,24 @@ def _store_features(
         features = np.asarray(predict({"audio": audio}))
         return features[: len(indices), :, : separator.num_frames]
 
-    data.write_stored(folder, contents, clips.ids, compute, batch_size=size, label="separation")
+    data.write_store(folder, contents, clips.ids, compute, batch_size=size, label="separation")
 
 
 def _store_audio(
     separator: TrainedSeparator,
     clips: data.Clips,
-    contents: data.Contents,
+    contents: data.StoreContents,
     folder: Path,
     name: str,
 ) -> None:
     """Store the sound of all separated clips, of 'raw' or 'post'."""
     frontend, num_samples = separator.frontend, separator.task.window_samples
-    values = data.open_stored(folder / "features").values
+    values = data.open_store(folder / "features").values
     post_db = separator.system["post_db"] if name == "post" else None
 
     @jax.jit
     def resynthesise(features: jax.Array, mixture: jax.Array) -> jax.Array:
-        features = spectrograms.post(features, frontend, post_db)
+        features = gate(features, frontend, post_db)
         phase = jnp.angle(stft.stft(mixture, **frontend.framing))[..., : frontend.num_bins]
         widths = [(0, 0), (0, 0), (0, frontend.num_frames - separator.num_frames)]
         floor = frontend.floor_db / frontend.scale_db
@@ -163,7 +163,7 @@ def _store_audio(
         contents, kind="audio", shape=(num_samples,), made_by=f"{separator.made_by}, {name}"
     )
     options = dict(batch_size=BATCH_SIZE, label=f"resynthesis, {name}")
-    data.write_stored(folder / name, audio_contents, clips.ids, compute, **options)
+    data.write_store(folder / name, audio_contents, clips.ids, compute, **options)
 
 
 def _read_batch(

@@ -97,7 +97,7 @@ def test_default_split_of_recorded_pieces_is_all(monkeypatch, tmp_path, capsys, 
     def pieces(name, split, **options):
         raise UserError(f"asked for {split}")
 
-    monkeypatch.setattr(study, "all_pieces", pieces)
+    monkeypatch.setattr(study, "load_pieces", pieces)
     assert irec("study", "crosstalk", f"--workdir={tmp_path}", *words) == 1
     assert capsys.readouterr().err == f"error: asked for {split}\n"
 

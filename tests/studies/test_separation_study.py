@@ -338,7 +338,7 @@ def test_stored_audio_of_an_identity_separator_is_the_clip(separator, clips, tmp
     system = separator.system | {"post_db": 10.0}
     identity = dataclasses.replace(separator, task=task, system=system)
     stores = separation_data.store(identity, settings, tmp_path, listen="audio")
-    raw, post = (data.open_stored(stores[name]) for name in ("raw", "post"))
+    raw, post = (data.open_store(stores[name]) for name in ("raw", "post"))
     for i in (0, 20, 41):
         clip = dataset.train.read(i)[0][500:].astype(np.float64)
         row = raw.rows[str(dataset.train.ids[i])]

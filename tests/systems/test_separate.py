@@ -23,9 +23,9 @@ from irec_jax.checkpoints import storage as checkpoints
 from irec_jax.checkpoints.workdir import write_system
 from irec_jax.cli.console import run_command
 from irec_jax.errors import UserError
-from irec_jax.inference import spectrograms
+from irec_jax.inference.separation import separate_blocks
 from irec_jax.reports import spectrograms as pictures
-from irec_jax.systems import stem_folders as places
+from irec_jax.systems import separator_files
 from irec_jax.tasks import create_separation
 from irec_jax.training import optimizers
 
@@ -148,7 +148,7 @@ def test_stems_add_up_and_are_what_the_inference_gives(workdir, separator, tmp_p
     # Each channel by itself.
     front, hop = separator.task.frontend, separator.hop_frames
     for channel in range(2):
-        blocks = spectrograms.separate_blocks(
+        blocks = separate_blocks(
             [samples[:, channel : channel + 1].astype(np.float32)],
             lambda windows: separator.predict({"audio": windows}),
             front,
@@ -390,7 +390,7 @@ def test_mistakes_cost_one_line(workdir, tmp_path, capsys, monkeypatch, words, m
 
 
 def test_a_separator_does_not_recognise(workdir):
-    with pytest.raises(UserError, match=r"holds a separator \(tiny\), not a .*irec separate"):
+    with pytest.raises(UserError, match=r"contains a separator \(tiny\), not a .*irec separate"):
         systems.load_recogniser(workdir)
 
 
@@ -399,7 +399,7 @@ def test_a_separator_does_not_recognise(workdir):
     [
         (np.zeros(10, np.float32), {}, "sample_rate"),
         (np.zeros((2, 50), np.float32), dict(sample_rate=8000), "transpose"),
-        ("song.wav", {}, "out: needed"),
+        ("song.wav", {}, "out: missing"),
         (["song.wav"], {}, "a path or a numpy array"),
         (np.zeros(10, np.float32), dict(sample_rate=8000, phase="zero"), "phase"),
     ],
@@ -411,7 +411,7 @@ def test_mistakes_in_python(separator, source, options, message):
 
 def test_every_file_gets_a_folder_of_its_own(tmp_path):
     files = ["a/x.wav", "x.mp3", "X.ogg", "x-1.wav", "y.stem.mp4", "...wav", "b/..wav"]
-    names = places.folder_names([tmp_path / file for file in files])
+    names = separator_files.folder_names([tmp_path / file for file in files])
     assert names == ["x-2", "x-3", "X-4", "x-1", "y", *names[5:]]
     assert len({name.casefold() for name in names}) == len(names)
     assert not {".", "..", ""} & set(names)
