@@ -46,39 +46,25 @@ METHODS = (*SETTINGS, "wiener")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `irec study crosstalk`."""
-    parser.add_argument(
-        "--dataset",
-        default="gm_multitrack",
-        help="gm_multitrack (rendered) or multitrack (PHENICX-Anechoic)",
-    )
-    parser.add_argument("--size", default="small", help="size of gm_multitrack: tiny, small, full")
-    parser.add_argument("--format", default="multitrack48k", help="multitrack44k or multitrack48k")
-    parser.add_argument("--data-dir", help="folder of prepared datasets (default: that of TFDS)")
-    parser.add_argument("--manual-dir", help="folder of manually downloaded files")
-    parser.add_argument(
-        "--split",
-        help="train, test or all (default: test; for multitrack all, as in the paper)",
-    )
-    parser.add_argument(
-        "--min-tracks", type=int, default=9, help="minimum number of tracks per piece (default: 9)"
-    )
-    parser.add_argument(
-        "--max-s", type=float, default=60.0, help="maximum duration of a piece in seconds"
-    )
-    parser.add_argument(
-        "--methods", default=",".join(METHODS), help="methods to compare, separated by commas"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("--dataset", default="gm_multitrack", help="gm_multitrack or multitrack (PHENICX-Anechoic)")
+    add("--size", default="small", help="size of gm_multitrack: tiny, small or full")
+    add("--format", default="multitrack48k", help="multitrack44k or multitrack48k")
+    add("--data-dir", help="folder of prepared datasets (default: that of TFDS)")
+    add("--manual-dir", help="folder of manually downloaded files")
+    add("--split", help="train, test or all (default: test; for multitrack all, as in the paper)")
+    add("--min-tracks", type=int, default=9, help="minimum number of tracks (default: 9)")
+    add("--max-s", type=float, default=60.0, help="maximum duration of a piece in seconds")
+    add("--methods", default=",".join(METHODS), help="methods to compare, separated by commas")
+    add(
         "--decay-s",
         type=float,
         default=0.0,
         help="reverberation time of a room in which crosstalk has as much diffuse as direct sound "
         "(default: 0, the free field of the paper)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the mixing matrices")
-    parser.add_argument(
-        "--workdir", default="runs/study_crosstalk", help="folder of the results and the report"
-    )
+    add("--seed", type=int, default=0, help="seed of the mixing matrices")
+    add("--workdir", default="runs/study_crosstalk", help="folder of the results and the report")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -88,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
         if method not in METHODS:
             raise UserError(f"--methods {method}: unknown; known are {', '.join(METHODS)}")
     if not 0 <= arguments.decay_s <= 20:
-        raise UserError(f"--decay-s {arguments.decay_s}: expected 0 to 20 seconds")
+        raise UserError(f"--decay-s {arguments.decay_s}: expected 0 to 20 s")
     if not arguments.max_s > 0:
         raise UserError(f"--max-s {arguments.max_s}: expected a positive number of seconds")
     # The four pieces of PHENICX are those of the paper, which does not split them.

@@ -10,7 +10,7 @@ effect of the leakage.
 import argparse
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -69,59 +69,52 @@ _CRNN_EPOCHS = 10
 _OVERHEAD_S, _BASELINES_S = 13.0, 40.0
 
 
-def rows() -> list[Row]:
-    """Return all rows, in the order of Goel's tables."""
-    table_rows = []
+def _create_rows() -> Iterator[Row]:
     for cell, (table, family, quick_epochs, epoch_s) in _CELLS.items():
         for (x_len, hidden), accuracies in published.RECURRENT.get(cell, {(300, 50): ()}).items():
-            table_rows.append(
-                Row(
-                    name=f"{cell}-{x_len}-{hidden}",
-                    table=table,
-                    family=family,
-                    config=f"configs/goel_rnn.py:cell={cell},x_len={x_len},hidden={hidden}",
-                    reported=accuracies or (None, None, None),
-                    quick_epochs=quick_epochs if (x_len, hidden) == (300, 50) else 0,
-                    epoch_s=epoch_s * 300 / x_len,
-                )
+            yield Row(
+                name=f"{cell}-{x_len}-{hidden}",
+                table=table,
+                family=family,
+                config=f"configs/goel_rnn.py:cell={cell},x_len={x_len},hidden={hidden}",
+                reported=accuracies or (None, None, None),
+                quick_epochs=quick_epochs if (x_len, hidden) == (300, 50) else 0,
+                epoch_s=epoch_s * 300 / x_len,
             )
     for cell, accuracy in published.DENSE.items():
-        table_rows.append(
-            Row(
-                name=f"{cell}-300-50-dense50",
-                table="VI",
-                family="additional dense layer",
-                config=f"configs/goel_rnn.py:cell={cell},x_len=300,hidden=50,dense=50",
-                reported=(None, None, accuracy),
-                epoch_s=_CELLS[cell][-1],
-            )
+        yield Row(
+            name=f"{cell}-300-50-dense50",
+            table="VI",
+            family="additional dense layer",
+            config=f"configs/goel_rnn.py:cell={cell},x_len=300,hidden=50,dense=50",
+            reported=(None, None, accuracy),
+            epoch_s=_CELLS[cell][-1],
         )
     for image, (table, family) in _IMAGES.items():
         for net, (quick_epochs, epoch_s) in _NETS.items():
-            table_rows.append(
-                Row(
-                    name=f"{image}-{net}",
-                    table=table,
-                    family=family,
-                    config=f"configs/goel_cnn.py:image={image},net={net}",
-                    reported=published.IMAGES[image][net],
-                    quick_epochs=quick_epochs,
-                    epoch_s=epoch_s,
-                )
+            yield Row(
+                name=f"{image}-{net}",
+                table=table,
+                family=family,
+                config=f"configs/goel_cnn.py:image={image},net={net}",
+                reported=published.IMAGES[image][net],
+                quick_epochs=quick_epochs,
+                epoch_s=epoch_s,
             )
-    for net, accuracies in published.CRNN.items():
-        table_rows.append(
-            Row(
-                name=f"crnn-{net}",
-                table="IX",
-                family="CNN, then LSTM",
-                config=f"configs/goel_crnn.py:image=recurrence,net={net}",
-                reported=accuracies,
-                quick_epochs=_CRNN_NETS[net][0],
-                epoch_s=_CRNN_NETS[net][1],
-            )
+    for net, (quick_epochs, epoch_s) in _CRNN_NETS.items():
+        yield Row(
+            name=f"crnn-{net}",
+            table="IX",
+            family="CNN, then LSTM",
+            config=f"configs/goel_crnn.py:image=recurrence,net={net}",
+            reported=published.CRNN[net],
+            quick_epochs=quick_epochs,
+            epoch_s=epoch_s,
         )
-    return table_rows
+
+
+#: All rows, in the order of Goel's tables.
+ROWS = tuple(_create_rows())
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -135,7 +128,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def plan(arguments: argparse.Namespace, splits: Sequence[str]) -> list[runs.Run]:
     """Return the runs of all rows with the given splits."""
     planned = []
-    for row in rows():
+    for row in ROWS:
         if arguments.quick and not row.quick_epochs:
             continue
         num_epochs = _CRNN_EPOCHS if row.table == "IX" else 100
@@ -174,7 +167,7 @@ def run(arguments: argparse.Namespace) -> int:
     for split in splits:
         runs.check_choice("split", split, _SPLITS)
     planned = plan(arguments, _SPLITS)
-    names = [row.name for row in rows() if not arguments.quick or row.quick_epochs]
+    names = [row.name for row in ROWS if not arguments.quick or row.quick_epochs]
     selected = runs.select(names, arguments.rows)
     todo = [f"{name}-{split}" for name in selected for split in splits]
     lock_study(folder, settings)
@@ -183,7 +176,7 @@ def run(arguments: argparse.Namespace) -> int:
     report = runs.common_report(
         results, settings=settings, split=" and ".join(splits), seed=arguments.seed, began=began
     )
-    by_row = {row.name: _by_split(results.reports, row.name) for row in rows()}
+    by_row = {row.name: _by_split(results.reports, row.name) for row in ROWS}
     report |= {
         "rows": {
             name: {split: scores(one) for split, one in by_split.items()}
@@ -196,7 +189,7 @@ def run(arguments: argparse.Namespace) -> int:
         },
         "protocols": _protocols(results.reports),
     }
-    page = goel_tables.page(report, rows())
+    page = goel_tables.page(report, ROWS)
     pages.write_and_print(folder, report, page, {"accuracy.png": draw(report)})
     return 1 if results.failures else 0
 
@@ -274,7 +267,7 @@ def draw(report: Mapping):
         }
         for split in _SPLITS
     }
-    reported = {row.name: row.reported[2] for row in rows() if row.reported[2] is not None}
+    reported = {row.name: row.reported[2] for row in ROWS if row.reported[2] is not None}
     rendered = ", rendered audio" if report["rendered"] else ""
     return study_plots.accuracies(
         names,

@@ -47,30 +47,17 @@ class Results(NamedTuple):
 
 def add_arguments(parser: argparse.ArgumentParser, *, workdir: str, rows: bool = True) -> None:
     """Add the options of studies that consist of runs; `--rows` if runs can be selected."""
-    parser.add_argument("--dataset", default="gm_irmas", help="gm_irmas (rendered) or irmas")
-    parser.add_argument("--size", default="small", help="size of gm_irmas: tiny, small or full")
-    parser.add_argument(
-        "--data-dir", default="", help="folder of prepared datasets (default: that of TFDS)"
-    )
-    parser.add_argument("--manual-dir", default="", help="folder of manually downloaded files")
+    add = parser.add_argument
+    add("--dataset", default="gm_irmas", help="gm_irmas (rendered) or irmas")
+    add("--size", default="small", help="size of gm_irmas: tiny, small or full")
+    add("--data-dir", default="", help="folder of prepared datasets (default: that of TFDS)")
+    add("--manual-dir", default="", help="folder of manually downloaded files")
     if rows:
-        parser.add_argument(
-            "--rows",
-            default="",
-            help="parts of the names of rows to run, separated by commas, for example lstm,b3",
-        )
-    parser.add_argument("--seed", type=int, default=0, help="seed of splits, parameters, batches")
-    parser.add_argument(
-        "--quick",
-        action="store_true",
-        help="run a part of the study with brief training: about half an hour on two cores",
-    )
-    parser.add_argument(
-        "--debug", action="store_true", help="run everything on tiny data; scores are meaningless"
-    )
-    parser.add_argument(
-        "--workdir", default=workdir, help=f"folder of runs and report (default: {workdir})"
-    )
+        add("--rows", default="", help="rows whose names contain one of these: lstm,b3")
+    add("--seed", type=int, default=0, help="seed of splits, parameters and batches")
+    add("--quick", action="store_true", help="a part of the study, trained briefly")
+    add("--debug", action="store_true", help="run all on tiny data; the scores are meaningless")
+    add("--workdir", default=workdir, help=f"folder of runs and report (default: {workdir})")
 
 
 def settings(arguments: argparse.Namespace) -> dict:
@@ -214,12 +201,7 @@ def _redirect_output(path: Path) -> Iterator[None]:
 
 
 def common_report(
-    results: Results,
-    *,
-    settings: Mapping,
-    split: str,
-    seed: int,
-    began: float,
+    results: Results, *, settings: Mapping, split: str, seed: int, began: float
 ) -> dict:
     """Return the entries that the reports of all studies of runs share.
 
@@ -243,10 +225,12 @@ def common_report(
         raise UserError(f"all {len(results.failures)} runs failed; the reasons are printed above")
     dataset = reports[0]["provenance"]["dataset"]
     builder_configs = {report["provenance"]["dataset"]["config"] for report in reports}
+    durations_s = {
+        "this call": time.monotonic() - began,
+        "all runs": sum(map(total_duration_s, reports)),
+    }
     return {
-        "rendered": reports[0]["rendered"],
-        "dataset": reports[0]["dataset"],
-        "classes": reports[0]["classes"],
+        **{key: reports[0][key] for key in ("rendered", "dataset", "classes")},
         "settings": settings,
         "failures": results.failures,
         "provenance": provenance.collect(
@@ -255,10 +239,7 @@ def common_report(
             config=" and ".join(sorted(builder_configs)),
             split=split,
             seed=seed,
-            durations_s={
-                "this call": time.monotonic() - began,
-                "all runs": sum(map(total_duration_s, reports)),
-            },
+            durations_s=durations_s,
         ),
     }
 

@@ -92,34 +92,22 @@ _DEBUG = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `irec study separation`."""
     runs.add_arguments(parser, workdir="runs/study_separation", rows=False)
-    parser.add_argument(
-        "--stems",
-        default="gm_musdb",
-        help="dataset on which to train the separator: gm_musdb (rendered) or musdb18",
-    )
-    parser.add_argument("--stems-path", default="", help="folder of the tracks of musdb18")
-    parser.add_argument(
+    add = parser.add_argument
+    add("--stems", default="gm_musdb", help="data of the separator: gm_musdb (rendered) or musdb18")
+    add("--stems-path", default="", help="folder of the tracks of musdb18")
+    add(
         "--stems-split",
         default="official",
         help="official, or validation to test on the validation tracks if there are no test tracks",
     )
-    parser.add_argument(
-        "--separator", default="", metavar="DIR", help="workdir of a separator to use as it is"
-    )
-    parser.add_argument(
-        "--output",
-        default="attenuation",
-        help="output of the separator's network: attenuation, direct or mask",
-    )
-    parser.add_argument(
+    add("--separator", default="", metavar="DIR", help="workdir of a trained separator to use")
+    add("--output", default="attenuation", help="of the separator: attenuation, direct or mask")
+    add(
         "--listen",
         default="features",
-        help="input of the classifiers: separated spectrograms (features) or resynthesised sound "
-        "(audio)",
+        help="input of the classifiers: separated spectrograms (features) or their sound (audio)",
     )
-    parser.add_argument(
-        "--no-ablations", action="store_true", help="omit the variants of figure 4.1"
-    )
+    add("--no-ablations", action="store_true", help="omit the variants of figure 4.1")
 
 
 def settings(arguments: argparse.Namespace) -> dict:
