@@ -31,7 +31,7 @@ from irec_jax.errors import UserError
 from irec_jax.evaluation import provenance
 from irec_jax.files import read_json, write_json
 from irec_jax.metrics import bss
-from irec_jax.reports import crosstalk_plots
+from irec_jax.reports import crosstalk_figures
 from irec_jax.studies import crosstalk_tables, pages
 from irec_jax.studies.published.seipel import LEVELS_DB
 
@@ -219,7 +219,7 @@ def draw_example(piece: Piece, *, methods, seed: int, max_s: float, decay_s: flo
         )
         for name, waveform in waveforms.items()
     }
-    return crosstalk_plots.example(
+    return crosstalk_figures.example(
         names,
         inverses,
         spectra,

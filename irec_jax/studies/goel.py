@@ -18,7 +18,7 @@ import numpy as np
 from irec_jax.checkpoints.workdir import lock_study
 from irec_jax.evaluation import collapse
 from irec_jax.metrics import multilabel
-from irec_jax.reports import study_plots, text
+from irec_jax.reports import study_figures, text
 from irec_jax.studies import goel_tables, pages, runs
 from irec_jax.studies.published import goel as published
 
@@ -269,7 +269,7 @@ def draw(report: Mapping):
     }
     reported = {row.name: row.reported[2] for row in ROWS if row.reported[2] is not None}
     rendered = ", rendered audio" if report["rendered"] else ""
-    return study_plots.accuracies(
+    return study_figures.accuracies(
         names,
         {group: values for group, values in groups.items() if values},
         reported=reported,

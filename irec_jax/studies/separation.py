@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from irec_jax.checkpoints.workdir import lock_study
 from irec_jax.errors import UserError
 from irec_jax.files import read_json
-from irec_jax.reports import separation_plots
+from irec_jax.reports import separation_figures
 from irec_jax.studies import pages, runs, separation_data, separation_scores, separation_tables
 
 SYSTEMS = ("base", *separation_data.SEPARATED)
@@ -336,14 +336,14 @@ def draw(report: Mapping, arrays: Mapping[str, np.ndarray]) -> dict[str, Figure]
     dataset = f"{report['dataset']}{', rendered audio' if report['rendered'] else ''}"
     scores = {system: arrays[system] for system in report["systems"]}
     figures = {
-        "roc.png": separation_plots.roc_curves(
+        "roc.png": separation_figures.roc_curves(
             report["classes"], arrays["labels"], scores, title=f"ROC curves on test, {dataset}"
         )
     }
     separated = report["separator"]["report"]
     if separated:
         tracks = separated["tracks"]
-        figures["sdr_per_track.png"] = separation_plots.sdr_per_track(
+        figures["sdr_per_track.png"] = separation_figures.sdr_per_track(
             [track["name"] for track in tracks],
             {
                 system: [track["scores"][system]["amplitude_sdr_db"] for track in tracks]
@@ -351,13 +351,13 @@ def draw(report: Mapping, arrays: Mapping[str, np.ndarray]) -> dict[str, Figure]
             },
             title=f"Amplitude SDR of the separator by track, {separated['dataset']}",
         )
-        figures["separator.png"] = separation_plots.loss_curves(
+        figures["separator.png"] = separation_figures.loss_curves(
             {"separator": separated["history"]},
             kept={"separator": separated["best_epoch"]["epoch"]},
             title="Separator",
         )
     if report["ablations"]:
-        figures["ablations.png"] = separation_plots.loss_curves(
+        figures["ablations.png"] = separation_figures.loss_curves(
             {name: one["history"] for name, one in report["ablations"].items()},
             kept={name: one["best_epoch"]["epoch"] for name, one in report["ablations"].items()},
             title="Direct output and variants",

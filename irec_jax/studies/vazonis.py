@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from irec_jax.checkpoints.workdir import lock_study
-from irec_jax.reports import study_plots, text
+from irec_jax.reports import study_figures, text
 from irec_jax.studies import pages, runs, vazonis_tables
 
 #: The row whose run also evaluates the baselines.
@@ -133,10 +133,10 @@ def run(arguments: argparse.Namespace) -> int:
     }
     histories = {row["label"]: row["history"] for row in report["rows"].values()}
     figures = {
-        "labels.png": study_plots.label_histogram(
+        "labels.png": study_figures.label_histogram(
             report["training_labels"], title=f"Labels of the training clips of {report['dataset']}"
         ),
-        "learning.png": study_plots.learning(histories),
+        "learning.png": study_figures.learning(histories),
     }
     pages.write_and_print(folder, report, vazonis_tables.page(report), figures)
     return 1 if results.failures else 0

@@ -116,7 +116,7 @@ def test_a_workdir_with_other_settings_is_refused(studied, capsys):
         (["--methods="], "--methods : unknown"),
         (["--max-s=nan"], "--max-s nan: expected a positive"),
         (["--min-tracks=90"], "no piece of gm_multitrack"),
-        (["--dataset=gm_irmas"], "holds no tracks"),
+        (["--dataset=gm_irmas"], "not multitrack pieces"),
         (["--split=valid"], "has no split"),
     ],
 )

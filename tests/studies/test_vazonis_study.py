@@ -11,6 +11,7 @@ from irec_jax.evaluation import recognition
 from irec_jax.files import write_json
 from irec_jax.labels import IRMAS
 from irec_jax.reports import recognition_report as report
+from irec_jax.reports.writing import strict_json
 from irec_jax.studies import runs
 from irec_jax.studies.published import vazonis as published
 
@@ -61,7 +62,7 @@ def make_report(varies):
 @pytest.fixture
 def fake_runs(monkeypatch):
     """Replace experiments by ones that only write a report: the LSTM collapses, others do not."""
-    executed, reports = [], {varies: report.strict_json(make_report(varies)) for varies in (0, 1)}
+    executed, reports = [], {varies: strict_json(make_report(varies)) for varies in (0, 1)}
 
     def experiment(name, settings, folder, mode):
         executed.append((folder.name, name, config.flatten(settings)))
