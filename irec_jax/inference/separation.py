@@ -29,7 +29,7 @@ import numpy as np
 
 from irec_jax.dsp import stft
 from irec_jax.dsp.griffin_lim import griffin_lim
-from irec_jax.dsp.windows import window as analysis_window
+from irec_jax.dsp.window_functions import get_window
 from irec_jax.errors import UserError
 from irec_jax.frontends import SpectrogramDb
 from irec_jax.inference import overlap
@@ -317,7 +317,7 @@ def _num_new_frames(num_window_frames: int, num_before: int) -> int:
 
 def _check_invertible(frontend: SpectrogramDb) -> None:
     """Raise UserError if some samples have almost no weight in any frame."""
-    squares = np.square(analysis_window(frontend.window, frontend.frame_length))
+    squares = np.square(get_window(frontend.window, frontend.frame_length))
     num_added = _num_frames_before(frontend) * frontend.hop_length - len(squares)
     sums = np.pad(squares, (0, num_added)).reshape(-1, frontend.hop_length).sum(0)
     if sums.min() < _MIN_WINDOW_SUM * sums.max():

@@ -13,10 +13,10 @@ from tqdm import tqdm
 
 from irec_jax import crosstalk as ct
 from irec_jax import registry
-from irec_jax.audio import session
-from irec_jax.audio.names import printable
-from irec_jax.audio.track_files import Writers, num_bytes, unfinished
-from irec_jax.audio.tracks import Track, read
+from irec_jax.audio import multitrack
+from irec_jax.audio.display_names import printable
+from irec_jax.audio.track_reader import Track, read_tracks
+from irec_jax.audio.track_writer import TrackWriter, estimate_bytes, staging_folder
 from irec_jax.errors import UserError
 from irec_jax.files import atomic_write
 from irec_jax.reports import debleed_figure, plots
@@ -103,15 +103,15 @@ def debleed(
         raise UserError("folder, out: empty name; name the folder of the tracks and an output one")
     folder, out = Path(folder).expanduser(), Path(out).expanduser()
     started_s = time.perf_counter()
-    tracks, left_aside = session.find_tracks(folder, progress=progress)
+    tracks, left_aside = multitrack.find_tracks(folder, progress=progress)
     crosstalk_settings.bands(tracks[0].sample_rate_hz)
     if tracks[0].num_samples < (needed := ct.min_samples(crosstalk_settings)):
         raise UserError(
             f"{folder}: tracks of {tracks[0].num_samples} samples are too short to estimate "
             f"crosstalk; expected at least {needed}, or a smaller hop_length"
         )
-    session.check_place(folder, out, tracks, overwrite=overwrite)
-    with unfinished(out, sum(map(num_bytes, tracks))) as hidden:
+    multitrack.check_output_folder(folder, out, tracks, overwrite=overwrite)
+    with staging_folder(out, sum(map(estimate_bytes, tracks))) as hidden:
         crosstalk, energies, num_clipped, paths = _write(
             tracks, crosstalk_settings, hidden, progress
         )
@@ -162,14 +162,14 @@ def _write(
     )
 
     def blocks() -> Iterator[list[np.ndarray]]:
-        for block in read(tracks):
+        for block in read_tracks(tracks):
             yield block
             bar.update(block[0].shape[1] / rate_hz)
 
     with bar:
         bar.set_description("analysing")
         crosstalk = ct.analyse(
-            lambda: map(session.mean_of_channels, blocks()),
+            lambda: map(multitrack.downmix, blocks()),
             settings,
             names=[track.name for track in tracks],
             **sizes,
@@ -177,7 +177,7 @@ def _write(
         bar.set_description("writing")
         measured = _add_energies(blocks(), energies[0], rate_hz)
         reduced = ct.reduce_blocks(measured, crosstalk, settings, **sizes)
-        with contextlib.closing(Writers(folder, tracks)) as writers:
+        with contextlib.closing(TrackWriter(folder, tracks)) as writers:
             for block in _add_energies(reduced, energies[1], rate_hz):
                 writers.write(block)
             paths = writers.finish()

@@ -71,8 +71,8 @@ def check_array(samples: np.ndarray, sample_rate_hz: int | None) -> np.ndarray:
     samples = samples.reshape(len(samples), -1)
     if not np.isfinite(samples).all():
         raise UserError("array: contains NaN or infinite samples; remove them")
-    if np.abs(samples).max() > audio.LOUDEST:
+    if np.abs(samples).max() > audio.MAX_SAMPLE:
         raise UserError(
-            f"array: contains samples above {audio.LOUDEST:.0e} times full scale; scale it"
+            f"array: contains samples above {audio.MAX_SAMPLE:.0e} times full scale; scale it"
         )
     return samples.astype(np.float32)

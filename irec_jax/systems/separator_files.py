@@ -11,9 +11,14 @@ import numpy as np
 from tqdm import tqdm
 
 from irec_jax import audio
-from irec_jax.audio.names import printable
-from irec_jax.audio.track_files import Writers, check_files, num_bytes, unfinished
-from irec_jax.audio.tracks import Track, ahead, open_track, read
+from irec_jax.audio.display_names import printable
+from irec_jax.audio.track_reader import Track, open_track, prefetch, read_tracks
+from irec_jax.audio.track_writer import (
+    TrackWriter,
+    check_output_files,
+    estimate_bytes,
+    staging_folder,
+)
 from irec_jax.errors import UserError
 from irec_jax.files import atomic_write
 from irec_jax.reports import plots
@@ -144,7 +149,7 @@ def separate_file(
     started_s = time.perf_counter()
     stems = (separator.target_name, REMAINDER)
     file_names = [f"{stem}.wav" for stem in stems]
-    check_files(folder, [*file_names, FIGURE_NAME], [path, *inputs], overwrite=overwrite)
+    check_output_files(folder, [*file_names, FIGURE_NAME], [path, *inputs], overwrite=overwrite)
     label = printable(path.name)
     bar = tqdm(
         desc=label if len(label) <= _MAX_LABEL else label[: _MAX_LABEL - 1] + "…",
@@ -154,13 +159,13 @@ def separate_file(
         disable=not progress,
     )
     with bar:
-        (track,) = ahead(map(open_track, [path]))  # may have to be decoded
+        (track,) = prefetch(map(open_track, [path]))  # may have to be decoded
         bar.reset(total=track.num_samples)
         outputs = [
             dataclasses.replace(track, file_name=name, format="WAV", subtype="PCM_24", changed=True)
             for name in file_names
         ]
-        with unfinished(folder, sum(map(num_bytes, outputs))) as hidden:
+        with staging_folder(folder, sum(map(estimate_bytes, outputs))) as hidden:
             writers, powers, silent = _write(track, outputs, separator, hidden, bar, post, phase)
             figure = spectrogram_figure.draw(
                 dict(zip(("mixture", *stems), powers, strict=True)),
@@ -193,7 +198,7 @@ def _write(
     bar: tqdm,
     post: bool,
     phase: str,
-) -> tuple[Writers, list[np.ndarray], bool]:
+) -> tuple[TrackWriter, list[np.ndarray], bool]:
     """Write target and remainder of a file to a folder.
 
     Returns:
@@ -201,7 +206,7 @@ def _write(
         whether the file is silent.
     """
     pairs = separator.split(
-        (block.T for (block,) in read([track])),
+        (block.T for (block,) in read_tracks([track])),
         sample_rate_hz=track.sample_rate_hz,
         num_samples=track.num_samples,
         post=post,
@@ -211,7 +216,7 @@ def _write(
         spectrogram_figure.Overview(track.sample_rate_hz, track.num_samples) for _ in range(3)
     ]
     silent = True
-    with contextlib.closing(Writers(folder, outputs)) as writers:
+    with contextlib.closing(TrackWriter(folder, outputs)) as writers:
         for mixture, target in pairs:
             target = _quantise(target, mixture)
             remainder = mixture - target

@@ -16,8 +16,7 @@ from matplotlib.figure import Figure
 
 import irec_jax
 from irec_jax import audio, cli, systems
-from irec_jax.audio import track_files as writing
-from irec_jax.audio import tracks as reading
+from irec_jax.audio import track_reader, track_writer
 from irec_jax.checkpoints import state
 from irec_jax.checkpoints import storage as checkpoints
 from irec_jax.checkpoints.workdir import write_system
@@ -188,7 +187,7 @@ def test_a_folder_of_all_kinds_of_files(workdir, tmp_path, capsys):
     names = ["one sample", "short", "silent", "six [48k]", "song ü", "song-1", "song-2"]
     assert sorted(os.listdir(out)) == sorted([*names, "track"])
     errors = [line for line in shown.err.replace("\r", "\n").splitlines() if "error" in line]
-    assert len(errors) == 2 and "nan.wav: holds NaN" in errors[1] and "empty.wav" in errors[0]
+    assert len(errors) == 2 and "nan.wav: contains NaN" in errors[1] and "empty.wav" in errors[0]
     assert "2 of 10 files could not be separated" in shown.err
     assert len(shown.out.splitlines()) == 8 and "silent)" in shown.out
     for folder, file in (
@@ -285,7 +284,7 @@ def test_stems_of_loud_music_are_not_clipped(tmp_path, capsys):
 def test_numbers_that_are_no_audio(workdir, tmp_path, capsys):
     soundfile.write(tmp_path / "huge.wav", 1e30 * music(1), RATE_HZ, subtype="FLOAT")
     assert call(tmp_path / "huge.wav", "--workdir", workdir, "--out", tmp_path / "out") == 1
-    assert "huge.wav: holds samples above 1e+12 times full scale" in capsys.readouterr().err
+    assert "huge.wav: contains samples above 1e+12 times full scale" in capsys.readouterr().err
     with pytest.raises(UserError, match="times full scale"):
         irec_jax.separate(1e30 * music(1), workdir=workdir, sample_rate=RATE_HZ)
     (tmp_path / "file").touch()
@@ -305,7 +304,7 @@ def test_interrupted_work_leaves_nothing(workdir, tmp_path, monkeypatch, capsys)
 
     words = [tmp_path / "song.wav", "--workdir", workdir, "--out"]
     for target, moment in (
-        (writing.Writers, "write"),
+        (track_writer.TrackWriter, "write"),
         (pictures, "draw"),
     ):
         with monkeypatch.context() as patch:
@@ -336,7 +335,7 @@ def test_files_are_read_where_no_interrupt_is_lost(separator, tmp_path, monkeypa
 
 @pytest.mark.usefixtures("quick")
 def test_memory_does_not_grow_with_the_file(separator, tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "_BLOCK_SAMPLES", 8192)
+    monkeypatch.setattr(track_reader, "_BLOCK_SAMPLES", 8192)
     seconds, peaks = (20, 100), []
     for length in seconds:
         path = tmp_path / f"{length}.wav"
@@ -354,7 +353,7 @@ def test_memory_does_not_grow_with_the_file(separator, tmp_path, monkeypatch):
 @pytest.mark.usefixtures("quick")
 def test_long_songs_become_rf64(separator, tmp_path, monkeypatch):
     soundfile.write(tmp_path / "song.wav", music(1), RATE_HZ)
-    monkeypatch.setattr(writing, "_MAX_WAV_BYTES", 20_000)
+    monkeypatch.setattr(track_writer, "_MAX_WAV_BYTES", 20_000)
     done = irec_jax.separate(tmp_path / "song.wav", workdir=separator, out=tmp_path, progress=False)
     assert {soundfile.info(path).format for path in done.stems.values()} == {"RF64"}
     assert done.num_samples == audio.info(done.stems["remainder"]).num_samples == RATE_HZ
