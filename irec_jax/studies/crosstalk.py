@@ -112,7 +112,7 @@ def run(arguments: argparse.Namespace) -> int:
     figures = {}
     if not (folder / picture).exists():
         figures[picture] = draw_example(dataset[indices[0]], **options)
-    pages.write_and_print(folder, report, crosstalk_tables.page(report, picture), figures)
+    pages.write_and_print(folder, report, crosstalk_tables.markdown_page(report, picture), figures)
     return 0
 
 

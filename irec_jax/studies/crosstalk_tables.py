@@ -19,7 +19,7 @@ NAMES = {
 }
 
 
-def page(report: Mapping, picture: str) -> str:
+def markdown_page(report: Mapping, picture: str) -> str:
     """Return the report of a study as Markdown; see `studies.crosstalk`.
 
     Args:

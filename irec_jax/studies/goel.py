@@ -189,7 +189,7 @@ def run(arguments: argparse.Namespace) -> int:
         },
         "protocols": _protocols(results.reports),
     }
-    page = goel_tables.page(report, ROWS)
+    page = goel_tables.markdown_page(report, ROWS)
     pages.write_and_print(folder, report, page, {"accuracy.png": draw(report)})
     return 1 if results.failures else 0
 

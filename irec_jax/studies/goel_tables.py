@@ -14,7 +14,7 @@ from irec_jax.studies.published import goel as published
 _SPLITS = ("window", "song")
 
 
-def page(report: Mapping, rows: Sequence[Any]) -> str:
+def markdown_page(report: Mapping, rows: Sequence[Any]) -> str:
     """Return the report of a study as Markdown; see `studies.goel`.
 
     Args:

@@ -242,7 +242,7 @@ def run(arguments: argparse.Namespace) -> int:
         if _ablation_name(variant) in ablations.reports
     }
     figures = draw(report, arrays)
-    page = separation_tables.page(report, pictures=list(figures))
+    page = separation_tables.markdown_page(report, pictures=list(figures))
     title = "Separation before recognition"
     pages.write_and_print(workdir, report, page, figures, html_title=title)
     return 1 if report["failures"] else 0
@@ -351,13 +351,13 @@ def draw(report: Mapping, arrays: Mapping[str, np.ndarray]) -> dict[str, Figure]
             },
             title=f"Amplitude SDR of the separator by track, {separated['dataset']}",
         )
-        figures["separator.png"] = separation_figures.loss_curves(
+        figures["separator.png"] = separation_figures.learning_curves(
             {"separator": separated["history"]},
             kept={"separator": separated["best_epoch"]["epoch"]},
             title="Separator",
         )
     if report["ablations"]:
-        figures["ablations.png"] = separation_figures.loss_curves(
+        figures["ablations.png"] = separation_figures.learning_curves(
             {name: one["history"] for name, one in report["ablations"].items()},
             kept={name: one["best_epoch"]["epoch"] for name, one in report["ablations"].items()},
             title="Direct output and variants",

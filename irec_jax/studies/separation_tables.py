@@ -18,7 +18,7 @@ _INPUTS = {
 _SEPARATED = {"mixture": "mixture (no separation)", "ideal": "ideal ratio mask (upper bound)"}
 
 
-def page(report: Mapping, *, pictures: Sequence[str]) -> str:
+def markdown_page(report: Mapping, *, pictures: Sequence[str]) -> str:
     """Return the report of a study as Markdown; see `studies.separation`.
 
     Args:

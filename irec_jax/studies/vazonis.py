@@ -136,9 +136,9 @@ def run(arguments: argparse.Namespace) -> int:
         "labels.png": study_figures.label_histogram(
             report["training_labels"], title=f"Labels of the training clips of {report['dataset']}"
         ),
-        "learning.png": study_figures.learning(histories),
+        "learning.png": study_figures.learning_curves(histories),
     }
-    pages.write_and_print(folder, report, vazonis_tables.page(report), figures)
+    pages.write_and_print(folder, report, vazonis_tables.markdown_page(report), figures)
     return 1 if results.failures else 0
 
 

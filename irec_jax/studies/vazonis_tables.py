@@ -11,7 +11,7 @@ from irec_jax.studies.published import vazonis as published
 _SCORES = ("precision", "recall", "f1")
 
 
-def page(report: Mapping) -> str:
+def markdown_page(report: Mapping) -> str:
     """Return the report of a study as Markdown; see `studies.vazonis`."""
     parts = [
         "# LSTM on samples and dense network on a Fourier transform: Vazonis et al. (2022)",

@@ -4,14 +4,14 @@ import json
 
 import numpy as np
 import pytest
+from irec_jax.reports.writing import strict_json
 from study_helpers import irec, table_cells
 
 from irec_jax import config
 from irec_jax.evaluation import recognition
 from irec_jax.files import write_json
 from irec_jax.labels import IRMAS
-from irec_jax.reports import recognition_report as report
-from irec_jax.reports.writing import strict_json
+from irec_jax.reports import recognition_report
 from irec_jax.studies import runs
 from irec_jax.studies.published import vazonis as published
 
@@ -44,7 +44,7 @@ def make_report(varies):
     ]
     dataset = {"name": "gm_irmas", "version": "1.0.0", "config": "tiny", "split": "official"}
     per_class = {name: i + 1 for i, name in enumerate(IRMAS)}
-    return report.assemble(
+    return recognition_report.assemble(
         evaluation,
         system="vazonis",
         rendered=True,
