@@ -179,13 +179,13 @@ def run(arguments: argparse.Namespace) -> int:
     by_row = {row.name: _by_split(results.reports, row.name) for row in ROWS}
     report |= {
         "rows": {
-            name: {split: scores(one) for split, one in by_split.items()}
+            name: {split: scores(run_report) for split, run_report in by_split.items()}
             for name, by_split in by_row.items()
             if by_split
         },
         "baselines": {
-            split: {name: block["predominant"] for name, block in one["baselines"].items()}
-            for split, one in by_row[BASELINES].items()
+            split: {name: block["predominant"] for name, block in run_report["baselines"].items()}
+            for split, run_report in by_row[BASELINES].items()
         },
         "protocols": _protocols(results.reports),
     }
@@ -258,12 +258,12 @@ def draw(report: Mapping):
     groups = {
         f"{split} split": {
             name: (
-                one[split]["test_interval"][0],
-                one[split]["test"],
-                one[split]["test_interval"][1],
+                by_split[split]["test_interval"][0],
+                by_split[split]["test"],
+                by_split[split]["test_interval"][1],
             )
-            for name, one in report["rows"].items()
-            if split in one
+            for name, by_split in report["rows"].items()
+            if split in by_split
         }
         for split in _SPLITS
     }

@@ -226,7 +226,7 @@ def run(arguments: argparse.Namespace) -> int:
     planned, classifiers = _train_classifiers(arguments, separator, workdir)
     ablations = _train_variants(arguments, workdir)
     comparison, arrays = separation_scores.compare(
-        {system: {l2: one.name for l2, one in by_l2.items()} for system, by_l2 in planned.items()},
+        {system: {l2: run.name for l2, run in by_l2.items()} for system, by_l2 in planned.items()},
         classifiers.reports,
         workdir / "runs",
         seed=arguments.seed,
@@ -290,12 +290,12 @@ def _train_classifiers(
         }
         for system in SYSTEMS
     }
-    classifiers = [one for by_l2 in planned.values() for one in by_l2.values()]
+    classifiers = [run for by_l2 in planned.values() for run in by_l2.values()]
     results = _execute(classifiers, workdir, _classifier_line)
     missing = [
         system
         for system, by_l2 in planned.items()
-        if not any(one.name in results.reports for one in by_l2.values())
+        if not any(run.name in results.reports for run in by_l2.values())
     ]
     if missing:
         raise UserError(
@@ -319,7 +319,7 @@ def _ablation_name(variant: str) -> str:
 def _execute(
     planned: list[runs.Run], workdir: Path, summary: Callable[[Mapping], str]
 ) -> runs.Results:
-    names = [one.name for one in planned]
+    names = [run.name for run in planned]
     return runs.execute(planned, todo=names, workdir=workdir, summary=summary)
 
 
@@ -358,8 +358,8 @@ def draw(report: Mapping, arrays: Mapping[str, np.ndarray]) -> dict[str, Figure]
         )
     if report["ablations"]:
         figures["ablations.png"] = separation_figures.learning_curves(
-            {name: one["history"] for name, one in report["ablations"].items()},
-            kept={name: one["best_epoch"]["epoch"] for name, one in report["ablations"].items()},
+            {name: run["history"] for name, run in report["ablations"].items()},
+            kept={name: run["best_epoch"]["epoch"] for name, run in report["ablations"].items()},
             title="Direct output and variants",
         )
     return figures

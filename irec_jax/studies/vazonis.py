@@ -115,7 +115,7 @@ def run(arguments: argparse.Namespace) -> int:
     planned = plan(arguments)
     named = [name.strip() for name in arguments.rows.split(",")]
     omitted = {row.name for row in ROWS if row.on_request and row.name not in named}
-    todo = runs.select([one.name for one in planned if one.name not in omitted], arguments.rows)
+    todo = runs.select([run.name for run in planned if run.name not in omitted], arguments.rows)
     lock_study(folder, settings)
     began = time.monotonic()
     results = runs.execute(planned, todo=todo, workdir=folder, summary=_line)
@@ -125,7 +125,7 @@ def run(arguments: argparse.Namespace) -> int:
     first, labels = next(iter(results.reports.values())), {row.name: row.label for row in ROWS}
     report |= {
         "rows": {
-            name: scores(one) | {"label": labels[name]} for name, one in results.reports.items()
+            name: scores(run) | {"label": labels[name]} for name, run in results.reports.items()
         },
         "baselines": results.reports.get(BASELINES, {}).get("baselines", {}),
         "training_labels": training_labels(first),

@@ -95,11 +95,11 @@ def test_other_pieces_have_their_own_example(studied, tmp_path, monkeypatch):
 )
 def test_default_split_of_recorded_pieces_is_all(monkeypatch, tmp_path, capsys, words, split):
     def pieces(name, split, **options):
-        raise UserError(f"asked for {split}")
+        raise UserError(f"split {split}")
 
     monkeypatch.setattr(study, "load_pieces", pieces)
     assert irec("study", "crosstalk", f"--workdir={tmp_path}", *words) == 1
-    assert capsys.readouterr().err == f"error: asked for {split}\n"
+    assert capsys.readouterr().err == f"error: split {split}\n"
 
 
 def test_a_workdir_with_other_settings_is_refused(studied, capsys):

@@ -20,8 +20,8 @@ CONFUSION = [[6, 1, 1, 1, 1], [0, 5, 0, 0, 0], [2, 0, 3, 0, 0], [0, 0, 0, 0, 4],
 def make_report(split, accuracy=0.5, **more):
     """Return the entries of a report that the study needs."""
     splits = {
-        side: {"num_examples": number, "num_songs": 7, "per_class": dict.fromkeys(CLASSES, 2)}
-        for side, number in (("training", 70), ("validation", 15), ("test", 15))
+        name: {"num_examples": number, "num_songs": 7, "per_class": dict.fromkeys(CLASSES, 2)}
+        for name, number in (("training", 70), ("validation", 15), ("test", 15))
     }
     history = [
         {"epoch": i, "train_top1": 0.3 + i / 100, "valid_top1": 0.4, "valid_loss": 1.0}
