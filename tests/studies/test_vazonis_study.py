@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from irec_jax.reports.writing import strict_json
 from study_helpers import irec, table_cells
 
 from irec_jax import config
@@ -12,6 +11,7 @@ from irec_jax.evaluation import recognition
 from irec_jax.files import write_json
 from irec_jax.labels import IRMAS
 from irec_jax.reports import recognition_report
+from irec_jax.reports.writing import strict_json
 from irec_jax.studies import runs
 from irec_jax.studies.published import vazonis as published
 
