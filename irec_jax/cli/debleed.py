@@ -80,10 +80,10 @@ def main(words: Sequence[str]) -> int:
 
 def _print(result, out: str) -> None:
     """Print the estimated crosstalk and the energy that each track lost."""
-    from irec_jax.reports.debleed_tables import tables
+    from irec_jax.reports.debleed_tables import crosstalk_tables
     from irec_jax.reports.text import clock, shorten
 
-    print(tables(result.names, result.crosstalk, result.settings, result.sample_rate_hz))
+    print(crosstalk_tables(result.names, result.crosstalk, result.settings, result.sample_rate_hz))
     print()
     width = min(48, max(len(path.name) for path in result.paths))
     for path, loss_db, num_clipped in zip(

@@ -56,7 +56,7 @@ def main(words: Sequence[str]) -> int:
     }
     folders = dict(dir=arguments.data_dir or "", manual_dir=arguments.manual_dir or "")
     # Imported late, so that a mistyped argument is answered at once.
-    from irec_jax.reports import gallery, plots
+    from irec_jax.reports import figures, gallery
 
     figure = gallery.draw(
         dict(name=arguments.dataset) | folders | options,
@@ -65,6 +65,6 @@ def main(words: Sequence[str]) -> int:
         num_per_class=arguments.num_per_class,
         seed=arguments.seed,
     )
-    plots.save(figure, path)
+    figures.save(figure, path)
     print(f"gallery in {printable(path)}")
     return 0

@@ -102,13 +102,13 @@ def _plot_path(plot: Path, file: Path, files: Sequence[Path]) -> Path:
 
 
 def _draw(result, path: Path) -> None:
-    from irec_jax.reports import plots
+    from irec_jax.reports import figures, timeline
 
-    figure = plots.instruments_over_time(
+    figure = timeline.instruments_over_time(
         result.times_s,
         result.activity,
         list(result.scores),
         threshold=min(result.thresholds.values()),
         labels=result.labels,
     )
-    plots.save(figure, path)
+    figures.save(figure, path)
