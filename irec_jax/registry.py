@@ -16,6 +16,13 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     return UserError(f"unknown {kind} {name!r}: {hint}")
 
 
+def find(kind: str, table: Mapping[str, Callable], name: str) -> Callable:
+    """Return `table[name]`; UserError for an unknown name."""
+    if name not in table:
+        raise unknown(kind, name, table)
+    return table[name]
+
+
 def parameters(function: Callable) -> dict[str, inspect.Parameter] | None:
     """Keyword parameters of a function or class by name; None when it takes any keyword."""
     found = inspect.signature(function).parameters
@@ -44,11 +51,10 @@ def create(kind: str, table: Mapping[str, Callable], name: str, **arguments: Any
     Raises:
         UserError: unknown name, unknown argument or missing argument.
     """
-    if name not in table:
-        raise unknown(kind, name, table)
-    check_arguments(kind, name, table[name], arguments)
+    function = find(kind, table, name)
+    check_arguments(kind, name, function, arguments)
     try:
-        inspect.signature(table[name]).bind(**arguments)
+        inspect.signature(function).bind(**arguments)
     except TypeError as error:
         raise UserError(f"{kind} {name!r}: {error}") from error
-    return table[name](**arguments)
+    return function(**arguments)

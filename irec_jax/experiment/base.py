@@ -98,7 +98,7 @@ class Experiment(abc.ABC):
     @functools.cached_property
     def optimizer(self) -> tuple[Any, Any]:
         """Optimiser and schedule."""
-        return optimizers.create(self.config.optimizer.to_dict(), self.num_steps)
+        return optimizers.create_optimizer(self.config.optimizer.to_dict(), self.num_steps)
 
     @functools.cached_property
     def train_step(self) -> Any:

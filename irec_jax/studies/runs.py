@@ -128,7 +128,7 @@ def execute(
             continue
         config = resolve(run)
         if (place / "config.json").exists():
-            workdirs.check(place, configs.flatten(config), "train", ignored=configs.PLACES)
+            workdirs.check(place, configs.flatten(config), "train", ignored=configs.NOT_COMPARED)
         if (place / "report.json").exists():
             reports[run.name] = read_json(place / "report.json")
         else:
@@ -158,7 +158,7 @@ def resolve(run: Run) -> config_dict.ConfigDict:
     """The config of a run; UserError for what is wrong with it."""
     config = configs.load(run.config)
     configs.override(config, run.overrides)
-    configs.check(config)
+    configs.check_keys(config)
     return config
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from irec_jax import config as configs
 from irec_jax.checkpoints.workdir import differences
-from irec_jax.config.checks import validate
+from irec_jax.config.checks import check_config
 from irec_jax.errors import UserError
 
 HAN = "configs/han.py"
@@ -23,7 +23,7 @@ CONFIGS = sorted(
 def loaded(spec=HAN, **settings):
     config = configs.load(spec)
     configs.override(config, [(k.replace("__", "."), v) for k, v in settings.items()])
-    configs.check(config)
+    configs.check_keys(config)
     return config
 
 
@@ -73,7 +73,7 @@ def test_overrides_keep_types_and_reach_any_argument_of_a_named_thing():
 def test_every_network_computes_in_bfloat16_if_asked_to(name):
     config = loaded(f"configs/{name}.py:debug", model__dtype="bfloat16")
     assert config.model.dtype == "bfloat16"
-    task, params, _ = validate(config)
+    task, params, _ = check_config(config)
     _, model_state = jax.eval_shape(task.init, jax.random.key(0))
     # Parameters stay float32, and so is what is said.
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype("float32")}
@@ -136,9 +136,9 @@ def test_mistakes_are_one_line_with_a_suggestion(spec, settings, message):
 
 def test_differences_leave_places_out():
     one, two = loaded(), loaded(data__dir="elsewhere", profile__num_steps="3")
-    assert differences(configs.flatten(one), configs.flatten(two), configs.PLACES) == []
+    assert differences(configs.flatten(one), configs.flatten(two), configs.NOT_COMPARED) == []
     two = loaded(seed="1", optimizer__name="sgd")
-    assert differences(configs.flatten(two), configs.flatten(one), configs.PLACES) == [
+    assert differences(configs.flatten(two), configs.flatten(one), configs.NOT_COMPARED) == [
         "optimizer.name: adam -> sgd",
         "seed: 0 -> 1",
     ]
