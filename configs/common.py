@@ -1,24 +1,47 @@
 """What all configs share: their arguments, the datasets they can be given, the debug overlay."""
 
 import difflib
-from collections.abc import Mapping
+import inspect
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ml_collections import config_dict
 
+import data_builders
 from irec_jax.errors import UserError
 
-#: The options of each dataset beside its name; see `irec build --help`.
-DATASETS = {
-    "gm_irmas": dict(size="small", soundfont=""),
-    "irmas": dict(),
-    "folder": dict(path=""),
-}
-#: The same of the datasets of tracks with their stems.
-STEM_DATASETS = {
-    "gm_musdb": dict(size="small", soundfont=""),
-    "musdb18": dict(path=""),
-}
+
+def has_classes(dataset: str, classes: Iterable[str]) -> bool:
+    """Return whether the class list of a dataset contains these; False for a user's own clips."""
+    description = data_builders.DATASETS.get(dataset)
+    return description is not None and {*classes} <= {*(description.classes or ())}
+
+
+def has_test_parts(dataset: str) -> bool:
+    """Return whether the test split of a dataset is divided into parts."""
+    description = data_builders.DATASETS.get(dataset)
+    return description is not None and bool(description.test_parts)
+
+
+def dataset_options(dataset: str, kind: str) -> dict[str, Any]:
+    """Return the options of a dataset that a config sets, with their defaults.
+
+    `format` and `classes` are left to the config. See `irec build --help`.
+
+    Raises:
+        UserError: unknown dataset, or one of another kind than "clips" or "stems".
+    """
+    known = {
+        name: description
+        for name, description in data_builders.DATASETS.items()
+        if description.kind == kind
+    }
+    options = inspect.signature(choose("dataset", dataset, known).create_builder).parameters
+    return {
+        name: "" if option.default is None else option.default
+        for name, option in options.items()
+        if name not in ("format", "classes", "data_dir")
+    }
 
 
 def arguments(text: str | None, **defaults):
@@ -92,7 +115,7 @@ def data(dataset: str, **settings) -> dict:
     `irec study separation`, to be heard in their place; needs `split=parts`, and of features the
     front end `stored`.
     """
-    options = choose("dataset", dataset, DATASETS)
+    options = dataset_options(dataset, "clips")
     shared = dict(
         name=dataset,
         dir="",
@@ -121,7 +144,7 @@ def stems(dataset: str, **settings) -> dict:
     `remix`: share of the examples of which each stem comes from a track and a start of its own;
     `channels`: of a stem the `mean` of both, or left, right or mean at `random`.
     """
-    options = choose("dataset", dataset, STEM_DATASETS)
+    options = dataset_options(dataset, "stems")
     shared = dict(
         name=dataset,
         dir="",

@@ -39,7 +39,7 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
         args.dataset,
         format="stereo44k",
         window_s=3.0,
-        classes=() if args.all_classes or args.dataset == "folder" else GOEL,
+        classes=() if args.all_classes or not common.has_classes(args.dataset, GOEL) else GOEL,
         channels="separate",
         normalize="none",
         split=args.split,

@@ -28,7 +28,7 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
     config.task = "recognition"
     # Training clips and test part 2 train, part 3 tests; the first 3 s of each clip. A folder has
     # no parts.
-    split = args.split or ("official" if args.dataset == "folder" else "parts")
+    split = args.split or ("parts" if common.has_test_parts(args.dataset) else "official")
     config.data = common.data(
         args.dataset,
         format="stereo44k",

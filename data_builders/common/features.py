@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow_datasets as tfds
 
+from irec_jax import registry
 from irec_jax.labels import STREAMS
 
 GENRES = ("unknown", "cla", "cou_fol", "jaz_blu", "lat_sou", "pop_roc")
@@ -28,6 +29,17 @@ SEGMENT_S = 60
 #: Sample rate of stem datasets, and the longest segment of a stream that is one example of them.
 STEM_SAMPLE_RATE_HZ = 44_100
 STEM_SEGMENT_S = 6
+
+
+def check_format(name: str) -> str:
+    """Return the name of a format of clips.
+
+    Raises:
+        UserError: not a key of `FORMATS`.
+    """
+    if name not in FORMATS:
+        raise registry.unknown("format", name, FORMATS)
+    return name
 
 
 def recognition_features(

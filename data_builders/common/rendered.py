@@ -48,8 +48,8 @@ def make_configs(sizes: Iterable[str], formats: Iterable[str] = ("",)) -> list[R
     return [make_config(size, format) for size in sizes for format in formats]
 
 
-def builder(
-    kind: type[tfds.core.DatasetBuilder],
+def create_builder(
+    builder_class: type[tfds.core.DatasetBuilder],
     *,
     size: str,
     format: str = "",
@@ -61,13 +61,14 @@ def builder(
     Raises:
         UserError: a size or format that none of the builder's own configs has; as `make_config`.
     """
-    own = kind.builder_configs.values()
+    configs = builder_class.builder_configs.values()
     for option, value in (("size", size), ("format", format)):
-        known = dict.fromkeys(getattr(one, option) for one in own)
+        known = dict.fromkeys(getattr(config, option) for config in configs)
         if value not in known:
             raise registry.unknown(option, value, known)
     config = make_config(size, format, soundfont=soundfont)
     # TFDS takes a builder's own configs by name only.
-    return kind(
-        config=config.name if config.name in kind.builder_configs else config, data_dir=data_dir
+    return builder_class(
+        config=config.name if config.name in builder_class.builder_configs else config,
+        data_dir=data_dir,
     )

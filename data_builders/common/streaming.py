@@ -33,8 +33,6 @@ class StreamingBuilder(tfds.core.GeneratorBasedBuilder):
     iterable with a length (``__len__`` or ``__length_hint__``) gives the progress bar its end.
     """
 
-    #: Whether the audio is rendered: no report then shows its scores as those of recordings.
-    RENDERED = False
     #: What an example is, in what is printed.
     UNIT = "clips"
 

@@ -1,0 +1,32 @@
+"""A user's own labelled clips."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from data_builders.common import description
+
+
+def _create_builder(
+    *,
+    path: str | os.PathLike | None = None,
+    format: str = "mono22k",
+    classes: str | Sequence[str] | None = None,
+    data_dir: str | None = None,
+) -> Any:
+    from data_builders.folder.builder import Folder
+
+    return Folder(path=path, format=format, classes=classes, data_dir=data_dir)
+
+
+DATASET = description.Description(
+    kind="clips",
+    create_builder=_create_builder,
+    options={
+        "path": "your clips: a folder of <class>/*.wav (mp3, flac, ogg, m4a), one with "
+        "train/<class> and test/<class>, or a CSV file with the header "
+        "file,labels[,split][,song]",
+        "format": description.CLIP_FORMAT,
+        "classes": "class names, separated by commas (default: all classes in path)",
+    },
+)

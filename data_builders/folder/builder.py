@@ -23,7 +23,7 @@ import tensorflow_datasets as tfds
 
 from data_builders.common.archives import File, file_at, files_in_folder, readable
 from data_builders.common.decoding import Clip, Examples, find_contradictory
-from data_builders.common.features import FORMATS, recognition_features
+from data_builders.common.features import FORMATS, check_format, recognition_features
 from data_builders.common.streaming import StreamingBuilder
 from data_builders.folder.split import choose_test_songs
 from irec_jax import registry
@@ -44,7 +44,7 @@ class FolderConfig(tfds.core.BuilderConfig):
 
 
 def make_config(
-    path: str | os.PathLike, format: str, *, classes: str | Sequence[str] | None = None
+    path: str | os.PathLike | None, format: str, *, classes: str | Sequence[str] | None = None
 ) -> FolderConfig:
     """The config of a folder or CSV file, named after its content: what changed is built anew.
 
@@ -56,8 +56,11 @@ def make_config(
     Raises:
         UserError: as `scan`.
     """
-    if not os.fspath(path):
-        raise UserError("path: needed; name a folder of <class>/*.wav or a CSV file")
+    if not path:
+        raise UserError(
+            "folder: no path given; set path to a folder of <class>/*.wav or a CSV file"
+        )
+    check_format(format)
     path = os.path.abspath(os.path.expanduser(path))
     if isinstance(classes, str):
         classes = [name.strip() for name in classes.split(",") if name.strip()]
@@ -83,6 +86,22 @@ class Folder(StreamingBuilder):
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "Folders of classes and CSV files."}
+
+    def __init__(
+        self,
+        *,
+        config: FolderConfig | None = None,
+        path: str | os.PathLike | None = None,
+        format: str = "mono22k",
+        classes: str | Sequence[str] | None = None,
+        **kwargs,
+    ):
+        """Initialise the builder from a config, or from the arguments of `make_config`.
+
+        Raises:
+            UserError: see `make_config`.
+        """
+        super().__init__(config=config or make_config(path, format, classes=classes), **kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
         config = self.builder_config

@@ -15,7 +15,7 @@ import tensorflow_datasets as tfds
 from data_builders.common.features import FORMATS, recognition_features
 from data_builders.common.rendered import RenderedConfig, make_configs
 from data_builders.common.streaming import StreamingBuilder
-from data_builders.gm_irmas.plan import SIZES, ClipPlan, plan
+from data_builders.gm_irmas.plan import SIZES, ClipPlan, plan_clips
 from data_builders.gm_irmas.render import VERSION as MUSIC_VERSION
 from data_builders.gm_irmas.render import RenderedClip, render_clip
 from data_builders.rendering import pool, synth
@@ -25,7 +25,7 @@ __all__ = [
     "ClipPlan",
     "GmIrmas",
     "RenderedClip",
-    "plan",
+    "plan_clips",
     "render_clip",
 ]
 
@@ -33,7 +33,6 @@ __all__ = [
 class GmIrmas(StreamingBuilder):
     """Builder of `gm_irmas`."""
 
-    RENDERED = True
     VERSION = tfds.core.Version(MUSIC_VERSION)
     RELEASE_NOTES = {MUSIC_VERSION: "Frozen before any model was trained on it."}
     BUILDER_CONFIGS = make_configs(SIZES, FORMATS)
@@ -65,13 +64,13 @@ class _Examples:
     num_workers: int | None
 
     def __len__(self) -> int:
-        return len(plan(self.config.size, self.split))
+        return len(plan_clips(self.config.size, self.split))
 
     def __iter__(self) -> Iterator[tuple[str, dict]]:
         form = FORMATS[self.config.format]
         tasks = (
             (clip, self.config.soundfont, form.sample_rate_hz, form.num_channels)
-            for clip in plan(self.config.size, self.split)
+            for clip in plan_clips(self.config.size, self.split)
         )
         return pool.run(
             "data_builders.gm_irmas.render:render_example", tasks, num_workers=self.num_workers

@@ -56,7 +56,7 @@ class ClipPlan:
     part: int
 
 
-def plan(size: str, split: str) -> list[ClipPlan]:
+def plan_clips(size: str, split: str) -> list[ClipPlan]:
     """All clips of a split, song by song.
 
     Raises:
@@ -135,7 +135,7 @@ def _label_sets(rng: np.random.Generator, size: Size) -> list[tuple[str, tuple[s
     # Large sets first; the single labels take up whatever is left, so the counts always come out.
     for num_labels in range(len(by_size), 1, -1):
         for _ in range(by_size[num_labels - 1]):
-            first = seeding.pick(rng, left)
+            first = seeding.draw(rng, left)
             genre = _genre_of(rng, first)
             chosen = [first]
             while len(chosen) < num_labels:
@@ -144,7 +144,7 @@ def _label_sets(rng: np.random.Generator, size: Size) -> list[tuple[str, tuple[s
                     for label in IRMAS
                     if label not in chosen
                 }
-                chosen.append(seeding.pick(rng, odds))
+                chosen.append(seeding.draw(rng, odds))
             left.subtract(chosen)
             sets.append((genre, tuple(sorted(chosen))))
     for label in IRMAS:
@@ -153,7 +153,7 @@ def _label_sets(rng: np.random.Generator, size: Size) -> list[tuple[str, tuple[s
 
 
 def _genre_of(rng: np.random.Generator, label: str) -> str:
-    return seeding.pick(rng, {genre: genre_weight(label, genre) for genre in GENRES})
+    return seeding.draw(rng, {genre: genre_weight(label, genre) for genre in GENRES})
 
 
 def _songs(rng: np.random.Generator, sets, clips_per_song: int) -> list:

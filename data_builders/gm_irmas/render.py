@@ -11,7 +11,7 @@ import numpy as np
 from data_builders.gm_irmas.plan import ClipPlan
 from data_builders.rendering import arrange, genres, mix, seeding, synth
 from data_builders.rendering.instruments import genre_weight
-from data_builders.rendering.theory import Frame
+from data_builders.rendering.theory import LeadSheet
 from irec_jax import audio as audio_io
 from irec_jax.labels import IRMAS
 
@@ -82,15 +82,15 @@ def render_clip(
     """
     best = None
     for attempt in range(_NUM_ATTEMPTS):
-        draft = _Draft(clip, attempt)
-        played = draft.play(synth.player(soundfont))
+        draft = _Arrangement(clip, attempt)
+        played = draft.play(synth.load_player(soundfont))
         presence = min(_presence(played[label][draft.start_samples :]) for label in clip.labels)
         if best is None or presence > best[0]:
             best = (presence, draft, played)
         if presence >= (1.0 if clip.split == "train" else 0.8):
             break
     _, draft, played = best
-    mixture, direct, stems = mix.mix(
+    mixture, direct, stems = mix.mixdown(
         played,
         draft.strips(),
         _room(clip),
@@ -103,7 +103,7 @@ def render_clip(
         direct=direct,
         stems=stems,
         activity={name: mix.activity(stem) for name, stem in direct.items()},
-        programs={name: draft.seats[name].instrument.name for name in direct},
+        programs={name: draft.musicians[name].instrument.name for name in direct},
         labels=clip.labels,
         genre=clip.genre,
         drums="yes" if "drums" in direct else "no",
@@ -153,7 +153,7 @@ def _song_key(clip: ClipPlan) -> tuple:
     return ("gm_irmas", VERSION, clip.split, clip.genre, clip.song)
 
 
-class _Draft:
+class _Arrangement:
     """Everything that is drawn for a clip before it sounds."""
 
     def __init__(self, clip: ClipPlan, attempt: int):
@@ -165,28 +165,28 @@ class _Draft:
         start_s = rng.uniform(0.5, 1.8)
         self.start_samples = round(start_s * synth.SAMPLE_RATE_HZ)
         self.num_samples = self.start_samples + round(duration_s * synth.SAMPLE_RATE_HZ)
-        self.frame: Frame = genres.draw_frame(
+        self.sheet: LeadSheet = genres.draw_lead_sheet(
             seeding.generator(*_song_key(clip), "frame"),
             clip.genre,
             duration_s=start_s + duration_s,
             first_bar=4 * clip.index + 2 * attempt,
         )
-        self.seats: dict[str, arrange.Seat] = {}
+        self.musicians: dict[str, arrange.Musician] = {}
         self.levels_db: dict[str, float] = {}
         self._cast_labelled(rng)
         self._cast_others(rng)
         self._cast_rhythm_section(rng)
 
-    def play(self, player: synth.Player) -> dict[str, np.ndarray]:
+    def play(self, player: synth.SoundFontPlayer) -> dict[str, np.ndarray]:
         parts = arrange.compose(
-            list(self.seats.values()),
-            self.frame,
+            list(self.musicians.values()),
+            self.sheet,
             song_key=_song_key(self.clip),
             clip_key=self._key,
         )
         return {name: player.play(part, self.num_samples) for name, part in parts.items()}
 
-    def strips(self) -> dict[str, mix.Strip]:
+    def strips(self) -> dict[str, mix.ChannelStrip]:
         return {
             name: dataclasses.replace(_strip(self.clip, name), level_db=level_db)
             for name, level_db in self.levels_db.items()
@@ -196,7 +196,7 @@ class _Draft:
         song = seeding.generator(*_song_key(self.clip), "seat", kind, "lead" if leads else "back")
         instrument = _instrument(self.clip, kind)
         train = self.clip.split == "train"
-        self.seats[kind] = arrange.Seat(
+        self.musicians[kind] = arrange.Musician(
             name=kind,
             instrument=instrument,
             role=arrange.choose_role(song, instrument, leads=leads),
@@ -209,7 +209,7 @@ class _Draft:
     def _cast_labelled(self, rng: np.random.Generator) -> None:
         labels = self.clip.labels
         leaders = {label: _LEADERSHIP[label] for label in labels}
-        leader = seeding.pick(rng, leaders)
+        leader = seeding.draw(rng, leaders)
         for label in labels:
             alone = len(labels) == 1
             leads = label == leader if not alone else rng.random() < 0.8
@@ -234,13 +234,13 @@ class _Draft:
             low_db, high_db = weakest_db - 18.0, weakest_db - 10.4
         for _ in range(num_others if present else 0):
             odds = {
-                kind: genre_weight(kind, clip.genre) for kind in IRMAS if kind not in self.seats
+                kind: genre_weight(kind, clip.genre) for kind in IRMAS if kind not in self.musicians
             }
-            kind = seeding.pick(song, odds)
+            kind = seeding.draw(song, odds)
             level_db = float(rng.uniform(low_db, high_db))
             self._seat(kind, leads=song.random() < 0.25, level_db=level_db)
         if song.random() < 0.2:
-            kind = seeding.pick(song, {one: genre_weight(one, clip.genre) for one in _FILLERS})
+            kind = seeding.draw(song, {one: genre_weight(one, clip.genre) for one in _FILLERS})
             level_db = float(rng.uniform(weakest_db - 18.0, weakest_db - 10.4))
             self._seat(kind, leads=False, level_db=level_db)
 
@@ -272,7 +272,7 @@ def _instrument(clip: ClipPlan, kind: str):
     return arrange.choose_instrument(rng, kind, clip.genre)
 
 
-def _strip(clip: ClipPlan, name: str) -> mix.Strip:
+def _strip(clip: ClipPlan, name: str) -> mix.ChannelStrip:
     """A player's place and colour in the song: the same in all its clips."""
     rng = seeding.generator(*_song_key(clip), "strip", name)
     central = name in ("bass", "drums", "voi") or name in clip.labels
@@ -283,7 +283,7 @@ def _strip(clip: ClipPlan, name: str) -> mix.Strip:
         for low, high in ((120, 500), (600, 2000), (2500, 9000))
     )  # fmt: skip
     send_db = float(rng.uniform(-24.0, -8.0)) - (8.0 if name == "bass" else 0.0)
-    return mix.Strip(0.0, pan, send_db, eq)
+    return mix.ChannelStrip(0.0, pan, send_db, eq)
 
 
 def _room(clip: ClipPlan) -> mix.Room:
@@ -297,12 +297,12 @@ def _room(clip: ClipPlan) -> mix.Room:
     )
 
 
-def _medium(clip: ClipPlan) -> mix.Medium:
+def _medium(clip: ClipPlan) -> mix.Mastering:
     """Decades of recordings: most of them clean and wide, some dull, narrow and noisy."""
     rng = seeding.generator(*_song_key(clip), "medium")
     old = rng.random() < 0.2
     tilt_db = rng.normal(0.0, 1.8)
-    return mix.Medium(
+    return mix.Mastering(
         peak_db=float(-rng.choice((rng.uniform(0.1, 3.0), rng.uniform(3.0, 14.0)), p=(0.6, 0.4))),
         width=float(rng.uniform(0.0, 0.6) if old else rng.uniform(0.6, 1.0)),
         lowpass_hz=float(rng.uniform(5500, 11_000)) if old else None,

@@ -17,7 +17,7 @@ import tensorflow_datasets as tfds
 from data_builders.common import multitrack as multitrack_base
 from data_builders.common.features import MULTITRACK_FORMATS, multitrack_features
 from data_builders.common.rendered import RenderedConfig, make_configs
-from data_builders.gm_multitrack.plan import SIZES, SPLITS, PiecePlan, plan
+from data_builders.gm_multitrack.plan import SIZES, SPLITS, PiecePlan, plan_pieces
 from data_builders.gm_multitrack.render import VERSION as MUSIC_VERSION
 from data_builders.rendering import pool, synth
 from irec_jax import audio
@@ -30,7 +30,6 @@ _MAX_WORKERS = 4
 class GmMultitrack(multitrack_base.MultitrackBuilder):
     """Builder of `gm_multitrack`."""
 
-    RENDERED = True
     UNIT = "pieces"
     VERSION = tfds.core.Version(MUSIC_VERSION)
     RELEASE_NOTES = {MUSIC_VERSION: "First."}
@@ -62,10 +61,10 @@ class _Examples:
     num_workers: int | None
 
     def __len__(self) -> int:
-        return len(plan(self.config.size, self.split))
+        return len(plan_pieces(self.config.size, self.split))
 
     def __iter__(self) -> Iterator[tuple[str, dict]]:
-        pieces = plan(self.config.size, self.split)
+        pieces = plan_pieces(self.config.size, self.split)
         sample_rate_hz = MULTITRACK_FORMATS[self.config.format]
         rendered = pool.run(
             "data_builders.gm_multitrack.render:render_example",

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from data_builders.rendering import seeding
 
 #: In how many of its pieces the source has each instrument.
-SOURCE_PIECES = {
+SEIPEL_PIECES = {
     "bassoon": 51, "clarinet": 48, "double_bass": 54, "flute": 39, "french_horn": 51, "oboe": 39,
     "piano": 72, "trombone": 28, "trumpet": 28, "tuba": 24, "viola": 75, "violin": 87,
     "violoncello": 104,
@@ -113,7 +113,7 @@ class PiecePlan:
         return f"{self.ensemble}-{self.split}-{self.number}"
 
 
-def plan(size: str, split: str) -> list[PiecePlan]:
+def plan_pieces(size: str, split: str) -> list[PiecePlan]:
     """All pieces of a split.
 
     Raises:

@@ -17,7 +17,7 @@ import tensorflow_datasets as tfds
 from data_builders.common import stems as stem_base
 from data_builders.common.features import stem_features
 from data_builders.common.rendered import RenderedConfig, make_configs
-from data_builders.gm_musdb.plan import SIZES, SPLITS, plan
+from data_builders.gm_musdb.plan import SIZES, SPLITS, plan_songs
 from data_builders.gm_musdb.render import VERSION as MUSIC_VERSION
 from data_builders.rendering import pool, synth
 from irec_jax.labels import STREAMS
@@ -26,7 +26,6 @@ from irec_jax.labels import STREAMS
 class GmMusdb(stem_base.StemBuilder):
     """Builder of `gm_musdb`; its config is a `rendered.RenderedConfig`."""
 
-    RENDERED = True
     VERSION = tfds.core.Version(MUSIC_VERSION)
     RELEASE_NOTES = {MUSIC_VERSION: "Frozen before any model was trained on it."}
     BUILDER_CONFIGS = make_configs(SIZES)
@@ -55,12 +54,12 @@ class _Examples:
     num_workers: int | None
 
     def __len__(self) -> int:
-        songs = plan(self.config.size, self.split)
+        songs = plan_songs(self.config.size, self.split)
         num_samples = (round(song.duration_s * synth.SAMPLE_RATE_HZ) for song in songs)
         return len(STREAMS) * sum(map(stem_base.num_segments, num_samples))
 
     def __iter__(self) -> Iterator[tuple[str, dict]]:
-        songs = plan(self.config.size, self.split)
+        songs = plan_songs(self.config.size, self.split)
         # A process takes as long to start as a few songs to render.
         worthwhile = min(pool.num_cores(), max(1, len(songs) // 4))
         rendered = pool.run(

@@ -19,7 +19,7 @@ class SongPlan:
     duration_s: float
 
 
-def plan(size: str, split: str) -> list[SongPlan]:
+def plan_songs(size: str, split: str) -> list[SongPlan]:
     """All songs of a split.
 
     Raises:

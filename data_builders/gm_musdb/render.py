@@ -25,7 +25,7 @@ from data_builders.rendering import (
 from data_builders.rendering.band import Section
 from data_builders.rendering.instruments import BAND, CATALOGUE, Instrument
 from data_builders.rendering.score import BeatNote, Part
-from data_builders.rendering.theory import Frame
+from data_builders.rendering.theory import LeadSheet
 from irec_jax import audio
 from irec_jax.labels import STEMS
 
@@ -58,7 +58,7 @@ _SINGERS = ("choir", "voice ooh", "synth voice", "solo voice")
 
 
 @dataclasses.dataclass(frozen=True)
-class Player:
+class BandMember:
     """Who plays what: ``role`` a key of `parts.ROLES`, ``drums``, ``bass`` or ``voice``.
 
     ``level_db`` and ``pan`` (-1 left to 1) place it within its stem.
@@ -76,9 +76,9 @@ class Player:
 class Score:
     """A composed song: ``cast`` has the names of those who play in each of the sections."""
 
-    frame: Frame
+    sheet: LeadSheet
     sections: tuple[Section, ...]
-    players: tuple[Player, ...]
+    players: tuple[BandMember, ...]
     cast: tuple[frozenset[str], ...]
     parts: dict[str, Part]
 
@@ -86,15 +86,15 @@ class Score:
 def compose(plan: SongPlan) -> Score:
     """The notes of a song."""
     rng = seeding.generator(*_key(plan), "form")
-    frame = genres.draw_frame(
+    sheet = genres.draw_lead_sheet(
         seeding.generator(*_key(plan), "frame"),
-        seeding.pick(rng, _GENRES),
+        seeding.draw(rng, _GENRES),
         duration_s=plan.duration_s,
     )
-    players = _players(plan, frame.genre)
-    sections = _sections(frame, plan.duration_s, rng)
+    players = _players(plan, sheet.genre)
+    sections = _sections(sheet, plan.duration_s, rng)
     cast = _cast(players, sections, rng)
-    return Score(frame, sections, players, cast, _parts(plan, frame, sections, players, cast))
+    return Score(sheet, sections, players, cast, _parts(plan, sheet, sections, players, cast))
 
 
 def render(plan: SongPlan, *, soundfont: str | None = None) -> dict[str, np.ndarray]:
@@ -112,7 +112,7 @@ def render(plan: SongPlan, *, soundfont: str | None = None) -> dict[str, np.ndar
         UserError: no such SoundFont, or tinysoundfont is missing.
     """
     score = compose(plan)
-    player = synth.player(soundfont)
+    player = synth.load_player(soundfont)
     num_samples = round(plan.duration_s * synth.SAMPLE_RATE_HZ)
     stems: dict[str, np.ndarray] = {}
     for one in score.players:
@@ -121,7 +121,7 @@ def render(plan: SongPlan, *, soundfont: str | None = None) -> dict[str, np.ndar
         if one.role == "voice":
             words = seeding.generator(*_key(plan), "words", one.name)
             sound = singer.articulate(sound, part.notes, words)
-        placed = mix.place(sound, _strip(plan, one))
+        placed = mix.apply_strip(sound, _strip(plan, one))
         if placed is not None:
             stems[one.stem] = stems.get(one.stem, np.float32(0)) + placed
     stems = {name: _squeezed(plan, name, stem) for name, stem in stems.items()}
@@ -133,8 +133,8 @@ def render(plan: SongPlan, *, soundfont: str | None = None) -> dict[str, np.ndar
         seed=int(rng.integers(1 << 31)),
     )
     strips = {name: _bus(plan, name) for name in stems}
-    medium = mix.Medium(peak_db=0.0)
-    _, _, finished = mix.mix(stems, strips, room, medium, keep_stems=True)
+    medium = mix.Mastering(peak_db=0.0)
+    _, _, finished = mix.mixdown(stems, strips, room, medium, keep_stems=True)
     return _streams(finished)
 
 
@@ -158,22 +158,22 @@ def _key(plan: SongPlan) -> tuple:
     return ("gm_musdb", VERSION, plan.name)
 
 
-def _players(plan: SongPlan, genre: str) -> tuple[Player, ...]:
+def _players(plan: SongPlan, genre: str) -> tuple[BandMember, ...]:
     """The band: drums, bass, a voice (at times doubled) and two to five others."""
     rng = seeding.generator(*_key(plan), "players")
     players = [
-        Player("drums", "drums", _choose(rng, "drums", genre), "drums", 0.0, 0.0),
-        Player("bass", "bass", _choose(rng, "bass", genre), "bass", 0.0, 0.0),
+        BandMember("drums", "drums", _choose(rng, "drums", genre), "drums", 0.0, 0.0),
+        BandMember("bass", "bass", _choose(rng, "bass", genre), "bass", 0.0, 0.0),
     ]
     kinds = dict(_KINDS)
     for number in range(1, 1 + int(rng.choice((2, 3, 4, 5), p=(0.25, 0.35, 0.25, 0.15)))):
-        kind = seeding.pick(rng, kinds)
+        kind = seeding.draw(rng, kinds)
         kinds[kind] *= 0.35  # two guitars are common, two organs are not
         instrument = _choose(rng, kind, genre)
         leads = rng.random() < 0.15
         pan = float(np.clip(rng.normal(0.0, 0.65), -0.95, 0.95))
         players.append(
-            Player(
+            BandMember(
                 f"other-{number}",
                 "other",
                 instrument,
@@ -183,12 +183,12 @@ def _players(plan: SongPlan, genre: str) -> tuple[Player, ...]:
             )
         )
     singers = [one for one in CATALOGUE if one.name in _SINGERS]
-    voice = seeding.one(rng, singers)
-    players.append(Player("voice", "vocals", voice, "voice", 0.0, float(rng.normal(0.0, 0.04))))
+    voice = seeding.choice(rng, singers)
+    players.append(BandMember("voice", "vocals", voice, "voice", 0.0, float(rng.normal(0.0, 0.04))))
     if rng.random() < 0.35:
-        double = voice if rng.random() < 0.5 else seeding.one(rng, singers)
+        double = voice if rng.random() < 0.5 else seeding.choice(rng, singers)
         level_db, pan = float(rng.uniform(-12.0, -5.0)), float(rng.uniform(-0.7, 0.7))
-        players.append(Player("double", "vocals", double, "voice", level_db, pan))
+        players.append(BandMember("double", "vocals", double, "voice", level_db, pan))
     return tuple(players)
 
 
@@ -197,16 +197,16 @@ def _choose(rng: np.random.Generator, kind: str, genre: str) -> Instrument:
     weights = {name: one.genres.get(genre, 0.0) for name, one in found.items()}
     if not any(weights.values()):
         weights = dict.fromkeys(weights, 1.0)
-    return found[seeding.pick(rng, weights)]
+    return found[seeding.draw(rng, weights)]
 
 
-def _sections(frame: Frame, duration_s: float, rng: np.random.Generator) -> tuple[Section, ...]:
+def _sections(sheet: LeadSheet, duration_s: float, rng: np.random.Generator) -> tuple[Section, ...]:
     """Sections of one to eight bars, about three to nine seconds long; the last takes the rest."""
-    bar_s = frame.metre.beats * frame.beat_s
+    bar_s = sheet.metre.beats * sheet.beat_s
     num_bars = max(1, int(duration_s / bar_s))  # heard to their ends: the frame has some more
     wanted_s = rng.uniform(3.0, 9.0)
     length = min((1, 2, 4, 8), key=lambda bars: abs(bars * bar_s - wanted_s))
-    kind = seeding.pick(rng, {"intro": 1.0, "verse": 3.0, "chorus": 2.0})
+    kind = seeding.draw(rng, {"intro": 1.0, "verse": 3.0, "chorus": 2.0})
     following = {
         "intro": {"verse": 4.0, "chorus": 1.0},
         "verse": {"chorus": 4.0, "verse": 1.0, "break": 1.0},
@@ -217,10 +217,10 @@ def _sections(frame: Frame, duration_s: float, rng: np.random.Generator) -> tupl
     while first < num_bars:
         end = first + length
         if num_bars - end < max(1, length // 2):
-            end = len(frame.bars)
-        stop = seeding.pick(rng, {"": 8.0, "drums": 1.0, "bass": 1.0, "both": 0.7})
+            end = len(sheet.bars)
+        stop = seeding.draw(rng, {"": 8.0, "drums": 1.0, "bass": 1.0, "both": 0.7})
         sections.append(Section(first, end, kind, stop if end - first > 1 else ""))
-        kind, first = seeding.pick(rng, following[kind]), end
+        kind, first = seeding.draw(rng, following[kind]), end
     return tuple(sections)
 
 
@@ -243,10 +243,10 @@ def _cast(players, sections, rng: np.random.Generator) -> tuple[frozenset[str], 
     return tuple(frozenset(names) for names in cast)
 
 
-def _parts(plan: SongPlan, frame: Frame, sections, players, cast) -> dict[str, Part]:
+def _parts(plan: SongPlan, sheet: LeadSheet, sections, players, cast) -> dict[str, Part]:
     grooves = {
         kind: band.draw_groove(
-            seeding.generator(*_key(plan), "groove", kind), frame.metre, loud=kind == "chorus"
+            seeding.generator(*_key(plan), "groove", kind), sheet.metre, loud=kind == "chorus"
         )
         for kind in sorted({section.kind for section in sections})
     }
@@ -257,10 +257,10 @@ def _parts(plan: SongPlan, frame: Frame, sections, players, cast) -> dict[str, P
         tune = "voice" if one.role == "voice" else one.name
         rng = seeding.generator(*_key(plan), "notes", tune)
         if one.role == "drums":
-            notes = band.drums(frame, mine, grooves, rng)
+            notes = band.drums(sheet, mine, grooves, rng)
         elif one.role == "bass":
             notes = band.bass(
-                frame,
+                sheet,
                 mine,
                 grooves,
                 low=one.instrument.low,
@@ -272,13 +272,13 @@ def _parts(plan: SongPlan, frame: Frame, sections, players, cast) -> dict[str, P
             notes = []
             for kind in sorted({section.kind for section in mine}):
                 alike = [section for section in mine if section.kind == kind]
-                notes += _line(plan, frame, one, tune, kind, alike)
+                notes += _line(plan, sheet, one, tune, kind, alike)
         perform = singer.perform if one.role == "voice" else performance.perform
         manner = {} if one.role == "voice" else {"role": one.role}
         played[one.name] = perform(
             sorted(notes),
             instrument=one.instrument,
-            frame=frame,
+            sheet=sheet,
             pattern=seeding.generator(*_key(plan), "manner", one.name),
             rng=seeding.generator(*_key(plan), "touch", one.name),
             **manner,
@@ -287,7 +287,7 @@ def _parts(plan: SongPlan, frame: Frame, sections, players, cast) -> dict[str, P
 
 
 def _line(
-    plan: SongPlan, frame: Frame, player: Player, tune: str, kind: str, sections
+    plan: SongPlan, sheet: LeadSheet, player: BandMember, tune: str, kind: str, sections
 ) -> list[BeatNote]:
     """What a player plays in sections, all of one kind."""
     pattern = seeding.generator(*_key(plan), "pattern", tune, kind)
@@ -295,12 +295,12 @@ def _line(
     sings = player.role == "voice"
     role = "melody" if sings else player.role
     density = float(pattern.uniform(0.2, 0.8) if sings else pattern.uniform(0.1, 0.8))
-    low, high = arrange.register(arrange.Seat(tune, player.instrument, role, density), song)
+    low, high = arrange.register(arrange.Musician(tune, player.instrument, role, density), song)
     if sings:  # within a tenth or so, higher in choruses; all voices of the catalogue reach it
         low = 47 + int(song.integers(0, 12)) + 3 * (kind == "chorus")
         high = low + 16
     voice = parts.Voice(
-        frame=frame,
+        sheet=sheet,
         low=low,
         high=high,
         density=density,
@@ -309,10 +309,10 @@ def _line(
         rng=seeding.generator(*_key(plan), "line", tune, kind),
     )
     line = parts.ROLES[role](voice)
-    beats = frame.metre.beats
+    beats = sheet.metre.beats
     # The singer pauses at the end of phrases, and may begin them after the beat.
-    pause = float(seeding.one(pattern, (0.5, 1.0, 1.0, 2.0, beats))) if sings else 0.0
-    late = float(seeding.one(pattern, (0.0, 0.0, 0.5, 1.0))) if sings else 0.0
+    pause = float(seeding.choice(pattern, (0.5, 1.0, 1.0, 2.0, beats))) if sings else 0.0
+    late = float(seeding.choice(pattern, (0.0, 0.0, 0.5, 1.0))) if sings else 0.0
     notes = []
     for section in sections:
         first, end = section.first * beats, section.end * beats
@@ -333,7 +333,7 @@ def _cut(notes: list[BeatNote], first: float, end: float) -> list[BeatNote]:
     ]
 
 
-def _strip(plan: SongPlan, player: Player) -> mix.Strip:
+def _strip(plan: SongPlan, player: BandMember) -> mix.ChannelStrip:
     """A player's place in its stem, and its colour."""
     rng = seeding.generator(*_key(plan), "strip", player.name)
     eq = _colour(rng, 2.5)
@@ -341,7 +341,7 @@ def _strip(plan: SongPlan, player: Player) -> mix.Strip:
         eq += ((80.0, -float(rng.uniform(4.0, 12.0)), 0.5),)
     elif player.stem == "bass":  # deeper than its samples
         eq += ((60.0, float(rng.uniform(2.0, 7.0)), 0.7), (350.0, -float(rng.uniform(3, 9)), 0.7))
-    return mix.Strip(player.level_db, player.pan, 0.0, eq)
+    return mix.ChannelStrip(player.level_db, player.pan, 0.0, eq)
 
 
 def _colour(rng: np.random.Generator, sd_db: float) -> tuple[tuple[float, float, float], ...]:
@@ -363,10 +363,10 @@ def _squeezed(plan: SongPlan, name: str, stem: np.ndarray) -> np.ndarray:
     )
 
 
-def _bus(plan: SongPlan, name: str) -> mix.Strip:
+def _bus(plan: SongPlan, name: str) -> mix.ChannelStrip:
     """How loud a stem is in the mixture, and how far away."""
     rng = seeding.generator(*_key(plan), "bus", name)
     mean_db, sd_db = _LEVELS_DB[name]
     spread = float(np.clip(rng.normal(0.0, 1.0), -2.0, 2.0))
     send_db = float(rng.uniform(-24.0, -10.0)) - {"bass": 10.0, "drums": 3.0}.get(name, 0.0)
-    return mix.Strip(mean_db + sd_db * spread, 0.0, send_db)
+    return mix.ChannelStrip(mean_db + sd_db * spread, 0.0, send_db)

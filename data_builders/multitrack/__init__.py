@@ -1,0 +1,34 @@
+"""A user's own multitrack recordings, and PHENICX-Anechoic."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from data_builders.common import description
+
+
+def _create_builder(
+    *,
+    path: str | os.PathLike | None = None,
+    layout: str = "folder",
+    format: str = "multitrack44k",
+    classes: str | Sequence[str] | None = None,
+    data_dir: str | None = None,
+) -> Any:
+    from data_builders.multitrack.builder import Multitrack
+
+    return Multitrack(path=path, layout=layout, format=format, classes=classes, data_dir=data_dir)
+
+
+DATASET = description.Description(
+    kind="multitrack",
+    create_builder=_create_builder,
+    options={
+        "path": "your recordings: a folder of <piece>/mix.wav and <piece>/<instrument>[-N].wav, "
+        "or one with train/<piece> and test/<piece>",
+        "layout": "folder (default), or phenicx for PHENICX-Anechoic",
+        "format": description.MULTITRACK_FORMAT,
+        "classes": "class names, separated by commas, or all for every instrument in path "
+        "(default: 13 instruments of the orchestra)",
+    },
+)

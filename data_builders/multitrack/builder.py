@@ -27,6 +27,7 @@ from data_builders.common.multitrack import MultitrackBuilder
 from data_builders.multitrack import files as multitrack_files
 from data_builders.multitrack.audio import Examples, prepare_examples
 from data_builders.multitrack.files import PieceFiles
+from irec_jax import registry
 from irec_jax.errors import UserError
 from irec_jax.labels import ORCHESTRA
 
@@ -64,6 +65,10 @@ def make_config(
     Raises:
         UserError: as `multitrack_files.scan`, or options that do not go together.
     """
+    if layout not in LAYOUTS:
+        raise registry.unknown("layout", layout, LAYOUTS)
+    if format not in MULTITRACK_FORMATS:
+        raise registry.unknown("format", format, MULTITRACK_FORMATS)
     if layout == "phenicx":
         if path or classes:
             raise UserError("layout=phenicx takes no path and no classes; manual_dir names its zip")
@@ -75,8 +80,11 @@ def make_config(
             format=format,
             classes=ORCHESTRA,
         )
-    if path is None or not os.fspath(path):
-        raise UserError("path: needed; name a folder of <piece>/<instrument>[-N].wav")
+    if not path:
+        raise UserError(
+            "multitrack: no path given; set path to a folder of <piece>/<instrument>[-N].wav, or "
+            "layout=phenicx"
+        )
     path = os.path.abspath(os.path.expanduser(path))
     found, splits = multitrack_files.scan(path, multitrack_files.parse_classes(classes))
     digest = hashlib.sha256(repr((path, found)).encode())
@@ -108,6 +116,24 @@ class Multitrack(MultitrackBuilder):
     )
     MD5 = "7fec47568263476ecac0103aef608629"
     PHENICX_PIECES = ("beethoven", "bruckner", "mahler", "mozart")
+
+    def __init__(
+        self,
+        *,
+        config: MultitrackConfig | None = None,
+        path: str | os.PathLike | None = None,
+        layout: str = "folder",
+        format: str = "multitrack44k",
+        classes: str | Sequence[str] | None = None,
+        **kwargs,
+    ):
+        """Initialise the builder from a config, or from the arguments of `make_config`.
+
+        Raises:
+            UserError: see `make_config`.
+        """
+        config = config or make_config(path, format, layout=layout, classes=classes)
+        super().__init__(config=config, **kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
         config = self.builder_config

@@ -11,7 +11,7 @@ from data_builders.rendering.score import Part
 
 
 @dataclasses.dataclass(frozen=True)
-class Seat:
+class Musician:
     """One player of an ensemble.
 
     ``name`` names the stem; ``role`` is a key of `parts.ROLES`, ``bass`` or ``drums``; ``density``
@@ -33,22 +33,22 @@ def choose_instrument(rng: np.random.Generator, kind: str, genre: str) -> Instru
     weights = {name: one.genres.get(genre, 0.0) for name, one in players.items()}
     if not any(weights.values()):
         weights = {name: sum(one.genres.values()) for name, one in players.items()}
-    return players[seeding.pick(rng, weights)]
+    return players[seeding.draw(rng, weights)]
 
 
 def choose_role(rng: np.random.Generator, instrument: Instrument, *, leads: bool) -> str:
     """A role that suits an instrument."""
-    return seeding.pick(rng, dict(instrument.leads if leads else instrument.accompanies))
+    return seeding.draw(rng, dict(instrument.lead_roles if leads else instrument.backing_roles))
 
 
-def register(seat: Seat, pattern: np.random.Generator) -> tuple[int, int]:
+def register(musician: Musician, pattern: np.random.Generator) -> tuple[int, int]:
     """Where in its register a player plays in this song: most of it, not always the same."""
-    low, high = seat.instrument.low, seat.instrument.high
-    if seat.role in ("bass", "drums") or high - low <= 20:
+    low, high = musician.instrument.low, musician.instrument.high
+    if musician.role in ("bass", "drums") or high - low <= 20:
         return low, high
-    if seat.role in ("two_hands", "fingerstyle", "strum", "power"):
+    if musician.role in ("two_hands", "fingerstyle", "strum", "power"):
         return low, high
-    if seat.role in ("pad", "comp", "arpeggio", "chorale"):
+    if musician.role in ("pad", "comp", "arpeggio", "chorale"):
         # Chords stand in the middle: below they are muddy, above thin.
         bottom = max(low, min(45, high - 16))
         return bottom, min(high, max(79, bottom + 16))
@@ -57,7 +57,7 @@ def register(seat: Seat, pattern: np.random.Generator) -> tuple[int, int]:
 
 
 def compose(
-    seats: Sequence[Seat], frame: theory.Frame, *, song_key: tuple, clip_key: tuple
+    musicians: Sequence[Musician], sheet: theory.LeadSheet, *, song_key: tuple, clip_key: tuple
 ) -> dict[str, Part]:
     """Parts of an ensemble.
 
@@ -71,19 +71,19 @@ def compose(
         name of the seat -> its part, from time 0 over the whole frame.
     """
     played = {}
-    for seat in seats:
-        pattern = seeding.generator(*song_key, "pattern", seat.name)
-        rng = seeding.generator(*clip_key, "notes", seat.name)
-        low, high = register(seat, pattern)
-        voice = parts.Voice(frame, low, high, seat.density, seat.rests, pattern, rng)
+    for musician in musicians:
+        pattern = seeding.generator(*song_key, "pattern", musician.name)
+        rng = seeding.generator(*clip_key, "notes", musician.name)
+        low, high = register(musician, pattern)
+        voice = parts.Voice(sheet, low, high, musician.density, musician.rests, pattern, rng)
         roles = {**parts.ROLES, "bass": rhythm_section.bass, "drums": rhythm_section.drums}
-        played[seat.name] = performance.perform(
-            roles[seat.role](voice),
-            instrument=seat.instrument,
-            role=seat.role,
-            frame=frame,
+        played[musician.name] = performance.perform(
+            roles[musician.role](voice),
+            instrument=musician.instrument,
+            role=musician.role,
+            sheet=sheet,
             pattern=pattern,
             rng=rng,
-            max_gap_s=seat.max_gap_s,
+            max_gap_s=musician.max_gap_s,
         )
     return played

@@ -70,7 +70,7 @@ def draw_groove(rng: np.random.Generator, metre: theory.Metre, *, loud: bool) ->
     back = {4: (1, 3), 3: (1, 2), 2: (1,)}.get(beats, tuple(range(1, beats, 2)))
     if half_time:
         back = (2,)
-    key = seeding.pick(rng, {SNARE: 8.0, STICK: 0.3 if loud else 1.5, CLAP: 1.0})
+    key = seeding.draw(rng, {SNARE: 8.0, STICK: 0.3 if loud else 1.5, CLAP: 1.0})
     strokes[key] = {beat * steps: _ACCENT for beat in back}
     ghosts = rng.uniform(0.0, 0.3) if rng.random() < 0.5 else 0.0
     for step in range(num_steps):
@@ -95,22 +95,22 @@ def draw_groove(rng: np.random.Generator, metre: theory.Metre, *, loud: bool) ->
         if loud
         else {CLOSED_HAT: 7.0, RIDE: 1.5, OPEN_HAT: 0.4}
     )
-    cymbal = seeding.pick(rng, cymbals)
+    cymbal = seeding.draw(rng, cymbals)
     every = {4: {1: 2.0, 2: 6.0, 4: 1.5}, 3: {1: 5.0, 3: 1.5}}[steps]
     if cymbal in (CRASH, OPEN_HAT, RIDE_BELL):
         every = {steps: 3.0, (steps + 1) // 2: 1.0}
-    every = seeding.pick(rng, every)
+    every = seeding.draw(rng, every)
     level = float(rng.uniform(-0.8, 0.4))
     strokes[cymbal] = {
         step: level + (0.3 if step % steps == 0 else -0.5) for step in range(0, num_steps, every)
     }
     if cymbal == CLOSED_HAT and rng.random() < 0.35:  # opened before a backbeat or at the end
-        step = seeding.one(rng, (num_steps - 1, num_steps - 2, num_steps // 2 - 1))
+        step = seeding.choice(rng, (num_steps - 1, num_steps - 2, num_steps // 2 - 1))
         strokes[cymbal].pop(step, None)
         strokes[OPEN_HAT] = {step: level + 0.3}
     # Percussion.
     if rng.random() < (0.3 if loud else 0.15):
-        extra = seeding.pick(rng, {TAMBOURINE: 3.0, SHAKER: 3.0, COWBELL: 0.7, CLAP: 0.7})
+        extra = seeding.draw(rng, {TAMBOURINE: 3.0, SHAKER: 3.0, COWBELL: 0.7, CLAP: 0.7})
         if extra in (TAMBOURINE, SHAKER):
             strokes[extra] = {step: _SOFT + 0.4 * (step % steps == 0) for step in range(num_steps)}
         else:
@@ -119,7 +119,7 @@ def draw_groove(rng: np.random.Generator, metre: theory.Metre, *, loud: bool) ->
 
 
 def drums(
-    frame: theory.Frame,
+    sheet: theory.LeadSheet,
     sections: Sequence[Section],
     grooves: dict[str, Groove],
     rng: np.random.Generator,
@@ -132,11 +132,11 @@ def drums(
         grooves: of each kind of section.
         rng: ghost notes that come and go, fills, crashes.
     """
-    metre, notes = frame.metre, []
+    metre, notes = sheet.metre, []
     last_end = None
     for section in sections:
         if last_end != section.first or rng.random() < 0.8:
-            key = seeding.pick(rng, {CRASH: 6.0, CHINA: 0.5, RIDE: 1.0})
+            key = seeding.draw(rng, {CRASH: 6.0, CHINA: 0.5, RIDE: 1.0})
             notes.append(BeatNote(section.first * metre.beats, 1.0, key, 1.0))
         for bar in range(section.first, section.end):
             last = bar == section.end - 1
@@ -145,7 +145,7 @@ def drums(
                 notes += [BeatNote(start, 0.2, KICK, 1.0)] if rng.random() < 0.5 else []
                 continue
             fills = rng.random() < (0.75 if last else 0.2 * (bar % 2))
-            length = float(seeding.pick(rng, {0.5: 1.0, 1.0: 4.0, 2.0: 2.0, metre.beats: 1.0}))
+            length = float(seeding.draw(rng, {0.5: 1.0, 1.0: 4.0, 2.0: 2.0, metre.beats: 1.0}))
             until = metre.beats - min(length, metre.beats) * fills
             notes += _bar(grooves[section.kind], metre, start, until, rng)
             if fills:
@@ -175,7 +175,7 @@ def _fill(metre: theory.Metre, first: float, end: float, rng) -> list[BeatNote]:
     """Around the toms from a beat to another, louder and louder; on the snare at times."""
     steps = metre.steps if rng.random() < 0.7 else max(1, metre.steps // 2)
     num_strokes = max(1, round((end - first) * steps))
-    path = seeding.one(
+    path = seeding.choice(
         rng,
         (
             (SNARE, HIGH_TOM, MID_TOM, FLOOR_TOM),
@@ -209,7 +209,7 @@ _BASS_CELLS = (
 
 
 def bass(
-    frame: theory.Frame,
+    sheet: theory.LeadSheet,
     sections: Sequence[Section],
     grooves: dict[str, Groove],
     *,
@@ -225,7 +225,7 @@ def bass(
         low, high: register, at least an octave.
         patterns: generator of each kind of section, which draws its manner.
     """
-    metre, notes = frame.metre, []
+    metre, notes = sheet.metre, []
     cells = {kind: _bass_cell(one, metre, grooves[kind]) for kind, one in patterns.items()}
     for section in sections:
         for bar in range(section.first, section.end):
@@ -233,17 +233,17 @@ def bass(
                 continue
             start = bar * metre.beats
             for onset, length, tone in cells[section.kind]:
-                root = low + (frame.chord_at(start + onset).root - low) % 12
+                root = low + (sheet.chord_at(start + onset).root - low) % 12
                 pitch = root + (0, 7, 12)[tone]
                 pitch -= 12 * (pitch > high)
                 notes.append(BeatNote(start + onset, length, pitch, 0.3 + 0.4 * (onset == 0)))
             approach = notes[-1]
-            if rng.random() < 0.2 and approach.length <= 1 and bar + 1 < len(frame.bars):
+            if rng.random() < 0.2 and approach.length <= 1 and bar + 1 < len(sheet.bars):
                 # The last note leads to the next root, by a step of the key.
-                following = low + (frame.bars[bar + 1][0].root - low) % 12
-                ladder = frame.scale_pitches(following - 2, following + 2)
+                following = low + (sheet.bars[bar + 1][0].root - low) % 12
+                ladder = sheet.scale_pitches(following - 2, following + 2)
                 near = [pitch for pitch in ladder if pitch != following and low <= pitch <= high]
-                notes[-1] = approach._replace(pitch=seeding.one(rng, near or [approach.pitch]))
+                notes[-1] = approach._replace(pitch=seeding.choice(rng, near or [approach.pitch]))
     return notes
 
 
@@ -256,4 +256,4 @@ def _bass_cell(rng, metre: theory.Metre, groove: Groove) -> tuple:
         short = rng.uniform(0.6, 1.0)
         tones = [0, *(int(rng.choice((0, 0, 0, 1, 2))) for _ in onsets[1:])]
         return tuple((a, (b - a) * short, t) for a, b, t in zip(onsets, ends, tones, strict=True))
-    return seeding.one(rng, _BASS_CELLS)
+    return seeding.choice(rng, _BASS_CELLS)

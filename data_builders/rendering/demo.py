@@ -41,10 +41,12 @@ def render(
         ``{"instrument", "start_s", "end_s"}`` in order of entry, ``instrument`` an IRMAS class.
     """
     key = ("demo", seed)
-    frame = genres.draw_frame(seeding.generator(*key, "frame"), "jaz_blu", duration_s=DURATION_S)
+    sheet = genres.draw_lead_sheet(
+        seeding.generator(*key, "frame"), "jaz_blu", duration_s=DURATION_S
+    )
     choice = seeding.generator(*key, "instruments")
-    seats = [
-        arrange.Seat(
+    musicians = [
+        arrange.Musician(
             name=kind,
             instrument=arrange.choose_instrument(choice, kind, "jaz_blu"),
             role=role,
@@ -54,8 +56,8 @@ def render(
         )
         for kind, role, *_ in _ENTRIES
     ]
-    parts = arrange.compose(seats, frame, song_key=key, clip_key=(*key, "clip"))
-    player, stems, strips = synth.player(soundfont), {}, {}
+    parts = arrange.compose(musicians, sheet, song_key=key, clip_key=(*key, "clip"))
+    player, stems, strips = synth.load_player(soundfont), {}, {}
     for kind, _, pan, start_s, end_s in _ENTRIES:
         notes = tuple(
             note._replace(duration_s=min(note.duration_s, end_s - note.onset_s))
@@ -64,9 +66,9 @@ def render(
         )
         part = dataclasses.replace(parts[kind], notes=notes)
         stems[kind] = player.play(part, round(DURATION_S * synth.SAMPLE_RATE_HZ))
-        strips[kind] = mix.Strip(level_db=0.0, pan=pan, send_db=-16.0)
+        strips[kind] = mix.ChannelStrip(level_db=0.0, pan=pan, send_db=-16.0)
     room = mix.Room(decay_s=0.5, predelay_s=0.01, damping_hz=7000.0, seed=seed)
-    mixture, direct, _ = mix.mix(stems, strips, room, mix.Medium(peak_db=-1.0))
+    mixture, direct, _ = mix.mixdown(stems, strips, room, mix.Mastering(peak_db=-1.0))
     times = [
         {"instrument": kind, "start_s": start_s, "end_s": end_s}
         for kind, stem in direct.items()

@@ -152,21 +152,21 @@ GENRES = {
 }  # fmt: skip
 
 
-def draw_frame(
+def draw_lead_sheet(
     rng: np.random.Generator, genre: str, *, duration_s: float, first_bar: int = 0
-) -> theory.Frame:
+) -> theory.LeadSheet:
     """A tempo, metre, key and progression of a genre, with bars for at least ``duration_s``.
 
     The same generator state gives the same piece whatever ``duration_s``; ``first_bar`` begins it
     so many bars into its progression.
     """
     style = GENRES[genre]
-    tempo_bpm = rng.uniform(*seeding.one(rng, style.tempi_bpm))
-    metre = seeding.pick(rng, style.metres)
+    tempo_bpm = rng.uniform(*seeding.choice(rng, style.tempi_bpm))
+    metre = seeding.draw(rng, style.metres)
     swings = rng.random() < style.swing_probability and metre.steps == 4
     swing = rng.uniform(*style.swing) if swings else 0.5
     tonic = int(rng.integers(12))
-    scale, symbols = seeding.one(rng, style.progressions)
+    scale, symbols = seeding.choice(rng, style.progressions)
     if metre.steps == 3 and metre.beats == 2:  # dotted beats of 6/8
         tempo_bpm *= 0.6
     loop = [
@@ -174,4 +174,4 @@ def draw_frame(
     ]
     num_bars = int(np.ceil(duration_s * tempo_bpm / 60.0 / metre.beats)) + 1
     bars = tuple(loop[(first_bar + index) % len(loop)] for index in range(num_bars))
-    return theory.Frame(tempo_bpm, metre, swing, tonic, scale, bars, genre)
+    return theory.LeadSheet(tempo_bpm, metre, swing, tonic, scale, bars, genre)

@@ -21,7 +21,7 @@ class Instrument:
         program: General MIDI program, 0-based; drum kits are programs of bank 128.
         low, high: comfortable register, MIDI pitches.
         genres: weight per genre.
-        leads, accompanies: weight per role.
+        lead_roles, backing_roles: weight per role.
         sustains: the sound goes on for as long as a note is held.
         vibrato_cents: how deep its players vibrate; 0 for fixed pitch.
         scoops: how often (0 to 1) a note is reached from below.
@@ -36,8 +36,8 @@ class Instrument:
     low: int
     high: int
     genres: Mapping[str, float]
-    leads: Mapping[str, float]
-    accompanies: Mapping[str, float]
+    lead_roles: Mapping[str, float]
+    backing_roles: Mapping[str, float]
     sustains: bool = True
     vibrato_cents: float = 0.0
     scoops: float = 0.0
@@ -56,7 +56,7 @@ def _weights(text: str) -> Mapping[str, float]:
     return MappingProxyType(dict(zip(words[::2], map(float, words[1::2]), strict=True)))
 
 
-def _make(name, kind, program, low, high, genres, leads, accompanies, **more) -> Instrument:
+def _make(name, kind, program, low, high, genres, lead_roles, backing_roles, **more) -> Instrument:
     return Instrument(
         name,
         kind,
@@ -64,8 +64,8 @@ def _make(name, kind, program, low, high, genres, leads, accompanies, **more) ->
         low,
         high,
         _weights(genres),
-        _weights(leads),
-        _weights(accompanies),
+        _weights(lead_roles),
+        _weights(backing_roles),
         **more,
     )
 

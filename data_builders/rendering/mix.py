@@ -21,7 +21,7 @@ _RUMBLE_HZ = 25.0  # samples of some SoundFonts are not free of direct current
 
 
 @dataclasses.dataclass(frozen=True)
-class Strip:
+class ChannelStrip:
     """How one stem is mixed.
 
     ``level_db`` is the RMS of its active part relative to the other stems; ``pan`` -1 (left) to 1;
@@ -46,7 +46,7 @@ class Room:
 
 
 @dataclasses.dataclass(frozen=True)
-class Medium:
+class Mastering:
     """What recording and release do to the whole.
 
     ``peak_db`` re full scale, at most 0; ``width`` 0 (mono) to 1; ``lowpass_hz`` and ``noise_db``
@@ -98,11 +98,11 @@ def activity(stem: np.ndarray, *, min_pause_s: float = 0.2) -> list[tuple[float,
     return [(round(start_s, 3), round(end_s, 3)) for start_s, end_s in spans]
 
 
-def mix(
+def mixdown(
     stems: dict[str, np.ndarray],
-    strips: dict[str, Strip],
+    strips: dict[str, ChannelStrip],
     room: Room,
-    medium: Medium,
+    medium: Mastering,
     *,
     start_samples: int = 0,
     keep_stems: bool = False,
@@ -125,7 +125,7 @@ def mix(
     """
     direct = {}
     for name, stem in stems.items():
-        placed = place(stem, strips[name], start_samples=start_samples)
+        placed = apply_strip(stem, strips[name], start_samples=start_samples)
         if placed is not None:
             direct[name] = placed
     if not direct:
@@ -167,7 +167,9 @@ def impulse_response(room: Room) -> np.ndarray:
     return np.concatenate([delay, tail]).astype(np.float32)
 
 
-def place(stem: np.ndarray, strip: Strip, *, start_samples: int = 0) -> np.ndarray | None:
+def apply_strip(
+    stem: np.ndarray, strip: ChannelStrip, *, start_samples: int = 0
+) -> np.ndarray | None:
     """A stem at its level and place, equalised: float32 (T, 2); None where it is silent.
 
     Its level is measured from ``start_samples`` on.
@@ -220,7 +222,7 @@ def _active(levels_db: np.ndarray) -> np.ndarray:
     return (levels_db > levels_db.max() - _ACTIVE_RANGE_DB) & (levels_db > _SILENCE_DB)
 
 
-def _finish(dry, send, response, medium: Medium, start_samples: int) -> np.ndarray:
+def _finish(dry, send, response, medium: Mastering, start_samples: int) -> np.ndarray:
     """Adds the room, then tape: what happens to the sum happens to each stem alike."""
     wet = scipy.signal.oaconvolve(send, response, axes=0)[: len(dry)]
     sections = _peaking(medium.eq)

@@ -23,7 +23,7 @@ class Voice:
     ``rests`` how likely a phrase ends in a rest (0: it plays through).
     """
 
-    frame: theory.Frame
+    sheet: theory.LeadSheet
     low: int
     high: int
     density: float
@@ -70,11 +70,11 @@ def rhythm_cell(
 
 def _phrase_rhythm(voice: Voice) -> list[tuple[float, float, bool]]:
     """(beat, length, ends a phrase) over the whole frame: phrases of two or four bars, A B A C."""
-    metre = voice.frame.metre
+    metre = voice.sheet.metre
     cells = [rhythm_cell(voice.pattern, metre, voice.density) for _ in range(3)]
-    form = seeding.one(voice.pattern, ((0, 1), (0, 0), (0, 1, 0, 2), (0, 0, 1, 2), (0, 1, 2, 2)))
+    form = seeding.choice(voice.pattern, ((0, 1), (0, 0), (0, 1, 0, 2), (0, 0, 1, 2), (0, 1, 2, 2)))
     rhythm = []
-    for bar in range(len(voice.frame.bars)):
+    for bar in range(len(voice.sheet.bars)):
         place = bar % len(form)
         cell = cells[form[place]]
         if place == len(form) - 1 and len(cell) > 2:  # the phrase comes to rest on a long note
@@ -88,10 +88,10 @@ def _phrase_rhythm(voice: Voice) -> list[tuple[float, float, bool]]:
 
 def _sing(voice: Voice, rhythm, step_weights) -> list[BeatNote]:
     """Pitches for a rhythm: steps along the scale within a tenth or so, chord tones on the beat."""
-    frame, rng = voice.frame, voice.rng
+    sheet, rng = voice.sheet, voice.rng
     span = min(voice.high - voice.low, int(rng.integers(12, 20)))
     floor = voice.low + int(rng.integers(max(voice.high - voice.low - span, 0) + 1))
-    ladder = frame.scale_pitches(floor, floor + span)
+    ladder = sheet.scale_pitches(floor, floor + span)
     steps = np.arange(-4, 5)
     weights = np.array(step_weights, float)
     place = int(rng.integers(len(ladder) // 3, len(ladder)))
@@ -103,13 +103,13 @@ def _sing(voice: Voice, rhythm, step_weights) -> list[BeatNote]:
         place = int(np.clip(place, 0, len(ladder) - 1))
         pitch = ladder[place]
         if length >= 1.0 or beat == int(beat):
-            tones = theory.chord_pitches(frame.chord_at(beat), floor, floor + span)
+            tones = theory.chord_pitches(sheet.chord_at(beat), floor, floor + span)
             pitch = min(tones, key=lambda tone: (abs(tone - pitch), tone))
             place = int(np.argmin([abs(step - pitch) for step in ladder]))
         sounding = length
         if ends and rng.random() < voice.rests:
-            sounding = max(0.5, length - seeding.one(rng, (0.25, 0.5, 1.0)))
-        accent = 0.6 * (beat % frame.metre.beats == 0) + 0.3 * (beat == int(beat))
+            sounding = max(0.5, length - seeding.choice(rng, (0.25, 0.5, 1.0)))
+        accent = 0.6 * (beat % sheet.metre.beats == 0) + 0.3 * (beat == int(beat))
         notes.append(BeatNote(beat, min(sounding, length), pitch, accent))
     return notes
 
@@ -132,8 +132,8 @@ def runs(voice: Voice) -> list[BeatNote]:
 def duo(voice: Voice) -> list[BeatNote]:
     """A melody with a second voice a diatonic third or sixth below."""
     upper = melody(voice.narrowed(voice.low + 8, voice.high))
-    distance = seeding.one(voice.pattern, (2, 2, 5))
-    ladder = voice.frame.scale_pitches(voice.low - 12, voice.high)
+    distance = seeding.choice(voice.pattern, (2, 2, 5))
+    ladder = voice.sheet.scale_pitches(voice.low - 12, voice.high)
     lower = []
     for note in upper:
         below = [pitch for pitch in ladder if pitch < note.pitch]
@@ -145,16 +145,16 @@ def duo(voice: Voice) -> list[BeatNote]:
 
 def riff(voice: Voice) -> list[BeatNote]:
     """A short figure that comes back in every bar, moved to fit its chord."""
-    metre = voice.frame.metre
+    metre = voice.sheet.metre
     cell = rhythm_cell(voice.pattern, metre, voice.density)
     shape = [int(voice.pattern.integers(0, 4)) for _ in cell]
     rests = voice.pattern.random(len(cell)) < 0.25 * voice.rests
     base = voice.centre + voice.rng.integers(-5, 6)
     notes = []
-    for bar in range(len(voice.frame.bars)):
+    for bar in range(len(voice.sheet.bars)):
         for index, (onset, length) in enumerate(cell):
             beat = bar * metre.beats + onset
-            tones = theory.voicing(voice.frame.chord_at(beat), base, 4)
+            tones = theory.voicing(voice.sheet.chord_at(beat), base, 4)
             if not rests[index]:
                 pitch = tones[min(shape[index], len(tones) - 1)]
                 notes.append(BeatNote(beat, length * 0.85, pitch, 0.5 * (onset == 0)))
@@ -164,7 +164,7 @@ def riff(voice: Voice) -> list[BeatNote]:
 def counter(voice: Voice) -> list[BeatNote]:
     """A calm line of long notes that moves as little as it can."""
     notes, pitch = [], voice.centre + voice.rng.integers(-6, 7)
-    for start, end, harmony in voice.frame.spans:
+    for start, end, harmony in voice.sheet.chord_spans:
         tones = theory.chord_pitches(harmony, voice.low, voice.high)
         near = sorted(tones, key=lambda tone: (abs(tone - pitch), tone))
         pitch = near[int(voice.rng.random() < 0.4)]
@@ -180,7 +180,7 @@ def _chords(voice: Voice, num_voices: int) -> list[tuple[float, float, list[int]
     """(beat, end, pitches) of every chord, voiced near the one before."""
     centre = voice.centre + voice.rng.uniform(-4, 4)
     chords = []
-    for start, end, harmony in voice.frame.spans:
+    for start, end, harmony in voice.sheet.chord_spans:
         pitches = theory.voicing(harmony, centre, num_voices)
         chords.append((start, end, [p for p in pitches if voice.low <= p <= voice.high]))
         centre = 0.7 * centre + 0.3 * float(np.mean(pitches))
@@ -189,7 +189,7 @@ def _chords(voice: Voice, num_voices: int) -> list[tuple[float, float, list[int]
 
 def pad(voice: Voice) -> list[BeatNote]:
     """Held chords."""
-    num_voices = seeding.one(voice.pattern, (2, 3, 3, 4))
+    num_voices = seeding.choice(voice.pattern, (2, 3, 3, 4))
     return [
         BeatNote(start, end - start, pitch, 0.0)
         for start, end, pitches in _chords(voice, num_voices)
@@ -206,7 +206,7 @@ def chorale(voice: Voice) -> list[BeatNote]:
     )
     notes = list(top)
     for note in top:
-        harmony = voice.frame.chord_at(note.beat)
+        harmony = voice.sheet.chord_at(note.beat)
         below = theory.chord_pitches(harmony, max(voice.low, note.pitch - 19), note.pitch - 3)
         inner = below[-2:] + below[:1]
         notes.extend(note._replace(pitch=pitch, accent=0.0) for pitch in sorted(set(inner)))
@@ -214,9 +214,9 @@ def chorale(voice: Voice) -> list[BeatNote]:
 
 
 def _comping_cell(voice: Voice) -> list[tuple[float, float]]:
-    metre = voice.frame.metre
+    metre = voice.sheet.metre
     if metre == theory.Metre(4, 4):
-        return list(seeding.one(voice.pattern, GENRES[voice.frame.genre].comping))
+        return list(seeding.choice(voice.pattern, GENRES[voice.sheet.genre].comping))
     cell = rhythm_cell(voice.pattern, metre, 0.6 * voice.density)
     keep = voice.pattern.random(len(cell)) < 0.8
     return [one for one, kept in zip(cell, keep, strict=True) if kept] or cell[:1]
@@ -224,9 +224,9 @@ def _comping_cell(voice: Voice) -> list[tuple[float, float]]:
 
 def _struck_chords(voice: Voice, cell, num_voices: int, spread_beats: float) -> list[BeatNote]:
     """Chords struck in the rhythm of a one-bar cell, their notes spread by a stroke."""
-    metre, chords = voice.frame.metre, _chords(voice, num_voices)
+    metre, chords = voice.sheet.metre, _chords(voice, num_voices)
     notes = []
-    for bar in range(len(voice.frame.bars)):
+    for bar in range(len(voice.sheet.bars)):
         for onset, length in cell:
             beat = bar * metre.beats + onset
             pitches = next(p for start, end, p in reversed(chords) if start <= beat)
@@ -240,13 +240,13 @@ def _struck_chords(voice: Voice, cell, num_voices: int, spread_beats: float) -> 
 
 def comp(voice: Voice) -> list[BeatNote]:
     """Rhythmic chords in the manner of the genre."""
-    num_voices = seeding.one(voice.pattern, (3, 4, 4))
+    num_voices = seeding.choice(voice.pattern, (3, 4, 4))
     return _struck_chords(voice, _comping_cell(voice), num_voices, 0.0)
 
 
 def strum(voice: Voice) -> list[BeatNote]:
     """Guitar strumming: five or six strings, down and up."""
-    metre = voice.frame.metre
+    metre = voice.sheet.metre
     steps = 2 if metre.steps == 4 else 3
     strokes = [step / steps for step in range(metre.beats * steps)]
     odds = 0.35 + 0.5 * voice.density
@@ -271,11 +271,11 @@ _ARPEGGIOS = (
 
 def arpeggio(voice: Voice) -> list[BeatNote]:
     """Broken chords in a steady motion; the notes ring until the chord changes."""
-    metre = voice.frame.metre
-    order = seeding.one(voice.pattern, _ARPEGGIOS)
-    fastest = voice.frame.beat_s / metre.steps > 0.13 and voice.density > 0.4
+    metre = voice.sheet.metre
+    order = seeding.choice(voice.pattern, _ARPEGGIOS)
+    fastest = voice.sheet.beat_s / metre.steps > 0.13 and voice.density > 0.4
     step = 1 / metre.steps if metre.steps == 3 or fastest else 0.5
-    ring = seeding.one(voice.pattern, (step, 2 * step, metre.beats))
+    ring = seeding.choice(voice.pattern, (step, 2 * step, metre.beats))
     notes = []
     for start, end, pitches in _chords(voice, 4):
         for index in range(int(round((end - start) / step))):
@@ -290,7 +290,7 @@ def arpeggio(voice: Voice) -> list[BeatNote]:
 def bass_line(voice: Voice) -> list[BeatNote]:
     """Roots and fifths on the beat: the left hand, the thumb of a guitarist."""
     notes = []
-    for start, end, harmony in voice.frame.spans:
+    for start, end, harmony in voice.sheet.chord_spans:
         roots = [p for p in range(voice.low, voice.low + 12) if p % 12 == harmony.root]
         fifth = roots[0] + 7 if roots[0] + 7 <= voice.low + 14 else roots[0] - 5
         for index, beat in enumerate(np.arange(start, end, max(1.0, (end - start) / 2))):
@@ -313,21 +313,21 @@ def two_hands(voice: Voice) -> list[BeatNote]:
     middle = int(np.clip(voice.centre, 57, 62))
     left = voice.narrowed(max(voice.low, middle - 22), middle)
     right = voice.narrowed(middle, min(voice.high, middle + 26))
-    accompany = seeding.one(voice.pattern, (arpeggio, arpeggio, comp, bass_line, pad))
-    sing = seeding.one(voice.pattern, (melody, melody, runs, duo, comp))
+    accompany = seeding.choice(voice.pattern, (arpeggio, arpeggio, comp, bass_line, pad))
+    sing = seeding.choice(voice.pattern, (melody, melody, runs, duo, comp))
     return _thinned(accompany(left) + sing(right))
 
 
 def power(voice: Voice) -> list[BeatNote]:
     """Fifths in steady eighths or long, as rock guitars play."""
-    metre = voice.frame.metre
+    metre = voice.sheet.metre
     long = voice.pattern.random() < 0.3
     cell = rhythm_cell(voice.pattern, metre, 0.1 if long else 0.5)
     notes = []
-    for bar in range(len(voice.frame.bars)):
+    for bar in range(len(voice.sheet.bars)):
         for onset, length in cell:
             beat = bar * metre.beats + onset
-            root = voice.low + (voice.frame.chord_at(beat).root - voice.low) % 12
+            root = voice.low + (voice.sheet.chord_at(beat).root - voice.low) % 12
             for pitch in (root, root + 7, root + 12):
                 notes.append(BeatNote(beat, length, pitch, 0.5 * (onset == 0)))
     return notes

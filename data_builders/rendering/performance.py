@@ -6,7 +6,7 @@ from data_builders.rendering import seeding
 from data_builders.rendering.instruments import Instrument
 from data_builders.rendering.parts import SINGLE_LINES
 from data_builders.rendering.score import BeatNote, Note, Part
-from data_builders.rendering.theory import Frame
+from data_builders.rendering.theory import LeadSheet
 
 _BEND_STEP_S = 0.012
 _ARTICULATIONS = {"legato": 1.0, "portato": 0.88, "detached": 0.7}
@@ -17,7 +17,7 @@ def perform(
     *,
     instrument: Instrument,
     role: str,
-    frame: Frame,
+    sheet: LeadSheet,
     pattern: np.random.Generator,
     rng: np.random.Generator,
     max_gap_s: float | None = None,
@@ -37,15 +37,15 @@ def perform(
     looseness_s = pattern.uniform(0.003, 0.014)
     lag_s = pattern.normal(0.0, 0.006)
     loudness = pattern.uniform(68, 104)
-    touch = seeding.one(pattern, ("legato", "legato", "portato", "detached"))
+    touch = seeding.choice(pattern, ("legato", "legato", "portato", "detached"))
     tuning_cents = float(np.clip(pattern.normal(0.0, 6.0), -18, 18))
     arch_db = pattern.uniform(1.0, 5.0) if instrument.swells else 0.0
 
-    phrase_s = 4 * frame.metre.beats * frame.beat_s
+    phrase_s = 4 * sheet.metre.beats * sheet.beat_s
     played = []
     for note in notes:
-        onset_s = frame.seconds(note.beat)
-        end_s = frame.seconds(note.beat + note.length)
+        onset_s = sheet.seconds(note.beat)
+        end_s = sheet.seconds(note.beat + note.length)
         held = _ARTICULATIONS["legato" if note.length > 1.5 else touch]
         duration_s = max((end_s - onset_s) * held - 0.005, 0.05)
         onset_s = max(0.0, onset_s + lag_s + rng.normal(0.0, looseness_s))

@@ -11,13 +11,13 @@ def generator(*key: str | int) -> np.random.Generator:
     return np.random.default_rng(words)
 
 
-def pick(rng: np.random.Generator, weights: dict):
+def draw(rng: np.random.Generator, weights: dict):
     """One key of ``weights``, drawn in proportion to the values (not all zero)."""
     names = list(weights)
     values = np.array([weights[name] for name in names], float)
     return names[int(np.searchsorted(np.cumsum(values), rng.random() * values.sum(), "right"))]
 
 
-def one(rng: np.random.Generator, items):
+def choice(rng: np.random.Generator, items):
     """One of ``items``, all equally likely."""
     return items[int(rng.integers(len(items)))]

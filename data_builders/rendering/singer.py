@@ -9,7 +9,7 @@ from data_builders.rendering import mix, performance, seeding
 from data_builders.rendering.instruments import Instrument
 from data_builders.rendering.score import BeatNote, Note, Part
 from data_builders.rendering.synth import SAMPLE_RATE_HZ
-from data_builders.rendering.theory import Frame
+from data_builders.rendering.theory import LeadSheet
 
 #: First three formants in Hz of a man's vowels (Peterson and Barney 1952).
 VOWELS_HZ = {
@@ -30,7 +30,7 @@ def perform(
     notes: list[BeatNote],
     *,
     instrument: Instrument,
-    frame: Frame,
+    sheet: LeadSheet,
     pattern: np.random.Generator,
     rng: np.random.Generator,
 ) -> Part:
@@ -40,7 +40,7 @@ def perform(
     """
     singing = dataclasses.replace(instrument, vibrato_cents=38.0, scoops=0.35)
     part = performance.perform(
-        notes, instrument=singing, role="melody", frame=frame, pattern=pattern, rng=rng
+        notes, instrument=singing, role="melody", sheet=sheet, pattern=pattern, rng=rng
     )
     glides = pattern.uniform(0.3, 0.9)
     bend, index = [], -1
@@ -81,7 +81,7 @@ def articulate(sound: np.ndarray, notes: tuple[Note, ...], rng: np.random.Genera
     voice = sound.mean(axis=1, keepdims=True, dtype=np.float32)
     size = rng.uniform(0.98, 1.2)  # of a man to that of a woman
     vowels = list(VOWELS_HZ)[:: int(rng.choice((1, -1)))]
-    spoken = [seeding.one(rng, vowels) for _ in notes]
+    spoken = [seeding.choice(rng, vowels) for _ in notes]
     starts_s = np.array([note.onset_s for note in notes])
     sung = np.zeros_like(voice)
     for vowel in sorted(set(spoken)):
@@ -119,7 +119,7 @@ def _consonants(num_samples: int, starts_s, level_db: float, rng) -> np.ndarray:
     words = np.zeros((num_samples, 1), np.float32)
     odds = rng.uniform(0.35, 0.7)
     for start_s in starts_s:
-        band_hz, lengths_s, levels_db = seeding.one(rng, _CONSONANTS)
+        band_hz, lengths_s, levels_db = seeding.choice(rng, _CONSONANTS)
         length = round(rng.uniform(*lengths_s) * SAMPLE_RATE_HZ)
         gain_db = level_db + rng.uniform(*levels_db)
         noise = rng.standard_normal(length)

@@ -75,12 +75,12 @@ def _tinysoundfont():
 
 
 @functools.lru_cache(maxsize=2)
-def player(soundfont: str | None = None) -> "Player":
+def load_player(soundfont: str | None = None) -> "SoundFontPlayer":
     """The player of a SoundFont, loaded once in a process."""
-    return Player(check_soundfont(soundfont))
+    return SoundFontPlayer(check_soundfont(soundfont))
 
 
-class Player:
+class SoundFontPlayer:
     """A loaded SoundFont."""
 
     def __init__(self, soundfont: str | os.PathLike):

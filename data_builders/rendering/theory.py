@@ -63,7 +63,7 @@ class Metre:
 
 
 @dataclasses.dataclass(frozen=True)
-class Frame:
+class LeadSheet:
     """Tempo, metre, key and chords that the parts of a piece share.
 
     Attributes:
@@ -103,22 +103,22 @@ class Frame:
         return (whole + part) * self.beat_s
 
     def chord_at(self, beat: float) -> Chord:
-        return self.spans[self._span_index(beat)][2]
+        return self.chord_spans[self._span_index(beat)][2]
 
     def chord_end(self, beat: float) -> float:
         """The beat at which the chord that sounds at ``beat`` ends."""
-        return self.spans[self._span_index(beat)][1]
+        return self.chord_spans[self._span_index(beat)][1]
 
     @property
-    def spans(self) -> list[tuple[float, float, Chord]]:
+    def chord_spans(self) -> list[tuple[float, float, Chord]]:
         """(first beat, end beat, chord) in order."""
-        spans = []
+        chord_spans = []
         for index, chords in enumerate(self.bars):
             length = self.metre.beats / len(chords)
             for place, one in enumerate(chords):
                 start = index * self.metre.beats + place * length
-                spans.append((start, start + length, one))
-        return spans
+                chord_spans.append((start, start + length, one))
+        return chord_spans
 
     def _span_index(self, beat: float) -> int:
         bar = min(max(int(beat // self.metre.beats), 0), len(self.bars) - 1)

@@ -18,7 +18,7 @@ def add_build(commands) -> None:
         help="prepare a dataset",
         description="Prepares a dataset: renders it, or reads files that were downloaded.",
     )
-    build.add_argument("name", help=f"one of {', '.join(sorted(data_builders.NAMES))}")
+    build.add_argument("name", help=f"one of {', '.join(data_builders.DATASETS)}")
     build.add_argument("--data_dir", help="where prepared data goes (default: TFDS's)")
     build.add_argument("--manual_dir", help="where files downloaded by hand lie")
     for option, meaning in data_builders.OPTIONS.items():

@@ -11,16 +11,14 @@ import data_builders
 from data_builders.common.features import FORMATS, AudioFormat
 from irec_jax import registry
 from irec_jax.data.clips import Clips, peak
-from irec_jax.data.options import builder_arguments, check_clips
+from irec_jax.data.options import builder_arguments, check_kind
 from irec_jax.data.stored import open_stored
 from irec_jax.errors import UserError
 
 #: What becomes of the channels of a clip.
 CHANNELS = ("mean", "separate")
-#: Datasets whose test clips come in parts, and the parts that `data.split=parts` takes: the first
-#: one trains, the other tests.
-_WITH_PARTS = ("gm_irmas", "irmas")
-_PARTS = (2, 3)
+#: Parts of the test split that `data.split=parts` uses: one for training, one for testing.
+_TRAINING_PART, _TEST_PART = 2, 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,12 +78,14 @@ def _chosen(known: tuple[str, ...], wanted: Sequence[str]) -> tuple[str, ...]:
 
 
 def _check(settings: Mapping[str, Any]) -> None:
-    check_clips(settings["name"])
-    if settings["split"] == "parts" and settings["name"] not in _WITH_PARTS:
+    name = settings["name"]
+    check_kind(name, "clips")
+    parts = {_TRAINING_PART, _TEST_PART}
+    if settings["split"] == "parts" and not parts <= {*data_builders.describe(name).test_parts}:
+        with_parts = [n for n, d in data_builders.DATASETS.items() if parts <= {*d.test_parts}]
         raise UserError(
-            f"config key data.split=parts: test clips come in parts only in "
-            f"{' and '.join(_WITH_PARTS)}, not in {settings['name']}; set it to official, song or "
-            "window"
+            f"data.split=parts: the test split is divided into parts only in "
+            f"{' and '.join(with_parts)}, not in {name}; set it to official, song or window"
         )
     if settings.get("stored") and settings["split"] != "parts":
         raise UserError(
@@ -109,9 +109,10 @@ def load(settings: Mapping[str, Any]) -> Dataset:
     if settings["split"] == "official":
         test = _open(builder, "test", settings)
     if settings["split"] == "parts":
-        trains, test = (_open(builder, "test", settings, part=part) for part in _PARTS)
+        more = _open(builder, "test", settings, part=_TRAINING_PART)
+        test = _open(builder, "test", settings, part=_TEST_PART)
         window_samples = round(settings["window_s"] * sample_rate_hz)
-        train = train.followed_by(trains).first(window_samples)
+        train = train.followed_by(more).first(window_samples)
         test = test.first(window_samples)
     config = builder.builder_config.name
     if settings.get("stored"):
@@ -130,7 +131,7 @@ def load(settings: Mapping[str, Any]) -> Dataset:
         name=settings["name"],
         version=str(builder.version),
         config=config,
-        rendered=builder.RENDERED,
+        rendered=data_builders.describe(settings["name"]).rendered,
         classes=_chosen(known, settings["classes"]),
         num_classes=len(known),
         sample_rate_hz=sample_rate_hz,

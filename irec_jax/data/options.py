@@ -1,4 +1,4 @@
-"""The keys of the config section `data`: which ones go to the builder, and what a dataset holds."""
+"""Keys of the config section `data`: options of the dataset's builder, and keys of this package."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,51 +9,54 @@ from irec_jax.errors import UserError
 _SHARED = ("dir", "manual_dir", "cache_gb", "window_s", "channels", "split", "validation_fraction")
 #: Keys of the config section `data` that are not options of a builder of clips.
 OWN_KEYS = (*_SHARED, "classes", "hop_s", "normalize", "test_fraction", "stored")
-#: The same of a builder of stems.
+#: Keys of the config section `data` that are not options of a builder of stems.
 STEM_OWN_KEYS = (*_SHARED, "target", "remix")
+_CONTENTS = {
+    "clips": "labelled clips",
+    "stems": "tracks with their stems",
+    "multitrack": "multitrack pieces",
+}
 
 
 def options_of(name: str) -> Callable:
-    """The builder class of a dataset, whose keyword arguments are the options of section `data`.
+    """Return the function that creates a dataset's builder; its keyword arguments are the options.
 
     Raises:
-        UserError: no such dataset, or one that no config takes.
+        UserError: unknown dataset, or one that no config accepts.
     """
-    if name in data_builders.MULTITRACKS:
-        check_clips(name)
-    return data_builders.builder_class(name)
+    if data_builders.describe(name).kind == "multitrack":
+        check_kind(name, "clips")
+    return data_builders.describe(name).create_builder
 
 
 def own_keys(name: str) -> tuple[str, ...]:
-    """Keys of section `data` that are not options of the builder of this dataset."""
-    return STEM_OWN_KEYS if name in data_builders.STEM_DATASETS else OWN_KEYS
+    """Return the keys of section `data` that are not options of this dataset's builder."""
+    dataset = data_builders.DATASETS.get(name)
+    return STEM_OWN_KEYS if dataset and dataset.kind == "stems" else OWN_KEYS
 
 
 def builder_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of the builder among the settings; empty ones are left to its defaults."""
+    """Return the keyword arguments of the builder among the settings.
+
+    Options that are not set (None, or "" in older configs) are left to the builder's defaults.
+    """
     own = (*own_keys(settings["name"]), "name")
-    options = {k: v for k, v in settings.items() if k not in own and v != ""}
+    options = {k: v for k, v in settings.items() if k not in own and v not in (None, "")}
     return options | dict(
         data_dir=settings["dir"] or None, manual_dir=settings["manual_dir"] or None
     )
 
 
-def check_clips(name: str) -> None:
-    """Raises UserError for a dataset that holds other things than labelled clips."""
-    _check(name, "labelled clips")
+def check_kind(name: str, kind: str) -> None:
+    """Check that a dataset is of a kind: "clips", "stems" or "multitrack".
 
-
-def check_stems(name: str) -> None:
-    """Raises UserError for a dataset that holds other things than tracks with their stems."""
-    _check(name, "tracks with their stems")
-
-
-def _check(name: str, wanted: str) -> None:
-    kinds = {one: "labelled clips" for one in data_builders.NAMES}
-    kinds |= dict.fromkeys(data_builders.MULTITRACKS, "the tracks of pieces")
-    kinds |= dict.fromkeys(data_builders.STEM_DATASETS, "tracks with their stems")
-    if kinds.get(name, wanted) != wanted:
-        known = ", ".join(one for one, kind in kinds.items() if kind == wanted)
+    Raises:
+        UserError: unknown dataset, or one of another kind.
+    """
+    actual = data_builders.describe(name).kind
+    if actual != kind:
+        names = [n for n, dataset in data_builders.DATASETS.items() if dataset.kind == kind]
         raise UserError(
-            f"dataset {name!r}: holds {kinds[name]}, not {wanted}; here take one of {known}"
+            f"dataset {name!r}: holds {_CONTENTS[actual]}, not {_CONTENTS[kind]}; choose "
+            f"{' or '.join(names)}"
         )

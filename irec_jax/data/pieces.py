@@ -9,6 +9,7 @@ import numpy as np
 import data_builders
 from data_builders.common.features import MULTITRACK_FORMATS
 from irec_jax import audio
+from irec_jax.data.options import check_kind
 from irec_jax.errors import UserError
 
 _SPLITS = ("train", "test")
@@ -51,7 +52,7 @@ class Pieces(Sequence):
 
     def __init__(self, builder: Any, splits: Sequence[str], sample_rate_hz: int):
         self.sample_rate_hz = sample_rate_hz
-        self.rendered: bool = builder.RENDERED
+        self.rendered: bool = data_builders.describe(builder.name).rendered
         self.full_name = f"{builder.name}/{builder.builder_config.name}:{builder.version}"
         instruments = builder.info.features["instruments"].feature
         self.classes = tuple(instruments.names)
@@ -100,16 +101,14 @@ def pieces(
     """The pieces of a multitrack dataset, which is prepared where that has not been done.
 
     Args:
-        name: one of `data_builders.MULTITRACKS`.
+        name: dataset of the kind "multitrack".
         split: train, test, or all.
         data_dir, manual_dir, options: as for `data_builders.prepare`.
 
     Raises:
         UserError: an unknown dataset, split or option; files that are missing or cannot be read.
     """
-    if name not in data_builders.MULTITRACKS:
-        known = ", ".join(data_builders.MULTITRACKS)
-        raise UserError(f"dataset {name!r}: holds no tracks of pieces; known are {known}")
+    check_kind(name, "multitrack")
     builder = data_builders.prepare(name, data_dir=data_dir, manual_dir=manual_dir, **options)
     has = [one for one in _SPLITS if one in builder.info.splits]
     if split not in (*has, "all"):

@@ -10,7 +10,7 @@ import data_builders
 from data_builders.common.features import STEM_SAMPLE_RATE_HZ
 from irec_jax import registry
 from irec_jax.data.dataset import remember
-from irec_jax.data.options import builder_arguments, check_stems
+from irec_jax.data.options import builder_arguments, check_kind
 from irec_jax.errors import UserError
 from irec_jax.labels import STEMS, STREAMS
 
@@ -122,7 +122,7 @@ def load_stems(settings: Mapping[str, Any]) -> StemDataset:
     Raises:
         UserError: an unknown dataset or option; files that are missing or cannot be read.
     """
-    check_stems(settings["name"])
+    check_kind(settings["name"], "stems")
     builder = data_builders.prepare(settings["name"], **builder_arguments(settings))
     splits = {
         split: _open(builder, split, settings["cache_gb"] * 1e9)
@@ -135,7 +135,7 @@ def load_stems(settings: Mapping[str, Any]) -> StemDataset:
         name=settings["name"],
         version=str(builder.version),
         config=builder.builder_config.name,
-        rendered=builder.RENDERED,
+        rendered=data_builders.describe(settings["name"]).rendered,
         sample_rate_hz=STEM_SAMPLE_RATE_HZ,
         stems=STEMS,
         train=splits["train"],
@@ -150,7 +150,7 @@ def describe_stems(settings: Mapping[str, Any]) -> tuple[tuple[str, ...], int]:
     Raises:
         UserError: an unknown dataset or option.
     """
-    check_stems(settings["name"])
+    check_kind(settings["name"], "stems")
     data_builders.builder(settings["name"], **builder_arguments(settings))
     return STEMS, STEM_SAMPLE_RATE_HZ
 

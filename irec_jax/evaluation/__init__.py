@@ -1,1 +1,1 @@
-"""Predictions over a split to a report: numbers, tables and figures, with their provenance."""
+"""Scores of predictions over a split, baselines, the collapse check, and provenance."""

@@ -1,6 +1,6 @@
-"""What a recogniser must beat: the most frequent class, and MFCC statistics with a linear model.
+"""Baselines for recognisers: the most frequent class, and MFCC statistics with a linear model.
 
-Both give `Predictions` that go through the same report as those of a network.
+Both return `Predictions`, which are evaluated like those of a network.
 """
 
 import dataclasses
@@ -24,48 +24,50 @@ _WINDOW_S = 3.0  # the length of IRMAS's training clips
 
 @dataclasses.dataclass(frozen=True)
 class Majority:
-    """Says the most frequent training class for every clip (the first of equally frequent ones).
+    """Predicts the most frequent training class for every clip (the first one of a tie).
 
     Attributes:
-        probabilities: (K,), one 1 and zeros.
+        probabilities: (K,), 1 for that class and 0 for the others.
     """
 
     probabilities: np.ndarray
 
     @classmethod
     def fit(cls, labels: np.ndarray) -> "Majority":
-        """From the training labels (N, K)."""
+        """Fit the baseline to the training labels (N, K)."""
         frequency = (np.asarray(labels) > 0).sum(0)
         return cls(np.eye(len(frequency), dtype=np.float32)[frequency.argmax()])
 
     def predict(self, like: Predictions) -> Predictions:
-        """Predictions for the clips of ``like``, whose own probabilities are not looked at."""
+        """Return predictions for the clips of ``like``, whose own probabilities are ignored."""
         return dataclasses.replace(like, windows=[self.probabilities[None]] * len(like.ids))
 
 
 def mfcc_statistics(audio: np.ndarray, *, sample_rate_hz: float) -> np.ndarray:
-    """Timbre of a clip's windows of 3 s every 1.5 s: what its MFCCs are and how they move.
+    """Return MFCC statistics of a clip, one row per window of 3 s every 1.5 s.
 
-    20 MFCCs of the clip divided by its peak (2048-sample frames every 512 samples, 128 mel bands);
-    per window the mean and the standard deviation of each and of its first difference over time
-    (librosa's `delta`, 9 frames). The windows are those of `inference.windows`: the last one ends
-    with the clip, and a clip shorter than 3 s is one window of its own length. Each is analysed by
-    itself, so that a window of a long clip has the same edges as a training clip of 3 s.
+    The clip is divided by its peak; 20 MFCCs are computed on 2048-sample frames every 512 samples
+    with 128 mel bands. Each window is described by the means and standard deviations of the MFCCs
+    and of their first differences over time (librosa's `delta`, 9 frames). The windows are those of
+    `inference.windows`: the last one ends with the clip, and a clip shorter than 3 s is a single
+    window of its own length. Windows are analysed separately, so that a window of a long clip has
+    the same edges as a training clip of 3 s.
 
     Args:
         audio: mono float (T,).
-        sample_rate_hz: its sample rate.
+        sample_rate_hz: sample rate of the audio.
 
     Returns:
-        float64 (windows, 80).
+        float64 (windows, 80): means of the MFCCs and of their differences, then standard
+        deviations.
     """
     audio = np.asarray(audio, np.float32)
     audio = audio / max(float(np.abs(audio).max(initial=0.0)), 1e-9)
     audio = np.pad(audio, (0, max(0, _FRAME_LENGTH_SAMPLES - len(audio))))
     length = int(_WINDOW_S * sample_rate_hz)
-    first = windows.starts(len(audio), window_samples=length, hop_samples=length // 2)
+    starts = windows.starts(len(audio), window_samples=length, hop_samples=length // 2)
     mfcc = librosa.feature.mfcc(
-        y=np.stack([audio[start : start + length] for start in first]),
+        y=np.stack([audio[start : start + length] for start in starts]),
         sr=sample_rate_hz,
         n_mfcc=_NUM_MFCC,
         n_fft=_FRAME_LENGTH_SAMPLES,
@@ -77,13 +79,13 @@ def mfcc_statistics(audio: np.ndarray, *, sample_rate_hz: float) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class MfccLogistic:
-    """Standardised MFCC statistics and one logistic regression per class.
+    """Logistic regression per class on standardised MFCC statistics.
 
     Attributes:
-        sample_rate_hz: of all audio.
-        mean, scale: (80,) of the training windows.
+        sample_rate_hz: sample rate of training and test audio.
+        mean, scale: (80,), mean and standard deviation over the training windows.
         weights: (80, K); zeros for a class that never or always occurs in training.
-        bias: (K,); -inf and inf for such a class.
+        bias: (K,); -inf for a class that never occurs in training, inf for one that always does.
     """
 
     sample_rate_hz: float
@@ -96,21 +98,23 @@ class MfccLogistic:
     def fit(
         cls, clips: Iterable[tuple[np.ndarray, np.ndarray]], *, sample_rate_hz: float
     ) -> "MfccLogistic":
-        """From training clips.
+        """Fit the regressions to training clips.
 
         Args:
-            clips: pairs of mono audio (T,) and labels (K,); every 3 s window of a clip carries
-                its labels. Consumed one by one.
-            sample_rate_hz: of the audio.
+            clips: pairs of mono audio (T,) and labels (K,), consumed one by one; every 3 s window
+                of a clip carries the labels of the clip.
+            sample_rate_hz: sample rate of the audio.
+
+        Raises:
+            ValueError: there are no clips.
         """
         features, targets = [], []
         with _one_blas_thread():
             for audio, labels in clips:
-                found = mfcc_statistics(audio, sample_rate_hz=sample_rate_hz)
-                features.append(found)
-                targets.append(np.tile(np.asarray(labels) > 0, (len(found), 1)))
+                features.append(mfcc_statistics(audio, sample_rate_hz=sample_rate_hz))
+                targets.append(np.tile(np.asarray(labels) > 0, (len(features[-1]), 1)))
             if not features:
-                raise ValueError("clips: the MFCC baseline needs at least one training clip")
+                raise ValueError("clips: expected at least one training clip for the MFCC baseline")
             scaler = sklearn.preprocessing.StandardScaler().fit(np.concatenate(features))
             standardised = scaler.transform(np.concatenate(features))
             columns = [_fit_class(standardised, target) for target in np.concatenate(targets).T]
@@ -120,32 +124,35 @@ class MfccLogistic:
         )
 
     def probabilities(self, audio: np.ndarray) -> np.ndarray:
-        """Mono audio (T,) to window probabilities, float32 (windows, K), windows of 3 s."""
+        """Return the probabilities float32 (windows, K) of the 3 s windows of mono audio (T,)."""
         features = mfcc_statistics(audio, sample_rate_hz=self.sample_rate_hz)
         logits = (features - self.mean) / self.scale @ self.weights + self.bias
         return (0.5 * (1 + np.tanh(logits / 2))).astype(np.float32)  # a sigmoid without overflow
 
     def predict(self, clips: Iterable[np.ndarray], like: Predictions) -> Predictions:
-        """Predictions for clips of mono audio (T,), in the order of ``like``.
+        """Return predictions for clips of mono audio (T,), in the order of ``like``.
 
-        ``like`` gives ids, songs and labels; its own probabilities are not looked at.
+        Ids, songs and labels are those of ``like``, whose own probabilities are ignored.
         """
         with _one_blas_thread():
-            return dataclasses.replace(like, windows=[self.probabilities(a) for a in clips])
+            return dataclasses.replace(like, windows=[self.probabilities(audio) for audio in clips])
 
 
 def _one_blas_thread() -> threadpoolctl.threadpool_limits:
-    """The matrices are small: on a busy machine more threads cost up to fifteen times the time."""
+    """Restrict BLAS to one thread.
+
+    The matrices are small: on a busy machine, more threads take up to fifteen times as long.
+    """
     return threadpoolctl.threadpool_limits(1, user_api="blas")
 
 
 def _fit_class(features: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
-    """Weights (80,) and bias of one class against the rest."""
+    """Return weights (80,) and bias of one class against the rest."""
     if target.all() or not target.any():
         return np.zeros(features.shape[1]), float("inf") if target.all() else float("-inf")
     regression = sklearn.linear_model.LogisticRegression(max_iter=1000)
     with warnings.catch_warnings():
-        # Separable classes of tiny data converge slowly; the penalty keeps them finite.
+        # Separable classes of tiny datasets converge slowly; the penalty keeps weights finite.
         warnings.simplefilter("ignore", sklearn.exceptions.ConvergenceWarning)
         regression.fit(features, target)
     return regression.coef_[0], float(regression.intercept_[0])

@@ -1,112 +1,117 @@
-"""The collapse check: does the recogniser say the same whatever it hears?
+"""Collapse check: do the predictions of a recogniser depend on its input?
 
-A network that fails to learn often answers every clip with the same few classes and still gets a
-micro F1 that looks like a start (0.38 in Vazonis et al. 2022). Three signs are looked for, each
-against what the labels themselves would give, so that a good model of a one-sided test set is left
-in peace:
+A network that fails to learn often predicts the same few classes for every clip and still reaches
+a micro F1 that looks like a start (0.38 in Vazonis et al. 2022). The check looks for three signs,
+each relative to the labels, so that a good model is not accused on an unbalanced test set:
 
-- one set of labels is predicted for most clips, and much more often than any set is true;
-- hardly any different sets are predicted, where many are true;
-- every class is on, or off, for nearly all clips, so that its recall is near 0 or 1, and on the
-  whole no more often where the instrument plays than where it does not. (Recall alone would accuse
-  a perfect model.)
+- one label set is predicted for most clips, and much more often than any label set is true;
+- only a few different label sets are predicted, although many are true;
+- every class is predicted for nearly all or nearly no clips, so that its recall is near 0 or 1,
+  and on average no more often where the instrument plays than where it does not. (Recall alone
+  would accuse a perfect model.)
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
-#: Fewer clips than this are not judged.
+#: Splits with fewer clips are not checked.
 MIN_CLIPS = 10
-#: Share of clips with one and the same answer, and how much commoner it is than in the labels.
+#: First sign: least share of clips with the most frequent prediction, and least excess of that
+#: share over the share of the most frequent true label set.
 TOP_SHARE, TOP_EXCESS = 0.8, 0.2
-#: How near to 0 or 1 the share of clips is in which a class that ignores its input is on, and how
-#: much its recall may then exceed its false alarm rate, on average over the classes.
+#: Third sign: how close to 0 or 1 the share of clips is for which a class is predicted, and how
+#: much recall may then exceed the false positive rate, on average over the classes.
 NEAR, SKILL = 0.05, 0.1
 
 
-def _sets(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct rows (sets of classes) and how often each occurs, commonest first."""
+def _label_sets(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distinct rows (label sets) and the count of each, most frequent first."""
     rows, counts = np.unique(matrix, axis=0, return_counts=True)
     order = np.argsort(-counts, kind="stable")
     return rows[order], counts[order]
 
 
-def _stuck(labels: np.ndarray, predictions: np.ndarray) -> tuple[int, int] | None:
-    """How many classes are nearly always on and off, when all are, without skill; else None."""
+def _constant_classes(labels: np.ndarray, predictions: np.ndarray) -> tuple[int, int] | None:
+    """Return the numbers of classes nearly always and nearly never predicted.
+
+    None unless all classes are one or the other, without skill.
+    """
     num_positive = labels.sum(0)
     judged = (num_positive > 0) & (num_positive < len(labels))
     labels, predictions = labels[:, judged], predictions[:, judged]
-    share_on = predictions.mean(0)
-    on, off = share_on >= 1 - NEAR, share_on <= NEAR
+    share = predictions.mean(0)
+    always, never = share >= 1 - NEAR, share <= NEAR
     recall = (labels & predictions).sum(0) / labels.sum(0)
-    false_alarms = (~labels & predictions).sum(0) / (~labels).sum(0)
-    if judged.sum() < 2 or not (on | off).all() or (recall - false_alarms).mean() > SKILL:
+    false_positive_rate = (~labels & predictions).sum(0) / (~labels).sum(0)
+    skill = recall - false_positive_rate
+    if judged.sum() < 2 or not (always | never).all() or skill.mean() > SKILL:
         return None
-    return int(on.sum()), int(off.sum())
+    return int(always.sum()), int(never.sum())
 
 
 def check(labels: np.ndarray, predictions: np.ndarray, classes: Sequence[str]) -> dict:
-    """Looks for a recogniser that ignores its input.
+    """Check whether predictions ignore the input.
 
     Args:
-        labels: (N, K), non-zero where the class is there.
-        predictions: (N, K), non-zero where it was predicted.
-        classes: K names.
+        labels: (N, K), non-zero for the classes of a clip.
+        predictions: (N, K), non-zero for the predicted classes.
+        classes: K class names.
 
     Returns:
-        dict: ``judged`` (False with fewer than 10 clips, or labels that are all the same),
-        ``collapsed``, ``warning`` (a sentence, or None), ``num_distinct_predicted`` and
-        ``num_distinct_true`` label sets, ``share_distinct_predicted`` (of the clips), and
-        ``most_frequent_predicted`` and ``most_frequent_true``: each ``labels`` and ``share``.
+        dict: ``judged`` (False with fewer than 10 clips, or if all clips have the same labels);
+        ``collapsed``; ``warning`` (a sentence, or None); ``num_distinct_predicted`` and
+        ``num_distinct_true``, numbers of label sets; ``share_distinct_predicted``, relative to the
+        number of clips; ``most_frequent_predicted`` and ``most_frequent_true``, each with
+        ``labels`` and ``share``.
     """
     labels, predictions = np.asarray(labels) > 0, np.asarray(predictions) > 0
-    true_sets, true_counts = _sets(labels)
-    sets, counts = _sets(predictions)
-    share, true_share = counts[0] / len(labels), true_counts[0] / len(labels)
+    true_sets, true_counts = _label_sets(labels)
+    sets, counts = _label_sets(predictions)
     judged = len(labels) >= MIN_CLIPS and len(true_sets) > 1
-    warnings = []
-    if judged:
-        warnings = _signs(labels, predictions, classes)
+    signs = _signs(labels, predictions, classes) if judged else []
     return {
         "judged": judged,
-        "collapsed": bool(warnings),
-        "warning": f"The model says nearly the same for every clip: {'; '.join(warnings)}."
-        if warnings
+        "collapsed": bool(signs),
+        "warning": f"The predictions hardly depend on the clip: {'; '.join(signs)}."
+        if signs
         else None,
         "num_distinct_predicted": len(sets),
         "num_distinct_true": len(true_sets),
         "share_distinct_predicted": len(sets) / len(labels),
-        "most_frequent_predicted": {"labels": _names(sets[0], classes), "share": float(share)},
+        "most_frequent_predicted": {
+            "labels": _names(sets[0], classes),
+            "share": float(counts[0] / len(labels)),
+        },
         "most_frequent_true": {
             "labels": _names(true_sets[0], classes),
-            "share": float(true_share),
+            "share": float(true_counts[0] / len(labels)),
         },
     }
 
 
 def _signs(labels: np.ndarray, predictions: np.ndarray, classes: Sequence[str]) -> list[str]:
-    """A clause for each sign of collapse that is seen."""
-    true_sets, true_counts = _sets(labels)
-    sets, counts = _sets(predictions)
+    """Return a clause for each sign of collapse."""
+    true_sets, true_counts = _label_sets(labels)
+    sets, counts = _label_sets(predictions)
     share, true_share = counts[0] / len(labels), true_counts[0] / len(labels)
     signs = []
     if share >= TOP_SHARE and share - true_share >= TOP_EXCESS:
-        answer = ", ".join(_names(sets[0], classes)) or "no label at all"
+        prediction = ", ".join(_names(sets[0], classes)) or "no label"
         signs.append(
-            f"{share:.0%} of the clips get the answer '{answer}' "
-            f"(the commonest true set holds for {true_share:.0%})"
+            f"the prediction is '{prediction}' for {share:.0%} of the clips "
+            f"(the most frequent true label set has {true_share:.0%})"
         )
     if len(sets) < min(len(true_sets), len(classes)) / 3:
-        signs.append(f"it knows {len(sets)} answer(s), where {len(true_sets)} sets are true")
-    stuck = _stuck(labels, predictions)
-    if stuck is not None:
+        signs.append(f"{len(sets)} label set(s) are predicted, {len(true_sets)} are true")
+    constant = _constant_classes(labels, predictions)
+    if constant is not None:
         signs.append(
-            f"every class ignores its input: {stuck[0]} nearly always on, "
-            f"{stuck[1]} nearly always off, whether the instrument plays or not"
+            f"{constant[0]} classes are predicted nearly always and {constant[1]} nearly never, "
+            "whether the instrument plays or not"
         )
     return signs
 
 
 def _names(row: np.ndarray, classes: Sequence[str]) -> list[str]:
-    return [name for name, on in zip(classes, row, strict=True) if on]
+    return [name for name, active in zip(classes, row, strict=True) if active]

@@ -1,4 +1,4 @@
-"""A task over all clips of a split: window probabilities, whatever the number of devices."""
+"""Window probabilities of all clips of a split, computed by all processes and devices."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -24,29 +24,32 @@ def predict_split(
     batch_size: int,
     label: str,
 ) -> list[np.ndarray]:
-    """Window probabilities float32 (W_i, K) of every clip of a split, on every process.
+    """Predict the window probabilities of every clip of a split.
 
     Each process predicts its share of the clips on its own devices.
 
     Args:
-        task: of the parameters.
-        params, model_state: on the host, not replicated.
+        task: the recognition task.
+        params, model_state: parameters and state of its model, on the host, not replicated.
         clips: the split.
-        hop_samples: distance of windows.
+        hop_samples: hop of the windows.
         batch_size: windows per call on this process.
-        label: of the progress bar.
+        label: description of the progress bar.
+
+    Returns:
+        Window probabilities float32 (W_i, K) of all clips, on every process.
     """
-    mine = np.arange(jax.process_index(), len(clips), jax.process_count())
+    indices = np.arange(jax.process_index(), len(clips), jax.process_count())
     bar = tqdm(
-        total=len(mine), desc=label, unit="clip", leave=False, disable=not distributed.is_main()
+        total=len(indices), desc=label, unit="clip", leave=False, disable=not distributed.is_main()
     )
 
     def read() -> Iterable[windows.Clip]:
-        for i in mine:
+        for i in indices:
             audio, gain = clips.read(int(i))
             yield windows.Clip(audio, gain=float(gain))
 
-    found = {}
+    predicted = {}
     for i, probabilities in windows.predict_clips(
         read(),
         create_predict(task, params, model_state),
@@ -55,24 +58,24 @@ def predict_split(
         batch_size=local_batch_size(batch_size),
         dtype=np.int16,
     ):
-        found[int(mine[i])] = probabilities
+        predicted[int(indices[i])] = probabilities
         bar.update()
     bar.close()
-    return _exchange(found, len(clips), len(task.classes))
+    return _gather(predicted, len(clips), len(task.classes))
 
 
-def _exchange(found: dict[int, np.ndarray], num_clips: int, num_classes: int) -> list[np.ndarray]:
-    """Every process's clips on every process, in clip order."""
-    order = sorted(found)
+def _gather(predicted: dict[int, np.ndarray], num_clips: int, num_classes: int) -> list[np.ndarray]:
+    """Return the clips of all processes on every process, in clip order."""
+    order = sorted(predicted)
     counts = np.zeros(num_clips, np.int64)
-    counts[order] = [len(found[i]) for i in order]
-    rows = np.concatenate([found[i] for i in order] or [np.zeros((0, num_classes), np.float32)])
-    everyone = distributed.gather_rows(rows)
+    counts[order] = [len(predicted[i]) for i in order]
+    rows = np.concatenate([predicted[i] for i in order] or [np.zeros((0, num_classes), np.float32)])
+    by_process = distributed.gather_rows(rows)
     all_counts = np.sum(distributed.gather_rows(counts[None]), axis=0)[0]
-    result: list[np.ndarray] = [np.zeros((0, num_classes), np.float32)] * num_clips
-    for process, gathered in enumerate(everyone):
-        theirs = np.arange(process, num_clips, len(everyone))
-        ends = np.cumsum(all_counts[theirs])
-        for i, end in zip(theirs, ends, strict=True):
-            result[i] = gathered[end - all_counts[i] : end]
-    return result
+    probabilities: list[np.ndarray] = [np.zeros((0, num_classes), np.float32)] * num_clips
+    for process, gathered in enumerate(by_process):
+        indices = np.arange(process, num_clips, len(by_process))
+        ends = np.cumsum(all_counts[indices])
+        for i, end in zip(indices, ends, strict=True):
+            probabilities[i] = gathered[end - all_counts[i] : end]
+    return probabilities

@@ -1,6 +1,6 @@
-"""Where a report comes from: data, command, code, versions and hardware.
+"""Provenance of a report: data, command, code, versions and hardware.
 
-No path of the machine is written down but what the user typed.
+The only paths that are recorded are those on the user's command line.
 """
 
 import datetime
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import jax
 
-#: Distributions whose versions change results or their speed.
+#: Distributions whose versions affect results or speed.
 LIBRARIES = (
     "irec-jax",
     "jax",
@@ -43,15 +43,15 @@ def collect(
     seed: int,
     durations_s: Mapping[str, float] | None = None,
 ) -> dict:
-    """Provenance of a report made by this process.
+    """Return the provenance of a report written by this process.
 
     Args:
-        dataset: builder's name.
-        version: builder's version.
-        config: builder's config (size and audio format).
+        dataset: name of the dataset builder.
+        version: version of the builder.
+        config: config of the builder (size and audio format).
         split: the split that was scored.
-        seed: of the run.
-        durations_s: what took how long, in seconds.
+        seed: seed of the run.
+        durations_s: duration of each phase in seconds.
     """
     return {
         "dataset": {"name": dataset, "version": version, "config": config, "split": split},
@@ -66,7 +66,7 @@ def collect(
 
 
 def command() -> str:
-    """The command line as it could be typed: `python -m package.module`, or the script's name."""
+    """Return the command line as typed: `python -m package.module ...`, or the script's name."""
     spec = getattr(sys.modules.get("__main__"), "__spec__", None)
     if spec is not None:
         start = ["python", "-m", spec.name.removesuffix(".__main__")]
@@ -76,13 +76,13 @@ def command() -> str:
 
 
 def git(folder: Path) -> dict | None:
-    """``commit`` and whether tracked files differ from it (``dirty``); None outside a checkout.
+    """Return ``commit``, and ``dirty`` if tracked files differ from it; None outside a checkout.
 
-    Only a checkout whose top is ``folder`` itself counts: a package installed inside another
-    project's checkout has nothing to do with that project's commit.
+    ``folder`` must be the top of the checkout: a package installed inside another project's
+    checkout is independent of that project's commit.
     """
 
-    def ask(*arguments: str) -> str | None:
+    def run_git(*arguments: str) -> str | None:
         try:
             done = subprocess.run(
                 ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10
@@ -91,27 +91,28 @@ def git(folder: Path) -> dict | None:
             return None
         return done.stdout.strip() if done.returncode == 0 else None
 
-    top, commit = ask("rev-parse", "--show-toplevel"), ask("rev-parse", "HEAD")
+    top, commit = run_git("rev-parse", "--show-toplevel"), run_git("rev-parse", "HEAD")
     if not top or not commit or Path(top).resolve() != folder.resolve():
         return None
-    return {"commit": commit, "dirty": bool(ask("status", "--porcelain", "--untracked-files=no"))}
+    changes = run_git("status", "--porcelain", "--untracked-files=no")
+    return {"commit": commit, "dirty": bool(changes)}
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the installed ones among `LIBRARIES`."""
-    found = {"python": platform.python_version()}
+    """Return the versions of Python and of those `LIBRARIES` that are installed."""
+    installed = {"python": platform.python_version()}
     for name in LIBRARIES:
         try:
-            found[name] = importlib.metadata.version(name)
+            installed[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def hardware() -> dict:
-    """Devices that JAX computes on, processes, CPU model and the cores this process may use."""
+    """Return JAX's devices, the number of processes, CPU model and cores usable by the process."""
     devices = jax.devices()
-    usable = getattr(os, "sched_getaffinity", None)
+    affinity = getattr(os, "sched_getaffinity", None)
     return {
         "devices": {
             kind: sum(d.device_kind == kind for d in devices)
@@ -120,7 +121,7 @@ def hardware() -> dict:
         "platform": jax.default_backend(),
         "num_processes": jax.process_count(),
         "cpu": _cpu_model(),
-        "num_cores": len(usable(0)) if usable else os.cpu_count(),
+        "num_cores": len(affinity(0)) if affinity else os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
     }
 

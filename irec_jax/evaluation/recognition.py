@@ -1,9 +1,9 @@
-"""Window probabilities of the test and validation split to the numbers of a recognition report.
+"""Scores of a recogniser from its window probabilities on the test and validation splits.
 
-Published scores on IRMAS sweep the threshold on the test set. Here every score names how its
-threshold came about: `fixed` beforehand, one tuned on `validation`, one per class tuned there
-(`validation_per_class`), or the best on the test split itself (`oracle`), which no one can know
-and which bounds what better thresholds could bring.
+In the literature, thresholds for IRMAS are often swept on the test set. Here every score names how
+its threshold was chosen: `fixed` in advance, tuned on `validation`, tuned there per class
+(`validation_per_class`), or the best one on the test split itself (`oracle`), an upper bound on
+what better thresholds could achieve.
 """
 
 import dataclasses
@@ -19,23 +19,23 @@ from irec_jax.inference import aggregation as aggregations
 from irec_jax.inference import thresholds
 from irec_jax.metrics import confidence, multilabel
 
-#: How a threshold came about, in the order of tables.
+#: How a threshold was chosen, in the order of tables.
 KINDS = ("fixed", "validation", "validation_per_class", "oracle")
-#: What is said of the strongest class of single-label clips.
+#: Scores of the strongest class of single-label clips.
 _ACCURACIES = ("accuracy", "accuracy_interval", "balanced_accuracy", "balanced_accuracy_interval")
 
 
 @dataclasses.dataclass(frozen=True)
 class Predictions:
-    """What a recogniser said about the N clips of a split, and what is true.
+    """Predictions of a recogniser for the N clips of a split, and the labels of the clips.
 
     Attributes:
         ids: N clip ids.
-        songs: N song names; clips of one song are resampled together.
-        labels: (N, K), non-zero where the class is there.
+        songs: N song names; the bootstrap draws the clips of a song together.
+        labels: (N, K), non-zero for the classes of a clip.
         windows: N arrays of window probabilities (W_i, K), W_i >= 1.
-        classes: K names.
-        contradictory: bool (N,): a byte-identical clip of the split has other labels.
+        classes: K class names.
+        contradictory: bool (N,): the split has a byte-identical clip with different labels.
     """
 
     ids: Sequence[str]
@@ -48,23 +48,28 @@ class Predictions:
     def __post_init__(self):
         num_clips, shape = len(self.ids), np.shape(self.labels)
         if not num_clips:
-            raise ValueError("predictions hold no clips")
+            raise ValueError("predictions: expected at least one clip, got no clips")
         if shape != (num_clips, len(self.classes)):
             raise ValueError(
-                f"labels {shape} must be (clips, classes) = ({num_clips}, {len(self.classes)})"
+                f"labels: expected shape ({num_clips}, {len(self.classes)}), got {shape}"
             )
         for name in ("songs", "windows", "contradictory"):
             if len(getattr(self, name)) != num_clips:
-                raise ValueError(f"{name}: {len(getattr(self, name))} for {num_clips} clips")
+                raise ValueError(
+                    f"{name}: expected one per clip ({num_clips}), got {len(getattr(self, name))}"
+                )
         for clip, windows in zip(self.ids, self.windows, strict=True):
             windows = np.asarray(windows)
             if windows.ndim != 2 or not len(windows) or windows.shape[1] != shape[1]:
-                raise ValueError(f"{clip}: window probabilities {windows.shape}, not (W, K)")
+                raise ValueError(
+                    f"{clip}: window probabilities have shape {windows.shape}; expected "
+                    f"(W >= 1, {shape[1]})"
+                )
             if not np.isfinite(windows).all():
-                raise ValueError(f"{clip}: window probabilities hold NaN or infinite values")
+                raise ValueError(f"{clip}: window probabilities contain NaN or infinite values")
 
     def counts(self) -> dict[str, int | float]:
-        """Sizes of the split, as they stand in the report."""
+        """Return the sizes of the split, as reported."""
         labels = np.asarray(self.labels) > 0
         return {
             "num_clips": len(self.ids),
@@ -73,20 +78,23 @@ class Predictions:
             "num_single_label_clips": int((labels.sum(1) == 1).sum()),
             "num_contradictory_clips": int(np.sum(self.contradictory)),
             "mean_labels_per_clip": float(labels.sum(1).mean()),
-            "mean_windows_per_clip": float(np.mean([len(w) for w in self.windows])),
+            "mean_windows_per_clip": float(np.mean([len(windows) for windows in self.windows])),
         }
 
 
-def write_scores(folder: str | os.PathLike, **sides: Predictions) -> None:
-    """Writes what was said of every clip to `predictions.npz`: ``classes`` (K,), and of each side
-    ``SIDE_ids``, ``SIDE_songs`` (N,), ``SIDE_labels`` bool (N, K) and ``SIDE_scores`` float32
-    (N, K), the mean window probabilities."""
-    arrays = {"classes": np.array(next(iter(sides.values())).classes, str)}
-    for name, side in sides.items():
-        arrays[f"{name}_ids"] = np.array(side.ids, str)
-        arrays[f"{name}_songs"] = np.array(side.songs, str)
-        arrays[f"{name}_labels"] = np.asarray(side.labels) > 0
-        scores = aggregations.get("s1")(side.windows)
+def write_scores(folder: str | os.PathLike, **splits: Predictions) -> None:
+    """Write the labels and scores of every clip to `predictions.npz`.
+
+    The arrays are ``classes`` (K,), and per split ``SPLIT_ids`` and ``SPLIT_songs`` (N,),
+    ``SPLIT_labels`` bool (N, K) and ``SPLIT_scores`` float32 (N, K), the mean window
+    probabilities.
+    """
+    arrays = {"classes": np.array(next(iter(splits.values())).classes, str)}
+    for name, predictions in splits.items():
+        arrays[f"{name}_ids"] = np.array(predictions.ids, str)
+        arrays[f"{name}_songs"] = np.array(predictions.songs, str)
+        arrays[f"{name}_labels"] = np.asarray(predictions.labels) > 0
+        scores = aggregations.get("s1")(predictions.windows)
         arrays[f"{name}_scores"] = scores.astype(np.float32)
     with atomic_write(Path(folder) / "predictions.npz") as path, open(path, "wb") as file:
         np.savez(file, **arrays)
@@ -102,42 +110,41 @@ def evaluate(
     num_resamples: int = 1000,
     seed: int = 0,
 ) -> dict:
-    """All numbers of a recognition report, as plain dicts and lists.
+    """Compute all scores of a recognition report, as plain dicts and lists.
 
     Args:
-        test: predictions that are scored.
-        validation: predictions on which thresholds are tuned; same classes.
-        aggregation: 's1', 's2' or 'max': whose scores are the report's main ones.
-        threshold: fixed threshold of that aggregation; None takes its own default.
-        training_labels: (N, K), non-zero where the class is there: whose most frequent class is
-            said of every clip, to compare with; None leaves that out.
+        test: predictions to score.
+        validation: predictions of the same classes on which thresholds are tuned.
+        aggregation: 's1', 's2' or 'max': the aggregation of the report's main scores.
+        threshold: fixed threshold of that aggregation; None selects its default.
+        training_labels: (N, K), non-zero for the classes of a training clip. Predicting their most
+            frequent class for every clip is scored for comparison; None omits that.
         num_resamples: bootstrap resamples of songs for the 95 % intervals.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
 
     Returns:
         dict with ``classes``; ``data`` (sizes of both splits); ``aggregation``;
         ``aggregations[name]`` with ``thresholds`` and ``curve`` (micro and macro F1 on test by
-        threshold) for all three; ``thresholds``, those of the main aggregation: by kind (see
-        `KINDS`) ``threshold``, ``micro``, ``macro``, ``per_class``; ``ranking`` (AUC and LRAP);
-        ``predominant`` (of the single-label clips, by the strongest class: accuracy, balanced
-        accuracy, both with intervals, what chance and the most frequent class give, confusion);
-        ``collapse``; ``notes``.
-        Undefined values are NaN.
+        threshold) for all three aggregations; ``thresholds``, those of the main aggregation, by
+        kind (see `KINDS`): ``threshold``, ``micro``, ``macro``, ``per_class``; ``ranking`` (AUC and
+        LRAP); ``predominant``, scores of the strongest class on the single-label clips (accuracy
+        and balanced accuracy with intervals, those of chance and of the most frequent class, and
+        the confusion matrix); ``collapse``; ``notes``. Undefined values are NaN.
 
     Raises:
         UserError: unknown aggregation.
-        ValueError: splits of different classes.
+        ValueError: the splits have different classes.
     """
     main = aggregations.get(aggregation)
     if list(test.classes) != list(validation.classes):
-        raise ValueError("test and validation predictions have different classes")
-    by_name = {}
-    for name, one in aggregations.AGGREGATIONS.items():
-        if name == aggregation and threshold is not None:
-            one = dataclasses.replace(one, threshold=float(threshold))
-            main = one
-        by_name[name] = _aggregation_report(test, validation, one, num_resamples, seed)
-    decided = thresholds.apply(main(test.windows), main.threshold)
+        raise ValueError("validation: expected the same classes as test, got different classes")
+    if threshold is not None:
+        main = dataclasses.replace(main, threshold=float(threshold))
+    by_name = {
+        name: _aggregation_scores(test, validation, function, num_resamples, seed)
+        for name, function in (aggregations.AGGREGATIONS | {aggregation: main}).items()
+    }
+    predicted = thresholds.apply(main(test.windows), main.threshold)
     return {
         "classes": list(test.classes),
         "data": {"test": test.counts(), "validation": validation.counts()},
@@ -146,40 +153,41 @@ def evaluate(
         "aggregations": by_name,
         "ranking": _ranking(test),
         "predominant": _predominant(test, training_labels, num_resamples, seed),
-        "collapse": collapse.check(test.labels, decided, test.classes),
+        "collapse": collapse.check(test.labels, predicted, test.classes),
         "notes": _notes(test, validation),
     }
 
 
 def compact(report: dict) -> dict:
-    """The part of a report that a baseline contributes to that of a model."""
-    thresholds_ = {
-        kind: {
-            "threshold": block["threshold"],
-            "micro": block["micro"],
-            "macro": block["macro"],
-            "per_class": {name: {"f1": one["f1"]} for name, one in block["per_class"].items()},
-        }
-        for kind, block in report["thresholds"].items()
-    }
+    """Return the part of a baseline's scores that the report of a model includes."""
     return {
         "aggregation": report["aggregation"],
-        "thresholds": thresholds_,
+        "thresholds": {
+            kind: {
+                "threshold": block["threshold"],
+                "micro": block["micro"],
+                "macro": block["macro"],
+                "per_class": {
+                    name: {"f1": scores["f1"]} for name, scores in block["per_class"].items()
+                },
+            }
+            for kind, block in report["thresholds"].items()
+        },
         "ranking": {"auc": report["ranking"]["auc"], "lrap": report["ranking"]["lrap"]},
         "predominant": {name: report["predominant"][name] for name in _ACCURACIES},
     }
 
 
-def _aggregation_report(
+def _aggregation_scores(
     test: Predictions,
     validation: Predictions,
     aggregation: aggregations.Aggregation,
     num_resamples: int,
     seed: int,
 ) -> dict:
-    """Scores at every kind of threshold, and the curve over the grid."""
+    """Return the scores at every kind of threshold, and the curve over the grid."""
     scores, tuning = aggregation(test.windows), aggregation(validation.windows)
-    # The fixed threshold is a candidate too: the oracle is then never below it.
+    # With the fixed threshold among the candidates, the oracle never scores below it.
     grid = sorted({*aggregation.grid, aggregation.threshold})
     options = {"grid": grid, "default": aggregation.threshold}
     chosen = {
@@ -209,22 +217,22 @@ def _scores_at(
     num_resamples: int,
     seed: int,
 ) -> dict:
-    """Micro, macro and class-wise precision, recall and F1 with intervals at a threshold."""
-    decided = thresholds.apply(scores, threshold)
-    counts = multilabel.count(test.labels, decided)
+    """Return micro, macro and class-wise precision, recall and F1 with intervals of F1."""
+    predicted = thresholds.apply(scores, threshold)
+    counts = multilabel.count(test.labels, predicted)
     intervals = confidence.f1_intervals(
-        test.labels, decided, test.songs, num_resamples=num_resamples, seed=seed
+        test.labels, predicted, test.songs, num_resamples=num_resamples, seed=seed
     )
 
-    def block(found: multilabel.Scores, interval: np.ndarray) -> dict:
-        values = {name: float(value) for name, value in found._asdict().items()}
+    def block(scores: multilabel.Scores, interval: np.ndarray) -> dict:
+        values = {name: float(value) for name, value in scores._asdict().items()}
         return {**values, "f1_interval": interval.tolist()}
 
     per_class = {}
     for k, name in enumerate(test.classes):
-        one = multilabel.Scores(*(value[k] for value in multilabel.by_class(counts)))
+        class_scores = multilabel.Scores(*(value[k] for value in multilabel.by_class(counts)))
         per_class[name] = {
-            **block(one, intervals.per_class[:, k]),
+            **block(class_scores, intervals.per_class[:, k]),
             "num_positives": int(counts.true_positives[k] + counts.false_negatives[k]),
             "num_predicted": int(counts.true_positives[k] + counts.false_positives[k]),
         }
@@ -241,8 +249,8 @@ def _ranking(test: Predictions) -> dict:
     scores = aggregations.get("s1")(test.windows)
     auc = multilabel.roc_auc(test.labels, scores)
     return {
-        "scores": "mean window probability, unscaled (S2 scales every clip by itself, "
-        "which would spoil the ranking of clips)",
+        "scores": "mean window probability, unscaled (S2 scales each clip separately, "
+        "so that its scores do not rank clips)",
         "auc": {
             "macro": multilabel.mean_roc_auc(test.labels, scores),
             "per_class": dict(zip(test.classes, auc.tolist(), strict=True)),
@@ -254,7 +262,7 @@ def _ranking(test: Predictions) -> dict:
 def _predominant(
     test: Predictions, training_labels: np.ndarray | None, num_resamples: int, seed: int
 ) -> dict:
-    """Accuracy and confusion of the strongest class, where there is only one label."""
+    """Return the accuracy and confusion matrix of the strongest class on single-label clips."""
     labels = np.asarray(test.labels) > 0
     single = labels.sum(1) == 1
     truth, num_classes = labels[single].argmax(1), len(test.classes)
@@ -278,9 +286,9 @@ def _predominant(
         )
         return dict(zip(_ACCURACIES, values, strict=True))
 
-    found = {
+    report = {
         "description": "test clips with exactly one label; row: that label, column: the class "
-        "with the largest mean probability (the first of equal ones)",
+        "with the largest mean probability (the first one of a tie)",
         "num_clips": int(single.sum()),
         "all_clips": bool(single.all()),
         **accuracies(strongest),
@@ -290,31 +298,31 @@ def _predominant(
     if training_labels is not None:
         majority = int((np.asarray(training_labels) > 0).sum(0).argmax())
         scores = accuracies(np.full(len(truth), majority))
-        found["majority"] = {"class": test.classes[majority], **scores}
-    return found
+        report["majority"] = {"class": test.classes[majority], **scores}
+    return report
 
 
 def _notes(test: Predictions, validation: Predictions) -> list[str]:
-    """What a reader must know to read the numbers."""
+    """Return caveats for the interpretation of the scores."""
     notes = []
-    ours, tuned = test.counts(), validation.counts()
+    tested, tuned = test.counts(), validation.counts()
     keys = ("mean_labels_per_clip", "mean_windows_per_clip")
-    if any(abs(ours[key] - tuned[key]) > 0.1 * ours[key] for key in keys):
+    if any(abs(tested[key] - tuned[key]) > 0.1 * tested[key] for key in keys):
         notes.append(
-            "Thresholds tuned on validation are biased where the splits differ: validation clips "
-            f"have {tuned[keys[0]]:.1f} labels and {tuned[keys[1]]:.1f} windows each, "
-            f"test clips {ours[keys[0]]:.1f} and {ours[keys[1]]:.1f}."
+            "Thresholds tuned on validation are biased, since the splits differ: validation clips "
+            f"have {tuned[keys[0]]:.1f} labels and {tuned[keys[1]]:.1f} windows on average, "
+            f"test clips {tested[keys[0]]:.1f} and {tested[keys[1]]:.1f}."
         )
-    if ours["num_contradictory_clips"]:
+    if tested["num_contradictory_clips"]:
         notes.append(
-            f"{ours['num_contradictory_clips']} test clips are byte-identical to a clip with "
-            "other labels; they are kept and scored as they are labelled."
+            f"{tested['num_contradictory_clips']} test clips are byte-identical to a clip with "
+            "different labels; they are kept and scored with their own labels."
         )
     num_positives = (np.asarray(test.labels) > 0).sum(0)
-    absent = [n for n, count in zip(test.classes, num_positives, strict=True) if not count]
+    absent = [name for name, count in zip(test.classes, num_positives, strict=True) if not count]
     if absent:
         notes.append(
             f"No test clip has the label {', '.join(absent)}: "
-            "an absent class counts with F1 = 0 in the macro mean."
+            "an absent class has F1 = 0 in the macro average."
         )
     return notes

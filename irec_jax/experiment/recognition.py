@@ -13,7 +13,7 @@ from irec_jax.evaluation.predict import predict_split
 from irec_jax.experiment.base import Experiment
 from irec_jax.inference import aggregation
 from irec_jax.reports import recognition_report as report
-from irec_jax.studies.published.reported import REPORTED
+from irec_jax.studies import published
 from irec_jax.tasks import Recognition
 from irec_jax.training import loop
 from irec_jax.training.logging import log
@@ -109,7 +109,7 @@ class RecognitionExperiment(Experiment):
             best_epoch=progress.best,
             baselines=compared,
             history=progress.history,
-            reported=REPORTED.get(self.name),
+            reported=published.RESULTS.get(self.name),
         )
         levels = {
             kind: _in_class_order(block["threshold"], dataset.classes)

@@ -16,7 +16,7 @@ from irec_jax.frontends import SpectrogramDb
 from irec_jax.inference import spectrograms
 from irec_jax.inference.prediction import create_predict, local_batch_size
 from irec_jax.reports import separation_report
-from irec_jax.studies.published.reported import REPORTED
+from irec_jax.studies import published
 from irec_jax.tasks import Separation
 from irec_jax.training import loop
 from irec_jax.training.logging import log
@@ -88,7 +88,7 @@ class SeparationExperiment(Experiment):
                 protocol=protocol,
                 best_epoch=progress.best,
                 history=progress.history,
-                reported=REPORTED.get(self.name),
+                reported=published.RESULTS.get(self.name),
                 settings=self.config.evaluation.to_dict(),
             )
             separation_report.write(whole, folder, example=example)

@@ -11,7 +11,8 @@ from irec_jax.audio.tracks import Track, ahead
 from irec_jax.crosstalk import Crosstalk, Settings
 from irec_jax.dsp.stft import power, stft
 from irec_jax.reports import crosstalk_plots
-from irec_jax.reports.debleed_tables import shorten, weight_titles
+from irec_jax.reports.debleed_tables import weight_titles
+from irec_jax.reports.text import shorten
 
 #: Of longer recordings so many seconds are drawn.
 EXCERPT_S = 30

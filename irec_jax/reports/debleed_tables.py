@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from irec_jax.crosstalk import Crosstalk, Settings
+from irec_jax.reports.text import shorten
 
 _MAX_NAME = 16
 _NONE = "·"
@@ -40,11 +41,6 @@ def weight_titles(settings: Settings) -> list[str]:
     bands = [f"{low:g} to {high:g} Hz" for low, high in itertools.pairwise(edges_hz)]
     bands = [f"below {edges_hz[0]:g} Hz", *bands, f"above {edges_hz[-1]:g} Hz"]
     return [f"{what}, {band}" for band in bands]
-
-
-def shorten(text: str, width: int) -> str:
-    """The text, or its end after an ellipsis: numbers of players stand at the end."""
-    return text if len(text) <= width else "…" + text[1 - width :]
 
 
 def _table(

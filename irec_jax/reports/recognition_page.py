@@ -1,10 +1,13 @@
 """The report as a page that a person reads (Markdown)."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 
 from irec_jax.evaluation.recognition import KINDS
 from irec_jax.labels import IRMAS_NAMES
+from irec_jax.reports.page import provenance_table, rendered_banner
+from irec_jax.reports.tables import markdown_table
+from irec_jax.reports.text import number
 
 _KIND_TEXT = {
     "fixed": "fixed beforehand",
@@ -23,7 +26,7 @@ def markdown(report: Mapping, plots: Mapping[str, str]) -> str:
     """
     parts = [
         f"# {report['system']} on {report['dataset']}: predominant instruments",
-        *banner(report),
+        *rendered_banner(report),
         _headline(report),
         *_warnings(report),
         *_sides(report),
@@ -55,11 +58,6 @@ def _picture(plots: Mapping[str, str], name: str, heading: str | None = None) ->
     return [*([heading] if heading else []), f"![{plots[name]}]({name})"]
 
 
-def number(value: float | None, digits: int = 3) -> str:
-    """The number; a dash for one that is not there."""
-    return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
-
-
 def _interval(block: Mapping, name: str = "f1") -> str:
     """A score with its interval: '0.672 [0.651, 0.695]'."""
     low, high = block[f"{name}_interval"]
@@ -74,30 +72,8 @@ def _threshold(value: float | Mapping) -> str:
     return f"{value:.2f}"
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]], num_text: int = 1) -> str:
-    """A table whose first ``num_text`` columns are text, the others numbers, aligned right."""
-    rule = ["---" if i < num_text else "---:" for i in range(len(header))]
-    # A bar in a name would end its cell.
-    cells = [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
-    return "\n".join("| " + " | ".join(row) + " |" for row in [header, rule, *cells])
-
-
 def _class_name(code: str) -> str:
     return IRMAS_NAMES.get(code, code)
-
-
-def banner(report: Mapping) -> list[str]:
-    """What is said first of rendered audio; nothing of recordings.
-
-    Args:
-        report: with ``rendered`` and ``dataset``.
-    """
-    if not report["rendered"]:
-        return []
-    return [
-        f"> **rendered audio ({report['dataset']}): not comparable with scores on IRMAS** or any "
-        "other recorded music."
-    ]
 
 
 def _headline(report: Mapping) -> str:
@@ -172,7 +148,7 @@ def _sides(report: Mapping) -> list[str]:
             f"after it, and over the {protocol['unit']} of test that have one label."
         )
     header = ["side", protocol["unit"], "songs", "accuracy"]
-    return ["## Who trained and who tested", text, table(header, rows)]
+    return ["## Who trained and who tested", text, markdown_table(header, rows)]
 
 
 def _score_row(name: str, block: Mapping) -> list[str]:
@@ -194,7 +170,7 @@ def _score_table(report: Mapping) -> str:
     for name, one in report.get("baselines", {}).items():
         for kind in ("fixed", "validation"):
             rows.append(_score_row(f"{name}, {_KIND_TEXT[kind]}", one["thresholds"][kind]))
-    return table(["system, threshold", "value", *_AVERAGES], rows)
+    return markdown_table(["system, threshold", "value", *_AVERAGES], rows)
 
 
 def _explanation(report: Mapping) -> str:
@@ -234,7 +210,7 @@ def _repeats(report: Mapping) -> list[str]:
     return [
         f"## Mean ± standard deviation of {repeats['num_runs']} runs (seeds {seeds})",
         f"Strongest class: {', '.join(accuracies)}.",
-        table(header, rows),
+        markdown_table(header, rows),
     ]
 
 
@@ -248,7 +224,7 @@ def _reported(report: Mapping) -> list[str]:
     return [
         f"## Published elsewhere on {reported['dataset']}: {reported['source']}",
         "Not measured by this run.",
-        table(header, rows),
+        markdown_table(header, rows),
     ]
 
 
@@ -275,7 +251,7 @@ def _class_table(report: Mapping) -> str:
     header += ["F1, own threshold", "its value", "F1, oracle", "AUC"]
     return (
         "At the fixed threshold; then with the class's own threshold, tuned on validation.\n\n"
-        + table(header, rows)
+        + markdown_table(header, rows)
     )
 
 
@@ -289,7 +265,9 @@ def _aggregation_table(report: Mapping) -> str:
         "S1: mean of the window probabilities; S2: their sum divided by the largest class's sum; "
         "max: their maximum.\n\n"
     )
-    return text + table(["score", "threshold", "value", *_AVERAGES], rows, num_text=2)
+    return text + markdown_table(
+        ["score", "threshold", "value", *_AVERAGES], rows, num_text_columns=2
+    )
 
 
 def _predominant(report: Mapping) -> str:
@@ -301,24 +279,3 @@ def _predominant(report: Mapping) -> str:
         f"that label in {found['accuracy']:.1%}, in {found['balanced_accuracy']:.1%} on average "
         "over the classes. Row: the label, column: the class with the largest mean probability."
     )
-
-
-def provenance_table(provenance: Mapping) -> str:
-    """Where a report comes from, of `provenance.collect`."""
-    dataset, hardware, git = (provenance[key] for key in ("dataset", "hardware", "git"))
-    devices = ", ".join(f"{count} x {kind}" for kind, count in hardware["devices"].items())
-    rows = [
-        [
-            "data",
-            f"{dataset['name']} {dataset['version']}, {dataset['config']}, {dataset['split']}",
-        ],
-        ["command", f"`{provenance['command']}`"],
-        ["seed", str(provenance["seed"])],
-        ["commit", git["commit"] + (" (with changes)" if git["dirty"] else "") if git else "–"],
-        ["date", provenance["date"]],
-        ["durations", ", ".join(f"{k} {v:.1f} s" for k, v in provenance["durations_s"].items())],
-        ["devices", f"{devices} ({hardware['platform']}, {hardware['num_processes']} process(es))"],
-        ["CPU", f"{hardware['cpu']}, {hardware['num_cores']} cores, {hardware['system']}"],
-        ["versions", ", ".join(f"{k} {v}" for k, v in provenance["versions"].items())],
-    ]
-    return table(["", ""], rows, num_text=2)

@@ -16,8 +16,10 @@ from irec_jax.evaluation.separation import SCORES, Example
 from irec_jax.files import write_bytes
 from irec_jax.reports import plots, separation_plots
 from irec_jax.reports.html import to_html
-from irec_jax.reports.recognition_page import number, provenance_table, table
+from irec_jax.reports.page import provenance_table, rendered_banner
 from irec_jax.reports.recognition_report import strict_json
+from irec_jax.reports.tables import markdown_table
+from irec_jax.reports.text import decibels, mean_sd
 
 _SYSTEM_TEXT = {
     "mixture": "mixture (do nothing)",
@@ -53,8 +55,8 @@ def assemble(
         best_epoch: of ``history``, the one whose parameters were evaluated.
         history: one dict per epoch with ``epoch``, ``train_loss``, ``valid_loss`` and perhaps
             ``valid_amplitude_sdr``.
-        reported: what was published, of `reported.REPORTED`. Left out of a report on rendered
-            audio.
+        reported: published results, of `studies.published.RESULTS`. Left out of a report on
+            rendered audio.
         repeats: of `summarize_repeats`.
         settings: how tracks were separated, the config section `evaluation`.
     """
@@ -146,7 +148,7 @@ def markdown(report: Mapping, captions: Mapping[str, str]) -> str:
     target = " + ".join(report["target"])
     parts = [
         f"# {report['system']} on {report['dataset']}: separation of {target}",
-        *banner(report),
+        *rendered_banner(report, "MUSDB18"),
         _headline(report),
         *_sides(report),
         "## Scores on the test tracks",
@@ -167,31 +169,6 @@ def markdown(report: Mapping, captions: Mapping[str, str]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def banner(report: Mapping) -> list[str]:
-    """What is said first of rendered audio; nothing of recordings."""
-    if not report["rendered"]:
-        return []
-    return [
-        f"> **rendered audio ({report['dataset']}): not comparable with scores on MUSDB18** or any "
-        "other recorded music."
-    ]
-
-
-def spread(block: Mapping, digits: int = 2) -> str:
-    """Mean ± standard deviation: '10.53 ± 2.11'; a dash where there is no mean."""
-    if not _known(block.get("mean")):
-        return "–"
-    sd = block.get("sd")
-    return f"{block['mean']:.{digits}f}" + (f" ± {sd:.{digits}f}" if _known(sd) else "")
-
-
-def decibels(value: float | None, digits: int = 2) -> str:
-    """A score; infinite ones have a sign, and a dash stands for one that is not there."""
-    if value is not None and math.isinf(value):
-        return "∞" if value > 0 else "−∞"
-    return number(value, digits)
-
-
 def _known(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
 
@@ -207,14 +184,14 @@ def _main(report: Mapping) -> str:
 
 def _headline(report: Mapping) -> str:
     summary, main = report["summary"], _main(report)
-    beside = [f"the mixture itself {spread(summary['mixture'][_MAIN])}"]
+    beside = [f"the mixture itself {mean_sd(summary['mixture'][_MAIN])}"]
     others = [name for name in report["systems"] if name not in (main, *_SYSTEM_TEXT)]
-    beside += [f"{name} {spread(summary[name][_MAIN])}" for name in others]
-    beside.append(f"the ideal ratio mask {spread(summary['ideal'][_MAIN])}")
+    beside += [f"{name} {mean_sd(summary[name][_MAIN])}" for name in others]
+    beside.append(f"the ideal ratio mask {mean_sd(summary['ideal'][_MAIN])}")
     num, silent = report["num_tracks"], report["num_silent"]
     without = f", {silent} of them without a score, their target being silent" if silent else ""
     return (
-        f"**Amplitude SDR {spread(summary[main][_MAIN])} dB** ({main}; mean ± standard deviation "
+        f"**Amplitude SDR {mean_sd(summary[main][_MAIN])} dB** ({main}; mean ± standard deviation "
         f"over {num} test track{'s' if num > 1 else ''} of {report['dataset']}{without}). "
         f"Beside it: {'; '.join(beside)}."
     )
@@ -232,7 +209,11 @@ def _sides(report: Mapping) -> list[str]:
     text = f"Split: {protocol['description']}."
     if best:
         text += f" The parameters of epoch {best['epoch']} were kept."
-    return ["## Who trained and who tested", text, table(["side", "tracks", "minutes"], rows)]
+    return [
+        "## Who trained and who tested",
+        text,
+        markdown_table(["side", "tracks", "minutes"], rows),
+    ]
 
 
 def _score_table(report: Mapping) -> str:
@@ -242,11 +223,11 @@ def _score_table(report: Mapping) -> str:
         header.append(f"published amplitude SDR, on {reported['dataset']}")
     rows = []
     for system in report["systems"]:
-        row = [_name(system), *(spread(report["summary"][system][score]) for score in SCORES)]
+        row = [_name(system), *(mean_sd(report["summary"][system][score]) for score in SCORES)]
         if reported:
-            row.append(spread(reported[_MAIN].get(system, {})))
+            row.append(mean_sd(reported[_MAIN].get(system, {})))
         rows.append(row)
-    return table(header, rows)
+    return markdown_table(header, rows)
 
 
 def _explanation(report: Mapping) -> str:
@@ -297,14 +278,14 @@ def _repeats(report: Mapping) -> list[str]:
     if not repeats:
         return []
     rows = [
-        [_name(system), *(spread(block[score]) for score in SCORES)]
+        [_name(system), *(mean_sd(block[score]) for score in SCORES)]
         for system, block in repeats["summary"].items()
     ]
     seeds = ", ".join(map(str, repeats["seeds"]))
     return [
         f"## Mean ± standard deviation of {repeats['num_runs']} runs (seeds {seeds})",
         "Of the runs' means over tracks: how much the draw of a training decides.",
-        table(["system", *(f"{text}, dB" for text in SCORES.values())], rows),
+        markdown_table(["system", *(f"{text}, dB" for text in SCORES.values())], rows),
     ]
 
 
@@ -336,7 +317,11 @@ def _tests(report: Mapping) -> list[str]:
             f"{one['t']:.2f}, p = {one['p_value']:.3f}."
         )
     header = ["score", "test", "tracks", "raw - post, dB [95 %]", "t", "p"]
-    return ["## Does postprocessing change it?", text, table(header, rows, num_text=2)]
+    return [
+        "## Does postprocessing change it?",
+        text,
+        markdown_table(header, rows, num_text_columns=2),
+    ]
 
 
 def _track_table(report: Mapping) -> str:
@@ -355,7 +340,7 @@ def _track_table(report: Mapping) -> str:
             + [decibels(scores[system][_MAIN]) for system in report["systems"]]
             + [decibels(scores[main][score]) for score in others]
         )
-    return f"Amplitude SDR, then the other scores of {main}.\n\n" + table(header, rows)
+    return f"Amplitude SDR, then the other scores of {main}.\n\n" + markdown_table(header, rows)
 
 
 def _figures(report: Mapping, example: Example | None) -> dict[str, tuple[Figure, str]]:

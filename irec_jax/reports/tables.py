@@ -1,41 +1,30 @@
-"""Numbers and tables of studies, aligned as plain text too."""
+"""Markdown tables."""
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
-
-from irec_jax.reports import recognition_page as pages
-from irec_jax.reports.recognition_page import number
+from collections.abc import Iterable, Sequence
 
 
-def interval(value: float | None, ends: Sequence[float | None] | None) -> str:
-    """A number with its 95 % interval, '0.672 [0.651, 0.695]'; without, where there is none."""
-    if value is None or ends is None or None in ends:
-        return number(value)
-    return f"{number(value)} [{number(ends[0])}, {number(ends[1])}]"
+def markdown_table(
+    header: Sequence[str], rows: Iterable[Sequence[str]], num_text_columns: int = 1
+) -> str:
+    """Return a Markdown table that is also aligned as plain text.
 
-
-def difference(value: float | None) -> str:
-    """A number with its sign; a dash for one that is not there."""
-    return "–" if value is None or not math.isfinite(value) else f"{value:+.3f}"
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[str]], num_text: int = 1) -> str:
-    """`page.table` with columns of even width: the first ``num_text`` to the left, others right."""
-    rows = [list(row) for row in rows]
-    widths = [max(3, *(len(row[i]) for row in [list(header), *rows])) for i in range(len(header))]
-
-    def pad(row: Sequence[str]) -> list[str]:
-        return [
-            cell.ljust(width) if i < num_text else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+    Args:
+        header: column titles.
+        rows: cells of each row; vertical bars in them are escaped.
+        num_text_columns: number of leading columns that hold text and are aligned left; the
+            others hold numbers and are aligned right.
+    """
+    lines = [[cell.replace("|", "\\|") for cell in row] for row in (header, *rows)]
+    widths = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]
+    if num_text_columns >= len(widths):
+        widths[-1] = 3  # long texts in the last column need no padding
+    rule = ["-" * (width - 1) + ("-" if i < num_text_columns else ":")
+            for i, width in enumerate(widths)]  # fmt: skip
+    aligned = [
+        [
+            cell.ljust(width) if i < num_text_columns else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
         ]
-
-    return pages.table(pad(header), [pad(row) for row in rows], num_text)
-
-
-def failures(found: Mapping[str, str]) -> list[str]:
-    """A paragraph on the runs that failed, if any did."""
-    if not found:
-        return []
-    lines = [f"- {name}: {reason}" for name, reason in found.items()]
-    return ["**Failed** (the same command tries them again):", "\n".join(lines)]
+        for line in lines
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (aligned[0], rule, *aligned[1:]))

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from irec_jax.reports import recognition_page as pages
+from irec_jax.reports.page import provenance_table
+from irec_jax.reports.tables import markdown_table
 from irec_jax.studies.published import seipel as reported
 
 _LEVELS = tuple(str(level_db) for level_db in reported.LEVELS_DB)
@@ -31,7 +32,7 @@ def page(report: Mapping, picture: str) -> str:
         f"{len(pieces)} pieces of {report['settings']['dataset']}, crosstalk simulated as in the "
         "source: random symmetric mixing with at most -6, -12 and -18 dB, delays by distance"
         f"{_room(report['settings']['decay_s'])}. "
-        f"Reported: {reported.SOURCE}.",
+        f"Reported: {reported.CITATION}.",
         "## Averages over the pieces (table 3.4)",
         _averages(pieces, methods),
         "Means over tracks, then pieces; gains are over the mixtures. The only artifacts of the "
@@ -47,7 +48,7 @@ def page(report: Mapping, picture: str) -> str:
         "## An example",
         f"![inverse mixing matrix and its estimates; a track alone, mixed and reduced]({picture})",
         "## Provenance",
-        pages.provenance_table(report["provenance"]),
+        provenance_table(report["provenance"]),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -110,7 +111,7 @@ def _averages(pieces: Mapping, methods: Sequence[str]) -> str:
         for before, after in zip(known["mixture"][key], known["reduced"][key], strict=True)
     ]
     rows.append(["reported: gain", *_levels(gains), *("–",) * len(_LEVELS)])
-    return pages.table(["", *_header(("SDR", "SIR", "SAR"))], rows)
+    return markdown_table(["", *_header(("SDR", "SIR", "SAR"))], rows)
 
 
 def _correlations(pieces: Mapping, methods: Sequence[str]) -> str:
@@ -131,7 +132,7 @@ def _correlations(pieces: Mapping, methods: Sequence[str]) -> str:
             rows.append(row)
     for name, values in reported.CORRELATION.items():
         rows.append([f"reported: {name}", *_levels(values, 3)])
-    return pages.table(["", *(f"{level} dB" for level in _LEVELS)], rows)
+    return markdown_table(["", *(f"{level} dB" for level in _LEVELS)], rows)
 
 
 def _by_piece(pieces: Mapping, methods: Sequence[str]) -> str:
@@ -145,7 +146,7 @@ def _by_piece(pieces: Mapping, methods: Sequence[str]) -> str:
     for name, scores in reported.PIECES.items():
         values = [value for key in ("sdr", "sir", "sar") for value in scores[key]]
         rows.append([f"reported: {name}", *_levels(values)])
-    return pages.table(["", *_header(("SDR gain", "SIR gain", "SAR"))], rows)
+    return markdown_table(["", *_header(("SDR gain", "SIR gain", "SAR"))], rows)
 
 
 def _mixtures(pieces: Mapping) -> str:
@@ -156,4 +157,4 @@ def _mixtures(pieces: Mapping) -> str:
     rows += [
         [f"reported: {name}", *_levels(values)] for name, values in reported.MIXTURE_SIR.items()
     ]
-    return pages.table(["", *(f"{level} dB" for level in _LEVELS)], rows)
+    return markdown_table(["", *(f"{level} dB" for level in _LEVELS)], rows)

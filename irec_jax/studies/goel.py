@@ -18,7 +18,7 @@ from irec_jax.errors import UserError
 from irec_jax.evaluation import collapse
 from irec_jax.files import write_bytes, write_json
 from irec_jax.metrics import multilabel
-from irec_jax.reports import plots, study_plots, tables
+from irec_jax.reports import plots, study_plots, text
 from irec_jax.studies import goel_tables, runs
 from irec_jax.studies.claim import claim
 from irec_jax.studies.published import goel as reported
@@ -105,7 +105,7 @@ def rows() -> list[Row]:
                     table=table,
                     family=family,
                     config=f"configs/goel_cnn.py:image={image},net={net}",
-                    reported=reported.PICTURES[image][net],
+                    reported=reported.IMAGES[image][net],
                     quick_epochs=quick_epochs,
                     epoch_s=epoch_s,
                 )
@@ -292,7 +292,7 @@ def draw(report: Mapping):
 
 def _line(report: Mapping) -> str:
     found = report["predominant"]
-    accuracy = tables.interval(found["accuracy"], found["accuracy_interval"])
+    accuracy = text.interval(found["accuracy"], found["accuracy_interval"])
     return f"accuracy {accuracy}, epoch {report['best_epoch']['epoch']} of {len(report['history'])}"
 
 

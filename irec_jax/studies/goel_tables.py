@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from irec_jax.labels import IRMAS_NAMES
-from irec_jax.reports import recognition_page as pages
-from irec_jax.reports import tables
-from irec_jax.reports.tables import difference, interval, number
+from irec_jax.reports.page import failed_runs, provenance_table, rendered_banner
+from irec_jax.reports.tables import markdown_table
+from irec_jax.reports.text import difference, interval, number
 from irec_jax.studies.published import goel as goel_reported
 
 _SPLITS = ("song", "window")
@@ -24,14 +24,14 @@ def page(report: Mapping, rows: Sequence[Any]) -> str:
     rows = [row for row in rows if row.name in report["rows"]]
     parts = [
         "# Five instruments from waveforms and their pictures: tables II to IX of Goel",
-        *pages.banner(report),
+        *rendered_banner(report),
         _asked(report),
         _summary(report, rows),
         _came_out(report, rows),
-        *tables.failures(report["failures"]),
+        *failed_runs(report["failures"]),
         "![accuracy of every row, with what was reported](accuracy.png)",
         "## The source's tables",
-        f"Reported: {goel_reported.SOURCE}. Accuracy of the epoch that was kept (by validation "
+        f"Reported: {goel_reported.CITATION}. Accuracy of the epoch that was kept (by validation "
         "loss): over the windows of training as it went on, of validation and of test after it; "
         "95 % intervals by drawing songs; balanced: the mean over the classes of their recall. "
         "Leak: window less song. Baselines on the examples of lstm-300-50.",
@@ -43,7 +43,7 @@ def page(report: Mapping, rows: Sequence[Any]) -> str:
         "## Who trained and who tested",
         _protocols(report),
         "## Provenance",
-        pages.provenance_table(report["provenance"]),
+        provenance_table(report["provenance"]),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -156,7 +156,7 @@ def _summary(report: Mapping, rows: Sequence[Any]) -> str:
         ends = [_test(found, split) for split in ("window", "song")]
         lines.append([f"baseline: {name}", "", "–", *ends, difference(_leak(found))])
     header = ["test accuracy [95 %]", "best by validation", "reported, window"]
-    return tables.table([*header, "ours, window", "ours, song", "leak"], lines, 2)
+    return markdown_table([*header, "ours, window", "ours, song", "leak"], lines, 2)
 
 
 def _source_tables(report: Mapping, rows: Sequence[Any]) -> list[str]:
@@ -177,7 +177,7 @@ def _source_tables(report: Mapping, rows: Sequence[Any]) -> list[str]:
         name = number_ if number_.startswith("fig") else f"table {number_}"
         parts += [
             f"### {family} ({name})",
-            tables.table([*header, "leak"], lines),
+            markdown_table([*header, "leak"], lines),
         ]
     return parts
 
@@ -213,7 +213,7 @@ def _class_tables(report: Mapping, rows: Sequence[Any]) -> list[str]:
         header = ["row", "micro P = R = F1", "macro P", "R", "F1"]
         header += [f"{name}: R / F1" for name in report["classes"]]
         if lines:
-            parts += [f"### Split by {split}", tables.table(header, lines)]
+            parts += [f"### Split by {split}", markdown_table(header, lines)]
     return parts
 
 
@@ -227,4 +227,4 @@ def _protocols(report: Mapping) -> str:
         ]
         lines.append([one["split"], one["examples"], *sizes, str(one["num_songs_on_both_sides"])])
     header = ["split", "examples", "training: examples of songs", "validation", "test"]
-    return tables.table([*header, "songs in training and test"], lines, 2)
+    return markdown_table([*header, "songs in training and test"], lines, 2)

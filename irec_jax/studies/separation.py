@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+import data_builders
 from irec_jax.errors import UserError
 from irec_jax.files import read_json, write_bytes
 from irec_jax.reports import plots, separation_plots
@@ -239,7 +240,7 @@ def run(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
     )
     trained_on, file = separator.system["dataset"], given / "report.json"
-    clips_rendered = arguments.dataset.startswith("gm_")
+    clips_rendered = data_builders.describe(arguments.dataset).rendered
     rendered = [arguments.dataset] * clips_rendered + [trained_on["name"]] * trained_on["rendered"]
     report |= {
         "rendered": bool(rendered),

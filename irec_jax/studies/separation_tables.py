@@ -4,12 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 
 from irec_jax.labels import IRMAS_NAMES
-from irec_jax.reports import recognition_page as pages
-from irec_jax.reports import tables
-from irec_jax.reports.separation_report import spread
-from irec_jax.reports.tables import difference, interval, number
-from irec_jax.studies.published.reported import LIGTENBERG_AUC as REPORTED
-from irec_jax.studies.published.reported import REPORTED as PUBLISHED
+from irec_jax.reports.page import failed_runs, provenance_table, rendered_banner
+from irec_jax.reports.tables import markdown_table
+from irec_jax.reports.text import difference, interval, mean_sd, number
+from irec_jax.studies.published import ligtenberg
 
 _SDR = "amplitude_sdr_db"
 _HEARS = {
@@ -28,12 +26,12 @@ def page(report: Mapping, *, pictures: Sequence[str]) -> str:
 
     parts = [
         "# Separation before recognition: Ligtenberg (2022)",
-        *pages.banner(report),
+        *rendered_banner(report),
         _asked(report),
         f"**{verdict(report)}**",
         _summary(report),
         _explanation(report),
-        *tables.failures(report["failures"]),
+        *failed_runs(report["failures"]),
         "## By class: table 4.2",
         _by_class_text(report),
         _class_table(report),
@@ -48,7 +46,7 @@ def page(report: Mapping, *, pictures: Sequence[str]) -> str:
         *_ablations(report),
         *picture("ablations.png", "loss of the variants by epoch"),
         "## Provenance",
-        pages.provenance_table(report["provenance"]),
+        provenance_table(report["provenance"]),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -104,7 +102,7 @@ def _asked(report: Mapping) -> str:
 
 
 def _summary(report: Mapping) -> str:
-    reported = REPORTED["macro"]
+    reported = ligtenberg.MACRO_AUC
     rows = []
     for system, one in report["systems"].items():
         error = one["macro_standard_error"]
@@ -129,7 +127,7 @@ def _summary(report: Mapping) -> str:
         )
     header = ["system", "hears", "macro AUC [95 %]", "SE", "1.96 SE", "against base [95 %]"]
     header += ["better in", "D", "reported AUC", "reported D"]
-    return tables.table(header, rows, 2)
+    return markdown_table(header, rows, 2)
 
 
 def _explanation(report: Mapping) -> str:
@@ -139,9 +137,9 @@ def _explanation(report: Mapping) -> str:
         "does not know.",
         "SE: Hanley and McNeil's standard error, of the macro AUC as if classes were independent. "
         "D = AUC - (AUC of base + both SE), the source's: above 0 it takes a system to be better.",
-        f"Reported: {REPORTED['source']}, on {REPORTED['dataset']}; what it prints behind ± cannot "
-        "be derived from that many clips. There L2 weight and epoch were chosen by the AUC of the "
-        "test clips, here on validation clips.",
+        f"Reported: {ligtenberg.AUC_CITATION}, on {ligtenberg.AUC_DATASET}; the "
+        "half widths after ± cannot be derived from that number of clips. Ligtenberg chose L2 weight "
+        "and epoch by the AUC of the test clips; here they are chosen on validation clips.",
     ]
     if report["rendered"]:
         lines.append(
@@ -177,14 +175,14 @@ def _class_table(report: Mapping) -> str:
         for system in list(systems)[1:]:
             d = systems[system]["macro_d"] if macro else systems[system]["d"][k]
             row.append(difference(d))
-        known = REPORTED["macro"] if macro else REPORTED["per_class"].get(name)
+        known = ligtenberg.MACRO_AUC if macro else ligtenberg.AUC.get(name)
         row += [_reported(known[system]) if known else "–" for system in systems]
         row += [difference(known[f"d_{s}"]) if known else "–" for s in list(systems)[1:]]
         rows.append(row)
     header = ["class", "clips", *systems, *(f"D({s})" for s in list(systems)[1:])]
     header += [f"reported: {s}" for s in systems]
     header += [f"reported: D({s})" for s in list(systems)[1:]]
-    return tables.table(header, rows)
+    return markdown_table(header, rows)
 
 
 def _with_error(auc: float, error: float) -> str:
@@ -216,7 +214,7 @@ def _choice_table(report: Mapping) -> str:
                 ]
             )
     header = ["system", "L2", "", "validation AUC", "validation loss", "epoch"]
-    return tables.table(header, rows, 3)
+    return markdown_table(header, rows, 3)
 
 
 def _separator(report: Mapping) -> list[str]:
@@ -229,23 +227,23 @@ def _separator(report: Mapping) -> list[str]:
     )
     if not found:
         return [text + " Its workdir holds no report."]
-    known = PUBLISHED["ligtenberg_unet"]
+    known = ligtenberg.AMPLITUDE_SDR_DB
     rows = [
         [
             _SEPARATED.get(system, system),
-            spread(found["summary"][system][_SDR]),
-            spread(known[_SDR][system]) if system in known[_SDR] else "–",
+            mean_sd(found["summary"][system][_SDR]),
+            mean_sd(known[system]) if system in known else "–",
         ]
         for system in found["systems"]
     ]
     header = ["system", "amplitude SDR, dB", "reported, dB"]
     beside = (
         f"Mean ± standard deviation over {found['num_tracks']} test tracks of {found['dataset']}; "
-        f"reported: {known['source']}, on {known['dataset']}."
+        f"reported: {ligtenberg.SDR_CITATION}, on {ligtenberg.SDR_DATASET}."
     )
     if dataset["name"] != "musdb18":
         beside += " Other music: no comparison."
-    return [text, tables.table(header, rows), beside]
+    return [text, markdown_table(header, rows), beside]
 
 
 def _ablations(report: Mapping) -> list[str]:
@@ -261,7 +259,7 @@ def _ablations(report: Mapping) -> list[str]:
                 number(best["train_loss"], 4),
                 number(best["valid_loss"], 4),
                 number(best.get("valid_amplitude_sdr"), 2),
-                spread(one["summary"]["raw"][_SDR]),
+                mean_sd(one["summary"]["raw"][_SDR]),
             ]
         )
     header = ["variant", "epoch", "training loss", "validation loss"]
@@ -271,4 +269,4 @@ def _ablations(report: Mapping) -> list[str]:
         "% dropout in the first three layers of the encoder, and with the mean squared error, "
         "whose loss is on another scale."
     )
-    return ["## Variants of the direct output", text, tables.table(header, rows)]
+    return ["## Variants of the direct output", text, markdown_table(header, rows)]

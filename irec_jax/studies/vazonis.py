@@ -14,7 +14,7 @@ from pathlib import Path
 
 from irec_jax.errors import UserError
 from irec_jax.files import write_bytes, write_json
-from irec_jax.reports import plots, study_plots, tables
+from irec_jax.reports import plots, study_plots, text
 from irec_jax.studies import runs, vazonis_tables
 from irec_jax.studies.claim import claim
 
@@ -179,7 +179,7 @@ def training_labels(report: Mapping) -> dict[str, int]:
 def _line(report: Mapping) -> str:
     micro = report["thresholds"]["fixed"]["micro"]
     answers = "collapsed" if report["collapse"]["collapsed"] else "not collapsed"
-    f1 = tables.interval(micro["f1"], micro["f1_interval"])
+    f1 = text.interval(micro["f1"], micro["f1_interval"])
     return f"micro F1 {f1}, {answers}, epoch {report['best_epoch']['epoch']} of " + str(
         len(report["history"])
     )

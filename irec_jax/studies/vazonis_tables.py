@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from irec_jax.labels import IRMAS_NAMES
-from irec_jax.reports import recognition_page as pages
-from irec_jax.reports import tables
-from irec_jax.reports.tables import interval, number
+from irec_jax.reports.page import failed_runs, provenance_table, rendered_banner
+from irec_jax.reports.tables import markdown_table
+from irec_jax.reports.text import interval, number
 from irec_jax.studies.published import vazonis as reported
 
 _SCORES = ("precision", "recall", "f1")
@@ -15,13 +15,13 @@ def page(report: Mapping) -> str:
     """Markdown of a study's report; see `studies.vazonis`."""
     parts = [
         "# An LSTM on samples and a dense network on a Fourier transform: Vazonis et al. (2022)",
-        *pages.banner(report),
+        *rendered_banner(report),
         _asked(report),
         _summary(report),
         _came_out(report),
-        *tables.failures(report["failures"]),
-        f"Reported: {reported.SOURCE}; Bosch et al. 2012 as cited there. Intervals (95 %) by "
-        "drawing songs. Accuracy and loss by epoch, of training and of validation:",
+        *failed_runs(report["failures"]),
+        f"Reported: {reported.CITATION}, on IRMAS's test clips; Bosch et al. 2012 as cited there. "
+        "95 % intervals: bootstrap over songs. Training and validation accuracy and loss by epoch:",
         "![accuracy and loss by epoch](learning.png)",
         "## Do the answers depend on what is heard?",
         _verdicts(report),
@@ -33,7 +33,7 @@ def page(report: Mapping) -> str:
         "## Labels of the training clips",
         "![labels of the training clips](labels.png)",
         "## Provenance",
-        pages.provenance_table(report["provenance"]),
+        provenance_table(report["provenance"]),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -109,7 +109,7 @@ def _summary(report: Mapping) -> str:
         lines.append([f"reported: {name}", *map(number, values), "–", verdict])
     for name, f1 in reported.BOSCH.items():
         lines.append([f"reported: Bosch 2012, {name}", "–", "–", number(f1), "–", "–"])
-    return tables.table(["system", "micro P", "R", "F1 [95 %]", "macro F1", "verdict"], lines)
+    return markdown_table(["system", "micro P", "R", "F1 [95 %]", "macro F1", "verdict"], lines)
 
 
 def _score_cells(block: Mapping) -> list[str]:
@@ -150,7 +150,7 @@ def _training(report: Mapping) -> str:
         ]
         for one in report["rows"].values()
     ]
-    return tables.table(["system", "input", "epoch that was kept", "minutes"], lines, 2)
+    return markdown_table(["system", "input", "epoch that was kept", "minutes"], lines, 2)
 
 
 def _class_table(report: Mapping) -> str:
@@ -164,7 +164,7 @@ def _class_table(report: Mapping) -> str:
             cells.append(_triple(known.get(name, (None,) * 3)))
         lines.append(cells)
     header = ["class", "test clips", *(one["label"] for one in rows)]
-    return tables.table([*header, "reported: LSTM", "reported: FFT"], lines)
+    return markdown_table([*header, "reported: LSTM", "reported: FFT"], lines)
 
 
 def _triple(values) -> str:

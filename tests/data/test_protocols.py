@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import data_builders
-from data_builders.gm_irmas.builder import plan
+from data_builders.gm_irmas.builder import plan_clips
 from irec_jax import data
 from irec_jax.errors import UserError
 from irec_jax.labels import IRMAS
@@ -215,8 +215,8 @@ def test_songs_that_test_and_validate_have_their_share_of_every_class(tone_clips
 
 @pytest.mark.parametrize("size", ["tiny", "small", "full"])
 def test_rendered_test_clips_come_in_the_parts_that_are_split_by(size):
-    parts = collections.Counter(clip.part for clip in plan(size, "test"))
-    songs = {part: {c.song for c in plan(size, "test") if c.part == part} for part in (2, 3)}
+    parts = collections.Counter(clip.part for clip in plan_clips(size, "test"))
+    songs = {part: {c.song for c in plan_clips(size, "test") if c.part == part} for part in (2, 3)}
     assert parts[2] > parts[3] > 0 and not songs[2] & songs[3]
 
 

@@ -180,7 +180,7 @@ def test_csv_that_is_none(tmp_path):
 
 def test_folder_mistakes(tmp_path, sounds):
     refused(tmp_path, tmp_path / "nowhere", "nowhere: no such folder")
-    refused(tmp_path, "", "path: needed")
+    refused(tmp_path, "", "folder: no path given; set path")
     refused(tmp_path, sounds / "drum" / "notes.txt", "neither a folder nor a CSV")
     refused(tmp_path, sounds / "drum", "holds no folders of classes")
     (tmp_path / "empty").mkdir()

@@ -30,13 +30,13 @@ def levels_db(clip):
 
 @pytest.fixture(scope="module")
 def train_clips():
-    clips = gm_irmas_plan.plan("small", "train")[::16]
+    clips = gm_irmas_plan.plan_clips("small", "train")[::16]
     return [gm_irmas_clips.render_clip(clip) for clip in clips]
 
 
 @pytest.fixture(scope="module")
 def test_clips():
-    clips = gm_irmas_plan.plan("small", "test")[::31]
+    clips = gm_irmas_plan.plan_clips("small", "test")[::31]
     return [gm_irmas_clips.render_clip(clip) for clip in clips]
 
 
@@ -44,7 +44,7 @@ def test_clips():
 
 
 def test_full_has_exactly_the_counts_of_irmas():
-    train, test = (gm_irmas_plan.plan("full", split) for split in SPLITS)
+    train, test = (gm_irmas_plan.plan_clips("full", split) for split in SPLITS)
     assert (len(train), len(test)) == (6705, 2874)
     assert Counter(clip.labels[0] for clip in train) == gm_irmas_plan.TRAIN_CLIPS
     assert Counter(one for clip in test for one in clip.labels) == gm_irmas_plan.TEST_LABELS
@@ -54,7 +54,7 @@ def test_full_has_exactly_the_counts_of_irmas():
 
 
 def test_small_keeps_the_proportions_and_enough_of_every_class():
-    train, test = (gm_irmas_plan.plan("small", split) for split in SPLITS)
+    train, test = (gm_irmas_plan.plan_clips("small", split) for split in SPLITS)
     assert len(train) == 1100 and len(test) >= 600
     for label, count in Counter(clip.labels[0] for clip in train).items():
         assert count == pytest.approx(1100 * gm_irmas_plan.TRAIN_CLIPS[label] / 6705, abs=1)
@@ -72,8 +72,10 @@ def test_small_keeps_the_proportions_and_enough_of_every_class():
 
 @pytest.mark.parametrize("size", gm_irmas_plan.SIZES)
 def test_plans_are_sound(size):
-    train, test = (gm_irmas_plan.plan(size, split) for split in SPLITS)
-    assert train == gm_irmas_plan.plan(size, "train") and test == gm_irmas_plan.plan(size, "test")
+    train, test = (gm_irmas_plan.plan_clips(size, split) for split in SPLITS)
+    assert train == gm_irmas_plan.plan_clips(size, "train") and test == gm_irmas_plan.plan_clips(
+        size, "test"
+    )
     assert {one for clip in test for one in clip.labels} == set(IRMAS)
     for clips in (train, test):
         assert len({(clip.song, clip.index) for clip in clips}) == len(clips)
@@ -95,9 +97,9 @@ def test_plans_are_sound(size):
 
 def test_unknown_size_and_split():
     with pytest.raises(ValueError, match="huge"):
-        gm_irmas_plan.plan("huge", "train")
+        gm_irmas_plan.plan_clips("huge", "train")
     with pytest.raises(ValueError, match="validation"):
-        gm_irmas_plan.plan("tiny", "validation")
+        gm_irmas_plan.plan_clips("tiny", "validation")
 
 
 @pytest.mark.parametrize("minimum", [0, 3])
@@ -182,23 +184,23 @@ def test_version_1_0_0_is_frozen():
     # they do not depend on the last bit of a machine's arithmetic.)
     music = []
     for split in SPLITS:
-        for plan in gm_irmas_plan.plan("small", split)[::50]:
-            draft = gm_irmas_clips._Draft(plan, 0)
+        for plan in gm_irmas_plan.plan_clips("small", split)[::50]:
+            draft = gm_irmas_clips._Arrangement(plan, 0)
             parts = gm_irmas_clips.arrange.compose(
-                list(draft.seats.values()),
-                draft.frame,
+                list(draft.musicians.values()),
+                draft.sheet,
                 song_key=gm_irmas_clips._song_key(plan),
                 clip_key=draft._key,
             )
             for name, part in parts.items():
-                music.append((plan.labels, name, part.instrument.name, draft.seats[name].role))
+                music.append((plan.labels, name, part.instrument.name, draft.musicians[name].role))
                 music.append(sorted(int(note.pitch) for note in part.notes))
     assert gm_irmas_clips.VERSION == "1.0.0"
     assert hashlib.md5(repr(music).encode()).hexdigest() == "0b6288b75da8fa520499a48a647d1c94"
 
 
 def test_stems_add_up_to_the_mixture():
-    plans = gm_irmas_plan.plan("tiny", "test")
+    plans = gm_irmas_plan.plan_clips("tiny", "test")
     clip = gm_irmas_clips.render_clip(plans[2], keep_stems=True)
     assert set(clip.stems) == set(clip.direct) >= set(clip.labels)
     noise = clip.mixture - sum(clip.stems.values())
@@ -206,7 +208,7 @@ def test_stems_add_up_to_the_mixture():
 
 
 def test_clips_of_a_song_differ_but_share_their_players():
-    plans = [one for one in gm_irmas_plan.plan("small", "train") if one.song == 40]
+    plans = [one for one in gm_irmas_plan.plan_clips("small", "train") if one.song == 40]
     clips = [gm_irmas_clips.render_clip(one) for one in plans]
     assert len(clips) >= 2
     assert len({clip.programs[clip.labels[0]] for clip in clips}) == 1
@@ -215,7 +217,7 @@ def test_clips_of_a_song_differ_but_share_their_players():
 
 
 def test_mono_is_the_resampled_mean_of_the_stereo_file():
-    (plan,) = [one for one in gm_irmas_plan.plan("small", "train") if one.song == 7][:1]
+    (plan,) = [one for one in gm_irmas_plan.plan_clips("small", "train") if one.song == 7][:1]
     name, stereo = gm_irmas_clips.render_example((plan, None, 44_100, 2))
     again, mono = gm_irmas_clips.render_example((plan, None, 22_050, 1))
     assert name == again

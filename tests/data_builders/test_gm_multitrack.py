@@ -30,17 +30,17 @@ RATE = 44_100
 
 
 def plans(size):
-    return [piece for split in SPLITS for piece in gm_multitrack_plan.plan(size, split)]
+    return [piece for split in SPLITS for piece in gm_multitrack_plan.plan_pieces(size, split)]
 
 
 # The plan
 
 
 def test_full_has_the_counts_of_the_source():
-    train, test = (gm_multitrack_plan.plan("full", split) for split in SPLITS)
+    train, test = (gm_multitrack_plan.plan_pieces("full", split) for split in SPLITS)
     assert (len(train), len(test)) == (92, 23)
     found = Counter(label for piece in train + test for label in set(dict(piece.tracks).values()))
-    source = gm_multitrack_plan.SOURCE_PIECES
+    source = gm_multitrack_plan.SEIPEL_PIECES
     assert set(found) == set(source) == set(ORCHESTRA)
     for label, count in source.items():
         assert found[label] == pytest.approx(count * 115 / 116, abs=5)
@@ -48,11 +48,11 @@ def test_full_has_the_counts_of_the_source():
 
 
 def test_small_and_tiny():
-    train, test = (gm_multitrack_plan.plan("small", split) for split in SPLITS)
+    train, test = (gm_multitrack_plan.plan_pieces("small", split) for split in SPLITS)
     assert (len(train), len(test)) == (24, 10)
     large = [sorted(len(p.tracks) for p in pieces if len(p.tracks) > 8) for pieces in (train, test)]
     assert len(large[0]) >= 4 and large[1] == [9, 11, 13, 14]
-    tiny = [gm_multitrack_plan.plan("tiny", split) for split in SPLITS]
+    tiny = [gm_multitrack_plan.plan_pieces("tiny", split) for split in SPLITS]
     assert [len(pieces) for pieces in tiny] == [4, 2]
     for pieces in (train, test, tiny[0]):
         assert {label for piece in pieces for _, label in piece.tracks} == set(ORCHESTRA)
@@ -69,9 +69,9 @@ def test_plans_are_sound(size):
         assert list(multitrack_base.ordered(piece.tracks[::-1], ORCHESTRA)) == names
         assert 12 <= piece.max_duration_s <= 60 and piece.max_crosstalk_db in (-6, -12, -18)
     with pytest.raises(ValueError, match="huge"):
-        gm_multitrack_plan.plan("huge", "train")
+        gm_multitrack_plan.plan_pieces("huge", "train")
     with pytest.raises(ValueError, match="validation"):
-        gm_multitrack_plan.plan(size, "validation")
+        gm_multitrack_plan.plan_pieces(size, "validation")
 
 
 # The music
@@ -91,8 +91,8 @@ def test_everyone_plays_and_rests(scores):
         for phrase, roles in enumerate(score.roles):
             assert 2 <= len(roles) <= len(names) and set(roles) <= names
             assert list(roles.values()).count("lead") == 1
-            first, end = (bar * score.frame.metre.beats for bar in score.phrases[phrase])
-            span = [score.frame.seconds(beat) for beat in (first, end)]
+            first, end = (bar * score.sheet.metre.beats for bar in score.phrases[phrase])
+            span = [score.sheet.seconds(beat) for beat in (first, end)]
             for name in names - set(roles):
                 # An onset strays by what a player is off the beat.
                 inside = [n for n in score.parts[name].notes if _within(n.onset_s, span)]
@@ -112,13 +112,13 @@ def test_pieces_are_whole(scores):
     for piece, score in scores:
         assert 0.7 * piece.max_duration_s < score.duration_s <= piece.max_duration_s
         starts, ends = zip(*score.phrases, strict=True)
-        assert starts == (0, *ends[:-1]) and ends[-1] == len(score.frame.bars)
-        last = score.frame.bars[-1]
-        assert [chord.root for chord in last] == [score.frame.tonic]
-        end_s = score.frame.seconds(score.frame.num_beats)
+        assert starts == (0, *ends[:-1]) and ends[-1] == len(score.sheet.bars)
+        last = score.sheet.bars[-1]
+        assert [chord.root for chord in last] == [score.sheet.tonic]
+        end_s = score.sheet.seconds(score.sheet.num_beats)
         for part in score.parts.values():
             assert (
-                end_s - 1.5 * score.frame.beat_s * score.frame.metre.beats < part.notes[-1].onset_s
+                end_s - 1.5 * score.sheet.beat_s * score.sheet.metre.beats < part.notes[-1].onset_s
             )
             assert max(note.onset_s + note.duration_s for note in part.notes) < score.duration_s
 
@@ -189,7 +189,9 @@ def test_tiny_dataset(tiny):
     assert train.classes == ORCHESTRA
     assert (train.num_tracks, test.num_tracks) == ((3, 5, 5, 5), (4, 9))
     for split, pieces in zip(SPLITS, tiny, strict=True):
-        for piece, planned in zip(pieces, gm_multitrack_plan.plan("tiny", split), strict=True):
+        for piece, planned in zip(
+            pieces, gm_multitrack_plan.plan_pieces("tiny", split), strict=True
+        ):
             assert piece.name == planned.name and piece.sample_rate_hz == RATE
             assert tuple(zip(piece.tracks, piece.instruments, strict=True)) == planned.tracks
             num_samples = len(piece.mix)
@@ -276,7 +278,7 @@ def test_builds_the_same_files_whatever_the_number_of_workers(tmp_path, few_piec
 
 
 def test_48_khz_is_the_same_music(few_pieces):
-    (piece,) = gm_multitrack_plan.plan("tiny", "test")
+    (piece,) = gm_multitrack_plan.plan_pieces("tiny", "test")
     stems, mixture = gm_multitrack_pieces.render_example((piece, None, RATE))
     faster, mixture48 = gm_multitrack_pieces.render_example((piece, None, 48_000))
     assert len(mixture48) == faster.shape[1] == audio.num_resampled(stems.shape[1], RATE, 48_000)
@@ -315,12 +317,14 @@ def test_recognition_names_the_datasets_that_it_takes(capfd):
     words = ["--config=configs/han.py:debug", "--config.data.name=gm_multitrack"]
     assert run_command(lambda: main(words)) != 0
     err = capfd.readouterr().err
-    assert "dataset 'gm_multitrack': holds the tracks of pieces, not labelled clips" in err
+    assert "dataset 'gm_multitrack': holds multitrack pieces, not labelled clips" in err
     assert "folder, gm_irmas, irmas" in err and "Traceback" not in err
 
 
 def test_pieces_name_the_datasets_that_have_some(tiny, folder):
-    with pytest.raises(UserError, match="'gm_irmas': holds no tracks of pieces; known are gm_mult"):
+    with pytest.raises(
+        UserError, match="'gm_irmas': holds labelled clips, not multitrack pieces; choose gm_mult"
+    ):
         data.pieces("gm_irmas", "train")
     with pytest.raises(UserError, match="has no split 'tset'; known are train, test and all"):
         data.pieces("gm_multitrack", "tset", size="tiny", data_dir=folder)

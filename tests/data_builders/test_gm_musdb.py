@@ -29,7 +29,7 @@ FOUR = theory.Metre(4, 4)
 
 
 def plans(size):
-    return [song for split in SPLITS for song in gm_musdb_plan.plan(size, split)]
+    return [song for split in SPLITS for song in gm_musdb_plan.plan_songs(size, split)]
 
 
 # The plan
@@ -40,14 +40,14 @@ def test_plans(size):
     songs = plans(size)
     assert songs == plans(size)
     assert len({song.name for song in songs}) == len(songs)
-    counts = tuple(len(gm_musdb_plan.plan(size, split)) for split in SPLITS)
+    counts = tuple(len(gm_musdb_plan.plan_songs(size, split)) for split in SPLITS)
     assert counts == {"tiny": (3, 1, 1), "small": (24, 6, 8), "full": (86, 14, 50)}[size]
     low, high = {"tiny": (4, 6), "small": (18, 22), "full": (30, 60)}[size]
     assert all(low <= song.duration_s <= high for song in songs)
     with pytest.raises(ValueError, match="huge"):
-        gm_musdb_plan.plan("huge", "train")
+        gm_musdb_plan.plan_songs("huge", "train")
     with pytest.raises(ValueError, match="all"):
-        gm_musdb_plan.plan(size, "all")
+        gm_musdb_plan.plan_songs(size, "all")
 
 
 # The music
@@ -62,8 +62,8 @@ def test_every_stem_plays_and_some_rest(scores):
     rests = dict.fromkeys(STEMS, 0)
     for song, score in scores:
         assert score.sections[0].first == 0
-        assert score.sections[-1].end == len(score.frame.bars)
-        assert score.frame.seconds(score.frame.num_beats) >= song.duration_s
+        assert score.sections[-1].end == len(score.sheet.bars)
+        assert score.sheet.seconds(score.sheet.num_beats) >= song.duration_s
         for stem in STEMS:
             names = {one.name for one in score.players if one.stem == stem}
             heard = [
@@ -78,9 +78,9 @@ def test_every_stem_plays_and_some_rest(scores):
 
 def test_nobody_plays_out_of_turn(scores):
     for _, score in scores:
-        beats = score.frame.metre.beats
+        beats = score.sheet.metre.beats
         for section, cast in zip(score.sections, score.cast, strict=True):
-            edges = [score.frame.seconds(bar * beats) for bar in (section.first, section.end)]
+            edges = [score.sheet.seconds(bar * beats) for bar in (section.first, section.end)]
             for one in score.players:
                 if one.name not in cast:  # an onset strays by what a player is off the beat
                     inside = [
@@ -111,19 +111,21 @@ def test_idioms(scores):
 
 
 def test_the_drummer_hears_the_form():
-    frame = theory.Frame(120.0, FOUR, 0.5, 0, "major", ((theory.chord("I", 0),),) * 8, "pop_roc")
+    sheet = theory.LeadSheet(
+        120.0, FOUR, 0.5, 0, "major", ((theory.chord("I", 0),),) * 8, "pop_roc"
+    )
     grooves = {
         kind: band.draw_groove(seeding.generator("groove", kind), FOUR, loud=kind == "chorus")
         for kind in ("verse", "chorus")
     }
     sections = [band.Section(0, 4, "verse", "drums"), band.Section(6, 8, "chorus")]
-    notes = band.drums(frame, sections, grooves, seeding.generator("drummer"))
+    notes = band.drums(sheet, sections, grooves, seeding.generator("drummer"))
     bars = {int(note.beat // 4) for note in notes if note.beat != 12.0}
     assert bars == {0, 1, 2, 6, 7}  # it stops in bar 3 and rests in 4 and 5
     places = [(note.beat, note.pitch) for note in notes]
     assert len(set(places)) == len(places)
     line = band.bass(
-        frame, sections, grooves, low=28, high=50,
+        sheet, sections, grooves, low=28, high=50,
         patterns={kind: seeding.generator("bass", kind) for kind in grooves},
         rng=seeding.generator("bassist"),
     )  # fmt: skip
@@ -213,7 +215,7 @@ def tracks(builder, split):
 def test_stems_add_up(tiny):
     for split in SPLITS:
         found = tracks(tiny, split)
-        planned = gm_musdb_plan.plan("tiny", split)
+        planned = gm_musdb_plan.plan_songs("tiny", split)
         assert list(found) == [song.name for song in planned]
         for song in planned:
             streams = found[song.name]
@@ -248,23 +250,23 @@ def test_stems_lie_where_they_should(tiny):
 
 
 def test_onsets_of_drums_are_on_the_beat(tiny):
-    (song,) = gm_musdb_plan.plan("tiny", "validation")
-    frame = gm_musdb_songs.compose(song).frame
+    (song,) = gm_musdb_plan.plan_songs("tiny", "validation")
+    sheet = gm_musdb_songs.compose(song).sheet
     drums = tracks(tiny, "validation")[song.name]["drums"].mean(axis=1)
     hop = 220
     frames = np.lib.stride_tricks.sliding_window_view(drums, 882)[::hop]
     rise = np.maximum(np.diff(np.log(np.square(frames).mean(axis=1) + 100.0)), 0)
-    steps = frame.num_beats * frame.metre.steps
-    grid_s = [frame.seconds(step / frame.metre.steps) for step in range(steps)]
+    steps = sheet.num_beats * sheet.metre.steps
+    grid_s = [sheet.seconds(step / sheet.metre.steps) for step in range(steps)]
     # Most of the rise in level is at steps of the bar, the least midway between them.
     near = np.min(np.abs((np.arange(len(rise)) * hop + 441)[:, None] / RATE - grid_s), axis=1)
-    midway = near > 0.3 * frame.beat_s / frame.metre.steps
+    midway = near > 0.3 * sheet.beat_s / sheet.metre.steps
     assert 0.25 < midway.mean() < 0.75
     assert rise[~midway].mean() > 2.5 * rise[midway].mean()
 
 
 def test_index_and_info(tiny):
-    assert tiny.info.full_name == "gm_musdb/tiny/1.0.0" and tiny.RENDERED
+    assert tiny.info.full_name == "gm_musdb/tiny/1.0.0"
     for split in SPLITS:
         rows, examples = tiny.index(split), list(tiny.as_data_source(split))
         assert len(rows) == len(examples)
@@ -300,7 +302,8 @@ def test_other_processes_render_the_same(tiny, tmp_path):
 def test_configs(tmp_path):
     default = data_builders.builder("gm_musdb", data_dir=tmp_path)
     assert default.builder_config.name == "small"
-    assert "gm_musdb" in data_builders.STEM_DATASETS
+    described = data_builders.describe("gm_musdb")
+    assert described.kind == "stems" and described.rendered
     font = gm_musdb.synth.default_soundfont()
     own = data_builders.builder("gm_musdb", data_dir=tmp_path, size="tiny", soundfont=str(font))
     assert own.builder_config.name.startswith("tiny-TimGM6mb-")

@@ -323,7 +323,7 @@ def test_lengths_that_headers_do_not_tell_are_found_in_the_end(tmp_path, recordi
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({}, "path: needed; name a folder"),
+        ({}, "multitrack: no path given; set path to a folder"),
         ({"path": "/nowhere"}, "/nowhere: no such folder"),
         ({"path": "EMPTY"}, "holds no folders of pieces"),
         ({"path": "EMPTY", "classes": " , "}, "classes: none named"),

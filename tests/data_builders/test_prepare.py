@@ -65,7 +65,8 @@ print(sum(split.num_examples for split in builder.info.splits.values()))
         ("irmas", {"size": "small"}, "unknown argument of dataset 'irmas' 'size'"),
         ("gm_irmas", {"size": "tinny"}, "unknown size 'tinny': did you mean 'tiny'?"),
         ("gm_irmas", {"format": "x"}, "unknown format 'x'"),
-        ("folder", {}, "dataset 'folder': missing a required argument: 'path'"),
+        ("folder", {}, "folder: no path given; set path to a folder of <class>/"),
+        ("multitrack", {}, "multitrack: no path given; set path to a folder of <piece>/"),
     ],
 )
 def test_misspelled_names_and_options(name, options, message):
@@ -75,12 +76,12 @@ def test_misspelled_names_and_options(name, options, message):
         assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("name", data_builders.NAMES)
+@pytest.mark.parametrize("name", data_builders.DATASETS)
 def test_every_option_is_explained(name):
-    options = inspect.signature(data_builders.builder_class(name)).parameters
-    assert set(options) - {"data_dir"} <= set(data_builders.OPTIONS)
+    options = inspect.signature(data_builders.describe(name).create_builder).parameters
+    assert set(options) - {"data_dir"} == set(data_builders.describe(name).options)
     with pytest.raises(UserError, match="unknown dataset"):
-        data_builders.builder_class(name + "x")
+        data_builders.describe(name + "x")
 
 
 @pytest.mark.parametrize("name, options", [("irmas", {}), ("gm_irmas", {"size": "tiny"})])
@@ -135,7 +136,7 @@ def test_importing_loads_no_builder_and_building_no_tensorflow(tmp_path, sounds)
 def test_processes_at_once_build_once(tmp_path, sounds):
     held = f"""
 import pathlib, time
-from data_builders import streaming
+from data_builders.common import streaming
 write = streaming.StreamingBuilder._write_split
 def hold(*args):
     pathlib.Path({str(tmp_path)!r}, "started").touch()
@@ -163,7 +164,7 @@ streaming.StreamingBuilder._write_split = hold
 def test_a_killed_build_leaves_nothing_that_looks_finished(tmp_path, sounds):
     kill = """
 import os, signal
-from data_builders import streaming
+from data_builders.common import streaming
 def die(self, split, examples):
     next(iter(examples))
     os.kill(os.getpid(), signal.SIGKILL)

@@ -72,7 +72,7 @@ def test_unknown_chord_symbol():
 def test_frames_cover_their_duration_and_only_grow_with_it(genre):
     for seed in range(20):
         short, long = (
-            genres.draw_frame(seeding.generator(genre, seed), genre, duration_s=duration_s)
+            genres.draw_lead_sheet(seeding.generator(genre, seed), genre, duration_s=duration_s)
             for duration_s in (3.0, 20.0)
         )
         assert short.seconds(short.num_beats) >= 3.0
@@ -81,16 +81,16 @@ def test_frames_cover_their_duration_and_only_grow_with_it(genre):
         assert long.bars[: len(short.bars)] == short.bars
         beats = np.linspace(0, long.num_beats, 500)
         assert np.all(np.diff([long.seconds(beat) for beat in beats]) > 0)
-        for start, end, chord in long.spans:
+        for start, end, chord in long.chord_spans:
             inside = (start + end) / 2
             assert long.chord_at(inside) == long.chord_at(start) == chord
             assert long.chord_end(inside) == end
 
 
 def test_swing_delays_the_second_eighth_alone():
-    frame = theory.Frame(60.0, theory.Metre(4, 4), 2 / 3, 0, "major", (((0),),), "jaz_blu")
-    assert frame.seconds(3.0) == 3.0
-    assert frame.seconds(3.5) == pytest.approx(3 + 2 / 3)
+    sheet = theory.LeadSheet(60.0, theory.Metre(4, 4), 2 / 3, 0, "major", (((0),),), "jaz_blu")
+    assert sheet.seconds(3.0) == 3.0
+    assert sheet.seconds(3.5) == pytest.approx(3 + 2 / 3)
 
 
 def test_every_progression_and_groove_fits():
@@ -108,9 +108,9 @@ def test_every_progression_and_groove_fits():
 
 
 def voice(genre, seed, *, low=48, high=79, clip=0):
-    frame = genres.draw_frame(seeding.generator(genre, seed), genre, duration_s=8.0)
+    sheet = genres.draw_lead_sheet(seeding.generator(genre, seed), genre, duration_s=8.0)
     pattern, rng = seeding.generator("pattern", seed), seeding.generator("clip", seed, clip)
-    return parts.Voice(frame, low, high, 0.1 + 0.2 * (seed % 5), 0.6, pattern, rng)
+    return parts.Voice(sheet, low, high, 0.1 + 0.2 * (seed % 5), 0.6, pattern, rng)
 
 
 @pytest.mark.parametrize("role", parts.ROLES)
@@ -124,10 +124,10 @@ def test_roles_stay_in_register_and_time(role, genre):
             pitches = np.array([one.pitch for one in notes])
             assert pitches.min() >= low and pitches.max() <= max(high, low + 23)
             assert all(one.length > 0 for one in notes)
-            assert all(0 <= one.beat < player.frame.num_beats for one in notes)
+            assert all(0 <= one.beat < player.sheet.num_beats for one in notes)
             # Every bar is played in.
-            bars = {int(one.beat // player.frame.metre.beats) for one in notes}
-            assert bars == set(range(len(player.frame.bars)))
+            bars = {int(one.beat // player.sheet.metre.beats) for one in notes}
+            assert bars == set(range(len(player.sheet.bars)))
 
 
 def test_clips_of_a_song_share_rhythm_not_notes():
@@ -149,10 +149,10 @@ def test_bass_plays_roots_and_drums_play_the_groove():
 @pytest.mark.parametrize("name", ["violin", "acoustic grand piano", "voice ooh", "steel guitar"])
 def test_performance(name):
     instrument = next(one for one in PITCHED if one.name == name)
-    frame = genres.draw_frame(seeding.generator("frame"), "cou_fol", duration_s=20.0)
-    for role in instrument.leads:
-        seat = arrange.Seat("it", instrument, role, density=0.3, rests=1.0, max_gap_s=0.3)
-        part = arrange.compose([seat], frame, song_key=("s",), clip_key=("c", role))["it"]
+    sheet = genres.draw_lead_sheet(seeding.generator("frame"), "cou_fol", duration_s=20.0)
+    for role in instrument.lead_roles:
+        musician = arrange.Musician("it", instrument, role, density=0.3, rests=1.0, max_gap_s=0.3)
+        part = arrange.compose([musician], sheet, song_key=("s",), clip_key=("c", role))["it"]
         onsets = np.array([one.onset_s for one in part.notes])
         ends = np.array([one.onset_s + one.duration_s for one in part.notes])
         assert np.all(np.diff(onsets) >= 0) and onsets[0] >= 0
@@ -181,7 +181,7 @@ def test_catalogue_covers_the_classes_and_the_orchestra():
     assert len(names) == len(instruments.CATALOGUE)
     for one in instruments.CATALOGUE:
         assert set(one.genres) <= set(instruments.GENRES)
-        roles = set(one.leads) | set(one.accompanies)
+        roles = set(one.lead_roles) | set(one.backing_roles)
         assert roles <= {*parts.ROLES, "bass", "drums"}
     for kind in ("gac", "gel", "org", "pia", "sax", "tru", "vio", "voi", "flu", "cel"):
         assert len(instruments.of_kind(kind)) >= 2
@@ -193,7 +193,7 @@ def test_catalogue_covers_the_classes_and_the_orchestra():
 def test_instruments_sound_in_tune_in_their_register(instrument):
     levels_db = []
     for pitch in np.linspace(instrument.low, instrument.high, 5).round().astype(int):
-        audio = synth.player().play(Part(instrument, (note(int(pitch)),)), RATE)
+        audio = synth.load_player().play(Part(instrument, (note(int(pitch)),)), RATE)
         assert np.isfinite(audio).all()
         levels_db.append(mix.active_rms_db(audio))
         magnitudes, frequencies = spectrum(audio[: int(0.8 * RATE)])
@@ -213,23 +213,23 @@ def test_drum_kits_sound():
     for kit in instruments.CATALOGUE:
         if kit.is_drums:
             for key in (genres.KICK, genres.SNARE, genres.CLOSED_HAT, genres.RIDE):
-                audio = synth.player().play(Part(kit, (note(key),)), RATE // 2)
+                audio = synth.load_player().play(Part(kit, (note(key),)), RATE // 2)
                 assert mix.active_rms_db(audio) > -55, (kit.name, key)
 
 
 def test_playing_does_not_depend_on_what_was_played_before():
     violin, organ = instruments.of_kind("vio")[0], instruments.of_kind("org")[0]
     part = Part(violin, (note(70), note(74, onset_s=0.3)), bend=((0.1, 40.0),), tuning_cents=5.0)
-    fresh = synth.Player(synth.default_soundfont())
+    fresh = synth.SoundFontPlayer(synth.default_soundfont())
     first = fresh.play(part, RATE)
     fresh.play(Part(organ, (note(40, duration_s=9.0),), bend=((0.0, -90.0),)), RATE // 2)
     np.testing.assert_array_equal(fresh.play(part, RATE), first)
-    np.testing.assert_array_equal(synth.player().play(part, RATE), first)
+    np.testing.assert_array_equal(synth.load_player().play(part, RATE), first)
 
 
 def test_bend_tuning_and_swell():
     flute = next(one for one in PITCHED if one.name == "flute")
-    player = synth.player()
+    player = synth.load_player()
 
     def peak_hz(part):
         magnitudes, frequencies = spectrum(player.play(part, RATE)[: RATE // 2])
@@ -257,7 +257,7 @@ def test_soundfont_errors(tmp_path, monkeypatch):
         synth.check_soundfont(wrong)
     nowhere = dataclasses.replace(PITCHED[0], bank=77)
     with pytest.raises(UserError, match="bank 77"):
-        synth.player().play(Part(nowhere, (note(60),)), 100)
+        synth.load_player().play(Part(nowhere, (note(60),)), 100)
     monkeypatch.setitem(sys.modules, "tinysoundfont", None)
     with pytest.raises(UserError, match="pip install --no-deps tinysoundfont"):
         synth.check_soundfont()
@@ -293,13 +293,13 @@ def test_mix_balances_pans_and_adds_up():
              "silent": np.zeros((3 * RATE, 1), np.float32)}  # fmt: skip
     stems["a"][:start] *= 20  # what lies before the start does not count
     strips = {
-        "a": mix.Strip(0.0, 1.0, -10.0, ((1000.0, 6.0, 1.0),)),
-        "b": mix.Strip(-7.5, -0.5, -20.0),
-        "silent": mix.Strip(0.0, 0.0, -20.0),
+        "a": mix.ChannelStrip(0.0, 1.0, -10.0, ((1000.0, 6.0, 1.0),)),
+        "b": mix.ChannelStrip(-7.5, -0.5, -20.0),
+        "silent": mix.ChannelStrip(0.0, 0.0, -20.0),
     }
     room = mix.Room(0.4, 0.01, 6000.0, seed=3)
-    medium = mix.Medium(-3.0, width=0.7, lowpass_hz=9000.0, eq=((300.0, -3.0, 0.7),))
-    mixture, direct, finished = mix.mix(
+    medium = mix.Mastering(-3.0, width=0.7, lowpass_hz=9000.0, eq=((300.0, -3.0, 0.7),))
+    mixture, direct, finished = mix.mixdown(
         stems, strips, room, medium, start_samples=start, keep_stems=True
     )
     assert mixture.shape == (3 * RATE - start, 2) and mixture.dtype == np.float32
@@ -309,13 +309,13 @@ def test_mix_balances_pans_and_adds_up():
     assert levels_db["a"] - levels_db["b"] == pytest.approx(7.5, abs=0.01)
     assert np.abs(direct["a"][:, 0]).max() < 1e-6 < np.abs(direct["a"][:, 1]).max()
     np.testing.assert_allclose(finished["a"] + finished["b"], mixture, atol=2e-6)
-    noisy, *_ = mix.mix(
+    noisy, *_ = mix.mixdown(
         stems, strips, room, dataclasses.replace(medium, noise_db=-40.0), start_samples=start
     )
     hiss = noisy * np.abs(mixture).max() / np.abs(noisy).max() - mixture
     assert 10 * np.log10(np.mean(hiss**2) / np.mean(mixture**2)) == pytest.approx(-40, abs=0.5)
     with pytest.raises(ValueError, match="silent"):
-        mix.mix({"silent": stems["silent"]}, strips, room, medium)
+        mix.mixdown({"silent": stems["silent"]}, strips, room, medium)
 
 
 @pytest.mark.parametrize("centre_hz", [150.0, 1000.0, 6000.0])

@@ -1,3 +1,5 @@
+"""Baselines, compared with librosa and scikit-learn."""
+
 import dataclasses
 import warnings
 
@@ -14,7 +16,7 @@ CLASSES = ("low", "high", "absent")
 
 
 def _tone(label, seed, duration_s=3.0):
-    """A harmonic tone in noise: low or high."""
+    """A low or high harmonic tone in noise."""
     generator = np.random.default_rng(seed)
     time_s = np.arange(int(duration_s * RATE_HZ)) / RATE_HZ
     pitch_hz = generator.uniform(100, 200) * (1, 6)[label]
@@ -29,29 +31,29 @@ def _like(labels):
     return recognition.Predictions(names, names, labels, windows, CLASSES, np.zeros(len(names)))
 
 
-def test_majority_is_the_most_frequent_training_class_and_the_first_of_equals():
+def test_majority_is_the_most_frequent_training_class_or_the_first_of_a_tie():
     like = _like([0, 1, 2])
-    found = baselines.Majority.fit(np.eye(3)[[1, 1, 0]]).predict(like)
-    for windows in found.windows:
+    predicted = baselines.Majority.fit(np.eye(3)[[1, 1, 0]]).predict(like)
+    for windows in predicted.windows:
         np.testing.assert_array_equal(windows, [[0, 1, 0]])
     np.testing.assert_array_equal(baselines.Majority.fit(np.eye(3)).probabilities, [1, 0, 0])
-    assert found.ids is like.ids
+    assert predicted.ids is like.ids
 
 
-def test_statistics_are_those_of_librosa():
+def test_statistics_equal_those_of_librosa():
     audio = _tone(0, 1) * 0.3
-    found = baselines.mfcc_statistics(audio, sample_rate_hz=RATE_HZ)
+    statistics = baselines.mfcc_statistics(audio, sample_rate_hz=RATE_HZ)
     mfcc = librosa.feature.mfcc(y=audio / np.abs(audio).max(), sr=RATE_HZ, n_mfcc=20)
     delta = librosa.feature.delta(mfcc, mode="nearest")
     expected = [*mfcc.mean(1), *delta.mean(1), *mfcc.std(1), *delta.std(1)]
-    np.testing.assert_allclose(found, [expected], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(statistics, [expected], rtol=1e-4, atol=1e-4)
 
 
-def test_a_window_of_a_long_clip_is_analysed_as_a_clip_of_its_own():
+def test_windows_of_a_long_clip_are_analysed_like_separate_clips():
     audio = _tone(1, 3, 7.0)
     audio = audio / np.abs(audio).max()
-    found = baselines.mfcc_statistics(audio, sample_rate_hz=RATE_HZ)
-    for row, start_s in zip(found, (0, 1.5, 3, 4), strict=True):
+    statistics = baselines.mfcc_statistics(audio, sample_rate_hz=RATE_HZ)
+    for row, start_s in zip(statistics, (0, 1.5, 3, 4), strict=True):
         part = audio[int(start_s * RATE_HZ) :][: 3 * RATE_HZ]
         alone = baselines.mfcc_statistics(part, sample_rate_hz=RATE_HZ)
         # Dividing by the part's own peak moves the first coefficient only.
@@ -62,15 +64,15 @@ def test_a_window_of_a_long_clip_is_analysed_as_a_clip_of_its_own():
 @pytest.mark.parametrize(
     "num_samples, num_windows", [(0, 1), (1, 1), (100, 1), (24_000, 1), (48_000, 3), (60_000, 4)]
 )
-def test_windows_of_any_length_and_of_silence(num_samples, num_windows):
+def test_clips_of_any_length_and_silence(num_samples, num_windows):
     for audio in (np.zeros(num_samples), np.random.default_rng(0).normal(size=num_samples)):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            found = baselines.mfcc_statistics(audio, sample_rate_hz=RATE_HZ)
-        assert found.shape == (num_windows, 80) and np.isfinite(found).all()
+            statistics = baselines.mfcc_statistics(audio, sample_rate_hz=RATE_HZ)
+        assert statistics.shape == (num_windows, 80) and np.isfinite(statistics).all()
 
 
-def test_logistic_regression_equals_sklearns_and_tells_the_tones_apart():
+def test_logistic_regression_equals_sklearn_and_distinguishes_tones():
     labels = np.arange(24) % 2
     clips = [(_tone(label, seed), np.eye(3)[label]) for seed, label in enumerate(labels)]
     model = baselines.MfccLogistic.fit(iter(clips), sample_rate_hz=RATE_HZ)
@@ -83,8 +85,8 @@ def test_logistic_regression_equals_sklearns_and_tells_the_tones_apart():
 
     test_labels = [0, 1, 1, 0]
     test = [_tone(label, 100 + i, 6.0) for i, label in enumerate(test_labels)]
-    found = model.predict(iter(test), _like(test_labels))
-    for audio, label, windows in zip(test, test_labels, found.windows, strict=True):
+    predicted = model.predict(iter(test), _like(test_labels))
+    for audio, label, windows in zip(test, test_labels, predicted.windows, strict=True):
         assert windows.shape == (3, 3) and windows.dtype == np.float32
         expected = theirs.predict_proba(
             scaler.transform(baselines.mfcc_statistics(audio, sample_rate_hz=RATE_HZ))
@@ -92,11 +94,11 @@ def test_logistic_regression_equals_sklearns_and_tells_the_tones_apart():
         np.testing.assert_allclose(windows[:, :2], expected, atol=1e-5)
         assert (windows[:, :2].argmax(1) == label).all()
         np.testing.assert_array_equal(windows[:, 2], 0)  # never seen in training
-    block = recognition.evaluate(found, found, num_resamples=2)["thresholds"]["fixed"]
+    block = recognition.evaluate(predicted, predicted, num_resamples=2)["thresholds"]["fixed"]
     assert block["micro"]["f1"] == 1.0
 
 
-def test_loudness_does_not_matter():
+def test_statistics_are_independent_of_level():
     audio = _tone(1, 5)
     np.testing.assert_allclose(
         baselines.mfcc_statistics(audio, sample_rate_hz=RATE_HZ),
@@ -105,12 +107,12 @@ def test_loudness_does_not_matter():
     )
 
 
-def test_bad_input():
+def test_invalid_input_is_rejected():
     with pytest.raises(ValueError, match="at least one training clip"):
         baselines.MfccLogistic.fit([], sample_rate_hz=RATE_HZ)
     model = baselines.MfccLogistic.fit(
         [(_tone(i, i), np.eye(3)[i]) for i in (0, 1)], sample_rate_hz=RATE_HZ
     )
-    with pytest.raises(ValueError, match="windows: 1 for 2 clips"):
+    with pytest.raises(ValueError, match=r"windows: expected one per clip \(2\), got 1"):
         model.predict([_tone(0, 0)], _like([0, 1]))
     assert dataclasses.is_dataclass(model)

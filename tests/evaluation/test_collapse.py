@@ -1,4 +1,4 @@
-"""Degenerate predictors are named, sound ones left in peace, whatever the label distribution."""
+"""Collapse check: degenerate predictors are detected for any distribution of labels."""
 
 import numpy as np
 import pytest
@@ -31,48 +31,48 @@ def _constant(labels, names):
     "predict",
     {
         "constant": lambda y: _constant(y, ["gel", "org", "pia", "sax", "voi"]),
-        "all on": np.ones_like,
-        "all off": np.zeros_like,
+        "all classes": np.ones_like,
+        "no class": np.zeros_like,
         "near constant": lambda y: _noisy(_constant(y, ["gel", "org", "pia", "sax", "voi"]), 0.01),
         "constant with noise": lambda y: _noisy(_constant(y, ["gel", "voi"]), 0.03),
-        "two answers": lambda y: np.where(
+        "two label sets": lambda y: np.where(
             np.arange(len(y))[:, None] % 2, _constant(y, ["pia"]), _constant(y, ["voi", "gel"])
         ),
     }.items(),
     ids=lambda item: item[0],
 )
-def test_degenerate_predictors_are_named(predict):
+def test_degenerate_predictors_are_detected(predict):
     labels = _labels()
-    found = collapse.check(labels, predict[1](labels), IRMAS)
-    assert found["judged"] and found["collapsed"]
-    assert "nearly the same for every clip" in found["warning"]
+    result = collapse.check(labels, predict[1](labels), IRMAS)
+    assert result["judged"] and result["collapsed"]
+    assert "hardly depend on the clip" in result["warning"]
 
 
 WEIGHTS = {
     "even": None,
-    "one-sided": np.array([0.01] * 10 + [0.9]),
+    "unbalanced": np.array([0.01] * 10 + [0.9]),
     "as IRMAS": np.array([2, 2, 3, 10, 18, 7, 18, 6, 3, 4, 27]) / 100,
 }
 
 
 @pytest.mark.parametrize("weights", WEIGHTS.values(), ids=WEIGHTS)
 @pytest.mark.parametrize("num_clips", [12, 30, 300])
-def test_good_and_middling_predictors_are_left_in_peace(weights, num_clips):
+def test_good_and_mediocre_predictors_are_accepted(weights, num_clips):
     for seed in range(3):
         labels = _labels(num_clips, seed, weights)
         strongest_only = labels & (np.cumsum(labels, axis=1) == 1)
         for predictions in (labels, _noisy(labels, 0.1), _noisy(labels, 0.25), strongest_only):
-            found = collapse.check(labels, predictions, IRMAS)
-            assert found["warning"] is None and not found["collapsed"]
+            result = collapse.check(labels, predictions, IRMAS)
+            assert result["warning"] is None and not result["collapsed"]
 
 
-def test_perfect_recall_alone_accuses_nobody():
-    """Every class recalled fully and each with some false alarms: not a collapse."""
+def test_perfect_recall_alone_is_not_a_collapse():
+    """Every class has recall 1 and some false positives."""
     labels = _labels()
     assert not collapse.check(labels, labels | _noisy(labels, 0.15), IRMAS)["collapsed"]
 
 
-def test_small_or_uniform_sets_are_not_judged():
+def test_splits_that_are_small_or_have_uniform_labels_are_not_judged():
     few = _labels(9)
     assert not collapse.check(few, np.ones_like(few), IRMAS)["judged"]
     same = np.tile(np.eye(NUM_CLASSES, dtype=bool)[3], (50, 1))
@@ -80,11 +80,11 @@ def test_small_or_uniform_sets_are_not_judged():
         assert collapse.check(same, predictions, IRMAS)["warning"] is None
 
 
-def test_figures():
+def test_counts_and_shares():
     labels = np.eye(3, dtype=bool)[[0, 1, 2, 0, 0]]
     predictions = np.eye(3, dtype=bool)[[1, 1, 1, 1, 0]]
-    found = collapse.check(labels, predictions, ("a", "b", "c"))
-    assert found["num_distinct_predicted"] == 2 and found["num_distinct_true"] == 3
-    assert found["share_distinct_predicted"] == pytest.approx(0.4)
-    assert found["most_frequent_predicted"] == {"labels": ["b"], "share": 0.8}
-    assert found["most_frequent_true"] == {"labels": ["a"], "share": 0.6}
+    result = collapse.check(labels, predictions, ("a", "b", "c"))
+    assert result["num_distinct_predicted"] == 2 and result["num_distinct_true"] == 3
+    assert result["share_distinct_predicted"] == pytest.approx(0.4)
+    assert result["most_frequent_predicted"] == {"labels": ["b"], "share": 0.8}
+    assert result["most_frequent_true"] == {"labels": ["a"], "share": 0.6}

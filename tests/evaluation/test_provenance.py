@@ -14,31 +14,34 @@ def _collect():
     )
 
 
-def test_what_is_in_it():
-    found = _collect()
-    assert found["dataset"] == {
+def test_contents():
+    collected = _collect()
+    assert collected["dataset"] == {
         "name": "gm_irmas",
         "version": "1.0.0",
         "config": "tiny",
         "split": "test",
     }
-    assert found["seed"] == 3 and found["durations_s"] == {}
-    assert found["versions"]["jax"] == importlib.metadata.version("jax")
-    assert sum(found["hardware"]["devices"].values()) >= 1 and found["hardware"]["num_cores"] >= 1
-    json.dumps(found, allow_nan=False)
+    assert collected["seed"] == 3 and collected["durations_s"] == {}
+    assert collected["versions"]["jax"] == importlib.metadata.version("jax")
+    assert (
+        sum(collected["hardware"]["devices"].values()) >= 1
+        and collected["hardware"]["num_cores"] >= 1
+    )
+    json.dumps(collected, allow_nan=False)
 
 
-def test_no_path_of_the_machine(monkeypatch):
+def test_contains_no_machine_paths(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/opt/secret/bin/irec", "train", "--workdir=my runs"])
     monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
-    found = _collect()
-    assert found["command"] == "irec train '--workdir=my runs'"
-    text = json.dumps(found)
+    collected = _collect()
+    assert collected["command"] == "irec train '--workdir=my runs'"
+    text = json.dumps(collected)
     for path in ("/opt/secret", str(Path.home()), os.getcwd(), sys.prefix):
         assert path == "/" or path not in text
 
 
-def test_command_of_a_module_is_the_one_that_was_typed(tmp_path):
+def test_command_of_a_module_is_as_typed(tmp_path):
     (tmp_path / "shown.py").write_text(
         "from irec_jax.evaluation import provenance\nprint(provenance.command())\n"
     )
@@ -69,6 +72,6 @@ def test_git_commit_and_dirty(tmp_path):
     assert provenance.git(tmp_path / "inside") is None  # another project's checkout
 
 
-def test_git_is_not_needed(monkeypatch, tmp_path):
+def test_git_is_optional(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert provenance.git(tmp_path) is None

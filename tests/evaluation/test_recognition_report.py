@@ -1,4 +1,4 @@
-"""The recognition report against scikit-learn and against counting by hand."""
+"""Scores of the recognition report, compared with scikit-learn and with manual counts."""
 
 import dataclasses
 import json
@@ -17,7 +17,7 @@ CLASSES = ("cel", "flu", "pia", "voi")
 
 
 def make_predictions(num_clips=80, *, seed=0, max_labels=3, num_songs=30, classes=CLASSES):
-    """A middling recogniser over clips of 1 to 12 windows."""
+    """Predictions of a mediocre recogniser for clips of 1 to 12 windows."""
     generator = np.random.default_rng(seed)
     labels = np.zeros((num_clips, len(classes)), np.float32)
     windows = []
@@ -53,38 +53,38 @@ def test_scores_equal_sklearn(evaluation, name, kind):
     if kind == "validation_per_class":
         assert list(threshold) == list(CLASSES)
         threshold = np.array(list(threshold.values()))
-    decided = aggregation.get(name)(TEST.windows) >= threshold
+    predicted_labels = aggregation.get(name)(TEST.windows) >= threshold
     for average in ("micro", "macro"):
         theirs = sklearn.metrics.precision_recall_fscore_support(
-            TEST.labels, decided, average=average, zero_division=0
+            TEST.labels, predicted_labels, average=average, zero_division=0
         )[:3]
         ours = [block[average][key] for key in ("precision", "recall", "f1")]
         np.testing.assert_allclose(ours, theirs, rtol=1e-12)
         low, high = block[average]["f1_interval"]
         assert low < block[average]["f1"] < high
     by_class = sklearn.metrics.precision_recall_fscore_support(
-        TEST.labels, decided, average=None, zero_division=0
+        TEST.labels, predicted_labels, average=None, zero_division=0
     )
-    for k, one in enumerate(block["per_class"].values()):
-        ours = [one[key] for key in ("precision", "recall", "f1", "num_positives")]
+    for k, scores in enumerate(block["per_class"].values()):
+        ours = [scores[key] for key in ("precision", "recall", "f1", "num_positives")]
         np.testing.assert_allclose(ours, [column[k] for column in by_class], rtol=1e-12)
-        assert one["num_predicted"] == decided[:, k].sum()
+        assert scores["num_predicted"] == predicted_labels[:, k].sum()
 
 
-def test_oracle_is_the_best_and_validation_never_looks_at_test(evaluation):
-    for one in evaluation["aggregations"].values():
-        blocks, curve = one["thresholds"], one["curve"]
+def test_oracle_is_the_best_threshold_and_tuning_ignores_test_labels(evaluation):
+    for scores in evaluation["aggregations"].values():
+        blocks, curve = scores["thresholds"], scores["curve"]
         for kind in ("fixed", "validation"):
             assert blocks["oracle"]["micro"]["f1"] >= blocks[kind]["micro"]["f1"]
         assert blocks["oracle"]["micro"]["f1"] == pytest.approx(max(curve["micro_f1"]))
-    spoiled = dataclasses.replace(TEST, labels=1 - TEST.labels)
-    other = recognition.evaluate(spoiled, VALIDATION, num_resamples=2)
+    inverted = dataclasses.replace(TEST, labels=1 - TEST.labels)
+    other = recognition.evaluate(inverted, VALIDATION, num_resamples=2)
     for kind in ("fixed", "validation", "validation_per_class"):
         ours, theirs = (e["thresholds"][kind]["threshold"] for e in (evaluation, other))
         assert ours == theirs
 
 
-def test_main_thresholds_are_those_of_the_chosen_aggregation(evaluation):
+def test_main_thresholds_belong_to_the_chosen_aggregation(evaluation):
     assert evaluation["aggregation"] == "s2"
     assert evaluation["thresholds"] == evaluation["aggregations"]["s2"]["thresholds"]
     assert evaluation["thresholds"]["fixed"]["threshold"] == 0.5
@@ -98,7 +98,7 @@ def test_main_thresholds_are_those_of_the_chosen_aggregation(evaluation):
     assert blocks["oracle"]["micro"]["f1"] >= blocks["fixed"]["micro"]["f1"]
 
 
-def test_ranking_is_of_unscaled_scores(evaluation):
+def test_ranking_uses_unscaled_scores(evaluation):
     mean = np.array([w.mean(0, dtype=np.float64) for w in TEST.windows])
     ranking = evaluation["ranking"]
     expected = sklearn.metrics.roc_auc_score(TEST.labels, mean, average=None)
@@ -108,31 +108,31 @@ def test_ranking_is_of_unscaled_scores(evaluation):
     assert ranking["lrap"] == pytest.approx(expected)
 
 
-def test_predominant_counts_single_label_clips_only():
+def test_confusion_matrix_counts_only_single_label_clips():
     test = make_predictions(150, seed=5, max_labels=2)
     matrix = np.zeros((4, 4), int)
     for labels, windows in zip(test.labels, test.windows, strict=True):
         if labels.sum() == 1:
             matrix[labels.argmax(), windows.mean(0).argmax()] += 1
     assert (matrix != matrix.T).any() and 0 < matrix.sum() < 150
-    found = recognition.evaluate(test, VALIDATION, num_resamples=2)["predominant"]
-    np.testing.assert_array_equal(found["confusion"], matrix)
-    assert found["num_clips"] == matrix.sum()
-    assert found["accuracy"] == pytest.approx(np.trace(matrix) / matrix.sum())
+    result = recognition.evaluate(test, VALIDATION, num_resamples=2)["predominant"]
+    np.testing.assert_array_equal(result["confusion"], matrix)
+    assert result["num_clips"] == matrix.sum()
+    assert result["accuracy"] == pytest.approx(np.trace(matrix) / matrix.sum())
 
 
-def test_accuracy_stands_beside_chance_and_the_most_frequent_class():
+def test_accuracy_is_compared_with_chance_and_the_most_frequent_class():
     test = make_predictions(150, seed=5, max_labels=2)
     training = np.repeat(np.eye(4), [3, 9, 4, 9], axis=0)  # 'flu' and 'voi' are equally frequent
-    found = recognition.evaluate(
+    result = recognition.evaluate(
         test, VALIDATION, training_labels=training, num_resamples=40, seed=2
     )["predominant"]
     single = test.labels.sum(1) == 1
     truth = test.labels[single].argmax(1)
     songs = np.array(test.songs)[single]
-    said = np.array([w.mean(0).argmax() for w in test.windows])[single]
-    assert found["all_clips"] is False and found["chance"] == 0.25
-    cases = ((found, said), (found["majority"], np.full(len(truth), 1)))
+    strongest = np.array([w.mean(0).argmax() for w in test.windows])[single]
+    assert result["all_clips"] is False and result["chance"] == 0.25
+    cases = ((result, strongest), (result["majority"], np.full(len(truth), 1)))
     for block, predicted in cases:
         assert block["accuracy"] == np.mean(truth == predicted)
         assert block["balanced_accuracy"] == pytest.approx(
@@ -143,10 +143,10 @@ def test_accuracy_stands_beside_chance_and_the_most_frequent_class():
         )
         assert block["accuracy_interval"] == intervals.accuracy.tolist()
         assert block["balanced_accuracy_interval"] == intervals.balanced.tolist()
-    assert found["majority"]["class"] == "flu"
-    low, high = found["accuracy_interval"]
-    assert low < found["accuracy"] < high
-    # Without training labels nothing is said of them; of single-label clips it is said so.
+    assert result["majority"]["class"] == "flu"
+    low, high = result["accuracy_interval"]
+    assert low < result["accuracy"] < high
+    # Without training labels there is no majority baseline.
     alone = recognition.evaluate(VALIDATION, VALIDATION, num_resamples=2)
     assert "majority" not in alone["predominant"] and alone["predominant"]["all_clips"] is True
     compact = recognition.compact(alone)["predominant"]
@@ -163,26 +163,26 @@ def test_sizes_and_notes(evaluation):
     assert "biased" not in " ".join(same["notes"])
 
 
-def test_collapse_is_seen_at_the_fixed_threshold(evaluation):
+def test_collapse_is_checked_at_the_fixed_threshold(evaluation):
     assert evaluation["collapse"]["warning"] is None
     constant = dataclasses.replace(TEST, windows=[np.array([[0.1, 0.2, 0.9, 0.8]])] * 80)
-    found = recognition.evaluate(constant, VALIDATION, num_resamples=2)["collapse"]
-    assert found["collapsed"] and found["most_frequent_predicted"]["labels"] == ["pia", "voi"]
+    result = recognition.evaluate(constant, VALIDATION, num_resamples=2)["collapse"]
+    assert result["collapsed"] and result["most_frequent_predicted"]["labels"] == ["pia", "voi"]
 
 
-def test_all_zero_probabilities_and_absent_classes_give_a_whole_report():
+def test_zero_probabilities_and_absent_classes_give_a_complete_report():
     labels = np.tile(np.array([[0, 1, 1, 0]], np.float32), (20, 1))
-    silent = dataclasses.replace(
+    zeros = dataclasses.replace(
         make_predictions(20), labels=labels, windows=[np.zeros((2, 4), np.float32)] * 20
     )
-    found = recognition.evaluate(silent, VALIDATION, num_resamples=5)
-    assert found["thresholds"]["fixed"]["micro"]["f1"] == 0
-    assert "No test clip has the label cel, voi" in " ".join(found["notes"])
-    again = json.loads(report.strict_json(found))
+    result = recognition.evaluate(zeros, VALIDATION, num_resamples=5)
+    assert result["thresholds"]["fixed"]["micro"]["f1"] == 0
+    assert "No test clip has the label cel, voi" in " ".join(result["notes"])
+    again = json.loads(report.strict_json(result))
     assert again["predominant"]["accuracy"] is None and again["ranking"]["auc"]["macro"] is None
 
 
-def test_bad_input():
+def test_invalid_input_is_rejected():
     with pytest.raises(UserError, match="aggregation 's3'"):
         recognition.evaluate(TEST, VALIDATION, aggregation="s3")
     with pytest.raises(ValueError, match="clip 7.*NaN"):

@@ -6,7 +6,7 @@ import scipy.stats
 import sklearn.metrics
 
 from irec_jax.metrics import confidence, significance
-from irec_jax.studies.published.reported import LIGTENBERG_AUC
+from irec_jax.studies.published import ligtenberg
 
 
 def _scores(seed=0, num_first=12, num_second=12):
@@ -87,7 +87,7 @@ def test_auc_error_is_the_spread_of_areas_for_exponential_scores():
 def test_mean_error_and_d():
     assert significance.mean_standard_error([0.3, np.nan, 0.4]) == pytest.approx(0.25)
     assert np.isnan(significance.mean_standard_error([np.nan]))
-    for name, row in LIGTENBERG_AUC["per_class"].items():
+    for name, row in ligtenberg.AUC.items():
         for kind in ("raw", "post"):
             found = significance.d_score(*row[kind], *row["base"])
             # Its printed D of the saxophone, -.001, is -.010 by its own formula.

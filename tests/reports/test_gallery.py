@@ -115,7 +115,7 @@ def test_files_and_folders(sounds, tmp_path, capsys):
         (["--num_per_class=0"], "num_per_class=0: must be from 1 to 12"),
         (["--seed=-1"], "seed=-1: must be 0 or more"),
         (["--dataset=gmirmas"], "unknown dataset 'gmirmas': did you mean 'gm_irmas'"),
-        (["--dataset=gm_multitrack"], "'gm_multitrack': holds the tracks of pieces"),
+        (["--dataset=gm_multitrack"], "'gm_multitrack': holds multitrack pieces"),
         (["--dataset=folder"], "'folder': missing a required argument: 'path'"),
         (["--dataset=irmas", "--size=tiny"], "unknown argument of dataset 'irmas' 'size'"),
         (["--format=mono"], "unknown format 'mono'"),

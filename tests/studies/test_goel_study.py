@@ -12,7 +12,6 @@ from irec_jax.cli.console import run_command
 from irec_jax.errors import UserError
 from irec_jax.files import write_json
 from irec_jax.studies import goel, runs
-from irec_jax.studies.published import goel as goel_reported
 
 CLASSES = ["gel", "pia", "sax", "vio", "voi"]
 #: Row: the label, column: the answer.
@@ -93,17 +92,6 @@ def pretended(monkeypatch):
 
 def study(workdir, *more):
     return irec("study", "goel", "--debug", f"--workdir={workdir}", *more)
-
-
-def test_the_reported_values_are_those_of_the_tables():
-    assert goel_reported.RECURRENT["rnn"][100, 100] == (0.336, 0.295, 0.186)
-    assert goel_reported.RECURRENT["lstm"][300, 50] == (0.640, 0.6714, 0.653)
-    assert goel_reported.RECURRENT["gru"][100, 150] == (0.7484, 0.741, 0.725)
-    assert goel_reported.RECURRENT["blstm"][300, 150] == (0.589, 0.585, 0.5461)
-    assert goel_reported.DENSE == {"rnn": 0.4516, "lstm": 0.7063, "gru": 0.7134, "blstm": 0.5579}
-    assert goel_reported.PICTURES["stacked"]["b2"] == (0.5412, 0.5193, 0.5076)
-    assert goel_reported.PICTURES["recurrence"]["b4"] == (0.7943, 0.6021, 0.5307)
-    assert goel_reported.CRNN["b3"] == (0.5753, 0.5579, 0.5410)
 
 
 @pytest.mark.parametrize(("words", "num_rows"), [([], 41), (["--quick"], 14), (["--debug"], 41)])

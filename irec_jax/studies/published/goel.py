@@ -1,12 +1,13 @@
-"""What Goel reports: tables II to IX, accuracies.
+"""Accuracies of Goel on five instruments of IRMAS's training clips: tables II to IX.
 
-Five instruments of IRMAS's training clips. In the published code, windows of both channels are
-split at random, so that windows of one clip train and test.
+Goel's code splits the windows of both channels at random, so that windows of the same clip are in
+both training and test.
 """
 
-SOURCE = "Goel, tables II to IX: windows of IRMAS's training clips, split at random"
+CITATION = "Goel, tables II to IX: windows of IRMAS's training clips, split at random"
 
-#: Tables II to V: cell -> (length of a chunk, hidden units) -> training, validation, test.
+#: Tables II to V: cell -> (chunk length in samples, hidden units) -> accuracy on training,
+#: validation and test.
 RECURRENT = {
     "rnn": {
         (300, 50): (0.512, 0.481, 0.3713),
@@ -41,10 +42,11 @@ RECURRENT = {
         (100, 150): (0.655, 0.6329, 0.6216),
     },
 }
-#: Table VI: test, with one more dense layer of 50 units, chunks of 300 samples, 50 hidden units.
+#: Table VI: test accuracy with an additional dense layer of 50 units, chunks of 300 samples and 50
+#: hidden units.
 DENSE = {"rnn": 0.4516, "lstm": 0.7063, "gru": 0.7134, "blstm": 0.5579}
-#: Tables VII and VIII: picture -> net -> training, validation, test.
-PICTURES = {
+#: Tables VII and VIII: image -> network -> accuracy on training, validation and test.
+IMAGES = {
     "stacked": {
         "b1": (0.5034, 0.4819, 0.4771),
         "b2": (0.5412, 0.5193, 0.5076),
@@ -58,7 +60,8 @@ PICTURES = {
         "b4": (0.7943, 0.6021, 0.5307),
     },
 }
-#: Table IX: net -> training, validation, test after 10 epochs on recurrence plots.
+#: Table IX: network -> accuracy on training, validation and test after 10 epochs on recurrence
+#: plots.
 CRNN = {
     "b1": (0.5075, 0.4938, 0.4017),
     "b2": (0.5314, 0.4873, 0.4822),

@@ -1,12 +1,12 @@
-"""What Seipel (2018) reports on crosstalk reduction: tables 3.3 to 3.6.
+"""Results of Seipel (2018) on crosstalk reduction: tables 3.3 to 3.6.
 
-Four anechoic orchestral excerpts, 9 to 14 parts, at -6, -12 and -18 dB of crosstalk at most.
+Four anechoic orchestral excerpts of 9 to 14 parts, with crosstalk of at most -6, -12 and -18 dB.
 """
 
 LEVELS_DB = (-6, -12, -18)
-SOURCE = "Seipel 2018, tables 3.3 to 3.6: anechoic recordings of four orchestral excerpts"
+CITATION = "Seipel 2018, tables 3.3 to 3.6: anechoic recordings of four orchestral excerpts"
 
-#: Table 3.3, by level: correlation of the inverse mixing matrix with I - L.
+#: Table 3.3, by level: correlation of the inverse mixing matrix with I - L, L being the weights.
 CORRELATION = {
     "Beethoven": (0.437, 0.964, 0.933),
     "Bruckner": (0.595, 0.961, 0.941),
@@ -14,7 +14,7 @@ CORRELATION = {
     "Mozart": (0.932, 0.973, 0.976),
     "average": (0.678, 0.957, 0.937),
 }
-#: Table 3.4, by level, averaged over the pieces.
+#: Table 3.4, by level: BSS-Eval scores in dB, averaged over the pieces.
 AVERAGES = {
     "mixture": {
         "sdr": (0.04, 5.79, 11.83),
@@ -27,7 +27,7 @@ AVERAGES = {
         "sar": (10.48, 13.75, 15.49),
     },
 }
-#: Table 3.5, by level: gains of SDR and SIR, and SAR of the results.
+#: Table 3.5, by level: gains in SDR and SIR, and SAR of the reduced tracks, in dB.
 PIECES = {
     "Beethoven": {
         "sdr": (7.53, 7.33, 3.50),
@@ -50,7 +50,7 @@ PIECES = {
         "sar": (12.43, 15.97, 17.74),
     },
 }
-#: Table 3.6, by level: SIR of the mixtures.
+#: Table 3.6, by level: SIR of the mixtures in dB.
 MIXTURE_SIR = {
     "Beethoven": (0.03, 5.92, 11.73),
     "Bruckner": (-1.35, 5.10, 11.46),

@@ -1,0 +1,35 @@
+"""Descriptions of datasets."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+
+@dataclasses.dataclass(frozen=True)
+class Description:
+    """Description of a dataset, held as ``DATASET`` by the ``__init__.py`` of its folder.
+
+    Attributes:
+        kind: content of an example: a labelled clip ("clips"), a segment of one stem of a track or
+            of its mixture ("stems"), or all tracks of a segment of a piece ("multitrack").
+        create_builder: returns the TFDS builder; its keyword arguments are the options and
+            ``data_dir``.
+        options: help text of each option, as shown by ``irec build --help``.
+        rendered: True for synthesised audio, whose scores are not scores on recordings.
+        classes: class list; None if it depends on the user's files.
+        test_parts: numbers of the parts that the test split is published in, if any.
+    """
+
+    kind: Literal["clips", "stems", "multitrack"]
+    create_builder: Callable[..., Any]
+    options: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    rendered: bool = False
+    classes: tuple[str, ...] | None = None
+    test_parts: tuple[int, ...] = ()
+
+
+#: Help texts of options that several datasets share.
+CLIP_FORMAT = "mono22k (default; one channel, 22,050 Hz) or stereo44k (two channels, 44,100 Hz)"
+MULTITRACK_FORMAT = "multitrack44k (default) or multitrack48k"
+SIZE = "tiny, small (default) or full"
+SOUNDFONT = "SoundFont file that plays the music (default: TimGM6mb.sf2)"

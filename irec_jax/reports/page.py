@@ -1,0 +1,79 @@
+"""Parts that the pages of all tasks and studies share."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from irec_jax.reports.tables import markdown_table
+
+
+def rendered_banner(report: Mapping, recordings: str = "IRMAS") -> list[str]:
+    """Return the warning that heads a report on rendered audio; nothing for recordings.
+
+    Args:
+        report: dict with ``rendered`` and ``dataset``.
+        recordings: the dataset of recordings whose scores readers might compare.
+    """
+    if not report["rendered"]:
+        return []
+    return [
+        f"> **rendered audio ({report['dataset']}): not comparable with scores on {recordings}** "
+        "or any other recorded music."
+    ]
+
+
+def picture(captions: Mapping[str, str], name: str, heading: str | None = None) -> list[str]:
+    """Return the link to a picture below its heading; nothing if it was not drawn.
+
+    Args:
+        captions: file name of each picture to its caption.
+        name: file name of the picture.
+        heading: Markdown line above the picture.
+    """
+    if name not in captions:
+        return []
+    return [*([heading] if heading else []), f"![{captions[name]}]({name})"]
+
+
+def failed_runs(failures: Mapping[str, str]) -> list[str]:
+    """Return a paragraph that lists the runs that failed and the reasons; nothing if none did."""
+    if not failures:
+        return []
+    lines = [f"- {name}: {reason}" for name, reason in failures.items()]
+    return ["**Failed** (run the same command to try again):", "\n".join(lines)]
+
+
+def mean_over_runs(values: Sequence[float]) -> dict:
+    """Return ``mean``, ``sd`` (of a sample, n - 1; NaN for one run) and the ``values`` of runs."""
+    values = [float(value) for value in values]
+    sd = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
+    return {"mean": float(np.mean(values)), "sd": sd, "values": values}
+
+
+def repeats_heading(repeats: Mapping) -> str:
+    """Return the heading of the section on repeated runs, with ``num_runs`` and ``seeds``."""
+    seeds = ", ".join(map(str, repeats["seeds"]))
+    return f"## Mean ± standard deviation of {repeats['num_runs']} runs (seeds {seeds})"
+
+
+def provenance_table(provenance: Mapping) -> str:
+    """Return the table of data, command, code, hardware and versions.
+
+    Args:
+        provenance: dict of `irec_jax.evaluation.provenance.collect`.
+    """
+    dataset, hardware, git = (provenance[key] for key in ("dataset", "hardware", "git"))
+    devices = ", ".join(f"{count} x {kind}" for kind, count in hardware["devices"].items())
+    commit = f"{git['commit']}{' (with changes)' if git['dirty'] else ''}" if git else "–"
+    rows = [
+        ["data", "{name} {version}, {config}, {split}".format(**dataset)],
+        ["command", f"`{provenance['command']}`"],
+        ["seed", str(provenance["seed"])],
+        ["commit", commit],
+        ["date", provenance["date"]],
+        ["durations", ", ".join(f"{k} {v:.1f} s" for k, v in provenance["durations_s"].items())],
+        ["devices", f"{devices} ({hardware['platform']}, {hardware['num_processes']} process(es))"],
+        ["CPU", "{cpu}, {num_cores} cores, {system}".format(**hardware)],
+        ["versions", ", ".join(f"{k} {v}" for k, v in provenance["versions"].items())],
+    ]
+    return markdown_table(["", ""], rows, num_text_columns=2)
