@@ -37,9 +37,7 @@ def override(config: config_dict.ConfigDict, settings: Iterable[tuple[str, str]]
             drop_foreign_arguments(section, path)
 
 
-def _find_section(
-    config: config_dict.ConfigDict, key: str, path: str
-) -> config_dict.ConfigDict:
+def _find_section(config: config_dict.ConfigDict, key: str, path: str) -> config_dict.ConfigDict:
     """Return the section of a key."""
     section = config
     parts = path.split(".") if path else []

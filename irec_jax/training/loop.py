@@ -190,9 +190,7 @@ class _Run:
             self.summarize(step, current.params, current.model_state)
         self.profiler.close(step)
 
-    def _train_epoch(
-        self, current: TrainState, step: int, inputs: Any
-    ) -> tuple[TrainState, int]:
+    def _train_epoch(self, current: TrainState, step: int, inputs: Any) -> tuple[TrainState, int]:
         """Take the remaining steps of the epoch that `step` belongs to; return state and step."""
         size, every = self.batches.steps_per_epoch, self.settings["checkpoint_every_steps"]
         label = f"epoch {step // size + 1}, at most {self.settings['num_epochs']}"

@@ -17,8 +17,8 @@ RATE_ARGUMENTS = ("peak_value", "init_value", "value")
 #: Arguments of a schedule that default to the number of training steps; the first one it has.
 LENGTH_ARGUMENTS = ("decay_steps", "transition_steps")
 #: Optimisers that the training step cannot run: line searches (lbfgs) and second losses (sophia)
-#: need more than one gradient per step, dpsgd needs the gradient of every example, and schedule-free
-#: methods train other parameters than they evaluate.
+#: need more than one gradient per step, dpsgd needs the gradient of every example, and
+#: schedule-free methods train other parameters than they evaluate.
 UNSUITABLE = (
     "lbfgs",
     "sophia",

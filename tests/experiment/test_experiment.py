@@ -129,7 +129,10 @@ def test_songs_on_one_side_in_two_processes(tmp_path):
             ["--config.frontend.name=chunks", "--config.model.name=dense"],
             "(batch, features), not 0, got {'num_steps': (1,), 'steps': (1, 73, 300)}",
         ),
-        (["--config.data.test_fraction=0.0"], "data.test_fraction=0.0: must lie between 0 and 1"),
+        (
+            ["--config.data.test_fraction=0.0"],
+            "data.test_fraction=0.0: expected a number between 0 and 1",
+        ),
         (
             ["--config.data.split=song", "--config.data.test_fraction=0.9"],
             "leave nothing to train on",

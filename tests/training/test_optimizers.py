@@ -16,8 +16,8 @@ NEEDED = {"noisy_sgd": {"eta": 0.01}}
 
 @pytest.mark.parametrize("name", sorted(optimizers._optimizers()))
 def test_every_optimizer_takes_a_step_downhill(name):
-    needed = NEEDED.get(name, {})
-    optimizer, _ = optimizers.create_optimizer({"name": name, "learning_rate": 1e-2} | PLAIN | needed, 10)
+    settings = {"name": name, "learning_rate": 1e-2} | PLAIN | NEEDED.get(name, {})
+    optimizer, _ = optimizers.create_optimizer(settings, 10)
     params = {"kernel": jnp.linspace(0.5, 1.5, 24).reshape(6, 4), "bias": jnp.ones(4)}
 
     def loss(params):
