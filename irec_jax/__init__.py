@@ -3,18 +3,19 @@
 import importlib
 from typing import Any
 
-_ROOMS = {
+#: Public function -> its module.
+_MODULES = {
     "debleed": "irec_jax.systems.debleeder",
-    "load_recogniser": "irec_jax.systems",
-    "load_separator": "irec_jax.systems",
-    "recognize": "irec_jax.systems",
+    "load_recogniser": "irec_jax.systems.recogniser",
+    "load_separator": "irec_jax.systems.separator",
+    "recognize": "irec_jax.systems.recogniser",
     "separate": "irec_jax.systems.separator_files",
 }
-__all__ = list(_ROOMS)
+__all__ = list(_MODULES)
 
 
 def __getattr__(name: str) -> Any:
-    # Imported when asked for: builders and tools that need no JAX stay light.
-    if name in _ROOMS:
-        return getattr(importlib.import_module(_ROOMS[name]), name)
+    # Imported on first use: dataset builders and tools that need no JAX start quickly.
+    if name in _MODULES:
+        return getattr(importlib.import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

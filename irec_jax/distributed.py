@@ -13,15 +13,15 @@ from irec_jax.errors import UserError
 
 
 def initialize() -> None:
-    """Joins the other processes of the job, when the environment names them.
+    """Connect to the other processes of a job that is described by environment variables.
 
-    `IREC_COORDINATOR` (host:port), `IREC_NUM_PROCESSES` and `IREC_PROCESS_ID`, as the scripts in
-    launch/ set them; with `IREC_COORDINATOR=auto` JAX asks the cluster (Slurm, TPU pods, MPI).
+    `IREC_COORDINATOR` (host:port), `IREC_NUM_PROCESSES` and `IREC_PROCESS_ID` are set by the
+    scripts in launch/; with `IREC_COORDINATOR=auto` JAX detects the cluster (Slurm, TPU pods, MPI).
     """
     coordinator = os.environ.get("IREC_COORDINATOR")
     if not coordinator:
         return
-    # It would keep SIGTERM from ending a process.
+    # The service would keep SIGTERM from ending a process.
     jax.config.update("jax_enable_preemption_service", False)
     arguments = ()
     if coordinator != "auto":
@@ -30,14 +30,15 @@ def initialize() -> None:
             arguments = (coordinator, count, int(os.environ["IREC_PROCESS_ID"]))
         except (KeyError, ValueError) as error:
             raise UserError(
-                "IREC_COORDINATOR is set: IREC_NUM_PROCESSES and IREC_PROCESS_ID must be numbers"
+                "IREC_NUM_PROCESSES, IREC_PROCESS_ID: expected numbers, because IREC_COORDINATOR "
+                "is set"
             ) from error
     try:
         jax.distributed.initialize(*arguments)
     except (RuntimeError, ValueError) as error:
         reason = next(iter(str(error).splitlines()), "")
         raise UserError(
-            f"IREC_COORDINATOR={coordinator}: the processes did not find one another ({reason}); "
+            f"IREC_COORDINATOR={coordinator}: the processes cannot connect ({reason}); "
             "check host, port, IREC_NUM_PROCESSES and IREC_PROCESS_ID"
         ) from error
 
@@ -56,33 +57,33 @@ def sum_over_devices(tree: Any) -> Any:
 
 
 def is_main() -> bool:
-    """Whether this process is the one that writes."""
+    """Return whether this is process 0, which writes files."""
     return jax.process_index() == 0
 
 
 def from_main(tree: Any) -> Any:
-    """Process 0's values of a tree of arrays, on every process."""
+    """Return the arrays of process 0 on every process."""
     if jax.process_count() == 1:
         return tree
     return jax.device_get(multihost_utils.broadcast_one_to_all(tree))
 
 
 def on_main(function: Callable[[], Any]) -> Any:
-    """Calls a function on process 0; every process returns its result, or raises its error.
+    """Call a function on process 0; return its result, or raise its error, on every process.
 
     Args:
-        function: takes nothing and returns something JSON-able; may raise UserError.
+        function: takes no arguments and returns a JSON-serialisable value; may raise UserError.
     """
-    answer: dict[str, Any] = {}
+    outcome: dict[str, Any] = {}
     if is_main():
         try:
-            answer = {"result": function()}
+            outcome = {"result": function()}
         except UserError as error:
-            answer = {"error": str(error)}
-    answer = _broadcast_json(answer)
-    if "error" in answer:
-        raise UserError(answer["error"])
-    return answer["result"]
+            outcome = {"error": str(error)}
+    outcome = _broadcast_json(outcome)
+    if "error" in outcome:
+        raise UserError(outcome["error"])
+    return outcome["result"]
 
 
 def _broadcast_json(content: Any) -> Any:
@@ -96,7 +97,7 @@ def _broadcast_json(content: Any) -> Any:
 
 
 def gather_rows(rows: np.ndarray) -> list[np.ndarray]:
-    """Each process's rows (n_p, ...), n_p of its own, on every process, in process order."""
+    """Return the rows (n_p, ...) of each process, n_p of any size, in process order."""
     if jax.process_count() == 1:
         return [rows]
     counts = multihost_utils.process_allgather(np.asarray(len(rows)))
@@ -107,6 +108,6 @@ def gather_rows(rows: np.ndarray) -> list[np.ndarray]:
 
 
 def barrier(name: str) -> None:
-    """Returns when every process has come here."""
+    """Wait until every process has reached this barrier."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(name)

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and JSON in them."""
+"""Atomic file writes, and JSON files."""
 
 import contextlib
 import json
@@ -12,17 +12,17 @@ from irec_jax.errors import UserError
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
-    """Gives a place beside `path` to write to, and moves what was written there to `path`.
+    """Yield a temporary path beside `path`, and move the file written there to `path`.
 
-    Makes the folder where it is missing. When the block fails, nothing is left and an earlier file
-    stays as it was.
+    Creates the folder if it is missing. If the block fails, nothing is left behind and an existing
+    file is unchanged.
 
     Raises:
-        UserError: it cannot be written (rights, full disk).
+        UserError: the file cannot be written (permissions, full disk).
     """
-    path = Path(os.path.realpath(path))  # what a link points to is replaced, not the link
+    path = Path(os.path.realpath(path))  # replaces the target of a link, not the link
     if path.exists() and not path.is_file():
-        raise UserError(f"{path}: is no ordinary file; name another one")
+        raise UserError(f"{path}: is not a regular file; name another one")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,28 +35,28 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(
-            f"{path}: cannot be written ({error.strerror or error}); make room or choose another "
+            f"{path}: cannot be written ({error.strerror or error}); free space or name another "
             "folder"
         ) from error
 
 
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:
-    """Writes bytes; see `atomic_write`."""
+    """Write bytes; see `atomic_write`."""
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)
 
 
 def write_json(path: str | os.PathLike, content: Any) -> None:
-    """Writes strict JSON, without NaN; see `atomic_write`."""
+    """Write strict JSON, without NaN; see `atomic_write`."""
     write_bytes(path, json.dumps(content, indent=1, allow_nan=False).encode())
 
 
 def read_json(path: str | os.PathLike) -> Any:
-    """The content of a JSON file; UserError when it is missing or damaged."""
+    """Return the content of a JSON file; raise UserError if it is missing or damaged."""
     path = Path(path)
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; is this the workdir of a training?") from None
+        raise UserError(f"{path}: no such file; name the workdir of a trained system") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({error}); train again or restore it") from error

@@ -1,4 +1,4 @@
-"""Class lists of the five systems and the codec between label names and multi-hot vectors."""
+"""Class lists of the five systems, and conversion between label names and multi-hot vectors."""
 
 from collections.abc import Iterable, Sequence
 
@@ -20,7 +20,7 @@ IRMAS_NAMES = {
 }
 IRMAS = tuple(IRMAS_NAMES)
 
-#: The five classes of IRMAS used by Goel.
+#: The five classes of IRMAS in Goel's experiments.
 GOEL = ("gel", "pia", "sax", "vio", "voi")
 
 #: The 13 instruments of Seipel's orchestral recordings.
@@ -46,17 +46,17 @@ STREAMS = ("mixture", *STEMS)
 
 
 def encode(labels: Iterable[str], classes: Sequence[str]) -> np.ndarray:
-    """Label names to a multi-hot vector.
+    """Return the multi-hot vector of label names.
 
     Args:
-        labels: names, each one of ``classes``; may be empty.
+        labels: names from ``classes``; may be empty.
         classes: the K class names.
 
     Returns:
         float32 array (K,) of zeros and ones.
 
     Raises:
-        ValueError: a label that is not among the classes.
+        ValueError: a label that is not a class.
     """
     multi_hot = np.zeros(len(classes), np.float32)
     for label in labels:
@@ -67,7 +67,7 @@ def encode(labels: Iterable[str], classes: Sequence[str]) -> np.ndarray:
 
 
 def decode(multi_hot: np.ndarray, classes: Sequence[str]) -> tuple[str, ...]:
-    """The names of the entries of a (K,) vector that are on (non-zero), in class order."""
+    """Return the names of the non-zero entries of a vector (K,), in class order."""
     if len(multi_hot) != len(classes):
         raise ValueError(f"multi_hot has {len(multi_hot)} entries for {len(classes)} classes")
-    return tuple(name for name, on in zip(classes, multi_hot, strict=True) if on)
+    return tuple(name for name, is_on in zip(classes, multi_hot, strict=True) if is_on)

@@ -1,4 +1,4 @@
-"""Things by name: `dict(name=..., **keyword arguments)` of a config to the object it means."""
+"""Creation of objects by name: `dict(name=..., **keyword arguments)` in a config."""
 
 import difflib
 import inspect
@@ -9,10 +9,10 @@ from irec_jax.errors import UserError
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """The error for a name that is not known; suggests the nearest known one."""
+    """Return the error for an unknown name; it suggests the most similar known one."""
     known = sorted(known)
-    near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+    similar = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    hint = f"did you mean {similar[0]!r}?" if similar else f"known: {', '.join(known)}"
     return UserError(f"unknown {kind} {name!r}: {hint}")
 
 
@@ -24,15 +24,15 @@ def find(kind: str, table: Mapping[str, Callable], name: str) -> Callable:
 
 
 def parameters(function: Callable) -> dict[str, inspect.Parameter] | None:
-    """Keyword parameters of a function or class by name; None when it takes any keyword."""
-    found = inspect.signature(function).parameters
-    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in found.values()):
+    """Return the keyword parameters of a function or class; None if it accepts any keyword."""
+    signature = inspect.signature(function).parameters
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in signature.values()):
         return None
-    return {n: p for n, p in found.items() if p.kind is not inspect.Parameter.POSITIONAL_ONLY}
+    return {n: p for n, p in signature.items() if p.kind is not inspect.Parameter.POSITIONAL_ONLY}
 
 
 def check_arguments(kind: str, name: str, function: Callable, arguments: Iterable[str]) -> None:
-    """Raises UserError for an argument that the function does not take."""
+    """Raise UserError for an argument that the function does not accept."""
     known = parameters(function)
     for argument in arguments:
         if known is not None and argument not in known:
@@ -40,13 +40,13 @@ def check_arguments(kind: str, name: str, function: Callable, arguments: Iterabl
 
 
 def create(kind: str, table: Mapping[str, Callable], name: str, **arguments: Any) -> Any:
-    """`table[name](**arguments)`, with one clear line for an unknown name or argument.
+    """Return `table[name](**arguments)`; check name and arguments first.
 
     Args:
-        kind: what is being looked up, for the messages: 'model', 'front end' ...
-        table: the known things.
-        name: one of them.
-        **arguments: passed on.
+        kind: what `table` contains, for error messages: 'model', 'front end' ...
+        table: functions or classes by name.
+        name: a key of `table`.
+        **arguments: arguments of the function.
 
     Raises:
         UserError: unknown name, unknown argument or missing argument.

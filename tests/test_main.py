@@ -151,7 +151,7 @@ def test_eval_takes_other_evaluation_settings(trained, capsys):
         (["--config=configs/hann.py"], "did you mean 'han'"),
         (["--config=configs/han.py", "--confg.seed=1"], "unknown argument '--confg.seed=1'"),
         (["--config=configs/han.py", "--config.seed"], "a value is missing"),
-        (["--config=configs/han.py:debug", "--mode=eval"], "nothing trained here yet"),
+        (["--config=configs/han.py:debug", "--mode=eval"], "no trained system"),
         (["--config=configs/han.py:dataset=folder"], "path"),
         (["--config=configs/han.py:dataset=irmas", "--config.data.manual_dir=nowhere"], "nowhere"),
         (
@@ -190,7 +190,7 @@ def test_mistakes_cost_one_line(words, message, capsys, tmp_path, monkeypatch):
 def test_a_folder_with_other_files_is_no_workdir(tmp_path, capsys):
     (tmp_path / "song.wav").write_bytes(b"")
     assert call("--config=configs/han.py:debug", f"--workdir={tmp_path}") == 1
-    assert "holds other files" in capsys.readouterr().err
+    assert "contains other files" in capsys.readouterr().err
 
 
 def test_repeats_give_mean_and_standard_deviation(tmp_path, capsys):

@@ -32,7 +32,7 @@ def make_config(
         UserError: the SoundFont cannot be read, or tinysoundfont is missing.
     """
     words = [size, format] if format else [size]
-    name, soundfont = synth.named_after("-".join(words), soundfont)
+    name, soundfont = synth.name_with_soundfont("-".join(words), soundfont)
     return RenderedConfig(
         name=name,
         description=", ".join(words),

@@ -1,7 +1,7 @@
-"""Which clips `gm_irmas` has: their songs, genres and labels, in IRMAS's proportions.
+"""Clips of `gm_irmas`: their songs, genres and labels, in the proportions of IRMAS.
 
-A plan is drawn before a note is composed, so that the counts of labels are exact and songs are
-disjoint by construction. It is a function of the size alone.
+The plan is drawn before any music is composed, so that label counts are exact and no song is in
+both splits. It depends only on the size.
 """
 
 import dataclasses
@@ -14,8 +14,8 @@ from data_builders.rendering import seeding
 from data_builders.rendering.instruments import GENRES, genre_weight
 from irec_jax.labels import IRMAS
 
-#: IRMAS's own counts: training clips per class, test labels per class, test clips by number of
-#: labels (1 to 5), and test clips per part.
+#: Counts of the real dataset: training clips per class, test labels per class, test clips by number
+#: of labels (1 to 5), and test clips per part.
 TRAIN_CLIPS = dict(zip(IRMAS, (388, 505, 451, 637, 760, 682, 721, 626, 577, 580, 778), strict=True))
 TEST_LABELS = dict(zip(IRMAS, (111, 62, 163, 535, 942, 361, 995, 326, 167, 211, 1044), strict=True))
 TEST_CLIPS_BY_NUM_LABELS = (1236, 1278, 318, 39, 3)
@@ -24,7 +24,7 @@ TEST_PARTS = (807, 1301, 766)
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """How large a dataset is: clips in all, clips a song, and the fewest test labels of a class."""
+    """Size of a dataset: clips, clips per song, and the minimum number of test labels per class."""
 
     train_clips: int
     clips_per_train_song: int
@@ -44,8 +44,13 @@ SIZES = {
 class ClipPlan:
     """A clip before it is composed.
 
-    ``song`` counts within the split, ``index`` within the song; ``part`` is 1 to 3 in the test
-    split, 0 in training.
+    Attributes:
+        split: ``train`` or ``test``.
+        song: number of the song within the split.
+        index: number of the clip within the song.
+        genre: key of `genres.GENRES`.
+        labels: classes of the labelled instruments.
+        part: part of the test split, 1 to 3; 0 in training.
     """
 
     split: str
@@ -57,28 +62,31 @@ class ClipPlan:
 
 
 def plan_clips(size: str, split: str) -> list[ClipPlan]:
-    """All clips of a split, song by song.
+    """Return all clips of a split, song by song.
 
     Raises:
-        ValueError: an unknown size or split.
+        ValueError: if the size or split is unknown.
     """
     if size not in SIZES:
         raise ValueError(f"unknown size {size!r}: expected one of {', '.join(SIZES)}")
     if split == "train":
-        return _train(SIZES[size])
+        return _train_clips(SIZES[size])
     if split == "test":
-        return _test(SIZES[size])
+        return _test_clips(SIZES[size])
     raise ValueError(f"unknown split {split!r}: expected train or test")
 
 
 def apportion(total: int, weights: Sequence[float], *, minimum: int = 0) -> list[int]:
-    """Whole numbers that add up to ``total``, as near to the proportions as they can be.
+    """Divide ``total`` into integers in proportion to weights, by the largest remainder method.
 
-    Largest remainders; entries below ``minimum`` are raised to it at the cost of the others.
+    Shares below ``minimum`` are raised to it at the expense of the others.
+
+    Raises:
+        ValueError: if the total is too small for the minimum.
     """
     weights = np.asarray(weights, float)
     if minimum * len(weights) > total:
-        raise ValueError(f"{total} cannot give {minimum} to each of {len(weights)}")
+        raise ValueError(f"total={total}: less than {minimum} for each of {len(weights)} shares")
     raised = np.zeros(len(weights), bool)
     while True:
         rest = total - minimum * raised.sum()
@@ -93,31 +101,31 @@ def apportion(total: int, weights: Sequence[float], *, minimum: int = 0) -> list
     return counts.tolist()
 
 
-def _train(size: Size) -> list[ClipPlan]:
+def _train_clips(size: Size) -> list[ClipPlan]:
     clips, song = [], 0
     counts = apportion(size.train_clips, list(TRAIN_CLIPS.values()))
     for label, count in zip(IRMAS, counts, strict=True):
         num_songs = max(1, round(count / size.clips_per_train_song))
         rng = seeding.generator("gm_irmas", "train genres", label)
-        genres = apportion(num_songs, [genre_weight(label, genre) for genre in GENRES])
-        order = rng.permutation(np.repeat(np.arange(len(GENRES)), genres))
-        for place, num_clips in enumerate(apportion(count, [1.0] * num_songs)):
-            genre = GENRES[order[place]]
+        genre_counts = apportion(num_songs, [genre_weight(label, genre) for genre in GENRES])
+        genres = rng.permutation(np.repeat(np.arange(len(GENRES)), genre_counts))
+        for genre, num_clips in zip(genres, apportion(count, [1.0] * num_songs), strict=True):
             clips += [
-                ClipPlan("train", song, index, genre, (label,), 0) for index in range(num_clips)
+                ClipPlan("train", song, index, GENRES[genre], (label,), 0)
+                for index in range(num_clips)
             ]
             song += 1
     return clips
 
 
-def _test(size: Size) -> list[ClipPlan]:
+def _test_clips(size: Size) -> list[ClipPlan]:
     rng = seeding.generator("gm_irmas", "test plan", size.test_clips)
     clips: list[ClipPlan] = []
-    songs = _songs(rng, _label_sets(rng, size), size.clips_per_test_song)
-    ends = np.cumsum(TEST_PARTS) / sum(TEST_PARTS) * size.test_clips
+    songs = _group_into_songs(rng, _draw_label_sets(rng, size), size.clips_per_test_song)
+    part_ends = np.cumsum(TEST_PARTS) / sum(TEST_PARTS) * size.test_clips
     for song, (genre, label_sets) in enumerate(songs):
         middle = len(clips) + len(label_sets) / 2
-        part = 1 + int(np.searchsorted(ends, middle))
+        part = 1 + int(np.searchsorted(part_ends, middle))
         clips += [
             ClipPlan("test", song, index, genre, labels, part)
             for index, labels in enumerate(label_sets)
@@ -125,50 +133,50 @@ def _test(size: Size) -> list[ClipPlan]:
     return clips
 
 
-def _label_sets(rng: np.random.Generator, size: Size) -> list[tuple[str, tuple[str, ...]]]:
-    """(genre, labels) of every test clip, with exact counts of labels and of labels per clip."""
-    by_size = apportion(size.test_clips, TEST_CLIPS_BY_NUM_LABELS)
-    total = sum((index + 1) * count for index, count in enumerate(by_size))
+def _draw_label_sets(rng: np.random.Generator, size: Size) -> list[tuple[str, tuple[str, ...]]]:
+    """Draw (genre, labels) of all test clips, with the exact counts of the plan."""
+    by_num_labels = apportion(size.test_clips, TEST_CLIPS_BY_NUM_LABELS)
+    total = sum((index + 1) * count for index, count in enumerate(by_num_labels))
     counts = apportion(total, list(TEST_LABELS.values()), minimum=size.min_test_labels)
-    left = Counter(dict(zip(IRMAS, counts, strict=True)))
-    sets = []
-    # Large sets first; the single labels take up whatever is left, so the counts always come out.
-    for num_labels in range(len(by_size), 1, -1):
-        for _ in range(by_size[num_labels - 1]):
-            first = seeding.draw(rng, left)
-            genre = _genre_of(rng, first)
+    remaining = Counter(dict(zip(IRMAS, counts, strict=True)))
+    label_sets = []
+    # Large sets first: the clips with one label use up the remaining labels exactly.
+    for num_labels in range(len(by_num_labels), 1, -1):
+        for _ in range(by_num_labels[num_labels - 1]):
+            first = seeding.draw(rng, remaining)
+            genre = _draw_genre(rng, first)
             chosen = [first]
             while len(chosen) < num_labels:
-                odds = {
-                    label: left[label] * (genre_weight(label, genre) + 0.02)
+                weights = {
+                    label: remaining[label] * (genre_weight(label, genre) + 0.02)
                     for label in IRMAS
                     if label not in chosen
                 }
-                chosen.append(seeding.draw(rng, odds))
-            left.subtract(chosen)
-            sets.append((genre, tuple(sorted(chosen))))
+                chosen.append(seeding.draw(rng, weights))
+            remaining.subtract(chosen)
+            label_sets.append((genre, tuple(sorted(chosen))))
     for label in IRMAS:
-        sets += [(_genre_of(rng, label), (label,)) for _ in range(left[label])]
-    return sets
+        label_sets += [(_draw_genre(rng, label), (label,)) for _ in range(remaining[label])]
+    return label_sets
 
 
-def _genre_of(rng: np.random.Generator, label: str) -> str:
+def _draw_genre(rng: np.random.Generator, label: str) -> str:
     return seeding.draw(rng, {genre: genre_weight(label, genre) for genre in GENRES})
 
 
-def _songs(rng: np.random.Generator, sets, clips_per_song: int) -> list:
-    """Groups clips of one genre that share instruments into songs: [(genre, [labels, ...])]."""
+def _group_into_songs(rng: np.random.Generator, label_sets, clips_per_song: int) -> list:
+    """Group clips of one genre with similar labels into songs: [(genre, [labels, ...])]."""
     songs = []
     for genre in GENRES:
-        waiting = [labels for one, labels in sets if one == genre]
-        waiting = [waiting[place] for place in rng.permutation(len(waiting))]
-        while waiting:
-            song = [waiting.pop()]
-            while waiting and len(song) < clips_per_song:
+        ungrouped = [labels for clip_genre, labels in label_sets if clip_genre == genre]
+        ungrouped = [ungrouped[index] for index in rng.permutation(len(ungrouped))]
+        while ungrouped:
+            song = [ungrouped.pop()]
+            while ungrouped and len(song) < clips_per_song:
                 band = {label for labels in song for label in labels}
                 overlaps = [
-                    len(band.intersection(labels)) / len(band.union(labels)) for labels in waiting
+                    len(band.intersection(labels)) / len(band.union(labels)) for labels in ungrouped
                 ]
-                song.append(waiting.pop(int(np.argmax(overlaps))))
+                song.append(ungrouped.pop(int(np.argmax(overlaps))))
             songs.append((genre, song))
-    return [songs[place] for place in rng.permutation(len(songs))]
+    return [songs[index] for index in rng.permutation(len(songs))]

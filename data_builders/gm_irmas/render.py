@@ -1,7 +1,8 @@
-"""Composes, plays and mixes one clip of `gm_irmas`: a function of its plan and the SoundFont.
+"""Composition, synthesis and mixing of the clips of `gm_irmas`.
 
-Clips of one song share its players, tempo, key, rhythms, room and production; each clip has bars,
-notes and balance of its own. Needs no TensorFlow Datasets, so that render workers start quickly.
+A clip is a function of its plan and the SoundFont. Clips of one song share musicians, tempo, key,
+rhythms, room and mastering; bars, notes and balance differ. This module does not import TensorFlow
+Datasets, so that render workers start quickly.
 """
 
 import dataclasses
@@ -11,18 +12,20 @@ import numpy as np
 from data_builders.gm_irmas.plan import ClipPlan
 from data_builders.rendering import arrange, genres, mix, seeding, synth
 from data_builders.rendering.instruments import genre_weight
-from data_builders.rendering.theory import LeadSheet
 from irec_jax import audio as audio_io
 from irec_jax.labels import IRMAS
 
-#: Part of every seed: another version is other music.
+#: Version of the music and part of every seed: changed music requires a new version.
 VERSION = "1.0.0"
 TRAIN_CLIP_S = 3.0
 _NUM_ATTEMPTS = 5
-_FILLERS = ("electric piano", "vibraphone", "marimba", "accordion", "harp", "banjo", "trombone",
-            "french horn", "oboe", "bassoon")  # fmt: skip
-# Who takes the melody when several labelled instruments play.
-_LEADERSHIP = {
+#: Accompanying instruments other than the IRMAS classes.
+_OTHER_INSTRUMENTS = (
+    "electric piano", "vibraphone", "marimba", "accordion", "harp", "banjo", "trombone",
+    "french horn", "oboe", "bassoon",
+)  # fmt: skip
+#: Weight of each class for taking the lead among several labelled instruments.
+_LEAD_WEIGHTS = {
     "voi": 6, "sax": 4, "tru": 4, "vio": 4, "flu": 4, "cla": 3, "cel": 2.5, "gel": 2.5, "pia": 1.5,
     "gac": 1, "org": 0.8,
 }  # fmt: skip
@@ -30,18 +33,20 @@ _LEADERSHIP = {
 
 @dataclasses.dataclass(frozen=True)
 class RenderedClip:
-    """A clip as audio, and what it is made of.
+    """A rendered clip and its contents.
 
     Attributes:
         mixture: float32 (T, 2) at 44.1 kHz within [-1, 1].
-        direct: name -> direct sound (T, 2) of each stem at its level in the mixture: the balance of
-            instruments is defined on these (`mix.active_rms_db`). Names are the IRMAS classes,
+        direct: name -> direct sound (T, 2) of each stem at its level in the mixture, on which the
+            balance of instruments is defined (`mix.active_rms_db`). Names are the IRMAS classes,
             ``bass``, ``drums`` and names of other instruments.
-        stems: name -> the finished stem (T, 2), reverberation included; they add up to the mixture
-            but for its noise. Empty unless asked for.
-        activity: name -> (start_s, end_s) spans in which the stem sounds.
-        programs: name -> instrument that plays it.
-        labels, genre, drums: the tags.
+        stems: name -> finished stem (T, 2) with reverberation; they add up to the mixture without
+            its noise. Empty unless requested.
+        activity: name -> (start_s, end_s) of the active segments of the stem.
+        programs: name -> name of the instrument that plays the stem.
+        labels: classes of the labelled instruments.
+        genre: name of the genre.
+        drums: ``yes`` or ``no``.
     """
 
     mixture: np.ndarray
@@ -55,12 +60,12 @@ class RenderedClip:
 
 
 def song_name(clip: ClipPlan) -> str:
-    """Name of a clip's song, unique within the dataset."""
+    """Return the name of a clip's song, unique within the dataset."""
     return f"{clip.song:04d}" if clip.split == "train" else f"Piece {clip.song:03d}"
 
 
 def clip_name(clip: ClipPlan, drums: str) -> str:
-    """Name of a clip, after the manner of IRMAS's file names."""
+    """Return the name of a clip, in the style of IRMAS's file names."""
     if clip.split == "test":
         return f"{song_name(clip)}-{clip.index + 1}"
     tag = {"yes": "dru", "no": "nod"}[drums]
@@ -70,40 +75,45 @@ def clip_name(clip: ClipPlan, drums: str) -> str:
 def render_clip(
     clip: ClipPlan, *, soundfont: str | None = None, keep_stems: bool = False
 ) -> RenderedClip:
-    """Renders a clip.
+    """Render a clip.
+
+    Clips in which a labelled instrument pauses too long are composed again; the best attempt is
+    kept.
 
     Args:
-        clip: an entry of `gm_irmas_plan.plan`.
+        clip: an entry of `plan.plan_clips`.
         soundfont: path of a General MIDI SoundFont; None for the default one.
-        keep_stems: also finish each stem by itself.
+        keep_stems: if True, also return the finished stems.
 
     Raises:
-        UserError: no such SoundFont, or tinysoundfont is missing.
+        UserError: if the SoundFont cannot be read, or tinysoundfont is not installed.
     """
     best = None
     for attempt in range(_NUM_ATTEMPTS):
-        draft = _Arrangement(clip, attempt)
-        played = draft.play(synth.load_player(soundfont))
-        presence = min(_presence(played[label][draft.start_samples :]) for label in clip.labels)
+        arrangement = _Arrangement(clip, attempt)
+        stems = arrangement.play(synth.load_player(soundfont))
+        presence = min(
+            _presence(stems[label][arrangement.start_samples :]) for label in clip.labels
+        )
         if best is None or presence > best[0]:
-            best = (presence, draft, played)
+            best = (presence, arrangement, stems)
         if presence >= (1.0 if clip.split == "train" else 0.8):
             break
-    _, draft, played = best
-    mixture, direct, stems = mix.mixdown(
-        played,
-        draft.strips(),
-        _room(clip),
-        _medium(clip),
-        start_samples=draft.start_samples,
+    _, arrangement, stems = best
+    mixture, direct, finished = mix.mixdown(
+        stems,
+        arrangement.strips(),
+        _draw_room(clip),
+        _draw_mastering(clip),
+        start_samples=arrangement.start_samples,
         keep_stems=keep_stems,
     )
     return RenderedClip(
         mixture=mixture,
         direct=direct,
-        stems=stems,
+        stems=finished,
         activity={name: mix.activity(stem) for name, stem in direct.items()},
-        programs={name: draft.musicians[name].instrument.name for name in direct},
+        programs={name: arrangement.musicians[name].instrument.name for name in direct},
         labels=clip.labels,
         genre=clip.genre,
         drums="yes" if "drums" in direct else "no",
@@ -111,9 +121,9 @@ def render_clip(
 
 
 def render_example(task: tuple[ClipPlan, str | None, int, int]) -> tuple[str, dict]:
-    """(id, example) of (clip, soundfont, sample rate in Hz, channels): what the builder writes.
+    """Render the (id, example) of (clip, soundfont, sample rate in Hz, channels) for the builder.
 
-    Other formats are made from the 16 bit stereo clip, as they are for IRMAS's files.
+    Other formats are converted from the 16-bit stereo clip, as they are from IRMAS's files.
     """
     clip, soundfont, sample_rate_hz, num_channels = task
     rendered = render_clip(clip, soundfont=soundfont)
@@ -121,7 +131,7 @@ def render_example(task: tuple[ClipPlan, str | None, int, int]) -> tuple[str, di
     if num_channels == 1 or sample_rate_hz != synth.SAMPLE_RATE_HZ:
         floats = audio_io.to_float32(samples)
         if num_channels == 1:
-            floats = 0.5 * (floats[:, :1] + floats[:, 1:])  # the mean
+            floats = 0.5 * (floats[:, :1] + floats[:, 1:])
         samples = audio_io.to_int16(audio_io.resample(floats, synth.SAMPLE_RATE_HZ, sample_rate_hz))
     name = clip_name(clip, rendered.drums)
     return name, {
@@ -137,35 +147,43 @@ def render_example(task: tuple[ClipPlan, str | None, int, int]) -> tuple[str, di
 
 
 def _presence(stem: np.ndarray) -> float:
-    """Share of the seconds of a stem that lie within 20 dB of its active level."""
+    """Return the share of seconds in which a stem is at most 20 dB below its active level."""
     level_db = mix.active_rms_db(stem)
     if not np.isfinite(level_db):
         return 0.0
-    per_second = synth.SAMPLE_RATE_HZ // mix.FRAME_SAMPLES
+    frames_per_s = synth.SAMPLE_RATE_HZ // mix.FRAME_SAMPLES
     powers = 10 ** (mix.frame_levels_db(stem) / 10)
-    num_seconds = max(1, len(powers) // per_second)
-    seconds_db = [10 * np.log10(one.mean() + 1e-20) for one in np.array_split(powers, num_seconds)]
-    return float(np.mean(np.array(seconds_db) > level_db - 20.0))
+    seconds = np.array_split(powers, max(1, len(powers) // frames_per_s))
+    levels_db = [10 * np.log10(second.mean() + 1e-20) for second in seconds]
+    return float(np.mean(np.array(levels_db) > level_db - 20.0))
 
 
 def _song_key(clip: ClipPlan) -> tuple:
-    # The genre and nothing else of the plan: songs of the same number differ between sizes.
+    # Of the plan, only the genre: a song with this number differs between sizes.
     return ("gm_irmas", VERSION, clip.split, clip.genre, clip.song)
 
 
 class _Arrangement:
-    """Everything that is drawn for a clip before it sounds."""
+    """Lead sheet, musicians and levels of a clip.
+
+    Attributes:
+        start_samples: start of the clip. Clips are cut out of songs: they begin anywhere in a bar,
+            with notes already sounding.
+        num_samples: samples to render, from the start of the music to the end of the clip.
+        sheet: tempo, metre, key and chords.
+        musicians: name of the stem -> musician.
+        levels_db: name of the stem -> level in the mixture.
+    """
 
     def __init__(self, clip: ClipPlan, attempt: int):
         self.clip = clip
         self._key = (*_song_key(clip), clip.index, attempt)
         rng = seeding.generator(*self._key, "form")
-        duration_s = TRAIN_CLIP_S if clip.split == "train" else _test_duration_s(rng)
-        # Clips are cut out of songs: they begin anywhere in a bar, with notes already sounding.
+        duration_s = TRAIN_CLIP_S if clip.split == "train" else _draw_test_duration_s(rng)
         start_s = rng.uniform(0.5, 1.8)
         self.start_samples = round(start_s * synth.SAMPLE_RATE_HZ)
         self.num_samples = self.start_samples + round(duration_s * synth.SAMPLE_RATE_HZ)
-        self.sheet: LeadSheet = genres.draw_lead_sheet(
+        self.sheet = genres.draw_lead_sheet(
             seeding.generator(*_song_key(clip), "frame"),
             clip.genre,
             duration_s=start_s + duration_s,
@@ -173,11 +191,12 @@ class _Arrangement:
         )
         self.musicians: dict[str, arrange.Musician] = {}
         self.levels_db: dict[str, float] = {}
-        self._cast_labelled(rng)
-        self._cast_others(rng)
-        self._cast_rhythm_section(rng)
+        self._add_labelled(rng)
+        self._add_accompaniment(rng)
+        self._add_rhythm_section(rng)
 
     def play(self, player: synth.SoundFontPlayer) -> dict[str, np.ndarray]:
+        """Compose all parts and render them: name -> stem."""
         parts = arrange.compose(
             list(self.musicians.values()),
             self.sheet,
@@ -187,14 +206,16 @@ class _Arrangement:
         return {name: player.play(part, self.num_samples) for name, part in parts.items()}
 
     def strips(self) -> dict[str, mix.ChannelStrip]:
+        """Return the channel strips by name of the stem."""
         return {
-            name: dataclasses.replace(_strip(self.clip, name), level_db=level_db)
+            name: _draw_strip(self.clip, name, level_db)
             for name, level_db in self.levels_db.items()
         }
 
-    def _seat(self, kind: str, *, leads: bool, level_db: float, labelled: bool = False) -> None:
+    def _add(self, kind: str, *, leads: bool, level_db: float, labelled: bool = False) -> None:
+        """Add a musician of a kind, the same one in all clips of the song."""
         song = seeding.generator(*_song_key(self.clip), "seat", kind, "lead" if leads else "back")
-        instrument = _instrument(self.clip, kind)
+        instrument = _choose_instrument(self.clip, kind)
         train = self.clip.split == "train"
         self.musicians[kind] = arrange.Musician(
             name=kind,
@@ -206,19 +227,19 @@ class _Arrangement:
         )
         self.levels_db[kind] = level_db
 
-    def _cast_labelled(self, rng: np.random.Generator) -> None:
+    def _add_labelled(self, rng: np.random.Generator) -> None:
+        """Add the labelled instruments, at most 5.4 dB apart."""
         labels = self.clip.labels
-        leaders = {label: _LEADERSHIP[label] for label in labels}
-        leader = seeding.draw(rng, leaders)
+        leader = seeding.draw(rng, {label: _LEAD_WEIGHTS[label] for label in labels})
         for label in labels:
             alone = len(labels) == 1
             leads = label == leader if not alone else rng.random() < 0.8
             leads = leads or rng.random() < 0.2
             level_db = 0.0 if alone else float(rng.uniform(-5.4, 0.0))
-            self._seat(label, leads=leads, level_db=level_db, labelled=True)
+            self._add(label, leads=leads, level_db=level_db, labelled=True)
 
-    def _cast_others(self, rng: np.random.Generator) -> None:
-        """Instruments of the eleven that are heard but not predominant, and instruments beyond."""
+    def _add_accompaniment(self, rng: np.random.Generator) -> None:
+        """Add instruments that are not predominant, of the IRMAS classes and beyond."""
         clip = self.clip
         song = seeding.generator(*_song_key(clip), "others")
         weakest_db = min(self.levels_db.values())
@@ -233,72 +254,62 @@ class _Arrangement:
             present, num_others = rng.random() < 0.55, 1 + int(rng.random() < 0.2)
             low_db, high_db = weakest_db - 18.0, weakest_db - 10.4
         for _ in range(num_others if present else 0):
-            odds = {
-                kind: genre_weight(kind, clip.genre) for kind in IRMAS if kind not in self.musicians
-            }
-            kind = seeding.draw(song, odds)
+            absent = [kind for kind in IRMAS if kind not in self.musicians]
+            kind = seeding.draw(song, {kind: genre_weight(kind, clip.genre) for kind in absent})
             level_db = float(rng.uniform(low_db, high_db))
-            self._seat(kind, leads=song.random() < 0.25, level_db=level_db)
+            self._add(kind, leads=song.random() < 0.25, level_db=level_db)
         if song.random() < 0.2:
-            kind = seeding.draw(song, {one: genre_weight(one, clip.genre) for one in _FILLERS})
+            weights = {kind: genre_weight(kind, clip.genre) for kind in _OTHER_INSTRUMENTS}
+            kind = seeding.draw(song, weights)
             level_db = float(rng.uniform(weakest_db - 18.0, weakest_db - 10.4))
-            self._seat(kind, leads=False, level_db=level_db)
+            self._add(kind, leads=False, level_db=level_db)
 
-    def _cast_rhythm_section(self, rng: np.random.Generator) -> None:
+    def _add_rhythm_section(self, rng: np.random.Generator) -> None:
+        """Add bass and drums as often as the genre has them, mostly both or neither."""
         song = seeding.generator(*_song_key(self.clip), "rhythm section")
         style = genres.GENRES[self.clip.genre]
         if self.clip.split == "train" and song.random() < 0.22:
             return
-        # A band has both or neither more often than not.
-        band = song.random()
+        shared = song.random()
         for kind, probability in (
             ("bass", style.bass_probability),
             ("drums", style.drum_probability),
         ):
-            alone = song.random()
-            if 0.7 * band + 0.3 * alone < probability:
-                level_db = float(rng.uniform(-11.8, -3.2))
-                self._seat(kind, leads=False, level_db=level_db)
+            if 0.7 * shared + 0.3 * song.random() < probability:
+                self._add(kind, leads=False, level_db=float(rng.uniform(-11.8, -3.2)))
 
 
-def _test_duration_s(rng: np.random.Generator) -> float:
-    """5 to 20 s, mostly near 20."""
+def _draw_test_duration_s(rng: np.random.Generator) -> float:
+    """Draw a duration of 5 to 20 s, usually close to 20 s."""
     near_20 = rng.random() < 0.6
     return round(float(rng.uniform(18.5, 20.0) if near_20 else rng.uniform(5.0, 18.5)), 3)
 
 
-def _instrument(clip: ClipPlan, kind: str):
+def _choose_instrument(clip: ClipPlan, kind: str):
+    """Choose the instrument of a kind, the same in all clips of the song."""
     rng = seeding.generator(*_song_key(clip), "instrument", kind)
     return arrange.choose_instrument(rng, kind, clip.genre)
 
 
-def _strip(clip: ClipPlan, name: str) -> mix.ChannelStrip:
-    """A player's place and colour in the song: the same in all its clips."""
+def _draw_strip(clip: ClipPlan, name: str, level_db: float) -> mix.ChannelStrip:
+    """Draw panning, equaliser and send of a musician, the same in all clips of the song."""
     rng = seeding.generator(*_song_key(clip), "strip", name)
     central = name in ("bass", "drums", "voi") or name in clip.labels
     pan = float(np.clip(rng.normal(0.0, 0.15 if central else 0.5), -0.9, 0.9))
-    eq = tuple(
-        (float(np.exp(rng.uniform(np.log(low), np.log(high)))), float(rng.normal(0.0, 2.5)),
-         float(rng.uniform(0.5, 1.4)))
-        for low, high in ((120, 500), (600, 2000), (2500, 9000))
-    )  # fmt: skip
+    eq = mix.draw_eq(rng)
     send_db = float(rng.uniform(-24.0, -8.0)) - (8.0 if name == "bass" else 0.0)
-    return mix.ChannelStrip(0.0, pan, send_db, eq)
+    return mix.ChannelStrip(level_db, pan, send_db, eq)
 
 
-def _room(clip: ClipPlan) -> mix.Room:
+def _draw_room(clip: ClipPlan) -> mix.Room:
     rng = seeding.generator(*_song_key(clip), "room")
     large = clip.genre == "cla" or rng.random() < 0.25
-    return mix.Room(
-        decay_s=float(rng.uniform(1.0, 2.2) if large else rng.uniform(0.25, 1.0)),
-        predelay_s=float(rng.uniform(0.002, 0.03)),
-        damping_hz=float(rng.uniform(3500, 11_000)),
-        seed=int(rng.integers(1 << 31)),
-    )
+    decay_s = (1.0, 2.2) if large else (0.25, 1.0)
+    return mix.draw_room(rng, decay_s=decay_s, predelay_s=(0.002, 0.03), min_damping_hz=3500)
 
 
-def _medium(clip: ClipPlan) -> mix.Mastering:
-    """Decades of recordings: most of them clean and wide, some dull, narrow and noisy."""
+def _draw_mastering(clip: ClipPlan) -> mix.Mastering:
+    """Draw the mastering: usually clean and wide, sometimes dull, narrow and noisy."""
     rng = seeding.generator(*_song_key(clip), "medium")
     old = rng.random() < 0.2
     tilt_db = rng.normal(0.0, 1.8)

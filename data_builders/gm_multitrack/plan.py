@@ -1,7 +1,7 @@
-"""Which pieces `gm_multitrack` has: ensembles in numbers that come near the source's.
+"""Pieces of `gm_multitrack`: ensembles in proportions close to Seipel's recordings.
 
-In all 115 pieces of the size `full` an instrument plays in nearly as many as in the 116 of Seipel
-2018, table 4.2 (`SOURCE_PIECES`), which also parts them into 92 and 23.
+In the 115 pieces of size `full`, each instrument occurs about as often as in the 116 of Seipel
+(2018, table 4.2; `SEIPEL_PIECES`), who also divides them into 92 and 23.
 """
 
 import dataclasses
@@ -10,19 +10,19 @@ from typing import NamedTuple
 
 from data_builders.rendering import seeding
 
-#: In how many of its pieces the source has each instrument.
+#: Number of Seipel's pieces in which each instrument plays.
 SEIPEL_PIECES = {
     "bassoon": 51, "clarinet": 48, "double_bass": 54, "flute": 39, "french_horn": 51, "oboe": 39,
     "piano": 72, "trombone": 28, "trumpet": 28, "tuba": 24, "viola": 75, "violin": 87,
     "violoncello": 104,
 }  # fmt: skip
 SPLITS = ("train", "test")
-#: Loudest crosstalk of a piece, in turn.
+#: Maximum crosstalk of the pieces, in rotation.
 MAX_CROSSTALK_DB = (-6, -12, -18)
 
 
 class Ensemble(NamedTuple):
-    """Who plays together, and how many such pieces (train, test) each size has."""
+    """Instruments that play together, and the number of pieces (train, test) by size."""
 
     instruments: tuple[str, ...]
     tiny: tuple[int, int]
@@ -84,7 +84,7 @@ ENSEMBLES = {
     ),
 }  # fmt: skip
 
-#: Shortest and longest piece of a size in seconds: of few tracks, and of nine or more.
+#: (shortest, longest) duration in seconds: of pieces with up to eight tracks, and with more.
 DURATIONS_S = {
     "tiny": ((19.0, 21.0), (12.0, 12.0)),
     "small": ((20.0, 32.0), (20.0, 25.0)),
@@ -97,8 +97,13 @@ SIZES = tuple(DURATIONS_S)
 class PiecePlan:
     """A piece before it is composed.
 
-    ``tracks`` are (unique name, class) pairs; ``number`` counts the pieces of an ensemble within
-    the split from 1; ``max_duration_s`` bounds its length, which is a whole number of bars.
+    Attributes:
+        split: ``train`` or ``test``.
+        ensemble: key of `ENSEMBLES`.
+        number: number of the piece among those of the ensemble in the split, from 1.
+        tracks: (unique name, class) of each track.
+        max_duration_s: upper bound of the duration, which is an integer number of bars.
+        max_crosstalk_db: maximum crosstalk of its spot microphones.
     """
 
     split: str
@@ -114,25 +119,25 @@ class PiecePlan:
 
 
 def plan_pieces(size: str, split: str) -> list[PiecePlan]:
-    """All pieces of a split.
+    """Return all pieces of a split.
 
     Raises:
-        ValueError: an unknown size or split.
+        ValueError: if the size or split is unknown.
     """
     if size not in SIZES:
         raise ValueError(f"unknown size {size!r}: expected one of {', '.join(SIZES)}")
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}: expected train or test")
     pieces = []
-    for ensemble, one in ENSEMBLES.items():
-        tracks = name_tracks(one.instruments)
-        for number in range(1, 1 + getattr(one, size)[SPLITS.index(split)]):
-            rng = seeding.generator("gm_multitrack", "plan", split, ensemble, number)
+    for name, ensemble in ENSEMBLES.items():
+        tracks = name_tracks(ensemble.instruments)
+        for number in range(1, 1 + getattr(ensemble, size)[SPLITS.index(split)]):
+            rng = seeding.generator("gm_multitrack", "plan", split, name, number)
             shortest_s, longest_s = DURATIONS_S[size][len(tracks) >= 9]
             pieces.append(
                 PiecePlan(
                     split=split,
-                    ensemble=ensemble,
+                    ensemble=name,
                     number=number,
                     tracks=tracks,
                     max_duration_s=shortest_s + (longest_s - shortest_s) * rng.random(),
@@ -143,7 +148,7 @@ def plan_pieces(size: str, split: str) -> list[PiecePlan]:
 
 
 def name_tracks(instruments: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """(name, class) of each player, sorted; those of one class are numbered from 1."""
+    """Return (name, class) of each player, sorted; players of one class are numbered from 1."""
     counts, names = Counter(instruments), []
     for label in sorted(counts):
         if counts[label] == 1:

@@ -1,11 +1,11 @@
-"""Which songs `gm_musdb` has: as many a split as MUSDB18, or fewer and shorter ones."""
+"""Songs of `gm_musdb`: as many per split as in MUSDB18 at size `full`, fewer and shorter below."""
 
 import dataclasses
 
 from data_builders.rendering import seeding
 
 SPLITS = ("train", "validation", "test")
-#: How many songs of each split a size has, and how short and long they are in seconds.
+#: Number of songs of each split, and shortest and longest duration in seconds, by size.
 COUNTS = {"tiny": (3, 1, 1), "small": (24, 6, 8), "full": (86, 14, 50)}
 DURATIONS_S = {"tiny": (4.0, 6.0), "small": (18.0, 22.0), "full": (30.0, 60.0)}
 SIZES = tuple(COUNTS)
@@ -13,17 +13,17 @@ SIZES = tuple(COUNTS)
 
 @dataclasses.dataclass(frozen=True)
 class SongPlan:
-    """A song before it is composed; its name, unique within the dataset, seeds it."""
+    """A song before it is composed; its name is unique within the dataset and seeds the music."""
 
     name: str
     duration_s: float
 
 
 def plan_songs(size: str, split: str) -> list[SongPlan]:
-    """All songs of a split.
+    """Return all songs of a split.
 
     Raises:
-        ValueError: an unknown size or split.
+        ValueError: if the size or split is unknown.
     """
     if size not in SIZES:
         raise ValueError(f"unknown size {size!r}: expected one of {', '.join(SIZES)}")

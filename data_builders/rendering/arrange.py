@@ -1,4 +1,4 @@
-"""Gives an ensemble its roles and lets it play: names of seats to stems."""
+"""Instruments, roles and parts of an ensemble."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -9,14 +9,20 @@ from data_builders.rendering import parts, performance, rhythm_section, seeding,
 from data_builders.rendering.instruments import Instrument, of_kind
 from data_builders.rendering.score import Part
 
+_ROLES = {**parts.ROLES, "bass": rhythm_section.bass, "drums": rhythm_section.drums}
+
 
 @dataclasses.dataclass(frozen=True)
 class Musician:
     """One player of an ensemble.
 
-    ``name`` names the stem; ``role`` is a key of `parts.ROLES`, ``bass`` or ``drums``; ``density``
-    0 (calm) to 1 (busy); ``rests`` how likely phrases end in a rest; with ``max_gap_s`` no pause
-    between notes is longer.
+    Attributes:
+        name: name of the stem.
+        instrument: what the musician plays.
+        role: a key of `parts.ROLES`, ``bass`` or ``drums``.
+        density: rhythmic density from 0 (calm) to 1 (busy).
+        rests: probability that a phrase ends in a rest.
+        max_gap_s: longest pause between notes in seconds; None for no limit.
     """
 
     name: str
@@ -28,28 +34,28 @@ class Musician:
 
 
 def choose_instrument(rng: np.random.Generator, kind: str, genre: str) -> Instrument:
-    """An instrument of a class that is at home in a genre; any of the class where none is."""
-    players = {one.name: one for one in of_kind(kind)}
-    weights = {name: one.genres.get(genre, 0.0) for name, one in players.items()}
+    """Draw an instrument of a kind by its weight in a genre, or in all genres if it has none."""
+    candidates = {instrument.name: instrument for instrument in of_kind(kind)}
+    weights = {name: own.genres.get(genre, 0.0) for name, own in candidates.items()}
     if not any(weights.values()):
-        weights = {name: sum(one.genres.values()) for name, one in players.items()}
-    return players[seeding.draw(rng, weights)]
+        weights = {name: sum(own.genres.values()) for name, own in candidates.items()}
+    return candidates[seeding.draw(rng, weights)]
 
 
 def choose_role(rng: np.random.Generator, instrument: Instrument, *, leads: bool) -> str:
-    """A role that suits an instrument."""
+    """Draw a lead or an accompanying role that suits an instrument."""
     return seeding.draw(rng, dict(instrument.lead_roles if leads else instrument.backing_roles))
 
 
 def register(musician: Musician, pattern: np.random.Generator) -> tuple[int, int]:
-    """Where in its register a player plays in this song: most of it, not always the same."""
+    """Draw the register (lowest and highest MIDI pitch) of a musician in a song."""
     low, high = musician.instrument.low, musician.instrument.high
     if musician.role in ("bass", "drums") or high - low <= 20:
         return low, high
     if musician.role in ("two_hands", "fingerstyle", "strum", "power"):
         return low, high
     if musician.role in ("pad", "comp", "arpeggio", "chorale"):
-        # Chords stand in the middle: below they are muddy, above thin.
+        # Chords sound muddy below the middle register and thin above it.
         bottom = max(low, min(45, high - 16))
         return bottom, min(high, max(79, bottom + 16))
     start = low + int(pattern.integers(high - low - 20 + 1))
@@ -59,26 +65,26 @@ def register(musician: Musician, pattern: np.random.Generator) -> tuple[int, int
 def compose(
     musicians: Sequence[Musician], sheet: theory.LeadSheet, *, song_key: tuple, clip_key: tuple
 ) -> dict[str, Part]:
-    """Parts of an ensemble.
+    """Compose and perform the parts of an ensemble.
 
     Args:
-        seats: who plays, each name once.
-        frame: what all share.
-        song_key: key of `seeding.generator`: clips of one song share rhythms, registers and manner.
-        clip_key: the same for what differs between clips of a song.
+        musicians: the ensemble; names are unique.
+        sheet: tempo, metre, key and chords of the piece.
+        song_key: key of `seeding.generator` for what all clips of a song share: rhythms, registers
+            and articulation.
+        clip_key: key for what differs between clips of a song.
 
     Returns:
-        name of the seat -> its part, from time 0 over the whole frame.
+        Name of the musician -> part, from time 0 over the whole piece.
     """
-    played = {}
+    performed = {}
     for musician in musicians:
         pattern = seeding.generator(*song_key, "pattern", musician.name)
         rng = seeding.generator(*clip_key, "notes", musician.name)
         low, high = register(musician, pattern)
         voice = parts.Voice(sheet, low, high, musician.density, musician.rests, pattern, rng)
-        roles = {**parts.ROLES, "bass": rhythm_section.bass, "drums": rhythm_section.drums}
-        played[musician.name] = performance.perform(
-            roles[musician.role](voice),
+        performed[musician.name] = performance.perform(
+            _ROLES[musician.role](voice),
             instrument=musician.instrument,
             role=musician.role,
             sheet=sheet,
@@ -86,4 +92,4 @@ def compose(
             rng=rng,
             max_gap_s=musician.max_gap_s,
         )
-    return played
+    return performed

@@ -1,7 +1,8 @@
-"""A band's rhythm section over the sections of a song: drums with fills and stops, bass with them.
+"""Drums and bass that follow the sections of a song.
 
-Unlike `rhythm_section`, which plays one groove through, the players know the form: a section of a
-kind brings its groove back, fills lead into the next one, and who is silent in a section is.
+Unlike `rhythm_section`, which repeats one groove throughout, these parts follow the form: every
+verse has the same groove, fills lead into the next section, and a player is silent in sections
+without that player.
 """
 
 from collections.abc import Sequence
@@ -24,17 +25,21 @@ from data_builders.rendering.genres import (
     STICK,
     TAMBOURINE,
 )
+from data_builders.rendering.rhythm_section import bass_pitch
 from data_builders.rendering.score import BeatNote
 
 CHINA, HIGH_TOM, MID_TOM, LOW_TOM, FLOOR_TOM = 52, 50, 47, 45, 41
-#: Accents of strokes: a step of one is 14 of MIDI velocity.
+#: Accents of drum strokes; one unit adds 14 to the MIDI velocity.
 _ACCENT, _STROKE, _SOFT, _GHOST = 1.4, 0.4, -0.6, -2.2
+
+#: Accent of each step of a bar on which a drum or cymbal is struck.
+Strokes = dict[int, float]
 
 
 class Section(NamedTuple):
-    """Bars ``first`` to ``end`` (exclusive) of a song; those of one ``kind`` are alike.
+    """Bars ``first`` to ``end`` (exclusive) of a song, of a ``kind`` such as "verse".
 
-    ``stop``: drums or bass fall silent in its last bar ("drums", "bass", "both" or "").
+    ``stop`` names what falls silent in the last bar: "drums", "bass", "both" or "".
     """
 
     first: int
@@ -44,78 +49,105 @@ class Section(NamedTuple):
 
 
 class Groove(NamedTuple):
-    """One bar of drums: key -> accent of each step struck, by step."""
+    """One bar of drums: MIDI key -> its strokes."""
 
-    strokes: dict[int, dict[int, float]]
+    strokes: dict[int, Strokes]
 
     @property
     def kicks(self) -> list[int]:
-        """Steps of the bass drum, in order."""
+        """Steps on which the bass drum is struck, in order."""
         return sorted(self.strokes.get(KICK, {}))
 
 
 def draw_groove(rng: np.random.Generator, metre: theory.Metre, *, loud: bool) -> Groove:
-    """A groove composed for a metre: bass drum, backbeat, cymbal and at times percussion.
+    """Draw a one-bar groove: backbeat, bass drum, cymbal and sometimes percussion.
 
     Args:
-        rng: draws it; the same state gives the same groove.
-        metre: beats and steps of the bar.
-        loud: of a chorus: busier, on a more open cymbal.
+        rng: generator; the same state gives the same groove.
+        metre: beats of the bar and steps of a beat.
+        loud: True for a chorus: busier, and with more open cymbals.
     """
-    steps, beats = metre.steps, metre.beats
-    num_steps = steps * beats
-    strokes: dict[int, dict[int, float]] = {}
-    half_time = beats == 4 and rng.random() < 0.12
-    # Backbeat.
-    back = {4: (1, 3), 3: (1, 2), 2: (1,)}.get(beats, tuple(range(1, beats, 2)))
-    if half_time:
-        back = (2,)
+    backbeats = {4: (1, 3), 3: (1, 2), 2: (1,)}.get(metre.beats, tuple(range(1, metre.beats, 2)))
+    if metre.beats == 4 and rng.random() < 0.12:  # half time
+        backbeats = (2,)
+    strokes = _draw_snare(rng, metre, backbeats, loud)
+    strokes[KICK] = _draw_kick(rng, metre, backbeats, loud)
+    strokes |= _draw_cymbals(rng, metre, loud)
+    strokes |= _draw_percussion(rng, metre, loud)
+    return Groove(strokes)
+
+
+def _draw_snare(
+    rng: np.random.Generator, metre: theory.Metre, backbeats: tuple[int, ...], loud: bool
+) -> dict[int, Strokes]:
+    """Draw the backbeat on snare, rim or claps, with ghost notes between the beats."""
     key = seeding.draw(rng, {SNARE: 8.0, STICK: 0.3 if loud else 1.5, CLAP: 1.0})
-    strokes[key] = {beat * steps: _ACCENT for beat in back}
-    ghosts = rng.uniform(0.0, 0.3) if rng.random() < 0.5 else 0.0
-    for step in range(num_steps):
-        if step % steps and rng.random() < ghosts:
-            strokes[key].setdefault(step, _GHOST)
-    # Bass drum: on the first beat, off the backbeat, syncopated.
+    strokes = {beat * metre.steps: _ACCENT for beat in backbeats}
+    ghost_probability = rng.uniform(0.0, 0.3) if rng.random() < 0.5 else 0.0
+    for step in range(metre.steps * metre.beats):
+        if step % metre.steps and rng.random() < ghost_probability:
+            strokes.setdefault(step, _GHOST)
+    return {key: strokes}
+
+
+def _draw_kick(
+    rng: np.random.Generator, metre: theory.Metre, backbeats: tuple[int, ...], loud: bool
+) -> Strokes:
+    """Draw the bass drum: four on the floor, or syncopated around the backbeat."""
+    steps, beats = metre.steps, metre.beats
     if beats == 4 and rng.random() < (0.3 if loud else 0.15):
-        strokes[KICK] = {beat * steps: 1.0 for beat in range(beats)}
-    else:
-        busy = rng.uniform(0.05, 0.4) * (1.3 if loud else 1.0)
-        strokes[KICK] = {0: _ACCENT}
-        for step in range(1, num_steps):
-            on_beat = step % steps == 0
-            odds = 0.75 if on_beat else busy * (0.9 if step % 2 == 0 else 0.35)
-            if step // steps in back and on_beat:
-                odds = 0.08
-            if rng.random() < odds:
-                strokes[KICK][step] = 0.9 if on_beat else _STROKE
-    # Cymbal.
-    cymbals = (
+        return {beat * steps: 1.0 for beat in range(beats)}
+    busy = rng.uniform(0.05, 0.4) * (1.3 if loud else 1.0)
+    strokes = {0: _ACCENT}
+    for step in range(1, steps * beats):
+        on_beat = step % steps == 0
+        probability = 0.75 if on_beat else busy * (0.9 if step % 2 == 0 else 0.35)
+        if step // steps in backbeats and on_beat:
+            probability = 0.08
+        if rng.random() < probability:
+            strokes[step] = 0.9 if on_beat else _STROKE
+    return strokes
+
+
+def _draw_cymbals(rng: np.random.Generator, metre: theory.Metre, loud: bool) -> dict[int, Strokes]:
+    """Draw a cymbal struck at regular steps; a closed hi-hat may be opened once in the bar."""
+    steps, num_steps = metre.steps, metre.steps * metre.beats
+    cymbal = seeding.draw(
+        rng,
         {CLOSED_HAT: 3.0, OPEN_HAT: 2.0, RIDE: 3.0, CRASH: 1.0, RIDE_BELL: 0.3}
         if loud
-        else {CLOSED_HAT: 7.0, RIDE: 1.5, OPEN_HAT: 0.4}
+        else {CLOSED_HAT: 7.0, RIDE: 1.5, OPEN_HAT: 0.4},
     )
-    cymbal = seeding.draw(rng, cymbals)
-    every = {4: {1: 2.0, 2: 6.0, 4: 1.5}, 3: {1: 5.0, 3: 1.5}}[steps]
     if cymbal in (CRASH, OPEN_HAT, RIDE_BELL):
-        every = {steps: 3.0, (steps + 1) // 2: 1.0}
-    every = seeding.draw(rng, every)
+        intervals = {steps: 3.0, (steps + 1) // 2: 1.0}
+    else:
+        intervals = {4: {1: 2.0, 2: 6.0, 4: 1.5}, 3: {1: 5.0, 3: 1.5}}[steps]
+    interval = seeding.draw(rng, intervals)
     level = float(rng.uniform(-0.8, 0.4))
-    strokes[cymbal] = {
-        step: level + (0.3 if step % steps == 0 else -0.5) for step in range(0, num_steps, every)
+    strokes = {
+        cymbal: {
+            step: level + (0.3 if step % steps == 0 else -0.5)
+            for step in range(0, num_steps, interval)
+        }
     }
-    if cymbal == CLOSED_HAT and rng.random() < 0.35:  # opened before a backbeat or at the end
+    if cymbal == CLOSED_HAT and rng.random() < 0.35:  # opened before a backbeat or the next bar
         step = seeding.choice(rng, (num_steps - 1, num_steps - 2, num_steps // 2 - 1))
         strokes[cymbal].pop(step, None)
         strokes[OPEN_HAT] = {step: level + 0.3}
-    # Percussion.
-    if rng.random() < (0.3 if loud else 0.15):
-        extra = seeding.draw(rng, {TAMBOURINE: 3.0, SHAKER: 3.0, COWBELL: 0.7, CLAP: 0.7})
-        if extra in (TAMBOURINE, SHAKER):
-            strokes[extra] = {step: _SOFT + 0.4 * (step % steps == 0) for step in range(num_steps)}
-        else:
-            strokes[extra] = {step * steps: _SOFT for step in range(beats)}
-    return Groove(strokes)
+    return strokes
+
+
+def _draw_percussion(
+    rng: np.random.Generator, metre: theory.Metre, loud: bool
+) -> dict[int, Strokes]:
+    """Draw a tambourine or shaker on all steps, a cowbell or claps on the beats, or nothing."""
+    if rng.random() >= (0.3 if loud else 0.15):
+        return {}
+    key = seeding.draw(rng, {TAMBOURINE: 3.0, SHAKER: 3.0, COWBELL: 0.7, CLAP: 0.7})
+    steps, beats = metre.steps, metre.beats
+    if key in (TAMBOURINE, SHAKER):
+        return {key: {step: _SOFT + 0.4 * (step % steps == 0) for step in range(steps * beats)}}
+    return {key: {beat * steps: _SOFT for beat in range(beats)}}
 
 
 def drums(
@@ -124,79 +156,95 @@ def drums(
     grooves: dict[str, Groove],
     rng: np.random.Generator,
 ) -> list[BeatNote]:
-    """What the drummer plays in the given sections; in bars that belong to none, nothing.
+    """Compose the drum part of the given sections; all other bars stay silent.
 
     Args:
-        frame: metre and length of the song.
-        sections: those in which there are drums, in order.
-        grooves: of each kind of section.
-        rng: ghost notes that come and go, fills, crashes.
+        sheet: metre and length of the song.
+        sections: the sections with drums, in order.
+        grooves: kind of section -> its groove.
+        rng: draws ghost notes, fills and crashes.
     """
-    metre, notes = sheet.metre, []
-    last_end = None
+    notes, last_end = [], None
     for section in sections:
         if last_end != section.first or rng.random() < 0.8:
             key = seeding.draw(rng, {CRASH: 6.0, CHINA: 0.5, RIDE: 1.0})
-            notes.append(BeatNote(section.first * metre.beats, 1.0, key, 1.0))
-        for bar in range(section.first, section.end):
-            last = bar == section.end - 1
-            start = bar * metre.beats
-            if last and section.stop in ("drums", "both"):
-                notes += [BeatNote(start, 0.2, KICK, 1.0)] if rng.random() < 0.5 else []
-                continue
-            fills = rng.random() < (0.75 if last else 0.2 * (bar % 2))
-            length = float(seeding.draw(rng, {0.5: 1.0, 1.0: 4.0, 2.0: 2.0, metre.beats: 1.0}))
-            until = metre.beats - min(length, metre.beats) * fills
-            notes += _bar(grooves[section.kind], metre, start, until, rng)
-            if fills:
-                notes += _fill(metre, start + until, start + metre.beats, rng)
+            notes.append(BeatNote(section.first * sheet.metre.beats, 1.0, key, 1.0))
+        notes += _section_drums(sheet.metre, section, grooves[section.kind], rng)
         last_end = section.end
-    # Two strokes of one key at one time are one stroke.
+    return _merge_strokes(notes)
+
+
+def _section_drums(
+    metre: theory.Metre, section: Section, groove: Groove, rng: np.random.Generator
+) -> list[BeatNote]:
+    """Repeat a groove over a section, with fills, and silence in the last bar where it stops."""
+    notes = []
+    for bar in range(section.first, section.end):
+        last = bar == section.end - 1
+        start = bar * metre.beats
+        if last and section.stop in ("drums", "both"):
+            notes += [BeatNote(start, 0.2, KICK, 1.0)] if rng.random() < 0.5 else []
+            continue
+        has_fill = rng.random() < (0.75 if last else 0.2 * (bar % 2))
+        fill_beats = float(seeding.draw(rng, {0.5: 1.0, 1.0: 4.0, 2.0: 2.0, metre.beats: 1.0}))
+        groove_beats = metre.beats - min(fill_beats, metre.beats) * has_fill
+        notes += _groove_bar(groove, metre, start, groove_beats, rng)
+        if has_fill:
+            notes += _fill(metre, start + groove_beats, start + metre.beats, rng)
+    return notes
+
+
+def _merge_strokes(notes: list[BeatNote]) -> list[BeatNote]:
+    """Keep only the strongest of several strokes of the same key at the same time."""
     strongest: dict[tuple[float, int], BeatNote] = {}
     for note in notes:
-        place = (round(note.beat, 6), note.pitch)
-        if place not in strongest or strongest[place].accent < note.accent:
-            strongest[place] = note
+        key = (round(note.beat, 6), note.pitch)
+        if key not in strongest or strongest[key].accent < note.accent:
+            strongest[key] = note
     return sorted(strongest.values())
 
 
-def _bar(groove: Groove, metre, start: float, until: float, rng) -> list[BeatNote]:
-    """A bar of a groove, up to a beat of it."""
+def _groove_bar(
+    groove: Groove, metre: theory.Metre, start: float, num_beats: float, rng: np.random.Generator
+) -> list[BeatNote]:
+    """Play the first ``num_beats`` beats of a groove, leaving out a few strokes at random."""
     notes = []
     for key, strokes in groove.strokes.items():
         for step, accent in strokes.items():
             left_out = rng.random() < (0.35 if accent <= _GHOST else 0.02)
-            if step / metre.steps < until - 1e-9 and not left_out:
+            if step / metre.steps < num_beats - 1e-9 and not left_out:
                 notes.append(BeatNote(start + step / metre.steps, 0.2, key, accent))
     return notes
 
 
-def _fill(metre: theory.Metre, first: float, end: float, rng) -> list[BeatNote]:
-    """Around the toms from a beat to another, louder and louder; on the snare at times."""
+_FILL_PATTERNS = (
+    (SNARE, HIGH_TOM, MID_TOM, FLOOR_TOM),
+    (HIGH_TOM, MID_TOM, LOW_TOM, FLOOR_TOM),
+    (SNARE,),
+    (SNARE, FLOOR_TOM),
+    (MID_TOM, SNARE, LOW_TOM, SNARE),
+)
+
+
+def _fill(
+    metre: theory.Metre, first: float, end: float, rng: np.random.Generator
+) -> list[BeatNote]:
+    """Compose a crescendo on snare and toms between two beats, over bass drum quarters."""
     steps = metre.steps if rng.random() < 0.7 else max(1, metre.steps // 2)
     num_strokes = max(1, round((end - first) * steps))
-    path = seeding.choice(
-        rng,
-        (
-            (SNARE, HIGH_TOM, MID_TOM, FLOOR_TOM),
-            (HIGH_TOM, MID_TOM, LOW_TOM, FLOOR_TOM),
-            (SNARE,),
-            (SNARE, FLOOR_TOM),
-            (MID_TOM, SNARE, LOW_TOM, SNARE),
-        ),
-    )
+    keys = seeding.choice(rng, _FILL_PATTERNS)
     notes = []
     for stroke in range(num_strokes):
-        share = stroke / num_strokes
+        progress = stroke / num_strokes
         if rng.random() < 0.88:
-            key = path[int(share * len(path))]
-            notes.append(BeatNote(first + stroke / steps, 0.2, key, -0.2 + 1.4 * share))
+            key = keys[int(progress * len(keys))]
+            notes.append(BeatNote(first + stroke / steps, 0.2, key, -0.2 + 1.4 * progress))
     notes += [BeatNote(first + i, 0.2, KICK, 0.3) for i in range(int(end - first))]
     return notes
 
 
-#: Steps of a bar of 4/4 in eighths: (onset, length, tone), tone 0 root, 1 fifth, 2 octave.
-_BASS_CELLS = (
+#: One-bar bass patterns in 4/4: (onset, length, tone) in beats; tones as in `bass_pitch`.
+_BASS_PATTERNS = (
     tuple((step / 2, 0.5, 0) for step in range(8)),
     tuple((step / 2, 0.4, 2 * (step % 2)) for step in range(8)),
     ((0, 1.5, 0), (1.5, 0.5, 0), (2, 1.5, 0), (3.5, 0.5, 1)),
@@ -218,42 +266,55 @@ def bass(
     patterns: dict[str, np.random.Generator],
     rng: np.random.Generator,
 ) -> list[BeatNote]:
-    """A bass line over the given sections: with the bass drum, in a cell, or walking.
+    """Compose a bass line for the given sections: with the bass drum or in a fixed pattern.
 
     Args:
-        frame, sections, grooves, rng: as `drums`.
-        low, high: register, at least an octave.
-        patterns: generator of each kind of section, which draws its manner.
+        sheet, sections, grooves, rng: as for `drums`.
+        low, high: register as MIDI pitches, at least an octave.
+        patterns: kind of section -> generator that draws its pattern.
     """
-    metre, notes = sheet.metre, []
-    cells = {kind: _bass_cell(one, metre, grooves[kind]) for kind, one in patterns.items()}
+    notes = []
+    bars = {kind: _draw_bass_bar(own, sheet.metre, grooves[kind]) for kind, own in patterns.items()}
     for section in sections:
         for bar in range(section.first, section.end):
             if bar == section.end - 1 and section.stop in ("bass", "both"):
                 continue
-            start = bar * metre.beats
-            for onset, length, tone in cells[section.kind]:
-                root = low + (sheet.chord_at(start + onset).root - low) % 12
-                pitch = root + (0, 7, 12)[tone]
-                pitch -= 12 * (pitch > high)
+            start = bar * sheet.metre.beats
+            for onset, length, tone in bars[section.kind]:
+                pitch = bass_pitch(sheet, start + onset, tone, low=low, high=high)
                 notes.append(BeatNote(start + onset, length, pitch, 0.3 + 0.4 * (onset == 0)))
-            approach = notes[-1]
-            if rng.random() < 0.2 and approach.length <= 1 and bar + 1 < len(sheet.bars):
-                # The last note leads to the next root, by a step of the key.
-                following = low + (sheet.bars[bar + 1][0].root - low) % 12
-                ladder = sheet.scale_pitches(following - 2, following + 2)
-                near = [pitch for pitch in ladder if pitch != following and low <= pitch <= high]
-                notes[-1] = approach._replace(pitch=seeding.choice(rng, near or [approach.pitch]))
+            if rng.random() < 0.2 and notes[-1].length <= 1 and bar + 1 < len(sheet.bars):
+                following = sheet.bars[bar + 1][0].root
+                notes[-1] = _lead_to(following, notes[-1], sheet, low=low, high=high, rng=rng)
     return notes
 
 
-def _bass_cell(rng, metre: theory.Metre, groove: Groove) -> tuple:
-    """(onset, length, tone) of one bar."""
-    manner = rng.random()
-    if metre.beats != 4 or manner < 0.35:  # with the bass drum
-        onsets = [step / metre.steps for step in groove.kicks]
-        ends = [*onsets[1:], float(metre.beats)]
-        short = rng.uniform(0.6, 1.0)
-        tones = [0, *(int(rng.choice((0, 0, 0, 1, 2))) for _ in onsets[1:])]
-        return tuple((a, (b - a) * short, t) for a, b, t in zip(onsets, ends, tones, strict=True))
-    return seeding.choice(rng, _BASS_CELLS)
+def _lead_to(
+    root: int,
+    note: BeatNote,
+    sheet: theory.LeadSheet,
+    *,
+    low: int,
+    high: int,
+    rng: np.random.Generator,
+) -> BeatNote:
+    """Move a note to a neighbour, in the scale, of the next root (a pitch class)."""
+    target = low + (root - low) % 12
+    neighbours = [
+        pitch
+        for pitch in sheet.scale_pitches(target - 2, target + 2)
+        if pitch != target and low <= pitch <= high
+    ]
+    return note._replace(pitch=seeding.choice(rng, neighbours or [note.pitch]))
+
+
+def _draw_bass_bar(rng: np.random.Generator, metre: theory.Metre, groove: Groove) -> tuple:
+    """Draw the (onset, length, tone) of one bar, in beats."""
+    follows_kick = rng.random() < 0.35
+    if metre.beats == 4 and not follows_kick:
+        return seeding.choice(rng, _BASS_PATTERNS)
+    onsets = [step / metre.steps for step in groove.kicks]
+    ends = [*onsets[1:], float(metre.beats)]
+    held = rng.uniform(0.6, 1.0)
+    tones = [0, *(int(rng.choice((0, 0, 0, 1, 2))) for _ in onsets[1:])]
+    return tuple((a, (b - a) * held, t) for a, b, t in zip(onsets, ends, tones, strict=True))

@@ -1,4 +1,4 @@
-"""A piece of three instruments that enter one after the other, and the times at which they play.
+"""A demonstration piece of three instruments with staggered entries, and its activity labels.
 
 Usage: ``python -m data_builders.rendering.demo OUT.wav`` writes the piece and, beside it, OUT.json:
 a list of ``{"instrument", "start_s", "end_s"}``.
@@ -6,20 +6,18 @@ a list of ``{"instrument", "start_s", "end_s"}``.
 
 import argparse
 import dataclasses
-import json
-import os
 import sys
 from pathlib import Path
 
 import numpy as np
 
 from data_builders.rendering import arrange, genres, mix, seeding, synth
-from irec_jax import audio
+from irec_jax import audio, files
 from irec_jax.errors import UserError
 from irec_jax.labels import IRMAS_NAMES
 
 DURATION_S = 20.0
-#: Class, role, pan, and when the instrument is given notes.
+#: (IRMAS class, role, pan, start_s, end_s) of each instrument.
 _ENTRIES = (
     ("pia", "two_hands", -0.3, 0.0, 12.0),
     ("tru", "melody", 0.1, 5.0, 15.0),
@@ -30,25 +28,26 @@ _ENTRIES = (
 def render(
     *, seed: int = 0, soundfont: str | None = None
 ) -> tuple[np.ndarray, dict[str, np.ndarray], list[dict]]:
-    """Renders the piece.
+    """Render the piece.
 
     Args:
-        seed: another seed is another piece with the same entries.
+        seed: each seed gives different music with the same entries.
         soundfont: path of a General MIDI SoundFont; None for the default one.
 
     Returns:
-        The mixture, float32 (T, 2) at 44.1 kHz; class -> direct sound (T, 2); and who plays when:
-        ``{"instrument", "start_s", "end_s"}`` in order of entry, ``instrument`` an IRMAS class.
+        The mixture, float32 (T, 2) at 44.1 kHz; class -> direct sound (T, 2); and the activity
+        labels in order of entry: ``{"instrument", "start_s", "end_s"}``, where ``instrument`` is an
+        IRMAS class.
     """
     key = ("demo", seed)
     sheet = genres.draw_lead_sheet(
         seeding.generator(*key, "frame"), "jaz_blu", duration_s=DURATION_S
     )
-    choice = seeding.generator(*key, "instruments")
+    rng = seeding.generator(*key, "instruments")
     musicians = [
         arrange.Musician(
             name=kind,
-            instrument=arrange.choose_instrument(choice, kind, "jaz_blu"),
+            instrument=arrange.choose_instrument(rng, kind, "jaz_blu"),
             role=role,
             density=0.5,
             rests=0.3,
@@ -69,35 +68,33 @@ def render(
         strips[kind] = mix.ChannelStrip(level_db=0.0, pan=pan, send_db=-16.0)
     room = mix.Room(decay_s=0.5, predelay_s=0.01, damping_hz=7000.0, seed=seed)
     mixture, direct, _ = mix.mixdown(stems, strips, room, mix.Mastering(peak_db=-1.0))
-    times = [
+    activity = [
         {"instrument": kind, "start_s": start_s, "end_s": end_s}
         for kind, stem in direct.items()
         for start_s, end_s in mix.activity(stem, min_pause_s=1.0)
     ]
-    return mixture, direct, times
+    return mixture, direct, activity
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Writes the piece and its times; returns the exit code."""
+    """Write the piece and its activity labels; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path, help="wav file to write")
-    parser.add_argument("--seed", type=int, default=0, help="another seed is another piece")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the music")
     parser.add_argument("--soundfont", help="General MIDI SoundFont (.sf2)")
     options = parser.parse_args(arguments)
+    labels_path = options.out.with_suffix(".json")
     try:
-        mixture, _, times = render(seed=options.seed, soundfont=options.soundfont)
+        mixture, _, activity = render(seed=options.seed, soundfont=options.soundfont)
         audio.write(options.out, mixture, synth.SAMPLE_RATE_HZ)
-        beside = options.out.with_suffix(".json")
-        unfinished = beside.with_suffix(".json.part")
-        unfinished.write_text(json.dumps(times, indent=2) + "\n")
-        os.replace(unfinished, beside)
+        files.write_json(labels_path, activity)
     except UserError as error:
         print(error, file=sys.stderr)
         return 1
-    for row in times:
+    for row in activity:
         name = IRMAS_NAMES[row["instrument"]]
         print(f"{row['start_s']:6.2f} to {row['end_s']:5.2f} s  {name}")
-    print(f"{options.out} and {beside}")
+    print(f"{options.out} and {labels_path}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What makes a genre: tempi, metres, harmony, grooves; and the frame of a piece drawn from it."""
+"""Genres as distributions of tempo, metre, harmony and groove, and lead sheets drawn from them."""
 
 import dataclasses
 
@@ -11,7 +11,7 @@ KICK, STICK, SNARE, CLAP, CLOSED_HAT, OPEN_HAT, PEDAL_HAT = 36, 37, 38, 39, 42, 
 RIDE, CRASH, RIDE_BELL, TAMBOURINE, COWBELL = 51, 49, 53, 54, 56
 HIGH_CONGA, LOW_CONGA, SHAKER, CLAVE, LOW_TOM, BONGO = 63, 64, 70, 75, 45, 60
 
-#: Progressions: scale, then the chords of each bar.
+#: Chord progressions: a scale, and the chords of each bar.
 _POP = (
     ("major", "I V VIm IV"), ("major", "VIm IV I V"), ("major", "I IV I V"),
     ("major", "I VIm IV V"), ("mixolydian", "I bVII IV I"), ("minor", "Im bVI bIII bVII"),
@@ -43,17 +43,25 @@ _LATIN = (
 _FOUR, _THREE, _SIX = theory.Metre(4, 4), theory.Metre(3, 4), theory.Metre(2, 3)
 _SHUFFLE = theory.Metre(4, 3)
 
-#: Drum grooves of one bar by metre: key -> one character a step (X accent, x stroke, o ghost).
+#: One bar of drums: MIDI key -> one character per step (X accent, x stroke, o ghost note, . rest).
 Groove = dict[int, str]
 
 
 @dataclasses.dataclass(frozen=True)
 class Genre:
-    """Distributions a piece is drawn from.
+    """Distributions that the pieces of a genre are drawn from.
 
-    ``tempi_bpm`` are (low, high) ranges of which one is drawn; ``swing`` the range where the genre
-    swings and ``swing_probability`` how often; ``grooves`` per metre; ``bass`` styles of
-    `rhythm_section.bass`; ``comping`` cells in 4/4, as (beat, length) pairs.
+    Attributes:
+        name: name of the genre, as in IRMAS.
+        tempi_bpm: (low, high) ranges; one is drawn, then a tempo from it.
+        metres: weight of each metre.
+        progressions: (scale, chord symbols by bar).
+        swing: range of `LeadSheet.swing` in pieces that swing.
+        swing_probability: share of pieces in 4/4 that swing.
+        drum_probability, bass_probability: share of pieces with drums, with bass.
+        bass: styles of `rhythm_section.bass`.
+        grooves: one-bar drum grooves of each metre.
+        comping: one-bar comping rhythms in 4/4, as (beat, length) pairs.
     """
 
     name: str
@@ -155,10 +163,13 @@ GENRES = {
 def draw_lead_sheet(
     rng: np.random.Generator, genre: str, *, duration_s: float, first_bar: int = 0
 ) -> theory.LeadSheet:
-    """A tempo, metre, key and progression of a genre, with bars for at least ``duration_s``.
+    """Draw the tempo, metre, key and chord progression of a piece.
 
-    The same generator state gives the same piece whatever ``duration_s``; ``first_bar`` begins it
-    so many bars into its progression.
+    Args:
+        rng: generator; the same state gives the same piece at every ``duration_s``.
+        genre: key of `GENRES`.
+        duration_s: minimum length in seconds, rounded up to bars.
+        first_bar: number of bars to skip at the start of the progression.
     """
     style = GENRES[genre]
     tempo_bpm = rng.uniform(*seeding.choice(rng, style.tempi_bpm))

@@ -1,7 +1,7 @@
-"""Who can play: General MIDI programs with the registers and idioms of the instruments they sample.
+"""Catalogue of General MIDI programs, with the registers and idioms of the instruments they sample.
 
-A class such as "acoustic guitar" is several programs. Genre weights say how likely an instrument is
-in music of that genre; roles are names of `parts.ROLES`.
+A kind such as "acoustic guitar" covers several programs. Genre weights state how common an
+instrument is in a genre; roles are keys of `parts.ROLES`.
 """
 
 import dataclasses
@@ -17,15 +17,15 @@ class Instrument:
 
     Attributes:
         name: unique in the catalogue.
-        kind: the class it belongs to: an IRMAS abbreviation, or the instrument's family name.
+        kind: abbreviation of its IRMAS class, or the name of its family.
         program: General MIDI program, 0-based; drum kits are programs of bank 128.
         low, high: comfortable register, MIDI pitches.
-        genres: weight per genre.
-        lead_roles, backing_roles: weight per role.
-        sustains: the sound goes on for as long as a note is held.
-        vibrato_cents: how deep its players vibrate; 0 for fixed pitch.
-        scoops: how often (0 to 1) a note is reached from below.
-        swells: dynamics change within a phrase.
+        genres: weight of each genre.
+        lead_roles, backing_roles: weight of each role.
+        sustains: True if a note sounds for as long as it is held.
+        vibrato_cents: typical depth of vibrato; 0 for fixed pitch.
+        scoops: probability that a note is approached from below.
+        swells: True if dynamics change within a phrase.
         modulation: "leslie", "tremolo" or "".
         bank: SoundFont bank.
     """
@@ -51,23 +51,14 @@ class Instrument:
 
 
 def _weights(text: str) -> Mapping[str, float]:
-    """``"cla 3 jaz_blu 1"`` to a mapping."""
+    """Parse ``"cla 3 jaz_blu 1"`` into a mapping."""
     words = text.split()
     return MappingProxyType(dict(zip(words[::2], map(float, words[1::2]), strict=True)))
 
 
 def _make(name, kind, program, low, high, genres, lead_roles, backing_roles, **more) -> Instrument:
-    return Instrument(
-        name,
-        kind,
-        program,
-        low,
-        high,
-        _weights(genres),
-        _weights(lead_roles),
-        _weights(backing_roles),
-        **more,
-    )
+    weights = map(_weights, (genres, lead_roles, backing_roles))
+    return Instrument(name, kind, program, low, high, *weights, **more)
 
 
 _BOWED = dict(vibrato_cents=18.0, scoops=0.08)
@@ -182,7 +173,7 @@ CATALOGUE = (
     _make("jazz kit", "drums", 32, 35, 81, "jaz_blu 3", "drums 1", "drums 1", bank=128, **_STRUCK),
     _make("brush kit", "drums", 40, 35, 81, "jaz_blu 2 cou_fol 1 lat_sou .5",
           "drums 1", "drums 1", bank=128, **_STRUCK),
-    # Others that fill an ensemble.
+    # Other accompanying instruments.
     _make("electric piano", "electric piano", 4, 40, 84, "pop_roc 2 jaz_blu 2 lat_sou 1",
           _PIANO_LEADS, "comp 2 pad 1 arpeggio 1", **_STRUCK),
     _make("vibraphone", "vibraphone", 11, 53, 84, "jaz_blu 2 lat_sou .5 pop_roc .3",
@@ -208,7 +199,8 @@ CATALOGUE = (
     _make("bassoon", "bassoon", 70, 36, 69, "cla 2", _WIND_LEADS, _WIND_BACKS, **_WIND),
 )  # fmt: skip
 
-#: What else plays in bands. Apart from `CATALOGUE`, of which the music of others is drawn.
+#: Further instruments of `gm_musdb`. Kept apart so that the other datasets, which draw from
+#: `CATALOGUE`, do not change.
 BAND = (
     _make("slap bass", "bass", 36, 28, 50, "pop_roc 1", "bass 1", "bass 1", **_STRUCK),
     _make("square synth bass", "bass", 39, 28, 50, "pop_roc 1", "bass 1", "bass 1", **_STRUCK),
@@ -235,13 +227,17 @@ BAND = (
 
 
 def of_kind(kind: str) -> tuple[Instrument, ...]:
-    """All instruments of a class; raises ValueError when there is none."""
-    found = tuple(one for one in CATALOGUE if one.kind == kind)
-    if not found:
-        raise ValueError(f"no instrument of the kind {kind!r}")
-    return found
+    """Return all instruments of a kind.
+
+    Raises:
+        ValueError: if the catalogue has none.
+    """
+    instruments = tuple(instrument for instrument in CATALOGUE if instrument.kind == kind)
+    if not instruments:
+        raise ValueError(f"unknown kind of instrument {kind!r}")
+    return instruments
 
 
 def genre_weight(kind: str, genre: str) -> float:
-    """How likely a class is in a genre: the weights of its instruments, summed."""
-    return sum(one.genres.get(genre, 0.0) for one in of_kind(kind))
+    """Return the weight of a kind in a genre, summed over its instruments."""
+    return sum(instrument.genres.get(genre, 0.0) for instrument in of_kind(kind))

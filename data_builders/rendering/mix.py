@@ -1,7 +1,7 @@
-"""Stems to a stereo mixture: levels by RMS, equaliser, panning, reverberation, tape and loudness.
+"""Mixdown of stems to stereo: levels by RMS, equaliser, panning, reverberation and mastering.
 
-Everything is linear, so that the finished stems add up to the mixture (but for the noise of the
-medium). Audio is float32 (T, 1) or (T, 2) at `synth.SAMPLE_RATE_HZ`.
+All processing is linear, so the finished stems add up to the mixture, except for the noise added in
+mastering. Audio is float32 (T, 1) or (T, 2) at `synth.SAMPLE_RATE_HZ`.
 """
 
 import dataclasses
@@ -14,30 +14,43 @@ import scipy.signal
 from data_builders.rendering import seeding
 from data_builders.rendering.synth import SAMPLE_RATE_HZ
 
-FRAME_SAMPLES = 2205  # 50 ms: levels and activity are measured in frames of this length
+#: Frame of 50 ms in which levels and activity are measured.
+FRAME_SAMPLES = 2205
 _ACTIVE_RANGE_DB = 40.0
 _SILENCE_DB = -90.0
-_RUMBLE_HZ = 25.0  # samples of some SoundFonts are not free of direct current
+_RUMBLE_HZ = 25.0  # the samples of some SoundFonts have a DC offset
+
+#: Peaking filters: (centre_hz, gain_db, q) of each.
+Equaliser = tuple[tuple[float, float, float], ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class ChannelStrip:
-    """How one stem is mixed.
+    """Settings of one stem in the mixture.
 
-    ``level_db`` is the RMS of its active part relative to the other stems; ``pan`` -1 (left) to 1;
-    ``send_db`` its level in the room relative to its direct sound; ``eq`` has (centre_hz, gain_db,
-    q) of peaking filters.
+    Attributes:
+        level_db: RMS level of the active frames, relative to the other stems.
+        pan: position from -1 (left) to 1 (right).
+        send_db: level sent to the reverberation, relative to the direct sound.
+        eq: peaking filters.
     """
 
     level_db: float
     pan: float
     send_db: float
-    eq: tuple[tuple[float, float, float], ...] = ()
+    eq: Equaliser = ()
 
 
 @dataclasses.dataclass(frozen=True)
 class Room:
-    """Reverberation: time to decay by 60 dB, delay before it, upper edge, and a seed of its own."""
+    """Reverberation.
+
+    Attributes:
+        decay_s: time to decay by 60 dB.
+        predelay_s: delay before the first reflection.
+        damping_hz: upper cut-off frequency.
+        seed: seed of the reflections.
+    """
 
     decay_s: float
     predelay_s: float
@@ -47,190 +60,237 @@ class Room:
 
 @dataclasses.dataclass(frozen=True)
 class Mastering:
-    """What recording and release do to the whole.
+    """Processing of the mixture.
 
-    ``peak_db`` re full scale, at most 0; ``width`` 0 (mono) to 1; ``lowpass_hz`` and ``noise_db``
-    (RMS re the mixture's) or None; ``eq`` as in `Strip`.
+    Attributes:
+        peak_db: peak level re full scale, at most 0.
+        width: stereo width from 0 (mono) to 1.
+        lowpass_hz: cut-off frequency; None for no low-pass filter.
+        noise_db: RMS level of added noise re the mixture; None for no noise.
+        eq: peaking filters.
     """
 
     peak_db: float
     width: float = 1.0
     lowpass_hz: float | None = None
     noise_db: float | None = None
-    eq: tuple[tuple[float, float, float], ...] = ()
+    eq: Equaliser = ()
+
+
+def draw_eq(rng: np.random.Generator) -> Equaliser:
+    """Draw three peaking filters, in the low, middle and high register."""
+    return tuple(
+        (
+            float(np.exp(rng.uniform(np.log(low_hz), np.log(high_hz)))),
+            float(rng.normal(0.0, 2.5)),
+            float(rng.uniform(0.5, 1.4)),
+        )
+        for low_hz, high_hz in ((120, 500), (600, 2000), (2500, 9000))
+    )
+
+
+def draw_room(
+    rng: np.random.Generator,
+    *,
+    decay_s: tuple[float, float],
+    predelay_s: tuple[float, float],
+    min_damping_hz: float,
+) -> Room:
+    """Draw a room from (low, high) ranges of decay time and predelay; damping up to 11 kHz."""
+    return Room(
+        decay_s=float(rng.uniform(*decay_s)),
+        predelay_s=float(rng.uniform(*predelay_s)),
+        damping_hz=float(rng.uniform(min_damping_hz, 11_000)),
+        seed=int(rng.integers(1 << 31)),
+    )
 
 
 def frame_levels_db(stem: np.ndarray) -> np.ndarray:
-    """RMS level of each 50 ms frame of a stem (T, C): (ceil(T / 2205),), in dB re full scale."""
-    whole = len(stem) // FRAME_SAMPLES * FRAME_SAMPLES
-    frames = [stem[:whole].reshape(-1, FRAME_SAMPLES * stem.shape[1])]
-    if whole < len(stem):
-        frames.append(stem[whole:].reshape(1, -1))
-    powers = [np.einsum("ij,ij->i", one, one) / one.shape[1] for one in frames]
+    """Return the RMS level of each 50 ms frame of a stem (T, C) in dB re full scale.
+
+    Returns:
+        float64 (ceil(T / 2205),); the last frame may be shorter.
+    """
+    end = len(stem) // FRAME_SAMPLES * FRAME_SAMPLES
+    blocks = [stem[:end].reshape(-1, FRAME_SAMPLES * stem.shape[1])]
+    if end < len(stem):
+        blocks.append(stem[end:].reshape(1, -1))
+    powers = [np.einsum("ij,ij->i", frames, frames) / frames.shape[1] for frames in blocks]
     return 10 * np.log10(np.concatenate(powers).astype(np.float64) + 1e-20)
 
 
 def active_frames(stem: np.ndarray) -> np.ndarray:
-    """Which 50 ms frames lie within 40 dB of the loudest one: bool (frames,)."""
-    return _active(frame_levels_db(stem))
+    """Return which 50 ms frames are within 40 dB of the loudest one, as bool (frames,)."""
+    return _is_active(frame_levels_db(stem))
 
 
 def active_rms_db(stem: np.ndarray) -> float:
-    """RMS level over the active frames of a stem, in dB re full scale; -inf when it is silent."""
+    """Return the RMS level over the active frames in dB re full scale; -inf for silence."""
     levels_db = frame_levels_db(stem)
-    active = _active(levels_db)
+    active = _is_active(levels_db)
     if not active.any():
         return -np.inf
     return float(10 * np.log10(np.mean(10 ** (levels_db[active] / 10))))
 
 
 def activity(stem: np.ndarray, *, min_pause_s: float = 0.2) -> list[tuple[float, float]]:
-    """When a stem sounds: (start_s, end_s) in order; shorter pauses do not count."""
+    """Return the active segments of a stem as (start_s, end_s), joined across short pauses."""
     frame_s = FRAME_SAMPLES / SAMPLE_RATE_HZ
     length_s = len(stem) / SAMPLE_RATE_HZ
-    spans: list[tuple[float, float]] = []
+    segments: list[tuple[float, float]] = []
     for index in np.flatnonzero(active_frames(stem)):
         start_s, end_s = index * frame_s, min((index + 1) * frame_s, length_s)
-        if spans and start_s - spans[-1][1] < min_pause_s:
-            spans[-1] = (spans[-1][0], end_s)
+        if segments and start_s - segments[-1][1] < min_pause_s:
+            segments[-1] = (segments[-1][0], end_s)
         else:
-            spans.append((start_s, end_s))
-    return [(round(start_s, 3), round(end_s, 3)) for start_s, end_s in spans]
+            segments.append((start_s, end_s))
+    return [(round(start_s, 3), round(end_s, 3)) for start_s, end_s in segments]
 
 
 def mixdown(
     stems: dict[str, np.ndarray],
     strips: dict[str, ChannelStrip],
     room: Room,
-    medium: Mastering,
+    mastering: Mastering,
     *,
     start_samples: int = 0,
     keep_stems: bool = False,
 ) -> tuple[np.ndarray, dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Mixes stems.
+    """Mix stems to stereo.
 
     Args:
         stems: name -> float32 (T, 1) or (T, 2); silent ones are left out.
-        strips: how to mix each of them.
-        room: reverberation they share.
-        medium: what is done to the whole.
-        start_samples: where the piece begins; levels are measured from there, and what lies before
-            is only heard as reverberation.
-        keep_stems: also return each stem as it sounds in the mixture (takes longer).
+        strips: name -> settings of the stem.
+        room: reverberation of all stems.
+        mastering: processing of the mixture.
+        start_samples: start of the result. Levels are measured from there; earlier sound is heard
+            only through its reverberation.
+        keep_stems: if True, also return the finished stems (takes longer).
 
     Returns:
-        The mixture, float32 (T - start_samples, 2); the direct sound of the stems at their levels,
-        by which the balance is defined; and, with ``keep_stems``, the finished stems with their
-        reverberation (else an empty dict): their sum is the mixture without the medium's noise.
+        The mixture, float32 (T - start_samples, 2); name -> direct sound at its level, on which the
+        balance is defined; and, with ``keep_stems``, name -> finished stem with reverberation (else
+        an empty dict). The finished stems add up to the mixture without the noise.
+
+    Raises:
+        ValueError: if all stems are silent.
     """
     direct = {}
     for name, stem in stems.items():
-        placed = apply_strip(stem, strips[name], start_samples=start_samples)
-        if placed is not None:
-            direct[name] = placed
+        balanced = apply_strip(stem, strips[name], start_samples=start_samples)
+        if balanced is not None:
+            direct[name] = balanced
     if not direct:
-        raise ValueError("mix: all stems are silent")
+        raise ValueError("stems: all are silent; pass at least one that is not")
     response = impulse_response(room)
-    dry = sum(direct.values())
-    send = sum(stem * np.float32(_linear(strips[name].send_db)) for name, stem in direct.items())
-    whole = _finish(dry, send, response, medium, start_samples)
-    if medium.noise_db is not None:
-        hiss = seeding.generator("hiss", room.seed).standard_normal(whole.shape, np.float32)
-        rms = np.sqrt(np.mean(np.square(whole)))
-        whole = whole + hiss * (rms * _linear(medium.noise_db)).astype(np.float32)
-    gain = np.float32(_linear(min(medium.peak_db, 0.0)) / max(np.abs(whole).max(), 1e-9))
+
+    def send(name: str) -> np.ndarray:
+        return direct[name] * np.float32(_gain(strips[name].send_db))
+
+    mixture = _master(
+        sum(direct.values()), sum(map(send, direct)), response, mastering, start_samples
+    )
+    if mastering.noise_db is not None:
+        noise = seeding.generator("hiss", room.seed).standard_normal(mixture.shape, np.float32)
+        rms = np.sqrt(np.mean(np.square(mixture)))
+        mixture = mixture + noise * (rms * _gain(mastering.noise_db)).astype(np.float32)
+    gain = np.float32(_gain(min(mastering.peak_db, 0.0)) / max(np.abs(mixture).max(), 1e-9))
     finished = {}
     if keep_stems:
         for name, stem in direct.items():
-            wet = stem * np.float32(_linear(strips[name].send_db))
-            finished[name] = _finish(stem, wet, response, medium, start_samples) * gain
-    return whole * gain, {k: v[start_samples:] * gain for k, v in direct.items()}, finished
+            finished[name] = _master(stem, send(name), response, mastering, start_samples) * gain
+    return mixture * gain, {k: v[start_samples:] * gain for k, v in direct.items()}, finished
 
 
 @functools.lru_cache(maxsize=2)
 def impulse_response(room: Room) -> np.ndarray:
-    """Synthetic room: a few early reflections and decaying noise, unit energy, float32 (N, 2)."""
+    """Synthesise a room impulse response: early reflections and decaying noise of unit energy.
+
+    Returns:
+        float32 (N, 2).
+    """
     rng = seeding.generator("room", room.seed)
     num_samples = int(room.decay_s * SAMPLE_RATE_HZ)
     time_s = np.arange(num_samples) / SAMPLE_RATE_HZ
     tail = rng.standard_normal((num_samples, 2)) * 10 ** (-3.0 * time_s / room.decay_s)[:, None]
-    # High frequencies die away first: a duller copy takes over.
+    # High frequencies decay faster: fade from a bright to a dull copy.
     dull = scipy.signal.sosfilt(_lowpass(room.damping_hz / 3, 1), tail, axis=0)
     bright = scipy.signal.sosfilt(_lowpass(room.damping_hz, 2), tail, axis=0)
-    turn = np.exp(-time_s / (0.25 * room.decay_s))[:, None]
-    tail = bright * turn + dull * (1 - turn)
+    fade = np.exp(-time_s / (0.25 * room.decay_s))[:, None]
+    tail = bright * fade + dull * (1 - fade)
     for _ in range(8):
-        place = int(rng.integers(1, max(2, min(num_samples, int(0.06 * SAMPLE_RATE_HZ)))))
-        tail[place, int(rng.integers(2))] += rng.choice((-1, 1)) * 4 * np.exp(-place / 1500)
+        delay = int(rng.integers(1, max(2, min(num_samples, int(0.06 * SAMPLE_RATE_HZ)))))
+        tail[delay, int(rng.integers(2))] += rng.choice((-1, 1)) * 4 * np.exp(-delay / 1500)
     tail /= np.sqrt(np.square(tail).sum() / 2)
-    delay = np.zeros((int(room.predelay_s * SAMPLE_RATE_HZ), 2))
-    return np.concatenate([delay, tail]).astype(np.float32)
+    predelay = np.zeros((int(room.predelay_s * SAMPLE_RATE_HZ), 2))
+    return np.concatenate([predelay, tail]).astype(np.float32)
 
 
 def apply_strip(
     stem: np.ndarray, strip: ChannelStrip, *, start_samples: int = 0
 ) -> np.ndarray | None:
-    """A stem at its level and place, equalised: float32 (T, 2); None where it is silent.
+    """Equalise and pan a stem and set its level, measured from ``start_samples`` on.
 
-    Its level is measured from ``start_samples`` on.
+    Returns:
+        float32 (T, 2); None if the stem is silent.
     """
-    # Equal power; a two-channel stem is balanced by the same gains.
+    # Equal-power panning; the channels of a stereo stem are scaled by the same gains.
     angle = (strip.pan + 1) * np.pi / 4
-    sides = np.sqrt(2) * np.array([np.cos(angle), np.sin(angle)])
+    channel_gains = np.sqrt(2) * np.array([np.cos(angle), np.sin(angle)])
     sections = np.concatenate([_highpass(_RUMBLE_HZ), _peaking(strip.eq)])
-    placed = _filter(sections, stem) * sides.astype(np.float32)
-    level_db = active_rms_db(placed[start_samples:])
+    panned = _filter(sections, stem) * channel_gains.astype(np.float32)
+    level_db = active_rms_db(panned[start_samples:])
     if not np.isfinite(level_db):
         return None
-    return placed * np.float32(_linear(strip.level_db - level_db))
+    return panned * np.float32(_gain(strip.level_db - level_db))
 
 
 def equalise(audio: np.ndarray, eq: Sequence[tuple[float, float, float]]) -> np.ndarray:
-    """Audio (T, C) through peaking filters, (centre_hz, gain_db, q) each: float32 (T, C)."""
+    """Apply peaking filters (centre_hz, gain_db, q) to audio (T, C): float32 (T, C)."""
     return _filter(_peaking(eq), audio)
 
 
 def compress(stem: np.ndarray, *, threshold_db: float, ratio: float) -> np.ndarray:
-    """Softens what is louder than a threshold.
+    """Compress the dynamic range of a stem, with one gain for all channels.
 
     Args:
         stem: float32 (T, C).
-        threshold_db: above the RMS level of its active frames.
-        ratio: of a level above the threshold a ratio-th is left; 1 leaves the stem as it is.
+        threshold_db: threshold above the RMS level of the active frames.
+        ratio: compression ratio above the threshold; 1 leaves the stem unchanged.
 
     Returns:
-        float32 (T, C): the gain follows the level of both channels within milliseconds.
+        float32 (T, C).
     """
     block = 64
     num_blocks = -(-len(stem) // block)
-    squares = np.zeros(num_blocks * block, np.float64)
-    squares[: len(stem)] = np.mean(np.square(stem), axis=1)
-    levels_db = 10 * np.log10(squares.reshape(num_blocks, block).max(axis=1) + 1e-20)
+    powers = np.zeros(num_blocks * block, np.float64)
+    powers[: len(stem)] = np.mean(np.square(stem), axis=1)
+    levels_db = 10 * np.log10(powers.reshape(num_blocks, block).max(axis=1) + 1e-20)
     over_db = np.maximum(levels_db - (active_rms_db(stem) + threshold_db), 0.0)
-    # It hears a block early, as one that looks ahead, and lets go over some 60 ms.
+    # Look ahead by one block; release within about 60 ms.
     over_db = np.maximum(over_db, np.append(over_db[1:], 0.0))
-    released_db, now_db = np.empty(num_blocks), 0.0
+    envelope_db, current_db = np.empty(num_blocks), 0.0
     for index, value in enumerate(over_db.tolist()):
-        now_db = max(value, now_db * 0.976)
-        released_db[index] = now_db
-    gains = 10 ** (-released_db * (1 - 1 / ratio) / 20)
+        current_db = max(value, current_db * 0.976)
+        envelope_db[index] = current_db
+    gains = 10 ** (-envelope_db * (1 - 1 / ratio) / 20)
     centres = (np.arange(num_blocks) + 0.5) * block
     return stem * np.interp(np.arange(len(stem)), centres, gains).astype(np.float32)[:, None]
 
 
-def _active(levels_db: np.ndarray) -> np.ndarray:
+def _is_active(levels_db: np.ndarray) -> np.ndarray:
     return (levels_db > levels_db.max() - _ACTIVE_RANGE_DB) & (levels_db > _SILENCE_DB)
 
 
-def _finish(dry, send, response, medium: Mastering, start_samples: int) -> np.ndarray:
-    """Adds the room, then tape: what happens to the sum happens to each stem alike."""
+def _master(dry, send, response, mastering: Mastering, start_samples: int) -> np.ndarray:
+    """Add the reverberation, then apply filters and stereo width (all linear)."""
     wet = scipy.signal.oaconvolve(send, response, axes=0)[: len(dry)]
-    sections = _peaking(medium.eq)
-    if medium.lowpass_hz is not None:
-        sections = np.concatenate([sections, _lowpass(medium.lowpass_hz, 4)])
-    whole = _filter(sections, dry + wet)
-    middle = 0.5 * (whole[:, :1] + whole[:, 1:])
-    return (middle + np.float32(medium.width) * (whole - middle))[start_samples:]
+    sections = _peaking(mastering.eq)
+    if mastering.lowpass_hz is not None:
+        sections = np.concatenate([sections, _lowpass(mastering.lowpass_hz, 4)])
+    stereo = _filter(sections, dry + wet)
+    mid = 0.5 * (stereo[:, :1] + stereo[:, 1:])
+    return (mid + np.float32(mastering.width) * (stereo - mid))[start_samples:]
 
 
 def _filter(sections: np.ndarray, audio: np.ndarray) -> np.ndarray:
@@ -239,8 +299,8 @@ def _filter(sections: np.ndarray, audio: np.ndarray) -> np.ndarray:
     return scipy.signal.sosfilt(sections, audio, axis=0).astype(np.float32)
 
 
-def _peaking(eq) -> np.ndarray:
-    """Second-order sections of peaking filters (centre_hz, gain_db, q), by bilinear transform."""
+def _peaking(eq: Sequence[tuple[float, float, float]]) -> np.ndarray:
+    """Return second-order sections of peaking filters, by the bilinear transform."""
     sections = np.zeros((len(eq), 6))
     for section, (centre_hz, gain_db, q) in zip(sections, eq, strict=True):
         amplitude = 10 ** (gain_db / 40)
@@ -252,13 +312,14 @@ def _peaking(eq) -> np.ndarray:
     return sections
 
 
-def _highpass(edge_hz: float) -> np.ndarray:
-    return scipy.signal.butter(2, edge_hz, "highpass", fs=SAMPLE_RATE_HZ, output="sos")
+def _highpass(cutoff_hz: float) -> np.ndarray:
+    return scipy.signal.butter(2, cutoff_hz, "highpass", fs=SAMPLE_RATE_HZ, output="sos")
 
 
-def _lowpass(edge_hz: float, order: int) -> np.ndarray:
-    return scipy.signal.butter(order, min(edge_hz, 20_000.0), fs=SAMPLE_RATE_HZ, output="sos")
+def _lowpass(cutoff_hz: float, order: int) -> np.ndarray:
+    return scipy.signal.butter(order, min(cutoff_hz, 20_000.0), fs=SAMPLE_RATE_HZ, output="sos")
 
 
-def _linear(level_db: float) -> float:
+def _gain(level_db: float) -> float:
+    """Return the linear gain of a level in dB."""
     return float(10 ** (level_db / 20))

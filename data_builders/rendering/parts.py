@@ -1,8 +1,8 @@
-"""What one pitched instrument plays, by role: frames and registers to notes in beats.
+"""Composition of the part of one pitched instrument, by role.
 
-Every role has the signature ``role(voice) -> list[BeatNote]``. A `Voice` carries two generators:
-``pattern`` is the song's own (the same rhythmic cells come back in every clip of the song), ``rng``
-is the clip's (other notes each time).
+A role is a function ``role(voice) -> list[BeatNote]``. A `Voice` has two generators: ``pattern``
+belongs to the song, so that all its clips share rhythmic cells; ``rng`` belongs to the clip, so
+that the notes differ.
 """
 
 import dataclasses
@@ -17,10 +17,15 @@ from data_builders.rendering.score import BeatNote
 
 @dataclasses.dataclass
 class Voice:
-    """Where and how an instrument plays its role.
+    """Inputs of a role.
 
-    ``low`` and ``high`` bound its register, ``density`` from 0 (calm) to 1 (busy) its rhythm,
-    ``rests`` how likely a phrase ends in a rest (0: it plays through).
+    Attributes:
+        sheet: tempo, metre, key and chords.
+        low, high: register as MIDI pitches.
+        density: rhythmic density from 0 (calm) to 1 (busy).
+        rests: probability that a phrase ends in a rest.
+        pattern: generator of the song.
+        rng: generator of the clip.
     """
 
     sheet: theory.LeadSheet
@@ -35,14 +40,14 @@ class Voice:
     def centre(self) -> float:
         return (self.low + self.high) / 2
 
-    def narrowed(self, low: int, high: int) -> "Voice":
-        """The same voice in the part of its register between two pitches, an octave at least."""
+    def restrict(self, low: int, high: int) -> "Voice":
+        """Return the voice with its register limited to two pitches, at least an octave apart."""
         low = max(self.low, min(low, self.high - 12))
         return dataclasses.replace(self, low=low, high=min(self.high, max(high, low + 12)))
 
 
-# Ways to fill one beat, as lengths in beats, calm ones first.
-_BEATS = {
+# Rhythms of one beat as note lengths in beats, by steps per beat, in order of density.
+_BEAT_RHYTHMS = {
     4: ((1.0,), (1.0,), (0.5, 0.5), (0.5, 0.5), (0.75, 0.25), (0.5, 0.25, 0.25), (0.25,) * 4),
     3: ((1.0,), (1.0,), (2 / 3, 1 / 3), (1 / 3,) * 3, (1 / 3, 2 / 3)),
 }
@@ -51,13 +56,13 @@ _BEATS = {
 def rhythm_cell(
     rng: np.random.Generator, metre: theory.Metre, density: float
 ) -> list[tuple[float, float]]:
-    """One bar of rhythm: (onset, length) in beats, without gaps."""
-    ways = _BEATS[metre.steps]
+    """Draw a one-bar rhythm: (onset, length) in beats, without gaps."""
+    rhythms = _BEAT_RHYTHMS[metre.steps]
     lengths = []
     for _ in range(metre.beats):
-        place = np.clip(rng.normal(density, 0.25), 0.0, 0.999)
-        lengths.extend(ways[int(place * len(ways))])
-    # Ties across the beat: syncopation and long notes.
+        local_density = np.clip(rng.normal(density, 0.25), 0.0, 0.999)
+        lengths.extend(rhythms[int(local_density * len(rhythms))])
+    # Ties across beats make syncopation and long notes.
     tied = [lengths[0]]
     for length in lengths[1:]:
         if rng.random() < 0.35 * (1.0 - density) and tied[-1] + length <= 2.5:
@@ -69,74 +74,82 @@ def rhythm_cell(
 
 
 def _phrase_rhythm(voice: Voice) -> list[tuple[float, float, bool]]:
-    """(beat, length, ends a phrase) over the whole frame: phrases of two or four bars, A B A C."""
+    """Return (beat, length, ends a phrase) in phrases of two or four bars such as A B A C."""
     metre = voice.sheet.metre
     cells = [rhythm_cell(voice.pattern, metre, voice.density) for _ in range(3)]
     form = seeding.choice(voice.pattern, ((0, 1), (0, 0), (0, 1, 0, 2), (0, 0, 1, 2), (0, 1, 2, 2)))
     rhythm = []
     for bar in range(len(voice.sheet.bars)):
-        place = bar % len(form)
-        cell = cells[form[place]]
-        if place == len(form) - 1 and len(cell) > 2:  # the phrase comes to rest on a long note
+        index = bar % len(form)
+        cell = cells[form[index]]
+        last_bar = index == len(form) - 1
+        if last_bar and len(cell) > 2:  # end the phrase on a long note
             start = cell[len(cell) // 2][0]
             cell = [*cell[: len(cell) // 2], (start, metre.beats - start)]
-        for index, (onset, length) in enumerate(cell):
-            ends = place == len(form) - 1 and index == len(cell) - 1
-            rhythm.append((bar * metre.beats + onset, length, ends))
+        for onset, length in cell:
+            ends_phrase = last_bar and onset == cell[-1][0]
+            rhythm.append((bar * metre.beats + onset, length, ends_phrase))
     return rhythm
 
 
-def _sing(voice: Voice, rhythm, step_weights) -> list[BeatNote]:
-    """Pitches for a rhythm: steps along the scale within a tenth or so, chord tones on the beat."""
+def _melodic_line(voice: Voice, rhythm, step_weights) -> list[BeatNote]:
+    """Draw pitches for a rhythm: scale steps within about a tenth, chord tones on the beat.
+
+    Args:
+        voice: register, chords and generators.
+        rhythm: as from `_phrase_rhythm`.
+        step_weights: weights of moving by -4 to 4 steps of the scale.
+    """
     sheet, rng = voice.sheet, voice.rng
     span = min(voice.high - voice.low, int(rng.integers(12, 20)))
     floor = voice.low + int(rng.integers(max(voice.high - voice.low - span, 0) + 1))
-    ladder = sheet.scale_pitches(floor, floor + span)
+    scale = sheet.scale_pitches(floor, floor + span)
     steps = np.arange(-4, 5)
     weights = np.array(step_weights, float)
-    place = int(rng.integers(len(ladder) // 3, len(ladder)))
+    degree = int(rng.integers(len(scale) // 3, len(scale)))
     notes = []
-    for beat, length, ends in rhythm:
-        pull = (len(ladder) / 2 - place) / len(ladder)  # back towards the middle
+    for beat, length, ends_phrase in rhythm:
+        pull = (len(scale) / 2 - degree) / len(scale)  # back towards the middle
         drawn = weights * np.exp(0.9 * pull * steps)
-        place += int(rng.choice(steps, p=drawn / drawn.sum()))
-        place = int(np.clip(place, 0, len(ladder) - 1))
-        pitch = ladder[place]
+        degree += int(rng.choice(steps, p=drawn / drawn.sum()))
+        degree = int(np.clip(degree, 0, len(scale) - 1))
+        pitch = scale[degree]
         if length >= 1.0 or beat == int(beat):
             tones = theory.chord_pitches(sheet.chord_at(beat), floor, floor + span)
             pitch = min(tones, key=lambda tone: (abs(tone - pitch), tone))
-            place = int(np.argmin([abs(step - pitch) for step in ladder]))
+            degree = int(np.argmin([abs(step - pitch) for step in scale]))
         sounding = length
-        if ends and rng.random() < voice.rests:
+        if ends_phrase and rng.random() < voice.rests:
             sounding = max(0.5, length - seeding.choice(rng, (0.25, 0.5, 1.0)))
         accent = 0.6 * (beat % sheet.metre.beats == 0) + 0.3 * (beat == int(beat))
         notes.append(BeatNote(beat, min(sounding, length), pitch, accent))
     return notes
 
 
+# Weights of intervals of -4 to 4 scale steps.
 _MELODIC = (0.3, 0.6, 1.2, 3.0, 1.2, 3.0, 1.2, 0.6, 0.3)
 _SCALAR = (0.1, 0.2, 0.6, 3.5, 0.2, 3.5, 0.6, 0.2, 0.1)
 
 
 def melody(voice: Voice) -> list[BeatNote]:
-    """A single line in phrases."""
-    return _sing(voice, _phrase_rhythm(voice), _MELODIC)
+    """Compose a melody in phrases."""
+    return _melodic_line(voice, _phrase_rhythm(voice), _MELODIC)
 
 
 def runs(voice: Voice) -> list[BeatNote]:
-    """A fast single line, mostly scales."""
+    """Compose a fast melody, mostly scales."""
     voice = dataclasses.replace(voice, density=min(1.0, voice.density * 0.4 + 0.6))
-    return _sing(voice, _phrase_rhythm(voice), _SCALAR)
+    return _melodic_line(voice, _phrase_rhythm(voice), _SCALAR)
 
 
 def duo(voice: Voice) -> list[BeatNote]:
-    """A melody with a second voice a diatonic third or sixth below."""
-    upper = melody(voice.narrowed(voice.low + 8, voice.high))
+    """Compose a melody with a second voice a diatonic third or sixth below."""
+    upper = melody(voice.restrict(voice.low + 8, voice.high))
     distance = seeding.choice(voice.pattern, (2, 2, 5))
-    ladder = voice.sheet.scale_pitches(voice.low - 12, voice.high)
+    scale = voice.sheet.scale_pitches(voice.low - 12, voice.high)
     lower = []
     for note in upper:
-        below = [pitch for pitch in ladder if pitch < note.pitch]
+        below = [pitch for pitch in scale if pitch < note.pitch]
         pitch = below[-distance] if len(below) >= distance else note.pitch - 12
         if pitch >= voice.low:
             lower.append(note._replace(pitch=pitch, accent=note.accent - 0.3))
@@ -144,7 +157,7 @@ def duo(voice: Voice) -> list[BeatNote]:
 
 
 def riff(voice: Voice) -> list[BeatNote]:
-    """A short figure that comes back in every bar, moved to fit its chord."""
+    """Compose a short figure repeated in every bar, transposed to fit its chord."""
     metre = voice.sheet.metre
     cell = rhythm_cell(voice.pattern, metre, voice.density)
     shape = [int(voice.pattern.integers(0, 4)) for _ in cell]
@@ -158,11 +171,11 @@ def riff(voice: Voice) -> list[BeatNote]:
             if not rests[index]:
                 pitch = tones[min(shape[index], len(tones) - 1)]
                 notes.append(BeatNote(beat, length * 0.85, pitch, 0.5 * (onset == 0)))
-    return _within(notes, voice)
+    return _fold_into_register(notes, voice)
 
 
 def counter(voice: Voice) -> list[BeatNote]:
-    """A calm line of long notes that moves as little as it can."""
+    """Compose a countermelody of long notes with small intervals."""
     notes, pitch = [], voice.centre + voice.rng.integers(-6, 7)
     for start, end, harmony in voice.sheet.chord_spans:
         tones = theory.chord_pitches(harmony, voice.low, voice.high)
@@ -177,7 +190,7 @@ def counter(voice: Voice) -> list[BeatNote]:
 
 
 def _chords(voice: Voice, num_voices: int) -> list[tuple[float, float, list[int]]]:
-    """(beat, end, pitches) of every chord, voiced near the one before."""
+    """Return (beat, end, pitches) of every chord, voiced close to the previous one."""
     centre = voice.centre + voice.rng.uniform(-4, 4)
     chords = []
     for start, end, harmony in voice.sheet.chord_spans:
@@ -188,7 +201,7 @@ def _chords(voice: Voice, num_voices: int) -> list[tuple[float, float, list[int]
 
 
 def pad(voice: Voice) -> list[BeatNote]:
-    """Held chords."""
+    """Compose sustained chords."""
     num_voices = seeding.choice(voice.pattern, (2, 3, 3, 4))
     return [
         BeatNote(start, end - start, pitch, 0.0)
@@ -198,10 +211,10 @@ def pad(voice: Voice) -> list[BeatNote]:
 
 
 def chorale(voice: Voice) -> list[BeatNote]:
-    """Four-voice chords that change with the melody on top."""
+    """Compose four-part chords that change with the melody on top."""
     top = melody(
         dataclasses.replace(
-            voice.narrowed(int(voice.centre), voice.high), density=voice.density * 0.45
+            voice.restrict(int(voice.centre), voice.high), density=voice.density * 0.45
         )
     )
     notes = list(top)
@@ -214,49 +227,50 @@ def chorale(voice: Voice) -> list[BeatNote]:
 
 
 def _comping_cell(voice: Voice) -> list[tuple[float, float]]:
+    """Draw a one-bar comping rhythm: (onset, length) in beats."""
     metre = voice.sheet.metre
     if metre == theory.Metre(4, 4):
         return list(seeding.choice(voice.pattern, GENRES[voice.sheet.genre].comping))
     cell = rhythm_cell(voice.pattern, metre, 0.6 * voice.density)
     keep = voice.pattern.random(len(cell)) < 0.8
-    return [one for one, kept in zip(cell, keep, strict=True) if kept] or cell[:1]
+    return [note for note, kept in zip(cell, keep, strict=True) if kept] or cell[:1]
 
 
-def _struck_chords(voice: Voice, cell, num_voices: int, spread_beats: float) -> list[BeatNote]:
-    """Chords struck in the rhythm of a one-bar cell, their notes spread by a stroke."""
+def _rhythmic_chords(voice: Voice, cell, num_voices: int, spread_beats: float) -> list[BeatNote]:
+    """Compose chords in a one-bar rhythm, each spread by ``spread_beats`` from note to note."""
     metre, chords = voice.sheet.metre, _chords(voice, num_voices)
     notes = []
     for bar in range(len(voice.sheet.bars)):
         for onset, length in cell:
             beat = bar * metre.beats + onset
             pitches = next(p for start, end, p in reversed(chords) if start <= beat)
-            downwards = onset == int(onset)
-            for index, pitch in enumerate(pitches if downwards else pitches[::-1]):
+            downstroke = onset == int(onset)
+            for index, pitch in enumerate(pitches if downstroke else pitches[::-1]):
                 delay = index * spread_beats
-                accent = 0.4 * (onset == 0) + 0.2 * downwards
+                accent = 0.4 * (onset == 0) + 0.2 * downstroke
                 notes.append(BeatNote(beat + delay, max(length - delay, 0.1), pitch, accent))
     return notes
 
 
 def comp(voice: Voice) -> list[BeatNote]:
-    """Rhythmic chords in the manner of the genre."""
+    """Compose comping: rhythmic chords typical of the genre."""
     num_voices = seeding.choice(voice.pattern, (3, 4, 4))
-    return _struck_chords(voice, _comping_cell(voice), num_voices, 0.0)
+    return _rhythmic_chords(voice, _comping_cell(voice), num_voices, 0.0)
 
 
 def strum(voice: Voice) -> list[BeatNote]:
-    """Guitar strumming: five or six strings, down and up."""
+    """Compose guitar strumming of four to six strings with down- and upstrokes."""
     metre = voice.sheet.metre
     steps = 2 if metre.steps == 4 else 3
     strokes = [step / steps for step in range(metre.beats * steps)]
-    odds = 0.35 + 0.5 * voice.density
-    kept = [s for s in strokes if s == int(s) or voice.pattern.random() < odds]
+    probability = 0.35 + 0.5 * voice.density
+    kept = [s for s in strokes if s == int(s) or voice.pattern.random() < probability]
     cell = [
         (onset, end - onset)
         for onset, end in zip(kept, [*kept[1:], float(metre.beats)], strict=True)
     ]
-    voice = voice.narrowed(voice.low, voice.low + 28)
-    return _struck_chords(voice, cell, int(voice.pattern.integers(4, 7)), 0.018)
+    voice = voice.restrict(voice.low, voice.low + 28)
+    return _rhythmic_chords(voice, cell, int(voice.pattern.integers(4, 7)), 0.018)
 
 
 _ARPEGGIOS = (
@@ -270,7 +284,7 @@ _ARPEGGIOS = (
 
 
 def arpeggio(voice: Voice) -> list[BeatNote]:
-    """Broken chords in a steady motion; the notes ring until the chord changes."""
+    """Compose broken chords in a steady rhythm, with notes that may ring until the next chord."""
     metre = voice.sheet.metre
     order = seeding.choice(voice.pattern, _ARPEGGIOS)
     fastest = voice.sheet.beat_s / metre.steps > 0.13 and voice.density > 0.4
@@ -281,14 +295,14 @@ def arpeggio(voice: Voice) -> list[BeatNote]:
         for index in range(int(round((end - start) / step))):
             beat = start + index * step
             pitch = pitches[order[index % len(order)] % len(pitches)]
-            again = len(order) * step * 0.98  # a string is not struck while it is held down
-            length = min(ring, end - beat, again)
+            repeat = len(order) * step * 0.98  # a note ends before it is repeated
+            length = min(ring, end - beat, repeat)
             notes.append(BeatNote(beat, max(length, step), pitch, 0.4 * (index == 0)))
     return notes
 
 
 def bass_line(voice: Voice) -> list[BeatNote]:
-    """Roots and fifths on the beat: the left hand, the thumb of a guitarist."""
+    """Compose roots and fifths on the beat, for a pianist's left hand or a guitarist's thumb."""
     notes = []
     for start, end, harmony in voice.sheet.chord_spans:
         roots = [p for p in range(voice.low, voice.low + 12) if p % 12 == harmony.root]
@@ -300,26 +314,26 @@ def bass_line(voice: Voice) -> list[BeatNote]:
 
 
 def fingerstyle(voice: Voice) -> list[BeatNote]:
-    """Guitar alone: thumb and broken chords, at times a melody on top."""
-    notes = bass_line(voice) + arpeggio(voice.narrowed(voice.low + 12, voice.high - 8))
+    """Compose solo guitar: bass notes and broken chords, sometimes with a melody on top."""
+    notes = bass_line(voice) + arpeggio(voice.restrict(voice.low + 12, voice.high - 8))
     if voice.pattern.random() < 0.5:
         calm = dataclasses.replace(voice, density=0.4 * voice.density)
-        notes += melody(calm.narrowed(voice.high - 15, voice.high))
-    return _thinned(notes)
+        notes += melody(calm.restrict(voice.high - 15, voice.high))
+    return _drop_duplicates(notes)
 
 
 def two_hands(voice: Voice) -> list[BeatNote]:
-    """Keyboard: an accompaniment in the left hand and a melody (or chords) in the right."""
+    """Compose a keyboard part: accompaniment in the left hand, melody or chords in the right."""
     middle = int(np.clip(voice.centre, 57, 62))
-    left = voice.narrowed(max(voice.low, middle - 22), middle)
-    right = voice.narrowed(middle, min(voice.high, middle + 26))
-    accompany = seeding.choice(voice.pattern, (arpeggio, arpeggio, comp, bass_line, pad))
-    sing = seeding.choice(voice.pattern, (melody, melody, runs, duo, comp))
-    return _thinned(accompany(left) + sing(right))
+    left = voice.restrict(max(voice.low, middle - 22), middle)
+    right = voice.restrict(middle, min(voice.high, middle + 26))
+    left_role = seeding.choice(voice.pattern, (arpeggio, arpeggio, comp, bass_line, pad))
+    right_role = seeding.choice(voice.pattern, (melody, melody, runs, duo, comp))
+    return _drop_duplicates(left_role(left) + right_role(right))
 
 
 def power(voice: Voice) -> list[BeatNote]:
-    """Fifths in steady eighths or long, as rock guitars play."""
+    """Compose power chords (root, fifth and octave), long or in a steady rhythm."""
     metre = voice.sheet.metre
     long = voice.pattern.random() < 0.3
     cell = rhythm_cell(voice.pattern, metre, 0.1 if long else 0.5)
@@ -333,8 +347,8 @@ def power(voice: Voice) -> list[BeatNote]:
     return notes
 
 
-def _within(notes: list[BeatNote], voice: Voice) -> list[BeatNote]:
-    """Notes beyond the register are moved by octaves into it."""
+def _fold_into_register(notes: list[BeatNote], voice: Voice) -> list[BeatNote]:
+    """Move notes outside the register by octaves into it."""
     moved = []
     for note in notes:
         pitch = note.pitch
@@ -346,8 +360,8 @@ def _within(notes: list[BeatNote], voice: Voice) -> list[BeatNote]:
     return moved
 
 
-def _thinned(notes: list[BeatNote]) -> list[BeatNote]:
-    """Two voices never strike the same key at the same time."""
+def _drop_duplicates(notes: list[BeatNote]) -> list[BeatNote]:
+    """Keep one of several notes with the same pitch and onset."""
     seen, kept = set(), []
     for note in sorted(notes):
         key = (round(note.beat, 3), note.pitch)
@@ -358,12 +372,12 @@ def _thinned(notes: list[BeatNote]) -> list[BeatNote]:
 
 
 ROLES: dict[str, Callable[[Voice], list[BeatNote]]] = {
-    one.__name__: one
-    for one in (
+    role.__name__: role
+    for role in (
         *(melody, runs, duo, riff, counter, pad, chorale, comp, strum, arpeggio),
         *(fingerstyle, two_hands, power),
     )
 }
 
-#: Roles of one note at a time, in which a player bends the pitch.
+#: Monophonic roles, whose pitch may bend.
 SINGLE_LINES = ("melody", "runs", "riff", "counter", "bass")

@@ -1,4 +1,4 @@
-"""From notes in beats to a part in seconds, as a player would play them."""
+"""Expressive performance: timing, dynamics, articulation and pitch bends of composed notes."""
 
 import numpy as np
 
@@ -22,80 +22,79 @@ def perform(
     rng: np.random.Generator,
     max_gap_s: float | None = None,
 ) -> Part:
-    """Gives notes a player's timing, touch and expression.
+    """Perform composed notes with a player's timing, articulation and expression.
 
     Args:
         notes: composed notes.
-        instrument: who plays.
+        instrument: the instrument that plays them.
         role: name of the role, which decides whether the pitch may bend.
-        frame: tempo and swing.
-        pattern: generator of the song: how loose, loud, connected and in tune this player is.
-        rng: generator of the clip: the deviations of single notes.
-        max_gap_s: pauses between notes longer than this are bridged by holding or repeating notes;
-            None leaves them.
+        sheet: tempo and swing.
+        pattern: generator of the song, for the player's timing, loudness, articulation and tuning.
+        rng: generator of the clip, for the deviations of single notes.
+        max_gap_s: longest pause between notes; longer ones are filled by holding or repeating
+            notes. None for no limit.
     """
     looseness_s = pattern.uniform(0.003, 0.014)
     lag_s = pattern.normal(0.0, 0.006)
     loudness = pattern.uniform(68, 104)
-    touch = seeding.choice(pattern, ("legato", "legato", "portato", "detached"))
+    articulation = seeding.choice(pattern, ("legato", "legato", "portato", "detached"))
     tuning_cents = float(np.clip(pattern.normal(0.0, 6.0), -18, 18))
     arch_db = pattern.uniform(1.0, 5.0) if instrument.swells else 0.0
 
     phrase_s = 4 * sheet.metre.beats * sheet.beat_s
-    played = []
+    performed = []
     for note in notes:
         onset_s = sheet.seconds(note.beat)
         end_s = sheet.seconds(note.beat + note.length)
-        held = _ARTICULATIONS["legato" if note.length > 1.5 else touch]
+        held = _ARTICULATIONS["legato" if note.length > 1.5 else articulation]
         duration_s = max((end_s - onset_s) * held - 0.005, 0.05)
         onset_s = max(0.0, onset_s + lag_s + rng.normal(0.0, looseness_s))
         arch = np.sin(np.pi * ((onset_s / phrase_s) % 1.0)) * 8.0
         velocity = loudness + 14.0 * note.accent + arch + rng.normal(0.0, 5.0)
-        played.append(Note(onset_s, duration_s, note.pitch, int(np.clip(velocity, 25, 127))))
-    played.sort()
+        performed.append(Note(onset_s, duration_s, note.pitch, int(np.clip(velocity, 25, 127))))
+    performed.sort()
     if max_gap_s is not None:
-        played = _bridge(played, max_gap_s, instrument.sustains)
+        performed = _fill_gaps(performed, max_gap_s, instrument.sustains)
     return Part(
         instrument=instrument,
-        notes=tuple(_untangle(played)),
-        bend=_bend(played, instrument, role, pattern, rng),
-        swell=_swell(played, instrument, arch_db, pattern, rng),
+        notes=tuple(_separate_repeats(performed)),
+        bend=_bend(performed, instrument, role, pattern, rng),
+        swell=_swell(performed, instrument, arch_db, pattern, rng),
         tuning_cents=tuning_cents,
     )
 
 
-def _bridge(notes: list[Note], max_gap_s: float, sustains: bool) -> list[Note]:
-    """Holds (or, for a decaying sound, repeats) notes so that no pause exceeds ``max_gap_s``."""
-    bridged, sounding_until_s = [], 0.0
+def _fill_gaps(notes: list[Note], max_gap_s: float, sustains: bool) -> list[Note]:
+    """Hold (or, for a decaying sound, repeat) notes so that no pause exceeds ``max_gap_s``."""
+    filled, sounding_until_s = [], 0.0
     for note in notes:
         gap_s = note.onset_s - sounding_until_s
-        if bridged and gap_s > max_gap_s:
-            last = bridged[-1]
+        if filled and gap_s > max_gap_s:
+            last = filled[-1]
             if sustains:
                 longer_s = note.onset_s - 0.5 * max_gap_s - last.onset_s
-                bridged[-1] = last._replace(duration_s=longer_s)
+                filled[-1] = last._replace(duration_s=longer_s)
             else:
-                again = last._replace(onset_s=sounding_until_s, duration_s=gap_s)
-                bridged.append(again)
-        bridged.append(note)
+                filled.append(last._replace(onset_s=sounding_until_s, duration_s=gap_s))
+        filled.append(note)
         sounding_until_s = max(sounding_until_s, note.onset_s + note.duration_s)
-    return bridged
+    return filled
 
 
-def _untangle(notes: list[Note]) -> list[Note]:
-    """Ends a note before the same key is struck again: its release would end the new one."""
+def _separate_repeats(notes: list[Note]) -> list[Note]:
+    """End each note before its key is struck again, or its note-off would end the new note."""
     next_onset_s: dict[int, float] = {}
-    untangled = []
+    separated = []
     for note in reversed(notes):
         limit_s = next_onset_s.get(note.pitch, np.inf) - note.onset_s - 0.004
         next_onset_s[note.pitch] = note.onset_s
         if limit_s > 0.02:
-            untangled.append(note._replace(duration_s=min(note.duration_s, limit_s)))
-    return untangled[::-1]
+            separated.append(note._replace(duration_s=min(note.duration_s, limit_s)))
+    return separated[::-1]
 
 
 def _bend(notes, instrument: Instrument, role: str, pattern, rng) -> tuple:
-    """Vibrato that sets in on long notes, and scoops into some; a Leslie's turning for organs."""
+    """Draw the pitch bend: delayed vibrato on long notes and scoops, or an organ's Leslie."""
     if not notes:
         return ()
     rate_hz = pattern.uniform(4.6, 6.6)
@@ -110,7 +109,7 @@ def _bend(notes, instrument: Instrument, role: str, pattern, rng) -> tuple:
         return ()
     for index, note in enumerate(notes):
         following = notes[index + 1].onset_s if index + 1 < len(notes) else np.inf
-        # The bend stays with its note, release included, until the next one begins.
+        # The bend follows its note, including the release, until the next note begins.
         times = np.arange(0.0, min(note.duration_s + 0.1, following - note.onset_s), _BEND_STEP_S)
         cents = np.zeros_like(times)
         if note.duration_s > 0.35:
@@ -124,12 +123,11 @@ def _bend(notes, instrument: Instrument, role: str, pattern, rng) -> tuple:
 
 
 def _swell(notes, instrument: Instrument, arch_db: float, pattern, rng) -> tuple:
-    """Dynamics of long notes and phrases, or a guitar amplifier's tremolo."""
+    """Draw the dynamics of long notes and phrases, or the tremolo of Leslie or amplifier."""
     if not notes:
         return ()
     end_s = max(note.onset_s + note.duration_s for note in notes) + 1.0
-    odds = {"leslie": 0.6, "tremolo": 0.2}.get(instrument.modulation, 0.0)
-    if pattern.random() < odds:
+    if pattern.random() < {"leslie": 0.6, "tremolo": 0.2}.get(instrument.modulation, 0.0):
         rate_hz, depth_db = pattern.uniform(4.0, 6.5), pattern.uniform(0.8, 2.5)
         times = np.arange(0.0, end_s, 0.02)
         gains_db = depth_db * np.sin(2 * np.pi * rate_hz * times)
@@ -137,7 +135,7 @@ def _swell(notes, instrument: Instrument, arch_db: float, pattern, rng) -> tuple
     if not arch_db:
         return ()
     points, time_s = [], 0.0
-    while time_s < end_s:  # breaths of one to three seconds
+    while time_s < end_s:
         points.append((time_s, float(rng.uniform(-arch_db, 0.0))))
         time_s += rng.uniform(0.6, 2.2)
     return tuple(points)

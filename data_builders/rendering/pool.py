@@ -1,8 +1,8 @@
-"""Runs a function over tasks on all cores, in order, in processes that import nothing else.
+"""An ordered parallel map over worker processes that import only the function they run.
 
-Workers are started as ``python -m data_builders.rendering.pool`` and talk through pipes: unlike
-those of multiprocessing they never import the program that starts them, so a program full of JAX
-stays out of them, and a script without a main guard is safe.
+Workers are started as ``python -m data_builders.rendering.pool`` and communicate through pipes.
+Unlike those of multiprocessing, they never import the program that starts them: they start quickly
+even if that program uses JAX, and scripts need no ``if __name__ == "__main__"``.
 """
 
 import contextlib
@@ -24,26 +24,27 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 def num_cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def run(function: str, tasks: Iterable, *, num_workers: int | None = None) -> Iterator:
-    """Results of a function, in the order of the tasks.
+    """Call a function on each task in parallel and yield the results in order.
 
     Args:
         function: ``module:name`` of a function of one argument; argument and result are pickled.
-        tasks: arguments; a few more than there are workers are taken ahead.
-        num_workers: processes; None for one a core, 1 for none beside this one.
+        tasks: arguments; at most two per worker are read ahead.
+        num_workers: number of processes; None for one per core, 1 to run in this process.
 
     Yields:
-        One result a task.
+        One result per task.
 
     Raises:
-        UserError: the function raised one.
-        RuntimeError: the function failed otherwise, with its traceback, or a worker died.
+        UserError: if the function raises one.
+        RuntimeError: if the function raises any other exception (the message contains its
+            traceback), or a worker dies.
     """
     num_workers = num_workers or num_cores()
     if num_workers == 1:
@@ -53,35 +54,35 @@ def run(function: str, tasks: Iterable, *, num_workers: int | None = None) -> It
         idle: SimpleQueue[subprocess.Popen] = SimpleQueue()
         threads = ThreadPoolExecutor(num_workers)
         workers = [_start(function) for _ in range(num_workers)]
-        # Left by an error or an interrupt: first end the workers, then no thread waits for one.
+        # After an error or interrupt, kill the workers first so that no thread waits for them.
         stack.callback(threads.shutdown, cancel_futures=True)
-        stack.callback(_end, workers)
+        stack.callback(_kill, workers)
         for worker in workers:
             idle.put(worker)
-        waiting = deque()
+        pending = deque()
         for task in tasks:
-            waiting.append(threads.submit(_ask, idle, task))
-            if len(waiting) >= 2 * num_workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+            pending.append(threads.submit(_call, idle, task))
+            if len(pending) >= 2 * num_workers:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
 
 
 def _start(function: str) -> subprocess.Popen:
     path = os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    # One thread each: the cores are shared out already.
+    # One thread per worker, since there is a worker per core.
     threads = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
     return subprocess.Popen(
         [sys.executable, "-m", __name__, function],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, **threads, "PYTHONPATH": path},
-        # Ctrl-C goes to this process alone, which then ends its workers.
+        # Ctrl-C interrupts only this process, which then kills its workers.
         start_new_session=True,
     )
 
 
-def _end(workers: list[subprocess.Popen]) -> None:
+def _kill(workers: list[subprocess.Popen]) -> None:
     for worker in workers:
         worker.kill()
     for worker in workers:
@@ -91,19 +92,20 @@ def _end(workers: list[subprocess.Popen]) -> None:
                 pipe.close()
 
 
-def _ask(idle: SimpleQueue, task):
+def _call(idle: SimpleQueue, task):
+    """Send a task to an idle worker and return its result."""
     worker = idle.get()
     try:
         pickle.dump(task, worker.stdin, protocol=pickle.HIGHEST_PROTOCOL)
         worker.stdin.flush()
-        kind, value = pickle.load(worker.stdout)
+        status, value = pickle.load(worker.stdout)
     except (EOFError, OSError, pickle.UnpicklingError):
         raise RuntimeError(f"a worker died (exit code {worker.poll()}) at {task!r}") from None
     finally:
         idle.put(worker)
-    if kind == "user error":
+    if status == "user error":
         raise UserError(value)
-    if kind == "error":
+    if status == "error":
         raise RuntimeError(f"a worker failed at {task!r}:\n{value}")
     return value
 
@@ -114,10 +116,10 @@ def _resolve(function: str):
 
 
 def _serve(function: str) -> None:
-    """A worker: tasks from stdin, results to stdout, until stdin ends."""
+    """Run a worker: read tasks from stdin and write results to stdout until stdin ends."""
     tasks = sys.stdin.buffer
     results = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever prints must not disturb the results
+    os.dup2(2, 1)  # anything printed goes to stderr and cannot corrupt the results
     call = _resolve(function)
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Notes as plain data: in beats as composed, in seconds as played."""
+"""Notes and parts as plain data: composed in beats, performed in seconds."""
 
 import dataclasses
 from typing import NamedTuple
@@ -16,7 +16,7 @@ class BeatNote(NamedTuple):
 
 
 class Note(NamedTuple):
-    """A played note: onset and duration in seconds, MIDI pitch, velocity 1 to 127."""
+    """A performed note: onset and duration in seconds, MIDI pitch, velocity 1 to 127."""
 
     onset_s: float
     duration_s: float
@@ -26,14 +26,14 @@ class Note(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """What one instrument plays.
+    """The performed part of one instrument.
 
     Attributes:
-        instrument: who plays.
-        notes: in order of onset.
-        bend: (time_s, cents) in order of time: all sounding notes are bent by it from then on,
-            within 200 cents.
-        swell: (time_s, gain_db) breakpoints in order of time, linear in between; none: 0 dB.
+        instrument: the instrument that plays it.
+        notes: notes in order of onset.
+        bend: (time_s, cents) in order of time: from that time on, all sounding notes are bent by
+            so many cents, at most 200.
+        swell: (time_s, gain_db) breakpoints in order of time, interpolated linearly; 0 dB if empty.
         tuning_cents: constant mistuning.
     """
 
@@ -42,3 +42,12 @@ class Part:
     bend: tuple[tuple[float, float], ...] = ()
     swell: tuple[tuple[float, float], ...] = ()
     tuning_cents: float = 0.0
+
+
+def notes_between(notes: list[BeatNote], first: float, end: float) -> list[BeatNote]:
+    """Return the notes that begin from beat ``first`` up to ``end``, shortened to end by then."""
+    return [
+        note._replace(length=min(note.length, end - note.beat))
+        for note in notes
+        if first <= note.beat < end
+    ]

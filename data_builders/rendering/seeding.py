@@ -1,4 +1,8 @@
-"""Random generators that depend on a key alone, not on who asks first."""
+"""Random generators that depend on a key alone, not on the order in which they are made.
+
+The words of a key are part of the music: renaming one changes what is drawn, which requires a new
+version of the dataset.
+"""
 
 import zlib
 
@@ -6,18 +10,18 @@ import numpy as np
 
 
 def generator(*key: str | int) -> np.random.Generator:
-    """The generator of a key: strings and non-negative integers, in order."""
+    """Return the generator of a key, a sequence of strings and non-negative integers."""
     words = [zlib.crc32(part.encode()) if isinstance(part, str) else part for part in key]
     return np.random.default_rng(words)
 
 
 def draw(rng: np.random.Generator, weights: dict):
-    """One key of ``weights``, drawn in proportion to the values (not all zero)."""
+    """Draw one key of ``weights`` with probability proportional to its value."""
     names = list(weights)
     values = np.array([weights[name] for name in names], float)
     return names[int(np.searchsorted(np.cumsum(values), rng.random() * values.sum(), "right"))]
 
 
 def choice(rng: np.random.Generator, items):
-    """One of ``items``, all equally likely."""
+    """Draw one of ``items`` with equal probability."""
     return items[int(rng.integers(len(items)))]

@@ -1,4 +1,4 @@
-"""Plays parts through a SoundFont, one at a time: the same part always gives the same samples."""
+"""SoundFont synthesis of single parts; the same part always gives the same samples."""
 
 import functools
 import importlib.util
@@ -14,52 +14,58 @@ from irec_jax.errors import UserError
 SAMPLE_RATE_HZ = 44_100
 _CHANNEL = 0
 _BEND_RANGE_SEMITONES = 2.0
-# Voices that are ended fade out within milliseconds; nothing of them may reach the next part.
+# Stopped voices fade out within milliseconds; they must not be heard in the next part.
 _FLUSH_SAMPLES = 8192
 
 
 def default_soundfont() -> Path:
-    """TimGM6mb.sf2, which pretty_midi ships.
+    """Return the path of TimGM6mb.sf2, which is part of pretty_midi.
 
     Raises:
-        UserError: pretty_midi is not installed.
+        UserError: if pretty_midi is not installed.
     """
     spec = importlib.util.find_spec("pretty_midi")
     if spec is None:
         raise UserError(
-            "SoundFont: pretty_midi, which ships the default one, is missing; "
-            "pip install pretty_midi, or name a SoundFont by its path"
+            "soundfont: pretty_midi, which contains the default SoundFont, is not installed; "
+            "pip install pretty_midi, or pass the path of a .sf2 file"
         )
     return Path(spec.origin).with_name("TimGM6mb.sf2")
 
 
 def check_soundfont(path: str | os.PathLike | None = None) -> Path:
-    """The path of a SoundFont that can be read, the default one for None.
+    """Check that a SoundFont can be read and return its path.
+
+    Args:
+        path: a .sf2 file; None for the default one.
 
     Raises:
-        UserError: no file there, or none that is a SoundFont; or tinysoundfont is missing.
+        UserError: if the file is missing or not a SoundFont, or tinysoundfont is not installed.
     """
     soundfont = default_soundfont() if path is None else Path(path).expanduser()
     try:
         header = soundfont.open("rb").read(12)
     except OSError as error:
-        raise UserError(f"{soundfont}: {error.strerror}; name a .sf2 file") from None
+        raise UserError(f"{soundfont}: {error.strerror}; pass the path of a .sf2 file") from None
     if header[:4] != b"RIFF" or header[8:] != b"sfbk":
-        raise UserError(f"{soundfont}: not a SoundFont; name a .sf2 file")
+        raise UserError(f"{soundfont}: not a SoundFont; pass the path of a .sf2 file")
     _tinysoundfont()
     return soundfont
 
 
-def named_after(name: str, soundfont: str | os.PathLike | None) -> tuple[str, str | None]:
-    """A dataset's name with that of the SoundFont that plays it, and the SoundFont's full path.
+def name_with_soundfont(name: str, soundfont: str | os.PathLike | None) -> tuple[str, str | None]:
+    """Append the SoundFont to the name of a dataset config.
+
+    Returns:
+        The name, unchanged for None, and the absolute path of the SoundFont.
 
     Raises:
-        UserError: as `check_soundfont`.
+        UserError: as for `check_soundfont`.
     """
     if soundfont is None:
         return name, None
     path = check_soundfont(soundfont)
-    # Two fonts may bear one name: the data of one must not be taken for the other's.
+    # Two SoundFonts with the same file name must not share prepared data.
     return f"{name}-{path.stem}-{zlib.crc32(path.read_bytes()):08x}", str(path.resolve())
 
 
@@ -68,7 +74,7 @@ def _tinysoundfont():
         import tinysoundfont
     except ModuleNotFoundError:
         raise UserError(
-            "tinysoundfont, which plays the instruments, is missing; "
+            "tinysoundfont, which plays the instruments, is not installed; "
             "pip install --no-deps tinysoundfont"
         ) from None
     return tinysoundfont
@@ -76,7 +82,7 @@ def _tinysoundfont():
 
 @functools.lru_cache(maxsize=2)
 def load_player(soundfont: str | None = None) -> "SoundFontPlayer":
-    """The player of a SoundFont, loaded once in a process."""
+    """Load a SoundFont, once per process."""
     return SoundFontPlayer(check_soundfont(soundfont))
 
 
@@ -89,23 +95,23 @@ class SoundFontPlayer:
         self._font = self._synth.sfload(str(soundfont), max_voices=256)
 
     def play(self, part: Part, num_samples: int) -> np.ndarray:
-        """Audio of a part.
+        """Render a part.
 
         Args:
-            part: what to play; notes that begin after the end are left out.
-            num_samples: how long, at 44.1 kHz.
+            part: the part; notes that begin after the end are left out.
+            num_samples: length at 44.1 kHz.
 
         Returns:
-            float32 (num_samples, 1) where both channels are the same, else (num_samples, 2).
+            float32 (num_samples, 1) if both channels are equal, else (num_samples, 2).
 
         Raises:
-            UserError: the SoundFont lacks the instrument.
+            UserError: if the SoundFont lacks the instrument.
         """
         synth, instrument = self._synth, part.instrument
-        # Asked for a program it lacks, the synthesiser would quietly play another one.
+        # The synthesiser silently replaces programs that the SoundFont lacks.
         if synth.sfpreset_name(self._font, instrument.bank, instrument.program) is None:
             raise UserError(
-                f"{self._path}: has no program {instrument.program} in bank {instrument.bank} "
+                f"{self._path}: no program {instrument.program} in bank {instrument.bank} "
                 f"({instrument.name}); use a General MIDI SoundFont"
             )
         synth.program_select(
@@ -134,7 +140,7 @@ class SoundFontPlayer:
 
 
 def _events(part: Part) -> list:
-    """(sample, order, action, arguments): at one time releases first, then bends, then attacks."""
+    """Return (sample, order, action, arguments), sorted: note-offs, then bends, then note-ons."""
     events = []
     for note in part.notes:
         start = round(note.onset_s * SAMPLE_RATE_HZ)
@@ -148,11 +154,11 @@ def _events(part: Part) -> list:
 
 
 def _gain_curve(swell, num_samples: int) -> np.ndarray:
-    """(num_samples, 1) linear gains of (time_s, gain_db) breakpoints."""
+    """Return linear gains, float32 (num_samples, 1), of (time_s, gain_db) breakpoints."""
     if not swell:
         return np.ones((1, 1), np.float32)
     times, gains_db = np.array(swell, np.float64).T
-    # A gain moves slowly: 4 ms are fine enough for its shape, linear in between against clicks.
+    # The gain changes slowly: compute it every 4 ms and interpolate, which avoids clicks.
     coarse = np.arange(0, num_samples + 176, 176)
     gains = 10.0 ** (np.interp(coarse / SAMPLE_RATE_HZ, times, gains_db) / 20.0)
     return np.interp(np.arange(num_samples), coarse, gains).astype(np.float32)[:, None]

@@ -1,4 +1,4 @@
-"""Keys, chords, metres and the frame of a piece that all its parts share."""
+"""Keys, chords, metres, and the lead sheet that all parts of a piece share."""
 
 import dataclasses
 import math
@@ -31,7 +31,7 @@ _SYMBOL = re.compile(r"^([b#]?)(VII|VI|IV|V|III|II|I)(m7|m9|m|M7|dim|sus|h7|o7|6
 
 @dataclasses.dataclass(frozen=True)
 class Chord:
-    """Root as pitch class 0 to 11, and intervals above it in semitones."""
+    """A chord: the pitch class of its root (0 to 11) and the intervals above it in semitones."""
 
     root: int
     intervals: tuple[int, ...]
@@ -42,9 +42,12 @@ class Chord:
 
 
 def chord(symbol: str, tonic: int) -> Chord:
-    """A chord symbol relative to the tonic, e.g. ``bVII``, ``IIm7``, ``V7``.
+    """Parse a chord symbol relative to the tonic, e.g. ``bVII``, ``IIm7``, ``V7``.
 
-    Degrees are those of the major scale whatever the mode, so minor keys write ``Im bVI``.
+    Degrees always refer to the major scale, so minor keys write ``Im bVI``.
+
+    Raises:
+        ValueError: if the symbol is unknown.
     """
     match = _SYMBOL.match(symbol)
     if not match:
@@ -56,7 +59,7 @@ def chord(symbol: str, tonic: int) -> Chord:
 
 @dataclasses.dataclass(frozen=True)
 class Metre:
-    """Beats in a bar and equal steps in a beat (4: sixteenths, 3: triplets or 6/8 and 12/8)."""
+    """Beats per bar and steps per beat (4: sixteenths, 3: triplets or 6/8 and 12/8)."""
 
     beats: int
     steps: int
@@ -64,12 +67,12 @@ class Metre:
 
 @dataclasses.dataclass(frozen=True)
 class LeadSheet:
-    """Tempo, metre, key and chords that the parts of a piece share.
+    """Tempo, metre, key and chords of a piece.
 
     Attributes:
-        tempo_bpm: beats a minute.
-        metre: the metre.
-        swing: where the second eighth of a beat falls, 0.5 (straight) to 0.67 (triplet).
+        tempo_bpm: tempo in beats per minute.
+        metre: beats per bar and steps per beat.
+        swing: position of the second eighth in a beat, 0.5 (straight) to 0.67 (triplet).
         tonic: pitch class of the key.
         scale: name in `SCALES`.
         bars: chords of each bar, evenly spaced in it.
@@ -93,53 +96,54 @@ class LeadSheet:
         return 60.0 / self.tempo_bpm
 
     def seconds(self, beat: float) -> float:
-        """Time of a beat, with swing."""
-        whole = math.floor(beat)
-        part = beat - whole
-        if part < 0.5:
-            part *= self.swing / 0.5
+        """Return the time of a beat in seconds, with swing."""
+        start = math.floor(beat)
+        phase = beat - start
+        if phase < 0.5:
+            phase *= self.swing / 0.5
         else:
-            part = self.swing + (part - 0.5) * (1.0 - self.swing) / 0.5
-        return (whole + part) * self.beat_s
+            phase = self.swing + (phase - 0.5) * (1.0 - self.swing) / 0.5
+        return (start + phase) * self.beat_s
 
     def chord_at(self, beat: float) -> Chord:
+        """Return the chord that sounds at ``beat``."""
         return self.chord_spans[self._span_index(beat)][2]
 
     def chord_end(self, beat: float) -> float:
-        """The beat at which the chord that sounds at ``beat`` ends."""
+        """Return the beat at which the chord that sounds at ``beat`` ends."""
         return self.chord_spans[self._span_index(beat)][1]
 
     @property
     def chord_spans(self) -> list[tuple[float, float, Chord]]:
-        """(first beat, end beat, chord) in order."""
-        chord_spans = []
-        for index, chords in enumerate(self.bars):
+        """(first beat, end beat, chord) of each chord in order."""
+        spans = []
+        for bar, chords in enumerate(self.bars):
             length = self.metre.beats / len(chords)
-            for place, one in enumerate(chords):
-                start = index * self.metre.beats + place * length
-                chord_spans.append((start, start + length, one))
-        return chord_spans
+            for index, harmony in enumerate(chords):
+                start = bar * self.metre.beats + index * length
+                spans.append((start, start + length, harmony))
+        return spans
 
     def _span_index(self, beat: float) -> int:
         bar = min(max(int(beat // self.metre.beats), 0), len(self.bars) - 1)
         before = sum(len(chords) for chords in self.bars[:bar])
-        place = (beat - bar * self.metre.beats) / self.metre.beats * len(self.bars[bar])
-        return before + min(max(int(place), 0), len(self.bars[bar]) - 1)
+        position = (beat - bar * self.metre.beats) / self.metre.beats * len(self.bars[bar])
+        return before + min(max(int(position), 0), len(self.bars[bar]) - 1)
 
     def scale_pitches(self, low: int, high: int) -> list[int]:
-        """Pitches of the key from ``low`` to ``high``, both included."""
+        """Return the pitches of the key from ``low`` to ``high``, inclusive."""
         classes = {(self.tonic + step) % 12 for step in SCALES[self.scale]}
         return [pitch for pitch in range(low, high + 1) if pitch % 12 in classes]
 
 
 def chord_pitches(harmony: Chord, low: int, high: int) -> list[int]:
-    """Pitches of a chord from ``low`` to ``high``, both included."""
+    """Return the pitches of a chord from ``low`` to ``high``, inclusive."""
     classes = set(harmony.pitch_classes)
     return [pitch for pitch in range(low, high + 1) if pitch % 12 in classes]
 
 
 def voicing(harmony: Chord, centre: float, num_voices: int) -> list[int]:
-    """A close voicing of ``num_voices`` chord tones around a centre pitch, lowest first."""
+    """Return a close voicing of ``num_voices`` chord tones around a pitch, lowest first."""
     near = sorted(
         chord_pitches(harmony, math.floor(centre) - 12, math.ceil(centre) + 12),
         key=lambda pitch: (abs(pitch - centre), pitch),

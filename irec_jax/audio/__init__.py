@@ -1,11 +1,10 @@
-"""Audio files in and out, on the host: any format, any rate, any number of channels.
+"""Reading, resampling and writing of audio files of any format, on the host.
 
-Samples are float32 (T, C) with full scale at 1; what an integer file holds lies within [-1, 1).
-Every fault of a file is a `UserError` of one line that names it and the remedy.
+Samples are float32 (T, C) with full scale at 1; samples of integer files are within [-1, 1).
+Any fault of a file raises a `UserError` of one line with the file's name and the remedy.
 """
 
-from irec_jax.audio.files import SUFFIXES, find, write
-from irec_jax.audio.reading import LOUDEST, Info, blocks, info, read
+from irec_jax.audio.reading import MAX_SAMPLE, Info, blocks, info, read
 from irec_jax.audio.samples import (
     INT16_SCALE,
     num_resampled,
@@ -14,10 +13,12 @@ from irec_jax.audio.samples import (
     to_float32,
     to_int16,
 )
+from irec_jax.audio.search import SUFFIXES, find
+from irec_jax.audio.writing import write
 
 __all__ = [
     "INT16_SCALE",
-    "LOUDEST",
+    "MAX_SAMPLE",
     "SUFFIXES",
     "Info",
     "blocks",

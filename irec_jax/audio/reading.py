@@ -1,7 +1,7 @@
-"""Decoding of audio files, whole or piece by piece.
+"""Reading of audio files, at once or block by block.
 
-libsndfile (soundfile) reads wav, flac, ogg, mp3 and aiff, FFmpeg (PyAV) everything else: m4a, mp4,
-aac, webm ...
+libsndfile (soundfile) decodes wav, flac, ogg, mp3 and aiff, FFmpeg (PyAV) everything else: m4a,
+mp4, aac, webm ...
 """
 
 import contextlib
@@ -19,19 +19,19 @@ from av.stream import Discard
 from irec_jax.audio.samples import BLOCK_SAMPLES, resample_pieces
 from irec_jax.errors import UserError
 
-#: Full scale is 1; what is far beyond is no audio, and its powers would not be finite.
-LOUDEST = 1e12
-_FORGIVEN_BYTES = 64
-# FFmpeg knows playlists that name other files and addresses: only self-contained files are read.
+#: Full scale is 1. Far larger samples are not audio, and their squares would overflow in float32.
+MAX_SAMPLE = 1e12
+_WAV_TOLERANCE_BYTES = 64
+# FFmpeg also opens playlists, which refer to other files and URLs: read self-contained files only.
 _AV_OPTIONS = {"protocol_whitelist": "none"}
 
 
 class Info(NamedTuple):
-    """What a file's header says.
+    """Header of an audio file.
 
     ``num_samples`` (per channel) is exact for uncompressed and lossless files, may be off by a
-    codec frame for lossy ones, and is None where the container does not tell. ``num_streams`` is
-    that of audio streams, of which each has a rate, channels and a length of its own.
+    codec frame for lossy ones, and is None if the container does not state it. ``num_streams``
+    counts the audio streams; each has its own rate, channels and length.
     """
 
     sample_rate_hz: int
@@ -41,14 +41,14 @@ class Info(NamedTuple):
 
 
 def info(path: str | os.PathLike | BinaryIO, *, stream: int = 0) -> Info:
-    """Rate, channels and length of an audio file, without decoding it.
+    """Return the sample rate, channels and length of an audio file without decoding it.
 
     Args:
-        path: the file, or an open one that can seek and has a ``name``.
-        stream: which of its audio streams.
+        path: a path, or an open seekable file with a ``name``.
+        stream: index of the audio stream.
 
     Raises:
-        UserError: no such file, empty, not audio, or no such stream.
+        UserError: missing, empty, not audio, or no such stream.
     """
     with _open(path, stream) as (header, _):
         return header
@@ -61,21 +61,21 @@ def read(
     mono: bool = False,
     stream: int = 0,
 ) -> tuple[np.ndarray, int]:
-    """Reads a whole audio file.
+    """Read an audio file.
 
     Args:
-        path: the file, or an open one that can seek and has a ``name``.
-        sample_rate_hz: resample to this rate; None keeps the file's.
-        mono: mean of the channels.
-        stream: which of the file's audio streams.
+        path: a path, or an open seekable file with a ``name``.
+        sample_rate_hz: rate to resample to; None keeps that of the file.
+        mono: average the channels.
+        stream: index of the audio stream.
 
     Returns:
         Samples, float32 (T, C) with C = 1 for mono, and their rate in Hz.
 
     Raises:
         UserError: missing, empty, truncated, not audio, no such stream, no samples, NaN or infinite
-            samples. A wav file whose header promises more than the file holds counts as truncated;
-            headers of streamed files, which promise nothing, do not. Silence is not an error.
+            samples. A wav file counts as truncated if its header states more bytes than the file
+            has, unless it was streamed and its header states no length. Silence is not an error.
     """
     with _open(path, stream) as (header, decoded):
         rate_hz = sample_rate_hz or header.sample_rate_hz
@@ -91,20 +91,21 @@ def blocks(
     block_samples: int = BLOCK_SAMPLES,
     stream: int = 0,
 ) -> Iterator[np.ndarray]:
-    """Reads an audio file piece by piece, in memory that does not grow with the file.
+    """Read an audio file block by block, in constant memory.
 
     Args:
-        path: the file, or an open one that can seek and has a ``name``.
-        sample_rate_hz: resample to this rate; None keeps the file's.
-        mono: mean of the channels.
-        block_samples: length of the pieces, after resampling.
-        stream: which of the file's audio streams.
+        path: a path, or an open seekable file with a ``name``.
+        sample_rate_hz: rate to resample to; None keeps that of the file.
+        mono: average the channels.
+        block_samples: block length after resampling.
+        stream: index of the audio stream.
 
     Yields:
-        float32 (block_samples, C), the last one shorter; joined they equal `read`.
+        float32 (block_samples, C); the last block may be shorter. Concatenated, the blocks equal
+        the result of `read`.
 
     Raises:
-        UserError: as `read`; for damage further on, only when that place is reached.
+        UserError: as for `read`; damage within the file is reported when it is reached.
     """
     with _open(path, stream) as (header, decoded):
         rate_hz = sample_rate_hz or header.sample_rate_hz
@@ -115,63 +116,65 @@ def blocks(
             if num_pending < block_samples:
                 continue
             joined = np.concatenate(pending)
-            whole = num_pending - num_pending % block_samples
-            for start in range(0, whole, block_samples):
+            num_ready = num_pending - num_pending % block_samples
+            for start in range(0, num_ready, block_samples):
                 yield joined[start : start + block_samples]
-            pending, num_pending = [joined[whole:]], num_pending - whole
+            pending, num_pending = [joined[num_ready:]], num_pending - num_ready
         if num_pending:
             yield np.concatenate(pending)
 
 
 class _Damaged(Exception):
-    """A fault of the file being read, with its remedy; `_open` adds the name."""
+    """A fault of the file being read, and its remedy; `_open` adds the file name."""
 
-    def __init__(self, what: str, remedy: str = "get a whole copy of the file"):
-        super().__init__(what)
+    def __init__(self, fault: str, remedy: str = "get an intact copy of the file"):
+        super().__init__(fault)
         self.remedy = remedy
 
 
-def file_error(path: str | os.PathLike, what: str, remedy: str) -> UserError:
-    """The error for a file: its name, what is wrong with it and the remedy."""
-    # Names that are not valid UTF-8 must not turn the printing of the error into another one.
+def file_error(path: str | os.PathLike, fault: str, remedy: str) -> UserError:
+    """Return the error `<file name>: <fault>; <remedy>`."""
+    # Printing a name that is not valid UTF-8 must not raise another error.
     name = os.fsencode(path).decode("utf-8", "replace")
-    return UserError(f"{name}: {what}; {remedy}")
+    return UserError(f"{name}: {fault}; {remedy}")
 
 
 @contextlib.contextmanager
 def _open(
-    source: str | os.PathLike | BinaryIO, stream: int
+    path_or_file: str | os.PathLike | BinaryIO, stream: int
 ) -> Iterator[tuple[Info, Iterator[np.ndarray]]]:
-    """Opens a file: its header and an iterator of float32 (n, C) pieces, checked for faults."""
-    path = source if isinstance(source, str | os.PathLike) else source.name
+    """Open a file and yield its header and an iterator of checked float32 (n, C) pieces."""
+    is_path = isinstance(path_or_file, str | os.PathLike)
+    path = path_or_file if is_path else path_or_file.name
     with contextlib.ExitStack() as stack:
         try:
-            if path is source:
+            if is_path:
                 _check_regular(path)
                 file = stack.enter_context(open(path, "rb"))
             else:
-                file = source
+                file = path_or_file
             if not file.seek(0, os.SEEK_END):
                 raise _Damaged("is empty (0 bytes)")
             file.seek(0)
             try:
-                # By its path, a file is read without Python in between, in which an interrupt
-                # would be lost.
-                by_path = os.fsencode(path) if path is source else file
-                header, pieces = _open_soundfile(file, by_path, stack)
+                # Given a path, libsndfile reads without calling back into Python, where an
+                # interrupt would be lost.
+                header, pieces = _open_soundfile(
+                    file, os.fsencode(path) if is_path else file, stack
+                )
             except soundfile.LibsndfileError:
                 file.seek(0)
                 header, pieces = _open_av(file, stream, stack)
             if stream >= header.num_streams:
-                raise _no_stream(stream, header.num_streams)
-            yield header, _checked(pieces)
+                raise _missing_stream(stream, header.num_streams)
+            yield header, _check_pieces(pieces)
         except FileNotFoundError as error:
             raise file_error(path, "no such file", "check the path") from error
         except _Damaged as error:
             raise file_error(path, str(error), error.remedy) from error
         except (av.FFmpegError, soundfile.SoundFileError) as error:
             reason = getattr(error, "strerror", None) or str(error)
-            raise file_error(path, f"damaged audio: {reason}", "get a whole copy of it") from error
+            raise file_error(path, f"damaged audio: {reason}", "get an intact copy") from error
         except OSError as error:
             raise file_error(path, f"cannot be read: {error.strerror}", "check the file") from error
 
@@ -184,17 +187,18 @@ def _check_regular(path: str | os.PathLike) -> None:
         raise _Damaged("is a pipe or device", "name an audio file")
 
 
-def _checked(pieces: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+def _check_pieces(pieces: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
     num_samples = 0
     for piece in pieces:
         if not np.isfinite(piece).all():
-            raise _Damaged("holds NaN or infinite samples", "export it again")
-        if max(abs(piece.min(initial=0)), abs(piece.max(initial=0))) > LOUDEST:
-            raise _Damaged(f"holds samples above {LOUDEST:.0e} times full scale", "export it again")
+            raise _Damaged("contains NaN or infinite samples", "export it again")
+        if max(abs(piece.min(initial=0)), abs(piece.max(initial=0))) > MAX_SAMPLE:
+            fault = f"contains samples above {MAX_SAMPLE:.0e} times full scale"
+            raise _Damaged(fault, "export it again")
         num_samples += len(piece)
         yield piece
     if not num_samples:
-        raise _Damaged("holds no samples", "remove it or export it again")
+        raise _Damaged("contains no samples", "remove it or export it again")
 
 
 def _convert(
@@ -206,12 +210,12 @@ def _convert(
 
 
 def _open_soundfile(
-    file: BinaryIO, source: bytes | BinaryIO, stack: contextlib.ExitStack
+    file: BinaryIO, path_or_file: bytes | BinaryIO, stack: contextlib.ExitStack
 ) -> tuple[Info, Iterator[np.ndarray]]:
-    sound = stack.enter_context(soundfile.SoundFile(source))
+    sound = stack.enter_context(soundfile.SoundFile(path_or_file))
     if sound.format in ("WAV", "WAVEX"):
         _check_wav(file)
-    known = 0 <= sound.frames < 1 << 62  # a flac stream may not tell
+    known = 0 <= sound.frames < 1 << 62  # a flac stream need not state its length
 
     def pieces() -> Iterator[np.ndarray]:
         num_samples = 0
@@ -225,11 +229,11 @@ def _open_soundfile(
 
 
 def _check_wav(file: BinaryIO) -> None:
-    """Compares the size promised by a RIFF header's data chunk with what is there.
+    """Check that the file is as long as the data chunk of its RIFF header states.
 
-    libsndfile reads a cut file to its end without a word. Sizes of 0 and from 0x7FFFF000 on are
-    written by programs that stream and cannot know: they promise nothing. A few bytes too many
-    (a counted pad byte, an unfinished last sample) are forgiven.
+    libsndfile reads a truncated file without an error. Sizes of 0 and of 0x7FFFF000 or more are
+    written by programs that stream and do not know the length: these are not checked. A few
+    missing bytes are tolerated (a counted pad byte, an incomplete last sample).
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -238,18 +242,18 @@ def _check_wav(file: BinaryIO) -> None:
     position = 12
     while position + 8 <= size:
         file.seek(position)
-        name, promised = struct.unpack("<4sI", file.read(8))
+        name, stated = struct.unpack("<4sI", file.read(8))
         position += 8
         if name == b"data":
-            if 0 < promised < 0x7FFFF000 and position + promised > size + _FORGIVEN_BYTES:
-                raise _Damaged(f"truncated: {size - position} of {promised} bytes of audio")
+            if 0 < stated < 0x7FFFF000 and position + stated > size + _WAV_TOLERANCE_BYTES:
+                raise _Damaged(f"truncated: {size - position} of {stated} bytes of audio")
             return
-        position += promised + promised % 2
+        position += stated + stated % 2
 
 
-def _no_stream(stream: int, num_streams: int) -> _Damaged:
-    what = f"has no audio stream {stream}, only {num_streams} from 0 on"
-    return _Damaged(what, "name one of these")
+def _missing_stream(stream: int, num_streams: int) -> _Damaged:
+    fault = f"has no audio stream {stream}: its {num_streams} streams are numbered from 0"
+    return _Damaged(fault, "name one of these")
 
 
 def _open_av(
@@ -258,22 +262,22 @@ def _open_av(
     try:
         container = av.open(file, options=_AV_OPTIONS, metadata_errors="replace")
     except (av.FFmpegError, UnicodeDecodeError) as error:
-        what = "not an audio file, or truncated"
-        raise _Damaged(what, "expected wav, flac, ogg, mp3, m4a ...") from error
+        fault = "not an audio file, or truncated"
+        raise _Damaged(fault, "expected wav, flac, ogg, mp3, m4a ...") from error
     stack.enter_context(container)
     if not container.streams.audio:
-        raise _Damaged("holds no audio stream", "name a file with sound")
+        raise _Damaged("contains no audio stream", "name a file with sound")
     num_streams = len(container.streams.audio)
     if number >= num_streams:
-        raise _no_stream(number, num_streams)
+        raise _missing_stream(number, num_streams)
     stream = container.streams.audio[number]
     for other in container.streams:
-        if other is not stream:  # five streams are read in half the time
+        if other is not stream:  # halves the time for a file of five streams
             other.discard = Discard.all
     if not stream.rate or not stream.channels:
-        raise _Damaged("holds no readable audio stream")
+        raise _Damaged("contains no readable audio stream")
     header = Info(stream.rate, stream.channels, None, num_streams)
-    # These tell their length; that of a raw stream would be FFmpeg's guess from the bit rate.
+    # These containers state their length; for a raw stream FFmpeg guesses it from the bit rate.
     if any(kind in container.format.name for kind in ("mp4", "matroska")) and container.duration:
         duration_s = container.duration / av.time_base
         if stream.duration is not None:
@@ -287,7 +291,7 @@ def _open_av(
             piece = np.ascontiguousarray(frame.to_ndarray().T)
             num_samples += len(piece)
             yield piece
-        # Encoders' delay and padding are less than half a second at any rate.
+        # The delay and padding of encoders are below half a second at any rate.
         if header.num_samples and num_samples < header.num_samples - stream.rate // 2:
             raise _Damaged(f"truncated after {num_samples} of {header.num_samples} samples")
 

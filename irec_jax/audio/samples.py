@@ -1,6 +1,6 @@
-"""Resampling and conversion of samples, as numpy arrays.
+"""Resampling and conversion of samples as NumPy arrays.
 
-Resampling is soxr's 'HQ'; T samples at ``a`` Hz become exactly ``ceil(T * b / a)`` at ``b`` Hz.
+Resampling uses soxr's 'HQ'; T samples at ``a`` Hz become exactly ``ceil(T * b / a)`` at ``b`` Hz.
 """
 
 from collections.abc import Iterable, Iterator
@@ -8,21 +8,21 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import soxr
 
-#: An int16 sample of full scale.
+#: Full scale of int16 samples.
 INT16_SCALE = 32_768.0
 BLOCK_SAMPLES = 1 << 16
 
 
 def num_resampled(num_samples: int, old_rate_hz: int, new_rate_hz: int) -> int:
-    """Length after resampling: ``ceil(num_samples * new / old)``, in exact integers."""
+    """Return the length after resampling, ``ceil(num_samples * new / old)``."""
     return -(-num_samples * new_rate_hz // old_rate_hz)
 
 
 def resample(samples: np.ndarray, old_rate_hz: int, new_rate_hz: int) -> np.ndarray:
-    """Resamples float32 (T, C) to (ceil(T * new / old), C), just as `read` does."""
+    """Resample float32 (T, C) to (ceil(T * new / old), C), as `read` does."""
     samples = np.asarray(samples, np.float32)
     if samples.ndim != 2:
-        raise ValueError(f"samples: expected (T, C), got shape {samples.shape}")
+        raise ValueError(f"samples: expected shape (T, C), got {samples.shape}")
     pieces = (samples[i : i + BLOCK_SAMPLES] for i in range(0, len(samples), BLOCK_SAMPLES))
     resampled = list(resample_pieces(pieces, old_rate_hz, new_rate_hz))
     return np.concatenate(resampled) if resampled else samples
@@ -31,7 +31,7 @@ def resample(samples: np.ndarray, old_rate_hz: int, new_rate_hz: int) -> np.ndar
 def resample_pieces(
     pieces: Iterable[np.ndarray], old_rate_hz: int, new_rate_hz: int
 ) -> Iterator[np.ndarray]:
-    """Resamples float32 (n, C) of any lengths as one signal, in memory that does not grow."""
+    """Resample consecutive pieces, float32 (n, C) of any lengths, as one signal."""
     if new_rate_hz == old_rate_hz:
         yield from pieces
         return
@@ -48,17 +48,17 @@ def resample_pieces(
             yield resampled
     if stream is None:
         return
-    # soxr rounds the length to the nearest; enough zeros behind the end, then a cut, give ceil.
+    # soxr rounds the length to the nearest integer; padding with zeros and trimming gives ceil.
     padding = np.zeros((2 * old_rate_hz // new_rate_hz + 2, piece.shape[1]), np.float32)
-    rest = stream.resample_chunk(padding, last=True)
-    yield rest[: num_resampled(num_in, old_rate_hz, new_rate_hz) - num_out]
+    tail = stream.resample_chunk(padding, last=True)
+    yield tail[: num_resampled(num_in, old_rate_hz, new_rate_hz) - num_out]
 
 
 def to_int16(samples: np.ndarray) -> np.ndarray:
-    """Float samples to int16: times 32768, rounded to the nearest (even), clipped."""
+    """Convert float samples to int16: multiply by 32768, round half to even, clip."""
     return np.clip(np.rint(samples * np.float32(INT16_SCALE)), -32768, 32767).astype(np.int16)
 
 
 def to_float32(samples: np.ndarray) -> np.ndarray:
-    """int16 samples to float32 within [-1, 1): divided by 32768, without loss."""
+    """Convert int16 samples to float32 within [-1, 1), losslessly, by dividing by 32768."""
     return samples.astype(np.float32) / np.float32(INT16_SCALE)

@@ -6,7 +6,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from irec_jax.dsp.chunks import one_by_one
+from irec_jax.dsp.cpu_batching import sequential_vmap_on_cpu
 from irec_jax.dsp.phase_vocoder import change_speed, time_stretch
 from irec_jax.errors import UserError
 
@@ -69,7 +69,9 @@ class StemAugment:
         rate = jax.random.uniform(stretch_key, minval=low, maxval=high) if low < high else low
         bound = self.pitch_semitones
         semitones = jax.random.uniform(pitch_key, minval=-bound, maxval=bound)
-        return one_by_one(self._stretch)(stems, jnp.float32(rate), 2 ** (semitones / _SEMITONES))
+        return sequential_vmap_on_cpu(self._stretch)(
+            stems, jnp.float32(rate), 2 ** (semitones / _SEMITONES)
+        )
 
     def _stretch(self, stems: jax.Array, rate: jax.Array, speed: jax.Array) -> jax.Array:
         """Played at another speed, and then stretched to where it is to be."""

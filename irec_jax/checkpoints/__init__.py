@@ -1,1 +1,1 @@
-"""Trained parameters on disk: checkpoints, `system.json` and workdirs."""
+"""Trained systems on disk: checkpoints, `system.json` and workdirs."""

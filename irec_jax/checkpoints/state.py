@@ -1,4 +1,4 @@
-"""What a training run carries from step to step."""
+"""The state of a training run."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ import optax
 
 @flax.struct.dataclass
 class TrainState:
-    """All that the step changes, and the seed.
+    """Everything that a training step changes, and the seed.
 
-    The random keys of a step are a function of `seed` and `step`, and the sums of the running
-    epoch lie here too: so a checkpoint of this record resumes exactly, in mid-epoch as well.
+    The random keys of a step are a function of `seed` and `step`, and the sums of the running epoch
+    are part of the state: a checkpoint of it resumes exactly, also in the middle of an epoch.
     """
 
-    step: jax.Array  # () int32, steps taken
+    step: jax.Array  # () int32, number of completed steps
     seed: jax.Array  # () uint32
     params: Any
     model_state: Any  # other collections of the model, such as batch norm statistics
@@ -27,7 +27,7 @@ class TrainState:
 def create(
     params: Any, model_state: Any, optimizer: optax.GradientTransformation, scalars: Any, seed: int
 ) -> TrainState:
-    """The state before the first step; `scalars` are the names of what the loss reports."""
+    """Return the state before the first step; `scalars` are the names of the loss's scalars."""
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         seed=jnp.asarray(seed, jnp.uint32),

@@ -1,6 +1,6 @@
 """Checkpoints by step: the last state, and the best one by validation.
 
-Only process 0 touches the disk. What it reads, and what goes wrong with it, the others are told.
+Only process 0 accesses the disk; it broadcasts the arrays that it reads, and its errors.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from irec_jax.errors import UserError
 
 
 class Checkpoints:
-    """The checkpoints of one run, to be closed after use."""
+    """The checkpoints of a run; close after use."""
 
     def __init__(self, folder: Path):
         self._folder = folder.absolute()
@@ -30,38 +30,38 @@ class Checkpoints:
         distributed.on_main(self._open)
 
     def _open(self) -> None:
-        with _reading(self._folder), _writing(self._folder):
+        with _read_errors(self._folder), _write_errors(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._manager = _manager(self._folder, read_only=False)
+            self._manager = _create_manager(self._folder, read_only=False)
 
     def save(self, state: TrainState, progress: dict, rank: float | None) -> None:
-        """Keeps a state.
+        """Write a checkpoint.
 
         Args:
-            state: on the host, not replicated; other processes than 0 may pass anything.
-            progress: JSON-able record of the loop.
-            rank: of this state where it is the best so far, lower than those before; else None.
+            state: on the host, not replicated; ignored on processes other than 0.
+            progress: JSON-serialisable record of the loop.
+            rank: if this state is the best so far, a number lower than all earlier ones; else None.
 
         Raises:
-            UserError: the disk does not take it.
+            UserError: the checkpoint cannot be written.
         """
         if self._manager is None:
             return
         step = int(state.step)
-        variables, rest = _parts(state)
+        variables, rest = _split_state(state)
         items = ocp.args.Composite(
             variables=ocp.args.StandardSave(variables),
             rest=ocp.args.StandardSave(rest),
             progress=ocp.args.JsonSave(progress),
         )
         metrics = None if rank is None else {"rank": rank}
-        with _writing(self._folder):
-            _check_room(self._folder, state)
+        with _write_errors(self._folder):
+            _check_free_space(self._folder, state)
             if step not in self._manager.all_steps():
                 self._manager.save(step, args=items, metrics=metrics)
 
     def latest(self, target: TrainState) -> tuple[TrainState, dict] | None:
-        """State and progress of the last checkpoint; None when there is none yet.
+        """Return state and progress of the last checkpoint; None if there is none yet.
 
         Args:
             target: a state of the same shapes, not replicated.
@@ -69,14 +69,14 @@ class Checkpoints:
         return self._read(target, ocp.CheckpointManager.latest_step)
 
     def best(self, target: TrainState) -> tuple[TrainState, dict]:
-        """State and progress of the best checkpoint."""
-        found = self._read(target, ocp.CheckpointManager.best_step)
-        if found is None:
-            raise UserError(f"{self._folder}: no checkpoint here; train first (--mode=train)")
-        return found
+        """Return state and progress of the best checkpoint; raise UserError if there is none."""
+        best = self._read(target, ocp.CheckpointManager.best_step)
+        if best is None:
+            raise UserError(f"{self._folder}: no checkpoint; train first (--mode=train)")
+        return best
 
-    def _read(self, target: TrainState, which: Any) -> tuple[TrainState, dict] | None:
-        variables, rest = _parts(jax.device_get(target))
+    def _read(self, target: TrainState, select_step: Any) -> tuple[TrainState, dict] | None:
+        variables, rest = _split_state(jax.device_get(target))
         items = {
             "variables": ocp.args.StandardRestore(variables),
             "rest": ocp.args.StandardRestore(rest),
@@ -85,13 +85,13 @@ class Checkpoints:
         arrays = variables | rest
 
         def restore() -> dict | None:
-            with _writing(self._folder):
+            with _write_errors(self._folder):
                 self._manager.wait_until_finished()
-            found = _restore(self._manager, self._folder, which, items)
-            if found is None:
+            restored = _restore(self._manager, self._folder, select_step, items)
+            if restored is None:
                 return None
-            arrays.update(found["variables"] | found["rest"])
-            return found["progress"]
+            arrays.update(restored["variables"] | restored["rest"])
+            return restored["progress"]
 
         progress = distributed.on_main(restore)
         if progress is None:
@@ -99,30 +99,30 @@ class Checkpoints:
         return TrainState(**distributed.from_main(arrays)), progress
 
     def close(self) -> None:
-        """Waits for what is being written."""
+        """Wait until all writes are finished."""
         if self._manager is not None:
             manager, self._manager = self._manager, None
-            with _writing(self._folder):
+            with _write_errors(self._folder):
                 manager.close()
 
 
 def load_best_variables(folder: Path, target: tuple[Any, Any]) -> tuple[Any, Any]:
-    """Parameters and model state of the best checkpoint, on the host of every process.
+    """Return parameters and model state of the best checkpoint, on the host of every process.
 
     Args:
-        folder: the checkpoints of a run; nothing is written there.
-        target: trees of arrays, or of their shapes and types, of both.
+        folder: the checkpoints of a run; opened read-only.
+        target: parameters and model state of the same shapes and types.
 
     Raises:
-        UserError: no checkpoint, or one that cannot be restored.
+        UserError: no checkpoint, or a damaged one.
     """
     zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), target)
     variables = dict(zip(("params", "model_state"), zeros, strict=True))
 
     def restore() -> None:
         items = {"variables": ocp.args.StandardRestore(variables)}
-        found = _look_up(folder, ocp.CheckpointManager.best_step, items)
-        variables.update(found["variables"])
+        restored = _read_only(folder, ocp.CheckpointManager.best_step, items)
+        variables.update(restored["variables"])
 
     distributed.on_main(restore)
     variables = distributed.from_main(variables)
@@ -130,31 +130,31 @@ def load_best_variables(folder: Path, target: tuple[Any, Any]) -> tuple[Any, Any
 
 
 def load_history(folder: Path) -> list[dict[str, float]]:
-    """One record per epoch of a run, from its last checkpoint, on every process."""
+    """Return one record per epoch of a run, from its last checkpoint, on every process."""
 
     def restore() -> list:
         items = {"progress": ocp.args.JsonRestore()}
-        return _look_up(folder, ocp.CheckpointManager.latest_step, items)["progress"]["history"]
+        return _read_only(folder, ocp.CheckpointManager.latest_step, items)["progress"]["history"]
 
     return distributed.on_main(restore)
 
 
-def _look_up(folder: Path, which: Any, items: dict) -> dict:
-    """Reads from a folder of checkpoints without writing to it."""
-    found = None
+def _read_only(folder: Path, select_step: Any, items: dict) -> dict:
+    """Restore items from a folder of checkpoints without writing to it."""
+    restored = None
     if folder.is_dir():
         with contextlib.ExitStack() as stack:
-            with _reading(folder):
-                manager = _manager(folder.absolute(), read_only=True)
+            with _read_errors(folder):
+                manager = _create_manager(folder.absolute(), read_only=True)
             stack.callback(manager.close)
-            found = _restore(manager, folder, which, items)
-    if found is None:
-        raise UserError(f"{folder}: no checkpoint here; train first (python -m irec_jax.main)")
-    return found
+            restored = _restore(manager, folder, select_step, items)
+    if restored is None:
+        raise UserError(f"{folder}: no checkpoint; train first (irec train CONFIG)")
+    return restored
 
 
-def _manager(folder: Path, *, read_only: bool) -> ocp.CheckpointManager:
-    """Keeps the last checkpoint and the best one."""
+def _create_manager(folder: Path, *, read_only: bool) -> ocp.CheckpointManager:
+    """Return a manager that keeps the last checkpoint and the best one."""
     best = BestN(get_metric_fn=_rank, reverse=True, n=1, keep_checkpoints_without_metrics=False)
     options = ocp.CheckpointManagerOptions(
         preservation_policy=AnyPreservationPolicy([LatestN(1), best]),
@@ -163,7 +163,7 @@ def _manager(folder: Path, *, read_only: bool) -> ocp.CheckpointManager:
         cleanup_tmp_directories=not read_only,
         save_root_metadata=not read_only,
         create=False,
-        # In the background a full disk would come to light a save later, among tracebacks.
+        # Asynchronous saving would report a full disk one save later, among tracebacks.
         enable_async_checkpointing=False,
         multiprocessing_options=ocp.options.MultiprocessingOptions(
             primary_host=0, active_processes={0}, barrier_sync_key_prefix="main"
@@ -176,49 +176,49 @@ def _rank(metrics: dict[str, float]) -> float:
     return metrics["rank"]
 
 
-def _parts(state: TrainState) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What a user of the parameters needs, and what only training needs."""
+def _split_state(state: TrainState) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the variables that a trained system needs, and the fields only training needs."""
     fields = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
     variables = {name: fields.pop(name) for name in ("params", "model_state")}
     return variables, fields
 
 
-def _restore(manager: ocp.CheckpointManager, folder: Path, which: Any, items: dict) -> Any:
-    """Items of the step that `which(manager)` names; None when it names none."""
-    with _reading(folder):
-        step = which(manager)
+def _restore(manager: ocp.CheckpointManager, folder: Path, select_step: Any, items: dict) -> Any:
+    """Return items of the step `select_step(manager)`; None if there is no such step."""
+    with _read_errors(folder):
+        step = select_step(manager)
     if step is None:
         return None
-    with _reading(folder / str(step)):
+    with _read_errors(folder / str(step)):
         return manager.restore(step, args=ocp.args.Composite(**items))
 
 
 @contextlib.contextmanager
-def _reading(place: Path) -> Iterator[None]:
-    """Turns what orbax raises on damaged checkpoints into one line."""
+def _read_errors(path: Path) -> Iterator[None]:
+    """Convert orbax's errors on damaged checkpoints to UserError."""
     try:
         yield
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{place}: cannot be read ({_reason(error)}); delete the damaged checkpoint to go on "
+            f"{path}: cannot be read ({_reason(error)}); delete the damaged checkpoint to continue "
             "from an earlier one, or train again in a new --workdir"
         ) from error
 
 
 @contextlib.contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """Turns what orbax raises when the disk is full into one line."""
+def _write_errors(folder: Path) -> Iterator[None]:
+    """Convert orbax's errors on a full disk to UserError."""
     try:
         yield
     except (OSError, ValueError) as error:
         raise UserError(
             f"{folder}: checkpoint cannot be written ({_reason(error)}); free space and run the "
-            "same command again, it resumes from the last whole checkpoint"
+            "same command again, it resumes from the last complete checkpoint"
         ) from error
 
 
-def _check_room(folder: Path, state: TrainState) -> None:
-    """OSError when the disk has no room for a state: said beforehand, it is said clearly."""
+def _check_free_space(folder: Path, state: TrainState) -> None:
+    """Raise OSError before writing if the disk has no space for a state."""
     needed = sum(array.nbytes for array in jax.tree.leaves(state)) + 1_000_000
     free = shutil.disk_usage(folder).free
     if free < needed:
@@ -226,7 +226,7 @@ def _check_room(folder: Path, state: TrainState) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """The first line of an error, short; of the long ones of the storage, their end."""
+    """Return the first line of an error; only its end if it is long, as orbax's messages are."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     line = next(iter(str(error).splitlines()), "") or type(error).__name__

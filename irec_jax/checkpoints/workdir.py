@@ -1,11 +1,11 @@
-"""The folder of a run, and whose it is.
+"""Workdirs: the folder of a run, and the config that it belongs to.
 
-config.json       the resolved config: another one is refused
+config.json       the resolved config; a run with another config is refused
 checkpoints/N/    state after N steps: the last one and the best one by validation
-system.json       what a user of the parameters needs beside them: front end, classes, ...
-tensorboard/      scalars, pictures and sounds
-report.json       scores; report.md is the same for a person, with plots beside it
-seed_N/           the same for every seed, when there are repeats
+system.json       settings that applying the parameters needs: front end, classes, ...
+tensorboard/      scalars, images and sounds
+report.json       scores; report.md is the same as a page, with plots beside it
+seed_N/           the same for every seed of a run with repeats
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,38 +18,38 @@ from irec_jax.files import read_json, write_json
 SYSTEM_FORMAT = 1
 
 
-def check(
+def check_workdir(
     workdir: Path, config: Mapping[str, Any], mode: str, *, ignored: Iterable[str] = ()
 ) -> None:
-    """Finds out whether a config may use a workdir.
+    """Check that a config may use a workdir.
 
     Args:
-        workdir: the folder, there or not.
-        config: flat, of `config.flatten`.
-        mode: 'train' or 'eval'; what was trained can be evaluated with other settings.
+        workdir: the folder, existing or not.
+        config: flat, from `config.flatten`.
+        mode: 'train' or 'eval'; evaluation settings may differ in 'eval'.
         ignored: prefixes of keys that may differ.
 
     Raises:
-        UserError: it belongs to another config (the differing keys are listed), holds other
-            files, or nothing was trained there that could be evaluated.
+        UserError: the workdir belongs to another config (the differing keys are listed) or contains
+            other files, or there is no trained system to evaluate.
     """
     if workdir.exists() and not workdir.is_dir():
-        raise UserError(f"{workdir}: is a file; choose another --workdir")
+        raise UserError(f"{workdir}: is a file; name a folder as --workdir")
     trained = any(workdir.glob("checkpoints/*")) or any(workdir.glob("seed_*/checkpoints/*"))
     file = workdir / "config.json"
     if mode == "eval" and not (trained and file.exists()):
-        raise UserError(f"{workdir}: nothing trained here yet; run with --mode=train first")
+        raise UserError(f"{workdir}: no trained system; run with --mode=train first")
     if file.exists():
         if mode == "eval":
             ignored = (*ignored, "evaluation.")
         differing = differences(config, read_json(file), ignored)
         if differing and trained:
             raise UserError(
-                f"{workdir}: holds a run of another config ({'; '.join(differing)}); choose "
+                f"{workdir}: contains a run with another config ({'; '.join(differing)}); name "
                 "another --workdir, or delete this one"
             )
     elif workdir.is_dir() and any(not p.name.startswith(".") for p in workdir.iterdir()):
-        raise UserError(f"{workdir}: holds other files; choose an empty or new --workdir")
+        raise UserError(f"{workdir}: contains other files; name an empty or new --workdir")
 
 
 def differences(
@@ -68,13 +68,36 @@ def differences(
     ]
 
 
-def claim(workdir: Path, config: Mapping[str, Any]) -> None:
-    """Writes down whose workdir it is."""
+def lock_workdir(workdir: Path, config: Mapping[str, Any]) -> None:
+    """Write the config that a workdir belongs to; see `check_workdir`."""
     write_json(workdir / "config.json", config)
 
 
+def lock_study(workdir: Path, settings: Mapping[str, Any]) -> None:
+    """Write the settings of a study to its workdir, after checking that no others are there.
+
+    Args:
+        workdir: the folder, existing or not.
+        settings: everything its results depend on, in JSON types (no tuples).
+
+    Raises:
+        UserError: the workdir contains results of other settings (the differing keys are named).
+    """
+    file = workdir / "settings.json"
+    # A failed first attempt, for example with a misspelled option, leaves only this file.
+    if file.exists() and any(path != file for path in workdir.iterdir()):
+        earlier = read_json(file)
+        keys = [key for key in settings | earlier if earlier.get(key) != settings.get(key)]
+        if keys:
+            raise UserError(
+                f"{workdir}: contains a study with other settings ({', '.join(keys)}); name "
+                "another --workdir, or delete this one"
+            )
+    write_json(file, settings)
+
+
 def write_system(folder: Path, system: dict[str, Any]) -> None:
-    """Writes `system.json`; thresholds that an earlier one has beyond the new ones are kept."""
+    """Write `system.json`; thresholds of an earlier one that the new one lacks are kept."""
     file = folder / "system.json"
     if file.exists():
         earlier = read_system(folder)
@@ -85,12 +108,14 @@ def write_system(folder: Path, system: dict[str, Any]) -> None:
 
 
 def read_system(folder: Path) -> dict[str, Any]:
-    """`system.json` of a workdir; UserError when there is none or it is not one of ours."""
+    """Return `system.json` of a workdir; raise UserError if it is missing or incompatible."""
     file = folder / "system.json"
     seeds = sorted(path.parent.name for path in folder.glob("seed_*/system.json"))
     if seeds and not file.exists():
-        raise UserError(f"{folder}: holds repeats; give one of them, such as {folder / seeds[0]}")
+        raise UserError(
+            f"{folder}: contains repeats; name one of them, such as {folder / seeds[0]}"
+        )
     system = read_json(file)
     if not isinstance(system, dict) or system.get("format") != SYSTEM_FORMAT:
-        raise UserError(f"{file}: not written by this version; train again")
+        raise UserError(f"{file}: written by another version; train again")
     return system

@@ -49,7 +49,7 @@ def recognize_files(arguments: argparse.Namespace) -> int:
     from irec_jax import systems
 
     system = systems.load_recogniser(arguments.workdir)
-    system.levels(arguments.threshold)
+    system.class_thresholds(arguments.threshold)
     for place in filter(None, (arguments.json, plot)):
         check_place(Path(place))
     records, num_bad = [], 0

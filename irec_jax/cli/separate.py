@@ -51,19 +51,19 @@ def separate_files(arguments: argparse.Namespace) -> int:
         raise UserError("--out: an empty name; name a folder for the stems")
     # Late, so that a mistyped argument is answered at once.
     from irec_jax import registry, systems
-    from irec_jax.systems import separator_files, stem_folders
+    from irec_jax.systems import separator_files
 
     if arguments.phase not in systems.PHASES:
         raise registry.unknown("--phase", arguments.phase, systems.PHASES)
     out = Path(arguments.out).expanduser()
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out}: is a file; name a folder for the stems")
-    files = stem_folders.find(arguments.files, out)
+    files = separator_files.find_mixtures(arguments.files, out)
     separator = systems.load_separator(arguments.workdir)
     options = dict(post=arguments.post, phase=arguments.phase, overwrite=arguments.overwrite)
     num_bad = 0
     width = min(48, max(len(one_line(file)) for file in files))
-    for file, name in zip(files, stem_folders.folder_names(files), strict=True):
+    for file, name in zip(files, separator_files.folder_names(files), strict=True):
         try:
             done = separator_files.separate_file(
                 file, separator, out / name, inputs=files, **options

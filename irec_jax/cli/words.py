@@ -9,7 +9,7 @@ from irec_jax.errors import UserError
 def check_place(path: Path) -> None:
     """UserError where a file cannot be written: before hours of work, not after."""
     if path.exists() and not path.is_file():
-        raise UserError(f"{path}: is no ordinary file; name another one")
+        raise UserError(f"{path}: is not a regular file; name another one")
     existing = next(parent for parent in path.absolute().parents if parent.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
         raise UserError(f"{path}: cannot be written, {existing} is no folder that takes files")

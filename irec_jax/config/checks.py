@@ -13,7 +13,7 @@ from irec_jax.config.loading import flatten
 from irec_jax.config.sections import NAMED, argument_default, section_of
 from irec_jax.errors import UserError
 from irec_jax.inference import aggregation
-from irec_jax.inference.spectrograms import PHASES
+from irec_jax.inference.separation import PHASES
 from irec_jax.tasks import Recognition, Separation, create_recognition, create_separation
 from irec_jax.training import optimizers, parallel
 

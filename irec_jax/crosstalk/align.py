@@ -26,7 +26,7 @@ import scipy.linalg
 
 from irec_jax.crosstalk.estimate import estimate, gram
 from irec_jax.dsp.stft import magnitude, power
-from irec_jax.dsp.windows import window as make_window
+from irec_jax.dsp.window_functions import get_window
 
 #: A peak of the cross correlation counts if it is so many standard deviations above the noise.
 MIN_PEAK = 8.0
@@ -159,7 +159,7 @@ def _fit(phases, cross, weights, energies, *, frame_length: int, window: str):
     coherent = np.real(cross * np.exp(1j * omega * delays)).sum(0)
     energy = energies.sum(0)
     amplitudes = coherent / np.where(energy > 0, energy, np.inf)
-    shape = make_window(window, frame_length)
+    shape = get_window(window, frame_length)
     overlap = np.fft.irfft(np.square(np.abs(np.fft.rfft(shape, 2 * frame_length))))
     amplitudes = amplitudes * overlap[0] / overlap[delays]
     clear &= amplitudes * peaks > 0

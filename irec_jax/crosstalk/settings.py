@@ -8,7 +8,7 @@ import numpy as np
 from irec_jax import registry
 from irec_jax.crosstalk.estimate import SOLVERS
 from irec_jax.crosstalk.reduce import METHODS
-from irec_jax.dsp.windows import WINDOWS
+from irec_jax.dsp.window_functions import WINDOWS
 from irec_jax.errors import UserError
 
 
@@ -21,7 +21,7 @@ class Settings:
 
     Attributes:
         frame_length, hop_length: of the STFT, in samples; the hop is at most half a frame.
-        window: a name in `irec_jax.dsp.windows.WINDOWS`.
+        window: a name in `irec_jax.dsp.window_functions.WINDOWS`.
         align: first take away the direct sound of the other tracks with its delay and phase; see
             `irec_jax.crosstalk.align`.
         solver: of the weights, 'nnls' or 'momentum'; see `irec_jax.crosstalk.estimate`.

@@ -19,7 +19,7 @@ from irec_jax.crosstalk.reduce import gains
 from irec_jax.crosstalk.settings import Crosstalk, Settings
 from irec_jax.dsp.framing import num_frames, overlap_add
 from irec_jax.dsp.stft import magnitude, power, stft
-from irec_jax.dsp.windows import window as make_window
+from irec_jax.dsp.window_functions import get_window
 from irec_jax.errors import UserError
 
 PIECE_FRAMES = 64
@@ -330,7 +330,7 @@ def _reduce_piece(
     ]
     channels = channels * jnp.concatenate(factors, axis=-1)[track_of]
     frames = jnp.fft.irfft(channels, n=settings.frame_length)
-    return frames * make_window(settings.window, settings.frame_length).astype(frames.dtype)
+    return frames * get_window(settings.window, settings.frame_length).astype(frames.dtype)
 
 
 def _overlapped(
@@ -340,7 +340,7 @@ def _overlapped(
     hop, length = settings.hop_length, settings.frame_length
     step = PIECE_FRAMES * hop
     span = step - hop + length
-    squares = np.square(make_window(settings.window, length))
+    squares = np.square(get_window(settings.window, length))
     total = num_frames(num_samples, **_framing(settings))
     smallest = None
     carried = carried_sums = None

@@ -1,16 +1,17 @@
-"""From prepared datasets to batches: the only room that knows TFDS and Grain."""
+"""Prepared datasets to batches: the only package of irec_jax that uses TFDS and Grain."""
 
-from irec_jax.data.clips import Clips, cut, peak
-from irec_jax.data.dataset import CHANNELS, Dataset, dataset_of_store, describe, load
+from irec_jax.data.dataset import CHANNELS, Dataset, describe, load, store_identity
+from irec_jax.data.example_store import ExampleStore, StoreContents, open_store, write_store
+from irec_jax.data.labelled_clips import Clips, peak, window_positions
 from irec_jax.data.options import OWN_KEYS, STEM_OWN_KEYS, options_of, own_keys
-from irec_jax.data.pieces import Piece, Pieces, pieces
+from irec_jax.data.pieces import Piece, Pieces, load_pieces
 from irec_jax.data.pipeline import Batches
 from irec_jax.data.splits import (
     SPLITS,
     STEM_SPLITS,
     Splits,
     protocol,
-    split,
+    split_clips,
     split_examples,
     split_songs,
     split_tracks,
@@ -24,7 +25,6 @@ from irec_jax.data.stems import (
     load_stems,
     parse_target,
 )
-from irec_jax.data.stored import Contents, Stored, open_stored, write_stored
 
 __all__ = [
     "CHANNELS",
@@ -35,32 +35,32 @@ __all__ = [
     "STEM_SPLITS",
     "Batches",
     "Clips",
-    "Contents",
     "Dataset",
+    "ExampleStore",
     "Piece",
     "Pieces",
     "Splits",
     "StemBatches",
     "StemDataset",
-    "Stored",
+    "StoreContents",
     "Tracks",
-    "cut",
-    "dataset_of_store",
     "describe",
     "describe_stems",
     "load",
+    "load_pieces",
     "load_stems",
-    "open_stored",
+    "open_store",
     "options_of",
     "own_keys",
     "parse_target",
     "peak",
-    "pieces",
     "protocol",
-    "split",
+    "split_clips",
     "split_examples",
     "split_songs",
     "split_tracks",
+    "store_identity",
     "window_and_hop",
-    "write_stored",
+    "window_positions",
+    "write_store",
 ]

@@ -1,4 +1,4 @@
-"""A prepared recognition dataset: the clips that a config asks for."""
+"""Recognition datasets: the labelled clips selected by a config section `data`."""
 
 import dataclasses
 import threading
@@ -10,12 +10,12 @@ import numpy as np
 import data_builders
 from data_builders.common.features import FORMATS, AudioFormat
 from irec_jax import registry
-from irec_jax.data.clips import Clips, peak
+from irec_jax.data.example_store import open_store
+from irec_jax.data.labelled_clips import Clips, peak
 from irec_jax.data.options import builder_arguments, check_kind
-from irec_jax.data.stored import open_stored
 from irec_jax.errors import UserError
 
-#: What becomes of the channels of a clip.
+#: Treatment of the channels of a clip: their mean, or one example for each.
 CHANNELS = ("mean", "separate")
 #: Parts of the test split that `data.split=parts` uses: one for training, one for testing.
 _TRAINING_PART, _TEST_PART = 2, 3
@@ -23,10 +23,16 @@ _TRAINING_PART, _TEST_PART = 2, 3
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """A dataset by its full name, the classes that were asked for, and the clips that show them.
+    """A recognition dataset, restricted to the selected classes and the clips labelled with them.
 
-    `num_classes` are those of the whole dataset. `train` is what trains and validates, and, where
-    the `test` split is not used and None, tests too.
+    Attributes:
+        name, version, config: full name of the prepared dataset.
+        rendered: True for synthesised audio.
+        classes: the selected classes.
+        num_classes: number of classes of the full dataset.
+        sample_rate_hz: in Hz.
+        train: clips for training and validation, and for testing if `test` is None.
+        test: test clips, or None if the config splits the training clips.
     """
 
     name: str
@@ -41,25 +47,25 @@ class Dataset:
 
 
 def describe(settings: Mapping[str, Any]) -> tuple[tuple[str, ...], int]:
-    """Class names and sample rate of the dataset of a config section, without preparing it.
+    """Return the class names and sample rate (Hz) of a config section, without preparing the data.
 
     Raises:
-        UserError: an unknown dataset, option or class, or a split that the dataset lacks.
+        UserError: unknown dataset, option or class, or a split that the dataset does not have.
     """
-    _check(settings)
+    _check_settings(settings)
     builder = data_builders.builder(settings["name"], **builder_arguments(settings))
     known = tuple(builder.info.features["labels"].feature.names)
-    return _chosen(known, settings["classes"]), _format(settings).sample_rate_hz
+    return _selected_classes(known, settings["classes"]), _format(settings).sample_rate_hz
 
 
 def _format(settings: Mapping[str, Any]) -> AudioFormat:
     return FORMATS[settings["format"]]
 
 
-def _chosen(known: tuple[str, ...], wanted: Sequence[str]) -> tuple[str, ...]:
-    """The classes asked for, in that order; all when none are."""
+def _selected_classes(known: tuple[str, ...], selection: Sequence[str]) -> tuple[str, ...]:
+    """Return the selected classes in the given order; all classes if none are given."""
     names = []
-    for entry in [wanted] if isinstance(wanted, str) else wanted:
+    for entry in [selection] if isinstance(selection, str) else selection:
         # 'a,b' on the command line is one entry.
         names += [entry] if entry in known else [name.strip() for name in str(entry).split(",")]
     if not names:
@@ -68,16 +74,13 @@ def _chosen(known: tuple[str, ...], wanted: Sequence[str]) -> tuple[str, ...]:
         if name not in known:
             raise registry.unknown("class in config key data.classes", name, known)
         if names.count(name) > 1:
-            raise UserError(f"config key data.classes: names {name!r} twice")
+            raise UserError(f"data.classes: {name!r} appears twice; remove one")
     if len(names) < 2:
-        raise UserError(
-            f"config key data.classes: one class, {names[0]!r}; a recogniser tells at least two "
-            "apart"
-        )
+        raise UserError(f"data.classes: only one class, {names[0]!r}; name at least two")
     return tuple(names)
 
 
-def _check(settings: Mapping[str, Any]) -> None:
+def _check_settings(settings: Mapping[str, Any]) -> None:
     name = settings["name"]
     check_kind(name, "clips")
     parts = {_TRAINING_PART, _TEST_PART}
@@ -89,50 +92,50 @@ def _check(settings: Mapping[str, Any]) -> None:
         )
     if settings.get("stored") and settings["split"] != "parts":
         raise UserError(
-            f"config key data.split={settings['split']}: stored examples are the beginnings of "
-            "clips; set it to parts, or data.stored to nothing"
+            f"data.split={settings['split']}: stored examples are the first seconds of clips; set "
+            "it to parts, or leave data.stored unset"
         )
 
 
 def load(settings: Mapping[str, Any]) -> Dataset:
-    """Prepares (if need be) and opens the dataset of a config section `data`.
+    """Open the dataset of a config section `data`, preparing it on first use.
 
     Raises:
-        UserError: an unknown dataset, option or class, or a split that the dataset lacks; files
-            that are missing or cannot be read; stored examples of another dataset.
+        UserError: unknown dataset, option or class, or a split that the dataset does not have;
+            missing or unreadable files; stored examples of another dataset.
     """
-    _check(settings)
+    _check_settings(settings)
     builder = data_builders.prepare(settings["name"], **builder_arguments(settings))
     known = tuple(builder.info.features["labels"].feature.names)
     sample_rate_hz = _format(settings).sample_rate_hz
-    train, test = _open(builder, "train", settings), None
+    train, test = _open_split(builder, "train", settings), None
     if settings["split"] == "official":
-        test = _open(builder, "test", settings)
+        test = _open_split(builder, "test", settings)
     if settings["split"] == "parts":
-        more = _open(builder, "test", settings, part=_TRAINING_PART)
-        test = _open(builder, "test", settings, part=_TEST_PART)
+        more = _open_split(builder, "test", settings, part=_TRAINING_PART)
+        test = _open_split(builder, "test", settings, part=_TEST_PART)
         window_samples = round(settings["window_s"] * sample_rate_hz)
-        train = train.followed_by(more).first(window_samples)
-        test = test.first(window_samples)
+        train = train.concatenate(more).truncate(window_samples)
+        test = test.truncate(window_samples)
     config = builder.builder_config.name
     if settings.get("stored"):
-        stored = open_stored(settings["stored"])
-        identity = dataset_of_store(settings, version=str(builder.version), config=config)
-        if stored.contents.dataset != identity:
+        store = open_store(settings["stored"])
+        identity = store_identity(settings, version=str(builder.version), config=config)
+        if store.contents.dataset != identity:
             raise UserError(
-                f"config key data.stored={settings['stored']}: holds examples of "
-                f"{dict(stored.contents.dataset)}, not of {identity}"
+                f"data.stored={settings['stored']}: holds examples of "
+                f"{dict(store.contents.dataset)}, not of {identity}; store them again"
             )
-        train, test = stored.clips(train), stored.clips(test)
-        config = f"{config}, {stored.contents}"
+        train, test = store.replace_audio(train), store.replace_audio(test)
+        config = f"{config}, {store.contents}"
     elif 2.0 * train.num_samples.sum() <= settings["cache_gb"] * 1e9:
-        train = dataclasses.replace(train, read=remember(train.read))
+        train = dataclasses.replace(train, read=cache_reads(train.read))
     return Dataset(
         name=settings["name"],
         version=str(builder.version),
         config=config,
         rendered=data_builders.describe(settings["name"]).rendered,
-        classes=_chosen(known, settings["classes"]),
+        classes=_selected_classes(known, settings["classes"]),
         num_classes=len(known),
         sample_rate_hz=sample_rate_hz,
         train=train,
@@ -140,35 +143,38 @@ def load(settings: Mapping[str, Any]) -> Dataset:
     )
 
 
-def dataset_of_store(settings: Mapping[str, Any], *, version: str, config: str) -> dict[str, Any]:
-    """What a store of the examples of a config section `data` says of their dataset."""
+def store_identity(settings: Mapping[str, Any], *, version: str, config: str) -> dict[str, Any]:
+    """Return the description of the dataset that a store of its examples records."""
     keys = ("name", "window_s", "channels")
     return {key: settings[key] for key in keys} | {"version": version, "config": config}
 
 
-def _open(
+def _open_split(
     builder: Any, split: str, settings: Mapping[str, Any], *, part: int | None = None
 ) -> Clips:
-    """The clips of a split, or of a part of it, that show a class asked for; channels side by side
-    or as their mean."""
+    """Return the clips of a split, or of a part of it, that have at least one selected class.
+
+    With `channels` "separate" each channel is an example, otherwise their mean.
+    """
     index = data_builders.clip_index(builder, split)
     source = builder.as_data_source(split)
     known = tuple(builder.info.features["labels"].feature.names)
-    classes = _chosen(known, settings["classes"])
+    classes = _selected_classes(known, settings["classes"])
     labels = index["labels"][:, [known.index(name) for name in classes]].astype(np.float32)
-    shown = labels.any(axis=1) | (classes == known)
+    selected = labels.any(axis=1) | (classes == known)
     if part is not None:
-        shown &= index["part"] == part
-    shown = np.flatnonzero(shown)
-    if not len(shown):
-        which = f"{split} clip" + (f" of part {part}" if part is not None else "")
+        selected &= index["part"] == part
+    selected = np.flatnonzero(selected)
+    if not len(selected):
+        where = split if part is None else f"part {part} of {split}"
         raise UserError(
-            f"{builder.name}: no {which} shows any of {', '.join(classes)}: set other data.classes"
+            f"{builder.name}: no clip of {where} is labelled with any of {', '.join(classes)}; "
+            "change data.classes"
         )
     separate = settings["channels"] == "separate"
     num_channels = _format(settings).num_channels if separate else 1
-    clip = np.repeat(shown, num_channels)
-    channel = np.tile(np.arange(num_channels), len(shown))
+    clip = np.repeat(selected, num_channels)
+    channel = np.tile(np.arange(num_channels), len(selected))
     ids = index["id"][clip]
     if num_channels > 1:
         ids = np.array([f"{name}#{c + 1}" for name, c in zip(ids, channel, strict=True)])
@@ -189,22 +195,22 @@ def _open(
 
 
 def _to_mono(audio: np.ndarray) -> np.ndarray:
-    """(T, C) int16 to the mean of the channels, rounded to int16."""
+    """Return the mean of the channels of int16 (T, C), rounded to int16."""
     if audio.shape[1] == 1:
         return audio[:, 0]
     return np.round(audio.mean(axis=1, dtype=np.float32)).astype(np.int16)
 
 
-def remember(read: Callable[[int], Any]) -> Callable[[int], Any]:
-    """Reads each example once and keeps it; safe in threads."""
-    kept: dict[int, Any] = {}
+def cache_reads(read: Callable[[int], Any]) -> Callable[[int], Any]:
+    """Return a thread-safe version of `read` that keeps every example in memory."""
+    cache: dict[int, Any] = {}
     lock = threading.Lock()
 
-    def cached(i: int) -> Any:
-        if i not in kept:
-            found = read(i)
+    def cached_read(i: int) -> Any:
+        if i not in cache:
+            example = read(i)
             with lock:
-                kept.setdefault(i, found)
-        return kept[i]
+                cache.setdefault(i, example)
+        return cache[i]
 
-    return cached
+    return cached_read

@@ -25,11 +25,11 @@ class Piece:
         instruments: J classes, in the same order.
         sample_rate_hz: in Hz.
         mix: float32 (T, 2).
-        spots: float32 (J, T), what the microphone of each track heard; None where not known.
-        stems: float32 (J, T), the tracks dry; None where not known.
-        mixing: float32 (J, J), amplitude of stem j in spot l at [l, j], but for a gain that is
-            common to all; None where not known.
-        max_crosstalk_db: its bound off the diagonal, or None.
+        spots: float32 (J, T), the spot microphone signal of each track; None if unknown.
+        stems: float32 (J, T), the dry tracks; None if unknown.
+        mixing: float32 (J, J), amplitude of stem j in spot l at [l, j], up to a common gain; None
+            if unknown.
+        max_crosstalk_db: upper bound of the off-diagonal elements of `mixing` in dB, or None.
     """
 
     name: str
@@ -44,28 +44,28 @@ class Piece:
 
 
 class Pieces(Sequence):
-    """The pieces of a prepared dataset; indexing reads one, whole.
+    """The pieces of a prepared dataset; indexing reads all segments of a piece.
 
-    ``names``, ``num_tracks`` and ``num_samples`` tell of each piece without reading its audio,
+    ``names``, ``num_tracks`` and ``num_samples`` describe each piece without reading its audio,
     ``classes`` are all instruments of the dataset.
     """
 
     def __init__(self, builder: Any, splits: Sequence[str], sample_rate_hz: int):
         self.sample_rate_hz = sample_rate_hz
-        self.rendered: bool = data_builders.describe(builder.name).rendered
+        self.rendered = data_builders.describe(builder.name).rendered
         self.full_name = f"{builder.name}/{builder.builder_config.name}:{builder.version}"
         instruments = builder.info.features["instruments"].feature
         self.classes = tuple(instruments.names)
-        self._places: dict[str, list[tuple[Any, int]]] = {}
+        self._records: dict[str, list[tuple[Any, int]]] = {}  # name -> (data source, index)
         num_tracks, num_samples = {}, {}
         for split in splits:
             source = builder.as_data_source(split)
             for i, row in enumerate(builder.index(split)):
                 name = row["piece"]
-                self._places.setdefault(name, []).append((source, i))
+                self._records.setdefault(name, []).append((source, i))
                 num_tracks[name] = len(row["tracks"])
                 num_samples[name] = num_samples.get(name, 0) + row["num_samples"]
-        self.names = tuple(self._places)
+        self.names = tuple(self._records)
         self.num_tracks = tuple(num_tracks.values())
         self.num_samples = tuple(num_samples.values())
 
@@ -74,7 +74,7 @@ class Pieces(Sequence):
 
     def __getitem__(self, index: int) -> Piece:
         name = self.names[index]
-        segments = [source[i] for source, i in self._places[name]]
+        segments = [source[i] for source, i in self._records[name]]
         first = segments[0]
         bound_db = float(first["max_crosstalk_db"])
         return Piece(
@@ -82,15 +82,15 @@ class Pieces(Sequence):
             tracks=tuple(track.decode() for track in first["tracks"]),
             instruments=tuple(self.classes[label] for label in first["instruments"]),
             sample_rate_hz=self.sample_rate_hz,
-            mix=audio.to_float32(np.concatenate([one["mix"] for one in segments])),
-            spots=_joined([one["spots"] for one in segments]),
-            stems=_joined([one["stems"] for one in segments]),
+            mix=audio.to_float32(np.concatenate([segment["mix"] for segment in segments])),
+            spots=_join_segments([segment["spots"] for segment in segments]),
+            stems=_join_segments([segment["stems"] for segment in segments]),
             mixing=np.stack(first["mixing"]) if len(first["mixing"]) else None,
             max_crosstalk_db=None if np.isnan(bound_db) else bound_db,
         )
 
 
-def pieces(
+def load_pieces(
     name: str,
     split: str,
     *,
@@ -98,27 +98,27 @@ def pieces(
     manual_dir: str | None = None,
     **options: Any,
 ) -> Pieces:
-    """The pieces of a multitrack dataset, which is prepared where that has not been done.
+    """Return the pieces of a multitrack dataset, preparing it on first use.
 
     Args:
         name: dataset of the kind "multitrack".
         split: train, test, or all.
-        data_dir, manual_dir, options: as for `data_builders.prepare`.
+        data_dir, manual_dir, options: see `data_builders.prepare`.
 
     Raises:
-        UserError: an unknown dataset, split or option; files that are missing or cannot be read.
+        UserError: unknown dataset, split or option; missing or unreadable files.
     """
     check_kind(name, "multitrack")
     builder = data_builders.prepare(name, data_dir=data_dir, manual_dir=manual_dir, **options)
-    has = [one for one in _SPLITS if one in builder.info.splits]
-    if split not in (*has, "all"):
-        raise UserError(f"{name}: has no split {split!r}; known are {', '.join(has)} and all")
+    available = [split_name for split_name in _SPLITS if split_name in builder.info.splits]
+    if split not in (*available, "all"):
+        raise UserError(f"{name}: has no split {split!r}; choose {', '.join(available)} or all")
     rate_hz = MULTITRACK_FORMATS[builder.builder_config.format]
-    return Pieces(builder, has if split == "all" else [split], rate_hz)
+    return Pieces(builder, available if split == "all" else [split], rate_hz)
 
 
-def _joined(segments: list[Sequence[np.ndarray]]) -> np.ndarray | None:
-    """Tracks int16 (T,) of each segment as one float32 (J, T); None where there are none."""
+def _join_segments(segments: list[Sequence[np.ndarray]]) -> np.ndarray | None:
+    """Concatenate the tracks int16 (T,) of each segment to float32 (J, T); None without tracks."""
     if not len(segments[0]):
         return None
     num_samples = sum(len(segment[0]) for segment in segments)

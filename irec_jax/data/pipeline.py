@@ -1,4 +1,4 @@
-"""Random-access input: the batch at a step is a function of (seed, step) alone."""
+"""Random-access batches of windows: the batch at a step is a function of (seed, step) alone."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import grain
 import numpy as np
 
-from irec_jax.data.clips import Clips, cut
+from irec_jax.data.labelled_clips import Clips, window_positions
 from irec_jax.errors import UserError
 
 Batch = dict[str, np.ndarray]
@@ -14,15 +14,16 @@ Batch = dict[str, np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class Batches:
-    """Windows of clips in batches.
+    """Batches of windows of clips.
 
-    Clips are cut by `cut`, without overlap when the hop is 0; what a window lacks is padded with
-    zeros. The last batch of an epoch is filled with examples of mask 0, so that every pass over
-    the data sees every window once. Each pass has its own order when `shuffle` is on. An epoch is
-    one pass, or as many as give `min_steps_per_epoch`; `max_steps_per_epoch` cuts passes short.
+    Clips are divided by `window_positions`, without overlap if the hop is 0; short windows are
+    padded with zeros. The last batch of an epoch is filled up with examples of mask 0, so that
+    every pass over the data contains every window once. With `shuffle`, each pass has its own
+    order. An epoch is one pass, or as many passes as are needed for `min_steps_per_epoch`;
+    `max_steps_per_epoch` shortens the passes.
 
     With several processes, process p holds rows [p * B / P, (p + 1) * B / P) of the same global
-    batch, whatever their number.
+    batch; the global batch does not depend on P.
     """
 
     clips: Clips
@@ -39,10 +40,10 @@ class Batches:
     def __post_init__(self):
         if self.batch_size % self.process_count:
             raise UserError(
-                f"config key training.batch_size={self.batch_size} is not a multiple of the "
-                f"{self.process_count} processes"
+                f"training.batch_size={self.batch_size}: expected a multiple of the number of "
+                f"processes, {self.process_count}"
             )
-        windows = cut(
+        windows = window_positions(
             self.clips.num_samples,
             window_samples=self.window_samples,
             hop_samples=self.hop_samples or self.window_samples,
@@ -60,25 +61,27 @@ class Batches:
 
     @property
     def num_windows(self) -> int:
-        """Windows in a pass over the data."""
+        """Number of windows in a pass over the data."""
         return len(self._windows)
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches in an epoch."""
+        """Number of batches in an epoch."""
         return self._steps_per_epoch
 
     def ids(self, step: int) -> list[str]:
-        """Ids of the clips in the global batch of a step."""
+        """Return the ids of the clips in the global batch of a step."""
         return [str(self.clips.ids[self._windows[row, 0]]) for row in self._rows[step]]
 
     def __getitem__(self, step: int) -> Batch:
-        """This process's rows of the batch of a step."""
+        """Return the rows of the batch of a step that belong to this process."""
         return self._load(self._rows[step])
 
     def iterate(self, first_step: int = 0) -> Iterator[Batch]:
-        """Batches from a step on, read ahead in threads: without end when shuffled, else to the
-        end of the epoch."""
+        """Iterate over batches from a step on, prefetched in threads.
+
+        Endless with `shuffle`, otherwise until the end of the epoch.
+        """
         batches = self._rows[first_step:].map(self._load)
         options = grain.ReadOptions(num_threads=4, prefetch_buffer_size=8)
         return iter(batches.to_iter_dataset(options))

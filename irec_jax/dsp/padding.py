@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from irec_jax.dsp.checks import check_positive, check_signal
 
 
-def pad_or_cut(signal: jax.Array, *, num_samples: int) -> jax.Array:
+def fix_length(signal: jax.Array, *, num_samples: int) -> jax.Array:
     """The first `num_samples` samples (..., num_samples), with zeros where the signal has ended.
 
     Raises:
@@ -35,7 +35,7 @@ def place(signal: jax.Array, *, start: jax.Array, num_samples: int) -> jax.Array
         ValueError: `num_samples` is no whole number above 0.
         AssertionError: `signal` has no samples or is not floating point, `start` has another shape.
     """
-    signal = pad_or_cut(signal, num_samples=num_samples)
+    signal = fix_length(signal, num_samples=num_samples)
 
     def shifted(signal: jax.Array, start: jax.Array) -> jax.Array:
         after_silence = jnp.concatenate([jnp.zeros_like(signal), signal])

@@ -6,7 +6,7 @@ import numpy as np
 
 from irec_jax.dsp.checks import check_positive
 from irec_jax.dsp.framing import first_sample, frame, num_frames, overlap_add
-from irec_jax.dsp.windows import window as make_window
+from irec_jax.dsp.window_functions import get_window
 
 # A sample whose squared windows add up to less than this part of the largest sum is not
 # recoverable in float32: dividing by the sum would multiply rounding errors by its inverse.
@@ -113,7 +113,7 @@ def magnitude(spectrum: jax.Array) -> jax.Array:
 def _window_values(window: str | np.ndarray, frame_length: int) -> np.ndarray:
     """float64 window values (frame_length,)."""
     if isinstance(window, str):
-        return make_window(window, frame_length)
+        return get_window(window, frame_length)
     values = np.asarray(window, np.float64)
     if values.shape != (frame_length,):
         raise ValueError(f"window has shape {values.shape}: must be ({frame_length},)")

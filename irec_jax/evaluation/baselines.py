@@ -15,7 +15,7 @@ import sklearn.preprocessing
 import threadpoolctl
 
 from irec_jax.evaluation.recognition import Predictions
-from irec_jax.inference import windows
+from irec_jax.inference.sliding_windows import window_starts
 
 _NUM_MFCC = 20
 _FRAME_LENGTH_SAMPLES, _HOP_LENGTH_SAMPLES = 2048, 512
@@ -65,7 +65,7 @@ def mfcc_statistics(audio: np.ndarray, *, sample_rate_hz: float) -> np.ndarray:
     audio = audio / max(float(np.abs(audio).max(initial=0.0)), 1e-9)
     audio = np.pad(audio, (0, max(0, _FRAME_LENGTH_SAMPLES - len(audio))))
     length = int(_WINDOW_S * sample_rate_hz)
-    starts = windows.starts(len(audio), window_samples=length, hop_samples=length // 2)
+    starts = window_starts(len(audio), window_samples=length, hop_samples=length // 2)
     mfcc = librosa.feature.mfcc(
         y=np.stack([audio[start : start + length] for start in starts]),
         sr=sample_rate_hz,

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from irec_jax import distributed
 from irec_jax.data import Clips
-from irec_jax.inference import windows
+from irec_jax.inference import sliding_windows
 from irec_jax.inference.prediction import create_predict, local_batch_size
 from irec_jax.tasks import Recognition
 
@@ -44,13 +44,13 @@ def predict_split(
         total=len(indices), desc=label, unit="clip", leave=False, disable=not distributed.is_main()
     )
 
-    def read() -> Iterable[windows.Clip]:
+    def read() -> Iterable[sliding_windows.ClipAudio]:
         for i in indices:
             audio, gain = clips.read(int(i))
-            yield windows.Clip(audio, gain=float(gain))
+            yield sliding_windows.ClipAudio(audio, gain=float(gain))
 
     predicted = {}
-    for i, probabilities in windows.predict_clips(
+    for i, probabilities in sliding_windows.predict_clips(
         read(),
         create_predict(task, params, model_state),
         window_samples=task.window_samples,

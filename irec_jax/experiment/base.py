@@ -252,12 +252,14 @@ def run(
     """Run an experiment: see `irec_jax.experiment.run`; `kinds` maps tasks to experiments."""
     task, _, _ = configs.check_config(config)
     folder, flat = Path(folder).expanduser(), configs.flatten(config)
-    distributed.on_main(lambda: workdir.check(folder, flat, mode, ignored=configs.NOT_COMPARED))
+    distributed.on_main(
+        lambda: workdir.check_workdir(folder, flat, mode, ignored=configs.NOT_COMPARED)
+    )
     began = time.perf_counter()
     experiment = kinds[config.task](name, config, task)
     durations_s = {"data": time.perf_counter() - began}
     if mode == "train":
-        distributed.on_main(lambda: workdir.claim(folder, flat))
+        distributed.on_main(lambda: workdir.lock_workdir(folder, flat))
     dataset = experiment.dataset
     rendered = ", rendered audio" if dataset.rendered else ""
     log(

@@ -69,7 +69,7 @@ class RecognitionExperiment(Experiment):
         return f"{training} training and {validation} validation songs"
 
     def split(self, seed: int) -> data.Splits:
-        return data.split(self.dataset, self.config.data, seed=seed)
+        return data.split_clips(self.dataset, self.config.data, seed=seed)
 
     def batches(self, examples: data.Clips, *, seed: int = 0, shuffle: bool) -> data.Batches:
         hop_samples = data.window_and_hop(self.config.data, self.dataset.sample_rate_hz)[1]

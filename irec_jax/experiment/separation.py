@@ -13,7 +13,7 @@ from irec_jax import audio, data, distributed
 from irec_jax.evaluation import separation
 from irec_jax.experiment.base import Experiment
 from irec_jax.frontends import SpectrogramDb
-from irec_jax.inference import spectrograms
+from irec_jax.inference import separation as inference
 from irec_jax.inference.prediction import create_predict, local_batch_size
 from irec_jax.reports import separation_report
 from irec_jax.tasks import Separation
@@ -133,11 +133,11 @@ class SeparationExperiment(Experiment):
             hop_frames=hop_frames(settings.hop_s, task.frontend, self.dataset.sample_rate_hz),
             batch_size=local_batch_size(settings.batch_size),
         )
-        raw = spectrograms.estimate_features(mixture.mean(axis=1), predict, task.frontend, **sizes)
+        raw = inference.estimate_features(mixture.mean(axis=1), predict, task.frontend, **sizes)
         post_db = {"raw": None, "post": settings.post_db}
-        estimated = spectrograms.stretches([mixture], predict, task.frontend, **sizes)
+        estimated = inference.estimate_segments([mixture], predict, task.frontend, **sizes)
         waveforms = {
-            name: spectrograms.resynthesise(
+            name: inference.resynthesise(
                 stretches,
                 task.frontend,
                 post_db=post_db[name],
@@ -153,8 +153,7 @@ class SeparationExperiment(Experiment):
             remainder=read([name for name in task.stems if name not in task.target]),
             waveforms={name: np.concatenate(list(blocks)) for name, blocks in waveforms.items()},
             features={
-                name: spectrograms.post(raw, task.frontend, level)
-                for name, level in post_db.items()
+                name: inference.gate(raw, task.frontend, level) for name, level in post_db.items()
             },
             errata=str(tracks.errata[i]),
         )

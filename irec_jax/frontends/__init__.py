@@ -21,7 +21,7 @@ from irec_jax import registry
 from irec_jax.frontends.images import ImageAndChunks, Recurrence, Stacked
 from irec_jax.frontends.log_mel import LogMel
 from irec_jax.frontends.spectrogram_db import SpectrogramDb
-from irec_jax.frontends.stored import Stored
+from irec_jax.frontends.stored_spectrogram import StoredSpectrogram
 from irec_jax.frontends.waveforms import Chunks, FftMagnitude, Raw
 
 Features = jax.Array | dict[str, jax.Array]
@@ -59,7 +59,7 @@ FRONTENDS = {
     "recurrence": Recurrence,
     "spectrogram_db": SpectrogramDb,
     "stacked": Stacked,
-    "stored": Stored,
+    "stored": StoredSpectrogram,
 }
 
 

@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 
 from irec_jax.dsp.checks import check_signal
-from irec_jax.dsp.chunks import map_chunks
-from irec_jax.dsp.padding import pad_or_cut
-from irec_jax.dsp.recurrence import POOLINGS, recurrence_plot
+from irec_jax.dsp.cpu_batching import map_in_batches
+from irec_jax.dsp.padding import fix_length
+from irec_jax.dsp.recurrence_plot import POOLINGS, recurrence_plot
 from irec_jax.dsp.resize import resize
-from irec_jax.dsp.stacking import smallest_side, stack
-from irec_jax.frontends.settings import check_choice, check_whole, setting_error
+from irec_jax.dsp.stacked_image import smallest_side, stack
+from irec_jax.frontends.settings import check_choice, check_integers, setting_error
 from irec_jax.frontends.waveforms import Chunks
 
 # So many pictures stay in the caches of a CPU together with what they are made of; one at a time
@@ -26,7 +26,7 @@ _LARGEST_EXPONENT = 24
 class Stacked:
     """Stacked image: samples as grey values, written line by line into a square, then resized.
 
-    See `irec_jax.dsp.stacking.stack` for the grey values and `irec_jax.dsp.resize` for the
+    See `irec_jax.dsp.stacked_image.stack` for the grey values and `irec_jax.dsp.resize` for the
     interpolation. Where the source's image files hold whole grey values after resizing, ours keep
     their fractions.
 
@@ -43,8 +43,8 @@ class Stacked:
     size: int = 150
 
     def __post_init__(self):
-        check_whole(0, side=self.side)
-        check_whole(1, size=self.size)
+        check_integers(0, side=self.side)
+        check_integers(1, size=self.size)
 
     def __call__(
         self,
@@ -81,14 +81,14 @@ def _stacked(frontend: Stacked, waveform: jax.Array) -> jax.Array:
         grey = stack(waveform, side=side)
         return resize(grey, height=frontend.size, width=frontend.size) / 255
 
-    return map_chunks(picture, waveform, chunk_size=_EXAMPLES_PER_CHUNK)
+    return map_in_batches(picture, waveform, batch_size=_EXAMPLES_PER_CHUNK)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recurrence:
     """Multiresolution recurrence plots: |x[i] - x[j]| / 2 over spans of 2^n samples, resized.
 
-    See `irec_jax.dsp.recurrence.recurrence_plot` for the two ways of pooling and
+    See `irec_jax.dsp.recurrence_plot.recurrence_plot` for the two ways of pooling and
     `irec_jax.dsp.resize` for the interpolation.
 
     Attributes:
@@ -113,9 +113,9 @@ class Recurrence:
                 f"exponents is {self.exponents!r}: must be whole numbers such as (16, 17)"
             )
         object.__setattr__(self, "exponents", tuple(self.exponents))  # JSON makes lists of them
-        check_whole(1, points=self.points, size=self.size)
+        check_integers(1, points=self.points, size=self.size)
         for exponent in self.exponents:
-            check_whole(0, exponents=exponent)
+            check_integers(0, exponents=exponent)
             if exponent > _LARGEST_EXPONENT:
                 raise setting_error(f"exponents holds {exponent}: at most {_LARGEST_EXPONENT}")
             if 2**exponent % self.points:
@@ -156,14 +156,14 @@ class Recurrence:
 @functools.partial(jax.jit, static_argnums=0)
 def _recurrence(frontend: Recurrence, waveform: jax.Array) -> jax.Array:
     def picture(waveform: jax.Array, exponent: int) -> jax.Array:
-        samples = pad_or_cut(waveform, num_samples=2**exponent)
+        samples = fix_length(waveform, num_samples=2**exponent)
         plot = recurrence_plot(samples, num_points=frontend.points, pooling=frontend.pooling)
         return resize(plot, height=frontend.size, width=frontend.size)
 
     def pictures(waveform: jax.Array) -> jax.Array:
         return jnp.stack([picture(waveform, n) for n in frontend.exponents], axis=-3)
 
-    return map_chunks(pictures, waveform, chunk_size=_EXAMPLES_PER_CHUNK)
+    return map_in_batches(pictures, waveform, batch_size=_EXAMPLES_PER_CHUNK)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -8,9 +8,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from irec_jax.dsp import framing, mel, stft, windows
+from irec_jax.dsp import framing, mel, stft, window_functions
 from irec_jax.dsp.checks import check_signal
-from irec_jax.dsp.chunks import map_chunks
+from irec_jax.dsp.cpu_batching import map_in_batches
 from irec_jax.errors import UserError
 from irec_jax.frontends.settings import is_number, setting_error
 
@@ -83,7 +83,7 @@ class LogMel:
                 raise setting_error(f"{name} is {value!r}: must be a number in Hz")
         try:
             framing.num_frames(1, **self._framing)
-            windows.window(self.window, self.frame_length)
+            window_functions.get_window(self.window, self.frame_length)
             filterbank = mel.mel_filterbank(**self._mel)
         except ValueError as error:
             raise setting_error(str(error)) from error
@@ -159,7 +159,7 @@ def _log_mel(frontend: LogMel, waveform: jax.Array) -> jax.Array:
         bands = _raised(spectrum[..., :num_frames, :], frontend.power) @ filterbank
         return jnp.log(bands + frontend.offset)
 
-    return map_chunks(features, waveform, chunk_size=max(1, _FRAMES_PER_CHUNK // num_frames))
+    return map_in_batches(features, waveform, batch_size=max(1, _FRAMES_PER_CHUNK // num_frames))
 
 
 def _raised(spectrum: jax.Array, power: float) -> jax.Array:

@@ -18,7 +18,7 @@ def is_number(value: Any) -> bool:
     return is_real and math.isfinite(value)
 
 
-def check_whole(least: int, **settings: Any) -> None:
+def check_integers(least: int, **settings: Any) -> None:
     """Raises UserError for a setting that is no whole number, `least` or more."""
     for name, value in settings.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
@@ -33,7 +33,7 @@ def check_choice(choices: Iterable[str], **settings: Any) -> None:
             raise setting_error(f"{name} is {value!r}: must be one of {known}")
 
 
-def check_fits(num_samples: int, length_samples: int) -> None:
+def check_length(num_samples: int, length_samples: int) -> None:
     """Raises UserError where so many samples do not fit in `length_samples` (0: any)."""
     if 0 < length_samples < num_samples:
         raise setting_error(

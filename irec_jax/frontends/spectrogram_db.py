@@ -7,13 +7,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from irec_jax.dsp import decibels, stft, windows
+from irec_jax.dsp import decibels, stft, window_functions
 from irec_jax.dsp.checks import check_floating, check_positive, check_signal
-from irec_jax.dsp.chunks import map_chunks
+from irec_jax.dsp.cpu_batching import map_in_batches
 from irec_jax.dsp.griffin_lim import griffin_lim, with_phase
 from irec_jax.frontends.settings import (
     check_choice,
-    check_whole,
+    check_integers,
     is_number,
     setting_error,
 )
@@ -59,8 +59,8 @@ class SpectrogramDb:
 
     def __post_init__(self):
         names = ("frame_length", "hop_length", "num_bins", "num_frames")
-        check_whole(1, **{name: getattr(self, name) for name in names})
-        check_choice(windows.WINDOWS, window=self.window)
+        check_integers(1, **{name: getattr(self, name) for name in names})
+        check_choice(window_functions.WINDOWS, window=self.window)
         num_all = self.frame_length // 2 + 1
         if self.num_bins > num_all:
             raise setting_error(
@@ -211,4 +211,4 @@ def _spectrogram_db(frontend: SpectrogramDb, waveform: jax.Array) -> jax.Array:
         padded = jax.lax.pad(db, jnp.asarray(frontend.floor_db, db.dtype), widths)
         return padded.swapaxes(-1, -2) / frontend.scale_db
 
-    return map_chunks(features, waveform, chunk_size=max(1, _FRAMES_PER_CHUNK // num_frames))
+    return map_in_batches(features, waveform, batch_size=max(1, _FRAMES_PER_CHUNK // num_frames))

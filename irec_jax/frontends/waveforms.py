@@ -8,8 +8,8 @@ import jax.numpy as jnp
 
 from irec_jax.dsp import stft
 from irec_jax.dsp.checks import check_signal
-from irec_jax.dsp.padding import pad_or_cut, place
-from irec_jax.frontends.settings import check_choice, check_fits, check_whole, setting_error
+from irec_jax.dsp.padding import fix_length, place
+from irec_jax.frontends.settings import check_choice, check_integers, check_length, setting_error
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class Raw:
     padding: str = "silence"
 
     def __post_init__(self):
-        check_whole(0, length_samples=self.length_samples)
+        check_integers(0, length_samples=self.length_samples)
         check_choice(("silence", "mask"), padding=self.padding)
 
     def __call__(
@@ -70,7 +70,7 @@ class Raw:
         Raises:
             UserError: more than `length_samples`.
         """
-        check_fits(num_samples, self.length_samples)
+        check_length(num_samples, self.length_samples)
         return {"steps": (self.length_samples or num_samples, 1), "num_steps": ()}
 
 
@@ -79,7 +79,7 @@ def _raw(frontend: Raw, waveform, num_samples, keys) -> dict[str, jax.Array]:
     num_steps = frontend.output_shape(waveform.shape[-1])["steps"][0]
     num_real = _num_real(waveform, num_samples)
     if frontend.padding == "mask":
-        steps = pad_or_cut(waveform, num_samples=num_steps)
+        steps = fix_length(waveform, num_samples=num_steps)
         return {"steps": steps[..., None], "num_steps": jnp.clip(num_real, 1, num_steps)}
     num_zeros = num_steps - num_real
     before = num_zeros // 2 if keys is None else _draw(keys, num_zeros)
@@ -129,7 +129,7 @@ class FftMagnitude:
     norm: str = "ortho"
 
     def __post_init__(self):
-        check_whole(0, length_samples=self.length_samples)
+        check_integers(0, length_samples=self.length_samples)
         check_choice(("ortho", "backward", "forward"), norm=self.norm)
 
     def __call__(
@@ -162,7 +162,7 @@ class FftMagnitude:
         Raises:
             UserError: more than `length_samples`, or too few for any bin.
         """
-        check_fits(num_samples, self.length_samples)
+        check_length(num_samples, self.length_samples)
         length = self.length_samples or num_samples
         if length < 2:
             raise setting_error(f"length_samples: {length} samples are too few for a spectrum")
@@ -193,7 +193,7 @@ class Chunks:
     chunk_samples: int = 300
 
     def __post_init__(self):
-        check_whole(1, chunk_samples=self.chunk_samples)
+        check_integers(1, chunk_samples=self.chunk_samples)
 
     def __call__(
         self,

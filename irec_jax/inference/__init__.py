@@ -1,1 +1,1 @@
-"""From a model's window probabilities to decisions about whole clips; numpy on the host."""
+"""From a trained model to decisions about clips and to separated signals of any length."""

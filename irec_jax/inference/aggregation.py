@@ -1,17 +1,22 @@
-"""Window probabilities of a clip to clip scores (Han et al. 2017, section III-D).
+"""Aggregation of window probabilities (Han et al. 2017, section III-D).
+
+Scores of a clip:
 
 | name | clip score of a class | fixed threshold |
 |---|---|---|
-| `s1` | mean of its window probabilities | 0.16, the paper's best |
-| `s2` | sum of its window probabilities, divided by the largest class's sum | 0.50, the paper's |
-| `max` | largest of its window probabilities | 0.50, where the sigmoid itself decides |
+| `s1` | mean of its window probabilities | 0.16, the best in the paper |
+| `s2` | sum of its window probabilities, divided by the largest sum | 0.50, the paper's |
+| `max` | largest of its window probabilities | 0.50, the decision of the sigmoid itself |
 
-Under `s1` and `max` a clip may stay without any label. Under `s2` the strongest class scores
-exactly 1 and is always on, save where all probabilities are 0: the scores are then all 0.
+Under `s1` and `max` a clip may have no label. Under `s2` the strongest class scores exactly 1 and
+is always on, unless all probabilities are 0: then all scores are 0.
+
+Scores over time are `s2` in a sliding context of a few windows.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,28 +24,31 @@ from irec_jax import registry
 
 
 def s1(probabilities: np.ndarray) -> np.ndarray:
-    """Class-wise mean: (..., windows, K) -> (..., K), float64."""
+    """Return the mean per class: (..., windows, K) -> (..., K), float64."""
     return np.mean(probabilities, axis=-2, dtype=np.float64)
 
 
 def s2(probabilities: np.ndarray) -> np.ndarray:
-    """Class-wise sum divided by the largest one: (..., windows, K) -> (..., K), float64, 0..1."""
-    total = np.sum(probabilities, axis=-2, dtype=np.float64)
-    largest = total.max(axis=-1, keepdims=True)
-    return np.divide(total, largest, out=np.zeros_like(total), where=largest > 0)
+    """Return the sum per class divided by the largest: (..., windows, K) -> (..., K), 0..1."""
+    return _divide_by_largest(np.sum(probabilities, axis=-2, dtype=np.float64))
 
 
 def maximum(probabilities: np.ndarray) -> np.ndarray:
-    """Class-wise largest probability: (..., windows, K) -> (..., K), float64."""
+    """Return the largest probability per class: (..., windows, K) -> (..., K), float64."""
     return np.max(probabilities, axis=-2).astype(np.float64)
+
+
+def _divide_by_largest(sums: np.ndarray) -> np.ndarray:
+    largest = sums.max(axis=-1, keepdims=True)
+    return np.divide(sums, largest, out=np.zeros_like(sums), where=largest > 0)
 
 
 @dataclasses.dataclass(frozen=True)
 class Aggregation:
     """A clip score with its fixed threshold and the grid on which thresholds are tuned.
 
-    The grids hold the paper's values (S1 0.02 .. 0.18, S2 0.20 .. 0.60) and go on beyond them in
-    the same steps, for models whose probabilities lie elsewhere.
+    The grids contain the paper's values (S1 0.02 .. 0.18, S2 0.20 .. 0.60) and continue beyond them
+    in the same steps, for models whose probabilities are in another range.
     """
 
     function: Callable[[np.ndarray], np.ndarray]
@@ -48,13 +56,13 @@ class Aggregation:
     grid: tuple[float, ...]
 
     def __call__(self, clips: Iterable[np.ndarray]) -> np.ndarray:
-        """Window probabilities of N clips, each (W_i, K) with W_i >= 1, to scores (N, K)."""
+        """Return the scores (N, K) of N clips with probabilities (W_i, K) each, W_i >= 1."""
         scores = []
         for index, probabilities in enumerate(clips):
             if np.ndim(probabilities) != 2 or not len(probabilities):
                 raise ValueError(
-                    f"clip {index}: window probabilities must be (windows >= 1, K), "
-                    f"not {np.shape(probabilities)}"
+                    f"clip {index}: expected window probabilities (windows >= 1, K), "
+                    f"got {np.shape(probabilities)}"
                 )
             scores.append(self.function(probabilities))
         return np.stack(scores)
@@ -72,7 +80,69 @@ AGGREGATIONS = {
 
 
 def get(name: str) -> Aggregation:
-    """An aggregation by name; UserError for an unknown one."""
+    """Return an aggregation by name; raise UserError for an unknown one."""
     if name not in AGGREGATIONS:
         raise registry.unknown("aggregation", name, AGGREGATIONS)
     return AGGREGATIONS[name]
+
+
+class Segment(NamedTuple):
+    """A segment in which a class is active, in seconds."""
+
+    label: str
+    start_s: float
+    end_s: float
+
+
+def activity(
+    probabilities: np.ndarray, audible: np.ndarray, *, context_windows: int = 5
+) -> np.ndarray:
+    """Return scores over time: the clip score S2 in a sliding context.
+
+    The probabilities of a window and its neighbours are summed and divided by the sum of the
+    largest class; contexts are shorter at the ends of the clip.
+
+    Args:
+        probabilities: (W, K) window probabilities.
+        audible: bool (W,); silent windows score 0.
+        context_windows: odd number of windows in a context, centred.
+
+    Returns:
+        float64 (W, K), 0..1.
+    """
+    masked = np.where(audible[:, None], probabilities, 0.0)
+    reach = context_windows // 2
+    sums = np.cumsum(np.pad(masked, ((1, 0), (0, 0))), axis=0)
+    index = np.arange(len(masked))
+    sums = sums[np.minimum(index + reach + 1, len(masked))] - sums[np.maximum(index - reach, 0)]
+    return np.where(audible[:, None], _divide_by_largest(sums), 0.0)
+
+
+def segments(
+    scores: np.ndarray,
+    times_s: np.ndarray,
+    thresholds: np.ndarray,
+    classes: Sequence[str],
+    duration_s: float,
+) -> list[Segment]:
+    """Return the segments in which the score of a class reaches its threshold, by start time.
+
+    A window represents the time between the midpoints to its neighbours.
+
+    Args:
+        scores: (W, K) from `activity`.
+        times_s: (W,) centres of the windows, increasing.
+        thresholds: (K,).
+        classes: K names.
+        duration_s: length of the audio, the end of the last window's time.
+    """
+    edges = np.concatenate([[0.0], (times_s[1:] + times_s[:-1]) / 2, [duration_s]])
+    active_segments = []
+    for k, name in enumerate(classes):
+        active = np.pad(scores[:, k] >= thresholds[k], 1).astype(np.int8)
+        change = np.diff(active)
+        for start, end in zip(
+            np.flatnonzero(change == 1), np.flatnonzero(change == -1), strict=True
+        ):
+            active_segments.append(Segment(name, float(edges[start]), float(edges[end])))
+    return sorted(active_segments, key=lambda segment: (segment.start_s, segment.label))

@@ -1,4 +1,4 @@
-"""Windows and stretches cut from what comes in blocks, and means over windows that overlap."""
+"""Overlapping windows and segments of audio in blocks, and weighted averages of their overlaps."""
 
 import collections
 import itertools
@@ -9,67 +9,67 @@ import numpy as np
 
 from irec_jax.frontends import SpectrogramDb
 
-#: Windows (B, window_samples) to features (B, num_bins, num_frames).
+#: Maps windows (B, window_samples) to features (B, num_bins, num_frames).
 Predict = Callable[[np.ndarray], jax.Array | np.ndarray]
 
-# Times this counts a frame that reaches beyond its window.
-_LAST_RESORT = np.float32(1e-9)
+# Weight factor of frames that reach beyond their window.
+_INCOMPLETE_FRAME_WEIGHT = np.float32(1e-9)
 
 
-def _weights(frontend: SpectrogramDb, window_samples: int) -> tuple[np.ndarray, np.ndarray]:
-    """Weights of a window's frames, float32 (N,) above 0, and which lie within it, bool (N,)."""
+def _frame_weights(frontend: SpectrogramDb, window_samples: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return weights of a window's frames, float32 (N,) above 0, and which are complete, (N,)."""
     index = np.arange(frontend.num_real_frames(window_samples))
     weights = np.square(np.sin(np.pi * (index + 0.5) / len(index)))
-    whole = index * frontend.hop_length + frontend.frame_length <= window_samples
-    return weights.astype(np.float32), whole
+    is_complete = index * frontend.hop_length + frontend.frame_length <= window_samples
+    return weights.astype(np.float32), is_complete
 
 
 def channels_first(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Blocks (n, C) as float32 (C, n)."""
+    """Yield blocks (n, C) as float32 (C, n)."""
     num_channels = None
     for block in blocks:
         block = np.asarray(block)
         if block.ndim != 2 or not np.issubdtype(block.dtype, np.floating):
-            raise ValueError(f"blocks must be floats (n, C), not {block.dtype} {block.shape}")
+            raise ValueError(f"expected blocks of floats (n, C), got {block.dtype} {block.shape}")
         num_channels = block.shape[1] if num_channels is None else num_channels
         if block.shape[1] != num_channels:
             raise ValueError(f"a block has {block.shape[1]} channels, the first {num_channels}")
         yield block.T.astype(np.float32)
 
 
-def after_zeros(parts: Iterable[np.ndarray], num_zeros: int) -> Iterator[np.ndarray]:
-    """Zeros (..., num_zeros), then the parts (..., n)."""
+def prepend_zeros(blocks: Iterable[np.ndarray], num_zeros: int) -> Iterator[np.ndarray]:
+    """Yield zeros (..., num_zeros), then the blocks (..., n)."""
     is_first = True
-    for part in parts:
+    for block in blocks:
         if is_first:
-            yield np.zeros((*part.shape[:-1], num_zeros), part.dtype)
-        yield part
+            yield np.zeros((*block.shape[:-1], num_zeros), block.dtype)
+        yield block
         is_first = False
 
 
-def windows(
+def frame_aligned_windows(
     blocks: Iterable[np.ndarray], window_samples: int, hop_length: int, hop_frames: int
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Windows of a recording that comes in blocks (C, n), the last one at its end.
+    """Yield the windows of a recording in blocks (C, n), the last one aligned to its end.
 
     Yields:
-        The first frame and the sound (C, window_samples) of each. Less than a hop of zeros ends the
-        last one, more only where the recording is shorter than a window.
+        The first frame and the samples (C, window_samples) of each window. The last one is
+        zero-padded by less than a hop, or by more if the recording is shorter than a window.
     """
     step = hop_frames * hop_length
-    pending, num_pending, first, start = [], 0, 0, 0  # first: sample that pending begins with
+    pending, num_pending, first, start = [], 0, 0, 0  # first: the first sample of pending
     for block in blocks:
         pending.append(block)
         num_pending += block.shape[-1]
         if first + num_pending < start + window_samples:
             continue
-        held = np.concatenate(pending, axis=-1)
+        buffer = np.concatenate(pending, axis=-1)
         while start + window_samples <= first + num_pending:
-            yield start // hop_length, held[:, start - first : start - first + window_samples]
+            yield start // hop_length, buffer[:, start - first : start - first + window_samples]
             start += step
-        # The last window begins after the one before it.
+        # The last window starts after the one before it.
         kept = max(start - step, 0)
-        pending, num_pending = [held[:, kept - first :]], num_pending - (kept - first)
+        pending, num_pending = [buffer[:, kept - first :]], num_pending - (kept - first)
         first = kept
     end = first + num_pending
     if not pending or (start and start - step + window_samples >= end):
@@ -79,50 +79,52 @@ def windows(
     yield start // hop_length, np.pad(rest, ((0, 0), (0, window_samples - rest.shape[-1])))
 
 
-def cut(
-    blocks: Iterable[np.ndarray], *, length: int, step: int, shared: int
+def overlapping_segments(
+    blocks: Iterable[np.ndarray], *, length: int, step: int, overlap: int
 ) -> Iterator[tuple[np.ndarray, int]]:
-    """Overlapping pieces of what comes in blocks, along the last axis.
+    """Yield overlapping segments, along the last axis, of an array in blocks.
 
     Args:
         blocks: (..., n).
-        length, step: of the pieces.
-        shared: at the end one more piece is begun where more than this is left for it.
+        length, step: length of a segment and distance between their starts.
+        overlap: the end gets another segment if more than this remains for it.
 
     Yields:
-        (..., length), at least one, the last filled with zeros; and how much of it is none.
+        Segments (..., length), at least one, the last one zero-padded; and the length of each
+        without its padding.
     """
-    pending, num_pending, any_yet = [], 0, False
+    pending, num_pending, is_empty = [], 0, True
     for block in blocks:
         pending.append(block)
         num_pending += block.shape[-1]
         if num_pending < length:
             continue
-        held, start = np.concatenate(pending, axis=-1), 0
+        buffer, start = np.concatenate(pending, axis=-1), 0
         while start + length <= num_pending:
-            yield held[..., start : start + length], length
-            start, any_yet = start + step, True
-        pending, num_pending = [held[..., start:]], num_pending - start
+            yield buffer[..., start : start + length], length
+            start, is_empty = start + step, False
+        pending, num_pending = [buffer[..., start:]], num_pending - start
     if not pending:
         return
-    held, start = np.concatenate(pending, axis=-1), 0
-    while not any_yet or start + shared < num_pending:
-        piece = held[..., start : start + length]
-        num_missing = length - piece.shape[-1]
-        yield np.pad(piece, [(0, 0)] * (piece.ndim - 1) + [(0, num_missing)]), piece.shape[-1]
-        start, any_yet = start + step, True
+    buffer, start = np.concatenate(pending, axis=-1), 0
+    while is_empty or start + overlap < num_pending:
+        segment = buffer[..., start : start + length]
+        padding = [(0, 0)] * (segment.ndim - 1) + [(0, length - segment.shape[-1])]
+        yield np.pad(segment, padding), segment.shape[-1]
+        start, is_empty = start + step, False
 
 
-def predicted(
+def predict_windows(
     windows: Iterable[tuple[int, np.ndarray]],
     predict: Predict,
     window_samples: int,
     batch_size: int,
     num_frames: int,
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """First frame and features (C, num_bins, num_frames) of windows of `windows`, one by one.
+    """Yield the first frame and the features (C, num_bins, num_frames) of each window.
 
-    One batch is being computed while the next one is cut.
+    The windows come from `frame_aligned_windows`. One batch is computed while the next one is
+    being filled.
     """
     num_channels, starts = None, collections.deque()
 
@@ -132,12 +134,12 @@ def predicted(
         for start, window in windows:
             num_channels = len(window)
             starts.append(start)
-            for row in window:
-                batch[num_rows] = row
+            for channel in window:
+                batch[num_rows] = channel
                 num_rows += 1
                 if num_rows == batch_size:
                     yield batch, num_rows
-                    # A new one: the device may still read the last.
+                    # A new array: the device may still be reading the last one.
                     batch, num_rows = np.zeros_like(batch), 0
         if num_rows:
             yield batch, num_rows
@@ -145,30 +147,40 @@ def predicted(
     def rows() -> Iterator[np.ndarray]:
         in_flight = None
         for batch, num_rows in batches():
-            computed = predict(batch), num_rows
+            predictions = predict(batch), num_rows
             if in_flight is not None:
                 yield from np.asarray(in_flight[0], np.float32)[: in_flight[1]]
-            in_flight = computed
+            in_flight = predictions
         if in_flight is not None:
             yield from np.asarray(in_flight[0], np.float32)[: in_flight[1]]
 
     features = rows()
     for first in features:
-        whole = np.stack([first, *itertools.islice(features, num_channels - 1)])
-        yield starts.popleft(), whole[..., :num_frames]
+        channels = np.stack([first, *itertools.islice(features, num_channels - 1)])
+        yield starts.popleft(), channels[..., :num_frames]
 
 
-def averaged(
-    predicted: Iterator[tuple[int, np.ndarray]], frontend: SpectrogramDb, window_samples: int
+def average_overlaps(
+    window_features: Iterator[tuple[int, np.ndarray]], frontend: SpectrogramDb, window_samples: int
 ) -> Iterator[np.ndarray]:
-    """Weighted means of what overlapping windows (C, num_bins, N) tell of each frame, in order."""
-    weights, whole = _weights(frontend, window_samples)
+    """Yield, in order, the weighted averages of the features of overlapping windows.
+
+    Args:
+        window_features: first frame and features (C, num_bins, N) of each window.
+        frontend: the front end of the features.
+        window_samples: length of a window.
+
+    Yields:
+        (C, num_bins, n) for n consecutive frames.
+    """
+    weights, is_complete = _frame_weights(frontend, window_samples)
     carried, carried_weights = None, np.zeros(0, np.float32)
-    following = next(predicted, None)
+    following = next(window_features, None)
     while following is not None:
-        (start, features), following = following, next(predicted, None)
-        # The last window reaches to the end of the recording: its frames lack nothing.
-        sums = weights * np.where(whole | (following is None), np.float32(1), _LAST_RESORT)
+        (start, features), following = following, next(window_features, None)
+        # Only zeros follow the last window: all of its frames are complete.
+        counted = is_complete | (following is None)
+        sums = weights * np.where(counted, np.float32(1), _INCOMPLETE_FRAME_WEIGHT)
         total, num_shared = features * sums, len(carried_weights)
         if num_shared:
             total[..., :num_shared] += carried

@@ -9,33 +9,39 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 
 class Predictor(Protocol):
-    """What prediction needs of a task."""
+    """A task with a `predict` method."""
 
     def predict(self, params: Any, model_state: Any, batch: dict) -> jax.Array: ...
 
 
 def create_predict(task: Predictor, params: Any, model_state: Any) -> Callable[[dict], Any]:
-    """Return a function of host batches (B, ...) to predictions (B, ...).
+    """Return a function from host batches (B, ...) to predictions (B, ...).
 
-    Rows are divided among the devices of this process; each device works on its own rows alone.
+    The rows of a batch are divided among the devices of this process; each device computes its own
+    rows independently.
 
     Args:
         task: the task whose `predict` is called.
         params, model_state: on the host, not replicated.
+
+    Returns:
+        A function of a dict of arrays with B rows, B a multiple of the number of devices (see
+        `local_batch_size`). Its result converts to a float32 array; until then the devices may
+        still be computing.
     """
     mesh = Mesh(np.array(jax.local_devices()), ("devices",))
-    whole, rows = PartitionSpec(), PartitionSpec("devices")
+    replicated, by_row = PartitionSpec(), PartitionSpec("devices")
     predict_rows = jax.jit(
         jax.shard_map(
             task.predict,
             mesh=mesh,
-            in_specs=(whole, whole, rows),
-            out_specs=rows,
+            in_specs=(replicated, replicated, by_row),
+            out_specs=by_row,
             check_vma=False,
         )
     )
-    params, model_state = jax.device_put((params, model_state), NamedSharding(mesh, whole))
-    sharding = NamedSharding(mesh, rows)
+    params, model_state = jax.device_put((params, model_state), NamedSharding(mesh, replicated))
+    sharding = NamedSharding(mesh, by_row)
 
     def predict(batch: dict[str, np.ndarray]) -> Any:
         return _Pending(predict_rows(params, model_state, jax.device_put(dict(batch), sharding)))
@@ -55,5 +61,5 @@ class _Pending:
 
 def local_batch_size(batch_size: int) -> int:
     """Round a batch size up to a multiple of this process's devices."""
-    count = jax.local_device_count()
-    return -(-batch_size // count) * count
+    num_devices = jax.local_device_count()
+    return -(-batch_size // num_devices) * num_devices

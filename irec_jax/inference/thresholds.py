@@ -1,9 +1,8 @@
-"""Clip scores to decisions: fixed thresholds, and thresholds tuned on a grid.
+"""Thresholds for clip scores: fixed ones, and ones tuned on a grid.
 
-A class is on where its score is at least the threshold. Tuning tries the values of a grid and
-takes the best; of several equally good ones it takes the one nearest to the default, and of two
-equally near the lower. So a class that never occurs in the tuning data, whose F1 is 0 at every
-threshold, keeps the default.
+A class is on where its score reaches the threshold. Tuning evaluates the thresholds of a grid and
+keeps the one with the best F1; ties go to the threshold nearest to the default, then to the lower
+one. A class that does not occur in the tuning data has an F1 of 0 everywhere and keeps the default.
 """
 
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ from irec_jax.metrics import multilabel
 
 
 class Sweep(NamedTuple):
-    """F1 at each of G thresholds: all arrays (G,) but ``per_class``, which is (G, K)."""
+    """F1 at each of G thresholds: arrays (G,), except ``per_class``, which is (G, K)."""
 
     thresholds: np.ndarray
     micro: np.ndarray
@@ -24,12 +23,12 @@ class Sweep(NamedTuple):
 
 
 def apply(scores: np.ndarray, threshold: float | np.ndarray) -> np.ndarray:
-    """bool (N, K): where scores (N, K) are at least the threshold, one () or per class (K,)."""
+    """Return where scores (N, K) reach the threshold, a scalar or one per class (K,); bool."""
     return np.asarray(scores) >= threshold
 
 
 def sweep(labels: np.ndarray, scores: np.ndarray, grid: Sequence[float]) -> Sweep:
-    """F1 of labels (N, K) and scores (N, K) at each threshold of the grid (G,)."""
+    """Return the F1 of labels (N, K) and scores (N, K) at each threshold of the grid (G,)."""
     counts = [multilabel.count(labels, apply(scores, threshold)) for threshold in grid]
     counts = multilabel.Counts(*map(np.stack, zip(*counts, strict=True)))
     return Sweep(
@@ -50,27 +49,27 @@ def _best(grid: np.ndarray, f1: np.ndarray, default: float) -> float:
 def tune_single(
     labels: np.ndarray, scores: np.ndarray, grid: Sequence[float], *, default: float
 ) -> float:
-    """The one threshold of the grid with the best micro F1.
+    """Return the threshold of the grid with the best micro F1, the same for all classes.
 
     Args:
-        labels: (N, K), non-zero where the class is there.
+        labels: (N, K), non-zero where the class is present.
         scores: (N, K) clip scores.
-        grid: thresholds to try.
-        default: decides between equally good ones.
+        grid: thresholds to evaluate.
+        default: breaks ties.
     """
-    found = sweep(labels, scores, grid)
-    return _best(found.thresholds, found.micro, default)
+    curve = sweep(labels, scores, grid)
+    return _best(curve.thresholds, curve.micro, default)
 
 
 def tune_per_class(
     labels: np.ndarray, scores: np.ndarray, grid: Sequence[float], *, default: float
 ) -> np.ndarray:
-    """For each class the threshold of the grid with its best F1, float64 (K,).
+    """Return the threshold of the grid with the best F1 of each class, float64 (K,).
 
-    A class whose F1 is 0 throughout (no positives, or none scored high enough) gets ``default``
-    itself. Arguments as for `tune_single`.
+    A class whose F1 is 0 at every threshold (no positives, or none scored high enough) gets
+    ``default``. Arguments as for `tune_single`.
     """
-    found = sweep(labels, scores, grid)
+    curve = sweep(labels, scores, grid)
     return np.array(
-        [_best(found.thresholds, f1, default) if f1.any() else default for f1 in found.per_class.T]
+        [_best(curve.thresholds, f1, default) if f1.any() else default for f1 in curve.per_class.T]
     )

@@ -1,12 +1,12 @@
-"""Convolution whose gradients are fast on CPU; elsewhere, and where it is not defined, XLA's own.
+"""Two-dimensional convolution with gradients that are fast on CPU.
 
-XLA has no fast rule on CPU for the gradients of a convolution: that of the weights is a
-convolution with a window as large as the image (10 to 60 times slower than the forward pass),
-that of the input is dispatched to a slow library call unless it is padded. Here both are written
-with what is fast there: matrix products over a few examples at a time, and padded convolutions.
+On CPU, XLA computes the gradient of the kernel as a convolution with a window as large as the image
+(10 to 60 times slower than the forward pass), and dispatches the gradient of the input to a slow
+library call unless the convolution is padded. Here both are expressed as operations that are fast
+on CPU: matrix products over a few examples at a time, and padded convolutions.
 
-`conv_general_dilated` takes the place of `jax.lax.conv_general_dilated` in Flax:
-``nn.Conv(features, (3, 3), conv_general_dilated=convolution.conv_general_dilated)``.
+`conv_general_dilated` is a drop-in for `jax.lax.conv_general_dilated`, also in Flax:
+``nn.Conv(features, (3, 3), conv_general_dilated=kernels.conv_general_dilated)``.
 """
 
 import functools
@@ -18,19 +18,22 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from irec_jax.kernels import chunks, im2col
+from irec_jax.kernels import batch_chunks, strided_convolution
+from irec_jax.kernels.patches import Pads, accumulator_dtype, strided_slice
 
 #: The layout of inputs, kernels and outputs that has fast gradients.
 NHWC = ("NHWC", "HWIO", "NHWC")
-# Bytes of what the kernel sees and of outputs that are worked on at a time: about what stays in the
-# caches. 1 to 4 MiB are equally fast with the networks of Han and Goel; with 7 MiB Goel's take up
-# to 15 % longer.
+# Bytes of patches and outputs that are processed at a time, about the size of the caches. 1 to
+# 4 MiB are equally fast with the networks of Han and Goel; at 7 MiB Goel's take up to 15 % longer.
 CHUNK_BYTES = 3 << 20
-# So few products per output are written out: XLA makes one loop of them, of the bias and of the
-# activation (layer 1 of Han's network: 1.2 instead of 6.8 ms).
+# Up to this many products per output are unrolled: XLA then fuses them, the bias and the activation
+# into one loop (layer 1 of Han's network: 1.2 instead of 6.8 ms).
 _MAX_UNROLLED = 9
 
-Pads = tuple[tuple[int, int], tuple[int, int]]
+
+def conv2d(x: jax.Array, kernel: jax.Array, strides: Sequence[int], padding) -> jax.Array:
+    """Return `conv_general_dilated` in the layout NHWC, HWIO -> NHWC."""
+    return conv_general_dilated(x, kernel, strides, padding, dimension_numbers=NHWC)
 
 
 def conv_general_dilated(
@@ -46,14 +49,14 @@ def conv_general_dilated(
     precision=None,
     preferred_element_type=None,
 ) -> jax.Array:
-    """`jax.lax.conv_general_dilated` with gradients that are fast on CPU.
+    """Return `jax.lax.conv_general_dilated`, with gradients that are fast on CPU.
 
-    The fast rules hold for two-dimensional convolutions in the layout NHWC, HWIO -> NHWC of any
-    kernel size, stride and non-negative padding, without dilation or groups. Anything else is
-    handed to `jax.lax.conv_general_dilated` as it is.
+    The fast rules cover two-dimensional convolutions in the layout NHWC, HWIO -> NHWC of any
+    kernel size, stride and non-negative padding, without dilation or groups. Everything else is
+    passed to `jax.lax.conv_general_dilated`.
 
-    The rules are made of differentiable operations, so reverse-mode derivatives of any order
-    work, under `jit`, `vmap` and `pmap` too. Forward mode (`jax.jvp`) does not.
+    The rules consist of differentiable operations: reverse-mode derivatives of any order work,
+    under jit and vmap and in mapped steps. Forward mode (`jax.jvp`) is not supported.
 
     Args:
         lhs: input (batch, height, width, channels).
@@ -66,7 +69,7 @@ def conv_general_dilated(
     Returns:
         The convolution (batch, output height, output width, output channels).
     """
-    rest = dict(
+    options = dict(
         lhs_dilation=lhs_dilation,
         rhs_dilation=rhs_dilation,
         dimension_numbers=dimension_numbers,
@@ -75,7 +78,7 @@ def conv_general_dilated(
         precision=precision,
         preferred_element_type=preferred_element_type,
     )
-    plain = (
+    has_fast_rule = (
         lhs.ndim == 4
         and dimension_numbers is not None
         and lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
@@ -86,33 +89,35 @@ def conv_general_dilated(
         and lhs.dtype == rhs.dtype
         and jnp.issubdtype(lhs.dtype, jnp.floating)
     )
-    if not plain:
-        return lax.conv_general_dilated(lhs, rhs, window_strides, padding, **rest)
+    if not has_fast_rule:
+        return lax.conv_general_dilated(lhs, rhs, window_strides, padding, **options)
     strides = tuple(window_strides)
     if isinstance(padding, str):
         padding = lax.padtype_to_pads(lhs.shape[1:3], rhs.shape[:2], strides, padding)
     pads = tuple((int(low), int(high)) for low, high in padding)
     sizes = output_sizes(lhs.shape, rhs.shape, strides, pads)
     if lhs.size == 0 or min(sizes) < 1 or min(min(p) for p in pads) < 0:
-        return lax.conv_general_dilated(lhs, rhs, window_strides, padding, **rest)
+        return lax.conv_general_dilated(lhs, rhs, window_strides, padding, **options)
     return _convolution(lhs, rhs, strides, pads, precision)
 
 
-def spread(kernel: jax.Array, dilation: int) -> jax.Array:
-    """The kernel of a dilated convolution with its holes filled with zeros, so that the fast rules
-    hold: dilation - 1 zeros between neighbours of axes 0 and 1."""
-    holes = (0, 0, dilation - 1)
-    return lax.pad(kernel, jnp.zeros((), kernel.dtype), (holes, holes, (0, 0, 0), (0, 0, 0)))
+def dilate_kernel(kernel: jax.Array, dilation: int) -> jax.Array:
+    """Insert dilation - 1 zeros between neighbours of axes 0 and 1.
+
+    A convolution with the result is the dilated convolution, with the fast rules.
+    """
+    zeros = (0, 0, dilation - 1)
+    return lax.pad(kernel, jnp.zeros((), kernel.dtype), (zeros, zeros, (0, 0, 0), (0, 0, 0)))
 
 
 def output_sizes(lhs_shape, rhs_shape, strides, pads: Pads) -> tuple[int, ...]:
-    """Height and width of the result."""
+    """Return the height and width of a convolution."""
     padded = [size + sum(pad) for size, pad in zip(lhs_shape[1:3], pads, strict=True)]
     return tuple((n - k) // s + 1 for n, k, s in zip(padded, rhs_shape[:2], strides, strict=True))
 
 
-def xla(x, kernel, strides, pads, precision):
-    """XLA's own convolution."""
+def xla_conv2d(x, kernel, strides, pads, precision):
+    """Return XLA's own convolution."""
     return lax.conv_general_dilated(
         x, kernel, strides, pads, dimension_numbers=NHWC, precision=precision
     )
@@ -123,19 +128,19 @@ def _convolution(x, kernel, strides, pads, precision):
     return lax.platform_dependent(
         x,
         kernel,
-        cpu=functools.partial(forward, strides=strides, pads=pads, precision=precision),
-        default=functools.partial(xla, strides=strides, pads=pads, precision=precision),
+        cpu=functools.partial(_cpu_conv2d, strides=strides, pads=pads, precision=precision),
+        default=functools.partial(xla_conv2d, strides=strides, pads=pads, precision=precision),
     )
 
 
-def _forward(x, kernel, strides, pads, precision):
+def _convolution_forward(x, kernel, strides, pads, precision):
     return _convolution(x, kernel, strides, pads, precision), (x, kernel)
 
 
-def _backward(strides, pads, precision, residuals, cotangent):
+def _convolution_backward(strides, pads, precision, residuals, cotangent):
     x, kernel = residuals
 
-    def fast(x, kernel, cotangent):
+    def cpu(x, kernel, cotangent):
         return (
             input_gradient(kernel, cotangent, x.shape, strides, pads, precision),
             kernel_gradient(x, cotangent, kernel.shape, strides, pads, precision).astype(
@@ -143,50 +148,53 @@ def _backward(strides, pads, precision, residuals, cotangent):
             ),
         )
 
-    def stock(x, kernel, cotangent):
-        return jax.vjp(lambda a, b: xla(a, b, strides, pads, precision), x, kernel)[1](cotangent)
+    def default(x, kernel, cotangent):
+        return jax.vjp(lambda a, b: xla_conv2d(a, b, strides, pads, precision), x, kernel)[1](
+            cotangent
+        )
 
-    return lax.platform_dependent(x, kernel, cotangent, cpu=fast, default=stock)
+    return lax.platform_dependent(x, kernel, cotangent, cpu=cpu, default=default)
 
 
-_convolution.defvjp(_forward, _backward)
+_convolution.defvjp(_convolution_forward, _convolution_backward)
 
 
-def forward(x, kernel, strides, pads: Pads, precision=None):
-    """The convolution, fast on CPU."""
+def _cpu_conv2d(x, kernel, strides, pads: Pads, precision=None):
     if strides == (1, 1):
-        return padded(x, kernel, strides, pads, precision)
-    return im2col.convolve(x, kernel, strides, pads, precision)
+        return unit_stride_conv2d(x, kernel, pads, precision)
+    return strided_convolution.conv2d(x, kernel, strides, pads, precision)
 
 
-def padded(x, kernel, strides, pads, precision=None):
-    """Convolution that is written out, or has some padding: without any, XLA's is slow on CPU.
+def unit_stride_conv2d(x, kernel, pads: Pads, precision=None):
+    """Return a convolution with strides of 1, unrolled or padded.
 
-    One more row of zeros is added above or below and what it brings is cut off. Negative padding
-    cuts the input.
+    XLA's convolution is slow on CPU without any padding: it is given one more row of zeros, and the
+    row that this adds is cut off. Negative padding crops the input.
     """
     for axis, (low, high) in enumerate(pads, 1):
         x = lax.slice_in_dim(x, max(-low, 0), x.shape[axis] - max(-high, 0), axis=axis)
     pads = tuple((max(low, 0), max(high, 0)) for low, high in pads)
-    num_rows, num_columns = output_sizes(x.shape, kernel.shape, strides, pads)
+    num_rows, num_columns = output_sizes(x.shape, kernel.shape, (1, 1), pads)
     if kernel.size <= _MAX_UNROLLED * kernel.shape[3]:
-        x = jnp.pad(x, ((0, 0), *pads, (0, 0))).astype(im2col.accumulator(x.dtype))
+        x = jnp.pad(x, ((0, 0), *pads, (0, 0))).astype(accumulator_dtype(x.dtype))
 
         def term(i, j, channel):
-            rows = im2col.every(x[..., channel, None], 1, i, num_rows, strides[0])
-            return im2col.every(rows, 2, j, num_columns, strides[1]) * kernel[i, j, channel]
+            rows = strided_slice(x[..., channel, None], 1, i, num_rows, 1)
+            return strided_slice(rows, 2, j, num_columns, 1) * kernel[i, j, channel]
 
-        terms = (term(*place) for place in np.ndindex(*kernel.shape[:3]))
+        terms = (term(*index) for index in np.ndindex(*kernel.shape[:3]))
         return functools.reduce(jnp.add, terms).astype(kernel.dtype)
     if max(max(pads)) == 0 and kernel.shape[:2] != (1, 1):
         pads = ((0, 1), pads[1])
-    return xla(x, kernel, strides, pads, precision)[:, :num_rows]
+    return xla_conv2d(x, kernel, (1, 1), pads, precision)[:, :num_rows]
 
 
-def input_gradient(kernel, cotangent, x_shape, strides, pads: Pads, precision):
-    """Gradient of the input (batch, height, width, channels)."""
+def input_gradient(kernel, cotangent, x_shape, strides, pads: Pads, precision=None):
+    """Return the gradient of the input (batch, height, width, channels)."""
     if strides != (1, 1):
-        return im2col.input_gradient(kernel, cotangent, x_shape, strides, pads, precision)
+        return strided_convolution.input_gradient(
+            kernel, cotangent, x_shape, strides, pads, precision
+        )
     new_pads = tuple(
         (k - 1 - low, size + low - outputs)
         for k, (low, _), size, outputs in zip(
@@ -194,64 +202,66 @@ def input_gradient(kernel, cotangent, x_shape, strides, pads: Pads, precision):
         )
     )
     flipped = kernel[::-1, ::-1].swapaxes(2, 3)
-    return padded(cotangent, flipped, (1, 1), new_pads, precision)
+    return unit_stride_conv2d(cotangent, flipped, new_pads, precision)
 
 
 def kernel_gradient(x, cotangent, kernel_shape, strides, pads: Pads, precision=None):
-    """Gradient of the kernel (height, width, input channels, output channels), float32 or wider."""
+    """Return the gradient of the kernel (height, width, inputs, outputs), float32 or wider."""
     if strides != (1, 1):
-        return im2col.kernel_gradient(x, cotangent, kernel_shape, strides, pads, precision)
-    of_chunk = functools.partial(
-        kernel_gradient_of_chunk,
+        return strided_convolution.kernel_gradient(
+            x, cotangent, kernel_shape, strides, pads, precision
+        )
+    chunk_gradient = functools.partial(
+        chunk_kernel_gradient,
         kernel_shape=kernel_shape,
         strides=strides,
         pads=pads,
         precision=precision,
     )
-    total, _ = chunks.scan_chunks(
-        lambda total, *parts: (total + of_chunk(*parts), None),
-        kernel_gradient_start(x, kernel_shape),
+    total, _ = batch_chunks.scan_chunks(
+        lambda total, *parts: (total + chunk_gradient(*parts), None),
+        init_kernel_gradient(x, kernel_shape),
         (x, cotangent),
         chunk=chunk_size(x.shape[0], kernel_shape, cotangent.shape, x.dtype),
     )
-    return kernel_gradient_end(total, kernel_shape)
+    return finish_kernel_gradient(total, kernel_shape)
 
 
 def chunk_size(num_examples: int, kernel_shape, output_shape, dtype) -> int:
-    """Examples at a time for `kernel_gradient_of_chunk`."""
-    numbers_per_pixel = math.prod(kernel_shape[:3]) + kernel_shape[3]
-    example_bytes = math.prod(output_shape[1:3]) * numbers_per_pixel * dtype.itemsize
-    return chunks.fitting(num_examples, CHUNK_BYTES // example_bytes)
+    """Return the number of examples at a time for `chunk_kernel_gradient`."""
+    values_per_pixel = math.prod(kernel_shape[:3]) + kernel_shape[3]
+    example_bytes = math.prod(output_shape[1:3]) * values_per_pixel * dtype.itemsize
+    return batch_chunks.choose_chunk_size(num_examples, CHUNK_BYTES // example_bytes)
 
 
-def kernel_gradient_start(x, kernel_shape):
-    """Zeros to which `kernel_gradient_of_chunk` is added."""
-    return jnp.zeros((kernel_shape[3], math.prod(kernel_shape[:3])), im2col.accumulator(x.dtype))
+def init_kernel_gradient(x, kernel_shape):
+    """Return the zeros to which each `chunk_kernel_gradient` is added."""
+    return jnp.zeros((kernel_shape[3], math.prod(kernel_shape[:3])), accumulator_dtype(x.dtype))
 
 
-def kernel_gradient_end(total, kernel_shape):
-    """The sum over all chunks in the layout of the kernel."""
+def finish_kernel_gradient(total, kernel_shape):
+    """Return the sum over all chunks in the layout of the kernel."""
     return total.T.reshape(kernel_shape)
 
 
-def kernel_gradient_of_chunk(x, cotangent, *, kernel_shape, strides, pads: Pads, precision=None):
-    """Sum over some examples: (output channels, height x width x input channels).
+def chunk_kernel_gradient(x, cotangent, *, kernel_shape, strides, pads: Pads, precision=None):
+    """Return the gradient of a few examples (output channels, height x width x input channels).
 
-    One product with all that the kernel sees of each pixel. The transposed one takes 1.2 to 1.5
-    times as long, and so do several narrower ones, row by row.
+    One product with the patches of all pixels. The transposed product takes 1.2 to 1.5 times as
+    long, and so do several narrower products, row by row.
     """
     height, width, num_inputs, num_outputs = kernel_shape
     num_rows, num_columns = cotangent.shape[1:3]
     x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
-    seen = [
-        im2col.every(im2col.every(x, 1, i, num_rows, strides[0]), 2, j, num_columns, strides[1])
+    patches = [
+        strided_slice(strided_slice(x, 1, i, num_rows, strides[0]), 2, j, num_columns, strides[1])
         for i, j in np.ndindex(height, width)
     ]
-    seen = jnp.concatenate(seen, -1) if len(seen) > 1 else seen[0]
+    patches = jnp.concatenate(patches, -1) if len(patches) > 1 else patches[0]
     return lax.dot_general(
         cotangent.reshape(-1, num_outputs),
-        seen.reshape(-1, height * width * num_inputs),
+        patches.reshape(-1, height * width * num_inputs),
         (((0,), (0,)), ((), ())),
         precision=precision,
-        preferred_element_type=im2col.accumulator(x.dtype),
+        preferred_element_type=accumulator_dtype(x.dtype),
     )

@@ -10,21 +10,23 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from irec_jax.kernels import chunks, convolution
+from irec_jax.kernels import batch_chunks, convolution
+from irec_jax.kernels.patches import Pads, Sizes
 
 
 def max_pool(
     x: jax.Array, window: Sequence[int], *, strides: Sequence[int] | None = None
 ) -> jax.Array:
-    """Maximum over windows, without padding: rows and columns that fill no window are left out.
+    """Return the maxima of windows, without padding: incomplete windows are left out.
 
     The gradient of a window goes to its maximum, to the first one (row by row) if several are
-    equal. Where windows do not overlap, only that place is kept for the backward pass.
+    equal. If windows do not overlap, only the position of the maximum is kept for the backward
+    pass.
 
     Args:
         x: (batch, height, width, channels).
         window: height and width of a window.
-        strides: of the windows; their size when left out.
+        strides: of the windows; None: the window size.
 
     Returns:
         (batch, windows vertically, windows horizontally, channels).
@@ -38,10 +40,10 @@ def max_pool(
         raise ValueError(f"x: {x.shape[1:3]} is smaller than the pooling window {window}")
     if strides != window:
         return nn.max_pool(x, window, strides)
-    return _max_of_windows(_windows(x, window))
+    return _max_of_windows(_split_windows(x, window))
 
 
-def _windows(x, window):
+def _split_windows(x, window):
     """(batch, height, width, channels) to (batch, rows, window, columns, window, channels)."""
     rows, columns = (size // span for size, span in zip(x.shape[1:3], window, strict=True))
     x = x[:, : rows * window[0], : columns * window[1]]
@@ -54,59 +56,59 @@ def _max_of_windows(x):
     return _max_of_windows_forward(x)[0]
 
 
-def max_and_place(parts: Sequence[jax.Array]) -> tuple[jax.Array, jax.Array]:
-    """Maximum of arrays of one shape, and the number of the first array that has it.
+def max_and_argmax(parts: Sequence[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    """Return the maximum of arrays of one shape, and the index of the first array that has it.
 
-    Written out: one loop with whatever computes them, where a reduction would need them in memory.
+    Unrolled, so that XLA fuses it with the computation of the arrays; a reduction would need them
+    in memory.
     """
-    largest = functools.reduce(jnp.maximum, parts)
-    place = jnp.full(largest.shape, len(parts) - 1, jnp.int32)
-    for number in reversed(range(len(parts) - 1)):
-        place = jnp.where(parts[number] == largest, number, place)
-    return largest, place.astype(jnp.uint8 if len(parts) <= 256 else jnp.int32)
+    maximum = functools.reduce(jnp.maximum, parts)
+    argmax = jnp.full(maximum.shape, len(parts) - 1, jnp.int32)
+    for index in reversed(range(len(parts) - 1)):
+        argmax = jnp.where(parts[index] == maximum, index, argmax)
+    return maximum, argmax.astype(jnp.uint8 if len(parts) <= 256 else jnp.int32)
 
 
 def _max_of_windows_forward(x):
     parts = [x[:, :, i, :, j] for i, j in np.ndindex(x.shape[2], x.shape[4])]
-    largest, place = max_and_place(parts)
-    return largest, (place, x.shape)
+    maximum, argmax = max_and_argmax(parts)
+    return maximum, (argmax, x.shape)
 
 
 def _max_of_windows_backward(residuals, cotangent):
-    place, shape = residuals
-    return (_put_back(place, cotangent, (shape[2], shape[4])),)
+    argmax, shape = residuals
+    return (_scatter_to_windows(argmax, cotangent, (shape[2], shape[4])),)
 
 
 _max_of_windows.defvjp(_max_of_windows_forward, _max_of_windows_backward)
 
 
-def _put_back(place, values, window):
-    """Windows (batch, rows, window, columns, window, channels), 0 but for values at their place."""
-    places = jnp.arange(window[0] * window[1], dtype=place.dtype).reshape(
+def _scatter_to_windows(argmax, values, window):
+    """Values at the positions of the maxima, 0 elsewhere, in the shape of `_split_windows`."""
+    positions = jnp.arange(window[0] * window[1], dtype=argmax.dtype).reshape(
         window[0], 1, window[1], 1
     )
-    hit = place[:, :, None, :, None] == places
-    return jnp.where(hit, values[:, :, None, :, None], 0)
+    is_maximum = argmax[:, :, None, :, None] == positions
+    return jnp.where(is_maximum, values[:, :, None, :, None], 0)
 
 
 Stem = Callable[[Any, jax.Array], jax.Array]
-Sizes = tuple[int, int]
 
 
-def convolve_and_max_pool(
+def conv2d_max_pool(
     x: jax.Array,
     kernel: jax.Array,
-    pads: convolution.Pads,
+    pads: Pads,
     window: Sizes,
     *,
     strides: Sizes = (1, 1),
     stem: Stem | None = None,
     stem_params: Any = (),
 ) -> jax.Array:
-    """`max_pool` of a convolution, without the convolution ever being in memory.
+    """Return `max_pool` of a convolution without storing the convolution.
 
-    On CPU both run over a few examples at a time, forwards and backwards: what lies between them
-    stays in the cache. Elsewhere one follows the other.
+    On CPU both run over a few examples at a time, in the forward and the backward pass, so that the
+    intermediate results stay in the caches. On other platforms one follows the other.
 
     Args:
         x: (batch, height, width, channels).
@@ -114,14 +116,14 @@ def convolve_and_max_pool(
         pads: ((top, bottom), (left, right)), non-negative.
         window: height and width of the windows, which do not overlap.
         strides: of the convolution, vertically and horizontally.
-        stem: what is done with x before, ``stem(stem_params, x)``, example by example. It is done
-            once more in the backward pass instead of being kept: for what costs little.
-        stem_params: its parameters, which have gradients too.
+        stem: layers before the convolution, ``stem(stem_params, x)``, applied to each example.
+            They are recomputed in the backward pass, for layers that are cheaper than their memory.
+        stem_params: their parameters, which have gradients too.
 
     Returns:
         (batch, windows vertically, windows horizontally, output channels).
     """
-    return _fused(stem_params, x, kernel, stem or _no_stem, strides, pads, window)
+    return _conv2d_max_pool(stem_params, x, kernel, stem or _no_stem, strides, pads, window)
 
 
 def _no_stem(_, x):
@@ -129,97 +131,95 @@ def _no_stem(_, x):
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5, 6))
-def _fused(stem_params, x, kernel, stem, strides, pads, window):
+def _conv2d_max_pool(stem_params, x, kernel, stem, strides, pads, window):
     return _pooled(stem_params, x, kernel, stem, strides, pads, window)[0]
 
 
-def whole_batch(x, kernel, strides, pads, window):
-    """Maxima of a convolution and their places, one step after the other."""
-    convolved = convolution.conv_general_dilated(
-        x, kernel, strides, pads, dimension_numbers=convolution.NHWC
-    )
-    largest, (place, _) = _max_of_windows_forward(_windows(convolved, window))
-    return largest, place
+def unfused_forward(x, kernel, strides, pads, window):
+    """Return the maxima of a convolution and their positions, one operation after the other."""
+    convolved = convolution.conv2d(x, kernel, strides, pads)
+    maximum, (argmax, _) = _max_of_windows_forward(_split_windows(convolved, window))
+    return maximum, argmax
 
 
 def _pooled(stem_params, x, kernel, stem, strides, pads, window):
-    """Maxima and their places."""
+    """Maxima and their positions."""
 
-    def whole(stem_params, x, kernel):
-        return whole_batch(stem(stem_params, x), kernel, strides, pads, window)
+    def full_batch(stem_params, x, kernel):
+        return unfused_forward(stem(stem_params, x), kernel, strides, pads, window)
 
     def in_chunks(stem_params, x, kernel):
-        def step(_, part):
-            return None, whole(stem_params, part, kernel)
+        def step(_, chunk):
+            return None, full_batch(stem_params, chunk, kernel)
 
         chunk = _convolution_sizes(stem_params, x, kernel, stem, strides, pads)[2]
-        return chunks.scan_chunks(step, None, (x,), chunk=chunk)[1]
+        return batch_chunks.scan_chunks(step, None, (x,), chunk=chunk)[1]
 
-    return lax.platform_dependent(stem_params, x, kernel, cpu=in_chunks, default=whole)
+    return lax.platform_dependent(stem_params, x, kernel, cpu=in_chunks, default=full_batch)
 
 
 def _convolution_sizes(stem_params, x, kernel, stem, strides, pads):
-    """Height and width of the convolution, and the number of examples to take at a time."""
-    stemmed = jax.eval_shape(stem, stem_params, x)
-    sizes = convolution.output_sizes(stemmed.shape, kernel.shape, strides, pads)
+    """Height and width of the convolution, and the number of examples to process at a time."""
+    stem_output = jax.eval_shape(stem, stem_params, x)
+    sizes = convolution.output_sizes(stem_output.shape, kernel.shape, strides, pads)
     shape = (x.shape[0], *sizes, kernel.shape[3])
-    return *sizes, convolution.chunk_size(x.shape[0], kernel.shape, shape, stemmed.dtype)
+    return *sizes, convolution.chunk_size(x.shape[0], kernel.shape, shape, stem_output.dtype)
 
 
-def _fused_forward(stem_params, x, kernel, stem, strides, pads, window):
-    largest, place = _pooled(stem_params, x, kernel, stem, strides, pads, window)
-    return largest, (stem_params, x, kernel, place)
+def _forward(stem_params, x, kernel, stem, strides, pads, window):
+    maximum, argmax = _pooled(stem_params, x, kernel, stem, strides, pads, window)
+    return maximum, (stem_params, x, kernel, argmax)
 
 
-def unpool(place, cotangent, window, sizes):
-    """Gradient (batch, *sizes, channels) of what was pooled."""
-    full = _put_back(place, cotangent, window)
-    rows, columns = place.shape[1] * window[0], place.shape[2] * window[1]
-    full = full.reshape(place.shape[0], rows, columns, place.shape[3])
-    return jnp.pad(full, ((0, 0), (0, sizes[0] - rows), (0, sizes[1] - columns), (0, 0)))
+def _unpool(argmax, cotangent, window, sizes):
+    """Gradient (batch, *sizes, channels) of the input of the pooling."""
+    unpooled = _scatter_to_windows(argmax, cotangent, window)
+    rows, columns = argmax.shape[1] * window[0], argmax.shape[2] * window[1]
+    unpooled = unpooled.reshape(argmax.shape[0], rows, columns, argmax.shape[3])
+    return jnp.pad(unpooled, ((0, 0), (0, sizes[0] - rows), (0, sizes[1] - columns), (0, 0)))
 
 
-def whole_gradients(x, kernel, place, cotangent, strides, pads, window):
-    """Gradients of x and of the kernel, XLA's own."""
+def unfused_gradients(x, kernel, argmax, cotangent, strides, pads, window):
+    """Return XLA's own gradients of x and of the kernel."""
     sizes = convolution.output_sizes(x.shape, kernel.shape, strides, pads)
-    _, pull = jax.vjp(lambda *pair: convolution.xla(*pair, strides, pads, None), x, kernel)
-    return pull(unpool(place, cotangent, window, sizes))
+    _, vjp = jax.vjp(lambda *pair: convolution.xla_conv2d(*pair, strides, pads, None), x, kernel)
+    return vjp(_unpool(argmax, cotangent, window, sizes))
 
 
-def _fused_backward(stem, strides, pads, window, residuals, cotangent):
-    stem_params, x, kernel, place = residuals
+def _backward(stem, strides, pads, window, residuals, cotangent):
+    stem_params, x, kernel, argmax = residuals
     *sizes, chunk = _convolution_sizes(stem_params, x, kernel, stem, strides, pads)
 
-    def whole(stem_params, x, kernel, place, cotangent):
-        stemmed, pull = jax.vjp(stem, stem_params, x)
-        of_x, of_kernel = whole_gradients(stemmed, kernel, place, cotangent, strides, pads, window)
-        return *pull(of_x), of_kernel
+    def full_batch(stem_params, x, kernel, argmax, cotangent):
+        y, stem_vjp = jax.vjp(stem, stem_params, x)
+        dy, d_kernel = unfused_gradients(y, kernel, argmax, cotangent, strides, pads, window)
+        return *stem_vjp(dy), d_kernel
 
-    def in_chunks(stem_params, x, kernel, place, cotangent):
-        def step(totals, x, place, cotangent):
-            unpooled = unpool(place, cotangent, window, sizes)
-            stemmed, pull = jax.vjp(stem, stem_params, x)
-            of_kernel = convolution.kernel_gradient_of_chunk(
-                stemmed, unpooled, kernel_shape=kernel.shape, strides=strides, pads=pads
+    def in_chunks(stem_params, x, kernel, argmax, cotangent):
+        def step(totals, x, argmax, cotangent):
+            unpooled = _unpool(argmax, cotangent, window, sizes)
+            y, stem_vjp = jax.vjp(stem, stem_params, x)
+            d_kernel = convolution.chunk_kernel_gradient(
+                y, unpooled, kernel_shape=kernel.shape, strides=strides, pads=pads
             )
-            of_stem, of_x = pull(
-                convolution.input_gradient(kernel, unpooled, stemmed.shape, strides, pads, None)
+            d_stem, dx = stem_vjp(
+                convolution.input_gradient(kernel, unpooled, y.shape, strides, pads)
             )
-            return jax.tree.map(jnp.add, totals, (of_stem, of_kernel)), of_x
+            return jax.tree.map(jnp.add, totals, (d_stem, d_kernel)), dx
 
         start = (
             jax.tree.map(jnp.zeros_like, stem_params),
-            convolution.kernel_gradient_start(x, kernel.shape),
+            convolution.init_kernel_gradient(x, kernel.shape),
         )
-        (of_stem, of_kernel), of_x = chunks.scan_chunks(
-            step, start, (x, place, cotangent), chunk=chunk
+        (d_stem, d_kernel), dx = batch_chunks.scan_chunks(
+            step, start, (x, argmax, cotangent), chunk=chunk
         )
-        of_kernel = convolution.kernel_gradient_end(of_kernel, kernel.shape)
-        return of_stem, of_x, of_kernel.astype(kernel.dtype)
+        d_kernel = convolution.finish_kernel_gradient(d_kernel, kernel.shape)
+        return d_stem, dx, d_kernel.astype(kernel.dtype)
 
     return lax.platform_dependent(
-        stem_params, x, kernel, place, cotangent, cpu=in_chunks, default=whole
+        stem_params, x, kernel, argmax, cotangent, cpu=in_chunks, default=full_batch
     )
 
 
-_fused.defvjp(_fused_forward, _fused_backward)
+_conv2d_max_pool.defvjp(_forward, _backward)

@@ -1,4 +1,4 @@
-"""Transposed convolution, forwards and backwards fast on CPU; elsewhere XLA's own."""
+"""Transposed convolution that is fast on CPU in both passes."""
 
 import functools
 from collections.abc import Sequence
@@ -6,19 +6,21 @@ from collections.abc import Sequence
 import jax
 from jax import lax
 
-from irec_jax.kernels import convolution, im2col
+from irec_jax.kernels import strided_convolution
+from irec_jax.kernels.convolution import xla_conv2d
+from irec_jax.kernels.patches import Pads
 
 
-def conv_transpose(
+def conv2d_transpose(
     x: jax.Array, kernel: jax.Array, strides: Sequence[int], *, precision=None
 ) -> jax.Array:
-    """Transposed convolution with padding 'same', as Keras' Conv2DTranspose has it; fast on CPU.
+    """Return a transposed convolution with padding 'same', like Keras' Conv2DTranspose.
 
     It is the gradient of the input of a convolution from (height * stride, width * stride) to
-    (height, width) with that kernel, these strides and padding 'SAME': pixel i of the input is
-    spread over the pixels ``stride * i - low + (0 ... size - 1)`` of the output, where
-    ``low = max(size - stride, 0) // 2``; what falls outside is left out. Kernels smaller than
-    the stride leave zeros between them. Derivatives as in `conv_general_dilated`.
+    (height, width) with the same kernel, strides and padding 'SAME': pixel i of the input is spread
+    over the pixels ``stride * i - low + (0 ... size - 1)`` of the output, where
+    ``low = max(size - stride, 0) // 2``, and cropped at the borders. Kernels smaller than the
+    stride leave zeros between them. Derivatives as in `convolution.conv_general_dilated`.
 
     Args:
         x: (batch, height, width, input channels).
@@ -30,17 +32,17 @@ def conv_transpose(
         (batch, height * stride, width * stride, output channels).
 
     Raises:
-        ValueError: arrays that do not go together.
+        ValueError: incompatible shapes or types.
     """
     if x.ndim != 4 or kernel.ndim != 4 or x.shape[3] != kernel.shape[3] or x.dtype != kernel.dtype:
         raise ValueError(
-            f"x: {x.dtype}{x.shape} does not go with the kernel {kernel.dtype}{kernel.shape}"
+            f"x: {x.dtype}{x.shape} is incompatible with the kernel {kernel.dtype}{kernel.shape}"
         )
-    return _transposed(x, kernel, tuple(strides), precision)
+    return _conv2d_transpose(x, kernel, tuple(strides), precision)
 
 
-def _sizes_and_pads(x_shape, kernel_shape, strides) -> tuple[tuple[int, ...], convolution.Pads]:
-    """Shape of the result, and the padding of the convolution of which this is the gradient."""
+def _output_shape_and_pads(x_shape, kernel_shape, strides) -> tuple[tuple[int, ...], Pads]:
+    """Shape of the result, and the padding of the convolution whose gradient it is."""
     sizes = tuple(n * s for n, s in zip(x_shape[1:3], strides, strict=True))
     pads = tuple(
         (max(k - s, 0) // 2, max(k - s, 0) - max(k - s, 0) // 2)
@@ -49,54 +51,54 @@ def _sizes_and_pads(x_shape, kernel_shape, strides) -> tuple[tuple[int, ...], co
     return (x_shape[0], *sizes, kernel_shape[2]), pads
 
 
-def xla(x, kernel, strides, precision):
-    """XLA's own transposed convolution."""
-    shape, pads = _sizes_and_pads(x.shape, kernel.shape, strides)
+def xla_conv2d_transpose(x, kernel, strides, precision):
+    """Return XLA's own transposed convolution."""
+    shape, pads = _output_shape_and_pads(x.shape, kernel.shape, strides)
 
     def convolve(y):
-        return convolution.xla(y, kernel, strides, pads, precision)
+        return xla_conv2d(y, kernel, strides, pads, precision)
 
     return jax.linear_transpose(convolve, jax.ShapeDtypeStruct(shape, x.dtype))(x)[0]
 
 
 def xla_gradients(x, kernel, cotangent, strides, precision):
-    """Gradients of input and kernel of `xla`, by convolutions that cuDNN knows.
+    """Return the gradients of `xla_conv2d_transpose` as convolutions that cuDNN supports.
 
-    XLA's own rule convolves pixels with zeros between them by a kernel as large as the picture,
-    which cuDNN has no algorithm for: to compile that took it minutes and 32 GiB.
+    XLA's own rule convolves pixels with zeros between them by a kernel as large as the image, for
+    which cuDNN has no algorithm: compiling it took minutes and 32 GiB.
     """
-    pads = _sizes_and_pads(x.shape, kernel.shape, strides)[1]
+    pads = _output_shape_and_pads(x.shape, kernel.shape, strides)[1]
 
     def convolve(kernel):
-        return convolution.xla(cotangent, kernel, strides, pads, precision)
+        return xla_conv2d(cotangent, kernel, strides, pads, precision)
 
     return convolve(kernel), jax.linear_transpose(convolve, kernel)(x)[0]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _transposed(x, kernel, strides, precision):
-    def fast(x, kernel):
-        shape, pads = _sizes_and_pads(x.shape, kernel.shape, strides)
-        return im2col.input_gradient(kernel, x, shape, strides, pads, precision)
+def _conv2d_transpose(x, kernel, strides, precision):
+    def cpu(x, kernel):
+        shape, pads = _output_shape_and_pads(x.shape, kernel.shape, strides)
+        return strided_convolution.input_gradient(kernel, x, shape, strides, pads, precision)
 
-    stock = functools.partial(xla, strides=strides, precision=precision)
-    return lax.platform_dependent(x, kernel, cpu=fast, default=stock)
-
-
-def _transposed_forward(x, kernel, strides, precision):
-    return _transposed(x, kernel, strides, precision), (x, kernel)
+    default = functools.partial(xla_conv2d_transpose, strides=strides, precision=precision)
+    return lax.platform_dependent(x, kernel, cpu=cpu, default=default)
 
 
-def _transposed_backward(strides, precision, residuals, cotangent):
-    def fast(x, kernel, cotangent):
-        pads = _sizes_and_pads(x.shape, kernel.shape, strides)[1]
-        of_x, of_kernel = im2col.transposed_gradients(
+def _forward(x, kernel, strides, precision):
+    return _conv2d_transpose(x, kernel, strides, precision), (x, kernel)
+
+
+def _backward(strides, precision, residuals, cotangent):
+    def cpu(x, kernel, cotangent):
+        pads = _output_shape_and_pads(x.shape, kernel.shape, strides)[1]
+        dx, d_kernel = strided_convolution.transposed_gradients(
             x, kernel, cotangent, strides, pads, precision
         )
-        return of_x, of_kernel.astype(kernel.dtype)
+        return dx, d_kernel.astype(kernel.dtype)
 
-    stock = functools.partial(xla_gradients, strides=strides, precision=precision)
-    return lax.platform_dependent(*residuals, cotangent, cpu=fast, default=stock)
+    default = functools.partial(xla_gradients, strides=strides, precision=precision)
+    return lax.platform_dependent(*residuals, cotangent, cpu=cpu, default=default)
 
 
-_transposed.defvjp(_transposed_forward, _transposed_backward)
+_conv2d_transpose.defvjp(_forward, _backward)

@@ -1,4 +1,4 @@
-"""Networks by name: Flax modules from features to logits, or to features."""
+"""Networks by name: Flax modules from features to logits or, for separation, to features."""
 
 from typing import Any
 
@@ -25,16 +25,16 @@ MODELS = {
 
 
 def create(name: str, **kwargs: Any) -> nn.Module:
-    """The network of that name, ``__call__(features, *, train: bool) -> logits`` or features.
+    """Create a network, ``__call__(features, *, train: bool) -> logits`` or features.
 
-    Features are an array or a dict of arrays, batch first. Logits are (batch, num_classes), or
-    (batch, M, num_classes) where a network says something M times about an example; it may then
-    return two arrays, the other one bool (batch, M): what counts. A separator returns features of
-    the shape and unit of those it was given.
+    Features are an array or a dict of arrays with a leading batch axis. Logits are
+    (batch, num_classes), or (batch, M, num_classes) with M predictions per example; a network may
+    then also return a bool array (batch, M) that marks the valid ones. A separator returns
+    features of the shape and unit of its input.
 
     Args:
         name: a key of `MODELS`.
-        **kwargs: its attributes.
+        **kwargs: attributes of the network.
 
     Raises:
         UserError: unknown name, unknown or missing argument.

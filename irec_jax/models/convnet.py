@@ -1,13 +1,13 @@
-"""The convolutional network for predominant instruments of Han, Kim and Lee (2017)."""
+"""Convolutional network for predominant instrument recognition of Han, Kim and Lee (2017)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from irec_jax.kernels import convolution, pooling
+from irec_jax import kernels
 from irec_jax.models import layers
 
 _KERNEL, _PADDING, _POOL = (3, 3), ((2, 2), (2, 2)), (3, 3)
@@ -22,56 +22,34 @@ class _Weights(nn.Module):
 
     @nn.compact
     def __call__(self) -> tuple[jax.Array, jax.Array]:
-        """(height, width, inputs, outputs) and (outputs,)."""
+        """Return arrays (height, width, inputs, outputs) and (outputs,)."""
         shape = (*_KERNEL, self.num_inputs, self.num_outputs)
         kernel = self.param("kernel", nn.initializers.glorot_uniform(), shape)
         bias = self.param("bias", nn.initializers.zeros, (self.num_outputs,))
         return kernel.astype(self.dtype), bias.astype(self.dtype)
 
 
-def _convolve(weights, x: jax.Array) -> jax.Array:
-    kernel, bias = weights
-    convolved = convolution.conv_general_dilated(
-        x, kernel, (1, 1), _PADDING, dimension_numbers=convolution.NHWC
-    )
-    return convolved + bias
-
-
-def _fast_block(x, weights_1, weights_2, activate: Callable, *, recompute: bool) -> jax.Array:
-    """Two convolutions and max-pooling, for an activation that never falls.
-
-    Then the maximum may as well be taken before bias and activation: that leaves a ninth of them.
-    recompute: do the first convolution again in the backward pass instead of keeping its result.
-    """
-
-    def first(weights, x):
-        return activate(_convolve(weights, x))
-
-    pads = _needed_padding([size + 2 for size in x.shape[1:3]])
-    stem = dict(stem=first, stem_params=weights_1) if recompute else {}
-    x = x if recompute else first(weights_1, x)
-    kernel, bias = weights_2
-    return activate(pooling.convolve_and_max_pool(x, kernel, pads, _POOL, **stem) + bias)
-
-
-def _needed_padding(sizes: Sequence[int]) -> tuple[tuple[int, int], ...]:
-    """`_PADDING` without what only adds rows and columns that the pooling leaves out."""
-    return tuple(
-        (low, high - (size + low + high - kernel + 1) % pool)
-        for (low, high), size, kernel, pool in zip(_PADDING, sizes, _KERNEL, _POOL, strict=True)
-    )
-
-
 class ConvNet(nn.Module):
-    """Four blocks of two 3x3 convolutions and max-pooling, a dense layer, one output per class.
+    """Four blocks of two 3x3 convolutions and pooling, a dense layer, one output per class.
 
     Han, Kim, Lee: Deep convolutional neural networks for predominant instrument recognition in
-    polyphonic music (2017), table I; with ReLU and 13 classes also the network of Seipel (2018).
+    polyphonic music (2017), table I; with ReLU and 13 classes also the network of Seipel (2018):
 
-    Every convolution is zero-padded by 2 on all sides, so it adds 2 to both sizes; 3x3 pooling
-    with stride 3 follows each block but the last, which ends in global pooling. Since two
-    convolutions add 4, there are always at least 3 x 3 values to pool: any number of frames and
-    bands from 1 on is fine.
+        input                             1 x  43 x 128
+        2 x convolution 3x3, 32 filters  32 x  47 x 132
+        max-pooling 3x3, dropout 0.25    32 x  15 x  44
+        2 x convolution 3x3, 64          64 x  19 x  48
+        max-pooling 3x3, dropout 0.25    64 x   6 x  16
+        2 x convolution 3x3, 128        128 x  10 x  20
+        max-pooling 3x3, dropout 0.25   128 x   3 x   6
+        2 x convolution 3x3, 256        256 x   7 x  10
+        global pooling, dropout 0.25    256
+        dense, dropout 0.5             1024
+        dense                            11
+
+    Every convolution is zero-padded by 2 on all sides, so it adds 2 to both sizes, and is followed
+    by the activation. Two convolutions add 4: at least 3 x 3 values remain to be pooled, so any
+    positive number of frames and bands is valid.
 
     Intermediates (collection 'intermediates'): ``block_1`` ... after the pooling of each block,
     ``dense`` after the activation of the dense layer, ``output`` (the logits).
@@ -99,11 +77,11 @@ class ConvNet(nn.Module):
 
     @nn.compact
     def __call__(self, features: jax.Array, *, train: bool) -> jax.Array:
-        """Logits of each example.
+        """Return the logits of each example.
 
         Args:
             features: (batch, frames, bands).
-            train: whether to drop units (random keys from the collection 'dropout').
+            train: whether to apply dropout (random keys from the collection 'dropout').
 
         Returns:
             float32 (batch, num_classes), before the sigmoid.
@@ -114,30 +92,77 @@ class ConvNet(nn.Module):
         """
         if getattr(features, "ndim", 0) != 3 or 0 in features.shape[1:]:
             raise ValueError(
-                "features: expected (batch, frames, bands), none of them 0, got "
+                "features: expected non-empty (batch, frames, bands), got "
                 f"{jax.tree.map(jnp.shape, features)}"
             )
-        init = dict(kernel_init=nn.initializers.glorot_uniform(), dtype=self.dtype)
         x = features[..., None].astype(self.dtype)
-        for block, num_filters in enumerate(self.filters, 1):
-            last = block == len(self.filters)
-            weights_1, weights_2 = (
-                _Weights(num_inputs, num_filters, self.dtype, name=f"Conv_{2 * block - place}")()
-                for num_inputs, place in ((x.shape[-1], 2), (num_filters, 1))
-            )
-            if self.activation in layers.MONOTONIC and not last:
-                activate = layers.ACTIVATIONS[self.activation]
-                # The first convolution of all, of one channel, costs less than its memory.
-                x = _fast_block(x, weights_1, weights_2, activate, recompute=block == 1)
+        for block, filters in enumerate(self.filters, 1):
+            weights = self._weights(block, x.shape[-1], filters)
+            if block == len(self.filters):
+                x = layers.global_pool(self._convolutions(x, weights), self.pooling)
             else:
-                for weights in (weights_1, weights_2):
-                    x = layers.Activation(self.activation)(_convolve(weights, x))
-                x = layers.global_pool(x, self.pooling) if last else pooling.max_pool(x, _POOL)
+                # Block 1 has one input channel: its first convolution is cheaper than its memory.
+                x = self._convolutions_and_max_pooling(x, weights, recompute=block == 1)
             self.sow("intermediates", f"block_{block}", x)
             x = layers.Dropout(self.dropout)(x, train=train)
-        x = layers.Activation(self.activation)(nn.Dense(self.dense, **init)(x))
+        x = layers.dense(self.dense, self.dtype)(x)
+        x = layers.Activation(self.activation)(x)
         self.sow("intermediates", "dense", x)
         x = layers.Dropout(self.dense_dropout)(x, train=train)
-        logits = nn.Dense(self.num_classes, **init)(x).astype(jnp.float32)
+        logits = layers.dense(self.num_classes, self.dtype)(x).astype(jnp.float32)
         self.sow("intermediates", "output", logits)
         return logits
+
+    def _weights(self, block: int, num_inputs: int, filters: int) -> tuple:
+        """Return the kernels and biases of the two convolutions of a block."""
+        return (
+            _Weights(num_inputs, filters, self.dtype, name=f"Conv_{2 * block - 2}")(),
+            _Weights(filters, filters, self.dtype, name=f"Conv_{2 * block - 1}")(),
+        )
+
+    def _convolutions(self, x: jax.Array, weights: tuple) -> jax.Array:
+        for layer in weights:
+            x = layers.Activation(self.activation)(_convolve(layer, x))
+        return x
+
+    def _convolutions_and_max_pooling(
+        self, x: jax.Array, weights: tuple, *, recompute: bool
+    ) -> jax.Array:
+        """Return two convolutions and 3x3 max-pooling.
+
+        A monotonic activation commutes with the maximum: pooling before bias and activation leaves
+        a ninth of the values to compute.
+
+        Args:
+            x: (batch, height, width, channels).
+            weights: of the two convolutions.
+            recompute: whether to compute the first convolution again in the backward pass instead
+                of storing its result.
+        """
+        if self.activation not in layers.MONOTONIC:
+            return kernels.max_pool(self._convolutions(x, weights), _POOL)
+        activate = layers.ACTIVATIONS[self.activation]
+
+        def first_convolution(weights, x):
+            return activate(_convolve(weights, x))
+
+        first_weights, (kernel, bias) = weights
+        pads = _pads_before_pooling([size + 2 for size in x.shape[1:3]])
+        if recompute:
+            stem = dict(stem=first_convolution, stem_params=first_weights)
+        else:
+            x, stem = first_convolution(first_weights, x), {}
+        return activate(kernels.conv2d_max_pool(x, kernel, pads, _POOL, **stem) + bias)
+
+
+def _convolve(weights, x: jax.Array) -> jax.Array:
+    kernel, bias = weights
+    return kernels.conv2d(x, kernel, (1, 1), _PADDING) + bias
+
+
+def _pads_before_pooling(sizes: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """Return `_PADDING` without the rows and columns that the pooling would leave out."""
+    return tuple(
+        (low, high - (size + low + high - kernel + 1) % pool)
+        for (low, high), size, kernel, pool in zip(_PADDING, sizes, _KERNEL, _POOL, strict=True)
+    )

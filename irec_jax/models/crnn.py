@@ -1,4 +1,4 @@
-"""Goel's convolutional recurrent network: a picture of a waveform, then the waveform itself."""
+"""Convolutional recurrent network of Goel on the image and the chunks of a waveform."""
 
 import flax.linen as nn
 import jax
@@ -8,12 +8,12 @@ from irec_jax.models.recurrent import RecurrentLayer
 
 
 class CRNN(image_cnn.ImageCNN):
-    """A recurrent layer that starts from what a convolutional network has made of a picture.
+    """Recurrent layer whose initial state is the output of a convolutional network.
 
     Goel: the output of the dense layer of B1 to B4 is the initial hidden state of an LSTM (whose
     memory starts at zero) over chunks of the same waveform; its last hidden state is classified.
-    The size of the LSTM is not stated there. Where it is not that of the dense layer, a dense
-    layer without activation comes between (parameters ``projection``).
+    Goel does not state the size of the LSTM. If it differs from that of the dense layer, a dense
+    layer without activation is inserted between them (parameters ``projection``).
 
     Intermediates (collection 'intermediates'): those of `ImageCNN`, and ``recurrent_0``, the last
     hidden state.
@@ -23,7 +23,7 @@ class CRNN(image_cnn.ImageCNN):
         hidden: size of the hidden state.
         input_dropout: rate on the chunks.
         output_dropout: rate on the last hidden state.
-        the others: of the convolutional network, see `ImageCNN`.
+        others: of the convolutional network, see `ImageCNN`.
     """
 
     cell: str = "lstm"
@@ -33,39 +33,40 @@ class CRNN(image_cnn.ImageCNN):
 
     @nn.compact
     def __call__(self, features: dict[str, jax.Array], *, train: bool) -> jax.Array:
-        """Logits of each picture.
+        """Return the logits of each image.
 
         Args:
-            features: "image", pictures (batch, height, width) or (batch, pictures, height, width);
-                "steps", chunks of the waveform (batch, steps, samples); "num_steps" (batch,), how
-                many steps at the start are real.
-            train: whether to drop units (random keys from the collection 'dropout').
+            features: "image", images (batch, height, width) or (batch, images, height, width);
+                "steps", chunks of the waveform (batch, steps, samples); "num_steps" (batch,), the
+                number of valid steps at the start.
+            train: whether to apply dropout (random keys from the collection 'dropout').
 
         Returns:
-            float32 (batch, num_classes) or (batch, pictures, num_classes), before the softmax.
+            float32 (batch, num_classes) or (batch, images, num_classes), before the softmax.
 
         Raises:
-            ValueError: features of another shape, or pictures that are too small.
-            UserError: unknown net, activation or cell, or lists that do not go together.
+            ValueError: features of another shape, or images that are too small.
+            UserError: unknown net, activation or cell, or lists of different lengths.
         """
         if not isinstance(features, dict) or {"image", "steps", "num_steps"} - set(features):
             raise ValueError(
-                'features: expected a dict of "image", "steps" and "num_steps", as the front end '
-                "image_and_chunks makes it"
+                'features: expected a dict of "image", "steps" and "num_steps", the output of the '
+                "front end image_and_chunks"
             )
         layers.check_sizes(hidden=self.hidden)
         state = self.encode(features["image"], train=train)
         if state.shape[-1] != self.hidden:
-            state = self.dense_layer(self.hidden, name="projection")(state)
+            state = layers.dense(self.hidden, self.dtype, name="projection")(state)
         steps = layers.Dropout(self.input_dropout)(features["steps"], train=train)
 
-        def run(layer, initial_hidden):
+        def last_hidden(layer, initial_hidden):
             return layer(steps, num_steps=features["num_steps"], initial_hidden=initial_hidden)
 
         if state.ndim == 3:
-            # Over the pictures of an example, so that its chunks are projected once for all.
+            # Mapped over the images of an example, so that its chunks are projected only once.
             axes = dict(variable_axes={"params": None}, split_rngs={"params": False})
-            run = nn.vmap(run, in_axes=1, out_axes=1, **axes)
-        x = run(RecurrentLayer(self.cell, self.hidden, dtype=self.dtype, name="forward_0"), state)
+            last_hidden = nn.vmap(last_hidden, in_axes=1, out_axes=1, **axes)
+        layer = RecurrentLayer(self.cell, self.hidden, dtype=self.dtype, name="forward_0")
+        x = last_hidden(layer, state)
         self.sow("intermediates", "recurrent_0", x)
         return self.classify(layers.Dropout(self.output_dropout)(x, train=train))

@@ -1,4 +1,4 @@
-"""The convolutional classifier of spectrograms of Ligtenberg (2022)."""
+"""Convolutional classifier of spectrograms of Ligtenberg (2022)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,32 +7,36 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from irec_jax.kernels import normalized
-from irec_jax.models import layers, unet
+from irec_jax.kernels import DeferredNorm
+from irec_jax.models import conv_block, layers
 
 
 class SpectrogramCNN(nn.Module):
-    """Strided convolutions, each with batch normalisation, ReLU and dropout, then a dense layer.
+    """Strided convolutions with batch normalisation, ReLU and dropout, then dense layers.
 
-    Ligtenberg (2022), section 3.5: seven convolutions with stride 2 (2048 x 128 -> 16 x 1 x 1024);
-    flattened, a dense layer that reduces it, one output per class.
+    Ligtenberg (2022), section 3.5:
 
-    Of what the source leaves open: the dense layer has 128 units and ReLU; padding is 'same',
-    convolutions have no biases, since the batch normalisation that follows takes them out again
-    (Keras would keep 2,032 of them, whose gradient is 0).
+        7 x [convolution (7, 5, 3, 3, 3, 3, 3; stride 2), batch norm, ReLU, dropout 0.2]
+            16, 32, 64, 128, 256, 512, 1024 filters: 2048 x 128 -> 16 x 1 x 1024
+        flatten, dense 128, ReLU, dropout 0.5
+        dense, one output per class
+
+    Choices where the paper is silent: the dense layer has 128 units and ReLU; padding is 'same';
+    convolutions have no biases, which batch normalisation would cancel (Keras would keep 2,032 of
+    them, with gradient 0).
 
     Intermediates (collection 'intermediates'): ``block_1`` ... after each ReLU, ``dense`` after the
     activation of the dense layer, ``output`` (the logits).
 
     Attributes:
         num_classes: number of outputs.
-        filters, kernels, strides, dilations: channels, sizes (square), strides and dilations of
-            the convolutions, one for each.
+        filters, kernels, strides, dilations: channels, (square) kernel sizes, strides and dilations
+            of the convolutions, one for each.
         dense: units of the dense layer.
         activation: name of the activation after the dense layer (`layers.Activation`).
         dropout: rate after every convolution.
         dense_dropout: rate after the dense layer.
-        kernel_init: a key of `unet.KERNEL_INITS`.
+        kernel_init: a key of `conv_block.KERNEL_INITS`.
         momentum: of the moving averages (`layers.BatchNorm`).
         dtype: of the computation, float32 or bfloat16; parameters and logits are float32.
     """
@@ -52,37 +56,39 @@ class SpectrogramCNN(nn.Module):
 
     @nn.compact
     def __call__(self, features: jax.Array, *, train: bool) -> jax.Array:
-        """Logits of each example.
+        """Return the logits of each example.
 
         Args:
-            features: (batch, bins, frames), of any size from 1 x 1 on.
-            train: whether to drop units (random keys from the collection 'dropout') and to
-                normalise by, and keep, the statistics of the batch (collection 'batch_stats').
+            features: (batch, bins, frames), 1 x 1 or larger.
+            train: whether to apply dropout (random keys from the collection 'dropout'), normalise
+                by the statistics of the batch and update the collection 'batch_stats'.
 
         Returns:
             float32 (batch, num_classes), before the sigmoid.
 
         Raises:
             ValueError: features of another rank, or empty.
-            UserError: unknown names, or sizes that do not go together.
+            UserError: unknown names, or incompatible sizes.
         """
-        unet.check_features(features)
+        conv_block.check_features(features)
         layers.check_sizes(num_classes=self.num_classes, dense=self.dense)
-        unet.check_rates(
+        layers.check_rates(
             dropout=self.dropout, dense_dropout=self.dense_dropout, momentum=self.momentum
         )
-        init = dict(kernel_init=unet.kernel_init(self.kernel_init), dtype=self.dtype)
-        encoder = unet.layer_settings(self.filters, self.kernels, self.strides, self.dilations)
+        init = dict(kernel_init=conv_block.kernel_init(self.kernel_init), dtype=self.dtype)
+        settings = conv_block.convolution_settings(
+            self.filters, self.kernels, self.strides, self.dilations
+        )
         x = features[..., None].astype(self.dtype)
-        for number, settings in enumerate(encoder, 1):
-            block = unet.ConvolutionBlock(
-                *settings,
+        for number, convolution in enumerate(settings, 1):
+            block = conv_block.ConvolutionBlock(
+                *convolution,
                 kernel_init=self.kernel_init,
                 momentum=self.momentum,
                 dtype=self.dtype,
                 name=f"Block_{number}",
             )
-            x = block([normalized.Normalized.of(x)], train=train).values()
+            x = block([DeferredNorm.identity(x)], train=train).values()
             self.sow("intermediates", f"block_{number}", x)
             x = layers.Dropout(self.dropout)(x, train=train)
         x = nn.Dense(self.dense, **init)(x.reshape(x.shape[0], -1))

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from irec_jax import audio
-from irec_jax.audio.tracks import Track, ahead
+from irec_jax.audio.track_reader import Track, prefetch
 from irec_jax.crosstalk import Crosstalk, Settings
 from irec_jax.dsp.stft import power, stft
 from irec_jax.reports import crosstalk_plots
@@ -128,7 +128,7 @@ def in_bands(powers: np.ndarray, rate_hz: int) -> np.ndarray:
 def _read(path: Path, span: slice) -> np.ndarray:
     """The mean of the channels of a part of a file: float32 (T,)."""
     found, num_read = [], 0
-    for block in ahead(audio.blocks(path)):
+    for block in prefetch(audio.blocks(path)):
         if num_read + len(block) > span.start:
             found.append(block[max(0, span.start - num_read) : span.stop - num_read, 0])
         num_read += len(block)

@@ -20,7 +20,7 @@ from irec_jax import data, frontends, registry
 from irec_jax.audio import INT16_SCALE
 from irec_jax.data import Clips
 from irec_jax.dsp import mel
-from irec_jax.dsp.stacking import smallest_side
+from irec_jax.dsp.stacked_image import smallest_side
 from irec_jax.errors import UserError
 from irec_jax.labels import IRMAS_NAMES
 

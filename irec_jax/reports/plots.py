@@ -190,7 +190,7 @@ def instruments_over_time(
     """Who plays when: a row per class, shaded by its score, underlined where it is on.
 
     Args:
-        times_s: (N,) rising, the middles of the windows in seconds (`inference.windows.centres_s`).
+        times_s: (N,) rising, the middles of the windows in seconds (`inference.sliding_windows`).
         scores: (N, K) scores of the windows, at least 0.
         classes: K names.
         threshold: on the scores, in their units.

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from irec_jax.dsp.windows import window
+from irec_jax.dsp.window_functions import get_window
 from irec_jax.reports.debleed_figure import band_edges_hz, in_bands
 from irec_jax.reports.plots import clock, time_locator
 
@@ -29,7 +29,7 @@ class Overview:
         self._rate_hz = sample_rate_hz
         self._length = 1 << max(4, round(np.log2(_FRAME_S * sample_rate_hz)))
         self._hop = min(max(num_samples // _NUM_COLUMNS, self._length // 16), self._length // 2)
-        self._window = window("hann", self._length).astype(np.float32)[:, None]
+        self._window = get_window("hann", self._length).astype(np.float32)[:, None]
         self._num_frames = 1 + num_samples // self._hop
         num_columns = min(self._num_frames, _NUM_COLUMNS)
         self._column_of = np.arange(self._num_frames) * num_columns // self._num_frames

@@ -22,9 +22,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from irec_jax import crosstalk
+from irec_jax.checkpoints.workdir import lock_study
 from irec_jax.crosstalk.wiener import wiener
-from irec_jax.data import Piece, Pieces
-from irec_jax.data import pieces as all_pieces
+from irec_jax.data import Piece, Pieces, load_pieces
 from irec_jax.dsp import stft
 from irec_jax.errors import UserError
 from irec_jax.evaluation import provenance
@@ -32,7 +32,6 @@ from irec_jax.files import read_json, write_bytes, write_json
 from irec_jax.metrics import bss
 from irec_jax.reports import crosstalk_plots, plots
 from irec_jax.studies import crosstalk_tables
-from irec_jax.studies.claim import claim
 from irec_jax.studies.published.seipel import LEVELS_DB
 
 SOURCE = crosstalk.Settings(align=False, method="subtraction", solver="momentum")
@@ -92,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
     options = dict(
         methods=methods, seed=arguments.seed, max_s=arguments.max_s, decay_s=arguments.decay_s
     )
-    claim(workdir, settings)
+    lock_study(workdir, settings)
     start, num_done, results = time.monotonic(), 0, {}
     for place, index in enumerate(chosen):
         name = dataset.names[index]
@@ -251,7 +250,7 @@ def _chosen(arguments: argparse.Namespace, split: str) -> tuple[Pieces, list[int
         options = dict(size=arguments.size)
     else:
         options = dict(layout="phenicx")  # of a user's folder nobody knows the dry tracks
-    dataset = all_pieces(
+    dataset = load_pieces(
         arguments.dataset,
         split,
         data_dir=arguments.data_dir,

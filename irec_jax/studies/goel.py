@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
+from irec_jax.checkpoints.workdir import lock_study
 from irec_jax.errors import UserError
 from irec_jax.evaluation import collapse
 from irec_jax.files import write_bytes, write_json
 from irec_jax.metrics import multilabel
 from irec_jax.reports import plots, study_plots, text
 from irec_jax.studies import goel_tables, runs
-from irec_jax.studies.claim import claim
 from irec_jax.studies.published import goel as reported
 
 #: The row on whose examples the baselines are scored too.
@@ -177,7 +177,7 @@ def run(arguments: argparse.Namespace) -> int:
     names = [row.name for row in rows() if not arguments.quick or row.quick_epochs]
     chosen = runs.choose(names, arguments.rows)
     todo = [f"{name}-{split}" for name in chosen for split in splits]
-    claim(workdir, settings)
+    lock_study(workdir, settings)
     began = time.monotonic()
     results = runs.execute(every, todo=todo, workdir=workdir, summary=_line)
     if not results.reports:

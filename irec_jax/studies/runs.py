@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, workdir: str, rows: bool =
 
 
 def settings(arguments: argparse.Namespace) -> dict:
-    """What the results depend on, of `add_arguments`; see `claim`.
+    """What the results depend on, of `add_arguments`; see `lock_study`.
 
     Raises:
         UserError: a dataset of another kind.
@@ -128,7 +128,9 @@ def execute(
             continue
         config = resolve(run)
         if (place / "config.json").exists():
-            workdirs.check(place, configs.flatten(config), "train", ignored=configs.NOT_COMPARED)
+            workdirs.check_workdir(
+                place, configs.flatten(config), "train", ignored=configs.NOT_COMPARED
+            )
         if (place / "report.json").exists():
             reports[run.name] = read_json(place / "report.json")
         else:

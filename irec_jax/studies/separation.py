@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 
 import data_builders
+from irec_jax.checkpoints.workdir import lock_study
 from irec_jax.errors import UserError
 from irec_jax.files import read_json, write_bytes
 from irec_jax.reports import plots, separation_plots
 from irec_jax.reports.html import to_html
 from irec_jax.reports.recognition_report import strict_json
 from irec_jax.studies import runs, separation_data, separation_scores, separation_tables
-from irec_jax.studies.claim import claim
 
 SYSTEMS = ("base", *separation_data.SEPARATED)
 #: The weights of the source, which assigns them in two ways.
@@ -220,7 +220,7 @@ def run(arguments: argparse.Namespace) -> int:
     chosen, workdir = settings(arguments), Path(arguments.workdir)
     given = Path(arguments.separator).expanduser() if arguments.separator else None
     separator = separation_data.load_separator(given) if given else None
-    claim(workdir, chosen)
+    lock_study(workdir, chosen)
     began = time.monotonic()
     if separator is None:
         failures = _execute([separator_run(arguments)], workdir, _separator_line).failures

@@ -15,9 +15,9 @@ from irec_jax.audio import to_float32
 from irec_jax.dsp import stft
 from irec_jax.errors import UserError
 from irec_jax.frontends import SpectrogramDb
-from irec_jax.inference import spectrograms
+from irec_jax.inference import separation as inference
 from irec_jax.inference.prediction import create_predict, local_batch_size
-from irec_jax.systems.separator import load_task
+from irec_jax.systems.separator import load_separation
 from irec_jax.tasks import Separation
 
 #: Clips at a time.
@@ -58,7 +58,7 @@ def load_separator(workdir: Path) -> Separator:
     Raises:
         UserError: no such folder, a workdir of another kind of system, damage.
     """
-    task, variables, system = load_task(workdir)
+    task, variables, system = load_separation(workdir)
     made_by = f"{system['name']} {_fingerprint(variables)}"
     return Separator(task=task, variables=variables, system=system, made_by=made_by)
 
@@ -96,11 +96,11 @@ def store(
             f"the separator hears {separator.system['sample_rate_hz']} Hz and {dataset.name} has "
             f"{dataset.sample_rate_hz} Hz; set another data.format"
         )
-    clips = dataset.train.followed_by(dataset.test)
-    contents = data.Contents(
+    clips = dataset.train.concatenate(dataset.test)
+    contents = data.StoreContents(
         kind="features",
         shape=(separator.frontend.num_bins, separator.num_frames),
-        dataset=data.dataset_of_store(settings, version=dataset.version, config=dataset.config),
+        dataset=data.store_identity(settings, version=dataset.version, config=dataset.config),
         made_by=separator.made_by,
     )
     _store_features(separator, clips, contents, folder / "features")
@@ -112,7 +112,7 @@ def store(
 
 
 def _store_features(
-    separator: Separator, clips: data.Clips, contents: data.Contents, folder: Path
+    separator: Separator, clips: data.Clips, contents: data.StoreContents, folder: Path
 ) -> None:
     size = local_batch_size(BATCH_SIZE)
     predict = create_predict(separator.task, *separator.variables)
@@ -122,19 +122,19 @@ def _store_features(
         found = np.asarray(predict({"audio": audio}))
         return found[: len(indices), :, : separator.num_frames]
 
-    data.write_stored(folder, contents, clips.ids, compute, batch_size=size, label="separation")
+    data.write_store(folder, contents, clips.ids, compute, batch_size=size, label="separation")
 
 
 def _store_audio(
-    separator: Separator, clips: data.Clips, contents: data.Contents, folder: Path, name: str
+    separator: Separator, clips: data.Clips, contents: data.StoreContents, folder: Path, name: str
 ) -> None:
     front, num_samples = separator.frontend, separator.task.window_samples
-    values = data.open_stored(folder / "features").values
+    values = data.open_store(folder / "features").values
     post_db = separator.system["post_db"] if name == "post" else None
 
     @jax.jit
     def resynthesise(features: jax.Array, mixture: jax.Array) -> jax.Array:
-        features = spectrograms.post(features, front, post_db)
+        features = inference.gate(features, front, post_db)
         phase = jnp.angle(stft.stft(mixture, **front.framing))[..., : front.num_bins]
         widths = [(0, 0), (0, 0), (0, front.num_frames - separator.num_frames)]
         floor = front.floor_db / front.scale_db
@@ -152,7 +152,7 @@ def _store_audio(
         contents, kind="audio", shape=(num_samples,), made_by=f"{separator.made_by}, {name}"
     )
     options = dict(batch_size=BATCH_SIZE, label=f"resynthesis, {name}")
-    data.write_stored(folder / name, held, clips.ids, compute, **options)
+    data.write_store(folder / name, held, clips.ids, compute, **options)
 
 
 def _waveforms(

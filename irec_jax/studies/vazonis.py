@@ -12,11 +12,11 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from irec_jax.checkpoints.workdir import lock_study
 from irec_jax.errors import UserError
 from irec_jax.files import write_bytes, write_json
 from irec_jax.reports import plots, study_plots, text
 from irec_jax.studies import runs, vazonis_tables
-from irec_jax.studies.claim import claim
 
 #: The row on whose test clips the baselines are scored too.
 BASELINES = "lstm"
@@ -118,7 +118,7 @@ def run(arguments: argparse.Namespace) -> int:
     asked_only = {row.name for row in ROWS if row.asked_only and row.name not in named}
     names = [one.name for one in every if one.name not in asked_only]
     todo = runs.choose(names, arguments.rows)
-    claim(workdir, settings)
+    lock_study(workdir, settings)
     began = time.monotonic()
     results = runs.execute(every, todo=todo, workdir=workdir, summary=_line)
     if not results.reports:

@@ -1,4 +1,4 @@
-"""Trained systems, loaded from their workdirs and applied to anybody's audio."""
+"""Trained systems and crosstalk reduction, applied to users' audio."""
 
 from irec_jax.systems.recogniser import Recogniser, Recognized, load_recogniser, recognize
 from irec_jax.systems.separator import PHASES, Separator, load_separator

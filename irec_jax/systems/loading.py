@@ -1,4 +1,4 @@
-"""What all systems share: their workdirs, and audio that is an array."""
+"""Loading of trained systems from their workdirs, and validation of audio arrays."""
 
 from pathlib import Path
 from typing import Any
@@ -7,14 +7,14 @@ import jax
 import numpy as np
 
 from irec_jax import audio
-from irec_jax.checkpoints import storage as checkpoints
+from irec_jax.checkpoints.storage import load_best_variables
 from irec_jax.checkpoints.workdir import read_system
 from irec_jax.errors import UserError
 from irec_jax.tasks import Task
 
-#: Sample rates that an array can have.
-RATES_HZ = range(1000, 1_000_001)
-#: Task -> what a system for it is called, and the command that applies it.
+#: Supported sample rates of arrays.
+SAMPLE_RATES_HZ = range(1000, 1_000_001)
+#: Task -> name of a system for it, and the command that applies it.
 _KINDS = {
     "recognition": ("a recogniser", "irec recognize"),
     "separation": ("a separator", "irec separate"),
@@ -22,53 +22,57 @@ _KINDS = {
 
 
 def open_system(workdir: Path, task: str) -> dict[str, Any]:
-    """`system.json` of a workdir in which a system for this task was trained.
+    """Return `system.json` of a workdir in which a system for this task was trained.
 
     Raises:
-        UserError: no such folder, not a workdir, a workdir of another kind of system.
+        UserError: no such folder, not a workdir, or a workdir of another kind of system.
     """
     if not workdir.is_dir():
-        raise UserError(f"{workdir}: no such folder; give the --workdir of a training")
+        raise UserError(f"{workdir}: no such folder; name the --workdir of a trained system")
     system = read_system(workdir)
-    found = system.get("task")
-    if found != task:
-        wanted, _ = _KINDS[task]
-        if found not in _KINDS:
-            raise UserError(f"{workdir}: holds a system for {found!r}, not {wanted}")
-        kind, command = _KINDS[found]
+    actual = system.get("task")
+    if actual != task:
+        expected, _ = _KINDS[task]
+        if actual not in _KINDS:
+            raise UserError(
+                f"{workdir}: contains a system for {actual!r}; name the workdir of {expected}"
+            )
+        kind, command = _KINDS[actual]
         raise UserError(
-            f"{workdir}: holds {kind} ({system.get('name')}), not {wanted}; use it with {command}, "
-            f"or give the workdir of {wanted}"
+            f"{workdir}: contains {kind} ({system.get('name')}), not {expected}; apply it with "
+            f"{command}, or name the workdir of {expected}"
         )
     return system
 
 
 def load_variables(workdir: Path, task: Task) -> tuple[Any, Any]:
-    """Parameters and model state of the best checkpoint, on the host."""
+    """Return the parameters and model state of the best checkpoint, on the host."""
     variables = jax.eval_shape(task.init, jax.random.key(0))
-    return checkpoints.load_best_variables(workdir / "checkpoints", variables)
+    return load_best_variables(workdir / "checkpoints", variables)
 
 
 def check_array(samples: np.ndarray, sample_rate_hz: int | None) -> np.ndarray:
-    """Samples of an array (T,) or (T, C) as float32 (T, C); UserError for what is not audio."""
+    """Return samples (T,) or (T, C) as float32 (T, C); raise UserError for invalid audio."""
     if sample_rate_hz is None:
-        raise UserError("sample_rate: needed, in Hz, with an array")
-    if sample_rate_hz not in RATES_HZ:
+        raise UserError("sample_rate: missing; an array needs its sample rate in Hz")
+    if sample_rate_hz not in SAMPLE_RATES_HZ:
         raise UserError(
-            f"sample_rate={sample_rate_hz!r}: a whole number of Hz from {RATES_HZ[0]} to "
-            f"{RATES_HZ[-1]}, please"
+            f"sample_rate={sample_rate_hz!r}: expected an integer from {SAMPLE_RATES_HZ[0]} to "
+            f"{SAMPLE_RATES_HZ[-1]} Hz"
         )
     if samples.ndim not in (1, 2) or not samples.size:
-        raise UserError(f"array: expected samples (T,) or (T, C), not shape {samples.shape}")
+        raise UserError(f"array: expected samples (T,) or (T, C), got shape {samples.shape}")
     if samples.ndim == 2 and samples.shape[1] > samples.shape[0]:
         raise UserError(f"array: shape {samples.shape} looks like (C, T); transpose it to (T, C)")
     if samples.dtype == np.int16:
         samples = audio.to_float32(samples)
     elif not np.issubdtype(samples.dtype, np.floating):
-        raise UserError(f"array: expected float in -1..1 or int16, not {samples.dtype}")
+        raise UserError(f"array: expected float in -1..1 or int16, got {samples.dtype}")
     samples = samples.reshape(len(samples), -1)
     if not np.isfinite(samples).all():
-        raise UserError("array: has samples that are NaN or infinite; remove them")
-    if np.abs(samples).max() > audio.LOUDEST:
-        raise UserError(f"array: has samples above {audio.LOUDEST:.0e} times full scale; scale it")
+        raise UserError("array: contains NaN or infinite samples; remove them")
+    if np.abs(samples).max() > audio.MAX_SAMPLE:
+        raise UserError(
+            f"array: contains samples above {audio.MAX_SAMPLE:.0e} times full scale; scale it"
+        )
     return samples.astype(np.float32)

@@ -1,5 +1,6 @@
-"""A trained separator: mixtures of any length to the sum of the stems that it keeps."""
+"""A trained separator for arrays: mixtures of any length to the sum of the stems that it keeps."""
 
+import collections
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -7,29 +8,28 @@ from typing import Any
 
 import numpy as np
 
-from irec_jax import registry
-from irec_jax.inference import spectrograms
+from irec_jax import audio, registry
 from irec_jax.inference.prediction import create_predict, local_batch_size
-from irec_jax.inference.spectrograms import PHASES
+from irec_jax.inference.separation import PHASES, separate_blocks
 from irec_jax.systems.loading import load_variables, open_system
 from irec_jax.tasks import Separation, create_separation
 
-#: Windows per call.
+#: Windows per batch.
 BATCH_SIZE = 8
 
 
 @dataclasses.dataclass(frozen=True)
 class Separator:
-    """A separation system that was trained in a workdir.
+    """A trained separation system, loaded from its workdir.
 
     Attributes:
         task: front end, window and stems.
-        predict: a batch of mixtures, `audio` (B, T), to features of the target.
-        sample_rate_hz: of the audio that it takes and gives.
+        predict: maps a batch of mixtures, `audio` (B, T), to features of the target.
+        sample_rate_hz: of its input and output.
         hop_frames: frames of the front end between the starts of windows.
-        post_db: what `post` removes, dB of the front end.
-        griffin_lim_iterations: for phases that go with the estimate.
-        target_name: of the stems that are kept, such as 'vocals_other'.
+        post_db: threshold of `post`, in dB of the front end.
+        griffin_lim_iterations: iterations of phase 'griffin-lim'.
+        target_name: the stems that are kept, such as 'vocals_other'.
     """
 
     task: Separation
@@ -48,22 +48,22 @@ class Separator:
         post: bool = False,
         phase: str = "mixture",
     ) -> Iterator[np.ndarray]:
-        """The target in a mixture, block by block; each channel by itself.
+        """Yield the target of a mixture in blocks; each channel is separated on its own.
 
         Args:
             blocks: float32 (n, C) at the system's sample rate, n of any lengths.
-            num_samples: of all blocks together.
-            post: remove what lies below `post_db` from the spectrograms.
-            phase: 'mixture', or 'griffin-lim' for phases that go with the estimate.
+            num_samples: total length of the blocks.
+            post: remove spectrogram values below `post_db`.
+            phase: 'mixture', or 'griffin-lim' for phases that are consistent with the estimate.
 
         Yields:
-            float32 (m, C), as many samples in all as came in.
+            float32 (m, C), `num_samples` samples in total.
         """
         if phase not in PHASES:
             raise registry.unknown("phase", phase, PHASES)
-        # A short recording would not fill a batch; every size is compiled.
+        # A short recording would not fill a batch; each batch size is compiled separately.
         batch_size = 1 if num_samples <= self.task.window_samples else BATCH_SIZE
-        return spectrograms.separate_blocks(
+        return separate_blocks(
             blocks,
             lambda windows: self.predict({"audio": windows}),
             self.task.frontend,
@@ -75,15 +75,75 @@ class Separator:
             num_iterations=self.griffin_lim_iterations,
         )
 
+    def split(
+        self,
+        blocks: Iterable[np.ndarray],
+        *,
+        sample_rate_hz: int,
+        num_samples: int,
+        post: bool = False,
+        phase: str = "mixture",
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield the blocks of a mixture of any sample rate together with their target.
 
-def load_task(workdir: Path) -> tuple[Separation, tuple[Any, Any], dict[str, Any]]:
-    """What was trained in the workdir of a separator.
+        If the sample rate differs from the system's, the input of the system and the target are
+        resampled; frequencies above half of the lower rate are not part of the target.
+
+        Args:
+            blocks: float32 (n, C), n of any lengths.
+            sample_rate_hz: of the mixture.
+            num_samples: total length of the blocks.
+            post, phase: see `estimate`.
+
+        Yields:
+            Mixture and target, both float32 (m, C), `num_samples` samples in total.
+        """
+        queue: collections.deque[np.ndarray] = collections.deque()
+
+        def enqueue() -> Iterator[np.ndarray]:
+            for block in blocks:
+                queue.append(block)
+                yield block
+
+        target = self.estimate(
+            audio.resample_pieces(enqueue(), sample_rate_hz, self.sample_rate_hz),
+            num_samples=audio.num_resampled(num_samples, sample_rate_hz, self.sample_rate_hz),
+            post=post,
+            phase=phase,
+        )
+        num_left = num_samples
+        for block in audio.resample_pieces(target, self.sample_rate_hz, sample_rate_hz):
+            block = block[:num_left]  # lengths are rounded up in both directions
+            if len(block):
+                num_left -= len(block)
+                mixture = _dequeue(queue, len(block))
+                # A network that outputs the target directly may not be silent in silence.
+                yield mixture, block * mixture.any(axis=0)
+        if num_left:
+            raise ValueError(f"num_samples={num_samples}: the blocks hold {num_left} samples less")
+
+
+def _dequeue(queue: collections.deque[np.ndarray], num_samples: int) -> np.ndarray:
+    """Remove and return the first samples (num_samples, C) of a queue of blocks."""
+    taken = []
+    while num_samples:
+        block = queue.popleft()
+        if len(block) > num_samples:
+            queue.appendleft(block[num_samples:])
+            block = block[:num_samples]
+        taken.append(block)
+        num_samples -= len(block)
+    return np.concatenate(taken)
+
+
+def load_separation(workdir: Path) -> tuple[Separation, tuple[Any, Any], dict[str, Any]]:
+    """Load the task of a trained separator, for callers that need more than `load_separator`.
 
     Returns:
-        The task, its parameters and model state, and what `system.json` says.
+        The task, its parameters and model state, and the contents of `system.json`.
 
     Raises:
-        UserError: no such folder, not a workdir, a workdir of another kind of system, damage.
+        UserError: see `open_system`; or a damaged checkpoint.
     """
     system = open_system(workdir, "separation")
     keys = ("stems", "target", "sample_rate_hz", "window_s", "frontend")
@@ -93,12 +153,12 @@ def load_task(workdir: Path) -> tuple[Separation, tuple[Any, Any], dict[str, Any
 
 
 def load_separator(workdir: str | Path) -> Separator:
-    """The separator that was trained in a workdir, as one who brings files needs it.
+    """Load the separator that was trained in a workdir.
 
     Raises:
-        UserError: as `load_task`.
+        UserError: see `open_system`; or a damaged checkpoint.
     """
-    task, variables, system = load_task(Path(workdir).expanduser())
+    task, variables, system = load_separation(Path(workdir).expanduser())
     hop_samples = system["hop_s"] * system["sample_rate_hz"]
     return Separator(
         task=task,

@@ -1,50 +1,54 @@
-"""From music to its stems."""
+"""A trained separator for audio files: a folder of stems for each file."""
 
 import contextlib
 import dataclasses
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from irec_jax.audio.names import printable
-from irec_jax.audio.track_files import Writers, check_files, num_bytes, unfinished
-from irec_jax.audio.tracks import Track, ahead, open_track, read
+from irec_jax import audio
+from irec_jax.audio.display_names import printable
+from irec_jax.audio.track_reader import Track, open_track, prefetch, read_tracks
+from irec_jax.audio.track_writer import (
+    TrackWriter,
+    check_output_files,
+    estimate_bytes,
+    staging_folder,
+)
 from irec_jax.errors import UserError
 from irec_jax.files import atomic_write
 from irec_jax.reports import plots
-from irec_jax.reports import spectrograms as pictures
-from irec_jax.systems import Separator, load_separator
+from irec_jax.reports import spectrograms as spectrogram_figure
 from irec_jax.systems.loading import check_array
-from irec_jax.systems.separator_rates import split
-from irec_jax.systems.stem_folders import folder_names
+from irec_jax.systems.separator import Separator, load_separator
 
-#: What is left of a mixture without the target.
+#: Name of the mixture minus the target.
 REMAINDER = "remainder"
-#: Of the picture, beside the stems.
-PICTURE_NAME = "spectrograms.png"
-# Steps of what is written.
+#: File name of the spectrograms, beside the stems.
+FIGURE_NAME = "spectrograms.png"
+# Quantisation steps of the 24-bit files per unit.
 _STEPS = np.float32(1 << 23)
-_FULL = 1 - 1 / _STEPS
-_MAX_NAME = 24
+_FULL_SCALE = 1 - 1 / _STEPS
+_MAX_LABEL = 24
 
 
 @dataclasses.dataclass(frozen=True)
 class Separated:
-    """A recording and what it was separated into.
+    """A recording and its stems.
 
     Attributes:
         source: the file, or 'array'.
-        stems: the target by its name, such as 'vocals_other', and 'remainder': the files, or, of
-            an array, float32 arrays of its shape.
-        picture: the spectrograms; None of an array.
+        stems: the target by its name, such as 'vocals_other', and 'remainder': files, or, for an
+            array, float32 arrays of its shape.
+        picture: file of the spectrograms; None for an array.
         sample_rate_hz, num_samples, num_channels: of the recording and of its stems.
-        num_clipped: by name, samples beyond full scale; arrays are not clipped.
-        silent: there was nothing but zeros.
-        elapsed_s: how long it took.
+        num_clipped: samples beyond full scale of each stem; arrays are not clipped.
+        silent: whether all samples are 0.
+        elapsed_s: computing time.
     """
 
     source: str
@@ -64,7 +68,7 @@ class Separated:
 
     @property
     def speed(self) -> float:
-        """Seconds of music in a second."""
+        """Speed as a multiple of real time."""
         return self.duration_s / self.elapsed_s
 
 
@@ -79,40 +83,40 @@ def separate(
     overwrite: bool = False,
     progress: bool = True,
 ) -> Separated:
-    """Separates music with the system trained in `workdir`: the stems that it keeps, and the rest.
+    """Separate music into the stems kept by the system trained in `workdir`, and the remainder.
 
-    The remainder is the input minus the target, so that both add up to the input, whatever the
-    sample rate and the phase; in files, which hold 24 bits, exactly so for inputs of 24 bits or
-    less that do not exceed twice full scale. Sound above half of the system's sample rate is in the
-    remainder. With phase 'griffin-lim' the target's phases are its own: the remainder then also
-    holds the difference, and is no clean stem.
+    The remainder is the input minus the target, so that both add up to the input at any sample rate
+    and with any phase; in files, which have 24 bits, exactly so for inputs of 24 bits or less that
+    do not exceed twice full scale. Frequencies above half of the system's sample rate are part of
+    the remainder. With phase 'griffin-lim' the target has its own phases: the remainder then also
+    contains the phase difference and is not a clean stem.
 
     Args:
         path_or_array: any audio file, or samples (T,) or (T, C), float in -1..1 or int16. Each
-            channel is separated by itself.
-        workdir: of a training of a separator; or the separator, loaded, for many files.
-        out: a folder, for a file: its stems go to `out`/<name>/, with a picture of the
-            spectrograms.
+            channel is separated on its own.
+        workdir: of a trained separator; or the loaded separator, for many files.
+        out: a folder, required for a file: its stems and a figure of the spectrograms are written
+            to `out`/<name>/.
         sample_rate: of an array, in Hz.
-        post: remove from the target's spectrogram what lies below the system's `post_db`.
-        phase: of the target: 'mixture', or 'griffin-lim' as in the source.
-        overwrite: replace files that are there.
-        progress: show a bar, of a file.
+        post: remove values below the system's `post_db` from the target's spectrogram.
+        phase: of the target: 'mixture', or 'griffin-lim' as in Ligtenberg (2022).
+        overwrite: replace existing files.
+        progress: show a progress bar, for a file.
 
     Raises:
-        UserError: a file, an array, a place or a workdir that cannot be used, in one line.
+        UserError: an invalid file, array or workdir, or a folder that is not writable.
     """
     separator = workdir if isinstance(workdir, Separator) else load_separator(workdir)
     options = dict(post=post, phase=phase)
     if hasattr(path_or_array, "__array__"):
         if out is not None:
-            raise UserError("out: goes with a file; stems of an array are returned")
+            raise UserError("out: only for a file; the stems of an array are returned")
         return _separate_array(np.asarray(path_or_array), separator, sample_rate, **options)
     if not isinstance(path_or_array, str | os.PathLike):
         kind = type(path_or_array).__name__
-        raise UserError(f"a path or a numpy array, please, not {kind}")
+        raise UserError(f"path_or_array: expected a path or a numpy array, got {kind}")
     if out is None:
-        raise UserError("out: needed with a file, the folder for its stems")
+        raise UserError("out: missing; name a folder for the stems of a file")
     path = Path(path_or_array).expanduser()
     (name,) = folder_names([path])
     folder = Path(out).expanduser() / name
@@ -130,57 +134,57 @@ def separate_file(
     inputs: Collection[str | os.PathLike] = (),
     progress: bool = True,
 ) -> Separated:
-    """Separates a file; the stems, and a picture, appear in `folder` when all are whole.
+    """Separate a file; stems and figure appear in `folder` once all of them are complete.
 
     Args:
         path: any audio file.
-        separator: which.
-        folder: for the stems; made where it is missing.
+        separator: a loaded separator.
+        folder: for the stems; created if missing.
         post, phase, overwrite, progress: see `separate`.
-        inputs: more files that must stay.
+        inputs: other files that must not be replaced.
 
     Raises:
-        UserError: a file or a place that cannot be used.
+        UserError: an invalid file, or a folder that is not writable.
     """
     started_s = time.perf_counter()
     stems = (separator.target_name, REMAINDER)
     file_names = [f"{stem}.wav" for stem in stems]
-    check_files(folder, [*file_names, PICTURE_NAME], [path, *inputs], overwrite=overwrite)
+    check_output_files(folder, [*file_names, FIGURE_NAME], [path, *inputs], overwrite=overwrite)
     label = printable(path.name)
     bar = tqdm(
-        desc=label if len(label) <= _MAX_NAME else label[: _MAX_NAME - 1] + "…",
+        desc=label if len(label) <= _MAX_LABEL else label[: _MAX_LABEL - 1] + "…",
         bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}",
         total=1,
         leave=False,
         disable=not progress,
     )
     with bar:
-        (track,) = ahead(map(open_track, [path]))  # may have to be decoded
+        (track,) = prefetch(map(open_track, [path]))  # may have to be decoded
         bar.reset(total=track.num_samples)
-        written = [
+        outputs = [
             dataclasses.replace(track, file_name=name, format="WAV", subtype="PCM_24", changed=True)
             for name in file_names
         ]
-        with unfinished(folder, sum(map(num_bytes, written))) as hidden:
-            files, powers, silent = _write(track, written, separator, hidden, bar, post, phase)
-            figure = pictures.draw(
+        with staging_folder(folder, sum(map(estimate_bytes, outputs))) as hidden:
+            writers, powers, silent = _write(track, outputs, separator, hidden, bar, post, phase)
+            figure = spectrogram_figure.draw(
                 dict(zip(("mixture", *stems), powers, strict=True)),
                 title=label,
                 sample_rate_hz=track.sample_rate_hz,
                 duration_s=track.num_samples / track.sample_rate_hz,
             )
-            with atomic_write(hidden / PICTURE_NAME) as place:
-                place.write_bytes(plots.encode(figure, "png"))
-            for name in (*file_names, PICTURE_NAME):
+            with atomic_write(hidden / FIGURE_NAME) as temporary:
+                temporary.write_bytes(plots.encode(figure, "png"))
+            for name in (*file_names, FIGURE_NAME):
                 os.replace(hidden / name, folder / name)
     return Separated(
         source=str(path),
         stems={stem: folder / name for stem, name in zip(stems, file_names, strict=True)},
-        picture=folder / PICTURE_NAME,
+        picture=folder / FIGURE_NAME,
         sample_rate_hz=track.sample_rate_hz,
         num_samples=track.num_samples,
         num_channels=track.num_channels,
-        num_clipped=dict(zip(stems, files.num_clipped.tolist(), strict=True)),
+        num_clipped=dict(zip(stems, writers.num_clipped.tolist(), strict=True)),
         silent=silent,
         elapsed_s=time.perf_counter() - started_s,
     )
@@ -188,47 +192,51 @@ def separate_file(
 
 def _write(
     track: Track,
-    written: list[Track],
+    outputs: list[Track],
     separator: Separator,
-    hidden: Path,
+    folder: Path,
     bar: tqdm,
     post: bool,
     phase: str,
-) -> tuple[Writers, list[np.ndarray], bool]:
-    """Writes target and remainder of a file to a folder.
+) -> tuple[TrackWriter, list[np.ndarray], bool]:
+    """Write target and remainder of a file to a folder.
 
     Returns:
-        The closed files, the powers (bands, columns) of mixture, target and remainder, and whether
-        all was silent.
+        The closed writers, the powers (bands, columns) of mixture, target and remainder, and
+        whether the file is silent.
     """
-    pairs = split(
-        (block.T for (block,) in read([track])),
-        separator,
+    pairs = separator.split(
+        (block.T for (block,) in read_tracks([track])),
         sample_rate_hz=track.sample_rate_hz,
         num_samples=track.num_samples,
         post=post,
         phase=phase,
     )
-    seen = [pictures.Overview(track.sample_rate_hz, track.num_samples) for _ in range(3)]
+    overviews = [
+        spectrogram_figure.Overview(track.sample_rate_hz, track.num_samples) for _ in range(3)
+    ]
     silent = True
-    with contextlib.closing(Writers(hidden, written)) as files:
+    with contextlib.closing(TrackWriter(folder, outputs)) as writers:
         for mixture, target in pairs:
-            target = _fitted(target, mixture)
+            target = _quantise(target, mixture)
             remainder = mixture - target
-            files.write([target.T, remainder.T])
-            for overview, block in zip(seen, (mixture, target, remainder), strict=True):
+            writers.write([target.T, remainder.T])
+            for overview, block in zip(overviews, (mixture, target, remainder), strict=True):
                 overview.add(block)
             silent = silent and not mixture.any()
             bar.update(len(mixture))
-        files.finish()
-    return files, [overview.powers() for overview in seen], silent
+        writers.finish()
+    return writers, [overview.powers() for overview in overviews], silent
 
 
-def _fitted(target: np.ndarray, mixture: np.ndarray) -> np.ndarray:
-    """The target as it can be written: in whole steps, so that the remainder has such too, and so
-    that both are within full scale where the mixture does not exceed twice that."""
+def _quantise(target: np.ndarray, mixture: np.ndarray) -> np.ndarray:
+    """Return the target quantised to 24 bits, so that the remainder is exact as well.
+
+    The target is limited so that both are within full scale wherever the mixture is within twice
+    full scale.
+    """
     target = np.rint(target * _STEPS) / _STEPS
-    low, high = np.maximum(-1, mixture - _FULL), np.minimum(_FULL, mixture + 1)
+    low, high = np.maximum(-1, mixture - _FULL_SCALE), np.minimum(_FULL_SCALE, mixture + 1)
     return np.where(low <= high, np.clip(target, low, high), target)
 
 
@@ -237,23 +245,69 @@ def _separate_array(
 ) -> Separated:
     started_s = time.perf_counter()
     mixture = check_array(samples, sample_rate_hz)
-    pairs = split(
-        [mixture],
-        separator,
-        sample_rate_hz=sample_rate_hz,
-        num_samples=len(mixture),
-        **options,
+    pairs = separator.split(
+        [mixture], sample_rate_hz=sample_rate_hz, num_samples=len(mixture), **options
     )
     target = np.concatenate([block for _, block in pairs])
-    found = {separator.target_name: target, REMAINDER: mixture - target}
+    stems = {separator.target_name: target, REMAINDER: mixture - target}
     return Separated(
         source="array",
-        stems={name: stem.reshape(samples.shape) for name, stem in found.items()},
+        stems={name: stem.reshape(samples.shape) for name, stem in stems.items()},
         picture=None,
         sample_rate_hz=sample_rate_hz,
         num_samples=len(mixture),
         num_channels=mixture.shape[1],
-        num_clipped=dict.fromkeys(found, 0),
+        num_clipped=dict.fromkeys(stems, 0),
         silent=not mixture.any(),
         elapsed_s=time.perf_counter() - started_s,
     )
+
+
+def find_mixtures(paths: Iterable[str | os.PathLike], out: Path) -> list[Path]:
+    """Return the audio files among files and folders, each once; see `audio.find`.
+
+    Files in `out`, if it is inside a searched folder, were written by an earlier run and are left
+    out, unless they are named themselves.
+
+    Raises:
+        UserError: no such file or folder, a folder without audio files, or one that is `out`.
+    """
+    real_out = Path(os.path.realpath(out))
+    mixtures: dict[str, Path] = {}
+    for path in map(Path, paths):
+        files = audio.find(path)
+        if path.is_dir():
+            folder = Path(os.path.realpath(path))
+            if folder == real_out:
+                raise UserError(
+                    f"{out}: is the folder that is searched for audio; name another one for --out"
+                )
+            if folder in real_out.parents:
+                files = [f for f in files if real_out not in Path(os.path.realpath(f)).parents]
+                if not files:
+                    raise UserError(f"{path}: contains no audio files except those in {out}")
+        for file in files:
+            mixtures.setdefault(os.path.realpath(file), file)
+    return list(mixtures.values())
+
+
+def folder_names(files: Sequence[Path]) -> list[str]:
+    """Return a folder name for the stems of each file: its name without suffix or `.stem.mp4`.
+
+    Files with equal names are numbered. Names that differ only in case count as equal, because
+    they are the same on some file systems.
+    """
+    stems = [file.name.removesuffix(".stem.mp4").removesuffix(file.suffix) for file in files]
+    stems = [stem if stem.strip(".") else "untitled" for stem in stems]
+    keys = [stem.casefold() for stem in stems]
+    taken = {key for key in keys if keys.count(key) == 1}
+    names = []
+    for stem, key in zip(stems, keys, strict=True):
+        name, number = stem, 0
+        while number == 0 and key not in taken or number and name.casefold() in taken:
+            number += 1
+            name = f"{stem}-{number}"
+        if number:
+            taken.add(name.casefold())
+        names.append(name)
+    return names

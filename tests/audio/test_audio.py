@@ -347,5 +347,5 @@ def test_find(tmp_path):
     with pytest.raises(UserError, match="no such file"):
         audio.find([tmp_path / "no"])
     (tmp_path / "none").mkdir()
-    with pytest.raises(UserError, match="none: holds no audio files"):
+    with pytest.raises(UserError, match="none: contains no audio files"):
         audio.find([tmp_path / "none"])

@@ -147,7 +147,7 @@ def test_links_are_followed_and_devices_left_alone(folder, trained, tmp_path, ca
     assert (tmp_path / "link.json").is_symlink()
     assert json.loads((tmp_path / "real.json").read_text())["files"]
     assert call(*words, "/dev/null") == 1
-    assert "/dev/null: is no ordinary file" in capsys.readouterr().err
+    assert "/dev/null: is not a regular file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

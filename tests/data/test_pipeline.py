@@ -1,4 +1,4 @@
-"""Random access, padding, sharding and song-wise splits of the input."""
+"""Batches of windows: random access, padding, sharding; splits by song."""
 
 import numpy as np
 import pytest
@@ -7,26 +7,26 @@ from irec_jax import data
 from irec_jax.errors import UserError
 
 
-def make(clips, **settings):
+def make_batches(clips, **settings):
     defaults = dict(window_samples=2000, batch_size=7, seed=5)
     return data.Batches(clips, **(defaults | settings))
 
 
 def test_batch_depends_on_seed_and_step_alone(tone_clips):
     clips = tone_clips()
-    one, two = make(clips), make(clips)
-    late = [two[step] for step in (13, 2)]
-    for got, step in zip(late, (13, 2), strict=True):
-        for key, value in one[step].items():
-            np.testing.assert_array_equal(value, got[key])
-    iterated = one.iterate(2)
-    np.testing.assert_array_equal(next(iterated)["audio"], one[2]["audio"])
-    np.testing.assert_array_equal(next(iterated)["audio"], one[3]["audio"])
-    assert not np.array_equal(make(clips, seed=6)[2]["audio"], one[2]["audio"])
+    first, second = make_batches(clips), make_batches(clips)
+    late = [second[step] for step in (13, 2)]
+    for batch, step in zip(late, (13, 2), strict=True):
+        for key, value in first[step].items():
+            np.testing.assert_array_equal(value, batch[key])
+    iterated = first.iterate(2)
+    np.testing.assert_array_equal(next(iterated)["audio"], first[2]["audio"])
+    np.testing.assert_array_equal(next(iterated)["audio"], first[3]["audio"])
+    assert not np.array_equal(make_batches(clips, seed=6)[2]["audio"], first[2]["audio"])
 
 
-def test_every_epoch_has_every_window_once_in_an_order_of_its_own(tone_clips):
-    batches = make(tone_clips())
+def test_every_epoch_contains_every_window_once_in_a_new_order(tone_clips):
+    batches = make_batches(tone_clips())
     size = batches.steps_per_epoch
     assert size == -(-batches.num_windows // 7)
     orders = []
@@ -40,48 +40,51 @@ def test_every_epoch_has_every_window_once_in_an_order_of_its_own(tone_clips):
 
 
 def test_an_epoch_can_be_several_passes_or_a_part_of_one(tone_clips):
-    size = make(tone_clips()).steps_per_epoch
-    assert make(tone_clips(), min_steps_per_epoch=size + 1).steps_per_epoch == 2 * size
-    assert make(tone_clips(), min_steps_per_epoch=size).steps_per_epoch == size
-    long = make(tone_clips(), min_steps_per_epoch=3 * size)
+    size = make_batches(tone_clips()).steps_per_epoch
+    assert make_batches(tone_clips(), min_steps_per_epoch=size + 1).steps_per_epoch == 2 * size
+    assert make_batches(tone_clips(), min_steps_per_epoch=size).steps_per_epoch == size
+    long = make_batches(tone_clips(), min_steps_per_epoch=3 * size)
     masks = [long[step]["mask"] for step in range(long.steps_per_epoch)]
     assert np.sum(masks) == 3 * long.num_windows
-    assert make(tone_clips(), max_steps_per_epoch=2).steps_per_epoch == 2
+    assert make_batches(tone_clips(), max_steps_per_epoch=2).steps_per_epoch == 2
 
 
 @pytest.mark.parametrize("count", [2, 4])
 def test_processes_share_the_same_global_batch(tone_clips, count):
     clips = tone_clips()
-    whole = make(clips, batch_size=8)
-    parts = [make(clips, batch_size=8, process_index=p, process_count=count) for p in range(count)]
-    for step in range(whole.steps_per_epoch + 1):
-        for key, value in whole[step].items():
+    single = make_batches(clips, batch_size=8)
+    parts = [
+        make_batches(clips, batch_size=8, process_index=p, process_count=count)
+        for p in range(count)
+    ]
+    for step in range(single.steps_per_epoch + 1):
+        for key, value in single[step].items():
             np.testing.assert_array_equal(value, np.concatenate([p[step][key] for p in parts]))
     with pytest.raises(UserError, match="training.batch_size=7"):
-        make(clips, process_count=2)
+        make_batches(clips, process_count=2)
 
 
-def test_windows_hold_their_clip_and_its_own_peak(tone_clips):
+def test_windows_have_the_audio_and_the_peak_of_their_clip(tone_clips):
     clips = tone_clips(num_clips=2, num_classes=2)
-    batches = make(clips, batch_size=4, shuffle=False)
+    batches = make_batches(clips, batch_size=4, shuffle=False)
     first = batches[0]
     audio, _ = clips.read(0)
     np.testing.assert_array_equal(first["audio"][1], audio[2000:4000])
     np.testing.assert_allclose(first["gain"], np.abs(audio.astype(float)).max() / 32768, rtol=1e-6)
     assert batches.ids(0) == ["clip 0"] * 4
-    # A clip shorter than a window is padded, and says how long it is.
-    short = make(clips, window_samples=20_000, batch_size=2, shuffle=False)[0]
+    # A clip shorter than a window is padded, and num_samples gives its length.
+    short = make_batches(clips, window_samples=20_000, batch_size=2, shuffle=False)[0]
     assert short["num_samples"].tolist() == clips.num_samples.tolist()
     assert not short["audio"][0, clips.num_samples[0] :].any()
 
 
-def test_the_peak_of_silence_and_of_full_scale():
+def test_the_peak_of_silence_and_at_full_scale():
     assert data.peak(np.zeros(4, np.int16)) == 1.0
     assert data.peak(np.array([-32768, 3], np.int16)) == 1.0
     assert data.peak(np.array([-16384, 3], np.int16)) == 0.5
 
 
-def test_validation_shares_no_song_and_has_its_share_of_every_class():
+def test_validation_has_no_training_song_and_its_share_of_every_class():
     rng = np.random.default_rng(0)
     target = rng.integers(0, 11, 1100)
     songs = np.array([f"{k}-{rng.integers(0, 35)}" for k in target])
@@ -97,12 +100,12 @@ def test_validation_shares_no_song_and_has_its_share_of_every_class():
     assert not np.array_equal(valid, data.split_songs(songs, labels, fraction=0.15, seed=1)[1])
 
 
-def test_small_classes_validate_too_and_one_song_is_too_few():
+def test_small_classes_are_in_validation_and_one_song_is_too_few():
     songs = np.array(["a", "b", "c", "d"])
     labels = np.eye(2, dtype=np.float32)[[0, 0, 1, 1]]
     train, valid = data.split_songs(songs, labels, fraction=0.15, seed=0)
     assert labels[valid].sum(0).tolist() == [1, 1] and labels[train].sum(0).tolist() == [1, 1]
-    # Of songs of very different sizes, never the large one.
+    # If songs differ greatly in size, the large one is never held out.
     songs = np.array(["large"] * 90 + ["small"] * 10)
     for seed in range(5):
         valid = data.split_songs(songs, np.ones((100, 1)), fraction=0.15, seed=seed)[1]

@@ -1,4 +1,4 @@
-"""Classes, channels, windows and sides of a dataset, against counting by hand."""
+"""Classes, channels, windows and splits of a dataset, compared with counts by hand."""
 
 import collections
 
@@ -36,19 +36,19 @@ def load(**changes):
     return data.load(SETTINGS | changes)
 
 
-def sides_of(seed=0, dataset=None, **changes):
-    return data.split(dataset or load(**changes), SETTINGS | changes, seed=seed)
+def make_splits(seed=0, dataset=None, **changes):
+    return data.split_clips(dataset or load(**changes), SETTINGS | changes, seed=seed)
 
 
 @pytest.fixture(scope="module")
 def source():
-    """What the builder itself holds: clips by split."""
+    """Clips by split, as the builder returns them."""
     builder = data_builders.prepare("gm_irmas", size="tiny", format="stereo44k")
     return {split: list(builder.as_data_source(split)) for split in ("train", "test")}
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_classes_are_restricted_and_ordered_as_asked_for(source, split):
+def test_classes_are_restricted_to_the_selection_in_its_order(source, split):
     classes = ("voi", "cel", "pia")
     clips = getattr(load(format="stereo44k", classes=classes, split="official"), split)
     expected = []
@@ -67,7 +67,7 @@ def test_classes_are_restricted_and_ordered_as_asked_for(source, split):
         assert np.abs(audio - mean).max() <= 1 and clips.songs[i] == clip["song"].decode()
         assert gain == np.abs(audio.astype(int)).max() / np.float32(32768)
         assert clips.num_samples[i] == len(audio)
-    # A single-label split and one with several labels: both were looked at.
+    # One split has single labels, the other several labels per clip.
     assert split == "train" or clips.labels.sum(axis=1).max() > 1
 
 
@@ -82,19 +82,19 @@ def test_classes_can_be_written_in_several_ways(given):
     ("given", "message"),
     [
         (("gl", "pia"), "did you mean 'gel'"),
-        (("gel", "pia", "gel"), "names 'gel' twice"),
-        (("gel",), "one class, 'gel'"),
+        (("gel", "pia", "gel"), "'gel' appears twice"),
+        (("gel",), "only one class, 'gel'"),
         ((3, "gel"), "'3'"),
     ],
 )
-def test_classes_that_make_no_sense_cost_one_line(given, message):
+def test_invalid_classes_are_reported_in_one_line(given, message):
     for function in (data.describe, data.load):
         with pytest.raises(UserError, match="data.classes") as error:
             function(SETTINGS | {"classes": given})
         assert message in str(error.value) and "\n" not in str(error.value)
 
 
-def test_each_channel_is_an_example_of_its_own(source):
+def test_each_channel_is_a_separate_example(source):
     clips = load(**STEREO, split="official").train
     assert len(clips) == 2 * len(source["train"])
     for i, clip in enumerate(source["train"][:3]):
@@ -107,16 +107,18 @@ def test_each_channel_is_an_example_of_its_own(source):
             assert clips.ids[row] == f"{clip['id'].decode()}#{channel + 1}"
             assert clips.songs[row] == clip["song"].decode()
             assert clips.labels[row].nonzero()[0].tolist() == list(clip["labels"])
-    one = load(format="mono22k", channels="separate", split="official").train
-    np.testing.assert_array_equal(one.ids, [clip["id"].decode() for clip in source["train"]])
+    mono = load(format="mono22k", channels="separate", split="official").train
+    np.testing.assert_array_equal(mono.ids, [clip["id"].decode() for clip in source["train"]])
 
 
-def test_what_fits_in_the_cache_is_read_once():
-    kept, again = load(**STEREO).train, load(**STEREO, cache_gb=0.0).train
-    assert kept.read(5)[0] is kept.read(5)[0] and again.read(5)[0] is not again.read(5)[0]
-    np.testing.assert_array_equal(kept.read(5)[0], again.read(5)[0])
-    # What is cached is no more than what was counted: no view of the other channel.
-    assert kept.read(5)[0].base is None or kept.read(5)[0].base.nbytes == kept.read(5)[0].nbytes
+def test_clips_that_fit_into_the_cache_are_read_once():
+    cached, uncached = load(**STEREO).train, load(**STEREO, cache_gb=0.0).train
+    assert cached.read(5)[0] is cached.read(5)[0]
+    assert uncached.read(5)[0] is not uncached.read(5)[0]
+    np.testing.assert_array_equal(cached.read(5)[0], uncached.read(5)[0])
+    # The cached array is not a view that keeps the other channel in memory.
+    audio = cached.read(5)[0]
+    assert audio.base is None or audio.base.nbytes == audio.nbytes
 
 
 @pytest.mark.parametrize("hop", [1000, 700, 2000])
@@ -134,22 +136,25 @@ def test_training_windows_with_overlap(tone_clips, hop):
     )
     assert batches.num_windows == len(expected) and batches.steps_per_epoch == 1
     assert batches.ids(0) == [name for name, *_ in expected]
-    whole = clips.windows(window_samples=2000, hop_samples=hop)
-    assert whole.ids.tolist() == [f"{name}@{start}" for name, start, *_ in expected]
+    windows = clips.to_windows(window_samples=2000, hop_samples=hop)
+    assert windows.ids.tolist() == [f"{name}@{start}" for name, start, *_ in expected]
     for i, (_, _, window, gain) in enumerate(expected):
         np.testing.assert_array_equal(batches[0]["audio"][i, : len(window)], window)
-        assert batches[0]["num_samples"][i] == whole.num_samples[i] == len(window)
-        audio, found = whole.read(i)
+        assert batches[0]["num_samples"][i] == windows.num_samples[i] == len(window)
+        audio, window_gain = windows.read(i)
         np.testing.assert_array_equal(audio, window)
-        assert batches[0]["gain"][i] == found == gain
+        assert batches[0]["gain"][i] == window_gain == gain
     # Windows of windows are the windows themselves.
-    again = data.Batches(whole, window_samples=2000, hop_samples=hop, batch_size=64, shuffle=False)
+    again = data.Batches(
+        windows, window_samples=2000, hop_samples=hop, batch_size=64, shuffle=False
+    )
     np.testing.assert_array_equal(again[0]["audio"][: len(expected)], batches[0]["audio"])
 
 
-def test_a_clip_that_lacks_a_sample_has_its_last_window_and_a_short_one_has_one():
+def test_a_missing_sample_does_not_cost_a_window_and_a_short_clip_has_one_window():
     def starts(num_samples, window=22_050, hop=22_050):
-        return data.cut([num_samples], window_samples=window, hop_samples=hop)[:, 1].tolist()
+        positions = data.window_positions([num_samples], window_samples=window, hop_samples=hop)
+        return positions[:, 1].tolist()
 
     assert starts(66_150) == starts(66_149) == [0, 22_050, 44_100]
     assert starts(66_150 - 23) == [0, 22_050]
@@ -158,103 +163,104 @@ def test_a_clip_that_lacks_a_sample_has_its_last_window_and_a_short_one_has_one(
 
 
 @pytest.mark.parametrize("split", ["song", "window"])
-def test_sides_hold_every_window_of_every_channel_once(split):
+def test_splits_contain_every_window_of_every_channel_once(split):
     settings = STEREO | {"split": split}
     dataset = load(**settings)
-    splits = sides_of(dataset=dataset, **settings)
+    splits = make_splits(dataset=dataset, **settings)
     # Clips of 3 s: two windows of 2 s, two channels.
     every = [f"{name}@{start}" for name in dataset.train.ids for start in (0, 44_100)]
-    found = [name for side in splits for name in side.ids.tolist()]
-    assert sorted(found) == sorted(every) and len(set(found)) == len(found)
-    place = {name: i for i, name in enumerate(dataset.train.ids.tolist())}
-    for side in splits:
-        assert set(side.num_samples.tolist()) == {88_200}
-        for i in (0, len(side) // 2):
-            name, start = side.ids[i].split("@")
-            audio, gain = dataset.train.read(place[name])
-            np.testing.assert_array_equal(side.read(i)[0], audio[int(start) :][:88_200])
-            assert side.read(i)[1] == gain and side.songs[i] == dataset.train.songs[place[name]]
-            np.testing.assert_array_equal(side.labels[i], dataset.train.labels[place[name]])
-    songs = [set(side.songs.tolist()) for side in splits]
-    clips = [{name.split("#")[0] for name in side.ids} for side in splits]
+    ids = [name for part in splits for name in part.ids.tolist()]
+    assert sorted(ids) == sorted(every) and len(set(ids)) == len(ids)
+    index = {name: i for i, name in enumerate(dataset.train.ids.tolist())}
+    for part in splits:
+        assert set(part.num_samples.tolist()) == {88_200}
+        for i in (0, len(part) // 2):
+            name, start = part.ids[i].split("@")
+            audio, gain = dataset.train.read(index[name])
+            np.testing.assert_array_equal(part.read(i)[0], audio[int(start) :][:88_200])
+            assert part.read(i)[1] == gain and part.songs[i] == dataset.train.songs[index[name]]
+            np.testing.assert_array_equal(part.labels[i], dataset.train.labels[index[name]])
+    songs = [set(part.songs.tolist()) for part in splits]
+    clips = [{name.split("#")[0] for name in part.ids} for part in splits]
     for a, b in ((0, 1), (0, 2), (1, 2)):
         if split == "song":
             assert not songs[a] & songs[b] and not clips[a] & clips[b]
     if split == "window":
         assert clips[0] & clips[2] and songs[0] & songs[2]
-        # The same moment of a clip, but for the channel, on both sides.
-        moments = [{name.replace("#1", "").replace("#2", "") for name in s.ids} for s in splits]
-        assert moments[0] & moments[2]
+        # Both channels of one window may be in different splits.
+        windows = [{name.replace("#1", "").replace("#2", "") for name in s.ids} for s in splits]
+        assert windows[0] & windows[2]
 
 
-def test_random_windows_take_the_same_share_of_every_set_of_labels():
+def test_random_windows_are_stratified_by_label_set():
     generator = np.random.default_rng(0)
     labels = np.eye(3, dtype=np.float32)[generator.integers(0, 3, 400)]
     labels[:37] = [1, 1, 0]
-    stay, aside = data.split_examples(None, labels, fraction=0.15, seed=3)
-    assert sorted([*stay, *aside]) == list(range(400))
+    remaining, held_out = data.split_examples(None, labels, fraction=0.15, seed=3)
+    assert sorted([*remaining, *held_out]) == list(range(400))
     kinds = collections.Counter(map(tuple, labels.tolist()))
-    taken = collections.Counter(map(tuple, labels[aside].tolist()))
+    taken = collections.Counter(map(tuple, labels[held_out].tolist()))
     assert len(kinds) == 4
     for kind, count in kinds.items():
         assert taken[kind] == round(0.15 * count)
-    # At random: neighbours are parted.
-    assert 0 < (np.diff(aside) == 1).mean() < 0.5
+    # Random: neighbouring examples are often separated.
+    assert 0 < (np.diff(held_out) == 1).mean() < 0.5
 
 
-def test_songs_that_test_and_validate_have_their_share_of_every_class(tone_clips):
+def test_test_and_validation_songs_have_their_share_of_every_class(tone_clips):
     clips = tone_clips(num_clips=600, num_samples=300)
     dataset = data.Dataset(
         "tones", "1", "", True, ("a", "b", "c"), 3, sample_rate_hz=100, train=clips, test=None
     )
-    splits = sides_of(dataset=dataset, window_s=1.0, hop_s=0.5)
-    total = sum(side.labels.sum(axis=0) for side in splits)
+    splits = make_splits(dataset=dataset, window_s=1.0, hop_s=0.5)
+    total = sum(part.labels.sum(axis=0) for part in splits)
     np.testing.assert_allclose(splits.test.labels.sum(axis=0) / total, 0.2, atol=0.03)
     np.testing.assert_allclose(splits.validation.labels.sum(axis=0) / total, 0.15, atol=0.03)
 
 
 @pytest.mark.parametrize("size", ["tiny", "small", "full"])
-def test_rendered_test_clips_come_in_the_parts_that_are_split_by(size):
+def test_rendered_test_clips_have_parts_without_common_songs(size):
     parts = collections.Counter(clip.part for clip in plan_clips(size, "test"))
     songs = {part: {c.song for c in plan_clips(size, "test") if c.part == part} for part in (2, 3)}
     assert parts[2] > parts[3] > 0 and not songs[2] & songs[3]
 
 
 @pytest.mark.parametrize("channels", ["mean", "separate"])
-def test_parts_train_and_test_with_the_beginning_of_each_clip(source, channels):
+def test_parts_use_the_first_seconds_of_each_clip(source, channels):
     settings = dict(split="parts", format="stereo44k", channels=channels, validation_fraction=0.2)
     dataset = load(**settings)
-    splits = sides_of(dataset=dataset, **settings)
+    splits = make_splits(dataset=dataset, **settings)
     clips = {clip["id"].decode(): clip for split in source.values() for clip in split}
-    tests = [clip for clip in source["test"] if clip["part"] == 3]
-    trains = source["train"] + [clip for clip in source["test"] if clip["part"] == 2]
-    assert tests and len(trains) > len(source["train"])
+    test_clips = [clip for clip in source["test"] if clip["part"] == 3]
+    training_clips = source["train"] + [clip for clip in source["test"] if clip["part"] == 2]
+    assert test_clips and len(training_clips) > len(source["train"])
 
-    def names(side):
-        return {name.split("#")[0] for name in side.ids}
+    def names(clips):
+        return {name.split("#")[0] for name in clips.ids}
 
-    assert names(splits.test) == {clip["id"].decode() for clip in tests}
-    assert names(splits.training) | names(splits.validation) == {c["id"].decode() for c in trains}
+    assert names(splits.test) == {clip["id"].decode() for clip in test_clips}
+    expected = {clip["id"].decode() for clip in training_clips}
+    assert names(splits.training) | names(splits.validation) == expected
     assert not set(splits.training.songs) & set(splits.validation.songs)
-    assert len(splits.test) == len(tests) * (2 if channels == "separate" else 1)
-    for side in splits:
-        assert side.num_samples.max() == 88_200  # 2 s, of clips of up to 20 s
-        for i in (0, len(side) - 1):
-            name, _, channel = side.ids[i].partition("#")
-            whole = clips[name]["audio"][:88_200].astype(float)
-            expected = whole[:, int(channel) - 1] if channel else np.round(whole.mean(axis=1))
-            audio, gain = side.read(i)
-            assert len(audio) == side.num_samples[i] and np.abs(audio - expected).max() <= 1
+    assert len(splits.test) == len(test_clips) * (2 if channels == "separate" else 1)
+    for part in splits:
+        assert part.num_samples.max() == 88_200  # 2 s, of clips of up to 20 s
+        for i in (0, len(part) - 1):
+            name, _, channel = part.ids[i].partition("#")
+            segment = clips[name]["audio"][:88_200].astype(float)
+            expected = segment[:, int(channel) - 1] if channel else np.round(segment.mean(axis=1))
+            audio, gain = part.read(i)
+            assert len(audio) == part.num_samples[i] and np.abs(audio - expected).max() <= 1
             assert gain == np.abs(audio.astype(int)).max() / np.float32(32768)
-            assert np.flatnonzero(side.labels[i]).tolist() == sorted(clips[name]["labels"])
-    # Remembered without the rest of the clip; one window of each, at any hop.
+            assert np.flatnonzero(part.labels[i]).tolist() == sorted(clips[name]["labels"])
+    # Cached without the rest of the clip; one window of each, at any hop.
     assert splits.training.read(0)[0] is splits.training.read(0)[0]
     assert splits.training.read(0)[0].base is None
     batches = data.Batches(splits.training, window_samples=88_200, hop_samples=100, batch_size=4)
     assert batches.num_windows == len(splits.training)
 
 
-def test_datasets_without_parts_cost_one_line(tmp_path):
+def test_datasets_without_parts_are_reported_in_one_line(tmp_path):
     settings = SETTINGS | dict(name="folder", path=str(tmp_path), split="parts")
     del settings["size"], settings["soundfont"]
     for function in (data.describe, data.load):
@@ -264,19 +270,19 @@ def test_datasets_without_parts_cost_one_line(tmp_path):
 
 
 @pytest.mark.parametrize("split", ["official", "song", "window", "parts"])
-def test_the_seed_alone_decides_who_is_where(split):
+def test_the_splits_depend_on_the_seed_alone(split):
     dataset = load(split=split)
-    one, same, other = (sides_of(seed, dataset, split=split) for seed in (0, 0, 1))
-    for a, b in zip(one, same, strict=True):
+    first, same, other = (make_splits(seed, dataset, split=split) for seed in (0, 0, 1))
+    for a, b in zip(first, same, strict=True):
         np.testing.assert_array_equal(a.ids, b.ids)
-    for side in ("training", "validation"):
-        assert set(getattr(one, side).ids) != set(getattr(other, side).ids)
-    assert (set(one.test.ids) == set(other.test.ids)) == (split in ("official", "parts"))
+    for name in ("training", "validation"):
+        assert set(getattr(first, name).ids) != set(getattr(other, name).ids)
+    assert (set(first.test.ids) == set(other.test.ids)) == (split in ("official", "parts"))
 
 
-def test_the_official_split_is_the_datasets_own(source):
+def test_the_official_split_uses_the_test_clips_of_the_dataset(source):
     settings = dict(split="official", format="stereo44k")
-    splits = sides_of(**settings)
+    splits = make_splits(**settings)
     assert splits.test.ids.tolist() == [clip["id"].decode() for clip in source["test"]]
     assert not set(splits.training.songs) & set(splits.validation.songs)
     ids = sorted([*splits.training.ids, *splits.validation.ids])
@@ -284,30 +290,30 @@ def test_the_official_split_is_the_datasets_own(source):
 
 
 @pytest.mark.parametrize("split", ["official", "song", "window", "parts"])
-def test_the_protocol_says_in_words_and_numbers_who_is_where(split):
+def test_the_protocol_describes_and_counts_the_splits(split):
     settings = SETTINGS | {"split": split}
     dataset = data.load(settings)
-    splits = data.split(dataset, settings, seed=0)
-    found = data.protocol(settings, splits, dataset.classes)
-    assert found["split"] == split and found["description"].startswith(f"{split}: ")
-    assert ("leaky" in found["description"]) == (split == "window")
-    assert found["unit"] == ("clips" if split in ("official", "parts") else "windows")
-    told = "the first 2 s of each clip" if split == "parts" else "windows of 2 s every 1 s"
-    assert told in found["examples"]
+    splits = data.split_clips(dataset, settings, seed=0)
+    protocol = data.protocol(settings, splits, dataset.classes)
+    assert protocol["split"] == split and protocol["description"].startswith(f"{split}: ")
+    assert ("leakage" in protocol["description"]) == (split == "window")
+    assert protocol["unit"] == ("clips" if split in ("official", "parts") else "windows")
+    expected = "the first 2 s of each clip" if split == "parts" else "windows of 2 s every 1 s"
+    assert expected in protocol["examples"]
     for name, clips in splits._asdict().items():
-        assert found["sides"][name]["num_examples"] == len(clips)
-        assert found["sides"][name]["num_songs"] == len(set(clips.songs))
-        per_class = found["sides"][name]["per_class"]
+        assert protocol["sides"][name]["num_examples"] == len(clips)
+        assert protocol["sides"][name]["num_songs"] == len(set(clips.songs))
+        per_class = protocol["sides"][name]["per_class"]
         assert per_class["pia"] == sum(row[IRMAS.index("pia")] > 0 for row in clips.labels)
     shared = set(splits.training.songs) & set(splits.test.songs)
-    assert found["num_songs_on_both_sides"] == len(shared)
+    assert protocol["num_songs_on_both_sides"] == len(shared)
     assert bool(shared) == (split == "window")
     separate = data.protocol(settings | {"channels": "separate"}, splits, dataset.classes)
-    assert "each channel by itself" in separate["examples"]
+    assert "each channel separately" in separate["examples"]
 
 
 @pytest.mark.parametrize("function", [data.split_songs, data.split_examples])
-def test_too_little_to_part_costs_one_line(function):
+def test_too_few_examples_to_split_are_reported_in_one_line(function):
     songs, labels = np.array(["a"]), np.eye(1)
     for purpose in ("validation", "test"):
         with pytest.raises(UserError, match=f"too few .* for {purpose}"):

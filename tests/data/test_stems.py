@@ -1,4 +1,4 @@
-"""Excerpts of stems against the arrays that they were taken from."""
+"""Batches of stem excerpts, compared with the arrays that they were taken from."""
 
 import dataclasses
 
@@ -15,7 +15,7 @@ LENGTHS = (60, 100, 500, 1340)
 
 
 def make_tracks(lengths=LENGTHS, seed=0):
-    """Noise; the arrays, and the tracks of them."""
+    """Return arrays of noise and the tracks made from them."""
     rng = np.random.default_rng(seed)
     arrays = {
         f"song {i}": {s: rng.integers(-8000, 8000, (n, 2)).astype(np.int16) for s in STEMS}
@@ -29,28 +29,28 @@ def make(tracks, **settings):
     return data.StemBatches(tracks, **(defaults | settings))
 
 
-def heard(audio, start, channel=None):
-    """100 samples of int16 (T, 2), padded; None is the mean of the channels."""
+def excerpt(audio, start, channel=None):
+    """Return 100 samples of int16 (T, 2), padded; with channel None the mean of both channels."""
     audio = np.pad(audio, ((0, 100), (0, 0)))[start : start + 100]
     return np.round(audio.astype(float).mean(axis=1)) if channel is None else audio[:, channel]
 
 
-def places(batches, step):
-    """[(track, start), ...] of each example: one place, or one of each stem."""
-    found = []
+def positions(batches, step):
+    """Return [(track, start), ...] of each example: one position, or one for each stem."""
+    examples = []
     for row in batches.ids(step):
-        pairs = [one.rsplit("@", 1) for one in row.split("+")]
-        found.append([(name, int(start)) for name, start in pairs])
-    return found
+        pairs = [position.rsplit("@", 1) for position in row.split("+")]
+        examples.append([(name, int(start)) for name, start in pairs])
+    return examples
 
 
-def test_tracks_give_any_stretch_and_zeros_beyond_their_end():
+def test_tracks_return_any_segment_and_zeros_beyond_their_end():
     arrays, tracks = make_tracks()
     assert len(tracks) == 4 and tracks.num_samples.tolist() == list(LENGTHS)
-    whole = np.pad(arrays["song 2"]["bass"], ((0, 300), (0, 0)))
+    padded = np.pad(arrays["song 2"]["bass"], ((0, 300), (0, 0)))
     for start, num in ((0, 500), (17, 100), (450, 100), (700, 10)):
-        np.testing.assert_array_equal(tracks.read(2, "bass", start, num), whole[start:][:num])
-    # In memory a stretch costs no copy.
+        np.testing.assert_array_equal(tracks.read(2, "bass", start, num), padded[start:][:num])
+    # Segments of arrays in memory are views.
     assert tracks.read(2, "bass", 17, 100).base is not None
     total = np.sum([arrays["song 1"][stem].astype(int) for stem in STEMS], axis=0)
     np.testing.assert_array_equal(tracks.read(1, "mixture", 0, 100), total.clip(-32768, 32767))
@@ -66,69 +66,70 @@ def test_training_examples_are_excerpts_of_one_track():
     for step in range(3):
         batch = batches[step]
         assert batch["stems"].shape == (6, 4, 100) and batch["stems"].dtype == np.int16
-        for row, [(name, start)] in enumerate(places(batches, step)):
+        for row, [(name, start)] in enumerate(positions(batches, step)):
             length = len(arrays[name]["bass"])
             assert 0 <= start <= max(0, length - 100)
             assert batch["num_samples"][row] == min(100, length) and batch["mask"][row] == 1
-            for stem, found in zip(STEMS, batch["stems"][row], strict=True):
-                np.testing.assert_array_equal(found, heard(arrays[name][stem], start))
+            for stem, samples in zip(STEMS, batch["stems"][row], strict=True):
+                np.testing.assert_array_equal(samples, excerpt(arrays[name][stem], start))
 
 
-def test_remixed_stems_come_from_places_of_their_own():
+def test_remixed_stems_have_independent_positions():
     arrays, tracks = make_tracks()
     batches = make(tracks, remix=1.0, stems=("vocals", "bass"))
-    elsewhere = 0
+    num_different = 0
     for step in range(20):
-        for row, found in enumerate(places(batches, step)):
-            found = found * 2 if len(found) == 1 else found
-            elsewhere += found[0][0] != found[1][0]
-            for i, (name, start) in enumerate(found):
-                expected = heard(arrays[name][batches.stems[i]], start)
+        for row, sources in enumerate(positions(batches, step)):
+            sources = sources * 2 if len(sources) == 1 else sources
+            num_different += sources[0][0] != sources[1][0]
+            for i, (name, start) in enumerate(sources):
+                expected = excerpt(arrays[name][batches.stems[i]], start)
                 np.testing.assert_array_equal(batches[step]["stems"][row, i], expected)
-            longest = max(len(arrays[name]["bass"]) for name, _ in found)
+            longest = max(len(arrays[name]["bass"]) for name, _ in sources)
             assert batches[step]["num_samples"][row] == min(100, longest)
-    assert elsewhere > 30
-    mixed = [len(one) > 1 for step in range(100) for one in places(make(tracks, remix=0.3), step)]
+    assert num_different > 30
+    batches = make(tracks, remix=0.3)
+    mixed = [len(row) > 1 for step in range(100) for row in positions(batches, step)]
     assert 0.22 < np.mean(mixed) < 0.38
 
 
-def test_a_pass_goes_through_all_tracks_and_all_starts_are_as_likely():
+def test_a_pass_covers_all_tracks_and_all_starts_are_equally_likely():
     _, tracks = make_tracks((600, 1800))
     batches = make(tracks, batch_size=8)
     starts = {"song 0": [], "song 1": []}
     for epoch in range(100):
         counts = {"song 0": 0, "song 1": 0}
         for step in range(epoch * 3, epoch * 3 + 3):
-            for [(name, start)] in places(batches, step):
+            for [(name, start)] in positions(batches, step):
                 counts[name] += 1
                 starts[name].append(start)
         assert counts == {"song 0": 6, "song 1": 18}
     for name, last in (("song 0", 500), ("song 1", 1700)):
         histogram = np.histogram(starts[name], bins=5, range=(0, last))[0]
         assert histogram.min() > 0.8 * histogram.mean() and max(starts[name]) > 0.98 * last
-    # Re-mixed ones likewise, in the mean.
+    # The same holds on average for remixed stems.
     mixed = make(tracks, batch_size=8, remix=1.0)
-    names = [name for step in range(100) for row in places(mixed, step) for name, _ in row]
+    names = [name for step in range(100) for row in positions(mixed, step) for name, _ in row]
     assert 0.2 < np.mean(np.array(names) == "song 0") < 0.3
 
 
-def test_channels_are_drawn_for_all_stems_alike_or_for_each_when_they_are_remixed():
+def test_channels_are_drawn_once_per_example_or_for_each_remixed_stem():
     arrays, tracks = make_tracks((400,))
     for remix, alike in ((0.0, True), (1.0, False)):
         batches = make(tracks, channels="random", remix=remix)
         seen = []
         for step in range(10):
-            for row, found in enumerate(places(batches, step)):
-                if len(found) not in (1, 4):
+            for row, sources in enumerate(positions(batches, step)):
+                if len(sources) not in (1, 4):
                     continue
                 drawn = []
-                for i, (name, start) in enumerate(found * (4 // len(found))):
+                for i, (name, start) in enumerate(sources * (4 // len(sources))):
                     fits = [
                         channel
                         for channel in (None, 0, 1)
                         if np.array_equal(
                             batches[step]["stems"][row, i],
-                            heard(arrays[name][STEMS[i]], start, channel),
+                            excerpt(arrays[name][STEMS[i]], start, channel),
                         )
                     ]
                     assert len(fits) == 1
@@ -138,23 +139,23 @@ def test_channels_are_drawn_for_all_stems_alike_or_for_each_when_they_are_remixe
         assert {channel for drawn in seen for channel in drawn} == {None, 0, 1}
 
 
-def test_validation_goes_through_every_track_side_by_side():
+def test_validation_windows_cover_every_track_consecutively():
     arrays, tracks = make_tracks()
     batches = make(tracks, shuffle=False)
     expected = [
         (name, start) for name, a in arrays.items() for start in range(0, len(a["bass"]), 100)
     ]
     assert batches.num_windows == len(expected) == 21 and batches.steps_per_epoch == 4
-    got = list(batches.iterate())
-    assert len(got) == 4 and [batch["mask"].sum() for batch in got] == [6, 6, 6, 3]
-    rows = [(batch, row) for batch in got for row in range(6)]
+    epoch = list(batches.iterate())
+    assert len(epoch) == 4 and [batch["mask"].sum() for batch in epoch] == [6, 6, 6, 3]
+    rows = [(batch, row) for batch in epoch for row in range(6)]
     for (batch, row), (name, start) in zip(rows, expected, strict=False):
-        for stem, found in zip(STEMS, batch["stems"][row], strict=True):
-            np.testing.assert_array_equal(found, heard(arrays[name][stem], start))
+        for stem, samples in zip(STEMS, batch["stems"][row], strict=True):
+            np.testing.assert_array_equal(samples, excerpt(arrays[name][stem], start))
         mixture = np.sum([arrays[name][stem].astype(int) for stem in STEMS], axis=0)
-        np.testing.assert_array_equal(batch["mixture"][row], heard(mixture, start))
+        np.testing.assert_array_equal(batch["mixture"][row], excerpt(mixture, start))
         assert batch["num_samples"][row] == min(100, len(mixture) - start)
-    assert not got[3]["stems"][3:].any() and not got[3]["num_samples"][3:].any()
+    assert not epoch[3]["stems"][3:].any() and not epoch[3]["num_samples"][3:].any()
     assert [name for step in range(4) for name in batches.ids(step)] == [
         f"{name}@{start}" for name, start in expected
     ]
@@ -163,16 +164,16 @@ def test_validation_goes_through_every_track_side_by_side():
 def test_a_batch_depends_on_seed_and_step_alone():
     _, tracks = make_tracks()
     settings = dict(remix=0.5, channels="random")
-    one, two = make(tracks, **settings), make(tracks, **settings)
-    late = {step: two[step] for step in (13, 2)}
+    first, second = make(tracks, **settings), make(tracks, **settings)
+    late = {step: second[step] for step in (13, 2)}
     for step, batch in late.items():
-        for key, value in one[step].items():
+        for key, value in first[step].items():
             np.testing.assert_array_equal(value, batch[key])
-    iterated = one.iterate(2)
+    iterated = first.iterate(2)
     for step in (2, 3, 4):
-        np.testing.assert_array_equal(next(iterated)["stems"], one[step]["stems"])
-    assert one.ids(2) != make(tracks, seed=4, **settings).ids(2)
-    assert len({tuple(one.ids(step)) for step in range(20)}) == 20
+        np.testing.assert_array_equal(next(iterated)["stems"], first[step]["stems"])
+    assert first.ids(2) != make(tracks, seed=4, **settings).ids(2)
+    assert len({tuple(first.ids(step)) for step in range(20)}) == 20
 
 
 @pytest.mark.parametrize("count", [2, 4])
@@ -180,10 +181,10 @@ def test_a_batch_depends_on_seed_and_step_alone():
 def test_processes_share_the_same_global_batch_of_stems(count, shuffle):
     _, tracks = make_tracks()
     settings = dict(batch_size=8, remix=0.5, channels="random", shuffle=shuffle)
-    whole = make(tracks, **settings)
+    single = make(tracks, **settings)
     parts = [make(tracks, **settings, process_index=p, process_count=count) for p in range(count)]
-    for step in range(whole.steps_per_epoch):
-        for key, value in whole[step].items():
+    for step in range(single.steps_per_epoch):
+        for key, value in single[step].items():
             np.testing.assert_array_equal(value, np.concatenate([p[step][key] for p in parts]))
     with pytest.raises(UserError, match="training.batch_size=7"):
         make(tracks, batch_size=7, process_count=2)
@@ -195,11 +196,11 @@ def test_an_epoch_of_stems_can_be_several_passes_or_a_part_of_one():
     assert make(tracks, min_steps_per_epoch=5).steps_per_epoch == 8
     assert make(tracks, max_steps_per_epoch=3).steps_per_epoch == 3
     assert make(tracks, min_steps_per_epoch=7, max_steps_per_epoch=3).steps_per_epoch == 9
-    # Every pass is in an order of its own, and goes through the track.
+    # Every pass has a new order and covers the track.
     batches = make(tracks)
     for number in range(3):
         steps = range(4 * number, 4 * number + 4)
-        starts = [start for step in steps for [(_, start)] in places(batches, step)]
+        starts = [start for step in steps for [(_, start)] in positions(batches, step)]
         assert (np.diff(np.sort(starts)) < 200).all() and starts != sorted(starts)
 
 
@@ -207,12 +208,12 @@ def test_an_epoch_of_stems_can_be_several_passes_or_a_part_of_one():
     ("text", "message"),
     [
         ("vocal+other", "did you mean 'vocals'"),
-        ("", "names no stem"),
+        ("", "no stem"),
         ("drums+bass+other+vocals", "all stems"),
-        ("bass+bass", "names 'bass' twice"),
+        ("bass+bass", "'bass' appears twice"),
     ],
 )
-def test_targets_that_make_no_sense_cost_one_line(text, message):
+def test_invalid_targets_are_reported_in_one_line(text, message):
     with pytest.raises(UserError, match="data.target") as error:
         data.parse_target(text)
     assert message in str(error.value) and "\n" not in str(error.value)
@@ -223,7 +224,7 @@ def test_a_target_is_any_sum_of_stems():
     assert data.parse_target(" bass ", ("bass", "rest")) == ("bass",)
 
 
-def test_settings_of_stems_that_make_no_sense_cost_one_line():
+def test_invalid_settings_of_stems_are_reported():
     _, tracks = make_tracks()
     for settings in (dict(channels="left"), dict(remix=1.5)):
         with pytest.raises(UserError, match=f"data.{next(iter(settings))}"):
@@ -246,7 +247,7 @@ SETTINGS = dict(
 
 @pytest.fixture(scope="module")
 def stem_folder(tmp_path_factory):
-    """Three tracks that train, one of two segments, and one that validates by convention."""
+    """Three training tracks, one of them with two segments, and an official validation track."""
     folder, arrays = tmp_path_factory.mktemp("stems"), {}
     lengths = {"A - A": 30_000, "B - B": 300_000, "C - C": 9_000, "ANiMAL - Rockshow": 20_000}
     for seed, (name, length) in enumerate(lengths.items()):
@@ -258,7 +259,7 @@ def stem_folder(tmp_path_factory):
     return folder, arrays
 
 
-def test_a_prepared_dataset_is_read_as_it_was_given(stem_folder):
+def test_a_prepared_dataset_returns_the_original_audio(stem_folder):
     folder, arrays = stem_folder
     settings = SETTINGS | dict(path=str(folder))
     assert data.describe_stems(settings) == (STEMS, 44_100)
@@ -271,12 +272,12 @@ def test_a_prepared_dataset_is_read_as_it_was_given(stem_folder):
             for i, name in enumerate(tracks.names):
                 assert tracks.num_samples[i] == len(arrays[name]["bass"])
         long = dataset.train.names.tolist().index("B - B")
-        # Within a segment, across two, over the end, beyond it.
+        # Within a stored segment, across two, across the end of the track, beyond it.
         for start, num in ((5, 1000), (264_000, 2000), (263_600, 40_000), (400_000, 10)):
             for stream in ("mixture", "vocals"):
-                whole = np.pad(arrays["B - B"][stream], ((0, 150_000), (0, 0)))
-                found = dataset.train.read(long, stream, start, num)
-                np.testing.assert_array_equal(found, whole[start : start + num])
+                padded = np.pad(arrays["B - B"][stream], ((0, 150_000), (0, 0)))
+                samples = dataset.train.read(long, stream, start, num)
+                np.testing.assert_array_equal(samples, padded[start : start + num])
         first, again = (dataset.train.read(long, "bass", 5, 1000) for _ in range(2))
         assert np.shares_memory(first, again) == (cache_gb > 0)
     batch = data.StemBatches(dataset.train, window_samples=4000, batch_size=4, remix=0.5)[0]
@@ -284,21 +285,21 @@ def test_a_prepared_dataset_is_read_as_it_was_given(stem_folder):
 
 
 def make_dataset(num_train=10, num_validation=3, num_test=2):
-    def side(kind, num):
+    def split(kind, num):
         return dataclasses.replace(
             make_tracks((50,) * num)[1], names=np.array([f"{kind} {i}" for i in range(num)])
         )
 
     splits = {"train": num_train, "validation": num_validation, "test": num_test}
-    tracks = {kind: side(kind, num) if num else None for kind, num in splits.items()}
+    tracks = {kind: split(kind, num) if num else None for kind, num in splits.items()}
     return data.StemDataset("mine", "1", "", False, 44_100, STEMS, **tracks)
 
 
 def names_of(splits):
-    return [side.names.tolist() for side in splits]
+    return [tracks.names.tolist() for tracks in splits]
 
 
-def test_sides_of_tracks():
+def test_splits_of_tracks():
     dataset = make_dataset()
     official = data.split_tracks(dataset, SETTINGS | dict(split="official"), seed=0)
     assert official == (dataset.train, dataset.validation, dataset.test)
@@ -317,17 +318,17 @@ def test_sides_of_tracks():
     [
         ((10, 3, 0), "official", "no test tracks to test with; set data.split=validation"),
         ((10, 0, 3), "validation", "no validation tracks to test with; set data.split=official"),
-        ((10, 0, 0), "official", "no test tracks to test with; bring some"),
+        ((10, 0, 0), "official", "no test tracks to test with; add tracks"),
         ((1, 2, 0), "validation", "1 training track"),
     ],
 )
-def test_too_few_tracks_to_split_cost_one_line(counts, split, message):
+def test_too_few_tracks_to_split_are_reported_in_one_line(counts, split, message):
     with pytest.raises(UserError, match=f"mine: .*{message}") as error:
         data.split_tracks(make_dataset(*counts), SETTINGS | dict(split=split), seed=0)
     assert "\n" not in str(error.value)
 
 
-def test_datasets_of_other_kinds_cost_one_line():
+def test_datasets_of_another_kind_are_reported_in_one_line():
     clips = dict(classes=(), channels="mean", hop_s=0.0, normalize="peak", test_fraction=0.1)
     for function in (data.describe, data.load):
         with pytest.raises(UserError, match="'musdb18': holds tracks with their stems, not label"):

@@ -113,7 +113,7 @@ def test_apportion(minimum):
         free = counts > minimum
         ideal = weights[free] / weights[free].sum() * counts[free].sum()
         assert np.abs(counts[free] - ideal).max() < 1.5
-    with pytest.raises(ValueError, match="cannot give"):
+    with pytest.raises(ValueError, match="total=5: less than 3"):
         gm_irmas_plan.apportion(5, [1.0, 1.0], minimum=3)
 
 

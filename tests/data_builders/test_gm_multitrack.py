@@ -180,7 +180,7 @@ def folder(_own_data_folder):
 @pytest.fixture(scope="module")
 def tiny(folder):
     """The two splits of the size tiny."""
-    return [data.pieces("gm_multitrack", s, size="tiny", data_dir=folder) for s in SPLITS]
+    return [data.load_pieces("gm_multitrack", s, size="tiny", data_dir=folder) for s in SPLITS]
 
 
 def test_tiny_dataset(tiny):
@@ -325,10 +325,10 @@ def test_pieces_name_the_datasets_that_have_some(tiny, folder):
     with pytest.raises(
         UserError, match="'gm_irmas': holds labelled clips, not multitrack pieces; choose gm_mult"
     ):
-        data.pieces("gm_irmas", "train")
-    with pytest.raises(UserError, match="has no split 'tset'; known are train, test and all"):
-        data.pieces("gm_multitrack", "tset", size="tiny", data_dir=folder)
-    both = data.pieces("gm_multitrack", "all", size="tiny", data_dir=folder)
+        data.load_pieces("gm_irmas", "train")
+    with pytest.raises(UserError, match="has no split 'tset'; choose train, test or all"):
+        data.load_pieces("gm_multitrack", "tset", size="tiny", data_dir=folder)
+    both = data.load_pieces("gm_multitrack", "all", size="tiny", data_dir=folder)
     assert both.names == tiny[0].names + tiny[1].names
     assert both[-1].name == tiny[1].names[-1]
     with pytest.raises(IndexError):

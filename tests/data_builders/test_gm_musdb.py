@@ -65,13 +65,13 @@ def test_every_stem_plays_and_some_rest(scores):
         assert score.sections[-1].end == len(score.sheet.bars)
         assert score.sheet.seconds(score.sheet.num_beats) >= song.duration_s
         for stem in STEMS:
-            names = {one.name for one in score.players if one.stem == stem}
+            names = {one.name for one in score.members if one.stem == stem}
             heard = [
                 n for name in names for n in score.parts[name].notes if n.onset_s < song.duration_s
             ]
             assert heard, (song.name, stem)
-            rests[stem] += any(not names & cast for cast in score.cast)
-        assert 2 <= sum(one.stem == "other" for one in score.players) <= 5
+            rests[stem] += any(not names & cast for cast in score.instrumentation)
+        assert 2 <= sum(one.stem == "other" for one in score.members) <= 5
     assert rests["drums"] > 5 and rests["bass"] > 5 and rests["vocals"] > 10
     assert max(rests.values()) < len(scores)
 
@@ -79,9 +79,9 @@ def test_every_stem_plays_and_some_rest(scores):
 def test_nobody_plays_out_of_turn(scores):
     for _, score in scores:
         beats = score.sheet.metre.beats
-        for section, cast in zip(score.sections, score.cast, strict=True):
+        for section, cast in zip(score.sections, score.instrumentation, strict=True):
             edges = [score.sheet.seconds(bar * beats) for bar in (section.first, section.end)]
-            for one in score.players:
+            for one in score.members:
                 if one.name not in cast:  # an onset strays by what a player is off the beat
                     inside = [
                         note
@@ -94,7 +94,7 @@ def test_nobody_plays_out_of_turn(scores):
 def test_idioms(scores):
     programs, grooves = set(), set()
     for _, score in scores:
-        for one in score.players:
+        for one in score.members:
             pitches = [note.pitch for note in score.parts[one.name].notes]
             assert one.instrument.low <= min(pitches) and max(pitches) <= one.instrument.high
             programs.add((one.stem, one.instrument.name))
@@ -141,8 +141,8 @@ def test_version_1_0_0_is_frozen():
     for song in plans("small")[::5]:
         score = gm_musdb_songs.compose(song)
         music.append((song.name, song.duration_s, [tuple(one) for one in score.sections]))
-        music += [sorted(cast) for cast in score.cast]
-        for one in score.players:
+        music += [sorted(cast) for cast in score.instrumentation]
+        for one in score.members:
             music.append((one.name, one.instrument.name, one.role))
             music.append([int(note.pitch) for note in score.parts[one.name].notes])
     assert gm_musdb_songs.VERSION == "1.0.0"

@@ -75,7 +75,7 @@ def recordings(tmp_path):
 
 
 def load(split, tmp_path, **options):
-    return data.pieces("multitrack", split, data_dir=str(tmp_path / "data"), **options)
+    return data.load_pieces("multitrack", split, data_dir=str(tmp_path / "data"), **options)
 
 
 # Names
@@ -224,7 +224,7 @@ def test_split_by_the_names_of_pieces(tmp_path):
     for name in order[1:]:
         shutil.rmtree(tmp_path / "r" / name)
     assert load("test", tmp_path, path=tmp_path / "r").names == (order[0],)
-    with pytest.raises(UserError, match="has no split 'train'; known are test and all"):
+    with pytest.raises(UserError, match="has no split 'train'; choose test or all"):
         load("train", tmp_path, path=tmp_path / "r")
 
 

@@ -332,7 +332,7 @@ def nothing(root):
         (two_drums, r"in/A/drums.(wav|flac): drums.(wav|flac) lies beside it; remove one"),
         (cut_stem_file, r"in/A.stem.mp4: not an audio file, or truncated"),
         (cut_wav_file, r"in/A/vocals.wav: truncated"),
-        (no_samples, r"in/A/mixture.wav: holds no samples"),
+        (no_samples, r"in/A/mixture.wav: contains no samples"),
         (empty_file, r"in/A.stem.mp4: is empty"),
         (nothing, r"in: no tracks; expected <track>.stem.mp4 or <track>/\{mixture,drums"),
     ],
@@ -352,7 +352,7 @@ def test_damage_found_while_building_leaves_nothing(tmp_path):
     bad = {s: x / np.float32(32_768) for s, x in stems("b").items()}
     bad["other"][100] = np.nan
     write_folder(root / "B", bad)
-    with pytest.raises(UserError, match="in/B/other.wav: holds NaN or infinite samples"):
+    with pytest.raises(UserError, match="in/B/other.wav: contains NaN or infinite samples"):
         build(tmp_path, root)
     assert not list(tmp_path.glob("data/musdb18/*/1.*"))
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from irec_jax.dsp import phase_vocoder
-from irec_jax.dsp.chunks import one_by_one
+from irec_jax.dsp.cpu_batching import sequential_vmap_on_cpu
 
 RATE_HZ = 22_050
 T = 22_050
@@ -138,7 +138,7 @@ def test_options_out_of_range_are_named():
 
 
 def test_one_by_one_is_vmap():
-    function = one_by_one(lambda x, y: {"sum": (x + y).sum(), "product": x * y})
+    function = sequential_vmap_on_cpu(lambda x, y: {"sum": (x + y).sum(), "product": x * y})
     x, y = jnp.arange(12.0).reshape(4, 3), jnp.arange(3.0)
     found = jax.jit(jax.vmap(function, (0, None)))(x, y)
     np.testing.assert_array_equal(found["product"], x * y)

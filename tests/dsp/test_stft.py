@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from irec_jax.dsp import framing, stft
-from irec_jax.dsp.windows import window
+from irec_jax.dsp.window_functions import get_window
 
 
 def noise(*shape, seed=0):
@@ -93,7 +93,7 @@ def test_istft_of_a_changed_spectrum_is_the_nearest_signal():
     # belong to any real frame.
     frames = np.fft.irfft(target, n=16)
     columns = [framing.frame(row, padding="center", **options) for row in np.eye(40, dtype="f")]
-    matrix = np.stack([np.ravel(c * window("hann", 16)) for c in columns], axis=1)
+    matrix = np.stack([np.ravel(c * get_window("hann", 16)) for c in columns], axis=1)
     expected = np.linalg.lstsq(matrix, frames.ravel(), rcond=None)[0]
     np.testing.assert_allclose(stft.istft(target, num_samples=40, **options), expected, atol=1e-4)
 

@@ -97,7 +97,7 @@ def test_songs_on_one_side_in_two_processes(tmp_path):
     config.data.update(
         classes=("voi", "pia", "gel"), split="song", test_fraction=0.25, window_s=0.5
     )
-    splits = data.split(data.load(config.data), config.data, seed=4)
+    splits = data.split_clips(data.load(config.data), config.data, seed=4)
     assert report["protocol"] == data.protocol(config.data, splits, ("voi", "pia", "gel"))
     assert report["protocol"]["num_songs_on_both_sides"] == 0
     assert report["provenance"]["hardware"]["num_processes"] == 2
@@ -169,7 +169,7 @@ def test_epochs_are_counted_in_windows_that_train():
         one = RecognitionExperiment("han", config, check_config(config)[0])
         # Clips of 3 s have five windows of 1 s every half second.
         steps = math.ceil(len(dataset.train) * 5 * share / config.training.batch_size)
-        splits = data.split(dataset, config.data, seed=0)
+        splits = data.split_clips(dataset, config.data, seed=0)
         batches = one.batches(splits.training, shuffle=True)
         assert one.num_steps == batches.steps_per_epoch * config.training.num_epochs
         assert batches.steps_per_epoch == pytest.approx(steps, rel=0.25)

@@ -1,3 +1,5 @@
+"""Applied and tuned thresholds against scikit-learn."""
+
 import numpy as np
 import pytest
 import sklearn.metrics
@@ -13,7 +15,7 @@ def _case(seed):
     return labels, np.clip(0.4 * labels + generator.random(labels.shape) * 0.7, 0, 1)
 
 
-def test_on_at_the_threshold_itself():
+def test_scores_at_the_threshold_are_on():
     np.testing.assert_array_equal(thresholds.apply(np.array([[0.5, 0.49]]), 0.5), [[True, False]])
     np.testing.assert_array_equal(
         thresholds.apply(np.array([[0.5, 0.5]]), np.array([0.6, 0.4])), [[False, True]]
@@ -21,7 +23,7 @@ def test_on_at_the_threshold_itself():
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_tuned_thresholds_are_the_best_of_the_grid(seed):
+def test_tuned_thresholds_have_the_best_f1_of_the_grid(seed):
     labels, scores = _case(seed)
     f1 = [
         [sklearn.metrics.f1_score(labels[:, k], scores[:, k] >= t, zero_division=0) for t in GRID]
@@ -39,7 +41,7 @@ def test_tuned_thresholds_are_the_best_of_the_grid(seed):
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-def test_ties_go_to_the_nearest_to_the_default_then_to_the_lower(reverse):
+def test_ties_are_broken_by_distance_to_the_default_then_downwards(reverse):
     grid = GRID[::-1] if reverse else GRID
     labels, scores = np.array([[1], [0]]), np.array([[0.85], [0.15]])  # best from 0.2 to 0.8
     for default, expected in ((0.5, 0.5), (0.05, 0.2), (0.95, 0.8), (0.45, 0.4)):
@@ -47,7 +49,7 @@ def test_ties_go_to_the_nearest_to_the_default_then_to_the_lower(reverse):
         assert thresholds.tune_per_class(labels, scores, grid, default=default) == expected
 
 
-def test_a_class_that_never_occurs_keeps_the_default():
+def test_a_class_without_positives_keeps_the_default():
     labels, scores = np.array([[1, 0], [0, 0]]), np.array([[0.85, 0.9], [0.15, 0.1]])
     tuned = thresholds.tune_per_class(labels, scores, GRID, default=0.16)
     np.testing.assert_array_equal(tuned, [0.2, 0.16])

@@ -1,4 +1,4 @@
-"""Batch normalisation against Flax's own, with padding and several devices."""
+"""Batch normalisation compared with Flax's, with padding and several devices."""
 
 import flax.linen as nn
 import jax
@@ -20,7 +20,7 @@ def _features(*shape, seed=0):
 
 
 def _layer(x):
-    """A layer that gives x, and its sums as `normalized.convolve` does."""
+    """Return a layer that returns x and its sums, as `kernels.conv_with_moments` does."""
 
     def layer(shift, mask):
         axes = tuple(range(x.ndim - 1))
@@ -34,8 +34,8 @@ def _layer(x):
 def _apply(x, params=PARAMS, state=STATE, examples=None, train=True, **attributes):
     variables = {"params": params, "batch_stats": state, "examples": examples or {}}
     norm = layers.BatchNorm(x.shape[-1], **attributes)
-    found, changed = norm.apply(variables, _layer(x), len(x), train=train, mutable="batch_stats")
-    return found.values(), changed["batch_stats"]
+    y, state = norm.apply(variables, _layer(x), len(x), train=train, mutable="batch_stats")
+    return y.values(), state["batch_stats"]
 
 
 def _flax(x, params=PARAMS, relu=False):
@@ -43,15 +43,15 @@ def _flax(x, params=PARAMS, relu=False):
         use_running_average=False, momentum=0.99, epsilon=1e-3, use_fast_variance=False
     )
     variables = {"params": params, "batch_stats": START}
-    y, changed = stock.apply(variables, x, mutable="batch_stats")
-    return nn.relu(y) if relu else y, changed["batch_stats"]
+    y, state = stock.apply(variables, x, mutable="batch_stats")
+    return nn.relu(y) if relu else y, state["batch_stats"]
 
 
 def _outputs_and_gradients(function, x):
     def run(x, params):
-        (y, state), pull = jax.vjp(function, x, params)
+        (y, state), vjp = jax.vjp(function, x, params)
         cotangent = jnp.cos(jnp.arange(y.size, dtype=jnp.float32)).reshape(y.shape)
-        return y, state, pull((cotangent, jax.tree.map(jnp.zeros_like, state)))
+        return y, state, vjp((cotangent, jax.tree.map(jnp.zeros_like, state)))
 
     return jax.jit(run)(x, PARAMS)
 
@@ -68,7 +68,7 @@ def _assert_near(actual, expected, tolerance=1e-5):
 
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("shape", [(4, 6, 5, 3), (1, 700, 3), (5, 3)])
-def test_equals_flax(shape, relu):
+def test_outputs_statistics_and_gradients_match_flax(shape, relu):
     x = _features(*shape)
     y, state, gradients = _outputs_and_gradients(lambda x, params: _apply(x, params, relu=relu), x)
     count = state.pop("count")
@@ -77,7 +77,7 @@ def test_equals_flax(shape, relu):
     assert count == 501
 
 
-def test_statistics_are_used_outside_training():
+def test_moving_averages_normalise_when_not_training():
     x = _features(2, 4, 3)
     y, _ = _apply(x, train=False, relu=True)
     centred = (np.asarray(x, np.float64) - START["mean"]) / np.sqrt(START["var"] + 1e-3)
@@ -86,22 +86,22 @@ def test_statistics_are_used_outside_training():
     )
 
 
-def test_padding_changes_nothing():
+def test_padding_examples_have_no_effect():
     x = _features(4, 6, 3)
     padded = jnp.concatenate([x[:1], _features(2, 6, 3, seed=1) * 1e3, x[1:]])
     mask = jnp.array([1.0, 0, 0, 1, 1, 1])
     expected, state = _apply(x)
-    actual, found = _apply(padded, examples={"mask": mask})
-    _assert_near((actual[mask > 0], found), (expected, state))
+    actual, actual_state = _apply(padded, examples={"mask": mask})
+    _assert_near((actual[mask > 0], actual_state), (expected, state))
 
 
-def test_a_batch_of_padding_keeps_the_statistics():
+def test_batch_of_padding_leaves_the_statistics_unchanged():
     y, state = _apply(_features(2, 6, 3), examples={"mask": jnp.zeros(2)})
     assert np.isfinite(y).all()
     _assert_near(state, STATE)
 
 
-def test_a_large_mean_does_not_swamp_the_variance():
+def test_large_mean_does_not_swamp_the_variance():
     x = _features(4, 500, 3) + 1e4
     state = STATE | {"mean": START["mean"] + 1e4}
     exact = np.asarray(x, np.float64)
@@ -110,14 +110,14 @@ def test_a_large_mean_does_not_swamp_the_variance():
     np.testing.assert_allclose(y, exact, atol=5e-3)
 
 
-def test_several_devices_give_what_one_gives():
-    """Outputs, statistics and gradients; one device has nothing but padding."""
+def test_several_devices_match_one_device():
+    """Outputs, statistics and gradients; one device has only padding."""
     x, mask = _features(6, 5, 3), jnp.array([1.0, 1, 1, 0, 0, 0])
 
-    def one(x, params):
+    def single(x, params):
         return _apply(x, params, examples={"mask": mask}, relu=True)
 
-    def many(x, params):
+    def mapped(x, params):
         parts = x.reshape(3, 2, *x.shape[1:]), mask.reshape(3, 2)
         y, state = jax.vmap(
             lambda x, mask: _apply(x, params, examples={"mask": mask}, relu=True),
@@ -125,10 +125,10 @@ def test_several_devices_give_what_one_gives():
         )(*parts)
         return y.reshape(x.shape), jax.tree.map(lambda a: a[-1], state)
 
-    _assert_near(_outputs_and_gradients(many, x), _outputs_and_gradients(one, x))
+    _assert_near(_outputs_and_gradients(mapped, x), _outputs_and_gradients(single, x))
 
 
-def test_averages_are_plain_ones_at_first():
+def test_first_steps_are_plain_averages():
     state = {"mean": jnp.zeros(3), "var": jnp.ones(3), "count": jnp.array(0.0)}
     batches = [_features(2, 7, 3, seed=seed) for seed in range(6)]
     for x in batches:
@@ -141,7 +141,7 @@ def test_averages_are_plain_ones_at_first():
     np.testing.assert_allclose(state["mean"], expected, rtol=1e-5)
 
 
-def test_bfloat16_is_computed_in_float32():
+def test_bfloat16_is_normalised_in_float32():
     x = _features(3, 50, 3).astype(jnp.bfloat16)
     y, state = _apply(x)
     expected, exact = _apply(x.astype(jnp.float32))

@@ -1,4 +1,4 @@
-"""The fast convolution against XLA's own, gradients included."""
+"""Fast convolution and its gradients compared with XLA's own."""
 
 import functools
 
@@ -24,11 +24,11 @@ def _arrays(batch, size, kernel_size, channels, dtype=np.float32):
 def _outputs_and_gradients(convolve, strides, padding):
     @jax.jit
     def run(x, kernel):
-        y, pull = jax.vjp(
+        y, vjp = jax.vjp(
             lambda x, k: convolve(x, k, strides, padding, dimension_numbers=LAYOUT), x, kernel
         )
         cotangent = jnp.cos(jnp.arange(y.size, dtype=jnp.float32)).reshape(y.shape).astype(y.dtype)
-        return y, *pull(cotangent)
+        return y, *vjp(cotangent)
 
     return run
 
@@ -56,16 +56,16 @@ CASES = [  # batch, size, kernel size, strides, padding
     (1, (13, 16), (7, 7), (3, 1), ((5, 0), (9, 1))),
     (2, (21, 21), (10, 10), (3, 3), "VALID"),
     (2, (12, 14), (10, 10), (1, 1), "SAME"),
-    (2, (9, 10), (2, 2), (3, 3), "VALID"),  # pixels between the windows are not looked at
-    (2, (9, 10), (2, 3), (4, 3), ((3, 4), (7, 1))),  # windows that see nothing but zeros
+    (2, (9, 10), (2, 2), (3, 3), "VALID"),  # unused pixels between the windows
+    (2, (9, 10), (2, 3), (4, 3), ((3, 4), (7, 1))),  # windows of zeros only
     (2, (3, 3), (3, 3), (1, 1), "VALID"),
-    (2, (8, 9), (2, 2), (2, 1), ((0, 0), (1, 0))),  # written out, product by product
+    (2, (8, 9), (2, 2), (2, 1), ((0, 0), (1, 0))),  # unrolled
     (2, (1, 5), (3, 3), (1, 1), ((2, 2), (2, 2))),
 ]
 
 
 @pytest.mark.parametrize("batch, size, kernel_size, strides, padding", CASES)
-def test_equals_xla(batch, size, kernel_size, strides, padding):
+def test_outputs_and_gradients_match_xla(batch, size, kernel_size, strides, padding):
     x, kernel = _arrays(batch, size, kernel_size, (2, 3))
     actual = _outputs_and_gradients(convolution.conv_general_dilated, strides, padding)(x, kernel)
     expected = _outputs_and_gradients(lax.conv_general_dilated, strides, padding)(x, kernel)
@@ -73,7 +73,7 @@ def test_equals_xla(batch, size, kernel_size, strides, padding):
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 4, 7])
-def test_chunks_of_examples_with_and_without_a_rest(batch, monkeypatch):
+def test_chunks_of_examples_with_and_without_remainder(batch, monkeypatch):
     monkeypatch.setattr(convolution, "CHUNK_BYTES", 2 * (8 + 4) * 9 * 3 * 4 * 4)
     x, kernel = _arrays(batch, (8, 7), (3, 3), (4, 5))
     pads = ((2, 2), (2, 2))
@@ -82,8 +82,8 @@ def test_chunks_of_examples_with_and_without_a_rest(batch, monkeypatch):
     _assert_near(actual, expected)
 
 
-@pytest.mark.parametrize("num_inputs", [1, 4])  # 1: written out, product by product
-def test_bfloat16_is_as_near_to_float32_as_xlas(num_inputs):
+@pytest.mark.parametrize("num_inputs", [1, 4])  # 1: unrolled
+def test_bfloat16_is_close_to_float32(num_inputs):
     x, kernel = _arrays(3, (10, 9), (3, 3), (num_inputs, 5), jnp.bfloat16)
     actual = _outputs_and_gradients(convolution.conv_general_dilated, (2, 2), "SAME")(x, kernel)
     exact = _outputs_and_gradients(lax.conv_general_dilated, (2, 2), "SAME")(
@@ -93,7 +93,7 @@ def test_bfloat16_is_as_near_to_float32_as_xlas(num_inputs):
     _assert_near([a.astype(jnp.float32) for a in actual], exact, tolerance=1e-2)
 
 
-def test_vmap_and_pmap():
+def test_vmap_and_mapped_steps():
     x, kernel = _arrays(6, (8, 7), (3, 3), (2, 3))
     convolve = functools.partial(
         convolution.conv_general_dilated,
@@ -113,7 +113,7 @@ def test_vmap_and_pmap():
     _assert_near(jax.pmap(gradient)(halves[:1], kernels[:1]), expected[:1])
 
 
-def test_second_derivative():
+def test_second_derivatives_match_xla():
     x, kernel = _arrays(2, (6, 5), (3, 3), (2, 2))
 
     def second(convolve):
@@ -136,7 +136,7 @@ def test_second_derivative():
         (4, (2, 6), dict(feature_group_count=2)),
     ],
 )
-def test_dilation_and_groups_are_left_to_xla(channels, kernel_channels, options):
+def test_dilation_and_groups_use_xla(channels, kernel_channels, options):
     x = _arrays(2, (9, 8), (3, 3), (channels, 1))[0]
     kernel = _arrays(2, (9, 8), (3, 3), kernel_channels)[1]
     actual = _outputs_and_gradients(
@@ -149,7 +149,7 @@ def test_dilation_and_groups_are_left_to_xla(channels, kernel_channels, options)
 
 
 @pytest.mark.parametrize("shape, size", [((2, 9, 8, 3), (3, 3)), ((2, 9, 3), (3,))])
-def test_in_a_flax_layer(shape, size):
+def test_flax_layer_with_fast_convolution_matches_stock_layer(shape, size):
     x = jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)
     fast = nn.Conv(4, size, conv_general_dilated=convolution.conv_general_dilated)
     variables = fast.init(jax.random.key(0), x)
@@ -158,7 +158,7 @@ def test_in_a_flax_layer(shape, size):
     )
 
 
-def test_other_devices_keep_xlas_gradient():
+def test_other_platforms_use_xla_gradients():
     def loss(x, kernel):
         return convolution.conv_general_dilated(
             x, kernel, (1, 1), "SAME", dimension_numbers=LAYOUT

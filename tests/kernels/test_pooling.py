@@ -1,4 +1,4 @@
-"""Max-pooling, alone and of a convolution, against sliding windows."""
+"""Max-pooling, alone and fused with a convolution, compared with sliding windows."""
 
 import flax.linen as nn
 import jax
@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from jax import lax
 
-from irec_jax.kernels import convolution, pooling, single_channel
+from irec_jax import kernels
+from irec_jax.kernels import convolution
 
 
 @pytest.mark.parametrize(
@@ -19,24 +20,24 @@ from irec_jax.kernels import convolution, pooling, single_channel
         ((9, 8), (3, 3), (2, 2)),
     ],
 )
-def test_max_pool_equals_sliding_windows(size, window, strides):
+def test_max_pool_matches_sliding_windows(size, window, strides):
     x = jnp.asarray(np.random.default_rng(0).normal(size=(2, *size, 3)), jnp.float32)
-    y, pull = jax.vjp(lambda x: pooling.max_pool(x, window, strides=strides), x)
-    reference, pull_reference = jax.vjp(lambda x: nn.max_pool(x, window, strides or window), x)
+    y, vjp = jax.vjp(lambda x: kernels.max_pool(x, window, strides=strides), x)
+    reference, reference_vjp = jax.vjp(lambda x: nn.max_pool(x, window, strides or window), x)
     np.testing.assert_array_equal(y, reference)
     cotangent = jnp.arange(y.size, dtype=jnp.float32).reshape(y.shape)
-    np.testing.assert_array_equal(pull(cotangent)[0], pull_reference(cotangent)[0])
+    np.testing.assert_array_equal(vjp(cotangent)[0], reference_vjp(cotangent)[0])
 
 
-def test_the_first_of_equal_maxima_has_the_gradient():
+def test_first_of_equal_maxima_receives_the_gradient():
     x = jnp.asarray([[1.0, 0.0, 2.0], [5.0, 0.0, 0.0], [0.0, 5.0, 5.0]])[None, :, :, None]
-    gradient = jax.grad(lambda x: 8 * pooling.max_pool(x, (3, 3)).sum())(x)
+    gradient = jax.grad(lambda x: 8 * kernels.max_pool(x, (3, 3)).sum())(x)
     np.testing.assert_array_equal(gradient[0, :, :, 0], [[0, 0, 0], [8, 0, 0], [0, 0, 0]])
 
 
-def test_too_small_for_a_window():
+def test_input_smaller_than_a_window_is_rejected():
     with pytest.raises(ValueError, match="smaller than the pooling window"):
-        pooling.max_pool(jnp.ones((1, 2, 9, 1)), (3, 3))
+        kernels.max_pool(jnp.ones((1, 2, 9, 1)), (3, 3))
 
 
 @pytest.mark.parametrize("with_stem", [False, True])
@@ -49,7 +50,7 @@ def test_too_small_for_a_window():
         (7, (6, 10), (1, 3), ((1, 1), (1, 1)), (1, 2)),
     ],
 )
-def test_convolution_and_pooling_as_one(
+def test_fused_convolution_and_pooling_matches_separate_operations(
     with_stem, batch, size, channels, pads, window, monkeypatch
 ):
     monkeypatch.setattr(convolution, "CHUNK_BYTES", 2 * 12 * 12 * 4 * (3 * 3 + 4))  # 2 or more
@@ -71,12 +72,12 @@ def test_convolution_and_pooling_as_one(
 
     def fused(scale, x, kernel):
         options = dict(stem=stem, stem_params=scale) if with_stem else {}
-        return pooling.convolve_and_max_pool(x, kernel, pads, window, **options)
+        return kernels.conv2d_max_pool(x, kernel, pads, window, **options)
 
     def results(function):
         def run(*arguments):
-            y, pull = jax.vjp(function, *arguments)
-            return y, *pull(jnp.cos(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape))
+            y, vjp = jax.vjp(function, *arguments)
+            return y, *vjp(jnp.cos(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape))
 
         return jax.jit(run)(scale, x, kernel)
 
@@ -87,9 +88,9 @@ def test_convolution_and_pooling_as_one(
 
 def _outputs_and_gradients(function, x, kernel, dtype=jnp.float32):
     def run(x, kernel):
-        y, pull = jax.vjp(function, x, kernel)
+        y, vjp = jax.vjp(function, x, kernel)
         cotangent = jnp.cos(jnp.arange(y.size, dtype=jnp.float32)).reshape(y.shape)
-        return y, *pull(cotangent.astype(y.dtype))
+        return y, *vjp(cotangent.astype(y.dtype))
 
     return jax.jit(run)(x.astype(dtype), kernel.astype(dtype))
 
@@ -104,60 +105,62 @@ def _reference(strides, pads, window):
     return run
 
 
-def _picture_and_kernel(batch, size, kernel_size, channels):
+def _image_and_kernel(batch, size, kernel_size, channels):
     rng = np.random.default_rng(sum(size))
     x = jnp.asarray(rng.normal(size=(batch, *size, channels[0])), jnp.float32)
     return x, jnp.asarray(rng.normal(size=(*kernel_size, *channels)), jnp.float32)
 
 
+FUSED = [(kernels.single_channel_conv2d_max_pool, 1), (kernels.conv2d_max_pool, 2)]
 GEOMETRIES = [  # batch, size, kernel size, strides, pads, window
     (5, (38, 37), (10, 10), (3, 3), ((0, 0), (0, 0)), (3, 3)),  # B1
     (4, (21, 22), (5, 5), (2, 2), ((0, 0), (0, 0)), (2, 2)),  # B2
     (3, (12, 9), (3, 3), (1, 1), ((0, 0), (0, 0)), (2, 2)),  # B4
     (1, (9, 15), (4, 2), (1, 3), ((1, 2), (0, 1)), (3, 2)),
     (7, (6, 11), (1, 3), (2, 1), ((0, 0), (2, 2)), (1, 4)),
-    (2, (11, 9), (2, 2), (4, 3), ((0, 1), (0, 0)), (2, 2)),  # pixels that no window looks at
+    (2, (11, 9), (2, 2), (4, 3), ((0, 1), (0, 0)), (2, 2)),  # unused pixels between the windows
     (2, (6, 5), (3, 2), (1, 1), ((0, 0), (0, 0)), (1, 1)),  # no pooling
 ]
 
 
 @pytest.mark.parametrize("batch, size, kernel_size, strides, pads, window", GEOMETRIES)
-@pytest.mark.parametrize("module, num_inputs", [(single_channel, 1), (pooling, 2)])
-def test_with_strides_and_of_one_channel(
-    module, num_inputs, batch, size, kernel_size, strides, pads, window, monkeypatch
+@pytest.mark.parametrize("conv2d_max_pool, num_inputs", FUSED)
+def test_strides_and_single_channel_match_separate_operations(
+    conv2d_max_pool, num_inputs, batch, size, kernel_size, strides, pads, window, monkeypatch
 ):
-    monkeypatch.setattr(convolution, "CHUNK_BYTES", 20_000)  # some examples at a time
-    x, kernel = _picture_and_kernel(batch, size, kernel_size, (num_inputs, 3))
+    monkeypatch.setattr(convolution, "CHUNK_BYTES", 20_000)  # a few examples at a time
+    x, kernel = _image_and_kernel(batch, size, kernel_size, (num_inputs, 3))
 
-    def ours(x, kernel):
-        return module.convolve_and_max_pool(x, kernel, pads, window, strides=strides)
+    def fused(x, kernel):
+        return conv2d_max_pool(x, kernel, pads, window, strides=strides)
 
-    actual = _outputs_and_gradients(ours, x, kernel)
+    actual = _outputs_and_gradients(fused, x, kernel)
     expected = _outputs_and_gradients(_reference(strides, pads, window), x, kernel)
     for a, e in zip(actual, expected, strict=True):
         assert a.shape == e.shape
         assert np.abs(a - e).max() <= 1e-5 * np.abs(e).max()
 
 
-def test_one_channel_in_bfloat16():
-    x, kernel = _picture_and_kernel(3, (21, 22), (5, 5), (1, 4))
-    # Numbers of few digits: sums of their products are exact, so no maximum moves.
+def test_single_channel_in_bfloat16():
+    x, kernel = _image_and_kernel(3, (21, 22), (5, 5), (1, 4))
+    # With integers the sums of products are exact, so no maximum moves.
     x, kernel = jnp.round(2 * x), jnp.round(2 * kernel)
     geometry = (2, 2), ((0, 0), (0, 0)), (2, 2)
 
-    def ours(x, kernel):
-        return single_channel.convolve_and_max_pool(x, kernel, *geometry[1:], strides=geometry[0])
+    def fused(x, kernel):
+        options = dict(strides=geometry[0])
+        return kernels.single_channel_conv2d_max_pool(x, kernel, *geometry[1:], **options)
 
-    actual = _outputs_and_gradients(ours, x, kernel, jnp.bfloat16)
+    actual = _outputs_and_gradients(fused, x, kernel, jnp.bfloat16)
     assert all(a.dtype == jnp.bfloat16 for a in actual)
     for a, e in zip(actual, _outputs_and_gradients(_reference(*geometry), x, kernel), strict=True):
         assert np.abs(a - e).max() <= 0.02 * np.abs(e).max()
 
 
-@pytest.mark.parametrize("module, num_inputs", [(single_channel, 1), (pooling, 2)])
-def test_other_devices_convolve_the_whole_batch(module, num_inputs):
+@pytest.mark.parametrize("conv2d_max_pool, num_inputs", FUSED)
+def test_other_platforms_convolve_the_full_batch(conv2d_max_pool, num_inputs):
     def loss(x, kernel):
-        return module.convolve_and_max_pool(x, kernel, ((1, 1), (1, 1)), (2, 2)).sum()
+        return conv2d_max_pool(x, kernel, ((1, 1), (1, 1)), (2, 2)).sum()
 
     shapes = (16, 8, 8, num_inputs), (3, 3, num_inputs, 3)
     traced = jax.jit(jax.grad(loss, (0, 1))).trace(*map(jnp.ones, shapes))

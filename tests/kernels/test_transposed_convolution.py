@@ -1,4 +1,4 @@
-"""The transposed convolution against its definition and XLA's own, gradients included."""
+"""Transposed convolution and its gradients compared with the definition and XLA's own."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from jax import lax
 
-from irec_jax.kernels import convolution, im2col, transposed_convolution
+from irec_jax import kernels
+from irec_jax.kernels import convolution, row_blocks, transposed_convolution
 
 
 def _arrays(batch, size, kernel_size, channels, dtype=np.float32):
@@ -25,9 +26,9 @@ def _xla(x, kernel, strides):
 def _outputs_and_gradients(convolve, strides):
     @jax.jit
     def run(x, kernel):
-        y, pull = jax.vjp(lambda x, k: convolve(x, k, strides), x, kernel)
+        y, vjp = jax.vjp(lambda x, k: convolve(x, k, strides), x, kernel)
         cotangent = jnp.cos(jnp.arange(y.size, dtype=jnp.float32)).reshape(y.shape).astype(y.dtype)
-        return y, *pull(cotangent)
+        return y, *vjp(cotangent)
 
     return run
 
@@ -55,16 +56,16 @@ CASES = [  # batch, size, kernel size, strides, channels
 
 
 @pytest.mark.parametrize("batch, size, kernel_size, strides, channels", CASES)
-def test_equals_xla(batch, size, kernel_size, strides, channels):
+def test_outputs_and_gradients_match_xla(batch, size, kernel_size, strides, channels):
     x, kernel = _arrays(batch, size, kernel_size, channels)
-    actual = _outputs_and_gradients(transposed_convolution.conv_transpose, strides)(x, kernel)
+    actual = _outputs_and_gradients(kernels.conv2d_transpose, strides)(x, kernel)
     expected = _outputs_and_gradients(_xla, strides)(x, kernel)
     assert actual[0].shape == (batch, size[0] * strides[0], size[1] * strides[1], channels[1])
     _assert_near(actual, expected)
 
 
 @pytest.mark.parametrize("kernel_size, stride", [(5, 2), (3, 2), (4, 3), (2, 3)])
-def test_spreads_each_pixel_as_defined(kernel_size, stride):
+def test_spreads_each_pixel_by_the_definition(kernel_size, stride):
     x, kernel = _arrays(1, (4, 3), (kernel_size, kernel_size), (2, 3))
     low = max(kernel_size - stride, 0) // 2
     wide = np.zeros((4 * stride + kernel_size, 3 * stride + kernel_size, 3))
@@ -73,29 +74,29 @@ def test_spreads_each_pixel_as_defined(kernel_size, stride):
         rows, columns = (slice(stride * n, stride * n + kernel_size) for n in (i, j))
         wide[rows, columns] += spread
     expected = wide[low : low + 4 * stride, low : low + 3 * stride]
-    actual = transposed_convolution.conv_transpose(x, kernel, (stride, stride))
+    actual = kernels.conv2d_transpose(x, kernel, (stride, stride))
     np.testing.assert_allclose(actual[0], expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-def test_rows_of_examples_and_a_rest_of_examples(batch, monkeypatch):
-    # 30 numbers are held for each of 5 columns: 2 rows at a time, of 7 the last is one of zeros.
-    monkeypatch.setattr(im2col, "_BLOCK_BYTES", 4 * 30 * 5 * 2)
+def test_row_blocks_and_remainder_of_examples(batch, monkeypatch):
+    # 30 values for each of 5 columns: 2 rows at a time; 7 rows are padded by one of zeros.
+    monkeypatch.setattr(row_blocks, "_BLOCK_BYTES", 4 * 30 * 5 * 2)
     for size in ((6, 5), (7, 5)):
         x, kernel = _arrays(batch, size, (3, 3), (3, 3))
-        actual = _outputs_and_gradients(transposed_convolution.conv_transpose, (2, 2))(x, kernel)
+        actual = _outputs_and_gradients(kernels.conv2d_transpose, (2, 2))(x, kernel)
         _assert_near(actual, _outputs_and_gradients(_xla, (2, 2))(x, kernel))
 
 
-def test_bfloat16_is_as_near_to_float32_as_xlas():
+def test_bfloat16_is_close_to_float32():
     x, kernel = _arrays(3, (6, 5), (5, 5), (4, 3), jnp.bfloat16)
-    actual = _outputs_and_gradients(transposed_convolution.conv_transpose, (2, 2))(x, kernel)
+    actual = _outputs_and_gradients(kernels.conv2d_transpose, (2, 2))(x, kernel)
     exact = _outputs_and_gradients(_xla, (2, 2))(x.astype(jnp.float32), kernel.astype(jnp.float32))
     assert all(a.dtype == jnp.bfloat16 for a in actual)
     _assert_near([a.astype(jnp.float32) for a in actual], exact, tolerance=1.5e-2)
 
 
-def test_second_derivative_and_vmap():
+def test_second_derivatives_under_vmap_match_xla():
     x, kernel = _arrays(4, (3, 4), (3, 3), (2, 2))
 
     def second(convolve):
@@ -108,49 +109,48 @@ def test_second_derivative_and_vmap():
         gradient = jax.vmap(jax.grad(norm, (0, 1)), (0, None))
         return jax.jit(gradient)(x.reshape(2, 2, *x.shape[1:]), kernel)
 
-    _assert_near(second(transposed_convolution.conv_transpose), second(_xla))
+    _assert_near(second(kernels.conv2d_transpose), second(_xla))
 
 
-def test_other_devices_get_what_cudnn_knows():
-    """Convolutions by small kernels, and the gradient of one: no zeros between the pixels of what
-    meets a kernel as large as the picture."""
+def test_gpu_gradients_are_convolutions_that_cudnn_supports():
+    """No convolution of pixels with zeros between them by a kernel as large as the image."""
 
     def loss(x, kernel):
-        return jnp.sum(transposed_convolution.conv_transpose(x, kernel, (2, 2)) ** 2)
+        return jnp.sum(kernels.conv2d_transpose(x, kernel, (2, 2)) ** 2)
 
     traced = jax.jit(jax.grad(loss, (0, 1))).trace(*_arrays(2, (8, 7), (5, 5), (2, 3)))
     cpu, cuda = (traced.lower(lowering_platforms=(p,)).as_text() for p in ("cpu", "cuda"))
     assert "dot_general" in cpu and "dot_general" not in cuda
     lines = [line for line in cuda.splitlines() if "stablehlo.convolution" in line]
-    of_kernel = [line for line in lines if "rhs_dilate = [2, 2]" in line]
-    of_input = [line for line in lines if "stride = [2, 2]" in line]
+    kernel_gradient = [line for line in lines if "rhs_dilate = [2, 2]" in line]
+    input_gradient = [line for line in lines if "stride = [2, 2]" in line]
     forward = [line for line in lines if "lhs_dilate = [2, 2]" in line]
-    assert len(lines) == 3 and len(of_kernel) == len(of_input) == len(forward) == 1
+    assert len(lines) == 3 and len(kernel_gradient) == len(input_gradient) == len(forward) == 1
     assert "tensor<5x5x3x2xf32>) -> tensor<2x16x14x3xf32>" in forward[0]
-    assert "-> tensor<5x5x3x2xf32>" in of_kernel[0]
+    assert "-> tensor<5x5x3x2xf32>" in kernel_gradient[0]
 
 
 @pytest.mark.parametrize("batch, size, kernel_size, strides, channels", CASES)
-def test_what_they_get_is_the_same(batch, size, kernel_size, strides, channels):
+def test_gpu_form_matches_xla(batch, size, kernel_size, strides, channels):
     x, kernel = _arrays(batch, size, kernel_size, channels)
     y, *gradients = _outputs_and_gradients(_xla, strides)(x, kernel)
     cotangent = jnp.cos(jnp.arange(y.size, dtype=jnp.float32)).reshape(y.shape)
     options = dict(strides=strides, precision=None)
-    actual = transposed_convolution.xla(x, kernel, **options)
+    actual = transposed_convolution.xla_conv2d_transpose(x, kernel, **options)
     _assert_near([actual], [y])
     _assert_near(transposed_convolution.xla_gradients(x, kernel, cotangent, **options), gradients)
 
 
-def test_arrays_that_do_not_go_together_are_refused():
+def test_incompatible_shapes_are_rejected():
     x, kernel = _arrays(1, (3, 3), (3, 3), (2, 4))
-    with pytest.raises(ValueError, match="does not go with the kernel"):
-        transposed_convolution.conv_transpose(x, kernel.swapaxes(2, 3), (2, 2))
+    with pytest.raises(ValueError, match="incompatible with the kernel"):
+        kernels.conv2d_transpose(x, kernel.swapaxes(2, 3), (2, 2))
 
 
-def test_spread_kernels_make_dilated_convolutions():
+def test_convolution_with_dilated_kernel_is_dilated_convolution():
     x, kernel = _arrays(2, (9, 8), (3, 3), (2, 2))
     actual = convolution.conv_general_dilated(
-        x, convolution.spread(kernel, 2), (2, 2), "SAME", dimension_numbers=convolution.NHWC
+        x, kernels.dilate_kernel(kernel, 2), (2, 2), "SAME", dimension_numbers=convolution.NHWC
     )
     expected = lax.conv_general_dilated(
         x, kernel, (2, 2), "SAME", rhs_dilation=(2, 2), dimension_numbers=convolution.NHWC

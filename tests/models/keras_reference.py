@@ -1,4 +1,4 @@
-"""Keras layers as their documentation gives them, in NumPy float64, for one network at a time."""
+"""Keras layers after their documentation, in NumPy float64, for one example at a time."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ def sigmoid(x):
 
 
 def simple_rnn(x, kernel, recurrent_kernel, bias):
-    """Hidden states (steps, hidden) of one example (steps, inputs)."""
+    """Return the hidden states (steps, hidden) of one example (steps, inputs)."""
     hidden, states = np.zeros(len(recurrent_kernel)), []
     for step in x:
         hidden = np.tanh(step @ kernel + bias + hidden @ recurrent_kernel)
@@ -28,7 +28,7 @@ def lstm(x, kernel, recurrent_kernel, bias):
 
 
 def gru(x, kernel, recurrent_kernel, bias):
-    """reset_after=False."""
+    """Return the hidden states of a GRU with reset_after=False."""
     size = len(recurrent_kernel)
     hidden, states = np.zeros(size), []
     for step in x:
@@ -45,7 +45,7 @@ LAYERS = {"rnn": (1, simple_rnn), "lstm": (4, lstm), "gru": (3, gru)}
 
 
 def convolution(x, kernel, bias, stride):
-    """Without padding: (height, width, channels) by (height, width, channels, filters)."""
+    """Convolve (height, width, channels) and (height, width, channels, filters) without padding."""
     rows, columns = kernel.shape[:2]
     height, width = (x.shape[0] - rows) // stride + 1, (x.shape[1] - columns) // stride + 1
     result = np.zeros((height, width, kernel.shape[3]))
@@ -57,7 +57,7 @@ def convolution(x, kernel, bias, stride):
 
 
 def max_pool(x, size):
-    """Windows side by side; rows and columns that are left over are left out."""
+    """Return the maxima of adjacent windows; incomplete windows are left out."""
     height, width = x.shape[0] // size, x.shape[1] // size
     x = x[: height * size, : width * size]
     return x.reshape(height, size, width, size, -1).max((1, 3))

@@ -1,4 +1,4 @@
-"""Han's network against the same layers from Flax's stock, and its contracts."""
+"""Han's network compared with stock Flax layers, and its contracts."""
 
 import flax.linen as nn
 import jax
@@ -29,7 +29,7 @@ def small():
 
 
 @pytest.mark.parametrize("activation, slope", [("lrelu_0.33", 0.33), ("prelu", 0.25)])
-def test_equals_the_table_of_the_paper_in_stock_layers(activation, slope):
+def test_matches_the_table_of_the_paper_in_stock_layers(activation, slope):
     model = models.create("convnet", **SMALL, activation=activation)
     x = _features(2, 43, 128)
     variables = _init(model, x)
@@ -52,17 +52,16 @@ def test_equals_the_table_of_the_paper_in_stock_layers(activation, slope):
     np.testing.assert_allclose(actual, jax.jit(stock)(x), atol=1e-5)
 
 
-def test_a_batch_equals_its_examples_one_by_one(small):
+def test_batch_matches_single_examples(small):
     model, variables = small
     apply = jax.jit(lambda x: model.apply(variables, x, train=False))
     x = _features(3, 43, 128)
-    together = apply(x)
-    for one, expected in zip(x, together, strict=True):
-        np.testing.assert_allclose(apply(one[None])[0], expected, atol=1e-5)
+    for example, expected in zip(x, apply(x), strict=True):
+        np.testing.assert_allclose(apply(example[None])[0], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("frames, bands", [(1, 1), (16, 2), (21, 128), (64, 128), (129, 128)])
-def test_any_window_fits(small, frames, bands):
+def test_any_number_of_frames_and_bands_is_valid(small, frames, bands):
     model, variables = small
     apply = jax.jit(lambda x: model.apply(variables, x, train=False))
     logits = apply(_features(2, frames, bands))
@@ -70,13 +69,13 @@ def test_any_window_fits(small, frames, bands):
 
 
 @pytest.mark.parametrize("shape", [(43, 128), (2, 43, 128, 1), (2, 0, 128)])
-def test_features_of_a_wrong_shape_are_refused(small, shape):
+def test_features_of_a_wrong_shape_are_rejected(small, shape):
     model, variables = small
     with pytest.raises(ValueError, match="features"):
         model.apply(variables, jnp.zeros(shape), train=False)
 
 
-def test_start_is_glorot_uniform_with_zero_bias():
+def test_initial_weights_are_glorot_uniform_with_zero_bias():
     params = _init(models.create("convnet", num_classes=11), _features(1, 16, 20))["params"]
     for name, layer in params.items():
         kernel = np.asarray(layer["kernel"])
@@ -88,7 +87,7 @@ def test_start_is_glorot_uniform_with_zero_bias():
         np.testing.assert_array_equal(layer["bias"], 0)
 
 
-def test_intermediates(small):
+def test_intermediates_have_the_shapes_of_the_layers(small):
     model, variables = small
     logits, state = model.apply(
         variables, _features(2, 43, 128), train=False, mutable=["intermediates"]
@@ -105,15 +104,15 @@ def test_intermediates(small):
     np.testing.assert_array_equal(state["intermediates"]["output"][0], logits)
 
 
-def test_dropout_only_in_training(small):
+def test_dropout_is_applied_only_in_training(small):
     model, variables = small
     x = _features(2, 16, 20)
     apply = jax.jit(lambda key: model.apply(variables, x, train=True, rngs={"dropout": key}))
-    one, other = (apply(jax.random.key(i)) for i in (0, 1))
-    assert np.abs(one - other).max() > 1e-3
+    first, second = (apply(jax.random.key(i)) for i in (0, 1))
+    assert np.abs(first - second).max() > 1e-3
 
 
-def test_bfloat16_computes_near_float32_with_float32_parameters(small):
+def test_bfloat16_is_close_to_float32_with_float32_parameters(small):
     model, variables = small
     half = models.create("convnet", **SMALL, dtype="bfloat16")
     x = _features(2, 16, 20)
@@ -134,7 +133,7 @@ def test_other_activations_and_mean_pooling_have_gradients(activation):
     assert all(np.abs(g).max() > 0 for g in jax.tree.leaves(gradients))
 
 
-def test_unknown_names_suggest_the_nearest():
+def test_unknown_names_suggest_the_closest_match():
     with pytest.raises(UserError, match="did you mean 'convnet'"):
         models.create("convnett", num_classes=11)
     with pytest.raises(UserError, match="did you mean 'activation'"):

@@ -1,4 +1,4 @@
-"""Goel's convolutional recurrent network against its parts."""
+"""Goel's convolutional recurrent network compared with its parts."""
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +12,10 @@ CNN = dict(num_classes=4, filters=(3, 4), kernels=(3, 3), strides=(2, 1), pools=
 SMALL = CNN | dict(hidden=6)
 
 
-def _features(batch=3, num_pictures=2):
+def _features(batch=3, num_images=2):
     rng = np.random.default_rng(0)
     return {
-        "image": jnp.asarray(rng.random((batch, num_pictures, 20, 18)), jnp.float32),
+        "image": jnp.asarray(rng.random((batch, num_images, 20, 18)), jnp.float32),
         "steps": jnp.asarray(rng.normal(size=(batch, 5, 7)), jnp.float32),
         "num_steps": jnp.asarray(rng.integers(1, 6, batch), jnp.int32),
     }
@@ -26,7 +26,7 @@ def _init(model, features):
 
 
 def _apply(model, features):
-    """A jitted function of variables."""
+    """Return a jitted function of the variables."""
     return jax.jit(lambda variables: model.apply(variables, features, train=False))
 
 
@@ -52,7 +52,7 @@ def small():
 
 
 @pytest.mark.parametrize("hidden", [6, 5])
-def test_an_lstm_starts_from_what_the_cnn_says(hidden):
+def test_lstm_starts_from_the_output_of_the_cnn(hidden):
     features = _features()
     model = models.create("crnn", **(SMALL | dict(hidden=hidden)))
     params = jax.tree.map(
@@ -74,27 +74,27 @@ def test_an_lstm_starts_from_what_the_cnn_says(hidden):
 
     logits = _apply(model, features)({"params": params})
     assert logits.shape == (3, 2, 4) and logits.dtype == jnp.float32
-    for picture in range(2):
+    for image in range(2):
         last = _naive_lstm(
-            params["forward_0"], features["steps"], features["num_steps"], start[:, picture]
+            params["forward_0"], features["steps"], features["num_steps"], start[:, image]
         )
         expected = last @ params["Dense_1"]["kernel"] + params["Dense_1"]["bias"]
-        np.testing.assert_allclose(logits[:, picture], expected, atol=1e-5)
+        np.testing.assert_allclose(logits[:, image], expected, atol=1e-5)
 
 
-def test_one_picture_or_several_examples_alone_or_together(small):
+def test_single_images_and_examples_match_the_batch(small):
     model, variables = small
     features = _features()
     together = _apply(model, features)(variables)
     second = features | {"image": features["image"][:, 1]}
-    one = _apply(model, second)(variables)
-    assert one.shape == (3, 4)
-    np.testing.assert_allclose(one, together[:, 1], atol=1e-6)
+    single = _apply(model, second)(variables)
+    assert single.shape == (3, 4)
+    np.testing.assert_allclose(single, together[:, 1], atol=1e-6)
     alone = _apply(model, jax.tree.map(lambda x: x[2:], features))(variables)
     np.testing.assert_allclose(alone[0], together[2], atol=1e-6)
 
 
-def test_gradients_of_several_pictures_are_those_of_one_added(small):
+def test_gradients_of_several_images_are_the_sum_of_single_ones(small):
     model, variables = small
     features = _features()
 
@@ -107,13 +107,13 @@ def test_gradients_of_several_pictures_are_those_of_one_added(small):
         return jax.grad(loss)(variables)
 
     both = gradient(variables, features["image"])
-    each = [gradient(variables, features["image"][:, picture]) for picture in (0, 1)]
+    each = [gradient(variables, features["image"][:, image]) for image in (0, 1)]
     for a, e, f in zip(*map(jax.tree.leaves, (both, *each)), strict=True):
         assert np.abs(a).max() > 0
         np.testing.assert_allclose(a, e + f, rtol=1e-4, atol=1e-5)
 
 
-def test_chunks_are_projected_once_for_all_pictures(small):
+def test_chunks_are_projected_once_for_all_images(small):
     model, variables = small
     features = _features()
     text = str(jax.make_jaxpr(_apply(model, features))(variables))
@@ -142,19 +142,19 @@ def test_intermediates_and_settings_of_the_recurrent_layer():
 
 
 @pytest.mark.parametrize("rate", ["input_dropout", "output_dropout"])
-def test_dropout_only_in_training(rate, small):
+def test_dropout_is_applied_only_in_training(rate, small):
     off = dict(dropout=0.0, dense_dropout=0.0)
     model = models.create("crnn", **SMALL, **(off | {rate: 0.5}))
     features = _features()
     apply = jax.jit(lambda key: model.apply(small[1], features, train=True, rngs={"dropout": key}))
-    one, other = (apply(jax.random.key(i)) for i in (0, 1))
-    assert np.abs(one - other).max() > 1e-3
+    first, second = (apply(jax.random.key(i)) for i in (0, 1))
+    assert np.abs(first - second).max() > 1e-3
     np.testing.assert_array_equal(
         _apply(model, features)(small[1]), _apply(small[0], features)(small[1])
     )
 
 
-def test_faults_are_named(small):
+def test_invalid_features_and_settings_are_rejected(small):
     model, variables = small
     with pytest.raises(ValueError, match="image_and_chunks"):
         model.apply(variables, {"steps": jnp.zeros((1, 5, 7))}, train=False)

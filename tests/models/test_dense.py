@@ -1,4 +1,4 @@
-"""The dense network against its equations."""
+"""Dense network compared with its equations."""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ def random_params(model):
     return jax.tree.map(lambda s: rng.normal(0, 0.3, s.shape).astype(np.float32), shapes)
 
 
-def test_layers_in_order():
+def test_logits_match_the_equations():
     model = models.create("dense", num_classes=2, units=(4, 5))
     params = random_params(model)
     y = X
@@ -25,13 +25,13 @@ def test_layers_in_order():
         layer = params[f"Dense_{number}"]
         y = y @ layer["kernel"] + layer["bias"]
         y = np.where((y < 0) & (number < 2), 0.01 * y, y)
-    found, state = model.apply({"params": params}, X, train=False, mutable=["intermediates"])
-    np.testing.assert_allclose(found, y, rtol=1e-5, atol=1e-6)
+    logits, state = model.apply({"params": params}, X, train=False, mutable=["intermediates"])
+    np.testing.assert_allclose(logits, y, rtol=1e-5, atol=1e-6)
     assert state["intermediates"]["dense_1"][0].shape == (3, 5)
-    np.testing.assert_array_equal(state["intermediates"]["output"][0], found)
+    np.testing.assert_array_equal(state["intermediates"]["output"][0], logits)
 
 
-def test_starts_as_in_keras():
+def test_initial_weights_match_keras():
     model = models.create("dense", num_classes=2, units=(300,))
     params = jax.jit(lambda: model.init(jax.random.key(0), jnp.zeros((1, 500)), train=False))()
     params = params["params"]
@@ -41,18 +41,18 @@ def test_starts_as_in_keras():
     assert not np.any(params["Dense_0"]["bias"])
 
 
-def test_dropout_only_in_training():
+def test_dropout_is_applied_only_in_training():
     model = models.create("dense", num_classes=2, units=(64,), dropout=0.5)
     variables = {"params": random_params(model)}
-    still = model.apply(variables, X, train=False)
-    np.testing.assert_array_equal(still, model.apply(variables, X, train=False))
-    one, two = (
+    without = model.apply(variables, X, train=False)
+    np.testing.assert_array_equal(without, model.apply(variables, X, train=False))
+    first, second = (
         model.apply(variables, X, train=True, rngs={"dropout": jax.random.key(n)}) for n in (1, 2)
     )
-    assert np.all(one != two) and np.all(one != still)
+    assert np.all(first != second) and np.all(first != without)
 
 
-def test_bfloat16_gives_float32_logits():
+def test_bfloat16_returns_float32_logits():
     wide, narrow = (
         models.create("dense", num_classes=2, units=(64,), dtype=t)
         for t in (jnp.float32, jnp.bfloat16)
@@ -63,7 +63,7 @@ def test_bfloat16_gives_float32_logits():
     np.testing.assert_allclose(logits, wide.apply(variables, X, train=False), atol=0.05)
 
 
-def test_faults_are_named():
+def test_invalid_features_and_activations_are_rejected():
     with pytest.raises(ValueError, match=r"features.*\(3, 0\)"):
         models.create("dense", num_classes=2).init(jax.random.key(0), X[:, :0], train=False)
     with pytest.raises(ValueError, match="features"):

@@ -1,4 +1,4 @@
-"""Goel's image networks against stock layers on three equal channels, and their contracts."""
+"""Goel's image networks compared with stock layers on three equal channels; contracts."""
 
 import flax.linen as nn
 import jax
@@ -10,7 +10,7 @@ from irec_jax import models
 from irec_jax.errors import UserError
 from irec_jax.models import image_cnn
 
-#: A convolution with stride and pooling that leaves rows out, one without pooling, one of 1 x 1.
+#: A convolution with stride and cropped pooling, one without pooling, one of 1 x 1.
 SMALL = dict(
     num_classes=4, filters=(3, 5, 4), kernels=(4, 3, 1), strides=(3, 1, 1), pools=(2, 1, 2), dense=6
 )
@@ -23,19 +23,19 @@ def _init(model, x):
     )
 
 
-def _pictures(*shape):
+def _images(*shape):
     return jnp.asarray(np.random.default_rng(0).random(shape), jnp.float32)
 
 
 @pytest.fixture(scope="module")
 def small():
     model = models.create("image_cnn", **SMALL)
-    return model, _init(model, _pictures(1, *SIZE))
+    return model, _init(model, _images(1, *SIZE))
 
 
-def _stock(params, net, pictures, activation=nn.relu):
-    """The network in stock layers, on pictures (batch, height, width) repeated thrice."""
-    x = jnp.repeat(pictures[..., None], 3, -1)
+def _stock(params, net, images, activation=nn.relu):
+    """The network in stock layers, on images (batch, height, width) repeated three times."""
+    x = jnp.repeat(images[..., None], 3, -1)
     for number, (filters, kernel, stride, pool) in enumerate(net):
         layer = nn.Conv(filters, (kernel, kernel), (stride, stride), "VALID")
         x = activation(layer.apply({"params": params[f"Conv_{number}"]}, x))
@@ -49,8 +49,8 @@ def _stock(params, net, pictures, activation=nn.relu):
 
 def _logits_and_gradients(function, params, x):
     def run(params, x):
-        logits, pull = jax.vjp(function, params, x)
-        return logits, pull(
+        logits, vjp = jax.vjp(function, params, x)
+        return logits, vjp(
             jnp.cos(jnp.arange(logits.size, dtype=jnp.float32) - 1).reshape(logits.shape)
         )
 
@@ -64,9 +64,9 @@ def _assert_near(actual, expected, tolerance=2e-5):
 
 
 @pytest.mark.parametrize("activation", ["relu", "prelu"])
-def test_equals_stock_layers_on_three_channels_with_gradients(activation):
+def test_outputs_and_gradients_match_stock_layers_on_three_channels(activation):
     model = models.create("image_cnn", **SMALL, activation=activation)
-    x = _pictures(3, *SIZE)
+    x = _images(3, *SIZE)
     params = _init(model, x)["params"]
     assert params["Conv_0"]["kernel"].shape == (4, 4, 3, 3)
     functions = {"relu": nn.relu, "prelu": lambda x: nn.leaky_relu(x, 0.25)}
@@ -81,24 +81,24 @@ def test_equals_stock_layers_on_three_channels_with_gradients(activation):
         return _stock(params, net, x, functions[activation])
 
     slopes = [name for name in params if "Activation" in name]
-    actual, (of_params, of_x) = _logits_and_gradients(ours, params, x)
-    expected, (of_stock, of_stock_x) = _logits_and_gradients(stock, params, x)
-    _assert_near((actual, of_x), (expected, of_stock_x))
+    actual, (d_params, dx) = _logits_and_gradients(ours, params, x)
+    expected, (stock_d_params, stock_dx) = _logits_and_gradients(stock, params, x)
+    _assert_near((actual, dx), (expected, stock_dx))
     for name in set(params) - set(slopes):
         for kind in ("kernel", "bias"):
-            _assert_near(of_params[name][kind], of_stock[name][kind])
+            _assert_near(d_params[name][kind], stock_d_params[name][kind])
 
 
 @pytest.mark.parametrize("net", image_cnn.NETS)
-def test_the_published_nets_equal_stock_layers(net):
-    sizes = {  # after each pooling, from the source
+def test_published_nets_match_stock_layers(net):
+    sizes = {  # after each pooling, from Goel
         "b1": [15, 3],
         "b2": [36, 8, 1],
         "b3": [36, 16, 7, 2],
         "b4": [74, 36, 17, 7, 2],
     }[net]
     model = models.create("image_cnn", num_classes=5, net=net)
-    x = _pictures(1, 150, 150)
+    x = _images(1, 150, 150)
     variables = _init(model, x)
     apply = jax.jit(lambda v: model.apply(v, x, train=False, mutable=["intermediates"]))
     logits, state = apply(variables)
@@ -108,9 +108,9 @@ def test_the_published_nets_equal_stock_layers(net):
     np.testing.assert_allclose(logits, expected, atol=1e-5)
 
 
-def test_several_pictures_of_an_example_are_answered_each(small):
+def test_each_image_of_an_example_has_its_own_logits(small):
     model, variables = small
-    x = _pictures(2, 3, *SIZE)
+    x = _images(2, 3, *SIZE)
     apply = jax.jit(lambda x: model.apply(variables, x, train=False))
     logits = apply(x)
     assert logits.shape == (2, 3, 4)
@@ -119,10 +119,10 @@ def test_several_pictures_of_an_example_are_answered_each(small):
     np.testing.assert_allclose(logits[1:], apply(x[1:]), atol=1e-6)
 
 
-def test_intermediates(small):
+def test_intermediates_have_the_shapes_of_the_layers(small):
     model, variables = small
     apply = jax.jit(lambda x: model.apply(variables, x, train=False, mutable=["intermediates"]))
-    logits, state = apply(_pictures(2, 3, *SIZE))
+    logits, state = apply(_images(2, 3, *SIZE))
     shapes = {name: value[0].shape for name, value in state["intermediates"].items()}
     assert shapes == {
         "block_1": (2, 3, 5, 5, 3),
@@ -134,19 +134,19 @@ def test_intermediates(small):
     np.testing.assert_array_equal(state["intermediates"]["output"][0], logits)
 
 
-def test_the_smallest_picture_and_one_that_is_too_small():
+def test_smallest_image_and_one_that_is_too_small():
     model = models.create("image_cnn", num_classes=5, net="b2")
-    least = 127  # 7 before the last layer, 31 before the second, 2 (2 * 31 - 1) + 5 = 127
+    min_size = 127  # 7 before the last layer, 31 before the second, 2 (2 * 31 - 1) + 5 = 127
     shapes = jax.eval_shape(
-        lambda: model.init(jax.random.key(0), jnp.zeros((1, least, least)), train=False)
+        lambda: model.init(jax.random.key(0), jnp.zeros((1, min_size, min_size)), train=False)
     )
     assert shapes["params"]["Dense_0"]["kernel"].shape == (32, 128)
-    with pytest.raises(ValueError, match=f"at least {least} x {least}"):
-        model.init(jax.random.key(0), jnp.zeros((1, least - 1, 150)), train=False)
+    with pytest.raises(ValueError, match=f"at least {min_size} x {min_size}"):
+        model.init(jax.random.key(0), jnp.zeros((1, min_size - 1, 150)), train=False)
 
 
 @pytest.mark.parametrize("shape", [(31, 35), (2, 1, 31, 35, 1)])
-def test_features_of_a_wrong_shape_are_refused(small, shape):
+def test_features_of_a_wrong_shape_are_rejected(small, shape):
     model, variables = small
     with pytest.raises(ValueError, match="features: expected"):
         model.apply(variables, jnp.zeros(shape), train=False)
@@ -161,11 +161,11 @@ def test_features_of_a_wrong_shape_are_refused(small, shape):
         (dict(net="b3", filters=(8, 8)), "2 filters, 4 kernels"),
         (dict(net="b1", strides=(1, 0)), "model.strides"),
         (dict(net="b1", pools=(2, 2.5)), "model.pools"),
-        (dict(net="b1", input_channels=0), "model.input_channels is 0"),
+        (dict(net="b1", input_channels=0), "model.input_channels=0"),
         (dict(net="b1", activation="rel"), "did you mean 'relu'"),
     ],
 )
-def test_settings_that_cannot_be(arguments, match):
+def test_invalid_settings_are_rejected(arguments, match):
     model = models.create("image_cnn", num_classes=2, **arguments)
     with pytest.raises(UserError, match=match):
         jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, 99, 99)), train=False))
@@ -176,8 +176,8 @@ def test_lists_replace_single_settings_of_a_net():
     assert layers == ((8, 10, 3, 3), (9, 5, 2, 2))
 
 
-def test_start_is_glorot_uniform_with_zero_bias():
-    params = _init(models.create("image_cnn", num_classes=5), _pictures(1, 150, 150))["params"]
+def test_initial_weights_are_glorot_uniform_with_zero_bias():
+    params = _init(models.create("image_cnn", num_classes=5), _images(1, 150, 150))["params"]
     for name, layer in params.items():
         kernel = np.asarray(layer["kernel"])
         fans = np.prod(kernel.shape[:-2]) * (kernel.shape[-2] + kernel.shape[-1])
@@ -187,10 +187,10 @@ def test_start_is_glorot_uniform_with_zero_bias():
 
 
 @pytest.mark.parametrize("rates", [dict(dropout=0.5), dict(dense_dropout=0.5)])
-def test_dropout_only_in_training_and_by_the_place_in_the_batch(small, rates):
+def test_dropout_is_applied_only_in_training_and_depends_on_the_example_index(small, rates):
     off = dict(dropout=0.0, dense_dropout=0.0)
     model, variables = models.create("image_cnn", **SMALL, **(off | rates)), small[1]
-    x = jnp.broadcast_to(_pictures(1, 1, *SIZE), (2, 2, *SIZE))
+    x = jnp.broadcast_to(_images(1, 1, *SIZE), (2, 2, *SIZE))
 
     @jax.jit
     def apply(key, index, x):
@@ -207,10 +207,10 @@ def test_dropout_only_in_training_and_by_the_place_in_the_batch(small, rates):
     np.testing.assert_array_equal(plain, same)
 
 
-def test_bfloat16_computes_near_float32_with_float32_parameters(small):
+def test_bfloat16_is_close_to_float32_with_float32_parameters(small):
     model, variables = small
     half = models.create("image_cnn", **SMALL, dtype="bfloat16")
-    x = _pictures(2, *SIZE)
+    x = _images(2, *SIZE)
     starts = jax.eval_shape(lambda: half.init(jax.random.key(0), x, train=False))
     assert all(p.dtype == jnp.float32 for p in jax.tree.leaves(starts))
     actual, expected = (
@@ -218,20 +218,20 @@ def test_bfloat16_computes_near_float32_with_float32_parameters(small):
         for m in (half, model)
     )
     assert actual[0].dtype == jnp.float32
-    # Not the largest deviation: where two values of a window round to one, its gradient moves.
+    # Norms: where two values of a window round to the same number, the gradient moves.
     for a, e in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
         assert np.linalg.norm(a - e) <= 0.1 * np.linalg.norm(e)
 
 
-def test_pictures_get_no_gradient_unless_one_is_asked_for(small):
-    """The derivative of the first layer's input would be a product of its own."""
+def test_gradient_of_the_images_is_computed_only_on_request(small):
+    """The gradient of the first layer's input would be an additional product."""
     model, variables = small
 
     def num_products(argnums):
         def loss(variables, x):
             return model.apply(variables, x, train=False).sum()
 
-        compiled = jax.jit(jax.grad(loss, argnums)).lower(variables, _pictures(2, *SIZE)).compile()
+        compiled = jax.jit(jax.grad(loss, argnums)).lower(variables, _images(2, *SIZE)).compile()
         text = compiled.as_text()
         return sum(text.count(f" {name}(") for name in ("dot", "convolution"))
 

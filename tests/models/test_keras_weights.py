@@ -1,4 +1,4 @@
-"""Networks with Keras's weights against Keras's layers, written out in NumPy."""
+"""Networks with converted Keras weights compared with Keras layers in NumPy."""
 
 import jax
 import keras_reference as keras
@@ -33,7 +33,7 @@ def recurrent_shapes(cell, num_inputs, hidden):
 
 
 @pytest.mark.parametrize("cell", keras.LAYERS)
-def test_recurrent_network(cell):
+def test_recurrent_network_matches_keras(cell):
     """Bidirectional(return_sequences), one more layer, Dense relu, Dense."""
     rng = np.random.default_rng(0)
     weights = draw(rng, *recurrent_shapes(cell, 3, 4), *recurrent_shapes(cell, 3, 4))
@@ -54,13 +54,13 @@ def test_recurrent_network(cell):
     np.testing.assert_allclose(logits(model, weights, x), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_image_network():
+def test_image_network_matches_keras():
     rng = np.random.default_rng(1)
     weights = draw(rng, (3, 3, 3, 4), (4,), (2, 2, 4, 5), (5,), (45, 6), (6,), (6, 2), (2,))
     x = rng.uniform(size=(2, 19, 19)).astype(np.float32)
     expected = []
-    for picture in x:
-        y = np.repeat(picture[..., None], 3, -1)
+    for image in x:
+        y = np.repeat(image[..., None], 3, -1)
         y = keras.max_pool(relu(keras.convolution(y, *weights[:2], stride=2)), 2)
         y = relu(keras.convolution(y, *weights[2:4], stride=1)).ravel()
         expected.append(relu(y @ weights[4] + weights[5]) @ weights[6] + weights[7])
@@ -69,7 +69,7 @@ def test_image_network():
     np.testing.assert_allclose(logits(model, weights, x), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_dense_network_and_order_beyond_ten_layers():
+def test_dense_network_of_more_than_ten_layers_matches_keras():
     rng = np.random.default_rng(2)
     weights, x = [], rng.normal(size=(2, 3)).astype(np.float32)
     y = x
@@ -81,22 +81,22 @@ def test_dense_network_and_order_beyond_ten_layers():
     np.testing.assert_allclose(logits(model, weights, x), y, rtol=1e-4, atol=1e-5)
 
 
-def test_the_list_and_the_parameters_stay_as_they_are():
+def test_inputs_are_not_modified():
     rng = np.random.default_rng(3)
     weights = draw(rng, *recurrent_shapes("gru", 3, 4), (4, 2), (2,))
     before = [array.copy() for array in weights]
     model = models.create("recurrent", num_classes=2, cell="gru", hidden=(4,))
     params = template(model, np.zeros((1, 2, 3), np.float32))
-    found = from_keras(weights, params)
+    converted = from_keras(weights, params)
     for array, copy in zip(weights, before, strict=True):
         np.testing.assert_array_equal(array, copy)
-    kernel = found["forward_0"]["kernel"]
+    kernel = converted["forward_0"]["kernel"]
     np.testing.assert_array_equal(kernel[:, :4], -weights[0][:, :4])
     np.testing.assert_array_equal(kernel[:, 4:], weights[0][:, 4:])
-    assert jax.tree.structure(found) == jax.tree.structure(params)
+    assert jax.tree.structure(converted) == jax.tree.structure(params)
 
 
-def test_what_does_not_fit_is_named():
+def test_mismatching_arrays_are_rejected():
     rng = np.random.default_rng(4)
     model = models.create("recurrent", num_classes=2, cell="gru", hidden=(4,))
     params = template(model, np.zeros((1, 2, 3), np.float32))
@@ -108,13 +108,13 @@ def test_what_does_not_fit_is_named():
         from_keras(draw(rng, *shapes[:4], (3,)), params)
     with pytest.raises(UserError, match=r"'forward_0'.*reset_after=True"):
         from_keras(draw(rng, *shapes[:2], (2, 12), *shapes[3:]), params)
-    with pytest.raises(UserError, match="4 arrays are too few, 'Dense_0'.* 4 to 5"):
+    with pytest.raises(UserError, match="4 arrays are too few; layer 'Dense_0'.* 4 to 5"):
         from_keras(fitting[:4], params)
     with pytest.raises(UserError, match="6 arrays, but the network has 5"):
         from_keras([*fitting, np.zeros(3)], params)
 
 
-def test_layers_without_counterpart_are_refused():
+def test_layers_without_keras_counterpart_are_rejected():
     model = models.create("dense", num_classes=2, units=(3,), activation="prelu")
     params = template(model, np.zeros((1, 2), np.float32))
     with pytest.raises(ValueError, match="'Activation_0'"):

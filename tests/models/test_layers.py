@@ -1,4 +1,4 @@
-"""Activations, pooling and dropout against their definitions."""
+"""Activations, pooling and dropout compared with their definitions."""
 
 import jax
 import jax.numpy as jnp
@@ -21,13 +21,13 @@ X = np.linspace(-3, 3, 7).astype(np.float32)  # holds 0
         ("prelu", np.where(X < 0, 0.25 * X, X), np.where(X < 0, 0.25, 1)),
     ],
 )
-def test_activation_and_its_derivative(kind, expected, slope):
+def test_activation_and_derivative_match_the_definition(kind, expected, slope):
     module = layers.Activation(kind)
     x = X[:, None]
     variables = module.init(jax.random.key(0), x)
-    y, pull = jax.vjp(lambda x: module.apply(variables, x), x)
+    y, vjp = jax.vjp(lambda x: module.apply(variables, x), x)
     np.testing.assert_allclose(y[:, 0], expected, rtol=1e-6)
-    np.testing.assert_allclose(pull(2 * jnp.ones_like(y))[0][:, 0], 2 * slope, rtol=1e-4)
+    np.testing.assert_allclose(vjp(2 * jnp.ones_like(y))[0][:, 0], 2 * slope, rtol=1e-4)
 
 
 def test_prelu_learns_a_slope_per_channel():
@@ -39,7 +39,7 @@ def test_prelu_learns_a_slope_per_channel():
     np.testing.assert_allclose(gradient["params"]["negative_slope"], [-1, 0, -3])
 
 
-def test_unknown_activation_and_pooling_are_named():
+def test_unknown_activation_and_pooling_are_rejected():
     with pytest.raises(UserError, match="'lrelu_0.33'"):
         layers.Activation("lrelu_0.3").init(jax.random.key(0), X)
     with pytest.raises(UserError, match="mean"):
@@ -53,7 +53,7 @@ def test_global_pool(kind, expected):
 
 
 @pytest.mark.parametrize("rate, kept", [(0.25, 0.75), (0.5, 0.5), (0.1, 58982 / 65536)])
-def test_dropout_keeps_its_share_and_the_expectation(rate, kept):
+def test_dropout_keeps_the_expected_fraction_and_expectation(rate, kept):
     x = jnp.ones((512, 512))
     module = layers.Dropout(rate)
     y = np.asarray(module.apply({}, x, train=True, rngs={"dropout": jax.random.key(1)}))
@@ -66,7 +66,7 @@ def test_dropout_keeps_its_share_and_the_expectation(rate, kept):
     np.testing.assert_array_equal(module.apply({}, x, train=False), x)
 
 
-def test_dropout_keeps_the_type_and_refuses_rates_out_of_range():
+def test_dropout_preserves_the_dtype_and_rejects_rates_out_of_range():
     x = jnp.ones((4, 4), jnp.bfloat16)
     rngs = {"dropout": jax.random.key(0)}
     assert layers.Dropout(0.1).apply({}, x, train=True, rngs=rngs).dtype == jnp.bfloat16
@@ -76,7 +76,7 @@ def test_dropout_keeps_the_type_and_refuses_rates_out_of_range():
 
 
 @pytest.mark.parametrize("sizes", [0, -5, 1.5, True, (3, 0), (1.5,)])
-def test_sizes_are_whole_numbers_above_0(sizes):
+def test_sizes_must_be_positive_integers(sizes):
     layers.check_sizes(hidden=(3, 4), dense=(), units=7)
-    with pytest.raises(UserError, match=r"model\.hidden is .*: whole numbers from 1 on"):
+    with pytest.raises(UserError, match=r"model\.hidden=.*: expected positive integers"):
         layers.check_sizes(hidden=sizes)

@@ -1,4 +1,4 @@
-"""The number of parameters of every network; a network that is not listed here fails."""
+"""Parameter counts of all networks; a network missing from the list fails."""
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ COUNTS = [  # name, arguments, shape(s) of the features, parameters
         (884_000, 1),
         159_851,
     ),
-    # Of pictures of three equal channels, a third of the first kernel would do.
+    # Counts of three input channels, although the channels are equal.
     ("image_cnn", dict(num_classes=5, net="b1"), (150, 150), 55_285),
     ("image_cnn", dict(num_classes=5, net="b2"), (2, 150, 150), 58_565),
     ("image_cnn", dict(num_classes=5, net="b3"), (150, 150), 63_717),
@@ -50,10 +50,10 @@ COUNTS = [  # name, arguments, shape(s) of the features, parameters
 
 
 @pytest.mark.parametrize("name, arguments, shape, expected", COUNTS)
-def test_number_of_parameters(name, arguments, shape, expected):
+def test_parameter_count(name, arguments, shape, expected):
     model = models.create(name, **arguments)
     features = jax.tree.map(
-        lambda one: jnp.zeros((1, *one)), shape, is_leaf=lambda one: isinstance(one, tuple)
+        lambda sizes: jnp.zeros((1, *sizes)), shape, is_leaf=lambda node: isinstance(node, tuple)
     )
     variables = jax.eval_shape(
         lambda key: model.init(key, features, train=False), jax.random.key(0)

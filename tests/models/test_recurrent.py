@@ -1,4 +1,4 @@
-"""Recurrent layers and networks against their equations and plain differentiation."""
+"""Recurrent layers and networks compared with their equations and automatic differentiation."""
 
 import functools
 
@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from jax import lax
 
-from irec_jax import models
+from irec_jax import kernels, models
 from irec_jax.errors import UserError
-from irec_jax.kernels import cells
+from irec_jax.kernels import recurrence
 from irec_jax.models.recurrent import RecurrentLayer
 
 BATCH, STEPS, INPUTS, HIDDEN = 3, 11, 5, 4
 NUM_STEPS = np.array([11, 4, 1])
-KINDS = list(cells.CELLS)
+KINDS = list(kernels.CELLS)
 
 
 def sigmoid(x):
@@ -23,7 +23,7 @@ def sigmoid(x):
 
 
 def equations(cell, params, steps, hidden=None):
-    """Hidden states (steps, hidden) of one example (steps, inputs), as Goel gives them."""
+    """Hidden states (steps, hidden) of one example (steps, inputs), from Goel's equations."""
     kernel, recurrent, bias = (
         np.asarray(params[n], float) for n in ("kernel", "recurrent_kernel", "bias")
     )
@@ -52,12 +52,14 @@ def equations(cell, params, steps, hidden=None):
 
 
 def draw(cell, seed=0, dtype=np.float32, inputs=INPUTS, steps=STEPS):
-    """Weights, steps and initial state."""
+    """Return random weights, steps and initial state."""
     rng = np.random.default_rng(seed)
-    kind = cells.CELLS[cell]
+    kind = kernels.CELLS[cell]
     width = kind.num_gates * HIDDEN
     shapes = (inputs, width), (HIDDEN, width), (width,)
-    weights = cells.Weights(*(rng.normal(0, 0.7, shape).astype(dtype) for shape in shapes))
+    weights = kernels.RecurrentWeights(
+        *(rng.normal(0, 0.7, shape).astype(dtype) for shape in shapes)
+    )
     sequence = rng.normal(size=(BATCH, steps, inputs)).astype(dtype)
     initial = rng.normal(size=(kind.num_states, BATCH, HIDDEN)).astype(dtype)
     return weights, sequence, tuple(initial)
@@ -68,24 +70,24 @@ def as_params(weights):
 
 
 @pytest.mark.parametrize("cell", KINDS)
-def test_layer_is_its_equations_step_by_step(cell):
+def test_layer_matches_its_equations(cell):
     weights, steps, (hidden, *_) = draw(cell)
     layer = RecurrentLayer(cell, HIDDEN)
     apply = jax.jit(functools.partial(layer.apply, {"params": as_params(weights)}, sequence=True))
     expected = [equations(cell, as_params(weights), x) for x in steps]
     np.testing.assert_allclose(apply(steps), expected, rtol=1e-5, atol=1e-6)
-    found = apply(steps, initial_hidden=hidden)
+    states = apply(steps, initial_hidden=hidden)
     expected = [
         equations(cell, as_params(weights), *pair) for pair in zip(steps, hidden, strict=True)
     ]
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(states, expected, rtol=1e-5, atol=1e-6)
 
 
-def plain(cell, weights, steps, initial, num_steps, reverse):
-    """Last and all hidden states by `lax.scan` and JAX's own differentiation."""
+def reference(cell, weights, steps, initial, num_steps, reverse):
+    """Return the last and all hidden states by `lax.scan`."""
 
     def step(state, values):
-        place, x = values
+        t, x = values
         h, x = state[0], x @ weights.kernel + weights.bias
         recurrent = weights.recurrent
         if cell == "rnn":
@@ -98,8 +100,8 @@ def plain(cell, weights, steps, initial, num_steps, reverse):
             (z, r, c), (uz, ur, uc) = jnp.split(x, 3, 1), jnp.split(recurrent, 3, 1)
             z, r = jax.nn.sigmoid(z + h @ uz), jax.nn.sigmoid(r + h @ ur)
             new = ((1 - z) * h + z * jnp.tanh(c + (r * h) @ uc),)
-        real = (place < num_steps)[:, None]
-        new = tuple(jnp.where(real, a, b) for a, b in zip(new, state, strict=True))
+        is_valid = (t < num_steps)[:, None]
+        new = tuple(jnp.where(is_valid, a, b) for a, b in zip(new, state, strict=True))
         return new, new[0]
 
     values = jnp.arange(steps.shape[1]), jnp.swapaxes(steps, 0, 1)
@@ -108,16 +110,16 @@ def plain(cell, weights, steps, initial, num_steps, reverse):
 
 
 @pytest.mark.parametrize(
-    "cell, length, keep, masked, reverse, sequence",
+    "cell, length, store_all, masked, reverse, sequence",
     [
-        *((cell, 4, keep, True, False, True) for cell in KINDS for keep in (True, False)),
+        *((cell, 4, stored, True, False, True) for cell in KINDS for stored in (True, False)),
         *((cell, 3, False, False, True, False) for cell in KINDS),
         ("lstm", 1, False, True, True, True),
         ("lstm", STEPS, True, False, False, False),
         ("gru", 4, True, True, True, False),
     ],
 )
-def test_values_and_gradients_in_segments(cell, length, keep, masked, reverse, sequence):
+def test_values_and_gradients_match_lax_scan(cell, length, store_all, masked, reverse, sequence):
     with jax.enable_x64(True):
         arguments = draw(cell, dtype=np.float64)
         rng = np.random.default_rng(1)
@@ -125,22 +127,24 @@ def test_values_and_gradients_in_segments(cell, length, keep, masked, reverse, s
         factor, num_steps = rng.normal(size=shape), NUM_STEPS if masked else np.full(BATCH, STEPS)
 
         def ours(*arguments):
-            settings = dict(reverse=reverse, sequence=sequence, segment_length=length, keep=keep)
+            settings = dict(
+                reverse=reverse, sequence=sequence, segment_length=length, store_all=store_all
+            )
             settings["num_steps"] = num_steps if masked else None
-            return jnp.sum(factor * cells.scan(cell, *arguments, **settings))
+            return jnp.sum(factor * kernels.recurrent_scan(cell, *arguments, **settings))
 
         def theirs(*arguments):
-            return jnp.sum(factor * plain(cell, *arguments, num_steps, reverse)[int(sequence)])
+            return jnp.sum(factor * reference(cell, *arguments, num_steps, reverse)[int(sequence)])
 
         derive = functools.partial(jax.value_and_grad, argnums=(0, 1, 2))
-        found, expected = jax.jit(lambda *a: (derive(ours)(*a), derive(theirs)(*a)))(*arguments)
+        actual, expected = jax.jit(lambda *a: (derive(ours)(*a), derive(theirs)(*a)))(*arguments)
         check = functools.partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-11)
-        jax.tree.map(check, found, expected)
+        jax.tree.map(check, actual, expected)
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-def test_padding_changes_nothing(reverse):
-    """Result and gradients of padded examples are those of each unpadded one alone."""
+def test_padding_steps_have_no_effect(reverse):
+    """Results and gradients of padded examples equal those of each unpadded example."""
     weights, steps, _ = draw("lstm", steps=STEPS)
     layer = RecurrentLayer("lstm", HIDDEN, reverse=reverse)
 
@@ -162,7 +166,7 @@ def test_padding_changes_nothing(reverse):
         assert not np.any(d_steps[n, count:])
 
 
-def test_start_values_are_those_of_keras():
+def test_initial_weights_match_keras():
     @jax.jit
     def start():
         layers = {
@@ -183,7 +187,7 @@ def test_start_values_are_those_of_keras():
 
 
 def network(seed=0, inputs=INPUTS, **settings):
-    """A network and random parameters of it."""
+    """Return a network and random parameters."""
     model = models.create("recurrent", num_classes=2, **settings)
     shapes = jax.eval_shape(
         lambda: model.init(jax.random.key(0), jnp.zeros((1, 2, inputs)), train=False)
@@ -193,22 +197,22 @@ def network(seed=0, inputs=INPUTS, **settings):
 
 
 def both_ways(cell, params, number, steps):
-    """States of both directions side by side, from the equations."""
+    """Return the concatenated states of both directions, from the equations."""
     forward = equations(cell, params[f"forward_{number}"], steps)
     backward = equations(cell, params[f"backward_{number}"], steps[::-1])[::-1]
     return np.concatenate([forward, backward], axis=1)
 
 
 @pytest.mark.parametrize("head", ["last", "per_step"])
-def test_bidirectional_layers_start_at_the_last_real_step(head):
+def test_bidirectional_layers_start_at_the_last_valid_step(head):
     model, params = network(cell="gru", hidden=(4, 3), bidirectional=True, head=head)
     steps = draw("gru")[1]
     features = {"steps": steps, "num_steps": NUM_STEPS}
     apply = jax.jit(functools.partial(model.apply, train=False))
     logits = apply({"params": params}, features)
     if head == "per_step":
-        logits, real = logits
-        np.testing.assert_array_equal(real.sum(1), NUM_STEPS)
+        logits, is_valid = logits
+        np.testing.assert_array_equal(is_valid.sum(1), NUM_STEPS)
     for n, count in enumerate(NUM_STEPS):
         states = both_ways("gru", params, 0, steps[n, :count])
         states = both_ways("gru", params, 1, states)
@@ -217,18 +221,18 @@ def test_bidirectional_layers_start_at_the_last_real_step(head):
         expected = states @ params["Dense_0"]["kernel"] + params["Dense_0"]["bias"]
         found = logits[n, :count] if head == "per_step" else logits[n][None]
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
-        assert head == "last" or real[n, :count].all()
+        assert head == "last" or is_valid[n, :count].all()
 
 
-def test_steps_that_are_not_real_count_in_no_mean():
-    """The gradient of a mean over the real steps is that of them alone."""
+def test_padding_steps_are_left_out_of_means():
+    """The gradient of a mean over the valid steps equals that of the unpadded example."""
     model, params = network(head="per_step", hidden=(4,))
     steps = draw("lstm")[1]
 
     def mean(params, features):
         logits = model.apply({"params": params}, features, train=False)
-        logits, real = logits if isinstance(logits, tuple) else (logits, None)
-        return jnp.mean(jax.nn.log_softmax(logits)[..., 0], axis=1, where=real).sum()
+        logits, is_valid = logits if isinstance(logits, tuple) else (logits, None)
+        return jnp.mean(jax.nn.log_softmax(logits)[..., 0], axis=1, where=is_valid).sum()
 
     gradient = jax.jit(jax.value_and_grad(mean))
     value, found = gradient(params, {"steps": steps[1:2], "num_steps": NUM_STEPS[1:2]})
@@ -237,7 +241,7 @@ def test_steps_that_are_not_real_count_in_no_mean():
     jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-6), found, expected)
 
 
-def test_single_samples_through_dense_layers():
+def test_dense_layers_on_single_samples_match_the_equations():
     settings = dict(hidden=(4,), dense=(6, 5), activation="lrelu_0.01")
     model, params = network(inputs=1, **settings)
     steps = draw("lstm", inputs=1)[1]
@@ -253,13 +257,13 @@ def test_single_samples_through_dense_layers():
     np.testing.assert_array_equal(state["intermediates"]["output"][0], found)
 
 
-def test_vmap_pmap_and_bfloat16():
+def test_vmap_mapped_steps_and_bfloat16():
     weights, steps, initial = draw("lstm")
 
     def gradient(weights, steps, initial):
-        return jax.grad(lambda w: cells.scan("lstm", w, steps, initial, segment_length=4).sum())(
-            weights
-        )
+        return jax.grad(
+            lambda w: kernels.recurrent_scan("lstm", w, steps, initial, segment_length=4).sum()
+        )(weights)
 
     several = jax.tree.map(lambda x: np.stack([x, 0.5 * x]), weights)
     found = jax.jit(jax.vmap(gradient, (0, None, None)))(several, steps, initial)
@@ -278,20 +282,20 @@ def test_vmap_pmap_and_bfloat16():
     assert np.any(found != expected)
 
 
-def test_dropout_on_steps_and_after_layers():
+def test_dropout_is_applied_to_steps_and_after_layers():
     steps = draw("lstm")[1]
     for rates in (dict(input_dropout=0.5), dict(dropout=0.5, dense=(8,))):
         model, params = network(**rates)
         apply = functools.partial(model.apply, {"params": params}, steps)
         train = jax.jit(lambda key, apply=apply: apply(train=True, rngs={"dropout": key}))
-        one, two = (train(jax.random.key(n)) for n in (1, 2))
-        assert np.any(one != two)
-        assert np.any(one != jax.jit(functools.partial(apply, train=False))())
+        first, second = (train(jax.random.key(n)) for n in (1, 2))
+        assert np.any(first != second)
+        assert np.any(first != jax.jit(functools.partial(apply, train=False))())
 
 
-def test_memory_of_the_gradient_is_that_of_the_sequence():
-    """What XLA plans to use for twice the length: less than 1 value per step and example more,
-    where keeping all would take 6 x 22."""
+def test_gradient_memory_is_that_of_the_sequence():
+    """XLA's memory for twice the length grows by less than 1 value per step and example; storing
+    everything would take 6 x 22."""
     model, params = network(inputs=1, hidden=(22,), dense=(32,))
 
     def planned_bytes(length):
@@ -306,14 +310,14 @@ def test_memory_of_the_gradient_is_that_of_the_sequence():
     assert planned_bytes(2 * length) - planned_bytes(length) < 16 * length * 4
 
 
-def test_lengths_of_segments():
-    assert cells.segment_steps(11) == 11
-    assert cells.segment_steps(294) == 49  # 6 of them
-    assert cells.segment_steps(884_000) == 52
-    assert cells.segment_steps(8821) == 64  # a prime number
+def test_segment_lengths_divide_the_sequence():
+    assert recurrence.choose_segment_length(11) == 11
+    assert recurrence.choose_segment_length(294) == 49  # 6 of them
+    assert recurrence.choose_segment_length(884_000) == 52
+    assert recurrence.choose_segment_length(8821) == 64  # a prime number
 
 
-def test_faults_are_named():
+def test_invalid_settings_and_steps_are_rejected():
     steps = np.zeros((1, 2, 3), np.float32)
 
     def init(features=steps, **settings):

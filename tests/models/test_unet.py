@@ -1,4 +1,4 @@
-"""The U-Net and the spectrogram CNN against the same layers from Flax's stock, and contracts."""
+"""U-Net and spectrogram CNN compared with stock Flax layers, and their contracts."""
 
 import flax.linen as nn
 import jax
@@ -22,7 +22,7 @@ def _features(batch=3, seed=0):
 
 
 def _variables(model, features):
-    """Drawn by chance, so that no statistic is 0 or 1."""
+    """Return random variables, so that no statistic is 0 or 1."""
     variables = jax.jit(model.init, static_argnames="train")(
         jax.random.key(0, impl="rbg"), features, train=False
     )
@@ -41,12 +41,12 @@ def _stock_norm(variables, name, x, train):
     norm = nn.BatchNorm(use_running_average=not train, epsilon=1e-3, use_fast_variance=False)
     statistics = {k: variables["batch_stats"][name]["BatchNorm_0"][k] for k in ("mean", "var")}
     params = variables["params"][name]["BatchNorm_0"]
-    found = norm.apply({"params": params, "batch_stats": statistics}, x, mutable="batch_stats")
-    return found[0]
+    y, _ = norm.apply({"params": params, "batch_stats": statistics}, x, mutable="batch_stats")
+    return y
 
 
 def _stock_encoder(variables, prefix, features, dilations, train, dropout=lambda x: x):
-    x, found = features[..., None], []
+    x, outputs = features[..., None], []
     for number, dilation in enumerate(dilations, 1):
         name = f"{prefix}_{number}"
         x = lax.conv_general_dilated(
@@ -58,8 +58,8 @@ def _stock_encoder(variables, prefix, features, dilations, train, dropout=lambda
             dimension_numbers=convolution.NHWC,
         )
         x = dropout(nn.relu(_stock_norm(variables, name, x, train)))
-        found.append(x)
-    return found
+        outputs.append(x)
+    return outputs
 
 
 def _stock_unet(variables, features, output, train, dilations=(1, 1, 1)):
@@ -94,33 +94,33 @@ def _stock_unet(variables, features, output, train, dilations=(1, 1, 1)):
 
 @pytest.mark.parametrize("train", [False, True])
 @pytest.mark.parametrize("output", ["direct", "attenuation", "mask"])
-def test_unet_equals_stock_layers(output, train):
-    """Its outputs and, in training, the gradients of all its parameters."""
+def test_unet_matches_stock_layers(output, train):
+    """Outputs and, in training, the gradients of all parameters."""
     model = models.create("unet", **SMALL, bottleneck=(5,), output=output)
     x = _features()
     variables = _variables(model, x)
 
     def ours(params):
         mutable = ["batch_stats"] if train else False
-        found = model.apply(variables | {"params": params}, x, train=train, mutable=mutable)
-        return found[0] if train else found
+        output = model.apply(variables | {"params": params}, x, train=train, mutable=mutable)
+        return output[0] if train else output
 
     def stock(params):
         return _stock_unet(variables | {"params": params}, x, output, train)
 
     weights = jnp.cos(jnp.arange(x.size)).reshape(x.shape)
-    (actual, of_actual), (expected, of_expected) = (
+    (actual, gradients), (expected, stock_gradients) = (
         jax.jit(jax.value_and_grad(lambda p, f=f: (jnp.sum(f(p) * weights), f(p)), has_aux=True))(
             variables["params"]
         )
         for f in (ours, stock)
     )
     np.testing.assert_allclose(actual[1], expected[1], atol=2e-5)
-    for a, e in zip(jax.tree.leaves(of_actual), jax.tree.leaves(of_expected), strict=True):
+    for a, e in zip(jax.tree.leaves(gradients), jax.tree.leaves(stock_gradients), strict=True):
         np.testing.assert_allclose(a, e, atol=1e-4 * float(jnp.abs(e).max()) + 1e-5)
 
 
-def test_dilations_of_the_encoder():
+def test_encoder_dilations_match_stock_layers():
     model = models.create("unet", **SMALL | dict(dilations=(1, 2, 3)), bottleneck=(5,))
     x = _features()
     variables = _variables(model, x)
@@ -128,7 +128,7 @@ def test_dilations_of_the_encoder():
     np.testing.assert_allclose(model.apply(variables, x, train=False), expected, atol=2e-5)
 
 
-def test_cnn_equals_stock_layers():
+def test_cnn_matches_stock_layers():
     model = models.create("spectrogram_cnn", num_classes=3, dense=6, **SMALL)
     x = jnp.asarray(np.random.default_rng(0).uniform(-0.6, 0.2, (2, 15, 21)), jnp.float32)
     variables = _variables(model, x)
@@ -140,32 +140,32 @@ def test_cnn_equals_stock_layers():
 
 
 @pytest.mark.parametrize("name", ["unet", "spectrogram_cnn"])
-def test_a_batch_equals_its_examples_one_by_one(name):
+def test_batch_matches_single_examples(name):
     classes = {} if name == "unet" else dict(num_classes=3)
     model = models.create(name, **SMALL, **classes)
     x = _features()
     variables = _variables(model, x)
     apply = jax.jit(lambda x: model.apply(variables, x, train=False))
-    for one, expected in zip(x, apply(x), strict=True):
-        np.testing.assert_allclose(apply(one[None])[0], expected, atol=1e-5)
+    for example, expected in zip(x, apply(x), strict=True):
+        np.testing.assert_allclose(apply(example[None])[0], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("output", ["attenuation", "mask"])
-def test_never_louder_than_the_mixture_and_not_below_the_floor(output):
+def test_output_lies_between_the_floor_and_the_mixture(output):
     model = models.create("unet", **SMALL, output=output, floor_db=-60.0)
     x = jnp.maximum(_features(), -0.4)
-    found = model.apply(_variables(model, x), x, train=False)
-    assert bool((found <= x + 1e-6).all()) and float(found.min()) >= np.float32(-0.4)
+    output = model.apply(_variables(model, x), x, train=False)
+    assert bool((output <= x + 1e-6).all()) and float(output.min()) >= np.float32(-0.4)
 
 
-def test_padding_in_a_batch_changes_nothing():
+def test_padding_examples_have_no_effect():
     model = models.create("unet", **SMALL)
     x = _features(4)
     variables = _variables(model, x)
 
     def apply(x, mask):
-        given = variables | {"examples": {"mask": jnp.asarray(mask, jnp.float32)}}
-        return model.apply(given, x, train=True, mutable=["batch_stats"])
+        padded = variables | {"examples": {"mask": jnp.asarray(mask, jnp.float32)}}
+        return model.apply(padded, x, train=True, mutable=["batch_stats"])
 
     y, state = apply(x[:2], [1, 1])
     padded, other = apply(x.at[2:].mul(5.0), [1, 1, 0, 0])
@@ -173,12 +173,12 @@ def test_padding_in_a_batch_changes_nothing():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), other, state)
 
 
-def test_what_the_layers_give_can_be_looked_at():
+def test_intermediates_have_the_shapes_of_the_layers():
     model = models.create("unet", **SMALL, bottleneck=(5,))
     x = _features()
     variables = _variables(model, x)
-    seen = model.apply(variables, x, train=False, mutable=["intermediates"])[1]["intermediates"]
-    shapes = {name: found[0].shape for name, found in seen.items()}
+    sown = model.apply(variables, x, train=False, mutable=["intermediates"])[1]["intermediates"]
+    shapes = {name: values[0].shape for name, values in sown.items()}
     assert shapes == {
         "encoder_1": (3, 8, 12, 4),
         "encoder_2": (3, 4, 6, 6),
@@ -189,11 +189,11 @@ def test_what_the_layers_give_can_be_looked_at():
         "output": (3, *SHAPE),
     }
     expected = _stock_encoder(variables, "Encoder", x, (1, 1, 1), False)
-    np.testing.assert_allclose(seen["encoder_2"][0], expected[1], atol=2e-5)
+    np.testing.assert_allclose(sown["encoder_2"][0], expected[1], atol=2e-5)
 
 
 @pytest.mark.parametrize("name", ["unet", "spectrogram_cnn"])
-def test_dropout_is_on_in_training_alone(name):
+def test_dropout_is_applied_only_in_training(name):
     classes = {} if name == "unet" else dict(num_classes=3, dense_dropout=0.0)
     model = models.create(name, **SMALL, **classes, dropout=0.5)
     x = _features()
@@ -201,15 +201,15 @@ def test_dropout_is_on_in_training_alone(name):
 
     def apply(seed, train):
         keys = {"dropout": jax.random.key(seed)}
-        found = model.apply(variables, x, train=train, rngs=keys, mutable=["batch_stats"])[0]
-        return np.asarray(found)
+        output, _ = model.apply(variables, x, train=train, rngs=keys, mutable=["batch_stats"])
+        return np.asarray(output)
 
     assert np.abs(apply(0, True) - apply(1, True)).max() > 1e-3
     np.testing.assert_array_equal(apply(0, False), apply(1, False))
 
 
 @pytest.mark.parametrize("name", ["unet", "spectrogram_cnn"])
-def test_bfloat16_computes_about_the_same(name):
+def test_bfloat16_is_close_to_float32(name):
     classes = {} if name == "unet" else dict(num_classes=3)
     exact = models.create(name, **SMALL, **classes)
     half = models.create(name, **SMALL, **classes, dtype="bfloat16")
@@ -225,25 +225,28 @@ def test_bfloat16_computes_about_the_same(name):
     [
         (dict(output="tanh"), "unknown output 'tanh'"),
         (dict(kernel_init="xavier"), "unknown kernel_init 'xavier'"),
-        (dict(filters=(4, 6)), "every convolution needs one of each"),
+        (dict(filters=(4, 6)), "expected one of each for every convolution"),
         (dict(strides=(2, 2, 3)), "must be multiples of their product, 12"),
-        (dict(kernels=(5, 3, 0)), r"model.kernels is \(5, 3, 0\): whole numbers from 1 on"),
-        (dict(dropout=1.0), "model.dropout is 1.0: from 0 to below 1"),
-        (dict(floor_db=0.0), "model.floor_db=0.0 must be below 0"),
+        (dict(kernels=(5, 3, 0)), r"model.kernels=\(5, 3, 0\): expected positive integers"),
+        (dict(dropout=1.0), r"model.dropout=1.0: expected a number in \[0, 1\)"),
+        (
+            dict(floor_db=0.0),
+            "model.floor_db=0.0, model.scale_db=150.0: expected a negative",
+        ),
         (dict(bottleneck_activation="rel"), "unknown activation 'rel'"),
     ],
 )
-def test_settings_that_do_not_go_together_are_refused(arguments, message):
+def test_invalid_settings_are_rejected(arguments, message):
     model = models.create("unet", **SMALL | arguments)
     with pytest.raises(UserError, match=message):
         jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), _features())
 
 
-def test_features_of_another_rank_are_refused():
+def test_features_of_another_rank_are_rejected():
     for name in ("unet", "spectrogram_cnn"):
         classes = {} if name == "unet" else dict(num_classes=3)
         model = models.create(name, **SMALL, **classes)
-        with pytest.raises(ValueError, match=r"expected \(batch, bins, frames\)"):
+        with pytest.raises(ValueError, match=r"expected non-empty \(batch, bins, frames\)"):
             jax.eval_shape(
                 lambda x, m=model: m.init(jax.random.key(0), x, train=False), jnp.ones(4)
             )

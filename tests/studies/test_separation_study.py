@@ -359,7 +359,7 @@ def test_stored_audio_of_a_separator_that_leaves_all_is_the_clip(separator, clip
     system = separator.system | {"post_db": 10.0}
     all_of_it = dataclasses.replace(separator, task=task, system=system)
     stores = separation_data.store(all_of_it, settings, tmp_path, listen="audio")
-    raw, post = (data.open_stored(stores[name]) for name in ("raw", "post"))
+    raw, post = (data.open_store(stores[name]) for name in ("raw", "post"))
     for i in (0, 20, 41):
         clip = dataset.train.read(i)[0][500:].astype(np.float64)
         row = raw.rows[str(dataset.train.ids[i])]

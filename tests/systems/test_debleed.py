@@ -12,7 +12,7 @@ import soundfile
 
 import irec_jax
 from irec_jax import audio, cli, crosstalk
-from irec_jax.audio import track_files as writing
+from irec_jax.audio import track_writer
 from irec_jax.cli.console import run_command
 from irec_jax.errors import UserError
 from irec_jax.reports import debleed_figure as pictures
@@ -165,14 +165,14 @@ def test_nothing_taken_away_leaves_16_bits_as_they_were(tmp_path):
 def test_integers(num_bits):
     full = 2 ** (num_bits - 1)
     samples = np.array([0, 1.4 / full, -1.6 / full, 0.5, -1.0, 1.0, 1.5, -3.0], np.float32)
-    found, num_clipped = writing.to_integers(samples, num_bits)
+    found, num_clipped = track_writer.quantise(samples, num_bits)
     steps = [0, 1, -2, full // 2, -full, full - 1, full - 1, -full]
     assert found.tolist() == [step << (32 - num_bits) for step in steps]
     assert num_clipped == 2  # full scale itself misses by less than a step
 
 
 def test_wav_files_beyond_32_bits_become_rf64(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(writing, "_MAX_WAV_BYTES", 50_000)
+    monkeypatch.setattr(track_writer, "_MAX_WAV_BYTES", 50_000)
     irec_jax.debleed(folder, tmp_path / "out", progress=False, **SMALL)
     assert soundfile.info(tmp_path / "out" / "alto.wav").format == "RF64"
     assert audio.info(tmp_path / "out" / "alto.wav").num_samples == 4 * RATE_HZ
@@ -186,7 +186,7 @@ def test_tracks_that_do_not_belong_together_are_named(folder, tmp_path):
     with pytest.raises(UserError, match="short.wav has 16000 Hz, but alto.wav has 8000"):
         irec_jax.debleed(folder, tmp_path / "out")
     soundfile.write(folder / "short.wav", np.full(32_000, np.nan), RATE_HZ, subtype="FLOAT")
-    with pytest.raises(UserError, match="short.wav: holds NaN"):
+    with pytest.raises(UserError, match="short.wav: contains NaN"):
         irec_jax.debleed(folder, tmp_path / "out", progress=False, **SMALL)
     (folder / "short.wav").write_bytes(b"")
     with pytest.raises(UserError, match="short.wav: is empty"):
@@ -197,7 +197,7 @@ def test_tracks_that_do_not_belong_together_are_named(folder, tmp_path):
         irec_jax.debleed(folder, tmp_path / "out")
     for name in ("alto.ogg", "alto.wav", "bass.wav"):
         (folder / name).unlink()
-    with pytest.raises(UserError, match="two at least"):
+    with pytest.raises(UserError, match="at least two, one per microphone"):
         irec_jax.debleed(folder, tmp_path / "out")
     assert os.listdir(tmp_path) == ["in"]
 
@@ -220,7 +220,7 @@ def test_places_that_would_harm_something_are_refused(folder, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     (out / "alto.wav").write_text("earlier")
-    with pytest.raises(UserError, match="holds alto.wav already; .* --overwrite"):
+    with pytest.raises(UserError, match="already contains alto.wav; .* --overwrite"):
         irec_jax.debleed(folder, out)
     assert (out / "alto.wav").read_text() == "earlier" and os.listdir(out) == ["alto.wav"]
 
@@ -233,7 +233,7 @@ def test_interrupted_work_leaves_nothing(folder, tmp_path, monkeypatch, capsys, 
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(writing.Writers, moment, interrupt)
+    monkeypatch.setattr(track_writer.TrackWriter, moment, interrupt)
     for out in ("kept", "new/deep"):
         assert call(folder, "--out", tmp_path / out, "--overwrite", *SMALL_WORDS) == 130
     assert "interrupted; run it again" in capsys.readouterr().err
@@ -256,22 +256,25 @@ def test_files_are_read_where_no_interrupt_is_lost(folder, tmp_path, monkeypatch
 
 
 def test_what_a_killed_process_left_is_hidden_and_goes(folder, tmp_path, monkeypatch):
-    hidden = tmp_path / "out" / writing.UNFINISHED
+    hidden = tmp_path / "out" / track_writer.STAGING_NAME
     hidden.mkdir(parents=True)
     (hidden / "alto.wav").write_text("half")
-    seen, finish = [], writing.Writers.finish
+    seen, finish = [], track_writer.TrackWriter.finish
 
     def look(self):
         paths = finish(self)
         seen.append((os.listdir(tmp_path / "out"), sorted(os.listdir(hidden))))
         return paths
 
-    monkeypatch.setattr(writing.Writers, "finish", look)
+    monkeypatch.setattr(track_writer.TrackWriter, "finish", look)
     irec_jax.debleed(folder, tmp_path / "out", progress=False, **SMALL)
     names = ["alto.wav", "bass.wav", "viola 1.wav"]
-    assert seen == [([writing.UNFINISHED], names)] and hidden.name.startswith(".")
+    assert seen == [([track_writer.STAGING_NAME], names)] and hidden.name.startswith(".")
     assert sorted(os.listdir(tmp_path / "out")) == names
-    with writing.unfinished(tmp_path / "out", 0), pytest.raises(UserError, match="another process"):
+    with (
+        track_writer.staging_folder(tmp_path / "out", 0),
+        pytest.raises(UserError, match="another process"),
+    ):
         irec_jax.debleed(folder, tmp_path / "out", overwrite=True, progress=False, **SMALL)
 
 
@@ -288,8 +291,8 @@ def test_a_full_disk_costs_one_line(folder, tmp_path, capsys):
 
 
 def test_too_little_room_is_found_before_the_work(folder, tmp_path, monkeypatch):
-    usage = writing.shutil.disk_usage(tmp_path)._replace(free=200_000)
-    monkeypatch.setattr(writing.shutil, "disk_usage", lambda _: usage)
+    usage = track_writer.shutil.disk_usage(tmp_path)._replace(free=200_000)
+    monkeypatch.setattr(track_writer.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(UserError, match=r"0.29 MB are needed and 0.20 MB are free"):
         irec_jax.debleed(folder, tmp_path / "out", progress=False)
     assert os.listdir(tmp_path) == ["in"]

@@ -16,16 +16,15 @@ from matplotlib.figure import Figure
 
 import irec_jax
 from irec_jax import audio, cli, systems
-from irec_jax.audio import track_files as writing
-from irec_jax.audio import tracks as reading
+from irec_jax.audio import track_reader, track_writer
 from irec_jax.checkpoints import state
 from irec_jax.checkpoints import storage as checkpoints
 from irec_jax.checkpoints.workdir import write_system
 from irec_jax.cli.console import run_command
 from irec_jax.errors import UserError
-from irec_jax.inference import spectrograms
+from irec_jax.inference.separation import separate_blocks
 from irec_jax.reports import spectrograms as pictures
-from irec_jax.systems import stem_folders as places
+from irec_jax.systems import separator_files
 from irec_jax.tasks import create_separation
 from irec_jax.training import optimizers
 
@@ -148,7 +147,7 @@ def test_stems_add_up_and_are_what_the_inference_gives(workdir, separator, tmp_p
     # Each channel by itself.
     front, hop = separator.task.frontend, separator.hop_frames
     for channel in range(2):
-        blocks = spectrograms.separate_blocks(
+        blocks = separate_blocks(
             [samples[:, channel : channel + 1].astype(np.float32)],
             lambda windows: separator.predict({"audio": windows}),
             front,
@@ -188,7 +187,7 @@ def test_a_folder_of_all_kinds_of_files(workdir, tmp_path, capsys):
     names = ["one sample", "short", "silent", "six [48k]", "song ü", "song-1", "song-2"]
     assert sorted(os.listdir(out)) == sorted([*names, "track"])
     errors = [line for line in shown.err.replace("\r", "\n").splitlines() if "error" in line]
-    assert len(errors) == 2 and "nan.wav: holds NaN" in errors[1] and "empty.wav" in errors[0]
+    assert len(errors) == 2 and "nan.wav: contains NaN" in errors[1] and "empty.wav" in errors[0]
     assert "2 of 10 files could not be separated" in shown.err
     assert len(shown.out.splitlines()) == 8 and "silent)" in shown.out
     for folder, file in (
@@ -285,7 +284,7 @@ def test_stems_of_loud_music_are_not_clipped(tmp_path, capsys):
 def test_numbers_that_are_no_audio(workdir, tmp_path, capsys):
     soundfile.write(tmp_path / "huge.wav", 1e30 * music(1), RATE_HZ, subtype="FLOAT")
     assert call(tmp_path / "huge.wav", "--workdir", workdir, "--out", tmp_path / "out") == 1
-    assert "huge.wav: holds samples above 1e+12 times full scale" in capsys.readouterr().err
+    assert "huge.wav: contains samples above 1e+12 times full scale" in capsys.readouterr().err
     with pytest.raises(UserError, match="times full scale"):
         irec_jax.separate(1e30 * music(1), workdir=workdir, sample_rate=RATE_HZ)
     (tmp_path / "file").touch()
@@ -305,7 +304,7 @@ def test_interrupted_work_leaves_nothing(workdir, tmp_path, monkeypatch, capsys)
 
     words = [tmp_path / "song.wav", "--workdir", workdir, "--out"]
     for target, moment in (
-        (writing.Writers, "write"),
+        (track_writer.TrackWriter, "write"),
         (pictures, "draw"),
     ):
         with monkeypatch.context() as patch:
@@ -336,7 +335,7 @@ def test_files_are_read_where_no_interrupt_is_lost(separator, tmp_path, monkeypa
 
 @pytest.mark.usefixtures("quick")
 def test_memory_does_not_grow_with_the_file(separator, tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "_BLOCK_SAMPLES", 8192)
+    monkeypatch.setattr(track_reader, "_BLOCK_SAMPLES", 8192)
     seconds, peaks = (20, 100), []
     for length in seconds:
         path = tmp_path / f"{length}.wav"
@@ -354,7 +353,7 @@ def test_memory_does_not_grow_with_the_file(separator, tmp_path, monkeypatch):
 @pytest.mark.usefixtures("quick")
 def test_long_songs_become_rf64(separator, tmp_path, monkeypatch):
     soundfile.write(tmp_path / "song.wav", music(1), RATE_HZ)
-    monkeypatch.setattr(writing, "_MAX_WAV_BYTES", 20_000)
+    monkeypatch.setattr(track_writer, "_MAX_WAV_BYTES", 20_000)
     done = irec_jax.separate(tmp_path / "song.wav", workdir=separator, out=tmp_path, progress=False)
     assert {soundfile.info(path).format for path in done.stems.values()} == {"RF64"}
     assert done.num_samples == audio.info(done.stems["remainder"]).num_samples == RATE_HZ
@@ -390,7 +389,7 @@ def test_mistakes_cost_one_line(workdir, tmp_path, capsys, monkeypatch, words, m
 
 
 def test_a_separator_does_not_recognise(workdir):
-    with pytest.raises(UserError, match=r"holds a separator \(tiny\), not a .*irec separate"):
+    with pytest.raises(UserError, match=r"contains a separator \(tiny\), not a .*irec separate"):
         systems.load_recogniser(workdir)
 
 
@@ -399,7 +398,7 @@ def test_a_separator_does_not_recognise(workdir):
     [
         (np.zeros(10, np.float32), {}, "sample_rate"),
         (np.zeros((2, 50), np.float32), dict(sample_rate=8000), "transpose"),
-        ("song.wav", {}, "out: needed"),
+        ("song.wav", {}, "out: missing"),
         (["song.wav"], {}, "a path or a numpy array"),
         (np.zeros(10, np.float32), dict(sample_rate=8000, phase="zero"), "phase"),
     ],
@@ -411,7 +410,7 @@ def test_mistakes_in_python(separator, source, options, message):
 
 def test_every_file_gets_a_folder_of_its_own(tmp_path):
     files = ["a/x.wav", "x.mp3", "X.ogg", "x-1.wav", "y.stem.mp4", "...wav", "b/..wav"]
-    names = places.folder_names([tmp_path / file for file in files])
+    names = separator_files.folder_names([tmp_path / file for file in files])
     assert names == ["x-2", "x-3", "X-4", "x-1", "y", *names[5:]]
     assert len({name.casefold() for name in names}) == len(names)
     assert not {".", "..", ""} & set(names)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
-from irec_jax.dsp import padding, recurrence, resize, stacking
+from irec_jax.dsp import padding, recurrence_plot, resize, stacked_image
 
 
 def noise(*shape, seed=0):
@@ -17,7 +17,7 @@ def noise(*shape, seed=0):
 def test_pad_or_cut(length):
     signal = noise(2, 5)
     expected = np.concatenate([signal, np.zeros((2, 4), np.float32)], axis=1)[:, :length]
-    np.testing.assert_array_equal(padding.pad_or_cut(signal, num_samples=length), expected)
+    np.testing.assert_array_equal(padding.fix_length(signal, num_samples=length), expected)
 
 
 @pytest.mark.parametrize("length", [3, 5, 12])
@@ -93,10 +93,10 @@ def test_resize_refuses_bad_sizes():
 
 def test_smallest_side():
     for num_samples in range(1, 300):
-        side = stacking.smallest_side(num_samples)
+        side = stacked_image.smallest_side(num_samples)
         assert (side - 1) ** 2 < num_samples <= side**2
-    assert stacking.smallest_side(132_300) == 364
-    assert stacking.smallest_side(10**16 + 1) == 10**8 + 1
+    assert stacked_image.smallest_side(132_300) == 364
+    assert stacked_image.smallest_side(10**16 + 1) == 10**8 + 1
 
 
 @pytest.mark.parametrize("num_samples", [5, 16, 23])
@@ -108,18 +108,18 @@ def test_stack_equals_loops(num_samples):
             k = 4 * row + column
             sample = signal[k] if k < num_samples else 0.0
             expected[row, column] = min(max(round((float(sample) + 1) * 127.5), 0), 255)
-    np.testing.assert_array_equal(stacking.stack(signal, side=4), expected)
+    np.testing.assert_array_equal(stacked_image.stack(signal, side=4), expected)
 
 
 def test_grey_values():
     signal = np.array([-1.0, 1.0, 0.0, -0.0, 1.5, -7.0, 1 - 1 / 255.5, -1 + 1 / 254.5], np.float32)
     expected = [0, 255, 128, 128, 255, 0, 255, 1, 128]
-    np.testing.assert_array_equal(stacking.stack(signal, side=3).ravel(), expected)
-    gradient = jax.grad(lambda x: stacking.stack(x, side=3).sum())(signal)
+    np.testing.assert_array_equal(stacked_image.stack(signal, side=3).ravel(), expected)
+    gradient = jax.grad(lambda x: stacked_image.stack(x, side=3).sum())(signal)
     np.testing.assert_array_equal(gradient[2:], [127.5, 127.5, 0, 0, 127.5, 127.5])
     # All 16-bit values: as rounding in float64.
     values = np.arange(-32768, 32768) / 32768
-    grey = stacking.stack(values.astype(np.float32), side=256).ravel()
+    grey = stacked_image.stack(values.astype(np.float32), side=256).ravel()
     np.testing.assert_array_equal(grey, np.round((values + 1) * 127.5))
 
 
@@ -137,12 +137,12 @@ def naive_plot(signal, num_points, pooling):
     return plot
 
 
-@pytest.mark.parametrize("pooling", recurrence.POOLINGS)
+@pytest.mark.parametrize("pooling", recurrence_plot.POOLINGS)
 @pytest.mark.parametrize("num_samples, num_points", [(48, 8), (40, 40), (36, 1), (64, 4)])
 def test_recurrence_plot_equals_loops(num_samples, num_points, pooling):
     signals = noise(2, num_samples)
     options = dict(num_points=num_points, pooling=pooling)
-    found = jax.jit(lambda x: recurrence.recurrence_plot(x, **options))(signals)
+    found = jax.jit(lambda x: recurrence_plot.recurrence_plot(x, **options))(signals)
     for plot, signal in zip(found, signals.astype(np.float64), strict=True):
         np.testing.assert_allclose(plot, naive_plot(signal, num_points, pooling), atol=1e-7)
 
@@ -150,21 +150,21 @@ def test_recurrence_plot_equals_loops(num_samples, num_points, pooling):
 def test_recurrence_plot_of_extremes():
     signal = np.where(np.arange(16) < 8, 1.0, -1.0).astype(np.float32)
     steps = np.kron([[0, 1], [1, 0]], np.ones((2, 2)))
-    for pooling in recurrence.POOLINGS:
-        plot = recurrence.recurrence_plot(signal, num_points=4, pooling=pooling)
+    for pooling in recurrence_plot.POOLINGS:
+        plot = recurrence_plot.recurrence_plot(signal, num_points=4, pooling=pooling)
         np.testing.assert_array_equal(plot, steps)
     alternating = np.where(np.arange(16) % 2, 1.0, -1.0).astype(np.float32)
     for pooling, expected in (("1d", 0), ("2d", 1)):
-        plot = recurrence.recurrence_plot(alternating, num_points=4, pooling=pooling)
+        plot = recurrence_plot.recurrence_plot(alternating, num_points=4, pooling=pooling)
         np.testing.assert_array_equal(plot, np.full((4, 4), expected))
 
 
-@pytest.mark.parametrize("pooling", recurrence.POOLINGS)
+@pytest.mark.parametrize("pooling", recurrence_plot.POOLINGS)
 def test_gradient_of_a_recurrence_plot(pooling):
     signal, direction = noise(2, 24)
 
     def total(signal):
-        plot = recurrence.recurrence_plot(signal, num_points=6, pooling=pooling)
+        plot = recurrence_plot.recurrence_plot(signal, num_points=6, pooling=pooling)
         return jnp.sum(plot * noise(6, 6, seed=1))
 
     gradient = jax.grad(total)(signal)
@@ -175,6 +175,6 @@ def test_gradient_of_a_recurrence_plot(pooling):
 
 def test_recurrence_plot_refuses_bad_options():
     with pytest.raises(ValueError, match=r"num_points \(5\) does not divide .* 24 samples"):
-        recurrence.recurrence_plot(noise(24), num_points=5)
+        recurrence_plot.recurrence_plot(noise(24), num_points=5)
     with pytest.raises(ValueError, match="pooling is '3d'"):
-        recurrence.recurrence_plot(noise(24), num_points=4, pooling="3d")
+        recurrence_plot.recurrence_plot(noise(24), num_points=4, pooling="3d")

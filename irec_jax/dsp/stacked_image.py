@@ -5,7 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from irec_jax.dsp.padding import pad_or_cut
+from irec_jax.dsp.padding import fix_length
 
 
 def smallest_side(num_samples: int) -> int:
@@ -34,7 +34,7 @@ def stack(signal: jax.Array, *, side: int) -> jax.Array:
         ValueError: `side` is no whole number above 0.
         AssertionError: `signal` has no samples or is not floating point.
     """
-    samples = pad_or_cut(signal, num_samples=side * side)
+    samples = fix_length(signal, num_samples=side * side)
     grey = (jnp.clip(samples, -1, 1) + 1) * 127.5
     grey += jax.lax.stop_gradient(jnp.round(grey) - grey)  # exact: the two are within a half
     return grey.reshape(*signal.shape[:-1], side, side)

@@ -13,7 +13,7 @@ WINDOWS = {
 }
 
 
-def window(name: str, length: int) -> np.ndarray:
+def get_window(name: str, length: int) -> np.ndarray:
     """A periodic window, as `scipy.signal.get_window(name, length)` gives it.
 
     Args:

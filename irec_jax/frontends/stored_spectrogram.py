@@ -8,11 +8,11 @@ import jax.numpy as jnp
 
 from irec_jax.dsp import decibels
 from irec_jax.dsp.checks import check_signal
-from irec_jax.frontends.settings import check_whole, is_number, setting_error
+from irec_jax.frontends.settings import check_integers, is_number, setting_error
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Stored:
+class StoredSpectrogram:
     """Takes stored features of `spectrogram_db` for what they are (`data.stored`).
 
     The 'waveform' of an example is its spectrogram, row after row. Values below `post_db` are
@@ -39,7 +39,7 @@ class Stored:
 
     def __post_init__(self):
         names = ("num_bins", "num_stored_frames", "num_frames")
-        check_whole(1, **{name: getattr(self, name) for name in names})
+        check_integers(1, **{name: getattr(self, name) for name in names})
         if self.num_stored_frames > self.num_frames:
             raise setting_error(
                 f"num_frames is {self.num_frames}: less than num_stored_frames="
@@ -96,7 +96,7 @@ class Stored:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _stored(frontend: Stored, values: jax.Array) -> jax.Array:
+def _stored(frontend: StoredSpectrogram, values: jax.Array) -> jax.Array:
     floor = jnp.asarray(frontend.floor_db / frontend.scale_db, values.dtype)
     found = values.reshape(*values.shape[:-1], frontend.num_bins, frontend.num_stored_frames)
     found = jnp.maximum(found, floor)  # which is rounded where it is stored

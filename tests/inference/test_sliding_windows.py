@@ -1,4 +1,4 @@
-"""Windows against slicing the whole clip; packing against one clip and one window at a time."""
+"""Sliding windows against slices of the clip; batches against one window at a time."""
 
 import itertools
 import math
@@ -6,14 +6,14 @@ import math
 import numpy as np
 import pytest
 
-from irec_jax.inference import windows
+from irec_jax.inference import sliding_windows
 
 SIZES = [(10, 5), (10, 10), (10, 3), (7, 1), (1, 1)]
 LENGTHS = [0, 1, 6, 7, 9, 10, 11, 14, 15, 16, 20, 21, 37, 100]
 
 
 def _blocks(audio, sizes):
-    """The clip in blocks of the sizes, repeated; 0 gives empty blocks in between."""
+    """Yield the clip in blocks of the sizes, repeated; 0 gives empty blocks."""
     position = 0
     for size in itertools.cycle(sizes):
         if position >= len(audio):
@@ -27,18 +27,19 @@ def _blocks(audio, sizes):
 def test_streamed_windows_equal_slices(window, hop, block_sizes):
     for length in LENGTHS:
         audio = np.arange(length, dtype=np.float32)
-        first = windows.starts(length, window_samples=window, hop_samples=hop)
-        cut = windows.cut(_blocks(audio, block_sizes), window_samples=window, hop_samples=hop)
-        cut = [np.array(w) for w in cut]
-        assert len(cut) == len(first)
-        for start, got in zip(first, cut, strict=True):
-            np.testing.assert_array_equal(got, audio[start : start + window])
+        sizes = dict(window_samples=window, hop_samples=hop)
+        starts = sliding_windows.window_starts(length, **sizes)
+        windows = sliding_windows.sliding_windows(_blocks(audio, block_sizes), **sizes)
+        windows = [np.array(w) for w in windows]
+        assert len(windows) == len(starts)
+        for start, actual in zip(starts, windows, strict=True):
+            np.testing.assert_array_equal(actual, audio[start : start + window])
 
 
 @pytest.mark.parametrize("window, hop", SIZES)
-def test_windows_cover_every_sample_and_none_is_padded(window, hop):
+def test_windows_cover_every_sample_without_padding(window, hop):
     for length in LENGTHS:
-        first = windows.starts(length, window_samples=window, hop_samples=hop)
+        first = sliding_windows.window_starts(length, window_samples=window, hop_samples=hop)
         assert len(first) == 1 + max(0, math.ceil((length - window) / hop))
         covered = np.zeros(length, bool)
         for start in first:
@@ -49,17 +50,18 @@ def test_windows_cover_every_sample_and_none_is_padded(window, hop):
             np.testing.assert_array_equal(first[:-1], hop * np.arange(len(first) - 1))
 
 
-def test_centres():
-    centres = windows.centres_s(250, window_samples=100, hop_samples=50, sample_rate_hz=100)
-    np.testing.assert_allclose(centres, [0.5, 1.0, 1.5, 2.0])
-    centres = windows.centres_s(260, window_samples=100, hop_samples=50, sample_rate_hz=100)
-    np.testing.assert_allclose(centres, [0.5, 1.0, 1.5, 2.0, 2.1])
-    short = windows.centres_s(40, window_samples=100, hop_samples=50, sample_rate_hz=100)
-    np.testing.assert_allclose(short, [0.2])
+def test_window_centres():
+    def centres_s(num_samples):
+        sizes = dict(window_samples=100, hop_samples=50)
+        return sliding_windows.window_centres_s(num_samples, **sizes, sample_rate_hz=100)
+
+    np.testing.assert_allclose(centres_s(250), [0.5, 1.0, 1.5, 2.0])
+    np.testing.assert_allclose(centres_s(260), [0.5, 1.0, 1.5, 2.0, 2.1])
+    np.testing.assert_allclose(centres_s(40), [0.2])
 
 
 class _Model:
-    """Rows answer from their own audio, gain and length; padding rows must be blank."""
+    """A model whose outputs are the ends, gain and length of each row; checks padding rows."""
 
     def __init__(self, batch_size):
         self.batch_size, self.num_batches = batch_size, 0
@@ -78,51 +80,51 @@ class _Model:
 
 def _predict(clips, batch_size, **options):
     model = _Model(batch_size)
-    found = list(
-        windows.predict_clips(
+    predictions = list(
+        sliding_windows.predict_clips(
             clips, model, window_samples=10, hop_samples=5, batch_size=batch_size, **options
         )
     )
-    return found, model
+    return predictions, model
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 8, 200])
 @pytest.mark.parametrize("dtype", [np.int16, np.float32])
-def test_packed_equals_window_by_window(batch_size, dtype):
+def test_batches_equal_window_by_window(batch_size, dtype):
     generator = np.random.default_rng(0)
     clips = [generator.integers(-9, 9, n).astype(np.int16) for n in (3, 10, 41, 0, 12, 300)]
     streams = [
-        windows.Clip(_blocks(c, (7, 1)), gain=float(np.abs(c).max(initial=0)) / 32768)
+        sliding_windows.ClipAudio(_blocks(c, (7, 1)), gain=float(np.abs(c).max(initial=0)) / 32768)
         for c in clips
     ]
-    found, model = _predict(iter(streams), batch_size, dtype=dtype)
-    assert [index for index, _ in found] == list(range(len(clips)))
+    predictions, model = _predict(iter(streams), batch_size, dtype=dtype)
+    assert [index for index, _ in predictions] == list(range(len(clips)))
     scale = 1 if dtype == np.int16 else 1 / 32768
     num_windows = 0
-    for clip, (_, probabilities) in zip(clips, found, strict=True):
-        first = windows.starts(len(clip), window_samples=10, hop_samples=5)
-        num_windows += len(first)
+    for clip, (_, probabilities) in zip(clips, predictions, strict=True):
+        starts = sliding_windows.window_starts(len(clip), window_samples=10, hop_samples=5)
+        num_windows += len(starts)
         padded = np.pad(clip, (0, max(0, 10 - len(clip)))) * scale
         expected = [
             [padded[s], padded[s + 9], np.abs(clip).max(initial=0) / 32768, min(10, len(clip))]
-            for s in first
+            for s in starts
         ]
         assert probabilities.dtype == np.float32
         np.testing.assert_allclose(probabilities, expected, rtol=1e-6)
     assert model.num_batches == math.ceil(num_windows / batch_size)  # batches are full
 
 
-def test_whole_arrays_measure_their_own_gain():
+def test_gain_of_arrays_is_measured():
     clips = [
-        windows.Clip(np.array([100, -32768], np.int16)),
-        windows.Clip(np.array([-0.25, 0.125])),
+        sliding_windows.ClipAudio(np.array([100, -32768], np.int16)),
+        sliding_windows.ClipAudio(np.array([-0.25, 0.125])),
     ]
-    found, _ = _predict(clips, 4)
-    np.testing.assert_allclose([p[0, 2] for _, p in found], [1.0, 0.25])
+    predictions, _ = _predict(clips, 4)
+    np.testing.assert_allclose([p[0, 2] for _, p in predictions], [1.0, 0.25])
 
 
 def test_clips_are_read_only_as_batches_need_them():
-    """An hour-long clip in blocks: what was read never runs far ahead of what was computed."""
+    """For a long clip in blocks, reading stays close to prediction."""
     position, ahead = [0], []
 
     def blocks():
@@ -136,23 +138,23 @@ def test_clips_are_read_only_as_batches_need_them():
         return np.zeros((8, 2))
 
     predict.done = 0
-    clips = [windows.Clip(blocks(), gain=1.0)]
-    ((_, probabilities),) = windows.predict_clips(
+    clips = [sliding_windows.ClipAudio(blocks(), gain=1.0)]
+    ((_, probabilities),) = sliding_windows.predict_clips(
         clips, predict, window_samples=10, hop_samples=5, batch_size=8
     )
     assert probabilities.shape == (1999, 2) and max(ahead) < 40
 
 
-def test_finished_clips_are_handed_over_before_the_last_is_read():
+def test_finished_clips_are_yielded_before_the_last_is_read():
     def clips():
         for index in range(100):
             clips.read = index
-            yield windows.Clip(np.zeros(50, np.float32))
+            yield sliding_windows.ClipAudio(np.zeros(50, np.float32))
 
-    found = windows.predict_clips(
+    predictions = sliding_windows.predict_clips(
         clips(), lambda b: np.zeros((4, 1)), window_samples=10, hop_samples=5, batch_size=4
     )
-    assert next(found)[0] == 0 and clips.read <= 2
+    assert next(predictions)[0] == 0 and clips.read <= 2
 
 
 def test_no_clips():
@@ -162,19 +164,19 @@ def test_no_clips():
 @pytest.mark.parametrize(
     "clip, options, message",
     [
-        (windows.Clip(np.zeros((2, 5), np.float32)), {}, "mono"),
-        (windows.Clip(np.zeros(5, np.float32)), {"dtype": np.int16}, "float32 audio"),
-        (windows.Clip(np.zeros(5, np.int32)), {}, "int32 audio"),
-        (windows.Clip(iter([np.zeros(5, np.float32)])), {}, "gain"),
+        (sliding_windows.ClipAudio(np.zeros((2, 5), np.float32)), {}, "mono"),
+        (sliding_windows.ClipAudio(np.zeros(5, np.float32)), {"dtype": np.int16}, "float32 audio"),
+        (sliding_windows.ClipAudio(np.zeros(5, np.int32)), {}, "int32 audio"),
+        (sliding_windows.ClipAudio(iter([np.zeros(5, np.float32)])), {}, "gain"),
     ],
 )
-def test_bad_clips(clip, options, message):
+def test_invalid_clips(clip, options, message):
     with pytest.raises(ValueError, match=message):
         _predict([clip], 4, **options)
 
 
-def test_bad_sizes():
+def test_invalid_sizes():
     with pytest.raises(ValueError, match="hop_samples"):
-        windows.starts(5, window_samples=4, hop_samples=5)
+        sliding_windows.window_starts(5, window_samples=4, hop_samples=5)
     with pytest.raises(ValueError, match="batch_size"):
         _predict([], 0)

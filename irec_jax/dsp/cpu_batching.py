@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 
 
-def map_chunks(
-    function: Callable[[jax.Array], jax.Array], signal: jax.Array, *, chunk_size: int
+def map_in_batches(
+    function: Callable[[jax.Array], jax.Array], signal: jax.Array, *, batch_size: int
 ) -> jax.Array:
     """`function(signal)`, on CPUs computed on `chunk_size` examples after another.
 
@@ -28,18 +28,18 @@ def map_chunks(
     """
     leading = signal.shape[:-1]
     num_examples = math.prod(leading)
-    if num_examples <= chunk_size:
+    if num_examples <= batch_size:
         return function(signal)
     examples = signal.reshape(num_examples, signal.shape[-1])
 
     def in_chunks(examples: jax.Array) -> jax.Array:
-        return jax.lax.map(function, examples, batch_size=chunk_size)
+        return jax.lax.map(function, examples, batch_size=batch_size)
 
     result = jax.lax.platform_dependent(examples, cpu=in_chunks, default=function)
     return result.reshape(*leading, *result.shape[1:])
 
 
-def one_by_one(function: Callable[..., Any]) -> Callable[..., Any]:
+def sequential_vmap_on_cpu(function: Callable[..., Any]) -> Callable[..., Any]:
     """`function`, of which `vmap` computes one example after another on CPUs.
 
     For functions of several arguments that are written for one example; see `map_chunks` for the

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from irec_jax.dsp.chunks import map_chunks
+from irec_jax.dsp.cpu_batching import map_in_batches
 
 
 @pytest.mark.parametrize("shape", [(12,), (4, 12), (7, 12), (2, 5, 12), (0, 12)])
@@ -13,4 +13,6 @@ def test_chunks_equal_the_whole(shape):
         return jnp.cumsum(signal.reshape(*signal.shape[:-1], 6, 2), axis=-2)
 
     signal = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
-    np.testing.assert_allclose(map_chunks(pairs, signal, chunk_size=4), pairs(signal), rtol=1e-6)
+    np.testing.assert_allclose(
+        map_in_batches(pairs, signal, batch_size=4), pairs(signal), rtol=1e-6
+    )

@@ -1,4 +1,4 @@
-"""Separation in windows against one spectrogram of the whole; streaming without seams."""
+"""Windowed separation against one spectrogram of the recording; streaming without seams."""
 
 import itertools
 
@@ -10,12 +10,12 @@ import pytest
 from irec_jax.dsp import stft
 from irec_jax.errors import UserError
 from irec_jax.frontends import SpectrogramDb
-from irec_jax.inference.spectrograms import (
+from irec_jax.inference.separation import (
     estimate_features,
-    post,
+    estimate_segments,
+    gate,
     resynthesise,
     separate_blocks,
-    stretches,
 )
 
 # As with 4096 and 1050, four hops cover a frame and do not divide it. All bins are kept.
@@ -32,7 +32,7 @@ def noise(num_samples, num_channels=2, seed=0):
 
 
 def in_blocks(audio, *lengths):
-    """Blocks of these lengths, over and over, to the end."""
+    """Yield blocks of these lengths, repeated to the end."""
     start = 0
     for length in itertools.cycle(lengths):
         if start >= len(audio):
@@ -46,26 +46,26 @@ def separated(audio, predict=identity, lengths=(100,), **changes):
     return np.concatenate(parts)
 
 
-def whole_features(audio):
-    """Features of all frames (C, num_bins, N) of (T, C), from one spectrogram."""
+def full_features(audio):
+    """Return the features (C, num_bins, N) of (T, C) from one spectrogram."""
     power = np.abs(np.asarray(stft.stft(audio.T, **FRONTEND.framing), np.complex128)) ** 2
     return (10 * np.log10(np.maximum(power, 1e-10)) / 150).swapaxes(1, 2)
 
 
-def uneven(windows):
-    """Features that depend on the window and on the place within it."""
+def position_dependent(windows):
+    """Return features that depend on the window and on the frame within it."""
     features = np.asarray(identity(windows))
     return features + 0.1 * windows[:, :1, None] + 0.01 * np.arange(22)
 
 
 @pytest.mark.parametrize("num_samples", [1, 17, 63, WINDOW - 72, WINDOW, WINDOW + 1, 3000, 3003])
 @pytest.mark.parametrize("phase", ["mixture", "griffin-lim"])
-def test_what_is_left_as_it_is_comes_back(num_samples, phase):
+def test_identity_reconstructs_the_recording(num_samples, phase):
     audio = noise(num_samples)
-    found = separated(audio, phase=phase, num_iterations=3)
-    assert found.shape == audio.shape and found.dtype == np.float32
-    # Griffin-Lim stirs what windows determine badly, at the ends of a stretch.
-    np.testing.assert_allclose(found, audio, atol=1e-4 if phase == "mixture" else 5e-4)
+    estimate = separated(audio, phase=phase, num_iterations=3)
+    assert estimate.shape == audio.shape and estimate.dtype == np.float32
+    # Griffin-Lim changes poorly determined samples at the ends of a segment.
+    np.testing.assert_allclose(estimate, audio, atol=1e-4 if phase == "mixture" else 5e-4)
 
 
 @pytest.mark.parametrize(
@@ -81,67 +81,69 @@ def test_what_is_left_as_it_is_comes_back(num_samples, phase):
 )
 def test_sizes_leave_no_seams(changes):
     audio = noise(1500)
-    if changes.get("window_samples") == 30:  # shorter than a frame: no frame is whole
+    if changes.get("window_samples") == 30:  # shorter than a frame: no frame is complete
         np.testing.assert_array_equal(separated(audio, **changes).shape, audio.shape)
     else:
         np.testing.assert_allclose(separated(audio, **changes), audio, atol=1e-4)
 
 
-def test_a_low_level_scales():
-    """-6 dB in every bin halve the signal, with either phase."""
+def test_attenuation_scales_the_signal():
+    """With -6 dB in every bin the signal is halved, with either phase."""
 
-    def softer(windows):
+    def attenuate(windows):
         return identity(windows) + np.float32(20 * np.log10(0.5) / 150)
 
     audio = noise(1500)
     for phase in ("mixture", "griffin-lim"):
-        found = separated(audio, softer, phase=phase, num_iterations=3)
-        np.testing.assert_allclose(found, audio / 2, atol=1e-4)
+        estimate = separated(audio, attenuate, phase=phase, num_iterations=3)
+        np.testing.assert_allclose(estimate, audio / 2, atol=1e-4)
 
 
-def test_nothing_depends_on_how_audio_is_cut():
+def test_result_does_not_depend_on_block_lengths():
     audio = noise(2500, num_channels=1)
-    expected = separated(audio, uneven, lengths=(2500,))
+    expected = separated(audio, position_dependent, lengths=(2500,))
     for lengths in ((1,), (37, 0, 900), (WINDOW,)):
-        np.testing.assert_array_equal(separated(audio, uneven, lengths=lengths), expected)
+        np.testing.assert_array_equal(
+            separated(audio, position_dependent, lengths=lengths), expected
+        )
 
 
-def test_channels_are_examples_of_their_own():
+def test_channels_are_separated_independently():
     audio = noise(1000, num_channels=3)
-    for channel, found in enumerate(separated(audio, uneven).T):
-        alone = separated(audio[:, channel : channel + 1], uneven)
-        np.testing.assert_allclose(found, alone[:, 0], atol=1e-5)
+    for channel, estimate in enumerate(separated(audio, position_dependent).T):
+        alone = separated(audio[:, channel : channel + 1], position_dependent)
+        np.testing.assert_allclose(estimate, alone[:, 0], atol=1e-5)
 
 
 @pytest.mark.parametrize("num_samples", [1, 700, 1801])
-def test_features_of_a_whole_recording(num_samples):
+def test_features_of_a_recording(num_samples):
     audio = noise(num_samples)
-    found = estimate_features(audio, identity, FRONTEND, **SIZES)
-    np.testing.assert_allclose(found, whole_features(audio), atol=1e-4)
+    features = estimate_features(audio, identity, FRONTEND, **SIZES)
+    np.testing.assert_allclose(features, full_features(audio), atol=1e-4)
     mono = estimate_features(audio[:, 0], identity, FRONTEND, **SIZES)
-    np.testing.assert_allclose(mono, found[0], atol=1e-6)
+    np.testing.assert_allclose(mono, features[0], atol=1e-6)
 
 
-def test_windows_are_averaged_with_weights_that_fall_towards_edges():
+def test_window_weights_decrease_towards_edges():
     num_samples, num_frames, hop = 1000, 20, 18  # frames of a window
     audio = noise(num_samples, num_channels=1)
     last = -(-(num_samples - WINDOW) // hop)
     padded = np.pad(audio[:, 0], (0, hop))
     total, weights = np.zeros((33, last + num_frames)), np.zeros(last + num_frames)
     for first in [*range(0, last, 7), last]:
-        features = uneven(padded[None, first * hop : first * hop + WINDOW])[0]
+        features = position_dependent(padded[None, first * hop : first * hop + WINDOW])[0]
         for k in range(num_frames):
             weight = np.sin(np.pi * (k + 0.5) / num_frames) ** 2
             weight *= 1e-9 if k * hop + 64 > WINDOW and first < last else 1.0
             total[:, first + k] += weight * features[:, k]
             weights[first + k] += weight
     expected = (total / weights)[:, : -(-num_samples // hop)]
-    found = estimate_features(audio[:, 0], uneven, FRONTEND, **SIZES)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    features = estimate_features(audio[:, 0], position_dependent, FRONTEND, **SIZES)
+    np.testing.assert_allclose(features, expected, atol=1e-5)
 
 
-def test_frames_that_begin_before_the_recording_change_as_its_first():
-    """A gain of its own for every bin; the first of the four frames has nothing of the sound."""
+def test_frames_before_the_recording_are_attenuated_like_its_first():
+    """Each bin has its own gain; the first of the four frames contains only zeros."""
     audio = noise(1000)
     gains_db = np.linspace(-20, 0, 33)[:, None]
 
@@ -149,13 +151,13 @@ def test_frames_that_begin_before_the_recording_change_as_its_first():
         features = np.asarray(FRONTEND(jnp.asarray(windows)))
         return np.maximum(features + gains_db / FRONTEND.scale_db, -100 / FRONTEND.scale_db)
 
-    (first, *_) = stretches([audio], equalise, FRONTEND, **SIZES)
-    (same, *_) = stretches([audio], identity, FRONTEND, **SIZES)
+    (first, *_) = estimate_segments([audio], equalise, FRONTEND, **SIZES)
+    (same, *_) = estimate_segments([audio], identity, FRONTEND, **SIZES)
     expected = np.maximum(same.features[..., :4] + gains_db / FRONTEND.scale_db, FLOOR)
     np.testing.assert_allclose(first.features[..., :4], expected, atol=1e-4)
 
 
-def test_batches_have_one_shape_and_zeros_fill_the_last():
+def test_batches_have_one_shape_and_the_last_is_zero_padded():
     seen = []
 
     def predict(windows):
@@ -173,48 +175,48 @@ def test_batches_have_one_shape_and_zeros_fill_the_last():
     np.testing.assert_array_equal(seen[1][0], np.pad(audio[144:, 0], (0, 4)))
 
 
-def test_post_removes_what_is_quiet():
+def test_gate_removes_quiet_bins():
     audio = noise(1000) * np.linspace(1, 0, 1000, dtype="f")[:, None]
-    features = whole_features(audio)
+    features = full_features(audio)
     levels = np.sort(features.ravel())[features.size // 3 : 2 * features.size // 3]
-    gap = np.argmax(np.diff(levels))  # so that rounding decides nothing
+    gap = np.argmax(np.diff(levels))  # so that rounding has no effect
     limit = (levels[gap] + levels[gap + 1]) / 2
-    found = separated(audio, post_db=150 * limit)
-    estimate = np.where(features < limit, 0, 10 ** (150 * features / 20))
+    estimate = separated(audio, post_db=150 * limit)
+    amplitudes = np.where(features < limit, 0, 10 ** (150 * features / 20))
     spectrum = np.asarray(stft.stft(audio.T, **FRONTEND.framing))
-    gated = np.where(spectrum == 0, 0, spectrum / np.abs(spectrum)) * estimate.swapaxes(1, 2)
+    gated = np.where(spectrum == 0, 0, spectrum / np.abs(spectrum)) * amplitudes.swapaxes(1, 2)
     settings = dict(FRONTEND.framing, num_samples=1000, exact=False)
     nearest = stft.istft(gated.astype(np.complex64), **settings)
-    # The frames that begin before the recording make its first samples; here they are missing.
-    np.testing.assert_allclose(found[72:], np.asarray(nearest).T[72:], atol=1e-4)
-    assert 0.01 < np.abs(found - audio).max()
+    # The first samples depend on frames before the recording, which are missing here.
+    np.testing.assert_allclose(estimate[72:], np.asarray(nearest).T[72:], atol=1e-4)
+    assert 0.01 < np.abs(estimate - audio).max()
 
 
-def test_post_keeps_what_lies_at_its_limit():
+def test_gate_keeps_values_at_its_limit():
     features = np.array([-0.5, -0.4, -0.39, 0.2], np.float32)
-    np.testing.assert_array_equal(post(features, FRONTEND, -60.0), [FLOOR, *features[1:]])
-    assert post(features, FRONTEND, None) is features
+    np.testing.assert_array_equal(gate(features, FRONTEND, -60.0), [FLOOR, *features[1:]])
+    assert gate(features, FRONTEND, None) is features
 
 
-def test_griffin_lim_comes_nearer_to_the_estimate():
-    gate = np.random.default_rng(0).uniform(size=(1, 33, 1)).round()  # half of the bins
+def test_griffin_lim_reduces_the_distance_to_the_estimate():
+    mask = np.random.default_rng(0).uniform(size=(1, 33, 1)).round()  # half of the bins
 
     def predict(windows):
-        return np.where(gate * np.ones(22), identity(windows), FLOOR)
+        return np.where(mask * np.ones(22), identity(windows), FLOOR)
 
     audio = noise(2000, num_channels=1)
     features = estimate_features(audio, predict, FRONTEND, **SIZES)
     wanted = np.asarray(FRONTEND.amplitudes(features))
     errors = []
     for phase in ("mixture", "griffin-lim"):
-        found = separated(audio, predict, phase=phase, num_iterations=32)
-        errors.append(np.linalg.norm(10 ** (7.5 * whole_features(found)) - wanted))
+        estimate = separated(audio, predict, phase=phase, num_iterations=32)
+        errors.append(np.linalg.norm(10 ** (7.5 * full_features(estimate)) - wanted))
     assert errors[1] < 0.9 * errors[0]
 
 
 def test_two_signals_from_the_same_estimates():
     audio = noise(900)
-    estimated = stretches(in_blocks(audio, 100), identity, FRONTEND, **SIZES)
+    estimated = estimate_segments(in_blocks(audio, 100), identity, FRONTEND, **SIZES)
     first, second = itertools.tee(estimated)
     pairs = zip(
         resynthesise(first, FRONTEND), resynthesise(second, FRONTEND, post_db=60.0), strict=True
@@ -237,11 +239,11 @@ def test_memory_does_not_grow_with_length():
         written += len(block)
         ahead.append(read - written)
     assert written == 20_000
-    # A stretch, the windows of two batches (two windows of two channels each).
+    # A segment, the windows of two batches (two windows of two channels each).
     assert max(ahead) < 4 * WINDOW and ahead[-2] <= ahead[1] + WINDOW
 
 
-def test_nothing_in_nothing_out():
+def test_empty_recordings_give_no_blocks():
     assert list(separate_blocks([], identity, FRONTEND, **SIZES)) == []
     assert list(separate_blocks([noise(0)], identity, FRONTEND, **SIZES)) == []
 
@@ -249,21 +251,21 @@ def test_nothing_in_nothing_out():
 @pytest.mark.parametrize(
     "changes, message",
     [
-        (dict(hop_frames=0), r"hop_frames is 0: must be 1..20"),
-        (dict(hop_frames=21), r"hop_frames is 21: must be 1..20"),
-        (dict(batch_size=0), r"batch_size is 0"),
-        (dict(phase="random"), r"phase is 'random': must be one of 'mixture', 'griffin-lim'"),
+        (dict(hop_frames=0), r"hop_frames=0: expected 1..20"),
+        (dict(hop_frames=21), r"hop_frames=21: expected 1..20"),
+        (dict(batch_size=0), r"batch_size=0"),
+        (dict(phase="random"), r"phase='random': expected one of 'mixture', 'griffin-lim'"),
     ],
 )
-def test_options_out_of_range_are_named(changes, message):
+def test_invalid_options(changes, message):
     with pytest.raises(ValueError, match=message):
         separated(noise(10), **changes)
 
 
-def test_what_cannot_be_separated_is_named():
+def test_invalid_blocks_and_front_ends():
     with pytest.raises(UserError, match=r"num_frames=22 .* too few for the 397 samples"):
         separated(noise(10), window_samples=397)
-    with pytest.raises(ValueError, match=r"blocks must be floats \(n, C\), not int16 \(9, 2\)"):
+    with pytest.raises(ValueError, match=r"expected blocks of floats \(n, C\), got int16 \(9, 2\)"):
         separated(np.zeros((9, 2), np.int16))
     with pytest.raises(ValueError, match="a block has 1 channels, the first 2"):
         list(separate_blocks([noise(9), noise(9, 1)], identity, FRONTEND, **SIZES))

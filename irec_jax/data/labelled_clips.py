@@ -1,4 +1,4 @@
-"""Clips of a split, and windows of them, as plain arrays and a function that reads one."""
+"""Labelled clips as plain arrays and a read function, and windows of them."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -10,10 +10,10 @@ from irec_jax.audio import INT16_SCALE
 
 @dataclasses.dataclass(frozen=True)
 class Clips:
-    """Labelled examples of audio: clips, channels of clips, or windows of clips.
+    """Labelled audio examples: clips, channels of clips, or windows of clips.
 
-    `read(i)` gives the mono samples of example i as int16 (T,), and its gain: the peak of the whole
-    clip (or channel) that it was taken from, on a scale of -1..1.
+    `read(i)` returns the mono samples of example i as int16 (T,), and its gain: the peak of the
+    full clip (or channel) that the example was taken from, on a scale of -1..1.
     """
 
     ids: np.ndarray  # (N,) str
@@ -27,7 +27,7 @@ class Clips:
         return len(self.ids)
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> "Clips":
-        """The clips at these indices, in this order."""
+        """Return the clips at these indices, in this order."""
         indices = np.asarray(indices, np.int64)
         return Clips(
             ids=self.ids[indices],
@@ -38,11 +38,11 @@ class Clips:
             read=lambda i: self.read(int(indices[i])),
         )
 
-    def first(self, num_samples: int) -> "Clips":
-        """Of each clip only its beginning; its gain is the peak of that."""
+    def truncate(self, num_samples: int) -> "Clips":
+        """Return the first `num_samples` of each clip; the gain is the peak of that segment."""
 
         def read(i: int) -> tuple[np.ndarray, np.float32]:
-            # Copied, so that keeping it does not keep the whole clip.
+            # Copied, so that caching the segment does not keep the full clip in memory.
             audio = self.read(i)[0][:num_samples].copy()
             return audio, peak(audio)
 
@@ -50,51 +50,46 @@ class Clips:
             self, num_samples=np.minimum(self.num_samples, num_samples), read=read
         )
 
-    def followed_by(self, other: "Clips") -> "Clips":
-        """These clips and then those of another split of the same classes."""
+    def concatenate(self, other: "Clips") -> "Clips":
+        """Return these clips followed by those of another split with the same classes."""
         count = len(self)
-
-        def joined(name: str) -> np.ndarray:
-            return np.concatenate([getattr(self, name), getattr(other, name)])
-
+        names = ("ids", "songs", "labels", "num_samples", "contradictory")
         return Clips(
-            ids=joined("ids"),
-            songs=joined("songs"),
-            labels=joined("labels"),
-            num_samples=joined("num_samples"),
-            contradictory=joined("contradictory"),
+            **{name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in names},
             read=lambda i: self.read(i) if i < count else other.read(i - count),
         )
 
-    def windows(self, *, window_samples: int, hop_samples: int) -> "Clips":
-        """The windows of `cut`, each an example of its own: `ID@FIRST_SAMPLE`."""
-        clip, start = cut(
+    def to_windows(self, *, window_samples: int, hop_samples: int) -> "Clips":
+        """Return the windows of `window_positions` as examples with the ids `ID@FIRST_SAMPLE`."""
+        clip, start = window_positions(
             self.num_samples, window_samples=window_samples, hop_samples=hop_samples
         ).T
-        whole = self.subset(clip)
+        clips = self.subset(clip)  # the clip of each window
 
         def read(i: int) -> tuple[np.ndarray, np.float32]:
-            audio, gain = whole.read(i)
+            audio, gain = clips.read(i)
             return audio[start[i] : start[i] + window_samples], gain
 
         return dataclasses.replace(
-            whole,
-            ids=np.array([f"{name}@{first}" for name, first in zip(whole.ids, start, strict=True)]),
-            num_samples=np.minimum(whole.num_samples - start, window_samples),
+            clips,
+            ids=np.array([f"{name}@{first}" for name, first in zip(clips.ids, start, strict=True)]),
+            num_samples=np.minimum(clips.num_samples - start, window_samples),
             read=read,
         )
 
 
-def cut(num_samples: np.ndarray, *, window_samples: int, hop_samples: int) -> np.ndarray:
-    """Where training windows lie: every hop as long as they fit in their clip.
+def window_positions(
+    num_samples: np.ndarray, *, window_samples: int, hop_samples: int
+) -> np.ndarray:
+    """Return the positions of training windows: one every hop, as long as they fit in their clip.
 
-    What lacks less than a thousandth of a window fits, since clips of 3 s are often a sample
-    short of it. A clip shorter than a window has one.
+    A window that exceeds its clip by less than a thousandth of its length still counts as fitting,
+    since clips of 3 s are often a sample short. A clip shorter than a window has one window.
 
     Args:
         num_samples: (N,) lengths of clips.
         window_samples: length of a window.
-        hop_samples: distance of windows.
+        hop_samples: distance between the starts of consecutive windows.
 
     Returns:
         int64 (M, 2): clip and first sample of each window, in order.
@@ -109,7 +104,7 @@ def cut(num_samples: np.ndarray, *, window_samples: int, hop_samples: int) -> np
 
 
 def peak(audio: np.ndarray) -> np.float32:
-    """Largest absolute value of int16 audio on a scale of -1..1; 1 for a silent clip."""
-    # As a number, since the absolute value of -32768 is not an int16.
+    """Return the peak of int16 audio on a scale of -1..1; 1 for a silent clip."""
+    # Computed with Python integers, since the absolute value of -32768 is not an int16.
     largest = max(int(audio.max(initial=0)), -int(audio.min(initial=0)))
     return np.float32(largest / INT16_SCALE if largest else 1.0)

@@ -1,4 +1,4 @@
-"""Convolutions of what is still to be normalised, against the same steps one after the other."""
+"""Convolution fused with batch normalisation compared with separate operations."""
 
 import jax
 import jax.numpy as jnp
@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 from jax import lax
 
-from irec_jax.kernels import convolution, im2col, normalized
+from irec_jax import kernels
+from irec_jax.kernels import convolution, row_blocks
 
-CASES = [  # batch, size, kernel size, strides, channels of the parts, outputs, transposed
+CASES = [  # batch, size, kernel size, strides, channels of the inputs, outputs, transposed
     (2, (8, 6), (5, 5), (2, 2), (1,), 3, False),
     (3, (8, 6), (3, 3), (2, 2), (9, 2), 4, False),
-    (2, (7, 5), (3, 3), (2, 2), (2, 3), 4, False),  # not cut into blocks: 2 does not divide 7
+    (2, (7, 5), (3, 3), (2, 2), (2, 3), 4, False),  # unfused: 2 does not divide 7
     (2, (6, 4), (3, 2), (1, 2), (8,), 2, False),
-    (5, (4, 4), (3, 3), (2, 2), (3,), 4, False),  # four examples at a time, and a rest
+    (5, (4, 4), (3, 3), (2, 2), (3,), 4, False),  # four examples at a time, and a remainder
     (3, (4, 3), (5, 5), (2, 2), (2, 9), 3, True),
     (1, (4, 3), (3, 3), (2, 2), (4,), 1, True),
     (2, (3, 4), (2, 3), (3, 1), (2,), 8, True),
@@ -23,12 +24,14 @@ CASES = [  # batch, size, kernel size, strides, channels of the parts, outputs, 
 def _parts(batch, size, channels, dtype=jnp.float32):
     rng = np.random.default_rng(batch + sum(size))
 
-    def one(number, relu):
-        draw = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)  # noqa: E731
-        x = draw(batch, *size, number).astype(dtype)
-        return normalized.Normalized(x, draw(number), draw(number), draw(number), relu=relu)
+    def draw(*shape):
+        return jnp.asarray(rng.normal(size=shape), jnp.float32)
 
-    return tuple(one(number, relu=i == 0) for i, number in enumerate(channels))
+    def activation(count, relu):
+        x = draw(batch, *size, count).astype(dtype)
+        return kernels.DeferredNorm(x, draw(count), draw(count), draw(count), relu=relu)
+
+    return tuple(activation(count, relu=i == 0) for i, count in enumerate(channels))
 
 
 def _kernel(kernel_size, inputs, outputs, transposed):
@@ -37,7 +40,7 @@ def _kernel(kernel_size, inputs, outputs, transposed):
     return jnp.asarray(rng.normal(size=(*kernel_size, *shape)), jnp.float32)
 
 
-def _step_by_step(parts, kernel, strides, transposed, shift, mask):
+def _unfused(parts, kernel, strides, transposed, shift, mask):
     x = jnp.concatenate(
         [
             jnp.maximum(y, 0) if part.relu else y
@@ -56,31 +59,30 @@ def _step_by_step(parts, kernel, strides, transposed, shift, mask):
     return y, jnp.sum(weights * centred, (0, 1, 2)), jnp.sum(weights * centred**2, (0, 1, 2))
 
 
-def _convolve(parts, kernel, strides, transposed, shift, mask):
-    return normalized.convolve(
+def _fused(parts, kernel, strides, transposed, shift, mask):
+    return kernels.conv_with_moments(
         parts, kernel, strides, transposed=transposed, shift=shift, mask=mask
     )
 
 
 def _outputs_and_gradients(function, parts, kernel, strides, transposed):
-    outputs = kernel.shape[2 if transposed else 3]
-    shift = jnp.linspace(-1, 1, outputs)
-    mask = jnp.arange(len(parts[0].x)) != 1  # one of several examples is padding
+    shift = jnp.linspace(-1, 1, kernel.shape[2 if transposed else 3])
+    mask = jnp.arange(len(parts[0].x)) != 1  # one example is padding, unless it is the only one
     mask = mask.astype(jnp.float32)
 
     @jax.jit
     def run(parts, kernel):
-        found, pull = jax.vjp(
+        outputs, vjp = jax.vjp(
             lambda parts, kernel: function(parts, kernel, strides, transposed, shift, mask),
             parts,
             kernel,
         )
         cotangents = [
             jnp.cos(jnp.arange(a.size, dtype=jnp.float32)).reshape(a.shape).astype(a.dtype)
-            for a in found
+            for a in outputs
         ]
         cotangents[2] *= 0.1
-        return found, pull(tuple(cotangents))
+        return outputs, vjp(tuple(cotangents))
 
     return run(parts, kernel)
 
@@ -95,69 +97,71 @@ def _assert_near(actual, expected, tolerance=2e-5):
 
 @pytest.mark.parametrize("block_bytes", [None, 2_000])
 @pytest.mark.parametrize("batch, size, kernel_size, strides, channels, outputs, transposed", CASES)
-def test_equals_the_steps(
+def test_outputs_and_gradients_match_separate_operations(
     batch, size, kernel_size, strides, channels, outputs, transposed, block_bytes, monkeypatch
 ):
     if block_bytes:
-        monkeypatch.setattr(im2col, "_BLOCK_BYTES", block_bytes)  # a few rows at a time
+        monkeypatch.setattr(row_blocks, "_BLOCK_BYTES", block_bytes)  # a few rows at a time
     parts = _parts(batch, size, channels)
     kernel = _kernel(kernel_size, sum(channels), outputs, transposed)
-    given = (parts, kernel, strides, transposed)
+    arguments = (parts, kernel, strides, transposed)
     _assert_near(
-        _outputs_and_gradients(_convolve, *given), _outputs_and_gradients(_step_by_step, *given)
+        _outputs_and_gradients(_fused, *arguments), _outputs_and_gradients(_unfused, *arguments)
     )
 
 
 @pytest.mark.parametrize("transposed", [False, True])
-def test_gradients_that_are_not_wanted_change_no_others(transposed):
-    """Features are constants: what they would get is not computed."""
+def test_constant_inputs_do_not_change_other_gradients(transposed):
+    """Features are constants: their gradient is not computed."""
     parts, kernel = _parts(2, (4, 6), (1, 9)), _kernel((3, 3), 10, 4, transposed)
 
     def loss(function, kernel, part):
-        found = function((parts[0], part), kernel, (2, 2), transposed, jnp.zeros(4), jnp.ones(2))
-        return sum(jnp.sum(a**2) for a in found)
+        outputs = function((parts[0], part), kernel, (2, 2), transposed, jnp.zeros(4), jnp.ones(2))
+        return sum(jnp.sum(a**2) for a in outputs)
 
     actual, expected = (
-        jax.jit(jax.grad(lambda *given, f=f: loss(f, *given), (0, 1)))(kernel, parts[1])
-        for f in (_convolve, _step_by_step)
+        jax.jit(jax.grad(lambda *arguments, f=f: loss(f, *arguments), (0, 1)))(kernel, parts[1])
+        for f in (_fused, _unfused)
     )
     _assert_near(actual, expected)
 
 
 def test_gradients_of_the_normalisation_alone():
-    """As where all but the scales and biases of batch normalisation is frozen."""
+    """As when all parameters but scale and bias of batch normalisation are frozen."""
     (part,), kernel = _parts(2, (4, 6), (3,)), _kernel((3, 3), 3, 4, False)
 
     def loss(function, factor, bias):
-        given = (part.replace(factor=factor, bias=bias),)
-        return jnp.sum(function(given, kernel, (2, 2), False, jnp.zeros(4), jnp.ones(2))[0] ** 2)
+        inputs = (part.replace(factor=factor, bias=bias),)
+        return jnp.sum(function(inputs, kernel, (2, 2), False, jnp.zeros(4), jnp.ones(2))[0] ** 2)
 
     actual, expected = (
-        jax.jit(jax.grad(lambda *given, f=f: loss(f, *given), (0, 1)))(part.factor, part.bias)
-        for f in (_convolve, _step_by_step)
+        jax.jit(jax.grad(lambda *arguments, f=f: loss(f, *arguments), (0, 1)))(
+            part.factor, part.bias
+        )
+        for f in (_fused, _unfused)
     )
     _assert_near(actual, expected)
 
 
-def test_sums_that_are_not_used_need_no_gradient():
+def test_unused_sums_need_no_gradient():
     parts, kernel = _parts(2, (4, 4), (3,)), _kernel((3, 3), 3, 4, False)
 
     def loss(function, kernel):
         return jnp.sum(function(parts, kernel, (2, 2), False, jnp.zeros(4), jnp.ones(2))[0] ** 2)
 
     _assert_near(
-        jax.jit(jax.grad(lambda kernel: loss(_convolve, kernel)))(kernel),
-        jax.jit(jax.grad(lambda kernel: loss(_step_by_step, kernel)))(kernel),
+        jax.jit(jax.grad(lambda kernel: loss(_fused, kernel)))(kernel),
+        jax.jit(jax.grad(lambda kernel: loss(_unfused, kernel)))(kernel),
     )
 
 
-def test_bfloat16_is_as_near_to_float32_as_xlas():
+def test_bfloat16_is_close_to_float32():
     kernel = _kernel((3, 3), 3, 4, False)
     exact = _outputs_and_gradients(
-        _step_by_step, _parts(2, (8, 6), (1, 2), jnp.bfloat16), kernel, (2, 2), False
+        _unfused, _parts(2, (8, 6), (1, 2), jnp.bfloat16), kernel, (2, 2), False
     )
     actual = _outputs_and_gradients(
-        _convolve,
+        _fused,
         _parts(2, (8, 6), (1, 2), jnp.bfloat16),
         kernel.astype(jnp.bfloat16),
         (2, 2),
@@ -168,12 +172,12 @@ def test_bfloat16_is_as_near_to_float32_as_xlas():
     _assert_near(*as_float, tolerance=3e-2)
 
 
-def test_other_devices_take_the_steps():
+def test_other_platforms_use_separate_operations():
     parts, kernel = _parts(2, (8, 6), (1, 2)), _kernel((3, 3), 3, 4, False)
 
     def loss(parts, kernel):
-        found = _convolve(parts, kernel, (2, 2), False, jnp.zeros(4), jnp.ones(2))
-        return sum(jnp.sum(a**2) for a in found)
+        outputs = _fused(parts, kernel, (2, 2), False, jnp.zeros(4), jnp.ones(2))
+        return sum(jnp.sum(a**2) for a in outputs)
 
     traced = jax.jit(jax.grad(loss, (0, 1))).trace(parts, kernel)
     cpu, cuda = (traced.lower(lowering_platforms=(p,)).as_text() for p in ("cpu", "cuda"))

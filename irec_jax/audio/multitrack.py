@@ -1,0 +1,112 @@
+"""Multitrack sessions: folders whose audio files are the tracks of one recording."""
+
+import collections
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from irec_jax import audio
+from irec_jax.audio.display_names import join_names, printable
+from irec_jax.audio.track_reader import Track, open_track, prefetch
+from irec_jax.audio.track_writer import check_output_files
+from irec_jax.errors import UserError
+
+
+def find_tracks(folder: Path, *, progress: bool) -> tuple[list[Track], list[str]]:
+    """Open the tracks of a multitrack session.
+
+    Every audio file is a track except `mix.*` and hidden files; subfolders are not searched. Files
+    whose headers do not state their exact length are decoded.
+
+    Args:
+        folder: folder of the session.
+        progress: show a progress bar.
+
+    Returns:
+        The tracks sorted by file name, and the printable names of all other files and folders.
+
+    Raises:
+        UserError: no such folder, fewer than two tracks, a file that cannot be read, tracks of
+            unequal length or sample rate, or two tracks with the same output name.
+    """
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError as error:
+        raise UserError(
+            f"{folder}: {error.strerror}; name the folder that holds the tracks"
+        ) from error
+    track_names = [name for name in names if _is_track(folder / name)]
+    if len(track_names) < 2:
+        raise UserError(
+            f"{folder}: contains {len(track_names)} tracks; crosstalk reduction needs at least "
+            "two, one per microphone"
+        )
+    opened = prefetch(map(open_track, (folder / name for name in track_names)))
+    options = dict(desc="opening", unit="track", leave=False, delay=1, disable=not progress)
+    tracks = list(tqdm(opened, total=len(track_names), **options))
+    for attribute, unit in (("sample_rate_hz", "Hz"), ("num_samples", "samples")):
+        _check_equal(folder, tracks, attribute, unit)
+    first: dict[str, Track] = {}
+    for track in tracks:
+        other = first.setdefault(track.file_name, track)
+        if other is not track:
+            raise UserError(
+                f"{folder}: {_name(other)} and {_name(track)} would both be written as "
+                f"{printable(track.file_name)}; rename one of them"
+            )
+    return tracks, [printable(name) for name in names if name not in track_names]
+
+
+def check_output_folder(
+    folder: Path, out: Path, tracks: Sequence[Track], *, overwrite: bool
+) -> None:
+    """Check that the processed tracks of a session can be written to `out`.
+
+    Raises:
+        UserError: `out` is the folder of the session or within it, or as for
+            `check_output_files`.
+    """
+    real_out, real_folder = Path(os.path.realpath(out)), Path(os.path.realpath(folder))
+    if real_out == real_folder or real_folder in real_out.parents:
+        raise UserError(
+            f"{out}: is the folder of the tracks or within it; name a folder outside {folder}"
+        )
+    inputs = [track.path for track in tracks]
+    check_output_files(out, [track.file_name for track in tracks], inputs, overwrite=overwrite)
+
+
+def downmix(blocks: Sequence[np.ndarray]) -> np.ndarray:
+    """Average the channels of J arrays (C_j, n): float32 (J, n)."""
+    return np.stack([block.mean(axis=0, dtype=np.float32) for block in blocks])
+
+
+def _is_track(path: Path) -> bool:
+    return (
+        path.is_file()
+        and not path.name.startswith(".")
+        and path.suffix.lower() in audio.SUFFIXES
+        and path.stem.lower() != "mix"
+    )
+
+
+def _check_equal(folder: Path, tracks: Sequence[Track], attribute: str, unit: str) -> None:
+    values = [getattr(track, attribute) for track in tracks]
+    common, _ = collections.Counter(values).most_common(1)[0]
+    outliers = [
+        f"{_name(track)} has {value} {unit}"
+        for track, value in zip(tracks, values, strict=True)
+        if value != common
+    ]
+    if outliers:
+        example = _name(tracks[values.index(common)])
+        raise UserError(
+            f"{folder}: {join_names(outliers)}, but {example} has {common}; export all tracks with "
+            "the same sample rate, start and end"
+        )
+
+
+def _name(track: Track) -> str:
+    return printable(track.path.name)

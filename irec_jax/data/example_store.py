@@ -1,0 +1,238 @@
+"""Stores of precomputed examples, such as the clips of a dataset after source separation.
+
+    store.json   contents, dataset and origin of the examples, and the ids of their clips
+    values.npy   int16 (N, *shape), memory-mapped for reading
+    done.npy     uint8 (N,), 1 for a clip whose values have been written
+
+Values are numbers within -1..1, times 32768. Writing an interrupted store resumes where it stopped.
+"""
+
+import dataclasses
+import io
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from irec_jax.audio import to_int16
+from irec_jax.data.labelled_clips import Clips, peak
+from irec_jax.errors import UserError
+from irec_jax.files import atomic_write, read_json, write_bytes, write_json
+
+FORMAT = 1
+#: Kinds of examples: features of the front end `spectrogram_db`, or audio.
+KINDS = ("features", "audio")
+_ARRAY_FILES = ("values.npy", "done.npy")
+
+
+@dataclasses.dataclass(frozen=True)
+class StoreContents:
+    """Description of the examples of a store.
+
+    Attributes:
+        kind: one of `KINDS`.
+        shape: shape of an example.
+        dataset: identity of the dataset of the clips: ``name``, ``version``, ``config``,
+            ``channels`` and ``window_s``, the number of seconds taken from the start of each clip.
+        made_by: unique description of the process, such as the separator and its fingerprint.
+    """
+
+    kind: str
+    shape: tuple[int, ...]
+    dataset: Mapping[str, Any]
+    made_by: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the contents as a dict for JSON."""
+        return {
+            "format": FORMAT,
+            "kind": self.kind,
+            "shape": list(self.shape),
+            "dataset": dict(self.dataset),
+            "made_by": self.made_by,
+        }
+
+    def __str__(self) -> str:
+        return f"{self.kind} by {self.made_by}"
+
+
+@dataclasses.dataclass(frozen=True)
+class ExampleStore:
+    """A complete store: values int16 (N, *shape), and the row of each clip id."""
+
+    folder: Path
+    contents: StoreContents
+    rows: Mapping[str, int]
+    values: np.ndarray
+
+    def replace_audio(self, clips: Clips) -> Clips:
+        """Return the clips with a `read` function that returns the stored values.
+
+        `read` returns the values of an example as a flat array, and the peak of stored audio (1 for
+        features).
+
+        Raises:
+            UserError: a clip is missing from the store.
+        """
+        missing = [name for name in clips.ids if str(name) not in self.rows]
+        if missing:
+            raise UserError(
+                f"{self.folder}: lacks clip {missing[0]} ({len(missing)} of {len(clips)} clips); store "
+                "the examples of this dataset, with its channels and its window_s"
+            )
+        rows = [self.rows[str(name)] for name in clips.ids]
+
+        def read(i: int) -> tuple[np.ndarray, np.float32]:
+            values = np.array(self.values[rows[i]]).ravel()
+            return values, peak(values) if self.contents.kind == "audio" else np.float32(1.0)
+
+        num_values = int(np.prod(self.contents.shape))
+        return dataclasses.replace(
+            clips, num_samples=np.full(len(clips), num_values, np.int64), read=read
+        )
+
+
+def write_store(
+    folder: str | os.PathLike,
+    contents: StoreContents,
+    ids: Sequence[str],
+    compute: Callable[[Sequence[int]], np.ndarray],
+    *,
+    batch_size: int = 16,
+    label: str = "store",
+) -> None:
+    """Compute and write the examples that the store does not have yet, with a progress bar.
+
+    Args:
+        folder: folder of the store; created if it does not exist.
+        contents: description of the examples.
+        ids: N unique ids of the clips.
+        compute: function from the indices of n <= batch_size clips to floats (n, *shape) within
+            -1..1; values outside this range are clipped.
+        batch_size: clips per batch; completed batches survive an interruption.
+        label: label of the progress bar.
+
+    Raises:
+        UserError: the folder holds a store with other contents or clips, or other files, or is not
+            writable (permissions, full disk).
+    """
+    folder, ids = Path(folder), list(map(str, ids))
+    if len(set(ids)) < len(ids):
+        raise ValueError("ids: expected unique ids")
+    _create_or_check(folder, contents, ids)
+    done = np.load(folder / "done.npy")
+    remaining = np.flatnonzero(done == 0)
+    num_done = len(ids) - len(remaining)
+    bar = tqdm(total=len(ids), initial=num_done, desc=label, unit="clip", leave=False)
+    offset = np.load(folder / "values.npy", mmap_mode="r").offset
+    try:
+        with bar, open(folder / "values.npy", "rb+") as file:
+            for first in range(0, len(remaining), batch_size):
+                batch = remaining[first : first + batch_size]
+                values = to_int16(np.asarray(compute(batch.tolist()), np.float32))
+                if values.shape != (expected := (len(batch), *contents.shape)):
+                    raise ValueError(f"compute: returned {values.shape}, expected {expected}")
+                # Written instead of memory-mapped, since a full disk crashes a memory map.
+                for row, value in zip(batch, values, strict=True):
+                    file.seek(offset + int(row) * value.nbytes)
+                    file.write(value.tobytes())
+                file.flush()
+                os.fsync(file.fileno())
+                done[batch] = 1
+                write_bytes(folder / "done.npy", _npy(done))
+                bar.update(len(batch))
+    except OSError as error:
+        raise UserError(
+            f"{folder}: cannot be written ({error.strerror or error}); free some space and repeat "
+            "the command to resume"
+        ) from error
+
+
+def _create_or_check(folder: Path, contents: StoreContents, ids: list[str]) -> None:
+    """Create an empty store, or check that the existing one has these contents and ids."""
+    expected = contents.to_dict() | {"ids": ids}
+    if (folder / "store.json").exists():
+        existing = _read_description(folder)
+        differing = [key for key in expected if existing.get(key) != expected[key]]
+        if differing:
+            origin = f" by {existing.get('made_by')}" if "made_by" in differing else ""
+            raise UserError(
+                f"{folder}: holds other examples{origin} (different {', '.join(differing)}); "
+                "delete it and the systems trained on it"
+            )
+        return
+    others = [p for p in folder.iterdir() if p.name not in _ARRAY_FILES] if folder.is_dir() else []
+    if any(not other.name.startswith(".") for other in others):
+        raise UserError(f"{folder}: holds other files; choose an empty or a new folder")
+    shape = (len(ids), *contents.shape)
+    needed = 2 * int(np.prod(shape))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise UserError(
+            f"{folder}: is not writable ({error.strerror or error}); choose another folder"
+        ) from error
+    if free < needed:
+        raise UserError(
+            f"{folder}: {len(ids)} examples take {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are "
+            "free; free some space or choose another folder"
+        )
+    with atomic_write(folder / "values.npy") as path:
+        np.lib.format.open_memmap(path, mode="w+", dtype=np.int16, shape=shape).flush()
+    write_bytes(folder / "done.npy", _npy(np.zeros(len(ids), np.uint8)))
+    # Written last: a folder without it is not a store yet.
+    write_json(folder / "store.json", expected)
+
+
+def open_store(folder: str | os.PathLike) -> ExampleStore:
+    """Open a complete store.
+
+    Raises:
+        UserError: no store, an incomplete or a damaged one.
+    """
+    folder = Path(folder).expanduser()
+    description = _read_description(folder)
+    contents = StoreContents(
+        kind=description["kind"],
+        shape=tuple(description["shape"]),
+        dataset=description["dataset"],
+        made_by=description["made_by"],
+    )
+    try:
+        done = np.load(folder / "done.npy")
+        values = np.load(folder / "values.npy", mmap_mode="r")
+        valid = values.dtype == np.int16 and len(done) == len(description["ids"])
+        valid = valid and values.shape == (len(done), *contents.shape)
+    except (OSError, ValueError, EOFError):
+        valid = False
+    if not valid:
+        raise UserError(f"{folder}: damaged; delete it and store the examples again")
+    if not done.all():
+        raise UserError(
+            f"{folder}: interrupted after {int(done.sum())} of {len(done)} examples; repeat the "
+            "command that writes it"
+        )
+    rows = {name: row for row, name in enumerate(description["ids"])}
+    return ExampleStore(folder=folder, contents=contents, rows=rows, values=values)
+
+
+def _read_description(folder: Path) -> dict[str, Any]:
+    """Return the content of store.json."""
+    path = folder / "store.json"
+    if not path.exists():
+        raise UserError(f"{folder}: no stored examples (store.json); check data.stored")
+    description = read_json(path)
+    if not isinstance(description, dict) or description.get("format") != FORMAT:
+        raise UserError(f"{path}: written by another version; delete the folder and store again")
+    return description
+
+
+def _npy(array: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()

@@ -1,0 +1,328 @@
+"""Separation of recordings of any length with a model of spectrograms of fixed size.
+
+Windows start on the frame grid of the spectrogram, several hops apart, so that frame i of the
+recording, which starts at sample i * hop_length, is part of one or more windows. The first window
+starts with the recording and the last one ends with it, because models rarely see silence beside
+music in training. The estimates of a frame, features in dB, are averaged with weights that decrease
+towards the edges of a window. A frame that reaches beyond its window lacks samples there and counts
+only where no other window has it. (At the end of a recording, which is followed by zeros, it lacks
+nothing.) Signals are synthesised from segments of frames that are longer than a window and overlap,
+and are cross-faded.
+
+Everything is a generator: blocks of audio come in and blocks of the estimate go out, and memory
+holds a few windows, independent of the length of the recording. Neither the result nor the blocks
+of the estimate depend on how the audio was divided into blocks. Channels are separate examples.
+
+A frame length of zeros, rounded up to hops, is prepended to the recording and removed again:
+otherwise its first samples, where analysis windows are nearly 0, would be undetermined. The frames
+that start in these zeros are attenuated like the first frame of the recording.
+"""
+
+import functools
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from irec_jax.dsp import stft
+from irec_jax.dsp.griffin_lim import griffin_lim
+from irec_jax.dsp.window_functions import get_window
+from irec_jax.errors import UserError
+from irec_jax.frontends import SpectrogramDb
+from irec_jax.inference import overlap
+from irec_jax.inference.overlap import Predict
+
+#: Phases of an estimate.
+PHASES = ("mixture", "griffin-lim")
+
+_MIN_WINDOW_SUM = 1e-3  # as in irec_jax.dsp.stft
+
+
+class SpectrogramSegment(NamedTuple):
+    """Consecutive frames of a recording and the features estimated for them.
+
+    Segments overlap. The new part of each is `num_new_frames` frames from index
+    f = ceil(frame_length / hop_length) on, and `num_new_samples` samples from index
+    f * hop_length on; the new parts of all segments, concatenated, are the recording.
+
+    Attributes:
+        mixture: float32 (C, (N - 1) * hop_length + frame_length), the samples of N frames.
+        features: float32 (C, num_bins, N), the estimate, in the units of the front end.
+        num_new_samples: number of new samples.
+        num_new_frames: number of new frames, ceil(num_new_samples / hop_length).
+    """
+
+    mixture: np.ndarray
+    features: np.ndarray
+    num_new_samples: int
+    num_new_frames: int
+
+
+def separate_blocks(
+    blocks: Iterable[np.ndarray],
+    predict: Predict,
+    frontend: SpectrogramDb,
+    *,
+    window_samples: int,
+    hop_frames: int,
+    batch_size: int,
+    post_db: float | None = None,
+    phase: str = "mixture",
+    num_iterations: int = 32,
+    momentum: float = 0.99,
+) -> Iterator[np.ndarray]:
+    """Yield the target of a recording in blocks: `resynthesise(estimate_segments(...))`.
+
+    See these two functions for the arguments. For several signals from the same estimates (with
+    and without `post_db`), call them separately with `itertools.tee` in between.
+
+    Yields:
+        float32 (m, C), as many samples in total as in the blocks.
+    """
+    segments = estimate_segments(
+        blocks,
+        predict,
+        frontend,
+        window_samples=window_samples,
+        hop_frames=hop_frames,
+        batch_size=batch_size,
+    )
+    return resynthesise(
+        segments,
+        frontend,
+        post_db=post_db,
+        phase=phase,
+        num_iterations=num_iterations,
+        momentum=momentum,
+    )
+
+
+def estimate_features(
+    audio: np.ndarray,
+    predict: Predict,
+    frontend: SpectrogramDb,
+    *,
+    window_samples: int,
+    hop_frames: int,
+    batch_size: int,
+) -> np.ndarray:
+    """Return the averaged features of a recording; other arguments as for `estimate_segments`.
+
+    Args:
+        audio: float32 (T, C), or (T,) for a single channel.
+
+    Returns:
+        float32 (C, num_bins, ceil(T / hop_length)), without C for (T,).
+    """
+    segments = estimate_segments(
+        [audio if audio.ndim == 2 else audio[:, None]],
+        predict,
+        frontend,
+        window_samples=window_samples,
+        hop_frames=hop_frames,
+        batch_size=batch_size,
+    )
+    first = _num_frames_before(frontend)
+    parts = [s.features[..., first : first + s.num_new_frames] for s in segments]
+    features = np.concatenate(parts, axis=-1)
+    return features if audio.ndim == 2 else features[0]
+
+
+def gate(features, frontend: SpectrogramDb, post_db: float | None):
+    """Replace features below `post_db` by the floor; None returns them unchanged.
+
+    Args:
+        features: any shape, NumPy or JAX.
+        frontend: the front end, with its scale and floor.
+        post_db: absolute, in dB of the front end.
+    """
+    if post_db is None:
+        return features
+    array = jnp if isinstance(features, jax.Array) else np
+    floor = np.float32(frontend.floor_db / frontend.scale_db)
+    return array.where(features < np.float32(post_db / frontend.scale_db), floor, features)
+
+
+def estimate_segments(
+    blocks: Iterable[np.ndarray],
+    predict: Predict,
+    frontend: SpectrogramDb,
+    *,
+    window_samples: int,
+    hop_frames: int,
+    batch_size: int,
+) -> Iterator[SpectrogramSegment]:
+    """Yield the features that a model estimates for a recording, in overlapping segments.
+
+    Args:
+        blocks: float32 (n, C) at the model's sample rate, of any lengths n and one C.
+        predict: maps windows, float32 (B, window_samples), to the features
+            (B, num_bins, num_frames) of the target; B is always `batch_size`, and zeros fill the
+            last batch. May return an array that is still being computed. Must treat windows
+            independently.
+        frontend: the front end of the model.
+        window_samples: length of a window in the model's training.
+        hop_frames: distance between windows, at most the frames of a window. There are no seams
+            if windows share as many frames as reach beyond the end of a window, 3 with the
+            defaults.
+        batch_size: windows per batch.
+
+    Yields:
+        Segments of equal size, in order.
+
+    Raises:
+        UserError: a window that is too long for the front end.
+        ValueError: a size out of range, or blocks of an unexpected shape.
+    """
+    frontend.output_shape(window_samples)
+    num_frames = frontend.num_real_frames(window_samples)
+    if not 1 <= hop_frames <= num_frames:
+        raise ValueError(
+            f"hop_frames={hop_frames}: expected 1..{num_frames}, the frames of a window"
+        )
+    if batch_size < 1:
+        raise ValueError(f"batch_size={batch_size}: expected at least 1")
+    hop, length = frontend.hop_length, frontend.frame_length
+    num_before = _num_frames_before(frontend)
+    num_new_frames = _num_new_frames(num_frames, num_before)
+    num_segment_frames = num_new_frames + 2 * num_before
+
+    for_windows, for_segments = itertools.tee(overlap.channels_first(blocks))
+    windows = overlap.frame_aligned_windows(for_windows, window_samples, hop, hop_frames)
+    mixtures = overlap.overlapping_segments(
+        overlap.prepend_zeros(for_segments, num_before * hop),
+        length=(num_segment_frames - 1) * hop + length,
+        step=num_new_frames * hop,
+        overlap=num_before * hop,
+    )
+    predictions = overlap.predict_windows(windows, predict, window_samples, batch_size, num_frames)
+    frames = overlap.average_overlaps(predictions, frontend, window_samples)
+    estimates = overlap.overlapping_segments(
+        overlap.prepend_zeros(frames, num_before),
+        length=num_segment_frames,
+        step=num_new_frames,
+        overlap=num_before,
+    )
+    floor = np.float32(frontend.floor_db / frontend.scale_db)
+    is_first = True
+    for (mixture, num_samples), (features, _) in zip(mixtures, estimates, strict=False):
+        num_valid = min(num_segment_frames, frontend.num_real_frames(num_samples))
+        # Estimates for the zeros beyond the end of the recording are discarded.
+        features = np.where(np.arange(num_segment_frames) < num_valid, features, floor)
+        if is_first:
+            features[..., :num_before] = _features_before(mixture, features, frontend)
+        num_new = min(num_new_frames * hop, num_samples - num_before * hop)
+        yield SpectrogramSegment(mixture, features, num_new, frontend.num_real_frames(num_new))
+        is_first = False
+
+
+def _features_before(
+    mixture: np.ndarray, features: np.ndarray, frontend: SpectrogramDb
+) -> np.ndarray:
+    """Return features (C, num_bins, num_before) of the frames that start before the recording.
+
+    They are those of the mixture, attenuated like its first frame.
+
+    Args:
+        mixture: (C, n), from num_before hops before the recording on.
+        features: (C, num_bins, N), the estimate for the same frames.
+    """
+    num = _num_frames_before(frontend)
+    mixture = mixture[:, : num * frontend.hop_length + frontend.frame_length]
+    spectrum = stft.stft(jnp.asarray(mixture), **frontend.framing | {"padding": "none"})
+    amplitudes = stft.magnitude(spectrum[..., : frontend.num_bins]).swapaxes(-1, -2)
+    mixture_features = np.asarray(frontend.from_amplitudes(amplitudes))
+    change = features[..., num : num + 1] - mixture_features[..., num:]
+    floor = frontend.floor_db / frontend.scale_db
+    return np.maximum(mixture_features[..., :num] + change, floor)
+
+
+def resynthesise(
+    segments: Iterable[SpectrogramSegment],
+    frontend: SpectrogramDb,
+    *,
+    post_db: float | None = None,
+    phase: str = "mixture",
+    num_iterations: int = 32,
+    momentum: float = 0.99,
+) -> Iterator[np.ndarray]:
+    """Yield the signals of estimated features. Bins that the front end drops are 0.
+
+    Args:
+        segments: from `estimate_segments`.
+        frontend: the front end of the estimates.
+        post_db: features below it are replaced by the floor (see `gate`); None: none are.
+        phase: 'mixture', the phase of the mixture's STFT; or 'griffin-lim', which starts from it.
+        num_iterations, momentum: of `dsp.griffin_lim`; unused with the mixture's phase.
+
+    Yields:
+        float32 (m, C), as many samples in total as in the recording.
+
+    Raises:
+        UserError: the hop is too long for the analysis windows to determine every sample.
+        ValueError: an unknown phase.
+    """
+    if phase not in PHASES:
+        raise ValueError(f"phase={phase!r}: expected one of {', '.join(map(repr, PHASES))}")
+    _check_invertible(frontend)
+    num_iterations = num_iterations if phase == "griffin-lim" else 0
+    num_fade = _num_frames_before(frontend) * frontend.hop_length
+    fade = (np.arange(num_fade, dtype=np.float32) + 0.5) / num_fade
+    tail = None
+    for mixture, features, num_new, _ in segments:
+        signal = _resynthesise_segment(
+            mixture,
+            features,
+            frontend=frontend,
+            post_db=post_db,
+            num_iterations=num_iterations,
+            momentum=momentum,
+        )
+        signal = np.array(signal)[:, num_fade:]
+        if tail is not None:
+            signal[:, :num_fade] = fade * signal[:, :num_fade] + (1 - fade) * tail
+        tail = signal[:, num_new : num_new + num_fade]
+        if num_new:
+            yield signal[:, :num_new].T
+
+
+@functools.partial(jax.jit, static_argnames=("frontend", "post_db", "num_iterations", "momentum"))
+def _resynthesise_segment(mixture, features, *, frontend, post_db, num_iterations, momentum):
+    """Return the signal (C, n) of a segment."""
+    framing = frontend.framing | {"padding": "none"}
+    spectrum = stft.stft(mixture, **framing)
+    amplitudes = frontend.amplitudes(gate(features, frontend, post_db))
+    return griffin_lim(
+        frontend.to_stft(amplitudes),
+        num_samples=mixture.shape[-1],
+        num_iterations=num_iterations,
+        momentum=momentum,
+        initial_phase=spectrum,
+        **framing,
+    )
+
+
+def _num_frames_before(frontend: SpectrogramDb) -> int:
+    """Return the number of frames that start in the zeros before the recording."""
+    return -(-frontend.frame_length // frontend.hop_length)
+
+
+def _num_new_frames(num_window_frames: int, num_before: int) -> int:
+    """Return the frames between segments: those of a window, and enough for the cross-fade."""
+    return max(num_window_frames, 2 * num_before)
+
+
+def _check_invertible(frontend: SpectrogramDb) -> None:
+    """Raise UserError if some samples have almost no weight in any frame."""
+    squares = np.square(get_window(frontend.window, frontend.frame_length))
+    num_added = _num_frames_before(frontend) * frontend.hop_length - len(squares)
+    sums = np.pad(squares, (0, num_added)).reshape(-1, frontend.hop_length).sum(0)
+    if sums.min() < _MIN_WINDOW_SUM * sums.max():
+        raise UserError(
+            f"frontend.hop_length={frontend.hop_length} is too long for windows "
+            f"{frontend.window!r} of frame_length={frontend.frame_length}: samples between them "
+            "cannot be restored; use half of it or less"
+        )

@@ -1,0 +1,249 @@
+"""Sliding windows over clips of any length, packed across clips into full batches.
+
+Windows start every hop. The last one is aligned to the end of the clip, so that every sample is
+used and only a clip shorter than a window is padded; such a clip (also an empty one) is zero-padded
+to one window. Audio is read block by block: memory holds the current block and two batches,
+independent of the length of a clip.
+"""
+
+import collections
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+
+Batch = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipAudio:
+    """The audio of a clip, as an array or in blocks, and its gain.
+
+    Attributes:
+        samples: mono, int16 or float32: an array (T,), or an iterable of blocks (n,) of any
+            lengths.
+        gain: absolute peak of the clip as float (int16 / 32768). None measures it, which needs an
+            array.
+    """
+
+    samples: np.ndarray | Iterable[np.ndarray]
+    gain: float | None = None
+
+    def blocks(self) -> Iterable[np.ndarray]:
+        return [self.samples] if isinstance(self.samples, np.ndarray) else self.samples
+
+    def peak(self) -> float:
+        if self.gain is not None:
+            return float(self.gain)
+        if not isinstance(self.samples, np.ndarray):
+            raise ValueError("gain: required for a clip that is read in blocks")
+        return float(np.abs(convert_samples(self.samples, np.float32)).max(initial=0.0))
+
+
+def convert_samples(block: np.ndarray, dtype: np.dtype | type) -> np.ndarray:
+    """Return samples (n,) as float32 in -1..1 (int16 / 32768), or int16 samples unchanged."""
+    if block.ndim != 1:
+        raise ValueError(f"expected mono audio blocks (n,), got {block.shape}")
+    if block.dtype == dtype:
+        return block
+    supported = block.dtype == np.int16 or np.issubdtype(block.dtype, np.floating)
+    if np.dtype(dtype) != np.float32 or not supported:
+        raise ValueError(f"{block.dtype} audio cannot fill batches of {np.dtype(dtype)}")
+    scale = np.float32(1 / 32768) if block.dtype == np.int16 else np.float32(1)
+    return block.astype(np.float32) * scale
+
+
+def _check_sizes(window_samples: int, hop_samples: int) -> None:
+    if not 0 < hop_samples <= window_samples:
+        raise ValueError(
+            f"hop_samples={hop_samples}: expected 1..window_samples ({window_samples}); a longer "
+            "hop would skip samples"
+        )
+
+
+def window_starts(num_samples: int, *, window_samples: int, hop_samples: int) -> np.ndarray:
+    """Return the first sample of every window of a clip, int64 (W,), W >= 1.
+
+    W = 1 + ceil((num_samples - window_samples) / hop_samples) for a clip of at least one window.
+    """
+    _check_sizes(window_samples, hop_samples)
+    last = max(0, num_samples - window_samples)
+    return np.append(np.arange(0, last, hop_samples), last)
+
+
+def window_centres_s(
+    num_samples: int, *, window_samples: int, hop_samples: int, sample_rate_hz: float
+) -> np.ndarray:
+    """Return the centre of every window of a clip in seconds, float64 (W,).
+
+    A window that is longer than its clip ends with the clip.
+    """
+    starts = window_starts(num_samples, window_samples=window_samples, hop_samples=hop_samples)
+    return (starts + min(num_samples, window_samples) / 2) / sample_rate_hz
+
+
+def sliding_windows(
+    blocks: Iterable[np.ndarray], *, window_samples: int, hop_samples: int
+) -> Iterator[np.ndarray]:
+    """Yield the windows of a clip that is read in blocks.
+
+    Args:
+        blocks: arrays (n,) of one dtype and any lengths.
+        window_samples: length of a window.
+        hop_samples: distance between windows, at most a window.
+
+    Yields:
+        Arrays (window_samples,), valid until the next one is requested; a clip shorter than a
+        window gives one shorter array.
+    """
+    _check_sizes(window_samples, hop_samples)
+    buffer, pending, num_pending = np.zeros(0, np.float32), [], 0
+    next_start = 0  # of the next window, within the buffer
+    for block in blocks:
+        pending.append(block)
+        num_pending += len(block)
+        if len(buffer) + num_pending < next_start + window_samples:
+            continue
+        buffer = np.concatenate([buffer, *pending] if len(buffer) else pending)
+        pending, num_pending = [], 0
+        while next_start + window_samples <= len(buffer):
+            yield buffer[next_start : next_start + window_samples]
+            next_start += hop_samples
+        # One hop before the next window stays: the window aligned to the end may start there.
+        unneeded = max(0, next_start - hop_samples)
+        buffer, next_start = buffer[unneeded:], next_start - unneeded
+    rest = np.concatenate([buffer, *pending] if len(buffer) else (pending or [buffer]))
+    covered = next_start - hop_samples + window_samples if next_start else 0
+    if len(rest) > covered or not next_start:
+        yield rest[-window_samples:]
+
+
+class _Packer:
+    """Batches of fixed size, filled with windows of consecutive clips."""
+
+    def __init__(self, window_samples: int, batch_size: int, dtype: np.dtype | type):
+        self._shape, self._dtype = (batch_size, window_samples), dtype
+        self._new_batch()
+
+    def _new_batch(self) -> None:
+        # New arrays each time: the device may still be reading the last batch.
+        size = self._shape[0]
+        self.batch: Batch = {
+            "audio": np.zeros(self._shape, self._dtype),
+            "gain": np.ones(size, np.float32),
+            "num_samples": np.zeros(size, np.int32),
+            "mask": np.zeros(size, np.float32),
+        }
+        self.clip_of_row: list[int] = []
+
+    def add(self, window: np.ndarray, gain: float, clip: int) -> bool:
+        """Write a window to the next row; return whether the batch is full."""
+        row = len(self.clip_of_row)
+        self.batch["audio"][row, : len(window)] = window
+        self.batch["gain"][row] = gain
+        self.batch["num_samples"][row] = len(window)
+        self.batch["mask"][row] = 1.0
+        self.clip_of_row.append(clip)
+        return row + 1 == self._shape[0]
+
+    def take(self) -> tuple[Batch, list[int]]:
+        """Return the batch and the clip of each row, and start a new batch."""
+        taken = self.batch, self.clip_of_row
+        self._new_batch()
+        return taken
+
+
+def _batches(
+    clips: Iterable[ClipAudio],
+    *,
+    window_samples: int,
+    hop_samples: int,
+    batch_size: int,
+    dtype: np.dtype | type,
+) -> Iterator[tuple[Batch, list[int]]]:
+    """Yield batches and, for each of their unmasked rows, the index of its clip."""
+    packer = _Packer(window_samples, batch_size, dtype)
+    for index, clip in enumerate(clips):
+        gain = clip.peak()
+        blocks = (convert_samples(np.asarray(block), dtype) for block in clip.blocks())
+        for window in sliding_windows(
+            blocks, window_samples=window_samples, hop_samples=hop_samples
+        ):
+            if packer.add(window, gain, index):
+                yield packer.take()
+    if packer.clip_of_row:
+        yield packer.take()
+
+
+def predict_clips(
+    clips: Iterable[ClipAudio],
+    predict: Callable[[Batch], np.ndarray],
+    *,
+    window_samples: int,
+    hop_samples: int,
+    batch_size: int,
+    dtype: np.dtype | type = np.float32,
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the window probabilities of clips of any length, computed in full batches.
+
+    One batch is computed while the next one is being filled. The result depends neither on the
+    batch size nor on which clips share a batch, as long as `predict` treats rows independently.
+
+    Args:
+        clips: consumed one after the other, as batches are needed.
+        predict: maps a batch of ``audio`` (B, window), ``gain``, ``num_samples`` and ``mask`` (B,)
+            to probabilities (B, K); B is always ``batch_size``, padding rows have mask 0. May
+            return an array that is still being computed.
+        window_samples: length of a window.
+        hop_samples: distance between windows, at most a window.
+        batch_size: B.
+        dtype: of the audio in batches: float32, to which int16 audio is converted, or int16 for
+            clips that are all int16.
+
+    Yields:
+        (index of the clip, float32 (W, K)), in the order of the clips, each as soon as its last
+        window is computed; windows as in `window_starts`.
+
+    Raises:
+        ValueError: invalid sizes, audio that is not mono or not of ``dtype``, or a clip in blocks
+            without a gain. Errors from reading a clip are passed on.
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size={batch_size}: expected at least 1")
+    _check_sizes(window_samples, hop_samples)
+    parts: list[np.ndarray] = []
+    current = 0
+
+    def collect(predictions, clip_of_row: list[int]) -> Iterator[tuple[int, np.ndarray]]:
+        nonlocal parts, current
+        probabilities = np.asarray(predictions, np.float32)
+        for clip, rows in _runs(clip_of_row):
+            if clip != current:
+                yield current, np.concatenate(parts)
+                parts, current = [], clip
+            parts.append(probabilities[rows])
+
+    in_flight: collections.deque = collections.deque()
+    for batch, clip_of_row in _batches(
+        clips,
+        window_samples=window_samples,
+        hop_samples=hop_samples,
+        batch_size=batch_size,
+        dtype=dtype,
+    ):
+        in_flight.append((predict(batch), clip_of_row))
+        if len(in_flight) > 1:
+            yield from collect(*in_flight.popleft())
+    while in_flight:
+        yield from collect(*in_flight.popleft())
+    if parts:
+        yield current, np.concatenate(parts)
+
+
+def _runs(values: list[int]) -> Iterator[tuple[int, slice]]:
+    """Yield runs of equal values with the slice that they fill."""
+    first = 0
+    for index in range(1, len(values) + 1):
+        if index == len(values) or values[index] != values[first]:
+            yield values[first], slice(first, index)
+            first = index

@@ -1,0 +1,278 @@
+"""Convolution fused with the batch normalisation before and after it.
+
+Batch normalisation with ReLU needs sums over the batch before it can change a single value, so a
+convolution, the sums, the normalisation and the next convolution would each read or write the image
+once more. Here an activation is stored as the convolution returned it, together with the mean,
+scale and bias of its pending normalisation (`DeferredNorm`). The next convolution normalises the
+rows that it is working on, and with its output it returns the sums for the normalisation of that
+output. Several activations, as with skip connections, are concatenated there, too.
+
+Only the CPU form is fused; on other platforms XLA fuses the separate operations.
+"""
+
+import functools
+import math
+from collections.abc import Sequence
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import custom_derivatives, lax
+
+from irec_jax.kernels import convolution, row_blocks, transposed_convolution
+from irec_jax.kernels.patches import Col2Im, Im2Col
+
+# Values per row at which XLA's sums over rows are fast on CPU.
+_ROW_VALUES = 1024
+
+
+@flax.struct.dataclass
+class DeferredNorm:
+    """An activation with a deferred normalisation: (x - centre) * factor + bias, then ReLU.
+
+    Attributes:
+        x: (batch, height, width, channels).
+        centre, factor, bias: float32 (channels,).
+        relu: whether ReLU follows.
+    """
+
+    x: jax.Array
+    centre: jax.Array
+    factor: jax.Array
+    bias: jax.Array
+    relu: bool = flax.struct.field(pytree_node=False)
+
+    @classmethod
+    def identity(cls, x: jax.Array) -> "DeferredNorm":
+        """Return x without any normalisation."""
+        zeros = jnp.zeros(x.shape[-1:])
+        return cls(x, zeros, zeros + 1, zeros, relu=False)
+
+    def values(self) -> jax.Array:
+        """Return the normalised activation, of the shape and type of x."""
+        y = (self.x.astype(jnp.float32) - self.centre) * self.factor + self.bias
+        return (jnp.where(y > 0, y, 0.0) if self.relu else y).astype(self.x.dtype)
+
+
+def conv_with_moments(
+    inputs: Sequence[DeferredNorm],
+    kernel: jax.Array,
+    strides: tuple[int, int],
+    *,
+    transposed: bool,
+    shift: jax.Array,
+    mask: jax.Array,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Return a convolution with padding 'same', and the sums that normalise it.
+
+    Args:
+        inputs: activations of the same size, whose channels are concatenated.
+        kernel: (height, width, inputs, outputs); transposed, (height, width, outputs, inputs).
+        strides: of height and width.
+        transposed: whether to compute `transposed_convolution.conv2d_transpose` instead.
+        shift: float32 (outputs,), close to the mean of the outputs, without gradient: the squares
+            of a large mean would swamp the variance.
+        mask: float32 (batch,), 1 for the examples that count in the sums.
+
+    Returns:
+        y (batch, new height, new width, outputs), and float32 (outputs,) the sums of y - shift and
+        of (y - shift)^2 over all pixels of the examples that count.
+    """
+    return _conv_with_moments(tuple(inputs), kernel, shift, mask, tuple(strides), transposed)
+
+
+def _unfused(inputs, kernel, shift, mask, strides, transposed):
+    x = jnp.concatenate([part.values() for part in inputs], axis=-1)
+    if transposed:
+        y = transposed_convolution.conv2d_transpose(x, kernel, strides)
+    else:
+        y = convolution.conv2d(x, kernel, strides, "SAME")
+    return y, *_moments(y, shift, mask.reshape(-1, 1, 1, 1))
+
+
+def _moments(y, shift, mask):
+    centred = y.astype(jnp.float32) - shift
+    weighted = centred * mask
+    return _pixel_sum(weighted), _pixel_sum(weighted * centred)
+
+
+def _pixel_sum(x):
+    """Sum (batch, height, width, channels) to (channels,).
+
+    The sum is taken over long rows of complete pixels, five times as fast as XLA's own on CPU.
+    """
+    num_channels = x.shape[3]
+    width = math.gcd(math.prod(x.shape[1:3]), max(1, _ROW_VALUES // num_channels))
+    return x.reshape(-1, width * num_channels).sum(0).reshape(-1, num_channels).sum(0)
+
+
+class _Geometry:
+    """Division of a convolution into blocks of rows.
+
+    A block counts rows of the coarse image: the output, or the input if transposed. `scale` rows
+    of the input correspond to each of them.
+    """
+
+    def __init__(self, inputs, kernel, strides, transposed):
+        fine = inputs[0].x.shape[1:3]
+        if transposed:
+            fine = tuple(n * s for n, s in zip(fine, strides, strict=True))
+        pads = lax.padtype_to_pads(fine, kernel.shape[:2], strides, "SAME")
+        self.im2col = Im2Col(kernel.shape, strides, tuple(pads))
+        self.col2im = Col2Im(self.im2col, fine)
+        self.counts, self.scale = self.col2im.counts, 1 if transposed else strides[0]
+        #: Whether no block reaches beyond the image.
+        self.is_divisible = all(n % s == 0 for n, s in zip(fine, strides, strict=True))
+
+    def scan(self, block, carry, images):
+        return row_blocks.scan_row_blocks(
+            block, carry, images, self.counts, self.im2col.values_per_patch, exact=True
+        )
+
+    def patches(self, image, first, rows):
+        return self.im2col.patches(image, first, (rows, self.counts[1]))
+
+
+def _concatenated(inputs, pad=None) -> row_blocks.LazyImage:
+    """Return the normalised activations, concatenated."""
+
+    def compute(*slices):
+        values = (part.replace(x=x).values() for part, x in zip(inputs, slices, strict=True))
+        return jnp.concatenate(list(values), axis=-1)
+
+    return row_blocks.LazyImage(tuple(part.x for part in inputs), compute, pad)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
+def _conv_with_moments(inputs, kernel, shift, mask, strides, transposed):
+    unfused = functools.partial(_unfused, strides=strides, transposed=transposed)
+    geometry = _Geometry(inputs, kernel, strides, transposed)
+
+    def fused(inputs, kernel, shift, mask):
+        def block(sums, images, first, rows):
+            x, mask = images
+            if transposed:
+                y = geometry.col2im.overlap_add(x, kernel, first, rows, None)
+            else:
+                y = geometry.im2col.convolve(geometry.patches(x, first, rows), kernel, None)
+            y = y.astype(inputs[0].x.dtype)
+            return jax.tree.map(jnp.add, sums, _moments(y, shift, mask(0, 1))), [y]
+
+        pad = geometry.col2im.pad if transposed else geometry.im2col.pad
+        images = [_concatenated(inputs, pad), row_blocks.LazyImage((mask.reshape(-1, 1, 1, 1),))]
+        sums, (y,) = geometry.scan(block, (jnp.zeros(shift.shape),) * 2, images)
+        return y, *sums
+
+    cpu = fused if geometry.is_divisible else unfused
+    return lax.platform_dependent(inputs, kernel, shift, mask, cpu=cpu, default=unfused)
+
+
+@flax.struct.dataclass
+class _Perturbed:
+    """Inputs that are differentiated; the features at the start of a network are not."""
+
+    inputs: tuple[bool, ...] = flax.struct.field(pytree_node=False)
+
+    def select(self, values):
+        """Return the values of the inputs that are differentiated."""
+        return [value for value, keep in zip(values, self.inputs, strict=True) if keep]
+
+
+def _forward(inputs, kernel, shift, mask, strides, transposed):
+    perturbed = _Perturbed(
+        tuple(
+            any(leaf.perturbed for leaf in (part.x, part.centre, part.factor, part.bias))
+            for part in inputs
+        )
+    )
+    primals = jax.tree.map(lambda primal: primal.value, (inputs, kernel, shift, mask))
+    outputs = _conv_with_moments(*primals, strides, transposed)
+    return outputs, (*primals, outputs[0], perturbed)
+
+
+def _backward(strides, transposed, residuals, cotangents):
+    *residuals, perturbed = residuals
+    geometry = _Geometry(*residuals[:2], strides, transposed)
+    cotangents = tuple(
+        jnp.zeros(c.shape, c.dtype) if isinstance(c, custom_derivatives.SymbolicZero) else c
+        for c in cotangents
+    )
+
+    def unfused(inputs, kernel, shift, mask, y, cotangents):
+        del y
+        forward = functools.partial(
+            _unfused, shift=shift, mask=mask, strides=strides, transposed=transposed
+        )
+        return jax.vjp(forward, inputs, kernel)[1](cotangents)
+
+    fused = functools.partial(_fused_gradients, geometry, perturbed, transposed)
+    d_inputs, d_kernel = lax.platform_dependent(
+        *residuals, cotangents, cpu=fused if geometry.is_divisible else unfused, default=unfused
+    )
+    return d_inputs, d_kernel, jnp.zeros_like(residuals[2]), jnp.zeros_like(residuals[3])
+
+
+def _fused_gradients(geometry, perturbed, transposed, inputs, kernel, shift, mask, y, cotangents):
+    """Return the gradients of the inputs and the kernel, computed block by block."""
+    dy, d_sum, d_square_sum = cotangents
+
+    def total_cotangent(dy, y, mask):
+        d_moments = d_sum + 2.0 * d_square_sum * (y.astype(jnp.float32) - shift)
+        return (dy + mask * d_moments).astype(y.dtype)
+
+    def block(total, images, first, rows):
+        fine, coarse, padded_cotangent, *parts = images
+        patches = geometry.patches(fine, first, rows)
+        if transposed:
+            patches = lax.optimization_barrier(patches)  # computed once for both products
+            d_values = geometry.im2col.convolve(patches, kernel, None)
+        else:
+            d_values = geometry.col2im.overlap_add(padded_cotangent, kernel, first, rows, None)
+        d_kernel = geometry.im2col.kernel_gradient(patches, coarse(first, rows), None)
+        scale = geometry.scale
+        gradients = perturbed.select(
+            [
+                _values_gradients(part.replace(x=x(first * scale, rows * scale)), d_part)
+                for part, x, d_part in zip(
+                    inputs, parts, jnp.split(d_values, channel_ends, -1), strict=True
+                )
+            ]
+        )
+        d_norms = [d_norm for _, *d_norm in gradients]
+        return jax.tree.map(jnp.add, total, (d_kernel, d_norms)), [dx for dx, *_ in gradients]
+
+    channel_ends = np.cumsum([part.x.shape[3] for part in inputs])[:-1]
+    cotangent_image = functools.partial(
+        row_blocks.LazyImage, (dy, y, mask.reshape(-1, 1, 1, 1)), total_cotangent
+    )
+    input_image = functools.partial(_concatenated, inputs)
+    fine, coarse = (cotangent_image, input_image) if transposed else (input_image, cotangent_image)
+    images = [fine(pad=geometry.im2col.pad), coarse(), cotangent_image(pad=geometry.col2im.pad)]
+    images += [row_blocks.LazyImage((part.x,)) for part in inputs]
+    start = (
+        geometry.im2col.init_kernel_gradient(y.dtype),
+        [[jnp.zeros(part.x.shape[3])] * 2 for part in perturbed.select(inputs)],
+    )
+    (d_kernel, d_norms), dx = geometry.scan(block, start, images)
+    gradients = iter(zip(dx, d_norms, strict=True))
+    d_inputs = []
+    for part, is_perturbed in zip(inputs, perturbed.inputs, strict=True):
+        d_part = jax.tree.map(jnp.zeros_like, part)
+        if is_perturbed:
+            x, (factor, bias) = next(gradients)
+            d_part = part.replace(x=x, centre=-bias * part.factor, factor=factor, bias=bias)
+        d_inputs.append(d_part)
+    return tuple(d_inputs), geometry.im2col.finish_kernel_gradient(d_kernel).astype(kernel.dtype)
+
+
+def _values_gradients(part, cotangent):
+    """Return the gradients of x, factor and bias in `DeferredNorm.values`."""
+    cotangent, centred = cotangent.astype(jnp.float32), part.x.astype(jnp.float32) - part.centre
+    if part.relu:
+        cotangent = jnp.where(centred * part.factor + part.bias > 0, cotangent, 0.0)
+    dx = (cotangent * part.factor).astype(part.x.dtype)
+    return dx, _pixel_sum(cotangent * centred), _pixel_sum(cotangent)
+
+
+_conv_with_moments.defvjp(_forward, _backward, symbolic_zeros=True)

@@ -1,0 +1,199 @@
+"""Image patches as matrices: extraction (im2col) and its adjoint, overlap-add (col2im).
+
+Both process one block of rows of the image at a time; see `row_blocks`.
+"""
+
+import functools
+import math
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+# With fewer channels, patches are built from runs of columns and then of rows: single pixels are
+# too small to copy one by one.
+_FEW_CHANNELS = 8
+
+Sizes = tuple[int, int]
+Pads = tuple[Sizes, Sizes]
+
+
+class Im2Col:
+    """The patches of an image under a kernel, as rows of a matrix.
+
+    Attributes:
+        shape: of the kernel (height, width, inputs, outputs).
+        strides: of height and width.
+        pads: zeros ((top, bottom), (left, right)), non-negative.
+        values_per_patch: number of values in a patch and its outputs.
+    """
+
+    def __init__(self, shape: Sequence[int], strides: Sizes, pads: Pads):
+        self.shape, self.strides, self.pads = tuple(shape), strides, pads
+        self.values_per_patch = math.prod(shape[:3]) + shape[3]
+
+    def counts(self, sizes: Sizes) -> Sizes:
+        """Return the rows and columns of patches in an image of these sizes."""
+        padded = (size + sum(pad) for size, pad in zip(sizes, self.pads, strict=True))
+        axes = zip(padded, self.shape[:2], self.strides, strict=True)
+        return tuple((n - k) // s + 1 for n, k, s in axes)
+
+    def pad(self, x, more_rows: int):
+        """Return the image, padded for `more_rows` rows of patches beyond its last one."""
+        (top, bottom), columns = self.pads
+        rows = (top, bottom + more_rows * self.strides[0])
+        return jnp.pad(x, ((0, 0), rows, columns, (0, 0)))
+
+    def patches(self, image, first, counts: Sizes):
+        """Return patches (batch, rows, columns, height x width x inputs).
+
+        Args:
+            image: function (first row, number of rows) -> (batch, rows, width, inputs), padded.
+            first: first row of patches.
+            counts: number of rows and columns of patches.
+        """
+        (height, width), (row_stride, column_stride) = self.shape[:2], self.strides
+        x = image(first * row_stride, (counts[0] - 1) * row_stride + height)
+        if x.shape[3] < _FEW_CHANNELS:
+            num_runs = -(-width // column_stride)
+            missing = column_stride * (counts[1] + num_runs - 1) - x.shape[2]
+            x = jnp.pad(x, ((0, 0), (0, 0), (0, max(0, missing)), (0, 0)))
+            x = x[:, :, : x.shape[2] // column_stride * column_stride]
+            runs = x.reshape(*x.shape[:2], -1, column_stride * x.shape[3])
+            shifted = [lax.slice_in_dim(runs, j, j + counts[1], 1, 2) for j in range(num_runs)]
+            rows = jnp.concatenate(shifted, -1)[..., : width * x.shape[3]]
+            taps = [strided_slice(rows, 1, i, counts[0], row_stride) for i in range(height)]
+        else:
+            columns = [
+                lax.optimization_barrier(strided_slice(x, 2, j, counts[1], column_stride))
+                for j in range(width)
+            ]
+            taps = [
+                strided_slice(columns[j], 1, i, counts[0], row_stride)
+                for i, j in np.ndindex(height, width)
+            ]
+        return jnp.concatenate(taps, -1) if len(taps) > 1 else taps[0]
+
+    def convolve(self, patches, kernel, precision):
+        """Return the outputs of patches (batch, rows, columns, outputs), float32 or wider."""
+        return pixel_product(patches, kernel.reshape(-1, self.shape[3]), precision)
+
+    def init_kernel_gradient(self, dtype):
+        """Return the zeros to which each `kernel_gradient` is added."""
+        shape = sorted((math.prod(self.shape[:3]), self.shape[3]))
+        return jnp.zeros(shape, accumulator_dtype(dtype))
+
+    def kernel_gradient(self, patches, outputs, precision):
+        """Return the kernel gradient of patches and cotangents of their outputs.
+
+        The narrower of the two is transposed first, into the memory layout that the product needs,
+        which is up to 1.5 times as fast.
+        """
+        pair = [patches, outputs]
+        if outputs.shape[-1] < patches.shape[-1]:
+            pair.reverse()
+        transposed = lax.optimization_barrier(pair[0].reshape(-1, pair[0].shape[-1]).T)
+        return pixel_product(transposed, pair[1], precision)
+
+    def finish_kernel_gradient(self, total):
+        """Return the sum of kernel gradients in the layout of the kernel."""
+        is_transposed = self.shape[3] < math.prod(self.shape[:3])
+        return (total.T if is_transposed else total).reshape(self.shape)
+
+
+class Col2Im:
+    """Overlap-add of patches into an image, the adjoint of `Im2Col`.
+
+    Pixel ``stride * t + phase`` of the image receives element ``stride * m + phase + low`` of the
+    kernel from patch ``t - m``.
+
+    Attributes:
+        counts: number of blocks of ``strides`` pixels, vertically and horizontally.
+    """
+
+    def __init__(self, im2col: Im2Col, sizes: Sizes):
+        self.im2col, self.sizes = im2col, sizes
+        self.counts = tuple(-(-n // s) for n, s in zip(sizes, im2col.strides, strict=True))
+        self._terms, self._before, self._after = [], [], []
+        for size, stride, (low, _) in zip(
+            im2col.shape[:2], im2col.strides, im2col.pads, strict=True
+        ):
+            elements = [range((phase + low) % stride, size, stride) for phase in range(stride)]
+            terms = [
+                [((element - phase - low) // stride, element) for element in phase_elements]
+                for phase, phase_elements in enumerate(elements)
+            ]
+            offsets = [m for pairs in terms for m, _ in pairs]
+            self._terms.append(terms)
+            self._before.append(max(0, max(offsets)))
+            self._after.append(max(0, -min(offsets)))
+
+    def pad(self, cotangent, more_rows: int):
+        """Return cotangents of patches with zeros where a block reaches beyond them."""
+        widths = []
+        for axis, more in ((0, more_rows), (1, 0)):
+            after = self.counts[axis] + self._after[axis] - cotangent.shape[1 + axis] + more
+            widths.append((self._before[axis], after, 0))
+        return lax.pad(cotangent, jnp.zeros((), cotangent.dtype), ((0, 0, 0), *widths, (0, 0, 0)))
+
+    def overlap_add(self, cotangent, kernel, first, rows: int, precision):
+        """Return a block of the image, float32 or wider (batch, rows * stride, width, inputs).
+
+        Args:
+            cotangent: function (first row, number of rows) -> rows of the result of `pad`.
+            kernel: (height, width, inputs, outputs).
+            first: first row of the block.
+            rows: number of its rows.
+        """
+        (row_stride, column_stride), inputs = self.im2col.strides, self.im2col.shape[2]
+        part = cotangent(first, rows + self._before[0] + self._after[0])
+        products = pixel_product(part, kernel.reshape(-1, kernel.shape[3]), precision, axis=1)
+
+        def phase(a, b):
+            terms = []
+            for m, i in self._terms[0][a]:
+                for n, j in self._terms[1][b]:
+                    row, column = self._before[0] - m, self._before[1] - n
+                    tap = (i * self.im2col.shape[1] + j) * inputs
+                    term = lax.slice_in_dim(products, row, row + rows, axis=1)
+                    term = lax.slice_in_dim(term, column, column + self.counts[1], axis=2)
+                    terms.append(lax.slice_in_dim(term, tap, tap + inputs, axis=3))
+            if terms:
+                return functools.reduce(jnp.add, terms)
+            # The kernel is smaller than the stride.
+            return jnp.zeros((len(part), rows, self.counts[1], inputs), products.dtype)
+
+        phases = [
+            jnp.stack([phase(a, b) for b in range(column_stride)], 3) for a in range(row_stride)
+        ]
+        image = jnp.stack(phases, 2)
+        image = image.reshape(len(part), rows * row_stride, self.counts[1] * column_stride, inputs)
+        return image[:, :, : self.sizes[1]]
+
+
+def pixel_product(a, b, precision, axis: int = 0):
+    """Contract the channels of pixels a (..., channels) with an axis of b, a matrix or pixels.
+
+    Returns:
+        (..., other axis of b), float32 or wider.
+    """
+    products = lax.dot_general(
+        a.reshape(-1, a.shape[-1]),
+        b.reshape(-1, b.shape[-1]),
+        (((1,), (axis,)), ((), ())),
+        precision=precision,
+        preferred_element_type=accumulator_dtype(a.dtype),
+    )
+    return products.reshape(*a.shape[:-1], -1)
+
+
+def accumulator_dtype(dtype):
+    """Return the type in which products are summed: float32 or wider."""
+    return jnp.promote_types(dtype, jnp.float32)
+
+
+def strided_slice(x, axis: int, start: int, count: int, stride: int):
+    """Return count elements of an axis from start, every stride-th."""
+    stop = start + (count - 1) * stride + 1
+    return lax.slice_in_dim(x, start, stop, stride, axis)

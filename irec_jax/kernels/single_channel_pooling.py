@@ -1,0 +1,194 @@
+"""Convolution with max-pooling of single-channel images, as matrix products.
+
+With one channel, XLA's convolution on CPU has little to do at a time. Here the image is cut into
+the patches under the pooling windows, ``span = kernel + stride * (window - 1)`` pixels high and
+wide, one every ``hop = stride * window`` pixels. Their product with a matrix that holds the kernel
+at every position of a window contains all values of a window side by side. That takes
+``(span / kernel) ** 2`` times as many multiplications, at ten times the speed or more.
+"""
+
+import functools
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from irec_jax.kernels import batch_chunks, convolution, pooling
+from irec_jax.kernels.patches import Pads, Sizes, accumulator_dtype
+
+_NO_PADDING = ((0, 0), (0, 0))
+
+
+class _Grid(NamedTuple):
+    """Division of a padded image into patches; all of (height, width)."""
+
+    sizes: Sizes  # of the kernel
+    strides: Sizes
+    window: Sizes
+    spans: Sizes
+    hops: Sizes
+    counts: Sizes  # of patches
+
+
+def single_channel_conv2d_max_pool(
+    x: jax.Array,
+    kernel: jax.Array,
+    pads: Pads,
+    window: Sizes,
+    *,
+    strides: Sizes = (1, 1),
+) -> jax.Array:
+    """Return `pooling.conv2d_max_pool` of single-channel images.
+
+    Args:
+        x: (batch, height, width, 1).
+        kernel: (height, width, 1, output channels).
+        pads: ((top, bottom), (left, right)), non-negative.
+        window: height and width of the windows, which do not overlap.
+        strides: of the convolution, vertically and horizontally.
+
+    Returns:
+        (batch, windows vertically, windows horizontally, output channels).
+    """
+    return _conv2d_max_pool(x, kernel, strides, pads, window)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _conv2d_max_pool(x, kernel, strides, pads, window):
+    return _forward(x, kernel, strides, pads, window)[0]
+
+
+def _forward(x, kernel, strides, pads, window):
+    def cpu(x, kernel):
+        grid = _grid(x.shape, kernel.shape, strides, pads, window)
+        shifted = _shifted_kernels(kernel, grid)
+
+        def step(_, frames):
+            values = convolution.unit_stride_conv2d(frames, shifted, _NO_PADDING)
+            parts = jnp.split(values, math.prod(window), -1)
+            return None, pooling.max_and_argmax(parts)
+
+        return batch_chunks.scan_chunks(
+            step, None, (_frames(x, pads, grid),), chunk=_chunk_size(x, kernel, grid)
+        )[1]
+
+    default = functools.partial(pooling.unfused_forward, strides=strides, pads=pads, window=window)
+    maximum, argmax = lax.platform_dependent(x, kernel, cpu=cpu, default=default)
+    return maximum, (x, kernel, argmax)
+
+
+def _backward(strides, pads, window, residuals, cotangent):
+    def cpu(x, kernel, argmax, cotangent):
+        grid = _grid(x.shape, kernel.shape, strides, pads, window)
+        shifted, kernel_vjp = jax.vjp(functools.partial(_shifted_kernels, grid=grid), kernel)
+        frames, x_vjp = jax.vjp(lambda x: _frames(x, pads, grid), x)
+        positions = jnp.arange(math.prod(window), dtype=argmax.dtype)[:, None]
+
+        def step(total, frames, argmax, cotangent):
+            values = jnp.where(argmax[..., None, :] == positions, cotangent[..., None, :], 0)
+            values = values.reshape(*argmax.shape[:3], -1)
+            pair = _patches(frames, grid), values.reshape(-1, values.shape[3])
+            product = lax.dot_general(
+                *(pair if is_wide else reversed(pair)),
+                (((0,), (0,)), ((), ())),
+                preferred_element_type=total.dtype,
+            )
+            d_frames = convolution.input_gradient(
+                shifted, values, frames.shape, (1, 1), _NO_PADDING
+            )
+            return total + product, d_frames
+
+        # The product with fewer rows than columns; the other one takes up to twice as long.
+        sizes = math.prod(grid.spans), shifted.shape[3]
+        is_wide = sizes[0] < sizes[1]
+        start = jnp.zeros(sorted(sizes), accumulator_dtype(x.dtype))
+        total, d_frames = batch_chunks.scan_chunks(
+            step, start, (frames, argmax, cotangent), chunk=_chunk_size(x, kernel, grid)
+        )
+        d_shifted = _fold_rows(total if is_wide else total.T, grid).astype(shifted.dtype)
+        return x_vjp(d_frames)[0], kernel_vjp(d_shifted)[0]
+
+    default = functools.partial(
+        pooling.unfused_gradients, strides=strides, pads=pads, window=window
+    )
+    return lax.platform_dependent(*residuals, cotangent, cpu=cpu, default=default)
+
+
+_conv2d_max_pool.defvjp(_forward, _backward)
+
+
+def _grid(x_shape, kernel_shape, strides, pads, window) -> _Grid:
+    outputs = convolution.output_sizes(x_shape, kernel_shape, strides, pads)
+    sizes = tuple(kernel_shape[:2])
+    return _Grid(
+        sizes=sizes,
+        strides=strides,
+        window=window,
+        spans=tuple(k + s * (w - 1) for k, s, w in zip(sizes, strides, window, strict=True)),
+        hops=tuple(s * w for s, w in zip(strides, window, strict=True)),
+        counts=tuple(n // w for n, w in zip(outputs, window, strict=True)),
+    )
+
+
+def _chunk_size(x, kernel, grid) -> int:
+    """Number of examples whose patches and values stay in the cache."""
+    values_per_patch = math.prod(grid.spans) + math.prod(grid.window) * kernel.shape[3]
+    example_bytes = math.prod(grid.counts) * values_per_patch * x.dtype.itemsize
+    return batch_chunks.choose_chunk_size(x.shape[0], convolution.CHUNK_BYTES // example_bytes)
+
+
+def _shifted_kernels(kernel, grid):
+    """The kernel at every position of a window, to be convolved with `_frames`.
+
+    (blocks, 1, hops[0] * spans[1], positions * outputs).
+    """
+    columns = []
+    for position in np.ndindex(*grid.window):
+        pads = [
+            (stride * index, span - size - stride * index)
+            for index, stride, span, size in zip(
+                position, grid.strides, grid.spans, grid.sizes, strict=True
+            )
+        ]
+        columns.append(jnp.pad(kernel[:, :, 0], (*pads, (0, 0))))
+    return _fold_rows(jnp.stack(columns, 2).reshape(math.prod(grid.spans), -1), grid)
+
+
+def _fold_rows(matrix, grid):
+    """(pixels of a patch, columns) to (blocks, 1, pixels of a block, columns), zeros at the end."""
+    block = grid.hops[0] * grid.spans[1]
+    padded = jnp.pad(matrix, ((0, -len(matrix) % block), (0, 0)))
+    return padded.reshape(-1, 1, block, matrix.shape[1])
+
+
+def _frames(x, pads, grid):
+    """First part of `_patches`, for the complete batch: cut columns, gather rows by hops.
+
+    (batch, height, width, 1) to (batch, blocks of hops[0] rows, counts[1], hops[0] * spans[1]).
+    """
+    blocks = [
+        count + -(-span // hop) - 1
+        for count, span, hop in zip(grid.counts, grid.spans, grid.hops, strict=True)
+    ]
+    sizes = [number * hop for number, hop in zip(blocks, grid.hops, strict=True)]
+    x = jnp.pad(x[..., 0], ((0, 0), *pads))
+    missing = [max(0, size - given) for size, given in zip(sizes, x.shape[1:], strict=True)]
+    x = jnp.pad(x, ((0, 0), *((0, number) for number in missing)))[:, : sizes[0], : sizes[1]]
+    span, hop, count = grid.spans[1], grid.hops[1], grid.counts[1]
+    x = x.reshape(*x.shape[:2], blocks[1], hop)
+    pieces = [x[:, :, i : i + count, : span - i * hop] for i in range(-(-span // hop))]
+    x = jnp.concatenate(pieces, -1).reshape(x.shape[0], blocks[0], grid.hops[0], count, span)
+    return x.swapaxes(2, 3).reshape(x.shape[0], blocks[0], count, grid.hops[0] * span)
+
+
+def _patches(frames, grid):
+    """(number of patches, pixels of a patch)."""
+    span, hop, count = grid.spans[0], grid.hops[0], grid.counts[0]
+    pieces = [
+        frames[:, i : i + count, :, : (span - i * hop) * grid.spans[1]]
+        for i in range(-(-span // hop))
+    ]
+    return jnp.concatenate(pieces, -1).reshape(-1, math.prod(grid.spans))

@@ -1,0 +1,94 @@
+"""Strided convolutions and their gradients as matrix products over patches; fast on CPU.
+
+A convolution is the patches of the image (im2col) times the kernel. The gradient of its input is
+the cotangent times the kernel, overlap-added into the image (col2im); that of the kernel is the
+patches times the cotangent. For a transposed convolution, the two directions are exchanged.
+Patches are several times as large as the image: they are computed for a few rows, or a few small
+examples, at a time, and never leave the caches.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from irec_jax.kernels.patches import Col2Im, Im2Col, Pads, Sizes
+from irec_jax.kernels.row_blocks import LazyImage, scan_row_blocks
+
+
+def conv2d(x, kernel, strides: Sizes, pads: Pads, precision=None) -> jax.Array:
+    """Return a convolution.
+
+    Args:
+        x: (batch, height, width, inputs).
+        kernel: (height, width, inputs, outputs).
+        strides: of height and width.
+        pads: zeros ((top, bottom), (left, right)), non-negative.
+        precision: of the products.
+
+    Returns:
+        (batch, output height, output width, outputs).
+    """
+    im2col = Im2Col(kernel.shape, strides, pads)
+    counts = im2col.counts(x.shape[1:3])
+
+    def block(carry, images, first, rows):
+        patches = im2col.patches(images[0], first, (rows, counts[1]))
+        return carry, [im2col.convolve(patches, kernel, precision).astype(x.dtype)]
+
+    images = [LazyImage((x,), pad=im2col.pad)]
+    return scan_row_blocks(block, None, images, counts, im2col.values_per_patch)[1][0]
+
+
+def kernel_gradient(x, cotangent, kernel_shape, strides: Sizes, pads: Pads, precision=None):
+    """Return the gradient of the kernel of `conv2d`, float32 or wider."""
+    im2col = Im2Col(kernel_shape, strides, pads)
+    counts = cotangent.shape[1:3]
+
+    def block(total, images, first, rows):
+        x, cotangent = images
+        patches = im2col.patches(x, first, (rows, counts[1]))
+        return total + im2col.kernel_gradient(patches, cotangent(first, rows), precision), []
+
+    images = [LazyImage((x,), pad=im2col.pad), LazyImage((cotangent,), pad=_zeros_below)]
+    start = im2col.init_kernel_gradient(x.dtype)
+    total = scan_row_blocks(block, start, images, counts, im2col.values_per_patch)[0]
+    return im2col.finish_kernel_gradient(total)
+
+
+def input_gradient(kernel, cotangent, x_shape, strides: Sizes, pads: Pads, precision=None):
+    """Return the gradient of the input of `conv2d`: the transposed convolution of `cotangent`."""
+    im2col = Im2Col(kernel.shape, strides, pads)
+    col2im = Col2Im(im2col, x_shape[1:3])
+
+    def block(carry, images, first, rows):
+        image = col2im.overlap_add(images[0], kernel, first, rows, precision)
+        return carry, [image.astype(cotangent.dtype)]
+
+    images = [LazyImage((cotangent,), pad=col2im.pad)]
+    (gradient,) = scan_row_blocks(block, None, images, col2im.counts, im2col.values_per_patch)[1]
+    return gradient[:, : x_shape[1], : x_shape[2]]
+
+
+def transposed_gradients(x, kernel, cotangent, strides: Sizes, pads: Pads, precision=None):
+    """Return the gradients of x and the kernel in ``input_gradient(kernel, x, ...)``.
+
+    Both use the same patches. That of the kernel is float32 or wider.
+    """
+    im2col = Im2Col(kernel.shape, strides, pads)
+    counts = x.shape[1:3]
+
+    def block(total, images, first, rows):
+        cotangent, x = images
+        # The barrier keeps XLA from computing the patches once for each product.
+        patches = lax.optimization_barrier(im2col.patches(cotangent, first, (rows, counts[1])))
+        total = total + im2col.kernel_gradient(patches, x(first, rows), precision)
+        return total, [im2col.convolve(patches, kernel, precision).astype(kernel.dtype)]
+
+    images = [LazyImage((cotangent,), pad=im2col.pad), LazyImage((x,), pad=_zeros_below)]
+    start = im2col.init_kernel_gradient(x.dtype)
+    total, (dx,) = scan_row_blocks(block, start, images, counts, im2col.values_per_patch)
+    return dx, im2col.finish_kernel_gradient(total)
+
+
+def _zeros_below(x, more_rows: int):
+    return jnp.pad(x, ((0, 0), (0, more_rows), (0, 0), (0, 0))) if more_rows else x
