@@ -66,7 +66,7 @@ def test_plans_are_sound(size):
     for piece in pieces:
         names = [name for name, _ in piece.tracks]
         assert len(set(names)) == len(names) and 3 <= len(names) <= 14
-        assert list(multitrack_base.ordered(piece.tracks[::-1], ORCHESTRA)) == names
+        assert list(multitrack_base.sort_tracks(piece.tracks[::-1], ORCHESTRA)) == names
         assert 12 <= piece.max_duration_s <= 60 and piece.max_crosstalk_db in (-6, -12, -18)
     with pytest.raises(ValueError, match="huge"):
         gm_multitrack_plan.plan_pieces("huge", "train")
