@@ -19,7 +19,7 @@ def test_missing_peers_cost_one_line_with_the_remedy(package, monkeypatch):
 
 
 def test_rounds_must_be_positive():
-    with pytest.raises(UserError, match="--rounds is 0"):
+    with pytest.raises(UserError, match="--rounds=0"):
         frontends.main(["--rounds=0"])
 
 

@@ -10,7 +10,7 @@ from irec_jax.errors import UserError
 def test_contestants_reach_the_same():
     num_samples = 16_000
     magnitudes = griffin_lim.make_magnitudes(2, num_samples)
-    calls = griffin_lim.contestants(magnitudes, num_samples=num_samples, num_iterations=8)
+    calls = griffin_lim.implementations(magnitudes, num_samples=num_samples, num_iterations=8)
     reached = {}
     for name, call in calls.items():
         signals = np.asarray(call())
@@ -30,7 +30,7 @@ def test_convergence_of_half_and_of_nothing():
 
 @pytest.mark.parametrize("option", ["clips", "seconds", "iterations", "rounds"])
 def test_options_must_be_positive(option):
-    with pytest.raises(UserError, match=f"--{option} is 0"):
+    with pytest.raises(UserError, match=f"--{option}=0"):
         griffin_lim.main([f"--{option}=0"])
 
 

@@ -13,7 +13,7 @@ from irec_jax.errors import UserError
 @pytest.fixture
 def tiny(monkeypatch):
     """Small sizes, and the place of PyTorch taken by ourselves."""
-    monkeypatch.setattr(benchmark, "torch_contestant", lambda *a: benchmark.jax_contestant(*a[:-1]))
+    monkeypatch.setattr(benchmark, "torch_gradient", lambda *a: benchmark.jax_gradient(*a[:-1]))
     monkeypatch.setattr(benchmark, "CHUNKED", {"BLSTM": dict(bidirectional=True, hidden=(3,))})
     for name, value in dict(CHUNKS=5, CHUNK_SAMPLES=4, LONG_STEPS=9, LONG_BATCHES=(1,)).items():
         monkeypatch.setattr(benchmark, name, value)
@@ -29,12 +29,12 @@ def test_prints_a_ratio_for_every_network(tiny, capsys):
 
 def test_different_losses_are_refused(tiny, monkeypatch):
     def other(*arguments):
-        loss, call = benchmark.jax_contestant(*arguments[:-1])
+        loss, call = benchmark.jax_gradient(*arguments[:-1])
         return 1.01 * loss, call
 
-    monkeypatch.setattr(benchmark, "torch_contestant", other)
+    monkeypatch.setattr(benchmark, "torch_gradient", other)
     with pytest.raises(UserError, match="PyTorch: loss"):
-        benchmark.contestants(2, 3, 4, num_classes=5, hidden=(3,))
+        benchmark.implementations(2, 3, 4, num_classes=5, hidden=(3,))
 
 
 @pytest.mark.parametrize("cell, gates", [("rnn", 1), ("lstm", 4), ("gru", 3)])
@@ -45,7 +45,7 @@ def test_weights_for_torch_compute_the_same(cell, gates):
     steps = rng.normal(size=(1, 2, 4)).astype(np.float32)
     params = benchmark.random_params(model, steps)
     params["forward_0"]["bias"] = rng.normal(size=3 * gates).astype(np.float32)
-    weights = benchmark.as_torch(cell, params["forward_0"])
+    weights = benchmark.torch_weights(cell, params["forward_0"])
     assert weights["weight_ih"].shape == (3 * gates, 4)
 
     hidden, memory = np.zeros(3), np.zeros(3)
@@ -90,4 +90,4 @@ def test_faults_cost_one_line(monkeypatch):
         benchmark.measure(2, 10)
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(UserError, match=r"pip install 'irec-jax\[peers\]'"):
-        benchmark.torch_contestant(None, {}, np.ones(1), np.ones(1), 1)
+        benchmark.torch_gradient(None, {}, np.ones(1), np.ones(1), 1)

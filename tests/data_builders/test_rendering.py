@@ -370,7 +370,7 @@ def test_pool_ends_its_workers_when_left_early():
 
 def test_workers_import_neither_jax_nor_tensorflow_datasets():
     code = (
-        "import sys, data_builders.gm_irmas_clips;"
+        "import sys, data_builders.gm_irmas.render;"
         "print({'jax', 'tensorflow_datasets', 'tensorflow'} & set(sys.modules))"
     )
     run = subprocess.run(
