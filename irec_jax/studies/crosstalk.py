@@ -30,7 +30,7 @@ from irec_jax.errors import UserError
 from irec_jax.evaluation import provenance
 from irec_jax.files import read_json, write_bytes, write_json
 from irec_jax.metrics import bss
-from irec_jax.reports import crosstalk_plots, plots
+from irec_jax.reports import crosstalk_figures, figures
 from irec_jax.studies import crosstalk_tables
 from irec_jax.studies.published.seipel import LEVELS_DB
 
@@ -128,7 +128,7 @@ def run(arguments: argparse.Namespace) -> int:
     # The same workdir may hold pieces of other splits.
     picture = workdir / f"example-{_file_name(dataset.names[chosen[0]])}.png"
     if not picture.exists():
-        plots.save(draw_example(dataset[chosen[0]], **options), picture)
+        figures.save(draw_example(dataset[chosen[0]], **options), picture)
     page = crosstalk_tables.page(report, picture.name)
     write_bytes(workdir / "report.md", page.encode())
     write_json(workdir / "report.json", report)
@@ -204,7 +204,7 @@ def draw_example(piece: Piece, *, methods, seed: int, max_s: float, decay_s: flo
         )
         for name, track in tracks.items()
     }
-    return crosstalk_plots.example(
+    return crosstalk_figures.example(
         names,
         inverses,
         spectra,

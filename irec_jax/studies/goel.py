@@ -19,7 +19,7 @@ from irec_jax.errors import UserError
 from irec_jax.evaluation import collapse
 from irec_jax.files import write_bytes, write_json
 from irec_jax.metrics import multilabel
-from irec_jax.reports import plots, study_plots, text
+from irec_jax.reports import figures, study_figures, text
 from irec_jax.studies import goel_tables, runs
 from irec_jax.studies.published import goel as reported
 
@@ -207,7 +207,7 @@ def run(arguments: argparse.Namespace) -> int:
             seconds=time.monotonic() - began,
         ),
     }
-    plots.save(draw(report), workdir / "accuracy.png")
+    figures.save(draw(report), workdir / "accuracy.png")
     page = goel_tables.page(report, rows())
     write_bytes(workdir / "report.md", page.encode())
     write_json(workdir / "report.json", report)
@@ -281,7 +281,7 @@ def draw(report: Mapping):
     }
     known = {row.name: row.reported[2] for row in rows() if row.reported[2] is not None}
     rendered = ", rendered audio" if report["rendered"] else ""
-    return study_plots.accuracies(
+    return study_figures.accuracies(
         names,
         {group: values for group, values in groups.items() if values},
         reported=known,

@@ -15,10 +15,9 @@ import numpy as np
 import data_builders
 from irec_jax.checkpoints.workdir import lock_study
 from irec_jax.errors import UserError
-from irec_jax.files import read_json, write_bytes
-from irec_jax.reports import plots, separation_plots
-from irec_jax.reports.html import to_html
-from irec_jax.reports.recognition_report import strict_json
+from irec_jax.files import read_json
+from irec_jax.reports import separation_figures
+from irec_jax.reports.writing import write_report
 from irec_jax.studies import runs, separation_data, separation_scores, separation_tables
 
 SYSTEMS = ("base", *separation_data.SEPARATED)
@@ -308,14 +307,8 @@ def _execute(
 def _write(report: dict, heard: Mapping[str, np.ndarray], workdir: Path) -> None:
     """Figures, report.md, report.html, and last report.json."""
     figures = draw(report, heard)
-    contents = {name: plots.encode(figure, "png") for name, figure in figures.items()}
     page = separation_tables.page(report, pictures=list(figures))
-    title = "Separation before recognition"
-    contents["report.html"] = to_html(page, title=title, pictures=dict(contents)).encode()
-    contents["report.md"] = page.encode()
-    contents["report.json"] = strict_json(report).encode()
-    for name, content in contents.items():
-        write_bytes(workdir / name, content)
+    write_report(workdir, report, page, figures, html_title="Separation before recognition")
     print(page.partition("\n## ")[0])
     print(f"\nreport: {workdir / 'report.md'}")
 
@@ -325,14 +318,14 @@ def draw(report: Mapping, heard: Mapping[str, np.ndarray]) -> dict:
     where = f"{report['dataset']}{', rendered audio' if report['rendered'] else ''}"
     scores = {system: heard[system] for system in report["systems"]}
     found = {
-        "roc.png": separation_plots.roc_curves(
+        "roc.png": separation_figures.roc_curves(
             report["classes"], heard["labels"], scores, title=f"ROC curves of test clips, {where}"
         )
     }
     separated = report["separator"]["report"]
     if separated:
         rows = separated["tracks"]
-        found["sdr_per_track.png"] = separation_plots.sdr_per_track(
+        found["sdr_per_track.png"] = separation_figures.sdr_per_track(
             [row["name"] for row in rows],
             {
                 system: [row["scores"][system]["amplitude_sdr_db"] for row in rows]
@@ -340,13 +333,13 @@ def draw(report: Mapping, heard: Mapping[str, np.ndarray]) -> dict:
             },
             title=f"Amplitude SDR of the separator by track, {separated['dataset']}",
         )
-        found["separator.png"] = separation_plots.loss_curves(
+        found["separator.png"] = separation_figures.learning_curves(
             {"separator": separated["history"]},
             kept={"separator": separated["best_epoch"]["epoch"]},
             title="The separator",
         )
     if report["ablations"]:
-        found["ablations.png"] = separation_plots.loss_curves(
+        found["ablations.png"] = separation_figures.learning_curves(
             {name: one["history"] for name, one in report["ablations"].items()},
             kept={name: one["best_epoch"]["epoch"] for name, one in report["ablations"].items()},
             title="The direct output and its variants",

@@ -138,8 +138,8 @@ def _explanation(report: Mapping) -> str:
         "SE: Hanley and McNeil's standard error, of the macro AUC as if classes were independent. "
         "D = AUC - (AUC of base + both SE), the source's: above 0 it takes a system to be better.",
         f"Reported: {ligtenberg.AUC_CITATION}, on {ligtenberg.AUC_DATASET}; the "
-        "half widths after ± cannot be derived from that number of clips. Ligtenberg chose L2 weight "
-        "and epoch by the AUC of the test clips; here they are chosen on validation clips.",
+        "half widths after ± cannot be derived from that number of clips. Ligtenberg chose L2 "
+        "weight and epoch by the AUC of the test clips; here they are chosen on validation clips.",
     ]
     if report["rendered"]:
         lines.append(

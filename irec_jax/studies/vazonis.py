@@ -15,7 +15,7 @@ from pathlib import Path
 from irec_jax.checkpoints.workdir import lock_study
 from irec_jax.errors import UserError
 from irec_jax.files import write_bytes, write_json
-from irec_jax.reports import plots, study_plots, text
+from irec_jax.reports import figures, study_figures, text
 from irec_jax.studies import runs, vazonis_tables
 
 #: The row on whose test clips the baselines are scored too.
@@ -141,12 +141,12 @@ def run(arguments: argparse.Namespace) -> int:
             results, split="official", seed=arguments.seed, seconds=time.monotonic() - began
         ),
     }
-    figure = study_plots.label_histogram(
+    figure = study_figures.label_histogram(
         report["training_labels"], title=f"Labels of the training clips of {report['dataset']}"
     )
-    plots.save(figure, workdir / "labels.png")
+    figures.save(figure, workdir / "labels.png")
     histories = {one["label"]: one["history"] for one in report["rows"].values()}
-    plots.save(study_plots.learning(histories), workdir / "learning.png")
+    figures.save(study_figures.learning_curves(histories), workdir / "learning.png")
     page = vazonis_tables.page(report)
     write_bytes(workdir / "report.md", page.encode())
     write_json(workdir / "report.json", report)

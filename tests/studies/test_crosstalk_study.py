@@ -87,7 +87,7 @@ def test_other_pieces_have_an_example_of_their_own(studied, tmp_path, monkeypatc
     drawn = []
     monkeypatch.setattr(study, "study_piece", lambda piece, **k: result)
     monkeypatch.setattr(study, "draw_example", lambda piece, **k: drawn.append(piece.name))
-    monkeypatch.setattr(study.plots, "save", lambda figure, path: path.touch())
+    monkeypatch.setattr(study.figures, "save", lambda figure, path: path.touch())
     assert study_tiny(workdir, "--min_tracks=3", "--methods=aligned,source,wiener") == 0
     pieces = json.loads((workdir / "report.json").read_text())["pieces"]
     assert drawn == [next(iter(pieces))]

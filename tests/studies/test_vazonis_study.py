@@ -11,7 +11,7 @@ from irec_jax.cli.console import run_command
 from irec_jax.evaluation import recognition
 from irec_jax.files import write_json
 from irec_jax.labels import IRMAS
-from irec_jax.reports import recognition_report as report
+from irec_jax.reports import recognition_report, writing
 from irec_jax.studies import runs
 from irec_jax.studies.published import vazonis as vazonis_reported
 
@@ -54,7 +54,7 @@ def a_report(hears):
     ]
     dataset = {"name": "gm_irmas", "version": "1.0.0", "config": "tiny", "split": "official"}
     per_class = {name: i + 1 for i, name in enumerate(IRMAS)}
-    return report.assemble(
+    return recognition_report.assemble(
         evaluation,
         system="vazonis",
         rendered=True,
@@ -72,7 +72,7 @@ def a_report(hears):
 @pytest.fixture
 def pretended(monkeypatch):
     """Experiments that only write a report: the LSTM is deaf, the others are right."""
-    done, reports = [], {hears: report.strict_json(a_report(hears)) for hears in (0, 1)}
+    done, reports = [], {hears: writing.strict_json(a_report(hears)) for hears in (0, 1)}
 
     def experiment(name, settings, folder, mode):
         done.append((folder.name, name, config.flatten(settings)))
