@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Starts N processes of one job on this machine, with all further arguments for irec_jax.main:
+# Start N processes of one job on this machine; all further arguments go to irec_jax.main:
 #
 #   launch/local.sh 2 --config=configs/han.py:debug --workdir=runs/two
 #
-# The processes share the GPUs of the machine: process i sees GPU i when there are N or more of
-# them; fewer GPUs than processes is an error. Output of process 0 is shown; that of the others
-# goes to files. When one process fails, all are stopped and its last lines are shown.
+# Process i uses GPU i; fewer GPUs than processes is an error, and without GPUs the processes run on
+# the CPU. The output of process 0 is shown, that of the others goes to temporary files. If a
+# process fails, all are stopped and the last lines of the other processes are shown.
 set -euo pipefail
 
 if [[ $# -lt 2 || ! "$1" =~ ^[1-9][0-9]*$ ]]; then
@@ -20,7 +20,7 @@ if command -v nvidia-smi >/dev/null 2>&1; then
     gpus=$(nvidia-smi --list-gpus 2>/dev/null | wc -l)
 fi
 if ((gpus > 0 && gpus < count)) && [[ "${JAX_PLATFORMS:-}" != cpu ]]; then
-    echo "error: $count processes for $gpus GPUs; start at most $gpus, or set JAX_PLATFORMS=cpu" >&2
+    echo "N=$count: more processes than GPUs ($gpus); start at most $gpus, or set JAX_PLATFORMS=cpu" >&2
     exit 1
 fi
 
@@ -51,8 +51,8 @@ for ((i = 0; i < count; i++)); do
     processes+=($!)
 done
 
-left=$count
-while ((left > 0)); do
+running=$count
+while ((running > 0)); do
     status=0
     wait -n || status=$?
     if ((status != 0)); then
@@ -61,5 +61,5 @@ while ((left > 0)); do
         done
         exit "$status"
     fi
-    left=$((left - 1))
+    running=$((running - 1))
 done

@@ -3,7 +3,7 @@
 #
 #   sbatch --nodes=2 --ntasks-per-node=8 --gpus-per-task=1 launch/slurm.sh --config=configs/han.py:dataset=irmas
 #
-# The workdir and data.dir must lie on a file system that all nodes share. A requeued job resumes.
+# The workdir and data.dir must be on a file system shared by all nodes. A requeued job resumes.
 #SBATCH --job-name=irec
 #SBATCH --nodes=1
 #SBATCH --ntasks-per-node=1
@@ -12,6 +12,6 @@
 #SBATCH --requeue
 #SBATCH --output=irec-%j.log
 set -euo pipefail
-# JAX finds the coordinator and the ranks from Slurm's own variables.
+# JAX reads the coordinator and the ranks from Slurm's environment variables.
 export IREC_COORDINATOR=auto
 srun --kill-on-bad-exit=1 "${PYTHON:-python}" -m irec_jax.main "$@"

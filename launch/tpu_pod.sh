@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Runs on every host of a TPU pod slice that has this project installed (`pip install -e .[tpu]`):
+# Run on every host of a TPU pod slice with this project installed (`pip install -e .[tpu]`):
 #
 #   launch/tpu_pod.sh NAME ZONE --config=configs/han.py:dataset=irmas --workdir=DIR
 #
-# DIR and data.dir must lie on a disk that all hosts share. The same command resumes.
+# DIR and data.dir must be on a disk shared by all hosts. The same command resumes the run.
 set -euo pipefail
 if [[ $# -lt 3 ]]; then
     echo "usage: launch/tpu_pod.sh NAME ZONE --config=FILE [arguments of irec_jax.main]" >&2

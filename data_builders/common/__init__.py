@@ -1,1 +1,1 @@
-"""Parts that several datasets share."""
+"""Code shared by several datasets."""

@@ -1,6 +1,6 @@
-"""Files of a dataset, whether they lie in a folder or in a zip, and the download of zips.
+"""Files of a dataset in a folder or in a zip, and the download of zips.
 
-Zips are read in place: nothing is unpacked, so no member can be written anywhere.
+Zips are read in place and never unpacked, so a member cannot overwrite a file.
 """
 
 import contextlib
@@ -33,9 +33,12 @@ _TIMEOUT_S = 60.0
 class File(NamedTuple):
     """A file of a dataset.
 
-    ``name`` is its path within the folder or zip, with '/' and in NFC; ``origin`` names it in
-    messages. Files of different ``fingerprint`` differ; those of the same may. ``path`` is None
-    within a zip.
+    Attributes:
+        name: path within the folder or zip, with '/' and in Unicode normal form C.
+        origin: name for messages.
+        fingerprint: files with different fingerprints differ; files with equal ones may differ.
+        read: returns the content.
+        path: path on disk; None within a zip.
     """
 
     name: str
@@ -45,7 +48,7 @@ class File(NamedTuple):
     path: str | None = None
 
     def open(self) -> str | BinaryIO:
-        """Its path or, within a zip, its content as a file that can seek."""
+        """Return the path or, within a zip, the content as a seekable file."""
         if self.path is not None:
             return self.path
         file = io.BytesIO(self.read())
@@ -54,10 +57,10 @@ class File(NamedTuple):
 
 
 def files_in_folder(folder: str | os.PathLike) -> list[File]:
-    """The files below a folder, sorted by name; hidden ones and ``__MACOSX`` are left out.
+    """Return the files below a folder, sorted by name, without hidden files and ``__MACOSX``.
 
     Raises:
-        UserError: a folder that cannot be read; from `File.read`, the same for the file.
+        UserError: a folder cannot be read; from `File.read`, a file cannot be read.
     """
     files = []
 
@@ -66,7 +69,7 @@ def files_in_folder(folder: str | os.PathLike) -> list[File]:
 
     seen = set()
     for parent, folders, names in os.walk(folder, onerror=fail, followlinks=True):
-        if (real := os.path.realpath(parent)) in seen:  # a link that leads back
+        if (real := os.path.realpath(parent)) in seen:  # a cyclic link
             folders.clear()
             continue
         seen.add(real)
@@ -80,12 +83,12 @@ def files_in_folder(folder: str | os.PathLike) -> list[File]:
 
 
 def file_at(path: str | os.PathLike, name: str) -> File:
-    """The file at a path, which is called by this name within its dataset.
+    """Return the file at a path, with its name within the dataset.
 
     Raises:
         UserError: no such file.
     """
-    origin = readable(os.fspath(path))
+    origin = printable_name(os.fspath(path))
 
     def read() -> bytes:
         try:
@@ -97,14 +100,14 @@ def file_at(path: str | os.PathLike, name: str) -> File:
         size = os.path.getsize(path)
     except OSError as error:
         raise UserError(f"{origin}: {error.strerror}; check the file") from error
-    return File(readable(name.replace(os.sep, "/")), origin, (size,), read, os.fspath(path))
+    return File(printable_name(name.replace(os.sep, "/")), origin, (size,), read, os.fspath(path))
 
 
 def files_in_zip(path: str | os.PathLike) -> list[File]:
-    """The files of a zip, sorted by name; hidden ones and ``__MACOSX`` are left out.
+    """Return the files of a zip, sorted by name, without hidden files and ``__MACOSX``.
 
     Raises:
-        UserError: not a zip; a member whose path leads outside, or that is a link; from
+        UserError: not a zip, or a member is a link or has a path outside the zip; from
             `File.read`, a damaged member.
     """
     try:
@@ -136,10 +139,10 @@ class _ZipReader(NamedTuple):
 
 
 def check_md5(path: str | os.PathLike, md5: str, *, remedy: str) -> None:
-    """Compares a file's md5 sum, with a progress bar where it takes a while.
+    """Check a file's MD5 sum, with a progress bar after a second.
 
     Raises:
-        UserError: another sum, with this remedy.
+        UserError: another sum; the message ends with `remedy`.
     """
     digest = hashlib.md5(usedforsecurity=False)
     with open(path, "rb") as file, _bytes_bar("checking", path, os.path.getsize(path)) as bar:
@@ -147,22 +150,24 @@ def check_md5(path: str | os.PathLike, md5: str, *, remedy: str) -> None:
             digest.update(chunk)
             bar.update(len(chunk))
     if digest.hexdigest() != md5:
-        raise UserError(f"{path}: wrong md5 sum {digest.hexdigest()}, not {md5}; {remedy}")
+        raise UserError(f"{path}: wrong MD5 sum {digest.hexdigest()}, expected {md5}; {remedy}")
 
 
 def fetch(url: str, path: str | os.PathLike, md5: str) -> Path:
-    """Downloads a file, resuming what an earlier attempt left, and checks it.
+    """Download a file, resuming an interrupted download, and check its MD5 sum.
+
+    Several processes may call this at the same time.
 
     Args:
         url: http(s) address.
-        path: where it goes; unchanged if it is there. Several processes may ask at once.
-        md5: its sum.
+        path: destination; an existing file is kept.
+        md5: expected MD5 sum.
 
     Returns:
-        The path, which exists only once the file is whole and right.
+        The path, which exists only once the file is complete and verified.
 
     Raises:
-        UserError: no connection, or another md5 sum.
+        UserError: no connection, or another MD5 sum.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -209,7 +214,7 @@ def _download(url: str, file: BinaryIO) -> None:
 
 
 def _download_rest(url: str, file: BinaryIO) -> bool:
-    """Appends what is missing. Returns whether the file is whole."""
+    """Append the missing bytes and return whether the file is complete."""
     start = file.seek(0, os.SEEK_END)
     headers = {"User-Agent": "irec-jax"} | ({"Range": f"bytes={start}-"} if start else {})
     request = urllib.request.Request(url, headers=headers)
@@ -217,7 +222,7 @@ def _download_rest(url: str, file: BinaryIO) -> bool:
         response = urllib.request.urlopen(request, timeout=_TIMEOUT_S)
     except urllib.error.HTTPError as error:
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and start:
-            return True  # nothing is missing, or too much is there: the md5 sum will tell
+            return True  # complete or too long; the MD5 sum decides
         raise
     with response:
         if response.status != http.HTTPStatus.PARTIAL_CONTENT:
@@ -234,22 +239,22 @@ def _download_rest(url: str, file: BinaryIO) -> bool:
 
 
 def _bytes_bar(verb: str, name: str | os.PathLike, total: int | None, delay: float = 1) -> tqdm:
-    described = f"{verb} {os.path.basename(name)}"
-    return tqdm(desc=described, total=total, unit="B", unit_scale=True, leave=False, delay=delay)
+    label = f"{verb} {os.path.basename(name)}"
+    return tqdm(desc=label, total=total, unit="B", unit_scale=True, leave=False, delay=delay)
 
 
 def _is_junk(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def readable(name: str) -> str:
-    """A name in one spelling of its accents, and printable whatever its encoding."""
+def printable_name(name: str) -> str:
+    """Return a file name in Unicode normal form C, with undecodable bytes escaped."""
     return unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "backslashreplace"))
 
 
 def _member_name(member: zipfile.ZipInfo) -> str:
     name = member.filename
-    if not member.flag_bits & 0x800:  # the name is not declared as UTF-8, but mostly is
+    if not member.flag_bits & 0x800:  # not declared as UTF-8, but usually is
         with contextlib.suppress(UnicodeDecodeError, UnicodeEncodeError):
             name = name.encode("cp437").decode("utf-8")
     return unicodedata.normalize("NFC", name)
@@ -260,5 +265,5 @@ def _check_inside(path: str | os.PathLike, name: str, member: zipfile.ZipInfo) -
     absolute = name.startswith("/") or re.match(r"[A-Za-z]:", name)
     if absolute or "\\" in name or ".." in name.split("/") or is_link:
         raise UserError(
-            f"{path}: member {name!r} leads outside; this is not the original, download it again"
+            f"{path}: member {name!r} has a path outside the zip; download the original again"
         )

@@ -1,4 +1,4 @@
-"""An index of a prepared split: everything about its clips but the audio."""
+"""Index of a prepared split of clips: all features except the audio."""
 
 import contextlib
 import zipfile
@@ -15,27 +15,27 @@ _TAGS = ("drums", "genre", "part")
 
 
 def clip_index(builder: Any, split: str) -> dict[str, np.ndarray]:
-    """What is known of the N clips of a split, in the order of ``as_data_source(split)``.
+    """Return the index of the N clips of a split, in the order of ``as_data_source(split)``.
 
-    Read once from the data, then from a file beside them.
+    It is read from the data once and then from a file next to them.
 
     Args:
         builder: prepared builder of a recognition dataset with K classes.
-        split: its name.
+        split: name of the split.
 
     Returns:
         ``num_samples`` int64 (N,); ``labels`` float32 (N, K), multi-hot; ``id`` and ``song`` str
         (N,); ``contradictory`` bool (N,); ``drums``, ``genre`` and ``part`` int64 (N,).
     """
     path = Path(builder.data_dir, f"clip_index-{split}.npz")
-    # A damaged or foreign file is no fault of the user's: it is made again.
+    # A damaged file is not the user's fault: it is written again.
     with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        with np.load(path) as stored:
-            index = {name: stored[name] for name in stored.files}
+        with np.load(path) as file:
+            index = {name: file[name] for name in file.files}
         if len(index["num_samples"]) == builder.info.splits[split].num_examples:
             return index
     index = _scan(builder, split)
-    with contextlib.suppress(UserError):  # prepared data may lie on a read-only disk
+    with contextlib.suppress(UserError):  # prepared data may be on a read-only disk
         with atomic_write(path) as temporary, open(temporary, "wb") as file:
             np.savez(file, **index)
     return index
@@ -49,8 +49,8 @@ def _scan(builder: Any, split: str) -> dict[str, np.ndarray]:
     contradictory = np.zeros(num_clips, bool)
     tags = {name: np.zeros(num_clips, np.int64) for name in _TAGS}
     ids, songs = [], []
-    described = f"{builder.name} {split}: index"
-    for i in tqdm(range(num_clips), desc=described, unit=" clips", leave=False, delay=1):
+    label = f"{builder.name} {split}: index"
+    for i in tqdm(range(num_clips), desc=label, unit=" clips", leave=False, delay=1):
         clip = source[i]
         num_samples[i] = len(clip["audio"])
         labels[i, np.asarray(clip["labels"], np.int64)] = 1.0

@@ -1,4 +1,4 @@
-"""From audio files to the examples of a recognition dataset, in threads."""
+"""Decoding of audio files to the examples of a recognition dataset, in threads."""
 
 import collections
 import dataclasses
@@ -16,8 +16,8 @@ from data_builders.common.features import AudioFormat
 from irec_jax import audio
 from irec_jax.errors import UserError
 
-#: A clip is held in memory a few times over while it is written: 3.4 h of mono22k, 51 min of
-#: stereo44k.
+#: Maximum size of a decoded clip, of which several copies are in memory while it is written: 3.4 h
+#: of mono22k, 51 min of stereo44k.
 MAX_CLIP_BYTES = 512 << 20
 
 _T = TypeVar("_T")
@@ -26,7 +26,7 @@ _U = TypeVar("_U")
 
 @dataclasses.dataclass(frozen=True)
 class Clip:
-    """An example before it is decoded; see `features.recognition_features`."""
+    """An example before decoding; see `features.recognition_features`."""
 
     file: File
     id: str
@@ -41,8 +41,8 @@ class Clip:
 class Examples:
     """The (key, example) pairs of a split, decoded in threads, in the order of ``clips``.
 
-    ``contradictory`` holds ids. With ``on_error`` a clip that cannot be read is reported to it
-    and left out; without, its `UserError` is raised.
+    ``contradictory`` holds clip ids. ``on_error`` is called with the `UserError` of each clip that
+    cannot be read, and the clip is skipped; without it the error is raised.
     """
 
     clips: Sequence[Clip]
@@ -72,14 +72,14 @@ class Examples:
 
 
 def decode(file: str | os.PathLike | BinaryIO, audio_format: AudioFormat) -> np.ndarray:
-    """Decodes a file to int16 (T, C).
+    """Decode a file to int16 (T, C).
 
-    One channel is the mean of the file's. Two are the file's own if it has two, else their mean
-    twice. Peaks beyond full scale, of float files or from resampling, scale the whole clip down
-    instead of being clipped.
+    A single channel is the mean of the channels of the file. Two channels are those of a file with
+    two channels, otherwise two copies of the mean. If peaks exceed full scale, in float files or
+    after resampling, the clip is scaled down instead of clipped.
 
     Raises:
-        UserError: as `audio.read`; or longer than `MAX_CLIP_BYTES`.
+        UserError: see `audio.read`; or a clip larger than `MAX_CLIP_BYTES`.
     """
     peak, samples = decode_at(file, audio_format)
     if peak > 1:
@@ -94,11 +94,12 @@ def decode_at(
     gain: float = 1.0,
     stream: int = 0,
 ) -> tuple[float, np.ndarray]:
-    """As `decode`, of one of a file's streams and times a gain: peak before it, and int16 (T, C).
+    """Decode one stream of a file, multiplied by a gain; peaks beyond full scale are clipped.
 
-    Peaks that are then still beyond full scale are clipped.
+    Returns:
+        The peak before the gain, and int16 (T, C) as for `decode`.
     """
-    peak, num_bytes, pieces = 0.0, 0, []
+    peak, num_bytes, blocks = 0.0, 0, []
     num_channels = audio_format.num_channels
     keeps_channels = (
         num_channels > 1 and audio.info(file, stream=stream).num_channels == num_channels
@@ -110,19 +111,19 @@ def decode_at(
         stream=stream,
     ):
         peak = max(peak, float(np.abs(block).max()))
-        pieces.append(audio.to_int16(np.float32(gain) * block))
+        blocks.append(audio.to_int16(np.float32(gain) * block))
         if not keeps_channels:
-            pieces[-1] = np.repeat(pieces[-1], num_channels, axis=1)
-        num_bytes += pieces[-1].nbytes
+            blocks[-1] = np.repeat(blocks[-1], num_channels, axis=1)
+        num_bytes += blocks[-1].nbytes
         if num_bytes > MAX_CLIP_BYTES:
             minutes = MAX_CLIP_BYTES / (120 * num_channels * audio_format.sample_rate_hz)
             name = getattr(file, "name", file)
-            raise UserError(f"{name}: longer than {minutes:.0f} minutes; cut it into pieces")
-    return peak, np.concatenate(pieces)
+            raise UserError(f"{name}: longer than {minutes:.0f} minutes; split the file")
+    return peak, np.concatenate(blocks)
 
 
 def in_threads(function: Callable[[_T], _U], items: Iterable[_T]) -> Iterator[_U]:
-    """As `map`, in as many threads as cores, four at most, and no further ahead than that."""
+    """Map in threads, one per core but at most four, at most that many items ahead."""
     num_threads = min(4, os.cpu_count() or 1)
     items = iter(items)
     with ThreadPoolExecutor(num_threads) as executor:
@@ -140,23 +141,25 @@ def in_threads(function: Callable[[_T], _U], items: Iterable[_T]) -> Iterator[_U
 
 
 def find_contradictory(clips: Iterable[Clip]) -> frozenset[str]:
-    """Ids of the clips whose bytes equal those of another clip that has other labels."""
-    same = collections.defaultdict(list)
+    """Return the ids of clips that are byte-identical to a clip with other labels."""
+    by_fingerprint = collections.defaultdict(list)
     for clip in clips:
-        same[clip.file.fingerprint].append(clip)
-    suspects = [clip for group in same.values() if _disagree(group) for clip in group]
-    equal = collections.defaultdict(list)
+        by_fingerprint[clip.file.fingerprint].append(clip)
+    suspects = [
+        clip for group in by_fingerprint.values() if _labels_differ(group) for clip in group
+    ]
+    by_digest = collections.defaultdict(list)
     for clip, digest in zip(suspects, in_threads(_digest, suspects), strict=True):
-        equal[digest].append(clip)
-    return frozenset(c.id for group in equal.values() if _disagree(group) for c in group)
+        by_digest[digest].append(clip)
+    return frozenset(c.id for group in by_digest.values() if _labels_differ(group) for c in group)
 
 
-def _disagree(clips: Sequence[Clip]) -> bool:
+def _labels_differ(clips: Sequence[Clip]) -> bool:
     return len({frozenset(clip.labels) for clip in clips}) > 1
 
 
 def _digest(clip: Clip) -> bytes:
     if clip.file.path is None:
         return hashlib.blake2b(clip.file.read()).digest()
-    with open(clip.file.path, "rb") as file:  # in pieces: a user's files may be long
+    with open(clip.file.path, "rb") as file:  # in blocks: a user's files may be long
         return hashlib.file_digest(file, "blake2b").digest()

@@ -1,4 +1,4 @@
-"""What an example holds, real, rendered or a user's own: a clip, many tracks, or one of them."""
+"""Features of the three kinds of datasets: clips, multitrack pieces and stems."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ DRUMS = ("unknown", "no", "yes")
 
 @dataclasses.dataclass(frozen=True)
 class AudioFormat:
-    """Sample rate and number of channels of the prepared audio."""
+    """Sample rate and number of channels of prepared audio."""
 
     sample_rate_hz: int
     num_channels: int
@@ -24,9 +24,9 @@ class AudioFormat:
 FORMATS = {"stereo44k": AudioFormat(44_100, 2), "mono22k": AudioFormat(22_050, 1)}
 #: Formats of multitrack datasets: sample rate in Hz. Tracks have one channel, mixes two.
 MULTITRACK_FORMATS = {"multitrack44k": 44_100, "multitrack48k": 48_000}
-#: Longest segment of a piece that is one example of a multitrack dataset.
+#: Maximum duration of an example of a multitrack dataset, in s.
 SEGMENT_S = 60
-#: Sample rate of stem datasets, and the longest segment of a stream that is one example of them.
+#: Sample rate of stem datasets, and the maximum duration of their examples in s.
 STEM_SAMPLE_RATE_HZ = 44_100
 STEM_SEGMENT_S = 6
 
@@ -45,11 +45,11 @@ def check_format(name: str) -> str:
 def recognition_features(
     classes: Sequence[str], audio_format: AudioFormat
 ) -> tfds.features.FeaturesDict:
-    """Features of a clip.
+    """Return the features of a clip.
 
     ``audio`` int16 (T, C); ``labels`` the instruments; ``id`` unique within the dataset; ``song``
-    the group that splits must not cut apart; ``drums`` and ``genre`` tags; ``part`` of the test
-    set (0 for training clips); ``contradictory`` when a byte-identical clip has other labels.
+    the group that must stay within one split; ``drums`` and ``genre`` tags; ``part`` of the test
+    set (0 for training clips); ``contradictory`` if a byte-identical clip has other labels.
     """
     return tfds.features.FeaturesDict(
         {
@@ -68,22 +68,21 @@ def recognition_features(
 
 
 def multitrack_features(classes: Sequence[str]) -> tfds.features.FeaturesDict:
-    """Features of a segment of a piece of J tracks, `SEGMENT_S` long at most.
+    """Return the features of a segment of a piece of J tracks, at most `SEGMENT_S` long.
 
-    ``mix`` int16 (T, 2); ``spots``, what the microphone of each track heard, and ``stems``, its
-    dry sound: J arrays int16 (T,), or none where they are not known; ``mixing``: J rows float32
-    (J,), the amplitude of each stem in each spot, or none; ``max_crosstalk_db`` (NaN where not
-    known) bounds it off the diagonal. ``tracks`` are J unique names such as violin-2 and
-    ``instruments`` their classes, in the same order in all segments of a piece. ``piece`` is the
-    group that splits must not cut apart, ``segment`` counts from 0 and begins at ``start_s``;
-    ``id`` is unique within the dataset.
+    ``mix`` int16 (T, 2); ``spots``, the spot microphone signals, and ``stems``, the dry tracks: J
+    arrays int16 (T,), or none if unknown; ``mixing``: J rows float32 (J,), the amplitude of each
+    stem in each spot, or none; ``max_crosstalk_db``: upper bound of its off-diagonal elements (NaN
+    if unknown). ``tracks`` are J unique names such as violin-2 and ``instruments`` their classes,
+    in the same order in all segments of a piece. ``piece`` is the group that must stay within one
+    split; ``segment`` counts from 0 and starts at ``start_s``; ``id`` is unique within the dataset.
     """
     track = tfds.features.Tensor(shape=(None,), dtype=np.int16, encoding="bytes")
     row = tfds.features.Tensor(shape=(None,), dtype=np.float32, encoding="bytes")
     return tfds.features.FeaturesDict(
         {
             "mix": tfds.features.Tensor(shape=(None, 2), dtype=np.int16, encoding="bytes"),
-            # A tensor with two unknown lengths cannot be read back without TensorFlow.
+            # A tensor with two unknown dimensions cannot be read without TensorFlow.
             "spots": tfds.features.Sequence(track),
             "stems": tfds.features.Sequence(track),
             "mixing": tfds.features.Sequence(row),
@@ -99,12 +98,12 @@ def multitrack_features(classes: Sequence[str]) -> tfds.features.FeaturesDict:
 
 
 def stem_features() -> tfds.features.FeaturesDict:
-    """Features of a segment of one stream of a track, `STEM_SEGMENT_S` long at most.
+    """Return the features of a segment of one stream of a track, at most `STEM_SEGMENT_S` long.
 
-    ``audio`` int16 (T, 2) at `STEM_SAMPLE_RATE_HZ`; ``stem`` one of `labels.STREAMS`, which are
-    equally long in a track; ``track`` is the group that splits must not cut apart, ``segment``
-    counts from 0 and begins at ``start_s``; ``errata`` says what is known to be wrong with the
-    track, empty for nothing; ``id`` is unique within the dataset.
+    ``audio`` int16 (T, 2) at `STEM_SAMPLE_RATE_HZ`; ``stem`` one of `labels.STREAMS`, which have
+    equal lengths within a track; ``track`` is the group that must stay within one split;
+    ``segment`` counts from 0 and starts at ``start_s``; ``errata`` describes known errors of the
+    track, empty if there are none; ``id`` is unique within the dataset.
     """
     return tfds.features.FeaturesDict(
         {

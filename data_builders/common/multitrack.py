@@ -1,4 +1,4 @@
-"""What the builders of multitrack datasets share: segments of pieces, and an index of them."""
+"""Base class and examples of multitrack datasets."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -20,13 +20,17 @@ def segment_example(
     mixing: np.ndarray | None = None,
     max_crosstalk_db: float = np.nan,
 ) -> tuple[str, dict[str, Any]]:
-    """(key, example) of a segment; see `features.multitrack_features`.
+    """Return the (key, example) pair of a segment; see `features.multitrack_features`.
 
     Args:
+        piece: name of the piece.
+        segment: number of the segment, from 0.
+        start_s: start of the segment within the piece.
         tracks: unique name -> class, in order.
         mix: int16 (T, 2).
-        spots, stems: int16 (J, T), or None where they are not known.
+        spots, stems: int16 (J, T), or None if unknown.
         mixing: (J, J), or None.
+        max_crosstalk_db: upper bound of the off-diagonal elements of `mixing`.
     """
     key = f"{piece}-{segment}"
     return key, {
@@ -44,16 +48,16 @@ def segment_example(
     }
 
 
-def ordered(tracks: Iterable[tuple[str, str]], classes: Iterable[str]) -> dict[str, str]:
-    """(name, class) pairs as a dict, in the order of the classes and then of the names' numbers."""
-    places = {name: place for place, name in enumerate(classes)}
+def sort_tracks(tracks: Iterable[tuple[str, str]], classes: Iterable[str]) -> dict[str, str]:
+    """Return (name, class) pairs as a dict, sorted by class order and then by number."""
+    ranks = {name: rank for rank, name in enumerate(classes)}
 
-    def place(track: tuple[str, str]) -> tuple:
+    def key(track: tuple[str, str]) -> tuple:
         name, label = track
         number = name.rpartition("-")[2]
-        return places[label], int(number) if number.isdigit() else 0, name
+        return ranks[label], int(number) if number.isdigit() else 0, name
 
-    return dict(sorted(tracks, key=place))
+    return dict(sorted(tracks, key=key))
 
 
 class MultitrackBuilder(IndexedBuilder):

@@ -1,4 +1,4 @@
-"""Building a dataset once, whoever asks and however many ask at the same time."""
+"""Preparation of a dataset by exactly one of several processes."""
 
 import contextlib
 import fcntl
@@ -16,27 +16,24 @@ from irec_jax.errors import UserError
 
 
 def prepare_builder(make: Callable[[], Any], *, manual_dir: str | None = None) -> Any:
-    """Makes a builder and builds its data where they are missing.
+    """Return a builder whose data have been prepared, preparing them if necessary.
 
     Args:
-        make: gives a new builder; called again after waiting for another process.
-        manual_dir: where files that were downloaded by hand lie.
-
-    Returns:
-        The builder, prepared.
+        make: returns a new builder; called again after waiting for another process.
+        manual_dir: folder of files that were downloaded by hand.
     """
     builder = make()
-    if not _is_whole(builder):
-        with _only_one(builder) as alone:
+    if not _is_complete(builder):
+        with _lock(builder) as locked:
             builder = make()
-            if not _is_whole(builder):
-                _build(builder, manual_dir, alone)
+            if not _is_complete(builder):
+                _build(builder, manual_dir, locked)
                 print(summary(builder), flush=True)
     return builder
 
 
 def summary(builder: Any) -> str:
-    """One line on a prepared dataset: its name, examples, size and place."""
+    """Return one line with the name, number of examples, size and folder of a prepared dataset."""
     splits = ", ".join(f"{s.num_examples} {name}" for name, s in builder.info.splits.items())
     size = f"{splits} {builder.UNIT}, {builder.info.dataset_size}"
     return f"{_name(builder)}: {size}, {builder.data_dir}"
@@ -46,21 +43,25 @@ def _name(builder: Any) -> str:
     return f"{builder.name}/{builder.builder_config.name}"
 
 
-def _is_whole(builder: Any) -> bool:
+def _is_complete(builder: Any) -> bool:
     if not os.path.exists(os.path.join(builder.data_dir, "dataset_info.json")):
         return False  # TFDS writes it last
     for split in builder.info.splits.values():
         for path in split.filepaths:
             if not os.path.exists(path):
                 raise UserError(
-                    f"{path}: missing from a prepared dataset; remove the folder to build it again"
+                    f"{path}: missing file of a prepared dataset; delete the folder and repeat"
                 )
     return True
 
 
 @contextlib.contextmanager
-def _only_one(builder: Any) -> Iterator[bool]:
-    """Waits until no other process builds this dataset. Gives False where files have no locks."""
+def _lock(builder: Any) -> Iterator[bool]:
+    """Wait until no other process prepares this dataset.
+
+    Yields:
+        False if the file system has no locks.
+    """
     folder = Path(builder.data_dir_root)
     version = f"{builder.builder_config.name}-{builder.version}"
     with contextlib.ExitStack() as stack:
@@ -69,28 +70,28 @@ def _only_one(builder: Any) -> Iterator[bool]:
             lock = stack.enter_context(open(folder / f".{builder.name}-{version}.lock", "w"))
         except OSError as error:
             raise _cannot_write(folder, error) from error
-        alone = True
+        locked = True
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(f"{_name(builder)}: waiting for the process that builds it", file=sys.stderr)
+            print(f"{_name(builder)}: waiting for another process to prepare it", file=sys.stderr)
             fcntl.flock(lock, fcntl.LOCK_EX)
         except OSError:  # a network file system without locks
-            alone = False
-        yield alone
+            locked = False
+        yield locked
 
 
-def _build(builder: Any, manual_dir: str | None, alone: bool) -> None:
+def _build(builder: Any, manual_dir: str | None, locked: bool) -> None:
     import tensorflow_datasets as tfds
 
     final = Path(builder.data_dir)
     if final.exists():
-        raise UserError(f"{final}: exists, but holds no dataset; remove it to build it again")
-    if alone:
-        for left_by_a_kill in final.parent.glob(f"incomplete.*_{final.name}"):
-            shutil.rmtree(left_by_a_kill, ignore_errors=True)
+        raise UserError(f"{final}: not a prepared dataset; delete the folder to prepare it again")
+    if locked:
+        for left_by_killed_process in final.parent.glob(f"incomplete.*_{final.name}"):
+            shutil.rmtree(left_by_killed_process, ignore_errors=True)
     try:
-        with _quiet(), quiet_logs():
+        with _quiet_output(), quiet_logs():
             builder.download_and_prepare(
                 download_config=tfds.download.DownloadConfig(manual_dir=manual_dir),
                 file_format="array_record",
@@ -102,14 +103,14 @@ def _build(builder: Any, manual_dir: str | None, alone: bool) -> None:
 
 
 def _cannot_write(folder: Path, error: OSError) -> UserError:
-    where = error.filename or folder
-    what = error.strerror or str(error).replace("\n", " ")
-    return UserError(f"{where}: {what}; free some space or name another data_dir than {folder}")
+    path = error.filename or folder
+    reason = error.strerror or str(error).replace("\n", " ")
+    return UserError(f"{path}: {reason}; free some space or set data_dir to another folder")
 
 
 @contextlib.contextmanager
 def quiet_logs() -> Iterator[None]:
-    """Silences what TFDS logs about what is quite normal here."""
+    """Suppress TFDS's log messages about conditions that are normal here."""
     verbosity = logging.get_verbosity()
     logging.set_verbosity(logging.ERROR)
     try:
@@ -119,8 +120,8 @@ def quiet_logs() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silences TFDS's own bars and its lines on standard output; builders show one bar each."""
+def _quiet_output() -> Iterator[None]:
+    """Suppress TFDS's progress bars and standard output; builders show their own bar."""
     import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()

@@ -1,4 +1,4 @@
-"""What the builders of rendered datasets share: their config, and how options choose one."""
+"""Configs of rendered datasets, and creation of their builders from options."""
 
 import dataclasses
 import os
@@ -13,9 +13,12 @@ from irec_jax import registry
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class RenderedConfig(tfds.core.BuilderConfig):
-    """``size`` tiny, small or full; ``format`` of the audio, empty where there is but one.
+    """Config of a rendered dataset.
 
-    ``soundfont`` is the path of that which plays, None for the default one.
+    Attributes:
+        size: tiny, small or full.
+        format: format of the audio; empty if the dataset has only one.
+        soundfont: path of the SoundFont; None for the default one.
     """
 
     size: str = "small"
@@ -26,10 +29,10 @@ class RenderedConfig(tfds.core.BuilderConfig):
 def make_config(
     size: str, format: str = "", *, soundfont: str | os.PathLike | None = None
 ) -> RenderedConfig:
-    """The config ``<size>-<format>`` or ``<size>``, or one named after a SoundFont of the user's.
+    """Return the config ``<size>[-<format>]``, with the SoundFont in its name if one is given.
 
     Raises:
-        UserError: the SoundFont cannot be read, or tinysoundfont is missing.
+        UserError: the SoundFont cannot be read, or tinysoundfont is not installed.
     """
     words = [size, format] if format else [size]
     name, soundfont = synth.name_with_soundfont("-".join(words), soundfont)
@@ -43,7 +46,7 @@ def make_config(
 
 
 def make_configs(sizes: Iterable[str], formats: Iterable[str] = ("",)) -> list[RenderedConfig]:
-    """The configs of all sizes in all formats, played by the default SoundFont."""
+    """Return the configs of all sizes and formats with the default SoundFont."""
     formats = tuple(formats)
     return [make_config(size, format) for size in sizes for format in formats]
 
@@ -56,10 +59,10 @@ def create_builder(
     soundfont: str | os.PathLike | None,
     data_dir: str | None,
 ) -> Any:
-    """The builder of a rendered dataset with these options.
+    """Return the builder of a rendered dataset with these options.
 
     Raises:
-        UserError: a size or format that none of the builder's own configs has; as `make_config`.
+        UserError: a size or format that none of the builder's own configs has; see `make_config`.
     """
     configs = builder_class.builder_configs.values()
     for option, value in (("size", size), ("format", format)):

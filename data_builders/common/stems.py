@@ -1,4 +1,4 @@
-"""What the builders of stem datasets share: segments of the streams of a track, and an index."""
+"""Base class and examples of stem datasets."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,15 +15,15 @@ _SEGMENT_SAMPLES = STEM_SEGMENT_S * STEM_SAMPLE_RATE_HZ
 def track_examples(
     track: str, streams: Mapping[str, np.ndarray], *, errata: str = ""
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The (key, example) pairs of a track, stream after stream; see `features.stem_features`.
+    """Yield the (key, example) pairs of a track, stream by stream; see `features.stem_features`.
 
     Args:
-        track: its name, unique within the dataset.
-        streams: int16 (T, 2) of each of `labels.STREAMS`, all of one length.
-        errata: what is known to be wrong with it.
+        track: name, unique within the dataset.
+        streams: int16 (T, 2) for each of `labels.STREAMS`, of equal lengths.
+        errata: known errors of the track.
     """
     if {*streams} != {*STREAMS} or len({audio.shape for audio in streams.values()}) != 1:
-        raise ValueError(f"{track}: expected the streams {', '.join(STREAMS)}, all of one length")
+        raise ValueError(f"{track}: expected the streams {', '.join(STREAMS)} with equal lengths")
     for stem in STREAMS:
         for segment in range(num_segments(len(streams[stem]))):
             start = segment * _SEGMENT_SAMPLES
@@ -43,7 +43,7 @@ def track_examples(
 
 
 def num_segments(num_samples: int) -> int:
-    """How many segments a stream of a track has."""
+    """Return the number of segments of a stream."""
     return -(-num_samples // _SEGMENT_SAMPLES)
 
 

@@ -1,8 +1,8 @@
-"""A TFDS builder that writes examples as they come, one shard after the other.
+"""TFDS builders that write examples as they are generated, shard by shard.
 
-TFDS's own `GeneratorBasedBuilder` holds a split in memory to shuffle it, and past a gigabyte goes
-through TensorFlow's file system, which is not installed. Readers here draw at random anyway, so
-the examples keep the order in which they were made, and memory stays at one example.
+TFDS's own `GeneratorBasedBuilder` holds a split in memory to shuffle it, and beyond a gigabyte uses
+TensorFlow's file system, which is not installed. The data pipeline shuffles anyway, so examples are
+written in the order of generation, with only one in memory.
 """
 
 import abc
@@ -27,21 +27,22 @@ _SHARD_BYTES = 256 << 20
 
 
 class StreamingBuilder(tfds.core.GeneratorBasedBuilder):
-    """Base class: as `tfds.core.GeneratorBasedBuilder`, always to array_record files.
+    """Base class like `tfds.core.GeneratorBasedBuilder` that always writes array_record files.
 
-    ``_split_generators`` returns a dict of split name to an iterable of (key, example). An
-    iterable with a length (``__len__`` or ``__length_hint__``) gives the progress bar its end.
+    ``_split_generators`` returns a dict from split name to an iterable of (key, example). The
+    length of the iterable (``__len__`` or ``__length_hint__``), if any, is the total of the
+    progress bar.
     """
 
-    #: What an example is, in what is printed.
+    #: Unit of the examples in printed messages.
     UNIT = "clips"
 
     def index(self, split: str) -> Any:
-        """What is known of the examples of a prepared split without reading their audio."""
+        """Return the index of the examples of a prepared split; see `clip_index`."""
         return clip_index(self, split)
 
     def _written(self, split: str, example: Mapping[str, Any]) -> None:
-        """Called with every example that was written."""
+        """Handle an example that has been written; overridden by subclasses."""
 
     def _download_and_prepare(self, dl_manager, download_config=None) -> None:
         del download_config
@@ -67,13 +68,11 @@ class StreamingBuilder(tfds.core.GeneratorBasedBuilder):
                 raise ValueError(f"{self.name} {split}: two examples with the key {key!r}")
             keys.add(key)
             record = serializer.get_tf_example(features.encode_example(example))
-            # The features of a record in order: else each process would have an order of its own.
+            # Sorted features, since their order otherwise differs between processes.
             shards.write(record.SerializeToString(deterministic=True))
             self._written(split, example)
         if not keys:
-            raise UserError(
-                f"{self.name}: nothing to put into the split {split!r}; check the files"
-            )
+            raise UserError(f"{self.name}: the split {split!r} has no examples; check the files")
         shards.close()
         for index, path in enumerate(shards.paths):
             os.replace(
@@ -88,14 +87,14 @@ class StreamingBuilder(tfds.core.GeneratorBasedBuilder):
 
 
 class IndexedBuilder(StreamingBuilder):
-    """As `StreamingBuilder`; writes an index of the examples, without their audio, beside them."""
+    """A `StreamingBuilder` that also writes an index of the examples without their audio."""
 
     UNIT = "segments"
-    #: What the name of the index begins with.
+    #: Prefix of the file name of the index.
     INDEX = "index"
 
     def index(self, split: str) -> list[dict[str, Any]]:
-        """A `_row` of each example of a prepared split, in the order of ``as_data_source(split)``.
+        """Return the rows of a prepared split, in the order of ``as_data_source(split)``.
 
         Raises:
             UserError: the index is missing or damaged.
@@ -105,12 +104,12 @@ class IndexedBuilder(StreamingBuilder):
             return json.loads(path.read_text())
         except (OSError, ValueError) as error:
             raise UserError(
-                f"{path}: missing from a prepared dataset; remove the folder to build it again"
+                f"{path}: missing file of a prepared dataset; delete the folder and repeat"
             ) from error
 
     @abc.abstractmethod
     def _row(self, example: Mapping[str, Any]) -> dict[str, Any]:
-        """What the index holds of an example: values that JSON knows."""
+        """Return the index row of an example, with values that JSON can represent."""
 
     def _write_split(self, split: str, examples: Iterable) -> tfds.core.SplitInfo:
         self._rows: list[dict[str, Any]] = []
@@ -126,26 +125,26 @@ class IndexedBuilder(StreamingBuilder):
 
 
 class _Shards:
-    """Writes records to files of bounded size; their final names hold how many there are."""
+    """Writer of records to files of bounded size, which are renamed once their number is known."""
 
     def __init__(self, prefix: str):
         self._prefix = prefix
         self._writer = None
-        self._room = 0
+        self._bytes_left = 0
         self.paths: list[str] = []
         self.lengths: list[int] = []
         self.num_bytes = 0
 
     def write(self, record: bytes) -> None:
-        if self._room <= 0:
+        if self._bytes_left <= 0:
             self.close()
             self.paths.append(f"{self._prefix}.{len(self.paths)}.writing")
             self.lengths.append(0)
             self._writer = ArrayRecordWriter(self.paths[-1], "group_size:1")
-            self._room = _SHARD_BYTES
+            self._bytes_left = _SHARD_BYTES
         with _disk_errors(self.paths[-1]):
             self._writer.write(record)
-        self._room -= len(record)
+        self._bytes_left -= len(record)
         self.lengths[-1] += 1
         self.num_bytes += len(record)
 
@@ -159,6 +158,6 @@ class _Shards:
 def _disk_errors(path: str) -> Iterator[None]:
     try:
         yield
-    except RuntimeError as error:  # what array_record makes of a full disk
+    except RuntimeError as error:  # raised by array_record on a full disk
         reason = str(error).partition(";")[0]
-        raise UserError(f"{path}: {reason}; free some space or name another folder") from error
+        raise UserError(f"{path}: {reason}; free some space or choose another folder") from error

@@ -1,13 +1,13 @@
-"""A user's own sounds: a folder per class, or a CSV file of files and labels.
+"""A user's own clips: a folder per class, or a CSV file of files and labels.
 
 - ``<class>/*.wav`` (flac, mp3, ogg, m4a ...), at any depth below the class;
 - ``train/<class>/*`` and ``test/<class>/*``;
 - a CSV file with the header ``file,labels[,split][,song]``: paths relative to it, labels separated
   by ``;`` or ``|``, split ``train`` or ``test``, song the recording that a clip was cut from.
 
-Without a split, a fifth of the songs (without that column: of the files) becomes the test split:
-always the same, and at least one of every class that has two. A file becomes one clip, whatever
-its length up to `decoding.MAX_CLIP_BYTES`. Files that cannot be read are reported and left out.
+Without a split, a fifth of the songs (of the files if there is no such column) becomes the test
+split: always the same ones, with at least one of every class that has two. Each file becomes one
+clip of up to `decoding.MAX_CLIP_BYTES`. Files that cannot be read are reported and skipped.
 """
 
 import csv
@@ -21,7 +21,7 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from data_builders.common.archives import File, file_at, files_in_folder, readable
+from data_builders.common.archives import File, file_at, files_in_folder, printable_name
 from data_builders.common.decoding import Clip, Examples, find_contradictory
 from data_builders.common.features import FORMATS, check_format, recognition_features
 from data_builders.common.streaming import StreamingBuilder
@@ -36,7 +36,7 @@ _COLUMNS = ("file", "labels", "split", "song")
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class FolderConfig(tfds.core.BuilderConfig):
-    """The folder or CSV file at ``path`` as found now, in a format, with these classes."""
+    """Current content of the folder or CSV file at ``path``, with a format and classes."""
 
     path: str
     format: str
@@ -46,15 +46,17 @@ class FolderConfig(tfds.core.BuilderConfig):
 def make_config(
     path: str | os.PathLike | None, format: str, *, classes: str | Sequence[str] | None = None
 ) -> FolderConfig:
-    """The config of a folder or CSV file, named after its content: what changed is built anew.
+    """Return the config of a folder or CSV file.
+
+    Its name contains a digest of the content, so that changed files are prepared again.
 
     Args:
         path: folder or CSV file.
         format: key of `features.FORMATS`.
-        classes: names, a sequence or separated by commas; None takes all that are found, sorted.
+        classes: class names, a sequence or separated by commas; None for all, sorted.
 
     Raises:
-        UserError: as `scan`.
+        UserError: no path, unknown format, or see `scan`.
     """
     if not path:
         raise UserError(
@@ -64,25 +66,25 @@ def make_config(
     path = os.path.abspath(os.path.expanduser(path))
     if isinstance(classes, str):
         classes = [name.strip() for name in classes.split(",") if name.strip()]
-    found, splits = scan(path, classes)
-    digest = hashlib.sha256(repr((path, found)).encode())
+    class_names, splits = scan(path, classes)
+    digest = hashlib.sha256(repr((path, class_names)).encode())
     for split, clips in splits.items():
         for clip in clips:
             status = os.stat(clip.file.path)
-            known = (split, clip.id, clip.labels, clip.song, status.st_size, status.st_mtime_ns)
-            digest.update(repr(known).encode())
+            entry = (split, clip.id, clip.labels, clip.song, status.st_size, status.st_mtime_ns)
+            digest.update(repr(entry).encode())
     stem = re.sub(r"\W+", "_", Path(path).stem, flags=re.ASCII).strip("_")[:32] or "sounds"
     return FolderConfig(
         name=f"{stem}-{format}-{digest.hexdigest()[:12]}",
         description=path,
         path=path,
         format=format,
-        classes=found,
+        classes=class_names,
     )
 
 
 class Folder(StreamingBuilder):
-    """Builder of `folder`; its config is a `FolderConfig`."""
+    """Builder of `folder`, with a `FolderConfig` as its config."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "Folders of classes and CSV files."}
@@ -117,7 +119,7 @@ class Folder(StreamingBuilder):
             super()._download_and_prepare(dl_manager, download_config)
         finally:
             for error in self._errors:
-                print(f"left out: {error}", file=sys.stderr)
+                print(f"skipped: {error}", file=sys.stderr)
             if self._errors:
                 print(f"{len(self._errors)} files could not be read", file=sys.stderr)
 
@@ -140,14 +142,11 @@ class Folder(StreamingBuilder):
 
 
 def scan(path: str, classes: Sequence[str] | None) -> tuple[tuple[str, ...], dict[str, list[Clip]]]:
-    """What a folder or CSV file holds.
-
-    Returns:
-        Class names, and the clips of the splits `train` and `test`.
+    """Return the class names of a folder or CSV file, and the clips of the splits train and test.
 
     Raises:
-        UserError: nothing there, a class without clips, a class that is not among those given, a
-            split that cannot be made; for a CSV file with the number of the line.
+        UserError: no such path, a class without clips, an unknown class, or too few songs to
+            split; errors in a CSV file name the line.
     """
     if not os.path.exists(path):
         raise UserError(f"{path}: no such folder or CSV file; check the path")
@@ -156,17 +155,17 @@ def scan(path: str, classes: Sequence[str] | None) -> tuple[tuple[str, ...], dic
     elif path.lower().endswith(".csv"):
         splits = _scan_csv(path, classes)
     else:
-        raise UserError(f"{path}: neither a folder nor a CSV file; name one of them")
-    counted = {label for clips in splits.values() for clip in clips for label in clip.labels}
+        raise UserError(f"{path}: neither a folder nor a CSV file; set path to one of them")
+    available = {label for clips in splits.values() for clip in clips for label in clip.labels}
     for name in classes or ():
-        if name not in counted:
+        if name not in available:
             raise UserError(f"{path}: class {name!r} has no clips; add some or leave it out")
     if "test" not in splits:
-        splits = _split(path, splits["train"])
+        splits = _split_by_song(path, splits["train"])
     for split, clips in splits.items():
         if not clips:
             raise UserError(f"{path}: no clips in the split {split!r}; add some")
-    return tuple(classes or sorted(counted)), splits
+    return tuple(classes or sorted(available)), splits
 
 
 def _scan_folder(root: str, classes: Sequence[str] | None) -> dict[str, list[Clip]]:
@@ -176,16 +175,16 @@ def _scan_folder(root: str, classes: Sequence[str] | None) -> dict[str, list[Cli
     for name in folders:
         if name not in _SPLITS:
             raise UserError(
-                f"{os.path.join(root, name)}: beside train or test; expected only these two "
+                f"{os.path.join(root, name)}: unexpected folder next to train and test; remove it "
                 "(validation clips are taken from train)"
             )
     for split in _SPLITS:
         if split not in folders:
             raise UserError(f"{root}: lacks the folder {split}; add {split}/<class>/*.wav")
     splits = {split: _scan_classes(root, split, classes) for split in _SPLITS}
-    learned = {label for clip in splits["train"] for label in clip.labels}
+    training_classes = {label for clip in splits["train"] for label in clip.labels}
     for clip in splits["test"]:
-        if clip.labels[0] not in learned:
+        if clip.labels[0] not in training_classes:
             raise UserError(f"{root}/train: lacks the class {clip.labels[0]!r} of test; add it")
     return splits
 
@@ -200,16 +199,16 @@ def _scan_classes(root: str, split: str, classes: Sequence[str] | None) -> list[
     folder = os.path.join(root, split)
     names = _folders(folder)
     if not names:
-        raise UserError(f"{folder}: holds no folders of classes; expected <class>/*.wav")
+        raise UserError(f"{folder}: no class folders; expected <class>/*.wav")
     clips = []
     for name in names:
-        where = os.path.join(folder, name)
-        name = readable(name)
+        class_folder = os.path.join(folder, name)
+        name = printable_name(name)
         if classes is not None and name not in classes:
-            raise UserError(f"{where}: {registry.unknown('class', name, classes)}")
-        files = [f for f in files_in_folder(where) if f.name.lower().endswith(SUFFIXES)]
+            raise UserError(f"{class_folder}: {registry.unknown('class', name, classes)}")
+        files = [f for f in files_in_folder(class_folder) if f.name.lower().endswith(SUFFIXES)]
         if not files:
-            raise UserError(f"{where}: class without audio files; add some or remove the folder")
+            raise UserError(f"{class_folder}: no audio files; add some or remove the folder")
         for file in files:
             key = "/".join(part for part in (split, name, file.name) if part)
             clips.append(Clip(file=file, id=key, labels=(name,), song=key))
@@ -225,7 +224,7 @@ def _scan_csv(path: str, classes: Sequence[str] | None) -> dict[str, list[Clip]]
             dict.fromkeys(n.strip() for n in re.split("[;|]", row["labels"]) if n.strip())
         )
         if not labels:
-            raise UserError(f"{where}: no labels; name one or more, separated by ;")
+            raise UserError(f"{where}: no labels; add one or more, separated by ;")
         for label in labels:
             if classes is not None and label not in classes:
                 raise UserError(f"{where}: {registry.unknown('class', label, classes)}")
@@ -234,44 +233,44 @@ def _scan_csv(path: str, classes: Sequence[str] | None) -> dict[str, list[Clip]]
             raise UserError(f"{where}: unknown split {split!r}; expected train or test")
         if "split" in row:
             splits.setdefault("test", [])
-        file = _listed(path, row["file"], where)
+        file = _listed_file(path, row["file"], where)
         if file.name in first_lines:
             first = first_lines[file.name]
-            raise UserError(f"{where}: {file.name} stands in line {first} too; remove one")
+            raise UserError(f"{where}: {file.name} is also in line {first}; remove one")
         first_lines[file.name] = line
         clip = Clip(file=file, id=file.name, labels=labels, song=row.get("song") or file.name)
         splits[split].append(clip)
     if not first_lines:
-        raise UserError(f"{path}: no lines below the header; add file,labels")
+        raise UserError(f"{path}: no lines after the header; add file,labels")
     return splits
 
 
-def _listed(path: str, name: str, where: str) -> File:
+def _listed_file(path: str, name: str, where: str) -> File:
     if not name:
         raise UserError(f"{where}: no file name; fill in the column file")
-    full = os.path.join(os.path.dirname(path), name)
-    if not os.path.isfile(full):
-        raise UserError(f"{where}: no such file {full}; paths are relative to the CSV file")
-    return file_at(full, os.path.normpath(name))
+    full_path = os.path.join(os.path.dirname(path), name)
+    if not os.path.isfile(full_path):
+        raise UserError(f"{where}: no such file {full_path}; paths are relative to the CSV file")
+    return file_at(full_path, os.path.normpath(name))
 
 
 def _rows(path: str) -> Iterator[tuple[int, dict[str, str]]]:
-    """Lines of a CSV file with their numbers, as stripped texts by column."""
+    """Yield the line numbers of a CSV file and the stripped texts by column."""
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, restval="", strict=True)
             columns = [(name or "").strip() for name in reader.fieldnames or ()]
             if not {"file", "labels"} <= set(columns) <= set(_COLUMNS):
-                found = ",".join(columns)
+                header = ",".join(columns)
                 raise UserError(
-                    f"{path} line 1: header {found!r}; expected file,labels[,split][,song]"
+                    f"{path} line 1: header {header!r}; expected file,labels[,split][,song]"
                 )
             reader.fieldnames = columns
             for row in reader:
                 if None in row:
                     raise UserError(
                         f"{path} line {reader.line_num}: more columns than the header; quote names "
-                        "that hold commas"
+                        "that contain commas"
                     )
                 yield reader.line_num, {name: text.strip() for name, text in row.items()}
     except (csv.Error, UnicodeDecodeError) as error:
@@ -280,15 +279,15 @@ def _rows(path: str) -> Iterator[tuple[int, dict[str, str]]]:
         raise UserError(f"{path}: {error.strerror}; check the file") from error
 
 
-def _split(path: str, clips: list[Clip]) -> dict[str, list[Clip]]:
+def _split_by_song(path: str, clips: list[Clip]) -> dict[str, list[Clip]]:
     labels: dict[str, set[str]] = {}
     for clip in clips:
         labels.setdefault(clip.song, set()).update(clip.labels)
     test = choose_test_songs(labels)
     if not test:
         raise UserError(
-            f"{path}: no class has two songs, so none can be set aside for testing; add some or "
-            "give a split"
+            f"{path}: no class has two songs, so none can be held out for testing; add some or "
+            "specify the split"
         )
     return {
         "train": [clip for clip in clips if clip.song not in test],

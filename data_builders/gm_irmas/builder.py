@@ -1,10 +1,10 @@
-"""Rendered counterpart of `irmas`: composed by rule, played by General MIDI sampled instruments.
+"""Rendered counterpart of `irmas`: rule-based music played by General MIDI sampled instruments.
 
-Same features, formats and splits as the real dataset, and its statistics: 3 s training clips with
-one label each in IRMAS's class proportions, about three a song; test clips of 5 to 20 s with one to
-five labels. It is always available, but it is not IRMAS: results on it say so.
+It has the features, formats, splits and statistics of the real dataset: 3 s training clips with one
+label each in IRMAS's class proportions, about three per song; test clips of 5 to 20 s with one to
+five labels. It is always available, but it is not IRMAS, and reports on it say so.
 
-Version 1.0.0 is frozen: other music is another version.
+Version 1.0.0 is frozen: any change to the music requires a new version.
 """
 
 import dataclasses
@@ -37,7 +37,7 @@ class GmIrmas(StreamingBuilder):
     RELEASE_NOTES = {MUSIC_VERSION: "Frozen before any model was trained on it."}
     BUILDER_CONFIGS = make_configs(SIZES, FORMATS)
     DEFAULT_BUILDER_CONFIG_NAME = "small-mono22k"
-    #: Processes that render; None for one a core. The data does not depend on it.
+    #: Number of rendering processes; None for one per core. The data do not depend on it.
     num_workers: int | None = None
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -57,7 +57,7 @@ class GmIrmas(StreamingBuilder):
 
 @dataclasses.dataclass(frozen=True)
 class _Examples:
-    """The (id, example) pairs of a split, rendered while they are read."""
+    """The (id, example) pairs of a split, rendered on iteration."""
 
     config: RenderedConfig
     split: str

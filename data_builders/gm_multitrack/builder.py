@@ -1,10 +1,11 @@
-"""Rendered multitrack recordings: chamber and orchestral pieces, one dry stem for each player.
+"""Rendered multitrack pieces for chamber ensembles and orchestra, with one dry stem per player.
 
-Composed by rule for the 13 instruments of `labels.ORCHESTRA` and played by General MIDI sampled
-instruments, 3 to 14 tracks and 12 to 60 s long; ensembles in the proportions of Seipel's recordings
-(2018, table 4.2). Spot microphones are made from the stems by `crosstalk.simulate`, with a random
-symmetric mixing of each piece whose maximum is -6, -12 or -18 dB; the mix is the panned stems in a
-room. It is always available, but nobody recorded it: results on it say so.
+Rule-based music for the 13 instruments of `labels.ORCHESTRA`, played by General MIDI sampled
+instruments. Pieces have 3 to 14 tracks and last 12 to 60 s; ensembles occur in the proportions of
+Seipel's recordings (2018, table 4.2). `crosstalk.simulate` computes the spot microphone signals
+from the stems, with a random symmetric mixing matrix per piece whose maximum off the diagonal is
+-6, -12 or -18 dB; the mix is the panned stems with reverberation. It is always available, but it
+was not recorded, and reports on it say so.
 """
 
 import dataclasses
@@ -23,7 +24,7 @@ from data_builders.rendering import pool, synth
 from irec_jax import audio
 from irec_jax.labels import ORCHESTRA
 
-#: Each needs up to a gigabyte for a large orchestra.
+#: Maximum number of rendering processes; each needs up to a gigabyte for a large orchestra.
 _MAX_WORKERS = 4
 
 
@@ -35,7 +36,7 @@ class GmMultitrack(multitrack_base.MultitrackBuilder):
     RELEASE_NOTES = {MUSIC_VERSION: "First."}
     BUILDER_CONFIGS = make_configs(SIZES, MULTITRACK_FORMATS)
     DEFAULT_BUILDER_CONFIG_NAME = "small-multitrack44k"
-    #: Processes that render; None for one a core. The data does not depend on it.
+    #: Number of rendering processes; None for one per core. The data do not depend on it.
     num_workers: int | None = None
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -54,7 +55,7 @@ class GmMultitrack(multitrack_base.MultitrackBuilder):
 
 @dataclasses.dataclass(frozen=True)
 class _Examples:
-    """The (id, example) pairs of a split, rendered while they are read."""
+    """The (id, example) pairs of a split, rendered on iteration."""
 
     config: RenderedConfig
     split: str
@@ -72,7 +73,7 @@ class _Examples:
             num_workers=self.num_workers or min(pool.num_cores(), _MAX_WORKERS),
         )
         for piece, (stems, mix) in zip(pieces, rendered, strict=True):
-            spots, mixing = record(stems, piece, sample_rate_hz)
+            spots, mixing = simulate_spots(stems, piece, sample_rate_hz)
             yield multitrack_base.segment_example(
                 piece=piece.name,
                 segment=0,
@@ -86,22 +87,25 @@ class _Examples:
             )
 
 
-def record(
+def simulate_spots(
     stems: np.ndarray, piece: PiecePlan, sample_rate_hz: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Spot microphones of a piece, int16 (J, T), and their mixing, float32 (J, J).
+    """Simulate the spot microphones of a piece.
 
     Args:
         stems: int16 (J, T).
-        piece: seeds the mixing, which is symmetric and bounded by its ``max_crosstalk_db``.
+        piece: its name seeds the symmetric mixing matrix, bounded by its ``max_crosstalk_db``.
         sample_rate_hz: in Hz.
+
+    Returns:
+        Spot microphone signals, int16 (J, T), and the mixing matrix, float32 (J, J).
     """
-    # Late, so that a mistyped option is answered at once.
+    # Imported here, so that a mistyped option is reported immediately.
     import jax
 
     from irec_jax import crosstalk
 
-    # The same bits on every machine, and no accelerator that another program may be using.
+    # On the CPU: identical bits on every machine, and no accelerator is taken from other programs.
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
         mixing = crosstalk.draw_mixing(
             jax.random.key(zlib.crc32(f"{MUSIC_VERSION} {piece.name}".encode())),

@@ -1,12 +1,12 @@
-"""Rendered counterpart of `musdb18`: pop and rock songs of four stems that add up to the mixture.
+"""Rendered counterpart of `musdb18`: pop and rock songs with four stems.
 
-Composed by rule and played by General MIDI sampled instruments: drums with fills and stops, bass,
-two to five other instruments, and a voice that sings vowels and consonants but no words. The same
-features and splits as the real dataset, its numbers of songs in the size `full`, and levels about
-those of its stems. The mixture is the exact sum of the stems. It is always available, but nobody
-recorded it: results on it say so.
+Rule-based music played by General MIDI sampled instruments: drums with fills and stops, bass, two
+to five other instruments, and a voice that sings vowels and consonants but no words. It has the
+features and splits of the real dataset, its number of songs in the size `full`, and stem levels
+close to the real ones. The mixture is the exact sum of the stems. It is always available, but it is
+not MUSDB18, and reports on it say so.
 
-Version 1.0.0 is frozen: other music is another version.
+Version 1.0.0 is frozen: any change to the music requires a new version.
 """
 
 import dataclasses
@@ -24,13 +24,13 @@ from irec_jax.labels import STREAMS
 
 
 class GmMusdb(stem_base.StemBuilder):
-    """Builder of `gm_musdb`; its config is a `rendered.RenderedConfig`."""
+    """Builder of `gm_musdb`, with a `rendered.RenderedConfig` as its config."""
 
     VERSION = tfds.core.Version(MUSIC_VERSION)
     RELEASE_NOTES = {MUSIC_VERSION: "Frozen before any model was trained on it."}
     BUILDER_CONFIGS = make_configs(SIZES)
     DEFAULT_BUILDER_CONFIG_NAME = "small"
-    #: Processes that render; None for one a core at most. The data does not depend on it.
+    #: Number of rendering processes; None for at most one per core. The data do not depend on it.
     num_workers: int | None = None
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -47,7 +47,7 @@ class GmMusdb(stem_base.StemBuilder):
 
 @dataclasses.dataclass(frozen=True)
 class _Examples:
-    """The (id, example) pairs of a split, rendered while they are read."""
+    """The (id, example) pairs of a split, rendered on iteration."""
 
     config: RenderedConfig
     split: str
@@ -60,12 +60,12 @@ class _Examples:
 
     def __iter__(self) -> Iterator[tuple[str, dict]]:
         songs = plan_songs(self.config.size, self.split)
-        # A process takes as long to start as a few songs to render.
-        worthwhile = min(pool.num_cores(), max(1, len(songs) // 4))
+        # Starting a process takes as long as rendering a few songs.
+        num_workers = min(pool.num_cores(), max(1, len(songs) // 4))
         rendered = pool.run(
             "data_builders.gm_musdb.render:render_example",
             ((song, self.config.soundfont) for song in songs),
-            num_workers=self.num_workers or worthwhile,
+            num_workers=self.num_workers or num_workers,
         )
         for song, streams in zip(songs, rendered, strict=True):
             yield from stem_base.track_examples(song.name, streams)

@@ -1,10 +1,10 @@
 """IRMAS: predominant instrument recognition in Western music recordings (Bosch et al. 2012).
 
 6,705 training clips of 3 s with one of 11 instruments each, 2,874 test clips of 5 to 20 s with one
-to five. For non-commercial use; no clip of it may be passed on.
+to five. For non-commercial use only; clips must not be redistributed.
 
-Training songs that share byte-identical clips are one group (`song`), so that splits by song do not
-leak. Test clips that are byte-identical but labelled differently are kept, and flagged.
+Training songs with byte-identical clips form one group (`song`), so that splits by song do not
+leak. Byte-identical test clips with different labels are kept and flagged (`contradictory`).
 """
 
 import re
@@ -22,7 +22,7 @@ from irec_jax.labels import IRMAS
 
 _URL = "https://zenodo.org/record/1290750/files"
 _TRAINING = "IRMAS-TrainingData"
-#: Names that the folder of an unpacked zip may have.
+#: Possible names of the folder of an unpacked zip.
 _FOLDERS = {
     _TRAINING: (_TRAINING,),
     "IRMAS-TestingData-Part1": ("IRMAS-TestingData-Part1", "Part1"),
@@ -31,7 +31,7 @@ _FOLDERS = {
 }
 _TRAINING_NAME = re.compile(r"^(?:(\d+)__)?((?:\[[a-z_-]+\])+)(\d+)__(\d)$")
 _DRUMS = {"dru": "yes", "nod": "no", "---": "unknown"}
-#: Training songs with byte-identical clips: number -> the smaller number it is merged with.
+#: Training songs with byte-identical clips: number -> the smaller number that replaces it.
 _MERGED_SONGS = {
     774: 670,
     763: 709,
@@ -68,17 +68,17 @@ class Irmas(StreamingBuilder):
     ]
     DEFAULT_BUILDER_CONFIG_NAME = "mono22k"
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        f"The four zips of {_URL.replace('/files', '')}, or their unpacked folders; without them "
-        "they are downloaded."
+        f"The four zips of {_URL.replace('/files', '')}, or their unpacked folders; missing zips "
+        "are downloaded if there are none."
     )
-    #: md5 sums of the zips.
+    #: MD5 sums of the zips.
     MD5 = {
         _TRAINING: "4fd9f5ed5a18d8e2687e6360b5f60afe",
         "IRMAS-TestingData-Part1": "5a2e65520dcedada565dff2050bb2a56",
         "IRMAS-TestingData-Part2": "afb0c8ea92f34ee653693106be95c895",
         "IRMAS-TestingData-Part3": "9b3fb2d0c89cdc98037121c25bd5b556",
     }
-    #: Training clips per class, and test clips per part.
+    #: Number of training clips per class and of test clips per part.
     NUM_TRAINING = dict(
         zip(IRMAS, (388, 505, 451, 637, 760, 682, 721, 626, 577, 580, 778), strict=True)
     )
@@ -109,25 +109,25 @@ class Irmas(StreamingBuilder):
         yield from clips
 
     def _find_files(self, dl_manager) -> dict[str, list[File]]:
-        """Files by name of the zip: from the manual folder, or else downloaded."""
+        """Return the files of each zip, from the manual folder or downloaded."""
         default = Path(dl_manager.download_dir, "manual")
         try:
             manual = Path(dl_manager.manual_dir)
-        except AssertionError:  # not there, or empty
+        except AssertionError:  # missing or empty
             manual = default
-        found = {name: _look_for(manual, name) for name in self.MD5}
-        missing = [f"{name}.zip" for name, path in found.items() if path is None]
-        if len(missing) == len(found) and manual == default:
+        paths = {name: _find(manual, name) for name in self.MD5}
+        missing = [f"{name}.zip" for name, path in paths.items() if path is None]
+        if len(missing) == len(paths) and manual == default:
             folder = Path(dl_manager.download_dir, "irmas")
             for name, md5 in self.MD5.items():
-                found[name] = fetch(f"{_URL}/{name}.zip", folder / f"{name}.zip", md5)
-            return {name: files_in_zip(path) for name, path in found.items()}
+                paths[name] = fetch(f"{_URL}/{name}.zip", folder / f"{name}.zip", md5)
+            return {name: files_in_zip(path) for name, path in paths.items()}
         if missing:
             raise UserError(
                 f"{manual}: lacks {', '.join(missing)}; get them from {_URL.replace('/files', '')}"
-                " (zips, or unpacked folders of that name), or give no manual_dir to download all"
+                " (zips, or unpacked folders of that name), or leave manual_dir out to download all"
             )
-        return {name: self._open(name, path) for name, path in found.items()}
+        return {name: self._open(name, path) for name, path in paths.items()}
 
     def _open(self, name: str, path: Path) -> list[File]:
         if path.is_dir():
@@ -145,13 +145,13 @@ class Irmas(StreamingBuilder):
             (f"IRMAS-TestingData-Part{part}", sum(clip.part == part for clip in test), expected)
             for part, expected in self.NUM_TEST.items()
         ]
-        wrong = [f"{where} holds {n} of {of} clips" for where, n, of in counts if n != of]
+        wrong = [f"{name} has {n} of {total} clips" for name, n, total in counts if n != total]
         if wrong:
             raise UserError(f"irmas: {', '.join(wrong)}; unpack the zips again into a new folder")
 
 
-def _look_for(manual: Path, name: str) -> Path | None:
-    """The zip or else the unpacked folder of a part, directly in the manual folder or one below."""
+def _find(manual: Path, name: str) -> Path | None:
+    """Return the zip or the unpacked folder of a part, in the manual folder or its subfolders."""
     folders = [manual]
     if manual.is_dir():
         folders += sorted(path for path in manual.iterdir() if path.is_dir())
@@ -167,7 +167,7 @@ def _training_clips(files: list[File]) -> Iterator[Clip]:
         path = Path(file.name)
         if path.suffix.lower() != ".wav":
             continue
-        folder = path.parent.name  # not the tag: `cla` is an instrument and a genre
+        folder = path.parent.name  # not the tag: `cla` is both an instrument and a genre
         match = _TRAINING_NAME.match(path.stem)
         if folder not in IRMAS or not match:
             raise UserError(f"{file.origin}: not a clip of {_TRAINING}; remove it")
@@ -184,7 +184,7 @@ def _training_clips(files: list[File]) -> Iterator[Clip]:
 
 
 def _tags(tags: str) -> tuple[str, str]:
-    """Drums and genre of `[instrument][drums, often left out][genre]`."""
+    """Return drums and genre of `[instrument][drums][genre]`; drums are often omitted."""
     drums = genre = "unknown"
     for tag in tags[1:-1].split("][")[1:]:
         if tag in _DRUMS:
@@ -202,7 +202,7 @@ def _test_clips(files: list[File], part: int) -> Iterator[Clip]:
             continue
         labels = by_name.get(f"{file.name[:-4]}.txt".lower())
         if labels is None:
-            raise UserError(f"{file.origin}: its labels, {path.stem}.txt, are missing")
+            raise UserError(f"{file.origin}: no labels in {path.stem}.txt; unpack the zip again")
         yield Clip(
             file=file,
             id=f"part{part}/{path.stem}",
@@ -213,13 +213,13 @@ def _test_clips(files: list[File], part: int) -> Iterator[Clip]:
 
 
 def _read_labels(file: File) -> tuple[str, ...]:
-    """One label a line, mostly with a tab behind it."""
+    """Return the labels of a file with one label per line, often followed by a tab."""
     lines = file.read().decode("utf-8-sig", "replace").splitlines()
     labels = [line.strip() for line in lines if line.strip()]
     for label in labels:
         if label not in IRMAS:
-            known = " ".join(IRMAS)
-            raise UserError(f"{file.origin}: unknown class {label!r}; expected some of {known}")
+            known = ", ".join(IRMAS)
+            raise UserError(f"{file.origin}: unknown class {label!r}; expected {known}")
     if not labels:
         raise UserError(f"{file.origin}: no labels; unpack the zip again")
     return tuple(dict.fromkeys(labels))

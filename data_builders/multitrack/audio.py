@@ -1,4 +1,4 @@
-"""The tracks of a piece from their files, segment by segment, side by side."""
+"""Decoding of all tracks of a piece in parallel, segment by segment."""
 
 import dataclasses
 import math
@@ -16,17 +16,17 @@ from data_builders.multitrack.files import PieceFiles
 from irec_jax import audio
 from irec_jax.errors import UserError
 
-#: Tracks may differ so much in length: codecs pad, and resampling rounds. The shorter ones are
-#: continued by silence.
+#: Maximum difference between track lengths, due to codec padding and rounding in resampling.
+#: Shorter tracks are padded with silence.
 TOLERANCE_S = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """The (key, example) pairs of a split, decoded while they are read: one segment at a time.
+    """The (key, example) pairs of a split, decoded on iteration, one segment at a time.
 
-    ``dry`` tracks are stems, others spots. A missing mix is the sum of the tracks, with its peak at
-    full scale.
+    ``dry`` tracks become stems, others spots. A missing mix is replaced by the sum of the tracks,
+    normalised to full scale.
     """
 
     pieces: Sequence[PieceFiles]
@@ -42,8 +42,8 @@ class Examples:
             yield from self._segments(piece)
 
     def _segments(self, piece: PieceFiles) -> Iterator[tuple[str, dict[str, Any]]]:
-        # Twice through the files: gains are those of the whole piece, whose tracks keep their
-        # balance, and peaks beyond full scale, of float files or from resampling, are not clipped.
+        # The files are read twice: one gain for the full piece preserves the balance of the tracks
+        # and avoids clipping of peaks beyond full scale, in float files or after resampling.
         mix_peak, peak = _measure(piece, self.sample_rate_hz)
         gain = np.float32(1 / max(1.0, peak))
         mix_gain = np.float32(1 / (max(1.0, mix_peak) if piece.mix else mix_peak or 1.0))
@@ -63,10 +63,10 @@ class Examples:
 def prepare_examples(
     pieces: Sequence[PieceFiles], *, sample_rate_hz: int, dry: bool = False
 ) -> Examples:
-    """The examples of pieces whose files' headers have been checked.
+    """Check the headers of the files of all pieces and return the examples.
 
     Raises:
-        UserError: a file that cannot be read, or tracks of different lengths.
+        UserError: a file cannot be read, or tracks have different lengths.
     """
     num_segments = 0
     for piece in pieces:
@@ -83,12 +83,12 @@ def prepare_examples(
 def read_segments(
     piece: PieceFiles, sample_rate_hz: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Mix float32 (T, 2), the sum of the tracks where there is none, and tracks float32 (J, T).
+    """Yield segments: the mix float32 (T, 2), or the sum of the tracks, and tracks float32 (J, T).
 
     All segments but the last are `SEGMENT_S` long.
 
     Raises:
-        UserError: a file that cannot be read, or, at the end, tracks of different lengths.
+        UserError: a file cannot be read or, at the end, tracks have different lengths.
     """
     files = _files(piece)
     streams = [_stream(file, sample_rate_hz, mix=file is piece.mix) for file in files]
@@ -115,7 +115,7 @@ def read_segments(
 
 
 def _files(piece: PieceFiles) -> list[File]:
-    """Of the tracks, then of the mix if there is one."""
+    """Return the files of the tracks, then that of the mix if there is one."""
     return [*piece.files.values(), *([] if piece.mix is None else [piece.mix])]
 
 
@@ -131,7 +131,7 @@ def _stream(file: File, sample_rate_hz: int, *, mix: bool) -> Iterator[np.ndarra
 
 
 def _measure(piece: PieceFiles, sample_rate_hz: int) -> tuple[float, float]:
-    """Peaks of the mix and of the loudest track."""
+    """Return the peaks of the mix and of the loudest track."""
     mix_peak = peak = 0.0
     for mix, tracks in read_segments(piece, sample_rate_hz):
         mix_peak = max(mix_peak, float(np.abs(mix).max()))
@@ -140,12 +140,12 @@ def _measure(piece: PieceFiles, sample_rate_hz: int) -> tuple[float, float]:
 
 
 def _check_lengths(lengths_s: Mapping[str, float]) -> None:
-    """UserError for files (by name) that are not of one length."""
+    """Raise UserError if files (by name) have different lengths."""
     if not lengths_s:
         return
     short, long = (choose(lengths_s, key=lengths_s.get) for choose in (min, max))
     if lengths_s[long] - lengths_s[short] > TOLERANCE_S:
         raise UserError(
-            f"{short} lasts {lengths_s[short]:.2f} s but {os.path.basename(long)} "
-            f"{lengths_s[long]:.2f} s; export all tracks of a piece with one start and one length"
+            f"{short}: lasts {lengths_s[short]:.2f} s but {os.path.basename(long)} "
+            f"{lengths_s[long]:.2f} s; export all tracks of a piece with the same start and length"
         )

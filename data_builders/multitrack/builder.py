@@ -1,14 +1,14 @@
-"""Multitrack recordings of a user's own, and PHENICX-Anechoic: one track for each instrument.
+"""A user's own multitrack recordings, and PHENICX-Anechoic: one track per instrument.
 
 Layout `folder`: ``<piece>/mix.wav`` and ``<piece>/<instrument>[-N].wav`` (flac, mp3, m4a ...), or
-``train/<piece>/*`` and ``test/<piece>/*``; without these a fifth of the pieces is for testing, in
-an order that hangs on their names alone. The tracks are what microphones heard (`spots`), of one or
-more channels (their mean is taken); the mix keeps two. Where it is missing, the sum of the tracks
-stands in, with its peak at full scale.
+``train/<piece>/*`` and ``test/<piece>/*``; without these a fifth of the pieces is used for testing,
+in an order that depends on their names alone. The tracks are spot microphone signals (`spots`);
+several channels are averaged. The mix has two channels. A missing mix is replaced by the sum of the
+tracks, normalised to full scale.
 
-Layout `phenicx`: PHENICX-Anechoic (Miron et al. 2016), four orchestral excerpts recorded without
-a room and denoised, CC BY-NC-SA 4.0: ``audio/<piece>/<instrument><n>.wav``. The tracks are dry
-(`stems`) and there is no mix.
+Layout `phenicx`: PHENICX-Anechoic (Miron et al. 2016), four orchestral excerpts, anechoic and
+denoised, CC BY-NC-SA 4.0: ``audio/<piece>/<instrument><n>.wav``. The tracks are dry (`stems`), and
+there is no mix.
 """
 
 import dataclasses
@@ -38,7 +38,7 @@ _URL = f"https://zenodo.org/record/840025/files/{_NAME}.zip"
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class MultitrackConfig(tfds.core.BuilderConfig):
-    """Files in a layout, in a format, with these classes; ``path`` is that of layout `folder`."""
+    """Layout, format and classes; ``path`` is the folder of the layout `folder`, else None."""
 
     layout: str
     path: str | None
@@ -53,17 +53,20 @@ def make_config(
     layout: str = "folder",
     classes: str | Sequence[str] | None = None,
 ) -> MultitrackConfig:
-    """The config of a folder, named after its content (what changed is built anew), or of PHENICX.
+    """Return the config of a folder, or of PHENICX-Anechoic.
+
+    The name of a folder's config contains a digest of the content, so that changed files are
+    prepared again.
 
     Args:
         path: the folder; None for the layout `phenicx`.
         format: key of `features.MULTITRACK_FORMATS`.
         layout: one of `LAYOUTS`.
-        classes: names, a sequence or separated by commas; `all` for all that are found; None for
-            `labels.ORCHESTRA`.
+        classes: class names, a sequence or separated by commas; `all` for every instrument in the
+            folder; None for `labels.ORCHESTRA`.
 
     Raises:
-        UserError: as `multitrack_files.scan`, or options that do not go together.
+        UserError: no path, unknown or conflicting options, or see `multitrack_files.scan`.
     """
     if layout not in LAYOUTS:
         raise registry.unknown("layout", layout, LAYOUTS)
@@ -71,7 +74,10 @@ def make_config(
         raise registry.unknown("format", format, MULTITRACK_FORMATS)
     if layout == "phenicx":
         if path or classes:
-            raise UserError("layout=phenicx takes no path and no classes; manual_dir names its zip")
+            raise UserError(
+                "layout=phenicx: conflicts with path and classes; remove them, and set manual_dir "
+                "to the folder of its zip"
+            )
         return MultitrackConfig(
             name=f"phenicx-{format}",
             description=_NAME,
@@ -86,14 +92,14 @@ def make_config(
             "layout=phenicx"
         )
     path = os.path.abspath(os.path.expanduser(path))
-    found, splits = multitrack_files.scan(path, multitrack_files.parse_classes(classes))
-    digest = hashlib.sha256(repr((path, found)).encode())
+    class_names, splits = multitrack_files.scan(path, multitrack_files.parse_classes(classes))
+    digest = hashlib.sha256(repr((path, class_names)).encode())
     for split, pieces in splits.items():
         for piece in pieces:
             for track, file in [*piece.files.items(), *([("mix", piece.mix)] if piece.mix else [])]:
                 status = os.stat(file.path)
-                known = (split, piece.name, track, status.st_size, status.st_mtime_ns)
-                digest.update(repr(known).encode())
+                entry = (split, piece.name, track, status.st_size, status.st_mtime_ns)
+                digest.update(repr(entry).encode())
     stem = re.sub(r"\W+", "_", Path(path).name, flags=re.ASCII).strip("_")[:32] or "pieces"
     return MultitrackConfig(
         name=f"{stem}-{format}-{digest.hexdigest()[:12]}",
@@ -101,18 +107,18 @@ def make_config(
         layout=layout,
         path=path,
         format=format,
-        classes=found,
+        classes=class_names,
     )
 
 
 class Multitrack(MultitrackBuilder):
-    """Builder of `multitrack`; its config is a `MultitrackConfig`."""
+    """Builder of `multitrack`, with a `MultitrackConfig` as its config."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "Folders of pieces, and PHENICX-Anechoic."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        f"Layout phenicx: {_NAME}.zip from https://zenodo.org/record/840025, or the folder that "
-        "is in it."
+        f"Layout phenicx: {_NAME}.zip from https://zenodo.org/record/840025, or its unpacked "
+        "folder."
     )
     MD5 = "7fec47568263476ecac0103aef608629"
     PHENICX_PIECES = ("beethoven", "bruckner", "mahler", "mozart")
@@ -150,12 +156,12 @@ class Multitrack(MultitrackBuilder):
         else:
             _, splits = multitrack_files.scan(config.path, config.classes)
         pieces = [piece for split in splits.values() for piece in split]
-        without = [piece.name for piece in pieces if piece.mix is None]
-        if without:
-            named = ", ".join(without[:3]) + (" ..." if len(without) > 3 else "")
+        without_mix = [piece.name for piece in pieces if piece.mix is None]
+        if without_mix:
+            names = ", ".join(without_mix[:3]) + (" ..." if len(without_mix) > 3 else "")
             print(
-                f"{self.name}: no mix in {len(without)} of {len(pieces)} pieces ({named}); the sum "
-                "of the tracks stands in, with its peak at full scale",
+                f"{self.name}: no mix in {len(without_mix)} of {len(pieces)} pieces ({names}); "
+                "using the sum of the tracks, normalised to full scale",
                 file=sys.stderr,
             )
         return {
@@ -180,8 +186,8 @@ class Multitrack(MultitrackBuilder):
         missing = [name for name in self.PHENICX_PIECES if name not in by_piece]
         if missing:
             raise UserError(
-                f"{source}: lacks audio/{' and audio/'.join(missing)}; get {_NAME}.zip again from "
-                f"{_URL}"
+                f"{source}: lacks audio/{' and audio/'.join(missing)}; download {_NAME}.zip again "
+                f"from {_URL}"
             )
         return [
             multitrack_files.make_piece(name, by_piece[name], ORCHESTRA)
@@ -189,14 +195,14 @@ class Multitrack(MultitrackBuilder):
         ]
 
     def _find_files(self, dl_manager) -> tuple[Path, list[File]]:
-        """The zip or the unpacked folder, and its files; downloaded where there is neither."""
+        """Return the zip or the unpacked folder, and its files; download the zip if necessary."""
         default = Path(dl_manager.download_dir, "manual")
         try:
             manual = Path(dl_manager.manual_dir)
-        except AssertionError:  # not there, or empty
+        except AssertionError:  # missing or empty
             manual = default
         unpacked = (manual / _NAME, manual)
-        folder = next((one for one in unpacked if (one / "audio").is_dir()), None)
+        folder = next((path for path in unpacked if (path / "audio").is_dir()), None)
         path = manual / f"{_NAME}.zip"
         if path.is_file():
             check_md5(path, self.MD5, remedy=f"download it again from {_URL}")
@@ -204,7 +210,7 @@ class Multitrack(MultitrackBuilder):
             return folder, files_in_folder(folder)
         elif manual != default:
             raise UserError(
-                f"{manual}: lacks {_NAME}.zip; get it from {_URL}, or give no manual_dir to "
+                f"{manual}: lacks {_NAME}.zip; get it from {_URL}, or leave manual_dir out to "
                 "download it"
             )
         else:

@@ -1,4 +1,4 @@
-"""Which files are the tracks of which piece, by their names."""
+"""Assignment of audio files to pieces and instruments by their names."""
 
 import dataclasses
 import hashlib
@@ -7,15 +7,15 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from data_builders.common.archives import File, file_at, readable
-from data_builders.common.multitrack import ordered
+from data_builders.common.archives import File, file_at, printable_name
+from data_builders.common.multitrack import sort_tracks
 from irec_jax import registry
 from irec_jax.audio import SUFFIXES
 from irec_jax.errors import UserError
 from irec_jax.labels import ORCHESTRA
 
 SPLITS = ("train", "test")
-#: What some call instruments of `labels.ORCHESTRA`.
+#: Other names of instruments of `labels.ORCHESTRA`.
 ALIASES = {
     "cello": "violoncello",
     "bass": "double_bass",
@@ -33,7 +33,7 @@ _TEST_FRACTION = 0.2
 
 @dataclasses.dataclass(frozen=True)
 class PieceFiles:
-    """A piece before it is decoded: ``files`` and ``tracks``, the class, by unique track name."""
+    """A piece before decoding: the file and the class (``tracks``) of each unique track name."""
 
     name: str
     tracks: Mapping[str, str]
@@ -42,9 +42,16 @@ class PieceFiles:
 
 
 def parse_classes(classes: str | Sequence[str] | None) -> tuple[str, ...] | None:
-    """Class names from a sequence or a text with commas; None, for all that are found, from `all`.
+    """Return class names from a sequence or a comma-separated text.
 
-    Without any they are `labels.ORCHESTRA`.
+    Args:
+        classes: names; `all` for every instrument in the folder; None for `labels.ORCHESTRA`.
+
+    Returns:
+        Class names; None for every instrument in the folder.
+
+    Raises:
+        UserError: an empty list.
     """
     if classes is None:
         return ORCHESTRA
@@ -52,19 +59,19 @@ def parse_classes(classes: str | Sequence[str] | None) -> tuple[str, ...] | None
         classes = [name.strip() for name in classes.split(",") if name.strip()]
     classes = tuple(dict.fromkeys(classes))
     if not classes:
-        raise UserError("classes: none named; separate them by commas, or leave the option out")
+        raise UserError("classes: empty list; separate names by commas, or leave the option out")
     return None if classes == ("all",) else classes
 
 
 def read_name(stem: str, classes: Sequence[str] | None) -> tuple[str, str] | None:
-    """Track name and class from the name of a file, without its suffix.
+    """Return track name and class for the name of a file without its suffix.
 
-    Case, spaces, hyphens and underscores do not count, nor do a plural and a number in front; one
-    behind, Arabic or Roman, tells players apart. `03 Violins II` is (violin-2, violin).
+    Case, spaces, hyphens, underscores, a plural and a leading number are ignored. A trailing
+    number, Arabic or Roman, distinguishes players: `03 Violins II` becomes (violin-2, violin).
 
     Args:
         stem: e.g. ``French Horn 2``.
-        classes: known class names; None takes any name as a class, spelled with underscores.
+        classes: known class names; None accepts any name as a class, with underscores for spaces.
 
     Returns:
         None for an unknown instrument.
@@ -90,65 +97,69 @@ def _letters(name: str) -> str:
 
 
 def make_piece(name: str, files: Iterable[File], classes: Sequence[str] | None) -> PieceFiles:
-    """A piece from the files of its folder; what is not audio is left out.
+    """Create a piece from the files of its folder, ignoring files that are not audio.
 
     Raises:
-        UserError: no tracks, an unknown instrument, two files of one name.
+        UserError: no tracks, an unknown instrument, or two files with the same track name.
     """
-    found: dict[str, tuple[str, File]] = {}
+    labels: dict[str, str] = {}  # track -> class
+    track_files: dict[str, File] = {}
     mix = None
-    where = name
+    folder = name
     for file in files:
         path = Path(file.name)
-        where = os.path.dirname(file.origin)
+        folder = os.path.dirname(file.origin)
         if path.suffix.lower() not in SUFFIXES:
             continue
         if path.stem.strip().lower() in _MIXES:
             if mix is not None:
-                raise UserError(f"{where}: {path.name} and {Path(mix.name).name}; keep one mix")
+                other = Path(mix.name).name
+                raise UserError(f"{folder}: {path.name} and {other} are both mixes; remove one")
             mix = file
             continue
-        track = read_name(path.stem, classes)
-        if track is None:
+        track_and_class = read_name(path.stem, classes)
+        if track_and_class is None:
             unknown = registry.unknown("instrument", path.stem, classes or ())
             raise UserError(
                 f"{file.origin}: {unknown}; name the file <instrument>[-N]{path.suffix} or set the "
                 "option classes"
             )
-        if track[0] in found:
-            other = Path(found[track[0]][1].name).name
+        track, label = track_and_class
+        if track in labels:
+            other = Path(track_files[track].name).name
             raise UserError(
-                f"{where}: {path.name} and {other} are both {track[0]}; number them, as in "
-                f"{track[1]}-2{path.suffix}"
+                f"{folder}: {path.name} and {other} are both {track}; number them, as in "
+                f"{label}-2{path.suffix}"
             )
-        found[track[0]] = (track[1], file)
-    if not found:
-        raise UserError(f"{where}: no tracks; expected <instrument>[-N].wav")
-    labels = sorted({label for label, _ in found.values()}) if classes is None else classes
-    tracks = ordered([(track, label) for track, (label, _) in found.items()], labels)
-    return PieceFiles(name, tracks, {track: found[track][1] for track in tracks}, mix)
+        labels[track], track_files[track] = label, file
+    if not labels:
+        raise UserError(f"{folder}: no tracks; expected <instrument>[-N].wav")
+    tracks = sort_tracks(labels.items(), classes or sorted(set(labels.values())))
+    return PieceFiles(name, tracks, {track: track_files[track] for track in tracks}, mix)
 
 
 def scan(
     path: str, classes: Sequence[str] | None
 ) -> tuple[tuple[str, ...], dict[str, list[PieceFiles]]]:
-    """The classes and, for each split, the pieces of a folder.
+    """Return the classes of a folder and the pieces of each split.
 
     Args:
-        path: of ``<piece>/*`` or ``train/<piece>/*`` and ``test/<piece>/*``.
-        classes: class names; None takes all that are found, sorted.
+        path: folder of ``<piece>/*``, or of ``train/<piece>/*`` and ``test/<piece>/*``.
+        classes: class names; None for every instrument in the folder, sorted.
 
     Raises:
-        UserError: nothing there, or as `make_piece`.
+        UserError: no such folder, no pieces, or see `make_piece`.
     """
     if not os.path.isdir(path):
-        raise UserError(f"{path}: no such folder; name one of <piece>/<instrument>[-N].wav")
+        raise UserError(
+            f"{path}: no such folder; set path to a folder of <piece>/<instrument>[-N].wav"
+        )
     folders = _folders(path)
     if set(SPLITS) & set(folders):
         for name in set(folders) - set(SPLITS):
             raise UserError(
-                f"{os.path.join(path, name)}: beside train or test; expected only these two or "
-                "only folders of pieces"
+                f"{os.path.join(path, name)}: unexpected folder next to train and test; move or "
+                "remove it"
             )
         splits = {
             split: _pieces(os.path.join(path, split), classes)
@@ -157,19 +168,19 @@ def scan(
         }
         names = [{piece.name for piece in pieces} for pieces in splits.values()]
         for name in sorted(set.intersection(*names) if len(names) == 2 else ()):
-            raise UserError(f"{path}: piece {name!r} stands in train and in test; remove one")
+            raise UserError(f"{path}: piece {name!r} is in both train and test; remove one")
     else:
         splits = split_pieces(_pieces(path, classes))
     if classes is None:
-        every = (piece for pieces in splits.values() for piece in pieces)
-        classes = sorted({label for piece in every for label in piece.tracks.values()})
+        pieces = (piece for split in splits.values() for piece in split)
+        classes = sorted({label for piece in pieces for label in piece.tracks.values()})
     return tuple(classes), splits
 
 
 def split_pieces(pieces: Sequence[PieceFiles]) -> dict[str, list[PieceFiles]]:
-    """A fifth of the pieces, one at least, for testing, in an order that hangs on names alone.
+    """Hold out a fifth of the pieces, at least one, for testing, depending on their names alone.
 
-    A single piece is there for testing only.
+    A single piece is used for testing; there is no training split then.
     """
     order = sorted(pieces, key=lambda piece: hashlib.sha256(piece.name.encode()).digest())
     test = {piece.name for piece in order[: max(1, round(_TEST_FRACTION * len(order)))]}
@@ -183,16 +194,16 @@ def split_pieces(pieces: Sequence[PieceFiles]) -> dict[str, list[PieceFiles]]:
 def _pieces(root: str, classes: Sequence[str] | None) -> list[PieceFiles]:
     folders = _folders(root)
     if not folders:
-        raise UserError(f"{root}: holds no folders of pieces; expected <piece>/<instrument>.wav")
+        raise UserError(f"{root}: no folders of pieces; expected <piece>/<instrument>.wav")
     pieces = []
     for folder in folders:
-        where = os.path.join(root, folder)
-        names = sorted(name for name in os.listdir(where) if not name.startswith("."))
-        paths = {name: os.path.join(where, name) for name in names}
+        piece_folder = os.path.join(root, folder)
+        names = sorted(name for name in os.listdir(piece_folder) if not name.startswith("."))
+        paths = {name: os.path.join(piece_folder, name) for name in names}
         files = [file_at(path, name) for name, path in paths.items() if os.path.isfile(path)]
         if not files:
-            raise UserError(f"{where}: holds no files; expected <instrument>[-N].wav")
-        pieces.append(make_piece(readable(folder), files, classes))
+            raise UserError(f"{piece_folder}: no files; expected <instrument>[-N].wav")
+        pieces.append(make_piece(printable_name(folder), files, classes))
     return pieces
 
 

@@ -1,4 +1,4 @@
-"""The streams of a track from its files, and how far its mixture is from the sum of its stems."""
+"""Decoding of the streams of a track, and comparison of its mixture with the sum of its stems."""
 
 import dataclasses
 import math
@@ -15,10 +15,10 @@ from data_builders.musdb18.files import TrackFiles, check_header, check_lengths
 from irec_jax.errors import UserError
 from irec_jax.labels import STEMS, STREAMS
 
-#: All streams of a track are in memory at once, for each thread: 30 min are 1.6 GB.
+#: Maximum duration of a track. Each thread holds all streams of one in memory: 1.6 GB for 30 min.
 MAX_TRACK_S = 1_800
-#: A mixture that is further from the sum of its stems is flagged. Coding with losses alone leaves
-#: 24 dB and more.
+#: Mixtures that match the sum of their stems less well are flagged. Lossy coding alone leaves at
+#: least 24 dB.
 MIN_SNR_DB = 15.0
 _FORMAT = AudioFormat(STEM_SAMPLE_RATE_HZ, 2)
 _BLOCK_SAMPLES = 1 << 20
@@ -26,7 +26,7 @@ _BLOCK_SAMPLES = 1 << 20
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """The (key, example) pairs of a split, decoded in threads, track after track."""
+    """The (key, example) pairs of a split, decoded in threads, track by track."""
 
     tracks: Sequence[TrackFiles]
     num_examples: int
@@ -40,10 +40,10 @@ class Examples:
 
 
 def prepare_examples(tracks: Sequence[TrackFiles]) -> Examples:
-    """The examples of tracks whose files' headers have been checked.
+    """Check the headers of the files of all tracks and return the examples.
 
     Raises:
-        UserError: as `musdb18_files.check_header`; a track longer than `MAX_TRACK_S`.
+        UserError: see `musdb18_files.check_header`; or a track longer than `MAX_TRACK_S`.
     """
     num_examples = 0
     for track, length_s in zip(tracks, in_threads(check_header, tracks), strict=True):
@@ -53,13 +53,13 @@ def prepare_examples(tracks: Sequence[TrackFiles]) -> Examples:
 
 
 def decode(track: TrackFiles) -> dict[str, np.ndarray]:
-    """The streams of a track, int16 (T, 2), all of the length of the shortest.
+    """Decode the streams of a track to int16 (T, 2), truncated to the shortest.
 
-    One channel stands for both; another sample rate is changed to `STEM_SAMPLE_RATE_HZ`. Peaks
-    beyond full scale scale all streams down alike, so that they keep their balance.
+    A single channel is duplicated; audio is resampled to `STEM_SAMPLE_RATE_HZ`. If peaks exceed
+    full scale, all streams are scaled down by the same factor, which preserves their balance.
 
     Raises:
-        UserError: a file that cannot be read, or streams of different lengths.
+        UserError: a file cannot be read, or streams have different lengths.
     """
     peak, streams = _decode(track, 1.0)
     if peak > 1:
@@ -69,10 +69,10 @@ def decode(track: TrackFiles) -> dict[str, np.ndarray]:
 
 
 def _decode(track: TrackFiles, gain: float) -> tuple[float, dict[str, np.ndarray]]:
-    peaks, streams, before, opened = [], {}, None, None
+    peaks, streams, previous, opened = [], {}, None, None
     for stream, (file, number) in track.streams.items():
-        if file is not before:
-            before, opened = file, file.open()
+        if file is not previous:
+            previous, opened = file, file.open()
         peak, streams[stream] = decode_at(opened, _FORMAT, gain=gain, stream=number)
         peaks.append(peak)
         _check_duration(track, len(streams[stream]) / STEM_SAMPLE_RATE_HZ)
@@ -83,27 +83,27 @@ def _decode(track: TrackFiles, gain: float) -> tuple[float, dict[str, np.ndarray
 def _check_duration(track: TrackFiles, length_s: float) -> None:
     if length_s > MAX_TRACK_S:
         minutes = MAX_TRACK_S // 60
-        raise UserError(f"{track.origin}: longer than {minutes} minutes; cut it into pieces")
+        raise UserError(f"{track.origin}: longer than {minutes} minutes; split the track")
 
 
 def errata(name: str, streams: Mapping[str, np.ndarray]) -> str:
-    """What is wrong with a track: what is known, and what is measured."""
-    found = [musdb18_tracks.errata(name)]
+    """Return the known and the measured errors of a track."""
+    errors = [musdb18_tracks.errata(name)]
     snr_db = mixture_snr_db(streams)
     if snr_db < MIN_SNR_DB:
-        found.append(f"mixture differs from the sum of the stems (SNR {snr_db:.1f} dB)")
-    return "; ".join(filter(None, found))
+        errors.append(f"mixture differs from the sum of the stems (SNR {snr_db:.1f} dB)")
+    return "; ".join(filter(None, errors))
 
 
 def mixture_snr_db(streams: Mapping[str, np.ndarray]) -> float:
-    """Energy of the mixture over that of its difference from the sum of the stems, in dB."""
+    """Return the energy ratio of the mixture and its difference from the sum of the stems in dB."""
     signal = noise = 0.0
     for start in range(0, len(streams["mixture"]), _BLOCK_SAMPLES):
-        here = slice(start, start + _BLOCK_SAMPLES)
-        mixture = streams["mixture"][here].astype(np.int64)
+        block = slice(start, start + _BLOCK_SAMPLES)
+        mixture = streams["mixture"][block].astype(np.int64)
         signal += float(np.square(mixture).sum())
         for stem in STEMS:
-            mixture -= streams[stem][here]
+            mixture -= streams[stem][block]
         noise += float(np.square(mixture).sum())
     if not noise:
         return math.inf

@@ -1,14 +1,14 @@
 """MUSDB18 (Rafii et al. 2017): 150 tracks, each a mixture with its drums, bass, other and vocals.
 
-100 tracks for training, of which 14 validate by convention, and 50 for testing; 44.1 kHz, two
-channels. For academic use only; no track of it may be passed on. In a `path` any part of it will
-do, the edition of 7-second excerpts too, and tracks of your own:
+100 training tracks, 14 of them used for validation by convention, and 50 test tracks; 44.1 kHz, two
+channels. For academic use only; tracks must not be redistributed. A `path` may hold any part of the
+dataset, the edition of 7-second excerpts, and your own tracks:
 
     {train,test}/<artist - title>.stem.mp4  (AAC, five streams; MUSDB18)
     {train,test}/<artist - title>/{mixture,drums,bass,other,vocals}.wav  (MUSDB18-HQ)
 
-Without a path the whole of MUSDB18, or of MUSDB18-HQ with the format `hq`, is taken from
-manual_dir, its zip or what was in it, or downloaded.
+Without a path the full MUSDB18, or MUSDB18-HQ with the format `hq`, is read from manual_dir (the
+zip or its unpacked folder) or downloaded.
 """
 
 import dataclasses
@@ -33,14 +33,14 @@ from irec_jax.errors import UserError
 
 
 class Edition(NamedTuple):
-    """A zip of the whole dataset."""
+    """A published zip of the full dataset."""
 
     name: str
     url: str
     md5: str
 
 
-#: By the option `format`.
+#: Editions by the option `format`.
 EDITIONS = {
     "aac": Edition(
         "musdb18",
@@ -58,17 +58,19 @@ _WORDS = {"train": "training", "validation": "validation", "test": "test"}
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class Musdb18Config(tfds.core.BuilderConfig):
-    """The tracks of a folder, or with ``path`` None those of an edition, a key of `EDITIONS`."""
+    """The tracks of a folder or, with ``path`` None, of an edition (key of `EDITIONS`)."""
 
     path: str | None = None
     edition: str | None = None
 
 
 def make_config(path: str | os.PathLike) -> Musdb18Config:
-    """The config of a folder, named after its content: what changed is built anew.
+    """Return the config of a folder.
+
+    Its name contains a digest of the content, so that changed files are prepared again.
 
     Raises:
-        UserError: as `musdb18_files.find_tracks`, or no such folder.
+        UserError: no such folder, or see `musdb18_files.find_tracks`.
     """
     path = os.path.abspath(os.path.expanduser(path))
     digest = hashlib.sha256(path.encode(errors="surrogateescape"))
@@ -76,14 +78,14 @@ def make_config(path: str | os.PathLike) -> Musdb18Config:
         for track in tracks:
             for stream, (file, _) in track.streams.items():
                 status = os.stat(file.path)
-                known = (split, track.name, stream, status.st_size, status.st_mtime_ns)
-                digest.update(repr(known).encode())
+                entry = (split, track.name, stream, status.st_size, status.st_mtime_ns)
+                digest.update(repr(entry).encode())
     stem = re.sub(r"\W+", "_", Path(path).name, flags=re.ASCII).strip("_")[:32] or "tracks"
     return Musdb18Config(name=f"{stem}-{digest.hexdigest()[:12]}", description=path, path=path)
 
 
 class Musdb18(StemBuilder):
-    """Builder of `musdb18`; its config is a `Musdb18Config`."""
+    """Builder of `musdb18`, with a `Musdb18Config` as its config."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "MUSDB18, MUSDB18-HQ, parts of them and folders like them."}
@@ -119,31 +121,31 @@ class Musdb18(StemBuilder):
         splits = find_tracks(source, files)
         if sum(map(len, splits.values())) < sum(map(len, OFFICIAL.values())):
             raise UserError(
-                f"{source}: holds {_counts(splits)}; unpack the whole zip, or name the folder as "
-                "path to take what is there"
+                f"{source}: holds {_counts(splits)}; unpack the full zip, or set path to the "
+                "folder to use the available tracks"
             )
         return splits
 
 
 def _find_files(dl_manager, edition: Edition) -> tuple[Path, list[File]]:
-    """The zip or the unpacked folder, and its files; downloaded where there is neither."""
+    """Return the zip or the unpacked folder, and its files; download the zip if necessary."""
     default = Path(dl_manager.download_dir, "manual")
     try:
         manual = Path(dl_manager.manual_dir)
-    except AssertionError:  # not there, or empty
+    except AssertionError:  # missing or empty
         manual = default
     zip_name = f"{edition.name}.zip"
     path = manual / zip_name
     unpacked = (manual / edition.name, manual)
-    folder = next((one for one in unpacked if (one / "train").is_dir()), None)
+    folder = next((path for path in unpacked if (path / "train").is_dir()), None)
     if path.is_file():
         check_md5(path, edition.md5, remedy=f"download it again from {edition.url}")
     elif folder is not None:
         return folder, files_in_folder(folder)
     elif manual != default:
         raise UserError(
-            f"{manual}: lacks {zip_name} and a folder train; get it from {edition.url}, or give no "
-            "manual_dir to download it"
+            f"{manual}: lacks {zip_name} and a folder train; get it from {edition.url}, or leave "
+            "manual_dir out to download it"
         )
     else:
         path = Path(dl_manager.download_dir, "musdb18", zip_name)
@@ -153,13 +155,13 @@ def _find_files(dl_manager, edition: Edition) -> tuple[Path, list[File]]:
 
 def _scan(path: str) -> dict[str, list[TrackFiles]]:
     if not os.path.isdir(path):
-        raise UserError(f"{path}: no such folder; name one that holds train and test")
+        raise UserError(f"{path}: no such folder; set path to a folder that holds train and test")
     return find_tracks(path, files_in_folder(path))
 
 
 def _counts(splits: Mapping[str, Sequence[TrackFiles]]) -> str:
-    """How many of MUSDB18's tracks are there, and how many others."""
+    """Return a text with the number of MUSDB18's tracks in each split, and of other tracks."""
     counts = Counter(official_split(track.name) for split in splits.values() for track in split)
-    there = (f"{counts[s]} of {len(OFFICIAL[s])} {word}" for s, word in _WORDS.items())
+    official = (f"{counts[s]} of {len(OFFICIAL[s])} {word}" for s, word in _WORDS.items())
     others = f" and {counts[None]} others" if counts[None] else ""
-    return f"{', '.join(there)} tracks{others}"
+    return f"{', '.join(official)} tracks{others}"

@@ -1,4 +1,4 @@
-"""Which files hold which stream of which track, by the layouts of MUSDB18 and MUSDB18-HQ."""
+"""Assignment of files to tracks and streams, in the layouts of MUSDB18 and MUSDB18-HQ."""
 
 import dataclasses
 import os
@@ -12,11 +12,11 @@ from irec_jax import audio
 from irec_jax.errors import UserError
 from irec_jax.labels import STREAMS
 
-#: The splits, and the folders that hold their tracks.
+#: The splits, and the names of their folders.
 SPLITS = ("train", "validation", "test")
 _FOLDERS = {name: name for name in SPLITS} | {"valid": "validation"}
 _STEM_SUFFIXES = (".stem.mp4", ".stem.m4a")
-#: Streams of a track may differ so much in length: codecs pad. They are cut to the shortest.
+#: Maximum difference between stream lengths, due to codec padding; the shortest one counts.
 TOLERANCE_S = 0.1
 _LAYOUT = f"<track>.stem.mp4 or <track>/{{{','.join(STREAMS)}}}.wav"
 _AAC_BYTES_PER_S = 32_000
@@ -25,9 +25,9 @@ _WAV_BYTES_PER_S = 4 * STEM_SAMPLE_RATE_HZ
 
 @dataclasses.dataclass(frozen=True)
 class TrackFiles:
-    """A track before it is decoded: the file of each of `labels.STREAMS`, and which stream of it.
+    """A track before decoding: the file and the stream number of each of `labels.STREAMS`.
 
-    ``origin`` names the file or folder in messages.
+    ``origin`` is the name of the file or folder for messages.
     """
 
     name: str
@@ -36,47 +36,49 @@ class TrackFiles:
 
 
 def find_tracks(source: str | os.PathLike, files: Iterable[File]) -> dict[str, list[TrackFiles]]:
-    """The tracks of each split that has some, sorted by name.
+    """Return the tracks of each split that has any, sorted by name.
 
-    A track of MUSDB18 belongs to its official split. Any other goes by the folder train,
-    validation (or valid) or test that it lies in, and without one is for training.
+    Tracks of MUSDB18 belong to their official split. The split of other tracks is given by their
+    folder train, validation (or valid) or test; without one they are used for training.
 
     Args:
         source: the folder or zip.
-        files: what is in it.
+        files: its files.
 
     Raises:
-        UserError: no tracks; one that lacks a stream or is there twice; other audio files.
+        UserError: no tracks, a track that lacks a stream or appears twice, or other audio files.
     """
     source = Path(source)
     folders: dict[PurePosixPath, list[File]] = {}
-    found: list[tuple[PurePosixPath, TrackFiles]] = []
+    tracks: list[tuple[PurePosixPath, TrackFiles]] = []
     for file in files:
         path = PurePosixPath(file.name)
         suffix = next((s for s in _STEM_SUFFIXES if path.name.lower().endswith(s)), None)
         if suffix:
             name = path.name[: -len(suffix)]
             streams = {stream: (file, number) for number, stream in enumerate(STREAMS)}
-            found.append((path.parent, TrackFiles(name, file.origin, streams)))
+            tracks.append((path.parent, TrackFiles(name, file.origin, streams)))
         elif path.suffix.lower() in audio.SUFFIXES:
             folders.setdefault(path.parent, []).append(file)
-    for folder, inside in folders.items():
-        track = _track_in_folder(folder.name or source.name, inside)
-        found.append((folder.parent, track))
-    if not found:
-        raise UserError(f"{source}: no tracks; expected {_LAYOUT}, below train and test or not")
+    for folder, contents in folders.items():
+        track = _track_in_folder(folder.name or source.name, contents)
+        tracks.append((folder.parent, track))
+    if not tracks:
+        raise UserError(f"{source}: no tracks; expected {_LAYOUT}, in train and test or directly")
     splits: dict[str, dict[str, TrackFiles]] = {split: {} for split in SPLITS}
     seen: dict[str, TrackFiles] = {}
-    for folder, track in sorted(found, key=lambda pair: pair[1].name):
+    for folder, track in sorted(tracks, key=lambda pair: pair[1].name):
         if track.name in seen:
             other = seen[track.name].origin
-            raise UserError(f"{track.origin}: the track is also in {other}; remove one of the two")
+            raise UserError(f"{track.origin}: the same track as {other}; remove one")
         seen[track.name] = track
         inner_to_outer = (*reversed(folder.parts), source.name)
-        named = [_FOLDERS[part.lower()] for part in inner_to_outer if part.lower() in _FOLDERS]
-        split = official_split(track.name) or (named[0] if named else "train")
+        split_folders = [
+            _FOLDERS[part.lower()] for part in inner_to_outer if part.lower() in _FOLDERS
+        ]
+        split = official_split(track.name) or (split_folders[0] if split_folders else "train")
         splits[split][track.name] = track
-    return {split: list(tracks.values()) for split, tracks in splits.items() if tracks}
+    return {split: list(by_name.values()) for split, by_name in splits.items() if by_name}
 
 
 def _track_in_folder(name: str, files: Iterable[File]) -> TrackFiles:
@@ -85,23 +87,23 @@ def _track_in_folder(name: str, files: Iterable[File]) -> TrackFiles:
         stream = PurePosixPath(file.name).stem.lower()
         if stream in streams:
             other = PurePosixPath(streams[stream][0].name).name
-            raise UserError(f"{file.origin}: {other} lies beside it; remove one of the two")
+            raise UserError(f"{file.origin}: the same stream as {other}; remove one")
         if stream in STREAMS:  # others, such as the accompaniment, are sums of these
             streams[stream] = (file, 0)
     if not streams:
-        raise UserError(f"{file.origin}: is no stream of a track; expected {_LAYOUT}")
+        raise UserError(f"{file.origin}: not a stream of a track; expected {_LAYOUT}")
     missing = [f"{stream}.wav" for stream in STREAMS if stream not in streams]
     origin = os.path.dirname(file.origin)
     if missing:
-        raise UserError(f"{origin}: lacks {', '.join(missing)}; add what is missing, or remove it")
+        raise UserError(f"{origin}: lacks {', '.join(missing)}; add them or remove the folder")
     return TrackFiles(name, origin, {stream: streams[stream] for stream in STREAMS})
 
 
 def check_header(track: TrackFiles) -> float:
-    """The length of a track in seconds, after a look at its headers; of one in a zip, a guess.
+    """Check the headers of a track and return its length in seconds, estimated within a zip.
 
     Raises:
-        UserError: a file that cannot be read, that lacks streams, or streams of different lengths.
+        UserError: a file cannot be read or lacks streams, or streams have different lengths.
     """
     files = {file.name: file for file, _ in track.streams.values()}
     if any(file.path is None for file in files.values()):
@@ -114,7 +116,7 @@ def check_header(track: TrackFiles) -> float:
         if len(files) == 1 and num_streams != len(STREAMS):
             raise UserError(
                 f"{file.origin}: holds {num_streams} audio streams, not {len(STREAMS)} "
-                f"({', '.join(STREAMS)}); get the whole file"
+                f"({', '.join(STREAMS)}); get the complete file"
             )
         header = audio.info(file.path, stream=number)
         if header.num_samples is not None:
@@ -124,12 +126,12 @@ def check_header(track: TrackFiles) -> float:
 
 
 def check_lengths(track: TrackFiles, lengths_s: Mapping[str, float]) -> None:
-    """UserError for streams of a track that are not of one length."""
+    """Raise UserError if streams of a track have different lengths."""
     if not lengths_s:
         return
     short, long = (choose(lengths_s, key=lengths_s.get) for choose in (min, max))
     if lengths_s[long] - lengths_s[short] > TOLERANCE_S:
         raise UserError(
             f"{track.origin}: {short} lasts {lengths_s[short]:.2f} s but {long} "
-            f"{lengths_s[long]:.2f} s; export all with one start and one length"
+            f"{lengths_s[long]:.2f} s; export all with the same start and length"
         )

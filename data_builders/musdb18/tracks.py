@@ -1,4 +1,4 @@
-"""The tracks of MUSDB18 by name, and what is known to be wrong with some."""
+"""Track names of MUSDB18, and known errors of some tracks."""
 
 import re
 
@@ -90,7 +90,7 @@ Wall Of Death - Femme
 Young Griffo - Blood To Bone
 Young Griffo - Facade
 """
-#: Of the 100 training tracks those that by convention validate.
+#: Those of the 100 training tracks that are used for validation by convention.
 _VALIDATION = """
 Actions - One Minute Smile
 Alexander Ross - Goodbye Bolero
@@ -159,7 +159,7 @@ Triviul feat. The Fiend - Widow
 We Fell From The Sky - Not You
 Zeno - Signs
 """
-#: From the list of errors on the dataset's page, https://sigsep.github.io/datasets/musdb.html.
+#: From the list of errors on the dataset's web page, https://sigsep.github.io/datasets/musdb.html.
 _ERRATA = {
     "Al James - Schoolboy Facination": "synthetic vocals in other",
     "BKS - Bulldozer": "a cowbell in other from 1:12",
@@ -173,11 +173,11 @@ _ERRATA = {
 
 
 def _letters(name: str) -> str:
-    """What remains of a name whichever signs a file system or a program takes from it."""
+    """Return the letters and digits of a name, which survive in every file system."""
     return re.sub(r"[\W_]+", "", name.casefold())
 
 
-#: Names of the tracks of the official splits.
+#: Track names of the official splits.
 OFFICIAL = {
     "train": tuple(_TRAIN.strip().splitlines()),
     "validation": tuple(_VALIDATION.strip().splitlines()),
@@ -188,10 +188,10 @@ _ERRATA_BY_LETTERS = {_letters(name): text for name, text in _ERRATA.items()}
 
 
 def official_split(track: str) -> str | None:
-    """train, validation or test; None for a track that is not of MUSDB18."""
+    """Return train, validation or test; None for a track that is not in MUSDB18."""
     return _SPLITS.get(_letters(track))
 
 
 def errata(track: str) -> str:
-    """What is known to be wrong with a track; empty for nothing."""
+    """Return the known errors of a track; empty if there are none."""
     return _ERRATA_BY_LETTERS.get(_letters(track), "")

@@ -1,1 +1,1 @@
-"""Speed side by side with what people use today: `python -m irec_jax.benchmarks.NAME`."""
+"""Speed compared with other implementations; run `python -m irec_jax.benchmarks.NAME`."""

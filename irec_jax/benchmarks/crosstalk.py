@@ -1,25 +1,25 @@
-"""Crosstalk of 14 tracks of 3 minutes at 48 kHz: the source's iteration in NumPy, ours, and files.
+"""Crosstalk reduction of 14 tracks of 3 minutes at 48 kHz, compared with Seipel's iteration.
 
     python -m irec_jax.benchmarks.crosstalk [--tracks=14] [--seconds=180] [--rounds=3]
 
-Weights: the source (Seipel 2018, equations 3.2-3.6) computes residuals and gradients of every
-iteration from the whole spectrograms. That is done here in float32 with BLAS products over all
-frames and bins, target by target, for all targets at once, and for all at once in blocks. Single
-iterations are timed, and multiplied by as many as ours takes to the same tolerance: the total is
-extrapolated. (Blocks that fit the caches are more than what one writes at first.) The sum Theta, by
-which the source knows when to stop, is not computed there. Ours is the Gram matrix of the same
-spectrograms and all iterations for all targets on it; or the exact minimum (nnls). All take turns
-in one process; a ratio above 1 says that NumPy is slower. Before that the same few steps are taken
-by NumPy and by ours, and the largest deviation of a weight is printed.
+Weights: Seipel (2018, equations 3.2-3.6) computes residuals and gradients in every iteration from
+the complete spectrograms. NumPy does that here in float32 with BLAS products over all frames and
+bins: target by target, for all targets at once, and for all targets in blocks that fit the caches
+(faster than a straightforward implementation). Single iterations are timed and multiplied by the
+number that ours takes to the same tolerance; the total is extrapolated. Seipel's stopping criterion
+Theta is not computed. Ours computes the Gram matrix of the same spectrograms once and runs all
+iterations for all targets on it (momentum), or finds the exact minimum (nnls). All take turns in
+one process. The table has the median and minimum time of each; the last lines have the time of
+ours and how many times as long NumPy takes. Before that, the benchmark prints the maximum deviation
+of the weights after a few identical steps of NumPy and of ours.
 
-Files: a folder of 24-bit wav files through `irec_jax.systems.debleeder`, reading, analysis,
-reduction and writing included. The first run compiles. Its speed is the length of the recording,
-of all tracks together, divided by the time.
+Files: `irec_jax.systems.debleeder` on a folder of 24-bit wav files, including reading, analysis,
+reduction and writing. The first run compiles. The speed is the duration of the recording divided by
+the time for all tracks.
 """
 
 import argparse
 import statistics
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -32,14 +32,13 @@ from irec_jax import crosstalk as ct
 from irec_jax.benchmarks import bss, timing
 from irec_jax.crosstalk.estimate import HESSIAN_SCALE, momentum_descent
 from irec_jax.dsp import stft
-from irec_jax.errors import UserError
 from irec_jax.systems.debleeder import debleed
 
 SAMPLE_RATE_HZ = 48_000
 MAX_CROSSTALK = 0.25
-#: Seconds of music; recordings repeat them.
+#: Duration of the music, which longer recordings repeat.
 MUSIC_S = 15.0
-#: Steps after which the weights of NumPy and ours are compared.
+#: Number of steps after which the weights of NumPy and ours are compared.
 NUM_COMPARED_STEPS = 5
 _BLOCK_VALUES = 2**15
 
@@ -48,7 +47,7 @@ Gradients = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def make_spots(num_tracks: int, seconds: float) -> np.ndarray:
-    """Melodies in registers of their own, with simulated crosstalk: float32 (num_tracks, T)."""
+    """Return spot microphones of melodies with simulated crosstalk: float32 (num_tracks, T)."""
     num_samples = round(seconds * SAMPLE_RATE_HZ)
     music = bss.make_sources(num_tracks, min(seconds, MUSIC_S))
     dry = np.stack([np.resize(track, num_samples) for track in music])
@@ -59,36 +58,36 @@ def make_spots(num_tracks: int, seconds: float) -> np.ndarray:
 
 @jax.jit
 def magnitudes(track: jax.Array) -> jax.Array:
-    """Magnitude spectrogram (frames, 2049) of a track (T,), as the source has it."""
+    """Return the magnitude spectrogram (frames, 2049) of a track (T,), with Seipel's settings."""
     options = dict(frame_length=4096, hop_length=2048, window="hamming")
     return stft.magnitude(stft.stft(track, **options))
 
 
 def target_by_target(flat: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """-2 residual X^T, one target after another."""
-    return np.stack([one_target(flat, weights, target) for target in range(len(flat))])
+    """Return the gradients -2 R X^T with the residuals R = X - W X, one target after another."""
+    return np.stack([single_target(flat, weights, target) for target in range(len(flat))])
 
 
-def one_target(flat: np.ndarray, weights: np.ndarray, target: int) -> np.ndarray:
-    """The row of `target`."""
+def single_target(flat: np.ndarray, weights: np.ndarray, target: int) -> np.ndarray:
+    """Return the gradient of one target, a row of `target_by_target`."""
     residual = flat[target] - weights[target] @ flat
     return -2 * (flat @ residual)
 
 
 def all_at_once(flat: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """As `target_by_target`, with two products of matrices."""
+    """Return the gradients of `target_by_target` by two matrix products."""
     residuals = weights @ flat
     np.subtract(flat, residuals, out=residuals)
     return -2 * (residuals @ flat.T)
 
 
 def in_blocks(flat: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """As `all_at_once`, with residuals that stay in the caches."""
+    """Return the gradients of `all_at_once`, in blocks whose residuals stay in the caches."""
     starts = range(0, flat.shape[1], _BLOCK_VALUES)
     return sum(all_at_once(flat[:, i : i + _BLOCK_VALUES], weights) for i in starts)
 
 
-FORMS: dict[str, Gradients] = {
+NUMPY_VARIANTS: dict[str, Gradients] = {
     "NumPy, target by target": target_by_target,
     "NumPy, all at once": all_at_once,
     "NumPy, in blocks": in_blocks,
@@ -98,13 +97,13 @@ FORMS: dict[str, Gradients] = {
 def descend(
     flat: np.ndarray, num_frames: int, gradients: Gradients, *, num_steps: int
 ) -> np.ndarray:
-    """Weights (J, J) after so many of the source's steps from zero.
+    """Return the weights (J, J) after a number of Seipel's steps from zero.
 
     Args:
-        flat: magnitudes (J, frames * bins), scaled.
-        num_frames: N.
-        gradients: one of `FORMS`.
-        num_steps: how many.
+        flat: scaled magnitudes (J, frames * bins).
+        num_frames: number of frames N.
+        gradients: one of `NUMPY_VARIANTS`.
+        num_steps: number of steps.
     """
     weights = np.zeros((len(flat), len(flat)), flat.dtype)
     velocity = np.zeros_like(weights)
@@ -116,24 +115,24 @@ def descend(
 
 
 def deviations(spectrograms: np.ndarray, num_steps: int) -> dict[str, float]:
-    """Largest deviation of a weight from ours after the same few steps, by form."""
+    """Return the maximum deviation of the weights from ours after a few steps, by variant."""
     num_tracks, num_frames, _ = spectrograms.shape
     gram = np.asarray(ct.gram(spectrograms), np.float64)
     expected = ct.estimate(gram, solver="momentum", max_steps=num_steps, tolerance=0.0)
     scale = np.sqrt(HESSIAN_SCALE / (2 * np.linalg.eigvalsh(gram)[-1]))
     flat = (np.float32(scale) * spectrograms).reshape(num_tracks, -1)
     return {
-        name: np.abs(descend(flat, num_frames, form, num_steps=num_steps) - expected).max()
-        for name, form in FORMS.items()
+        name: np.abs(descend(flat, num_frames, gradients, num_steps=num_steps) - expected).max()
+        for name, gradients in NUMPY_VARIANTS.items()
     }
 
 
 def compare_weights(spectrograms: np.ndarray, *, num_rounds: int) -> str:
-    """Times of all contestants and the ratios: a text of several lines.
+    """Time all implementations and return a table of times and the ratios as text.
 
     Args:
         spectrograms: magnitudes (J, frames, bins), float32.
-        num_rounds: turns of each.
+        num_rounds: rounds of each implementation.
     """
     flat = spectrograms.reshape(len(spectrograms), -1)
     on_device = jax.device_put(spectrograms, jax.devices("cpu")[0])
@@ -141,61 +140,52 @@ def compare_weights(spectrograms: np.ndarray, *, num_rounds: int) -> str:
     num_steps = int(momentum_descent(gram).num_steps.max())
     weights = np.float32(0.1) * (1 - np.eye(len(flat), dtype=np.float32))
     calls = {
-        "NumPy, one target": lambda: one_target(flat, weights, 0),
-        **{name: lambda form=form: form(flat, weights) for name, form in FORMS.items()},
+        "NumPy, one target": lambda: single_target(flat, weights, 0),
+        **{name: lambda form=form: form(flat, weights) for name, form in NUMPY_VARIANTS.items()},
         "ours, Gram matrix": lambda: ct.gram(on_device).block_until_ready(),
         "ours, momentum": lambda: momentum_descent(gram),
         "ours, nnls": lambda: ct.estimate(gram),
     }
     seconds = timing.alternate(calls, num_rounds=num_rounds, num_warm_up=1)
     medians = {name: statistics.median(s) for name, s in seconds.items()}
-    totals = {name: num_steps * medians[name] for name in FORMS}
-    lines = [f"{'contestant':28} {'median':>12} {'least':>12}"]
+    totals = {name: num_steps * medians[name] for name in NUMPY_VARIANTS}
+    lines = [f"{'implementation':28} {'median':>12} {'minimum':>12}"]
     for name, median in medians.items():
-        what = f" an iteration; x {num_steps} = {totals[name]:.1f} s" if name in FORMS else ""
-        lines.append(f"{name:28} {median:10.5f} s {min(seconds[name]):10.5f} s{what}")
+        total = f" per iteration; x {num_steps} = {totals[name]:.1f} s" if name in totals else ""
+        lines.append(f"{name:28} {median:10.5f} s {min(seconds[name]):10.5f} s{total}")
     lines.append(f"{num_steps} iterations of momentum; NumPy's totals are extrapolated")
     for solver in ("momentum", "nnls"):
         ours = medians["ours, Gram matrix"] + medians[f"ours, {solver}"]
         ratios = ", ".join(f"{name} {total / ours:.0f} x" for name, total in totals.items())
-        lines.append(f"Gram matrix and {solver}: {ours:.4f} s; as long takes {ratios}")
+        lines.append(f"Gram matrix and {solver}: {ours:.4f} s; relative to that: {ratios}")
     return "\n".join(lines)
 
 
 def write_tracks(folder: Path, spots: np.ndarray) -> None:
-    """24-bit wav files of the tracks (J, T)."""
+    """Write the tracks (J, T) as 24-bit wav files."""
     for number, spot in enumerate(spots, 1):
         audio.write(folder / f"track {number:02}.wav", spot, SAMPLE_RATE_HZ, subtype="PCM_24")
 
 
 def time_files(folder: Path, *, num_rounds: int) -> list[float]:
-    """Seconds of recording in a second, of each run."""
-    speeds = []
-    for number in range(num_rounds):
-        out = folder.with_name(f"{folder.name}, run {number}")
-        speeds.append(debleed(folder, out, progress=False).speed)
-    return speeds
+    """Return the speed of each run in seconds of recording per second."""
+    outs = [folder.with_name(f"{folder.name}, run {number}") for number in range(num_rounds)]
+    return [debleed(folder, out, progress=False).speed for out in outs]
 
 
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m irec_jax.benchmarks.crosstalk")
     parser.add_argument("--tracks", type=int, default=14, help="number of tracks")
     parser.add_argument("--seconds", type=float, default=180.0, help="length of the recording")
-    parser.add_argument("--rounds", type=int, default=3, help="turns of each; runs on files")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of each, and runs on files")
     options = parser.parse_args(arguments)
-    for name, value, least in (
-        ("tracks", options.tracks, 2),
-        ("seconds", options.seconds, 1),
-        ("rounds", options.rounds, 1),
-    ):
-        if not value >= least:
-            raise UserError(f"--{name} is {value}: must be {least} or more")
+    timing.check_minimum(options, tracks=2, seconds=1, rounds=1)
 
     spots = make_spots(options.tracks, options.seconds)
     print(f"{options.tracks} tracks, {options.seconds:g} s, {SAMPLE_RATE_HZ} Hz")
     print(timing.environment(("jax", "jaxlib", "numpy")))
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place, "tracks")
+    with tempfile.TemporaryDirectory() as parent:
+        folder = Path(parent, "tracks")
         folder.mkdir()
         write_tracks(folder, spots)
         speeds = time_files(folder, num_rounds=options.rounds)
@@ -212,7 +202,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(sys.argv[1:])
-    except UserError as error:
-        sys.exit(str(error))
+    timing.run(main)

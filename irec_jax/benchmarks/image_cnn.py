@@ -1,44 +1,36 @@
-"""One training step of Goel's networks B1 to B4 on the CPU: JAX against PyTorch in channels_last.
+"""Training step of Goel's networks B1 to B4 on the CPU, compared with PyTorch in channels_last.
 
     python -m irec_jax.benchmarks.image_cnn [--nets b1 b2 b3 b4] [--batch 64] [--rounds 20]
 
-The step is all of forward pass with dropout, loss (softmax cross-entropy), backward pass and Adam,
-on pictures of 150 x 150 and 5 classes. PyTorch gets them as three equal channels, as the paper has
-them; ours as one. Both start from the same weights; that they compute the same loss is checked,
-with dropout off, before anything is timed. `--no_dropout` leaves it out of the step too.
+A step is the forward pass with dropout, the loss (softmax cross-entropy), the backward pass and
+Adam, on images of 150 x 150 pixels and 5 classes. PyTorch's images have three equal channels, as in
+Goel's paper; ours have one. Both start from the same weights; before timing, the benchmark checks
+that they compute the same loss without dropout. `--no_dropout` times the step without dropout too.
 
-The contestants take turns in one process, as many threads as cores each. The ratio is PyTorch's
-median time divided by ours: above 1 ours is faster.
+The implementations take turns in one process, with one thread per core. The table has the median
+and minimum time of a step, and the median relative to ours. The ratio is PyTorch's median time
+divided by ours: above 1, ours is faster.
 """
 
 import argparse
-import sys
 
 import jax
 import numpy as np
 
 from irec_jax import losses, models
 from irec_jax.benchmarks import networks, timing
-from irec_jax.errors import UserError
 from irec_jax.models import image_cnn
 
 SIZE, NUM_CLASSES = 150, 5
 
 
 def torch_layers(model: image_cnn.ImageCNN) -> list:
-    """The network in PyTorch.
+    """Return the layers of the network in PyTorch.
 
     Raises:
-        UserError: torch is not installed.
+        UserError: if torch is not installed.
     """
     torch = networks.import_torch()
-
-    class Flatten(torch.nn.Module):
-        """Rows, columns, channels, as Flax has them: in channels_last nothing is moved."""
-
-        def forward(self, x):
-            return x.permute(0, 2, 3, 1).flatten(1)
-
     modules, num_inputs, size = [], model.input_channels, SIZE
     for layer in image_cnn.NETS[model.net]:
         modules += [
@@ -51,7 +43,7 @@ def torch_layers(model: image_cnn.ImageCNN) -> list:
         size = ((size - layer.kernel) // layer.stride + 1) // layer.pool
     return [
         *modules,
-        Flatten(),
+        networks.torch_flatten(),
         torch.nn.Linear(num_inputs * size**2, model.dense),
         torch.nn.ReLU(inplace=True),
         torch.nn.Dropout(model.dense_dropout),
@@ -59,54 +51,47 @@ def torch_layers(model: image_cnn.ImageCNN) -> list:
     ]
 
 
-def contestants(
+def implementations(
     net: str, batch_size: int, *, dropout: bool = True
-) -> dict[str, networks.Contestant]:
-    """Ours and PyTorch's step of a net, from the same weights.
+) -> dict[str, networks.Implementation]:
+    """Return our and PyTorch's step of a network, with the same weights.
 
     Raises:
-        UserError: unknown net, or torch is not installed.
+        UserError: if the network is unknown, or torch is not installed.
     """
     rng = np.random.default_rng(0)
-    pictures = rng.random((batch_size, SIZE, SIZE), np.float32)
+    images = rng.random((batch_size, SIZE, SIZE), np.float32)
     labels = np.eye(NUM_CLASSES, dtype=np.float32)[rng.integers(NUM_CLASSES, size=batch_size)]
     rates = {} if dropout else dict(dropout=0.0, dense_dropout=0.0)
     model = models.create("image_cnn", num_classes=NUM_CLASSES, net=net, **rates)
     init = jax.jit(model.init, static_argnames="train")
-    params = init(jax.random.key(0, impl="rbg"), pictures[:1], train=False)["params"]
-    torch_pictures = np.repeat(pictures[:, None], model.input_channels, 1)
+    params = init(jax.random.key(0, impl="rbg"), images[:1], train=False)["params"]
+    torch_model = networks.torch_sequential(torch_layers(model), params)
+    torch_images = np.repeat(images[:, None], model.input_channels, 1)
     cross_entropy = networks.import_torch().nn.functional.cross_entropy
     return {
-        networks.OURS: networks.jax_contestant(
-            model, params, losses.softmax_cross_entropy, pictures, labels
+        networks.OURS: networks.jax_step(
+            model, params, losses.softmax_cross_entropy, images, labels
         ),
-        networks.PEER: networks.torch_contestant(
-            torch_layers(model), params, cross_entropy, torch_pictures, labels
-        ),
+        networks.PEER: networks.torch_step(torch_model, cross_entropy, torch_images, labels),
     }
 
 
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m irec_jax.benchmarks.image_cnn")
     parser.add_argument("--nets", nargs="+", default=list(image_cnn.NETS), help="networks")
-    parser.add_argument("--batch", type=int, default=64, help="pictures in a batch")
-    parser.add_argument("--rounds", type=int, default=20, help="turns of each contestant")
-    parser.add_argument("--no_dropout", action="store_true", help="a step without dropout")
+    parser.add_argument("--batch", type=int, default=64, help="batch size")
+    parser.add_argument("--rounds", type=int, default=20, help="rounds of each implementation")
+    parser.add_argument("--no_dropout", action="store_true", help="time a step without dropout")
     options = parser.parse_args(arguments)
-    for name in ("batch", "rounds"):
-        if getattr(options, name) < 1:
-            raise UserError(f"--{name} is {getattr(options, name)}: must be 1 or more")
+    timing.check_minimum(options, batch=1, rounds=1)
 
-    print(timing.environment(("jax", "jaxlib", "flax", "optax", "torch")))
+    print(timing.environment(networks.PACKAGES))
     for net in options.nets:
-        entries = contestants(net, options.batch, dropout=not options.no_dropout)
+        steps = implementations(net, options.batch, dropout=not options.no_dropout)
         print(f"\ntraining step of {net}, batch {options.batch}, {options.rounds} rounds")
-        print(networks.compare(entries, num_rounds=options.rounds))
+        print(networks.compare(steps, num_rounds=options.rounds))
 
 
 if __name__ == "__main__":
-    try:
-        with jax.default_device(jax.local_devices(backend="cpu")[0]):
-            main(sys.argv[1:])
-    except UserError as error:
-        sys.exit(str(error))
+    timing.run(main, on_cpu=True)

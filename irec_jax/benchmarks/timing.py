@@ -1,20 +1,63 @@
-"""What all benchmarks share: contestants that take turns in one process, medians and a table."""
+"""Timing of implementations that take turns in one process, and the options of all benchmarks."""
 
+import argparse
+import contextlib
+import importlib
 import importlib.metadata
 import os
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import ModuleType
+
+from irec_jax.errors import UserError
+
+
+def run(main: Callable[[list[str]], None], *, on_cpu: bool = False) -> None:
+    """Run a benchmark with the command line's arguments, on the CPU if ``on_cpu``."""
+    import jax
+
+    context = jax.default_device(jax.local_devices(backend="cpu")[0]) if on_cpu else None
+    try:
+        with context or contextlib.nullcontext():
+            main(sys.argv[1:])
+    except UserError as error:
+        sys.exit(str(error))
+
+
+def check_minimum(options: argparse.Namespace, **minimum: float) -> None:
+    """Check that options are not below their minimum.
+
+    Raises:
+        UserError: if an option is too small, or NaN.
+    """
+    for name, least in minimum.items():
+        value = getattr(options, name)
+        if not min(value if isinstance(value, list) else [value]) >= least:
+            raise UserError(f"--{name}={value}: expected {least} or more")
+
+
+def import_peer(module: str) -> ModuleType:
+    """Import a module of a peer, an implementation that we compare with.
+
+    Raises:
+        UserError: if it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise UserError(f"{error}; install the peers with pip install 'irec-jax[peers]'") from error
 
 
 def num_cores() -> int:
-    """Cores that this process may use: the number of threads each contestant gets."""
+    """Return the number of cores of this process: the number of threads of each implementation."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cpu_model() -> str:
-    """The processor's name."""
+    """Return the name of the processor."""
     try:
         with open("/proc/cpuinfo") as file:
             for line in file:
@@ -26,13 +69,11 @@ def cpu_model() -> str:
 
 
 def environment(packages: Iterable[str]) -> str:
-    """Versions, processor and threads, one line."""
+    """Return the versions of packages, the processor and the number of threads in one line."""
     versions = []
     for package in packages:
-        try:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions.append(f"{package} {importlib.metadata.version(package)}")
-        except importlib.metadata.PackageNotFoundError:
-            pass  # an optional contestant that does not take part
     return f"{', '.join(versions)}; {cpu_model()}, {num_cores()} threads"
 
 
@@ -43,20 +84,20 @@ def alternate(
     num_warm_up: int = 3,
     pause_s: float = 0.02,
 ) -> dict[str, list[float]]:
-    """Seconds of every timed call, the contestants taking turns.
+    """Time implementations in turn.
 
-    Before a contestant's turn comes a pause, in which the other's threads stop spinning, and a
-    call that is not timed, which wakes its own threads and brings its data back to the caches.
-    (Of JAX and PyTorch with two threads on two idle cores neither made a measurable difference.)
+    Each turn starts with a pause, in which the threads of the previous implementation stop
+    spinning, and an untimed call, which wakes the threads and refills the caches. (With JAX and
+    PyTorch on two idle cores, neither made a measurable difference.)
 
     Args:
-        calls: by name; each returns when its result is there.
-        num_rounds: turns, and timed calls, of every contestant.
-        num_warm_up: calls of every contestant before the first round (compilation).
-        pause_s: seconds before every turn.
+        calls: name -> call that returns when its result is ready.
+        num_rounds: number of turns, with one timed call each, of every implementation.
+        num_warm_up: number of calls of every implementation before the first round (compilation).
+        pause_s: pause before every turn.
 
     Returns:
-        Lists of num_rounds seconds, by name.
+        Name -> seconds of each round.
     """
     for call in calls.values():
         for _ in range(num_warm_up):
@@ -73,16 +114,15 @@ def alternate(
 
 
 def table(seconds: Mapping[str, Sequence[float]], *, ours: str) -> str:
-    """Median and least time of every contestant, and its median in units of ours.
+    """Return a table of the median and minimum time, and the median relative to ours.
 
-    A ratio above 1 says that the contestant is slower than ours.
+    A ratio above 1 means that the implementation is slower than ours.
     """
-    least = {name: min(s) for name, s in seconds.items()}
     medians = {name: statistics.median(s) for name, s in seconds.items()}
-    lines = [f"{'contestant':28} {'median':>11} {'least':>11} {'x ' + ours:>11}"]
+    lines = [f"{'implementation':28} {'median':>11} {'minimum':>11} {'x ' + ours:>11}"]
     for name, median in medians.items():
         lines.append(
-            f"{name:28} {1e3 * median:8.1f} ms {1e3 * least[name]:8.1f} ms "
+            f"{name:28} {1e3 * median:8.1f} ms {1e3 * min(seconds[name]):8.1f} ms "
             f"{median / medians[ours]:11.2f}"
         )
     return "\n".join(lines)

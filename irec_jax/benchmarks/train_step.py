@@ -1,19 +1,19 @@
-"""One training step of Han's network on the CPU: JAX against PyTorch in channels_last.
+"""Training step of Han's network on the CPU, compared with PyTorch in channels_last.
 
     python -m irec_jax.benchmarks.train_step [--batch 32 128] [--rounds 20] [--stock]
 
-The step is all of forward pass with dropout, loss (categorical cross-entropy on sigmoid outputs
-divided by their sum), backward pass and Adam, on 1 s windows (43 frames x 128 bands) and 11
-classes. Both frameworks start from the same weights; that they compute the same loss is checked,
-with dropout off, before anything is timed. `--stock` adds the network of plain Flax layers.
+A step is the forward pass with dropout, the loss (categorical cross-entropy on sigmoid outputs
+divided by their sum), the backward pass and Adam, on 1 s windows (43 frames x 128 bands) and 11
+classes. All implementations start from the same weights; before timing, the benchmark checks that
+they compute the same loss without dropout. `--stock` adds the network in plain Flax layers.
 
-The contestants take turns in one process, as many threads as cores each. The ratio is PyTorch's
-median time divided by ours: above 1 ours is faster.
+The implementations take turns in one process, with one thread per core. The table has the median
+and minimum time of a step, and the median relative to ours. The ratio is PyTorch's median time
+divided by ours: above 1, ours is faster.
 """
 
 import argparse
 import functools
-import sys
 
 import flax.linen as nn
 import jax
@@ -21,14 +21,13 @@ import numpy as np
 
 from irec_jax import losses, models
 from irec_jax.benchmarks import networks, timing
-from irec_jax.errors import UserError
 
 NUM_FRAMES, NUM_BANDS, NUM_CLASSES = 43, 128, 11
 FILTERS, DENSE, DROPOUT, DENSE_DROPOUT, SLOPE = (32, 64, 128, 256), 1024, 0.25, 0.5, 0.33
 
 
 class StockConvNet(nn.Module):
-    """Han's network as one writes it in plain Flax; parameters as in `models.ConvNet`."""
+    """Han's network in plain Flax layers; parameters as in `models.ConvNet`."""
 
     @nn.compact
     def __call__(self, features: jax.Array, *, train: bool) -> jax.Array:
@@ -44,10 +43,10 @@ class StockConvNet(nn.Module):
 
 
 def torch_layers() -> list:
-    """Han's network in PyTorch.
+    """Return the layers of Han's network in PyTorch.
 
     Raises:
-        UserError: torch is not installed.
+        UserError: if torch is not installed.
     """
     torch = networks.import_torch()
     layers, num_inputs = [], 1
@@ -65,17 +64,17 @@ def torch_layers() -> list:
 
 
 def torch_loss(outputs, labels):
-    """Categorical cross-entropy on sigmoid outputs, the mean over the batch."""
+    """Return the mean categorical cross-entropy on sigmoid outputs divided by their sum."""
     outputs = outputs.sigmoid()
     shares = outputs / outputs.sum(-1, keepdim=True)
     return -(labels * shares.log()).sum(-1).mean()
 
 
-def contestants(batch_size: int, *, stock: bool) -> dict[str, networks.Contestant]:
-    """Every contestant's loss and step, by name, from the same weights.
+def implementations(batch_size: int, *, stock: bool) -> dict[str, networks.Implementation]:
+    """Return all implementations by name, with the same weights.
 
     Raises:
-        UserError: torch is not installed.
+        UserError: if torch is not installed.
     """
     rng = np.random.default_rng(0)
     features = rng.standard_normal((batch_size, NUM_FRAMES, NUM_BANDS), np.float32)
@@ -84,38 +83,34 @@ def contestants(batch_size: int, *, stock: bool) -> dict[str, networks.Contestan
     init = jax.jit(model.init, static_argnames="train")
     params = init(jax.random.key(0, impl="rbg"), features[:1], train=False)["params"]
     ours = functools.partial(
-        networks.jax_contestant,
+        networks.jax_step,
         params=params,
         loss_of=losses.categorical_cross_entropy,
         features=features,
         labels=labels,
     )
-    entries = {
+    torch_model = networks.torch_sequential(torch_layers(), params)
+    both = {
         networks.OURS: ours(model),
-        networks.PEER: networks.torch_contestant(
-            torch_layers(), params, torch_loss, features[:, None], labels
-        ),
+        networks.PEER: networks.torch_step(torch_model, torch_loss, features[:, None], labels),
     }
-    return entries | ({"stock Flax": ours(StockConvNet())} if stock else {})
+    return both | ({"stock Flax": ours(StockConvNet())} if stock else {})
 
 
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m irec_jax.benchmarks.train_step")
     parser.add_argument("--batch", type=int, nargs="+", default=[32, 128], help="batch sizes")
-    parser.add_argument("--rounds", type=int, default=20, help="turns of every contestant")
-    parser.add_argument("--stock", action="store_true", help="add plain Flax (slow)")
+    parser.add_argument("--rounds", type=int, default=20, help="rounds of each implementation")
+    parser.add_argument("--stock", action="store_true", help="add plain Flax layers (slow)")
     options = parser.parse_args(arguments)
+    timing.check_minimum(options, batch=1, rounds=1)
 
-    print(timing.environment(("jax", "jaxlib", "flax", "optax", "torch")))
+    print(timing.environment(networks.PACKAGES))
     for batch_size in options.batch:
         print(f"\ntraining step of Han's network, batch {batch_size}, {options.rounds} rounds")
-        entries = contestants(batch_size, stock=options.stock)
-        print(networks.compare(entries, num_rounds=options.rounds))
+        steps = implementations(batch_size, stock=options.stock)
+        print(networks.compare(steps, num_rounds=options.rounds))
 
 
 if __name__ == "__main__":
-    try:
-        with jax.default_device(jax.local_devices(backend="cpu")[0]):
-            main(sys.argv[1:])
-    except UserError as error:
-        sys.exit(str(error))
+    timing.run(main, on_cpu=True)

@@ -1,22 +1,22 @@
-"""One training step of Ligtenberg's networks on the CPU: JAX against PyTorch in channels_last.
+"""Training step of Ligtenberg's networks on the CPU, compared with PyTorch in channels_last.
 
     python -m irec_jax.benchmarks.unet [--model unet spectrogram_cnn] [--batch_size 8] [--rounds 20]
 
-The step is all of forward pass, loss (mean absolute error of the U-Net, binary cross-entropy of
-the classifier), backward pass and Adam, on spectrograms of 2048 bins and 128 frames. Both start
-from the same weights; that they compute the same loss is checked, with the statistics of batch
-normalisation fixed and dropout off, before anything is timed.
+A step is the forward pass, the loss (mean absolute error for the U-Net, binary cross-entropy for
+the classifier), the backward pass and Adam, on spectrograms of 2048 bins and 128 frames. Both start
+from the same weights; before timing, the benchmark checks that they compute the same loss with
+fixed statistics of batch normalisation and without dropout.
 
-PyTorch pads both sides of a picture alike, Keras and we the far side more. On a picture that is
-turned around, with kernels that are turned around, its way gives the same: so it gets them, and
-each framework does what costs it least.
+PyTorch pads both edges of an image equally; Keras and our networks pad the far edge more. With
+images and kernels flipped along both axes, the two are equivalent, so PyTorch gets flipped ones
+and each framework uses its cheapest padding.
 
-The contestants take turns in one process, as many threads as cores each. The ratio is PyTorch's
-median time divided by ours: above 1 ours is faster.
+The implementations take turns in one process, with one thread per core. The table has the median
+and minimum time of a step, and the median relative to ours. The ratio is PyTorch's median time
+divided by ours: above 1, ours is faster.
 """
 
 import argparse
-import sys
 from typing import Any
 
 import jax
@@ -24,7 +24,6 @@ import numpy as np
 
 from irec_jax import losses, models
 from irec_jax.benchmarks import networks, timing
-from irec_jax.errors import UserError
 from irec_jax.models import layers
 from irec_jax.models.spectrogram_cnn import SpectrogramCNN
 from irec_jax.models.unet import ATTENUATION_DB, ATTENUATION_SHIFT, UNet
@@ -33,8 +32,8 @@ SHAPE, NUM_CLASSES = (2048, 128), 11
 MODELS = ("unet", "spectrogram_cnn")
 
 
-def variables_of(model: Any, shape: tuple[int, int]) -> dict[str, Any]:
-    """Variables of a network, statistics and all drawn by chance."""
+def random_variables(model: Any, shape: tuple[int, int]) -> dict[str, Any]:
+    """Return random variables of a network, including the statistics of batch normalisation."""
     features = np.zeros((1, *shape), np.float32)
     init = jax.jit(model.init, static_argnames="train")
     variables = init(jax.random.key(0, impl="rbg"), features, train=False)
@@ -51,7 +50,15 @@ def variables_of(model: Any, shape: tuple[int, int]) -> dict[str, Any]:
 
 
 def torch_block(variables: dict[str, Any], name: str, stride: int, *, transposed: bool, last: bool):
-    """Convolution, batch normalisation and, unless it is the last, ReLU, with their weights."""
+    """Return a PyTorch block with the weights of ours: convolution, batch norm, ReLU.
+
+    Args:
+        variables: our variables.
+        name: name of the block in them.
+        stride: stride of the convolution.
+        transposed: True for a transposed convolution.
+        last: True to leave out the ReLU.
+    """
     torch = networks.import_torch()
     params, norm = variables["params"][name], variables["params"][name]["BatchNorm_0"]
     kernel = np.asarray(params["kernel"])[::-1, ::-1].transpose(3, 2, 0, 1)
@@ -76,7 +83,12 @@ def torch_block(variables: dict[str, Any], name: str, stride: int, *, transposed
 
 
 def torch_linear(params: dict[str, Any], *, inputs=None, outputs=None):
-    """A dense layer whose units are pictures (height, width, channels) that are turned around."""
+    """Return a PyTorch dense layer; ``inputs`` or ``outputs`` is the shape of flipped images.
+
+    Args:
+        params: our parameters of the layer.
+        inputs, outputs: (height, width, channels) if the units are those of a flipped image.
+    """
     torch = networks.import_torch()
     kernel, bias = np.asarray(params["kernel"]), np.asarray(params["bias"])
     if inputs is not None:
@@ -91,10 +103,10 @@ def torch_linear(params: dict[str, Any], *, inputs=None, outputs=None):
 
 
 def torch_unet(model: UNet, variables: dict[str, Any], shape: tuple[int, int]):
-    """The U-Net in PyTorch, of pictures (batch, 1, bins, frames) that are turned around.
+    """Return the U-Net in PyTorch, for flipped spectrograms (batch, 1, bins, frames).
 
     Raises:
-        UserError: torch is not installed.
+        UserError: if torch is not installed.
     """
     torch = networks.import_torch()
     number = len(model.filters)
@@ -102,7 +114,7 @@ def torch_unet(model: UNet, variables: dict[str, Any], shape: tuple[int, int]):
     inner = (*inner, model.filters[-1])
 
     class TorchUNet(torch.nn.Module):
-        """With one dense layer to the bottleneck, one back, and the output 'attenuation'."""
+        """U-Net with a dense bottleneck of two layers and the output 'attenuation'."""
 
         def __init__(self):
             super().__init__()
@@ -122,7 +134,7 @@ def torch_unet(model: UNet, variables: dict[str, Any], shape: tuple[int, int]):
             for layer in self.encoder:
                 x = layer(x)
                 skips.append(x)
-            # In channels_last nothing is moved.
+            # In channels_last this moves no data.
             flat = x.permute(0, 2, 3, 1).flatten(1)
             x = self.outward(self.inward(flat)).reshape(-1, *inner).permute(0, 3, 1, 2)
             for i, layer in enumerate(self.decoder):
@@ -135,19 +147,12 @@ def torch_unet(model: UNet, variables: dict[str, Any], shape: tuple[int, int]):
 
 
 def torch_cnn(model: SpectrogramCNN, variables: dict[str, Any], shape: tuple[int, int]):
-    """The classifier in PyTorch, of pictures as `torch_unet` takes them.
+    """Return the classifier in PyTorch, for the same inputs as `torch_unet`.
 
     Raises:
-        UserError: torch is not installed.
+        UserError: if torch is not installed.
     """
     torch = networks.import_torch()
-
-    class Flatten(torch.nn.Module):
-        """Rows, columns, channels, as Flax has them: in channels_last nothing is moved."""
-
-        def forward(self, x):
-            return x.permute(0, 2, 3, 1).flatten(1)
-
     modules, inner = [], shape
     for i, stride in enumerate(model.strides, 1):
         modules.append(torch_block(variables, f"Block_{i}", stride, transposed=False, last=False))
@@ -156,7 +161,7 @@ def torch_cnn(model: SpectrogramCNN, variables: dict[str, Any], shape: tuple[int
     params = variables["params"]
     return torch.nn.Sequential(
         *modules,
-        Flatten(),
+        networks.torch_flatten(),
         torch_linear(params["Dense_0"], inputs=(*inner, model.filters[-1])),
         torch.nn.ReLU(inplace=True),
         torch.nn.Dropout(model.dense_dropout),
@@ -164,24 +169,24 @@ def torch_cnn(model: SpectrogramCNN, variables: dict[str, Any], shape: tuple[int
     )
 
 
-def contestants(
+def implementations(
     name: str, batch_size: int, *, shape: tuple[int, int] = SHAPE, **options: Any
-) -> dict[str, networks.Contestant]:
-    """Ours and PyTorch's step of a network of `MODELS`, from the same weights.
+) -> dict[str, networks.Implementation]:
+    """Return our and PyTorch's step of a network, with the same weights.
 
     Args:
-        name: of the network.
-        batch_size: spectrograms in a batch.
-        shape: bins and frames of each.
-        **options: of the network.
+        name: one of `MODELS`.
+        batch_size: number of spectrograms in a batch.
+        shape: bins and frames of a spectrogram.
+        **options: arguments of the network.
 
     Raises:
-        UserError: torch is not installed.
+        UserError: if torch is not installed.
     """
     torch = networks.import_torch()
     rng = np.random.default_rng(0)
     features = rng.uniform(-0.6, 0, (batch_size, *shape)).astype(np.float32)
-    turned = features[:, None, ::-1, ::-1].copy()
+    flipped = features[:, None, ::-1, ::-1].copy()
     if name == "unet":
         model = models.create(name, **options)
         loss_of, torch_loss = losses.mean_absolute_error, torch.nn.functional.l1_loss
@@ -193,14 +198,14 @@ def contestants(
         labels = rng.integers(0, 2, (batch_size, NUM_CLASSES)).astype(np.float32)
         torch_labels, torch_model = labels, torch_cnn
         torch_loss = torch.nn.functional.binary_cross_entropy_with_logits
-    variables = variables_of(model, shape)
+    variables = random_variables(model, shape)
     state = {key: value for key, value in variables.items() if key != "params"}
     return {
-        networks.OURS: networks.jax_contestant(
+        networks.OURS: networks.jax_step(
             model, variables["params"], loss_of, features, labels, state
         ),
-        networks.PEER: networks.torch_steps(
-            torch_model(model, variables, shape), torch_loss, turned, torch_labels
+        networks.PEER: networks.torch_step(
+            torch_model(model, variables, shape), torch_loss, flipped, torch_labels
         ),
     }
 
@@ -208,23 +213,17 @@ def contestants(
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m irec_jax.benchmarks.unet")
     parser.add_argument("--model", nargs="+", default=["unet"], choices=MODELS, help="networks")
-    parser.add_argument("--batch_size", type=int, default=8, help="spectrograms in a batch")
-    parser.add_argument("--rounds", type=int, default=20, help="turns of each contestant")
+    parser.add_argument("--batch_size", type=int, default=8, help="batch size")
+    parser.add_argument("--rounds", type=int, default=20, help="rounds of each implementation")
     options = parser.parse_args(arguments)
-    for name in ("batch_size", "rounds"):
-        if getattr(options, name) < 1:
-            raise UserError(f"--{name} is {getattr(options, name)}: must be 1 or more")
+    timing.check_minimum(options, batch_size=1, rounds=1)
 
-    print(timing.environment(("jax", "jaxlib", "flax", "optax", "torch")))
+    print(timing.environment(networks.PACKAGES))
     for name in options.model:
-        entries = contestants(name, options.batch_size)
+        steps = implementations(name, options.batch_size)
         print(f"\ntraining step of {name}, batch {options.batch_size}, {options.rounds} rounds")
-        print(networks.compare(entries, num_rounds=options.rounds))
+        print(networks.compare(steps, num_rounds=options.rounds))
 
 
 if __name__ == "__main__":
-    try:
-        with jax.default_device(jax.local_devices(backend="cpu")[0]):
-            main(sys.argv[1:])
-    except UserError as error:
-        sys.exit(str(error))
+    timing.run(main, on_cpu=True)

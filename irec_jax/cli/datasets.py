@@ -84,7 +84,7 @@ def draw_gallery(arguments: argparse.Namespace) -> int:
     }
     places = dict(dir=arguments.data_dir or "", manual_dir=arguments.manual_dir or "")
     # Late, so that a mistyped argument is answered at once.
-    from irec_jax.reports import gallery, plots
+    from irec_jax.reports import figures, gallery
 
     figure = gallery.draw(
         dict(name=arguments.dataset) | places | settings,
@@ -93,6 +93,6 @@ def draw_gallery(arguments: argparse.Namespace) -> int:
         num_per_class=arguments.num_per_class,
         seed=arguments.seed,
     )
-    plots.save(figure, path)
+    figures.save(figure, path)
     print(f"gallery in {one_line(path)}")
     return 0

@@ -67,14 +67,14 @@ def debleed_tracks(arguments: argparse.Namespace) -> int:
     options = dict(overwrite=arguments.overwrite, report=arguments.report)
     try:
         # Late, so that a mistyped argument is answered at once.
-        from irec_jax.reports.debleed_tables import tables
+        from irec_jax.reports.debleed_tables import crosstalk_tables
         from irec_jax.systems import debleeder
 
         done = debleeder.debleed(arguments.folder, arguments.out, **options, **settings)
     except KeyboardInterrupt:
         print("interrupted; run it again, from the start", file=sys.stderr)
         return 130
-    print(tables(done.names, done.crosstalk, done.settings, done.sample_rate_hz))
+    print(crosstalk_tables(done.names, done.crosstalk, done.settings, done.sample_rate_hz))
     print()
     width = min(48, max(len(path.name) for path in done.paths))
     for path, loss_db, num_clipped in zip(

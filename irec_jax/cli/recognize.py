@@ -99,13 +99,13 @@ def _plot_beside(plot: Path, file: Path, files: Sequence[Path]) -> Path:
 
 
 def _draw(found, path: Path) -> None:
-    from irec_jax.reports import plots
+    from irec_jax.reports import figures, timeline
 
-    figure = plots.instruments_over_time(
+    figure = timeline.instruments_over_time(
         found.times_s,
         found.activity,
         list(found.scores),
         threshold=min(found.thresholds.values()),
         labels=found.labels,
     )
-    plots.save(figure, path)
+    figures.save(figure, path)

@@ -81,8 +81,8 @@ class ExampleStore:
         missing = [name for name in clips.ids if str(name) not in self.rows]
         if missing:
             raise UserError(
-                f"{self.folder}: lacks clip {missing[0]} ({len(missing)} of {len(clips)} clips); store "
-                "the examples of this dataset, with its channels and its window_s"
+                f"{self.folder}: lacks clip {missing[0]} ({len(missing)} of {len(clips)} clips); "
+                "store the examples of this dataset, with its channels and its window_s"
             )
         rows = [self.rows[str(name)] for name in clips.ids]
 

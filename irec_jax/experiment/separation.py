@@ -16,6 +16,7 @@ from irec_jax.frontends import SpectrogramDb
 from irec_jax.inference import separation as inference
 from irec_jax.inference.prediction import create_predict, local_batch_size
 from irec_jax.reports import separation_report
+from irec_jax.reports.text import mean_sd
 from irec_jax.studies import published
 from irec_jax.tasks import Separation
 from irec_jax.training import loop
@@ -201,7 +202,7 @@ def _summary(whole: dict) -> str:
     lines = []
     for score in ("amplitude_sdr_db", "bss_sdr_db"):
         values = [
-            f"{name} {separation_report.spread(whole['summary'][name][score])}"
+            f"{name} {mean_sd(whole['summary'][name][score])}"
             for name in ("raw", "post", "mixture", "ideal")
         ]
         lines.append(f"{separation.SCORES[score]} in dB on {where}: {', '.join(values)}")

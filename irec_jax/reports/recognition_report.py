@@ -1,11 +1,5 @@
-"""A recognition report on disk: `report.json`, `report.md` and plots beside them.
+"""Report of a recognition experiment: report.json, report.md and figures."""
 
-Every file is written beside its place and moved there whole, the plots first and report.json last:
-where a report.json stands, all of its report does.
-"""
-
-import json
-import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,9 +8,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from irec_jax.evaluation.recognition import KINDS
-from irec_jax.files import write_bytes
-from irec_jax.reports import plots
-from irec_jax.reports import recognition_page as page
+from irec_jax.reports import recognition_figures
+from irec_jax.reports.page import mean_over_runs
+from irec_jax.reports.recognition_page import markdown_page
+from irec_jax.reports.writing import write_report
 
 
 def assemble(
@@ -32,27 +27,27 @@ def assemble(
     reported: Mapping | None = None,
     repeats: Mapping | None = None,
 ) -> dict:
-    """The whole report of a run.
+    """Return the complete report of a run.
 
     Args:
-        evaluation: of `recognition.evaluate`.
-        system: what was evaluated: 'han'.
-        provenance: of `provenance.collect`.
-        rendered: whether the audio was rendered, which the report then says first of all.
-        protocol: who trained, validated and tested, of `data.protocol`.
-        best_epoch: of ``history``, the one whose parameters were evaluated; the report adds the
+        evaluation: result of `irec_jax.evaluation.recognition.evaluate`.
+        system: name of the evaluated system: 'han'.
+        provenance: result of `irec_jax.evaluation.provenance.collect`.
+        rendered: whether the audio was rendered, which the page then states first.
+        protocol: data splits, from `data.protocol`.
+        best_epoch: the epoch of ``history`` whose parameters were evaluated; the report adds
             ``test_accuracy`` to it.
-        baselines: name to a report of `recognition.compact`.
+        baselines: name to a result of `irec_jax.evaluation.recognition.compact`.
         history: one dict per epoch with ``epoch``, ``train_loss`` and ``valid_loss``.
-        reported: what was published about ``dataset``: ``dataset`` (builder's name), ``source``
-            and ``rows``, each a dict of ``setting`` and any of ``micro_p``, ``micro_r``,
-            ``micro_f1``, ``macro_p``, ``macro_r``, ``macro_f1``. Left out of the report of any
-            other dataset, with whose figures it cannot be compared.
-        repeats: of `summarize_repeats`.
+        reported: published scores: ``dataset`` (builder name), ``source`` and ``rows``, each a
+            dict of ``setting`` and any of ``micro_p``, ``micro_r``, ``micro_f1``, ``macro_p``,
+            ``macro_r``, ``macro_f1``. Omitted from reports on other datasets, which are not
+            comparable.
+        repeats: result of `summarize_repeats`.
 
     Returns:
         dict with ``system``, ``dataset`` (name), ``rendered``, all of ``evaluation``,
-        ``provenance``, and those of the others that were given.
+        ``provenance``, and the optional parts that were given.
     """
     dataset = provenance["dataset"]["name"]
     if reported is not None and reported["dataset"] != dataset:
@@ -78,35 +73,30 @@ def assemble(
 
 
 def summarize_repeats(reports: Sequence[Mapping]) -> dict:
-    """Mean and standard deviation over runs that differ in their seed.
+    """Return means and standard deviations over runs that differ in their seed.
 
     Args:
-        reports: whole reports, one per run.
+        reports: complete reports, one per run.
 
     Returns:
         dict: ``num_runs``, ``seeds``, and ``thresholds`` by kind: for ``micro`` and ``macro`` the
         ``precision``, ``recall`` and ``f1``; ``accuracy`` and ``balanced_accuracy`` of the
-        single-label test clips, and ``train_accuracy`` and ``valid_accuracy`` of the epochs kept,
-        where they are known. Each with ``mean``, ``sd`` (of a sample, n - 1; NaN for one run) and
-        ``values``.
+        single-label test clips, and ``train_accuracy`` and ``valid_accuracy`` of the best epochs
+        where all runs have them. Each with ``mean``, ``sd`` (of a sample, n - 1; NaN for one run)
+        and ``values``.
     """
 
-    def spread(values: Sequence[float]) -> dict:
-        values = [float(value) for value in values]
-        sd = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
-        return {"mean": float(np.mean(values)), "sd": sd, "values": values}
-
-    def summary(kind: str, average: str, name: str) -> dict:
-        return spread([report["thresholds"][kind][average][name] for report in reports])
+    def over_runs(kind: str, average: str, name: str) -> dict:
+        return mean_over_runs([report["thresholds"][kind][average][name] for report in reports])
 
     accuracies = {
-        name: spread([report["predominant"][name] for report in reports])
+        name: mean_over_runs([report["predominant"][name] for report in reports])
         for name in ("accuracy", "balanced_accuracy")
     }
-    for side in ("train", "valid"):
-        found = [report.get("best_epoch", {}).get(f"{side}_top1") for report in reports]
-        if None not in found:
-            accuracies[f"{side}_accuracy"] = spread(found)
+    for split in ("train", "valid"):
+        values = [report.get("best_epoch", {}).get(f"{split}_top1") for report in reports]
+        if None not in values:
+            accuracies[f"{split}_accuracy"] = mean_over_runs(values)
     return {
         "num_runs": len(reports),
         "seeds": [report["provenance"]["seed"] for report in reports],
@@ -114,7 +104,7 @@ def summarize_repeats(reports: Sequence[Mapping]) -> dict:
         "thresholds": {
             kind: {
                 average: {
-                    name: summary(kind, average, name) for name in ("precision", "recall", "f1")
+                    name: over_runs(kind, average, name) for name in ("precision", "recall", "f1")
                 }
                 for average in ("micro", "macro")
             }
@@ -124,80 +114,46 @@ def summarize_repeats(reports: Sequence[Mapping]) -> dict:
 
 
 def write(report: Mapping, folder: str | os.PathLike) -> Path:
-    """Writes a report into a folder, which is made where it is missing.
-
-    Args:
-        report: of `assemble`.
-        folder: where report.json, report.md and the plots go; those of an earlier report are
-            replaced.
+    """Write the report of `assemble` to a folder; see `writing.write_report`.
 
     Returns:
         The path of report.md.
-
-    Raises:
-        UserError: the folder cannot be written (rights, full disk).
     """
-    folder = Path(folder)
-    pictures = _plots(report)
-    contents = {name: plots.encode(figure, "png") for name, (figure, _) in pictures.items()}
-    captions = {name: caption for name, (_, caption) in pictures.items()}
-    contents["report.md"] = page.markdown(report, captions).encode()
-    contents["report.json"] = strict_json(report).encode()
-    for name, content in contents.items():
-        write_bytes(folder / name, content)
-    return folder / "report.md"
+    figures = _figures(report)
+    captions = {name: caption for name, (_, caption) in figures.items()}
+    page = markdown_page(report, captions)
+    return write_report(
+        folder, report, page, {name: figure for name, (figure, _) in figures.items()}
+    )
 
 
-def strict_json(report: Mapping) -> str:
-    """JSON that every parser reads: NaN and infinite numbers become null, arrays lists."""
-    return json.dumps(_plain(report), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-
-
-def _plain(value):
-    if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, np.generic):
-        return _plain(value.item())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
-def _plots(report: Mapping) -> dict[str, tuple[Figure, str]]:
-    """File name to figure and caption."""
-    classes, blocks = report["classes"], report["thresholds"]
+def _figures(report: Mapping) -> dict[str, tuple[Figure, str]]:
+    """Return file name to figure and caption."""
+    classes, thresholds = report["classes"], report["thresholds"]
     score = report["aggregation"].upper()
     curve = report["aggregations"][report["aggregation"]]["curve"]
-    shown = {kind: blocks[kind] for kind in ("fixed", "validation", "oracle")}
-    bars = {f"{kind} ({score} ≥ {block['threshold']:.2f})": block for kind, block in shown.items()}
+    values = {kind: thresholds[kind]["threshold"] for kind in ("fixed", "validation", "oracle")}
+    bars = {f"{kind} ({score} ≥ {value:.2f})": thresholds[kind] for kind, value in values.items()}
     baselines = {
-        f"{name} (fixed)": one["thresholds"]["fixed"]
-        for name, one in report.get("baselines", {}).items()
+        f"{name} (fixed)": baseline["thresholds"]["fixed"]
+        for name, baseline in report.get("baselines", {}).items()
     }
     if baselines:
         best = max(baselines, key=lambda name: baselines[name]["micro"]["f1"])
         bars[best] = baselines[best]
     f1 = {name: [block["per_class"][c]["f1"] for c in classes] for name, block in bars.items()}
-    found = {
-        "class_f1.png": (plots.class_f1_bars(classes, f1), "F1 by class"),
-        "thresholds.png": (
-            plots.threshold_curve(
-                curve["thresholds"],
-                curve["micro_f1"],
-                curve["macro_f1"],
-                marks={kind: block["threshold"] for kind, block in shown.items()},
-                name=score,
-            ),
-            "F1 against the threshold",
-        ),
+    curves = recognition_figures.threshold_curve(
+        curve["thresholds"], curve["micro_f1"], curve["macro_f1"], marks=values, score=score
+    )
+    figures = {
+        "class_f1.png": (recognition_figures.class_f1_bars(classes, f1), "F1 by class"),
+        "thresholds.png": (curves, "F1 against the threshold"),
     }
     if report["predominant"]["num_clips"]:
-        figure = plots.confusion(np.array(report["predominant"]["confusion"]), classes)
-        found["confusion.png"] = (figure, "Confusion of predominant instruments")
+        counts = np.array(report["predominant"]["confusion"])
+        confusion = recognition_figures.confusion_matrix(counts, classes)
+        figures["confusion.png"] = (confusion, "Confusion matrix of predominant instruments")
     if report.get("history"):
-        found["training.png"] = (plots.training_curves(report["history"]), "Training curves")
-    return found
+        training = recognition_figures.training_curves(report["history"])
+        figures["training.png"] = (training, "Training curves")
+    return figures

@@ -19,7 +19,7 @@ from irec_jax.audio.track_reader import Track, read_tracks
 from irec_jax.audio.track_writer import TrackWriter, estimate_bytes, staging_folder
 from irec_jax.errors import UserError
 from irec_jax.files import atomic_write
-from irec_jax.reports import debleed_figure, plots
+from irec_jax.reports import debleed_figure, figures
 
 #: File name of the figure, beside the tracks.
 REPORT_NAME = "debleed.png"
@@ -122,7 +122,7 @@ def debleed(
                 tracks, paths, crosstalk, crosstalk_settings, losses_db, energies
             )
             with atomic_write(hidden / REPORT_NAME) as path:
-                path.write_bytes(plots.encode(figure, "png"))
+                path.write_bytes(figures.encode(figure, "png"))
             os.replace(hidden / REPORT_NAME, out / REPORT_NAME)
         for path in paths:
             os.replace(path, out / path.name)

@@ -21,8 +21,7 @@ from irec_jax.audio.track_writer import (
 )
 from irec_jax.errors import UserError
 from irec_jax.files import atomic_write
-from irec_jax.reports import plots
-from irec_jax.reports import spectrograms as spectrogram_figure
+from irec_jax.reports import figures, spectrogram_overview
 from irec_jax.systems.loading import check_array
 from irec_jax.systems.separator import Separator, load_separator
 
@@ -167,14 +166,14 @@ def separate_file(
         ]
         with staging_folder(folder, sum(map(estimate_bytes, outputs))) as hidden:
             writers, powers, silent = _write(track, outputs, separator, hidden, bar, post, phase)
-            figure = spectrogram_figure.draw(
+            figure = spectrogram_overview.draw_overview(
                 dict(zip(("mixture", *stems), powers, strict=True)),
                 title=label,
                 sample_rate_hz=track.sample_rate_hz,
                 duration_s=track.num_samples / track.sample_rate_hz,
             )
             with atomic_write(hidden / FIGURE_NAME) as temporary:
-                temporary.write_bytes(plots.encode(figure, "png"))
+                temporary.write_bytes(figures.encode(figure, "png"))
             for name in (*file_names, FIGURE_NAME):
                 os.replace(hidden / name, folder / name)
     return Separated(
@@ -213,7 +212,8 @@ def _write(
         phase=phase,
     )
     overviews = [
-        spectrogram_figure.Overview(track.sample_rate_hz, track.num_samples) for _ in range(3)
+        spectrogram_overview.SpectrogramOverview(track.sample_rate_hz, track.num_samples)
+        for _ in range(3)
     ]
     silent = True
     with contextlib.closing(TrackWriter(folder, outputs)) as writers:

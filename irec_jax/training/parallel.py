@@ -19,9 +19,18 @@ def check_batch_size(batch_size: int, key: str) -> None:
         )
 
 
-def map_step(step: Callable, *, donate_state: bool) -> Callable:
-    """A per-device step over all devices of all processes; donates its first argument."""
-    return jax.pmap(step, axis_name=AXIS, donate_argnums=(0,) if donate_state else ())
+def map_step(
+    step: Callable, *, donate_state: bool, devices: list[jax.Device] | None = None
+) -> Callable:
+    """Map a per-device step over devices.
+
+    Args:
+        step: function of per-device arrays; its collectives use the axis `AXIS`.
+        donate_state: if True, donate the first argument.
+        devices: devices of this process; None for all devices of all processes.
+    """
+    donated = (0,) if donate_state else ()
+    return jax.pmap(step, axis_name=AXIS, donate_argnums=donated, devices=devices)
 
 
 def map_local(function: Callable) -> Callable:

@@ -1,4 +1,4 @@
-"""Writes a miniature IRMAS: its layout with all quirks, and noise instead of music."""
+"""A small copy of IRMAS: its layout with all irregularities, and noise instead of music."""
 
 import hashlib
 import zipfile
@@ -47,12 +47,12 @@ NUM_TEST = {part: sum(p == part for p, _, _ in TEST) for part in FOLDERS}
 
 
 def num_training(classes):
-    """Clips per class, in the form of `Irmas.NUM_TRAINING`."""
+    """Return the number of clips per class, in the form of `Irmas.NUM_TRAINING`."""
     return {name: sum(folder == name for folder, _ in TRAINING) for name in classes}
 
 
 def samples(name):
-    """int16 (T, 2), different for every clip but those listed as the same."""
+    """Return int16 (T, 2), different for every clip except those listed as identical."""
     name = SAME.get(name, SAME_TEST.get(name, name))
     generator = np.random.default_rng(list(name.encode()))
     seconds = 0.3 if name.endswith(".wav") else 0.5
@@ -60,7 +60,7 @@ def samples(name):
 
 
 def write_unpacked(root):
-    """Writes the four folders."""
+    """Write the four folders."""
     for folder, name in TRAINING:
         path = root / "IRMAS-TrainingData" / folder
         path.mkdir(parents=True, exist_ok=True)
@@ -76,7 +76,7 @@ def write_unpacked(root):
 
 
 def write_zips(root, unpacked):
-    """Packs the folders as the original zips are; returns their md5 sums by name."""
+    """Pack the folders like the original zips and return their MD5 sums by name."""
     root.mkdir(parents=True, exist_ok=True)
     sums = {}
     for name in NAMES:
@@ -89,5 +89,5 @@ def write_zips(root, unpacked):
 
 
 def md5(path):
-    """Hexadecimal md5 sum of a file."""
+    """Return the hexadecimal MD5 sum of a file."""
     return hashlib.md5(path.read_bytes()).hexdigest()

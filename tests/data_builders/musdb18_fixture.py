@@ -9,18 +9,18 @@ STREAMS = ("mixture", "drums", "bass", "other", "vocals")
 
 
 def stems(name, seconds=0.3, channels=2, rate=RATE):
-    """Smooth noise of each stream, int16 (T, C); the mixture is the sum of the others."""
+    """Return smooth noise for each stream, int16 (T, C); the mixture is the sum of the others."""
     rng = np.random.default_rng(list(name.encode()))
-    found = {}
+    stems = {}
     for stream in STREAMS[1:]:
         noise = rng.normal(0, 12_000, (round(seconds * rate) + 255, channels))
         smooth = np.apply_along_axis(np.convolve, 0, noise, np.ones(256) / 256, "valid")
-        found[stream] = smooth.astype(np.int16)
-    return {"mixture": sum(found.values())} | found
+        stems[stream] = smooth.astype(np.int16)
+    return {"mixture": sum(stems.values())} | stems
 
 
 def write_stem_file(path, arrays, *, picture=True, rate=RATE):
-    """An mp4 file of AAC streams, and a picture behind them as the originals have it."""
+    """Write an mp4 file of AAC streams followed by a picture, like the originals."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w", format="mp4") as container:
         streams = []
@@ -45,7 +45,7 @@ def write_stem_file(path, arrays, *, picture=True, rate=RATE):
 
 
 def write_folder(folder, arrays, rate=RATE):
-    """A track of MUSDB18-HQ from int16 or float arrays by stream."""
+    """Write a track of MUSDB18-HQ from int16 or float arrays by stream."""
     folder.mkdir(parents=True, exist_ok=True)
     for stream, samples in arrays.items():
         subtype = "FLOAT" if samples.dtype.kind == "f" else "PCM_16"
@@ -53,7 +53,7 @@ def write_folder(folder, arrays, rate=RATE):
 
 
 def decoded(path, number):
-    """A stream of a file as FFmpeg decodes it, int16 (T, C)."""
+    """Return a stream of a file as decoded by FFmpeg, int16 (T, C)."""
     with av.open(str(path)) as container:
         frames = [f.to_ndarray() for f in container.decode(container.streams.audio[number])]
     samples = np.concatenate(frames, axis=1).T.astype(np.float64)

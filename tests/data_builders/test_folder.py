@@ -1,4 +1,4 @@
-"""A user's own sounds, in every layout and with every mistake."""
+"""A user's own clips: all layouts and all input errors."""
 
 import os
 
@@ -20,7 +20,7 @@ def write(path, seconds=0.1, rate_hz=22_050, num_channels=1, seed=None):
 
 
 def read(builder):
-    """Class names and, per split, labels and song by id."""
+    """Return class names and, for each split, labels and song by clip id."""
     names = builder.info.features["labels"].feature.names
     splits = {}
     for split in builder.info.splits:
@@ -34,7 +34,7 @@ def read(builder):
 
 @pytest.fixture
 def sounds(tmp_path):
-    """Three classes with five, two and one files."""
+    """Write three classes with five, two and one files."""
     for i in range(5):
         write(tmp_path / "sounds" / "bell" / "deep" / f"{i}.wav")
     write(tmp_path / "sounds" / "Gong [é]" / "a.FLAC")
@@ -49,12 +49,12 @@ def prepare(tmp_path, path, **options):
     return data_builders.prepare("folder", data_dir=tmp_path / "data", path=path, **options)
 
 
-def refused(tmp_path, path, *expected, **options):
-    with pytest.raises(UserError) as caught:
+def check_error(tmp_path, path, *expected, **options):
+    with pytest.raises(UserError) as error:
         prepare(tmp_path, path, **options)
     for words in expected:
-        assert words in str(caught.value)
-    assert "\n" not in str(caught.value)
+        assert words in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 def test_folder_of_classes(tmp_path, sounds):
@@ -67,7 +67,7 @@ def test_folder_of_classes(tmp_path, sounds):
         assert labels == [key.split("/")[0]] and song == key
     assert "bell/deep/0.wav" in clips
     tested = [labels[0] for labels, _ in splits["test"].values()]
-    assert sorted(tested) == ["Gong [é]", "bell"]  # `drum` has but one clip
+    assert sorted(tested) == ["Gong [é]", "bell"]  # `drum` has only one clip
     for split in splits:
         for clip in builder.as_data_source(split):
             assert clip["audio"].dtype == np.int16 and clip["audio"].shape[1] == 1
@@ -76,7 +76,7 @@ def test_folder_of_classes(tmp_path, sounds):
                 np.testing.assert_array_equal(clip["audio"], audio.to_int16(samples))
 
 
-def test_stereo_of_mono_stereo_and_many_channels(tmp_path):
+def test_stereo_format_of_files_with_one_two_and_more_channels(tmp_path):
     for i, num_channels in enumerate((1, 2, 5, 2)):
         write(
             tmp_path / "s" / "a" / f"{i}.wav", num_channels=num_channels, rate_hz=44_100, seed=[7]
@@ -101,7 +101,7 @@ def test_float_files_beyond_full_scale_are_scaled_not_clipped(tmp_path):
     np.testing.assert_allclose(clip / 32768, loud / np.abs(loud).max(), atol=1e-4)
 
 
-def test_given_splits_and_classes(tmp_path):
+def test_user_defined_splits_and_classes(tmp_path):
     for split, name in (("train", "a"), ("train", "b"), ("test", "b"), ("test", "a")):
         write(tmp_path / "s" / split / name / "x.wav")
     names, splits = read(prepare(tmp_path, tmp_path / "s", classes="b, a"))
@@ -119,7 +119,7 @@ def write_csv(tmp_path, text, encoding="utf-8"):
     return path
 
 
-def test_csv_with_everything(tmp_path):
+def test_csv_file_with_all_columns(tmp_path):
     path = write_csv(
         tmp_path,
         '\ufefffile, labels ,split,song\r\n"sub/0,é.wav",violin;piano,train,Song A\r\n'
@@ -134,7 +134,7 @@ def test_csv_with_everything(tmp_path):
     assert splits["test"] == {"sub/1,é.wav": (["oboe", "piano"], "Song B")}
 
 
-def test_csv_without_split_keeps_songs_whole(tmp_path):
+def test_csv_file_without_split_keeps_songs_together(tmp_path):
     rows = "".join(f'"sub/{i},é.wav",a,song {i // 2}\n' for i in range(4))
     _, splits = read(prepare(tmp_path, write_csv(tmp_path, f"file,labels,song\n{rows}")))
     assert len(splits["test"]) == len(splits["train"]) == 2
@@ -164,46 +164,46 @@ def test_csv_without_split_keeps_songs_whole(tmp_path):
         ('file,labels\n"sub/0,é.wav",a\n"sub/1,é.wav",a\n', "class 'b' has no clips"),
     ],
 )
-def test_csv_mistakes_name_the_line(tmp_path, text, expected):
+def test_errors_in_csv_files_name_the_line(tmp_path, text, expected):
     classes = "a,b" if "class" in expected else None
     if expected.startswith("no class"):
         classes = None
     path = write_csv(tmp_path, text)
-    refused(tmp_path, path, str(path), expected, **({"classes": classes} if classes else {}))
+    check_error(tmp_path, path, str(path), expected, **({"classes": classes} if classes else {}))
     assert not (tmp_path / "data").exists()
 
 
-def test_csv_that_is_none(tmp_path):
-    refused(tmp_path, write_csv(tmp_path, "file,labels\né,a\n", "latin-1"), "not a CSV file")
-    refused(tmp_path, write_csv(tmp_path, 'file,labels\n"a,b\n'), "not a CSV file")
+def test_invalid_csv_files(tmp_path):
+    check_error(tmp_path, write_csv(tmp_path, "file,labels\né,a\n", "latin-1"), "not a CSV file")
+    check_error(tmp_path, write_csv(tmp_path, 'file,labels\n"a,b\n'), "not a CSV file")
 
 
-def test_folder_mistakes(tmp_path, sounds):
-    refused(tmp_path, tmp_path / "nowhere", "nowhere: no such folder")
-    refused(tmp_path, "", "folder: no path given; set path")
-    refused(tmp_path, sounds / "drum" / "notes.txt", "neither a folder nor a CSV")
-    refused(tmp_path, sounds / "drum", "holds no folders of classes")
+def test_invalid_folders(tmp_path, sounds):
+    check_error(tmp_path, tmp_path / "nowhere", "nowhere: no such folder")
+    check_error(tmp_path, "", "folder: no path given; set path")
+    check_error(tmp_path, sounds / "drum" / "notes.txt", "neither a folder nor a CSV")
+    check_error(tmp_path, sounds / "drum", "no class folders")
     (tmp_path / "empty").mkdir()
-    refused(tmp_path, tmp_path / "empty", "holds no folders of classes")
-    refused(tmp_path, sounds, "drum: unknown class 'drum'", classes="Gong [é],bell")
-    refused(tmp_path, sounds, "class 'horn' has no clips", classes="Gong [é],bell,drum,horn")
+    check_error(tmp_path, tmp_path / "empty", "no class folders")
+    check_error(tmp_path, sounds, "drum: unknown class 'drum'", classes="Gong [é],bell")
+    check_error(tmp_path, sounds, "class 'horn' has no clips", classes="Gong [é],bell,drum,horn")
     (sounds / "whistle").mkdir()
-    refused(tmp_path, sounds, "whistle: class without audio files")
+    check_error(tmp_path, sounds, "whistle: no audio files")
     (sounds / "whistle").rename(sounds / "test")
-    refused(tmp_path, sounds, "beside train or test")
+    check_error(tmp_path, sounds, "unexpected folder next to train and test")
 
 
-def test_split_folder_mistakes(tmp_path):
+def test_invalid_split_folders(tmp_path):
     root = tmp_path / "s"
     write(root / "train" / "a" / "x.wav")
-    refused(tmp_path, root, "lacks the folder test")
+    check_error(tmp_path, root, "lacks the folder test")
     write(root / "test" / "b" / "x.wav")
-    refused(tmp_path, root, "train: lacks the class 'b'")
+    check_error(tmp_path, root, "train: lacks the class 'b'")
     write(root / "validation" / "a" / "x.wav")
-    refused(tmp_path, root, "validation: beside train or test")
+    check_error(tmp_path, root, "validation: unexpected folder next to train and test")
 
 
-def test_one_bad_file_is_reported_and_the_others_are_done(tmp_path, sounds, capsys):
+def test_unreadable_files_are_reported_and_skipped(tmp_path, sounds, capsys):
     (sounds / "bell" / "empty.wav").touch()
     os.truncate(write(sounds / "bell" / "cut.wav"), 500)
     builder = prepare(tmp_path, sounds)
@@ -214,12 +214,12 @@ def test_one_bad_file_is_reported_and_the_others_are_done(tmp_path, sounds, caps
     assert "2 files could not be read" in errors
 
 
-def test_no_readable_file(tmp_path):
+def test_folder_without_readable_files(tmp_path):
     for i in range(4):
         path = tmp_path / "s" / "a" / f"{i}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("no sound")
-    refused(tmp_path, tmp_path / "s", "nothing to put into the split 'train'")
+    check_error(tmp_path, tmp_path / "s", "the split 'train' has no examples")
     assert not list((tmp_path / "data").rglob("dataset_info.json"))
 
 
@@ -230,7 +230,7 @@ def test_a_file_that_is_too_long(tmp_path, monkeypatch, sounds, capsys):
     assert "a.mp3: longer than" in capsys.readouterr().err
 
 
-def test_what_changed_is_built_anew(tmp_path, sounds):
+def test_changed_files_are_prepared_again(tmp_path, sounds):
     def config():
         builder = data_builders.builder("folder", data_dir=tmp_path / "data", path=sounds)
         return builder.builder_config.name

@@ -1,4 +1,4 @@
-"""The IRMAS builder on a miniature with all quirks of the original."""
+"""The IRMAS builder on a small copy with all irregularities of the original."""
 
 import functools
 import http.server
@@ -37,7 +37,7 @@ def zips(tmp_path_factory, unpacked):
 
 @pytest.fixture(autouse=True)
 def miniature(monkeypatch, zips):
-    """The sums and counts of the miniature instead of the original's."""
+    """Replace the checksums and counts of the original by those of the small copy."""
     monkeypatch.setattr(irmas.Irmas, "MD5", zips[1])
     monkeypatch.setattr(irmas.Irmas, "NUM_TRAINING", irmas_fixture.num_training(IRMAS))
     monkeypatch.setattr(irmas.Irmas, "NUM_TEST", irmas_fixture.NUM_TEST)
@@ -46,22 +46,22 @@ def miniature(monkeypatch, zips):
 
 def clips_of(builder, split):
     names = builder.info.features
-    found = {}
+    clips = {}
     for clip in builder.as_data_source(split):
         clip["labels"] = [names["labels"].feature.int2str(int(i)) for i in clip["labels"]]
         clip["drums"] = names["drums"].int2str(int(clip["drums"]))
         clip["genre"] = names["genre"].int2str(int(clip["genre"]))
-        found[clip["id"].decode()] = clip
-    return found
+        clips[clip["id"].decode()] = clip
+    return clips
 
 
-@pytest.mark.parametrize("source", ["zips", "unpacked", "one level down"])
-def test_all_clips_from_every_manual_folder(tmp_path, unpacked, zips, source):
-    manual = {"zips": zips[0], "unpacked": unpacked, "one level down": tmp_path / "manual"}[source]
-    if source == "one level down":
+@pytest.mark.parametrize("form", ["zips", "unpacked", "one level down"])
+def test_all_clips_from_every_manual_folder(tmp_path, unpacked, zips, form):
+    manual = {"zips": zips[0], "unpacked": unpacked, "one level down": tmp_path / "manual"}[form]
+    if form == "one level down":
         shutil.copytree(unpacked, manual / "IRMAS")
         parts = manual / "IRMAS"
-        # what unpacking of the parts leaves when the outer folder is missing
+        # the result of unpacking the parts without their outer folder
         for part, folder in irmas_fixture.FOLDERS.items():
             shutil.move(parts / folder, parts / folder.split("/")[1])
             shutil.rmtree(parts / f"IRMAS-TestingData-Part{part}")
@@ -109,9 +109,9 @@ def test_mono22k_is_the_resampled_mean(tmp_path, unpacked):
     for folder, name in irmas_fixture.TRAINING[:3]:
         mean = irmas_fixture.samples(name).astype(np.float32).mean(1) / 32768
         expected = soxr.resample(mean, 44_100, 22_050)
-        found = clips[f"{folder}/{name[:-4]}"]["audio"]
-        assert found.dtype == np.int16 and found.shape == (len(expected), 1)
-        assert np.abs(found[:, 0] - 32768 * expected).max() < 0.51
+        samples = clips[f"{folder}/{name[:-4]}"]["audio"]
+        assert samples.dtype == np.int16 and samples.shape == (len(expected), 1)
+        assert np.abs(samples[:, 0] - 32768 * expected).max() < 0.51
 
 
 def test_the_original_counts():
@@ -128,40 +128,40 @@ def copied(tmp_path, source):
     return shutil.copytree(source, tmp_path / "manual")
 
 
-def refused(tmp_path, manual, *expected):
-    with pytest.raises(UserError) as caught:
+def check_error(tmp_path, manual, *expected):
+    with pytest.raises(UserError) as error:
         data_builders.prepare("irmas", data_dir=tmp_path / "data", manual_dir=manual)
     for words in expected:
-        assert words in str(caught.value)
-    assert "\n" not in str(caught.value)
+        assert words in str(error.value)
+    assert "\n" not in str(error.value)
     left = [path.name for path in (tmp_path / "data").rglob("*")]
     assert not {"1.0.0", "dataset_info.json"} & set(left)  # nothing that looks finished
     assert not [name for name in left if "incomplete" in name]
 
 
-def test_only_the_training_zip(tmp_path, zips):
+def test_missing_test_zips_are_named(tmp_path, zips):
     (tmp_path / "manual").mkdir()
     shutil.copy(zips[0] / "IRMAS-TrainingData.zip", tmp_path / "manual")
-    refused(tmp_path, tmp_path / "manual", "lacks IRMAS-TestingData-Part1.zip, ", "Part3.zip;")
+    check_error(tmp_path, tmp_path / "manual", "lacks IRMAS-TestingData-Part1.zip, ", "Part3.zip;")
 
 
 def test_empty_or_missing_manual_folder(tmp_path):
     (tmp_path / "manual").mkdir()
-    refused(tmp_path, tmp_path / "manual", "manual: is empty")
+    check_error(tmp_path, tmp_path / "manual", "manual: empty folder")
     (tmp_path / "manual" / "other.zip").touch()
-    refused(tmp_path, tmp_path / "manual", "lacks IRMAS-TrainingData.zip")
-    refused(tmp_path, tmp_path / "nowhere", "nowhere: no such folder")
+    check_error(tmp_path, tmp_path / "manual", "lacks IRMAS-TrainingData.zip")
+    check_error(tmp_path, tmp_path / "nowhere", "nowhere: no such folder")
 
 
 def test_missing_clips_are_counted(tmp_path, unpacked):
     manual = copied(tmp_path, unpacked)
     (manual / "IRMAS-TrainingData" / "cel" / "[cel][cla]0058__1.wav").unlink()
     (manual / irmas_fixture.FOLDERS[3] / "12. Mr. No-4.wav").unlink()
-    refused(
+    check_error(
         tmp_path,
         manual,
-        "IRMAS-TrainingData/cel holds 2 of 3 clips",
-        "IRMAS-TestingData-Part3 holds 1 of 2 clips",
+        "IRMAS-TrainingData/cel has 2 of 3 clips",
+        "IRMAS-TestingData-Part3 has 1 of 2 clips",
     )
 
 
@@ -171,38 +171,38 @@ def test_missing_clips_are_counted(tmp_path, unpacked):
 def test_bad_labels(tmp_path, unpacked, content, message):
     manual = copied(tmp_path, unpacked)
     (manual / irmas_fixture.FOLDERS[1] / "a__b-1.txt").write_text(content)
-    refused(tmp_path, manual, "a__b-1.txt", message)
+    check_error(tmp_path, manual, "a__b-1.txt", message)
 
 
-def test_labels_that_are_missing(tmp_path, unpacked):
+def test_missing_label_files(tmp_path, unpacked):
     manual = copied(tmp_path, unpacked)
     (manual / irmas_fixture.FOLDERS[1] / "a__b-1.txt").unlink()
-    refused(tmp_path, manual, "a__b-1.wav", "a__b-1.txt, are missing")
+    check_error(tmp_path, manual, "a__b-1.wav", "no labels in a__b-1.txt")
 
 
-def test_a_truncated_clip_and_a_stray_one(tmp_path, unpacked):
+def test_a_truncated_clip_and_an_unknown_clip(tmp_path, unpacked):
     manual = copied(tmp_path, unpacked)
     os.truncate(manual / irmas_fixture.FOLDERS[2] / "Lali Puna - Faking the Books-3.wav", 1_000)
-    refused(tmp_path, manual, "Faking the Books-3.wav", "truncated")
+    check_error(tmp_path, manual, "Faking the Books-3.wav", "truncated")
     (manual / "IRMAS-TrainingData" / "cel" / "mine.wav").touch()
-    refused(tmp_path, manual, "mine.wav: not a clip of IRMAS-TrainingData")
+    check_error(tmp_path, manual, "mine.wav: not a clip of IRMAS-TrainingData")
 
 
 def test_a_zip_with_another_md5(tmp_path, zips):
     manual = copied(tmp_path, zips[0])
     with open(manual / "IRMAS-TestingData-Part2.zip", "ab") as file:
         file.write(b"x")
-    refused(tmp_path, manual, "Part2.zip: wrong md5", "download it again from")
+    check_error(tmp_path, manual, "Part2.zip: wrong MD5", "download it again from")
 
 
 @pytest.mark.parametrize("member", ["../evil.wav", "/evil.wav", "a/../../evil.wav", "C:\\evil.wav"])
-def test_a_zip_that_points_outside(tmp_path, monkeypatch, zips, member):
+def test_a_zip_with_a_path_outside(tmp_path, monkeypatch, zips, member):
     manual = copied(tmp_path, zips[0])
     path = manual / "IRMAS-TrainingData.zip"
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(member, b"x")
     monkeypatch.setitem(irmas.Irmas.MD5, "IRMAS-TrainingData", irmas_fixture.md5(path))
-    refused(tmp_path, manual, "IRMAS-TrainingData.zip: member", "leads outside")
+    check_error(tmp_path, manual, "IRMAS-TrainingData.zip: member", "has a path outside the zip")
     assert not list(tmp_path.rglob("evil.wav"))
 
 
@@ -211,7 +211,7 @@ def test_a_zip_with_a_link(tmp_path):
     link.external_attr = 0o120777 << 16
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr(link, "/etc/passwd")
-    with pytest.raises(UserError, match="leads outside"):
+    with pytest.raises(UserError, match="has a path outside the zip"):
         archives.files_in_zip(tmp_path / "a.zip")
 
 
@@ -243,7 +243,7 @@ def test_names_of_zips_without_the_utf8_flag(tmp_path):
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves files, honours ranges, and breaks off as often as told."""
+    """HTTP handler for files and ranges that aborts a given number of times."""
 
     num_breaks = 0
     asked = []
@@ -275,7 +275,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def server(zips, monkeypatch):
-    """Serves the zips at `irmas._URL`."""
+    """Serve the zips at `irmas._URL`."""
     handler = functools.partial(Handler, directory=str(zips[0]))
     monkeypatch.setattr(Handler, "num_breaks", 0)
     monkeypatch.setattr(Handler, "asked", [])
@@ -296,7 +296,7 @@ def test_download_resumes_and_builds(tmp_path, server):
     assert len(Handler.asked) == 4 + 3 and max(Handler.asked) > 0
     downloads = tmp_path / "downloads" / "irmas"
     assert sorted(os.listdir(downloads)) == sorted(f"{n}.zip" for n in irmas_fixture.NAMES)
-    # another format downloads nothing again
+    # Another format does not download again.
     Handler.asked.clear()
     data_builders.prepare("irmas", data_dir=tmp_path, format="stereo44k")
     assert not Handler.asked
@@ -304,20 +304,20 @@ def test_download_resumes_and_builds(tmp_path, server):
 
 def test_download_continues_an_earlier_attempt(tmp_path, server, zips):
     name = "IRMAS-TrainingData"
-    whole = (zips[0] / f"{name}.zip").read_bytes()
-    (tmp_path / f"{name}.zip.part").write_bytes(whole[:1_000])
+    content = (zips[0] / f"{name}.zip").read_bytes()
+    (tmp_path / f"{name}.zip.part").write_bytes(content[:1_000])
     path = tmp_path / f"{name}.zip"
-    assert archives.fetch(f"{server}/{name}.zip", path, zips[1][name]).read_bytes() == whole
+    assert archives.fetch(f"{server}/{name}.zip", path, zips[1][name]).read_bytes() == content
     assert Handler.asked == [1_000]
     path.unlink()
-    (tmp_path / f"{name}.zip.part").write_bytes(whole)
-    assert archives.fetch(f"{server}/{name}.zip", path, zips[1][name]).read_bytes() == whole
+    (tmp_path / f"{name}.zip.part").write_bytes(content)
+    assert archives.fetch(f"{server}/{name}.zip", path, zips[1][name]).read_bytes() == content
 
 
 def test_download_that_fails(tmp_path, server, zips):
     with pytest.raises(UserError, match="none.zip: Not Found; .*manual_dir"):
         archives.fetch(f"{server}/none.zip", tmp_path / "none.zip", "0")
-    with pytest.raises(UserError, match="wrong md5"):
+    with pytest.raises(UserError, match="wrong MD5"):
         archives.fetch(
             f"{server}/IRMAS-TrainingData.zip", tmp_path / "IRMAS-TrainingData.zip", "0" * 32
         )

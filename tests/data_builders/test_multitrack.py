@@ -1,4 +1,4 @@
-"""multitrack: folders of pieces as users have them, and the layout of PHENICX-Anechoic."""
+"""multitrack: folders of pieces, and the layout of PHENICX-Anechoic."""
 
 import hashlib
 import shutil
@@ -35,7 +35,7 @@ def int16(samples):
 
 
 def noise(name, seconds=0.5, channels=1, rate=RATE, level=0.1):
-    """Samples (T, C) that 16 bits hold exactly."""
+    """Return samples (T, C) that are exactly representable in 16 bits."""
     rng = np.random.default_rng(list(str(name).encode()))
     return int16(level * rng.standard_normal((round(seconds * rate), channels)))
 
@@ -50,7 +50,7 @@ def write(path, samples=None, rate=RATE, **more):
 
 @pytest.fixture
 def recordings(tmp_path):
-    """Five pieces with the oddities of real folders, in one with train and test."""
+    """Write five pieces with the irregularities of real folders, in train and test."""
     root = tmp_path / "recordings"
     write(root / "train/One/mix.wav", noise("mix", channels=2))
     write(root / "train/One/violin.wav")
@@ -108,13 +108,13 @@ def load(split, tmp_path, **options):
         ("mixdown", None),
     ],
 )
-def test_names_of_files(stem, track):
-    found = multitrack_files.read_name(stem, ORCHESTRA)
-    assert (found[0] if found else None) == track
-    assert found is None or found[1] == track.partition("-")[0]
+def test_instruments_are_recognised_by_file_name(stem, track):
+    names = multitrack_files.read_name(stem, ORCHESTRA)
+    assert (names[0] if names else None) == track
+    assert names is None or names[1] == track.partition("-")[0]
 
 
-def test_names_of_other_classes():
+def test_file_names_with_user_defined_classes():
     read = multitrack_files.read_name
     assert read("Lead Guitar 2", ("lead guitar", "bass")) == ("lead guitar-2", "lead guitar")
     assert read("Bass", ("lead guitar", "bass")) == ("bass", "bass")
@@ -127,20 +127,20 @@ def test_names_of_other_classes():
 # Folders
 
 
-def test_reads_what_is_there(tmp_path, recordings, capfd):
+def test_pieces_are_read_from_all_formats(tmp_path, recordings, capfd):
     train = load("train", tmp_path, path=recordings)
     out, err = capfd.readouterr()
     assert "2 train, 1 test segments" in out and "no mix" not in err
     assert train.names == ("One", "Zwölf Stücke [live]")
     assert train.num_tracks == (3, 3) and train.num_samples == (22_050, 22_050)
     assert train.classes == ORCHESTRA and not train.rendered
-    one, twelve = train
-    assert one.tracks == ("violin", "violin-2", "violoncello")
-    assert one.instruments == ("violin", "violin", "violoncello")
-    assert one.stems is None and one.mixing is None and one.max_crosstalk_db is None
-    np.testing.assert_array_equal(one.mix, noise("mix", channels=2))
+    first, twelve = train
+    assert first.tracks == ("violin", "violin-2", "violoncello")
+    assert first.instruments == ("violin", "violin", "violoncello")
+    assert first.stems is None and first.mixing is None and first.max_crosstalk_db is None
+    np.testing.assert_array_equal(first.mix, noise("mix", channels=2))
     expected = [noise("violin")[:, 0], noise("second", channels=2).mean(axis=1)]
-    np.testing.assert_allclose(one.spots[:2], expected, atol=1.01 / 32_768)
+    np.testing.assert_allclose(first.spots[:2], expected, atol=1.01 / 32_768)
     assert twelve.tracks == ("double_bass", "french_horn-1", "french_horn-2")
     np.testing.assert_array_equal(twelve.mix[:, 0], twelve.mix[:, 1])
     np.testing.assert_array_equal(twelve.mix[:, 0], noise("mono mix")[:, 0])
@@ -151,22 +151,22 @@ def test_reads_what_is_there(tmp_path, recordings, capfd):
     assert len(load("all", tmp_path, path=recordings)) == 3
 
 
-def test_segments_are_cut_and_joined(tmp_path, recordings, monkeypatch):
-    whole = load("all", tmp_path / "whole", path=recordings)
+def test_pieces_are_divided_into_segments_and_joined(tmp_path, recordings, monkeypatch):
+    expected = load("all", tmp_path / "expected", path=recordings)
     monkeypatch.setattr(multitrack_audio, "SEGMENT_S", 0.2)
     monkeypatch.setattr(
         multitrack_audio.audio, "blocks", _whole_blocks(multitrack_audio.audio.blocks)
     )
-    cut = load("all", tmp_path / "cut", path=recordings)
-    builder = data_builders.builder("multitrack", data_dir=tmp_path / "cut/data", path=recordings)
+    divided = load("all", tmp_path / "short", path=recordings)
+    builder = data_builders.builder("multitrack", data_dir=tmp_path / "short/data", path=recordings)
     rows = builder.index("train")
     assert [row["num_samples"] for row in rows] == [8820, 8820, 4410] * 2
-    starts = [float(one["start_s"]) for one in builder.as_data_source("train")]
+    starts = [float(segment["start_s"]) for segment in builder.as_data_source("train")]
     np.testing.assert_allclose(starts, [0, 0.2, 0.4] * 2)
-    ids = [one["id"].decode() for one in builder.as_data_source("train")]
+    ids = [segment["id"].decode() for segment in builder.as_data_source("train")]
     assert ids[:3] == ["One-0", "One-1", "One-2"]
-    assert cut.num_samples == whole.num_samples
-    for first, second in zip(whole, cut, strict=True):
+    assert divided.num_samples == expected.num_samples
+    for first, second in zip(expected, divided, strict=True):
         np.testing.assert_array_equal(first.mix, second.mix)
         np.testing.assert_array_equal(first.spots, second.spots)
 
@@ -181,7 +181,7 @@ def test_a_missing_mix_is_the_sum_of_the_tracks(tmp_path, recordings, capfd):
     (recordings / "test/Three/mix.wav").unlink()
     (three,) = load("test", tmp_path, path=recordings)
     err = capfd.readouterr().err
-    assert "no mix in 1 of 3 pieces (Three); the sum of the tracks stands in" in err
+    assert "no mix in 1 of 3 pieces (Three); using the sum of the tracks" in err
     total = three.spots.sum(axis=0)
     np.testing.assert_allclose(three.mix[:, 0], total / np.abs(total).max(), atol=1e-3)
     np.testing.assert_array_equal(three.mix[:, 0], three.mix[:, 1])
@@ -205,7 +205,7 @@ def test_48_khz(tmp_path, recordings):
     np.testing.assert_allclose(three.spots[0], resampled, atol=1.5 / 32_768)
 
 
-def test_small_differences_in_length_are_filled_with_silence(tmp_path, recordings):
+def test_small_differences_in_length_are_padded_with_silence(tmp_path, recordings):
     write(recordings / "test/Three/viola.wav", noise("viola", 0.45))
     (three,) = load("test", tmp_path, path=recordings)
     viola = three.spots[three.tracks.index("viola")]
@@ -230,19 +230,19 @@ def test_split_by_the_names_of_pieces(tmp_path):
 
 def test_classes(tmp_path, recordings):
     write(recordings / "test/Three/Banjo.wav", noise("b"))
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(UserError) as error:
         load("test", tmp_path, path=recordings)
-    message = str(caught.value)
+    message = str(error.value)
     assert "Three/Banjo.wav: unknown instrument 'Banjo'" in message and "\n" not in message
     assert "or set the option classes" in message
-    found = load("test", tmp_path, path=recordings, classes="all")
+    pieces = load("test", tmp_path, path=recordings, classes="all")
     expected = "banjo cello contrabass french_horn pianos violin violins".split()
-    assert found.classes == tuple(expected)
+    assert pieces.classes == tuple(expected)
     named = load("test", tmp_path, path=recordings, classes=",".join([*ORCHESTRA, "banjo"]))
     assert named.classes[-1] == "banjo" and named[0].tracks == ("piano", "violin-2", "banjo")
 
 
-def test_changed_files_are_another_dataset(tmp_path, recordings):
+def test_changed_files_are_prepared_again(tmp_path, recordings):
     first = data_builders.builder("multitrack", data_dir=tmp_path, path=recordings)
     again = data_builders.builder("multitrack", data_dir=tmp_path, path=recordings)
     assert first.data_dir == again.data_dir and "recordings-multitrack44k-" in str(first.data_dir)
@@ -291,26 +291,26 @@ def _no_audio(root):
 @pytest.mark.parametrize(
     "spoil, message",
     [
-        (_longer, "lasts 0.50 s but viola.wav 0.90 s; export all tracks of a piece with one start"),
+        (_longer, "lasts 0.50 s but viola.wav 0.90 s; export all tracks of a piece with the"),
         (_same_name, "One: violoncello.wav and Cello.flac are both violoncello; number them, as "),
-        (_two_mixes, "One: mixture.wav and mix.wav; keep one mix"),
+        (_two_mixes, "One: mixture.wav and mix.wav are both mixes; remove one"),
         (_only_mix, "Four: no tracks; expected <instrument>[-N].wav"),
-        (_empty, "Four: holds no files; expected <instrument>[-N].wav"),
-        (_both, "piece 'Three' stands in train and in test; remove one"),
-        (_beside, "Five: beside train or test; expected only these two or"),
+        (_empty, "Four: no files; expected <instrument>[-N].wav"),
+        (_both, "piece 'Three' is in both train and test; remove one"),
+        (_beside, "Five: unexpected folder next to train and test"),
         (_cut, "violin.wav: truncated"),
         (_no_audio, "viola.wav: not an audio file"),
     ],
 )
-def test_faults_cost_one_line_and_leave_nothing(tmp_path, recordings, spoil, message):
+def test_errors_are_reported_in_one_line_and_leave_nothing(tmp_path, recordings, spoil, message):
     spoil(recordings)
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(UserError) as error:
         load("train", tmp_path, path=recordings)
-    assert message in str(caught.value) and "\n" not in str(caught.value)
+    assert message in str(error.value) and "\n" not in str(error.value)
     assert not list(tmp_path.rglob("dataset_info.json"))
 
 
-def test_lengths_that_headers_do_not_tell_are_found_in_the_end(tmp_path, recordings, monkeypatch):
+def test_lengths_missing_from_headers_are_checked_while_reading(tmp_path, recordings, monkeypatch):
     _longer(recordings)
     info = multitrack_audio.audio.info
     monkeypatch.setattr(
@@ -325,18 +325,18 @@ def test_lengths_that_headers_do_not_tell_are_found_in_the_end(tmp_path, recordi
     [
         ({}, "multitrack: no path given; set path to a folder"),
         ({"path": "/nowhere"}, "/nowhere: no such folder"),
-        ({"path": "EMPTY"}, "holds no folders of pieces"),
-        ({"path": "EMPTY", "classes": " , "}, "classes: none named"),
+        ({"path": "EMPTY"}, "no folders of pieces"),
+        ({"path": "EMPTY", "classes": " , "}, "classes: empty list"),
         ({"layout": "phenix"}, "unknown layout 'phenix': did you mean 'phenicx'?"),
-        ({"layout": "phenicx", "path": "x"}, "layout=phenicx takes no path"),
+        ({"layout": "phenicx", "path": "x"}, "layout=phenicx: conflicts with path"),
         ({"path": "EMPTY", "format": "mono22k"}, "unknown format 'mono22k'"),
     ],
 )
 def test_options(tmp_path, options, message):
     options = {k: str(tmp_path) if v == "EMPTY" else v for k, v in options.items()}
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(UserError) as error:
         data_builders.builder("multitrack", data_dir=tmp_path / "data", **options)
-    assert message in str(caught.value) and "\n" not in str(caught.value)
+    assert message in str(error.value) and "\n" not in str(error.value)
 
 
 def test_command(tmp_path, recordings, capfd):
@@ -357,7 +357,7 @@ _PARTS = ("violin1", "violin2", "viola1", "cello1", "doublebass1", "horn1", "hor
 
 @pytest.fixture
 def phenicx(tmp_path, monkeypatch):
-    """The unpacked folder and, beside it, the zip, whose sum is made known."""
+    """Write the unpacked folder and the zip, and set its MD5 sum."""
     root = tmp_path / "unpacked/PHENICX-Anechoic"
     for i, piece in enumerate(multitrack.Multitrack.PHENICX_PIECES):
         for part in _PARTS[: 4 + i]:
@@ -379,10 +379,10 @@ def phenicx(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("manual", ["zips", "unpacked", "unpacked/PHENICX-Anechoic"])
 def test_phenicx(phenicx, capfd, manual):
-    found = load("all", phenicx, layout="phenicx", manual_dir=str(phenicx / manual))
+    pieces = load("all", phenicx, layout="phenicx", manual_dir=str(phenicx / manual))
     assert "no mix in 4 of 4 pieces" in capfd.readouterr().err
-    assert set(found.names) == set(multitrack.Multitrack.PHENICX_PIECES)
-    by_name = {piece.name: piece for piece in found}
+    assert set(pieces.names) == set(multitrack.Multitrack.PHENICX_PIECES)
+    by_name = {piece.name: piece for piece in pieces}
     mozart = by_name["mozart"]
     assert mozart.tracks == (
         *("double_bass-1", "french_horn-1", "french_horn-2"),
@@ -416,14 +416,14 @@ def test_phenicx_is_checked(phenicx, monkeypatch):
     with pytest.raises(UserError, match="other: lacks PHENICX-Anechoic.zip; get it from https"):
         data_builders.prepare("multitrack", manual_dir=phenicx / "other", **options)
     monkeypatch.setattr(multitrack.Multitrack, "MD5", "0" * 32)
-    with pytest.raises(UserError, match="wrong md5 sum"):
+    with pytest.raises(UserError, match="wrong MD5 sum"):
         data_builders.prepare("multitrack", manual_dir=phenicx / "zips", **options)
     shutil.rmtree(phenicx / "unpacked/PHENICX-Anechoic/audio/mozart")
-    with pytest.raises(UserError, match="lacks audio/mozart; get PHENICX"):
+    with pytest.raises(UserError, match="lacks audio/mozart; download PHENICX"):
         data_builders.prepare("multitrack", manual_dir=phenicx / "unpacked", **options)
 
 
-def test_sum_of_phenicx():
+def test_the_md5_sum_of_phenicx():
     # As published at zenodo.org/record/840025.
     assert multitrack.Multitrack.MD5 == "7fec47568263476ecac0103aef608629"
     assert multitrack._URL == URL and multitrack.fetch is archives.fetch

@@ -1,4 +1,4 @@
-"""musdb18: stem files and folders as they are released, in part, of one's own, and broken."""
+"""musdb18: released stem files and folders, parts of them, user tracks and invalid input."""
 
 import functools
 import hashlib
@@ -36,13 +36,13 @@ TESTS = "PR - Oh No"
 
 
 def tracks_of(builder, split):
-    """Streams by track, their segments joined in the order of the index; and errata by track."""
+    """Return streams by track, with segments joined in index order, and errata by track."""
     source, names = builder.as_data_source(split), builder.info.features["stem"]
     rows = builder.index(split)
     assert len(rows) == len(source)
-    found, errata = {}, {}
+    tracks, errata = {}, {}
     for row, example in zip(rows, source, strict=True):
-        streams = found.setdefault(row["track"], {})
+        streams = tracks.setdefault(row["track"], {})
         parts = streams.setdefault(row["stem"], [])
         assert example["track"].decode() == row["track"]
         assert names.int2str(int(example["stem"])) == row["stem"]
@@ -55,7 +55,7 @@ def tracks_of(builder, split):
         parts.append(example["audio"])
     joined = {
         track: {stream: np.concatenate(parts) for stream, parts in streams.items()}
-        for track, streams in found.items()
+        for track, streams in tracks.items()
     }
     return joined, errata
 
@@ -64,15 +64,15 @@ def build(tmp_path, path, **options):
     return data_builders.prepare("musdb18", data_dir=tmp_path / "data", path=path, **options)
 
 
-def assert_same(found, expected):
-    assert list(found) == list(STREAMS)
+def assert_same(actual, expected):
+    assert list(actual) == list(STREAMS)
     for stream in STREAMS:
-        np.testing.assert_array_equal(found[stream], expected[stream], err_msg=stream)
+        np.testing.assert_array_equal(actual[stream], expected[stream], err_msg=stream)
 
 
 @pytest.fixture(scope="module")
 def part(tmp_path_factory):
-    """Both layouts together, as little of MUSDB18 as can be, and a track of one's own."""
+    """Write both layouts, with a few tracks of MUSDB18 and a user track."""
     root = tmp_path_factory.mktemp("part of musdb18")
     for name, folder, picture in [
         (VALIDATES, "train", True),
@@ -91,8 +91,8 @@ def part(tmp_path_factory):
 def test_both_layouts_in_part(tmp_path, part, capsys):
     builder = build(tmp_path, part)
     out, err = capsys.readouterr()
-    said = "musdb18: 1 of 86 training, 1 of 14 validation, 1 of 50 test tracks and 1 others\n"
-    assert said in err
+    counts = "musdb18: 1 of 86 training, 1 of 14 validation, 1 of 50 test tracks and 1 others\n"
+    assert counts in err
     assert "15 train, 5 validation, 10 test segments" in out
     assert set(builder.info.splits) == {"train", "validation", "test"}
 
@@ -112,14 +112,14 @@ def test_both_layouts_in_part(tmp_path, part, capsys):
     assert errata[TESTS] == "the left channel of the mixture is not the sum of the stems"
 
 
-def test_a_stream_of_a_file_is_read_as_ffmpeg_reads_it(part):
+def test_streams_are_decoded_as_by_ffmpeg(part):
     path = part / "train" / f"{VALIDATES}.stem.mp4"
     assert audio.info(path).num_streams == 5
     for number in range(5):
         samples, rate = audio.read(path, stream=number)
         assert rate == RATE
         np.testing.assert_array_equal(audio.to_int16(samples), decoded(path, number))
-    # What was encoded comes back where it was, so that stems and mixture stay together.
+    # Decoding adds no delay, so that stems and mixture stay aligned.
     for number, original in enumerate(stems(VALIDATES).values()):
         samples = decoded(path, number).astype(float)
         middle = original[1_000:-1_000].astype(float)
@@ -144,7 +144,7 @@ def test_stem_files_in_a_zip(tmp_path, part):
     assert_same(musdb18_audio.decode(track), {s: decoded(path, i) for i, s in enumerate(STREAMS)})
 
 
-def test_a_folder_of_tracks_goes_by_their_names(tmp_path):
+def test_tracks_in_a_single_folder_are_split_by_name(tmp_path):
     for name in (VALIDATES, TESTS, "Jokers Jacks & Kings - Sea Of Leaves", "Mine"):
         write_folder(tmp_path / "tracks" / name, stems(name, seconds=0.01))
     builder = build(tmp_path, tmp_path / "tracks")
@@ -164,7 +164,7 @@ def test_a_single_track_and_a_folder_that_is_a_split(tmp_path):
     assert set(builder.info.splits) == {"test"}
 
 
-def test_one_channel_other_rates_and_padding(tmp_path):
+def test_one_channel_other_sample_rates_and_padding(tmp_path):
     arrays = stems("odd", seconds=0.2)
     arrays["bass"] = arrays["bass"][:, :1]
     arrays["other"] = arrays["other"][:-50]
@@ -172,25 +172,25 @@ def test_one_channel_other_rates_and_padding(tmp_path):
     slow = stems("48", seconds=0.2, rate=48_000)["drums"]
     write_folder(tmp_path / "in" / "Odd", {"drums": slow}, rate=48_000)
 
-    found, _ = tracks_of(build(tmp_path, tmp_path / "in"), "train")
+    tracks, _ = tracks_of(build(tmp_path, tmp_path / "in"), "train")
     num_samples = len(arrays["other"])
-    assert {len(samples) for samples in found["Odd"].values()} == {num_samples}
-    np.testing.assert_array_equal(found["Odd"]["other"], arrays["other"])
+    assert {len(samples) for samples in tracks["Odd"].values()} == {num_samples}
+    np.testing.assert_array_equal(tracks["Odd"]["other"], arrays["other"])
     np.testing.assert_array_equal(
-        found["Odd"]["bass"], np.repeat(arrays["bass"][:num_samples], 2, axis=1)
+        tracks["Odd"]["bass"], np.repeat(arrays["bass"][:num_samples], 2, axis=1)
     )
     expected = soxr.resample(slow.astype(np.float32), 48_000, RATE, quality="HQ")[:num_samples]
-    np.testing.assert_allclose(found["Odd"]["drums"], expected, atol=2)
+    np.testing.assert_allclose(tracks["Odd"]["drums"], expected, atol=2)
 
 
 def test_stem_files_of_one_channel_and_another_rate(tmp_path):
     arrays = stems("mono", channels=1, rate=32_000)
     path = tmp_path / "in" / "Mono.stem.mp4"
     write_stem_file(path, arrays.values(), rate=32_000)
-    found, errata = tracks_of(build(tmp_path, tmp_path / "in"), "train")
+    tracks, errata = tracks_of(build(tmp_path, tmp_path / "in"), "train")
     assert errata == {"Mono": ""}
     for number, stream in enumerate(STREAMS):
-        samples = found["Mono"][stream]
+        samples = tracks["Mono"][stream]
         np.testing.assert_array_equal(samples[:, 0], samples[:, 1])
         original = decoded(path, number).astype(np.float32)
         expected = soxr.resample(original, 32_000, RATE, quality="HQ")[:, 0]
@@ -198,16 +198,16 @@ def test_stem_files_of_one_channel_and_another_rate(tmp_path):
         np.testing.assert_allclose(samples[: len(expected), 0], expected[: len(samples)], atol=2)
 
 
-def test_peaks_beyond_full_scale_scale_all_streams_alike(tmp_path):
+def test_peaks_beyond_full_scale_scale_all_streams_equally(tmp_path):
     arrays = {s: x / 32_768 for s, x in stems("loud", seconds=0.1).items()}
     gain = 1.6 / np.abs(arrays["mixture"]).max()
     arrays = {stream: (gain * samples).astype(np.float32) for stream, samples in arrays.items()}
     write_folder(tmp_path / "in" / "Loud", arrays)
-    found, errata = tracks_of(build(tmp_path, tmp_path / "in"), "train")
+    tracks, errata = tracks_of(build(tmp_path, tmp_path / "in"), "train")
     assert errata == {"Loud": ""}
     for stream, samples in arrays.items():
         np.testing.assert_allclose(
-            found["Loud"][stream] / 32_768, samples / 1.6, atol=2 / 32_768, err_msg=stream
+            tracks["Loud"][stream] / 32_768, samples / 1.6, atol=2 / 32_768, err_msg=stream
         )
 
 
@@ -233,7 +233,7 @@ def test_snr_of_loud_and_silent_tracks():
     assert musdb18_audio.mixture_snr_db(silent | {"bass": loud[:10]}) == -np.inf
 
 
-def test_what_changed_is_built_anew(tmp_path):
+def test_changed_files_are_prepared_again(tmp_path):
     write_folder(tmp_path / "in" / "Song", stems("a", seconds=0.02))
     first = build(tmp_path, tmp_path / "in")
     assert build(tmp_path, tmp_path / "in").data_dir == first.data_dir
@@ -320,16 +320,16 @@ def nothing(root):
 
 
 @pytest.mark.parametrize(
-    "make, complaint",
+    "make, message",
     [
         (missing_stream, r"in/train/A.stem.mp4: holds 4 audio streams, not 5 \(mixture, drums"),
         (different_lengths, r"in/train/A: bass lasts 0.15 s but mixture 0.30 s; export all"),
         (different_lengths_in_a_file, r"in/train/A.stem.mp4: drums lasts 0.1\d s but \w+ 0.3\d s"),
         (lacks_files, r"in/train/A: lacks drums.wav, other.wav; add"),
-        (other_names, r"in/train/A/snare.wav: is no stream of a track; expected <track>.stem.mp4"),
-        (without_suffix, r"in/A.mp4: is no stream of a track; expected <track>.stem.mp4"),
-        (twice, r"in/t.*A.*: the track is also in .*in/t.*A.*; remove one"),
-        (two_drums, r"in/A/drums.(wav|flac): drums.(wav|flac) lies beside it; remove one"),
+        (other_names, r"in/train/A/snare.wav: not a stream of a track; expected <track>.stem.mp4"),
+        (without_suffix, r"in/A.mp4: not a stream of a track; expected <track>.stem.mp4"),
+        (twice, r"in/t.*A.*: the same track as .*in/t.*A.*; remove one"),
+        (two_drums, r"in/A/drums.(wav|flac): the same stream as drums.(wav|flac); remove one"),
         (cut_stem_file, r"in/A.stem.mp4: not an audio file, or truncated"),
         (cut_wav_file, r"in/A/vocals.wav: truncated"),
         (no_samples, r"in/A/mixture.wav: contains no samples"),
@@ -337,16 +337,16 @@ def nothing(root):
         (nothing, r"in: no tracks; expected <track>.stem.mp4 or <track>/\{mixture,drums"),
     ],
 )
-def test_bad_input_is_named_in_one_line(tmp_path, make, complaint):
+def test_invalid_input_is_reported_in_one_line(tmp_path, make, message):
     (tmp_path / "in").mkdir()
     make(tmp_path / "in")
-    with pytest.raises(UserError, match=complaint) as raised:
+    with pytest.raises(UserError, match=message) as error:
         build(tmp_path, tmp_path / "in")
-    assert "\n" not in str(raised.value)
+    assert "\n" not in str(error.value)
     assert not list(tmp_path.glob("data/musdb18/*/1.*"))  # nothing that looks finished
 
 
-def test_damage_found_while_building_leaves_nothing(tmp_path):
+def test_damaged_audio_leaves_no_dataset(tmp_path):
     root = tmp_path / "in"
     write_folder(root / "A", stems("a"))
     bad = {s: x / np.float32(32_768) for s, x in stems("b").items()}
@@ -360,21 +360,21 @@ def test_damage_found_while_building_leaves_nothing(tmp_path):
 def test_long_tracks_and_missing_folders(tmp_path, monkeypatch):
     write_folder(tmp_path / "in" / "A", stems("a"))
     monkeypatch.setattr(musdb18_audio, "MAX_TRACK_S", 0.25)
-    with pytest.raises(UserError, match=r"in/A: longer than \S+ minutes; cut it into pieces"):
+    with pytest.raises(UserError, match=r"in/A: longer than \S+ minutes; split the track"):
         build(tmp_path, tmp_path / "in")
-    with pytest.raises(UserError, match="nowhere: no such folder; name one that holds train"):
+    with pytest.raises(UserError, match="nowhere: no such folder; set path to a folder that holds"):
         build(tmp_path, tmp_path / "nowhere")
     with pytest.raises(UserError, match="unknown format 'flac'"):
         data_builders.builder("musdb18", data_dir=tmp_path, format="flac")
 
 
-# The whole dataset
+# The full dataset
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """All 150 tracks of some samples each, unpacked and as musdb18hq.zip."""
-    root = tmp_path_factory.mktemp("whole")
+def full_dataset(tmp_path_factory):
+    """Write all 150 tracks with a few samples each, unpacked and as musdb18hq.zip."""
+    root = tmp_path_factory.mktemp("full")
     arrays = stems("any", seconds=0.002)
     write_folder(root / "any", arrays)
     with zipfile.ZipFile(root / "musdb18hq.zip", "w") as archive:
@@ -390,33 +390,35 @@ def whole(tmp_path_factory):
 
 
 @pytest.fixture
-def edition(whole, monkeypatch):
-    """What is downloaded or found as MUSDB18-HQ is the small one."""
-    md5 = hashlib.md5((whole[0] / "musdb18hq.zip").read_bytes()).hexdigest()
+def edition(full_dataset, monkeypatch):
+    """Replace MUSDB18-HQ by the small copy."""
+    md5 = hashlib.md5((full_dataset[0] / "musdb18hq.zip").read_bytes()).hexdigest()
     small = musdb18.EDITIONS["hq"]._replace(md5=md5, url="http://127.0.0.1:9/musdb18hq.zip")
     monkeypatch.setitem(musdb18.EDITIONS, "hq", small)
     return small
 
 
 @pytest.mark.parametrize("source", ["zip", "unpacked"])
-def test_the_whole_dataset(tmp_path, whole, edition, source):
+def test_the_full_dataset(tmp_path, full_dataset, edition, source):
     manual = tmp_path / "manual"
     manual.mkdir()
     name = {"zip": "musdb18hq.zip", "unpacked": "musdb18hq"}[source]
-    os.symlink(whole[0] / name, manual / name)
+    os.symlink(full_dataset[0] / name, manual / name)
     builder = data_builders.prepare(
         "musdb18", format="hq", data_dir=tmp_path / "data", manual_dir=manual
     )
     assert builder.builder_config.name == "musdb18hq"
     counts = {split: info.num_examples for split, info in builder.info.splits.items()}
     assert counts == {"train": 430, "validation": 70, "test": 250}
-    found, _ = tracks_of(builder, "validation")
-    assert sorted(found) == sorted(musdb18_tracks.OFFICIAL["validation"])
-    assert_same(found[VALIDATES], whole[1])
+    tracks, _ = tracks_of(builder, "validation")
+    assert sorted(tracks) == sorted(musdb18_tracks.OFFICIAL["validation"])
+    assert_same(tracks[VALIDATES], full_dataset[1])
 
 
-def test_the_download(tmp_path, whole, edition, monkeypatch):
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(whole[0]))
+def test_the_full_dataset_is_downloaded(tmp_path, full_dataset, edition, monkeypatch):
+    handler = functools.partial(
+        http.server.SimpleHTTPRequestHandler, directory=str(full_dataset[0])
+    )
     monkeypatch.setattr(http.server.SimpleHTTPRequestHandler, "log_message", lambda *a: None)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -427,7 +429,7 @@ def test_the_download(tmp_path, whole, edition, monkeypatch):
     assert builder.info.splits["test"].num_examples == 250
 
 
-def test_what_is_not_whole(tmp_path, whole, edition):
+def test_incomplete_datasets(tmp_path, full_dataset, edition):
     def prepare(manual):
         data_builders.prepare("musdb18", format="hq", data_dir=tmp_path / "data", manual_dir=manual)
 
@@ -437,10 +439,10 @@ def test_what_is_not_whole(tmp_path, whole, edition):
         prepare(tmp_path / "other")
     (tmp_path / "cut").mkdir()
     (tmp_path / "cut" / "musdb18hq.zip").write_bytes(b"too short")
-    with pytest.raises(UserError, match="musdb18hq.zip: wrong md5 sum .* download it again"):
+    with pytest.raises(UserError, match="musdb18hq.zip: wrong MD5 sum .* download it again"):
         prepare(tmp_path / "cut")
     (tmp_path / "some").mkdir()
-    os.symlink(whole[0] / "musdb18hq" / "train", tmp_path / "some" / "train")
-    complaint = "some: holds 86 of 86 training, 14 of 14 validation, 0 of 50 test tracks; unpack"
-    with pytest.raises(UserError, match=complaint):
+    os.symlink(full_dataset[0] / "musdb18hq" / "train", tmp_path / "some" / "train")
+    message = "some: holds 86 of 86 training, 14 of 14 validation, 0 of 50 test tracks; unpack"
+    with pytest.raises(UserError, match=message):
         prepare(tmp_path / "some")

@@ -1,4 +1,4 @@
-"""Datasets by name, and building them once, whole or not at all."""
+"""Builders by name, and preparation by one process, completely or not at all."""
 
 import inspect
 import os
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def sounds(tmp_path):
-    """Two classes of six clips each, of different lengths."""
+    """Write two classes of six clips each, of different lengths."""
     generator = np.random.default_rng(0)
     for name in ("bell", "drum"):
         (tmp_path / "sounds" / name).mkdir(parents=True)
@@ -39,7 +39,7 @@ def prepare(tmp_path, sounds):
 
 
 def start(tmp_path, sounds, before=""):
-    """Runs `prepare` in a process of its own."""
+    """Run `prepare` in a separate process."""
     code = f"""
 import sys
 import data_builders
@@ -71,13 +71,13 @@ print(sum(split.num_examples for split in builder.info.splits.values()))
 )
 def test_misspelled_names_and_options(name, options, message):
     for function in (data_builders.builder, data_builders.prepare):
-        with pytest.raises(UserError) as caught:
+        with pytest.raises(UserError) as error:
             function(name, **options)
-        assert message in str(caught.value)
+        assert message in str(error.value)
 
 
 @pytest.mark.parametrize("name", data_builders.DATASETS)
-def test_every_option_is_explained(name):
+def test_every_option_has_a_help_text(name):
     options = inspect.signature(data_builders.describe(name).create_builder).parameters
     assert set(options) - {"data_dir"} == set(data_builders.describe(name).options)
     with pytest.raises(UserError, match="unknown dataset"):
@@ -86,7 +86,7 @@ def test_every_option_is_explained(name):
 
 @pytest.mark.parametrize("name, options", [("irmas", {}), ("gm_irmas", {"size": "tiny"})])
 @pytest.mark.parametrize("form, rate_and_channels", [("stereo44k", 2), ("mono22k", 1)])
-def test_builders_share_their_features(tmp_path, name, options, form, rate_and_channels):
+def test_builders_of_clips_have_the_same_features(tmp_path, name, options, form, rate_and_channels):
     builder = data_builders.builder(
         name, data_dir=tmp_path, manual_dir="unused", format=form, **options
     )
@@ -100,14 +100,14 @@ def test_builders_share_their_features(tmp_path, name, options, form, rate_and_c
     assert not list(tmp_path.iterdir())
 
 
-def test_the_default_place_and_the_home_folder(tmp_path, monkeypatch):
+def test_the_default_folder_and_the_home_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     builder = data_builders.builder("irmas", data_dir="~/x")
     assert str(builder.data_dir).startswith(str(tmp_path / "x"))
     assert "irmas" in str(data_builders.builder("irmas").data_dir)
 
 
-def test_one_line_and_then_nothing(tmp_path, sounds, capfd):
+def test_preparation_prints_one_line_once(tmp_path, sounds, capfd):
     builder = prepare(tmp_path, sounds)
     out = capfd.readouterr().out
     assert out == data_builders.summary(builder) + "\n"
@@ -119,7 +119,7 @@ def test_one_line_and_then_nothing(tmp_path, sounds, capfd):
     assert captured.out == captured.err == ""
 
 
-def test_importing_loads_no_builder_and_building_no_tensorflow(tmp_path, sounds):
+def test_importing_loads_no_builder_and_preparing_no_tensorflow(tmp_path, sounds):
     done = start(
         tmp_path,
         sounds,
@@ -133,7 +133,7 @@ def test_importing_loads_no_builder_and_building_no_tensorflow(tmp_path, sounds)
     assert "warn" not in err.lower() and "tensorflow" not in err.lower()
 
 
-def test_processes_at_once_build_once(tmp_path, sounds):
+def test_parallel_processes_prepare_once(tmp_path, sounds):
     held = f"""
 import pathlib, time
 from data_builders.common import streaming
@@ -161,7 +161,7 @@ streaming.StreamingBuilder._write_split = hold
         assert (process.returncode, out) == (0, "12\n"), err
 
 
-def test_a_killed_build_leaves_nothing_that_looks_finished(tmp_path, sounds):
+def test_a_killed_preparation_leaves_nothing_that_looks_complete(tmp_path, sounds):
     kill = """
 import os, signal
 from data_builders.common import streaming
@@ -180,7 +180,7 @@ streaming.StreamingBuilder._write_split = die
     assert not list((tmp_path / "data").rglob("incomplete.*"))
 
 
-def test_an_interrupted_build_starts_again(tmp_path, sounds, monkeypatch):
+def test_an_interrupted_preparation_starts_again(tmp_path, sounds, monkeypatch):
     def interrupt(*args):
         raise KeyboardInterrupt
 
@@ -197,38 +197,38 @@ def test_full_disk(tmp_path, sounds):
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
-        with pytest.raises(UserError, match="too large; free some space") as caught:
+        with pytest.raises(UserError, match="too large; free some space") as error:
             prepare(tmp_path, sounds)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(error.value)
     assert not list((tmp_path / "data").rglob("*1.0.0"))
     assert len(prepare(tmp_path, sounds).as_data_source("train")) == 10
 
 
-def test_data_dir_that_cannot_be_written(tmp_path, sounds):
+def test_data_dir_that_is_not_writable(tmp_path, sounds):
     (tmp_path / "data").write_text("a file")
-    with pytest.raises(UserError, match="data: .*another data_dir") as caught:
+    with pytest.raises(UserError, match="data: .*set data_dir to another") as error:
         prepare(tmp_path, sounds)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(error.value)
 
 
-def test_damaged_data_are_named(tmp_path, sounds):
+def test_damaged_data_are_reported(tmp_path, sounds):
     folder = Path(prepare(tmp_path, sounds).data_dir)
     shard = next(folder.glob("*test.array_record*"))
     shard.rename(tmp_path / "elsewhere")
-    with pytest.raises(UserError, match="missing from a prepared dataset; remove the folder"):
+    with pytest.raises(UserError, match="missing file of a prepared dataset; delete"):
         prepare(tmp_path, sounds)
     shutil.rmtree(folder)
     folder.mkdir()
-    with pytest.raises(UserError, match="exists, but holds no dataset"):
+    with pytest.raises(UserError, match="not a prepared dataset; delete"):
         prepare(tmp_path, sounds)
     folder.rmdir()
     prepare(tmp_path, sounds)
 
 
-def test_shards_are_cut_and_keep_the_order(tmp_path, sounds, monkeypatch):
+def test_shards_are_divided_and_keep_the_order(tmp_path, sounds, monkeypatch):
     monkeypatch.setattr(streaming, "_SHARD_BYTES", 10_000)
     builder = prepare(tmp_path, sounds)
     lengths = builder.info.splits["train"].shard_lengths
@@ -246,8 +246,8 @@ def test_index_of_clips(tmp_path, sounds):
     source = builder.as_data_source("train")
     path = Path(builder.data_dir, "clip_index-train.npz")
     assert path.exists()
-    whole = path.read_bytes()
-    for content in (whole, whole[:100], b"", None):
+    original = path.read_bytes()
+    for content in (original, original[:100], b"", None):
         path.unlink()
         if content is not None:
             path.write_bytes(content)
@@ -266,7 +266,7 @@ def test_index_of_clips(tmp_path, sounds):
             assert index["num_samples"][i] == len(clip["audio"])
             assert index["id"][i] == index["song"][i] == clip["id"].decode()
             assert index["labels"][i].tolist() == [clip["labels"] == [0], clip["labels"] == [1]]
-        assert path.read_bytes() == whole
+        assert path.read_bytes() == original
     assert sorted(os.listdir(builder.data_dir)) == sorted(
         name for name in os.listdir(builder.data_dir) if not name.endswith(".tmp")
     )

@@ -11,7 +11,7 @@ from irec_jax.errors import UserError
 from irec_jax.evaluation import recognition
 from irec_jax.inference import aggregation
 from irec_jax.metrics import confidence
-from irec_jax.reports import recognition_report as report
+from irec_jax.reports import writing
 
 CLASSES = ("cel", "flu", "pia", "voi")
 
@@ -178,7 +178,7 @@ def test_zero_probabilities_and_absent_classes_give_a_complete_report():
     result = recognition.evaluate(zeros, VALIDATION, num_resamples=5)
     assert result["thresholds"]["fixed"]["micro"]["f1"] == 0
     assert "No test clip has the label cel, voi" in " ".join(result["notes"])
-    again = json.loads(report.strict_json(result))
+    again = json.loads(writing.strict_json(result))
     assert again["predominant"]["accuracy"] is None and again["ranking"]["auc"]["macro"] is None
 
 

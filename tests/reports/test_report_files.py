@@ -131,7 +131,7 @@ def test_page_of_the_real_dataset_shows_what_was_published(tmp_path):
 def test_page_warns_of_a_collapsed_model(tmp_path):
     constant = dataclasses.replace(_predictions(0), windows=[np.array([[0.9, 0, 0, 0.8]])] * 40)
     text = report.write(_report(predictions=constant), tmp_path).read_text()
-    assert "Warning: collapsed." in text and "100% of the clips get the answer" in text
+    assert "Warning: collapsed." in text and "' for 100% of the clips" in text
 
 
 def test_without_single_label_clips_there_is_no_confusion(tmp_path):
@@ -189,18 +189,18 @@ def test_page_of_single_label_clips_leads_with_the_accuracy(tmp_path):
     assert "gm_irmas, split by *window: here and there* (40 windows of 40 songs" in first
     assert "chance 0.250" in first and f"guess {baseline['predominant']['accuracy']:.3f}" in first
     assert "Micro F1 " in text.split("\n\n")[3]
-    assert "leaky.** 5 of the 40 songs" in text
-    assert "Examples are windows of 2 s every 1 s. Accuracy of epoch 2" in text
+    assert "leakage.** 5 of the 40 test songs" in text
+    assert "Examples are windows of 2 s every 1 s. Accuracy at epoch 2" in text
     assert "| training | 80 | 31 | 0.875 |" in text and "| validation | 12 | 7 | 0.625 |" in text
     assert f"| test | 40 | 40 | {found['accuracy']:.3f} |" in text
     repeats = report.summarize_repeats([whole, whole])
     assert repeats["valid_accuracy"] == {"mean": 0.625, "sd": 0.0, "values": [0.625] * 2}
     again = report.write(whole | {"repeats": repeats}, tmp_path).read_text()
-    assert "accuracy in training 0.875 ± 0.000, on validation 0.625 ± 0.000" in again
+    assert "training accuracy 0.875 ± 0.000, validation accuracy 0.625 ± 0.000" in again
     # Without songs on both sides, and for clips with several labels, no such things are said.
     clean = _report(protocol=PROTOCOL | {"num_songs_on_both_sides": 0})
     other = report.write(clean, tmp_path).read_text()
-    assert "leaky" not in other and "**Micro F1" in other and "**Accuracy" not in other
+    assert "leakage" not in other and "**Micro F1" in other and "**Accuracy" not in other
 
 
 def test_a_full_disk_leaves_the_old_report_and_says_so(whole, tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ from irec_jax.frontends import SpectrogramDb
 from irec_jax.metrics import bss
 from irec_jax.metrics.scale_invariant import si_sdr
 from irec_jax.reports import html as html_page
-from irec_jax.reports import separation_plots, separation_report
+from irec_jax.reports import separation_figures, separation_report
 from irec_jax.studies import published
 
 RATE_HZ = 8000
@@ -312,7 +312,9 @@ def test_page_says_what_was_measured_and_what_was_published(written):
     row = next(line for line in text.splitlines() if line.startswith("| **raw**"))
     assert row.endswith("| 9.33 ± 4.29 |")  # in the column of its own
     header = next(line for line in text.splitlines() if line.startswith("| system"))
-    assert header.split(" | ")[-1].startswith("published amplitude SDR, on MUSDB18 test, 50 tracks")
+    assert header.split(" | ")[-1].startswith(
+        "published amplitude SDR, dB, on MUSDB18 test, 50 tracks"
+    )
     assert "t(98) = 2.69, p = 0.008" in text and "raw, SI-SDR: 1" in text
     assert "(wrong start)" in text and "(silent target)" in text and "∞" in text
     assert not re.search(r"\b(nan|inf)\b", text)
@@ -330,7 +332,7 @@ def test_rendered_audio_is_said_first_and_never_beside_what_was_published(tmp_pa
     assert "published" not in text and "9.33" not in text and "postprocessing" not in text
     assert "reported" not in json.loads((tmp_path / "report.json").read_text())
     page = (tmp_path / "report.html").read_text()
-    assert "<blockquote><strong>rendered audio (gm_musdb)" in page
+    assert "<blockquote>\n<p><strong>rendered audio (gm_musdb)" in page
 
 
 def test_repeats(tmp_path):
@@ -362,9 +364,9 @@ def test_html_of_every_kind_of_block():
     found = html_page.to_html("\n\n".join(blocks), title="t", pictures={})
     for part in (
         "<h1>A &lt;b&gt; &amp; <em>c</em></h1>",
-        "<blockquote><strong>x</strong> y</blockquote>",
-        "<ul><li>one</li><li><code>*two*</code></li></ul>",
-        '<tr><td class="text">p|q</td><td>1</td></tr>',
+        "<blockquote>\n<p><strong>x</strong>\ny</p>\n</blockquote>",
+        "<ul>\n<li>one</li>\n<li><code>*two*</code></li>\n</ul>",
+        '<tr>\n<td>p|q</td>\n<td style="text-align:right">1</td>\n</tr>',
         '<img src="f.png" alt="cap">',
     ):
         assert part in found
@@ -388,7 +390,7 @@ def _lines(axes):
 
 def test_tracks_are_sorted_by_raw():
     scores = {"mixture": [1, 2, 3], "raw": [7, np.nan, 5], "own": [4, 4, np.inf]}
-    figure = separation_plots.sdr_per_track(["a", "b", "c"], scores)
+    figure = separation_figures.sdr_per_track(["a", "b", "c"], scores)
     lines = _lines(figure.axes[0])
     np.testing.assert_array_equal(lines["raw"], [5, 7, np.nan])
     np.testing.assert_array_equal(lines["mixture (do nothing)"], [3, 1, 2])
@@ -398,20 +400,20 @@ def test_tracks_are_sorted_by_raw():
 
 def test_loss_curves_of_runs():
     histories = {"a": HISTORY, "b": [{**HISTORY[0], "valid_loss": 0.3}]}
-    figure = separation_plots.loss_curves(histories, kept={"b": HISTORY[0]["epoch"]})
+    figure = separation_figures.learning_curves(histories, kept={"b": HISTORY[0]["epoch"]})
     losses, scores = figure.axes
     assert [text.get_text() for text in losses.get_legend().get_texts()] == ["a", "b"]
     np.testing.assert_array_equal(_lines(losses)["a"], [0.1, np.nan])
     np.testing.assert_array_equal(_lines(scores)["a"], [5, np.nan])
     plain = [{k: v for k, v in row.items() if "sdr" not in k} for row in HISTORY]
-    single = separation_plots.loss_curves({"a": plain}, kept={"a": 2})
+    single = separation_figures.learning_curves({"a": plain}, kept={"a": 2})
     assert len(single.axes) == 1 and "kept: epoch 2" in _lines(single.axes[0])
 
 
 def test_roc_curves_and_a_class_without_positives():
     labels = np.array([[1, 0], [0, 0], [1, 0], [0, 0]])
     scores = {"base": np.array([[0.9, 0], [0.8, 0], [0.7, 0], [0.1, 0]])}
-    figure = separation_plots.roc_curves(("cel", "x"), labels, scores)
+    figure = separation_figures.roc_curves(("cel", "x"), labels, scores)
     first, second = figure.axes
     assert first.get_title() == "cello (2)" and "base 0.750" in _lines(first)
     assert len(second.lines) == 1 and second.texts[0].get_text() == "not defined"

@@ -15,8 +15,8 @@ from irec_jax import audio, cli, crosstalk
 from irec_jax.audio import track_writer
 from irec_jax.cli.console import run_command
 from irec_jax.errors import UserError
-from irec_jax.reports import debleed_figure as pictures
-from irec_jax.reports.debleed_tables import tables
+from irec_jax.reports import debleed_figure, spectrogram_overview
+from irec_jax.reports.debleed_tables import crosstalk_tables
 
 RATE_HZ = 8000
 SMALL = dict(frame_length=512, hop_length=256)
@@ -92,7 +92,12 @@ def test_the_same_as_of_arrays_and_less_crosstalk(folder, tmp_path, capsys):
 def test_the_command_prints_draws_and_gives_the_same(folder, tmp_path, capsys):
     assert call(folder, "--out", tmp_path / "a", "--report", *SMALL_WORDS) == 0
     shown = capsys.readouterr().out
-    for expected in ("direct sound, dB", "its delay, ms", "weights of what is left", "3 viola 1"):
+    for expected in (
+        "direct sound, dB",
+        "delay of the direct sound, ms",
+        "weights of the residual",
+        "3 viola 1",
+    ):
         assert expected in shown
     assert "left aside: mix.wav" in shown and "3 tracks of 0:04.0" in shown.splitlines()[-1]
     assert "x real time" in shown and "clipped" not in shown
@@ -350,13 +355,13 @@ def test_tables_of_many_tracks_are_narrow():
     found = crosstalk.Crosstalk(amplitudes, delays, weights)
     names = [f"Concert of the 3rd - Violin {j}" for j in range(num)]
     settings = crosstalk.Settings(band_edges_hz=(500,))
-    shown = tables(names, found, settings, 48_000)
+    shown = crosstalk_tables(names, found, settings, 48_000)
     assert max(map(len, shown.splitlines())) <= 120
     direct, delay, low, high = (part.splitlines() for part in shown.split("\n\n"))
     assert direct[0] == "direct sound, dB"
     assert direct[2].split("Violin 0")[1].split()[0] == "-6"
     assert delay[2].split("Violin 0")[1].split()[0] == "10.0"
-    assert low[0] == "weights of what is left, below 500 Hz" and high[0].endswith("above 500 Hz")
+    assert low[0] == "weights of the residual, below 500 Hz" and high[0].endswith("above 500 Hz")
     assert low[2].split("Violin 0")[1].split()[:4] == ["·", ".25", "1.50", "595"]
     assert len(low) == num + 2
 
@@ -365,16 +370,16 @@ def test_the_excerpt_is_where_most_was_lost():
     before = np.ones((2, 100))
     after = before.copy()
     after[1, 60:80] = 0.1
-    assert 50 <= pictures.excerpt_start_s(np.stack([1e6 * before, 1e6 * after])) <= 60
-    assert pictures.excerpt_start_s(np.ones((2, 2, 30))) == 0
-    assert pictures.excerpt_start_s(np.zeros((2, 2, 90))) == 0
+    assert 50 <= debleed_figure.excerpt_start_s(np.stack([1e6 * before, 1e6 * after])) <= 60
+    assert debleed_figure.excerpt_start_s(np.ones((2, 2, 30))) == 0
+    assert debleed_figure.excerpt_start_s(np.zeros((2, 2, 90))) == 0
 
 
 @pytest.mark.parametrize("pitch_hz", [60.0, 440.0, 3000.0])
 def test_band_powers_show_a_tone_at_its_pitch(pitch_hz):
     tone = np.sin(2 * np.pi * pitch_hz * np.arange(2 * RATE_HZ) / RATE_HZ).astype(np.float32)
-    powers = pictures.band_powers(tone, RATE_HZ)
-    edges_hz = pictures.band_edges_hz(RATE_HZ)
+    powers = spectrogram_overview.band_powers(tone, RATE_HZ)
+    edges_hz = spectrogram_overview.band_edges_hz(RATE_HZ)
     assert powers.shape[0] == len(edges_hz) - 1 and (powers >= 0).all()
     loudest = powers.mean(1).argmax()
     resolution_hz = RATE_HZ / 512

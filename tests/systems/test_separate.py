@@ -23,7 +23,7 @@ from irec_jax.checkpoints.workdir import write_system
 from irec_jax.cli.console import run_command
 from irec_jax.errors import UserError
 from irec_jax.inference.separation import separate_blocks
-from irec_jax.reports import spectrograms as pictures
+from irec_jax.reports import spectrogram_overview
 from irec_jax.systems import separator_files
 from irec_jax.tasks import create_separation
 from irec_jax.training import optimizers
@@ -92,7 +92,9 @@ def separator(workdir):
 @pytest.fixture
 def quick(monkeypatch, separator):
     """Nothing is drawn, and compiled once: that takes longer than all else."""
-    monkeypatch.setattr(pictures, "draw", lambda *_, **__: Figure(figsize=(1, 1)))
+    monkeypatch.setattr(
+        spectrogram_overview, "draw_overview", lambda *_, **__: Figure(figsize=(1, 1))
+    )
     monkeypatch.setattr(systems, "load_separator", lambda _: separator)
 
 
@@ -305,7 +307,7 @@ def test_interrupted_work_leaves_nothing(workdir, tmp_path, monkeypatch, capsys)
     words = [tmp_path / "song.wav", "--workdir", workdir, "--out"]
     for target, moment in (
         (track_writer.TrackWriter, "write"),
-        (pictures, "draw"),
+        (spectrogram_overview, "draw_overview"),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(target, moment, interrupt)
@@ -420,7 +422,7 @@ def test_every_file_gets_a_folder_of_its_own(tmp_path):
 def test_overview_equals_the_mean_of_a_whole_spectrogram(num_samples):
     rng = np.random.default_rng(0)
     samples = rng.normal(size=(num_samples, 2)).astype(np.float32)
-    seen = pictures.Overview(RATE_HZ, num_samples)
+    seen = spectrogram_overview.SpectrogramOverview(RATE_HZ, num_samples)
     cuts = np.sort(rng.integers(0, num_samples + 1, 7))
     for part in np.split(samples, cuts):
         if len(part):
@@ -438,7 +440,7 @@ def test_overview_equals_the_mean_of_a_whole_spectrogram(num_samples):
     num_columns = min(len(powers), 800)
     column_of = np.arange(len(powers)) * num_columns // len(powers)
     means = np.stack([powers[column_of == i].mean(0) for i in range(num_columns)])
-    expected = pictures.in_bands(means.T.astype(float), RATE_HZ)
+    expected = spectrogram_overview.octave_bands(means.T.astype(float), RATE_HZ)
     assert found.shape == (200, num_columns)
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5 * expected.max())
 
@@ -446,14 +448,14 @@ def test_overview_equals_the_mean_of_a_whole_spectrogram(num_samples):
 def test_the_picture_shows_a_tone_at_its_pitch_and_time(tmp_path):
     tone = np.sin(2 * np.pi * 1000 * np.arange(80_000) / RATE_HZ).astype(np.float32)[:, None]
     tone[:40_000] = 0
-    seen = pictures.Overview(RATE_HZ, len(tone))
+    seen = spectrogram_overview.SpectrogramOverview(RATE_HZ, len(tone))
     seen.add(tone)
     powers = seen.powers()
-    edges_hz = pictures.band_edges_hz(RATE_HZ)
+    edges_hz = spectrogram_overview.band_edges_hz(RATE_HZ)
     loudest = powers.sum(1).argmax()
     assert edges_hz[loudest - 1] < 1000 < edges_hz[loudest + 2]
     assert powers[:, : powers.shape[1] * 48 // 100].sum() < 1e-6 * powers.sum()
-    figure = pictures.draw(
+    figure = spectrogram_overview.draw_overview(
         {"mixture": powers, "vocals_other": powers, "remainder": 0 * powers},
         title="a song",
         sample_rate_hz=RATE_HZ,
@@ -461,7 +463,7 @@ def test_the_picture_shows_a_tone_at_its_pitch_and_time(tmp_path):
     )
     axes = figure.axes[:3]
     assert [one.get_title(loc="left") for one in axes] == ["mixture", "vocals + other", "remainder"]
-    assert all("Hz" in one.get_ylabel() for one in axes) and axes[2].get_xlabel() == "time"
+    assert all("Hz" in one.get_ylabel() for one in axes) and axes[2].get_xlabel() == "time (m:ss)"
     assert "dB" in figure.axes[3].get_ylabel()
     shown = axes[0].images[0].get_array()
     assert shown.max() == 0 and shown.shape == powers.shape

@@ -1,0 +1,222 @@
+"""Figures of the crosstalk between the tracks of a recording."""
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import matplotlib.patches
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+
+from irec_jax.reports.figures import LIGHT_GREY, new_figure, octave_ticks, time_axis
+from irec_jax.reports.text import clock
+
+_WIDTH = 14.5
+_SMALLEST_WEIGHT = 0.005  # shown as .01
+_LOWEST_DB = -40.0
+_SPECTROGRAM_DB = 70.0
+_LOSS_DB = 30.0
+#: Below this level, relative to the loudest point of a track, losses are inaudible and not drawn.
+_AUDIBLE_DB = -60.0
+_TICKS_HZ = (50, 200, 1000, 4000, 16000)
+
+
+def overview(
+    names: Sequence[str],
+    amplitudes: np.ndarray | None,
+    delays_s: np.ndarray,
+    weights: np.ndarray,
+    *,
+    weight_titles: Sequence[str],
+    drawn: Sequence[int],
+    losses_db: Sequence[float],
+    before_after: Sequence[Sequence[np.ndarray]],
+    edges_hz: np.ndarray,
+    start_s: float,
+    duration_s: float,
+) -> Figure:
+    """Draw the crosstalk between the tracks of a recording, and some tracks before and after.
+
+    Args:
+        names: of the J tracks, short.
+        amplitudes: (J, J) direct sound of track j in microphone l at [l, j], 0 where none was
+            detected; None if the tracks were not aligned.
+        delays_s: (J, J) delays of the direct sound in seconds.
+        weights: (bands, J, J), lambda of Seipel (2018).
+        weight_titles: of the bands.
+        drawn: indices of the tracks in ``before_after``.
+        losses_db: (J,) energy that each track lost.
+        before_after: for each drawn track the powers (F, N) before and after.
+        edges_hz: (F + 1,) edges of the bands, of equal width in octaves.
+        start_s, duration_s: excerpt that the spectrograms show.
+    """
+    num_maps = len(weights) + (amplitudes is not None)
+    size = min(7.0, 2.2 + 0.33 * len(names))
+    columns = max(1, min(num_maps, 3, int(_WIDTH // size)))
+    map_rows = -(-num_maps // columns)
+    map_height, row_height = map_rows * (size + 0.5), 1.75 * len(drawn) + 0.6
+    figure = new_figure(_WIDTH, map_height + row_height)
+    upper, lower = figure.subfigures(2, 1, height_ratios=[map_height, max(row_height, 0.1)])
+    axes = iter(np.ravel(upper.subplots(map_rows, columns, squeeze=False)))
+    if amplitudes is not None:
+        _draw_direct_sound(next(axes), names, amplitudes, delays_s)
+    for title, band in zip(weight_titles, weights, strict=True):
+        _draw_weights(next(axes), names, band, title=title[:1].upper() + title[1:])
+    for unused in axes:
+        unused.set_visible(False)
+    if len(drawn):
+        rows = lower.subplots(len(drawn), 3, squeeze=False, sharex=True, sharey=True)
+        extent = (start_s, start_s + duration_s, *np.log2(edges_hz[[0, -1]]))
+        for row, j, pair in zip(rows, drawn, before_after, strict=True):
+            _draw_before_after(row, pair, extent, edges_hz)
+            row[0].set_ylabel(f"{names[j]}\n{-losses_db[j]:+.1f} dB\nfrequency (Hz)", fontsize=9)
+        for title, column in zip(("before", "after", "removed"), rows[0], strict=True):
+            column.set_title(title, fontsize=11)
+        rows[-1, 1].set_xlabel("time (m:ss)")
+        _add_colour_bars(lower, rows)
+        which = "Tracks" if len(drawn) == len(names) else "Tracks that lost most"
+        end = clock(start_s + duration_s)
+        lower.suptitle(f"{which}, {clock(start_s)} to {end}", fontsize=13)
+    return figure
+
+
+def example(
+    names: Sequence[str],
+    inverses: Mapping[str, np.ndarray],
+    spectra: Mapping[str, np.ndarray],
+    *,
+    title: str,
+    sample_rate_hz: float,
+    duration_s: float,
+) -> Figure:
+    """Draw estimates of the inverse mixing matrix and one track (Seipel 2018, figure 3.2).
+
+    Args:
+        names: of the J tracks.
+        inverses: name to matrix (J, J), drawn without its diagonal.
+        spectra: name to magnitudes (frames, bins) of one track.
+        title: of the figure.
+        sample_rate_hz: of the tracks.
+        duration_s: of the tracks.
+    """
+    columns = max(len(inverses), len(spectra))
+    figure = new_figure(3.6 * columns, 7.6)
+    upper, lower = figure.subplots(2, columns, squeeze=False)
+    off_diagonal = ~np.eye(len(names), dtype=bool)
+    top = max(float(np.abs(inverse[off_diagonal]).max()) for inverse in inverses.values())
+    for axes, (name, inverse) in zip(upper, inverses.items(), strict=False):
+        values = np.ma.array(inverse, mask=~off_diagonal)
+        image = axes.imshow(values, cmap="RdBu_r", vmin=-top, vmax=top)
+        axes.set_title(name, fontsize=11)
+        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
+        axes.set_yticks(range(len(names)), names if axes is upper[0] else [], fontsize=7)
+    figure.colorbar(image, ax=upper.tolist(), label="off-diagonal element", shrink=0.8)
+    loudest = max(float(magnitudes.max()) for magnitudes in spectra.values())
+    nyquist_khz = sample_rate_hz / 2000
+    for axes, (name, magnitudes) in zip(lower, spectra.items(), strict=False):
+        levels_db = 20 * np.log10(np.maximum(magnitudes.T / loudest, 1e-6))
+        image = axes.imshow(
+            levels_db, aspect="auto", origin="lower", extent=(0, duration_s, 0, nyquist_khz),
+            cmap="magma", vmin=-_SPECTROGRAM_DB, vmax=0, rasterized=True,
+        )  # fmt: skip
+        axes.set_ylim(0, min(nyquist_khz, 8))
+        axes.set_title(name, fontsize=11)
+        axes.set_xlabel("time (s)")
+    lower[0].set_ylabel("frequency (kHz)")
+    figure.colorbar(image, ax=lower.tolist(), label="level (dB re maximum)", shrink=0.8)
+    for unused in (*upper[len(inverses) :], *lower[len(spectra) :]):
+        unused.set_visible(False)
+    figure.suptitle(title, fontsize=13)
+    return figure
+
+
+def _draw_direct_sound(
+    axes: Axes, names: Sequence[str], amplitudes: np.ndarray, delays_s: np.ndarray
+) -> None:
+    detected = (amplitudes != 0) & ~np.eye(len(names), dtype=bool)
+    levels_db = 20 * np.log10(np.where(detected, np.abs(amplitudes), 1))
+    texts = [
+        [f"{level:.0f}\n{1e3 * delay:.1f}" for level, delay in zip(*rows, strict=True)]
+        for rows in zip(levels_db, delays_s, strict=True)
+    ]
+    _draw_heat_map(
+        axes, names, np.ma.array(levels_db, mask=~detected), texts,
+        label="level (dB)", limits=(_LOWEST_DB, 0.0), title="Direct sound: dB, and delay in ms",
+    )  # fmt: skip
+
+
+def _draw_weights(axes: Axes, names: Sequence[str], weights: np.ndarray, *, title: str) -> None:
+    values = np.ma.array(weights, mask=weights < _SMALLEST_WEIGHT)
+    texts = [[f"{value:.2f}".lstrip("0") for value in row] for row in weights]
+    top = max(0.1, float(weights.max()))
+    _draw_heat_map(axes, names, values, texts, label="weight λ", limits=(0.0, top), title=title)
+
+
+def _draw_heat_map(
+    axes: Axes,
+    names: Sequence[str],
+    values: np.ma.MaskedArray,
+    texts: Sequence[Sequence[str]],
+    *,
+    label: str,
+    limits: tuple[float, float],
+    title: str,
+) -> None:
+    """Draw a heat map with microphones in rows and sources in columns; the diagonal stays grey."""
+    num, (low, high) = len(names), limits
+    colours = matplotlib.colormaps["Blues"].with_extremes(bad="white")
+    image = axes.imshow(values, cmap=colours, vmin=low, vmax=high)
+    for row, j in np.argwhere(~np.ma.getmaskarray(values)):
+        axes.text(
+            j, row, texts[row][j], ha="center", va="center", linespacing=0.95,
+            fontsize=8 if num <= 10 else 6.5 if num <= 16 else 5,
+            color="white" if (values[row, j] - low) / (high - low) > 0.55 else "black",
+        )  # fmt: skip
+    for j in range(num):
+        square = matplotlib.patches.Rectangle((j - 0.5, j - 0.5), 1, 1, color=LIGHT_GREY, lw=0)
+        axes.add_patch(square)
+    axes.set_xticks(range(num), names, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(num), names)
+    axes.set_xticks(np.arange(num + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(num + 1) - 0.5, minor=True)
+    axes.grid(which="minor", color=LIGHT_GREY, linewidth=0.6)
+    axes.tick_params(which="both", length=0, labelsize=9 if num <= 16 else 8)
+    axes.spines[:].set_visible(False)
+    axes.set(xlabel="source track", ylabel="microphone")
+    axes.set_title(title, fontsize=11)
+    axes.figure.colorbar(image, ax=axes, label=label, shrink=0.75, pad=0.02)
+
+
+def _draw_before_after(
+    row: Sequence[Axes],
+    powers: Sequence[np.ndarray],
+    extent: tuple[float, float, float, float],
+    edges_hz: np.ndarray,
+) -> None:
+    """Draw the spectrograms before and after, and the loss, in a row of three plots.
+
+    Args:
+        row: the three plots.
+        powers: before and after, each (F, N).
+        extent: start and end in seconds, lowest and highest frequency in octaves.
+        edges_hz: (F + 1,) edges of the bands.
+    """
+    loudest = max(float(powers[0].max()), 1e-30)
+    before_db, after_db = (10 * np.log10(np.maximum(p / loudest, 1e-12)) for p in powers)
+    loss_db = np.where(before_db > _AUDIBLE_DB, np.maximum(before_db - after_db, 0), 0)
+    options = dict(aspect="auto", origin="lower", extent=extent, rasterized=True)
+    for axes, levels_db in zip(row, (before_db, after_db), strict=False):
+        axes.imshow(levels_db, cmap="magma", vmin=-_SPECTROGRAM_DB, vmax=0, **options)
+    row[2].imshow(loss_db, cmap="Blues", vmin=0, vmax=_LOSS_DB, **options)
+    octave_ticks(row[0], _TICKS_HZ, edges_hz)
+    for axes in row:
+        axes.tick_params(labelsize=8)
+        time_axis(axes, 2 * (extent[1] - extent[0]))
+
+
+def _add_colour_bars(figure: SubFigure, rows: np.ndarray) -> None:
+    for columns, label in ((slice(0, 2), "level (dB re maximum)"), (slice(2, 3), "loss (dB)")):
+        figure.colorbar(
+            rows[0, columns.start].images[0], ax=rows[:, columns].ravel().tolist(), label=label,
+            location="bottom", aspect=60, shrink=0.5, pad=0.02,
+        )  # fmt: skip

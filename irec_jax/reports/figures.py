@@ -1,0 +1,94 @@
+"""New figures, their colours and axes, and image files.
+
+Figures are created without pyplot, so that no global state of matplotlib changes. The colours are
+those of Okabe and Ito, which colour-blind readers can tell apart.
+"""
+
+import io
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib.ticker
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from irec_jax.errors import UserError
+from irec_jax.files import write_bytes
+from irec_jax.reports.text import clock
+
+BLUE, ORANGE, GREEN, VERMILION, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
+GREY, LIGHT_GREY = "#7F7F7F", "#D9D9D9"
+_TIME_STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure; width and height in inches."""
+    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def new_axes(width: float, height: float) -> tuple[Figure, Axes]:
+    """Return a figure with a single plot; width and height in inches."""
+    figure = new_figure(width, height)
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def encode(figure: Figure, file_format: str) -> bytes:
+    """Return the figure as the content of a 'png', 'pdf' or 'svg' file."""
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # drawn as a box
+        figure.savefig(buffer, format=file_format)
+    return buffer.getvalue()
+
+
+def save(figure: Figure, path: str | os.PathLike) -> None:
+    """Write a figure atomically, in the format of the file's suffix.
+
+    Raises:
+        UserError: the suffix is not .png, .pdf or .svg, or the file cannot be written.
+    """
+    file_format = Path(path).suffix.lower().removeprefix(".")
+    if file_format not in ("png", "pdf", "svg"):
+        raise UserError(
+            f"{path}: unknown picture format; use a name that ends with .png, .pdf or .svg"
+        )
+    write_bytes(path, encode(figure, file_format))
+
+
+def grid(axes: Axes, which: str = "both") -> None:
+    """Draw light grid lines behind the data, for 'x', 'y' or 'both' axes."""
+    axes.grid(True, axis=which, color=LIGHT_GREY, linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def epoch_axis(axes: Axes) -> None:
+    """Label the x axis as epochs, with ticks at integers."""
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
+
+
+def time_axis(axes: Axes, duration_s: float) -> None:
+    """Set about ten ticks at round times on an x axis in seconds, and write them as m:ss."""
+    spacing_s = duration_s / 12
+    spacing_s = next((step for step in _TIME_STEPS_S if step >= spacing_s), spacing_s)
+    axes.xaxis.set_major_locator(matplotlib.ticker.MultipleLocator(spacing_s))
+    axes.xaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda time_s, _: clock(time_s)))
+
+
+def octave_ticks(axes: Axes, ticks_hz: Sequence[int], edges_hz: np.ndarray) -> None:
+    """Set the ticks within ``edges_hz`` on a y axis that counts octaves (log2 of Hz)."""
+    shown_hz = [hz for hz in ticks_hz if edges_hz[0] <= hz <= edges_hz[-1]]
+    axes.set_yticks(np.log2(shown_hz), [frequency_label(hz) for hz in shown_hz])
+
+
+def frequency_label(hz: int) -> str:
+    """Return a frequency as '500' or '2 k'."""
+    return f"{hz // 1000} k" if hz >= 1000 else str(hz)

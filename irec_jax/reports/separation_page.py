@@ -1,0 +1,211 @@
+"""Markdown page of a separation report."""
+
+from collections.abc import Mapping
+
+from irec_jax.evaluation.separation import SCORES
+from irec_jax.reports.page import picture, provenance_table, rendered_banner, repeats_heading
+from irec_jax.reports.tables import markdown_table
+from irec_jax.reports.text import clock, decibels, difference, is_finite, mean_sd
+
+#: The score of the headline and of the comparison of systems.
+MAIN_SCORE = "amplitude_sdr_db"
+_BOUNDS = {
+    "mixture": "mixture (do nothing)",
+    "ideal": "ideal ratio mask (upper bound)",
+}
+_TESTS = {"independent": "independent samples, as in Ligtenberg (2022)", "paired": "paired samples"}
+
+
+def markdown_page(report: Mapping, captions: Mapping[str, str]) -> str:
+    """Return the Markdown page of a report.
+
+    Args:
+        report: result of `separation_report.assemble`.
+        captions: file name of each figure, stored beside the page, to its caption.
+    """
+    target = " + ".join(report["target"])
+    parts = [
+        f"# {report['system']} on {report['dataset']}: separation of {target}",
+        *rendered_banner(report, "MUSDB18"),
+        _headline(report),
+        *_data_splits(report),
+        "## Scores on the test tracks",
+        _score_table(report),
+        _explanation(report),
+        *_repeats(report),
+        *_significance(report),
+        "## Scores by track",
+        *picture(captions, "sdr_per_track.png"),
+        _track_table(report),
+        *picture(captions, "spectrograms.png", heading="## Example spectrograms"),
+        *picture(captions, "training.png", heading="## Training"),
+        "## Provenance",
+        provenance_table(report["provenance"]),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _label(system: str) -> str:
+    return _BOUNDS.get(system, f"**{system}**")
+
+
+def _main_system(report: Mapping) -> str:
+    """Return the first output of the separator."""
+    return next(name for name in report["systems"] if name not in _BOUNDS)
+
+
+def _headline(report: Mapping) -> str:
+    main, num, num_silent = _main_system(report), report["num_tracks"], report["num_silent"]
+    scores = {
+        system: f"{mean_sd(report['summary'][system][MAIN_SCORE])} dB"
+        for system in report["systems"]
+    }
+    others = [name for name in report["systems"] if name not in (main, *_BOUNDS)]
+    comparison = [f"the mixture itself {scores['mixture']}"]
+    comparison += [f"{name} {scores[name]}" for name in others]
+    comparison.append(f"the ideal ratio mask {scores['ideal']}")
+    silent = f", {num_silent} of them without a score because the target is silent"
+    return (
+        f"**Amplitude SDR {scores[main]}** ({main}; mean ± standard deviation over {num} test "
+        f"track{'s' if num > 1 else ''} of {report['dataset']}{silent if num_silent else ''}). "
+        f"For comparison: {'; '.join(comparison)}."
+    )
+
+
+def _data_splits(report: Mapping) -> list[str]:
+    protocol = report.get("protocol")
+    if not protocol:
+        return []
+    rows = [
+        [split, str(sizes["num_tracks"]), f"{sizes['duration_s'] / 60:.1f}"]
+        for split, sizes in protocol["sides"].items()
+    ]
+    text = f"Split: {protocol['description']}."
+    if best := report.get("best_epoch"):
+        text += f" The parameters of epoch {best['epoch']} were kept."
+    header = ["split", "tracks", "duration, min"]
+    return ["## Data splits", text, markdown_table(header, rows)]
+
+
+def _score_table(report: Mapping) -> str:
+    reported = report.get("reported")
+    header = ["system", *(f"{text}, dB" for text in SCORES.values())]
+    if reported:
+        header.append(f"published amplitude SDR, dB, on {reported['dataset']}")
+    rows = []
+    for system in report["systems"]:
+        row = [_label(system), *(mean_sd(report["summary"][system][score]) for score in SCORES)]
+        if reported:
+            row.append(mean_sd(reported[MAIN_SCORE].get(system, {})))
+        rows.append(row)
+    return markdown_table(header, rows)
+
+
+def _explanation(report: Mapping) -> str:
+    lines = [
+        "Mean ± standard deviation over tracks. The variants of SDR are not comparable with one "
+        "another.",
+        "Amplitude SDR compares amplitude spectrograms of the mono mixdown. It ignores the phase "
+        "and therefore says nothing about how an estimate sounds. BSS-Eval (version 3, 512 taps) "
+        "and SI-SDR compare mono waveforms up to a filter or a gain. MDX SDR compares all channels "
+        "as they are.",
+        "SIR is the energy of the target in an estimate relative to the energy that leaked from "
+        "the other stems; the SIR of the mixture is the starting point.",
+        "The ideal ratio mask is computed from the true stems: an upper bound for methods that "
+        "scale the amplitudes of the mixture, not a result.",
+    ]
+    if settings := report.get("settings"):
+        phase = f"phase of the waveforms: {settings['phase']}"
+        if settings["phase"] == "griffin-lim":
+            phase += f", {settings['griffin_lim_iterations']} iterations"
+        lines.append(
+            f"Windows every {settings['hop_s']:g} s, averaged where they overlap; {phase}; "
+            f"`post` removes what is below {settings['post_db']:g} dB."
+        )
+    if report["num_silent"]:
+        lines.append(
+            f"{report['num_silent']} tracks have a target that is silent throughout: they have no "
+            "scores and are excluded from the means."
+        )
+    infinite = {
+        f"{system}, {text}": block["num_infinite"]
+        for system in report["systems"]
+        for score, text in SCORES.items()
+        if (block := report["summary"][system][score])["num_infinite"]
+    }
+    if infinite:
+        counts = "; ".join(f"{name}: {count}" for name, count in infinite.items())
+        lines.append(f"Infinite scores, excluded from means and deviations: {counts}.")
+    if reported := report.get("reported"):
+        lines.append(
+            f"Published scores, not measured by this run: {reported['source']}, on "
+            f"{reported['dataset']}."
+        )
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _repeats(report: Mapping) -> list[str]:
+    repeats = report.get("repeats")
+    if not repeats:
+        return []
+    rows = [
+        [_label(system), *(mean_sd(block[score]) for score in SCORES)]
+        for system, block in repeats["summary"].items()
+    ]
+    return [
+        repeats_heading(repeats),
+        "Of the runs' means over tracks: the variation due to the random seed of the training.",
+        markdown_table(["system", *(f"{text}, dB" for text in SCORES.values())], rows),
+    ]
+
+
+def _significance(report: Mapping) -> list[str]:
+    if not report.get("tests"):
+        return []
+    rows = [
+        [SCORES[score], text, *_test_cells(tests[kind])]
+        for score, tests in report["tests"].items()
+        for kind, text in _TESTS.items()
+    ]
+    text = (
+        "Student's t-tests of `raw` against `post`. Both are measured on the same tracks, so the "
+        "paired test is the appropriate one."
+    )
+    if reported := report.get("reported"):
+        test = reported["independent"]
+        text += (
+            f" Published on {reported['dataset']}, independent samples: t({test['df']}) = "
+            f"{test['t']:.2f}, p = {test['p_value']:.3f}."
+        )
+    header = ["score", "test", "tracks", "raw - post, dB [95 %]", "t", "p"]
+    return ["## Effect of postprocessing", text, markdown_table(header, rows, 2)]
+
+
+def _test_cells(test: Mapping) -> list[str]:
+    """Return the number of tracks, the difference with its interval, t and p."""
+    low, high = test["interval"]
+    ends = f" [{low:+.2f}, {high:+.2f}]" if is_finite(low) else ""
+    t = f"t({test['df']:g}) = {test['t']:.2f}" if is_finite(test["t"]) else "–"
+    p = test["p_value"]
+    p = "–" if not is_finite(p) else "< .001" if p < 1e-3 else f"{p:.3f}"
+    return [str(test["num_tracks"]), difference(test["difference"], 2) + ends, t, p]
+
+
+def _track_table(report: Mapping) -> str:
+    """Return a table of the amplitude SDR of all systems and all other scores of the main one."""
+    main = _main_system(report)
+    others = [score for score in SCORES if score != MAIN_SCORE]
+    header = ["track", "length, m:ss", *(f"{system}, dB" for system in report["systems"])]
+    header += [f"{SCORES[score]} of {main}, dB" for score in others]
+    rows = []
+    for track in sorted(report["tracks"], key=lambda track: track["name"]):
+        name = track["name"] + (" (silent target)" if track["silent"] else "")
+        name += f" ({track['errata']})" if track["errata"] else ""
+        scores = track["scores"]
+        rows.append(
+            [name, clock(round(track["duration_s"], 1))]
+            + [decibels(scores[system][MAIN_SCORE]) for system in report["systems"]]
+            + [decibels(scores[main][score]) for score in others]
+        )
+    table = markdown_table(header, rows)
+    return f"Amplitude SDR of each system, then the other scores of {main}.\n\n{table}"

@@ -1,0 +1,91 @@
+"""Timeline of the instruments in a recording."""
+
+from collections.abc import Sequence
+
+import matplotlib.patches
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from irec_jax.reports.figures import GREY, VERMILION, new_axes, time_axis
+from irec_jax.reports.text import class_names
+
+_MAX_COLUMNS = 800
+
+
+def instruments_over_time(
+    times_s: Sequence[float],
+    scores: np.ndarray,
+    classes: Sequence[str],
+    threshold: float,
+    labels: Sequence[str],
+) -> Figure:
+    """Draw a row per class, shaded by its score and underlined where it reaches the threshold.
+
+    Args:
+        times_s: (N,) centres of the windows in seconds, ascending
+            (`irec_jax.inference.sliding_windows.centres_s`).
+        scores: (N, K) scores of the windows, non-negative.
+        classes: K names.
+        threshold: on the scores, in their units.
+        labels: the classes recognised in the recording; their names are set in bold.
+    """
+    scores, times_s = np.asarray(scores, np.float64), np.asarray(times_s, np.float64)
+    edges_s, scores = _merge_columns(_window_edges(times_s), scores)
+    figure, axes = new_axes(11.0, 1.4 + 0.36 * len(classes))
+    top = max(float(scores.max()), float(threshold), 1e-9)
+    rows = np.arange(len(classes) + 1) - 0.5
+    image = axes.pcolormesh(edges_s, rows, scores.T, cmap="Blues", vmin=0, vmax=top)
+    for row, active in enumerate((scores >= threshold).T):
+        for start, stop in _runs(active):
+            span_s = edges_s[[start, stop]]
+            axes.fill_between(span_s, row + 0.26, row + 0.5, color=VERMILION, linewidth=0)
+    axes.hlines(rows, edges_s[0], edges_s[-1], color="white", linewidth=2.0)
+    _class_axis(axes, classes, labels)
+    axes.set(xlim=(edges_s[0], edges_s[-1]), xlabel="time (m:ss)")
+    time_axis(axes, edges_s[-1])
+    axes.spines[:].set_visible(False)
+    recognised = ", ".join(class_names([name for name in classes if name in labels])) or "none"
+    axes.set_title(f"Instruments: {recognised}", loc="left", fontsize=11)
+    bar = figure.colorbar(image, ax=axes, label="score", pad=0.01)
+    bar.ax.axhline(threshold, color=VERMILION, linewidth=2.5)
+    patch = matplotlib.patches.Patch(color=VERMILION, label=f"score ≥ {threshold:.2f}")
+    axes.legend(
+        handles=[patch], loc="lower right", bbox_to_anchor=(1, 1), frameon=False, borderaxespad=0.1
+    )
+    return figure
+
+
+def _class_axis(axes: Axes, classes: Sequence[str], labels: Sequence[str]) -> None:
+    axes.set_yticks(range(len(classes)), class_names(classes))
+    for tick, name in zip(axes.get_yticklabels(), classes, strict=True):
+        tick.set(fontweight="bold" if name in labels else "normal")
+        tick.set_color("black" if name in labels else GREY)
+    axes.invert_yaxis()
+    axes.tick_params(axis="y", length=0)
+
+
+def _window_edges(centres_s: np.ndarray) -> np.ndarray:
+    """Return the boundaries (N + 1,) halfway between window centres (N,).
+
+    The first window starts at 0 and the last one ends with the recording, so that the first centre
+    is half a window.
+    """
+    halfway_s = (centres_s[:-1] + centres_s[1:]) / 2
+    return np.concatenate([[0.0], halfway_s, [centres_s[-1] + max(centres_s[0], 1e-3)]])
+
+
+def _merge_columns(edges_s: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Merge neighbouring columns by their maximum until at most `_MAX_COLUMNS` are left.
+
+    The maximum keeps a solo of one second visible in an hour.
+    """
+    step = -(-len(scores) // _MAX_COLUMNS)
+    first = np.arange(0, len(scores), step)
+    return np.append(edges_s[first], edges_s[-1]), np.maximum.reduceat(scores, first, axis=0)
+
+
+def _runs(active: np.ndarray) -> np.ndarray:
+    """Return the start and stop indices (R, 2) of the runs of True in bool (N,)."""
+    changes = np.diff(np.concatenate([[0], active.astype(np.int8), [0]]))
+    return np.stack([np.flatnonzero(changes == 1), np.flatnonzero(changes == -1)], axis=1)
