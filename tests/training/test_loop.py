@@ -16,7 +16,7 @@ from irec_jax import data
 from irec_jax.checkpoints import state
 from irec_jax.errors import UserError
 from irec_jax.tasks import create_recognition
-from irec_jax.training import loop, optimizers, parallel, step, validation
+from irec_jax.training import loop, mean_loss, optimizers, parallel, step
 from irec_jax.training.logging import Logger
 
 NO_PROFILE = {"start_step": 0, "num_steps": 0}
@@ -48,7 +48,7 @@ class Run:
 
     def __init__(self):
         self.task = create_task()
-        self.optimizer, self.schedule = optimizers.create(
+        self.optimizer, self.schedule = optimizers.create_optimizer(
             {"name": "adam", "learning_rate": 1e-2, "schedule": {"name": ""}, "clip_norm": 0.0}, 99
         )
         one = functools.partial(
@@ -56,7 +56,7 @@ class Run:
         )
         self.train_step = parallel.map_step(one, donate_state=True)
         self.eval_batches = None
-        self.evaluate = validation.create_evaluate(
+        self.evaluate = mean_loss.create_evaluate(
             self.task.loss, lambda: self.eval_batches.iterate()
         )
 
@@ -253,7 +253,7 @@ from irec_jax.training import optimizers, step
 from flax import jax_utils
 {system}
 rule = {{"name": "sgd", "learning_rate": 0.05, "schedule": {{"name": ""}}, "clip_norm": 0.0}}
-optimizer, _ = optimizers.create(rule, 9)
+optimizer, _ = optimizers.create_optimizer(rule, 9)
 results = []
 for count in (1, 8):
     devices = jax.devices()[:count]
