@@ -41,14 +41,14 @@ def train(words: Sequence[str] | None, config_argument: str, *, prog: str) -> No
     # Imported late, so that --help and a mistyped argument are answered at once.
     from irec_jax import config as configs
     from irec_jax import experiment
-    from irec_jax.config import checks
+    from irec_jax.config.dry_run import dry_run
 
     config = configs.load(arguments.config)
     configs.override(config, overrides)
-    configs.check(config)
+    configs.check_keys(config)
     name = Path(arguments.config.partition(":")[0]).stem
     if arguments.dry_run:
-        print(checks.dry_run(config))
+        print(dry_run(config))
         return
     distributed.initialize()
     experiment.run(name, config, Path(arguments.workdir or f"runs/{name}"), arguments.mode)
