@@ -1,8 +1,8 @@
-"""Crosstalk of multitrack recordings: estimated, reduced, and simulated (Seipel 2018, chapter 3).
+"""Crosstalk in multitrack recordings: estimation, reduction, simulation (Seipel 2018, chapter 3).
 
-Not a network: nothing is trained. The way of J tracks, in `debleed_array` and `streaming`:
-STFT -> `align` (direct sound, taken out with its phase) -> magnitudes -> `gram` -> `estimate` ->
-`reduce` -> inverse STFT. The source's own method is the same without `align`.
+Signal processing without training. J tracks pass, in `debleed_array` and `streaming`, through
+STFT -> `align` (removes direct sound with its phase) -> magnitudes -> `gram` -> `estimate` ->
+`reduce` -> inverse STFT. Seipel's method has no alignment.
 """
 
 from irec_jax.crosstalk.estimate import cost, estimate, gram

@@ -1,19 +1,19 @@
-"""The direct sound of each track in the other microphones, found and taken out with its phase.
+"""Alignment: estimation and removal of the direct sound of each track in the other microphones.
 
-The source subtracts magnitudes, which harms what sounds at the same time at the same frequency. But
-the direct part of crosstalk is a copy: track j arrives in microphone l softer by a_lj and later by
-d_lj, which amplitude and phase show where j alone dominates:
+Seipel subtracts magnitudes, which damages sources that overlap in time and frequency. The direct
+part of crosstalk, however, is a copy: track j arrives in microphone l scaled by a_lj and delayed by
+d_lj, which can be measured where j dominates:
 
-1. An estimate of every source's power P_j(n, k): from the weights of `estimate` at first.
+1. Estimate the power P_j(n, k) of every source, at first from the weights of `estimate`.
 2. w_j = [P_j / sum_i a_ji^2 P_i]^32 marks the bins of microphone j in which j dominates.
-3. The peak of the inverse transform of sum_n w_j X_l X_j* / |X_l X_j| (a generalised cross
-   correlation with phase transform), of either sign, is the delay, if it stands out; then
-   a_lj = sum w_j Re[X_l X_j* exp(i omega d)] / (rho(d) sum w_j |X_j|^2), where rho, the window's
-   autocorrelation, makes up for the part of a delayed sound that lies outside the frame.
-4. Z(n, k) = H(k)^-1 X(n, k) with H_lj(k) = a_lj exp(-i omega_k d_lj) takes the direct sound out,
-   and |Z_j|^2 is the next estimate of P_j: from 2 again, until nothing changes.
+3. The delay is the peak, of either sign, of the inverse transform of
+   sum_n w_j X_l X_j* / |X_l X_j| (generalised cross correlation with phase transform), if it is
+   clear; then a_lj = sum w_j Re[X_l X_j* exp(i omega d)] / (rho(d) sum w_j |X_j|^2), where rho,
+   the window's autocorrelation, compensates for the part of a delayed sound outside the frame.
+4. Z(n, k) = H(k)^-1 X(n, k) with H_lj(k) = a_lj exp(-i omega_k d_lj) removes the direct sound, and
+   |Z_j|^2 is the next estimate of P_j. Repeat from 2 until convergence.
 
-What has no clear delay (diffuse sound, silence) stays, for the source's method to take out.
+Sound without a clear delay (diffuse sound, silence) remains, for Seipel's method to reduce.
 """
 
 import functools
@@ -28,60 +28,62 @@ from irec_jax.crosstalk.estimate import estimate, gram
 from irec_jax.dsp.stft import magnitude, power
 from irec_jax.dsp.window_functions import get_window
 
-#: A peak of the cross correlation counts if it is so many standard deviations above the noise.
+#: Minimum peak of the cross correlation, in standard deviations of its noise.
 MIN_PEAK = 8.0
-#: Longest delay that is looked for, as a part of the frame.
+#: Maximum delay, as a fraction of the frame.
 MAX_DELAY_FRAMES = 0.375
 _SHARPNESS = 32
-_ACTIVE = 1e-6  # of a track's greatest power: bins below are silence
+_ACTIVE = 1e-6  # bins below this fraction of a track's maximum power are silent
 _MAX_ROUNDS = 8
-# The rounds end when fewer delays change than this, and the mean amplitude changes less.
+# Convergence: maximum fraction of changed delays and relative change of the mean amplitude.
 _TOLERANCE = 0.01
-# Of the way from a track to another one and back: whatever their levels, it is softer than 1.
+# Maximum |a_lj a_jl|: at any levels, the path from a track to another and back attenuates.
 _MAX_RETURN = 0.99**2
-# Where the microphones hear nearly the same, the exact inverse would magnify every error.
+# If microphones record nearly the same, the exact inverse would amplify every error.
 _REGULARISATION = 1e-3
 _TINY = 1e-20
-# Accelerators multiply matrices of float32 with fewer digits unless they are told.
+# By default, accelerators multiply float32 matrices with reduced precision.
 _einsum = functools.partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
 
 
-def find_direct_sound(
+def estimate_direct_sound(
     spectra: Sequence[jax.Array], *, frame_length: int, window: str, solver: str = "nnls"
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Amplitudes and delays of the direct sound of every track in every microphone.
+    """Estimate amplitudes and delays of the direct sound of every track in every microphone.
 
     Args:
-        spectra: of all J microphones, in pieces complex64 (J, frames, bins) of equal shape; half a
-            minute is enough, a minute better.
+        spectra: of all J microphones, in chunks complex64 (J, frames, bins) of equal shape; half a
+            minute is enough, a minute is better.
         frame_length, window: of the STFT.
-        solver: of the weights that are the first estimate.
+        solver: of the weights for the first estimate.
 
     Returns:
-        ``amplitudes`` float64 (J, J), ones on the diagonal, 0 where no delay stands out, negative
-        where the sound arrives inverted, and ``delays_samples`` int64 (J, J).
+        ``amplitudes`` float64 (J, J), ones on the diagonal, 0 without a clear delay, negative for
+        inverted polarity, and ``delays_samples`` int64 (J, J).
     """
-    grams = [np.asarray(gram(magnitude(piece)), np.float64) for piece in spectra]
+    grams = [np.asarray(gram(magnitude(chunk)), np.float64) for chunk in spectra]
     weights = estimate(np.mean(grams, axis=0), solver=solver)
     num_tracks = len(weights)
-    loudest = jnp.stack([power(piece).max((1, 2)) for piece in spectra]).max(0)
+    max_powers = jnp.stack([power(chunk).max((1, 2)) for chunk in spectra]).max(0)
     model = np.eye(num_tracks) + weights
     powers = functools.partial(_subtracted_powers, weights=jnp.asarray(weights, jnp.float32))
     amplitudes, delays = np.eye(num_tracks), np.zeros((num_tracks, num_tracks), np.int64)
     for _ in range(_MAX_ROUNDS):
         squares = jnp.asarray(np.square(model), jnp.float32)
         sums = None
-        for piece in spectra:
-            found = _statistics(piece, powers(piece), squares, loudest)
-            sums = found if sums is None else jax.tree.map(jnp.add, sums, found)
-        found = _fit(*(np.asarray(one) for one in sums), frame_length=frame_length, window=window)
-        unchanged = np.mean(found[1] != delays) < _TOLERANCE and (
-            np.abs(found[0] - amplitudes).mean() < _TOLERANCE * amplitudes.mean()
+        for chunk in spectra:
+            chunk_sums = _statistics(chunk, powers(chunk), squares, max_powers)
+            sums = chunk_sums if sums is None else jax.tree.map(jnp.add, sums, chunk_sums)
+        new_amplitudes, new_delays = _fit(
+            *map(np.asarray, sums), frame_length=frame_length, window=window
         )
-        amplitudes, delays = found
-        if unchanged:
+        converged = np.mean(new_delays != delays) < _TOLERANCE and (
+            np.abs(new_amplitudes - amplitudes).mean() < _TOLERANCE * amplitudes.mean()
+        )
+        amplitudes, delays = new_amplitudes, new_delays
+        if converged:
             break
-        # Pairs without a clear delay keep their weight in the model of who dominates where.
+        # Pairs without a clear delay keep their weight in the model of dominance.
         model = np.where(amplitudes != 0, amplitudes, model)
         matrix = demixing(amplitudes, delays, frame_length=frame_length)
         powers = functools.partial(_demixed_powers, matrix=matrix)
@@ -89,9 +91,9 @@ def find_direct_sound(
 
 
 def demixing(amplitudes: np.ndarray, delays: np.ndarray, *, frame_length: int) -> jax.Array:
-    """The matrices that take the direct sound out: H(k)^-1, regularised.
+    """Return the matrices that remove the direct sound: H(k)^-1, regularised.
 
-    The levels of the tracks do not matter: H is balanced before.
+    H is balanced first, so that the levels of the tracks have no effect.
 
     Args:
         amplitudes: (J, J), ones on the diagonal.
@@ -113,15 +115,15 @@ def demixing(amplitudes: np.ndarray, delays: np.ndarray, *, frame_length: int) -
 
 @jax.jit
 def demix(spectra: jax.Array, matrix: jax.Array) -> jax.Array:
-    """Z(n, k) = matrix(k) X(n, k): complex (J, frames, bins) to the same shape."""
+    """Return Z(n, k) = matrix(k) X(n, k), complex (J, frames, bins)."""
     return _einsum("kjl,lnk->jnk", matrix, spectra)
 
 
 @jax.jit
 def _subtracted_powers(spectra: jax.Array, weights: jax.Array) -> jax.Array:
     magnitudes = magnitude(spectra)
-    rest = magnitudes - _einsum("lj,jnk->lnk", weights, magnitudes)
-    return jnp.square(jnp.maximum(rest, 0))
+    residual = magnitudes - _einsum("lj,jnk->lnk", weights, magnitudes)
+    return jnp.square(jnp.maximum(residual, 0))
 
 
 @jax.jit
@@ -130,11 +132,11 @@ def _demixed_powers(spectra: jax.Array, matrix: jax.Array) -> jax.Array:
 
 
 @jax.jit
-def _statistics(spectra: jax.Array, powers: jax.Array, squares: jax.Array, loudest: jax.Array):
-    """Sums over frames: phases (bins, l, j), cross spectra (l, j), weights, energies (bins, j)."""
-    heard = _einsum("lj,jnk->lnk", squares, powers)
-    dominance = (powers / jnp.maximum(heard, _TINY)) ** _SHARPNESS
-    dominance = jnp.where(powers > _ACTIVE * loudest[:, None, None], dominance, 0)
+def _statistics(spectra: jax.Array, powers: jax.Array, squares: jax.Array, max_powers: jax.Array):
+    """Sums over frames: phases and cross spectra (bins, l, j), dominance and energies (bins, j)."""
+    total_powers = _einsum("lj,jnk->lnk", squares, powers)
+    dominance = (powers / jnp.maximum(total_powers, _TINY)) ** _SHARPNESS
+    dominance = jnp.where(powers > _ACTIVE * max_powers[:, None, None], dominance, 0)
     directions = spectra / jnp.maximum(magnitude(spectra), _TINY)
     phases = _einsum("lnk,jnk->klj", directions, dominance * directions.conj())
     cross = _einsum("lnk,jnk->klj", spectra, dominance * spectra.conj())
@@ -145,15 +147,17 @@ def _fit(phases, cross, weights, energies, *, frame_length: int, window: str):
     """Amplitudes and delays (J, J) from the sums of `_statistics`."""
     num_tracks = phases.shape[-1]
     off_diagonal = ~np.eye(num_tracks, dtype=bool)
-    # Bins in which a track hardly ever dominates must not weigh as much as the others.
-    enough = np.maximum(weights, 1e-3 * weights.max(0, keepdims=True) + _TINY)
-    correlation = np.fft.irfft(phases / enough[:, None, :], frame_length, axis=0)
+    # Limits the influence of bins in which a track hardly ever dominates.
+    normalisation = np.maximum(weights, 1e-3 * weights.max(0, keepdims=True) + _TINY)
+    correlation = np.fft.irfft(phases / normalisation[:, None, :], frame_length, axis=0)
     correlation = correlation[: frame_length // 2]
-    noise = np.median(np.abs(correlation), axis=0) / 0.6745  # of a normal distribution
-    reachable = correlation[: max(1, round(MAX_DELAY_FRAMES * frame_length))]
-    # Of a microphone of opposite polarity, or behind a figure of eight, the peak points down.
-    delays = np.where(off_diagonal, np.abs(reachable).argmax(0), 0)
-    peaks = np.take_along_axis(reachable, delays[None], axis=0)[0]
+    noise = (
+        np.median(np.abs(correlation), axis=0) / 0.6745
+    )  # median to deviation of a normal distribution
+    candidates = correlation[: max(1, round(MAX_DELAY_FRAMES * frame_length))]
+    # With opposite polarity, or behind a figure-of-eight microphone, the peak is negative.
+    delays = np.where(off_diagonal, np.abs(candidates).argmax(0), 0)
+    peaks = np.take_along_axis(candidates, delays[None], axis=0)[0]
     clear = off_diagonal & (np.abs(peaks) > MIN_PEAK * noise)
     omega = 2 * np.pi * np.arange(frame_length // 2 + 1)[:, None, None] / frame_length
     coherent = np.real(cross * np.exp(1j * omega * delays)).sum(0)
@@ -164,6 +168,6 @@ def _fit(phases, cross, weights, energies, *, frame_length: int, window: str):
     amplitudes = amplitudes * overlap[0] / overlap[delays]
     clear &= amplitudes * peaks > 0
     amplitudes = np.where(clear, amplitudes, 0)
-    returned = np.abs(amplitudes * amplitudes.T)
-    amplitudes *= np.sqrt(np.minimum(1, _MAX_RETURN / np.maximum(returned, _TINY)))
+    round_trip = np.abs(amplitudes * amplitudes.T)
+    amplitudes *= np.sqrt(np.minimum(1, _MAX_RETURN / np.maximum(round_trip, _TINY)))
     return amplitudes + np.eye(num_tracks), np.where(clear, delays, 0)

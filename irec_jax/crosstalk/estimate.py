@@ -1,17 +1,17 @@
-"""How much of each track is in each other track (Seipel 2018, section 3.2.1).
+"""Estimation of the weight of each track in each other track (Seipel 2018, section 3.2.1).
 
 For every target track l, weights lambda_lj >= 0 (j != l) minimise
 
     Theta_l(lambda) = 1/N sum_{n,k} [X_l(n, k) - sum_j lambda_lj X_j(n, k)]^2        (3.1)
 
-over magnitude spectrograms X of N frames. The cost is quadratic: with the Gram matrix
-G = 1/N sum_{n,k} X X^T it is G_ll - 2 lambda G_l + lambda G lambda, and its gradient
-2 (lambda G - G_l). So the spectrograms are needed once, and every step of a solver costs a product
-of small matrices for all targets together. All functions take leading axes (bands) before (J, J).
+over magnitude spectrograms X_j of N frames. The cost is quadratic: with the Gram matrix
+G = 1/N sum_{n,k} X X^T it is G_ll - 2 lambda G_l + lambda G lambda, with the gradient
+2 (lambda G - G_l). The spectrograms are therefore read once, and a step of a solver is a product of
+small matrices for all targets together. All functions take leading axes (bands) before (J, J).
 
-Weights are solved for in float64: the tracks of an ensemble resemble each other, and G is nearly
+The weights are computed in float64: the tracks of an ensemble resemble each other, and G is nearly
 singular. G itself is summed in float32 on the device, accurate to about 1e-6 of its largest
-element for a minute of music; `irec_jax.crosstalk.streaming` adds up such pieces in float64.
+element for a minute of music; `irec_jax.crosstalk.streaming` sums longer recordings in float64.
 """
 
 import functools
@@ -26,23 +26,23 @@ import numpy as np
 from irec_jax import registry
 from irec_jax.metrics.ratios import double_precision
 
-#: The largest eigenvalue of the Hessian 2 G to which `solve_momentum` scales the spectrograms.
+#: Largest eigenvalue of the Hessian 2 G after the scaling of the spectrograms in `solve_momentum`.
 HESSIAN_SCALE = 1_000.0
 _INITIAL_RATE = 1e-3
 _RATE_DECAY = 0.99
 _MOMENTUM = 0.8
-# A gradient this small, in units of the tracks' own powers, is rounding: its track is left out.
+# Smaller gradients, relative to the powers of the tracks, are rounding errors.
 _GRADIENT_TOLERANCE = 1e-10
-# Of a chunk of spectrograms: 1 MB.
+# Values in a chunk of spectrograms (1 MB).
 _CHUNK_VALUES = 2**18
 
 
 @jax.jit
 def gram(magnitudes: jax.Array) -> jax.Array:
-    """G = 1/N sum_{n,k} X_j(n, k) X_l(n, k).
+    """Return the Gram matrix G_jl = 1/N sum_{n,k} X_j(n, k) X_l(n, k).
 
     Args:
-        magnitudes: float32 (..., J, frames, bins), >= 0.
+        magnitudes: X, float32 (..., J, frames, bins), >= 0.
 
     Returns:
         float32 (..., J, J).
@@ -58,9 +58,9 @@ def _products(magnitudes: jax.Array) -> jax.Array:
 
 
 def _products_in_chunks(magnitudes: jax.Array) -> jax.Array:
-    """As `_products`, a few frames after another.
+    """Return `_products`, computed in chunks of frames.
 
-    So long a sum of so few rows takes XLA twenty times longer on a CPU when it leaves the caches.
+    On CPU, XLA's product of few long rows takes twenty times longer when it exceeds the caches.
     """
     *leading, num_tracks, num_frames, num_bins = magnitudes.shape
     size = max(1, _CHUNK_VALUES // (math.prod(leading) * num_tracks * num_bins))
@@ -72,28 +72,28 @@ def _products_in_chunks(magnitudes: jax.Array) -> jax.Array:
         chunk = jax.lax.dynamic_slice_in_dim(magnitudes, i * size, size, axis=-2)
         return total + _products(chunk), None
 
-    rest = _products(magnitudes[..., num_chunks * size :, :])
-    return jax.lax.scan(add, rest, jnp.arange(num_chunks))[0]
+    remainder = _products(magnitudes[..., num_chunks * size :, :])
+    return jax.lax.scan(add, remainder, jnp.arange(num_chunks))[0]
 
 
-class Momentum(NamedTuple):
-    """What `solve_momentum` found: weights (..., J, J) and steps taken (..., J), by target."""
+class Descent(NamedTuple):
+    """Result of `momentum_descent`: weights (..., J, J) and the steps of each target (..., J)."""
 
     weights: np.ndarray
     num_steps: np.ndarray
 
 
 def estimate(gram: np.ndarray, *, solver: str = "nnls", **options) -> np.ndarray:
-    """Weights lambda of every track in every other one.
+    """Return the weights lambda of every track in every other track.
 
     Args:
-        gram: (..., J, J), as `gram` gives it.
-        solver: 'nnls', the exact minimum, or 'momentum', the source's descent.
+        gram: G (..., J, J), the result of `gram`.
+        solver: 'nnls', the exact minimum, or 'momentum', Seipel's descent.
         **options: keyword arguments of the solver.
 
     Returns:
-        float64 (..., J, J), >= 0: row l holds what is to be taken from track l; zero diagonal, and
-        zeros for silent tracks.
+        float64 (..., J, J), >= 0: row l holds the weights of the other tracks in track l; zero
+        diagonal, and zeros for silent tracks.
 
     Raises:
         UserError: unknown solver or option.
@@ -102,31 +102,32 @@ def estimate(gram: np.ndarray, *, solver: str = "nnls", **options) -> np.ndarray
 
 
 def cost(gram: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Theta of equation 3.1 for every target.
+    """Return Theta of equation 3.1 for every target.
 
     Args:
         gram: (..., J, J).
         weights: (..., J, J) with zero diagonal.
 
     Returns:
-        float64 (..., J): mean energy per frame that the weights leave in each track.
+        float64 (..., J): mean residual energy per frame in each track.
     """
     residual = np.eye(gram.shape[-1]) - np.asarray(weights, np.float64)
     return np.einsum("...li,...ij,...lj->...l", residual, np.asarray(gram, np.float64), residual)
 
 
 def solve_nnls(gram: np.ndarray) -> np.ndarray:
-    """The exact minimum of (3.1): non-negative least squares by active sets.
+    """Return the exact minimum of (3.1): non-negative least squares by active sets.
 
-    Lawson and Hanson's method on the Gram matrix (Bro and de Jong 1997), for all targets at once.
+    Lawson and Hanson's algorithm on the Gram matrix (Bro and de Jong 1997), for all targets at
+    once.
 
     Args:
         gram: (..., J, J), symmetric, positive semidefinite.
 
     Returns:
-        float64 (..., J, J), zero diagonal; of equal tracks one bears the weight.
+        float64 (..., J, J), zero diagonal; of equal tracks, one carries the weight.
     """
-    gram = _checked(gram)
+    gram = _check_gram(gram)
     with double_precision():
         return np.asarray(_nnls(jnp.asarray(gram)))
 
@@ -138,24 +139,24 @@ def solve_momentum(
     tolerance: float = 1e-12,
     initial: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The source's solver: gradient descent with momentum (3.2-3.6).
+    """Return the weights of Seipel's solver: gradient descent with momentum (3.2-3.6).
 
         v(m+1) = 0.8 v(m) + dTheta/dlambda                                     (3.4)
         lambda(m+1) = max(lambda(m) - gamma(m) v(m+1), 0)                      (3.3)
         gamma(m+1) = 0.99 gamma(m), gamma(0) = 0.001                           (3.5)
 
-    The source leaves the scale of the spectrograms open, on which the size of its steps depends:
-    at magnitudes of the order of the samples the descent stalls near zero. They are scaled so that
-    the largest eigenvalue of the Hessian 2 G is 1,000; from 300 to 5,000 it reaches the minimum,
-    but for a last 3e-7 of Theta where 14 tracks hear each other at -6 dB.
+    Seipel does not state the scale of the spectrograms, on which the size of the steps depends: at
+    magnitudes of the order of the samples the descent stalls near zero. They are scaled so that the
+    largest eigenvalue of the Hessian 2 G is 1,000. From 300 to 5,000 the descent reaches the
+    minimum, up to 3e-7 of Theta for 14 tracks with crosstalk of -6 dB.
 
     Args:
         gram: (..., J, J).
-        max_steps: at most so many steps m.
-        tolerance: delta of (3.6) as a part of the target's own energy: a target is finished when a
-            step changes Theta by less. Not when momentum overshoots, so that Theta rises, or holds
-            a weight at zero that the gradient would raise.
-        initial: lambda(0), (..., J, J); None is zeros.
+        max_steps: maximum number of steps m.
+        tolerance: delta of (3.6) relative to the target's own energy: a target is finished when a
+            step changes Theta by less, unless momentum holds a weight at zero that the gradient
+            would raise. An increase of Theta, by overshooting momentum, counts as a change.
+        initial: lambda(0), (..., J, J); None: zeros.
 
     Returns:
         float64 (..., J, J), zero diagonal.
@@ -169,22 +170,22 @@ def momentum_descent(
     max_steps: int = 1_000,
     tolerance: float = 1e-12,
     initial: np.ndarray | None = None,
-) -> Momentum:
-    """As `solve_momentum`, with the number of steps that each target took."""
-    gram = _checked(gram)
+) -> Descent:
+    """Return the weights of `solve_momentum` and the number of steps of each target."""
+    gram = _check_gram(gram)
     initial = np.zeros_like(gram) if initial is None else np.asarray(initial, np.float64)
     if initial.shape != gram.shape or (initial < 0).any():
-        raise ValueError(f"initial: expected weights {gram.shape}, all >= 0")
+        raise ValueError(f"initial: expected non-negative weights of shape {gram.shape}")
     with double_precision():
-        found = _descend(gram, initial, max_steps=max_steps, tolerance=tolerance)
-        return Momentum(*(np.asarray(one) for one in found))
+        result = _descend(gram, initial, max_steps=max_steps, tolerance=tolerance)
+        return Descent(*map(np.asarray, result))
 
 
-#: The solvers, by name.
+#: Solvers by name.
 SOLVERS = {"nnls": solve_nnls, "momentum": solve_momentum}
 
 
-def _checked(gram: np.ndarray) -> np.ndarray:
+def _check_gram(gram: np.ndarray) -> np.ndarray:
     gram = np.asarray(gram, np.float64)
     if gram.ndim < 2 or gram.shape[-1] != gram.shape[-2] or not np.isfinite(gram).all():
         raise ValueError(f"gram: expected finite (..., J, J), got shape {gram.shape}")
@@ -192,50 +193,54 @@ def _checked(gram: np.ndarray) -> np.ndarray:
 
 
 @functools.partial(jnp.vectorize, signature="(j,j)->(j,j)")
-def _nnls_all(gram: jax.Array) -> jax.Array:
-    return jax.vmap(_nnls_one, in_axes=(None, 0))(gram, jnp.arange(len(gram)))
+def _nnls_all_targets(gram: jax.Array) -> jax.Array:
+    return jax.vmap(_nnls_target, in_axes=(None, 0))(gram, jnp.arange(len(gram)))
 
 
-_nnls = jax.jit(_nnls_all)
+_nnls = jax.jit(_nnls_all_targets)
 
 
-def _nnls_one(gram: jax.Array, target: jax.Array) -> jax.Array:
-    """Weights (J,) of one target."""
+def _nnls_target(gram: jax.Array, target: jax.Array) -> jax.Array:
+    """Weights (J,) of a target.
+
+    The passive set holds the tracks with positive weights. A variable that rounding errors remove
+    again at once is blocked until another one is added.
+    """
     num_tracks = len(gram)
     allowed = jnp.arange(num_tracks) != target
-    # In units of the tracks' own powers, tolerances mean the same whatever the levels.
-    size = jnp.sqrt(jnp.diag(gram))
-    unit = jnp.where(size > 0, 1 / jnp.where(size > 0, size, 1), 0)
-    gram = gram * unit[:, None] * unit
-    wanted = gram[target]
+    # Normalised by the powers of the tracks, tolerances are independent of their levels.
+    norm = jnp.sqrt(jnp.diag(gram))
+    scale = jnp.where(norm > 0, 1 / jnp.where(norm > 0, norm, 1), 0)
+    gram = gram * scale[:, None] * scale
+    correlation = gram[target]
 
     def minimum(passive: jax.Array) -> jax.Array:
-        """Least squares over the passive tracks, the others 0."""
+        """Return the least-squares weights of the passive tracks, 0 for the others."""
         both = passive[:, None] & passive
         matrix = jnp.where(both, gram, jnp.eye(num_tracks))
-        return jnp.where(passive, jnp.linalg.solve(matrix, jnp.where(passive, wanted, 0)), 0)
+        return jnp.where(passive, jnp.linalg.solve(matrix, jnp.where(passive, correlation, 0)), 0)
 
     def gradient(state) -> jax.Array:
-        passive, refused, weights, _ = state
-        return jnp.where(allowed & ~passive & ~refused, wanted - gram @ weights, -jnp.inf)
+        passive, blocked, weights, _ = state
+        return jnp.where(allowed & ~passive & ~blocked, correlation - gram @ weights, -jnp.inf)
 
     def unfinished(state) -> jax.Array:
         return (gradient(state).max() > _GRADIENT_TOLERANCE) & (state[-1] < 3 * num_tracks)
 
-    def let_one_in(state):
-        passive, refused, weights, step = state
-        # While other targets are at work, a finished one comes by here too: it lets nobody in.
+    def add_variable(state):
+        passive, blocked, weights, step = state
+        # Under vmap this also runs for finished targets, which must not change.
         entering = (jnp.arange(num_tracks) == gradient(state).argmax()) & unfinished(state)
         passive = passive | entering
 
-        def infeasible(inner) -> jax.Array:
+        def is_infeasible(inner) -> jax.Array:
             passive, _, solution = inner
             return jnp.where(passive, solution, 1).min() <= 0
 
-        def go_to_the_border(inner):
+        def step_to_boundary(inner):
             passive, weights, solution = inner
             leaving = passive & (solution <= 0)
-            moving = leaving & (weights > 0)  # the others are at the border
+            moving = leaving & (weights > 0)  # the others are at the boundary
             steps = jnp.where(moving, weights / jnp.where(moving, weights - solution, 1), 0)
             steps = jnp.where(leaving, steps, jnp.inf)
             weights = weights + steps.min() * (solution - weights)
@@ -244,16 +249,15 @@ def _nnls_one(gram: jax.Array, target: jax.Array) -> jax.Array:
             return passive, weights, minimum(passive)
 
         inner = (passive, weights, minimum(passive))
-        passive, _, solution = jax.lax.while_loop(infeasible, go_to_the_border, inner)
-        # Rounding can turn away at once what the gradient let in: the next one gets its turn.
-        turned_away = entering & ~passive
-        refused = turned_away | (refused & turned_away.any())
-        return passive, refused, solution, step + 1
+        passive, _, solution = jax.lax.while_loop(is_infeasible, step_to_boundary, inner)
+        removed = entering & ~passive
+        blocked = removed | (blocked & removed.any())
+        return passive, blocked, solution, step + 1
 
-    nobody = jnp.zeros(num_tracks, bool)
-    start = (nobody, nobody, jnp.zeros(num_tracks, gram.dtype), 0)
-    *_, weights, _ = jax.lax.while_loop(unfinished, let_one_in, start)
-    return weights * unit / jnp.where(unit[target] > 0, unit[target], 1) * (unit[target] > 0)
+    empty = jnp.zeros(num_tracks, bool)
+    start = (empty, empty, jnp.zeros(num_tracks, gram.dtype), 0)
+    *_, weights, _ = jax.lax.while_loop(unfinished, add_variable, start)
+    return weights * scale / jnp.where(scale[target] > 0, scale[target], 1) * (scale[target] > 0)
 
 
 @functools.partial(jax.jit, static_argnames="max_steps")
@@ -268,16 +272,16 @@ def _descend(gram: jax.Array, initial: jax.Array, *, max_steps: int, tolerance: 
         return energies + ((products - 2 * scaled) * weights).sum(-1)
 
     def step(state):
-        weights, velocity, old, running, num_steps, m = state
-        slope = 2 * (weights @ scaled - scaled) * off_diagonal
-        velocity = _MOMENTUM * velocity + slope
+        weights, velocity, old_theta, running, num_steps, m = state
+        gradient = 2 * (weights @ scaled - scaled) * off_diagonal
+        velocity = _MOMENTUM * velocity + gradient
         moved = jnp.maximum(weights - _INITIAL_RATE * _RATE_DECAY**m * velocity, 0)
         weights = jnp.where(running[..., None], moved, weights)
-        new = theta(weights)
+        new_theta = theta(weights)
         num_steps = num_steps + running
-        held = ((moved == 0) & (slope < 0)).any(-1)
-        unfinished = held | (jnp.abs(old - new) >= tolerance * energies)
-        return weights, velocity, new, running & unfinished, num_steps, m + 1
+        held_at_zero = ((moved == 0) & (gradient < 0)).any(-1)
+        unfinished = held_at_zero | (jnp.abs(old_theta - new_theta) >= tolerance * energies)
+        return weights, velocity, new_theta, running & unfinished, num_steps, m + 1
 
     weights = initial * off_diagonal
     state = (

@@ -1,4 +1,4 @@
-"""Estimated crosstalk taken out of spectrograms (Seipel 2018, section 3.2.2)."""
+"""Removal of estimated crosstalk from spectrograms (Seipel 2018, section 3.2.2)."""
 
 import chex
 import jax
@@ -10,16 +10,16 @@ from irec_jax.dsp.stft import magnitude
 _TINY = 1e-20
 
 
-def _subtraction(own: jax.Array, others: jax.Array) -> jax.Array:
-    return 1 - others / jnp.maximum(own, _TINY)
+def _subtraction(magnitudes: jax.Array, crosstalk: jax.Array) -> jax.Array:
+    return 1 - crosstalk / jnp.maximum(magnitudes, _TINY)
 
 
-def _mask(own: jax.Array, others: jax.Array) -> jax.Array:
-    rest = jnp.square(jnp.maximum(own - others, 0))
-    return rest / jnp.maximum(rest + jnp.square(others), _TINY)
+def _mask(magnitudes: jax.Array, crosstalk: jax.Array) -> jax.Array:
+    power = jnp.square(jnp.maximum(magnitudes - crosstalk, 0))
+    return power / jnp.maximum(power + jnp.square(crosstalk), _TINY)
 
 
-#: Gains of magnitudes (...), given those of the track and of the crosstalk in it, by name.
+#: Gains (...) by name, from the magnitudes of a track and of the crosstalk in it.
 METHODS = {"subtraction": _subtraction, "mask": _mask}
 
 
@@ -31,24 +31,24 @@ def gains(
     floor: float = 0.0,
     method: str = "subtraction",
 ) -> jax.Array:
-    """What every bin is multiplied by.
+    """Return the gain of every bin.
 
     With C_l = strength * sum_j lambda_lj X_j, the gain is
 
     - 'subtraction': max(X_l - C_l, 0) / X_l                                    (3.7)
     - 'mask': R^2 / (R^2 + C_l^2) with R = max(X_l - C_l, 0), a Wiener gain
 
-    and never below the floor.
+    but at least the floor.
 
     Args:
         magnitudes: float (..., J, frames, bins), >= 0.
         weights: lambda (J, J), zero diagonal.
-        strength: 0 takes nothing away, 1 the estimate, more than 1 more.
+        strength: factor of the estimated crosstalk.
         floor: 0 to 1.
         method: a name in `METHODS`.
 
     Returns:
-        float (..., J, frames, bins) within floor..1; 1 where there is nothing to take away.
+        float (..., J, frames, bins), floor to 1; 1 in bins without crosstalk.
 
     Raises:
         UserError: unknown method.
@@ -65,12 +65,12 @@ def gains(
 
 
 def reduce(spectra: jax.Array, weights: jax.Array, **options) -> jax.Array:
-    """Spectra without the estimated crosstalk: reduced magnitudes with the phase they had.
+    """Return spectra with reduced crosstalk: the magnitudes change, the phases do not.
 
     Args:
         spectra: complex (..., J, frames, bins).
         weights: lambda (J, J), zero diagonal.
-        **options: of `gains`.
+        **options: keyword arguments of `gains`.
 
     Returns:
         complex, of the shape of ``spectra``.

@@ -1,4 +1,4 @@
-"""How crosstalk is analysed and reduced, and what the analysis finds."""
+"""Settings of crosstalk reduction, and the result of the analysis."""
 
 import dataclasses
 from typing import NamedTuple
@@ -14,23 +14,22 @@ from irec_jax.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Settings of the whole way from tracks to reduced tracks.
+    """Settings of the analysis and reduction of crosstalk.
 
-    The defaults of the transform are the source's; ``align=False, method="subtraction"`` is the
-    source's method, with ``solver="momentum"`` to the letter.
+    The defaults of the transform are Seipel's. ``align=False, method="subtraction"`` is Seipel's
+    method, up to the solver; ``solver="momentum"`` selects Seipel's solver as well.
 
     Attributes:
         frame_length, hop_length: of the STFT, in samples; the hop is at most half a frame.
         window: a name in `irec_jax.dsp.window_functions.WINDOWS`.
-        align: first take away the direct sound of the other tracks with its delay and phase; see
+        align: first remove the direct sound of the other tracks with its delay and phase; see
             `irec_jax.crosstalk.align`.
         solver: of the weights, 'nnls' or 'momentum'; see `irec_jax.crosstalk.estimate`.
-        strength: what is taken from what alignment leaves, in units of the estimate: more reduces
-            more and harms more.
-        floor: amplitude, 0 to 1, below which no bin is lowered, relative to what alignment leaves.
+        strength: factor of the estimated crosstalk; higher values reduce more crosstalk and cause
+            more artefacts.
+        floor: minimum gain of a bin, 0 to 1, applied after alignment.
         method: 'subtraction' or 'mask'; see `irec_jax.crosstalk.reduce`.
-        band_edges_hz: edges in Hz between bands that have weights of their own, any sequence;
-            none: one band.
+        band_edges_hz: edges in Hz between bands with separate weights; empty: one band.
 
     Raises:
         UserError: a value out of range or an unknown name.
@@ -55,26 +54,26 @@ class Settings:
             if name not in known:
                 raise registry.unknown(kind, name, known)
         if not 16 <= self.frame_length <= 1 << 16:
-            raise UserError(f"frame_length {self.frame_length}: must lie between 16 and 65536")
+            raise UserError(f"frame_length={self.frame_length}: expected 16 to 65536 samples")
         if not 1 <= self.hop_length <= self.frame_length // 2:
             raise UserError(
-                f"hop_length {self.hop_length}: must lie between 1 and half a frame "
-                f"({self.frame_length // 2})"
+                f"hop_length={self.hop_length}: expected 1 to {self.frame_length // 2} samples "
+                "(half a frame)"
             )
         if not 0 <= self.strength < np.inf:
-            raise UserError(f"strength {self.strength}: must be 0 or more; 1 is the estimate")
+            raise UserError(f"strength={self.strength}: expected 0 or more; 1 is the estimate")
         if not 0 <= self.floor <= 1:
-            raise UserError(f"floor {self.floor}: must lie between 0 (none) and 1")
+            raise UserError(f"floor={self.floor}: expected a gain from 0 (none) to 1")
         edges = tuple(self.band_edges_hz)
         object.__setattr__(self, "band_edges_hz", edges)  # jit hashes settings
         if not all(0 < edge < np.inf for edge in edges) or list(edges) != sorted(set(edges)):
-            raise UserError(f"band_edges_hz {edges}: must be positive and rise")
+            raise UserError(f"band_edges_hz={edges}: expected positive, increasing frequencies")
 
     def bands(self, sample_rate_hz: float) -> tuple[tuple[int, int], ...]:
-        """First bin of each band and the one after its last.
+        """Return the first bin of each band and the bin after its last.
 
         Raises:
-            UserError: a band without a bin.
+            UserError: a band without bins.
         """
         num_bins = self.frame_length // 2 + 1
         bin_hz = sample_rate_hz / self.frame_length
@@ -82,21 +81,21 @@ class Settings:
         edges = [0, *inner, num_bins]
         if any(high <= low for low, high in zip(edges[:-1], edges[1:], strict=True)):
             raise UserError(
-                f"band_edges_hz {self.band_edges_hz}: every band below {sample_rate_hz / 2:g} Hz "
-                f"must hold one of the bins, which are {bin_hz:.3g} Hz apart"
+                f"band_edges_hz={self.band_edges_hz}: every band below {sample_rate_hz / 2:g} Hz "
+                f"must contain a bin (bin spacing {bin_hz:.3g} Hz); move the edges apart"
             )
         return tuple(zip(edges[:-1], edges[1:], strict=True))
 
 
 class Crosstalk(NamedTuple):
-    """What was found in J tracks.
+    """Estimated crosstalk between J tracks.
 
     Attributes:
         amplitudes: (J, J) float64, direct sound of track j in microphone l at [l, j]; ones on the
-            diagonal, 0 where no clear delay was found (everywhere without alignment); negative
-            where it arrives inverted.
-        delays_samples: (J, J) int, how much later than in its own microphone.
-        weights: (bands, J, J) float64, lambda of the source for what alignment left.
+            diagonal, 0 without a clear delay (everywhere without alignment), negative for inverted
+            polarity.
+        delays_samples: (J, J) int, delay relative to the sound in its own microphone.
+        weights: (bands, J, J) float64, lambda of equation 3.1 after alignment.
     """
 
     amplitudes: np.ndarray
@@ -104,10 +103,10 @@ class Crosstalk(NamedTuple):
     weights: np.ndarray
 
     def inverse_mixing(self) -> np.ndarray:
-        """The estimate of A^-1, (J, J), that this is (section 3.3.2).
+        """Return the estimate of the inverse mixing matrix A^-1, (J, J) (section 3.3.2).
 
-        The inverse of the direct sound's amplitudes; I - L with the weights L, averaged over bands,
-        if no track has direct sound in another one.
+        It is the inverse of the amplitudes of the direct sound; I - Lambda, with the weights Lambda
+        averaged over bands, if no track has direct sound in another one.
         """
         identity = np.eye(len(self.amplitudes))
         if np.array_equal(self.amplitudes, identity):

@@ -1,4 +1,4 @@
-"""Crosstalk made on purpose: dry tracks to the spot microphones of an ensemble (section 3.3.1)."""
+"""Simulation of spot microphones with crosstalk from dry tracks (Seipel 2018, section 3.3.1)."""
 
 import functools
 
@@ -9,30 +9,30 @@ import numpy as np
 from irec_jax import registry
 
 SPEED_OF_SOUND_M_S = 343.0
-#: Distance in metres at which a source of amplitude 1 at 1 m has the amplitude A.
+#: Distance in metres of a source with amplitude A, given amplitude 1 at 1 m.
 DISTANCE_LAWS = {
-    # The source's 'reciprocal quadratic relation of distance and amplitude'.
+    # Seipel's 'reciprocal quadratic relation of distance and amplitude'.
     "inverse_square": lambda amplitude: amplitude**-0.5,
-    # Sound pressure in the free field.
+    # Sound pressure in a free field.
     "inverse": lambda amplitude: 1 / amplitude,
 }
 
 
 def draw_mixing(key: jax.Array, num_tracks: int, *, max_crosstalk: float) -> jax.Array:
-    """A random symmetric mixing matrix.
+    """Draw a random symmetric mixing matrix A.
 
     Args:
         key: of jax.random.
         num_tracks: J.
-        max_crosstalk: largest amplitude off the diagonal; the source's -6, -12 and -18 dB are 0.5,
-            0.25 and 0.126.
+        max_crosstalk: largest amplitude off the diagonal; Seipel's -6, -12 and -18 dB are 0.5, 0.25
+            and 0.126.
 
     Returns:
         float32 (J, J): ones on the diagonal, elsewhere uniform within (0, max_crosstalk).
     """
     if not 0 < max_crosstalk <= 1:
-        raise ValueError(f"max_crosstalk is {max_crosstalk}: must lie within (0, 1]")
-    # From just above 0: no crosstalk at all would come from infinitely far away.
+        raise ValueError(f"max_crosstalk={max_crosstalk}: expected an amplitude in (0, 1]")
+    # Above 0: amplitude 0 corresponds to an infinite distance.
     drawn = jax.random.uniform(
         key, (num_tracks, num_tracks), minval=1e-3 * max_crosstalk, maxval=max_crosstalk
     )
@@ -43,14 +43,14 @@ def draw_mixing(key: jax.Array, num_tracks: int, *, max_crosstalk: float) -> jax
 def delays_samples(
     mixing: np.ndarray, sample_rate_hz: float, *, law: str = "inverse_square"
 ) -> np.ndarray:
-    """How much later than the direct sound each source arrives at each microphone.
+    """Return the delay of each source at each microphone, relative to its own microphone.
 
-    The direct sound has amplitude 1 and comes from 1 m.
+    A source is 1 m from its own microphone, with amplitude 1.
 
     Args:
         mixing: amplitudes (J, J) within (0, 1].
         sample_rate_hz: in Hz.
-        law: 'inverse_square', distance = A^(-1/2) m, as the source has it, or 'inverse', 1/A m.
+        law: 'inverse_square', distance = A^(-1/2) m, as in Seipel, or 'inverse', 1/A m.
 
     Returns:
         int32 (J, J), rounded to samples; 0 where the amplitude is 1.
@@ -62,7 +62,7 @@ def delays_samples(
         raise registry.unknown("distance law", law, DISTANCE_LAWS)
     mixing = np.asarray(mixing, np.float64)
     if not ((mixing > 0) & (mixing <= 1)).all():
-        raise ValueError("mixing: amplitudes must lie within (0, 1]")
+        raise ValueError("mixing: expected amplitudes in (0, 1]")
     distances_m = DISTANCE_LAWS[law](mixing) - 1.0
     return np.rint(distances_m / SPEED_OF_SOUND_M_S * sample_rate_hz).astype(np.int32)
 
@@ -71,32 +71,32 @@ def delays_samples(
 def simulate(
     tracks: jax.Array, mixing: jax.Array, delays: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """What the spot microphones hear.
+    """Mix dry tracks into spot microphone signals.
 
         spot_l(t) = gain * sum_j A_lj x_j(t - d_lj)
 
     Args:
         tracks: dry sources, float32 (J, T).
         mixing: A, (J, J).
-        delays: d, non-negative integers (J, J), in samples; what comes after T is cut off.
+        delays: d, non-negative integers (J, J), in samples; the result is cut at T.
 
     Returns:
-        Spots, float32 (J, T), normalised together so that the loudest one has peak 1 (silence
-        stays silent), and the gain, a scalar, with which that was done: ``gain * tracks`` are the
-        sources as they are contained in the spots.
+        Spots, float32 (J, T), normalised jointly to a maximum peak of 1 (silence stays silent), and
+        the gain of this normalisation, a scalar: the spots contain the sources as
+        ``gain * tracks``.
     """
     num_samples = tracks.shape[-1]
     time = jnp.arange(num_samples)
 
     def add_source(spots: jax.Array, source) -> tuple[jax.Array, None]:
-        track, amplitudes, late = source
+        track, amplitudes, source_delays = source
 
         def delayed(delay: jax.Array) -> jax.Array:
             return jnp.where(time < delay, 0, jnp.roll(track, delay))
 
-        return spots + amplitudes[:, None] * jax.lax.map(delayed, late), None
+        return spots + amplitudes[:, None] * jax.lax.map(delayed, source_delays), None
 
-    # One source after the other: memory holds the spots and one more set of tracks.
+    # Source by source: memory holds the spots and one more set of tracks.
     sources = (tracks, jnp.asarray(mixing, tracks.dtype).T, jnp.asarray(delays).T)
     spots, _ = jax.lax.scan(add_source, jnp.zeros_like(tracks), sources)
     peak = jnp.abs(spots).max(initial=0)
@@ -118,33 +118,33 @@ def simulate_room(
     crosstalk_tail_db: float = 0.0,
     own_tail_db: float = -12.0,
 ) -> tuple[jax.Array, jax.Array]:
-    """What spot microphones hear in a room: as `simulate`, every sound with a diffuse tail.
+    """Mix dry tracks into spot microphone signals in a room: `simulate` with diffuse tails.
 
-    A tail is noise that begins with the direct sound, fades in within 5 ms and decays; each pair of
-    source and microphone has its own.
+    Each pair of source and microphone has its own tail: noise that starts with the direct sound,
+    fades in within 5 ms and decays exponentially.
 
     Args:
         key: of jax.random, for the tails.
         tracks, mixing, delays: as for `simulate`.
-        decay_s: time in which tails decay by 60 dB.
+        decay_s: reverberation time, in which tails decay by 60 dB.
         sample_rate_hz: in Hz.
         crosstalk_tail_db: energy of the tail of crosstalk, relative to its direct sound.
-        own_tail_db: the same for the sound of a microphone's own source.
+        own_tail_db: energy of the tail of a microphone's own source, likewise.
 
     Returns:
-        Spots and, in them, the microphones' own sources with their tails, both float32 (J, T),
-        normalised together so that the loudest spot has peak 1.
+        Spots, and the contribution of each microphone's own source with its tail, both float32
+        (J, T), normalised jointly to a maximum peak of the spots of 1.
     """
     num_tracks, num_samples = tracks.shape
     num_tail = round(decay_s * sample_rate_hz)
-    # A size that transforms fast, with room for delays: nothing comes round to the start.
+    # A power of two with room for delays, so that nothing wraps around to the start.
     size = 1 << (num_samples + num_tail + round(0.3 * sample_rate_hz)).bit_length()
     spectra = jnp.fft.rfft(tracks, size)
     time_s = jnp.arange(num_tail) / sample_rate_hz
     envelope = 10 ** (-3 * time_s / decay_s) * jnp.minimum(time_s / 0.005, 1)
 
     def image(mic: jax.Array, source: jax.Array) -> jax.Array:
-        """Spectrum of a source in a microphone."""
+        """Return the spectrum of a source in a microphone."""
         noise = jax.random.normal(jax.random.fold_in(key, mic * num_tracks + source), (num_tail,))
         tail = noise * envelope
         level_db = jnp.where(mic == source, own_tail_db, crosstalk_tail_db)
@@ -153,7 +153,7 @@ def simulate_room(
         response = (jnp.fft.rfft(tail, size) + 1) * jnp.exp(1j * phase)
         return mixing[mic, source] * response * spectra[source]
 
-    def listen(mic: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def record(mic: jax.Array) -> tuple[jax.Array, jax.Array]:
         def add(source: jax.Array, total: jax.Array) -> jax.Array:
             return total + image(mic, source)
 
@@ -161,7 +161,7 @@ def simulate_room(
         both = jnp.stack([spot, image(mic, mic)])
         return tuple(jnp.fft.irfft(both, size)[:, :num_samples])
 
-    spots, own = jax.lax.map(listen, jnp.arange(num_tracks))
+    spots, own = jax.lax.map(record, jnp.arange(num_tracks))
     peak = jnp.abs(spots).max(initial=0)
     gain = jnp.where(peak > 0, 1 / jnp.where(peak > 0, peak, 1), 1)
     return spots * gain, own * gain

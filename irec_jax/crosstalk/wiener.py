@@ -1,8 +1,9 @@
-"""A baseline: crosstalk reduced by Wiener filters, after KAMIR.
+"""Baseline: crosstalk reduction by Wiener filters, after KAMIR.
 
 Prätzlich, Bittner, Liutkus and Müller, 'Kernel additive modeling for interference reduction in
 multi-channel music recordings', ICASSP 2015. The interference between microphones and the power
-spectrograms of the sources are estimated in turn, and every microphone is filtered for its source.
+spectrograms of the sources are estimated alternately, and every microphone is filtered for its
+source.
 """
 
 import functools
@@ -14,10 +15,10 @@ import jax.numpy as jnp
 from irec_jax.dsp import stft
 from irec_jax.dsp.checks import check_positive
 
-# Of a track's mean power: what the model expects at least in a bin, so that nothing is divided by
-# zero. In float32 the largest quotients stay finite.
-_LEAST_POWER = 1e-20
-# Frames at a time: spectrograms of whole recordings leave the processor's caches.
+# Minimum of the model in a bin, relative to a track's mean power, against division by zero. The
+# largest quotients remain finite in float32.
+_MIN_POWER = 1e-20
+# Frames at a time: spectrograms of complete recordings leave the processor's caches.
 _CHUNK_FRAMES = 32
 
 
@@ -29,7 +30,7 @@ def wiener(
     kernel_frames: int = 5,
     initial: float = 0.03,
 ) -> tuple[jax.Array, jax.Array]:
-    """Reduces crosstalk, one source per microphone.
+    """Reduce crosstalk between tracks with one source per microphone.
 
     The power spectrograms V_l = |Z_l|^2 are modelled by those of the sources, P_j, and the
     interference matrix Lambda >= 0 with ones on its diagonal:
@@ -37,8 +38,8 @@ def wiener(
         M_l(n, k) = sum_j Lambda_lj P_j(n, k)
 
     From P_j = V_j and Lambda_lj = initial, every iteration (i) filters each microphone for its own
-    source, (ii) averages the power of what comes out over a kernel of neighbouring frames, and
-    (iii) improves Lambda by the multiplicative update of the Kullback-Leibler divergence of M
+    source, (ii) averages the power of the result over a kernel of neighbouring frames, and
+    (iii) updates Lambda by the multiplicative update of the Kullback-Leibler divergence of M
     from V, with M of the new P:
 
         P_j       <- kernel mean of  (P_j / M_j)^2 V_j
@@ -46,29 +47,29 @@ def wiener(
 
     The result is (P_l / M_l) Z_l: the Wiener filter.
 
-    It differs from the paper in that each source has one close microphone; Lambda is one number
-    for all frequencies; the kernel is a mean, not a median, over time (on simulated crosstalk of
-    music it gains as much and damages less); and every track is divided by its mean power before
-    `initial` is applied, so that the levels of the tracks do not matter.
+    Differences from the paper: each source has one close microphone; Lambda is constant over
+    frequency; the kernel is a mean over time, not a median (on simulated crosstalk of music it
+    gains as much and damages less); and every track is divided by its mean power first, so that
+    the levels of the tracks have no effect.
 
     Args:
         spectra: Z, complex (..., J, frames, bins), J tracks.
-        num_iterations: how often; more takes away more, of crosstalk and of the sources.
-        kernel_frames: odd number of frames that the kernel averages; 1 is none.
-        initial: interference at first, > 0, as power: 0.03 is -15 dB.
+        num_iterations: more iterations remove more crosstalk and more of the sources.
+        kernel_frames: odd number of frames that the kernel averages; 1: no averaging.
+        initial: initial interference as power, positive; 0.03 is -15 dB.
 
     Returns:
-        Reduced spectra, as `spectra`, and Lambda, float32 (..., J, J): power of source j in
-        microphone l relative to that in its own; 0 where either track is silent.
+        Reduced spectra, of the shape of `spectra`, and Lambda, float32 (..., J, J): power of source
+        j in microphone l relative to its own microphone; 0 if either track is silent.
     """
     chex.assert_shape(spectra, (..., None, None, None), custom_message="spectra: (J, frames, bins)")
     if not jnp.iscomplexobj(spectra):
-        raise ValueError(f"spectra holds {spectra.dtype}: must be complex")
+        raise ValueError(f"spectra: expected complex values, got {spectra.dtype}")
     check_positive(num_iterations=num_iterations, kernel_frames=kernel_frames)
     if kernel_frames % 2 == 0:
-        raise ValueError(f"kernel_frames is {kernel_frames}: must be odd")
-    one = functools.partial(_wiener, num_iterations=num_iterations, kernel_frames=kernel_frames)
-    return jnp.vectorize(one, signature="(j,n,k),()->(j,n,k),(j,j)")(spectra, initial)
+        raise ValueError(f"kernel_frames={kernel_frames}: expected an odd number")
+    single = functools.partial(_wiener, num_iterations=num_iterations, kernel_frames=kernel_frames)
+    return jnp.vectorize(single, signature="(j,n,k),()->(j,n,k),(j,j)")(spectra, initial)
 
 
 def _wiener(spectra, initial, *, num_iterations: int, kernel_frames: int):
@@ -77,11 +78,11 @@ def _wiener(spectra, initial, *, num_iterations: int, kernel_frames: int):
     num_chunks = -(-num_frames // size)
 
     def in_chunks(array: jax.Array) -> jax.Array:
-        """(J, frames, bins) to (chunks, J, frames of a chunk, bins), silence at the end."""
+        """(J, frames, bins) to (chunks, J, frames of a chunk, bins), padded with zeros."""
         padded = jnp.pad(array, ((0, 0), (0, num_chunks * size - num_frames), (0, 0)))
         return padded.reshape(num_tracks, num_chunks, size, num_bins).swapaxes(0, 1)
 
-    def whole(chunks: jax.Array) -> jax.Array:
+    def concatenated(chunks: jax.Array) -> jax.Array:
         padded = chunks.swapaxes(0, 1).reshape(num_tracks, num_chunks * size, num_bins)
         return padded[:, :num_frames]
 
@@ -93,18 +94,18 @@ def _wiener(spectra, initial, *, num_iterations: int, kernel_frames: int):
         product = jnp.einsum(
             "lj,jnk->lnk", interference, sources, precision=jax.lax.Precision.HIGHEST
         )
-        return jnp.maximum(product, _LEAST_POWER)
+        return jnp.maximum(product, _MIN_POWER)
 
     def iterate(_, state):
         interference, sources = state
 
-        def filtered(chunk):
+        def filter_chunk(chunk):
             power, source = chunk
             return (source / model(interference, source)) ** 2 * power
 
-        sources = jax.lax.map(filtered, (powers, sources))
+        sources = jax.lax.map(filter_chunk, (powers, sources))
         if kernel_frames > 1:
-            sources = in_chunks(_mean_over_frames(whole(sources), kernel_frames))
+            sources = in_chunks(_mean_over_frames(concatenated(sources), kernel_frames))
 
         def add(sums, chunk):
             power, source = chunk
@@ -114,19 +115,19 @@ def _wiener(spectra, initial, *, num_iterations: int, kernel_frames: int):
 
         zeros = (jnp.zeros_like(interference), jnp.zeros_like(levels))
         (products, totals), _ = jax.lax.scan(add, zeros, (powers, sources))
-        improved = interference * products / jnp.where(totals > 0, totals, 1)
-        return jnp.where(eye, 1, improved), sources
+        updated = interference * products / jnp.where(totals > 0, totals, 1)
+        return jnp.where(eye, 1, updated), sources
 
     eye = jnp.eye(num_tracks, dtype=bool)
     start = jnp.where(eye, 1, jnp.asarray(initial, levels.dtype))
     interference, sources = jax.lax.fori_loop(0, num_iterations, iterate, (start, powers))
     gains = jax.lax.map(lambda source: source / model(interference, source), sources)
     scale = levels[:, None] / jnp.where(levels > 0, levels, 1)
-    return whole(gains) * spectra, jnp.where(eye, 1, interference * scale)
+    return concatenated(gains) * spectra, jnp.where(eye, 1, interference * scale)
 
 
 def _mean_over_frames(power: jax.Array, num_frames: int) -> jax.Array:
-    """Running mean of (J, frames, bins) over an odd number of frames, fewer at the ends."""
+    """Running mean of (J, frames, bins) over an odd number of frames, truncated at the ends."""
     return jax.lax.reduce_window(
         power, 0.0, jax.lax.add, (1, num_frames, 1), (1, 1, 1), "SAME"
     ) / jax.lax.reduce_window(

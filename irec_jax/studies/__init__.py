@@ -1,8 +1,8 @@
-"""The tables and figures of the papers, each one command: `irec study NAME`.
+"""Studies: the tables and figures of the papers, each reproduced by `irec study NAME`.
 
-A study is a module with `add_arguments(parser)` and `run(arguments)`, whose docstring's first line
-says what it does. It writes ``report.md`` and ``report.json`` to its workdir and goes on where it
-was interrupted.
+A study is a module with `add_arguments(parser)` and `run(arguments)`; the first line of its
+docstring is the help text of the command. It writes ``report.md`` and ``report.json`` to its
+workdir, and resumes if it was interrupted.
 """
 
 #: Name -> module.

@@ -1,44 +1,44 @@
-"""Five instruments from chunks and pictures of waveforms: tables II to IX of Goel.
+"""Five instruments from chunks and images of waveforms: tables II to IX of Goel.
 
-Every row of the tables is an experiment of its own: recurrent networks on chunks of the waveform,
-CNNs on two kinds of pictures of it, and both together. Each is done twice. `window` splits windows
-at random, as the source's code does: windows of one clip, and its two channels, train and test.
-`song` has all windows of a song on one side. The difference of the two is what leaks.
+Each row of the tables is a separate experiment: recurrent networks on chunks of the waveform, CNNs
+on two kinds of images of it, and both combined. Each runs with two splits. `window` splits windows
+at random, like Goel's code: windows of a clip, and its two channels, are in both training and test.
+`song` keeps all windows of a song in the same split. The difference of the two accuracies is the
+effect of the leakage.
 """
 
 import argparse
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from irec_jax.checkpoints.workdir import lock_study
-from irec_jax.errors import UserError
 from irec_jax.evaluation import collapse
-from irec_jax.files import write_bytes, write_json
 from irec_jax.metrics import multilabel
-from irec_jax.reports import figures, study_figures, text
-from irec_jax.studies import goel_tables, runs
-from irec_jax.studies.published import goel as reported
+from irec_jax.reports import study_figures, text
+from irec_jax.studies import goel_tables, pages, runs
+from irec_jax.studies.published import goel as published
 
-#: The row on whose examples the baselines are scored too.
+_SPLITS = ("song", "window")
+#: The row whose runs also evaluate the baselines.
 BASELINES = "lstm-300-50"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:
-    """A row of the source's tables.
+    """A row of Goel's tables.
 
     Attributes:
-        name: of its runs, followed by the split.
-        table: the source's number.
-        family: its rows are summed up in one.
-        config: `FILE:arguments` but for dataset and split.
-        reported: accuracy of training, validation and test there; None where not stated.
-        quick_epochs: how many of `--quick`; 0 leaves it out.
-        epoch_s: about the seconds of an epoch of `gm_irmas` small on two cores.
+        name: name of its runs, which the split is appended to.
+        table: number of the table.
+        family: group of rows of which the summary shows the best.
+        config: `FILE:arguments` without dataset and split.
+        reported: published accuracy on training, validation and test; None if not stated.
+        quick_epochs: number of epochs with `--quick`; 0 omits the row.
+        epoch_s: approximate duration of an epoch on `gm_irmas` small, on two cores.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Row:
     epoch_s: float = 5.0
 
 
-#: Cell -> table, family, epochs of `--quick`, seconds of an epoch with chunks of 300 samples.
+#: Cell -> table, family, epochs with `--quick`, seconds per epoch with chunks of 300 samples.
 _CELLS = {
     "rnn": ("II", "RNN", 12, 2.0),
     "lstm": ("III", "LSTM", 12, 3.2),
@@ -58,83 +58,77 @@ _CELLS = {
     "blstm": ("V", "BLSTM", 8, 5.0),
     "per_step": ("fig. 20", "LSTM, every step", 10, 3.5),
 }
-_PICTURES = {"stacked": ("VII", "CNN, stacked"), "recurrence": ("VIII", "CNN, recurrence plots")}
-#: Net -> epochs of `--quick`, seconds of an epoch.
+_IMAGES = {"stacked": ("VII", "CNN, stacked"), "recurrence": ("VIII", "CNN, recurrence plots")}
+#: Network -> epochs with `--quick`, seconds per epoch.
 _NETS = {"b1": (30, 1.2), "b2": (18, 1.8), "b3": (15, 2.5), "b4": (4, 10.0)}
-#: The same, where an LSTM follows; the source stops after 10 epochs.
+#: The same for a CNN followed by an LSTM, which Goel trains for 10 epochs.
 _CRNN_NETS = {"b1": (0, 8.0), "b2": (0, 9.0), "b3": (4, 10.0), "b4": (0, 18.0)}
 _CRNN_EPOCHS = 10
-#: About the seconds of a run apart from its epochs: it is compiled, evaluated and drawn; and those
-#: of the baselines.
+#: Approximate seconds of a run besides its epochs (compilation, evaluation, figures), and of the
+#: baselines.
 _OVERHEAD_S, _BASELINES_S = 13.0, 40.0
 
 
-def rows() -> list[Row]:
-    """All rows, in the order of the source's tables."""
-    found = []
+def _create_rows() -> Iterator[Row]:
     for cell, (table, family, quick_epochs, epoch_s) in _CELLS.items():
-        for (x_len, hidden), accuracies in reported.RECURRENT.get(cell, {(300, 50): ()}).items():
-            usual = (x_len, hidden) == (300, 50)
-            found.append(
-                Row(
-                    name=f"{cell}-{x_len}-{hidden}",
-                    table=table,
-                    family=family,
-                    config=f"configs/goel_rnn.py:cell={cell},x_len={x_len},hidden={hidden}",
-                    reported=accuracies or (None, None, None),
-                    quick_epochs=quick_epochs if usual else 0,
-                    epoch_s=epoch_s * 300 / x_len,
-                )
+        for (x_len, hidden), accuracies in published.RECURRENT.get(cell, {(300, 50): ()}).items():
+            yield Row(
+                name=f"{cell}-{x_len}-{hidden}",
+                table=table,
+                family=family,
+                config=f"configs/goel_rnn.py:cell={cell},x_len={x_len},hidden={hidden}",
+                reported=accuracies or (None, None, None),
+                quick_epochs=quick_epochs if (x_len, hidden) == (300, 50) else 0,
+                epoch_s=epoch_s * 300 / x_len,
             )
-    for cell, accuracy in reported.DENSE.items():
-        found.append(
-            Row(
-                name=f"{cell}-300-50-dense50",
-                table="VI",
-                family="with one more dense layer",
-                config=f"configs/goel_rnn.py:cell={cell},x_len=300,hidden=50,dense=50",
-                reported=(None, None, accuracy),
-                epoch_s=_CELLS[cell][-1],
-            )
+    for cell, accuracy in published.DENSE.items():
+        yield Row(
+            name=f"{cell}-300-50-dense50",
+            table="VI",
+            family="additional dense layer",
+            config=f"configs/goel_rnn.py:cell={cell},x_len=300,hidden=50,dense=50",
+            reported=(None, None, accuracy),
+            epoch_s=_CELLS[cell][-1],
         )
-    for image, (table, family) in _PICTURES.items():
+    for image, (table, family) in _IMAGES.items():
         for net, (quick_epochs, epoch_s) in _NETS.items():
-            found.append(
-                Row(
-                    name=f"{image}-{net}",
-                    table=table,
-                    family=family,
-                    config=f"configs/goel_cnn.py:image={image},net={net}",
-                    reported=reported.IMAGES[image][net],
-                    quick_epochs=quick_epochs,
-                    epoch_s=epoch_s,
-                )
+            yield Row(
+                name=f"{image}-{net}",
+                table=table,
+                family=family,
+                config=f"configs/goel_cnn.py:image={image},net={net}",
+                reported=published.IMAGES[image][net],
+                quick_epochs=quick_epochs,
+                epoch_s=epoch_s,
             )
-    for net, accuracies in reported.CRNN.items():
-        found.append(
-            Row(
-                name=f"crnn-{net}",
-                table="IX",
-                family="CNN, then LSTM",
-                config=f"configs/goel_crnn.py:image=recurrence,net={net}",
-                reported=accuracies,
-                quick_epochs=_CRNN_NETS[net][0],
-                epoch_s=_CRNN_NETS[net][1],
-            )
+    for net, (quick_epochs, epoch_s) in _CRNN_NETS.items():
+        yield Row(
+            name=f"crnn-{net}",
+            table="IX",
+            family="CNN, then LSTM",
+            config=f"configs/goel_crnn.py:image=recurrence,net={net}",
+            reported=published.CRNN[net],
+            quick_epochs=quick_epochs,
+            epoch_s=epoch_s,
         )
-    return found
+
+
+#: All rows, in the order of Goel's tables.
+ROWS = tuple(_create_rows())
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `irec study goel`."""
+    """Add the options of `irec study goel`."""
     runs.add_arguments(parser, workdir="runs/study_goel")
-    parser.add_argument("--split", default="song,window", help="song, window, or both: song,window")
+    parser.add_argument(
+        "--split", default="song,window", help="song, window, or song,window for both"
+    )
 
 
 def plan(arguments: argparse.Namespace, splits: Sequence[str]) -> list[runs.Run]:
-    """The runs of all rows on the splits."""
-    found = []
-    for row in rows():
+    """Return the runs of all rows with the given splits."""
+    planned = []
+    for row in ROWS:
         if arguments.quick and not row.quick_epochs:
             continue
         num_epochs = _CRNN_EPOCHS if row.table == "IX" else 100
@@ -145,7 +139,7 @@ def plan(arguments: argparse.Namespace, splits: Sequence[str]) -> list[runs.Run]
             overrides.append(("evaluation.baselines", "False"))
         if arguments.quick and not arguments.debug:
             num_epochs = row.quick_epochs
-            # So few steps are never stale: all are done. Small batches of pictures make more.
+            # Few epochs are all completed; smaller batches of images give more steps.
             overrides += [
                 ("training.num_epochs", str(num_epochs)),
                 ("training.min_steps_per_epoch", "0"),
@@ -155,7 +149,7 @@ def plan(arguments: argparse.Namespace, splits: Sequence[str]) -> list[runs.Run]
                 overrides.append(("training.batch_size", "16"))
         debug = ",debug" if arguments.debug else ""
         for split in splits:
-            found.append(
+            planned.append(
                 runs.Run(
                     name=f"{row.name}-{split}",
                     config=f"{row.config},dataset={arguments.dataset},split={split}{debug}",
@@ -163,79 +157,71 @@ def plan(arguments: argparse.Namespace, splits: Sequence[str]) -> list[runs.Run]
                     expected_s=overhead_s + row.epoch_s * num_epochs,
                 )
             )
-    return found
+    return planned
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """`irec study goel`."""
-    settings, workdir = runs.settings(arguments), Path(arguments.workdir)
+    """Run `irec study goel` and return its exit code."""
+    settings, folder = runs.settings(arguments), Path(arguments.workdir)
     splits = list(dict.fromkeys(split.strip() for split in arguments.split.split(",")))
     for split in splits:
-        if split not in ("song", "window"):
-            raise UserError(f"--split {split}: known are song and window")
-    every = plan(arguments, ("song", "window"))
-    names = [row.name for row in rows() if not arguments.quick or row.quick_epochs]
-    chosen = runs.choose(names, arguments.rows)
-    todo = [f"{name}-{split}" for name in chosen for split in splits]
-    lock_study(workdir, settings)
+        runs.check_choice("split", split, _SPLITS)
+    planned = plan(arguments, _SPLITS)
+    names = [row.name for row in ROWS if not arguments.quick or row.quick_epochs]
+    selected = runs.select(names, arguments.rows)
+    todo = [f"{name}-{split}" for name in selected for split in splits]
+    lock_study(folder, settings)
     began = time.monotonic()
-    results = runs.execute(every, todo=todo, workdir=workdir, summary=_line)
-    if not results.reports:
-        raise UserError(f"all {len(results.failures)} runs failed, as told above")
-    found = {
-        row.name: {
-            split: scores(results.reports[f"{row.name}-{split}"])
-            for split in ("song", "window")
-            if f"{row.name}-{split}" in results.reports
-        }
-        for row in rows()
-    }
-    first = next(iter(results.reports.values()))
-    report = {
-        "rendered": first["rendered"],
-        "dataset": first["dataset"],
-        "classes": first["classes"],
-        "settings": settings,
-        "rows": {name: one for name, one in found.items() if one},
-        "baselines": _baselines(results.reports),
+    results = runs.execute(planned, todo=todo, workdir=folder, summary=_line)
+    report = runs.common_report(
+        results, settings=settings, split=" and ".join(splits), seed=arguments.seed, began=began
+    )
+    by_row = {row.name: _by_split(results.reports, row.name) for row in ROWS}
+    report |= {
+        "rows": {
+            name: {split: scores(run_report) for split, run_report in by_split.items()}
+            for name, by_split in by_row.items()
+            if by_split
+        },
+        "baselines": {
+            split: {name: block["predominant"] for name, block in run_report["baselines"].items()}
+            for split, run_report in by_row[BASELINES].items()
+        },
         "protocols": _protocols(results.reports),
-        "failures": results.failures,
-        "provenance": runs.collect_provenance(
-            results,
-            split=" and ".join(splits),
-            seed=arguments.seed,
-            seconds=time.monotonic() - began,
-        ),
     }
-    figures.save(draw(report), workdir / "accuracy.png")
-    page = goel_tables.page(report, rows())
-    write_bytes(workdir / "report.md", page.encode())
-    write_json(workdir / "report.json", report)
-    print(page.partition("\n## ")[0])
-    print(f"\nreport: {workdir / 'report.md'}")
+    page = goel_tables.markdown_page(report, ROWS)
+    pages.write_and_print(folder, report, page, {"accuracy.png": draw(report)})
     return 1 if results.failures else 0
 
 
+def _by_split(reports: Mapping[str, Mapping], row: str) -> dict[str, Mapping]:
+    """Return the reports of a row by split."""
+    return {split: reports[f"{row}-{split}"] for split in _SPLITS if f"{row}-{split}" in reports}
+
+
 def scores(report: Mapping) -> dict:
-    """What the tables show of a run's report.
+    """Return the scores of a run that the tables show.
 
     Args:
-        report: as in report.json.
+        report: content of the run's report.json.
 
     Returns:
-        dict: ``training``, ``validation`` and ``test`` accuracy (of the epoch that was kept, by
-        the strongest class), ``test_interval``, ``balanced``, ``balanced_interval``, ``chance``,
-        ``majority``; of the same answers ``micro`` (equal to the accuracy, since every example has
-        one label and gets one answer) and ``macro`` precision, recall and F1, and ``per_class``
-        the same; ``num_epochs``, ``best_epoch``, ``seconds`` and ``collapse`` (None, or in words
-        that the answers are nearly all the same).
+        dict: ``training``, ``validation`` and ``test`` accuracy of the strongest class at the
+        kept epoch, ``test_interval``, ``balanced``, ``balanced_interval``, ``chance``,
+        ``majority``; precision, recall and F1 of the same predictions, ``micro`` (equal to the
+        accuracy, since each example has one label and one prediction), ``macro`` and
+        ``per_class``; ``num_epochs``, ``best_epoch``, ``seconds``; ``collapse``, the warning of
+        the collapse check or None.
     """
-    found, best = report["predominant"], report["best_epoch"]
-    confusion = np.array(found["confusion"])
-    right, kinds = np.diagonal(confusion), np.eye(len(confusion))
-    # Example by example again; the report's own check asks what reaches a threshold.
-    truth, answers = np.repeat(np.indices(confusion.shape).reshape(2, -1), confusion.ravel(), 1)
-    counts = multilabel.Counts(right, confusion.sum(0) - right, confusion.sum(1) - right)
+    predominant, best = report["predominant"], report["best_epoch"]
+    confusion = np.array(predominant["confusion"])
+    correct, one_hot = np.diagonal(confusion), np.eye(len(confusion))
+    # Labels and predictions of all examples, for the collapse check: that of the report considers
+    # the classes that reach a threshold.
+    labels, predictions = np.repeat(
+        np.indices(confusion.shape).reshape(2, -1), confusion.ravel(), axis=1
+    )
+    counts = multilabel.Counts(correct, confusion.sum(0) - correct, confusion.sum(1) - correct)
 
     def block(values: multilabel.Scores) -> dict[str, float]:
         return {name: float(value) for name, value in values._asdict().items()}
@@ -248,70 +234,60 @@ def scores(report: Mapping) -> dict:
     return {
         "training": best["train_top1"],
         "validation": best["valid_top1"],
-        "test": found["accuracy"],
-        "test_interval": found["accuracy_interval"],
-        "balanced": found["balanced_accuracy"],
-        "balanced_interval": found["balanced_accuracy_interval"],
-        "chance": found["chance"],
-        "majority": found["majority"]["accuracy"],
+        "test": predominant["accuracy"],
+        "test_interval": predominant["accuracy_interval"],
+        "balanced": predominant["balanced_accuracy"],
+        "balanced_interval": predominant["balanced_accuracy_interval"],
+        "chance": predominant["chance"],
+        "majority": predominant["majority"]["accuracy"],
         "micro": block(multilabel.micro(counts)),
         "macro": block(multilabel.macro(counts)),
         "per_class": per_class,
         "num_epochs": len(report["history"]),
         "best_epoch": best["epoch"],
-        "seconds": sum(report["provenance"]["durations_s"].values()),
-        "collapse": collapse.check(kinds[truth], kinds[answers], report["classes"])["warning"],
+        "seconds": runs.total_duration_s(report),
+        "collapse": collapse.check(one_hot[labels], one_hot[predictions], report["classes"])[
+            "warning"
+        ],
     }
 
 
 def draw(report: Mapping):
-    """Accuracies of all rows, both splits side by side, with what was reported."""
+    """Draw the accuracies of all rows with both splits and as published."""
     names = list(report["rows"])
     groups = {
         f"{split} split": {
             name: (
-                one[split]["test_interval"][0],
-                one[split]["test"],
-                one[split]["test_interval"][1],
+                by_split[split]["test_interval"][0],
+                by_split[split]["test"],
+                by_split[split]["test_interval"][1],
             )
-            for name, one in report["rows"].items()
-            if split in one
+            for name, by_split in report["rows"].items()
+            if split in by_split
         }
-        for split in ("song", "window")
+        for split in _SPLITS
     }
-    known = {row.name: row.reported[2] for row in rows() if row.reported[2] is not None}
+    reported = {row.name: row.reported[2] for row in ROWS if row.reported[2] is not None}
     rendered = ", rendered audio" if report["rendered"] else ""
     return study_figures.accuracies(
         names,
         {group: values for group, values in groups.items() if values},
-        reported=known,
+        reported=reported,
         chance=1 / len(report["classes"]),
-        title=f"{report['dataset']}{rendered}; reported: IRMAS, windows at random",
+        title=f"{report['dataset']}{rendered}; reported: IRMAS, random windows",
     )
 
 
 def _line(report: Mapping) -> str:
-    found = report["predominant"]
-    accuracy = text.interval(found["accuracy"], found["accuracy_interval"])
-    return f"accuracy {accuracy}, epoch {report['best_epoch']['epoch']} of {len(report['history'])}"
-
-
-def _baselines(reports: Mapping[str, Mapping]) -> dict:
-    """Split -> baseline -> accuracies."""
-    return {
-        split: {
-            name: one["predominant"]
-            for name, one in reports[f"{BASELINES}-{split}"]["baselines"].items()
-        }
-        for split in ("song", "window")
-        if f"{BASELINES}-{split}" in reports
-    }
+    predominant = report["predominant"]
+    accuracy = text.interval(predominant["accuracy"], predominant["accuracy_interval"])
+    return f"accuracy {accuracy}, {runs.kept_epoch(report)}"
 
 
 def _protocols(reports: Mapping[str, Mapping]) -> list[dict]:
-    """The ways in which the data were parted, each once."""
-    found = {}
+    """Return the distinct protocols by which the data were split."""
+    protocols = {}
     for report in reports.values():
-        one = report["protocol"]
-        found.setdefault((one["split"], one["examples"]), one)
-    return list(found.values())
+        protocol = report["protocol"]
+        protocols.setdefault((protocol["split"], protocol["examples"]), protocol)
+    return list(protocols.values())

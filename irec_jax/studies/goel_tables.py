@@ -1,46 +1,46 @@
-"""The report of the Goel study as a page: a screen that says what came out, then the tables."""
+"""Page of the Goel study: question, summary and results, then the tables."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from irec_jax.labels import IRMAS_NAMES
 from irec_jax.reports.page import failed_runs, provenance_table, rendered_banner
 from irec_jax.reports.tables import markdown_table
-from irec_jax.reports.text import difference, interval, number
-from irec_jax.studies.published import goel as goel_reported
+from irec_jax.reports.text import class_names, difference, interval, number
+from irec_jax.studies.pages import budget_note
+from irec_jax.studies.published import goel as published
 
-_SPLITS = ("song", "window")
+_SPLITS = ("window", "song")
 
 
-def page(report: Mapping, rows: Sequence[Any]) -> str:
-    """Markdown of a study's report; see `studies.goel`.
+def markdown_page(report: Mapping, rows: Sequence[Any]) -> str:
+    """Return the report of a study as Markdown; see `studies.goel`.
 
     Args:
-        report: of the study.
-        rows: all rows in order (`goel.Row`); those that were not run are left out.
+        report: report of the study.
+        rows: all rows in order (`goel.Row`); rows without results are omitted.
     """
     rows = [row for row in rows if row.name in report["rows"]]
     parts = [
-        "# Five instruments from waveforms and their pictures: tables II to IX of Goel",
+        "# Five instruments from waveforms and images of waveforms: tables II to IX of Goel",
         *rendered_banner(report),
-        _asked(report),
+        _question(report),
         _summary(report, rows),
-        _came_out(report, rows),
+        _results(report, rows),
         *failed_runs(report["failures"]),
-        "![accuracy of every row, with what was reported](accuracy.png)",
-        "## The source's tables",
-        f"Reported: {goel_reported.CITATION}. Accuracy of the epoch that was kept (by validation "
-        "loss): over the windows of training as it went on, of validation and of test after it; "
-        "95 % intervals by drawing songs; balanced: the mean over the classes of their recall. "
-        "Leak: window less song. Baselines on the examples of lstm-300-50.",
-        *_source_tables(report, rows),
-        "## Micro, macro and by class",
-        "Every window has one label and gets one answer, the strongest class: micro precision, "
-        "recall and F1 are its accuracy. P precision, R recall.",
+        "![test accuracy of every row, measured and published](accuracy.png)",
+        "## Tables II to IX",
+        f"Reported: {published.CITATION}. Accuracy at the kept epoch (lowest validation loss): "
+        "training accuracy is averaged over the epoch, validation and test accuracy are measured "
+        "after it. 95 % intervals: bootstrap over songs. Balanced: mean recall of the classes. "
+        "Leakage: difference of the two splits. Baselines: on the examples of lstm-300-50.",
+        *_goel_tables(report, rows),
+        "## Micro and macro averages, and scores by class",
+        "Each window has one label and one prediction, the strongest class: micro precision, "
+        "recall and F1 equal the accuracy. P: precision; R: recall.",
         *_class_tables(report, rows),
-        "## Who trained and who tested",
+        "## Data splits",
         _protocols(report),
         "## Provenance",
         provenance_table(report["provenance"]),
@@ -48,165 +48,159 @@ def page(report: Mapping, rows: Sequence[Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _asked(report: Mapping) -> str:
-    brief = ""
-    if report["settings"]["debug"]:
-        brief = " **A trial on tiny data: the numbers mean nothing.**"
-    elif report["settings"]["quick"]:
-        brief = (
-            " A part of the rows, trained briefly: a fixed number of passes over the data, "
-            "pictures in batches of 16."
-        )
+def _question(report: Mapping) -> str:
+    *first, last = class_names(report["classes"])
     return (
-        f"Asked: how well networks on waveforms, and on pictures of them, tell "
-        f"{_classes(report['classes'])} apart in {report['dataset']}, and how much of the accuracy "
-        "comes from hearing in the test what was learned. Split by *window*, as the source, "
-        "windows of one clip train and test; split by *song*, no song is on both sides." + brief
+        "**Question.** How well do networks on waveforms and on images of waveforms distinguish "
+        f"{', '.join(first)} and {last} in {report['dataset']}, and how much of the accuracy is "
+        "due to leakage from training to test? With the *window* split, which Goel uses, windows "
+        "of the same clip are in both training and test; with the *song* split, all windows of a "
+        "song are in the same split."
+    ) + budget_note(
+        report["settings"],
+        "Some of the rows, trained briefly: a fixed number of epochs, images in batches of 16.",
     )
 
 
-def _classes(classes: Sequence[str]) -> str:
-    names = [IRMAS_NAMES.get(name, name) for name in classes]
-    return f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def _came_out(report: Mapping, rows: Sequence[Any]) -> str:
-    """The results in words."""
+def _results(report: Mapping, rows: Sequence[Any]) -> str:
+    """Return the main results as a paragraph."""
     sentences = []
-    leaks = _leaks(report, rows)
-    for split in _SPLITS:
-        held = {row.name: report["rows"][row.name].get(split) for row in rows}
-        held = {name: one for name, one in held.items() if one}
-        if not held:
+    for split in _SPLITS[::-1]:
+        by_row = {row.name: report["rows"][row.name].get(split) for row in rows}
+        by_row = {name: scores for name, scores in by_row.items() if scores}
+        if not by_row:
             continue
-        best = max(held, key=lambda name: held[name]["validation"])
-        one = held[best]
+        best = max(by_row, key=lambda name: by_row[name]["validation"])
+        scores = by_row[best]
         sentences.append(
-            f"Split by {split}, the row with the best validation accuracy is {best}: "
-            f"{interval(one['test'], one['test_interval'])} on test, where chance is "
-            f"{number(one['chance'])} and the most frequent class {number(one['majority'])}"
-            f"{_beside(report['baselines'].get(split, {}))}."
+            f"With the {split} split, the row with the best validation accuracy is {best}: "
+            f"{interval(scores['test'], scores['test_interval'])} on test (chance "
+            f"{number(scores['chance'])}, most frequent class {number(scores['majority'])}"
+            f"{_baseline_accuracies(report['baselines'].get(split, {}))})."
         )
-    if leaks:
+    leakage = [_leakage(report["rows"][row.name]) for row in rows]
+    if known := [value for value in leakage if value is not None]:
         sentences.append(
-            f"Over {len(leaks)} rows, testing on windows at random adds "
-            f"{difference(float(np.mean(leaks)))} on average ({difference(min(leaks))} to "
-            f"{difference(max(leaks))}): what leaks."
+            f"Over {len(known)} rows, the window split adds {difference(float(np.mean(known)))} to "
+            f"the test accuracy on average ({difference(min(known))} to "
+            f"{difference(max(known))}): the effect of leakage."
         )
     collapsed = [
         f"{row.name} ({split})"
         for row in rows
-        for split, one in report["rows"][row.name].items()
-        if one["collapse"]
+        for split, scores in report["rows"][row.name].items()
+        if scores["collapse"]
     ]
     if collapsed:
-        sentences.append(f"These say nearly the same of everything: {', '.join(collapsed)}.")
-    return "Came out: " + " ".join(sentences)
+        sentences.append(
+            f"Collapsed, with predictions that hardly depend on the input: {', '.join(collapsed)}."
+        )
+    return "**Results.** " + " ".join(sentences)
 
 
-def _beside(baselines: Mapping) -> str:
+def _baseline_accuracies(baselines: Mapping) -> str:
     others = [
-        f"{name} {interval(one['accuracy'], one['accuracy_interval'])}"
-        for name, one in baselines.items()
+        f"{name} {interval(block['accuracy'], block['accuracy_interval'])}"
+        for name, block in baselines.items()
         if name != "majority"
     ]
     return f"; {', '.join(others)}" if others else ""
 
 
-def _leaks(report: Mapping, rows: Sequence[Any]) -> list[float]:
-    found = [_leak(report["rows"][row.name]) for row in rows]
-    return [leak for leak in found if leak is not None]
-
-
-def _leak(one: Mapping) -> float | None:
-    if not all(split in one for split in _SPLITS):
+def _leakage(by_split: Mapping) -> float | None:
+    """Return the difference in test accuracy between the splits; None if one is missing."""
+    if not all(split in by_split for split in _SPLITS):
         return None
-    return one["window"]["test"] - one["song"]["test"]
+    return by_split["window"]["test"] - by_split["song"]["test"]
 
 
-def _test(one: Mapping, split: str) -> str:
-    return interval(one[split]["test"], one[split]["test_interval"]) if split in one else "–"
+def _test_cells(by_split: Mapping) -> list[str]:
+    """Return the test accuracy with each split, and the leakage."""
+    accuracies = [
+        interval(by_split[split]["test"], by_split[split]["test_interval"])
+        if split in by_split
+        else "–"
+        for split in _SPLITS
+    ]
+    return [*accuracies, difference(_leakage(by_split))]
 
 
 def _summary(report: Mapping, rows: Sequence[Any]) -> str:
-    """A line per family: of its rows the best by validation, where songs are apart if they are."""
+    """Return a table with the best row of each family by validation accuracy.
+
+    Validation accuracy is that of the song split, or of the window split if the family has no
+    runs with the song split.
+    """
     lines = []
     for family in dict.fromkeys(row.family for row in rows):
-        members = [row for row in rows if row.family == family]
-        held = [split for split in _SPLITS if any(split in report["rows"][m.name] for m in members)]
-        members = [row for row in members if held[0] in report["rows"][row.name]]
-        best = max(members, key=lambda row: report["rows"][row.name][held[0]]["validation"])
-        one = report["rows"][best.name]
+        members = {row: report["rows"][row.name] for row in rows if row.family == family}
+        split = "song" if any("song" in by_split for by_split in members.values()) else "window"
+        members = {row: by_split for row, by_split in members.items() if split in by_split}
+        best = max(members, key=lambda row: members[row][split]["validation"])
         lines.append(
-            [
-                family,
-                best.name,
-                number(best.reported[2]),
-                _test(one, "window"),
-                _test(one, "song"),
-                difference(_leak(one)),
-            ]
+            [family, best.name, number(best.reported[2]), *_test_cells(report["rows"][best.name])]
         )
-    for name in dict.fromkeys(name for one in report["baselines"].values() for name in one):
-        found = {split: one[name] for split, one in report["baselines"].items() if name in one}
-        found = {
-            split: {"test": one["accuracy"], "test_interval": one["accuracy_interval"]}
-            for split, one in found.items()
+    baselines = report["baselines"]
+    for name in dict.fromkeys(name for block in baselines.values() for name in block):
+        by_split = {
+            split: {
+                "test": block[name]["accuracy"],
+                "test_interval": block[name]["accuracy_interval"],
+            }
+            for split, block in baselines.items()
+            if name in block
         }
-        ends = [_test(found, split) for split in ("window", "song")]
-        lines.append([f"baseline: {name}", "", "–", *ends, difference(_leak(found))])
+        lines.append([f"baseline: {name}", "", "–", *_test_cells(by_split)])
     header = ["test accuracy [95 %]", "best by validation", "reported, window"]
-    return markdown_table([*header, "ours, window", "ours, song", "leak"], lines, 2)
+    header += ["measured, window", "measured, song", "leakage"]
+    return markdown_table(header, lines, 2)
 
 
-def _source_tables(report: Mapping, rows: Sequence[Any]) -> list[str]:
+def _goel_tables(report: Mapping, rows: Sequence[Any]) -> list[str]:
     parts = []
-    for number_, family in dict.fromkeys((row.table, row.family) for row in rows):
+    for table, family in dict.fromkeys((row.table, row.family) for row in rows):
         lines = []
         for row in rows:
-            if row.table != number_:
+            if row.table != table:
                 continue
-            one = report["rows"][row.name]
+            by_split = report["rows"][row.name]
             cells = [row.name, *(number(value) for value in row.reported)]
-            for split in ("window", "song"):
-                cells += _accuracies(one.get(split))
-            lines.append([*cells, difference(_leak(one))])
-        header = ["row", *(f"reported {side}" for side in ("train", "valid", "test"))]
-        for split in ("window", "song"):
+            for split in _SPLITS:
+                cells += _accuracies(by_split.get(split))
+            lines.append([*cells, difference(_leakage(by_split))])
+        header = ["row", *(f"reported {split}" for split in ("train", "valid", "test"))]
+        for split in _SPLITS:
             header += [f"{split}: train", "valid", "test [95 %]", "balanced", "epoch"]
-        name = number_ if number_.startswith("fig") else f"table {number_}"
-        parts += [
-            f"### {family} ({name})",
-            markdown_table([*header, "leak"], lines),
-        ]
+        name = table if table.startswith("fig") else f"table {table}"
+        parts += [f"### {family} ({name})", markdown_table([*header, "leakage"], lines)]
     return parts
 
 
-def _accuracies(one: Mapping | None) -> list[str]:
-    if one is None:
+def _accuracies(scores: Mapping | None) -> list[str]:
+    if scores is None:
         return ["–"] * 5
     return [
-        number(one["training"]),
-        number(one["validation"]),
-        interval(one["test"], one["test_interval"]),
-        number(one["balanced"]),
-        f"{one['best_epoch']} of {one['num_epochs']}",
+        number(scores["training"]),
+        number(scores["validation"]),
+        interval(scores["test"], scores["test_interval"]),
+        number(scores["balanced"]),
+        f"{scores['best_epoch']} of {scores['num_epochs']}",
     ]
 
 
 def _class_tables(report: Mapping, rows: Sequence[Any]) -> list[str]:
     parts = []
-    for split in ("window", "song"):
+    for split in _SPLITS:
         lines = []
         for row in rows:
-            one = report["rows"][row.name].get(split)
-            if one is None:
+            scores = report["rows"][row.name].get(split)
+            if scores is None:
                 continue
-            averages = [number(one["micro"]["f1"])]
-            averages += [number(one["macro"][name]) for name in ("precision", "recall", "f1")]
+            averages = [number(scores["micro"]["f1"])]
+            averages += [number(scores["macro"][name]) for name in ("precision", "recall", "f1")]
             by_class = [
-                f"{number(one['per_class'][name]['recall'], 2)} / "
-                f"{number(one['per_class'][name]['f1'], 2)}"
+                f"{number(scores['per_class'][name]['recall'], 2)} / "
+                f"{number(scores['per_class'][name]['f1'], 2)}"
                 for name in report["classes"]
             ]
             lines.append([row.name, *averages, *by_class])
@@ -219,12 +213,12 @@ def _class_tables(report: Mapping, rows: Sequence[Any]) -> list[str]:
 
 def _protocols(report: Mapping) -> str:
     lines = []
-    for one in report["protocols"]:
-        splits = one["sides"]
+    for protocol in report["protocols"]:
         sizes = [
-            f"{splits[side]['num_examples']} of {splits[side]['num_songs']}"
-            for side in ("training", "validation", "test")
+            "{num_examples} of {num_songs}".format(**protocol["sides"][split])
+            for split in ("training", "validation", "test")
         ]
-        lines.append([one["split"], one["examples"], *sizes, str(one["num_songs_on_both_sides"])])
+        shared = str(protocol["num_songs_on_both_sides"])
+        lines.append([protocol["split"], protocol["examples"], *sizes, shared])
     header = ["split", "examples", "training: examples of songs", "validation", "test"]
     return markdown_table([*header, "songs in training and test"], lines, 2)

@@ -1,4 +1,4 @@
-"""Experiments of a study: one after the other, each in a folder of its own, each only once."""
+"""Runs of a study: experiments that are executed in turn, each once and in its own folder."""
 
 import argparse
 import contextlib
@@ -26,10 +26,10 @@ class Run:
     """An experiment of a study.
 
     Attributes:
-        name: of its folder; what `--rows` looks at.
-        config: `FILE:arguments`, as `--config` takes it.
-        overrides: (`section.key`, text) pairs, as `--config.section.key=text` takes them.
-        expected_s: about how long it takes on two cores; only what is left is told from it.
+        name: name of its folder, by which `--rows` selects it.
+        config: `FILE:arguments`, as for `--config`.
+        overrides: (`section.key`, text) pairs, as for `--config.section.key=text`.
+        expected_s: approximate duration on two cores, only used to estimate the remaining time.
     """
 
     name: str
@@ -39,46 +39,47 @@ class Run:
 
 
 class Results(NamedTuple):
-    """By the name of a run: its report as in report.json, or why there is none."""
+    """Results by name of the run: the content of its report.json, or the reason of its failure."""
 
     reports: dict[str, dict]
     failures: dict[str, str]
 
 
 def add_arguments(parser: argparse.ArgumentParser, *, workdir: str, rows: bool = True) -> None:
-    """The options that studies of experiments share; `--rows` where runs can be chosen."""
-    parser.add_argument("--dataset", default="gm_irmas", help="gm_irmas (rendered) or irmas")
-    parser.add_argument("--size", default="small", help="of rendered data: tiny, small or full")
-    parser.add_argument("--data_dir", default="", help="where prepared data lies (default: TFDS's)")
-    parser.add_argument("--manual_dir", default="", help="where files downloaded by hand lie")
+    """Add the options of studies that consist of runs; `--rows` if runs can be selected."""
+    add = parser.add_argument
+    add("--dataset", default="gm_irmas", help="gm_irmas (rendered) or irmas")
+    add("--size", default="small", help="size of gm_irmas: tiny, small or full")
+    add("--data-dir", default="", help="folder of prepared datasets (default: that of TFDS)")
+    add("--manual-dir", default="", help="folder of manually downloaded files")
     if rows:
-        parser.add_argument(
-            "--rows", default="", help="such as lstm,b3: those with one of these in their name"
-        )
-    parser.add_argument("--seed", type=int, default=0, help="of splits, parameters and batches")
-    parser.add_argument(
-        "--quick", action="store_true", help="a part, trained briefly: half an hour on two cores"
-    )
-    parser.add_argument(
-        "--debug", action="store_true", help="everything once on tiny data; the scores mean nothing"
-    )
-    parser.add_argument("--workdir", default=workdir, help=f"for all of it (default: {workdir})")
+        add("--rows", default="", help="rows whose names contain one of these: lstm,b3")
+    add("--seed", type=int, default=0, help="seed of splits, parameters and batches")
+    add("--quick", action="store_true", help="a part of the study, trained briefly")
+    add("--debug", action="store_true", help="run all on tiny data; the scores are meaningless")
+    add("--workdir", default=workdir, help=f"folder of runs and report (default: {workdir})")
 
 
 def settings(arguments: argparse.Namespace) -> dict:
-    """What the results depend on, of `add_arguments`; see `lock_study`.
+    """Return the options of `add_arguments` that affect the results; see `lock_study`.
 
     Raises:
-        UserError: a dataset of another kind.
+        UserError: the dataset is unknown.
     """
-    if arguments.dataset not in ("gm_irmas", "irmas"):
-        raise UserError(f"--dataset {arguments.dataset}: known are gm_irmas and irmas")
+    check_choice("dataset", arguments.dataset, ("gm_irmas", "irmas"))
     chosen = {name: getattr(arguments, name) for name in ("dataset", "seed", "quick", "debug")}
     return chosen | ({"size": arguments.size} if arguments.dataset == "gm_irmas" else {})
 
 
+def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    """Raise a UserError that names the option and its choices if the value is not among them."""
+    if value not in choices:
+        listed = f"{', '.join(choices[:-1])} and {choices[-1]}"
+        raise UserError(f"--{name.replace('_', '-')} {value}: unknown; known are {listed}")
+
+
 def overrides(arguments: argparse.Namespace) -> tuple[tuple[str, str], ...]:
-    """What the options of `add_arguments` set in every config."""
+    """Return what the options of `add_arguments` set in every config."""
     pairs = [
         ("data.dir", arguments.data_dir),
         ("data.manual_dir", arguments.manual_dir),
@@ -89,106 +90,107 @@ def overrides(arguments: argparse.Namespace) -> tuple[tuple[str, str], ...]:
     return tuple(pairs)
 
 
-def choose(names: Iterable[str], text: str, option: str = "--rows") -> list[str]:
-    """The names that contain one of the parts of a text with commas; all of an empty one.
+def select(names: Iterable[str], text: str) -> list[str]:
+    """Return the names that contain a part of a comma-separated text; all for an empty text.
 
     Raises:
-        UserError: a part that no name contains.
+        UserError: no name contains one of the parts.
     """
     names, parts = list(names), [part.strip() for part in text.split(",") if part.strip()]
     for part in parts:
         if not any(part in name for name in names):
-            raise UserError(f"{option} {part}: in none of {', '.join(names)}")
+            raise UserError(f"--rows {part}: matches none of {', '.join(names)}")
     return [name for name in names if not parts or any(part in name for part in parts)]
 
 
 def execute(
     runs: Sequence[Run], *, todo: Sequence[str], workdir: Path, summary: Callable[[Mapping], str]
 ) -> Results:
-    """Trains and evaluates what is not yet, with one line on stdout for each.
+    """Train and evaluate the runs without a report, printing one line for each.
 
-    What an experiment prints goes to `runs/NAME.log` in the workdir, beside its folder
-    `runs/NAME`; one that was interrupted goes on where it stopped. A run that fails is told in its
-    line, and the others are still done; the next call tries it again.
+    The output of a run goes to `runs/NAME.log` in the workdir, and its results to the folder
+    `runs/NAME`; an interrupted run resumes. If a run fails, its line gives the reason and the
+    other runs are still executed; the next call tries it again.
 
     Args:
-        runs: of the study.
-        todo: names of those that are asked for. Others are reported too if they are finished.
-        workdir: of the study.
-        summary: what the line says of a report.
+        runs: all runs of the study.
+        todo: names of the runs to execute. Finished runs are included in the results in any case.
+        workdir: folder of the study.
+        summary: maps a report to the text of its line.
 
     Raises:
-        UserError: before any run, when a config is wrong, a folder holds a run of another config,
-            or a dataset cannot be prepared.
+        UserError: before the first run, if a config is invalid, a folder holds a run of another
+            config, or a dataset cannot be prepared.
     """
-    reports, failures, started = {}, {}, {}
+    reports, failures, pending = {}, {}, {}
     for run in runs:
-        place = workdir / "runs" / run.name
-        if run.name not in todo and not (place / "report.json").exists():
+        folder = workdir / "runs" / run.name
+        if run.name not in todo and not (folder / "report.json").exists():
             continue
         config = resolve(run)
-        if (place / "config.json").exists():
-            workdirs.check_workdir(place, configs.flatten(config), "train", ignored=configs.PLACES)
-        if (place / "report.json").exists():
-            reports[run.name] = read_json(place / "report.json")
+        if (folder / "config.json").exists():
+            workdirs.check_workdir(folder, configs.flatten(config), "train", ignored=configs.PLACES)
+        if (folder / "report.json").exists():
+            reports[run.name] = read_json(folder / "report.json")
         else:
-            started[run.name] = config
-    left = [run for run in runs if run.name in started]
-    _prepare(started.values())
-    if left:
-        print(f"{len(left)} runs to do; what they say goes to {workdir / 'runs'}/NAME.log")
+            pending[run.name] = config
+    remaining = [run for run in runs if run.name in pending]
+    _prepare_datasets(pending.values())
+    if remaining:
+        print(f"{len(remaining)} runs to do; their output goes to {workdir / 'runs'}/NAME.log")
     began, expected_s = time.monotonic(), 0.0
-    while left:
-        run, run_began = left.pop(0), time.monotonic()
-        report = _attempt(run, started[run.name], workdir / "runs")
+    while remaining:
+        run, run_began = remaining.pop(0), time.monotonic()
+        report = _attempt(run, pending[run.name], workdir / "runs")
         if isinstance(report, str):
             failures[run.name], line = report, f"failed: {report}"
         else:
             reports[run.name], line = report, summary(report)
         expected_s += run.expected_s
         pace = (time.monotonic() - began) / expected_s
-        rest = f"{len(left)} left, about {duration(pace * sum(r.expected_s for r in left))}"
+        remaining_s = pace * sum(run.expected_s for run in remaining)
+        rest = f"{len(remaining)} left, about {duration(remaining_s)}" if remaining else "none left"
         took = duration(time.monotonic() - run_began)
-        print(f"{run.name}: {line}; {took}; {rest if left else 'none left'}", flush=True)
+        print(f"{run.name}: {line}; {took}; {rest}", flush=True)
     names = [run.name for run in runs]
     return Results({name: reports[name] for name in names if name in reports}, failures)
 
 
 def resolve(run: Run) -> config_dict.ConfigDict:
-    """The config of a run; UserError for what is wrong with it."""
+    """Return the validated config of a run; raise a UserError if it is invalid."""
     config = configs.load(run.config)
     configs.override(config, run.overrides)
     configs.check(config)
     return config
 
 
-def _prepare(wanted: Iterable[config_dict.ConfigDict]) -> None:
-    """Builds datasets before the first run: what is wrong with them is wrong with all runs."""
-    kinds = {(config.data.name, config.data.get("format")): config for config in wanted}
-    for config in kinds.values():
+def _prepare_datasets(run_configs: Iterable[config_dict.ConfigDict]) -> None:
+    """Build the datasets before the first run, since an error in them concerns all runs."""
+    unique = {(config.data.name, config.data.get("format")): config for config in run_configs}
+    for config in unique.values():
         load = data.load_stems if config.task == "separation" else data.load
         load(config.data)
 
 
 def _attempt(run: Run, config: config_dict.ConfigDict, folder: Path) -> dict | str:
-    """The report of a run, or what went wrong in one line."""
+    """Execute a run and return its report, or the reason of its failure in one line."""
     name = Path(run.config.partition(":")[0]).stem
     try:
-        with _log(folder / f"{run.name}.log"):
+        with _redirect_output(folder / f"{run.name}.log"):
             experiment.run(name, config, folder / run.name, "train")
     except UserError as error:
         return str(error)
-    except jax.errors.JaxRuntimeError as error:  # such as memory that does not suffice
+    except jax.errors.JaxRuntimeError as error:  # for example out of memory
         return next(iter(str(error).splitlines()), type(error).__name__)
     finally:
-        # Every run compiles its own step; after dozens the old ones would fill the memory.
+        # Each run compiles its own training step; dozens of them would fill the memory.
         jax.clear_caches()
     return read_json(folder / run.name / "report.json")
 
 
 @contextlib.contextmanager
-def _log(path: Path) -> Iterator[None]:
-    """Stdout goes to a file; stderr too, unless a person looks at the progress bars there."""
+def _redirect_output(path: Path) -> Iterator[None]:
+    """Append stdout to a file, and stderr too unless it is a terminal with progress bars."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(open(path, "a", encoding="utf-8"))
@@ -198,21 +200,55 @@ def _log(path: Path) -> Iterator[None]:
         yield
 
 
-def collect_provenance(results: Results, *, split: str, seed: int, seconds: float) -> dict:
-    """Provenance of a study, of the dataset of its first run; see `provenance.collect`.
+def common_report(
+    results: Results, *, settings: Mapping, split: str, seed: int, began: float
+) -> dict:
+    """Return the entries that the reports of all studies of runs share.
 
-    The duration of the runs is that of all of them, also of those done by earlier calls.
+    Args:
+        results: results of `execute`.
+        settings: settings of the study.
+        split: names of the splits.
+        seed: seed of the study.
+        began: time at which this call began, of `time.monotonic`.
+
+    Returns:
+        dict: ``rendered``, ``dataset`` and ``classes`` of the first run, ``settings``,
+        ``failures``, and ``provenance``, whose duration of all runs includes those of earlier
+        calls.
+
+    Raises:
+        UserError: all runs failed.
     """
-    first = next(iter(results.reports.values()))["provenance"]["dataset"]
-    runs_s = sum(
-        sum(report["provenance"]["durations_s"].values()) for report in results.reports.values()
-    )
-    configs_ = {r["provenance"]["dataset"]["config"] for r in results.reports.values()}
-    return provenance.collect(
-        dataset=first["name"],
-        version=first["version"],
-        config=" and ".join(sorted(configs_)),
-        split=split,
-        seed=seed,
-        durations_s={"this call": seconds, "all runs": runs_s},
-    )
+    reports = list(results.reports.values())
+    if not reports:
+        raise UserError(f"all {len(results.failures)} runs failed; the reasons are printed above")
+    dataset = reports[0]["provenance"]["dataset"]
+    builder_configs = {report["provenance"]["dataset"]["config"] for report in reports}
+    durations_s = {
+        "this call": time.monotonic() - began,
+        "all runs": sum(map(total_duration_s, reports)),
+    }
+    return {
+        **{key: reports[0][key] for key in ("rendered", "dataset", "classes")},
+        "settings": settings,
+        "failures": results.failures,
+        "provenance": provenance.collect(
+            dataset=dataset["name"],
+            version=dataset["version"],
+            config=" and ".join(sorted(builder_configs)),
+            split=split,
+            seed=seed,
+            durations_s=durations_s,
+        ),
+    }
+
+
+def total_duration_s(report: Mapping) -> float:
+    """Return the total duration of a run in seconds."""
+    return sum(report["provenance"]["durations_s"].values())
+
+
+def kept_epoch(report: Mapping) -> str:
+    """Return 'epoch 3 of 5' for a run of five epochs that kept the parameters of the third."""
+    return f"epoch {report['best_epoch']['epoch']} of {len(report['history'])}"

@@ -1,4 +1,4 @@
-"""What a separator makes of the clips of a recognition dataset, stored once."""
+"""Separated versions of the clips of a recognition dataset, computed once and stored."""
 
 import dataclasses
 import hashlib
@@ -15,26 +15,26 @@ from irec_jax.audio import to_float32
 from irec_jax.dsp import stft
 from irec_jax.errors import UserError
 from irec_jax.frontends import SpectrogramDb
-from irec_jax.inference import separation as inference
 from irec_jax.inference.prediction import create_predict, local_batch_size
+from irec_jax.inference.separation import gate
 from irec_jax.systems.separator import load_separation
 from irec_jax.tasks import Separation
 
-#: Clips at a time.
+#: Clips per batch.
 BATCH_SIZE = 16
-#: What is heard after separation: as it came out, and postprocessed.
+#: Separated versions of a clip: the separator's output, and the postprocessed output.
 SEPARATED = ("raw", "post")
 
 
 @dataclasses.dataclass(frozen=True)
-class Separator:
-    """A trained separator.
+class TrainedSeparator:
+    """A separator of windows of fixed length, identified by its parameters.
 
     Attributes:
-        task: its task.
+        task: the separation task.
         variables: parameters and model state.
-        system: of its `system.json`.
-        made_by: name and fingerprint of its parameters.
+        system: content of its `system.json`.
+        made_by: name of the system and fingerprint of its parameters, stored with its results.
     """
 
     task: Separation
@@ -48,23 +48,23 @@ class Separator:
 
     @property
     def num_frames(self) -> int:
-        """Frames of a window that are not added."""
+        """Number of frames of a window without padding frames."""
         return self.frontend.num_real_frames(self.task.window_samples)
 
 
-def load_separator(workdir: Path) -> Separator:
-    """The separator that was trained in a workdir.
+def load_trained_separator(workdir: Path) -> TrainedSeparator:
+    """Load the separator that was trained in a workdir.
 
     Raises:
-        UserError: no such folder, a workdir of another kind of system, damage.
+        UserError: the folder does not exist, belongs to another kind of system, or is damaged.
     """
     task, variables, system = load_separation(workdir)
     made_by = f"{system['name']} {_fingerprint(variables)}"
-    return Separator(task=task, variables=variables, system=system, made_by=made_by)
+    return TrainedSeparator(task=task, variables=variables, system=system, made_by=made_by)
 
 
 def _fingerprint(variables: Any) -> str:
-    """Twelve hexadecimal digits that tell parameters from others."""
+    """Return twelve hexadecimal digits that identify parameters and model state."""
     digest = hashlib.sha256()
     for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
         digest.update(jax.tree_util.keystr(path).encode())
@@ -73,28 +73,33 @@ def _fingerprint(variables: Any) -> str:
 
 
 def store(
-    separator: Separator, settings: Mapping[str, Any], folder: Path, *, listen: str = "features"
+    separator: TrainedSeparator,
+    settings: Mapping[str, Any],
+    folder: Path,
+    *,
+    listen: str = "features",
 ) -> dict[str, str]:
-    """Stores what a separator makes of all clips of a config section `data` that is split in parts.
+    """Separate all clips of a dataset and store the results.
 
     Args:
-        separator: of `load_separator`.
-        settings: the section, without `stored`; its windows are those of the separator.
-        folder: where the stores go; what is there already is not computed again.
-        listen: 'features' stores the separator's output once, for raw and post alike; 'audio'
-            stores beside it the sound of both, with the phase of the mixture.
+        separator: the separator.
+        settings: config section `data` of the dataset, with split 'parts' and without `stored`;
+            its windows are those of the separator.
+        folder: folder of the stores; clips that are stored already are not separated again.
+        listen: 'features' stores the separator's output once, for both raw and post; 'audio' also
+            stores the resynthesised sound of both, with the phase of the mixture.
 
     Returns:
-        The folder to be set as `data.stored` of raw and of post.
+        The folders to set as `data.stored`, by system ('raw' and 'post').
 
     Raises:
-        UserError: the folder holds what another separator made, or cannot be written.
+        UserError: the folder holds results of another separator, or is not writable.
     """
     dataset = data.load(settings)
     if dataset.sample_rate_hz != separator.system["sample_rate_hz"]:
         raise UserError(
-            f"the separator hears {separator.system['sample_rate_hz']} Hz and {dataset.name} has "
-            f"{dataset.sample_rate_hz} Hz; set another data.format"
+            f"data.format: {dataset.name} has {dataset.sample_rate_hz} Hz, and the separator needs "
+            f"{separator.system['sample_rate_hz']} Hz; choose another format"
         )
     clips = dataset.train.concatenate(dataset.test)
     contents = data.StoreContents(
@@ -112,55 +117,61 @@ def store(
 
 
 def _store_features(
-    separator: Separator, clips: data.Clips, contents: data.StoreContents, folder: Path
+    separator: TrainedSeparator, clips: data.Clips, contents: data.StoreContents, folder: Path
 ) -> None:
+    """Store the separator's output for all clips."""
     size = local_batch_size(BATCH_SIZE)
     predict = create_predict(separator.task, *separator.variables)
 
     def compute(indices: Sequence[int]) -> np.ndarray:
-        audio = _waveforms(clips, indices, size, separator.task.window_samples)
-        found = np.asarray(predict({"audio": audio}))
-        return found[: len(indices), :, : separator.num_frames]
+        audio = _read_batch(clips, indices, size, separator.task.window_samples)
+        features = np.asarray(predict({"audio": audio}))
+        return features[: len(indices), :, : separator.num_frames]
 
     data.write_store(folder, contents, clips.ids, compute, batch_size=size, label="separation")
 
 
 def _store_audio(
-    separator: Separator, clips: data.Clips, contents: data.StoreContents, folder: Path, name: str
+    separator: TrainedSeparator,
+    clips: data.Clips,
+    contents: data.StoreContents,
+    folder: Path,
+    name: str,
 ) -> None:
-    front, num_samples = separator.frontend, separator.task.window_samples
+    """Store the sound of all separated clips, of 'raw' or 'post'."""
+    frontend, num_samples = separator.frontend, separator.task.window_samples
     values = data.open_store(folder / "features").values
     post_db = separator.system["post_db"] if name == "post" else None
 
     @jax.jit
     def resynthesise(features: jax.Array, mixture: jax.Array) -> jax.Array:
-        features = inference.gate(features, front, post_db)
-        phase = jnp.angle(stft.stft(mixture, **front.framing))[..., : front.num_bins]
-        widths = [(0, 0), (0, 0), (0, front.num_frames - separator.num_frames)]
-        floor = front.floor_db / front.scale_db
+        features = gate(features, frontend, post_db)
+        phase = jnp.angle(stft.stft(mixture, **frontend.framing))[..., : frontend.num_bins]
+        widths = [(0, 0), (0, 0), (0, frontend.num_frames - separator.num_frames)]
+        floor = frontend.floor_db / frontend.scale_db
         features = jnp.pad(features, widths, constant_values=floor)
         phase = jnp.pad(jnp.swapaxes(phase, -1, -2), widths)
-        return front.inverse(features, num_samples=num_samples, phase=phase)
+        return frontend.inverse(features, num_samples=num_samples, phase=phase)
 
     def compute(indices: Sequence[int]) -> np.ndarray:
         features = np.zeros((BATCH_SIZE, *contents.shape), np.float32)
         features[: len(indices)] = to_float32(values[np.asarray(indices)])
-        audio = to_float32(_waveforms(clips, indices, BATCH_SIZE, num_samples))
+        audio = to_float32(_read_batch(clips, indices, BATCH_SIZE, num_samples))
         return np.asarray(resynthesise(features, audio))[: len(indices)]
 
-    held = dataclasses.replace(
+    audio_contents = dataclasses.replace(
         contents, kind="audio", shape=(num_samples,), made_by=f"{separator.made_by}, {name}"
     )
     options = dict(batch_size=BATCH_SIZE, label=f"resynthesis, {name}")
-    data.write_store(folder / name, held, clips.ids, compute, **options)
+    data.write_store(folder / name, audio_contents, clips.ids, compute, **options)
 
 
-def _waveforms(
+def _read_batch(
     clips: data.Clips, indices: Sequence[int], size: int, num_samples: int
 ) -> np.ndarray:
-    """int16 (size, num_samples), zeros where a clip or a row is missing."""
-    found = np.zeros((size, num_samples), np.int16)
+    """Return the beginnings of clips as int16 (size, num_samples), zero-padded."""
+    batch = np.zeros((size, num_samples), np.int16)
     for row, i in enumerate(indices):
         samples = clips.read(int(i))[0][:num_samples]
-        found[row, : len(samples)] = samples
-    return found
+        batch[row, : len(samples)] = samples
+    return batch

@@ -16,94 +16,115 @@ def compare(
     *,
     seed: int = 0,
 ) -> tuple[dict, dict[str, np.ndarray]]:
-    """Table 4.2 of what the classifiers said of the test clips.
+    """Compare the classifiers of all systems on the test clips.
+
+    Of each system, the L2 weight with the highest AUC on the validation clips is selected.
 
     Args:
         names: system -> L2 weight -> name of its run.
-        reports: of the runs that are done, by name.
-        folder: where the runs lie.
-        seed: of the bootstrap.
+        reports: reports of the completed runs, by name.
+        folder: folder of the runs.
+        seed: seed of the bootstrap.
 
     Returns:
-        dict: ``classes``; ``num_clips``, ``num_songs`` and ``num_positives`` by class, of test;
-        ``systems``: of each ``l2``, what it was chosen from (``choices``: L2 weight ->
-        ``validation_auc``, ``best_epoch``, ``num_epochs``), ``auc``, ``standard_error`` by class
-        and ``macro``, ``macro_standard_error``, ``macro_interval`` (bootstrap), and but for base
-        ``d`` by class, ``macro_d``, ``difference`` of the macro area and base's,
-        ``difference_interval``, ``share_better``. And the arrays: ``labels`` (N, K) and the
-        scores (N, K) of each system.
+        dict: ``classes``; ``num_clips``, ``num_songs`` and, by class, ``num_positives`` of the
+        test split; ``systems``, for each: ``l2``, the selected weight; ``choices``, L2 weight ->
+        ``validation_auc``, ``validation_loss``, ``best_epoch`` and ``num_epochs``; ``auc`` and
+        ``standard_error`` by class, ``macro``, ``macro_standard_error``, ``macro_interval``
+        (bootstrap); and except for base ``d`` by class, ``macro_d``, ``difference`` of the macro
+        area from that of base, ``difference_interval``, and ``share_better``, the share of
+        bootstrap samples in which the system is better than base. And arrays: ``labels`` (N, K)
+        and the scores (N, K) of each system.
+
+    Raises:
+        UserError: the systems were tested on different clips.
     """
-    held, choices = {}, {}
+    predictions, choices = {}, {}
     for system, by_l2 in names.items():
         choices[system] = {}
         for l2, name in by_l2.items():
             if name not in reports:
                 continue
             with np.load(folder / name / "predictions.npz") as file:
-                found = dict(file)
-            best = reports[name]["best_epoch"]
-            choices[system][l2] = {
-                "validation_auc": multilabel.mean_roc_auc(
-                    found["validation_labels"], found["validation_scores"]
-                ),
-                "validation_loss": best["valid_loss"],
-                "best_epoch": best["epoch"],
-                "num_epochs": len(reports[name]["history"]),
-            }
-            held[system, l2] = found
-    kept = {
-        system: max(by_l2, key=lambda l2: _or_least(by_l2[l2]["validation_auc"]))
+                predictions[system, l2] = dict(file)
+            choices[system][l2] = _describe_choice(predictions[system, l2], reports[name])
+    selected = {
+        system: max(by_l2, key=lambda l2: _finite_or_minus_one(by_l2[l2]["validation_auc"]))
         for system, by_l2 in choices.items()
     }
-    base = held["base", kept["base"]]
+    base = predictions["base", selected["base"]]
     labels, songs = base["test_labels"], base["test_songs"]
-    for system, l2 in kept.items():
-        if held[system, l2]["test_ids"].tolist() != base["test_ids"].tolist():
-            raise UserError(f"{folder}: base and {system} were tested on different clips")
-    scores = {system: held[system, l2]["test_scores"] for system, l2 in kept.items()}
+    for system, l2 in selected.items():
+        if predictions[system, l2]["test_ids"].tolist() != base["test_ids"].tolist():
+            raise UserError(
+                f"{folder}: base and {system} were tested on different clips; delete their runs "
+                "and repeat the study"
+            )
+    scores = {system: predictions[system, l2]["test_scores"] for system, l2 in selected.items()}
     stacked = np.stack([scores[system] for system in names]).astype(np.float64)
     bootstrap = significance.auc_bootstrap(labels, stacked, songs, seed=seed)
-    num_positives = labels.sum(axis=0)
     systems = {}
-    for s, system in enumerate(names):
-        auc = multilabel.roc_auc(labels, stacked[s])
-        error = significance.auc_standard_error(auc, num_positives, len(labels) - num_positives)
+    for index, system in enumerate(names):
         systems[system] = {
-            "l2": kept[system],
+            "l2": selected[system],
             "choices": choices[system],
-            "auc": auc.tolist(),
-            "standard_error": error.tolist(),
-            "macro": float(bootstrap.macro[s]),
-            "macro_standard_error": significance.mean_standard_error(error),
-            "macro_interval": bootstrap.macro_intervals[s].tolist(),
+            **_areas(labels, stacked[index]),
+            "macro": float(bootstrap.macro[index]),
+            "macro_interval": bootstrap.macro_intervals[index].tolist(),
         }
-        if not s:
-            continue
-        first, own = systems["base"], systems[system]
-        d = significance.d_score(auc, error, first["auc"], first["standard_error"])
-        own |= {
-            "d": d.tolist(),
-            "macro_d": float(
-                significance.d_score(
-                    own["macro"],
-                    own["macro_standard_error"],
-                    first["macro"],
-                    first["macro_standard_error"],
-                )
-            ),
-            "difference": float(bootstrap.differences[s]),
-            "difference_interval": bootstrap.difference_intervals[s].tolist(),
-            "share_better": float(bootstrap.share_better[s]),
-        }
+        if index:
+            systems[system] |= {
+                **_d_scores(systems[system], systems["base"]),
+                "difference": float(bootstrap.differences[index]),
+                "difference_interval": bootstrap.difference_intervals[index].tolist(),
+                "share_better": float(bootstrap.share_better[index]),
+            }
     report = {
         "classes": base["classes"].tolist(),
         "num_clips": len(labels),
         "num_songs": len(set(songs.tolist())),
-        "num_positives": num_positives.tolist(),
+        "num_positives": labels.sum(axis=0).tolist(),
         "systems": systems,
     }
     return report, {"labels": labels, **scores}
 
 
-def _or_least(value: float) -> float:
+def _describe_choice(predictions: Mapping[str, np.ndarray], report: Mapping) -> dict:
+    """Return the validation scores and epochs of a run."""
+    best = report["best_epoch"]
+    return {
+        "validation_auc": multilabel.mean_roc_auc(
+            predictions["validation_labels"], predictions["validation_scores"]
+        ),
+        "validation_loss": best["valid_loss"],
+        "best_epoch": best["epoch"],
+        "num_epochs": len(report["history"]),
+    }
+
+
+def _areas(labels: np.ndarray, scores: np.ndarray) -> dict:
+    """Return areas under ROC curves by class with standard errors, and that of their mean."""
+    num_positives = labels.sum(axis=0)
+    auc = multilabel.roc_auc(labels, scores)
+    error = significance.auc_standard_error(auc, num_positives, len(labels) - num_positives)
+    return {
+        "auc": auc.tolist(),
+        "standard_error": error.tolist(),
+        "macro_standard_error": significance.mean_standard_error(error),
+    }
+
+
+def _d_scores(system: Mapping, base: Mapping) -> dict:
+    """Return the D scores of a system against base, by class and of the macro area."""
+
+    def d_score(area: str, error: str) -> np.ndarray:
+        return significance.d_score(system[area], system[error], base[area], base[error])
+
+    return {
+        "d": d_score("auc", "standard_error").tolist(),
+        "macro_d": float(d_score("macro", "macro_standard_error")),
+    }
+
+
+def _finite_or_minus_one(value: float) -> float:
     return value if np.isfinite(value) else -1.0

@@ -1,25 +1,30 @@
-"""The report of the separation study as a page: what came out, table 4.2, and what is behind it."""
+"""Page of the separation study: verdict, table 4.2, and the systems behind it."""
 
 import math
 from collections.abc import Mapping, Sequence
 
-from irec_jax.labels import IRMAS_NAMES
 from irec_jax.reports.page import failed_runs, provenance_table, rendered_banner
 from irec_jax.reports.tables import markdown_table
-from irec_jax.reports.text import difference, interval, mean_sd, number
+from irec_jax.reports.text import class_names, difference, interval, mean_sd, number
+from irec_jax.studies.pages import budget_note
 from irec_jax.studies.published import ligtenberg
 
 _SDR = "amplitude_sdr_db"
-_HEARS = {
-    "base": "the clips as they are",
-    "raw": "what the separator gives",
-    "post": "the same, postprocessed",
+_INPUTS = {
+    "base": "original clips",
+    "raw": "output of the separator",
+    "post": "postprocessed output",
 }
-_SEPARATED = {"mixture": "mixture (do nothing)", "ideal": "ideal ratio mask (upper bound)"}
+_SEPARATED = {"mixture": "mixture (no separation)", "ideal": "ideal ratio mask (upper bound)"}
 
 
-def page(report: Mapping, *, pictures: Sequence[str]) -> str:
-    """Markdown of a study's report; see `studies.separation`."""
+def markdown_page(report: Mapping, *, pictures: Sequence[str]) -> str:
+    """Return the report of a study as Markdown; see `studies.separation`.
+
+    Args:
+        report: report of the study.
+        pictures: file names of the figures that exist.
+    """
 
     def picture(name: str, caption: str) -> list[str]:
         return [f"![{caption}]({name})"] if name in pictures else []
@@ -27,19 +32,21 @@ def page(report: Mapping, *, pictures: Sequence[str]) -> str:
     parts = [
         "# Separation before recognition: Ligtenberg (2022)",
         *rendered_banner(report),
-        _asked(report),
+        _question(report),
         f"**{verdict(report)}**",
         _summary(report),
         _explanation(report),
         *failed_runs(report["failures"]),
-        "## By class: table 4.2",
+        "## AUC by class (table 4.2)",
         _by_class_text(report),
         _class_table(report),
         *picture("roc.png", "ROC curves by class"),
-        "## How the classifiers were chosen",
-        _choice_text(report),
+        "## Selection of the classifiers",
+        "All classifiers have the same network, clips and budget. In each run, the epoch with the "
+        "lowest validation loss is kept; among several L2 weights, the one with the highest AUC on "
+        "the validation clips. Training and validation have no songs in common.",
         _choice_table(report),
-        "## The separator",
+        "## Separator",
         *_separator(report),
         *picture("sdr_per_track.png", "amplitude SDR by track"),
         *picture("separator.png", "loss of the separator by epoch"),
@@ -52,99 +59,94 @@ def page(report: Mapping, *, pictures: Sequence[str]) -> str:
 
 
 def verdict(report: Mapping) -> str:
-    """One sentence: whether separation helped recognition there."""
+    """Return one sentence that says whether separation improved recognition."""
     where = f"on {report['provenance']['dataset']['name']}"
     where += ", rendered music," if report["clips_rendered"] else ""
-    splits, texts = {}, []
-    for system, one in report["systems"].items():
-        if system == "base":
-            continue
-        low, high = one["difference_interval"]
-        splits[system] = 1 if low > 0 else -1 if high < 0 else 0
+    improved, degraded, texts = [], [], []
+    systems = {name: block for name, block in report["systems"].items() if name != "base"}
+    for system, block in systems.items():
+        low, high = block["difference_interval"]
+        improved += [system] * (low > 0)
+        degraded += [system] * (high < 0)
         ends = f"[{difference(low)}, {difference(high)}]"
-        texts.append(f"{system} {difference(one['difference'])} {ends}")
-    numbers = f"macro AUC against the original audio: {', '.join(texts)}"
+        texts.append(f"{system} {difference(block['difference'])} {ends}")
+    numbers = f"macro AUC relative to the original audio: {', '.join(texts)}"
     if report["settings"]["debug"]:
-        return (
-            f"A trial on tiny data, which says nothing about whether separation helped ({numbers})."
+        sentence = "Debug run on tiny data, without evidence on whether separation helps"
+    elif improved and degraded:
+        sentence = (
+            f"Separation helped as {' and '.join(improved)} and hurt as "
+            f"{' and '.join(degraded)} {where}"
         )
-    helped = [system for system, side in splits.items() if side > 0]
-    hurt = [system for system, side in splits.items() if side < 0]
-    if helped and hurt:
-        said = f"Separation helped {' and '.join(helped)} and hurt {' and '.join(hurt)} {where}"
-    elif len(helped) == len(splits):
-        said = f"Separation helped {where} with and without postprocessing"
-    elif len(hurt) == len(splits):
-        said = f"Separation hurt {where} with and without postprocessing"
-    elif helped or hurt:
-        (system,) = helped or hurt
-        word = "helped" if helped else "hurt"
-        said = f"Separation {word} {where} as {system}; the other can be chance"
+    elif len(systems) in (len(improved), len(degraded)):
+        effect = "helped" if improved else "hurt"
+        sentence = f"Separation {effect} {where} with and without postprocessing"
+    elif improved or degraded:
+        (system,) = improved or degraded
+        effect = "helped" if improved else "hurt"
+        sentence = (
+            f"Separation {effect} {where} as {system}; the other difference is not significant"
+        )
     else:
-        said = f"Separation made no difference {where} that could not be chance"
-    return f"{said} ({numbers})."
+        sentence = f"Separation made no significant difference {where}"
+    return f"{sentence.removesuffix(',')} ({numbers})."
 
 
-def _asked(report: Mapping) -> str:
-    brief = ""
-    if report["settings"]["debug"]:
-        brief = " **A trial on tiny data: the numbers mean nothing.**"
-    elif report["settings"]["quick"]:
-        brief = " Networks were trained briefly (--quick)."
+def _question(report: Mapping) -> str:
     target = " + ".join(report["separator"]["target"])
-    listens = {"features": "as spectrograms", "audio": "as sound, with the phase of the mixture"}
-    listen = listens[report["settings"]["listen"]]
+    inputs = {"features": "spectrograms", "audio": "audio, with the phase of the mixture"}
     return (
-        f"Asked: does a classifier of {len(report['classes'])} instruments rank the first seconds "
-        f"of {report['num_clips']} test clips ({report['num_songs']} songs) better when it learned "
-        f"and hears {target} alone, {listen}, than when it hears all?" + brief
-    )
+        f"**Question.** Is a classifier of {len(report['classes'])} instruments that is trained "
+        f"and tested on separated {target} ({inputs[report['settings']['listen']]}) better at "
+        f"ranking the first seconds of {report['num_clips']} test clips ({report['num_songs']} "
+        "songs) than a classifier of the full mix?"
+    ) + budget_note(report["settings"], "The networks were trained briefly (--quick).")
 
 
 def _summary(report: Mapping) -> str:
     reported = ligtenberg.MACRO_AUC
     rows = []
-    for system, one in report["systems"].items():
-        error = one["macro_standard_error"]
-        d, share, more = "–", "–", "–"
+    for system, block in report["systems"].items():
+        error = block["macro_standard_error"]
+        d, share, change, reported_d = "–", "–", "–", "–"
         if system != "base":
-            d, share = difference(one["macro_d"]), f"{one['share_better']:.0%}"
-            low, high = one["difference_interval"]
-            more = f"{difference(one['difference'])} [{difference(low)}, {difference(high)}]"
+            d, share = difference(block["macro_d"]), f"{block['share_better']:.0%}"
+            low, high = block["difference_interval"]
+            change = f"{difference(block['difference'])} [{difference(low)}, {difference(high)}]"
+            reported_d = difference(reported[f"d_{system}"])
         rows.append(
             [
                 system,
-                _HEARS[system],
-                interval(one["macro"], one["macro_interval"]),
+                _INPUTS[system],
+                interval(block["macro"], block["macro_interval"]),
                 number(error),
                 number(1.96 * error),
-                more,
+                change,
                 share,
                 d,
                 _reported(reported[system]),
-                "–" if system == "base" else difference(reported[f"d_{system}"]),
+                reported_d,
             ]
         )
-    header = ["system", "hears", "macro AUC [95 %]", "SE", "1.96 SE", "against base [95 %]"]
+    header = ["system", "input", "macro AUC [95 %]", "SE", "1.96 SE", "against base [95 %]"]
     header += ["better in", "D", "reported AUC", "reported D"]
     return markdown_table(header, rows, 2)
 
 
 def _explanation(report: Mapping) -> str:
     lines = [
-        "Intervals in brackets: paired bootstrap over songs, all systems on the same draws; "
-        "'better in' is the share of the draws. Clips of a song are not independent, which SE "
-        "does not know.",
-        "SE: Hanley and McNeil's standard error, of the macro AUC as if classes were independent. "
-        "D = AUC - (AUC of base + both SE), the source's: above 0 it takes a system to be better.",
-        f"Reported: {ligtenberg.AUC_CITATION}, on {ligtenberg.AUC_DATASET}; the "
-        "half widths after ± cannot be derived from that number of clips. Ligtenberg chose L2 "
-        "weight and epoch by the AUC of the test clips; here they are chosen on validation clips.",
+        "Intervals in brackets: paired bootstrap over songs, with the same samples for all "
+        "systems. 'Better in': share of the bootstrap samples. The SE does not account for the "
+        "dependence between clips of the same song.",
+        "SE: standard error of Hanley and McNeil; that of the macro AUC assumes independent "
+        "classes. D = AUC - (AUC of base + both SE), after Ligtenberg, who considers a system "
+        "better if D > 0.",
+        f"Reported: {ligtenberg.AUC_CITATION}, on {ligtenberg.AUC_DATASET}. The half widths after "
+        "± cannot be derived from that number of clips. Ligtenberg chose L2 weight and epoch by "
+        "the AUC of the test clips; here they are chosen on validation clips.",
     ]
     if report["rendered"]:
-        lines.append(
-            "**Rendered audio: what was reported stands beside, and cannot be compared with ours.**"
-        )
+        lines.append("**Rendered audio: not comparable with the reported figures.**")
     return "\n".join(f"- {line}" for line in lines)
 
 
@@ -154,35 +156,50 @@ def _reported(pair: Sequence[float]) -> str:
 
 def _by_class_text(report: Mapping) -> str:
     text = (
-        "AUC ± SE (Hanley-McNeil), in brackets 1.96 SE; D against base. A dash: no clip, or every "
-        "clip, has the class."
+        "AUC ± SE (Hanley-McNeil), in brackets 1.96 SE; D relative to base. A dash: the class is "
+        "in none or in all of the clips."
     )
     if report["rendered"]:
-        text += " Reported values are of recorded music, ours of rendered: no comparison."
+        text += " Reported values are those of recorded music and not comparable."
     return text
 
 
 def _class_table(report: Mapping) -> str:
-    systems, rows = report["systems"], []
-    for k, name in enumerate([*report["classes"], "macro"]):
-        macro = k == len(report["classes"])
-        row = ["**macro**" if macro else IRMAS_NAMES.get(name, name)]
-        row.append("" if macro else str(report["num_positives"][k]))
-        for one in systems.values():
-            auc = one["macro"] if macro else one["auc"][k]
-            error = one["macro_standard_error"] if macro else one["standard_error"][k]
-            row.append(_with_error(auc, error))
-        for system in list(systems)[1:]:
-            d = systems[system]["macro_d"] if macro else systems[system]["d"][k]
-            row.append(difference(d))
-        known = ligtenberg.MACRO_AUC if macro else ligtenberg.AUC.get(name)
-        row += [_reported(known[system]) if known else "–" for system in systems]
-        row += [difference(known[f"d_{s}"]) if known else "–" for s in list(systems)[1:]]
-        rows.append(row)
-    header = ["class", "clips", *systems, *(f"D({s})" for s in list(systems)[1:])]
-    header += [f"reported: {s}" for s in systems]
-    header += [f"reported: D({s})" for s in list(systems)[1:]]
+    systems = report["systems"]
+    compared = [system for system in systems if system != "base"]
+    names = class_names(report["classes"])
+    rows = []
+    for k, (code, name) in enumerate(zip(report["classes"], names, strict=True)):
+        areas = {
+            system: (
+                block["auc"][k],
+                block["standard_error"][k],
+                block["d"][k] if "d" in block else None,
+            )
+            for system, block in systems.items()
+        }
+        cells = [name, str(report["num_positives"][k])]
+        rows.append(cells + _area_cells(areas, ligtenberg.AUC.get(code)))
+    areas = {
+        system: (block["macro"], block["macro_standard_error"], block.get("macro_d"))
+        for system, block in systems.items()
+    }
+    rows.append(["**macro**", "", *_area_cells(areas, ligtenberg.MACRO_AUC)])
+    header = ["class", "clips", *systems, *(f"D({system})" for system in compared)]
+    header += [f"reported: {system}" for system in systems]
+    header += [f"reported: D({system})" for system in compared]
     return markdown_table(header, rows)
+
+
+def _area_cells(areas: Mapping[str, tuple], reported: Mapping | None) -> list[str]:
+    """Return the measured and reported cells of a row, from area, error and D of each system."""
+    compared = [system for system in areas if system != "base"]
+    cells = [_with_error(auc, error) for auc, error, _ in areas.values()]
+    cells += [difference(areas[system][2]) for system in compared]
+    if reported is None:
+        return [*cells, *["–"] * (len(areas) + len(compared))]
+    cells += [_reported(reported[system]) for system in areas]
+    return [*cells, *(difference(reported[f"d_{system}"]) for system in compared)]
 
 
 def _with_error(auc: float, error: float) -> str:
@@ -191,82 +208,74 @@ def _with_error(auc: float, error: float) -> str:
     return f"{number(auc)} ± {number(error)} ({number(1.96 * error)})"
 
 
-def _choice_text(report: Mapping) -> str:
-    return (
-        "All classifiers had the same network, clips and budget. Of each run the epoch with the "
-        "lowest validation loss was kept, of several L2 weights the one with the highest AUC of "
-        "the validation clips. Songs that validate do not train."
-    )
-
-
 def _choice_table(report: Mapping) -> str:
-    rows = []
-    for system, one in report["systems"].items():
-        for l2, choice in one["choices"].items():
-            rows.append(
-                [
-                    system,
-                    f"{float(l2):g}",
-                    "kept" if l2 == one["l2"] else "",
-                    number(choice["validation_auc"]),
-                    number(choice["validation_loss"], 4),
-                    f"{choice['best_epoch']} of {choice['num_epochs']}",
-                ]
-            )
+    rows = [
+        [
+            system,
+            f"{float(l2):g}",
+            "selected" if l2 == block["l2"] else "",
+            number(choice["validation_auc"]),
+            number(choice["validation_loss"], 4),
+            f"{choice['best_epoch']} of {choice['num_epochs']}",
+        ]
+        for system, block in report["systems"].items()
+        for l2, choice in block["choices"].items()
+    ]
     header = ["system", "L2", "", "validation AUC", "validation loss", "epoch"]
     return markdown_table(header, rows, 3)
 
 
 def _separator(report: Mapping) -> list[str]:
-    separator, found = report["separator"], report["separator"]["report"]
-    dataset = separator["dataset"]
+    separator = report["separator"]
+    dataset, evaluation = separator["dataset"], separator["report"]
     text = (
         f"{separator['name']}, trained on {dataset['name']} {dataset['version']} "
         f"({dataset['config']}{', rendered music' if dataset['rendered'] else ''}); `post` removes "
-        f"what lies below {separator['post_db']:g} dB."
+        f"everything below {separator['post_db']:g} dB."
     )
-    if not found:
+    if not evaluation:
         return [text + " Its workdir holds no report."]
-    known = ligtenberg.AMPLITUDE_SDR_DB
+    reported = ligtenberg.AMPLITUDE_SDR_DB
     rows = [
         [
             _SEPARATED.get(system, system),
-            mean_sd(found["summary"][system][_SDR]),
-            mean_sd(known[system]) if system in known else "–",
+            mean_sd(evaluation["summary"][system][_SDR]),
+            mean_sd(reported[system]) if system in reported else "–",
         ]
-        for system in found["systems"]
+        for system in evaluation["systems"]
     ]
-    header = ["system", "amplitude SDR, dB", "reported, dB"]
-    beside = (
-        f"Mean ± standard deviation over {found['num_tracks']} test tracks of {found['dataset']}; "
-        f"reported: {ligtenberg.SDR_CITATION}, on {ligtenberg.SDR_DATASET}."
+    caption = (
+        f"Mean ± standard deviation over {evaluation['num_tracks']} test tracks of "
+        f"{evaluation['dataset']}; reported: {ligtenberg.SDR_CITATION}, on "
+        f"{ligtenberg.SDR_DATASET}."
     )
     if dataset["name"] != "musdb18":
-        beside += " Other music: no comparison."
-    return [text, markdown_table(header, rows), beside]
+        caption += " The music differs: not comparable."
+    header = ["system", "amplitude SDR, dB", "reported, dB"]
+    return [text, markdown_table(header, rows), caption]
 
 
 def _ablations(report: Mapping) -> list[str]:
     if not report["ablations"]:
         return []
     rows = []
-    for name, one in report["ablations"].items():
-        best = one["best_epoch"]
+    for name, run in report["ablations"].items():
+        best = run["best_epoch"]
         rows.append(
             [
                 name,
-                f"{best['epoch']} of {len(one['history'])}",
+                f"{best['epoch']} of {len(run['history'])}",
                 number(best["train_loss"], 4),
                 number(best["valid_loss"], 4),
                 number(best.get("valid_amplitude_sdr"), 2),
-                mean_sd(one["summary"]["raw"][_SDR]),
+                mean_sd(run["summary"]["raw"][_SDR]),
             ]
         )
     header = ["variant", "epoch", "training loss", "validation loss"]
     header += ["validation SDR of segments, dB", "test amplitude SDR, dB"]
     text = (
-        "Figure 4.1 of the source: the direct output as it is, with dilated convolutions, with 50 "
-        "% dropout in the first three layers of the encoder, and with the mean squared error, "
-        "whose loss is on another scale."
+        "Variants of the direct output as in figure 4.1 of the paper: unchanged, with dilated "
+        "convolutions, with 50 % dropout in the first three layers of the encoder, and with the "
+        "mean squared error, whose loss has a different scale."
     )
-    return ["## Variants of the direct output", text, markdown_table(header, rows)]
+    return ["## Ablation", text, markdown_table(header, rows)]

@@ -1,9 +1,9 @@
-"""The raw-waveform LSTM and the FFT-dense network of Vazonis et al. (2022), and if they listen.
+"""Raw-waveform LSTM and FFT-dense network of Vazonis et al. (2022), with a collapse check.
 
-Eleven instruments, a test of clips of 5 to 20 s with one label or several, threshold 0.5. Each net
-also with ReLU, and with binary cross-entropy, the loss that labels of which several may hold ask
-for. `lstm_paper`, the LSTM on 884,000 steps of 44.1 kHz, asks for an accelerator and is done only
-when `--rows` names it.
+Eleven instruments; test clips of 5 to 20 s with one or several labels; threshold 0.5. Each network
+is also trained with ReLU, and with binary cross-entropy, the appropriate loss for multi-label
+targets. `lstm_paper`, the LSTM on 884,000 steps at 44.1 kHz, needs an accelerator and runs only if
+`--rows` names it.
 """
 
 import argparse
@@ -13,12 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from irec_jax.checkpoints.workdir import lock_study
-from irec_jax.errors import UserError
-from irec_jax.files import write_bytes, write_json
-from irec_jax.reports import figures, study_figures, text
-from irec_jax.studies import runs, vazonis_tables
+from irec_jax.reports import study_figures, text
+from irec_jax.studies import pages, runs, vazonis_tables
 
-#: The row on whose test clips the baselines are scored too.
+#: The row whose run also evaluates the baselines.
 BASELINES = "lstm"
 
 
@@ -27,13 +25,13 @@ class Row:
     """A network of the study.
 
     Attributes:
-        name: of its run.
-        label: in tables.
-        config: `FILE:arguments` but for the dataset.
-        overrides: as of `runs.Run`.
-        quick: what `--quick` sets; None leaves the row out.
-        asked_only: done only when `--rows` names it in full.
-        full_s, quick_s: about how long it takes on two cores.
+        name: name of its run.
+        label: name in tables.
+        config: `FILE:arguments` without the dataset.
+        overrides: as in `runs.Run`.
+        quick: overrides of `--quick`; None omits the row.
+        on_request: runs only if `--rows` gives its full name.
+        full_s, quick_s: approximate duration on two cores, without and with `--quick`.
     """
 
     name: str
@@ -41,7 +39,7 @@ class Row:
     config: str
     overrides: tuple[tuple[str, str], ...] = ()
     quick: tuple[tuple[str, str], ...] | None = None
-    asked_only: bool = False
+    on_request: bool = False
     full_s: float = 3600.0
     quick_s: float = 0.0
 
@@ -61,9 +59,9 @@ ROWS = (
     Row(name="lstm_binary", label="LSTM, binary cross-entropy", config=_LSTM + _BINARY),
     Row(
         name="lstm_paper",
-        label="LSTM, input of the source",
+        label="LSTM, input of the paper",
         config=_LSTM + "paper",
-        asked_only=True,
+        on_request=True,
         full_s=400_000.0,
     ),
     Row(
@@ -83,13 +81,13 @@ ROWS = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `irec study vazonis`."""
+    """Add the options of `irec study vazonis`."""
     runs.add_arguments(parser, workdir="runs/study_vazonis")
 
 
 def plan(arguments: argparse.Namespace) -> list[runs.Run]:
-    """The runs of all rows."""
-    found = []
+    """Return the runs of all rows."""
+    planned = []
     for row in ROWS:
         if arguments.quick and row.quick is None:
             continue
@@ -98,67 +96,63 @@ def plan(arguments: argparse.Namespace) -> list[runs.Run]:
             overrides.append(("evaluation.baselines", "False"))
         if arguments.quick and not arguments.debug:
             overrides += row.quick
-        words = [row.config.partition(":")[2], f"dataset={arguments.dataset}"]
-        words += ["debug"] if arguments.debug else []
-        found.append(
+        file, _, words = row.config.partition(":")
+        words = [words, f"dataset={arguments.dataset}", "debug" if arguments.debug else ""]
+        planned.append(
             runs.Run(
                 name=row.name,
-                config=f"{row.config.partition(':')[0]}:{','.join(filter(None, words))}",
+                config=f"{file}:{','.join(filter(None, words))}",
                 overrides=tuple(overrides),
                 expected_s=row.quick_s if arguments.quick else row.full_s,
             )
         )
-    return found
+    return planned
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """`irec study vazonis`."""
-    settings, workdir = runs.settings(arguments), Path(arguments.workdir)
-    every, named = plan(arguments), [name.strip() for name in arguments.rows.split(",")]
-    asked_only = {row.name for row in ROWS if row.asked_only and row.name not in named}
-    names = [one.name for one in every if one.name not in asked_only]
-    todo = runs.choose(names, arguments.rows)
-    lock_study(workdir, settings)
+    """Run `irec study vazonis` and return its exit code."""
+    settings, folder = runs.settings(arguments), Path(arguments.workdir)
+    planned = plan(arguments)
+    named = [name.strip() for name in arguments.rows.split(",")]
+    omitted = {row.name for row in ROWS if row.on_request and row.name not in named}
+    todo = runs.select([run.name for run in planned if run.name not in omitted], arguments.rows)
+    lock_study(folder, settings)
     began = time.monotonic()
-    results = runs.execute(every, todo=todo, workdir=workdir, summary=_line)
-    if not results.reports:
-        raise UserError(f"all {len(results.failures)} runs failed, as told above")
-    first = next(iter(results.reports.values()))
-    labels = {row.name: row.label for row in ROWS}
-    report = {
-        "rendered": first["rendered"],
-        "dataset": first["dataset"],
-        "classes": first["classes"],
-        "settings": settings,
+    results = runs.execute(planned, todo=todo, workdir=folder, summary=_line)
+    report = runs.common_report(
+        results, settings=settings, split="official", seed=arguments.seed, began=began
+    )
+    first, labels = next(iter(results.reports.values())), {row.name: row.label for row in ROWS}
+    report |= {
         "rows": {
-            name: scores(one) | {"label": labels[name]} for name, one in results.reports.items()
+            name: scores(run) | {"label": labels[name]} for name, run in results.reports.items()
         },
         "baselines": results.reports.get(BASELINES, {}).get("baselines", {}),
         "training_labels": training_labels(first),
         "test": first["data"]["test"],
-        "failures": results.failures,
-        "provenance": runs.collect_provenance(
-            results, split="official", seed=arguments.seed, seconds=time.monotonic() - began
-        ),
     }
-    figure = study_figures.label_histogram(
-        report["training_labels"], title=f"Labels of the training clips of {report['dataset']}"
-    )
-    figures.save(figure, workdir / "labels.png")
-    histories = {one["label"]: one["history"] for one in report["rows"].values()}
-    figures.save(study_figures.learning_curves(histories), workdir / "learning.png")
-    page = vazonis_tables.page(report)
-    write_bytes(workdir / "report.md", page.encode())
-    write_json(workdir / "report.json", report)
-    print(page.partition("\n## ")[0])
-    print(f"\nreport: {workdir / 'report.md'}")
+    histories = {row["label"]: row["history"] for row in report["rows"].values()}
+    figures = {
+        "labels.png": study_figures.label_histogram(
+            report["training_labels"], title=f"Labels of the training clips of {report['dataset']}"
+        ),
+        "learning.png": study_figures.learning_curves(histories),
+    }
+    pages.write_and_print(folder, report, vazonis_tables.markdown_page(report), figures)
     return 1 if results.failures else 0
 
 
 def scores(report: Mapping) -> dict:
-    """What the tables show of a run's report, as in report.json: ``micro``, ``macro`` and
-    ``per_class`` precision, recall and F1 at the fixed ``threshold``, ``collapse`` (of
-    `evaluation.collapse`), ``history``, ``best_epoch``, ``input`` in words and ``seconds``."""
+    """Return the results of a run that the tables show.
+
+    Args:
+        report: content of the run's report.json.
+
+    Returns:
+        dict: ``micro``, ``macro`` and ``per_class`` precision, recall and F1 at the fixed
+        ``threshold``; ``collapse`` (of `evaluation.collapse`); ``history``; ``best_epoch``;
+        ``input``, a description; ``seconds``.
+    """
     fixed = report["thresholds"]["fixed"]
     return {
         **{name: fixed[name] for name in ("threshold", "micro", "macro", "per_class")},
@@ -166,20 +160,21 @@ def scores(report: Mapping) -> dict:
         "history": report["history"],
         "best_epoch": report["best_epoch"]["epoch"],
         "input": f"{report['provenance']['dataset']['config']}, {report['protocol']['examples']}",
-        "seconds": sum(report["provenance"]["durations_s"].values()),
+        "seconds": runs.total_duration_s(report),
     }
 
 
 def training_labels(report: Mapping) -> dict[str, int]:
-    """How many clips of what trains and validates show each class (the source's figure 1)."""
-    splits = [report["protocol"]["sides"][side]["per_class"] for side in ("training", "validation")]
-    return {name: sum(side[name] for side in splits) for name in report["classes"]}
+    """Return the number of training and validation clips per class (figure 1 of the paper)."""
+    splits = report["protocol"]["sides"]
+    return {
+        name: sum(splits[split]["per_class"][name] for split in ("training", "validation"))
+        for name in report["classes"]
+    }
 
 
 def _line(report: Mapping) -> str:
     micro = report["thresholds"]["fixed"]["micro"]
-    answers = "collapsed" if report["collapse"]["collapsed"] else "not collapsed"
+    verdict = "collapsed" if report["collapse"]["collapsed"] else "not collapsed"
     f1 = text.interval(micro["f1"], micro["f1_interval"])
-    return f"micro F1 {f1}, {answers}, epoch {report['best_epoch']['epoch']} of " + str(
-        len(report["history"])
-    )
+    return f"micro F1 {f1}, {verdict}, {runs.kept_epoch(report)}"

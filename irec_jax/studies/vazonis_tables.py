@@ -1,34 +1,34 @@
-"""The report of the Vazonis study as a page: a screen that says what came out, then the tables."""
+"""Page of the Vazonis study: question, summary and results, then the tables."""
 
 from collections.abc import Mapping
 
-from irec_jax.labels import IRMAS_NAMES
 from irec_jax.reports.page import failed_runs, provenance_table, rendered_banner
 from irec_jax.reports.tables import markdown_table
-from irec_jax.reports.text import interval, number
-from irec_jax.studies.published import vazonis as reported
+from irec_jax.reports.text import class_names, interval, number
+from irec_jax.studies.pages import budget_note
+from irec_jax.studies.published import vazonis as published
 
 _SCORES = ("precision", "recall", "f1")
 
 
-def page(report: Mapping) -> str:
-    """Markdown of a study's report; see `studies.vazonis`."""
+def markdown_page(report: Mapping) -> str:
+    """Return the report of a study as Markdown; see `studies.vazonis`."""
     parts = [
-        "# An LSTM on samples and a dense network on a Fourier transform: Vazonis et al. (2022)",
+        "# LSTM on samples and dense network on a Fourier transform: Vazonis et al. (2022)",
         *rendered_banner(report),
-        _asked(report),
+        _question(report),
         _summary(report),
-        _came_out(report),
+        _results(report),
         *failed_runs(report["failures"]),
-        f"Reported: {reported.CITATION}, on IRMAS's test clips; Bosch et al. 2012 as cited there. "
-        "95 % intervals: bootstrap over songs. Training and validation accuracy and loss by epoch:",
+        f"Reported: {published.CITATION}, on IRMAS's test clips; Bosch et al. 2012 as cited "
+        "there. 95 % intervals: bootstrap over songs. Accuracy and loss by epoch:",
         "![accuracy and loss by epoch](learning.png)",
-        "## Do the answers depend on what is heard?",
+        "## Do the predictions depend on the input?",
         _verdicts(report),
-        "## By class",
-        "Precision / recall / F1 at the threshold 0.5; a dash where the source does not say.",
+        "## Scores by class",
+        "Precision / recall / F1 at threshold 0.5; a dash if the paper does not state a value.",
         _class_table(report),
-        "## What was trained",
+        "## Training",
         _training(report),
         "## Labels of the training clips",
         "![labels of the training clips](labels.png)",
@@ -38,104 +38,101 @@ def page(report: Mapping) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _asked(report: Mapping) -> str:
-    test, brief = report["test"], ""
-    if report["settings"]["debug"]:
-        brief = " **A trial on tiny data: the numbers mean nothing.**"
-    elif report["settings"]["quick"]:
-        brief = " Two networks, trained for a few epochs."
+def _question(report: Mapping) -> str:
     return (
-        f"Asked: what two networks without any knowledge of sound hear in {test['num_clips']} test "
-        f"clips of {test['num_songs']} songs with {test['num_labels']} labels of "
-        f"{len(report['classes'])} instruments, at the threshold 0.5, and if they hear at all: in "
-        "the source, the LSTM said nearly the same of every clip." + brief
+        "**Question.** How well do two networks without prior knowledge of audio recognise the "
+        "{num_labels} labels of {num_clips} test clips from {num_songs} songs"
+        f" ({len(report['classes'])} instruments, threshold 0.5), and do their predictions depend "
+        "on the input at all? The LSTM of the paper predicts nearly the same for every clip."
+    ).format(**report["test"]) + budget_note(
+        report["settings"], "Two networks, trained for a few epochs."
     )
 
 
-def _came_out(report: Mapping) -> str:
+def _results(report: Mapping) -> str:
     rows = report["rows"].values()
-    collapsed = [one["label"] for one in rows if one["collapse"]["collapsed"]]
-    others = [one for one in rows if not one["collapse"]["collapsed"]]
+    collapsed = [row["label"] for row in rows if row["collapse"]["collapsed"]]
+    others = [row for row in rows if not row["collapse"]["collapsed"]]
     sentences = []
     if collapsed:
         sentences.append(
-            f"Collapsed, with nearly the same answer to every clip: {'; '.join(collapsed)}."
+            f"Collapsed, with nearly the same prediction for every clip: {'; '.join(collapsed)}."
         )
     if others:
-        best = max(others, key=lambda one: one["micro"]["f1"])
+        best = max(others, key=lambda row: row["micro"]["f1"])
         sentences.append(
-            f"Of those whose answers vary, {best['label']} has the highest micro F1, "
+            f"Of the networks whose predictions vary, {best['label']} has the highest micro F1, "
             f"{interval(best['micro']['f1'], best['micro']['f1_interval'])}."
         )
-    names, (_, _, f1) = constant(report)
+    names, (_, _, f1) = best_constant(report)
     sentences.append(
-        f"To say {', '.join(names)} of every clip, the best that one can say without hearing "
-        f"anything, gives {number(f1)}: below that, a micro F1 shows nothing."
+        f"Predicting {', '.join(names)} for every clip, the best constant prediction, gives "
+        f"{number(f1)}: a micro F1 below that is no evidence of learning."
     )
-    return "Came out: " + " ".join(sentences)
+    return "**Results.** " + " ".join(sentences)
 
 
-def constant(report: Mapping) -> tuple[list[str], tuple[float, float, float]]:
-    """The one answer to all test clips with the highest micro F1.
+def best_constant(report: Mapping) -> tuple[list[str], tuple[float, float, float]]:
+    """Return the constant prediction with the highest micro F1 on the test clips.
 
     Returns:
-        The classes in it, and its micro precision, recall and F1.
+        Its classes, and its micro precision, recall and F1.
     """
     test, per_class = report["test"], next(iter(report["rows"].values()))["per_class"]
     names = sorted(per_class, key=lambda name: -per_class[name]["num_positives"])
     best, score = [], (0.0, 0.0, 0.0)
     for count in range(1, len(names) + 1):
-        right = sum(per_class[name]["num_positives"] for name in names[:count])
-        said = count * test["num_clips"]
-        f1 = 2 * right / (said + test["num_labels"])
+        true_positives = sum(per_class[name]["num_positives"] for name in names[:count])
+        predicted = count * test["num_clips"]
+        f1 = 2 * true_positives / (predicted + test["num_labels"])
         if f1 > score[2]:
-            best, score = names[:count], (right / said, right / test["num_labels"], f1)
+            recall = true_positives / test["num_labels"]
+            best, score = names[:count], (true_positives / predicted, recall, f1)
     return best, score
 
 
 def _summary(report: Mapping) -> str:
     lines = []
-    for one in report["rows"].values():
-        answers = one["collapse"]
-        verdict = "collapsed" if answers["collapsed"] else "answers vary"
-        verdict = verdict if answers["judged"] else "not judged"
-        lines.append([one["label"], *_score_cells(one), verdict])
-    for name, one in report["baselines"].items():
-        lines.append([f"baseline: {name}", *_score_cells(one["thresholds"]["fixed"]), "–"])
-    names, values = constant(report)
-    lines.append([f"always {', '.join(names)}", *map(number, values), "–", "one answer"])
-    for name, values in reported.MICRO.items():
+    for row in report["rows"].values():
+        verdict = "collapsed" if row["collapse"]["collapsed"] else "predictions vary"
+        verdict = verdict if row["collapse"]["judged"] else "not judged"
+        lines.append([row["label"], *_score_cells(row), verdict])
+    for name, baseline in report["baselines"].items():
+        lines.append([f"baseline: {name}", *_score_cells(baseline["thresholds"]["fixed"]), "–"])
+    names, values = best_constant(report)
+    lines.append([f"always {', '.join(names)}", *map(number, values), "–", "constant"])
+    for name, values in published.MICRO.items():
         verdict = "collapsed" if name == "LSTM" else "–"
         lines.append([f"reported: {name}", *map(number, values), "–", verdict])
-    for name, f1 in reported.BOSCH.items():
+    for name, f1 in published.BOSCH.items():
         lines.append([f"reported: Bosch 2012, {name}", "–", "–", number(f1), "–", "–"])
     return markdown_table(["system", "micro P", "R", "F1 [95 %]", "macro F1", "verdict"], lines)
 
 
-def _score_cells(block: Mapping) -> list[str]:
-    micro, macro = block["micro"], block["macro"]
-    f1 = [interval(one["f1"], one["f1_interval"]) for one in (micro, macro)]
+def _score_cells(scores: Mapping) -> list[str]:
+    micro, macro = scores["micro"], scores["macro"]
+    f1 = [interval(average["f1"], average["f1_interval"]) for average in (micro, macro)]
     return [number(micro["precision"]), number(micro["recall"]), *f1]
 
 
 def _verdicts(report: Mapping) -> str:
     num_clips = report["test"]["num_clips"]
     lines = []
-    for one in report["rows"].values():
-        found = one["collapse"]
-        top = found["most_frequent_predicted"]
-        said = ", ".join(IRMAS_NAMES.get(name, name) for name in top["labels"]) or "nothing"
-        verdict = found["warning"] or (
-            "Its answers vary with the clip."
-            if found["judged"]
-            else "Too few clips, or all with the same labels: not judged."
+    for row in report["rows"].values():
+        collapse = row["collapse"]
+        most_frequent = collapse["most_frequent_predicted"]
+        names = ", ".join(class_names(most_frequent["labels"])) or "no label"
+        verdict = collapse["warning"] or (
+            "The predictions vary with the clip."
+            if collapse["judged"]
+            else "Not judged: too few clips, or all clips have the same labels."
         )
         lines.append(
-            f"- **{one['label']}**: {verdict} {found['num_distinct_predicted']} different answers "
-            f"to {num_clips} clips (true: {found['num_distinct_true']}); the commonest, {said}, to "
-            f"{top['share']:.0%}."
+            f"- **{row['label']}**: {verdict} {collapse['num_distinct_predicted']} different "
+            f"predictions for {num_clips} clips (label sets: {collapse['num_distinct_true']}); the "
+            f"most frequent, {names}, for {most_frequent['share']:.0%}."
         )
-    always = ", ".join(IRMAS_NAMES[name] for name in reported.LSTM_ALWAYS)
+    always = ", ".join(class_names(published.LSTM_ALWAYS))
     lines.append(f"- reported, LSTM: nearly always {always}.")
     return "\n".join(lines)
 
@@ -143,27 +140,26 @@ def _verdicts(report: Mapping) -> str:
 def _training(report: Mapping) -> str:
     lines = [
         [
-            one["label"],
-            one["input"],
-            f"{one['best_epoch']} of {len(one['history'])}",
-            f"{one['seconds'] / 60:.1f}",
+            row["label"],
+            row["input"],
+            f"{row['best_epoch']} of {len(row['history'])}",
+            f"{row['seconds'] / 60:.1f}",
         ]
-        for one in report["rows"].values()
+        for row in report["rows"].values()
     ]
-    return markdown_table(["system", "input", "epoch that was kept", "minutes"], lines, 2)
+    return markdown_table(["system", "input", "kept epoch", "minutes"], lines, 2)
 
 
 def _class_table(report: Mapping) -> str:
     rows = list(report["rows"].values())
     lines = []
-    for name in report["classes"]:
-        cells = [IRMAS_NAMES.get(name, name)]
-        cells.append(str(rows[0]["per_class"][name]["num_positives"]))
-        cells += [_triple([one["per_class"][name][key] for key in _SCORES]) for one in rows]
-        for known in (reported.LSTM_PER_CLASS, reported.FFT_PER_CLASS):
-            cells.append(_triple(known.get(name, (None,) * 3)))
+    for code, name in zip(report["classes"], class_names(report["classes"]), strict=True):
+        cells = [name, str(rows[0]["per_class"][code]["num_positives"])]
+        cells += [_triple([row["per_class"][code][key] for key in _SCORES]) for row in rows]
+        for per_class in (published.LSTM_PER_CLASS, published.FFT_PER_CLASS):
+            cells.append(_triple(per_class.get(code, (None,) * 3)))
         lines.append(cells)
-    header = ["class", "test clips", *(one["label"] for one in rows)]
+    header = ["class", "test clips", *(row["label"] for row in rows)]
     return markdown_table([*header, "reported: LSTM", "reported: FFT"], lines)
 
 

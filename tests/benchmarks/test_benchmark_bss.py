@@ -10,7 +10,7 @@ from irec_jax.errors import UserError
 from irec_jax.metrics.bss import bss_eval_sources
 
 
-def test_prints_what_it_found(monkeypatch, capsys):
+def test_prints_scores_and_deviations(monkeypatch, capsys):
     monkeypatch.setattr(
         benchmark, "mir_eval_scores", lambda *sets: 0.25 + np.stack(bss_eval_sources(*sets))
     )
@@ -20,7 +20,7 @@ def test_prints_what_it_found(monkeypatch, capsys):
     assert printed.count("2.5e-01") == 3
 
 
-def test_sources_sound_alone_and_estimates_differ_in_quality():
+def test_estimates_differ_in_quality():
     sources = benchmark.make_sources(3, 0.5)
     assert sources.shape == (3, 22050) and sources.dtype == np.float32
     np.testing.assert_allclose(np.abs(sources).max(-1), 0.9, rtol=1e-6)
@@ -28,11 +28,11 @@ def test_sources_sound_alone_and_estimates_differ_in_quality():
     assert scores.bss_sdr_db[0] < 20 and scores.bss_sdr_db[2] > 50
 
 
-def test_deviation_leaves_out_what_is_rounding():
+def test_deviation_ignores_rounding_errors():
     assert benchmark.deviation_db([1.0, np.inf], [1.5, 250.0]) == 0.5
 
 
-def test_faults_cost_one_line(monkeypatch):
+def test_errors_name_the_option_or_the_missing_peer(monkeypatch):
     for option in ("--sources=0", "--rounds=0", "--seconds=nan"):
         with pytest.raises(UserError, match=option.split("=")[0]):
             benchmark.main([option])

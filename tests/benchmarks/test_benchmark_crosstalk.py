@@ -1,4 +1,4 @@
-"""The crosstalk benchmark: that its NumPy forms take the source's steps, and that it runs."""
+"""The crosstalk benchmark: NumPy takes Seipel's steps, and the benchmark runs."""
 
 import re
 
@@ -15,8 +15,8 @@ def spectrograms():
     return np.stack([np.asarray(crosstalk.magnitudes(spot)) for spot in spots])
 
 
-@pytest.mark.parametrize("form", crosstalk.NUMPY_VARIANTS)
-def test_numpy_gradients_equal_the_defining_sums(form, spectrograms):
+@pytest.mark.parametrize("variant", crosstalk.NUMPY_VARIANTS)
+def test_numpy_gradients_equal_the_defining_sums(variant, spectrograms):
     x = spectrograms.astype(np.float64)
     weights = np.array([[0, 0.3, 0.1], [0.2, 0, 0], [0.5, 0.4, 0]])
     expected = [
@@ -25,32 +25,32 @@ def test_numpy_gradients_equal_the_defining_sums(form, spectrograms):
     ]
     flat = spectrograms.reshape(3, -1)
     assert flat.shape[1] > crosstalk._BLOCK_VALUES  # more than one block
-    found = crosstalk.NUMPY_VARIANTS[form](flat, weights.astype(np.float32))
-    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+    gradients = crosstalk.NUMPY_VARIANTS[variant](flat, weights.astype(np.float32))
+    np.testing.assert_allclose(gradients, expected, atol=1e-5 * np.abs(expected).max())
 
 
 def test_numpy_and_ours_take_the_same_steps(spectrograms):
-    found = crosstalk.deviations(spectrograms, 4)
-    assert set(found) == set(crosstalk.NUMPY_VARIANTS)
-    assert max(found.values()) < 1e-4
+    deviations = crosstalk.deviations(spectrograms, 4)
+    assert set(deviations) == set(crosstalk.NUMPY_VARIANTS)
+    assert max(deviations.values()) < 1e-4
 
 
-def test_it_runs_and_says_what_was_extrapolated(capsys):
+def test_prints_extrapolated_totals(capsys):
     crosstalk.main(["--tracks=2", "--seconds=1", "--rounds=1"])
     printed = capsys.readouterr().out
     assert re.search(r"files to files: \d+\.\d x real time", printed)
     num_steps = int(
         re.search(r"(\d+) iterations of momentum; NumPy's totals are extra", printed)[1]
     )
-    for form in crosstalk.NUMPY_VARIANTS:
+    for variant in crosstalk.NUMPY_VARIANTS:
         median, total = re.search(
-            rf"{form} +([\d.]+) s .* x {num_steps} = ([\d.]+) s", printed
+            rf"{variant} +([\d.]+) s .* x {num_steps} = ([\d.]+) s", printed
         ).groups()
         assert float(total) == pytest.approx(num_steps * float(median), abs=0.06)
     assert "Gram matrix and nnls" in printed
 
 
 @pytest.mark.parametrize("option", ["tracks=1", "seconds=0", "seconds=nan", "rounds=0"])
-def test_options_out_of_range_cost_one_line(option):
+def test_options_out_of_range_are_reported(option):
     with pytest.raises(UserError, match=f"--{option.split('=')[0]}="):
         crosstalk.main([f"--{option}"])

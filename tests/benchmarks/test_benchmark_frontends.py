@@ -1,4 +1,4 @@
-"""The log-mel benchmark where its peers are missing; that librosa and ours agree there."""
+"""The log-mel benchmark without its peers, and the agreement of librosa and our front end."""
 
 import sys
 
@@ -10,8 +10,8 @@ from irec_jax.errors import UserError
 
 
 @pytest.mark.parametrize("package", ["torch", "nnAudio.features"])
-def test_missing_peers_cost_one_line_with_the_remedy(package, monkeypatch):
-    if package != "torch":  # any module stands in for an installed torch
+def test_missing_peers_are_reported_with_the_remedy(package, monkeypatch):
+    if package != "torch":  # any module replaces an installed torch
         monkeypatch.setitem(sys.modules, "torch", np)
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(UserError, match=r"pip install 'irec-jax\[peers\]'"):
@@ -30,6 +30,6 @@ def test_deviation_is_relative_to_librosa_in_float64():
         "ours": lambda: frontends.FRONTEND(waveforms),
         "wrong": lambda: exact + 0.5 * np.abs(exact).max(),
     }
-    found = frontends.deviations(calls, waveforms)
-    assert found["ours"] < 1e-5
-    np.testing.assert_allclose(found["wrong"], 0.5)
+    relative = frontends.deviations(calls, waveforms)
+    assert relative["ours"] < 1e-5
+    np.testing.assert_allclose(relative["wrong"], 0.5)

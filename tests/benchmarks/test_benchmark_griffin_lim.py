@@ -1,4 +1,4 @@
-"""The Griffin-Lim benchmark: its contestants do the same, and its options are checked."""
+"""The Griffin-Lim benchmark: its implementations converge alike, and its options are checked."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from irec_jax.benchmarks import griffin_lim
 from irec_jax.errors import UserError
 
 
-def test_contestants_reach_the_same():
+def test_implementations_converge_alike():
     num_samples = 16_000
     magnitudes = griffin_lim.make_magnitudes(2, num_samples)
     calls = griffin_lim.implementations(magnitudes, num_samples=num_samples, num_iterations=8)
@@ -16,16 +16,16 @@ def test_contestants_reach_the_same():
         signals = np.asarray(call())
         assert signals.shape == (2, num_samples)
         reached[name] = griffin_lim.convergence_db(signals, magnitudes).mean()
-    # From other angles each: not the same, but about as near. Untouched angles reach -4 dB.
+    # Random phases differ, so results are only similar. Without iterations they reach -4 dB.
     np.testing.assert_allclose(list(reached.values()), reached[griffin_lim.OURS], atol=1.5)
     assert max(reached.values()) < -12
 
 
-def test_convergence_of_half_and_of_nothing():
+def test_convergence_of_halved_and_silent_signals():
     noise = np.random.default_rng(0).standard_normal((1, 20_000)).astype("f")
-    whole = np.abs(griffin_lim.stft.stft(noise, **griffin_lim.FRAMING))
-    np.testing.assert_allclose(griffin_lim.convergence_db(noise / 2, whole), -6.02, atol=0.01)
-    np.testing.assert_allclose(griffin_lim.convergence_db(0 * noise, whole), 0, atol=1e-6)
+    magnitudes = np.abs(griffin_lim.stft.stft(noise, **griffin_lim.FRAMING))
+    np.testing.assert_allclose(griffin_lim.convergence_db(noise / 2, magnitudes), -6.02, atol=0.01)
+    np.testing.assert_allclose(griffin_lim.convergence_db(0 * noise, magnitudes), 0, atol=1e-6)
 
 
 @pytest.mark.parametrize("option", ["clips", "seconds", "iterations", "rounds"])
@@ -34,7 +34,7 @@ def test_options_must_be_positive(option):
         griffin_lim.main([f"--{option}=0"])
 
 
-def test_it_prints_a_table(capsys):
+def test_prints_a_table(capsys):
     griffin_lim.main(["--clips=1", "--seconds=0.2", "--iterations=1", "--rounds=1"])
     printed = capsys.readouterr().out
     assert "librosa, clip by clip" in printed and "x irec-jax" in printed

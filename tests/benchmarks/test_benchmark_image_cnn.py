@@ -1,4 +1,4 @@
-"""The training step benchmark of the image networks, where PyTorch is missing."""
+"""The training step benchmark of the image networks, without PyTorch."""
 
 import sys
 
@@ -11,21 +11,21 @@ from irec_jax.benchmarks import image_cnn, networks
 from irec_jax.errors import UserError
 
 
-def test_our_step_learns_from_the_loss_it_starts_with():
+def test_our_step_reduces_the_initial_loss():
     rng = np.random.default_rng(0)
-    pictures = rng.random((4, 20, 20), np.float32)
+    images = rng.random((4, 20, 20), np.float32)
     labels = np.eye(5, dtype=np.float32)[:4]
     small = dict(filters=(4,), kernels=(3,), strides=(2,), pools=(2,), dense=8)
     model = models.create("image_cnn", num_classes=5, **small, dropout=0.0, dense_dropout=0.0)
-    params = model.init(jax.random.key(0), pictures, train=False)["params"]
-    start, step = networks.jax_step(model, params, losses.softmax_cross_entropy, pictures, labels)
-    shares = jax.nn.log_softmax(model.apply({"params": params}, pictures, train=False))
+    params = model.init(jax.random.key(0), images, train=False)["params"]
+    start, step = networks.jax_step(model, params, losses.softmax_cross_entropy, images, labels)
+    shares = jax.nn.log_softmax(model.apply({"params": params}, images, train=False))
     assert start == pytest.approx(-float((labels * shares).sum(-1).mean()), rel=1e-5)
     steps = [step() for _ in range(5)]
     assert steps[0] == pytest.approx(start, rel=1e-5) and steps[-1] < steps[0]
 
 
-def test_other_losses_are_no_comparison():
+def test_different_losses_are_an_error():
     steps = {
         networks.OURS: networks.Implementation(1.0, lambda: 1.0),
         networks.PEER: networks.Implementation(1.01, lambda: 1.0),
@@ -34,7 +34,7 @@ def test_other_losses_are_no_comparison():
         networks.compare(steps, num_rounds=1)
 
 
-def test_the_ratio_is_their_time_divided_by_ours(monkeypatch):
+def test_the_ratio_is_the_peer_time_divided_by_ours(monkeypatch):
     steps = {
         name: networks.Implementation(1.0, lambda: 1.0) for name in (networks.OURS, networks.PEER)
     }
@@ -51,12 +51,12 @@ def test_options_must_be_positive(argument):
         image_cnn.main([argument])
 
 
-def test_a_missing_peer_costs_one_line_with_the_remedy(monkeypatch):
+def test_a_missing_peer_is_reported_with_the_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(UserError, match=r"pip install 'irec-jax\[peers\]'"):
         image_cnn.implementations("b1", 1)
 
 
-def test_an_unknown_net_is_named():
+def test_an_unknown_net_is_reported():
     with pytest.raises(UserError, match="unknown net 'b5'"):
         image_cnn.main(["--nets", "b5"])

@@ -12,7 +12,7 @@ from irec_jax.errors import UserError
 
 @pytest.fixture
 def tiny(monkeypatch):
-    """Small sizes, and the place of PyTorch taken by ourselves."""
+    """Small sizes, with our implementation in place of PyTorch."""
     monkeypatch.setattr(benchmark, "torch_gradient", lambda *a: benchmark.jax_gradient(*a[:-1]))
     monkeypatch.setattr(benchmark, "CHUNKED", {"BLSTM": dict(bidirectional=True, hidden=(3,))})
     for name, value in dict(CHUNKS=5, CHUNK_SAMPLES=4, LONG_STEPS=9, LONG_BATCHES=(1,)).items():
@@ -27,7 +27,7 @@ def test_prints_a_ratio_for_every_network(tiny, capsys):
     assert "LSTM on 9 single samples, batch 1: ratio PyTorch, one thread / irec-jax:" in printed
 
 
-def test_different_losses_are_refused(tiny, monkeypatch):
+def test_different_losses_are_an_error(tiny, monkeypatch):
     def other(*arguments):
         loss, call = benchmark.jax_gradient(*arguments[:-1])
         return 1.01 * loss, call
@@ -38,8 +38,8 @@ def test_different_losses_are_refused(tiny, monkeypatch):
 
 
 @pytest.mark.parametrize("cell, gates", [("rnn", 1), ("lstm", 4), ("gru", 3)])
-def test_weights_for_torch_compute_the_same(cell, gates):
-    """PyTorch's equations, as its documentation gives them, on two steps."""
+def test_torch_weights_compute_the_same(cell, gates):
+    """Compare with the equations in PyTorch's documentation on two steps."""
     rng = np.random.default_rng(0)
     model = models.create("recurrent", num_classes=2, cell=cell, hidden=(3,))
     steps = rng.normal(size=(1, 2, 4)).astype(np.float32)
@@ -63,8 +63,8 @@ def test_weights_for_torch_compute_the_same(cell, gates):
             new = np.tanh(a[2] + squash[0] * b[2])
             hidden = (1 - squash[1]) * new + squash[1] * hidden
     expected = hidden @ params["Dense_0"]["kernel"] + params["Dense_0"]["bias"]
-    found = model.apply({"params": params}, steps, train=False)[0]
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    logits = model.apply({"params": params}, steps, train=False)[0]
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_memory_is_printed_by_length(monkeypatch, capsys):
@@ -75,13 +75,13 @@ def test_memory_is_printed_by_length(monkeypatch, capsys):
     assert "0.500 GiB" in printed and "0.750 GiB     1.50      1.00" in printed
 
 
-def test_one_length_is_measured(capsys):
+def test_measures_one_length(capsys):
     benchmark.main(["--one=600", "--batch=2"])
     seconds, peak = capsys.readouterr().out.split()
     assert float(seconds) > 0 and int(peak) > 1 << 26
 
 
-def test_faults_cost_one_line(monkeypatch):
+def test_errors_name_the_option_or_the_missing_peer(monkeypatch):
     for option in ("--rounds=0", "--long_rounds=0", "--batch=0", "--steps=0"):
         with pytest.raises(UserError, match=option.split("=")[0]):
             benchmark.main([option])

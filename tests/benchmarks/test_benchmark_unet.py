@@ -1,4 +1,4 @@
-"""The benchmarks of the separation networks, where PyTorch is missing, and of Griffin-Lim."""
+"""The training step benchmark of Ligtenberg's networks, without PyTorch."""
 
 import sys
 
@@ -13,7 +13,7 @@ from irec_jax.errors import UserError
 SMALL = dict(filters=(2, 3), kernels=(3, 3), strides=(2, 2), dilations=(1, 1))
 
 
-def test_our_step_keeps_statistics_and_learns():
+def test_our_step_updates_statistics_and_reduces_the_loss():
     shape = (8, 12)
     model = models.create("unet", **SMALL, bottleneck=(4,))
     variables = unet.random_variables(model, shape)
@@ -30,7 +30,7 @@ def test_our_step_keeps_statistics_and_learns():
     assert steps[-1] < steps[0]
 
 
-def test_weights_are_drawn_alike_and_none_is_left_at_its_start():
+def test_random_variables_are_reproducible_and_differ_from_their_initial_values():
     model = models.create("spectrogram_cnn", num_classes=3, dense=4, **SMALL)
     first, second = (unet.random_variables(model, (8, 8)) for _ in range(2))
     jax.tree.map(np.testing.assert_array_equal, first, second)
@@ -41,13 +41,13 @@ def test_weights_are_drawn_alike_and_none_is_left_at_its_start():
 
 
 @pytest.mark.parametrize("arguments", [["--rounds=0"], ["--batch_size=0"]])
-def test_sizes_must_be_positive(arguments):
+def test_options_must_be_positive(arguments):
     with pytest.raises(UserError, match="=0: expected 1 or more"):
         unet.main(arguments)
 
 
 @pytest.mark.parametrize("name", unet.MODELS)
-def test_a_missing_peer_costs_one_line_with_the_remedy(name, monkeypatch):
+def test_a_missing_peer_is_reported_with_the_remedy(name, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(UserError, match=r"pip install 'irec-jax\[peers\]'"):
         unet.implementations(name, 1)

@@ -1,4 +1,4 @@
-"""Simulated spot microphones: matrices, delays by hand, and mixtures by loops."""
+"""Simulated spot microphones: mixing matrices, delays, and mixtures compared with loops."""
 
 import jax
 import numpy as np
@@ -13,7 +13,7 @@ def tracks(num_tracks=3, num_samples=50, seed=0):
 
 
 def mixture(tracks, mixing, delays):
-    """Spots by loops, not normalised."""
+    """Return spots by loops, not normalised."""
     spots = np.zeros(tracks.shape)
     for l, j, t in np.ndindex(*mixing.shape, tracks.shape[1]):  # noqa: E741
         if t >= delays[l, j]:
@@ -22,18 +22,18 @@ def mixture(tracks, mixing, delays):
 
 
 @pytest.mark.parametrize("max_crosstalk", [0.5, 0.126])
-def test_mixing_is_symmetric_uniform_and_within_its_range(max_crosstalk):
+def test_mixing_matrix_is_symmetric_uniform_and_in_range(max_crosstalk):
     mixing = np.asarray(crosstalk.draw_mixing(jax.random.key(0), 60, max_crosstalk=max_crosstalk))
     np.testing.assert_array_equal(mixing, mixing.T)
     np.testing.assert_array_equal(np.diag(mixing), 1)
     drawn = mixing[np.triu_indices(60, 1)]
     assert 0 < drawn.min() and drawn.max() < max_crosstalk
-    shares = np.histogram(drawn, bins=5, range=(0, max_crosstalk))[0] / drawn.size
-    np.testing.assert_allclose(shares, 0.2, atol=0.04)
+    fractions = np.histogram(drawn, bins=5, range=(0, max_crosstalk))[0] / drawn.size
+    np.testing.assert_allclose(fractions, 0.2, atol=0.04)
     assert mixing.dtype == np.float32
 
 
-def test_mixing_depends_on_the_key_alone():
+def test_mixing_matrix_depends_only_on_the_key():
     def draw(seed):
         return crosstalk.draw_mixing(jax.random.key(seed), 4, max_crosstalk=0.5)
 
@@ -41,22 +41,22 @@ def test_mixing_depends_on_the_key_alone():
     assert (np.asarray(draw(3)) != np.asarray(draw(4))).sum() == 12
 
 
-def test_delays_by_hand():
+def test_delays_match_hand_calculations():
     mixing = np.array([[1, 0.25], [0.5, 1]], np.float32)
-    # 0.25 comes from 2 m, 1 m behind the direct sound: 48,000 / 343 = 139.94 samples; 0.5 from
-    # 1.4142 m: 57.97.
+    # 0.25 is 2 m away, 1 m more than the direct sound: 48,000 / 343 = 139.94 samples; 0.5 is
+    # 1.4142 m away: 57.97.
     delays = crosstalk.delays_samples(mixing, 48_000)
     np.testing.assert_array_equal(delays, [[0, 140], [58, 0]])
-    # By 1 / A from 4 m, 3 m behind: 419.83; 0.5 from 2 m: 139.94.
+    # By 1 / A, 0.25 is 4 m away, 3 m more: 419.83; 0.5 is 2 m away: 139.94.
     delays = crosstalk.delays_samples(mixing, 48_000, law="inverse")
     np.testing.assert_array_equal(delays, [[0, 420], [140, 0]])
     assert delays.dtype == np.int32
 
 
-def test_simulation_equals_the_loops():
+def test_simulation_matches_loops():
     dry = tracks()
     mixing = np.array([[1, 0.3, 0.2], [0.1, 1, 0.05], [0.4, 0.25, 1]], np.float32)
-    # One delay reaches beyond the end, one is the last that does not.
+    # One delay exceeds the length, one is the longest that does not.
     delays = np.array([[0, 3, 49], [7, 0, 12], [50, 1, 0]])
     spots, gain = crosstalk.simulate(dry, mixing, delays)
     expected = mixture(dry, mixing, delays)
@@ -66,14 +66,14 @@ def test_simulation_equals_the_loops():
     assert spots.dtype == np.float32
 
 
-def test_all_tracks_are_normalised_together():
+def test_tracks_are_normalised_jointly():
     dry = tracks() * np.array([[1e-3], [5.0], [0.1]], np.float32)
     spots, gain = crosstalk.simulate(dry, np.eye(3), np.zeros((3, 3), int))
     np.testing.assert_allclose(spots, gain * dry, rtol=1e-6)
     assert np.abs(spots).max(-1).argmax() == 1
 
 
-def test_simulation_is_linear_but_for_the_gain():
+def test_simulation_is_linear_up_to_the_gain():
     mixing = np.asarray(crosstalk.draw_mixing(jax.random.key(0), 3, max_crosstalk=0.5))
     delays = crosstalk.delays_samples(mixing, 2000)
 
@@ -81,9 +81,9 @@ def test_simulation_is_linear_but_for_the_gain():
         spots, gain = crosstalk.simulate(dry, mixing, delays)
         return np.asarray(spots) / gain
 
-    one, other = tracks(seed=1), tracks(seed=2)
-    expected = 0.5 * unnormalised(one) - 3 * unnormalised(other)
-    np.testing.assert_allclose(unnormalised(0.5 * one - 3 * other), expected, atol=1e-5)
+    first, second = tracks(seed=1), tracks(seed=2)
+    expected = 0.5 * unnormalised(first) - 3 * unnormalised(second)
+    np.testing.assert_allclose(unnormalised(0.5 * first - 3 * second), expected, atol=1e-5)
 
 
 def test_silence_stays_silent():
@@ -92,7 +92,7 @@ def test_silence_stays_silent():
     assert (np.asarray(spots) == 0).all() and gain == 1
 
 
-def test_shorter_than_the_delays_only_the_direct_sound_is_heard():
+def test_tracks_shorter_than_the_delays_have_no_crosstalk():
     dry = tracks(num_samples=10)
     mixing = np.where(np.eye(3), 1, 0.3).astype(np.float32)
     delays = np.where(np.eye(3), 0, [[10, 11, 1000]] * 3)
@@ -100,7 +100,7 @@ def test_shorter_than_the_delays_only_the_direct_sound_is_heard():
     np.testing.assert_allclose(spots, gain * dry, rtol=1e-6)
 
 
-def test_with_and_without_jit_alike():
+def test_results_with_and_without_jit_match():
     dry = tracks()
     mixing = np.asarray(crosstalk.draw_mixing(jax.random.key(1), 3, max_crosstalk=0.5))
     delays = crosstalk.delays_samples(mixing, 4000)
@@ -111,21 +111,21 @@ def test_with_and_without_jit_alike():
     np.testing.assert_allclose(gain, plain_gain, rtol=1e-6)
 
 
-def test_faults_are_named():
+def test_invalid_arguments_are_rejected():
     for level in (0, -0.5, 1.5):
         with pytest.raises(ValueError, match="max_crosstalk"):
             crosstalk.draw_mixing(jax.random.key(0), 3, max_crosstalk=level)
     with pytest.raises(UserError, match="unknown distance law 'inverse_squared'"):
         crosstalk.delays_samples(np.eye(2) + 0.1, 48_000, law="inverse_squared")
     for amplitude in (0, 1.5, np.nan):
-        with pytest.raises(ValueError, match="mixing: amplitudes"):
+        with pytest.raises(ValueError, match="mixing: expected amplitudes"):
             crosstalk.delays_samples(np.array([[1, amplitude], [0.5, 1]]), 48_000)
 
 
-def test_a_room_adds_a_tail_of_its_own_to_every_sound():
+def test_room_adds_a_separate_tail_to_every_sound():
     rng = np.random.default_rng(11)
     tracks = np.zeros((2, 4000), np.float32)
-    tracks[0, 100], tracks[1, 900] = 1, 0.5  # clicks: what is heard are the responses
+    tracks[0, 100], tracks[1, 900] = 1, 0.5  # impulses: the spots are the responses
     mixing = np.array([[1, 0.3], [0.3, 1]], np.float32)
     delays = np.array([[0, 40], [25, 0]])
     rate_hz, decay_s = 8000, 0.05
@@ -137,16 +137,16 @@ def test_a_room_adds_a_tail_of_its_own_to_every_sound():
     direct = spots / gain
     tail = round(decay_s * rate_hz)
     for mic, source, start in ((0, 0, 100), (0, 1, 940), (1, 0, 125), (1, 1, 900)):
-        heard = direct[mic, start : start + tail] / tracks[source].max() / mixing[mic, source]
-        np.testing.assert_allclose(heard[0], 1, atol=0.02)
+        response = direct[mic, start : start + tail] / tracks[source].max() / mixing[mic, source]
+        np.testing.assert_allclose(response[0], 1, atol=0.02)
         expected = 10 ** ((-9 if mic == source else -3) / 10)
-        np.testing.assert_allclose(np.square(heard[1:]).sum(), expected, rtol=0.05)
-        first, second = np.split(heard[tail // 5 :][: 2 * (tail // 3)], 2)
+        np.testing.assert_allclose(np.square(response[1:]).sum(), expected, rtol=0.05)
+        first, second = np.split(response[tail // 5 :][: 2 * (tail // 3)], 2)
         assert np.square(second).sum() < 0.1 * np.square(first).sum()
     assert np.abs(own[0, 940:]).max() < 1e-3  # only its own source
-    without = dict(room, crosstalk_tail_db=-200.0, own_tail_db=-200.0)
+    without_tails = dict(room, crosstalk_tail_db=-200.0, own_tail_db=-200.0)
     music = rng.standard_normal((2, 4000)).astype(np.float32)
     dry, gain = crosstalk.simulate(music, mixing, delays)
-    wet, own = crosstalk.simulate_room(jax.random.key(1), music, mixing, delays, **without)
+    wet, own = crosstalk.simulate_room(jax.random.key(1), music, mixing, delays, **without_tails)
     np.testing.assert_allclose(wet, dry, atol=1e-4)
     np.testing.assert_allclose(own, gain * music, atol=1e-4)

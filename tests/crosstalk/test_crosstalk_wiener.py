@@ -1,4 +1,4 @@
-"""The Wiener-filter baseline against its equations written out, and on sources that lie apart."""
+"""Wiener-filter baseline compared with its equations, and on disjoint sources."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from irec_jax.crosstalk.wiener import wiener
 
 
 def spectra(num_tracks=3, num_frames=40, num_bins=6, seed=0):
-    """Mixtures (J, N, K) of sources that rest at times."""
+    """Return mixtures (J, N, K) of sources with pauses."""
     rng = np.random.default_rng(seed)
     shape = (num_tracks, num_frames, num_bins)
     dry = rng.standard_normal(shape) + 1j * rng.standard_normal(shape)
@@ -17,7 +17,7 @@ def spectra(num_tracks=3, num_frames=40, num_bins=6, seed=0):
 
 
 def naive_wiener(spectra, *, num_iterations, kernel_frames, initial):
-    """Loops over everything, in float64."""
+    """Return the reduced spectra and the interference by loops, in float64."""
     num_tracks, num_frames, num_bins = spectra.shape
     power = np.abs(spectra.astype(np.complex128)) ** 2
     levels = power.mean((1, 2))
@@ -34,16 +34,16 @@ def naive_wiener(spectra, *, num_iterations, kernel_frames, initial):
         for j, n, k in np.ndindex(sources.shape):
             filtered[j, n, k] = (sources[j, n, k] / model(j, n, k)) ** 2 * power[j, n, k]
         for n in range(num_frames):
-            near = slice(max(n - kernel_frames // 2, 0), n + kernel_frames // 2 + 1)
-            sources[:, n] = filtered[:, near].mean(1)
+            neighbours = slice(max(n - kernel_frames // 2, 0), n + kernel_frames // 2 + 1)
+            sources[:, n] = filtered[:, neighbours].mean(1)
         factors = np.ones_like(interference)
         for l in range(num_tracks):  # noqa: E741
             for j in range(num_tracks):
-                above = sum(
+                numerator = sum(
                     power[l, n, k] / model(l, n, k) * sources[j, n, k]
                     for n, k in np.ndindex(num_frames, num_bins)
                 )
-                factors[l, j] = above / sources[j].sum()
+                factors[l, j] = numerator / sources[j].sum()
         interference = interference * factors
         np.fill_diagonal(interference, 1)
     reduced = np.zeros(spectra.shape, np.complex128)
@@ -53,7 +53,7 @@ def naive_wiener(spectra, *, num_iterations, kernel_frames, initial):
 
 
 @pytest.mark.parametrize("num_iterations, kernel_frames", [(1, 1), (3, 5)])
-def test_equals_the_equations_written_out(num_iterations, kernel_frames):
+def test_matches_the_equations(num_iterations, kernel_frames):
     mixtures = spectra()
     options = dict(num_iterations=num_iterations, kernel_frames=kernel_frames, initial=0.1)
     reduced, interference = wiener(mixtures, **options)
@@ -63,9 +63,9 @@ def test_equals_the_equations_written_out(num_iterations, kernel_frames):
 
 
 @pytest.mark.parametrize("kernel_frames", [1, 5])
-def test_sources_that_lie_apart_are_recovered(kernel_frames):
+def test_disjoint_sources_are_recovered(kernel_frames):
     rng = np.random.default_rng(1)
-    # Every source has bins, and among them frames, of its own.
+    # Every source has separate bins and, in part, separate frames.
     dry = np.zeros((4, 70, 24), np.complex128)
     for j in range(4):
         block = dry[j, 10 * j : 10 * j + 40, 6 * j : 6 * j + 6]
@@ -79,31 +79,33 @@ def test_sources_that_lie_apart_are_recovered(kernel_frames):
     assert np.abs(mixtures - dry).max() > 0.4
 
 
-def test_levels_of_the_tracks_do_not_matter():
+def test_levels_of_the_tracks_have_no_effect():
     mixtures = spectra()
     levels = np.array([1e-3, 1.0, 300.0], np.float32)
     reduced, interference = wiener(mixtures)
-    other, other_interference = wiener(levels[:, None, None] * mixtures)
-    np.testing.assert_allclose(other, levels[:, None, None] * reduced, rtol=1e-3, atol=1e-6)
+    scaled, scaled_interference = wiener(levels[:, None, None] * mixtures)
+    np.testing.assert_allclose(scaled, levels[:, None, None] * reduced, rtol=1e-3, atol=1e-6)
     expected = interference * (levels[:, None] / levels) ** 2
-    np.testing.assert_allclose(other_interference, expected, rtol=1e-3)
+    np.testing.assert_allclose(scaled_interference, expected, rtol=1e-3)
 
 
-def test_silence_stays_silent_and_gives_nothing():
+def test_silent_tracks_stay_silent_and_interfere_with_none():
     mixtures = spectra()
     silent = np.insert(mixtures, 1, 0, axis=0)
     reduced, interference = wiener(silent)
     expected, expected_interference = wiener(mixtures)
-    heard = [0, 2, 3]
-    np.testing.assert_allclose(reduced[np.array(heard)], expected, atol=1e-5)
-    np.testing.assert_allclose(interference[np.ix_(heard, heard)], expected_interference, rtol=1e-4)
+    audible = [0, 2, 3]
+    np.testing.assert_allclose(reduced[np.array(audible)], expected, atol=1e-5)
+    np.testing.assert_allclose(
+        interference[np.ix_(audible, audible)], expected_interference, rtol=1e-4
+    )
     assert (reduced[1] == 0).all()
     np.testing.assert_array_equal(interference[1], [0, 1, 0, 0])
     np.testing.assert_array_equal(interference[:, 1], [0, 1, 0, 0])
     assert np.isfinite(wiener(np.zeros_like(mixtures))[0]).all()
 
 
-def test_never_louder_and_the_phase_stays():
+def test_gains_are_real_and_at_most_one():
     mixtures = spectra()
     reduced, _ = wiener(mixtures)
     gains = np.asarray(reduced / mixtures)
@@ -114,19 +116,19 @@ def test_never_louder_and_the_phase_stays():
 def test_leading_axes_are_recordings():
     both = np.stack([spectra(seed=s) for s in range(2)])
     reduced, interference = wiener(both)
-    for i, one in enumerate(both):
-        alone, its_interference = wiener(one)
-        np.testing.assert_allclose(reduced[i], alone, atol=1e-5)
-        np.testing.assert_allclose(interference[i], its_interference, rtol=1e-4)
+    for i, mixtures in enumerate(both):
+        expected, expected_interference = wiener(mixtures)
+        np.testing.assert_allclose(reduced[i], expected, atol=1e-5)
+        np.testing.assert_allclose(interference[i], expected_interference, rtol=1e-4)
 
 
-def test_faults_are_named():
+def test_invalid_arguments_are_rejected():
     mixtures = spectra()
-    with pytest.raises(ValueError, match="kernel_frames is 4: must be odd"):
+    with pytest.raises(ValueError, match="kernel_frames=4: expected an odd number"):
         wiener(mixtures, kernel_frames=4)
-    with pytest.raises(ValueError, match="num_iterations is 0"):
+    with pytest.raises(ValueError, match="num_iterations"):
         wiener(mixtures, num_iterations=0)
-    with pytest.raises(ValueError, match="spectra holds float32"):
+    with pytest.raises(ValueError, match="spectra: expected complex values, got float32"):
         wiener(np.abs(mixtures))
     with pytest.raises(AssertionError, match="spectra"):
         wiener(mixtures[0])

@@ -1,4 +1,4 @@
-"""gm_irmas: its plan against IRMAS's counts, its balance measured on the stems, its files."""
+"""gm_irmas: the plan against IRMAS's counts, the balance measured on stems, and the files."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -8,15 +8,9 @@ import pytest
 import soxr
 
 from data_builders.common import rendered
-from data_builders.gm_irmas import (
-    builder as gm_irmas,
-)
-from data_builders.gm_irmas import (
-    plan as gm_irmas_plan,
-)
-from data_builders.gm_irmas import (
-    render as gm_irmas_clips,
-)
+from data_builders.gm_irmas import builder as gm_irmas
+from data_builders.gm_irmas import plan as gm_irmas_plan
+from data_builders.gm_irmas import render as gm_irmas_clips
 from data_builders.rendering import mix
 from irec_jax.errors import UserError
 from irec_jax.labels import IRMAS
@@ -43,7 +37,7 @@ def test_clips():
 # The plan
 
 
-def test_full_has_exactly_the_counts_of_irmas():
+def test_full_size_has_the_counts_of_irmas():
     train, test = (gm_irmas_plan.plan_clips("full", split) for split in SPLITS)
     assert (len(train), len(test)) == (6705, 2874)
     assert Counter(clip.labels[0] for clip in train) == gm_irmas_plan.TRAIN_CLIPS
@@ -53,7 +47,7 @@ def test_full_has_exactly_the_counts_of_irmas():
     assert tuple(sizes[n] for n in range(1, 6)) == gm_irmas_plan.TEST_CLIPS_BY_NUM_LABELS
 
 
-def test_small_keeps_the_proportions_and_enough_of_every_class():
+def test_small_size_keeps_proportions_and_a_minimum_per_class():
     train, test = (gm_irmas_plan.plan_clips("small", split) for split in SPLITS)
     assert len(train) == 1100 and len(test) >= 600
     for label, count in Counter(clip.labels[0] for clip in train).items():
@@ -71,7 +65,7 @@ def test_small_keeps_the_proportions_and_enough_of_every_class():
 
 
 @pytest.mark.parametrize("size", gm_irmas_plan.SIZES)
-def test_plans_are_sound(size):
+def test_plans_are_consistent(size):
     train, test = (gm_irmas_plan.plan_clips(size, split) for split in SPLITS)
     assert train == gm_irmas_plan.plan_clips(size, "train") and test == gm_irmas_plan.plan_clips(
         size, "test"
@@ -95,7 +89,7 @@ def test_plans_are_sound(size):
     assert np.median([len(songs) for songs in songs_of.values()]) >= 3
 
 
-def test_unknown_size_and_split():
+def test_unknown_size_or_split_is_an_error():
     with pytest.raises(ValueError, match="huge"):
         gm_irmas_plan.plan_clips("huge", "train")
     with pytest.raises(ValueError, match="validation"):
@@ -103,7 +97,7 @@ def test_unknown_size_and_split():
 
 
 @pytest.mark.parametrize("minimum", [0, 3])
-def test_apportion(minimum):
+def test_apportion_is_exact_and_close_to_the_proportions(minimum):
     rng = np.random.default_rng(0)
     for _ in range(50):
         weights = rng.random(7) ** 3 + 1e-3
@@ -120,7 +114,7 @@ def test_apportion(minimum):
 # The music
 
 
-def test_training_clips_follow_the_balance(train_clips):
+def test_training_clips_have_the_specified_balance(train_clips):
     others, rhythm = [], []
     for clip in train_clips:
         (label,) = clip.labels
@@ -138,7 +132,7 @@ def test_training_clips_follow_the_balance(train_clips):
     assert 0.4 < np.mean(rhythm) < 0.65
 
 
-def test_test_clips_follow_the_balance(test_clips):
+def test_test_clips_have_the_specified_balance(test_clips):
     present = []
     for clip in test_clips:
         level = levels_db(clip)
@@ -165,7 +159,7 @@ def test_labelled_instruments_sound_throughout(train_clips, test_clips):
             assert sounding > 0.75 * len(stem) / 44_100
 
 
-def test_production_is_varied_and_does_not_clip(train_clips, test_clips):
+def test_mastering_varies_and_does_not_clip(train_clips, test_clips):
     clips = train_clips + test_clips
     peaks = np.array([np.abs(clip.mixture).max() for clip in clips])
     assert peaks.max() < 1 and peaks.min() > 0.15 and np.std(20 * np.log10(peaks)) > 2
@@ -180,20 +174,22 @@ def test_production_is_varied_and_does_not_clip(train_clips, test_clips):
 
 
 def test_version_1_0_0_is_frozen():
-    # Another digest is other music: it needs another version. (Pitches, players and labels only:
-    # they do not depend on the last bit of a machine's arithmetic.)
+    # Changed music has another digest and requires a new version. (Only pitches, instruments and
+    # labels, which do not depend on the rounding of a machine.)
     music = []
     for split in SPLITS:
         for plan in gm_irmas_plan.plan_clips("small", split)[::50]:
-            draft = gm_irmas_clips._Arrangement(plan, 0)
+            arrangement = gm_irmas_clips._Arrangement(plan, 0)
             parts = gm_irmas_clips.arrange.compose(
-                list(draft.musicians.values()),
-                draft.sheet,
+                list(arrangement.musicians.values()),
+                arrangement.sheet,
                 song_key=gm_irmas_clips._song_key(plan),
-                clip_key=draft._key,
+                clip_key=arrangement._key,
             )
             for name, part in parts.items():
-                music.append((plan.labels, name, part.instrument.name, draft.musicians[name].role))
+                music.append(
+                    (plan.labels, name, part.instrument.name, arrangement.musicians[name].role)
+                )
                 music.append(sorted(int(note.pitch) for note in part.notes))
     assert gm_irmas_clips.VERSION == "1.0.0"
     assert hashlib.md5(repr(music).encode()).hexdigest() == "0b6288b75da8fa520499a48a647d1c94"
@@ -207,7 +203,7 @@ def test_stems_add_up_to_the_mixture():
     assert np.mean(noise**2) < 10**-3.4 * np.mean(clip.mixture**2)
 
 
-def test_clips_of_a_song_differ_but_share_their_players():
+def test_clips_of_a_song_differ_but_share_instruments():
     plans = [one for one in gm_irmas_plan.plan_clips("small", "train") if one.song == 40]
     clips = [gm_irmas_clips.render_clip(one) for one in plans]
     assert len(clips) >= 2
@@ -241,12 +237,12 @@ def build(path, num_workers, config="tiny-mono22k"):
 
 @pytest.fixture
 def few_clips(monkeypatch):
-    """Sizes that build in a moment."""
+    """Sizes small enough to build quickly."""
     sizes = {**gm_irmas_plan.SIZES, "tiny": gm_irmas_plan.Size(11, 1, 8, 2, 1)}
     monkeypatch.setattr(gm_irmas_plan, "SIZES", sizes)
 
 
-def test_builds_the_same_files_whatever_the_number_of_workers(tmp_path, few_clips):
+def test_files_do_not_depend_on_the_number_of_workers(tmp_path, few_clips):
     digests = []
     for num_workers in (1, 2):
         root = tmp_path / str(num_workers)
@@ -278,7 +274,7 @@ def test_tiny_dataset(tmp_path):
     assert not songs["train"] & songs["test"]
 
 
-def test_another_soundfont_is_another_config(tmp_path):
+def test_a_soundfont_changes_the_config_name(tmp_path):
     with pytest.raises(UserError, match="none.sf2"):
         rendered.make_config("tiny", "mono22k", soundfont=str(tmp_path / "none.sf2"))
     font = gm_irmas.synth.default_soundfont()

@@ -1,4 +1,4 @@
-"""gm_multitrack: its plan against the source's counts, its music and levels measured, its files."""
+"""gm_multitrack: the plan against Seipel's counts, music and levels measured, and the files."""
 
 import hashlib
 from collections import Counter
@@ -9,15 +9,9 @@ import scipy.signal
 
 import data_builders
 from data_builders.common import multitrack as multitrack_base
-from data_builders.gm_multitrack import (
-    builder as gm_multitrack,
-)
-from data_builders.gm_multitrack import (
-    plan as gm_multitrack_plan,
-)
-from data_builders.gm_multitrack import (
-    render as gm_multitrack_pieces,
-)
+from data_builders.gm_multitrack import builder as gm_multitrack
+from data_builders.gm_multitrack import plan as gm_multitrack_plan
+from data_builders.gm_multitrack import render as gm_multitrack_pieces
 from data_builders.rendering import mix
 from irec_jax import audio, crosstalk, data
 from irec_jax.cli.console import run_command
@@ -36,7 +30,7 @@ def plans(size):
 # The plan
 
 
-def test_full_has_the_counts_of_the_source():
+def test_full_size_has_the_counts_of_seipel():
     train, test = (gm_multitrack_plan.plan_pieces("full", split) for split in SPLITS)
     assert (len(train), len(test)) == (92, 23)
     found = Counter(label for piece in train + test for label in set(dict(piece.tracks).values()))
@@ -47,7 +41,7 @@ def test_full_has_the_counts_of_the_source():
     assert np.mean([abs(found[label] - count) for label, count in source.items()]) < 1.0
 
 
-def test_small_and_tiny():
+def test_small_and_tiny_sizes():
     train, test = (gm_multitrack_plan.plan_pieces("small", split) for split in SPLITS)
     assert (len(train), len(test)) == (24, 10)
     large = [sorted(len(p.tracks) for p in pieces if len(p.tracks) > 8) for pieces in (train, test)]
@@ -59,7 +53,7 @@ def test_small_and_tiny():
 
 
 @pytest.mark.parametrize("size", gm_multitrack_plan.SIZES)
-def test_plans_are_sound(size):
+def test_plans_are_consistent(size):
     pieces = plans(size)
     assert pieces == plans(size)
     assert len({piece.name for piece in pieces}) == len(pieces)
@@ -82,7 +76,7 @@ def scores():
     return [(piece, gm_multitrack_pieces.compose(piece)) for piece in plans("full")]
 
 
-def test_everyone_plays_and_rests(scores):
+def test_players_play_in_their_phrases_and_rest_in_others(scores):
     playing, never = [], 0
     for piece, score in scores:
         names = {name for name, _ in piece.tracks}
@@ -94,7 +88,7 @@ def test_everyone_plays_and_rests(scores):
             first, end = (bar * score.sheet.metre.beats for bar in score.phrases[phrase])
             span = [score.sheet.seconds(beat) for beat in (first, end)]
             for name in names - set(roles):
-                # An onset strays by what a player is off the beat.
+                # Onsets deviate from the beat.
                 inside = [n for n in score.parts[name].notes if _within(n.onset_s, span)]
                 assert not inside
             playing.append(len(roles) / len(names))
@@ -108,7 +102,7 @@ def _within(onset_s, span, margin_s=0.12):
     return span[0] + margin_s < onset_s < span[1] - margin_s
 
 
-def test_pieces_are_whole(scores):
+def test_pieces_fill_their_duration_and_end_on_the_tonic(scores):
     for piece, score in scores:
         assert 0.7 * piece.max_duration_s < score.duration_s <= piece.max_duration_s
         starts, ends = zip(*score.phrases, strict=True)
@@ -123,7 +117,7 @@ def test_pieces_are_whole(scores):
             assert max(note.onset_s + note.duration_s for note in part.notes) < score.duration_s
 
 
-def test_idioms(scores):
+def test_parts_are_idiomatic(scores):
     pitches = {label: [] for label in ORCHESTRA}
     leads, basses = Counter(), Counter()
     for piece, score in scores:
@@ -158,8 +152,8 @@ def test_pieces_of_an_ensemble_differ(scores):
 
 
 def test_version_1_0_0_is_frozen():
-    # Another digest is other music: it needs another version. (Pitches and roles only: they do not
-    # depend on the last bit of a machine's arithmetic.)
+    # Changed music has another digest and requires a new version. (Only pitches and roles, which
+    # do not depend on the rounding of a machine.)
     music = []
     for piece in plans("small")[::3]:
         score = gm_multitrack_pieces.compose(piece)
@@ -179,7 +173,7 @@ def folder(_own_data_folder):
 
 @pytest.fixture(scope="module")
 def tiny(folder):
-    """The two splits of the size tiny."""
+    """Both splits of size tiny."""
     return [data.load_pieces("gm_multitrack", s, size="tiny", data_dir=folder) for s in SPLITS]
 
 
@@ -200,7 +194,7 @@ def test_tiny_dataset(tiny):
             assert num_samples in pieces.num_samples
 
 
-def test_levels(tiny):
+def test_levels_are_normalised_and_balanced(tiny):
     active = []
     for piece in (one for pieces in tiny for one in pieces):
         for audio_of_piece in (piece.stems, piece.mix):
@@ -212,13 +206,13 @@ def test_levels(tiny):
         likeness = np.abs(np.corrcoef(piece.stems)) - np.eye(len(piece.stems))
         assert likeness.max() < 0.5
         assert np.abs(piece.stems.mean(axis=1)).max() < 1e-4  # no direct current
-        # It ends in silence, not in the middle of a note.
+        # Pieces end in silence, not during a note.
         assert np.abs(piece.stems[:, -441:]).max() < 0.05
         assert not np.array_equal(piece.mix[:, 0], piece.mix[:, 1])
     assert 0.4 < np.mean(active) < 0.9 and min(active) < 0.6
 
 
-def test_spots_are_the_stems_through_the_mixing(tiny):
+def test_spots_are_the_stems_with_crosstalk(tiny):
     piece = tiny[1][1]
     num_tracks = len(piece.tracks)
     off = piece.mixing[~np.eye(num_tracks, dtype=bool)]
@@ -235,14 +229,14 @@ def test_spots_are_the_stems_through_the_mixing(tiny):
     np.testing.assert_allclose(piece.spots, expected / np.abs(expected).max(), atol=5e-5)
 
 
-def test_stems_are_dry_and_the_mix_is_not(tiny):
+def test_stems_are_dry_and_the_mix_is_reverberant(tiny):
     piece = tiny[0][0]
-    # In a room sound goes on for a while when the players have stopped.
+    # Reverberation continues after the last note.
     end = np.flatnonzero(np.abs(piece.stems).max(axis=0) > 0.01)[-1]
     mono = piece.mix.mean(axis=1)
     levels = [np.sqrt(np.mean(x[end + 2205 : end + 8820] ** 2)) for x in (mono, piece.stems.sum(0))]
     assert levels[0] > 2 * levels[1]
-    # All stems are in the mix: each is found in it at its own time.
+    # All stems are in the mix, without a delay.
     for stem in piece.stems:
         peak = np.argmax(np.abs(scipy.signal.correlate(mono, stem, "same", "fft")))
         assert abs(peak - len(mono) // 2) < 50
@@ -257,7 +251,7 @@ def build(path, num_workers, form="multitrack44k"):
 
 @pytest.fixture
 def few_pieces(monkeypatch):
-    """Sizes that build in a moment."""
+    """Sizes small enough to build quickly."""
     ensembles = {
         name: gm_multitrack_plan.ENSEMBLES[name]._replace(tiny=counts)
         for name, counts in (("string_trio", (1, 0)), ("horn_trio", (0, 1)))
@@ -267,7 +261,7 @@ def few_pieces(monkeypatch):
     monkeypatch.setattr(gm_multitrack_plan, "DURATIONS_S", durations_s)
 
 
-def test_builds_the_same_files_whatever_the_number_of_workers(tmp_path, few_pieces):
+def test_files_do_not_depend_on_the_number_of_workers(tmp_path, few_pieces):
     digests = []
     for num_workers in (1, 2):
         build(tmp_path / str(num_workers), num_workers)
@@ -310,18 +304,18 @@ def test_configs(tmp_path):
         assert message in str(caught.value)
 
 
-# Who asks for the wrong thing
+# Errors
 
 
-def test_recognition_names_the_datasets_that_it_takes(capfd):
+def test_recognition_rejects_multitrack_datasets(capfd):
     words = ["--config=configs/han.py:debug", "--config.data.name=gm_multitrack"]
     assert run_command(lambda: main(words)) != 0
     err = capfd.readouterr().err
     assert "dataset 'gm_multitrack': holds multitrack pieces, not labelled clips" in err
-    assert "folder, gm_irmas, irmas" in err and "Traceback" not in err
+    assert "choose folder or gm_irmas or irmas" in err and "Traceback" not in err
 
 
-def test_pieces_name_the_datasets_that_have_some(tiny, folder):
+def test_pieces_rejects_datasets_without_tracks(tiny, folder):
     with pytest.raises(
         UserError, match="'gm_irmas': holds labelled clips, not multitrack pieces; choose gm_mult"
     ):
@@ -335,7 +329,7 @@ def test_pieces_name_the_datasets_that_have_some(tiny, folder):
         both[6]
 
 
-def test_a_damaged_index_is_named(tmp_path, few_pieces):
+def test_a_damaged_index_is_reported(tmp_path, few_pieces):
     builder = build(tmp_path, 1)
     (index,) = tmp_path.rglob("piece_index-test.json")
     assert [row["piece"] for row in builder.index("test")] == ["horn_trio-test-1"]

@@ -1,4 +1,4 @@
-"""gm_musdb: its plan, its music by the notes, its sound measured, its files."""
+"""gm_musdb: the plan, the composed notes, the rendered audio and the files."""
 
 import hashlib
 
@@ -9,15 +9,9 @@ from array_record.python.array_record_module import ArrayRecordReader
 
 import data_builders
 from data_builders.common.features import STEM_SEGMENT_S
-from data_builders.gm_musdb import (
-    builder as gm_musdb,
-)
-from data_builders.gm_musdb import (
-    plan as gm_musdb_plan,
-)
-from data_builders.gm_musdb import (
-    render as gm_musdb_songs,
-)
+from data_builders.gm_musdb import builder as gm_musdb
+from data_builders.gm_musdb import plan as gm_musdb_plan
+from data_builders.gm_musdb import render as gm_musdb_songs
 from data_builders.rendering import band, mix, seeding, singer, theory
 from data_builders.rendering.score import Note
 from irec_jax.errors import UserError
@@ -36,7 +30,7 @@ def plans(size):
 
 
 @pytest.mark.parametrize("size", gm_musdb_plan.SIZES)
-def test_plans(size):
+def test_plans_are_consistent(size):
     songs = plans(size)
     assert songs == plans(size)
     assert len({song.name for song in songs}) == len(songs)
@@ -58,7 +52,7 @@ def scores():
     return [(song, gm_musdb_songs.compose(song)) for song in (*plans("tiny"), *plans("small"))]
 
 
-def test_every_stem_plays_and_some_rest(scores):
+def test_every_stem_is_heard_and_rests_in_some_songs(scores):
     rests = dict.fromkeys(STEMS, 0)
     for song, score in scores:
         assert score.sections[0].first == 0
@@ -76,13 +70,13 @@ def test_every_stem_plays_and_some_rest(scores):
     assert max(rests.values()) < len(scores)
 
 
-def test_nobody_plays_out_of_turn(scores):
+def test_members_are_silent_outside_their_sections(scores):
     for _, score in scores:
         beats = score.sheet.metre.beats
         for section, cast in zip(score.sections, score.instrumentation, strict=True):
             edges = [score.sheet.seconds(bar * beats) for bar in (section.first, section.end)]
             for one in score.members:
-                if one.name not in cast:  # an onset strays by what a player is off the beat
+                if one.name not in cast:  # onsets deviate from the beat
                     inside = [
                         note
                         for note in score.parts[one.name].notes
@@ -91,7 +85,7 @@ def test_nobody_plays_out_of_turn(scores):
                     assert not inside
 
 
-def test_idioms(scores):
+def test_parts_are_idiomatic(scores):
     programs, grooves = set(), set()
     for _, score in scores:
         for one in score.members:
@@ -110,7 +104,7 @@ def test_idioms(scores):
         assert sum(kind == stem for kind, _ in programs) >= least
 
 
-def test_the_drummer_hears_the_form():
+def test_drums_and_bass_follow_the_sections():
     sheet = theory.LeadSheet(
         120.0, FOUR, 0.5, 0, "major", ((theory.chord("I", 0),),) * 8, "pop_roc"
     )
@@ -121,7 +115,7 @@ def test_the_drummer_hears_the_form():
     sections = [band.Section(0, 4, "verse", "drums"), band.Section(6, 8, "chorus")]
     notes = band.drums(sheet, sections, grooves, seeding.generator("drummer"))
     bars = {int(note.beat // 4) for note in notes if note.beat != 12.0}
-    assert bars == {0, 1, 2, 6, 7}  # it stops in bar 3 and rests in 4 and 5
+    assert bars == {0, 1, 2, 6, 7}  # silent in bar 3 (stop) and in bars 4 and 5 (no section)
     places = [(note.beat, note.pitch) for note in notes]
     assert len(set(places)) == len(places)
     line = band.bass(
@@ -135,8 +129,8 @@ def test_the_drummer_hears_the_form():
 
 
 def test_version_1_0_0_is_frozen():
-    # Another digest is other music: it needs another version. (Pitches and casts only: they do not
-    # depend on the last bit of a machine's arithmetic.)
+    # Changed music has another digest and requires a new version. (Only pitches and
+    # instrumentation, which do not depend on the rounding of a machine.)
     music = []
     for song in plans("small")[::5]:
         score = gm_musdb_songs.compose(song)
@@ -152,24 +146,24 @@ def test_version_1_0_0_is_frozen():
 # The sound
 
 
-def test_compressor():
+def test_compressor_reduces_levels_above_the_threshold():
     time_s = np.arange(3 * RATE) / RATE
     envelope = np.repeat([0.1, 1.0, 0.1], RATE)
     tone = np.stack([np.sin(2000 * time_s), 0.5 * np.sin(3000 * time_s)], axis=1)
     sound = (envelope[:, None] * tone).astype(np.float32)
     np.testing.assert_array_equal(mix.compress(sound, threshold_db=-6.0, ratio=1.0), sound)
     soft = mix.compress(sound, threshold_db=-6.0, ratio=4.0)
-    # Soft parts stay; of what the loud one is above the threshold a quarter is left.
+    # Soft parts are unchanged; a quarter of the excess over the threshold remains.
     np.testing.assert_array_equal(soft[: RATE - 200], sound[: RATE - 200])
     np.testing.assert_allclose(soft[-RATE // 2 :], sound[-RATE // 2 :], rtol=0.01)
     middle = slice(RATE + 8000, 2 * RATE - 200)
     peak_db = 10 * np.log10(np.max(np.square(sound[middle]).mean(axis=1)))
     over_db = peak_db - (mix.active_rms_db(sound) - 6.0)
     gain_db = 10 * np.log10(np.mean(soft[middle] ** 2, 0) / np.mean(sound[middle] ** 2, 0))
-    np.testing.assert_allclose(gain_db, -0.75 * over_db, atol=0.5)  # of both channels alike
+    np.testing.assert_allclose(gain_db, -0.75 * over_db, atol=0.5)  # the same for both channels
 
 
-def test_words_have_vowels_and_consonants():
+def test_syllables_have_vowels_and_consonants():
     rng = np.random.default_rng(0)
     time_s = np.arange(4 * RATE) / RATE
     buzz = scipy.signal.sawtooth(2 * np.pi * 150 * time_s)[:, None].astype(np.float32)
@@ -189,7 +183,7 @@ def test_words_have_vowels_and_consonants():
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    """The dataset, built by this process alone."""
+    """The dataset, built without worker processes."""
     builder = gm_musdb.GmMusdb(data_dir=tmp_path_factory.mktemp("gm_musdb"), config="tiny")
     builder.num_workers = 1
     builder.download_and_prepare()
@@ -197,7 +191,7 @@ def tiny(tmp_path_factory):
 
 
 def tracks(builder, split):
-    """Name -> stream -> int16 (T, 2), segments joined."""
+    """Return name -> stream -> int16 (T, 2), with the segments joined."""
     found = {}
     for example in builder.as_data_source(split):
         stem = STREAMS[example["stem"]]
@@ -212,7 +206,7 @@ def tracks(builder, split):
     }
 
 
-def test_stems_add_up(tiny):
+def test_stems_add_up_to_the_mixture(tiny):
     for split in SPLITS:
         found = tracks(tiny, split)
         planned = gm_musdb_plan.plan_songs("tiny", split)
@@ -228,7 +222,7 @@ def test_stems_add_up(tiny):
             peak = max(np.abs(audio.astype(int)).max() for audio in streams.values())
             assert 20 * np.log10(peak / 32_768) == pytest.approx(-1.0, abs=0.01)
             levels_db = [10 * np.log10(np.mean(streams[s] / 32_768.0) ** 2 + 1e-20) for s in STEMS]
-            assert max(levels_db) < -50  # no direct current
+            assert max(levels_db) < -50  # no DC offset
             for stem in STEMS:
                 relative = np.square(streams[stem] / 1.0).mean() / np.square(mixture / 1.0).mean()
                 assert -25 < 10 * np.log10(relative) < 1
@@ -236,7 +230,7 @@ def test_stems_add_up(tiny):
             assert (likeness - np.eye(4)).max() < 0.3
 
 
-def test_stems_lie_where_they_should(tiny):
+def test_stems_have_their_frequency_ranges(tiny):
     below, above = {}, {}
     for streams in (one for split in SPLITS for one in tracks(tiny, split).values()):
         for stem in STEMS:
@@ -258,7 +252,7 @@ def test_onsets_of_drums_are_on_the_beat(tiny):
     rise = np.maximum(np.diff(np.log(np.square(frames).mean(axis=1) + 100.0)), 0)
     steps = sheet.num_beats * sheet.metre.steps
     grid_s = [sheet.seconds(step / sheet.metre.steps) for step in range(steps)]
-    # Most of the rise in level is at steps of the bar, the least midway between them.
+    # The level rises mostly at the steps of the bar, and least midway between them.
     near = np.min(np.abs((np.arange(len(rise)) * hop + 441)[:, None] / RATE - grid_s), axis=1)
     midway = near > 0.3 * sheet.beat_s / sheet.metre.steps
     assert 0.25 < midway.mean() < 0.75
@@ -279,8 +273,8 @@ def test_index_and_info(tiny):
             )
 
 
-def test_records_do_not_depend_on_the_process(tiny):
-    # Within one, features have the same order in all records; only sorted ones have it in every.
+def test_records_have_sorted_features(tiny):
+    # Unsorted features have a fixed order only within one process.
     (file,) = tiny.data_path.glob("*-test.array_record*")
     names = sorted(tiny.info.features)
     for record in ArrayRecordReader(str(file)).read_all():
@@ -288,7 +282,7 @@ def test_records_do_not_depend_on_the_process(tiny):
         assert min(places) > 0 and places == sorted(places)
 
 
-def test_other_processes_render_the_same(tiny, tmp_path):
+def test_worker_processes_render_the_same_audio(tiny, tmp_path):
     builder = gm_musdb.GmMusdb(data_dir=tmp_path, config="tiny")
     builder.num_workers = 2
     examples = builder._generate_examples("train")

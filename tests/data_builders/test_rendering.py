@@ -1,4 +1,4 @@
-"""The composing, playing and mixing room: against independent measurements of notes and audio."""
+"""Composition, synthesis and mixing, checked by independent measurements of notes and audio."""
 
 import dataclasses
 import json
@@ -35,7 +35,7 @@ PITCHED = [one for one in instruments.CATALOGUE if not one.is_drums]
 
 
 def spectrum(audio):
-    """Magnitudes and frequencies of the mean of the channels."""
+    """Return magnitudes and frequencies of the mean of the channels."""
     mono = audio.mean(axis=1)
     return np.abs(np.fft.rfft(mono * np.hanning(len(mono)))), np.fft.rfftfreq(len(mono), 1 / RATE)
 
@@ -69,7 +69,7 @@ def test_unknown_chord_symbol():
 
 
 @pytest.mark.parametrize("genre", genres.GENRES)
-def test_frames_cover_their_duration_and_only_grow_with_it(genre):
+def test_lead_sheets_cover_their_duration_and_only_grow_with_it(genre):
     for seed in range(20):
         short, long = (
             genres.draw_lead_sheet(seeding.generator(genre, seed), genre, duration_s=duration_s)
@@ -87,13 +87,13 @@ def test_frames_cover_their_duration_and_only_grow_with_it(genre):
             assert long.chord_end(inside) == end
 
 
-def test_swing_delays_the_second_eighth_alone():
+def test_swing_delays_only_the_second_eighth():
     sheet = theory.LeadSheet(60.0, theory.Metre(4, 4), 2 / 3, 0, "major", (((0),),), "jaz_blu")
     assert sheet.seconds(3.0) == 3.0
     assert sheet.seconds(3.5) == pytest.approx(3 + 2 / 3)
 
 
-def test_every_progression_and_groove_fits():
+def test_progressions_and_grooves_are_valid():
     for style in genres.GENRES.values():
         for scale, symbols in style.progressions:
             assert scale in theory.SCALES
@@ -125,19 +125,19 @@ def test_roles_stay_in_register_and_time(role, genre):
             assert pitches.min() >= low and pitches.max() <= max(high, low + 23)
             assert all(one.length > 0 for one in notes)
             assert all(0 <= one.beat < player.sheet.num_beats for one in notes)
-            # Every bar is played in.
+            # No bar is empty.
             bars = {int(one.beat // player.sheet.metre.beats) for one in notes}
             assert bars == set(range(len(player.sheet.bars)))
 
 
-def test_clips_of_a_song_share_rhythm_not_notes():
+def test_clips_of_a_song_share_rhythms_but_not_pitches():
     first, again, other = (parts.melody(voice("pop_roc", 3, clip=clip)) for clip in (0, 0, 1))
     assert first == again
     assert [one.beat for one in first] == [one.beat for one in other]
     assert [one.pitch for one in first] != [one.pitch for one in other]
 
 
-def test_bass_plays_roots_and_drums_play_the_groove():
+def test_bass_and_drums_use_their_keys():
     for genre in genres.GENRES:
         player = voice(genre, 1, low=28, high=50)
         for one in rhythm_section.bass(player):
@@ -147,7 +147,7 @@ def test_bass_plays_roots_and_drums_play_the_groove():
 
 
 @pytest.mark.parametrize("name", ["violin", "acoustic grand piano", "voice ooh", "steel guitar"])
-def test_performance(name):
+def test_performed_notes_are_ordered_separated_and_without_long_gaps(name):
     instrument = next(one for one in PITCHED if one.name == name)
     sheet = genres.draw_lead_sheet(seeding.generator("frame"), "cou_fol", duration_s=20.0)
     for role in instrument.lead_roles:
@@ -159,7 +159,7 @@ def test_performance(name):
         assert all(1 <= one.velocity <= 127 for one in part.notes)
         gaps = onsets[1:] - np.maximum.accumulate(ends)[:-1]
         assert gaps.max() <= 0.31
-        for pitch in {one.pitch for one in part.notes}:  # a key is released before it is struck
+        for pitch in {one.pitch for one in part.notes}:  # a key is released before it is repeated
             spans = [(s, e) for s, e, n in zip(onsets, ends, part.notes, strict=True)
                      if n.pitch == pitch]  # fmt: skip
             assert all(e < s for (_, e), (s, _) in zip(spans[:-1], spans[1:], strict=True))
@@ -174,10 +174,10 @@ def test_catalogue_covers_the_classes_and_the_orchestra():
     kinds = {one.kind for one in instruments.CATALOGUE}
     names = {one.name for one in instruments.CATALOGUE}
     assert set(IRMAS) <= kinds
-    spoken = {**{name: name for name in ORCHESTRA}, "double_bass": "double bass",
+    catalogue_names = {**{name: name for name in ORCHESTRA}, "double_bass": "double bass",
               "french_horn": "french horn", "piano": "acoustic grand piano",
               "violoncello": "cello"}  # fmt: skip
-    assert {spoken[name] for name in ORCHESTRA} <= names
+    assert {catalogue_names[name] for name in ORCHESTRA} <= names
     assert len(names) == len(instruments.CATALOGUE)
     for one in instruments.CATALOGUE:
         assert set(one.genres) <= set(instruments.GENRES)
@@ -197,8 +197,8 @@ def test_instruments_sound_in_tune_in_their_register(instrument):
         assert np.isfinite(audio).all()
         levels_db.append(mix.active_rms_db(audio))
         magnitudes, frequencies = spectrum(audio[: int(0.8 * RATE)])
-        # Most of the energy lies within half a semitone of harmonics. (Below middle C they are too
-        # close to tell; organs have stops at other intervals, choirs many singers.)
+        # Most of the energy is within half a semitone of the harmonics. (Below middle C, harmonics
+        # are too close together; organs have stops at other intervals, choirs many singers.)
         if pitch >= 60 and instrument.kind not in ("org", "voi"):
             fundamental_hz = 440 * 2 ** ((pitch - 69) / 12)
             number = np.maximum(np.round(frequencies / fundamental_hz), 1)
@@ -217,7 +217,7 @@ def test_drum_kits_sound():
                 assert mix.active_rms_db(audio) > -55, (kit.name, key)
 
 
-def test_playing_does_not_depend_on_what_was_played_before():
+def test_audio_of_a_part_does_not_depend_on_earlier_parts():
     violin, organ = instruments.of_kind("vio")[0], instruments.of_kind("org")[0]
     part = Part(violin, (note(70), note(74, onset_s=0.3)), bend=((0.1, 40.0),), tuning_cents=5.0)
     fresh = synth.SoundFontPlayer(synth.default_soundfont())
@@ -248,7 +248,7 @@ def test_bend_tuning_and_swell():
     np.testing.assert_allclose(20 * np.log10(ratio)[sounding], expected[sounding], atol=0.02)
 
 
-def test_soundfont_errors(tmp_path, monkeypatch):
+def test_unusable_soundfonts_are_reported(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="missing.sf2"):
         synth.check_soundfont(tmp_path / "missing.sf2")
     wrong = tmp_path / "wrong.sf2"
@@ -287,11 +287,11 @@ def test_frame_levels_and_activity():
     assert mix.active_rms_db(np.zeros((5000, 1), np.float32)) == -np.inf
 
 
-def test_mix_balances_pans_and_adds_up():
+def test_mixdown_sets_levels_and_panning_and_stems_add_up():
     start = RATE // 2
     stems = {"a": noise(3, seed=1), "b": noise(3, seed=2, channels=2, gain=0.01),
              "silent": np.zeros((3 * RATE, 1), np.float32)}  # fmt: skip
-    stems["a"][:start] *= 20  # what lies before the start does not count
+    stems["a"][:start] *= 20  # levels ignore audio before the start
     strips = {
         "a": mix.ChannelStrip(0.0, 1.0, -10.0, ((1000.0, 6.0, 1.0),)),
         "b": mix.ChannelStrip(-7.5, -0.5, -20.0),
@@ -327,7 +327,7 @@ def test_peaking_filter(centre_hz, gain_db):
     np.testing.assert_allclose(gains_db, [0.0, gain_db, 0.0], atol=0.25)
 
 
-def test_rooms_decay_as_asked():
+def test_impulse_responses_have_the_decay_time():
     for decay_s in (0.3, 1.5):
         response = mix.impulse_response(mix.Room(decay_s, 0.02, 8000.0, seed=1))
         assert not response[: int(0.02 * RATE)].any()
@@ -358,7 +358,7 @@ def test_pool_reports_errors():
         list(pool.run("os:_exit", [3], num_workers=2))
 
 
-def test_pool_ends_its_workers_when_left_early():
+def test_pool_kills_its_workers_when_closed_early():
     # A worker leads its own process group, whose id is its own.
     results = pool.run("os:getpgid", iter(int, 1), num_workers=2)  # endless
     worker = next(results)

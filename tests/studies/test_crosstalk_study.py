@@ -1,4 +1,4 @@
-"""The crosstalk study: from rendered pieces to the report, interrupted and resumed."""
+"""Crosstalk study: from rendered pieces to the report, interrupted and resumed."""
 
 import json
 import re
@@ -6,41 +6,32 @@ import shutil
 
 import numpy as np
 import pytest
+from study_helpers import irec
 
-from irec_jax import cli, crosstalk
-from irec_jax.cli.console import run_command
+from irec_jax import crosstalk
 from irec_jax.errors import UserError
+from irec_jax.reports import writing
 from irec_jax.studies import crosstalk as study
 
 
-def irec(*words):
-    """Exit code of `irec`, run in this process."""
-
-    def command():
-        arguments = cli.parser().parse_args([str(word) for word in words])
-        return arguments.run(arguments)
-
-    return run_command(command)
-
-
 def study_tiny(workdir, *more):
-    options = ["--size=tiny", "--split=test", "--format=multitrack44k", "--max_s=4"]
+    options = ["--size=tiny", "--split=test", "--format=multitrack44k", "--max-s=4"]
     return irec("study", "crosstalk", *options, f"--workdir={workdir}", *more)
 
 
 @pytest.fixture(scope="module")
 def studied(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("study") / "crosstalk"
-    assert study_tiny(workdir, "--min_tracks=9", "--methods=aligned,source,wiener") == 0
+    assert study_tiny(workdir, "--min-tracks=9", "--methods=aligned,source,wiener") == 0
     return workdir
 
 
-def test_the_report_tells_what_was_gained(studied):
+def test_report_shows_scores_and_gains(studied):
     report = json.loads((studied / "report.json").read_text())
     assert report["rendered"]
     assert report["provenance"]["dataset"]["name"] == "gm_multitrack"
     for piece in report["pieces"].values():
-        assert piece["num_tracks"] >= 5  # of an excerpt, players may rest all through it
+        assert piece["num_tracks"] >= 5  # some tracks may be silent in the excerpt
         for level in ("-6", "-12", "-18"):
             scores = piece["levels"][level]
             for method in ("aligned", "source", "wiener"):
@@ -63,32 +54,32 @@ def test_the_report_tells_what_was_gained(studied):
         assert f"irec-jax (aligned, mask): {name}" in page
 
 
-def test_it_goes_on_where_it_stopped(studied, tmp_path, monkeypatch):
+def test_an_interrupted_study_resumes(studied, tmp_path, monkeypatch):
     workdir = tmp_path / "again"
     shutil.copytree(studied, workdir)
     files = sorted((workdir / "pieces").iterdir())
     known = {file: file.read_bytes() for file in files}
     files[-1].unlink()
     (workdir / "report.json").unlink()
-    done = []
+    executed = []
     original = study.study_piece
     monkeypatch.setattr(
-        study, "study_piece", lambda piece, **k: done.append(piece.name) or original(piece, **k)
+        study, "study_piece", lambda piece, **k: executed.append(piece.name) or original(piece, **k)
     )
-    assert study_tiny(workdir, "--min_tracks=9", "--methods=aligned,source,wiener") == 0
-    assert len(done) == 1
+    assert study_tiny(workdir, "--min-tracks=9", "--methods=aligned,source,wiener") == 0
+    assert len(executed) == 1
     assert {file: file.read_bytes() for file in files} == known
 
 
-def test_other_pieces_have_an_example_of_their_own(studied, tmp_path, monkeypatch):
+def test_other_pieces_have_their_own_example(studied, tmp_path, monkeypatch):
     workdir = tmp_path / "more"
     shutil.copytree(studied, workdir)
     result = json.loads(next((workdir / "pieces").iterdir()).read_text())
     drawn = []
     monkeypatch.setattr(study, "study_piece", lambda piece, **k: result)
     monkeypatch.setattr(study, "draw_example", lambda piece, **k: drawn.append(piece.name))
-    monkeypatch.setattr(study.figures, "save", lambda figure, path: path.touch())
-    assert study_tiny(workdir, "--min_tracks=3", "--methods=aligned,source,wiener") == 0
+    monkeypatch.setattr(writing, "encode", lambda figure, file_format: b"")
+    assert study_tiny(workdir, "--min-tracks=3", "--methods=aligned,source,wiener") == 0
     pieces = json.loads((workdir / "report.json").read_text())["pieces"]
     assert drawn == [next(iter(pieces))]
     assert f"](example-{drawn[0]}.png)" in (workdir / "report.md").read_text()
@@ -102,17 +93,17 @@ def test_other_pieces_have_an_example_of_their_own(studied, tmp_path, monkeypatc
         (["--dataset=multitrack", "--split=test"], "test"),
     ],
 )
-def test_of_the_four_recorded_pieces_all_are_studied(monkeypatch, tmp_path, capsys, words, split):
+def test_default_split_of_recorded_pieces_is_all(monkeypatch, tmp_path, capsys, words, split):
     def pieces(name, split, **options):
-        raise UserError(f"asked for {split}")
+        raise UserError(f"split {split}")
 
-    monkeypatch.setattr(study, "all_pieces", pieces)
+    monkeypatch.setattr(study, "load_pieces", pieces)
     assert irec("study", "crosstalk", f"--workdir={tmp_path}", *words) == 1
-    assert capsys.readouterr().err == f"error: asked for {split}\n"
+    assert capsys.readouterr().err == f"error: split {split}\n"
 
 
-def test_other_settings_need_another_workdir(studied, capsys):
-    assert study_tiny(studied, "--min_tracks=9", "--methods=aligned", "--seed=1") == 1
+def test_a_workdir_with_other_settings_is_refused(studied, capsys):
+    assert study_tiny(studied, "--min-tracks=9", "--methods=aligned", "--seed=1") == 1
     error = capsys.readouterr().err
     assert "other settings (seed, methods)" in error
     assert error.count("\n") == 1
@@ -123,25 +114,25 @@ def test_other_settings_need_another_workdir(studied, capsys):
     [
         (["--methods=magic"], "--methods magic: unknown"),
         (["--methods="], "--methods : unknown"),
-        (["--max_s=nan"], "--max_s above 0"),
-        (["--min_tracks=90"], "no piece of gm_multitrack"),
-        (["--dataset=gm_irmas"], "holds no tracks"),
+        (["--max-s=nan"], "--max-s nan: expected a positive"),
+        (["--min-tracks=90"], "no piece of gm_multitrack"),
+        (["--dataset=gm_irmas"], "not multitrack pieces"),
         (["--split=valid"], "has no split"),
     ],
 )
-def test_wrong_arguments_are_one_line(tmp_path, capsys, words, message):
+def test_invalid_arguments_give_a_one_line_error(tmp_path, capsys, words, message):
     assert study_tiny(tmp_path / "x", *words) == 1
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
 
 
-def test_without_direct_sound_the_weights_are_the_inverse():
+def test_without_direct_sound_the_weights_give_the_inverse():
     rng = np.random.default_rng(0)
     mixing = np.eye(3) + 0.1 * rng.random((3, 3)) * (1 - np.eye(3))
     inverse = np.linalg.inv(mixing)
-    found = study._correlations(mixing, inverse)
-    np.testing.assert_allclose(list(found.values()), [1, 1])
+    correlations = study._correlations(mixing, inverse)
+    np.testing.assert_allclose(list(correlations.values()), [1, 1])
     weights = (np.eye(3) - inverse)[None]
-    known = crosstalk.Crosstalk(np.eye(3), np.zeros((3, 3), int), weights)
-    np.testing.assert_allclose(known.inverse_mixing(), inverse)
+    estimate = crosstalk.Crosstalk(np.eye(3), np.zeros((3, 3), int), weights)
+    np.testing.assert_allclose(estimate.inverse_mixing(), inverse)

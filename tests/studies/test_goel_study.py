@@ -1,44 +1,33 @@
-"""The Goel study: rows that are run once, a table that says what leaks, and one real run."""
+"""Goel study: each row runs once, tables show the leakage; a complete run on tiny data."""
 
 import json
-import re
 
 import numpy as np
 import pytest
 import sklearn.metrics
+from study_helpers import irec, table_cells
 
 from irec_jax import cli, config
-from irec_jax.cli.console import run_command
 from irec_jax.errors import UserError
 from irec_jax.files import write_json
 from irec_jax.studies import goel, runs
 
 CLASSES = ["gel", "pia", "sax", "vio", "voi"]
-#: Row: the label, column: the answer.
+#: Rows: labels, columns: predictions.
 CONFUSION = [[6, 1, 1, 1, 1], [0, 5, 0, 0, 0], [2, 0, 3, 0, 0], [0, 0, 0, 0, 4], [1, 1, 0, 0, 6]]
 
 
-def irec(*words):
-    """Exit code of `irec`, run in this process."""
-
-    def command():
-        arguments = cli.parser().parse_args([str(word) for word in words])
-        return arguments.run(arguments)
-
-    return run_command(command)
-
-
-def a_report(split, accuracy=0.5, **more):
-    """What the study needs of a report."""
+def make_report(split, accuracy=0.5, **more):
+    """Return the entries of a report that the study needs."""
     splits = {
-        side: {"num_examples": number, "num_songs": 7, "per_class": dict.fromkeys(CLASSES, 2)}
-        for side, number in (("training", 70), ("validation", 15), ("test", 15))
+        name: {"num_examples": number, "num_songs": 7, "per_class": dict.fromkeys(CLASSES, 2)}
+        for name, number in (("training", 70), ("validation", 15), ("test", 15))
     }
     history = [
         {"epoch": i, "train_top1": 0.3 + i / 100, "valid_top1": 0.4, "valid_loss": 1.0}
         for i in (1, 2, 3)
     ]
-    found = {
+    report = {
         "rendered": True,
         "dataset": "gm_irmas",
         "classes": CLASSES,
@@ -64,30 +53,30 @@ def a_report(split, accuracy=0.5, **more):
             "durations_s": {"training": 3.0, "evaluation": 1.0},
         },
     }
-    return found | more
+    return report | more
 
 
 @pytest.fixture
-def pretended(monkeypatch):
-    """Experiments that only write a report; the names of those that were done."""
-    done = []
+def fake_runs(monkeypatch):
+    """Replace experiments by ones that only write a report; return the names of executed runs."""
+    executed = []
 
     def experiment(name, settings, folder, mode):
-        print(f"experiment {folder.name} speaks")
-        done.append(folder.name)
+        print(f"experiment {folder.name} prints this")
+        executed.append(folder.name)
         write_json(folder / "config.json", config.flatten(settings))
         if folder.name.startswith("gru-300-50-song"):
             raise UserError("the loss is nan at step 3, clips a, b: lower it")
         accuracy = 0.75 if settings.data.split == "window" else 0.5
         more = {}
         if settings.evaluation.baselines:
-            found = {"accuracy": 0.6, "accuracy_interval": [0.5, 0.7]}
-            more = {"baselines": {"MFCC + logistic regression": {"predominant": found}}}
-        write_json(folder / "report.json", a_report(settings.data.split, accuracy, **more))
+            predominant = {"accuracy": 0.6, "accuracy_interval": [0.5, 0.7]}
+            more = {"baselines": {"MFCC + logistic regression": {"predominant": predominant}}}
+        write_json(folder / "report.json", make_report(settings.data.split, accuracy, **more))
 
     monkeypatch.setattr(runs.experiment, "run", experiment)
     monkeypatch.setattr(runs.data, "load", lambda settings: None)
-    return done
+    return executed
 
 
 def study(workdir, *more):
@@ -95,13 +84,13 @@ def study(workdir, *more):
 
 
 @pytest.mark.parametrize(("words", "num_rows"), [([], 41), (["--quick"], 14), (["--debug"], 41)])
-def test_every_run_has_a_config_of_its_own(words, num_rows):
+def test_every_run_has_its_own_config(words, num_rows):
     parser = cli.argparse.ArgumentParser()
     goel.add_arguments(parser)
     plan = goel.plan(parser.parse_args(words), ("song", "window"))
     assert len(plan) == 2 * num_rows == len({run.name for run in plan})
     resolved = {run.name: config.flatten(runs.resolve(run)) for run in plan}
-    assert len({json.dumps(one) for one in resolved.values()}) == len(plan)
+    assert len({json.dumps(settings) for settings in resolved.values()}) == len(plan)
     lstm = resolved["lstm-300-50-window"]
     assert (lstm["model.cell"], lstm["data.split"]) == ("lstm", "window")
     assert lstm["evaluation.baselines"] and not resolved["gru-300-50-song"]["evaluation.baselines"]
@@ -113,41 +102,35 @@ def test_every_run_has_a_config_of_its_own(words, num_rows):
         assert resolved["lstm-300-50-dense50-song"]["model.dense"] == [50]
 
 
-def test_scores_by_class_are_those_of_an_independent_implementation():
-    truth, said = np.repeat(np.indices((5, 5)).reshape(2, -1), np.ravel(CONFUSION), axis=1)
-    found = goel.scores(a_report("song", accuracy=float(np.mean(truth == said))))
+def test_scores_equal_those_of_sklearn():
+    labels, predictions = np.repeat(np.indices((5, 5)).reshape(2, -1), np.ravel(CONFUSION), axis=1)
+    scores = goel.scores(make_report("song", accuracy=float(np.mean(labels == predictions))))
     options = dict(labels=range(5), zero_division=0)
-    by_class = sklearn.metrics.precision_recall_fscore_support(truth, said, **options)
+    by_class = sklearn.metrics.precision_recall_fscore_support(labels, predictions, **options)
     for k, name in enumerate(CLASSES):
-        ours = list(found["per_class"][name].values())
+        ours = list(scores["per_class"][name].values())
         np.testing.assert_allclose(ours, [values[k] for values in by_class[:3]])
     for average in ("micro", "macro"):
         theirs = sklearn.metrics.precision_recall_fscore_support(
-            truth, said, average=average, **options
+            labels, predictions, average=average, **options
         )
-        np.testing.assert_allclose(list(found[average].values()), theirs[:3])
-    np.testing.assert_allclose(found["micro"]["f1"], found["test"])
-    assert found["training"] == 0.32 and found["best_epoch"] == 2 and found["seconds"] == 4.0
+        np.testing.assert_allclose(list(scores[average].values()), theirs[:3])
+    np.testing.assert_allclose(scores["micro"]["f1"], scores["test"])
+    assert scores["training"] == 0.32 and scores["best_epoch"] == 2 and scores["seconds"] == 4.0
 
 
-def test_one_answer_to_everything_is_told():
-    assert goel.scores(a_report("song"))["collapse"] is None
-    deaf = a_report("song")
-    deaf["predominant"]["confusion"] = [[0, 4, 0, 0, 0]] * 5
-    assert "'pia'" in goel.scores(deaf)["collapse"]
+def test_a_constant_prediction_is_reported_as_collapsed():
+    assert goel.scores(make_report("song"))["collapse"] is None
+    constant = make_report("song")
+    constant["predominant"]["confusion"] = [[0, 4, 0, 0, 0]] * 5
+    assert "'pia'" in goel.scores(constant)["collapse"]
 
 
-def cells(page, row):
-    """The cells of the lines that begin with a name."""
-    found = re.findall(rf"^\| {re.escape(row)} +\|(.*)\|$", page, flags=re.MULTILINE)
-    return [[cell.strip() for cell in line.split("|")] for line in found]
-
-
-def test_both_splits_stand_beside_what_was_reported(pretended, tmp_path, capsys):
+def test_both_splits_are_shown_beside_the_published_figures(fake_runs, tmp_path, capsys):
     assert study(tmp_path, "--rows=lstm-300-50,recurrence-b3") == 0
     names = ["lstm-300-50", "blstm-300-50", "lstm-300-50-dense50", "blstm-300-50-dense50"]
     names.append("recurrence-b3")
-    assert pretended == [f"{row}-{split}" for row in names for split in ("song", "window")]
+    assert fake_runs == [f"{row}-{split}" for row in names for split in ("song", "window")]
     page = (tmp_path / "report.md").read_text()
     assert "rendered audio" in page.splitlines()[2]
     summary, table, window, song = _lines(page)
@@ -156,57 +139,59 @@ def test_both_splits_stand_beside_what_was_reported(pretended, tmp_path, capsys)
     apart = ["0.320", "0.400", "0.500 [0.400, 0.600]", "0.450", "2 of 3"]
     assert table == ["0.640", "0.671", "0.653", *ours, *apart, "+0.250"]
     assert window[4] == song[4] == "0.60 / 0.63"
-    assert cells(page, "lstm-300-50-dense50")[0][:3] == ["–", "–", "0.706"]
-    (baseline,) = cells(page, "baseline: MFCC + logistic regression")
+    assert table_cells(page, "lstm-300-50-dense50")[0][:3] == ["–", "–", "0.706"]
+    (baseline,) = table_cells(page, "baseline: MFCC + logistic regression")
     assert baseline[2:] == ["0.600 [0.500, 0.700]"] * 2 + ["+0.000"]
-    assert "adds +0.250 on average" in page
+    assert "adds +0.250 to the test accuracy on average" in page
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["rows"]["lstm-300-50"]["song"]["test"] == 0.5
     assert report["provenance"]["dataset"]["config"] == "tiny-stereo44k"
     assert (tmp_path / "accuracy.png").stat().st_size > 10_000
     printed = capsys.readouterr().out.splitlines()
-    told = [line for line in printed if line.startswith("lstm-300-50-song: accuracy 0.500 [0.400")]
-    assert len(told) == 1 and "left, about" in told[0]
-    assert not any("speaks" in line for line in printed)
+    progress = [
+        line for line in printed if line.startswith("lstm-300-50-song: accuracy 0.500 [0.400")
+    ]
+    assert len(progress) == 1 and "left, about" in progress[0]
+    assert not any("prints this" in line for line in printed)
     log = (tmp_path / "runs" / "lstm-300-50-song.log").read_text()
-    assert log == "experiment lstm-300-50-song speaks\n"
+    assert log == "experiment lstm-300-50-song prints this\n"
 
 
 def _lines(page):
-    """Of one row: the summary's, the source's table, and by class of both splits."""
-    summary = [line[1:] for line in cells(page, "LSTM") if line[0] == "lstm-300-50"][0]
-    return summary, *cells(page, "lstm-300-50")
+    """Return the lines of lstm-300-50 in the summary, Goel's table and both class tables."""
+    summary = [line[1:] for line in table_cells(page, "LSTM") if line[0] == "lstm-300-50"][0]
+    return summary, *table_cells(page, "lstm-300-50")
 
 
-def test_nothing_is_run_twice(pretended, tmp_path):
+def test_no_run_is_repeated(fake_runs, tmp_path):
     assert study(tmp_path, "--rows=lstm-100", "--split=song") == 0
-    assert pretended == [f"lstm-100-{hidden}-song" for hidden in (50, 100, 150)] + [
+    assert fake_runs == [f"lstm-100-{hidden}-song" for hidden in (50, 100, 150)] + [
         f"blstm-100-{hidden}-song" for hidden in (50, 100, 150)
     ]
-    pretended.clear()
+    fake_runs.clear()
     (tmp_path / "runs" / "lstm-100-100-song" / "report.json").unlink()
     assert study(tmp_path, "--rows=lstm-100-100", "--split=song,window") == 0
     expected = ["lstm-100-100-song", "lstm-100-100-window", "blstm-100-100-window"]
-    assert pretended == expected
-    # What was done before is in the report too.
+    assert fake_runs == expected
+    # The report includes runs of earlier calls.
     report = json.loads((tmp_path / "report.json").read_text())
     assert set(report["rows"]["blstm-100-150"]) == {"song"} and len(report["rows"]) == 6
 
 
-def test_a_run_that_fails_is_told_and_the_others_are_done(pretended, tmp_path, capsys):
+def test_a_failing_run_is_reported_and_the_others_are_executed(fake_runs, tmp_path, capsys):
     assert study(tmp_path, "--rows=gru-300-50,rnn-300-100") == 1
-    assert len(pretended) == 6
+    assert len(fake_runs) == 6
     printed = capsys.readouterr().out
     assert printed.count("gru-300-50-song: failed: the loss is nan at step 3") == 1
     page = (tmp_path / "report.md").read_text()
     assert "- gru-300-50-song: the loss is nan" in page
-    assert cells(page, "gru-300-50")[0][-6:] == ["–"] * 6
-    pretended.clear()
+    assert table_cells(page, "gru-300-50")[0][-6:] == ["–"] * 6
+    fake_runs.clear()
     assert study(tmp_path, "--rows=gru-300-50,rnn-300-100") == 1
-    assert pretended == ["gru-300-50-song"]
+    assert fake_runs == ["gru-300-50-song"]
 
 
-def test_an_interrupted_study_goes_on(pretended, tmp_path, capsys, monkeypatch):
+def test_an_interrupted_study_resumes(fake_runs, tmp_path, capsys, monkeypatch):
     original = runs.experiment.run
 
     def interrupted(name, settings, folder, mode):
@@ -220,10 +205,10 @@ def test_an_interrupted_study_goes_on(pretended, tmp_path, capsys, monkeypatch):
     assert not (tmp_path / "report.json").exists()
     monkeypatch.setattr(runs.experiment, "run", original)
     assert study(tmp_path, "--rows=rnn-300-50") == 0
-    assert pretended.count("rnn-300-50-song") == pretended.count("rnn-300-50-window") == 1
+    assert fake_runs.count("rnn-300-50-song") == fake_runs.count("rnn-300-50-window") == 1
 
 
-def test_other_settings_need_another_workdir(pretended, tmp_path, capsys):
+def test_a_workdir_with_other_settings_is_refused(fake_runs, tmp_path, capsys):
     assert study(tmp_path, "--rows=lstm-300-100", "--split=song") == 0
     assert study(tmp_path, "--rows=lstm-300-100", "--split=song", "--seed=1") == 1
     error = capsys.readouterr().err
@@ -232,7 +217,7 @@ def test_other_settings_need_another_workdir(pretended, tmp_path, capsys):
     assert "other settings (quick)" in capsys.readouterr().err
 
 
-def test_a_try_that_came_to_nothing_holds_no_workdir(pretended, tmp_path, monkeypatch):
+def test_an_attempt_without_results_does_not_bind_the_workdir(fake_runs, tmp_path, monkeypatch):
     def missing(settings):
         raise UserError(f"no dataset {settings.size}")
 
@@ -240,35 +225,35 @@ def test_a_try_that_came_to_nothing_holds_no_workdir(pretended, tmp_path, monkey
     with monkeypatch.context() as patch:
         patch.setattr(runs.data, "load", missing)
         assert irec(*words, "--size=smal") == 1
-    assert not pretended
-    assert irec(*words, "--size=full") == 0 and len(pretended) == 2
+    assert not fake_runs
+    assert irec(*words, "--size=full") == 0 and len(fake_runs) == 2
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--rows=magic"], "--rows magic: in none of rnn-300-50"),
-        (["--split=official"], "--split official: known are song and window"),
-        (["--dataset=gm_multitrack"], "--dataset gm_multitrack: known are"),
-        (["--quick", "--rows=lstm-100"], "--rows lstm-100: in none of"),
+        (["--rows=magic"], "--rows magic: matches none of rnn-300-50"),
+        (["--split=official"], "--split official: unknown; known are song and window"),
+        (["--dataset=gm_multitrack"], "--dataset gm_multitrack: unknown; known are"),
+        (["--quick", "--rows=lstm-100"], "--rows lstm-100: matches none of"),
     ],
 )
-def test_wrong_arguments_are_one_line(tmp_path, capsys, words, message):
+def test_invalid_arguments_give_a_one_line_error(tmp_path, capsys, words, message):
     assert study(tmp_path / "x", *words) == 1
     error = capsys.readouterr().err
     assert message in error and "Traceback" not in error and error.count("\n") == 1
     assert not (tmp_path / "x").exists()
 
 
-def test_a_real_run_from_the_data_to_the_report(tmp_path, capsys):
+def test_complete_run_from_data_to_report(tmp_path, capsys):
     assert study(tmp_path, "--rows=per_step-300-50", "--split=song") == 0
     report = json.loads((tmp_path / "report.json").read_text())
-    (one,) = report["rows"].values()
+    (row,) = report["rows"].values()
     folder = tmp_path / "runs" / "per_step-300-50-song"
     theirs = json.loads((folder / "report.json").read_text())["predominant"]
-    assert one["song"]["test"] == theirs["accuracy"]
-    np.testing.assert_allclose(one["song"]["macro"]["recall"], theirs["balanced_accuracy"])
-    assert 0 <= one["song"]["training"] <= 1 and one["song"]["num_epochs"] == 2
+    assert row["song"]["test"] == theirs["accuracy"]
+    np.testing.assert_allclose(row["song"]["macro"]["recall"], theirs["balanced_accuracy"])
+    assert 0 <= row["song"]["training"] <= 1 and row["song"]["num_epochs"] == 2
     (protocol,) = report["protocols"]
     assert protocol["num_songs_on_both_sides"] == 0
     assert "epoch   2" in (tmp_path / "runs" / "per_step-300-50-song.log").read_text()

@@ -1,17 +1,16 @@
-"""The separation study: separated once, chosen on validation, compared on test; a real run."""
+"""Separation study: selection on validation, comparison on test; a complete run."""
 
 import dataclasses
 import json
-import re
 import types
 
 import jax
 import numpy as np
 import pytest
 import sklearn.metrics
+from study_helpers import irec, table_cells
 
 from irec_jax import cli, config, data, main
-from irec_jax.cli.console import run_command
 from irec_jax.errors import UserError
 from irec_jax.files import write_json
 from irec_jax.frontends import SpectrogramDb
@@ -22,7 +21,7 @@ from irec_jax.tasks import create_separation
 CLASSES = ["pia", "sax", "voi"]
 SDR = {name: {"mean": value, "sd": 1.0} for name, value in
        {"mixture": 2.0, "raw": 9.0, "post": 8.5, "ideal": 15.0}.items()}  # fmt: skip
-#: How well the classifiers of each system rank, with either L2 weight.
+#: Quality of the ranking by the classifiers of each system, with both L2 weights.
 SKILL = {
     ("base", "1e-06"): 0.6,
     ("base", "1e-05"): 1.0,
@@ -33,43 +32,33 @@ SKILL = {
 }
 
 
-def irec(*words):
-    """Exit code of `irec`, run in this process."""
-
-    def command():
-        arguments = cli.parser().parse_args([str(word) for word in words])
-        return arguments.run(arguments)
-
-    return run_command(command)
-
-
 def study(workdir, *more):
     return irec("study", "separation", f"--workdir={workdir}", *more)
 
 
 def predictions(skill, *, num_songs=40, seed=0):
-    """Clips of songs, three of each, whose scores tell the classes as well as `skill`."""
-    rng, found = np.random.default_rng(seed), {"classes": np.array(CLASSES)}
-    for side in ("validation", "test"):
-        songs = np.repeat([f"{side} {i}" for i in range(num_songs)], 3)
+    """Return labels and scores of three clips per song; scores separate classes by `skill`."""
+    rng, arrays = np.random.default_rng(seed), {"classes": np.array(CLASSES)}
+    for split in ("validation", "test"):
+        songs = np.repeat([f"{split} {i}" for i in range(num_songs)], 3)
         labels = np.repeat(rng.random((num_songs, 3)) < 0.4, 3, axis=0)
         noise = rng.normal(size=labels.shape)
-        found |= {
-            f"{side}_ids": np.array([f"{side} clip {i}" for i in range(len(songs))]),
-            f"{side}_songs": songs,
-            f"{side}_labels": labels,
-            f"{side}_scores": (skill * labels + noise).astype(np.float32),
+        arrays |= {
+            f"{split}_ids": np.array([f"{split} clip {i}" for i in range(len(songs))]),
+            f"{split}_songs": songs,
+            f"{split}_labels": labels,
+            f"{split}_scores": (skill * labels + noise).astype(np.float32),
         }
-    return found
+    return arrays
 
 
-def a_report(name, settings):
-    """What the study needs of a report."""
+def make_report(settings):
+    """Return the entries of a report that the study needs."""
     history = [
         {"epoch": i, "train_loss": 1 / i, "valid_loss": 1.1 / i, "valid_amplitude_sdr": float(i)}
         for i in (1, 2, 3)
     ]
-    found = {
+    report = {
         "rendered": True,
         "dataset": settings.data.name,
         "classes": CLASSES,
@@ -83,32 +72,32 @@ def a_report(name, settings):
     if settings.task == "separation":
         names = list(SDR)
         scores = {s: {"amplitude_sdr_db": SDR[s]["mean"]} for s in names}
-        found |= {
+        report |= {
             "systems": names,
             "num_tracks": 2,
             "tracks": [{"name": f"track {i}", "scores": scores} for i in range(2)],
             "summary": {s: {"amplitude_sdr_db": SDR[s]} for s in names},
         }
-    return found
+    return report
 
 
 @pytest.fixture
-def pretended(monkeypatch):
-    """Experiments that only write a report, and no separation; the names of what was done."""
-    done = []
+def fake_runs(monkeypatch):
+    """Replace experiments and separation by fakes; return the names of executed steps."""
+    executed = []
 
     def experiment(name, settings, folder, mode):
-        done.append(folder.name)
+        executed.append(folder.name)
         write_json(folder / "config.json", config.flatten(settings))
         if "dropout" in folder.name:
             raise UserError("the loss is nan at step 3: lower it")
         if settings.task == "recognition":
             system, _, l2 = folder.name.partition("-l2-")
             np.savez(folder / "predictions.npz", **predictions(SKILL[system, l2]))
-        write_json(folder / "report.json", a_report(folder.name, settings))
+        write_json(folder / "report.json", make_report(settings))
 
     def store(separator, settings, folder, *, listen):
-        done.append(f"stored {listen}")
+        executed.append(f"stored {listen}")
         return {name: str(folder / listen) for name in ("raw", "post")}
 
     dataset = {"name": "gm_musdb", "version": "1.0.0", "config": "small", "rendered": True}
@@ -128,26 +117,20 @@ def pretended(monkeypatch):
     monkeypatch.setattr(runs.experiment, "run", experiment)
     monkeypatch.setattr(runs.data, "load", lambda settings: None)
     monkeypatch.setattr(runs.data, "load_stems", lambda settings: None)
-    monkeypatch.setattr(separation_data, "load_separator", lambda workdir: separator)
+    monkeypatch.setattr(separation_data, "load_trained_separator", lambda workdir: separator)
     monkeypatch.setattr(separation_data, "store", store)
-    return done
+    return executed
 
 
-def cells(page, row):
-    """The cells of the lines that begin with a name."""
-    found = re.findall(rf"^\| {re.escape(row)} +\|(.*)\|$", page, flags=re.MULTILINE)
-    return [[cell.strip() for cell in line.split("|")] for line in found]
-
-
-def test_all_is_done_once_and_compared(pretended, tmp_path, capsys):
+def test_all_runs_are_executed_once_and_compared(fake_runs, tmp_path, capsys):
     assert study(tmp_path) == 1  # a variant fails
     variants = ["as_it_is", "dilation_2", "dropout_50_percent", "mean_squared_error"]
     classifiers = [f"{s}-l2-{l2}" for s in ("base", "raw", "post") for l2 in separation.L2]
     expected = ["separator", "stored features", *classifiers, *(f"ablation-{v}" for v in variants)]
-    assert pretended == expected
+    assert fake_runs == expected
     report = json.loads((tmp_path / "report.json").read_text())
-    # Of each system the run that ranks the validation clips best, whatever it does on test.
-    assert {s: one["l2"] for s, one in report["systems"].items()} == {
+    # The run of each system that ranks the validation clips best is selected.
+    assert {name: system["l2"] for name, system in report["systems"].items()} == {
         "base": "1e-05",
         "raw": "1e-06",
         "post": "1e-06",
@@ -168,22 +151,22 @@ def test_all_is_done_once_and_compared(pretended, tmp_path, capsys):
     assert printed.count("failed: the loss is nan") == 1
     page = (tmp_path / "report.md").read_text()
     assert "rendered audio (gm_irmas and gm_musdb)" in page.splitlines()[2]
-    (row,) = cells(page, "saxophone")
+    (row,) = table_cells(page, "saxophone")
     assert row[0] == str(report["num_positives"][1])
     assert row[1].startswith(f"{base['auc'][1]:.3f} ± {base['standard_error'][1]:.3f} (")
     assert row[6:] == ["0.846 ± 0.024", "0.856 ± 0.024", "0.882 ± 0.022", "-0.038", "-0.001"]
-    assert cells(page, "raw")[0][-2:] == ["0.806 ± 0.009", "-0.001"]
+    assert table_cells(page, "raw")[0][-2:] == ["0.806 ± 0.009", "-0.001"]
     assert "9.00 ± 1.00" in page and "9.33 ± 4.29" in page and "- ablation-dropout" in page
     for name in ("roc", "sdr_per_track", "separator", "ablations"):
         assert (tmp_path / f"{name}.png").stat().st_size > 10_000 and f"({name}.png)" in page
     html = (tmp_path / "report.html").read_text()
     assert html.count("data:image/png") == 4 and "Separation helped" in html
-    pretended.clear()
+    fake_runs.clear()
     assert study(tmp_path) == 1
-    assert pretended == ["stored features", "ablation-dropout_50_percent"]
+    assert fake_runs == ["stored features", "ablation-dropout_50_percent"]
 
 
-def test_an_interrupted_study_goes_on(pretended, tmp_path, capsys, monkeypatch):
+def test_an_interrupted_study_resumes(fake_runs, tmp_path, capsys, monkeypatch):
     original = runs.experiment.run
 
     def interrupted(name, settings, folder, mode):
@@ -191,15 +174,15 @@ def test_an_interrupted_study_goes_on(pretended, tmp_path, capsys, monkeypatch):
             raise KeyboardInterrupt
         original(name, settings, folder, mode)
 
-    words = ["--quick", "--no_ablations"]
+    words = ["--quick", "--no-ablations"]
     monkeypatch.setattr(runs.experiment, "run", interrupted)
     assert study(tmp_path, *words) == 130
     assert "run the same command again" in capsys.readouterr().err
     assert not (tmp_path / "report.json").exists()
     monkeypatch.setattr(runs.experiment, "run", original)
     assert study(tmp_path, *words) == 0
-    done = ["separator", "stored features", "base-l2-1e-06", "raw-l2-1e-06"]
-    assert pretended == [*done, "stored features", "post-l2-1e-06"]
+    before = ["separator", "stored features", "base-l2-1e-06", "raw-l2-1e-06"]
+    assert fake_runs == [*before, "stored features", "post-l2-1e-06"]
     assert not (tmp_path / "ablations.png").exists()
     assert study(tmp_path, *words, "--listen=audio") == 1
     assert "other settings (listen)" in capsys.readouterr().err
@@ -212,15 +195,15 @@ def parsed(*words):
 
 
 @pytest.mark.parametrize("words", [[], ["--quick"], ["--debug"], ["--listen=audio"]])
-def test_every_run_has_a_config_of_its_own(words, pretended):
+def test_every_run_has_its_own_config(words, fake_runs):
     arguments = parsed(*words)
-    separator = separation_data.load_separator(None)
+    separator = separation_data.load_trained_separator(None)
     plan = [separation.separator_run(arguments)]
     plan += [separation.separator_run(arguments, k, v) for k, v in separation.ABLATIONS.items()]
     for system in separation.SYSTEMS:
         plan.append(separation.classifier_run(arguments, separator, system, "1e-05", f"s/{system}"))
     resolved = {run.name: config.flatten(runs.resolve(run)) for run in plan}
-    assert len({json.dumps(one) for one in resolved.values()}) == len(plan) == 8
+    assert len({json.dumps(flat) for flat in resolved.values()}) == len(plan) == 8
     base, raw, post = (resolved[f"{s}-l2-1e-05"] for s in separation.SYSTEMS)
     assert "data.stored" not in base and raw["data.stored"] == "s/raw"
     assert base["frontend.name"] == "spectrogram_db" and base["loss.l2"] == 1e-5
@@ -229,7 +212,7 @@ def test_every_run_has_a_config_of_its_own(words, pretended):
     else:
         assert post["frontend.name"] == raw["frontend.name"] == "stored"
         assert post["frontend.post_db"] == -60.0 and "frontend.post_db" not in raw
-    # The same budget for all three.
+    # All three have the same budget.
     keys = [k for k in base if k.startswith(("training.", "model.", "optimizer.", "loss."))]
     assert all(base[k] == raw[k] == post[k] for k in keys) and base["data.split"] == "parts"
     direct = resolved["ablation-as_it_is"]
@@ -239,7 +222,7 @@ def test_every_run_has_a_config_of_its_own(words, pretended):
         assert direct["training.num_epochs"] == 50
 
 
-def a_comparison(**intervals):
+def make_comparison(**intervals):
     systems = {"base": {}}
     for name, interval in intervals.items():
         systems[name] = {"difference": sum(interval) / 2, "difference_interval": interval}
@@ -252,34 +235,34 @@ def a_comparison(**intervals):
 
 
 @pytest.mark.parametrize(
-    ("raw", "post", "said"),
+    ("raw", "post", "expected"),
     [
         ([0.01, 0.03], [0.02, 0.04], "helped on gm_irmas, rendered music, with and without post"),
         ([-0.03, -0.01], [-0.04, -0.02], "hurt on gm_irmas, rendered music, with and without"),
         ([-0.01, 0.03], [0.02, 0.04], "helped on gm_irmas, rendered music, as post; the other"),
         ([-0.03, -0.01], [-0.04, 0.02], "hurt on gm_irmas, rendered music, as raw; the other"),
-        ([0.01, 0.03], [-0.04, -0.02], "helped raw and hurt post on gm_irmas"),
-        ([-0.01, 0.03], [-0.02, 0.04], "no difference on gm_irmas, rendered music, that could not"),
+        ([0.01, 0.03], [-0.04, -0.02], "helped as raw and hurt as post on gm_irmas"),
+        ([-0.01, 0.03], [-0.02, 0.04], "no significant difference on gm_irmas, rendered music ("),
     ],
 )
-def test_one_sentence_says_whether_it_helped(raw, post, said):
-    sentence = separation_tables.verdict(a_comparison(raw=raw, post=post))
-    assert said in sentence and sentence.count(". ") == 0 and sentence.endswith(").")
+def test_verdict_is_one_sentence(raw, post, expected):
+    sentence = separation_tables.verdict(make_comparison(raw=raw, post=post))
+    assert expected in sentence and sentence.count(". ") == 0 and sentence.endswith(").")
     assert f"raw {sum(raw) / 2:+.3f} [{raw[0]:+.3f}, {raw[1]:+.3f}]" in sentence
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--stems=musdb"], "--stems musdb: known are gm_musdb and musdb18"),
-        (["--output=masks"], "--output masks: known are attenuation, direct and mask"),
-        (["--listen=both"], "--listen both: known are features and audio"),
-        (["--stems_path=x"], "--stems_path: goes with --stems musdb18"),
-        (["--dataset=folder"], "--dataset folder: known are gm_irmas and irmas"),
+        (["--stems=musdb"], "--stems musdb: unknown; known are gm_musdb and musdb18"),
+        (["--output=masks"], "--output masks: unknown; known are attenuation, direct and mask"),
+        (["--listen=both"], "--listen both: unknown; known are features and audio"),
+        (["--stems-path=x"], "--stems-path: only applies to --stems musdb18"),
+        (["--dataset=folder"], "--dataset folder: unknown; known are gm_irmas and irmas"),
         (["--separator=nowhere"], "nowhere: no such folder"),
     ],
 )
-def test_wrong_arguments_are_one_line(tmp_path, capsys, words, message):
+def test_invalid_arguments_give_a_one_line_error(tmp_path, capsys, words, message):
     assert study(tmp_path / "x", *words) == 1
     error = capsys.readouterr().err
     assert message in error and "Traceback" not in error and error.count("\n") == 1
@@ -299,7 +282,7 @@ SMALL = dict(
 
 @pytest.fixture(scope="module")
 def separator():
-    """One that was not trained."""
+    """A separator with initial parameters."""
     task = create_separation(
         **SMALL,
         model=dict(name="unet", filters=(2, 4), kernels=(3, 3), strides=(2, 2), dilations=(1, 1),
@@ -309,7 +292,7 @@ def separator():
     )  # fmt: skip
     front = {"name": "spectrogram_db"} | dataclasses.asdict(task.frontend)
     dataset = {"name": "gm_musdb", "version": "1.0.0", "config": "tiny", "rendered": True}
-    return separation_data.Separator(
+    return separation_data.TrainedSeparator(
         task=task,
         variables=jax.device_get(jax.jit(task.init)(jax.random.key(1))),
         system=SMALL | {"frontend": front, "post_db": -60.0, "dataset": dataset},
@@ -319,75 +302,75 @@ def separator():
 
 @pytest.fixture(scope="module")
 def clips(separator):
-    """The config section of what is separated, and its dataset."""
+    """Config section of the clips to be separated, and their dataset."""
     run = separation.classifier_run(parsed("--debug"), separator, "base", "1e-06")
     settings = runs.resolve(run).data
     return settings, data.load(settings)
 
 
-def test_stored_is_what_the_separator_says(separator, clips, tmp_path, monkeypatch):
+def test_stored_features_are_those_of_the_separator(separator, clips, tmp_path, monkeypatch):
     settings, dataset = clips
     stores = separation_data.store(separator, settings, tmp_path)
     assert stores == dict.fromkeys(("raw", "post"), str(tmp_path / "features"))
     loaded = data.load(dict(settings.to_dict(), stored=stores["raw"]))
     for ours, theirs, i in ((loaded.train, dataset.train, 17), (loaded.test, dataset.test, 1)):
-        heard = np.zeros((1, 22_050), np.float32)
+        audio = np.zeros((1, 22_050), np.float32)
         samples = theirs.read(i)[0]
-        heard[0, : len(samples)] = samples / np.float32(32768)
-        expected = separator.task.predict(*separator.variables, {"audio": heard})[0, :, :63]
-        found = ours.read(i)[0].reshape(512, 63) / 32768
-        np.testing.assert_allclose(found, expected, atol=1e-4)
+        audio[0, : len(samples)] = samples / np.float32(32768)
+        expected = separator.task.predict(*separator.variables, {"audio": audio})[0, :, :63]
+        stored = ours.read(i)[0].reshape(512, 63) / 32768
+        np.testing.assert_allclose(stored, expected, atol=1e-4)
         assert ours.ids[i] == theirs.ids[i]
-    # Another one is refused, the same one has nothing left to do.
+    # Another separator is refused; for the same one, there is nothing left to compute.
     other = dataclasses.replace(separator, made_by="unet 4567")
     with pytest.raises(UserError, match=r"holds other examples by unet 0123 \(made_by differ\)"):
         separation_data.store(other, settings, tmp_path)
-    monkeypatch.setattr(separation_data, "_waveforms", None)
+    monkeypatch.setattr(separation_data, "_read_batch", None)
     assert separation_data.store(separator, settings, tmp_path) == stores
 
 
-def test_stored_audio_of_a_separator_that_leaves_all_is_the_clip(separator, clips, tmp_path):
+def test_stored_audio_of_an_identity_separator_is_the_clip(separator, clips, tmp_path):
     settings, dataset = clips
     front = separator.task.frontend
     task = dataclasses.replace(
         separator.task, predict=lambda params, state, batch: front(batch["audio"] / 32768.0)
     )
     system = separator.system | {"post_db": 10.0}
-    all_of_it = dataclasses.replace(separator, task=task, system=system)
-    stores = separation_data.store(all_of_it, settings, tmp_path, listen="audio")
+    identity = dataclasses.replace(separator, task=task, system=system)
+    stores = separation_data.store(identity, settings, tmp_path, listen="audio")
     raw, post = (data.open_store(stores[name]) for name in ("raw", "post"))
     for i in (0, 20, 41):
         clip = dataset.train.read(i)[0][500:].astype(np.float64)
         row = raw.rows[str(dataset.train.ids[i])]
-        missing = raw.values[row][500:][: len(clip)] - clip
-        assert 10 * np.log10(np.mean(clip**2) / np.mean(missing**2)) > 50
-        loud = np.sum(np.square(post.values[row].astype(float)))
-        assert 0.2 < loud / np.sum(np.square(raw.values[row].astype(float))) < 0.9999
+        error = raw.values[row][500:][: len(clip)] - clip
+        assert 10 * np.log10(np.mean(clip**2) / np.mean(error**2)) > 50
+        energy = np.sum(np.square(post.values[row].astype(float)))
+        assert 0.2 < energy / np.sum(np.square(raw.values[row].astype(float))) < 0.9999
 
 
-def test_a_real_run_from_clips_to_the_report(separator, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(separation_data, "load_separator", lambda workdir: separator)
-    words = ["--debug", "--no_ablations", "--separator=trained"]
+def test_complete_run_from_clips_to_report(separator, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(separation_data, "load_trained_separator", lambda workdir: separator)
+    words = ["--debug", "--no-ablations", "--separator=trained"]
     assert study(tmp_path, *words) == 0
     report = json.loads((tmp_path / "report.json").read_text())
-    assert "A trial on tiny data" in capsys.readouterr().out and len(report["classes"]) == 11
-    for system, one in report["systems"].items():
-        theirs = json.loads((tmp_path / "runs" / f"{system}-l2-1e-06/report.json").read_text())
+    assert "Debug run on tiny data" in capsys.readouterr().out and len(report["classes"]) == 11
+    for name, system in report["systems"].items():
+        theirs = json.loads((tmp_path / "runs" / f"{name}-l2-1e-06/report.json").read_text())
         ranked = theirs["ranking"]["auc"]
-        np.testing.assert_allclose(one["macro"], ranked["macro"])
-        known = [(a, b) for a, b in zip(one["auc"], ranked["per_class"].values(), strict=True)]
-        assert all(a == b or abs(a - b) < 1e-9 for a, b in known)
+        np.testing.assert_allclose(system["macro"], ranked["macro"])
+        pairs = [(a, b) for a, b in zip(system["auc"], ranked["per_class"].values(), strict=True)]
+        assert all(a == b or abs(a - b) < 1e-9 for a, b in pairs)
         where = theirs["provenance"]["dataset"]["config"]
-        assert where == "tiny-stereo44k" + ("" if system == "base" else ", features by unet 0123")
-    # What was trained is evaluated by the main command too.
+        assert where == "tiny-stereo44k" + ("" if name == "base" else ", features by unet 0123")
+    # The main command evaluates the trained classifier with the same result.
     run = separation.classifier_run(
         parsed(*words), separator, "post", "1e-06", str(tmp_path / "separated" / "features")
     )
-    place = tmp_path / "runs" / run.name
-    (place / "predictions.npz").rename(tmp_path / "earlier.npz")
+    folder = tmp_path / "runs" / run.name
+    (folder / "predictions.npz").rename(tmp_path / "earlier.npz")
     settings = [f"--config.{key}={text}" for key, text in run.overrides]
-    main.main([f"--config={run.config}", f"--workdir={place}", "--mode=eval", *settings])
-    with np.load(place / "predictions.npz") as now, np.load(tmp_path / "earlier.npz") as earlier:
+    main.main([f"--config={run.config}", f"--workdir={folder}", "--mode=eval", *settings])
+    with np.load(folder / "predictions.npz") as now, np.load(tmp_path / "earlier.npz") as earlier:
         np.testing.assert_allclose(now["test_scores"], earlier["test_scores"], atol=1e-6)
     with pytest.raises(UserError, match="what a separator made"):
-        load_recogniser(place)
+        load_recogniser(folder)
