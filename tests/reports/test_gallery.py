@@ -116,7 +116,7 @@ def test_gallery_is_written_to_a_folder_or_a_file(sounds, tmp_path, capsys):
         (["--seed=-1"], "seed=-1: expected a non-negative integer"),
         (["--dataset=gmirmas"], "unknown dataset 'gmirmas': did you mean 'gm_irmas'"),
         (["--dataset=gm_multitrack"], "'gm_multitrack': holds multitrack pieces"),
-        (["--dataset=folder"], "'folder': missing a required argument: 'path'"),
+        (["--dataset=folder"], "folder: no path given; set path to a folder"),
         (["--dataset=irmas", "--size=tiny"], "unknown argument of dataset 'irmas' 'size'"),
         (["--format=mono"], "unknown format 'mono'"),
         (["--out=picture.jpg"], "--out picture.jpg: a name that ends with .png"),
