@@ -1,4 +1,4 @@
-"""What all configs share: their arguments, the datasets they can be given, the debug overlay."""
+"""Parts of all configs: arguments, sections with their defaults, the debug overlay."""
 
 import difflib
 import inspect
@@ -45,43 +45,48 @@ def dataset_options(dataset: str, kind: str) -> dict[str, Any]:
 
 
 def arguments(text: str | None, **defaults):
-    """Reads the part of `--config=FILE:TEXT` behind the colon.
+    """Parse the arguments of a config, the part of `--config=FILE:TEXT` after the colon.
 
     Args:
         text: comma-separated flags and `key=value`, such as `debug,dataset=irmas`.
-        **defaults: the arguments this config takes. `debug` and `dataset` are taken by all.
+        **defaults: the arguments of this config, or their types for those that are None unless
+            given. Every config also accepts `debug` and `dataset`.
 
     Returns:
         ConfigDict of the arguments, with values of the types of their defaults.
 
     Raises:
-        UserError: an argument that the config does not take, or a value of another type.
+        UserError: an unknown argument, or a value of another type.
     """
-    found = config_dict.ConfigDict(dict(debug=False, dataset="gm_irmas") | defaults)
+    defaults = dict(debug=False, dataset="gm_irmas") | defaults
+    args = config_dict.ConfigDict(
+        {k: config_dict.placeholder(v) if isinstance(v, type) else v for k, v in defaults.items()}
+    )
     for item in filter(None, (text or "").split(",")):
         key, equals, value = (part.strip() for part in item.partition("="))
-        if key not in found:
-            near = difflib.get_close_matches(key, found.keys(), n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(found.keys())}"
+        if key not in args:
+            near = difflib.get_close_matches(key, args.keys(), n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(args.keys())}"
             raise UserError(f"unknown config argument {key!r}: {hint}")
-        if isinstance(found[key], bool):
+        if isinstance(args[key], bool):
             known = {"": True, "true": True, "1": True, "false": False, "0": False}
             if value.lower() not in known:
                 raise UserError(f"config argument {key}={value}: expected {key} or {key}=false")
-            found[key] = known[value.lower()]
+            args[key] = known[value.lower()]
             continue
         if not equals:
-            raise UserError(f"config argument {key!r} needs a value: {key}=...")
+            raise UserError(f"config argument {key!r}: needs a value, {key}=...")
+        kind = args.get_type(key)
         try:
-            found[key] = type(found[key])(value)
+            args[key] = kind(value)
         except ValueError:
-            expected = type(found[key]).__name__
-            raise UserError(f"config argument {key}={value}: expected {expected}") from None
-    return found
+            message = f"config argument {key}={value}: expected {kind.__name__}"
+            raise UserError(message) from None
+    return args
 
 
 def choose(argument: str, value: str, table: Mapping[str, Any]) -> Any:
-    """What the value of a config argument stands for.
+    """Return the entry of a table that the value of a config argument names.
 
     Raises:
         UserError: a value that is not in the table.
@@ -94,36 +99,35 @@ def choose(argument: str, value: str, table: Mapping[str, Any]) -> Any:
 
 
 def data(dataset: str, **settings) -> dict:
-    """The data section: a dataset by name with its options, and how its clips are used.
+    """Return the data section of a recogniser: a dataset, its options, and its use.
 
-    `dir` is where prepared data lies (empty: $TFDS_DATA_DIR or ~/tensorflow_datasets) and
-    `manual_dir` where files that were downloaded by hand lie. `cache_gb`: a split whose audio
-    fits in so much memory is read from disk once.
-
-    `classes`: only these classes of the dataset, in this order (empty: all), and clips that show
-    one of them; `channels`: the `mean` of a clip's channels, or each channel an example of its own
-    (`separate`); `hop_s`: distance of training windows (0: `window_s`, no overlap); `normalize`:
-    waveforms are divided by the `peak` of their clip, or left as recorded (`none`).
-
-    `split`: who tests. `official`: the dataset's own test split, clips of any length; `parts`: of
-    the same, part 2 trains too and part 3 tests, the first `window_s` of each clip. `song` and
-    `window` make training, validation and test sets from windows of the training clips, with
-    whole songs on one side, or at random (overlapping windows of a clip are then on both sides,
-    which flatters). `validation_fraction` of what is split validates, `test_fraction` tests.
-
-    `stored`, which no config mentions: a folder of what a separator made of these clips, written by
-    `irec study separation`, to be heard in their place; needs `split=parts`, and of features the
-    front end `stored`.
+    - `dir`: folder of prepared datasets (None: $TFDS_DATA_DIR or ~/tensorflow_datasets).
+    - `manual_dir`: folder of files that were downloaded by hand (None: download them).
+    - `cache_gb`: a split whose audio fits in this much memory is read from disk once.
+    - `classes`: use only these classes, in this order, and the clips that have one of them (empty:
+      all).
+    - `channels`: `mean` averages the channels of a clip, `separate` makes each one an example.
+    - `hop_s`: hop of training windows (None: `window_s`, no overlap).
+    - `normalize`: `peak` divides a waveform by the peak of its clip, `none` leaves it as recorded.
+    - `split`: `official` is the dataset's own test split, with clips of any length. `parts` is the
+      same, but part 2 of it is used for training and part 3 for testing, the first `window_s` of
+      each clip. `song` and `window` divide windows of the training clips into training, validation
+      and test splits, with each song in one split, or at random; random splits flatter, since
+      overlapping windows of a clip are in several of them.
+    - `validation_fraction`, `test_fraction`: fractions of the divided examples.
+    - `stored` (in no config): a folder that `irec study separation` wrote, with these clips after
+      separation, used in their stead. It needs `split=parts`, and for features the front end
+      `stored`.
     """
     options = dataset_options(dataset, "clips")
     shared = dict(
         name=dataset,
-        dir="",
-        manual_dir="",
+        dir=config_dict.placeholder(str),
+        manual_dir=config_dict.placeholder(str),
         cache_gb=1.0,
         classes=(),
         channels="mean",
-        hop_s=0.0,
+        hop_s=config_dict.placeholder(float),
         normalize="peak",
         split="official",
         test_fraction=0.15,
@@ -132,23 +136,22 @@ def data(dataset: str, **settings) -> dict:
 
 
 def stems(dataset: str, **settings) -> dict:
-    """The data section of a separator: tracks with their stems, and how they are used.
+    """Return the data section of a separator: a dataset of tracks with stems, and its use.
 
-    `dir`, `manual_dir`, `cache_gb` as in `data`. `target`: the stems that are to stay, a sum.
-    `window_s`: length of segments.
-
-    `split`: `official`, the dataset's own training, validation and test tracks; `validation`, for
-    folders without test tracks: its validation tracks test, and `validation_fraction` of the
-    training tracks validates.
-
-    `remix`: share of the examples of which each stem comes from a track and a start of its own;
-    `channels`: of a stem the `mean` of both, or left, right or mean at `random`.
+    - `dir`, `manual_dir`, `cache_gb`: as in `data`.
+    - `target`: names of the stems to keep, joined by `+`.
+    - `window_s`: length of a segment.
+    - `split`: `official` uses the dataset's own training, validation and test tracks. `validation`,
+      for datasets without test tracks, tests on the validation tracks and validates on
+      `validation_fraction` of the training tracks.
+    - `remix`: fraction of the examples in which each stem is drawn from its own track and position.
+    - `channels`: `mean` averages the two channels of a stem; `random` draws left, right or mean.
     """
     options = dataset_options(dataset, "stems")
     shared = dict(
         name=dataset,
-        dir="",
-        manual_dir="",
+        dir=config_dict.placeholder(str),
+        manual_dir=config_dict.placeholder(str),
         cache_gb=2.0,
         target="vocals+other",
         window_s=3.0,
@@ -161,7 +164,7 @@ def stems(dataset: str, **settings) -> dict:
 
 
 def stem_augment(**settings) -> dict:
-    """The augment section of a separator, off unless set; see `irec_jax/augment/stems.py`."""
+    """Return the augment section of a separator, off by default; see `augment/stems.py`."""
     defaults = dict(
         gain_db=0.0, polarity=False, reversal=False, stretch=(1.0, 1.0), pitch_semitones=0.0
     )
@@ -169,7 +172,7 @@ def stem_augment(**settings) -> dict:
 
 
 def augment(**settings) -> dict:
-    """The augment section, off unless set; see `irec_jax/augment/features.py`."""
+    """Return the augment section of a recogniser, off by default; see `augment/features.py`."""
     defaults = dict(
         gain_db=0.0,
         polarity=False,
@@ -181,17 +184,33 @@ def augment(**settings) -> dict:
     return defaults | settings
 
 
-def training(**settings) -> dict:
-    """The training section.
+def adam(learning_rate: float, *, clip_norm: float | None = None, schedule: str | None = None):
+    """Return the optimizer section for Adam.
 
-    `patience`: stop when the validation loss has not decreased for more than so many epochs, or
-    with `stop_by` a score of the task not increased: of a recogniser `top1`, its accuracy (share
-    of windows whose strongest class is a label); of a separator `amplitude_sdr`;
-    `best_by`: the epoch that is kept has the lowest validation `loss`, or the highest such score;
-    `min_steps_per_epoch`: an epoch is as many whole passes over the data as give so many steps
-    (0: one pass); `max_steps_per_epoch`: cut passes short (0: never); `repeats`: so many seeds, one
-    after the other; `log_every_steps`: how often scalars are written; `checkpoint_every_steps`:
-    besides the end of every epoch (0: never).
+    - `schedule`: name of an optax schedule (None: constant learning rate).
+    - `clip_norm`: largest global norm of the gradient (None: no clipping).
+    """
+    return dict(
+        name="adam",
+        learning_rate=learning_rate,
+        schedule=dict(name=schedule or config_dict.placeholder(str)),
+        clip_norm=clip_norm or config_dict.placeholder(float),
+    )
+
+
+def training(**settings) -> dict:
+    """Return the training section.
+
+    - `patience`: training stops when `stop_by` has not improved for more than this many epochs.
+    - `stop_by`: `loss`, the validation loss, or a validation score: `top1` of a recogniser (the
+      fraction of windows whose most probable class is a label), `amplitude_sdr` of a separator.
+    - `best_by`: selects the epoch to keep, by the same names.
+    - `min_steps_per_epoch`: an epoch is the smallest number of complete passes over the data with
+      at least this many steps (None: one pass).
+    - `max_steps_per_epoch`: shortens passes (None: complete passes).
+    - `repeats`: number of runs, with consecutive seeds.
+    - `log_every_steps`: interval of TensorBoard scalars.
+    - `checkpoint_every_steps`: interval of checkpoints within an epoch (None: only at its end).
     """
     defaults = dict(
         batch_size=128,
@@ -199,28 +218,30 @@ def training(**settings) -> dict:
         patience=2,
         stop_by="loss",
         best_by="loss",
-        min_steps_per_epoch=0,
+        min_steps_per_epoch=config_dict.placeholder(int),
         repeats=1,
         log_every_steps=20,
-        checkpoint_every_steps=0,
-        max_steps_per_epoch=0,
+        checkpoint_every_steps=config_dict.placeholder(int),
+        max_steps_per_epoch=config_dict.placeholder(int),
     )
     return defaults | settings
 
 
 def evaluation(**settings) -> dict:
-    """The evaluation section.
+    """Return the evaluation section of a recogniser.
 
-    `hop_s`: distance of windows at test time; `aggregation`: `s1`, `s2` or `max`, from window
-    probabilities to clip scores; `threshold`: what a clip score must reach (0: the aggregation's
-    own); `num_bootstrap`: resamples of songs for the intervals; `baselines`: score the majority
-    class and MFCC statistics on the same clips too; `batch_size`: windows at a time.
+    - `batch_size`: windows per batch.
+    - `hop_s`: hop of windows at test time.
+    - `aggregation`: `s1`, `s2` or `max`, from window probabilities to clip scores.
+    - `threshold`: smallest score of a detected class (None: the aggregation's own).
+    - `num_bootstrap`: resamples of songs for the intervals.
+    - `baselines`: also evaluate the majority class and MFCC statistics on the same clips.
     """
     defaults = dict(
         batch_size=128,
         hop_s=0.5,
         aggregation="s2",
-        threshold=0.0,
+        threshold=config_dict.placeholder(float),
         num_bootstrap=1000,
         baselines=True,
     )
@@ -228,12 +249,13 @@ def evaluation(**settings) -> dict:
 
 
 def separation_evaluation(**settings) -> dict:
-    """The evaluation section of a separator.
+    """Return the evaluation section of a separator.
 
-    `hop_s`: distance of windows over a track, whose estimates are averaged; `post_db`: what lies
-    below it in an estimate is removed by the postprocessing; `phase` of the estimated waveforms:
-    the `mixture`'s, or by `griffin-lim` in `griffin_lim_iterations`; `batch_size`: windows at a
-    time.
+    - `batch_size`: windows per batch.
+    - `hop_s`: hop of windows over a track; their estimates are averaged.
+    - `post_db`: postprocessing removes the bins of an estimate below this level.
+    - `phase`: of the estimated waveforms: the `mixture`'s, or `griffin-lim` with
+      `griffin_lim_iterations`.
     """
     defaults = dict(
         batch_size=8, hop_s=0.75, post_db=-60.0, phase="mixture", griffin_lim_iterations=32
@@ -242,7 +264,7 @@ def separation_evaluation(**settings) -> dict:
 
 
 def finish(config: config_dict.ConfigDict, args) -> config_dict.ConfigDict:
-    """Adds what every config has, applies `debug` when it was asked for, and locks the keys."""
+    """Add the keys that every config has, apply `debug` if it is set, and lock the keys."""
     config.seed = 0
     config.profile = dict(start_step=10, num_steps=0)
     if args.debug:
@@ -251,13 +273,13 @@ def finish(config: config_dict.ConfigDict, args) -> config_dict.ConfigDict:
 
 
 def debug(config: config_dict.ConfigDict) -> None:
-    """Shrinks any config so that it runs from data to report in well under a minute."""
+    """Shrink a config so that it runs from data to report in well under a minute."""
     if "size" in config.data:
         config.data.size = "tiny"
     config.training.batch_size = 8
     config.training.num_epochs = 2
     config.training.max_steps_per_epoch = 3
-    config.training.min_steps_per_epoch = 0
+    config.training.min_steps_per_epoch = None
     config.training.log_every_steps = 1
     config.profile.start_step = 1
     config.evaluation.batch_size = 16

@@ -1,4 +1,4 @@
-"""FFT-dense network: the magnitudes of one Fourier transform of the whole clip.
+"""FFT-dense network: the magnitudes of one Fourier transform of the complete clip.
 
 M. Vazonis, L. de Jeu, F. Mozes, M. F. Toutonghi, Y.-R. Woo, "Recognizing predominant musical
 instruments in music using deep learning techniques", 2022: the dense network.
@@ -9,19 +9,27 @@ Reported on IRMAS, micro P / R / F1 at threshold 0.5:
 
 (and F1 .16 after 75 epochs); by class voice .48 / .80 / .60, clarinet .02 / .74 / .05.
 
-Clips of up to 20 s at 44.1 kHz are padded with silence to 884,000 samples; half of their Fourier
-magnitudes by symmetry, 442,000, are the input of 40,188,107 parameters. That silence is split at
-random before and after the clip changes phases, not magnitudes: there is nothing to draw.
+Measured on rendered audio, `gm_irmas` 1.0.0 `small`, seed 0, by `irec study vazonis --quick`
+(4 epochs; half an hour on two CPU cores with the LSTM): micro F1 .374 [.338, .408]; predicting the
+majority class gives .265.
 
-Arguments: dataset=gm_irmas|irmas|folder, loss=categorical_cross_entropy|binary_cross_entropy,
-debug (on 2 s, with small layers).
+Clips of up to 20 s at 44.1 kHz are padded with silence to 884,000 samples. Half of their Fourier
+magnitudes by symmetry, 442,000, are the input; the network has 40,188,107 parameters. Vazonis et
+al. divide the silence at random between both ends of the clip. That changes phases but not
+magnitudes, so nothing is random here.
+
+Arguments:
+
+- dataset: gm_irmas (default), irmas or folder
+- loss: categorical_cross_entropy (default) or binary_cross_entropy
+- debug: a small run on little data (2 s, small layers)
 """
 
 from ml_collections import config_dict
 
 from configs import common
 
-#: The source's length: over 20 s at 44.1 kHz.
+#: Length of the paper's inputs: over 20 s at 44.1 kHz.
 PADDED_SAMPLES = 884_000
 UNITS = (64, 100_000, 32, 50_000)
 
@@ -39,8 +47,8 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
     config.augment = common.augment()
     config.model = dict(name="dense", units=units, activation="lrelu_0.01")
     config.loss = dict(name=args.loss, l2=0.0)
-    config.optimizer = dict(name="adam", learning_rate=1e-4, schedule=dict(name=""), clip_norm=0.0)
-    # 75 epochs 'and more', and no rule to stop earlier.
+    config.optimizer = common.adam(1e-4)
+    # 75 epochs 'and more', without early stopping.
     config.training = common.training(batch_size=4, num_epochs=75, patience=75, best_by="loss")
     config.evaluation = common.evaluation(
         batch_size=16, hop_s=window_s / 2, aggregation="s1", threshold=0.5

@@ -71,14 +71,14 @@ def main(words: Sequence[str] | None = None) -> None:
     # Late, so that --help and a mistyped argument are answered at once.
     from irec_jax import config as configs
     from irec_jax import experiment
-    from irec_jax.config import checks as validate
+    from irec_jax.config.dry_run import dry_run
 
     config = configs.load(known.config)
     configs.override(config, settings)
-    configs.check(config)
+    configs.check_keys(config)
     name = Path(known.config.partition(":")[0]).stem
     if known.dry_run:
-        print(validate.dry_run(config))
+        print(dry_run(config))
         return
     distributed.initialize()
     experiment.run(name, config, Path(known.workdir or f"runs/{name}"), known.mode)

@@ -19,7 +19,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from tqdm import tqdm
 
@@ -187,6 +187,45 @@ def fetch(url: str, path: str | os.PathLike, md5: str) -> Path:
         raise
     os.replace(part, path)
     return path
+
+
+def find_or_fetch(
+    dl_manager: Any, *, dataset: str, zip_name: str, url: str, md5: str, marker: str
+) -> tuple[Path, list[File]]:
+    """Return the zip of a dataset or its unpacked folder, and its files.
+
+    Both are looked for in manual_dir. The zip is downloaded if no manual_dir is given.
+
+    Args:
+        dl_manager: TFDS's download manager.
+        dataset: name of the dataset, used as the folder of the download.
+        zip_name: file name of the zip; an unpacked folder has the same name without its suffix.
+        url, md5: address and MD5 sum of the zip.
+        marker: folder whose presence identifies the unpacked dataset.
+
+    Raises:
+        UserError: neither is in manual_dir, another MD5 sum, or no connection.
+    """
+    default = Path(dl_manager.download_dir, "manual")
+    try:
+        manual = Path(dl_manager.manual_dir)
+    except AssertionError:  # missing or empty
+        manual = default
+    path = manual / zip_name
+    unpacked = (path.with_suffix(""), manual)
+    folder = next((folder for folder in unpacked if (folder / marker).is_dir()), None)
+    if path.is_file():
+        check_md5(path, md5, remedy=f"download it again from {url}")
+    elif folder is not None:
+        return folder, files_in_folder(folder)
+    elif manual != default:
+        raise UserError(
+            f"{manual}: lacks {zip_name} and a folder {marker}; get it from {url}, or leave "
+            "manual_dir out to download it"
+        )
+    else:
+        path = fetch(url, Path(dl_manager.download_dir, dataset, zip_name), md5)
+    return path, files_in_zip(path)
 
 
 def _download(url: str, file: BinaryIO) -> None:

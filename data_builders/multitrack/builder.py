@@ -21,7 +21,7 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from data_builders.common.archives import File, check_md5, fetch, files_in_folder, files_in_zip
+from data_builders.common.archives import File, find_or_fetch
 from data_builders.common.features import MULTITRACK_FORMATS, multitrack_features
 from data_builders.common.multitrack import MultitrackBuilder
 from data_builders.multitrack import files as multitrack_files
@@ -177,7 +177,14 @@ class Multitrack(MultitrackBuilder):
         yield from examples
 
     def _phenicx(self, dl_manager) -> list[PieceFiles]:
-        source, files = self._find_files(dl_manager)
+        source, files = find_or_fetch(
+            dl_manager,
+            dataset=self.name,
+            zip_name=f"{_NAME}.zip",
+            url=_URL,
+            md5=self.MD5,
+            marker="audio",
+        )
         by_piece: dict[str, list[File]] = {}
         for file in files:
             folders = file.name.split("/")[:-1]
@@ -193,27 +200,3 @@ class Multitrack(MultitrackBuilder):
             multitrack_files.make_piece(name, by_piece[name], ORCHESTRA)
             for name in self.PHENICX_PIECES
         ]
-
-    def _find_files(self, dl_manager) -> tuple[Path, list[File]]:
-        """Return the zip or the unpacked folder, and its files; download the zip if necessary."""
-        default = Path(dl_manager.download_dir, "manual")
-        try:
-            manual = Path(dl_manager.manual_dir)
-        except AssertionError:  # missing or empty
-            manual = default
-        unpacked = (manual / _NAME, manual)
-        folder = next((path for path in unpacked if (path / "audio").is_dir()), None)
-        path = manual / f"{_NAME}.zip"
-        if path.is_file():
-            check_md5(path, self.MD5, remedy=f"download it again from {_URL}")
-        elif folder is not None:
-            return folder, files_in_folder(folder)
-        elif manual != default:
-            raise UserError(
-                f"{manual}: lacks {_NAME}.zip; get it from {_URL}, or leave manual_dir out to "
-                "download it"
-            )
-        else:
-            path = Path(dl_manager.download_dir, "multitrack", f"{_NAME}.zip")
-            fetch(_URL, path, self.MD5)
-        return path, files_in_zip(path)

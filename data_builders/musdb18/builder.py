@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import tensorflow_datasets as tfds
 
-from data_builders.common.archives import File, check_md5, fetch, files_in_folder, files_in_zip
+from data_builders.common.archives import files_in_folder, find_or_fetch
 from data_builders.common.features import stem_features
 from data_builders.common.stems import StemBuilder
 from data_builders.musdb18.audio import Examples, prepare_examples
@@ -117,7 +117,15 @@ class Musdb18(StemBuilder):
         yield from examples
 
     def _find_edition(self, dl_manager) -> dict[str, list[TrackFiles]]:
-        source, files = _find_files(dl_manager, EDITIONS[self.builder_config.edition])
+        edition = EDITIONS[self.builder_config.edition]
+        source, files = find_or_fetch(
+            dl_manager,
+            dataset=self.name,
+            zip_name=f"{edition.name}.zip",
+            url=edition.url,
+            md5=edition.md5,
+            marker="train",
+        )
         splits = find_tracks(source, files)
         if sum(map(len, splits.values())) < sum(map(len, OFFICIAL.values())):
             raise UserError(
@@ -125,32 +133,6 @@ class Musdb18(StemBuilder):
                 "folder to use the available tracks"
             )
         return splits
-
-
-def _find_files(dl_manager, edition: Edition) -> tuple[Path, list[File]]:
-    """Return the zip or the unpacked folder, and its files; download the zip if necessary."""
-    default = Path(dl_manager.download_dir, "manual")
-    try:
-        manual = Path(dl_manager.manual_dir)
-    except AssertionError:  # missing or empty
-        manual = default
-    zip_name = f"{edition.name}.zip"
-    path = manual / zip_name
-    unpacked = (manual / edition.name, manual)
-    folder = next((path for path in unpacked if (path / "train").is_dir()), None)
-    if path.is_file():
-        check_md5(path, edition.md5, remedy=f"download it again from {edition.url}")
-    elif folder is not None:
-        return folder, files_in_folder(folder)
-    elif manual != default:
-        raise UserError(
-            f"{manual}: lacks {zip_name} and a folder train; get it from {edition.url}, or leave "
-            "manual_dir out to download it"
-        )
-    else:
-        path = Path(dl_manager.download_dir, "musdb18", zip_name)
-        fetch(edition.url, path, edition.md5)
-    return path, files_in_zip(path)
 
 
 def _scan(path: str) -> dict[str, list[TrackFiles]]:

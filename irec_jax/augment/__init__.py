@@ -1,6 +1,7 @@
-"""Training-time augmentation: pure, keyed, one example at a time; off where a setting is neutral.
+"""Augmentation during training: pure functions of a PRNG key and one example.
 
-`Augment` changes waveforms and features of a recogniser, `StemAugment` the stems of a separator.
+`Augment` is for the waveforms and features of a recogniser, `StemAugment` for the stems of a
+separator. Each effect is off by default.
 """
 
 from irec_jax.augment.features import Augment

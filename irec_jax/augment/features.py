@@ -1,4 +1,4 @@
-"""Augmentation of a recogniser: of waveforms, and of the features made from them."""
+"""Augmentation of the waveforms and features of a recogniser."""
 
 import dataclasses
 from typing import Any
@@ -11,15 +11,17 @@ from irec_jax.errors import UserError
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Augment:
-    """Settings of both stages.
+    """Random gain and polarity of waveforms, and SpecAugment masks (Park et al. 2019) of features.
+
+    Masked values are replaced by the mean of the example.
 
     Attributes:
         gain_db: gain drawn uniformly from -gain_db..gain_db.
-        polarity: whether the sign is inverted in half of the examples.
-        num_time_masks: SpecAugment (Park et al. 2019): so many spans of frames ...
-        time_mask_frames: ... of 0 to so many frames each are set to the example's mean.
-        num_mel_masks: the same for bands.
-        mel_mask_bands: widest span of bands.
+        polarity: invert the sign in half of the examples.
+        num_time_masks: number of masked spans of frames.
+        time_mask_frames: maximum length of such a span; the length is drawn from 0 on.
+        num_mel_masks: number of masked spans of bands.
+        mel_mask_bands: maximum width of such a span.
     """
 
     gain_db: float = 0.0
@@ -32,10 +34,11 @@ class Augment:
     def __post_init__(self):
         for field in dataclasses.fields(self):
             if getattr(self, field.name) < 0:
-                raise UserError(f"config key augment.{field.name} must not be negative")
+                value = getattr(self, field.name)
+                raise UserError(f"augment.{field.name}={value}: expected 0 or more")
 
     def waveform(self, key: jax.Array, waveform: jax.Array) -> jax.Array:
-        """One waveform (T,) with another gain and polarity."""
+        """Return a waveform (T,) with random gain and polarity."""
         gain_key, polarity_key = jax.random.split(key)
         if self.gain_db:
             gain_db = jax.random.uniform(gain_key, (), minval=-self.gain_db, maxval=self.gain_db)
@@ -45,15 +48,18 @@ class Augment:
         return waveform
 
     def check_features(self, shape: Any) -> None:
-        """UserError when spans are to be masked in features that are no spectrogram.
+        """Check that masks, if set, are applied to spectrograms.
 
         Args:
-            shape: of one example's features, of `output_shape` of a front end.
+            shape: `output_shape` of the front end.
+
+        Raises:
+            UserError: masks are set and the features have another number of axes than two.
         """
         if self._masks and not (isinstance(shape, tuple) and len(shape) == 2):
             raise UserError(
-                "config keys augment.num_time_masks and augment.num_mel_masks mask spectrograms: "
-                "set both to 0 with this front end"
+                "augment.num_time_masks, augment.num_mel_masks: the features of this front end are "
+                "not spectrograms; set both to 0"
             )
 
     @property
@@ -61,25 +67,25 @@ class Augment:
         return bool(self.num_time_masks or self.num_mel_masks)
 
     def features(self, key: jax.Array, features: Any) -> Any:
-        """One spectrogram (frames, bands) with spans masked; other features as they are."""
+        """Return a spectrogram (frames, bands) with masked spans; other features unchanged."""
         if not self._masks:
             return features
         time_key, mel_key = jax.random.split(key)
         keep = jnp.ones(features.shape, bool)
-        for axis, axis_key, number, widest in (
+        for axis, axis_key, num_spans, max_width in (
             (0, time_key, self.num_time_masks, self.time_mask_frames),
             (1, mel_key, self.num_mel_masks, self.mel_mask_bands),
         ):
-            for span_key in jax.random.split(axis_key, number) if number else ():
-                span = ~_span(span_key, features.shape[axis], widest)
-                keep &= jnp.expand_dims(span, 1 - axis)
+            for span_key in jax.random.split(axis_key, num_spans) if num_spans else ():
+                span = _random_span(span_key, features.shape[axis], max_width)
+                keep &= jnp.expand_dims(~span, 1 - axis)
         return jnp.where(keep, features, features.mean())
 
 
-def _span(key: jax.Array, size: int, widest: int) -> jax.Array:
-    """bool (size,), true within one random span of 0..widest."""
+def _random_span(key: jax.Array, size: int, max_width: int) -> jax.Array:
+    """Return a bool array (size,), true within a random span of width 0..max_width."""
     width_key, start_key = jax.random.split(key)
-    width = jax.random.randint(width_key, (), 0, min(widest, size) + 1)
+    width = jax.random.randint(width_key, (), 0, min(max_width, size) + 1)
     start = jax.random.randint(start_key, (), 0, size - width + 1)
     position = jnp.arange(size)
     return (position >= start) & (position < start + width)

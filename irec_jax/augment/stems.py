@@ -1,4 +1,4 @@
-"""Augmentation of a separator: of the stems, before they are summed."""
+"""Augmentation of the stems of a separator, before they are summed."""
 
 import dataclasses
 import math
@@ -15,20 +15,21 @@ _SEMITONES = 12
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StemAugment:
-    """Settings; each effect is drawn from a key of its own.
+    """Random gain, polarity, reversal, time stretch and pitch shift, each with its own PRNG key.
 
-    Gain and polarity are each stem's own. Reversal, stretch and pitch are the same for all stems of
-    an example, so that they stay together; the phases of a stretched stem are its own, though, so
-    that only without stretch and pitch the changed sum is the sum of the changed stems.
+    Gain and polarity are drawn for each stem. Reversal, stretch and pitch shift are the same for
+    all stems of an example, which keeps them synchronous. The phase vocoder processes each stem
+    separately, so the augmented mixture equals the sum of the augmented stems only without stretch
+    and pitch shift.
 
     Attributes:
         gain_db: gain drawn uniformly from -gain_db..gain_db.
-        polarity: whether the sign is inverted in half of the stems.
-        reversal: whether half of the examples run backwards.
-        stretch: least and largest rate, within 0.5..1: at rate r the first r T samples are slowed
-            down to T samples and keep their pitch.
-        pitch_semitones: pitch shift drawn uniformly from -pitch_semitones..pitch_semitones (12 at
-            most), keeping the time.
+        polarity: invert the sign of half of the stems.
+        reversal: reverse half of the examples in time.
+        stretch: smallest and largest rate, within 0.5..1; at rate r the first r T samples are
+            slowed down to T samples without changing their pitch.
+        pitch_semitones: pitch shift drawn uniformly from -pitch_semitones..pitch_semitones (at most
+            12), without changing the duration.
     """
 
     gain_db: float = 0.0
@@ -39,21 +40,20 @@ class StemAugment:
 
     def __post_init__(self):
         if self.gain_db < 0:
-            raise UserError(f"config key augment.gain_db={self.gain_db}: must not be negative")
+            raise UserError(f"augment.gain_db={self.gain_db}: expected 0 or more")
         if not 0 <= self.pitch_semitones <= _SEMITONES:
             raise UserError(
-                f"config key augment.pitch_semitones={self.pitch_semitones}: must lie between 0 "
-                f"and {_SEMITONES}"
+                f"augment.pitch_semitones={self.pitch_semitones}: expected 0 to {_SEMITONES}"
             )
         object.__setattr__(self, "stretch", tuple(self.stretch))
         if len(self.stretch) != 2 or not 0.5 <= self.stretch[0] <= self.stretch[1] <= 1:
             raise UserError(
-                f"config key augment.stretch={self.stretch}: must be the least and the largest "
-                "rate, both within 0.5 to 1"
+                f"augment.stretch={self.stretch}: expected the smallest and the largest rate, both "
+                "within 0.5..1"
             )
 
     def __call__(self, key: jax.Array, stems: jax.Array) -> jax.Array:
-        """Stems (S, T) of one example, changed; a silent stem stays silent."""
+        """Return the augmented stems (S, T) of one example; silent stems stay silent."""
         gain_key, polarity_key, reversal_key, stretch_key, pitch_key = jax.random.split(key, 5)
         each = (len(stems), 1)
         if self.gain_db:
@@ -74,7 +74,7 @@ class StemAugment:
         )
 
     def _stretch(self, stems: jax.Array, rate: jax.Array, speed: jax.Array) -> jax.Array:
-        """Played at another speed, and then stretched to where it is to be."""
+        """Change the pitch by playing at another speed, then stretch to the final duration."""
         num_samples = stems.shape[-1]
         if self.pitch_semitones:
             longest = math.ceil(num_samples * 2 ** (self.pitch_semitones / _SEMITONES))

@@ -55,11 +55,16 @@ def check_workdir(
 def differences(
     ours: Mapping[str, Any], theirs: Mapping[str, Any], ignored: Iterable[str] = ()
 ) -> list[str]:
-    """Return lines `key: theirs -> ours` for all keys that differ between two flat configs."""
+    """Return lines `key: theirs -> ours` for all keys of two flat configs that differ.
+
+    Earlier versions wrote "" or 0 for a key that is not set, which is None now.
+    """
     return [
         f"{key}: {theirs.get(key, '(absent)')} -> {ours.get(key, '(absent)')}"
         for key in sorted(ours.keys() | theirs.keys())
-        if not key.startswith(tuple(ignored)) and ours.get(key) != theirs.get(key)
+        if not key.startswith(tuple(ignored))
+        and ours.get(key) != theirs.get(key)
+        and not (key in ours and ours[key] is None and theirs[key] in ("", 0))
     ]
 
 

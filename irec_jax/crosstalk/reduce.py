@@ -53,14 +53,13 @@ def gains(
     Raises:
         UserError: unknown method.
     """
-    if method not in METHODS:
-        raise registry.unknown("method", method, METHODS)
+    gain_function = registry.find("method", METHODS, method)
     chex.assert_shape(weights, (magnitudes.shape[-3],) * 2)
     weights = strength * jnp.asarray(weights, magnitudes.dtype)
     crosstalk = jnp.einsum(
         "lj,...jnk->...lnk", weights, magnitudes, precision=jax.lax.Precision.HIGHEST
     )
-    gain = jnp.clip(METHODS[method](magnitudes, crosstalk), floor, 1)
+    gain = jnp.clip(gain_function(magnitudes, crosstalk), floor, 1)
     return jnp.where(crosstalk > 0, gain, 1)
 
 

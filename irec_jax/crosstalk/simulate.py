@@ -58,12 +58,11 @@ def delays_samples(
     Raises:
         UserError: unknown law.
     """
-    if law not in DISTANCE_LAWS:
-        raise registry.unknown("distance law", law, DISTANCE_LAWS)
+    distance = registry.find("distance law", DISTANCE_LAWS, law)
     mixing = np.asarray(mixing, np.float64)
     if not ((mixing > 0) & (mixing <= 1)).all():
         raise ValueError("mixing: expected amplitudes in (0, 1]")
-    distances_m = DISTANCE_LAWS[law](mixing) - 1.0
+    distances_m = distance(mixing) - 1.0
     return np.rint(distances_m / SPEED_OF_SOUND_M_S * sample_rate_hz).astype(np.int32)
 
 

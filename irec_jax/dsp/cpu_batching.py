@@ -1,4 +1,4 @@
-"""Working through a batch a few examples at a time where that is faster."""
+"""Batched computation in small groups of examples on CPUs."""
 
 import math
 from collections.abc import Callable
@@ -11,17 +11,17 @@ import jax.numpy as jnp
 def map_in_batches(
     function: Callable[[jax.Array], jax.Array], signal: jax.Array, *, batch_size: int
 ) -> jax.Array:
-    """`function(signal)`, on CPUs computed on `chunk_size` examples after another.
+    """Return `function(signal)`, computed on CPUs for `batch_size` examples at a time.
 
-    The frames and spectra of a whole batch take hundreds of megabytes: on a CPU they leave the
-    caches and cost a page fault per page and call, which is more than the transform itself (a
-    log-mel spectrogram of 64 x 3 s is three times faster in chunks of about 1,000 frames).
-    Accelerators compute the whole batch at once.
+    The frames and spectra of a full batch take hundreds of megabytes. On a CPU they do not fit in
+    the caches and cost a page fault per page and call, which takes longer than the transform
+    itself: a log-mel spectrogram of 64 x 3 s is three times faster in groups of about 1,000
+    frames. Accelerators compute the full batch at once.
 
     Args:
-        function: maps (..., T) to (..., *shape), every example by itself.
+        function: maps (..., T) to (..., *shape), each example independently of the others.
         signal: (..., T).
-        chunk_size: examples at a time, >= 1; need not divide their number.
+        batch_size: examples at a time, >= 1; need not divide their number.
 
     Returns:
         (..., *shape).
@@ -32,21 +32,21 @@ def map_in_batches(
         return function(signal)
     examples = signal.reshape(num_examples, signal.shape[-1])
 
-    def in_chunks(examples: jax.Array) -> jax.Array:
+    def in_batches(examples: jax.Array) -> jax.Array:
         return jax.lax.map(function, examples, batch_size=batch_size)
 
-    result = jax.lax.platform_dependent(examples, cpu=in_chunks, default=function)
+    result = jax.lax.platform_dependent(examples, cpu=in_batches, default=function)
     return result.reshape(*leading, *result.shape[1:])
 
 
 def sequential_vmap_on_cpu(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function`, of which `vmap` computes one example after another on CPUs.
+    """Return `function` such that `vmap` computes it sequentially on CPUs.
 
-    For functions of several arguments that are written for one example; see `map_chunks` for the
-    reason. Accelerators compute the whole batch at once.
+    This is for functions of several arguments that are written for one example; `map_in_batches`
+    explains the reason. Accelerators compute the full batch at once.
 
     Args:
-        function: maps arrays to an array or a tree of them; may not hold traced values.
+        function: maps arrays to an array or a tree of arrays; must not close over traced values.
 
     Returns:
         A function of the same arguments, all positional.
@@ -60,10 +60,10 @@ def sequential_vmap_on_cpu(function: Callable[..., Any]) -> Callable[..., Any]:
             for value, batched in zip(arguments, in_batched, strict=True)
         ]
 
-        def in_turn(*arguments: jax.Array) -> Any:
-            return jax.lax.map(lambda one: function(*one), arguments)
+        def sequential(*arguments: jax.Array) -> Any:
+            return jax.lax.map(lambda example: function(*example), arguments)
 
-        result = jax.lax.platform_dependent(*arguments, cpu=in_turn, default=jax.vmap(function))
+        result = jax.lax.platform_dependent(*arguments, cpu=sequential, default=jax.vmap(function))
         return result, jax.tree.map(lambda _: True, result)
 
     return mapped

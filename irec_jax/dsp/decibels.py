@@ -1,4 +1,4 @@
-"""Amplitude and power to decibels and back."""
+"""Conversion between decibels and amplitude or power."""
 
 import jax
 import jax.numpy as jnp
@@ -12,18 +12,18 @@ FLOOR_DB = -100.0
 def power_to_db(
     power: jax.Array, *, reference: float | jax.Array = 1.0, floor_db: float = FLOOR_DB
 ) -> jax.Array:
-    """10 log10(power / reference), not below the floor.
+    """Return 10 log10(power / reference), limited from below by the floor.
 
     Args:
         power: floats >= 0, any shape.
         reference: the power of 0 dB, > 0; broadcasts against `power`.
-        floor_db: lowest value of the result in dB; silence, too, comes out as this.
+        floor_db: smallest value of the result in dB, also for silence.
 
     Returns:
-        dB, of the shape and dtype of `power`; gradient 0 where the floor holds.
+        Decibels in the shape and dtype of `power`; the gradient is 0 at the floor.
 
     Raises:
-        AssertionError: `power` is not floating point.
+        AssertionError: `power` does not have a floating-point dtype.
     """
     check_floating("power", power)
     ratio = power / reference
@@ -34,20 +34,20 @@ def power_to_db(
 def amplitude_to_db(
     amplitude: jax.Array, *, reference: float | jax.Array = 1.0, floor_db: float = FLOOR_DB
 ) -> jax.Array:
-    """20 log10(|amplitude| / reference), not below the floor; see `power_to_db`."""
+    """Return 20 log10(|amplitude| / reference), limited by the floor; see `power_to_db`."""
     check_floating("amplitude", amplitude)
-    # Not by squaring: that would underflow in float32 at -380 dB.
+    # Squaring would underflow in float32 at -380 dB.
     ratio = jnp.abs(amplitude) / reference
     return 2.0 * power_to_db(ratio, floor_db=floor_db / 2.0)
 
 
 def db_to_power(db: jax.Array, *, reference: float | jax.Array = 1.0) -> jax.Array:
-    """reference * 10^(db / 10), of the shape of `db`."""
+    """Return reference * 10^(db / 10), in the shape of `db`."""
     check_floating("db", db)
     return reference * jnp.power(10.0, db / 10.0)
 
 
 def db_to_amplitude(db: jax.Array, *, reference: float | jax.Array = 1.0) -> jax.Array:
-    """reference * 10^(db / 20), of the shape of `db`."""
+    """Return reference * 10^(db / 20), in the shape of `db`."""
     check_floating("db", db)
     return reference * jnp.power(10.0, db / 20.0)

@@ -1,6 +1,6 @@
-"""Cutting a signal into overlapping frames, and adding frames up again.
+"""Framing of signals, and overlap-add.
 
-Padding is explicit, because it decides how many frames T samples give:
+The padding determines how many frames T samples make:
 
 | padding    | frame t covers                      | frames                           |
 |------------|-------------------------------------|----------------------------------|
@@ -8,8 +8,8 @@ Padding is explicit, because it decides how many frames T samples give:
 | `'end'`    | samples from t * hop on             | ceil(T / hop)                    |
 | `'none'`   | samples from t * hop on, all inside | 1 + floor((T - frame) / hop)     |
 
-What lies outside the signal counts as zero. `'center'` is librosa's default (`pad_mode
-'constant'`); for an odd frame length librosa makes one frame less where hop divides T.
+The signal is padded with zeros. `'center'` is librosa's default (`pad_mode 'constant'`); for an odd
+frame length librosa makes one frame less if hop divides T.
 """
 
 import jax
@@ -20,13 +20,13 @@ from irec_jax.dsp.checks import check_choice, check_positive, check_signal
 
 PADDINGS = ("center", "end", "none")
 
-# Up to this many hops per frame, frames are put together from whole hops; beyond, the program
-# would grow with every hop and a gather is used instead.
+# Up to this many hops per frame, frames are concatenated from hops; beyond, the compiled program
+# would become large, and a gather is used instead.
 _MAX_HOPS_PER_FRAME = 64
 
 
 def num_frames(num_samples: int, *, frame_length: int, hop_length: int, padding: str) -> int:
-    """Number of frames that `frame` cuts from `num_samples` samples; 0 if none fits.
+    """Return the number of frames of a signal of `num_samples` samples; 0 if it is too short.
 
     Raises:
         ValueError: a length that is not a positive integer, or an unknown padding.
@@ -41,46 +41,46 @@ def num_frames(num_samples: int, *, frame_length: int, hop_length: int, padding:
 
 
 def first_sample(*, frame_length: int, padding: str) -> int:
-    """Index of the signal's sample at which frame 0 begins: negative when centred."""
+    """Return the index of the sample at which frame 0 begins; negative for centred frames."""
     return -(frame_length // 2) if padding == "center" else 0
 
 
 def frame(
     signal: jax.Array, *, frame_length: int, hop_length: int, padding: str = "none"
 ) -> jax.Array:
-    """Cuts a signal into overlapping frames.
+    """Split a signal into overlapping frames.
 
     Args:
         signal: floats (..., T).
         frame_length: samples per frame.
-        hop_length: samples from one frame to the next; may exceed the frame.
+        hop_length: samples between the starts of frames; may exceed the frame length.
         padding: 'center', 'end' or 'none' (see the module).
 
     Returns:
-        (..., frames, frame_length), of the signal's dtype.
+        (..., frames, frame_length), in the dtype of the signal.
 
     Raises:
         ValueError: an option out of range, or a signal shorter than one frame with 'none'.
-        AssertionError: `signal` has no samples or is not floating point.
+        AssertionError: `signal` has no samples or no floating-point dtype.
     """
     check_signal("signal", signal)
     options = dict(frame_length=frame_length, hop_length=hop_length, padding=padding)
     num = num_frames(signal.shape[-1], **options)
     if not num:
         raise ValueError(
-            f"signal has {signal.shape[-1]} samples, fewer than frame_length ({frame_length}): "
+            f"signal: {signal.shape[-1]} samples are fewer than frame_length={frame_length}; "
             "pad it, or use padding 'end' or 'center'"
         )
     hops_per_frame = -(-frame_length // hop_length)
     before = -first_sample(frame_length=frame_length, padding=padding)
     num_hops = num + hops_per_frame - 1
     total = num_hops * hop_length
-    # A negative width crops the samples that no frame reaches.
+    # A negative width crops samples beyond the last frame.
     widths = [(0, 0, 0)] * (signal.ndim - 1) + [(before, total - before - signal.shape[-1], 0)]
     padded = jax.lax.pad(signal, jnp.zeros((), signal.dtype), widths)
     if hops_per_frame > _MAX_HOPS_PER_FRAME:
         return padded[..., _indices(num, frame_length, hop_length)]
-    # Whole hops are slices of one reshaped array: several times faster than gathering samples.
+    # Slicing one array of hops is several times faster than gathering samples.
     hops = padded.reshape(*padded.shape[:-1], num_hops, hop_length)
     parts = [hops[..., i : i + num, :] for i in range(hops_per_frame)]
     return jnp.concatenate(parts, axis=-1)[..., :frame_length]
@@ -89,20 +89,20 @@ def frame(
 def overlap_add(
     frames: jax.Array, *, hop_length: int, num_samples: int, padding: str = "none"
 ) -> jax.Array:
-    """Adds frames up where `frame` would have cut them: its transpose.
+    """Add overlapping frames: the transpose of `frame`.
 
     Args:
-        frames: floats (..., frames, frame_length), as many as `frame` cuts from `num_samples`.
-        hop_length: samples from one frame to the next.
+        frames: floats (..., frames, frame_length), as many as `frame` makes of `num_samples`.
+        hop_length: samples between the starts of frames.
         num_samples: length of the result.
-        padding: as for `frame`; what lies outside the result is cut off.
+        padding: as for `frame`; samples outside the result are discarded.
 
     Returns:
-        (..., num_samples), of the frames' dtype. Samples that no frame reaches are 0.
+        (..., num_samples), in the dtype of the frames. Samples outside all frames are 0.
 
     Raises:
-        ValueError: an option out of range, or another number of frames.
-        AssertionError: `frames` is not floating point.
+        ValueError: an option out of range, or a wrong number of frames.
+        AssertionError: `frames` does not have a floating-point dtype.
     """
     check_signal("frames", frames)
     check_positive(num_samples=num_samples)
@@ -110,8 +110,8 @@ def overlap_add(
     expected = num_frames(num_samples, **options)
     if frames.shape[-2] != expected:
         raise ValueError(
-            f"frames holds {frames.shape[-2]} frames, but num_samples ({num_samples}) makes "
-            f"{expected} with {options}"
+            f"frames: expected {expected} frames for num_samples={num_samples} and {options}, got "
+            f"{frames.shape[-2]}"
         )
     like = jax.ShapeDtypeStruct((*frames.shape[:-2], num_samples), frames.dtype)
     (signal,) = jax.linear_transpose(lambda signal: frame(signal, **options), like)(frames)
@@ -119,5 +119,5 @@ def overlap_add(
 
 
 def _indices(num: int, frame_length: int, hop_length: int) -> np.ndarray:
-    """Sample index of every entry of every frame: int array (num, frame_length)."""
+    """Return the sample index of each element of each frame: int (num, frame_length)."""
     return np.arange(num)[:, None] * hop_length + np.arange(frame_length)

@@ -1,4 +1,4 @@
-"""Signals from magnitudes alone: the fast Griffin-Lim algorithm."""
+"""Reconstruction of signals from STFT magnitudes: the fast Griffin-Lim algorithm."""
 
 import functools
 
@@ -9,8 +9,8 @@ from irec_jax.dsp.checks import check_floating, check_positive
 from irec_jax.dsp.framing import num_frames
 from irec_jax.dsp.stft import istft, power, stft
 
-# About as many STFT frames stay in the caches of a CPU together with what is made of them.
-_FRAMES_PER_CHUNK = 256
+# About this many STFT frames and their intermediate results fit in the caches of a CPU.
+_FRAMES_PER_BATCH = 256
 
 
 def griffin_lim(
@@ -26,44 +26,45 @@ def griffin_lim(
     initial_phase: jax.Array | None = None,
     key: jax.Array | None = None,
 ) -> jax.Array:
-    """A signal whose STFT has about these magnitudes (Perraudin, Balazs and Sondergaard 2013).
+    """Return a signal with approximately these STFT magnitudes.
 
-    Each iteration takes the spectrum of t = x + momentum (x - x'), with x the signal of the last
-    iteration and x' that of the one before (first of all x' = x), gives it the magnitudes that are
-    wanted, and makes x of it, the signal whose STFT is nearest. The momentum acts on signals, not
-    on spectra as in the paper: the STFT is linear, so the iterates are the same, and no spectrum is
-    kept from one iteration to the next. They are those of `librosa.griffinlim`, too.
+    Fast Griffin-Lim algorithm (Perraudin, Balazs and Sondergaard 2013). Let x be the signal of the
+    last iteration and x' that of the iteration before (initially x' = x). Each iteration computes
+    the STFT of x + momentum (x - x'), replaces its magnitudes by the given ones and inverts it to
+    the new x in the least squares sense. The momentum is applied to signals, not to spectra as in
+    the paper: the STFT is linear, so the iterates are the same, and no spectrum is kept between
+    iterations. The iterates equal those of `librosa.griffinlim`.
 
     Args:
-        magnitudes: |X|, floats >= 0 (..., frames, frame_length // 2 + 1), as `stft` gives them.
-        frame_length, hop_length, window, padding: those of `stft`.
-        num_samples: T, length of the signal; must make as many frames.
+        magnitudes: |X|, floats >= 0 (..., frames, frame_length // 2 + 1), as of `stft`.
+        frame_length, hop_length, window, padding: as for `stft`.
+        num_samples: T, length of the signal; must match the number of frames.
         num_iterations: 0 or more; 0 is the inverse STFT with the initial phase.
         momentum: 0 (Griffin and Lim 1984) to 1.
-        initial_phase: angles in radians, or complex numbers that have them, of a shape that
-            broadcasts against that of `magnitudes`. None: random angles.
+        initial_phase: angles in radians, or complex numbers with these angles; its shape must
+            broadcast against that of `magnitudes`. None: random angles.
         key: PRNG key of the random angles, which are the same for all examples; None: key 0.
 
     Returns:
-        float (..., T). Where windows do not determine a sample (at the start, with padding 'end'),
-        it is faded out, as `istft` does with `exact=False`.
+        float (..., T). Samples that the windows do not determine (at the start, with padding
+        'end') are faded out, as by `istft` with `exact=False`.
 
     Raises:
-        ValueError: an option out of range, or another number of frames or bins.
-        AssertionError: `magnitudes` is not floating point.
+        ValueError: an option out of range, or a wrong number of frames or bins.
+        AssertionError: `magnitudes` does not have a floating-point dtype.
     """
     check_floating("magnitudes", magnitudes)
     check_positive(frame_length=frame_length, hop_length=hop_length, num_samples=num_samples)
     if num_iterations < 0 or num_iterations != int(num_iterations):
-        raise ValueError(f"num_iterations is {num_iterations!r}: must be a whole number, 0 or more")
+        raise ValueError(f"num_iterations={num_iterations!r}: expected an integer >= 0")
     if not 0 <= momentum <= 1:
-        raise ValueError(f"momentum is {momentum!r}: must be 0..1; above 1 nothing converges")
+        raise ValueError(f"momentum={momentum!r}: expected 0..1; it diverges above 1")
     framing = dict(frame_length=frame_length, hop_length=hop_length, padding=padding)
     expected = (num_frames(num_samples, **framing), frame_length // 2 + 1)
     if magnitudes.shape[-2:] != expected:
         raise ValueError(
-            f"magnitudes has shape {magnitudes.shape}: {num_samples} samples with {framing} make "
-            f"(..., {expected[0]}, {expected[1]})"
+            f"magnitudes: expected shape (..., {expected[0]}, {expected[1]}) for {num_samples} "
+            f"samples with {framing}, got {magnitudes.shape}"
         )
     if initial_phase is None:
         key = jax.random.key(0) if key is None else key
@@ -79,15 +80,15 @@ def griffin_lim(
 
 
 def with_phase(magnitudes: jax.Array, phase: jax.Array) -> jax.Array:
-    """Complex numbers with these magnitudes and the angles of others.
+    """Return complex numbers with given magnitudes and phases.
 
     Args:
         magnitudes: floats >= 0, any shape.
-        phase: angles in radians, or complex numbers (0 counts as having the angle 0), of a shape
-            that broadcasts against that of `magnitudes`.
+        phase: angles in radians, or complex numbers with these angles (0 has the angle 0); its
+            shape must broadcast against that of `magnitudes`.
 
     Returns:
-        complex, of the shape of `magnitudes`.
+        Complex array in the shape of `magnitudes`.
     """
     if not jnp.iscomplexobj(phase):
         return magnitudes * jax.lax.complex(jnp.cos(phase), jnp.sin(phase))
@@ -113,25 +114,25 @@ def _griffin_lim(magnitudes, phase, *, options, num_samples, num_iterations, mom
         magnitudes, phase = example
 
         def iteration(_, signals):
-            signal, before = signals
-            ahead = signal + momentum * (signal - before)
-            return inverse(with_phase(magnitudes, stft(ahead, **framing))), signal
+            signal, previous = signals
+            extrapolated = signal + momentum * (signal - previous)
+            return inverse(with_phase(magnitudes, stft(extrapolated, **framing))), signal
 
         first = inverse(with_phase(magnitudes, phase))
         return jax.lax.fori_loop(0, num_iterations, iteration, (first, first))[0]
 
     num_examples = magnitudes[..., 0, 0].size
-    chunk = max(1, _FRAMES_PER_CHUNK // magnitudes.shape[-2])
-    if num_examples <= chunk:
+    batch_size = max(1, _FRAMES_PER_BATCH // magnitudes.shape[-2])
+    if num_examples <= batch_size:
         return invert((magnitudes, phase))
 
-    # A few examples after another, on CPUs: their spectra stay in the caches over all iterations.
-    def in_chunks(magnitudes: jax.Array, phase: jax.Array) -> jax.Array:
+    # A few examples at a time on CPUs: their spectra stay in the caches during all iterations.
+    def in_batches(magnitudes: jax.Array, phase: jax.Array) -> jax.Array:
         shape = magnitudes.shape
         flat = [x.reshape(-1, *shape[-2:]) for x in (magnitudes, jnp.broadcast_to(phase, shape))]
-        signals = jax.lax.map(invert, tuple(flat), batch_size=chunk)
+        signals = jax.lax.map(invert, tuple(flat), batch_size=batch_size)
         return signals.reshape(*shape[:-2], num_samples)
 
     return jax.lax.platform_dependent(
-        magnitudes, phase, cpu=in_chunks, default=lambda *example: invert(example)
+        magnitudes, phase, cpu=in_batches, default=lambda *example: invert(example)
     )

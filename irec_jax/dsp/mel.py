@@ -9,8 +9,8 @@ from irec_jax.dsp.checks import check_choice, check_positive
 MEL_SCALES = ("slaney", "htk")
 MEL_NORMS = ("slaney", None)
 
-# Slaney's scale (Auditory Toolbox): linear below 1 kHz with 3 mels per 200 Hz, above it
-# logarithmic with 27 mels per factor of 6.4.
+# Slaney's scale (Auditory Toolbox): linear below 1 kHz with 3 mels per 200 Hz, logarithmic above
+# with 27 mels per factor of 6.4.
 _LINEAR_HZ_PER_MEL = 200.0 / 3.0
 _BREAK_HZ = 1000.0
 _BREAK_MEL = _BREAK_HZ / _LINEAR_HZ_PER_MEL
@@ -18,7 +18,7 @@ _LOG_STEP = np.log(6.4) / 27.0
 
 
 def hz_to_mel(frequencies_hz: np.ndarray, *, mel_scale: str = "slaney") -> np.ndarray:
-    """Frequencies in Hz to mels, float64 of the same shape.
+    """Convert frequencies in Hz to mels, float64 of the same shape.
 
     Args:
         frequencies_hz: >= 0, any shape.
@@ -36,7 +36,7 @@ def hz_to_mel(frequencies_hz: np.ndarray, *, mel_scale: str = "slaney") -> np.nd
 
 
 def mel_to_hz(mels: np.ndarray, *, mel_scale: str = "slaney") -> np.ndarray:
-    """The inverse of `hz_to_mel`, float64 of the same shape."""
+    """Convert mels to frequencies in Hz, float64 of the same shape; the inverse of `hz_to_mel`."""
     check_choice("mel_scale", mel_scale, MEL_SCALES)
     mels = np.asarray(mels, np.float64)
     if mel_scale == "htk":
@@ -48,9 +48,9 @@ def mel_to_hz(mels: np.ndarray, *, mel_scale: str = "slaney") -> np.ndarray:
 def mel_frequencies(
     num_mels: int, *, min_hz: float, max_hz: float, mel_scale: str = "slaney"
 ) -> np.ndarray:
-    """Centre frequencies of the mel bands in Hz, float64 (num_mels,).
+    """Return the centre frequencies of the mel bands in Hz, float64 (num_mels,).
 
-    Together with `min_hz` and `max_hz` they are equally spaced in mels.
+    They are equally spaced in mels between `min_hz` and `max_hz`.
     """
     return _band_edges(num_mels, min_hz, max_hz, mel_scale)[1:-1]
 
@@ -66,23 +66,23 @@ def mel_filterbank(
     mel_scale: str = "slaney",
     mel_norm: str | None = "slaney",
 ) -> np.ndarray:
-    """Triangular filters from STFT bins to mel bands.
+    """Return the triangular filters from STFT bins to mel bands.
 
-    Band m rises from the centre of band m - 1 to its own and falls to that of band m + 1.
+    Band m rises from the centre of band m - 1 to its own centre and falls to that of band m + 1.
 
     Args:
-        sample_rate_hz: of the signal.
+        sample_rate_hz: sample rate of the signal.
         frame_length: N of the STFT.
-        num_mels: bands.
+        num_mels: number of bands.
         min_hz, max_hz: lower edge of the first and upper edge of the last band; None is half
             of the sample rate.
         mel_scale: 'slaney' or 'htk'.
-        mel_norm: 'slaney' divides by half the width in Hz, so that every triangle has area 1
-            over Hz; None leaves peaks of 1.
+        mel_norm: 'slaney' divides by half the width in Hz, so that each triangle has area 1
+            over Hz; None keeps peaks of 1.
 
     Returns:
-        float64 (N // 2 + 1, num_mels), read-only, >= 0. A band narrower than the distance of
-        two bins may be empty (all zero): `empty_bands` counts them.
+        float64 (N // 2 + 1, num_mels), read-only, >= 0. Bands narrower than the spacing of the
+        bins may be empty (all zero); `empty_bands` counts them.
 
     Raises:
         ValueError: an option out of range.
@@ -90,11 +90,11 @@ def mel_filterbank(
     check_positive(frame_length=frame_length, num_mels=num_mels)
     check_choice("mel_norm", mel_norm, MEL_NORMS)
     if sample_rate_hz <= 0:
-        raise ValueError(f"sample_rate_hz is {sample_rate_hz}: must be positive")
+        raise ValueError(f"sample_rate_hz={sample_rate_hz}: expected a positive number")
     max_hz = sample_rate_hz / 2 if max_hz is None else max_hz
     if not 0 <= min_hz < max_hz <= sample_rate_hz / 2:
         raise ValueError(
-            f"min_hz is {min_hz}, max_hz {max_hz}: must be 0 <= min_hz < max_hz <= "
+            f"min_hz={min_hz}, max_hz={max_hz}: expected 0 <= min_hz < max_hz <= "
             f"{sample_rate_hz / 2} (half of the sample rate)"
         )
     bins_hz = np.arange(frame_length // 2 + 1)[:, None] * (sample_rate_hz / frame_length)
@@ -105,16 +105,16 @@ def mel_filterbank(
     filters = np.maximum(0.0, np.minimum(rising, falling))
     if mel_norm == "slaney":
         filters *= 2.0 / (high - low)
-    filters.setflags(write=False)  # the cache hands the same array to every caller
+    filters.setflags(write=False)  # callers share the cached array
     return filters
 
 
 def empty_bands(filterbank: np.ndarray) -> int:
-    """Number of bands of a (bins, num_mels) filterbank that no bin feeds."""
+    """Return the number of all-zero bands of a filterbank (bins, num_mels)."""
     return int(np.sum(~filterbank.any(axis=0)))
 
 
 def _band_edges(num_mels: int, min_hz: float, max_hz: float, mel_scale: str) -> np.ndarray:
-    """num_mels + 2 frequencies in Hz, equally spaced in mels, from min_hz to max_hz."""
+    """Return num_mels + 2 frequencies in Hz from min_hz to max_hz, equally spaced in mels."""
     low, high = hz_to_mel([min_hz, max_hz], mel_scale=mel_scale)
     return mel_to_hz(np.linspace(low, high, num_mels + 2), mel_scale=mel_scale)

@@ -1,4 +1,4 @@
-"""Signals brought to a length with zeros."""
+"""Zero-padding and trimming of signals to a given length."""
 
 import jax
 import jax.numpy as jnp
@@ -7,38 +7,39 @@ from irec_jax.dsp.checks import check_positive, check_signal
 
 
 def fix_length(signal: jax.Array, *, num_samples: int) -> jax.Array:
-    """The first `num_samples` samples (..., num_samples), with zeros where the signal has ended.
+    """Trim a signal (..., T), or pad it with zeros, to (..., num_samples).
 
     Raises:
-        ValueError: `num_samples` is no whole number above 0.
-        AssertionError: `signal` (..., T) has no samples or is not floating point.
+        ValueError: `num_samples` is not a positive integer.
+        AssertionError: `signal` has no samples or no floating-point dtype.
     """
     check_signal("signal", signal)
     check_positive(num_samples=num_samples)
-    # A negative width cuts.
+    # A negative width trims.
     widths = [(0, 0, 0)] * (signal.ndim - 1) + [(0, num_samples - signal.shape[-1], 0)]
     return jax.lax.pad(signal, jnp.zeros((), signal.dtype), widths)
 
 
-def place(signal: jax.Array, *, start: jax.Array, num_samples: int) -> jax.Array:
-    """A signal in zeros: sample k of it becomes sample `start` + k.
+def delay(signal: jax.Array, *, start: jax.Array, num_samples: int) -> jax.Array:
+    """Delay a signal by `start` samples: sample k becomes sample `start` + k.
 
     Args:
         signal: floats (..., T).
         start: ints (...,), 0..num_samples.
-        num_samples: length of the result; what does not fit in is cut off.
+        num_samples: length of the result; zeros fill the rest, later samples are discarded.
 
     Returns:
-        (..., num_samples), of the signal's dtype.
+        (..., num_samples), in the dtype of the signal.
 
     Raises:
-        ValueError: `num_samples` is no whole number above 0.
-        AssertionError: `signal` has no samples or is not floating point, `start` has another shape.
+        ValueError: `num_samples` is not a positive integer.
+        AssertionError: `signal` has no samples or no floating-point dtype, or `start` has a wrong
+            shape.
     """
     signal = fix_length(signal, num_samples=num_samples)
 
-    def shifted(signal: jax.Array, start: jax.Array) -> jax.Array:
+    def delay_one(signal: jax.Array, start: jax.Array) -> jax.Array:
         after_silence = jnp.concatenate([jnp.zeros_like(signal), signal])
         return jax.lax.dynamic_slice_in_dim(after_silence, num_samples - start, num_samples)
 
-    return jnp.vectorize(shifted, signature="(t),()->(t)")(signal, start)
+    return jnp.vectorize(delay_one, signature="(t),()->(t)")(signal, start)

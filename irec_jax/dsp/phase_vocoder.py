@@ -1,4 +1,4 @@
-"""Time and pitch of sound changed apart from each other: a phase vocoder, and a change of speed."""
+"""Time stretching with a phase vocoder, and playback at another speed."""
 
 import jax
 import jax.numpy as jnp
@@ -7,15 +7,15 @@ import numpy as np
 from irec_jax.dsp.checks import check_positive, check_signal
 from irec_jax.dsp.stft import istft, power, stft
 
-# `change_speed` counts positions in 2^-16 samples, in blocks of 2^10 samples of the result: exact
-# in int32, where n * speed in float32 would be a hundredth of a sample off after three seconds.
+# `change_speed` computes positions in units of 2^-16 samples, in blocks of 2^10 output samples:
+# exact in int32, whereas n * speed in float32 is off by 0.01 samples after three seconds.
 _FRACTION_BITS = 16
 _BLOCK_BITS = 10
 _MAX_SPEED = 4.0
 _MAX_SAMPLES = 1 << 22
-#: Taps of its kernel, and places between two samples for which the kernel is tabulated.
+#: Taps of its kernel, and number of offsets between two samples at which the kernel is tabulated.
 _NUM_TAPS = 16
-_NUM_PLACES = 1024
+_NUM_OFFSETS = 1024
 
 
 def time_stretch(
@@ -27,127 +27,127 @@ def time_stretch(
     hop_length: int = 512,
     locked_bins: int = 1,
 ) -> jax.Array:
-    """Sound that goes on at another rate and keeps its pitch.
+    """Change the rate of a signal without changing its pitch.
 
-    A phase vocoder (Laroche and Dolson 1999, section II, as `librosa.phase_vocoder`): frame m of
-    the result lies at frame m * rate of the signal. Its magnitudes are interpolated between the two
-    frames there, and from one frame of the result to the next a bin's phase goes on by as much as
-    between those two. Sample n of the result then shows sample n * rate of the signal.
+    Phase vocoder (Laroche and Dolson 1999, section II, as `librosa.phase_vocoder`): frame m of the
+    result corresponds to frame m * rate of the signal. Its magnitudes are interpolated between the
+    two nearest frames, and its phase advances by their phase difference. Sample n of the result
+    corresponds to sample n * rate of the signal.
 
-    So the bins of a partial drift apart, and music loses 3 dB. Phases are locked for that reason
-    (as in section III, without looking for peaks): how far a bin's phase is turned against that
-    of the signal's frame is averaged over its neighbours, weighted by magnitude, and music loses
-    less than 1 dB. Not linear: the stretched sum of two sounds is only about the sum of the
-    stretched ones. Onsets are smeared within a frame.
+    In this form the bins of a partial drift apart, and music loses 3 dB. The phases are therefore
+    locked (as in section III, without peak picking): the phase rotation of a bin against the frame
+    of the signal is averaged over neighbouring bins, weighted by magnitude, and music loses less
+    than 1 dB. The operation is not linear: the stretched sum of two signals only approximates the
+    sum of the stretched signals. Onsets are smeared within a frame.
 
     Args:
         signal: floats (..., T).
-        rate: above 0, scalar; less than 1 slows down. May be traced.
-        num_samples: length of the result, in which what follows the signal's end is silence.
-        frame_length, hop_length: of the Hann windows; a quarter for the hop is common.
-        locked_bins: neighbours on either side that a bin is locked to; 0 is librosa's way.
+        rate: scalar above 0; less than 1 slows down. May be traced.
+        num_samples: length of the result; silence follows the end of the signal.
+        frame_length, hop_length: of the Hann windows; the hop is commonly a quarter of the frame.
+        locked_bins: number of neighbours on either side to lock to; 0 as in librosa.
 
     Returns:
-        (..., num_samples), of the signal's dtype; with rate 1 the signal itself but for rounding,
-        and exactly 0 where the signal is 0 throughout.
+        (..., num_samples), in the dtype of the signal; for rate 1 the signal up to rounding, and
+        exactly 0 if the signal is 0 throughout.
 
     Raises:
         ValueError: an option out of range.
-        AssertionError: `signal` has no samples or is not floating point.
+        AssertionError: `signal` has no samples or no floating-point dtype.
     """
     check_signal("signal", signal)
     check_positive(num_samples=num_samples)
     options = dict(frame_length=frame_length, hop_length=hop_length)
-    # Frames first: what follows goes through them one by one.
+    # Frames first, for the scan below.
     frames = jnp.moveaxis(stft(signal, **options), -2, 0)
     position = jnp.arange(1 + num_samples // hop_length) * jnp.asarray(rate, signal.dtype)
     last = len(frames) - 1
-    first = jnp.minimum(position.astype(jnp.int32), last)
-    later = jnp.where(position <= last, position - first, 0.0)
-    earlier = jnp.where(position <= last, 1.0 - later, 0.0)
+    indices = jnp.minimum(position.astype(jnp.int32), last)
+    next_weights = jnp.where(position <= last, position - indices, 0.0)
+    weights = jnp.where(position <= last, 1.0 - next_weights, 0.0)
 
-    def step(phasor, place):
-        index, earlier, later = place
-        one, other = frames[index], frames[jnp.minimum(index + 1, last)]
+    def step(phasor, inputs):
+        index, weight, next_weight = inputs
+        frame, next_frame = frames[index], frames[jnp.minimum(index + 1, last)]
         if locked_bins:
-            phasor = _unit(_sum_of_neighbours(phasor * jnp.conj(one), locked_bins) * one)
-        magnitudes = earlier * jnp.sqrt(power(one)) + later * jnp.sqrt(power(other))
-        return phasor * _unit(other * jnp.conj(one)), magnitudes * phasor
+            phasor = _unit(_sum_of_neighbours(phasor * jnp.conj(frame), locked_bins) * frame)
+        magnitudes = weight * jnp.sqrt(power(frame)) + next_weight * jnp.sqrt(power(next_frame))
+        return phasor * _unit(next_frame * jnp.conj(frame)), magnitudes * phasor
 
-    _, stretched = jax.lax.scan(step, _unit(frames[0]), (first, earlier, later))
+    _, stretched = jax.lax.scan(step, _unit(frames[0]), (indices, weights, next_weights))
     return istft(jnp.moveaxis(stretched, 0, -2), num_samples=num_samples, **options)
 
 
 def _unit(spectrum: jax.Array) -> jax.Array:
-    """A complex array divided by its magnitude; 1 where that is 0."""
+    """Divide a complex array by its magnitude; 1 where the magnitude is 0."""
     squared = power(spectrum)
-    known = squared >= jnp.finfo(squared.dtype).tiny
-    return jnp.where(known, spectrum * jax.lax.rsqrt(jnp.where(known, squared, 1.0)), 1.0)
+    nonzero = squared >= jnp.finfo(squared.dtype).tiny
+    return jnp.where(nonzero, spectrum * jax.lax.rsqrt(jnp.where(nonzero, squared, 1.0)), 1.0)
 
 
 def _sum_of_neighbours(spectrum: jax.Array, width: int) -> jax.Array:
-    """Each bin (..., F) and `width` bins on either side of it, added up."""
+    """Return the sum of each bin (..., F) and `width` bins on either side of it."""
     num_bins = spectrum.shape[-1]
     padded = jnp.pad(spectrum, [(0, 0)] * (spectrum.ndim - 1) + [(width, width)])
     return sum(padded[..., i : i + num_bins] for i in range(2 * width + 1))
 
 
 def change_speed(signal: jax.Array, *, speed: jax.Array | float, num_samples: int) -> jax.Array:
-    """A recording that is played faster or slower, so that its pitch changes with its duration.
+    """Play a signal at another speed, which changes its duration and its pitch.
 
-    Sample n of the result is the signal at n * speed, interpolated with a sinc under a Hann window
-    of 16 samples; at speeds above 1 its cutoff falls, so that little is folded back.
+    Sample n of the result is the signal at position n * speed, interpolated with a sinc under a
+    Hann window of 16 samples; at speeds above 1 the cutoff is lowered to suppress aliasing.
 
     Args:
         signal: floats (..., T).
-        speed: 1/4 to 4, scalar, rounded to a 65,536th. May be traced; what lies outside is not
-            checked then and gives noise.
-        num_samples: length of the result, 2^22 at most; before and after the signal is silence.
+        speed: scalar, 1/4 to 4, rounded to multiples of 2^-16. May be traced; the range is not
+            checked then, and values outside it give noise.
+        num_samples: length of the result, 2^22 at most; silence follows the end of the signal.
 
     Returns:
-        (..., num_samples), of the signal's dtype.
+        (..., num_samples), in the dtype of the signal.
 
     Raises:
-        ValueError: `num_samples` or a `speed` that is known out of range.
-        AssertionError: `signal` has no samples or is not floating point.
+        ValueError: `num_samples`, or a `speed` that is not traced, is out of range.
+        AssertionError: `signal` has no samples or no floating-point dtype.
     """
     check_signal("signal", signal)
     check_positive(num_samples=num_samples)
     if num_samples > _MAX_SAMPLES:
-        raise ValueError(f"num_samples is {num_samples}: must be {_MAX_SAMPLES} at most")
+        raise ValueError(f"num_samples={num_samples}: expected at most {_MAX_SAMPLES}")
     if not isinstance(speed, jax.core.Tracer) and not 1 / _MAX_SPEED <= speed <= _MAX_SPEED:
-        raise ValueError(f"speed is {speed}: must lie between 1/4 and {_MAX_SPEED:g}")
+        raise ValueError(f"speed={speed}: expected a value between 1/4 and {_MAX_SPEED:g}")
     speed = jnp.asarray(speed, signal.dtype)
-    whole, fraction = _positions(speed, num_samples)
+    indices, fractions = _positions(speed, num_samples)
     taps = np.arange(_NUM_TAPS) - (_NUM_TAPS // 2 - 1)
-    places = np.arange(_NUM_PLACES + 1)[:, None] / _NUM_PLACES
-    table = _kernel((taps - places).astype(signal.dtype), jnp.minimum(1.0, 1.0 / speed))
-    weights = table[jnp.round(fraction * _NUM_PLACES).astype(jnp.int32)]
-    # Samples first, so that one index reads all signals. Outside of the signal it reads zeros.
+    offsets = np.arange(_NUM_OFFSETS + 1)[:, None] / _NUM_OFFSETS
+    table = _kernel((taps - offsets).astype(signal.dtype), jnp.minimum(1.0, 1.0 / speed))
+    weights = table[jnp.round(fractions * _NUM_OFFSETS).astype(jnp.int32)]
+    # Samples first, so that one index reads all signals, with zeros on either side of them.
     flat = jnp.moveaxis(signal, -1, 0).reshape(signal.shape[-1], -1)
     margin = _NUM_TAPS
     flat = jnp.pad(flat, ((margin, margin), (0, 0)))
-    whole = jnp.minimum(whole, signal.shape[-1] + margin // 2 - 1) + margin
+    indices = jnp.minimum(indices, signal.shape[-1] + margin // 2 - 1) + margin
     result = jnp.zeros((num_samples, flat.shape[1]), signal.dtype)
     for column, tap in enumerate(taps):
-        result += weights[:, column, None] * flat.at[whole + tap].get(mode="promise_in_bounds")
+        result += weights[:, column, None] * flat.at[indices + tap].get(mode="promise_in_bounds")
     return jnp.moveaxis(result.reshape(num_samples, *signal.shape[:-1]), 0, -1)
 
 
 def _positions(speed: jax.Array, num_samples: int) -> tuple[jax.Array, jax.Array]:
-    """n * speed as whole samples, int32 (num_samples,), and what is beyond them, 0..1."""
-    fine = jnp.round(speed * (1 << _FRACTION_BITS)).astype(jnp.int32)
+    """Return the integer part, int32 (num_samples,), and the fractional part of n * speed."""
+    step = jnp.round(speed * (1 << _FRACTION_BITS)).astype(jnp.int32)
     block, within = np.divmod(np.arange(num_samples, dtype=np.int32), np.int32(1 << _BLOCK_BITS))
-    starts = block * fine  # in 2^(_BLOCK_BITS - _FRACTION_BITS) samples
+    starts = block * step  # in 2^(_BLOCK_BITS - _FRACTION_BITS) samples
     shift = _FRACTION_BITS - _BLOCK_BITS
-    rest = within * fine + ((starts & ((1 << shift) - 1)) << _BLOCK_BITS)
-    whole = (starts >> shift) + (rest >> _FRACTION_BITS)
-    fraction = rest & ((1 << _FRACTION_BITS) - 1)
-    return whole, fraction.astype(speed.dtype) / (1 << _FRACTION_BITS)
+    remainder = within * step + ((starts & ((1 << shift) - 1)) << _BLOCK_BITS)
+    indices = (starts >> shift) + (remainder >> _FRACTION_BITS)
+    fractions = remainder & ((1 << _FRACTION_BITS) - 1)
+    return indices, fractions.astype(speed.dtype) / (1 << _FRACTION_BITS)
 
 
 def _kernel(distance: jax.Array, cutoff: jax.Array) -> jax.Array:
-    """Windowed sinc at distances (places, taps) in samples, each row adding up to 1."""
+    """Return the windowed sinc at distances (offsets, taps) in samples; each row sums to 1."""
     window = jnp.square(jnp.cos(jnp.pi * distance / _NUM_TAPS))
     inside = jnp.abs(distance) < _NUM_TAPS / 2
     values = jnp.where(inside, jnp.sinc(cutoff * distance) * window, 0.0)

@@ -1,4 +1,4 @@
-"""Recurrence plots: the distance of every moment of a signal from every other."""
+"""Recurrence plots: the pairwise distances of the samples of a signal."""
 
 import jax
 import jax.numpy as jnp
@@ -9,14 +9,14 @@ POOLINGS = ("1d", "2d")
 
 
 def recurrence_plot(signal: jax.Array, *, num_points: int, pooling: str = "1d") -> jax.Array:
-    """The recurrence plot of a signal, max-pooled to `num_points` x `num_points`.
+    """Return the recurrence plot of a signal, max-pooled to `num_points` x `num_points`.
 
     R[i, j] = |x[i] - x[j]| / 2 (Goel, equation 14; halved, so that samples in -1..1 give 0..1).
-    The window of the pooling, which is also its stride, is T / num_points samples:
+    The window length and stride of the pooling are T / num_points samples:
 
-    - `'1d'`: x is the signal after max-pooling, the largest sample of each window.
-    - `'2d'`: the plot of all samples is max-pooled. It is not computed: the largest |x[k] - x[l]|
-      of window i against window j is the larger of max_i - min_j and max_j - min_i.
+    - `'1d'`: x is the max-pooled signal, the largest sample of each window.
+    - `'2d'`: the plot of all samples is max-pooled. It is never computed: the largest
+      |x[k] - x[l]| of windows i and j is the larger of max_i - min_j and max_j - min_i.
 
     Args:
         signal: floats (..., T) in -1..1.
@@ -24,24 +24,24 @@ def recurrence_plot(signal: jax.Array, *, num_points: int, pooling: str = "1d") 
         pooling: '1d' or '2d'.
 
     Returns:
-        0..1 (..., num_points, num_points), symmetric, of the signal's dtype.
+        Values in 0..1 (..., num_points, num_points), symmetric, in the dtype of the signal.
 
     Raises:
         ValueError: an option out of range, or `num_points` does not divide T.
-        AssertionError: `signal` has no samples or is not floating point.
+        AssertionError: `signal` has no samples or no floating-point dtype.
     """
     check_signal("signal", signal)
     check_positive(num_points=num_points)
     check_choice("pooling", pooling, POOLINGS)
-    window, rest = divmod(signal.shape[-1], num_points)
-    if rest:
+    if signal.shape[-1] % num_points:
         raise ValueError(
-            f"num_points ({num_points}) does not divide the signal's {signal.shape[-1]} samples"
+            f"num_points={num_points}: expected a divisor of {signal.shape[-1]}, the number of "
+            "samples"
         )
-    windows = signal.reshape(*signal.shape[:-1], num_points, window)
+    windows = signal.reshape(*signal.shape[:-1], num_points, -1)
     highest = windows.max(axis=-1)
     if pooling == "1d":
         return jnp.abs(highest[..., :, None] - highest[..., None, :]) / 2
     lowest = windows.min(axis=-1)
-    reach = highest[..., :, None] - lowest[..., None, :]
-    return jnp.maximum(reach, reach.swapaxes(-1, -2)) / 2
+    distances = highest[..., :, None] - lowest[..., None, :]
+    return jnp.maximum(distances, distances.swapaxes(-1, -2)) / 2

@@ -1,4 +1,4 @@
-"""Pictures brought to another size."""
+"""Resizing of images."""
 
 import jax
 import numpy as np
@@ -7,12 +7,11 @@ from irec_jax.dsp.checks import check_floating, check_positive
 
 
 def resize(image: jax.Array, *, height: int, width: int) -> jax.Array:
-    """A picture at another size, by bilinear interpolation.
+    """Resize an image by bilinear interpolation, as OpenCV's INTER_LINEAR.
 
-    Pixels are squares: pixel p of n stands for the place (p + 1/2) / n of the picture. Places
-    beyond the centres of the outermost pixels have the value of these. Shrinking does not average
-    (no antialiasing): every pixel of the result is made of the four that surround its place. This
-    is OpenCV's INTER_LINEAR.
+    Pixel p of n is centred at (p + 1/2) / n of the image. Positions beyond the centres of the
+    outermost pixels have the values of these pixels. There is no antialiasing: each new pixel is
+    interpolated from the four pixels around its centre.
 
     Args:
         image: floats (..., rows, columns).
@@ -20,15 +19,15 @@ def resize(image: jax.Array, *, height: int, width: int) -> jax.Array:
         width: columns of the result.
 
     Returns:
-        (..., height, width), of the image's dtype.
+        (..., height, width), in the dtype of the image.
 
     Raises:
-        ValueError: a size that is no whole number above 0.
-        AssertionError: `image` is not floating point.
+        ValueError: a size that is not a positive integer.
+        AssertionError: `image` does not have a floating-point dtype.
     """
     check_floating("image", image)
     check_positive(height=height, width=width)
-    # Gathers, not products by matrices that are nearly all zeros: several times faster on a CPU.
+    # On a CPU, gathering is several times faster than multiplying by sparse matrices.
     above, below, weight = _neighbours(image.shape[-2], height)
     weight = weight[:, None].astype(image.dtype)
     rows = image[..., above, :] * (1 - weight) + image[..., below, :] * weight
@@ -38,9 +37,9 @@ def resize(image: jax.Array, *, height: int, width: int) -> jax.Array:
 
 
 def _neighbours(num_before: int, num_after: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The two old pixels between which every new one lies, and the weight of the second."""
-    place = (np.arange(num_after) + 0.5) * num_before / num_after - 0.5
-    place = np.clip(place, 0, num_before - 1)
-    first = np.floor(place).astype(np.int32)
+    """Return the two old pixels around each new pixel, and the weight of the second one."""
+    position = (np.arange(num_after) + 0.5) * num_before / num_after - 0.5
+    position = np.clip(position, 0, num_before - 1)
+    first = np.floor(position).astype(np.int32)
     second = np.minimum(first + 1, num_before - 1)
-    return first, second, place - first
+    return first, second, position - first

@@ -1,4 +1,4 @@
-"""Stacked images: a signal written line by line into a square of grey values."""
+"""Stacked images: a signal written row by row into a square of grey values (Goel)."""
 
 import math
 
@@ -9,32 +9,32 @@ from irec_jax.dsp.padding import fix_length
 
 
 def smallest_side(num_samples: int) -> int:
-    """Side of the smallest square that holds so many samples: ceil(sqrt(T))."""
+    """Return ceil(sqrt(T)), the side of the smallest square that T samples fit into."""
     return 1 + math.isqrt(num_samples - 1) if num_samples > 0 else 0
 
 
-def stack(signal: jax.Array, *, side: int) -> jax.Array:
-    """The stacked image of a signal.
+def stacked_image(signal: jax.Array, *, side: int) -> jax.Array:
+    """Return the stacked image of a signal.
 
-    Sample k is the pixel in row floor(k / side), column k mod side (Goel, section IV-C). What does
-    not fit is cut off; zero samples fill up, so that what is missing looks like silence.
+    Sample k becomes the pixel in row floor(k / side) and column k mod side (Goel, section IV-C).
+    Longer signals are trimmed, shorter ones are padded with zeros, the grey value of silence.
 
-    **Grey values.** round((x + 1) * 255 / 2) for x in -1..1, halves to the even number: -1 is 0
-    (black), 1 is 255 (white), silence 128. Beyond -1 and 1 it stays at 0 and 255. The gradient is
-    that without rounding: 127.5 for samples between -1 and 1.
+    **Grey values.** round((x + 1) * 255 / 2) for x in -1..1, rounding half to even: -1 becomes 0
+    (black), 1 becomes 255 (white), silence 128; samples beyond -1..1 are clipped. The gradient
+    ignores the rounding: 127.5 for samples between -1 and 1.
 
     Args:
         signal: floats (..., T).
-        side: rows and columns of the picture.
+        side: rows and columns of the image.
 
     Returns:
-        whole numbers in 0..255 as floats (..., side, side), of the signal's dtype.
+        Integers 0..255 as floats (..., side, side), in the dtype of the signal.
 
     Raises:
-        ValueError: `side` is no whole number above 0.
-        AssertionError: `signal` has no samples or is not floating point.
+        ValueError: `side` is not a positive integer.
+        AssertionError: `signal` has no samples or no floating-point dtype.
     """
     samples = fix_length(signal, num_samples=side * side)
     grey = (jnp.clip(samples, -1, 1) + 1) * 127.5
-    grey += jax.lax.stop_gradient(jnp.round(grey) - grey)  # exact: the two are within a half
+    grey += jax.lax.stop_gradient(jnp.round(grey) - grey)  # exact: the two differ by at most 0.5
     return grey.reshape(*signal.shape[:-1], side, side)

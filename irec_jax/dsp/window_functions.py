@@ -1,4 +1,4 @@
-"""Window functions, periodic, as spectral analysis wants them."""
+"""Periodic window functions for spectral analysis."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ WINDOWS = {
 
 
 def get_window(name: str, length: int) -> np.ndarray:
-    """A periodic window, as `scipy.signal.get_window(name, length)` gives it.
+    """Return a periodic window, equal to `scipy.signal.get_window(name, length)`.
 
     Args:
         name: 'hann', 'hamming', 'blackman' or 'rectangular' (scipy's 'boxcar').
@@ -24,11 +24,11 @@ def get_window(name: str, length: int) -> np.ndarray:
         float64 array (length,), at most 1.
 
     Raises:
-        ValueError: an unknown name or a length below 1.
+        ValueError: an unknown name, or a length below 1.
     """
     check_choice("window", name, WINDOWS)
     check_positive(length=length)
     phase = 2 * np.pi * np.arange(length) / length
     terms = [(-1) ** k * a * np.cos(k * phase) for k, a in enumerate(WINDOWS[name])]
-    # Rounding leaves -1e-17 where the window is zero.
+    # Rounding gives -1e-17 at zeros of the window.
     return np.maximum(np.sum(terms, axis=0), 0.0)

@@ -1,4 +1,4 @@
-"""An experiment: from a config to a trained system and its report in a workdir."""
+"""Experiments: a config to a trained system and its report, in a workdir."""
 
 from pathlib import Path
 
@@ -14,18 +14,19 @@ EXPERIMENTS = {"recognition": RecognitionExperiment, "separation": SeparationExp
 
 
 def run(name: str, config: config_dict.ConfigDict, folder: Path, mode: str) -> dict:
-    """Trains (or takes what was trained) and evaluates every repeat.
+    """Train and evaluate every repeat of a config.
 
     Args:
         name: of the config, such as 'han'.
         config: resolved and locked.
-        folder: the workdir; repeats go to `seed_N` folders in it.
-        mode: 'train' trains, resuming if need be, and evaluates; 'eval' only evaluates.
+        folder: the workdir; repeats are stored in its folders `seed_N`.
+        mode: 'train' trains, resuming if there is a checkpoint, and evaluates; 'eval' evaluates
+            the trained parameters.
 
     Returns:
-        The report; of repeats the first one's, with the summary of all under `repeats`.
+        The report; for several repeats the first one's, with a summary of all under `repeats`.
 
     Raises:
-        UserError: whatever a user can mend.
+        UserError: an invalid config, dataset or workdir.
     """
     return base.run(EXPERIMENTS, name, config, folder, mode)

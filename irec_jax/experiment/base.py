@@ -1,4 +1,4 @@
-"""What experiments of all tasks share: repeats, training, checkpoints, the workdir."""
+"""Experiments of all tasks: repeats, training, checkpoints, the workdir."""
 
 import abc
 import contextlib
@@ -7,7 +7,8 @@ import functools
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
@@ -17,17 +18,19 @@ from irec_jax import config as configs
 from irec_jax import data, distributed
 from irec_jax.checkpoints import state, workdir
 from irec_jax.checkpoints import storage as checkpoints
-from irec_jax.config.checks import validate
+from irec_jax.config.checks import name_sections
 from irec_jax.evaluation import provenance
+from irec_jax.studies import published
 from irec_jax.tasks import Task
-from irec_jax.training import loop, optimizers, parallel, step, validation
+from irec_jax.training import loop, mean_loss, optimizers, parallel, step
 from irec_jax.training.logging import Logger, duration, log, parameter_table
 
 
 class Experiment(abc.ABC):
-    """A config, its data, its task, and one compiled step that all repeats share.
+    """A config with its dataset, its task, and one compiled step that all repeats share.
 
-    A subclass says what is particular to its task: the abstract methods.
+    Subclasses add the parts that depend on the task: the abstract methods, and `reports`, the
+    module that assembles and writes reports.
 
     Args:
         name: of the config, such as 'han'.
@@ -35,29 +38,31 @@ class Experiment(abc.ABC):
         task: of the config.
     """
 
+    reports: ClassVar[ModuleType]
+
     def __init__(self, name: str, config: config_dict.ConfigDict, task: Task):
         self.name, self.config, self.task = name, config, task
         self.dataset = self.load()
 
     @abc.abstractmethod
     def load(self) -> Any:
-        """The dataset; UserError for one that this task cannot use."""
+        """Return the dataset; UserError for one that this task cannot use."""
 
     @abc.abstractmethod
-    def told(self) -> str:
-        """The dataset and its split, in a line."""
+    def describe_dataset(self) -> str:
+        """Return the numbers of examples in the dataset, and its split, in a few words."""
 
     @abc.abstractmethod
-    def told_of(self, splits: data.Splits) -> str:
-        """What trains and what validates, in a few words."""
+    def describe_splits(self, splits: data.Splits) -> str:
+        """Return the numbers of songs or tracks that train and validate, in a few words."""
 
     @abc.abstractmethod
     def split(self, seed: int) -> data.Splits:
-        """Who trains, validates and tests."""
+        """Divide the dataset into training, validation and test splits."""
 
     @abc.abstractmethod
-    def batches(self, side: Any, *, seed: int = 0, shuffle: bool) -> Any:
-        """Batches of a side for this process: see `loop.TrainBatches`."""
+    def batches(self, examples: Any, *, seed: int = 0, shuffle: bool) -> Any:
+        """Return this process's batches of a split: see `loop.TrainBatches`."""
 
     @abc.abstractmethod
     def report(
@@ -69,28 +74,31 @@ class Experiment(abc.ABC):
         progress: loop.Progress,
         details: dict,
     ) -> dict:
-        """Evaluates, writes the report to a folder, says what is in it, and returns it.
+        """Evaluate, write the report to a folder, log its summary, and return it.
 
         Args:
             params, model_state: on the host, not replicated.
-            sides: of `split`.
+            splits: of `split`.
             folder: of this repeat.
             progress: of the training.
-            details: of `provenance.collect`, but for `split`; its ``durations_s`` is added to.
+            details: arguments of `provenance.collect` other than `split`; the time of the
+                evaluation is added to its ``durations_s``.
         """
 
     @abc.abstractmethod
     def system(self) -> dict[str, Any]:
-        """What this task adds to `system.json`."""
+        """Return the entries of `system.json` that depend on the task."""
 
     @abc.abstractmethod
-    def summarize_repeats(self, reports: list[dict], folder: Path) -> dict:
-        """The report of several repeats: the first one's, and what all say together."""
+    def describe_repeats(self, report: Mapping) -> list[str]:
+        """Return lines with the main scores of a report of several repeats."""
 
     @property
     def num_steps(self) -> int:
-        """Steps of a whole training on the split of the first seed, so that every seed gets the
-        same schedule."""
+        """Largest number of training steps.
+
+        It is that of the first seed's split, so that every seed gets the same schedule.
+        """
         seed = self.config.seed
         batches = self.batches(self.split(seed).training, seed=seed, shuffle=True)
         return batches.steps_per_epoch * self.config.training.num_epochs
@@ -98,21 +106,22 @@ class Experiment(abc.ABC):
     @functools.cached_property
     def optimizer(self) -> tuple[Any, Any]:
         """Optimiser and schedule."""
-        return optimizers.create(self.config.optimizer.to_dict(), self.num_steps)
+        with name_sections("optimizer"):
+            return optimizers.create_optimizer(self.config.optimizer.to_dict(), self.num_steps)
 
     @functools.cached_property
     def train_step(self) -> Any:
-        """The step over all devices."""
-        one_step = functools.partial(
+        """The training step, mapped over all devices."""
+        device_step = functools.partial(
             step.train_step,
             loss=self.task.loss,
             optimizer=self.optimizer[0],
             l2=self.config.loss.l2,
         )
-        return parallel.map_step(one_step, donate_state=True)
+        return parallel.map_step(device_step, donate_state=True)
 
     def batch_settings(self, *, seed: int, shuffle: bool) -> dict[str, Any]:
-        """Arguments that all batches take."""
+        """Return the arguments that batches of all tasks take."""
         training = self.config.training
         return dict(
             window_samples=self.task.window_samples,
@@ -121,12 +130,45 @@ class Experiment(abc.ABC):
             shuffle=shuffle,
             process_index=jax.process_index(),
             process_count=jax.process_count(),
-            min_steps_per_epoch=training.min_steps_per_epoch if shuffle else 0,
-            max_steps_per_epoch=training.max_steps_per_epoch if shuffle else 0,
+            min_steps_per_epoch=(shuffle and training.min_steps_per_epoch) or 0,
+            max_steps_per_epoch=(shuffle and training.max_steps_per_epoch) or 0,
         )
 
-    def write_system(self, folder: Path, found: Mapping[str, Any] | None = None) -> None:
-        """`system.json`: what a user of the parameters needs beside them, and what was `found`."""
+    def report_arguments(
+        self, split: str, protocol: Mapping, progress: loop.Progress, details: Mapping
+    ) -> dict[str, Any]:
+        """Return the arguments of `reports.assemble` that all tasks share.
+
+        Args:
+            split: description of the split.
+            protocol: the data splits, for the report.
+            progress, details: of `report`.
+        """
+        return dict(
+            system=self.name,
+            rendered=self.dataset.rendered,
+            provenance=provenance.collect(split=split, **details),
+            protocol=protocol,
+            best_epoch=progress.best,
+            history=progress.history,
+            reported=published.RESULTS.get(self.name),
+        )
+
+    def summarize_repeats(self, reports: list[dict], folder: Path) -> dict:
+        """Write and return the first repeat's report with a summary of all repeats."""
+        final = reports[0] | {"repeats": self.reports.summarize_repeats(reports)}
+        distributed.on_main(lambda: str(self.reports.write(final, folder)))
+        for line in self.describe_repeats(final):
+            log(line)
+        return final
+
+    def write_system(self, folder: Path, evaluated: Mapping[str, Any] | None = None) -> None:
+        """Write `system.json`, which makes a checkpoint a complete system.
+
+        Args:
+            folder: of this repeat.
+            evaluated: entries that only the evaluation knows.
+        """
         config, dataset = self.config, self.dataset
         system = {
             "task": config.task,
@@ -144,11 +186,11 @@ class Experiment(abc.ABC):
             "config": config.to_dict(),
             "versions": provenance.versions(),
         }
-        system |= self.system() | dict(found or {})
+        system |= self.system() | dict(evaluated or {})
         distributed.on_main(lambda: workdir.write_system(folder, system))
 
     def train(self, splits: data.Splits, folder: Path, seed: int) -> tuple[Any, Any, loop.Progress]:
-        """Best parameters and model state on the host, and how it went."""
+        """Return the best parameters and model state, on the host, and the progress."""
         config, task = self.config, self.task
         batches = self.batches(splits.training, seed=seed, shuffle=True)
         valid_batches = self.batches(splits.validation, shuffle=False)
@@ -160,15 +202,15 @@ class Experiment(abc.ABC):
         log(
             f"{batches.num_windows} windows of {config.data.window_s:g} s, "
             f"{batches.steps_per_epoch} steps per epoch on {jax.device_count()} device(s); "
-            f"{valid_batches.num_windows} windows validate; {self.told_of(splits)}; tensorboard "
-            f"--logdir {folder / 'tensorboard'}"
+            f"{valid_batches.num_windows} validation windows; {self.describe_splits(splits)}; "
+            f"tensorboard --logdir {folder / 'tensorboard'}"
         )
         with contextlib.closing(Logger(folder / "tensorboard")) as logger:
             best, progress = loop.fit(
                 state.create(params, model_state, optimizer, task.scalars, seed),
                 train_step=self.train_step,
                 batches=batches,
-                evaluate=validation.create_evaluate(task.loss, valid_batches.iterate),
+                evaluate=mean_loss.create_evaluate(task.loss, valid_batches.iterate),
                 settings=config.training,
                 profile=config.profile,
                 schedule=schedule,
@@ -184,7 +226,7 @@ class Experiment(abc.ABC):
 
 
 class _Summaries:
-    """Writes what a task shows of a batch, and of later epochs what has changed."""
+    """Writes the summaries of a batch to TensorBoard, later only those that have changed."""
 
     def __init__(self, task: Task, batch: Mapping, logger: Logger, sample_rate_hz: int):
         self._task, self._batch, self._logger = task, batch, logger
@@ -194,8 +236,8 @@ class _Summaries:
         if not distributed.is_main():
             return
         params, model_state = parallel.first((params, model_state))
-        found = self._task.summaries(params, model_state, self._batch)
-        changed = {k: v for k, v in found.items() if not np.array_equal(v, self._written.get(k))}
+        arrays = self._task.summaries(params, model_state, self._batch)
+        changed = {k: v for k, v in arrays.items() if not np.array_equal(v, self._written.get(k))}
         self._written |= changed
         self._logger.summaries(step, changed, self._sample_rate_hz)
 
@@ -207,23 +249,30 @@ def run(
     folder: Path,
     mode: str,
 ) -> dict:
-    """See `irec_jax.experiment.run`; `kinds` are the experiments by the name of their task."""
-    task, _, _ = validate(config)
+    """Run an experiment: see `irec_jax.experiment.run`; `kinds` maps tasks to experiments."""
+    task, _, _ = configs.check_config(config)
     folder, flat = Path(folder).expanduser(), configs.flatten(config)
-    distributed.on_main(lambda: workdir.check_workdir(folder, flat, mode, ignored=configs.PLACES))
+    distributed.on_main(
+        lambda: workdir.check_workdir(folder, flat, mode, ignored=configs.NOT_COMPARED)
+    )
     began = time.perf_counter()
     experiment = kinds[config.task](name, config, task)
     durations_s = {"data": time.perf_counter() - began}
     if mode == "train":
         distributed.on_main(lambda: workdir.lock_workdir(folder, flat))
-    log(experiment.told())
+    dataset = experiment.dataset
+    rendered = ", rendered audio" if dataset.rendered else ""
+    log(
+        f"{dataset.name} {dataset.version} ({dataset.config}){rendered}: "
+        f"{experiment.describe_dataset()}"
+    )
     seeds = range(config.seed, config.seed + config.training.repeats)
     reports = []
     for seed in seeds:
         if len(seeds) > 1:
             log(f"repeat {len(reports) + 1} of {len(seeds)}, seed {seed}")
-        place = folder / f"seed_{seed}" if len(seeds) > 1 else folder
-        reports.append(_run_once(experiment, place, seed, mode, dict(durations_s)))
+        run_folder = folder / f"seed_{seed}" if len(seeds) > 1 else folder
+        reports.append(_run_once(experiment, run_folder, seed, mode, dict(durations_s)))
     if len(reports) == 1:
         return reports[0]
     final = experiment.summarize_repeats(reports, folder)
@@ -234,7 +283,7 @@ def run(
 def _run_once(
     experiment: Experiment, folder: Path, seed: int, mode: str, durations_s: dict[str, float]
 ) -> dict:
-    """One repeat, from its training to its report."""
+    """Train and evaluate one repeat; return its report."""
     splits = experiment.split(seed)
     if mode == "train":
         params, model_state, progress = experiment.train(splits, folder, seed)
@@ -252,6 +301,6 @@ def _run_once(
         seed=seed,
         durations_s=durations_s,
     )
-    whole = experiment.report(params, model_state, splits, folder, progress, details)
+    report = experiment.report(params, model_state, splits, folder, progress, details)
     log(f"report: {folder / 'report.md'}")
-    return whole
+    return report

@@ -1,4 +1,4 @@
-"""The experiment of a recogniser: its clips, its scores, its report."""
+"""Experiments of recognisers: clips, scores, report."""
 
 import functools
 import time
@@ -8,20 +8,20 @@ from typing import Any
 
 from irec_jax import audio, data, distributed
 from irec_jax.errors import UserError
-from irec_jax.evaluation import baselines, provenance, recognition
+from irec_jax.evaluation import baselines, recognition
 from irec_jax.evaluation.predict import predict_split
 from irec_jax.experiment.base import Experiment
 from irec_jax.inference import aggregation
-from irec_jax.reports import recognition_report as report
-from irec_jax.studies import published
+from irec_jax.reports import recognition_report
 from irec_jax.tasks import Recognition
 from irec_jax.training import loop
 from irec_jax.training.logging import log
 
 
 class RecognitionExperiment(Experiment):
-    """An experiment of a recogniser."""
+    """Trains and evaluates a recogniser."""
 
+    reports = recognition_report
     task: Recognition
     dataset: data.Dataset
 
@@ -29,57 +29,52 @@ class RecognitionExperiment(Experiment):
         dataset = data.load(self.config.data)
         if len(dataset.classes) < 2:
             raise UserError(
-                f"{dataset.name}: holds one class, {dataset.classes[0]!r}; a recogniser tells at "
-                "least two apart"
+                f"{dataset.name}: only one class, {dataset.classes[0]!r}; a recogniser needs at "
+                "least two"
             )
         self._check_stored(dataset)
         return dataset
 
     def _check_stored(self, dataset: data.Dataset) -> None:
-        """Raises UserError where what is stored is not what the front end takes."""
-        folder, name = self.config.data.get("stored", ""), self.config.frontend.name
+        """Raise UserError if stored examples do not fit the front end."""
+        folder, name = self.config.data.get("stored"), self.config.frontend.name
         if name == "stored" and not folder:
             raise UserError(
-                "config key frontend.name=stored: takes what is stored; set data.stored to its "
-                "folder"
+                "frontend.name=stored: takes stored features; set data.stored to their folder"
             )
         if not folder:
             return
-        num_values, wanted = int(dataset.train.num_samples[0]), self.task.window_samples
-        if num_values != wanted:
+        num_values, expected = int(dataset.train.num_samples[0]), self.task.window_samples
+        if num_values != expected:
             raise UserError(
-                f"config key data.stored={folder}: holds {num_values} values per example, and the "
-                f"front end {name} takes {wanted}; with features set frontend.name=stored, with "
-                "their num_bins and num_stored_frames"
+                f"data.stored={folder}: holds {num_values} values per example, but the front end "
+                f"{name} takes {expected}; for features set frontend.name=stored, with their "
+                "num_bins and num_stored_frames"
             )
         if name == "stored" and self.config.evaluation.baselines:
             raise UserError(
-                "config key evaluation.baselines: they listen to audio, and features are stored; "
-                "set it to False"
+                "evaluation.baselines: need audio, but features are stored; set it to False"
             )
 
-    def told(self) -> str:
+    def describe_dataset(self) -> str:
         dataset, split = self.dataset, self.config.data.split
-        tests = f" and {len(dataset.test)} test" if dataset.test else ""
+        test = f" and {len(dataset.test)} test" if dataset.test else ""
         return (
-            f"{dataset.name} {dataset.version} ({dataset.config})"
-            f"{', rendered audio' if dataset.rendered else ''}: {len(dataset.train)} training"
-            f"{tests} clips of {len(dataset.classes)} classes; {split} split: {data.SPLITS[split]}"
+            f"{len(dataset.train)} training{test} clips of {len(dataset.classes)} classes; "
+            f"{split} split: {data.SPLITS[split]}"
         )
 
-    def told_of(self, splits: data.Splits) -> str:
-        return (
-            f"{len(set(splits.training.songs))} songs train, {len(set(splits.validation.songs))} "
-            "validate"
-        )
+    def describe_splits(self, splits: data.Splits) -> str:
+        training, validation = len(set(splits.training.songs)), len(set(splits.validation.songs))
+        return f"{training} training and {validation} validation songs"
 
     def split(self, seed: int) -> data.Splits:
         return data.split_clips(self.dataset, self.config.data, seed=seed)
 
-    def batches(self, side: data.Clips, *, seed: int = 0, shuffle: bool) -> data.Batches:
+    def batches(self, examples: data.Clips, *, seed: int = 0, shuffle: bool) -> data.Batches:
         hop_samples = data.window_and_hop(self.config.data, self.dataset.sample_rate_hz)[1]
         settings = self.batch_settings(seed=seed, shuffle=shuffle)
-        return data.Batches(side, hop_samples=hop_samples, **settings)
+        return data.Batches(examples, hop_samples=hop_samples, **settings)
 
     def report(
         self,
@@ -96,61 +91,56 @@ class RecognitionExperiment(Experiment):
             self._predict(params, model_state, clips, label)
             for clips, label in ((splits.test, "test"), (splits.validation, "validation"))
         )
-        evaluation, compared = self._evaluate(test, tuning, splits)
+        evaluation, baseline_scores = self._evaluate(test, tuning, splits)
         details["durations_s"]["evaluation"] = time.perf_counter() - began
         protocol = data.protocol(config.data, splits, dataset.classes)
         split = f"{protocol['description']}; {protocol['examples']}"
-        whole = report.assemble(
+        report = recognition_report.assemble(
             evaluation,
-            system=self.name,
-            rendered=dataset.rendered,
-            provenance=provenance.collect(split=split, **details),
-            protocol=protocol,
-            best_epoch=progress.best,
-            baselines=compared,
-            history=progress.history,
-            reported=published.RESULTS.get(self.name),
+            baselines=baseline_scores,
+            **self.report_arguments(split, protocol, progress, details),
         )
-        levels = {
+        tuned = {
             kind: _in_class_order(block["threshold"], dataset.classes)
             for kind, block in evaluation["thresholds"].items()
             if kind != "oracle"
         }
         fixed = self.system()["thresholds"]
-        self.write_system(folder, {"thresholds": fixed | levels})
+        self.write_system(folder, {"thresholds": fixed | tuned})
         distributed.on_main(lambda: recognition.write_scores(folder, test=test, validation=tuning))
-        distributed.on_main(lambda: str(report.write(whole, folder)))
-        log(_summary(whole))
-        return whole
+        distributed.on_main(lambda: str(recognition_report.write(report, folder)))
+        log(_summary(report))
+        return report
 
     def system(self) -> dict[str, Any]:
         config = self.config
         fixed = config.evaluation.threshold
-        fixed = fixed or aggregation.get(config.evaluation.aggregation).threshold
+        if fixed is None:
+            fixed = aggregation.get(config.evaluation.aggregation).threshold
         return {
             "classes": list(self.dataset.classes),
             "aggregation": config.evaluation.aggregation,
             "thresholds": {"fixed": fixed},
         }
 
-    def summarize_repeats(self, reports: list[dict], folder: Path) -> dict:
-        final = reports[0] | {"repeats": report.summarize_repeats(reports)}
-        distributed.on_main(lambda: str(report.write(final, folder)))
-        if final["predominant"]["all_clips"]:
-            accuracy = final["repeats"]["accuracy"]
-            log(f"accuracy: {accuracy['mean']:.3f} ± {accuracy['sd']:.3f}")
+    def describe_repeats(self, report: Mapping) -> list[str]:
+        repeats, lines = report["repeats"], []
+        if report["predominant"]["all_clips"]:
+            accuracy = repeats["accuracy"]
+            lines.append(f"accuracy: {accuracy['mean']:.3f} ± {accuracy['sd']:.3f}")
         for average in ("micro", "macro"):
-            f1 = final["repeats"]["thresholds"]["fixed"][average]["f1"]
-            log(f"{average} F1 at the fixed threshold: {f1['mean']:.3f} ± {f1['sd']:.3f}")
-        return final
+            f1 = repeats["thresholds"]["fixed"][average]["f1"]
+            mean, sd = f1["mean"], f1["sd"]
+            lines.append(f"{average} F1 at the fixed threshold: {mean:.3f} ± {sd:.3f}")
+        return lines
 
     def _predict(
         self, params: Any, model_state: Any, clips: data.Clips, label: str
     ) -> recognition.Predictions:
-        """What the model says of a side."""
+        """Return the predictions of the model for the clips of a split."""
         config, dataset = self.config, self.dataset
         hop_samples = max(1, round(config.evaluation.hop_s * dataset.sample_rate_hz))
-        found = predict_split(
+        windows = predict_split(
             self.task,
             params,
             model_state,
@@ -163,7 +153,7 @@ class RecognitionExperiment(Experiment):
             ids=list(clips.ids),
             songs=list(clips.songs),
             labels=clips.labels,
-            windows=found,
+            windows=windows,
             classes=dataset.classes,
             contradictory=clips.contradictory,
         )
@@ -171,22 +161,24 @@ class RecognitionExperiment(Experiment):
     def _evaluate(
         self, test: recognition.Predictions, tuning: recognition.Predictions, splits: data.Splits
     ) -> tuple[dict, dict]:
-        """Scores of the model, and (on process 0, where asked for) of the baselines on the same
-        sides."""
+        """Return the scores of the model and those of the baselines on the same splits.
+
+        Baselines are computed on process 0 only, if the config enables them.
+        """
         config, dataset = self.config, self.dataset
         score = functools.partial(
             recognition.evaluate,
             aggregation=config.evaluation.aggregation,
-            threshold=config.evaluation.threshold or None,
+            threshold=config.evaluation.threshold,
             training_labels=splits.training.labels,
             num_resamples=config.evaluation.num_bootstrap,
         )
-        compared = {}
+        baseline_scores = {}
         if distributed.is_main() and config.evaluation.baselines:
             log("baselines on the same splits: majority, MFCC statistics + logistic regression")
             for name, predictions in _baselines(splits, dataset, test, tuning).items():
-                compared[name] = recognition.compact(score(*predictions))
-        return score(test, tuning), compared
+                baseline_scores[name] = recognition.compact(score(*predictions))
+        return score(test, tuning), baseline_scores
 
 
 def _baselines(
@@ -195,7 +187,7 @@ def _baselines(
     test: recognition.Predictions,
     tuning: recognition.Predictions,
 ) -> dict[str, tuple[recognition.Predictions, recognition.Predictions]]:
-    """Test and validation predictions of both baselines."""
+    """Return the test and validation predictions of each baseline."""
 
     def read(clips: data.Clips):
         for i in range(len(clips)):
@@ -214,35 +206,37 @@ def _baselines(
 
 
 def _in_class_order(threshold: float | Mapping[str, float], classes: tuple[str, ...]) -> Any:
+    """Return one threshold as a number, or thresholds by class as a list."""
     if isinstance(threshold, Mapping):
         return [float(threshold[name]) for name in classes]
     return float(threshold)
 
 
-def _summary(whole: Mapping) -> str:
-    """The report in two lines, three where every test example has one label."""
-    fixed, accuracy = whole["thresholds"]["fixed"], whole["predominant"]
-    where = f"{whole['dataset']} test ({whole['protocol']['split']} split)"
-    where += ", rendered audio" if whole["rendered"] else ""
-    others = whole.get("baselines", {})
+def _summary(report: Mapping) -> str:
+    """Return the main scores in two lines, or three if every test example has one label."""
+    fixed, accuracy = report["thresholds"]["fixed"], report["predominant"]
+    where = f"{report['dataset']} test ({report['protocol']['split']} split)"
+    where += ", rendered audio" if report["rendered"] else ""
+    baseline_reports = report.get("baselines", {})
     lines = []
     if accuracy["all_clips"]:
-        compared = {"majority": accuracy["majority"]}
-        compared |= {name: one["predominant"] for name, one in others.items()}
+        others = {"majority": accuracy["majority"]}
+        others |= {name: scores["predominant"] for name, scores in baseline_reports.items()}
         low, high = accuracy["accuracy_interval"]
         lines.append(
             f"accuracy {accuracy['accuracy']:.3f} [{low:.3f}, {high:.3f}], balanced "
             f"{accuracy['balanced_accuracy']:.3f} on {where}; chance {accuracy['chance']:.3f}"
-            + "".join(f", {name} {one['accuracy']:.3f}" for name, one in compared.items())
+            + "".join(f", {name} {scores['accuracy']:.3f}" for name, scores in others.items())
         )
     for average in ("micro", "macro"):
         low, high = fixed[average]["f1_interval"]
-        compared = ", ".join(
-            f"{name} {one['thresholds']['fixed'][average]['f1']:.3f}"
-            for name, one in others.items()
+        f1_of_baselines = ", ".join(
+            f"{name} {scores['thresholds']['fixed'][average]['f1']:.3f}"
+            for name, scores in baseline_reports.items()
         )
         lines.append(
             f"{average} F1 {fixed[average]['f1']:.3f} [{low:.3f}, {high:.3f}] at the fixed "
-            f"threshold {fixed['threshold']:.2f} on {where}{compared and '; '}{compared}"
+            f"threshold {fixed['threshold']:.2f} on {where}"
+            f"{f1_of_baselines and '; '}{f1_of_baselines}"
         )
     return "\n".join(lines)

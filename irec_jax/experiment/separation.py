@@ -1,8 +1,8 @@
-"""The experiment of a separator: its tracks, its scores, its report."""
+"""Experiments of separators: tracks, scores, report."""
 
 import itertools
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,29 +10,29 @@ import numpy as np
 from tqdm import tqdm
 
 from irec_jax import audio, data, distributed
-from irec_jax.evaluation import provenance, separation
+from irec_jax.evaluation import separation
 from irec_jax.experiment.base import Experiment
 from irec_jax.frontends import SpectrogramDb
 from irec_jax.inference import separation as inference
 from irec_jax.inference.prediction import create_predict, local_batch_size
 from irec_jax.reports import separation_report
 from irec_jax.reports.text import mean_sd
-from irec_jax.studies import published
 from irec_jax.tasks import Separation
 from irec_jax.training import loop
 from irec_jax.training.logging import log
 
 
 class SeparationExperiment(Experiment):
-    """An experiment of a separator."""
+    """Trains and evaluates a separator."""
 
+    reports = separation_report
     task: Separation
     dataset: data.StemDataset
 
     def load(self) -> data.StemDataset:
         return data.load_stems(self.config.data)
 
-    def told(self) -> str:
+    def describe_dataset(self) -> str:
         dataset, split = self.dataset, self.config.data.split
         counts = ", ".join(
             f"{len(tracks)} {name}"
@@ -44,21 +44,20 @@ class SeparationExperiment(Experiment):
             if tracks is not None
         )
         return (
-            f"{dataset.name} {dataset.version} ({dataset.config})"
-            f"{', rendered audio' if dataset.rendered else ''}: {counts} tracks; {split} split: "
-            f"{data.STEM_SPLITS[split]}; target {' + '.join(self.task.target)}"
+            f"{counts} tracks; {split} split: {data.STEM_SPLITS[split]}; target "
+            f"{' + '.join(self.task.target)}"
         )
 
-    def told_of(self, splits: data.Splits) -> str:
-        return f"{len(splits.training)} tracks train, {len(splits.validation)} validate"
+    def describe_splits(self, splits: data.Splits) -> str:
+        return f"{len(splits.training)} training and {len(splits.validation)} validation tracks"
 
     def split(self, seed: int) -> data.Splits:
         return data.split_tracks(self.dataset, self.config.data, seed=seed)
 
-    def batches(self, side: data.Tracks, *, seed: int = 0, shuffle: bool) -> data.StemBatches:
+    def batches(self, examples: data.Tracks, *, seed: int = 0, shuffle: bool) -> data.StemBatches:
         settings = self.config.data
         return data.StemBatches(
-            side,
+            examples,
             stems=self.task.stems,
             remix=settings.remix,
             channels=settings.channels,
@@ -80,49 +79,49 @@ class SeparationExperiment(Experiment):
             scores, example = self._score(splits.test, predict)
             details["durations_s"]["evaluation"] = time.perf_counter() - began
             protocol = self._protocol(splits)
-            whole = separation_report.assemble(
+            report = separation_report.assemble(
                 separation.summarize(scores),
-                system=self.name,
                 target=self.task.target,
-                rendered=self.dataset.rendered,
-                provenance=provenance.collect(split=protocol["description"], **details),
-                protocol=protocol,
-                best_epoch=progress.best,
-                history=progress.history,
-                reported=published.RESULTS.get(self.name),
                 settings=self.config.evaluation.to_dict(),
+                **self.report_arguments(protocol["description"], protocol, progress, details),
             )
-            separation_report.write(whole, folder, example=example)
-            return whole
+            separation_report.write(report, folder, example=example)
+            return report
 
         self.write_system(folder)
-        whole = distributed.on_main(evaluate_and_write)
-        log(_summary(whole))
-        return whole
+        report = distributed.on_main(evaluate_and_write)
+        log(_summary(report))
+        return report
 
     def create_predict(self, params: Any, model_state: Any) -> Callable[[np.ndarray], np.ndarray]:
-        """Windows float32 (B, T) to features of the target, on this process's devices."""
+        """Return a function of windows float32 (B, T) to features of the target.
+
+        It runs on this process's devices.
+        """
         predict = create_predict(self.task, params, model_state)
         return lambda windows: np.asarray(predict({"audio": windows}))
 
     def _score(
         self, tracks: data.Tracks, predict: Callable
     ) -> tuple[list[separation.TrackScores], separation.Example]:
-        """Scores of every track, and spectrograms of the first one."""
-        common = dict(frontend=self.task.frontend, sample_rate_hz=self.dataset.sample_rate_hz)
+        """Return the scores of every track, and spectrograms of the first one with a target."""
+        settings = dict(frontend=self.task.frontend, sample_rate_hz=self.dataset.sample_rate_hz)
         scores, example = [], None
         for i in tqdm(range(len(tracks)), desc="test", unit="track", leave=False):
             track = self._estimates(tracks, i, predict)
-            scores.append(separation.score_track(track, **common))
+            scores.append(separation.score_track(track, **settings))
             if example is None and not scores[-1].silent:
-                example = separation.example(track, **common)
+                example = separation.example(track, **settings)
         return scores, example
 
     def _estimates(
         self, tracks: data.Tracks, i: int, predict: Callable
     ) -> separation.TrackEstimates:
-        """What the separator makes of a track: amplitudes of the mean of the channels, as the
-        source scores them, and a waveform of each channel."""
+        """Return the estimates of a track.
+
+        They are features of the mean of the channels, which Ligtenberg (2022) scores, and a
+        waveform of each channel.
+        """
         task, settings = self.task, self.config.evaluation
 
         def read(streams: Iterable[str]) -> np.ndarray:
@@ -161,7 +160,7 @@ class SeparationExperiment(Experiment):
         )
 
     def _protocol(self, splits: data.Splits) -> dict:
-        """Who trained, validated and tested, for the report."""
+        """Return the data splits, for the report."""
         name, rate = self.config.data.split, self.dataset.sample_rate_hz
         return {
             "description": f"{name}: {data.STEM_SPLITS[name]}",
@@ -182,27 +181,24 @@ class SeparationExperiment(Experiment):
             "post_db": self.config.evaluation.post_db,
         }
 
-    def summarize_repeats(self, reports: list[dict], folder: Path) -> dict:
-        final = reports[0] | {"repeats": separation_report.summarize_repeats(reports)}
-        distributed.on_main(lambda: str(separation_report.write(final, folder)))
-        raw = final["repeats"]["summary"]["raw"]["amplitude_sdr_db"]
-        log(f"amplitude SDR: {raw['mean']:.2f} ± {raw['sd']:.2f} dB")
-        return final
+    def describe_repeats(self, report: Mapping) -> list[str]:
+        raw = report["repeats"]["summary"]["raw"]["amplitude_sdr_db"]
+        return [f"amplitude SDR: {raw['mean']:.2f} ± {raw['sd']:.2f} dB"]
 
 
 def hop_frames(hop_s: float, frontend: SpectrogramDb, sample_rate_hz: int) -> int:
-    """The distance of windows in frames, at least one."""
+    """Return the hop of windows in frames, at least 1."""
     return max(1, round(hop_s * sample_rate_hz / frontend.hop_length))
 
 
-def _summary(whole: dict) -> str:
-    """The report in two lines."""
-    where = f"{whole['num_tracks']} test tracks of {whole['dataset']}"
-    where += ", rendered audio" if whole["rendered"] else ""
+def _summary(report: dict) -> str:
+    """Return the main scores in two lines."""
+    where = f"{report['num_tracks']} test tracks of {report['dataset']}"
+    where += ", rendered audio" if report["rendered"] else ""
     lines = []
     for score in ("amplitude_sdr_db", "bss_sdr_db"):
         values = [
-            f"{name} {mean_sd(whole['summary'][name][score])}"
+            f"{name} {mean_sd(report['summary'][name][score])}"
             for name in ("raw", "post", "mixture", "ideal")
         ]
         lines.append(f"{separation.SCORES[score]} in dB on {where}: {', '.join(values)}")

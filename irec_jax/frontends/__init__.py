@@ -1,15 +1,15 @@
-"""Front ends by name: waveforms to what a model eats.
+"""Front ends: model inputs from waveforms.
 
-A front end is a frozen dataclass of static, JSON-able settings (`dataclasses.asdict` of it
-travels in the checkpoint) with
+A front end is a frozen dataclass of static settings that can be written as JSON (the checkpoint
+stores its `dataclasses.asdict`) with
 
 - `__call__(waveform (..., T), *, num_samples=None, keys=None) -> features`, an array (..., *shape)
   or a dict of such arrays, and
-- `output_shape(num_samples) -> shape`, that of one example's features (a dict of shapes where the
-  features are a dict), which computes nothing.
+- `output_shape(num_samples) -> shape`, the shape of the features of one example (a dict of shapes
+  if the features are a dict), computed without running the front end.
 
-One that needs the sample rate has it as the field `sample_rate_hz`. One that takes something else
-than audio (`stored`) says by `num_values` how long its 'waveforms' are.
+Front ends that depend on the sample rate have a field `sample_rate_hz`. A front end whose input is
+not audio (`stored`) states the length of its 'waveforms' as `num_values`.
 Batched and unbatched waveforms, under jit and vmap, give the same features.
 """
 
@@ -29,14 +29,14 @@ Shape = tuple[int, ...]
 
 
 class FrontEnd(Protocol):
-    """What every front end offers.
+    """Interface of all front ends.
 
     Args of a call:
-        waveform: floats (..., T), each divided by its clip's peak.
-        num_samples: ints (...,): how many samples at the start of each waveform are real, the rest
-            being zeros; None: all. Front ends that treat zeros as sound ignore it.
-        keys: PRNG keys (...,), one for each waveform, given in training only; None: nothing is
-            drawn. Front ends without randomness ignore them.
+        waveform: floats (..., T), each divided by the peak of its clip.
+        num_samples: ints (...,), number of samples of each waveform before the zero padding; None:
+            all. Front ends that treat padding as silence ignore it.
+        keys: PRNG keys (...,), one per waveform, in training only; None: no randomness. Front ends
+            without randomness ignore them.
     """
 
     def __call__(
@@ -64,9 +64,10 @@ FRONTENDS = {
 
 
 def create(name: str, **settings: Any) -> FrontEnd:
-    """The front end of that name with the given settings.
+    """Return the front end of a given name with the given settings.
 
     Raises:
-        UserError: unknown name or setting (with the nearest known one), or a value out of range.
+        UserError: unknown name or setting (the nearest known one is suggested), or a value out of
+            range.
     """
     return registry.create("front end", FRONTENDS, name, **settings)

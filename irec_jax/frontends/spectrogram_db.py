@@ -18,30 +18,30 @@ from irec_jax.frontends.settings import (
     setting_error,
 )
 
-# About as many STFT frames stay in the caches of a CPU together with what is made of them.
-_FRAMES_PER_CHUNK = 256
+# About this many STFT frames and their intermediate results fit in the caches of a CPU.
+_FRAMES_PER_BATCH = 256
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SpectrogramDb:
     """Power spectrogram in dB, scaled to within -1..1 (Ligtenberg 2022).
 
-    features = 10 log10(max(|X(t, k)|^2, 10^(floor_db / 10))) / scale_db with X the STFT, which is
-    not scaled: a sinusoid of amplitude 1 lies at 20 log10(sum(w) / 2), 60 dB with the defaults,
-    and nothing within -1..1 lies above 66 dB. The paper states no floor: with -100 dB, 160 dB below
-    that sinusoid, no sound of 16 bits is cut.
+    features = 10 log10(max(|X(t, k)|^2, 10^(floor_db / 10))) / scale_db, where X is the STFT. It is
+    not scaled: a sinusoid of amplitude 1 has 20 log10(sum(w) / 2), 60 dB with the defaults, and no
+    signal in -1..1 exceeds 66 dB. The paper states no floor: -100 dB, 160 dB below that sinusoid,
+    preserves all 16-bit audio.
 
-    **Frames.** Frame t begins at sample t * hop_length; what lies beyond the end counts as zero.
-    T samples make ceil(T / hop_length) frames, 126 for 3 s at 44.1 kHz, and frames of floor follow
-    up to `num_frames`. **Bins.** The lowest `num_bins`; the defaults leave the highest out, the one
-    at half of the sample rate. So the paper's picture has 2048 x 128 values.
+    **Frames.** Frame t begins at sample t * hop_length; the signal is padded with zeros. T samples
+    make ceil(T / hop_length) frames, 126 for 3 s at 44.1 kHz; further frames up to `num_frames`
+    have the value of the floor. **Bins.** The lowest `num_bins`; the defaults omit the bin at half
+    of the sample rate. The paper's input has therefore 2048 x 128 values.
 
     Attributes:
         frame_length: samples per STFT frame.
-        hop_length: samples from one frame to the next.
-        num_bins: lowest bins that are kept, at most frame_length // 2 + 1.
-        num_frames: frames of the picture.
-        floor_db: the lowest value; silence, too, comes out as this.
+        hop_length: samples between the starts of frames.
+        num_bins: number of lowest bins to keep, at most frame_length // 2 + 1.
+        num_frames: number of frames of the features.
+        floor_db: smallest value, also for silence.
         scale_db: dB by which the result is divided.
         window: 'hann', 'hamming', 'blackman' or 'rectangular', periodic.
 
@@ -61,15 +61,15 @@ class SpectrogramDb:
         names = ("frame_length", "hop_length", "num_bins", "num_frames")
         check_integers(1, **{name: getattr(self, name) for name in names})
         check_choice(window_functions.WINDOWS, window=self.window)
-        num_all = self.frame_length // 2 + 1
-        if self.num_bins > num_all:
+        num_stft_bins = self.frame_length // 2 + 1
+        if self.num_bins > num_stft_bins:
             raise setting_error(
-                f"num_bins is {self.num_bins}: frame_length={self.frame_length} makes {num_all}"
+                f"num_bins={self.num_bins}: frame_length={self.frame_length} makes {num_stft_bins}"
             )
         if not is_number(self.floor_db):
-            raise setting_error(f"floor_db is {self.floor_db!r}: must be a number in dB")
+            raise setting_error(f"floor_db={self.floor_db!r}: expected a number in dB")
         if not is_number(self.scale_db) or self.scale_db <= 0:
-            raise setting_error(f"scale_db is {self.scale_db!r}: must be a number of dB above 0")
+            raise setting_error(f"scale_db={self.scale_db!r}: expected a number of dB above 0")
 
     def __call__(
         self,
@@ -78,50 +78,50 @@ class SpectrogramDb:
         num_samples: jax.Array | None = None,
         keys: jax.Array | None = None,
     ) -> jax.Array:
-        """Features of waveforms.
+        """Return the spectrograms of waveforms.
 
         Args:
             waveform: float32 (..., T).
-            num_samples, keys: not needed.
+            num_samples, keys: ignored.
 
         Returns:
-            float32 (..., num_bins, num_frames), lowest frequency first, >= floor_db / scale_db;
-            gradient 0 where the floor holds.
+            float32 (..., num_bins, num_frames), lowest frequency first, >= floor_db / scale_db; the
+            gradient is 0 at the floor.
 
         Raises:
             UserError: T makes more than `num_frames` frames.
-            AssertionError: `waveform` is not floating point.
+            AssertionError: `waveform` does not have a floating-point dtype.
         """
         check_signal("waveform", waveform)
-        self.output_shape(waveform.shape[-1])  # reports a waveform that is too long
+        self.output_shape(waveform.shape[-1])  # raises if the waveform is too long
         return _spectrogram_db(self, waveform)
 
     def output_shape(self, num_samples: int) -> tuple[int, int]:
-        """(num_bins, num_frames), for waveforms of `num_samples` samples.
+        """Return (num_bins, num_frames), for waveforms of `num_samples` samples.
 
         Raises:
-            UserError: more samples than fit.
+            UserError: more samples than `num_frames` frames cover.
         """
         if num_samples > self.num_frames * self.hop_length:
             raise setting_error(
                 f"num_frames={self.num_frames} frames of hop_length={self.hop_length} are too few "
-                f"for the {num_samples} samples of a waveform; take more, or shorter windows"
+                f"for the {num_samples} samples of a waveform; use more frames or shorter windows"
             )
         return self.num_bins, self.num_frames
 
     def decibels(self, features: jax.Array) -> jax.Array:
-        """dB that features (any shape) stand for, not below the floor."""
+        """Convert features (any shape) to dB, limited by the floor."""
         return jnp.maximum(features * self.scale_db, self.floor_db)
 
     def amplitudes(self, features: jax.Array) -> jax.Array:
-        """|X| that features (any shape) stand for; 0 for what lies at the floor or below."""
-        # A little above the floor: its own features come back rounded.
+        """Convert features (any shape) to |X|; values at the floor or below become 0."""
+        # The margin allows for the rounding of features at the floor.
         audible = features > self.floor_db / self.scale_db + 1e-6
         decibel = jnp.where(audible, features * self.scale_db, 0.0)
         return jnp.where(audible, decibels.db_to_amplitude(decibel), 0.0)
 
     def from_amplitudes(self, amplitudes: jax.Array) -> jax.Array:
-        """Features of |X| (any shape): the inverse of `amplitudes` above the floor."""
+        """Convert |X| (any shape) to features: the inverse of `amplitudes` above the floor."""
         return decibels.amplitude_to_db(amplitudes, floor_db=float(self.floor_db)) / self.scale_db
 
     def inverse(
@@ -134,22 +134,21 @@ class SpectrogramDb:
         momentum: float = 0.99,
         key: jax.Array | None = None,
     ) -> jax.Array:
-        """Waveforms whose features are about these.
+        """Return waveforms with approximately these features.
 
-        Round trip of excerpts of 3 s from eight pop songs with the defaults: with their own phase
-        97 to 122 dB of signal to noise after the first 300 samples (23 to 33 dB with them); with
-        Griffin-Lim a spectral convergence, || |X'| - |X| || / || |X| ||, of -21 to -23 dB after 32
-        iterations, -26 to -30 dB after 100, and without momentum -16 to -18 dB after 32. As
-        waveforms what Griffin-Lim makes does not resemble the original (below 0 dB): magnitudes
-        leave phases free.
+        Round trip of 3-s excerpts of eight pop songs with the defaults: with the original phase,
+        the signal-to-noise ratio is 97 to 122 dB after the first 300 samples (23 to 33 dB with
+        them). With Griffin-Lim, the spectral convergence || |X'| - |X| || / || |X| || is -21 to
+        -23 dB after 32 iterations, -26 to -30 dB after 100, and -16 to -18 dB after 32 without
+        momentum; the waveforms do not resemble the original (below 0 dB), because magnitudes do
+        not determine the phase.
 
         Args:
             features: floats (..., num_bins, num_frames).
-            num_samples: T, length of the waveforms; frames beyond its ceil(T / hop_length) are
-                left out.
-            phase: that of the waveforms, or of a mixture they are part of: angles in radians, or
-                complex numbers that have them, of the shape of `features`. None: Griffin-Lim.
-            num_iterations, momentum, key: of `dsp.griffin_lim`; mean nothing with a phase.
+            num_samples: T, length of the waveforms; frames beyond ceil(T / hop_length) are ignored.
+            phase: phase of the waveforms, or of a mixture that contains them: angles in radians or
+                complex numbers with these angles, in the shape of `features`. None: Griffin-Lim.
+            num_iterations, momentum, key: as for `dsp.griffin_lim`; ignored if a phase is given.
 
         Returns:
             float (..., T). Bins above `num_bins` are empty; samples that the windows do not
@@ -157,18 +156,18 @@ class SpectrogramDb:
 
         Raises:
             UserError: T makes more than `num_frames` frames.
-            ValueError: features of another shape, or an option out of range.
-            AssertionError: `features` is not floating point.
+            ValueError: wrong shape of the features, or an option out of range.
+            AssertionError: `features` does not have a floating-point dtype.
         """
         check_floating("features", features)
         check_positive(num_samples=num_samples)
         if features.shape[-2:] != self.output_shape(num_samples):
             raise ValueError(
-                f"features has shape {features.shape}: must be "
-                f"(..., {self.num_bins}, {self.num_frames})"
+                f"features: expected shape (..., {self.num_bins}, {self.num_frames}), got "
+                f"{features.shape}"
             )
         if phase is not None and jnp.shape(phase) != features.shape:
-            raise ValueError(f"phase has shape {jnp.shape(phase)}: must be {features.shape}")
+            raise ValueError(f"phase: expected shape {features.shape}, got {jnp.shape(phase)}")
         framing = dict(self.framing, num_samples=num_samples)
         num_real = self.num_real_frames(num_samples)
         magnitudes = self.to_stft(self.amplitudes(features[..., :num_real]))
@@ -180,7 +179,7 @@ class SpectrogramDb:
 
     @property
     def framing(self) -> dict[str, Any]:
-        """Arguments of `dsp.stft` that make the frames."""
+        """Framing arguments of `dsp.stft`."""
         names = ("frame_length", "hop_length", "window")
         return {name: getattr(self, name) for name in names} | {"padding": "end"}
 
@@ -188,20 +187,20 @@ class SpectrogramDb:
         """Frames that so many samples make, not counting those that are added."""
         return -(-num_samples // self.hop_length)
 
-    def to_stft(self, picture: jax.Array) -> jax.Array:
-        """Amplitudes or phases (..., num_bins, N) as `dsp.stft` orders them, for any N.
+    def to_stft(self, spectrogram: jax.Array) -> jax.Array:
+        """Convert amplitudes or phases (..., num_bins, N) to the axes of `dsp.stft`, for any N.
 
         Returns:
-            (..., N, frame_length // 2 + 1), the bins that are not kept being 0.
+            (..., N, frame_length // 2 + 1); bins above `num_bins` are 0.
         """
         num_missing = self.frame_length // 2 + 1 - self.num_bins
-        frames = jnp.swapaxes(picture, -1, -2)
+        frames = jnp.swapaxes(spectrogram, -1, -2)
         return jnp.pad(frames, [(0, 0)] * (frames.ndim - 1) + [(0, num_missing)])
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _spectrogram_db(frontend: SpectrogramDb, waveform: jax.Array) -> jax.Array:
-    """Features (..., num_bins, num_frames) of waveforms (..., T)."""
+    """Return features (..., num_bins, num_frames) of waveforms (..., T)."""
     num_frames = frontend.num_real_frames(waveform.shape[-1])
 
     def features(waveform: jax.Array) -> jax.Array:
@@ -211,4 +210,4 @@ def _spectrogram_db(frontend: SpectrogramDb, waveform: jax.Array) -> jax.Array:
         padded = jax.lax.pad(db, jnp.asarray(frontend.floor_db, db.dtype), widths)
         return padded.swapaxes(-1, -2) / frontend.scale_db
 
-    return map_in_batches(features, waveform, batch_size=max(1, _FRAMES_PER_CHUNK // num_frames))
+    return map_in_batches(features, waveform, batch_size=max(1, _FRAMES_PER_BATCH // num_frames))

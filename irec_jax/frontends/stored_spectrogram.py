@@ -1,4 +1,4 @@
-"""Spectrograms that lie ready on disk, such as those a separator made."""
+"""Spectrograms stored on disk, such as the outputs of a separator."""
 
 import dataclasses
 import functools
@@ -13,18 +13,18 @@ from irec_jax.frontends.settings import check_integers, is_number, setting_error
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StoredSpectrogram:
-    """Takes stored features of `spectrogram_db` for what they are (`data.stored`).
+    """Features of `spectrogram_db` that are read from disk instead of computed.
 
-    The 'waveform' of an example is its spectrogram, row after row. Values below `post_db` are
-    replaced by the floor: the postprocessing of Ligtenberg (2022), so that spectrograms with and
-    without it are stored once.
+    The 'waveform' of an example is its spectrogram, row by row. Values below `post_db` are replaced
+    by the floor (the postprocessing of Ligtenberg 2022), so that the same stored spectrograms serve
+    with and without postprocessing.
 
     Attributes:
-        num_bins: of the stored spectrogram.
-        num_stored_frames: of the stored spectrogram.
-        num_frames: frames of the picture; those that are not stored hold the floor.
-        floor_db, scale_db: of the front end that the features come from.
-        post_db: what lies below it is removed; None: nothing is.
+        num_bins: bins of the stored spectrogram.
+        num_stored_frames: frames of the stored spectrogram.
+        num_frames: frames of the features; frames that are not stored have the value of the floor.
+        floor_db, scale_db: settings of the front end that computed the features.
+        post_db: values below this level are removed; None keeps all.
 
     Raises:
         UserError: a setting out of range; the message names it.
@@ -42,19 +42,19 @@ class StoredSpectrogram:
         check_integers(1, **{name: getattr(self, name) for name in names})
         if self.num_stored_frames > self.num_frames:
             raise setting_error(
-                f"num_frames is {self.num_frames}: less than num_stored_frames="
+                f"num_frames={self.num_frames}: expected at least num_stored_frames="
                 f"{self.num_stored_frames}"
             )
         for name in ("floor_db", "scale_db", "post_db"):
             value = getattr(self, name)
             if not is_number(value) and not (name == "post_db" and value is None):
-                raise setting_error(f"{name} is {value!r}: must be a number in dB")
+                raise setting_error(f"{name}={value!r}: expected a number in dB")
         if self.scale_db <= 0:
-            raise setting_error(f"scale_db is {self.scale_db!r}: must be above 0 dB")
+            raise setting_error(f"scale_db={self.scale_db!r}: expected more than 0 dB")
 
     @property
     def num_values(self) -> int:
-        """How many values an example has."""
+        """Number of values per example."""
         return self.num_bins * self.num_stored_frames
 
     def __call__(
@@ -64,28 +64,28 @@ class StoredSpectrogram:
         num_samples: jax.Array | None = None,
         keys: jax.Array | None = None,
     ) -> jax.Array:
-        """Features of stored values.
+        """Return the features of stored spectrograms.
 
         Args:
             waveform: float32 (..., num_values), within -1..1.
-            num_samples, keys: not needed.
+            num_samples, keys: ignored.
 
         Returns:
             float32 (..., num_bins, num_frames).
 
         Raises:
-            UserError: another number of values.
-            AssertionError: `waveform` is not floating point.
+            UserError: a wrong number of values.
+            AssertionError: `waveform` does not have a floating-point dtype.
         """
         check_signal("waveform", waveform)
-        self.output_shape(waveform.shape[-1])  # reports another number of values
+        self.output_shape(waveform.shape[-1])  # checks the number of values
         return _stored(self, waveform)
 
     def output_shape(self, num_samples: int) -> tuple[int, int]:
-        """(num_bins, num_frames), for examples of `num_samples` values.
+        """Return (num_bins, num_frames), for examples of `num_samples` values.
 
         Raises:
-            UserError: not those of a spectrogram.
+            UserError: a number of values other than `num_values`.
         """
         if num_samples != self.num_values:
             raise setting_error(
@@ -98,10 +98,10 @@ class StoredSpectrogram:
 @functools.partial(jax.jit, static_argnums=0)
 def _stored(frontend: StoredSpectrogram, values: jax.Array) -> jax.Array:
     floor = jnp.asarray(frontend.floor_db / frontend.scale_db, values.dtype)
-    found = values.reshape(*values.shape[:-1], frontend.num_bins, frontend.num_stored_frames)
-    found = jnp.maximum(found, floor)  # which is rounded where it is stored
+    features = values.reshape(*values.shape[:-1], frontend.num_bins, frontend.num_stored_frames)
+    features = jnp.maximum(features, floor)  # stored values are rounded
     if frontend.post_db is not None:
-        found = jnp.where(found < frontend.post_db / frontend.scale_db, floor, found)
+        features = jnp.where(features < frontend.post_db / frontend.scale_db, floor, features)
     num_missing = frontend.num_frames - frontend.num_stored_frames
-    widths = [(0, 0, 0)] * (found.ndim - 1) + [(0, num_missing, 0)]
-    return jax.lax.pad(found, floor, widths)
+    widths = [(0, 0, 0)] * (features.ndim - 1) + [(0, num_missing, 0)]
+    return jax.lax.pad(features, floor, widths)

@@ -1,4 +1,4 @@
-"""Front ends that leave sound as it is: single samples, chunks of them, or its spectrum."""
+"""Front ends without a time-frequency representation: samples, chunks of samples, one spectrum."""
 
 import dataclasses
 import functools
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from irec_jax.dsp import stft
 from irec_jax.dsp.checks import check_signal
-from irec_jax.dsp.padding import fix_length, place
+from irec_jax.dsp.padding import delay, fix_length
 from irec_jax.frontends.settings import check_choice, check_integers, check_length, setting_error
 
 
@@ -16,15 +16,15 @@ from irec_jax.frontends.settings import check_choice, check_integers, check_leng
 class Raw:
     """Samples as steps of a recurrent network (Vazonis et al. 2022): one value per step.
 
-    Every waveform is brought to `length_samples` with zeros, in one of two ways:
+    Each waveform is padded to `length_samples` with zeros in one of two ways:
 
-    - `'silence'`: before and after it, and the network hears them. In training the split is drawn,
-      all splits being equally likely, 'so that the network learns to ignore silence'; else half of
-      the zeros come before it, the smaller half where they are odd.
-    - `'mask'`: after it, and `num_steps` tells the network where it ends.
+    - `'silence'`: before and after the waveform, as silence that the network processes. In training
+      the waveform is placed at random, uniformly over all positions, 'so that the network learns to
+      ignore silence'; otherwise in the middle, with the odd zero at the end.
+    - `'mask'`: after the waveform; `num_steps` states where the waveform ends.
 
     Attributes:
-        length_samples: steps; 0: as many as the waveform has samples.
+        length_samples: number of steps; 0: the length of the waveform.
         padding: 'silence' or 'mask'.
 
     Raises:
@@ -45,27 +45,27 @@ class Raw:
         num_samples: jax.Array | None = None,
         keys: jax.Array | None = None,
     ) -> dict[str, jax.Array]:
-        """Steps of waveforms.
+        """Return the steps of waveforms.
 
         Args:
             waveform: float32 (..., T).
-            num_samples: ints (...,), real samples at the start, the rest being zeros; None: T.
-            keys: PRNG keys (...,) that draw where the waveform is placed; None: in the middle.
+            num_samples: ints (...,), number of samples before the zero padding; None: T.
+            keys: PRNG keys (...,) for the position of the waveform; None: in the middle.
 
         Returns:
-            `steps`: float32 (..., N, 1). `num_steps`: int32 (...,), how many of them count: N, or
+            `steps`: float32 (..., N, 1). `num_steps`: int32 (...,), number of valid steps: N, or
             with 'mask' `num_samples`, at least 1.
 
         Raises:
             UserError: T is more than `length_samples`.
-            AssertionError: `waveform` is not floating point.
+            AssertionError: `waveform` does not have a floating-point dtype.
         """
         check_signal("waveform", waveform)
-        self.output_shape(waveform.shape[-1])  # reports a waveform that is too long
+        self.output_shape(waveform.shape[-1])  # raises if the waveform is too long
         return _raw(self, waveform, num_samples, keys)
 
     def output_shape(self, num_samples: int) -> dict[str, tuple[int, ...]]:
-        """Shapes for waveforms of `num_samples` samples.
+        """Return the shapes for waveforms of `num_samples` samples.
 
         Raises:
             UserError: more than `length_samples`.
@@ -83,43 +83,43 @@ def _raw(frontend: Raw, waveform, num_samples, keys) -> dict[str, jax.Array]:
         return {"steps": steps[..., None], "num_steps": jnp.clip(num_real, 1, num_steps)}
     num_zeros = num_steps - num_real
     before = num_zeros // 2 if keys is None else _draw(keys, num_zeros)
-    steps = place(waveform, start=before, num_samples=num_steps)
+    steps = delay(waveform, start=before, num_samples=num_steps)
     return {"steps": steps[..., None], "num_steps": jnp.full(num_real.shape, num_steps, jnp.int32)}
 
 
 def _num_real(waveform: jax.Array, num_samples: jax.Array | None) -> jax.Array:
-    """How many samples of each waveform (..., T) are real: int32 (...,)."""
-    num_all = waveform.shape[-1]
-    num_samples = num_all if num_samples is None else num_samples
-    return jnp.broadcast_to(jnp.clip(num_samples, 0, num_all), waveform.shape[:-1]).astype("int32")
+    """Return the number of samples of each waveform (..., T) before the padding: int32 (...,)."""
+    length = waveform.shape[-1]
+    num_samples = length if num_samples is None else num_samples
+    return jnp.broadcast_to(jnp.clip(num_samples, 0, length), waveform.shape[:-1]).astype("int32")
 
 
-def _draw(keys: jax.Array, largest: jax.Array) -> jax.Array:
-    """A whole number 0..largest for each of the keys (...,), all equally likely."""
+def _draw(keys: jax.Array, maximum: jax.Array) -> jax.Array:
+    """Draw an integer uniformly from 0..maximum for each of the keys (...,)."""
     if not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key):
         keys = jax.random.wrap_key_data(keys)
 
-    def draw(key: jax.Array, largest: jax.Array) -> jax.Array:
-        return jax.random.randint(key, (), 0, largest + 1)
+    def draw(key: jax.Array, maximum: jax.Array) -> jax.Array:
+        return jax.random.randint(key, (), 0, maximum + 1)
 
-    return jnp.vectorize(draw)(keys, largest)
+    return jnp.vectorize(draw)(keys, maximum)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FftMagnitude:
-    """Magnitude of the spectrum of a whole waveform (Vazonis et al. 2022), |rfft|.
+    """Magnitude of the spectrum of a complete waveform (Vazonis et al. 2022), |rfft|.
 
-    The waveform is followed by zeros up to `length_samples`, N. Where in the zeros it lies, at
-    random in the paper, changes phases and no magnitude, so nothing is drawn. Of the N / 2 + 1
-    bins up to half of the sample rate the last one, the Nyquist bin, is left out: N / 2 remain,
-    442,000 with the default (of an odd N the last of the floor(N / 2) + 1 bins goes).
+    The waveform is padded at the end to `length_samples`, N. The paper places it at random within
+    the padding, which changes phases but not magnitudes, so nothing is random here. The last of the
+    floor(N / 2) + 1 bins (for even N the Nyquist bin) is omitted: 442,000 bins remain with the
+    default.
 
     Attributes:
-        length_samples: N, 884,000 in the paper (20.05 s at 44.1 kHz); 0: as many as the waveform
-            has samples.
-        norm: 'ortho' divides by sqrt(N), which keeps the energy and makes features about as large
-            as samples; 'backward' is the plain sum; 'forward' divides by N. The paper tells no
-            scale.
+        length_samples: N, 884,000 in the paper (20.05 s at 44.1 kHz); 0: the length of the
+            waveform.
+        norm: 'ortho' divides by sqrt(N), which preserves the energy and gives features about as
+            large as the samples; 'backward' does not scale; 'forward' divides by N. The paper
+            states no scale.
 
     Raises:
         UserError: a setting out of range; the message names it.
@@ -139,33 +139,34 @@ class FftMagnitude:
         num_samples: jax.Array | None = None,
         keys: jax.Array | None = None,
     ) -> jax.Array:
-        """Magnitudes of waveforms.
+        """Return the magnitude spectra of waveforms.
 
         Args:
             waveform: float32 (..., T).
-            num_samples, keys: not needed.
+            num_samples, keys: ignored.
 
         Returns:
-            float32 (..., floor(N / 2)), lowest frequency first, >= 0; finite gradients for silence.
+            float32 (..., floor(N / 2)), lowest frequency first, >= 0; the gradient is finite, also
+            for silence.
 
         Raises:
             UserError: T is more than `length_samples`, or a single sample.
-            AssertionError: `waveform` is not floating point.
+            AssertionError: `waveform` does not have a floating-point dtype.
         """
         check_signal("waveform", waveform)
-        self.output_shape(waveform.shape[-1])  # reports a waveform that is too long
+        self.output_shape(waveform.shape[-1])  # raises if the waveform is too long
         return _fft_magnitude(self, waveform)
 
     def output_shape(self, num_samples: int) -> tuple[int]:
-        """(floor(N / 2),) for waveforms of `num_samples` samples.
+        """Return (floor(N / 2),) for waveforms of `num_samples` samples.
 
         Raises:
-            UserError: more than `length_samples`, or too few for any bin.
+            UserError: more than `length_samples`, or N below 2.
         """
         check_length(num_samples, self.length_samples)
         length = self.length_samples or num_samples
         if length < 2:
-            raise setting_error(f"length_samples: {length} samples are too few for a spectrum")
+            raise setting_error(f"length_samples: {length} samples are too few; use 2 or more")
         return (length // 2,)
 
 
@@ -179,12 +180,12 @@ def _fft_magnitude(frontend: FftMagnitude, waveform: jax.Array) -> jax.Array:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Chunks:
-    """Samples cut without overlap to vectors, the steps of a recurrent network (Goel's |X|).
+    """Chunks of samples without overlap, the steps of a recurrent network (Goel's |X|).
 
-    Samples after the last whole chunk are left out.
+    Samples after the last complete chunk are dropped.
 
     Attributes:
-        chunk_samples: samples per step, 300 or 100 in the source.
+        chunk_samples: samples per step, 300 or 100 in Goel.
 
     Raises:
         UserError: a setting out of range; the message names it.
@@ -202,30 +203,30 @@ class Chunks:
         num_samples: jax.Array | None = None,
         keys: jax.Array | None = None,
     ) -> dict[str, jax.Array]:
-        """Steps of waveforms.
+        """Return the chunks of waveforms.
 
         Args:
             waveform: float32 (..., T).
-            num_samples: ints (...,), real samples at the start, the rest being zeros; None: T.
-            keys: not needed.
+            num_samples: ints (...,), number of samples before the zero padding; None: T.
+            keys: ignored.
 
         Returns:
             `steps`: float32 (..., N, chunk_samples) with N = floor(T / chunk_samples).
-            `num_steps`: int32 (...,), how many of them hold real samples, 1..N.
+            `num_steps`: int32 (...,), number of steps before the padding, 1..N.
 
         Raises:
             UserError: T is less than a chunk.
-            AssertionError: `waveform` is not floating point.
+            AssertionError: `waveform` does not have a floating-point dtype.
         """
         check_signal("waveform", waveform)
-        self.output_shape(waveform.shape[-1])  # reports a waveform that is too short
+        self.output_shape(waveform.shape[-1])  # raises if the waveform is too short
         return _chunks(self, waveform, num_samples)
 
     def output_shape(self, num_samples: int) -> dict[str, tuple[int, ...]]:
-        """Shapes for waveforms of `num_samples` samples.
+        """Return the shapes for waveforms of `num_samples` samples.
 
         Raises:
-            UserError: fewer than a chunk.
+            UserError: fewer samples than a chunk.
         """
         num_steps = num_samples // self.chunk_samples
         if num_steps < 1:
@@ -239,9 +240,9 @@ class Chunks:
 @functools.partial(jax.jit, static_argnums=0)
 def _chunks(frontend: Chunks, waveform: jax.Array, num_samples) -> dict[str, jax.Array]:
     shape = frontend.output_shape(waveform.shape[-1])["steps"]
-    whole = waveform[..., : shape[0] * shape[1]]
+    chunked = waveform[..., : shape[0] * shape[1]]
     num_real = -(-_num_real(waveform, num_samples) // frontend.chunk_samples)
     return {
-        "steps": whole.reshape(*waveform.shape[:-1], *shape),
+        "steps": chunked.reshape(*waveform.shape[:-1], *shape),
         "num_steps": jnp.clip(num_real, 1, shape[0]),
     }

@@ -1,6 +1,6 @@
-"""Measures of what was predicted: exact, float64 (`amplitude_sdr` of JAX's arrays: in their dtype).
+"""Metrics of predictions, computed in float64 (`amplitude_sdr` of JAX arrays: in their dtype).
 
-Nothing here knows a model or a file.
+This package knows neither models nor files.
 """
 
 from irec_jax.metrics.spectral import amplitude_sdr, mdx_sdr

@@ -1,8 +1,8 @@
 """Bootstrap confidence intervals over songs.
 
-Clips of one song are not independent, so songs are drawn with replacement and all clips of a song
-come along (the cluster bootstrap, percentile intervals). F1 and accuracy need only sums: a resample
-is a vector of song weights, and all resamples are one matrix product with the songs' counts.
+Clips of one song are not independent, so songs are drawn with replacement together with all their
+clips (cluster bootstrap, percentile intervals). F1 and accuracy depend only on sums: a resample is
+a vector of song weights, and all resamples are one matrix product with the counts of the songs.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ import numpy as np
 
 from irec_jax.metrics import multilabel
 
-#: Song weights held at a time: 32 MiB of float64.
+#: Number of song weights in memory at a time: 32 MiB of float64.
 _MAX_WEIGHTS = 4_000_000
 
 
@@ -32,15 +32,15 @@ class F1Intervals(NamedTuple):
 
 
 def song_weights(num_songs: int, *, num_resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """How often each song was drawn, a chunk of resamples at a time.
+    """Draw songs with replacement and yield how often each was drawn, in groups of resamples.
 
     Args:
-        num_songs: S; each resample draws S songs with replacement.
-        num_resamples: resamples in all.
-        seed: the same seed gives the same draws, so that two systems are resampled alike.
+        num_songs: S; each resample draws S songs.
+        num_resamples: total number of resamples.
+        seed: random seed; with the same seed, two systems are scored on the same resamples.
 
     Yields:
-        float64 (resamples of the chunk, S), each row with the sum S.
+        float64 (resamples of the group, S); each row sums to S.
     """
     generator = np.random.default_rng(seed)
     chunk = max(1, _MAX_WEIGHTS // num_songs)
@@ -61,24 +61,24 @@ def f1_intervals(
     level: float = 0.95,
     seed: int = 0,
 ) -> F1Intervals:
-    """Bootstrap intervals of micro, macro and class-wise F1 over songs.
+    """Return bootstrap intervals of micro, macro and class-wise F1 over songs.
 
     Args:
-        labels: (N, K), non-zero where the class is there.
-        predictions: (N, K), non-zero where it was predicted.
-        songs: N song names; equal names are drawn together.
-        num_resamples: bootstrap resamples.
+        labels: (N, K), non-zero for positive labels.
+        predictions: (N, K), non-zero for predicted labels.
+        songs: N song names; clips with equal names are drawn together.
+        num_resamples: number of bootstrap resamples.
         level: coverage of the interval.
-        seed: of the draws.
+        seed: random seed.
 
     Returns:
-        Percentile intervals; NaN with fewer than two songs, which say nothing about spread.
+        Percentile intervals; NaN with fewer than two songs.
     """
     labels, predictions = np.asarray(labels) > 0, np.asarray(predictions) > 0
     if labels.shape != predictions.shape or labels.ndim != 2 or len(labels) != len(songs):
         raise ValueError(
             f"labels {labels.shape}, predictions {predictions.shape} and songs ({len(songs)},) "
-            "do not fit: (N, K), (N, K), (N,) expected"
+            "do not match: expected (N, K), (N, K) and (N,)"
         )
     num_classes = labels.shape[1]
     clip_counts = np.concatenate(
@@ -107,14 +107,14 @@ def accuracy_intervals(
     level: float = 0.95,
     seed: int = 0,
 ) -> AccuracyIntervals:
-    """Bootstrap intervals of accuracy and balanced accuracy over songs.
+    """Return bootstrap intervals of accuracy and balanced accuracy over songs.
 
-    A class of which a resample holds no clip is left out of its balanced accuracy.
+    The balanced accuracy of a resample is the mean recall of the classes that occur in it.
 
     Args:
         labels: class indices (N,).
         predictions: class indices (N,).
-        songs: N song names; equal names are drawn together.
+        songs: N song names; clips with equal names are drawn together.
         num_classes: K.
         num_resamples, level, seed: as in `f1_intervals`.
 
@@ -124,7 +124,7 @@ def accuracy_intervals(
     if not len(labels) == len(predictions) == len(songs):
         raise ValueError(
             f"labels ({len(labels)},), predictions ({len(predictions)},) and songs "
-            f"({len(songs)},) do not fit"
+            f"({len(songs)},) do not match"
         )
     truth = np.eye(num_classes, dtype=bool)[np.asarray(labels, np.int64)]
     hits = truth & (np.asarray(labels) == np.asarray(predictions))[:, None]
@@ -145,13 +145,13 @@ def accuracy_intervals(
 def _resampled(
     counts: np.ndarray, songs: Sequence[str], *, num_resamples: int, seed: int
 ) -> np.ndarray | None:
-    """Sums over the clips of each resample, float64 (resamples, F), of what is counted per clip
-    (N, F); None with fewer than two songs."""
+    """Return the sums over the clips of each resample, float64 (resamples, F), of the counts per
+    clip (N, F); None with fewer than two songs."""
     names, song = np.unique(np.asarray(songs, dtype=str), return_inverse=True)
     if len(names) < 2:
         return None
     song_counts = np.zeros((len(names), counts.shape[1]))
     np.add.at(song_counts, song, counts)
-    # The products of whole numbers are exact in float64.
+    # Products of integers are exact in float64.
     chunks = song_weights(len(names), num_resamples=num_resamples, seed=seed)
     return np.concatenate([weights @ song_counts for weights in chunks])

@@ -1,25 +1,26 @@
 """BSS-Eval, version 4, for images: `museval_sdr`, `museval_isr`, `museval_sir`, `museval_sar`.
 
-What museval reports for MUSDB18. It differs from version 3 for sources (`bss_sdr`) in all of this:
+These are the scores that museval reports for MUSDB18. Differences from version 3 for sources
+(`bss_sdr`):
 
-- Channels belong together. Filters lead from every channel of a reference to every channel of the
+- Channels are scored jointly. Filters map all channels of a reference to all channels of the
   estimate, and energies are summed over channels.
-- Only the untouched reference s counts as the source; a filtered one has a spatial error:
+- The target is the unfiltered reference s; a filtered one has a spatial error:
 
       SDR = |s|^2 / |e - s|^2
       ISR = |s|^2 / |P_j e - s|^2
       SIR = |P_j e|^2 / |P e - P_j e|^2
       SAR = |P e|^2 / |e - P e|^2
 
-- The filters are found once, on the whole track, and applied frame by frame; the energies are those
-  of single frames (of the cut-out reference, filtered, its tail included), and the score of a track
-  is the median over its frames.
+- The filters are estimated once for the track and applied frame by frame. Energies are those of
+  single frames (the reference is cut, then filtered, including the tail of the filter), and the
+  score of a track is the median over its frames.
 
-Estimate j belongs to reference j: no permutation is searched.
+Estimate j belongs to reference j; permutations are not searched.
 
-SDR and ISR equal museval's to rounding. SIR and SAR rest on filters between all channels, whose
-equations are nearly singular for stems in stereo: museval's own change by some 0.1 dB, at times by
-1 dB, with the order of sources or channels, and differ from these by as much.
+SDR and ISR equal museval's up to rounding. SIR and SAR depend on filters between all channels,
+whose equations are nearly singular for stereo stems: museval's values change by about 0.1 dB,
+sometimes by 1 dB, with the order of sources or channels, and differ from these by as much.
 
 References:
     Stoeter, Liutkus, Ito (2018): The 2018 signal separation evaluation campaign. LVA/ICA,
@@ -38,7 +39,7 @@ from irec_jax.metrics import projection
 from irec_jax.metrics.projection import Filters, energy
 from irec_jax.metrics.ratios import check_same_shape, check_signals, double_precision, ratio_db
 
-#: Samples of every signal that are on the device at a time, or one frame.
+#: Samples of each signal on the device at a time (at least one frame).
 _NUM_SAMPLES = 2**18
 
 
@@ -60,29 +61,28 @@ def museval_scores(
     hop_s: float = 1.0,
     num_taps: int = 512,
 ) -> tuple[MusevalScores, MusevalScores]:
-    """Scores of a track as museval computes them.
+    """Score the estimates of a track as museval does.
 
     Args:
         reference: (J, T, C), or (J, T) for one channel.
         estimated: the same shape, estimate j of source j.
-        sample_rate_hz: of both.
-        window_s: length of a frame.
-        hop_s: from one frame to the next; only whole frames count, unless the track is shorter
-            than one.
+        sample_rate_hz: sample rate of both.
+        window_s: frame length.
+        hop_s: hop length; incomplete frames are ignored unless the track is shorter than a frame.
         num_taps: length of the allowed distortion filters.
 
     Returns:
-        (by frame (J, frames), the track's medians (J,)). Where any reference or any estimate is
-        silent throughout a frame, the frame is NaN for all sources, as in museval ('silent': the
-        channels sum to zero at every sample); medians leave such frames out. A source whose
-        reference or estimate is silent throughout the track, which museval refuses, is NaN and
-        makes no frame of the others NaN. Ratios of 140 dB and more are +inf.
+        Scores by frame (J, frames), and their medians over the track (J,). If any reference or
+        estimate is silent in a frame, the frame is NaN for all sources, as in museval ('silent':
+        the channels sum to zero at each sample); medians ignore such frames. A source whose
+        reference or estimate is silent in the entire track, which museval refuses, is NaN and does
+        not affect the frames of the others. Ratios of 140 dB and more are +inf.
 
     Raises:
         ValueError: the shapes differ, samples are not finite, or a length is not positive.
 
     See Also:
-        irec_jax.metrics.bss: version 3 for sources, which forgives filters and knows no frames.
+        irec_jax.metrics.bss: version 3 for sources, which allows filters and has no frames.
     """
     shapes = ("(J, T)", "(J, T, C)")
     reference = check_signals("reference", reference, shapes=shapes)
@@ -91,7 +91,7 @@ def museval_scores(
     window, hop = round(window_s * sample_rate_hz), round(hop_s * sample_rate_hz)
     if window < 1 or hop < 1:
         raise ValueError(
-            f"window_s {window_s} and hop_s {hop_s} at {sample_rate_hz} Hz must be a sample or more"
+            f"window_s={window_s}, hop_s={hop_s}: expected at least a sample at {sample_rate_hz} Hz"
         )
     reference, estimated = (
         np.moveaxis(np.atleast_3d(signals), 2, 1) for signals in (reference, estimated)
@@ -106,9 +106,9 @@ def museval_scores(
 
     quiet = np.stack([signals.sum(1) == 0 for signals in (reference, estimated)])  # (2, J, T)
     throughout = quiet.all(-1).any(0)
-    heard = quiet[:, ~throughout]
+    scored = quiet[:, ~throughout]
     for frame, start in enumerate(starts):
-        if heard[..., start : start + window].all(-1).any():
+        if scored[..., start : start + window].all(-1).any():
             scores[..., frame] = np.nan
     scores[:, throughout] = np.nan
 
@@ -131,7 +131,7 @@ class _FrameEnergies(NamedTuple):
 
 
 def _scores(parts: _FrameEnergies) -> np.ndarray:
-    """SDR, ISR, SIR, SAR in dB: (4, J, frames)."""
+    """Return SDR, ISR, SIR and SAR in dB: (4, J, frames)."""
     return np.stack(
         [
             ratio_db(parts.source, parts.error),
@@ -149,22 +149,22 @@ def _energies(
     starts: np.ndarray,
     window: int,
 ) -> _FrameEnergies:
-    """Energies in the frames of `window` samples from `starts` on, of signals (J, C, T)."""
+    """Return the energies of the frames of signals (J, C, T) that begin at `starts`."""
     num_frames = max(1, min(len(starts), _NUM_SAMPLES // window))
-    found = []
+    groups = []
     with double_precision():
         for first in range(0, len(starts), num_frames):
-            # The last group is filled up with the last frame: every group has the same shape.
+            # The last group is padded with the last frame, so that all groups have the same shape.
             group = np.minimum(np.arange(first, first + num_frames), len(starts) - 1)
             samples = starts[group][:, None] + np.arange(window)
             parts = _group_energies(reference[..., samples], estimated[..., samples], filters)
-            found.append(np.asarray(parts)[..., : len(starts) - first])
-    return _FrameEnergies(*np.concatenate(found, axis=-1))
+            groups.append(np.asarray(parts)[..., : len(starts) - first])
+    return _FrameEnergies(*np.concatenate(groups, axis=-1))
 
 
 @jax.jit
 def _group_energies(reference: jax.Array, estimated: jax.Array, filters: Filters) -> jax.Array:
-    """`_FrameEnergies` of frames (J, C, frames, window), stacked: (7, J, frames)."""
+    """Return the `_FrameEnergies` of frames (J, C, frames, window), stacked: (7, J, frames)."""
     window = reference.shape[-1]
     fft_length = scipy.fft.next_fast_len(window + filters.own.shape[-1] - 1, real=True)
     tail = [(0, 0)] * 3 + [(0, fft_length - window)]

@@ -1,24 +1,24 @@
 """Projection of estimates onto reference signals and their delays: the core of BSS-Eval.
 
-What filters of num_taps taps can make of the references x_i is the space spanned by the x_i and
-their delays by 0 .. num_taps - 1 samples; tails beyond the end of the signals count. Projecting an
-estimate e onto it takes the filters c of G c = d, where G holds the inner products of the delayed
-references and d theirs with e. G depends on the references alone: it is built and factorised once
-(`prepare`) and serves any number of sets of estimates.
+Filtering the references x_i with num_taps taps spans the space of the x_i delayed by 0 ..
+num_taps - 1 samples, including the tails beyond the end of the signals. The projection of an
+estimate e onto it is given by the filters c with G c = d, where G holds the inner products of the
+delayed references and d their inner products with e. G depends only on the references: it is built
+and factorised once (`prepare`) for any number of sets of estimates.
 
-- **Inner products** are needed at num_taps lags, so they come from short FFTs over overlapping
-  blocks: cross spectra are summed over the blocks, as matrix products per frequency, and
-  transformed back once per pair.
-- **Energies** of what was projected and of what is left are summed in the time domain. The
-  quadratic forms |e|^2 - d'c cost less, but subtract nearly equal numbers: they lose the digits
-  that scores above 60 dB consist of.
-- **Memory.** Signals stay on the host and reach the device a few blocks at a time, so memory does
-  not grow with their length, and nothing is compiled anew for another length.
-- **Singular G.** References that are band-limited down to 1e-14 of their energy, or that repeat
-  each other, leave G without a Cholesky factor in float64. Then 1e-13 is added to its diagonal
-  (the signals are scaled to unit energy): directions with less energy count as not there.
+- **Inner products** are needed at num_taps lags only, so they are computed with short FFTs over
+  overlapping blocks: cross spectra are summed over the blocks, as matrix products per frequency,
+  and transformed back once per pair.
+- **Energies** of the projections and residuals are summed in the time domain. The quadratic forms
+  |e|^2 - d'c are cheaper, but subtract nearly equal numbers and lose the digits that matter for
+  scores above 60 dB.
+- **Memory.** Signals stay on the host and are copied to the device a few blocks at a time, so
+  memory does not grow with their length, and another length needs no recompilation.
+- **Singular G.** If references are band-limited down to 1e-14 of their energy or linearly
+  dependent, G has no Cholesky factor in float64. Then 1e-13 is added to its diagonal (the signals
+  are scaled to unit energy), which ignores directions with less energy.
 
-Everything is float64.
+All computations are in float64.
 """
 
 import functools
@@ -32,9 +32,9 @@ import numpy as np
 
 from irec_jax.metrics.ratios import double_precision
 
-#: FFT length but for very long filters or very short signals.
+#: Default FFT length; very long filters and very short signals use others.
 _FFT_LENGTH = 2**14
-#: Blocks that are on the device at a time.
+#: Number of blocks on the device at a time.
 _NUM_BLOCKS = 8
 #: Least regularisation of a singular G.
 _RIDGE = 1e-13
@@ -44,12 +44,12 @@ class References(NamedTuple):
     """References and the factors of their normal equations: J sources, C channels, L taps.
 
     Attributes:
-        signals: (J, C, T), as they were given.
+        signals: (J, C, T), as given.
         num_taps: L.
-        scale: (J, C), what makes the energy of each signal 1; 1 for a silent one.
+        scale: (J, C), factors that normalise the energy of each signal to 1; 1 for silent ones.
         every: lower Cholesky factor of G of the scaled signals, (J C L, J C L).
-        own: the same for each source alone, (J, C L, C L).
-        ridge: what was added to the diagonal of G before `every`: 0 unless it was singular.
+        own: Cholesky factors of each source alone, (J, C L, C L).
+        ridge: value added to the diagonal of G for `every`; 0 unless G is singular.
     """
 
     signals: np.ndarray
@@ -64,8 +64,8 @@ class Filters(NamedTuple):
     """Distortion filters for D channels of each of J estimates.
 
     Attributes:
-        every: (J, D, J, C, L), from all references.
-        own: (J, D, C, L), from the estimate's own reference.
+        every: (J, D, J, C, L), filters of all references.
+        own: (J, D, C, L), filters of the reference of the estimate.
     """
 
     every: np.ndarray
@@ -93,18 +93,18 @@ class Energies(NamedTuple):
 
 
 def prepare(signals: np.ndarray, *, num_taps: int) -> References:
-    """Builds and factorises the normal equations.
+    """Build and factorise the normal equations.
 
     Args:
-        signals: (J, C, T), finite. A silent one spans nothing and changes nothing.
-        num_taps: L; G takes 8 (J C L)^2 bytes: 0.4 GB for 14 mono sources and 512 taps, twice
-            that for a moment.
+        signals: (J, C, T), finite. Silent signals have no effect.
+        num_taps: L; G takes 8 (J C L)^2 bytes: 0.4 GB for 14 mono sources and 512 taps, and
+            temporarily twice that.
 
     Raises:
-        ValueError: num_taps is not a whole number of 1 or more.
+        ValueError: num_taps is not a positive integer.
     """
     if not isinstance(num_taps, int | np.integer) or num_taps < 1:
-        raise ValueError(f"num_taps is {num_taps!r}: must be a whole number, 1 or more")
+        raise ValueError(f"num_taps={num_taps!r}: expected a positive integer")
     num_sources, num_channels, _ = signals.shape
     energy = np.stack([np.square(source, dtype=np.float64).sum(-1) for source in signals])
     scale = 1 / np.sqrt(np.where(energy > 0, energy, 1.0))
@@ -114,17 +114,17 @@ def prepare(signals: np.ndarray, *, num_taps: int) -> References:
         correlations *= scale.reshape(-1, 1, 1) * scale.reshape(1, -1, 1)
         own = []
         for first in range(0, num_sources * num_channels, num_channels):
-            one = slice(first, first + num_channels)
-            own.append(_factorise(correlations[one, one])[0])
+            source = slice(first, first + num_channels)
+            own.append(_factorise(correlations[source, source])[0])
         every, ridge = _factorise(correlations)
         return References(signals, int(num_taps), scale, every, np.stack(own), ridge)
 
 
 def distortion_filters(references: References, estimated: np.ndarray) -> Filters:
-    """The filters whose output comes nearest to the estimates.
+    """Return the filters whose outputs are nearest to the estimates.
 
     Args:
-        references: of `prepare`.
+        references: result of `prepare`.
         estimated: (J, D, T), estimate j of reference j.
     """
     num_sources, num_outputs, _ = estimated.shape
@@ -149,22 +149,22 @@ def distortion_filters(references: References, estimated: np.ndarray) -> Filters
 
 
 def energies(references: References, estimated: np.ndarray) -> Energies:
-    """Energies (J,) of the parts of estimates (J, D, T), their filters' tails included."""
+    """Return the energies (J,) of the parts of estimates (J, D, T), including filter tails."""
     num_taps = references.num_taps
     filters = distortion_filters(references, estimated)
     with double_precision():
         chunks = _chunks(num_taps, references.signals, estimated)
-        parts = [_chunk_energies(chunk, ours, filters) for chunk, ours in chunks]
+        parts = [_chunk_energies(chunk, estimate, filters) for chunk, estimate in chunks]
         return Energies(*np.sum(parts, axis=0))
 
 
 def project(spectra: jax.Array, filters: Filters, fft_length: int) -> tuple[jax.Array, jax.Array]:
-    """P_j e and P e of cut signals by circular convolution, each (J, D, B, fft_length).
+    """Return P_j e and P e of blocks by circular convolution, each (J, D, B, fft_length).
 
     Args:
-        spectra: (J, C, B, F) of the references.
-        filters: of the estimates.
-        fft_length: N, of which F = N // 2 + 1.
+        spectra: spectra of the references (J, C, B, F).
+        filters: distortion filters of the estimates.
+        fft_length: N; F = N // 2 + 1.
     """
     every, own = (jnp.fft.rfft(part, fft_length) for part in filters)
     own = jnp.einsum("jdcf,jcbf->jdbf", own, spectra)
@@ -173,15 +173,15 @@ def project(spectra: jax.Array, filters: Filters, fft_length: int) -> tuple[jax.
 
 
 def energy(signal: jax.Array) -> jax.Array:
-    """Squares of (J, D, ..., T) summed over channels and samples: (J, ...)."""
+    """Return the squares of (J, D, ..., T) summed over channels and samples: (J, ...)."""
     return jnp.square(signal).sum((1, -1))
 
 
 def _chunks(num_taps: int, *signals: np.ndarray) -> Iterator[list[np.ndarray]]:
-    """The signals in turn, cut alike into chunks (J, C, num_taps - 1 + step), zeros beyond them.
+    """Yield synchronous chunks (J, C, num_taps - 1 + step) of the signals, padded with zeros.
 
-    Each chunk begins num_taps - 1 samples before its own part, with the end of its predecessor;
-    the last one's own part reaches to the end of the filters' tails.
+    Each chunk begins with the last num_taps - 1 samples of its predecessor; the last chunk extends
+    to the end of the filter tails.
     """
     num_samples, reach = signals[0].shape[-1], num_taps - 1
     fft_length = max(_FFT_LENGTH, 1 << (4 * num_taps).bit_length())
@@ -198,7 +198,7 @@ def _chunks(num_taps: int, *signals: np.ndarray) -> Iterator[list[np.ndarray]]:
 
 
 def _blocks(chunk: jax.Array, num_taps: int) -> jax.Array:
-    """A chunk as overlapping float64 blocks (J, C, _NUM_BLOCKS, fft_length)."""
+    """Split a chunk into overlapping float64 blocks (J, C, _NUM_BLOCKS, fft_length)."""
     reach = num_taps - 1
     length = chunk.shape[-1] - reach
     blocks = chunk[..., :length].reshape(*chunk.shape[:-1], _NUM_BLOCKS, -1)
@@ -207,7 +207,7 @@ def _blocks(chunk: jax.Array, num_taps: int) -> jax.Array:
 
 
 def _correlate(chunks: Iterable[Sequence[np.ndarray]], num_taps: int) -> np.ndarray:
-    """Inner products of delayed signals and others: (signals, others, num_taps).
+    """Return the inner products of delayed signals and others: (signals, others, num_taps).
 
     r_im(l) = sum_t x_i(t - l) y_m(t) for l = 0 .. num_taps - 1.
     """
@@ -219,9 +219,9 @@ def _correlate(chunks: Iterable[Sequence[np.ndarray]], num_taps: int) -> np.ndar
 
 @functools.partial(jax.jit, static_argnums=2)
 def _cross_spectra(chunk: jax.Array, others: jax.Array, num_taps: int) -> jax.Array:
-    """Cross spectra summed over blocks: (signals, others, F)."""
+    """Return cross spectra summed over blocks: (signals, others, F)."""
     blocks, others = _blocks(chunk, num_taps), _blocks(others, num_taps)
-    # Of the samples shared with the predecessor only the delayed signal's count: no lag wraps.
+    # The overlap with the predecessor counts for the delayed signals only, so that no lag wraps.
     others = others.at[..., : num_taps - 1].set(0.0)
     spectra, others = jnp.fft.rfft(blocks).conj(), jnp.fft.rfft(others)
     spectra, others = (part.reshape(-1, *part.shape[2:]) for part in (spectra, others))
@@ -230,11 +230,11 @@ def _cross_spectra(chunk: jax.Array, others: jax.Array, num_taps: int) -> jax.Ar
 
 @jax.jit
 def _chunk_energies(chunk: jax.Array, estimated: jax.Array, filters: Filters) -> jax.Array:
-    """`Energies` of a chunk, (5, J)."""
+    """Return the `Energies` of a chunk, (5, J)."""
     num_taps = filters.own.shape[-1]
     blocks, estimated = _blocks(chunk, num_taps), _blocks(estimated, num_taps)
     own, every = project(jnp.fft.rfft(blocks), filters, blocks.shape[-1])
-    # The first samples of a circular convolution are wrapped: they belong to the predecessor.
+    # The first samples of the circular convolution are wrapped; they belong to the predecessor.
     own, every, estimated = (
         part[..., num_taps - 1 :].reshape(*part.shape[:2], -1) for part in (own, every, estimated)
     )
@@ -243,11 +243,11 @@ def _chunk_energies(chunk: jax.Array, estimated: jax.Array, filters: Filters) ->
 
 
 def _factorise(correlations: np.ndarray) -> tuple[jax.Array, float]:
-    """Cholesky factor of G of (S, S, L) correlations, and what its diagonal needed for it."""
+    """Return the Cholesky factor of G of (S, S, L) correlations, and the ridge it required."""
     ridge = 0.0
     while True:
-        factor, found = _cholesky(correlations, ridge)
-        if found:
+        factor, exists = _cholesky(correlations, ridge)
+        if exists:
             return factor, ridge
         ridge = max(10 * ridge, _RIDGE)
         if ridge > 1:  # energies that overflow or vanish in float64
@@ -256,15 +256,16 @@ def _factorise(correlations: np.ndarray) -> tuple[jax.Array, float]:
 
 @jax.jit
 def _cholesky(correlations: jax.Array, ridge: float) -> tuple[jax.Array, jax.Array]:
-    """Lower factor (S L, S L) of G + ridge, silent signals with a unit diagonal; whether it exists.
+    """Return the lower Cholesky factor (S L, S L) of G + ridge I, and whether it exists.
 
-    G holds Toeplitz blocks: G[(i, a), (j, b)] = r_ij(a - b), and r_ij(-l) = r_ji(l).
+    G has Toeplitz blocks: G[(i, a), (j, b)] = r_ij(a - b), and r_ij(-l) = r_ji(l). The diagonal of
+    silent signals is set to 1.
     """
     num_signals, _, num_taps = correlations.shape
 
     def block_row(i: jax.Array) -> jax.Array:
-        # Row a of a block is the window of length L at L - 1 - a of r(L - 1) .. r(1 - L): laid end
-        # to end, with one more sample, rows of 2 L - 1 samples shift by one each.
+        # Row a of a block is the segment of length L at L - 1 - a of r(L - 1) .. r(1 - L). Tiling
+        # these lags with one extra sample and reshaping to rows of 2 L - 1 shifts each row by one.
         lags = jnp.concatenate(
             [jnp.flip(correlations[i], -1), correlations[:, i, 1:], jnp.zeros((num_signals, 1))],
             axis=-1,

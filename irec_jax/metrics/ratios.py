@@ -1,4 +1,4 @@
-"""What the scores of separated signals share: checks, float64, and ratios of energies in dB."""
+"""Checks, float64 computation and energy ratios in dB, shared by the separation metrics."""
 
 import contextlib
 from collections.abc import Iterator
@@ -6,17 +6,17 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 
-#: Energy ratios beyond this count as infinite: the rounding of float32 samples lies about here.
+#: Energy ratios beyond this count as infinite; they are dominated by rounding of float32 samples.
 LIMIT_DB = 140.0
-#: What squares and sums in float64 without overflow, whatever the number of samples.
+#: Samples up to this can be squared and summed in float64 without overflow.
 _LARGEST_SAMPLE = 1e100
 
 
 @contextlib.contextmanager
 def double_precision() -> Iterator[None]:
-    """float64 within, for functions that are called from the host (not from within `jax.jit`).
+    """Enable float64 for functions called from the host (not from within `jax.jit`).
 
-    TPUs have no float64 FFT: there the host's CPU computes.
+    TPUs have no float64 FFT, so the CPU of the host is used there.
     """
     device = jax.devices("cpu")[0] if jax.default_backend() == "tpu" else None
     with jax.enable_x64(True), jax.default_device(device):
@@ -24,33 +24,33 @@ def double_precision() -> Iterator[None]:
 
 
 def check_signals(name: str, signals: np.ndarray, *, shapes: tuple[str, ...]) -> np.ndarray:
-    """`signals` as they are if they are float32 or float64, as float64 if they are integers.
+    """Check signals; return them as given if float32 or float64, otherwise as float64.
 
     Args:
-        name: for the message.
+        name: argument name for the message.
         signals: array.
-        shapes: the shapes that are allowed, as "(J, T)".
+        shapes: the allowed shapes, such as "(J, T)".
 
     Raises:
-        ValueError: another number of dimensions, an axis without entries, complex numbers, NaN,
-            infinity, or samples that nobody's audio holds (above 1e100).
+        ValueError: a wrong number of dimensions, an empty axis, complex numbers, NaN, infinity, or
+            samples above 1e100.
     """
     signals = np.asarray(signals)
     if signals.size == 0 or not any(signals.ndim == shape.count(",") + 1 for shape in shapes):
         raise ValueError(
-            f"{name} has shape {signals.shape}: must be {' or '.join(shapes)}, no axis empty"
+            f"{name} has shape {signals.shape}: must be {' or '.join(shapes)} with no axis empty"
         )
     if signals.dtype not in (np.float32, np.float64):
         if not np.issubdtype(signals.dtype, np.integer) and signals.dtype != np.float16:
             raise ValueError(f"{name} holds {signals.dtype}: must hold real numbers")
         signals = signals.astype(np.float64)
     if not max(float(signals.max()), -float(signals.min())) < _LARGEST_SAMPLE:  # nor is NaN
-        raise ValueError(f"{name} holds NaN, infinite or absurdly large samples")
+        raise ValueError(f"{name} holds NaN, infinite or extremely large samples")
     return signals
 
 
 def check_same_shape(reference: np.ndarray, estimated: np.ndarray) -> None:
-    """Raises ValueError unless every reference has its estimate, of the same length."""
+    """Raise ValueError unless references and estimates have the same shape."""
     if reference.shape != estimated.shape:
         raise ValueError(
             f"reference {reference.shape} and estimated {estimated.shape} differ in shape"
@@ -58,10 +58,10 @@ def check_same_shape(reference: np.ndarray, estimated: np.ndarray) -> None:
 
 
 def ratio_db(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """10 log10(numerator / denominator) of energies, of their shape.
+    """Return 10 log10(numerator / denominator) of energies, in their shape.
 
-    At `LIMIT_DB` and above it is +inf, at -LIMIT_DB and below -inf: there the smaller of the two
-    is rounding. It is NaN where both are zero, or one is NaN.
+    The result is +inf from `LIMIT_DB` on and -inf from -LIMIT_DB on, because the smaller energy is
+    then rounding error, and NaN if both energies are zero or one is NaN.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         decibels = 10 * np.log10(np.asarray(numerator) / np.asarray(denominator))

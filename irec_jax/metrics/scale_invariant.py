@@ -10,19 +10,19 @@ from irec_jax.metrics.ratios import check_same_shape, check_signals, double_prec
 
 
 def si_sdr(reference: np.ndarray, estimated: np.ndarray, *, zero_mean: bool = False) -> np.ndarray:
-    """SI-SDR in dB: 10 log10(|a s|^2 / |a s - e|^2) with a = <e, s> / <s, s>.
+    """Return the SI-SDR in dB: 10 log10(|a s|^2 / |a s - e|^2) with a = <e, s> / <s, s>.
 
-    Unlike `bss_sdr` it forgives a gain alone, and no filter.
+    Unlike `bss_sdr` it allows a gain only, not a filter.
 
     Args:
         reference: (..., T), s.
         estimated: (..., T), e.
-        zero_mean: subtract the mean over T from both before.
+        zero_mean: subtract the mean over T from both first.
 
     Returns:
-        float64 (...). NaN where the reference is silent (with `zero_mean`: constant); -inf where
-        the estimate is silent or has nothing of the reference; +inf from 140 dB on, where the
-        estimate is a multiple of the reference up to rounding.
+        float64 (...). NaN if the reference is silent (with `zero_mean`: constant); -inf if the
+        estimate is silent or orthogonal to the reference; +inf from 140 dB on, where the estimate
+        is a multiple of the reference up to rounding.
 
     Raises:
         ValueError: the shapes differ, or samples are not finite.
@@ -45,7 +45,7 @@ def si_sdr(reference: np.ndarray, estimated: np.ndarray, *, zero_mean: bool = Fa
 
 @functools.partial(jax.jit, static_argnums=2)
 def _energies(reference: jax.Array, estimated: jax.Array, zero_mean: bool) -> list[jax.Array]:
-    """|s|^2, |a s|^2 and |a s - e|^2, each (...)."""
+    """Return |s|^2, |a s|^2 and |a s - e|^2, each (...)."""
     reference, estimated = reference.astype(jnp.float64), estimated.astype(jnp.float64)
     if zero_mean:
         reference, estimated = _centred(reference), _centred(estimated)
@@ -56,7 +56,7 @@ def _energies(reference: jax.Array, estimated: jax.Array, zero_mean: bool) -> li
 
 
 def _centred(signal: jax.Array) -> jax.Array:
-    """The signal (..., T) without its mean; a constant is 0, not what rounding leaves of it."""
+    """Subtract the mean of a signal (..., T); constant signals become exactly 0."""
     centred = signal - signal.mean(-1, keepdims=True)
     energy, before = (jnp.square(part).sum(-1, keepdims=True) for part in (centred, signal))
     return jnp.where(energy > 1e-24 * before, centred, 0.0)

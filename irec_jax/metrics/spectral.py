@@ -1,7 +1,7 @@
-"""Signal-to-distortion ratios that allow no filter and no gain: `amplitude_sdr` and `mdx_sdr`.
+"""Signal-to-distortion ratios that allow neither filter nor gain: `amplitude_sdr` and `mdx_sdr`.
 
-The first compares amplitude spectrograms and is blind to phase, the second compares samples. The
-two, and `bss_sdr` and `si_sdr`, are not comparable with one another.
+The former compares amplitude spectrograms and ignores phase, the latter compares samples. These
+two, `bss_sdr` and `si_sdr` are not comparable with one another.
 """
 
 import jax
@@ -18,22 +18,21 @@ def amplitude_sdr(
     *,
     axis: int | tuple[int, ...] | None = None,
 ) -> np.ndarray | jax.Array:
-    """SDR in dB on amplitude spectrograms: 10 log10(sum s^2 / sum (s - e)^2) (Ligtenberg 2022).
+    """Return the SDR of amplitude spectrograms in dB, 10 log10(sum s^2 / sum (s - e)^2).
 
-    Phase does not count, so it says nothing about how an estimate sounds; a silent estimate has
-    0 dB, and nothing better than silence is below.
+    The metric of Ligtenberg (2022). It ignores phase, so it does not measure how an estimate
+    sounds. A silent estimate has 0 dB, and estimates below 0 dB are worse than silence.
 
     Args:
         reference: s, linear amplitudes of any shape.
         estimate: e, of the same shape.
-        axis: what is summed over, as (bins, frames); all by default.
+        axis: axes to sum over, such as (bins, frames); all by default.
 
     Returns:
-        Of the shape that is left: float64 for NumPy's arrays; the dtype of the arguments for JAX's,
-        also within `jax.jit`. NaN where the reference is silent throughout, which leaves nothing to
-        be compared with: leave it out of a mean, and count it. +inf where they are equal. Silent
-        frames of a reference that is not silent count as any others: what an estimate holds there
-        is distortion.
+        Array of the remaining axes: float64 for NumPy arrays; the dtype of the arguments for JAX
+        arrays, also within `jax.jit`. NaN if the reference is silent throughout, so that there is
+        nothing to compare: exclude and count these in averages. +inf if both are equal. Silent
+        frames of other references count like any others: the estimate in them is distortion.
 
     Raises:
         ValueError: the shapes differ.
@@ -47,7 +46,7 @@ def amplitude_sdr(
     energy = numpy.square(reference, **options).sum(axis)
     distortion = numpy.square(numpy.subtract(reference, estimate, **options)).sum(axis)
     audible, exact = energy > 0, distortion == 0
-    # Neither logarithm meets a zero: no warning here, and no NaN in a gradient.
+    # Avoids log(0), which would cause warnings and NaN gradients.
     ratio = numpy.where(audible, energy, 1.0) / numpy.where(exact, 1.0, distortion)
     decibels = numpy.where(exact, numpy.inf, 10 * numpy.log10(ratio))
     return numpy.where(audible, decibels, numpy.nan)
@@ -56,19 +55,19 @@ def amplitude_sdr(
 def mdx_sdr(
     reference: np.ndarray, estimate: np.ndarray, *, axis: int | tuple[int, ...] | None = None
 ) -> np.ndarray:
-    """SDR in dB of waveforms as in the music demixing challenges.
+    """Return the SDR of waveforms in dB, as defined by the music demixing challenges.
 
     10 log10((sum s^2 + 1e-7) / (sum (s - e)^2 + 1e-7)), summed over all samples and channels of a
-    whole track. Unlike `bss_sdr` it forgives no filter, unlike `si_sdr` no gain.
+    track. Unlike `bss_sdr` it does not allow a filter, unlike `si_sdr` no gain.
 
     Args:
         reference: s, samples of any shape with full scale at 1 (the constant is not scaled).
         estimate: e, of the same shape.
-        axis: what is summed over; all by default.
+        axis: axes to sum over; all by default.
 
     Returns:
-        float64 of the shape that is left, always finite: of a silent reference it tells the level
-        of the estimate, 0 dB for none.
+        float64 array of the remaining axes, always finite: for a silent reference it measures the
+        level of the estimate, 0 dB if that is silent too.
 
     Raises:
         ValueError: the shapes differ.

@@ -28,9 +28,7 @@ def kernel_init(name: str) -> Any:
     Raises:
         UserError: unknown name.
     """
-    if name not in KERNEL_INITS:
-        raise registry.unknown("kernel_init", name, KERNEL_INITS)
-    return KERNEL_INITS[name]
+    return registry.find("kernel_init", KERNEL_INITS, name)
 
 
 def convolution_settings(

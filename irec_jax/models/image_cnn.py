@@ -50,10 +50,9 @@ def net_layers(
         UserError: unknown net, values that are not positive integers, or lists of different
             lengths.
     """
-    if net not in NETS:
-        raise registry.unknown("net", net, NETS)
+    published = registry.find("net", NETS, net)
     settings = dict(filters=filters, kernels=kernels, strides=strides, pools=pools)
-    defaults = zip(*NETS[net], strict=True)
+    defaults = zip(*published, strict=True)
     lists = {
         name: tuple(values) or default
         for (name, values), default in zip(settings.items(), defaults, strict=True)

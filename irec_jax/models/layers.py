@@ -120,10 +120,7 @@ def global_pool(x: jax.Array, kind: str) -> jax.Array:
     Raises:
         UserError: unknown kind.
     """
-    kinds = {"max": jnp.max, "mean": jnp.mean}
-    if kind not in kinds:
-        raise registry.unknown("pooling", kind, kinds)
-    return kinds[kind](x, axis=(1, 2))
+    return registry.find("pooling", {"max": jnp.max, "mean": jnp.mean}, kind)(x, axis=(1, 2))
 
 
 def random_integers(key: jax.Array, shape: Sequence[int], dtype: Any) -> jax.Array:

@@ -71,11 +71,9 @@ class RecurrentLayer(nn.Module):
         Raises:
             ValueError: steps of another rank, or empty.
         """
-        if self.cell not in kernels.CELLS:
-            raise registry.unknown("cell", self.cell, kernels.CELLS)
+        cell = registry.find("cell", kernels.CELLS, self.cell)
         if steps.ndim != 3 or 0 in steps.shape[1:]:
             raise ValueError(f"steps: expected non-empty (batch, steps, inputs), got {steps.shape}")
-        cell = kernels.CELLS[self.cell]
         width = cell.num_gates * self.hidden
         weights = kernels.RecurrentWeights(
             self.param("kernel", nn.initializers.glorot_uniform(), (steps.shape[2], width)),

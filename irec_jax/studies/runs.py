@@ -129,7 +129,9 @@ def execute(
             continue
         config = resolve(run)
         if (folder / "config.json").exists():
-            workdirs.check_workdir(folder, configs.flatten(config), "train", ignored=configs.PLACES)
+            workdirs.check_workdir(
+                folder, configs.flatten(config), "train", ignored=configs.NOT_COMPARED
+            )
         if (folder / "report.json").exists():
             reports[run.name] = read_json(folder / "report.json")
         else:
@@ -160,7 +162,7 @@ def resolve(run: Run) -> config_dict.ConfigDict:
     """Return the validated config of a run; raise a UserError if it is invalid."""
     config = configs.load(run.config)
     configs.override(config, run.overrides)
-    configs.check(config)
+    configs.check_keys(config)
     return config
 
 

@@ -1,4 +1,4 @@
-"""A task binds front end, model and loss; it is all that the training loop knows."""
+"""Tasks: front end, model and loss as one object, the training loop's only interface."""
 
 from irec_jax.tasks.recognition import Recognition, create_recognition
 from irec_jax.tasks.separation import Separation, create_separation

@@ -1,45 +1,120 @@
 """Separation: the spectrogram of a mixture to that of some of its stems."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from irec_jax import frontends, losses, models, registry
-from irec_jax.audio import INT16_SCALE
 from irec_jax.augment import StemAugment
 from irec_jax.errors import UserError
 from irec_jax.metrics import amplitude_sdr
-from irec_jax.tasks.task import Batch, Task
+from irec_jax.tasks.task import Batch, Task, apply_model, example_keys, init_variables, to_float
 
-#: What the loss compares.
+#: Values of the config key `loss.domain`: what the loss compares.
 DOMAINS = ("amplitudes", "decibels")
-# An example counts by its error relative to its target, as in the score; a target far softer than
-# its mixture, or silent, counts as if it were 30 dB below that.
-_LEAST_LEVEL_DB = -30.0
-_SILENCE = 1e-3  # amplitude of spectra; 1,024 is full scale
+# The error of an example is divided by the level of its target, as in the score. A target that is
+# silent or far softer than its mixture is treated as if it were 30 dB below the mixture.
+_MIN_LEVEL_DB = -30.0
+_SILENCE = 1e-3  # amplitude of spectra, in which full scale is 1,024
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Separation(Task):
-    """The task of a separator, with what its users need to feed it.
+    """The task of a separator.
 
-    `predict` takes a batch of mixtures, `audio` (B, T), to the target's features (B, bins, frames).
+    Stems are augmented and then summed, so that a mixture is always the sum of its stems. Where a
+    batch has a `mixture` of its own (the released one of a track), validation uses that.
 
     Attributes:
-        frontend: the front end, whose settings travel with a checkpoint.
-        window_samples: length of the windows it was built for.
-        stems: names of what a mixture is the sum of.
-        target: those of them that are to stay.
+        frontend: the front end, whose settings are stored with a checkpoint.
+        model: the network.
+        criterion: the loss, `(estimate, target)`, both (B, bins, frames), to (B,).
+        domain: 'decibels' compares features, as Ligtenberg (2022) does; 'amplitudes' compares
+            linear amplitudes divided by the RMS of those of the target.
+        augment: augmentation of stems in training.
+        window_samples: length of the windows.
+        stems: names of the S stems of a mixture.
+        target: names of the stems to keep.
     """
 
+    scalars: ClassVar[tuple[str, ...]] = ("amplitude_sdr",)
+
     frontend: frontends.SpectrogramDb
+    model: nn.Module
+    criterion: Callable[[jax.Array, jax.Array], jax.Array]
+    domain: str
+    augment: StemAugment
     window_samples: int
     stems: tuple[str, ...]
     target: tuple[str, ...]
+
+    def init(self, rng: jax.Array) -> tuple[Any, Any]:
+        shape = self.frontend.output_shape(self.window_samples)
+        return init_variables(self.model, rng, jnp.zeros((1, *shape)))
+
+    def loss(
+        self, params: Any, model_state: Any, batch: Batch, rng: jax.Array, train: bool
+    ) -> tuple[jax.Array, jax.Array, Any, dict[str, jax.Array]]:
+        augment_rng, dropout_rng = jax.random.split(rng)
+        waveforms = self._mixture_and_target(batch, augment_rng if train else None)
+        mixture, target = self.frontend(jnp.stack(waveforms))
+        estimate, model_state = apply_model(
+            self.model, params, model_state, mixture, batch, dropout_rng, train
+        )
+        mask = batch["mask"]
+        amplitudes = self.frontend.amplitudes(estimate), self.frontend.amplitudes(target)
+        if self.domain == "amplitudes":
+            mixture_rms = _rms(self.frontend.amplitudes(mixture))
+            min_level = 10 ** (_MIN_LEVEL_DB / 20) * mixture_rms + _SILENCE
+            level = jnp.maximum(_rms(amplitudes[1]), min_level)
+            values = self.criterion(*(amplitude / level for amplitude in amplitudes))
+        else:
+            values = self.criterion(estimate, target)
+        sdr = _clipped_sdr(*jax.lax.stop_gradient(amplitudes))
+        scalars = {"amplitude_sdr": jnp.sum(sdr * mask)}
+        return jnp.sum(values * mask), jnp.sum(mask), model_state, scalars
+
+    def predict(self, params: Any, model_state: Any, batch: Batch) -> jax.Array:
+        """Return features of the target (B, bins, frames) of the mixtures `audio` (B, T)."""
+        features = self.frontend(to_float(batch["audio"]))
+        return self.model.apply({"params": params} | model_state, features, train=False)
+
+    def summaries(
+        self, params: Any, model_state: Any, batch: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """Return waveforms and features of mixture, target and estimate."""
+        first = {k: jnp.asarray(v[:1]) for k, v in batch.items()}
+        mixture, target = self._mixture_and_target(first, None)
+        estimate = self.predict(params, model_state, {"audio": mixture})
+        waveforms = {
+            "mixture": mixture,
+            "target": target,
+            "estimate": self.frontend.inverse(estimate, num_samples=self.window_samples),
+        }
+        features = {
+            "mixture": self.frontend(mixture),
+            "target": self.frontend(target),
+            "estimate": estimate,
+        }
+        arrays = {f"audio/{name}": np.asarray(value)[0] for name, value in waveforms.items()}
+        return arrays | {f"features/{k}": np.asarray(v)[0].T for k, v in features.items()}
+
+    def _mixture_and_target(
+        self, batch: Batch, augment_rng: jax.Array | None
+    ) -> tuple[jax.Array, jax.Array]:
+        """Return the waveforms of mixture and target (B, T), augmented if a key is given."""
+        kept = np.array([name in self.target for name in self.stems])
+        stems = to_float(batch["stems"])
+        if augment_rng is not None:
+            stems = jax.vmap(self.augment)(example_keys(augment_rng, batch), stems)
+        elif "mixture" in batch:
+            return to_float(batch["mixture"]), stems[:, kept].sum(axis=1)
+        return stems.sum(axis=1), stems[:, kept].sum(axis=1)
 
 
 def create_separation(
@@ -53,125 +128,60 @@ def create_separation(
     loss: Mapping[str, Any],
     augment: Mapping[str, Any],
 ) -> Separation:
-    """The separation task of a config.
-
-    Stems are augmented and then summed, so that a mixture is always the sum of its stems; where a
-    batch brings a `mixture` of its own (the released one of a track), validation uses that.
+    """Create the separation task of a config.
 
     Args:
         stems: names of the S stems in a batch.
-        target: those that are to stay.
-        sample_rate_hz: of the audio.
+        target: names of the stems to keep.
+        sample_rate_hz: sample rate of the audio.
         window_s: length of a window in seconds.
-        frontend, model: named things, `dict(name=..., **arguments)`.
-        loss: the same, with `domain`: 'decibels' compares features as they are, as the source
-            does; 'amplitudes' compares linear amplitudes, divided by the RMS of the target's.
-        augment: settings of `StemAugment`.
+        frontend, model: `dict(name=..., **arguments)`.
+        loss: the same, with `domain`, see `Separation`.
+        augment: arguments of `StemAugment`.
 
     Raises:
-        UserError: an unknown name or argument, settings that do not go together.
+        UserError: an unknown name or argument, or settings that contradict each other.
     """
     if frontend["name"] != "spectrogram_db":
         raise UserError(
-            f"config key frontend.name={frontend['name']!r}: a separator needs spectrogram_db, "
-            "the one that has an inverse"
+            f"frontend.name={frontend['name']}: a separator needs spectrogram_db, the front end "
+            "with an inverse"
         )
     if loss["name"] not in losses.REGRESSION:
         raise registry.unknown("loss of a separator", loss["name"], losses.REGRESSION)
     window_samples = round(window_s * sample_rate_hz)
-    front = frontends.create(**frontend)
-    shape = front.output_shape(window_samples)
-    # Set once, in the front end; what a checkpoint was trained with holds.
-    network = models.create(**dict(scale_db=front.scale_db, floor_db=front.floor_db) | dict(model))
-    for key in ("scale_db", "floor_db"):
-        if getattr(network, key) != getattr(front, key):
+    created = frontends.create(**frontend)
+    created.output_shape(window_samples)  # raises for a window that the front end cannot take
+    # Scale and floor are set once, in the front end.
+    scale = dict(scale_db=created.scale_db, floor_db=created.floor_db)
+    network = models.create(**scale | dict(model))
+    for key, value in scale.items():
+        if getattr(network, key) != value:
             raise UserError(
-                f"config key model.{key}={getattr(network, key)} differs from frontend.{key}="
-                f"{getattr(front, key)}; leave it out"
+                f"model.{key}={getattr(network, key)}: differs from frontend.{key}={value}; "
+                "leave it out"
             )
-    loss_of = losses.create(**{k: v for k, v in loss.items() if k not in ("l2", "domain")})
+    criterion = losses.create(**{k: v for k, v in loss.items() if k not in ("l2", "domain")})
     if loss["domain"] not in DOMAINS:
-        raise registry.unknown("config key loss.domain", loss["domain"], DOMAINS)
-    augmented = StemAugment(**augment)
-    kept = np.array([name in target for name in stems])
-
-    def init(rng: jax.Array) -> tuple[Any, Any]:
-        features = jnp.zeros((1, *shape))
-        variables = dict(network.init({"params": rng}, features, train=False))
-        return variables.pop("params"), variables
-
-    def waveforms(batch: Batch, rng: jax.Array | None) -> tuple[jax.Array, jax.Array]:
-        """Mixture and target (B, T)."""
-        parts = _to_float(batch["stems"])
-        if rng is not None:
-            keys = jax.vmap(jax.random.fold_in, (None, 0))(rng, batch["index"])
-            parts = jax.vmap(augmented)(keys, parts)
-        elif "mixture" in batch:
-            return _to_float(batch["mixture"]), parts[:, kept].sum(axis=1)
-        return parts.sum(axis=1), parts[:, kept].sum(axis=1)
-
-    def loss_function(params, model_state, batch, rng, train):
-        augment_rng, dropout_rng = jax.random.split(rng)
-        mixture, wanted = front(jnp.stack(waveforms(batch, augment_rng if train else None)))
-        examples = {"index": batch["index"], "mask": batch["mask"]}
-        found = network.apply(
-            {"params": params, "examples": examples} | model_state,
-            mixture,
-            train=train,
-            rngs={"dropout": dropout_rng},
-            mutable=list(model_state) if train else False,
-        )
-        estimate, model_state = found if train else (found, model_state)
-        mask = batch["mask"]
-        amplitudes = front.amplitudes(estimate), front.amplitudes(wanted)
-        if loss["domain"] == "amplitudes":
-            least = 10 ** (_LEAST_LEVEL_DB / 20) * _rms(front.amplitudes(mixture)) + _SILENCE
-            level = jnp.maximum(_rms(amplitudes[1]), least)
-            compared = loss_of(*(amplitude / level for amplitude in amplitudes))
-        else:
-            compared = loss_of(estimate, wanted)
-        scores = {"amplitude_sdr": jnp.sum(score(*jax.lax.stop_gradient(amplitudes)) * mask)}
-        return jnp.sum(compared * mask), jnp.sum(mask), model_state, scores
-
-    def score(estimate: jax.Array, wanted: jax.Array) -> jax.Array:
-        """Amplitude SDR of each segment (B,), within -20..40 dB; 0 where the target is silent."""
-        found = amplitude_sdr(wanted, estimate, axis=(-2, -1))
-        return jnp.clip(jnp.nan_to_num(found, nan=0.0), -20.0, 40.0)
-
-    def predict(params, model_state, batch):
-        features = front(_to_float(batch["audio"]))
-        return network.apply({"params": params} | model_state, features, train=False)
-
-    def summaries(params, model_state, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        first = {k: jnp.asarray(v[:1]) for k, v in batch.items()}
-        mixture, wanted = waveforms(first, None)
-        estimate = predict(params, model_state, {"audio": mixture})
-        sounds = {
-            "mixture": mixture,
-            "target": wanted,
-            "estimate": front.inverse(estimate, num_samples=window_samples),
-        }
-        pictures = {"mixture": front(mixture), "target": front(wanted), "estimate": estimate}
-        found = {f"audio/{name}": np.asarray(sound)[0] for name, sound in sounds.items()}
-        return found | {f"features/{k}": np.asarray(v)[0].T for k, v in pictures.items()}
-
+        raise registry.unknown("loss.domain", loss["domain"], DOMAINS)
     return Separation(
-        init=init,
-        loss=loss_function,
-        predict=predict,
-        scalars=("amplitude_sdr",),
-        summaries=summaries,
-        frontend=front,
+        frontend=created,
+        model=network,
+        criterion=criterion,
+        domain=loss["domain"],
+        augment=StemAugment(**augment),
         window_samples=window_samples,
         stems=tuple(stems),
         target=tuple(target),
     )
 
 
+def _clipped_sdr(estimate: jax.Array, target: jax.Array) -> jax.Array:
+    """Return the amplitude SDR (B,) within -20..40 dB, 0 where the target is silent."""
+    sdr = amplitude_sdr(target, estimate, axis=(-2, -1))
+    return jnp.clip(jnp.nan_to_num(sdr, nan=0.0), -20.0, 40.0)
+
+
 def _rms(amplitudes: jax.Array) -> jax.Array:
-    """(B, bins, frames) to (B, 1, 1)."""
+    """Return the RMS over bins and frames, (B, bins, frames) to (B, 1, 1)."""
     return jnp.sqrt(jnp.mean(jnp.square(amplitudes), axis=(1, 2), keepdims=True))
-
-
-def _to_float(audio: jax.Array) -> jax.Array:
-    return audio.astype(jnp.float32) / INT16_SCALE if audio.dtype == jnp.int16 else audio

@@ -1,32 +1,92 @@
-"""What the training loop, the evaluation and the commands know of a system."""
+"""Interface of a task to the training loop, the evaluation and the commands."""
 
-import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any
+import abc
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+
+from irec_jax.audio import INT16_SCALE
 
 Batch = Mapping[str, jax.Array]
 
 
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """Pure functions over a model's parameters and its other collections (`model_state`).
+class Task(abc.ABC):
+    """Pure functions of the model parameters and its other collections (`model_state`).
 
     Attributes:
-        init: `rng -> (params, model_state)`.
-        loss: `(params, model_state, batch, rng, train) -> (sum, count, model_state, scalars)`,
-            sums over the examples of a batch whose mask is 1, and their number. `batch` also has
-            `index` (B,), each example's place in the global batch.
-        predict: `(params, model_state, batch) -> outputs (B, ...)`, one per example.
         scalars: names of the scalars that `loss` returns.
-        summaries: `(params, model_state, batch) -> {name: array}`, pictures (W, H) and sounds (T,)
-            worth a look.
     """
 
-    init: Callable[[jax.Array], tuple[Any, Any]]
-    loss: Callable[[Any, Any, Batch, jax.Array, bool], tuple[jax.Array, jax.Array, Any, Any]]
-    predict: Callable[[Any, Any, Batch], jax.Array]
-    scalars: tuple[str, ...]
-    summaries: Callable[[Any, Any, Mapping[str, np.ndarray]], dict[str, np.ndarray]]
+    scalars: ClassVar[tuple[str, ...]]
+
+    @abc.abstractmethod
+    def init(self, rng: jax.Array) -> tuple[Any, Any]:
+        """Return initial parameters and model state."""
+
+    @abc.abstractmethod
+    def loss(
+        self, params: Any, model_state: Any, batch: Batch, rng: jax.Array, train: bool
+    ) -> tuple[jax.Array, jax.Array, Any, dict[str, jax.Array]]:
+        """Return the summed loss of a batch.
+
+        Args:
+            params, model_state: of the model.
+            batch: arrays with a leading batch axis, among them `index` (B,), the position of each
+                example in the global batch, and `mask` (B,), 0 for padding examples.
+            rng: key of the step; keys of examples are folded from it and `index`.
+            train: whether to augment, apply dropout and update the model state.
+
+        Returns:
+            The sum of the losses over unmasked examples, the number of these examples, the new
+            model state, and sums of `scalars` over the same examples.
+        """
+
+    @abc.abstractmethod
+    def predict(self, params: Any, model_state: Any, batch: Batch) -> jax.Array:
+        """Return the outputs (B, ...) of a batch, one per example."""
+
+    @abc.abstractmethod
+    def summaries(
+        self, params: Any, model_state: Any, batch: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """Return images (W, H) and waveforms (T,) of the first example, for TensorBoard."""
+
+
+def init_variables(model: Any, rng: jax.Array, features: Any) -> tuple[Any, Any]:
+    """Return initial parameters and the other collections of a Linen module."""
+    variables = dict(model.init({"params": rng}, features, train=False))
+    return variables.pop("params"), variables
+
+
+def apply_model(
+    model: Any,
+    params: Any,
+    model_state: Any,
+    features: Any,
+    batch: Batch,
+    dropout_rng: jax.Array,
+    train: bool,
+) -> tuple[Any, Any]:
+    """Return the outputs of a Linen module and its model state, updated when training."""
+    examples = {"index": batch["index"], "mask": batch["mask"]}
+    outputs = model.apply(
+        {"params": params, "examples": examples} | model_state,
+        features,
+        train=train,
+        rngs={"dropout": dropout_rng},
+        mutable=list(model_state) if train else False,
+    )
+    return outputs if train else (outputs, model_state)
+
+
+def example_keys(rng: jax.Array, batch: Batch) -> jax.Array:
+    """Return a key for each example, independent of how examples are divided among devices."""
+    return jax.vmap(jax.random.fold_in, (None, 0))(rng, batch["index"])
+
+
+def to_float(audio: jax.Array) -> jax.Array:
+    """Return int16 audio as float32 in -1..1; float audio is returned unchanged."""
+    return audio.astype(jnp.float32) / INT16_SCALE if audio.dtype == jnp.int16 else audio

@@ -1,1 +1,1 @@
-"""Optimisation: optimisers, the step and its parallel form, checkpoints, the loop."""
+"""Training: optimisers, the step and its parallel form, the loop, logging and profiling."""

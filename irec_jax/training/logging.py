@@ -1,4 +1,4 @@
-"""What a person sees of a run: progress bar, lines, TensorBoard, parameter table."""
+"""Output of a training run: progress bar, log lines, TensorBoard, parameter table."""
 
 import sys
 from collections.abc import Mapping
@@ -14,14 +14,18 @@ from irec_jax import distributed
 
 
 def log(line: str) -> None:
-    """One line to the terminal, above a progress bar, on process 0."""
+    """Print a line above the progress bar, on process 0."""
     if distributed.is_main():
         tqdm.write(line)
         sys.stdout.flush()
 
 
 class Logger:
-    """Writes on process 0 only."""
+    """Progress bar and TensorBoard writer, active on process 0 only.
+
+    Args:
+        folder: of the TensorBoard files; None writes none.
+    """
 
     def __init__(self, folder: Path | None):
         self._writer = None
@@ -30,7 +34,7 @@ class Logger:
         self._bar: tqdm | None = None
 
     def start_bar(self, label: str, total: int, initial: int) -> None:
-        """A new progress bar of `total` steps."""
+        """Start a progress bar of `total` steps."""
         self._bar = tqdm(
             total=total,
             initial=initial,
@@ -44,58 +48,65 @@ class Logger:
         )
 
     def advance(self, **values: str) -> None:
-        """One step on, with figures behind the bar."""
+        """Advance the bar by one step and show these values after it."""
         if self._bar is not None:
             self._bar.set_postfix(values, refresh=False)
             self._bar.update()
 
     def end_bar(self) -> None:
-        """Removes the bar."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """TensorBoard scalars."""
+        """Write TensorBoard scalars."""
         if self._writer is not None:
             for name, value in values.items():
                 self._writer.add_scalar(name, value, step)
 
     def summaries(self, step: int, values: Mapping[str, np.ndarray], sample_rate_hz: int) -> None:
-        """TensorBoard pictures (H, W), lowest row at the bottom, and sounds (T,), cut at full
+        """Write TensorBoard images (W, H), second axis upwards, and audio (T,), clipped at full
         scale."""
         if self._writer is None:
             return
         for name, value in values.items():
             if value.ndim == 1:
-                sound = np.clip(value, -1.0, 1.0)
-                self._writer.add_audio(name, sound, step, sample_rate=sample_rate_hz)
+                clipped = np.clip(value, -1.0, 1.0)
+                self._writer.add_audio(name, clipped, step, sample_rate=sample_rate_hz)
             else:
                 low, high = float(value.min()), float(value.max())
-                picture = (value.T[::-1] - low) / max(high - low, 1e-9)
-                self._writer.add_image(name, picture, step, dataformats="HW")
+                image = (value.T[::-1] - low) / max(high - low, 1e-9)
+                self._writer.add_image(name, image, step, dataformats="HW")
 
     def close(self) -> None:
-        """Flushes what is not on disk."""
+        """Remove the bar and flush the TensorBoard files."""
         self.end_bar()
         if self._writer is not None:
             self._writer.close()
 
 
+def num_parameters(params: Any) -> int:
+    """Return the number of scalars in a tree of parameters."""
+    return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(params))
+
+
 def parameter_table(params: Any) -> str:
-    """One line per array: name, shape and number of parameters; the total below."""
+    """Return a line per array (name, shape, number of parameters) and a line for the total."""
     rows = [
-        ("/".join(str(key.key) for key in path), str(tuple(leaf.shape)), int(np.prod(leaf.shape)))
+        ("/".join(str(key.key) for key in path), str(tuple(leaf.shape)), num_parameters(leaf))
         for path, leaf in jax.tree_util.tree_leaves_with_path(params)
     ]
-    rows.append(("total", "", sum(row[2] for row in rows)))
-    name = max(len(row[0]) for row in rows)
-    shape = max(len(row[1]) for row in rows)
-    return "\n".join(f"{row[0]:<{name}}  {row[1]:<{shape}}  {row[2]:>12,}" for row in rows)
+    rows.append(("total", "", num_parameters(params)))
+    name_width = max(len(row[0]) for row in rows)
+    shape_width = max(len(row[1]) for row in rows)
+    return "\n".join(
+        f"{name:<{name_width}}  {shape:<{shape_width}}  {count:>12,}" for name, shape, count in rows
+    )
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them: `8.1 s`, `3 min 20 s`, `2 h 5 min`."""
+    """Format seconds: `8.1 s`, `3 min 20 s`, `2 h 5 min`."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -24,18 +24,29 @@ Evaluate = Callable[[Any, Any], Mapping[str, float]]
 
 
 class TrainBatches(Protocol):
-    """What the loop needs of its input."""
+    """Training input, indexed by step."""
 
     steps_per_epoch: int
 
-    def iterate(self, first_step: int) -> Any: ...
+    def iterate(self, first_step: int) -> Any:
+        """Return an iterator over this process's batches from a step on."""
 
-    def ids(self, step: int) -> list[str]: ...
+    def ids(self, step: int) -> list[str]:
+        """Return the ids of the examples of a step."""
 
 
 @dataclasses.dataclass
 class Progress:
-    """What early stopping and the report need to remember; travels with every checkpoint."""
+    """History of a training run and state of early stopping, stored in every checkpoint.
+
+    Attributes:
+        best_by: `loss`, or the scalar of the task that selects the best epoch.
+        stop_by: `loss`, or the scalar of the task that early stopping watches.
+        history: one row per epoch, see `_epoch_row`.
+        stale_epochs: epochs since `stop_by` last improved.
+        seconds: training time so far.
+        finished: whether training has ended.
+    """
 
     best_by: str = "loss"
     stop_by: str = "loss"
@@ -46,15 +57,15 @@ class Progress:
 
     @property
     def best(self) -> dict[str, float] | None:
-        """The best epoch by `best_by`, the first of equals."""
+        """The best epoch by `best_by`, the first one of equals."""
         return min(self.history, key=self.rank, default=None)
 
     def rank(self, row: Mapping[str, float]) -> float:
-        """What the best epoch has the lowest value of."""
+        """Return the value of a row that is lowest in the best epoch."""
         return _rank(row, self.best_by)
 
     def add(self, row: dict[str, float], settings: Mapping[str, Any]) -> bool:
-        """Takes in an epoch and whether training ends; returns whether the epoch is the best."""
+        """Add an epoch, update `finished`, and return whether this epoch is the best so far."""
         improved = self.best is None or self.rank(row) < self.rank(self.best)
         lowest = min((_rank(earlier, self.stop_by) for earlier in self.history), default=math.inf)
         self.history.append(row)
@@ -63,9 +74,22 @@ class Progress:
         self.finished = last or self.stale_epochs > settings["patience"]
         return improved
 
+    def describe_rest(self, settings: Mapping[str, Any]) -> str:
+        """Return the rule by which training will end, or the time that remains.
+
+        The time is given where early stopping cannot end training before the last epoch.
+        """
+        epochs_left = settings["num_epochs"] - len(self.history)
+        # Early stopping ends training after the epoch that exceeds the patience.
+        if settings["patience"] + 1 - self.stale_epochs < epochs_left:
+            epochs = settings["patience"] + 1
+            return f"stops when validation {self.stop_by} has not improved for {epochs} epoch(s)"
+        mean_s = sum(row["seconds"] for row in self.history) / len(self.history)
+        return f"about {duration(epochs_left * mean_s)} left"
+
 
 def _rank(row: Mapping[str, float], name: str) -> float:
-    """Lower is better: the validation loss, or minus a validation accuracy."""
+    """Return the validation loss or the negative of a validation score: lower is better."""
     value = row[f"valid_{name}"]
     return value if name == "loss" else -value
 
@@ -83,155 +107,177 @@ def fit(
     logger: Logger,
     summarize: Callable[[int, Any, Any], None] = lambda step, params, model_state: None,
 ) -> tuple[TrainState, Progress]:
-    """Trains until the validation loss (or whatever `settings["stop_by"]` names) has got no better
-    for more than `settings["patience"]` epochs, or to the last epoch.
+    """Train until early stopping or the last epoch.
 
-    Goes on from the last checkpoint in `workdir` if there is one, with the same result as if it
-    had never stopped.
+    Early stopping ends training when the validation loss (or the scalar that
+    `settings["stop_by"]` names) has not improved for more than `settings["patience"]` epochs.
+    Training resumes from the last checkpoint in `workdir`, if there is one, with the same result
+    as an uninterrupted run.
 
     Args:
-        state: the state to start from, not replicated.
+        state: initial state, not replicated.
         train_step: of `parallel.map_step`, `(state, batch) -> (state, mean loss)`.
-        batches: input by step.
-        evaluate: `(params, model_state)`, replicated, to scalars, among them `loss`.
+        batches: training input.
+        evaluate: the replicated `(params, model_state)` to validation scalars, among them `loss`.
         settings: the config section `training`.
         profile: the config section `profile`.
         schedule: learning rate by step, for the log.
-        workdir: where checkpoints and logs go.
-        logger: where lines and scalars go.
-        summarize: called with the step, params and model state, replicated, at the start and after
+        workdir: folder of checkpoints and traces.
+        logger: progress bar and TensorBoard.
+        summarize: called with step, params and model state, replicated, at the start and after
             every epoch.
 
     Returns:
         The state of the best epoch by `settings["best_by"]`, on the host, and the progress.
 
     Raises:
-        UserError: a loss that is not finite, with the step and the ids of its batch; a full disk.
+        UserError: a non-finite loss (with the step and the ids of its batch), or a full disk.
     """
     with contextlib.closing(checkpoints.Checkpoints(workdir / "checkpoints")) as store:
         progress = Progress(best_by=settings["best_by"], stop_by=settings["stop_by"])
         restored = store.latest(state)
         if restored is not None:
-            progress = Progress(**restored[1])
-            if not progress.finished:
-                log(f"resuming after step {int(restored[0].step)}")
-        run = _Run(train_step, batches, settings, profile, schedule, workdir, logger, store)
-        current = parallel.replicate(state if restored is None else restored[0])
-        step = int(parallel.first(current.step))
-        began = time.perf_counter() - progress.seconds
-        input_ = None if progress.finished else iter(batches.iterate(step))
-        if not progress.finished:
-            summarize(step, current.params, current.model_state)
-        while not progress.finished:
-            epoch_began = time.perf_counter()
-            current, step = run.epoch(current, step, input_, progress, began)
-            valid = evaluate(current.params, current.model_state)
-            if not math.isfinite(valid["loss"]):
-                raise UserError(
-                    f"the validation loss is {valid['loss']} after step {step}: lower "
-                    "optimizer.learning_rate or set optimizer.clip_norm"
-                )
-            epoch = step // batches.steps_per_epoch
-            row_sums = parallel.first(current.sums)
-            row = _epoch_row(epoch, step, row_sums, valid)
-            row["seconds"] = time.perf_counter() - epoch_began
-            improved = progress.add(row, settings)
-            progress.seconds = time.perf_counter() - began
-            zeros = parallel.replicate(jax.tree.map(np.zeros_like, row_sums))
-            current = current.replace(sums=zeros)
-            # Only an improvement can be the best: of equal epochs the first one is kept.
-            rank = progress.rank(row) if improved else None
-            store.save(parallel.first(current), dataclasses.asdict(progress), rank)
-            logger.scalars(step, {_tag(k): v for k, v in row.items() if k not in ("epoch", "step")})
-            log(_epoch_line(row, improved, settings, progress))
-            summarize(step, current.params, current.model_state)
-        run.profiler.close(step)
+            state, progress = restored[0], Progress(**restored[1])
+        profiler = Profiler(profile, workdir / "profile", log)
+        if progress.finished:
+            profiler.close(int(state.step))
+        else:
+            if restored is not None:
+                log(f"resuming after step {int(state.step)}")
+            _Run(
+                train_step=train_step,
+                batches=batches,
+                evaluate=evaluate,
+                settings=settings,
+                schedule=schedule,
+                workdir=workdir,
+                logger=logger,
+                summarize=summarize,
+                store=store,
+                progress=progress,
+                profiler=profiler,
+            ).train(state)
         best, _ = store.best(state)
     return best, progress
 
 
 @dataclasses.dataclass
 class _Run:
-    """What every epoch of a run needs."""
+    """A training run in progress."""
 
     train_step: Callable
     batches: TrainBatches
+    evaluate: Evaluate
     settings: Mapping[str, Any]
-    profile: Mapping[str, int]
     schedule: Callable[[int], Any]
     workdir: Path
     logger: Logger
+    summarize: Callable[[int, Any, Any], None]
     store: checkpoints.Checkpoints
+    progress: Progress
+    profiler: Profiler
 
-    def __post_init__(self):
-        self.profiler = Profiler(self.profile, self.workdir / "profile", log)
+    def train(self, state: TrainState) -> None:
+        """Run epochs until training has finished."""
+        self._began = time.perf_counter() - self.progress.seconds
+        current, step = parallel.replicate(state), int(state.step)
+        inputs = iter(self.batches.iterate(step))
+        self.summarize(step, current.params, current.model_state)
+        while not self.progress.finished:
+            epoch_began = time.perf_counter()
+            current, step = self._train_epoch(current, step, inputs)
+            current = self._validate(current, step, epoch_began)
+            self.summarize(step, current.params, current.model_state)
+        self.profiler.close(step)
 
-    def epoch(
-        self, current: TrainState, step: int, input_: Any, progress: Progress, began: float
-    ) -> tuple[TrainState, int]:
-        """Steps to the end of the epoch that `step` lies in; the new state and step."""
+    def _train_epoch(self, current: TrainState, step: int, inputs: Any) -> tuple[TrainState, int]:
+        """Take the remaining steps of the epoch that `step` belongs to; return state and step."""
         size, every = self.batches.steps_per_epoch, self.settings["checkpoint_every_steps"]
-        label = f"epoch {step // size + 1}/{self.settings['num_epochs']}"
+        label = f"epoch {step // size + 1}, at most {self.settings['num_epochs']}"
         self.logger.start_bar(label, size, step % size)
         pending: tuple[int, jax.Array] | None = None
         try:
             while True:
-                batch = parallel.shard(next(input_))
+                batch = parallel.shard(next(inputs))
                 self.profiler.before(step, self.train_step, current, batch)
                 with self.profiler.annotate(step):
                     current, loss = self.train_step(current, batch)
                 self.profiler.after(step, loss)
-                # The loss of the step before is looked at while this one runs.
-                self._check(pending, progress)
+                # The loss of the step before is checked while this step runs.
+                self._log_step(pending)
                 pending = (step, loss)
                 step += 1
                 if step % size == 0:
                     break
                 if every and step % every == 0:
-                    _finite(pending, self.batches, self.workdir)
-                    progress.seconds = time.perf_counter() - began
-                    self.store.save(parallel.first(current), dataclasses.asdict(progress), None)
-            self._check(pending, progress)
+                    self._check_finite(pending)
+                    self._save(current, None)
+            self._log_step(pending)
         finally:
             self.logger.end_bar()
         return current, step
 
-    def _check(self, pending: tuple[int, jax.Array] | None, progress: Progress) -> None:
-        """Shows and logs the loss of a step; UserError when it is not finite."""
+    def _validate(self, current: TrainState, step: int, epoch_began: float) -> TrainState:
+        """Validate, log and save the state after an epoch; return it with its sums reset."""
+        valid = self.evaluate(current.params, current.model_state)
+        if not math.isfinite(valid["loss"]):
+            raise UserError(
+                f"the validation loss is {valid['loss']} after step {step}; lower "
+                "optimizer.learning_rate or set optimizer.clip_norm"
+            )
+        sums = parallel.first(current.sums)
+        row = _epoch_row(step // self.batches.steps_per_epoch, step, sums, valid)
+        row["seconds"] = time.perf_counter() - epoch_began
+        improved = self.progress.add(row, self.settings)
+        current = current.replace(sums=parallel.replicate(jax.tree.map(np.zeros_like, sums)))
+        # Only an improvement can be the best: the first of equal epochs is kept.
+        self._save(current, self.progress.rank(row) if improved else None)
+        scalars = {_tag(k): v for k, v in row.items() if k not in ("epoch", "step")}
+        self.logger.scalars(step, scalars)
+        log(_epoch_line(row, improved, self.settings, self.progress))
+        return current
+
+    def _save(self, current: TrainState, rank: float | None) -> None:
+        self.progress.seconds = time.perf_counter() - self._began
+        self.store.save(parallel.first(current), dataclasses.asdict(self.progress), rank)
+
+    def _log_step(self, pending: tuple[int, jax.Array] | None) -> None:
+        """Show and log the loss of a step; UserError if it is not finite."""
         if pending is None:
             return
-        step, value = pending[0], _finite(pending, self.batches, self.workdir)
-        losses = [row["valid_loss"] for row in progress.history]
+        step, value = pending[0], self._check_finite(pending)
+        losses = [row["valid_loss"] for row in self.progress.history]
         best = f"{min(losses):.4f}" if losses else "-"
         self.logger.advance(loss=f"{value:.4f}", best_validation=best)
         if step % self.settings["log_every_steps"] == 0:
             rate = float(self.schedule(step))
             self.logger.scalars(step, {"train/loss_step": value, "learning_rate": rate})
 
-
-def _finite(pending: tuple[int, jax.Array], batches: TrainBatches, workdir: Path) -> float:
-    """The loss of a step as a number; UserError when it is not finite."""
-    step, value = pending[0], float(parallel.first(pending[1]))
-    if math.isfinite(value):
-        return value
-    ids = batches.ids(step)
-    file = workdir / f"nonfinite_step_{step}.json"
-    if distributed.is_main():
-        write_json(file, {"step": step, "ids": ids})
-    shown = ", ".join(ids[:4]) + (f" and {len(ids) - 4} more (all in {file})" if ids[4:] else "")
-    raise UserError(
-        f"the loss is {value} at step {step}, clips {shown}: lower optimizer.learning_rate or set "
-        "optimizer.clip_norm, or look for broken audio among these clips"
-    )
+    def _check_finite(self, pending: tuple[int, jax.Array]) -> float:
+        """Return the loss of a step; UserError, with the ids of its batch, if it is not finite."""
+        step, value = pending[0], float(parallel.first(pending[1]))
+        if math.isfinite(value):
+            return value
+        ids = self.batches.ids(step)
+        file = self.workdir / f"nonfinite_step_{step}.json"
+        if distributed.is_main():
+            write_json(file, {"step": step, "ids": ids})
+        rest = f" and {len(ids) - 4} more (listed in {file})" if ids[4:] else ""
+        raise UserError(
+            f"the loss is {value} at step {step}, clips {', '.join(ids[:4])}{rest}; lower "
+            "optimizer.learning_rate, set optimizer.clip_norm, or check the audio of these clips"
+        )
 
 
 def _epoch_row(epoch: int, step: int, sums: Mapping, valid: Mapping) -> dict[str, float]:
+    """Return `epoch`, `step`, and the means `train_NAME` and `valid_NAME` of all scalars."""
     count = max(float(sums["count"]), 1.0)
     train = {f"train_{k}": float(v) / count for k, v in sums.items() if k != "count"}
     return {"epoch": epoch, "step": step} | train | {f"valid_{k}": v for k, v in valid.items()}
 
 
 def _tag(name: str) -> str:
+    """Return the TensorBoard tag of a column of the history."""
     split, _, rest = name.partition("_")
     return f"{split}/{rest}" if rest else f"epoch/{split}"
 
@@ -239,17 +285,16 @@ def _tag(name: str) -> str:
 def _epoch_line(row: Mapping, improved: bool, settings: Mapping, progress: Progress) -> str:
     stale = ""
     if progress.stale_epochs:
-        watched = "decrease" if progress.stop_by == "loss" else f"increase of {progress.stop_by}"
-        stale = f" ({progress.stale_epochs} without {watched})"
-    others = "".join(
+        change = "decrease" if progress.stop_by == "loss" else f"increase of {progress.stop_by}"
+        stale = f" ({progress.stale_epochs} without {change})"
+    scores = "".join(
         f", {name.removeprefix('valid_')} {value:.3f}"
         for name, value in row.items()
         if name.startswith("valid_") and name != "valid_loss"
     )
-    left = (settings["num_epochs"] - row["epoch"]) * row["seconds"]
-    rest = "" if progress.finished else f", at most {duration(left)} left"
+    rest = "" if progress.finished else f"; {progress.describe_rest(settings)}"
     return (
-        f"epoch {row['epoch']:3d}: train loss {row['train_loss']:.4f}, validation loss "
-        f"{row['valid_loss']:.4f}{stale}{others}{' *' if improved else ''}, "
-        f"{duration(row['seconds'])}{rest}"
+        f"epoch {row['epoch']:3d} of at most {settings['num_epochs']}: train loss "
+        f"{row['train_loss']:.4f}, validation loss {row['valid_loss']:.4f}{stale}{scores}"
+        f"{' *' if improved else ''}, {duration(row['seconds'])}{rest}"
     )

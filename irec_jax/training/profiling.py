@@ -1,4 +1,4 @@
-"""A trace of chosen training steps, with their floating-point operations and rate."""
+"""Traces of chosen training steps, with their floating-point operations and rate."""
 
 import math
 import time
@@ -12,15 +12,15 @@ from irec_jax import distributed
 
 
 def num_flops(step: Callable, *arguments: Any) -> int:
-    """Floating-point operations of the matrix products and convolutions of a function.
+    """Return the floating-point operations of the matrix products and convolutions of a function.
 
-    Counted from its equations, two for each multiplication with its addition: XLA's own count of a
-    compiled program takes the body of a loop once, however often it runs. Of a mapped step it is
-    what one device does; of alternatives (by platform) it is the smallest.
+    They are counted in the jaxpr, two for each multiply-add, because XLA's cost analysis counts
+    the body of a loop once, however often it runs. For a mapped step the count is that of one
+    device; among alternatives (by platform) it is the smallest.
 
     Args:
         step: any JAX function.
-        *arguments: what it is called with; nothing is computed.
+        *arguments: its arguments, or their shapes; nothing is computed.
     """
     return _count(jax.make_jaxpr(step)(*arguments).jaxpr)
 
@@ -28,7 +28,7 @@ def num_flops(step: Callable, *arguments: Any) -> int:
 def _count(jaxpr: Any) -> int:
     total = 0
     for equation in jaxpr.eqns:
-        inner = [_count(part) for part in _parts(equation.params)]
+        inner = [_count(part) for part in _inner_jaxprs(equation.params)]
         name = equation.primitive.name
         if name == "dot_general":
             (contracted, _), _ = equation.params["dimension_numbers"]
@@ -51,30 +51,35 @@ def _count(jaxpr: Any) -> int:
     return total
 
 
-def _parts(params: Mapping[str, Any]) -> Iterator[Any]:
-    """The jaxprs among the parameters of an equation."""
+def _inner_jaxprs(params: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield the jaxprs among the parameters of an equation."""
     for value in params.values():
-        for one in value if isinstance(value, tuple | list) else (value,):
-            one = getattr(one, "jaxpr", one)
-            if hasattr(one, "eqns"):
-                yield one
+        for item in value if isinstance(value, tuple | list) else (value,):
+            jaxpr = getattr(item, "jaxpr", item)
+            if hasattr(jaxpr, "eqns"):
+                yield jaxpr
 
 
 class Profiler:
-    """Traces steps `start_step` .. `start_step + num_steps - 1`; nothing when num_steps is 0.
+    """Traces steps `start_step` .. `start_step + num_steps - 1`, none if num_steps is 0.
 
-    A run that starts within these steps traces what is left of them.
+    A run that resumes within these steps traces the remaining ones.
+
+    Args:
+        settings: the config section `profile`.
+        folder: where traces are written.
+        log: prints a line.
     """
 
     def __init__(self, settings: Mapping[str, int], folder: Path, log: Callable[[str], None]):
         self._steps = range(settings["start_step"], settings["start_step"] + settings["num_steps"])
-        self._folder, self._say = folder, log
-        self._first: int | None = None  # of the trace that is being made
+        self._folder, self._log = folder, log
+        self._first: int | None = None  # first step of the trace in progress
         self._done = not self._steps
         self._began = self._flops = 0.0
 
     def before(self, step: int, train_step: Callable, *arguments: Any) -> None:
-        """To be called before a step, with what it will be called with."""
+        """Start the trace if it begins with this step; call with the step's arguments."""
         if self._done or self._first is not None or step not in self._steps:
             return
         jax.block_until_ready(arguments)
@@ -84,23 +89,23 @@ class Profiler:
         self._first, self._began = step, time.perf_counter()
 
     def annotate(self, step: int) -> jax.profiler.StepTraceAnnotation:
-        """Marks the step in the trace."""
+        """Return a context that marks the step in the trace."""
         return jax.profiler.StepTraceAnnotation("train", step_num=step)
 
     def after(self, step: int, result: Any) -> None:
-        """To be called after a step, with its result."""
+        """End the trace if this step is the last one; call with the step's result."""
         if self._first is not None and step == self._steps[-1]:
             jax.block_until_ready(result)
             self._finish(step)
 
     def close(self, step: int) -> None:
-        """To be called when training ends, before step `step`."""
+        """End a trace in progress; `step` steps have been taken when training ends."""
         if self._first is not None:
             self._finish(step - 1)
         elif not self._done:
-            self._say(
-                f"profile: nothing traced, training ended at step {step}, before "
-                f"profile.start_step={self._steps[0]}, or began after it"
+            self._log(
+                f"profile: nothing traced; training started after "
+                f"profile.start_step={self._steps[0]} or ended at step {step}, before it"
             )
 
     def _finish(self, last: int) -> None:
@@ -109,10 +114,10 @@ class Profiler:
             jax.profiler.stop_trace()
         devices = jax.device_count()
         lines = [
-            f"profile of steps {self._first}..{last} in {self._folder}",
-            "  open it: `pip install xprof tensorboard && tensorboard --logdir "
-            f"{self._folder}`, or the perfetto_trace.json.gz in it on https://ui.perfetto.dev",
-            f"  a step takes {seconds * 1e3:.1f} ms on {devices} device(s)",
+            f"profile of steps {self._first}..{last}: {self._folder}",
+            "  view it with `pip install xprof tensorboard && tensorboard --logdir "
+            f"{self._folder}`, or open its perfetto_trace.json.gz on https://ui.perfetto.dev",
+            f"  {seconds * 1e3:.1f} ms per step on {devices} device(s)",
         ]
         if self._flops:
             total = self._flops * devices
@@ -120,5 +125,5 @@ class Profiler:
                 f"  {total / 1e9:.2f} GFLOP per step, {total / seconds / 1e9:.1f} GFLOP/s achieved"
             )
         for line in lines:
-            self._say(line)
+            self._log(line)
         self._first, self._done = None, True

@@ -1,4 +1,4 @@
-"""The per-device training and evaluation step, pure functions of state and batch."""
+"""Per-device training and evaluation steps: pure functions of state and batch."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,18 +8,22 @@ import jax.numpy as jnp
 import optax
 
 from irec_jax.checkpoints.state import TrainState
-from irec_jax.distributed import AXIS
+from irec_jax.distributed import sum_over_devices
+from irec_jax.training import parallel
 
 
 def number_examples(batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    """Adds `index` (B,): each example's place in the global batch, from which its random keys are
-    folded, so that one device and many draw the same numbers for it."""
+    """Add `index` (B,), the position of each example in the global batch.
+
+    Random keys of examples are folded from it, so that one device and many draw the same numbers
+    for an example.
+    """
     size = batch["mask"].shape[0]
-    return batch | {"index": jax.lax.axis_index(AXIS) * size + jnp.arange(size)}
+    return batch | {"index": parallel.device_index() * size + jnp.arange(size)}
 
 
 def l2_penalty(params: Any) -> jax.Array:
-    """Sum of squares of all kernels (arrays of two and more dimensions); biases are free."""
+    """Return the sum of squares of all kernels (arrays of two or more dimensions), not biases."""
     return sum(jnp.sum(jnp.square(p)) for p in jax.tree.leaves(params) if p.ndim > 1)
 
 
@@ -31,22 +35,21 @@ def train_step(
     optimizer: optax.GradientTransformationExtraArgs,
     l2: float = 0.0,
 ) -> tuple[TrainState, jax.Array]:
-    """One update.
+    """Update the parameters once.
 
-    Gradients are summed over the unmasked examples of all devices and divided by their number:
-    the update does not depend on how many devices or how much padding there is.
+    Gradients are summed over the unmasked examples of all devices and divided by their number, so
+    that the update does not depend on the number of devices or of padding examples.
 
     Args:
         state: replicated over devices.
         batch: this device's rows.
-        loss: of a task, `(params, model_state, batch, rng, train) -> (sum, count, model_state,
-            scalars)`.
-        optimizer: of optax.
-        l2: weight of the sum of squared kernels that is added to the mean loss (0: none).
+        loss: `Task.loss`.
+        optimizer: an optax optimiser.
+        l2: weight of the sum of squared kernels added to the mean loss; 0 for none.
 
     Returns:
-        The new state, whose sums hold the task's loss, and the mean loss of the batch before the
-        update, with the L2 term.
+        The new state, to whose sums the task's loss and scalars are added, and the mean loss of
+        the batch before the update, with the L2 term.
     """
     rng = jax.random.fold_in(jax.random.key(state.seed), state.step)
     batch = number_examples(batch)
@@ -58,7 +61,7 @@ def train_step(
     (total, (count, model_state, scalars)), grads = jax.value_and_grad(objective, has_aux=True)(
         state.params
     )
-    total, count, scalars, grads = jax.lax.psum((total, count, scalars, grads), AXIS)
+    total, count, scalars, grads = sum_over_devices((total, count, scalars, grads))
     num_examples = jnp.maximum(count, 1.0)
     mean = total / num_examples
     sums = {"loss": total, "count": count} | scalars
@@ -71,7 +74,7 @@ def train_step(
     return state.replace(
         step=state.step + 1,
         params=optax.apply_updates(state.params, updates),
-        model_state=jax.lax.pmean(model_state, AXIS),
+        model_state=parallel.mean_over_devices(model_state),
         opt_state=opt_state,
         sums=jax.tree.map(jnp.add, state.sums, sums),
     ), mean
@@ -80,7 +83,7 @@ def train_step(
 def eval_step(
     params: Any, model_state: Any, batch: dict[str, jax.Array], *, loss: Callable
 ) -> dict[str, jax.Array]:
-    """Sums of loss, count and scalars over the unmasked examples of all devices."""
+    """Return sums of loss, count and scalars over the unmasked examples of all devices."""
     rng = jax.random.key(0)
     total, count, _, scalars = loss(params, model_state, number_examples(batch), rng, False)
-    return jax.lax.psum({"loss": total, "count": count} | scalars, AXIS)
+    return sum_over_devices({"loss": total, "count": count} | scalars)

@@ -1,4 +1,4 @@
-"""Configs: arguments, overrides by name, mistakes in one line, differences."""
+"""Configs: arguments, overrides by name, one-line errors, differences."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 
 from irec_jax import config as configs
 from irec_jax.checkpoints.workdir import differences
-from irec_jax.config.checks import validate
+from irec_jax.config.checks import check_config
 from irec_jax.errors import UserError
 
 HAN = "configs/han.py"
@@ -23,7 +23,7 @@ CONFIGS = sorted(
 def loaded(spec=HAN, **settings):
     config = configs.load(spec)
     configs.override(config, [(k.replace("__", "."), v) for k, v in settings.items()])
-    configs.check(config)
+    configs.check_keys(config)
     return config
 
 
@@ -47,13 +47,13 @@ def test_configs_are_found_from_any_folder(tmp_path, monkeypatch):
     assert "configs/" not in os.listdir(tmp_path)
 
 
-def test_arguments_behind_the_colon():
+def test_arguments_after_the_colon():
     config = loaded(f"{HAN}:dataset=irmas,window_s=0.5,activation=tanh")
     assert (config.data.name, config.data.window_s, config.evaluation.hop_s) == ("irmas", 0.5, 0.25)
     assert config.model.activation == "tanh" and "size" not in config.data
 
 
-def test_overrides_keep_types_and_reach_any_argument_of_a_named_thing():
+def test_overrides_keep_types_and_reach_any_argument_of_a_named_section():
     config = loaded(
         optimizer__learning_rate="1",
         optimizer__b1="0.5",
@@ -70,12 +70,12 @@ def test_overrides_keep_types_and_reach_any_argument_of_a_named_thing():
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_every_network_computes_in_bfloat16_if_asked_to(name):
+def test_every_network_computes_in_bfloat16_if_set(name):
     config = loaded(f"configs/{name}.py:debug", model__dtype="bfloat16")
     assert config.model.dtype == "bfloat16"
-    task, params, _ = validate(config)
+    task, params, _ = check_config(config)
     _, model_state = jax.eval_shape(task.init, jax.random.key(0))
-    # Parameters stay float32, and so is what is said.
+    # Parameters and predictions stay float32.
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype("float32")}
     batch = {
         "audio": jax.ShapeDtypeStruct((2, task.window_samples), "float32"),
@@ -86,7 +86,7 @@ def test_every_network_computes_in_bfloat16_if_asked_to(name):
     assert "bf16" in str(jaxpr) and jaxpr.out_avals[0].dtype == np.float32
 
 
-def test_another_optimizer_drops_the_arguments_of_the_old_one():
+def test_another_optimizer_drops_arguments_it_does_not_take():
     config = configs.load(HAN)
     configs.override(config, [("optimizer.b1", "0.8"), ("optimizer.learning_rate", "0.1")])
     # In any order: names are applied first.
@@ -95,8 +95,8 @@ def test_another_optimizer_drops_the_arguments_of_the_old_one():
         "name": "sgd",
         "learning_rate": 0.1,
         "momentum": 0.9,
-        "schedule": {"name": ""},
-        "clip_norm": 0.0,
+        "schedule": {"name": None},
+        "clip_norm": None,
     }
     configs.override(
         config,
@@ -128,17 +128,71 @@ def test_another_optimizer_drops_the_arguments_of_the_old_one():
         (HAN, {"data__siez": "tiny"}, "did you mean 'size'"),
     ],
 )
-def test_mistakes_are_one_line_with_a_suggestion(spec, settings, message):
+def test_errors_are_one_line_with_a_suggestion(spec, settings, message):
     with pytest.raises(UserError) as caught:
         loaded(spec, **settings)
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_differences_leave_places_out():
+@pytest.mark.parametrize(
+    ("key", "value", "unset"),
+    [
+        ("data.dir", "data", ["", "none"]),
+        ("data.hop_s", 0.5, ["0", "0.0", "None"]),
+        ("data.stored", "12", ["", "none"]),
+        ("evaluation.threshold", 0.25, ["0.0", "none"]),
+        ("optimizer.clip_norm", 2.0, ["0", "None"]),
+        ("optimizer.schedule.name", "cosine_decay_schedule", ["", "none"]),
+        ("training.max_steps_per_epoch", 7, ["0", "none"]),
+    ],
+)
+def test_optional_keys_are_set_and_unset_from_text(key, value, unset):
+    config = configs.load(HAN)
+    before = configs.flatten(config)
+    assert before.get(key) is None
+    for text in unset:
+        configs.override(config, [(key, str(value))])
+        given = configs.flatten(config)[key]
+        assert given == value and type(given) is type(value)
+        configs.override(config, [(key, text)])
+        configs.check_keys(config)
+        assert differences(configs.flatten(config), before) == []
+
+
+def test_a_warm_up_of_many_steps_is_valid():
+    """The number of training steps is not known before the dataset is loaded."""
+    config = loaded(
+        f"{HAN}:debug",
+        optimizer__schedule__name="warmup_cosine_decay_schedule",
+        optimizer__schedule__warmup_steps="100",
+    )
+    check_config(config)
+
+
+def test_text_that_is_no_number_is_refused_for_an_optional_number():
+    with pytest.raises(UserError, match="training.max_steps_per_epoch=many: expected int"):
+        loaded(training__max_steps_per_epoch="many")
+
+
+def test_unset_keys_equal_those_of_earlier_versions(tmp_path):
+    ours = configs.flatten(loaded())
+    earlier = {"data.dir": "", "data.hop_s": 0.0, "optimizer.schedule.name": ""}
+    earlier |= {"training.max_steps_per_epoch": 0, "optimizer.clip_norm": 0.0}
+    assert differences(ours, ours | earlier) == []
+    assert differences(ours, ours | {"data.hop_s": 0.5}) == ["data.hop_s: 0.5 -> None"]
+    (tmp_path / "old.py").write_text(
+        "from configs import han\n\ndef get_config(text=''):\n"
+        "    config = han.get_config(text)\n    config.data.hop_s = 0.0\n"
+        "    config.optimizer.schedule.name = ''\n    return config\n"
+    )
+    assert configs.flatten(loaded(str(tmp_path / "old.py"))) == ours
+
+
+def test_differences_ignore_keys_that_are_not_compared():
     one, two = loaded(), loaded(data__dir="elsewhere", profile__num_steps="3")
-    assert differences(configs.flatten(one), configs.flatten(two), configs.PLACES) == []
+    assert differences(configs.flatten(one), configs.flatten(two), configs.NOT_COMPARED) == []
     two = loaded(seed="1", optimizer__name="sgd")
-    assert differences(configs.flatten(two), configs.flatten(one), configs.PLACES) == [
+    assert differences(configs.flatten(two), configs.flatten(one), configs.NOT_COMPARED) == [
         "optimizer.name: adam -> sgd",
         "seed: 0 -> 1",
     ]

@@ -155,7 +155,7 @@ def test_csv_file_without_split_keeps_songs_together(tmp_path):
         ('file,labels,split\n"sub/0,é.wav",a,valid\n', "line 2: unknown split 'valid'"),
         (
             'file,labels\n"sub/0,é.wav",a\n"sub//0,é.wav",b\n',
-            "line 3: sub/0,é.wav stands in line 2",
+            "line 3: sub/0,é.wav is also in line 2",
         ),
         ("file,labels\nsub/0,é.wav,a\n", "line 2: more columns"),
         ('file,labels,split\n"sub/0,é.wav",a,train\n', "no clips in the split 'test'"),

@@ -397,23 +397,25 @@ def test_phenicx(phenicx, capfd, manual):
 
 
 def test_phenicx_is_downloaded(phenicx, monkeypatch):
-    asked = []
+    downloads = []
 
     def fetch(url, path, md5):
-        asked.append((url, md5))
+        downloads.append((url, md5))
         path.parent.mkdir(parents=True)
         return shutil.copy(phenicx / "zips/PHENICX-Anechoic.zip", path)
 
-    monkeypatch.setattr(multitrack, "fetch", fetch)
+    monkeypatch.setattr(archives, "fetch", fetch)
     assert len(load("all", phenicx, layout="phenicx")) == 4
-    assert asked == [(URL, multitrack.Multitrack.MD5)]
+    assert downloads == [(URL, multitrack.Multitrack.MD5)]
 
 
 def test_phenicx_is_checked(phenicx, monkeypatch):
     options = dict(layout="phenicx", data_dir=phenicx / "data")
     (phenicx / "other").mkdir()
     (phenicx / "other/readme.txt").write_text("x")
-    with pytest.raises(UserError, match="other: lacks PHENICX-Anechoic.zip; get it from https"):
+    with pytest.raises(
+        UserError, match="other: lacks PHENICX-Anechoic.zip and a folder audio; get it"
+    ):
         data_builders.prepare("multitrack", manual_dir=phenicx / "other", **options)
     monkeypatch.setattr(multitrack.Multitrack, "MD5", "0" * 32)
     with pytest.raises(UserError, match="wrong MD5 sum"):
@@ -426,5 +428,5 @@ def test_phenicx_is_checked(phenicx, monkeypatch):
 def test_the_md5_sum_of_phenicx():
     # As published at zenodo.org/record/840025.
     assert multitrack.Multitrack.MD5 == "7fec47568263476ecac0103aef608629"
-    assert multitrack._URL == URL and multitrack.fetch is archives.fetch
+    assert multitrack._URL == URL and multitrack.find_or_fetch is archives.find_or_fetch
     assert Path(URL).stem == "PHENICX-Anechoic"

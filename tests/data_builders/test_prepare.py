@@ -145,18 +145,18 @@ def hold(*args):
     return write(*args)
 streaming.StreamingBuilder._write_split = hold
 """
-    builds = start(tmp_path, sounds, held)
+    first = start(tmp_path, sounds, held)
     while not (tmp_path / "started").exists():
-        assert builds.poll() is None, builds.communicate()
+        assert first.poll() is None, first.communicate()
         time.sleep(0.02)
-    waits = [start(tmp_path, sounds) for _ in range(2)]
-    for process in waits:
-        assert "waiting for the process that builds it" in process.stderr.readline()
+    waiting = [start(tmp_path, sounds) for _ in range(2)]
+    for process in waiting:
+        assert "waiting for another process to prepare it" in process.stderr.readline()
     (tmp_path / "go").touch()
-    out, err = builds.communicate(timeout=120)
-    assert builds.returncode == 0, err
+    out, err = first.communicate(timeout=120)
+    assert first.returncode == 0, err
     assert "10 train, 2 test clips" in out
-    for process in waits:
+    for process in waiting:
         out, err = process.communicate(timeout=120)
         assert (process.returncode, out) == (0, "12\n"), err
 

@@ -125,11 +125,11 @@ def test_with_phase():
 def test_options_out_of_range_are_named():
     magnitudes = np.ones((46, 129), "f")
     good = dict(OPTIONS, num_samples=3000)
-    with pytest.raises(ValueError, match=r"magnitudes has shape \(45, 129\): .* \(..., 46, 129\)"):
+    with pytest.raises(ValueError, match=r"magnitudes: expected .*46, 129.* got \(45, 129\)"):
         griffin_lim(magnitudes[1:], **good)
-    with pytest.raises(ValueError, match="num_iterations is -1"):
+    with pytest.raises(ValueError, match="num_iterations=-1"):
         griffin_lim(magnitudes, num_iterations=-1, **good)
-    with pytest.raises(ValueError, match="momentum is 1.1"):
+    with pytest.raises(ValueError, match="momentum=1.1"):
         griffin_lim(magnitudes, momentum=1.1, **good)
     with pytest.raises(AssertionError, match="magnitudes must hold floats"):
         griffin_lim(magnitudes.astype(int), **good)

@@ -71,13 +71,13 @@ def test_filterbank_cannot_be_changed_and_counts_empty_bands():
 @pytest.mark.parametrize(
     "options, message",
     [
-        (dict(max_hz=9000.0), "max_hz 9000.0.*half of the sample rate"),
-        (dict(min_hz=-1.0), "min_hz is -1.0"),
-        (dict(min_hz=5000.0, max_hz=4000.0), "min_hz is 5000.0, max_hz 4000.0"),
-        (dict(num_mels=0), "num_mels is 0"),
-        (dict(sample_rate_hz=0), "sample_rate_hz is 0"),
-        (dict(mel_scale="bark"), "mel_scale is 'bark'"),
-        (dict(mel_norm="area"), "mel_norm is 'area'"),
+        (dict(max_hz=9000.0), "max_hz=9000.0.*half of the sample rate"),
+        (dict(min_hz=-1.0), "min_hz=-1.0"),
+        (dict(min_hz=5000.0, max_hz=4000.0), "min_hz=5000.0, max_hz=4000.0"),
+        (dict(num_mels=0), "num_mels=0"),
+        (dict(sample_rate_hz=0), "sample_rate_hz=0"),
+        (dict(mel_scale="bark"), "mel_scale='bark'"),
+        (dict(mel_norm="area"), "mel_norm='area'"),
     ],
 )
 def test_bad_options_are_named(options, message):

@@ -101,22 +101,22 @@ def test_istft_of_a_changed_spectrum_is_the_nearest_signal():
 def test_istft_refuses_what_has_no_inverse():
     end = dict(frame_length=64, hop_length=32, padding="end")
     spectrum = stft.stft(noise(640), **end)
-    with pytest.raises(ValueError, match="leave sample 0 of 640 outside the windows"):
+    with pytest.raises(ValueError, match="sample 0 of 640 is outside all windows"):
         stft.istft(spectrum, num_samples=640, **end)
     faded = stft.istft(spectrum, num_samples=640, exact=False, **end)
     np.testing.assert_allclose(faded[4:], noise(640)[4:], atol=1e-4)
     assert np.abs(faded[:4]).max() <= 1.0
-    with pytest.raises(ValueError, match="hop_length 80"):
+    with pytest.raises(ValueError, match="hop_length=80"):
         gaps = dict(frame_length=64, hop_length=80)
         stft.istft(stft.stft(noise(640), **gaps), num_samples=640, **gaps)
-    with pytest.raises(ValueError, match="spectrum has shape"):
+    with pytest.raises(ValueError, match="spectrum: expected shape"):
         stft.istft(spectrum, num_samples=640, frame_length=32, hop_length=32)
-    with pytest.raises(ValueError, match="frames holds 20 frames"):
+    with pytest.raises(ValueError, match="frames: expected .* frames .* got 20"):
         stft.istft(spectrum, num_samples=640, frame_length=64, hop_length=32)
 
 
 def test_window_of_another_length_is_named():
-    with pytest.raises(ValueError, match=r"window has shape \(5,\)"):
+    with pytest.raises(ValueError, match=r"window: .* got \(5,\)"):
         stft.stft(noise(64), frame_length=16, hop_length=8, window=np.ones(5))
 
 

@@ -17,7 +17,7 @@ def test_window_equals_scipy(name, length):
 
 
 def test_bad_window_is_named():
-    with pytest.raises(ValueError, match="window is 'han': must be one of 'hann'"):
+    with pytest.raises(ValueError, match="window='han': expected one of 'hann'"):
         get_window("han", 8)
-    with pytest.raises(ValueError, match="length is 0"):
+    with pytest.raises(ValueError, match="length=0"):
         get_window("hann", 0)

@@ -13,7 +13,7 @@ from conftest import SMALL, call
 
 from irec_jax import config as configs
 from irec_jax import data
-from irec_jax.config.checks import validate
+from irec_jax.config.checks import check_config
 from irec_jax.experiment import RecognitionExperiment
 from irec_jax.systems import load_recogniser
 
@@ -129,7 +129,10 @@ def test_songs_on_one_side_in_two_processes(tmp_path):
             ["--config.frontend.name=chunks", "--config.model.name=dense"],
             "(batch, features), not 0, got {'num_steps': (1,), 'steps': (1, 73, 300)}",
         ),
-        (["--config.data.test_fraction=0.0"], "data.test_fraction=0.0: must lie between 0 and 1"),
+        (
+            ["--config.data.test_fraction=0.0"],
+            "data.test_fraction=0.0: expected a number between 0 and 1",
+        ),
         (
             ["--config.data.split=song", "--config.data.test_fraction=0.9"],
             "leave nothing to train on",
@@ -163,7 +166,7 @@ def test_epochs_are_counted_in_windows_that_train():
         config.training.max_steps_per_epoch = 0
         config.data.update(hop_s=0.5, split=split, validation_fraction=0.2, test_fraction=0.2)
         dataset = data.load(config.data)
-        one = RecognitionExperiment("han", config, validate(config)[0])
+        one = RecognitionExperiment("han", config, check_config(config)[0])
         # Clips of 3 s have five windows of 1 s every half second.
         steps = math.ceil(len(dataset.train) * 5 * share / config.training.batch_size)
         splits = data.split_clips(dataset, config.data, seed=0)

@@ -200,7 +200,7 @@ def test_bad_input_is_named():
     with pytest.raises(ValueError, match="reference holds complex128"):
         bss.prepare_references(reference * 1j)
     for num_taps in (0, 2.5):
-        with pytest.raises(ValueError, match=f"num_taps is {num_taps}"):
+        with pytest.raises(ValueError, match=f"num_taps={num_taps}"):
             bss.prepare_references(reference, num_taps=num_taps)
     prepared = bss.prepare_references(reference, num_taps=4)
     with pytest.raises(ValueError, match=r"reference \(3, 400\) and estimated \(2, 400\)"):

@@ -64,7 +64,7 @@ def test_accuracy_without_clips_or_with_one_song_has_no_interval():
         zeros = np.zeros(num_clips, int)
         found = confidence.accuracy_intervals(zeros, zeros, ["a"] * num_clips, num_classes=2)
         assert np.isnan(found.accuracy).all() and np.isnan(found.balanced).all()
-    with pytest.raises(ValueError, match="do not fit"):
+    with pytest.raises(ValueError, match="do not match"):
         confidence.accuracy_intervals([0, 1], [0], ["a", "b"], num_classes=2)
 
 

@@ -86,6 +86,8 @@ def test_accuracy_and_confusion_equal_sklearn():
         warnings.simplefilter("ignore")  # of the class without examples
         theirs = sklearn.metrics.balanced_accuracy_score(labels, predictions)
     assert multilabel.balanced_accuracy(labels, predictions) == pytest.approx(theirs)
+    recalls = [(predictions[labels == k] == k).mean() for k in np.unique(labels)]
+    assert multilabel.balanced_accuracy(labels, predictions) == pytest.approx(np.mean(recalls))
     np.testing.assert_array_equal(
         multilabel.confusion_matrix(labels, predictions, 5),
         sklearn.metrics.confusion_matrix(labels, predictions, labels=range(5)),

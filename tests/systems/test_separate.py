@@ -60,7 +60,7 @@ def write_workdir(folder, **model):
         augment={},
     )
     task = create_separation(**made)
-    optimizer, _ = optimizers.create(
+    optimizer, _ = optimizers.create_optimizer(
         dict(name="sgd", learning_rate=0.1, schedule=dict(name=""), clip_norm=0.0), 1
     )
     params, model_state = jax.jit(task.init)(jax.random.key(3))

@@ -126,7 +126,7 @@ def test_the_sample_rate_goes_to_front_ends_that_depend_on_it():
     convnet = dict(name="convnet", filters=(2,), dense=2)
     log_mel = dict(name="log_mel", frame_length=64, hop_length=32, num_mels=8)
     assert create(log_mel, convnet).frontend.sample_rate_hz == 1000
-    with pytest.raises(UserError, match=r"frontend\.sample_rate_hz=8 differs from the 1000 Hz"):
+    with pytest.raises(UserError, match=r"frontend\.sample_rate_hz=8: differs from the 1000 Hz"):
         create(log_mel | dict(sample_rate_hz=8), convnet)
     with pytest.raises(UserError, match="unknown argument of front end 'chunks'"):
         create(CHUNKS | dict(sample_rate_hz=1000), PER_STEP)

@@ -157,7 +157,7 @@ def test_the_network_has_the_scale_of_its_features():
         (dict(loss=LOSS | dict(domain="amplitude")), "did you mean 'amplitudes'"),
         (dict(loss=LOSS | dict(name="binary_cross_entropy")), "loss of a separator"),
         (dict(window_s=1.0), "num_frames=8"),
-        (dict(model=MODEL | dict(scale_db=100.0)), "model.scale_db=100.0 differs from frontend"),
+        (dict(model=MODEL | dict(scale_db=100.0)), "model.scale_db=100.0: differs from frontend"),
     ],
 )
 def test_mistakes_cost_one_line(changes, message):

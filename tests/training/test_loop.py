@@ -16,7 +16,7 @@ from irec_jax import data
 from irec_jax.checkpoints import state
 from irec_jax.errors import UserError
 from irec_jax.tasks import create_recognition
-from irec_jax.training import loop, optimizers, parallel, step, validation
+from irec_jax.training import loop, mean_loss, optimizers, parallel, step
 from irec_jax.training.logging import Logger
 
 NO_PROFILE = {"start_step": 0, "num_steps": 0}
@@ -44,11 +44,11 @@ def create_task(**changes):
 
 
 class Run:
-    """One compiled step, used by all tests of this file."""
+    """One compiled step, shared by all tests of this file."""
 
     def __init__(self):
         self.task = create_task()
-        self.optimizer, self.schedule = optimizers.create(
+        self.optimizer, self.schedule = optimizers.create_optimizer(
             {"name": "adam", "learning_rate": 1e-2, "schedule": {"name": ""}, "clip_norm": 0.0}, 99
         )
         one = functools.partial(
@@ -56,7 +56,7 @@ class Run:
         )
         self.train_step = parallel.map_step(one, donate_state=True)
         self.eval_batches = None
-        self.evaluate = validation.create_evaluate(
+        self.evaluate = mean_loss.create_evaluate(
             self.task.loss, lambda: self.eval_batches.iterate()
         )
 
@@ -89,7 +89,7 @@ def same(one, two):
         np.testing.assert_array_equal(a, b)
 
 
-def test_overfits_one_batch_and_tells_classes_apart(run, tone_clips):
+def test_overfits_one_batch_and_separates_the_classes(run, tone_clips):
     clips = tone_clips(num_clips=6, num_samples=2000)
     batch = data.Batches(clips, window_samples=2000, batch_size=8, shuffle=False)[0]
     current, losses = parallel.replicate(run.state()), []
@@ -166,7 +166,7 @@ def test_stops_after_more_than_patience_epochs_and_keeps_the_best(run, tone_clip
     assert steps == [progress.history[1]["step"], progress.history[-1]["step"]]
 
 
-def test_the_loss_stops_and_the_accuracy_chooses():
+def test_the_loss_stops_and_the_accuracy_selects_the_best_epoch():
     progress = loop.Progress("top1")
     rows = [(3.0, 0.2), (2.0, 0.4), (2.5, 0.6), (2.6, 0.5), (2.7, 0.6)]
     improved = [
@@ -179,7 +179,7 @@ def test_the_loss_stops_and_the_accuracy_chooses():
     assert progress.finished and progress.best["epoch"] == 3
 
 
-def test_the_accuracy_stops_where_it_is_asked_for():
+def test_the_accuracy_stops_if_stop_by_names_it():
     # Accuracy: 2, 1, then three epochs that are no better; the loss falls all the time.
     top1 = [0.2, 0.5, 0.5, 0.4, 0.5, 0.9]
     rows = [
@@ -196,9 +196,9 @@ def test_the_accuracy_stops_where_it_is_asked_for():
             assert found == stale and progress.best["epoch"] == best
 
 
-def test_resume_goes_on_counting_what_stops(run, tone_clips, tmp_path):
-    def told(values):
-        """Says these accuracies, and is killed before the next one."""
+def test_early_stopping_counts_on_after_a_resume(run, tone_clips, tmp_path):
+    def scripted(values):
+        """Return an evaluation with these accuracies that is killed before the next one."""
         rest = iter(values)
 
         def evaluate(params, model_state):
@@ -211,11 +211,11 @@ def test_resume_goes_on_counting_what_stops(run, tone_clips, tmp_path):
 
     accuracies = [0.3, 0.6, 0.6, 0.5, 0.6]
     options = dict(stop_by="top1", best_by="top1", num_epochs=50, patience=2)
-    _, whole = run.fit(tone_clips(4), tmp_path / "a", evaluate=told(accuracies), **options)
+    _, whole = run.fit(tone_clips(4), tmp_path / "a", evaluate=scripted(accuracies), **options)
     assert len(whole.history) == 5 and whole.best["epoch"] == 2
     with pytest.raises(Killed):
-        run.fit(tone_clips(4), tmp_path / "b", evaluate=told(accuracies[:3]), **options)
-    _, cut = run.fit(tone_clips(4), tmp_path / "b", evaluate=told(accuracies[3:]), **options)
+        run.fit(tone_clips(4), tmp_path / "b", evaluate=scripted(accuracies[:3]), **options)
+    _, cut = run.fit(tone_clips(4), tmp_path / "b", evaluate=scripted(accuracies[3:]), **options)
     assert [row["valid_top1"] for row in cut.history] == accuracies[:5]
     assert cut.best["epoch"] == 2 and cut.stale_epochs == 3
     assert all("train_top1" in row for row in cut.history)
@@ -253,7 +253,7 @@ from irec_jax.training import optimizers, step
 from flax import jax_utils
 {system}
 rule = {{"name": "sgd", "learning_rate": 0.05, "schedule": {{"name": ""}}, "clip_norm": 0.0}}
-optimizer, _ = optimizers.create(rule, 9)
+optimizer, _ = optimizers.create_optimizer(rule, 9)
 results = []
 for count in (1, 8):
     devices = jax.devices()[:count]
@@ -304,3 +304,14 @@ def test_one_device_equals_eight_with_uneven_masks(system):
         env=os.environ | {"JAX_PLATFORMS": "cpu"},
     )
     assert done.stdout.strip().endswith("equal"), done.stderr[-2000:]
+
+
+def test_the_time_left_is_shown_only_where_early_stopping_cannot_end_training():
+    row = {"epoch": 1, "valid_loss": 2.0, "seconds": 60.0}
+    progress = loop.Progress()
+    progress.add(row, {"num_epochs": 5, "patience": 1})
+    assert "validation loss has not improved for 2 epoch" in progress.describe_rest(
+        {"num_epochs": 5, "patience": 1}
+    )
+    rest = progress.describe_rest({"num_epochs": 5, "patience": 5})
+    assert rest == "about 4 min 0 s left"

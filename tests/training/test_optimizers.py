@@ -16,8 +16,8 @@ NEEDED = {"noisy_sgd": {"eta": 0.01}}
 
 @pytest.mark.parametrize("name", sorted(optimizers._optimizers()))
 def test_every_optimizer_takes_a_step_downhill(name):
-    needed = NEEDED.get(name, {})
-    optimizer, _ = optimizers.create({"name": name, "learning_rate": 1e-2} | PLAIN | needed, 10)
+    settings = {"name": name, "learning_rate": 1e-2} | PLAIN | NEEDED.get(name, {})
+    optimizer, _ = optimizers.create_optimizer(settings, 10)
     params = {"kernel": jnp.linspace(0.5, 1.5, 24).reshape(6, 4), "bias": jnp.ones(4)}
 
     def loss(params):
@@ -34,19 +34,19 @@ def test_every_optimizer_takes_a_step_downhill(name):
 
 def test_constant_rate_and_clipping_are_those_of_optax():
     settings = {"name": "sgd", "learning_rate": 0.1, "schedule": {"name": ""}, "clip_norm": 1.0}
-    optimizer, schedule = optimizers.create(settings, 10)
+    optimizer, schedule = optimizers.create_optimizer(settings, 10)
     updates, _ = optimizer.update(jnp.array([3.0, 4.0]), optimizer.init(jnp.zeros(2)), jnp.zeros(2))
     np.testing.assert_allclose(updates, [-0.06, -0.08], rtol=1e-6)
     assert float(schedule(7)) == pytest.approx(0.1)
 
 
 def test_schedules_take_rate_and_length_from_the_run():
-    cosine = optimizers.schedule({"name": "cosine_decay_schedule"}, 0.5, 100)
+    cosine = optimizers.create_schedule({"name": "cosine_decay_schedule"}, 0.5, 100)
     reference = optax.cosine_decay_schedule(0.5, 100)
     for step in (0, 10, 50, 100):
         assert float(cosine(step)) == pytest.approx(float(reference(step)))
     settings = {"name": "warmup_cosine_decay_schedule", "warmup_steps": 10, "end_value": 0.1}
-    warm = optimizers.schedule(settings, 0.5, 100)
+    warm = optimizers.create_schedule(settings, 0.5, 100)
     assert float(warm(0)) == 0.0 and float(warm(10)) == pytest.approx(0.5)
     assert float(warm(100)) == pytest.approx(0.1)
 
@@ -62,5 +62,5 @@ def test_schedules_take_rate_and_length_from_the_run():
 )
 def test_mistakes_are_one_line(settings, message):
     with pytest.raises(UserError, match=message) as caught:
-        optimizers.create(PLAIN | settings, 10)
+        optimizers.create_optimizer(PLAIN | settings, 10)
     assert "\n" not in str(caught.value)

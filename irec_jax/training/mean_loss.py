@@ -1,4 +1,4 @@
-"""Mean loss over a whole split, exact under padding and any number of devices."""
+"""Mean loss over a split, exact for any number of devices and padding examples."""
 
 import functools
 from collections.abc import Callable, Iterable
@@ -11,14 +11,15 @@ from irec_jax.training.step import eval_step
 def create_evaluate(
     loss: Callable, batches: Callable[[], Iterable]
 ) -> Callable[[Any, Any], dict[str, float]]:
-    """The function that the loop calls after every epoch.
+    """Return the function that the training loop calls after every epoch.
 
     Args:
-        loss: of a task.
-        batches: gives one pass over this process's rows of the split.
+        loss: `Task.loss`.
+        batches: returns an iterator over this process's batches of the split, one pass.
 
     Returns:
-        `(params, model_state)`, replicated, to the means of `loss` and of the task's scalars.
+        A function of the replicated `(params, model_state)` to the means of `loss` and of the
+        task's scalars.
     """
     step = parallel.map_step(functools.partial(eval_step, loss=loss), donate_state=False)
 

@@ -1,0 +1,119 @@
+"""Sections of a config that name a function or class, and keys that may be None.
+
+Such a section, `dict(name=..., **keyword arguments)`, takes every keyword argument of the function
+or class that it names, whether the config file mentions it or not.
+"""
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+from ml_collections import config_dict
+
+from irec_jax import data, frontends, losses, models, registry
+from irec_jax.training import optimizers
+
+
+@dataclasses.dataclass(frozen=True)
+class NamedSection:
+    """A section that names a function or class.
+
+    Attributes:
+        find: returns the function or class of a name; UserError for an unknown name.
+        own_keys: keys of the section that are not arguments, by the name it holds.
+        internal: arguments that the program sets itself.
+    """
+
+    find: Callable[[str], Callable]
+    own_keys: Callable[[str], tuple[str, ...]] = lambda name: ()
+    internal: tuple[str, ...] = ()
+
+
+NAMED: dict[str, NamedSection] = {
+    "data": NamedSection(data.options_of, data.own_keys, ("data_dir",)),
+    "frontend": NamedSection(
+        functools.partial(registry.find, "front end", frontends.FRONTENDS),
+        internal=("sample_rate_hz",),
+    ),
+    "model": NamedSection(
+        functools.partial(registry.find, "model", models.MODELS), internal=("num_classes",)
+    ),
+    "loss": NamedSection(
+        functools.partial(registry.find, "loss", losses.LOSSES),
+        lambda name: ("l2", "domain"),
+        ("logits", "labels", "estimate", "target"),
+    ),
+    "optimizer": NamedSection(optimizers.find_optimizer, lambda name: optimizers.OWN_KEYS),
+    "optimizer.schedule": NamedSection(optimizers.find_schedule),
+}
+#: Type of each key that is None where it is not set. Earlier versions used "" and 0 for that, which
+#: still mean the same.
+OPTIONAL: dict[str, type] = {
+    "data.dir": str,
+    "data.hop_s": float,
+    "data.manual_dir": str,
+    "data.stored": str,
+    "evaluation.threshold": float,
+    "optimizer.clip_norm": float,
+    "optimizer.schedule.name": str,
+    "training.checkpoint_every_steps": int,
+    "training.max_steps_per_epoch": int,
+    "training.min_steps_per_epoch": int,
+}
+#: Prefixes of keys in which two runs of one experiment may differ.
+NOT_COMPARED = (
+    "data.dir",
+    "data.manual_dir",
+    "data.cache_gb",
+    "profile.start_step",
+    "profile.num_steps",
+)
+
+
+def section_of(config: config_dict.ConfigDict, path: str) -> config_dict.ConfigDict | None:
+    """Return the section at `section.subsection`, None if there is none."""
+    section: Any = config
+    for part in path.split("."):
+        section = section.get(part) if section is not None else None
+    return section
+
+
+def argument_default(section: config_dict.ConfigDict, path: str, key: str) -> Any:
+    """Return the default value of a key of a named section, None if it has no default.
+
+    Args:
+        section: the section.
+        path: its path in the config.
+        key: one of its keys.
+
+    Raises:
+        UserError: the named function or class takes no such argument.
+    """
+    named = NAMED[path]
+    own_keys, known = named.own_keys(section.name), registry.parameters(named.find(section.name))
+    if key == "name" or key in own_keys or known is None:
+        return None
+    arguments = [name for name in known if name not in named.internal]
+    if key not in arguments:
+        kind = f"config key of {path} {section.name!r}"
+        raise registry.unknown(kind, key, [*arguments, *own_keys])
+    default = known[key].default
+    if default is inspect.Parameter.empty:
+        return None
+    # Data types are given by their names.
+    return "float32" if default is jnp.float32 else default
+
+
+def drop_foreign_arguments(section: config_dict.ConfigDict, path: str) -> None:
+    """Delete the arguments that the function or class now named by a section does not take."""
+    named = NAMED[path]
+    known = registry.parameters(named.find(section.name)) if section.name else {}
+    if known is None:
+        return
+    kept = ("name", *known, *named.own_keys(section.name))
+    with section.unlocked():
+        for key in [key for key in section if key not in kept]:
+            del section[key]
