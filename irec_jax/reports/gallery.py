@@ -1,6 +1,6 @@
-"""Galleries: what the front ends that make pictures see of clips of every class.
+"""Galleries of model inputs: images of clips from every class, one class per row.
 
-Goel's figures 9 to 16 for any dataset of clips, a class per row.
+Goel's figures 9 to 16 for any dataset of labelled clips.
 """
 
 import dataclasses
@@ -12,7 +12,6 @@ from typing import Any
 import matplotlib.ticker
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
@@ -23,38 +22,41 @@ from irec_jax.dsp import mel
 from irec_jax.dsp.stacked_image import smallest_side
 from irec_jax.errors import UserError
 from irec_jax.labels import IRMAS_NAMES
+from irec_jax.reports.figures import new_figure
+from irec_jax.reports.text import class_names, shorten
 
-#: So much of the beginning of every clip is drawn: a training clip of IRMAS.
+#: Seconds drawn from the start of every clip: the length of a training clip of IRMAS.
 EXCERPT_S = 3.0
-#: Spans of the two recurrence plots: 2^16 and 2^17 samples at 44.1 kHz, as in the source.
+#: Spans of the two recurrence plots: 2^16 and 2^17 samples at 44.1 kHz, as in Goel.
 _SPANS_S = (1.486, 2.972)
 MAX_CLASSES = 40
 MAX_PER_CLASS = 12
-_CELL = 1.75  # inches
+_CELL = 1.75  # width and height of an image in inches
 _MAX_ID = 32
 _SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _View:
-    """How an image is made and read.
+    """A kind of image: its front end, axes and colours.
 
     Attributes:
-        frontend: makes it.
-        extents: edges (left, right, bottom, top) of the R pictures of a clip, in units of the axes.
-        headers: of the R columns of a clip; none for one picture.
-        upright: whether the front end's first axis goes to the right and the second upwards.
-        x_label, y_label, y_ticks: of the axes; without ticks of its own the y axis has numbers.
-        how_to_read: one or two sentences.
+        frontend: computes the R images of a clip.
+        extents: edges (left, right, bottom, top) of the R images, in units of the axes.
+        headers: titles of the R columns of a clip; empty for a single image.
+        transposed: whether the first axis of the features is time and the second frequency.
+        x_label, y_label: of the axes, with units.
+        y_ticks: position to label; None for automatic ticks.
+        how_to_read: one or two sentences of explanation.
         colours: name of a colour map.
-        bar_ticks: marks of the colour bar, the first and the last of which are its ends.
+        bar_ticks: value to label on the colour bar; the first and the last are its limits.
         bar_label: of the colour bar.
     """
 
     frontend: frontends.FrontEnd
     extents: tuple[tuple[float, float, float, float], ...]
     headers: tuple[str, ...] = ()
-    upright: bool = False
+    transposed: bool = False
     x_label: str
     y_label: str
     y_ticks: Mapping[float, str] | None = None
@@ -72,76 +74,80 @@ def draw(
     num_per_class: int = 4,
     seed: int = 0,
 ) -> Figure:
-    """Pictures of training clips, which show one class alone where there are such clips.
+    """Draw images of training clips, preferably of clips with a single label.
 
     Args:
-        settings: a dataset by `name` with its options, as in the config section `data`; `dir` and
-            `manual_dir` may be left out.
+        settings: dataset `name` and its options, as in the config section `data`; `dir` and
+            `manual_dir` are optional.
         image: 'stacked', 'recurrence' or 'log_mel'.
-        classes: names or codes of the classes to draw, in this order; none: all that have clips.
-        num_per_class: clips per class, of different songs as far as there are.
-        seed: of the choice of clips.
+        classes: names or codes of the classes to draw, in this order; empty for all classes that
+            have clips.
+        num_per_class: clips per class, from different songs if possible.
+        seed: of the random choice of clips.
 
     Raises:
-        UserError: an unknown dataset, option, image or class; a class without clips; too many.
+        UserError: an unknown dataset, option, image or class; a class without clips; too many
+            classes.
     """
     if image not in IMAGES:
         raise registry.unknown("image", image, IMAGES)
     if not 1 <= num_per_class <= MAX_PER_CLASS:
-        raise UserError(f"num_per_class={num_per_class}: must be from 1 to {MAX_PER_CLASS}")
+        raise UserError(f"num_per_class={num_per_class}: expected 1 to {MAX_PER_CLASS}")
     if seed < 0:
-        raise UserError(f"seed={seed}: must be 0 or more")
-    data.options_of(settings["name"])  # reports a dataset that has no labelled clips
-    own = dict(dir="", manual_dir="", cache_gb=0.0, classes=(), channels="mean", split="song")
-    dataset = data.load(own | dict(format="mono22k") | dict(settings))
+        raise UserError(f"seed={seed}: expected a non-negative integer")
+    data.options_of(settings["name"])  # raises for datasets without labelled clips
+    defaults = dict(dir="", manual_dir="", cache_gb=0.0, classes=(), channels="mean", split="song")
+    dataset = data.load(defaults | dict(format="mono22k") | dict(settings))
     chosen = {
         name: choose(dataset.train, dataset.classes.index(name), num_per_class, seed=seed)
-        for name in _find(classes, dataset.classes)
+        for name in _class_codes(classes, dataset.classes)
     }
     for name in [name for name, clips in chosen.items() if not len(clips)]:
         if classes:
-            raise UserError(f"class {name!r} has no training clips in {settings['name']}")
+            raise UserError(
+                f"class {name!r}: no training clips in {settings['name']}; choose other classes"
+            )
         del chosen[name]
     if not 1 <= len(chosen) <= MAX_CLASSES:
         raise UserError(
-            f"{settings['name']} has {len(chosen)} classes, and a gallery shows up to "
-            f"{MAX_CLASSES}: name some with --classes"
+            f"{settings['name']}: {len(chosen)} classes, a gallery shows 1 to {MAX_CLASSES}; "
+            "choose some with --classes"
         )
     name, view = IMAGES[image]
-    made = "rendered music" if dataset.rendered else "recordings"
+    origin = "rendered music" if dataset.rendered else "recordings"
     return _figure(
         view(dataset.sample_rate_hz),
         chosen,
         dataset.train,
         num_samples=round(EXCERPT_S * dataset.sample_rate_hz),
-        title=f"{name} of {dataset.name}/{dataset.config} {dataset.version} ({made})",
+        title=f"{name} of {dataset.name}/{dataset.config} {dataset.version} ({origin})",
     )
 
 
 def choose(clips: Clips, column: int, num: int, *, seed: int) -> np.ndarray:
-    """Indices of up to `num` clips of the class in a column of the labels, in random order.
+    """Return the indices of up to `num` random clips of the class in a column of the labels.
 
-    Clips of that class alone come before others, and new songs before further clips of a song.
-    What is drawn does not depend on other classes.
+    Clips with this label alone come before others, and clips of new songs before further clips of
+    the same song. The choice does not depend on other classes.
     """
     order = np.random.default_rng([seed, column]).permutation(len(clips))
-    shown = order[clips.labels[order, column] > 0]
+    candidates = order[clips.labels[order, column] > 0]
     num_before: dict[str, int] = {}
     rank = []
-    for i in shown:
+    for i in candidates:
         song = clips.songs[i]
         rank.append((clips.labels[i].sum() > 1, num_before.get(song, 0)))
         num_before[song] = num_before.get(song, 0) + 1
-    return shown[sorted(range(len(shown)), key=rank.__getitem__)[:num]]
+    return candidates[sorted(range(len(candidates)), key=rank.__getitem__)[:num]]
 
 
-def _find(wanted: Sequence[str], known: tuple[str, ...]) -> tuple[str, ...]:
-    """Classes by code or by full name; all when none are wanted."""
-    codes = {IRMAS_NAMES.get(name, name): name for name in known} | {name: name for name in known}
-    for name in wanted:
+def _class_codes(names: Sequence[str], known: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the classes with the given codes or full names; all classes if none are given."""
+    codes = dict(zip(class_names(known), known, strict=True)) | {name: name for name in known}
+    for name in names:
         if name not in codes:
             raise registry.unknown("class", name, codes)
-    return tuple(dict.fromkeys(codes[name] for name in wanted)) or known
+    return tuple(dict.fromkeys(codes[name] for name in names)) or known
 
 
 def _stacked(rate_hz: int) -> _View:
@@ -150,13 +156,13 @@ def _stacked(rate_hz: int) -> _View:
     return _View(
         frontend=frontends.create("stacked", side=side),
         extents=((0, line_ms, side * line_ms / 1e3, 0),),
-        x_label="time within a line in ms",
-        y_label="time at which a line begins in s",
-        how_to_read=f"Every line is {line_ms:.1f} ms of sound from left to right, and the next "
-        f"{line_ms:.1f} ms are the line below it. Tones make stripes, silence is grey.",
+        x_label="time within a line (ms)",
+        y_label="start time of the line (s)",
+        how_to_read=f"Each line shows {line_ms:.1f} ms of sound from left to right, the line below "
+        f"it the next {line_ms:.1f} ms. Tones appear as stripes, silence as grey.",
         colours="gray",
         bar_ticks={0.0: "−1", 0.5: "0", 1.0: "1"},
-        bar_label="sample, of the clip's peak",
+        bar_label="sample value (relative to the peak)",
     )
 
 
@@ -168,11 +174,11 @@ def _recurrence(rate_hz: int) -> _View:
         frontend=frontends.create("recurrence", exponents=exponents),
         extents=tuple((0, span, span, 0) for span in spans_s),
         headers=tuple(f"{s:.2f} s, {power}" for s, power in zip(spans_s, powers, strict=True)),
-        x_label="time i in s",
-        y_label="time j in s",
-        how_to_read="Every point compares the level at two times: dark where it is alike, bright "
-        "where one is loud and the other soft. Each clip is shown twice: its beginning, and "
-        "twice as much of it.",
+        x_label="time i (s)",
+        y_label="time j (s)",
+        how_to_read="Each point compares two samples: dark where their values are similar, bright "
+        "where they differ. Each clip is shown twice: an excerpt from its start, and one of twice "
+        "the length.",
         colours="magma",
         bar_ticks={0.0: "0", 0.25: "0.25", 0.5: "0.5"},
         bar_label="|x[i] − x[j]| / 2",
@@ -189,21 +195,21 @@ def _log_mel(rate_hz: int) -> _View:
     return _View(
         frontend=frontend,
         extents=((0, EXCERPT_S, 0, frontend.num_mels),),
-        upright=True,
-        x_label="time in s",
-        y_label="frequency in kHz",
+        transposed=True,
+        x_label="time (s)",
+        y_label="frequency (kHz)",
         y_ticks={
             float(np.interp(hz, centres_hz, 0.5 + np.arange(frontend.num_mels))): f"{hz / 1e3:g}"
             for hz in marks_hz
         },
-        how_to_read="Loudness of mel bands over time: a tone is a ladder of lines, its overtones.",
+        how_to_read="Energy of mel bands over time. A tone appears as the ladder of its harmonics.",
         colours="magma",
         bar_ticks={silence: "silence", 0.0: "0", 2.0: "2"},
-        bar_label="natural logarithm of the band",
+        bar_label="natural logarithm of the band energy",
     )
 
 
-#: Name of a front end -> what the gallery is called, and how it is made.
+#: Name of a front end to the title of its gallery and the function that returns its view.
 IMAGES = {
     "stacked": ("Stacked images", _stacked),
     "recurrence": ("Recurrence plots", _recurrence),
@@ -211,26 +217,25 @@ IMAGES = {
 }
 
 
-def _pictures(view: _View, clips: Clips, i: int, num_samples: int) -> np.ndarray:
-    """The R pictures of the beginning of a clip: (R, rows, columns), first row on top."""
+def _images(view: _View, clips: Clips, i: int, num_samples: int) -> np.ndarray:
+    """Return the R images of the start of a clip: (R, rows, columns), first row on top."""
     audio, gain = clips.read(int(i))
     waveform = np.zeros(num_samples, np.float32)
     audio = audio[:num_samples]
     waveform[: len(audio)] = audio / (gain * np.float32(INT16_SCALE))
-    pictures = np.asarray(view.frontend(waveform))
-    pictures = pictures.reshape(-1, *pictures.shape[-2:])
-    return pictures.swapaxes(1, 2)[:, ::-1] if view.upright else pictures
+    images = np.asarray(view.frontend(waveform))
+    images = images.reshape(-1, *images.shape[-2:])
+    return images.swapaxes(1, 2)[:, ::-1] if view.transposed else images
 
 
 def _figure(
     view: _View, chosen: Mapping[str, np.ndarray], clips: Clips, *, num_samples: int, title: str
 ) -> Figure:
-    """A row per class, a clip after the other, each with its R pictures side by side."""
+    """Draw a row per class with its clips, each as R images side by side."""
     per_clip = len(view.extents)
     num_columns = per_clip * max(map(len, chosen.values()))
     size = (2.8 + num_columns * _CELL, 1.9 + len(chosen) * (_CELL + 0.2))
-    figure = Figure(figsize=size, dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(*size)
     figure.suptitle(
         textwrap.fill(title, int(8.5 * size[0]), break_on_hyphens=False),
         fontsize=13,
@@ -240,10 +245,10 @@ def _figure(
     for row, (name, indices) in zip(axes, chosen.items(), strict=True):
         for number, i in enumerate(indices):
             cells = row[per_clip * number :][:per_clip]
-            pictures = _pictures(view, clips, i, num_samples)
-            for cell, picture, extent in zip(cells, pictures, view.extents, strict=True):
-                image = _draw_picture(cell, picture, extent, view)
-            caption = _shorten(str(clips.ids[i]))
+            images = _images(view, clips, i, num_samples)
+            for cell, pixels, extent in zip(cells, images, view.extents, strict=True):
+                image = _draw_image(cell, pixels, extent, view)
+            caption = shorten(str(clips.ids[i]), _MAX_ID, keep="both")
             cells[0].set_title(caption, fontsize=6.5, loc="left", pad=3, parse_math=False)
         for unused in row[per_clip * len(indices) :]:
             unused.set_axis_off()
@@ -274,17 +279,12 @@ def _figure(
     return figure
 
 
-def _shorten(name: str) -> str:
-    half = _MAX_ID // 2
-    return name if len(name) <= _MAX_ID else f"{name[:half]}…{name[1 - half :]}"
-
-
-def _draw_picture(
-    cell: Axes, picture: np.ndarray, extent: tuple[float, float, float, float], view: _View
+def _draw_image(
+    cell: Axes, pixels: np.ndarray, extent: tuple[float, float, float, float], view: _View
 ) -> AxesImage:
     lowest, *_, highest = view.bar_ticks
     image = cell.imshow(
-        picture, extent=extent, vmin=lowest, vmax=highest, cmap=view.colours, aspect="auto"
+        pixels, extent=extent, vmin=lowest, vmax=highest, cmap=view.colours, aspect="auto"
     )
     cell.set_box_aspect(1)
     cell.tick_params(labelsize=7, length=2)

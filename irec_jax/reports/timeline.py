@@ -24,7 +24,7 @@ def instruments_over_time(
 
     Args:
         times_s: (N,) centres of the windows in seconds, ascending
-            (`irec_jax.inference.sliding_windows.centres_s`).
+            (`irec_jax.inference.sliding_windows.window_centres_s`).
         scores: (N, K) scores of the windows, non-negative.
         classes: K names.
         threshold: on the scores, in their units.

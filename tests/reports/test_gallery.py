@@ -1,4 +1,4 @@
-"""`irec gallery` on a folder of sounds: which clips, what pictures, and clear messages."""
+"""`irec gallery` on a folder of sounds: choice of clips, images and error messages."""
 
 import numpy as np
 import pytest
@@ -14,14 +14,14 @@ RATE_HZ = 22_050
 
 
 def call(*words):
-    """Exit code of `irec gallery`, in this process."""
+    """Run `irec gallery` in this process and return its exit code."""
 
     return run_command(lambda: cli.run(["gallery", *words]))
 
 
 @pytest.fixture(scope="module")
 def sounds(tmp_path_factory):
-    """Sounds of three classes; a long one, short ones, silence."""
+    """Folder with long, short and silent sounds of three classes."""
     folder = tmp_path_factory.mktemp("gallery") / "sounds"
     rng = np.random.default_rng(0)
     for name, lengths_s in (("gel", [3.5, 0.2]), ("歌 $x$", [0.1]), ("pia", [0.3, 0.2, 0.1])):
@@ -36,7 +36,7 @@ def sounds(tmp_path_factory):
 
 
 def read(sounds, name):
-    """The first three seconds of a clip as the builder keeps it, divided by the clip's peak."""
+    """Return the first three seconds of a stored clip, normalised to its peak."""
     clip, _ = soundfile.read(sounds / name, dtype="int16")
     waveform = np.zeros(3 * RATE_HZ, np.float32)
     start = clip[: 3 * RATE_HZ].astype(np.float64)
@@ -45,7 +45,7 @@ def read(sounds, name):
 
 
 def drawn(figure):
-    """Caption -> the arrays that are drawn from there to the next caption; the row labels."""
+    """Return caption to the arrays of its clip, and the row labels."""
     pictures, names, caption = {}, [], None
     for axes in figure.axes:
         if not axes.axison or not axes.images:
@@ -64,7 +64,7 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize("image", SETTINGS)
-def test_pictures_are_those_of_the_front_end(sounds, image):
+def test_images_equal_the_output_of_the_front_end(sounds, image):
     dataset = dict(name="folder", path=str(sounds))
     figure = gallery.draw(dataset, image=image, num_per_class=3)
     pictures, names = drawn(figure)
@@ -80,14 +80,14 @@ def test_pictures_are_those_of_the_front_end(sounds, image):
     assert "folder/" in figure.get_suptitle() and "recordings" in figure.get_suptitle()
 
 
-def test_spans_of_recurrence_plots_keep_their_length():
+def test_recurrence_plots_span_the_same_time_at_any_sample_rate():
     _, view = gallery.IMAGES["recurrence"]
     assert view(44_100).frontend.exponents == (16, 17)
     assert view(22_050).frontend.exponents == (15, 16)
     assert view(44_100).extents == view(22_050).extents
 
 
-def test_files_and_folders(sounds, tmp_path, capsys):
+def test_gallery_is_written_to_a_folder_or_a_file(sounds, tmp_path, capsys):
     words = ["--dataset=folder", f"--path={sounds}", "--num_per_class=1"]
     assert call(*words, "--classes=piano", f"--out={tmp_path / 'new'}") == 0
     path = tmp_path / "new" / "gallery-folder-stacked.png"
@@ -108,17 +108,17 @@ def test_files_and_folders(sounds, tmp_path, capsys):
     "words, message",
     [
         (["--image=stackd"], "unknown image 'stackd': did you mean 'stacked'"),
-        (["--num_per_class=0"], "num_per_class=0: must be from 1 to 12"),
-        (["--seed=-1"], "seed=-1: must be 0 or more"),
+        (["--num_per_class=0"], "num_per_class=0: expected 1 to 12"),
+        (["--seed=-1"], "seed=-1: expected a non-negative integer"),
         (["--dataset=gmirmas"], "unknown dataset 'gmirmas': did you mean 'gm_irmas'"),
         (["--dataset=gm_multitrack"], "'gm_multitrack': holds multitrack pieces"),
-        (["--dataset=folder"], "'folder': missing a required argument: 'path'"),
+        (["--dataset=folder"], "folder: no path given; set path to a folder"),
         (["--dataset=irmas", "--size=tiny"], "unknown argument of dataset 'irmas' 'size'"),
         (["--format=mono"], "unknown format 'mono'"),
         (["--out=picture.jpg"], "--out picture.jpg: a name that ends with .png"),
     ],
 )
-def test_bad_arguments_are_one_clear_line(words, message, tmp_path, monkeypatch, capsys):
+def test_invalid_arguments_give_a_one_line_error(words, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert call(*words) == 1
     shown = capsys.readouterr()
@@ -126,13 +126,13 @@ def test_bad_arguments_are_one_clear_line(words, message, tmp_path, monkeypatch,
     assert not any(tmp_path.iterdir())
 
 
-def test_too_many_classes(sounds, tmp_path, monkeypatch, capsys):
+def test_too_many_classes_are_an_error(sounds, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(gallery, "MAX_CLASSES", 2)
     assert call("--dataset=folder", f"--path={sounds}", f"--out={tmp_path / 'a.png'}") == 1
-    assert "has 3 classes, and a gallery shows up to 2: name some" in capsys.readouterr().err
+    assert "folder: 3 classes, a gallery shows 1 to 2; choose some" in capsys.readouterr().err
 
 
-def test_classes_without_clips(tone_clips, monkeypatch):
+def test_classes_without_clips_are_omitted_or_reported(tone_clips, monkeypatch):
     clips = tone_clips(num_clips=6)
     clips.labels[:, 1] = 0
     dataset = Dataset(
@@ -149,11 +149,11 @@ def test_classes_without_clips(tone_clips, monkeypatch):
     monkeypatch.setattr(gallery.data, "load", lambda settings: dataset)
     figure = gallery.draw(dict(name="gm_irmas"), num_per_class=1)
     assert drawn(figure)[1] == ["cello", "drum $et"] and "(rendered music)" in figure.get_suptitle()
-    with pytest.raises(UserError, match="class 'cla' has no training clips in gm_irmas"):
+    with pytest.raises(UserError, match="class 'cla': no training clips in gm_irmas"):
         gallery.draw(dict(name="gm_irmas"), classes=["cello", "clarinet"])
 
 
-def test_choice_prefers_clips_of_one_class_and_new_songs(tone_clips):
+def test_choice_prefers_single_label_clips_and_new_songs(tone_clips):
     clips = tone_clips(num_clips=24)  # of class 0: 0, 3, ... 21, two clips in a song
     column = np.flatnonzero(clips.labels[:, 0])
     clips.labels[column[:2], 1] = 1  # 0 and 3, of one song, show two classes

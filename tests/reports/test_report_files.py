@@ -1,4 +1,4 @@
-"""What stands on disk after a report was written, and what does not when it could not be."""
+"""Files of a recognition report: contents, warnings, and behaviour on write errors."""
 
 import dataclasses
 import json
@@ -63,7 +63,7 @@ def _report(dataset="gm_irmas", seed=0, predictions=None, **options):
 
 
 @pytest.fixture(scope="module")
-def whole():
+def complete_report():
     baseline = recognition.compact(
         recognition.evaluate(_predictions(3), _predictions(4), num_resamples=20)
     )
@@ -74,12 +74,12 @@ def whole():
 
 
 def _text(page):
-    """The text of a page, without the padding of tables."""
+    """Return the text of a page without the padding of tables."""
     return re.sub(" +", " ", page.read_text())
 
 
-def test_files_and_links(whole, tmp_path):
-    page = report.write(whole, tmp_path / "deep" / "folder")
+def test_page_links_all_figures(complete_report, tmp_path):
+    page = report.write(complete_report, tmp_path / "deep" / "folder")
     folder = page.parent
     names = {"class_f1.png", "thresholds.png", "confusion.png", "training.png"}
     assert {p.name for p in folder.iterdir()} == names | {"report.json", "report.md"}
@@ -90,8 +90,8 @@ def test_files_and_links(whole, tmp_path):
         assert min(picture.shape[:2]) > 300 and picture[..., :3].std() > 0.05  # not blank
 
 
-def test_json_is_strict_and_holds_the_keys(whole, tmp_path):
-    report.write(whole, tmp_path)
+def test_json_is_standard_and_has_the_documented_keys(complete_report, tmp_path):
+    report.write(complete_report, tmp_path)
 
     def refuse(name):
         raise AssertionError(f"{name} in report.json")
@@ -102,18 +102,18 @@ def test_json_is_strict_and_holds_the_keys(whole, tmp_path):
     for kind in ("fixed", "validation", "oracle"):
         assert {"threshold", "micro", "macro", "per_class"} <= set(again["thresholds"][kind])
         micro = again["thresholds"][kind]["micro"]
-        assert micro["f1"] == whole["thresholds"][kind]["micro"]["f1"]
+        assert micro["f1"] == complete_report["thresholds"][kind]["micro"]["f1"]
     assert again["history"][1]["valid_loss"] is None
     assert again["provenance"]["durations_s"] == {"train": 12.346}
 
 
-def test_page_says_what_was_measured(whole, tmp_path):
-    text = report.write(whole, tmp_path).read_text()
-    fixed = whole["thresholds"]["fixed"]
+def test_page_states_scores_data_and_baselines(complete_report, tmp_path):
+    text = report.write(complete_report, tmp_path).read_text()
+    fixed = complete_report["thresholds"]["fixed"]
     assert f"Micro F1 {fixed['micro']['f1']:.3f} [" in text
     assert "rendered audio (gm_irmas): not comparable with scores on IRMAS" in text
     assert "guess" in text and "oracle (best on test)" in text and "40 clips of 40 songs" in text
-    assert "A paper" not in text  # figures of another dataset
+    assert "A paper" not in text  # scores on another dataset
     assert "Mean ± standard deviation of 3 runs (seeds 0, 1, 2)" in text
     assert "Warning" not in text and not re.search(r"\bnan\b", text)
     for table in re.findall(r"(?m)(?:^\|.*\n)+", text):
@@ -121,27 +121,27 @@ def test_page_says_what_was_measured(whole, tmp_path):
         assert len(cells) == 1, table  # a bar in a class name does not end its cell
 
 
-def test_page_of_the_real_dataset_shows_what_was_published(tmp_path):
+def test_page_on_irmas_shows_published_scores(tmp_path):
     text = _text(report.write(_report("irmas"), tmp_path))
     assert "rendered" not in text and "not comparable" not in text
     assert "A paper, table 4" in text and "Not measured by this run." in text
     assert "| theirs | 0.655 | – | 0.602 | – | – | – |" in text
 
 
-def test_page_warns_of_a_collapsed_model(tmp_path):
+def test_page_warns_about_a_collapsed_model(tmp_path):
     constant = dataclasses.replace(_predictions(0), windows=[np.array([[0.9, 0, 0, 0.8]])] * 40)
     text = report.write(_report(predictions=constant), tmp_path).read_text()
     assert "Warning: collapsed." in text and "' for 100% of the clips" in text
 
 
-def test_without_single_label_clips_there_is_no_confusion(tmp_path):
+def test_no_confusion_matrix_without_single_label_clips(tmp_path):
     double = dataclasses.replace(_predictions(0), labels=np.tile([1, 1, 0, 0], (40, 1)))
     text = report.write(_report(predictions=double), tmp_path).read_text()
     assert "No test clip has exactly one label." in text
     assert not (tmp_path / "confusion.png").exists()
 
 
-def test_repeats():
+def test_repeats_are_summarised_by_mean_and_deviation():
     runs = [_report(seed=seed) for seed in (4, 5, 6)]
     found = report.summarize_repeats(runs)
     accuracies = [run["predominant"]["accuracy"] for run in runs]
@@ -173,16 +173,16 @@ PROTOCOL = {
 BEST = {"epoch": 2, "train_loss": 1.5, "valid_loss": 1.4, "train_top1": 0.875, "valid_top1": 0.625}
 
 
-def test_page_of_single_label_clips_leads_with_the_accuracy(tmp_path):
+def test_page_on_single_label_clips_starts_with_the_accuracy(tmp_path):
     one = _predictions(0)
     one = dataclasses.replace(one, labels=np.eye(4)[one.labels.argmax(1)])
     baseline = recognition.compact(recognition.evaluate(one, one, num_resamples=20))
-    whole = _report(
+    complete_report = _report(
         predictions=one, protocol=PROTOCOL, best_epoch=BEST, baselines={"guess": baseline}
     )
-    found = whole["predominant"]
-    assert whole["best_epoch"] == BEST | {"test_accuracy": found["accuracy"]}
-    text = _text(report.write(whole, tmp_path))
+    found = complete_report["predominant"]
+    assert complete_report["best_epoch"] == BEST | {"test_accuracy": found["accuracy"]}
+    text = _text(report.write(complete_report, tmp_path))
     low, high = found["accuracy_interval"]
     first = text.split("\n\n")[2]
     assert first.startswith(f"**Accuracy {found['accuracy']:.3f} [{low:.3f}, {high:.3f}], balanced")
@@ -193,18 +193,18 @@ def test_page_of_single_label_clips_leads_with_the_accuracy(tmp_path):
     assert "Examples are windows of 2 s every 1 s. Accuracy at epoch 2" in text
     assert "| training | 80 | 31 | 0.875 |" in text and "| validation | 12 | 7 | 0.625 |" in text
     assert f"| test | 40 | 40 | {found['accuracy']:.3f} |" in text
-    repeats = report.summarize_repeats([whole, whole])
+    repeats = report.summarize_repeats([complete_report, complete_report])
     assert repeats["valid_accuracy"] == {"mean": 0.625, "sd": 0.0, "values": [0.625] * 2}
-    again = report.write(whole | {"repeats": repeats}, tmp_path).read_text()
+    again = report.write(complete_report | {"repeats": repeats}, tmp_path).read_text()
     assert "training accuracy 0.875 ± 0.000, validation accuracy 0.625 ± 0.000" in again
-    # Without songs on both sides, and for clips with several labels, no such things are said.
+    # No warning without shared songs, and no accuracy first for clips with several labels.
     clean = _report(protocol=PROTOCOL | {"num_songs_on_both_sides": 0})
     other = report.write(clean, tmp_path).read_text()
     assert "leakage" not in other and "**Micro F1" in other and "**Accuracy" not in other
 
 
-def test_a_full_disk_leaves_the_old_report_and_says_so(whole, tmp_path, monkeypatch):
-    report.write(whole, tmp_path)
+def test_full_disk_is_an_error_and_keeps_the_old_report(complete_report, tmp_path, monkeypatch):
+    report.write(complete_report, tmp_path)
     old = (tmp_path / "report.json").read_bytes()
 
     def full(*_):
@@ -212,13 +212,13 @@ def test_a_full_disk_leaves_the_old_report_and_says_so(whole, tmp_path, monkeypa
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UserError, match="No space left on device") as error:
-        report.write(whole | {"system": "other"}, tmp_path)
+        report.write(complete_report | {"system": "other"}, tmp_path)
     assert "\n" not in str(error.value)
     assert (tmp_path / "report.json").read_bytes() == old
     assert not [p for p in tmp_path.iterdir() if p.name.endswith(".tmp")]
 
 
-def test_a_file_in_the_way_of_the_folder_is_named(whole, tmp_path):
+def test_file_at_the_path_of_the_folder_is_an_error_that_names_it(complete_report, tmp_path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(UserError, match="taken"):
-        report.write(whole, tmp_path / "taken")
+        report.write(complete_report, tmp_path / "taken")

@@ -1,4 +1,4 @@
-"""A separator's scores against plain loops, and what stands on disk after its report."""
+"""Scores of a separator against naive implementations, and the files of its report."""
 
 import html.parser
 import json
@@ -26,7 +26,7 @@ OPTIONS = dict(frontend=FRONTEND, sample_rate_hz=RATE_HZ)
 
 
 def _stems(seed=0, num_samples=3001):
-    """Coloured noises in stereo: float32 (T, 2) each."""
+    """Return two stereo signals of coloured noise, float32 (T, 2) each."""
     generator = np.random.default_rng(seed)
     noise = generator.standard_normal((2, num_samples + 8, 2))
     smooth = np.apply_along_axis(np.convolve, 0, noise[0], np.ones(9) / 9, mode="valid")
@@ -42,7 +42,7 @@ def _track(seed=0, *, leak=0.2, **options):
 
 
 def _naive_amplitudes(waveform):
-    """librosa's frames start at multiples of the hop and end within: zeros make up for both."""
+    """Compute amplitudes with librosa, padded so that its frames cover the whole signal."""
     mono = np.asarray(waveform, np.float64).mean(-1)
     num_frames = -(-len(mono) // 66)
     padded = np.pad(mono, (0, 66 * (num_frames - 1) + 256 - len(mono)))
@@ -56,13 +56,13 @@ def _naive_sdr(reference, estimate):
 
 @pytest.fixture(scope="module", autouse=True)
 def small_blocks():
-    """Several blocks to a track, and few shapes to compile."""
+    """Use small blocks: several per track, and few shapes to compile."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(separation, "_FRAMES_PER_BLOCK", 16)
         yield
 
 
-def test_amplitudes_of_any_length_are_those_of_the_whole():
+def test_amplitudes_in_blocks_equal_those_of_the_whole_signal():
     for num_samples in (1, 66, 67, 16 * 66, 3001):
         waveform = _stems(num_samples=num_samples)[0]
         found = separation.amplitudes(waveform.mean(-1), FRONTEND)
@@ -71,7 +71,7 @@ def test_amplitudes_of_any_length_are_those_of_the_whole():
     np.testing.assert_allclose(FRONTEND.amplitudes(features), found[:, :28], atol=1e-3)
 
 
-def test_scores_equal_their_definitions():
+def test_scores_equal_naive_implementations():
     track = _track()
     scores = separation.score_track(track, **OPTIONS).scores
     assert list(scores) == ["mixture", "raw", "ideal"]
@@ -95,7 +95,7 @@ def test_scores_equal_their_definitions():
 
 
 def test_ideal_estimate_is_that_of_the_whole_track():
-    """Between silences: then frames reach over both ends."""
+    """librosa gets silence on both sides, so that its frames cover both ends too."""
     target, remainder = _stems(1)
     mixture = target + remainder
     options = dict(n_fft=256, hop_length=66, pad_mode="constant")
@@ -128,7 +128,7 @@ def test_features_count_before_waveforms_and_do_without():
         separation.score_track(_track(features={"raw": halved[:, 1:]}), **OPTIONS)
 
 
-def test_silence():
+def test_silent_targets_and_remainders():
     target, remainder = _stems()
     silence = np.zeros_like(target)
     found = separation.score_track(
@@ -142,7 +142,7 @@ def test_silence():
     assert alone["mixture"]["amplitude_sdr_db"] == np.inf == alone["mixture"]["bss_sir_db"]
 
 
-def test_shapes_and_names_that_do_not_fit():
+def test_invalid_shapes_and_names_are_errors():
     target, remainder = _stems()
     for change, message in (
         (dict(target=target[1:]), r"a song: target has shape \(3000, 2\); expected \(3001, 2\)"),
@@ -158,7 +158,7 @@ def test_shapes_and_names_that_do_not_fit():
 
 
 def _scored(values, systems=("mixture", "raw", "post", "ideal")):
-    """Tracks with made scores: (tracks, systems)."""
+    """Return tracks with the given scores (tracks, systems)."""
     return [
         TrackScores(
             f"band - song | {i}", 63.04, bool(np.isnan(row).all()), "wrong start" if i == 1 else "",
@@ -243,7 +243,7 @@ def _report(evaluation, *, rendered, seed=0, repeats=None):
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """A report on recordings, with an example."""
+    """Folder of a report on recordings, with an example."""
     folder = tmp_path_factory.mktemp("report") / "deep"
     example = separation.example(_track(), **OPTIONS, start_s=0.1, duration_s=0.2)
     report = _report(separation.summarize(_scored(VALUES)), rendered=False)
@@ -252,7 +252,7 @@ def written(tmp_path_factory):
 
 
 class _Links(html.parser.HTMLParser):
-    """What an HTML page shows, and whether its tags are closed in order."""
+    """Parser that collects pictures and cells and checks that tags are closed in order."""
 
     def __init__(self):
         super().__init__()
@@ -273,11 +273,11 @@ class _Links(html.parser.HTMLParser):
 
 
 def _text(page):
-    """The text of a page, without the padding of tables."""
+    """Return the text of a page without the padding of tables."""
     return re.sub(" +", " ", page.read_text())
 
 
-def test_files_and_pictures(written):
+def test_report_files_and_embedded_pictures(written):
     names = {"sdr_per_track.png", "spectrograms.png", "training.png"}
     found = {path.name for path in written.iterdir()}
     assert found == names | {"report.json", "report.md", "report.html"}
@@ -293,7 +293,7 @@ def test_files_and_pictures(written):
     assert "band - song | 0" in page.cells
 
 
-def test_json_is_strict(written):
+def test_json_is_standard(written):
     def refuse(name):
         raise AssertionError(name)
 
@@ -305,7 +305,7 @@ def test_json_is_strict(written):
     assert report["tests"]["amplitude_sdr_db"]["paired"]["df"] == 2
 
 
-def test_page_says_what_was_measured_and_what_was_published(written):
+def test_page_shows_measured_and_published_scores(written):
     text = _text(written / "report.md")
     assert "**Amplitude SDR 8.67 ± 2.52 dB** (raw;" in text and "over 5 test tracks" in text
     assert "1 of them without a score" in text and "not comparable with scores on" not in text
@@ -323,7 +323,7 @@ def test_page_says_what_was_measured_and_what_was_published(written):
         assert len(cells) == 1, table
 
 
-def test_rendered_audio_is_said_first_and_never_beside_what_was_published(tmp_path):
+def test_page_on_rendered_audio_starts_with_a_warning_and_omits_published_scores(tmp_path):
     tracks = _scored(VALUES[:2, [0, 1, 3]], ("mixture", "raw", "ideal"))
     report = _report(separation.summarize(tracks), rendered=True)
     text = separation_report.write(report, tmp_path).read_text()
@@ -335,7 +335,7 @@ def test_rendered_audio_is_said_first_and_never_beside_what_was_published(tmp_pa
     assert "<blockquote>\n<p><strong>rendered audio (gm_musdb)" in page
 
 
-def test_repeats(tmp_path):
+def test_repeats_are_summarised_by_mean_and_deviation(tmp_path):
     evaluations = [separation.summarize(_scored(VALUES[:3] + shift)) for shift in (0, 1, 5)]
     runs = [_report(one, rendered=True, seed=seed) for seed, one in enumerate(evaluations)]
     found = separation_report.summarize_repeats(runs)
@@ -351,14 +351,14 @@ def test_repeats(tmp_path):
     )
 
 
-def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+def test_error_names_an_unwritable_folder(tmp_path):
     (tmp_path / "file").write_text("")
     report = _report(separation.summarize(_scored(VALUES)), rendered=True)
     with pytest.raises(UserError, match="file"):
         separation_report.write(report, tmp_path / "file")
 
 
-def test_html_of_every_kind_of_block():
+def test_html_of_every_kind_of_markdown_block():
     blocks = ["# A <b> & *c*", "> **x**\n> y", "- one\n- `*two*`", "![cap](f.png)"]
     blocks.append("| a | b |\n| --- | ---: |\n| p\\|q | 1 |")
     found = html_page.to_html("\n\n".join(blocks), title="t", pictures={})
@@ -372,7 +372,7 @@ def test_html_of_every_kind_of_block():
         assert part in found
 
 
-def test_example_shows_the_excerpt():
+def test_example_holds_the_levels_of_the_excerpt():
     track = _track()
     found = separation.example(track, **OPTIONS, start_s=0.1, duration_s=0.2)
     assert list(found.levels_db) == ["mixture", "raw", "target"]
@@ -388,7 +388,7 @@ def _lines(axes):
     return {line.get_label(): line.get_ydata() for line in axes.lines}
 
 
-def test_tracks_are_sorted_by_raw():
+def test_sdr_per_track_is_sorted_by_raw():
     scores = {"mixture": [1, 2, 3], "raw": [7, np.nan, 5], "own": [4, 4, np.inf]}
     figure = separation_figures.sdr_per_track(["a", "b", "c"], scores)
     lines = _lines(figure.axes[0])
@@ -398,7 +398,7 @@ def test_tracks_are_sorted_by_raw():
     assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["c", "a", "b"]
 
 
-def test_loss_curves_of_runs():
+def test_learning_curves_of_runs():
     histories = {"a": HISTORY, "b": [{**HISTORY[0], "valid_loss": 0.3}]}
     figure = separation_figures.learning_curves(histories, kept={"b": HISTORY[0]["epoch"]})
     losses, scores = figure.axes

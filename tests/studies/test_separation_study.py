@@ -323,7 +323,7 @@ def test_stored_features_are_those_of_the_separator(separator, clips, tmp_path, 
         assert ours.ids[i] == theirs.ids[i]
     # Another separator is refused; for the same one, there is nothing left to compute.
     other = dataclasses.replace(separator, made_by="unet 4567")
-    with pytest.raises(UserError, match=r"holds other examples by unet 0123 \(made_by differ\)"):
+    with pytest.raises(UserError, match=r"holds other examples by unet 0123 \(different made_by\)"):
         separation_data.store(other, settings, tmp_path)
     monkeypatch.setattr(separation_data, "_read_batch", None)
     assert separation_data.store(separator, settings, tmp_path) == stores
