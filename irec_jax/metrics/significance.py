@@ -147,7 +147,8 @@ def d_score(
     This is stricter than a difference of one standard error, sqrt(SE1^2 + SE2^2), and less strict
     than the usual 1.96 standard errors.
     """
-    return np.asarray(first) - (np.asarray(second) + first_error + second_error)
+    first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    return first - (second + first_error + second_error)
 
 
 class AucBootstrap(NamedTuple):

@@ -179,10 +179,10 @@ def test_bootstrap_is_undefined_without_songs_or_classes():
     )
     assert np.isnan(single_song.share_better).all() and not single_song.num_undefined.any()
     labels[:, 2] = False
-    without_negatives = significance.auc_bootstrap(labels, scores, np.arange(50), num_resamples=5)
+    without_positives = significance.auc_bootstrap(labels, scores, np.arange(50), num_resamples=5)
     assert (
-        np.isnan(without_negatives.class_differences[:, 2]).all()
-        and np.isfinite(without_negatives.macro).all()
+        np.isnan(without_positives.class_differences[:, 2]).all()
+        and np.isfinite(without_positives.macro).all()
     )
     none = significance.auc_bootstrap(labels[:, 2:], scores[..., 2:], np.arange(50))
     assert np.isnan(none.macro).all() and np.isnan(none.difference_intervals).all()
