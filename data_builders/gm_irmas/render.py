@@ -8,6 +8,7 @@ Datasets, so that render workers start quickly.
 import dataclasses
 
 import numpy as np
+from numpy.random import Generator
 
 from data_builders.gm_irmas.plan import ClipPlan
 from data_builders.rendering import arrange, genres, mix, seeding, synth
@@ -227,7 +228,7 @@ class _Arrangement:
         )
         self.levels_db[kind] = level_db
 
-    def _add_labelled(self, rng: np.random.Generator) -> None:
+    def _add_labelled(self, rng: Generator) -> None:
         """Add the labelled instruments, at most 5.4 dB apart."""
         labels = self.clip.labels
         leader = seeding.draw(rng, {label: _LEAD_WEIGHTS[label] for label in labels})
@@ -238,7 +239,7 @@ class _Arrangement:
             level_db = 0.0 if alone else float(rng.uniform(-5.4, 0.0))
             self._add(label, leads=leads, level_db=level_db, labelled=True)
 
-    def _add_accompaniment(self, rng: np.random.Generator) -> None:
+    def _add_accompaniment(self, rng: Generator) -> None:
         """Add instruments that are not predominant, of the IRMAS classes and beyond."""
         clip = self.clip
         song = seeding.generator(*_song_key(clip), "others")
@@ -264,7 +265,7 @@ class _Arrangement:
             level_db = float(rng.uniform(weakest_db - 18.0, weakest_db - 10.4))
             self._add(kind, leads=False, level_db=level_db)
 
-    def _add_rhythm_section(self, rng: np.random.Generator) -> None:
+    def _add_rhythm_section(self, rng: Generator) -> None:
         """Add bass and drums as often as the genre has them, mostly both or neither."""
         song = seeding.generator(*_song_key(self.clip), "rhythm section")
         style = genres.GENRES[self.clip.genre]
@@ -279,7 +280,7 @@ class _Arrangement:
                 self._add(kind, leads=False, level_db=float(rng.uniform(-11.8, -3.2)))
 
 
-def _draw_test_duration_s(rng: np.random.Generator) -> float:
+def _draw_test_duration_s(rng: Generator) -> float:
     """Draw a duration of 5 to 20 s, usually close to 20 s."""
     near_20 = rng.random() < 0.6
     return round(float(rng.uniform(18.5, 20.0) if near_20 else rng.uniform(5.0, 18.5)), 3)

@@ -9,6 +9,7 @@ neither TensorFlow Datasets nor JAX, so that render workers start quickly.
 import dataclasses
 
 import numpy as np
+from numpy.random import Generator
 
 from data_builders.gm_multitrack.plan import PiecePlan
 from data_builders.rendering import genres, mix, parts, performance, rhythm_section, seeding, synth
@@ -182,7 +183,7 @@ def _draw_sheet(plan: PiecePlan) -> LeadSheet:
     return dataclasses.replace(sheet, bars=sheet.bars[: num_bars - 2] + cadence)
 
 
-def _draw_phrases(sheet: LeadSheet, rng: np.random.Generator) -> tuple[tuple[int, int], ...]:
+def _draw_phrases(sheet: LeadSheet, rng: Generator) -> tuple[tuple[int, int], ...]:
     """Draw phrases of one, two or four bars, 3 to 7 s long; the last one may be longer."""
     bar_s = sheet.metre.beats * sheet.beat_s
     target_s = rng.uniform(3.0, 7.0)
@@ -192,9 +193,7 @@ def _draw_phrases(sheet: LeadSheet, rng: np.random.Generator) -> tuple[tuple[int
     return tuple(zip(starts, [*starts[1:], len(sheet.bars)], strict=True))
 
 
-def _assign_roles(
-    plan: PiecePlan, num_phrases: int, rng: np.random.Generator
-) -> tuple[dict[str, str], ...]:
+def _assign_roles(plan: PiecePlan, num_phrases: int, rng: Generator) -> tuple[dict[str, str], ...]:
     """Draw the roles of each phrase; the longer a player has rested, the likelier the entry."""
     labels = dict(plan.tracks)
     rests = dict.fromkeys(labels, 1)  # phrases since each player last played, plus one

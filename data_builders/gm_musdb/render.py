@@ -10,6 +10,7 @@ quickly.
 import dataclasses
 
 import numpy as np
+from numpy.random import Generator
 
 from data_builders.gm_musdb.plan import SongPlan
 from data_builders.rendering import (
@@ -220,7 +221,7 @@ def _draw_members(plan: SongPlan, genre: str) -> tuple[BandMember, ...]:
     return tuple(members)
 
 
-def _choose_instrument(rng: np.random.Generator, kind: str, genre: str) -> Instrument:
+def _choose_instrument(rng: Generator, kind: str, genre: str) -> Instrument:
     """Draw an instrument of a kind by its weight in a genre, or uniformly if it has none."""
     candidates = {own.name: own for own in (*CATALOGUE, *BAND) if own.kind == kind}
     weights = {name: own.genres.get(genre, 0.0) for name, own in candidates.items()}
@@ -229,9 +230,7 @@ def _choose_instrument(rng: np.random.Generator, kind: str, genre: str) -> Instr
     return candidates[seeding.draw(rng, weights)]
 
 
-def _draw_sections(
-    sheet: LeadSheet, duration_s: float, rng: np.random.Generator
-) -> tuple[Section, ...]:
+def _draw_sections(sheet: LeadSheet, duration_s: float, rng: Generator) -> tuple[Section, ...]:
     """Draw sections of one to eight bars, about 3 to 9 s long; the last one is extended."""
     bar_s = sheet.metre.beats * sheet.beat_s
     num_bars = max(1, int(duration_s / bar_s))  # bars heard in full; the lead sheet has a few more
@@ -250,7 +249,7 @@ def _draw_sections(
 
 
 def _draw_instrumentation(
-    members: tuple[BandMember, ...], sections: tuple[Section, ...], rng: np.random.Generator
+    members: tuple[BandMember, ...], sections: tuple[Section, ...], rng: Generator
 ) -> tuple[frozenset[str], ...]:
     """Draw who plays in each section; in the fullest section, all stems do."""
     instrumentation: list[set[str]] = []
@@ -334,7 +333,7 @@ def _section_notes(
 
 
 def _draw_voice(
-    plan: SongPlan, sheet: LeadSheet, member: BandMember, kind: str, pattern: np.random.Generator
+    plan: SongPlan, sheet: LeadSheet, member: BandMember, kind: str, pattern: Generator
 ) -> parts.Voice:
     """Draw register and density of a member in sections of a kind."""
     name = member.melody_name

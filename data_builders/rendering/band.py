@@ -8,9 +8,9 @@ without that player.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
+from numpy.random import Generator
 
-from data_builders.rendering import seeding, theory
+from data_builders.rendering import seeding
 from data_builders.rendering.genres import (
     CLAP,
     CLOSED_HAT,
@@ -27,6 +27,7 @@ from data_builders.rendering.genres import (
 )
 from data_builders.rendering.rhythm_section import bass_pitch
 from data_builders.rendering.score import BeatNote
+from data_builders.rendering.theory import LeadSheet, Metre
 
 CHINA, HIGH_TOM, MID_TOM, LOW_TOM, FLOOR_TOM = 52, 50, 47, 45, 41
 #: Accents of drum strokes; one unit adds 14 to the MIDI velocity.
@@ -59,7 +60,7 @@ class Groove(NamedTuple):
         return sorted(self.strokes.get(KICK, {}))
 
 
-def draw_groove(rng: np.random.Generator, metre: theory.Metre, *, loud: bool) -> Groove:
+def draw_groove(rng: Generator, metre: Metre, *, loud: bool) -> Groove:
     """Draw a one-bar groove: backbeat, bass drum, cymbal and sometimes percussion.
 
     Args:
@@ -78,7 +79,7 @@ def draw_groove(rng: np.random.Generator, metre: theory.Metre, *, loud: bool) ->
 
 
 def _draw_snare(
-    rng: np.random.Generator, metre: theory.Metre, backbeats: tuple[int, ...], loud: bool
+    rng: Generator, metre: Metre, backbeats: tuple[int, ...], loud: bool
 ) -> dict[int, Strokes]:
     """Draw the backbeat on snare, rim or claps, with ghost notes between the beats."""
     key = seeding.draw(rng, {SNARE: 8.0, STICK: 0.3 if loud else 1.5, CLAP: 1.0})
@@ -90,9 +91,7 @@ def _draw_snare(
     return {key: strokes}
 
 
-def _draw_kick(
-    rng: np.random.Generator, metre: theory.Metre, backbeats: tuple[int, ...], loud: bool
-) -> Strokes:
+def _draw_kick(rng: Generator, metre: Metre, backbeats: tuple[int, ...], loud: bool) -> Strokes:
     """Draw the bass drum: four on the floor, or syncopated around the backbeat."""
     steps, beats = metre.steps, metre.beats
     if beats == 4 and rng.random() < (0.3 if loud else 0.15):
@@ -109,7 +108,7 @@ def _draw_kick(
     return strokes
 
 
-def _draw_cymbals(rng: np.random.Generator, metre: theory.Metre, loud: bool) -> dict[int, Strokes]:
+def _draw_cymbals(rng: Generator, metre: Metre, loud: bool) -> dict[int, Strokes]:
     """Draw a cymbal struck at regular steps; a closed hi-hat may be opened once in the bar."""
     steps, num_steps = metre.steps, metre.steps * metre.beats
     cymbal = seeding.draw(
@@ -137,9 +136,7 @@ def _draw_cymbals(rng: np.random.Generator, metre: theory.Metre, loud: bool) -> 
     return strokes
 
 
-def _draw_percussion(
-    rng: np.random.Generator, metre: theory.Metre, loud: bool
-) -> dict[int, Strokes]:
+def _draw_percussion(rng: Generator, metre: Metre, loud: bool) -> dict[int, Strokes]:
     """Draw a tambourine or shaker on all steps, a cowbell or claps on the beats, or nothing."""
     if rng.random() >= (0.3 if loud else 0.15):
         return {}
@@ -151,10 +148,7 @@ def _draw_percussion(
 
 
 def drums(
-    sheet: theory.LeadSheet,
-    sections: Sequence[Section],
-    grooves: dict[str, Groove],
-    rng: np.random.Generator,
+    sheet: LeadSheet, sections: Sequence[Section], grooves: dict[str, Groove], rng: Generator
 ) -> list[BeatNote]:
     """Compose the drum part of the given sections; all other bars stay silent.
 
@@ -175,7 +169,7 @@ def drums(
 
 
 def _section_drums(
-    metre: theory.Metre, section: Section, groove: Groove, rng: np.random.Generator
+    metre: Metre, section: Section, groove: Groove, rng: Generator
 ) -> list[BeatNote]:
     """Repeat a groove over a section, with fills, and silence in the last bar where it stops."""
     notes = []
@@ -205,7 +199,7 @@ def _merge_strokes(notes: list[BeatNote]) -> list[BeatNote]:
 
 
 def _groove_bar(
-    groove: Groove, metre: theory.Metre, start: float, num_beats: float, rng: np.random.Generator
+    groove: Groove, metre: Metre, start: float, num_beats: float, rng: Generator
 ) -> list[BeatNote]:
     """Play the first ``num_beats`` beats of a groove, leaving out a few strokes at random."""
     notes = []
@@ -226,9 +220,7 @@ _FILL_PATTERNS = (
 )
 
 
-def _fill(
-    metre: theory.Metre, first: float, end: float, rng: np.random.Generator
-) -> list[BeatNote]:
+def _fill(metre: Metre, first: float, end: float, rng: Generator) -> list[BeatNote]:
     """Compose a crescendo on snare and toms between two beats, over bass drum quarters."""
     steps = metre.steps if rng.random() < 0.7 else max(1, metre.steps // 2)
     num_strokes = max(1, round((end - first) * steps))
@@ -257,14 +249,14 @@ _BASS_PATTERNS = (
 
 
 def bass(
-    sheet: theory.LeadSheet,
+    sheet: LeadSheet,
     sections: Sequence[Section],
     grooves: dict[str, Groove],
     *,
     low: int,
     high: int,
-    patterns: dict[str, np.random.Generator],
-    rng: np.random.Generator,
+    patterns: dict[str, Generator],
+    rng: Generator,
 ) -> list[BeatNote]:
     """Compose a bass line for the given sections: with the bass drum or in a fixed pattern.
 
@@ -290,13 +282,7 @@ def bass(
 
 
 def _lead_to(
-    root: int,
-    note: BeatNote,
-    sheet: theory.LeadSheet,
-    *,
-    low: int,
-    high: int,
-    rng: np.random.Generator,
+    root: int, note: BeatNote, sheet: LeadSheet, *, low: int, high: int, rng: Generator
 ) -> BeatNote:
     """Move a note to a neighbour, in the scale, of the next root (a pitch class)."""
     target = low + (root - low) % 12
@@ -308,7 +294,7 @@ def _lead_to(
     return note._replace(pitch=seeding.choice(rng, neighbours or [note.pitch]))
 
 
-def _draw_bass_bar(rng: np.random.Generator, metre: theory.Metre, groove: Groove) -> tuple:
+def _draw_bass_bar(rng: Generator, metre: Metre, groove: Groove) -> tuple:
     """Draw the (onset, length, tone) of one bar, in beats."""
     follows_kick = rng.random() < 0.35
     if metre.beats == 4 and not follows_kick:

@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+from numpy.random import Generator
 
 from data_builders.rendering import seeding, theory
 
@@ -161,7 +162,7 @@ GENRES = {
 
 
 def draw_lead_sheet(
-    rng: np.random.Generator, genre: str, *, duration_s: float, first_bar: int = 0
+    rng: Generator, genre: str, *, duration_s: float, first_bar: int = 0
 ) -> theory.LeadSheet:
     """Draw the tempo, metre, key and chord progression of a piece.
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import scipy.signal
+from numpy.random import Generator
 
 from data_builders.rendering import seeding
 from data_builders.rendering.synth import SAMPLE_RATE_HZ
@@ -77,7 +78,7 @@ class Mastering:
     eq: Equaliser = ()
 
 
-def draw_eq(rng: np.random.Generator) -> Equaliser:
+def draw_eq(rng: Generator) -> Equaliser:
     """Draw three peaking filters, in the low, middle and high register."""
     return tuple(
         (
@@ -90,7 +91,7 @@ def draw_eq(rng: np.random.Generator) -> Equaliser:
 
 
 def draw_room(
-    rng: np.random.Generator,
+    rng: Generator,
     *,
     decay_s: tuple[float, float],
     predelay_s: tuple[float, float],

@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
+from numpy.random import Generator
 
 from data_builders.rendering import seeding, theory
 from data_builders.rendering.genres import GENRES
@@ -33,8 +34,8 @@ class Voice:
     high: int
     density: float
     rests: float
-    pattern: np.random.Generator
-    rng: np.random.Generator
+    pattern: Generator
+    rng: Generator
 
     @property
     def centre(self) -> float:
@@ -53,9 +54,7 @@ _BEAT_RHYTHMS = {
 }
 
 
-def rhythm_cell(
-    rng: np.random.Generator, metre: theory.Metre, density: float
-) -> list[tuple[float, float]]:
+def rhythm_cell(rng: Generator, metre: theory.Metre, density: float) -> list[tuple[float, float]]:
     """Draw a one-bar rhythm: (onset, length) in beats, without gaps."""
     rhythms = _BEAT_RHYTHMS[metre.steps]
     lengths = []

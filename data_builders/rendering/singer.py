@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import scipy.signal
+from numpy.random import Generator
 
 from data_builders.rendering import mix, performance, seeding
 from data_builders.rendering.instruments import Instrument
@@ -32,8 +33,8 @@ def perform(
     *,
     instrument: Instrument,
     sheet: LeadSheet,
-    pattern: np.random.Generator,
-    rng: np.random.Generator,
+    pattern: Generator,
+    rng: Generator,
 ) -> Part:
     """Perform a melody as singing: with vibrato, scoops, and glides between adjacent notes.
 
@@ -68,7 +69,7 @@ def _glide(notes: tuple[Note, ...], index: int, probability: float, rng) -> tupl
     return from_cents * (glides and adjacent), decay_s
 
 
-def articulate(audio: np.ndarray, notes: tuple[Note, ...], rng: np.random.Generator) -> np.ndarray:
+def articulate(audio: np.ndarray, notes: tuple[Note, ...], rng: Generator) -> np.ndarray:
     """Add syllables to a vocal part: a vowel on each note, a consonant before some of them.
 
     Args:

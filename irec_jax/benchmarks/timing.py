@@ -11,36 +11,60 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import ModuleType
+from typing import Any
 
 from irec_jax.errors import UserError
+
+#: Help text of the option ``--rounds``.
+ROUNDS = "rounds of each implementation"
 
 
 def run(main: Callable[[list[str]], None], *, on_cpu: bool = False) -> None:
     """Run a benchmark with the command line's arguments, on the CPU if ``on_cpu``."""
     import jax
 
-    context = jax.default_device(jax.local_devices(backend="cpu")[0]) if on_cpu else None
+    device = jax.local_devices(backend="cpu")[0] if on_cpu else None  # None: the default device
     try:
-        with context or contextlib.nullcontext():
+        with jax.default_device(device):
             main(sys.argv[1:])
     except UserError as error:
         sys.exit(str(error))
 
 
-def check_minimum(options: argparse.Namespace, **minimum: float) -> None:
-    """Check that options are not below their minimum.
+def parse_options(
+    name: str, arguments: Sequence[str], **options: tuple[Any, Any, str]
+) -> argparse.Namespace:
+    """Parse the command line of the benchmark ``name``.
+
+    Args:
+        name: name of the module.
+        arguments: the command line.
+        **options: default, limit and help text of each option. The default sets the type: a list
+            stands for one or more values, False for a flag. The limit is the minimum, a tuple of
+            all allowed values, or None.
 
     Raises:
         UserError: if an option is too small, or NaN.
     """
-    for name, least in minimum.items():
-        value = getattr(options, name)
-        if not min(value if isinstance(value, list) else [value]) >= least:
-            raise UserError(f"--{name}={value}: expected {least} or more")
+    parser = argparse.ArgumentParser(prog=f"python -m irec_jax.benchmarks.{name}")
+    for option, (default, limit, text) in options.items():
+        several = isinstance(default, list)
+        kind = type(default[0] if several else default)
+        settings = dict(type=kind, nargs="+" if several else None, default=default)
+        settings |= dict(choices=limit) if isinstance(limit, tuple) else {}
+        settings = dict(action="store_true") if kind is bool else settings
+        parser.add_argument(f"--{option}", help=text, **settings)
+    parsed = parser.parse_args(arguments)
+    for option, (_, limit, _) in options.items():
+        value = getattr(parsed, option)
+        values = value if isinstance(value, list) else [value]
+        if isinstance(limit, int | float) and not min(values) >= limit:
+            raise UserError(f"--{option}={value}: expected {limit} or more")
+    return parsed
 
 
 def import_peer(module: str) -> ModuleType:
-    """Import a module of a peer, an implementation that we compare with.
+    """Import a module of a peer, a package that we compare with.
 
     Raises:
         UserError: if it is not installed.
@@ -114,10 +138,7 @@ def alternate(
 
 
 def table(seconds: Mapping[str, Sequence[float]], *, ours: str) -> str:
-    """Return a table of the median and minimum time, and the median relative to ours.
-
-    A ratio above 1 means that the implementation is slower than ours.
-    """
+    """Return a table of the median and minimum time, and the median relative to ours."""
     medians = {name: statistics.median(s) for name, s in seconds.items()}
     lines = [f"{'implementation':28} {'median':>11} {'minimum':>11} {'x ' + ours:>11}"]
     for name, median in medians.items():
