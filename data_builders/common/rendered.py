@@ -29,6 +29,7 @@ class RenderedConfig(tfds.core.BuilderConfig):
 class RenderedBuilder:
     """Mixin of builders of rendered datasets, with a `RenderedConfig` as their config."""
 
+    builder_config: RenderedConfig
     SPLITS: tuple[str, ...] = ("train", "test")
     #: Number of rendering processes; None for at most one per core. The data do not depend on it.
     num_workers: int | None = None

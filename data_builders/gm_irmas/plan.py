@@ -111,10 +111,8 @@ def _train_clips(size: Size) -> list[ClipPlan]:
         genre_counts = apportion(num_songs, [genre_weight(label, genre) for genre in GENRES])
         genres = rng.permutation(np.repeat(np.arange(len(GENRES)), genre_counts))
         for genre, num_clips in zip(genres, apportion(count, [1.0] * num_songs), strict=True):
-            clips += [
-                ClipPlan("train", song, index, GENRES[genre], (label,), 0)
-                for index in range(num_clips)
-            ]
+            plan = ClipPlan("train", song, 0, GENRES[genre], (label,), 0)
+            clips += [dataclasses.replace(plan, index=index) for index in range(num_clips)]
             song += 1
     return clips
 

@@ -83,31 +83,23 @@ def render_clip(
 
     Args:
         clip: an entry of `plan.plan_clips`.
-        soundfont: path of a General MIDI SoundFont; None for the default one.
+        soundfont: as for `synth.load_player`.
         keep_stems: if True, also return the finished stems.
-
-    Raises:
-        UserError: if the SoundFont cannot be read, or tinysoundfont is not installed.
     """
     best = None
     for attempt in range(_NUM_ATTEMPTS):
         arrangement = _Arrangement(clip, attempt)
         stems = arrangement.play(synth.load_player(soundfont))
-        presence = min(
-            _presence(stems[label][arrangement.start_samples :]) for label in clip.labels
-        )
+        start = arrangement.start_samples
+        presence = min(_presence(stems[label][start:]) for label in clip.labels)
         if best is None or presence > best[0]:
             best = (presence, arrangement, stems)
         if presence >= (1.0 if clip.split == "train" else 0.8):
             break
     _, arrangement, stems = best
+    settings = (arrangement.strips(), _draw_room(clip), _draw_mastering(clip))
     mixture, direct, finished = mix.mixdown(
-        stems,
-        arrangement.strips(),
-        _draw_room(clip),
-        _draw_mastering(clip),
-        start_samples=arrangement.start_samples,
-        keep_stems=keep_stems,
+        stems, *settings, start_samples=arrangement.start_samples, keep_stems=keep_stems
     )
     return RenderedClip(
         mixture=mixture,
@@ -198,25 +190,21 @@ class _Arrangement:
 
     def play(self, player: synth.SoundFontPlayer) -> dict[str, np.ndarray]:
         """Compose all parts and render them: name -> stem."""
-        parts = arrange.compose(
-            list(self.musicians.values()),
-            self.sheet,
-            song_key=_song_key(self.clip),
-            clip_key=self._key,
-        )
+        keys = dict(song_key=_song_key(self.clip), clip_key=self._key)
+        parts = arrange.compose(list(self.musicians.values()), self.sheet, **keys)
         return {name: player.play(part, self.num_samples) for name, part in parts.items()}
 
     def strips(self) -> dict[str, mix.ChannelStrip]:
         """Return the channel strips by name of the stem."""
-        return {
-            name: _draw_strip(self.clip, name, level_db)
-            for name, level_db in self.levels_db.items()
-        }
+        levels_db = self.levels_db.items()
+        return {name: _draw_strip(self.clip, name, level_db) for name, level_db in levels_db}
 
     def _add(self, kind: str, *, leads: bool, level_db: float, labelled: bool = False) -> None:
         """Add a musician of a kind, the same one in all clips of the song."""
-        song = seeding.generator(*_song_key(self.clip), "seat", kind, "lead" if leads else "back")
-        instrument = _choose_instrument(self.clip, kind)
+        key = _song_key(self.clip)
+        song = seeding.generator(*key, "seat", kind, "lead" if leads else "back")
+        instrument_rng = seeding.generator(*key, "instrument", kind)
+        instrument = arrange.choose_instrument(instrument_rng, kind, self.clip.genre)
         train = self.clip.split == "train"
         self.musicians[kind] = arrange.Musician(
             name=kind,
@@ -272,10 +260,8 @@ class _Arrangement:
         if self.clip.split == "train" and song.random() < 0.22:
             return
         shared = song.random()
-        for kind, probability in (
-            ("bass", style.bass_probability),
-            ("drums", style.drum_probability),
-        ):
+        probabilities = {"bass": style.bass_probability, "drums": style.drum_probability}
+        for kind, probability in probabilities.items():
             if 0.7 * shared + 0.3 * song.random() < probability:
                 self._add(kind, leads=False, level_db=float(rng.uniform(-11.8, -3.2)))
 
@@ -284,12 +270,6 @@ def _draw_test_duration_s(rng: Generator) -> float:
     """Draw a duration of 5 to 20 s, usually close to 20 s."""
     near_20 = rng.random() < 0.6
     return round(float(rng.uniform(18.5, 20.0) if near_20 else rng.uniform(5.0, 18.5)), 3)
-
-
-def _choose_instrument(clip: ClipPlan, kind: str):
-    """Choose the instrument of a kind, the same in all clips of the song."""
-    rng = seeding.generator(*_song_key(clip), "instrument", kind)
-    return arrange.choose_instrument(rng, kind, clip.genre)
 
 
 def _draw_strip(clip: ClipPlan, name: str, level_db: float) -> mix.ChannelStrip:

@@ -124,25 +124,17 @@ def plan_pieces(size: str, split: str) -> list[PiecePlan]:
         for number in range(1, 1 + getattr(ensemble, size)[SPLITS.index(split)]):
             rng = seeding.generator("gm_multitrack", "plan", split, name, number)
             shortest_s, longest_s = DURATIONS_S[size][len(tracks) >= 9]
-            pieces.append(
-                PiecePlan(
-                    split=split,
-                    ensemble=name,
-                    number=number,
-                    tracks=tracks,
-                    max_duration_s=shortest_s + (longest_s - shortest_s) * rng.random(),
-                    max_crosstalk_db=MAX_CROSSTALK_DB[len(pieces) % len(MAX_CROSSTALK_DB)],
-                )
-            )
+            max_duration_s = shortest_s + (longest_s - shortest_s) * rng.random()
+            max_crosstalk_db = MAX_CROSSTALK_DB[len(pieces) % len(MAX_CROSSTALK_DB)]
+            piece = PiecePlan(split, name, number, tracks, max_duration_s, max_crosstalk_db)
+            pieces.append(piece)
     return pieces
 
 
 def name_tracks(instruments: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     """Return (name, class) of each player, sorted; players of one class are numbered from 1."""
-    counts, names = Counter(instruments), []
-    for label in sorted(counts):
-        if counts[label] == 1:
-            names.append((label, label))
-        else:
-            names += [(f"{label}-{i + 1}", label) for i in range(counts[label])]
+    names: list[tuple[str, str]] = []
+    for label, count in sorted(Counter(instruments).items()):
+        numbers = [f"-{number}" for number in range(1, count + 1)] if count > 1 else [""]
+        names += [(label + number, label) for number in numbers]
     return tuple(names)

@@ -50,9 +50,8 @@ def choose_role(rng: Generator, instrument: Instrument, *, leads: bool) -> str:
 def register(musician: Musician, pattern: Generator) -> tuple[int, int]:
     """Draw the register (lowest and highest MIDI pitch) of a musician in a song."""
     low, high = musician.instrument.low, musician.instrument.high
-    if musician.role in ("bass", "drums") or high - low <= 20:
-        return low, high
-    if musician.role in ("two_hands", "fingerstyle", "strum", "power"):
+    full_range = ("bass", "drums", "two_hands", "fingerstyle", "strum", "power")
+    if musician.role in full_range or high - low <= 20:
         return low, high
     if musician.role in ("pad", "comp", "arpeggio", "chorale"):
         # Chords sound muddy below the middle register and thin above it.
@@ -84,12 +83,7 @@ def compose(
         low, high = register(musician, pattern)
         voice = parts.Voice(sheet, low, high, musician.density, musician.rests, pattern, rng)
         performed[musician.name] = performance.perform(
-            _ROLES[musician.role](voice),
-            instrument=musician.instrument,
-            role=musician.role,
-            sheet=sheet,
-            pattern=pattern,
-            rng=rng,
-            max_gap_s=musician.max_gap_s,
-        )
+            _ROLES[musician.role](voice), instrument=musician.instrument, role=musician.role,
+            sheet=sheet, pattern=pattern, rng=rng, max_gap_s=musician.max_gap_s,
+        )  # fmt: skip
     return performed

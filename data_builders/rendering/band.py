@@ -63,10 +63,7 @@ class Groove(NamedTuple):
 def draw_groove(rng: Generator, metre: Metre, *, loud: bool) -> Groove:
     """Draw a one-bar groove: backbeat, bass drum, cymbal and sometimes percussion.
 
-    Args:
-        rng: generator; the same state gives the same groove.
-        metre: beats of the bar and steps of a beat.
-        loud: True for a chorus: busier, and with more open cymbals.
+    A ``loud`` one, for a chorus, is busier and has more open cymbals.
     """
     backbeats = {4: (1, 3), 3: (1, 2), 2: (1,)}.get(metre.beats, tuple(range(1, metre.beats, 2)))
     if metre.beats == 4 and rng.random() < 0.12:  # half time
@@ -78,9 +75,7 @@ def draw_groove(rng: Generator, metre: Metre, *, loud: bool) -> Groove:
     return Groove(strokes)
 
 
-def _draw_snare(
-    rng: Generator, metre: Metre, backbeats: tuple[int, ...], loud: bool
-) -> dict[int, Strokes]:
+def _draw_snare(rng: Generator, metre: Metre, backbeats, loud: bool) -> dict[int, Strokes]:
     """Draw the backbeat on snare, rim or claps, with ghost notes between the beats."""
     key = seeding.draw(rng, {SNARE: 8.0, STICK: 0.3 if loud else 1.5, CLAP: 1.0})
     strokes = {beat * metre.steps: _ACCENT for beat in backbeats}
@@ -111,24 +106,18 @@ def _draw_kick(rng: Generator, metre: Metre, backbeats: tuple[int, ...], loud: b
 def _draw_cymbals(rng: Generator, metre: Metre, loud: bool) -> dict[int, Strokes]:
     """Draw a cymbal struck at regular steps; a closed hi-hat may be opened once in the bar."""
     steps, num_steps = metre.steps, metre.steps * metre.beats
-    cymbal = seeding.draw(
-        rng,
-        {CLOSED_HAT: 3.0, OPEN_HAT: 2.0, RIDE: 3.0, CRASH: 1.0, RIDE_BELL: 0.3}
-        if loud
-        else {CLOSED_HAT: 7.0, RIDE: 1.5, OPEN_HAT: 0.4},
-    )
+    weights = {CLOSED_HAT: 7.0, RIDE: 1.5, OPEN_HAT: 0.4}
+    if loud:
+        weights = {CLOSED_HAT: 3.0, OPEN_HAT: 2.0, RIDE: 3.0, CRASH: 1.0, RIDE_BELL: 0.3}
+    cymbal = seeding.draw(rng, weights)
     if cymbal in (CRASH, OPEN_HAT, RIDE_BELL):
         intervals = {steps: 3.0, (steps + 1) // 2: 1.0}
     else:
         intervals = {4: {1: 2.0, 2: 6.0, 4: 1.5}, 3: {1: 5.0, 3: 1.5}}[steps]
     interval = seeding.draw(rng, intervals)
     level = float(rng.uniform(-0.8, 0.4))
-    strokes = {
-        cymbal: {
-            step: level + (0.3 if step % steps == 0 else -0.5)
-            for step in range(0, num_steps, interval)
-        }
-    }
+    struck = range(0, num_steps, interval)
+    strokes = {cymbal: {step: level + (-0.5 if step % steps else 0.3) for step in struck}}
     if cymbal == CLOSED_HAT and rng.random() < 0.35:  # opened before a backbeat or the next bar
         step = seeding.choice(rng, (num_steps - 1, num_steps - 2, num_steps // 2 - 1))
         strokes[cymbal].pop(step, None)
@@ -190,12 +179,9 @@ def _section_drums(
 
 def _merge_strokes(notes: list[BeatNote]) -> list[BeatNote]:
     """Keep only the strongest of several strokes of the same key at the same time."""
-    strongest: dict[tuple[float, int], BeatNote] = {}
-    for note in notes:
-        key = (round(note.beat, 6), note.pitch)
-        if key not in strongest or strongest[key].accent < note.accent:
-            strongest[key] = note
-    return sorted(strongest.values())
+    # The dict keeps the last note of each key; of equal accents, that is the first in `notes`.
+    by_accent = sorted(reversed(notes), key=lambda note: note.accent)
+    return sorted({(round(note.beat, 6), note.pitch): note for note in by_accent}.values())
 
 
 def _groove_bar(
@@ -286,11 +272,8 @@ def _lead_to(
 ) -> BeatNote:
     """Move a note to a neighbour, in the scale, of the next root (a pitch class)."""
     target = low + (root - low) % 12
-    neighbours = [
-        pitch
-        for pitch in sheet.scale_pitches(target - 2, target + 2)
-        if pitch != target and low <= pitch <= high
-    ]
+    scale = sheet.scale_pitches(max(low, target - 2), min(high, target + 2))
+    neighbours = [pitch for pitch in scale if pitch != target]
     return note._replace(pitch=seeding.choice(rng, neighbours or [note.pitch]))
 
 

@@ -26,8 +26,6 @@ def perform(
     """Perform composed notes with a player's timing, articulation and expression.
 
     Args:
-        notes: composed notes.
-        instrument: the instrument that plays them.
         role: name of the role, which decides whether the pitch may bend.
         sheet: tempo and swing.
         pattern: generator of the song, for the player's timing, loudness, articulation and tuning.

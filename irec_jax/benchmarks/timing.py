@@ -82,13 +82,10 @@ def num_cores() -> int:
 
 def cpu_model() -> str:
     """Return the name of the processor."""
-    try:
-        with open("/proc/cpuinfo") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return line.split(":", 1)[1].strip()
-    except OSError:
-        pass  # not Linux
+    with contextlib.suppress(OSError), open("/proc/cpuinfo") as file:  # missing outside Linux
+        for line in file:
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
 
 
