@@ -13,18 +13,9 @@ import numpy as np
 from numpy.random import Generator
 
 from data_builders.gm_musdb.plan import SongPlan
-from data_builders.rendering import (
-    arrange,
-    band,
-    genres,
-    mix,
-    parts,
-    performance,
-    seeding,
-    singer,
-    synth,
-)
+from data_builders.rendering import arrange, band, mix, parts, performance, seeding, singer, synth
 from data_builders.rendering.band import Section
+from data_builders.rendering.genres import draw_lead_sheet
 from data_builders.rendering.instruments import BAND, CATALOGUE, Instrument
 from data_builders.rendering.score import BeatNote, Part, notes_between
 from data_builders.rendering.theory import LeadSheet
@@ -108,7 +99,7 @@ def compose(plan: SongPlan) -> Score:
     """Compose a song."""
     rng = _generator(plan, "form")
     genre, frame = seeding.draw(rng, _GENRE_WEIGHTS), _generator(plan, "frame")
-    sheet = genres.draw_lead_sheet(frame, genre, duration_s=plan.duration_s)
+    sheet = draw_lead_sheet(frame, genre, duration_s=plan.duration_s)
     members = _draw_members(plan, sheet.genre)
     sections = _draw_sections(sheet, plan.duration_s, rng)
     instrumentation = _draw_instrumentation(members, sections, rng)

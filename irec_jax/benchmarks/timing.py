@@ -99,15 +99,11 @@ def environment(packages: Iterable[str]) -> str:
 
 
 def alternate(
-    calls: Mapping[str, Callable[[], object]],
-    *,
-    num_rounds: int,
-    num_warm_up: int = 3,
-    pause_s: float = 0.02,
+    calls: Mapping[str, Callable[[], object]], *, num_rounds: int, num_warm_up: int = 3
 ) -> dict[str, list[float]]:
     """Time implementations in turn.
 
-    Each turn starts with a pause, in which the threads of the previous implementation stop
+    Each turn starts with a pause of 20 ms, in which the threads of the previous implementation stop
     spinning, and an untimed call, which wakes the threads and refills the caches. (With JAX and
     PyTorch on two idle cores, neither made a measurable difference.)
 
@@ -115,7 +111,6 @@ def alternate(
         calls: name -> call that returns when its result is ready.
         num_rounds: number of turns, with one timed call each, of every implementation.
         num_warm_up: number of calls of every implementation before the first round (compilation).
-        pause_s: pause before every turn.
 
     Returns:
         Name -> seconds of each round.
@@ -126,7 +121,7 @@ def alternate(
     seconds = {name: [] for name in calls}
     for _ in range(num_rounds):
         for name, call in calls.items():
-            time.sleep(pause_s)
+            time.sleep(0.02)
             call()
             start = time.perf_counter()
             call()
