@@ -1,5 +1,8 @@
 """Class lists of the five systems."""
 
+#: The 11 classes of IRMAS, in its alphabetical order, with their full names.
+IRMAS_NAMES = {
+    "cel": "cello",
     "cla": "clarinet",
     "flu": "flute",
     "gac": "acoustic guitar",
