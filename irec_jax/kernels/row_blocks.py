@@ -119,7 +119,7 @@ def scan_row_blocks(
         def body(state, index):
             carry, outputs = state
             carry, parts = block(carry, examples, index * rows, rows)
-            starts = [(first, index * p.shape[1], *(0,) * (p.ndim - 2)) for p in parts]
+            starts = ((first, index * p.shape[1], *(0,) * (p.ndim - 2)) for p in parts)
             return (carry, [*map(lax.dynamic_update_slice, outputs, parts, starts)]), None
 
         if num_blocks == 1:
