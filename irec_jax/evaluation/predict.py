@@ -4,12 +4,12 @@ from typing import Any
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from irec_jax import distributed
 from irec_jax.data import Clips
 from irec_jax.inference import sliding_windows
 from irec_jax.inference.prediction import create_predict, local_batch_size
+from irec_jax.progress import progress_bar
 from irec_jax.tasks import Recognition
 
 
@@ -52,7 +52,7 @@ def predict_split(
         dtype=np.int16,
     )
     hidden = not distributed.is_main()
-    bar = tqdm(by_clip, desc=label, unit="clip", leave=False, disable=hidden, total=len(indices))
+    bar = progress_bar(by_clip, desc=label, unit="clip", disable=hidden, total=len(indices))
     predicted = {int(indices[i]): probabilities for i, probabilities in bar}
     return _gather(predicted, len(clips), len(task.classes))
 
