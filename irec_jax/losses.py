@@ -152,12 +152,12 @@ REGRESSION = {
 LOSSES = CLASSIFICATION | REGRESSION
 
 
-def probabilities(name: str, logits: jax.Array) -> jax.Array:
-    """Return the probabilities (..., K) of logits that were trained with the named loss.
+def activation(name: str) -> Callable[[jax.Array], jax.Array]:
+    """Return the function from logits (..., K) that were trained with a loss to probabilities.
 
     This is the softmax for mutually exclusive classes, and otherwise the sigmoid of each class.
     """
-    return jax.nn.softmax(logits) if name == "softmax_cross_entropy" else jax.nn.sigmoid(logits)
+    return jax.nn.softmax if name == "softmax_cross_entropy" else jax.nn.sigmoid
 
 
 def create(name: str, **arguments: Any) -> Loss:

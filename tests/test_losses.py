@@ -113,7 +113,7 @@ def test_half_precision_logits_are_computed_in_float32(name):
 def test_probabilities_are_those_that_the_loss_trains(name):
     logits = RNG.normal(0, 4, (6, 11)).astype(np.float32)
     expected = OUTPUTS[name](logits)
-    np.testing.assert_allclose(losses.probabilities(name, logits), expected, rtol=1e-5)
+    np.testing.assert_allclose(losses.activation(name)(logits), expected, rtol=1e-5)
 
 
 def test_bad_arguments_are_one_clear_line():
