@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import data_builders
-from data_builders.gm_irmas.builder import plan_clips
+from data_builders.gm_irmas.plan import plan_clips
 from irec_jax import data
 from irec_jax.data.labelled_clips import window_positions
 from irec_jax.data.splits import split_examples, split_songs
