@@ -1,17 +1,20 @@
 """Layout: a package imports only from packages before it in the list."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-#: Lowest first. A name may import from names before it (and from its own room).
+#: Lowest first. A name may import from names before it (and from its own package).
 PACKAGES = (
     "labels",
     "errors",
     "registry",
     "files",
+    "progress",
     "distributed",
     "audio",
     "dsp",
@@ -38,7 +41,16 @@ PACKAGES = (
     "main",
 )
 #: What builders of datasets may import.
-BUILDERS_MAY_USE = {"labels", "errors", "registry", "files", "audio", "dsp", "crosstalk"}
+BUILDERS_MAY_USE = {
+    "labels",
+    "errors",
+    "registry",
+    "files",
+    "progress",
+    "audio",
+    "dsp",
+    "crosstalk",
+}
 #: Applying a system to a file never imports these.
 NOT_FOR_APPLYING = ("training", "evaluation", "experiment")
 FILES = sorted((ROOT / "irec_jax").rglob("*.py"))
@@ -85,6 +97,20 @@ def test_builders_import_only_the_lowest_packages(file):
         if parts[0] == "irec_jax":
             assert parts[1] in BUILDERS_MAY_USE, name
         assert parts[0] != "tensorflow"
+
+
+@pytest.mark.parametrize("command", ["recognize", "separate", "debleed"])
+def test_applying_a_system_imports_no_training(command):
+    script = (
+        f"import sys, irec_jax, irec_jax.cli.{command}, irec_jax.systems.separator_files\n"
+        "import irec_jax.systems.recogniser, irec_jax.systems.debleeder\n"
+        "import irec_jax.reports.text, irec_jax.reports.plots, irec_jax.reports.debleed_tables\n"
+        "print(*sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
+    assert run.returncode == 0, run.stderr
+    modules = {".".join(name.split(".")[:2]) for name in run.stdout.split()}
+    assert not modules & {f"irec_jax.{package}" for package in NOT_FOR_APPLYING}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda f: str(f.relative_to(ROOT)))

@@ -24,6 +24,7 @@ from typing import Any, BinaryIO, NamedTuple
 from tqdm import tqdm
 
 from irec_jax.errors import UserError
+from irec_jax.progress import progress_bar
 
 _CHUNK_BYTES = 1 << 20
 _NUM_ATTEMPTS = 5
@@ -279,7 +280,7 @@ def _download_rest(url: str, file: BinaryIO) -> bool:
 
 def _bytes_bar(verb: str, name: str | os.PathLike, total: int | None, delay: float = 1) -> tqdm:
     label = f"{verb} {os.path.basename(name)}"
-    return tqdm(desc=label, total=total, unit="B", unit_scale=True, leave=False, delay=delay)
+    return progress_bar(desc=label, total=total, unit="B", unit_scale=True, delay=delay)
 
 
 def _is_junk(name: str) -> bool:

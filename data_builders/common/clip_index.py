@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from irec_jax.errors import UserError
 from irec_jax.files import atomic_write
+from irec_jax.progress import progress_bar
 
 _TAGS = ("drums", "genre", "part")
 
@@ -50,7 +50,7 @@ def _scan(builder: Any, split: str) -> dict[str, np.ndarray]:
     tags = {name: np.zeros(num_clips, np.int64) for name in _TAGS}
     ids, songs = [], []
     label = f"{builder.name} {split}: index"
-    for i in tqdm(range(num_clips), desc=label, unit=" clips", leave=False, delay=1):
+    for i in progress_bar(range(num_clips), desc=label, unit=" clips", delay=1):
         clip = source[i]
         num_samples[i] = len(clip["audio"])
         labels[i, np.asarray(clip["labels"], np.int64)] = 1.0

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
-import tqdm
 from array_record.python.array_record_module import ArrayRecordWriter
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 
 from data_builders.common.clip_index import clip_index
 from irec_jax.errors import UserError
 from irec_jax.files import write_json
+from irec_jax.progress import progress_bar
 
 _SHARD_BYTES = 256 << 20
 
@@ -57,12 +57,11 @@ class StreamingBuilder(tfds.core.GeneratorBasedBuilder):
         features = self.info.features
         serializer = ExampleSerializer(features.get_serialized_info())
         keys = set()
-        for key, example in tqdm.tqdm(
+        for key, example in progress_bar(
             examples,
             desc=f"{self.name} {split}",
             unit=f" {self.UNIT}",
             total=operator.length_hint(examples) or None,
-            leave=False,
         ):
             if key in keys:
                 raise ValueError(f"{self.name} {split}: two examples with the key {key!r}")

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from irec_jax import audio
 from irec_jax.audio.display_names import join_names, printable
 from irec_jax.audio.track_reader import Track, open_track, prefetch
 from irec_jax.audio.track_writer import check_output_files
 from irec_jax.errors import UserError
+from irec_jax.progress import progress_bar
 
 
 def find_tracks(folder: Path, *, progress: bool) -> tuple[list[Track], list[str]]:
@@ -45,8 +45,8 @@ def find_tracks(folder: Path, *, progress: bool) -> tuple[list[Track], list[str]
             "two, one per microphone"
         )
     opened = prefetch(map(open_track, (folder / name for name in track_names)))
-    options = dict(desc="opening", unit="track", leave=False, delay=1, disable=not progress)
-    tracks = list(tqdm(opened, total=len(track_names), **options))
+    options = dict(desc="opening", unit="track", delay=1, disable=not progress)
+    tracks = list(progress_bar(opened, total=len(track_names), **options))
     for attribute, unit in (("sample_rate_hz", "Hz"), ("num_samples", "samples")):
         _check_equal(folder, tracks, attribute, unit)
     first: dict[str, Track] = {}

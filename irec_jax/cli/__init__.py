@@ -1,59 +1,44 @@
-"""`irec`: trained systems applied to audio files, crosstalk reduced, and datasets prepared."""
+"""The command line `irec`: train systems, apply them to audio files, prepare datasets.
+
+Each command is a module with a function `main(words)`. Only the module of the command is imported,
+so that help and mistyped arguments are answered at once.
+"""
 
 import argparse
 import importlib
+import sys
+from collections.abc import Sequence
 
 from irec_jax.cli.console import exit_process, run_command
-from irec_jax.cli.datasets import add_build, add_gallery
-from irec_jax.cli.debleed import add_debleed
-from irec_jax.cli.recognize import add_recognize
-from irec_jax.cli.separate import add_separate
-from irec_jax.studies import STUDIES
+
+#: Command -> its line in `irec --help`.
+COMMANDS = {
+    "recognize": "recognise the instruments in audio files",
+    "separate": "separate music into some of its stems and the rest",
+    "debleed": "reduce the crosstalk between the tracks of a recording",
+    "train": "train and evaluate a system from a config",
+    "study": "reproduce the tables and figures of a paper",
+    "build": "prepare a dataset",
+    "gallery": "draw training clips of every class of a dataset",
+}
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line of all commands."""
-    command = argparse.ArgumentParser(prog="irec", description=__doc__, allow_abbrev=False)
-    commands = command.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    add_recognize(commands)
-    add_separate(commands)
-    add_debleed(commands)
-    add_build(commands)
-    add_gallery(commands)
-    add_study(commands)
-    return command
-
-
-def add_study(commands) -> None:
-    study = commands.add_parser(
-        "study",
-        allow_abbrev=False,
-        help="the tables of a paper",
-        description="Makes the tables and figures of a paper, ours beside the reported ones.",
+def run(words: Sequence[str] | None = None) -> int:
+    """Run `irec` with these arguments, or those of the process; return its exit code."""
+    words = [str(word) for word in (sys.argv[1:] if words is None else words)]
+    if words and words[0] in COMMANDS:
+        command = importlib.import_module(f"irec_jax.cli.{words[0]}")
+        return command.main(words[1:]) or 0
+    parser = argparse.ArgumentParser(
+        prog="irec", description=__doc__.splitlines()[0], allow_abbrev=False
     )
-    study.add_argument("name", choices=sorted(STUDIES), help="then its options; see NAME --help")
-    study.add_argument("options", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-    study.set_defaults(run=make_study)
-
-
-def make_study(arguments: argparse.Namespace) -> int:
-    """`irec study NAME`: every study has options of its own."""
-    # Late: a study imports all that it studies.
-    module = importlib.import_module(STUDIES[arguments.name])
-    options = argparse.ArgumentParser(
-        prog=f"irec study {arguments.name}",
-        description=module.__doc__.splitlines()[0],
-        allow_abbrev=False,
-    )
-    module.add_arguments(options)
-    return module.run(options.parse_args(arguments.options))
-
-
-def _main() -> int:
-    arguments = parser().parse_args()
-    return arguments.run(arguments)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, help_text in COMMANDS.items():
+        commands.add_parser(name, help=help_text)
+    parser.parse_args(words)  # prints the help or an error, and exits
+    return 0
 
 
 def main() -> None:
     """Entry point of `irec`."""
-    exit_process(run_command(_main))
+    exit_process(run_command(run))

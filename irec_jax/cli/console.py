@@ -1,6 +1,7 @@
-"""What all command lines share: errors as one line, and a quiet console."""
+"""Shared behaviour of the command lines: flags, one-line errors, interrupts and quiet libraries."""
 
 import _thread
+import argparse
 import contextlib
 import logging
 import os
@@ -15,59 +16,88 @@ import absl.logging
 from irec_jax.errors import UserError
 
 
-def run_command(main: Callable[[], int | None]) -> int:
-    """Runs a command; returns its exit code.
+class CommandParser(argparse.ArgumentParser):
+    """A parser whose flags are spelled with hyphens; underscores are accepted as well.
 
-    A `UserError`, a full disk and an interrupt cost one line on stderr, not a traceback.
+    Abbreviations are not. `--config.key` flags keep the underscores of their keys.
     """
-    _quiet()
+
+    def __init__(self, **options):
+        super().__init__(allow_abbrev=False, **options)
+
+    def add_argument(self, *names, **options):
+        return super().add_argument(*map(_hyphenate, names), **options)
+
+    def parse_known_args(self, args=None, namespace=None):
+        words = sys.argv[1:] if args is None else args
+        return super().parse_known_args([_hyphenate(str(word)) for word in words], namespace)
+
+
+def _hyphenate(word: str) -> str:
+    """Return a flag, with or without a value, in hyphens."""
+    if not word.startswith("--") or word.startswith("--config."):
+        return word
+    flag, equals, value = word.partition("=")
+    return flag.replace("_", "-") + equals + value
+
+
+def run_command(main: Callable[[], int | None]) -> int:
+    """Run a command; return its exit code.
+
+    A `UserError`, a full disk and an interrupt print one line to stderr, without a traceback.
+    """
+    _quiet_libraries()
     try:
         with _interruptible():
             return main() or 0
     except UserError as error:
-        return _end(f"error: {error}", 1)
+        return _fail(f"error: {error}", 1)
     except OSError as error:
         if error.filename is None and error.errno is None:
             raise
-        where = f"{error.filename}: " if error.filename else ""
-        return _end(f"error: {where}{error.strerror}", 1)
+        file = f"{error.filename}: " if error.filename else ""
+        return _fail(f"error: {file}{error.strerror}", 1)
     except KeyboardInterrupt:
-        return _end("interrupted; run the same command again to go on", 130)
+        return _fail("interrupted; run the same command again to continue", 130)
 
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Ctrl-C is not lost where exceptions are ignored, as in JAX's garbage-collector callback; what
-    ends jobs (SIGTERM) is the same, so that nothing half-written is left."""
-    earlier = sys.unraisablehook
+    """Raise KeyboardInterrupt for Ctrl-C and SIGTERM, wherever they arrive.
+
+    Python ignores exceptions in some callbacks, such as JAX's garbage-collector callback; an
+    interrupt there is repeated. SIGTERM, which ends jobs, is treated like Ctrl-C, so that no
+    incomplete files remain.
+    """
+    default_hook = sys.unraisablehook
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)
 
-    def again(ignored) -> None:
+    def repeat_interrupt(ignored) -> None:
         if issubclass(ignored.exc_type, KeyboardInterrupt):
             threading.Timer(0.05, _thread.interrupt_main).start()  # outside of the callback
         else:
-            earlier(ignored)
+            default_hook(ignored)
 
-    sys.unraisablehook = again
+    sys.unraisablehook = repeat_interrupt
     try:
         yield
     finally:
-        sys.unraisablehook = earlier
+        sys.unraisablehook = default_hook
 
 
-def _end(line: str, code: int) -> int:
+def _fail(line: str, code: int) -> int:
     print(line, file=sys.stderr, flush=True)
     return code
 
 
 def exit_process(code: int) -> NoReturn:
-    """Ends the process.
+    """End the process with an exit code.
 
-    An orderly end waits for the threads that compile or read ahead, which would keep an
-    interrupted process for seconds or crash it, and for the other processes of a job, which would
-    keep all of them for ever when one has failed. So only a job that went well ends that way; who
-    started the others sees the exit code of the one that failed and stops them.
+    A regular exit waits for threads that compile or read ahead, which delays an interrupted process
+    by seconds or crashes it, and for the other processes of a job, which blocks all of them if one
+    has failed. Therefore only a successful job of several processes exits regularly; its launcher
+    sees the exit code of a failed process and stops the others.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -77,10 +107,10 @@ def exit_process(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _quiet() -> None:
-    """Libraries report only what went wrong, unless IREC_LOG=info asks for more.
+def _quiet_libraries() -> None:
+    """Show only the errors of libraries, or all their messages with IREC_LOG=info.
 
-    What a terminal cannot show must not end a command either.
+    Characters that the terminal cannot encode are replaced instead of raising an error.
     """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -88,4 +118,4 @@ def _quiet() -> None:
     if os.environ.get("IREC_LOG", "").lower() == "info":
         logging.basicConfig(level=logging.INFO)
         return
-    absl.logging.set_verbosity(absl.logging.FATAL)  # orbax, TFDS and Grain speak through it
+    absl.logging.set_verbosity(absl.logging.FATAL)  # used by orbax, TFDS and Grain

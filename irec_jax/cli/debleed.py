@@ -1,108 +1,117 @@
-"""`irec debleed`."""
+"""`irec debleed`: reduce the crosstalk between the tracks of a recording."""
 
 import argparse
 import sys
+from collections.abc import Sequence
 
-from irec_jax.cli.words import clock, one_line, shorten
+from irec_jax.audio.display_names import printable
+from irec_jax.cli.console import CommandParser
 from irec_jax.errors import UserError
 
-_SUSPICIOUS_DB = 20.0
+_SUSPICIOUS_LOSS_DB = 20.0
 
 
-def add_debleed(commands) -> None:
-    debleed = commands.add_parser(
-        "debleed",
-        allow_abbrev=False,
-        help="the tracks of a recording without crosstalk",
-        description="Takes the sound of the other instruments out of every track of a recording. "
-        "Every audio file of the folder but mix.* is the track of a microphone; all have one "
-        "length and sample rate. Tracks of the same names, length and coding appear in --out when "
-        "all are done (mp3, ogg, m4a ... become 24-bit wav, 8 bits become 16). Prints what was "
-        "found: direct sound, its delays, and weights of what is left.",
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        prog="irec debleed",
+        description="Reduce the crosstalk in every track of a recording. Every audio file in the "
+        "folder except mix.* is the track of a microphone; all tracks have the same length and "
+        "sample rate. Tracks of the same names, length and coding are written to --out (mp3, ogg, "
+        "m4a ... become 24-bit wav, 8 bits become 16). Prints the estimated crosstalk: direct "
+        "sound, its delays, and weights of the remaining crosstalk.",
     )
-    debleed.add_argument("folder", metavar="FOLDER", help="of the tracks, one file each")
-    debleed.add_argument("--out", required=True, metavar="FOLDER", help="for the tracks, another")
-    debleed.add_argument("--overwrite", action="store_true", help="replace tracks in --out")
-    debleed.add_argument(
+    parser.add_argument("folder", metavar="FOLDER", help="folder of the tracks, one file each")
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="another folder, for output")
+    parser.add_argument("--overwrite", action="store_true", help="replace tracks in --out")
+    parser.add_argument(
         "--report",
         action="store_true",
-        help="draw all this, and spectrograms, in --out/debleed.png",
+        help="draw the estimate, and spectrograms, in --out/debleed.png",
     )
-    debleed.add_argument(
+    parser.add_argument(
         "--strength",
         type=float,
-        help="beyond direct sound, 1 takes away what is estimated (default), 2 twice as much",
+        help="beyond direct sound, remove this multiple of the estimated crosstalk (default: 1)",
     )
-    debleed.add_argument("--method", help="mask (default), or subtraction, the source's")
-    debleed.add_argument("--solver", help="nnls (default), the exact one, or momentum")
-    debleed.add_argument(
+    parser.add_argument("--method", help="mask (default), or subtraction as in Seipel (2018)")
+    parser.add_argument("--solver", help="nnls (default), which is exact, or momentum")
+    parser.add_argument(
         "--floor",
         type=float,
         metavar="DB",
-        help="beyond direct sound, lower nothing by more than this, such as -40",
+        help="beyond direct sound, limit the attenuation to this level, such as -40",
     )
-    debleed.add_argument(
-        "--no-align", action="store_true", help="leave the step out that uses delays and phases"
+    parser.add_argument(
+        "--no-align", action="store_true", help="skip the step that uses delays and phases"
     )
-    debleed.add_argument(
-        "--band_edges_hz", type=_numbers, metavar="HZ,HZ", help="weights of their own for bands"
+    parser.add_argument(
+        "--band-edges-hz", type=_numbers, metavar="HZ,HZ", help="estimate weights for each band"
     )
-    debleed.add_argument("--frame_length", type=int, help="of the spectra, in samples (4096)")
-    debleed.add_argument("--hop_length", type=int, help="at most half a frame (2048)")
-    debleed.set_defaults(run=debleed_tracks)
+    parser.add_argument("--frame-length", type=int, help="STFT frame length in samples (4096)")
+    parser.add_argument("--hop-length", type=int, help="STFT hop, at most half a frame (2048)")
+    return parser
 
 
-def debleed_tracks(arguments: argparse.Namespace) -> int:
-    """`irec debleed`."""
+def main(words: Sequence[str]) -> int:
+    """Run `irec debleed`."""
+    arguments = _parser().parse_args(words)
     names = ("strength", "method", "solver", "band_edges_hz", "frame_length", "hop_length")
     settings = {
         name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None
     }
     if arguments.floor is not None:
         if not arguments.floor <= 0:
-            raise UserError(f"--floor {arguments.floor:g}: decibels, 0 or less, please: -40")
+            raise UserError(f"--floor {arguments.floor:g}: expected decibels of at most 0, as -40")
         settings["floor"] = 10 ** (arguments.floor / 20)
     if arguments.no_align:
         settings["align"] = False
     options = dict(overwrite=arguments.overwrite, report=arguments.report)
     try:
-        # Late, so that a mistyped argument is answered at once.
-        from irec_jax.reports.debleed_tables import crosstalk_tables
+        # Imported late, so that a mistyped argument is answered at once.
         from irec_jax.systems import debleeder
 
-        done = debleeder.debleed(arguments.folder, arguments.out, **options, **settings)
+        result = debleeder.debleed(arguments.folder, arguments.out, **options, **settings)
     except KeyboardInterrupt:
-        print("interrupted; run it again, from the start", file=sys.stderr)
+        print("interrupted; run the same command again, it starts over", file=sys.stderr)
         return 130
-    print(crosstalk_tables(done.names, done.crosstalk, done.settings, done.sample_rate_hz))
+    _print(result, arguments.out)
+    return 0
+
+
+def _print(result, out: str) -> None:
+    """Print the estimated crosstalk and the energy that each track lost."""
+    from irec_jax.reports.debleed_tables import crosstalk_tables
+    from irec_jax.reports.text import clock, shorten
+
+    print(crosstalk_tables(result.names, result.crosstalk, result.settings, result.sample_rate_hz))
     print()
-    width = min(48, max(len(path.name) for path in done.paths))
+    width = min(48, max(len(path.name) for path in result.paths))
     for path, loss_db, num_clipped in zip(
-        done.paths, done.losses_db, done.num_clipped, strict=True
+        result.paths, result.losses_db, result.num_clipped, strict=True
     ):
         clipped = f"  ({num_clipped} samples clipped)" if num_clipped else ""
-        name = shorten(one_line(path.name), width)
+        name = shorten(printable(path.name), width)
         print(f"{name:<{width}}  {-loss_db:+6.1f} dB{clipped}")
-    if max(done.losses_db) > _SUSPICIOUS_DB:
+    if max(result.losses_db) > _SUSPICIOUS_LOSS_DB:
         print(
-            "a track that loses so much may be a copy of another one, or its pair: "
-            "put the two channels of a stereo pair into one file"
+            "a track that loses this much may be a copy of another one, or one channel of a "
+            "stereo pair: put the two channels of a pair into one file"
         )
-    for what, listed in (
-        ("left aside", done.left_aside),
-        ("better coding than before", done.converted),
+    for description, file_names in (
+        ("ignored", result.left_aside),
+        ("better coding than before", result.converted),
     ):
-        if listed:
-            print(f"{what}: {', '.join(listed)}")
+        if file_names:
+            print(f"{description}: {', '.join(file_names)}")
     print(
-        f"{len(done.paths)} tracks of {clock(done.duration_s)} in {one_line(arguments.out)} "
-        f"({done.speed:.1f} x real time)" + (f", report in {done.report}" if done.report else "")
+        f"{len(result.paths)} tracks of {clock(result.duration_s)} in {printable(out)} "
+        f"({result.speed:.1f} x real time)"
+        + (f", report in {result.report}" if result.report else "")
     )
-    return 0
 
 
 def _numbers(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: numbers with commas, please") from None
+        raise argparse.ArgumentTypeError(f"{text!r}: expected numbers with commas") from None

@@ -1,111 +1,114 @@
-"""`irec recognize`."""
+"""`irec recognize`: recognise the instruments in audio files."""
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from irec_jax import audio
-from irec_jax.cli.words import check_place, clock, one_line, plot_path, shorten
+from irec_jax.audio.display_names import printable
+from irec_jax.cli.console import CommandParser
+from irec_jax.cli.output import check_writable, figure_path
 from irec_jax.errors import UserError
 from irec_jax.files import write_json
 
 HOW_TO_TRAIN = (
-    "recognize needs --workdir DIR, the folder of a trained system; train one with: "
+    "--workdir: missing; name the folder of a trained system, or train one with: "
     "python -m irec_jax.main --config=configs/han.py --workdir=DIR"
 )
 
 
-def add_recognize(commands) -> None:
-    recognize = commands.add_parser(
-        "recognize",
-        allow_abbrev=False,
-        help="the instruments in audio files",
-        description="Prints the instruments of every file: wav, flac, ogg, mp3, m4a of any "
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        prog="irec recognize",
+        description="Recognise the instruments in audio files: wav, flac, ogg, mp3, m4a of any "
         "rate, channels and length. Folders are searched for audio files.",
     )
-    recognize.add_argument("files", nargs="+", metavar="FILE_OR_FOLDER")
-    recognize.add_argument("--workdir", metavar="DIR", help="of a trained system")
-    recognize.add_argument("--json", metavar="OUT", help="write labels and scores over time here")
-    recognize.add_argument(
-        "--plot", metavar="OUT.png", help="draw who plays when; of several files OUT-NAME.png each"
+    parser.add_argument("files", nargs="+", metavar="FILE_OR_FOLDER")
+    parser.add_argument("--workdir", metavar="DIR", help="workdir of a trained recogniser")
+    parser.add_argument(
+        "--json", metavar="OUT", help="write labels and scores over time to this file"
     )
-    recognize.add_argument(
+    parser.add_argument(
+        "--plot",
+        metavar="OUT.png",
+        help="draw the activity of the instruments over time; OUT-NAME.png for each of several "
+        "files",
+    )
+    parser.add_argument(
         "--threshold",
         default="fixed",
         help="fixed (default), validation, validation_per_class, or a number from 0 to 1",
     )
-    recognize.set_defaults(run=recognize_files)
+    return parser
 
 
-def recognize_files(arguments: argparse.Namespace) -> int:
-    """`irec recognize`: one bad file is reported and the others are still done."""
+def main(words: Sequence[str]) -> int:
+    """Run `irec recognize`: report unreadable files, and recognise the others."""
+    arguments = _parser().parse_args(words)
     if not arguments.workdir:
         raise UserError(HOW_TO_TRAIN)
-    plot = plot_path(arguments.plot)
+    plot = figure_path(arguments.plot) if arguments.plot is not None else None
     files = list({os.path.realpath(file): file for file in audio.find(arguments.files)}.values())
-    # Late, so that a mistyped argument is answered at once.
-    from irec_jax import systems
+    # Imported late, so that a mistyped argument is answered at once.
+    from irec_jax.reports.text import clock, shorten
+    from irec_jax.systems.recogniser import load_recogniser
 
-    system = systems.load_recogniser(arguments.workdir)
-    system.class_thresholds(arguments.threshold)
-    for place in filter(None, (arguments.json, plot)):
-        check_place(Path(place))
-    records, num_bad = [], 0
+    recogniser = load_recogniser(arguments.workdir)
+    recogniser.class_thresholds(arguments.threshold)
+    for path in filter(None, (arguments.json, plot)):
+        check_writable(Path(path))
+    records, num_failed = [], 0
     width = min(48, max(len(str(file)) for file in files))
     for file in files:
         try:
-            found = system.recognize(file, threshold=arguments.threshold)
+            result = recogniser.recognize(file, threshold=arguments.threshold)
         except UserError as error:
-            num_bad += 1
+            num_failed += 1
             records.append({"file": str(file), "error": str(error)})
             print(f"error: {error}", file=sys.stderr)
             continue
         if plot is not None:
-            _draw(found, plot if len(files) == 1 else _plot_beside(plot, file, files))
-        records.append(found.to_dict())
-        name = shorten(one_line(file), width)
-        print(f"{name:<{width}}  {clock(found.duration_s):>8}  {_told(found)}")
+            _draw(result, plot if len(files) == 1 else _plot_path(plot, file, files))
+        records.append(result.to_dict())
+        name = shorten(printable(file), width)
+        print(f"{name:<{width}}  {clock(result.duration_s):>8}  {_summary(result)}")
     if arguments.json:
-        content = {"workdir": str(arguments.workdir), "aggregation": system.aggregation}
+        content = {"workdir": str(arguments.workdir), "aggregation": recogniser.aggregation}
         write_json(Path(arguments.json), content | {"files": records})
-    if num_bad:
-        print(f"{num_bad} of {len(files)} files could not be read", file=sys.stderr)
-    return 1 if num_bad == len(files) else 0
+    if num_failed:
+        print(f"{num_failed} of {len(files)} files could not be read", file=sys.stderr)
+    return 1 if num_failed == len(files) else 0
 
 
-def _told(found) -> str:
-    """`voice 1.00, piano 0.71 (then organ 0.31)`, with the names of IRMAS spelled out."""
+def _summary(result) -> str:
+    """Return `voice 1.00, piano 0.71 (then organ 0.31)`, with IRMAS codes written out."""
     from irec_jax.labels import IRMAS_NAMES
 
-    if found.note:
-        return f"({found.note})"
-    ranked = sorted(found.scores, key=found.scores.get, reverse=True)
-
-    def shown(name: str) -> str:
-        return f"{IRMAS_NAMES.get(name, name)} {found.scores[name]:.2f}"
-
-    on = ", ".join(shown(name) for name in ranked if name in found.labels)
-    next_one = next((shown(name) for name in ranked if name not in found.labels), "")
-    return f"{on or 'none above the threshold'}" + (f"  (then {next_one})" if next_one else "")
+    if result.note:
+        return f"({result.note})"
+    ranked = sorted(result.scores, key=result.scores.get, reverse=True)
+    texts = {name: f"{IRMAS_NAMES.get(name, name)} {result.scores[name]:.2f}" for name in ranked}
+    labels = ", ".join(texts[name] for name in ranked if name in result.labels)
+    runner_up = next((texts[name] for name in ranked if name not in result.labels), "")
+    return (labels or "none above the threshold") + (f"  (then {runner_up})" if runner_up else "")
 
 
-def _plot_beside(plot: Path, file: Path, files: Sequence[Path]) -> Path:
-    """A name of its own for each file's plot."""
+def _plot_path(plot: Path, file: Path, files: Sequence[Path]) -> Path:
+    """Return a unique name for the plot of each file."""
     same = [other for other in files if other.stem == file.stem]
     number = f"-{same.index(file) + 1}" if len(same) > 1 else ""
     return plot.with_name(f"{plot.stem}-{file.stem}{number}{plot.suffix}")
 
 
-def _draw(found, path: Path) -> None:
+def _draw(result, path: Path) -> None:
     from irec_jax.reports import figures, timeline
 
     figure = timeline.instruments_over_time(
-        found.times_s,
-        found.activity,
-        list(found.scores),
-        threshold=min(found.thresholds.values()),
-        labels=found.labels,
+        result.times_s,
+        result.activity,
+        list(result.scores),
+        threshold=min(result.thresholds.values()),
+        labels=result.labels,
     )
     figures.save(figure, path)

@@ -1,90 +1,91 @@
-"""`irec separate`."""
+"""`irec separate`: separate music into some of its stems and the rest."""
 
-import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from irec_jax.cli.words import clock, one_line, shorten
+from irec_jax.audio.display_names import printable
+from irec_jax.cli.console import CommandParser
 from irec_jax.errors import UserError
 
 HOW_TO_TRAIN = (
-    "separate needs --workdir DIR, the folder of a trained separator; train one with: "
+    "--workdir: missing; name the folder of a trained separator, or train one with: "
     "python -m irec_jax.main --config=configs/ligtenberg_unet.py --workdir=DIR"
 )
 
 
-def add_separate(commands) -> None:
-    separate = commands.add_parser(
-        "separate",
-        allow_abbrev=False,
-        help="some stems of music, such as vocals and other, and the rest",
-        description="Separates music: wav, flac, ogg, mp3, m4a, mp4 of any rate, channels and "
-        "length. Folders are searched for audio files. For each file FOLDER/NAME/ gets two 24-bit "
-        "wav files of its length, rate and channels, what the system keeps (vocals_other.wav) and "
-        "remainder.wav, which add up to the input, and spectrograms.png. Bad files are reported "
-        "and the others still done; the exit code is 1 when none was.",
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        prog="irec separate",
+        description="Separate music: wav, flac, ogg, mp3, m4a, mp4 of any rate, channels and "
+        "length. Folders are searched for audio files. For each file, FOLDER/NAME/ receives two "
+        "24-bit wav files of the same length, rate and channels, the stems that the system keeps "
+        "(vocals_other.wav) and remainder.wav, which add up to the input, and spectrograms.png. "
+        "Unreadable files are reported and the others separated; the exit code is 1 if all fail.",
     )
-    separate.add_argument("files", nargs="+", metavar="FILE_OR_FOLDER")
-    separate.add_argument("--workdir", metavar="DIR", help="of a trained separator")
-    separate.add_argument("--out", required=True, metavar="FOLDER", help="for the stems")
-    separate.add_argument(
+    parser.add_argument("files", nargs="+", metavar="FILE_OR_FOLDER")
+    parser.add_argument("--workdir", metavar="DIR", help="workdir of a trained separator")
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="folder for the stems")
+    parser.add_argument(
         "--post",
         action="store_true",
-        help="remove what is faint in the spectrogram of what is kept (below the system's "
-        "post_db, -60 dB unless it was trained with another)",
+        help="remove faint values from the spectrogram of the stems (below the system's post_db, "
+        "-60 dB unless the system was trained with another)",
     )
-    separate.add_argument(
+    parser.add_argument(
         "--phase",
         default="mixture",
-        help="mixture (default), that of the input; or griffin-lim, the source's, which is slower "
-        "and leaves what differs in the remainder",
+        help="mixture (default): the phase of the input; griffin-lim: as in Ligtenberg (2022), "
+        "slower, with the phase difference in the remainder",
     )
-    separate.add_argument("--overwrite", action="store_true", help="replace files in FOLDER/NAME/")
-    separate.set_defaults(run=separate_files)
+    parser.add_argument("--overwrite", action="store_true", help="replace files in FOLDER/NAME/")
+    return parser
 
 
-def separate_files(arguments: argparse.Namespace) -> int:
-    """`irec separate`: one bad file is reported and the others are still done."""
+def main(words: Sequence[str]) -> int:
+    """Run `irec separate`: report unreadable files, and separate the others."""
+    arguments = _parser().parse_args(words)
     if not arguments.workdir:
         raise UserError(HOW_TO_TRAIN)
     if not arguments.out:
-        raise UserError("--out: an empty name; name a folder for the stems")
-    # Late, so that a mistyped argument is answered at once.
-    from irec_jax import registry, systems
-    from irec_jax.systems import separator_files
+        raise UserError("--out: empty name; name a folder for the stems")
+    # Imported late, so that a mistyped argument is answered at once.
+    from irec_jax import registry
+    from irec_jax.reports.text import clock, shorten
+    from irec_jax.systems import separator, separator_files
 
-    if arguments.phase not in systems.PHASES:
-        raise registry.unknown("--phase", arguments.phase, systems.PHASES)
+    if arguments.phase not in separator.PHASES:
+        raise registry.unknown("--phase", arguments.phase, separator.PHASES)
     out = Path(arguments.out).expanduser()
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out}: is a file; name a folder for the stems")
     files = separator_files.find_mixtures(arguments.files, out)
-    separator = systems.load_separator(arguments.workdir)
+    system = separator.load_separator(arguments.workdir)
     options = dict(post=arguments.post, phase=arguments.phase, overwrite=arguments.overwrite)
-    num_bad = 0
-    width = min(48, max(len(one_line(file)) for file in files))
+    num_failed = 0
+    width = min(48, max(len(printable(file)) for file in files))
     for file, name in zip(files, separator_files.folder_names(files), strict=True):
         try:
-            done = separator_files.separate_file(
-                file, separator, out / name, inputs=files, **options
+            result = separator_files.separate_file(
+                file, system, out / name, inputs=files, **options
             )
         except UserError as error:
-            num_bad += 1
+            num_failed += 1
             print(f"error: {error}", file=sys.stderr)
             continue
-        shown = shorten(one_line(file), width)
-        print(f"{shown:<{width}}  {clock(done.duration_s):>8}  {_told(done, out / name)}")
-    if num_bad:
-        print(f"{num_bad} of {len(files)} files could not be separated", file=sys.stderr)
-    return 1 if num_bad == len(files) else 0
+        label = shorten(printable(file), width)
+        print(f"{label:<{width}}  {clock(result.duration_s):>8}  {_summary(result, out / name)}")
+    if num_failed:
+        print(f"{num_failed} of {len(files)} files could not be separated", file=sys.stderr)
+    return 1 if num_failed == len(files) else 0
 
 
-def _told(done, folder: Path) -> str:
-    """Where the stems are, how fast it went, and what a listener should know."""
-    notes = [f"{done.speed:.1f} x real time"]
-    if done.silent:
+def _summary(result, folder: Path) -> str:
+    """Return the folder of the stems, the speed, and notes on silence and clipping."""
+    notes = [f"{result.speed:.1f} x real time"]
+    if result.silent:
         notes.append("silent")
-    clipped = [f"{num} samples of {stem}" for stem, num in done.num_clipped.items() if num]
+    clipped = [f"{num} samples of {stem}" for stem, num in result.num_clipped.items() if num]
     if clipped:
-        notes.append(f"{' and '.join(clipped)} clipped: turn the input down")
-    return f"in {one_line(folder)} ({', '.join(notes)})"
+        notes.append(f"{' and '.join(clipped)} clipped: reduce the level of the input")
+    return f"in {printable(folder)} ({', '.join(notes)})"

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from irec_jax.audio import to_int16
 from irec_jax.data.labelled_clips import Clips, peak
 from irec_jax.errors import UserError
 from irec_jax.files import atomic_write, read_json, write_bytes, write_json
+from irec_jax.progress import progress_bar
 
 FORMAT = 1
 #: Kinds of examples: features of the front end `spectrogram_db`, or audio.
@@ -127,7 +127,7 @@ def write_store(
     done = np.load(folder / "done.npy")
     remaining = np.flatnonzero(done == 0)
     num_done = len(ids) - len(remaining)
-    bar = tqdm(total=len(ids), initial=num_done, desc=label, unit="clip", leave=False)
+    bar = progress_bar(total=len(ids), initial=num_done, desc=label, unit="clip")
     offset = np.load(folder / "values.npy", mmap_mode="r").offset
     try:
         with bar, open(folder / "values.npy", "rb+") as file:

@@ -5,12 +5,12 @@ from typing import Any
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from irec_jax import distributed
 from irec_jax.data import Clips
 from irec_jax.inference import sliding_windows
 from irec_jax.inference.prediction import create_predict, local_batch_size
+from irec_jax.progress import progress_bar
 from irec_jax.tasks import Recognition
 
 
@@ -40,8 +40,8 @@ def predict_split(
         Window probabilities float32 (W_i, K) of all clips, on every process.
     """
     indices = np.arange(jax.process_index(), len(clips), jax.process_count())
-    bar = tqdm(
-        total=len(indices), desc=label, unit="clip", leave=False, disable=not distributed.is_main()
+    bar = progress_bar(
+        total=len(indices), desc=label, unit="clip", disable=not distributed.is_main()
     )
 
     def read() -> Iterable[sliding_windows.ClipAudio]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from irec_jax import audio, data, distributed
 from irec_jax.evaluation import separation
@@ -15,6 +14,7 @@ from irec_jax.experiment.base import Experiment
 from irec_jax.frontends import SpectrogramDb
 from irec_jax.inference import separation as inference
 from irec_jax.inference.prediction import create_predict, local_batch_size
+from irec_jax.progress import progress_bar
 from irec_jax.reports import separation_report
 from irec_jax.reports.text import mean_sd
 from irec_jax.tasks import Separation
@@ -107,7 +107,7 @@ class SeparationExperiment(Experiment):
         """Return the scores of every track, and spectrograms of the first one with a target."""
         settings = dict(frontend=self.task.frontend, sample_rate_hz=self.dataset.sample_rate_hz)
         scores, example = [], None
-        for i in tqdm(range(len(tracks)), desc="test", unit="track", leave=False):
+        for i in progress_bar(range(len(tracks)), desc="test", unit="track"):
             track = self._estimates(tracks, i, predict)
             scores.append(separation.score_track(track, **settings))
             if example is None and not scores[-1].silent:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from irec_jax import crosstalk as ct
 from irec_jax import registry
@@ -19,6 +18,7 @@ from irec_jax.audio.track_reader import Track, read_tracks
 from irec_jax.audio.track_writer import TrackWriter, estimate_bytes, staging_folder
 from irec_jax.errors import UserError
 from irec_jax.files import atomic_write
+from irec_jax.progress import progress_bar
 from irec_jax.reports import debleed_figure, figures
 
 #: File name of the figure, beside the tracks.
@@ -154,10 +154,9 @@ def _write(
     rate_hz, num_samples = tracks[0].sample_rate_hz, tracks[0].num_samples
     sizes = dict(num_samples=num_samples, sample_rate_hz=rate_hz)
     energies = np.zeros((2, len(tracks), -(-num_samples // rate_hz)))
-    bar = tqdm(
+    bar = progress_bar(
         total=(ct.num_passes(settings) + 1) * num_samples / rate_hz,
         bar_format="{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}",
-        leave=False,
         disable=not progress,
     )
 

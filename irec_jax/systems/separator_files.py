@@ -21,6 +21,7 @@ from irec_jax.audio.track_writer import (
 )
 from irec_jax.errors import UserError
 from irec_jax.files import atomic_write
+from irec_jax.progress import progress_bar
 from irec_jax.reports import figures, spectrogram_overview
 from irec_jax.systems.loading import check_array
 from irec_jax.systems.separator import Separator, load_separator
@@ -150,11 +151,10 @@ def separate_file(
     file_names = [f"{stem}.wav" for stem in stems]
     check_output_files(folder, [*file_names, FIGURE_NAME], [path, *inputs], overwrite=overwrite)
     label = printable(path.name)
-    bar = tqdm(
+    bar = progress_bar(
         desc=label if len(label) <= _MAX_LABEL else label[: _MAX_LABEL - 1] + "…",
         bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}",
         total=1,
-        leave=False,
         disable=not progress,
     )
     with bar:

@@ -19,11 +19,7 @@ from irec_jax.systems import recogniser
 def call(*words):
     """Exit code of `irec`, in this process."""
 
-    def run():
-        arguments = cli.parser().parse_args([str(word) for word in words])
-        return arguments.run(arguments)
-
-    return run_command(run)
+    return run_command(lambda: cli.run(words))
 
 
 def tone(rate_hz, seconds, channels=1, seed=0):

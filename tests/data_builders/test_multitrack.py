@@ -342,10 +342,8 @@ def test_options(tmp_path, options, message):
 def test_command(tmp_path, recordings, capfd):
     from irec_jax import cli
 
-    arguments = cli.parser().parse_args(
-        ["build", "multitrack", f"--path={recordings}", f"--data_dir={tmp_path / 'data'}"]
-    )
-    assert run_command(lambda: arguments.run(arguments)) == 0
+    words = ["build", "multitrack", f"--path={recordings}", f"--data_dir={tmp_path / 'data'}"]
+    assert run_command(lambda: cli.run(words)) == 0
     out, err = capfd.readouterr()
     assert "2 train, 1 test segments" in out and "multitrack train:" in err
 

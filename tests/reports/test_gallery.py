@@ -16,11 +16,7 @@ RATE_HZ = 22_050
 def call(*words):
     """Run `irec gallery` in this process and return its exit code."""
 
-    def run():
-        arguments = cli.parser().parse_args(["gallery", *(str(word) for word in words)])
-        return arguments.run(arguments)
-
-    return run_command(run)
+    return run_command(lambda: cli.run(["gallery", *words]))
 
 
 @pytest.fixture(scope="module")

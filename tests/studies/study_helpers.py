@@ -8,12 +8,7 @@ from irec_jax.cli.console import run_command
 
 def irec(*words):
     """Return the exit code of `irec`, run in this process."""
-
-    def command():
-        arguments = cli.parser().parse_args([str(word) for word in words])
-        return arguments.run(arguments)
-
-    return run_command(command)
+    return run_command(lambda: cli.run(words))
 
 
 def table_cells(page, row):

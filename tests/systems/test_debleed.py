@@ -28,11 +28,7 @@ DELAYS = np.array([[0, 9, 20], [14, 0, 8], [25, 11, 0]])
 def call(*words):
     """Exit code of `irec debleed`, in this process."""
 
-    def run():
-        arguments = cli.parser().parse_args(["debleed", *(str(word) for word in words)])
-        return arguments.run(arguments)
-
-    return run_command(run)
+    return run_command(lambda: cli.run(["debleed", *words]))
 
 
 def dry(seconds, seed=0):
@@ -99,7 +95,7 @@ def test_the_command_prints_draws_and_gives_the_same(folder, tmp_path, capsys):
         "3 viola 1",
     ):
         assert expected in shown
-    assert "left aside: mix.wav" in shown and "3 tracks of 0:04.0" in shown.splitlines()[-1]
+    assert "ignored: mix.wav" in shown and "3 tracks of 0:04 " in shown.splitlines()[-1]
     assert "x real time" in shown and "clipped" not in shown
     assert matplotlib.image.imread(tmp_path / "a" / "debleed.png").shape[1] > 1000
     assert sorted(audio.find(tmp_path / "a")) == sorted((tmp_path / "a").glob("*.wav"))
@@ -241,7 +237,7 @@ def test_interrupted_work_leaves_nothing(folder, tmp_path, monkeypatch, capsys, 
     monkeypatch.setattr(track_writer.TrackWriter, moment, interrupt)
     for out in ("kept", "new/deep"):
         assert call(folder, "--out", tmp_path / out, "--overwrite", *SMALL_WORDS) == 130
-    assert "interrupted; run it again" in capsys.readouterr().err
+    assert "interrupted; run the same command again" in capsys.readouterr().err
     assert sorted(os.listdir(tmp_path)) == ["in", "kept"]
     assert os.listdir(tmp_path / "kept") == ["alto.wav"]
     assert (tmp_path / "kept" / "alto.wav").read_text() == "earlier"
@@ -397,7 +393,7 @@ def test_the_same_track_twice_is_refused(folder, tmp_path, capsys):
 @pytest.mark.parametrize("names", [("", "out"), ("in", "")])
 def test_empty_names_are_refused(folder, tmp_path, monkeypatch, names):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match="an empty name"):
+    with pytest.raises(UserError, match="empty name"):
         irec_jax.debleed(*names, progress=False)
 
 
@@ -411,6 +407,6 @@ def test_too_short_recordings_are_refused(tmp_path):
     (tmp_path / "in").mkdir()
     for name, track in zip("abc", spots(dry(1)), strict=True):
         soundfile.write(tmp_path / "in" / f"{name}.wav", track[: 7 * 256 - 1], RATE_HZ)
-    with pytest.raises(UserError, match="1791 samples are too short .* it takes 1792"):
+    with pytest.raises(UserError, match="1791 samples are too short .* expected at least 1792"):
         irec_jax.debleed(tmp_path / "in", tmp_path / "out", progress=False, **SMALL)
     assert not (tmp_path / "out").exists()

@@ -1,0 +1,24 @@
+"""`irec build`: prepare a dataset."""
+
+from collections.abc import Sequence
+
+import data_builders
+from irec_jax.cli.console import CommandParser
+
+
+def main(words: Sequence[str]) -> int:
+    """Run `irec build`."""
+    parser = CommandParser(
+        prog="irec build",
+        description="Prepare a dataset: render it, or read files that were downloaded.",
+    )
+    parser.add_argument("name", help=f"one of {', '.join(data_builders.DATASETS)}")
+    parser.add_argument("--data-dir", help="folder of prepared data (default: that of TFDS)")
+    parser.add_argument("--manual-dir", help="folder of files that were downloaded by hand")
+    for option, meaning in data_builders.OPTIONS.items():
+        parser.add_argument(f"--{option}", help=meaning)
+    arguments = vars(parser.parse_args(words))
+    name = arguments.pop("name")
+    options = {option: value for option, value in arguments.items() if value is not None}
+    print(f"ready in {data_builders.prepare(name, **options).data_dir}")
+    return 0

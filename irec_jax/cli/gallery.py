@@ -1,0 +1,70 @@
+"""`irec gallery`: draw training clips of every class of a dataset."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import data_builders
+from irec_jax.audio.display_names import printable
+from irec_jax.cli.console import CommandParser
+from irec_jax.cli.output import check_writable, figure_path
+
+#: Options of datasets of labelled clips.
+_CLIP_OPTIONS = ("format", "size", "soundfont", "path")
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        prog="irec gallery",
+        description="Draw training clips of every class of a dataset as the images that a network "
+        "is trained on: stacked images and recurrence plots (Goel), or log-mel spectrograms.",
+    )
+    parser.add_argument(
+        "--dataset", default="gm_irmas", help="dataset of labelled clips (default: gm_irmas)"
+    )
+    parser.add_argument(
+        "--image", default="stacked", help="stacked (default), recurrence or log_mel"
+    )
+    parser.add_argument("--classes", default="", metavar="A,B", help="only these, in this order")
+    parser.add_argument("--num-per-class", type=int, default=4, help="clips per class (default: 4)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the selection (default: 0)")
+    parser.add_argument(
+        "--out",
+        default=".",
+        metavar="FOLDER_OR_FILE.png",
+        help="folder for gallery-DATASET-IMAGE.png (default: the current one), or a .png, .pdf or "
+        ".svg file",
+    )
+    parser.add_argument("--data-dir", help="folder of prepared data (default: that of TFDS)")
+    parser.add_argument("--manual-dir", help="folder of files that were downloaded by hand")
+    for option in _CLIP_OPTIONS:
+        parser.add_argument(f"--{option}", help=data_builders.OPTIONS[option])
+    return parser
+
+
+def main(words: Sequence[str]) -> int:
+    """Run `irec gallery`."""
+    arguments = _parser().parse_args(words)
+    path = Path(arguments.out)
+    if path.is_dir() or not path.suffix:
+        path = path / f"gallery-{arguments.dataset}-{arguments.image}.png"
+    figure_path(str(path), "--out")
+    check_writable(path)
+    options = {
+        option: getattr(arguments, option)
+        for option in _CLIP_OPTIONS
+        if getattr(arguments, option) is not None
+    }
+    folders = dict(dir=arguments.data_dir or "", manual_dir=arguments.manual_dir or "")
+    # Imported late, so that a mistyped argument is answered at once.
+    from irec_jax.reports import figures, gallery
+
+    figure = gallery.draw(
+        dict(name=arguments.dataset) | folders | options,
+        image=arguments.image,
+        classes=[name.strip() for name in arguments.classes.split(",") if name.strip()],
+        num_per_class=arguments.num_per_class,
+        seed=arguments.seed,
+    )
+    figures.save(figure, path)
+    print(f"gallery in {printable(path)}")
+    return 0

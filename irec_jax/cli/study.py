@@ -1,0 +1,22 @@
+"""`irec study NAME`: reproduce the tables and figures of a paper."""
+
+import importlib
+from collections.abc import Sequence
+
+from irec_jax.cli.console import CommandParser
+from irec_jax.studies import STUDIES
+
+
+def main(words: Sequence[str]) -> int:
+    """Run `irec study NAME`, which has its own options."""
+    parser = CommandParser(
+        prog="irec study",
+        description="Reproduce the tables and figures of a paper beside the published results.",
+    )
+    parser.add_argument("name", choices=sorted(STUDIES), help="options: see irec study NAME --help")
+    module = importlib.import_module(STUDIES[parser.parse_args(words[:1]).name])
+    parser = CommandParser(
+        prog=f"irec study {words[0]}", description=module.__doc__.splitlines()[0]
+    )
+    module.add_arguments(parser)
+    return module.run(parser.parse_args(words[1:]))

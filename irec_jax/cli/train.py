@@ -1,0 +1,104 @@
+"""Train and evaluate a system from a config.
+
+`irec train CONFIG` and `python -m irec_jax.main --config=CONFIG` are the same.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from irec_jax import distributed
+from irec_jax.cli.console import CommandParser
+from irec_jax.errors import UserError
+
+EPILOG = """
+Arguments of the config file follow its name after a colon: flags and key=value, such as
+  configs/han.py:debug             a complete run on tiny data, in seconds
+  configs/han.py:dataset=irmas     the real dataset; dataset=folder for your own sounds
+
+Every value of the config can be set, and every argument of the objects that it names:
+  --config.training.repeats=3
+  --config.optimizer.name=adamw --config.optimizer.weight_decay=1e-4
+  --config.profile.num_steps=5
+"""
+
+
+def main(words: Sequence[str]) -> None:
+    """Run `irec train CONFIG`."""
+    train(words, "config", prog="irec train")
+
+
+def train(words: Sequence[str] | None, config_argument: str, *, prog: str) -> None:
+    """Train and evaluate a system, or print its config and parameter count.
+
+    Args:
+        words: arguments of the command line; None: those of the process.
+        config_argument: 'config', positional, or '--config'.
+        prog: name of the command.
+    """
+    arguments, rest = _parser(config_argument, prog).parse_known_args(words)
+    overrides = parse_overrides(rest, prog)
+    # Imported late, so that --help and a mistyped argument are answered at once.
+    from irec_jax import config as configs
+    from irec_jax import experiment
+    from irec_jax.config.dry_run import dry_run
+
+    config = configs.load(arguments.config)
+    configs.override(config, overrides)
+    configs.check_keys(config)
+    name = Path(arguments.config.partition(":")[0]).stem
+    if arguments.dry_run:
+        print(dry_run(config))
+        return
+    distributed.initialize()
+    experiment.run(name, config, Path(arguments.workdir or f"runs/{name}"), arguments.mode)
+
+
+def _parser(config_argument: str, prog: str) -> CommandParser:
+    parser = CommandParser(
+        prog=prog,
+        usage=f"{prog} {'CONFIG' if config_argument == 'config' else '--config=CONFIG'} "
+        "[--workdir=DIR] [--mode=train|eval] [--dry-run] [--config.KEY=VALUE ...]",
+        description="Train and evaluate a system from a config.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    required = {"required": True} if config_argument.startswith("-") else {}
+    parser.add_argument(
+        config_argument, metavar="FILE[:ARGS]", help="config file with its arguments", **required
+    )
+    parser.add_argument(
+        "--workdir", metavar="DIR", help="folder of all results (default: runs/<config name>)"
+    )
+    parser.add_argument(
+        "--mode",
+        choices=("train", "eval"),
+        default="train",
+        help="train (or resume) and evaluate, or only evaluate a trained system",
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the resolved config, shapes and the parameter count, then exit",
+    )
+    return parser
+
+
+def parse_overrides(words: Sequence[str], prog: str = "irec train") -> list[tuple[str, str]]:
+    """Return the pairs of `--config.key=value` and `--config.key value` arguments.
+
+    Raises:
+        UserError: any other argument, or a key without a value.
+    """
+    pairs, words = [], list(words)
+    while words:
+        word = words.pop(0)
+        if not word.startswith("--config."):
+            raise UserError(f"unknown argument {word!r}; see {prog} --help")
+        key, equals, value = word.removeprefix("--config.").partition("=")
+        if not equals:
+            if not words or words[0].startswith("--"):
+                raise UserError(f"{word}: a value is missing; expected --config.{key}=VALUE")
+            value = words.pop(0)
+        pairs.append((key, value))
+    return pairs
