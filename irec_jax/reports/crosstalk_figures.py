@@ -1,6 +1,7 @@
 """Figures of the crosstalk between the tracks of a recording."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.patches
 import numpy as np
@@ -55,8 +56,8 @@ def overview(
     map_rows = -(-num_maps // columns)
     map_height, row_height = map_rows * (size + 0.5), 1.75 * len(drawn) + 0.6
     figure = figures.new_figure(_WIDTH, map_height + row_height)
-    top = 1 - 0.15 / figure.get_figheight()  # subfigures would cut off the titles of the maps
-    figure.get_layout_engine().set(rect=(0, 0, 1, top))
+    top = 1 - 0.15 / figure.get_figheight()  # otherwise subfigures cut off the titles of the maps
+    figure.set_layout_engine("constrained", rect=(0, 0, 1, top))
     upper, lower = figure.subfigures(2, 1, height_ratios=[map_height, max(row_height, 0.1)])
     axes = iter(np.ravel(upper.subplots(map_rows, columns, squeeze=False)))
     if amplitudes is not None:
@@ -101,7 +102,6 @@ def example(
         names: of the J tracks.
         inverses: name to matrix (J, J), drawn without its diagonal.
         spectra: name to magnitudes (frames, bins) of one track.
-        title: of the figure.
         sample_rate_hz, duration_s: of the tracks.
     """
     columns = max(len(inverses), len(spectra))
@@ -190,6 +190,6 @@ def _draw_before_after(
 
 
 def _add_colour_bars(figure: SubFigure, rows: np.ndarray) -> None:
-    style = dict(location="bottom", aspect=60, shrink=0.5, pad=0.02)
+    style: Any = dict(location="bottom", aspect=60, shrink=0.5, pad=0.02)
     for panels, label in ((rows[:, :2], "level (dB re maximum)"), (rows[:, 2:], "loss (dB)")):
         figure.colorbar(panels[0, 0].images[0], ax=panels.ravel().tolist(), label=label, **style)

@@ -91,7 +91,7 @@ def class_axis(axes: Axes, classes: Iterable[str]) -> None:
 def heat_map(
     axes: Axes, values: np.ndarray, texts: np.ndarray, *, high: float, low: float = 0, **style: Any
 ) -> AxesImage:
-    """Draw a matrix in blue on white, with a text (may be empty) in each square.
+    """Draw a matrix in blue on white, with a text in each square unless it is empty.
 
     Values of ``high`` are darkest, masked squares white. ``style`` is that of the texts.
     """
@@ -119,8 +119,10 @@ def spectrogram(
 
     ``extent``: start and end time, lowest and highest frequency, in units of the axes.
     """
-    options = dict(vmin=low, vmax=high, cmap=cmap, aspect="auto", origin="lower", rasterized=True)
-    return axes.imshow(levels_db, extent=extent, **options)
+    scale: Any = dict(vmin=low, vmax=high, cmap=cmap)
+    return axes.imshow(
+        levels_db, extent=extent, aspect="auto", origin="lower", rasterized=True, **scale
+    )
 
 
 def time_axis(axes: Axes, duration_s: float) -> None:

@@ -32,13 +32,13 @@ EXCERPT_S = 3.0
 _SPANS_S = (1.486, 2.972)
 MAX_CLASSES = 40
 MAX_PER_CLASS = 12
-_IMAGE_INCHES = 1.75  # width and height
+_IMAGE_INCHES = 1.75  # width and height of an image
 _MAX_ID = 32
 _SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _ImageType:
+class _Kind:
     """A kind of image: its front end, axes and colours.
 
     Attributes:
@@ -114,12 +114,12 @@ def draw(
             f"{settings['name']}: {len(chosen)} classes, a gallery shows 1 to {MAX_CLASSES}; "
             "choose some with --classes"
         )
-    name, image_type = IMAGES[image]
+    name, create = IMAGES[image]
     origin = "rendered music" if dataset.rendered else "recordings"
     title = f"{name} of {dataset.name}/{dataset.config} {dataset.version} ({origin})"
     num_samples = round(EXCERPT_S * dataset.sample_rate_hz)
-    image_type = image_type(dataset.sample_rate_hz)
-    return _figure(image_type, chosen, dataset.train, num_samples=num_samples, title=title)
+    kind = create(dataset.sample_rate_hz)
+    return _figure(kind, chosen, dataset.train, num_samples=num_samples, title=title)
 
 
 def choose(clips: Clips, column: int, num: int, *, seed: int) -> np.ndarray:
@@ -148,10 +148,10 @@ def _class_codes(names: Sequence[str], known: tuple[str, ...]) -> tuple[str, ...
     return tuple(dict.fromkeys(codes[name] for name in names)) or known
 
 
-def _stacked(rate_hz: int) -> _ImageType:
+def _stacked(rate_hz: int) -> _Kind:
     side = smallest_side(round(EXCERPT_S * rate_hz))
     line_ms = 1e3 * side / rate_hz
-    return _ImageType(
+    return _Kind(
         frontend=frontends.create("stacked", side=side),
         extents=((0, line_ms, side * line_ms / 1e3, 0),),
         x_label="time within a line (ms)",
@@ -164,11 +164,11 @@ def _stacked(rate_hz: int) -> _ImageType:
     )
 
 
-def _recurrence(rate_hz: int) -> _ImageType:
+def _recurrence(rate_hz: int) -> _Kind:
     exponents = tuple(round(math.log2(span_s * rate_hz)) for span_s in _SPANS_S)
     spans_s = [2**exponent / rate_hz for exponent in exponents]
     powers = [f"2{str(n).translate(_SUPERSCRIPT)} samples" for n in exponents]
-    return _ImageType(
+    return _Kind(
         frontend=frontends.create("recurrence", exponents=exponents),
         extents=tuple((0, span, span, 0) for span in spans_s),
         headers=tuple(f"{s:.2f} s, {power}" for s, power in zip(spans_s, powers, strict=True)),
@@ -183,7 +183,7 @@ def _recurrence(rate_hz: int) -> _ImageType:
     )
 
 
-def _log_mel(rate_hz: int) -> _ImageType:
+def _log_mel(rate_hz: int) -> _Kind:
     frontend = frontends.create("log_mel", sample_rate_hz=rate_hz)
     centres_hz = mel.mel_frequencies(
         num_mels=frontend.num_mels, min_hz=0.0, max_hz=rate_hz / 2, mel_scale="slaney"
@@ -191,7 +191,7 @@ def _log_mel(rate_hz: int) -> _ImageType:
     marks_hz = [hz for hz in (500, 1000, 2000, 4000, 8000, 16000) if hz < 0.9 * rate_hz / 2]
     positions = np.interp(marks_hz, centres_hz, 0.5 + np.arange(frontend.num_mels))
     silence = math.log(frontend.offset)
-    return _ImageType(
+    return _Kind(
         frontend=frontend,
         extents=((0, EXCERPT_S, 0, frontend.num_mels),),
         transposed=True,
@@ -205,7 +205,7 @@ def _log_mel(rate_hz: int) -> _ImageType:
     )
 
 
-#: Name of a front end to the title of its gallery and the function that returns its image type.
+#: Name of a front end to the title of its gallery and the function that returns its kind of image.
 IMAGES = {
     "stacked": ("Stacked images", _stacked),
     "recurrence": ("Recurrence plots", _recurrence),
@@ -213,27 +213,21 @@ IMAGES = {
 }
 
 
-def _images(image_type: _ImageType, clips: Clips, i: int, num_samples: int) -> np.ndarray:
+def _images(kind: _Kind, clips: Clips, i: int, num_samples: int) -> np.ndarray:
     """Return the R images of the start of a clip: (R, rows, columns), first row on top."""
     audio, gain = clips.read(int(i))
-    waveform = np.zeros(num_samples, np.float32)
-    audio = audio[:num_samples]
-    waveform[: len(audio)] = audio / (gain * np.float32(INT16_SCALE))
-    images = np.asarray(image_type.frontend(waveform))
+    audio = audio[:num_samples] / (gain * np.float32(INT16_SCALE))
+    waveform = np.pad(audio.astype(np.float32), (0, num_samples - len(audio)))
+    images = np.asarray(kind.frontend(waveform))
     images = images.reshape(-1, *images.shape[-2:])
-    return images.swapaxes(1, 2)[:, ::-1] if image_type.transposed else images
+    return images.swapaxes(1, 2)[:, ::-1] if kind.transposed else images
 
 
 def _figure(
-    image_type: _ImageType,
-    chosen: Mapping[str, np.ndarray],
-    clips: Clips,
-    *,
-    num_samples: int,
-    title: str,
+    kind: _Kind, chosen: Mapping[str, np.ndarray], clips: Clips, *, num_samples: int, title: str
 ) -> Figure:
     """Draw a row per class with its clips, each as R images side by side."""
-    per_clip = len(image_type.extents)
+    per_clip = len(kind.extents)
     num_columns = per_clip * max(map(len, chosen.values()))
     size = (2.8 + num_columns * _IMAGE_INCHES, 1.9 + len(chosen) * (_IMAGE_INCHES + 0.2))
     figure = new_figure(*size)
@@ -243,9 +237,9 @@ def _figure(
     for row, (name, indices) in zip(grid, chosen.items(), strict=True):
         for number, i in enumerate(indices):
             panels = row[per_clip * number :][:per_clip]
-            images = _images(image_type, clips, i, num_samples)
-            for axes, pixels, extent in zip(panels, images, image_type.extents, strict=True):
-                image = _draw_image(axes, pixels, extent, image_type)
+            images = _images(kind, clips, i, num_samples)
+            for axes, pixels, extent in zip(panels, images, kind.extents, strict=True):
+                image = _draw_image(axes, pixels, extent, kind)
             caption = shorten(str(clips.ids[i]), _MAX_ID, keep="both")
             panels[0].set_title(caption, fontsize=6.5, loc="left", pad=3, parse_math=False)
         for unused in row[per_clip * len(indices) :]:
@@ -260,35 +254,28 @@ def _figure(
         drawn = [axes for axes in column if axes.axison]
         for axes in drawn[:-1]:
             axes.set_xticklabels([])
-        if image_type.headers:
+        if kind.headers:
             drawn[0].annotate(
-                image_type.headers[number % per_clip], (0.5, 1), (0, 15), "axes fraction",
+                kind.headers[number % per_clip], (0.5, 1), (0, 15), "axes fraction",
                 "offset points", ha="center", fontsize=9,
             )  # fmt: skip
-    how_to_read = textwrap.fill(image_type.how_to_read, int(11 * size[0]))
-    figure.supxlabel(f"{image_type.x_label}\n\n{how_to_read}", fontsize=10)
-    figure.supylabel(image_type.y_label, fontsize=10)
-    shrink = min(1.0, 3 / len(chosen))
-    bar = figure.colorbar(
-        image, ax=grid, label=image_type.bar_label, aspect=30, shrink=shrink, pad=0.01
-    )
-    bar.set_ticks(list(image_type.bar_ticks), labels=list(image_type.bar_ticks.values()))
+    how_to_read = textwrap.fill(kind.how_to_read, int(11 * size[0]))
+    figure.supxlabel(f"{kind.x_label}\n\n{how_to_read}", fontsize=10)
+    figure.supylabel(kind.y_label, fontsize=10)
+    style: Any = dict(aspect=30, shrink=min(1.0, 3 / len(chosen)), pad=0.01)
+    bar = figure.colorbar(image, ax=grid, label=kind.bar_label, **style)
+    bar.set_ticks(list(kind.bar_ticks), labels=list(kind.bar_ticks.values()))
     return figure
 
 
-def _draw_image(
-    axes: Axes,
-    pixels: np.ndarray,
-    extent: tuple[float, float, float, float],
-    image_type: _ImageType,
-) -> AxesImage:
-    low, *_, high = image_type.bar_ticks
-    colours = image_type.colours
+def _draw_image(axes: Axes, pixels: np.ndarray, extent: Extent, kind: _Kind) -> AxesImage:
+    low, *_, high = kind.bar_ticks
+    colours = kind.colours
     image = axes.imshow(pixels, extent=extent, vmin=low, vmax=high, cmap=colours, aspect="auto")
     axes.set_box_aspect(1)
     axes.tick_params(labelsize=7, length=2)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(matplotlib.ticker.MaxNLocator(3))
-    if image_type.y_ticks:
-        axes.set_yticks(list(image_type.y_ticks), list(image_type.y_ticks.values()))
+    if kind.y_ticks:
+        axes.set_yticks(list(kind.y_ticks), list(kind.y_ticks.values()))
     return image

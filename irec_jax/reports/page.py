@@ -32,9 +32,8 @@ def failed_runs(failures: Mapping[str, str]) -> list[str]:
 
 def mean_over_runs(values: Sequence[float]) -> dict:
     """Return ``mean``, ``sd`` (of a sample, n - 1; NaN for one run) and the ``values`` of runs."""
-    values = [float(value) for value in values]
     sd = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
-    return {"mean": float(np.mean(values)), "sd": sd, "values": values}
+    return {"mean": float(np.mean(values)), "sd": sd, "values": [float(v) for v in values]}
 
 
 def repeats_heading(repeats: Mapping) -> str:

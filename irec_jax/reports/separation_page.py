@@ -25,7 +25,7 @@ def markdown_page(report: Mapping, captions: Mapping[str, str]) -> str:
         _headline(report),
         *_data_splits(report),
         "## Scores on the test tracks",
-        _score_table(report),
+        _score_table(report["summary"], report.get("reported")),
         _explanation(report),
         *_repeats(report),
         *_significance(report),
@@ -38,10 +38,6 @@ def markdown_page(report: Mapping, captions: Mapping[str, str]) -> str:
         provenance_table(report["provenance"]),
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def _label(system: str) -> str:
-    return _BOUNDS.get(system, f"**{system}**")
 
 
 def _main_system(report: Mapping) -> str:
@@ -82,23 +78,15 @@ def _data_splits(report: Mapping) -> list[str]:
     return ["## Data splits", text, markdown_table(header, rows)]
 
 
-def _score_table(report: Mapping) -> str:
-    summary = {system: report["summary"][system] for system in report["systems"]}
-    return _summary_table(summary, report.get("reported"))
-
-
-def _summary_table(summary: Mapping, reported: Mapping | None = None) -> str:
+def _score_table(summary: Mapping, reported: Mapping | None = None) -> str:
     """Return a table of all scores, with a column of published ones if there are any."""
-    header = ["system", *(f"{text}, dB" for text in SCORES.values())]
-    rows = [
-        [_label(system), *(mean_sd(block[score]) for score in SCORES)]
-        for system, block in summary.items()
-    ]
+    columns = {"system": [_BOUNDS.get(system, f"**{system}**") for system in summary]}
+    for score, text in SCORES.items():
+        columns[f"{text}, dB"] = [mean_sd(block[score]) for block in summary.values()]
     if reported:
-        header.append(f"published amplitude SDR, dB, on {reported['dataset']}")
-        for row, system in zip(rows, summary, strict=True):
-            row.append(mean_sd(reported[MAIN_SCORE].get(system, {})))
-    return markdown_table(header, rows)
+        published = [mean_sd(reported[MAIN_SCORE].get(system, {})) for system in summary]
+        columns[f"published amplitude SDR, dB, on {reported['dataset']}"] = published
+    return markdown_table(list(columns), zip(*columns.values(), strict=True))
 
 
 def _explanation(report: Mapping) -> str:
@@ -127,14 +115,14 @@ def _explanation(report: Mapping) -> str:
             f"{report['num_silent']} tracks have a target that is silent throughout: they have no "
             "scores and are excluded from the means."
         )
-    infinite = {
-        f"{system}, {text}": block["num_infinite"]
+    infinite = [
+        f"{system}, {text}: {count}"
         for system in report["systems"]
         for score, text in SCORES.items()
-        if (block := report["summary"][system][score])["num_infinite"]
-    }
+        if (count := report["summary"][system][score]["num_infinite"])
+    ]
     if infinite:
-        counts = "; ".join(f"{name}: {count}" for name, count in infinite.items())
+        counts = "; ".join(infinite)
         lines.append(f"Infinite scores, excluded from means and deviations: {counts}.")
     if reported := report.get("reported"):
         lines.append(
@@ -150,7 +138,7 @@ def _repeats(report: Mapping) -> list[str]:
     return [
         repeats_heading(repeats),
         "Of the runs' means over tracks: the variation due to the random seed of the training.",
-        _summary_table(repeats["summary"]),
+        _score_table(repeats["summary"]),
     ]
 
 
@@ -180,8 +168,7 @@ def _test_cells(test: Mapping) -> list[str]:
     """Return the number of tracks, the difference with its interval, t and p."""
     low, high = test["interval"]
     ends = f" [{low:+.2f}, {high:+.2f}]" if is_finite(low) else ""
-    t = f"t({test['df']:g}) = {test['t']:.2f}" if is_finite(test["t"]) else "–"
-    p = test["p_value"]
+    t, p = f"t({test['df']:g}) = {test['t']:.2f}" if is_finite(test["t"]) else "–", test["p_value"]
     p = "–" if not is_finite(p) else "< .001" if p < 1e-3 else f"{p:.3f}"
     return [str(test["num_tracks"]), difference(test["difference"], 2) + ends, t, p]
 

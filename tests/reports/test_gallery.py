@@ -81,10 +81,10 @@ def test_images_equal_the_output_of_the_front_end(sounds, image):
 
 
 def test_recurrence_plots_span_the_same_time_at_any_sample_rate():
-    _, image_type = gallery.IMAGES["recurrence"]
-    assert image_type(44_100).frontend.exponents == (16, 17)
-    assert image_type(22_050).frontend.exponents == (15, 16)
-    assert image_type(44_100).extents == image_type(22_050).extents
+    _, kind = gallery.IMAGES["recurrence"]
+    assert kind(44_100).frontend.exponents == (16, 17)
+    assert kind(22_050).frontend.exponents == (15, 16)
+    assert kind(44_100).extents == kind(22_050).extents
 
 
 def test_gallery_is_written_to_a_folder_or_a_file(sounds, tmp_path, capsys):
