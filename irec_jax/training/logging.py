@@ -11,6 +11,7 @@ from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from irec_jax import distributed
+from irec_jax.progress import progress_bar
 
 
 def log(line: str) -> None:
@@ -35,16 +36,14 @@ class Logger:
 
     def start_bar(self, label: str, total: int, initial: int) -> None:
         """Start a progress bar of `total` steps."""
-        self._bar = tqdm(
+        self._bar = progress_bar(
             total=total,
             initial=initial,
             desc=label,
             unit="step",
             disable=not distributed.is_main(),
-            leave=False,
             dynamic_ncols=True,
-            # A log file wants few lines.
-            mininterval=0.2 if sys.stderr.isatty() else 20.0,
+            mininterval=0.2,
         )
 
     def advance(self, **values: str) -> None:
