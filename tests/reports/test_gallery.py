@@ -115,7 +115,7 @@ def test_gallery_is_written_to_a_folder_or_a_file(sounds, tmp_path, capsys):
         (["--dataset=folder"], "folder: no path given; set path to a folder"),
         (["--dataset=irmas", "--size=tiny"], "unknown argument of dataset 'irmas' 'size'"),
         (["--format=mono"], "unknown format 'mono'"),
-        (["--out=picture.jpg"], "--out picture.jpg: a name that ends with .png"),
+        (["--out=picture.jpg"], "--out picture.jpg: expected a name that ends with .png"),
     ],
 )
 def test_invalid_arguments_give_a_one_line_error(words, message, tmp_path, monkeypatch, capsys):
