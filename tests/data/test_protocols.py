@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import data_builders
-from data_builders.gm_irmas.builder import plan_clips
+from data_builders.gm_irmas.plan import plan_clips
 from irec_jax import data
 from irec_jax.errors import UserError
 from irec_jax.labels import IRMAS
