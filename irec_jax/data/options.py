@@ -27,6 +27,11 @@ def options_of(name: str) -> Callable:
     return data_builders.describe(name).create_builder
 
 
+def is_rendered(name: str) -> bool:
+    """Return whether a dataset is rendered; raise UserError for an unknown one."""
+    return data_builders.describe(name).rendered
+
+
 def own_keys(name: str) -> tuple[str, ...]:
     """Return the keys of section `data` that are not options of this dataset's builder."""
     dataset = data_builders.DATASETS.get(name)
