@@ -4,6 +4,7 @@ Resampling uses soxr's 'HQ'; T samples at ``a`` Hz become exactly ``ceil(T * b /
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import soxr
@@ -59,6 +60,13 @@ def to_int16(samples: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(samples * np.float32(INT16_SCALE)), -32768, 32767).astype(np.int16)
 
 
-def to_float32(samples: np.ndarray) -> np.ndarray:
-    """Convert int16 samples to float32 within [-1, 1), losslessly, by dividing by 32768."""
-    return samples.astype(np.float32) / np.float32(INT16_SCALE)
+def to_float32(samples: Any) -> Any:
+    """Convert int16 samples of NumPy or JAX to float32 within [-1, 1), dividing by 32768.
+
+    The conversion is lossless. Samples of other types are returned unchanged.
+    """
+    return (
+        samples.astype(np.float32) / np.float32(INT16_SCALE)
+        if samples.dtype == np.int16
+        else samples
+    )

@@ -53,7 +53,7 @@ def check_same_shape(reference: np.ndarray, estimated: np.ndarray) -> None:
     """Raise ValueError unless references and estimates have the same shape."""
     if reference.shape != estimated.shape:
         raise ValueError(
-            f"reference {reference.shape} and estimated {estimated.shape} differ in shape"
+            f"reference {reference.shape} and estimate {estimated.shape} differ in shape"
         )
 
 

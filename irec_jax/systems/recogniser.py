@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ from irec_jax import audio
 from irec_jax.errors import UserError
 from irec_jax.inference import aggregation, sliding_windows
 from irec_jax.inference.prediction import create_predict, local_batch_size
-from irec_jax.labels import decode
 from irec_jax.systems.loading import check_array, load_variables, open_system
 from irec_jax.tasks import Recognition, create_recognition
 
@@ -136,7 +136,7 @@ class Recogniser:
         classes = self.task.classes
         return Recognized(
             source=name,
-            labels=decode(is_on, classes),
+            labels=tuple(itertools.compress(classes, is_on)),
             scores=dict(zip(classes, map(float, scores), strict=True)),
             thresholds=dict(zip(classes, map(float, thresholds), strict=True)),
             times_s=sliding_windows.window_centres_s(

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from irec_jax import frontends, losses, models, registry
+from irec_jax.audio import to_float32
 from irec_jax.augment import Augment
 from irec_jax.errors import UserError
-from irec_jax.tasks.task import Batch, Task, apply_model, example_keys, init_variables, to_float
+from irec_jax.tasks.task import Batch, Task, apply_model, example_keys, init_variables
 
 #: Values of the config key `data.normalize`.
 NORMALIZATIONS = ("peak", "none")
@@ -31,7 +32,7 @@ class Recognition(Task):
     Attributes:
         frontend: the front end, whose settings are stored with a checkpoint.
         model: the network.
-        loss_name: name of the loss.
+        to_probabilities: the activation of the logits, see `losses.activation`.
         criterion: the loss, `(logits, labels)`, both (..., K), to one value per row.
         augment: augmentation of waveforms and features in training.
         normalize: 'peak' divides every waveform by the peak of its clip, 'none' leaves it.
@@ -43,7 +44,7 @@ class Recognition(Task):
 
     frontend: frontends.FrontEnd
     model: nn.Module
-    loss_name: str
+    to_probabilities: Callable[[jax.Array], jax.Array]
     criterion: Callable[[jax.Array, jax.Array], jax.Array]
     augment: Augment
     normalize: str
@@ -112,8 +113,7 @@ class Recognition(Task):
 
     def _probabilities(self, outputs: Any) -> jax.Array:
         logits, valid = unpack_logits(outputs)
-        probabilities = losses.probabilities(self.loss_name, logits)
-        return jnp.mean(probabilities, axis=1, where=valid[..., None])
+        return jnp.mean(self.to_probabilities(logits), axis=1, where=valid[..., None])
 
 
 def create_recognition(
@@ -152,7 +152,7 @@ def create_recognition(
     task = Recognition(
         frontend=created,
         model=models.create(**({"num_classes": len(classes)} | dict(model))),
-        loss_name=loss["name"],
+        to_probabilities=losses.activation(loss["name"]),
         criterion=losses.create(**{k: v for k, v in loss.items() if k != "l2"}),
         augment=Augment(**augment),
         normalize=normalize,
@@ -174,7 +174,7 @@ def to_waveform(batch: Batch, normalize: str = "peak") -> jax.Array:
     With 'peak' it is divided by `gain`, the peak of the clip that each window was cut from
     (silence stays silence); with 'none' it keeps the recorded level.
     """
-    audio = to_float(batch["audio"])
+    audio = to_float32(batch["audio"])
     if normalize == "none":
         return audio
     gain = batch["gain"]

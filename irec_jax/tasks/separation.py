@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from irec_jax import frontends, losses, models, registry
+from irec_jax.audio import to_float32
 from irec_jax.augment import StemAugment
 from irec_jax.errors import UserError
 from irec_jax.metrics import amplitude_sdr
-from irec_jax.tasks.task import Batch, Task, apply_model, example_keys, init_variables, to_float
+from irec_jax.tasks.task import Batch, Task, apply_model, example_keys, init_variables
 
 #: Values of the config key `loss.domain`: what the loss compares.
 DOMAINS = ("amplitudes", "decibels")
@@ -81,7 +82,7 @@ class Separation(Task):
 
     def predict(self, params: Any, model_state: Any, batch: Batch) -> jax.Array:
         """Return features of the target (B, bins, frames) of the mixtures `audio` (B, T)."""
-        features = self.frontend(to_float(batch["audio"]))
+        features = self.frontend(to_float32(batch["audio"]))
         return self.model.apply({"params": params} | model_state, features, train=False)
 
     def summaries(
@@ -109,11 +110,11 @@ class Separation(Task):
     ) -> tuple[jax.Array, jax.Array]:
         """Return the waveforms of mixture and target (B, T), augmented if a key is given."""
         kept = np.array([name in self.target for name in self.stems])
-        stems = to_float(batch["stems"])
+        stems = to_float32(batch["stems"])
         if augment_rng is not None:
             stems = jax.vmap(self.augment)(example_keys(augment_rng, batch), stems)
         elif "mixture" in batch:
-            return to_float(batch["mixture"]), stems[:, kept].sum(axis=1)
+            return to_float32(batch["mixture"]), stems[:, kept].sum(axis=1)
         return stems.sum(axis=1), stems[:, kept].sum(axis=1)
 
 

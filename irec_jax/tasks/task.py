@@ -5,10 +5,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-
-from irec_jax.audio import INT16_SCALE
 
 Batch = Mapping[str, jax.Array]
 
@@ -85,8 +82,3 @@ def apply_model(
 def example_keys(rng: jax.Array, batch: Batch) -> jax.Array:
     """Return a key for each example, independent of how examples are divided among devices."""
     return jax.vmap(jax.random.fold_in, (None, 0))(rng, batch["index"])
-
-
-def to_float(audio: jax.Array) -> jax.Array:
-    """Return int16 audio as float32 in -1..1; float audio is returned unchanged."""
-    return audio.astype(jnp.float32) / INT16_SCALE if audio.dtype == jnp.int16 else audio

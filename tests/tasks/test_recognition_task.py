@@ -118,7 +118,9 @@ def test_random_silence_is_drawn_for_each_example_by_its_index():
 
 
 def test_masks_of_spectrograms_are_refused_where_there_is_none():
-    with pytest.raises(UserError, match=r"augment\.num_time_masks .* mask spectrograms"):
+    with pytest.raises(
+        UserError, match=r"augment\.num_time_masks.* not spectrograms; set both to 0"
+    ):
         create(CHUNKS, PER_STEP, augment=dict(num_time_masks=1))
 
 
