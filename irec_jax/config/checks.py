@@ -11,6 +11,8 @@ from ml_collections import config_dict
 from irec_jax import data, registry
 from irec_jax.config.loading import flatten
 from irec_jax.config.sections import NAMED, argument_default, section_of
+from irec_jax.data.dataset import CHANNELS
+from irec_jax.data.stem_batches import STEM_CHANNELS
 from irec_jax.errors import UserError
 from irec_jax.inference import aggregation
 from irec_jax.inference.separation import PHASES
@@ -39,12 +41,12 @@ MINIMUM = {
 #: Task -> config key -> its values.
 CHOICES = {
     "recognition": {
-        "data.channels": data.CHANNELS,
+        "data.channels": CHANNELS,
         "data.split": data.SPLITS,
         "model.dtype": ("float32", "bfloat16"),
     },
     "separation": {
-        "data.channels": data.STEM_CHANNELS,
+        "data.channels": STEM_CHANNELS,
         "data.split": data.STEM_SPLITS,
         "evaluation.phase": PHASES,
         "model.dtype": ("float32", "bfloat16"),
