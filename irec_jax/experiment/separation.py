@@ -16,8 +16,8 @@ from irec_jax.inference import separation as inference
 from irec_jax.inference.prediction import create_predict, local_batch_size
 from irec_jax.progress import progress_bar
 from irec_jax.reports import separation_report
-from irec_jax.reports.text import mean_sd
 from irec_jax.tasks import Separation
+from irec_jax.text import mean_sd
 from irec_jax.training import loop
 from irec_jax.training.logging import log
 
