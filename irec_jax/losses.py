@@ -1,8 +1,10 @@
 """Losses, one value per example.
 
-`CLASSIFICATION`: `loss(logits (..., K), labels (..., K)) -> (...,)`; `probabilities` returns the
-probabilities that belong to the logits of such a loss.
+`CLASSIFICATION`: `loss(logits (..., K), labels (..., K), *, label_smoothing=0) -> (...,)`, >= 0,
+computed in float32 or better from labels in 0..1; label smoothing s is in [0, 1). `probabilities`
+returns the probabilities that belong to the logits of such a loss.
 `REGRESSION`: `loss(estimate (B, ...), target (B, ...)) -> (B,)`.
+All raise AssertionError if the shapes differ, and UserError for an argument out of range.
 
 Examples are independent; the training step applies the mask of the batch and averages.
 """
@@ -26,19 +28,8 @@ def binary_cross_entropy(
 ) -> jax.Array:
     """Return the binary cross-entropy, averaged over the K classes as in Keras.
 
-    -1/K sum_k [y_k log p_k + (1 - y_k) log(1 - p_k)] with p = sigmoid(logits).
-
-    Args:
-        logits: floats (..., K), computed in float32 or better.
-        labels: (..., K) in 0..1, multi-hot or soft.
-        label_smoothing: s in [0, 1): y becomes y (1 - s) + s / 2.
-
-    Returns:
-        (...,), >= 0.
-
-    Raises:
-        AssertionError: the shapes differ.
-        UserError: `label_smoothing` out of range.
+    -1/K sum_k [y_k log p_k + (1 - y_k) log(1 - p_k)] with p = sigmoid(logits) and multi-hot or soft
+    labels y. With label smoothing s, y becomes y (1 - s) + s / 2.
     """
     logits, labels = _check(logits, labels, label_smoothing)
     labels = labels * (1.0 - label_smoothing) + label_smoothing / 2.0
@@ -54,21 +45,11 @@ def categorical_cross_entropy(
     -sum_k y_k log(p_k / sum_j p_j) with p = sigmoid(logits). Keras computes this for a sigmoid
     output layer with categorical cross-entropy (Han et al. 2017; Vazonis et al. 2022), but clips
     at 1e-7; in the logarithmic domain it is exact. The loss depends only on the ratios of the
-    outputs, not on their scale.
+    outputs, not on their scale. With label smoothing s, y becomes y (1 - s) + s / K.
 
-    Args:
-        logits: floats (..., K), computed in float32 or better.
-        labels: (..., K) in 0..1. As in Keras, labels are not divided by their sum: with n positive
-            labels the n terms are summed, so the example has weight n, and the minimum, n log n, is
-            reached at equal outputs. Without a positive label the loss is 0.
-        label_smoothing: s in [0, 1): y becomes y (1 - s) + s / K.
-
-    Returns:
-        (...,), >= 0.
-
-    Raises:
-        AssertionError: the shapes differ.
-        UserError: `label_smoothing` out of range.
+    As in Keras, labels are not divided by their sum: with n positive labels the n terms are summed,
+    so the example has weight n, and the minimum, n log n, is reached at equal outputs. Without a
+    positive label the loss is 0.
     """
     logits, labels = _check(logits, labels, label_smoothing)
     labels = labels * (1.0 - label_smoothing) + label_smoothing / labels.shape[-1]
@@ -82,19 +63,8 @@ def softmax_cross_entropy(
 ) -> jax.Array:
     """Return the categorical cross-entropy on softmax outputs, for mutually exclusive classes.
 
-    -sum_k y_k log p_k with p = softmax(logits).
-
-    Args:
-        logits: floats (..., K), computed in float32 or better.
-        labels: (..., K) in 0..1, not divided by their sum, as in Keras.
-        label_smoothing: s in [0, 1): y becomes y (1 - s) + s / K.
-
-    Returns:
-        (...,), >= 0.
-
-    Raises:
-        AssertionError: the shapes differ.
-        UserError: `label_smoothing` out of range.
+    -sum_k y_k log p_k with p = softmax(logits). As in Keras, labels are not divided by their sum.
+    With label smoothing s, y becomes y (1 - s) + s / K.
     """
     logits, labels = _check(logits, labels, label_smoothing)
     labels = labels * (1.0 - label_smoothing) + label_smoothing / labels.shape[-1]
@@ -126,13 +96,6 @@ def log_mean_squared_error(
         estimate, target: (B, ...).
         floor_db: error level far below which improvements have no effect; limits the gradient of a
             perfect estimate.
-
-    Returns:
-        (B,), in dB.
-
-    Raises:
-        AssertionError: the shapes differ.
-        UserError: `floor_db` is not a number.
     """
     if isinstance(floor_db, bool) or not isinstance(floor_db, (int, float)):
         raise UserError(f"loss.floor_db={floor_db!r}: expected a number of dB")

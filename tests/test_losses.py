@@ -92,7 +92,7 @@ def test_gradient_equals_a_finite_difference(name):
     np.testing.assert_allclose(gradient, (above - below) / 2e-6, atol=1e-5)
 
 
-def test_several_labels_add_up_and_are_least_at_equal_outputs():
+def test_loss_of_several_labels_is_minimal_at_equal_outputs():
     labels = np.array([1.0, 1.0, 0.0], np.float32)
     loss = losses.create("categorical_cross_entropy")
     best = loss(np.array([3.0, 3.0, -100.0], np.float32), labels)
@@ -110,13 +110,13 @@ def test_half_precision_logits_are_computed_in_float32(name):
 
 
 @pytest.mark.parametrize("name", REFERENCES)
-def test_probabilities_are_those_that_the_loss_trains(name):
+def test_probabilities_match_the_loss(name):
     logits = RNG.normal(0, 4, (6, 11)).astype(np.float32)
     expected = OUTPUTS[name](logits)
     np.testing.assert_allclose(losses.activation(name)(logits), expected, rtol=1e-5)
 
 
-def test_bad_arguments_are_one_clear_line():
+def test_invalid_arguments_raise_one_line_errors():
     with pytest.raises(UserError, match="unknown loss 'binary_crossentropy': did you mean"):
         losses.create("binary_crossentropy")
     with pytest.raises(UserError, match="did you mean 'label_smoothing'"):
@@ -130,7 +130,7 @@ def test_bad_arguments_are_one_clear_line():
         losses.binary_cross_entropy(np.zeros((2, 3), np.float32), np.zeros((2, 4), np.float32))
 
 
-def test_losses_of_features_against_numpy():
+def test_regression_losses_equal_numpy():
     estimate, target = RNG.normal(size=(2, 5, 7, 3)).astype(np.float32)
     expected = {
         "mean_absolute_error": np.abs(estimate - target).mean(axis=(1, 2)),
@@ -140,13 +140,13 @@ def test_losses_of_features_against_numpy():
     }
     assert expected.keys() == losses.REGRESSION.keys()
     for name, value in expected.items():
-        found = losses.create(name)(estimate, target)
-        np.testing.assert_allclose(found, value, rtol=1e-5, atol=1e-5)
+        result = losses.create(name)(estimate, target)
+        np.testing.assert_allclose(result, value, rtol=1e-5, atol=1e-5)
         with pytest.raises(AssertionError):
             losses.create(name)(estimate, target[:, :1])
 
 
-def test_logarithmic_error_of_a_perfect_estimate_is_its_floor():
+def test_log_error_of_a_perfect_estimate_is_the_floor():
     target = RNG.normal(size=(2, 5)).astype(np.float32)
     loss = losses.create("log_mean_squared_error", floor_db=-40.0)
     np.testing.assert_allclose(loss(target, target), -40.0, rtol=1e-5)

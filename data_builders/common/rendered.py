@@ -1,8 +1,8 @@
-"""Configs of rendered datasets, and creation of their builders from options."""
+"""Base class and configs of rendered datasets."""
 
 import dataclasses
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import tensorflow_datasets as tfds
@@ -26,6 +26,45 @@ class RenderedConfig(tfds.core.BuilderConfig):
     soundfont: str | None = None
 
 
+class RenderedBuilder:
+    """Mixin of builders of rendered datasets, with a `RenderedConfig` as their config."""
+
+    builder_config: RenderedConfig
+    SPLITS: tuple[str, ...] = ("train", "test")
+    #: Number of rendering processes; None for at most one per core. The data do not depend on it.
+    num_workers: int | None = None
+
+    def _split_generators(self, dl_manager) -> dict[str, "_Examples"]:
+        del dl_manager  # nothing is downloaded
+        synth.check_soundfont(self.builder_config.soundfont)
+        return {split: self._generate_examples(split) for split in self.SPLITS}
+
+    def _generate_examples(self, split: str) -> "_Examples":
+        return _Examples(self, split)
+
+    def _num_examples(self, split: str) -> int:
+        """Return the number of examples of a split, known before they are rendered."""
+        raise NotImplementedError
+
+    def _render_examples(self, split: str) -> Iterator[tuple[str, dict]]:
+        """Render the (id, example) pairs of a split."""
+        raise NotImplementedError
+
+
+@dataclasses.dataclass(frozen=True)
+class _Examples:
+    """The (id, example) pairs of a split, rendered on iteration."""
+
+    builder: RenderedBuilder
+    split: str
+
+    def __len__(self) -> int:
+        return self.builder._num_examples(self.split)
+
+    def __iter__(self) -> Iterator[tuple[str, dict]]:
+        return self.builder._render_examples(self.split)
+
+
 def make_config(
     size: str, format: str = "", *, soundfont: str | os.PathLike | None = None
 ) -> RenderedConfig:
@@ -37,11 +76,7 @@ def make_config(
     words = [size, format] if format else [size]
     name, soundfont = synth.name_with_soundfont("-".join(words), soundfont)
     return RenderedConfig(
-        name=name,
-        description=", ".join(words),
-        size=size,
-        format=format,
-        soundfont=soundfont,
+        name=name, description=", ".join(words), size=size, format=format, soundfont=soundfont
     )
 
 
@@ -53,9 +88,8 @@ def make_configs(sizes: Iterable[str], formats: Iterable[str] = ("",)) -> list[R
 
 def create_builder(
     builder_class: type[tfds.core.DatasetBuilder],
-    *,
     size: str,
-    format: str = "",
+    format: str,
     soundfont: str | os.PathLike | None,
     data_dir: str | None,
 ) -> Any:
@@ -64,14 +98,13 @@ def create_builder(
     Raises:
         UserError: a size or format that none of the builder's own configs has; see `make_config`.
     """
-    configs = builder_class.builder_configs.values()
+    own_configs = builder_class.builder_configs
     for option, value in (("size", size), ("format", format)):
-        known = dict.fromkeys(getattr(config, option) for config in configs)
+        known = dict.fromkeys(getattr(config, option) for config in own_configs.values())
         if value not in known:
             raise registry.unknown(option, value, known)
     config = make_config(size, format, soundfont=soundfont)
     # TFDS takes a builder's own configs by name only.
     return builder_class(
-        config=config.name if config.name in builder_class.builder_configs else config,
-        data_dir=data_dir,
+        config=config.name if config.name in own_configs else config, data_dir=data_dir
     )

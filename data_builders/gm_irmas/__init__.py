@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from data_builders.common import description
+from data_builders.common.description import CLIP_FORMAT, SIZE, SOUNDFONT, Description
 from irec_jax.labels import IRMAS
 
 
@@ -16,19 +16,13 @@ def _create_builder(
     from data_builders.common import rendered
     from data_builders.gm_irmas.builder import GmIrmas
 
-    return rendered.create_builder(
-        GmIrmas, size=size, format=format, soundfont=soundfont, data_dir=data_dir
-    )
+    return rendered.create_builder(GmIrmas, size, format, soundfont, data_dir)
 
 
-DATASET = description.Description(
+DATASET = Description(
     kind="clips",
     create_builder=_create_builder,
-    options={
-        "size": description.SIZE,
-        "format": description.CLIP_FORMAT,
-        "soundfont": description.SOUNDFONT,
-    },
+    options={"size": SIZE, "format": CLIP_FORMAT, "soundfont": SOUNDFONT},
     rendered=True,
     classes=IRMAS,
     test_parts=(1, 2, 3),

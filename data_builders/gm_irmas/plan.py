@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.random import Generator
 
 from data_builders.rendering import seeding
 from data_builders.rendering.instruments import GENRES, genre_weight
@@ -110,10 +111,8 @@ def _train_clips(size: Size) -> list[ClipPlan]:
         genre_counts = apportion(num_songs, [genre_weight(label, genre) for genre in GENRES])
         genres = rng.permutation(np.repeat(np.arange(len(GENRES)), genre_counts))
         for genre, num_clips in zip(genres, apportion(count, [1.0] * num_songs), strict=True):
-            clips += [
-                ClipPlan("train", song, index, GENRES[genre], (label,), 0)
-                for index in range(num_clips)
-            ]
+            plan = ClipPlan("train", song, 0, GENRES[genre], (label,), 0)
+            clips += [dataclasses.replace(plan, index=index) for index in range(num_clips)]
             song += 1
     return clips
 
@@ -133,7 +132,7 @@ def _test_clips(size: Size) -> list[ClipPlan]:
     return clips
 
 
-def _draw_label_sets(rng: np.random.Generator, size: Size) -> list[tuple[str, tuple[str, ...]]]:
+def _draw_label_sets(rng: Generator, size: Size) -> list[tuple[str, tuple[str, ...]]]:
     """Draw (genre, labels) of all test clips, with the exact counts of the plan."""
     by_num_labels = apportion(size.test_clips, TEST_CLIPS_BY_NUM_LABELS)
     total = sum((index + 1) * count for index, count in enumerate(by_num_labels))
@@ -160,11 +159,11 @@ def _draw_label_sets(rng: np.random.Generator, size: Size) -> list[tuple[str, tu
     return label_sets
 
 
-def _draw_genre(rng: np.random.Generator, label: str) -> str:
+def _draw_genre(rng: Generator, label: str) -> str:
     return seeding.draw(rng, {genre: genre_weight(label, genre) for genre in GENRES})
 
 
-def _group_into_songs(rng: np.random.Generator, label_sets, clips_per_song: int) -> list:
+def _group_into_songs(rng: Generator, label_sets, clips_per_song: int) -> list:
     """Group clips of one genre with similar labels into songs: [(genre, [labels, ...])]."""
     songs = []
     for genre in GENRES:

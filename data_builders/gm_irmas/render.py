@@ -8,6 +8,7 @@ Datasets, so that render workers start quickly.
 import dataclasses
 
 import numpy as np
+from numpy.random import Generator
 
 from data_builders.gm_irmas.plan import ClipPlan
 from data_builders.rendering import arrange, genres, mix, seeding, synth
@@ -82,31 +83,23 @@ def render_clip(
 
     Args:
         clip: an entry of `plan.plan_clips`.
-        soundfont: path of a General MIDI SoundFont; None for the default one.
+        soundfont: as for `synth.load_player`.
         keep_stems: if True, also return the finished stems.
-
-    Raises:
-        UserError: if the SoundFont cannot be read, or tinysoundfont is not installed.
     """
     best = None
     for attempt in range(_NUM_ATTEMPTS):
         arrangement = _Arrangement(clip, attempt)
         stems = arrangement.play(synth.load_player(soundfont))
-        presence = min(
-            _presence(stems[label][arrangement.start_samples :]) for label in clip.labels
-        )
+        start = arrangement.start_samples
+        presence = min(_presence(stems[label][start:]) for label in clip.labels)
         if best is None or presence > best[0]:
             best = (presence, arrangement, stems)
         if presence >= (1.0 if clip.split == "train" else 0.8):
             break
     _, arrangement, stems = best
+    settings = (arrangement.strips(), _draw_room(clip), _draw_mastering(clip))
     mixture, direct, finished = mix.mixdown(
-        stems,
-        arrangement.strips(),
-        _draw_room(clip),
-        _draw_mastering(clip),
-        start_samples=arrangement.start_samples,
-        keep_stems=keep_stems,
+        stems, *settings, start_samples=arrangement.start_samples, keep_stems=keep_stems
     )
     return RenderedClip(
         mixture=mixture,
@@ -197,25 +190,21 @@ class _Arrangement:
 
     def play(self, player: synth.SoundFontPlayer) -> dict[str, np.ndarray]:
         """Compose all parts and render them: name -> stem."""
-        parts = arrange.compose(
-            list(self.musicians.values()),
-            self.sheet,
-            song_key=_song_key(self.clip),
-            clip_key=self._key,
-        )
+        keys = dict(song_key=_song_key(self.clip), clip_key=self._key)
+        parts = arrange.compose(list(self.musicians.values()), self.sheet, **keys)
         return {name: player.play(part, self.num_samples) for name, part in parts.items()}
 
     def strips(self) -> dict[str, mix.ChannelStrip]:
         """Return the channel strips by name of the stem."""
-        return {
-            name: _draw_strip(self.clip, name, level_db)
-            for name, level_db in self.levels_db.items()
-        }
+        levels_db = self.levels_db.items()
+        return {name: _draw_strip(self.clip, name, level_db) for name, level_db in levels_db}
 
     def _add(self, kind: str, *, leads: bool, level_db: float, labelled: bool = False) -> None:
         """Add a musician of a kind, the same one in all clips of the song."""
-        song = seeding.generator(*_song_key(self.clip), "seat", kind, "lead" if leads else "back")
-        instrument = _choose_instrument(self.clip, kind)
+        key = _song_key(self.clip)
+        song = seeding.generator(*key, "seat", kind, "lead" if leads else "back")
+        instrument_rng = seeding.generator(*key, "instrument", kind)
+        instrument = arrange.choose_instrument(instrument_rng, kind, self.clip.genre)
         train = self.clip.split == "train"
         self.musicians[kind] = arrange.Musician(
             name=kind,
@@ -227,7 +216,7 @@ class _Arrangement:
         )
         self.levels_db[kind] = level_db
 
-    def _add_labelled(self, rng: np.random.Generator) -> None:
+    def _add_labelled(self, rng: Generator) -> None:
         """Add the labelled instruments, at most 5.4 dB apart."""
         labels = self.clip.labels
         leader = seeding.draw(rng, {label: _LEAD_WEIGHTS[label] for label in labels})
@@ -238,7 +227,7 @@ class _Arrangement:
             level_db = 0.0 if alone else float(rng.uniform(-5.4, 0.0))
             self._add(label, leads=leads, level_db=level_db, labelled=True)
 
-    def _add_accompaniment(self, rng: np.random.Generator) -> None:
+    def _add_accompaniment(self, rng: Generator) -> None:
         """Add instruments that are not predominant, of the IRMAS classes and beyond."""
         clip = self.clip
         song = seeding.generator(*_song_key(clip), "others")
@@ -264,31 +253,23 @@ class _Arrangement:
             level_db = float(rng.uniform(weakest_db - 18.0, weakest_db - 10.4))
             self._add(kind, leads=False, level_db=level_db)
 
-    def _add_rhythm_section(self, rng: np.random.Generator) -> None:
+    def _add_rhythm_section(self, rng: Generator) -> None:
         """Add bass and drums as often as the genre has them, mostly both or neither."""
         song = seeding.generator(*_song_key(self.clip), "rhythm section")
         style = genres.GENRES[self.clip.genre]
         if self.clip.split == "train" and song.random() < 0.22:
             return
         shared = song.random()
-        for kind, probability in (
-            ("bass", style.bass_probability),
-            ("drums", style.drum_probability),
-        ):
+        probabilities = {"bass": style.bass_probability, "drums": style.drum_probability}
+        for kind, probability in probabilities.items():
             if 0.7 * shared + 0.3 * song.random() < probability:
                 self._add(kind, leads=False, level_db=float(rng.uniform(-11.8, -3.2)))
 
 
-def _draw_test_duration_s(rng: np.random.Generator) -> float:
+def _draw_test_duration_s(rng: Generator) -> float:
     """Draw a duration of 5 to 20 s, usually close to 20 s."""
     near_20 = rng.random() < 0.6
     return round(float(rng.uniform(18.5, 20.0) if near_20 else rng.uniform(5.0, 18.5)), 3)
-
-
-def _choose_instrument(clip: ClipPlan, kind: str):
-    """Choose the instrument of a kind, the same in all clips of the song."""
-    rng = seeding.generator(*_song_key(clip), "instrument", kind)
-    return arrange.choose_instrument(rng, kind, clip.genre)
 
 
 def _draw_strip(clip: ClipPlan, name: str, level_db: float) -> mix.ChannelStrip:

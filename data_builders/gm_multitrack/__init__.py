@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from data_builders.common import description
+from data_builders.common.description import MULTITRACK_FORMAT, SIZE, SOUNDFONT, Description
 from irec_jax.labels import ORCHESTRA
 
 
@@ -16,19 +16,13 @@ def _create_builder(
     from data_builders.common import rendered
     from data_builders.gm_multitrack.builder import GmMultitrack
 
-    return rendered.create_builder(
-        GmMultitrack, size=size, format=format, soundfont=soundfont, data_dir=data_dir
-    )
+    return rendered.create_builder(GmMultitrack, size, format, soundfont, data_dir)
 
 
-DATASET = description.Description(
+DATASET = Description(
     kind="multitrack",
     create_builder=_create_builder,
-    options={
-        "size": description.SIZE,
-        "format": description.MULTITRACK_FORMAT,
-        "soundfont": description.SOUNDFONT,
-    },
+    options={"size": SIZE, "format": MULTITRACK_FORMAT, "soundfont": SOUNDFONT},
     rendered=True,
     classes=ORCHESTRA,
 )

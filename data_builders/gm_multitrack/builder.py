@@ -8,7 +8,6 @@ from the stems, with a random symmetric mixing matrix per piece whose maximum of
 was not recorded, and reports on it say so.
 """
 
-import dataclasses
 import zlib
 from collections.abc import Iterator
 
@@ -17,10 +16,10 @@ import tensorflow_datasets as tfds
 
 from data_builders.common import multitrack as multitrack_base
 from data_builders.common.features import MULTITRACK_FORMATS, multitrack_features
-from data_builders.common.rendered import RenderedConfig, make_configs
-from data_builders.gm_multitrack.plan import SIZES, SPLITS, PiecePlan, plan_pieces
+from data_builders.common.rendered import RenderedBuilder, make_configs
+from data_builders.gm_multitrack.plan import SIZES, PiecePlan, plan_pieces
 from data_builders.gm_multitrack.render import VERSION as MUSIC_VERSION
-from data_builders.rendering import pool, synth
+from data_builders.rendering import pool
 from irec_jax import audio
 from irec_jax.labels import ORCHESTRA
 
@@ -28,7 +27,7 @@ from irec_jax.labels import ORCHESTRA
 _MAX_WORKERS = 4
 
 
-class GmMultitrack(multitrack_base.MultitrackBuilder):
+class GmMultitrack(RenderedBuilder, multitrack_base.MultitrackBuilder):
     """Builder of `gm_multitrack`."""
 
     UNIT = "pieces"
@@ -36,55 +35,29 @@ class GmMultitrack(multitrack_base.MultitrackBuilder):
     RELEASE_NOTES = {MUSIC_VERSION: "First."}
     BUILDER_CONFIGS = make_configs(SIZES, MULTITRACK_FORMATS)
     DEFAULT_BUILDER_CONFIG_NAME = "small-multitrack44k"
-    #: Number of rendering processes; None for one per core. The data do not depend on it.
-    num_workers: int | None = None
 
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(
             description=__doc__, features=multitrack_features(ORCHESTRA)
         )
 
-    def _split_generators(self, dl_manager) -> dict[str, "_Examples"]:
-        del dl_manager  # nothing is downloaded
-        synth.check_soundfont(self.builder_config.soundfont)
-        return {split: self._generate_examples(split) for split in SPLITS}
+    def _num_examples(self, split: str) -> int:
+        return len(plan_pieces(self.builder_config.size, split))
 
-    def _generate_examples(self, split: str) -> "_Examples":
-        return _Examples(self.builder_config, split, self.num_workers)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Examples:
-    """The (id, example) pairs of a split, rendered on iteration."""
-
-    config: RenderedConfig
-    split: str
-    num_workers: int | None
-
-    def __len__(self) -> int:
-        return len(plan_pieces(self.config.size, self.split))
-
-    def __iter__(self) -> Iterator[tuple[str, dict]]:
-        pieces = plan_pieces(self.config.size, self.split)
-        sample_rate_hz = MULTITRACK_FORMATS[self.config.format]
+    def _render_examples(self, split: str) -> Iterator[tuple[str, dict]]:
+        pieces = plan_pieces(self.builder_config.size, split)
+        sample_rate_hz = MULTITRACK_FORMATS[self.builder_config.format]
         rendered = pool.run(
             "data_builders.gm_multitrack.render:render_example",
-            ((piece, self.config.soundfont, sample_rate_hz) for piece in pieces),
+            ((piece, self.builder_config.soundfont, sample_rate_hz) for piece in pieces),
             num_workers=self.num_workers or min(pool.num_cores(), _MAX_WORKERS),
         )
         for piece, (stems, mix) in zip(pieces, rendered, strict=True):
             spots, mixing = simulate_spots(stems, piece, sample_rate_hz)
             yield multitrack_base.segment_example(
-                piece=piece.name,
-                segment=0,
-                start_s=0.0,
-                tracks=dict(piece.tracks),
-                mix=mix,
-                spots=spots,
-                stems=stems,
-                mixing=mixing,
-                max_crosstalk_db=piece.max_crosstalk_db,
-            )
+                piece=piece.name, segment=0, start_s=0.0, tracks=dict(piece.tracks), mix=mix,
+                spots=spots, stems=stems, mixing=mixing, max_crosstalk_db=piece.max_crosstalk_db,
+            )  # fmt: skip
 
 
 def simulate_spots(

@@ -30,57 +30,47 @@ class Ensemble(NamedTuple):
     full: tuple[int, int]
 
 
-def _ensemble(instruments: str, *, tiny=(0, 0), small=(0, 0), full=(0, 0)) -> Ensemble:
+def _ensemble(instruments: str, tiny, small, full) -> Ensemble:
     return Ensemble(tuple(instruments.split()), tiny, small, full)
 
 
 _WINDS = "flute oboe clarinet bassoon french_horn"
 _STRINGS = "violin violin viola violoncello double_bass"
 _BRASS = "trumpet trombone tuba"
+#: Name -> instruments, and the number of pieces of size tiny, small and full.
 ENSEMBLES = {
-    "string_trio": _ensemble("violin viola violoncello", full=(2, 0)),
-    "string_quartet": _ensemble(
-        "violin violin viola violoncello", tiny=(0, 1), small=(2, 1), full=(6, 2)
-    ),
-    "piano_trio": _ensemble("violin violoncello piano", tiny=(1, 0), small=(2, 1), full=(8, 2)),
-    "piano_quartet": _ensemble("violin viola violoncello piano", small=(1, 0), full=(6, 1)),
-    "piano_quintet": _ensemble("violin violin viola violoncello piano", small=(2, 1), full=(8, 2)),
+    "string_trio": _ensemble("violin viola violoncello", (0, 0), (0, 0), (2, 0)),
+    "string_quartet": _ensemble("violin violin viola violoncello", (0, 1), (2, 1), (6, 2)),
+    "piano_trio": _ensemble("violin violoncello piano", (1, 0), (2, 1), (8, 2)),
+    "piano_quartet": _ensemble("violin viola violoncello piano", (0, 0), (1, 0), (6, 1)),
+    "piano_quintet": _ensemble("violin violin viola violoncello piano", (0, 0), (2, 1), (8, 2)),
     "trout_quintet": _ensemble(
-        "violin viola violoncello double_bass piano", tiny=(1, 0), small=(2, 1), full=(6, 2)
+        "violin viola violoncello double_bass piano", (1, 0), (2, 1), (6, 2)
     ),
-    "clarinet_trio": _ensemble("clarinet violoncello piano", small=(1, 0), full=(3, 1)),
-    "flute_trio": _ensemble("flute violoncello piano", small=(1, 0), full=(3, 1)),
-    "bassoon_trio": _ensemble("bassoon violoncello piano", small=(1, 0), full=(4, 1)),
-    "oboe_trio": _ensemble("oboe bassoon piano", small=(1, 0), full=(3, 1)),
-    "horn_trio": _ensemble("violin french_horn piano", full=(1, 0)),
-    "wind_quintet": _ensemble(_WINDS, tiny=(1, 0), small=(1, 1), full=(2, 0)),
-    "piano_and_winds": _ensemble("oboe clarinet french_horn bassoon piano", full=(1, 0)),
-    "brass_quintet": _ensemble(
-        f"trumpet french_horn {_BRASS}", tiny=(1, 0), small=(1, 1), full=(4, 1)
-    ),
+    "clarinet_trio": _ensemble("clarinet violoncello piano", (0, 0), (1, 0), (3, 1)),
+    "flute_trio": _ensemble("flute violoncello piano", (0, 0), (1, 0), (3, 1)),
+    "bassoon_trio": _ensemble("bassoon violoncello piano", (0, 0), (1, 0), (4, 1)),
+    "oboe_trio": _ensemble("oboe bassoon piano", (0, 0), (1, 0), (3, 1)),
+    "horn_trio": _ensemble("violin french_horn piano", (0, 0), (0, 0), (1, 0)),
+    "wind_quintet": _ensemble(_WINDS, (1, 0), (1, 1), (2, 0)),
+    "piano_and_winds": _ensemble("oboe clarinet french_horn bassoon piano", (0, 0), (0, 0), (1, 0)),
+    "brass_quintet": _ensemble(f"trumpet french_horn {_BRASS}", (1, 0), (1, 1), (4, 1)),
     "brass_and_piano": _ensemble(
-        "trumpet french_horn trombone violoncello piano", small=(1, 0), full=(2, 1)
+        "trumpet french_horn trombone violoncello piano", (0, 0), (1, 0), (2, 1)
     ),
     "septet": _ensemble(
-        "clarinet french_horn bassoon violin viola violoncello double_bass", full=(2, 0)
+        "clarinet french_horn bassoon violin viola violoncello double_bass", (0, 0), (0, 0), (2, 0)
     ),
-    "octet": _ensemble(f"clarinet french_horn bassoon {_STRINGS}", small=(1, 0), full=(5, 1)),
+    "octet": _ensemble(f"clarinet french_horn bassoon {_STRINGS}", (0, 0), (1, 0), (5, 1)),
     "salon_orchestra": _ensemble(
         "flute clarinet trumpet trombone piano violin violoncello double_bass",
-        small=(1, 0),
-        full=(2, 0),
+        (0, 0), (1, 0), (2, 0),
     ),
-    "nonet": _ensemble(
-        f"{_WINDS} violin viola violoncello double_bass", tiny=(0, 1), small=(1, 1), full=(3, 1)
-    ),
-    "chamber_orchestra": _ensemble(
-        f"{_WINDS} french_horn {_STRINGS}", small=(2, 1), full=(7, 2)
-    ),
-    "symphony_orchestra": _ensemble(
-        f"{_WINDS} {_BRASS} {_STRINGS}", small=(1, 1), full=(5, 1)
-    ),
+    "nonet": _ensemble(f"{_WINDS} violin viola violoncello double_bass", (0, 1), (1, 1), (3, 1)),
+    "chamber_orchestra": _ensemble(f"{_WINDS} french_horn {_STRINGS}", (0, 0), (2, 1), (7, 2)),
+    "symphony_orchestra": _ensemble(f"{_WINDS} {_BRASS} {_STRINGS}", (0, 0), (1, 1), (5, 1)),
     "symphony_orchestra_with_piano": _ensemble(
-        f"{_WINDS} {_BRASS} {_STRINGS} piano", small=(2, 1), full=(9, 3)
+        f"{_WINDS} {_BRASS} {_STRINGS} piano", (0, 0), (2, 1), (9, 3)
     ),
 }  # fmt: skip
 
@@ -134,25 +124,17 @@ def plan_pieces(size: str, split: str) -> list[PiecePlan]:
         for number in range(1, 1 + getattr(ensemble, size)[SPLITS.index(split)]):
             rng = seeding.generator("gm_multitrack", "plan", split, name, number)
             shortest_s, longest_s = DURATIONS_S[size][len(tracks) >= 9]
-            pieces.append(
-                PiecePlan(
-                    split=split,
-                    ensemble=name,
-                    number=number,
-                    tracks=tracks,
-                    max_duration_s=shortest_s + (longest_s - shortest_s) * rng.random(),
-                    max_crosstalk_db=MAX_CROSSTALK_DB[len(pieces) % len(MAX_CROSSTALK_DB)],
-                )
-            )
+            max_duration_s = shortest_s + (longest_s - shortest_s) * rng.random()
+            max_crosstalk_db = MAX_CROSSTALK_DB[len(pieces) % len(MAX_CROSSTALK_DB)]
+            piece = PiecePlan(split, name, number, tracks, max_duration_s, max_crosstalk_db)
+            pieces.append(piece)
     return pieces
 
 
 def name_tracks(instruments: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     """Return (name, class) of each player, sorted; players of one class are numbered from 1."""
-    counts, names = Counter(instruments), []
-    for label in sorted(counts):
-        if counts[label] == 1:
-            names.append((label, label))
-        else:
-            names += [(f"{label}-{i + 1}", label) for i in range(counts[label])]
+    names: list[tuple[str, str]] = []
+    for label, count in sorted(Counter(instruments).items()):
+        numbers = [f"-{number}" for number in range(1, count + 1)] if count > 1 else [""]
+        names += [(label + number, label) for number in numbers]
     return tuple(names)

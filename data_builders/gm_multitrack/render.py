@@ -9,6 +9,7 @@ neither TensorFlow Datasets nor JAX, so that render workers start quickly.
 import dataclasses
 
 import numpy as np
+from numpy.random import Generator
 
 from data_builders.gm_multitrack.plan import PiecePlan
 from data_builders.rendering import genres, mix, parts, performance, rhythm_section, seeding, synth
@@ -60,10 +61,14 @@ _SEATS = {
     "violoncello": _Seat("cello", 1.5, 3, -1.0, 0.5),
 }
 _INSTRUMENTS: dict[str, Instrument] = {instrument.name: instrument for instrument in CATALOGUE}
-_LEAD_ROLES = {"melody": 5.0, "runs": 2.0}
-_BACKING_ROLES = {"counter": 4.0, "riff": 2.0, "melody": 0.7}
-_PIANO_LEAD_ROLES = {"two_hands": 4.0, "chorale": 1.0}
-_PIANO_BACKING_ROLES = {"arpeggio": 3.0, "comp": 2.0, "pad": 1.0, "two_hands": 1.0}
+_ROLES = {
+    "lead": {"melody": 5.0, "runs": 2.0},
+    "back": {"counter": 4.0, "riff": 2.0, "melody": 0.7},
+}
+_PIANO_ROLES = {
+    "lead": {"two_hands": 4.0, "chorale": 1.0},
+    "back": {"arpeggio": 3.0, "comp": 2.0, "pad": 1.0, "two_hands": 1.0},
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,22 +93,9 @@ class Score:
         return self.sheet.seconds(self.sheet.num_beats) + _TAIL_S
 
 
-@dataclasses.dataclass(frozen=True)
-class RenderedPiece:
-    """A rendered piece.
-
-    Attributes:
-        stems: float32 (J, T), dry, in the order of the plan's tracks.
-        mix: float32 (T, 2).
-    """
-
-    stems: np.ndarray
-    mix: np.ndarray
-
-
 def compose(plan: PiecePlan) -> Score:
     """Compose a piece."""
-    rng = seeding.generator(*_key(plan), "form")
+    rng = _generator(plan, "form")
     sheet = _draw_sheet(plan)
     phrases = _draw_phrases(sheet, rng)
     roles = _assign_roles(plan, len(phrases), rng)
@@ -116,16 +108,16 @@ def compose(plan: PiecePlan) -> Score:
 
 def render(
     plan: PiecePlan, *, sample_rate_hz: int = synth.SAMPLE_RATE_HZ, soundfont: str | None = None
-) -> RenderedPiece:
+) -> tuple[np.ndarray, np.ndarray]:
     """Render a piece.
 
     Args:
         plan: an entry of `plan.plan_pieces`.
         sample_rate_hz: sample rate of the result; synthesis and mixing always run at 44.1 kHz.
-        soundfont: path of a General MIDI SoundFont; None for the default one.
+        soundfont: as for `synth.load_player`.
 
-    Raises:
-        UserError: if the SoundFont cannot be read, or tinysoundfont is not installed.
+    Returns:
+        The dry stems, float32 (J, T), in the order of the plan's tracks, and the mix (T, 2).
     """
     score = compose(plan)
     num_samples = round(score.duration_s * synth.SAMPLE_RATE_HZ)
@@ -135,12 +127,7 @@ def render(
         strips[name] = _draw_strip(plan, name, label)
         stereo = player.play(score.parts[name], num_samples)
         tracks[name] = stereo.mean(axis=1, keepdims=True, dtype=np.float32)
-    room = mix.draw_room(
-        seeding.generator(*_key(plan), "room"),
-        decay_s=(1.0, 2.2),
-        predelay_s=(0.005, 0.03),
-        min_damping_hz=4000,
-    )
+    room = mix.draw_room(_generator(plan, "room"), decay_s=(1.0, 2.2), min_damping_hz=4000)
     mixture, direct, _ = mix.mixdown(tracks, strips, room, mix.Mastering(peak_db=PEAK_DB))
     stems = np.empty((len(direct), num_samples), np.float32)
     for row, name in enumerate(direct):
@@ -152,18 +139,19 @@ def render(
         rates_hz = (synth.SAMPLE_RATE_HZ, sample_rate_hz)
         mixture = audio.resample(mixture, *rates_hz)
         stems = np.stack([audio.resample(stem[:, None], *rates_hz)[:, 0] for stem in stems])
-    return RenderedPiece(_normalise_peak(stems), _normalise_peak(mixture))
+    return _normalise_peak(stems), _normalise_peak(mixture)
 
 
 def render_example(task: tuple[PiecePlan, str | None, int]) -> tuple[np.ndarray, np.ndarray]:
     """Render (plan, soundfont, sample rate in Hz) to stems int16 (J, T) and mix int16 (T, 2)."""
     plan, soundfont, sample_rate_hz = task
-    piece = render(plan, sample_rate_hz=sample_rate_hz, soundfont=soundfont)
-    return audio.to_int16(piece.stems), audio.to_int16(piece.mix)
+    stems, mixture = render(plan, sample_rate_hz=sample_rate_hz, soundfont=soundfont)
+    return audio.to_int16(stems), audio.to_int16(mixture)
 
 
-def _key(plan: PiecePlan) -> tuple:
-    return ("gm_multitrack", VERSION, plan.split, plan.ensemble, plan.number)
+def _generator(plan: PiecePlan, *words: str) -> Generator:
+    key = ("gm_multitrack", VERSION, plan.split, plan.ensemble, plan.number)
+    return seeding.generator(*key, *words)
 
 
 def _normalise_peak(samples: np.ndarray) -> np.ndarray:
@@ -172,9 +160,8 @@ def _normalise_peak(samples: np.ndarray) -> np.ndarray:
 
 def _draw_sheet(plan: PiecePlan) -> LeadSheet:
     """Draw a lead sheet of as many bars as fit, ending with dominant and tonic."""
-    sheet = genres.draw_lead_sheet(
-        seeding.generator(*_key(plan), "frame"), _GENRE, duration_s=plan.max_duration_s
-    )
+    rng = _generator(plan, "frame")
+    sheet = genres.draw_lead_sheet(rng, _GENRE, duration_s=plan.max_duration_s)
     bar_s = sheet.metre.beats * sheet.beat_s
     num_bars = int((plan.max_duration_s - _TAIL_S) / bar_s)
     tonic = "I" if sheet.scale == "major" else "Im"
@@ -182,7 +169,7 @@ def _draw_sheet(plan: PiecePlan) -> LeadSheet:
     return dataclasses.replace(sheet, bars=sheet.bars[: num_bars - 2] + cadence)
 
 
-def _draw_phrases(sheet: LeadSheet, rng: np.random.Generator) -> tuple[tuple[int, int], ...]:
+def _draw_phrases(sheet: LeadSheet, rng: Generator) -> tuple[tuple[int, int], ...]:
     """Draw phrases of one, two or four bars, 3 to 7 s long; the last one may be longer."""
     bar_s = sheet.metre.beats * sheet.beat_s
     target_s = rng.uniform(3.0, 7.0)
@@ -192,9 +179,7 @@ def _draw_phrases(sheet: LeadSheet, rng: np.random.Generator) -> tuple[tuple[int
     return tuple(zip(starts, [*starts[1:], len(sheet.bars)], strict=True))
 
 
-def _assign_roles(
-    plan: PiecePlan, num_phrases: int, rng: np.random.Generator
-) -> tuple[dict[str, str], ...]:
+def _assign_roles(plan: PiecePlan, num_phrases: int, rng: Generator) -> tuple[dict[str, str], ...]:
     """Draw the roles of each phrase; the longer a player has rested, the likelier the entry."""
     labels = dict(plan.tracks)
     rests = dict.fromkeys(labels, 1)  # phrases since each player last played, plus one
@@ -249,21 +234,17 @@ def _compose_part(plan: PiecePlan, sheet: LeadSheet, phrases, roles, name: str, 
         if role is not None:
             notes += notes_between(lines[role], first * beats, end * beats)
     notes = _hold_last_bar(notes, (len(sheet.bars) - 1) * beats, sheet.num_beats)
-    return performance.perform(
-        sorted(notes),
-        instrument=instrument,
-        role="melody" if label != "piano" else "two_hands",
-        sheet=sheet,
-        pattern=seeding.generator(*_key(plan), "player", name),
-        rng=seeding.generator(*_key(plan), "touch", name),
-    )
+    role = "melody" if label != "piano" else "two_hands"
+    pattern, rng = _generator(plan, "player", name), _generator(plan, "touch", name)
+    settings = dict(instrument=instrument, role=role, sheet=sheet, pattern=pattern, rng=rng)
+    return performance.perform(sorted(notes), **settings)
 
 
 def _compose_line(
     plan: PiecePlan, sheet: LeadSheet, role: str, name: str, label: str, instrument: Instrument
 ) -> list[BeatNote]:
     """Compose a player's notes in one role over the entire piece."""
-    pattern = seeding.generator(*_key(plan), "pattern", role, name)
+    pattern = _generator(plan, "pattern", role, name)
     low, high = instrument.low, instrument.high
     if role == "bass":
         high = min(high, low + 19)
@@ -272,23 +253,14 @@ def _compose_line(
     elif label != "piano":  # below the melody, second players below first
         low = low + (0 if name.endswith("-2") else 3)
         high = min(high, low + 21)
-    voice = parts.Voice(
-        sheet=sheet,
-        low=low,
-        high=high,
-        density=float(pattern.uniform(0.25, 0.9) if role == "lead" else pattern.uniform(0.05, 0.6)),
-        rests=float(pattern.uniform(0.3, 0.9)),
-        pattern=pattern,
-        rng=seeding.generator(*_key(plan), "notes", role, name),
-    )
+    density = float(pattern.uniform(*((0.25, 0.9) if role == "lead" else (0.05, 0.6))))
+    rests, rng = float(pattern.uniform(0.3, 0.9)), _generator(plan, "notes", role, name)
+    voice = parts.Voice(sheet, low, high, density, rests, pattern, rng)
     if role == "bass":
         compose_role = rhythm_section.bass if pattern.random() < 0.6 else parts.counter
     else:
-        weights = {
-            ("lead", True): _PIANO_LEAD_ROLES, ("back", True): _PIANO_BACKING_ROLES,
-            ("lead", False): _LEAD_ROLES, ("back", False): _BACKING_ROLES,
-        }[role, label == "piano"]  # fmt: skip
-        compose_role = parts.ROLES[seeding.draw(pattern, weights)]
+        weights = _PIANO_ROLES if label == "piano" else _ROLES
+        compose_role = parts.ROLES[seeding.draw(pattern, weights[role])]
     accent = 0.6 if role == "lead" else 0.0
     return [note._replace(accent=note.accent + accent) for note in compose_role(voice)]
 
@@ -305,7 +277,7 @@ def _hold_last_bar(notes: list[BeatNote], last_bar: float, end: float) -> list[B
 
 def _draw_strip(plan: PiecePlan, name: str, label: str) -> mix.ChannelStrip:
     """Draw level, panning and send of a player, close to those of the orchestra's seating."""
-    rng = seeding.generator(*_key(plan), "strip", name)
+    rng = _generator(plan, "strip", name)
     seat = _SEATS[label]
     second = 0.25 if name.endswith("-2") else 0.0
     in_front = label in ("violin", "viola", "violoncello", "double_bass", "piano")

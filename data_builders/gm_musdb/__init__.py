@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from data_builders.common import description
+from data_builders.common.description import SIZE, SOUNDFONT, Description
 
 
 def _create_builder(
@@ -11,12 +11,12 @@ def _create_builder(
     from data_builders.common import rendered
     from data_builders.gm_musdb.builder import GmMusdb
 
-    return rendered.create_builder(GmMusdb, size=size, soundfont=soundfont, data_dir=data_dir)
+    return rendered.create_builder(GmMusdb, size, "", soundfont, data_dir)
 
 
-DATASET = description.Description(
+DATASET = Description(
     kind="stems",
     create_builder=_create_builder,
-    options={"size": description.SIZE, "soundfont": description.SOUNDFONT},
+    options={"size": SIZE, "soundfont": SOUNDFONT},
     rendered=True,
 )

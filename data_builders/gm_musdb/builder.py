@@ -9,62 +9,43 @@ not MUSDB18, and reports on it say so.
 Version 1.0.0 is frozen: any change to the music requires a new version.
 """
 
-import dataclasses
 from collections.abc import Iterator
 
 import tensorflow_datasets as tfds
 
 from data_builders.common import stems as stem_base
 from data_builders.common.features import stem_features
-from data_builders.common.rendered import RenderedConfig, make_configs
+from data_builders.common.rendered import RenderedBuilder, make_configs
 from data_builders.gm_musdb.plan import SIZES, SPLITS, plan_songs
 from data_builders.gm_musdb.render import VERSION as MUSIC_VERSION
 from data_builders.rendering import pool, synth
 from irec_jax.labels import STREAMS
 
 
-class GmMusdb(stem_base.StemBuilder):
-    """Builder of `gm_musdb`, with a `rendered.RenderedConfig` as its config."""
+class GmMusdb(RenderedBuilder, stem_base.StemBuilder):
+    """Builder of `gm_musdb`."""
 
     VERSION = tfds.core.Version(MUSIC_VERSION)
     RELEASE_NOTES = {MUSIC_VERSION: "Frozen before any model was trained on it."}
     BUILDER_CONFIGS = make_configs(SIZES)
     DEFAULT_BUILDER_CONFIG_NAME = "small"
-    #: Number of rendering processes; None for at most one per core. The data do not depend on it.
-    num_workers: int | None = None
+    SPLITS = SPLITS
 
     def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(description=__doc__, features=stem_features())
 
-    def _split_generators(self, dl_manager) -> dict[str, "_Examples"]:
-        del dl_manager  # nothing is downloaded
-        synth.check_soundfont(self.builder_config.soundfont)
-        return {split: self._generate_examples(split) for split in SPLITS}
-
-    def _generate_examples(self, split: str) -> "_Examples":
-        return _Examples(self.builder_config, split, self.num_workers)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Examples:
-    """The (id, example) pairs of a split, rendered on iteration."""
-
-    config: RenderedConfig
-    split: str
-    num_workers: int | None
-
-    def __len__(self) -> int:
-        songs = plan_songs(self.config.size, self.split)
+    def _num_examples(self, split: str) -> int:
+        songs = plan_songs(self.builder_config.size, split)
         num_samples = (round(song.duration_s * synth.SAMPLE_RATE_HZ) for song in songs)
         return len(STREAMS) * sum(map(stem_base.num_segments, num_samples))
 
-    def __iter__(self) -> Iterator[tuple[str, dict]]:
-        songs = plan_songs(self.config.size, self.split)
+    def _render_examples(self, split: str) -> Iterator[tuple[str, dict]]:
+        songs = plan_songs(self.builder_config.size, split)
         # Starting a process takes as long as rendering a few songs.
         num_workers = min(pool.num_cores(), max(1, len(songs) // 4))
         rendered = pool.run(
             "data_builders.gm_musdb.render:render_example",
-            ((song, self.config.soundfont) for song in songs),
+            ((song, self.builder_config.soundfont) for song in songs),
             num_workers=self.num_workers or num_workers,
         )
         for song, streams in zip(songs, rendered, strict=True):

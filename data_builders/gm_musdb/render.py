@@ -10,20 +10,12 @@ quickly.
 import dataclasses
 
 import numpy as np
+from numpy.random import Generator
 
 from data_builders.gm_musdb.plan import SongPlan
-from data_builders.rendering import (
-    arrange,
-    band,
-    genres,
-    mix,
-    parts,
-    performance,
-    seeding,
-    singer,
-    synth,
-)
+from data_builders.rendering import arrange, band, mix, parts, performance, seeding, singer, synth
 from data_builders.rendering.band import Section
+from data_builders.rendering.genres import draw_lead_sheet
 from data_builders.rendering.instruments import BAND, CATALOGUE, Instrument
 from data_builders.rendering.score import BeatNote, Part, notes_between
 from data_builders.rendering.theory import LeadSheet
@@ -51,11 +43,8 @@ _NEXT_SECTION = {
 }
 #: Mean and standard deviation of the levels of the stems in dB, close to those of MUSDB18.
 _LEVELS_DB = {
-    "drums": (-8.0, 3.3),
-    "bass": (-7.3, 3.6),
-    "other": (-7.3, 2.7),
-    "vocals": (-5.3, 1.9),
-}
+    "drums": (-8.0, 3.3), "bass": (-7.3, 3.6), "other": (-7.3, 2.7), "vocals": (-5.3, 1.9),
+}  # fmt: skip
 #: Weights of the kinds of instruments in `other`.
 _OTHER_WEIGHTS = {
     "gel": 6.0, "gac": 3.0, "pia": 3.0, "electric piano": 2.0, "keys": 1.0, "org": 2.0,
@@ -108,29 +97,22 @@ class Score:
 
 def compose(plan: SongPlan) -> Score:
     """Compose a song."""
-    rng = seeding.generator(*_key(plan), "form")
-    sheet = genres.draw_lead_sheet(
-        seeding.generator(*_key(plan), "frame"),
-        seeding.draw(rng, _GENRE_WEIGHTS),
-        duration_s=plan.duration_s,
-    )
+    rng = _generator(plan, "form")
+    genre, frame = seeding.draw(rng, _GENRE_WEIGHTS), _generator(plan, "frame")
+    sheet = draw_lead_sheet(frame, genre, duration_s=plan.duration_s)
     members = _draw_members(plan, sheet.genre)
     sections = _draw_sections(sheet, plan.duration_s, rng)
     instrumentation = _draw_instrumentation(members, sections, rng)
-    grooves = {
-        kind: band.draw_groove(
-            seeding.generator(*_key(plan), "groove", kind), sheet.metre, loud=kind == "chorus"
-        )
-        for kind in sorted({section.kind for section in sections})
-    }
+    grooves = {}
+    for kind in sorted({section.kind for section in sections}):
+        groove_rng = _generator(plan, "groove", kind)
+        grooves[kind] = band.draw_groove(groove_rng, sheet.metre, loud=kind == "chorus")
     played = {}
     for member in members:
-        own = [
-            s for s, names in zip(sections, instrumentation, strict=True) if member.name in names
-        ]
-        played[member.name] = _perform(
-            plan, sheet, member, _notes(plan, sheet, member, own, grooves)
-        )
+        cast = zip(sections, instrumentation, strict=True)
+        own = [section for section, names in cast if member.name in names]
+        notes = _notes(plan, sheet, member, own, grooves)
+        played[member.name] = _perform(plan, sheet, member, notes)
     return Score(sheet, sections, members, instrumentation, played)
 
 
@@ -144,9 +126,6 @@ def render(plan: SongPlan, *, soundfont: str | None = None) -> dict[str, np.ndar
     Returns:
         Stream of `labels.STREAMS` -> int16 (T, 2) at 44.1 kHz; the mixture is the exact sum of the
         stems.
-
-    Raises:
-        UserError: if the SoundFont cannot be read, or tinysoundfont is not installed.
     """
     score = compose(plan)
     player = synth.load_player(soundfont)
@@ -156,18 +135,13 @@ def render(plan: SongPlan, *, soundfont: str | None = None) -> dict[str, np.ndar
         part = score.parts[member.name]
         track = player.play(part, num_samples)
         if member.is_singer:
-            rng = seeding.generator(*_key(plan), "words", member.name)
+            rng = _generator(plan, "words", member.name)
             track = singer.articulate(track, part.notes, rng)
         balanced = mix.apply_strip(track, _draw_member_strip(plan, member))
         if balanced is not None:
             stems[member.stem] = stems.get(member.stem, np.float32(0)) + balanced
     stems = {name: _compress(plan, name, stem) for name, stem in stems.items()}
-    room = mix.draw_room(
-        seeding.generator(*_key(plan), "room"),
-        decay_s=(0.3, 1.6),
-        predelay_s=(0.005, 0.03),
-        min_damping_hz=3500,
-    )
+    room = mix.draw_room(_generator(plan, "room"), decay_s=(0.3, 1.6), min_damping_hz=3500)
     strips = {name: _draw_stem_strip(plan, name) for name in stems}
     _, _, finished = mix.mixdown(stems, strips, room, mix.Mastering(peak_db=0.0), keep_stems=True)
     return _streams(finished)
@@ -189,13 +163,13 @@ def _streams(stems: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {"mixture": total.astype(np.int16), **rounded}
 
 
-def _key(plan: SongPlan) -> tuple:
-    return ("gm_musdb", VERSION, plan.name)
+def _generator(plan: SongPlan, *words: str) -> Generator:
+    return seeding.generator("gm_musdb", VERSION, plan.name, *words)
 
 
 def _draw_members(plan: SongPlan, genre: str) -> tuple[BandMember, ...]:
     """Draw the band: drums, bass, two to five others, and a voice that may be doubled."""
-    rng = seeding.generator(*_key(plan), "players")
+    rng = _generator(plan, "players")
     members = [
         BandMember("drums", "drums", _choose_instrument(rng, "drums", genre), "drums", 0.0, 0.0),
         BandMember("bass", "bass", _choose_instrument(rng, "bass", genre), "bass", 0.0, 0.0),
@@ -220,7 +194,7 @@ def _draw_members(plan: SongPlan, genre: str) -> tuple[BandMember, ...]:
     return tuple(members)
 
 
-def _choose_instrument(rng: np.random.Generator, kind: str, genre: str) -> Instrument:
+def _choose_instrument(rng: Generator, kind: str, genre: str) -> Instrument:
     """Draw an instrument of a kind by its weight in a genre, or uniformly if it has none."""
     candidates = {own.name: own for own in (*CATALOGUE, *BAND) if own.kind == kind}
     weights = {name: own.genres.get(genre, 0.0) for name, own in candidates.items()}
@@ -229,9 +203,7 @@ def _choose_instrument(rng: np.random.Generator, kind: str, genre: str) -> Instr
     return candidates[seeding.draw(rng, weights)]
 
 
-def _draw_sections(
-    sheet: LeadSheet, duration_s: float, rng: np.random.Generator
-) -> tuple[Section, ...]:
+def _draw_sections(sheet: LeadSheet, duration_s: float, rng: Generator) -> tuple[Section, ...]:
     """Draw sections of one to eight bars, about 3 to 9 s long; the last one is extended."""
     bar_s = sheet.metre.beats * sheet.beat_s
     num_bars = max(1, int(duration_s / bar_s))  # bars heard in full; the lead sheet has a few more
@@ -250,7 +222,7 @@ def _draw_sections(
 
 
 def _draw_instrumentation(
-    members: tuple[BandMember, ...], sections: tuple[Section, ...], rng: np.random.Generator
+    members: tuple[BandMember, ...], sections: tuple[Section, ...], rng: Generator
 ) -> tuple[frozenset[str], ...]:
     """Draw who plays in each section; in the fullest section, all stems do."""
     instrumentation: list[set[str]] = []
@@ -270,26 +242,16 @@ def _draw_instrumentation(
 
 
 def _notes(
-    plan: SongPlan,
-    sheet: LeadSheet,
-    member: BandMember,
-    sections: list[Section],
-    grooves: dict[str, band.Groove],
+    plan: SongPlan, sheet: LeadSheet, member: BandMember, sections: list[Section], grooves: dict
 ) -> list[BeatNote]:
     """Compose the notes of a member in the sections in which the member plays."""
-    rng = seeding.generator(*_key(plan), "notes", member.melody_name)
+    rng = _generator(plan, "notes", member.melody_name)
     if member.role == "drums":
         return band.drums(sheet, sections, grooves, rng)
     if member.role == "bass":
-        return band.bass(
-            sheet,
-            sections,
-            grooves,
-            low=member.instrument.low,
-            high=member.instrument.high,
-            patterns={kind: seeding.generator(*_key(plan), "bass", kind) for kind in grooves},
-            rng=rng,
-        )
+        patterns = {kind: _generator(plan, "bass", kind) for kind in grooves}
+        register = dict(low=member.instrument.low, high=member.instrument.high)
+        return band.bass(sheet, sections, grooves, **register, patterns=patterns, rng=rng)
     notes = []
     for kind in sorted({section.kind for section in sections}):
         alike = [section for section in sections if section.kind == kind]
@@ -299,12 +261,8 @@ def _notes(
 
 def _perform(plan: SongPlan, sheet: LeadSheet, member: BandMember, notes: list[BeatNote]) -> Part:
     """Perform the notes of a member, sung or played."""
-    settings = dict(
-        instrument=member.instrument,
-        sheet=sheet,
-        pattern=seeding.generator(*_key(plan), "manner", member.name),
-        rng=seeding.generator(*_key(plan), "touch", member.name),
-    )
+    pattern, rng = _generator(plan, "manner", member.name), _generator(plan, "touch", member.name)
+    settings = dict(instrument=member.instrument, sheet=sheet, pattern=pattern, rng=rng)
     if member.is_singer:
         return singer.perform(sorted(notes), **settings)
     return performance.perform(sorted(notes), role=member.role, **settings)
@@ -314,7 +272,7 @@ def _section_notes(
     plan: SongPlan, sheet: LeadSheet, member: BandMember, kind: str, sections: list[Section]
 ) -> list[BeatNote]:
     """Compose the notes of a pitched member in sections of one kind."""
-    pattern = seeding.generator(*_key(plan), "pattern", member.melody_name, kind)
+    pattern = _generator(plan, "pattern", member.melody_name, kind)
     notes = parts.ROLES["melody" if member.is_singer else member.role](
         _draw_voice(plan, sheet, member, kind, pattern)
     )
@@ -334,31 +292,24 @@ def _section_notes(
 
 
 def _draw_voice(
-    plan: SongPlan, sheet: LeadSheet, member: BandMember, kind: str, pattern: np.random.Generator
+    plan: SongPlan, sheet: LeadSheet, member: BandMember, kind: str, pattern: Generator
 ) -> parts.Voice:
     """Draw register and density of a member in sections of a kind."""
     name = member.melody_name
-    rng = seeding.generator(*_key(plan), "register", name)
+    rng = _generator(plan, "register", name)
     role = "melody" if member.is_singer else member.role
     density = float(pattern.uniform(0.2 if member.is_singer else 0.1, 0.8))
     low, high = arrange.register(arrange.Musician(name, member.instrument, role, density), rng)
     if member.is_singer:  # about a tenth, higher in choruses, within the range of all voices
         low = 47 + int(rng.integers(0, 12)) + 3 * (kind == "chorus")
         high = low + 16
-    return parts.Voice(
-        sheet=sheet,
-        low=low,
-        high=high,
-        density=density,
-        rests=float(pattern.uniform(0.3, 0.9)),
-        pattern=pattern,
-        rng=seeding.generator(*_key(plan), "line", name, kind),
-    )
+    rests, rng = float(pattern.uniform(0.3, 0.9)), _generator(plan, "line", name, kind)
+    return parts.Voice(sheet, low, high, density, rests, pattern, rng)
 
 
 def _draw_member_strip(plan: SongPlan, member: BandMember) -> mix.ChannelStrip:
     """Draw the equaliser of a member; level and panning within the stem are given."""
-    rng = seeding.generator(*_key(plan), "strip", member.name)
+    rng = _generator(plan, "strip", member.name)
     eq = mix.draw_eq(rng)
     if member.stem == "other":  # makes room for bass drum and bass
         eq += ((80.0, -float(rng.uniform(4.0, 12.0)), 0.5),)
@@ -369,15 +320,14 @@ def _draw_member_strip(plan: SongPlan, member: BandMember) -> mix.ChannelStrip:
 
 def _compress(plan: SongPlan, name: str, stem: np.ndarray) -> np.ndarray:
     """Compress a stem with random threshold and ratio."""
-    rng = seeding.generator(*_key(plan), "compressor", name)
-    return mix.compress(
-        stem, threshold_db=float(rng.uniform(-4.0, 4.0)), ratio=float(rng.uniform(1.5, 5.0))
-    )
+    rng = _generator(plan, "compressor", name)
+    threshold_db, ratio = float(rng.uniform(-4.0, 4.0)), float(rng.uniform(1.5, 5.0))
+    return mix.compress(stem, threshold_db=threshold_db, ratio=ratio)
 
 
 def _draw_stem_strip(plan: SongPlan, name: str) -> mix.ChannelStrip:
     """Draw level and send of a stem in the mixture."""
-    rng = seeding.generator(*_key(plan), "bus", name)
+    rng = _generator(plan, "bus", name)
     mean_db, sd_db = _LEVELS_DB[name]
     deviation = float(np.clip(rng.normal(0.0, 1.0), -2.0, 2.0))
     send_db = float(rng.uniform(-24.0, -10.0)) - {"bass": 10.0, "drums": 3.0}.get(name, 0.0)

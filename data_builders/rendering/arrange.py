@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 
-import numpy as np
+from numpy.random import Generator
 
 from data_builders.rendering import parts, performance, rhythm_section, seeding, theory
 from data_builders.rendering.instruments import Instrument, of_kind
@@ -33,7 +33,7 @@ class Musician:
     max_gap_s: float | None = None
 
 
-def choose_instrument(rng: np.random.Generator, kind: str, genre: str) -> Instrument:
+def choose_instrument(rng: Generator, kind: str, genre: str) -> Instrument:
     """Draw an instrument of a kind by its weight in a genre, or in all genres if it has none."""
     candidates = {instrument.name: instrument for instrument in of_kind(kind)}
     weights = {name: own.genres.get(genre, 0.0) for name, own in candidates.items()}
@@ -42,17 +42,16 @@ def choose_instrument(rng: np.random.Generator, kind: str, genre: str) -> Instru
     return candidates[seeding.draw(rng, weights)]
 
 
-def choose_role(rng: np.random.Generator, instrument: Instrument, *, leads: bool) -> str:
+def choose_role(rng: Generator, instrument: Instrument, *, leads: bool) -> str:
     """Draw a lead or an accompanying role that suits an instrument."""
     return seeding.draw(rng, dict(instrument.lead_roles if leads else instrument.backing_roles))
 
 
-def register(musician: Musician, pattern: np.random.Generator) -> tuple[int, int]:
+def register(musician: Musician, pattern: Generator) -> tuple[int, int]:
     """Draw the register (lowest and highest MIDI pitch) of a musician in a song."""
     low, high = musician.instrument.low, musician.instrument.high
-    if musician.role in ("bass", "drums") or high - low <= 20:
-        return low, high
-    if musician.role in ("two_hands", "fingerstyle", "strum", "power"):
+    full_range = ("bass", "drums", "two_hands", "fingerstyle", "strum", "power")
+    if musician.role in full_range or high - low <= 20:
         return low, high
     if musician.role in ("pad", "comp", "arpeggio", "chorale"):
         # Chords sound muddy below the middle register and thin above it.
@@ -84,12 +83,7 @@ def compose(
         low, high = register(musician, pattern)
         voice = parts.Voice(sheet, low, high, musician.density, musician.rests, pattern, rng)
         performed[musician.name] = performance.perform(
-            _ROLES[musician.role](voice),
-            instrument=musician.instrument,
-            role=musician.role,
-            sheet=sheet,
-            pattern=pattern,
-            rng=rng,
-            max_gap_s=musician.max_gap_s,
-        )
+            _ROLES[musician.role](voice), instrument=musician.instrument, role=musician.role,
+            sheet=sheet, pattern=pattern, rng=rng, max_gap_s=musician.max_gap_s,
+        )  # fmt: skip
     return performed

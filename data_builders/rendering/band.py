@@ -8,9 +8,9 @@ without that player.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
+from numpy.random import Generator
 
-from data_builders.rendering import seeding, theory
+from data_builders.rendering import seeding
 from data_builders.rendering.genres import (
     CLAP,
     CLOSED_HAT,
@@ -27,6 +27,7 @@ from data_builders.rendering.genres import (
 )
 from data_builders.rendering.rhythm_section import bass_pitch
 from data_builders.rendering.score import BeatNote
+from data_builders.rendering.theory import LeadSheet, Metre
 
 CHINA, HIGH_TOM, MID_TOM, LOW_TOM, FLOOR_TOM = 52, 50, 47, 45, 41
 #: Accents of drum strokes; one unit adds 14 to the MIDI velocity.
@@ -59,13 +60,10 @@ class Groove(NamedTuple):
         return sorted(self.strokes.get(KICK, {}))
 
 
-def draw_groove(rng: np.random.Generator, metre: theory.Metre, *, loud: bool) -> Groove:
+def draw_groove(rng: Generator, metre: Metre, *, loud: bool) -> Groove:
     """Draw a one-bar groove: backbeat, bass drum, cymbal and sometimes percussion.
 
-    Args:
-        rng: generator; the same state gives the same groove.
-        metre: beats of the bar and steps of a beat.
-        loud: True for a chorus: busier, and with more open cymbals.
+    A ``loud`` one, for a chorus, is busier and has more open cymbals.
     """
     backbeats = {4: (1, 3), 3: (1, 2), 2: (1,)}.get(metre.beats, tuple(range(1, metre.beats, 2)))
     if metre.beats == 4 and rng.random() < 0.12:  # half time
@@ -77,9 +75,7 @@ def draw_groove(rng: np.random.Generator, metre: theory.Metre, *, loud: bool) ->
     return Groove(strokes)
 
 
-def _draw_snare(
-    rng: np.random.Generator, metre: theory.Metre, backbeats: tuple[int, ...], loud: bool
-) -> dict[int, Strokes]:
+def _draw_snare(rng: Generator, metre: Metre, backbeats, loud: bool) -> dict[int, Strokes]:
     """Draw the backbeat on snare, rim or claps, with ghost notes between the beats."""
     key = seeding.draw(rng, {SNARE: 8.0, STICK: 0.3 if loud else 1.5, CLAP: 1.0})
     strokes = {beat * metre.steps: _ACCENT for beat in backbeats}
@@ -90,9 +86,7 @@ def _draw_snare(
     return {key: strokes}
 
 
-def _draw_kick(
-    rng: np.random.Generator, metre: theory.Metre, backbeats: tuple[int, ...], loud: bool
-) -> Strokes:
+def _draw_kick(rng: Generator, metre: Metre, backbeats: tuple[int, ...], loud: bool) -> Strokes:
     """Draw the bass drum: four on the floor, or syncopated around the backbeat."""
     steps, beats = metre.steps, metre.beats
     if beats == 4 and rng.random() < (0.3 if loud else 0.15):
@@ -109,27 +103,21 @@ def _draw_kick(
     return strokes
 
 
-def _draw_cymbals(rng: np.random.Generator, metre: theory.Metre, loud: bool) -> dict[int, Strokes]:
+def _draw_cymbals(rng: Generator, metre: Metre, loud: bool) -> dict[int, Strokes]:
     """Draw a cymbal struck at regular steps; a closed hi-hat may be opened once in the bar."""
     steps, num_steps = metre.steps, metre.steps * metre.beats
-    cymbal = seeding.draw(
-        rng,
-        {CLOSED_HAT: 3.0, OPEN_HAT: 2.0, RIDE: 3.0, CRASH: 1.0, RIDE_BELL: 0.3}
-        if loud
-        else {CLOSED_HAT: 7.0, RIDE: 1.5, OPEN_HAT: 0.4},
-    )
+    weights = {CLOSED_HAT: 7.0, RIDE: 1.5, OPEN_HAT: 0.4}
+    if loud:
+        weights = {CLOSED_HAT: 3.0, OPEN_HAT: 2.0, RIDE: 3.0, CRASH: 1.0, RIDE_BELL: 0.3}
+    cymbal = seeding.draw(rng, weights)
     if cymbal in (CRASH, OPEN_HAT, RIDE_BELL):
         intervals = {steps: 3.0, (steps + 1) // 2: 1.0}
     else:
         intervals = {4: {1: 2.0, 2: 6.0, 4: 1.5}, 3: {1: 5.0, 3: 1.5}}[steps]
     interval = seeding.draw(rng, intervals)
     level = float(rng.uniform(-0.8, 0.4))
-    strokes = {
-        cymbal: {
-            step: level + (0.3 if step % steps == 0 else -0.5)
-            for step in range(0, num_steps, interval)
-        }
-    }
+    struck = range(0, num_steps, interval)
+    strokes = {cymbal: {step: level + (-0.5 if step % steps else 0.3) for step in struck}}
     if cymbal == CLOSED_HAT and rng.random() < 0.35:  # opened before a backbeat or the next bar
         step = seeding.choice(rng, (num_steps - 1, num_steps - 2, num_steps // 2 - 1))
         strokes[cymbal].pop(step, None)
@@ -137,9 +125,7 @@ def _draw_cymbals(rng: np.random.Generator, metre: theory.Metre, loud: bool) -> 
     return strokes
 
 
-def _draw_percussion(
-    rng: np.random.Generator, metre: theory.Metre, loud: bool
-) -> dict[int, Strokes]:
+def _draw_percussion(rng: Generator, metre: Metre, loud: bool) -> dict[int, Strokes]:
     """Draw a tambourine or shaker on all steps, a cowbell or claps on the beats, or nothing."""
     if rng.random() >= (0.3 if loud else 0.15):
         return {}
@@ -151,10 +137,7 @@ def _draw_percussion(
 
 
 def drums(
-    sheet: theory.LeadSheet,
-    sections: Sequence[Section],
-    grooves: dict[str, Groove],
-    rng: np.random.Generator,
+    sheet: LeadSheet, sections: Sequence[Section], grooves: dict[str, Groove], rng: Generator
 ) -> list[BeatNote]:
     """Compose the drum part of the given sections; all other bars stay silent.
 
@@ -175,7 +158,7 @@ def drums(
 
 
 def _section_drums(
-    metre: theory.Metre, section: Section, groove: Groove, rng: np.random.Generator
+    metre: Metre, section: Section, groove: Groove, rng: Generator
 ) -> list[BeatNote]:
     """Repeat a groove over a section, with fills, and silence in the last bar where it stops."""
     notes = []
@@ -196,16 +179,13 @@ def _section_drums(
 
 def _merge_strokes(notes: list[BeatNote]) -> list[BeatNote]:
     """Keep only the strongest of several strokes of the same key at the same time."""
-    strongest: dict[tuple[float, int], BeatNote] = {}
-    for note in notes:
-        key = (round(note.beat, 6), note.pitch)
-        if key not in strongest or strongest[key].accent < note.accent:
-            strongest[key] = note
-    return sorted(strongest.values())
+    # The dict keeps the last note of each key; of equal accents, that is the first in `notes`.
+    by_accent = sorted(reversed(notes), key=lambda note: note.accent)
+    return sorted({(round(note.beat, 6), note.pitch): note for note in by_accent}.values())
 
 
 def _groove_bar(
-    groove: Groove, metre: theory.Metre, start: float, num_beats: float, rng: np.random.Generator
+    groove: Groove, metre: Metre, start: float, num_beats: float, rng: Generator
 ) -> list[BeatNote]:
     """Play the first ``num_beats`` beats of a groove, leaving out a few strokes at random."""
     notes = []
@@ -226,9 +206,7 @@ _FILL_PATTERNS = (
 )
 
 
-def _fill(
-    metre: theory.Metre, first: float, end: float, rng: np.random.Generator
-) -> list[BeatNote]:
+def _fill(metre: Metre, first: float, end: float, rng: Generator) -> list[BeatNote]:
     """Compose a crescendo on snare and toms between two beats, over bass drum quarters."""
     steps = metre.steps if rng.random() < 0.7 else max(1, metre.steps // 2)
     num_strokes = max(1, round((end - first) * steps))
@@ -257,14 +235,14 @@ _BASS_PATTERNS = (
 
 
 def bass(
-    sheet: theory.LeadSheet,
+    sheet: LeadSheet,
     sections: Sequence[Section],
     grooves: dict[str, Groove],
     *,
     low: int,
     high: int,
-    patterns: dict[str, np.random.Generator],
-    rng: np.random.Generator,
+    patterns: dict[str, Generator],
+    rng: Generator,
 ) -> list[BeatNote]:
     """Compose a bass line for the given sections: with the bass drum or in a fixed pattern.
 
@@ -290,25 +268,16 @@ def bass(
 
 
 def _lead_to(
-    root: int,
-    note: BeatNote,
-    sheet: theory.LeadSheet,
-    *,
-    low: int,
-    high: int,
-    rng: np.random.Generator,
+    root: int, note: BeatNote, sheet: LeadSheet, *, low: int, high: int, rng: Generator
 ) -> BeatNote:
     """Move a note to a neighbour, in the scale, of the next root (a pitch class)."""
     target = low + (root - low) % 12
-    neighbours = [
-        pitch
-        for pitch in sheet.scale_pitches(target - 2, target + 2)
-        if pitch != target and low <= pitch <= high
-    ]
+    scale = sheet.scale_pitches(max(low, target - 2), min(high, target + 2))
+    neighbours = [pitch for pitch in scale if pitch != target]
     return note._replace(pitch=seeding.choice(rng, neighbours or [note.pitch]))
 
 
-def _draw_bass_bar(rng: np.random.Generator, metre: theory.Metre, groove: Groove) -> tuple:
+def _draw_bass_bar(rng: Generator, metre: Metre, groove: Groove) -> tuple:
     """Draw the (onset, length, tone) of one bar, in beats."""
     follows_kick = rng.random() < 0.35
     if metre.beats == 4 and not follows_kick:

@@ -28,11 +28,9 @@ _ENTRIES = (
 def render(
     *, seed: int = 0, soundfont: str | None = None
 ) -> tuple[np.ndarray, dict[str, np.ndarray], list[dict]]:
-    """Render the piece.
+    """Render the piece with a General MIDI SoundFont (None: the default one).
 
-    Args:
-        seed: each seed gives different music with the same entries.
-        soundfont: path of a General MIDI SoundFont; None for the default one.
+    Each seed gives different music with the same entries.
 
     Returns:
         The mixture, float32 (T, 2) at 44.1 kHz; class -> direct sound (T, 2); and the activity
@@ -40,21 +38,13 @@ def render(
         IRMAS class.
     """
     key = ("demo", seed)
-    sheet = genres.draw_lead_sheet(
-        seeding.generator(*key, "frame"), "jaz_blu", duration_s=DURATION_S
-    )
+    frame = seeding.generator(*key, "frame")
+    sheet = genres.draw_lead_sheet(frame, "jaz_blu", duration_s=DURATION_S)
     rng = seeding.generator(*key, "instruments")
-    musicians = [
-        arrange.Musician(
-            name=kind,
-            instrument=arrange.choose_instrument(rng, kind, "jaz_blu"),
-            role=role,
-            density=0.5,
-            rests=0.3,
-            max_gap_s=0.4,
-        )
-        for kind, role, *_ in _ENTRIES
-    ]
+    musicians = []
+    for kind, role, *_ in _ENTRIES:
+        instrument = arrange.choose_instrument(rng, kind, "jaz_blu")
+        musicians.append(arrange.Musician(kind, instrument, role, 0.5, rests=0.3, max_gap_s=0.4))
     parts = arrange.compose(musicians, sheet, song_key=key, clip_key=(*key, "clip"))
     player, stems, strips = synth.load_player(soundfont), {}, {}
     for kind, _, pan, start_s, end_s in _ENTRIES:

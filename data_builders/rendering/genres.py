@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+from numpy.random import Generator
 
 from data_builders.rendering import seeding, theory
 
@@ -161,7 +162,7 @@ GENRES = {
 
 
 def draw_lead_sheet(
-    rng: np.random.Generator, genre: str, *, duration_s: float, first_bar: int = 0
+    rng: Generator, genre: str, *, duration_s: float, first_bar: int = 0
 ) -> theory.LeadSheet:
     """Draw the tempo, metre, key and chord progression of a piece.
 
@@ -180,9 +181,7 @@ def draw_lead_sheet(
     scale, symbols = seeding.choice(rng, style.progressions)
     if metre.steps == 3 and metre.beats == 2:  # dotted beats of 6/8
         tempo_bpm *= 0.6
-    loop = [
-        tuple(theory.chord(symbol, tonic) for symbol in bar.split(",")) for bar in symbols.split()
-    ]
+    loop = [tuple(theory.chord(s, tonic) for s in bar.split(",")) for bar in symbols.split()]
     num_bars = int(np.ceil(duration_s * tempo_bpm / 60.0 / metre.beats)) + 1
     bars = tuple(loop[(first_bar + index) % len(loop)] for index in range(num_bars))
     return theory.LeadSheet(tempo_bpm, metre, swing, tonic, scale, bars, genre)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import scipy.signal
+from numpy.random import Generator
 
 from data_builders.rendering import seeding
 from data_builders.rendering.synth import SAMPLE_RATE_HZ
@@ -77,7 +78,7 @@ class Mastering:
     eq: Equaliser = ()
 
 
-def draw_eq(rng: np.random.Generator) -> Equaliser:
+def draw_eq(rng: Generator) -> Equaliser:
     """Draw three peaking filters, in the low, middle and high register."""
     return tuple(
         (
@@ -90,11 +91,11 @@ def draw_eq(rng: np.random.Generator) -> Equaliser:
 
 
 def draw_room(
-    rng: np.random.Generator,
+    rng: Generator,
     *,
     decay_s: tuple[float, float],
-    predelay_s: tuple[float, float],
     min_damping_hz: float,
+    predelay_s: tuple[float, float] = (0.005, 0.03),
 ) -> Room:
     """Draw a room from (low, high) ranges of decay time and predelay; damping up to 11 kHz."""
     return Room(
@@ -108,8 +109,7 @@ def draw_room(
 def frame_levels_db(stem: np.ndarray) -> np.ndarray:
     """Return the RMS level of each 50 ms frame of a stem (T, C) in dB re full scale.
 
-    Returns:
-        float64 (ceil(T / 2205),); the last frame may be shorter.
+    The result is float64 (ceil(T / 2205),); the last frame may be shorter.
     """
     end = len(stem) // FRAME_SAMPLES * FRAME_SAMPLES
     blocks = [stem[:end].reshape(-1, FRAME_SAMPLES * stem.shape[1])]
@@ -175,11 +175,11 @@ def mixdown(
     Raises:
         ValueError: if all stems are silent.
     """
-    direct = {}
-    for name, stem in stems.items():
-        balanced = apply_strip(stem, strips[name], start_samples=start_samples)
-        if balanced is not None:
-            direct[name] = balanced
+    balanced = {
+        name: apply_strip(stem, strips[name], start_samples=start_samples)
+        for name, stem in stems.items()
+    }
+    direct = {name: stem for name, stem in balanced.items() if stem is not None}
     if not direct:
         raise ValueError("stems: all are silent; pass at least one that is not")
     response = impulse_response(room)
@@ -187,27 +187,25 @@ def mixdown(
     def send(name: str) -> np.ndarray:
         return direct[name] * np.float32(_gain(strips[name].send_db))
 
-    mixture = _master(
-        sum(direct.values()), sum(map(send, direct)), response, mastering, start_samples
-    )
+    dry, wet = sum(direct.values()), sum(map(send, direct))
+    mixture = _master(dry, wet, response, mastering, start_samples)
     if mastering.noise_db is not None:
         noise = seeding.generator("hiss", room.seed).standard_normal(mixture.shape, np.float32)
         rms = np.sqrt(np.mean(np.square(mixture)))
         mixture = mixture + noise * (rms * _gain(mastering.noise_db)).astype(np.float32)
     gain = np.float32(_gain(min(mastering.peak_db, 0.0)) / max(np.abs(mixture).max(), 1e-9))
-    finished = {}
-    if keep_stems:
-        for name, stem in direct.items():
-            finished[name] = _master(stem, send(name), response, mastering, start_samples) * gain
+    finished = {
+        name: _master(stem, send(name), response, mastering, start_samples) * gain
+        for name, stem in (direct if keep_stems else {}).items()
+    }
     return mixture * gain, {k: v[start_samples:] * gain for k, v in direct.items()}, finished
 
 
 @functools.lru_cache(maxsize=2)
 def impulse_response(room: Room) -> np.ndarray:
-    """Synthesise a room impulse response: early reflections and decaying noise of unit energy.
+    """Synthesise a room impulse response, float32 (N, 2).
 
-    Returns:
-        float32 (N, 2).
+    It consists of early reflections and decaying noise of unit energy.
     """
     rng = seeding.generator("room", room.seed)
     num_samples = int(room.decay_s * SAMPLE_RATE_HZ)
@@ -231,14 +229,14 @@ def apply_strip(
 ) -> np.ndarray | None:
     """Equalise and pan a stem and set its level, measured from ``start_samples`` on.
 
-    Returns:
-        float32 (T, 2); None if the stem is silent.
+    Return float32 (T, 2), or None if the stem is silent.
     """
     # Equal-power panning; the channels of a stereo stem are scaled by the same gains.
     angle = (strip.pan + 1) * np.pi / 4
     channel_gains = np.sqrt(2) * np.array([np.cos(angle), np.sin(angle)])
-    sections = np.concatenate([_highpass(_RUMBLE_HZ), _peaking(strip.eq)])
-    panned = _filter(sections, stem) * channel_gains.astype(np.float32)
+    highpass = scipy.signal.butter(2, _RUMBLE_HZ, "highpass", fs=SAMPLE_RATE_HZ, output="sos")
+    filtered = _filter(np.concatenate([highpass, _peaking(strip.eq)]), stem)
+    panned = filtered * channel_gains.astype(np.float32)
     level_db = active_rms_db(panned[start_samples:])
     if not np.isfinite(level_db):
         return None
@@ -251,15 +249,11 @@ def equalise(audio: np.ndarray, eq: Sequence[tuple[float, float, float]]) -> np.
 
 
 def compress(stem: np.ndarray, *, threshold_db: float, ratio: float) -> np.ndarray:
-    """Compress the dynamic range of a stem, with one gain for all channels.
+    """Compress the dynamic range of a stem, float32 (T, C), with one gain for all channels.
 
     Args:
-        stem: float32 (T, C).
         threshold_db: threshold above the RMS level of the active frames.
         ratio: compression ratio above the threshold; 1 leaves the stem unchanged.
-
-    Returns:
-        float32 (T, C).
     """
     block = 64
     num_blocks = -(-len(stem) // block)
@@ -310,10 +304,6 @@ def _peaking(eq: Sequence[tuple[float, float, float]]) -> np.ndarray:
         section[3:] = 1 + alpha / amplitude, -2 * np.cos(omega), 1 - alpha / amplitude
         section /= section[3]
     return sections
-
-
-def _highpass(cutoff_hz: float) -> np.ndarray:
-    return scipy.signal.butter(2, cutoff_hz, "highpass", fs=SAMPLE_RATE_HZ, output="sos")
 
 
 def _lowpass(cutoff_hz: float, order: int) -> np.ndarray:

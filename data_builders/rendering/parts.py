@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
+from numpy.random import Generator
 
 from data_builders.rendering import seeding, theory
 from data_builders.rendering.genres import GENRES
@@ -33,8 +34,8 @@ class Voice:
     high: int
     density: float
     rests: float
-    pattern: np.random.Generator
-    rng: np.random.Generator
+    pattern: Generator
+    rng: Generator
 
     @property
     def centre(self) -> float:
@@ -53,9 +54,7 @@ _BEAT_RHYTHMS = {
 }
 
 
-def rhythm_cell(
-    rng: np.random.Generator, metre: theory.Metre, density: float
-) -> list[tuple[float, float]]:
+def rhythm_cell(rng: Generator, metre: theory.Metre, density: float) -> list[tuple[float, float]]:
     """Draw a one-bar rhythm: (onset, length) in beats, without gaps."""
     rhythms = _BEAT_RHYTHMS[metre.steps]
     lengths = []
@@ -95,10 +94,7 @@ def _phrase_rhythm(voice: Voice) -> list[tuple[float, float, bool]]:
 def _melodic_line(voice: Voice, rhythm, step_weights) -> list[BeatNote]:
     """Draw pitches for a rhythm: scale steps within about a tenth, chord tones on the beat.
 
-    Args:
-        voice: register, chords and generators.
-        rhythm: as from `_phrase_rhythm`.
-        step_weights: weights of moving by -4 to 4 steps of the scale.
+    The rhythm is from `_phrase_rhythm`; the weights are those of moving by -4 to 4 scale steps.
     """
     sheet, rng = voice.sheet, voice.rng
     span = min(voice.high - voice.low, int(rng.integers(12, 20)))
@@ -170,8 +166,12 @@ def riff(voice: Voice) -> list[BeatNote]:
             tones = theory.voicing(voice.sheet.chord_at(beat), base, 4)
             if not rests[index]:
                 pitch = tones[min(shape[index], len(tones) - 1)]
+                while pitch < voice.low:
+                    pitch += 12
+                while pitch > voice.high:
+                    pitch -= 12
                 notes.append(BeatNote(beat, length * 0.85, pitch, 0.5 * (onset == 0)))
-    return _fold_into_register(notes, voice)
+    return notes
 
 
 def counter(voice: Voice) -> list[BeatNote]:
@@ -203,20 +203,14 @@ def _chords(voice: Voice, num_voices: int) -> list[tuple[float, float, list[int]
 def pad(voice: Voice) -> list[BeatNote]:
     """Compose sustained chords."""
     num_voices = seeding.choice(voice.pattern, (2, 3, 3, 4))
-    return [
-        BeatNote(start, end - start, pitch, 0.0)
-        for start, end, pitches in _chords(voice, num_voices)
-        for pitch in pitches
-    ]
+    chords = _chords(voice, num_voices)
+    return [BeatNote(start, end - start, p) for start, end, pitches in chords for p in pitches]
 
 
 def chorale(voice: Voice) -> list[BeatNote]:
     """Compose four-part chords that change with the melody on top."""
-    top = melody(
-        dataclasses.replace(
-            voice.restrict(int(voice.centre), voice.high), density=voice.density * 0.45
-        )
-    )
+    upper = voice.restrict(int(voice.centre), voice.high)
+    top = melody(dataclasses.replace(upper, density=voice.density * 0.45))
     notes = list(top)
     for note in top:
         harmony = voice.sheet.chord_at(note.beat)
@@ -265,39 +259,28 @@ def strum(voice: Voice) -> list[BeatNote]:
     strokes = [step / steps for step in range(metre.beats * steps)]
     probability = 0.35 + 0.5 * voice.density
     kept = [s for s in strokes if s == int(s) or voice.pattern.random() < probability]
-    cell = [
-        (onset, end - onset)
-        for onset, end in zip(kept, [*kept[1:], float(metre.beats)], strict=True)
-    ]
+    ends = [*kept[1:], float(metre.beats)]
+    cell = [(onset, end - onset) for onset, end in zip(kept, ends, strict=True)]
     voice = voice.restrict(voice.low, voice.low + 28)
     return _rhythmic_chords(voice, cell, int(voice.pattern.integers(4, 7)), 0.018)
-
-
-_ARPEGGIOS = (
-    (0, 1, 2, 3),
-    (0, 2, 1, 2),
-    (3, 2, 1, 0),
-    (0, 1, 2, 3, 2, 1),
-    (0, 2, 1, 3),
-    (0, 3, 1, 2),
-)
 
 
 def arpeggio(voice: Voice) -> list[BeatNote]:
     """Compose broken chords in a steady rhythm, with notes that may ring until the next chord."""
     metre = voice.sheet.metre
-    order = seeding.choice(voice.pattern, _ARPEGGIOS)
+    orders = ("0123", "0212", "3210", "012321", "0213", "0312")
+    order = [int(voice_index) for voice_index in seeding.choice(voice.pattern, orders)]
     fastest = voice.sheet.beat_s / metre.steps > 0.13 and voice.density > 0.4
     step = 1 / metre.steps if metre.steps == 3 or fastest else 0.5
     ring = seeding.choice(voice.pattern, (step, 2 * step, metre.beats))
     notes = []
+    repeat = len(order) * step * 0.98  # a note ends before it is repeated
     for start, end, pitches in _chords(voice, 4):
-        for index in range(int(round((end - start) / step))):
+        for index in range(round((end - start) / step)):
             beat = start + index * step
             pitch = pitches[order[index % len(order)] % len(pitches)]
-            repeat = len(order) * step * 0.98  # a note ends before it is repeated
-            length = min(ring, end - beat, repeat)
-            notes.append(BeatNote(beat, max(length, step), pitch, 0.4 * (index == 0)))
+            length = max(min(ring, end - beat, repeat), step)
+            notes.append(BeatNote(beat, length, pitch, 0.4 * (index == 0)))
     return notes
 
 
@@ -347,36 +330,17 @@ def power(voice: Voice) -> list[BeatNote]:
     return notes
 
 
-def _fold_into_register(notes: list[BeatNote], voice: Voice) -> list[BeatNote]:
-    """Move notes outside the register by octaves into it."""
-    moved = []
-    for note in notes:
-        pitch = note.pitch
-        while pitch < voice.low:
-            pitch += 12
-        while pitch > voice.high:
-            pitch -= 12
-        moved.append(note._replace(pitch=pitch))
-    return moved
-
-
 def _drop_duplicates(notes: list[BeatNote]) -> list[BeatNote]:
     """Keep one of several notes with the same pitch and onset."""
-    seen, kept = set(), []
-    for note in sorted(notes):
-        key = (round(note.beat, 3), note.pitch)
-        if key not in seen:
-            seen.add(key)
-            kept.append(note)
-    return kept
+    # The first note in order is the last one inserted, which the dict keeps.
+    kept = {(round(note.beat, 3), note.pitch): note for note in reversed(sorted(notes))}
+    return sorted(kept.values())
 
 
+_LINES = (melody, runs, duo, riff, counter)
+_CHORDS = (pad, chorale, comp, strum, arpeggio, fingerstyle, two_hands, power)
 ROLES: dict[str, Callable[[Voice], list[BeatNote]]] = {
-    role.__name__: role
-    for role in (
-        *(melody, runs, duo, riff, counter, pad, chorale, comp, strum, arpeggio),
-        *(fingerstyle, two_hands, power),
-    )
+    role.__name__: role for role in (*_LINES, *_CHORDS)
 }
 
 #: Monophonic roles, whose pitch may bend.

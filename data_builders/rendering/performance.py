@@ -1,6 +1,7 @@
 """Expressive performance: timing, dynamics, articulation and pitch bends of composed notes."""
 
 import numpy as np
+from numpy.random import Generator
 
 from data_builders.rendering import seeding
 from data_builders.rendering.instruments import Instrument
@@ -18,15 +19,13 @@ def perform(
     instrument: Instrument,
     role: str,
     sheet: LeadSheet,
-    pattern: np.random.Generator,
-    rng: np.random.Generator,
+    pattern: Generator,
+    rng: Generator,
     max_gap_s: float | None = None,
 ) -> Part:
     """Perform composed notes with a player's timing, articulation and expression.
 
     Args:
-        notes: composed notes.
-        instrument: the instrument that plays them.
         role: name of the role, which decides whether the pitch may bend.
         sheet: tempo and swing.
         pattern: generator of the song, for the player's timing, loudness, articulation and tuning.

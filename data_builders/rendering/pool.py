@@ -6,9 +6,9 @@ even if that program uses JAX, and scripts need no ``if __name__ == "__main__"``
 """
 
 import contextlib
-import importlib
 import os
 import pickle
+import pkgutil
 import subprocess
 import sys
 import traceback
@@ -48,7 +48,7 @@ def run(function: str, tasks: Iterable, *, num_workers: int | None = None) -> It
     """
     num_workers = num_workers or num_cores()
     if num_workers == 1:
-        yield from map(_resolve(function), tasks)
+        yield from map(pkgutil.resolve_name(function), tasks)
         return
     with contextlib.ExitStack() as stack:
         idle: SimpleQueue[subprocess.Popen] = SimpleQueue()
@@ -110,17 +110,12 @@ def _call(idle: SimpleQueue, task):
     return value
 
 
-def _resolve(function: str):
-    module, name = function.split(":")
-    return getattr(importlib.import_module(module), name)
-
-
 def _serve(function: str) -> None:
     """Run a worker: read tasks from stdin and write results to stdout until stdin ends."""
     tasks = sys.stdin.buffer
     results = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # anything printed goes to stderr and cannot corrupt the results
-    call = _resolve(function)
+    call = pkgutil.resolve_name(function)
     while True:
         try:
             task = pickle.load(tasks)

@@ -73,8 +73,7 @@ def drums(voice: Voice) -> list[BeatNote]:
         start = bar * sheet.metre.beats
         for key, strokes in groove.items():
             for step, stroke in enumerate(strokes):
-                silent = stroke == "." or (stroke == "o" and voice.rng.random() < 0.35)
-                if not silent:
+                if stroke != "." and not (stroke == "o" and voice.rng.random() < 0.35):
                     beat = start + step * step_beats
                     notes.append(BeatNote(beat, 0.2, key, _STROKE_ACCENTS[stroke]))
         if bar % 4 == 3 and voice.rng.random() < 0.6:
@@ -86,9 +85,7 @@ def _fill(voice: Voice, beat: float) -> list[BeatNote]:
     """Compose a fill of one beat on snare and toms, in some genres with a crash after it."""
     steps = voice.sheet.metre.steps
     keys = (SNARE, SNARE, LOW_TOM + 3, LOW_TOM)
-    fill = [
-        BeatNote(beat + step / steps, 0.2, keys[step], 0.3 + 0.1 * step) for step in range(steps)
-    ]
+    fill = [BeatNote(beat + i / steps, 0.2, keys[i], 0.3 + 0.1 * i) for i in range(steps)]
     if voice.sheet.genre in ("pop_roc", "jaz_blu"):
         fill.append(BeatNote(beat + 1, 0.5, CRASH, 0.6))
     return fill

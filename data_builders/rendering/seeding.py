@@ -7,21 +7,22 @@ version of the dataset.
 import zlib
 
 import numpy as np
+from numpy.random import Generator
 
 
-def generator(*key: str | int) -> np.random.Generator:
+def generator(*key: str | int) -> Generator:
     """Return the generator of a key, a sequence of strings and non-negative integers."""
     words = [zlib.crc32(part.encode()) if isinstance(part, str) else part for part in key]
     return np.random.default_rng(words)
 
 
-def draw(rng: np.random.Generator, weights: dict):
+def draw(rng: Generator, weights: dict):
     """Draw one key of ``weights`` with probability proportional to its value."""
     names = list(weights)
     values = np.array([weights[name] for name in names], float)
     return names[int(np.searchsorted(np.cumsum(values), rng.random() * values.sum(), "right"))]
 
 
-def choice(rng: np.random.Generator, items):
+def choice(rng: Generator, items):
     """Draw one of ``items`` with equal probability."""
     return items[int(rng.integers(len(items)))]

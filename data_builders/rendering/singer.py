@@ -4,12 +4,12 @@ import dataclasses
 
 import numpy as np
 import scipy.signal
+from numpy.random import Generator
 
 from data_builders.rendering import mix, performance, seeding
 from data_builders.rendering.instruments import Instrument
 from data_builders.rendering.score import BeatNote, Note, Part
 from data_builders.rendering.synth import SAMPLE_RATE_HZ
-from data_builders.rendering.theory import LeadSheet
 
 #: First three formants in Hz of vowels of male speakers (Peterson and Barney 1952).
 VOWELS_HZ = {
@@ -28,21 +28,15 @@ _CROSSFADE_S = 0.05
 
 
 def perform(
-    notes: list[BeatNote],
-    *,
-    instrument: Instrument,
-    sheet: LeadSheet,
-    pattern: np.random.Generator,
-    rng: np.random.Generator,
+    notes: list[BeatNote], *, instrument: Instrument, pattern: Generator, rng: Generator, **more
 ) -> Part:
     """Perform a melody as singing: with vibrato, scoops, and glides between adjacent notes.
 
-    Args: as for `performance.perform`.
+    Args: as for `performance.perform`, without the role.
     """
     singing = dataclasses.replace(instrument, vibrato_cents=38.0, scoops=0.35)
-    part = performance.perform(
-        notes, instrument=singing, role="melody", sheet=sheet, pattern=pattern, rng=rng
-    )
+    settings = dict(instrument=singing, role="melody", pattern=pattern, rng=rng, **more)
+    part = performance.perform(notes, **settings)
     glide_probability = pattern.uniform(0.3, 0.9)
     bend, index = [], -1
     from_cents, decay_s = 0.0, 1.0
@@ -68,16 +62,13 @@ def _glide(notes: tuple[Note, ...], index: int, probability: float, rng) -> tupl
     return from_cents * (glides and adjacent), decay_s
 
 
-def articulate(audio: np.ndarray, notes: tuple[Note, ...], rng: np.random.Generator) -> np.ndarray:
+def articulate(audio: np.ndarray, notes: tuple[Note, ...], rng: Generator) -> np.ndarray:
     """Add syllables to a vocal part: a vowel on each note, a consonant before some of them.
 
     Args:
-        audio: float32 (T, C) at `synth.SAMPLE_RATE_HZ`.
+        audio: float32 (T, C) at `synth.SAMPLE_RATE_HZ`; the result is float32 (T, 1).
         notes: the notes sung in it.
         rng: draws the syllables and the length of the vocal tract.
-
-    Returns:
-        float32 (T, 1).
     """
     voice = audio.mean(axis=1, keepdims=True, dtype=np.float32)
     formant_scale = rng.uniform(0.98, 1.2)  # from a male to a female vocal tract
@@ -86,10 +77,8 @@ def articulate(audio: np.ndarray, notes: tuple[Note, ...], rng: np.random.Genera
     starts_s = np.array([note.onset_s for note in notes])
     vocals = np.zeros_like(voice)
     for vowel in sorted(set(sung_vowels)):
-        eq = [
-            (hz * formant_scale, gain_db, q)
-            for hz, (gain_db, q) in zip(VOWELS_HZ[vowel], _FORMANT_FILTERS, strict=True)
-        ]
+        formants = zip(VOWELS_HZ[vowel], _FORMANT_FILTERS, strict=True)
+        eq = [(hz * formant_scale, gain_db, q) for hz, (gain_db, q) in formants]
         gain = _gate([sung == vowel for sung in sung_vowels], starts_s, len(voice))
         vocals += mix.equalise(voice, (*_PRESENCE_EQ, *eq)) * gain[:, None]
     return vocals + _consonants(len(voice), starts_s, mix.active_rms_db(vocals), rng)

@@ -34,10 +34,7 @@ def default_soundfont() -> Path:
 
 
 def check_soundfont(path: str | os.PathLike | None = None) -> Path:
-    """Check that a SoundFont can be read and return its path.
-
-    Args:
-        path: a .sf2 file; None for the default one.
+    """Check that a SoundFont (None: the default one) can be read and return its path.
 
     Raises:
         UserError: if the file is missing or not a SoundFont, or tinysoundfont is not installed.
@@ -82,7 +79,7 @@ def _tinysoundfont():
 
 @functools.lru_cache(maxsize=2)
 def load_player(soundfont: str | None = None) -> "SoundFontPlayer":
-    """Load a SoundFont, once per process."""
+    """Load a General MIDI SoundFont, once per process; see `check_soundfont`."""
     return SoundFontPlayer(check_soundfont(soundfont))
 
 
@@ -114,9 +111,8 @@ class SoundFontPlayer:
                 f"{self._path}: no program {instrument.program} in bank {instrument.bank} "
                 f"({instrument.name}); use a General MIDI SoundFont"
             )
-        synth.program_select(
-            _CHANNEL, self._font, instrument.bank, instrument.program, instrument.is_drums
-        )
+        program = (instrument.bank, instrument.program, instrument.is_drums)
+        synth.program_select(_CHANNEL, self._font, *program)
         synth.pitchbend_range(_CHANNEL, _BEND_RANGE_SEMITONES)
         synth.pitchbend(_CHANNEL, 8192)
         synth.set_tuning(_CHANNEL, part.tuning_cents / 100.0)

@@ -64,10 +64,9 @@ def read(
     """Read an audio file.
 
     Args:
-        path: a path, or an open seekable file with a ``name``.
+        path, stream: as for `info`.
         sample_rate_hz: rate to resample to; None keeps that of the file.
         mono: average the channels.
-        stream: index of the audio stream.
 
     Returns:
         Samples, float32 (T, C) with C = 1 for mono, and their rate in Hz.
@@ -94,11 +93,8 @@ def blocks(
     """Read an audio file block by block, in constant memory.
 
     Args:
-        path: a path, or an open seekable file with a ``name``.
-        sample_rate_hz: rate to resample to; None keeps that of the file.
-        mono: average the channels.
+        path, sample_rate_hz, mono, stream: as for `read`.
         block_samples: block length after resampling.
-        stream: index of the audio stream.
 
     Yields:
         float32 (block_samples, C); the last block may be shorter. Concatenated, the blocks equal
@@ -159,9 +155,8 @@ def _open(
             try:
                 # Given a path, libsndfile reads without calling back into Python, where an
                 # interrupt would be lost.
-                header, pieces = _open_soundfile(
-                    file, os.fsencode(path) if is_path else file, stack
-                )
+                sound = os.fsencode(path) if is_path else file
+                header, pieces = _open_soundfile(file, sound, stack)
             except soundfile.LibsndfileError:
                 file.seek(0)
                 header, pieces = _open_av(file, stream, stack)

@@ -12,16 +12,17 @@ import soundfile
 
 from irec_jax import audio
 from irec_jax.audio.display_names import printable
+from irec_jax.audio.samples import BLOCK_SAMPLES
 from irec_jax.errors import UserError
 
 # Lossless containers that libsndfile can write; tracks keep them.
 _LOSSLESS_FORMATS = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC")
-_KEPT_SUBTYPES = (
+#: Encodings that tracks keep.
+KEPT_SUBTYPES = (
     *("PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"),
     *("ALAC_16", "ALAC_20", "ALAC_24", "ALAC_32"),
 )
 _WIDENED_SUBTYPES = {"PCM_U8": "PCM_16", "PCM_S8": "PCM_16"}
-_BLOCK_SAMPLES = 1 << 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,10 +70,10 @@ def open_track(path: Path) -> Track:
         coding = None
     if coding is not None and coding.format in _LOSSLESS_FORMATS:
         file_name, file_format, subtype = path.name, coding.format, coding.subtype
-        if subtype not in _KEPT_SUBTYPES:
+        if subtype not in KEPT_SUBTYPES:
             subtype = _WIDENED_SUBTYPES.get(subtype, "PCM_24")
         changed = subtype != coding.subtype
-        if coding.subtype in (*_KEPT_SUBTYPES, *_WIDENED_SUBTYPES):
+        if coding.subtype in (*KEPT_SUBTYPES, *_WIDENED_SUBTYPES):
             num_samples = header.num_samples
     if num_samples is None:  # unknown or inexact
         num_samples = sum(len(block) for block in audio.blocks(path))
@@ -97,14 +98,14 @@ def read_tracks(tracks: Sequence[Track]) -> Iterator[list[np.ndarray]]:
 
 
 def _read_blocks(tracks: Sequence[Track]) -> Iterator[list[np.ndarray]]:
-    options = dict(mono=False, block_samples=_BLOCK_SAMPLES)
+    options = dict(mono=False, block_samples=BLOCK_SAMPLES)
     streams = [audio.blocks(track.path, **options) for track in tracks]
     num_read, num_samples = 0, tracks[0].num_samples
     while num_read < num_samples:
         blocks = []
         for track, stream in zip(tracks, streams, strict=True):
             block = next(stream, None)
-            if block is None or len(block) != min(_BLOCK_SAMPLES, num_samples - num_read):
+            if block is None or len(block) != min(BLOCK_SAMPLES, num_samples - num_read):
                 raise UserError(
                     f"{printable(track.path)}: does not contain the {num_samples} samples that its "
                     "header states; export it again"

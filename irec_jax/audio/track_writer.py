@@ -12,15 +12,13 @@ import soundfile
 
 from irec_jax import audio
 from irec_jax.audio.display_names import join_names, printable
-from irec_jax.audio.track_reader import Track
+from irec_jax.audio.track_reader import KEPT_SUBTYPES, Track
 from irec_jax.errors import UserError
 
 #: Name of the staging folder within the output folder.
 STAGING_NAME = ".irec.unfinished"
-_BITS = {
-    **{"PCM_16": 16, "PCM_24": 24, "PCM_32": 32},
-    **{"ALAC_16": 16, "ALAC_20": 20, "ALAC_24": 24, "ALAC_32": 32},
-}
+# Bits per sample of the encodings of tracks.
+_BITS = {name: int(name[-2:]) for name in KEPT_SUBTYPES if name[-2:].isdigit()}
 _FLOAT_BITS = {"FLOAT": 32, "DOUBLE": 64}
 # Sizes in the headers of wav files have 32 bits.
 _MAX_WAV_BYTES = (1 << 32) - (1 << 16)
@@ -118,16 +116,9 @@ class TrackWriter:
         self._files: list[soundfile.SoundFile] = []
         with self._user_errors():
             for track, path in zip(tracks, self._paths, strict=True):
-                self._files.append(
-                    soundfile.SoundFile(
-                        os.fsencode(path),
-                        "w",
-                        samplerate=track.sample_rate_hz,
-                        channels=track.num_channels,
-                        format=_format(track),
-                        subtype=track.subtype,
-                    )
-                )
+                signal = dict(samplerate=track.sample_rate_hz, channels=track.num_channels)
+                coding = dict(format=_format(track), subtype=track.subtype)
+                self._files.append(soundfile.SoundFile(os.fsencode(path), "w", **signal, **coding))
 
     def write(self, blocks: Sequence[np.ndarray]) -> None:
         """Append J float32 arrays (C_j, n), one to each track."""
@@ -170,9 +161,7 @@ class TrackWriter:
 
 def estimate_bytes(track: Track) -> int:
     """Return the approximate size of the file to be written for a track."""
-    if not track.changed:
-        return track.path.stat().st_size
-    return _num_data_bytes(track)
+    return _num_data_bytes(track) if track.changed else track.path.stat().st_size
 
 
 def quantise(samples: np.ndarray, num_bits: int) -> tuple[np.ndarray, int]:

@@ -33,8 +33,7 @@ class Augment:
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
-            if getattr(self, field.name) < 0:
-                value = getattr(self, field.name)
+            if (value := getattr(self, field.name)) < 0:
                 raise UserError(f"augment.{field.name}={value}: expected 0 or more")
 
     def waveform(self, key: jax.Array, waveform: jax.Array) -> jax.Array:

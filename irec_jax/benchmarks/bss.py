@@ -2,15 +2,13 @@
 
     python -m irec_jax.benchmarks.bss [--sources=9] [--seconds=30] [--rounds=5]
 
-Both run in one process on the same signals: notes of decaying partials with noisy onsets and a
-noise floor. The estimates are filtered sources with crosstalk and noise, at levels that differ
-between sources. mir_eval runs once (one or two minutes); ours runs several times after a warm-up
-that compiles, once from scratch and once with prepared references. The first table has the median
-and minimum time, and the median relative to ours (above 1, ours is faster); the second the lowest
-and highest score of mir_eval and the maximum deviation from it.
+The sources are notes of decaying partials with noisy onsets and a noise floor. The estimates are
+filtered sources with crosstalk and noise, at levels that differ between sources. mir_eval runs once
+(one or two minutes); ours runs several times after a warm-up that compiles, once from scratch and
+once with prepared references. After the times, a table shows the lowest and highest score of
+mir_eval and the maximum deviation from it.
 """
 
-import argparse
 import time
 import warnings
 
@@ -65,11 +63,7 @@ def make_estimates(sources: np.ndarray) -> np.ndarray:
 
 
 def mir_eval_scores(sources: np.ndarray, estimates: np.ndarray) -> np.ndarray:
-    """Return the SDR, SIR and SAR of mir_eval in dB, (3, J).
-
-    Raises:
-        UserError: if mir_eval is not installed, or its version lacks the module `separation`.
-    """
+    """Return the SDR, SIR and SAR of mir_eval (a version before 0.9) in dB, (3, J)."""
     separation = timing.import_peer("mir_eval.separation")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "mir_eval.separation", FutureWarning)  # removed in 0.9
@@ -77,22 +71,20 @@ def mir_eval_scores(sources: np.ndarray, estimates: np.ndarray) -> np.ndarray:
 
 
 def deviation_db(scores: np.ndarray, expected: np.ndarray) -> float:
-    """Return the maximum deviation from the expected scores below `LIMIT_DB`.
-
-    Higher scores consist of rounding errors.
-    """
+    """Return the maximum deviation below `LIMIT_DB`; higher scores consist of rounding errors."""
     scores, expected = np.asarray(scores), np.asarray(expected)
     below = expected < LIMIT_DB
     return float(np.abs(scores[below] - expected[below]).max(initial=0.0))
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m irec_jax.benchmarks.bss")
-    parser.add_argument("--sources", type=int, default=9, help="number of sources")
-    parser.add_argument("--seconds", type=float, default=30.0, help="length of each source")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds of our implementation")
-    options = parser.parse_args(arguments)
-    timing.check_minimum(options, sources=1, rounds=1, seconds=0.1)
+    options = timing.parse_options(
+        "bss",
+        arguments,
+        sources=(9, 1, "number of sources"),
+        seconds=(30.0, 0.1, "length of each source"),
+        rounds=(5, 1, "rounds of our implementation"),
+    )
     if options.seconds > 600:
         raise UserError(f"--seconds={options.seconds}: expected 600 or less")
 

@@ -18,7 +18,6 @@ reduction and writing. The first run compiles. The speed is the duration of the 
 the time for all tracks.
 """
 
-import argparse
 import statistics
 import tempfile
 from collections.abc import Callable
@@ -70,8 +69,7 @@ def target_by_target(flat: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 def single_target(flat: np.ndarray, weights: np.ndarray, target: int) -> np.ndarray:
     """Return the gradient of one target, a row of `target_by_target`."""
-    residual = flat[target] - weights[target] @ flat
-    return -2 * (flat @ residual)
+    return -2 * (flat @ (flat[target] - weights[target] @ flat))
 
 
 def all_at_once(flat: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -101,9 +99,7 @@ def descend(
 
     Args:
         flat: scaled magnitudes (J, frames * bins).
-        num_frames: number of frames N.
         gradients: one of `NUMPY_VARIANTS`.
-        num_steps: number of steps.
     """
     weights = np.zeros((len(flat), len(flat)), flat.dtype)
     velocity = np.zeros_like(weights)
@@ -128,12 +124,7 @@ def deviations(spectrograms: np.ndarray, num_steps: int) -> dict[str, float]:
 
 
 def compare_weights(spectrograms: np.ndarray, *, num_rounds: int) -> str:
-    """Time all implementations and return a table of times and the ratios as text.
-
-    Args:
-        spectrograms: magnitudes (J, frames, bins), float32.
-        num_rounds: rounds of each implementation.
-    """
+    """Time all implementations on float32 magnitudes (J, frames, bins); return tables as text."""
     flat = spectrograms.reshape(len(spectrograms), -1)
     on_device = jax.device_put(spectrograms, jax.devices("cpu")[0])
     gram = np.asarray(ct.gram(on_device), np.float64)
@@ -161,25 +152,14 @@ def compare_weights(spectrograms: np.ndarray, *, num_rounds: int) -> str:
     return "\n".join(lines)
 
 
-def write_tracks(folder: Path, spots: np.ndarray) -> None:
-    """Write the tracks (J, T) as 24-bit wav files."""
-    for number, spot in enumerate(spots, 1):
-        audio.write(folder / f"track {number:02}.wav", spot, SAMPLE_RATE_HZ, subtype="PCM_24")
-
-
-def time_files(folder: Path, *, num_rounds: int) -> list[float]:
-    """Return the speed of each run in seconds of recording per second."""
-    outs = [folder.with_name(f"{folder.name}, run {number}") for number in range(num_rounds)]
-    return [debleed(folder, out, progress=False).speed for out in outs]
-
-
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m irec_jax.benchmarks.crosstalk")
-    parser.add_argument("--tracks", type=int, default=14, help="number of tracks")
-    parser.add_argument("--seconds", type=float, default=180.0, help="length of the recording")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds of each, and runs on files")
-    options = parser.parse_args(arguments)
-    timing.check_minimum(options, tracks=2, seconds=1, rounds=1)
+    options = timing.parse_options(
+        "crosstalk",
+        arguments,
+        tracks=(14, 2, "number of tracks"),
+        seconds=(180.0, 1, "length of the recording"),
+        rounds=(3, 1, "rounds of each, and runs on files"),
+    )
 
     spots = make_spots(options.tracks, options.seconds)
     print(f"{options.tracks} tracks, {options.seconds:g} s, {SAMPLE_RATE_HZ} Hz")
@@ -187,17 +167,18 @@ def main(arguments: list[str]) -> None:
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent, "tracks")
         folder.mkdir()
-        write_tracks(folder, spots)
-        speeds = time_files(folder, num_rounds=options.rounds)
+        for number, spot in enumerate(spots, 1):
+            audio.write(folder / f"track {number:02}.wav", spot, SAMPLE_RATE_HZ, subtype="PCM_24")
+        outs = [Path(parent, f"run {number}") for number in range(options.rounds)]
+        speeds = [debleed(folder, out, progress=False).speed for out in outs]
     runs = ", ".join(f"{speed:.1f}" for speed in speeds)
     print(f"files to files: {runs} x real time (the first run compiles)", flush=True)
 
     spectrograms = np.stack([np.asarray(magnitudes(spot)) for spot in spots])
     del spots
     for name, deviation in deviations(spectrograms, NUM_COMPARED_STEPS).items():
-        print(
-            f"{name}: weights after {NUM_COMPARED_STEPS} steps differ from ours by {deviation:.0e}"
-        )
+        steps = f"{NUM_COMPARED_STEPS} steps"
+        print(f"{name}: weights after {steps} differ from ours by {deviation:.0e}")
     print(compare_weights(spectrograms, num_rounds=options.rounds))
 
 

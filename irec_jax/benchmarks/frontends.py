@@ -2,15 +2,12 @@
 
     python -m irec_jax.benchmarks.frontends [--rounds=15]
 
-The implementations take turns in one process on the same waveforms: our `log_mel` front end under
-jit, librosa on the batch and clip by clip, torch.stft multiplied by the mel filterbank, and
-nnAudio. Settings are frame length 1,024, hop length 512, 128 mel bands, magnitudes, natural
-logarithm, and librosa's 1 + floor(T / hop) centred frames. The first table has the median and
-minimum time, and the median relative to ours (above 1, ours is faster); the second the maximum
-deviation of each from librosa in float64.
+The implementations are our `log_mel` front end under jit, librosa on the batch and clip by clip,
+torch.stft multiplied by the mel filterbank, and nnAudio. Settings are frame length 1,024, hop
+length 512, 128 mel bands, magnitudes, natural logarithm, and librosa's 1 + floor(T / hop) centred
+frames. After the times, a table shows the maximum deviation of each from librosa in float64.
 """
 
-import argparse
 from collections.abc import Callable
 
 import jax
@@ -22,6 +19,8 @@ from irec_jax.frontends import LogMel
 
 OURS = "irec-jax"
 FRONTEND = LogMel(drop_last=False)
+FRAMING = dict(n_fft=FRONTEND.frame_length, hop_length=FRONTEND.hop_length)
+MEL = dict(sr=FRONTEND.sample_rate_hz, n_mels=FRONTEND.num_mels)
 
 
 def make_waveforms(num_clips: int, seconds: float) -> np.ndarray:
@@ -33,14 +32,8 @@ def make_waveforms(num_clips: int, seconds: float) -> np.ndarray:
 
 def librosa_log_mel(waveforms: np.ndarray) -> np.ndarray:
     """Return librosa's log-mel spectrograms (..., num_mels, frames) of waveforms (..., T)."""
-    bands = librosa.feature.melspectrogram(
-        y=waveforms,
-        sr=FRONTEND.sample_rate_hz,
-        n_fft=FRONTEND.frame_length,
-        hop_length=FRONTEND.hop_length,
-        n_mels=FRONTEND.num_mels,
-        power=FRONTEND.power,
-    )
+    settings = FRAMING | MEL | dict(power=FRONTEND.power)
+    bands = librosa.feature.melspectrogram(y=waveforms, **settings)
     return np.log(bands + FRONTEND.offset)
 
 
@@ -48,35 +41,20 @@ def implementations(waveforms: np.ndarray) -> dict[str, Callable[[], object]]:
     """Return name -> call that returns the finished log-mel spectrograms of waveforms (B, T).
 
     Results are (B, num_mels, frames), ours (B, frames, num_mels).
-
-    Raises:
-        UserError: if torch or nnAudio is not installed.
     """
     torch = timing.import_peer("torch")
     features = timing.import_peer("nnAudio.features")
     torch.set_num_threads(timing.num_cores())
-    settings = dict(n_fft=FRONTEND.frame_length, hop_length=FRONTEND.hop_length)
     on_torch = torch.from_numpy(waveforms)
     window = torch.hann_window(FRONTEND.frame_length)
-    filterbank = torch.from_numpy(
-        librosa.filters.mel(
-            sr=FRONTEND.sample_rate_hz, n_fft=FRONTEND.frame_length, n_mels=FRONTEND.num_mels
-        )
-    )
-    nnaudio = features.MelSpectrogram(
-        sr=FRONTEND.sample_rate_hz,
-        n_mels=FRONTEND.num_mels,
-        power=FRONTEND.power,
-        pad_mode="constant",
-        verbose=False,
-        **settings,
-    )
+    filterbank = torch.from_numpy(librosa.filters.mel(n_fft=FRONTEND.frame_length, **MEL))
+    options = dict(power=FRONTEND.power, pad_mode="constant", verbose=False)
+    nnaudio = features.MelSpectrogram(**FRAMING, **MEL, **options)
 
     @torch.inference_mode()
     def run_torch() -> object:
-        spectrum = torch.stft(
-            on_torch, **settings, window=window, pad_mode="constant", return_complex=True
-        )
+        options = dict(window=window, pad_mode="constant", return_complex=True)
+        spectrum = torch.stft(on_torch, **FRAMING, **options)
         return torch.log(filterbank @ spectrum.abs() + FRONTEND.offset)
 
     @torch.inference_mode()
@@ -107,11 +85,7 @@ def deviations(calls: dict[str, Callable[[], object]], waveforms: np.ndarray) ->
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m irec_jax.benchmarks.frontends")
-    parser.add_argument("--rounds", type=int, default=15, help="rounds of each implementation")
-    options = parser.parse_args(arguments)
-    timing.check_minimum(options, rounds=1)
-
+    options = timing.parse_options("frontends", arguments, rounds=(15, 1, timing.ROUNDS))
     num_rounds, waveforms = options.rounds, make_waveforms(64, 3.0)
     calls = implementations(waveforms)
     print(f"log-mel of {waveforms.shape[0]} x {waveforms.shape[1]} samples, {num_rounds} rounds")

@@ -3,14 +3,12 @@
     python -m irec_jax.benchmarks.griffin_lim [--clips=8] [--seconds=3] [--iterations=32]
         [--rounds=5]
 
-Each gets the magnitudes of melodies (frame length 4,096, hop length 1,050), draws random phases and
-runs the same fast Griffin-Lim iterations with momentum 0.99. They take turns in one process: ours
-under jit, librosa on the batch and clip by clip. The first table has the median and minimum time,
-and the median relative to ours (above 1, ours is faster); the second the spectral convergence
-|| |X| - S || / || S || of the worst clip in dB.
+Ours under jit, librosa on the batch and librosa clip by clip get the magnitudes of melodies (frame
+length 4,096, hop length 1,050), draw random phases and run the same fast Griffin-Lim iterations
+with momentum 0.99. After the times, a table shows the spectral convergence || |X| - S || / || S ||
+of the worst clip in dB.
 """
 
-import argparse
 from collections.abc import Callable
 
 import jax
@@ -42,15 +40,9 @@ def implementations(
     transposed = np.ascontiguousarray(magnitudes.swapaxes(-1, -2))
 
     def run_librosa(magnitudes: np.ndarray) -> np.ndarray:
-        return librosa.griffinlim(
-            magnitudes,
-            n_iter=num_iterations,
-            n_fft=FRAMING["frame_length"],
-            hop_length=FRAMING["hop_length"],
-            momentum=MOMENTUM,
-            length=num_samples,
-            random_state=0,
-        )
+        framing = dict(n_fft=FRAMING["frame_length"], hop_length=FRAMING["hop_length"])
+        options = dict(n_iter=num_iterations, momentum=MOMENTUM, length=num_samples)
+        return librosa.griffinlim(magnitudes, random_state=0, **framing, **options)
 
     def run_ours() -> jax.Array:
         options = dict(FRAMING, num_samples=num_samples, momentum=MOMENTUM)
@@ -72,21 +64,19 @@ def convergence_db(signals: np.ndarray, magnitudes: np.ndarray) -> np.ndarray:
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m irec_jax.benchmarks.griffin_lim")
-    parser.add_argument("--clips", type=int, default=8, help="number of clips in a batch")
-    parser.add_argument("--seconds", type=float, default=3.0, help="length of a clip")
-    parser.add_argument("--iterations", type=int, default=32, help="number of iterations")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds of each implementation")
-    options = parser.parse_args(arguments)
-    timing.check_minimum(options, clips=1, seconds=0.1, iterations=1, rounds=1)
-
+    options = timing.parse_options(
+        "griffin_lim",
+        arguments,
+        clips=(8, 1, "number of clips in a batch"),
+        seconds=(3.0, 0.1, "length of a clip"),
+        iterations=(32, 1, "number of iterations"),
+        rounds=(5, 1, timing.ROUNDS),
+    )
     num_samples = round(options.seconds * SAMPLE_RATE_HZ)
     magnitudes = make_magnitudes(options.clips, num_samples)
     calls = implementations(magnitudes, num_samples=num_samples, num_iterations=options.iterations)
-    print(
-        f"{options.clips} x {num_samples} samples, {options.iterations} iterations, "
-        f"{options.rounds} rounds"
-    )
+    counts = f"{options.iterations} iterations, {options.rounds} rounds"
+    print(f"{options.clips} x {num_samples} samples, {counts}")
     print(timing.environment(("jax", "jaxlib", "numpy", "librosa")))
     seconds = timing.alternate(calls, num_rounds=options.rounds, num_warm_up=1)
     print(timing.table(seconds, ours=OURS))

@@ -6,15 +6,8 @@ A step is the forward pass with dropout, the loss (softmax cross-entropy), the b
 Adam, on images of 150 x 150 pixels and 5 classes. PyTorch's images have three equal channels, as in
 Goel's paper; ours have one. Both start from the same weights; before timing, the benchmark checks
 that they compute the same loss without dropout. `--no_dropout` times the step without dropout too.
-
-The implementations take turns in one process, with one thread per core. The table has the median
-and minimum time of a step, and the median relative to ours. The ratio is PyTorch's median time
-divided by ours: above 1, ours is faster.
 """
 
-import argparse
-
-import jax
 import numpy as np
 
 from irec_jax import losses, models
@@ -25,11 +18,7 @@ SIZE, NUM_CLASSES = 150, 5
 
 
 def torch_layers(model: image_cnn.ImageCNN) -> list:
-    """Return the layers of the network in PyTorch.
-
-    Raises:
-        UserError: if torch is not installed.
-    """
+    """Return the layers of the network in PyTorch."""
     torch = networks.import_torch()
     modules, num_inputs, size = [], model.input_channels, SIZE
     for layer in image_cnn.NETS[model.net]:
@@ -57,40 +46,37 @@ def implementations(
     """Return our and PyTorch's step of a network, with the same weights.
 
     Raises:
-        UserError: if the network is unknown, or torch is not installed.
+        UserError: if the network is unknown.
     """
     rng = np.random.default_rng(0)
     images = rng.random((batch_size, SIZE, SIZE), np.float32)
     labels = np.eye(NUM_CLASSES, dtype=np.float32)[rng.integers(NUM_CLASSES, size=batch_size)]
     rates = {} if dropout else dict(dropout=0.0, dense_dropout=0.0)
     model = models.create("image_cnn", num_classes=NUM_CLASSES, net=net, **rates)
-    init = jax.jit(model.init, static_argnames="train")
-    params = init(jax.random.key(0, impl="rbg"), images[:1], train=False)["params"]
+    params = networks.init_variables(model, images[:1])["params"]
     torch_model = networks.torch_sequential(torch_layers(model), params)
     torch_images = np.repeat(images[:, None], model.input_channels, 1)
     cross_entropy = networks.import_torch().nn.functional.cross_entropy
+    loss_of = losses.softmax_cross_entropy
     return {
-        networks.OURS: networks.jax_step(
-            model, params, losses.softmax_cross_entropy, images, labels
-        ),
+        networks.OURS: networks.jax_step(model, params, loss_of, images, labels),
         networks.PEER: networks.torch_step(torch_model, cross_entropy, torch_images, labels),
     }
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m irec_jax.benchmarks.image_cnn")
-    parser.add_argument("--nets", nargs="+", default=list(image_cnn.NETS), help="networks")
-    parser.add_argument("--batch", type=int, default=64, help="batch size")
-    parser.add_argument("--rounds", type=int, default=20, help="rounds of each implementation")
-    parser.add_argument("--no_dropout", action="store_true", help="time a step without dropout")
-    options = parser.parse_args(arguments)
-    timing.check_minimum(options, batch=1, rounds=1)
-
+    options = timing.parse_options(
+        "image_cnn",
+        arguments,
+        nets=(list(image_cnn.NETS), None, "networks"),
+        batch=(64, 1, "batch size"),
+        rounds=(20, 1, timing.ROUNDS),
+        no_dropout=(False, None, "time a step without dropout"),
+    )
     print(timing.environment(networks.PACKAGES))
     for net in options.nets:
         steps = implementations(net, options.batch, dropout=not options.no_dropout)
-        print(f"\ntraining step of {net}, batch {options.batch}, {options.rounds} rounds")
-        print(networks.compare(steps, num_rounds=options.rounds))
+        networks.compare(f"{net}, batch {options.batch}", steps, num_rounds=options.rounds)
 
 
 if __name__ == "__main__":

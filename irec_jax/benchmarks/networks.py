@@ -1,4 +1,7 @@
-"""Training steps of a network in JAX and PyTorch, from the same weights."""
+"""Training steps of a network in JAX and PyTorch, from the same weights.
+
+The ratio is PyTorch's median time divided by ours: above 1, ours is faster.
+"""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -35,6 +38,12 @@ class Implementation(NamedTuple):
     step: Callable[[], float]
 
 
+def init_variables(model: nn.Module, features: np.ndarray) -> dict[str, Any]:
+    """Return the initial variables of a network for features of this shape."""
+    init = jax.jit(model.init, static_argnames="train")
+    return init(jax.random.key(0, impl="rbg"), features, train=False)
+
+
 def jax_step(
     model: nn.Module,
     params: dict,
@@ -46,8 +55,7 @@ def jax_step(
     """Return our training step with Adam, mapped over one device.
 
     Args:
-        model: the network.
-        params: initial parameters.
+        model, params: the network and its initial parameters.
         loss_of: from outputs and labels to the loss of each example.
         features, labels: the batch of every step.
         model_state: other variables of the network, such as running statistics.
@@ -89,21 +97,14 @@ def jax_step(
 
 
 def import_torch() -> Any:
-    """Import PyTorch and give it as many threads as there are cores.
-
-    Raises:
-        UserError: if it is not installed.
-    """
+    """Import PyTorch and give it as many threads as there are cores."""
     torch = timing.import_peer("torch")
     torch.set_num_threads(timing.num_cores())
     return torch
 
 
 def torch_flatten() -> Any:
-    """Return a PyTorch layer that flattens rows, columns, channels in the order of Flax.
-
-    In channels_last this moves no data.
-    """
+    """Return a PyTorch layer that flattens in the order of Flax; channels_last moves no data."""
 
     class Flatten(import_torch().nn.Module):
         def forward(self, x):
@@ -174,23 +175,23 @@ def check_losses(losses: Mapping[str, float]) -> None:
             raise UserError(f"{name}: loss {loss} from the same weights, ours {ours}")
 
 
-def compare(implementations: Mapping[str, Implementation], *, num_rounds: int) -> str:
-    """Time the steps and return the losses, the table of times and the ratio as text.
+def compare(title: str, implementations: Mapping[str, Implementation], *, num_rounds: int) -> None:
+    """Time the steps and print the losses, the table of times and the ratio.
 
     Args:
+        title: names the network and the size of the batch.
         implementations: by name, `OURS` and `PEER` among them.
         num_rounds: rounds of each.
 
     Raises:
         UserError: if the losses differ.
     """
+    print(f"\ntraining step of {title}, {num_rounds} rounds")
     losses = {name: implementation.loss for name, implementation in implementations.items()}
     check_losses(losses)
     steps = {name: implementation.step for name, implementation in implementations.items()}
     seconds = timing.alternate(steps, num_rounds=num_rounds)
     ours_s, peer_s = (np.median(seconds[name]) for name in (OURS, PEER))
     printed = ", ".join(f"{name} {loss:.6f}" for name, loss in losses.items())
-    return (
-        f"loss without dropout: {printed}\n{timing.table(seconds, ours=OURS)}\n"
-        f"ratio PyTorch / irec-jax: {peer_s / ours_s:.3f} (above 1: irec-jax is faster)"
-    )
+    print(f"loss without dropout: {printed}\n{timing.table(seconds, ours=OURS)}")
+    print(f"ratio PyTorch / irec-jax: {peer_s / ours_s:.3f} (above 1: irec-jax is faster)")

@@ -8,10 +8,8 @@ The first command times the gradient of the loss of networks on 294 chunks of 30
 classes; batches 2 and 16). Both frameworks have the same weights; before timing, the benchmark
 checks that they compute the same loss. PyTorch's GRU applies the reset gate after the recurrent
 product, ours before it; the recurrent kernel of the candidate is zero here, which makes both equal
-and does not change the amount of work. The implementations take turns in one process, with one
-thread per core; on single samples PyTorch is also timed with one thread, since several slow it
-down. The table has the median and minimum time, and the median relative to ours. The ratio is
-PyTorch's median time divided by ours: above 1, ours is faster.
+and does not change the amount of work. On single samples PyTorch is also timed with one thread,
+since several slow it down. The ratio is PyTorch's median time divided by ours.
 
 The second command measures the peak resident memory of one gradient of the LSTM network of Vazonis
 et al. (2022), with all its layers, on single samples; each length runs in its own process. The
@@ -35,12 +33,8 @@ from irec_jax.errors import UserError
 
 OURS, PEER, PEER_ONE_THREAD = networks.OURS, "PyTorch", "PyTorch, one thread"
 #: Networks on chunks: name -> arguments of the model.
-CHUNKED = {
-    "RNN": dict(cell="rnn"),
-    "LSTM": dict(cell="lstm"),
-    "GRU": dict(cell="gru"),
-    "BLSTM": dict(cell="lstm", bidirectional=True),
-}
+CHUNKED = {name: dict(cell=name.lower()) for name in ("RNN", "LSTM", "GRU")}
+CHUNKED["BLSTM"] = dict(cell="lstm", bidirectional=True)
 CHUNKS, CHUNK_SAMPLES, CHUNKED_BATCH = 294, 300, 64
 LONG_STEPS, LONG_BATCHES = 66_150, (2, 16)
 #: Network of Vazonis et al. (2022) on single samples.
@@ -84,11 +78,7 @@ def jax_gradient(model, params: dict, steps: np.ndarray, labels: np.ndarray) -> 
 def torch_gradient(
     model, params: dict, steps: np.ndarray, labels: np.ndarray, num_threads: int
 ) -> Implementation:
-    """Return PyTorch's loss and gradient for one recurrent layer and a classifier.
-
-    Raises:
-        UserError: if torch is not installed.
-    """
+    """Return PyTorch's loss and gradient for one recurrent layer and a classifier."""
     torch = timing.import_peer("torch")
     cell = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[model.cell]
     hidden = model.hidden[0]
@@ -149,7 +139,7 @@ def implementations(
         **settings: arguments of the model.
 
     Raises:
-        UserError: if torch is not installed, or the losses differ.
+        UserError: if the losses differ.
     """
     rng = np.random.default_rng(1)
     model = models.create("recurrent", **settings)
@@ -199,10 +189,9 @@ def time_raw_waveform_gradient(batch: int, num_steps: int) -> float:
 
 
 def measure(batch: int, num_steps: int) -> tuple[float, int]:
-    """Compute two gradients in a new process; return the seconds of one and the peak memory.
+    """Compute two gradients in a process; return the seconds of one and the peak resident bytes.
 
-    The memory is the resident set size in bytes. The process is new since memory that its parent
-    holds would count as its own.
+    The process is new since memory that its parent holds would count as its own.
 
     Raises:
         UserError: if the process fails.
@@ -237,22 +226,16 @@ def print_memory(batch: int, lengths: Sequence[int]) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m irec_jax.benchmarks.recurrent")
-    parser.add_argument("--rounds", type=int, default=20, help="rounds on chunks")
-    parser.add_argument("--long_rounds", type=int, default=2, help="rounds on single samples")
-    parser.add_argument("--memory", action="store_true", help="measure memory instead of time")
-    parser.add_argument(
-        "--steps",
-        type=int,
-        nargs="+",
-        default=[442_000, 884_000, 1_768_000],
-        help="lengths of --memory in samples",
+    options = timing.parse_options(
+        "recurrent",
+        arguments,
+        rounds=(20, 1, "rounds on chunks"),
+        long_rounds=(2, 1, "rounds on single samples"),
+        memory=(False, None, "measure memory instead of time"),
+        steps=([442_000, 884_000, 1_768_000], 1, "lengths of --memory in samples"),
+        batch=(16, 1, "batch size of --memory"),
+        one=(0, None, argparse.SUPPRESS),
     )
-    parser.add_argument("--batch", type=int, default=16, help="batch size of --memory")
-    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
-    options = parser.parse_args(arguments)
-    timing.check_minimum(options, rounds=1, long_rounds=1, batch=1, steps=1)
-
     if options.one:
         print_measurement(options.batch, options.one)
         return

@@ -11,36 +11,60 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import ModuleType
+from typing import Any
 
 from irec_jax.errors import UserError
+
+#: Help text of the option ``--rounds``.
+ROUNDS = "rounds of each implementation"
 
 
 def run(main: Callable[[list[str]], None], *, on_cpu: bool = False) -> None:
     """Run a benchmark with the command line's arguments, on the CPU if ``on_cpu``."""
     import jax
 
-    context = jax.default_device(jax.local_devices(backend="cpu")[0]) if on_cpu else None
+    device = jax.local_devices(backend="cpu")[0] if on_cpu else None  # None: the default device
     try:
-        with context or contextlib.nullcontext():
+        with jax.default_device(device):
             main(sys.argv[1:])
     except UserError as error:
         sys.exit(str(error))
 
 
-def check_minimum(options: argparse.Namespace, **minimum: float) -> None:
-    """Check that options are not below their minimum.
+def parse_options(
+    name: str, arguments: Sequence[str], **options: tuple[Any, Any, str]
+) -> argparse.Namespace:
+    """Parse the command line of the benchmark ``name``.
+
+    Args:
+        name: name of the module.
+        arguments: the command line.
+        **options: default, limit and help text of each option. The default sets the type: a list
+            stands for one or more values, False for a flag. The limit is the minimum, a tuple of
+            all allowed values, or None.
 
     Raises:
         UserError: if an option is too small, or NaN.
     """
-    for name, least in minimum.items():
-        value = getattr(options, name)
-        if not min(value if isinstance(value, list) else [value]) >= least:
-            raise UserError(f"--{name}={value}: expected {least} or more")
+    parser = argparse.ArgumentParser(prog=f"python -m irec_jax.benchmarks.{name}")
+    for option, (default, limit, text) in options.items():
+        several = isinstance(default, list)
+        kind = type(default[0] if several else default)
+        settings = dict(type=kind, nargs="+" if several else None, default=default)
+        settings |= dict(choices=limit) if isinstance(limit, tuple) else {}
+        settings = dict(action="store_true") if kind is bool else settings
+        parser.add_argument(f"--{option}", help=text, **settings)
+    parsed = parser.parse_args(arguments)
+    for option, (_, limit, _) in options.items():
+        value = getattr(parsed, option)
+        values = value if isinstance(value, list) else [value]
+        if isinstance(limit, int | float) and not min(values) >= limit:
+            raise UserError(f"--{option}={value}: expected {limit} or more")
+    return parsed
 
 
 def import_peer(module: str) -> ModuleType:
-    """Import a module of a peer, an implementation that we compare with.
+    """Import a module of a peer, a package that we compare with.
 
     Raises:
         UserError: if it is not installed.
@@ -58,13 +82,10 @@ def num_cores() -> int:
 
 def cpu_model() -> str:
     """Return the name of the processor."""
-    try:
-        with open("/proc/cpuinfo") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return line.split(":", 1)[1].strip()
-    except OSError:
-        pass  # not Linux
+    with contextlib.suppress(OSError), open("/proc/cpuinfo") as file:  # missing outside Linux
+        for line in file:
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
 
 
@@ -78,15 +99,11 @@ def environment(packages: Iterable[str]) -> str:
 
 
 def alternate(
-    calls: Mapping[str, Callable[[], object]],
-    *,
-    num_rounds: int,
-    num_warm_up: int = 3,
-    pause_s: float = 0.02,
+    calls: Mapping[str, Callable[[], object]], *, num_rounds: int, num_warm_up: int = 3
 ) -> dict[str, list[float]]:
     """Time implementations in turn.
 
-    Each turn starts with a pause, in which the threads of the previous implementation stop
+    Each turn starts with a pause of 20 ms, in which the threads of the previous implementation stop
     spinning, and an untimed call, which wakes the threads and refills the caches. (With JAX and
     PyTorch on two idle cores, neither made a measurable difference.)
 
@@ -94,7 +111,6 @@ def alternate(
         calls: name -> call that returns when its result is ready.
         num_rounds: number of turns, with one timed call each, of every implementation.
         num_warm_up: number of calls of every implementation before the first round (compilation).
-        pause_s: pause before every turn.
 
     Returns:
         Name -> seconds of each round.
@@ -105,7 +121,7 @@ def alternate(
     seconds = {name: [] for name in calls}
     for _ in range(num_rounds):
         for name, call in calls.items():
-            time.sleep(pause_s)
+            time.sleep(0.02)
             call()
             start = time.perf_counter()
             call()
@@ -114,10 +130,7 @@ def alternate(
 
 
 def table(seconds: Mapping[str, Sequence[float]], *, ours: str) -> str:
-    """Return a table of the median and minimum time, and the median relative to ours.
-
-    A ratio above 1 means that the implementation is slower than ours.
-    """
+    """Return a table of the median and minimum time, and the median relative to ours."""
     medians = {name: statistics.median(s) for name, s in seconds.items()}
     lines = [f"{'implementation':28} {'median':>11} {'minimum':>11} {'x ' + ours:>11}"]
     for name, median in medians.items():

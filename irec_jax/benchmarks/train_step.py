@@ -6,14 +6,7 @@ A step is the forward pass with dropout, the loss (categorical cross-entropy on 
 divided by their sum), the backward pass and Adam, on 1 s windows (43 frames x 128 bands) and 11
 classes. All implementations start from the same weights; before timing, the benchmark checks that
 they compute the same loss without dropout. `--stock` adds the network in plain Flax layers.
-
-The implementations take turns in one process, with one thread per core. The table has the median
-and minimum time of a step, and the median relative to ours. The ratio is PyTorch's median time
-divided by ours: above 1, ours is faster.
 """
-
-import argparse
-import functools
 
 import flax.linen as nn
 import jax
@@ -43,11 +36,7 @@ class StockConvNet(nn.Module):
 
 
 def torch_layers() -> list:
-    """Return the layers of Han's network in PyTorch.
-
-    Raises:
-        UserError: if torch is not installed.
-    """
+    """Return the layers of Han's network in PyTorch."""
     torch = networks.import_torch()
     layers, num_inputs = [], 1
     for block, num_filters in enumerate(FILTERS, 1):
@@ -71,45 +60,33 @@ def torch_loss(outputs, labels):
 
 
 def implementations(batch_size: int, *, stock: bool) -> dict[str, networks.Implementation]:
-    """Return all implementations by name, with the same weights.
-
-    Raises:
-        UserError: if torch is not installed.
-    """
+    """Return all implementations by name, with the same weights."""
     rng = np.random.default_rng(0)
     features = rng.standard_normal((batch_size, NUM_FRAMES, NUM_BANDS), np.float32)
     labels = np.eye(NUM_CLASSES, dtype=np.float32)[rng.integers(NUM_CLASSES, size=batch_size)]
     model = models.create("convnet", num_classes=NUM_CLASSES, activation="lrelu_0.33")
-    init = jax.jit(model.init, static_argnames="train")
-    params = init(jax.random.key(0, impl="rbg"), features[:1], train=False)["params"]
-    ours = functools.partial(
-        networks.jax_step,
-        params=params,
-        loss_of=losses.categorical_cross_entropy,
-        features=features,
-        labels=labels,
-    )
+    params = networks.init_variables(model, features[:1])["params"]
+    arguments = (params, losses.categorical_cross_entropy, features, labels)
     torch_model = networks.torch_sequential(torch_layers(), params)
-    both = {
-        networks.OURS: ours(model),
+    steps = {
+        networks.OURS: networks.jax_step(model, *arguments),
         networks.PEER: networks.torch_step(torch_model, torch_loss, features[:, None], labels),
     }
-    return both | ({"stock Flax": ours(StockConvNet())} if stock else {})
+    return steps | ({"stock Flax": networks.jax_step(StockConvNet(), *arguments)} if stock else {})
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m irec_jax.benchmarks.train_step")
-    parser.add_argument("--batch", type=int, nargs="+", default=[32, 128], help="batch sizes")
-    parser.add_argument("--rounds", type=int, default=20, help="rounds of each implementation")
-    parser.add_argument("--stock", action="store_true", help="add plain Flax layers (slow)")
-    options = parser.parse_args(arguments)
-    timing.check_minimum(options, batch=1, rounds=1)
-
+    options = timing.parse_options(
+        "train_step",
+        arguments,
+        batch=([32, 128], 1, "batch sizes"),
+        rounds=(20, 1, timing.ROUNDS),
+        stock=(False, None, "add plain Flax layers (slow)"),
+    )
     print(timing.environment(networks.PACKAGES))
-    for batch_size in options.batch:
-        print(f"\ntraining step of Han's network, batch {batch_size}, {options.rounds} rounds")
-        steps = implementations(batch_size, stock=options.stock)
-        print(networks.compare(steps, num_rounds=options.rounds))
+    for size in options.batch:
+        steps = implementations(size, stock=options.stock)
+        networks.compare(f"Han's network, batch {size}", steps, num_rounds=options.rounds)
 
 
 if __name__ == "__main__":

@@ -10,13 +10,8 @@ fixed statistics of batch normalisation and without dropout.
 PyTorch pads both edges of an image equally; Keras and our networks pad the far edge more. With
 images and kernels flipped along both axes, the two are equivalent, so PyTorch gets flipped ones
 and each framework uses its cheapest padding.
-
-The implementations take turns in one process, with one thread per core. The table has the median
-and minimum time of a step, and the median relative to ours. The ratio is PyTorch's median time
-divided by ours: above 1, ours is faster.
 """
 
-import argparse
 from typing import Any
 
 import jax
@@ -34,9 +29,7 @@ MODELS = ("unet", "spectrogram_cnn")
 
 def random_variables(model: Any, shape: tuple[int, int]) -> dict[str, Any]:
     """Return random variables of a network, including the statistics of batch normalisation."""
-    features = np.zeros((1, *shape), np.float32)
-    init = jax.jit(model.init, static_argnames="train")
-    variables = init(jax.random.key(0, impl="rbg"), features, train=False)
+    variables = networks.init_variables(model, np.zeros((1, *shape), np.float32))
     rng = np.random.default_rng(0)
 
     def draw(path, array):
@@ -50,15 +43,7 @@ def random_variables(model: Any, shape: tuple[int, int]) -> dict[str, Any]:
 
 
 def torch_block(variables: dict[str, Any], name: str, stride: int, *, transposed: bool, last: bool):
-    """Return a PyTorch block with the weights of ours: convolution, batch norm, ReLU.
-
-    Args:
-        variables: our variables.
-        name: name of the block in them.
-        stride: stride of the convolution.
-        transposed: True for a transposed convolution.
-        last: True to leave out the ReLU.
-    """
+    """Return a PyTorch block with our weights: convolution, batch norm and, unless last, ReLU."""
     torch = networks.import_torch()
     params, norm = variables["params"][name], variables["params"][name]["BatchNorm_0"]
     kernel = np.asarray(params["kernel"])[::-1, ::-1].transpose(3, 2, 0, 1)
@@ -83,11 +68,9 @@ def torch_block(variables: dict[str, Any], name: str, stride: int, *, transposed
 
 
 def torch_linear(params: dict[str, Any], *, inputs=None, outputs=None):
-    """Return a PyTorch dense layer; ``inputs`` or ``outputs`` is the shape of flipped images.
+    """Return a PyTorch dense layer with our parameters.
 
-    Args:
-        params: our parameters of the layer.
-        inputs, outputs: (height, width, channels) if the units are those of a flipped image.
+    ``inputs`` or ``outputs`` is (height, width, channels) for the units of a flipped image.
     """
     torch = networks.import_torch()
     kernel, bias = np.asarray(params["kernel"]), np.asarray(params["bias"])
@@ -103,11 +86,7 @@ def torch_linear(params: dict[str, Any], *, inputs=None, outputs=None):
 
 
 def torch_unet(model: UNet, variables: dict[str, Any], shape: tuple[int, int]):
-    """Return the U-Net in PyTorch, for flipped spectrograms (batch, 1, bins, frames).
-
-    Raises:
-        UserError: if torch is not installed.
-    """
+    """Return the U-Net in PyTorch, for flipped spectrograms (batch, 1, bins, frames)."""
     torch = networks.import_torch()
     number = len(model.filters)
     inner = tuple(size // int(np.prod(model.strides)) for size in shape)
@@ -147,11 +126,7 @@ def torch_unet(model: UNet, variables: dict[str, Any], shape: tuple[int, int]):
 
 
 def torch_cnn(model: SpectrogramCNN, variables: dict[str, Any], shape: tuple[int, int]):
-    """Return the classifier in PyTorch, for the same inputs as `torch_unet`.
-
-    Raises:
-        UserError: if torch is not installed.
-    """
+    """Return the classifier in PyTorch, for the same inputs as `torch_unet`."""
     torch = networks.import_torch()
     modules, inner = [], shape
     for i, stride in enumerate(model.strides, 1):
@@ -179,9 +154,6 @@ def implementations(
         batch_size: number of spectrograms in a batch.
         shape: bins and frames of a spectrogram.
         **options: arguments of the network.
-
-    Raises:
-        UserError: if torch is not installed.
     """
     torch = networks.import_torch()
     rng = np.random.default_rng(0)
@@ -200,29 +172,24 @@ def implementations(
         torch_loss = torch.nn.functional.binary_cross_entropy_with_logits
     variables = random_variables(model, shape)
     state = {key: value for key, value in variables.items() if key != "params"}
-    return {
-        networks.OURS: networks.jax_step(
-            model, variables["params"], loss_of, features, labels, state
-        ),
-        networks.PEER: networks.torch_step(
-            torch_model(model, variables, shape), torch_loss, flipped, torch_labels
-        ),
-    }
+    ours = networks.jax_step(model, variables["params"], loss_of, features, labels, state)
+    peer = torch_model(model, variables, shape)
+    peer = networks.torch_step(peer, torch_loss, flipped, torch_labels)
+    return {networks.OURS: ours, networks.PEER: peer}
 
 
 def main(arguments: list[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m irec_jax.benchmarks.unet")
-    parser.add_argument("--model", nargs="+", default=["unet"], choices=MODELS, help="networks")
-    parser.add_argument("--batch_size", type=int, default=8, help="batch size")
-    parser.add_argument("--rounds", type=int, default=20, help="rounds of each implementation")
-    options = parser.parse_args(arguments)
-    timing.check_minimum(options, batch_size=1, rounds=1)
-
+    options = timing.parse_options(
+        "unet",
+        arguments,
+        model=(["unet"], MODELS, "networks"),
+        batch_size=(8, 1, "batch size"),
+        rounds=(20, 1, timing.ROUNDS),
+    )
     print(timing.environment(networks.PACKAGES))
     for name in options.model:
         steps = implementations(name, options.batch_size)
-        print(f"\ntraining step of {name}, batch {options.batch_size}, {options.rounds} rounds")
-        print(networks.compare(steps, num_rounds=options.rounds))
+        networks.compare(f"{name}, batch {options.batch_size}", steps, num_rounds=options.rounds)
 
 
 if __name__ == "__main__":

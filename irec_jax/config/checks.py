@@ -11,6 +11,8 @@ from ml_collections import config_dict
 from irec_jax import data, registry
 from irec_jax.config.loading import flatten
 from irec_jax.config.sections import NAMED, argument_default, section_of
+from irec_jax.data.dataset import CHANNELS
+from irec_jax.data.stem_batches import STEM_CHANNELS
 from irec_jax.errors import UserError
 from irec_jax.inference import aggregation
 from irec_jax.inference.separation import PHASES
@@ -38,9 +40,9 @@ MINIMUM = {
 }
 #: Task -> config key -> its values.
 CHOICES = {
-    "recognition": {"data.channels": data.CHANNELS, "data.split": data.SPLITS},
+    "recognition": {"data.channels": CHANNELS, "data.split": data.SPLITS},
     "separation": {
-        "data.channels": data.STEM_CHANNELS,
+        "data.channels": STEM_CHANNELS,
         "data.split": data.STEM_SPLITS,
         "evaluation.phase": PHASES,
     },

@@ -25,6 +25,7 @@ import numpy as np
 import scipy.linalg
 
 from irec_jax.crosstalk.estimate import estimate, gram
+from irec_jax.crosstalk.reduce import einsum
 from irec_jax.dsp.stft import magnitude, power
 from irec_jax.dsp.window_functions import get_window
 
@@ -42,8 +43,6 @@ _MAX_RETURN = 0.99**2
 # If microphones record nearly the same, the exact inverse would amplify every error.
 _REGULARISATION = 1e-3
 _TINY = 1e-20
-# By default, accelerators multiply float32 matrices with reduced precision.
-_einsum = functools.partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
 
 
 def estimate_direct_sound(
@@ -70,13 +69,10 @@ def estimate_direct_sound(
     amplitudes, delays = np.eye(num_tracks), np.zeros((num_tracks, num_tracks), np.int64)
     for _ in range(_MAX_ROUNDS):
         squares = jnp.asarray(np.square(model), jnp.float32)
-        sums = None
-        for chunk in spectra:
-            chunk_sums = _statistics(chunk, powers(chunk), squares, max_powers)
-            sums = chunk_sums if sums is None else jax.tree.map(jnp.add, sums, chunk_sums)
-        new_amplitudes, new_delays = _fit(
-            *map(np.asarray, sums), frame_length=frame_length, window=window
-        )
+        chunk_sums = (_statistics(chunk, powers(chunk), squares, max_powers) for chunk in spectra)
+        sums = functools.reduce(functools.partial(jax.tree.map, jnp.add), chunk_sums)
+        sums = map(np.asarray, sums)
+        new_amplitudes, new_delays = _fit(*sums, frame_length=frame_length, window=window)
         converged = np.mean(new_delays != delays) < _TOLERANCE and (
             np.abs(new_amplitudes - amplitudes).mean() < _TOLERANCE * amplitudes.mean()
         )
@@ -103,26 +99,30 @@ def demixing(amplitudes: np.ndarray, delays: np.ndarray, *, frame_length: int) -
     Returns:
         complex64 (bins, J, J), for `demix`.
     """
-    omega = 2 * np.pi * np.arange(frame_length // 2 + 1)[:, None, None] / frame_length
     _, (levels, _) = scipy.linalg.matrix_balance(np.abs(amplitudes), permute=False, separate=True)
     levels = levels[:, None] / levels
-    mixing = amplitudes / levels * np.exp(-1j * omega * delays)
+    mixing = amplitudes / levels * np.exp(-1j * _omega(frame_length) * delays)
     conjugate = mixing.conj().swapaxes(-1, -2)
     ridge = _REGULARISATION * np.eye(len(amplitudes))
     inverse = np.linalg.solve(conjugate @ mixing + ridge, conjugate)
     return jnp.asarray(inverse * levels * (1 + _REGULARISATION), jnp.complex64)
 
 
+def _omega(frame_length: int) -> np.ndarray:
+    """Angular frequencies of the bins in radians per sample, (bins, 1, 1)."""
+    return 2 * np.pi * np.arange(frame_length // 2 + 1)[:, None, None] / frame_length
+
+
 @jax.jit
 def demix(spectra: jax.Array, matrix: jax.Array) -> jax.Array:
     """Return Z(n, k) = matrix(k) X(n, k), complex (J, frames, bins)."""
-    return _einsum("kjl,lnk->jnk", matrix, spectra)
+    return einsum("kjl,lnk->jnk", matrix, spectra)
 
 
 @jax.jit
 def _subtracted_powers(spectra: jax.Array, weights: jax.Array) -> jax.Array:
     magnitudes = magnitude(spectra)
-    residual = magnitudes - _einsum("lj,jnk->lnk", weights, magnitudes)
+    residual = magnitudes - einsum("lj,jnk->lnk", weights, magnitudes)
     return jnp.square(jnp.maximum(residual, 0))
 
 
@@ -134,12 +134,12 @@ def _demixed_powers(spectra: jax.Array, matrix: jax.Array) -> jax.Array:
 @jax.jit
 def _statistics(spectra: jax.Array, powers: jax.Array, squares: jax.Array, max_powers: jax.Array):
     """Sums over frames: phases and cross spectra (bins, l, j), dominance and energies (bins, j)."""
-    total_powers = _einsum("lj,jnk->lnk", squares, powers)
+    total_powers = einsum("lj,jnk->lnk", squares, powers)
     dominance = (powers / jnp.maximum(total_powers, _TINY)) ** _SHARPNESS
     dominance = jnp.where(powers > _ACTIVE * max_powers[:, None, None], dominance, 0)
     directions = spectra / jnp.maximum(magnitude(spectra), _TINY)
-    phases = _einsum("lnk,jnk->klj", directions, dominance * directions.conj())
-    cross = _einsum("lnk,jnk->klj", spectra, dominance * spectra.conj())
+    phases = einsum("lnk,jnk->klj", directions, dominance * directions.conj())
+    cross = einsum("lnk,jnk->klj", spectra, dominance * spectra.conj())
     return phases, cross, dominance.sum(1).T, (dominance * power(spectra)).sum(1).T
 
 
@@ -151,16 +151,14 @@ def _fit(phases, cross, weights, energies, *, frame_length: int, window: str):
     normalisation = np.maximum(weights, 1e-3 * weights.max(0, keepdims=True) + _TINY)
     correlation = np.fft.irfft(phases / normalisation[:, None, :], frame_length, axis=0)
     correlation = correlation[: frame_length // 2]
-    noise = (
-        np.median(np.abs(correlation), axis=0) / 0.6745
-    )  # median to deviation of a normal distribution
+    # The median magnitude of a normal distribution is 0.6745 standard deviations.
+    noise = np.median(np.abs(correlation), axis=0) / 0.6745
     candidates = correlation[: max(1, round(MAX_DELAY_FRAMES * frame_length))]
     # With opposite polarity, or behind a figure-of-eight microphone, the peak is negative.
     delays = np.where(off_diagonal, np.abs(candidates).argmax(0), 0)
     peaks = np.take_along_axis(candidates, delays[None], axis=0)[0]
     clear = off_diagonal & (np.abs(peaks) > MIN_PEAK * noise)
-    omega = 2 * np.pi * np.arange(frame_length // 2 + 1)[:, None, None] / frame_length
-    coherent = np.real(cross * np.exp(1j * omega * delays)).sum(0)
+    coherent = np.real(cross * np.exp(1j * _omega(frame_length) * delays)).sum(0)
     energy = energies.sum(0)
     amplitudes = coherent / np.where(energy > 0, energy, np.inf)
     shape = get_window(window, frame_length)

@@ -26,7 +26,7 @@ import numpy as np
 from irec_jax import registry
 from irec_jax.metrics.ratios import double_precision
 
-#: Largest eigenvalue of the Hessian 2 G after the scaling of the spectrograms in `solve_momentum`.
+#: Largest eigenvalue of the Hessian 2 G after `momentum_descent` has scaled the spectrograms.
 HESSIAN_SCALE = 1_000.0
 _INITIAL_RATE = 1e-3
 _RATE_DECAY = 0.99
@@ -77,7 +77,7 @@ def _products_in_chunks(magnitudes: jax.Array) -> jax.Array:
 
 
 class Descent(NamedTuple):
-    """Result of `momentum_descent`: weights (..., J, J) and the steps of each target (..., J)."""
+    """Weights, float64 (..., J, J) with zero diagonal, and the number of steps (..., J)."""
 
     weights: np.ndarray
     num_steps: np.ndarray
@@ -132,14 +132,14 @@ def solve_nnls(gram: np.ndarray) -> np.ndarray:
         return np.asarray(_nnls(jnp.asarray(gram)))
 
 
-def solve_momentum(
+def momentum_descent(
     gram: np.ndarray,
     *,
     max_steps: int = 1_000,
     tolerance: float = 1e-12,
     initial: np.ndarray | None = None,
-) -> np.ndarray:
-    """Return the weights of Seipel's solver: gradient descent with momentum (3.2-3.6).
+) -> Descent:
+    """Return the result of Seipel's solver: gradient descent with momentum (3.2-3.6).
 
         v(m+1) = 0.8 v(m) + dTheta/dlambda                                     (3.4)
         lambda(m+1) = max(lambda(m) - gamma(m) v(m+1), 0)                      (3.3)
@@ -157,21 +157,7 @@ def solve_momentum(
             step changes Theta by less, unless momentum holds a weight at zero that the gradient
             would raise. An increase of Theta, by overshooting momentum, counts as a change.
         initial: lambda(0), (..., J, J); None: zeros.
-
-    Returns:
-        float64 (..., J, J), zero diagonal.
     """
-    return momentum_descent(gram, max_steps=max_steps, tolerance=tolerance, initial=initial).weights
-
-
-def momentum_descent(
-    gram: np.ndarray,
-    *,
-    max_steps: int = 1_000,
-    tolerance: float = 1e-12,
-    initial: np.ndarray | None = None,
-) -> Descent:
-    """Return the weights of `solve_momentum` and the number of steps of each target."""
     gram = _check_gram(gram)
     initial = np.zeros_like(gram) if initial is None else np.asarray(initial, np.float64)
     if initial.shape != gram.shape or (initial < 0).any():
@@ -179,6 +165,11 @@ def momentum_descent(
     with double_precision():
         result = _descend(gram, initial, max_steps=max_steps, tolerance=tolerance)
         return Descent(*map(np.asarray, result))
+
+
+@functools.wraps(momentum_descent)
+def solve_momentum(gram, **options) -> np.ndarray:
+    return momentum_descent(gram, **options).weights
 
 
 #: Solvers by name.
@@ -192,12 +183,10 @@ def _check_gram(gram: np.ndarray) -> np.ndarray:
     return gram
 
 
+@jax.jit
 @functools.partial(jnp.vectorize, signature="(j,j)->(j,j)")
-def _nnls_all_targets(gram: jax.Array) -> jax.Array:
+def _nnls(gram: jax.Array) -> jax.Array:
     return jax.vmap(_nnls_target, in_axes=(None, 0))(gram, jnp.arange(len(gram)))
-
-
-_nnls = jax.jit(_nnls_all_targets)
 
 
 def _nnls_target(gram: jax.Array, target: jax.Array) -> jax.Array:

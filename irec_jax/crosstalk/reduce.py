@@ -1,5 +1,7 @@
 """Removal of estimated crosstalk from spectrograms (Seipel 2018, section 3.2.2)."""
 
+import functools
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -8,6 +10,8 @@ from irec_jax import registry
 from irec_jax.dsp.stft import magnitude
 
 _TINY = 1e-20
+# By default, accelerators multiply float32 matrices with reduced precision.
+einsum = functools.partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
 
 
 def _subtraction(magnitudes: jax.Array, crosstalk: jax.Array) -> jax.Array:
@@ -56,9 +60,7 @@ def gains(
     gain_function = registry.find("method", METHODS, method)
     chex.assert_shape(weights, (magnitudes.shape[-3],) * 2)
     weights = strength * jnp.asarray(weights, magnitudes.dtype)
-    crosstalk = jnp.einsum(
-        "lj,...jnk->...lnk", weights, magnitudes, precision=jax.lax.Precision.HIGHEST
-    )
+    crosstalk = einsum("lj,...jnk->...lnk", weights, magnitudes)
     gain = jnp.clip(gain_function(magnitudes, crosstalk), floor, 1)
     return jnp.where(crosstalk > 0, gain, 1)
 

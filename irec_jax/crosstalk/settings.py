@@ -1,6 +1,7 @@
 """Settings of crosstalk reduction, and the result of the analysis."""
 
 import dataclasses
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -56,10 +57,8 @@ class Settings:
         if not 16 <= self.frame_length <= 1 << 16:
             raise UserError(f"frame_length={self.frame_length}: expected 16 to 65536 samples")
         if not 1 <= self.hop_length <= self.frame_length // 2:
-            raise UserError(
-                f"hop_length={self.hop_length}: expected 1 to {self.frame_length // 2} samples "
-                "(half a frame)"
-            )
+            limit = f"{self.frame_length // 2} samples (half a frame)"
+            raise UserError(f"hop_length={self.hop_length}: expected 1 to {limit}")
         if not 0 <= self.strength < np.inf:
             raise UserError(f"strength={self.strength}: expected 0 or more; 1 is the estimate")
         if not 0 <= self.floor <= 1:
@@ -77,14 +76,14 @@ class Settings:
         """
         num_bins = self.frame_length // 2 + 1
         bin_hz = sample_rate_hz / self.frame_length
-        inner = [round(hz / bin_hz) for hz in self.band_edges_hz]
-        edges = [0, *inner, num_bins]
-        if any(high <= low for low, high in zip(edges[:-1], edges[1:], strict=True)):
+        edges = [0, *(round(hz / bin_hz) for hz in self.band_edges_hz), num_bins]
+        bands = tuple(itertools.pairwise(edges))
+        if any(high <= low for low, high in bands):
             raise UserError(
                 f"band_edges_hz={self.band_edges_hz}: every band below {sample_rate_hz / 2:g} Hz "
                 f"must contain a bin (bin spacing {bin_hz:.3g} Hz); move the edges apart"
             )
-        return tuple(zip(edges[:-1], edges[1:], strict=True))
+        return bands
 
 
 class Crosstalk(NamedTuple):

@@ -22,7 +22,6 @@ def draw_mixing(key: jax.Array, num_tracks: int, *, max_crosstalk: float) -> jax
     """Draw a random symmetric mixing matrix A.
 
     Args:
-        key: of jax.random.
         num_tracks: J.
         max_crosstalk: largest amplitude off the diagonal; Seipel's -6, -12 and -18 dB are 0.5, 0.25
             and 0.126.
@@ -33,9 +32,8 @@ def draw_mixing(key: jax.Array, num_tracks: int, *, max_crosstalk: float) -> jax
     if not 0 < max_crosstalk <= 1:
         raise ValueError(f"max_crosstalk={max_crosstalk}: expected an amplitude in (0, 1]")
     # Above 0: amplitude 0 corresponds to an infinite distance.
-    drawn = jax.random.uniform(
-        key, (num_tracks, num_tracks), minval=1e-3 * max_crosstalk, maxval=max_crosstalk
-    )
+    shape, smallest = (num_tracks, num_tracks), 1e-3 * max_crosstalk
+    drawn = jax.random.uniform(key, shape, minval=smallest, maxval=max_crosstalk)
     upper = jnp.triu(drawn, 1)
     return upper + upper.T + jnp.eye(num_tracks)
 
@@ -49,7 +47,6 @@ def delays_samples(
 
     Args:
         mixing: amplitudes (J, J) within (0, 1].
-        sample_rate_hz: in Hz.
         law: 'inverse_square', distance = A^(-1/2) m, as in Seipel, or 'inverse', 1/A m.
 
     Returns:
@@ -84,8 +81,7 @@ def simulate(
         the gain of this normalisation, a scalar: the spots contain the sources as
         ``gain * tracks``.
     """
-    num_samples = tracks.shape[-1]
-    time = jnp.arange(num_samples)
+    time = jnp.arange(tracks.shape[-1])
 
     def add_source(spots: jax.Array, source) -> tuple[jax.Array, None]:
         track, amplitudes, source_delays = source
@@ -98,9 +94,14 @@ def simulate(
     # Source by source: memory holds the spots and one more set of tracks.
     sources = (tracks, jnp.asarray(mixing, tracks.dtype).T, jnp.asarray(delays).T)
     spots, _ = jax.lax.scan(add_source, jnp.zeros_like(tracks), sources)
-    peak = jnp.abs(spots).max(initial=0)
-    gain = jnp.where(peak > 0, 1 / jnp.where(peak > 0, peak, 1), 1)
+    gain = _normalising_gain(spots)
     return spots * gain, gain
+
+
+def _normalising_gain(spots: jax.Array) -> jax.Array:
+    """Return the gain to a maximum peak of 1; 1 for silence."""
+    peak = jnp.abs(spots).max(initial=0)
+    return jnp.where(peak > 0, 1 / jnp.where(peak > 0, peak, 1), 1)
 
 
 @functools.partial(
@@ -123,10 +124,9 @@ def simulate_room(
     fades in within 5 ms and decays exponentially.
 
     Args:
-        key: of jax.random, for the tails.
+        key: random key of the tails.
         tracks, mixing, delays: as for `simulate`.
         decay_s: reverberation time, in which tails decay by 60 dB.
-        sample_rate_hz: in Hz.
         crosstalk_tail_db: energy of the tail of crosstalk, relative to its direct sound.
         own_tail_db: energy of the tail of a microphone's own source, likewise.
 
@@ -161,6 +161,5 @@ def simulate_room(
         return tuple(jnp.fft.irfft(both, size)[:, :num_samples])
 
     spots, own = jax.lax.map(record, jnp.arange(num_tracks))
-    peak = jnp.abs(spots).max(initial=0)
-    gain = jnp.where(peak > 0, 1 / jnp.where(peak > 0, peak, 1), 1)
+    gain = _normalising_gain(spots)
     return spots * gain, own * gain

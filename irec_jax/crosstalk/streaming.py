@@ -64,7 +64,6 @@ def analyse(
             with one row for each track (the mean of its channels). Called `num_passes` times.
         settings: of the analysis.
         num_samples: length of the tracks.
-        sample_rate_hz: in Hz.
         names: of the tracks, for messages.
         progress: called after every block with its length.
 
@@ -75,7 +74,7 @@ def analyse(
         UserError: two tracks are equal up to their level; each would remove the other.
     """
     products: list[np.ndarray] = []
-    total = num_frames(num_samples, **_framing(settings))
+    total = _num_frames(num_samples, settings)
 
     def blocks() -> Iterator[np.ndarray]:
         for block in read():
@@ -92,16 +91,14 @@ def analyse(
             _check_distinct(np.sum(products, axis=0), names)
 
     first_bin = int(np.ceil(_LOWEST_HZ * settings.frame_length / sample_rate_hz))
-    bands = settings.bands(sample_rate_hz)
+    ranges = dict(bands=settings.bands(sample_rate_hz), first_bin=first_bin)
     matrix = amplitudes = delays = None
     if settings.align and total >= _MIN_FRAMES:
         amplitudes, delays = _estimate_direct_sound(chunks(), settings, total, first_bin)
         matrix = align.demixing(amplitudes, delays, frame_length=settings.frame_length)
     grams = energies = 0.0
     for chunk in chunks():
-        chunk_grams, energy = _chunk_gram(
-            *chunk, matrix, settings=settings, bands=bands, first_bin=first_bin
-        )
+        chunk_grams, energy = _chunk_gram(*chunk, matrix, settings=settings, **ranges)
         grams = grams + np.asarray(chunk_grams, np.float64) * CHUNK_FRAMES
         energies = energies + np.asarray(energy, np.float64) * CHUNK_FRAMES
     grams = grams / total
@@ -131,10 +128,8 @@ def reduce_blocks(
     Args:
         blocks: lists of J float32 arrays (C_j, n), with the channels of each track; n may vary
             between blocks.
-        crosstalk: from `analyse`.
-        settings: those of the analysis.
+        crosstalk, settings: result and settings of `analyse`.
         num_samples: length of the tracks.
-        sample_rate_hz: in Hz.
 
     Yields:
         Lists of J float32 arrays (C_j, m), with as many samples in total as the input.
@@ -146,15 +141,12 @@ def reduce_blocks(
     rows = (np.concatenate(block) for block in itertools.chain([first], blocks))
     matrix = None
     if settings.align:
-        matrix = align.demixing(
-            crosstalk.amplitudes, crosstalk.delays_samples, frame_length=settings.frame_length
-        )
+        direct = crosstalk.amplitudes, crosstalk.delays_samples
+        matrix = align.demixing(*direct, frame_length=settings.frame_length)
     weights = jnp.asarray(crosstalk.weights, jnp.float32)
-    options = dict(
-        settings=settings, bands=settings.bands(sample_rate_hz), num_channels=num_channels
-    )
+    options = dict(bands=settings.bands(sample_rate_hz), num_channels=num_channels)
     reduced = (
-        _reduce_chunk(*chunk, matrix, weights, **options)
+        _reduce_chunk(*chunk, matrix, weights, settings=settings, **options)
         for chunk in _chunks(rows, settings, num_samples)
     )
     for samples in _overlap_add(reduced, settings, num_samples):
@@ -169,7 +161,6 @@ def debleed_array(
     Args:
         tracks: float32 (J, T), J >= 2 microphones of one performance.
         settings: of the reduction; None: the defaults.
-        sample_rate_hz: in Hz.
 
     Returns:
         Reduced tracks, float32 (J, T), and the estimated crosstalk.
@@ -185,10 +176,9 @@ def debleed_array(
     return np.concatenate([np.concatenate(block) for block in reduced], axis=1), crosstalk
 
 
-def _framing(settings: Settings) -> dict:
-    return dict(
-        frame_length=settings.frame_length, hop_length=settings.hop_length, padding="center"
-    )
+def _num_frames(num_samples: int, settings: Settings) -> int:
+    lengths = dict(frame_length=settings.frame_length, hop_length=settings.hop_length)
+    return num_frames(num_samples, padding="center", **lengths)
 
 
 def _check_distinct(products: np.ndarray, names: Sequence[str] | None) -> None:
@@ -215,7 +205,7 @@ def _chunks(
     """
     step = CHUNK_FRAMES * settings.hop_length
     span = step - settings.hop_length + settings.frame_length
-    total = num_frames(num_samples, **_framing(settings))
+    total = _num_frames(num_samples, settings)
     num_read, num_remaining = 0, total
     buffer, pending, num_pending = None, [], 0
     for block in blocks:
@@ -249,13 +239,8 @@ def _transform(
     chunk: jax.Array, num_valid: jax.Array, *, settings: Settings, first_bin: int = 0
 ) -> jax.Array:
     """Return spectra, complex (R, CHUNK_FRAMES, bins), zero in invalid frames and low bins."""
-    spectra = stft(
-        chunk,
-        frame_length=settings.frame_length,
-        hop_length=settings.hop_length,
-        window=settings.window,
-        padding="none",
-    )
+    lengths = dict(frame_length=settings.frame_length, hop_length=settings.hop_length)
+    spectra = stft(chunk, window=settings.window, padding="none", **lengths)
     is_valid = jnp.arange(CHUNK_FRAMES)[:, None] < num_valid
     return jnp.where(is_valid & (jnp.arange(spectra.shape[-1]) >= first_bin), spectra, 0)
 
@@ -273,12 +258,8 @@ def _estimate_direct_sound(
         for i, chunk in enumerate(chunks)
         if i in chosen
     ]
-    return align.estimate_direct_sound(
-        spectra,
-        frame_length=settings.frame_length,
-        window=settings.window,
-        solver=settings.solver,
-    )
+    options = dict(window=settings.window, solver=settings.solver)
+    return align.estimate_direct_sound(spectra, frame_length=settings.frame_length, **options)
 
 
 @functools.partial(jax.jit, static_argnames=("settings", "bands", "first_bin"))
@@ -293,16 +274,7 @@ def _chunk_gram(chunk, num_valid, matrix, *, settings: Settings, bands, first_bi
 
 
 @functools.partial(jax.jit, static_argnames=("settings", "bands", "num_channels"))
-def _reduce_chunk(
-    chunk,
-    num_valid,
-    matrix,
-    weights,
-    *,
-    settings: Settings,
-    bands: tuple[tuple[int, int], ...],
-    num_channels,
-) -> jax.Array:
+def _reduce_chunk(chunk, num_valid, matrix, weights, *, settings: Settings, bands, num_channels):
     """Return windowed frames (R, CHUNK_FRAMES, frame_length) of the reduced channels."""
     channels = _transform(chunk, num_valid, settings=settings)
     track_of = np.repeat(np.arange(len(num_channels)), num_channels)
@@ -316,14 +288,9 @@ def _reduce_chunk(
         channels = channels - (spectra - aligned)[track_of]
         spectra = aligned
     magnitudes = magnitude(spectra)
+    options = dict(strength=settings.strength, floor=settings.floor, method=settings.method)
     band_gains = [
-        gains(
-            magnitudes[..., low:high],
-            band_weights,
-            strength=settings.strength,
-            floor=settings.floor,
-            method=settings.method,
-        )
+        gains(magnitudes[..., low:high], band_weights, **options)
         for (low, high), band_weights in zip(bands, weights, strict=True)
     ]
     channels = channels * jnp.concatenate(band_gains, axis=-1)[track_of]
@@ -339,7 +306,7 @@ def _overlap_add(
     step = CHUNK_FRAMES * hop
     span = step - hop + length
     squares = np.square(get_window(settings.window, length))
-    total = num_frames(num_samples, **_framing(settings))
+    total = _num_frames(num_samples, settings)
     min_sum = None
     tail = tail_sums = None
     num_out = -(length // 2)  # samples before the start are dropped

@@ -12,6 +12,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from irec_jax.crosstalk.reduce import einsum
 from irec_jax.dsp import stft
 from irec_jax.dsp.checks import check_positive
 
@@ -24,11 +25,7 @@ _CHUNK_FRAMES = 32
 
 @functools.partial(jax.jit, static_argnames=("num_iterations", "kernel_frames"))
 def wiener(
-    spectra: jax.Array,
-    *,
-    num_iterations: int = 10,
-    kernel_frames: int = 5,
-    initial: float = 0.03,
+    spectra: jax.Array, *, num_iterations: int = 10, kernel_frames: int = 5, initial: float = 0.03
 ) -> tuple[jax.Array, jax.Array]:
     """Reduce crosstalk between tracks with one source per microphone.
 
@@ -91,10 +88,7 @@ def _wiener(spectra, initial, *, num_iterations: int, kernel_frames: int):
     powers = in_chunks(powers / jnp.where(levels > 0, levels, 1)[:, None, None])
 
     def model(interference, sources):
-        product = jnp.einsum(
-            "lj,jnk->lnk", interference, sources, precision=jax.lax.Precision.HIGHEST
-        )
-        return jnp.maximum(product, _MIN_POWER)
+        return jnp.maximum(einsum("lj,jnk->lnk", interference, sources), _MIN_POWER)
 
     def iterate(_, state):
         interference, sources = state
@@ -110,7 +104,7 @@ def _wiener(spectra, initial, *, num_iterations: int, kernel_frames: int):
         def add(sums, chunk):
             power, source = chunk
             ratio = power / model(interference, source)
-            products = jnp.einsum("lnk,jnk->lj", ratio, source, precision=jax.lax.Precision.HIGHEST)
+            products = einsum("lnk,jnk->lj", ratio, source)
             return (sums[0] + products, sums[1] + source.sum((1, 2))), None
 
         zeros = (jnp.zeros_like(interference), jnp.zeros_like(levels))
@@ -128,9 +122,6 @@ def _wiener(spectra, initial, *, num_iterations: int, kernel_frames: int):
 
 def _mean_over_frames(power: jax.Array, num_frames: int) -> jax.Array:
     """Running mean of (J, frames, bins) over an odd number of frames, truncated at the ends."""
-    return jax.lax.reduce_window(
-        power, 0.0, jax.lax.add, (1, num_frames, 1), (1, 1, 1), "SAME"
-    ) / jax.lax.reduce_window(
-        jnp.ones((1, power.shape[1], 1), power.dtype), 0.0, jax.lax.add, (1, num_frames, 1),
-        (1, 1, 1), "SAME",
-    )  # fmt: skip
+    options = (0.0, jax.lax.add, (1, num_frames, 1), (1, 1, 1), "SAME")
+    totals = jax.lax.reduce_window(power, *options)
+    return totals / jax.lax.reduce_window(jnp.ones((1, power.shape[1], 1), power.dtype), *options)

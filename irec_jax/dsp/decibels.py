@@ -21,9 +21,6 @@ def power_to_db(
 
     Returns:
         Decibels in the shape and dtype of `power`; the gradient is 0 at the floor.
-
-    Raises:
-        AssertionError: `power` does not have a floating-point dtype.
     """
     check_floating("power", power)
     ratio = power / reference

@@ -26,11 +26,7 @@ _MAX_HOPS_PER_FRAME = 64
 
 
 def num_frames(num_samples: int, *, frame_length: int, hop_length: int, padding: str) -> int:
-    """Return the number of frames of a signal of `num_samples` samples; 0 if it is too short.
-
-    Raises:
-        ValueError: a length that is not a positive integer, or an unknown padding.
-    """
+    """Return the number of frames of a signal of `num_samples` samples; 0 if it is too short."""
     check_positive(frame_length=frame_length, hop_length=hop_length)
     check_choice("padding", padding, PADDINGS)
     if padding == "center":
@@ -60,8 +56,7 @@ def frame(
         (..., frames, frame_length), in the dtype of the signal.
 
     Raises:
-        ValueError: an option out of range, or a signal shorter than one frame with 'none'.
-        AssertionError: `signal` has no samples or no floating-point dtype.
+        ValueError: a signal shorter than one frame with 'none'.
     """
     check_signal("signal", signal)
     options = dict(frame_length=frame_length, hop_length=hop_length, padding=padding)
@@ -79,7 +74,7 @@ def frame(
     widths = [(0, 0, 0)] * (signal.ndim - 1) + [(before, total - before - signal.shape[-1], 0)]
     padded = jax.lax.pad(signal, jnp.zeros((), signal.dtype), widths)
     if hops_per_frame > _MAX_HOPS_PER_FRAME:
-        return padded[..., _indices(num, frame_length, hop_length)]
+        return padded[..., np.arange(num)[:, None] * hop_length + np.arange(frame_length)]
     # Slicing one array of hops is several times faster than gathering samples.
     hops = padded.reshape(*padded.shape[:-1], num_hops, hop_length)
     parts = [hops[..., i : i + num, :] for i in range(hops_per_frame)]
@@ -101,8 +96,7 @@ def overlap_add(
         (..., num_samples), in the dtype of the frames. Samples outside all frames are 0.
 
     Raises:
-        ValueError: an option out of range, or a wrong number of frames.
-        AssertionError: `frames` does not have a floating-point dtype.
+        ValueError: a wrong number of frames.
     """
     check_signal("frames", frames)
     check_positive(num_samples=num_samples)
@@ -116,8 +110,3 @@ def overlap_add(
     like = jax.ShapeDtypeStruct((*frames.shape[:-2], num_samples), frames.dtype)
     (signal,) = jax.linear_transpose(lambda signal: frame(signal, **options), like)(frames)
     return signal
-
-
-def _indices(num: int, frame_length: int, hop_length: int) -> np.ndarray:
-    """Return the sample index of each element of each frame: int (num, frame_length)."""
-    return np.arange(num)[:, None] * hop_length + np.arange(frame_length)

@@ -50,8 +50,7 @@ def griffin_lim(
         'end') are faded out, as by `istft` with `exact=False`.
 
     Raises:
-        ValueError: an option out of range, or a wrong number of frames or bins.
-        AssertionError: `magnitudes` does not have a floating-point dtype.
+        ValueError: a wrong number of frames or bins.
     """
     check_floating("magnitudes", magnitudes)
     check_positive(frame_length=frame_length, hop_length=hop_length, num_samples=num_samples)

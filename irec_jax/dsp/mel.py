@@ -23,9 +23,6 @@ def hz_to_mel(frequencies_hz: np.ndarray, *, mel_scale: str = "slaney") -> np.nd
     Args:
         frequencies_hz: >= 0, any shape.
         mel_scale: 'slaney', or 'htk': 2595 log10(1 + f / 700).
-
-    Raises:
-        ValueError: an unknown scale.
     """
     check_choice("mel_scale", mel_scale, MEL_SCALES)
     hz = np.asarray(frequencies_hz, np.float64)
@@ -83,9 +80,6 @@ def mel_filterbank(
     Returns:
         float64 (N // 2 + 1, num_mels), read-only, >= 0. Bands narrower than the spacing of the
         bins may be empty (all zero); `empty_bands` counts them.
-
-    Raises:
-        ValueError: an option out of range.
     """
     check_positive(frame_length=frame_length, num_mels=num_mels)
     check_choice("mel_norm", mel_norm, MEL_NORMS)

@@ -7,12 +7,7 @@ from irec_jax.dsp.checks import check_positive, check_signal
 
 
 def fix_length(signal: jax.Array, *, num_samples: int) -> jax.Array:
-    """Trim a signal (..., T), or pad it with zeros, to (..., num_samples).
-
-    Raises:
-        ValueError: `num_samples` is not a positive integer.
-        AssertionError: `signal` has no samples or no floating-point dtype.
-    """
+    """Trim a signal (..., T), or pad it with zeros, to (..., num_samples)."""
     check_signal("signal", signal)
     check_positive(num_samples=num_samples)
     # A negative width trims.
@@ -25,21 +20,16 @@ def delay(signal: jax.Array, *, start: jax.Array, num_samples: int) -> jax.Array
 
     Args:
         signal: floats (..., T).
-        start: ints (...,), 0..num_samples.
+        start: ints (...,), 0..num_samples; a wrong shape raises an error.
         num_samples: length of the result; zeros fill the rest, later samples are discarded.
 
     Returns:
         (..., num_samples), in the dtype of the signal.
-
-    Raises:
-        ValueError: `num_samples` is not a positive integer.
-        AssertionError: `signal` has no samples or no floating-point dtype, or `start` has a wrong
-            shape.
     """
     signal = fix_length(signal, num_samples=num_samples)
 
-    def delay_one(signal: jax.Array, start: jax.Array) -> jax.Array:
+    def delayed(signal: jax.Array, start: jax.Array) -> jax.Array:
         after_silence = jnp.concatenate([jnp.zeros_like(signal), signal])
         return jax.lax.dynamic_slice_in_dim(after_silence, num_samples - start, num_samples)
 
-    return jnp.vectorize(delay_one, signature="(t),()->(t)")(signal, start)
+    return jnp.vectorize(delayed, signature="(t),()->(t)")(signal, start)

@@ -50,10 +50,6 @@ def time_stretch(
     Returns:
         (..., num_samples), in the dtype of the signal; for rate 1 the signal up to rounding, and
         exactly 0 if the signal is 0 throughout.
-
-    Raises:
-        ValueError: an option out of range.
-        AssertionError: `signal` has no samples or no floating-point dtype.
     """
     check_signal("signal", signal)
     check_positive(num_samples=num_samples)
@@ -106,10 +102,6 @@ def change_speed(signal: jax.Array, *, speed: jax.Array | float, num_samples: in
 
     Returns:
         (..., num_samples), in the dtype of the signal.
-
-    Raises:
-        ValueError: `num_samples`, or a `speed` that is not traced, is out of range.
-        AssertionError: `signal` has no samples or no floating-point dtype.
     """
     check_signal("signal", signal)
     check_positive(num_samples=num_samples)

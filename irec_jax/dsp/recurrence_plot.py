@@ -25,10 +25,6 @@ def recurrence_plot(signal: jax.Array, *, num_points: int, pooling: str = "1d") 
 
     Returns:
         Values in 0..1 (..., num_points, num_points), symmetric, in the dtype of the signal.
-
-    Raises:
-        ValueError: an option out of range, or `num_points` does not divide T.
-        AssertionError: `signal` has no samples or no floating-point dtype.
     """
     check_signal("signal", signal)
     check_positive(num_points=num_points)
@@ -38,7 +34,8 @@ def recurrence_plot(signal: jax.Array, *, num_points: int, pooling: str = "1d") 
             f"num_points={num_points}: expected a divisor of {signal.shape[-1]}, the number of "
             "samples"
         )
-    windows = signal.reshape(*signal.shape[:-1], num_points, -1)
+    shape = (*signal.shape[:-1], num_points, signal.shape[-1] // num_points)
+    windows = signal.reshape(shape)
     highest = windows.max(axis=-1)
     if pooling == "1d":
         return jnp.abs(highest[..., :, None] - highest[..., None, :]) / 2

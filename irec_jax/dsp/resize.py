@@ -15,15 +15,10 @@ def resize(image: jax.Array, *, height: int, width: int) -> jax.Array:
 
     Args:
         image: floats (..., rows, columns).
-        height: rows of the result.
-        width: columns of the result.
+        height, width: rows and columns of the result.
 
     Returns:
         (..., height, width), in the dtype of the image.
-
-    Raises:
-        ValueError: a size that is not a positive integer.
-        AssertionError: `image` does not have a floating-point dtype.
     """
     check_floating("image", image)
     check_positive(height=height, width=width)

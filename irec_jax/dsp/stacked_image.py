@@ -29,10 +29,6 @@ def stacked_image(signal: jax.Array, *, side: int) -> jax.Array:
 
     Returns:
         Integers 0..255 as floats (..., side, side), in the dtype of the signal.
-
-    Raises:
-        ValueError: `side` is not a positive integer.
-        AssertionError: `signal` has no samples or no floating-point dtype.
     """
     samples = fix_length(signal, num_samples=side * side)
     grey = (jnp.clip(samples, -1, 1) + 1) * 127.5

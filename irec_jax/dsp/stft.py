@@ -36,8 +36,7 @@ def stft(
         complex (..., frames, N // 2 + 1), lowest frequency first.
 
     Raises:
-        ValueError: an option out of range, or a signal shorter than one frame with 'none'.
-        AssertionError: `signal` has no samples or no floating-point dtype.
+        ValueError: a signal shorter than one frame with 'none'.
     """
     frames = frame(signal, frame_length=frame_length, hop_length=hop_length, padding=padding)
     return jnp.fft.rfft(frames * _window_values(window, frame_length).astype(signal.dtype))
@@ -70,8 +69,8 @@ def istft(
         float (..., T).
 
     Raises:
-        ValueError: an option out of range, a wrong number of frames or bins, or, with `exact`,
-            options that do not determine a sample.
+        ValueError: a wrong number of frames or bins, or, with `exact`, options that do not
+            determine a sample.
     """
     check_positive(frame_length=frame_length, hop_length=hop_length, num_samples=num_samples)
     if spectrum.ndim < 2 or spectrum.shape[-1] != frame_length // 2 + 1:

@@ -22,9 +22,6 @@ def get_window(name: str, length: int) -> np.ndarray:
 
     Returns:
         float64 array (length,), at most 1.
-
-    Raises:
-        ValueError: an unknown name, or a length below 1.
     """
     check_choice("window", name, WINDOWS)
     check_positive(length=length)

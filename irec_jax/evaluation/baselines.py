@@ -17,8 +17,7 @@ import threadpoolctl
 from irec_jax.evaluation.recognition import Predictions
 from irec_jax.inference.sliding_windows import window_starts
 
-_NUM_MFCC = 20
-_FRAME_LENGTH_SAMPLES, _HOP_LENGTH_SAMPLES = 2048, 512
+_FRAMING = {"n_fft": 2048, "hop_length": 512}
 _WINDOW_S = 3.0  # the length of IRMAS's training clips
 
 
@@ -63,16 +62,11 @@ def mfcc_statistics(audio: np.ndarray, *, sample_rate_hz: float) -> np.ndarray:
     """
     audio = np.asarray(audio, np.float32)
     audio = audio / max(float(np.abs(audio).max(initial=0.0)), 1e-9)
-    audio = np.pad(audio, (0, max(0, _FRAME_LENGTH_SAMPLES - len(audio))))
+    audio = np.pad(audio, (0, max(0, _FRAMING["n_fft"] - len(audio))))
     length = int(_WINDOW_S * sample_rate_hz)
     starts = window_starts(len(audio), window_samples=length, hop_samples=length // 2)
-    mfcc = librosa.feature.mfcc(
-        y=np.stack([audio[start : start + length] for start in starts]),
-        sr=sample_rate_hz,
-        n_mfcc=_NUM_MFCC,
-        n_fft=_FRAME_LENGTH_SAMPLES,
-        hop_length=_HOP_LENGTH_SAMPLES,
-    )
+    windows = np.stack([audio[start : start + length] for start in starts])
+    mfcc = librosa.feature.mfcc(y=windows, sr=sample_rate_hz, n_mfcc=20, **_FRAMING)
     frames = np.concatenate([mfcc, librosa.feature.delta(mfcc, mode="nearest")], axis=1)
     return np.concatenate([frames.mean(-1), frames.std(-1)], axis=1).astype(np.float64)
 

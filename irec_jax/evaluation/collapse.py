@@ -70,23 +70,20 @@ def check(labels: np.ndarray, predictions: np.ndarray, classes: Sequence[str]) -
     sets, counts = _label_sets(predictions)
     judged = len(labels) >= MIN_CLIPS and len(true_sets) > 1
     signs = _signs(labels, predictions, classes) if judged else []
+    warning = f"The predictions hardly depend on the clip: {'; '.join(signs)}."
+
+    def most_frequent(sets: np.ndarray, counts: np.ndarray) -> dict:
+        return {"labels": _names(sets[0], classes), "share": float(counts[0] / len(labels))}
+
     return {
         "judged": judged,
         "collapsed": bool(signs),
-        "warning": f"The predictions hardly depend on the clip: {'; '.join(signs)}."
-        if signs
-        else None,
+        "warning": warning if signs else None,
         "num_distinct_predicted": len(sets),
         "num_distinct_true": len(true_sets),
         "share_distinct_predicted": len(sets) / len(labels),
-        "most_frequent_predicted": {
-            "labels": _names(sets[0], classes),
-            "share": float(counts[0] / len(labels)),
-        },
-        "most_frequent_true": {
-            "labels": _names(true_sets[0], classes),
-            "share": float(true_counts[0] / len(labels)),
-        },
+        "most_frequent_predicted": most_frequent(sets, counts),
+        "most_frequent_true": most_frequent(true_sets, true_counts),
     }
 
 

@@ -1,6 +1,5 @@
 """Window probabilities of all clips of a split, computed by all processes and devices."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -40,27 +39,21 @@ def predict_split(
         Window probabilities float32 (W_i, K) of all clips, on every process.
     """
     indices = np.arange(jax.process_index(), len(clips), jax.process_count())
-    bar = progress_bar(
-        total=len(indices), desc=label, unit="clip", disable=not distributed.is_main()
+    audio = (
+        sliding_windows.ClipAudio(samples, gain=float(gain))
+        for samples, gain in (clips.read(int(i)) for i in indices)
     )
-
-    def read() -> Iterable[sliding_windows.ClipAudio]:
-        for i in indices:
-            audio, gain = clips.read(int(i))
-            yield sliding_windows.ClipAudio(audio, gain=float(gain))
-
-    predicted = {}
-    for i, probabilities in sliding_windows.predict_clips(
-        read(),
+    by_clip = sliding_windows.predict_clips(
+        audio,
         create_predict(task, params, model_state),
         window_samples=task.window_samples,
         hop_samples=hop_samples,
         batch_size=local_batch_size(batch_size),
         dtype=np.int16,
-    ):
-        predicted[int(indices[i])] = probabilities
-        bar.update()
-    bar.close()
+    )
+    hidden = not distributed.is_main()
+    bar = progress_bar(by_clip, desc=label, unit="clip", disable=hidden, total=len(indices))
+    predicted = {int(indices[i]): probabilities for i, probabilities in bar}
     return _gather(predicted, len(clips), len(task.classes))
 
 

@@ -3,6 +3,8 @@
 The only paths that are recorded are those on the user's command line.
 """
 
+import collections
+import contextlib
 import datetime
 import importlib.metadata
 import os
@@ -17,21 +19,9 @@ import jax
 
 #: Distributions whose versions affect results or speed.
 LIBRARIES = (
-    "irec-jax",
-    "jax",
-    "jaxlib",
-    "flax",
-    "optax",
-    "numpy",
-    "scipy",
-    "scikit-learn",
-    "librosa",
-    "soundfile",
-    "soxr",
-    "grain",
-    "tensorflow-datasets",
-    "array-record",
-)
+    "irec-jax", "jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-learn", "librosa",
+    "soundfile", "soxr", "grain", "tensorflow-datasets", "array-record",
+)  # fmt: skip
 
 
 def collect(
@@ -46,9 +36,7 @@ def collect(
     """Return the provenance of a report written by this process.
 
     Args:
-        dataset: name of the dataset builder.
-        version: version of the builder.
-        config: config of the builder (size and audio format).
+        dataset, version, config: name, version and config (size and audio format) of the builder.
         split: the split that was scored.
         seed: seed of the run.
         durations_s: duration of each phase in seconds.
@@ -102,22 +90,17 @@ def versions() -> dict[str, str]:
     """Return the versions of Python and of those `LIBRARIES` that are installed."""
     installed = {"python": platform.python_version()}
     for name in LIBRARIES:
-        try:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             installed[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return installed
 
 
 def hardware() -> dict:
     """Return JAX's devices, the number of processes, CPU model and cores usable by the process."""
-    devices = jax.devices()
+    kinds = collections.Counter(device.device_kind for device in jax.devices())
     affinity = getattr(os, "sched_getaffinity", None)
     return {
-        "devices": {
-            kind: sum(d.device_kind == kind for d in devices)
-            for kind in sorted({d.device_kind for d in devices})
-        },
+        "devices": dict(sorted(kinds.items())),
         "platform": jax.default_backend(),
         "num_processes": jax.process_count(),
         "cpu": _cpu_model(),
@@ -127,10 +110,8 @@ def hardware() -> dict:
 
 
 def _cpu_model() -> str:
-    try:
+    with contextlib.suppress(OSError):  # not Linux
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
-    except OSError:
-        pass  # not Linux
     return platform.processor() or platform.machine()

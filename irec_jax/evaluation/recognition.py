@@ -47,17 +47,15 @@ class Predictions:
 
     def __post_init__(self):
         num_clips, shape = len(self.ids), np.shape(self.labels)
+        expected = (num_clips, len(self.classes))
         if not num_clips:
             raise ValueError("predictions: expected at least one clip, got no clips")
-        if shape != (num_clips, len(self.classes)):
-            raise ValueError(
-                f"labels: expected shape ({num_clips}, {len(self.classes)}), got {shape}"
-            )
+        if shape != expected:
+            raise ValueError(f"labels: expected shape {expected}, got {shape}")
         for name in ("songs", "windows", "contradictory"):
-            if len(getattr(self, name)) != num_clips:
-                raise ValueError(
-                    f"{name}: expected one per clip ({num_clips}), got {len(getattr(self, name))}"
-                )
+            count = len(getattr(self, name))
+            if count != num_clips:
+                raise ValueError(f"{name}: expected one per clip ({num_clips}), got {count}")
         for clip, windows in zip(self.ids, self.windows, strict=True):
             windows = np.asarray(windows)
             if windows.ndim != 2 or not len(windows) or windows.shape[1] != shape[1]:
@@ -86,8 +84,7 @@ def write_scores(folder: str | os.PathLike, **splits: Predictions) -> None:
     """Write the labels and scores of every clip to `predictions.npz`.
 
     The arrays are ``classes`` (K,), and per split ``SPLIT_ids`` and ``SPLIT_songs`` (N,),
-    ``SPLIT_labels`` bool (N, K) and ``SPLIT_scores`` float32 (N, K), the mean window
-    probabilities.
+    ``SPLIT_labels`` bool (N, K) and ``SPLIT_scores`` float32 (N, K), mean window probabilities.
     """
     arrays = {"classes": np.array(next(iter(splits.values())).classes, str)}
     for name, predictions in splits.items():
@@ -140,8 +137,9 @@ def evaluate(
         raise ValueError("validation: expected the same classes as test, got different classes")
     if threshold is not None:
         main = dataclasses.replace(main, threshold=float(threshold))
+    bootstrap = {"num_resamples": num_resamples, "seed": seed}
     by_name = {
-        name: _aggregation_scores(test, validation, function, num_resamples, seed)
+        name: _aggregation_scores(test, validation, function, bootstrap)
         for name, function in (aggregations.AGGREGATIONS | {aggregation: main}).items()
     }
     predicted = thresholds.apply(main(test.windows), main.threshold)
@@ -152,7 +150,7 @@ def evaluate(
         "thresholds": by_name[aggregation]["thresholds"],
         "aggregations": by_name,
         "ranking": _ranking(test),
-        "predominant": _predominant(test, training_labels, num_resamples, seed),
+        "predominant": _predominant(test, training_labels, bootstrap),
         "collapse": collapse.check(test.labels, predicted, test.classes),
         "notes": _notes(test, validation),
     }
@@ -160,19 +158,14 @@ def evaluate(
 
 def compact(report: dict) -> dict:
     """Return the part of a baseline's scores that the report of a model includes."""
+
+    def part(block: dict) -> dict:
+        f1 = {name: {"f1": scores["f1"]} for name, scores in block["per_class"].items()}
+        return {key: block[key] for key in ("threshold", "micro", "macro")} | {"per_class": f1}
+
     return {
         "aggregation": report["aggregation"],
-        "thresholds": {
-            kind: {
-                "threshold": block["threshold"],
-                "micro": block["micro"],
-                "macro": block["macro"],
-                "per_class": {
-                    name: {"f1": scores["f1"]} for name, scores in block["per_class"].items()
-                },
-            }
-            for kind, block in report["thresholds"].items()
-        },
+        "thresholds": {kind: part(block) for kind, block in report["thresholds"].items()},
         "ranking": {"auc": report["ranking"]["auc"], "lrap": report["ranking"]["lrap"]},
         "predominant": {name: report["predominant"][name] for name in _ACCURACIES},
     }
@@ -182,10 +175,13 @@ def _aggregation_scores(
     test: Predictions,
     validation: Predictions,
     aggregation: aggregations.Aggregation,
-    num_resamples: int,
-    seed: int,
+    bootstrap: dict[str, int],
 ) -> dict:
-    """Return the scores at every kind of threshold, and the curve over the grid."""
+    """Return the scores at every kind of threshold, and the curve over the grid.
+
+    Args:
+        bootstrap: ``num_resamples`` and ``seed``.
+    """
     scores, tuning = aggregation(test.windows), aggregation(validation.windows)
     # With the fixed threshold among the candidates, the oracle never scores below it.
     grid = sorted({*aggregation.grid, aggregation.threshold})
@@ -199,8 +195,7 @@ def _aggregation_scores(
     curve = thresholds.sweep(test.labels, scores, grid)
     return {
         "thresholds": {
-            kind: _scores_at(test, scores, value, num_resamples, seed)
-            for kind, value in chosen.items()
+            kind: _scores_at(test, scores, value, bootstrap) for kind, value in chosen.items()
         },
         "curve": {
             "thresholds": curve.thresholds.tolist(),
@@ -211,37 +206,36 @@ def _aggregation_scores(
 
 
 def _scores_at(
-    test: Predictions,
-    scores: np.ndarray,
-    threshold: float | np.ndarray,
-    num_resamples: int,
-    seed: int,
+    test: Predictions, scores: np.ndarray, threshold: float | np.ndarray, bootstrap: dict[str, int]
 ) -> dict:
     """Return micro, macro and class-wise precision, recall and F1 with intervals of F1."""
     predicted = thresholds.apply(scores, threshold)
     counts = multilabel.count(test.labels, predicted)
-    intervals = confidence.f1_intervals(
-        test.labels, predicted, test.songs, num_resamples=num_resamples, seed=seed
-    )
-
-    def block(scores: multilabel.Scores, interval: np.ndarray) -> dict:
-        values = {name: float(value) for name, value in scores._asdict().items()}
-        return {**values, "f1_interval": interval.tolist()}
-
-    per_class = {}
-    for k, name in enumerate(test.classes):
-        class_scores = multilabel.Scores(*(value[k] for value in multilabel.by_class(counts)))
-        per_class[name] = {
-            **block(class_scores, intervals.per_class[:, k]),
+    intervals = confidence.f1_intervals(test.labels, predicted, test.songs, **bootstrap)
+    report = scores_from_counts(counts, test.classes)
+    report["micro"]["f1_interval"] = intervals.micro.tolist()
+    report["macro"]["f1_interval"] = intervals.macro.tolist()
+    for k, block in enumerate(report["per_class"].values()):
+        block |= {
+            "f1_interval": intervals.per_class[:, k].tolist(),
             "num_positives": int(counts.true_positives[k] + counts.false_negatives[k]),
             "num_predicted": int(counts.true_positives[k] + counts.false_positives[k]),
         }
     by_class = dict(zip(test.classes, np.ravel(threshold).tolist(), strict=False))
+    return {"threshold": by_class if np.ndim(threshold) else float(threshold), **report}
+
+
+def scores_from_counts(counts: multilabel.Counts, classes: Sequence[str]) -> dict:
+    """Return precision, recall and F1 as dicts: ``micro``, ``macro``, and ``per_class`` by name."""
+
+    def block(scores: multilabel.Scores) -> dict[str, float]:
+        return {name: float(value) for name, value in scores._asdict().items()}
+
+    by_class = map(multilabel.Scores, *multilabel.by_class(counts))
     return {
-        "threshold": by_class if np.ndim(threshold) else float(threshold),
-        "micro": block(multilabel.micro(counts), intervals.micro),
-        "macro": block(multilabel.macro(counts), intervals.macro),
-        "per_class": per_class,
+        "micro": block(multilabel.micro(counts)),
+        "macro": block(multilabel.macro(counts)),
+        "per_class": dict(zip(classes, map(block, by_class), strict=True)),
     }
 
 
@@ -260,31 +254,24 @@ def _ranking(test: Predictions) -> dict:
 
 
 def _predominant(
-    test: Predictions, training_labels: np.ndarray | None, num_resamples: int, seed: int
+    test: Predictions, training_labels: np.ndarray | None, bootstrap: dict[str, int]
 ) -> dict:
     """Return the accuracy and confusion matrix of the strongest class on single-label clips."""
     labels = np.asarray(test.labels) > 0
-    single = labels.sum(1) == 1
-    truth, num_classes = labels[single].argmax(1), len(test.classes)
-    songs = np.asarray(test.songs)[single]
+    single, num_classes = labels.sum(1) == 1, len(test.classes)
+    truth, songs = labels[single].argmax(1), np.asarray(test.songs)[single]
     strongest = aggregations.get("s1")(test.windows)[single].argmax(1)
 
     def accuracies(predicted: np.ndarray) -> dict:
         intervals = confidence.accuracy_intervals(
-            truth,
-            predicted,
-            songs,
-            num_classes=num_classes,
-            num_resamples=num_resamples,
-            seed=seed,
+            truth, predicted, songs, num_classes=num_classes, **bootstrap
         )
-        values = (
-            multilabel.accuracy(truth, predicted),
-            intervals.accuracy.tolist(),
-            multilabel.balanced_accuracy(truth, predicted),
-            intervals.balanced.tolist(),
-        )
-        return dict(zip(_ACCURACIES, values, strict=True))
+        return {
+            "accuracy": multilabel.accuracy(truth, predicted),
+            "accuracy_interval": intervals.accuracy.tolist(),
+            "balanced_accuracy": multilabel.balanced_accuracy(truth, predicted),
+            "balanced_accuracy_interval": intervals.balanced.tolist(),
+        }
 
     report = {
         "description": "test clips with exactly one label; row: that label, column: the class "

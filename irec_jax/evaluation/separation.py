@@ -78,10 +78,9 @@ class TrackEstimates:
             raise ValueError(f"{self.name}: mixture has shape {shape}; expected (T, C)")
         signals = {"target": self.target, "remainder": self.remainder, **self.waveforms}
         for name, signal in signals.items():
-            if np.shape(signal) != shape:
+            if (own := np.shape(signal)) != shape:
                 raise ValueError(
-                    f"{self.name}: {name} has shape {np.shape(signal)}; expected {shape}, that of "
-                    "the mixture"
+                    f"{self.name}: {name} has shape {own}; expected {shape}, that of the mixture"
                 )
         if reserved := {MIXTURE, IDEAL} & set(self.systems):
             raise ValueError(f"{self.name}: the system name {', '.join(reserved)} is reserved")
@@ -149,14 +148,10 @@ def score_track(
         return TrackScores(track.name, duration_s, True, track.errata, scores)
     amplitude_scores = _amplitude_scores(track, frontend)
     waveform_scores = _waveform_scores(track, frontend)
-    undefined = dict.fromkeys([name for name in SCORES if name != "amplitude_sdr_db"], float("nan"))
-    scores = {
-        system: {
-            "amplitude_sdr_db": amplitude_scores[system],
-            **waveform_scores.get(system, undefined),
-        }
-        for system in systems
-    }
+    scores = {}
+    for system in systems:
+        scores[system] = dict.fromkeys(SCORES, float("nan")) | waveform_scores.get(system, {})
+        scores[system]["amplitude_sdr_db"] = amplitude_scores[system]
     return TrackScores(track.name, duration_s, False, track.errata, scores)
 
 
@@ -231,10 +226,8 @@ def example(
     spectrograms = {MIXTURE: levels_db(track.mixture)}
     spectrograms |= {system: estimate_db(system) for system in track.systems}
     spectrograms["target"] = levels_db(track.target)
-    return Example(
-        track.name, spectrograms, first * hop / sample_rate_hz, hop / sample_rate_hz,
-        sample_rate_hz / length,
-    )  # fmt: skip
+    start_s, frame_s = first * hop / sample_rate_hz, hop / sample_rate_hz
+    return Example(track.name, spectrograms, start_s, frame_s, sample_rate_hz / length)
 
 
 def amplitudes(waveform: np.ndarray, frontend: SpectrogramDb) -> np.ndarray:
@@ -253,7 +246,7 @@ def amplitudes(waveform: np.ndarray, frontend: SpectrogramDb) -> np.ndarray:
     for first in range(0, num_frames, _FRAMES_PER_BLOCK):
         samples = _segment(waveform, first * hop, (_FRAMES_PER_BLOCK - 1) * hop + length)
         last = min(first + _FRAMES_PER_BLOCK, num_frames)
-        block = _block_amplitudes(samples, _framing(frontend))
+        block = _block_amplitudes(samples, frontend)
         spectrogram[:, first:last] = block[: frontend.num_bins, : last - first]
     return spectrogram
 
@@ -271,9 +264,7 @@ def ideal_estimate(
     Returns:
         float32 (T, C).
     """
-    signals = np.stack(
-        [np.asarray(signal, np.float32).T for signal in (mixture, target, remainder)]
-    )
+    signals = np.stack([mixture, target, remainder], dtype=np.float32).swapaxes(1, 2)
     hop = frontend.hop_length
     # Within a frame of a block's edge, the result differs from that of the entire track.
     margin = -(-frontend.frame_length // hop) * hop
@@ -281,7 +272,7 @@ def ideal_estimate(
     estimate = np.empty(signals.shape[1:], np.float32)
     for first in range(0, signals.shape[-1], step):
         block = _segment(signals, first - margin, step + 2 * margin)
-        masked = np.asarray(_block_ideal(block, _framing(frontend)))
+        masked = np.asarray(_block_ideal(block, frontend))
         last = min(first + step, signals.shape[-1])
         estimate[:, first:last] = masked[:, margin : margin + last - first]
     return estimate.T
@@ -293,23 +284,24 @@ def _amplitude_scores(track: TrackEstimates, frontend: SpectrogramDb) -> dict[st
         amplitudes(np.asarray(signal, np.float32).mean(-1), frontend)
         for signal in (track.mixture, track.target, track.remainder)
     )
+
+    def score(estimate: np.ndarray) -> float:
+        return float(amplitude_sdr(target, estimate))
+
     ideal = mixture * _ratio_mask(np, target, remainder)
-    scores = {
-        MIXTURE: float(amplitude_sdr(target, mixture)),
-        IDEAL: float(amplitude_sdr(target, ideal)),
-    }
+    scores = {MIXTURE: score(mixture), IDEAL: score(ideal)}
     for system in track.systems:
-        if system in track.features:
-            features = np.asarray(track.features[system])
-            if features.shape != target.shape:
-                raise ValueError(
-                    f"{track.name}: features of {system} have shape {features.shape}; expected "
-                    f"{target.shape}"
-                )
-            estimate = np.asarray(frontend.amplitudes(features))
-        else:
-            estimate = amplitudes(np.asarray(track.waveforms[system]).mean(-1), frontend)
-        scores[system] = float(amplitude_sdr(target, estimate))
+        if system not in track.features:
+            waveform = np.asarray(track.waveforms[system]).mean(-1)
+            scores[system] = score(amplitudes(waveform, frontend))
+            continue
+        features = np.asarray(track.features[system])
+        if features.shape != target.shape:
+            raise ValueError(
+                f"{track.name}: features of {system} have shape {features.shape}; expected "
+                f"{target.shape}"
+            )
+        scores[system] = score(np.asarray(frontend.amplitudes(features)))
     return scores
 
 
@@ -364,10 +356,6 @@ def _t_tests(first: np.ndarray, second: np.ndarray) -> dict:
     }
 
 
-def _framing(frontend: SpectrogramDb) -> tuple[int, int, str]:
-    return frontend.frame_length, frontend.hop_length, frontend.window
-
-
 def _segment(signals: np.ndarray, first: int, num_samples: int) -> np.ndarray:
     """Return (..., num_samples) from sample `first` of signals (..., T), zero-padded."""
     segment = np.zeros((*signals.shape[:-1], num_samples), np.float32)
@@ -377,21 +365,19 @@ def _segment(signals: np.ndarray, first: int, num_samples: int) -> np.ndarray:
 
 
 @functools.partial(jax.jit, static_argnums=1)
-def _block_amplitudes(samples: jax.Array, framing: tuple[int, int, str]) -> jax.Array:
+def _block_amplitudes(samples: jax.Array, frontend: SpectrogramDb) -> jax.Array:
     """Return the amplitudes (bins, frames) of the complete frames of samples (T,)."""
-    length, hop, window = framing
-    options = dict(frame_length=length, hop_length=hop, window=window, padding="none")
-    return stft.magnitude(stft.stft(samples, **options)).T
+    framing = dict(frontend.framing, padding="none")
+    return stft.magnitude(stft.stft(samples, **framing)).T
 
 
 @functools.partial(jax.jit, static_argnums=1)
-def _block_ideal(signals: jax.Array, framing: tuple[int, int, str]) -> jax.Array:
+def _block_ideal(signals: jax.Array, frontend: SpectrogramDb) -> jax.Array:
     """Return the masked mixture (C, T) for mixture, target and remainder (3, C, T)."""
-    length, hop, window = framing
-    options = dict(frame_length=length, hop_length=hop, window=window, padding="center")
-    mixture, target, remainder = stft.stft(signals, **options)
+    framing = dict(frontend.framing, padding="center")
+    mixture, target, remainder = stft.stft(signals, **framing)
     mask = _ratio_mask(jnp, stft.magnitude(target), stft.magnitude(remainder))
-    return stft.istft(mixture * mask, num_samples=signals.shape[-1], **options)
+    return stft.istft(mixture * mask, num_samples=signals.shape[-1], **framing)
 
 
 def _ratio_mask(numpy, target, remainder):

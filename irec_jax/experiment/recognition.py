@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from irec_jax import audio, data, distributed
+from irec_jax.data.splits import window_and_hop
 from irec_jax.errors import UserError
 from irec_jax.evaluation import baselines, recognition
 from irec_jax.evaluation.predict import predict_split
@@ -70,7 +71,7 @@ class RecognitionExperiment(Experiment):
         return data.split_clips(self.dataset, self.config.data, seed=seed)
 
     def batches(self, examples: data.Clips, *, seed: int = 0, shuffle: bool) -> data.Batches:
-        hop_samples = data.window_and_hop(self.config.data, self.dataset.sample_rate_hz)[1]
+        hop_samples = window_and_hop(self.config.data, self.dataset.sample_rate_hz)[1]
         settings = self.batch_settings(seed=seed, shuffle=shuffle)
         return data.Batches(examples, hop_samples=hop_samples, **settings)
 

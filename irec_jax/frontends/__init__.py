@@ -1,7 +1,7 @@
 """Front ends: model inputs from waveforms.
 
 A front end is a frozen dataclass of static settings that can be written as JSON (the checkpoint
-stores its `dataclasses.asdict`) with
+stores its `dataclasses.asdict`), derived from `FrontEnd`:
 
 - `__call__(waveform (..., T), *, num_samples=None, keys=None) -> features`, an array (..., *shape)
   or a dict of such arrays, and
@@ -13,42 +13,17 @@ not audio (`stored`) states the length of its 'waveforms' as `num_values`.
 Batched and unbatched waveforms, under jit and vmap, give the same features.
 """
 
-from typing import Any, Protocol
-
-import jax
+from typing import Any
 
 from irec_jax import registry
+from irec_jax.frontends.base import Features, FrontEnd, Shape
 from irec_jax.frontends.images import ImageAndChunks, Recurrence, Stacked
 from irec_jax.frontends.log_mel import LogMel
 from irec_jax.frontends.spectrogram_db import SpectrogramDb
 from irec_jax.frontends.stored_spectrogram import StoredSpectrogram
 from irec_jax.frontends.waveforms import Chunks, FftMagnitude, Raw
 
-Features = jax.Array | dict[str, jax.Array]
-Shape = tuple[int, ...]
-
-
-class FrontEnd(Protocol):
-    """Interface of all front ends.
-
-    Args of a call:
-        waveform: floats (..., T), each divided by the peak of its clip.
-        num_samples: ints (...,), number of samples of each waveform before the zero padding; None:
-            all. Front ends that treat padding as silence ignore it.
-        keys: PRNG keys (...,), one per waveform, in training only; None: no randomness. Front ends
-            without randomness ignore them.
-    """
-
-    def __call__(
-        self,
-        waveform: jax.Array,
-        *,
-        num_samples: jax.Array | None = None,
-        keys: jax.Array | None = None,
-    ) -> Features: ...
-
-    def output_shape(self, num_samples: int) -> Shape | dict[str, Shape]: ...
-
+__all__ = ["FRONTENDS", "Features", "FrontEnd", "Shape", "create"]
 
 FRONTENDS = {
     "chunks": Chunks,

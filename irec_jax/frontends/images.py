@@ -1,18 +1,16 @@
 """Front ends that turn waveforms into images (Goel), computed on the fly without image files."""
 
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
 
-from irec_jax.dsp.checks import check_signal
 from irec_jax.dsp.cpu_batching import map_in_batches
 from irec_jax.dsp.padding import fix_length
 from irec_jax.dsp.recurrence_plot import POOLINGS, recurrence_plot
 from irec_jax.dsp.resize import resize
 from irec_jax.dsp.stacked_image import smallest_side, stacked_image
-from irec_jax.frontends.settings import check_choice, check_integers, setting_error
+from irec_jax.frontends.base import FrontEnd, check_choice, check_integers, setting_error
 from irec_jax.frontends.waveforms import Chunks
 
 # About this many images and their intermediate results fit in the caches of a CPU; computing one
@@ -24,20 +22,18 @@ _MAX_EXPONENT = 24
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Stacked:
+class Stacked(FrontEnd):
     """Stacked image: samples as grey values, written row by row into a square, then resized.
 
     See `irec_jax.dsp.stacked_image` for the grey values and `irec_jax.dsp.resize` for the
     interpolation. Goel's image files hold integer grey values after resizing; here they keep their
-    fractions.
+    fractions. The features are float32 (..., size, size), grey values / 255: 0 black, 1 white,
+    silence 128 / 255; samples beyond -1..1 are black or white.
 
     Attributes:
         side: N of the N x N samples (367 in Goel for 3 s); longer waveforms are trimmed, shorter
             ones padded with silence, which is grey. 0: the smallest square the waveform fits into.
         size: rows and columns after resizing.
-
-    Raises:
-        UserError: a setting out of range; the message names it.
     """
 
     side: int = 0
@@ -47,50 +43,27 @@ class Stacked:
         check_integers(0, side=self.side)
         check_integers(1, size=self.size)
 
-    def __call__(
-        self,
-        waveform: jax.Array,
-        *,
-        num_samples: jax.Array | None = None,
-        keys: jax.Array | None = None,
-    ) -> jax.Array:
-        """Return the stacked images of waveforms.
-
-        Args:
-            waveform: float32 (..., T) in -1..1; samples beyond are black or white.
-            num_samples, keys: ignored.
-
-        Returns:
-            float32 (..., size, size), grey values / 255: 0 black, 1 white, silence 128 / 255.
-
-        Raises:
-            AssertionError: `waveform` does not have a floating-point dtype or has no samples.
-        """
-        check_signal("waveform", waveform)
-        return _stacked(self, waveform)
-
     def output_shape(self, num_samples: int) -> tuple[int, int]:
         """Return (size, size), for waveforms of any length."""
         return self.size, self.size
 
+    def _features(self, waveform, num_samples, keys):
+        side = self.side or smallest_side(waveform.shape[-1])
 
-@functools.partial(jax.jit, static_argnums=0)
-def _stacked(frontend: Stacked, waveform: jax.Array) -> jax.Array:
-    side = frontend.side or smallest_side(waveform.shape[-1])
+        def image(waveform: jax.Array) -> jax.Array:
+            grey = stacked_image(waveform, side=side)
+            return resize(grey, height=self.size, width=self.size) / 255
 
-    def image(waveform: jax.Array) -> jax.Array:
-        grey = stacked_image(waveform, side=side)
-        return resize(grey, height=frontend.size, width=frontend.size) / 255
-
-    return map_in_batches(image, waveform, batch_size=_EXAMPLES_PER_BATCH)
+        return map_in_batches(image, waveform, batch_size=_EXAMPLES_PER_BATCH)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Recurrence:
+class Recurrence(FrontEnd):
     """Multiresolution recurrence plots: |x[i] - x[j]| / 2 over segments of 2^n samples, resized.
 
     See `irec_jax.dsp.recurrence_plot.recurrence_plot` for the two kinds of pooling and
-    `irec_jax.dsp.resize` for the interpolation.
+    `irec_jax.dsp.resize` for the interpolation. The features of waveforms in -1..1 are float32
+    (..., R, size, size) in 0..1, an image per exponent; 0 for equal samples.
 
     Attributes:
         exponents: n of each resolution, an image of the first 2^n samples; shorter waveforms are
@@ -98,9 +71,6 @@ class Recurrence:
         points: number of points after max-pooling; must divide each 2^n.
         size: rows and columns after resizing.
         pooling: '1d' pools the signal before plotting, '2d' pools the plot.
-
-    Raises:
-        UserError: a setting out of range; the message names it.
     """
 
     exponents: tuple[int, ...] = (16, 17)
@@ -124,49 +94,28 @@ class Recurrence:
                 )
         check_choice(POOLINGS, pooling=self.pooling)
 
-    def __call__(
-        self,
-        waveform: jax.Array,
-        *,
-        num_samples: jax.Array | None = None,
-        keys: jax.Array | None = None,
-    ) -> jax.Array:
-        """Return the recurrence plots of waveforms.
-
-        Args:
-            waveform: float32 (..., T) in -1..1.
-            num_samples, keys: ignored.
-
-        Returns:
-            float32 (..., R, size, size) in 0..1, an image per exponent; 0 for equal samples.
-
-        Raises:
-            AssertionError: `waveform` does not have a floating-point dtype or has no samples.
-        """
-        check_signal("waveform", waveform)
-        return _recurrence(self, waveform)
-
     def output_shape(self, num_samples: int) -> tuple[int, int, int]:
         """Return (R, size, size), for waveforms of any length."""
         return len(self.exponents), self.size, self.size
 
+    def _features(self, waveform, num_samples, keys):
+        def image(waveform: jax.Array, exponent: int) -> jax.Array:
+            samples = fix_length(waveform, num_samples=2**exponent)
+            plot = recurrence_plot(samples, num_points=self.points, pooling=self.pooling)
+            return resize(plot, height=self.size, width=self.size)
 
-@functools.partial(jax.jit, static_argnums=0)
-def _recurrence(frontend: Recurrence, waveform: jax.Array) -> jax.Array:
-    def image(waveform: jax.Array, exponent: int) -> jax.Array:
-        samples = fix_length(waveform, num_samples=2**exponent)
-        plot = recurrence_plot(samples, num_points=frontend.points, pooling=frontend.pooling)
-        return resize(plot, height=frontend.size, width=frontend.size)
+        def images(waveform: jax.Array) -> jax.Array:
+            return jnp.stack([image(waveform, n) for n in self.exponents], axis=-3)
 
-    def images(waveform: jax.Array) -> jax.Array:
-        return jnp.stack([image(waveform, n) for n in frontend.exponents], axis=-3)
-
-    return map_in_batches(images, waveform, batch_size=_EXAMPLES_PER_BATCH)
+        return map_in_batches(images, waveform, batch_size=_EXAMPLES_PER_BATCH)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ImageAndChunks:
+class ImageAndChunks(FrontEnd):
     """Inputs of Goel's CRNN: an image of a waveform, and its samples in chunks.
+
+    The features are `image`, float32 (..., R, size, size) of `Recurrence` or (..., size, size) of
+    `Stacked`, and `steps` and `num_steps` of `Chunks`.
 
     Attributes:
         image: 'recurrence' or 'stacked'; settings of the other kind must have their defaults.
@@ -174,9 +123,6 @@ class ImageAndChunks:
         side: setting of `Stacked`.
         size: setting of both.
         chunk_samples: setting of `Chunks`.
-
-    Raises:
-        UserError: a setting out of range; the message names it.
     """
 
     image: str = "recurrence"
@@ -198,31 +144,6 @@ class ImageAndChunks:
                     f"{field.name}: not used with frontend.image={self.image!r}; remove it"
                 )
 
-    def __call__(
-        self,
-        waveform: jax.Array,
-        *,
-        num_samples: jax.Array | None = None,
-        keys: jax.Array | None = None,
-    ) -> dict[str, jax.Array]:
-        """Return the images and steps of waveforms; see `Recurrence`, `Stacked` and `Chunks`.
-
-        Args:
-            waveform: float32 (..., T) in -1..1.
-            num_samples: ints (...,), number of samples before the zero padding; None: T.
-            keys: ignored.
-
-        Returns:
-            `image`: float32 (..., R, size, size) or (..., size, size); `steps` and `num_steps` as
-            for `Chunks`.
-
-        Raises:
-            UserError: T is less than a chunk.
-            AssertionError: `waveform` does not have a floating-point dtype.
-        """
-        steps = self._part(Chunks)(waveform, num_samples=num_samples)
-        return {"image": self._image_frontend(waveform)} | steps
-
     def output_shape(self, num_samples: int) -> dict[str, tuple[int, ...]]:
         """Return the shapes for waveforms of `num_samples` samples.
 
@@ -231,6 +152,10 @@ class ImageAndChunks:
         """
         steps = self._part(Chunks).output_shape(num_samples)
         return {"image": self._image_frontend.output_shape(num_samples)} | steps
+
+    def _features(self, waveform, num_samples, keys):
+        steps = self._part(Chunks)(waveform, num_samples=num_samples)
+        return {"image": self._image_frontend(waveform)} | steps
 
     @property
     def _image_frontend(self) -> Recurrence | Stacked:

@@ -1,7 +1,6 @@
 """Log-mel spectrograms."""
 
 import dataclasses
-import functools
 import warnings
 from typing import Any
 
@@ -9,21 +8,21 @@ import jax
 import jax.numpy as jnp
 
 from irec_jax.dsp import framing, mel, stft, window_functions
-from irec_jax.dsp.checks import check_signal
 from irec_jax.dsp.cpu_batching import map_in_batches
 from irec_jax.errors import UserError
-from irec_jax.frontends.settings import is_number, setting_error
+from irec_jax.frontends.base import FrontEnd, check_numbers, setting_error
 
 # About this many STFT frames and their intermediate results fit in the caches of a CPU.
 _FRAMES_PER_BATCH = 1024
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class LogMel:
+class LogMel(FrontEnd):
     """Log-mel spectrogram: log(mel bands of |STFT|^power + offset), natural logarithm.
 
-    The defaults are those of Han et al. (2017): magnitudes of a 1,024-sample STFT with hop 512 at
-    22.05 kHz in 128 mel bands up to 11,025 Hz.
+    The features are float32 (..., frames, num_mels), lowest band first, >= log(offset); values and
+    gradients are finite, also for silence. The defaults are those of Han et al. (2017): magnitudes
+    of a 1,024-sample STFT with hop 512 at 22.05 kHz in 128 mel bands up to 11,025 Hz.
 
     **Frames.** Centred framing makes 1 + floor(T / hop) frames, as librosa: 44 for 1.0 s. The last
     one extends up to half a frame beyond the end; `drop_last` removes it and leaves floor(T / hop)
@@ -53,9 +52,8 @@ class LogMel:
         drop_last: remove the last frame with 'center'; ignored with other paddings.
         offset: added before the logarithm, > 0.
 
-    Raises:
-        UserError: a setting out of range; the message names it. Bands without any bin (too many
-            bands for the frame length) are constant; they cause a warning, not an error.
+    Warns:
+        UserWarning: bands without any bin, which are constant: too many for the frame length.
     """
 
     sample_rate_hz: float = 22050
@@ -73,14 +71,12 @@ class LogMel:
     offset: float = 1e-3
 
     def __post_init__(self):
-        for name in ("sample_rate_hz", "power", "offset"):
-            value = getattr(self, name)
-            if not (is_number(value) and value > 0):
-                raise setting_error(f"{name}={value!r}: expected a number above 0")
-        for name in ("min_hz", "max_hz"):
-            value = getattr(self, name)
-            if not (is_number(value) or (name == "max_hz" and value is None)):
-                raise setting_error(f"{name}={value!r}: expected a number in Hz")
+        check_numbers(
+            "", above=0, sample_rate_hz=self.sample_rate_hz, power=self.power, offset=self.offset
+        )
+        check_numbers(" in Hz", min_hz=self.min_hz)
+        if self.max_hz is not None:
+            check_numbers(" in Hz", max_hz=self.max_hz)
         try:
             framing.num_frames(1, **self._framing)
             window_functions.get_window(self.window, self.frame_length)
@@ -94,31 +90,6 @@ class LogMel:
                 " longer frames",
                 stacklevel=3,
             )
-
-    def __call__(
-        self,
-        waveform: jax.Array,
-        *,
-        num_samples: jax.Array | None = None,
-        keys: jax.Array | None = None,
-    ) -> jax.Array:
-        """Return the log-mel spectrograms of waveforms.
-
-        Args:
-            waveform: float32 (..., T) at `sample_rate_hz`, each divided by the peak of its clip.
-            num_samples, keys: ignored.
-
-        Returns:
-            float32 (..., frames, num_mels), lowest band first, >= log(offset); values and gradients
-            are finite, also for silence.
-
-        Raises:
-            UserError: T is too short for one frame.
-            AssertionError: `waveform` does not have a floating-point dtype.
-        """
-        check_signal("waveform", waveform)
-        self.output_shape(waveform.shape[-1])  # raises if the waveform is too short
-        return _log_mel(self, waveform)
 
     def output_shape(self, num_samples: int) -> tuple[int, int]:
         """Return (frames, num_mels) for waveforms of `num_samples` samples.
@@ -137,6 +108,18 @@ class LogMel:
             )
         return num_frames, self.num_mels
 
+    def _features(self, waveform, num_samples, keys):
+        num_frames, _ = self.output_shape(waveform.shape[-1])
+        filterbank = mel.mel_filterbank(**self._mel).astype(waveform.dtype)
+
+        def features(waveform: jax.Array) -> jax.Array:
+            spectrum = stft.stft(waveform, window=self.window, **self._framing)
+            bands = _magnitude_power(spectrum[..., :num_frames, :], self.power) @ filterbank
+            return jnp.log(bands + self.offset)
+
+        batch_size = max(1, _FRAMES_PER_BATCH // num_frames)
+        return map_in_batches(features, waveform, batch_size=batch_size)
+
     @property
     def _framing(self) -> dict[str, Any]:
         names = ("frame_length", "hop_length", "padding")
@@ -146,20 +129,6 @@ class LogMel:
     def _mel(self) -> dict[str, Any]:
         names = ("sample_rate_hz", "frame_length", "num_mels", "min_hz", "max_hz")
         return {name: getattr(self, name) for name in (*names, "mel_scale", "mel_norm")}
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _log_mel(frontend: LogMel, waveform: jax.Array) -> jax.Array:
-    """Return features (..., frames, num_mels) of waveforms (..., T)."""
-    num_frames, _ = frontend.output_shape(waveform.shape[-1])
-    filterbank = mel.mel_filterbank(**frontend._mel).astype(waveform.dtype)
-
-    def features(waveform: jax.Array) -> jax.Array:
-        spectrum = stft.stft(waveform, window=frontend.window, **frontend._framing)
-        bands = _magnitude_power(spectrum[..., :num_frames, :], frontend.power) @ filterbank
-        return jnp.log(bands + frontend.offset)
-
-    return map_in_batches(features, waveform, batch_size=max(1, _FRAMES_PER_BATCH // num_frames))
 
 
 def _magnitude_power(spectrum: jax.Array, power: float) -> jax.Array:

@@ -1,20 +1,20 @@
 """Spectrograms in decibels."""
 
 import dataclasses
-import functools
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from irec_jax.dsp import decibels, stft, window_functions
-from irec_jax.dsp.checks import check_floating, check_positive, check_signal
+from irec_jax.dsp.checks import check_floating, check_positive
 from irec_jax.dsp.cpu_batching import map_in_batches
 from irec_jax.dsp.griffin_lim import griffin_lim, with_phase
-from irec_jax.frontends.settings import (
+from irec_jax.frontends.base import (
+    FrontEnd,
     check_choice,
     check_integers,
-    is_number,
+    check_numbers,
     setting_error,
 )
 
@@ -23,13 +23,14 @@ _FRAMES_PER_BATCH = 256
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SpectrogramDb:
+class SpectrogramDb(FrontEnd):
     """Power spectrogram in dB, scaled to within -1..1 (Ligtenberg 2022).
 
     features = 10 log10(max(|X(t, k)|^2, 10^(floor_db / 10))) / scale_db, where X is the STFT. It is
     not scaled: a sinusoid of amplitude 1 has 20 log10(sum(w) / 2), 60 dB with the defaults, and no
     signal in -1..1 exceeds 66 dB. The paper states no floor: -100 dB, 160 dB below that sinusoid,
-    preserves all 16-bit audio.
+    preserves all 16-bit audio. The features are float32 (..., num_bins, num_frames), lowest
+    frequency first, >= floor_db / scale_db; the gradient is 0 at the floor.
 
     **Frames.** Frame t begins at sample t * hop_length; the signal is padded with zeros. T samples
     make ceil(T / hop_length) frames, 126 for 3 s at 44.1 kHz; further frames up to `num_frames`
@@ -44,9 +45,6 @@ class SpectrogramDb:
         floor_db: smallest value, also for silence.
         scale_db: dB by which the result is divided.
         window: 'hann', 'hamming', 'blackman' or 'rectangular', periodic.
-
-    Raises:
-        UserError: a setting out of range; the message names it.
     """
 
     frame_length: int = 4096
@@ -66,35 +64,8 @@ class SpectrogramDb:
             raise setting_error(
                 f"num_bins={self.num_bins}: frame_length={self.frame_length} makes {num_stft_bins}"
             )
-        if not is_number(self.floor_db):
-            raise setting_error(f"floor_db={self.floor_db!r}: expected a number in dB")
-        if not is_number(self.scale_db) or self.scale_db <= 0:
-            raise setting_error(f"scale_db={self.scale_db!r}: expected a number of dB above 0")
-
-    def __call__(
-        self,
-        waveform: jax.Array,
-        *,
-        num_samples: jax.Array | None = None,
-        keys: jax.Array | None = None,
-    ) -> jax.Array:
-        """Return the spectrograms of waveforms.
-
-        Args:
-            waveform: float32 (..., T).
-            num_samples, keys: ignored.
-
-        Returns:
-            float32 (..., num_bins, num_frames), lowest frequency first, >= floor_db / scale_db; the
-            gradient is 0 at the floor.
-
-        Raises:
-            UserError: T makes more than `num_frames` frames.
-            AssertionError: `waveform` does not have a floating-point dtype.
-        """
-        check_signal("waveform", waveform)
-        self.output_shape(waveform.shape[-1])  # raises if the waveform is too long
-        return _spectrogram_db(self, waveform)
+        check_numbers(" in dB", floor_db=self.floor_db)
+        check_numbers(" of dB", above=0, scale_db=self.scale_db)
 
     def output_shape(self, num_samples: int) -> tuple[int, int]:
         """Return (num_bins, num_frames), for waveforms of `num_samples` samples.
@@ -108,6 +79,19 @@ class SpectrogramDb:
                 f"for the {num_samples} samples of a waveform; use more frames or shorter windows"
             )
         return self.num_bins, self.num_frames
+
+    def _features(self, waveform, num_samples, keys):
+        num_frames = self.num_real_frames(waveform.shape[-1])
+
+        def features(waveform: jax.Array) -> jax.Array:
+            spectrum = stft.stft(waveform, **self.framing)[..., : self.num_bins]
+            db = decibels.power_to_db(stft.power(spectrum), floor_db=float(self.floor_db))
+            widths = [(0, 0, 0)] * (db.ndim - 2) + [(0, self.num_frames - num_frames, 0), (0, 0, 0)]
+            padded = jax.lax.pad(db, jnp.asarray(self.floor_db, db.dtype), widths)
+            return padded.swapaxes(-1, -2) / self.scale_db
+
+        batch_size = max(1, _FRAMES_PER_BATCH // num_frames)
+        return map_in_batches(features, waveform, batch_size=batch_size)
 
     def decibels(self, features: jax.Array) -> jax.Array:
         """Convert features (any shape) to dB, limited by the floor."""
@@ -196,18 +180,3 @@ class SpectrogramDb:
         num_missing = self.frame_length // 2 + 1 - self.num_bins
         frames = jnp.swapaxes(spectrogram, -1, -2)
         return jnp.pad(frames, [(0, 0)] * (frames.ndim - 1) + [(0, num_missing)])
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _spectrogram_db(frontend: SpectrogramDb, waveform: jax.Array) -> jax.Array:
-    """Return features (..., num_bins, num_frames) of waveforms (..., T)."""
-    num_frames = frontend.num_real_frames(waveform.shape[-1])
-
-    def features(waveform: jax.Array) -> jax.Array:
-        spectrum = stft.stft(waveform, **frontend.framing)[..., : frontend.num_bins]
-        db = decibels.power_to_db(stft.power(spectrum), floor_db=float(frontend.floor_db))
-        widths = [(0, 0, 0)] * (db.ndim - 2) + [(0, frontend.num_frames - num_frames, 0), (0, 0, 0)]
-        padded = jax.lax.pad(db, jnp.asarray(frontend.floor_db, db.dtype), widths)
-        return padded.swapaxes(-1, -2) / frontend.scale_db
-
-    return map_in_batches(features, waveform, batch_size=max(1, _FRAMES_PER_BATCH // num_frames))

@@ -1,19 +1,23 @@
 """Front ends without a time-frequency representation: samples, chunks of samples, one spectrum."""
 
 import dataclasses
-import functools
 
 import jax
 import jax.numpy as jnp
 
 from irec_jax.dsp import stft
-from irec_jax.dsp.checks import check_signal
 from irec_jax.dsp.padding import delay, fix_length
-from irec_jax.frontends.settings import check_choice, check_integers, check_length, setting_error
+from irec_jax.frontends.base import (
+    FrontEnd,
+    check_choice,
+    check_integers,
+    check_length,
+    setting_error,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Raw:
+class Raw(FrontEnd):
     """Samples as steps of a recurrent network (Vazonis et al. 2022): one value per step.
 
     Each waveform is padded to `length_samples` with zeros in one of two ways:
@@ -23,12 +27,12 @@ class Raw:
       ignore silence'; otherwise in the middle, with the odd zero at the end.
     - `'mask'`: after the waveform; `num_steps` states where the waveform ends.
 
+    The features are `steps`, float32 (..., N, 1), and `num_steps`, int32 (...,), the number of
+    valid steps: N, or with 'mask' `num_samples`, at least 1.
+
     Attributes:
         length_samples: number of steps; 0: the length of the waveform.
         padding: 'silence' or 'mask'.
-
-    Raises:
-        UserError: a setting out of range; the message names it.
     """
 
     length_samples: int = 0
@@ -37,32 +41,6 @@ class Raw:
     def __post_init__(self):
         check_integers(0, length_samples=self.length_samples)
         check_choice(("silence", "mask"), padding=self.padding)
-
-    def __call__(
-        self,
-        waveform: jax.Array,
-        *,
-        num_samples: jax.Array | None = None,
-        keys: jax.Array | None = None,
-    ) -> dict[str, jax.Array]:
-        """Return the steps of waveforms.
-
-        Args:
-            waveform: float32 (..., T).
-            num_samples: ints (...,), number of samples before the zero padding; None: T.
-            keys: PRNG keys (...,) for the position of the waveform; None: in the middle.
-
-        Returns:
-            `steps`: float32 (..., N, 1). `num_steps`: int32 (...,), number of valid steps: N, or
-            with 'mask' `num_samples`, at least 1.
-
-        Raises:
-            UserError: T is more than `length_samples`.
-            AssertionError: `waveform` does not have a floating-point dtype.
-        """
-        check_signal("waveform", waveform)
-        self.output_shape(waveform.shape[-1])  # raises if the waveform is too long
-        return _raw(self, waveform, num_samples, keys)
 
     def output_shape(self, num_samples: int) -> dict[str, tuple[int, ...]]:
         """Return the shapes for waveforms of `num_samples` samples.
@@ -73,18 +51,16 @@ class Raw:
         check_length(num_samples, self.length_samples)
         return {"steps": (self.length_samples or num_samples, 1), "num_steps": ()}
 
-
-@functools.partial(jax.jit, static_argnums=0)
-def _raw(frontend: Raw, waveform, num_samples, keys) -> dict[str, jax.Array]:
-    num_steps = frontend.output_shape(waveform.shape[-1])["steps"][0]
-    num_real = _num_real(waveform, num_samples)
-    if frontend.padding == "mask":
-        steps = fix_length(waveform, num_samples=num_steps)
-        return {"steps": steps[..., None], "num_steps": jnp.clip(num_real, 1, num_steps)}
-    num_zeros = num_steps - num_real
-    before = num_zeros // 2 if keys is None else _draw(keys, num_zeros)
-    steps = delay(waveform, start=before, num_samples=num_steps)
-    return {"steps": steps[..., None], "num_steps": jnp.full(num_real.shape, num_steps, jnp.int32)}
+    def _features(self, waveform, num_samples, keys):
+        num_steps, _ = self.output_shape(waveform.shape[-1])["steps"]
+        num_real = _num_real(waveform, num_samples)
+        if self.padding == "mask":
+            steps = fix_length(waveform, num_samples=num_steps)
+            return {"steps": steps[..., None], "num_steps": jnp.clip(num_real, 1, num_steps)}
+        num_zeros = num_steps - num_real
+        before = num_zeros // 2 if keys is None else _draw(keys, num_zeros)
+        steps = delay(waveform, start=before, num_samples=num_steps)
+        return {"steps": steps[..., None], "num_steps": jnp.full_like(num_real, num_steps)}
 
 
 def _num_real(waveform: jax.Array, num_samples: jax.Array | None) -> jax.Array:
@@ -106,13 +82,14 @@ def _draw(keys: jax.Array, maximum: jax.Array) -> jax.Array:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FftMagnitude:
+class FftMagnitude(FrontEnd):
     """Magnitude of the spectrum of a complete waveform (Vazonis et al. 2022), |rfft|.
 
     The waveform is padded at the end to `length_samples`, N. The paper places it at random within
     the padding, which changes phases but not magnitudes, so nothing is random here. The last of the
     floor(N / 2) + 1 bins (for even N the Nyquist bin) is omitted: 442,000 bins remain with the
-    default.
+    default. The features are float32 (..., floor(N / 2)), lowest frequency first, >= 0; the
+    gradient is finite, also for silence.
 
     Attributes:
         length_samples: N, 884,000 in the paper (20.05 s at 44.1 kHz); 0: the length of the
@@ -120,9 +97,6 @@ class FftMagnitude:
         norm: 'ortho' divides by sqrt(N), which preserves the energy and gives features about as
             large as the samples; 'backward' does not scale; 'forward' divides by N. The paper
             states no scale.
-
-    Raises:
-        UserError: a setting out of range; the message names it.
     """
 
     length_samples: int = 884_000
@@ -131,31 +105,6 @@ class FftMagnitude:
     def __post_init__(self):
         check_integers(0, length_samples=self.length_samples)
         check_choice(("ortho", "backward", "forward"), norm=self.norm)
-
-    def __call__(
-        self,
-        waveform: jax.Array,
-        *,
-        num_samples: jax.Array | None = None,
-        keys: jax.Array | None = None,
-    ) -> jax.Array:
-        """Return the magnitude spectra of waveforms.
-
-        Args:
-            waveform: float32 (..., T).
-            num_samples, keys: ignored.
-
-        Returns:
-            float32 (..., floor(N / 2)), lowest frequency first, >= 0; the gradient is finite, also
-            for silence.
-
-        Raises:
-            UserError: T is more than `length_samples`, or a single sample.
-            AssertionError: `waveform` does not have a floating-point dtype.
-        """
-        check_signal("waveform", waveform)
-        self.output_shape(waveform.shape[-1])  # raises if the waveform is too long
-        return _fft_magnitude(self, waveform)
 
     def output_shape(self, num_samples: int) -> tuple[int]:
         """Return (floor(N / 2),) for waveforms of `num_samples` samples.
@@ -169,58 +118,29 @@ class FftMagnitude:
             raise setting_error(f"length_samples: {length} samples are too few; use 2 or more")
         return (length // 2,)
 
-
-@functools.partial(jax.jit, static_argnums=0)
-def _fft_magnitude(frontend: FftMagnitude, waveform: jax.Array) -> jax.Array:
-    (num_bins,) = frontend.output_shape(waveform.shape[-1])
-    length = frontend.length_samples or waveform.shape[-1]
-    spectrum = jnp.fft.rfft(waveform, n=length, norm=frontend.norm)
-    return stft.magnitude(spectrum[..., :num_bins])
+    def _features(self, waveform, num_samples, keys):
+        (num_bins,) = self.output_shape(waveform.shape[-1])
+        length = self.length_samples or waveform.shape[-1]
+        spectrum = jnp.fft.rfft(waveform, n=length, norm=self.norm)
+        return stft.magnitude(spectrum[..., :num_bins])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Chunks:
+class Chunks(FrontEnd):
     """Chunks of samples without overlap, the steps of a recurrent network (Goel's |X|).
 
-    Samples after the last complete chunk are dropped.
+    Samples after the last complete chunk are dropped. The features are `steps`, float32
+    (..., N, chunk_samples) with N = floor(T / chunk_samples), and `num_steps`, int32 (...,), the
+    number of steps before the padding, 1..N.
 
     Attributes:
         chunk_samples: samples per step, 300 or 100 in Goel.
-
-    Raises:
-        UserError: a setting out of range; the message names it.
     """
 
     chunk_samples: int = 300
 
     def __post_init__(self):
         check_integers(1, chunk_samples=self.chunk_samples)
-
-    def __call__(
-        self,
-        waveform: jax.Array,
-        *,
-        num_samples: jax.Array | None = None,
-        keys: jax.Array | None = None,
-    ) -> dict[str, jax.Array]:
-        """Return the chunks of waveforms.
-
-        Args:
-            waveform: float32 (..., T).
-            num_samples: ints (...,), number of samples before the zero padding; None: T.
-            keys: ignored.
-
-        Returns:
-            `steps`: float32 (..., N, chunk_samples) with N = floor(T / chunk_samples).
-            `num_steps`: int32 (...,), number of steps before the padding, 1..N.
-
-        Raises:
-            UserError: T is less than a chunk.
-            AssertionError: `waveform` does not have a floating-point dtype.
-        """
-        check_signal("waveform", waveform)
-        self.output_shape(waveform.shape[-1])  # raises if the waveform is too short
-        return _chunks(self, waveform, num_samples)
 
     def output_shape(self, num_samples: int) -> dict[str, tuple[int, ...]]:
         """Return the shapes for waveforms of `num_samples` samples.
@@ -236,13 +156,11 @@ class Chunks:
             )
         return {"steps": (num_steps, self.chunk_samples), "num_steps": ()}
 
-
-@functools.partial(jax.jit, static_argnums=0)
-def _chunks(frontend: Chunks, waveform: jax.Array, num_samples) -> dict[str, jax.Array]:
-    shape = frontend.output_shape(waveform.shape[-1])["steps"]
-    chunked = waveform[..., : shape[0] * shape[1]]
-    num_real = -(-_num_real(waveform, num_samples) // frontend.chunk_samples)
-    return {
-        "steps": chunked.reshape(*waveform.shape[:-1], *shape),
-        "num_steps": jnp.clip(num_real, 1, shape[0]),
-    }
+    def _features(self, waveform, num_samples, keys):
+        num_steps, _ = shape = self.output_shape(waveform.shape[-1])["steps"]
+        chunked = waveform[..., : num_steps * self.chunk_samples]
+        num_real = -(-_num_real(waveform, num_samples) // self.chunk_samples)
+        return {
+            "steps": chunked.reshape(*waveform.shape[:-1], *shape),
+            "num_steps": jnp.clip(num_real, 1, num_steps),
+        }

@@ -11,6 +11,7 @@ Only the CPU form is fused; on other platforms XLA fuses the separate operations
 """
 
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -126,9 +127,8 @@ class _Geometry:
         self.is_divisible = all(n % s == 0 for n, s in zip(fine, strides, strict=True))
 
     def scan(self, block, carry, images):
-        return row_blocks.scan_row_blocks(
-            block, carry, images, self.counts, self.im2col.values_per_patch, exact=True
-        )
+        num_values = self.im2col.values_per_patch
+        return row_blocks.scan_row_blocks(block, carry, images, self.counts, num_values, exact=True)
 
     def patches(self, image, first, rows):
         return self.im2col.patches(image, first, (rows, self.counts[1]))
@@ -176,16 +176,12 @@ class _Perturbed:
 
     def select(self, values):
         """Return the values of the inputs that are differentiated."""
-        return [value for value, keep in zip(values, self.inputs, strict=True) if keep]
+        return list(itertools.compress(values, self.inputs))
 
 
 def _forward(inputs, kernel, shift, mask, strides, transposed):
-    perturbed = _Perturbed(
-        tuple(
-            any(leaf.perturbed for leaf in (part.x, part.centre, part.factor, part.bias))
-            for part in inputs
-        )
-    )
+    fields = ((part.x, part.centre, part.factor, part.bias) for part in inputs)
+    perturbed = _Perturbed(tuple(any(leaf.perturbed for leaf in leaves) for leaves in fields))
     primals = jax.tree.map(lambda primal: primal.value, (inputs, kernel, shift, mask))
     outputs = _conv_with_moments(*primals, strides, transposed)
     return outputs, (*primals, outputs[0], perturbed)
@@ -201,16 +197,14 @@ def _backward(strides, transposed, residuals, cotangents):
 
     def unfused(inputs, kernel, shift, mask, y, cotangents):
         del y
-        forward = functools.partial(
-            _unfused, shift=shift, mask=mask, strides=strides, transposed=transposed
-        )
+        static = dict(strides=strides, transposed=transposed)
+        forward = functools.partial(_unfused, shift=shift, mask=mask, **static)
         return jax.vjp(forward, inputs, kernel)[1](cotangents)
 
     fused = functools.partial(_fused_gradients, geometry, perturbed, transposed)
-    d_inputs, d_kernel = lax.platform_dependent(
-        *residuals, cotangents, cpu=fused if geometry.is_divisible else unfused, default=unfused
-    )
-    return d_inputs, d_kernel, jnp.zeros_like(residuals[2]), jnp.zeros_like(residuals[3])
+    cpu = fused if geometry.is_divisible else unfused
+    gradients = lax.platform_dependent(*residuals, cotangents, cpu=cpu, default=unfused)
+    return *gradients, jnp.zeros_like(residuals[2]), jnp.zeros_like(residuals[3])
 
 
 def _fused_gradients(geometry, perturbed, transposed, inputs, kernel, shift, mask, y, cotangents):
@@ -231,29 +225,24 @@ def _fused_gradients(geometry, perturbed, transposed, inputs, kernel, shift, mas
             d_values = geometry.col2im.overlap_add(padded_cotangent, kernel, first, rows, None)
         d_kernel = geometry.im2col.kernel_gradient(patches, coarse(first, rows), None)
         scale = geometry.scale
-        gradients = perturbed.select(
-            [
-                _values_gradients(part.replace(x=x(first * scale, rows * scale)), d_part)
-                for part, x, d_part in zip(
-                    inputs, parts, jnp.split(d_values, channel_ends, -1), strict=True
-                )
-            ]
-        )
+        triples = zip(inputs, parts, jnp.split(d_values, channel_ends, -1), strict=True)
+        gradients = [
+            _values_gradients(part.replace(x=x(first * scale, rows * scale)), d_part)
+            for part, x, d_part in triples
+        ]
+        gradients = perturbed.select(gradients)
         d_norms = [d_norm for _, *d_norm in gradients]
         return jax.tree.map(jnp.add, total, (d_kernel, d_norms)), [dx for dx, *_ in gradients]
 
     channel_ends = np.cumsum([part.x.shape[3] for part in inputs])[:-1]
-    cotangent_image = functools.partial(
-        row_blocks.LazyImage, (dy, y, mask.reshape(-1, 1, 1, 1)), total_cotangent
-    )
+    arrays = (dy, y, mask.reshape(-1, 1, 1, 1))
+    cotangent_image = functools.partial(row_blocks.LazyImage, arrays, total_cotangent)
     input_image = functools.partial(_concatenated, inputs)
     fine, coarse = (cotangent_image, input_image) if transposed else (input_image, cotangent_image)
     images = [fine(pad=geometry.im2col.pad), coarse(), cotangent_image(pad=geometry.col2im.pad)]
     images += [row_blocks.LazyImage((part.x,)) for part in inputs]
-    start = (
-        geometry.im2col.init_kernel_gradient(y.dtype),
-        [[jnp.zeros(part.x.shape[3])] * 2 for part in perturbed.select(inputs)],
-    )
+    d_kernel = geometry.im2col.init_kernel_gradient(y.dtype)
+    start = d_kernel, [[jnp.zeros(part.x.shape[3])] * 2 for part in perturbed.select(inputs)]
     (d_kernel, d_norms), dx = geometry.scan(block, start, images)
     gradients = iter(zip(dx, d_norms, strict=True))
     d_inputs = []

@@ -4,9 +4,6 @@ On CPU, XLA computes the gradient of the kernel as a convolution with a window a
 (10 to 60 times slower than the forward pass), and dispatches the gradient of the input to a slow
 library call unless the convolution is padded. Here both are expressed as operations that are fast
 on CPU: matrix products over a few examples at a time, and padded convolutions.
-
-`conv_general_dilated` is a drop-in for `jax.lax.conv_general_dilated`, also in Flax:
-``nn.Conv(features, (3, 3), conv_general_dilated=kernels.conv_general_dilated)``.
 """
 
 import functools
@@ -18,8 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from irec_jax.kernels import batch_chunks, strided_convolution
-from irec_jax.kernels.patches import Pads, accumulator_dtype, strided_slice
+from irec_jax.kernels import strided_convolution
+from irec_jax.kernels.patches import Pads, accumulator_dtype, output_sizes, strided_slice
+from irec_jax.kernels.row_blocks import choose_chunk_size, scan_chunks
 
 #: The layout of inputs, kernels and outputs that has fast gradients.
 NHWC = ("NHWC", "HWIO", "NHWC")
@@ -44,12 +42,13 @@ def conv_general_dilated(
     lhs_dilation: Sequence[int] | None = None,
     rhs_dilation: Sequence[int] | None = None,
     dimension_numbers=None,
-    feature_group_count: int = 1,
-    batch_group_count: int = 1,
+    *,
     precision=None,
-    preferred_element_type=None,
+    **options,
 ) -> jax.Array:
     """Return `jax.lax.conv_general_dilated`, with gradients that are fast on CPU.
+
+    In Flax: ``nn.Conv(features, (3, 3), conv_general_dilated=kernels.conv_general_dilated)``.
 
     The fast rules cover two-dimensional convolutions in the layout NHWC, HWIO -> NHWC of any
     kernel size, stride and non-negative padding, without dilation or groups. Everything else is
@@ -63,29 +62,22 @@ def conv_general_dilated(
         rhs: kernel (height, width, input channels, output channels).
         window_strides: of height and width.
         padding: 'SAME', 'VALID' or ((top, bottom), (left, right)).
-        lhs_dilation, rhs_dilation, dimension_numbers, feature_group_count, batch_group_count,
-            precision, preferred_element_type: as in `jax.lax.conv_general_dilated`.
+        lhs_dilation, rhs_dilation, dimension_numbers, precision, **options: as in
+            `jax.lax.conv_general_dilated`.
 
     Returns:
         The convolution (batch, output height, output width, output channels).
     """
-    options = dict(
-        lhs_dilation=lhs_dilation,
-        rhs_dilation=rhs_dilation,
-        dimension_numbers=dimension_numbers,
-        feature_group_count=feature_group_count,
-        batch_group_count=batch_group_count,
-        precision=precision,
-        preferred_element_type=preferred_element_type,
-    )
+    dilations = dict(lhs_dilation=lhs_dilation, rhs_dilation=rhs_dilation)
+    options |= dilations | dict(dimension_numbers=dimension_numbers, precision=precision)
     has_fast_rule = (
         lhs.ndim == 4
         and dimension_numbers is not None
         and lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
         == lax.conv_dimension_numbers(lhs.shape, rhs.shape, NHWC)
         and all(d == 1 for d in (*(lhs_dilation or ()), *(rhs_dilation or ())))
-        and feature_group_count == batch_group_count == 1
-        and preferred_element_type is None
+        and options.get("feature_group_count", 1) == options.get("batch_group_count", 1) == 1
+        and options.get("preferred_element_type") is None
         and lhs.dtype == rhs.dtype
         and jnp.issubdtype(lhs.dtype, jnp.floating)
     )
@@ -95,8 +87,8 @@ def conv_general_dilated(
     if isinstance(padding, str):
         padding = lax.padtype_to_pads(lhs.shape[1:3], rhs.shape[:2], strides, padding)
     pads = tuple((int(low), int(high)) for low, high in padding)
-    sizes = output_sizes(lhs.shape, rhs.shape, strides, pads)
-    if lhs.size == 0 or min(sizes) < 1 or min(min(p) for p in pads) < 0:
+    sizes = output_sizes(lhs.shape[1:3], rhs.shape[:2], strides, pads)
+    if lhs.size == 0 or min(sizes) < 1 or min(map(min, pads)) < 0:
         return lax.conv_general_dilated(lhs, rhs, window_strides, padding, **options)
     return _convolution(lhs, rhs, strides, pads, precision)
 
@@ -110,27 +102,24 @@ def dilate_kernel(kernel: jax.Array, dilation: int) -> jax.Array:
     return lax.pad(kernel, jnp.zeros((), kernel.dtype), (zeros, zeros, (0, 0, 0), (0, 0, 0)))
 
 
-def output_sizes(lhs_shape, rhs_shape, strides, pads: Pads) -> tuple[int, ...]:
-    """Return the height and width of a convolution."""
-    padded = [size + sum(pad) for size, pad in zip(lhs_shape[1:3], pads, strict=True)]
-    return tuple((n - k) // s + 1 for n, k, s in zip(padded, rhs_shape[:2], strides, strict=True))
-
-
 def xla_conv2d(x, kernel, strides, pads, precision):
     """Return XLA's own convolution."""
-    return lax.conv_general_dilated(
-        x, kernel, strides, pads, dimension_numbers=NHWC, precision=precision
-    )
+    options = dict(dimension_numbers=NHWC, precision=precision)
+    return lax.conv_general_dilated(x, kernel, strides, pads, **options)
+
+
+def xla_vjp(x, kernel, strides, pads, precision=None):
+    """Return a function from the cotangent of `xla_conv2d` to the gradients of x and kernel."""
+    return jax.vjp(lambda x, kernel: xla_conv2d(x, kernel, strides, pads, precision), x, kernel)[1]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def _convolution(x, kernel, strides, pads, precision):
-    return lax.platform_dependent(
-        x,
-        kernel,
-        cpu=functools.partial(_cpu_conv2d, strides=strides, pads=pads, precision=precision),
-        default=functools.partial(xla_conv2d, strides=strides, pads=pads, precision=precision),
+    cpu, default = (
+        functools.partial(convolve, strides=strides, pads=pads, precision=precision)
+        for convolve in (_cpu_conv2d, xla_conv2d)
     )
+    return lax.platform_dependent(x, kernel, cpu=cpu, default=default)
 
 
 def _convolution_forward(x, kernel, strides, pads, precision):
@@ -138,22 +127,15 @@ def _convolution_forward(x, kernel, strides, pads, precision):
 
 
 def _convolution_backward(strides, pads, precision, residuals, cotangent):
-    x, kernel = residuals
-
     def cpu(x, kernel, cotangent):
-        return (
-            input_gradient(kernel, cotangent, x.shape, strides, pads, precision),
-            kernel_gradient(x, cotangent, kernel.shape, strides, pads, precision).astype(
-                kernel.dtype
-            ),
-        )
+        dx = input_gradient(kernel, cotangent, x.shape, strides, pads, precision)
+        d_kernel = kernel_gradient(x, cotangent, kernel.shape, strides, pads, precision)
+        return dx, d_kernel.astype(kernel.dtype)
 
     def default(x, kernel, cotangent):
-        return jax.vjp(lambda a, b: xla_conv2d(a, b, strides, pads, precision), x, kernel)[1](
-            cotangent
-        )
+        return xla_vjp(x, kernel, strides, pads, precision)(cotangent)
 
-    return lax.platform_dependent(x, kernel, cotangent, cpu=cpu, default=default)
+    return lax.platform_dependent(*residuals, cotangent, cpu=cpu, default=default)
 
 
 _convolution.defvjp(_convolution_forward, _convolution_backward)
@@ -174,7 +156,7 @@ def unit_stride_conv2d(x, kernel, pads: Pads, precision=None):
     for axis, (low, high) in enumerate(pads, 1):
         x = lax.slice_in_dim(x, max(-low, 0), x.shape[axis] - max(-high, 0), axis=axis)
     pads = tuple((max(low, 0), max(high, 0)) for low, high in pads)
-    num_rows, num_columns = output_sizes(x.shape, kernel.shape, (1, 1), pads)
+    num_rows, num_columns = output_sizes(x.shape[1:3], kernel.shape[:2], (1, 1), pads)
     if kernel.size <= _MAX_UNROLLED * kernel.shape[3]:
         x = jnp.pad(x, ((0, 0), *pads, (0, 0))).astype(accumulator_dtype(x.dtype))
 
@@ -192,56 +174,39 @@ def unit_stride_conv2d(x, kernel, pads: Pads, precision=None):
 def input_gradient(kernel, cotangent, x_shape, strides, pads: Pads, precision=None):
     """Return the gradient of the input (batch, height, width, channels)."""
     if strides != (1, 1):
-        return strided_convolution.input_gradient(
-            kernel, cotangent, x_shape, strides, pads, precision
-        )
-    new_pads = tuple(
-        (k - 1 - low, size + low - outputs)
-        for k, (low, _), size, outputs in zip(
-            kernel.shape[:2], pads, x_shape[1:3], cotangent.shape[1:3], strict=True
-        )
-    )
+        arguments = (kernel, cotangent, x_shape, strides, pads, precision)
+        return strided_convolution.input_gradient(*arguments)
+    axes = zip(kernel.shape[:2], pads, x_shape[1:3], cotangent.shape[1:3], strict=True)
+    new_pads = tuple((k - 1 - low, size + low - outputs) for k, (low, _), size, outputs in axes)
     flipped = kernel[::-1, ::-1].swapaxes(2, 3)
     return unit_stride_conv2d(cotangent, flipped, new_pads, precision)
 
 
 def kernel_gradient(x, cotangent, kernel_shape, strides, pads: Pads, precision=None):
     """Return the gradient of the kernel (height, width, inputs, outputs), float32 or wider."""
+    options = dict(kernel_shape=kernel_shape, strides=strides, pads=pads, precision=precision)
     if strides != (1, 1):
-        return strided_convolution.kernel_gradient(
-            x, cotangent, kernel_shape, strides, pads, precision
-        )
-    chunk_gradient = functools.partial(
-        chunk_kernel_gradient,
-        kernel_shape=kernel_shape,
-        strides=strides,
-        pads=pads,
-        precision=precision,
-    )
-    total, _ = batch_chunks.scan_chunks(
-        lambda total, *parts: (total + chunk_gradient(*parts), None),
-        init_kernel_gradient(x, kernel_shape),
-        (x, cotangent),
-        chunk=chunk_size(x.shape[0], kernel_shape, cotangent.shape, x.dtype),
-    )
-    return finish_kernel_gradient(total, kernel_shape)
+        return strided_convolution.kernel_gradient(x, cotangent, **options)
+
+    def add(total, x, cotangent):
+        return total + chunk_kernel_gradient(x, cotangent, **options), None
+
+    start = init_kernel_gradient(x, kernel_shape)
+    chunk = chunk_size(len(x), kernel_shape, cotangent.shape, x.dtype)
+    total, _ = scan_chunks(add, start, (x, cotangent), chunk=chunk)
+    return total.T.reshape(kernel_shape)
 
 
 def chunk_size(num_examples: int, kernel_shape, output_shape, dtype) -> int:
     """Return the number of examples at a time for `chunk_kernel_gradient`."""
     values_per_pixel = math.prod(kernel_shape[:3]) + kernel_shape[3]
     example_bytes = math.prod(output_shape[1:3]) * values_per_pixel * dtype.itemsize
-    return batch_chunks.choose_chunk_size(num_examples, CHUNK_BYTES // example_bytes)
+    return choose_chunk_size(num_examples, CHUNK_BYTES // example_bytes)
 
 
 def init_kernel_gradient(x, kernel_shape):
     """Return the zeros to which each `chunk_kernel_gradient` is added."""
     return jnp.zeros((kernel_shape[3], math.prod(kernel_shape[:3])), accumulator_dtype(x.dtype))
-
-
-def finish_kernel_gradient(total, kernel_shape):
-    """Return the sum over all chunks in the layout of the kernel."""
-    return total.T.reshape(kernel_shape)
 
 
 def chunk_kernel_gradient(x, cotangent, *, kernel_shape, strides, pads: Pads, precision=None):

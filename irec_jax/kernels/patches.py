@@ -33,12 +33,6 @@ class Im2Col:
         self.shape, self.strides, self.pads = tuple(shape), strides, pads
         self.values_per_patch = math.prod(shape[:3]) + shape[3]
 
-    def counts(self, sizes: Sizes) -> Sizes:
-        """Return the rows and columns of patches in an image of these sizes."""
-        padded = (size + sum(pad) for size, pad in zip(sizes, self.pads, strict=True))
-        axes = zip(padded, self.shape[:2], self.strides, strict=True)
-        return tuple((n - k) // s + 1 for n, k, s in axes)
-
     def pad(self, x, more_rows: int):
         """Return the image, padded for `more_rows` rows of patches beyond its last one."""
         (top, bottom), columns = self.pads
@@ -116,13 +110,14 @@ class Col2Im:
         self.im2col, self.sizes = im2col, sizes
         self.counts = tuple(-(-n // s) for n, s in zip(sizes, im2col.strides, strict=True))
         self._terms, self._before, self._after = [], [], []
-        for size, stride, (low, _) in zip(
-            im2col.shape[:2], im2col.strides, im2col.pads, strict=True
-        ):
-            elements = [range((phase + low) % stride, size, stride) for phase in range(stride)]
+        axes = zip(im2col.shape[:2], im2col.strides, im2col.pads, strict=True)
+        for size, stride, (low, _) in axes:
             terms = [
-                [((element - phase - low) // stride, element) for element in phase_elements]
-                for phase, phase_elements in enumerate(elements)
+                [
+                    ((i - phase - low) // stride, i)
+                    for i in range((phase + low) % stride, size, stride)
+                ]
+                for phase in range(stride)
             ]
             offsets = [m for pairs in terms for m, _ in pairs]
             self._terms.append(terms)
@@ -186,6 +181,12 @@ def pixel_product(a, b, precision, axis: int = 0):
         preferred_element_type=accumulator_dtype(a.dtype),
     )
     return products.reshape(*a.shape[:-1], -1)
+
+
+def output_sizes(sizes: Sizes, kernel_sizes: Sizes, strides: Sizes, pads: Pads) -> Sizes:
+    """Return the height and width of a convolution."""
+    axes = zip(sizes, kernel_sizes, strides, pads, strict=True)
+    return tuple((size + sum(pad) - kernel) // stride + 1 for size, kernel, stride, pad in axes)
 
 
 def accumulator_dtype(dtype):

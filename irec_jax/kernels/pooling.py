@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from irec_jax.kernels import batch_chunks, convolution
-from irec_jax.kernels.patches import Pads, Sizes
+from irec_jax.kernels import convolution
+from irec_jax.kernels.patches import Pads, Sizes, output_sizes
+from irec_jax.kernels.row_blocks import scan_chunks
 
 
 def max_pool(
@@ -85,14 +86,10 @@ _max_of_windows.defvjp(_max_of_windows_forward, _max_of_windows_backward)
 
 def _scatter_to_windows(argmax, values, window):
     """Values at the positions of the maxima, 0 elsewhere, in the shape of `_split_windows`."""
-    positions = jnp.arange(window[0] * window[1], dtype=argmax.dtype).reshape(
-        window[0], 1, window[1], 1
-    )
+    positions = jnp.arange(window[0] * window[1], dtype=argmax.dtype)
+    positions = positions.reshape(window[0], 1, window[1], 1)
     is_maximum = argmax[:, :, None, :, None] == positions
     return jnp.where(is_maximum, values[:, :, None, :, None], 0)
-
-
-Stem = Callable[[Any, jax.Array], jax.Array]
 
 
 def conv2d_max_pool(
@@ -102,7 +99,7 @@ def conv2d_max_pool(
     window: Sizes,
     *,
     strides: Sizes = (1, 1),
-    stem: Stem | None = None,
+    stem: Callable[[Any, jax.Array], jax.Array] = lambda _, x: x,
     stem_params: Any = (),
 ) -> jax.Array:
     """Return `max_pool` of a convolution without storing the convolution.
@@ -116,23 +113,19 @@ def conv2d_max_pool(
         pads: ((top, bottom), (left, right)), non-negative.
         window: height and width of the windows, which do not overlap.
         strides: of the convolution, vertically and horizontally.
-        stem: layers before the convolution, ``stem(stem_params, x)``, applied to each example.
-            They are recomputed in the backward pass, for layers that are cheaper than their memory.
+        stem: layers before the convolution, ``stem(stem_params, x)``, applied to each example and
+            recomputed in the backward pass, for layers that are cheaper than their memory.
         stem_params: their parameters, which have gradients too.
 
     Returns:
         (batch, windows vertically, windows horizontally, output channels).
     """
-    return _conv2d_max_pool(stem_params, x, kernel, stem or _no_stem, strides, pads, window)
-
-
-def _no_stem(_, x):
-    return x
+    return _conv2d_max_pool(stem_params, x, kernel, stem, strides, pads, window)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5, 6))
 def _conv2d_max_pool(stem_params, x, kernel, stem, strides, pads, window):
-    return _pooled(stem_params, x, kernel, stem, strides, pads, window)[0]
+    return _forward(stem_params, x, kernel, stem, strides, pads, window)[0]
 
 
 def unfused_forward(x, kernel, strides, pads, window):
@@ -142,9 +135,7 @@ def unfused_forward(x, kernel, strides, pads, window):
     return maximum, argmax
 
 
-def _pooled(stem_params, x, kernel, stem, strides, pads, window):
-    """Maxima and their positions."""
-
+def _forward(stem_params, x, kernel, stem, strides, pads, window):
     def full_batch(stem_params, x, kernel):
         return unfused_forward(stem(stem_params, x), kernel, strides, pads, window)
 
@@ -153,22 +144,19 @@ def _pooled(stem_params, x, kernel, stem, strides, pads, window):
             return None, full_batch(stem_params, chunk, kernel)
 
         chunk = _convolution_sizes(stem_params, x, kernel, stem, strides, pads)[2]
-        return batch_chunks.scan_chunks(step, None, (x,), chunk=chunk)[1]
+        return scan_chunks(step, None, (x,), chunk=chunk)[1]
 
-    return lax.platform_dependent(stem_params, x, kernel, cpu=in_chunks, default=full_batch)
+    arguments = stem_params, x, kernel
+    maximum, argmax = lax.platform_dependent(*arguments, cpu=in_chunks, default=full_batch)
+    return maximum, (*arguments, argmax)
 
 
 def _convolution_sizes(stem_params, x, kernel, stem, strides, pads):
     """Height and width of the convolution, and the number of examples to process at a time."""
     stem_output = jax.eval_shape(stem, stem_params, x)
-    sizes = convolution.output_sizes(stem_output.shape, kernel.shape, strides, pads)
+    sizes = output_sizes(stem_output.shape[1:3], kernel.shape[:2], strides, pads)
     shape = (x.shape[0], *sizes, kernel.shape[3])
     return *sizes, convolution.chunk_size(x.shape[0], kernel.shape, shape, stem_output.dtype)
-
-
-def _forward(stem_params, x, kernel, stem, strides, pads, window):
-    maximum, argmax = _pooled(stem_params, x, kernel, stem, strides, pads, window)
-    return maximum, (stem_params, x, kernel, argmax)
 
 
 def _unpool(argmax, cotangent, window, sizes):
@@ -181,8 +169,8 @@ def _unpool(argmax, cotangent, window, sizes):
 
 def unfused_gradients(x, kernel, argmax, cotangent, strides, pads, window):
     """Return XLA's own gradients of x and of the kernel."""
-    sizes = convolution.output_sizes(x.shape, kernel.shape, strides, pads)
-    _, vjp = jax.vjp(lambda *pair: convolution.xla_conv2d(*pair, strides, pads, None), x, kernel)
+    sizes = output_sizes(x.shape[1:3], kernel.shape[:2], strides, pads)
+    vjp = convolution.xla_vjp(x, kernel, strides, pads)
     return vjp(_unpool(argmax, cotangent, window, sizes))
 
 
@@ -202,24 +190,17 @@ def _backward(stem, strides, pads, window, residuals, cotangent):
             d_kernel = convolution.chunk_kernel_gradient(
                 y, unpooled, kernel_shape=kernel.shape, strides=strides, pads=pads
             )
-            d_stem, dx = stem_vjp(
-                convolution.input_gradient(kernel, unpooled, y.shape, strides, pads)
-            )
+            dy = convolution.input_gradient(kernel, unpooled, y.shape, strides, pads)
+            d_stem, dx = stem_vjp(dy)
             return jax.tree.map(jnp.add, totals, (d_stem, d_kernel)), dx
 
-        start = (
-            jax.tree.map(jnp.zeros_like, stem_params),
-            convolution.init_kernel_gradient(x, kernel.shape),
-        )
-        (d_stem, d_kernel), dx = batch_chunks.scan_chunks(
-            step, start, (x, argmax, cotangent), chunk=chunk
-        )
-        d_kernel = convolution.finish_kernel_gradient(d_kernel, kernel.shape)
-        return d_stem, dx, d_kernel.astype(kernel.dtype)
+        d_stem = jax.tree.map(jnp.zeros_like, stem_params)
+        start = d_stem, convolution.init_kernel_gradient(x, kernel.shape)
+        totals, dx = scan_chunks(step, start, (x, argmax, cotangent), chunk=chunk)
+        d_stem, d_kernel = totals
+        return d_stem, dx, d_kernel.T.reshape(kernel.shape).astype(kernel.dtype)
 
-    return lax.platform_dependent(
-        stem_params, x, kernel, argmax, cotangent, cpu=in_chunks, default=full_batch
-    )
+    return lax.platform_dependent(*residuals, cotangent, cpu=in_chunks, default=full_batch)
 
 
 _conv2d_max_pool.defvjp(_forward, _backward)

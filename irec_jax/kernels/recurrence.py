@@ -125,18 +125,16 @@ def _forward(options, weights, steps, initial, num_steps):
         state, starts, hidden = carry
         starts = tuple(s.at[index].set(x) for s, x in zip(starts, state, strict=True))
         first = _first_step(options, index, total)
-        segment_steps = lax.dynamic_slice_in_dim(steps, first, length, axis=1)
+        segment_steps = _cut(steps, first, length)
         state, (states, _) = run_segment(segment_steps, state, first)
         if options.sequence:
             hidden = lax.dynamic_update_slice_in_dim(hidden, states[0], first, axis=1)
         return state, starts, hidden
 
-    carry = lax.fori_loop(
-        0,
-        num_segments,
-        lambda i, carry: segment(i, options.segment_length, carry),
-        (initial, starts, hidden),
-    )
+    def full_segment(index, carry):
+        return segment(index, options.segment_length, carry)
+
+    carry = lax.fori_loop(0, num_segments, full_segment, (initial, starts, hidden))
     state, starts, hidden = segment(num_segments, remainder, carry) if remainder else carry
     return hidden if options.sequence else state[0], (weights, steps, num_steps, starts)
 
@@ -155,9 +153,9 @@ def _segment_forward(options, weights, steps, state, first, *, num_steps):
     """
     batch, length, num_inputs = steps.shape
     cell, dtype = options.cell, state[0].dtype
-    projected = jnp.matmul(
-        steps.reshape(-1, num_inputs), weights.kernel, preferred_element_type=dtype
-    ).reshape(batch, length, -1)
+    inputs = steps.reshape(-1, num_inputs)
+    projected = jnp.matmul(inputs, weights.kernel, preferred_element_type=dtype)
+    projected = projected.reshape(batch, length, -1)
     recurrent = _split_products(cell, weights.recurrent)
 
     def step(count, carry):
@@ -165,9 +163,7 @@ def _segment_forward(options, weights, steps, state, first, *, num_steps):
         t = length - 1 - count if options.reverse else count
         step_inputs = _at(gates if options.store_all else projected, t) + weights.bias
         new, step_gates = cell.step(recurrent, step_inputs, state)
-        if num_steps is not None:
-            is_valid = (first + t < num_steps)[:, None]
-            new = tuple(jnp.where(is_valid, a, b) for a, b in zip(new, state, strict=True))
+        new = _keep_padding(new, state, first, t, num_steps)
         gates = _put(gates, step_gates, t) if options.store_all else None
         return new, gates, tuple(_put(s, n, t) for s, n in zip(stacks, new, strict=False))
 
@@ -178,6 +174,14 @@ def _segment_forward(options, weights, steps, state, first, *, num_steps):
     return state, (stacks, gates)
 
 
+def _keep_padding(new, old, first, t, num_steps):
+    """Return the new arrays of examples in which step first + t is valid, else the old ones."""
+    if num_steps is None:
+        return new
+    is_valid = (first + t < num_steps)[:, None]
+    return tuple(jnp.where(is_valid, a, b) for a, b in zip(new, old, strict=True))
+
+
 def _split_products(cell, array):
     """Split the last axis, over all gates, into the gates of each product."""
     size = array.shape[-1] // cell.num_gates
@@ -186,6 +190,10 @@ def _split_products(cell, array):
 
 def _at(stack, t):
     return lax.dynamic_index_in_dim(stack, t, axis=1, keepdims=False)
+
+
+def _cut(stack, first, length):
+    return lax.dynamic_slice_in_dim(stack, first, length, axis=1)
 
 
 def _put(stack, value, t):
@@ -200,28 +208,18 @@ def _backward(options, residuals, cotangent):
     def segment(index, length, carry):
         d_weights, d_steps, d_state = carry
         first = _first_step(options, index, total)
-        segment_steps = lax.dynamic_slice_in_dim(steps, first, length, axis=1)
+        segment_steps = _cut(steps, first, length)
         if options.store_all:
             start, intermediates = _slice_stored(options, stored, first, length)
         else:
             start = tuple(lax.dynamic_index_in_dim(s, index, keepdims=False) for s in stored)
             recompute = options._replace(store_all=True)
-            _, intermediates = _segment_forward(
-                recompute, weights, segment_steps, start, first, num_steps=num_steps
-            )
-        d_hidden = None
-        if options.sequence:
-            d_hidden = lax.dynamic_slice_in_dim(cotangent, first, length, axis=1)
+            arguments = (recompute, weights, segment_steps, start, first)
+            _, intermediates = _segment_forward(*arguments, num_steps=num_steps)
+        d_hidden = _cut(cotangent, first, length) if options.sequence else None
+        stored_segment = (segment_steps, start, intermediates, first)
         d_segment_weights, d_segment_steps, d_state = _segment_backward(
-            options,
-            weights,
-            segment_steps,
-            start,
-            intermediates,
-            first,
-            d_state,
-            d_hidden,
-            num_steps=num_steps,
+            options, weights, *stored_segment, d_state, d_hidden, num_steps=num_steps
         )
         d_weights = jax.tree.map(jnp.add, d_weights, d_segment_weights)
         d_steps = lax.dynamic_update_slice_in_dim(d_steps, d_segment_steps, first, 1)
@@ -235,12 +233,11 @@ def _backward(options, residuals, cotangent):
     num_segments, remainder = divmod(total, options.segment_length)
     if remainder:
         carry = segment(num_segments, remainder, carry)
-    d_weights, d_steps, d_state = lax.fori_loop(
-        0,
-        num_segments,
-        lambda i, carry: segment(num_segments - 1 - i, options.segment_length, carry),
-        carry,
-    )
+
+    def full_segment(count, carry):
+        return segment(num_segments - 1 - count, options.segment_length, carry)
+
+    d_weights, d_steps, d_state = lax.fori_loop(0, num_segments, full_segment, carry)
     d_weights = jax.tree.map(lambda d, w: d.astype(w.dtype), d_weights, weights)
     return d_weights, d_steps, d_state, None
 
@@ -254,9 +251,7 @@ def _slice_stored(options, stored, first, length):
         jnp.where(is_inside, _at(s, jnp.clip(before, 0, gates.shape[1] - 1)), i)
         for s, i in zip(states, initial, strict=True)
     )
-    return start, jax.tree.map(
-        lambda stack: lax.dynamic_slice_in_dim(stack, first, length, axis=1), (states, gates)
-    )
+    return start, jax.tree.map(lambda stack: _cut(stack, first, length), (states, gates))
 
 
 _scan.defvjp(_forward, _backward)
@@ -283,14 +278,9 @@ def _segment_backward(
         t = count if options.reverse else length - 1 - count
         if d_hidden is not None:
             d_state = (d_state[0] + _at(d_hidden, t), *d_state[1:])
-        d_gates, d_before = cell.step_backward(
-            transposed, tuple(_at(d, t) for d in derivatives), d_state
-        )
-        if num_steps is not None:
-            is_valid = (first + t < num_steps)[:, None]
-            d_before = tuple(
-                jnp.where(is_valid, a, b) for a, b in zip(d_before, d_state, strict=True)
-            )
+        step_derivatives = tuple(_at(d, t) for d in derivatives)
+        d_gates, d_before = cell.step_backward(transposed, step_derivatives, d_state)
+        d_before = _keep_padding(d_before, d_state, first, t, num_steps)
         return d_before, _put(stack, d_gates, t)
 
     d_state, stack = lax.fori_loop(0, length, step, (d_state, jnp.zeros_like(gates)))

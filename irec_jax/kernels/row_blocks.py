@@ -1,4 +1,4 @@
-"""Loops over blocks of rows of images, small enough for the caches of a CPU."""
+"""Loops over chunks of a batch or blocks of rows of images, small enough for a CPU's caches."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -8,12 +8,39 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from irec_jax.kernels.batch_chunks import choose_chunk_size
 from irec_jax.kernels.patches import Sizes
 
 # Bytes of patches that are processed at a time. On two cores with 1 MiB of their own and a shared
 # cache of 32 MiB, 2 MiB is the fastest; 4 MiB costs a step of the U-Net 4 % more.
 _BLOCK_BYTES = 2 << 20
+
+
+def choose_chunk_size(num_items: int, max_size: int) -> int:
+    """Return a chunk size from 1 to max_size, if possible a divisor from max_size / 2 up.
+
+    The remainder of an uneven division would be copied.
+    """
+    max_size = max(1, min(num_items, max_size))
+    divisors = (n for n in range(max_size, max_size // 2, -1) if num_items % n == 0)
+    return next(divisors, max_size)
+
+
+def scan_chunks(function, carry, arrays, *, chunk: int):
+    """Scan function(carry, *chunks of the arrays) over axis 0, the remainder last.
+
+    Returns the last carry and the outputs, concatenated along axis 0.
+    """
+    size = arrays[0].shape[0]
+
+    def body(carry, start):
+        return function(carry, *(lax.dynamic_slice_in_dim(a, start, chunk) for a in arrays))
+
+    carry, outputs = lax.scan(body, carry, jnp.arange(size // chunk) * chunk)
+    outputs = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), outputs)
+    if remainder := size % chunk:
+        carry, last = function(carry, *(a[size - remainder :] for a in arrays))
+        outputs = jax.tree.map(lambda *parts: jnp.concatenate(parts), outputs, last)
+    return carry, outputs
 
 
 class LazyImage(NamedTuple):
@@ -50,12 +77,12 @@ class LazyImage(NamedTuple):
 
 def scan_row_blocks(
     block: Callable,
-    carry: Any,
+    carry,
     images: Sequence[LazyImage],
     counts: Sizes,
-    values_per_position: int,
+    num_values: int,
     *,
-    exact: bool = False,
+    exact=False,
 ) -> tuple[Any, list[jax.Array]]:
     """Scan block(carry, images, first row, number of rows) over blocks of rows of each example.
 
@@ -64,9 +91,8 @@ def scan_row_blocks(
     Args:
         block: receives each image as a function (first row, number of rows) -> rows; returns the
             carry and a list of arrays (examples, k * rows, ...) with integers k.
-        images: the inputs.
         counts: rows and columns of positions, e.g. of patches.
-        values_per_position: number of values that a block holds for each position.
+        num_values: number of values that a block holds for each position.
         exact: whether a block must not reach beyond the last row, as images without `pad` require.
 
     Returns:
@@ -74,7 +100,7 @@ def scan_row_blocks(
     """
     array = images[0].arrays[0]
     (num_rows, num_columns), batch_size = counts, array.shape[0]
-    row_bytes = num_columns * values_per_position * array.dtype.itemsize
+    row_bytes = num_columns * num_values * array.dtype.itemsize
     max_rows = max(1, _BLOCK_BYTES // row_bytes)
     size, rows = 1, choose_chunk_size(num_rows, max_rows)
     if max_rows >= num_rows:
@@ -84,28 +110,23 @@ def scan_row_blocks(
     num_blocks = -(-num_rows // rows)
     more_rows = num_blocks * rows - num_rows
 
+    def readers(first, size):
+        return [image.row_reader(first, size, more_rows) for image in images]
+
     def scan_examples(state, first, size):
-        readers = [image.row_reader(first, size, more_rows) for image in images]
+        examples = readers(first, size)
 
         def body(state, index):
             carry, outputs = state
-            carry, parts = block(carry, readers, index * rows, rows)
-            outputs = [
-                lax.dynamic_update_slice(
-                    output, part, (first, index * part.shape[1], *(0,) * (part.ndim - 2))
-                )
-                for output, part in zip(outputs, parts, strict=True)
-            ]
-            return (carry, outputs), None
+            carry, parts = block(carry, examples, index * rows, rows)
+            starts = ((first, index * p.shape[1], *(0,) * (p.ndim - 2)) for p in parts)
+            return (carry, [*map(lax.dynamic_update_slice, outputs, parts, starts)]), None
 
         if num_blocks == 1:
             return body(state, 0)
         return lax.scan(body, state, jnp.arange(num_blocks), unroll=2)
 
-    shapes = jax.eval_shape(
-        lambda carry: block(carry, [i.row_reader(0, 1, more_rows) for i in images], 0, rows)[1],
-        carry,
-    )
+    shapes = jax.eval_shape(lambda carry: block(carry, readers(0, 1), 0, rows)[1], carry)
     # Not zeros: XLA would make one array of zeros for all loops and copy it for each.
     fill = array.ravel()[0]
     outputs = [
@@ -113,11 +134,9 @@ def scan_row_blocks(
         for s in shapes
     ]
     starts = jnp.arange(batch_size // size) * size
-    state = lax.scan(
-        lambda state, first: scan_examples(state, first, size), (carry, outputs), starts
-    )[0]
-    remainder = batch_size % size
-    if remainder:
-        state = scan_examples(state, batch_size - remainder, remainder)[0]
-    carry, outputs = state
+    scan_group = functools.partial(scan_examples, size=size)
+    (carry, outputs), _ = lax.scan(scan_group, (carry, outputs), starts)
+    if remainder := batch_size % size:
+        state = carry, outputs
+        (carry, outputs), _ = scan_examples(state, batch_size - remainder, remainder)
     return carry, [a[:, : a.shape[1] // num_blocks // rows * num_rows] for a in outputs]

@@ -16,8 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from irec_jax.kernels import batch_chunks, convolution, pooling
-from irec_jax.kernels.patches import Pads, Sizes, accumulator_dtype
+from irec_jax.kernels import convolution, pooling
+from irec_jax.kernels.patches import Pads, Sizes, accumulator_dtype, output_sizes
+from irec_jax.kernels.row_blocks import choose_chunk_size, scan_chunks
 
 _NO_PADDING = ((0, 0), (0, 0))
 
@@ -34,25 +35,9 @@ class _Grid(NamedTuple):
 
 
 def single_channel_conv2d_max_pool(
-    x: jax.Array,
-    kernel: jax.Array,
-    pads: Pads,
-    window: Sizes,
-    *,
-    strides: Sizes = (1, 1),
+    x: jax.Array, kernel: jax.Array, pads: Pads, window: Sizes, *, strides: Sizes = (1, 1)
 ) -> jax.Array:
-    """Return `pooling.conv2d_max_pool` of single-channel images.
-
-    Args:
-        x: (batch, height, width, 1).
-        kernel: (height, width, 1, output channels).
-        pads: ((top, bottom), (left, right)), non-negative.
-        window: height and width of the windows, which do not overlap.
-        strides: of the convolution, vertically and horizontally.
-
-    Returns:
-        (batch, windows vertically, windows horizontally, output channels).
-    """
+    """Return `pooling.conv2d_max_pool` of images (batch, height, width, 1)."""
     return _conv2d_max_pool(x, kernel, strides, pads, window)
 
 
@@ -71,9 +56,8 @@ def _forward(x, kernel, strides, pads, window):
             parts = jnp.split(values, math.prod(window), -1)
             return None, pooling.max_and_argmax(parts)
 
-        return batch_chunks.scan_chunks(
-            step, None, (_frames(x, pads, grid),), chunk=_chunk_size(x, kernel, grid)
-        )[1]
+        frames, chunk = _frames(x, pads, grid), _chunk_size(x, kernel, grid)
+        return scan_chunks(step, None, (frames,), chunk=chunk)[1]
 
     default = functools.partial(pooling.unfused_forward, strides=strides, pads=pads, window=window)
     maximum, argmax = lax.platform_dependent(x, kernel, cpu=cpu, default=default)
@@ -91,29 +75,24 @@ def _backward(strides, pads, window, residuals, cotangent):
             values = jnp.where(argmax[..., None, :] == positions, cotangent[..., None, :], 0)
             values = values.reshape(*argmax.shape[:3], -1)
             pair = _patches(frames, grid), values.reshape(-1, values.shape[3])
-            product = lax.dot_general(
-                *(pair if is_wide else reversed(pair)),
-                (((0,), (0,)), ((), ())),
-                preferred_element_type=total.dtype,
-            )
-            d_frames = convolution.input_gradient(
-                shifted, values, frames.shape, (1, 1), _NO_PADDING
-            )
+            a, b = pair if is_wide else reversed(pair)
+            dimensions = (((0,), (0,)), ((), ()))
+            product = lax.dot_general(a, b, dimensions, preferred_element_type=total.dtype)
+            geometry = frames.shape, (1, 1), _NO_PADDING
+            d_frames = convolution.input_gradient(shifted, values, *geometry)
             return total + product, d_frames
 
         # The product with fewer rows than columns; the other one takes up to twice as long.
         sizes = math.prod(grid.spans), shifted.shape[3]
         is_wide = sizes[0] < sizes[1]
         start = jnp.zeros(sorted(sizes), accumulator_dtype(x.dtype))
-        total, d_frames = batch_chunks.scan_chunks(
-            step, start, (frames, argmax, cotangent), chunk=_chunk_size(x, kernel, grid)
-        )
+        chunk = _chunk_size(x, kernel, grid)
+        total, d_frames = scan_chunks(step, start, (frames, argmax, cotangent), chunk=chunk)
         d_shifted = _fold_rows(total if is_wide else total.T, grid).astype(shifted.dtype)
         return x_vjp(d_frames)[0], kernel_vjp(d_shifted)[0]
 
-    default = functools.partial(
-        pooling.unfused_gradients, strides=strides, pads=pads, window=window
-    )
+    static = dict(strides=strides, pads=pads, window=window)
+    default = functools.partial(pooling.unfused_gradients, **static)
     return lax.platform_dependent(*residuals, cotangent, cpu=cpu, default=default)
 
 
@@ -121,23 +100,19 @@ _conv2d_max_pool.defvjp(_forward, _backward)
 
 
 def _grid(x_shape, kernel_shape, strides, pads, window) -> _Grid:
-    outputs = convolution.output_sizes(x_shape, kernel_shape, strides, pads)
     sizes = tuple(kernel_shape[:2])
-    return _Grid(
-        sizes=sizes,
-        strides=strides,
-        window=window,
-        spans=tuple(k + s * (w - 1) for k, s, w in zip(sizes, strides, window, strict=True)),
-        hops=tuple(s * w for s, w in zip(strides, window, strict=True)),
-        counts=tuple(n // w for n, w in zip(outputs, window, strict=True)),
-    )
+    outputs = output_sizes(x_shape[1:3], sizes, strides, pads)
+    spans = tuple(k + s * (w - 1) for k, s, w in zip(sizes, strides, window, strict=True))
+    hops = tuple(s * w for s, w in zip(strides, window, strict=True))
+    counts = tuple(n // w for n, w in zip(outputs, window, strict=True))
+    return _Grid(sizes, strides, window, spans, hops, counts)
 
 
 def _chunk_size(x, kernel, grid) -> int:
     """Number of examples whose patches and values stay in the cache."""
     values_per_patch = math.prod(grid.spans) + math.prod(grid.window) * kernel.shape[3]
     example_bytes = math.prod(grid.counts) * values_per_patch * x.dtype.itemsize
-    return batch_chunks.choose_chunk_size(x.shape[0], convolution.CHUNK_BYTES // example_bytes)
+    return choose_chunk_size(x.shape[0], convolution.CHUNK_BYTES // example_bytes)
 
 
 def _shifted_kernels(kernel, grid):
@@ -147,13 +122,9 @@ def _shifted_kernels(kernel, grid):
     """
     columns = []
     for position in np.ndindex(*grid.window):
-        pads = [
-            (stride * index, span - size - stride * index)
-            for index, stride, span, size in zip(
-                position, grid.strides, grid.spans, grid.sizes, strict=True
-            )
-        ]
-        columns.append(jnp.pad(kernel[:, :, 0], (*pads, (0, 0))))
+        starts = np.multiply(position, grid.strides)
+        ends = np.subtract(grid.spans, grid.sizes) - starts
+        columns.append(jnp.pad(kernel[:, :, 0], (*zip(starts, ends, strict=True), (0, 0))))
     return _fold_rows(jnp.stack(columns, 2).reshape(math.prod(grid.spans), -1), grid)
 
 
@@ -169,10 +140,8 @@ def _frames(x, pads, grid):
 
     (batch, height, width, 1) to (batch, blocks of hops[0] rows, counts[1], hops[0] * spans[1]).
     """
-    blocks = [
-        count + -(-span // hop) - 1
-        for count, span, hop in zip(grid.counts, grid.spans, grid.hops, strict=True)
-    ]
+    axes = zip(grid.counts, grid.spans, grid.hops, strict=True)
+    blocks = [count + -(-span // hop) - 1 for count, span, hop in axes]
     sizes = [number * hop for number, hop in zip(blocks, grid.hops, strict=True)]
     x = jnp.pad(x[..., 0], ((0, 0), *pads))
     missing = [max(0, size - given) for size, given in zip(sizes, x.shape[1:], strict=True)]
@@ -187,8 +156,6 @@ def _frames(x, pads, grid):
 def _patches(frames, grid):
     """(number of patches, pixels of a patch)."""
     span, hop, count = grid.spans[0], grid.hops[0], grid.counts[0]
-    pieces = [
-        frames[:, i : i + count, :, : (span - i * hop) * grid.spans[1]]
-        for i in range(-(-span // hop))
-    ]
+    widths = [(span - i * hop) * grid.spans[1] for i in range(-(-span // hop))]
+    pieces = [frames[:, i : i + count, :, :width] for i, width in enumerate(widths)]
     return jnp.concatenate(pieces, -1).reshape(-1, math.prod(grid.spans))

@@ -11,25 +11,20 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from irec_jax.kernels.patches import Col2Im, Im2Col, Pads, Sizes
+from irec_jax.kernels.patches import Col2Im, Im2Col, Pads, Sizes, output_sizes
 from irec_jax.kernels.row_blocks import LazyImage, scan_row_blocks
 
 
 def conv2d(x, kernel, strides: Sizes, pads: Pads, precision=None) -> jax.Array:
-    """Return a convolution.
+    """Return a convolution (batch, output height, output width, outputs).
 
     Args:
         x: (batch, height, width, inputs).
         kernel: (height, width, inputs, outputs).
-        strides: of height and width.
-        pads: zeros ((top, bottom), (left, right)), non-negative.
-        precision: of the products.
-
-    Returns:
-        (batch, output height, output width, outputs).
+        strides, pads: see `Im2Col`.
     """
     im2col = Im2Col(kernel.shape, strides, pads)
-    counts = im2col.counts(x.shape[1:3])
+    counts = output_sizes(x.shape[1:3], kernel.shape[:2], strides, pads)
 
     def block(carry, images, first, rows):
         patches = im2col.patches(images[0], first, (rows, counts[1]))
@@ -41,18 +36,7 @@ def conv2d(x, kernel, strides: Sizes, pads: Pads, precision=None) -> jax.Array:
 
 def kernel_gradient(x, cotangent, kernel_shape, strides: Sizes, pads: Pads, precision=None):
     """Return the gradient of the kernel of `conv2d`, float32 or wider."""
-    im2col = Im2Col(kernel_shape, strides, pads)
-    counts = cotangent.shape[1:3]
-
-    def block(total, images, first, rows):
-        x, cotangent = images
-        patches = im2col.patches(x, first, (rows, counts[1]))
-        return total + im2col.kernel_gradient(patches, cotangent(first, rows), precision), []
-
-    images = [LazyImage((x,), pad=im2col.pad), LazyImage((cotangent,), pad=_zeros_below)]
-    start = im2col.init_kernel_gradient(x.dtype)
-    total = scan_row_blocks(block, start, images, counts, im2col.values_per_patch)[0]
-    return im2col.finish_kernel_gradient(total)
+    return _scan_patches(x, cotangent, None, Im2Col(kernel_shape, strides, pads), precision)[0]
 
 
 def input_gradient(kernel, cotangent, x_shape, strides: Sizes, pads: Pads, precision=None):
@@ -75,19 +59,29 @@ def transposed_gradients(x, kernel, cotangent, strides: Sizes, pads: Pads, preci
     Both use the same patches. That of the kernel is float32 or wider.
     """
     im2col = Im2Col(kernel.shape, strides, pads)
-    counts = x.shape[1:3]
+    d_kernel, dx = _scan_patches(cotangent, x, kernel, im2col, precision)
+    return dx, d_kernel
+
+
+def _scan_patches(x, outputs, kernel, im2col: Im2Col, precision):
+    """Return the kernel gradient of patches of x and, unless kernel is None, their convolution."""
+    counts = outputs.shape[1:3]
 
     def block(total, images, first, rows):
-        cotangent, x = images
-        # The barrier keeps XLA from computing the patches once for each product.
-        patches = lax.optimization_barrier(im2col.patches(cotangent, first, (rows, counts[1])))
-        total = total + im2col.kernel_gradient(patches, x(first, rows), precision)
+        x, outputs = images
+        patches = im2col.patches(x, first, (rows, counts[1]))
+        if kernel is not None:
+            # The barrier keeps XLA from computing the patches once for each product.
+            patches = lax.optimization_barrier(patches)
+        total = total + im2col.kernel_gradient(patches, outputs(first, rows), precision)
+        if kernel is None:
+            return total, []
         return total, [im2col.convolve(patches, kernel, precision).astype(kernel.dtype)]
 
-    images = [LazyImage((cotangent,), pad=im2col.pad), LazyImage((x,), pad=_zeros_below)]
+    images = [LazyImage((x,), pad=im2col.pad), LazyImage((outputs,), pad=_zeros_below)]
     start = im2col.init_kernel_gradient(x.dtype)
-    total, (dx,) = scan_row_blocks(block, start, images, counts, im2col.values_per_patch)
-    return dx, im2col.finish_kernel_gradient(total)
+    total, convolved = scan_row_blocks(block, start, images, counts, im2col.values_per_patch)
+    return im2col.finish_kernel_gradient(total), *convolved
 
 
 def _zeros_below(x, more_rows: int):

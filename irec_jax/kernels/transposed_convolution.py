@@ -44,21 +44,17 @@ def conv2d_transpose(
 def _output_shape_and_pads(x_shape, kernel_shape, strides) -> tuple[tuple[int, ...], Pads]:
     """Shape of the result, and the padding of the convolution whose gradient it is."""
     sizes = tuple(n * s for n, s in zip(x_shape[1:3], strides, strict=True))
-    pads = tuple(
-        (max(k - s, 0) // 2, max(k - s, 0) - max(k - s, 0) // 2)
-        for k, s in zip(kernel_shape[:2], strides, strict=True)
-    )
+    totals = (max(k - s, 0) for k, s in zip(kernel_shape[:2], strides, strict=True))
+    pads = tuple((total // 2, total - total // 2) for total in totals)
     return (x_shape[0], *sizes, kernel_shape[2]), pads
 
 
 def xla_conv2d_transpose(x, kernel, strides, precision):
     """Return XLA's own transposed convolution."""
     shape, pads = _output_shape_and_pads(x.shape, kernel.shape, strides)
-
-    def convolve(y):
-        return xla_conv2d(y, kernel, strides, pads, precision)
-
-    return jax.linear_transpose(convolve, jax.ShapeDtypeStruct(shape, x.dtype))(x)[0]
+    image = jax.ShapeDtypeStruct(shape, x.dtype)
+    options = (kernel, strides, pads, precision)
+    return jax.linear_transpose(lambda image: xla_conv2d(image, *options), image)(x)[0]
 
 
 def xla_gradients(x, kernel, cotangent, strides, precision):
@@ -92,9 +88,8 @@ def _forward(x, kernel, strides, precision):
 def _backward(strides, precision, residuals, cotangent):
     def cpu(x, kernel, cotangent):
         pads = _output_shape_and_pads(x.shape, kernel.shape, strides)[1]
-        dx, d_kernel = strided_convolution.transposed_gradients(
-            x, kernel, cotangent, strides, pads, precision
-        )
+        arguments = (x, kernel, cotangent, strides, pads, precision)
+        dx, d_kernel = strided_convolution.transposed_gradients(*arguments)
         return dx, d_kernel.astype(kernel.dtype)
 
     default = functools.partial(xla_gradients, strides=strides, precision=precision)

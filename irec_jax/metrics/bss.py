@@ -63,12 +63,8 @@ def bss_eval_sources(
 def prepare_references(reference: np.ndarray, *, num_taps: int = 512) -> References:
     """Prepare references for scoring any number of sets of estimates.
 
-    Args:
-        reference: (J, T), at any scale.
-        num_taps: length of the allowed distortion filters.
-
-    Returns:
-        The references and their factorised normal equations, which take 8 (J num_taps)^2 bytes.
+    Arguments are those of `bss_eval_sources`. The factorised normal equations take
+    8 (J num_taps)^2 bytes.
 
     Raises:
         ValueError: a wrong shape, samples are not finite, or num_taps is below 1.
@@ -98,12 +94,9 @@ def bss_eval(references: References, estimated: np.ndarray) -> BssScores:
     estimated = check_signals("estimated", estimated, shapes=("(J, T)",))
     check_same_shape(references.signals[:, 0], estimated)
     parts = projection.energies(references, estimated[:, None])
-    scores = np.stack(
-        [
-            ratio_db(parts.own, parts.distortion),
-            ratio_db(parts.own, parts.interference),
-            ratio_db(parts.every, parts.artifacts),
-        ]
+    scores = ratio_db(
+        np.stack([parts.own, parts.own, parts.every]),
+        np.stack([parts.distortion, parts.interference, parts.artifacts]),
     )
     scores[:, ~estimated.any(-1)] = np.array([-np.inf, np.nan, np.nan])[:, None]
     scores[:, ~references.signals.any((1, 2))] = np.nan

@@ -80,21 +80,14 @@ def f1_intervals(
             f"labels {labels.shape}, predictions {predictions.shape} and songs ({len(songs)},) "
             "do not match: expected (N, K), (N, K) and (N,)"
         )
-    num_classes = labels.shape[1]
-    clip_counts = np.concatenate(
-        [labels & predictions, ~labels & predictions, labels & ~predictions], axis=1
-    )
+    cells = labels & predictions, ~labels & predictions, labels & ~predictions
+    clip_counts = np.concatenate(cells, axis=1)
     totals = _resampled(clip_counts, songs, num_resamples=num_resamples, seed=seed)
     if totals is None:
-        undefined = np.full(2, np.nan)
-        return F1Intervals(undefined, undefined, np.full((2, num_classes), np.nan))
+        return F1Intervals(*(np.full(shape, np.nan) for shape in (2, 2, (2, labels.shape[1]))))
     counts = multilabel.Counts(*np.split(totals, 3, axis=1))
-    ends = [(1 - level) / 2, (1 + level) / 2]
-    return F1Intervals(
-        np.quantile(multilabel.micro(counts).f1, ends),
-        np.quantile(multilabel.macro(counts).f1, ends),
-        np.quantile(multilabel.by_class(counts).f1, ends, axis=0),
-    )
+    averages = multilabel.micro, multilabel.macro, multilabel.by_class
+    return F1Intervals(*(_interval(average(counts).f1, level) for average in averages))
 
 
 def accuracy_intervals(
@@ -114,9 +107,8 @@ def accuracy_intervals(
     Args:
         labels: class indices (N,).
         predictions: class indices (N,).
-        songs: N song names; clips with equal names are drawn together.
+        songs, num_resamples, level, seed: as in `f1_intervals`.
         num_classes: K.
-        num_resamples, level, seed: as in `f1_intervals`.
 
     Returns:
         Percentile intervals; NaN with fewer than two songs.
@@ -128,18 +120,21 @@ def accuracy_intervals(
         )
     truth = np.eye(num_classes, dtype=bool)[np.asarray(labels, np.int64)]
     hits = truth & (np.asarray(labels) == np.asarray(predictions))[:, None]
-    totals = _resampled(
-        np.concatenate([hits, truth], axis=1), songs, num_resamples=num_resamples, seed=seed
-    )
+    clip_counts = np.concatenate([hits, truth], axis=1)
+    totals = _resampled(clip_counts, songs, num_resamples=num_resamples, seed=seed)
     if totals is None:
         return AccuracyIntervals(np.full(2, np.nan), np.full(2, np.nan))
     num_hits, num_clips = np.split(totals, 2, axis=1)
     recall = num_hits / np.maximum(num_clips, 1)
-    ends = [(1 - level) / 2, (1 + level) / 2]
     return AccuracyIntervals(
-        np.quantile(num_hits.sum(1) / num_clips.sum(1), ends),
-        np.quantile(recall.sum(1) / (num_clips > 0).sum(1), ends),
+        _interval(num_hits.sum(1) / num_clips.sum(1), level),
+        _interval(recall.sum(1) / (num_clips > 0).sum(1), level),
     )
+
+
+def _interval(resampled: np.ndarray, level: float) -> np.ndarray:
+    """Return the lower and upper percentiles over the first axis: (2, ...)."""
+    return np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2], axis=0)
 
 
 def _resampled(

@@ -93,9 +93,7 @@ def museval_scores(
         raise ValueError(
             f"window_s={window_s}, hop_s={hop_s}: expected at least a sample at {sample_rate_hz} Hz"
         )
-    reference, estimated = (
-        np.moveaxis(np.atleast_3d(signals), 2, 1) for signals in (reference, estimated)
-    )
+    reference, estimated = (np.moveaxis(np.atleast_3d(x), 2, 1) for x in (reference, estimated))
     num_samples = reference.shape[-1]
     window = min(window, num_samples)
     starts = np.arange(0, num_samples - window + 1, hop)
@@ -132,22 +130,14 @@ class _FrameEnergies(NamedTuple):
 
 def _scores(parts: _FrameEnergies) -> np.ndarray:
     """Return SDR, ISR, SIR and SAR in dB: (4, J, frames)."""
-    return np.stack(
-        [
-            ratio_db(parts.source, parts.error),
-            ratio_db(parts.source, parts.spatial),
-            ratio_db(parts.own, parts.interference),
-            ratio_db(parts.every, parts.artifacts),
-        ]
+    return ratio_db(
+        np.stack([parts.source, parts.source, parts.own, parts.every]),
+        np.stack([parts.error, parts.spatial, parts.interference, parts.artifacts]),
     )
 
 
 def _energies(
-    reference: np.ndarray,
-    estimated: np.ndarray,
-    filters: Filters,
-    starts: np.ndarray,
-    window: int,
+    reference: np.ndarray, estimated: np.ndarray, filters: Filters, starts: np.ndarray, window: int
 ) -> _FrameEnergies:
     """Return the energies of the frames of signals (J, C, T) that begin at `starts`."""
     num_frames = max(1, min(len(starts), _NUM_SAMPLES // window))
@@ -168,17 +158,8 @@ def _group_energies(reference: jax.Array, estimated: jax.Array, filters: Filters
     window = reference.shape[-1]
     fft_length = scipy.fft.next_fast_len(window + filters.own.shape[-1] - 1, real=True)
     tail = [(0, 0)] * 3 + [(0, fft_length - window)]
-    reference, estimated = (
-        jnp.pad(signals.astype(jnp.float64), tail) for signals in (reference, estimated)
-    )
+    reference, estimated = (jnp.pad(x.astype(jnp.float64), tail) for x in (reference, estimated))
     own, every = projection.project(jnp.fft.rfft(reference), filters, fft_length)
-    parts = _FrameEnergies(
-        source=reference,
-        own=own,
-        every=every,
-        spatial=own - reference,
-        interference=every - own,
-        artifacts=estimated - every,
-        error=estimated - reference,
-    )
+    errors = own - reference, every - own, estimated - every, estimated - reference
+    parts = _FrameEnergies(reference, own, every, *errors)
     return jnp.stack([energy(part) for part in parts])

@@ -119,9 +119,11 @@ def auc_standard_error(
     if ((area < 0) | (area > 1)).any():
         raise ValueError("auc must be within 0..1")
     both_positive, both_negative = area / (2 - area), 2 * area**2 / (1 + area)
-    variance = area * (1 - area)
-    variance = variance + (positives - 1) * (both_positive - area**2)
-    variance = variance + (negatives - 1) * (both_negative - area**2)
+    variance = (
+        area * (1 - area)
+        + (positives - 1) * (both_positive - area**2)
+        + (negatives - 1) * (both_negative - area**2)
+    )
     pairs = positives * negatives
     error = np.sqrt(np.maximum(variance, 0) / np.where(pairs > 0, pairs, 1))
     return np.where(pairs > 0, error, np.nan)
@@ -145,9 +147,7 @@ def d_score(
     This is stricter than a difference of one standard error, sqrt(SE1^2 + SE2^2), and less strict
     than the usual 1.96 standard errors.
     """
-    first, first_error, second, second_error = (
-        np.asarray(values, np.float64) for values in (first, first_error, second, second_error)
-    )
+    first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
     return first - (second + first_error + second_error)
 
 
@@ -195,10 +195,7 @@ def auc_bootstrap(
     Args:
         labels: (N, K), non-zero for positive labels.
         scores: (S, N, K), finite; the other systems are compared with the first one.
-        songs: N song names; clips with equal names are drawn together.
-        num_resamples: number of bootstrap resamples.
-        level: coverage of the intervals.
-        seed: random seed.
+        songs, num_resamples, level, seed: as in `confidence.f1_intervals`.
 
     Returns:
         See `AucBootstrap`. If a class has no positives or no negatives in a resample, the resample
@@ -235,9 +232,7 @@ def auc_bootstrap(
         share_better=_defined_mean(better.T),
         class_differences=areas - areas[:1],
         class_difference_intervals=_interval(resampled - resampled[:, :1], level),
-        num_undefined=np.isnan(resampled[:, 0]).sum(0)
-        if len(names) > 1
-        else np.zeros(labels.shape[1], int),
+        num_undefined=np.isnan(resampled[:, 0]).sum(0) * (len(names) > 1),
     )
 
 
@@ -259,11 +254,9 @@ def _weighted_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -
             order = np.argsort(scores[s, :, k])
             ranked, is_positive = scores[s, order, k], labels[order, k]
             ordered = weights[:, order[~is_positive]]
-            before = np.concatenate(
-                [np.zeros((len(weights), 1)), np.cumsum(ordered, axis=1)], axis=1
-            )
-            lower = np.searchsorted(ranked[~is_positive], ranked[is_positive], "left")
-            upper = np.searchsorted(ranked[~is_positive], ranked[is_positive], "right")
+            before = np.pad(np.cumsum(ordered, axis=1), ((0, 0), (1, 0)))
+            pair = ranked[~is_positive], ranked[is_positive]
+            lower, upper = (np.searchsorted(*pair, side) for side in ("left", "right"))
             beaten = (before[:, lower] + before[:, upper]) / 2
             wins = np.einsum("rn,rn->r", weights[:, order[is_positive]], beaten)
             areas[defined, s, k] = (wins / np.maximum(positives * negatives, 1))[defined]
@@ -296,11 +289,8 @@ def _check_scores(name: str, scores: np.ndarray) -> np.ndarray:
 
 def _t_test(difference: float, result, level: float) -> TTest:
     interval = np.array(result.confidence_interval(level))
-    return TTest(
-        difference, interval, float(result.statistic), float(result.df), float(result.pvalue)
-    )
+    return TTest(difference, interval, *map(float, (result.statistic, result.df, result.pvalue)))
 
 
 def _undefined(difference: float) -> TTest:
-    nan = float("nan")
-    return TTest(difference, np.full(2, nan), nan, nan, nan)
+    return TTest(difference, np.full(2, np.nan), np.nan, np.nan, np.nan)

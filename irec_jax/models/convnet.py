@@ -5,7 +5,6 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from irec_jax import kernels
 from irec_jax.models import layers
@@ -29,7 +28,7 @@ class _Weights(nn.Module):
         return kernel.astype(self.dtype), bias.astype(self.dtype)
 
 
-class ConvNet(nn.Module):
+class ConvNet(layers.Classifier):
     """Four blocks of two 3x3 convolutions and pooling, a dense layer, one output per class.
 
     Han, Kim, Lee: Deep convolutional neural networks for predominant instrument recognition in
@@ -54,8 +53,7 @@ class ConvNet(nn.Module):
     Intermediates (collection 'intermediates'): ``block_1`` ... after the pooling of each block,
     ``dense`` after the activation of the dense layer, ``output`` (the logits).
 
-    Attributes:
-        num_classes: number of outputs.
+    Attributes, in addition to those of `layers.Classifier`:
         activation: name of the activation after every convolution and the dense layer
             (`layers.Activation`).
         filters: channels of the two convolutions of each block.
@@ -63,17 +61,14 @@ class ConvNet(nn.Module):
         dropout: rate after each block.
         dense_dropout: rate after the dense layer.
         pooling: global pooling of the last block, 'max' or 'mean'.
-        dtype: of the computation, float32 or bfloat16; parameters and logits are float32.
     """
 
-    num_classes: int
     activation: str = "lrelu_0.33"
     filters: Sequence[int] = (32, 64, 128, 256)
     dense: int = 1024
     dropout: float = 0.25
     dense_dropout: float = 0.5
     pooling: str = "max"
-    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, features: jax.Array, *, train: bool) -> jax.Array:
@@ -90,14 +85,13 @@ class ConvNet(nn.Module):
             ValueError: features of another rank, or empty.
             UserError: unknown activation or pooling.
         """
-        if getattr(features, "ndim", 0) != 3 or 0 in features.shape[1:]:
-            raise ValueError(
-                "features: expected non-empty (batch, frames, bands), got "
-                f"{jax.tree.map(jnp.shape, features)}"
-            )
+        layers.check_features(features, "batch, frames, bands")
         x = features[..., None].astype(self.dtype)
         for block, filters in enumerate(self.filters, 1):
-            weights = self._weights(block, x.shape[-1], filters)
+            weights = [
+                _Weights(num_inputs, filters, self.dtype, name=f"Conv_{2 * block - 2 + number}")()
+                for number, num_inputs in enumerate((x.shape[-1], filters))
+            ]
             if block == len(self.filters):
                 x = layers.global_pool(self._convolutions(x, weights), self.pooling)
             else:
@@ -109,24 +103,15 @@ class ConvNet(nn.Module):
         x = layers.Activation(self.activation)(x)
         self.sow("intermediates", "dense", x)
         x = layers.Dropout(self.dense_dropout)(x, train=train)
-        logits = layers.dense(self.num_classes, self.dtype)(x).astype(jnp.float32)
-        self.sow("intermediates", "output", logits)
-        return logits
+        return self.classify(x)
 
-    def _weights(self, block: int, num_inputs: int, filters: int) -> tuple:
-        """Return the kernels and biases of the two convolutions of a block."""
-        return (
-            _Weights(num_inputs, filters, self.dtype, name=f"Conv_{2 * block - 2}")(),
-            _Weights(filters, filters, self.dtype, name=f"Conv_{2 * block - 1}")(),
-        )
-
-    def _convolutions(self, x: jax.Array, weights: tuple) -> jax.Array:
+    def _convolutions(self, x: jax.Array, weights: Sequence[tuple]) -> jax.Array:
         for layer in weights:
             x = layers.Activation(self.activation)(_convolve(layer, x))
         return x
 
     def _convolutions_and_max_pooling(
-        self, x: jax.Array, weights: tuple, *, recompute: bool
+        self, x: jax.Array, weights: Sequence[tuple], *, recompute: bool
     ) -> jax.Array:
         """Return two convolutions and 3x3 max-pooling.
 
@@ -136,10 +121,9 @@ class ConvNet(nn.Module):
         Args:
             x: (batch, height, width, channels).
             weights: of the two convolutions.
-            recompute: whether to compute the first convolution again in the backward pass instead
-                of storing its result.
+            recompute: compute the first convolution again in the backward pass, not store it.
         """
-        if self.activation not in layers.MONOTONIC:
+        if self.activation not in layers.ACTIVATIONS:
             return kernels.max_pool(self._convolutions(x, weights), _POOL)
         activate = layers.ACTIVATIONS[self.activation]
 

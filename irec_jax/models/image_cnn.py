@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 
 from irec_jax import kernels, registry
-from irec_jax.errors import UserError
 from irec_jax.models import layers
 
 _NO_PADDING = ((0, 0), (0, 0))
@@ -34,7 +33,6 @@ NETS = {
 
 def net_layers(
     net: str,
-    *,
     filters: Sequence[int] = (),
     kernels: Sequence[int] = (),
     strides: Sequence[int] = (),
@@ -50,20 +48,12 @@ def net_layers(
         UserError: unknown net, values that are not positive integers, or lists of different
             lengths.
     """
-    published = registry.find("net", NETS, net)
+    defaults = zip(*registry.find("net", NETS, net), strict=True)
     settings = dict(filters=filters, kernels=kernels, strides=strides, pools=pools)
-    defaults = zip(*published, strict=True)
-    lists = {
-        name: tuple(values) or default
-        for (name, values), default in zip(settings.items(), defaults, strict=True)
-    }
-    layers.check_sizes(**lists)
-    if len({len(values) for values in lists.values()}) > 1:
-        lengths = ", ".join(f"{len(values)} {name}" for name, values in lists.items())
-        raise UserError(
-            f"model: {lengths}: expected one of each for every layer (defaults are net {net!r}'s)"
-        )
-    return tuple(Layer(*values) for values in zip(*lists.values(), strict=True))
+    pairs = zip(settings.items(), defaults, strict=True)
+    lists = {name: tuple(values) or default for (name, values), default in pairs}
+    hint = f" (defaults are net {net!r}'s)"
+    return tuple(Layer(*values) for values in layers.zip_settings(hint, **lists))
 
 
 def min_image_size(net: Sequence[Layer]) -> int:
@@ -96,20 +86,18 @@ class _Convolution(nn.Module):
         single_channel = x.shape[-1] == 1
         kernel = (kernel.sum(2, keepdims=True) if single_channel else kernel).astype(self.dtype)
         activation = layers.Activation(self.activation)
-        if self.activation in layers.MONOTONIC:
+        if self.activation in layers.ACTIVATIONS:
             # A monotonic activation commutes with the maximum: pooling before bias and activation
             # leaves fewer values to compute.
-            conv2d_max_pool = (
-                kernels.single_channel_conv2d_max_pool
-                if single_channel
-                else kernels.conv2d_max_pool
-            )
+            conv2d_max_pool = kernels.conv2d_max_pool
+            if single_channel:
+                conv2d_max_pool = kernels.single_channel_conv2d_max_pool
             return activation(conv2d_max_pool(x, kernel, _NO_PADDING, pool, strides=stride) + bias)
         convolved = kernels.conv2d(x, kernel, stride, _NO_PADDING)
         return kernels.max_pool(activation(convolved + bias), pool)
 
 
-class ImageCNN(nn.Module):
+class ImageCNN(layers.Classifier):
     """Convolutions without padding, each with max-pooling, a dense layer, one output per class.
 
     Goel: networks B1 to B4 (`NETS`), on images of 150 x 150 with three equal channels. The images
@@ -123,8 +111,7 @@ class ImageCNN(nn.Module):
     Intermediates (collection 'intermediates'): ``block_1`` ... after the pooling of each layer,
     ``dense`` after the activation of the dense layer, ``output`` (the logits).
 
-    Attributes:
-        num_classes: number of outputs.
+    Attributes, in addition to those of `layers.Classifier`:
         net: 'b1', 'b2', 'b3' or 'b4'.
         filters, kernels, strides, pools: channels, kernel sizes and strides of the convolutions
             and sizes (and strides) of the pooling, one for each layer; empty: those of `net`.
@@ -134,10 +121,8 @@ class ImageCNN(nn.Module):
         dense: units of the dense layer.
         dropout: rate after each layer's pooling.
         dense_dropout: rate after the dense layer.
-        dtype: of the computation, float32 or bfloat16; parameters and logits are float32.
     """
 
-    num_classes: int
     net: str = "b1"
     filters: Sequence[int] = ()
     kernels: Sequence[int] = ()
@@ -148,7 +133,6 @@ class ImageCNN(nn.Module):
     dense: int = 128
     dropout: float = 0.25
     dense_dropout: float = 0.5
-    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, features: jax.Array, *, train: bool) -> jax.Array:
@@ -169,13 +153,7 @@ class ImageCNN(nn.Module):
 
     def encode(self, images: jax.Array, *, train: bool) -> jax.Array:
         """Return the output of the dense layer (..., dense) for images (..., height, width)."""
-        net = net_layers(
-            self.net,
-            filters=self.filters,
-            kernels=self.kernels,
-            strides=self.strides,
-            pools=self.pools,
-        )
+        net = net_layers(self.net, self.filters, self.kernels, self.strides, self.pools)
         if getattr(images, "ndim", 0) not in (3, 4):
             raise ValueError(
                 "features: expected (batch, height, width) or (batch, images, height, width), "
@@ -191,10 +169,8 @@ class ImageCNN(nn.Module):
         x = images.reshape(-1, *sizes, 1).astype(self.dtype)
         for number, layer in enumerate(net):
             num_inputs = x.shape[-1] if number else self.input_channels
-            convolution = _Convolution(
-                layer, num_inputs, self.activation, self.dtype, name=f"Conv_{number}"
-            )
-            x = convolution(x)
+            options = dict(dtype=self.dtype, name=f"Conv_{number}")
+            x = _Convolution(layer, num_inputs, self.activation, **options)(x)
             block = x.reshape(*leading, *x.shape[1:])
             self.sow("intermediates", f"block_{number + 1}", block)
             x = layers.Dropout(self.dropout)(block, train=train).reshape(x.shape)
@@ -202,9 +178,3 @@ class ImageCNN(nn.Module):
         x = layers.Activation(self.activation)(x)
         self.sow("intermediates", "dense", x)
         return layers.Dropout(self.dense_dropout)(x, train=train)
-
-    def classify(self, x: jax.Array) -> jax.Array:
-        """Return the logits of the classifier."""
-        logits = layers.dense(self.num_classes, self.dtype)(x).astype(jnp.float32)
-        self.sow("intermediates", "output", logits)
-        return logits

@@ -47,22 +47,21 @@ def from_keras(weights: Sequence[np.ndarray], params: Mapping[str, Any]) -> dict
         ValueError: a network with layers that have no Keras counterpart.
     """
     converted, num_used = {}, 0
+    check = "check that both networks have the same layers"
     for layer in sorted(params, key=_keras_position):
         shapes = {name: params[layer][name].shape for name in _ARRAYS if name in params[layer]}
         end = num_used + len(shapes)
         if len(weights) < end:
             raise UserError(
                 f"Keras weights: {len(weights)} arrays are too few; layer {layer!r} needs arrays "
-                f"{num_used + 1} to {end}; check that both networks have the same layers"
+                f"{num_used + 1} to {end}; {check}"
             )
         arrays = dict(zip(shapes, weights[num_used:end], strict=True))
         converted[layer] = _convert_layer(layer, shapes, arrays)
         num_used = end
     if num_used < len(weights):
-        raise UserError(
-            f"Keras weights: {len(weights)} arrays, but the network has {num_used}; check that "
-            "both networks have the same layers"
-        )
+        counts = f"{len(weights)} arrays, but the network has {num_used}"
+        raise UserError(f"Keras weights: {counts}; {check}")
     return converted
 
 
@@ -78,9 +77,8 @@ def _keras_position(layer: str) -> tuple[int, int, int]:
 def _convert_layer(layer: str, shapes: Mapping[str, tuple], arrays: dict[str, np.ndarray]) -> dict:
     """Check and convert the arrays of a layer."""
     arrays = {name: np.array(array, np.float32) for name, array in arrays.items()}
-    is_gru = "recurrent_kernel" in shapes and (
-        shapes["recurrent_kernel"][1] == 3 * shapes["recurrent_kernel"][0]
-    )
+    hidden, width = shapes.get("recurrent_kernel", (0, 1))
+    is_gru = width == 3 * hidden
     if is_gru and arrays["bias"].shape == (2, *shapes["bias"]):
         raise UserError(
             f"Keras weights: layer {layer!r}: two rows of bias indicate a GRU with "
@@ -89,11 +87,9 @@ def _convert_layer(layer: str, shapes: Mapping[str, tuple], arrays: dict[str, np
         )
     for name, array in arrays.items():
         if array.shape != shapes[name]:
-            raise UserError(
-                f"Keras weights: layer {layer!r}: {name} of shape {array.shape}, expected "
-                f"{shapes[name]}"
-            )
+            expected = f"of shape {array.shape}, expected {shapes[name]}"
+            raise UserError(f"Keras weights: layer {layer!r}: {name} {expected}")
     if is_gru:
         for array in arrays.values():
-            array[..., : shapes["recurrent_kernel"][0]] *= -1
+            array[..., :hidden] *= -1
     return arrays

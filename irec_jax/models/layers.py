@@ -14,6 +14,7 @@ from irec_jax.errors import UserError
 from irec_jax.kernels import DeferredNorm
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def leaky_relu(x: jax.Array, negative_slope: float) -> jax.Array:
     """Return x where x >= 0, ``negative_slope * x`` elsewhere; the derivative at 0 is 1.
 
@@ -24,18 +25,11 @@ def leaky_relu(x: jax.Array, negative_slope: float) -> jax.Array:
         negative_slope: positive, so that output and input have the same sign; or 0 (ReLU, with
             derivative 0 at 0, since all negative inputs become 0).
     """
-    return _leaky_relu(x, float(negative_slope))
-
-
-def _leaky(x, negative_slope):
     return jnp.where(x >= 0, x, negative_slope * x)
 
 
-_leaky_relu = jax.custom_vjp(_leaky, nondiff_argnums=(1,))
-
-
 def _leaky_relu_forward(x, negative_slope):
-    y = _leaky(x, negative_slope)
+    y = leaky_relu.fun(x, negative_slope)
     return y, y
 
 
@@ -44,13 +38,11 @@ def _leaky_relu_backward(negative_slope, y, cotangent):
     return (jnp.where(positive, cotangent, negative_slope * cotangent),)
 
 
-_leaky_relu.defvjp(_leaky_relu_forward, _leaky_relu_backward)
+leaky_relu.defvjp(_leaky_relu_forward, _leaky_relu_backward)
 
 
-#: Non-decreasing activations, which commute with a maximum.
-MONOTONIC = ("tanh", "relu", "lrelu_0.01", "lrelu_0.33")
-
-#: Activations without parameters, by name; 'prelu' has parameters.
+#: Activations without parameters, by name. They do not decrease and so commute with a maximum.
+#: 'prelu' has parameters, and its slope can be negative.
 ACTIVATIONS = {
     "tanh": jnp.tanh,
     "relu": lambda x: leaky_relu(x, 0.0),
@@ -73,6 +65,19 @@ def check_sizes(**sizes: int | Sequence[int]) -> None:
                 raise UserError(f"model.{name}={value!r}: expected positive integers")
 
 
+def zip_settings(hint: str = "", **lists: Sequence[int]) -> list[tuple[int, ...]]:
+    """Return the settings of each convolution from lists of each setting.
+
+    Raises UserError for values other than positive integers, and empty or unequal lists.
+    """
+    check_sizes(**lists)
+    lengths = {len(values) for values in lists.values()}
+    if len(lengths) > 1 or 0 in lengths:
+        counts = ", ".join(f"{len(values)} model.{name}" for name, values in lists.items())
+        raise UserError(f"{counts}: expected one of each for every convolution{hint}")
+    return list(zip(*lists.values(), strict=True))
+
+
 def check_rates(**rates: float) -> None:
     """Raise UserError for a rate outside [0, 1)."""
     for name, rate in rates.items():
@@ -80,9 +85,37 @@ def check_rates(**rates: float) -> None:
             raise UserError(f"model.{name}={rate!r}: expected a number in [0, 1)")
 
 
+def check_features(features: Any, axes: str) -> None:
+    """Raise ValueError unless features are an array with these axes, non-empty examples."""
+    if getattr(features, "ndim", 0) != len(axes.split()) or 0 in features.shape[1:]:
+        shape = jax.tree.map(jnp.shape, features)
+        raise ValueError(f"features: expected non-empty ({axes}), got {shape}")
+
+
 def dense(units: int, dtype: Any, **options: Any) -> nn.Dense:
-    """Return a dense layer with Glorot-uniform initial weights (Keras's default)."""
-    return nn.Dense(units, kernel_init=nn.initializers.glorot_uniform(), dtype=dtype, **options)
+    """Return a dense layer, by default with Glorot-uniform initial weights as in Keras."""
+    options = dict(kernel_init=nn.initializers.glorot_uniform()) | options
+    return nn.Dense(units, dtype=dtype, **options)
+
+
+class Classifier(nn.Module):
+    """Base class of networks with one output per class.
+
+    Intermediates (collection 'intermediates'): ``output``, the logits.
+
+    Attributes:
+        num_classes: number of outputs.
+        dtype: of the computation, float32 or bfloat16; parameters and logits are float32.
+    """
+
+    num_classes: int
+    dtype: Any = jnp.float32
+
+    def classify(self, x: jax.Array, **options: Any) -> jax.Array:
+        """Return the logits of a dense layer with these options, float32 (..., num_classes)."""
+        logits = dense(self.num_classes, self.dtype, **options)(x).astype(jnp.float32)
+        self.sow("intermediates", "output", logits)
+        return logits
 
 
 class Activation(nn.Module):
@@ -108,14 +141,7 @@ class Activation(nn.Module):
 
 
 def global_pool(x: jax.Array, kind: str) -> jax.Array:
-    """Return the 'max' or 'mean' over height and width.
-
-    Args:
-        x: (batch, height, width, channels).
-        kind: 'max' or 'mean'.
-
-    Returns:
-        (batch, channels).
+    """Return the 'max' or 'mean' (batch, channels) of x (batch, height, width, channels).
 
     Raises:
         UserError: unknown kind.
@@ -178,7 +204,6 @@ class BatchNorm(nn.Module):
     of all steps, so that their initial values have no weight.
 
     Attributes:
-        channels: number of channels.
         momentum: weight of the old average; Keras's default.
         epsilon: added to the variance; Keras's default.
         relu: whether ReLU follows.
@@ -191,11 +216,7 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(
-        self,
-        layer: Callable[..., tuple[jax.Array, jax.Array, jax.Array]],
-        batch_size: int,
-        *,
-        train: bool,
+        self, layer: Callable[..., tuple[jax.Array, ...]], batch_size: int, *, train: bool
     ) -> DeferredNorm:
         """Return the output of a layer with its deferred normalisation.
 
@@ -203,7 +224,6 @@ class BatchNorm(nn.Module):
             layer: called with `shift` and `mask`; returns its output and sums as
                 `kernels.conv_with_moments` does.
             batch_size: of its input.
-            train: see above.
         """
         shape = (self.channels,)
         scale = self.param("scale", nn.initializers.ones, shape)

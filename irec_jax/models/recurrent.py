@@ -84,15 +84,10 @@ class RecurrentLayer(nn.Module):
         initial = [jnp.zeros(shape, jnp.float32) for _ in range(cell.num_states)]
         if initial_hidden is not None:
             initial[0] = jnp.broadcast_to(initial_hidden, shape).astype(jnp.float32)
-        return kernels.recurrent_scan(
-            self.cell,
-            jax.tree.map(lambda weight: weight.astype(self.dtype), weights),
-            steps.astype(self.dtype),
-            initial,
-            num_steps=num_steps,
-            reverse=self.reverse,
-            sequence=sequence,
-        )
+        weights = jax.tree.map(lambda weight: weight.astype(self.dtype), weights)
+        arguments = (self.cell, weights, steps.astype(self.dtype), initial)
+        options = dict(num_steps=num_steps, reverse=self.reverse, sequence=sequence)
+        return kernels.recurrent_scan(*arguments, **options)
 
     def _initial_bias(self, key, shape):
         bias = jnp.zeros(shape)
@@ -100,14 +95,13 @@ class RecurrentLayer(nn.Module):
         return bias.at[forget].set(1) if self.cell == "lstm" and self.unit_forget_bias else bias
 
 
-class RecurrentNetwork(nn.Module):
+class RecurrentNetwork(layers.Classifier):
     """Recurrent layers over the steps, dense layers, one output per class.
 
     The default is the LSTM of Goel; ``hidden=(22,), dense=(2048, 32, 1024)`` on single samples is
     the LSTM network of Vazonis et al. (2022).
 
-    Attributes:
-        num_classes: number of outputs.
+    Attributes, in addition to those of `layers.Classifier`:
         cell: 'rnn', 'lstm' or 'gru' (`RecurrentLayer`).
         hidden: sizes of the recurrent layers.
         bidirectional: run a second layer beside each, from the last valid step to the first, and
@@ -119,10 +113,8 @@ class RecurrentNetwork(nn.Module):
         input_dropout: rate on the steps.
         dropout: rate after every recurrent and dense layer.
         unit_forget_bias: see `RecurrentLayer`.
-        dtype: of the computation, float32 or bfloat16; parameters, states and logits are float32.
     """
 
-    num_classes: int
     cell: str = "lstm"
     hidden: Sequence[int] = (50,)
     bidirectional: bool = False
@@ -132,7 +124,6 @@ class RecurrentNetwork(nn.Module):
     input_dropout: float = 0.0
     dropout: float = 0.0
     unit_forget_bias: bool = True
-    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(
@@ -169,14 +160,8 @@ class RecurrentNetwork(nn.Module):
             sequence = self.head == "per_step" or number < len(self.hidden) - 1
             states = []
             for direction in directions:
-                layer = RecurrentLayer(
-                    self.cell,
-                    size,
-                    reverse=direction == "backward",
-                    unit_forget_bias=self.unit_forget_bias,
-                    dtype=self.dtype,
-                    name=f"{direction}_{number}",
-                )
+                options = (self.cell, size, direction == "backward", self.unit_forget_bias)
+                layer = RecurrentLayer(*options, self.dtype, name=f"{direction}_{number}")
                 states.append(layer(x, num_steps=num_steps, sequence=sequence))
             x = jnp.concatenate(states, axis=-1)
             self.sow("intermediates", f"recurrent_{number}", x)
@@ -184,8 +169,7 @@ class RecurrentNetwork(nn.Module):
         for units in self.dense:
             x = layers.Activation(self.activation)(layers.dense(units, self.dtype)(x))
             x = layers.Dropout(self.dropout)(x, train=train)
-        logits = layers.dense(self.num_classes, self.dtype)(x).astype(jnp.float32)
-        self.sow("intermediates", "output", logits)
+        logits = self.classify(x)
         if self.head == "per_step" and num_steps is not None:
             return logits, jnp.arange(logits.shape[1]) < num_steps[:, None]
         return logits

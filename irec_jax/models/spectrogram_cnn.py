@@ -1,17 +1,16 @@
 """Convolutional classifier of spectrograms of Ligtenberg (2022)."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
+from irec_jax import registry
 from irec_jax.kernels import DeferredNorm
 from irec_jax.models import conv_block, layers
 
 
-class SpectrogramCNN(nn.Module):
+class SpectrogramCNN(layers.Classifier):
     """Strided convolutions with batch normalisation, ReLU and dropout, then dense layers.
 
     Ligtenberg (2022), section 3.5:
@@ -28,20 +27,16 @@ class SpectrogramCNN(nn.Module):
     Intermediates (collection 'intermediates'): ``block_1`` ... after each ReLU, ``dense`` after the
     activation of the dense layer, ``output`` (the logits).
 
-    Attributes:
-        num_classes: number of outputs.
+    Attributes, in addition to those of `layers.Classifier`:
         filters, kernels, strides, dilations: channels, (square) kernel sizes, strides and dilations
             of the convolutions, one for each.
         dense: units of the dense layer.
         activation: name of the activation after the dense layer (`layers.Activation`).
         dropout: rate after every convolution.
         dense_dropout: rate after the dense layer.
-        kernel_init: a key of `conv_block.KERNEL_INITS`.
-        momentum: of the moving averages (`layers.BatchNorm`).
-        dtype: of the computation, float32 or bfloat16; parameters and logits are float32.
+        kernel_init, momentum: see `conv_block.ConvolutionBlock`.
     """
 
-    num_classes: int
     filters: Sequence[int] = (16, 32, 64, 128, 256, 512, 1024)
     kernels: Sequence[int] = (7, 5, 3, 3, 3, 3, 3)
     strides: Sequence[int] = (2, 2, 2, 2, 2, 2, 2)
@@ -52,7 +47,6 @@ class SpectrogramCNN(nn.Module):
     dense_dropout: float = 0.5
     kernel_init: str = "glorot"
     momentum: float = 0.99
-    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, features: jax.Array, *, train: bool) -> jax.Array:
@@ -70,31 +64,22 @@ class SpectrogramCNN(nn.Module):
             ValueError: features of another rank, or empty.
             UserError: unknown names, or incompatible sizes.
         """
-        conv_block.check_features(features)
+        layers.check_features(features, "batch, bins, frames")
         layers.check_sizes(num_classes=self.num_classes, dense=self.dense)
-        layers.check_rates(
-            dropout=self.dropout, dense_dropout=self.dense_dropout, momentum=self.momentum
-        )
-        init = dict(kernel_init=conv_block.kernel_init(self.kernel_init), dtype=self.dtype)
-        settings = conv_block.convolution_settings(
-            self.filters, self.kernels, self.strides, self.dilations
-        )
+        layers.check_rates(dropout=self.dropout, dense_dropout=self.dense_dropout)
+        layers.check_rates(momentum=self.momentum)
+        init = registry.find("kernel_init", conv_block.KERNEL_INITS, self.kernel_init)
+        lists = dict(strides=self.strides, dilations=self.dilations)
+        settings = layers.zip_settings(filters=self.filters, kernels=self.kernels, **lists)
         x = features[..., None].astype(self.dtype)
         for number, convolution in enumerate(settings, 1):
-            block = conv_block.ConvolutionBlock(
-                *convolution,
-                kernel_init=self.kernel_init,
-                momentum=self.momentum,
-                dtype=self.dtype,
-                name=f"Block_{number}",
-            )
+            options = (self.kernel_init, self.momentum, self.dtype)
+            block = conv_block.ConvolutionBlock(*convolution, *options, name=f"Block_{number}")
             x = block([DeferredNorm.identity(x)], train=train).values()
             self.sow("intermediates", f"block_{number}", x)
             x = layers.Dropout(self.dropout)(x, train=train)
-        x = nn.Dense(self.dense, **init)(x.reshape(x.shape[0], -1))
+        x = layers.dense(self.dense, self.dtype, kernel_init=init)(x.reshape(x.shape[0], -1))
         x = layers.Activation(self.activation)(x)
         self.sow("intermediates", "dense", x)
         x = layers.Dropout(self.dense_dropout)(x, train=train)
-        logits = nn.Dense(self.num_classes, **init)(x).astype(jnp.float32)
-        self.sow("intermediates", "output", logits)
-        return logits
+        return self.classify(x, kernel_init=init)

@@ -1,8 +1,7 @@
 """U-Net of Ligtenberg (2022), which removes instruments from spectrograms."""
 
-import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -73,8 +72,7 @@ class UNet(nn.Module):
         dropout: rate after the first three layers of the encoder.
         scale_db: divisor of the features (`frontends.SpectrogramDb`).
         floor_db: lowest level.
-        kernel_init: a key of `conv_block.KERNEL_INITS`.
-        momentum: of the moving averages (`layers.BatchNorm`).
+        kernel_init, momentum: see `conv_block.ConvolutionBlock`.
         dtype: of the computation, float32 or bfloat16; parameters and outputs are float32.
     """
 
@@ -109,32 +107,26 @@ class UNet(nn.Module):
             UserError: unknown names, incompatible sizes, or features whose sizes are not multiples
                 of the strides.
         """
-        self._check_settings(features)
-        settings = conv_block.convolution_settings(
-            self.filters, self.kernels, self.strides, self.dilations
-        )
-        self._check_strides(features)
-        block = functools.partial(
-            conv_block.ConvolutionBlock,
-            kernel_init=self.kernel_init,
-            momentum=self.momentum,
-            dtype=self.dtype,
-        )
+        settings = self._check_settings(features)
         x = DeferredNorm.identity(features[..., None].astype(self.dtype))
-        skips = self._encode(x, block, settings, train=train)
+        skips = self._encode(x, settings, train=train)
         x = self._bottleneck(skips[-1].values())
-        values = self._decode(x, skips, block, settings, train=train)
+        values = self._decode(x, skips, settings, train=train)
         self.sow("intermediates", "output", values)
         floor = self.floor_db / self.scale_db
         return OUTPUTS[self.output](values, features.astype(jnp.float32), floor, self.scale_db)
 
+    def _block(self, *convolution: int, **options: Any) -> conv_block.ConvolutionBlock:
+        options |= dict(kernel_init=self.kernel_init, momentum=self.momentum, dtype=self.dtype)
+        return conv_block.ConvolutionBlock(*convolution, **options)
+
     def _encode(
-        self, x: DeferredNorm, block: Callable, settings: Sequence[tuple], *, train: bool
+        self, x: DeferredNorm, settings: Sequence[tuple], *, train: bool
     ) -> list[DeferredNorm]:
         """Return the output of each layer of the encoder."""
         outputs = []
-        for number, (filters, size, stride, dilation) in enumerate(settings, 1):
-            x = block(filters, size, stride, dilation, name=f"Encoder_{number}")([x], train=train)
+        for number, convolution in enumerate(settings, 1):
+            x = self._block(*convolution, name=f"Encoder_{number}")([x], train=train)
             if number <= 3 and self.dropout:
                 x = DeferredNorm.identity(layers.Dropout(self.dropout)(x.values(), train=train))
             self.sow("intermediates", f"encoder_{number}", x.values())
@@ -147,8 +139,8 @@ class UNet(nn.Module):
             return x
         shape, x = x.shape, x.reshape(x.shape[0], -1)
         for number, units in enumerate((*self.bottleneck, x.shape[1]), 1):
-            init = conv_block.kernel_init(self.kernel_init)
-            x = nn.Dense(units, kernel_init=init, dtype=self.dtype, name=f"Bottleneck_{number}")(x)
+            init = registry.find("kernel_init", conv_block.KERNEL_INITS, self.kernel_init)
+            x = layers.dense(units, self.dtype, kernel_init=init, name=f"Bottleneck_{number}")(x)
             if self.bottleneck_activation:
                 x = layers.Activation(self.bottleneck_activation)(x)
             if number == len(self.bottleneck):
@@ -156,13 +148,7 @@ class UNet(nn.Module):
         return x.reshape(shape)
 
     def _decode(
-        self,
-        x: jax.Array,
-        skips: Sequence[DeferredNorm],
-        block: Callable,
-        settings: Sequence[tuple],
-        *,
-        train: bool,
+        self, x: jax.Array, skips: list[DeferredNorm], settings: Sequence[tuple], *, train: bool
     ) -> jax.Array:
         """Return the last layer, float32 (batch, bins, frames)."""
         x = DeferredNorm.identity(x)
@@ -170,38 +156,28 @@ class UNet(nn.Module):
         for number, (_, size, stride, _) in enumerate(reversed(settings), 1):
             is_last = number == len(settings)
             inputs = [x] if number == 1 else [x, skips[-number]]
-            layer = block(
-                filters[-number],
-                size,
-                stride,
-                dilation=1,
-                transposed=True,
-                relu=not is_last,
-                name=f"Decoder_{number}",
-            )
-            x = layer(inputs, train=train)
+            options = dict(transposed=True, relu=not is_last, name=f"Decoder_{number}")
+            x = self._block(filters[-number], size, stride, 1, **options)(inputs, train=train)
             if not is_last:
                 self.sow("intermediates", f"decoder_{number}", x.values())
         return x.values()[..., 0].astype(jnp.float32)
 
-    def _check_settings(self, features: jax.Array) -> None:
-        conv_block.check_features(features)
-        if self.output not in OUTPUTS:
-            raise registry.unknown("output", self.output, OUTPUTS)
+    def _check_settings(self, features: jax.Array) -> Sequence[tuple]:
+        """Return the settings of the convolutions; raise the errors of `__call__`."""
+        layers.check_features(features, "batch, bins, frames")
+        registry.find("output", OUTPUTS, self.output)
         layers.check_sizes(bottleneck=self.bottleneck)
         layers.check_rates(dropout=self.dropout, momentum=self.momentum)
         if self.bottleneck_activation:
             layers.check_activation(self.bottleneck_activation)
         if not self.floor_db < 0 < self.scale_db:
-            raise UserError(
-                f"model.floor_db={self.floor_db}, model.scale_db={self.scale_db}: expected a "
-                "negative floor_db and a positive scale_db"
-            )
-
-    def _check_strides(self, features: jax.Array) -> None:
+            levels = f"model.floor_db={self.floor_db}, model.scale_db={self.scale_db}"
+            raise UserError(f"{levels}: expected a negative floor_db and a positive scale_db")
+        lists = dict(strides=self.strides, dilations=self.dilations)
+        settings = layers.zip_settings(filters=self.filters, kernels=self.kernels, **lists)
         step = math.prod(self.strides)
         if any(size % step for size in features.shape[1:]):
-            raise UserError(
-                f"model.strides={tuple(self.strides)}: {features.shape[1]} bins and "
-                f"{features.shape[2]} frames must be multiples of their product, {step}"
-            )
+            sizes = f"{features.shape[1]} bins and {features.shape[2]} frames"
+            must = f"must be multiples of their product, {step}"
+            raise UserError(f"model.strides={tuple(self.strides)}: {sizes} {must}")
+        return settings

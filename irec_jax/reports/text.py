@@ -52,12 +52,9 @@ def clock(seconds: float) -> str:
 
 
 def shorten(text: str, width: int, *, keep: str = "end") -> str:
-    """Return the text, shortened to ``width`` characters with an ellipsis.
+    """Return the text, shortened to at most ``width`` characters with an ellipsis.
 
-    Args:
-        text: any text.
-        width: maximum number of characters.
-        keep: the part to keep: 'start', 'end' (where players are numbered) or 'both'.
+    Keeps its 'start', its 'end' (where players are numbered) or 'both'.
     """
     if len(text) <= width:
         return text

@@ -17,22 +17,23 @@ import time
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 from matplotlib.figure import Figure
 
 from irec_jax import crosstalk
-from irec_jax.checkpoints.workdir import lock_study
 from irec_jax.crosstalk.wiener import wiener
 from irec_jax.data import Piece, Pieces, load_pieces
+from irec_jax.data.options import is_rendered
 from irec_jax.dsp import stft
 from irec_jax.errors import UserError
 from irec_jax.evaluation import provenance
 from irec_jax.files import read_json, write_json
 from irec_jax.metrics import bss
 from irec_jax.reports import crosstalk_figures
-from irec_jax.studies import crosstalk_tables, pages
+from irec_jax.studies import crosstalk_tables, runs
 from irec_jax.studies.published.seipel import LEVELS_DB
 
 SEIPEL = crosstalk.Settings(align=False, method="subtraction", solver="momentum")
@@ -71,66 +72,53 @@ def run(arguments: argparse.Namespace) -> int:
     """Run `irec study crosstalk` and return its exit code."""
     methods = tuple(dict.fromkeys(arguments.methods.split(",")))
     for method in methods:
-        if method not in METHODS:
-            raise UserError(f"--methods {method}: unknown; known are {', '.join(METHODS)}")
+        runs.check_choice("methods", method, METHODS)
     if not 0 <= arguments.decay_s <= 20:
         raise UserError(f"--decay-s {arguments.decay_s}: expected 0 to 20 s")
     if not arguments.max_s > 0:
         raise UserError(f"--max-s {arguments.max_s}: expected a positive number of seconds")
     # The four pieces of PHENICX are those of the paper, which does not split them.
-    split = arguments.split or ("test" if arguments.dataset == "gm_multitrack" else "all")
+    split = arguments.split or ("test" if is_rendered(arguments.dataset) else "all")
     dataset, indices = _load(arguments, split)
-    settings = {
-        "dataset": dataset.full_name,
-        "max_s": arguments.max_s,
-        "decay_s": arguments.decay_s,
-        "seed": arguments.seed,
-        "methods": {name: repr(SETTINGS.get(name, name)) for name in methods},
-    }
-    options = dict(
-        methods=methods, seed=arguments.seed, max_s=arguments.max_s, decay_s=arguments.decay_s
-    )
-    folder, began = Path(arguments.workdir), time.monotonic()
-    lock_study(folder, settings)
-    pieces = _study_pieces(dataset, indices, folder / "pieces", **options)
-    builder, config = dataset.full_name.split(":")[0].split("/", 1)
+    options = {name: getattr(arguments, name) for name in ("max_s", "decay_s", "seed")}
+    described = {name: repr(SETTINGS.get(name, name)) for name in methods}
+    settings = {"dataset": dataset.full_name, **options, "methods": described}
+    study = runs.Study(arguments, settings)
+    pieces = _study_pieces(dataset, indices, study.workdir / "pieces", methods=methods, **options)
+    name, version = dataset.full_name.split(":")
+    builder, config = name.split("/", 1)
     report = {
         "rendered": dataset.rendered,
         "settings": settings,
         "pieces": pieces,
         "provenance": provenance.collect(
             dataset=builder,
-            version=dataset.full_name.split(":")[-1],
+            version=version,
             config=config,
             split=split,
             seed=arguments.seed,
-            durations_s={"study": time.monotonic() - began},
+            durations_s={"study": time.monotonic() - study.began},
         ),
     }
     # The name contains the piece, since the workdir may hold pieces of several splits.
-    picture = f"example-{_file_name(dataset.names[indices[0]])}.png"
-    figures = {}
-    if not (folder / picture).exists():
-        figures[picture] = draw_example(dataset[indices[0]], **options)
-    pages.write_and_print(folder, report, crosstalk_tables.markdown_page(report, picture), figures)
-    return 0
+    picture, figures = f"example-{dataset.names[indices[0]].replace('/', '_')}.png", {}
+    if not (study.workdir / picture).exists():
+        figures[picture] = draw_example(dataset[indices[0]], methods=methods, **options)
+    page = crosstalk_tables.markdown_page(report, picture)
+    return study.finish(report, page, figures, print_page=True)
 
 
 def _study_pieces(
-    dataset: Pieces, indices: Sequence[int], folder: Path, **options
+    dataset: Pieces, indices: Sequence[int], folder: Path, **options: Any
 ) -> dict[str, dict]:
-    """Return the scores of pieces by name, which are also stored in a folder.
+    """Return the scores of the pieces with some indices by name; the options are of `study_piece`.
 
-    Args:
-        dataset: the dataset.
-        indices: indices of the pieces in the dataset.
-        folder: folder of the scores, one file per piece; pieces with a file are not repeated.
-        **options: options of `study_piece`.
+    The scores are stored in the folder, one file per piece; pieces with a file are not repeated.
     """
     began, num_done, scores = time.monotonic(), 0, {}
-    for position, index in enumerate(indices, start=1):
+    for num_left, index in zip(reversed(range(len(indices))), indices, strict=True):
         name = dataset.names[index]
-        file = folder / f"{_file_name(name)}.json"
+        file = folder / f"{name.replace('/', '_')}.json"
         if file.exists():
             scores[name] = read_json(file)
             continue
@@ -141,11 +129,8 @@ def _study_pieces(
         write_json(file, scores[name])
         num_done += 1
         piece_s = (time.monotonic() - began) / num_done
-        print(
-            f"{name}: {len(piece.tracks)} tracks, {piece_s:.0f} s per piece, "
-            f"{piece_s * (len(indices) - position):.0f} s left",
-            flush=True,
-        )
+        progress = f"{piece_s:.0f} s per piece, {piece_s * num_left:.0f} s left"
+        print(f"{name}: {len(piece.tracks)} tracks, {progress}", flush=True)
     return scores
 
 
@@ -170,62 +155,51 @@ def study_piece(piece: Piece, *, methods, seed: int, max_s: float, decay_s: floa
     Raises:
         UserError: fewer than two tracks are not silent.
     """
-    rate_hz = piece.sample_rate_hz
     stems, _ = _active_tracks(piece, max_s)
-    setup = dict(name=piece.name, seed=seed, rate_hz=rate_hz, decay_s=decay_s)
     references, levels = None, {}
     for level_db in LEVELS_DB:
-        spots, own, mixing = _simulate(stems, level_db, **setup)
+        spots, own, mixing = _simulate(piece, stems, level_db, seed=seed, decay_s=decay_s)
         if references is None:  # apart from a gain, they are equal at all levels
             references = bss.prepare_references(own)
         mixture = bss.bss_eval(references, spots)
-        levels[str(level_db)] = {"mixture": _means(mixture)}
+        by_method = levels[str(level_db)] = {"mixture": _means(mixture)}
         for method in methods:
-            reduced, inverse = _reduce(method, spots, rate_hz)
+            reduced, inverse = _reduce(method, spots, piece.sample_rate_hz)
             scores = bss.bss_eval(references, reduced)
-            levels[str(level_db)][method] = {
+            by_method[method] = {
                 **_means(scores),
                 "sdr_gain": _mean(scores.bss_sdr_db - mixture.bss_sdr_db),
                 "sir_gain": _mean(scores.bss_sir_db - mixture.bss_sir_db),
                 **_correlations(mixing, inverse),
             }
-    return {
-        "num_tracks": len(stems),
-        "duration_s": stems.shape[1] / rate_hz,
-        "levels": levels,
-    }
+    duration_s = stems.shape[1] / piece.sample_rate_hz
+    return {"num_tracks": len(stems), "duration_s": duration_s, "levels": levels}
 
 
 def draw_example(piece: Piece, *, methods, seed: int, max_s: float, decay_s: float) -> Figure:
     """Draw A^-1 and its estimates, and a track dry, mixed and reduced, at the first level."""
     stems, names = _active_tracks(piece, max_s)
-    rate_hz = piece.sample_rate_hz
-    setup = dict(name=piece.name, seed=seed, rate_hz=rate_hz, decay_s=decay_s)
-    spots, own, mixing = _simulate(stems, LEVELS_DB[0], **setup)
+    spots, own, mixing = _simulate(piece, stems, LEVELS_DB[0], seed=seed, decay_s=decay_s)
     # The track with the most crosstalk.
     track = int(np.argmin(np.square(own).sum(1) / np.square(spots).sum(1)))
     inverses = {"A⁻¹": np.linalg.inv(mixing)}
     waveforms = {"dry": own[track], "mixed": spots[track]}
     for method in methods:
-        reduced, inverse = _reduce(method, spots, rate_hz)
+        reduced, inverse = _reduce(method, spots, piece.sample_rate_hz)
         waveforms[crosstalk_tables.NAMES[method]] = reduced[track]
         if inverse is not None:
             inverses[crosstalk_tables.NAMES[method]] = inverse
-    spectra = {
-        name: np.asarray(
-            stft.magnitude(
-                stft.stft(waveform, frame_length=4096, hop_length=2048, window="hamming")
-            )
-        )
-        for name, waveform in waveforms.items()
-    }
+    framing = dict(frame_length=4096, hop_length=2048, window="hamming")
     return crosstalk_figures.example(
         names,
         inverses,
-        spectra,
+        {
+            name: np.asarray(stft.magnitude(stft.stft(waveform, **framing)))
+            for name, waveform in waveforms.items()
+        },
         title=f"{piece.name}: {names[track]} at {LEVELS_DB[0]} dB",
-        sample_rate_hz=rate_hz,
-        duration_s=stems.shape[1] / rate_hz,
+        sample_rate_hz=piece.sample_rate_hz,
+        duration_s=stems.shape[1] / piece.sample_rate_hz,
     )
 
 
@@ -242,7 +216,7 @@ def _active_tracks(piece: Piece, max_s: float) -> tuple[np.ndarray, list[str]]:
 
 
 def _simulate(
-    stems: np.ndarray, level_db: int, *, name: str, seed: int, rate_hz: int, decay_s: float
+    piece: Piece, stems: np.ndarray, level_db: int, *, seed: int, decay_s: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Simulate spot microphones.
 
@@ -251,8 +225,8 @@ def _simulate(
         mixing matrix (J, J).
     """
     # The key depends on the piece's name, not on which other pieces are studied.
-    piece_key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(name.encode()) >> 1)
-    key = jax.random.fold_in(piece_key, -level_db)
+    piece_key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(piece.name.encode()) >> 1)
+    key, rate_hz = jax.random.fold_in(piece_key, -level_db), piece.sample_rate_hz
     mixing = crosstalk.draw_mixing(key, len(stems), max_crosstalk=10 ** (level_db / 20))
     delays = crosstalk.delays_samples(mixing, rate_hz)
     if decay_s:
@@ -267,18 +241,11 @@ def _simulate(
 
 def _load(arguments: argparse.Namespace, split: str) -> tuple[Pieces, list[int]]:
     """Return the dataset and the indices of the pieces with enough tracks."""
-    if arguments.dataset == "gm_multitrack":
-        options = dict(size=arguments.size)
-    else:
-        options = dict(layout="phenicx")  # other folders of tracks have no dry tracks
-    dataset = load_pieces(
-        arguments.dataset,
-        split,
-        data_dir=arguments.data_dir,
-        manual_dir=arguments.manual_dir,
-        format=arguments.format,
-        **options,
-    )
+    # Other folders of tracks have no dry tracks.
+    rendered = is_rendered(arguments.dataset)
+    options = dict(size=arguments.size) if rendered else dict(layout="phenicx")
+    options |= {name: getattr(arguments, name) for name in ("data_dir", "manual_dir", "format")}
+    dataset = load_pieces(arguments.dataset, split, **options)
     indices = [i for i, num in enumerate(dataset.num_tracks) if num >= arguments.min_tracks]
     if not indices:
         raise UserError(
@@ -288,24 +255,15 @@ def _load(arguments: argparse.Namespace, split: str) -> tuple[Pieces, list[int]]
     return dataset, indices
 
 
-def _file_name(piece: str) -> str:
-    return piece.replace("/", "_")
-
-
 def _reduce(method: str, spots: np.ndarray, rate_hz: int) -> tuple[np.ndarray, np.ndarray | None]:
     """Return reduced tracks (J, T) and the estimated inverse mixing matrix, None for 'wiener'."""
     if method == "wiener":
-        return _wiener(spots), None
+        names = ("frame_length", "hop_length", "window")
+        framing = {name: getattr(SEIPEL, name) for name in names}
+        filtered, _ = wiener(stft.stft(spots, **framing))
+        return np.asarray(stft.istft(filtered, num_samples=spots.shape[1], **framing)), None
     reduced, estimate = crosstalk.debleed_array(spots, SETTINGS[method], sample_rate_hz=rate_hz)
     return reduced, estimate.inverse_mixing()
-
-
-def _wiener(spots: np.ndarray) -> np.ndarray:
-    options = dict(
-        frame_length=SEIPEL.frame_length, hop_length=SEIPEL.hop_length, window=SEIPEL.window
-    )
-    reduced, _ = wiener(stft.stft(spots, **options))
-    return np.asarray(stft.istft(reduced, num_samples=spots.shape[1], **options))
 
 
 def _mean(values: np.ndarray) -> float | None:
@@ -315,12 +273,8 @@ def _mean(values: np.ndarray) -> float | None:
 
 
 def _means(scores: bss.BssScores) -> dict[str, float | None]:
-    return {
-        "num_silent": int(np.isneginf(scores.bss_sdr_db).sum()),
-        "sdr": _mean(scores.bss_sdr_db),
-        "sir": _mean(scores.bss_sir_db),
-        "sar": _mean(scores.bss_sar_db),
-    }
+    means = {name: _mean(getattr(scores, f"bss_{name}_db")) for name in ("sdr", "sir", "sar")}
+    return {"num_silent": int(np.isneginf(scores.bss_sdr_db).sum()), **means}
 
 
 def _correlations(mixing: np.ndarray, estimate: np.ndarray | None) -> dict[str, float | None]:
@@ -328,13 +282,11 @@ def _correlations(mixing: np.ndarray, estimate: np.ndarray | None) -> dict[str, 
 
     Seipel does not state which one table 3.3 shows.
     """
-    if estimate is None:
-        return {"correlation": None, "correlation_off_diagonal": None}
-    inverse = np.linalg.inv(mixing)
-    off_diagonal = ~np.eye(len(mixing), dtype=bool)
+    inverse, diagonal = np.linalg.inv(mixing), np.eye(len(mixing), dtype=bool)
+    masks = {"correlation": diagonal | True, "correlation_off_diagonal": ~diagonal}
     return {
-        "correlation": _correlation(inverse.ravel(), estimate.ravel()),
-        "correlation_off_diagonal": _correlation(inverse[off_diagonal], estimate[off_diagonal]),
+        name: None if estimate is None else _correlation(inverse[mask], estimate[mask])
+        for name, mask in masks.items()
     }
 
 

@@ -9,16 +9,15 @@ effect of the leakage.
 
 import argparse
 import dataclasses
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
-from irec_jax.checkpoints.workdir import lock_study
 from irec_jax.evaluation import collapse
+from irec_jax.evaluation.recognition import scores_from_counts
 from irec_jax.metrics import multilabel
-from irec_jax.reports import study_figures, text
+from irec_jax.reports import study_figures
 from irec_jax.studies import goel_tables, pages, runs
 from irec_jax.studies.published import goel as published
 
@@ -27,7 +26,7 @@ _SPLITS = ("song", "window")
 BASELINES = "lstm-300-50"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
 class Row:
     """A row of Goel's tables.
 
@@ -39,15 +38,17 @@ class Row:
         reported: published accuracy on training, validation and test; None if not stated.
         quick_epochs: number of epochs with `--quick`; 0 omits the row.
         epoch_s: approximate duration of an epoch on `gm_irmas` small, on two cores.
+        num_epochs: maximum number of epochs without `--quick`.
     """
 
     name: str
     table: str
     family: str
     config: str
-    reported: tuple[float | None, float | None, float | None] = (None, None, None)
-    quick_epochs: int = 0
-    epoch_s: float = 5.0
+    reported: tuple[float | None, float | None, float | None]
+    quick_epochs: int
+    epoch_s: float
+    num_epochs: int = 100
 
 
 #: Cell -> table, family, epochs with `--quick`, seconds per epoch with chunks of 300 samples.
@@ -63,54 +64,30 @@ _IMAGES = {"stacked": ("VII", "CNN, stacked"), "recurrence": ("VIII", "CNN, recu
 _NETS = {"b1": (30, 1.2), "b2": (18, 1.8), "b3": (15, 2.5), "b4": (4, 10.0)}
 #: The same for a CNN followed by an LSTM, which Goel trains for 10 epochs.
 _CRNN_NETS = {"b1": (0, 8.0), "b2": (0, 9.0), "b3": (4, 10.0), "b4": (0, 18.0)}
-_CRNN_EPOCHS = 10
 #: Approximate seconds of a run besides its epochs (compilation, evaluation, figures), and of the
 #: baselines.
 _OVERHEAD_S, _BASELINES_S = 13.0, 40.0
 
 
 def _create_rows() -> Iterator[Row]:
-    for cell, (table, family, quick_epochs, epoch_s) in _CELLS.items():
-        for (x_len, hidden), accuracies in published.RECURRENT.get(cell, {(300, 50): ()}).items():
-            yield Row(
-                name=f"{cell}-{x_len}-{hidden}",
-                table=table,
-                family=family,
-                config=f"configs/goel_rnn.py:cell={cell},x_len={x_len},hidden={hidden}",
-                reported=accuracies or (None, None, None),
-                quick_epochs=quick_epochs if (x_len, hidden) == (300, 50) else 0,
-                epoch_s=epoch_s * 300 / x_len,
-            )
+    for cell, (table, family, quick, epoch_s) in _CELLS.items():
+        accuracies = published.RECURRENT.get(cell, {(300, 50): (None, None, None)})
+        for (x_len, hidden), reported in accuracies.items():
+            name, config = f"{cell}-{x_len}-{hidden}", f"cell={cell},x_len={x_len},hidden={hidden}"
+            config, quick_epochs = f"configs/goel_rnn.py:{config}", quick * name.endswith("300-50")
+            yield Row(name, table, family, config, reported, quick_epochs, epoch_s * 300 / x_len)
     for cell, accuracy in published.DENSE.items():
-        yield Row(
-            name=f"{cell}-300-50-dense50",
-            table="VI",
-            family="additional dense layer",
-            config=f"configs/goel_rnn.py:cell={cell},x_len=300,hidden=50,dense=50",
-            reported=(None, None, accuracy),
-            epoch_s=_CELLS[cell][-1],
-        )
+        name, family = f"{cell}-300-50-dense50", "additional dense layer"
+        config = f"configs/goel_rnn.py:cell={cell},x_len=300,hidden=50,dense=50"
+        yield Row(name, "VI", family, config, (None, None, accuracy), 0, _CELLS[cell][-1])
     for image, (table, family) in _IMAGES.items():
-        for net, (quick_epochs, epoch_s) in _NETS.items():
-            yield Row(
-                name=f"{image}-{net}",
-                table=table,
-                family=family,
-                config=f"configs/goel_cnn.py:image={image},net={net}",
-                reported=published.IMAGES[image][net],
-                quick_epochs=quick_epochs,
-                epoch_s=epoch_s,
-            )
-    for net, (quick_epochs, epoch_s) in _CRNN_NETS.items():
-        yield Row(
-            name=f"crnn-{net}",
-            table="IX",
-            family="CNN, then LSTM",
-            config=f"configs/goel_crnn.py:image=recurrence,net={net}",
-            reported=published.CRNN[net],
-            quick_epochs=quick_epochs,
-            epoch_s=epoch_s,
-        )
+        for net, budget in _NETS.items():
+            config = f"configs/goel_cnn.py:image={image},net={net}"
+            reported = published.IMAGES[image][net]
+            yield Row(f"{image}-{net}", table, family, config, reported, *budget)
+    for net, budget in _CRNN_NETS.items():
+        config, reported = f"configs/goel_crnn.py:image=recurrence,net={net}", published.CRNN[net]
+        yield Row(f"crnn-{net}", "IX", "CNN, then LSTM", config, reported, *budget, num_epochs=10)
 
 
 #: All rows, in the order of Goel's tables.
@@ -131,12 +108,8 @@ def plan(arguments: argparse.Namespace, splits: Sequence[str]) -> list[runs.Run]
     for row in ROWS:
         if arguments.quick and not row.quick_epochs:
             continue
-        num_epochs = _CRNN_EPOCHS if row.table == "IX" else 100
-        overrides, overhead_s = [*runs.overrides(arguments)], _OVERHEAD_S
-        if row.name == BASELINES:
-            overhead_s += _BASELINES_S
-        else:
-            overrides.append(("evaluation.baselines", "False"))
+        num_epochs, baselines = row.num_epochs, row.name == BASELINES
+        overrides = runs.shared_overrides(arguments, baselines=baselines)
         if arguments.quick and not arguments.debug:
             num_epochs = row.quick_epochs
             # Few epochs are all completed; smaller batches of images give more steps.
@@ -147,35 +120,27 @@ def plan(arguments: argparse.Namespace, splits: Sequence[str]) -> list[runs.Run]
             ]
             if row.table in ("VII", "VIII"):
                 overrides.append(("training.batch_size", "16"))
-        debug = ",debug" if arguments.debug else ""
+        expected_s = _OVERHEAD_S + _BASELINES_S * baselines + row.epoch_s * num_epochs
         for split in splits:
-            planned.append(
-                runs.Run(
-                    name=f"{row.name}-{split}",
-                    config=f"{row.config},dataset={arguments.dataset},split={split}{debug}",
-                    overrides=tuple(overrides),
-                    expected_s=overhead_s + row.epoch_s * num_epochs,
-                )
-            )
+            name, config = f"{row.name}-{split}", f"{row.config},split={split}"
+            config = runs.config_path(config, arguments)
+            planned.append(runs.Run(name, config, tuple(overrides), expected_s))
     return planned
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run `irec study goel` and return its exit code."""
-    settings, folder = runs.settings(arguments), Path(arguments.workdir)
+    settings, planned = runs.shared_settings(arguments), plan(arguments, _SPLITS)
     splits = list(dict.fromkeys(split.strip() for split in arguments.split.split(",")))
     for split in splits:
         runs.check_choice("split", split, _SPLITS)
-    planned = plan(arguments, _SPLITS)
     names = [row.name for row in ROWS if not arguments.quick or row.quick_epochs]
     selected = runs.select(names, arguments.rows)
-    todo = [f"{name}-{split}" for name in selected for split in splits]
-    lock_study(folder, settings)
-    began = time.monotonic()
-    results = runs.execute(planned, todo=todo, workdir=folder, summary=_line)
-    report = runs.common_report(
-        results, settings=settings, split=" and ".join(splits), seed=arguments.seed, began=began
+    study = runs.Study(arguments, settings)
+    results = study.execute(
+        planned, _line, [f"{row}-{split}" for row in selected for split in splits]
     )
+    report = study.report(results, split=" and ".join(splits))
     by_row = {row.name: _by_split(results.reports, row.name) for row in ROWS}
     report |= {
         "rows": {
@@ -190,8 +155,7 @@ def run(arguments: argparse.Namespace) -> int:
         "protocols": _protocols(results.reports),
     }
     page = goel_tables.markdown_page(report, ROWS)
-    pages.write_and_print(folder, report, page, {"accuracy.png": draw(report)})
-    return 1 if results.failures else 0
+    return study.finish(report, page, {"accuracy.png": draw(report)})
 
 
 def _by_split(reports: Mapping[str, Mapping], row: str) -> dict[str, Mapping]:
@@ -213,7 +177,7 @@ def scores(report: Mapping) -> dict:
         ``per_class``; ``num_epochs``, ``best_epoch``, ``seconds``; ``collapse``, the warning of
         the collapse check or None.
     """
-    predominant, best = report["predominant"], report["best_epoch"]
+    predominant, best, classes = report["predominant"], report["best_epoch"], report["classes"]
     confusion = np.array(predominant["confusion"])
     correct, one_hot = np.diagonal(confusion), np.eye(len(confusion))
     # Labels and predictions of all examples, for the collapse check: that of the report considers
@@ -222,15 +186,6 @@ def scores(report: Mapping) -> dict:
         np.indices(confusion.shape).reshape(2, -1), confusion.ravel(), axis=1
     )
     counts = multilabel.Counts(correct, confusion.sum(0) - correct, confusion.sum(1) - correct)
-
-    def block(values: multilabel.Scores) -> dict[str, float]:
-        return {name: float(value) for name, value in values._asdict().items()}
-
-    by_class = multilabel.by_class(counts)
-    per_class = {
-        name: block(multilabel.Scores(*(value[k] for value in by_class)))
-        for k, name in enumerate(report["classes"])
-    }
     return {
         "training": best["train_top1"],
         "validation": best["valid_top1"],
@@ -240,48 +195,38 @@ def scores(report: Mapping) -> dict:
         "balanced_interval": predominant["balanced_accuracy_interval"],
         "chance": predominant["chance"],
         "majority": predominant["majority"]["accuracy"],
-        "micro": block(multilabel.micro(counts)),
-        "macro": block(multilabel.macro(counts)),
-        "per_class": per_class,
+        **scores_from_counts(counts, classes),
         "num_epochs": len(report["history"]),
         "best_epoch": best["epoch"],
         "seconds": runs.total_duration_s(report),
-        "collapse": collapse.check(one_hot[labels], one_hot[predictions], report["classes"])[
-            "warning"
-        ],
+        "collapse": collapse.check(one_hot[labels], one_hot[predictions], classes)["warning"],
     }
 
 
-def draw(report: Mapping):
+def draw(report: Mapping) -> Figure:
     """Draw the accuracies of all rows with both splits and as published."""
-    names = list(report["rows"])
-    groups = {
-        f"{split} split": {
-            name: (
-                by_split[split]["test_interval"][0],
-                by_split[split]["test"],
-                by_split[split]["test_interval"][1],
-            )
-            for name, by_split in report["rows"].items()
-            if split in by_split
-        }
-        for split in _SPLITS
-    }
-    reported = {row.name: row.reported[2] for row in ROWS if row.reported[2] is not None}
+
+    def point(scores: Mapping) -> tuple[float, float, float]:
+        low, high = scores["test_interval"]
+        return low, scores["test"], high
+
+    rows, groups = report["rows"], {}
+    for split in _SPLITS:
+        points = {name: point(row[split]) for name, row in rows.items() if split in row}
+        groups |= {f"{split} split": points} if points else {}
     rendered = ", rendered audio" if report["rendered"] else ""
     return study_figures.accuracies(
-        names,
-        {group: values for group, values in groups.items() if values},
-        reported=reported,
+        list(rows),
+        groups,
+        reported={row.name: row.reported[2] for row in ROWS if row.reported[2] is not None},
         chance=1 / len(report["classes"]),
         title=f"{report['dataset']}{rendered}; reported: IRMAS, random windows",
     )
 
 
 def _line(report: Mapping) -> str:
-    predominant = report["predominant"]
-    accuracy = text.interval(predominant["accuracy"], predominant["accuracy_interval"])
-    return f"accuracy {accuracy}, {runs.kept_epoch(report)}"
+    accuracy = pages.with_interval(report["predominant"], "accuracy")
+    return f"accuracy {accuracy}, epoch {pages.kept_epoch(report)}"
 
 
 def _protocols(reports: Mapping[str, Mapping]) -> list[dict]:

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from irec_jax.reports.page import failed_runs, provenance_table, rendered_banner
+from irec_jax.reports.page import rendered_banner
 from irec_jax.reports.tables import markdown_table
-from irec_jax.reports.text import class_names, difference, interval, number
-from irec_jax.studies.pages import budget_note
+from irec_jax.reports.text import class_names, difference, number
+from irec_jax.studies import pages
+from irec_jax.studies.pages import with_interval
 from irec_jax.studies.published import goel as published
 
 _SPLITS = ("window", "song")
@@ -18,17 +19,12 @@ def markdown_page(report: Mapping, rows: Sequence[Any]) -> str:
     """Return the report of a study as Markdown; see `studies.goel`.
 
     Args:
-        report: report of the study.
         rows: all rows in order (`goel.Row`); rows without results are omitted.
     """
     rows = [row for row in rows if row.name in report["rows"]]
-    parts = [
-        "# Five instruments from waveforms and images of waveforms: tables II to IX of Goel",
-        *rendered_banner(report),
-        _question(report),
-        _summary(report, rows),
-        _results(report, rows),
-        *failed_runs(report["failures"]),
+    summary, results = _summary(report, rows), _results(report, rows)
+    introduction = [*rendered_banner(report), _question(report), summary, results]
+    sections = [
         "![test accuracy of every row, measured and published](accuracy.png)",
         "## Tables II to IX",
         f"Reported: {published.CITATION}. Accuracy at the kept epoch (lowest validation loss): "
@@ -39,24 +35,22 @@ def markdown_page(report: Mapping, rows: Sequence[Any]) -> str:
         "## Micro and macro averages, and scores by class",
         "Each window has one label and one prediction, the strongest class: micro precision, "
         "recall and F1 equal the accuracy. P: precision; R: recall.",
-        *_class_tables(report, rows),
+        *_class_tables(report),
         "## Data splits",
         _protocols(report),
-        "## Provenance",
-        provenance_table(report["provenance"]),
     ]
-    return "\n\n".join(parts) + "\n"
+    title = "Five instruments from waveforms and images of waveforms: tables II to IX of Goel"
+    return pages.compose(title, report, introduction, sections)
 
 
 def _question(report: Mapping) -> str:
     *first, last = class_names(report["classes"])
-    return (
-        "**Question.** How well do networks on waveforms and on images of waveforms distinguish "
+    return pages.question(
+        "How well do networks on waveforms and on images of waveforms distinguish "
         f"{', '.join(first)} and {last} in {report['dataset']}, and how much of the accuracy is "
         "due to leakage from training to test? With the *window* split, which Goel uses, windows "
         "of the same clip are in both training and test; with the *song* split, all windows of a "
-        "song are in the same split."
-    ) + budget_note(
+        "song are in the same split.",
         report["settings"],
         "Some of the rows, trained briefly: a fixed number of epochs, images in batches of 16.",
     )
@@ -66,29 +60,28 @@ def _results(report: Mapping, rows: Sequence[Any]) -> str:
     """Return the main results as a paragraph."""
     sentences = []
     for split in _SPLITS[::-1]:
-        by_row = {row.name: report["rows"][row.name].get(split) for row in rows}
-        by_row = {name: scores for name, scores in by_row.items() if scores}
+        by_row = _scores_with(split, report)
         if not by_row:
             continue
         best = max(by_row, key=lambda name: by_row[name]["validation"])
         scores = by_row[best]
         sentences.append(
             f"With the {split} split, the row with the best validation accuracy is {best}: "
-            f"{interval(scores['test'], scores['test_interval'])} on test (chance "
-            f"{number(scores['chance'])}, most frequent class {number(scores['majority'])}"
+            f"{with_interval(scores, 'test')} on test (chance {number(scores['chance'])}, most "
+            f"frequent class {number(scores['majority'])}"
             f"{_baseline_accuracies(report['baselines'].get(split, {}))})."
         )
     leakage = [_leakage(report["rows"][row.name]) for row in rows]
     if known := [value for value in leakage if value is not None]:
+        mean, low, high = map(difference, (float(np.mean(known)), min(known), max(known)))
         sentences.append(
-            f"Over {len(known)} rows, the window split adds {difference(float(np.mean(known)))} to "
-            f"the test accuracy on average ({difference(min(known))} to "
-            f"{difference(max(known))}): the effect of leakage."
+            f"Over {len(known)} rows, the window split adds {mean} to the test accuracy on average "
+            f"({low} to {high}): the effect of leakage."
         )
     collapsed = [
-        f"{row.name} ({split})"
-        for row in rows
-        for split, scores in report["rows"][row.name].items()
+        f"{name} ({split})"
+        for name, by_split in report["rows"].items()
+        for split, scores in by_split.items()
         if scores["collapse"]
     ]
     if collapsed:
@@ -98,9 +91,14 @@ def _results(report: Mapping, rows: Sequence[Any]) -> str:
     return "**Results.** " + " ".join(sentences)
 
 
+def _scores_with(split: str, report: Mapping) -> dict[str, Mapping]:
+    """Return the scores of all rows that have results with a split, by name."""
+    return {name: row[split] for name, row in report["rows"].items() if split in row}
+
+
 def _baseline_accuracies(baselines: Mapping) -> str:
     others = [
-        f"{name} {interval(block['accuracy'], block['accuracy_interval'])}"
+        f"{name} {with_interval(block, 'accuracy')}"
         for name, block in baselines.items()
         if name != "majority"
     ]
@@ -117,10 +115,7 @@ def _leakage(by_split: Mapping) -> float | None:
 def _test_cells(by_split: Mapping) -> list[str]:
     """Return the test accuracy with each split, and the leakage."""
     accuracies = [
-        interval(by_split[split]["test"], by_split[split]["test_interval"])
-        if split in by_split
-        else "–"
-        for split in _SPLITS
+        with_interval(by_split[split], "test") if split in by_split else "–" for split in _SPLITS
     ]
     return [*accuracies, difference(_leakage(by_split))]
 
@@ -135,11 +130,9 @@ def _summary(report: Mapping, rows: Sequence[Any]) -> str:
     for family in dict.fromkeys(row.family for row in rows):
         members = {row: report["rows"][row.name] for row in rows if row.family == family}
         split = "song" if any("song" in by_split for by_split in members.values()) else "window"
-        members = {row: by_split for row, by_split in members.items() if split in by_split}
-        best = max(members, key=lambda row: members[row][split]["validation"])
-        lines.append(
-            [family, best.name, number(best.reported[2]), *_test_cells(report["rows"][best.name])]
-        )
+        candidates = [row for row, by_split in members.items() if split in by_split]
+        best = max(candidates, key=lambda row: members[row][split]["validation"])
+        lines.append([family, best.name, number(best.reported[2]), *_test_cells(members[best])])
     baselines = report["baselines"]
     for name in dict.fromkeys(name for block in baselines.values() for name in block):
         by_split = {
@@ -157,20 +150,18 @@ def _summary(report: Mapping, rows: Sequence[Any]) -> str:
 
 
 def _goel_tables(report: Mapping, rows: Sequence[Any]) -> list[str]:
+    header = ["row", *(f"reported {split}" for split in ("train", "valid", "test"))]
+    for split in _SPLITS:
+        header += [f"{split}: train", "valid", "test [95 %]", "balanced", "epoch"]
     parts = []
     for table, family in dict.fromkeys((row.table, row.family) for row in rows):
         lines = []
-        for row in rows:
-            if row.table != table:
-                continue
+        for row in (row for row in rows if row.table == table):
             by_split = report["rows"][row.name]
-            cells = [row.name, *(number(value) for value in row.reported)]
+            cells = [row.name, *map(number, row.reported)]
             for split in _SPLITS:
                 cells += _accuracies(by_split.get(split))
             lines.append([*cells, difference(_leakage(by_split))])
-        header = ["row", *(f"reported {split}" for split in ("train", "valid", "test"))]
-        for split in _SPLITS:
-            header += [f"{split}: train", "valid", "test [95 %]", "balanced", "epoch"]
         name = table if table.startswith("fig") else f"table {table}"
         parts += [f"### {family} ({name})", markdown_table([*header, "leakage"], lines)]
     return parts
@@ -182,30 +173,24 @@ def _accuracies(scores: Mapping | None) -> list[str]:
     return [
         number(scores["training"]),
         number(scores["validation"]),
-        interval(scores["test"], scores["test_interval"]),
+        with_interval(scores, "test"),
         number(scores["balanced"]),
         f"{scores['best_epoch']} of {scores['num_epochs']}",
     ]
 
 
-def _class_tables(report: Mapping, rows: Sequence[Any]) -> list[str]:
+def _class_tables(report: Mapping) -> list[str]:
+    header = ["row", "micro P = R = F1", "macro P", "R", "F1"]
+    header += [f"{name}: R / F1" for name in report["classes"]]
     parts = []
     for split in _SPLITS:
         lines = []
-        for row in rows:
-            scores = report["rows"][row.name].get(split)
-            if scores is None:
-                continue
-            averages = [number(scores["micro"]["f1"])]
-            averages += [number(scores["macro"][name]) for name in ("precision", "recall", "f1")]
-            by_class = [
-                f"{number(scores['per_class'][name]['recall'], 2)} / "
-                f"{number(scores['per_class'][name]['f1'], 2)}"
-                for name in report["classes"]
-            ]
-            lines.append([row.name, *averages, *by_class])
-        header = ["row", "micro P = R = F1", "macro P", "R", "F1"]
-        header += [f"{name}: R / F1" for name in report["classes"]]
+        for row, scores in _scores_with(split, report).items():
+            averages = [scores["micro"]["f1"]]
+            averages += [scores["macro"][name] for name in ("precision", "recall", "f1")]
+            per_class = [scores["per_class"][name] for name in report["classes"]]
+            cells = [f"{number(c['recall'], 2)} / {number(c['f1'], 2)}" for c in per_class]
+            lines.append([row, *map(number, averages), *cells])
         if lines:
             parts += [f"### Split by {split}", markdown_table(header, lines)]
     return parts
@@ -214,10 +199,8 @@ def _class_tables(report: Mapping, rows: Sequence[Any]) -> list[str]:
 def _protocols(report: Mapping) -> str:
     lines = []
     for protocol in report["protocols"]:
-        sizes = [
-            "{num_examples} of {num_songs}".format(**protocol["sides"][split])
-            for split in ("training", "validation", "test")
-        ]
+        splits = (protocol["sides"][split] for split in ("training", "validation", "test"))
+        sizes = ["{num_examples} of {num_songs}".format(**split) for split in splits]
         shared = str(protocol["num_songs_on_both_sides"])
         lines.append([protocol["split"], protocol["examples"], *sizes, shared])
     header = ["split", "examples", "training: examples of songs", "validation", "test"]

@@ -1,38 +1,40 @@
-"""Reports of studies: writing them, and sentences that they share."""
+"""Parts of pages that the studies share."""
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from matplotlib.figure import Figure
-
-from irec_jax.reports.writing import write_report
-
-
-def write_and_print(
-    workdir: Path, report: Mapping, page: str, figures: Mapping[str, Figure], **options: Any
-) -> None:
-    """Write the report of a study and print the part of its page above the first section.
-
-    Args:
-        workdir: the folder.
-        report: content of report.json.
-        page: content of report.md.
-        figures: file name -> figure.
-        **options: further arguments of `reports.writing.write_report`.
-    """
-    path = write_report(workdir, report, page, figures, **options)
-    print(page.partition("\n## ")[0])
-    print(f"\nreport: {path}")
+from irec_jax.reports.page import failed_runs, provenance_table
+from irec_jax.reports.text import interval
 
 
-def budget_note(settings: Mapping[str, Any], quick: str) -> str:
-    """Return a sentence on the budget of a debug or quick run, with a leading space, or ''.
+def compose(
+    title: str, report: Mapping, introduction: Iterable[str], sections: Iterable[str]
+) -> str:
+    """Return a page: title, introduction, failed runs, further sections, and provenance."""
+    failures = failed_runs(report.get("failures", {}))
+    provenance = ("## Provenance", provenance_table(report["provenance"]))
+    return "\n\n".join([f"# {title}", *introduction, *failures, *sections, *provenance]) + "\n"
+
+
+def question(text: str, settings: Mapping[str, Any], quick: str) -> str:
+    """Return the question of a study, with a note on the budget of a debug or quick run.
 
     Args:
+        text: the question.
         settings: settings of the study.
-        quick: the sentence for `--quick`.
+        quick: the note for `--quick`.
     """
     if settings["debug"]:
-        return " **Debug run on tiny data: the scores are meaningless.**"
-    return f" {quick}" if settings["quick"] else ""
+        quick = "**Debug run on tiny data: the scores are meaningless.**"
+    note = f" {quick}" if settings["debug"] or settings["quick"] else ""
+    return f"**Question.** {text}{note}"
+
+
+def with_interval(scores: Mapping[str, Any], name: str) -> str:
+    """Return the score of a name with its interval, the entry `NAME_interval`."""
+    return interval(scores[name], scores[f"{name}_interval"])
+
+
+def kept_epoch(report: Mapping) -> str:
+    """Return '3 of 5' for a run of five epochs that kept the parameters of the third."""
+    return f"{report['best_epoch']['epoch']} of {len(report['history'])}"

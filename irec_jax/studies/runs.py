@@ -1,27 +1,30 @@
-"""Runs of a study: experiments that are executed in turn, each once and in its own folder."""
+"""Studies and their runs: experiments that are executed in turn, each once in its own folder."""
 
 import argparse
 import contextlib
 import dataclasses
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
+from matplotlib.figure import Figure
 from ml_collections import config_dict
 
 from irec_jax import config as configs
 from irec_jax import data, experiment
-from irec_jax.checkpoints import workdir as workdirs
+from irec_jax.checkpoints.workdir import check_workdir, lock_study
+from irec_jax.data.options import is_rendered
 from irec_jax.errors import UserError
 from irec_jax.evaluation import provenance
 from irec_jax.files import read_json
+from irec_jax.reports.writing import write_report
 from irec_jax.training.logging import duration
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
 class Run:
     """An experiment of a study.
 
@@ -60,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, workdir: str, rows: bool =
     add("--workdir", default=workdir, help=f"folder of runs and report (default: {workdir})")
 
 
-def settings(arguments: argparse.Namespace) -> dict:
+def shared_settings(arguments: argparse.Namespace) -> dict:
     """Return the options of `add_arguments` that affect the results; see `lock_study`.
 
     Raises:
@@ -68,7 +71,7 @@ def settings(arguments: argparse.Namespace) -> dict:
     """
     check_choice("dataset", arguments.dataset, ("gm_irmas", "irmas"))
     chosen = {name: getattr(arguments, name) for name in ("dataset", "seed", "quick", "debug")}
-    return chosen | ({"size": arguments.size} if arguments.dataset == "gm_irmas" else {})
+    return chosen | ({"size": arguments.size} if is_rendered(arguments.dataset) else {})
 
 
 def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
@@ -78,84 +81,161 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
         raise UserError(f"--{name.replace('_', '-')} {value}: unknown; known are {listed}")
 
 
-def overrides(arguments: argparse.Namespace) -> tuple[tuple[str, str], ...]:
-    """Return what the options of `add_arguments` set in every config."""
-    pairs = [
-        ("data.dir", arguments.data_dir),
-        ("data.manual_dir", arguments.manual_dir),
-        ("seed", str(arguments.seed)),
-    ]
-    if arguments.dataset == "gm_irmas" and not arguments.debug:
+def shared_overrides(
+    arguments: argparse.Namespace, *, baselines: bool = False
+) -> list[tuple[str, str]]:
+    """Return the overrides of `add_arguments` for every config, and those without baselines."""
+    pairs = [("data.dir", arguments.data_dir), ("data.manual_dir", arguments.manual_dir)]
+    pairs.append(("seed", str(arguments.seed)))
+    if is_rendered(arguments.dataset) and not arguments.debug:
         pairs.append(("data.size", arguments.size))
-    return tuple(pairs)
+    return pairs if baselines else [*pairs, ("evaluation.baselines", "False")]
 
 
-def select(names: Iterable[str], text: str) -> list[str]:
+def config_path(config: str, arguments: argparse.Namespace) -> str:
+    """Return `FILE:arguments` with the dataset of the study, and 'debug' if it is a debug run."""
+    separator = "" if config.endswith(":") else ","
+    debug = ",debug" if arguments.debug else ""
+    return f"{config}{separator}dataset={arguments.dataset}{debug}"
+
+
+def select(names: Sequence[str], text: str) -> list[str]:
     """Return the names that contain a part of a comma-separated text; all for an empty text.
 
     Raises:
         UserError: no name contains one of the parts.
     """
-    names, parts = list(names), [part.strip() for part in text.split(",") if part.strip()]
+    parts = [part.strip() for part in text.split(",") if part.strip()]
     for part in parts:
         if not any(part in name for name in names):
             raise UserError(f"--rows {part}: matches none of {', '.join(names)}")
     return [name for name in names if not parts or any(part in name for part in parts)]
 
 
-def execute(
-    runs: Sequence[Run], *, todo: Sequence[str], workdir: Path, summary: Callable[[Mapping], str]
-) -> Results:
-    """Train and evaluate the runs without a report, printing one line for each.
+class Study:
+    """A study in its workdir, which is locked for the settings of the study; see `lock_study`."""
 
-    The output of a run goes to `runs/NAME.log` in the workdir, and its results to the folder
-    `runs/NAME`; an interrupted run resumes. If a run fails, its line gives the reason and the
-    other runs are still executed; the next call tries it again.
+    def __init__(self, arguments: argparse.Namespace, settings: Mapping):
+        self.workdir, self.settings = Path(arguments.workdir), settings
+        self.seed, self.began = arguments.seed, time.monotonic()
+        lock_study(self.workdir, settings)
 
-    Args:
-        runs: all runs of the study.
-        todo: names of the runs to execute. Finished runs are included in the results in any case.
-        workdir: folder of the study.
-        summary: maps a report to the text of its line.
+    def execute(
+        self,
+        runs: Sequence[Run],
+        summary: Callable[[Mapping], str],
+        todo: Container[str] | None = None,
+    ) -> Results:
+        """Train and evaluate the runs without a report, printing one line for each.
 
-    Raises:
-        UserError: before the first run, if a config is invalid, a folder holds a run of another
-            config, or a dataset cannot be prepared.
-    """
-    reports, failures, pending = {}, {}, {}
+        The output of a run goes to `runs/NAME.log` in the workdir, and its results to the folder
+        `runs/NAME`; an interrupted run resumes. If a run fails, its line gives the reason and the
+        other runs are still executed; the next call tries it again.
+
+        Args:
+            runs: the runs. Finished runs are included in the results in any case.
+            summary: maps a report to the text of its line.
+            todo: names of the runs to execute; None executes all.
+
+        Raises:
+            UserError: before the first run, if a config is invalid, a folder holds a run of another
+                config, or a dataset cannot be prepared.
+        """
+        folder = self.workdir / "runs"
+        reports, pending = _find_reports(runs, folder, todo)
+        failures, remaining = {}, [run for run in runs if run.name in pending]
+        _prepare_datasets(pending.values())
+        if remaining:
+            print(f"{len(remaining)} runs to do; their output goes to {folder}/NAME.log")
+        began, expected_s = time.monotonic(), 0.0
+        while remaining:
+            run, run_began = remaining.pop(0), time.monotonic()
+            report = _attempt(run, pending[run.name], folder)
+            if isinstance(report, str):
+                failures[run.name], line = report, f"failed: {report}"
+            else:
+                reports[run.name], line = report, summary(report)
+            expected_s += run.expected_s
+            pace = (time.monotonic() - began) / expected_s
+            left = duration(pace * sum(run.expected_s for run in remaining))
+            rest = f"{len(remaining)} left, about {left}" if remaining else "none left"
+            took = duration(time.monotonic() - run_began)
+            print(f"{run.name}: {line}; {took}; {rest}", flush=True)
+        ordered = {run.name: reports[run.name] for run in runs if run.name in reports}
+        return Results(ordered, failures)
+
+    def report(self, results: Results, *, split: str) -> dict:
+        """Return the entries that the reports of all studies of runs share.
+
+        Returns:
+            dict: ``rendered``, ``dataset`` and ``classes`` of the first run, ``settings``,
+            ``failures``, and ``provenance`` (of the splits with these names), whose duration of
+            all runs includes those of earlier calls.
+
+        Raises:
+            UserError: all runs failed.
+        """
+        reports = list(results.reports.values())
+        if not reports:
+            raise UserError(
+                f"all {len(results.failures)} runs failed; the reasons are printed above"
+            )
+        datasets = [report["provenance"]["dataset"] for report in reports]
+        return {
+            **{key: reports[0][key] for key in ("rendered", "dataset", "classes")},
+            "settings": self.settings,
+            "failures": results.failures,
+            "provenance": provenance.collect(
+                dataset=datasets[0]["name"],
+                version=datasets[0]["version"],
+                config=" and ".join(sorted({dataset["config"] for dataset in datasets})),
+                split=split,
+                seed=self.seed,
+                durations_s={
+                    "this call": time.monotonic() - self.began,
+                    "all runs": sum(map(total_duration_s, reports)),
+                },
+            ),
+        }
+
+    def finish(
+        self,
+        report: Mapping,
+        page: str,
+        figures: Mapping[str, Figure],
+        *,
+        html_title: str | None = None,
+        print_page: bool = False,
+    ) -> int:
+        """Write the report, and print its page or, by default, the part above the first section.
+
+        Returns:
+            The exit code of the study, 1 if runs failed.
+        """
+        path = write_report(self.workdir, report, page, figures, html_title=html_title)
+        text = page.rstrip("\n") if print_page else page.partition("\n## ")[0]
+        print(f"{text}\n\nreport: {path}")
+        return 1 if report.get("failures") else 0
+
+
+def _find_reports(
+    runs: Iterable[Run], folder: Path, todo: Container[str] | None
+) -> tuple[dict[str, dict], dict[str, config_dict.ConfigDict]]:
+    """Return the reports of finished runs and the configs of those to be executed, by name."""
+    reports, pending = {}, {}
     for run in runs:
-        folder = workdir / "runs" / run.name
-        if run.name not in todo and not (folder / "report.json").exists():
+        file = folder / run.name / "report.json"
+        if todo is not None and run.name not in todo and not file.exists():
             continue
         config = resolve(run)
-        if (folder / "config.json").exists():
-            workdirs.check_workdir(
-                folder, configs.flatten(config), "train", ignored=configs.NOT_COMPARED
-            )
-        if (folder / "report.json").exists():
-            reports[run.name] = read_json(folder / "report.json")
+        if file.with_name("config.json").exists():
+            flat = configs.flatten(config)
+            check_workdir(file.parent, flat, "train", ignored=configs.NOT_COMPARED)
+        if file.exists():
+            reports[run.name] = read_json(file)
         else:
             pending[run.name] = config
-    remaining = [run for run in runs if run.name in pending]
-    _prepare_datasets(pending.values())
-    if remaining:
-        print(f"{len(remaining)} runs to do; their output goes to {workdir / 'runs'}/NAME.log")
-    began, expected_s = time.monotonic(), 0.0
-    while remaining:
-        run, run_began = remaining.pop(0), time.monotonic()
-        report = _attempt(run, pending[run.name], workdir / "runs")
-        if isinstance(report, str):
-            failures[run.name], line = report, f"failed: {report}"
-        else:
-            reports[run.name], line = report, summary(report)
-        expected_s += run.expected_s
-        pace = (time.monotonic() - began) / expected_s
-        remaining_s = pace * sum(run.expected_s for run in remaining)
-        rest = f"{len(remaining)} left, about {duration(remaining_s)}" if remaining else "none left"
-        took = duration(time.monotonic() - run_began)
-        print(f"{run.name}: {line}; {took}; {rest}", flush=True)
-    names = [run.name for run in runs]
-    return Results({name: reports[name] for name in names if name in reports}, failures)
+    return reports, pending
 
 
 def resolve(run: Run) -> config_dict.ConfigDict:
@@ -202,55 +282,6 @@ def _redirect_output(path: Path) -> Iterator[None]:
         yield
 
 
-def common_report(
-    results: Results, *, settings: Mapping, split: str, seed: int, began: float
-) -> dict:
-    """Return the entries that the reports of all studies of runs share.
-
-    Args:
-        results: results of `execute`.
-        settings: settings of the study.
-        split: names of the splits.
-        seed: seed of the study.
-        began: time at which this call began, of `time.monotonic`.
-
-    Returns:
-        dict: ``rendered``, ``dataset`` and ``classes`` of the first run, ``settings``,
-        ``failures``, and ``provenance``, whose duration of all runs includes those of earlier
-        calls.
-
-    Raises:
-        UserError: all runs failed.
-    """
-    reports = list(results.reports.values())
-    if not reports:
-        raise UserError(f"all {len(results.failures)} runs failed; the reasons are printed above")
-    dataset = reports[0]["provenance"]["dataset"]
-    builder_configs = {report["provenance"]["dataset"]["config"] for report in reports}
-    durations_s = {
-        "this call": time.monotonic() - began,
-        "all runs": sum(map(total_duration_s, reports)),
-    }
-    return {
-        **{key: reports[0][key] for key in ("rendered", "dataset", "classes")},
-        "settings": settings,
-        "failures": results.failures,
-        "provenance": provenance.collect(
-            dataset=dataset["name"],
-            version=dataset["version"],
-            config=" and ".join(sorted(builder_configs)),
-            split=split,
-            seed=seed,
-            durations_s=durations_s,
-        ),
-    }
-
-
 def total_duration_s(report: Mapping) -> float:
     """Return the total duration of a run in seconds."""
     return sum(report["provenance"]["durations_s"].values())
-
-
-def kept_epoch(report: Mapping) -> str:
-    """Return 'epoch 3 of 5' for a run of five epochs that kept the parameters of the third."""
-    return f"epoch {report['best_epoch']['epoch']} of {len(report['history'])}"

@@ -6,18 +6,18 @@ with everything below -60 dB removed. Epochs and L2 weights are chosen on valida
 """
 
 import argparse
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from irec_jax.checkpoints.workdir import lock_study
+from irec_jax.data.options import is_rendered
 from irec_jax.errors import UserError
 from irec_jax.files import read_json
 from irec_jax.reports import separation_figures
 from irec_jax.studies import pages, runs, separation_data, separation_scores, separation_tables
+from irec_jax.studies.separation_data import TrainedSeparator
 
 SYSTEMS = ("base", *separation_data.SEPARATED)
 #: L2 weights of the paper, which assigns them to the systems in two ways.
@@ -36,56 +36,37 @@ _CHOICES = {
     "output": ("attenuation", "direct", "mask"),
     "listen": ("features", "audio"),
 }
+_EPOCHS = ("training.num_epochs", "training.patience")
+_STEPS = ("training.min_steps_per_epoch", "training.max_steps_per_epoch")
 #: Epochs of the ablation in the paper.
-_ABLATION_EPOCHS = 50
+_ABLATION_EPOCHS = dict.fromkeys(_EPOCHS, "50")
+_MOMENTUM = {"model.momentum": "0.9"}
 #: Settings of `--quick`, about an hour on two cores in total; a training step of the U-Net takes
 #: about 0.9 s there, and one of the CNN 0.06 s per clip. Few steps need a higher learning rate, and
 #: a lower momentum of the batch statistics so that they follow the network.
 _QUICK = {
-    "separator": {
-        "training.num_epochs": 10,
-        "training.min_steps_per_epoch": 100,
-        "training.max_steps_per_epoch": 100,
-        "training.patience": 10,
-    },
-    "ablation": {
-        "training.num_epochs": 4,
-        "training.min_steps_per_epoch": 20,
-        "training.max_steps_per_epoch": 20,
-        "training.patience": 4,
-        "model.momentum": 0.9,
-    },
-    "classifier": {
-        "training.num_epochs": 4,
-        "training.patience": 4,
-        "optimizer.learning_rate": 1e-3,
-        "model.momentum": 0.9,
-    },
+    "separator": dict.fromkeys(_EPOCHS, "10") | dict.fromkeys(_STEPS, "100"),
+    "ablation": dict.fromkeys(_EPOCHS, "4") | dict.fromkeys(_STEPS, "20") | _MOMENTUM,
+    "classifier": dict.fromkeys(_EPOCHS, "4") | {"optimizer.learning_rate": "0.001"} | _MOMENTUM,
 }
 #: Approximate seconds of a run on two cores, without and with `--quick`.
 _EXPECTED_S = {"separator": (3.6e3, 1100), "ablation": (5e3, 140), "classifier": (9e3, 320)}
-#: Smaller spectrograms and networks for `--debug`, besides what the configs shrink.
-_DEBUG_FRAMES = (
-    ("data.window_s", "0.5"),
-    ("frontend.frame_length", "1024"),
-    ("frontend.hop_length", "350"),
-    ("frontend.num_bins", "512"),
-    ("frontend.num_frames", "64"),
-)
-_DEBUG_LAYERS = (
-    ("model.filters", "(2, 4)"),
-    ("model.kernels", "(3, 3)"),
-    ("model.strides", "(2, 2)"),
-    ("model.dilations", "(1, 1)"),
-)
-_DEBUG = {
-    "unet": (
-        *_DEBUG_FRAMES,
-        *_DEBUG_LAYERS,
-        ("evaluation.hop_s", "0.25"),
-        ("model.bottleneck", "()"),
-    ),
-    "cnn": (*_DEBUG_LAYERS, ("model.dense", "8")),
+#: Smaller networks for `--debug`, besides what the configs shrink.
+_DEBUG_CNN = {
+    "model.filters": "(2, 4)",
+    "model.kernels": "(3, 3)",
+    "model.strides": "(2, 2)",
+    "model.dilations": "(1, 1)",
+}
+#: The same for the U-Net, and smaller spectrograms.
+_DEBUG_UNET = _DEBUG_CNN | {
+    "model.bottleneck": "()",
+    "data.window_s": "0.5",
+    "evaluation.hop_s": "0.25",
+    "frontend.frame_length": "1024",
+    "frontend.hop_length": "350",
+    "frontend.num_bins": "512",
+    "frontend.num_frames": "64",
 }
 
 
@@ -120,53 +101,49 @@ def settings(arguments: argparse.Namespace) -> dict:
         runs.check_choice(name, getattr(arguments, name), choices)
     if arguments.stems_path and arguments.stems != "musdb18":
         raise UserError("--stems-path: only applies to --stems musdb18")
-    shared = runs.settings(arguments) | {"listen": arguments.listen, "size": arguments.size}
+    shared = runs.shared_settings(arguments)
+    shared |= {"listen": arguments.listen, "size": arguments.size}
     if arguments.separator:
         return shared | {"separator": str(Path(arguments.separator).expanduser().resolve())}
     names = ("output", "stems", "stems_path", "stems_split")
     return shared | {name: getattr(arguments, name) for name in names}
 
 
-def _budget(arguments: argparse.Namespace, kind: str) -> tuple[list[tuple[str, str]], float]:
+def _budget(arguments: argparse.Namespace, kind: str) -> tuple[dict[str, str], float]:
     """Return the overrides and the approximate duration of a kind of run."""
-    if not arguments.quick or arguments.debug:
-        return [], _EXPECTED_S[kind][0]
-    return [(key, str(value)) for key, value in _QUICK[kind].items()], _EXPECTED_S[kind][1]
+    full_s, quick_s = _EXPECTED_S[kind]
+    return (_QUICK[kind], quick_s) if arguments.quick and not arguments.debug else ({}, full_s)
 
 
 def separator_run(arguments: argparse.Namespace, name: str = "", variant=()) -> runs.Run:
     """Return the run of the separator or, given a name, of a variant of figure 4.1."""
     budget, expected_s = _budget(arguments, "ablation" if name else "separator")
-    words = [f"dataset={arguments.stems}", f"output={'direct' if name else arguments.output}"]
-    overrides = [
-        ("data.dir", arguments.data_dir),
-        ("data.manual_dir", arguments.manual_dir),
-        ("data.split", arguments.stems_split),
-        ("seed", str(arguments.seed)),
-    ]
+    config = f"{_UNET}:dataset={arguments.stems},output={'direct' if name else arguments.output}"
+    overrides = {
+        "data.dir": arguments.data_dir,
+        "data.manual_dir": arguments.manual_dir,
+        "data.split": arguments.stems_split,
+        "seed": str(arguments.seed),
+    }
     if arguments.stems_path:
-        overrides.append(("data.path", arguments.stems_path))
+        overrides["data.path"] = arguments.stems_path
     if arguments.debug:
-        words.append("debug")
-        overrides += _DEBUG["unet"]
-    elif arguments.stems == "gm_musdb":
-        overrides.append(("data.size", arguments.size))
-    if name and not budget and not arguments.debug:
-        budget = [("training.num_epochs", str(_ABLATION_EPOCHS))]
-        budget.append(("training.patience", str(_ABLATION_EPOCHS)))
-    if arguments.debug:  # the network has only two layers
+        config += ",debug"
+        overrides |= _DEBUG_UNET
+        # The network has only two layers.
         variant = [(k, "(2, 2)" if k == "model.dilations" else text) for k, text in variant]
-    return runs.Run(
-        name=_ablation_name(name) if name else "separator",
-        config=f"{_UNET}:{','.join(words)}",
-        overrides=(*overrides, *budget, *variant),
-        expected_s=expected_s,
-    )
+    elif is_rendered(arguments.stems):
+        overrides["data.size"] = arguments.size
+    if name and not budget and not arguments.debug:
+        budget = _ABLATION_EPOCHS
+    overrides |= budget | dict(variant)
+    name = _ablation_name(name) if name else "separator"
+    return runs.Run(name, config, tuple(overrides.items()), expected_s)
 
 
 def classifier_run(
     arguments: argparse.Namespace,
-    separator: separation_data.TrainedSeparator,
+    separator: TrainedSeparator,
     system: str,
     l2: str,
     stored: str = "",
@@ -174,86 +151,67 @@ def classifier_run(
     """Return the run of a classifier.
 
     Args:
-        arguments: options of the study.
-        separator: the separator.
+        arguments, separator: options of the study, and the separator whose windows are used.
         system: one of `SYSTEMS`.
         l2: L2 weight.
         stored: folder of the separated examples, for raw and post.
     """
     budget, expected_s = _budget(arguments, "classifier")
     window_s, frontend = str(separator.system["window_s"]), dict(separator.system["frontend"])
-    overrides = [
-        *runs.overrides(arguments),
-        *budget,
-        ("data.window_s", window_s),
-        ("evaluation.hop_s", window_s),
-        ("evaluation.baselines", "False"),
-        ("loss.l2", l2),
-    ]
+    overrides = dict(runs.shared_overrides(arguments)) | budget
+    overrides |= {"data.window_s": window_s, "evaluation.hop_s": window_s, "loss.l2": l2}
     if arguments.debug:
-        overrides += _DEBUG["cnn"]
+        overrides |= _DEBUG_CNN | {"model.dense": "8"}
     if system != "base":
-        overrides.append(("data.stored", stored))
+        overrides["data.stored"] = stored
         if arguments.listen == "features":
             keys = ("num_bins", "num_frames", "floor_db", "scale_db")
             frontend = {"name": "stored"} | {key: frontend[key] for key in keys}
             frontend["num_stored_frames"] = separator.num_frames
             if system == "post":
                 frontend["post_db"] = separator.system["post_db"]
-    overrides += [(f"frontend.{key}", str(value)) for key, value in frontend.items()]
-    words = f"dataset={arguments.dataset}" + (",debug" if arguments.debug else "")
-    return runs.Run(
-        name=f"{system}-l2-{l2}",
-        config=f"{_CNN}:{words}",
-        overrides=tuple(overrides),
-        expected_s=expected_s,
-    )
+    overrides |= {f"frontend.{key}": str(value) for key, value in frontend.items()}
+    config = runs.config_path(f"{_CNN}:", arguments)
+    return runs.Run(f"{system}-l2-{l2}", config, tuple(overrides.items()), expected_s)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run `irec study separation` and return its exit code."""
-    options, workdir = settings(arguments), Path(arguments.workdir)
-    folder = Path(arguments.separator).expanduser() if arguments.separator else None
-    separator = separation_data.load_trained_separator(folder) if folder else None
-    lock_study(workdir, options)
-    began = time.monotonic()
-    if separator is None:
-        failures = _execute([separator_run(arguments)], workdir, _separator_line).failures
-        for reason in failures.values():
-            raise UserError(f"the separator failed: {reason}")
-        folder = workdir / "runs" / "separator"
+    options = settings(arguments)
+    folder, separator = Path(arguments.workdir, "runs", "separator"), None
+    if arguments.separator:
+        folder = Path(arguments.separator).expanduser()
         separator = separation_data.load_trained_separator(folder)
-    planned, classifiers = _train_classifiers(arguments, separator, workdir)
-    ablations = _train_variants(arguments, workdir)
+    study = runs.Study(arguments, options)
+    if separator is None:
+        trained = study.execute([separator_run(arguments)], _separator_line)
+        for reason in trained.failures.values():
+            raise UserError(f"the separator failed: {reason}")
+        separator = separation_data.load_trained_separator(folder)
+    planned, classifiers = _train_classifiers(arguments, separator, study)
+    variants = {} if arguments.no_ablations else ABLATIONS
+    variant_runs = [separator_run(arguments, name, variant) for name, variant in variants.items()]
+    ablations = study.execute(variant_runs, _separator_line)
+    names = {system: {l2: run.name for l2, run in by.items()} for system, by in planned.items()}
     comparison, arrays = separation_scores.compare(
-        {system: {l2: run.name for l2, run in by_l2.items()} for system, by_l2 in planned.items()},
-        classifiers.reports,
-        workdir / "runs",
-        seed=arguments.seed,
+        names, classifiers.reports, study.workdir / "runs", seed=arguments.seed
     )
-    report = runs.common_report(
-        classifiers, settings=options, split="parts", seed=arguments.seed, began=began
-    )
+    report = study.report(classifiers, split="parts")
     report["failures"] |= ablations.failures
     report |= comparison | _describe_data(arguments, separator, folder)
-    report["ablations"] = {
-        variant: ablations.reports[_ablation_name(variant)]
-        for variant in ABLATIONS
-        if _ablation_name(variant) in ablations.reports
-    }
+    trained = {variant: ablations.reports.get(_ablation_name(variant)) for variant in ABLATIONS}
+    report["ablations"] = {variant: run for variant, run in trained.items() if run}
     figures = draw(report, arrays)
     page = separation_tables.markdown_page(report, pictures=list(figures))
-    title = "Separation before recognition"
-    pages.write_and_print(workdir, report, page, figures, html_title=title)
-    return 1 if report["failures"] else 0
+    return study.finish(report, page, figures, html_title="Separation before recognition")
 
 
 def _describe_data(
-    arguments: argparse.Namespace, separator: separation_data.TrainedSeparator, folder: Path
+    arguments: argparse.Namespace, separator: TrainedSeparator, folder: Path
 ) -> dict:
     """Return the entries of the report on the datasets and the separator."""
     stems, file = separator.system["dataset"], folder / "report.json"
-    clips_rendered = arguments.dataset.startswith("gm_")
+    clips_rendered = is_rendered(arguments.dataset)
     rendered = [arguments.dataset] * clips_rendered + [stems["name"]] * stems["rendered"]
     return {
         "rendered": bool(rendered),
@@ -270,7 +228,7 @@ def _describe_data(
 
 
 def _train_classifiers(
-    arguments: argparse.Namespace, separator: separation_data.TrainedSeparator, workdir: Path
+    arguments: argparse.Namespace, separator: TrainedSeparator, study: runs.Study
 ) -> tuple[dict[str, dict[str, runs.Run]], runs.Results]:
     """Separate the clips and train all classifiers.
 
@@ -282,7 +240,8 @@ def _train_classifiers(
     """
     weights = L2[:1] if arguments.quick or arguments.debug else L2
     clips = runs.resolve(classifier_run(arguments, separator, "base", weights[0])).data
-    stores = separation_data.store(separator, clips, workdir / "separated", listen=arguments.listen)
+    folder = study.workdir / "separated"
+    stores = separation_data.store(separator, clips, folder, listen=arguments.listen)
     planned = {
         system: {
             l2: classifier_run(arguments, separator, system, l2, stores.get(system, ""))
@@ -291,11 +250,11 @@ def _train_classifiers(
         for system in SYSTEMS
     }
     classifiers = [run for by_l2 in planned.values() for run in by_l2.values()]
-    results = _execute(classifiers, workdir, _classifier_line)
+    results = study.execute(classifiers, _classifier_line)
     missing = [
         system
         for system, by_l2 in planned.items()
-        if not any(run.name in results.reports for run in by_l2.values())
+        if all(run.name in results.failures for run in by_l2.values())
     ]
     if missing:
         raise UserError(
@@ -304,72 +263,50 @@ def _train_classifiers(
     return planned, results
 
 
-def _train_variants(arguments: argparse.Namespace, workdir: Path) -> runs.Results:
-    """Train the variants of figure 4.1, unless `--no-ablations` is given."""
-    variants = {} if arguments.no_ablations else ABLATIONS
-    planned = [separator_run(arguments, name, variant) for name, variant in variants.items()]
-    return _execute(planned, workdir, _separator_line)
-
-
 def _ablation_name(variant: str) -> str:
     """Return the name of the run of a variant of figure 4.1."""
     return f"ablation-{variant.replace(' ', '_').replace('%', 'percent')}"
 
 
-def _execute(
-    planned: list[runs.Run], workdir: Path, summary: Callable[[Mapping], str]
-) -> runs.Results:
-    names = [run.name for run in planned]
-    return runs.execute(planned, todo=names, workdir=workdir, summary=summary)
-
-
 def draw(report: Mapping, arrays: Mapping[str, np.ndarray]) -> dict[str, Figure]:
-    """Draw the figures of a study.
-
-    Args:
-        report: report of the study.
-        arrays: labels and scores, of `separation_scores.compare`.
+    """Draw the figures of a study from its report and the arrays of `separation_scores.compare`.
 
     Returns:
         File name -> figure.
     """
     dataset = f"{report['dataset']}{', rendered audio' if report['rendered'] else ''}"
     scores = {system: arrays[system] for system in report["systems"]}
-    figures = {
-        "roc.png": separation_figures.roc_curves(
-            report["classes"], arrays["labels"], scores, title=f"ROC curves on test, {dataset}"
-        )
-    }
-    separated = report["separator"]["report"]
-    if separated:
+    title = f"ROC curves on test, {dataset}"
+    roc = separation_figures.roc_curves(report["classes"], arrays["labels"], scores, title=title)
+    figures = {"roc.png": roc}
+
+    def learning_curves(reports: Mapping[str, Mapping], title: str) -> Figure:
+        histories = {name: run["history"] for name, run in reports.items()}
+        kept = {name: run["best_epoch"]["epoch"] for name, run in reports.items()}
+        return separation_figures.learning_curves(histories, kept=kept, title=title)
+
+    if separated := report["separator"]["report"]:
         tracks = separated["tracks"]
-        figures["sdr_per_track.png"] = separation_figures.sdr_per_track(
-            [track["name"] for track in tracks],
-            {
-                system: [track["scores"][system]["amplitude_sdr_db"] for track in tracks]
-                for system in separated["systems"]
-            },
-            title=f"Amplitude SDR of the separator by track, {separated['dataset']}",
-        )
-        figures["separator.png"] = separation_figures.learning_curves(
-            {"separator": separated["history"]},
-            kept={"separator": separated["best_epoch"]["epoch"]},
-            title="Separator",
-        )
+        names = [track["name"] for track in tracks]
+        levels = {
+            system: [track["scores"][system]["amplitude_sdr_db"] for track in tracks]
+            for system in separated["systems"]
+        }
+        title = f"Amplitude SDR of the separator by track, {separated['dataset']}"
+        figures["sdr_per_track.png"] = separation_figures.sdr_per_track(names, levels, title=title)
+        figures["separator.png"] = learning_curves({"separator": separated}, "Separator")
     if report["ablations"]:
-        figures["ablations.png"] = separation_figures.learning_curves(
-            {name: run["history"] for name, run in report["ablations"].items()},
-            kept={name: run["best_epoch"]["epoch"] for name, run in report["ablations"].items()},
-            title="Direct output and variants",
-        )
+        title = "Direct output and variants"
+        figures["ablations.png"] = learning_curves(report["ablations"], title)
     return figures
 
 
 def _separator_line(report: Mapping) -> str:
     block = report["summary"]["raw"]["amplitude_sdr_db"]
     value = "–" if block["mean"] is None else f"{block['mean']:.2f} dB"
-    return f"amplitude SDR {value}, {runs.kept_epoch(report)}"
+    return f"amplitude SDR {value}, epoch {pages.kept_epoch(report)}"
 
 
 def _classifier_line(report: Mapping) -> str:
-    return f"validation loss {report['best_epoch']['valid_loss']:.4f}, {runs.kept_epoch(report)}"
+    loss = report["best_epoch"]["valid_loss"]
+    return f"validation loss {loss:.4f}, epoch {pages.kept_epoch(report)}"

@@ -59,8 +59,7 @@ def load_trained_separator(workdir: Path) -> TrainedSeparator:
         UserError: the folder does not exist, belongs to another kind of system, or is damaged.
     """
     task, variables, system = load_separation(workdir)
-    made_by = f"{system['name']} {_fingerprint(variables)}"
-    return TrainedSeparator(task=task, variables=variables, system=system, made_by=made_by)
+    return TrainedSeparator(task, variables, system, f"{system['name']} {_fingerprint(variables)}")
 
 
 def _fingerprint(variables: Any) -> str:
@@ -73,11 +72,7 @@ def _fingerprint(variables: Any) -> str:
 
 
 def store(
-    separator: TrainedSeparator,
-    settings: Mapping[str, Any],
-    folder: Path,
-    *,
-    listen: str = "features",
+    separator: TrainedSeparator, settings: Mapping[str, Any], folder: Path, *, listen="features"
 ) -> dict[str, str]:
     """Separate all clips of a dataset and store the results.
 
@@ -112,7 +107,7 @@ def store(
     if listen == "features":
         return dict.fromkeys(SEPARATED, str(folder / "features"))
     for name in SEPARATED:
-        _store_audio(separator, clips, contents, folder, name)
+        _store_audio(separator, clips, contents, folder / name)
     return {name: str(folder / name) for name in SEPARATED}
 
 
@@ -132,16 +127,12 @@ def _store_features(
 
 
 def _store_audio(
-    separator: TrainedSeparator,
-    clips: data.Clips,
-    contents: data.StoreContents,
-    folder: Path,
-    name: str,
+    separator: TrainedSeparator, clips: data.Clips, contents: data.StoreContents, folder: Path
 ) -> None:
-    """Store the sound of all separated clips, of 'raw' or 'post'."""
+    """Store the sound of all separated clips, of 'raw' or 'post' as the folder is named."""
     frontend, num_samples = separator.frontend, separator.task.window_samples
-    values = data.open_store(folder / "features").values
-    post_db = separator.system["post_db"] if name == "post" else None
+    values = data.open_store(folder.with_name("features")).values
+    post_db = separator.system["post_db"] if folder.name == "post" else None
 
     @jax.jit
     def resynthesise(features: jax.Array, mixture: jax.Array) -> jax.Array:
@@ -154,16 +145,15 @@ def _store_audio(
         return frontend.inverse(features, num_samples=num_samples, phase=phase)
 
     def compute(indices: Sequence[int]) -> np.ndarray:
-        features = np.zeros((BATCH_SIZE, *contents.shape), np.float32)
+        features = np.zeros((BATCH_SIZE, *values.shape[1:]), np.float32)
         features[: len(indices)] = to_float32(values[np.asarray(indices)])
         audio = to_float32(_read_batch(clips, indices, BATCH_SIZE, num_samples))
         return np.asarray(resynthesise(features, audio))[: len(indices)]
 
-    audio_contents = dataclasses.replace(
-        contents, kind="audio", shape=(num_samples,), made_by=f"{separator.made_by}, {name}"
-    )
-    options = dict(batch_size=BATCH_SIZE, label=f"resynthesis, {name}")
-    data.write_store(folder / name, audio_contents, clips.ids, compute, **options)
+    made_by, shape = f"{separator.made_by}, {folder.name}", (num_samples,)
+    contents = dataclasses.replace(contents, kind="audio", shape=shape, made_by=made_by)
+    options = dict(batch_size=BATCH_SIZE, label=f"resynthesis, {folder.name}")
+    data.write_store(folder, contents, clips.ids, compute, **options)
 
 
 def _read_batch(

@@ -14,7 +14,7 @@ def compare(
     reports: Mapping[str, Mapping],
     folder: Path,
     *,
-    seed: int = 0,
+    seed: int,
 ) -> tuple[dict, dict[str, np.ndarray]]:
     """Compare the classifiers of all systems on the test clips.
 
@@ -39,29 +39,33 @@ def compare(
     Raises:
         UserError: the systems were tested on different clips.
     """
-    predictions, choices = {}, {}
+    predictions = {system: {} for system in names}
     for system, by_l2 in names.items():
-        choices[system] = {}
         for l2, name in by_l2.items():
-            if name not in reports:
-                continue
-            with np.load(folder / name / "predictions.npz") as file:
-                predictions[system, l2] = dict(file)
-            choices[system][l2] = _describe_choice(predictions[system, l2], reports[name])
+            if name in reports:
+                with np.load(folder / name / "predictions.npz") as file:
+                    predictions[system][l2] = dict(file)
+    choices = {
+        system: {
+            l2: _describe_choice(arrays, reports[names[system][l2]]) for l2, arrays in by_l2.items()
+        }
+        for system, by_l2 in predictions.items()
+    }
     selected = {
-        system: max(by_l2, key=lambda l2: _finite_or_minus_one(by_l2[l2]["validation_auc"]))
+        system: max(by_l2, key=lambda l2: np.nan_to_num(by_l2[l2]["validation_auc"], nan=-1.0))
         for system, by_l2 in choices.items()
     }
-    base = predictions["base", selected["base"]]
+    best = {system: predictions[system][l2] for system, l2 in selected.items()}
+    base = best["base"]
     labels, songs = base["test_labels"], base["test_songs"]
-    for system, l2 in selected.items():
-        if predictions[system, l2]["test_ids"].tolist() != base["test_ids"].tolist():
+    for system, arrays in best.items():
+        if arrays["test_ids"].tolist() != base["test_ids"].tolist():
             raise UserError(
                 f"{folder}: base and {system} were tested on different clips; delete their runs "
                 "and repeat the study"
             )
-    scores = {system: predictions[system, l2]["test_scores"] for system, l2 in selected.items()}
-    stacked = np.stack([scores[system] for system in names]).astype(np.float64)
+    scores = {system: arrays["test_scores"] for system, arrays in best.items()}
+    stacked = np.stack(list(scores.values())).astype(np.float64)
     bootstrap = significance.auc_bootstrap(labels, stacked, songs, seed=seed)
     systems = {}
     for index, system in enumerate(names):
@@ -92,10 +96,9 @@ def compare(
 def _describe_choice(predictions: Mapping[str, np.ndarray], report: Mapping) -> dict:
     """Return the validation scores and epochs of a run."""
     best = report["best_epoch"]
+    labels, scores = (predictions[f"validation_{name}"] for name in ("labels", "scores"))
     return {
-        "validation_auc": multilabel.mean_roc_auc(
-            predictions["validation_labels"], predictions["validation_scores"]
-        ),
+        "validation_auc": multilabel.mean_roc_auc(labels, scores),
         "validation_loss": best["valid_loss"],
         "best_epoch": best["epoch"],
         "num_epochs": len(report["history"]),
@@ -117,14 +120,10 @@ def _areas(labels: np.ndarray, scores: np.ndarray) -> dict:
 def _d_scores(system: Mapping, base: Mapping) -> dict:
     """Return the D scores of a system against base, by class and of the macro area."""
 
-    def d_score(area: str, error: str) -> np.ndarray:
-        return significance.d_score(system[area], system[error], base[area], base[error])
+    def d_score(*keys: str) -> np.ndarray:
+        return significance.d_score(*(block[key] for block in (system, base) for key in keys))
 
     return {
         "d": d_score("auc", "standard_error").tolist(),
         "macro_d": float(d_score("macro", "macro_standard_error")),
     }
-
-
-def _finite_or_minus_one(value: float) -> float:
-    return value if np.isfinite(value) else -1.0

@@ -3,10 +3,10 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from irec_jax.reports.page import failed_runs, provenance_table, rendered_banner
+from irec_jax.reports.page import rendered_banner
 from irec_jax.reports.tables import markdown_table
-from irec_jax.reports.text import class_names, difference, interval, mean_sd, number
-from irec_jax.studies.pages import budget_note
+from irec_jax.reports.text import class_names, difference, mean_sd, number
+from irec_jax.studies import pages
 from irec_jax.studies.published import ligtenberg
 
 _SDR = "amplitude_sdr_db"
@@ -29,14 +29,9 @@ def markdown_page(report: Mapping, *, pictures: Sequence[str]) -> str:
     def picture(name: str, caption: str) -> list[str]:
         return [f"![{caption}]({name})"] if name in pictures else []
 
-    parts = [
-        "# Separation before recognition: Ligtenberg (2022)",
-        *rendered_banner(report),
-        _question(report),
-        f"**{verdict(report)}**",
-        _summary(report),
-        _explanation(report),
-        *failed_runs(report["failures"]),
+    answers = [f"**{verdict(report)}**", _summary(report), _explanation(report)]
+    introduction = [*rendered_banner(report), _question(report), *answers]
+    sections = [
         "## AUC by class (table 4.2)",
         _by_class_text(report),
         _class_table(report),
@@ -47,30 +42,36 @@ def markdown_page(report: Mapping, *, pictures: Sequence[str]) -> str:
         "the validation clips. Training and validation have no songs in common.",
         _choice_table(report),
         "## Separator",
-        *_separator(report),
+        *_separator(report["separator"]),
         *picture("sdr_per_track.png", "amplitude SDR by track"),
         *picture("separator.png", "loss of the separator by epoch"),
-        *_ablations(report),
+        *_ablations(report["ablations"]),
         *picture("ablations.png", "loss of the variants by epoch"),
-        "## Provenance",
-        provenance_table(report["provenance"]),
     ]
-    return "\n\n".join(parts) + "\n"
+    title = "Separation before recognition: Ligtenberg (2022)"
+    return pages.compose(title, report, introduction, sections)
+
+
+def _compared(report: Mapping) -> dict[str, Mapping]:
+    """Return the systems that are compared with base."""
+    return {name: block for name, block in report["systems"].items() if name != "base"}
+
+
+def _difference(block: Mapping) -> str:
+    """Return the difference of a system from base with its interval."""
+    low, high = map(difference, block["difference_interval"])
+    return f"{difference(block['difference'])} [{low}, {high}]"
 
 
 def verdict(report: Mapping) -> str:
     """Return one sentence that says whether separation improved recognition."""
     where = f"on {report['provenance']['dataset']['name']}"
     where += ", rendered music," if report["clips_rendered"] else ""
-    improved, degraded, texts = [], [], []
-    systems = {name: block for name, block in report["systems"].items() if name != "base"}
-    for system, block in systems.items():
-        low, high = block["difference_interval"]
-        improved += [system] * (low > 0)
-        degraded += [system] * (high < 0)
-        ends = f"[{difference(low)}, {difference(high)}]"
-        texts.append(f"{system} {difference(block['difference'])} {ends}")
-    numbers = f"macro AUC relative to the original audio: {', '.join(texts)}"
+    systems = _compared(report)
+    improved = [name for name, block in systems.items() if block["difference_interval"][0] > 0]
+    degraded = [name for name, block in systems.items() if block["difference_interval"][1] < 0]
+    texts = [f"{system} {_difference(block)}" for system, block in systems.items()]
+    effect = "helped" if improved else "hurt"
     if report["settings"]["debug"]:
         sentence = "Debug run on tiny data, without evidence on whether separation helps"
     elif improved and degraded:
@@ -79,55 +80,43 @@ def verdict(report: Mapping) -> str:
             f"{' and '.join(degraded)} {where}"
         )
     elif len(systems) in (len(improved), len(degraded)):
-        effect = "helped" if improved else "hurt"
         sentence = f"Separation {effect} {where} with and without postprocessing"
     elif improved or degraded:
         (system,) = improved or degraded
-        effect = "helped" if improved else "hurt"
         sentence = (
             f"Separation {effect} {where} as {system}; the other difference is not significant"
         )
     else:
         sentence = f"Separation made no significant difference {where}"
+    numbers = f"macro AUC relative to the original audio: {', '.join(texts)}"
     return f"{sentence.removesuffix(',')} ({numbers})."
 
 
 def _question(report: Mapping) -> str:
     target = " + ".join(report["separator"]["target"])
     inputs = {"features": "spectrograms", "audio": "audio, with the phase of the mixture"}
-    return (
-        f"**Question.** Is a classifier of {len(report['classes'])} instruments that is trained "
+    return pages.question(
+        f"Is a classifier of {len(report['classes'])} instruments that is trained "
         f"and tested on separated {target} ({inputs[report['settings']['listen']]}) better at "
         f"ranking the first seconds of {report['num_clips']} test clips ({report['num_songs']} "
-        "songs) than a classifier of the full mix?"
-    ) + budget_note(report["settings"], "The networks were trained briefly (--quick).")
+        "songs) than a classifier of the full mix?",
+        report["settings"],
+        "The networks were trained briefly (--quick).",
+    )
 
 
 def _summary(report: Mapping) -> str:
-    reported = ligtenberg.MACRO_AUC
-    rows = []
+    reported, rows = ligtenberg.MACRO_AUC, []
     for system, block in report["systems"].items():
         error = block["macro_standard_error"]
-        d, share, change, reported_d = "–", "–", "–", "–"
+        compared, reported_d = ["–", "–", "–"], "–"
         if system != "base":
-            d, share = difference(block["macro_d"]), f"{block['share_better']:.0%}"
-            low, high = block["difference_interval"]
-            change = f"{difference(block['difference'])} [{difference(low)}, {difference(high)}]"
+            share, d = f"{block['share_better']:.0%}", difference(block["macro_d"])
+            compared = [_difference(block), share, d]
             reported_d = difference(reported[f"d_{system}"])
-        rows.append(
-            [
-                system,
-                _INPUTS[system],
-                interval(block["macro"], block["macro_interval"]),
-                number(error),
-                number(1.96 * error),
-                change,
-                share,
-                d,
-                _reported(reported[system]),
-                reported_d,
-            ]
-        )
+        measured = [pages.with_interval(block, "macro"), number(error), number(1.96 * error)]
+        cells = [*measured, *compared, _reported(reported[system]), reported_d]
+        rows.append([system, _INPUTS[system], *cells])
     header = ["system", "input", "macro AUC [95 %]", "SE", "1.96 SE", "against base [95 %]"]
     header += ["better in", "D", "reported AUC", "reported D"]
     return markdown_table(header, rows, 2)
@@ -165,36 +154,24 @@ def _by_class_text(report: Mapping) -> str:
 
 
 def _class_table(report: Mapping) -> str:
-    systems = report["systems"]
-    compared = [system for system in systems if system != "base"]
-    names = class_names(report["classes"])
-    rows = []
-    for k, (code, name) in enumerate(zip(report["classes"], names, strict=True)):
-        areas = {
-            system: (
-                block["auc"][k],
-                block["standard_error"][k],
-                block["d"][k] if "d" in block else None,
-            )
-            for system, block in systems.items()
-        }
-        cells = [name, str(report["num_positives"][k])]
-        rows.append(cells + _area_cells(areas, ligtenberg.AUC.get(code)))
-    areas = {
-        system: (block["macro"], block["macro_standard_error"], block.get("macro_d"))
-        for system, block in systems.items()
-    }
+    systems, compared, rows = report["systems"], _compared(report), []
+    keys = ("auc", "standard_error", "d")  # base has no d
+    for k, name in enumerate(class_names(report["classes"])):
+        areas = {s: [block[key][k] for key in keys if key in block] for s, block in systems.items()}
+        cells = _area_cells(areas, ligtenberg.AUC.get(report["classes"][k]))
+        rows.append([name, str(report["num_positives"][k]), *cells])
+    keys = ("macro", "macro_standard_error", "macro_d")
+    areas = {s: [block[key] for key in keys if key in block] for s, block in systems.items()}
     rows.append(["**macro**", "", *_area_cells(areas, ligtenberg.MACRO_AUC)])
-    header = ["class", "clips", *systems, *(f"D({system})" for system in compared)]
-    header += [f"reported: {system}" for system in systems]
-    header += [f"reported: D({system})" for system in compared]
+    columns = [*systems, *(f"D({system})" for system in compared)]
+    header = ["class", "clips", *columns, *(f"reported: {column}" for column in columns)]
     return markdown_table(header, rows)
 
 
-def _area_cells(areas: Mapping[str, tuple], reported: Mapping | None) -> list[str]:
+def _area_cells(areas: Mapping[str, Sequence[float]], reported: Mapping | None) -> list[str]:
     """Return the measured and reported cells of a row, from area, error and D of each system."""
     compared = [system for system in areas if system != "base"]
-    cells = [_with_error(auc, error) for auc, error, _ in areas.values()]
+    cells = [_with_error(auc, error) for auc, error, *_ in areas.values()]
     cells += [difference(areas[system][2]) for system in compared]
     if reported is None:
         return [*cells, *["–"] * (len(areas) + len(compared))]
@@ -209,24 +186,18 @@ def _with_error(auc: float, error: float) -> str:
 
 
 def _choice_table(report: Mapping) -> str:
-    rows = [
-        [
-            system,
-            f"{float(l2):g}",
-            "selected" if l2 == block["l2"] else "",
-            number(choice["validation_auc"]),
-            number(choice["validation_loss"], 4),
-            f"{choice['best_epoch']} of {choice['num_epochs']}",
-        ]
-        for system, block in report["systems"].items()
-        for l2, choice in block["choices"].items()
-    ]
+    rows = []
+    for system, block in report["systems"].items():
+        for l2, choice in block["choices"].items():
+            selected = "selected" if l2 == block["l2"] else ""
+            scores = [number(choice["validation_auc"]), number(choice["validation_loss"], 4)]
+            epoch = f"{choice['best_epoch']} of {choice['num_epochs']}"
+            rows.append([system, f"{float(l2):g}", selected, *scores, epoch])
     header = ["system", "L2", "", "validation AUC", "validation loss", "epoch"]
     return markdown_table(header, rows, 3)
 
 
-def _separator(report: Mapping) -> list[str]:
-    separator = report["separator"]
+def _separator(separator: Mapping) -> list[str]:
     dataset, evaluation = separator["dataset"], separator["report"]
     text = (
         f"{separator['name']}, trained on {dataset['name']} {dataset['version']} "
@@ -235,15 +206,11 @@ def _separator(report: Mapping) -> list[str]:
     )
     if not evaluation:
         return [text + " Its workdir holds no report."]
-    reported = ligtenberg.AMPLITUDE_SDR_DB
-    rows = [
-        [
-            _SEPARATED.get(system, system),
-            mean_sd(evaluation["summary"][system][_SDR]),
-            mean_sd(reported[system]) if system in reported else "–",
-        ]
-        for system in evaluation["systems"]
-    ]
+    rows = []
+    for system in evaluation["systems"]:
+        measured = mean_sd(evaluation["summary"][system][_SDR])
+        reported = mean_sd(ligtenberg.AMPLITUDE_SDR_DB.get(system, {}))
+        rows.append([_SEPARATED.get(system, system), measured, reported])
     caption = (
         f"Mean ± standard deviation over {evaluation['num_tracks']} test tracks of "
         f"{evaluation['dataset']}; reported: {ligtenberg.SDR_CITATION}, on "
@@ -255,22 +222,16 @@ def _separator(report: Mapping) -> list[str]:
     return [text, markdown_table(header, rows), caption]
 
 
-def _ablations(report: Mapping) -> list[str]:
-    if not report["ablations"]:
+def _ablations(ablations: Mapping[str, Mapping]) -> list[str]:
+    if not ablations:
         return []
     rows = []
-    for name, run in report["ablations"].items():
+    for name, run in ablations.items():
         best = run["best_epoch"]
-        rows.append(
-            [
-                name,
-                f"{best['epoch']} of {len(run['history'])}",
-                number(best["train_loss"], 4),
-                number(best["valid_loss"], 4),
-                number(best.get("valid_amplitude_sdr"), 2),
-                mean_sd(run["summary"]["raw"][_SDR]),
-            ]
-        )
+        losses = [number(best["train_loss"], 4), number(best["valid_loss"], 4)]
+        validation = number(best.get("valid_amplitude_sdr"), 2)
+        test = mean_sd(run["summary"]["raw"][_SDR])
+        rows.append([name, pages.kept_epoch(run), *losses, validation, test])
     header = ["variant", "epoch", "training loss", "validation loss"]
     header += ["validation SDR of segments, dB", "test amplitude SDR, dB"]
     text = (

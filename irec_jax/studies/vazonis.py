@@ -8,19 +8,16 @@ targets. `lstm_paper`, the LSTM on 884,000 steps at 44.1 kHz, needs an accelerat
 
 import argparse
 import dataclasses
-import time
 from collections.abc import Mapping
-from pathlib import Path
 
-from irec_jax.checkpoints.workdir import lock_study
-from irec_jax.reports import study_figures, text
+from irec_jax.reports import study_figures
 from irec_jax.studies import pages, runs, vazonis_tables
 
 #: The row whose run also evaluates the baselines.
 BASELINES = "lstm"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
 class Row:
     """A network of the study.
 
@@ -29,7 +26,7 @@ class Row:
         label: name in tables.
         config: `FILE:arguments` without the dataset.
         overrides: as in `runs.Run`.
-        quick: overrides of `--quick`; None omits the row.
+        quick_epochs: number of epochs with `--quick`; 0 omits the row.
         on_request: runs only if `--rows` gives its full name.
         full_s, quick_s: approximate duration on two cores, without and with `--quick`.
     """
@@ -38,45 +35,27 @@ class Row:
     label: str
     config: str
     overrides: tuple[tuple[str, str], ...] = ()
-    quick: tuple[tuple[str, str], ...] | None = None
+    quick_epochs: int = 0
     on_request: bool = False
     full_s: float = 3600.0
     quick_s: float = 0.0
 
 
-_LSTM, _FFT = "configs/vazonis_lstm.py:", "configs/vazonis_fft.py:"
+_LSTM, _FFT, _FFT_LABEL = (
+    "configs/vazonis_lstm.py:",
+    "configs/vazonis_fft.py:",
+    "FFT and dense layers",
+)
 _RELU = (("model.activation", "relu"),)
 _BINARY = "loss=binary_cross_entropy"
 ROWS = (
-    Row(
-        name="lstm",
-        label="LSTM",
-        config=_LSTM,
-        quick=(("training.num_epochs", "8"),),
-        quick_s=600.0,
-    ),
-    Row(name="lstm_relu", label="LSTM, ReLU", config=_LSTM, overrides=_RELU),
-    Row(name="lstm_binary", label="LSTM, binary cross-entropy", config=_LSTM + _BINARY),
-    Row(
-        name="lstm_paper",
-        label="LSTM, input of the paper",
-        config=_LSTM + "paper",
-        on_request=True,
-        full_s=400_000.0,
-    ),
-    Row(
-        name="fft",
-        label="FFT and dense layers",
-        config=_FFT,
-        quick=(("training.num_epochs", "4"),),
-        quick_s=500.0,
-    ),
-    Row(name="fft_relu", label="FFT and dense layers, ReLU", config=_FFT, overrides=_RELU),
-    Row(
-        name="fft_binary",
-        label="FFT and dense layers, binary cross-entropy",
-        config=_FFT + _BINARY,
-    ),
+    Row("lstm", "LSTM", _LSTM, quick_epochs=8, quick_s=600.0),
+    Row("lstm_relu", "LSTM, ReLU", _LSTM, _RELU),
+    Row("lstm_binary", "LSTM, binary cross-entropy", _LSTM + _BINARY),
+    Row("lstm_paper", "LSTM, input of the paper", _LSTM + "paper", on_request=True, full_s=4e5),
+    Row("fft", _FFT_LABEL, _FFT, quick_epochs=4, quick_s=500.0),
+    Row("fft_relu", f"{_FFT_LABEL}, ReLU", _FFT, _RELU),
+    Row("fft_binary", f"{_FFT_LABEL}, binary cross-entropy", _FFT + _BINARY),
 )
 
 
@@ -89,39 +68,27 @@ def plan(arguments: argparse.Namespace) -> list[runs.Run]:
     """Return the runs of all rows."""
     planned = []
     for row in ROWS:
-        if arguments.quick and row.quick is None:
+        if arguments.quick and not row.quick_epochs:
             continue
-        overrides = [*runs.overrides(arguments), *row.overrides]
-        if row.name != BASELINES:
-            overrides.append(("evaluation.baselines", "False"))
+        shared = runs.shared_overrides(arguments, baselines=row.name == BASELINES)
+        overrides = [*shared, *row.overrides]
         if arguments.quick and not arguments.debug:
-            overrides += row.quick
-        file, _, words = row.config.partition(":")
-        words = [words, f"dataset={arguments.dataset}", "debug" if arguments.debug else ""]
-        planned.append(
-            runs.Run(
-                name=row.name,
-                config=f"{file}:{','.join(filter(None, words))}",
-                overrides=tuple(overrides),
-                expected_s=row.quick_s if arguments.quick else row.full_s,
-            )
-        )
+            overrides.append(("training.num_epochs", str(row.quick_epochs)))
+        config = runs.config_path(row.config, arguments)
+        expected_s = row.quick_s if arguments.quick else row.full_s
+        planned.append(runs.Run(row.name, config, tuple(overrides), expected_s))
     return planned
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run `irec study vazonis` and return its exit code."""
-    settings, folder = runs.settings(arguments), Path(arguments.workdir)
-    planned = plan(arguments)
+    settings, planned = runs.shared_settings(arguments), plan(arguments)
     named = [name.strip() for name in arguments.rows.split(",")]
     omitted = {row.name for row in ROWS if row.on_request and row.name not in named}
     todo = runs.select([run.name for run in planned if run.name not in omitted], arguments.rows)
-    lock_study(folder, settings)
-    began = time.monotonic()
-    results = runs.execute(planned, todo=todo, workdir=folder, summary=_line)
-    report = runs.common_report(
-        results, settings=settings, split="official", seed=arguments.seed, began=began
-    )
+    study = runs.Study(arguments, settings)
+    results = study.execute(planned, _line, todo)
+    report = study.report(results, split="official")
     first, labels = next(iter(results.reports.values())), {row.name: row.label for row in ROWS}
     report |= {
         "rows": {
@@ -132,14 +99,12 @@ def run(arguments: argparse.Namespace) -> int:
         "test": first["data"]["test"],
     }
     histories = {row["label"]: row["history"] for row in report["rows"].values()}
+    title = f"Labels of the training clips of {report['dataset']}"
     figures = {
-        "labels.png": study_figures.label_histogram(
-            report["training_labels"], title=f"Labels of the training clips of {report['dataset']}"
-        ),
+        "labels.png": study_figures.label_histogram(report["training_labels"], title=title),
         "learning.png": study_figures.learning_curves(histories),
     }
-    pages.write_and_print(folder, report, vazonis_tables.markdown_page(report), figures)
-    return 1 if results.failures else 0
+    return study.finish(report, vazonis_tables.markdown_page(report), figures)
 
 
 def scores(report: Mapping) -> dict:
@@ -174,7 +139,6 @@ def training_labels(report: Mapping) -> dict[str, int]:
 
 
 def _line(report: Mapping) -> str:
-    micro = report["thresholds"]["fixed"]["micro"]
+    f1 = pages.with_interval(report["thresholds"]["fixed"]["micro"], "f1")
     verdict = "collapsed" if report["collapse"]["collapsed"] else "not collapsed"
-    f1 = text.interval(micro["f1"], micro["f1_interval"])
-    return f"micro F1 {f1}, {verdict}, {runs.kept_epoch(report)}"
+    return f"micro F1 {f1}, {verdict}, epoch {pages.kept_epoch(report)}"

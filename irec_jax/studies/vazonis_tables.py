@@ -1,11 +1,14 @@
 """Page of the Vazonis study: question, summary and results, then the tables."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from irec_jax.reports.page import failed_runs, provenance_table, rendered_banner
+import numpy as np
+
+from irec_jax.reports.page import rendered_banner
 from irec_jax.reports.tables import markdown_table
-from irec_jax.reports.text import class_names, interval, number
-from irec_jax.studies.pages import budget_note
+from irec_jax.reports.text import class_names, number
+from irec_jax.studies import pages
+from irec_jax.studies.pages import with_interval
 from irec_jax.studies.published import vazonis as published
 
 _SCORES = ("precision", "recall", "f1")
@@ -13,13 +16,8 @@ _SCORES = ("precision", "recall", "f1")
 
 def markdown_page(report: Mapping) -> str:
     """Return the report of a study as Markdown; see `studies.vazonis`."""
-    parts = [
-        "# LSTM on samples and dense network on a Fourier transform: Vazonis et al. (2022)",
-        *rendered_banner(report),
-        _question(report),
-        _summary(report),
-        _results(report),
-        *failed_runs(report["failures"]),
+    introduction = [*rendered_banner(report), _question(report), _summary(report), _results(report)]
+    sections = [
         f"Reported: {published.CITATION}, on IRMAS's test clips; Bosch et al. 2012 as cited "
         "there. 95 % intervals: bootstrap over songs. Accuracy and loss by epoch:",
         "![accuracy and loss by epoch](learning.png)",
@@ -32,20 +30,20 @@ def markdown_page(report: Mapping) -> str:
         _training(report),
         "## Labels of the training clips",
         "![labels of the training clips](labels.png)",
-        "## Provenance",
-        provenance_table(report["provenance"]),
     ]
-    return "\n\n".join(parts) + "\n"
+    title = "LSTM on samples and dense network on a Fourier transform: Vazonis et al. (2022)"
+    return pages.compose(title, report, introduction, sections)
 
 
 def _question(report: Mapping) -> str:
-    return (
-        "**Question.** How well do two networks without prior knowledge of audio recognise the "
-        "{num_labels} labels of {num_clips} test clips from {num_songs} songs"
-        f" ({len(report['classes'])} instruments, threshold 0.5), and do their predictions depend "
-        "on the input at all? The LSTM of the paper predicts nearly the same for every clip."
-    ).format(**report["test"]) + budget_note(
-        report["settings"], "Two networks, trained for a few epochs."
+    return pages.question(
+        "How well do two networks without prior knowledge of audio recognise the {num_labels} "
+        "labels of {num_clips} test clips from {num_songs} songs".format(**report["test"])
+        + f" ({len(report['classes'])} instruments, threshold 0.5), and do their predictions "
+        "depend on the input at all? The LSTM of the paper predicts nearly the same for every "
+        "clip.",
+        report["settings"],
+        "Two networks, trained for a few epochs.",
     )
 
 
@@ -62,7 +60,7 @@ def _results(report: Mapping) -> str:
         best = max(others, key=lambda row: row["micro"]["f1"])
         sentences.append(
             f"Of the networks whose predictions vary, {best['label']} has the highest micro F1, "
-            f"{interval(best['micro']['f1'], best['micro']['f1_interval'])}."
+            f"{with_interval(best['micro'], 'f1')}."
         )
     names, (_, _, f1) = best_constant(report)
     sentences.append(
@@ -80,15 +78,12 @@ def best_constant(report: Mapping) -> tuple[list[str], tuple[float, float, float
     """
     test, per_class = report["test"], next(iter(report["rows"].values()))["per_class"]
     names = sorted(per_class, key=lambda name: -per_class[name]["num_positives"])
-    best, score = [], (0.0, 0.0, 0.0)
-    for count in range(1, len(names) + 1):
-        true_positives = sum(per_class[name]["num_positives"] for name in names[:count])
-        predicted = count * test["num_clips"]
-        f1 = 2 * true_positives / (predicted + test["num_labels"])
-        if f1 > score[2]:
-            recall = true_positives / test["num_labels"]
-            best, score = names[:count], (true_positives / predicted, recall, f1)
-    return best, score
+    correct = np.cumsum([per_class[name]["num_positives"] for name in names])
+    predicted = test["num_clips"] * np.arange(1, len(names) + 1)
+    f1 = 2 * correct / (predicted + test["num_labels"])
+    k = int(f1.argmax())
+    precision, recall = correct[k] / predicted[k], correct[k] / test["num_labels"]
+    return names[: k + 1], (float(precision), float(recall), float(f1[k]))
 
 
 def _summary(report: Mapping) -> str:
@@ -110,8 +105,8 @@ def _summary(report: Mapping) -> str:
 
 
 def _score_cells(scores: Mapping) -> list[str]:
-    micro, macro = scores["micro"], scores["macro"]
-    f1 = [interval(average["f1"], average["f1_interval"]) for average in (micro, macro)]
+    micro = scores["micro"]
+    f1 = [with_interval(average, "f1") for average in (micro, scores["macro"])]
     return [number(micro["precision"]), number(micro["recall"]), *f1]
 
 
@@ -138,15 +133,10 @@ def _verdicts(report: Mapping) -> str:
 
 
 def _training(report: Mapping) -> str:
-    lines = [
-        [
-            row["label"],
-            row["input"],
-            f"{row['best_epoch']} of {len(row['history'])}",
-            f"{row['seconds'] / 60:.1f}",
-        ]
-        for row in report["rows"].values()
-    ]
+    lines = []
+    for row in report["rows"].values():
+        epoch = f"{row['best_epoch']} of {len(row['history'])}"
+        lines.append([row["label"], row["input"], epoch, f"{row['seconds'] / 60:.1f}"])
     return markdown_table(["system", "input", "kept epoch", "minutes"], lines, 2)
 
 
@@ -163,7 +153,7 @@ def _class_table(report: Mapping) -> str:
     return markdown_table([*header, "reported: LSTM", "reported: FFT"], lines)
 
 
-def _triple(values) -> str:
+def _triple(values: Sequence[float | None]) -> str:
     if all(value is None for value in values):
         return "–"
     return " / ".join(number(value, 2) for value in values)

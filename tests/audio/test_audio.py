@@ -1,4 +1,4 @@
-"""Audio files: against soundfile and scipy, over formats, rates and channels, and every fault."""
+"""Audio files against soundfile and scipy, over formats, rates, channels and faults."""
 
 import io
 import os
@@ -30,7 +30,7 @@ def sine(rate_hz, seconds, frequency_hz=440.0):
 
 
 def encode(path, samples, rate_hz, codec):
-    """Writes stereo audio with FFmpeg, in the container of the suffix."""
+    """Write stereo audio with FFmpeg, in the container of the suffix."""
     stereo = np.repeat(samples, 2, axis=1).T
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=rate_hz, layout="stereo")
@@ -47,7 +47,7 @@ def encode(path, samples, rate_hz, codec):
 
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".aiff"])
 @pytest.mark.parametrize("num_channels, rate_hz", [(1, 8_000), (2, 44_100), (6, 96_000)])
-def test_lossless_files_come_back_to_the_bit(tmp_path, suffix, num_channels, rate_hz):
+def test_lossless_files_round_trip_exactly(tmp_path, suffix, num_channels, rate_hz):
     written = audio.to_int16(noise(5_001, num_channels))
     path = tmp_path / f"a{suffix}"
     audio.write(path, written, rate_hz)
@@ -75,7 +75,7 @@ def test_lossless_files_come_back_to_the_bit(tmp_path, suffix, num_channels, rat
         ("b.mp3", None, 0),
     ],
 )
-def test_compressed_files_sound_as_written(tmp_path, name, codec, tolerance_samples):
+def test_lossy_files_resemble_the_written_signal(tmp_path, name, codec, tolerance_samples):
     tone = sine(48_000, 2)
     if codec is None:
         audio.write(tmp_path / name, np.repeat(tone, 2, axis=1), 48_000)
@@ -93,7 +93,7 @@ def test_compressed_files_sound_as_written(tmp_path, name, codec, tolerance_samp
 
 @pytest.mark.parametrize("old_hz", [8_000, 22_050, 44_100, 48_000, 96_000])
 @pytest.mark.parametrize("new_hz", [16_000, 22_050])
-def test_resampling_keeps_a_tone_and_the_length(old_hz, new_hz):
+def test_resampling_preserves_a_tone_and_the_duration(old_hz, new_hz):
     for num_samples in (1, 7, 1000, old_hz + 1):
         resampled = audio.resample(noise(num_samples, 2), old_hz, new_hz)
         assert resampled.shape == (int(np.ceil(num_samples * new_hz / old_hz)), 2)
@@ -114,7 +114,7 @@ def test_resampling_agrees_with_scipy():
 
 @pytest.mark.parametrize("num_channels, rate_hz", [(1, 8_000), (2, 44_100), (6, 96_000)])
 @pytest.mark.parametrize("block_samples", [1_000, 1 << 16, 1 << 20])
-def test_blocks_joined_are_the_file(tmp_path, num_channels, rate_hz, block_samples):
+def test_concatenated_blocks_equal_read(tmp_path, num_channels, rate_hz, block_samples):
     path = tmp_path / "a.wav"
     audio.write(path, noise(150_001, num_channels), rate_hz)
     for new_hz in (None, 22_050):
@@ -144,7 +144,7 @@ def test_memory_of_blocks_does_not_grow_with_the_file(tmp_path):
     assert peaks[1] < 1.5 * peaks[0]
 
 
-def test_int16_rounds_clips_and_returns():
+def test_int16_conversion_rounds_clips_and_round_trips():
     values = np.array([-2.0, -1.0, -1.4 / 32768, 0.0, 0.6 / 32768, 0.99999, 1.0, 2.0], np.float32)
     expected = np.array([-32768, -32768, -1, 0, 1, 32767, 32767, 32767], np.int16)
     np.testing.assert_array_equal(audio.to_int16(values), expected)
@@ -177,7 +177,7 @@ def test_float_files_keep_values_beyond_full_scale(tmp_path):
 
 
 @pytest.mark.parametrize("promised", [0, 0x7FFFF000, 0xFFFFFFFF])
-def test_headers_of_streamed_wavs_promise_nothing(tmp_path, promised):
+def test_streamed_wavs_without_a_stated_length_are_read(tmp_path, promised):
     path = tmp_path / "a.wav"
     audio.write(path, noise(1000), 44_100)
     header = bytearray(path.read_bytes())
@@ -253,7 +253,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_bad_files_cost_one_line(tmp_path, kind):
+def test_invalid_files_raise_one_line_errors(tmp_path, kind):
     path = make_bad(tmp_path, kind)
     for reader in (audio.read, lambda p: list(audio.blocks(p, sample_rate_hz=22_050))):
         with pytest.raises(UserError, match=BAD[kind]) as caught:
@@ -268,7 +268,7 @@ def test_pipes_are_refused_without_waiting(tmp_path):
         audio.read(tmp_path / "a.wav")
 
 
-def test_names_that_are_not_utf8_or_look_like_an_address(tmp_path):
+def test_names_that_are_not_utf8_or_resemble_a_url(tmp_path):
     for name in (b"\xff\xe9.wav", b"concat:a.wav", b"http:a.wav", b"[a]*?.wav"):
         path = os.fsdecode(os.path.join(os.fsencode(tmp_path), name))
         audio.write(path, noise(100), 8_000)
@@ -279,13 +279,13 @@ def test_names_that_are_not_utf8_or_look_like_an_address(tmp_path):
     str(caught.value).encode()
 
 
-def test_m4a_names_that_look_like_an_address(tmp_path):
+def test_m4a_names_that_resemble_a_url(tmp_path):
     encode(tmp_path / "a.m4a", sine(48_000, 1), 48_000, "aac")
     shutil.copy(tmp_path / "a.m4a", tmp_path / "http:b.m4a")
     assert audio.read(tmp_path / "http:b.m4a")[0].any()
 
 
-def test_write_replaces_only_when_whole(tmp_path):
+def test_write_replaces_a_file_only_when_complete(tmp_path):
     path = tmp_path / "a.wav"
     audio.write(path, noise(100), 8_000)
     before = path.read_bytes()
@@ -303,7 +303,7 @@ def test_write_replaces_only_when_whole(tmp_path):
     assert os.listdir(tmp_path) == ["a.wav"]
 
 
-def test_write_names_what_is_wrong(tmp_path):
+def test_write_errors_name_the_fault(tmp_path):
     with pytest.raises(UserError, match="No such file"):
         audio.write(tmp_path / "no" / "a.wav", noise(10), 8_000)
     with pytest.raises(UserError, match="cannot be written as '.xyz'"):
@@ -312,7 +312,7 @@ def test_write_names_what_is_wrong(tmp_path):
         audio.write(tmp_path / "a.flac", noise(10), 8_000, subtype="FLOAT")
 
 
-def test_threads_read_alike(tmp_path):
+def test_reading_in_threads_gives_equal_samples(tmp_path):
     audio.write(tmp_path / "a.flac", noise(100_000, 2), 44_100)
     expected, _ = audio.read(tmp_path / "a.flac", sample_rate_hz=22_050)
     results = []
@@ -330,7 +330,7 @@ def test_threads_read_alike(tmp_path):
         np.testing.assert_array_equal(result, expected)
 
 
-def test_find(tmp_path):
+def test_find_searches_folders_recursively(tmp_path):
     wanted = ["b/[x] é*.WAV", "b/a.flac", "a.m4a"]
     unwanted = ["b/a.txt", "b/._a.wav", ".hidden/a.wav", "__MACOSX/b/a.wav", ".DS_Store"]
     for name in wanted + unwanted:

@@ -1,4 +1,4 @@
-"""Augmentation changes what it says and keeps the rest."""
+"""Augmentation of waveforms and features."""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ def test_off_by_default():
     np.testing.assert_array_equal(Augment().features(KEYS[0], features), features)
 
 
-def test_gain_stays_within_its_decibels_and_polarity_flips_half():
+def test_gain_is_within_its_range_and_polarity_inverts_half():
     augment = Augment(gain_db=6.0, polarity=True)
     factor = jax.vmap(augment.waveform, (0, None))(KEYS, jnp.ones(1))[:, 0]
     levels_db = 20 * np.log10(np.abs(factor))
@@ -34,14 +34,14 @@ def test_masks_are_spans_of_frames_or_bands_set_to_the_mean():
     ):
         masked = jax.vmap(Augment(**settings).features, (0, None))(KEYS, features)
         changed = np.asarray(masked != features)
-        whole = changed.all(axis=2 - axis) if axis == 0 else changed.all(axis=1)
-        assert (changed == np.expand_dims(whole, 2 - axis)).all()
-        assert whole.sum(1).max() == 5 and whole.sum(1).min() == 0
-        for row in whole:
+        masked = changed.all(axis=2 - axis) if axis == 0 else changed.all(axis=1)
+        assert (changed == np.expand_dims(masked, 2 - axis)).all()
+        assert masked.sum(1).max() == 5 and masked.sum(1).min() == 0
+        for row in masked:
             assert np.abs(np.diff(np.pad(row.astype(int), 1))).sum() <= 2
         assert np.allclose(np.asarray(masked)[changed], float(features.mean()))
 
 
-def test_negative_settings_are_named():
+def test_negative_settings_raise_errors():
     with pytest.raises(UserError, match="augment.num_time_masks"):
         Augment(num_time_masks=-1)

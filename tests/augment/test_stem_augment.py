@@ -1,4 +1,4 @@
-"""Stems are changed as they should be, and keep what they must keep."""
+"""Augmentation of stems."""
 
 import jax
 import numpy as np
@@ -13,7 +13,7 @@ RATE_HZ = 22_050
 
 
 def make_stems(seed=0, num_samples=T):
-    """Noise, a tone, silence."""
+    """Return stems: noise, a tone and silence."""
     noise = np.random.default_rng(seed).uniform(-0.3, 0.3, num_samples)
     tone = 0.5 * np.sin(2 * np.pi * 700 * np.arange(num_samples) / RATE_HZ)
     return np.stack([noise, tone, 0 * tone]).astype(np.float32)
@@ -21,7 +21,7 @@ def make_stems(seed=0, num_samples=T):
 
 @pytest.fixture(scope="module")
 def everything():
-    """All effects, compiled once; a batch of stems, the same for every key, and what came out."""
+    """Compile all effects once; return a batch of equal stems and their augmented versions."""
     augment = StemAugment(
         gain_db=6.0, polarity=True, reversal=True, stretch=(0.5, 1.0), pitch_semitones=4.0
     )
@@ -36,12 +36,12 @@ def peaks_hz(sounds):
     return spectra.argmax(axis=-1) * RATE_HZ / size
 
 
-def test_neutral_settings_are_the_stems_themselves():
+def test_default_settings_return_the_stems():
     stems = jax.numpy.asarray(make_stems())
     assert StemAugment()(KEYS[0], stems) is stems
 
 
-def test_gain_and_polarity_are_each_stems_own():
+def test_gain_and_polarity_are_drawn_for_each_stem():
     augment = StemAugment(gain_db=6.0, polarity=True)
     factors = np.asarray(jax.vmap(augment, (0, None))(KEYS, np.ones((4, 1), np.float32)))[..., 0]
     levels_db = 20 * np.log10(np.abs(factors))
@@ -50,15 +50,15 @@ def test_gain_and_polarity_are_each_stems_own():
     assert np.ptp(levels_db, axis=1).min() > 0 and np.ptp(np.sign(factors), axis=1).mean() > 1.5
 
 
-def test_reversal_is_exact_and_alike_for_all_stems():
+def test_reversal_is_exact_and_equal_for_all_stems():
     stems = make_stems(num_samples=50)
-    found = np.asarray(jax.vmap(StemAugment(reversal=True), (0, None))(KEYS, stems))
-    forwards = (found == stems).all(axis=(1, 2))
-    backwards = (found == stems[:, ::-1]).all(axis=(1, 2))
+    result = np.asarray(jax.vmap(StemAugment(reversal=True), (0, None))(KEYS, stems))
+    forwards = (result == stems).all(axis=(1, 2))
+    backwards = (result == stems[:, ::-1]).all(axis=(1, 2))
     assert (forwards ^ backwards).all() and 0.4 < backwards.mean() < 0.6
 
 
-def test_without_stretch_the_changed_sum_is_the_sum_of_the_changed():
+def test_without_stretch_augmentation_is_linear():
     augment = StemAugment(reversal=True)
     stems = make_stems(num_samples=100)
     for key in KEYS[:5]:
@@ -66,58 +66,58 @@ def test_without_stretch_the_changed_sum_is_the_sum_of_the_changed():
         np.testing.assert_allclose(augment(key, stems).sum(axis=0), total, atol=1e-6)
 
 
-def test_all_effects_keep_length_silence_and_rough_level(everything):
-    *_, batch, found = everything
-    assert found.shape == batch.shape and found.dtype == np.float32
-    assert not found[:, 2].any() and np.isfinite(found).all()
-    level = np.sqrt(np.mean(found[:, 1, 2048:-4096] ** 2, axis=-1)) / (0.5 * np.sqrt(0.5))
+def test_all_effects_preserve_length_silence_and_approximate_level(everything):
+    *_, batch, result = everything
+    assert result.shape == batch.shape and result.dtype == np.float32
+    assert not result[:, 2].any() and np.isfinite(result).all()
+    level = np.sqrt(np.mean(result[:, 1, 2048:-4096] ** 2, axis=-1)) / (0.5 * np.sqrt(0.5))
     assert (np.abs(20 * np.log10(level)) < 7.0).all()
 
 
 def test_all_effects_depend_on_the_key_alone(everything):
-    augment, function, batch, found = everything
-    np.testing.assert_array_equal(function(KEYS[:12], batch), found)
+    augment, function, batch, result = everything
+    np.testing.assert_array_equal(function(KEYS[:12], batch), result)
     alone = jax.jit(augment)
     for i in (0, 7):
-        np.testing.assert_allclose(alone(KEYS[i], batch[i]), found[i], atol=2e-5)
-    assert np.abs(found[0] - found[1]).max() > 0.1
+        np.testing.assert_allclose(alone(KEYS[i], batch[i]), result[i], atol=2e-5)
+    assert np.abs(result[0] - result[1]).max() > 0.1
 
 
 def test_pitch_is_drawn_within_its_semitones(everything):
-    *_, found = everything
-    semitones = 12 * np.log2(peaks_hz(found[:, 1, 2048:-4096]) / 700)
+    *_, result = everything
+    semitones = 12 * np.log2(peaks_hz(result[:, 1, 2048:-4096]) / 700)
     assert np.abs(semitones).max() < 4.05 and semitones.min() < -1.5 and semitones.max() > 1.5
 
 
-def test_stretch_slows_down_and_keeps_the_pitch():
+def test_stretch_slows_down_and_preserves_pitch():
     # One click in silence: where it lies tells the rate; the tone tells the pitch.
     stems = make_stems()[1:]
     stems[1, 6000:6050] = 1.0
     function = jax.jit(jax.vmap(StemAugment(stretch=(0.5, 0.75)), (0, None)))
-    found = np.asarray(function(KEYS[:12], stems))
-    np.testing.assert_allclose(peaks_hz(found[:, 0, 2048:-2048]), 700, atol=1.0)
-    energy = found[:, 1] ** 2
+    result = np.asarray(function(KEYS[:12], stems))
+    np.testing.assert_allclose(peaks_hz(result[:, 0, 2048:-2048]), 700, atol=1.0)
+    energy = result[:, 1] ** 2
     rates = 6025 / ((energy * np.arange(T)).sum(axis=1) / energy.sum(axis=1))
     assert 0.48 < rates.min() < 0.6 and 0.65 < rates.max() < 0.77
 
 
-def test_every_effect_is_drawn_by_itself():
-    """Of all pairs of effects, what is drawn for one says nothing of the other."""
+def test_effects_are_drawn_independently():
+    """The random values of any two effects are uncorrelated."""
     click = np.zeros(T, np.float32)
     click[T // 4] = 1.0
     stems = np.stack([click, make_stems()[1]])
     augment = StemAugment(gain_db=6.0, stretch=(0.5, 1.0), pitch_semitones=4.0)
-    found = np.asarray(jax.jit(jax.vmap(augment, (0, None)))(KEYS[:60], stems))
-    places = np.abs(found[:, 0]).argmax(axis=-1)
-    rms = np.sqrt(np.mean(np.square(found[:, 1, T // 4 : T // 2]), axis=-1))
-    drawn = [places, np.log(peaks_hz(found[:, 1])), np.log(rms)]
+    result = np.asarray(jax.jit(jax.vmap(augment, (0, None)))(KEYS[:60], stems))
+    positions = np.abs(result[:, 0]).argmax(axis=-1)
+    rms = np.sqrt(np.mean(np.square(result[:, 1, T // 4 : T // 2]), axis=-1))
+    drawn = [positions, np.log(peaks_hz(result[:, 1])), np.log(rms)]
     assert np.abs(np.corrcoef(drawn) - np.eye(3)).max() < 0.45
 
     augment = StemAugment(gain_db=6.0, polarity=True, reversal=True)
-    found = np.asarray(jax.vmap(augment, (0, None))(KEYS, stems[:1]))[:, 0]
-    place = np.abs(found).argmax(axis=-1)
-    values = found[np.arange(len(found)), place]
-    drawn = [place == T // 4, values > 0, np.log(np.abs(values))]
+    result = np.asarray(jax.vmap(augment, (0, None))(KEYS, stems[:1]))[:, 0]
+    position = np.abs(result).argmax(axis=-1)
+    values = result[np.arange(len(result)), position]
+    drawn = [position == T // 4, values > 0, np.log(np.abs(values))]
     assert np.abs(np.corrcoef(drawn) - np.eye(3)).max() < 0.25
 
 
@@ -133,7 +133,7 @@ def test_every_effect_is_drawn_by_itself():
         dict(pitch_semitones=13.0),
     ],
 )
-def test_settings_out_of_range_are_named(settings):
+def test_settings_out_of_range_raise_errors(settings):
     with pytest.raises(UserError, match=f"augment.{next(iter(settings))}") as error:
         StemAugment(**settings)
     assert "\n" not in str(error.value)

@@ -31,16 +31,18 @@ def test_different_losses_are_an_error():
         networks.PEER: networks.Implementation(1.01, lambda: 1.0),
     }
     with pytest.raises(UserError, match="loss 1.01 from the same weights, ours 1.0"):
-        networks.compare(steps, num_rounds=1)
+        networks.compare("net", steps, num_rounds=1)
 
 
-def test_the_ratio_is_the_peer_time_divided_by_ours(monkeypatch):
+def test_the_ratio_is_the_peer_time_divided_by_ours(monkeypatch, capsys):
     steps = {
         name: networks.Implementation(1.0, lambda: 1.0) for name in (networks.OURS, networks.PEER)
     }
     seconds = {networks.OURS: [0.02, 0.03, 0.01], networks.PEER: [0.05, 0.01, 0.07]}
     monkeypatch.setattr(networks.timing, "alternate", lambda *_, **__: seconds)
-    text = networks.compare(steps, num_rounds=3)
+    networks.compare("b1, batch 64", steps, num_rounds=3)
+    text = capsys.readouterr().out
+    assert text.startswith("\ntraining step of b1, batch 64, 3 rounds\n")
     assert "irec-jax 1.000000, PyTorch channels_last 1.000000" in text
     assert "ratio PyTorch / irec-jax: 2.500" in text
 

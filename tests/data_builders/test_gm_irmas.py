@@ -11,7 +11,7 @@ from data_builders.common import rendered
 from data_builders.gm_irmas import builder as gm_irmas
 from data_builders.gm_irmas import plan as gm_irmas_plan
 from data_builders.gm_irmas import render as gm_irmas_clips
-from data_builders.rendering import mix
+from data_builders.rendering import mix, synth
 from irec_jax.errors import UserError
 from irec_jax.labels import IRMAS
 
@@ -277,7 +277,7 @@ def test_tiny_dataset(tmp_path):
 def test_a_soundfont_changes_the_config_name(tmp_path):
     with pytest.raises(UserError, match="none.sf2"):
         rendered.make_config("tiny", "mono22k", soundfont=str(tmp_path / "none.sf2"))
-    font = gm_irmas.synth.default_soundfont()
+    font = synth.default_soundfont()
     config = rendered.make_config("tiny", "mono22k", soundfont=str(font))
     assert config.name.startswith("tiny-mono22k-TimGM6mb-")
     names = [one.name for one in gm_irmas.GmIrmas.BUILDER_CONFIGS]

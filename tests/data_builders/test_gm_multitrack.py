@@ -12,7 +12,7 @@ from data_builders.common import multitrack as multitrack_base
 from data_builders.gm_multitrack import builder as gm_multitrack
 from data_builders.gm_multitrack import plan as gm_multitrack_plan
 from data_builders.gm_multitrack import render as gm_multitrack_pieces
-from data_builders.rendering import mix
+from data_builders.rendering import mix, synth
 from irec_jax import audio, crosstalk, data
 from irec_jax.cli.console import run_command
 from irec_jax.errors import UserError
@@ -291,7 +291,7 @@ def test_configs(tmp_path):
     ]
     default = data_builders.builder("gm_multitrack", data_dir=tmp_path)
     assert default.builder_config.name == "small-multitrack44k"
-    font = gm_multitrack.synth.default_soundfont()
+    font = synth.default_soundfont()
     own = data_builders.builder("gm_multitrack", data_dir=tmp_path, soundfont=str(font))
     assert own.builder_config.name.startswith("small-multitrack44k-TimGM6mb-")
     for options, message in (

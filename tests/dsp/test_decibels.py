@@ -1,4 +1,4 @@
-"""Decibels against librosa, and back."""
+"""Decibels against librosa, and the round trip."""
 
 import jax
 import librosa
@@ -24,7 +24,7 @@ def test_levels_equal_librosa(reference):
     )
 
 
-def test_levels_and_back():
+def test_decibels_round_trip():
     db = decibels.power_to_db(LEVELS, reference=3.0)
     np.testing.assert_allclose(decibels.db_to_power(db, reference=3.0), LEVELS, rtol=1e-4)
     db = decibels.amplitude_to_db(LEVELS, reference=3.0, floor_db=-240.0)
@@ -49,6 +49,6 @@ def test_dtype_is_kept(reference):
         assert convert(LEVELS / 100, reference=reference).dtype == np.float32
 
 
-def test_integers_are_refused():
+def test_integers_raise_an_error():
     with pytest.raises(AssertionError, match="power must hold floats"):
         decibels.power_to_db(np.ones(3, np.int16))

@@ -1,4 +1,4 @@
-"""Framing and overlap-add against loops over samples."""
+"""Framing and overlap-add against naive loops over samples."""
 
 import jax
 import numpy as np
@@ -20,7 +20,7 @@ def padded(signal, frame_length, padding):
 
 @pytest.mark.parametrize("padding", framing.PADDINGS)
 @pytest.mark.parametrize("num_samples, frame_length, hop_length", LENGTHS)
-def test_frame_and_overlap_add_equal_loops(num_samples, frame_length, hop_length, padding):
+def test_frame_and_overlap_add_equal_naive_loops(num_samples, frame_length, hop_length, padding):
     rng = np.random.default_rng(num_samples)
     signal = rng.standard_normal((2, num_samples)).astype(np.float32)
     options = dict(hop_length=hop_length, padding=padding)
@@ -63,11 +63,11 @@ def test_number_of_frames(num_samples, padding, expected):
     assert framing.num_frames(num_samples, **options) == expected
 
 
-def test_three_seconds_end_padded_make_126_frames():
+def test_three_seconds_padded_at_the_end_make_126_frames():
     assert framing.num_frames(132300, frame_length=4096, hop_length=1050, padding="end") == 126
 
 
-def test_frames_under_jit_and_vmap_are_the_same():
+def test_frames_under_jit_and_vmap_agree():
     signal = np.random.default_rng(0).standard_normal((3, 50)).astype(np.float32)
 
     def cut(signal):
@@ -86,12 +86,12 @@ def test_frames_under_jit_and_vmap_are_the_same():
         (dict(frame_length=11, hop_length=1), "signal: 10 samples are fewer"),
     ],
 )
-def test_bad_options_are_named(options, message):
+def test_invalid_options_raise_errors(options, message):
     with pytest.raises(ValueError, match=message):
         framing.frame(np.zeros(10, np.float32), **options)
 
 
-def test_bad_signals_are_named():
+def test_invalid_signals_raise_errors():
     for signal in (np.zeros(10, np.int16), np.zeros((2, 0), np.float32), np.float32(0)):
         with pytest.raises(AssertionError, match="signal"):
             framing.frame(signal, frame_length=4, hop_length=2)

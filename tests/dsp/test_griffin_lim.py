@@ -11,25 +11,25 @@ OPTIONS = dict(frame_length=256, hop_length=66)  # as 4096 and 1050: does not di
 
 
 def chirps(num_samples=3000, seed=0):
-    """Two gliding tones and a little noise."""
+    """Return two gliding tones with a little noise."""
     time = np.arange(num_samples) / num_samples
     tones = np.sin(2 * np.pi * (100 * time + 150 * time**2)) + 0.5 * np.sin(900 * time)
     return (tones + 0.05 * np.random.default_rng(seed).standard_normal(num_samples)).astype("f")
 
 
 def convergence_db(signal, magnitudes, **options):
-    """|| |STFT| - magnitudes || / || magnitudes || in dB."""
-    found = np.abs(np.asarray(stft.stft(signal, **options), np.complex128))
-    ratio = np.linalg.norm(found - magnitudes) / np.linalg.norm(magnitudes)
+    """Return || |STFT| - magnitudes || / || magnitudes || in dB."""
+    result = np.abs(np.asarray(stft.stft(signal, **options), np.complex128))
+    ratio = np.linalg.norm(result - magnitudes) / np.linalg.norm(magnitudes)
     return 20 * np.log10(ratio)
 
 
 @pytest.mark.parametrize("momentum, num_iterations", [(0.99, 4), (0.0, 4), (0.99, 32)])
-def test_the_same_signal_as_librosa(momentum, num_iterations):
+def test_signal_equals_librosa(momentum, num_iterations):
     magnitudes = np.abs(np.asarray(stft.stft(chirps(), **OPTIONS), np.complex128))
     angles = 2 * np.pi * np.random.RandomState(3).random(size=magnitudes.T.shape).T
     settings = dict(OPTIONS, num_samples=3000, num_iterations=num_iterations, momentum=momentum)
-    found = griffin_lim(magnitudes.astype("f"), initial_phase=angles.astype("f"), **settings)
+    result = griffin_lim(magnitudes.astype("f"), initial_phase=angles.astype("f"), **settings)
     expected = librosa.griffinlim(
         magnitudes.T,
         n_iter=num_iterations,
@@ -39,14 +39,16 @@ def test_the_same_signal_as_librosa(momentum, num_iterations):
         length=3000,
         random_state=3,
     )
-    np.testing.assert_allclose(found, expected, atol=2e-3 if num_iterations > 4 else 2e-5)
-    reached = [convergence_db(np.asarray(x, "f"), magnitudes, **OPTIONS) for x in (found, expected)]
+    np.testing.assert_allclose(result, expected, atol=2e-3 if num_iterations > 4 else 2e-5)
+    reached = [
+        convergence_db(np.asarray(x, "f"), magnitudes, **OPTIONS) for x in (result, expected)
+    ]
     np.testing.assert_allclose(*reached, atol=0.01)
 
 
 @pytest.mark.parametrize("padding", ["center", "end"])
-def test_iterates_are_those_of_the_paper(padding):
-    """Perraudin et al. (2013), algorithm 2, with projections from the frames' own matrices."""
+def test_iterates_equal_those_of_the_paper(padding):
+    """Perform algorithm 2 of Perraudin et al. (2013) with explicit projection matrices."""
     num_samples, length, hop, momentum = 120, 16, 5, 0.7
     options = dict(frame_length=length, hop_length=hop, padding=padding)
     unit = np.eye(num_samples, dtype="f")
@@ -72,7 +74,7 @@ def test_iterates_are_those_of_the_paper(padding):
         spectrum = consistent(wanted * ahead / np.abs(ahead))
         ahead = spectrum + momentum * (spectrum - before)
         before = spectrum
-    found = griffin_lim(
+    result = griffin_lim(
         magnitudes.astype("f"),
         num_samples=num_samples,
         num_iterations=5,
@@ -83,10 +85,10 @@ def test_iterates_are_those_of_the_paper(padding):
     expected = least_squares @ stacked(before)
     # At the start, with 'end', ours fades in what it does not divide by nearly nothing.
     first = 0 if padding == "center" else length
-    np.testing.assert_allclose(found[first:], expected[first:, 0], atol=2e-2 if first else 1e-4)
+    np.testing.assert_allclose(result[first:], expected[first:, 0], atol=2e-2 if first else 1e-4)
 
 
-def test_momentum_converges_faster_from_drawn_angles():
+def test_momentum_converges_faster_from_random_phases():
     magnitudes = np.abs(stft.stft(chirps(), **OPTIONS))
     settings = dict(OPTIONS, num_samples=3000)
     reached = [
@@ -96,7 +98,7 @@ def test_momentum_converges_faster_from_drawn_angles():
     assert reached[1] < reached[0] - 2 < -14
 
 
-def test_one_or_many_and_silence():
+def test_batch_equals_single_calls_and_silence_stays_silent():
     signals = np.stack([chirps(), np.zeros(3000, "f"), chirps(seed=1)])
     magnitudes = np.abs(stft.stft(np.tile(signals, (1, 4, 1)).reshape(3, 4, 3000), **OPTIONS))
     settings = dict(OPTIONS, num_samples=3000, num_iterations=3)
@@ -106,23 +108,23 @@ def test_one_or_many_and_silence():
     np.testing.assert_array_equal(griffin_lim(0 * magnitudes[0, 0], **settings), 0)
 
 
-def test_no_iteration_is_the_inverse_stft():
+def test_zero_iterations_equal_the_inverse_stft():
     spectrum = stft.stft(chirps(), **OPTIONS)
     settings = dict(OPTIONS, num_samples=3000, num_iterations=0)
     for phase in (spectrum, np.angle(spectrum)):
-        found = griffin_lim(np.abs(spectrum), initial_phase=phase, **settings)
-        np.testing.assert_allclose(found, chirps(), atol=2e-5)
+        result = griffin_lim(np.abs(spectrum), initial_phase=phase, **settings)
+        np.testing.assert_allclose(result, chirps(), atol=2e-5)
 
 
-def test_with_phase():
+def test_with_phase_accepts_angles_and_complex_numbers():
     phase = np.array([3 - 4j, -1e-3j, 0, 1e-25, -1e15], np.complex64)
-    found = with_phase(np.full(5, 2.0, "f"), phase)
-    np.testing.assert_allclose(found, [1.2 - 1.6j, -2j, 2, 2, -2], atol=1e-6)
+    result = with_phase(np.full(5, 2.0, "f"), phase)
+    np.testing.assert_allclose(result, [1.2 - 1.6j, -2j, 2, 2, -2], atol=1e-6)
     angles = np.array([0.5, -9.0], "f")
     np.testing.assert_allclose(with_phase(np.ones(2, "f"), angles), np.exp(1j * angles), atol=1e-6)
 
 
-def test_options_out_of_range_are_named():
+def test_options_out_of_range_raise_errors():
     magnitudes = np.ones((46, 129), "f")
     good = dict(OPTIONS, num_samples=3000)
     with pytest.raises(ValueError, match=r"magnitudes: expected .*46, 129.* got \(45, 129\)"):

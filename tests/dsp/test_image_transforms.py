@@ -1,4 +1,4 @@
-"""Padding, resizing, stacking and recurrence plots against loops and scipy."""
+"""Padding, resizing, stacked images and recurrence plots against naive loops and scipy."""
 
 import jax
 import jax.numpy as jnp
@@ -14,14 +14,14 @@ def noise(*shape, seed=0):
 
 
 @pytest.mark.parametrize("length", [1, 4, 5, 9])
-def test_pad_or_cut(length):
+def test_fix_length_pads_or_trims(length):
     signal = noise(2, 5)
     expected = np.concatenate([signal, np.zeros((2, 4), np.float32)], axis=1)[:, :length]
     np.testing.assert_array_equal(padding.fix_length(signal, num_samples=length), expected)
 
 
 @pytest.mark.parametrize("length", [3, 5, 12])
-def test_place(length):
+def test_delay_equals_a_naive_loop(length):
     signal = noise(length + 1, 5)
     start = np.arange(length + 1)
     expected = np.zeros((length + 1, length), np.float32)
@@ -29,14 +29,14 @@ def test_place(length):
         for k in range(5):
             if k + start[row] < length:
                 expected[row, k + start[row]] = signal[row, k]
-    found = jax.jit(lambda s, at: padding.delay(s, start=at, num_samples=length))(signal, start)
-    np.testing.assert_array_equal(found, expected)
+    delayed = jax.jit(lambda s, at: padding.delay(s, start=at, num_samples=length))(signal, start)
+    np.testing.assert_array_equal(delayed, expected)
     single = padding.delay(signal[1], start=jnp.int32(1), num_samples=length)
     np.testing.assert_array_equal(single, expected[1])
 
 
 def naive_resize(image, height, width):
-    """The four neighbours of every place, one pixel after the other, in float64."""
+    """Interpolate the four neighbours of each position, pixel by pixel, in float64."""
     result = np.zeros((height, width))
     num_rows, num_columns = image.shape
     for p in range(height):
@@ -62,21 +62,21 @@ SIZES = [
 
 
 @pytest.mark.parametrize("before, after", SIZES, ids=str)
-def test_resize_equals_loops_and_scipy(before, after):
+def test_resize_equals_naive_loops_and_scipy(before, after):
     image = noise(2, *before)
-    found = resize.resize(image, height=after[0], width=after[1])
-    assert found.shape == (2, *after) and found.dtype == jnp.float32
-    places = np.meshgrid(
+    resized = resize.resize(image, height=after[0], width=after[1])
+    assert resized.shape == (2, *after) and resized.dtype == jnp.float32
+    positions = np.meshgrid(
         *((np.arange(n) + 0.5) * old / n - 0.5 for old, n in zip(before, after, strict=True)),
         indexing="ij",
     )
-    for one, expected in zip(found, image.astype(np.float64), strict=True):
-        np.testing.assert_allclose(one, naive_resize(expected, *after), atol=2e-6)
-        by_scipy = scipy.ndimage.map_coordinates(expected, places, order=1, mode="nearest")
-        np.testing.assert_allclose(one, by_scipy, atol=2e-6)
+    for actual, expected in zip(resized, image.astype(np.float64), strict=True):
+        np.testing.assert_allclose(actual, naive_resize(expected, *after), atol=2e-6)
+        by_scipy = scipy.ndimage.map_coordinates(expected, positions, order=1, mode="nearest")
+        np.testing.assert_allclose(actual, by_scipy, atol=2e-6)
 
 
-def test_resize_is_opencvs_inter_linear():
+def test_resize_equals_opencv_inter_linear():
     # cv2.resize(image, (3, 2), interpolation=cv2.INTER_LINEAR) of float32, by its definition:
     # rows at -0.5 + 0.5 * 4/2 = 0.5 and 2.5, columns at 1/6, 1.5 and 17/6.
     image = np.arange(16, dtype=np.float32).reshape(4, 4)
@@ -84,7 +84,7 @@ def test_resize_is_opencvs_inter_linear():
     np.testing.assert_allclose(resize.resize(image, height=2, width=3), expected, rtol=1e-6)
 
 
-def test_resize_refuses_bad_sizes():
+def test_resize_refuses_invalid_sizes():
     with pytest.raises(ValueError, match="width=0"):
         resize.resize(noise(4, 4), height=2, width=0)
     with pytest.raises(AssertionError, match="image must hold floats"):
@@ -100,7 +100,7 @@ def test_smallest_side():
 
 
 @pytest.mark.parametrize("num_samples", [5, 16, 23])
-def test_stack_equals_loops(num_samples):
+def test_stacked_image_equals_naive_loops(num_samples):
     signal = 1.1 * noise(num_samples)
     expected = np.zeros((4, 4))
     for row in range(4):
@@ -124,7 +124,7 @@ def test_grey_values():
 
 
 def naive_plot(signal, num_points, pooling):
-    """Every window against every window, every sample against every sample."""
+    """Compare all windows, and all samples of each pair of windows."""
     window = len(signal) // num_points
     plot = np.zeros((num_points, num_points))
     parts = [signal[i * window : (i + 1) * window] for i in range(num_points)]
@@ -139,11 +139,11 @@ def naive_plot(signal, num_points, pooling):
 
 @pytest.mark.parametrize("pooling", recurrence_plot.POOLINGS)
 @pytest.mark.parametrize("num_samples, num_points", [(48, 8), (40, 40), (36, 1), (64, 4)])
-def test_recurrence_plot_equals_loops(num_samples, num_points, pooling):
+def test_recurrence_plot_equals_naive_loops(num_samples, num_points, pooling):
     signals = noise(2, num_samples)
     options = dict(num_points=num_points, pooling=pooling)
-    found = jax.jit(lambda x: recurrence_plot.recurrence_plot(x, **options))(signals)
-    for plot, signal in zip(found, signals.astype(np.float64), strict=True):
+    plots = jax.jit(lambda x: recurrence_plot.recurrence_plot(x, **options))(signals)
+    for plot, signal in zip(plots, signals.astype(np.float64), strict=True):
         np.testing.assert_allclose(plot, naive_plot(signal, num_points, pooling), atol=1e-7)
 
 
@@ -173,7 +173,7 @@ def test_gradient_of_a_recurrence_plot(pooling):
     assert np.isfinite(jax.grad(total)(np.zeros(24, np.float32))).all()
 
 
-def test_recurrence_plot_refuses_bad_options():
+def test_recurrence_plot_refuses_invalid_options():
     with pytest.raises(ValueError, match=r"num_points=5: expected a divisor of 24"):
         recurrence_plot.recurrence_plot(noise(24), num_points=5)
     with pytest.raises(ValueError, match="pooling='3d'"):

@@ -59,7 +59,7 @@ def test_centre_frequencies_equal_librosa():
         np.testing.assert_allclose(centres, expected[1:-1], rtol=1e-12)
 
 
-def test_filterbank_cannot_be_changed_and_counts_empty_bands():
+def test_filterbank_is_read_only_and_empty_bands_are_counted():
     filters = mel.mel_filterbank(sample_rate_hz=44100, frame_length=1024, num_mels=256)
     with pytest.raises(ValueError):
         filters[0, 0] = 1.0
@@ -80,7 +80,7 @@ def test_filterbank_cannot_be_changed_and_counts_empty_bands():
         (dict(mel_norm="area"), "mel_norm='area'"),
     ],
 )
-def test_bad_options_are_named(options, message):
+def test_invalid_options_raise_errors(options, message):
     good = dict(sample_rate_hz=16000, frame_length=512, num_mels=40)
     with pytest.raises(ValueError, match=message):
         mel.mel_filterbank(**(good | options))

@@ -1,4 +1,4 @@
-"""Stretched and sped-up sound against librosa, numpy and what a sine and a click must do."""
+"""Time stretching and change of speed against librosa, NumPy, and results for sines and clicks."""
 
 import functools
 
@@ -24,20 +24,20 @@ def sine(frequency_hz, num_samples=T):
 
 
 def loudest_hz(sound):
-    """Frequency of the highest peak, to a fraction of a bin."""
+    """Return the frequency of the highest peak, interpolated between bins."""
     size = 8 * len(sound)
     spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound)), size))
     return spectrum.argmax() * RATE_HZ / size
 
 
-def test_rate_1_is_the_sound_itself():
+def test_rate_1_returns_the_signal():
     sound = np.random.default_rng(0).uniform(-1, 1, (2, T)).astype(np.float32)
     np.testing.assert_allclose(stretched(sound, rate=1.0), sound, atol=1e-4)
     np.testing.assert_allclose(speed(sound, speed=1.0), sound, atol=1e-5)
 
 
 @pytest.mark.parametrize("rate", [0.5, 0.77, 1.3])
-def test_stretched_sound_without_locking_equals_librosas(rate):
+def test_stretching_without_phase_locking_equals_librosa(rate):
     rng = np.random.default_rng(1)
     chord = sum(sine(f) * np.exp(-np.arange(T) / T) for f in (220.0, 554.4, 1244.5))
     sound = (0.3 * chord + 0.01 * rng.normal(size=T)).astype(np.float32)
@@ -56,11 +56,11 @@ def test_stretched_sound_without_locking_equals_librosas(rate):
 
 
 @pytest.mark.parametrize("rate", [0.5, 0.8, 1.2])
-def test_stretching_keeps_the_frequency_and_moves_the_onset(rate):
-    found = np.asarray(stretched(sine(997.0), rate=rate))
-    assert loudest_hz(found[2048 : 2048 + 12_000]) == pytest.approx(997.0, abs=0.5)
+def test_stretching_preserves_frequency_and_moves_onsets(rate):
+    result = np.asarray(stretched(sine(997.0), rate=rate))
+    assert loudest_hz(result[2048 : 2048 + 12_000]) == pytest.approx(997.0, abs=0.5)
     # Unlocked, the bins of a partial drift apart and it loses up to 1.2 dB.
-    level_db = 20 * np.log10(np.sqrt(2 * np.mean(found[4096:12_000] ** 2)))
+    level_db = 20 * np.log10(np.sqrt(2 * np.mean(result[4096:12_000] ** 2)))
     assert abs(level_db) < 0.1
     click = np.zeros(T, np.float32)
     click[8000:8100] = 1.0
@@ -69,11 +69,11 @@ def test_stretching_keeps_the_frequency_and_moves_the_onset(rate):
     assert centre == pytest.approx(8050 / rate, abs=600)  # a click is smeared
 
 
-def test_locked_phases_keep_the_level_of_noise_and_the_spectrum_librosa_finds():
+def test_phase_locking_preserves_the_level_of_noise_and_the_spectrum_of_librosa():
     rng = np.random.default_rng(2)
     sound = (rng.normal(size=T) * (1 + np.sin(np.arange(T) / 3000)) / 8).astype(np.float32)
-    found = np.asarray(stretched(sound, rate=0.6))
-    level_db = 20 * np.log10(found.std() / sound[: round(0.6 * T)].std())
+    result = np.asarray(stretched(sound, rate=0.6))
+    level_db = 20 * np.log10(result.std() / sound[: round(0.6 * T)].std())
     assert -1.5 < level_db < 0.5
     expected = librosa.effects.time_stretch(sound, rate=0.6)[:T]
 
@@ -81,15 +81,15 @@ def test_locked_phases_keep_the_level_of_noise_and_the_spectrum_librosa_finds():
         bands = librosa.feature.melspectrogram(y=sound, sr=RATE_HZ, n_mels=20, hop_length=2048)
         return librosa.power_to_db(bands)[:, 1:-1]
 
-    difference = bands_db(found) - bands_db(expected)
+    difference = bands_db(result) - bands_db(expected)
     # librosa's is softer, and else the same.
     assert np.std(difference) < 2.5 and 1.0 < np.mean(difference) < 5.0
 
 
-def test_silence_stays_silence():
+def test_silence_stays_silent():
     sound = np.stack([sine(440.0), np.zeros(T, np.float32)])
-    for found in (stretched(sound, rate=0.7), speed(sound, speed=1.1)):
-        assert np.abs(found[0]).max() > 0.5 and not np.any(found[1])
+    for result in (stretched(sound, rate=0.7), speed(sound, speed=1.1)):
+        assert np.abs(result[0]).max() > 0.5 and not np.any(result[1])
     # After a gap in a sound it goes on.
     gap = sine(440.0) * (np.abs(np.arange(T) - 9000) > 4000)
     assert np.sqrt(np.mean(np.asarray(stretched(gap, rate=0.9))[-4000:-2000] ** 2)) > 0.6
@@ -97,14 +97,14 @@ def test_silence_stays_silence():
 
 @pytest.mark.parametrize("factor", [0.7937, 0.95, 1.0595, 1.26])
 def test_speed_multiplies_the_frequency_and_equals_bandlimited_interpolation(factor):
-    found = np.asarray(speed(sine(997.0, 2 * T), speed=factor))
-    assert loudest_hz(found) == pytest.approx(997.0 * factor, abs=0.5)
+    result = np.asarray(speed(sine(997.0, 2 * T), speed=factor))
+    assert loudest_hz(result) == pytest.approx(997.0 * factor, abs=0.5)
     exact = round(factor * 65536) / 65536
     expected = np.sin(2 * np.pi * 997.0 * exact * np.arange(T) / RATE_HZ)
-    np.testing.assert_allclose(found[10:], expected[10:], atol=2e-3)
+    np.testing.assert_allclose(result[10:], expected[10:], atol=2e-3)
 
 
-def test_positions_are_exact_however_long_the_sound():
+def test_positions_are_exact_for_long_signals():
     # float32 would be a quarter of a sample off here.
     num = 4_000_000
     whole, fraction = phase_vocoder._positions(jnp.float32(1.2599), num)
@@ -112,20 +112,20 @@ def test_positions_are_exact_however_long_the_sound():
     np.testing.assert_array_equal(np.asarray(whole, float) + np.asarray(fraction), exact)
 
 
-def test_what_lies_beyond_the_new_nyquist_frequency_is_not_folded_back():
-    found = np.asarray(speed(sine(10_800.0, 2 * T), speed=1.26))
+def test_frequencies_above_the_new_nyquist_frequency_do_not_alias():
+    result = np.asarray(speed(sine(10_800.0, 2 * T), speed=1.26))
     # It would be heard at 8,442 Hz.
-    assert np.sqrt(np.mean(found[100:-100] ** 2)) < 0.1 * np.sqrt(0.5)
+    assert np.sqrt(np.mean(result[100:-100] ** 2)) < 0.1 * np.sqrt(0.5)
 
 
-def test_faster_sound_ends_sooner_and_then_there_is_silence():
-    found = np.asarray(speed(np.ones(T, np.float32), speed=1.25))
+def test_faster_playback_is_followed_by_silence():
+    result = np.asarray(speed(np.ones(T, np.float32), speed=1.25))
     end = round(T / 1.25)
-    np.testing.assert_allclose(found[50 : end - 50], 1.0, atol=1e-4)
-    assert not found[end + 50 :].any()
+    np.testing.assert_allclose(result[50 : end - 50], 1.0, atol=1e-4)
+    assert not result[end + 50 :].any()
 
 
-def test_options_out_of_range_are_named():
+def test_options_out_of_range_raise_errors():
     sound = np.zeros(4096, np.float32)
     with pytest.raises(ValueError, match="speed=5"):
         phase_vocoder.change_speed(sound, speed=5.0, num_samples=10)
@@ -137,12 +137,12 @@ def test_options_out_of_range_are_named():
         phase_vocoder.time_stretch(np.zeros(4096, np.int16), rate=1.0, num_samples=10)
 
 
-def test_one_by_one_is_vmap():
+def test_sequential_vmap_equals_vmap():
     function = sequential_vmap_on_cpu(lambda x, y: {"sum": (x + y).sum(), "product": x * y})
     x, y = jnp.arange(12.0).reshape(4, 3), jnp.arange(3.0)
-    found = jax.jit(jax.vmap(function, (0, None)))(x, y)
-    np.testing.assert_array_equal(found["product"], x * y)
-    np.testing.assert_array_equal(found["sum"], (x + y).sum(axis=1))
+    result = jax.jit(jax.vmap(function, (0, None)))(x, y)
+    np.testing.assert_array_equal(result["product"], x * y)
+    np.testing.assert_array_equal(result["sum"], (x + y).sum(axis=1))
     np.testing.assert_array_equal(function(x[0], y)["product"], x[0] * y)
     twice = jax.vmap(jax.vmap(function))(x[None], x[None])
     np.testing.assert_array_equal(twice["product"], (x * x)[None])

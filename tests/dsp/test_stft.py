@@ -1,4 +1,4 @@
-"""STFT against librosa and the defining sum; the inverse by round trips."""
+"""STFT against librosa and the DFT sum; the inverse by round trips."""
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +37,7 @@ def test_centred_stft_equals_librosa(num_samples, frame_length, hop_length, name
 
 @pytest.mark.parametrize("padding", framing.PADDINGS)
 @pytest.mark.parametrize("frame_length, hop_length", [(16, 8), (15, 4), (9, 12)])
-def test_stft_equals_its_defining_sum(frame_length, hop_length, padding):
+def test_stft_equals_the_dft_sum(frame_length, hop_length, padding):
     signal = noise(50)
     values = noise(frame_length, seed=1)
     actual = stft.stft(
@@ -85,7 +85,7 @@ def test_istft_inverts_stft(name, frame_length, hop_length, padding):
         np.testing.assert_allclose(jax.jit(there_and_back)(signal), signal, atol=3e-5)
 
 
-def test_istft_of_a_changed_spectrum_is_the_nearest_signal():
+def test_istft_of_a_modified_spectrum_is_the_least_squares_signal():
     options = dict(frame_length=16, hop_length=4)
     rng = np.random.default_rng(0)
     target = (rng.standard_normal((11, 9)) + 1j * rng.standard_normal((11, 9))).astype(np.complex64)
@@ -98,7 +98,7 @@ def test_istft_of_a_changed_spectrum_is_the_nearest_signal():
     np.testing.assert_allclose(stft.istft(target, num_samples=40, **options), expected, atol=1e-4)
 
 
-def test_istft_refuses_what_has_no_inverse():
+def test_istft_refuses_options_without_an_exact_inverse():
     end = dict(frame_length=64, hop_length=32, padding="end")
     spectrum = stft.stft(noise(640), **end)
     with pytest.raises(ValueError, match="sample 0 of 640 is outside all windows"):
@@ -115,7 +115,7 @@ def test_istft_refuses_what_has_no_inverse():
         stft.istft(spectrum, num_samples=640, frame_length=64, hop_length=32)
 
 
-def test_window_of_another_length_is_named():
+def test_window_of_wrong_length_raises_an_error():
     with pytest.raises(ValueError, match=r"window: .* got \(5,\)"):
         stft.stft(noise(64), frame_length=16, hop_length=8, window=np.ones(5))
 

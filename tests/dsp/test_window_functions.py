@@ -16,7 +16,7 @@ def test_window_equals_scipy(name, length):
     np.testing.assert_allclose(get_window(name, length), expected, atol=1e-12)
 
 
-def test_bad_window_is_named():
+def test_unknown_window_raises_an_error():
     with pytest.raises(ValueError, match="window='han': expected one of 'hann'"):
         get_window("han", 8)
     with pytest.raises(ValueError, match="length=0"):

@@ -1,4 +1,4 @@
-"""What all front ends keep: shapes, one example or many, gradients, settings, messages."""
+"""Contract of all front ends: shapes, batching, gradients, settings and messages."""
 
 import dataclasses
 import json
@@ -33,24 +33,24 @@ def noise(*shape):
 
 
 def awkward():
-    """Silence, DC, extremes, a single sample that is not zero."""
+    """Return waveforms: silence, DC, extremes, and a single non-zero sample."""
     alternating = np.where(np.arange(NUM_SAMPLES) % 2, 1.0, -1.0)
     rows = [np.zeros(NUM_SAMPLES), np.full(NUM_SAMPLES, 0.3), np.ones(NUM_SAMPLES)]
     return np.stack([*rows, -rows[2], alternating, np.eye(NUM_SAMPLES)[5]]).astype(np.float32)
 
 
-def assert_same(found, expected, **tolerance):
-    assert jax.tree.structure(found) == jax.tree.structure(expected)
-    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+def assert_same(result, expected, **tolerance):
+    assert jax.tree.structure(result) == jax.tree.structure(expected)
+    for one, other in zip(jax.tree.leaves(result), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(one, other, **tolerance)
 
 
-def test_every_front_end_is_here():
+def test_every_front_end_is_in_the_grid():
     assert {name for name, _ in SMALL} == set(frontends.FRONTENDS)
 
 
 @all_small
-def test_one_or_many_jitted_or_mapped(name, settings):
+def test_batched_unbatched_jitted_and_vmapped_calls_agree(name, settings):
     frontend = frontends.create(name, **settings)
     waveform = noise(2, 3, NUM_SAMPLES)
     num_samples = np.array([[NUM_SAMPLES, 0, 1], [NUM_SAMPLES - 1, 333, 30]], np.int32)
@@ -68,14 +68,14 @@ def test_one_or_many_jitted_or_mapped(name, settings):
         assert np.isfinite(leaf).all()
     mapped = jax.jit(jax.vmap(jax.vmap(call)))
     assert_same(mapped(waveform, num_samples, keys), batched, atol=1e-5)
-    one = jax.tree.map(lambda x: x[1, 1], (waveform, num_samples, keys))
-    assert_same(call(*one), jax.tree.map(lambda x: x[1, 1], batched), atol=1e-5)
-    nothing = jax.eval_shape(frontend, waveform[:0])
-    assert jax.tree.map(lambda x: x.shape[:2], nothing) == jax.tree.map(lambda _: (0, 3), nothing)
+    example = jax.tree.map(lambda x: x[1, 1], (waveform, num_samples, keys))
+    assert_same(call(*example), jax.tree.map(lambda x: x[1, 1], batched), atol=1e-5)
+    empty = jax.eval_shape(frontend, waveform[:0])
+    assert jax.tree.map(lambda x: x.shape[:2], empty) == jax.tree.map(lambda _: (0, 3), empty)
 
 
 @all_small
-def test_awkward_waveforms_are_finite_with_finite_gradients(name, settings):
+def test_extreme_waveforms_give_finite_features_and_gradients(name, settings):
     frontend = frontends.create(name, **settings)
 
     def total(waveform):
@@ -90,15 +90,15 @@ def test_awkward_waveforms_are_finite_with_finite_gradients(name, settings):
 
 
 @all_small
-def test_settings_survive_json(name, settings):
+def test_settings_survive_a_json_round_trip(name, settings):
     frontend = frontends.create(name, **settings)
-    travelled = json.loads(json.dumps(dataclasses.asdict(frontend)))
-    assert frontends.create(name, **travelled) == frontend
-    assert hash(frontends.create(name, **travelled)) == hash(frontend)
+    restored = json.loads(json.dumps(dataclasses.asdict(frontend)))
+    assert frontends.create(name, **restored) == frontend
+    assert hash(frontends.create(name, **restored)) == hash(frontend)
 
 
 @all_small
-def test_bad_waveforms_are_named(name, settings):
+def test_invalid_waveforms_raise_errors(name, settings):
     frontend = frontends.create(name, **settings)
     with pytest.raises(AssertionError, match="waveform must hold floats"):
         frontend(np.zeros(NUM_SAMPLES, np.int16))
@@ -153,7 +153,7 @@ def test_bad_waveforms_are_named(name, settings):
         ),
     ],
 )
-def test_bad_settings_are_one_clear_line(name, settings, message):
+def test_invalid_settings_raise_one_line_errors(name, settings, message):
     with pytest.raises(UserError, match=message) as error:
         frontends.create(name, **settings)
     assert "\n" not in str(error.value)
@@ -178,7 +178,7 @@ def test_bad_settings_are_one_clear_line(name, settings, message):
         ),
     ],
 )
-def test_waveforms_that_do_not_fit(name, settings, message):
+def test_waveforms_of_unsuitable_length_raise_errors(name, settings, message):
     frontend = frontends.create(name, **settings)
     for call in (frontend.output_shape, lambda n: frontend(noise(n))):
         with pytest.raises(UserError, match=message) as error:

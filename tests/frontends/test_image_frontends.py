@@ -1,4 +1,4 @@
-"""Pictures of waveforms against loops."""
+"""Image front ends against naive loops."""
 
 import jax
 import numpy as np
@@ -13,7 +13,7 @@ def noise(*shape):
 
 
 def resized(image, size):
-    """Bilinear, half-pixel centres, no antialiasing, in float64."""
+    """Resize bilinearly with half-pixel centres and without antialiasing, in float64."""
     places = (np.arange(size) + 0.5) * len(image) / size - 0.5
     grid = np.meshgrid(places, places, indexing="ij")
     return ndimage.map_coordinates(image.astype(np.float64), grid, order=1, mode="nearest")
@@ -30,7 +30,7 @@ def naive_stacked(waveform, side, size):
 
 
 def naive_recurrence(waveform, exponent, points, size, pooling):
-    """The plot of all samples, and its largest values block by block."""
+    """Return the maxima of blocks of the plot of all samples."""
     samples = np.zeros(2**exponent)
     samples[: len(waveform)] = waveform[: 2**exponent]
     window = 2**exponent // points
@@ -48,12 +48,12 @@ def naive_recurrence(waveform, exponent, points, size, pooling):
 
 @pytest.mark.parametrize("num_samples", [1, 100, 103, 700])
 @pytest.mark.parametrize("settings", [dict(size=12), dict(side=11, size=8), dict(side=6, size=9)])
-def test_stacked_equals_loops(num_samples, settings):
+def test_stacked_equals_naive_loops(num_samples, settings):
     waveform = 1.2 * noise(num_samples)
-    found = frontends.create("stacked", **settings)(waveform)
+    result = frontends.create("stacked", **settings)(waveform)
     side = settings.get("side") or int(np.ceil(np.sqrt(num_samples)))
     expected = naive_stacked(waveform, side, settings["size"])
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    np.testing.assert_allclose(result, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("num_samples", [1, 100, 300])
@@ -67,16 +67,16 @@ def test_stacked_equals_loops(num_samples, settings):
     ],
     ids=str,
 )
-def test_recurrence_equals_loops(num_samples, settings):
+def test_recurrence_equals_naive_loops(num_samples, settings):
     waveform = noise(num_samples)
-    found = frontends.create("recurrence", **settings)(waveform)
+    result = frontends.create("recurrence", **settings)(waveform)
     rest = {k: v for k, v in settings.items() if k != "exponents"}
-    for picture, exponent in zip(found, settings["exponents"], strict=True):
+    for picture, exponent in zip(result, settings["exponents"], strict=True):
         expected = naive_recurrence(waveform, exponent, **rest)
         np.testing.assert_allclose(picture, expected, atol=1e-6)
 
 
-def test_pictures_lie_between_0_and_1():
+def test_image_values_are_between_0_and_1():
     square = np.where(np.arange(4096) % 512 < 256, 1.0, -1.0).astype(np.float32)
     for name, settings in (
         ("stacked", dict(size=30)),
@@ -91,7 +91,7 @@ def test_pictures_lie_between_0_and_1():
     np.testing.assert_array_equal(frontends.create("recurrence", size=30)(silence), 0)
 
 
-def test_a_batch_of_several_chunks_equals_single_calls():
+def test_batch_computed_in_groups_equals_single_calls():
     waveforms = noise(2, 5, 4096)  # ten pictures, four at a time and a rest of two
     settings = dict(exponents=(10, 12), points=64, size=30)
     for name, own in (("stacked", dict(size=30)), ("recurrence", settings)):
@@ -102,7 +102,7 @@ def test_a_batch_of_several_chunks_equals_single_calls():
             np.testing.assert_allclose(batched[row], frontend(waveforms[row]), atol=1e-6)
 
 
-def test_shapes_of_the_source():
+def test_shapes_equal_those_of_goel():
     assert frontends.create("stacked", side=367).output_shape(132_300) == (150, 150)
     assert frontends.create("recurrence").output_shape(132_300) == (2, 150, 150)
     both = frontends.create("image_and_chunks").output_shape(88_200)
@@ -113,7 +113,7 @@ def test_shapes_of_the_source():
 
 
 @pytest.mark.parametrize("image", ["stacked", "recurrence"])
-def test_image_and_chunks_is_its_parts(image):
+def test_image_and_chunks_equals_its_parts(image):
     own = dict(
         stacked=dict(side=40, size=16),
         recurrence=dict(exponents=(9,), points=16, size=16, pooling="2d"),

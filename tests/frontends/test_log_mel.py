@@ -35,7 +35,7 @@ def noise(*shape):
 
 
 def librosa_log_mel(waveform, frontend):
-    """What librosa makes of the same settings, in float64, for waveforms (B, T)."""
+    """Return librosa's features of waveforms (B, T) with the same settings, in float64."""
     length, hop = frontend.frame_length, frontend.hop_length
     waveform = waveform.astype(np.float64)
     num_frames, _ = frontend.output_shape(waveform.shape[-1])
@@ -74,7 +74,7 @@ def test_log_mel_equals_librosa(settings):
 
 
 @pytest.mark.parametrize("seconds, frames", [(0.5, 21), (1.0, 43), (1.5, 64), (3.0, 129)])
-def test_frames_of_the_papers_windows(seconds, frames):
+def test_number_of_frames_for_the_windows_of_the_paper(seconds, frames):
     frontend = frontends.create("log_mel")
     num_samples = int(seconds * 22050)
     assert frontend.output_shape(num_samples) == (frames, 128)
@@ -82,7 +82,7 @@ def test_frames_of_the_papers_windows(seconds, frames):
     assert shape == (2, frames, 128)
 
 
-def test_a_batch_of_several_chunks_equals_single_calls():
+def test_batch_computed_in_groups_equals_single_calls():
     frontend = frontends.create("log_mel")
     # 50 x 43 frames are computed in chunks of 23 examples and a rest of 4.
     waveforms = noise(5, 10, 22050)
@@ -100,7 +100,7 @@ def test_a_batch_of_several_chunks_equals_single_calls():
 
 
 @pytest.mark.parametrize("settings", GRID[:5], ids=str)
-def test_batched_unbatched_jit_and_vmap_give_the_same(settings):
+def test_batched_unbatched_jitted_and_vmapped_calls_agree(settings):
     frontend = frontends.create("log_mel", **settings)
     waveform = noise(2, 3, 5000)
     batched = jax.jit(frontend)(waveform)
@@ -138,12 +138,12 @@ def test_gradient_equals_a_finite_difference():
     np.testing.assert_allclose(np.vdot(gradient, direction), numerical, rtol=1e-2)
 
 
-def test_settings_survive_json():
+def test_settings_survive_a_json_round_trip():
     for settings in GRID:
         frontend = frontends.create("log_mel", **settings)
-        travelled = json.loads(json.dumps(dataclasses.asdict(frontend)))
-        assert frontends.create("log_mel", **travelled) == frontend
-        assert hash(frontends.create("log_mel", **travelled)) == hash(frontend)
+        restored = json.loads(json.dumps(dataclasses.asdict(frontend)))
+        assert frontends.create("log_mel", **restored) == frontend
+        assert hash(frontends.create("log_mel", **restored)) == hash(frontend)
 
 
 @pytest.mark.parametrize(
@@ -165,13 +165,13 @@ def test_settings_survive_json():
         (dict(hop_lenght=512), r"unknown argument .*did you mean 'hop_length'"),
     ],
 )
-def test_bad_settings_are_one_clear_line(settings, message):
+def test_invalid_settings_raise_one_line_errors(settings, message):
     with pytest.raises(UserError, match=message) as error:
         frontends.create("log_mel", **settings)
     assert "\n" not in str(error.value)
 
 
-def test_empty_bands_are_warned_of():
+def test_empty_bands_cause_a_warning():
     with pytest.warns(UserWarning, match="of num_mels=500 mel bands lie between the bins"):
         frontends.create("log_mel", num_mels=500)
     with warnings.catch_warnings():
@@ -179,14 +179,14 @@ def test_empty_bands_are_warned_of():
         frontends.create("log_mel")
 
 
-def test_bad_waveforms_are_named():
+def test_invalid_waveforms_raise_errors():
     frontend = frontends.create("log_mel")
     with pytest.raises(AssertionError, match="waveform must hold floats"):
         frontend(np.zeros(4000, np.int16))
     for short in (functools.partial(frontend.output_shape, 511), lambda: frontend(noise(511))):
         with pytest.raises(UserError, match="511 samples are too short for one frame"):
             short()
-    whole = frontends.create("log_mel", padding="none")
-    assert whole.output_shape(1024) == (1, 128)
+    unpadded = frontends.create("log_mel", padding="none")
+    assert unpadded.output_shape(1024) == (1, 128)
     with pytest.raises(UserError, match="1023 samples are too short"):
-        whole.output_shape(1023)
+        unpadded.output_shape(1023)

@@ -1,4 +1,4 @@
-"""Spectrograms in decibels against librosa, and their way back."""
+"""Spectrograms in decibels against librosa, and their inverse."""
 
 import jax
 import librosa
@@ -18,7 +18,7 @@ def noise(*shape, seed=0):
 
 
 def by_librosa(waveform, *, frame_length, hop_length, num_bins, num_frames, floor_db, scale_db):
-    """The features in float64: librosa, frames from 0 on, of a signal padded at its end."""
+    """Return librosa's features, float64, of a signal padded at its end; frame 0 is at sample 0."""
     num = -(-len(waveform) // hop_length)
     padded = np.pad(waveform.astype(np.float64), (0, frame_length + hop_length))
     options = dict(n_fft=frame_length, hop_length=hop_length, center=False)
@@ -41,9 +41,9 @@ def by_librosa(waveform, *, frame_length, hop_length, num_bins, num_frames, floo
 def test_features_equal_librosa(num_samples, changes):
     settings = dict(SMALL, floor_db=-100.0, scale_db=150.0) | changes
     waveform = noise(num_samples) * np.linspace(0, 1, num_samples, dtype="f") ** 4
-    found = SpectrogramDb(**settings)(waveform)
+    result = SpectrogramDb(**settings)(waveform)
     # The quietest bins are what rounding leaves of them in float32.
-    np.testing.assert_allclose(found, by_librosa(waveform, **settings), atol=2e-3)
+    np.testing.assert_allclose(result, by_librosa(waveform, **settings), atol=2e-3)
 
 
 def test_shape_and_range_of_the_paper():
@@ -68,7 +68,7 @@ def test_silence_is_the_floor_and_has_no_amplitude():
     np.testing.assert_array_equal(frontend.decibels(silence - 0.1), -100)
 
 
-def test_amplitudes_and_back():
+def test_amplitudes_round_trip():
     frontend = SpectrogramDb(**SMALL)
     features = frontend(noise(2, 1000))
     amplitudes = np.asarray(frontend.amplitudes(features))
@@ -82,7 +82,7 @@ def test_amplitudes_and_back():
     np.testing.assert_allclose(frontend.from_amplitudes(amplitudes), features, atol=1e-6)
 
 
-def test_gradient_is_that_of_the_logarithm():
+def test_gradient_equals_that_of_the_logarithm():
     frontend = SpectrogramDb(**SMALL)
     waveform = noise(300)
     gradient = jax.grad(lambda scale: frontend(scale * waveform)[..., :5].mean())(1.0)
@@ -90,14 +90,14 @@ def test_gradient_is_that_of_the_logarithm():
 
 
 def picture(frontend, spectrum):
-    """An STFT (..., frames, bins) as the front end orders it, frames added."""
+    """Return an STFT (..., frames, bins) in the axis order of the front end, with frames added."""
     kept = np.asarray(spectrum)[..., : frontend.num_bins].swapaxes(-1, -2)
     added = np.zeros((*kept.shape[:-1], frontend.num_frames - kept.shape[-1]), kept.dtype)
     return np.concatenate([kept, added], axis=-1)
 
 
 @pytest.mark.parametrize("num_bins, tolerance", [(129, 1e-5), (128, 3e-3)])
-def test_own_phase_gives_the_waveform_back(num_bins, tolerance):
+def test_inverse_with_the_original_phase_restores_the_waveform(num_bins, tolerance):
     frontend = SpectrogramDb(**SMALL | dict(num_bins=num_bins))
     time = np.arange(1300)
     waveform = np.sin(0.3 * time**1.2).astype(np.float32) * [
@@ -107,26 +107,26 @@ def test_own_phase_gives_the_waveform_back(num_bins, tolerance):
     spectrum = picture(frontend, stft.stft(waveform.astype("f"), **frontend.framing))
     features = frontend(waveform.astype("f"))
     for phase in (spectrum, np.angle(spectrum)):
-        found = frontend.inverse(features, num_samples=1300, phase=phase)
-        assert found.shape == (2, 1300)
+        result = frontend.inverse(features, num_samples=1300, phase=phase)
+        assert result.shape == (2, 1300)
         # The first window begins with values near 0.
-        np.testing.assert_allclose(found[:, 20:], waveform[:, 20:], atol=tolerance)
+        np.testing.assert_allclose(result[:, 20:], waveform[:, 20:], atol=tolerance)
 
 
-def test_without_a_phase_it_is_griffin_lim():
+def test_inverse_without_a_phase_equals_griffin_lim():
     frontend = SpectrogramDb(**SMALL | dict(num_bins=129))
     waveform = noise(2, 1300)
     features = frontend(waveform)
     options = dict(num_iterations=3, momentum=0.5, key=jax.random.key(1))
-    found = frontend.inverse(features, num_samples=1300, **options)
+    result = frontend.inverse(features, num_samples=1300, **options)
     magnitudes = np.abs(stft.stft(waveform, **frontend.framing))
     expected = griffin_lim(magnitudes, num_samples=1300, **frontend.framing, **options)
-    np.testing.assert_allclose(found, expected, atol=1e-4)
+    np.testing.assert_allclose(result, expected, atol=1e-4)
     shorter = frontend.inverse(features, num_samples=650)
     assert shorter.shape == (2, 650)
 
 
-def test_what_has_no_inverse_is_named():
+def test_inverse_refuses_invalid_arguments():
     frontend = SpectrogramDb(**SMALL)
     features = frontend(noise(1000))
     with pytest.raises(UserError, match=r"too few for the 1441 samples"):

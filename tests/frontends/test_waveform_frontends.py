@@ -1,4 +1,4 @@
-"""Raw samples, chunks and magnitudes of whole waveforms against loops and the defining sum."""
+"""Raw samples, chunks and magnitude spectra against naive loops and the DFT sum."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ def noise(*shape):
 
 
 @pytest.mark.parametrize("length_samples", [0, 12, 17])
-def test_silence_is_split_evenly_without_keys(length_samples):
+def test_waveform_is_centred_without_keys(length_samples):
     frontend = frontends.create("raw", length_samples=length_samples)
     num_steps = length_samples or 12
     num_samples = np.array([12, 7, 0, 99, 1])
@@ -28,7 +28,7 @@ def test_silence_is_split_evenly_without_keys(length_samples):
     np.testing.assert_array_equal(features["num_steps"], [num_steps] * 5)
 
 
-def test_silence_is_split_at_random_with_keys():
+def test_waveform_position_is_random_with_keys():
     frontend = frontends.create("raw", length_samples=9)
     waveform = np.tile(np.array([1, -1, 0.5, 0, 0, 0], np.float32), (4000, 1))
     keys = jax.random.split(jax.random.key(0), 4000)
@@ -45,7 +45,7 @@ def test_silence_is_split_at_random_with_keys():
     np.testing.assert_array_equal(again["steps"], features["steps"])
 
 
-def test_masked_steps():
+def test_mask_padding_states_the_number_of_steps():
     frontend = frontends.create("raw", length_samples=15, padding="mask")
     waveform = noise(4, 12)
     keys = jax.random.split(jax.random.key(0), 4)
@@ -58,7 +58,7 @@ def test_masked_steps():
 
 
 @pytest.mark.parametrize("norm, scale", [("ortho", 30**-0.5), ("backward", 1), ("forward", 1 / 30)])
-def test_magnitudes_equal_the_defining_sum(norm, scale):
+def test_magnitudes_equal_the_dft_sum(norm, scale):
     frontend = frontends.create("fft_magnitude", length_samples=30, norm=norm)
     waveform = noise(2, 20)
     expected = np.zeros((2, 15))
@@ -85,7 +85,7 @@ def test_the_paper_has_442000_magnitudes():
     assert raw.output_shape(441_000) == {"steps": (884_000, 1), "num_steps": ()}
 
 
-def test_random_silence_changes_no_magnitude():
+def test_magnitudes_do_not_depend_on_the_position_in_the_padding():
     keys = jax.random.split(jax.random.key(1), 20)
     waveforms = np.tile(noise(300), (20, 1))
     placed = frontends.create("raw", length_samples=1000)(waveforms, keys=keys)["steps"][..., 0]
@@ -96,7 +96,7 @@ def test_random_silence_changes_no_magnitude():
 
 
 @pytest.mark.parametrize("num_samples, chunk", [(12, 3), (14, 5), (7, 7), (5, 1)])
-def test_chunks_equal_loops(num_samples, chunk):
+def test_chunks_equal_naive_loops(num_samples, chunk):
     waveform = noise(3, num_samples)
     num_real = np.array([num_samples, chunk + 1, 0])
     features = frontends.create("chunks", chunk_samples=chunk)(waveform, num_samples=num_real)
@@ -112,7 +112,7 @@ def test_chunks_equal_loops(num_samples, chunk):
         assert features["num_steps"][row] == max(1, holding)
 
 
-def test_chunks_of_the_source():
+def test_chunk_shapes_equal_those_of_goel():
     for chunk, steps in ((300, 294), (100, 882)):
         frontend = frontends.create("chunks", chunk_samples=chunk)
         assert frontend.output_shape(88_200) == {"steps": (steps, chunk), "num_steps": ()}

@@ -1,4 +1,4 @@
-"""BSS-Eval v3 against frozen values of mir_eval and a least squares problem written out."""
+"""BSS-Eval v3 against stored values of mir_eval and an explicit least squares solution."""
 
 import numpy as np
 import pytest
@@ -61,7 +61,7 @@ def golden_case(name):
 
 
 def delayed(signals, num_taps):
-    """Columns: signals (S, T) delayed by 0 .. num_taps - 1 samples."""
+    """Return a matrix whose columns are signals (S, T) delayed by 0 .. num_taps - 1 samples."""
     rows = [np.pad(s, (k, num_taps - 1 - k)) for s in signals for k in range(num_taps)]
     return np.stack(rows, axis=1)
 
@@ -105,7 +105,7 @@ def test_equals_explicit_least_squares(num_sources, num_samples, num_taps, level
     np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-4)
 
 
-def test_prepared_references_serve_several_sets_of_estimates():
+def test_prepared_references_score_several_sets_of_estimates():
     reference, first = case()
     _, second = case(level=2.0, seed=1)
     prepared = bss.prepare_references(reference, num_taps=4)
@@ -117,7 +117,7 @@ def test_prepared_references_serve_several_sets_of_estimates():
         )
 
 
-def test_neither_scale_nor_sample_type_matters():
+def test_scores_do_not_depend_on_scale_or_sample_type():
     reference, estimated = (np.round(100 * signals) for signals in case())
     expected = bss.bss_eval_sources(reference, estimated, num_taps=4)
     for kind in (np.int16, np.int64, np.float32):
@@ -128,7 +128,7 @@ def test_neither_scale_nor_sample_type_matters():
     np.testing.assert_allclose(scores, expected, atol=1e-6)
 
 
-def test_a_silent_reference_leaves_the_other_sources_alone():
+def test_a_silent_reference_does_not_affect_other_sources():
     reference, estimated = case()
     expected = bss.bss_eval_sources(reference[[0, 2]], estimated[[0, 2]], num_taps=4)
     reference[1] = 0
@@ -137,7 +137,7 @@ def test_a_silent_reference_leaves_the_other_sources_alone():
     np.testing.assert_allclose(scores[:, [0, 2]], expected, atol=1e-9)
 
 
-def test_a_silent_estimate_has_nothing_of_its_source():
+def test_a_silent_estimate_has_sdr_minus_infinity():
     reference, estimated = case()
     expected = np.stack(bss.bss_eval_sources(reference, estimated, num_taps=4))
     estimated[1] = 0
@@ -146,7 +146,7 @@ def test_a_silent_estimate_has_nothing_of_its_source():
     np.testing.assert_array_equal(scores[:, [0, 2]], expected[:, [0, 2]])
 
 
-def test_what_is_exact_is_infinite():
+def test_exact_estimates_score_infinity():
     reference, _ = case()
     assert np.isposinf(bss.bss_eval_sources(reference, reference, num_taps=4)).all()
     alone = bss.bss_eval_sources(*(signals[:1] for signals in case()), num_taps=4)
@@ -157,7 +157,7 @@ def test_what_is_exact_is_infinite():
     assert (bss.bss_eval_sources(reference, delayed_by_two, num_taps=2).bss_sdr_db < 60).all()
 
 
-def test_equal_references_are_no_interference_to_each_other():
+def test_equal_references_do_not_interfere_with_each_other():
     reference, estimated = case(level=0.05)
     reference[1] = reference[0]
     prepared = bss.prepare_references(reference, num_taps=4)
@@ -168,8 +168,8 @@ def test_equal_references_are_no_interference_to_each_other():
     np.testing.assert_allclose(scores[:, [0, 2]], alone, atol=1e-3)
 
 
-def test_references_whose_delays_span_few_dimensions():
-    """Two tones each: four of 16 delays are independent, the others almost combinations of them."""
+def test_references_with_nearly_dependent_delays():
+    """With two tones each, only four of 16 delays are linearly independent."""
     time = np.arange(8000)
     pitches = np.array([[0.1, 0.23], [0.17, 0.31]])
     reference = np.sin(pitches[..., None] * time).sum(1) * np.hanning(8000) ** 4
@@ -183,7 +183,7 @@ def test_references_whose_delays_span_few_dimensions():
     assert (scores.bss_sir_db > scores.bss_sdr_db + 20).all()
 
 
-def test_bad_input_is_named():
+def test_invalid_input_raises_errors():
     reference, estimated = case()
     holed = estimated.copy()
     holed[1, 5] = np.nan

@@ -1,4 +1,4 @@
-"""The vectorised bootstrap against a loop that rebuilds every resample clip by clip."""
+"""The vectorised bootstrap against a loop that builds each resample clip by clip."""
 
 import numpy as np
 import pytest
@@ -62,13 +62,13 @@ def test_accuracy_equals_resampling_clip_by_clip():
 def test_accuracy_without_clips_or_with_one_song_has_no_interval():
     for num_clips in (0, 3):
         zeros = np.zeros(num_clips, int)
-        found = confidence.accuracy_intervals(zeros, zeros, ["a"] * num_clips, num_classes=2)
-        assert np.isnan(found.accuracy).all() and np.isnan(found.balanced).all()
+        result = confidence.accuracy_intervals(zeros, zeros, ["a"] * num_clips, num_classes=2)
+        assert np.isnan(result.accuracy).all() and np.isnan(result.balanced).all()
     with pytest.raises(ValueError, match="do not match"):
         confidence.accuracy_intervals([0, 1], [0], ["a", "b"], num_classes=2)
 
 
-def test_weights_draw_as_many_songs_as_there_are_in_every_chunk(monkeypatch):
+def test_weights_sum_to_the_number_of_songs_in_every_chunk(monkeypatch):
     monkeypatch.setattr(confidence, "_MAX_WEIGHTS", 70)
     chunks = list(confidence.song_weights(10, num_resamples=23, seed=0))
     assert [len(c) for c in chunks] == [7, 7, 7, 2]
@@ -77,7 +77,7 @@ def test_weights_draw_as_many_songs_as_there_are_in_every_chunk(monkeypatch):
     assert len(np.unique(weights, axis=0)) == 23
 
 
-def test_seeded():
+def test_same_seed_gives_the_same_intervals():
     case = _case()
     first, again = (confidence.f1_intervals(*case, num_resamples=40, seed=1) for _ in range(2))
     other = confidence.f1_intervals(*case, num_resamples=40, seed=2)
@@ -86,7 +86,7 @@ def test_seeded():
 
 
 def test_clips_of_one_song_make_the_interval_wider():
-    """Ten copies of every clip under its song carry no more information than one."""
+    """Ten copies of each clip of a song carry no more information than a single clip."""
     labels, predictions, songs = _case(num_clips=40, num_songs=1000)
     once = confidence.f1_intervals(labels, predictions, songs)
     copies = [np.repeat(a, 10, axis=0) for a in (labels, predictions)]
@@ -96,7 +96,7 @@ def test_clips_of_one_song_make_the_interval_wider():
     assert np.ptp(apart.micro) < 0.5 * np.ptp(together.micro)
 
 
-def test_covers_the_true_value_about_as_often_as_it_says():
+def test_interval_covers_the_true_value_at_its_level():
     generator = np.random.default_rng(0)
     # F1 of a class with prevalence 0.5, sensitivity and specificity 0.8 is 0.8.
     hits = 0
@@ -116,6 +116,6 @@ def test_one_song_has_no_interval():
     assert np.isnan(ours.micro).all() and ours.per_class.shape == (2, 4)
 
 
-def test_bad_input_names_the_shapes():
+def test_errors_for_invalid_input_state_the_shapes():
     with pytest.raises(ValueError, match="songs"):
         confidence.f1_intervals(np.ones((2, 3)), np.ones((2, 3)), ["a"])

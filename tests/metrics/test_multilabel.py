@@ -1,4 +1,4 @@
-"""Every measure against scikit-learn, over random grids with ties and empty classes."""
+"""All metrics against scikit-learn, over random grids with ties and empty classes."""
 
 import warnings
 
@@ -10,7 +10,7 @@ from irec_jax.metrics import multilabel
 
 
 def _case(seed, num_clips, num_classes, levels):
-    """Labels and scores with many ties (few levels), an empty class and an always-on class."""
+    """Return labels and scores with many ties and with classes without positives or negatives."""
     generator = np.random.default_rng(seed)
     labels = generator.random((num_clips, num_classes)) < generator.uniform(0.05, 0.6, num_classes)
     scores = generator.integers(levels, size=labels.shape) / levels + 0.3 * labels
@@ -59,7 +59,7 @@ def test_roc_auc_equals_sklearn(case):
             assert np.isnan(area)
     mean = multilabel.mean_roc_auc(labels, scores)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # mean of nothing
+        warnings.simplefilter("ignore", RuntimeWarning)  # mean of an empty array
         np.testing.assert_allclose(mean, np.nanmean(ours), rtol=1e-12)
 
 
@@ -70,7 +70,7 @@ def test_lrap_equals_sklearn(case):
     assert multilabel.lrap(labels, scores) == pytest.approx(expected, abs=1e-12)
 
 
-def test_lrap_of_rows_without_labels_and_with_all_is_one():
+def test_lrap_is_1_for_examples_with_no_or_all_labels():
     labels, scores = np.array([[0, 0], [1, 1]]), np.array([[0.1, 0.2], [0.3, 0.3]])
     assert multilabel.lrap(labels, scores) == 1.0
 
@@ -94,7 +94,7 @@ def test_accuracy_and_confusion_equal_sklearn():
     )
 
 
-def test_nothing_to_score():
+def test_empty_input_scores_nan():
     none = np.zeros((0, 3))
     assert multilabel.macro(multilabel.count(none, none)).f1 == 0.0
     assert np.isnan(multilabel.roc_auc(none, none)).all()
@@ -102,7 +102,7 @@ def test_nothing_to_score():
     assert np.isnan(multilabel.accuracy([], [])) and np.isnan(multilabel.balanced_accuracy([], []))
 
 
-def test_bad_input_names_the_argument():
+def test_errors_for_invalid_input_name_the_argument():
     with pytest.raises(ValueError, match="labels .* predictions"):
         multilabel.count(np.zeros((2, 3)), np.zeros((3, 2)))
     with pytest.raises(ValueError, match="NaN"):

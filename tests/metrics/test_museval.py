@@ -1,4 +1,4 @@
-"""BSS-Eval v4 against its equations written out with explicit delays."""
+"""BSS-Eval v4 against its equations with explicit delays."""
 
 import numpy as np
 import pytest
@@ -7,13 +7,13 @@ from irec_jax.metrics import museval
 
 
 def delayed(signals, num_taps):
-    """Columns: signals (S, T) delayed by 0 .. num_taps - 1 samples."""
+    """Return a matrix whose columns are signals (S, T) delayed by 0 .. num_taps - 1 samples."""
     rows = [np.pad(s, (k, num_taps - 1 - k)) for s in signals for k in range(num_taps)]
     return np.stack(rows, axis=1)
 
 
 def naive_v4(reference, estimated, window, hop, num_taps):
-    """(4, J, frames) of (J, T, C): filters of the whole track, energies of frames."""
+    """Return scores (4, J, frames) of (J, T, C): filters of the track, energies of frames."""
     num_sources, num_samples, num_channels = reference.shape
     starts = range(0, max(num_samples - window, 0) + 1, hop)
     scores = np.full((4, num_sources, len(starts)), np.nan)
@@ -58,7 +58,7 @@ def test_equals_its_equations(window, hop, num_channels):
     np.testing.assert_allclose(medians, np.median(expected, -1), atol=1e-5)
 
 
-def test_one_channel_needs_no_axis():
+def test_a_single_channel_needs_no_channel_axis():
     reference, estimated = case(num_channels=1)
     options = dict(sample_rate_hz=200, num_taps=4)
     with_axis = museval.museval_scores(reference, estimated, **options)
@@ -67,7 +67,7 @@ def test_one_channel_needs_no_axis():
         np.testing.assert_array_equal(actual, expected)
 
 
-def test_a_silent_frame_is_left_out_of_every_source():
+def test_a_silent_frame_is_excluded_for_all_sources():
     reference, estimated = case()
     reference[1, 200:300] = 0
     estimated[2, 600:700, 0] = -estimated[2, 600:700, 1]  # museval adds the channels
@@ -78,7 +78,7 @@ def test_a_silent_frame_is_left_out_of_every_source():
     np.testing.assert_allclose(medians, np.nanmedian(expected, -1), atol=1e-5)
 
 
-def test_a_source_that_is_silent_throughout_is_nan_alone():
+def test_a_source_that_is_silent_throughout_only_affects_itself():
     reference, estimated = case(num_sources=4)
     reference[1] = 0
     kept = [0, 2, 3]
@@ -98,7 +98,7 @@ def test_hard_panned_sources_and_exact_estimates():
     assert np.isposinf(frames).all()
 
 
-def test_bad_input_is_named():
+def test_invalid_input_raises_errors():
     reference, estimated = case()
     with pytest.raises(ValueError, match=r"reference \(3, 1000, 2\) and estimated \(3, 1000, 1\)"):
         museval.museval_scores(reference, estimated[..., :1], sample_rate_hz=100)

@@ -1,4 +1,4 @@
-"""SI-SDR against its definition, and in the cases the definition leaves open."""
+"""SI-SDR against its definition, and in the undefined cases."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def test_equals_its_definition(level, zero_mean):
     np.testing.assert_allclose(si_sdr(reference[0, 0], estimated[0, 0]), expected[0, 0], atol=0.02)
 
 
-def test_a_gain_does_not_matter_and_float32_keeps_its_digits():
+def test_si_sdr_ignores_gain_and_float32_input_is_precise():
     reference, estimated = (signals.astype(np.float32) for signals in case(1e-5))
     estimated += np.float32(0.1)
     scores = si_sdr(reference, estimated)
@@ -50,7 +50,7 @@ def test_silence_and_equality():
     assert si_sdr(reference[1, 0].repeat(2), constant, zero_mean=True) == -np.inf
 
 
-def test_bad_input_is_named():
+def test_invalid_input_raises_errors():
     with pytest.raises(ValueError, match=r"reference \(5,\) and estimated \(4,\)"):
         si_sdr(np.ones(5), np.ones(4))
     with pytest.raises(ValueError, match="estimated holds NaN"):

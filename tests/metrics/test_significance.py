@@ -1,4 +1,4 @@
-"""Tests of significance against their equations, scikit-learn, published tables and loops."""
+"""Significance tests against their equations, scikit-learn, published tables and naive loops."""
 
 import numpy as np
 import pytest
@@ -43,7 +43,7 @@ def _check_t_test(ours, error, df, *, level):
 
 
 def test_the_published_t_follows_from_the_published_table():
-    """Two sets of 50 scores with the published means and standard deviations, up to rounding."""
+    """Two sets of 50 scores have the published means and standard deviations, up to rounding."""
     shape = np.random.default_rng(0).standard_normal(50)
     shape = (shape - shape.mean()) / shape.std(ddof=1)
     ours = significance.independent_t_test(9.33 + 4.29 * shape, 7.29 + 3.25 * shape)
@@ -65,27 +65,27 @@ def test_paired_t_test_follows_its_equations_and_is_more_powerful():
 def test_t_tests_are_undefined_without_spread_or_with_a_single_score():
     for test in (significance.independent_t_test, significance.paired_t_test):
         for first, second in (([2.0], [1.5]), ([2.0, 2.0], [1.5, 1.5])):
-            found = test(first, second)
-            assert found.difference == 0.5
-            assert np.isnan([found.t, found.df, found.p_value, *found.interval]).all()
+            result = test(first, second)
+            assert result.difference == 0.5
+            assert np.isnan([result.t, result.df, result.p_value, *result.interval]).all()
         with pytest.raises(ValueError, match="first: expected finite scores"):
             test([1, np.nan], [1, 2])
     with pytest.raises(ValueError, match="differ in shape"):
         significance.paired_t_test([1, 2, 3], [1, 2])
 
 
-def test_auc_error_equals_the_worked_example():
-    """Of Hanley and McNeil 1982: A = 0.893, 51 abnormal and 58 normal, SE = 0.032."""
-    found = significance.auc_standard_error(0.893, 51, 58)
-    assert found == pytest.approx(0.0323, abs=3e-4)
-    nothing = significance.auc_standard_error([0.5, 0.5, np.nan, 1.0], [0, 3, 4, 5], [3, 0, 4, 5])
-    np.testing.assert_array_equal(nothing, [np.nan, np.nan, np.nan, 0])
+def test_auc_standard_error_equals_the_example_of_hanley_and_mcneil():
+    """Example of Hanley and McNeil (1982): A = 0.893, 51 abnormal and 58 normal, SE = 0.032."""
+    result = significance.auc_standard_error(0.893, 51, 58)
+    assert result == pytest.approx(0.0323, abs=3e-4)
+    undefined = significance.auc_standard_error([0.5, 0.5, np.nan, 1.0], [0, 3, 4, 5], [3, 0, 4, 5])
+    np.testing.assert_array_equal(undefined, [np.nan, np.nan, np.nan, 0])
     with pytest.raises(ValueError, match="auc"):
         significance.auc_standard_error(1.2, 3, 4)
 
 
-def test_auc_error_is_the_spread_of_areas_for_exponential_scores():
-    """The model of its equations: negatives ~ Exp(1), positives ~ Exp(1 / m), A = m / (1 + m)."""
+def test_auc_standard_error_equals_the_spread_for_exponential_scores():
+    """The model is: negatives ~ Exp(1), positives ~ Exp(1 / m), A = m / (1 + m)."""
     generator = np.random.default_rng(2)
     positives = generator.exponential(4, (4000, 15))
     negatives = generator.exponential(1, (4000, 40))
@@ -94,15 +94,15 @@ def test_auc_error_is_the_spread_of_areas_for_exponential_scores():
     assert significance.auc_standard_error(0.8, 15, 40) == pytest.approx(areas.std(), rel=0.04)
 
 
-def test_mean_error_and_d():
+def test_mean_standard_error_and_d_score():
     assert significance.mean_standard_error([0.3, np.nan, 0.4]) == pytest.approx(0.25)
     assert np.isnan(significance.mean_standard_error([np.nan]))
     for name, row in ligtenberg.AUC.items():
         for kind in ("raw", "post"):
-            found = significance.d_score(*row[kind], *row["base"])
+            result = significance.d_score(*row[kind], *row["base"])
             # Its printed D of the saxophone, -.001, is -.010 by its own formula.
             expected = -0.010 if (name, kind) == ("sax", "post") else row[f"d_{kind}"]
-            assert found == pytest.approx(expected, abs=0.0011), (name, kind)
+            assert result == pytest.approx(expected, abs=0.0011), (name, kind)
 
 
 def _case(num_clips=50, num_classes=3, num_songs=18):
@@ -144,23 +144,23 @@ def test_bootstrap_equals_resampling_clip_by_clip():
     np.testing.assert_array_equal(ours.num_undefined, absent)
     np.testing.assert_allclose(ours.share_better[1:], (more[:, 1:] > 0).mean(0))
     assert ours.share_better[0] == 0.5
-    whole = [sklearn.metrics.roc_auc_score(labels, system, average="macro") for system in scores]
-    np.testing.assert_allclose(ours.macro, whole)
-    np.testing.assert_allclose(ours.differences, np.subtract(whole, whole[0]), atol=1e-12)
+    macro = [sklearn.metrics.roc_auc_score(labels, system, average="macro") for system in scores]
+    np.testing.assert_allclose(ours.macro, macro)
+    np.testing.assert_allclose(ours.differences, np.subtract(macro, macro[0]), atol=1e-12)
 
 
-def test_bootstrap_in_chunks_and_seeded(monkeypatch):
+def test_bootstrap_in_chunks_is_reproducible(monkeypatch):
     case = _case()
-    found = significance.auc_bootstrap(*case, num_resamples=23, seed=1)
+    result = significance.auc_bootstrap(*case, num_resamples=23, seed=1)
     other = significance.auc_bootstrap(*case, num_resamples=23, seed=2)
-    assert not np.array_equal(found.macro_intervals, other.macro_intervals)
+    assert not np.array_equal(result.macro_intervals, other.macro_intervals)
     monkeypatch.setattr(confidence, "_MAX_WEIGHTS", 100)
     again = significance.auc_bootstrap(*case, num_resamples=23, seed=1)
-    np.testing.assert_allclose(found.macro_intervals, again.macro_intervals, rtol=0.2)
+    np.testing.assert_allclose(result.macro_intervals, again.macro_intervals, rtol=0.2)
 
 
-def test_pairs_make_the_difference_clearer_than_the_areas():
-    """Two systems that share their errors differ less uncertainly than each is known."""
+def test_pairing_narrows_the_interval_of_the_difference():
+    """The difference of systems with common errors is more certain than their areas."""
     generator = np.random.default_rng(6)
     labels = generator.random((300, 2)) < 0.4
     base = labels + generator.standard_normal(labels.shape)
@@ -170,14 +170,20 @@ def test_pairs_make_the_difference_clearer_than_the_areas():
     assert ours.difference_intervals[1][0] > 0 and ours.share_better[1] == 1
 
 
-def test_bootstrap_without_songs_or_classes():
+def test_bootstrap_is_undefined_without_songs_or_classes():
     labels, scores, _ = _case()
-    one = significance.auc_bootstrap(labels, scores, ["one"] * 50, num_resamples=5)
-    assert np.isfinite(one.differences).all() and np.isnan(one.difference_intervals).all()
-    assert np.isnan(one.share_better).all() and not one.num_undefined.any()
+    single_song = significance.auc_bootstrap(labels, scores, ["one"] * 50, num_resamples=5)
+    assert (
+        np.isfinite(single_song.differences).all()
+        and np.isnan(single_song.difference_intervals).all()
+    )
+    assert np.isnan(single_song.share_better).all() and not single_song.num_undefined.any()
     labels[:, 2] = False
-    lacks = significance.auc_bootstrap(labels, scores, np.arange(50), num_resamples=5)
-    assert np.isnan(lacks.class_differences[:, 2]).all() and np.isfinite(lacks.macro).all()
+    without_positives = significance.auc_bootstrap(labels, scores, np.arange(50), num_resamples=5)
+    assert (
+        np.isnan(without_positives.class_differences[:, 2]).all()
+        and np.isfinite(without_positives.macro).all()
+    )
     none = significance.auc_bootstrap(labels[:, 2:], scores[..., 2:], np.arange(50))
     assert np.isnan(none.macro).all() and np.isnan(none.difference_intervals).all()
     with pytest.raises(ValueError, match=r"\(49,\) do not match"):

@@ -1,4 +1,4 @@
-"""SDRs of amplitudes and samples against their definitions, and where these leave a case open."""
+"""SDRs of amplitudes and samples against their definitions, and in the undefined cases."""
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ def test_amplitude_sdr_equals_its_definition(level):
     assert amplitude_sdr(reference[0], estimate[0]) == pytest.approx(expected[0])
 
 
-def test_amplitude_sdr_on_the_device_is_the_hosts():
+def test_amplitude_sdr_of_jax_arrays_equals_that_of_numpy_arrays():
     reference, estimate = _case()
     reference[0] = 0
     ours = jax.jit(lambda s, e: amplitude_sdr(s, e, axis=(-2, -1)))(
@@ -41,8 +41,8 @@ def test_amplitude_sdr_on_the_device_is_the_hosts():
 
 def test_amplitude_sdr_of_silence_and_equality():
     reference, estimate = _case()
-    found = amplitude_sdr(reference, np.zeros_like(reference), axis=(1, 2))
-    np.testing.assert_array_equal(found, [0, 0])
+    result = amplitude_sdr(reference, np.zeros_like(reference), axis=(1, 2))
+    np.testing.assert_array_equal(result, [0, 0])
     assert np.isnan(amplitude_sdr(np.zeros((3, 4)), np.zeros((3, 4))))
     assert np.isnan(amplitude_sdr(np.zeros((3, 4)), np.ones((3, 4))))
     assert amplitude_sdr(reference, reference) == np.inf
@@ -79,6 +79,6 @@ def test_mdx_sdr_of_silence_is_finite():
 
 
 @pytest.mark.parametrize("score", [amplitude_sdr, mdx_sdr])
-def test_shapes_that_differ_are_named(score):
+def test_unequal_shapes_raise_an_error(score):
     with pytest.raises(ValueError, match=r"\(5, 2\) and estimate \(5, 1\)"):
         score(np.ones((5, 2)), np.ones((5, 1)))

@@ -337,7 +337,7 @@ def test_files_are_read_where_no_interrupt_is_lost(separator, tmp_path, monkeypa
 
 @pytest.mark.usefixtures("quick")
 def test_memory_does_not_grow_with_the_file(separator, tmp_path, monkeypatch):
-    monkeypatch.setattr(track_reader, "_BLOCK_SAMPLES", 8192)
+    monkeypatch.setattr(track_reader, "BLOCK_SAMPLES", 8192)
     seconds, peaks = (20, 100), []
     for length in seconds:
         path = tmp_path / f"{length}.wav"

@@ -1,0 +1,102 @@
+"""Base class of the front ends, and checks of their settings; messages name the config key."""
+
+import functools
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+
+from irec_jax.dsp.checks import check_signal
+from irec_jax.errors import UserError
+
+Features = jax.Array | dict[str, jax.Array]
+Shape = tuple[int, ...]
+
+
+class FrontEnd:
+    """Interface of all front ends; subclasses are frozen dataclasses of static settings.
+
+    A setting out of range raises a `UserError` that names it when the front end is created.
+    """
+
+    def __call__(
+        self,
+        waveform: jax.Array,
+        *,
+        num_samples: jax.Array | None = None,
+        keys: jax.Array | None = None,
+    ) -> Features:
+        """Return the features of waveforms, which the docstring of the class describes.
+
+        Args:
+            waveform: float32 (..., T), each divided by the peak of its clip.
+            num_samples: ints (...,), number of samples of each waveform before the zero padding;
+                None: T. Front ends that treat padding as silence ignore it.
+            keys: PRNG keys (...,), one per waveform, in training only; None: no randomness. Front
+                ends without randomness ignore them.
+
+        Raises:
+            UserError: `output_shape` refuses T.
+            AssertionError: `waveform` does not have a floating-point dtype or has no samples.
+        """
+        check_signal("waveform", waveform)
+        self.output_shape(waveform.shape[-1])  # raises if the length does not fit
+        return _compute(self, waveform, num_samples, keys)
+
+    def output_shape(self, num_samples: int) -> Shape | dict[str, Shape]:
+        """Return the shape of the features of one waveform of `num_samples` samples."""
+        raise NotImplementedError
+
+    def _features(self, waveform: jax.Array, num_samples: Any, keys: Any) -> Features:
+        """Compute the features of valid waveforms, in a jitted function."""
+        raise NotImplementedError
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _compute(frontend: FrontEnd, waveform: jax.Array, num_samples: Any, keys: Any) -> Features:
+    return frontend._features(waveform, num_samples, keys)
+
+
+def setting_error(message: str) -> UserError:
+    """Return the error for a message that begins with the name of a setting."""
+    return UserError(f"frontend.{message}")
+
+
+def check_integers(minimum: int, **settings: Any) -> None:
+    """Raise UserError for a setting that is not an integer of at least `minimum`."""
+    for name, value in settings.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
+            raise setting_error(f"{name}={value!r}: expected an integer >= {minimum}")
+
+
+def check_numbers(unit: str, *, above: float = -math.inf, **settings: Any) -> None:
+    """Raise UserError for a setting that is not a finite real number above a bound.
+
+    Args:
+        unit: follows 'expected a number' in the message: ' in Hz'.
+        above: the bound.
+        **settings: values by name.
+    """
+    for name, value in settings.items():
+        is_real = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not (is_real and math.isfinite(value) and value > above):
+            bound = f" above {above:g}" if math.isfinite(above) else ""
+            raise setting_error(f"{name}={value!r}: expected a number{unit}{bound}")
+
+
+def check_choice(choices: Iterable[str], **settings: Any) -> None:
+    """Raise UserError for a setting that is not among the choices."""
+    for name, value in settings.items():
+        if value not in choices:
+            known = ", ".join(map(repr, choices))
+            raise setting_error(f"{name}={value!r}: expected one of {known}")
+
+
+def check_length(num_samples: int, length_samples: int) -> None:
+    """Raise UserError if a waveform is longer than `length_samples` (0: any length)."""
+    if 0 < length_samples < num_samples:
+        raise setting_error(
+            f"length_samples={length_samples} is less than the {num_samples} samples of a "
+            "waveform; use at least as many, or 0 for the length of the waveform"
+        )
