@@ -5,10 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from irec_jax import registry
 from irec_jax.data.pipeline import Batch, RandomAccessBatches
 from irec_jax.data.stems import Tracks
-from irec_jax.errors import UserError
 from irec_jax.labels import STEMS
 
 #: Treatment of the two channels of a stem.
@@ -57,9 +55,9 @@ class StemBatches(RandomAccessBatches):
     def __post_init__(self):
         super().__post_init__()
         if self.channels not in STEM_CHANNELS:
-            raise registry.unknown("config key data.channels", self.channels, STEM_CHANNELS)
+            raise ValueError(f"channels={self.channels!r}: expected one of {STEM_CHANNELS}")
         if not 0.0 <= self.remix <= 1.0:
-            raise UserError(f"data.remix={self.remix}: expected a number between 0 and 1")
+            raise ValueError(f"remix={self.remix}: expected a number from 0 to 1")
         per_track = -(-self.tracks.num_samples // self.window_samples)
         track = np.repeat(np.arange(len(self.tracks)), per_track)
         first = np.cumsum(per_track) - per_track

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from irec_jax.reports import figures
-from irec_jax.reports.text import clock
+from irec_jax.text import clock
 
 _WIDTH = 14.5
 _SMALLEST_WEIGHT = 0.005  # shown as .01

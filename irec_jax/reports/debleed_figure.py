@@ -7,12 +7,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from irec_jax import audio
-from irec_jax.audio.track_reader import Track, prefetch
+from irec_jax.audio.tracks import Track, prefetch
 from irec_jax.crosstalk import Crosstalk, Settings
 from irec_jax.reports import crosstalk_figures
 from irec_jax.reports.debleed_tables import weight_titles
 from irec_jax.reports.spectrogram_overview import band_edges_hz, band_powers
-from irec_jax.reports.text import shorten
+from irec_jax.text import shorten
 
 #: Length in seconds of the excerpt that is drawn of longer recordings.
 EXCERPT_S = 30

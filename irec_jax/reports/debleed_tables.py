@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from irec_jax.crosstalk import Crosstalk, Settings
-from irec_jax.reports.text import shorten
+from irec_jax.text import shorten
 
 _MAX_NAME = 16
 _NONE = "·"

@@ -21,7 +21,7 @@ from matplotlib.image import AxesImage
 
 from irec_jax.errors import UserError
 from irec_jax.files import write_bytes
-from irec_jax.reports.text import class_names, clock
+from irec_jax.text import class_names, clock
 
 BLUE, ORANGE, GREEN, VERMILION, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
 GREY, LIGHT_GREY = "#7F7F7F", "#D9D9D9"

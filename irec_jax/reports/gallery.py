@@ -24,7 +24,7 @@ from irec_jax.dsp.stacked_image import smallest_side
 from irec_jax.errors import UserError
 from irec_jax.labels import IRMAS_NAMES
 from irec_jax.reports.figures import Extent, new_figure
-from irec_jax.reports.text import class_names, shorten
+from irec_jax.text import class_names, shorten
 
 #: Seconds drawn from the start of every clip: the length of a training clip of IRMAS.
 EXCERPT_S = 3.0

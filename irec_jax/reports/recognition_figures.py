@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from irec_jax.reports import figures
 from irec_jax.reports.figures import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION
-from irec_jax.reports.text import class_names
+from irec_jax.text import class_names
 
 _BAR_COLOURS = (BLUE, ORANGE, GREEN, GREY, PURPLE)
 _THRESHOLD_STYLES = (("black", "-"), (ORANGE, "--"), (GREEN, ":"), (PURPLE, "-."))

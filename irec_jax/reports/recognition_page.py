@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from irec_jax.evaluation.recognition import KINDS
 from irec_jax.reports.page import picture, provenance_table, rendered_banner, repeats_heading
 from irec_jax.reports.tables import markdown_table
-from irec_jax.reports.text import class_names, interval, mean_sd, number
+from irec_jax.text import class_names, interval, mean_sd, number
 
 _THRESHOLD_NAMES = {
     "fixed": "fixed beforehand",

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from irec_jax.metrics import multilabel
 from irec_jax.reports import figures
 from irec_jax.reports.figures import BLUE, GREEN, GREY, LIGHT_GREY, ORANGE, PURPLE, VERMILION
-from irec_jax.reports.text import class_names, shorten
+from irec_jax.text import class_names, shorten
 
 _History = Sequence[Mapping[str, float]]  # values of each epoch
 _COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, GREY)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from irec_jax.evaluation.separation import SCORES
 from irec_jax.reports.page import picture, provenance_table, rendered_banner, repeats_heading
 from irec_jax.reports.tables import markdown_table
-from irec_jax.reports.text import clock, decibels, difference, is_finite, mean_sd
+from irec_jax.text import clock, decibels, difference, is_finite, mean_sd
 
 #: The score of the headline and of the comparison of systems.
 MAIN_SCORE = "amplitude_sdr_db"

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from irec_jax.reports.figures import GREY, VERMILION, new_axes, time_axis
-from irec_jax.reports.text import class_names
+from irec_jax.text import class_names
 
 _MAX_COLUMNS = 800
 
