@@ -83,7 +83,7 @@ def test_imports_follow_the_order_of_packages(file):
                 continue  # published figures: data that imports nothing
             assert PACKAGES.index(parts[1]) <= PACKAGES.index(own), f"{own} imports {name}"
         if parts[0] == "data_builders":
-            assert own in ("data", "studies", "cli"), f"{own} imports {name}"
+            assert own in ("data", "cli"), f"{own} imports {name}"
         if parts[0] in ("tensorflow_datasets", "grain"):
             assert own in ("data",), f"{own} imports {name}"
         assert parts[0] not in ("tensorflow", "torch") or own == "benchmarks"
