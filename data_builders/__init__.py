@@ -57,11 +57,7 @@ OPTIONS = _help_texts()
 
 
 def describe(name: str) -> Description:
-    """Return the description of a dataset.
-
-    Raises:
-        UserError: unknown name.
-    """
+    """Return the description of a dataset; raise UserError if the name is unknown."""
     if name not in DATASETS:
         raise registry.unknown("dataset", name, DATASETS)
     return DATASETS[name]
@@ -74,7 +70,7 @@ def builder(
     manual_dir: str | os.PathLike | None = None,
     **options: Any,
 ) -> Any:
-    """Return the TFDS builder of a dataset, prepared or not.
+    """Return the TFDS builder of a dataset (`tfds.core.DatasetBuilder`), prepared or not.
 
     Args:
         name: key of `DATASETS`.
@@ -82,9 +78,6 @@ def builder(
             ~/tensorflow_datasets.
         manual_dir: not used here; accepted so that `prepare` takes the same arguments.
         **options: options of this dataset, see `OPTIONS`.
-
-    Returns:
-        `tfds.core.DatasetBuilder`.
 
     Raises:
         UserError: unknown name, option or value, or a missing path.

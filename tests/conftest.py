@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from irec_jax.cli.console import run_command
-from irec_jax.data import Clips, peak
+from irec_jax.data.labelled_clips import Clips, peak
 from irec_jax.main import main
 
 SAMPLE_RATE_HZ = 8000

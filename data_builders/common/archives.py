@@ -6,20 +6,21 @@ Zips are read in place and never unpacked, so a member cannot overwrite a file.
 import contextlib
 import fcntl
 import hashlib
-import http.client
 import io
 import os
 import re
 import ssl
 import stat
 import unicodedata
-import urllib.error
 import urllib.request
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
+from urllib.error import HTTPError, URLError
 
 from tqdm import tqdm
 
@@ -83,12 +84,38 @@ def files_in_folder(folder: str | os.PathLike) -> list[File]:
     return sorted(files, key=lambda file: file.name)
 
 
-def file_at(path: str | os.PathLike, name: str) -> File:
-    """Return the file at a path, with its name within the dataset.
+def subfolders(folder: str | os.PathLike) -> list[str]:
+    """Return the sorted names of the folders in a folder, without hidden ones and ``__MACOSX``."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(e.name for e in entries if e.is_dir() and not _is_junk(e.name))
+    except OSError as error:
+        raise UserError(f"{folder}: {error.strerror}; check the folder") from error
 
-    Raises:
-        UserError: no such file.
+
+def config_name(
+    label: str, format: str, key: str, files: Iterable[tuple[tuple, File]], *, default: str
+) -> str:
+    """Return the config name ``<label>-<format>-<digest>`` of the current content of files.
+
+    Args:
+        label: text for the name, in which other characters than letters and digits become ``_``.
+        format: format of the data; left out if empty.
+        key: text that the digest depends on, in addition to the files.
+        files: a description of each file, and the file; its size and time enter the digest, too.
+        default: replaces a label without letters and digits.
     """
+    digest = hashlib.sha256(key.encode(errors="surrogateescape"))
+    for description, file in files:
+        status = os.stat(file.path)
+        entry = (*description, status.st_size, status.st_mtime_ns)
+        digest.update(repr(entry).encode())
+    label = re.sub(r"\W+", "_", label, flags=re.ASCII).strip("_")[:32] or default
+    return "-".join(filter(None, (label, format, digest.hexdigest()[:12])))
+
+
+def file_at(path: str | os.PathLike, name: str) -> File:
+    """Return the file at a path, named within the dataset; raise UserError if it does not exist."""
     origin = printable_name(os.fspath(path))
 
     def read() -> bytes:
@@ -140,11 +167,7 @@ class _ZipReader(NamedTuple):
 
 
 def check_md5(path: str | os.PathLike, md5: str, *, remedy: str) -> None:
-    """Check a file's MD5 sum, with a progress bar after a second.
-
-    Raises:
-        UserError: another sum; the message ends with `remedy`.
-    """
+    """Raise UserError with this remedy if a file's MD5 sum differs; show a bar after a second."""
     digest = hashlib.md5(usedforsecurity=False)
     with open(path, "rb") as file, _bytes_bar("checking", path, os.path.getsize(path)) as bar:
         while chunk := file.read(_CHUNK_BYTES):
@@ -155,17 +178,10 @@ def check_md5(path: str | os.PathLike, md5: str, *, remedy: str) -> None:
 
 
 def fetch(url: str, path: str | os.PathLike, md5: str) -> Path:
-    """Download a file, resuming an interrupted download, and check its MD5 sum.
+    """Download a file over http(s), resuming an interrupted download, and return its path.
 
-    Several processes may call this at the same time.
-
-    Args:
-        url: http(s) address.
-        path: destination; an existing file is kept.
-        md5: expected MD5 sum.
-
-    Returns:
-        The path, which exists only once the file is complete and verified.
+    The path exists only once the file is complete and its MD5 sum is verified. An existing file is
+    kept. Several processes may call this at the same time.
 
     Raises:
         UserError: no connection, or another MD5 sum.
@@ -190,6 +206,16 @@ def fetch(url: str, path: str | os.PathLike, md5: str) -> Path:
     return path
 
 
+def manual_folder(dl_manager: Any) -> tuple[Path, bool]:
+    """Return the folder of files downloaded by hand, and whether the user set manual_dir."""
+    default = Path(dl_manager.download_dir, "manual")
+    try:
+        manual = Path(dl_manager.manual_dir)
+    except AssertionError:  # missing or empty
+        manual = default
+    return manual, manual != default
+
+
 def find_or_fetch(
     dl_manager: Any, *, dataset: str, zip_name: str, url: str, md5: str, marker: str
 ) -> tuple[Path, list[File]]:
@@ -199,7 +225,7 @@ def find_or_fetch(
 
     Args:
         dl_manager: TFDS's download manager.
-        dataset: name of the dataset, used as the folder of the download.
+        dataset: folder of the download.
         zip_name: file name of the zip; an unpacked folder has the same name without its suffix.
         url, md5: address and MD5 sum of the zip.
         marker: folder whose presence identifies the unpacked dataset.
@@ -207,11 +233,7 @@ def find_or_fetch(
     Raises:
         UserError: neither is in manual_dir, another MD5 sum, or no connection.
     """
-    default = Path(dl_manager.download_dir, "manual")
-    try:
-        manual = Path(dl_manager.manual_dir)
-    except AssertionError:  # missing or empty
-        manual = default
+    manual, is_given = manual_folder(dl_manager)
     path = manual / zip_name
     unpacked = (path.with_suffix(""), manual)
     folder = next((folder for folder in unpacked if (folder / marker).is_dir()), None)
@@ -219,7 +241,7 @@ def find_or_fetch(
         check_md5(path, md5, remedy=f"download it again from {url}")
     elif folder is not None:
         return folder, files_in_folder(folder)
-    elif manual != default:
+    elif is_given:
         raise UserError(
             f"{manual}: lacks {zip_name} and a folder {marker}; get it from {url}, or leave "
             "manual_dir out to download it"
@@ -230,23 +252,16 @@ def find_or_fetch(
 
 
 def _download(url: str, file: BinaryIO) -> None:
-    for attempt in range(_NUM_ATTEMPTS):
+    for _ in range(_NUM_ATTEMPTS):
         try:
             if _download_rest(url, file):
                 return
             error: Exception | str = "the connection was closed early"
-        except (
-            urllib.error.URLError,
-            http.client.HTTPException,
-            ConnectionError,
-            TimeoutError,
-            ssl.SSLError,
-        ) as caught:
+        except (URLError, HTTPException, ConnectionError, TimeoutError, ssl.SSLError) as caught:
             error = getattr(caught, "reason", None) or caught
-            if isinstance(caught, urllib.error.HTTPError) and caught.code < 500:
+            if isinstance(caught, HTTPError) and caught.code < 500:
                 break
         file.flush()
-        del attempt
     raise UserError(
         f"{url}: {error}; start again to resume, or download it by hand and name its folder as "
         "manual_dir"
@@ -260,12 +275,12 @@ def _download_rest(url: str, file: BinaryIO) -> bool:
     request = urllib.request.Request(url, headers=headers)
     try:
         response = urllib.request.urlopen(request, timeout=_TIMEOUT_S)
-    except urllib.error.HTTPError as error:
-        if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and start:
+    except HTTPError as error:
+        if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and start:
             return True  # complete or too long; the MD5 sum decides
         raise
     with response:
-        if response.status != http.HTTPStatus.PARTIAL_CONTENT:
+        if response.status != HTTPStatus.PARTIAL_CONTENT:
             file.truncate(0)
             start = 0
         length = response.headers.get("Content-Length")

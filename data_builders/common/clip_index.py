@@ -11,17 +11,19 @@ from irec_jax.errors import UserError
 from irec_jax.files import atomic_write
 from irec_jax.progress import progress_bar
 
-_TAGS = ("drums", "genre", "part")
+_DTYPES = {
+    "num_samples": np.int64,
+    "labels": np.float32,
+    "id": str,
+    "song": str,
+    "contradictory": bool,
+} | dict.fromkeys(("drums", "genre", "part"), np.int64)
 
 
 def clip_index(builder: Any, split: str) -> dict[str, np.ndarray]:
-    """Return the index of the N clips of a split, in the order of ``as_data_source(split)``.
+    """Return the index of the N clips of a prepared split, in the order of ``as_data_source``.
 
-    It is read from the data once and then from a file next to them.
-
-    Args:
-        builder: prepared builder of a recognition dataset with K classes.
-        split: name of the split.
+    It is read from the data once and then from a file next to them. The dataset has K classes.
 
     Returns:
         ``num_samples`` int64 (N,); ``labels`` float32 (N, K), multi-hot; ``id`` and ``song`` str
@@ -43,27 +45,13 @@ def clip_index(builder: Any, split: str) -> dict[str, np.ndarray]:
 
 def _scan(builder: Any, split: str) -> dict[str, np.ndarray]:
     source = builder.as_data_source(split)
-    num_clips = len(source)
-    labels = np.zeros((num_clips, builder.info.features["labels"].feature.num_classes), np.float32)
-    num_samples = np.zeros(num_clips, np.int64)
-    contradictory = np.zeros(num_clips, bool)
-    tags = {name: np.zeros(num_clips, np.int64) for name in _TAGS}
-    ids, songs = [], []
+    classes = np.arange(builder.info.features["labels"].feature.num_classes)
+    columns: dict[str, list] = {name: [] for name in _DTYPES}
     label = f"{builder.name} {split}: index"
-    for i in progress_bar(range(num_clips), desc=label, unit=" clips", delay=1):
-        clip = source[i]
-        num_samples[i] = len(clip["audio"])
-        labels[i, np.asarray(clip["labels"], np.int64)] = 1.0
-        contradictory[i] = clip["contradictory"]
-        ids.append(clip["id"].decode())
-        songs.append(clip["song"].decode())
-        for name, column in tags.items():
-            column[i] = clip[name]
-    return dict(
-        num_samples=num_samples,
-        labels=labels,
-        id=np.array(ids, str),
-        song=np.array(songs, str),
-        contradictory=contradictory,
-        **tags,
-    )
+    for i in progress_bar(range(len(source)), desc=label, unit=" clips", delay=1):
+        clip = dict(source[i])
+        clip |= {"num_samples": len(clip["audio"]), "labels": np.isin(classes, clip["labels"])}
+        clip |= {name: clip[name].decode() for name in ("id", "song")}
+        for name, column in columns.items():
+            column.append(clip[name])
+    return {name: np.array(column, _DTYPES[name]) for name, column in columns.items()}

@@ -5,7 +5,7 @@ import dataclasses
 import hashlib
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, BinaryIO, TypeVar
 
@@ -19,6 +19,9 @@ from irec_jax.errors import UserError
 #: Maximum size of a decoded clip, of which several copies are in memory while it is written: 3.4 h
 #: of mono22k, 51 min of stereo44k.
 MAX_CLIP_BYTES = 512 << 20
+#: Maximum difference between the lengths of the streams of a track or piece, due to codec padding
+#: and rounding in resampling.
+TOLERANCE_S = 0.1
 
 _T = TypeVar("_T")
 _U = TypeVar("_U")
@@ -100,26 +103,37 @@ def decode_at(
         The peak before the gain, and int16 (T, C) as for `decode`.
     """
     peak, num_bytes, blocks = 0.0, 0, []
-    num_channels = audio_format.num_channels
-    keeps_channels = (
-        num_channels > 1 and audio.info(file, stream=stream).num_channels == num_channels
+    rate_hz, num_channels = audio_format.sample_rate_hz, audio_format.num_channels
+    keeps_channels = num_channels > 1 and (
+        audio.info(file, stream=stream).num_channels == num_channels
     )
-    for block in audio.blocks(
-        file,
-        sample_rate_hz=audio_format.sample_rate_hz,
-        mono=not keeps_channels,
-        stream=stream,
-    ):
+    for block in audio.blocks(file, sample_rate_hz=rate_hz, mono=not keeps_channels, stream=stream):
         peak = max(peak, float(np.abs(block).max()))
         blocks.append(audio.to_int16(np.float32(gain) * block))
         if not keeps_channels:
             blocks[-1] = np.repeat(blocks[-1], num_channels, axis=1)
         num_bytes += blocks[-1].nbytes
         if num_bytes > MAX_CLIP_BYTES:
-            minutes = MAX_CLIP_BYTES / (120 * num_channels * audio_format.sample_rate_hz)
+            minutes = MAX_CLIP_BYTES / (120 * num_channels * rate_hz)
             name = getattr(file, "name", file)
             raise UserError(f"{name}: longer than {minutes:.0f} minutes; split the file")
     return peak, np.concatenate(blocks)
+
+
+def check_lengths(origin: str, lengths_s: Mapping[str, float]) -> None:
+    """Check that files or streams (name -> length) of a track or piece have equal lengths.
+
+    Raises:
+        UserError: lengths differ by more than `TOLERANCE_S`; the message starts with `origin`.
+    """
+    if not lengths_s:
+        return
+    short, long = (choose(lengths_s, key=lengths_s.get) for choose in (min, max))
+    if lengths_s[long] - lengths_s[short] > TOLERANCE_S:
+        raise UserError(
+            f"{origin}: {short} lasts {lengths_s[short]:.2f} s but {long} "
+            f"{lengths_s[long]:.2f} s; export all with the same start and length"
+        )
 
 
 def in_threads(function: Callable[[_T], _U], items: Iterable[_T]) -> Iterator[_U]:

@@ -32,11 +32,7 @@ STEM_SEGMENT_S = 6
 
 
 def check_format(name: str) -> str:
-    """Return the name of a format of clips.
-
-    Raises:
-        UserError: not a key of `FORMATS`.
-    """
+    """Return the name of a format of clips; raise UserError if it is not a key of `FORMATS`."""
     if name not in FORMATS:
         raise registry.unknown("format", name, FORMATS)
     return name

@@ -22,25 +22,14 @@ def segment_example(
 ) -> tuple[str, dict[str, Any]]:
     """Return the (key, example) pair of a segment; see `features.multitrack_features`.
 
-    Args:
-        piece: name of the piece.
-        segment: number of the segment, from 0.
-        start_s: start of the segment within the piece.
-        tracks: unique name -> class, in order.
-        mix: int16 (T, 2).
-        spots, stems: int16 (J, T), or None if unknown.
-        mixing: (J, J), or None.
-        max_crosstalk_db: upper bound of the off-diagonal elements of `mixing`.
+    ``tracks`` maps unique names to classes, in order; ``spots``, ``stems`` int16 (J, T) and
+    ``mixing`` (J, J) are None if unknown.
     """
     key = f"{piece}-{segment}"
-    return key, {
-        "id": key,
-        "piece": piece,
-        "segment": segment,
-        "start_s": start_s,
+    example: dict[str, Any] = dict(id=key, piece=piece, segment=segment, start_s=start_s, mix=mix)
+    return key, example | {
         "tracks": list(tracks),
         "instruments": list(tracks.values()),
-        "mix": mix,
         "spots": [] if spots is None else spots,
         "stems": [] if stems is None else stems,
         "mixing": [] if mixing is None else np.asarray(mixing, np.float32),

@@ -17,10 +17,7 @@ def track_examples(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the (key, example) pairs of a track, stream by stream; see `features.stem_features`.
 
-    Args:
-        track: name, unique within the dataset.
-        streams: int16 (T, 2) for each of `labels.STREAMS`, of equal lengths.
-        errata: known errors of the track.
+    ``streams`` are int16 (T, 2) for each of `labels.STREAMS`, of equal lengths.
     """
     if {*streams} != {*STREAMS} or len({audio.shape for audio in streams.values()}) != 1:
         raise ValueError(f"{track}: expected the streams {', '.join(STREAMS)} with equal lengths")
@@ -28,18 +25,9 @@ def track_examples(
         for segment in range(num_segments(len(streams[stem]))):
             start = segment * _SEGMENT_SAMPLES
             key = f"{track}/{stem}/{segment}"
-            yield (
-                key,
-                {
-                    "id": key,
-                    "track": track,
-                    "stem": stem,
-                    "segment": segment,
-                    "start_s": start / STEM_SAMPLE_RATE_HZ,
-                    "errata": errata,
-                    "audio": streams[stem][start : start + _SEGMENT_SAMPLES],
-                },
-            )
+            names = dict(id=key, track=track, stem=stem, segment=segment, errata=errata)
+            audio = streams[stem][start : start + _SEGMENT_SAMPLES]
+            yield key, names | {"start_s": start / STEM_SAMPLE_RATE_HZ, "audio": audio}
 
 
 def num_segments(num_samples: int) -> int:

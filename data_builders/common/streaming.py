@@ -10,7 +10,7 @@ import contextlib
 import json
 import operator
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,9 @@ class StreamingBuilder(tfds.core.GeneratorBasedBuilder):
     def index(self, split: str) -> Any:
         """Return the index of the examples of a prepared split; see `clip_index`."""
         return clip_index(self, split)
+
+    def _generate_examples(self, examples: Iterable) -> Iterable:
+        return examples
 
     def _written(self, split: str, example: Mapping[str, Any]) -> None:
         """Handle an example that has been written; overridden by subclasses."""
@@ -82,6 +85,23 @@ class StreamingBuilder(tfds.core.GeneratorBasedBuilder):
             shard_lengths=shards.lengths,
             num_bytes=shards.num_bytes,
             filename_template=template,
+        )
+
+
+class OptionsBuilder(tfds.core.DatasetBuilder, skip_registration=True):
+    """Base class of builders that are created from a config, or from options.
+
+    ``make_config`` of a subclass returns the config of its options.
+    """
+
+    make_config: Callable[..., tfds.core.BuilderConfig]
+
+    def __init__(self, *, config=None, data_dir=None, version=None, file_format=None, **options):
+        super().__init__(
+            config=config or self.make_config(**options),
+            data_dir=data_dir,
+            version=version,
+            file_format=file_format,
         )
 
 

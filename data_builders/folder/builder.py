@@ -12,7 +12,6 @@ clip of up to `decoding.MAX_CLIP_BYTES`. Files that cannot be read are reported 
 
 import csv
 import dataclasses
-import hashlib
 import os
 import re
 import sys
@@ -21,10 +20,17 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from data_builders.common.archives import File, file_at, files_in_folder, printable_name
+from data_builders.common.archives import (
+    File,
+    config_name,
+    file_at,
+    files_in_folder,
+    printable_name,
+    subfolders,
+)
 from data_builders.common.decoding import Clip, Examples, find_contradictory
 from data_builders.common.features import FORMATS, check_format, recognition_features
-from data_builders.common.streaming import StreamingBuilder
+from data_builders.common.streaming import OptionsBuilder, StreamingBuilder
 from data_builders.folder.split import choose_test_songs
 from irec_jax import registry
 from irec_jax.audio import SUFFIXES
@@ -44,7 +50,9 @@ class FolderConfig(tfds.core.BuilderConfig):
 
 
 def make_config(
-    path: str | os.PathLike | None, format: str, *, classes: str | Sequence[str] | None = None
+    path: str | os.PathLike | None = None,
+    format: str = "mono22k",
+    classes: str | Sequence[str] | None = None,
 ) -> FolderConfig:
     """Return the config of a folder or CSV file.
 
@@ -67,43 +75,23 @@ def make_config(
     if isinstance(classes, str):
         classes = [name.strip() for name in classes.split(",") if name.strip()]
     class_names, splits = scan(path, classes)
-    digest = hashlib.sha256(repr((path, class_names)).encode())
-    for split, clips in splits.items():
-        for clip in clips:
-            status = os.stat(clip.file.path)
-            entry = (split, clip.id, clip.labels, clip.song, status.st_size, status.st_mtime_ns)
-            digest.update(repr(entry).encode())
-    stem = re.sub(r"\W+", "_", Path(path).stem, flags=re.ASCII).strip("_")[:32] or "sounds"
-    return FolderConfig(
-        name=f"{stem}-{format}-{digest.hexdigest()[:12]}",
-        description=path,
-        path=path,
-        format=format,
-        classes=class_names,
+    files = (
+        ((split, clip.id, clip.labels, clip.song), clip.file)
+        for split, clips in splits.items()
+        for clip in clips
     )
+    name = config_name(Path(path).stem, format, repr((path, class_names)), files, default="sounds")
+    options = dict(path=path, format=format, classes=class_names)
+    return FolderConfig(name=name, description=path, **options)
 
 
-class Folder(StreamingBuilder):
+class Folder(OptionsBuilder, StreamingBuilder):
     """Builder of `folder`, with a `FolderConfig` as its config."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "Folders of classes and CSV files."}
 
-    def __init__(
-        self,
-        *,
-        config: FolderConfig | None = None,
-        path: str | os.PathLike | None = None,
-        format: str = "mono22k",
-        classes: str | Sequence[str] | None = None,
-        **kwargs,
-    ):
-        """Initialise the builder from a config, or from the arguments of `make_config`.
-
-        Raises:
-            UserError: see `make_config`.
-        """
-        super().__init__(config=config or make_config(path, format, classes=classes), **kwargs)
+    make_config = staticmethod(make_config)
 
     def _info(self) -> tfds.core.DatasetInfo:
         config = self.builder_config
@@ -137,9 +125,6 @@ class Folder(StreamingBuilder):
             on_error=self._errors.append,
         )
 
-    def _generate_examples(self, examples: Examples) -> Iterator:
-        yield from examples
-
 
 def scan(path: str, classes: Sequence[str] | None) -> tuple[tuple[str, ...], dict[str, list[Clip]]]:
     """Return the class names of a folder or CSV file, and the clips of the splits train and test.
@@ -169,7 +154,7 @@ def scan(path: str, classes: Sequence[str] | None) -> tuple[tuple[str, ...], dic
 
 
 def _scan_folder(root: str, classes: Sequence[str] | None) -> dict[str, list[Clip]]:
-    folders = _folders(root)
+    folders = subfolders(root)
     if not set(_SPLITS) & set(folders):
         return {"train": _scan_classes(root, "", classes)}
     for name in folders:
@@ -189,15 +174,9 @@ def _scan_folder(root: str, classes: Sequence[str] | None) -> dict[str, list[Cli
     return splits
 
 
-def _folders(root: str) -> list[str]:
-    with os.scandir(root) as entries:
-        names = [entry.name for entry in entries if entry.is_dir()]
-    return sorted(n for n in names if not n.startswith(".") and n != "__MACOSX")
-
-
 def _scan_classes(root: str, split: str, classes: Sequence[str] | None) -> list[Clip]:
     folder = os.path.join(root, split)
-    names = _folders(folder)
+    names = subfolders(folder)
     if not names:
         raise UserError(f"{folder}: no class folders; expected <class>/*.wav")
     clips = []
@@ -289,7 +268,7 @@ def _split_by_song(path: str, clips: list[Clip]) -> dict[str, list[Clip]]:
             f"{path}: no class has two songs, so none can be held out for testing; add some or "
             "specify the split"
         )
-    return {
-        "train": [clip for clip in clips if clip.song not in test],
-        "test": [clip for clip in clips if clip.song in test],
-    }
+    splits: dict[str, list[Clip]] = {"train": [], "test": []}
+    for clip in clips:
+        splits["test" if clip.song in test else "train"].append(clip)
+    return splits

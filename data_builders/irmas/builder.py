@@ -13,7 +13,14 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from data_builders.common.archives import File, check_md5, fetch, files_in_folder, files_in_zip
+from data_builders.common.archives import (
+    File,
+    check_md5,
+    fetch,
+    files_in_folder,
+    files_in_zip,
+    manual_folder,
+)
 from data_builders.common.decoding import Clip, Examples, find_contradictory
 from data_builders.common.features import FORMATS, GENRES, recognition_features
 from data_builders.common.streaming import StreamingBuilder
@@ -33,25 +40,9 @@ _TRAINING_NAME = re.compile(r"^(?:(\d+)__)?((?:\[[a-z_-]+\])+)(\d+)__(\d)$")
 _DRUMS = {"dru": "yes", "nod": "no", "---": "unknown"}
 #: Training songs with byte-identical clips: number -> the smaller number that replaces it.
 _MERGED_SONGS = {
-    774: 670,
-    763: 709,
-    765: 711,
-    766: 712,
-    767: 713,
-    768: 714,
-    769: 715,
-    770: 716,
-    771: 717,
-    772: 718,
-    773: 719,
-    757: 672,
-    758: 673,
-    759: 674,
-    760: 675,
-    761: 676,
-    762: 708,
-    858: 856,
-    2312: 2311,
+    **{number: number - 85 for number in range(757, 762)},
+    **{number: number - 54 for number in (762, 763, *range(765, 774))},
+    **{774: 670, 858: 856, 2312: 2311},
 }
 
 
@@ -105,19 +96,12 @@ class Irmas(StreamingBuilder):
             for name, clips in (("train", train), ("test", test))
         }
 
-    def _generate_examples(self, clips: Examples) -> Iterator:
-        yield from clips
-
     def _find_files(self, dl_manager) -> dict[str, list[File]]:
         """Return the files of each zip, from the manual folder or downloaded."""
-        default = Path(dl_manager.download_dir, "manual")
-        try:
-            manual = Path(dl_manager.manual_dir)
-        except AssertionError:  # missing or empty
-            manual = default
+        manual, is_given = manual_folder(dl_manager)
         paths = {name: _find(manual, name) for name in self.MD5}
         missing = [f"{name}.zip" for name, path in paths.items() if path is None]
-        if len(missing) == len(paths) and manual == default:
+        if len(missing) == len(paths) and not is_given:
             folder = Path(dl_manager.download_dir, "irmas")
             for name, md5 in self.MD5.items():
                 paths[name] = fetch(f"{_URL}/{name}.zip", folder / f"{name}.zip", md5)

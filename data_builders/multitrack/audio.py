@@ -9,16 +9,11 @@ from typing import Any
 import numpy as np
 
 from data_builders.common.archives import File
-from data_builders.common.decoding import in_threads
+from data_builders.common.decoding import check_lengths, in_threads
 from data_builders.common.features import SEGMENT_S
 from data_builders.common.multitrack import segment_example
 from data_builders.multitrack.files import PieceFiles
 from irec_jax import audio
-from irec_jax.errors import UserError
-
-#: Maximum difference between track lengths, due to codec padding and rounding in resampling.
-#: Shorter tracks are padded with silence.
-TOLERANCE_S = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +69,7 @@ def prepare_examples(
         for file in _files(piece):
             header = audio.info(file.open())
             if header.num_samples is not None:
-                lengths_s[file.origin] = header.num_samples / header.sample_rate_hz
+                lengths_s[file] = header.num_samples / header.sample_rate_hz
         _check_lengths(lengths_s)
         num_segments += math.ceil(max(lengths_s.values(), default=0) / SEGMENT_S)
     return Examples(pieces, sample_rate_hz, num_segments, dry)
@@ -85,7 +80,7 @@ def read_segments(
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield segments: the mix float32 (T, 2), or the sum of the tracks, and tracks float32 (J, T).
 
-    All segments but the last are `SEGMENT_S` long.
+    All segments but the last are `SEGMENT_S` long. Shorter tracks are padded with silence.
 
     Raises:
         UserError: a file cannot be read or, at the end, tracks have different lengths.
@@ -109,14 +104,18 @@ def read_segments(
         elif blocks[-1] is not None:
             mix[: len(blocks[-1])] = blocks[-1]  # one channel becomes two
         yield mix, tracks
-    _check_lengths(
-        dict(zip([file.origin for file in files], lengths / sample_rate_hz, strict=True))
-    )
+    _check_lengths(dict(zip(files, lengths / sample_rate_hz, strict=True)))
 
 
 def _files(piece: PieceFiles) -> list[File]:
     """Return the files of the tracks, then that of the mix if there is one."""
     return [*piece.files.values(), *([] if piece.mix is None else [piece.mix])]
+
+
+def _check_lengths(lengths_s: Mapping[File, float]) -> None:
+    names = {file: os.path.split(file.origin) for file in lengths_s}
+    folder = next((folder for folder, _ in names.values()), "")
+    check_lengths(folder, {names[file][1]: length for file, length in lengths_s.items()})
 
 
 def _stream(file: File, sample_rate_hz: int, *, mix: bool) -> Iterator[np.ndarray]:
@@ -132,20 +131,6 @@ def _stream(file: File, sample_rate_hz: int, *, mix: bool) -> Iterator[np.ndarra
 
 def _measure(piece: PieceFiles, sample_rate_hz: int) -> tuple[float, float]:
     """Return the peaks of the mix and of the loudest track."""
-    mix_peak = peak = 0.0
-    for mix, tracks in read_segments(piece, sample_rate_hz):
-        mix_peak = max(mix_peak, float(np.abs(mix).max()))
-        peak = max(peak, float(np.abs(tracks).max()))
-    return mix_peak, peak
-
-
-def _check_lengths(lengths_s: Mapping[str, float]) -> None:
-    """Raise UserError if files (by name) have different lengths."""
-    if not lengths_s:
-        return
-    short, long = (choose(lengths_s, key=lengths_s.get) for choose in (min, max))
-    if lengths_s[long] - lengths_s[short] > TOLERANCE_S:
-        raise UserError(
-            f"{short}: lasts {lengths_s[short]:.2f} s but {os.path.basename(long)} "
-            f"{lengths_s[long]:.2f} s; export all tracks of a piece with the same start and length"
-        )
+    segments = read_segments(piece, sample_rate_hz)
+    peaks = [(float(np.abs(mix).max()), float(np.abs(tracks).max())) for mix, tracks in segments]
+    return tuple(map(max, zip((0.0, 0.0), *peaks, strict=True)))

@@ -12,18 +12,17 @@ there is no mix.
 """
 
 import dataclasses
-import hashlib
 import os
-import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import tensorflow_datasets as tfds
 
-from data_builders.common.archives import File, find_or_fetch
+from data_builders.common.archives import File, config_name, find_or_fetch
 from data_builders.common.features import MULTITRACK_FORMATS, multitrack_features
 from data_builders.common.multitrack import MultitrackBuilder
+from data_builders.common.streaming import OptionsBuilder
 from data_builders.multitrack import files as multitrack_files
 from data_builders.multitrack.audio import Examples, prepare_examples
 from data_builders.multitrack.files import PieceFiles
@@ -47,10 +46,9 @@ class MultitrackConfig(tfds.core.BuilderConfig):
 
 
 def make_config(
-    path: str | os.PathLike | None,
-    format: str,
-    *,
+    path: str | os.PathLike | None = None,
     layout: str = "folder",
+    format: str = "multitrack44k",
     classes: str | Sequence[str] | None = None,
 ) -> MultitrackConfig:
     """Return the config of a folder, or of PHENICX-Anechoic.
@@ -60,8 +58,8 @@ def make_config(
 
     Args:
         path: the folder; None for the layout `phenicx`.
-        format: key of `features.MULTITRACK_FORMATS`.
         layout: one of `LAYOUTS`.
+        format: key of `features.MULTITRACK_FORMATS`.
         classes: class names, a sequence or separated by commas; `all` for every instrument in the
             folder; None for `labels.ORCHESTRA`.
 
@@ -78,14 +76,8 @@ def make_config(
                 "layout=phenicx: conflicts with path and classes; remove them, and set manual_dir "
                 "to the folder of its zip"
             )
-        return MultitrackConfig(
-            name=f"phenicx-{format}",
-            description=_NAME,
-            layout=layout,
-            path=None,
-            format=format,
-            classes=ORCHESTRA,
-        )
+        options = dict(layout=layout, path=None, format=format, classes=ORCHESTRA)
+        return MultitrackConfig(name=f"phenicx-{format}", description=_NAME, **options)
     if not path:
         raise UserError(
             "multitrack: no path given; set path to a folder of <piece>/<instrument>[-N].wav, or "
@@ -93,25 +85,19 @@ def make_config(
         )
     path = os.path.abspath(os.path.expanduser(path))
     class_names, splits = multitrack_files.scan(path, multitrack_files.parse_classes(classes))
-    digest = hashlib.sha256(repr((path, class_names)).encode())
-    for split, pieces in splits.items():
-        for piece in pieces:
-            for track, file in [*piece.files.items(), *([("mix", piece.mix)] if piece.mix else [])]:
-                status = os.stat(file.path)
-                entry = (split, piece.name, track, status.st_size, status.st_mtime_ns)
-                digest.update(repr(entry).encode())
-    stem = re.sub(r"\W+", "_", Path(path).name, flags=re.ASCII).strip("_")[:32] or "pieces"
-    return MultitrackConfig(
-        name=f"{stem}-{format}-{digest.hexdigest()[:12]}",
-        description=path,
-        layout=layout,
-        path=path,
-        format=format,
-        classes=class_names,
+    files = (
+        ((split, piece.name, track), file)
+        for split, pieces in splits.items()
+        for piece in pieces
+        for track, file in [*piece.files.items(), ("mix", piece.mix)]
+        if file
     )
+    name = config_name(Path(path).name, format, repr((path, class_names)), files, default="pieces")
+    options = dict(layout=layout, path=path, format=format, classes=class_names)
+    return MultitrackConfig(name=name, description=path, **options)
 
 
-class Multitrack(MultitrackBuilder):
+class Multitrack(OptionsBuilder, MultitrackBuilder):
     """Builder of `multitrack`, with a `MultitrackConfig` as its config."""
 
     VERSION = tfds.core.Version("1.0.0")
@@ -122,24 +108,7 @@ class Multitrack(MultitrackBuilder):
     )
     MD5 = "7fec47568263476ecac0103aef608629"
     PHENICX_PIECES = ("beethoven", "bruckner", "mahler", "mozart")
-
-    def __init__(
-        self,
-        *,
-        config: MultitrackConfig | None = None,
-        path: str | os.PathLike | None = None,
-        layout: str = "folder",
-        format: str = "multitrack44k",
-        classes: str | Sequence[str] | None = None,
-        **kwargs,
-    ):
-        """Initialise the builder from a config, or from the arguments of `make_config`.
-
-        Raises:
-            UserError: see `make_config`.
-        """
-        config = config or make_config(path, format, layout=layout, classes=classes)
-        super().__init__(config=config, **kwargs)
+    make_config = staticmethod(make_config)
 
     def _info(self) -> tfds.core.DatasetInfo:
         config = self.builder_config
@@ -172,9 +141,6 @@ class Multitrack(MultitrackBuilder):
             )
             for split, pieces in splits.items()
         }
-
-    def _generate_examples(self, examples: Examples) -> Iterator:
-        yield from examples
 
     def _phenicx(self, dl_manager) -> list[PieceFiles]:
         source, files = find_or_fetch(

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from data_builders.common.archives import File, file_at, printable_name
+from data_builders.common.archives import File, file_at, printable_name, subfolders
 from data_builders.common.multitrack import sort_tracks
 from irec_jax import registry
 from irec_jax.audio import SUFFIXES
@@ -42,13 +42,7 @@ class PieceFiles:
 
 
 def parse_classes(classes: str | Sequence[str] | None) -> tuple[str, ...] | None:
-    """Return class names from a sequence or a comma-separated text.
-
-    Args:
-        classes: names; `all` for every instrument in the folder; None for `labels.ORCHESTRA`.
-
-    Returns:
-        Class names; None for every instrument in the folder.
+    """Return the class names of the option `classes` (see `builder.make_config`); None for `all`.
 
     Raises:
         UserError: an empty list.
@@ -70,7 +64,7 @@ def read_name(stem: str, classes: Sequence[str] | None) -> tuple[str, str] | Non
     number, Arabic or Roman, distinguishes players: `03 Violins II` becomes (violin-2, violin).
 
     Args:
-        stem: e.g. ``French Horn 2``.
+        stem: such as ``French Horn 2``.
         classes: known class names; None accepts any name as a class, with underscores for spaces.
 
     Returns:
@@ -154,7 +148,7 @@ def scan(
         raise UserError(
             f"{path}: no such folder; set path to a folder of <piece>/<instrument>[-N].wav"
         )
-    folders = _folders(path)
+    folders = subfolders(path)
     if set(SPLITS) & set(folders):
         for name in set(folders) - set(SPLITS):
             raise UserError(
@@ -192,7 +186,7 @@ def split_pieces(pieces: Sequence[PieceFiles]) -> dict[str, list[PieceFiles]]:
 
 
 def _pieces(root: str, classes: Sequence[str] | None) -> list[PieceFiles]:
-    folders = _folders(root)
+    folders = subfolders(root)
     if not folders:
         raise UserError(f"{root}: no folders of pieces; expected <piece>/<instrument>.wav")
     pieces = []
@@ -205,12 +199,3 @@ def _pieces(root: str, classes: Sequence[str] | None) -> list[PieceFiles]:
             raise UserError(f"{piece_folder}: no files; expected <instrument>[-N].wav")
         pieces.append(make_piece(printable_name(folder), files, classes))
     return pieces
-
-
-def _folders(root: str) -> list[str]:
-    try:
-        with os.scandir(root) as entries:
-            names = [entry.name for entry in entries if entry.is_dir()]
-    except OSError as error:
-        raise UserError(f"{root}: {error.strerror}; check the folder") from error
-    return sorted(n for n in names if not n.startswith(".") and n != "__MACOSX")

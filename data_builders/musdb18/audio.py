@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from data_builders.common.decoding import decode_at, in_threads
+from data_builders.common.decoding import check_lengths, decode_at, in_threads
 from data_builders.common.features import STEM_SAMPLE_RATE_HZ, AudioFormat
 from data_builders.common.stems import num_segments, track_examples
 from data_builders.musdb18 import tracks as musdb18_tracks
-from data_builders.musdb18.files import TrackFiles, check_header, check_lengths
+from data_builders.musdb18.files import TrackFiles, check_header
 from irec_jax.errors import UserError
 from irec_jax.labels import STEMS, STREAMS
 
@@ -43,7 +43,7 @@ def prepare_examples(tracks: Sequence[TrackFiles]) -> Examples:
     """Check the headers of the files of all tracks and return the examples.
 
     Raises:
-        UserError: see `musdb18_files.check_header`; or a track longer than `MAX_TRACK_S`.
+        UserError: see `files.check_header`; or a track longer than `MAX_TRACK_S`.
     """
     num_examples = 0
     for track, length_s in zip(tracks, in_threads(check_header, tracks), strict=True):
@@ -76,7 +76,7 @@ def _decode(track: TrackFiles, gain: float) -> tuple[float, dict[str, np.ndarray
         peak, streams[stream] = decode_at(opened, _FORMAT, gain=gain, stream=number)
         peaks.append(peak)
         _check_duration(track, len(streams[stream]) / STEM_SAMPLE_RATE_HZ)
-    check_lengths(track, {s: len(x) / STEM_SAMPLE_RATE_HZ for s, x in streams.items()})
+    check_lengths(track.origin, {s: len(x) / STEM_SAMPLE_RATE_HZ for s, x in streams.items()})
     return max(peaks), streams
 
 

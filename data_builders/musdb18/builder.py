@@ -12,18 +12,16 @@ zip or its unpacked folder) or downloaded.
 """
 
 import dataclasses
-import hashlib
 import os
-import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import tensorflow_datasets as tfds
 
-from data_builders.common.archives import files_in_folder, find_or_fetch
+from data_builders.common.archives import config_name, files_in_folder, find_or_fetch
 from data_builders.common.features import stem_features
 from data_builders.common.stems import StemBuilder
 from data_builders.musdb18.audio import Examples, prepare_examples
@@ -70,18 +68,17 @@ def make_config(path: str | os.PathLike) -> Musdb18Config:
     Its name contains a digest of the content, so that changed files are prepared again.
 
     Raises:
-        UserError: no such folder, or see `musdb18_files.find_tracks`.
+        UserError: no such folder, or see `files.find_tracks`.
     """
     path = os.path.abspath(os.path.expanduser(path))
-    digest = hashlib.sha256(path.encode(errors="surrogateescape"))
-    for split, tracks in _scan(path).items():
-        for track in tracks:
-            for stream, (file, _) in track.streams.items():
-                status = os.stat(file.path)
-                entry = (split, track.name, stream, status.st_size, status.st_mtime_ns)
-                digest.update(repr(entry).encode())
-    stem = re.sub(r"\W+", "_", Path(path).name, flags=re.ASCII).strip("_")[:32] or "tracks"
-    return Musdb18Config(name=f"{stem}-{digest.hexdigest()[:12]}", description=path, path=path)
+    files = (
+        ((split, track.name, stream), file)
+        for split, tracks in _scan(path).items()
+        for track in tracks
+        for stream, (file, _) in track.streams.items()
+    )
+    name = config_name(Path(path).name, "", path, files, default="tracks")
+    return Musdb18Config(name=name, description=path, path=path)
 
 
 class Musdb18(StemBuilder):
@@ -112,9 +109,6 @@ class Musdb18(StemBuilder):
         splits = _scan(config.path) if config.path else self._find_edition(dl_manager)
         print(f"{self.name}: {_counts(splits)}", file=sys.stderr)
         return {split: prepare_examples(tracks) for split, tracks in splits.items()}
-
-    def _generate_examples(self, examples: Examples) -> Iterator:
-        yield from examples
 
     def _find_edition(self, dl_manager) -> dict[str, list[TrackFiles]]:
         edition = EDITIONS[self.builder_config.edition]

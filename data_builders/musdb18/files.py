@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 from data_builders.common.archives import File
+from data_builders.common.decoding import check_lengths
 from data_builders.common.features import STEM_SAMPLE_RATE_HZ
 from data_builders.musdb18.tracks import official_split
 from irec_jax import audio
@@ -16,8 +17,6 @@ from irec_jax.labels import STREAMS
 SPLITS = ("train", "validation", "test")
 _FOLDERS = {name: name for name in SPLITS} | {"valid": "validation"}
 _STEM_SUFFIXES = (".stem.mp4", ".stem.m4a")
-#: Maximum difference between stream lengths, due to codec padding; the shortest one counts.
-TOLERANCE_S = 0.1
 _LAYOUT = f"<track>.stem.mp4 or <track>/{{{','.join(STREAMS)}}}.wav"
 _AAC_BYTES_PER_S = 32_000
 _WAV_BYTES_PER_S = 4 * STEM_SAMPLE_RATE_HZ
@@ -36,14 +35,10 @@ class TrackFiles:
 
 
 def find_tracks(source: str | os.PathLike, files: Iterable[File]) -> dict[str, list[TrackFiles]]:
-    """Return the tracks of each split that has any, sorted by name.
+    """Return the tracks in the files of a folder or zip by split (if it has any), sorted by name.
 
     Tracks of MUSDB18 belong to their official split. The split of other tracks is given by their
     folder train, validation (or valid) or test; without one they are used for training.
-
-    Args:
-        source: the folder or zip.
-        files: its files.
 
     Raises:
         UserError: no tracks, a track that lacks a stream or appears twice, or other audio files.
@@ -121,17 +116,5 @@ def check_header(track: TrackFiles) -> float:
         header = audio.info(file.path, stream=number)
         if header.num_samples is not None:
             lengths_s[stream] = header.num_samples / header.sample_rate_hz
-    check_lengths(track, lengths_s)
+    check_lengths(track.origin, lengths_s)
     return min(lengths_s.values(), default=0.0)
-
-
-def check_lengths(track: TrackFiles, lengths_s: Mapping[str, float]) -> None:
-    """Raise UserError if streams of a track have different lengths."""
-    if not lengths_s:
-        return
-    short, long = (choose(lengths_s, key=lengths_s.get) for choose in (min, max))
-    if lengths_s[long] - lengths_s[short] > TOLERANCE_S:
-        raise UserError(
-            f"{track.origin}: {short} lasts {lengths_s[short]:.2f} s but {long} "
-            f"{lengths_s[long]:.2f} s; export all with the same start and length"
-        )

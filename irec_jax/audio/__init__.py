@@ -4,7 +4,7 @@ Samples are float32 (T, C) with full scale at 1; samples of integer files are wi
 Any fault of a file raises a `UserError` of one line with the file's name and the remedy.
 """
 
-from irec_jax.audio.reading import MAX_SAMPLE, Info, blocks, info, read
+from irec_jax.audio.reading import MAX_SAMPLE, SUFFIXES, Info, blocks, find, info, read
 from irec_jax.audio.samples import (
     INT16_SCALE,
     num_resampled,
@@ -13,7 +13,6 @@ from irec_jax.audio.samples import (
     to_float32,
     to_int16,
 )
-from irec_jax.audio.search import SUFFIXES, find
 from irec_jax.audio.writing import write
 
 __all__ = [

@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from irec_jax import audio
-from irec_jax.audio.display_names import join_names, printable
-from irec_jax.audio.track_reader import Track, open_track, prefetch
-from irec_jax.audio.track_writer import check_output_files
+from irec_jax.audio.tracks import Track, check_output_files, open_track, prefetch
 from irec_jax.errors import UserError
 from irec_jax.progress import progress_bar
+from irec_jax.text import join_names, printable
 
 
 def find_tracks(folder: Path, *, progress: bool) -> tuple[list[Track], list[str]]:

@@ -23,6 +23,31 @@ COMMANDS = {
 }
 
 
+class CommandParser(argparse.ArgumentParser):
+    """A parser whose flags are spelled with hyphens; underscores are accepted as well.
+
+    Abbreviations are not. `--config.key` flags keep the underscores of their keys.
+    """
+
+    def __init__(self, **options):
+        super().__init__(allow_abbrev=False, **options)
+
+    def add_argument(self, *names, **options):
+        return super().add_argument(*map(_hyphenate, names), **options)
+
+    def parse_known_args(self, args=None, namespace=None):
+        words = sys.argv[1:] if args is None else args
+        return super().parse_known_args([_hyphenate(str(word)) for word in words], namespace)
+
+
+def _hyphenate(word: str) -> str:
+    """Return a flag, with or without a value, in hyphens."""
+    if not word.startswith("--") or word.startswith("--config."):
+        return word
+    flag, equals, value = word.partition("=")
+    return flag.replace("_", "-") + equals + value
+
+
 def run(words: Sequence[str] | None = None) -> int:
     """Run `irec` with these arguments, or those of the process; return its exit code."""
     words = [str(word) for word in (sys.argv[1:] if words is None else words)]

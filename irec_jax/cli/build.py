@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import data_builders
-from irec_jax.cli.console import CommandParser
+from irec_jax.cli import CommandParser
 
 
 def main(words: Sequence[str]) -> int:

@@ -4,9 +4,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from irec_jax.audio.display_names import printable
-from irec_jax.cli.console import CommandParser
+from irec_jax.cli import CommandParser
 from irec_jax.errors import UserError
+from irec_jax.text import printable
 
 _SUSPICIOUS_LOSS_DB = 20.0
 
@@ -81,7 +81,7 @@ def main(words: Sequence[str]) -> int:
 def _print(result, out: str) -> None:
     """Print the estimated crosstalk and the energy that each track lost."""
     from irec_jax.reports.debleed_tables import crosstalk_tables
-    from irec_jax.reports.text import clock, shorten
+    from irec_jax.text import clock, shorten
 
     print(crosstalk_tables(result.names, result.crosstalk, result.settings, result.sample_rate_hz))
     print()

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import data_builders
-from irec_jax.audio.display_names import printable
-from irec_jax.cli.console import CommandParser
+from irec_jax.cli import CommandParser
 from irec_jax.cli.output import check_writable, figure_path
+from irec_jax.text import printable
 
 #: Options of datasets of labelled clips.
 _CLIP_OPTIONS = ("format", "size", "soundfont", "path")

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from irec_jax import audio
-from irec_jax.audio.display_names import printable
-from irec_jax.cli.console import CommandParser
+from irec_jax.cli import CommandParser
 from irec_jax.cli.output import check_writable, figure_path
 from irec_jax.errors import UserError
 from irec_jax.files import write_json
+from irec_jax.text import printable
 
 HOW_TO_TRAIN = (
     "--workdir: missing; name the folder of a trained system, or train one with: "
@@ -51,8 +51,8 @@ def main(words: Sequence[str]) -> int:
     plot = figure_path(arguments.plot) if arguments.plot is not None else None
     files = list({os.path.realpath(file): file for file in audio.find(arguments.files)}.values())
     # Imported late, so that a mistyped argument is answered at once.
-    from irec_jax.reports.text import clock, shorten
     from irec_jax.systems.recogniser import load_recogniser
+    from irec_jax.text import clock, shorten
 
     recogniser = load_recogniser(arguments.workdir)
     recogniser.class_thresholds(arguments.threshold)

@@ -4,9 +4,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from irec_jax.audio.display_names import printable
-from irec_jax.cli.console import CommandParser
+from irec_jax.cli import CommandParser
 from irec_jax.errors import UserError
+from irec_jax.text import printable
 
 HOW_TO_TRAIN = (
     "--workdir: missing; name the folder of a trained separator, or train one with: "
@@ -51,8 +51,8 @@ def main(words: Sequence[str]) -> int:
         raise UserError("--out: empty name; name a folder for the stems")
     # Imported late, so that a mistyped argument is answered at once.
     from irec_jax import registry
-    from irec_jax.reports.text import clock, shorten
     from irec_jax.systems import separator, separator_files
+    from irec_jax.text import clock, shorten
 
     if arguments.phase not in separator.PHASES:
         raise registry.unknown("--phase", arguments.phase, separator.PHASES)

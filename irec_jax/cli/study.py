@@ -3,7 +3,7 @@
 import importlib
 from collections.abc import Sequence
 
-from irec_jax.cli.console import CommandParser
+from irec_jax.cli import CommandParser
 from irec_jax.studies import STUDIES
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from irec_jax import distributed
-from irec_jax.cli.console import CommandParser
+from irec_jax.cli import CommandParser
 from irec_jax.errors import UserError
 
 EPILOG = """

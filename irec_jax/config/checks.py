@@ -11,6 +11,8 @@ from ml_collections import config_dict
 from irec_jax import data, registry
 from irec_jax.config.loading import flatten
 from irec_jax.config.sections import NAMED, argument_default, section_of
+from irec_jax.data.dataset import CHANNELS
+from irec_jax.data.stem_batches import STEM_CHANNELS
 from irec_jax.errors import UserError
 from irec_jax.inference import aggregation
 from irec_jax.inference.separation import PHASES
@@ -38,16 +40,11 @@ MINIMUM = {
 }
 #: Task -> config key -> its values.
 CHOICES = {
-    "recognition": {
-        "data.channels": data.CHANNELS,
-        "data.split": data.SPLITS,
-        "model.dtype": ("float32", "bfloat16"),
-    },
+    "recognition": {"data.channels": CHANNELS, "data.split": data.SPLITS},
     "separation": {
-        "data.channels": data.STEM_CHANNELS,
+        "data.channels": STEM_CHANNELS,
         "data.split": data.STEM_SPLITS,
         "evaluation.phase": PHASES,
-        "model.dtype": ("float32", "bfloat16"),
     },
 }
 #: Config key of a positive number -> its upper bound, itself excluded.
@@ -74,10 +71,7 @@ def check_keys(config: config_dict.ConfigDict) -> None:
 
 
 def check_config(config: config_dict.ConfigDict) -> tuple[Recognition | Separation, Any, int]:
-    """Check the values of a config.
-
-    Returns:
-        Its task, the shapes of the task's parameters, and the sample rate in Hz.
+    """Return the task of a valid config, the shapes of its parameters, and the sample rate in Hz.
 
     Raises:
         UserError: a value out of range, or values that contradict each other; names the key.
@@ -86,20 +80,22 @@ def check_config(config: config_dict.ConfigDict) -> tuple[Recognition | Separati
     if config.task not in CHOICES:
         raise registry.unknown("task", config.task, CHOICES)
     _check_ranges(flat)
-    for key, known in CHOICES[config.task].items():
+    choices = CHOICES[config.task] | {"model.dtype": ("float32", "bfloat16")}
+    for key, known in choices.items():
         if key in flat and flat[key] not in known:
             raise registry.unknown(key, flat[key], known)
     if config.seed + config.training.repeats > 2**32:
         raise UserError(f"seed={config.seed}: expected a number below 2**32")
-    if not 0 < config.evaluation.hop_s <= config.data.window_s:
+    hop_s, window_s = config.evaluation.hop_s, config.data.window_s
+    if not 0 < hop_s <= window_s:
         raise UserError(
-            f"evaluation.hop_s={config.evaluation.hop_s}: expected a positive number of seconds, "
-            f"at most data.window_s={config.data.window_s}"
+            f"evaluation.hop_s={hop_s}: expected a positive number of seconds, at most "
+            f"data.window_s={window_s}"
         )
     if config.task == "recognition":
         _check_recognition(config)
     parallel.check_batch_size(config.training.batch_size, "training.batch_size")
-    task, rate = create_task(config)
+    task, rate = _create_task(config)
     with name_sections("data, frontend and model"):
         params, _ = jax.eval_shape(task.init, jax.random.key(0))
     for key in ("training.best_by", "training.stop_by"):
@@ -113,15 +109,9 @@ def check_config(config: config_dict.ConfigDict) -> tuple[Recognition | Separati
     return task, params, rate
 
 
-def create_task(config: config_dict.ConfigDict) -> tuple[Recognition | Separation, int]:
+def _create_task(config: config_dict.ConfigDict) -> tuple[Recognition | Separation, int]:
     """Return the task of a config and the sample rate in Hz; the dataset is not prepared."""
-    sections = dict(
-        window_s=config.data.window_s,
-        frontend=config.frontend,
-        model=config.model,
-        loss=config.loss,
-        augment=config.augment,
-    )
+    sections = {name: config[name] for name in ("frontend", "model", "loss", "augment")}
     if config.task == "separation":
         stems, rate = data.describe_stems(config.data)
         target = data.parse_target(config.data.target, stems)
@@ -131,7 +121,8 @@ def create_task(config: config_dict.ConfigDict) -> tuple[Recognition | Separatio
         options = dict(classes=classes, normalize=config.data.normalize)
         create = create_recognition
     with name_sections("data, frontend and model"):
-        return create(sample_rate_hz=rate, **options, **sections), rate
+        options |= dict(sample_rate_hz=rate, window_s=config.data.window_s)
+        return create(**options, **sections), rate
 
 
 @contextlib.contextmanager
@@ -163,15 +154,15 @@ def _check_ranges(flat: dict[str, Any]) -> None:
 
 def _check_recognition(config: config_dict.ConfigDict) -> None:
     """Check what only recognisers have."""
-    if config.data.split in ("song", "window"):
-        fractions = config.data.validation_fraction + config.data.test_fraction
-        if not fractions < 1:
+    settings = config.data
+    if settings.split in ("song", "window"):
+        if not settings.validation_fraction + settings.test_fraction < 1:
             raise UserError(
-                f"data.validation_fraction={config.data.validation_fraction} and "
-                f"data.test_fraction={config.data.test_fraction}: leave nothing to train on; "
+                f"data.validation_fraction={settings.validation_fraction} and "
+                f"data.test_fraction={settings.test_fraction}: leave nothing to train on; "
                 "set them to a sum below 1"
             )
-    hop_s, window_s = config.data.hop_s, config.data.window_s
+    hop_s, window_s = settings.hop_s, settings.window_s
     # A window that lacks less than a thousandth of its length counts as complete when clips are
     # divided into windows, so smaller hops would give windows beyond the end of a clip.
     if hop_s and not window_s / 1000 < hop_s <= window_s:

@@ -1,7 +1,5 @@
 """Summary of a config without data and without computing anything."""
 
-from typing import Any
-
 import jax
 from ml_collections import config_dict
 
@@ -17,41 +15,33 @@ def dry_run(config: config_dict.ConfigDict) -> str:
     size = config.training.batch_size
     examples = jax.ShapeDtypeStruct((size, task.window_samples), "float32")
     features = jax.eval_shape(task.frontend, examples)
+    feature_lines = [
+        f"features  {array.shape} {array.dtype}" + "".join(f" {key.key}" for key in path)
+        for path, array in jax.tree_util.tree_leaves_with_path(features)
+    ]
     if isinstance(task, Separation):
         lines = [
             f"stems     {len(task.stems)}: {', '.join(task.stems)}",
             f"target    {' + '.join(task.target)}",
-            f"split     {config.data.split}: {data.STEM_SPLITS[config.data.split]}",
         ]
-        shape, output = (size, len(task.stems), task.window_samples), features.shape
-        meaning = "features of the target"
+        splits, shape = data.STEM_SPLITS, (size, len(task.stems), task.window_samples)
+        output = f"{features.shape} float32, features of the target"
     else:
-        lines = [
-            f"classes   {len(task.classes)}: {', '.join(task.classes)}",
-            f"split     {config.data.split}: {data.SPLITS[config.data.split]}",
-        ]
-        shape, output = (size, task.window_samples), (size, len(task.classes))
-        meaning = "probabilities"
+        lines = [f"classes   {len(task.classes)}: {', '.join(task.classes)}"]
+        splits, shape = data.SPLITS, (size, task.window_samples)
+        output = f"{(size, len(task.classes))} float32, probabilities"
     return "\n".join(
         [
             str(config).rstrip(),
             "",
             *lines,
+            f"split     {config.data.split}: {splits[config.data.split]}",
             f"audio     {shape} int16 at {rate} Hz",
-            *_feature_lines(features),
-            f"output    {output} float32, {meaning}",
+            *feature_lines,
+            f"output    {output}",
             "",
             parameter_table(params),
             "",
             f"parameters: {num_parameters(params)}",
         ]
     )
-
-
-def _feature_lines(features: Any) -> list[str]:
-    """Return a line for each array of features, which may be a dict of arrays."""
-    lines = []
-    for path, array in jax.tree_util.tree_leaves_with_path(features):
-        name = "".join(f" {key.key}" for key in path)
-        lines.append(f"features  {array.shape} {array.dtype}{name}")
-    return lines

@@ -39,15 +39,15 @@ def override(config: config_dict.ConfigDict, settings: Iterable[tuple[str, str]]
 
 def _find_section(config: config_dict.ConfigDict, key: str, path: str) -> config_dict.ConfigDict:
     """Return the section of a key."""
-    section = config
-    parts = path.split(".") if path else []
-    for depth, part in enumerate(parts, 1):
+    section, parent = config, ""
+    for part in path.split(".") if path else ():
         if part not in section:
             raise registry.unknown("config key", key, flatten(config))
-        section = section[part]
+        section, parent = section[part], f"{parent}.{part}".lstrip(".")
         if not isinstance(section, config_dict.ConfigDict):
-            held = ".".join(parts[:depth])
-            raise UserError(f"config key {key!r}: {held} is a single value; set --config.{held}")
+            raise UserError(
+                f"config key {key!r}: {parent} is a single value; set --config.{parent}"
+            )
     return section
 
 

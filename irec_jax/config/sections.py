@@ -5,9 +5,9 @@ or class that it names, whether the config file mentions it or not.
 """
 
 import dataclasses
-import functools
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
@@ -35,14 +35,13 @@ class NamedSection:
 NAMED: dict[str, NamedSection] = {
     "data": NamedSection(data.options_of, data.own_keys, ("data_dir",)),
     "frontend": NamedSection(
-        functools.partial(registry.find, "front end", frontends.FRONTENDS),
-        internal=("sample_rate_hz",),
+        partial(registry.find, "front end", frontends.FRONTENDS), internal=("sample_rate_hz",)
     ),
     "model": NamedSection(
-        functools.partial(registry.find, "model", models.MODELS), internal=("num_classes",)
+        partial(registry.find, "model", models.MODELS), internal=("num_classes",)
     ),
     "loss": NamedSection(
-        functools.partial(registry.find, "loss", losses.LOSSES),
+        partial(registry.find, "loss", losses.LOSSES),
         lambda name: ("l2", "domain"),
         ("logits", "labels", "estimate", "target"),
     ),
@@ -82,12 +81,7 @@ def section_of(config: config_dict.ConfigDict, path: str) -> config_dict.ConfigD
 
 
 def argument_default(section: config_dict.ConfigDict, path: str, key: str) -> Any:
-    """Return the default value of a key of a named section, None if it has no default.
-
-    Args:
-        section: the section.
-        path: its path in the config.
-        key: one of its keys.
+    """Return the default of a key of the named section at a path, None if it has no default.
 
     Raises:
         UserError: the named function or class takes no such argument.

@@ -30,7 +30,6 @@ class Dataset:
         rendered: True for synthesised audio.
         classes: the selected classes.
         num_classes: number of classes of the full dataset.
-        sample_rate_hz: in Hz.
         train: clips for training and validation, and for testing if `test` is None.
         test: test clips, or None if the config splits the training clips.
     """

@@ -48,13 +48,7 @@ class StoreContents:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the contents as a dict for JSON."""
-        return {
-            "format": FORMAT,
-            "kind": self.kind,
-            "shape": list(self.shape),
-            "dataset": dict(self.dataset),
-            "made_by": self.made_by,
-        }
+        return {"format": FORMAT} | dataclasses.asdict(self) | {"shape": list(self.shape)}
 
     def __str__(self) -> str:
         return f"{self.kind} by {self.made_by}"
@@ -72,8 +66,7 @@ class ExampleStore:
     def replace_audio(self, clips: Clips) -> Clips:
         """Return the clips with a `read` function that returns the stored values.
 
-        `read` returns the values of an example as a flat array, and the peak of stored audio (1 for
-        features).
+        It returns a flat array, and the peak of stored audio (1 for features).
 
         Raises:
             UserError: a clip is missing from the store.
@@ -114,7 +107,7 @@ def write_store(
         compute: function from the indices of n <= batch_size clips to floats (n, *shape) within
             -1..1; values outside this range are clipped.
         batch_size: clips per batch; completed batches survive an interruption.
-        label: label of the progress bar.
+        label: shown by the progress bar.
 
     Raises:
         UserError: the folder holds a store with other contents or clips, or other files, or is not
@@ -197,12 +190,8 @@ def open_store(folder: str | os.PathLike) -> ExampleStore:
     """
     folder = Path(folder).expanduser()
     description = _read_description(folder)
-    contents = StoreContents(
-        kind=description["kind"],
-        shape=tuple(description["shape"]),
-        dataset=description["dataset"],
-        made_by=description["made_by"],
-    )
+    fields = {field.name: description[field.name] for field in dataclasses.fields(StoreContents)}
+    contents = StoreContents(**fields | {"shape": tuple(description["shape"])})
     try:
         done = np.load(folder / "done.npy")
         values = np.load(folder / "values.npy", mmap_mode="r")
@@ -218,7 +207,7 @@ def open_store(folder: str | os.PathLike) -> ExampleStore:
             "command that writes it"
         )
     rows = {name: row for row, name in enumerate(description["ids"])}
-    return ExampleStore(folder=folder, contents=contents, rows=rows, values=values)
+    return ExampleStore(folder, contents, rows, values)
 
 
 def _read_description(folder: Path) -> dict[str, Any]:

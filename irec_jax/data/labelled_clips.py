@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 import numpy as np
 
@@ -9,7 +10,29 @@ from irec_jax.audio import INT16_SCALE
 
 
 @dataclasses.dataclass(frozen=True)
-class Clips:
+class Selectable:
+    """Base class of dataclasses of arrays (N, ...) and a function ``read(i, ...)``."""
+
+    def __len__(self) -> int:
+        return len(self._columns()[0][1])
+
+    def _columns(self) -> list[tuple[str, np.ndarray]]:
+        names = [field.name for field in dataclasses.fields(self) if field.name != "read"]
+        return [(name, getattr(self, name)) for name in names]
+
+    def subset(self, indices: Sequence[int] | np.ndarray) -> Self:
+        """Return the examples at these indices, in this order."""
+        indices = np.asarray(indices, np.int64)
+
+        def read(i: int, *segment: Any) -> Any:
+            return self.read(int(indices[i]), *segment)
+
+        columns = {name: column[indices] for name, column in self._columns()}
+        return dataclasses.replace(self, **columns, read=read)
+
+
+@dataclasses.dataclass(frozen=True)
+class Clips(Selectable):
     """Labelled audio examples: clips, channels of clips, or windows of clips.
 
     `read(i)` returns the mono samples of example i as int16 (T,), and its gain: the peak of the
@@ -22,21 +45,6 @@ class Clips:
     num_samples: np.ndarray  # (N,) int64
     contradictory: np.ndarray  # (N,) bool
     read: Callable[[int], tuple[np.ndarray, np.float32]]
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def subset(self, indices: Sequence[int] | np.ndarray) -> "Clips":
-        """Return the clips at these indices, in this order."""
-        indices = np.asarray(indices, np.int64)
-        return Clips(
-            ids=self.ids[indices],
-            songs=self.songs[indices],
-            labels=self.labels[indices],
-            num_samples=self.num_samples[indices],
-            contradictory=self.contradictory[indices],
-            read=lambda i: self.read(int(indices[i])),
-        )
 
     def truncate(self, num_samples: int) -> "Clips":
         """Return the first `num_samples` of each clip; the gain is the peak of that segment."""
@@ -53,9 +61,8 @@ class Clips:
     def concatenate(self, other: "Clips") -> "Clips":
         """Return these clips followed by those of another split with the same classes."""
         count = len(self)
-        names = ("ids", "songs", "labels", "num_samples", "contradictory")
         return Clips(
-            **{name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in names},
+            **{name: np.concatenate([a, getattr(other, name)]) for name, a in self._columns()},
             read=lambda i: self.read(i) if i < count else other.read(i - count),
         )
 
@@ -88,8 +95,7 @@ def window_positions(
 
     Args:
         num_samples: (N,) lengths of clips.
-        window_samples: length of a window.
-        hop_samples: distance between the starts of consecutive windows.
+        window_samples, hop_samples: length of windows, and distance between their starts.
 
     Returns:
         int64 (M, 2): clip and first sample of each window, in order.

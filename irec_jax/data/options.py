@@ -11,11 +11,9 @@ _SHARED = ("dir", "manual_dir", "cache_gb", "window_s", "channels", "split", "va
 OWN_KEYS = (*_SHARED, "classes", "hop_s", "normalize", "test_fraction", "stored")
 #: Keys of the config section `data` that are not options of a builder of stems.
 STEM_OWN_KEYS = (*_SHARED, "target", "remix")
-_CONTENTS = {
-    "clips": "labelled clips",
-    "stems": "tracks with their stems",
-    "multitrack": "multitrack pieces",
-}
+_CONTENTS = dict(
+    clips="labelled clips", stems="tracks with their stems", multitrack="multitrack pieces"
+)
 
 
 def options_of(name: str) -> Callable:
@@ -27,6 +25,11 @@ def options_of(name: str) -> Callable:
     if data_builders.describe(name).kind == "multitrack":
         check_kind(name, "clips")
     return data_builders.describe(name).create_builder
+
+
+def is_rendered(name: str) -> bool:
+    """Return whether a dataset is rendered; raise UserError for an unknown one."""
+    return data_builders.describe(name).rendered
 
 
 def own_keys(name: str) -> tuple[str, ...]:
@@ -48,11 +51,7 @@ def builder_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_kind(name: str, kind: str) -> None:
-    """Check that a dataset is of a kind: "clips", "stems" or "multitrack".
-
-    Raises:
-        UserError: unknown dataset, or one of another kind.
-    """
+    """Raise UserError if a dataset is unknown or of another kind; see `Description`."""
     actual = data_builders.describe(name).kind
     if actual != kind:
         names = [n for n, dataset in data_builders.DATASETS.items() if dataset.kind == kind]

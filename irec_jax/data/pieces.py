@@ -23,7 +23,6 @@ class Piece:
         name: unique within the dataset.
         tracks: J unique names, such as violin-2.
         instruments: J classes, in the same order.
-        sample_rate_hz: in Hz.
         mix: float32 (T, 2).
         spots: float32 (J, T), the spot microphone signal of each track; None if unknown.
         stems: float32 (J, T), the dry tracks; None if unknown.
@@ -54,8 +53,7 @@ class Pieces(Sequence):
         self.sample_rate_hz = sample_rate_hz
         self.rendered = data_builders.describe(builder.name).rendered
         self.full_name = f"{builder.name}/{builder.builder_config.name}:{builder.version}"
-        instruments = builder.info.features["instruments"].feature
-        self.classes = tuple(instruments.names)
+        self.classes = tuple(builder.info.features["instruments"].feature.names)
         self._records: dict[str, list[tuple[Any, int]]] = {}  # name -> (data source, index)
         num_tracks, num_samples = {}, {}
         for split in splits:
@@ -90,26 +88,19 @@ class Pieces(Sequence):
         )
 
 
-def load_pieces(
-    name: str,
-    split: str,
-    *,
-    data_dir: str | None = None,
-    manual_dir: str | None = None,
-    **options: Any,
-) -> Pieces:
+def load_pieces(name: str, split: str, **arguments: Any) -> Pieces:
     """Return the pieces of a multitrack dataset, preparing it on first use.
 
     Args:
         name: dataset of the kind "multitrack".
         split: train, test, or all.
-        data_dir, manual_dir, options: see `data_builders.prepare`.
+        **arguments: see `data_builders.prepare`.
 
     Raises:
         UserError: unknown dataset, split or option; missing or unreadable files.
     """
     check_kind(name, "multitrack")
-    builder = data_builders.prepare(name, data_dir=data_dir, manual_dir=manual_dir, **options)
+    builder = data_builders.prepare(name, **arguments)
     available = [split_name for split_name in _SPLITS if split_name in builder.info.splits]
     if split not in (*available, "all"):
         raise UserError(f"{name}: has no split {split!r}; choose {', '.join(available)} or all")
@@ -123,10 +114,6 @@ def _join_segments(segments: list[Sequence[np.ndarray]]) -> np.ndarray | None:
         return None
     num_samples = sum(len(segment[0]) for segment in segments)
     joined = np.empty((len(segments[0]), num_samples), np.float32)
-    for row in range(len(joined)):
-        start = 0
-        for segment in segments:
-            end = start + len(segment[row])
-            joined[row, start:end] = audio.to_float32(segment[row])
-            start = end
+    for row, parts in zip(joined, zip(*segments, strict=True), strict=True):
+        row[:] = audio.to_float32(np.concatenate(parts))
     return joined

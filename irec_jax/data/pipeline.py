@@ -1,5 +1,6 @@
 """Random-access batches of windows: the batch at a step is a function of (seed, step) alone."""
 
+import abc
 import dataclasses
 from collections.abc import Iterator
 
@@ -12,24 +13,23 @@ from irec_jax.errors import UserError
 Batch = dict[str, np.ndarray]
 
 
-@dataclasses.dataclass(frozen=True)
-class Batches:
-    """Batches of windows of clips.
+#: Length of an endless `MapDataset.range`: more steps than any training run reaches.
+_ENDLESS = 2**48
 
-    Clips are divided by `window_positions`, without overlap if the hop is 0; short windows are
-    padded with zeros. The last batch of an epoch is filled up with examples of mask 0, so that
-    every pass over the data contains every window once. With `shuffle`, each pass has its own
-    order. An epoch is one pass, or as many passes as are needed for `min_steps_per_epoch`;
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RandomAccessBatches(abc.ABC):
+    """Base class of batches of windows, a function of the step.
+
+    An epoch is one pass over the data, or as many passes as are needed for `min_steps_per_epoch`;
     `max_steps_per_epoch` shortens the passes.
 
     With several processes, process p holds rows [p * B / P, (p + 1) * B / P) of the same global
     batch; the global batch does not depend on P.
     """
 
-    clips: Clips
     window_samples: int
     batch_size: int
-    hop_samples: int = 0
     seed: int = 0
     shuffle: bool = True
     process_index: int = 0
@@ -43,6 +43,58 @@ class Batches:
                 f"training.batch_size={self.batch_size}: expected a multiple of the number of "
                 f"processes, {self.process_count}"
             )
+
+    @property
+    @abc.abstractmethod
+    def steps_per_pass(self) -> int:
+        """Number of batches in a pass."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Number of batches in an epoch."""
+        return max(1, -(-self.min_steps_per_epoch // self.steps_per_pass)) * self.steps_per_pass
+
+    @property
+    def local_rows(self) -> slice:
+        """Rows of the global batch that belong to this process."""
+        local = self.batch_size // self.process_count
+        return slice(self.process_index * local, (self.process_index + 1) * local)
+
+    @abc.abstractmethod
+    def ids(self, step: int) -> list[str]:
+        """Return the ids of the examples in the global batch of a step."""
+
+    @abc.abstractmethod
+    def __getitem__(self, step: int) -> Batch:
+        """Return the rows of the batch of a step that belong to this process."""
+
+    def iterate(self, first_step: int = 0) -> Iterator[Batch]:
+        """Iterate over batches from a step on, prefetched in threads.
+
+        Endless with `shuffle`, otherwise until the end of the epoch.
+        """
+        end = _ENDLESS if self.shuffle else self.steps_per_epoch
+        steps = grain.MapDataset.range(first_step, end).map(lambda step: self[int(step)])
+        options = grain.ReadOptions(num_threads=4, prefetch_buffer_size=8)
+        return iter(steps.to_iter_dataset(options))
+
+
+@dataclasses.dataclass(frozen=True)
+class Batches(RandomAccessBatches):
+    """Batches of windows of clips.
+
+    Clips are divided by `window_positions`, without overlap if the hop is 0; short windows are
+    padded with zeros. The last batch of an epoch is filled up with examples of mask 0, so that
+    every pass over the data contains every window once. With `shuffle`, each pass has its own
+    order.
+    """
+
+    clips: Clips
+    _: dataclasses.KW_ONLY
+    hop_samples: int = 0
+
+    def __post_init__(self):
+        super().__post_init__()
         windows = window_positions(
             self.clips.num_samples,
             window_samples=self.window_samples,
@@ -55,8 +107,7 @@ class Batches:
         rows = rows.batch(self.batch_size, drop_remainder=False)
         if self.max_steps_per_epoch:
             rows = rows[: self.max_steps_per_epoch]
-        passes = max(1, -(-self.min_steps_per_epoch // len(rows)))
-        object.__setattr__(self, "_steps_per_epoch", passes * len(rows))
+        object.__setattr__(self, "_steps_per_pass", len(rows))
         object.__setattr__(self, "_rows", rows.repeat() if self.shuffle else rows)
 
     @property
@@ -65,30 +116,16 @@ class Batches:
         return len(self._windows)
 
     @property
-    def steps_per_epoch(self) -> int:
-        """Number of batches in an epoch."""
-        return self._steps_per_epoch
+    def steps_per_pass(self) -> int:
+        return self._steps_per_pass
 
     def ids(self, step: int) -> list[str]:
         """Return the ids of the clips in the global batch of a step."""
         return [str(self.clips.ids[self._windows[row, 0]]) for row in self._rows[step]]
 
     def __getitem__(self, step: int) -> Batch:
-        """Return the rows of the batch of a step that belong to this process."""
-        return self._load(self._rows[step])
-
-    def iterate(self, first_step: int = 0) -> Iterator[Batch]:
-        """Iterate over batches from a step on, prefetched in threads.
-
-        Endless with `shuffle`, otherwise until the end of the epoch.
-        """
-        batches = self._rows[first_step:].map(self._load)
-        options = grain.ReadOptions(num_threads=4, prefetch_buffer_size=8)
-        return iter(batches.to_iter_dataset(options))
-
-    def _load(self, rows: np.ndarray) -> Batch:
+        rows = self._rows[step][self.local_rows]
         local = self.batch_size // self.process_count
-        rows = rows[self.process_index * local : (self.process_index + 1) * local]
         batch = {
             "audio": np.zeros((local, self.window_samples), np.int16),
             "labels": np.zeros((local, self.clips.labels.shape[1]), np.float32),

@@ -1,16 +1,12 @@
 """Random-access batches of stems: the batch at a step is a function of (seed, step) alone."""
 
 import dataclasses
-from collections.abc import Iterator
 from typing import NamedTuple
 
-import grain
 import numpy as np
 
-from irec_jax import registry
-from irec_jax.data.pipeline import Batch
+from irec_jax.data.pipeline import Batch, RandomAccessBatches
 from irec_jax.data.stems import Tracks
-from irec_jax.errors import UserError
 from irec_jax.labels import STEMS
 
 #: Treatment of the two channels of a stem.
@@ -19,8 +15,6 @@ STEM_CHANNELS = ("mean", "random")
 _MEAN = 2
 #: Seeds of the random generators for the order of examples and for their contents.
 _SEEDS = {"order": 0x0DE5, "examples": 0xE8A3}
-#: Length of an endless `MapDataset.range`: more steps than any training run reaches.
-_ENDLESS = 2**48
 
 
 class _Excerpts(NamedTuple):
@@ -32,7 +26,7 @@ class _Excerpts(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class StemBatches:
+class StemBatches(RandomAccessBatches):
     """Batches of excerpts of tracks.
 
     With `shuffle` (training) every example is a random excerpt. The number of examples in a pass is
@@ -42,41 +36,28 @@ class StemBatches:
     equally likely. With probability `remix` each stem of an example comes from its own track and
     start instead, drawn in the same proportions. `channels`: the 'mean' of both channels, or
     'random' (left, right or mean), drawn for each stem of a remixed example and once for the
-    others. An epoch is one pass, or as many passes as are needed for `min_steps_per_epoch`;
-    `max_steps_per_epoch` shortens the passes.
+    others.
 
     Without `shuffle` (validation) consecutive windows cover every track to its end, as the mean of
     both channels, with the released mixture. The last batch is filled up with examples of mask 0.
 
     A batch holds ``stems`` int16 (B, S, T) in the order of `stems`, ``num_samples`` int32 (B,), the
     number of samples before the padding, ``mask`` float32 (B,), and without `shuffle` ``mixture``
-    int16 (B, T). With several processes, process p holds rows [p * B / P, (p + 1) * B / P) of the
-    same global batch; the global batch does not depend on P.
+    int16 (B, T).
     """
 
     tracks: Tracks
-    window_samples: int
-    batch_size: int
+    _: dataclasses.KW_ONLY
     stems: tuple[str, ...] = STEMS
     remix: float = 0.0
     channels: str = "mean"
-    seed: int = 0
-    shuffle: bool = True
-    process_index: int = 0
-    process_count: int = 1
-    min_steps_per_epoch: int = 0
-    max_steps_per_epoch: int = 0
 
     def __post_init__(self):
-        if self.batch_size % self.process_count:
-            raise UserError(
-                f"training.batch_size={self.batch_size}: expected a multiple of the number of "
-                f"processes, {self.process_count}"
-            )
+        super().__post_init__()
         if self.channels not in STEM_CHANNELS:
-            raise registry.unknown("config key data.channels", self.channels, STEM_CHANNELS)
+            raise ValueError(f"channels={self.channels!r}: expected one of {STEM_CHANNELS}")
         if not 0.0 <= self.remix <= 1.0:
-            raise UserError(f"data.remix={self.remix}: expected a number between 0 and 1")
+            raise ValueError(f"remix={self.remix}: expected a number from 0 to 1")
         per_track = -(-self.tracks.num_samples // self.window_samples)
         track = np.repeat(np.arange(len(self.tracks)), per_track)
         first = np.cumsum(per_track) - per_track
@@ -89,11 +70,6 @@ class StemBatches:
         return len(self._windows[0])
 
     @property
-    def steps_per_epoch(self) -> int:
-        """Number of batches in an epoch."""
-        return max(1, -(-self.min_steps_per_epoch // self._steps_per_pass)) * self._steps_per_pass
-
-    @property
     def _steps_per_full_pass(self) -> int:
         windows = self.num_windows
         if self.shuffle:
@@ -101,7 +77,7 @@ class StemBatches:
         return -(-windows // self.batch_size)
 
     @property
-    def _steps_per_pass(self) -> int:
+    def steps_per_pass(self) -> int:
         return min(self._steps_per_full_pass, self.max_steps_per_epoch or self._steps_per_full_pass)
 
     def ids(self, step: int) -> list[str]:
@@ -114,11 +90,8 @@ class StemBatches:
         return ["+".join(dict.fromkeys(row)) for row in names.tolist()]
 
     def __getitem__(self, step: int) -> Batch:
-        """Return the rows of the batch of a step that belong to this process."""
         local = self.batch_size // self.process_count
-        first = self.process_index * local
-        excerpts = self._excerpts(step)
-        track, start, channel = (column[first : first + local] for column in excerpts)
+        track, start, channel = (column[self.local_rows] for column in self._excerpts(step))
         batch = {
             "stems": np.zeros((local, len(self.stems), self.window_samples), np.int16),
             "num_samples": np.zeros(local, np.int32),
@@ -137,16 +110,6 @@ class StemBatches:
                 self._read("mixture", *position, out=batch["mixture"][row])
         return batch
 
-    def iterate(self, first_step: int = 0) -> Iterator[Batch]:
-        """Iterate over batches from a step on, prefetched in threads.
-
-        Endless with `shuffle`, otherwise until the end of the epoch.
-        """
-        end = _ENDLESS if self.shuffle else self.steps_per_epoch
-        steps = grain.MapDataset.range(first_step, end).map(lambda step: self[int(step)])
-        options = grain.ReadOptions(num_threads=4, prefetch_buffer_size=8)
-        return iter(steps.to_iter_dataset(options))
-
     def _excerpts(self, step: int) -> _Excerpts:
         """Return the excerpts of the global batch; without `shuffle` the last may have fewer."""
         if self.shuffle:
@@ -158,7 +121,7 @@ class StemBatches:
         return _Excerpts(track, start, np.full_like(track, _MEAN))
 
     def _draw(self, step: int) -> _Excerpts:
-        pass_number, step_in_pass = divmod(step, self._steps_per_pass)
+        pass_number, step_in_pass = divmod(step, self.steps_per_pass)
         size = self._steps_per_full_pass * self.batch_size
         order = np.random.default_rng([self.seed, _SEEDS["order"], pass_number]).permutation(size)
         order = order[step_in_pass * self.batch_size :][: self.batch_size, None]

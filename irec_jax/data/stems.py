@@ -10,13 +10,14 @@ import data_builders
 from data_builders.common.features import STEM_SAMPLE_RATE_HZ
 from irec_jax import registry
 from irec_jax.data.dataset import cache_reads
+from irec_jax.data.labelled_clips import Selectable
 from irec_jax.data.options import builder_arguments, check_kind
 from irec_jax.errors import UserError
 from irec_jax.labels import STEMS, STREAMS
 
 
 @dataclasses.dataclass(frozen=True)
-class Tracks:
+class Tracks(Selectable):
     """Tracks with their mixture and stems.
 
     `read(track, stream, start, num_samples)` returns a segment of the 'mixture' or of a stem as
@@ -27,19 +28,6 @@ class Tracks:
     num_samples: np.ndarray  # (N,) int64
     errata: np.ndarray  # (N,) str, known errors of a track, mostly empty
     read: Callable[[int, str, int, int], np.ndarray]
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def subset(self, indices: Sequence[int] | np.ndarray) -> "Tracks":
-        """Return the tracks at these indices, in this order."""
-        indices = np.asarray(indices, np.int64)
-        return Tracks(
-            names=self.names[indices],
-            num_samples=self.num_samples[indices],
-            errata=self.errata[indices],
-            read=lambda track, *segment: self.read(int(indices[track]), *segment),
-        )
 
     @classmethod
     def from_arrays(cls, tracks: Mapping[str, Mapping[str, np.ndarray]]) -> "Tracks":
@@ -64,10 +52,9 @@ class Tracks:
 
 
 def _segment(arrays: Sequence[np.ndarray], start: int, num_samples: int) -> np.ndarray:
-    """Return a segment of concatenated int16 arrays (T_i, 2), zero-padded beyond their end.
+    """Return a segment (num_samples, 2) of concatenated int16 arrays (T_i, 2), zero-padded.
 
-    Returns:
-        (num_samples, 2); a view if the segment is contained in a single array.
+    It is a view if it is contained in a single array.
     """
     slices, offset = [], 0
     for array in arrays:
@@ -126,10 +113,11 @@ def load_stems(settings: Mapping[str, Any]) -> StemDataset:
     builder = data_builders.prepare(settings["name"], **builder_arguments(settings))
     splits = {
         split: _open_split(builder, split, settings["cache_gb"] * 1e9)
-        for split in ("train", "validation", "test")
         if split in builder.info.splits
+        else None
+        for split in ("train", "validation", "test")
     }
-    if "train" not in splits:
+    if splits["train"] is None:
         raise UserError(f"{builder.name}: no training tracks; check data.path")
     return StemDataset(
         name=settings["name"],
@@ -138,18 +126,12 @@ def load_stems(settings: Mapping[str, Any]) -> StemDataset:
         rendered=data_builders.describe(settings["name"]).rendered,
         sample_rate_hz=STEM_SAMPLE_RATE_HZ,
         stems=STEMS,
-        train=splits["train"],
-        validation=splits.get("validation"),
-        test=splits.get("test"),
+        **splits,
     )
 
 
 def describe_stems(settings: Mapping[str, Any]) -> tuple[tuple[str, ...], int]:
-    """Return the stem names and sample rate (Hz) of a config section, without preparing the data.
-
-    Raises:
-        UserError: unknown dataset or option.
-    """
+    """Return stem names and sample rate (Hz), or raise UserError; see `dataset.describe`."""
     check_kind(settings["name"], "stems")
     data_builders.builder(settings["name"], **builder_arguments(settings))
     return STEMS, STEM_SAMPLE_RATE_HZ

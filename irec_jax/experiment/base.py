@@ -4,26 +4,44 @@ import abc
 import contextlib
 import dataclasses
 import functools
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
 import jax
-import numpy as np
 from ml_collections import config_dict
 
-from irec_jax import config as configs
 from irec_jax import data, distributed
 from irec_jax.checkpoints import state, workdir
-from irec_jax.checkpoints import storage as checkpoints
 from irec_jax.config.checks import name_sections
 from irec_jax.evaluation import provenance
 from irec_jax.studies import published
 from irec_jax.tasks import Task
-from irec_jax.training import loop, mean_loss, optimizers, parallel, step
+from irec_jax.training import loop, optimizers, parallel, step
 from irec_jax.training.logging import Logger, duration, log, parameter_table
+
+
+@dataclasses.dataclass
+class Trained:
+    """The trained parameters of one repeat, and what its report needs.
+
+    Attributes:
+        params, model_state: on the host, not replicated.
+        splits: of `Experiment.split`.
+        folder: of this repeat.
+        seed: of this repeat.
+        progress: of the training.
+        durations_s: duration of each phase in seconds.
+    """
+
+    params: Any
+    model_state: Any
+    splits: data.Splits
+    folder: Path
+    seed: int
+    progress: loop.Progress
+    durations_s: dict[str, float]
 
 
 class Experiment(abc.ABC):
@@ -65,24 +83,10 @@ class Experiment(abc.ABC):
         """Return this process's batches of a split: see `loop.TrainBatches`."""
 
     @abc.abstractmethod
-    def report(
-        self,
-        params: Any,
-        model_state: Any,
-        splits: data.Splits,
-        folder: Path,
-        progress: loop.Progress,
-        details: dict,
-    ) -> dict:
-        """Evaluate, write the report to a folder, log its summary, and return it.
+    def report(self, trained: Trained) -> dict:
+        """Evaluate, write the report to the folder, log its summary, and return it.
 
-        Args:
-            params, model_state: on the host, not replicated.
-            splits: of `split`.
-            folder: of this repeat.
-            progress: of the training.
-            details: arguments of `provenance.collect` other than `split`; the time of the
-                evaluation is added to its ``durations_s``.
+        The time of the evaluation is added to `trained.durations_s`.
         """
 
     @abc.abstractmethod
@@ -134,23 +138,29 @@ class Experiment(abc.ABC):
             max_steps_per_epoch=(shuffle and training.max_steps_per_epoch) or 0,
         )
 
-    def report_arguments(
-        self, split: str, protocol: Mapping, progress: loop.Progress, details: Mapping
-    ) -> dict[str, Any]:
+    def report_arguments(self, trained: Trained, split: str, protocol: Mapping) -> dict[str, Any]:
         """Return the arguments of `reports.assemble` that all tasks share.
 
         Args:
+            trained: the evaluated repeat.
             split: description of the split.
             protocol: the data splits, for the report.
-            progress, details: of `report`.
         """
+        dataset = self.dataset
         return dict(
             system=self.name,
-            rendered=self.dataset.rendered,
-            provenance=provenance.collect(split=split, **details),
+            rendered=dataset.rendered,
+            provenance=provenance.collect(
+                dataset=dataset.name,
+                version=dataset.version,
+                config=dataset.config,
+                split=split,
+                seed=trained.seed,
+                durations_s=trained.durations_s,
+            ),
             protocol=protocol,
-            best_epoch=progress.best,
-            history=progress.history,
+            best_epoch=trained.progress.best,
+            history=trained.progress.history,
             reported=published.RESULTS.get(self.name),
         )
 
@@ -178,10 +188,7 @@ class Experiment(abc.ABC):
             "hop_s": config.evaluation.hop_s,
             "frontend": {"name": config.frontend.name} | dataclasses.asdict(self.task.frontend),
             "dataset": {
-                "name": dataset.name,
-                "version": dataset.version,
-                "config": dataset.config,
-                "rendered": dataset.rendered,
+                key: getattr(dataset, key) for key in ("name", "version", "config", "rendered")
             },
             "config": config.to_dict(),
             "versions": provenance.versions(),
@@ -205,102 +212,29 @@ class Experiment(abc.ABC):
             f"{valid_batches.num_windows} validation windows; {self.describe_splits(splits)}; "
             f"tensorboard --logdir {folder / 'tensorboard'}"
         )
+        first_batch = valid_batches[0]
+
+        def summarize(step: int, params: Any, model_state: Any) -> None:
+            if distributed.is_main():
+                arrays = task.summaries(*parallel.first((params, model_state)), first_batch)
+                logger.summaries(step, arrays, self.dataset.sample_rate_hz)
+
         with contextlib.closing(Logger(folder / "tensorboard")) as logger:
-            best, progress = loop.fit(
-                state.create(params, model_state, optimizer, task.scalars, seed),
+            training_run = loop.TrainingRun(
                 train_step=self.train_step,
                 batches=batches,
-                evaluate=mean_loss.create_evaluate(task.loss, valid_batches.iterate),
+                evaluate=step.create_evaluate(task.loss, valid_batches.iterate),
                 settings=config.training,
                 profile=config.profile,
                 schedule=schedule,
                 workdir=folder,
                 logger=logger,
-                summarize=_Summaries(task, valid_batches[0], logger, self.dataset.sample_rate_hz),
+                summarize=summarize,
             )
+            initial = state.create(params, model_state, optimizer, task.scalars, seed)
+            best, progress = training_run.fit(initial)
         log(
             f"best epoch {progress.best['epoch']} of {len(progress.history)} by validation "
             f"{progress.best_by}, trained in {duration(progress.seconds)}"
         )
         return best.params, best.model_state, progress
-
-
-class _Summaries:
-    """Writes the summaries of a batch to TensorBoard, later only those that have changed."""
-
-    def __init__(self, task: Task, batch: Mapping, logger: Logger, sample_rate_hz: int):
-        self._task, self._batch, self._logger = task, batch, logger
-        self._sample_rate_hz, self._written = sample_rate_hz, {}
-
-    def __call__(self, step: int, params: Any, model_state: Any) -> None:
-        if not distributed.is_main():
-            return
-        params, model_state = parallel.first((params, model_state))
-        arrays = self._task.summaries(params, model_state, self._batch)
-        changed = {k: v for k, v in arrays.items() if not np.array_equal(v, self._written.get(k))}
-        self._written |= changed
-        self._logger.summaries(step, changed, self._sample_rate_hz)
-
-
-def run(
-    kinds: Mapping[str, type[Experiment]],
-    name: str,
-    config: config_dict.ConfigDict,
-    folder: Path,
-    mode: str,
-) -> dict:
-    """Run an experiment: see `irec_jax.experiment.run`; `kinds` maps tasks to experiments."""
-    task, _, _ = configs.check_config(config)
-    folder, flat = Path(folder).expanduser(), configs.flatten(config)
-    distributed.on_main(
-        lambda: workdir.check_workdir(folder, flat, mode, ignored=configs.NOT_COMPARED)
-    )
-    began = time.perf_counter()
-    experiment = kinds[config.task](name, config, task)
-    durations_s = {"data": time.perf_counter() - began}
-    if mode == "train":
-        distributed.on_main(lambda: workdir.lock_workdir(folder, flat))
-    dataset = experiment.dataset
-    rendered = ", rendered audio" if dataset.rendered else ""
-    log(
-        f"{dataset.name} {dataset.version} ({dataset.config}){rendered}: "
-        f"{experiment.describe_dataset()}"
-    )
-    seeds = range(config.seed, config.seed + config.training.repeats)
-    reports = []
-    for seed in seeds:
-        if len(seeds) > 1:
-            log(f"repeat {len(reports) + 1} of {len(seeds)}, seed {seed}")
-        run_folder = folder / f"seed_{seed}" if len(seeds) > 1 else folder
-        reports.append(_run_once(experiment, run_folder, seed, mode, dict(durations_s)))
-    if len(reports) == 1:
-        return reports[0]
-    final = experiment.summarize_repeats(reports, folder)
-    log(f"report: {folder / 'report.md'}")
-    return final
-
-
-def _run_once(
-    experiment: Experiment, folder: Path, seed: int, mode: str, durations_s: dict[str, float]
-) -> dict:
-    """Train and evaluate one repeat; return its report."""
-    splits = experiment.split(seed)
-    if mode == "train":
-        params, model_state, progress = experiment.train(splits, folder, seed)
-        durations_s["training"] = progress.seconds
-    else:
-        variables = jax.eval_shape(experiment.task.init, jax.random.key(0))
-        params, model_state = checkpoints.load_best_variables(folder / "checkpoints", variables)
-        history = checkpoints.load_history(folder / "checkpoints")
-        progress = loop.Progress(best_by=experiment.config.training.best_by, history=history)
-    dataset = experiment.dataset
-    details = dict(
-        dataset=dataset.name,
-        version=dataset.version,
-        config=dataset.config,
-        seed=seed,
-        durations_s=durations_s,
-    )
-    report = experiment.report(params, model_state, splits, folder, progress, details)
-    log(f"report: {folder / 'report.md'}")
-    return report

@@ -3,18 +3,17 @@
 import functools
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from irec_jax import audio, data, distributed
+from irec_jax.data.splits import window_and_hop
 from irec_jax.errors import UserError
 from irec_jax.evaluation import baselines, recognition
 from irec_jax.evaluation.predict import predict_split
-from irec_jax.experiment.base import Experiment
+from irec_jax.experiment.base import Experiment, Trained
 from irec_jax.inference import aggregation
 from irec_jax.reports import recognition_report
 from irec_jax.tasks import Recognition
-from irec_jax.training import loop
 from irec_jax.training.logging import log
 
 
@@ -72,41 +71,30 @@ class RecognitionExperiment(Experiment):
         return data.split_clips(self.dataset, self.config.data, seed=seed)
 
     def batches(self, examples: data.Clips, *, seed: int = 0, shuffle: bool) -> data.Batches:
-        hop_samples = data.window_and_hop(self.config.data, self.dataset.sample_rate_hz)[1]
+        hop_samples = window_and_hop(self.config.data, self.dataset.sample_rate_hz)[1]
         settings = self.batch_settings(seed=seed, shuffle=shuffle)
         return data.Batches(examples, hop_samples=hop_samples, **settings)
 
-    def report(
-        self,
-        params: Any,
-        model_state: Any,
-        splits: data.Splits,
-        folder: Path,
-        progress: loop.Progress,
-        details: dict,
-    ) -> dict:
-        config, dataset = self.config, self.dataset
+    def report(self, trained: Trained) -> dict:
+        splits, folder, classes = trained.splits, trained.folder, self.dataset.classes
         began = time.perf_counter()
-        test, tuning = (
-            self._predict(params, model_state, clips, label)
-            for clips, label in ((splits.test, "test"), (splits.validation, "validation"))
-        )
+        test = self._predict(trained, splits.test, "test")
+        tuning = self._predict(trained, splits.validation, "validation")
         evaluation, baseline_scores = self._evaluate(test, tuning, splits)
-        details["durations_s"]["evaluation"] = time.perf_counter() - began
-        protocol = data.protocol(config.data, splits, dataset.classes)
+        trained.durations_s["evaluation"] = time.perf_counter() - began
+        protocol = data.protocol(self.config.data, splits, classes)
         split = f"{protocol['description']}; {protocol['examples']}"
         report = recognition_report.assemble(
             evaluation,
             baselines=baseline_scores,
-            **self.report_arguments(split, protocol, progress, details),
+            **self.report_arguments(trained, split, protocol),
         )
         tuned = {
-            kind: _in_class_order(block["threshold"], dataset.classes)
+            kind: _in_class_order(block["threshold"], classes)
             for kind, block in evaluation["thresholds"].items()
             if kind != "oracle"
         }
-        fixed = self.system()["thresholds"]
-        self.write_system(folder, {"thresholds": fixed | tuned})
+        self.write_system(folder, {"thresholds": self.system()["thresholds"] | tuned})
         distributed.on_main(lambda: recognition.write_scores(folder, test=test, validation=tuning))
         distributed.on_main(lambda: str(recognition_report.write(report, folder)))
         log(_summary(report))
@@ -130,20 +118,17 @@ class RecognitionExperiment(Experiment):
             lines.append(f"accuracy: {accuracy['mean']:.3f} ± {accuracy['sd']:.3f}")
         for average in ("micro", "macro"):
             f1 = repeats["thresholds"]["fixed"][average]["f1"]
-            mean, sd = f1["mean"], f1["sd"]
-            lines.append(f"{average} F1 at the fixed threshold: {mean:.3f} ± {sd:.3f}")
+            lines.append(f"{average} F1 at the fixed threshold: {f1['mean']:.3f} ± {f1['sd']:.3f}")
         return lines
 
-    def _predict(
-        self, params: Any, model_state: Any, clips: data.Clips, label: str
-    ) -> recognition.Predictions:
+    def _predict(self, trained: Trained, clips: data.Clips, label: str) -> recognition.Predictions:
         """Return the predictions of the model for the clips of a split."""
         config, dataset = self.config, self.dataset
         hop_samples = max(1, round(config.evaluation.hop_s * dataset.sample_rate_hz))
         windows = predict_split(
             self.task,
-            params,
-            model_state,
+            trained.params,
+            trained.model_state,
             clips,
             hop_samples=min(hop_samples, self.task.window_samples),
             batch_size=config.evaluation.batch_size,
@@ -215,8 +200,8 @@ def _in_class_order(threshold: float | Mapping[str, float], classes: tuple[str, 
 def _summary(report: Mapping) -> str:
     """Return the main scores in two lines, or three if every test example has one label."""
     fixed, accuracy = report["thresholds"]["fixed"], report["predominant"]
-    where = f"{report['dataset']} test ({report['protocol']['split']} split)"
-    where += ", rendered audio" if report["rendered"] else ""
+    rendered = ", rendered audio" if report["rendered"] else ""
+    where = f"{report['dataset']} test ({report['protocol']['split']} split){rendered}"
     baseline_reports = report.get("baselines", {})
     lines = []
     if accuracy["all_clips"]:

@@ -3,23 +3,23 @@
 import itertools
 import time
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from irec_jax import audio, data, distributed
 from irec_jax.evaluation import separation
-from irec_jax.experiment.base import Experiment
-from irec_jax.frontends import SpectrogramDb
+from irec_jax.experiment.base import Experiment, Trained
 from irec_jax.inference import separation as inference
 from irec_jax.inference.prediction import create_predict, local_batch_size
 from irec_jax.progress import progress_bar
 from irec_jax.reports import separation_report
-from irec_jax.reports.text import mean_sd
 from irec_jax.tasks import Separation
-from irec_jax.training import loop
+from irec_jax.text import mean_sd
 from irec_jax.training.logging import log
+
+#: Windows float32 (B, T) to features of the target.
+Predict = Callable[[np.ndarray], np.ndarray]
 
 
 class SeparationExperiment(Experiment):
@@ -34,19 +34,10 @@ class SeparationExperiment(Experiment):
 
     def describe_dataset(self) -> str:
         dataset, split = self.dataset, self.config.data.split
-        counts = ", ".join(
-            f"{len(tracks)} {name}"
-            for name, tracks in (
-                ("training", dataset.train),
-                ("validation", dataset.validation),
-                ("test", dataset.test),
-            )
-            if tracks is not None
-        )
-        return (
-            f"{counts} tracks; {split} split: {data.STEM_SPLITS[split]}; target "
-            f"{' + '.join(self.task.target)}"
-        )
+        splits = {"training": dataset.train, "validation": dataset.validation, "test": dataset.test}
+        counts = ", ".join(f"{len(v)} {name}" for name, v in splits.items() if v is not None)
+        target = " + ".join(self.task.target)
+        return f"{counts} tracks; {split} split: {data.STEM_SPLITS[split]}; target {target}"
 
     def describe_splits(self, splits: data.Splits) -> str:
         return f"{len(splits.training)} training and {len(splits.validation)} validation tracks"
@@ -64,65 +55,46 @@ class SeparationExperiment(Experiment):
             **self.batch_settings(seed=seed, shuffle=shuffle),
         )
 
-    def report(
-        self,
-        params: Any,
-        model_state: Any,
-        splits: data.Splits,
-        folder: Path,
-        progress: loop.Progress,
-        details: dict,
-    ) -> dict:
+    def report(self, trained: Trained) -> dict:
         def evaluate_and_write() -> dict:
             began = time.perf_counter()
-            predict = self.create_predict(params, model_state)
-            scores, example = self._score(splits.test, predict)
-            details["durations_s"]["evaluation"] = time.perf_counter() - began
-            protocol = self._protocol(splits)
+            predict = create_predict(self.task, trained.params, trained.model_state)
+            scores, example = self._score(
+                trained.splits.test, lambda windows: np.asarray(predict({"audio": windows}))
+            )
+            trained.durations_s["evaluation"] = time.perf_counter() - began
+            protocol = self._protocol(trained.splits)
             report = separation_report.assemble(
                 separation.summarize(scores),
                 target=self.task.target,
                 settings=self.config.evaluation.to_dict(),
-                **self.report_arguments(protocol["description"], protocol, progress, details),
+                **self.report_arguments(trained, protocol["description"], protocol),
             )
-            separation_report.write(report, folder, example=example)
+            separation_report.write(report, trained.folder, example=example)
             return report
 
-        self.write_system(folder)
+        self.write_system(trained.folder)
         report = distributed.on_main(evaluate_and_write)
         log(_summary(report))
         return report
 
-    def create_predict(self, params: Any, model_state: Any) -> Callable[[np.ndarray], np.ndarray]:
-        """Return a function of windows float32 (B, T) to features of the target.
-
-        It runs on this process's devices.
-        """
-        predict = create_predict(self.task, params, model_state)
-        return lambda windows: np.asarray(predict({"audio": windows}))
-
     def _score(
-        self, tracks: data.Tracks, predict: Callable
+        self, tracks: data.Tracks, predict: Predict
     ) -> tuple[list[separation.TrackScores], separation.Example]:
         """Return the scores of every track, and spectrograms of the first one with a target."""
         settings = dict(frontend=self.task.frontend, sample_rate_hz=self.dataset.sample_rate_hz)
         scores, example = [], None
         for i in progress_bar(range(len(tracks)), desc="test", unit="track"):
-            track = self._estimates(tracks, i, predict)
+            track = self._estimate(tracks, i, predict)
             scores.append(separation.score_track(track, **settings))
             if example is None and not scores[-1].silent:
                 example = separation.example(track, **settings)
         return scores, example
 
-    def _estimates(
-        self, tracks: data.Tracks, i: int, predict: Callable
-    ) -> separation.TrackEstimates:
-        """Return the estimates of a track.
-
-        They are features of the mean of the channels, which Ligtenberg (2022) scores, and a
-        waveform of each channel.
-        """
+    def _estimate(self, tracks: data.Tracks, i: int, predict: Predict) -> separation.TrackEstimates:
+        """Return features of the channels' mean, which Ligtenberg (2022) scores, and waveforms."""
         task, settings = self.task, self.config.evaluation
+        hop_samples = settings.hop_s * self.dataset.sample_rate_hz
 
         def read(streams: Iterable[str]) -> np.ndarray:
             length = int(tracks.num_samples[i])
@@ -131,7 +103,7 @@ class SeparationExperiment(Experiment):
         mixture = read(["mixture"])
         sizes = dict(
             window_samples=task.window_samples,
-            hop_frames=hop_frames(settings.hop_s, task.frontend, self.dataset.sample_rate_hz),
+            hop_frames=max(1, round(hop_samples / task.frontend.hop_length)),
             batch_size=local_batch_size(settings.batch_size),
         )
         raw = inference.estimate_features(mixture.mean(axis=1), predict, task.frontend, **sizes)
@@ -139,13 +111,13 @@ class SeparationExperiment(Experiment):
         estimated = inference.estimate_segments([mixture], predict, task.frontend, **sizes)
         waveforms = {
             name: inference.resynthesise(
-                stretches,
+                segments,
                 task.frontend,
                 post_db=post_db[name],
                 phase=settings.phase,
                 num_iterations=settings.griffin_lim_iterations,
             )
-            for name, stretches in zip(post_db, itertools.tee(estimated), strict=True)
+            for name, segments in zip(post_db, itertools.tee(estimated), strict=True)
         }
         return separation.TrackEstimates(
             name=str(tracks.names[i]),
@@ -165,11 +137,10 @@ class SeparationExperiment(Experiment):
         return {
             "description": f"{name}: {data.STEM_SPLITS[name]}",
             "sides": {
-                side: {
-                    "num_tracks": len(tracks),
-                    "duration_s": float(tracks.num_samples.sum()) / rate,
-                }
-                for side, tracks in splits._asdict().items()
+                part: dict(
+                    num_tracks=len(tracks), duration_s=float(tracks.num_samples.sum()) / rate
+                )
+                for part, tracks in splits._asdict().items()
             },
         }
 
@@ -186,15 +157,10 @@ class SeparationExperiment(Experiment):
         return [f"amplitude SDR: {raw['mean']:.2f} ± {raw['sd']:.2f} dB"]
 
 
-def hop_frames(hop_s: float, frontend: SpectrogramDb, sample_rate_hz: int) -> int:
-    """Return the hop of windows in frames, at least 1."""
-    return max(1, round(hop_s * sample_rate_hz / frontend.hop_length))
-
-
 def _summary(report: dict) -> str:
     """Return the main scores in two lines."""
-    where = f"{report['num_tracks']} test tracks of {report['dataset']}"
-    where += ", rendered audio" if report["rendered"] else ""
+    rendered = ", rendered audio" if report["rendered"] else ""
+    where = f"{report['num_tracks']} test tracks of {report['dataset']}{rendered}"
     lines = []
     for score in ("amplitude_sdr_db", "bss_sdr_db"):
         values = [

@@ -49,11 +49,13 @@ def check_signals(name: str, signals: np.ndarray, *, shapes: tuple[str, ...]) ->
     return signals
 
 
-def check_same_shape(reference: np.ndarray, estimated: np.ndarray) -> None:
+def check_same_shape(
+    reference: np.ndarray, estimated: np.ndarray, *, name: str = "estimated"
+) -> None:
     """Raise ValueError unless references and estimates have the same shape."""
     if reference.shape != estimated.shape:
         raise ValueError(
-            f"reference {reference.shape} and estimate {estimated.shape} differ in shape"
+            f"reference {reference.shape} and {name} {estimated.shape} differ in shape"
         )
 
 

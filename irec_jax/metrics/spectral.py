@@ -44,7 +44,7 @@ def amplitude_sdr(
     else:
         numpy, options = np, {"dtype": np.float64}
         reference, estimate = np.asarray(reference), np.asarray(estimate)
-    check_same_shape(reference, estimate)
+    check_same_shape(reference, estimate, name="estimate")
     energy = numpy.square(reference, **options).sum(axis)
     distortion = numpy.square(numpy.subtract(reference, estimate, **options)).sum(axis)
     audible, exact = energy > 0, distortion == 0
@@ -79,7 +79,7 @@ def mdx_sdr(
         equation 1.
     """
     reference, estimate = np.asarray(reference), np.asarray(estimate)
-    check_same_shape(reference, estimate)
+    check_same_shape(reference, estimate, name="estimate")
     energy = np.square(reference, dtype=np.float64).sum(axis)
     distortion = np.square(np.subtract(reference, estimate, dtype=np.float64)).sum(axis)
     return 10 * np.log10((energy + MDX_DELTA) / (distortion + MDX_DELTA))

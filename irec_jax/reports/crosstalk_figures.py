@@ -1,15 +1,15 @@
 """Figures of the crosstalk between the tracks of a recording."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-import matplotlib
 import matplotlib.patches
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from irec_jax.reports.figures import LIGHT_GREY, new_figure, octave_ticks, time_axis
-from irec_jax.reports.text import clock
+from irec_jax.reports import figures
+from irec_jax.text import clock
 
 _WIDTH = 14.5
 _SMALLEST_WEIGHT = 0.005  # shown as .01
@@ -38,7 +38,7 @@ def overview(
     """Draw the crosstalk between the tracks of a recording, and some tracks before and after.
 
     Args:
-        names: of the J tracks, short.
+        names: short names of the J tracks.
         amplitudes: (J, J) direct sound of track j in microphone l at [l, j], 0 where none was
             detected; None if the tracks were not aligned.
         delays_s: (J, J) delays of the direct sound in seconds.
@@ -55,24 +55,31 @@ def overview(
     columns = max(1, min(num_maps, 3, int(_WIDTH // size)))
     map_rows = -(-num_maps // columns)
     map_height, row_height = map_rows * (size + 0.5), 1.75 * len(drawn) + 0.6
-    figure = new_figure(_WIDTH, map_height + row_height)
+    figure = figures.new_figure(_WIDTH, map_height + row_height)
+    top = 1 - 0.15 / figure.get_figheight()  # otherwise subfigures cut off the titles of the maps
+    figure.set_layout_engine("constrained", rect=(0, 0, 1, top))
     upper, lower = figure.subfigures(2, 1, height_ratios=[map_height, max(row_height, 0.1)])
     axes = iter(np.ravel(upper.subplots(map_rows, columns, squeeze=False)))
     if amplitudes is not None:
         _draw_direct_sound(next(axes), names, amplitudes, delays_s)
     for title, band in zip(weight_titles, weights, strict=True):
-        _draw_weights(next(axes), names, band, title=title[:1].upper() + title[1:])
+        texts = np.vectorize(lambda weight: f"{weight:.2f}".lstrip("0"))(band)
+        _draw_heat_map(
+            next(axes), names, band, texts, band >= _SMALLEST_WEIGHT, label="weight λ",
+            title=title[:1].upper() + title[1:], high=max(0.1, float(band.max())),
+        )  # fmt: skip
     for unused in axes:
         unused.set_visible(False)
     if len(drawn):
         rows = lower.subplots(len(drawn), 3, squeeze=False, sharex=True, sharey=True)
         extent = (start_s, start_s + duration_s, *np.log2(edges_hz[[0, -1]]))
         for row, j, pair in zip(rows, drawn, before_after, strict=True):
-            _draw_before_after(row, pair, extent, edges_hz)
+            _draw_before_after(row, pair, extent)
             row[0].set_ylabel(f"{names[j]}\n{-losses_db[j]:+.1f} dB\nfrequency (Hz)", fontsize=9)
         for title, column in zip(("before", "after", "removed"), rows[0], strict=True):
             column.set_title(title, fontsize=11)
-        rows[-1, 1].set_xlabel("time (m:ss)")
+        figures.octave_ticks(rows[0, 0], _TICKS_HZ, edges_hz)
+        figures.time_axis(rows[-1, 1], 2 * duration_s)  # narrow panels: half as many ticks
         _add_colour_bars(lower, rows)
         which = "Tracks" if len(drawn) == len(names) else "Tracks that lost most"
         end = clock(start_s + duration_s)
@@ -95,12 +102,10 @@ def example(
         names: of the J tracks.
         inverses: name to matrix (J, J), drawn without its diagonal.
         spectra: name to magnitudes (frames, bins) of one track.
-        title: of the figure.
-        sample_rate_hz: of the tracks.
-        duration_s: of the tracks.
+        sample_rate_hz, duration_s: of the tracks.
     """
     columns = max(len(inverses), len(spectra))
-    figure = new_figure(3.6 * columns, 7.6)
+    figure = figures.new_figure(3.6 * columns, 7.6)
     upper, lower = figure.subplots(2, columns, squeeze=False)
     off_diagonal = ~np.eye(len(names), dtype=bool)
     top = max(float(np.abs(inverse[off_diagonal]).max()) for inverse in inverses.values())
@@ -114,11 +119,9 @@ def example(
     loudest = max(float(magnitudes.max()) for magnitudes in spectra.values())
     nyquist_khz = sample_rate_hz / 2000
     for axes, (name, magnitudes) in zip(lower, spectra.items(), strict=False):
-        levels_db = 20 * np.log10(np.maximum(magnitudes.T / loudest, 1e-6))
-        image = axes.imshow(
-            levels_db, aspect="auto", origin="lower", extent=(0, duration_s, 0, nyquist_khz),
-            cmap="magma", vmin=-_SPECTROGRAM_DB, vmax=0, rasterized=True,
-        )  # fmt: skip
+        levels_db = figures.relative_db(magnitudes.T**2, loudest**2)
+        extent = (0, duration_s, 0, nyquist_khz)
+        image = figures.spectrogram(axes, levels_db, extent, low=-_SPECTROGRAM_DB)
         axes.set_ylim(0, min(nyquist_khz, 8))
         axes.set_title(name, fontsize=11)
         axes.set_xlabel("time (s)")
@@ -135,88 +138,58 @@ def _draw_direct_sound(
 ) -> None:
     detected = (amplitudes != 0) & ~np.eye(len(names), dtype=bool)
     levels_db = 20 * np.log10(np.where(detected, np.abs(amplitudes), 1))
-    texts = [
-        [f"{level:.0f}\n{1e3 * delay:.1f}" for level, delay in zip(*rows, strict=True)]
-        for rows in zip(levels_db, delays_s, strict=True)
-    ]
+    texts = np.vectorize("{:.0f}\n{:.1f}".format)(levels_db, 1e3 * delays_s)
     _draw_heat_map(
-        axes, names, np.ma.array(levels_db, mask=~detected), texts,
-        label="level (dB)", limits=(_LOWEST_DB, 0.0), title="Direct sound: dB, and delay in ms",
+        axes, names, levels_db, texts, detected, label="level (dB)",
+        title="Direct sound: dB, and delay in ms", low=_LOWEST_DB, high=0,
     )  # fmt: skip
-
-
-def _draw_weights(axes: Axes, names: Sequence[str], weights: np.ndarray, *, title: str) -> None:
-    values = np.ma.array(weights, mask=weights < _SMALLEST_WEIGHT)
-    texts = [[f"{value:.2f}".lstrip("0") for value in row] for row in weights]
-    top = max(0.1, float(weights.max()))
-    _draw_heat_map(axes, names, values, texts, label="weight λ", limits=(0.0, top), title=title)
 
 
 def _draw_heat_map(
     axes: Axes,
     names: Sequence[str],
-    values: np.ma.MaskedArray,
-    texts: Sequence[Sequence[str]],
+    values: np.ndarray,
+    texts: np.ndarray,
+    shown: np.ndarray,
     *,
     label: str,
-    limits: tuple[float, float],
     title: str,
+    **limits: float,
 ) -> None:
-    """Draw a heat map with microphones in rows and sources in columns; the diagonal stays grey."""
-    num, (low, high) = len(names), limits
-    colours = matplotlib.colormaps["Blues"].with_extremes(bad="white")
-    image = axes.imshow(values, cmap=colours, vmin=low, vmax=high)
-    for row, j in np.argwhere(~np.ma.getmaskarray(values)):
-        axes.text(
-            j, row, texts[row][j], ha="center", va="center", linespacing=0.95,
-            fontsize=8 if num <= 10 else 6.5 if num <= 16 else 5,
-            color="white" if (values[row, j] - low) / (high - low) > 0.55 else "black",
-        )  # fmt: skip
+    """Draw the shown values with microphones in rows and sources in columns; grey diagonal."""
+    num = len(names)
+    image = figures.heat_map(
+        axes, np.ma.array(values, mask=~shown), np.where(shown, texts, ""), linespacing=0.95,
+        fontsize=8 if num <= 10 else 6.5 if num <= 16 else 5, **limits,
+    )  # fmt: skip
+    grey = figures.LIGHT_GREY
     for j in range(num):
-        square = matplotlib.patches.Rectangle((j - 0.5, j - 0.5), 1, 1, color=LIGHT_GREY, lw=0)
-        axes.add_patch(square)
+        axes.add_patch(matplotlib.patches.Rectangle((j - 0.5, j - 0.5), 1, 1, color=grey, lw=0))
     axes.set_xticks(range(num), names, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(num), names)
     axes.set_xticks(np.arange(num + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(num + 1) - 0.5, minor=True)
-    axes.grid(which="minor", color=LIGHT_GREY, linewidth=0.6)
-    axes.tick_params(which="both", length=0, labelsize=9 if num <= 16 else 8)
-    axes.spines[:].set_visible(False)
+    axes.grid(which="minor", color=grey, linewidth=0.6)
+    axes.tick_params(labelsize=9 if num <= 16 else 8)
     axes.set(xlabel="source track", ylabel="microphone")
     axes.set_title(title, fontsize=11)
     axes.figure.colorbar(image, ax=axes, label=label, shrink=0.75, pad=0.02)
 
 
 def _draw_before_after(
-    row: Sequence[Axes],
-    powers: Sequence[np.ndarray],
-    extent: tuple[float, float, float, float],
-    edges_hz: np.ndarray,
+    row: Sequence[Axes], powers: Sequence[np.ndarray], extent: figures.Extent
 ) -> None:
-    """Draw the spectrograms before and after, and the loss, in a row of three plots.
-
-    Args:
-        row: the three plots.
-        powers: before and after, each (F, N).
-        extent: start and end in seconds, lowest and highest frequency in octaves.
-        edges_hz: (F + 1,) edges of the bands.
-    """
-    loudest = max(float(powers[0].max()), 1e-30)
-    before_db, after_db = (10 * np.log10(np.maximum(p / loudest, 1e-12)) for p in powers)
+    """Draw the spectrograms (F, N) before and after, and the loss, in a row of three plots."""
+    before_db, after_db = (figures.relative_db(p, powers[0].max()) for p in powers)
     loss_db = np.where(before_db > _AUDIBLE_DB, np.maximum(before_db - after_db, 0), 0)
-    options = dict(aspect="auto", origin="lower", extent=extent, rasterized=True)
-    for axes, levels_db in zip(row, (before_db, after_db), strict=False):
-        axes.imshow(levels_db, cmap="magma", vmin=-_SPECTROGRAM_DB, vmax=0, **options)
-    row[2].imshow(loss_db, cmap="Blues", vmin=0, vmax=_LOSS_DB, **options)
-    octave_ticks(row[0], _TICKS_HZ, edges_hz)
+    figures.spectrogram(row[0], before_db, extent, low=-_SPECTROGRAM_DB)
+    figures.spectrogram(row[1], after_db, extent, low=-_SPECTROGRAM_DB)
+    figures.spectrogram(row[2], loss_db, extent, low=0, high=_LOSS_DB, cmap="Blues")
     for axes in row:
         axes.tick_params(labelsize=8)
-        time_axis(axes, 2 * (extent[1] - extent[0]))
 
 
 def _add_colour_bars(figure: SubFigure, rows: np.ndarray) -> None:
-    for columns, label in ((slice(0, 2), "level (dB re maximum)"), (slice(2, 3), "loss (dB)")):
-        figure.colorbar(
-            rows[0, columns.start].images[0], ax=rows[:, columns].ravel().tolist(), label=label,
-            location="bottom", aspect=60, shrink=0.5, pad=0.02,
-        )  # fmt: skip
+    style: Any = dict(location="bottom", aspect=60, shrink=0.5, pad=0.02)
+    for panels, label in ((rows[:, :2], "level (dB re maximum)"), (rows[:, 2:], "loss (dB)")):
+        figure.colorbar(panels[0, 0].images[0], ax=panels.ravel().tolist(), label=label, **style)

@@ -7,12 +7,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from irec_jax import audio
-from irec_jax.audio.track_reader import Track, prefetch
+from irec_jax.audio.tracks import Track, prefetch
 from irec_jax.crosstalk import Crosstalk, Settings
 from irec_jax.reports import crosstalk_figures
 from irec_jax.reports.debleed_tables import weight_titles
 from irec_jax.reports.spectrogram_overview import band_edges_hz, band_powers
-from irec_jax.reports.text import shorten
+from irec_jax.text import shorten
 
 #: Length in seconds of the excerpt that is drawn of longer recordings.
 EXCERPT_S = 30
@@ -32,18 +32,16 @@ def draw(
     """Draw heat maps of the crosstalk, and spectrograms of the tracks that lost most.
 
     Args:
-        tracks: J input files.
-        paths: the J output files.
-        crosstalk: the estimated crosstalk.
-        settings: of the estimation.
+        tracks, paths: J input and J output files.
+        crosstalk, settings: of the estimation.
         losses_db: (J,) energy that each track lost.
         energies: (2, J, seconds) before and after.
     """
-    rate_hz = tracks[0].sample_rate_hz
-    start_s = excerpt_start_s(energies)
+    rate_hz, start_s = tracks[0].sample_rate_hz, excerpt_start_s(energies)
     span = slice(start_s * rate_hz, min((start_s + EXCERPT_S) * rate_hz, tracks[0].num_samples))
     audible = np.flatnonzero(energies[0, :, start_s : start_s + EXCERPT_S].sum(1))
     drawn = sorted(audible[np.argsort(-losses_db[audible], kind="stable")][:MAX_DRAWN])
+    files = [(tracks[j].path, paths[j]) for j in drawn]
     return crosstalk_figures.overview(
         [shorten(track.name, _MAX_NAME) for track in tracks],
         crosstalk.amplitudes if settings.align else None,
@@ -52,10 +50,7 @@ def draw(
         weight_titles=weight_titles(settings),
         drawn=drawn,
         losses_db=losses_db,
-        before_after=[
-            [band_powers(_read(path, span), rate_hz) for path in (tracks[j].path, paths[j])]
-            for j in drawn
-        ],
+        before_after=[[band_powers(_read(path, span), rate_hz) for path in pair] for pair in files],
         edges_hz=band_edges_hz(rate_hz),
         start_s=start_s,
         duration_s=(span.stop - span.start) / rate_hz,
@@ -65,10 +60,7 @@ def draw(
 def excerpt_start_s(energies: np.ndarray) -> int:
     """Return the start in seconds of the `EXCERPT_S` in which the tracks lost most.
 
-    The loss of each track is relative to its own energy.
-
-    Args:
-        energies: (2, J, seconds) before and after.
+    The loss of each track is relative to its own energy; energies (2, J, seconds) as in `draw`.
     """
     before, after = energies
     total = before.sum(1, keepdims=True)

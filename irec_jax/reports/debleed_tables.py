@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from irec_jax.crosstalk import Crosstalk, Settings
-from irec_jax.reports.text import shorten
+from irec_jax.text import shorten
 
 _MAX_NAME = 16
 _NONE = "·"
@@ -35,8 +35,7 @@ def crosstalk_tables(
 def weight_titles(settings: Settings) -> list[str]:
     """Return the title of each band's weights."""
     title = "weights of the residual" if settings.align else "weights"
-    edges_hz = settings.band_edges_hz
-    if not edges_hz:
+    if not (edges_hz := settings.band_edges_hz):
         return [title]
     bands = [f"{low:g} to {high:g} Hz" for low, high in itertools.pairwise(edges_hz)]
     bands = [f"below {edges_hz[0]:g} Hz", *bands, f"above {edges_hz[-1]:g} Hz"]
@@ -50,10 +49,7 @@ def _table(
     cells = np.where(shown, np.vectorize(lambda value: _cell(value, form))(values), _NONE)
     np.fill_diagonal(cells, "")
     width = 1 + max(map(len, [*numbers, *cells.ravel()]))
-    heads = [
-        f"{number:>2} {shorten(name, _MAX_NAME)}"
-        for number, name in zip(numbers, names, strict=True)
-    ]
+    heads = [f"{j:>2} {shorten(name, _MAX_NAME)}" for j, name in enumerate(names, 1)]
     left = max(map(len, heads))
     lines = [title, " " * left + "".join(f"{number:>{width}}" for number in numbers)]
     for head, row in zip(heads, cells, strict=True):

@@ -7,21 +7,25 @@ those of Okabe and Ito, which colour-blind readers can tell apart.
 import io
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
+import matplotlib
 import matplotlib.ticker
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from irec_jax.errors import UserError
 from irec_jax.files import write_bytes
-from irec_jax.reports.text import clock
+from irec_jax.text import class_names, clock
 
 BLUE, ORANGE, GREEN, VERMILION, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
 GREY, LIGHT_GREY = "#7F7F7F", "#D9D9D9"
+Extent = tuple[float, float, float, float]  #: Left, right, bottom and top edge of an image.
 _TIME_STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
 
 
@@ -70,13 +74,60 @@ def grid(axes: Axes, which: str = "both") -> None:
 
 
 def epoch_axis(axes: Axes) -> None:
-    """Label the x axis as epochs, with ticks at integers."""
+    """Label the x axis as epochs, with ticks at integers, and draw a grid without a frame."""
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
+    axes.spines[["top", "right"]].set_visible(False)
+    grid(axes)
+
+
+def class_axis(axes: Axes, classes: Iterable[str]) -> None:
+    """Label the positions 0, 1, ... of an x axis with the names of classes."""
+    names = class_names(classes)
+    axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
+    axes.tick_params(axis="x", length=0)
+
+
+def heat_map(
+    axes: Axes, values: np.ndarray, texts: np.ndarray, *, high: float, low: float = 0, **style: Any
+) -> AxesImage:
+    """Draw a matrix in blue on white, with a text in each square unless it is empty.
+
+    Values of ``high`` are darkest, masked squares white. ``style`` is that of the texts.
+    """
+    colours = matplotlib.colormaps["Blues"].with_extremes(bad="white")
+    image = axes.imshow(values, cmap=colours, vmin=low, vmax=high)
+    for (row, column), text in np.ndenumerate(texts):
+        if text:
+            dark = (values[row, column] - low) / (high - low) > 0.55
+            style["color"] = "white" if dark else "black"
+            axes.text(column, row, text, ha="center", va="center", **style)
+    axes.tick_params(which="both", length=0)
+    axes.spines[:].set_visible(False)
+    return image
+
+
+def relative_db(powers: np.ndarray, loudest: float) -> np.ndarray:
+    """Return powers in dB relative to the loudest, at least -120."""
+    return 10 * np.log10(np.maximum(powers / max(float(loudest), 1e-30), 1e-12))
+
+
+def spectrogram(
+    axes: Axes, levels_db: np.ndarray, extent: Extent, *, low: float, high: float = 0, cmap="magma"
+) -> AxesImage:
+    """Draw levels (bands, columns) in dB between two limits, low bands at the bottom.
+
+    ``extent``: start and end time, lowest and highest frequency, in units of the axes.
+    """
+    scale: Any = dict(vmin=low, vmax=high, cmap=cmap)
+    return axes.imshow(
+        levels_db, extent=extent, aspect="auto", origin="lower", rasterized=True, **scale
+    )
 
 
 def time_axis(axes: Axes, duration_s: float) -> None:
-    """Set about ten ticks at round times on an x axis in seconds, and write them as m:ss."""
+    """Label an x axis in seconds, with about ten ticks at round times, written as m:ss."""
+    axes.set_xlabel("time (m:ss)")
     spacing_s = duration_s / 12
     spacing_s = next((step for step in _TIME_STEPS_S if step >= spacing_s), spacing_s)
     axes.xaxis.set_major_locator(matplotlib.ticker.MultipleLocator(spacing_s))

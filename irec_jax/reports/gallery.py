@@ -3,6 +3,7 @@
 Goel's figures 9 to 16 for any dataset of labelled clips.
 """
 
+import collections
 import dataclasses
 import math
 import textwrap
@@ -22,8 +23,8 @@ from irec_jax.dsp import mel
 from irec_jax.dsp.stacked_image import smallest_side
 from irec_jax.errors import UserError
 from irec_jax.labels import IRMAS_NAMES
-from irec_jax.reports.figures import new_figure
-from irec_jax.reports.text import class_names, shorten
+from irec_jax.reports.figures import Extent, new_figure
+from irec_jax.text import class_names, shorten
 
 #: Seconds drawn from the start of every clip: the length of a training clip of IRMAS.
 EXCERPT_S = 3.0
@@ -31,13 +32,13 @@ EXCERPT_S = 3.0
 _SPANS_S = (1.486, 2.972)
 MAX_CLASSES = 40
 MAX_PER_CLASS = 12
-_CELL = 1.75  # width and height of an image in inches
+_IMAGE_INCHES = 1.75  # width and height of an image
 _MAX_ID = 32
 _SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _View:
+class _Kind:
     """A kind of image: its front end, axes and colours.
 
     Attributes:
@@ -54,7 +55,7 @@ class _View:
     """
 
     frontend: frontends.FrontEnd
-    extents: tuple[tuple[float, float, float, float], ...]
+    extents: tuple[Extent, ...]
     headers: tuple[str, ...] = ()
     transposed: bool = False
     x_label: str
@@ -102,26 +103,23 @@ def draw(
         name: choose(dataset.train, dataset.classes.index(name), num_per_class, seed=seed)
         for name in _class_codes(classes, dataset.classes)
     }
-    for name in [name for name, clips in chosen.items() if not len(clips)]:
-        if classes:
-            raise UserError(
-                f"class {name!r}: no training clips in {settings['name']}; choose other classes"
-            )
-        del chosen[name]
+    empty = [name for name, clips in chosen.items() if not len(clips)]
+    if classes and empty:
+        raise UserError(
+            f"class {empty[0]!r}: no training clips in {settings['name']}; choose other classes"
+        )
+    chosen = {name: clips for name, clips in chosen.items() if len(clips)}
     if not 1 <= len(chosen) <= MAX_CLASSES:
         raise UserError(
             f"{settings['name']}: {len(chosen)} classes, a gallery shows 1 to {MAX_CLASSES}; "
             "choose some with --classes"
         )
-    name, view = IMAGES[image]
+    name, create = IMAGES[image]
     origin = "rendered music" if dataset.rendered else "recordings"
-    return _figure(
-        view(dataset.sample_rate_hz),
-        chosen,
-        dataset.train,
-        num_samples=round(EXCERPT_S * dataset.sample_rate_hz),
-        title=f"{name} of {dataset.name}/{dataset.config} {dataset.version} ({origin})",
-    )
+    title = f"{name} of {dataset.name}/{dataset.config} {dataset.version} ({origin})"
+    num_samples = round(EXCERPT_S * dataset.sample_rate_hz)
+    kind = create(dataset.sample_rate_hz)
+    return _figure(kind, chosen, dataset.train, num_samples=num_samples, title=title)
 
 
 def choose(clips: Clips, column: int, num: int, *, seed: int) -> np.ndarray:
@@ -132,12 +130,12 @@ def choose(clips: Clips, column: int, num: int, *, seed: int) -> np.ndarray:
     """
     order = np.random.default_rng([seed, column]).permutation(len(clips))
     candidates = order[clips.labels[order, column] > 0]
-    num_before: dict[str, int] = {}
+    num_before = collections.Counter[str]()
     rank = []
     for i in candidates:
         song = clips.songs[i]
-        rank.append((clips.labels[i].sum() > 1, num_before.get(song, 0)))
-        num_before[song] = num_before.get(song, 0) + 1
+        rank.append((clips.labels[i].sum() > 1, num_before[song]))
+        num_before[song] += 1
     return candidates[sorted(range(len(candidates)), key=rank.__getitem__)[:num]]
 
 
@@ -150,10 +148,10 @@ def _class_codes(names: Sequence[str], known: tuple[str, ...]) -> tuple[str, ...
     return tuple(dict.fromkeys(codes[name] for name in names)) or known
 
 
-def _stacked(rate_hz: int) -> _View:
+def _stacked(rate_hz: int) -> _Kind:
     side = smallest_side(round(EXCERPT_S * rate_hz))
     line_ms = 1e3 * side / rate_hz
-    return _View(
+    return _Kind(
         frontend=frontends.create("stacked", side=side),
         extents=((0, line_ms, side * line_ms / 1e3, 0),),
         x_label="time within a line (ms)",
@@ -166,11 +164,11 @@ def _stacked(rate_hz: int) -> _View:
     )
 
 
-def _recurrence(rate_hz: int) -> _View:
+def _recurrence(rate_hz: int) -> _Kind:
     exponents = tuple(round(math.log2(span_s * rate_hz)) for span_s in _SPANS_S)
     spans_s = [2**exponent / rate_hz for exponent in exponents]
     powers = [f"2{str(n).translate(_SUPERSCRIPT)} samples" for n in exponents]
-    return _View(
+    return _Kind(
         frontend=frontends.create("recurrence", exponents=exponents),
         extents=tuple((0, span, span, 0) for span in spans_s),
         headers=tuple(f"{s:.2f} s, {power}" for s, power in zip(spans_s, powers, strict=True)),
@@ -185,23 +183,21 @@ def _recurrence(rate_hz: int) -> _View:
     )
 
 
-def _log_mel(rate_hz: int) -> _View:
+def _log_mel(rate_hz: int) -> _Kind:
     frontend = frontends.create("log_mel", sample_rate_hz=rate_hz)
     centres_hz = mel.mel_frequencies(
         num_mels=frontend.num_mels, min_hz=0.0, max_hz=rate_hz / 2, mel_scale="slaney"
     )
     marks_hz = [hz for hz in (500, 1000, 2000, 4000, 8000, 16000) if hz < 0.9 * rate_hz / 2]
+    positions = np.interp(marks_hz, centres_hz, 0.5 + np.arange(frontend.num_mels))
     silence = math.log(frontend.offset)
-    return _View(
+    return _Kind(
         frontend=frontend,
         extents=((0, EXCERPT_S, 0, frontend.num_mels),),
         transposed=True,
         x_label="time (s)",
         y_label="frequency (kHz)",
-        y_ticks={
-            float(np.interp(hz, centres_hz, 0.5 + np.arange(frontend.num_mels))): f"{hz / 1e3:g}"
-            for hz in marks_hz
-        },
+        y_ticks={p: f"{hz / 1e3:g}" for p, hz in zip(positions, marks_hz, strict=True)},
         how_to_read="Energy of mel bands over time. A tone appears as the ladder of its harmonics.",
         colours="magma",
         bar_ticks={silence: "silence", 0.0: "0", 2.0: "2"},
@@ -209,7 +205,7 @@ def _log_mel(rate_hz: int) -> _View:
     )
 
 
-#: Name of a front end to the title of its gallery and the function that returns its view.
+#: Name of a front end to the title of its gallery and the function that returns its kind of image.
 IMAGES = {
     "stacked": ("Stacked images", _stacked),
     "recurrence": ("Recurrence plots", _recurrence),
@@ -217,80 +213,69 @@ IMAGES = {
 }
 
 
-def _images(view: _View, clips: Clips, i: int, num_samples: int) -> np.ndarray:
+def _images(kind: _Kind, clips: Clips, i: int, num_samples: int) -> np.ndarray:
     """Return the R images of the start of a clip: (R, rows, columns), first row on top."""
     audio, gain = clips.read(int(i))
-    waveform = np.zeros(num_samples, np.float32)
-    audio = audio[:num_samples]
-    waveform[: len(audio)] = audio / (gain * np.float32(INT16_SCALE))
-    images = np.asarray(view.frontend(waveform))
+    audio = audio[:num_samples] / (gain * np.float32(INT16_SCALE))
+    waveform = np.pad(audio.astype(np.float32), (0, num_samples - len(audio)))
+    images = np.asarray(kind.frontend(waveform))
     images = images.reshape(-1, *images.shape[-2:])
-    return images.swapaxes(1, 2)[:, ::-1] if view.transposed else images
+    return images.swapaxes(1, 2)[:, ::-1] if kind.transposed else images
 
 
 def _figure(
-    view: _View, chosen: Mapping[str, np.ndarray], clips: Clips, *, num_samples: int, title: str
+    kind: _Kind, chosen: Mapping[str, np.ndarray], clips: Clips, *, num_samples: int, title: str
 ) -> Figure:
     """Draw a row per class with its clips, each as R images side by side."""
-    per_clip = len(view.extents)
+    per_clip = len(kind.extents)
     num_columns = per_clip * max(map(len, chosen.values()))
-    size = (2.8 + num_columns * _CELL, 1.9 + len(chosen) * (_CELL + 0.2))
+    size = (2.8 + num_columns * _IMAGE_INCHES, 1.9 + len(chosen) * (_IMAGE_INCHES + 0.2))
     figure = new_figure(*size)
-    figure.suptitle(
-        textwrap.fill(title, int(8.5 * size[0]), break_on_hyphens=False),
-        fontsize=13,
-        parse_math=False,
-    )
-    axes = figure.subplots(len(chosen), num_columns, squeeze=False)
-    for row, (name, indices) in zip(axes, chosen.items(), strict=True):
+    title = textwrap.fill(title, int(8.5 * size[0]), break_on_hyphens=False)
+    figure.suptitle(title, fontsize=13, parse_math=False)
+    grid = figure.subplots(len(chosen), num_columns, squeeze=False)
+    for row, (name, indices) in zip(grid, chosen.items(), strict=True):
         for number, i in enumerate(indices):
-            cells = row[per_clip * number :][:per_clip]
-            images = _images(view, clips, i, num_samples)
-            for cell, pixels, extent in zip(cells, images, view.extents, strict=True):
-                image = _draw_image(cell, pixels, extent, view)
+            panels = row[per_clip * number :][:per_clip]
+            images = _images(kind, clips, i, num_samples)
+            for axes, pixels, extent in zip(panels, images, kind.extents, strict=True):
+                image = _draw_image(axes, pixels, extent, kind)
             caption = shorten(str(clips.ids[i]), _MAX_ID, keep="both")
-            cells[0].set_title(caption, fontsize=6.5, loc="left", pad=3, parse_math=False)
+            panels[0].set_title(caption, fontsize=6.5, loc="left", pad=3, parse_math=False)
         for unused in row[per_clip * len(indices) :]:
             unused.set_axis_off()
         row[0].set_ylabel(
             textwrap.fill(IRMAS_NAMES.get(name, name), 14, max_lines=5, placeholder=" …"),
             rotation=0, ha="right", va="center", fontsize=11, parse_math=False,
         )  # fmt: skip
-    for row in axes:
-        for cell in row[1:]:
-            cell.set_yticks([])
-    for number, column in enumerate(axes.T):
-        drawn = [cell for cell in column if cell.axison]
-        for cell in drawn[:-1]:
-            cell.set_xticklabels([])
-        if view.headers:
+    for axes in grid[:, 1:].flat:
+        axes.set_yticks([])
+    for number, column in enumerate(grid.T):
+        drawn = [axes for axes in column if axes.axison]
+        for axes in drawn[:-1]:
+            axes.set_xticklabels([])
+        if kind.headers:
             drawn[0].annotate(
-                view.headers[number % per_clip], (0.5, 1), (0, 15), "axes fraction",
+                kind.headers[number % per_clip], (0.5, 1), (0, 15), "axes fraction",
                 "offset points", ha="center", fontsize=9,
             )  # fmt: skip
-    how_to_read = textwrap.fill(view.how_to_read, int(11 * size[0]))
-    figure.supxlabel(f"{view.x_label}\n\n{how_to_read}", fontsize=10)
-    figure.supylabel(view.y_label, fontsize=10)
-    ticks = list(view.bar_ticks)
-    bar = figure.colorbar(
-        image, ax=axes, label=view.bar_label, aspect=30, shrink=min(1.0, 3 / len(chosen)), pad=0.01
-    )
-    bar.set_ticks(ticks, labels=list(view.bar_ticks.values()))
+    how_to_read = textwrap.fill(kind.how_to_read, int(11 * size[0]))
+    figure.supxlabel(f"{kind.x_label}\n\n{how_to_read}", fontsize=10)
+    figure.supylabel(kind.y_label, fontsize=10)
+    style: Any = dict(aspect=30, shrink=min(1.0, 3 / len(chosen)), pad=0.01)
+    bar = figure.colorbar(image, ax=grid, label=kind.bar_label, **style)
+    bar.set_ticks(list(kind.bar_ticks), labels=list(kind.bar_ticks.values()))
     return figure
 
 
-def _draw_image(
-    cell: Axes, pixels: np.ndarray, extent: tuple[float, float, float, float], view: _View
-) -> AxesImage:
-    lowest, *_, highest = view.bar_ticks
-    image = cell.imshow(
-        pixels, extent=extent, vmin=lowest, vmax=highest, cmap=view.colours, aspect="auto"
-    )
-    cell.set_box_aspect(1)
-    cell.tick_params(labelsize=7, length=2)
-    cell.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(3))
-    if view.y_ticks is None:
-        cell.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(3))
-    else:
-        cell.set_yticks(list(view.y_ticks), list(view.y_ticks.values()))
+def _draw_image(axes: Axes, pixels: np.ndarray, extent: Extent, kind: _Kind) -> AxesImage:
+    low, *_, high = kind.bar_ticks
+    colours = kind.colours
+    image = axes.imshow(pixels, extent=extent, vmin=low, vmax=high, cmap=colours, aspect="auto")
+    axes.set_box_aspect(1)
+    axes.tick_params(labelsize=7, length=2)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(matplotlib.ticker.MaxNLocator(3))
+    if kind.y_ticks:
+        axes.set_yticks(list(kind.y_ticks), list(kind.y_ticks.values()))
     return image

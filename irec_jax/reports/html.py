@@ -26,8 +26,7 @@ def to_html(page: str, *, title: str, pictures: Mapping[str, bytes]) -> str:
     Args:
         page: Markdown with the tables of GitHub; HTML in it is escaped.
         title: of the browser window.
-        pictures: file name of each picture to its PNG, to be embedded as a data URI; other
-            pictures of the page remain links.
+        pictures: file name to PNG, to be embedded as a data URI; other pictures remain links.
     """
     markdown = MarkdownIt("js-default")
     tokens = markdown.parse(page)

@@ -10,26 +10,14 @@ from irec_jax.reports.tables import markdown_table
 def rendered_banner(report: Mapping, recordings: str = "IRMAS") -> list[str]:
     """Return the warning that heads a report on rendered audio; nothing for recordings.
 
-    Args:
-        report: dict with ``rendered`` and ``dataset``.
-        recordings: the dataset of recordings whose scores readers might compare.
+    ``recordings`` is the dataset of recordings whose scores readers might compare.
     """
-    if not report["rendered"]:
-        return []
-    return [
-        f"> **rendered audio ({report['dataset']}): not comparable with scores on {recordings}** "
-        "or any other recorded music."
-    ]
+    warning = f"rendered audio ({report['dataset']}): not comparable with scores on {recordings}"
+    return [f"> **{warning}** or any other recorded music."] if report["rendered"] else []
 
 
 def picture(captions: Mapping[str, str], name: str, heading: str | None = None) -> list[str]:
-    """Return the link to a picture below its heading; nothing if it was not drawn.
-
-    Args:
-        captions: file name of each picture to its caption.
-        name: file name of the picture.
-        heading: Markdown line above the picture.
-    """
+    """Return the link to a picture file below a Markdown heading; nothing if it was not drawn."""
     if name not in captions:
         return []
     return [*([heading] if heading else []), f"![{captions[name]}]({name})"]
@@ -37,17 +25,15 @@ def picture(captions: Mapping[str, str], name: str, heading: str | None = None) 
 
 def failed_runs(failures: Mapping[str, str]) -> list[str]:
     """Return a paragraph that lists the runs that failed and the reasons; nothing if none did."""
-    if not failures:
-        return []
     lines = [f"- {name}: {reason}" for name, reason in failures.items()]
-    return ["**Failed** (run the same command to try again):", "\n".join(lines)]
+    heading = "**Failed** (run the same command to try again):"
+    return [heading, "\n".join(lines)] if lines else []
 
 
 def mean_over_runs(values: Sequence[float]) -> dict:
     """Return ``mean``, ``sd`` (of a sample, n - 1; NaN for one run) and the ``values`` of runs."""
-    values = [float(value) for value in values]
     sd = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
-    return {"mean": float(np.mean(values)), "sd": sd, "values": values}
+    return {"mean": float(np.mean(values)), "sd": sd, "values": [float(v) for v in values]}
 
 
 def repeats_heading(repeats: Mapping) -> str:
@@ -59,8 +45,7 @@ def repeats_heading(repeats: Mapping) -> str:
 def provenance_table(provenance: Mapping) -> str:
     """Return the table of data, command, code, hardware and versions.
 
-    Args:
-        provenance: dict of `irec_jax.evaluation.provenance.collect`.
+    See `irec_jax.evaluation.provenance.collect` for the keys of ``provenance``.
     """
     dataset, hardware, git = (provenance[key] for key in ("dataset", "hardware", "git"))
     devices = ", ".join(f"{count} x {kind}" for kind, count in hardware["devices"].items())

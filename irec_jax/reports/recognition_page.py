@@ -1,11 +1,12 @@
 """Markdown page of a recognition report."""
 
+import itertools
 from collections.abc import Mapping
 
 from irec_jax.evaluation.recognition import KINDS
 from irec_jax.reports.page import picture, provenance_table, rendered_banner, repeats_heading
 from irec_jax.reports.tables import markdown_table
-from irec_jax.reports.text import class_names, interval, mean_sd, number
+from irec_jax.text import class_names, interval, mean_sd, number
 
 _THRESHOLD_NAMES = {
     "fixed": "fixed beforehand",
@@ -13,16 +14,14 @@ _THRESHOLD_NAMES = {
     "validation_per_class": "tuned on validation, per class",
     "oracle": "oracle (best on test)",
 }
-_AVERAGES = ["micro P", "R", "F1 [95 %]", "macro P", "R", "F1 [95 %]"]
-_AVERAGES_ALONE = ["micro P", "R", "F1", "macro P", "R", "F1"]
+_AVERAGES = ["micro P", "R", "F1", "macro P", "R", "F1"]
+_WITH_INTERVALS = ["micro P", "R", "F1 [95 %]", "macro P", "R", "F1 [95 %]"]
 
 
 def markdown_page(report: Mapping, captions: Mapping[str, str]) -> str:
-    """Return the Markdown page of a report.
+    """Return the Markdown page of a report of `recognition_report.assemble`.
 
-    Args:
-        report: result of `recognition_report.assemble`.
-        captions: file name of each figure, stored beside the page, to its caption.
+    The figures are stored beside the page; ``captions`` maps their file names to captions.
     """
     parts = [
         f"# {report['system']} on {report['dataset']}: predominant instruments",
@@ -56,36 +55,28 @@ def _score(block: Mapping, name: str = "f1") -> str:
     return interval(block[name], block[f"{name}_interval"])
 
 
-def _threshold(value: float | Mapping[str, float]) -> str:
-    """Return a threshold, or the range of thresholds per class."""
-    if isinstance(value, Mapping):
-        return f"{min(value.values()):.2f} to {max(value.values()):.2f}"
-    return f"{value:.2f}"
-
-
 def _headline(report: Mapping) -> str:
     """Return the main scores: accuracy first if every clip has one label, else F1."""
     fixed, sizes = report["thresholds"]["fixed"], report["data"]["test"]
     protocol, accuracy = report.get("protocol"), report["predominant"]
-    data = f"the test split of {report['dataset']}"
+    split, unit = "", "clips"
     if protocol:
-        data += f", split by *{protocol['description']}*"
-    data += (
-        f" ({sizes['num_clips']} {protocol['unit'] if protocol else 'clips'} of "
+        split, unit = f", split by *{protocol['description']}*", protocol["unit"]
+    data = (
+        f"the test split of {report['dataset']}{split} ({sizes['num_clips']} {unit} of "
         f"{sizes['num_songs']} songs, {sizes['num_labels']} labels, "
         f"{len(report['classes'])} classes)"
     )
     threshold = f"at the fixed threshold {report['aggregation'].upper()} ≥ {fixed['threshold']:.2f}"
     f1 = f"Micro F1 {_score(fixed['micro'])}, macro F1 {_score(fixed['macro'])}"
     baselines = report.get("baselines", {})
-    baseline_f1 = "; ".join(
-        "{} {} and {}".format(
-            name,
-            *(number(baseline["thresholds"]["fixed"][a]["f1"]) for a in ("micro", "macro")),
+    baseline_f1 = ""
+    if baselines:
+        blocks = {name: baseline["thresholds"]["fixed"] for name, baseline in baselines.items()}
+        baseline_f1 = "; ".join(
+            f"{name} {number(block['micro']['f1'])} and {number(block['macro']['f1'])}"
+            for name, block in blocks.items()
         )
-        for name, baseline in baselines.items()
-    )
-    if baseline_f1:
         baseline_f1 = f" Baselines (micro and macro F1): {baseline_f1}."
     if not accuracy["all_clips"]:
         return f"**{f1}** on {data}, {threshold}.{baseline_f1}"
@@ -106,8 +97,7 @@ def _headline(report: Mapping) -> str:
 
 def _warnings(report: Mapping) -> list[str]:
     warnings = []
-    num_shared = report.get("protocol", {}).get("num_songs_on_both_sides", 0)
-    if num_shared:
+    if num_shared := report.get("protocol", {}).get("num_songs_on_both_sides"):
         num_songs = report["data"]["test"]["num_songs"]
         warnings.append(
             f"> **Warning: data leakage.** {num_shared} of the {num_songs} test songs are also in "
@@ -142,7 +132,10 @@ def _data_splits(report: Mapping) -> list[str]:
 
 
 def _score_row(name: str, block: Mapping) -> list[str]:
-    row = [name, _threshold(block["threshold"])]
+    """Return a name, the threshold (or the range of those per class), and the average scores."""
+    value = block["threshold"]
+    ends = (min(value.values()), max(value.values())) if isinstance(value, Mapping) else (value,)
+    row = [name, " to ".join(f"{end:.2f}" for end in ends)]
     for average in (block["micro"], block["macro"]):
         row += [number(average["precision"]), number(average["recall"]), _score(average)]
     return row
@@ -157,7 +150,7 @@ def _score_table(report: Mapping) -> str:
         for kind in ("fixed", "validation"):
             block = baseline["thresholds"][kind]
             rows.append(_score_row(f"{name}, {_THRESHOLD_NAMES[kind]}", block))
-    return markdown_table(["system, threshold", "value", *_AVERAGES], rows)
+    return markdown_table(["system, threshold", "value", *_WITH_INTERVALS], rows)
 
 
 def _explanation(report: Mapping) -> str:
@@ -174,16 +167,11 @@ def _explanation(report: Mapping) -> str:
 
 
 def _repeats(report: Mapping) -> list[str]:
-    repeats = report.get("repeats")
-    if not repeats:
+    if not (repeats := report.get("repeats")):
         return []
+    scores = list(itertools.product(("micro", "macro"), ("precision", "recall", "f1")))
     rows = [
-        [_THRESHOLD_NAMES[kind]]
-        + [
-            mean_sd(block[average][name], 3)
-            for average in ("micro", "macro")
-            for name in ("precision", "recall", "f1")
-        ]
+        [_THRESHOLD_NAMES[kind], *(mean_sd(block[average][name], 3) for average, name in scores)]
         for kind, block in repeats["thresholds"].items()
     ]
     names = {
@@ -198,20 +186,19 @@ def _repeats(report: Mapping) -> list[str]:
     return [
         repeats_heading(repeats),
         f"Class with the highest score: {accuracies}.",
-        markdown_table(["threshold", *_AVERAGES_ALONE], rows),
+        markdown_table(["threshold", *_AVERAGES], rows),
     ]
 
 
 def _reported(report: Mapping) -> list[str]:
-    reported = report.get("reported")
-    if not reported:
+    if not (reported := report.get("reported")):
         return []
     keys = ("micro_p", "micro_r", "micro_f1", "macro_p", "macro_r", "macro_f1")
     rows = [[row["setting"], *(number(row.get(key)) for key in keys)] for row in reported["rows"]]
     return [
         f"## Published scores on {reported['dataset']}: {reported['source']}",
         "Not measured by this run.",
-        markdown_table(["published", *_AVERAGES_ALONE], rows),
+        markdown_table(["published", *_AVERAGES], rows),
     ]
 
 
@@ -221,20 +208,11 @@ def _class_table(report: Mapping) -> str:
     rows = []
     for name, full_name in zip(report["classes"], class_names(report["classes"]), strict=True):
         fixed = thresholds["fixed"]["per_class"][name]
-        rows.append(
-            [
-                full_name,
-                str(fixed["num_positives"]),
-                str(fixed["num_predicted"]),
-                number(fixed["precision"]),
-                number(fixed["recall"]),
-                _score(fixed),
-                number(tuned["per_class"][name]["f1"]),
-                f"{tuned['threshold'][name]:.2f}",
-                number(thresholds["oracle"]["per_class"][name]["f1"]),
-                number(auc[name]),
-            ]
-        )
+        row = [full_name, str(fixed["num_positives"]), str(fixed["num_predicted"])]
+        row += [number(fixed["precision"]), number(fixed["recall"]), _score(fixed)]
+        row += [number(tuned["per_class"][name]["f1"]), f"{tuned['threshold'][name]:.2f}"]
+        row += [number(thresholds["oracle"]["per_class"][name]["f1"]), number(auc[name])]
+        rows.append(row)
     header = ["class", "clips", "predicted", "P", "R", "F1 [95 %]"]
     header += ["F1, tuned", "tuned threshold", "F1, oracle", "ROC AUC"]
     return (
@@ -253,7 +231,7 @@ def _aggregation_table(report: Mapping) -> str:
     return (
         "Clip scores on the test split. S1: mean of the window probabilities; S2: their sum "
         "divided by that of the class with the largest sum; max: their maximum.\n\n"
-        + markdown_table(["score", "threshold", "value", *_AVERAGES], rows, 2)
+        + markdown_table(["score", "threshold", "value", *_WITH_INTERVALS], rows, 2)
     )
 
 

@@ -11,7 +11,7 @@ from irec_jax.evaluation.recognition import KINDS
 from irec_jax.reports import recognition_figures
 from irec_jax.reports.page import mean_over_runs
 from irec_jax.reports.recognition_page import markdown_page
-from irec_jax.reports.writing import write_report
+from irec_jax.reports.writing import write_captioned_report
 
 
 def assemble(
@@ -50,18 +50,12 @@ def assemble(
         ``provenance``, and the optional parts that were given.
     """
     dataset = provenance["dataset"]["name"]
-    if reported is not None and reported["dataset"] != dataset:
+    if reported and reported["dataset"] != dataset:
         reported = None
     if best_epoch:
         best_epoch = {**best_epoch, "test_accuracy": evaluation["predominant"]["accuracy"]}
-    optional = {
-        "protocol": protocol,
-        "best_epoch": best_epoch,
-        "baselines": baselines,
-        "history": history,
-        "reported": reported,
-        "repeats": repeats,
-    }
+    optional = dict(protocol=protocol, best_epoch=best_epoch, baselines=baselines)
+    optional |= dict(history=history, reported=reported, repeats=repeats)
     return {
         "system": system,
         "dataset": dataset,
@@ -73,10 +67,7 @@ def assemble(
 
 
 def summarize_repeats(reports: Sequence[Mapping]) -> dict:
-    """Return means and standard deviations over runs that differ in their seed.
-
-    Args:
-        reports: complete reports, one per run.
+    """Return means and standard deviations over runs with different seeds, from their reports.
 
     Returns:
         dict: ``num_runs``, ``seeds``, and ``thresholds`` by kind: for ``micro`` and ``macro`` the
@@ -89,6 +80,7 @@ def summarize_repeats(reports: Sequence[Mapping]) -> dict:
     def over_runs(kind: str, average: str, name: str) -> dict:
         return mean_over_runs([report["thresholds"][kind][average][name] for report in reports])
 
+    averages, names = ("micro", "macro"), ("precision", "recall", "f1")
     accuracies = {
         name: mean_over_runs([report["predominant"][name] for report in reports])
         for name in ("accuracy", "balanced_accuracy")
@@ -102,29 +94,15 @@ def summarize_repeats(reports: Sequence[Mapping]) -> dict:
         "seeds": [report["provenance"]["seed"] for report in reports],
         **accuracies,
         "thresholds": {
-            kind: {
-                average: {
-                    name: over_runs(kind, average, name) for name in ("precision", "recall", "f1")
-                }
-                for average in ("micro", "macro")
-            }
+            kind: {a: {name: over_runs(kind, a, name) for name in names} for a in averages}
             for kind in KINDS
         },
     }
 
 
 def write(report: Mapping, folder: str | os.PathLike) -> Path:
-    """Write the report of `assemble` to a folder; see `writing.write_report`.
-
-    Returns:
-        The path of report.md.
-    """
-    figures = _figures(report)
-    captions = {name: caption for name, (_, caption) in figures.items()}
-    page = markdown_page(report, captions)
-    return write_report(
-        folder, report, page, {name: figure for name, (figure, _) in figures.items()}
-    )
+    """Write the report of `assemble`; see `writing.write_report`. Return the path of report.md."""
+    return write_captioned_report(folder, report, markdown_page, _figures(report))
 
 
 def _figures(report: Mapping) -> dict[str, tuple[Figure, str]]:
@@ -134,21 +112,17 @@ def _figures(report: Mapping) -> dict[str, tuple[Figure, str]]:
     curve = report["aggregations"][report["aggregation"]]["curve"]
     values = {kind: thresholds[kind]["threshold"] for kind in ("fixed", "validation", "oracle")}
     bars = {f"{kind} ({score} ≥ {value:.2f})": thresholds[kind] for kind, value in values.items()}
-    baselines = {
-        f"{name} (fixed)": baseline["thresholds"]["fixed"]
-        for name, baseline in report.get("baselines", {}).items()
-    }
-    if baselines:
-        best = max(baselines, key=lambda name: baselines[name]["micro"]["f1"])
-        bars[best] = baselines[best]
+    baselines = report.get("baselines", {}).items()
+    if fixed := {name: baseline["thresholds"]["fixed"] for name, baseline in baselines}:
+        best = max(fixed, key=lambda name: fixed[name]["micro"]["f1"])
+        bars[f"{best} (fixed)"] = fixed[best]
     f1 = {name: [block["per_class"][c]["f1"] for c in classes] for name, block in bars.items()}
     curves = recognition_figures.threshold_curve(
         curve["thresholds"], curve["micro_f1"], curve["macro_f1"], marks=values, score=score
     )
-    figures = {
-        "class_f1.png": (recognition_figures.class_f1_bars(classes, f1), "F1 by class"),
-        "thresholds.png": (curves, "F1 against the threshold"),
-    }
+    bars = recognition_figures.class_f1_bars(classes, f1)
+    figures = {"class_f1.png": (bars, "F1 by class")}
+    figures["thresholds.png"] = (curves, "F1 against the threshold")
     if report["predominant"]["num_clips"]:
         counts = np.array(report["predominant"]["confusion"])
         confusion = recognition_figures.confusion_matrix(counts, classes)

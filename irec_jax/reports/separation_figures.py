@@ -10,23 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from irec_jax.metrics import multilabel
-from irec_jax.reports.figures import (
-    BLUE,
-    GREEN,
-    GREY,
-    LIGHT_GREY,
-    ORANGE,
-    PURPLE,
-    VERMILION,
-    epoch_axis,
-    frequency_label,
-    grid,
-    new_axes,
-    new_figure,
-    time_axis,
-)
-from irec_jax.reports.text import class_names, shorten
+from irec_jax.reports import figures
+from irec_jax.reports.figures import BLUE, GREEN, GREY, LIGHT_GREY, ORANGE, PURPLE, VERMILION
+from irec_jax.text import class_names, shorten
 
+_History = Sequence[Mapping[str, float]]  # values of each epoch
 _COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, GREY)
 _STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 _SYSTEMS = {
@@ -47,16 +35,13 @@ def sdr_per_track(
 ) -> Figure:
     """Draw the amplitude SDR of every track, sorted by the score of 'raw' or of the first system.
 
-    Args:
-        names: of the N tracks.
-        scores: system to N scores in dB; NaN and infinite scores are not drawn, and tracks without
-            a score of the sorting system come last.
-        title: of the figure.
+    Each system has a score in dB for each name. NaN and infinite scores are not drawn, and tracks
+    without a score of the sorting system come last.
     """
     key = np.array(scores["raw" if "raw" in scores else next(iter(scores))], np.float64)
     order = np.argsort(np.where(np.isfinite(key), key, np.inf), kind="stable")
     named = len(names) <= _MAX_NAMED_TRACKS
-    figure, axes = new_axes(max(7.0, 2.0 + 0.36 * len(names)) if named else 11.0, 4.8)
+    figure, axes = figures.new_axes(max(7.0, 2.0 + 0.36 * len(names)) if named else 11.0, 4.8)
     other_colours = itertools.cycle(_COLOURS[3:])
     systems = [name for name in _SYSTEMS if name in scores]
     for name in [*systems, *(name for name in scores if name not in _SYSTEMS)]:
@@ -70,7 +55,7 @@ def sdr_per_track(
         axes.set_xlim(-0.6, len(names) - 0.4)
     axes.set(ylabel="amplitude SDR (dB)", xlabel="" if named else "tracks, sorted")
     axes.set_title(title or "Amplitude SDR by track", loc="left")
-    grid(axes)
+    figures.grid(axes)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
@@ -88,15 +73,13 @@ def spectrograms(
     Args:
         levels_db: name to levels (bins, frames) in dB, all of one shape; the colour scale ends at
             the loudest bin of the first.
-        frame_s: time between frames in seconds.
-        bin_hz: distance between bins in Hz.
-        start_s: start of the excerpt in seconds, for the time axis.
-        title: of the figure.
+        frame_s, bin_hz: distance between frames and between bins.
+        start_s: start of the excerpt, for the time axis.
     """
-    figure = new_figure(10.5, 0.6 + 2.1 * len(levels_db))
+    figure = figures.new_figure(10.5, 0.6 + 2.1 * len(levels_db))
     panels = figure.subplots(len(levels_db), 1, squeeze=False, sharex=True, sharey=True)[:, 0]
-    top = float(next(iter(levels_db.values())).max())
-    num_bins, num_frames = next(iter(levels_db.values())).shape
+    first = next(iter(levels_db.values()))
+    top, (num_bins, num_frames) = float(first.max()), first.shape
     # The lowest bin has no lower edge on a logarithmic axis.
     edges_hz = (np.arange(1, num_bins + 1) - 0.5) * bin_hz
     edges_s = start_s + frame_s * np.arange(num_frames + 1)
@@ -108,12 +91,11 @@ def spectrograms(
         axes.set_yscale("log")
         axes.set_ylim(max(_MIN_HZ, edges_hz[0]), min(_MAX_HZ, edges_hz[-1]))
         ticks_hz = [hz for hz in (100, 1000, 10_000) if edges_hz[0] < hz < edges_hz[-1]]
-        axes.set_yticks(ticks_hz, [frequency_label(hz) for hz in ticks_hz])
+        axes.set_yticks(ticks_hz, [figures.frequency_label(hz) for hz in ticks_hz])
         axes.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
         axes.set_ylabel("frequency (Hz)")
         axes.set_title(name, loc="left", fontsize=10)
-    panels[-1].set_xlabel("time (m:ss)")
-    time_axis(panels[-1], frame_s * num_frames)
+    figures.time_axis(panels[-1], frame_s * num_frames)
     figure.colorbar(image, ax=panels.tolist(), label="level (dB)", pad=0.01, aspect=40)
     if title:
         figure.suptitle(title, fontsize=12)
@@ -121,10 +103,7 @@ def spectrograms(
 
 
 def learning_curves(
-    histories: Mapping[str, Sequence[Mapping[str, float]]],
-    *,
-    kept: Mapping[str, int] | None = None,
-    title: str = "",
+    histories: Mapping[str, _History], *, kept: Mapping[str, int] | None = None, title: str = ""
 ) -> Figure:
     """Draw the losses of runs by epoch, and beside them their amplitude SDR on validation if known.
 
@@ -132,65 +111,52 @@ def learning_curves(
         histories: run (at most six) to a dict per epoch with ``epoch``, ``train_loss``,
             ``valid_loss`` and optionally ``valid_amplitude_sdr``.
         kept: run to the epoch whose parameters were kept, to be marked with a star.
-        title: of the figure.
     """
     scored = any("valid_amplitude_sdr" in row for rows in histories.values() for row in rows)
-    figure = new_figure(11.0 if scored else 7.5, 4.2)
+    figure = figures.new_figure(11.0 if scored else 7.5, 4.2)
     panels = figure.subplots(1, 1 + scored, squeeze=False)[0]
     single = len(histories) == 1
     for (name, history), colour in zip(histories.items(), itertools.cycle(_COLOURS)):
         _loss_lines(panels[0], name, history, colour, single=single, kept=(kept or {}).get(name))
         if scored:
-            sdr_db = _column(history, "valid_amplitude_sdr")
-            marker = _markers(history)
-            panels[1].plot(_column(history, "epoch"), sdr_db, color=colour, label=name, **marker)
+            epochs, sdr_db = _column(history, "epoch"), _column(history, "valid_amplitude_sdr")
+            panels[1].plot(epochs, sdr_db, color=colour, label=name, **_markers(history))
     panels[0].set_ylabel("loss" if single else "loss (dotted: training)")
     if scored:
         panels[1].set_ylabel("amplitude SDR of validation segments (dB)")
     for axes in panels:
-        epoch_axis(axes)
-        grid(axes)
-        axes.spines[["top", "right"]].set_visible(False)
+        figures.epoch_axis(axes)
     panels[0].legend(frameon=False)
     figure.suptitle(title or "Training", fontsize=12)
     return figure
 
 
 def _loss_lines(
-    axes: Axes,
-    name: str,
-    history: Sequence[Mapping[str, float]],
-    colour: str,
-    *,
-    single: bool,
-    kept: int | None,
+    axes: Axes, name: str, history: _History, colour: str, *, single: bool, kept: int | None
 ) -> None:
     """Draw the training and validation loss of a run.
 
     The two lines of a single run differ in colour; those of several runs only in line style.
     """
-    epochs, losses = _column(history, "epoch"), _column(history, "valid_loss")
-    axes.plot(
-        epochs, _column(history, "train_loss"), color=GREY if single else colour, ls=":",
-        label="training" if single else None, **_markers(history),
-    )  # fmt: skip
-    label = "validation" if single else name
-    axes.plot(epochs, losses, color=colour, ls="-", label=label, **_markers(history))
+    epochs, train, valid = (_column(history, k) for k in ("epoch", "train_loss", "valid_loss"))
+    labels = ("training", "validation") if single else (None, name)
+    markers = _markers(history)
+    axes.plot(epochs, train, color=GREY if single else colour, ls=":", label=labels[0], **markers)
+    axes.plot(epochs, valid, color=colour, ls="-", label=labels[1], **markers)
     for i in np.flatnonzero(epochs == kept):
         label = f"kept: epoch {epochs[i]:g}" if single else None
         star = dict(color="black" if single else colour, marker="*", markersize=13, ls="")
-        axes.plot(epochs[i], losses[i], label=label, **star)
+        axes.plot(epochs[i], valid[i], label=label, **star)
 
 
-def _markers(history: Sequence[Mapping[str, float]]) -> dict:
+def _markers(history: _History) -> dict:
     """Return the marker of each epoch; none if they would merge."""
     return dict(marker="o", markersize=3.5) if len(history) <= 30 else {}
 
 
-def _column(history: Sequence[Mapping[str, float]], name: str) -> np.ndarray:
+def _column(history: _History, name: str) -> np.ndarray:
     """Return a value by epoch as float64, NaN where it is missing."""
-    values = [row.get(name) for row in history]
-    return np.array([np.nan if value is None else value for value in values], np.float64)
+    return np.array([row.get(name) for row in history], np.float64)  # None becomes NaN
 
 
 def roc_curves(
@@ -198,16 +164,13 @@ def roc_curves(
 ) -> Figure:
     """Draw ROC curves with their areas, a panel per class and a line per system.
 
-    Args:
-        classes: K names.
-        labels: (N, K), non-zero where the clip has the class.
-        scores: system (at most six) to (N, K), finite.
-        title: of the figure.
+    ``labels`` (N, K) are non-zero where the clip has the class; ``scores`` maps at most six systems
+    to finite scores (N, K).
     """
     labels = np.asarray(labels) > 0
     columns = min(4, len(classes))
     rows = -(-len(classes) // columns)
-    figure = new_figure(0.4 + 2.9 * columns, 0.9 + 2.8 * rows)
+    figure = figures.new_figure(0.4 + 2.9 * columns, 0.9 + 2.8 * rows)
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
     areas = {system: multilabel.roc_auc(labels, values) for system, values in scores.items()}
     for k, (axes, name) in enumerate(zip(panels, class_names(classes), strict=False)):

@@ -5,23 +5,18 @@ from collections.abc import Mapping
 from irec_jax.evaluation.separation import SCORES
 from irec_jax.reports.page import picture, provenance_table, rendered_banner, repeats_heading
 from irec_jax.reports.tables import markdown_table
-from irec_jax.reports.text import clock, decibels, difference, is_finite, mean_sd
+from irec_jax.text import clock, decibels, difference, is_finite, mean_sd
 
 #: The score of the headline and of the comparison of systems.
 MAIN_SCORE = "amplitude_sdr_db"
-_BOUNDS = {
-    "mixture": "mixture (do nothing)",
-    "ideal": "ideal ratio mask (upper bound)",
-}
+_BOUNDS = {"mixture": "mixture (do nothing)", "ideal": "ideal ratio mask (upper bound)"}
 _TESTS = {"independent": "independent samples, as in Ligtenberg (2022)", "paired": "paired samples"}
 
 
 def markdown_page(report: Mapping, captions: Mapping[str, str]) -> str:
-    """Return the Markdown page of a report.
+    """Return the Markdown page of a report of `separation_report.assemble`.
 
-    Args:
-        report: result of `separation_report.assemble`.
-        captions: file name of each figure, stored beside the page, to its caption.
+    The figures are stored beside the page; ``captions`` maps their file names to captions.
     """
     target = " + ".join(report["target"])
     parts = [
@@ -30,7 +25,7 @@ def markdown_page(report: Mapping, captions: Mapping[str, str]) -> str:
         _headline(report),
         *_data_splits(report),
         "## Scores on the test tracks",
-        _score_table(report),
+        _score_table(report["summary"], report.get("reported")),
         _explanation(report),
         *_repeats(report),
         *_significance(report),
@@ -45,10 +40,6 @@ def markdown_page(report: Mapping, captions: Mapping[str, str]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _label(system: str) -> str:
-    return _BOUNDS.get(system, f"**{system}**")
-
-
 def _main_system(report: Mapping) -> str:
     """Return the first output of the separator."""
     return next(name for name in report["systems"] if name not in _BOUNDS)
@@ -57,13 +48,14 @@ def _main_system(report: Mapping) -> str:
 def _headline(report: Mapping) -> str:
     main, num, num_silent = _main_system(report), report["num_tracks"], report["num_silent"]
     scores = {
-        system: f"{mean_sd(report['summary'][system][MAIN_SCORE])} dB"
-        for system in report["systems"]
+        system: f"{mean_sd(block[MAIN_SCORE])} dB" for system, block in report["summary"].items()
     }
     others = [name for name in report["systems"] if name not in (main, *_BOUNDS)]
-    comparison = [f"the mixture itself {scores['mixture']}"]
-    comparison += [f"{name} {scores[name]}" for name in others]
-    comparison.append(f"the ideal ratio mask {scores['ideal']}")
+    comparison = [
+        f"the mixture itself {scores['mixture']}",
+        *(f"{name} {scores[name]}" for name in others),
+        f"the ideal ratio mask {scores['ideal']}",
+    ]
     silent = f", {num_silent} of them without a score because the target is silent"
     return (
         f"**Amplitude SDR {scores[main]}** ({main}; mean ± standard deviation over {num} test "
@@ -73,8 +65,7 @@ def _headline(report: Mapping) -> str:
 
 
 def _data_splits(report: Mapping) -> list[str]:
-    protocol = report.get("protocol")
-    if not protocol:
+    if not (protocol := report.get("protocol")):
         return []
     rows = [
         [split, str(sizes["num_tracks"]), f"{sizes['duration_s'] / 60:.1f}"]
@@ -87,18 +78,15 @@ def _data_splits(report: Mapping) -> list[str]:
     return ["## Data splits", text, markdown_table(header, rows)]
 
 
-def _score_table(report: Mapping) -> str:
-    reported = report.get("reported")
-    header = ["system", *(f"{text}, dB" for text in SCORES.values())]
+def _score_table(summary: Mapping, reported: Mapping | None = None) -> str:
+    """Return a table of all scores, with a column of published ones if there are any."""
+    columns = {"system": [_BOUNDS.get(system, f"**{system}**") for system in summary]}
+    for score, text in SCORES.items():
+        columns[f"{text}, dB"] = [mean_sd(block[score]) for block in summary.values()]
     if reported:
-        header.append(f"published amplitude SDR, dB, on {reported['dataset']}")
-    rows = []
-    for system in report["systems"]:
-        row = [_label(system), *(mean_sd(report["summary"][system][score]) for score in SCORES)]
-        if reported:
-            row.append(mean_sd(reported[MAIN_SCORE].get(system, {})))
-        rows.append(row)
-    return markdown_table(header, rows)
+        published = [mean_sd(reported[MAIN_SCORE].get(system, {})) for system in summary]
+        columns[f"published amplitude SDR, dB, on {reported['dataset']}"] = published
+    return markdown_table(list(columns), zip(*columns.values(), strict=True))
 
 
 def _explanation(report: Mapping) -> str:
@@ -127,14 +115,14 @@ def _explanation(report: Mapping) -> str:
             f"{report['num_silent']} tracks have a target that is silent throughout: they have no "
             "scores and are excluded from the means."
         )
-    infinite = {
-        f"{system}, {text}": block["num_infinite"]
+    infinite = [
+        f"{system}, {text}: {count}"
         for system in report["systems"]
         for score, text in SCORES.items()
-        if (block := report["summary"][system][score])["num_infinite"]
-    }
+        if (count := report["summary"][system][score]["num_infinite"])
+    ]
     if infinite:
-        counts = "; ".join(f"{name}: {count}" for name, count in infinite.items())
+        counts = "; ".join(infinite)
         lines.append(f"Infinite scores, excluded from means and deviations: {counts}.")
     if reported := report.get("reported"):
         lines.append(
@@ -145,17 +133,12 @@ def _explanation(report: Mapping) -> str:
 
 
 def _repeats(report: Mapping) -> list[str]:
-    repeats = report.get("repeats")
-    if not repeats:
+    if not (repeats := report.get("repeats")):
         return []
-    rows = [
-        [_label(system), *(mean_sd(block[score]) for score in SCORES)]
-        for system, block in repeats["summary"].items()
-    ]
     return [
         repeats_heading(repeats),
         "Of the runs' means over tracks: the variation due to the random seed of the training.",
-        markdown_table(["system", *(f"{text}, dB" for text in SCORES.values())], rows),
+        _score_table(repeats["summary"]),
     ]
 
 
@@ -185,8 +168,7 @@ def _test_cells(test: Mapping) -> list[str]:
     """Return the number of tracks, the difference with its interval, t and p."""
     low, high = test["interval"]
     ends = f" [{low:+.2f}, {high:+.2f}]" if is_finite(low) else ""
-    t = f"t({test['df']:g}) = {test['t']:.2f}" if is_finite(test["t"]) else "–"
-    p = test["p_value"]
+    t, p = f"t({test['df']:g}) = {test['t']:.2f}" if is_finite(test["t"]) else "–", test["p_value"]
     p = "–" if not is_finite(p) else "< .001" if p < 1e-3 else f"{p:.3f}"
     return [str(test["num_tracks"]), difference(test["difference"], 2) + ends, t, p]
 
@@ -201,11 +183,8 @@ def _track_table(report: Mapping) -> str:
     for track in sorted(report["tracks"], key=lambda track: track["name"]):
         name = track["name"] + (" (silent target)" if track["silent"] else "")
         name += f" ({track['errata']})" if track["errata"] else ""
-        scores = track["scores"]
-        rows.append(
-            [name, clock(round(track["duration_s"], 1))]
-            + [decibels(scores[system][MAIN_SCORE]) for system in report["systems"]]
-            + [decibels(scores[main][score]) for score in others]
-        )
+        scores = [track["scores"][system][MAIN_SCORE] for system in report["systems"]]
+        scores += [track["scores"][main][score] for score in others]
+        rows.append([name, clock(round(track["duration_s"], 1)), *map(decibels, scores)])
     table = markdown_table(header, rows)
     return f"Amplitude SDR of each system, then the other scores of {main}.\n\n{table}"

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from irec_jax.dsp.stft import power, stft
 from irec_jax.dsp.window_functions import get_window
-from irec_jax.reports.figures import new_figure, octave_ticks, time_axis
+from irec_jax.reports import figures
 
 _FRAME_S = 0.085
 _MAX_COLUMNS = 800
@@ -20,12 +20,7 @@ _TICKS_HZ = (50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000)
 
 
 class SpectrogramOverview:
-    """Mean powers of a recording that arrives in blocks, in at most `_MAX_COLUMNS` columns.
-
-    Args:
-        sample_rate_hz: of the recording.
-        num_samples: length of the recording.
-    """
+    """Mean powers of a recording that arrives in blocks, in at most `_MAX_COLUMNS` columns."""
 
     def __init__(self, sample_rate_hz: int, num_samples: int):
         self._rate_hz = sample_rate_hz
@@ -40,7 +35,7 @@ class SpectrogramOverview:
         self._num_done = 0
 
     def add(self, block: np.ndarray) -> None:
-        """Add the next samples, float32 (n, C)."""
+        """Add the next samples, float32 (T, C)."""
         if self._pending is None:
             self._pending = np.zeros((self._length // 2, block.shape[1]), np.float32)
         self._pending = np.concatenate([self._pending, block])
@@ -75,36 +70,22 @@ def band_edges_hz(rate_hz: int) -> np.ndarray:
 
 
 def band_powers(samples: np.ndarray, rate_hz: int) -> np.ndarray:
-    """Return a spectrogram (bands, columns) with bands of equal width in octaves.
-
-    Args:
-        samples: float32 (T,).
-        rate_hz: sample rate in Hz.
-    """
-    frame_length = _frame_length(rate_hz)
-    spectrum = stft(
-        samples,
-        frame_length=frame_length,
-        hop_length=max(1, len(samples) // _EXCERPT_COLUMNS, frame_length // 16),
-        window="hann",
-    )
+    """Return the spectrogram (bands, columns) of float32 (T,) as in `octave_bands`."""
+    length = _frame_length(rate_hz)
+    hop = max(1, len(samples) // _EXCERPT_COLUMNS, length // 16)
+    spectrum = stft(samples, frame_length=length, hop_length=hop, window="hann")
     return octave_bands(np.asarray(power(spectrum), np.float64).T, rate_hz)
 
 
 def octave_bands(powers: np.ndarray, rate_hz: int) -> np.ndarray:
     """Return the mean power (bands, columns) in bands of equal width in octaves.
 
-    Integrates powers that are interpolated linearly between bins, because low bands are narrower
-    than bins.
-
-    Args:
-        powers: float64 (bins, columns), from 0 Hz to half the sample rate.
-        rate_hz: sample rate in Hz.
+    Powers, float64 (bins, columns) from 0 Hz to half the sample rate, are interpolated linearly
+    between bins and integrated, because low bands are narrower than bins.
     """
     edges = band_edges_hz(rate_hz) / (rate_hz / 2) * (len(powers) - 1)
-    integral = np.concatenate(
-        [np.zeros((1, powers.shape[1])), np.cumsum((powers[1:] + powers[:-1]) / 2, axis=0)]
-    )
+    integral = np.zeros_like(powers)
+    np.cumsum((powers[1:] + powers[:-1]) / 2, axis=0, out=integral[1:])
     low = np.minimum(edges.astype(int), len(powers) - 2)
     fraction = (edges - low)[:, None]
     slope = powers[low + 1] - powers[low]
@@ -117,27 +98,20 @@ def draw_overview(
 ) -> Figure:
     """Draw spectrograms below one another, in dB relative to the maximum of the first.
 
-    Args:
-        powers: name to `SpectrogramOverview.powers`; the mixture first.
-        title: of the figure.
-        sample_rate_hz, duration_s: of the recording.
+    ``powers`` maps names to `SpectrogramOverview.powers`, the mixture first.
     """
-    figure = new_figure(12.0, 1.2 + 2.6 * len(powers))
+    figure = figures.new_figure(12.0, 1.2 + 2.6 * len(powers))
     rows = figure.subplots(len(powers), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
     edges_hz = band_edges_hz(sample_rate_hz)
     extent = (0, duration_s, *np.log2(edges_hz[[0, -1]]))
-    loudest = max(float(next(iter(powers.values())).max()), 1e-30)
-    for axes, (name, band) in zip(rows, powers.items(), strict=True):
-        levels_db = 10 * np.log10(np.maximum(band / loudest, 1e-12))
-        image = axes.imshow(
-            levels_db, aspect="auto", origin="lower", cmap="magma", vmin=-_RANGE_DB, vmax=0,
-            extent=extent, rasterized=True,
-        )  # fmt: skip
+    loudest = next(iter(powers.values())).max()
+    for axes, (name, bands) in zip(rows, powers.items(), strict=True):
+        levels_db = figures.relative_db(bands, loudest)
+        image = figures.spectrogram(axes, levels_db, extent, low=-_RANGE_DB)
         axes.set_title(name.replace("_", " + "), fontsize=11, loc="left")
         axes.set_ylabel("frequency (Hz)")
-    octave_ticks(rows[0], _TICKS_HZ, edges_hz)
-    rows[-1].set_xlabel("time (m:ss)")
-    time_axis(rows[-1], duration_s)
+    figures.octave_ticks(rows[0], _TICKS_HZ, edges_hz)
+    figures.time_axis(rows[-1], duration_s)
     figure.colorbar(image, ax=rows.tolist(), label="level (dB re maximum)", pad=0.01, aspect=40)
     figure.suptitle(title, fontsize=13)
     return figure

@@ -2,19 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from matplotlib.figure import Figure
 
-from irec_jax.reports.figures import (
-    BLUE,
-    GREEN,
-    ORANGE,
-    VERMILION,
-    epoch_axis,
-    grid,
-    new_axes,
-    new_figure,
-)
-from irec_jax.reports.text import class_names
+from irec_jax.reports import figures
+from irec_jax.reports.figures import BLUE, GREEN, ORANGE, VERMILION
 
 _COLOURS, _MARKERS = (BLUE, VERMILION, GREEN, ORANGE), ("o", "s", "^", "v")
 #: (low, value, high); low and high are None if there is no interval.
@@ -36,9 +28,8 @@ def accuracies(
         groups: group (at most four) to row to accuracy; rows may be missing.
         reported: row to a published accuracy.
         chance: accuracy of guessing, drawn as a dashed line.
-        title: of the figure.
     """
-    figure, axes = new_axes(9.0, 1.8 + 0.3 * len(rows))
+    figure, axes = figures.new_axes(9.0, 1.8 + 0.3 * len(rows))
     positions = {row: position for position, row in enumerate(rows)}
     for index, (group, values) in enumerate(groups.items()):
         colour, offset = _COLOURS[index], (index - (len(groups) - 1) / 2) * 0.26
@@ -46,19 +37,16 @@ def accuracies(
         for y, (low, _, high) in points:
             if low is not None and high is not None:
                 axes.plot([low, high], [y, y], color=colour, linewidth=1.6, alpha=0.5)
-        x = [value for _, (_, value, _) in points]
-        y = [y for y, _ in points]
+        y, x = [y for y, _ in points], [value for _, (_, value, _) in points]
         axes.plot(x, y, ls="", marker=_MARKERS[index], color=colour, ms=5, label=group)
-    published = [row for row in rows if row in reported]
-    axes.plot(
-        [reported[row] for row in published], [positions[row] for row in published], ls="",
-        marker="D", ms=5, markerfacecolor="none", color="black", label="published",
-    )  # fmt: skip
+    published = [(reported[row], positions[row]) for row in rows if row in reported]
+    style = dict(ls="", marker="D", ms=5, markerfacecolor="none", color="black")
+    axes.plot(*np.reshape(published, (-1, 2)).T, label="published", **style)
     axes.axvline(chance, color="black", ls="--", linewidth=0.9, label=f"chance ({chance:.2f})")
     axes.set_yticks(range(len(rows)), rows)
     axes.set(xlim=(0, 1), ylim=(len(rows) - 0.4, -0.6), xlabel="test accuracy, 95 % interval")
     axes.set_title(title, loc="left", fontsize=11)
-    grid(axes, "x")
+    figures.grid(axes, "x")
     figure.legend(loc="outside lower center", ncols=5, frameon=False)
     return figure
 
@@ -66,11 +54,9 @@ def accuracies(
 def learning_curves(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
     """Draw accuracy and loss by epoch, a row of panels per run.
 
-    Args:
-        histories: run to one dict per epoch with ``epoch``, ``train_top1``, ``valid_top1``,
-            ``train_loss`` and ``valid_loss``.
+    Each epoch has ``epoch``, ``train_top1``, ``valid_top1``, ``train_loss`` and ``valid_loss``.
     """
-    figure = new_figure(9.0, 0.4 + 2.4 * len(histories))
+    figure = figures.new_figure(9.0, 0.4 + 2.4 * len(histories))
     panels = figure.subplots(len(histories), 2, squeeze=False)
     splits = (("train", "training", BLUE, "-"), ("valid", "validation", VERMILION, "--"))
     for row, (name, history) in zip(panels, histories.items(), strict=True):
@@ -79,21 +65,18 @@ def learning_curves(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> F
             for split, text, colour, style in splits:
                 values = [epoch[f"{split}_{key}"] for epoch in history]
                 axes.plot(epochs, values, color=colour, ls=style, marker="o", ms=3.5, label=text)
-            epoch_axis(axes)
+            figures.epoch_axis(axes)
             axes.set_ylabel(label)
             axes.set_title(name, loc="left", fontsize=10)
-            grid(axes)
-            axes.spines[["top", "right"]].set_visible(False)
     panels[0][0].legend(frameon=False)
     return figure
 
 
 def label_histogram(counts: Mapping[str, int], *, title: str) -> Figure:
     """Draw the number of examples of each class."""
-    figure, axes = new_axes(max(6.0, 1.5 + 0.6 * len(counts)), 3.6)
+    figure, axes = figures.new_axes(max(6.0, 1.5 + 0.6 * len(counts)), 3.6)
     bars = axes.bar(range(len(counts)), list(counts.values()), 0.7, color=BLUE)
     axes.bar_label(bars, fontsize=8)
-    axes.set_xticks(range(len(counts)), class_names(counts), rotation=30, ha="right")
+    figures.class_axis(axes, counts)
     axes.set(ylabel="number of examples", title=title)
-    axes.tick_params(axis="x", length=0)
     return figure

@@ -20,11 +20,6 @@ def markdown_table(
         widths[-1] = 3  # long texts in the last column need no padding
     rule = ["-" * (width - 1) + ("-" if i < num_text_columns else ":")
             for i, width in enumerate(widths)]  # fmt: skip
-    aligned = [
-        [
-            cell.ljust(width) if i < num_text_columns else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        for line in lines
-    ]
-    return "\n".join(f"| {' | '.join(line)} |" for line in (aligned[0], rule, *aligned[1:]))
+    align = [str.ljust if i < num_text_columns else str.rjust for i in range(len(widths))]
+    lines = [[f(*cell) for f, *cell in zip(align, line, widths, strict=True)] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], rule, *lines[1:]))

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from irec_jax.reports.figures import GREY, VERMILION, new_axes, time_axis
-from irec_jax.reports.text import class_names
+from irec_jax.text import class_names
 
 _MAX_COLUMNS = 800
 
@@ -27,7 +27,7 @@ def instruments_over_time(
             (`irec_jax.inference.sliding_windows.window_centres_s`).
         scores: (N, K) scores of the windows, non-negative.
         classes: K names.
-        threshold: on the scores, in their units.
+        threshold: of the scores, in their units.
         labels: the classes recognised in the recording; their names are set in bold.
     """
     scores, times_s = np.asarray(scores, np.float64), np.asarray(times_s, np.float64)
@@ -42,7 +42,7 @@ def instruments_over_time(
             axes.fill_between(span_s, row + 0.26, row + 0.5, color=VERMILION, linewidth=0)
     axes.hlines(rows, edges_s[0], edges_s[-1], color="white", linewidth=2.0)
     _class_axis(axes, classes, labels)
-    axes.set(xlim=(edges_s[0], edges_s[-1]), xlabel="time (m:ss)")
+    axes.set_xlim(edges_s[0], edges_s[-1])
     time_axis(axes, edges_s[-1])
     axes.spines[:].set_visible(False)
     recognised = ", ".join(class_names([name for name in classes if name in labels])) or "none"
@@ -50,17 +50,16 @@ def instruments_over_time(
     bar = figure.colorbar(image, ax=axes, label="score", pad=0.01)
     bar.ax.axhline(threshold, color=VERMILION, linewidth=2.5)
     patch = matplotlib.patches.Patch(color=VERMILION, label=f"score ≥ {threshold:.2f}")
-    axes.legend(
-        handles=[patch], loc="lower right", bbox_to_anchor=(1, 1), frameon=False, borderaxespad=0.1
-    )
+    style = dict(loc="lower right", bbox_to_anchor=(1, 1), frameon=False, borderaxespad=0.1)
+    axes.legend(handles=[patch], **style)
     return figure
 
 
 def _class_axis(axes: Axes, classes: Sequence[str], labels: Sequence[str]) -> None:
     axes.set_yticks(range(len(classes)), class_names(classes))
     for tick, name in zip(axes.get_yticklabels(), classes, strict=True):
-        tick.set(fontweight="bold" if name in labels else "normal")
-        tick.set_color("black" if name in labels else GREY)
+        weight, colour = ("bold", "black") if name in labels else ("normal", GREY)
+        tick.set(fontweight=weight, color=colour)
     axes.invert_yaxis()
     axes.tick_params(axis="y", length=0)
 

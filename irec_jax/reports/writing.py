@@ -7,7 +7,7 @@ report.json holds the complete report.
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,24 @@ from matplotlib.figure import Figure
 from irec_jax.files import write_bytes
 from irec_jax.reports.figures import encode
 from irec_jax.reports.html import to_html
+
+
+def write_captioned_report(
+    folder: str | os.PathLike,
+    report: Mapping,
+    markdown_page: Callable[[Mapping, Mapping[str, str]], str],
+    figures: Mapping[str, tuple[Figure, str]],
+    **options: Any,
+) -> Path:
+    """Write a report whose page shows figures with captions; see `write_report`.
+
+    Args:
+        markdown_page: function of the report and file name to caption that returns the page.
+        figures: file name to figure and caption.
+    """
+    page = markdown_page(report, {name: caption for name, (_, caption) in figures.items()})
+    drawn = {name: figure for name, (figure, _) in figures.items()}
+    return write_report(folder, report, page, drawn, **options)
 
 
 def write_report(
@@ -30,9 +48,8 @@ def write_report(
     """Write a report to a folder, which is created if needed, and replace an earlier report.
 
     Args:
-        folder: path of the folder.
-        report: content of report.json.
-        page: content of report.md.
+        folder: its path.
+        report, page: content of report.json and of report.md.
         figures: file name to figure.
         html_title: title of report.html, which embeds the figures; None writes no report.html.
 

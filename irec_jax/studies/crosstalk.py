@@ -26,6 +26,7 @@ from matplotlib.figure import Figure
 from irec_jax import crosstalk
 from irec_jax.crosstalk.wiener import wiener
 from irec_jax.data import Piece, Pieces, load_pieces
+from irec_jax.data.options import is_rendered
 from irec_jax.dsp import stft
 from irec_jax.errors import UserError
 from irec_jax.evaluation import provenance
@@ -77,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.max_s > 0:
         raise UserError(f"--max-s {arguments.max_s}: expected a positive number of seconds")
     # The four pieces of PHENICX are those of the paper, which does not split them.
-    split = arguments.split or ("test" if arguments.dataset == "gm_multitrack" else "all")
+    split = arguments.split or ("test" if is_rendered(arguments.dataset) else "all")
     dataset, indices = _load(arguments, split)
     options = {name: getattr(arguments, name) for name in ("max_s", "decay_s", "seed")}
     described = {name: repr(SETTINGS.get(name, name)) for name in methods}
@@ -241,7 +242,7 @@ def _simulate(
 def _load(arguments: argparse.Namespace, split: str) -> tuple[Pieces, list[int]]:
     """Return the dataset and the indices of the pieces with enough tracks."""
     # Other folders of tracks have no dry tracks.
-    rendered = arguments.dataset == "gm_multitrack"
+    rendered = is_rendered(arguments.dataset)
     options = dict(size=arguments.size) if rendered else dict(layout="phenicx")
     options |= {name: getattr(arguments, name) for name in ("data_dir", "manual_dir", "format")}
     dataset = load_pieces(arguments.dataset, split, **options)

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from irec_jax.reports.tables import markdown_table
-from irec_jax.reports.text import number
 from irec_jax.studies import pages
 from irec_jax.studies.published import seipel as published
+from irec_jax.text import number
 
 _LEVELS = tuple(str(level_db) for level_db in published.LEVELS_DB)
 #: Method -> its name in tables.

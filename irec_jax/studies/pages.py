@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from irec_jax.reports.page import failed_runs, provenance_table
-from irec_jax.reports.text import interval
+from irec_jax.text import interval
 
 
 def compose(

@@ -16,6 +16,7 @@ from ml_collections import config_dict
 from irec_jax import config as configs
 from irec_jax import data, experiment
 from irec_jax.checkpoints.workdir import check_workdir, lock_study
+from irec_jax.data.options import is_rendered
 from irec_jax.errors import UserError
 from irec_jax.evaluation import provenance
 from irec_jax.files import read_json
@@ -70,7 +71,7 @@ def shared_settings(arguments: argparse.Namespace) -> dict:
     """
     check_choice("dataset", arguments.dataset, ("gm_irmas", "irmas"))
     chosen = {name: getattr(arguments, name) for name in ("dataset", "seed", "quick", "debug")}
-    return chosen | ({"size": arguments.size} if arguments.dataset == "gm_irmas" else {})
+    return chosen | ({"size": arguments.size} if is_rendered(arguments.dataset) else {})
 
 
 def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
@@ -86,7 +87,7 @@ def shared_overrides(
     """Return the overrides of `add_arguments` for every config, and those without baselines."""
     pairs = [("data.dir", arguments.data_dir), ("data.manual_dir", arguments.manual_dir)]
     pairs.append(("seed", str(arguments.seed)))
-    if arguments.dataset == "gm_irmas" and not arguments.debug:
+    if is_rendered(arguments.dataset) and not arguments.debug:
         pairs.append(("data.size", arguments.size))
     return pairs if baselines else [*pairs, ("evaluation.baselines", "False")]
 

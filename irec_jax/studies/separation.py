@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from irec_jax.data.options import is_rendered
 from irec_jax.errors import UserError
 from irec_jax.files import read_json
 from irec_jax.reports import separation_figures
@@ -131,7 +132,7 @@ def separator_run(arguments: argparse.Namespace, name: str = "", variant=()) -> 
         overrides |= _DEBUG_UNET
         # The network has only two layers.
         variant = [(k, "(2, 2)" if k == "model.dilations" else text) for k, text in variant]
-    elif arguments.stems == "gm_musdb":
+    elif is_rendered(arguments.stems):
         overrides["data.size"] = arguments.size
     if name and not budget and not arguments.debug:
         budget = _ABLATION_EPOCHS
@@ -210,7 +211,7 @@ def _describe_data(
 ) -> dict:
     """Return the entries of the report on the datasets and the separator."""
     stems, file = separator.system["dataset"], folder / "report.json"
-    clips_rendered = arguments.dataset.startswith("gm_")
+    clips_rendered = is_rendered(arguments.dataset)
     rendered = [arguments.dataset] * clips_rendered + [stems["name"]] * stems["rendered"]
     return {
         "rendered": bool(rendered),

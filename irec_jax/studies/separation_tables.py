@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 
 from irec_jax.reports.page import rendered_banner
 from irec_jax.reports.tables import markdown_table
-from irec_jax.reports.text import class_names, difference, mean_sd, number
 from irec_jax.studies import pages
 from irec_jax.studies.published import ligtenberg
+from irec_jax.text import class_names, difference, mean_sd, number
 
 _SDR = "amplitude_sdr_db"
 _INPUTS = {

@@ -6,10 +6,10 @@ import numpy as np
 
 from irec_jax.reports.page import rendered_banner
 from irec_jax.reports.tables import markdown_table
-from irec_jax.reports.text import class_names, number
 from irec_jax.studies import pages
 from irec_jax.studies.pages import with_interval
 from irec_jax.studies.published import vazonis as published
+from irec_jax.text import class_names, number
 
 _SCORES = ("precision", "recall", "f1")
 

@@ -13,13 +13,12 @@ import numpy as np
 from irec_jax import crosstalk as ct
 from irec_jax import registry
 from irec_jax.audio import multitrack
-from irec_jax.audio.display_names import printable
-from irec_jax.audio.track_reader import Track, read_tracks
-from irec_jax.audio.track_writer import TrackWriter, estimate_bytes, staging_folder
+from irec_jax.audio.tracks import Track, TrackWriter, estimate_bytes, read_tracks, staging_folder
 from irec_jax.errors import UserError
 from irec_jax.files import atomic_write
 from irec_jax.progress import progress_bar
 from irec_jax.reports import debleed_figure, figures
+from irec_jax.text import printable
 
 #: File name of the figure, beside the tracks.
 REPORT_NAME = "debleed.png"

@@ -11,12 +11,14 @@ import numpy as np
 from tqdm import tqdm
 
 from irec_jax import audio
-from irec_jax.audio.display_names import printable
-from irec_jax.audio.track_reader import Track, open_track, prefetch, read_tracks
-from irec_jax.audio.track_writer import (
+from irec_jax.audio.tracks import (
+    Track,
     TrackWriter,
     check_output_files,
     estimate_bytes,
+    open_track,
+    prefetch,
+    read_tracks,
     staging_folder,
 )
 from irec_jax.errors import UserError
@@ -25,6 +27,7 @@ from irec_jax.progress import progress_bar
 from irec_jax.reports import figures, spectrogram_overview
 from irec_jax.systems.loading import check_array
 from irec_jax.systems.separator import Separator, load_separator
+from irec_jax.text import printable
 
 #: Name of the mixture minus the target.
 REMAINDER = "remainder"

@@ -13,7 +13,7 @@ from irec_jax import frontends, losses, models, registry
 from irec_jax.audio import to_float32
 from irec_jax.augment import Augment
 from irec_jax.errors import UserError
-from irec_jax.tasks.task import Batch, Task, apply_model, example_keys, init_variables
+from irec_jax.tasks.task import Batch, HostBatch, Losses, Task, example_keys
 
 #: Values of the config key `data.normalize`.
 NORMALIZATIONS = ("peak", "none")
@@ -31,7 +31,6 @@ class Recognition(Task):
 
     Attributes:
         frontend: the front end, whose settings are stored with a checkpoint.
-        model: the network.
         to_probabilities: the activation of the logits, see `losses.activation`.
         criterion: the loss, `(logits, labels)`, both (..., K), to one value per row.
         augment: augmentation of waveforms and features in training.
@@ -52,17 +51,12 @@ class Recognition(Task):
     classes: tuple[str, ...]
 
     def init(self, rng: jax.Array) -> tuple[Any, Any]:
-        silence = jnp.zeros((1, self.window_samples))
-        return init_variables(self.model, rng, self.frontend(silence))
+        return self._init_variables(rng, self.frontend(jnp.zeros((1, self.window_samples))))
 
-    def loss(
-        self, params: Any, model_state: Any, batch: Batch, rng: jax.Array, train: bool
-    ) -> tuple[jax.Array, jax.Array, Any, dict[str, jax.Array]]:
+    def loss(self, params, model_state, batch: Batch, rng: jax.Array, train: bool) -> Losses:
         augment_rng, dropout_rng = jax.random.split(rng)
         features = self._features(batch, augment_rng if train else None)
-        outputs, model_state = apply_model(
-            self.model, params, model_state, features, batch, dropout_rng, train
-        )
+        outputs, model_state = self._apply(params, model_state, features, batch, dropout_rng, train)
         mask, labels = batch["mask"], batch["labels"]
         strongest = self._probabilities(outputs).argmax(axis=-1)
         hits = jnp.take_along_axis(labels, strongest[:, None], axis=-1)[:, 0]
@@ -70,18 +64,13 @@ class Recognition(Task):
         total = jnp.sum(self._losses(outputs, labels) * mask)
         return total, jnp.sum(mask), model_state, scalars
 
-    def predict(self, params: Any, model_state: Any, batch: Batch) -> jax.Array:
+    def predict(self, params, model_state, batch: Batch) -> jax.Array:
         """Return probabilities (B, K)."""
-        variables = {"params": params} | model_state
-        return self._probabilities(
-            self.model.apply(variables, self._features(batch, None), train=False)
-        )
+        variables, features = {"params": params} | model_state, self._features(batch, None)
+        return self._probabilities(self.model.apply(variables, features, train=False))
 
-    def summaries(
-        self, params: Any, model_state: Any, batch: Mapping[str, np.ndarray]
-    ) -> dict[str, np.ndarray]:
+    def summaries(self, params, model_state, batch: HostBatch) -> dict[str, np.ndarray]:
         """Return the waveform and the features, which do not depend on the parameters."""
-        del params, model_state
         first = {k: jnp.asarray(v[:1]) for k, v in batch.items()}
         arrays = {}
         if _takes_audio(self.frontend):
@@ -131,11 +120,10 @@ def create_recognition(
 
     Args:
         classes: names of the K outputs.
-        sample_rate_hz: sample rate of the audio.
-        window_s: length of a window in seconds.
+        sample_rate_hz, window_s: of the audio and its windows.
         frontend, model, loss: `dict(name=..., **arguments)`.
         augment: arguments of `Augment`.
-        normalize: 'peak' divides every waveform by the peak of its clip, 'none' leaves it.
+        normalize: see `Recognition`.
 
     Raises:
         UserError: an unknown name or argument, or settings that contradict each other.
@@ -148,7 +136,6 @@ def create_recognition(
         raise registry.unknown("loss of a recogniser", loss["name"], losses.CLASSIFICATION)
     created = _create_frontend(frontend, sample_rate_hz)
     takes_audio = _takes_audio(created)
-    window_samples = round(window_s * sample_rate_hz) if takes_audio else created.num_values
     task = Recognition(
         frontend=created,
         model=models.create(**({"num_classes": len(classes)} | dict(model))),
@@ -156,10 +143,10 @@ def create_recognition(
         criterion=losses.create(**{k: v for k, v in loss.items() if k != "l2"}),
         augment=Augment(**augment),
         normalize=normalize,
-        window_samples=window_samples,
+        window_samples=round(window_s * sample_rate_hz) if takes_audio else created.num_values,
         classes=tuple(classes),
     )
-    task.augment.check_features(created.output_shape(window_samples))
+    task.augment.check_features(created.output_shape(task.window_samples))
     if not takes_audio and (task.augment.gain_db or task.augment.polarity or normalize != "none"):
         raise UserError(
             f"augment.gain_db, augment.polarity and data.normalize apply to audio, but "
@@ -199,7 +186,7 @@ def _takes_audio(frontend: frontends.FrontEnd) -> bool:
 
 
 def _create_frontend(settings: Mapping[str, Any], sample_rate_hz: int) -> frontends.FrontEnd:
-    """Create a front end; one that depends on the sample rate is given that of the audio."""
+    """Create a front end, with the sample rate of the audio if it depends on it."""
     settings = dict(settings)
     kind = frontends.FRONTENDS.get(settings["name"])
     if kind is not None and "sample_rate_hz" in registry.parameters(kind):

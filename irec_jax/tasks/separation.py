@@ -14,7 +14,7 @@ from irec_jax.audio import to_float32
 from irec_jax.augment import StemAugment
 from irec_jax.errors import UserError
 from irec_jax.metrics import amplitude_sdr
-from irec_jax.tasks.task import Batch, Task, apply_model, example_keys, init_variables
+from irec_jax.tasks.task import Batch, HostBatch, Losses, Task, example_keys
 
 #: Values of the config key `loss.domain`: what the loss compares.
 DOMAINS = ("amplitudes", "decibels")
@@ -33,7 +33,6 @@ class Separation(Task):
 
     Attributes:
         frontend: the front end, whose settings are stored with a checkpoint.
-        model: the network.
         criterion: the loss, `(estimate, target)`, both (B, bins, frames), to (B,).
         domain: 'decibels' compares features, as Ligtenberg (2022) does; 'amplitudes' compares
             linear amplitudes divided by the RMS of those of the target.
@@ -56,17 +55,13 @@ class Separation(Task):
 
     def init(self, rng: jax.Array) -> tuple[Any, Any]:
         shape = self.frontend.output_shape(self.window_samples)
-        return init_variables(self.model, rng, jnp.zeros((1, *shape)))
+        return self._init_variables(rng, jnp.zeros((1, *shape)))
 
-    def loss(
-        self, params: Any, model_state: Any, batch: Batch, rng: jax.Array, train: bool
-    ) -> tuple[jax.Array, jax.Array, Any, dict[str, jax.Array]]:
+    def loss(self, params, model_state, batch: Batch, rng: jax.Array, train: bool) -> Losses:
         augment_rng, dropout_rng = jax.random.split(rng)
         waveforms = self._mixture_and_target(batch, augment_rng if train else None)
         mixture, target = self.frontend(jnp.stack(waveforms))
-        estimate, model_state = apply_model(
-            self.model, params, model_state, mixture, batch, dropout_rng, train
-        )
+        estimate, model_state = self._apply(params, model_state, mixture, batch, dropout_rng, train)
         mask = batch["mask"]
         amplitudes = self.frontend.amplitudes(estimate), self.frontend.amplitudes(target)
         if self.domain == "amplitudes":
@@ -80,30 +75,26 @@ class Separation(Task):
         scalars = {"amplitude_sdr": jnp.sum(sdr * mask)}
         return jnp.sum(values * mask), jnp.sum(mask), model_state, scalars
 
-    def predict(self, params: Any, model_state: Any, batch: Batch) -> jax.Array:
+    def predict(self, params, model_state, batch: Batch) -> jax.Array:
         """Return features of the target (B, bins, frames) of the mixtures `audio` (B, T)."""
         features = self.frontend(to_float32(batch["audio"]))
         return self.model.apply({"params": params} | model_state, features, train=False)
 
-    def summaries(
-        self, params: Any, model_state: Any, batch: Mapping[str, np.ndarray]
-    ) -> dict[str, np.ndarray]:
+    def summaries(self, params, model_state, batch: HostBatch) -> dict[str, np.ndarray]:
         """Return waveforms and features of mixture, target and estimate."""
         first = {k: jnp.asarray(v[:1]) for k, v in batch.items()}
         mixture, target = self._mixture_and_target(first, None)
         estimate = self.predict(params, model_state, {"audio": mixture})
-        waveforms = {
-            "mixture": mixture,
-            "target": target,
-            "estimate": self.frontend.inverse(estimate, num_samples=self.window_samples),
-        }
-        features = {
-            "mixture": self.frontend(mixture),
-            "target": self.frontend(target),
-            "estimate": estimate,
-        }
-        arrays = {f"audio/{name}": np.asarray(value)[0] for name, value in waveforms.items()}
-        return arrays | {f"features/{k}": np.asarray(v)[0].T for k, v in features.items()}
+        estimated = self.frontend.inverse(estimate, num_samples=self.window_samples)
+        arrays = {}
+        for name, waveform, features in (
+            ("mixture", mixture, self.frontend(mixture)),
+            ("target", target, self.frontend(target)),
+            ("estimate", estimated, estimate),
+        ):
+            arrays[f"audio/{name}"] = np.asarray(waveform)[0]
+            arrays[f"features/{name}"] = np.asarray(features)[0].T
+        return arrays
 
     def _mixture_and_target(
         self, batch: Batch, augment_rng: jax.Array | None
@@ -134,8 +125,7 @@ def create_separation(
     Args:
         stems: names of the S stems in a batch.
         target: names of the stems to keep.
-        sample_rate_hz: sample rate of the audio.
-        window_s: length of a window in seconds.
+        sample_rate_hz, window_s: of the audio and its windows.
         frontend, model: `dict(name=..., **arguments)`.
         loss: the same, with `domain`, see `Separation`.
         augment: arguments of `StemAugment`.

@@ -4,10 +4,14 @@ import abc
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import flax.linen as nn
 import jax
 import numpy as np
 
 Batch = Mapping[str, jax.Array]
+HostBatch = Mapping[str, np.ndarray]
+#: Summed loss, number of examples, new model state, summed scalars: see `Task.loss`.
+Losses = tuple[jax.Array, jax.Array, Any, dict[str, jax.Array]]
 
 
 class Task(abc.ABC):
@@ -15,18 +19,18 @@ class Task(abc.ABC):
 
     Attributes:
         scalars: names of the scalars that `loss` returns.
+        model: the network, a Linen module.
     """
 
     scalars: ClassVar[tuple[str, ...]]
+    model: nn.Module
 
     @abc.abstractmethod
     def init(self, rng: jax.Array) -> tuple[Any, Any]:
         """Return initial parameters and model state."""
 
     @abc.abstractmethod
-    def loss(
-        self, params: Any, model_state: Any, batch: Batch, rng: jax.Array, train: bool
-    ) -> tuple[jax.Array, jax.Array, Any, dict[str, jax.Array]]:
+    def loss(self, params, model_state, batch: Batch, rng: jax.Array, train: bool) -> Losses:
         """Return the summed loss of a batch.
 
         Args:
@@ -42,41 +46,31 @@ class Task(abc.ABC):
         """
 
     @abc.abstractmethod
-    def predict(self, params: Any, model_state: Any, batch: Batch) -> jax.Array:
+    def predict(self, params, model_state, batch: Batch) -> jax.Array:
         """Return the outputs (B, ...) of a batch, one per example."""
 
     @abc.abstractmethod
-    def summaries(
-        self, params: Any, model_state: Any, batch: Mapping[str, np.ndarray]
-    ) -> dict[str, np.ndarray]:
+    def summaries(self, params, model_state, batch: HostBatch) -> dict[str, np.ndarray]:
         """Return images (W, H) and waveforms (T,) of the first example, for TensorBoard."""
 
+    def _init_variables(self, rng: jax.Array, features: Any) -> tuple[Any, Any]:
+        """Return initial parameters and the other collections of the model."""
+        variables = dict(self.model.init({"params": rng}, features, train=False))
+        return variables.pop("params"), variables
 
-def init_variables(model: Any, rng: jax.Array, features: Any) -> tuple[Any, Any]:
-    """Return initial parameters and the other collections of a Linen module."""
-    variables = dict(model.init({"params": rng}, features, train=False))
-    return variables.pop("params"), variables
-
-
-def apply_model(
-    model: Any,
-    params: Any,
-    model_state: Any,
-    features: Any,
-    batch: Batch,
-    dropout_rng: jax.Array,
-    train: bool,
-) -> tuple[Any, Any]:
-    """Return the outputs of a Linen module and its model state, updated when training."""
-    examples = {"index": batch["index"], "mask": batch["mask"]}
-    outputs = model.apply(
-        {"params": params, "examples": examples} | model_state,
-        features,
-        train=train,
-        rngs={"dropout": dropout_rng},
-        mutable=list(model_state) if train else False,
-    )
-    return outputs if train else (outputs, model_state)
+    def _apply(
+        self, params, model_state, features: Any, batch: Batch, dropout_rng: jax.Array, train: bool
+    ) -> tuple[Any, Any]:
+        """Return the outputs of the model and its model state, updated when training."""
+        examples = {"index": batch["index"], "mask": batch["mask"]}
+        outputs = self.model.apply(
+            {"params": params, "examples": examples} | model_state,
+            features,
+            train=train,
+            rngs={"dropout": dropout_rng},
+            mutable=list(model_state) if train else False,
+        )
+        return outputs if train else (outputs, model_state)
 
 
 def example_keys(rng: jax.Array, batch: Batch) -> jax.Array:

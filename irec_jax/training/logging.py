@@ -1,4 +1,4 @@
-"""Output of a training run: progress bar, log lines, TensorBoard, parameter table."""
+"""Output of a training run: log lines, TensorBoard, parameter table."""
 
 import sys
 from collections.abc import Mapping
@@ -11,7 +11,6 @@ from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from irec_jax import distributed
-from irec_jax.progress import progress_bar
 
 
 def log(line: str) -> None:
@@ -22,41 +21,16 @@ def log(line: str) -> None:
 
 
 class Logger:
-    """Progress bar and TensorBoard writer, active on process 0 only.
+    """TensorBoard writer, active on process 0 only.
 
     Args:
         folder: of the TensorBoard files; None writes none.
     """
 
     def __init__(self, folder: Path | None):
-        self._writer = None
-        if folder is not None and distributed.is_main():
-            self._writer = SummaryWriter(str(folder))
-        self._bar: tqdm | None = None
-
-    def start_bar(self, label: str, total: int, initial: int) -> None:
-        """Start a progress bar of `total` steps."""
-        self._bar = progress_bar(
-            total=total,
-            initial=initial,
-            desc=label,
-            unit="step",
-            disable=not distributed.is_main(),
-            dynamic_ncols=True,
-            mininterval=0.2,
-        )
-
-    def advance(self, **values: str) -> None:
-        """Advance the bar by one step and show these values after it."""
-        if self._bar is not None:
-            self._bar.set_postfix(values, refresh=False)
-            self._bar.update()
-
-    def end_bar(self) -> None:
-        """Remove the bar."""
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
+        active = folder is not None and distributed.is_main()
+        self._writer = SummaryWriter(str(folder)) if active else None
+        self._written: dict[str, np.ndarray] = {}
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Write TensorBoard scalars."""
@@ -65,11 +39,16 @@ class Logger:
                 self._writer.add_scalar(name, value, step)
 
     def summaries(self, step: int, values: Mapping[str, np.ndarray], sample_rate_hz: int) -> None:
-        """Write TensorBoard images (W, H), second axis upwards, and audio (T,), clipped at full
-        scale."""
+        """Write images (W, H), second axis upwards, and audio (T,), clipped at full scale.
+
+        Arrays that have not changed since they were last written are skipped.
+        """
         if self._writer is None:
             return
         for name, value in values.items():
+            if np.array_equal(value, self._written.get(name)):
+                continue
+            self._written[name] = value
             if value.ndim == 1:
                 clipped = np.clip(value, -1.0, 1.0)
                 self._writer.add_audio(name, clipped, step, sample_rate=sample_rate_hz)
@@ -79,8 +58,7 @@ class Logger:
                 self._writer.add_image(name, image, step, dataformats="HW")
 
     def close(self) -> None:
-        """Remove the bar and flush the TensorBoard files."""
-        self.end_bar()
+        """Flush the TensorBoard files."""
         if self._writer is not None:
             self._writer.close()
 
@@ -97,8 +75,7 @@ def parameter_table(params: Any) -> str:
         for path, leaf in jax.tree_util.tree_leaves_with_path(params)
     ]
     rows.append(("total", "", num_parameters(params)))
-    name_width = max(len(row[0]) for row in rows)
-    shape_width = max(len(row[1]) for row in rows)
+    name_width, shape_width = (max(len(row[column]) for row in rows) for column in (0, 1))
     return "\n".join(
         f"{name:<{name_width}}  {shape:<{shape_width}}  {count:>12,}" for name, shape, count in rows
     )

@@ -10,17 +10,17 @@ from typing import Any, Protocol
 
 import jax
 import numpy as np
+from tqdm import tqdm
 
 from irec_jax import distributed
 from irec_jax.checkpoints import storage as checkpoints
 from irec_jax.checkpoints.state import TrainState
 from irec_jax.errors import UserError
 from irec_jax.files import write_json
+from irec_jax.progress import progress_bar
 from irec_jax.training import parallel
 from irec_jax.training.logging import Logger, duration, log
 from irec_jax.training.profiling import Profiler
-
-Evaluate = Callable[[Any, Any], Mapping[str, float]]
 
 
 class TrainBatches(Protocol):
@@ -94,28 +94,11 @@ def _rank(row: Mapping[str, float], name: str) -> float:
     return value if name == "loss" else -value
 
 
-def fit(
-    state: TrainState,
-    *,
-    train_step: Callable[[TrainState, Any], tuple[TrainState, jax.Array]],
-    batches: TrainBatches,
-    evaluate: Evaluate,
-    settings: Mapping[str, Any],
-    profile: Mapping[str, int],
-    schedule: Callable[[int], Any],
-    workdir: Path,
-    logger: Logger,
-    summarize: Callable[[int, Any, Any], None] = lambda step, params, model_state: None,
-) -> tuple[TrainState, Progress]:
-    """Train until early stopping or the last epoch.
+@dataclasses.dataclass
+class TrainingRun:
+    """A training run.
 
-    Early stopping ends training when the validation loss (or the scalar that
-    `settings["stop_by"]` names) has not improved for more than `settings["patience"]` epochs.
-    Training resumes from the last checkpoint in `workdir`, if there is one, with the same result
-    as an uninterrupted run.
-
-    Args:
-        state: initial state, not replicated.
+    Attributes:
         train_step: of `parallel.map_step`, `(state, batch) -> (state, mean loss)`.
         batches: training input.
         evaluate: the replicated `(params, model_state)` to validation scalars, among them `loss`.
@@ -123,88 +106,82 @@ def fit(
         profile: the config section `profile`.
         schedule: learning rate by step, for the log.
         workdir: folder of checkpoints and traces.
-        logger: progress bar and TensorBoard.
+        logger: writer of TensorBoard files.
         summarize: called with step, params and model state, replicated, at the start and after
             every epoch.
-
-    Returns:
-        The state of the best epoch by `settings["best_by"]`, on the host, and the progress.
-
-    Raises:
-        UserError: a non-finite loss (with the step and the ids of its batch), or a full disk.
     """
-    with contextlib.closing(checkpoints.Checkpoints(workdir / "checkpoints")) as store:
-        progress = Progress(best_by=settings["best_by"], stop_by=settings["stop_by"])
-        restored = store.latest(state)
-        if restored is not None:
-            state, progress = restored[0], Progress(**restored[1])
-        profiler = Profiler(profile, workdir / "profile", log)
-        if progress.finished:
-            profiler.close(int(state.step))
-        else:
-            if restored is not None:
-                log(f"resuming after step {int(state.step)}")
-            _Run(
-                train_step=train_step,
-                batches=batches,
-                evaluate=evaluate,
-                settings=settings,
-                schedule=schedule,
-                workdir=workdir,
-                logger=logger,
-                summarize=summarize,
-                store=store,
-                progress=progress,
-                profiler=profiler,
-            ).train(state)
-        best, _ = store.best(state)
-    return best, progress
 
-
-@dataclasses.dataclass
-class _Run:
-    """A training run in progress."""
-
-    train_step: Callable
+    train_step: Callable[[TrainState, Any], tuple[TrainState, jax.Array]]
     batches: TrainBatches
-    evaluate: Evaluate
+    evaluate: Callable[[Any, Any], Mapping[str, float]]
     settings: Mapping[str, Any]
+    profile: Mapping[str, int]
     schedule: Callable[[int], Any]
     workdir: Path
     logger: Logger
-    summarize: Callable[[int, Any, Any], None]
-    store: checkpoints.Checkpoints
-    progress: Progress
-    profiler: Profiler
+    summarize: Callable[[int, Any, Any], None] = lambda step, params, model_state: None
 
-    def train(self, state: TrainState) -> None:
+    def fit(self, state: TrainState) -> tuple[TrainState, Progress]:
+        """Train from an initial state, not replicated, until early stopping or the last epoch.
+
+        Early stopping ends training when the validation loss (or the scalar that
+        `settings["stop_by"]` names) has not improved for more than `settings["patience"]` epochs.
+        Training resumes from the last checkpoint in `workdir`, if there is one, with the same
+        result as an uninterrupted run.
+
+        Returns:
+            The state of the best epoch by `settings["best_by"]`, on the host, and the progress.
+
+        Raises:
+            UserError: a non-finite loss (with the step and the ids of its batch), or a full disk.
+        """
+        with contextlib.closing(checkpoints.Checkpoints(self.workdir / "checkpoints")) as store:
+            self._store, restored = store, store.latest(state)
+            self._profiler = Profiler(self.profile, self.workdir / "profile")
+            self.progress = Progress(self.settings["best_by"], self.settings["stop_by"])
+            if restored is not None:
+                state, self.progress = restored[0], Progress(**restored[1])
+                if not self.progress.finished:
+                    log(f"resuming after step {int(state.step)}")
+            self._train(state)
+            return store.best(state)[0], self.progress
+
+    def _train(self, state: TrainState) -> None:
         """Run epochs until training has finished."""
-        self._began = time.perf_counter() - self.progress.seconds
-        current, step = parallel.replicate(state), int(state.step)
-        inputs = iter(self.batches.iterate(step))
-        self.summarize(step, current.params, current.model_state)
+        step = int(state.step)
+        if not self.progress.finished:
+            self._began = time.perf_counter() - self.progress.seconds
+            current, inputs = parallel.replicate(state), iter(self.batches.iterate(step))
+            self.summarize(step, current.params, current.model_state)
         while not self.progress.finished:
             epoch_began = time.perf_counter()
             current, step = self._train_epoch(current, step, inputs)
             current = self._validate(current, step, epoch_began)
             self.summarize(step, current.params, current.model_state)
-        self.profiler.close(step)
+        self._profiler.close(step)
 
     def _train_epoch(self, current: TrainState, step: int, inputs: Any) -> tuple[TrainState, int]:
         """Take the remaining steps of the epoch that `step` belongs to; return state and step."""
         size, every = self.batches.steps_per_epoch, self.settings["checkpoint_every_steps"]
-        label = f"epoch {step // size + 1}, at most {self.settings['num_epochs']}"
-        self.logger.start_bar(label, size, step % size)
         pending: tuple[int, jax.Array] | None = None
-        try:
+        bar = progress_bar(
+            total=size,
+            initial=step % size,
+            desc=f"epoch {step // size + 1}, at most {self.settings['num_epochs']}",
+            unit="step",
+            disable=not distributed.is_main(),
+            dynamic_ncols=True,
+            mininterval=0.2,
+        )
+        with bar:
             while True:
                 batch = parallel.shard(next(inputs))
-                self.profiler.before(step, self.train_step, current, batch)
-                with self.profiler.annotate(step):
+                self._profiler.before(step, self.train_step, current, batch)
+                with jax.profiler.StepTraceAnnotation("train", step_num=step):
                     current, loss = self.train_step(current, batch)
-                self.profiler.after(step, loss)
+                self._profiler.after(step, loss)
                 # The loss of the step before is checked while this step runs.
-                self._log_step(pending)
+                self._log_step(pending, bar)
                 pending = (step, loss)
                 step += 1
                 if step % size == 0:
@@ -212,9 +189,7 @@ class _Run:
                 if every and step % every == 0:
                     self._check_finite(pending)
                     self._save(current, None)
-            self._log_step(pending)
-        finally:
-            self.logger.end_bar()
+            self._log_step(pending, bar)
         return current, step
 
     def _validate(self, current: TrainState, step: int, epoch_began: float) -> TrainState:
@@ -239,16 +214,17 @@ class _Run:
 
     def _save(self, current: TrainState, rank: float | None) -> None:
         self.progress.seconds = time.perf_counter() - self._began
-        self.store.save(parallel.first(current), dataclasses.asdict(self.progress), rank)
+        self._store.save(parallel.first(current), dataclasses.asdict(self.progress), rank)
 
-    def _log_step(self, pending: tuple[int, jax.Array] | None) -> None:
+    def _log_step(self, pending: tuple[int, jax.Array] | None, bar: tqdm) -> None:
         """Show and log the loss of a step; UserError if it is not finite."""
         if pending is None:
             return
         step, value = pending[0], self._check_finite(pending)
         losses = [row["valid_loss"] for row in self.progress.history]
         best = f"{min(losses):.4f}" if losses else "-"
-        self.logger.advance(loss=f"{value:.4f}", best_validation=best)
+        bar.set_postfix(loss=f"{value:.4f}", best_validation=best, refresh=False)
+        bar.update()
         if step % self.settings["log_every_steps"] == 0:
             rate = float(self.schedule(step))
             self.logger.scalars(step, {"train/loss_step": value, "learning_rate": rate})

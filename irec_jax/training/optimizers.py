@@ -12,10 +12,6 @@ from irec_jax.errors import UserError
 
 #: Keys of the config section `optimizer` that are not arguments of the optimiser.
 OWN_KEYS = ("schedule", "clip_norm")
-#: Arguments of a schedule that default to the optimiser's learning rate; the first one it has.
-RATE_ARGUMENTS = ("peak_value", "init_value", "value")
-#: Arguments of a schedule that default to the number of training steps; the first one it has.
-LENGTH_ARGUMENTS = ("decay_steps", "transition_steps")
 #: Optimisers that the training step cannot run: line searches (lbfgs) and second losses (sophia)
 #: need more than one gradient per step, dpsgd needs the gradient of every example, and
 #: schedule-free methods train other parameters than they evaluate.
@@ -29,26 +25,28 @@ UNSUITABLE = (
 )
 
 
-def _functions(module: Any, accept: Callable[[Callable], bool]) -> dict[str, Callable]:
+def _functions(*modules: Any) -> dict[str, Callable]:
+    """Return public functions, other than `scale_by_*`; later modules replace equal names."""
     return {
         name: function
-        for name, function in vars(module).items()
-        if not name.startswith("_") and inspect.isfunction(function) and accept(function)
+        for module in modules
+        for name, function in inspect.getmembers(module, inspect.isfunction)
+        if not name.startswith("_") and not function.__name__.startswith("scale_by")
     }
 
 
-def _is_optimizer(function: Callable) -> bool:
-    named = function.__name__ not in UNSUITABLE and not function.__name__.startswith("scale_by")
-    return named and "learning_rate" in inspect.signature(function).parameters
-
-
-def _is_schedule(function: Callable) -> bool:
-    named = function.__name__.endswith(("_schedule", "_decay"))
-    return named and not function.__name__.startswith("scale_by")
-
-
 def _optimizers() -> dict[str, Callable]:
-    return _functions(optax.contrib, _is_optimizer) | _functions(optax, _is_optimizer)
+    return {
+        name: function
+        for name, function in _functions(optax.contrib, optax).items()
+        if function.__name__ not in UNSUITABLE
+        and "learning_rate" in inspect.signature(function).parameters
+    }
+
+
+def _schedules() -> dict[str, Callable]:
+    functions = _functions(optax).items()
+    return {n: f for n, f in functions if f.__name__.endswith(("_schedule", "_decay"))}
 
 
 def find_optimizer(name: str) -> Callable:
@@ -58,7 +56,7 @@ def find_optimizer(name: str) -> Callable:
 
 def find_schedule(name: str) -> Callable:
     """Return a schedule of optax; UserError for an unknown name."""
-    return registry.find("schedule", _functions(optax, _is_schedule), name)
+    return registry.find("schedule", _schedules(), name)
 
 
 def create_schedule(
@@ -79,10 +77,14 @@ def create_schedule(
         return optax.constant_schedule(learning_rate)
     function = find_schedule(name)
     known = registry.parameters(function) or {}
-    for names, value in ((RATE_ARGUMENTS, learning_rate), (LENGTH_ARGUMENTS, num_steps)):
-        accepted = [argument for argument in names if argument in known]
-        if accepted:
-            settings.setdefault(accepted[0], value)
+    defaults = {
+        ("peak_value", "init_value", "value"): learning_rate,
+        ("decay_steps", "transition_steps"): num_steps,
+    }
+    for names, value in defaults.items():
+        # A schedule may have several of these arguments; the first one gets the default.
+        for argument in [argument for argument in names if argument in known][:1]:
+            settings.setdefault(argument, value)
     if "peak_value" in known and "init_value" in known:
         settings.setdefault("init_value", 0.0)
     return registry.create("schedule", {name: function}, name, **settings)

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 
 from irec_jax import distributed
+from irec_jax.training.logging import log
 
 
 def num_flops(step: Callable, *arguments: Any) -> int:
@@ -20,7 +21,7 @@ def num_flops(step: Callable, *arguments: Any) -> int:
 
     Args:
         step: any JAX function.
-        *arguments: its arguments, or their shapes; nothing is computed.
+        *arguments: of the function, or their shapes; nothing is computed.
     """
     return _count(jax.make_jaxpr(step)(*arguments).jaxpr)
 
@@ -32,12 +33,8 @@ def _count(jaxpr: Any) -> int:
         name = equation.primitive.name
         if name == "dot_general":
             (contracted, _), _ = equation.params["dimension_numbers"]
-            left = equation.invars[0].aval.shape
-            total += (
-                2
-                * math.prod(equation.outvars[0].aval.shape)
-                * math.prod(left[axis] for axis in contracted)
-            )
+            left, outputs = equation.invars[0].aval.shape, equation.outvars[0].aval.shape
+            total += 2 * math.prod(outputs) * math.prod(left[axis] for axis in contracted)
         elif name == "conv_general_dilated":
             kernel = equation.invars[1].aval.shape
             outputs = kernel[equation.params["dimension_numbers"].rhs_spec[0]]
@@ -68,12 +65,11 @@ class Profiler:
     Args:
         settings: the config section `profile`.
         folder: where traces are written.
-        log: prints a line.
     """
 
-    def __init__(self, settings: Mapping[str, int], folder: Path, log: Callable[[str], None]):
+    def __init__(self, settings: Mapping[str, int], folder: Path):
         self._steps = range(settings["start_step"], settings["start_step"] + settings["num_steps"])
-        self._folder, self._log = folder, log
+        self._folder = folder
         self._first: int | None = None  # first step of the trace in progress
         self._done = not self._steps
         self._began = self._flops = 0.0
@@ -88,10 +84,6 @@ class Profiler:
             jax.profiler.start_trace(str(self._folder), create_perfetto_trace=True)
         self._first, self._began = step, time.perf_counter()
 
-    def annotate(self, step: int) -> jax.profiler.StepTraceAnnotation:
-        """Return a context that marks the step in the trace."""
-        return jax.profiler.StepTraceAnnotation("train", step_num=step)
-
     def after(self, step: int, result: Any) -> None:
         """End the trace if this step is the last one; call with the step's result."""
         if self._first is not None and step == self._steps[-1]:
@@ -103,7 +95,7 @@ class Profiler:
         if self._first is not None:
             self._finish(step - 1)
         elif not self._done:
-            self._log(
+            log(
                 f"profile: nothing traced; training started after "
                 f"profile.start_step={self._steps[0]} or ended at step {step}, before it"
             )
@@ -124,6 +116,5 @@ class Profiler:
             lines.append(
                 f"  {total / 1e9:.2f} GFLOP per step, {total / seconds / 1e9:.1f} GFLOP/s achieved"
             )
-        for line in lines:
-            self._log(line)
+        log("\n".join(lines))
         self._first, self._done = None, True

@@ -1,6 +1,7 @@
-"""Per-device training and evaluation steps: pure functions of state and batch."""
+"""Training and evaluation steps: pure per-device functions of state and batch, and mean losses."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -44,7 +45,7 @@ def train_step(
         state: replicated over devices.
         batch: this device's rows.
         loss: `Task.loss`.
-        optimizer: an optax optimiser.
+        optimizer: of `optimizers.create_optimizer`.
         l2: weight of the sum of squared kernels added to the mean loss; 0 for none.
 
     Returns:
@@ -83,7 +84,34 @@ def train_step(
 def eval_step(
     params: Any, model_state: Any, batch: dict[str, jax.Array], *, loss: Callable
 ) -> dict[str, jax.Array]:
-    """Return sums of loss, count and scalars over the unmasked examples of all devices."""
+    """Return the sums of loss, count and scalars over the unmasked examples of all devices."""
     rng = jax.random.key(0)
     total, count, _, scalars = loss(params, model_state, number_examples(batch), rng, False)
     return sum_over_devices({"loss": total, "count": count} | scalars)
+
+
+def create_evaluate(
+    loss: Callable, batches: Callable[[], Iterable]
+) -> Callable[[Any, Any], dict[str, float]]:
+    """Return a function to the mean loss of a split, exact for any number of devices and padding.
+
+    Args:
+        loss: `Task.loss`.
+        batches: returns an iterator over this process's batches of the split, one pass.
+
+    Returns:
+        A function of the replicated `(params, model_state)` to the means of `loss` and of the
+        task's scalars.
+    """
+    step = parallel.map_step(functools.partial(eval_step, loss=loss), donate_state=False)
+
+    def evaluate(params: Any, model_state: Any) -> dict[str, float]:
+        sums: dict[str, float] = {}
+        for batch in batches():
+            values = parallel.first(step(params, model_state, parallel.shard(batch)))
+            for name, value in values.items():
+                sums[name] = sums.get(name, 0.0) + float(value)
+        count = max(sums.pop("count", 0.0), 1.0)
+        return {name: value / count for name, value in sums.items()}
+
+    return evaluate

@@ -34,10 +34,10 @@ def test_masks_are_spans_of_frames_or_bands_set_to_the_mean():
     ):
         masked = jax.vmap(Augment(**settings).features, (0, None))(KEYS, features)
         changed = np.asarray(masked != features)
-        masked = changed.all(axis=2 - axis) if axis == 0 else changed.all(axis=1)
-        assert (changed == np.expand_dims(masked, 2 - axis)).all()
-        assert masked.sum(1).max() == 5 and masked.sum(1).min() == 0
-        for row in masked:
+        spans = changed.all(axis=2 - axis) if axis == 0 else changed.all(axis=1)
+        assert (changed == np.expand_dims(spans, 2 - axis)).all()
+        assert spans.sum(1).max() == 5 and spans.sum(1).min() == 0
+        for row in spans:
             assert np.abs(np.diff(np.pad(row.astype(int), 1))).sum() <= 2
         assert np.allclose(np.asarray(masked)[changed], float(features.mean()))
 

@@ -1,4 +1,4 @@
-"""Configs: arguments, overrides by name, one-line errors, differences."""
+"""Configs: arguments, overrides, errors and differences."""
 
 import os
 from pathlib import Path
@@ -20,7 +20,7 @@ CONFIGS = sorted(
 )
 
 
-def loaded(spec=HAN, **settings):
+def load(spec=HAN, **settings):
     config = configs.load(spec)
     configs.override(config, [(k.replace("__", "."), v) for k, v in settings.items()])
     configs.check_keys(config)
@@ -29,32 +29,32 @@ def loaded(spec=HAN, **settings):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_every_config_is_valid_locked_and_takes_debug(name):
-    config = loaded(f"configs/{name}.py")
+    config = load(f"configs/{name}.py")
     assert config.is_locked
-    small = loaded(f"configs/{name}.py:debug")
+    small = load(f"configs/{name}.py:debug")
     assert small.training.num_epochs < config.training.num_epochs
     assert set(configs.flatten(small)) == set(configs.flatten(config))
 
 
-def test_configs_are_found_from_any_folder(tmp_path, monkeypatch):
+def test_configs_load_from_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert loaded().model.name == "convnet"
+    assert load().model.name == "convnet"
     (tmp_path / "mine.py").write_text(
         "from configs import han\n\ndef get_config(text=''):\n"
         "    config = han.get_config(text)\n    config.seed = 7\n    return config\n"
     )
-    assert loaded("mine.py:dataset=irmas").seed == 7
+    assert load("mine.py:dataset=irmas").seed == 7
     assert "configs/" not in os.listdir(tmp_path)
 
 
 def test_arguments_after_the_colon():
-    config = loaded(f"{HAN}:dataset=irmas,window_s=0.5,activation=tanh")
+    config = load(f"{HAN}:dataset=irmas,window_s=0.5,activation=tanh")
     assert (config.data.name, config.data.window_s, config.evaluation.hop_s) == ("irmas", 0.5, 0.25)
     assert config.model.activation == "tanh" and "size" not in config.data
 
 
 def test_overrides_keep_types_and_reach_any_argument_of_a_named_section():
-    config = loaded(
+    config = load(
         optimizer__learning_rate="1",
         optimizer__b1="0.5",
         model__filters="(4, 8)",
@@ -71,7 +71,7 @@ def test_overrides_keep_types_and_reach_any_argument_of_a_named_section():
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_every_network_computes_in_bfloat16_if_set(name):
-    config = loaded(f"configs/{name}.py:debug", model__dtype="bfloat16")
+    config = load(f"configs/{name}.py:debug", model__dtype="bfloat16")
     assert config.model.dtype == "bfloat16"
     task, params, _ = check_config(config)
     _, model_state = jax.eval_shape(task.init, jax.random.key(0))
@@ -130,7 +130,7 @@ def test_another_optimizer_drops_arguments_it_does_not_take():
 )
 def test_errors_are_one_line_with_a_suggestion(spec, settings, message):
     with pytest.raises(UserError) as caught:
-        loaded(spec, **settings)
+        load(spec, **settings)
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -161,7 +161,7 @@ def test_optional_keys_are_set_and_unset_from_text(key, value, unset):
 
 def test_a_warm_up_of_many_steps_is_valid():
     """The number of training steps is not known before the dataset is loaded."""
-    config = loaded(
+    config = load(
         f"{HAN}:debug",
         optimizer__schedule__name="warmup_cosine_decay_schedule",
         optimizer__schedule__warmup_steps="100",
@@ -169,13 +169,13 @@ def test_a_warm_up_of_many_steps_is_valid():
     check_config(config)
 
 
-def test_text_that_is_no_number_is_refused_for_an_optional_number():
+def test_optional_numbers_reject_other_text():
     with pytest.raises(UserError, match="training.max_steps_per_epoch=many: expected int"):
-        loaded(training__max_steps_per_epoch="many")
+        load(training__max_steps_per_epoch="many")
 
 
 def test_unset_keys_equal_those_of_earlier_versions(tmp_path):
-    ours = configs.flatten(loaded())
+    ours = configs.flatten(load())
     earlier = {"data.dir": "", "data.hop_s": 0.0, "optimizer.schedule.name": ""}
     earlier |= {"training.max_steps_per_epoch": 0, "optimizer.clip_norm": 0.0}
     assert differences(ours, ours | earlier) == []
@@ -185,13 +185,13 @@ def test_unset_keys_equal_those_of_earlier_versions(tmp_path):
         "    config = han.get_config(text)\n    config.data.hop_s = 0.0\n"
         "    config.optimizer.schedule.name = ''\n    return config\n"
     )
-    assert configs.flatten(loaded(str(tmp_path / "old.py"))) == ours
+    assert configs.flatten(load(str(tmp_path / "old.py"))) == ours
 
 
 def test_differences_ignore_keys_that_are_not_compared():
-    one, two = loaded(), loaded(data__dir="elsewhere", profile__num_steps="3")
+    one, two = load(), load(data__dir="elsewhere", profile__num_steps="3")
     assert differences(configs.flatten(one), configs.flatten(two), configs.NOT_COMPARED) == []
-    two = loaded(seed="1", optimizer__name="sgd")
+    two = load(seed="1", optimizer__name="sgd")
     assert differences(configs.flatten(two), configs.flatten(one), configs.NOT_COMPARED) == [
         "optimizer.name: adam -> sgd",
         "seed: 0 -> 1",

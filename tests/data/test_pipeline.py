@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from irec_jax import data
+from irec_jax.data.labelled_clips import peak
+from irec_jax.data.splits import split_songs
 from irec_jax.errors import UserError
 
 
@@ -79,9 +81,9 @@ def test_windows_have_the_audio_and_the_peak_of_their_clip(tone_clips):
 
 
 def test_the_peak_of_silence_and_at_full_scale():
-    assert data.peak(np.zeros(4, np.int16)) == 1.0
-    assert data.peak(np.array([-32768, 3], np.int16)) == 1.0
-    assert data.peak(np.array([-16384, 3], np.int16)) == 0.5
+    assert peak(np.zeros(4, np.int16)) == 1.0
+    assert peak(np.array([-32768, 3], np.int16)) == 1.0
+    assert peak(np.array([-16384, 3], np.int16)) == 0.5
 
 
 def test_validation_has_no_training_song_and_its_share_of_every_class():
@@ -89,27 +91,27 @@ def test_validation_has_no_training_song_and_its_share_of_every_class():
     target = rng.integers(0, 11, 1100)
     songs = np.array([f"{k}-{rng.integers(0, 35)}" for k in target])
     labels = np.eye(11, dtype=np.float32)[target]
-    train, valid = data.split_songs(songs, labels, fraction=0.15, seed=0)
+    train, valid = split_songs(songs, labels, fraction=0.15, seed=0)
     assert sorted([*train, *valid]) == list(range(1100))
     assert not set(songs[train]) & set(songs[valid])
     share = labels[valid].sum(0) / labels.sum(0)
     assert (share > 0.09).all() and (share <= 0.16).all()
     assert len(valid) / 1100 == pytest.approx(0.15, abs=0.02)
-    again = data.split_songs(songs, labels, fraction=0.15, seed=0)
+    again = split_songs(songs, labels, fraction=0.15, seed=0)
     np.testing.assert_array_equal(valid, again[1])
-    assert not np.array_equal(valid, data.split_songs(songs, labels, fraction=0.15, seed=1)[1])
+    assert not np.array_equal(valid, split_songs(songs, labels, fraction=0.15, seed=1)[1])
 
 
 def test_small_classes_are_in_validation_and_one_song_is_too_few():
     songs = np.array(["a", "b", "c", "d"])
     labels = np.eye(2, dtype=np.float32)[[0, 0, 1, 1]]
-    train, valid = data.split_songs(songs, labels, fraction=0.15, seed=0)
+    train, valid = split_songs(songs, labels, fraction=0.15, seed=0)
     assert labels[valid].sum(0).tolist() == [1, 1] and labels[train].sum(0).tolist() == [1, 1]
     # If songs differ greatly in size, the large one is never held out.
     songs = np.array(["large"] * 90 + ["small"] * 10)
     for seed in range(5):
-        valid = data.split_songs(songs, np.ones((100, 1)), fraction=0.15, seed=seed)[1]
+        valid = split_songs(songs, np.ones((100, 1)), fraction=0.15, seed=seed)[1]
         assert len(valid) == 10
     songs, labels = np.array(["a"]), np.eye(1)
     with pytest.raises(UserError, match="too few"):
-        data.split_songs(songs[:1], labels[:1], fraction=0.15, seed=0)
+        split_songs(songs[:1], labels[:1], fraction=0.15, seed=0)

@@ -8,6 +8,8 @@ import pytest
 import data_builders
 from data_builders.gm_irmas.plan import plan_clips
 from irec_jax import data
+from irec_jax.data.labelled_clips import window_positions
+from irec_jax.data.splits import split_examples, split_songs
 from irec_jax.errors import UserError
 from irec_jax.labels import IRMAS
 
@@ -153,7 +155,7 @@ def test_training_windows_with_overlap(tone_clips, hop):
 
 def test_a_missing_sample_does_not_cost_a_window_and_a_short_clip_has_one_window():
     def starts(num_samples, window=22_050, hop=22_050):
-        positions = data.window_positions([num_samples], window_samples=window, hop_samples=hop)
+        positions = window_positions([num_samples], window_samples=window, hop_samples=hop)
         return positions[:, 1].tolist()
 
     assert starts(66_150) == starts(66_149) == [0, 22_050, 44_100]
@@ -196,7 +198,7 @@ def test_random_windows_are_stratified_by_label_set():
     generator = np.random.default_rng(0)
     labels = np.eye(3, dtype=np.float32)[generator.integers(0, 3, 400)]
     labels[:37] = [1, 1, 0]
-    remaining, held_out = data.split_examples(None, labels, fraction=0.15, seed=3)
+    remaining, held_out = split_examples(None, labels, fraction=0.15, seed=3)
     assert sorted([*remaining, *held_out]) == list(range(400))
     kinds = collections.Counter(map(tuple, labels.tolist()))
     taken = collections.Counter(map(tuple, labels[held_out].tolist()))
@@ -312,7 +314,7 @@ def test_the_protocol_describes_and_counts_the_splits(split):
     assert "each channel separately" in separate["examples"]
 
 
-@pytest.mark.parametrize("function", [data.split_songs, data.split_examples])
+@pytest.mark.parametrize("function", [split_songs, split_examples])
 def test_too_few_examples_to_split_are_reported_in_one_line(function):
     songs, labels = np.array(["a"]), np.eye(1)
     for purpose in ("validation", "test"):

@@ -291,7 +291,7 @@ def _no_audio(root):
 @pytest.mark.parametrize(
     "spoil, message",
     [
-        (_longer, "lasts 0.50 s but viola.wav 0.90 s; export all tracks of a piece with the"),
+        (_longer, "lasts 0.50 s but viola.wav 0.90 s; export all with the same start and length"),
         (_same_name, "One: violoncello.wav and Cello.flac are both violoncello; number them, as "),
         (_two_mixes, "One: mixture.wav and mix.wav are both mixes; remove one"),
         (_only_mix, "Four: no tracks; expected <instrument>[-N].wav"),

@@ -1,4 +1,4 @@
-"""Experiments under every protocol: the main command from data to report."""
+"""Recognition experiments with every data split, run by the main command."""
 
 import json
 import math
@@ -25,7 +25,7 @@ def read(folder):
     return json.loads((folder / "report.json").read_text())
 
 
-def test_windows_of_both_channels_at_random(tmp_path, capsys):
+def test_random_split_of_windows_with_separate_channels(tmp_path, capsys):
     words = [*WORDS, f"--workdir={tmp_path}", "--config.data.split=window"]
     words += ["--config.data.hop_s=0.5", "--config.evaluation.hop_s=1.0"]
     words += ["--config.data.format=stereo44k", "--config.data.channels=separate"]
@@ -37,14 +37,14 @@ def test_windows_of_both_channels_at_random(tmp_path, capsys):
     protocol, predominant = report["protocol"], report["predominant"]
     assert "window: " in report["provenance"]["dataset"]["split"]
     splits = protocol["sides"]
-    for side, found in splits.items():
-        # One label each: windows of the rendered training clips.
-        assert found["num_examples"] == sum(found["per_class"].values()) > 0
-        if side != "training":
-            assert report["data"][side]["num_clips"] == found["num_examples"]
-            assert report["data"][side]["mean_windows_per_clip"] == 1
+    for name, split in splits.items():
+        # Windows of the rendered training clips have one label each.
+        assert split["num_examples"] == sum(split["per_class"].values()) > 0
+        if name != "training":
+            assert report["data"][name]["num_clips"] == split["num_examples"]
+            assert report["data"][name]["mean_windows_per_clip"] == 1
     assert protocol["num_songs_on_both_sides"] > 0 and predominant["all_clips"]
-    # What the source reports: accuracies of the epoch that was kept.
+    # The report has the accuracies of the best epoch.
     best = report["best_epoch"]
     assert best["valid_loss"] == min(row["valid_loss"] for row in report["history"])
     assert 0 <= best["train_top1"] <= 1 and 0 <= best["valid_top1"] <= 1
@@ -62,7 +62,7 @@ def test_windows_of_both_channels_at_random(tmp_path, capsys):
     assert "**Accuracy" in page and "Warning: leaky" in page
     system = json.loads((tmp_path / "system.json").read_text())
     assert system["classes"] == report["classes"] and system["thresholds"]["fixed"] == 0.3
-    # The same classes and the same loudness for whoever uses it; evaluated again, the same scores.
+    # The loaded system has the same classes and is not normalised; a second evaluation agrees.
     recogniser = load_recogniser(tmp_path)
     tone = 0.1 * np.sin(np.arange(88_200) / 9).astype(np.float32)
     loud, soft = (recogniser.recognize(a, sample_rate_hz=44_100) for a in (tone, 0.01 * tone))
@@ -85,14 +85,14 @@ def launch(count, *words):
     )
 
 
-def test_songs_on_one_side_in_two_processes(tmp_path):
+def test_song_split_in_two_processes_keeps_each_song_in_one_split(tmp_path):
     words = [*WORDS, "--config.data.split=song", "--config.data.test_fraction=0.25"]
     words += ["--config.data.window_s=0.5", "--config.evaluation.hop_s=0.5", "--config.seed=4"]
     words += ["--config.evaluation.baselines=False", "--config.training.num_epochs=1"]
     done = launch(2, *words, f"--workdir={tmp_path}")
     assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-1500:]
     report = read(tmp_path)
-    # Both processes part the data as one does.
+    # Two processes divide the data as one process does.
     config = configs.load("configs/han.py:debug")
     config.data.update(
         classes=("voi", "pia", "gel"), split="song", test_fraction=0.25, window_s=0.5
@@ -142,7 +142,7 @@ def test_songs_on_one_side_in_two_processes(tmp_path):
         (["--config.evaluation.baselines=2"], "expected bool"),
     ],
 )
-def test_mistakes_cost_one_line(words, message, capsys, tmp_path, monkeypatch):
+def test_invalid_settings_are_reported_in_one_line(words, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert call("--config=configs/han.py:debug", *words) == 1
     shown = capsys.readouterr().err
@@ -150,7 +150,7 @@ def test_mistakes_cost_one_line(words, message, capsys, tmp_path, monkeypatch):
     assert len(shown.strip().splitlines()) == 1 and not (tmp_path / "runs").exists()
 
 
-def test_a_dry_run_shows_classes_split_and_every_array_of_features(capsys):
+def test_dry_run_prints_classes_split_and_feature_shapes(capsys):
     words = ["--config=configs/goel_rnn.py", "--config.training.batch_size=4"]
     assert call(*words, "--config.data.classes=sax,cel", "--dry_run") == 0
     shown = capsys.readouterr().out
@@ -159,17 +159,17 @@ def test_a_dry_run_shows_classes_split_and_every_array_of_features(capsys):
     assert "features  (4,) int32 num_steps" in shown and "output    (4, 2) float32" in shown
 
 
-def test_epochs_are_counted_in_windows_that_train():
-    """The learning rate's schedule is as long as training is."""
+def test_number_of_steps_follows_from_the_training_windows():
+    """The schedule of the learning rate is as long as training."""
     for split, share in (("official", 0.8), ("song", 0.6)):
         config = configs.load("configs/han.py:debug")
         config.training.max_steps_per_epoch = 0
         config.data.update(hop_s=0.5, split=split, validation_fraction=0.2, test_fraction=0.2)
         dataset = data.load(config.data)
-        one = RecognitionExperiment("han", config, check_config(config)[0])
-        # Clips of 3 s have five windows of 1 s every half second.
+        experiment = RecognitionExperiment("han", config, check_config(config)[0])
+        # A clip of 3 s has five windows of 1 s with a hop of 0.5 s.
         steps = math.ceil(len(dataset.train) * 5 * share / config.training.batch_size)
         splits = data.split_clips(dataset, config.data, seed=0)
-        batches = one.batches(splits.training, shuffle=True)
-        assert one.num_steps == batches.steps_per_epoch * config.training.num_epochs
+        batches = experiment.batches(splits.training, shuffle=True)
+        assert experiment.num_steps == batches.steps_per_epoch * config.training.num_epochs
         assert batches.steps_per_epoch == pytest.approx(steps, rel=0.25)

@@ -1,4 +1,4 @@
-"""Separators from data to report: the main command, as a user calls it."""
+"""Separation experiments, from data to report, run by the main command."""
 
 import json
 import re
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import call
 
-#: A network that compiles fast; the rest is the config's own.
+#: A small network, which compiles quickly.
 SMALL = [
     "--config.model.filters=(2,2,2,2,4,4)",
     "--config.model.bottleneck=(4,)",
@@ -19,14 +19,14 @@ def read(folder):
     return json.loads((folder / "report.json").read_text())
 
 
-def test_a_separator_runs_from_data_to_report(tmp_path, capsys):
+def test_training_and_evaluation_write_a_report(tmp_path, capsys):
     words = ["--config=configs/ligtenberg_unet.py:debug", f"--workdir={tmp_path}", *SMALL]
     words += ["--config.augment.gain_db=3.0", "--config.training.best_by=amplitude_sdr"]
     assert call(*words) == 0
     shown, report = capsys.readouterr().out, read(tmp_path)
     assert report["dataset"] == "gm_musdb" and report["rendered"] is True
     assert report["systems"] == ["mixture", "raw", "post", "ideal"]
-    mean = {name: one["amplitude_sdr_db"]["mean"] for name, one in report["summary"].items()}
+    mean = {name: scores["amplitude_sdr_db"]["mean"] for name, scores in report["summary"].items()}
     assert mean["ideal"] > mean["mixture"] and np.isfinite(list(mean.values())).all()
     best = max(report["history"], key=lambda row: row["valid_amplitude_sdr"])
     assert report["best_epoch"]["epoch"] == best["epoch"] and len(report["history"]) == 2
@@ -37,7 +37,7 @@ def test_a_separator_runs_from_data_to_report(tmp_path, capsys):
         assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
     system = json.loads((tmp_path / "system.json").read_text())
     assert system["target"] == ["vocals", "other"] and system["task"] == "separation"
-    # Evaluated again: the same scores.
+    # A second evaluation gives the same scores.
     assert call(*words, "--mode=eval") == 0
     assert "epoch" not in capsys.readouterr().out
     assert read(tmp_path)["tracks"] == report["tracks"]
@@ -66,7 +66,7 @@ def test_a_separator_runs_from_data_to_report(tmp_path, capsys):
         (["--config.task=separate"], "did you mean 'separation'"),
     ],
 )
-def test_mistakes_cost_one_line(words, message, capsys, tmp_path, monkeypatch):
+def test_invalid_settings_are_reported_in_one_line(words, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert call("--config=configs/ligtenberg_unet.py:debug", *words) == 1
     shown = capsys.readouterr().err

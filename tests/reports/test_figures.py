@@ -7,8 +7,9 @@ import matplotlib.image
 import numpy as np
 import pytest
 
+from irec_jax import text
 from irec_jax.errors import UserError
-from irec_jax.reports import figures, recognition_figures, text, timeline
+from irec_jax.reports import figures, recognition_figures, timeline
 
 
 def _rendered(figure):

@@ -81,10 +81,10 @@ def test_images_equal_the_output_of_the_front_end(sounds, image):
 
 
 def test_recurrence_plots_span_the_same_time_at_any_sample_rate():
-    _, view = gallery.IMAGES["recurrence"]
-    assert view(44_100).frontend.exponents == (16, 17)
-    assert view(22_050).frontend.exponents == (15, 16)
-    assert view(44_100).extents == view(22_050).extents
+    _, kind = gallery.IMAGES["recurrence"]
+    assert kind(44_100).frontend.exponents == (16, 17)
+    assert kind(22_050).frontend.exponents == (15, 16)
+    assert kind(44_100).extents == kind(22_050).extents
 
 
 def test_gallery_is_written_to_a_folder_or_a_file(sounds, tmp_path, capsys):
@@ -115,7 +115,7 @@ def test_gallery_is_written_to_a_folder_or_a_file(sounds, tmp_path, capsys):
         (["--dataset=folder"], "folder: no path given; set path to a folder"),
         (["--dataset=irmas", "--size=tiny"], "unknown argument of dataset 'irmas' 'size'"),
         (["--format=mono"], "unknown format 'mono'"),
-        (["--out=picture.jpg"], "--out picture.jpg: a name that ends with .png"),
+        (["--out=picture.jpg"], "--out picture.jpg: expected a name that ends with .png"),
     ],
 )
 def test_invalid_arguments_give_a_one_line_error(words, message, tmp_path, monkeypatch, capsys):

@@ -1,4 +1,4 @@
-"""The recognition task with front ends and models of every shape."""
+"""The recognition task with several kinds of front ends and models."""
 
 import functools
 
@@ -40,11 +40,11 @@ def make_batch(num=4, num_samples=200):
     }
 
 
-def started(task):
+def init(task):
     return task.init(jax.random.key(0))
 
 
-def test_waveforms_are_divided_by_their_clips_peak_or_left():
+def test_waveforms_are_divided_by_the_peak_of_the_clip_or_unchanged():
     batch = make_batch()
     recorded = batch["audio"].astype(np.float64) / 32768
     np.testing.assert_allclose(to_waveform(batch, "none"), recorded, rtol=1e-6)
@@ -56,54 +56,55 @@ def test_waveforms_are_divided_by_their_clips_peak_or_left():
 
 
 @pytest.mark.parametrize("loss", losses.CLASSIFICATION)
-def test_several_predictions_per_example_count_as_their_mean(loss):
+def test_loss_and_prediction_are_means_over_steps(loss):
     task = create(CHUNKS, PER_STEP, dict(name=loss, l2=0.0))
-    params, state = started(task)
+    params, state = init(task)
     batch = make_batch()
-    # Chunk 4 alone, after the three before it, is the last one of a waveform cut there: so the
-    # predictions at all ten steps are those at the last step of ten waveforms.
+    # The prediction at a step equals the last prediction for a waveform that ends with this step.
     last = create(CHUNKS, PER_STEP | dict(head="last"), dict(name=loss, l2=0.0))
 
     @jax.jit
-    def of_last(cut):
+    def last_step(cut):
         cut_loss = last.loss(params, state, cut, jax.random.key(0), False)[0]
         return cut_loss, last.predict(params, state, cut)
 
     total, expected = 0.0, 0.0
     for step in range(10):
-        found = of_last(batch | {"num_samples": np.full(4, 20 * (step + 1), np.int32)})
-        total, expected = total + found[0] / 10, expected + np.asarray(found[1]) / 10
-    found = task.loss(params, state, batch, jax.random.key(0), False)
-    np.testing.assert_allclose(found[0], total, rtol=1e-5)
-    assert found[1] == 3
+        cut_loss, probabilities = last_step(
+            batch | {"num_samples": np.full(4, 20 * (step + 1), np.int32)}
+        )
+        total, expected = total + cut_loss / 10, expected + np.asarray(probabilities) / 10
+    loss_sum, count, _, scalars = task.loss(params, state, batch, jax.random.key(0), False)
+    np.testing.assert_allclose(loss_sum, total, rtol=1e-5)
+    assert count == 3
     np.testing.assert_allclose(task.predict(params, state, batch), expected, rtol=1e-5)
     hits = expected.argmax(-1) == batch["labels"].argmax(-1)
-    assert found[3]["top1"] == hits[:3].sum()
+    assert scalars["top1"] == hits[:3].sum()
 
 
-def test_padding_of_a_short_window_changes_nothing():
+def test_padding_does_not_change_the_prediction():
     task = create(CHUNKS, PER_STEP | dict(head="last"))
-    params, state = started(task)
+    params, state = init(task)
     short = make_batch(num_samples=100)
     noisy = short | {"audio": short["audio"].copy()}
     noisy["audio"][:, 100:] = 12_345
-    one, two = (task.predict(params, state, batch) for batch in (short, noisy))
-    np.testing.assert_array_equal(one, two)
+    predictions = [task.predict(params, state, batch) for batch in (short, noisy)]
+    np.testing.assert_array_equal(*predictions)
 
 
-def test_pictures_of_one_example_are_summarised_one_by_one():
+def test_summaries_hold_every_image_of_an_example():
     front = dict(name="recurrence", exponents=(6, 7), points=16, size=12)
     layers = dict(filters=(2,), kernels=(3,), strides=(1,), pools=(2,))
     task = create(front, dict(name="image_cnn", **layers))
-    params, state = started(task)
+    params, state = init(task)
     assert task.predict(params, state, make_batch()).shape == (4, 3)
     assert set(task.summaries(None, None, make_batch())) == {"audio", "features/0", "features/1"}
 
 
-def test_random_silence_is_drawn_for_each_example_by_its_index():
+def test_random_padding_depends_on_the_index_of_the_example():
     front = dict(name="raw", length_samples=400)
     task = create(front, PER_STEP | dict(head="last"))
-    params, state = started(task)
+    params, state = init(task)
     batch = make_batch()
 
     @functools.partial(jax.jit, static_argnums=2)
@@ -117,14 +118,14 @@ def test_random_silence_is_drawn_for_each_example_by_its_index():
     assert loss([0, 1, 2, 3], 0, False) == loss([4, 5, 6, 7], 1, False)
 
 
-def test_masks_of_spectrograms_are_refused_where_there_is_none():
+def test_spectrogram_masks_are_rejected_for_other_features():
     with pytest.raises(
         UserError, match=r"augment\.num_time_masks.* not spectrograms; set both to 0"
     ):
         create(CHUNKS, PER_STEP, augment=dict(num_time_masks=1))
 
 
-def test_the_sample_rate_goes_to_front_ends_that_depend_on_it():
+def test_front_ends_get_the_sample_rate_of_the_audio():
     convnet = dict(name="convnet", filters=(2,), dense=2)
     log_mel = dict(name="log_mel", frame_length=64, hop_length=32, num_mels=8)
     assert create(log_mel, convnet).frontend.sample_rate_hz == 1000

@@ -1,4 +1,4 @@
-"""The separation task: mixtures are sums of stems, losses and scores, a batch learned by heart."""
+"""The separation task: mixtures, losses, scores and overfitting of one batch."""
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ FRONTEND = dict(name="spectrogram_db", frame_length=128, hop_length=60, num_bins
 MODEL = dict(
     name="unet", filters=(4, 8), kernels=(3, 3), strides=(2, 2), dilations=(1, 1), bottleneck=(4,)
 )
-#: Of the configs, and one more.
+#: The losses of the configs, and a third one.
 LOSS = dict(name="log_mean_squared_error", domain="amplitudes", l2=0.0)
 DECIBELS = dict(name="mean_absolute_error", domain="decibels", l2=0.0)
 AMPLITUDES = dict(name="mean_absolute_error", domain="amplitudes", l2=0.0)
@@ -36,7 +36,7 @@ def create(**changes):
 
 
 def make_batch(size=3):
-    """Drums and bass below 1 kHz, the rest above."""
+    """Return a batch with drums and bass below 1 kHz and the other stems above."""
     rng = np.random.default_rng(0)
     time_s = np.arange(SAMPLES) / RATE_HZ
     stems = np.zeros((size, 4, SAMPLES))
@@ -56,7 +56,7 @@ def task():
     return create()
 
 
-def test_one_batch_is_learned(task):
+def test_overfits_one_batch(task):
     batch, optimizer = make_batch(), optax.adam(1e-2)
     params, state = task.init(jax.random.key(0))
 
@@ -73,35 +73,35 @@ def test_one_batch_is_learned(task):
         sdr = scalars["amplitude_sdr"] / count
         return optax.apply_updates(params, updates), new, opt_state, loss, sdr
 
-    opt_state, found = optimizer.init(params), []
+    opt_state, results = optimizer.init(params), []
     for number in range(150):
         params, state, opt_state, loss, sdr = step(params, state, opt_state, number)
-        found.append((float(loss), float(sdr)))
-    (first_loss, first_sdr), (loss, sdr) = found[0], found[-1]
+        results.append((float(loss), float(sdr)))
+    (first_loss, first_sdr), (loss, sdr) = results[0], results[-1]
     assert loss < first_loss - 6 and sdr > first_sdr + 6
 
 
-def test_the_mixture_is_the_sum_of_the_stems_unless_validation_brings_its_own(task):
+def test_mixture_is_the_sum_of_stems_unless_the_batch_has_one(task):
     batch = make_batch()
     total = batch["stems"].sum(axis=1, dtype=np.int32).astype(np.float32) / 32768
-    sounds = task.summaries(*task.init(jax.random.key(0)), batch)
-    np.testing.assert_allclose(sounds["audio/mixture"], total[0], atol=1e-6)
-    wanted = batch["stems"][0, 2:].sum(axis=0, dtype=np.int32).astype(np.float32) / 32768
-    np.testing.assert_allclose(sounds["audio/target"], wanted, atol=1e-6)
-    assert {"audio/estimate", "features/estimate"} < set(sounds)
+    arrays = task.summaries(*task.init(jax.random.key(0)), batch)
+    np.testing.assert_allclose(arrays["audio/mixture"], total[0], atol=1e-6)
+    target = batch["stems"][0, 2:].sum(axis=0, dtype=np.int32).astype(np.float32) / 32768
+    np.testing.assert_allclose(arrays["audio/target"], target, atol=1e-6)
+    assert {"audio/estimate", "features/estimate"} < set(arrays)
     released = np.zeros((3, SAMPLES), np.int16)
     silent = task.summaries(*task.init(jax.random.key(0)), batch | {"mixture": released})
     assert not silent["audio/mixture"].any() and silent["audio/target"].any()
 
 
 @pytest.mark.parametrize("loss", [LOSS, DECIBELS, AMPLITUDES])
-def test_loss_and_score_of_a_network_that_changes_nothing(loss):
-    """Against amplitudes computed here; the loss of the default is minus the score."""
+def test_loss_and_score_of_an_identity_network(loss):
+    """Compare with values computed from amplitudes; the default loss is close to minus the SDR."""
     task, batch = create(loss=loss), make_batch()
     front = task.frontend
     parts = batch["stems"].astype(np.float32) / 32768
-    mixture, wanted = parts.sum(1), parts[:, 2:].sum(1)
-    features = [np.asarray(front(jnp.asarray(x))) for x in (mixture, wanted)]
+    mixture, target = parts.sum(1), parts[:, 2:].sum(1)
+    features = [np.asarray(front(jnp.asarray(x))) for x in (mixture, target)]
     amplitudes = [np.asarray(front.amplitudes(x)) for x in features]
     error = amplitudes[0] - amplitudes[1]
     level = np.sqrt(np.mean(amplitudes[1] ** 2, axis=(1, 2)))
@@ -112,9 +112,9 @@ def test_loss_and_score_of_a_network_that_changes_nothing(loss):
     elif loss is DECIBELS:
         expected = np.mean(np.abs(features[0] - features[1]), axis=(1, 2))
     params, state = task.init(jax.random.key(0))
-    silenced = jax.tree.map(jnp.zeros_like, params)
-    silenced["Decoder_2"]["BatchNorm_0"]["bias"] -= 40.0  # an attenuation of almost nothing
-    total, count, _, scalars = task.loss(silenced, state, batch, jax.random.key(0), False)
+    identity = jax.tree.map(jnp.zeros_like, params)
+    identity["Decoder_2"]["BatchNorm_0"]["bias"] -= 40.0  # almost no attenuation
+    total, count, _, scalars = task.loss(identity, state, batch, jax.random.key(0), False)
     assert count == 2
     np.testing.assert_allclose(total, expected[:2].sum(), rtol=1e-3)
     np.testing.assert_allclose(scalars["amplitude_sdr"], sdr[:2].sum(), rtol=1e-3)
@@ -122,8 +122,8 @@ def test_loss_and_score_of_a_network_that_changes_nothing(loss):
 
 @pytest.mark.parametrize("loss", [LOSS, DECIBELS])
 @pytest.mark.parametrize("silent", [slice(2, 4), slice(0, 4)])
-def test_silence_has_a_loss_with_gradients_and_no_score(silent, loss):
-    """Of the target, and of all stems."""
+def test_silence_has_finite_gradients_and_a_score_of_zero(silent, loss):
+    """Silence of the target, and of all stems."""
     task, batch = create(loss=loss), make_batch(1)
     batch["mask"][:] = 1.0
     batch["stems"][:, silent] = 0
@@ -138,13 +138,13 @@ def test_silence_has_a_loss_with_gradients_and_no_score(silent, loss):
     assert scalars["amplitude_sdr"] == 0
 
 
-def test_the_network_has_the_scale_of_its_features():
+def test_model_has_the_decibel_scale_of_the_front_end():
     front = FRONTEND | dict(scale_db=100.0, floor_db=-90.0)
     task, batch = create(frontend=front, model=MODEL | dict(output="mask")), make_batch(1)
     params, state = task.init(jax.random.key(0))
     params = jax.tree.map(jnp.zeros_like, params)
     mixture = jnp.asarray(batch["stems"][:, 3])
-    halved = task.predict(params, state, {"audio": mixture})  # a sigmoid of 0
+    halved = task.predict(params, state, {"audio": mixture})  # masks are sigmoid(0) = 0.5
     features = task.frontend(mixture.astype(jnp.float32) / 32768)
     expected = np.maximum(features - 20 * np.log10(2) / 100, -0.9)
     np.testing.assert_allclose(halved, expected, atol=1e-5)
@@ -160,6 +160,6 @@ def test_the_network_has_the_scale_of_its_features():
         (dict(model=MODEL | dict(scale_db=100.0)), "model.scale_db=100.0: differs from frontend"),
     ],
 )
-def test_mistakes_cost_one_line(changes, message):
+def test_invalid_settings_are_reported(changes, message):
     with pytest.raises(UserError, match=message):
         create(**changes)

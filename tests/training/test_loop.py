@@ -1,4 +1,4 @@
-"""The loop on a small recogniser: learning, resuming, stopping, devices."""
+"""The training loop with a small recogniser: overfitting, resuming, stopping, devices."""
 
 import functools
 import json
@@ -16,7 +16,7 @@ from irec_jax import data
 from irec_jax.checkpoints import state
 from irec_jax.errors import UserError
 from irec_jax.tasks import create_recognition
-from irec_jax.training import loop, mean_loss, optimizers, parallel, step
+from irec_jax.training import loop, optimizers, parallel, step
 from irec_jax.training.logging import Logger
 
 NO_PROFILE = {"start_step": 0, "num_steps": 0}
@@ -56,9 +56,7 @@ class Run:
         )
         self.train_step = parallel.map_step(one, donate_state=True)
         self.eval_batches = None
-        self.evaluate = mean_loss.create_evaluate(
-            self.task.loss, lambda: self.eval_batches.iterate()
-        )
+        self.evaluate = step.create_evaluate(self.task.loss, lambda: self.eval_batches.iterate())
 
     def state(self, seed=0):
         variables = self.task.init(jax.random.key(seed))
@@ -66,8 +64,7 @@ class Run:
 
     def fit(self, clips, workdir, *, train_step=None, evaluate=None, **settings):
         self.eval_batches = data.Batches(clips, window_samples=2000, batch_size=8, shuffle=False)
-        return loop.fit(
-            self.state(),
+        training_run = loop.TrainingRun(
             train_step=train_step or self.train_step,
             batches=data.Batches(clips, window_samples=2000, batch_size=8),
             evaluate=evaluate or self.evaluate,
@@ -77,6 +74,7 @@ class Run:
             workdir=workdir,
             logger=Logger(None),
         )
+        return training_run.fit(self.state())
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +82,8 @@ def run():
     return Run()
 
 
-def same(one, two):
-    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True):
+def assert_equal_trees(first, second):
+    for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -98,13 +96,13 @@ def test_overfits_one_batch_and_separates_the_classes(run, tone_clips):
         losses.append(float(loss[0]))
     assert np.mean(losses[-10:]) < 0.3 * losses[0]
     last = parallel.first(current)
-    found = run.task.predict(last.params, last.model_state, batch)
+    predictions = run.task.predict(last.params, last.model_state, batch)
     rows = batch["mask"] > 0
     assert rows.tolist() == [True] * 6 + [False] * 2
-    assert (found.argmax(1) == batch["labels"].argmax(1))[rows].all()
-    # No example influences another, and masked ones none at all.
+    assert (predictions.argmax(1) == batch["labels"].argmax(1))[rows].all()
+    # Examples are independent, and masked examples have no influence.
     alone = run.task.predict(last.params, last.model_state, {k: v[:1] for k, v in batch.items()})
-    np.testing.assert_allclose(alone[0], found[0], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(alone[0], predictions[0], rtol=1e-5, atol=1e-6)
     noisy = dict(batch, audio=batch["audio"].copy(), labels=batch["labels"].copy())
     noisy["audio"][~rows] = 1000 * np.arange(2000) % 3000
     noisy["labels"][~rows] = 1.0
@@ -123,7 +121,7 @@ class Killed(Exception):
 @pytest.mark.parametrize("after", [2, 5, 9])
 def test_resume_equals_uninterrupted(run, tone_clips, tmp_path, after):
     clips = tone_clips()
-    whole, progress = run.fit(clips, tmp_path / "whole", checkpoint_every_steps=2)
+    uninterrupted, progress = run.fit(clips, tmp_path / "uninterrupted", checkpoint_every_steps=2)
     calls = 0
 
     def killed(*arguments):
@@ -136,7 +134,7 @@ def test_resume_equals_uninterrupted(run, tone_clips, tmp_path, after):
     with pytest.raises(Killed):
         run.fit(clips, tmp_path / "cut", train_step=killed, checkpoint_every_steps=2)
     resumed, again = run.fit(clips, tmp_path / "cut", checkpoint_every_steps=2)
-    same(whole, resumed)
+    assert_equal_trees(uninterrupted, resumed)
     for one, two in zip(progress.history, again.history, strict=True):
         drop = {"seconds"}
         assert {k: v for k, v in one.items() if k not in drop} == {
@@ -144,7 +142,7 @@ def test_resume_equals_uninterrupted(run, tone_clips, tmp_path, after):
         }
     # A finished run is not trained further.
     third, _ = run.fit(clips, tmp_path / "cut", train_step=killed, checkpoint_every_steps=2)
-    same(whole, third)
+    assert_equal_trees(uninterrupted, third)
 
 
 def test_stops_after_more_than_patience_epochs_and_keeps_the_best(run, tone_clips, tmp_path):
@@ -161,12 +159,12 @@ def test_stops_after_more_than_patience_epochs_and_keeps_the_best(run, tone_clip
     )
     assert [row["valid_loss"] for row in progress.history] == [5.0, 3.0, 4.0, 3.0, 3.5]
     assert progress.finished and progress.best["epoch"] == 2
-    same(best.params, kept[3.0, 1])
+    assert_equal_trees(best.params, kept[3.0, 1])
     steps = sorted(int(p.name) for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit())
     assert steps == [progress.history[1]["step"], progress.history[-1]["step"]]
 
 
-def test_the_loss_stops_and_the_accuracy_selects_the_best_epoch():
+def test_loss_stops_training_and_accuracy_selects_the_best_epoch():
     progress = loop.Progress("top1")
     rows = [(3.0, 0.2), (2.0, 0.4), (2.5, 0.6), (2.6, 0.5), (2.7, 0.6)]
     improved = [
@@ -179,7 +177,7 @@ def test_the_loss_stops_and_the_accuracy_selects_the_best_epoch():
     assert progress.finished and progress.best["epoch"] == 3
 
 
-def test_the_accuracy_stops_if_stop_by_names_it():
+def test_accuracy_stops_training_if_stop_by_names_it():
     # Accuracy: 2, 1, then three epochs that are no better; the loss falls all the time.
     top1 = [0.2, 0.5, 0.5, 0.4, 0.5, 0.9]
     rows = [
@@ -196,7 +194,7 @@ def test_the_accuracy_stops_if_stop_by_names_it():
             assert found == stale and progress.best["epoch"] == best
 
 
-def test_early_stopping_counts_on_after_a_resume(run, tone_clips, tmp_path):
+def test_early_stopping_continues_after_a_resume(run, tone_clips, tmp_path):
     def scripted(values):
         """Return an evaluation with these accuracies that is killed before the next one."""
         rest = iter(values)
@@ -293,7 +291,7 @@ for batch in batches:
 
 @pytest.mark.parametrize("system", [RECOGNISER, SEPARATOR])
 def test_one_device_equals_eight_with_uneven_masks(system):
-    """And with dropout, augmentation and batch normalisation."""
+    """The steps include dropout, augmentation and batch normalisation."""
     here = Path(__file__).parent
     paths = [here, here.parent, here.parent / "tasks", here.parents[1]]
     script = DEVICES.format(paths=[str(path) for path in paths], system=system)
@@ -306,7 +304,7 @@ def test_one_device_equals_eight_with_uneven_masks(system):
     assert done.stdout.strip().endswith("equal"), done.stderr[-2000:]
 
 
-def test_the_time_left_is_shown_only_where_early_stopping_cannot_end_training():
+def test_time_left_is_shown_only_if_early_stopping_cannot_end_training():
     row = {"epoch": 1, "valid_loss": 2.0, "seconds": 60.0}
     progress = loop.Progress()
     progress.add(row, {"num_epochs": 5, "patience": 1})

@@ -1,4 +1,4 @@
-"""Every optimiser and schedule of optax by name; mistakes cost one line."""
+"""Every optimiser and schedule of optax by name, and errors in one line."""
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,7 @@ def test_every_optimizer_takes_a_step_downhill(name):
         value, grads = jax.value_and_grad(loss)(params)
         updates, state = optimizer.update(grads, state, params, value=value)
         params = optax.apply_updates(params, updates)
-    # Some begin with steps of almost no length, which float32 does not show.
+    # The first steps of some optimisers are too small for float32.
     assert np.isfinite(float(loss(params))) and float(loss(params)) <= float(first)
 
 
@@ -60,7 +60,7 @@ def test_schedules_take_rate_and_length_from_the_run():
         ({"name": "adam"}, "learning_rate"),
     ],
 )
-def test_mistakes_are_one_line(settings, message):
+def test_invalid_settings_are_reported_in_one_line(settings, message):
     with pytest.raises(UserError, match=message) as caught:
         optimizers.create_optimizer(PLAIN | settings, 10)
     assert "\n" not in str(caught.value)

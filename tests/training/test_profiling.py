@@ -1,4 +1,4 @@
-"""Floating-point operations, counted by hand."""
+"""Numbers of floating-point operations against counts by hand."""
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +29,7 @@ def test_a_mapped_function_counts_one_device():
     assert profiling.num_flops(mapped, *shapes) == 2 * 3 * 4 * 5
 
 
-def test_han_forwards_and_backwards():
+def test_forward_and_backward_pass_of_han():
     model = models.create("convnet", num_classes=11)
     features = jnp.zeros((2, 43, 128))
     key = jax.random.key(0)
@@ -40,7 +40,7 @@ def test_han_forwards_and_backwards():
     sizes += [(8, 18, 64, 128), (10, 20, 128, 128), (5, 8, 128, 256), (7, 10, 256, 256)]
     expected = 2 * sum(2 * 9 * h * w * i * o for h, w, i, o in sizes)
     expected += 2 * 2 * (256 * 1024 + 1024 * 11)
-    # Less by the first layer, which is written out, and by rows that pooling would drop.
+    # The first layer and the rows that pooling drops are not counted.
     assert 0.92 * expected < forward <= expected
     both = profiling.num_flops(
         jax.grad(lambda p: model.apply(p, features, train=False).sum()), params

@@ -1,6 +1,8 @@
 """Numbers, durations and names as text."""
 
 import math
+import os
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
 from irec_jax.labels import IRMAS_NAMES
@@ -52,12 +54,9 @@ def clock(seconds: float) -> str:
 
 
 def shorten(text: str, width: int, *, keep: str = "end") -> str:
-    """Return the text, shortened to ``width`` characters with an ellipsis.
+    """Return the text, shortened to at most ``width`` characters with an ellipsis.
 
-    Args:
-        text: any text.
-        width: maximum number of characters.
-        keep: the part to keep: 'start', 'end' (where players are numbered) or 'both'.
+    Keeps its 'start', its 'end' (where players are numbered) or 'both'.
     """
     if len(text) <= width:
         return text
@@ -68,3 +67,18 @@ def shorten(text: str, width: int, *, keep: str = "end") -> str:
 def class_names(classes: Iterable[str]) -> list[str]:
     """Return class names with the codes of IRMAS written out ('cel' becomes 'cello')."""
     return [IRMAS_NAMES.get(name, name) for name in classes]
+
+
+_MAX_NAMES = 4
+
+
+def printable(name: str | os.PathLike) -> str:
+    """Return a file name as one printable line (NFC), even if its bytes are not valid UTF-8."""
+    text = unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "replace"))
+    return "".join(letter if letter.isprintable() else "�" for letter in text)
+
+
+def join_names(names: Sequence[str]) -> str:
+    """Return `a, b, c, d and 3 more`."""
+    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+    return ", ".join(names[:_MAX_NAMES]) + more

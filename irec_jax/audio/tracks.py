@@ -1,19 +1,138 @@
-"""Writing of tracks block by block; the files get their names once all are complete."""
+"""Audio files as tracks: read side by side, and written block by block.
 
+Written files get their names once all of them are complete.
+"""
+
+import concurrent.futures
 import contextlib
+import dataclasses
 import fcntl
 import os
 import shutil
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
 
 from irec_jax import audio
-from irec_jax.audio.display_names import join_names, printable
-from irec_jax.audio.track_reader import KEPT_SUBTYPES, Track
+from irec_jax.audio.samples import BLOCK_SAMPLES
 from irec_jax.errors import UserError
+from irec_jax.text import join_names, printable
+
+# Lossless containers that libsndfile can write; tracks keep them.
+_LOSSLESS_FORMATS = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC")
+#: Encodings that tracks keep.
+KEPT_SUBTYPES = (
+    *("PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"),
+    *("ALAC_16", "ALAC_20", "ALAC_24", "ALAC_32"),
+)
+_WIDENED_SUBTYPES = {"PCM_U8": "PCM_16", "PCM_S8": "PCM_16"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Track:
+    """An audio file, and the format in which its processed version is written.
+
+    Attributes:
+        path: the file.
+        sample_rate_hz, num_channels, num_samples: of the file; ``num_samples`` is exact.
+        file_name: name of the file to write.
+        format, subtype: soundfile's names of the container and the encoding to write.
+        changed: whether these differ from those of the file.
+    """
+
+    path: Path
+    sample_rate_hz: int
+    num_channels: int
+    num_samples: int
+    file_name: str
+    format: str
+    subtype: str
+    changed: bool
+
+    @property
+    def name(self) -> str:
+        """Printable name of the file without its suffix."""
+        return printable(self.path.stem)
+
+
+def open_track(path: Path) -> Track:
+    """Return a file as a track and choose the format in which it is written.
+
+    Lossless containers and encodings are kept; lossy and unusual ones become 24-bit wav, and 8 bits
+    become 16. A file whose header does not state its exact length is decoded to measure it.
+
+    Raises:
+        UserError: a file that cannot be read or contains no samples.
+    """
+    header = audio.info(path)
+    file_name, file_format, subtype, changed = f"{path.stem}.wav", "WAV", "PCM_24", True
+    num_samples = None
+    try:
+        coding = soundfile.info(os.fsencode(path))
+    except soundfile.SoundFileError:  # decoded by FFmpeg
+        coding = None
+    if coding is not None and coding.format in _LOSSLESS_FORMATS:
+        file_name, file_format, subtype = path.name, coding.format, coding.subtype
+        if subtype not in KEPT_SUBTYPES:
+            subtype = _WIDENED_SUBTYPES.get(subtype, "PCM_24")
+        changed = subtype != coding.subtype
+        if coding.subtype in (*KEPT_SUBTYPES, *_WIDENED_SUBTYPES):
+            num_samples = header.num_samples
+    if num_samples is None:  # unknown or inexact
+        num_samples = sum(len(block) for block in audio.blocks(path))
+    if not num_samples:
+        raise UserError(f"{printable(path)}: contains no samples; export it again")
+    return Track(
+        path, header.sample_rate_hz, header.num_channels, num_samples,
+        file_name, file_format, subtype, changed,
+    )  # fmt: skip
+
+
+def read_tracks(tracks: Sequence[Track]) -> Iterator[list[np.ndarray]]:
+    """Read J tracks side by side, block by block.
+
+    Yields:
+        Lists of J float32 arrays (C_j, n).
+
+    Raises:
+        UserError: a file is damaged or was changed while being read.
+    """
+    return prefetch(_read_blocks(tracks))
+
+
+def _read_blocks(tracks: Sequence[Track]) -> Iterator[list[np.ndarray]]:
+    options = dict(mono=False, block_samples=BLOCK_SAMPLES)
+    streams = [audio.blocks(track.path, **options) for track in tracks]
+    num_read, num_samples = 0, tracks[0].num_samples
+    while num_read < num_samples:
+        blocks = []
+        for track, stream in zip(tracks, streams, strict=True):
+            block = next(stream, None)
+            if block is None or len(block) != min(BLOCK_SAMPLES, num_samples - num_read):
+                raise UserError(
+                    f"{printable(track.path)}: does not contain the {num_samples} samples that its "
+                    "header states; export it again"
+                )
+            blocks.append(block.T)
+        num_read += blocks[0].shape[1]
+        yield blocks
+
+
+def prefetch(blocks: Iterator[Any]) -> Iterator[Any]:
+    """Yield the blocks, reading each in a thread while the previous one is processed.
+
+    libsndfile reads through Python callbacks that swallow exceptions: in the main thread Ctrl-C
+    would be lost there, and some audio with it. Other threads never receive it.
+    """
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        pending = pool.submit(next, blocks, None)
+        while (block := pending.result()) is not None:
+            pending = pool.submit(next, blocks, None)
+            yield block
+
 
 #: Name of the staging folder within the output folder.
 STAGING_NAME = ".irec.unfinished"
