@@ -1,4 +1,7 @@
-"""Processes and devices of a job: start-up, broadcasts, gathers, barriers and sums over devices."""
+"""Processes of a job: start-up, broadcasts, gathers, barriers; sums over the devices of a step.
+
+Steps are mapped over devices in `training.parallel`, the only module that uses pmap.
+"""
 
 import json
 import os

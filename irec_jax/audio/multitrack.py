@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from irec_jax import audio
-from irec_jax.audio.tracks import Track, check_output_files, open_track, prefetch
+from irec_jax.audio.tracks import Track, open_track, prefetch
+from irec_jax.audio.writing import check_output_files
 from irec_jax.errors import UserError
 from irec_jax.progress import progress_bar
 from irec_jax.text import join_names, printable

@@ -13,7 +13,8 @@ import numpy as np
 from irec_jax import crosstalk as ct
 from irec_jax import registry
 from irec_jax.audio import multitrack
-from irec_jax.audio.tracks import Track, TrackWriter, estimate_bytes, read_tracks, staging_folder
+from irec_jax.audio.tracks import Track, read_tracks
+from irec_jax.audio.writing import TrackWriter, estimate_bytes, staging_folder
 from irec_jax.errors import UserError
 from irec_jax.files import atomic_write
 from irec_jax.progress import progress_bar

@@ -11,16 +11,8 @@ import numpy as np
 from tqdm import tqdm
 
 from irec_jax import audio
-from irec_jax.audio.tracks import (
-    Track,
-    TrackWriter,
-    check_output_files,
-    estimate_bytes,
-    open_track,
-    prefetch,
-    read_tracks,
-    staging_folder,
-)
+from irec_jax.audio.tracks import Track, open_track, prefetch, read_tracks
+from irec_jax.audio.writing import TrackWriter, check_output_files, estimate_bytes, staging_folder
 from irec_jax.errors import UserError
 from irec_jax.files import atomic_write
 from irec_jax.progress import progress_bar

@@ -12,7 +12,7 @@ import soundfile
 
 import irec_jax
 from irec_jax import audio, cli, crosstalk
-from irec_jax.audio import tracks
+from irec_jax.audio import tracks, writing
 from irec_jax.cli.console import run_command
 from irec_jax.errors import UserError
 from irec_jax.reports import debleed_figure, spectrogram_overview
@@ -166,14 +166,14 @@ def test_nothing_taken_away_leaves_16_bits_as_they_were(tmp_path):
 def test_integers(num_bits):
     full = 2 ** (num_bits - 1)
     samples = np.array([0, 1.4 / full, -1.6 / full, 0.5, -1.0, 1.0, 1.5, -3.0], np.float32)
-    found, num_clipped = tracks.quantise(samples, num_bits)
+    found, num_clipped = writing.quantise(samples, num_bits)
     steps = [0, 1, -2, full // 2, -full, full - 1, full - 1, -full]
     assert found.tolist() == [step << (32 - num_bits) for step in steps]
     assert num_clipped == 2  # full scale itself misses by less than a step
 
 
 def test_wav_files_beyond_32_bits_become_rf64(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(tracks, "_MAX_WAV_BYTES", 50_000)
+    monkeypatch.setattr(writing, "_MAX_WAV_BYTES", 50_000)
     irec_jax.debleed(folder, tmp_path / "out", progress=False, **SMALL)
     assert soundfile.info(tmp_path / "out" / "alto.wav").format == "RF64"
     assert audio.info(tmp_path / "out" / "alto.wav").num_samples == 4 * RATE_HZ
@@ -234,7 +234,7 @@ def test_interrupted_work_leaves_nothing(folder, tmp_path, monkeypatch, capsys, 
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(tracks.TrackWriter, moment, interrupt)
+    monkeypatch.setattr(writing.TrackWriter, moment, interrupt)
     for out in ("kept", "new/deep"):
         assert call(folder, "--out", tmp_path / out, "--overwrite", *SMALL_WORDS) == 130
     assert "interrupted; run the same command again" in capsys.readouterr().err
@@ -257,20 +257,20 @@ def test_files_are_read_where_no_interrupt_is_lost(folder, tmp_path, monkeypatch
 
 
 def test_what_a_killed_process_left_is_hidden_and_goes(folder, tmp_path, monkeypatch):
-    hidden = tmp_path / "out" / tracks.STAGING_NAME
+    hidden = tmp_path / "out" / writing.STAGING_NAME
     hidden.mkdir(parents=True)
     (hidden / "alto.wav").write_text("half")
-    seen, finish = [], tracks.TrackWriter.finish
+    seen, finish = [], writing.TrackWriter.finish
 
     def look(self):
         paths = finish(self)
         seen.append((os.listdir(tmp_path / "out"), sorted(os.listdir(hidden))))
         return paths
 
-    monkeypatch.setattr(tracks.TrackWriter, "finish", look)
+    monkeypatch.setattr(writing.TrackWriter, "finish", look)
     irec_jax.debleed(folder, tmp_path / "out", progress=False, **SMALL)
     names = ["alto.wav", "bass.wav", "viola 1.wav"]
-    assert seen == [([tracks.STAGING_NAME], names)] and hidden.name.startswith(".")
+    assert seen == [([writing.STAGING_NAME], names)] and hidden.name.startswith(".")
     assert sorted(os.listdir(tmp_path / "out")) == names
     with (
         tracks.staging_folder(tmp_path / "out", 0),

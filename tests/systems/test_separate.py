@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 import irec_jax
 from irec_jax import audio, cli, systems
-from irec_jax.audio import tracks
+from irec_jax.audio import tracks, writing
 from irec_jax.checkpoints import state
 from irec_jax.checkpoints import storage as checkpoints
 from irec_jax.checkpoints.workdir import write_system
@@ -306,7 +306,7 @@ def test_interrupted_work_leaves_nothing(workdir, tmp_path, monkeypatch, capsys)
 
     words = [tmp_path / "song.wav", "--workdir", workdir, "--out"]
     for target, moment in (
-        (tracks.TrackWriter, "write"),
+        (writing.TrackWriter, "write"),
         (spectrogram_overview, "draw_overview"),
     ):
         with monkeypatch.context() as patch:
@@ -355,7 +355,7 @@ def test_memory_does_not_grow_with_the_file(separator, tmp_path, monkeypatch):
 @pytest.mark.usefixtures("quick")
 def test_long_songs_become_rf64(separator, tmp_path, monkeypatch):
     soundfile.write(tmp_path / "song.wav", music(1), RATE_HZ)
-    monkeypatch.setattr(tracks, "_MAX_WAV_BYTES", 20_000)
+    monkeypatch.setattr(writing, "_MAX_WAV_BYTES", 20_000)
     done = irec_jax.separate(tmp_path / "song.wav", workdir=separator, out=tmp_path, progress=False)
     assert {soundfile.info(path).format for path in done.stems.values()} == {"RF64"}
     assert done.num_samples == audio.info(done.stems["remainder"]).num_samples == RATE_HZ
