@@ -57,7 +57,7 @@ def test_every_loss_has_a_reference():
 
 @pytest.mark.parametrize("name", REFERENCES)
 @pytest.mark.parametrize("arguments", [{}, dict(label_smoothing=0.1)], ids=str)
-def test_loss_equals_keras(name, arguments):
+def test_loss_matches_keras(name, arguments):
     loss = losses.create(name, **arguments)
     logits = RNG.normal(0, 4, (6, 11)).astype(np.float32)
     for labels in (MULTI_HOT, ONE_HOT, SOFT, np.zeros_like(SOFT)):
@@ -84,7 +84,7 @@ def test_extreme_logits_stay_exact(name):
 
 
 @pytest.mark.parametrize("name", REFERENCES)
-def test_gradient_equals_a_finite_difference(name):
+def test_gradient_matches_a_finite_difference(name):
     logits = RNG.normal(0, 2, 11).astype(np.float32)
     gradient = jax.grad(losses.create(name))(logits, MULTI_HOT[0])
     step = 1e-6 * np.eye(11)
@@ -130,7 +130,7 @@ def test_invalid_arguments_raise_one_line_errors():
         losses.binary_cross_entropy(np.zeros((2, 3), np.float32), np.zeros((2, 4), np.float32))
 
 
-def test_regression_losses_equal_numpy():
+def test_regression_losses_match_numpy():
     estimate, target = RNG.normal(size=(2, 5, 7, 3)).astype(np.float32)
     expected = {
         "mean_absolute_error": np.abs(estimate - target).mean(axis=(1, 2)),

@@ -45,7 +45,7 @@ def test_disabled_or_without_a_total_nothing_is_printed(monkeypatch):
     assert sys.stderr.getvalue() == ""
 
 
-def test_a_bar_on_a_terminal_disappears(monkeypatch):
+def test_bar_on_a_terminal_disappears(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Stream(is_terminal=True))
     list(progress_bar(range(10), desc="clips"))
     assert "clips" in sys.stderr.getvalue() and sys.stderr.getvalue().endswith("\r")

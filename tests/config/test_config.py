@@ -159,7 +159,7 @@ def test_optional_keys_are_set_and_unset_from_text(key, value, unset):
         assert differences(configs.flatten(config), before) == []
 
 
-def test_a_warm_up_of_many_steps_is_valid():
+def test_warm_up_of_many_steps_is_valid():
     """The number of training steps is not known before the dataset is loaded."""
     config = load(
         f"{HAN}:debug",
@@ -174,7 +174,7 @@ def test_optional_numbers_reject_other_text():
         load(training__max_steps_per_epoch="many")
 
 
-def test_unset_keys_equal_those_of_earlier_versions(tmp_path):
+def test_unset_keys_match_those_of_earlier_versions(tmp_path):
     ours = configs.flatten(load())
     earlier = {"data.dir": "", "data.hop_s": 0.0, "optimizer.schedule.name": ""}
     earlier |= {"training.max_steps_per_epoch": 0, "optimizer.clip_norm": 0.0}

@@ -24,7 +24,7 @@ def exact_gram(spectrograms):
 
 
 def scipy_weights(spectrograms):
-    """Return the weights of every target by scipy, from the spectrograms."""
+    """Return the weights of every target, computed by scipy from the spectrograms."""
     flat = spectrograms.astype(np.float64).reshape(len(spectrograms), -1)
     weights = np.zeros((len(flat), len(flat)))
     for target, magnitudes in enumerate(flat):
@@ -212,7 +212,7 @@ def test_descent_stalls_at_the_scale_of_samples_but_not_at_the_chosen_scale():
     np.testing.assert_allclose(progress(1000.0), 1, atol=1e-6)
 
 
-def test_finished_targets_stop():
+def test_converged_targets_stop_iterating():
     gram = exact_gram(magnitudes(5))
     loose = momentum_descent(gram, tolerance=1e-4)
     assert len(set(loose.num_steps)) > 1

@@ -13,7 +13,7 @@ def tracks(num_tracks=3, num_samples=50, seed=0):
 
 
 def mixture(tracks, mixing, delays):
-    """Return spots by loops, not normalised."""
+    """Return spot signals computed in loops, not normalised."""
     spots = np.zeros(tracks.shape)
     for l, j, t in np.ndindex(*mixing.shape, tracks.shape[1]):  # noqa: E741
         if t >= delays[l, j]:

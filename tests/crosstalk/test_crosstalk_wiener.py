@@ -89,7 +89,7 @@ def test_levels_of_the_tracks_have_no_effect():
     np.testing.assert_allclose(scaled_interference, expected, rtol=1e-3)
 
 
-def test_silent_tracks_stay_silent_and_interfere_with_none():
+def test_silent_tracks_stay_silent_and_do_not_interfere():
     mixtures = spectra()
     silent = np.insert(mixtures, 1, 0, axis=0)
     reduced, interference = wiener(silent)

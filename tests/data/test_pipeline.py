@@ -41,7 +41,7 @@ def test_every_epoch_contains_every_window_once_in_a_new_order(tone_clips):
     assert orders[0] != orders[1]
 
 
-def test_an_epoch_can_be_several_passes_or_a_part_of_one(tone_clips):
+def test_epoch_can_be_several_passes_or_a_part_of_one(tone_clips):
     size = make_batches(tone_clips()).steps_per_epoch
     assert make_batches(tone_clips(), min_steps_per_epoch=size + 1).steps_per_epoch == 2 * size
     assert make_batches(tone_clips(), min_steps_per_epoch=size).steps_per_epoch == size
@@ -80,7 +80,7 @@ def test_windows_have_the_audio_and_the_peak_of_their_clip(tone_clips):
     assert not short["audio"][0, clips.num_samples[0] :].any()
 
 
-def test_the_peak_of_silence_and_at_full_scale():
+def test_peak_of_silence_and_at_full_scale():
     assert peak(np.zeros(4, np.int16)) == 1.0
     assert peak(np.array([-32768, 3], np.int16)) == 1.0
     assert peak(np.array([-16384, 3], np.int16)) == 0.5

@@ -153,7 +153,7 @@ def test_training_windows_with_overlap(tone_clips, hop):
     np.testing.assert_array_equal(again[0]["audio"][: len(expected)], batches[0]["audio"])
 
 
-def test_a_missing_sample_does_not_cost_a_window_and_a_short_clip_has_one_window():
+def test_missing_sample_does_not_cost_a_window_and_a_short_clip_has_one_window():
     def starts(num_samples, window=22_050, hop=22_050):
         positions = window_positions([num_samples], window_samples=window, hop_samples=hop)
         return positions[:, 1].tolist()
@@ -272,7 +272,7 @@ def test_datasets_without_parts_are_reported_in_one_line(tmp_path):
 
 
 @pytest.mark.parametrize("split", ["official", "song", "window", "parts"])
-def test_the_splits_depend_on_the_seed_alone(split):
+def test_splits_depend_on_the_seed_alone(split):
     dataset = load(split=split)
     first, same, other = (make_splits(seed, dataset, split=split) for seed in (0, 0, 1))
     for a, b in zip(first, same, strict=True):
@@ -282,7 +282,7 @@ def test_the_splits_depend_on_the_seed_alone(split):
     assert (set(first.test.ids) == set(other.test.ids)) == (split in ("official", "parts"))
 
 
-def test_the_official_split_uses_the_test_clips_of_the_dataset(source):
+def test_official_split_uses_the_test_clips_of_the_dataset(source):
     settings = dict(split="official", format="stereo44k")
     splits = make_splits(**settings)
     assert splits.test.ids.tolist() == [clip["id"].decode() for clip in source["test"]]
@@ -292,7 +292,7 @@ def test_the_official_split_uses_the_test_clips_of_the_dataset(source):
 
 
 @pytest.mark.parametrize("split", ["official", "song", "window", "parts"])
-def test_the_protocol_describes_and_counts_the_splits(split):
+def test_protocol_describes_and_counts_the_splits(split):
     settings = SETTINGS | {"split": split}
     dataset = data.load(settings)
     splits = data.split_clips(dataset, settings, seed=0)

@@ -93,7 +93,7 @@ def test_remixed_stems_have_independent_positions():
     assert 0.22 < np.mean(mixed) < 0.38
 
 
-def test_a_pass_covers_all_tracks_and_all_starts_are_equally_likely():
+def test_pass_covers_all_tracks_and_all_starts_are_equally_likely():
     _, tracks = make_tracks((600, 1800))
     batches = make(tracks, batch_size=8)
     starts = {"song 0": [], "song 1": []}
@@ -161,7 +161,7 @@ def test_validation_windows_cover_every_track_consecutively():
     ]
 
 
-def test_a_batch_depends_on_seed_and_step_alone():
+def test_batch_depends_on_seed_and_step_alone():
     _, tracks = make_tracks()
     settings = dict(remix=0.5, channels="random")
     first, second = make(tracks, **settings), make(tracks, **settings)
@@ -190,7 +190,7 @@ def test_processes_share_the_same_global_batch_of_stems(count, shuffle):
         make(tracks, batch_size=7, process_count=2)
 
 
-def test_an_epoch_of_stems_can_be_several_passes_or_a_part_of_one():
+def test_epoch_of_stems_can_be_several_passes_or_a_part_of_one():
     _, tracks = make_tracks((2400,))
     assert make(tracks).steps_per_epoch == 4
     assert make(tracks, min_steps_per_epoch=5).steps_per_epoch == 8
@@ -219,7 +219,7 @@ def test_invalid_targets_are_reported_in_one_line(text, message):
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
-def test_a_target_is_any_sum_of_stems():
+def test_target_is_any_sum_of_stems():
     assert data.parse_target("vocals+other") == ("vocals", "other")
     assert data.parse_target(" bass ", ("bass", "rest")) == ("bass",)
 
@@ -259,7 +259,7 @@ def stem_folder(tmp_path_factory):
     return folder, arrays
 
 
-def test_a_prepared_dataset_returns_the_original_audio(stem_folder):
+def test_prepared_dataset_returns_the_original_audio(stem_folder):
     folder, arrays = stem_folder
     settings = SETTINGS | dict(path=str(folder))
     assert data.describe_stems(settings) == (STEMS, 44_100)

@@ -223,7 +223,7 @@ def test_folder_without_readable_files(tmp_path):
     assert not list((tmp_path / "data").rglob("dataset_info.json"))
 
 
-def test_a_file_that_is_too_long(tmp_path, monkeypatch, sounds, capsys):
+def test_file_that_is_too_long(tmp_path, monkeypatch, sounds, capsys):
     monkeypatch.setattr("data_builders.common.decoding.MAX_CLIP_BYTES", 10_000)
     builder = prepare(tmp_path, sounds)
     assert sum(split.num_examples for split in builder.info.splits.values()) == 7

@@ -274,7 +274,7 @@ def test_tiny_dataset(tmp_path):
     assert not songs["train"] & songs["test"]
 
 
-def test_a_soundfont_changes_the_config_name(tmp_path):
+def test_soundfont_changes_the_config_name(tmp_path):
     with pytest.raises(UserError, match="none.sf2"):
         rendered.make_config("tiny", "mono22k", soundfont=str(tmp_path / "none.sf2"))
     font = synth.default_soundfont()

@@ -329,7 +329,7 @@ def test_pieces_rejects_datasets_without_tracks(tiny, folder):
         both[6]
 
 
-def test_a_damaged_index_is_reported(tmp_path, few_pieces):
+def test_damaged_index_is_reported(tmp_path, few_pieces):
     builder = build(tmp_path, 1)
     (index,) = tmp_path.rglob("piece_index-test.json")
     assert [row["piece"] for row in builder.index("test")] == ["horn_trio-test-1"]

@@ -114,7 +114,7 @@ def test_mono22k_is_the_resampled_mean(tmp_path, unpacked):
         assert np.abs(samples[:, 0] - 32768 * expected).max() < 0.51
 
 
-def test_the_original_counts():
+def test_original_counts():
     training, test, sums = ORIGINAL
     assert sum(training.values()) == 6_705 and training["voi"] == 778 and training["cel"] == 388
     assert sum(test.values()) == 2_874
@@ -180,7 +180,7 @@ def test_missing_label_files(tmp_path, unpacked):
     check_error(tmp_path, manual, "a__b-1.wav", "no labels in a__b-1.txt")
 
 
-def test_a_truncated_clip_and_an_unknown_clip(tmp_path, unpacked):
+def test_truncated_clip_and_an_unknown_clip(tmp_path, unpacked):
     manual = copied(tmp_path, unpacked)
     os.truncate(manual / irmas_fixture.FOLDERS[2] / "Lali Puna - Faking the Books-3.wav", 1_000)
     check_error(tmp_path, manual, "Faking the Books-3.wav", "truncated")
@@ -188,7 +188,7 @@ def test_a_truncated_clip_and_an_unknown_clip(tmp_path, unpacked):
     check_error(tmp_path, manual, "mine.wav: not a clip of IRMAS-TrainingData")
 
 
-def test_a_zip_with_another_md5(tmp_path, zips):
+def test_zip_with_another_md5(tmp_path, zips):
     manual = copied(tmp_path, zips[0])
     with open(manual / "IRMAS-TestingData-Part2.zip", "ab") as file:
         file.write(b"x")
@@ -196,7 +196,7 @@ def test_a_zip_with_another_md5(tmp_path, zips):
 
 
 @pytest.mark.parametrize("member", ["../evil.wav", "/evil.wav", "a/../../evil.wav", "C:\\evil.wav"])
-def test_a_zip_with_a_path_outside(tmp_path, monkeypatch, zips, member):
+def test_zip_with_a_path_outside(tmp_path, monkeypatch, zips, member):
     manual = copied(tmp_path, zips[0])
     path = manual / "IRMAS-TrainingData.zip"
     with zipfile.ZipFile(path, "a") as archive:
@@ -206,7 +206,7 @@ def test_a_zip_with_a_path_outside(tmp_path, monkeypatch, zips, member):
     assert not list(tmp_path.rglob("evil.wav"))
 
 
-def test_a_zip_with_a_link(tmp_path):
+def test_zip_with_a_link(tmp_path):
     link = zipfile.ZipInfo("link.wav")
     link.external_attr = 0o120777 << 16
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:

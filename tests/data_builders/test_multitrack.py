@@ -177,7 +177,7 @@ def _whole_blocks(blocks):
     )
 
 
-def test_a_missing_mix_is_the_sum_of_the_tracks(tmp_path, recordings, capfd):
+def test_missing_mix_is_the_sum_of_the_tracks(tmp_path, recordings, capfd):
     (recordings / "test/Three/mix.wav").unlink()
     (three,) = load("test", tmp_path, path=recordings)
     err = capfd.readouterr().err
@@ -423,7 +423,7 @@ def test_phenicx_is_checked(phenicx, monkeypatch):
         data_builders.prepare("multitrack", manual_dir=phenicx / "unpacked", **options)
 
 
-def test_the_md5_sum_of_phenicx():
+def test_md5_sum_of_phenicx():
     # As published at zenodo.org/record/840025.
     assert multitrack.Multitrack.MD5 == "7fec47568263476ecac0103aef608629"
     assert multitrack._URL == URL and multitrack.find_or_fetch is archives.find_or_fetch

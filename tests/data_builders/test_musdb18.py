@@ -156,7 +156,7 @@ def test_tracks_in_a_single_folder_are_split_by_name(tmp_path):
     }
 
 
-def test_a_single_track_and_a_folder_that_is_a_split(tmp_path):
+def test_single_track_and_a_folder_that_is_a_split(tmp_path):
     write_folder(tmp_path / "Test" / "Song", stems("a", seconds=0.01))
     builder = build(tmp_path, tmp_path / "Test" / "Song")
     assert list(tracks_of(builder, "train")[0]) == ["Song"]
@@ -211,7 +211,7 @@ def test_peaks_beyond_full_scale_scale_all_streams_equally(tmp_path):
         )
 
 
-def test_a_mixture_that_is_not_the_sum_is_flagged(tmp_path):
+def test_mixture_that_is_not_the_sum_is_flagged(tmp_path):
     arrays = stems(TESTS, seconds=0.1)
     arrays["mixture"] = arrays["mixture"] - arrays["vocals"]
     write_folder(tmp_path / "in" / TESTS, arrays)
@@ -399,7 +399,7 @@ def edition(full_dataset, monkeypatch):
 
 
 @pytest.mark.parametrize("source", ["zip", "unpacked"])
-def test_the_full_dataset(tmp_path, full_dataset, edition, source):
+def test_full_dataset(tmp_path, full_dataset, edition, source):
     manual = tmp_path / "manual"
     manual.mkdir()
     name = {"zip": "musdb18hq.zip", "unpacked": "musdb18hq"}[source]
@@ -415,7 +415,7 @@ def test_the_full_dataset(tmp_path, full_dataset, edition, source):
     assert_same(tracks[VALIDATES], full_dataset[1])
 
 
-def test_the_full_dataset_is_downloaded(tmp_path, full_dataset, edition, monkeypatch):
+def test_full_dataset_is_downloaded(tmp_path, full_dataset, edition, monkeypatch):
     handler = functools.partial(
         http.server.SimpleHTTPRequestHandler, directory=str(full_dataset[0])
     )

@@ -100,7 +100,7 @@ def test_builders_of_clips_have_the_same_features(tmp_path, name, options, form,
     assert not list(tmp_path.iterdir())
 
 
-def test_the_default_folder_and_the_home_folder(tmp_path, monkeypatch):
+def test_default_folder_and_the_home_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     builder = data_builders.builder("irmas", data_dir="~/x")
     assert str(builder.data_dir).startswith(str(tmp_path / "x"))
@@ -161,7 +161,7 @@ streaming.StreamingBuilder._write_split = hold
         assert (process.returncode, out) == (0, "12\n"), err
 
 
-def test_a_killed_preparation_leaves_nothing_that_looks_complete(tmp_path, sounds):
+def test_killed_preparation_leaves_nothing_that_looks_complete(tmp_path, sounds):
     kill = """
 import os, signal
 from data_builders.common import streaming
@@ -180,7 +180,7 @@ streaming.StreamingBuilder._write_split = die
     assert not list((tmp_path / "data").rglob("incomplete.*"))
 
 
-def test_an_interrupted_preparation_starts_again(tmp_path, sounds, monkeypatch):
+def test_interrupted_preparation_starts_again(tmp_path, sounds, monkeypatch):
     def interrupt(*args):
         raise KeyboardInterrupt
 

@@ -40,7 +40,7 @@ def test_majority_is_the_most_frequent_training_class_or_the_first_of_a_tie():
     assert predicted.ids is like.ids
 
 
-def test_statistics_equal_those_of_librosa():
+def test_statistics_match_those_of_librosa():
     audio = _tone(0, 1) * 0.3
     statistics = baselines.mfcc_statistics(audio, sample_rate_hz=RATE_HZ)
     mfcc = librosa.feature.mfcc(y=audio / np.abs(audio).max(), sr=RATE_HZ, n_mfcc=20)
@@ -72,7 +72,7 @@ def test_clips_of_any_length_and_silence(num_samples, num_windows):
         assert statistics.shape == (num_windows, 80) and np.isfinite(statistics).all()
 
 
-def test_logistic_regression_equals_sklearn_and_distinguishes_tones():
+def test_logistic_regression_matches_sklearn_and_distinguishes_tones():
     labels = np.arange(24) % 2
     clips = [(_tone(label, seed), np.eye(3)[label]) for seed, label in enumerate(labels)]
     model = baselines.MfccLogistic.fit(iter(clips), sample_rate_hz=RATE_HZ)

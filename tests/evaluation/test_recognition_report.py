@@ -47,7 +47,7 @@ def evaluation():
 
 @pytest.mark.parametrize("name", ["s1", "s2", "max"])
 @pytest.mark.parametrize("kind", recognition.KINDS)
-def test_scores_equal_sklearn(evaluation, name, kind):
+def test_scores_match_sklearn(evaluation, name, kind):
     block = evaluation["aggregations"][name]["thresholds"][kind]
     threshold = block["threshold"]
     if kind == "validation_per_class":

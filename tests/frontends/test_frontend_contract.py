@@ -45,7 +45,7 @@ def assert_same(result, expected, **tolerance):
         np.testing.assert_allclose(one, other, **tolerance)
 
 
-def test_every_front_end_is_in_the_grid():
+def test_every_front_end_is_tested():
     assert {name for name, _ in SMALL} == set(frontends.FRONTENDS)
 
 
@@ -98,7 +98,7 @@ def test_settings_survive_a_json_round_trip(name, settings):
 
 
 @all_small
-def test_invalid_waveforms_raise_errors(name, settings):
+def test_invalid_waveforms_are_rejected(name, settings):
     frontend = frontends.create(name, **settings)
     with pytest.raises(AssertionError, match="waveform must hold floats"):
         frontend(np.zeros(NUM_SAMPLES, np.int16))
@@ -178,7 +178,7 @@ def test_invalid_settings_raise_one_line_errors(name, settings, message):
         ),
     ],
 )
-def test_waveforms_of_unsuitable_length_raise_errors(name, settings, message):
+def test_waveforms_of_unsuitable_length_are_rejected(name, settings, message):
     frontend = frontends.create(name, **settings)
     for call in (frontend.output_shape, lambda n: frontend(noise(n))):
         with pytest.raises(UserError, match=message) as error:
@@ -186,7 +186,7 @@ def test_waveforms_of_unsuitable_length_raise_errors(name, settings, message):
         assert "\n" not in str(error.value)
 
 
-def test_unknown_name_suggests_the_nearest():
+def test_unknown_name_suggests_the_closest_match():
     with pytest.raises(UserError, match="did you mean 'log_mel'"):
         frontends.create("logmel")
     with pytest.raises(UserError, match="did you mean 'recurrence'"):

@@ -24,7 +24,7 @@ def _blocks(audio, sizes):
 
 @pytest.mark.parametrize("window, hop", SIZES)
 @pytest.mark.parametrize("block_sizes", [(1,), (3, 0, 8), (1000,), (5, 10)])
-def test_streamed_windows_equal_slices(window, hop, block_sizes):
+def test_streamed_windows_match_slices(window, hop, block_sizes):
     for length in LENGTHS:
         audio = np.arange(length, dtype=np.float32)
         sizes = dict(window_samples=window, hop_samples=hop)
@@ -90,7 +90,7 @@ def _predict(clips, batch_size, **options):
 
 @pytest.mark.parametrize("batch_size", [1, 3, 8, 200])
 @pytest.mark.parametrize("dtype", [np.int16, np.float32])
-def test_batches_equal_window_by_window(batch_size, dtype):
+def test_batches_match_window_by_window(batch_size, dtype):
     generator = np.random.default_rng(0)
     clips = [generator.integers(-9, 9, n).astype(np.int16) for n in (3, 10, 41, 0, 12, 300)]
     streams = [

@@ -1,4 +1,4 @@
-"""Fast convolution and its gradients compared with XLA's own."""
+"""Fast convolution and its gradients compared with XLA."""
 
 import functools
 

@@ -128,7 +128,7 @@ GEOMETRIES = [  # batch, size, kernel size, strides, pads, window
 def test_strides_and_single_channel_match_separate_operations(
     conv2d_max_pool, num_inputs, batch, size, kernel_size, strides, pads, window, monkeypatch
 ):
-    monkeypatch.setattr(convolution, "CHUNK_BYTES", 20_000)  # a few examples at a time
+    monkeypatch.setattr(convolution, "CHUNK_BYTES", 20_000)  # small groups of examples
     x, kernel = _image_and_kernel(batch, size, kernel_size, (num_inputs, 3))
 
     def fused(x, kernel):

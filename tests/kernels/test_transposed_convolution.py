@@ -1,4 +1,4 @@
-"""Transposed convolution and its gradients compared with the definition and XLA's own."""
+"""Transposed convolution and its gradients compared with the definition and XLA."""
 
 import jax
 import jax.numpy as jnp

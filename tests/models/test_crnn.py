@@ -31,7 +31,7 @@ def _apply(model, features):
 
 
 def _naive_lstm(params, steps, num_steps, hidden):
-    """Last hidden states, step by step; the memory starts at zero. Columns: i, f, g, o."""
+    """Return the last hidden states, step by step. The memory starts at 0; columns: i, f, g, o."""
     last = []
     for x, count, h in zip(*map(np.asarray, (steps, num_steps, hidden)), strict=True):
         c = np.zeros_like(h)
@@ -94,7 +94,7 @@ def test_single_images_and_examples_match_the_batch(small):
     np.testing.assert_allclose(alone[0], together[2], atol=1e-6)
 
 
-def test_gradients_of_several_images_are_the_sum_of_single_ones(small):
+def test_gradients_of_several_images_are_sums_of_single_gradients(small):
     model, variables = small
     features = _features()
 

@@ -34,7 +34,7 @@ def small():
 
 
 def _stock(params, net, images, activation=nn.relu):
-    """The network in stock layers, on images (batch, height, width) repeated three times."""
+    """Apply the network in stock layers to images (batch, height, width) repeated three times."""
     x = jnp.repeat(images[..., None], 3, -1)
     for number, (filters, kernel, stride, pool) in enumerate(net):
         layer = nn.Conv(filters, (kernel, kernel), (stride, stride), "VALID")

@@ -60,8 +60,8 @@ def test_dropout_keeps_the_expected_fraction_and_expectation(rate, kept):
     np.testing.assert_allclose(np.unique(y), [0, 1 / kept], rtol=1e-6)
     deviation = np.sqrt(kept * (1 - kept) / x.size)
     assert abs((y > 0).mean() - kept) < 5 * deviation
-    other = module.apply({}, x, train=True, rngs={"dropout": jax.random.key(2)})
-    agreement = ((y > 0) == (np.asarray(other) > 0)).mean()
+    second = module.apply({}, x, train=True, rngs={"dropout": jax.random.key(2)})
+    agreement = ((y > 0) == (np.asarray(second) > 0)).mean()
     assert abs(agreement - (kept**2 + (1 - kept) ** 2)) < 5e-3
     np.testing.assert_array_equal(module.apply({}, x, train=False), x)
 

@@ -64,7 +64,7 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize("image", SETTINGS)
-def test_images_equal_the_output_of_the_front_end(sounds, image):
+def test_images_match_the_output_of_the_front_end(sounds, image):
     dataset = dict(name="folder", path=str(sounds))
     figure = gallery.draw(dataset, image=image, num_per_class=3)
     pictures, names = drawn(figure)

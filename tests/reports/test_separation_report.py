@@ -62,7 +62,7 @@ def small_blocks():
         yield
 
 
-def test_amplitudes_in_blocks_equal_those_of_the_whole_signal():
+def test_amplitudes_in_blocks_match_those_of_the_whole_signal():
     for num_samples in (1, 66, 67, 16 * 66, 3001):
         waveform = _stems(num_samples=num_samples)[0]
         found = separation.amplitudes(waveform.mean(-1), FRONTEND)
@@ -71,7 +71,7 @@ def test_amplitudes_in_blocks_equal_those_of_the_whole_signal():
     np.testing.assert_allclose(FRONTEND.amplitudes(features), found[:, :28], atol=1e-3)
 
 
-def test_scores_equal_naive_implementations():
+def test_scores_match_naive_implementations():
     track = _track()
     scores = separation.score_track(track, **OPTIONS).scores
     assert list(scores) == ["mixture", "raw", "ideal"]
@@ -173,7 +173,7 @@ VALUES = np.array(
 )
 
 
-def test_summary_equals_scipy_and_leaves_out_what_has_no_score():
+def test_summary_matches_scipy_and_leaves_out_what_has_no_score():
     found = separation.summarize(_scored(VALUES))
     assert found["num_tracks"] == 5 and found["num_silent"] == 1
     post = found["summary"]["post"]["si_sdr_db"]

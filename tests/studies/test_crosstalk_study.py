@@ -54,7 +54,7 @@ def test_report_shows_scores_and_gains(studied):
         assert f"irec-jax (aligned, mask): {name}" in page
 
 
-def test_an_interrupted_study_resumes(studied, tmp_path, monkeypatch):
+def test_interrupted_study_resumes(studied, tmp_path, monkeypatch):
     workdir = tmp_path / "again"
     shutil.copytree(studied, workdir)
     files = sorted((workdir / "pieces").iterdir())
@@ -102,7 +102,7 @@ def test_default_split_of_recorded_pieces_is_all(monkeypatch, tmp_path, capsys, 
     assert capsys.readouterr().err == f"error: split {split}\n"
 
 
-def test_a_workdir_with_other_settings_is_refused(studied, capsys):
+def test_workdir_with_other_settings_is_rejected(studied, capsys):
     assert study_tiny(studied, "--min-tracks=9", "--methods=aligned", "--seed=1") == 1
     error = capsys.readouterr().err
     assert "other settings (seed, methods)" in error

@@ -102,7 +102,7 @@ def test_every_run_has_its_own_config(words, num_rows):
         assert resolved["lstm-300-50-dense50-song"]["model.dense"] == [50]
 
 
-def test_scores_equal_those_of_sklearn():
+def test_scores_match_those_of_sklearn():
     labels, predictions = np.repeat(np.indices((5, 5)).reshape(2, -1), np.ravel(CONFUSION), axis=1)
     scores = goel.scores(make_report("song", accuracy=float(np.mean(labels == predictions))))
     options = dict(labels=range(5), zero_division=0)
@@ -119,7 +119,7 @@ def test_scores_equal_those_of_sklearn():
     assert scores["training"] == 0.32 and scores["best_epoch"] == 2 and scores["seconds"] == 4.0
 
 
-def test_a_constant_prediction_is_reported_as_collapsed():
+def test_constant_prediction_is_reported_as_collapsed():
     assert goel.scores(make_report("song"))["collapse"] is None
     constant = make_report("song")
     constant["predominant"]["confusion"] = [[0, 4, 0, 0, 0]] * 5
@@ -178,7 +178,7 @@ def test_no_run_is_repeated(fake_runs, tmp_path):
     assert set(report["rows"]["blstm-100-150"]) == {"song"} and len(report["rows"]) == 6
 
 
-def test_a_failing_run_is_reported_and_the_others_are_executed(fake_runs, tmp_path, capsys):
+def test_failing_run_is_reported_and_the_others_are_executed(fake_runs, tmp_path, capsys):
     assert study(tmp_path, "--rows=gru-300-50,rnn-300-100") == 1
     assert len(fake_runs) == 6
     printed = capsys.readouterr().out
@@ -191,7 +191,7 @@ def test_a_failing_run_is_reported_and_the_others_are_executed(fake_runs, tmp_pa
     assert fake_runs == ["gru-300-50-song"]
 
 
-def test_an_interrupted_study_resumes(fake_runs, tmp_path, capsys, monkeypatch):
+def test_interrupted_study_resumes(fake_runs, tmp_path, capsys, monkeypatch):
     original = runs.experiment.run
 
     def interrupted(name, settings, folder, mode):
@@ -208,7 +208,7 @@ def test_an_interrupted_study_resumes(fake_runs, tmp_path, capsys, monkeypatch):
     assert fake_runs.count("rnn-300-50-song") == fake_runs.count("rnn-300-50-window") == 1
 
 
-def test_a_workdir_with_other_settings_is_refused(fake_runs, tmp_path, capsys):
+def test_workdir_with_other_settings_is_rejected(fake_runs, tmp_path, capsys):
     assert study(tmp_path, "--rows=lstm-300-100", "--split=song") == 0
     assert study(tmp_path, "--rows=lstm-300-100", "--split=song", "--seed=1") == 1
     error = capsys.readouterr().err
@@ -217,7 +217,7 @@ def test_a_workdir_with_other_settings_is_refused(fake_runs, tmp_path, capsys):
     assert "other settings (quick)" in capsys.readouterr().err
 
 
-def test_an_attempt_without_results_does_not_bind_the_workdir(fake_runs, tmp_path, monkeypatch):
+def test_attempt_without_results_does_not_bind_the_workdir(fake_runs, tmp_path, monkeypatch):
     def missing(settings):
         raise UserError(f"no dataset {settings.size}")
 

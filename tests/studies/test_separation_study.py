@@ -166,7 +166,7 @@ def test_all_runs_are_executed_once_and_compared(fake_runs, tmp_path, capsys):
     assert fake_runs == ["stored features", "ablation-dropout_50_percent"]
 
 
-def test_an_interrupted_study_resumes(fake_runs, tmp_path, capsys, monkeypatch):
+def test_interrupted_study_resumes(fake_runs, tmp_path, capsys, monkeypatch):
     original = runs.experiment.run
 
     def interrupted(name, settings, folder, mode):

@@ -120,7 +120,7 @@ def test_collapsed_networks_are_reported(fake_runs, tmp_path, capsys):
     assert study(tmp_path) == 0 and not fake_runs
 
 
-def test_the_input_of_the_paper_runs_on_request(fake_runs, tmp_path):
+def test_input_of_the_paper_runs_on_request(fake_runs, tmp_path):
     assert study(tmp_path, "--rows=lstm_paper") == 0
     ((name, _, settings),) = fake_runs
     assert name == "lstm_paper" and settings["data.format"] == "stereo44k"
@@ -135,13 +135,13 @@ def test_quick_runs_two_networks_with_brief_training(fake_runs, tmp_path):
     assert settings["fft"]["model.units"] == [64, 100_000, 32, 50_000]
 
 
-def test_a_workdir_with_other_settings_is_refused(fake_runs, tmp_path, capsys):
+def test_workdir_with_other_settings_is_rejected(fake_runs, tmp_path, capsys):
     assert study(tmp_path, "--rows=fft") == 0
     assert study(tmp_path, "--rows=fft", "--seed=3") == 1
     assert "other settings (seed)" in capsys.readouterr().err
 
 
-def test_an_unknown_row_gives_a_one_line_error(tmp_path, capsys):
+def test_unknown_row_gives_a_one_line_error(tmp_path, capsys):
     assert study(tmp_path, "--rows=magic") == 1
     error = capsys.readouterr().err
     assert "--rows magic: matches none of lstm" in error and error.count("\n") == 1

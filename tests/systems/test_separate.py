@@ -350,9 +350,7 @@ def test_memory_does_not_grow_with_file_length(separator, tmp_path, monkeypatch)
         irec_jax.separate(path, workdir=separator, out=tmp_path / "out", progress=False)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    longer_bytes = (
-        (lengths_s[1] - lengths_s[0]) * RATE_HZ * 2 * 4
-    )  # of one stereo signal in float32
+    longer_bytes = (lengths_s[1] - lengths_s[0]) * RATE_HZ * 2 * 4  # stereo, float32
     assert peaks[1] - peaks[0] < longer_bytes / 4
 
 

@@ -1,4 +1,4 @@
-"""The recognition task with several kinds of front ends and models."""
+"""Recognition task with several front ends and models."""
 
 import functools
 
@@ -92,7 +92,7 @@ def test_padding_does_not_change_the_prediction():
     np.testing.assert_array_equal(*predictions)
 
 
-def test_summaries_hold_every_image_of_an_example():
+def test_summaries_contain_every_image_of_an_example():
     front = dict(name="recurrence", exponents=(6, 7), points=16, size=12)
     layers = dict(filters=(2,), kernels=(3,), strides=(1,), pools=(2,))
     task = create(front, dict(name="image_cnn", **layers))

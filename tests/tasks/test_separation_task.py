@@ -1,4 +1,4 @@
-"""The separation task: mixtures, losses, scores and overfitting of one batch."""
+"""Separation task: mixtures, losses, scores and overfitting of one batch."""
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ FRONTEND = dict(name="spectrogram_db", frame_length=128, hop_length=60, num_bins
 MODEL = dict(
     name="unet", filters=(4, 8), kernels=(3, 3), strides=(2, 2), dilations=(1, 1), bottleneck=(4,)
 )
-#: The losses of the configs, and a third one.
+#: Losses of the configs, and another one.
 LOSS = dict(name="log_mean_squared_error", domain="amplitudes", l2=0.0)
 DECIBELS = dict(name="mean_absolute_error", domain="decibels", l2=0.0)
 AMPLITUDES = dict(name="mean_absolute_error", domain="amplitudes", l2=0.0)
@@ -123,7 +123,7 @@ def test_loss_and_score_of_an_identity_network(loss):
 @pytest.mark.parametrize("loss", [LOSS, DECIBELS])
 @pytest.mark.parametrize("silent", [slice(2, 4), slice(0, 4)])
 def test_silence_has_finite_gradients_and_a_score_of_zero(silent, loss):
-    """Silence of the target, and of all stems."""
+    """Check a silent target, and silence in all stems."""
     task, batch = create(loss=loss), make_batch(1)
     batch["mask"][:] = 1.0
     batch["stems"][:, silent] = 0

@@ -1,4 +1,4 @@
-"""Every optimiser and schedule of optax by name, and errors in one line."""
+"""Optimisers and schedules of optax by name, and one-line errors."""
 
 import jax
 import jax.numpy as jnp
