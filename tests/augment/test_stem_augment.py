@@ -74,7 +74,7 @@ def test_all_effects_preserve_length_silence_and_approximate_level(everything):
     assert (np.abs(20 * np.log10(level)) < 7.0).all()
 
 
-def test_all_effects_depend_on_the_key_alone(everything):
+def test_all_effects_depend_only_on_the_key(everything):
     augment, function, batch, result = everything
     np.testing.assert_array_equal(function(KEYS[:12], batch), result)
     alone = jax.jit(augment)
@@ -90,7 +90,7 @@ def test_pitch_is_drawn_within_its_semitones(everything):
 
 
 def test_stretch_slows_down_and_preserves_pitch():
-    # One click in silence: where it lies tells the rate; the tone tells the pitch.
+    # The position of a click in silence gives the rate; the tone gives the pitch.
     stems = make_stems()[1:]
     stems[1, 6000:6050] = 1.0
     function = jax.jit(jax.vmap(StemAugment(stretch=(0.5, 0.75)), (0, None)))
@@ -133,7 +133,7 @@ def test_effects_are_drawn_independently():
         dict(pitch_semitones=13.0),
     ],
 )
-def test_settings_out_of_range_raise_errors(settings):
+def test_settings_out_of_range_are_rejected(settings):
     with pytest.raises(UserError, match=f"augment.{next(iter(settings))}") as error:
         StemAugment(**settings)
     assert "\n" not in str(error.value)

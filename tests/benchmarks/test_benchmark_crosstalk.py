@@ -1,4 +1,4 @@
-"""The crosstalk benchmark: NumPy takes Seipel's steps, and the benchmark runs."""
+"""Crosstalk benchmark: NumPy follows Seipel's steps, and the printed totals."""
 
 import re
 

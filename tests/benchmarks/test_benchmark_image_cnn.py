@@ -1,4 +1,4 @@
-"""The training step benchmark of the image networks, without PyTorch."""
+"""Training step benchmark of the image networks, without PyTorch."""
 
 import sys
 
@@ -25,7 +25,7 @@ def test_our_step_reduces_the_initial_loss():
     assert steps[0] == pytest.approx(start, rel=1e-5) and steps[-1] < steps[0]
 
 
-def test_different_losses_are_an_error():
+def test_different_losses_are_rejected():
     steps = {
         networks.OURS: networks.Implementation(1.0, lambda: 1.0),
         networks.PEER: networks.Implementation(1.01, lambda: 1.0),

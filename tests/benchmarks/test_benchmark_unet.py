@@ -1,4 +1,4 @@
-"""The training step benchmark of Ligtenberg's networks, without PyTorch."""
+"""Training step benchmark of Ligtenberg's networks, without PyTorch."""
 
 import sys
 

@@ -28,7 +28,7 @@ def load(spec=HAN, **settings):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_every_config_is_valid_locked_and_takes_debug(name):
+def test_every_config_is_valid_and_locked_and_accepts_debug(name):
     config = load(f"configs/{name}.py")
     assert config.is_locked
     small = load(f"configs/{name}.py:debug")
@@ -148,15 +148,15 @@ def test_errors_are_one_line_with_a_suggestion(spec, settings, message):
 )
 def test_optional_keys_are_set_and_unset_from_text(key, value, unset):
     config = configs.load(HAN)
-    before = configs.flatten(config)
-    assert before.get(key) is None
+    original = configs.flatten(config)
+    assert original.get(key) is None
     for text in unset:
         configs.override(config, [(key, str(value))])
-        given = configs.flatten(config)[key]
-        assert given == value and type(given) is type(value)
+        actual = configs.flatten(config)[key]
+        assert actual == value and type(actual) is type(value)
         configs.override(config, [(key, text)])
         configs.check_keys(config)
-        assert differences(configs.flatten(config), before) == []
+        assert differences(configs.flatten(config), original) == []
 
 
 def test_warm_up_of_many_steps_is_valid():
@@ -175,24 +175,24 @@ def test_optional_numbers_reject_other_text():
 
 
 def test_unset_keys_match_those_of_earlier_versions(tmp_path):
-    ours = configs.flatten(load())
+    current = configs.flatten(load())
     earlier = {"data.dir": "", "data.hop_s": 0.0, "optimizer.schedule.name": ""}
     earlier |= {"training.max_steps_per_epoch": 0, "optimizer.clip_norm": 0.0}
-    assert differences(ours, ours | earlier) == []
-    assert differences(ours, ours | {"data.hop_s": 0.5}) == ["data.hop_s: 0.5 -> None"]
+    assert differences(current, current | earlier) == []
+    assert differences(current, current | {"data.hop_s": 0.5}) == ["data.hop_s: 0.5 -> None"]
     (tmp_path / "old.py").write_text(
         "from configs import han\n\ndef get_config(text=''):\n"
         "    config = han.get_config(text)\n    config.data.hop_s = 0.0\n"
         "    config.optimizer.schedule.name = ''\n    return config\n"
     )
-    assert configs.flatten(load(str(tmp_path / "old.py"))) == ours
+    assert configs.flatten(load(str(tmp_path / "old.py"))) == current
 
 
 def test_differences_ignore_keys_that_are_not_compared():
-    one, two = load(), load(data__dir="elsewhere", profile__num_steps="3")
-    assert differences(configs.flatten(one), configs.flatten(two), configs.NOT_COMPARED) == []
-    two = load(seed="1", optimizer__name="sgd")
-    assert differences(configs.flatten(two), configs.flatten(one), configs.NOT_COMPARED) == [
+    first, second = load(), load(data__dir="elsewhere", profile__num_steps="3")
+    assert differences(configs.flatten(first), configs.flatten(second), configs.NOT_COMPARED) == []
+    second = load(seed="1", optimizer__name="sgd")
+    assert differences(configs.flatten(second), configs.flatten(first), configs.NOT_COMPARED) == [
         "optimizer.name: adam -> sgd",
         "seed: 0 -> 1",
     ]

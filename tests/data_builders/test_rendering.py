@@ -1,4 +1,4 @@
-"""Composition, synthesis and mixing, checked by independent measurements of notes and audio."""
+"""Composition, synthesis and mixing, tested by measurements on notes and audio."""
 
 import dataclasses
 import json
@@ -63,7 +63,7 @@ def test_chord_symbols(symbol, tonic, classes):
     assert set(theory.chord(symbol, tonic).pitch_classes) == classes
 
 
-def test_unknown_chord_symbol():
+def test_unknown_chord_symbol_is_rejected():
     with pytest.raises(ValueError, match="H7"):
         theory.chord("H7", 0)
 
@@ -131,10 +131,12 @@ def test_roles_stay_in_register_and_time(role, genre):
 
 
 def test_clips_of_a_song_share_rhythms_but_not_pitches():
-    first, again, other = (parts.melody(voice("pop_roc", 3, clip=clip)) for clip in (0, 0, 1))
-    assert first == again
-    assert [one.beat for one in first] == [one.beat for one in other]
-    assert [one.pitch for one in first] != [one.pitch for one in other]
+    first, repeated, other_clip = (
+        parts.melody(voice("pop_roc", 3, clip=clip)) for clip in (0, 0, 1)
+    )
+    assert first == repeated
+    assert [one.beat for one in first] == [one.beat for one in other_clip]
+    assert [one.pitch for one in first] != [one.pitch for one in other_clip]
 
 
 def test_bass_and_drums_use_their_keys():
@@ -251,10 +253,10 @@ def test_bend_tuning_and_swell():
 def test_unusable_soundfonts_are_reported(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="missing.sf2"):
         synth.check_soundfont(tmp_path / "missing.sf2")
-    wrong = tmp_path / "wrong.sf2"
-    wrong.write_bytes(b"RIFF0000WAVE")
+    invalid = tmp_path / "wrong.sf2"
+    invalid.write_bytes(b"RIFF0000WAVE")
     with pytest.raises(UserError, match="not a SoundFont"):
-        synth.check_soundfont(wrong)
+        synth.check_soundfont(invalid)
     nowhere = dataclasses.replace(PITCHED[0], bank=77)
     with pytest.raises(UserError, match="bank 77"):
         synth.load_player().play(Part(nowhere, (note(60),)), 100)

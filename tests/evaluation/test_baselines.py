@@ -16,7 +16,7 @@ CLASSES = ("low", "high", "absent")
 
 
 def _tone(label, seed, duration_s=3.0):
-    """A low or high harmonic tone in noise."""
+    """Return a low or high harmonic tone in noise."""
     generator = np.random.default_rng(seed)
     time_s = np.arange(int(duration_s * RATE_HZ)) / RATE_HZ
     pitch_hz = generator.uniform(100, 200) * (1, 6)[label]
@@ -56,7 +56,7 @@ def test_windows_of_a_long_clip_are_analysed_like_separate_clips():
     for row, start_s in zip(statistics, (0, 1.5, 3, 4), strict=True):
         part = audio[int(start_s * RATE_HZ) :][: 3 * RATE_HZ]
         alone = baselines.mfcc_statistics(part, sample_rate_hz=RATE_HZ)
-        # Dividing by the part's own peak moves the first coefficient only.
+        # Normalisation by the peak of the part changes only the first coefficient.
         others = np.arange(80) != 0
         np.testing.assert_allclose(row[others], alone[0, others], rtol=1e-3, atol=1e-2)
 

@@ -1,4 +1,4 @@
-"""Windowed separation against one spectrogram of the recording; streaming without seams."""
+"""Windowed separation compared with one spectrogram of the recording, and streaming."""
 
 import itertools
 
@@ -257,12 +257,12 @@ def test_empty_recordings_give_no_blocks():
         (dict(phase="random"), r"phase='random': expected one of 'mixture', 'griffin-lim'"),
     ],
 )
-def test_invalid_options(changes, message):
+def test_invalid_options_are_rejected(changes, message):
     with pytest.raises(ValueError, match=message):
         separated(noise(10), **changes)
 
 
-def test_invalid_blocks_and_front_ends():
+def test_invalid_blocks_and_front_ends_are_rejected():
     with pytest.raises(UserError, match=r"num_frames=22 .* too few for the 397 samples"):
         separated(noise(10), window_samples=397)
     with pytest.raises(ValueError, match=r"expected blocks of floats \(n, C\), got int16 \(9, 2\)"):

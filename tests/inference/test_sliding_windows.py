@@ -1,4 +1,4 @@
-"""Sliding windows against slices of the clip; batches against one window at a time."""
+"""Sliding windows compared with slices of the clip, and batches with single windows."""
 
 import itertools
 import math
@@ -124,7 +124,7 @@ def test_gain_of_arrays_is_measured():
 
 
 def test_clips_are_read_only_as_batches_need_them():
-    """For a long clip in blocks, reading stays close to prediction."""
+    """For a long clip in blocks, reading is only slightly ahead of prediction."""
     position, ahead = [0], []
 
     def blocks():
@@ -170,12 +170,12 @@ def test_no_clips():
         (sliding_windows.ClipAudio(iter([np.zeros(5, np.float32)])), {}, "gain"),
     ],
 )
-def test_invalid_clips(clip, options, message):
+def test_invalid_clips_are_rejected(clip, options, message):
     with pytest.raises(ValueError, match=message):
         _predict([clip], 4, **options)
 
 
-def test_invalid_sizes():
+def test_invalid_sizes_are_rejected():
     with pytest.raises(ValueError, match="hop_samples"):
         sliding_windows.window_starts(5, window_samples=4, hop_samples=5)
     with pytest.raises(ValueError, match="batch_size"):

@@ -1,4 +1,4 @@
-"""Applied and tuned thresholds against scikit-learn."""
+"""Applied and tuned thresholds compared with scikit-learn."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def _case(seed):
     return labels, np.clip(0.4 * labels + generator.random(labels.shape) * 0.7, 0, 1)
 
 
-def test_scores_at_the_threshold_are_on():
+def test_scores_at_the_threshold_are_positive():
     np.testing.assert_array_equal(thresholds.apply(np.array([[0.5, 0.49]]), 0.5), [[True, False]])
     np.testing.assert_array_equal(
         thresholds.apply(np.array([[0.5, 0.5]]), np.array([0.6, 0.4])), [[False, True]]

@@ -23,7 +23,7 @@ def sigmoid(x):
 
 
 def equations(cell, params, steps, hidden=None):
-    """Return the hidden states (steps, hidden) of one example (steps, inputs) by Goel's equations."""
+    """Return the hidden states (steps, hidden) of one example (steps, inputs) after Goel."""
     kernel, recurrent, bias = (
         np.asarray(params[n], float) for n in ("kernel", "recurrent_kernel", "bias")
     )

@@ -45,7 +45,7 @@ def read(sounds, name):
 
 
 def drawn(figure):
-    """Return caption to the arrays of its clip, and the row labels."""
+    """Return a dict from captions to image arrays, and the row labels."""
     pictures, names, caption = {}, [], None
     for axes in figure.axes:
         if not axes.axison or not axes.images:
@@ -118,15 +118,15 @@ def test_gallery_is_written_to_a_folder_or_a_file(sounds, tmp_path, capsys):
         (["--out=picture.jpg"], "--out picture.jpg: expected a name that ends with .png"),
     ],
 )
-def test_invalid_arguments_give_a_one_line_error(words, message, tmp_path, monkeypatch, capsys):
+def test_invalid_arguments_are_reported_in_one_line(words, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert call(*words) == 1
-    shown = capsys.readouterr()
-    assert message in shown.err and len(shown.err.strip().splitlines()) == 1 and not shown.out
+    error = capsys.readouterr()
+    assert message in error.err and len(error.err.strip().splitlines()) == 1 and not error.out
     assert not any(tmp_path.iterdir())
 
 
-def test_too_many_classes_are_an_error(sounds, tmp_path, monkeypatch, capsys):
+def test_too_many_classes_are_rejected(sounds, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(gallery, "MAX_CLASSES", 2)
     assert call("--dataset=folder", f"--path={sounds}", f"--out={tmp_path / 'a.png'}") == 1
     assert "folder: 3 classes, a gallery shows 1 to 2; choose some" in capsys.readouterr().err

@@ -120,7 +120,7 @@ def test_workdir_with_other_settings_is_rejected(studied, capsys):
         (["--split=valid"], "has no split"),
     ],
 )
-def test_invalid_arguments_give_a_one_line_error(tmp_path, capsys, words, message):
+def test_invalid_arguments_are_reported_in_one_line(tmp_path, capsys, words, message):
     assert study_tiny(tmp_path / "x", *words) == 1
     error = capsys.readouterr().err
     assert message in error
