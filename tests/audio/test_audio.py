@@ -255,7 +255,7 @@ INVALID_FILES = {
 
 
 @pytest.mark.parametrize("kind", INVALID_FILES)
-def test_invalid_files_raise_one_line_errors(tmp_path, kind):
+def test_invalid_files_are_reported_in_one_line(tmp_path, kind):
     path = make_invalid_file(tmp_path, kind)
     for reader in (audio.read, lambda p: list(audio.blocks(p, sample_rate_hz=22_050))):
         with pytest.raises(UserError, match=INVALID_FILES[kind]) as caught:
@@ -314,7 +314,7 @@ def test_write_errors_describe_the_cause(tmp_path):
         audio.write(tmp_path / "a.flac", noise(10), 8_000, subtype="FLOAT")
 
 
-def test_reading_in_threads_gives_equal_samples(tmp_path):
+def test_concurrent_reads_return_the_same_samples(tmp_path):
     audio.write(tmp_path / "a.flac", noise(100_000, 2), 44_100)
     expected, _ = audio.read(tmp_path / "a.flac", sample_rate_hz=22_050)
     results = []
@@ -332,7 +332,7 @@ def test_reading_in_threads_gives_equal_samples(tmp_path):
         np.testing.assert_array_equal(result, expected)
 
 
-def test_find_searches_folders_recursively(tmp_path):
+def test_find_searches_folders_recursively_and_ignores_hidden_files(tmp_path):
     audio_names = ["b/[x] é*.WAV", "b/a.flac", "a.m4a"]
     ignored_names = ["b/a.txt", "b/._a.wav", ".hidden/a.wav", "__MACOSX/b/a.wav", ".DS_Store"]
     for name in audio_names + ignored_names:

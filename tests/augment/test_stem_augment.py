@@ -77,9 +77,9 @@ def test_all_effects_preserve_length_silence_and_approximate_level(everything):
 def test_all_effects_depend_only_on_the_key(everything):
     augment, function, batch, result = everything
     np.testing.assert_array_equal(function(KEYS[:12], batch), result)
-    alone = jax.jit(augment)
+    single = jax.jit(augment)
     for i in (0, 7):
-        np.testing.assert_allclose(alone(KEYS[i], batch[i]), result[i], atol=2e-5)
+        np.testing.assert_allclose(single(KEYS[i], batch[i]), result[i], atol=2e-5)
     assert np.abs(result[0] - result[1]).max() > 0.1
 
 
@@ -110,15 +110,15 @@ def test_effects_are_drawn_independently():
     result = np.asarray(jax.jit(jax.vmap(augment, (0, None)))(KEYS[:60], stems))
     positions = np.abs(result[:, 0]).argmax(axis=-1)
     rms = np.sqrt(np.mean(np.square(result[:, 1, T // 4 : T // 2]), axis=-1))
-    drawn = [positions, np.log(peaks_hz(result[:, 1])), np.log(rms)]
-    assert np.abs(np.corrcoef(drawn) - np.eye(3)).max() < 0.45
+    random_values = [positions, np.log(peaks_hz(result[:, 1])), np.log(rms)]
+    assert np.abs(np.corrcoef(random_values) - np.eye(3)).max() < 0.45
 
     augment = StemAugment(gain_db=6.0, polarity=True, reversal=True)
     result = np.asarray(jax.vmap(augment, (0, None))(KEYS, stems[:1]))[:, 0]
     position = np.abs(result).argmax(axis=-1)
     values = result[np.arange(len(result)), position]
-    drawn = [position == T // 4, values > 0, np.log(np.abs(values))]
-    assert np.abs(np.corrcoef(drawn) - np.eye(3)).max() < 0.25
+    random_values = [position == T // 4, values > 0, np.log(np.abs(values))]
+    assert np.abs(np.corrcoef(random_values) - np.eye(3)).max() < 0.25
 
 
 @pytest.mark.parametrize(

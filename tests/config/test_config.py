@@ -47,7 +47,7 @@ def test_configs_load_from_any_folder(tmp_path, monkeypatch):
     assert "configs/" not in os.listdir(tmp_path)
 
 
-def test_arguments_after_the_colon():
+def test_arguments_after_the_colon_are_applied():
     config = load(f"{HAN}:dataset=irmas,window_s=0.5,activation=tanh")
     assert (config.data.name, config.data.window_s, config.evaluation.hop_s) == ("irmas", 0.5, 0.25)
     assert config.model.activation == "tanh" and "size" not in config.data
@@ -86,7 +86,7 @@ def test_every_network_computes_in_bfloat16_if_set(name):
     assert "bf16" in str(jaxpr) and jaxpr.out_avals[0].dtype == np.float32
 
 
-def test_another_optimizer_drops_arguments_it_does_not_take():
+def test_changing_the_optimizer_drops_unsupported_arguments():
     config = configs.load(HAN)
     configs.override(config, [("optimizer.b1", "0.8"), ("optimizer.learning_rate", "0.1")])
     # In any order: names are applied first.
@@ -128,7 +128,7 @@ def test_another_optimizer_drops_arguments_it_does_not_take():
         (HAN, {"data__siez": "tiny"}, "did you mean 'size'"),
     ],
 )
-def test_errors_are_one_line_with_a_suggestion(spec, settings, message):
+def test_errors_are_reported_in_one_line_with_a_suggestion(spec, settings, message):
     with pytest.raises(UserError) as caught:
         load(spec, **settings)
     assert message in str(caught.value) and "\n" not in str(caught.value)

@@ -53,7 +53,7 @@ def naive_wiener(spectra, *, num_iterations, kernel_frames, initial):
 
 
 @pytest.mark.parametrize("num_iterations, kernel_frames", [(1, 1), (3, 5)])
-def test_matches_the_equations(num_iterations, kernel_frames):
+def test_wiener_matches_the_equations(num_iterations, kernel_frames):
     mixtures = spectra()
     options = dict(num_iterations=num_iterations, kernel_frames=kernel_frames, initial=0.1)
     reduced, interference = wiener(mixtures, **options)
@@ -114,9 +114,9 @@ def test_gains_are_real_and_at_most_one():
 
 
 def test_leading_axes_are_recordings():
-    both = np.stack([spectra(seed=s) for s in range(2)])
-    reduced, interference = wiener(both)
-    for i, mixtures in enumerate(both):
+    recordings = np.stack([spectra(seed=s) for s in range(2)])
+    reduced, interference = wiener(recordings)
+    for i, mixtures in enumerate(recordings):
         expected, expected_interference = wiener(mixtures)
         np.testing.assert_allclose(reduced[i], expected, atol=1e-5)
         np.testing.assert_allclose(interference[i], expected_interference, rtol=1e-4)

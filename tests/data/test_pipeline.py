@@ -17,8 +17,8 @@ def make_batches(clips, **settings):
 def test_batch_depends_only_on_seed_and_step(tone_clips):
     clips = tone_clips()
     first, second = make_batches(clips), make_batches(clips)
-    late = [second[step] for step in (13, 2)]
-    for batch, step in zip(late, (13, 2), strict=True):
+    batches = [second[step] for step in (13, 2)]
+    for batch, step in zip(batches, (13, 2), strict=True):
         for key, value in first[step].items():
             np.testing.assert_array_equal(value, batch[key])
     iterated = first.iterate(2)
@@ -97,8 +97,8 @@ def test_validation_shares_no_songs_with_training_and_contains_every_class():
     share = labels[valid].sum(0) / labels.sum(0)
     assert (share > 0.09).all() and (share <= 0.16).all()
     assert len(valid) / 1100 == pytest.approx(0.15, abs=0.02)
-    again = split_songs(songs, labels, fraction=0.15, seed=0)
-    np.testing.assert_array_equal(valid, again[1])
+    repeated = split_songs(songs, labels, fraction=0.15, seed=0)
+    np.testing.assert_array_equal(valid, repeated[1])
     assert not np.array_equal(valid, split_songs(songs, labels, fraction=0.15, seed=1)[1])
 
 

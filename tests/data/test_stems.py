@@ -107,7 +107,7 @@ def test_pass_covers_all_tracks_and_all_starts_are_equally_likely():
     for name, last in (("song 0", 500), ("song 1", 1700)):
         histogram = np.histogram(starts[name], bins=5, range=(0, last))[0]
         assert histogram.min() > 0.8 * histogram.mean() and max(starts[name]) > 0.98 * last
-    # The same holds on average for remixed stems.
+    # Remixed stems have the same average.
     mixed = make(tracks, batch_size=8, remix=1.0)
     names = [name for step in range(100) for row in positions(mixed, step) for name, _ in row]
     assert 0.2 < np.mean(np.array(names) == "song 0") < 0.3
@@ -165,8 +165,8 @@ def test_batch_depends_only_on_seed_and_step():
     _, tracks = make_tracks()
     settings = dict(remix=0.5, channels="random")
     first, second = make(tracks, **settings), make(tracks, **settings)
-    late = {step: second[step] for step in (13, 2)}
-    for step, batch in late.items():
+    batches = {step: second[step] for step in (13, 2)}
+    for step, batch in batches.items():
         for key, value in first[step].items():
             np.testing.assert_array_equal(value, batch[key])
     iterated = first.iterate(2)

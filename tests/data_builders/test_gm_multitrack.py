@@ -33,12 +33,12 @@ def plans(size):
 def test_full_size_has_the_counts_of_seipel():
     train, test = (gm_multitrack_plan.plan_pieces("full", split) for split in SPLITS)
     assert (len(train), len(test)) == (92, 23)
-    found = Counter(label for piece in train + test for label in set(dict(piece.tracks).values()))
-    source = gm_multitrack_plan.SEIPEL_PIECES
-    assert set(found) == set(source) == set(ORCHESTRA)
-    for label, count in source.items():
-        assert found[label] == pytest.approx(count * 115 / 116, abs=5)
-    assert np.mean([abs(found[label] - count) for label, count in source.items()]) < 1.0
+    counts = Counter(label for piece in train + test for label in set(dict(piece.tracks).values()))
+    published = gm_multitrack_plan.SEIPEL_PIECES
+    assert set(counts) == set(published) == set(ORCHESTRA)
+    for label, count in published.items():
+        assert counts[label] == pytest.approx(count * 115 / 116, abs=5)
+    assert np.mean([abs(counts[label] - count) for label, count in published.items()]) < 1.0
 
 
 def test_small_and_tiny_sizes():

@@ -235,8 +235,8 @@ def test_zip_names_without_the_utf8_flag_are_decoded(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip") as archive:
         flag = archive.infolist()[0].flag_bits
     assert flag & 0x800
-    cleared = content.replace(b"\x00\x08\x00\x00", b"\x00\x00\x00\x00")
-    (tmp_path / "a.zip").write_bytes(cleared)
+    without_flag = content.replace(b"\x00\x08\x00\x00", b"\x00\x00\x00\x00")
+    (tmp_path / "a.zip").write_bytes(without_flag)
     with zipfile.ZipFile(tmp_path / "a.zip") as archive:
         assert archive.namelist() != ["Sí.wav"]
     assert [file.name for file in archives.files_in_zip(tmp_path / "a.zip")] == ["Sí.wav"]

@@ -38,12 +38,12 @@ def prepare(tmp_path, sounds):
     return data_builders.prepare("folder", data_dir=tmp_path / "data", path=sounds)
 
 
-def start(tmp_path, sounds, before=""):
+def start(tmp_path, sounds, setup=""):
     """Run `prepare` in a separate process."""
     code = f"""
 import sys
 import data_builders
-{before}
+{setup}
 builder = data_builders.prepare("folder", data_dir={str(tmp_path / "data")!r}, path={str(sounds)!r})
 print(sum(split.num_examples for split in builder.info.splits.values()))
 """

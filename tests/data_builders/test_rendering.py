@@ -361,7 +361,7 @@ def test_pool_reports_errors():
 
 
 def test_pool_kills_its_workers_when_closed_early():
-    # A worker leads its own process group, whose id is its own.
+    # A worker is the leader of its own process group, so both have the same id.
     results = pool.run("os:getpgid", iter(int, 1), num_workers=2)  # endless
     worker = next(results)
     os.kill(worker, 0)

@@ -103,9 +103,9 @@ def test_batch_matches_single_calls_and_silence_stays_silent():
     signals = np.stack([chirps(), np.zeros(3000, "f"), chirps(seed=1)])
     magnitudes = np.abs(stft.stft(np.tile(signals, (1, 4, 1)).reshape(3, 4, 3000), **OPTIONS))
     settings = dict(OPTIONS, num_samples=3000, num_iterations=3)
-    many = griffin_lim(magnitudes, **settings)  # more frames than one chunk
-    assert many.shape == (3, 4, 3000)
-    np.testing.assert_allclose(many[2, 3], griffin_lim(magnitudes[2, 3], **settings), atol=1e-5)
+    batch = griffin_lim(magnitudes, **settings)  # more than one chunk of frames
+    assert batch.shape == (3, 4, 3000)
+    np.testing.assert_allclose(batch[2, 3], griffin_lim(magnitudes[2, 3], **settings), atol=1e-5)
     np.testing.assert_array_equal(griffin_lim(0 * magnitudes[0, 0], **settings), 0)
 
 

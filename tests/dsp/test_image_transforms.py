@@ -29,7 +29,9 @@ def test_delay_matches_a_naive_loop(length):
         for k in range(5):
             if k + start[row] < length:
                 expected[row, k + start[row]] = signal[row, k]
-    delayed = jax.jit(lambda s, at: padding.delay(s, start=at, num_samples=length))(signal, start)
+    delayed = jax.jit(lambda s, offsets: padding.delay(s, start=offsets, num_samples=length))(
+        signal, start
+    )
     np.testing.assert_array_equal(delayed, expected)
     single = padding.delay(signal[1], start=jnp.int32(1), num_samples=length)
     np.testing.assert_array_equal(single, expected[1])
@@ -91,7 +93,7 @@ def test_resize_rejects_invalid_sizes():
         resize.resize(np.ones((4, 4), int), height=2, width=2)
 
 
-def test_smallest_side():
+def test_smallest_side_is_the_rounded_up_square_root():
     for num_samples in range(1, 300):
         side = stacked_image.smallest_side(num_samples)
         assert (side - 1) ** 2 < num_samples <= side**2
@@ -111,7 +113,7 @@ def test_stacked_image_matches_naive_loops(num_samples):
     np.testing.assert_array_equal(stacked_image.stacked_image(signal, side=4), expected)
 
 
-def test_grey_values():
+def test_grey_values_are_rounded_and_clipped():
     signal = np.array([-1.0, 1.0, 0.0, -0.0, 1.5, -7.0, 1 - 1 / 255.5, -1 + 1 / 254.5], np.float32)
     expected = [0, 255, 128, 128, 255, 0, 255, 1, 128]
     np.testing.assert_array_equal(stacked_image.stacked_image(signal, side=3).ravel(), expected)

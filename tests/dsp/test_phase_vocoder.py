@@ -86,7 +86,7 @@ def test_phase_locking_preserves_the_level_of_noise_and_the_spectrum_of_librosa(
     assert np.std(difference) < 2.5 and 1.0 < np.mean(difference) < 5.0
 
 
-def test_silence_stays_silent():
+def test_silence_stays_silent_and_sound_resumes_after_a_gap():
     sound = np.stack([sine(440.0), np.zeros(T, np.float32)])
     for result in (stretched(sound, rate=0.7), speed(sound, speed=1.1)):
         assert np.abs(result[0]).max() > 0.5 and not np.any(result[1])
@@ -107,9 +107,9 @@ def test_speed_multiplies_the_frequency_and_matches_bandlimited_interpolation(fa
 def test_positions_are_exact_for_long_signals():
     # float32 positions would be wrong by a quarter of a sample here.
     num = 4_000_000
-    whole, fraction = phase_vocoder._positions(jnp.float32(1.2599), num)
+    integers, fraction = phase_vocoder._positions(jnp.float32(1.2599), num)
     exact = np.arange(num) * (round(1.2599 * 65536) / 65536)
-    np.testing.assert_array_equal(np.asarray(whole, float) + np.asarray(fraction), exact)
+    np.testing.assert_array_equal(np.asarray(integers, float) + np.asarray(fraction), exact)
 
 
 def test_frequencies_above_the_new_nyquist_frequency_do_not_alias():
@@ -144,5 +144,5 @@ def test_sequential_vmap_matches_vmap():
     np.testing.assert_array_equal(result["product"], x * y)
     np.testing.assert_array_equal(result["sum"], (x + y).sum(axis=1))
     np.testing.assert_array_equal(function(x[0], y)["product"], x[0] * y)
-    twice = jax.vmap(jax.vmap(function))(x[None], x[None])
-    np.testing.assert_array_equal(twice["product"], (x * x)[None])
+    nested = jax.vmap(jax.vmap(function))(x[None], x[None])
+    np.testing.assert_array_equal(nested["product"], (x * x)[None])

@@ -66,7 +66,7 @@ def test_good_and_mediocre_predictors_are_accepted(weights, num_clips):
             assert result["warning"] is None and not result["collapsed"]
 
 
-def test_perfect_recall_alone_is_not_a_collapse():
+def test_perfect_recall_is_not_a_collapse():
     """Every class has recall 1 and some false positives."""
     labels = _labels()
     assert not collapse.check(labels, labels | _noisy(labels, 0.15), IRMAS)["collapsed"]

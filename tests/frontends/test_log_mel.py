@@ -95,8 +95,10 @@ def test_batch_computed_in_groups_matches_single_calls():
     nested = jax.vmap(frontend)(waveforms.reshape(2, 25, 22050)).reshape(batched.shape)
     np.testing.assert_allclose(nested, batched, atol=1e-5)
     gradient = jax.grad(lambda waveform: frontend(waveform).sum())
-    of_batch = gradient(waveforms)[4, 9]
-    np.testing.assert_allclose(of_batch, gradient(waveforms[4, 9]), atol=1e-4 * abs(of_batch).max())
+    batch_gradient = gradient(waveforms)[4, 9]
+    np.testing.assert_allclose(
+        batch_gradient, gradient(waveforms[4, 9]), atol=1e-4 * abs(batch_gradient).max()
+    )
 
 
 @pytest.mark.parametrize("settings", GRID[:5], ids=str)
@@ -165,7 +167,7 @@ def test_settings_survive_a_json_round_trip():
         (dict(hop_lenght=512), r"unknown argument .*did you mean 'hop_length'"),
     ],
 )
-def test_invalid_settings_raise_one_line_errors(settings, message):
+def test_invalid_settings_are_reported_in_one_line(settings, message):
     with pytest.raises(UserError, match=message) as error:
         frontends.create("log_mel", **settings)
     assert "\n" not in str(error.value)

@@ -91,19 +91,17 @@ def test_gradient_matches_that_of_the_logarithm():
 
 def picture(frontend, spectrum):
     """Return an STFT (..., frames, bins) in the axis order of the front end, with frames added."""
-    kept = np.asarray(spectrum)[..., : frontend.num_bins].swapaxes(-1, -2)
-    added = np.zeros((*kept.shape[:-1], frontend.num_frames - kept.shape[-1]), kept.dtype)
-    return np.concatenate([kept, added], axis=-1)
+    bins = np.asarray(spectrum)[..., : frontend.num_bins].swapaxes(-1, -2)
+    padding = np.zeros((*bins.shape[:-1], frontend.num_frames - bins.shape[-1]), bins.dtype)
+    return np.concatenate([bins, padding], axis=-1)
 
 
 @pytest.mark.parametrize("num_bins, tolerance", [(129, 1e-5), (128, 3e-3)])
 def test_inverse_with_the_original_phase_restores_the_waveform(num_bins, tolerance):
     frontend = SpectrogramDb(**SMALL | dict(num_bins=num_bins))
     time = np.arange(1300)
-    waveform = np.sin(0.3 * time**1.2).astype(np.float32) * [
-        [0.5],
-        [1.0],
-    ]  # no energy in the highest bin
+    # The waveform has no energy in the highest bin.
+    waveform = np.sin(0.3 * time**1.2).astype(np.float32) * [[0.5], [1.0]]
     spectrum = picture(frontend, stft.stft(waveform.astype("f"), **frontend.framing))
     features = frontend(waveform.astype("f"))
     for phase in (spectrum, np.angle(spectrum)):

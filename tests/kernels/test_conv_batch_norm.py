@@ -126,7 +126,7 @@ def test_constant_inputs_do_not_change_other_gradients(transposed):
     _assert_near(actual, expected)
 
 
-def test_gradients_of_the_normalisation_alone():
+def test_gradients_of_scale_and_bias_match_separate_operations():
     """Only scale and bias of batch normalisation are trained; all other parameters are frozen."""
     (part,), kernel = _parts(2, (4, 6), (3,)), _kernel((3, 3), 3, 4, False)
 
@@ -143,7 +143,7 @@ def test_gradients_of_the_normalisation_alone():
     _assert_near(actual, expected)
 
 
-def test_unused_sums_need_no_gradient():
+def test_unused_sums_do_not_need_a_gradient():
     parts, kernel = _parts(2, (4, 4), (3,)), _kernel((3, 3), 3, 4, False)
 
     def loss(function, kernel):

@@ -141,7 +141,7 @@ def test_strides_and_single_channel_match_separate_operations(
         assert np.abs(a - e).max() <= 1e-5 * np.abs(e).max()
 
 
-def test_single_channel_in_bfloat16():
+def test_single_channel_in_bfloat16_matches_separate_operations():
     x, kernel = _image_and_kernel(3, (21, 22), (5, 5), (1, 4))
     # With integers the sums of products are exact, so no maximum moves.
     x, kernel = jnp.round(2 * x), jnp.round(2 * kernel)

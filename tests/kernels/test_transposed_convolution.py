@@ -65,7 +65,7 @@ def test_outputs_and_gradients_match_xla(batch, size, kernel_size, strides, chan
 
 
 @pytest.mark.parametrize("kernel_size, stride", [(5, 2), (3, 2), (4, 3), (2, 3)])
-def test_spreads_each_pixel_by_the_definition(kernel_size, stride):
+def test_transposed_convolution_matches_its_definition(kernel_size, stride):
     x, kernel = _arrays(1, (4, 3), (kernel_size, kernel_size), (2, 3))
     low = max(kernel_size - stride, 0) // 2
     wide = np.zeros((4 * stride + kernel_size, 3 * stride + kernel_size, 3))
@@ -79,7 +79,7 @@ def test_spreads_each_pixel_by_the_definition(kernel_size, stride):
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-def test_row_blocks_and_remainder_of_examples(batch, monkeypatch):
+def test_row_blocks_and_remainder_of_examples_match_xla(batch, monkeypatch):
     # 30 values for each of 5 columns: 2 rows at a time; 7 rows are padded by one of zeros.
     monkeypatch.setattr(row_blocks, "_BLOCK_BYTES", 4 * 30 * 5 * 2)
     for size in ((6, 5), (7, 5)):

@@ -88,7 +88,7 @@ def case(num_sources=3, num_samples=400, *, level=0.3, seed=0):
 
 
 @pytest.mark.parametrize("name", ["-20 dB", "80 dB", "filtered", "low-passed", "partly silent"])
-def test_matches_mir_eval(name):
+def test_scores_match_mir_eval(name):
     scores = bss.bss_eval_sources(*golden_case(name))
     np.testing.assert_allclose(scores, GOLDEN[name], rtol=0, atol=1e-5)
 
@@ -97,7 +97,9 @@ def test_matches_mir_eval(name):
 @pytest.mark.parametrize(
     "num_sources, num_samples, num_taps", [(2, 7, 1), (2, 30, 3), (3, 90, 8), (4, 1500, 5)]
 )
-def test_matches_explicit_least_squares(num_sources, num_samples, num_taps, level, monkeypatch):
+def test_scores_match_explicit_least_squares(
+    num_sources, num_samples, num_taps, level, monkeypatch
+):
     monkeypatch.setattr(projection, "_FFT_LENGTH", 64)  # 1,500 samples are several chunks
     reference, estimated = case(num_sources, num_samples, level=level)
     expected = naive_bss_eval(reference, estimated, num_taps)

@@ -15,7 +15,7 @@ def _case(seed=0, num_clips=60, num_classes=4, num_songs=15):
     return labels, predictions, songs
 
 
-def test_matches_resampling_clip_by_clip():
+def test_f1_matches_resampling_clip_by_clip():
     labels, predictions, songs = _case()
     names = sorted(set(songs))
     members = [[i for i, song in enumerate(songs) if song == name] for name in names]
@@ -91,12 +91,12 @@ def test_same_seed_gives_the_same_intervals():
 def test_clips_of_one_song_make_the_interval_wider():
     """Ten copies of each clip of a song carry no more information than a single clip."""
     labels, predictions, songs = _case(num_clips=40, num_songs=1000)
-    once = confidence.f1_intervals(labels, predictions, songs)
+    original = confidence.f1_intervals(labels, predictions, songs)
     copies = [np.repeat(a, 10, axis=0) for a in (labels, predictions)]
-    together = confidence.f1_intervals(*copies, np.repeat(songs, 10))
-    apart = confidence.f1_intervals(*copies, [str(i) for i in range(400)])
-    np.testing.assert_allclose(np.ptp(together.micro), np.ptp(once.micro), rtol=1e-12)
-    assert np.ptp(apart.micro) < 0.5 * np.ptp(together.micro)
+    same_song = confidence.f1_intervals(*copies, np.repeat(songs, 10))
+    separate_songs = confidence.f1_intervals(*copies, [str(i) for i in range(400)])
+    np.testing.assert_allclose(np.ptp(same_song.micro), np.ptp(original.micro), rtol=1e-12)
+    assert np.ptp(separate_songs.micro) < 0.5 * np.ptp(same_song.micro)
 
 
 def test_interval_covers_the_true_value_at_its_level():
@@ -119,6 +119,6 @@ def test_one_song_has_no_interval():
     assert np.isnan(actual.micro).all() and actual.per_class.shape == (2, 4)
 
 
-def test_errors_for_invalid_input_state_the_shapes():
+def test_errors_for_invalid_input_contain_the_shapes():
     with pytest.raises(ValueError, match="songs"):
         confidence.f1_intervals(np.ones((2, 3)), np.ones((2, 3)), ["a"])

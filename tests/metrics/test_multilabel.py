@@ -94,7 +94,7 @@ def test_accuracy_and_confusion_match_sklearn():
     )
 
 
-def test_empty_input_scores_nan():
+def test_scores_of_empty_input_are_nan():
     empty = np.zeros((0, 3))
     assert multilabel.macro(multilabel.count(empty, empty)).f1 == 0.0
     assert np.isnan(multilabel.roc_auc(empty, empty)).all()

@@ -62,15 +62,15 @@ def test_single_channel_needs_no_channel_axis():
     reference, estimated = case(num_channels=1)
     options = dict(sample_rate_hz=200, num_taps=4)
     with_axis = museval.museval_scores(reference, estimated, **options)
-    without = museval.museval_scores(reference[..., 0], estimated[..., 0], **options)
-    for actual, expected in zip(without, with_axis, strict=True):
+    without_axis = museval.museval_scores(reference[..., 0], estimated[..., 0], **options)
+    for actual, expected in zip(without_axis, with_axis, strict=True):
         np.testing.assert_array_equal(actual, expected)
 
 
 def test_silent_frame_is_excluded_for_all_sources():
     reference, estimated = case()
     reference[1, 200:300] = 0
-    estimated[2, 600:700, 0] = -estimated[2, 600:700, 1]  # museval adds the channels
+    estimated[2, 600:700, 0] = -estimated[2, 600:700, 1]  # museval sums the channels
     frames, medians = museval.museval_scores(reference, estimated, sample_rate_hz=100, num_taps=4)
     expected = naive_v4(reference, estimated, 100, 100, num_taps=4)
     assert np.isnan(expected[..., [2, 6]]).all() and np.isfinite(expected[..., 3]).all()
@@ -81,10 +81,10 @@ def test_silent_frame_is_excluded_for_all_sources():
 def test_source_that_is_silent_throughout_only_affects_itself():
     reference, estimated = case(num_sources=4)
     reference[1] = 0
-    kept = [0, 2, 3]
-    expected = naive_v4(reference[kept], estimated[kept], 100, 100, num_taps=4)
+    audible = [0, 2, 3]
+    expected = naive_v4(reference[audible], estimated[audible], 100, 100, num_taps=4)
     frames, medians = museval.museval_scores(reference, estimated, sample_rate_hz=100, num_taps=4)
-    np.testing.assert_allclose(np.stack(frames)[:, kept], expected, atol=1e-5)
+    np.testing.assert_allclose(np.stack(frames)[:, audible], expected, atol=1e-5)
     assert np.isnan(np.stack(frames)[:, 1]).all() and np.isnan(np.stack(medians)[:, 1]).all()
     estimated[2] = 0
     medians = museval.museval_scores(reference, estimated, sample_rate_hz=100, num_taps=4)[1]

@@ -134,7 +134,7 @@ def test_intermediates_have_the_shapes_of_the_layers(small):
     np.testing.assert_array_equal(state["intermediates"]["output"][0], logits)
 
 
-def test_smallest_image_and_one_that_is_too_small():
+def test_smallest_image_is_accepted_and_smaller_images_are_rejected():
     model = models.create("image_cnn", num_classes=5, net="b2")
     min_size = 127  # 7 before the last layer, 31 before the second, 2 (2 * 31 - 1) + 5 = 127
     shapes = jax.eval_shape(

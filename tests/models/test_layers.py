@@ -8,7 +8,7 @@ import pytest
 from irec_jax.errors import UserError
 from irec_jax.models import layers
 
-X = np.linspace(-3, 3, 7).astype(np.float32)  # holds 0
+X = np.linspace(-3, 3, 7).astype(np.float32)  # contains 0
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_unknown_activation_and_pooling_are_rejected():
 
 
 @pytest.mark.parametrize("kind, expected", [("max", [3.0, 8.0]), ("mean", [1.5, 5.0])])
-def test_global_pool(kind, expected):
+def test_global_pool_matches_manual_results(kind, expected):
     x = jnp.asarray([[[0.0, 8.0], [1.0, 3.0]], [[3.0, 4.0], [2.0, 5.0]]])[None]
     np.testing.assert_allclose(layers.global_pool(x, kind), [expected])
 

@@ -153,16 +153,16 @@ def test_padding_steps_have_no_effect(reverse):
 
     gradient = jax.jit(jax.value_and_grad(total, (0, 1)))
     value, (d_params, d_steps) = gradient(as_params(weights), steps, NUM_STEPS)
-    alone = [
+    unpadded = [
         gradient(as_params(weights), steps[n : n + 1, :count], None)
         for n, count in enumerate(NUM_STEPS)
     ]
-    np.testing.assert_allclose(value, sum(a[0] for a in alone), atol=1e-6)
+    np.testing.assert_allclose(value, sum(a[0] for a in unpadded), atol=1e-6)
     for name in d_params:
-        expected = sum(a[1][0][name] for a in alone)
+        expected = sum(a[1][0][name] for a in unpadded)
         np.testing.assert_allclose(d_params[name], expected, atol=1e-6)
     for n, count in enumerate(NUM_STEPS):
-        np.testing.assert_allclose(d_steps[n, :count], alone[n][1][1][0], atol=1e-6)
+        np.testing.assert_allclose(d_steps[n, :count], unpadded[n][1][1][0], atol=1e-6)
         assert not np.any(d_steps[n, count:])
 
 

@@ -97,10 +97,10 @@ def test_gallery_is_written_to_a_folder_or_a_file(sounds, tmp_path, capsys):
     assert call(*words, "--classes=pia, 歌 $x$", f"--out={file}") == 0
     assert b"<svg" in file.read_bytes()
     capsys.readouterr()
-    before = file.read_bytes()
+    original = file.read_bytes()
     assert call(*words, "--classes=pia,gle", f"--out={file}") == 1
     assert "unknown class 'gle': did you mean 'gel'?" in capsys.readouterr().err
-    assert file.read_bytes() == before
+    assert file.read_bytes() == original
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["new", "one.svg"]
 
 
@@ -121,8 +121,8 @@ def test_gallery_is_written_to_a_folder_or_a_file(sounds, tmp_path, capsys):
 def test_invalid_arguments_are_reported_in_one_line(words, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert call(*words) == 1
-    error = capsys.readouterr()
-    assert message in error.err and len(error.err.strip().splitlines()) == 1 and not error.out
+    printed = capsys.readouterr()
+    assert message in printed.err and len(printed.err.strip().splitlines()) == 1 and not printed.out
     assert not any(tmp_path.iterdir())
 
 

@@ -42,7 +42,7 @@ def _track(seed=0, *, leak=0.2, **options):
 
 
 def _naive_amplitudes(waveform):
-    """Compute amplitudes with librosa, padded so that its frames cover the whole signal."""
+    """Compute amplitudes with librosa, padded so that its frames cover the complete signal."""
     mono = np.asarray(waveform, np.float64).mean(-1)
     num_frames = -(-len(mono) // 66)
     padded = np.pad(mono, (0, 66 * (num_frames - 1) + 256 - len(mono)))

@@ -17,7 +17,7 @@ CLASSES = ["gel", "pia", "sax", "vio", "voi"]
 CONFUSION = [[6, 1, 1, 1, 1], [0, 5, 0, 0, 0], [2, 0, 3, 0, 0], [0, 0, 0, 0, 4], [1, 1, 0, 0, 6]]
 
 
-def make_report(split, accuracy=0.5, **more):
+def make_report(split, accuracy=0.5, **changes):
     """Return the entries of a report that the study needs."""
     splits = {
         name: {"num_examples": number, "num_songs": 7, "per_class": dict.fromkeys(CLASSES, 2)}
@@ -53,7 +53,7 @@ def make_report(split, accuracy=0.5, **more):
             "durations_s": {"training": 3.0, "evaluation": 1.0},
         },
     }
-    return report | more
+    return report | changes
 
 
 @pytest.fixture
@@ -68,19 +68,19 @@ def fake_runs(monkeypatch):
         if folder.name.startswith("gru-300-50-song"):
             raise UserError("the loss is nan at step 3, clips a, b: lower it")
         accuracy = 0.75 if settings.data.split == "window" else 0.5
-        more = {}
+        baselines = {}
         if settings.evaluation.baselines:
             predominant = {"accuracy": 0.6, "accuracy_interval": [0.5, 0.7]}
-            more = {"baselines": {"MFCC + logistic regression": {"predominant": predominant}}}
-        write_json(folder / "report.json", make_report(settings.data.split, accuracy, **more))
+            baselines = {"baselines": {"MFCC + logistic regression": {"predominant": predominant}}}
+        write_json(folder / "report.json", make_report(settings.data.split, accuracy, **baselines))
 
     monkeypatch.setattr(runs.experiment, "run", experiment)
     monkeypatch.setattr(runs.data, "load", lambda settings: None)
     return executed
 
 
-def study(workdir, *more):
-    return irec("study", "goel", "--debug", f"--workdir={workdir}", *more)
+def study(workdir, *words):
+    return irec("study", "goel", "--debug", f"--workdir={workdir}", *words)
 
 
 @pytest.mark.parametrize(("words", "num_rows"), [([], 41), (["--quick"], 14), (["--debug"], 41)])

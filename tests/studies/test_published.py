@@ -22,8 +22,8 @@ def docstring(config):
 
 def quote(values, digits=3, separator=" / "):
     """Return figures in the format of docstrings: '.602 / .503'."""
-    places = Decimal(10) ** -digits
-    rounded = (Decimal(str(value)).quantize(places, ROUND_HALF_UP) for value in values)
+    precision = Decimal(10) ** -digits
+    rounded = (Decimal(str(value)).quantize(precision, ROUND_HALF_UP) for value in values)
     return separator.join(str(value).removeprefix("0") for value in rounded)
 
 
@@ -100,7 +100,7 @@ def test_configs_quote_no_other_figures(config):
     assert quoted
 
 
-def test_every_config_that_quotes_figures_is_listed():
+def test_every_config_that_quotes_figures_is_tested():
     for file in Path(configs.__file__).parent.glob("*.py"):
         if "Reported" in (ast.get_docstring(ast.parse(file.read_text())) or ""):
             assert file.stem in QUOTED

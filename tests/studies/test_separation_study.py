@@ -32,8 +32,8 @@ SKILL = {
 }
 
 
-def study(workdir, *more):
-    return irec("study", "separation", f"--workdir={workdir}", *more)
+def study(workdir, *words):
+    return irec("study", "separation", f"--workdir={workdir}", *words)
 
 
 def predictions(skill, *, num_songs=40, seed=0):

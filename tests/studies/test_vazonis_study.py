@@ -18,8 +18,8 @@ from irec_jax.studies.published import vazonis as published
 ALWAYS = [name in published.LSTM_ALWAYS for name in IRMAS]
 
 
-def study(workdir, *more):
-    return irec("study", "vazonis", "--debug", f"--workdir={workdir}", *more)
+def study(workdir, *words):
+    return irec("study", "vazonis", "--debug", f"--workdir={workdir}", *words)
 
 
 def make_report(varies):

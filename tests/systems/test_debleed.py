@@ -364,10 +364,14 @@ def test_tables_of_many_tracks_are_narrow():
 
 
 def test_excerpt_is_where_the_reduction_is_largest():
-    before = np.ones((2, 100))
-    after = before.copy()
-    after[1, 60:80] = 0.1
-    assert 50 <= debleed_figure.excerpt_start_s(np.stack([1e6 * before, 1e6 * after])) <= 60
+    input_powers = np.ones((2, 100))
+    output_powers = input_powers.copy()
+    output_powers[1, 60:80] = 0.1
+    assert (
+        50
+        <= debleed_figure.excerpt_start_s(np.stack([1e6 * input_powers, 1e6 * output_powers]))
+        <= 60
+    )
     assert debleed_figure.excerpt_start_s(np.ones((2, 2, 30))) == 0
     assert debleed_figure.excerpt_start_s(np.zeros((2, 2, 90))) == 0
 

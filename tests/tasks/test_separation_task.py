@@ -81,7 +81,7 @@ def test_overfits_one_batch(task):
     assert loss < first_loss - 6 and sdr > first_sdr + 6
 
 
-def test_mixture_is_the_sum_of_stems_unless_the_batch_has_one(task):
+def test_mixture_is_the_sum_of_stems_unless_the_batch_contains_one(task):
     batch = make_batch()
     total = batch["stems"].sum(axis=1, dtype=np.int32).astype(np.float32) / 32768
     arrays = task.summaries(*task.init(jax.random.key(0)), batch)
@@ -160,6 +160,6 @@ def test_model_has_the_decibel_scale_of_the_front_end():
         (dict(model=MODEL | dict(scale_db=100.0)), "model.scale_db=100.0: differs from frontend"),
     ],
 )
-def test_invalid_settings_are_reported(changes, message):
+def test_invalid_settings_are_rejected(changes, message):
     with pytest.raises(UserError, match=message):
         create(**changes)
