@@ -147,7 +147,7 @@ def test_crosstalk_is_reduced_in_pauses(mixed, method):
         levels_db.append(10 * np.log10(level))
     assert levels_db[0] < -6
     assert levels_db[1] < levels_db[0] - 2
-    # With alignment, players who play together do not damage each other either.
+    # With alignment, tracks of players who play together are not degraded either.
     aligned = np.asarray(si_sdr(tracks, reduced)).mean()
     assert aligned > np.asarray(si_sdr(tracks, spots)).mean() + 1
 

@@ -129,7 +129,7 @@ def test_folders_without_a_valid_store_are_reported(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory):
-    """Return the folder of stores of features and of audio, and the dataset of the same clips."""
+    """Return the folder with stores of features and audio, and the dataset of the same clips."""
     folder = tmp_path_factory.mktemp("stores")
     dataset = data.load(SETTINGS)
     splits = [dataset.train, dataset.test]

@@ -1,4 +1,4 @@
-"""The folder builder: layouts and input errors."""
+"""Folder builder: layouts and input errors."""
 
 import os
 

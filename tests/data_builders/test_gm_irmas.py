@@ -70,7 +70,7 @@ def test_plans_are_consistent(size):
     assert train == gm_irmas_plan.plan_clips(size, "train") and test == gm_irmas_plan.plan_clips(
         size, "test"
     )
-    assert {one for clip in test for one in clip.labels} == set(IRMAS)
+    assert {label for clip in test for label in clip.labels} == set(IRMAS)
     for clips in (train, test):
         assert len({(clip.song, clip.index) for clip in clips}) == len(clips)
         assert all(len(set(clip.labels)) == len(clip.labels) for clip in clips)
@@ -284,6 +284,6 @@ def test_soundfont_changes_the_config_name(tmp_path):
     font = synth.default_soundfont()
     config = rendered.make_config("tiny", "mono22k", soundfont=str(font))
     assert config.name.startswith("tiny-mono22k-TimGM6mb-")
-    names = [one.name for one in gm_irmas.GmIrmas.BUILDER_CONFIGS]
+    names = [builder_config.name for builder_config in gm_irmas.GmIrmas.BUILDER_CONFIGS]
     assert names == ["tiny-stereo44k", "tiny-mono22k", "small-stereo44k", "small-mono22k",
                      "full-stereo44k", "full-mono22k"]  # fmt: skip

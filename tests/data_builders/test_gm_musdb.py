@@ -134,11 +134,11 @@ def test_version_1_0_0_is_frozen():
     music = []
     for song in plans("small")[::5]:
         score = gm_musdb_songs.compose(song)
-        music.append((song.name, song.duration_s, [tuple(one) for one in score.sections]))
+        music.append((song.name, song.duration_s, [tuple(item) for item in score.sections]))
         music += [sorted(cast) for cast in score.instrumentation]
-        for one in score.members:
-            music.append((one.name, one.instrument.name, one.role))
-            music.append([int(note.pitch) for note in score.parts[one.name].notes])
+        for item in score.members:
+            music.append((item.name, item.instrument.name, item.role))
+            music.append([int(note.pitch) for note in score.parts[item.name].notes])
     assert gm_musdb_songs.VERSION == "1.0.0"
     assert hashlib.md5(repr(music).encode()).hexdigest() == "560ccc8f46747e59314a7217aacf7312"
 

@@ -74,8 +74,10 @@ def test_resize_matches_naive_loops_and_scipy(before, after):
     )
     for actual, expected in zip(resized, image.astype(np.float64), strict=True):
         np.testing.assert_allclose(actual, naive_resize(expected, *after), atol=2e-6)
-        by_scipy = scipy.ndimage.map_coordinates(expected, positions, order=1, mode="nearest")
-        np.testing.assert_allclose(actual, by_scipy, atol=2e-6)
+        expected_by_scipy = scipy.ndimage.map_coordinates(
+            expected, positions, order=1, mode="nearest"
+        )
+        np.testing.assert_allclose(actual, expected_by_scipy, atol=2e-6)
 
 
 def test_resize_matches_opencv_inter_linear():

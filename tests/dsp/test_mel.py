@@ -27,7 +27,7 @@ GRID = itertools.product(
 )
 
 
-@pytest.mark.filterwarnings("ignore:Empty filters")  # librosa's, where 401 has too few bins
+@pytest.mark.filterwarnings("ignore:Empty filters")  # librosa warns if 401 has too few bins
 def test_filterbank_matches_librosa():
     for (rate, length), num_mels, (low, high), mel_scale, mel_norm in GRID:
         filters = mel.mel_filterbank(

@@ -19,7 +19,7 @@ def noise(*shape, seed=0):
     [(5000, 1024, 512), (5001, 1024, 300), (4999, 400, 160), (5000, 4096, 1050), (300, 512, 256)],
 )
 @pytest.mark.parametrize("name", ["hann", "hamming", "rectangular"])
-@pytest.mark.filterwarnings("ignore:n_fft=:UserWarning")  # librosa, where the frame is longer
+@pytest.mark.filterwarnings("ignore:n_fft=:UserWarning")  # if the frame is longer
 def test_centred_stft_matches_librosa(num_samples, frame_length, hop_length, name):
     signal = noise(2, num_samples)
     actual = stft.stft(signal, frame_length=frame_length, hop_length=hop_length, window=name)

@@ -80,7 +80,7 @@ def test_transposed_convolution_matches_its_definition(kernel_size, stride):
 
 @pytest.mark.parametrize("batch", [1, 3])
 def test_row_blocks_and_remainder_of_examples_match_xla(batch, monkeypatch):
-    # 30 values for each of 5 columns: 2 rows at a time; 7 rows are padded by one of zeros.
+    # 30 values for each of 5 columns give blocks of 2 rows; 7 rows are padded with a row of zeros.
     monkeypatch.setattr(row_blocks, "_BLOCK_BYTES", 4 * 30 * 5 * 2)
     for size in ((6, 5), (7, 5)):
         x, kernel = _arrays(batch, size, (3, 3), (3, 3))

@@ -100,7 +100,7 @@ def test_mean_standard_error_and_d_score():
     for name, row in ligtenberg.AUC.items():
         for kind in ("raw", "post"):
             result = significance.d_score(*row[kind], *row["base"])
-            # Its printed D of the saxophone, -.001, is -.010 by its own formula.
+            # The paper prints D = -.001 for the saxophone; its own formula gives -.010.
             expected = -0.010 if (name, kind) == ("sax", "post") else row[f"d_{kind}"]
             assert result == pytest.approx(expected, abs=0.0011), (name, kind)
 

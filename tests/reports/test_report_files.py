@@ -93,18 +93,18 @@ def test_page_links_all_figures(complete_report, tmp_path):
 def test_json_contains_no_nan_and_has_the_documented_keys(complete_report, tmp_path):
     report.write(complete_report, tmp_path)
 
-    def refuse(name):
+    def reject_constant(name):
         raise AssertionError(f"{name} in report.json")
 
-    again = json.loads((tmp_path / "report.json").read_text(), parse_constant=refuse)
-    assert again["dataset"] == "gm_irmas" and again["rendered"] is True
-    assert {"fixed", "validation", "oracle"} <= set(again["thresholds"])
+    decoded = json.loads((tmp_path / "report.json").read_text(), parse_constant=reject_constant)
+    assert decoded["dataset"] == "gm_irmas" and decoded["rendered"] is True
+    assert {"fixed", "validation", "oracle"} <= set(decoded["thresholds"])
     for kind in ("fixed", "validation", "oracle"):
-        assert {"threshold", "micro", "macro", "per_class"} <= set(again["thresholds"][kind])
-        micro = again["thresholds"][kind]["micro"]
+        assert {"threshold", "micro", "macro", "per_class"} <= set(decoded["thresholds"][kind])
+        micro = decoded["thresholds"][kind]["micro"]
         assert micro["f1"] == complete_report["thresholds"][kind]["micro"]["f1"]
-    assert again["history"][1]["valid_loss"] is None
-    assert again["provenance"]["durations_s"] == {"train": 12.346}
+    assert decoded["history"][1]["valid_loss"] is None
+    assert decoded["provenance"]["durations_s"] == {"train": 12.346}
 
 
 def test_page_states_scores_data_and_baselines(complete_report, tmp_path):

@@ -310,10 +310,10 @@ def test_report_files_and_embedded_pictures(written):
 
 
 def test_json_contains_no_nan(written):
-    def refuse(name):
+    def reject_constant(name):
         raise AssertionError(name)
 
-    report = json.loads((written / "report.json").read_text(), parse_constant=refuse)
+    report = json.loads((written / "report.json").read_text(), parse_constant=reject_constant)
     assert report["dataset"] == "musdb18" and report["target"] == ["vocals", "other"]
     assert report["summary"]["mixture"]["amplitude_sdr_db"]["mean"] == 2.5
     assert report["tracks"][3]["silent"] is True
