@@ -30,7 +30,7 @@ def trace(function: Callable[[], object]) -> tuple[set[str], set[str]]:
     """Return the files entered by a call: all, and those entered outside of `LOADERS`."""
     entered: set[str] = set()
     on_path: set[str] = set()
-    depths = threading.local()  # of calls within loaders and imports
+    depths = threading.local()  # nesting of loaders and imports
 
     def profile(frame, event, _) -> None:
         code, change = frame.f_code, {"call": 1, "return": -1}.get(event, 0)
@@ -38,7 +38,7 @@ def trace(function: Callable[[], object]) -> tuple[set[str], set[str]]:
             depths.loader = getattr(depths, "loader", 0) + change
         elif code.co_name == "<module>":
             depths.module = getattr(depths, "module", 0) + change
-        # Class bodies lack the flag.
+        # Class bodies do not have CO_NEWLOCALS.
         if event == "call" and code.co_flags & CO_NEWLOCALS and not getattr(depths, "module", 0):
             entered.add(code.co_filename)
             if not getattr(depths, "loader", 0):

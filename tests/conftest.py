@@ -1,4 +1,4 @@
-"""What several test files share: clips of tones that stand for a dataset."""
+"""Shared fixtures: clips of tones, a data folder for the tests, and a trained system."""
 
 import signal
 
@@ -10,17 +10,17 @@ from irec_jax.data.labelled_clips import Clips, peak
 from irec_jax.main import main
 
 SAMPLE_RATE_HZ = 8000
-#: A network that compiles fast; the rest is the config's own.
+#: Overrides for a network that compiles quickly.
 SMALL = ["--config.model.filters=(4, 8)", "--config.model.dense=16"]
 
 
 def call(*words):
-    """Exit code of the main command, run in this process."""
+    """Run the main command in this process and return its exit code."""
     return run_command(lambda: main([str(word) for word in words]))
 
 
 def make_clips(num_clips=12, num_classes=3, num_samples=8000, seed=0):
-    """Each class is a tone of its own pitch in a little noise; two clips per song."""
+    """Return clips of noisy tones: one pitch per class, two clips per song."""
     rng = np.random.default_rng(seed)
     target = np.arange(num_clips) % num_classes
     lengths = num_samples + rng.integers(0, 1500, num_clips)
@@ -42,20 +42,20 @@ def make_clips(num_clips=12, num_classes=3, num_samples=8000, seed=0):
 
 @pytest.fixture
 def tone_clips():
-    """The function that makes clips of tones."""
+    """Return `make_clips`."""
     return make_clips
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _interrupts_are_heard():
-    """Shells start what runs in the background deaf to interrupts, and its children with it."""
+    """Restore SIGINT, which shells ignore in background jobs and their child processes."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_data_folder(tmp_path_factory):
-    """Prepared data of the tests lie apart from the user's, and are built once."""
+    """Keep prepared data apart from the user's, and build them once per session."""
     folder = tmp_path_factory.mktemp("tensorflow_datasets")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TFDS_DATA_DIR", str(folder))
@@ -64,7 +64,7 @@ def _own_data_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory, _own_data_folder):
-    """A workdir with a small network that was trained for two short epochs."""
+    """Workdir of a small network that was trained for two short epochs."""
     workdir = tmp_path_factory.mktemp("trained") / "small"
     assert call("--config=configs/han.py:debug", f"--workdir={workdir}", *SMALL) == 0
     return workdir

@@ -1,4 +1,4 @@
-"""Layout: a package imports only from packages before it in the list."""
+"""Package layout: a package imports only from packages before it in the list."""
 
 import ast
 import subprocess
@@ -41,7 +41,7 @@ PACKAGES = (
     "cli",
     "main",
 )
-#: What builders of datasets may import.
+#: Packages that dataset builders may import.
 BUILDERS_MAY_USE = {
     "labels",
     "errors",
@@ -52,13 +52,13 @@ BUILDERS_MAY_USE = {
     "dsp",
     "crosstalk",
 }
-#: Applying a system to a file never imports these.
+#: Packages that applying a system to a file must not import.
 NOT_FOR_APPLYING = ("training", "evaluation", "experiment")
 FILES = sorted((ROOT / "irec_jax").rglob("*.py"))
 
 
 def imported(file):
-    """Full names of what a file imports, also inside functions."""
+    """Return the full names of the imports of a file, including imports inside functions."""
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)

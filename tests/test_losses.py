@@ -1,4 +1,4 @@
-"""Losses against the equations of Keras in NumPy, float64."""
+"""Losses compared with the equations of Keras in NumPy float64."""
 
 import jax
 import numpy as np
@@ -57,7 +57,7 @@ def test_every_loss_has_a_reference():
 
 @pytest.mark.parametrize("name", REFERENCES)
 @pytest.mark.parametrize("arguments", [{}, dict(label_smoothing=0.1)], ids=str)
-def test_loss_equals_keras(name, arguments):
+def test_loss_matches_keras(name, arguments):
     loss = losses.create(name, **arguments)
     logits = RNG.normal(0, 4, (6, 11)).astype(np.float32)
     for labels in (MULTI_HOT, ONE_HOT, SOFT, np.zeros_like(SOFT)):
@@ -67,11 +67,11 @@ def test_loss_equals_keras(name, arguments):
 
 
 @pytest.mark.parametrize("name", REFERENCES)
-def test_extreme_logits_stay_exact(name):
+def test_extreme_logits_are_exact(name):
     signs = np.array([[1, 1, -1], [-1, -1, -1], [1, -1, -1], [-1, 1, 1]])
     logits = (100.0 * signs).astype(np.float32)
     labels = np.array([[0, 0, 1], [1, 0, 0], [1, 0, 0], [1, 0, 0]], np.float32)
-    # By hand, to within e^-100: outputs are 1 and e^-100.
+    # Manual result, accurate to e^-100: the outputs are 1 and e^-100.
     expected = {
         "binary_cross_entropy": [100, 100 / 3, 0, 100],
         "categorical_cross_entropy": [100 + np.log(2), np.log(3), 0, 100 + np.log(2)],
@@ -84,7 +84,7 @@ def test_extreme_logits_stay_exact(name):
 
 
 @pytest.mark.parametrize("name", REFERENCES)
-def test_gradient_equals_a_finite_difference(name):
+def test_gradient_matches_a_finite_difference(name):
     logits = RNG.normal(0, 2, 11).astype(np.float32)
     gradient = jax.grad(losses.create(name))(logits, MULTI_HOT[0])
     step = 1e-6 * np.eye(11)
@@ -116,7 +116,7 @@ def test_probabilities_match_the_loss(name):
     np.testing.assert_allclose(losses.activation(name)(logits), expected, rtol=1e-5)
 
 
-def test_invalid_arguments_raise_one_line_errors():
+def test_invalid_arguments_are_reported_in_one_line():
     with pytest.raises(UserError, match="unknown loss 'binary_crossentropy': did you mean"):
         losses.create("binary_crossentropy")
     with pytest.raises(UserError, match="did you mean 'label_smoothing'"):
@@ -130,7 +130,7 @@ def test_invalid_arguments_raise_one_line_errors():
         losses.binary_cross_entropy(np.zeros((2, 3), np.float32), np.zeros((2, 4), np.float32))
 
 
-def test_regression_losses_equal_numpy():
+def test_regression_losses_match_numpy():
     estimate, target = RNG.normal(size=(2, 5, 7, 3)).astype(np.float32)
     expected = {
         "mean_absolute_error": np.abs(estimate - target).mean(axis=(1, 2)),

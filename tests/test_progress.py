@@ -38,14 +38,14 @@ def test_large_steps_print_one_line_each(monkeypatch, steps, percents):
     assert [int(line.split("%")[0]) for line in lines] == percents
 
 
-def test_disabled_or_without_a_total_nothing_is_printed(monkeypatch):
+def test_disabled_progress_or_a_missing_total_prints_nothing(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Stream(is_terminal=False))
     list(progress_bar(range(10), disable=True))
     list(progress_bar(iter(range(10))))
     assert sys.stderr.getvalue() == ""
 
 
-def test_a_bar_on_a_terminal_disappears(monkeypatch):
+def test_finished_bar_on_a_terminal_is_erased(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Stream(is_terminal=True))
     list(progress_bar(range(10), desc="clips"))
     assert "clips" in sys.stderr.getvalue() and sys.stderr.getvalue().endswith("\r")

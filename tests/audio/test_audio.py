@@ -1,4 +1,4 @@
-"""Audio files against soundfile and scipy, over formats, rates, channels and faults."""
+"""Audio files compared with soundfile and scipy: formats, rates, channels and invalid files."""
 
 import io
 import os
@@ -30,16 +30,16 @@ def sine(rate_hz, seconds, frequency_hz=440.0):
 
 
 def encode(path, samples, rate_hz, codec):
-    """Write stereo audio with FFmpeg, in the container of the suffix."""
+    """Write stereo audio with FFmpeg; the suffix determines the container."""
     stereo = np.repeat(samples, 2, axis=1).T
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=rate_hz, layout="stereo")
         for start in range(0, stereo.shape[1], 1024):
-            piece = np.ascontiguousarray(stereo[:, start : start + 1024])
+            chunk = np.ascontiguousarray(stereo[:, start : start + 1024])
             if codec == "pcm_s16le":
-                piece = np.ascontiguousarray(audio.to_int16(piece).T).reshape(1, -1)
-            planar = "s16" if codec == "pcm_s16le" else "fltp"
-            frame = av.AudioFrame.from_ndarray(piece, format=planar, layout="stereo")
+                chunk = np.ascontiguousarray(audio.to_int16(chunk).T).reshape(1, -1)
+            sample_format = "s16" if codec == "pcm_s16le" else "fltp"
+            frame = av.AudioFrame.from_ndarray(chunk, format=sample_format, layout="stereo")
             frame.rate, frame.pts = rate_hz, start
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
@@ -51,8 +51,8 @@ def test_lossless_files_round_trip_exactly(tmp_path, suffix, num_channels, rate_
     written = audio.to_int16(noise(5_001, num_channels))
     path = tmp_path / f"a{suffix}"
     audio.write(path, written, rate_hz)
-    samples, found_rate_hz = audio.read(path)
-    assert samples.dtype == np.float32 and found_rate_hz == rate_hz
+    samples, actual_rate_hz = audio.read(path)
+    assert samples.dtype == np.float32 and actual_rate_hz == rate_hz
     np.testing.assert_array_equal(audio.to_int16(samples), written)
     expected, _ = soundfile.read(path, dtype="float32", always_2d=True)
     np.testing.assert_array_equal(samples, expected)
@@ -99,11 +99,11 @@ def test_resampling_preserves_a_tone_and_the_duration(old_hz, new_hz):
         assert resampled.shape == (int(np.ceil(num_samples * new_hz / old_hz)), 2)
         assert len(resampled) == audio.num_resampled(num_samples, old_hz, new_hz)
     resampled = audio.resample(sine(old_hz, 1), old_hz, new_hz)
-    inner = slice(new_hz // 10, -new_hz // 10)
-    np.testing.assert_allclose(resampled[inner], sine(new_hz, 1)[inner], atol=1e-4)
+    interior = slice(new_hz // 10, -new_hz // 10)
+    np.testing.assert_allclose(resampled[interior], sine(new_hz, 1)[interior], atol=1e-4)
 
 
-def test_resampling_agrees_with_scipy():
+def test_resampling_matches_scipy():
     band_limited = scipy.signal.sosfiltfilt(
         scipy.signal.butter(10, 6_000, fs=44_100, output="sos"), noise(44_100)[:, 0]
     )
@@ -114,25 +114,27 @@ def test_resampling_agrees_with_scipy():
 
 @pytest.mark.parametrize("num_channels, rate_hz", [(1, 8_000), (2, 44_100), (6, 96_000)])
 @pytest.mark.parametrize("block_samples", [1_000, 1 << 16, 1 << 20])
-def test_concatenated_blocks_equal_read(tmp_path, num_channels, rate_hz, block_samples):
+def test_concatenated_blocks_match_the_complete_file(
+    tmp_path, num_channels, rate_hz, block_samples
+):
     path = tmp_path / "a.wav"
     audio.write(path, noise(150_001, num_channels), rate_hz)
     for new_hz in (None, 22_050):
-        whole, _ = audio.read(path, sample_rate_hz=new_hz, mono=True)
-        pieces = list(audio.blocks(path, sample_rate_hz=new_hz, block_samples=block_samples))
-        assert all(len(piece) == block_samples for piece in pieces[:-1])
-        assert 0 < len(pieces[-1]) <= block_samples
-        np.testing.assert_array_equal(np.concatenate(pieces), whole)
-        assert len(whole) == audio.num_resampled(150_001, rate_hz, new_hz or rate_hz)
+        expected, _ = audio.read(path, sample_rate_hz=new_hz, mono=True)
+        blocks = list(audio.blocks(path, sample_rate_hz=new_hz, block_samples=block_samples))
+        assert all(len(block) == block_samples for block in blocks[:-1])
+        assert 0 < len(blocks[-1]) <= block_samples
+        np.testing.assert_array_equal(np.concatenate(blocks), expected)
+        assert len(expected) == audio.num_resampled(150_001, rate_hz, new_hz or rate_hz)
 
 
-def test_resampling_in_pieces_equals_one_piece():
+def test_resampling_a_long_signal_matches_soxr():
     long = noise(200_000, 2)
     expected = soxr.resample(long, 44_100, 22_050)
     np.testing.assert_allclose(audio.resample(long, 44_100, 22_050), expected, atol=1e-6)
 
 
-def test_memory_of_blocks_does_not_grow_with_the_file(tmp_path):
+def test_memory_of_blocks_does_not_grow_with_file_length(tmp_path):
     peaks = []
     for seconds in (5, 40):
         audio.write(tmp_path / "a.wav", noise(44_100 * seconds, 2), 44_100)
@@ -148,8 +150,8 @@ def test_int16_conversion_rounds_clips_and_round_trips():
     values = np.array([-2.0, -1.0, -1.4 / 32768, 0.0, 0.6 / 32768, 0.99999, 1.0, 2.0], np.float32)
     expected = np.array([-32768, -32768, -1, 0, 1, 32767, 32767, 32767], np.int16)
     np.testing.assert_array_equal(audio.to_int16(values), expected)
-    every = np.arange(-32768, 32768).astype(np.int16)
-    np.testing.assert_array_equal(audio.to_int16(audio.to_float32(every)), every)
+    all_int16 = np.arange(-32768, 32768).astype(np.int16)
+    np.testing.assert_array_equal(audio.to_int16(audio.to_float32(all_int16)), all_int16)
 
 
 def test_open_files_are_read_from_their_start(tmp_path):
@@ -166,7 +168,7 @@ def test_open_files_are_read_from_their_start(tmp_path):
             audio.read(file)
 
 
-def test_silence_is_read(tmp_path):
+def test_silent_files_are_read(tmp_path):
     audio.write(tmp_path / "a.wav", np.zeros((1000, 2), np.float32), 44_100)
     assert not audio.read(tmp_path / "a.wav")[0].any()
 
@@ -177,7 +179,7 @@ def test_float_files_keep_values_beyond_full_scale(tmp_path):
 
 
 @pytest.mark.parametrize("promised", [0, 0x7FFFF000, 0xFFFFFFFF])
-def test_streamed_wavs_without_a_stated_length_are_read(tmp_path, promised):
+def test_streamed_wav_files_without_a_valid_length_are_read(tmp_path, promised):
     path = tmp_path / "a.wav"
     audio.write(path, noise(1000), 44_100)
     header = bytearray(path.read_bytes())
@@ -191,11 +193,11 @@ def test_streamed_wavs_without_a_stated_length_are_read(tmp_path, promised):
             audio.read(path)
 
 
-def cut(path, keep):
-    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * keep)])
+def truncate(path, fraction):
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * fraction)])
 
 
-def make_bad(folder, kind):
+def make_invalid_file(folder, kind):
     path = folder / "bad [1] ü.wav"
     if kind == "empty":
         path.touch()
@@ -221,19 +223,19 @@ def make_bad(folder, kind):
         path.write_text("ffconcat version 1.0\nfile other.wav\n")
     elif kind.startswith("cut wav"):
         audio.write(path, noise(1000), 8_000)
-        cut(path, 0.5 if kind == "cut wav" else 0.01)
+        truncate(path, 0.5 if kind == "cut wav" else 0.01)
     elif kind == "cut flac":
         audio.write(folder / "a.flac", noise(50_000), 8_000)
-        cut(folder / "a.flac", 0.5)
+        truncate(folder / "a.flac", 0.5)
         (folder / "a.flac").rename(path)
     elif kind in ("cut m4a", "cut mka"):
         encode(folder / f"a.{kind[4:]}", sine(48_000, 3), 48_000, "aac")
-        cut(folder / f"a.{kind[4:]}", 0.5)
+        truncate(folder / f"a.{kind[4:]}", 0.5)
         (folder / f"a.{kind[4:]}").rename(path)
     return path
 
 
-BAD = {
+INVALID_FILES = {
     "missing": "no such file",
     "empty": "empty",
     "folder": "folder",
@@ -252,23 +254,23 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("kind", BAD)
-def test_invalid_files_raise_one_line_errors(tmp_path, kind):
-    path = make_bad(tmp_path, kind)
+@pytest.mark.parametrize("kind", INVALID_FILES)
+def test_invalid_files_are_reported_in_one_line(tmp_path, kind):
+    path = make_invalid_file(tmp_path, kind)
     for reader in (audio.read, lambda p: list(audio.blocks(p, sample_rate_hz=22_050))):
-        with pytest.raises(UserError, match=BAD[kind]) as caught:
+        with pytest.raises(UserError, match=INVALID_FILES[kind]) as caught:
             reader(path)
         assert str(path) in str(caught.value) and "; " in str(caught.value)
         assert "\n" not in str(caught.value)
 
 
-def test_pipes_are_refused_without_waiting(tmp_path):
+def test_pipes_are_rejected_without_blocking(tmp_path):
     os.mkfifo(tmp_path / "a.wav")
     with pytest.raises(UserError, match="pipe"):
         audio.read(tmp_path / "a.wav")
 
 
-def test_names_that_are_not_utf8_or_resemble_a_url(tmp_path):
+def test_file_names_that_are_not_utf8_or_resemble_a_url_are_read(tmp_path):
     for name in (b"\xff\xe9.wav", b"concat:a.wav", b"http:a.wav", b"[a]*?.wav"):
         path = os.fsdecode(os.path.join(os.fsencode(tmp_path), name))
         audio.write(path, noise(100), 8_000)
@@ -279,7 +281,7 @@ def test_names_that_are_not_utf8_or_resemble_a_url(tmp_path):
     str(caught.value).encode()
 
 
-def test_m4a_names_that_resemble_a_url(tmp_path):
+def test_m4a_file_names_that_resemble_a_url_are_read(tmp_path):
     encode(tmp_path / "a.m4a", sine(48_000, 1), 48_000, "aac")
     shutil.copy(tmp_path / "a.m4a", tmp_path / "http:b.m4a")
     assert audio.read(tmp_path / "http:b.m4a")[0].any()
@@ -288,10 +290,10 @@ def test_m4a_names_that_resemble_a_url(tmp_path):
 def test_write_replaces_a_file_only_when_complete(tmp_path):
     path = tmp_path / "a.wav"
     audio.write(path, noise(100), 8_000)
-    before = path.read_bytes()
+    original = path.read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    try:  # what a full disk does: a write that comes back short
+    try:  # as on a full disk: a write is incomplete
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
         for name in ("a.wav", "b.wav", "b.flac", "b.ogg"):
             with pytest.raises(UserError, match=f"{name}: cannot be written"):
@@ -299,11 +301,11 @@ def test_write_replaces_a_file_only_when_complete(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
-    assert path.read_bytes() == before
+    assert path.read_bytes() == original
     assert os.listdir(tmp_path) == ["a.wav"]
 
 
-def test_write_errors_name_the_fault(tmp_path):
+def test_write_errors_describe_the_cause(tmp_path):
     with pytest.raises(UserError, match="No such file"):
         audio.write(tmp_path / "no" / "a.wav", noise(10), 8_000)
     with pytest.raises(UserError, match="cannot be written as '.xyz'"):
@@ -312,15 +314,15 @@ def test_write_errors_name_the_fault(tmp_path):
         audio.write(tmp_path / "a.flac", noise(10), 8_000, subtype="FLOAT")
 
 
-def test_reading_in_threads_gives_equal_samples(tmp_path):
+def test_concurrent_reads_return_the_same_samples(tmp_path):
     audio.write(tmp_path / "a.flac", noise(100_000, 2), 44_100)
     expected, _ = audio.read(tmp_path / "a.flac", sample_rate_hz=22_050)
     results = []
 
-    def work():
+    def read():
         results.append(audio.read(tmp_path / "a.flac", sample_rate_hz=22_050)[0])
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
+    threads = [threading.Thread(target=read) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -330,10 +332,10 @@ def test_reading_in_threads_gives_equal_samples(tmp_path):
         np.testing.assert_array_equal(result, expected)
 
 
-def test_find_searches_folders_recursively(tmp_path):
-    wanted = ["b/[x] é*.WAV", "b/a.flac", "a.m4a"]
-    unwanted = ["b/a.txt", "b/._a.wav", ".hidden/a.wav", "__MACOSX/b/a.wav", ".DS_Store"]
-    for name in wanted + unwanted:
+def test_find_searches_folders_recursively_and_ignores_hidden_files(tmp_path):
+    audio_names = ["b/[x] é*.WAV", "b/a.flac", "a.m4a"]
+    ignored_names = ["b/a.txt", "b/._a.wav", ".hidden/a.wav", "__MACOSX/b/a.wav", ".DS_Store"]
+    for name in audio_names + ignored_names:
         (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).touch()
     (tmp_path / "b" / "back").symlink_to(tmp_path)

@@ -11,7 +11,7 @@ from irec_jax.errors import UserError
 KEYS = jax.random.split(jax.random.key(0), 200)
 
 
-def test_off_by_default():
+def test_augmentation_is_off_by_default():
     wave, features = jnp.linspace(-1, 1, 50), jnp.arange(12.0).reshape(4, 3)
     np.testing.assert_array_equal(Augment().waveform(KEYS[0], wave), wave)
     np.testing.assert_array_equal(Augment().features(KEYS[0], features), features)
@@ -42,6 +42,6 @@ def test_masks_are_spans_of_frames_or_bands_set_to_the_mean():
         assert np.allclose(np.asarray(masked)[changed], float(features.mean()))
 
 
-def test_negative_settings_raise_errors():
+def test_negative_settings_are_rejected():
     with pytest.raises(UserError, match="augment.num_time_masks"):
         Augment(num_time_masks=-1)

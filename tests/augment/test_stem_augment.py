@@ -74,12 +74,12 @@ def test_all_effects_preserve_length_silence_and_approximate_level(everything):
     assert (np.abs(20 * np.log10(level)) < 7.0).all()
 
 
-def test_all_effects_depend_on_the_key_alone(everything):
+def test_all_effects_depend_only_on_the_key(everything):
     augment, function, batch, result = everything
     np.testing.assert_array_equal(function(KEYS[:12], batch), result)
-    alone = jax.jit(augment)
+    single = jax.jit(augment)
     for i in (0, 7):
-        np.testing.assert_allclose(alone(KEYS[i], batch[i]), result[i], atol=2e-5)
+        np.testing.assert_allclose(single(KEYS[i], batch[i]), result[i], atol=2e-5)
     assert np.abs(result[0] - result[1]).max() > 0.1
 
 
@@ -90,7 +90,7 @@ def test_pitch_is_drawn_within_its_semitones(everything):
 
 
 def test_stretch_slows_down_and_preserves_pitch():
-    # One click in silence: where it lies tells the rate; the tone tells the pitch.
+    # The position of a click in silence gives the rate; the tone gives the pitch.
     stems = make_stems()[1:]
     stems[1, 6000:6050] = 1.0
     function = jax.jit(jax.vmap(StemAugment(stretch=(0.5, 0.75)), (0, None)))
@@ -110,15 +110,15 @@ def test_effects_are_drawn_independently():
     result = np.asarray(jax.jit(jax.vmap(augment, (0, None)))(KEYS[:60], stems))
     positions = np.abs(result[:, 0]).argmax(axis=-1)
     rms = np.sqrt(np.mean(np.square(result[:, 1, T // 4 : T // 2]), axis=-1))
-    drawn = [positions, np.log(peaks_hz(result[:, 1])), np.log(rms)]
-    assert np.abs(np.corrcoef(drawn) - np.eye(3)).max() < 0.45
+    random_values = [positions, np.log(peaks_hz(result[:, 1])), np.log(rms)]
+    assert np.abs(np.corrcoef(random_values) - np.eye(3)).max() < 0.45
 
     augment = StemAugment(gain_db=6.0, polarity=True, reversal=True)
     result = np.asarray(jax.vmap(augment, (0, None))(KEYS, stems[:1]))[:, 0]
     position = np.abs(result).argmax(axis=-1)
     values = result[np.arange(len(result)), position]
-    drawn = [position == T // 4, values > 0, np.log(np.abs(values))]
-    assert np.abs(np.corrcoef(drawn) - np.eye(3)).max() < 0.25
+    random_values = [position == T // 4, values > 0, np.log(np.abs(values))]
+    assert np.abs(np.corrcoef(random_values) - np.eye(3)).max() < 0.25
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_effects_are_drawn_independently():
         dict(pitch_semitones=13.0),
     ],
 )
-def test_settings_out_of_range_raise_errors(settings):
+def test_settings_out_of_range_are_rejected(settings):
     with pytest.raises(UserError, match=f"augment.{next(iter(settings))}") as error:
         StemAugment(**settings)
     assert "\n" not in str(error.value)

@@ -1,4 +1,4 @@
-"""The BSS-Eval benchmark on tiny sizes, without mir_eval."""
+"""BSS-Eval benchmark on tiny sizes, without mir_eval."""
 
 import sys
 
@@ -32,7 +32,7 @@ def test_deviation_ignores_rounding_errors():
     assert benchmark.deviation_db([1.0, np.inf], [1.5, 250.0]) == 0.5
 
 
-def test_errors_name_the_option_or_the_missing_peer(monkeypatch):
+def test_invalid_options_and_missing_peers_are_reported(monkeypatch):
     for option in ("--sources=0", "--rounds=0", "--seconds=nan"):
         with pytest.raises(UserError, match=option.split("=")[0]):
             benchmark.main([option])

@@ -1,4 +1,4 @@
-"""The crosstalk benchmark: NumPy takes Seipel's steps, and the benchmark runs."""
+"""Crosstalk benchmark: NumPy follows Seipel's steps, and the printed totals."""
 
 import re
 
@@ -16,7 +16,7 @@ def spectrograms():
 
 
 @pytest.mark.parametrize("variant", crosstalk.NUMPY_VARIANTS)
-def test_numpy_gradients_equal_the_defining_sums(variant, spectrograms):
+def test_numpy_gradients_match_the_defining_sums(variant, spectrograms):
     x = spectrograms.astype(np.float64)
     weights = np.array([[0, 0.3, 0.1], [0.2, 0, 0], [0.5, 0.4, 0]])
     expected = [

@@ -1,4 +1,4 @@
-"""The log-mel benchmark without its peers, and the agreement of librosa and our front end."""
+"""Log-mel benchmark without its peers, and agreement of librosa and our front end."""
 
 import sys
 

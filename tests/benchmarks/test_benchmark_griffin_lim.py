@@ -1,4 +1,4 @@
-"""The Griffin-Lim benchmark: its implementations converge alike, and its options are checked."""
+"""Griffin-Lim benchmark: its implementations converge equally, and its options are checked."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from irec_jax.benchmarks import griffin_lim
 from irec_jax.errors import UserError
 
 
-def test_implementations_converge_alike():
+def test_implementations_converge_equally():
     num_samples = 16_000
     magnitudes = griffin_lim.make_magnitudes(2, num_samples)
     calls = griffin_lim.implementations(magnitudes, num_samples=num_samples, num_iterations=8)

@@ -1,4 +1,4 @@
-"""The training step benchmark of the image networks, without PyTorch."""
+"""Training step benchmark of the image networks, without PyTorch."""
 
 import sys
 
@@ -25,7 +25,7 @@ def test_our_step_reduces_the_initial_loss():
     assert steps[0] == pytest.approx(start, rel=1e-5) and steps[-1] < steps[0]
 
 
-def test_different_losses_are_an_error():
+def test_different_losses_are_rejected():
     steps = {
         networks.OURS: networks.Implementation(1.0, lambda: 1.0),
         networks.PEER: networks.Implementation(1.01, lambda: 1.0),
@@ -34,7 +34,7 @@ def test_different_losses_are_an_error():
         networks.compare("net", steps, num_rounds=1)
 
 
-def test_the_ratio_is_the_peer_time_divided_by_ours(monkeypatch, capsys):
+def test_ratio_is_the_peer_time_divided_by_ours(monkeypatch, capsys):
     steps = {
         name: networks.Implementation(1.0, lambda: 1.0) for name in (networks.OURS, networks.PEER)
     }
@@ -53,12 +53,12 @@ def test_options_must_be_positive(argument):
         image_cnn.main([argument])
 
 
-def test_a_missing_peer_is_reported_with_the_remedy(monkeypatch):
+def test_missing_peer_is_reported_with_the_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(UserError, match=r"pip install 'irec-jax\[peers\]'"):
         image_cnn.implementations("b1", 1)
 
 
-def test_an_unknown_net_is_reported():
+def test_unknown_net_is_reported():
     with pytest.raises(UserError, match="unknown net 'b5'"):
         image_cnn.main(["--nets", "b5"])

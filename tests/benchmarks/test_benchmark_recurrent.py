@@ -1,4 +1,4 @@
-"""The recurrent benchmark on tiny sizes, without PyTorch."""
+"""Recurrent benchmark on tiny sizes, without PyTorch."""
 
 import sys
 
@@ -27,7 +27,7 @@ def test_prints_a_ratio_for_every_network(tiny, capsys):
     assert "LSTM on 9 single samples, batch 1: ratio PyTorch, one thread / irec-jax:" in printed
 
 
-def test_different_losses_are_an_error(tiny, monkeypatch):
+def test_different_losses_are_rejected(tiny, monkeypatch):
     def other(*arguments):
         loss, call = benchmark.jax_gradient(*arguments[:-1])
         return 1.01 * loss, call
@@ -38,7 +38,7 @@ def test_different_losses_are_an_error(tiny, monkeypatch):
 
 
 @pytest.mark.parametrize("cell, gates", [("rnn", 1), ("lstm", 4), ("gru", 3)])
-def test_torch_weights_compute_the_same(cell, gates):
+def test_torch_weights_match_the_equations(cell, gates):
     """Compare with the equations in PyTorch's documentation on two steps."""
     rng = np.random.default_rng(0)
     model = models.create("recurrent", num_classes=2, cell=cell, hidden=(3,))
@@ -53,15 +53,15 @@ def test_torch_weights_compute_the_same(cell, gates):
         of_input = weights["weight_ih"] @ x + weights["bias_ih"]
         of_hidden = weights["weight_hh"] @ hidden + weights["bias_hh"]
         a, b = np.split(of_input, gates), np.split(of_hidden, gates)
-        squash = [1 / (1 + np.exp(-(p + q))) for p, q in zip(a, b, strict=True)]
+        sigmoid = [1 / (1 + np.exp(-(p + q))) for p, q in zip(a, b, strict=True)]
         if cell == "rnn":
             hidden = np.tanh(of_input + of_hidden)
         elif cell == "lstm":
-            memory = squash[1] * memory + squash[0] * np.tanh(a[2] + b[2])
-            hidden = squash[3] * np.tanh(memory)
+            memory = sigmoid[1] * memory + sigmoid[0] * np.tanh(a[2] + b[2])
+            hidden = sigmoid[3] * np.tanh(memory)
         else:
-            new = np.tanh(a[2] + squash[0] * b[2])
-            hidden = (1 - squash[1]) * new + squash[1] * hidden
+            new = np.tanh(a[2] + sigmoid[0] * b[2])
+            hidden = (1 - sigmoid[1]) * new + sigmoid[1] * hidden
     expected = hidden @ params["Dense_0"]["kernel"] + params["Dense_0"]["bias"]
     logits = model.apply({"params": params}, steps, train=False)[0]
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
@@ -81,7 +81,7 @@ def test_measures_one_length(capsys):
     assert float(seconds) > 0 and int(peak) > 1 << 26
 
 
-def test_errors_name_the_option_or_the_missing_peer(monkeypatch):
+def test_invalid_options_and_missing_peers_are_reported(monkeypatch):
     for option in ("--rounds=0", "--long_rounds=0", "--batch=0", "--steps=0"):
         with pytest.raises(UserError, match=option.split("=")[0]):
             benchmark.main([option])

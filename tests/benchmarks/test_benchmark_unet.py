@@ -1,4 +1,4 @@
-"""The training step benchmark of Ligtenberg's networks, without PyTorch."""
+"""Training step benchmark of Ligtenberg's networks, without PyTorch."""
 
 import sys
 
@@ -47,7 +47,7 @@ def test_options_must_be_positive(arguments):
 
 
 @pytest.mark.parametrize("name", unet.MODELS)
-def test_a_missing_peer_is_reported_with_the_remedy(name, monkeypatch):
+def test_missing_peer_is_reported_with_the_remedy(name, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(UserError, match=r"pip install 'irec-jax\[peers\]'"):
         unet.implementations(name, 1)

@@ -1,4 +1,4 @@
-"""`irec` as a user calls it, on ordinary and on strange files."""
+"""`irec recognize` and `irec build` on valid and invalid files."""
 
 import dataclasses
 import json
@@ -17,8 +17,7 @@ from irec_jax.systems import recogniser
 
 
 def call(*words):
-    """Exit code of `irec`, in this process."""
-
+    """Run `irec` in this process and return its exit code."""
     return run_command(lambda: cli.run(words))
 
 
@@ -40,7 +39,7 @@ def write_m4a(path, samples, rate_hz):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Files of all kinds; three of them cannot be read."""
+    """Folder of files in many formats, three of which cannot be read."""
     soundfile.write(tmp_path / "phone.wav", tone(8000, 0.1), 8000)
     soundfile.write(tmp_path / "six [96k].flac", tone(96000, 2.2, 6), 96000)
     soundfile.write(tmp_path / "song ü.mp3", tone(44100, 3, 2), 44100)
@@ -52,90 +51,90 @@ def folder(tmp_path):
     soundfile.write(tmp_path / "nan.wav", nan, 22050, subtype="FLOAT")
     (tmp_path / "empty.wav").touch()
     soundfile.write(tmp_path / "cut.wav", tone(22050, 2), 22050)
-    whole = (tmp_path / "cut.wav").read_bytes()
-    (tmp_path / "cut.wav").write_bytes(whole[: len(whole) // 2])
+    content = (tmp_path / "cut.wav").read_bytes()
+    (tmp_path / "cut.wav").write_bytes(content[: len(content) // 2])
     return tmp_path
 
 
-def test_a_folder_of_all_kinds_of_files(folder, trained, tmp_path_factory, capsys):
+def test_folder_with_many_formats_and_faulty_files(folder, trained, tmp_path_factory, capsys):
     out = tmp_path_factory.mktemp("out")
     words = ["recognize", folder, "--workdir", trained, "--json", out / "found.json"]
     assert call(*words, "--plot", out / "plot.png") == 0
-    shown = capsys.readouterr()
+    printed = capsys.readouterr()
     for name in ("nan.wav", "empty.wav", "cut.wav"):
-        assert [name in line for line in shown.err.splitlines()].count(True) == 1
-        assert name not in shown.out
-    assert "3 of 9 files" in shown.err and "Traceback" not in shown.err
-    assert len(shown.out.strip().splitlines()) == 6
-    found = json.loads((out / "found.json").read_text())
-    by_name = {record["file"].rsplit("/", 1)[1]: record for record in found["files"]}
-    assert sum("error" in record for record in found["files"]) == 3
+        assert [name in line for line in printed.err.splitlines()].count(True) == 1
+        assert name not in printed.out
+    assert "3 of 9 files" in printed.err and "Traceback" not in printed.err
+    assert len(printed.out.strip().splitlines()) == 6
+    result = json.loads((out / "found.json").read_text())
+    by_name = {record["file"].rsplit("/", 1)[1]: record for record in result["files"]}
+    assert sum("error" in record for record in result["files"]) == 3
     silent = by_name["silent.wav"]
     assert silent["labels"] == [] and silent["note"] == "silent" and silent["segments"] == []
-    six = by_name["six [96k].flac"]
-    assert six["duration_s"] == pytest.approx(2.2, abs=0.001)
-    assert six["over_time"]["time_s"] == [0.5, 1.0, 1.5, 1.7]
-    assert len(six["over_time"]["scores"]) == 11
-    assert max(six["scores"].values()) == 1.0
-    assert six["labels"] == [k for k, v in six["scores"].items() if v >= 0.5]
+    six_channels = by_name["six [96k].flac"]
+    assert six_channels["duration_s"] == pytest.approx(2.2, abs=0.001)
+    assert six_channels["over_time"]["time_s"] == [0.5, 1.0, 1.5, 1.7]
+    assert len(six_channels["over_time"]["scores"]) == 11
+    assert max(six_channels["scores"].values()) == 1.0
+    assert six_channels["labels"] == [k for k, v in six_channels["scores"].items() if v >= 0.5]
     assert by_name["phone.wav"]["over_time"]["time_s"] == [0.05]
     pictures = sorted(path.name for path in out.glob("*.png"))
     assert len(pictures) == 6 and "plot-six [96k].png" in pictures and "plot-song.png" in pictures
 
 
-def test_the_python_call_gives_the_same(folder, trained, tmp_path, capsys):
+def test_python_call_matches_the_command(folder, trained, tmp_path, capsys):
     out = tmp_path / "one.json"
     assert call("recognize", folder / "song.ogg", "--workdir", trained, "--json", out) == 0
     (record,) = json.loads(out.read_text())["files"]
-    found = irec_jax.recognize(folder / "song.ogg", workdir=trained)
-    assert found.to_dict() == record
+    from_file = irec_jax.recognize(folder / "song.ogg", workdir=trained)
+    assert from_file.to_dict() == record
     samples, rate_hz = soundfile.read(folder / "song.ogg", dtype="float32")
-    again = irec_jax.recognize(samples, sample_rate=rate_hz, workdir=trained)
-    np.testing.assert_allclose(again.window_scores, found.window_scores, atol=1e-5)
-    assert again.labels == found.labels and again.source == "array"
+    from_array = irec_jax.recognize(samples, sample_rate=rate_hz, workdir=trained)
+    np.testing.assert_allclose(from_array.window_scores, from_file.window_scores, atol=1e-5)
+    assert from_array.labels == from_file.labels and from_array.source == "array"
     capsys.readouterr()
 
 
 def test_thresholds_by_name_and_number(folder, trained, capsys):
     system = irec_jax.load_recogniser(trained)
-    everything = system.recognize(folder / "song.ogg", threshold=0.0)
-    assert len(everything.labels) == 11
+    all_labels = system.recognize(folder / "song.ogg", threshold=0.0)
+    assert len(all_labels.labels) == 11
     assert len(system.recognize(folder / "song.ogg", threshold="1").labels) == 1
     levels = system.recognize(folder / "song.ogg", threshold="validation_per_class").thresholds
     assert list(levels.values()) == system.thresholds["validation_per_class"]
     with pytest.raises(UserError, match="fixed, validation, validation_per_class"):
         system.recognize(folder / "song.ogg", threshold="best")
-    for wrong in (None, True, [0.5], 7, -1.0, float("nan")):
+    for invalid in (None, True, [0.5], 7, -1.0, float("nan")):
         with pytest.raises(UserError, match="threshold"):
-            system.recognize(folder / "song.ogg", threshold=wrong)
+            system.recognize(folder / "song.ogg", threshold=invalid)
 
 
-def test_few_long_windows_at_a_time(folder, trained, monkeypatch):
+def test_batches_of_long_windows_are_small(folder, trained, monkeypatch):
     system, sizes = irec_jax.load_recogniser(trained), []
 
     def predict(batch):
         sizes.append(len(batch["audio"]))
         return system.predict(batch)
 
-    spied = dataclasses.replace(system, predict=predict)
-    expected = spied.recognize(folder / "song.ogg").window_scores
+    recording_system = dataclasses.replace(system, predict=predict)
+    expected = recording_system.recognize(folder / "song.ogg").window_scores
     assert set(sizes) == {recogniser.BATCH_SIZE}
     for num_samples, batch_size in ((3.9 * system.task.window_samples, 3), (1, 1)):
         monkeypatch.setattr(recogniser, "BATCH_SAMPLES", int(num_samples))
         sizes.clear()
-        found = spied.recognize(folder / "song.ogg").window_scores
-        assert set(sizes) == {batch_size} and len(sizes) == -(-len(found) // batch_size)
-        np.testing.assert_allclose(found, expected, atol=1e-5)
+        scores = recording_system.recognize(folder / "song.ogg").window_scores
+        assert set(sizes) == {batch_size} and len(sizes) == -(-len(scores) // batch_size)
+        np.testing.assert_allclose(scores, expected, atol=1e-5)
 
 
 def test_opposite_channels_are_silent_in_mono(trained, tmp_path):
     left = tone(44100, 2)
     soundfile.write(tmp_path / "opposite.wav", np.concatenate([left, -left], axis=1), 44100)
-    found = irec_jax.recognize(tmp_path / "opposite.wav", workdir=trained)
-    assert found.note == "silent" and found.labels == () and found.segments == []
+    result = irec_jax.recognize(tmp_path / "opposite.wav", workdir=trained)
+    assert result.note == "silent" and result.labels == () and result.segments == []
 
 
-def test_links_are_followed_and_devices_left_alone(folder, trained, tmp_path, capsys):
+def test_links_are_followed_and_devices_are_rejected(folder, trained, tmp_path, capsys):
     (tmp_path / "real.json").write_text("old")
     (tmp_path / "link.json").symlink_to(tmp_path / "real.json")
     words = ["recognize", folder / "song.ogg", "--workdir", trained, "--json"]
@@ -159,24 +158,24 @@ def test_links_are_followed_and_devices_left_alone(folder, trained, tmp_path, ca
         (["a"], 8000, "path or a numpy array"),
     ],
 )
-def test_arrays_that_are_not_audio(trained, samples, rate_hz, message):
+def test_arrays_that_are_not_audio_are_rejected(trained, samples, rate_hz, message):
     with pytest.raises(UserError, match=message):
         irec_jax.load_recogniser(trained).recognize(samples, sample_rate_hz=rate_hz)
 
 
-def test_memory_does_not_grow_with_the_file(trained, tmp_path):
+def test_memory_does_not_grow_with_file_length(trained, tmp_path):
     system = irec_jax.load_recogniser(trained)
-    minutes, peaks = (3, 12), []  # both longer than the batches that may be under way at once
+    minutes, peaks = (3, 12), []  # both exceed the batches processed concurrently
     for length in minutes:
         path = tmp_path / f"{length}.wav"
         with soundfile.SoundFile(path, "w", 22050, 1, "PCM_16") as file:
             for part in range(length * 6):
                 file.write(tone(22050, 10, seed=part))
         tracemalloc.start()
-        found = system.recognize(path)
+        result = system.recognize(path)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-        assert len(found.times_s) == length * 120 - 1
+        assert len(result.times_s) == length * 120 - 1
     longer_bytes = (minutes[1] - minutes[0]) * 60 * 22050 * 4
     assert peaks[1] - peaks[0] < longer_bytes / 3
 
@@ -194,23 +193,23 @@ def test_memory_does_not_grow_with_the_file(trained, tmp_path):
         (["{file}", "--workdir", "{trained}", "--threshold", "best"], "best"),
     ],
 )
-def test_mistakes_cost_one_line(words, message, trained, tmp_path, capsys, monkeypatch):
+def test_mistakes_are_reported_in_one_line(words, message, trained, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     soundfile.write(tmp_path / "file.wav", tone(8000, 1), 8000)
-    places = dict(
+    paths = dict(
         trained=trained,
         empty=tmp_path / "empty",
         file=tmp_path / "file.wav",
         missing=tmp_path / "missing.wav",
     )
-    assert call("recognize", *(str(word).format(**places) for word in words)) == 1
-    shown = capsys.readouterr().err.strip()
-    assert message in shown and shown.startswith("error: ") and "Traceback" not in shown
-    assert len(shown.splitlines()) == 1 or "1 of 1 files" in shown
+    assert call("recognize", *(str(word).format(**paths) for word in words)) == 1
+    error = capsys.readouterr().err.strip()
+    assert message in error and error.startswith("error: ") and "Traceback" not in error
+    assert len(error.splitlines()) == 1 or "1 of 1 files" in error
 
 
-def test_build_prepares_a_dataset_and_knows_its_options(tmp_path, capsys):
+def test_build_prepares_a_dataset_and_checks_its_options(tmp_path, capsys):
     soundfile.write(tmp_path / "file.wav", tone(8000, 1), 8000)
     for name in ("bell", "drum"):
         for i in range(6):

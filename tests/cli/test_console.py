@@ -1,4 +1,4 @@
-"""What all command lines share: one line for what goes wrong, and interrupts that are not lost."""
+"""Error and interrupt handling shared by all commands."""
 
 import gc
 import os
@@ -11,14 +11,14 @@ from irec_jax.cli.console import run_command
 from irec_jax.errors import UserError
 
 
-def test_an_interrupt_in_a_callback_of_the_garbage_collector_is_not_lost(capsys):
+def test_interrupt_in_a_garbage_collector_callback_is_not_lost(capsys):
     interrupted = []
 
-    def callback(*_):  # exceptions in it are ignored
+    def callback(*_):  # Python ignores exceptions raised here
         if not interrupted:
             interrupted.append(True)
             os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.01)  # the interrupt comes here
+            time.sleep(0.01)  # the interrupt arrives here
 
     def main():
         gc.callbacks.append(callback)
@@ -40,10 +40,10 @@ def test_an_interrupt_in_a_callback_of_the_garbage_collector_is_not_lost(capsys)
         (OSError(28, "No space left on device", "y.wav"), "error: y.wav: No space left"),
     ],
 )
-def test_faults_cost_one_line(capsys, error, message):
+def test_errors_are_reported_in_one_line(capsys, error, message):
     def main():
         raise error
 
     assert run_command(main) == 1
-    found = capsys.readouterr().err
-    assert found.startswith(message) and found.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith(message) and printed.count("\n") == 1

@@ -28,7 +28,7 @@ def load(spec=HAN, **settings):
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_every_config_is_valid_locked_and_takes_debug(name):
+def test_every_config_is_valid_and_locked_and_accepts_debug(name):
     config = load(f"configs/{name}.py")
     assert config.is_locked
     small = load(f"configs/{name}.py:debug")
@@ -47,7 +47,7 @@ def test_configs_load_from_any_folder(tmp_path, monkeypatch):
     assert "configs/" not in os.listdir(tmp_path)
 
 
-def test_arguments_after_the_colon():
+def test_arguments_after_the_colon_are_applied():
     config = load(f"{HAN}:dataset=irmas,window_s=0.5,activation=tanh")
     assert (config.data.name, config.data.window_s, config.evaluation.hop_s) == ("irmas", 0.5, 0.25)
     assert config.model.activation == "tanh" and "size" not in config.data
@@ -86,7 +86,7 @@ def test_every_network_computes_in_bfloat16_if_set(name):
     assert "bf16" in str(jaxpr) and jaxpr.out_avals[0].dtype == np.float32
 
 
-def test_another_optimizer_drops_arguments_it_does_not_take():
+def test_changing_the_optimizer_drops_unsupported_arguments():
     config = configs.load(HAN)
     configs.override(config, [("optimizer.b1", "0.8"), ("optimizer.learning_rate", "0.1")])
     # In any order: names are applied first.
@@ -128,7 +128,7 @@ def test_another_optimizer_drops_arguments_it_does_not_take():
         (HAN, {"data__siez": "tiny"}, "did you mean 'size'"),
     ],
 )
-def test_errors_are_one_line_with_a_suggestion(spec, settings, message):
+def test_errors_are_reported_in_one_line_with_a_suggestion(spec, settings, message):
     with pytest.raises(UserError) as caught:
         load(spec, **settings)
     assert message in str(caught.value) and "\n" not in str(caught.value)
@@ -148,18 +148,18 @@ def test_errors_are_one_line_with_a_suggestion(spec, settings, message):
 )
 def test_optional_keys_are_set_and_unset_from_text(key, value, unset):
     config = configs.load(HAN)
-    before = configs.flatten(config)
-    assert before.get(key) is None
+    original = configs.flatten(config)
+    assert original.get(key) is None
     for text in unset:
         configs.override(config, [(key, str(value))])
-        given = configs.flatten(config)[key]
-        assert given == value and type(given) is type(value)
+        actual = configs.flatten(config)[key]
+        assert actual == value and type(actual) is type(value)
         configs.override(config, [(key, text)])
         configs.check_keys(config)
-        assert differences(configs.flatten(config), before) == []
+        assert differences(configs.flatten(config), original) == []
 
 
-def test_a_warm_up_of_many_steps_is_valid():
+def test_warm_up_of_many_steps_is_valid():
     """The number of training steps is not known before the dataset is loaded."""
     config = load(
         f"{HAN}:debug",
@@ -174,25 +174,25 @@ def test_optional_numbers_reject_other_text():
         load(training__max_steps_per_epoch="many")
 
 
-def test_unset_keys_equal_those_of_earlier_versions(tmp_path):
-    ours = configs.flatten(load())
+def test_unset_keys_match_those_of_earlier_versions(tmp_path):
+    current = configs.flatten(load())
     earlier = {"data.dir": "", "data.hop_s": 0.0, "optimizer.schedule.name": ""}
     earlier |= {"training.max_steps_per_epoch": 0, "optimizer.clip_norm": 0.0}
-    assert differences(ours, ours | earlier) == []
-    assert differences(ours, ours | {"data.hop_s": 0.5}) == ["data.hop_s: 0.5 -> None"]
+    assert differences(current, current | earlier) == []
+    assert differences(current, current | {"data.hop_s": 0.5}) == ["data.hop_s: 0.5 -> None"]
     (tmp_path / "old.py").write_text(
         "from configs import han\n\ndef get_config(text=''):\n"
         "    config = han.get_config(text)\n    config.data.hop_s = 0.0\n"
         "    config.optimizer.schedule.name = ''\n    return config\n"
     )
-    assert configs.flatten(load(str(tmp_path / "old.py"))) == ours
+    assert configs.flatten(load(str(tmp_path / "old.py"))) == current
 
 
 def test_differences_ignore_keys_that_are_not_compared():
-    one, two = load(), load(data__dir="elsewhere", profile__num_steps="3")
-    assert differences(configs.flatten(one), configs.flatten(two), configs.NOT_COMPARED) == []
-    two = load(seed="1", optimizer__name="sgd")
-    assert differences(configs.flatten(two), configs.flatten(one), configs.NOT_COMPARED) == [
+    first, second = load(), load(data__dir="elsewhere", profile__num_steps="3")
+    assert differences(configs.flatten(first), configs.flatten(second), configs.NOT_COMPARED) == []
+    second = load(seed="1", optimizer__name="sgd")
+    assert differences(configs.flatten(second), configs.flatten(first), configs.NOT_COMPARED) == [
         "optimizer.name: adam -> sgd",
         "seed: 0 -> 1",
     ]

@@ -24,7 +24,7 @@ def exact_gram(spectrograms):
 
 
 def scipy_weights(spectrograms):
-    """Return the weights of every target by scipy, from the spectrograms."""
+    """Return the weights of every target, computed by scipy from the spectrograms."""
     flat = spectrograms.astype(np.float64).reshape(len(spectrograms), -1)
     weights = np.zeros((len(flat), len(flat)))
     for target, magnitudes in enumerate(flat):
@@ -97,10 +97,10 @@ def test_nnls_satisfies_the_optimality_conditions(num_tracks):
     gradient = 2 * (weights @ gram - gram)
     norm = np.sqrt(np.diag(gram))
     gradient /= np.outer(norm, norm)
-    off = ~np.eye(num_tracks, dtype=bool)
+    off_diagonal = ~np.eye(num_tracks, dtype=bool)
     assert (weights >= 0).all() and (np.diag(weights) == 0).all()
-    assert (gradient[off] > -1e-9).all()
-    np.testing.assert_allclose(gradient[off & (weights > 0)], 0, atol=1e-9)
+    assert (gradient[off_diagonal] > -1e-9).all()
+    np.testing.assert_allclose(gradient[off_diagonal & (weights > 0)], 0, atol=1e-9)
 
 
 def test_leading_axes_are_bands():
@@ -183,18 +183,18 @@ def test_momentum_reaches_the_exact_minimum(num_tracks):
     np.testing.assert_allclose(crosstalk.cost(gram, descent.weights), exact, rtol=1e-8)
     assert (descent.num_steps < 1000).all()
     # The steps do not depend on the level.
-    other = momentum_descent(1e-6 * gram)
-    np.testing.assert_allclose(other.weights, descent.weights, atol=1e-9)
+    scaled_descent = momentum_descent(1e-6 * gram)
+    np.testing.assert_allclose(scaled_descent.weights, descent.weights, atol=1e-9)
 
 
 def test_restarts_from_random_weights_end_in_the_same_minimum():
     gram = exact_gram(magnitudes(5))
     expected = crosstalk.estimate(gram)
     rng = np.random.default_rng(0)
-    ends = [
+    weights = [
         crosstalk.estimate(gram, solver="momentum", initial=rng.random((5, 5))) for _ in range(5)
     ]
-    np.testing.assert_allclose(ends, np.broadcast_to(expected, (5, 5, 5)), atol=1e-5)
+    np.testing.assert_allclose(weights, np.broadcast_to(expected, (5, 5, 5)), atol=1e-5)
 
 
 def test_descent_stalls_at_the_scale_of_samples_but_not_at_the_chosen_scale():
@@ -212,13 +212,13 @@ def test_descent_stalls_at_the_scale_of_samples_but_not_at_the_chosen_scale():
     np.testing.assert_allclose(progress(1000.0), 1, atol=1e-6)
 
 
-def test_finished_targets_stop():
+def test_converged_targets_stop_iterating():
     gram = exact_gram(magnitudes(5))
-    loose = momentum_descent(gram, tolerance=1e-4)
-    assert len(set(loose.num_steps)) > 1
-    for target, num_steps in enumerate(loose.num_steps):
+    descent = momentum_descent(gram, tolerance=1e-4)
+    assert len(set(descent.num_steps)) > 1
+    for target, num_steps in enumerate(descent.num_steps):
         exact = momentum_descent(gram, tolerance=0.0, max_steps=int(num_steps))
-        np.testing.assert_allclose(loose.weights[target], exact.weights[target], rtol=1e-12)
+        np.testing.assert_allclose(descent.weights[target], exact.weights[target], rtol=1e-12)
 
 
 def test_cost_matches_its_definition():

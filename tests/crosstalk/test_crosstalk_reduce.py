@@ -108,8 +108,10 @@ def test_direct_sound_of_opposite_polarity_is_estimated(mixed):
     strong = mixing > 0.05
     assert (np.abs(estimated.delays_samples - delays)[strong] <= 1).all()
     np.testing.assert_allclose(estimated.amplitudes[strong], (signs * mixing)[strong], atol=0.05)
-    alone = np.asarray(gain) * tracks
-    assert si_sdr(alone, reduced).mean() > si_sdr(alone, np.asarray(spots)).mean() + 1
+    direct_sounds = np.asarray(gain) * tracks
+    assert (
+        si_sdr(direct_sounds, reduced).mean() > si_sdr(direct_sounds, np.asarray(spots)).mean() + 1
+    )
 
 
 def test_levels_of_the_tracks_have_no_effect(mixed):
@@ -145,7 +147,7 @@ def test_crosstalk_is_reduced_in_pauses(mixed, method):
         levels_db.append(10 * np.log10(level))
     assert levels_db[0] < -6
     assert levels_db[1] < levels_db[0] - 2
-    # With alignment, players who play together do not damage each other either.
+    # With alignment, tracks of players who play together are not degraded either.
     aligned = np.asarray(si_sdr(tracks, reduced)).mean()
     assert aligned > np.asarray(si_sdr(tracks, spots)).mean() + 1
 
@@ -240,7 +242,7 @@ def test_bands_have_separate_weights():
     low, high = (rng.standard_normal((2, 1, RATE_HZ)) * 0.1).astype(np.float32)
     spectrum = np.fft.rfft(high[0])
     edge = len(spectrum) // 2
-    # Track 0 holds track 1 with 0.2 in the lower and 0.6 in the upper half of the spectrum.
+    # Track 0 contains track 1, with a gain of 0.2 in the lower and 0.6 in the upper half.
     bleed = 0.2 * spectrum
     bleed[edge:] *= 3
     tracks = np.concatenate([1e-3 * low + np.fft.irfft(bleed, RATE_HZ).astype(np.float32), high])

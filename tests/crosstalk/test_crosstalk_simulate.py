@@ -13,7 +13,7 @@ def tracks(num_tracks=3, num_samples=50, seed=0):
 
 
 def mixture(tracks, mixing, delays):
-    """Return spots by loops, not normalised."""
+    """Return spot signals computed in loops, not normalised."""
     spots = np.zeros(tracks.shape)
     for l, j, t in np.ndindex(*mixing.shape, tracks.shape[1]):  # noqa: E741
         if t >= delays[l, j]:
@@ -26,9 +26,9 @@ def test_mixing_matrix_is_symmetric_uniform_and_in_range(max_crosstalk):
     mixing = np.asarray(crosstalk.draw_mixing(jax.random.key(0), 60, max_crosstalk=max_crosstalk))
     np.testing.assert_array_equal(mixing, mixing.T)
     np.testing.assert_array_equal(np.diag(mixing), 1)
-    drawn = mixing[np.triu_indices(60, 1)]
-    assert 0 < drawn.min() and drawn.max() < max_crosstalk
-    fractions = np.histogram(drawn, bins=5, range=(0, max_crosstalk))[0] / drawn.size
+    gains = mixing[np.triu_indices(60, 1)]
+    assert 0 < gains.min() and gains.max() < max_crosstalk
+    fractions = np.histogram(gains, bins=5, range=(0, max_crosstalk))[0] / gains.size
     np.testing.assert_allclose(fractions, 0.2, atol=0.04)
     assert mixing.dtype == np.float32
 

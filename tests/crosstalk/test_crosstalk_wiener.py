@@ -53,7 +53,7 @@ def naive_wiener(spectra, *, num_iterations, kernel_frames, initial):
 
 
 @pytest.mark.parametrize("num_iterations, kernel_frames", [(1, 1), (3, 5)])
-def test_matches_the_equations(num_iterations, kernel_frames):
+def test_wiener_matches_the_equations(num_iterations, kernel_frames):
     mixtures = spectra()
     options = dict(num_iterations=num_iterations, kernel_frames=kernel_frames, initial=0.1)
     reduced, interference = wiener(mixtures, **options)
@@ -89,7 +89,7 @@ def test_levels_of_the_tracks_have_no_effect():
     np.testing.assert_allclose(scaled_interference, expected, rtol=1e-3)
 
 
-def test_silent_tracks_stay_silent_and_interfere_with_none():
+def test_silent_tracks_stay_silent_and_do_not_interfere():
     mixtures = spectra()
     silent = np.insert(mixtures, 1, 0, axis=0)
     reduced, interference = wiener(silent)
@@ -114,9 +114,9 @@ def test_gains_are_real_and_at_most_one():
 
 
 def test_leading_axes_are_recordings():
-    both = np.stack([spectra(seed=s) for s in range(2)])
-    reduced, interference = wiener(both)
-    for i, mixtures in enumerate(both):
+    recordings = np.stack([spectra(seed=s) for s in range(2)])
+    reduced, interference = wiener(recordings)
+    for i, mixtures in enumerate(recordings):
         expected, expected_interference = wiener(mixtures)
         np.testing.assert_allclose(reduced[i], expected, atol=1e-5)
         np.testing.assert_allclose(interference[i], expected_interference, rtol=1e-4)

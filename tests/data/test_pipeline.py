@@ -14,11 +14,11 @@ def make_batches(clips, **settings):
     return data.Batches(clips, **(defaults | settings))
 
 
-def test_batch_depends_on_seed_and_step_alone(tone_clips):
+def test_batch_depends_only_on_seed_and_step(tone_clips):
     clips = tone_clips()
     first, second = make_batches(clips), make_batches(clips)
-    late = [second[step] for step in (13, 2)]
-    for batch, step in zip(late, (13, 2), strict=True):
+    batches = [second[step] for step in (13, 2)]
+    for batch, step in zip(batches, (13, 2), strict=True):
         for key, value in first[step].items():
             np.testing.assert_array_equal(value, batch[key])
     iterated = first.iterate(2)
@@ -41,7 +41,7 @@ def test_every_epoch_contains_every_window_once_in_a_new_order(tone_clips):
     assert orders[0] != orders[1]
 
 
-def test_an_epoch_can_be_several_passes_or_a_part_of_one(tone_clips):
+def test_epoch_can_be_several_passes_or_part_of_a_pass(tone_clips):
     size = make_batches(tone_clips()).steps_per_epoch
     assert make_batches(tone_clips(), min_steps_per_epoch=size + 1).steps_per_epoch == 2 * size
     assert make_batches(tone_clips(), min_steps_per_epoch=size).steps_per_epoch == size
@@ -80,13 +80,13 @@ def test_windows_have_the_audio_and_the_peak_of_their_clip(tone_clips):
     assert not short["audio"][0, clips.num_samples[0] :].any()
 
 
-def test_the_peak_of_silence_and_at_full_scale():
+def test_peak_of_silence_and_full_scale():
     assert peak(np.zeros(4, np.int16)) == 1.0
     assert peak(np.array([-32768, 3], np.int16)) == 1.0
     assert peak(np.array([-16384, 3], np.int16)) == 0.5
 
 
-def test_validation_has_no_training_song_and_its_share_of_every_class():
+def test_validation_shares_no_songs_with_training_and_contains_every_class():
     rng = np.random.default_rng(0)
     target = rng.integers(0, 11, 1100)
     songs = np.array([f"{k}-{rng.integers(0, 35)}" for k in target])
@@ -97,12 +97,12 @@ def test_validation_has_no_training_song_and_its_share_of_every_class():
     share = labels[valid].sum(0) / labels.sum(0)
     assert (share > 0.09).all() and (share <= 0.16).all()
     assert len(valid) / 1100 == pytest.approx(0.15, abs=0.02)
-    again = split_songs(songs, labels, fraction=0.15, seed=0)
-    np.testing.assert_array_equal(valid, again[1])
+    repeated = split_songs(songs, labels, fraction=0.15, seed=0)
+    np.testing.assert_array_equal(valid, repeated[1])
     assert not np.array_equal(valid, split_songs(songs, labels, fraction=0.15, seed=1)[1])
 
 
-def test_small_classes_are_in_validation_and_one_song_is_too_few():
+def test_small_classes_are_in_validation_and_a_single_song_is_rejected():
     songs = np.array(["a", "b", "c", "d"])
     labels = np.eye(2, dtype=np.float32)[[0, 0, 1, 1]]
     train, valid = split_songs(songs, labels, fraction=0.15, seed=0)

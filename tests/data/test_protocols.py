@@ -1,4 +1,4 @@
-"""Classes, channels, windows and splits of a dataset, compared with counts by hand."""
+"""Classes, channels, windows and splits of a dataset, compared with manual counts."""
 
 import collections
 
@@ -44,7 +44,7 @@ def make_splits(seed=0, dataset=None, **changes):
 
 @pytest.fixture(scope="module")
 def source():
-    """Clips by split, as the builder returns them."""
+    """Clips by split, as returned by the builder."""
     builder = data_builders.prepare("gm_irmas", size="tiny", format="stereo44k")
     return {split: list(builder.as_data_source(split)) for split in ("train", "test")}
 
@@ -113,7 +113,7 @@ def test_each_channel_is_a_separate_example(source):
     np.testing.assert_array_equal(mono.ids, [clip["id"].decode() for clip in source["train"]])
 
 
-def test_clips_that_fit_into_the_cache_are_read_once():
+def test_cached_clips_are_read_once():
     cached, uncached = load(**STEREO).train, load(**STEREO, cache_gb=0.0).train
     assert cached.read(5)[0] is cached.read(5)[0]
     assert uncached.read(5)[0] is not uncached.read(5)[0]
@@ -146,14 +146,16 @@ def test_training_windows_with_overlap(tone_clips, hop):
         audio, window_gain = windows.read(i)
         np.testing.assert_array_equal(audio, window)
         assert batches[0]["gain"][i] == window_gain == gain
-    # Windows of windows are the windows themselves.
-    again = data.Batches(
+    # Windowing windows again leaves them unchanged.
+    batches_of_windows = data.Batches(
         windows, window_samples=2000, hop_samples=hop, batch_size=64, shuffle=False
     )
-    np.testing.assert_array_equal(again[0]["audio"][: len(expected)], batches[0]["audio"])
+    np.testing.assert_array_equal(
+        batches_of_windows[0]["audio"][: len(expected)], batches[0]["audio"]
+    )
 
 
-def test_a_missing_sample_does_not_cost_a_window_and_a_short_clip_has_one_window():
+def test_windows_tolerate_missing_samples_and_a_short_clip_has_one_window():
     def starts(num_samples, window=22_050, hop=22_050):
         positions = window_positions([num_samples], window_samples=window, hop_samples=hop)
         return positions[:, 1].tolist()
@@ -170,9 +172,9 @@ def test_splits_contain_every_window_of_every_channel_once(split):
     dataset = load(**settings)
     splits = make_splits(dataset=dataset, **settings)
     # Clips of 3 s: two windows of 2 s, two channels.
-    every = [f"{name}@{start}" for name in dataset.train.ids for start in (0, 44_100)]
+    expected = [f"{name}@{start}" for name in dataset.train.ids for start in (0, 44_100)]
     ids = [name for part in splits for name in part.ids.tolist()]
-    assert sorted(ids) == sorted(every) and len(set(ids)) == len(ids)
+    assert sorted(ids) == sorted(expected) and len(set(ids)) == len(ids)
     index = {name: i for i, name in enumerate(dataset.train.ids.tolist())}
     for part in splits:
         assert set(part.num_samples.tolist()) == {88_200}
@@ -200,12 +202,12 @@ def test_random_windows_are_stratified_by_label_set():
     labels[:37] = [1, 1, 0]
     remaining, held_out = split_examples(None, labels, fraction=0.15, seed=3)
     assert sorted([*remaining, *held_out]) == list(range(400))
-    kinds = collections.Counter(map(tuple, labels.tolist()))
-    taken = collections.Counter(map(tuple, labels[held_out].tolist()))
-    assert len(kinds) == 4
-    for kind, count in kinds.items():
-        assert taken[kind] == round(0.15 * count)
-    # Random: neighbouring examples are often separated.
+    label_counts = collections.Counter(map(tuple, labels.tolist()))
+    held_out_counts = collections.Counter(map(tuple, labels[held_out].tolist()))
+    assert len(label_counts) == 4
+    for label_set, count in label_counts.items():
+        assert held_out_counts[label_set] == round(0.15 * count)
+    # The choice is random: neighbouring examples are often separated.
     assert 0 < (np.diff(held_out) == 1).mean() < 0.5
 
 
@@ -255,7 +257,7 @@ def test_parts_use_the_first_seconds_of_each_clip(source, channels):
             assert len(audio) == part.num_samples[i] and np.abs(audio - expected).max() <= 1
             assert gain == np.abs(audio.astype(int)).max() / np.float32(32768)
             assert np.flatnonzero(part.labels[i]).tolist() == sorted(clips[name]["labels"])
-    # Cached without the rest of the clip; one window of each, at any hop.
+    # Only the first seconds are cached, and each clip has one window for any hop.
     assert splits.training.read(0)[0] is splits.training.read(0)[0]
     assert splits.training.read(0)[0].base is None
     batches = data.Batches(splits.training, window_samples=88_200, hop_samples=100, batch_size=4)
@@ -272,17 +274,17 @@ def test_datasets_without_parts_are_reported_in_one_line(tmp_path):
 
 
 @pytest.mark.parametrize("split", ["official", "song", "window", "parts"])
-def test_the_splits_depend_on_the_seed_alone(split):
+def test_splits_depend_only_on_the_seed(split):
     dataset = load(split=split)
-    first, same, other = (make_splits(seed, dataset, split=split) for seed in (0, 0, 1))
+    first, same, different_seed = (make_splits(seed, dataset, split=split) for seed in (0, 0, 1))
     for a, b in zip(first, same, strict=True):
         np.testing.assert_array_equal(a.ids, b.ids)
     for name in ("training", "validation"):
-        assert set(getattr(first, name).ids) != set(getattr(other, name).ids)
-    assert (set(first.test.ids) == set(other.test.ids)) == (split in ("official", "parts"))
+        assert set(getattr(first, name).ids) != set(getattr(different_seed, name).ids)
+    assert (set(first.test.ids) == set(different_seed.test.ids)) == (split in ("official", "parts"))
 
 
-def test_the_official_split_uses_the_test_clips_of_the_dataset(source):
+def test_official_split_uses_the_test_clips_of_the_dataset(source):
     settings = dict(split="official", format="stereo44k")
     splits = make_splits(**settings)
     assert splits.test.ids.tolist() == [clip["id"].decode() for clip in source["test"]]
@@ -292,7 +294,7 @@ def test_the_official_split_uses_the_test_clips_of_the_dataset(source):
 
 
 @pytest.mark.parametrize("split", ["official", "song", "window", "parts"])
-def test_the_protocol_describes_and_counts_the_splits(split):
+def test_protocol_describes_and_counts_the_splits(split):
     settings = SETTINGS | {"split": split}
     dataset = data.load(settings)
     splits = data.split_clips(dataset, settings, seed=0)

@@ -1,4 +1,4 @@
-"""Batches of stem excerpts, compared with the arrays that they were taken from."""
+"""Batches of stem excerpts compared with the original arrays."""
 
 import dataclasses
 
@@ -93,7 +93,7 @@ def test_remixed_stems_have_independent_positions():
     assert 0.22 < np.mean(mixed) < 0.38
 
 
-def test_a_pass_covers_all_tracks_and_all_starts_are_equally_likely():
+def test_pass_covers_all_tracks_and_all_starts_are_equally_likely():
     _, tracks = make_tracks((600, 1800))
     batches = make(tracks, batch_size=8)
     starts = {"song 0": [], "song 1": []}
@@ -107,7 +107,7 @@ def test_a_pass_covers_all_tracks_and_all_starts_are_equally_likely():
     for name, last in (("song 0", 500), ("song 1", 1700)):
         histogram = np.histogram(starts[name], bins=5, range=(0, last))[0]
         assert histogram.min() > 0.8 * histogram.mean() and max(starts[name]) > 0.98 * last
-    # The same holds on average for remixed stems.
+    # Remixed stems have the same average.
     mixed = make(tracks, batch_size=8, remix=1.0)
     names = [name for step in range(100) for row in positions(mixed, step) for name, _ in row]
     assert 0.2 < np.mean(np.array(names) == "song 0") < 0.3
@@ -115,16 +115,16 @@ def test_a_pass_covers_all_tracks_and_all_starts_are_equally_likely():
 
 def test_channels_are_drawn_once_per_example_or_for_each_remixed_stem():
     arrays, tracks = make_tracks((400,))
-    for remix, alike in ((0.0, True), (1.0, False)):
+    for remix, same_channel in ((0.0, True), (1.0, False)):
         batches = make(tracks, channels="random", remix=remix)
-        seen = []
+        channels_by_example = []
         for step in range(10):
             for row, sources in enumerate(positions(batches, step)):
                 if len(sources) not in (1, 4):
                     continue
-                drawn = []
+                channels = []
                 for i, (name, start) in enumerate(sources * (4 // len(sources))):
-                    fits = [
+                    matches = [
                         channel
                         for channel in (None, 0, 1)
                         if np.array_equal(
@@ -132,11 +132,11 @@ def test_channels_are_drawn_once_per_example_or_for_each_remixed_stem():
                             excerpt(arrays[name][STEMS[i]], start, channel),
                         )
                     ]
-                    assert len(fits) == 1
-                    drawn += fits
-                seen.append(drawn)
-        assert all(len(set(drawn)) == 1 for drawn in seen) == alike
-        assert {channel for drawn in seen for channel in drawn} == {None, 0, 1}
+                    assert len(matches) == 1
+                    channels += matches
+                channels_by_example.append(channels)
+        assert all(len(set(channels)) == 1 for channels in channels_by_example) == same_channel
+        assert {channel for channels in channels_by_example for channel in channels} == {None, 0, 1}
 
 
 def test_validation_windows_cover_every_track_consecutively():
@@ -161,12 +161,12 @@ def test_validation_windows_cover_every_track_consecutively():
     ]
 
 
-def test_a_batch_depends_on_seed_and_step_alone():
+def test_batch_depends_only_on_seed_and_step():
     _, tracks = make_tracks()
     settings = dict(remix=0.5, channels="random")
     first, second = make(tracks, **settings), make(tracks, **settings)
-    late = {step: second[step] for step in (13, 2)}
-    for step, batch in late.items():
+    batches = {step: second[step] for step in (13, 2)}
+    for step, batch in batches.items():
         for key, value in first[step].items():
             np.testing.assert_array_equal(value, batch[key])
     iterated = first.iterate(2)
@@ -190,7 +190,7 @@ def test_processes_share_the_same_global_batch_of_stems(count, shuffle):
         make(tracks, batch_size=7, process_count=2)
 
 
-def test_an_epoch_of_stems_can_be_several_passes_or_a_part_of_one():
+def test_epoch_of_stems_can_be_several_passes_or_part_of_a_pass():
     _, tracks = make_tracks((2400,))
     assert make(tracks).steps_per_epoch == 4
     assert make(tracks, min_steps_per_epoch=5).steps_per_epoch == 8
@@ -219,7 +219,7 @@ def test_invalid_targets_are_reported_in_one_line(text, message):
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
-def test_a_target_is_any_sum_of_stems():
+def test_target_is_any_sum_of_stems():
     assert data.parse_target("vocals+other") == ("vocals", "other")
     assert data.parse_target(" bass ", ("bass", "rest")) == ("bass",)
 
@@ -259,7 +259,7 @@ def stem_folder(tmp_path_factory):
     return folder, arrays
 
 
-def test_a_prepared_dataset_returns_the_original_audio(stem_folder):
+def test_prepared_dataset_returns_the_original_audio(stem_folder):
     folder, arrays = stem_folder
     settings = SETTINGS | dict(path=str(folder))
     assert data.describe_stems(settings) == (STEMS, 44_100)
@@ -271,15 +271,15 @@ def test_a_prepared_dataset_returns_the_original_audio(stem_folder):
         for tracks in (dataset.train, dataset.validation):
             for i, name in enumerate(tracks.names):
                 assert tracks.num_samples[i] == len(arrays[name]["bass"])
-        long = dataset.train.names.tolist().index("B - B")
-        # Within a stored segment, across two, across the end of the track, beyond it.
+        row = dataset.train.names.tolist().index("B - B")
+        # Within a stored segment, across two segments, across the end of the track, beyond the end.
         for start, num in ((5, 1000), (264_000, 2000), (263_600, 40_000), (400_000, 10)):
             for stream in ("mixture", "vocals"):
                 padded = np.pad(arrays["B - B"][stream], ((0, 150_000), (0, 0)))
-                samples = dataset.train.read(long, stream, start, num)
+                samples = dataset.train.read(row, stream, start, num)
                 np.testing.assert_array_equal(samples, padded[start : start + num])
-        first, again = (dataset.train.read(long, "bass", 5, 1000) for _ in range(2))
-        assert np.shares_memory(first, again) == (cache_gb > 0)
+        first, second = (dataset.train.read(row, "bass", 5, 1000) for _ in range(2))
+        assert np.shares_memory(first, second) == (cache_gb > 0)
     batch = data.StemBatches(dataset.train, window_samples=4000, batch_size=4, remix=0.5)[0]
     assert batch["stems"].shape == (4, 4, 4000) and batch["stems"].any(axis=(1, 2)).all()
 
@@ -303,14 +303,19 @@ def test_splits_of_tracks():
     dataset = make_dataset()
     official = data.split_tracks(dataset, SETTINGS | dict(split="official"), seed=0)
     assert official == (dataset.train, dataset.validation, dataset.test)
-    for made, test in ((dataset, "validation"), (make_dataset(num_validation=0), "test")):
+    for stem_dataset, test in ((dataset, "validation"), (make_dataset(num_validation=0), "test")):
         settings = SETTINGS | dict(split="official" if test == "test" else "validation")
-        training, validation, tested = names_of(data.split_tracks(made, settings, seed=0))
-        assert tested == getattr(made, test).names.tolist()
-        assert len(validation) == 3 and sorted(training + validation) == made.train.names.tolist()
-        again = names_of(data.split_tracks(made, settings, seed=0))
-        assert again == [training, validation, tested]
-        assert names_of(data.split_tracks(made, settings, seed=1))[1] != validation
+        training, validation, test_names = names_of(
+            data.split_tracks(stem_dataset, settings, seed=0)
+        )
+        assert test_names == getattr(stem_dataset, test).names.tolist()
+        assert (
+            len(validation) == 3
+            and sorted(training + validation) == stem_dataset.train.names.tolist()
+        )
+        repeated = names_of(data.split_tracks(stem_dataset, settings, seed=0))
+        assert repeated == [training, validation, test_names]
+        assert names_of(data.split_tracks(stem_dataset, settings, seed=1))[1] != validation
 
 
 @pytest.mark.parametrize(
@@ -328,7 +333,7 @@ def test_too_few_tracks_to_split_are_reported_in_one_line(counts, split, message
     assert "\n" not in str(error.value)
 
 
-def test_datasets_of_another_kind_are_reported_in_one_line():
+def test_datasets_of_the_wrong_type_are_reported_in_one_line():
     clips = dict(classes=(), channels="mean", hop_s=0.0, normalize="peak", test_fraction=0.1)
     for function in (data.describe, data.load):
         with pytest.raises(UserError, match="'musdb18': holds tracks with their stems, not label"):

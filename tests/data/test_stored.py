@@ -60,7 +60,7 @@ def test_written_values_are_read_back(tmp_path):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, UserError])
-def test_an_interrupted_store_is_resumed(tmp_path, error):
+def test_interrupted_store_is_resumed(tmp_path, error):
     batches = []
 
     def compute(indices):
@@ -75,12 +75,14 @@ def test_an_interrupted_store_is_resumed(tmp_path, error):
         data.open_store(tmp_path)
     data.write_store(tmp_path, contents(), IDS, compute, batch_size=3)
     assert batches[3:] == [[6, 7, 8], [9, 10]]
-    other = tmp_path / "uninterrupted"
-    data.write_store(other, contents(), IDS, values)
-    np.testing.assert_array_equal(data.open_store(tmp_path).values, data.open_store(other).values)
+    uninterrupted = tmp_path / "uninterrupted"
+    data.write_store(uninterrupted, contents(), IDS, values)
+    np.testing.assert_array_equal(
+        data.open_store(tmp_path).values, data.open_store(uninterrupted).values
+    )
 
 
-def test_an_interrupted_creation_starts_again(tmp_path):
+def test_interrupted_creation_is_restarted(tmp_path):
     (tmp_path / "values.npy").write_bytes(b"half of")
     data.write_store(tmp_path, contents(), IDS, values)
     assert len(data.open_store(tmp_path).values) == 11
@@ -95,7 +97,7 @@ def test_an_interrupted_creation_starts_again(tmp_path):
         ({}, IDS[1:], r"\(different ids\)"),
     ],
 )
-def test_a_store_of_another_separator_or_dataset_is_refused(tmp_path, changes, ids, message):
+def test_store_of_another_separator_or_dataset_is_rejected(tmp_path, changes, ids, message):
     data.write_store(tmp_path, contents(), IDS, values)
     with pytest.raises(UserError, match=message) as error:
         data.write_store(tmp_path, contents(**changes), ids, values)
@@ -127,7 +129,7 @@ def test_folders_without_a_valid_store_are_reported(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory):
-    """Return the folder of stores of features and of audio, and the dataset of the same clips."""
+    """Return the folder with stores of features and audio, and the dataset of the same clips."""
     folder = tmp_path_factory.mktemp("stores")
     dataset = data.load(SETTINGS)
     splits = [dataset.train, dataset.test]
@@ -154,7 +156,7 @@ def stores(tmp_path_factory):
 
 
 @pytest.mark.parametrize("post_db", [None, -60.0])
-def test_stored_features_equal_those_of_the_audio(stores, post_db):
+def test_stored_features_match_features_of_the_audio(stores, post_db):
     folder, dataset = stores
     loaded = data.load(SETTINGS | {"stored": str(folder / "features")})
     assert loaded.config == f"{dataset.config}, features by nothing at all"
@@ -178,7 +180,7 @@ def test_stored_features_equal_those_of_the_audio(stores, post_db):
         np.testing.assert_allclose(actual, expected, atol=2e-5)
 
 
-def test_stored_audio_equals_that_of_the_clips(stores):
+def test_stored_audio_matches_the_clips(stores):
     folder, dataset = stores
     loaded = data.load(SETTINGS | {"stored": str(folder / "audio"), "classes": ("pia", "gel")})
     assert 0 < len(loaded.train) < len(dataset.train)
@@ -195,13 +197,13 @@ def test_stored_audio_equals_that_of_the_clips(stores):
         (dict(split="official"), r"data.split=official: stored examples are the first seconds"),
     ],
 )
-def test_a_store_of_other_clips_is_refused(stores, changes, message):
+def test_store_of_other_clips_is_rejected(stores, changes, message):
     with pytest.raises(UserError, match=message) as error:
         data.load(SETTINGS | {"stored": str(stores[0] / "features")} | changes)
     assert "\n" not in str(error.value)
 
 
-def test_missing_clips_are_named(stores):
+def test_missing_clips_are_reported(stores):
     store = data.open_store(stores[0] / "features")
     clips = stores[1].train
     with pytest.raises(UserError, match=re.escape(f"lacks clip x{clips.ids[0]}")):

@@ -7,7 +7,7 @@ import numpy as np
 import soundfile
 
 RATE_HZ = 44_100
-#: Training clips: folder, name. Songs 670 and 774 hold the same audio (`SAME`), as do 672 and 757.
+#: Training clips: folder, name. Songs 670 and 774 have the same audio (`SAME`), as do 672 and 757.
 TRAINING = (
     ("cel", "[cel][cla]0058__1.wav"),
     ("cel", "[cel][cla]0058__2.wav"),

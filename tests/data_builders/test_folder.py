@@ -1,4 +1,4 @@
-"""A user's own clips: all layouts and all input errors."""
+"""Folder builder: layouts and input errors."""
 
 import os
 
@@ -164,7 +164,7 @@ def test_csv_file_without_split_keeps_songs_together(tmp_path):
         ('file,labels\n"sub/0,é.wav",a\n"sub/1,é.wav",a\n', "class 'b' has no clips"),
     ],
 )
-def test_errors_in_csv_files_name_the_line(tmp_path, text, expected):
+def test_errors_in_csv_files_contain_the_line_number(tmp_path, text, expected):
     classes = "a,b" if "class" in expected else None
     if expected.startswith("no class"):
         classes = None
@@ -173,12 +173,12 @@ def test_errors_in_csv_files_name_the_line(tmp_path, text, expected):
     assert not (tmp_path / "data").exists()
 
 
-def test_invalid_csv_files(tmp_path):
+def test_invalid_csv_files_are_rejected(tmp_path):
     check_error(tmp_path, write_csv(tmp_path, "file,labels\né,a\n", "latin-1"), "not a CSV file")
     check_error(tmp_path, write_csv(tmp_path, 'file,labels\n"a,b\n'), "not a CSV file")
 
 
-def test_invalid_folders(tmp_path, sounds):
+def test_invalid_folders_are_rejected(tmp_path, sounds):
     check_error(tmp_path, tmp_path / "nowhere", "nowhere: no such folder")
     check_error(tmp_path, "", "folder: no path given; set path")
     check_error(tmp_path, sounds / "drum" / "notes.txt", "neither a folder nor a CSV")
@@ -193,7 +193,7 @@ def test_invalid_folders(tmp_path, sounds):
     check_error(tmp_path, sounds, "unexpected folder next to train and test")
 
 
-def test_invalid_split_folders(tmp_path):
+def test_invalid_split_folders_are_rejected(tmp_path):
     root = tmp_path / "s"
     write(root / "train" / "a" / "x.wav")
     check_error(tmp_path, root, "lacks the folder test")
@@ -214,7 +214,7 @@ def test_unreadable_files_are_reported_and_skipped(tmp_path, sounds, capsys):
     assert "2 files could not be read" in errors
 
 
-def test_folder_without_readable_files(tmp_path):
+def test_folder_without_readable_files_is_rejected(tmp_path):
     for i in range(4):
         path = tmp_path / "s" / "a" / f"{i}.wav"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -223,7 +223,7 @@ def test_folder_without_readable_files(tmp_path):
     assert not list((tmp_path / "data").rglob("dataset_info.json"))
 
 
-def test_a_file_that_is_too_long(tmp_path, monkeypatch, sounds, capsys):
+def test_file_that_is_too_long_is_reported_and_skipped(tmp_path, monkeypatch, sounds, capsys):
     monkeypatch.setattr("data_builders.common.decoding.MAX_CLIP_BYTES", 10_000)
     builder = prepare(tmp_path, sounds)
     assert sum(split.num_examples for split in builder.info.splits.values()) == 7
@@ -239,21 +239,21 @@ def test_changed_files_are_prepared_again(tmp_path, sounds):
     assert config() == first and first.startswith("sounds-mono22k-")
     path = sounds / "bell" / "deep" / "0.wav"
     os.utime(path, ns=(0, 0))
-    touched = config()
+    after_touch = config()
     write(path, seconds=0.2)
-    longer = config()
+    after_edit = config()
     path.rename(sounds / "bell" / "deep" / "9.wav")
-    renamed = config()
-    assert len({first, touched, longer, renamed}) == 4
+    after_rename = config()
+    assert len({first, after_touch, after_edit, after_rename}) == 4
 
 
-def test_choice_of_test_songs():
+def test_test_songs_cover_every_class():
     songs = {f"{name}{i}": {name} for name, n in (("a", 50), ("b", 10), ("c", 2)) for i in range(n)}
     songs |= {"d0": {"d"}, "ad": {"a", "d"}}
     chosen = choose_test_songs(songs)
     assert chosen == choose_test_songs(dict(reversed(songs.items())))
     assert len(chosen) == round(0.2 * len(songs))
     for name in "abcd":
-        with_it = {song for song, labels in songs.items() if name in labels}
-        assert with_it & chosen and with_it - chosen
+        class_songs = {song for song, labels in songs.items() if name in labels}
+        assert class_songs & chosen and class_songs - chosen
     assert choose_test_songs({"x": {"a"}, "y": {"b"}}) == frozenset()

@@ -1,4 +1,4 @@
-"""gm_irmas: the plan against IRMAS's counts, the balance measured on stems, and the files."""
+"""gm_irmas: plan compared with the counts of IRMAS, balance measured on stems, and files."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -41,7 +41,7 @@ def test_full_size_has_the_counts_of_irmas():
     train, test = (gm_irmas_plan.plan_clips("full", split) for split in SPLITS)
     assert (len(train), len(test)) == (6705, 2874)
     assert Counter(clip.labels[0] for clip in train) == gm_irmas_plan.TRAIN_CLIPS
-    assert Counter(one for clip in test for one in clip.labels) == gm_irmas_plan.TEST_LABELS
+    assert Counter(label for clip in test for label in clip.labels) == gm_irmas_plan.TEST_LABELS
     assert sum(gm_irmas_plan.TEST_LABELS.values()) == 4917
     sizes = Counter(len(clip.labels) for clip in test)
     assert tuple(sizes[n] for n in range(1, 6)) == gm_irmas_plan.TEST_CLIPS_BY_NUM_LABELS
@@ -52,7 +52,7 @@ def test_small_size_keeps_proportions_and_a_minimum_per_class():
     assert len(train) == 1100 and len(test) >= 600
     for label, count in Counter(clip.labels[0] for clip in train).items():
         assert count == pytest.approx(1100 * gm_irmas_plan.TRAIN_CLIPS[label] / 6705, abs=1)
-    labels = Counter(one for clip in test for one in clip.labels)
+    labels = Counter(name for clip in test for name in clip.labels)
     assert set(labels) == set(IRMAS) and min(labels.values()) >= 25
     shares = np.array(gm_irmas_plan.TEST_CLIPS_BY_NUM_LABELS) / 2874
     sizes = Counter(len(clip.labels) for clip in test)
@@ -70,7 +70,7 @@ def test_plans_are_consistent(size):
     assert train == gm_irmas_plan.plan_clips(size, "train") and test == gm_irmas_plan.plan_clips(
         size, "test"
     )
-    assert {one for clip in test for one in clip.labels} == set(IRMAS)
+    assert {label for clip in test for label in clip.labels} == set(IRMAS)
     for clips in (train, test):
         assert len({(clip.song, clip.index) for clip in clips}) == len(clips)
         assert all(len(set(clip.labels)) == len(clip.labels) for clip in clips)
@@ -89,7 +89,7 @@ def test_plans_are_consistent(size):
     assert np.median([len(songs) for songs in songs_of.values()]) >= 3
 
 
-def test_unknown_size_or_split_is_an_error():
+def test_unknown_size_or_split_is_rejected():
     with pytest.raises(ValueError, match="huge"):
         gm_irmas_plan.plan_clips("huge", "train")
     with pytest.raises(ValueError, match="validation"):
@@ -126,7 +126,7 @@ def test_training_clips_have_the_specified_balance(train_clips):
             others.append(6 <= min(below) <= 16)
         band = [level[label] - level[name] for name in ("bass", "drums") if name in level]
         rhythm.append(bool(band))
-        assert all(3 <= one <= 12 for one in band)
+        assert all(3 <= difference_db <= 12 for difference_db in band)
     assert 0.4 < len(others) / len(train_clips) < 0.65
     assert np.mean(others) >= 0.5
     assert 0.4 < np.mean(rhythm) < 0.65
@@ -139,7 +139,7 @@ def test_test_clips_have_the_specified_balance(test_clips):
         labelled = [level[label] for label in clip.labels]
         assert max(labelled) - min(labelled) <= 6
         unlabelled = [level[name] for name in level if name in IRMAS and name not in clip.labels]
-        assert all(one <= min(labelled) - 10 for one in unlabelled)
+        assert all(level_db <= min(labelled) - 10 for level_db in unlabelled)
         present.append(bool(unlabelled))
         assert 5 * 44_100 <= len(clip.mixture) <= 20 * 44_100
     assert 0.35 < np.mean(present) < 0.75
@@ -153,8 +153,10 @@ def test_labelled_instruments_sound_throughout(train_clips, test_clips):
             stem = clip.direct[label]
             reference_db = mix.active_rms_db(stem)
             seconds = np.array_split(stem, max(1, round(len(stem) / 44_100)))
-            near = [10 * np.log10(np.mean(one**2) + 1e-12) > reference_db - 20 for one in seconds]
-            assert np.mean(near) >= (1.0 if len(seconds) <= 3 else 0.8)
+            is_audible = [
+                10 * np.log10(np.mean(second**2) + 1e-12) > reference_db - 20 for second in seconds
+            ]
+            assert np.mean(is_audible) >= (1.0 if len(seconds) <= 3 else 0.8)
             sounding = sum(end_s - start_s for start_s, end_s in clip.activity[label])
             assert sounding > 0.75 * len(stem) / 44_100
 
@@ -204,8 +206,8 @@ def test_stems_add_up_to_the_mixture():
 
 
 def test_clips_of_a_song_differ_but_share_instruments():
-    plans = [one for one in gm_irmas_plan.plan_clips("small", "train") if one.song == 40]
-    clips = [gm_irmas_clips.render_clip(one) for one in plans]
+    plans = [plan for plan in gm_irmas_plan.plan_clips("small", "train") if plan.song == 40]
+    clips = [gm_irmas_clips.render_clip(plan) for plan in plans]
     assert len(clips) >= 2
     assert len({clip.programs[clip.labels[0]] for clip in clips}) == 1
     assert len({clip.drums for clip in clips}) == 1
@@ -213,10 +215,12 @@ def test_clips_of_a_song_differ_but_share_instruments():
 
 
 def test_mono_is_the_resampled_mean_of_the_stereo_file():
-    (plan,) = [one for one in gm_irmas_plan.plan_clips("small", "train") if one.song == 7][:1]
+    (plan,) = [
+        clip_plan for clip_plan in gm_irmas_plan.plan_clips("small", "train") if clip_plan.song == 7
+    ][:1]
     name, stereo = gm_irmas_clips.render_example((plan, None, 44_100, 2))
-    again, mono = gm_irmas_clips.render_example((plan, None, 22_050, 1))
-    assert name == again
+    mono_name, mono = gm_irmas_clips.render_example((plan, None, 22_050, 1))
+    assert name == mono_name
     assert {k: v for k, v in stereo.items() if k != "audio"} == {
         k: v for k, v in mono.items() if k != "audio"
     }
@@ -274,12 +278,12 @@ def test_tiny_dataset(tmp_path):
     assert not songs["train"] & songs["test"]
 
 
-def test_a_soundfont_changes_the_config_name(tmp_path):
+def test_soundfont_changes_the_config_name(tmp_path):
     with pytest.raises(UserError, match="none.sf2"):
         rendered.make_config("tiny", "mono22k", soundfont=str(tmp_path / "none.sf2"))
     font = synth.default_soundfont()
     config = rendered.make_config("tiny", "mono22k", soundfont=str(font))
     assert config.name.startswith("tiny-mono22k-TimGM6mb-")
-    names = [one.name for one in gm_irmas.GmIrmas.BUILDER_CONFIGS]
+    names = [builder_config.name for builder_config in gm_irmas.GmIrmas.BUILDER_CONFIGS]
     assert names == ["tiny-stereo44k", "tiny-mono22k", "small-stereo44k", "small-mono22k",
                      "full-stereo44k", "full-mono22k"]  # fmt: skip

@@ -1,4 +1,4 @@
-"""gm_multitrack: the plan against Seipel's counts, music and levels measured, and the files."""
+"""gm_multitrack: plan compared with Seipel's counts, music, measured levels, and files."""
 
 import hashlib
 from collections import Counter
@@ -33,12 +33,12 @@ def plans(size):
 def test_full_size_has_the_counts_of_seipel():
     train, test = (gm_multitrack_plan.plan_pieces("full", split) for split in SPLITS)
     assert (len(train), len(test)) == (92, 23)
-    found = Counter(label for piece in train + test for label in set(dict(piece.tracks).values()))
-    source = gm_multitrack_plan.SEIPEL_PIECES
-    assert set(found) == set(source) == set(ORCHESTRA)
-    for label, count in source.items():
-        assert found[label] == pytest.approx(count * 115 / 116, abs=5)
-    assert np.mean([abs(found[label] - count) for label, count in source.items()]) < 1.0
+    counts = Counter(label for piece in train + test for label in set(dict(piece.tracks).values()))
+    published = gm_multitrack_plan.SEIPEL_PIECES
+    assert set(counts) == set(published) == set(ORCHESTRA)
+    for label, count in published.items():
+        assert counts[label] == pytest.approx(count * 115 / 116, abs=5)
+    assert np.mean([abs(counts[label] - count) for label, count in published.items()]) < 1.0
 
 
 def test_small_and_tiny_sizes():
@@ -77,7 +77,7 @@ def scores():
 
 
 def test_players_play_in_their_phrases_and_rest_in_others(scores):
-    playing, never = [], 0
+    playing, num_without_rests = [], 0
     for piece, score in scores:
         names = {name for name, _ in piece.tracks}
         assert set(score.parts) == names == set(score.roles[-1])
@@ -93,9 +93,9 @@ def test_players_play_in_their_phrases_and_rest_in_others(scores):
                 assert not inside
             playing.append(len(roles) / len(names))
         counts = Counter(name for roles in score.roles for name in roles)
-        never += sum(counts[name] < len(score.roles) for name in names) < 2
+        num_without_rests += sum(counts[name] < len(score.roles) for name in names) < 2
     assert 0.55 < np.mean(playing) < 0.85
-    assert never < 0.1 * len(scores)
+    assert num_without_rests < 0.1 * len(scores)
 
 
 def _within(onset_s, span, margin_s=0.12):
@@ -123,15 +123,18 @@ def test_parts_are_idiomatic(scores):
     for piece, score in scores:
         for name, label in piece.tracks:
             part = score.parts[name]
-            found = [note.pitch for note in part.notes]
-            assert min(found) >= part.instrument.low and max(found) <= part.instrument.high
-            pitches[label] += found
+            part_pitches = [note.pitch for note in part.notes]
+            assert (
+                min(part_pitches) >= part.instrument.low
+                and max(part_pitches) <= part.instrument.high
+            )
+            pitches[label] += part_pitches
             if label != "piano":  # one note at a time
                 onsets = np.array([note.onset_s for note in part.notes])
                 assert np.diff(onsets).min() > 0
             leads[label] += sum(roles.get(name) == "lead" for roles in score.roles)
             basses[label] += sum(roles.get(name) == "bass" for roles in score.roles)
-    middle = {label: np.median(found) for label, found in pitches.items()}
+    middle = {label: np.median(part_pitches) for label, part_pitches in pitches.items()}
     order = ("double_bass", "violoncello", "viola", "violin")
     assert [*order] == sorted(order, key=middle.get)
     assert middle["tuba"] < middle["trombone"] < middle["trumpet"]
@@ -144,11 +147,11 @@ def test_parts_are_idiomatic(scores):
 
 
 def test_pieces_of_an_ensemble_differ(scores):
-    seen = set()
+    previous = set()
     for _, score in scores:
         notes = tuple(part.notes for part in score.parts.values())
-        assert notes not in seen
-        seen.add(notes)
+        assert notes not in previous
+        previous.add(notes)
 
 
 def test_version_1_0_0_is_frozen():
@@ -203,9 +206,9 @@ def test_levels_are_normalised_and_balanced(tiny):
         levels_db = [mix.active_rms_db(stem[:, None]) for stem in piece.stems]
         assert min(levels_db) > -40 and max(levels_db) - min(levels_db) < 12
         active += [mix.active_frames(stem[:, None]).mean() for stem in piece.stems]
-        likeness = np.abs(np.corrcoef(piece.stems)) - np.eye(len(piece.stems))
-        assert likeness.max() < 0.5
-        assert np.abs(piece.stems.mean(axis=1)).max() < 1e-4  # no direct current
+        correlations = np.abs(np.corrcoef(piece.stems)) - np.eye(len(piece.stems))
+        assert correlations.max() < 0.5
+        assert np.abs(piece.stems.mean(axis=1)).max() < 1e-4  # no DC offset
         # Pieces end in silence, not during a note.
         assert np.abs(piece.stems[:, -441:]).max() < 0.05
         assert not np.array_equal(piece.mix[:, 0], piece.mix[:, 1])
@@ -215,17 +218,17 @@ def test_levels_are_normalised_and_balanced(tiny):
 def test_spots_are_the_stems_with_crosstalk(tiny):
     piece = tiny[1][1]
     num_tracks = len(piece.tracks)
-    off = piece.mixing[~np.eye(num_tracks, dtype=bool)]
+    crosstalk_gains = piece.mixing[~np.eye(num_tracks, dtype=bool)]
     np.testing.assert_array_equal(piece.mixing, piece.mixing.T)
     np.testing.assert_array_equal(np.diag(piece.mixing), 1)
     bound = 10 ** (piece.max_crosstalk_db / 20)
-    assert 0 < off.min() and 0.5 * bound < off.max() <= bound
+    assert 0 < crosstalk_gains.min() and 0.5 * bound < crosstalk_gains.max() <= bound
     delays = crosstalk.delays_samples(piece.mixing, RATE)
     expected = np.zeros(piece.stems.shape)
     for l in range(num_tracks):  # noqa: E741
         for j in range(num_tracks):
-            late, length = delays[l, j], piece.stems.shape[1]
-            expected[l, late:] += piece.mixing[l, j] * piece.stems[j, : length - late]
+            delay, length = delays[l, j], piece.stems.shape[1]
+            expected[l, delay:] += piece.mixing[l, j] * piece.stems[j, : length - delay]
     np.testing.assert_allclose(piece.spots, expected / np.abs(expected).max(), atol=5e-5)
 
 
@@ -236,7 +239,7 @@ def test_stems_are_dry_and_the_mix_is_reverberant(tiny):
     mono = piece.mix.mean(axis=1)
     levels = [np.sqrt(np.mean(x[end + 2205 : end + 8820] ** 2)) for x in (mono, piece.stems.sum(0))]
     assert levels[0] > 2 * levels[1]
-    # All stems are in the mix, without a delay.
+    # The mix contains all stems, without a delay.
     for stem in piece.stems:
         peak = np.argmax(np.abs(scipy.signal.correlate(mono, stem, "same", "fft")))
         assert abs(peak - len(mono) // 2) < 50
@@ -271,7 +274,7 @@ def test_files_do_not_depend_on_the_number_of_workers(tmp_path, few_pieces):
     assert digests[0] == digests[1]
 
 
-def test_48_khz_is_the_same_music(few_pieces):
+def test_48_khz_version_has_the_same_music(few_pieces):
     (piece,) = gm_multitrack_plan.plan_pieces("tiny", "test")
     stems, mixture = gm_multitrack_pieces.render_example((piece, None, RATE))
     faster, mixture48 = gm_multitrack_pieces.render_example((piece, None, 48_000))
@@ -282,8 +285,8 @@ def test_48_khz_is_the_same_music(few_pieces):
     np.testing.assert_allclose(faster, gain * expected, atol=4)
 
 
-def test_configs(tmp_path):
-    names = [one.name for one in gm_multitrack.GmMultitrack.BUILDER_CONFIGS]
+def test_configs_and_invalid_options(tmp_path):
+    names = [config.name for config in gm_multitrack.GmMultitrack.BUILDER_CONFIGS]
     assert names == [
         f"{size}-{form}"
         for size in ("tiny", "small", "full")
@@ -292,8 +295,8 @@ def test_configs(tmp_path):
     default = data_builders.builder("gm_multitrack", data_dir=tmp_path)
     assert default.builder_config.name == "small-multitrack44k"
     font = synth.default_soundfont()
-    own = data_builders.builder("gm_multitrack", data_dir=tmp_path, soundfont=str(font))
-    assert own.builder_config.name.startswith("small-multitrack44k-TimGM6mb-")
+    with_soundfont = data_builders.builder("gm_multitrack", data_dir=tmp_path, soundfont=str(font))
+    assert with_soundfont.builder_config.name.startswith("small-multitrack44k-TimGM6mb-")
     for options, message in (
         ({"size": "tinny"}, "unknown size 'tinny': did you mean 'tiny'?"),
         ({"format": "mono22k"}, "unknown format 'mono22k'"),
@@ -315,21 +318,21 @@ def test_recognition_rejects_multitrack_datasets(capfd):
     assert "choose folder or gm_irmas or irmas" in err and "Traceback" not in err
 
 
-def test_pieces_rejects_datasets_without_tracks(tiny, folder):
+def test_load_pieces_rejects_datasets_without_tracks(tiny, folder):
     with pytest.raises(
         UserError, match="'gm_irmas': holds labelled clips, not multitrack pieces; choose gm_mult"
     ):
         data.load_pieces("gm_irmas", "train")
     with pytest.raises(UserError, match="has no split 'tset'; choose train, test or all"):
         data.load_pieces("gm_multitrack", "tset", size="tiny", data_dir=folder)
-    both = data.load_pieces("gm_multitrack", "all", size="tiny", data_dir=folder)
-    assert both.names == tiny[0].names + tiny[1].names
-    assert both[-1].name == tiny[1].names[-1]
+    pieces = data.load_pieces("gm_multitrack", "all", size="tiny", data_dir=folder)
+    assert pieces.names == tiny[0].names + tiny[1].names
+    assert pieces[-1].name == tiny[1].names[-1]
     with pytest.raises(IndexError):
-        both[6]
+        pieces[6]
 
 
-def test_a_damaged_index_is_reported(tmp_path, few_pieces):
+def test_damaged_index_is_reported(tmp_path, few_pieces):
     builder = build(tmp_path, 1)
     (index,) = tmp_path.rglob("piece_index-test.json")
     assert [row["piece"] for row in builder.index("test")] == ["horn_trio-test-1"]

@@ -1,4 +1,4 @@
-"""gm_musdb: the plan, the composed notes, the rendered audio and the files."""
+"""gm_musdb: plan, composed notes, rendered audio and files."""
 
 import hashlib
 
@@ -52,20 +52,20 @@ def scores():
     return [(song, gm_musdb_songs.compose(song)) for song in (*plans("tiny"), *plans("small"))]
 
 
-def test_every_stem_is_heard_and_rests_in_some_songs(scores):
+def test_every_stem_is_audible_and_rests_in_some_songs(scores):
     rests = dict.fromkeys(STEMS, 0)
     for song, score in scores:
         assert score.sections[0].first == 0
         assert score.sections[-1].end == len(score.sheet.bars)
         assert score.sheet.seconds(score.sheet.num_beats) >= song.duration_s
         for stem in STEMS:
-            names = {one.name for one in score.members if one.stem == stem}
-            heard = [
+            names = {member.name for member in score.members if member.stem == stem}
+            notes = [
                 n for name in names for n in score.parts[name].notes if n.onset_s < song.duration_s
             ]
-            assert heard, (song.name, stem)
+            assert notes, (song.name, stem)
             rests[stem] += any(not names & cast for cast in score.instrumentation)
-        assert 2 <= sum(one.stem == "other" for one in score.members) <= 5
+        assert 2 <= sum(member.stem == "other" for member in score.members) <= 5
     assert rests["drums"] > 5 and rests["bass"] > 5 and rests["vocals"] > 10
     assert max(rests.values()) < len(scores)
 
@@ -75,11 +75,11 @@ def test_members_are_silent_outside_their_sections(scores):
         beats = score.sheet.metre.beats
         for section, cast in zip(score.sections, score.instrumentation, strict=True):
             edges = [score.sheet.seconds(bar * beats) for bar in (section.first, section.end)]
-            for one in score.members:
-                if one.name not in cast:  # onsets deviate from the beat
+            for member in score.members:
+                if member.name not in cast:  # onsets deviate from the beat
                     inside = [
                         note
-                        for note in score.parts[one.name].notes
+                        for note in score.parts[member.name].notes
                         if edges[0] + 0.12 < note.onset_s < edges[1] - 0.12
                     ]
                     assert not inside
@@ -88,16 +88,16 @@ def test_members_are_silent_outside_their_sections(scores):
 def test_parts_are_idiomatic(scores):
     programs, grooves = set(), set()
     for _, score in scores:
-        for one in score.members:
-            pitches = [note.pitch for note in score.parts[one.name].notes]
-            assert one.instrument.low <= min(pitches) and max(pitches) <= one.instrument.high
-            programs.add((one.stem, one.instrument.name))
-            if one.role in ("bass", "voice"):  # one note at a time
-                onsets = [note.onset_s for note in score.parts[one.name].notes]
+        for member in score.members:
+            pitches = [note.pitch for note in score.parts[member.name].notes]
+            assert member.instrument.low <= min(pitches) and max(pitches) <= member.instrument.high
+            programs.add((member.stem, member.instrument.name))
+            if member.role in ("bass", "voice"):  # one note at a time
+                onsets = [note.onset_s for note in score.parts[member.name].notes]
                 assert np.diff(onsets).min() > 0
-            if one.role == "bass":
+            if member.role == "bass":
                 assert max(pitches) <= 50
-            if one.role == "drums":
+            if member.role == "drums":
                 grooves.add(tuple(pitches[:12]))
     assert len(grooves) > 0.8 * len(scores)
     for stem, least in (("drums", 4), ("bass", 5), ("other", 20), ("vocals", 4)):
@@ -116,8 +116,8 @@ def test_drums_and_bass_follow_the_sections():
     notes = band.drums(sheet, sections, grooves, seeding.generator("drummer"))
     bars = {int(note.beat // 4) for note in notes if note.beat != 12.0}
     assert bars == {0, 1, 2, 6, 7}  # silent in bar 3 (stop) and in bars 4 and 5 (no section)
-    places = [(note.beat, note.pitch) for note in notes]
-    assert len(set(places)) == len(places)
+    beats_and_pitches = [(note.beat, note.pitch) for note in notes]
+    assert len(set(beats_and_pitches)) == len(beats_and_pitches)
     line = band.bass(
         sheet, sections, grooves, low=28, high=50,
         patterns={kind: seeding.generator("bass", kind) for kind in grooves},
@@ -134,11 +134,11 @@ def test_version_1_0_0_is_frozen():
     music = []
     for song in plans("small")[::5]:
         score = gm_musdb_songs.compose(song)
-        music.append((song.name, song.duration_s, [tuple(one) for one in score.sections]))
+        music.append((song.name, song.duration_s, [tuple(item) for item in score.sections]))
         music += [sorted(cast) for cast in score.instrumentation]
-        for one in score.members:
-            music.append((one.name, one.instrument.name, one.role))
-            music.append([int(note.pitch) for note in score.parts[one.name].notes])
+        for item in score.members:
+            music.append((item.name, item.instrument.name, item.role))
+            music.append([int(note.pitch) for note in score.parts[item.name].notes])
     assert gm_musdb_songs.VERSION == "1.0.0"
     assert hashlib.md5(repr(music).encode()).hexdigest() == "560ccc8f46747e59314a7217aacf7312"
 
@@ -172,8 +172,8 @@ def test_syllables_have_vowels_and_consonants():
     assert words.shape == buzz.shape and words.dtype == np.float32
     spectra = np.abs(np.fft.rfft(words.reshape(8, -1)[:, 6000:18_000], axis=1))
     spectra /= np.linalg.norm(spectra, axis=1, keepdims=True)
-    likeness = spectra @ spectra.T
-    assert likeness.min() < 0.85 and likeness[~np.eye(8, dtype=bool)].max() > 0.99
+    similarity = spectra @ spectra.T
+    assert similarity.min() < 0.85 and similarity[~np.eye(8, dtype=bool)].max() > 0.99
     silent = singer.articulate(np.zeros_like(buzz), notes, np.random.default_rng(1))
     assert not silent.any()
 
@@ -183,7 +183,7 @@ def test_syllables_have_vowels_and_consonants():
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    """The dataset, built without worker processes."""
+    """Dataset of size tiny, built without worker processes."""
     builder = gm_musdb.GmMusdb(data_dir=tmp_path_factory.mktemp("gm_musdb"), config="tiny")
     builder.num_workers = 1
     builder.download_and_prepare()
@@ -191,28 +191,28 @@ def tiny(tmp_path_factory):
 
 
 def tracks(builder, split):
-    """Return name -> stream -> int16 (T, 2), with the segments joined."""
-    found = {}
+    """Return int16 (T, 2) by track name and stream, with the segments joined."""
+    segments = {}
     for example in builder.as_data_source(split):
         stem = STREAMS[example["stem"]]
-        streams = found.setdefault(example["track"].decode(), {})
+        streams = segments.setdefault(example["track"].decode(), {})
         streams.setdefault(stem, []).append(example["audio"])
         assert example["segment"] == len(streams[stem]) - 1
         assert example["start_s"] == STEM_SEGMENT_S * example["segment"]
         assert example["id"].decode().split("/")[1] == stem and example["errata"] == b""
     return {
         name: {stem: np.concatenate(parts) for stem, parts in streams.items()}
-        for name, streams in found.items()
+        for name, streams in segments.items()
     }
 
 
 def test_stems_add_up_to_the_mixture(tiny):
     for split in SPLITS:
-        found = tracks(tiny, split)
+        streams_by_track = tracks(tiny, split)
         planned = gm_musdb_plan.plan_songs("tiny", split)
-        assert list(found) == [song.name for song in planned]
+        assert list(streams_by_track) == [song.name for song in planned]
         for song in planned:
-            streams = found[song.name]
+            streams = streams_by_track[song.name]
             assert tuple(streams) == STREAMS
             mixture = streams["mixture"]
             assert mixture.dtype == np.int16
@@ -226,13 +226,13 @@ def test_stems_add_up_to_the_mixture(tiny):
             for stem in STEMS:
                 relative = np.square(streams[stem] / 1.0).mean() / np.square(mixture / 1.0).mean()
                 assert -25 < 10 * np.log10(relative) < 1
-            likeness = np.abs(np.corrcoef([streams[stem].mean(axis=1) for stem in STEMS]))
-            assert (likeness - np.eye(4)).max() < 0.3
+            correlations = np.abs(np.corrcoef([streams[stem].mean(axis=1) for stem in STEMS]))
+            assert (correlations - np.eye(4)).max() < 0.3
 
 
 def test_stems_have_their_frequency_ranges(tiny):
     below, above = {}, {}
-    for streams in (one for split in SPLITS for one in tracks(tiny, split).values()):
+    for streams in (track for split in SPLITS for track in tracks(tiny, split).values()):
         for stem in STEMS:
             power = np.abs(np.fft.rfft(streams[stem].mean(axis=1))) ** 2
             hz = np.fft.rfftfreq(len(streams[stem]), 1 / RATE)
@@ -253,8 +253,10 @@ def test_onsets_of_drums_are_on_the_beat(tiny):
     steps = sheet.num_beats * sheet.metre.steps
     grid_s = [sheet.seconds(step / sheet.metre.steps) for step in range(steps)]
     # The level rises mostly at the steps of the bar, and least midway between them.
-    near = np.min(np.abs((np.arange(len(rise)) * hop + 441)[:, None] / RATE - grid_s), axis=1)
-    midway = near > 0.3 * sheet.beat_s / sheet.metre.steps
+    distances_s = np.min(
+        np.abs((np.arange(len(rise)) * hop + 441)[:, None] / RATE - grid_s), axis=1
+    )
+    midway = distances_s > 0.3 * sheet.beat_s / sheet.metre.steps
     assert 0.25 < midway.mean() < 0.75
     assert rise[~midway].mean() > 2.5 * rise[midway].mean()
 
@@ -278,29 +280,31 @@ def test_records_have_sorted_features(tiny):
     (file,) = tiny.data_path.glob("*-test.array_record*")
     names = sorted(tiny.info.features)
     for record in ArrayRecordReader(str(file)).read_all():
-        places = [record.find(b"\n" + bytes([len(name)]) + name.encode()) for name in names]
-        assert min(places) > 0 and places == sorted(places)
+        offsets = [record.find(b"\n" + bytes([len(name)]) + name.encode()) for name in names]
+        assert min(offsets) > 0 and offsets == sorted(offsets)
 
 
 def test_worker_processes_render_the_same_audio(tiny, tmp_path):
     builder = gm_musdb.GmMusdb(data_dir=tmp_path, config="tiny")
     builder.num_workers = 2
     examples = builder._generate_examples("train")
-    found = list(examples)
-    assert len(found) == len(examples) == len(tiny.index("train"))
-    for (key, example), expected in zip(found, tiny.as_data_source("train"), strict=True):
+    rendered = list(examples)
+    assert len(rendered) == len(examples) == len(tiny.index("train"))
+    for (key, example), expected in zip(rendered, tiny.as_data_source("train"), strict=True):
         assert key == expected["id"].decode()
         np.testing.assert_array_equal(example["audio"], expected["audio"])
 
 
-def test_configs(tmp_path):
+def test_configs_and_invalid_options(tmp_path):
     default = data_builders.builder("gm_musdb", data_dir=tmp_path)
     assert default.builder_config.name == "small"
-    described = data_builders.describe("gm_musdb")
-    assert described.kind == "stems" and described.rendered
+    description = data_builders.describe("gm_musdb")
+    assert description.kind == "stems" and description.rendered
     font = gm_musdb.synth.default_soundfont()
-    own = data_builders.builder("gm_musdb", data_dir=tmp_path, size="tiny", soundfont=str(font))
-    assert own.builder_config.name.startswith("tiny-TimGM6mb-")
+    with_soundfont = data_builders.builder(
+        "gm_musdb", data_dir=tmp_path, size="tiny", soundfont=str(font)
+    )
+    assert with_soundfont.builder_config.name.startswith("tiny-TimGM6mb-")
     for options, message in (
         ({"size": "tinny"}, "unknown size 'tinny': did you mean 'tiny'?"),
         ({"format": "hq"}, "unknown argument of dataset 'gm_musdb' 'format'"),

@@ -1,4 +1,4 @@
-"""The IRMAS builder on a small copy with all irregularities of the original."""
+"""IRMAS builder on a small copy with all irregularities of the original."""
 
 import functools
 import http.server
@@ -41,7 +41,7 @@ def miniature(monkeypatch, zips):
     monkeypatch.setattr(irmas.Irmas, "MD5", zips[1])
     monkeypatch.setattr(irmas.Irmas, "NUM_TRAINING", irmas_fixture.num_training(IRMAS))
     monkeypatch.setattr(irmas.Irmas, "NUM_TEST", irmas_fixture.NUM_TEST)
-    monkeypatch.setattr(irmas, "_URL", "http://127.0.0.1:9/files")  # nothing listens there
+    monkeypatch.setattr(irmas, "_URL", "http://127.0.0.1:9/files")  # no server on this port
 
 
 def clips_of(builder, split):
@@ -56,7 +56,7 @@ def clips_of(builder, split):
 
 
 @pytest.mark.parametrize("form", ["zips", "unpacked", "one level down"])
-def test_all_clips_from_every_manual_folder(tmp_path, unpacked, zips, form):
+def test_all_clips_are_read_from_every_layout_of_the_manual_folder(tmp_path, unpacked, zips, form):
     manual = {"zips": zips[0], "unpacked": unpacked, "one level down": tmp_path / "manual"}[form]
     if form == "one level down":
         shutil.copytree(unpacked, manual / "IRMAS")
@@ -114,7 +114,7 @@ def test_mono22k_is_the_resampled_mean(tmp_path, unpacked):
         assert np.abs(samples[:, 0] - 32768 * expected).max() < 0.51
 
 
-def test_the_original_counts():
+def test_counts_and_checksums_of_the_original():
     training, test, sums = ORIGINAL
     assert sum(training.values()) == 6_705 and training["voi"] == 778 and training["cel"] == 388
     assert sum(test.values()) == 2_874
@@ -124,7 +124,7 @@ def test_the_original_counts():
     assert not set(irmas._MERGED_SONGS) & set(irmas._MERGED_SONGS.values())
 
 
-def copied(tmp_path, source):
+def copy_manual(tmp_path, source):
     return shutil.copytree(source, tmp_path / "manual")
 
 
@@ -134,18 +134,18 @@ def check_error(tmp_path, manual, *expected):
     for words in expected:
         assert words in str(error.value)
     assert "\n" not in str(error.value)
-    left = [path.name for path in (tmp_path / "data").rglob("*")]
-    assert not {"1.0.0", "dataset_info.json"} & set(left)  # nothing that looks finished
-    assert not [name for name in left if "incomplete" in name]
+    names = [path.name for path in (tmp_path / "data").rglob("*")]
+    assert not {"1.0.0", "dataset_info.json"} & set(names)  # no folder of a complete dataset
+    assert not [name for name in names if "incomplete" in name]
 
 
-def test_missing_test_zips_are_named(tmp_path, zips):
+def test_missing_test_zips_are_reported(tmp_path, zips):
     (tmp_path / "manual").mkdir()
     shutil.copy(zips[0] / "IRMAS-TrainingData.zip", tmp_path / "manual")
     check_error(tmp_path, tmp_path / "manual", "lacks IRMAS-TestingData-Part1.zip, ", "Part3.zip;")
 
 
-def test_empty_or_missing_manual_folder(tmp_path):
+def test_empty_or_missing_manual_folder_is_rejected(tmp_path):
     (tmp_path / "manual").mkdir()
     check_error(tmp_path, tmp_path / "manual", "manual: empty folder")
     (tmp_path / "manual" / "other.zip").touch()
@@ -153,8 +153,8 @@ def test_empty_or_missing_manual_folder(tmp_path):
     check_error(tmp_path, tmp_path / "nowhere", "nowhere: no such folder")
 
 
-def test_missing_clips_are_counted(tmp_path, unpacked):
-    manual = copied(tmp_path, unpacked)
+def test_number_of_missing_clips_is_reported(tmp_path, unpacked):
+    manual = copy_manual(tmp_path, unpacked)
     (manual / "IRMAS-TrainingData" / "cel" / "[cel][cla]0058__1.wav").unlink()
     (manual / irmas_fixture.FOLDERS[3] / "12. Mr. No-4.wav").unlink()
     check_error(
@@ -168,36 +168,36 @@ def test_missing_clips_are_counted(tmp_path, unpacked):
 @pytest.mark.parametrize(
     "content, message", [("gel\t\nxyz\t\n", "unknown class 'xyz'"), ("\t\n", "no labels")]
 )
-def test_bad_labels(tmp_path, unpacked, content, message):
-    manual = copied(tmp_path, unpacked)
+def test_invalid_labels_are_rejected(tmp_path, unpacked, content, message):
+    manual = copy_manual(tmp_path, unpacked)
     (manual / irmas_fixture.FOLDERS[1] / "a__b-1.txt").write_text(content)
     check_error(tmp_path, manual, "a__b-1.txt", message)
 
 
-def test_missing_label_files(tmp_path, unpacked):
-    manual = copied(tmp_path, unpacked)
+def test_missing_label_files_are_reported(tmp_path, unpacked):
+    manual = copy_manual(tmp_path, unpacked)
     (manual / irmas_fixture.FOLDERS[1] / "a__b-1.txt").unlink()
     check_error(tmp_path, manual, "a__b-1.wav", "no labels in a__b-1.txt")
 
 
-def test_a_truncated_clip_and_an_unknown_clip(tmp_path, unpacked):
-    manual = copied(tmp_path, unpacked)
+def test_truncated_and_unknown_clips_are_rejected(tmp_path, unpacked):
+    manual = copy_manual(tmp_path, unpacked)
     os.truncate(manual / irmas_fixture.FOLDERS[2] / "Lali Puna - Faking the Books-3.wav", 1_000)
     check_error(tmp_path, manual, "Faking the Books-3.wav", "truncated")
     (manual / "IRMAS-TrainingData" / "cel" / "mine.wav").touch()
     check_error(tmp_path, manual, "mine.wav: not a clip of IRMAS-TrainingData")
 
 
-def test_a_zip_with_another_md5(tmp_path, zips):
-    manual = copied(tmp_path, zips[0])
+def test_zip_with_another_md5_is_rejected(tmp_path, zips):
+    manual = copy_manual(tmp_path, zips[0])
     with open(manual / "IRMAS-TestingData-Part2.zip", "ab") as file:
         file.write(b"x")
     check_error(tmp_path, manual, "Part2.zip: wrong MD5", "download it again from")
 
 
 @pytest.mark.parametrize("member", ["../evil.wav", "/evil.wav", "a/../../evil.wav", "C:\\evil.wav"])
-def test_a_zip_with_a_path_outside(tmp_path, monkeypatch, zips, member):
-    manual = copied(tmp_path, zips[0])
+def test_zip_with_a_path_outside_the_folder_is_rejected(tmp_path, monkeypatch, zips, member):
+    manual = copy_manual(tmp_path, zips[0])
     path = manual / "IRMAS-TrainingData.zip"
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(member, b"x")
@@ -206,7 +206,7 @@ def test_a_zip_with_a_path_outside(tmp_path, monkeypatch, zips, member):
     assert not list(tmp_path.rglob("evil.wav"))
 
 
-def test_a_zip_with_a_link(tmp_path):
+def test_zip_with_a_link_is_rejected(tmp_path):
     link = zipfile.ZipInfo("link.wav")
     link.external_attr = 0o120777 << 16
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
@@ -215,7 +215,7 @@ def test_a_zip_with_a_link(tmp_path):
         archives.files_in_zip(tmp_path / "a.zip")
 
 
-def test_not_a_zip_and_a_damaged_member(tmp_path):
+def test_invalid_zips_and_damaged_members_are_rejected(tmp_path):
     path = tmp_path / "a.zip"
     path.write_bytes(b"no zip")
     with pytest.raises(UserError, match="not a readable zip"):
@@ -228,15 +228,15 @@ def test_not_a_zip_and_a_damaged_member(tmp_path):
         file.read()
 
 
-def test_names_of_zips_without_the_utf8_flag(tmp_path):
+def test_zip_names_without_the_utf8_flag_are_decoded(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("Sí.wav", b"x")
     content = (tmp_path / "a.zip").read_bytes()
     with zipfile.ZipFile(tmp_path / "a.zip") as archive:
         flag = archive.infolist()[0].flag_bits
     assert flag & 0x800
-    cleared = content.replace(b"\x00\x08\x00\x00", b"\x00\x00\x00\x00")
-    (tmp_path / "a.zip").write_bytes(cleared)
+    without_flag = content.replace(b"\x00\x08\x00\x00", b"\x00\x00\x00\x00")
+    (tmp_path / "a.zip").write_bytes(without_flag)
     with zipfile.ZipFile(tmp_path / "a.zip") as archive:
         assert archive.namelist() != ["Sí.wav"]
     assert [file.name for file in archives.files_in_zip(tmp_path / "a.zip")] == ["Sí.wav"]
@@ -314,7 +314,7 @@ def test_download_continues_an_earlier_attempt(tmp_path, server, zips):
     assert archives.fetch(f"{server}/{name}.zip", path, zips[1][name]).read_bytes() == content
 
 
-def test_download_that_fails(tmp_path, server, zips):
+def test_failed_download_is_reported(tmp_path, server, zips):
     with pytest.raises(UserError, match="none.zip: Not Found; .*manual_dir"):
         archives.fetch(f"{server}/none.zip", tmp_path / "none.zip", "0")
     with pytest.raises(UserError, match="wrong MD5"):

@@ -1,4 +1,4 @@
-"""multitrack: folders of pieces, and the layout of PHENICX-Anechoic."""
+"""multitrack builder: folders of pieces, and the layout of PHENICX-Anechoic."""
 
 import hashlib
 import shutil
@@ -40,12 +40,12 @@ def noise(name, seconds=0.5, channels=1, rate=RATE, level=0.1):
     return int16(level * rng.standard_normal((round(seconds * rate), channels)))
 
 
-def write(path, samples=None, rate=RATE, **more):
+def write(path, samples=None, rate=RATE, **options):
     path.parent.mkdir(parents=True, exist_ok=True)
     samples = noise(path.stem) if samples is None else samples
-    if not more:
+    if not options:
         samples = (32_768 * samples).astype(np.int16)
-    soundfile.write(path, samples, rate, **more)
+    soundfile.write(path, samples, rate, **options)
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def recordings(tmp_path):
     (root / "test/Three/notes.txt").write_text("Bar 12: page turn.")
     (root / ".hidden").mkdir()
     (root / "__MACOSX").mkdir()
-    # A wav file of 48 kHz is shorter than one of 44.1 kHz with as many samples.
+    # At 48 kHz, the same number of samples lasts less than at 44.1 kHz.
     path = root / "train/Zwölf Stücke [live]/02 - Contrabass.wav"
     write(path, noise("bass", rate=48_000), 48_000)
     return root
@@ -134,20 +134,20 @@ def test_pieces_are_read_from_all_formats(tmp_path, recordings, capfd):
     assert train.names == ("One", "Zwölf Stücke [live]")
     assert train.num_tracks == (3, 3) and train.num_samples == (22_050, 22_050)
     assert train.classes == ORCHESTRA and not train.rendered
-    first, twelve = train
+    first, second = train
     assert first.tracks == ("violin", "violin-2", "violoncello")
     assert first.instruments == ("violin", "violin", "violoncello")
     assert first.stems is None and first.mixing is None and first.max_crosstalk_db is None
     np.testing.assert_array_equal(first.mix, noise("mix", channels=2))
     expected = [noise("violin")[:, 0], noise("second", channels=2).mean(axis=1)]
     np.testing.assert_allclose(first.spots[:2], expected, atol=1.01 / 32_768)
-    assert twelve.tracks == ("double_bass", "french_horn-1", "french_horn-2")
-    np.testing.assert_array_equal(twelve.mix[:, 0], twelve.mix[:, 1])
-    np.testing.assert_array_equal(twelve.mix[:, 0], noise("mono mix")[:, 0])
+    assert second.tracks == ("double_bass", "french_horn-1", "french_horn-2")
+    np.testing.assert_array_equal(second.mix[:, 0], second.mix[:, 1])
+    np.testing.assert_array_equal(second.mix[:, 0], noise("mono mix")[:, 0])
     resampled = soxr.resample(noise("bass", rate=48_000)[:, 0], 48_000, RATE)
-    np.testing.assert_allclose(twelve.spots[0], resampled, atol=1.5 / 32_768)
-    (three,) = load("test", tmp_path, path=recordings)
-    assert three.tracks == ("piano", "violin-2")
+    np.testing.assert_allclose(second.spots[0], resampled, atol=1.5 / 32_768)
+    (test_piece,) = load("test", tmp_path, path=recordings)
+    assert test_piece.tracks == ("piano", "violin-2")
     assert len(load("all", tmp_path, path=recordings)) == 3
 
 
@@ -155,7 +155,7 @@ def test_pieces_are_divided_into_segments_and_joined(tmp_path, recordings, monke
     expected = load("all", tmp_path / "expected", path=recordings)
     monkeypatch.setattr(multitrack_audio, "SEGMENT_S", 0.2)
     monkeypatch.setattr(
-        multitrack_audio.audio, "blocks", _whole_blocks(multitrack_audio.audio.blocks)
+        multitrack_audio.audio, "blocks", _with_integer_block_samples(multitrack_audio.audio.blocks)
     )
     divided = load("all", tmp_path / "short", path=recordings)
     builder = data_builders.builder("multitrack", data_dir=tmp_path / "short/data", path=recordings)
@@ -171,20 +171,20 @@ def test_pieces_are_divided_into_segments_and_joined(tmp_path, recordings, monke
         np.testing.assert_array_equal(first.spots, second.spots)
 
 
-def _whole_blocks(blocks):
-    return lambda *args, block_samples, **more: blocks(
-        *args, block_samples=int(block_samples), **more
+def _with_integer_block_samples(blocks):
+    return lambda *args, block_samples, **options: blocks(
+        *args, block_samples=int(block_samples), **options
     )
 
 
-def test_a_missing_mix_is_the_sum_of_the_tracks(tmp_path, recordings, capfd):
+def test_missing_mix_is_the_sum_of_the_tracks(tmp_path, recordings, capfd):
     (recordings / "test/Three/mix.wav").unlink()
-    (three,) = load("test", tmp_path, path=recordings)
+    (piece,) = load("test", tmp_path, path=recordings)
     err = capfd.readouterr().err
     assert "no mix in 1 of 3 pieces (Three); using the sum of the tracks" in err
-    total = three.spots.sum(axis=0)
-    np.testing.assert_allclose(three.mix[:, 0], total / np.abs(total).max(), atol=1e-3)
-    np.testing.assert_array_equal(three.mix[:, 0], three.mix[:, 1])
+    total = piece.spots.sum(axis=0)
+    np.testing.assert_allclose(piece.mix[:, 0], total / np.abs(total).max(), atol=1e-3)
+    np.testing.assert_array_equal(piece.mix[:, 0], piece.mix[:, 1])
 
 
 def test_peaks_beyond_full_scale_keep_the_balance(tmp_path):
@@ -198,18 +198,18 @@ def test_peaks_beyond_full_scale_keep_the_balance(tmp_path):
     np.testing.assert_array_equal(piece.mix[:, 0], noise("m")[:, 0])
 
 
-def test_48_khz(tmp_path, recordings):
-    (three,) = load("test", tmp_path, path=recordings, format="multitrack48k")
-    assert three.sample_rate_hz == 48_000 and three.mix.shape == (24_000, 2)
+def test_pieces_are_resampled_to_48_khz(tmp_path, recordings):
+    (piece,) = load("test", tmp_path, path=recordings, format="multitrack48k")
+    assert piece.sample_rate_hz == 48_000 and piece.mix.shape == (24_000, 2)
     resampled = soxr.resample(noise("pianos")[:, 0], RATE, 48_000)
-    np.testing.assert_allclose(three.spots[0], resampled, atol=1.5 / 32_768)
+    np.testing.assert_allclose(piece.spots[0], resampled, atol=1.5 / 32_768)
 
 
 def test_small_differences_in_length_are_padded_with_silence(tmp_path, recordings):
     write(recordings / "test/Three/viola.wav", noise("viola", 0.45))
-    (three,) = load("test", tmp_path, path=recordings)
-    viola = three.spots[three.tracks.index("viola")]
-    assert three.mix.shape == (22_050, 2) and not viola[round(0.45 * RATE) :].any()
+    (piece,) = load("test", tmp_path, path=recordings)
+    viola = piece.spots[piece.tracks.index("viola")]
+    assert piece.mix.shape == (22_050, 2) and not viola[round(0.45 * RATE) :].any()
     assert viola[: round(0.45 * RATE)].any()
 
 
@@ -228,7 +228,7 @@ def test_split_by_the_names_of_pieces(tmp_path):
         load("train", tmp_path, path=tmp_path / "r")
 
 
-def test_classes(tmp_path, recordings):
+def test_classes_of_unknown_instruments(tmp_path, recordings):
     write(recordings / "test/Three/Banjo.wav", noise("b"))
     with pytest.raises(UserError) as error:
         load("test", tmp_path, path=recordings)
@@ -238,71 +238,83 @@ def test_classes(tmp_path, recordings):
     pieces = load("test", tmp_path, path=recordings, classes="all")
     expected = "banjo cello contrabass french_horn pianos violin violins".split()
     assert pieces.classes == tuple(expected)
-    named = load("test", tmp_path, path=recordings, classes=",".join([*ORCHESTRA, "banjo"]))
-    assert named.classes[-1] == "banjo" and named[0].tracks == ("piano", "violin-2", "banjo")
+    with_banjo = load("test", tmp_path, path=recordings, classes=",".join([*ORCHESTRA, "banjo"]))
+    assert with_banjo.classes[-1] == "banjo" and with_banjo[0].tracks == (
+        "piano",
+        "violin-2",
+        "banjo",
+    )
 
 
 def test_changed_files_are_prepared_again(tmp_path, recordings):
     first = data_builders.builder("multitrack", data_dir=tmp_path, path=recordings)
-    again = data_builders.builder("multitrack", data_dir=tmp_path, path=recordings)
-    assert first.data_dir == again.data_dir and "recordings-multitrack44k-" in str(first.data_dir)
+    unchanged = data_builders.builder("multitrack", data_dir=tmp_path, path=recordings)
+    assert first.data_dir == unchanged.data_dir and "recordings-multitrack44k-" in str(
+        first.data_dir
+    )
     write(recordings / "test/Three/pianos.wav", noise("other", 0.49))
     changed = data_builders.builder("multitrack", data_dir=tmp_path, path=recordings)
     assert changed.data_dir != first.data_dir
 
 
-def _longer(root):
+def add_longer_track(root):
     write(root / "test/Three/viola.wav", noise("viola", 0.9))
 
 
-def _same_name(root):
+def add_same_name(root):
     write(root / "train/One/violoncello.wav")
 
 
-def _two_mixes(root):
+def add_second_mix(root):
     write(root / "train/One/mixture.wav")
 
 
-def _only_mix(root):
+def add_piece_without_tracks(root):
     write(root / "test/Four/mix.wav")
 
 
-def _empty(root):
+def add_empty_piece(root):
     (root / "test/Four").mkdir()
 
 
-def _both(root):
+def copy_piece_to_train(root):
     shutil.copytree(root / "test/Three", root / "train/Three")
 
 
-def _beside(root):
+def add_folder_next_to_splits(root):
     write(root / "Five/violin.wav")
 
 
-def _cut(root):
+def truncate_track(root):
     path = root / "train/One/violin.wav"
     path.write_bytes(path.read_bytes()[:9_000])
 
 
-def _no_audio(root):
+def add_invalid_track(root):
     (root / "train/One/viola.wav").write_text("not audio at all")
 
 
 @pytest.mark.parametrize(
     "spoil, message",
     [
-        (_longer, "lasts 0.50 s but viola.wav 0.90 s; export all with the same start and length"),
-        (_same_name, "One: violoncello.wav and Cello.flac are both violoncello; number them, as "),
-        (_two_mixes, "One: mixture.wav and mix.wav are both mixes; remove one"),
-        (_only_mix, "Four: no tracks; expected <instrument>[-N].wav"),
-        (_empty, "Four: no files; expected <instrument>[-N].wav"),
-        (_both, "piece 'Three' is in both train and test; remove one"),
-        (_beside, "Five: unexpected folder next to train and test"),
-        (_cut, "violin.wav: truncated"),
-        (_no_audio, "viola.wav: not an audio file"),
+        (
+            add_longer_track,
+            "lasts 0.50 s but viola.wav 0.90 s; export all with the same start and length",
+        ),
+        (
+            add_same_name,
+            "One: violoncello.wav and Cello.flac are both violoncello; number them, as ",
+        ),
+        (add_second_mix, "One: mixture.wav and mix.wav are both mixes; remove one"),
+        (add_piece_without_tracks, "Four: no tracks; expected <instrument>[-N].wav"),
+        (add_empty_piece, "Four: no files; expected <instrument>[-N].wav"),
+        (copy_piece_to_train, "piece 'Three' is in both train and test; remove one"),
+        (add_folder_next_to_splits, "Five: unexpected folder next to train and test"),
+        (truncate_track, "violin.wav: truncated"),
+        (add_invalid_track, "viola.wav: not an audio file"),
     ],
 )
-def test_errors_are_reported_in_one_line_and_leave_nothing(tmp_path, recordings, spoil, message):
+def test_errors_are_reported_in_one_line_and_leave_no_dataset(tmp_path, recordings, spoil, message):
     spoil(recordings)
     with pytest.raises(UserError) as error:
         load("train", tmp_path, path=recordings)
@@ -311,7 +323,7 @@ def test_errors_are_reported_in_one_line_and_leave_nothing(tmp_path, recordings,
 
 
 def test_lengths_missing_from_headers_are_checked_while_reading(tmp_path, recordings, monkeypatch):
-    _longer(recordings)
+    add_longer_track(recordings)
     info = multitrack_audio.audio.info
     monkeypatch.setattr(
         multitrack_audio.audio, "info", lambda file: info(file)._replace(num_samples=None)
@@ -332,14 +344,14 @@ def test_lengths_missing_from_headers_are_checked_while_reading(tmp_path, record
         ({"path": "EMPTY", "format": "mono22k"}, "unknown format 'mono22k'"),
     ],
 )
-def test_options(tmp_path, options, message):
+def test_invalid_options_are_rejected(tmp_path, options, message):
     options = {k: str(tmp_path) if v == "EMPTY" else v for k, v in options.items()}
     with pytest.raises(UserError) as error:
         data_builders.builder("multitrack", data_dir=tmp_path / "data", **options)
     assert message in str(error.value) and "\n" not in str(error.value)
 
 
-def test_command(tmp_path, recordings, capfd):
+def test_command_builds_the_dataset(tmp_path, recordings, capfd):
     from irec_jax import cli
 
     words = ["build", "multitrack", f"--path={recordings}", f"--data_dir={tmp_path / 'data'}"]
@@ -376,7 +388,7 @@ def phenicx(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("manual", ["zips", "unpacked", "unpacked/PHENICX-Anechoic"])
-def test_phenicx(phenicx, capfd, manual):
+def test_phenicx_is_read(phenicx, capfd, manual):
     pieces = load("all", phenicx, layout="phenicx", manual_dir=str(phenicx / manual))
     assert "no mix in 4 of 4 pieces" in capfd.readouterr().err
     assert set(pieces.names) == set(multitrack.Multitrack.PHENICX_PIECES)
@@ -407,7 +419,7 @@ def test_phenicx_is_downloaded(phenicx, monkeypatch):
     assert downloads == [(URL, multitrack.Multitrack.MD5)]
 
 
-def test_phenicx_is_checked(phenicx, monkeypatch):
+def test_damaged_phenicx_is_rejected(phenicx, monkeypatch):
     options = dict(layout="phenicx", data_dir=phenicx / "data")
     (phenicx / "other").mkdir()
     (phenicx / "other/readme.txt").write_text("x")
@@ -423,7 +435,7 @@ def test_phenicx_is_checked(phenicx, monkeypatch):
         data_builders.prepare("multitrack", manual_dir=phenicx / "unpacked", **options)
 
 
-def test_the_md5_sum_of_phenicx():
+def test_md5_sum_of_phenicx():
     # As published at zenodo.org/record/840025.
     assert multitrack.Multitrack.MD5 == "7fec47568263476ecac0103aef608629"
     assert multitrack._URL == URL and multitrack.find_or_fetch is archives.find_or_fetch

@@ -1,4 +1,4 @@
-"""musdb18: released stem files and folders, parts of them, user tracks and invalid input."""
+"""musdb18 builder: released stem files and folders, subsets, user tracks and invalid input."""
 
 import functools
 import hashlib
@@ -88,7 +88,7 @@ def part(tmp_path_factory):
     return root
 
 
-def test_both_layouts_in_part(tmp_path, part, capsys):
+def test_subsets_in_both_layouts_are_read(tmp_path, part, capsys):
     builder = build(tmp_path, part)
     out, err = capsys.readouterr()
     counts = "musdb18: 1 of 86 training, 1 of 14 validation, 1 of 50 test tracks and 1 others\n"
@@ -135,7 +135,7 @@ def test_streams_are_decoded_as_by_ffmpeg(part):
         audio.info(part / "train" / TRAINS / "mixture.wav", stream=1)
 
 
-def test_stem_files_in_a_zip(tmp_path, part):
+def test_stem_files_in_a_zip_are_read(tmp_path, part):
     path = part / "train" / f"{VALIDATES}.stem.mp4"
     with zipfile.ZipFile(tmp_path / "some.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.write(path, f"train/{VALIDATES}.stem.mp4")
@@ -156,7 +156,7 @@ def test_tracks_in_a_single_folder_are_split_by_name(tmp_path):
     }
 
 
-def test_a_single_track_and_a_folder_that_is_a_split(tmp_path):
+def test_single_track_and_a_folder_that_is_a_split(tmp_path):
     write_folder(tmp_path / "Test" / "Song", stems("a", seconds=0.01))
     builder = build(tmp_path, tmp_path / "Test" / "Song")
     assert list(tracks_of(builder, "train")[0]) == ["Song"]
@@ -211,21 +211,21 @@ def test_peaks_beyond_full_scale_scale_all_streams_equally(tmp_path):
         )
 
 
-def test_a_mixture_that_is_not_the_sum_is_flagged(tmp_path):
+def test_mixture_that_is_not_the_sum_is_flagged(tmp_path):
     arrays = stems(TESTS, seconds=0.1)
     arrays["mixture"] = arrays["mixture"] - arrays["vocals"]
     write_folder(tmp_path / "in" / TESTS, arrays)
     _, errata = tracks_of(build(tmp_path, tmp_path / "in"), "test")
     energy = {s: np.sum(x.astype(float) ** 2) for s, x in arrays.items()}
     snr_db = 10 * np.log10(energy["mixture"] / energy["vocals"])
-    known = "the left channel of the mixture is not the sum of the stems"
+    published_erratum = "the left channel of the mixture is not the sum of the stems"
     assert errata[TESTS] == (
-        f"{known}; mixture differs from the sum of the stems (SNR {snr_db:.1f} dB)"
+        f"{published_erratum}; mixture differs from the sum of the stems (SNR {snr_db:.1f} dB)"
     )
 
 
 def test_snr_of_loud_and_silent_tracks():
-    loud = np.full((2_000_000, 2), 32_767, np.int16)  # their sum is no int16
+    loud = np.full((2_000_000, 2), 32_767, np.int16)  # their sum exceeds int16
     streams = dict.fromkeys(STREAMS, loud)
     assert musdb18_audio.mixture_snr_db(streams) == pytest.approx(20 * np.log10(1 / 3))
     silent = dict.fromkeys(STREAMS, np.zeros((10, 2), np.int16))
@@ -250,11 +250,11 @@ def test_official_tracks():
         assert {musdb18_tracks.official_split(name) for name in names} == {split}
     assert musdb18_tracks.official_split("Little Chicago_s Finest - My Own") == "test"
     assert musdb18_tracks.official_split("Mine") is None
-    known = [name for names in musdb18_tracks.OFFICIAL.values() for name in names]
-    assert sum(musdb18_tracks.errata(name) != "" for name in known) == 8
+    official = [name for names in musdb18_tracks.OFFICIAL.values() for name in names]
+    assert sum(musdb18_tracks.errata(name) != "" for name in official) == 8
 
 
-# Bad input
+# Invalid input
 
 
 def missing_stream(root):
@@ -343,21 +343,21 @@ def test_invalid_input_is_reported_in_one_line(tmp_path, make, message):
     with pytest.raises(UserError, match=message) as error:
         build(tmp_path, tmp_path / "in")
     assert "\n" not in str(error.value)
-    assert not list(tmp_path.glob("data/musdb18/*/1.*"))  # nothing that looks finished
+    assert not list(tmp_path.glob("data/musdb18/*/1.*"))  # no folder of a complete dataset
 
 
 def test_damaged_audio_leaves_no_dataset(tmp_path):
     root = tmp_path / "in"
     write_folder(root / "A", stems("a"))
-    bad = {s: x / np.float32(32_768) for s, x in stems("b").items()}
-    bad["other"][100] = np.nan
-    write_folder(root / "B", bad)
+    with_nan = {s: x / np.float32(32_768) for s, x in stems("b").items()}
+    with_nan["other"][100] = np.nan
+    write_folder(root / "B", with_nan)
     with pytest.raises(UserError, match="in/B/other.wav: contains NaN or infinite samples"):
         build(tmp_path, root)
     assert not list(tmp_path.glob("data/musdb18/*/1.*"))
 
 
-def test_long_tracks_and_missing_folders(tmp_path, monkeypatch):
+def test_long_tracks_and_missing_folders_are_rejected(tmp_path, monkeypatch):
     write_folder(tmp_path / "in" / "A", stems("a"))
     monkeypatch.setattr(musdb18_audio, "MAX_TRACK_S", 0.25)
     with pytest.raises(UserError, match=r"in/A: longer than \S+ minutes; split the track"):
@@ -399,7 +399,7 @@ def edition(full_dataset, monkeypatch):
 
 
 @pytest.mark.parametrize("source", ["zip", "unpacked"])
-def test_the_full_dataset(tmp_path, full_dataset, edition, source):
+def test_full_dataset_is_read(tmp_path, full_dataset, edition, source):
     manual = tmp_path / "manual"
     manual.mkdir()
     name = {"zip": "musdb18hq.zip", "unpacked": "musdb18hq"}[source]
@@ -415,7 +415,7 @@ def test_the_full_dataset(tmp_path, full_dataset, edition, source):
     assert_same(tracks[VALIDATES], full_dataset[1])
 
 
-def test_the_full_dataset_is_downloaded(tmp_path, full_dataset, edition, monkeypatch):
+def test_full_dataset_is_downloaded(tmp_path, full_dataset, edition, monkeypatch):
     handler = functools.partial(
         http.server.SimpleHTTPRequestHandler, directory=str(full_dataset[0])
     )
@@ -429,7 +429,7 @@ def test_the_full_dataset_is_downloaded(tmp_path, full_dataset, edition, monkeyp
     assert builder.info.splits["test"].num_examples == 250
 
 
-def test_incomplete_datasets(tmp_path, full_dataset, edition):
+def test_incomplete_datasets_are_rejected(tmp_path, full_dataset, edition):
     def prepare(manual):
         data_builders.prepare("musdb18", format="hq", data_dir=tmp_path / "data", manual_dir=manual)
 

@@ -1,4 +1,4 @@
-"""Builders by name, and preparation by one process, completely or not at all."""
+"""Builders by name, and atomic preparation by a single process."""
 
 import inspect
 import os
@@ -38,12 +38,12 @@ def prepare(tmp_path, sounds):
     return data_builders.prepare("folder", data_dir=tmp_path / "data", path=sounds)
 
 
-def start(tmp_path, sounds, before=""):
+def start(tmp_path, sounds, setup=""):
     """Run `prepare` in a separate process."""
     code = f"""
 import sys
 import data_builders
-{before}
+{setup}
 builder = data_builders.prepare("folder", data_dir={str(tmp_path / "data")!r}, path={str(sounds)!r})
 print(sum(split.num_examples for split in builder.info.splits.values()))
 """
@@ -69,7 +69,7 @@ print(sum(split.num_examples for split in builder.info.splits.values()))
         ("multitrack", {}, "multitrack: no path given; set path to a folder of <piece>/"),
     ],
 )
-def test_misspelled_names_and_options(name, options, message):
+def test_misspelled_names_and_options_suggest_the_closest_match(name, options, message):
     for function in (data_builders.builder, data_builders.prepare):
         with pytest.raises(UserError) as error:
             function(name, **options)
@@ -100,7 +100,7 @@ def test_builders_of_clips_have_the_same_features(tmp_path, name, options, form,
     assert not list(tmp_path.iterdir())
 
 
-def test_the_default_folder_and_the_home_folder(tmp_path, monkeypatch):
+def test_home_folder_is_expanded_and_a_default_folder_exists(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     builder = data_builders.builder("irmas", data_dir="~/x")
     assert str(builder.data_dir).startswith(str(tmp_path / "x"))
@@ -113,28 +113,28 @@ def test_preparation_prints_one_line_once(tmp_path, sounds, capfd):
     assert out == data_builders.summary(builder) + "\n"
     assert out.startswith("folder/sounds-mono22k-") and "10 train, 2 test clips" in out
     assert str(tmp_path / "data") in out
-    again = prepare(tmp_path, sounds)
-    assert again.info.splits["test"].num_examples == 2
+    prepared = prepare(tmp_path, sounds)
+    assert prepared.info.splits["test"].num_examples == 2
     captured = capfd.readouterr()
     assert captured.out == captured.err == ""
 
 
-def test_importing_loads_no_builder_and_preparing_no_tensorflow(tmp_path, sounds):
-    done = start(
+def test_import_loads_no_tfds_and_preparation_no_tensorflow(tmp_path, sounds):
+    process = start(
         tmp_path,
         sounds,
         "assert 'tensorflow_datasets' not in sys.modules\n"
         "import atexit\n"
         "atexit.register(lambda: print(*(m for m in ('tensorflow', 'jax') if m in sys.modules)))",
     )
-    out, err = done.communicate(timeout=120)
-    assert done.returncode == 0, err
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
     assert out.splitlines()[1:] == ["12", ""]
     assert "warn" not in err.lower() and "tensorflow" not in err.lower()
 
 
 def test_parallel_processes_prepare_once(tmp_path, sounds):
-    held = f"""
+    hold_script = f"""
 import pathlib, time
 from data_builders.common import streaming
 write = streaming.StreamingBuilder._write_split
@@ -145,24 +145,24 @@ def hold(*args):
     return write(*args)
 streaming.StreamingBuilder._write_split = hold
 """
-    first = start(tmp_path, sounds, held)
+    first = start(tmp_path, sounds, hold_script)
     while not (tmp_path / "started").exists():
         assert first.poll() is None, first.communicate()
         time.sleep(0.02)
-    waiting = [start(tmp_path, sounds) for _ in range(2)]
-    for process in waiting:
+    others = [start(tmp_path, sounds) for _ in range(2)]
+    for process in others:
         assert "waiting for another process to prepare it" in process.stderr.readline()
     (tmp_path / "go").touch()
     out, err = first.communicate(timeout=120)
     assert first.returncode == 0, err
     assert "10 train, 2 test clips" in out
-    for process in waiting:
+    for process in others:
         out, err = process.communicate(timeout=120)
         assert (process.returncode, out) == (0, "12\n"), err
 
 
-def test_a_killed_preparation_leaves_nothing_that_looks_complete(tmp_path, sounds):
-    kill = """
+def test_killed_preparation_leaves_no_complete_dataset(tmp_path, sounds):
+    kill_script = """
 import os, signal
 from data_builders.common import streaming
 def die(self, split, examples):
@@ -170,7 +170,7 @@ def die(self, split, examples):
     os.kill(os.getpid(), signal.SIGKILL)
 streaming.StreamingBuilder._write_split = die
 """
-    process = start(tmp_path, sounds, kill)
+    process = start(tmp_path, sounds, kill_script)
     process.communicate(timeout=120)
     assert process.returncode == -signal.SIGKILL
     assert list((tmp_path / "data").rglob("incomplete.*"))
@@ -180,7 +180,7 @@ streaming.StreamingBuilder._write_split = die
     assert not list((tmp_path / "data").rglob("incomplete.*"))
 
 
-def test_an_interrupted_preparation_starts_again(tmp_path, sounds, monkeypatch):
+def test_interrupted_preparation_is_restarted(tmp_path, sounds, monkeypatch):
     def interrupt(*args):
         raise KeyboardInterrupt
 
@@ -192,7 +192,7 @@ def test_an_interrupted_preparation_starts_again(tmp_path, sounds, monkeypatch):
     assert len(prepare(tmp_path, sounds).as_data_source("train")) == 10
 
 
-def test_full_disk(tmp_path, sounds):
+def test_full_disk_is_reported(tmp_path, sounds):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
@@ -207,7 +207,7 @@ def test_full_disk(tmp_path, sounds):
     assert len(prepare(tmp_path, sounds).as_data_source("train")) == 10
 
 
-def test_data_dir_that_is_not_writable(tmp_path, sounds):
+def test_data_dir_that_is_not_writable_is_reported(tmp_path, sounds):
     (tmp_path / "data").write_text("a file")
     with pytest.raises(UserError, match="data: .*set data_dir to another") as error:
         prepare(tmp_path, sounds)

@@ -24,7 +24,7 @@ def test_tfds_creates_registered_builders(name, tmp_path):
 
 @pytest.mark.parametrize("create", [tfds.builder, data_builders.builder])
 @pytest.mark.parametrize("name", BY_PATH)
-def test_a_missing_path_is_a_user_error_of_one_line(name, create, tmp_path):
+def test_missing_path_is_reported_in_one_line(name, create, tmp_path):
     with pytest.raises(UserError, match=f"{name}: no path given; set path to a folder of") as error:
         create(name, data_dir=tmp_path)
     assert "\n" not in str(error.value)
@@ -53,7 +53,7 @@ def test_importing_the_descriptions_does_not_import_tfds():
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_a_new_folder_is_a_new_dataset(tmp_path, monkeypatch):
+def test_each_folder_has_its_own_dataset(tmp_path, monkeypatch):
     (tmp_path / "kazoos").mkdir()
     (tmp_path / "kazoos/__init__.py").write_text(
         "from data_builders.common.description import Description\n"

@@ -1,4 +1,4 @@
-"""Composition, synthesis and mixing, checked by independent measurements of notes and audio."""
+"""Composition, synthesis and mixing, tested by measurements on notes and audio."""
 
 import dataclasses
 import json
@@ -63,7 +63,7 @@ def test_chord_symbols(symbol, tonic, classes):
     assert set(theory.chord(symbol, tonic).pitch_classes) == classes
 
 
-def test_unknown_chord_symbol():
+def test_unknown_chord_symbol_is_rejected():
     with pytest.raises(ValueError, match="H7"):
         theory.chord("H7", 0)
 
@@ -121,28 +121,30 @@ def test_roles_stay_in_register_and_time(role, genre):
             player = voice(genre, seed, low=low, high=high)
             notes = parts.ROLES[role](player)
             assert notes
-            pitches = np.array([one.pitch for one in notes])
+            pitches = np.array([event.pitch for event in notes])
             assert pitches.min() >= low and pitches.max() <= max(high, low + 23)
-            assert all(one.length > 0 for one in notes)
-            assert all(0 <= one.beat < player.sheet.num_beats for one in notes)
+            assert all(event.length > 0 for event in notes)
+            assert all(0 <= event.beat < player.sheet.num_beats for event in notes)
             # No bar is empty.
-            bars = {int(one.beat // player.sheet.metre.beats) for one in notes}
+            bars = {int(event.beat // player.sheet.metre.beats) for event in notes}
             assert bars == set(range(len(player.sheet.bars)))
 
 
 def test_clips_of_a_song_share_rhythms_but_not_pitches():
-    first, again, other = (parts.melody(voice("pop_roc", 3, clip=clip)) for clip in (0, 0, 1))
-    assert first == again
-    assert [one.beat for one in first] == [one.beat for one in other]
-    assert [one.pitch for one in first] != [one.pitch for one in other]
+    first, repeated, other_clip = (
+        parts.melody(voice("pop_roc", 3, clip=clip)) for clip in (0, 0, 1)
+    )
+    assert first == repeated
+    assert [event.beat for event in first] == [event.beat for event in other_clip]
+    assert [event.pitch for event in first] != [event.pitch for event in other_clip]
 
 
 def test_bass_and_drums_use_their_keys():
     for genre in genres.GENRES:
         player = voice(genre, 1, low=28, high=50)
-        for one in rhythm_section.bass(player):
-            assert 28 <= one.pitch <= 50
-        keys = {one.pitch for one in rhythm_section.drums(player)}
+        for event in rhythm_section.bass(player):
+            assert 28 <= event.pitch <= 50
+        keys = {event.pitch for event in rhythm_section.drums(player)}
         assert len(keys) >= 2 and min(keys) >= 35 and max(keys) <= 81
 
 
@@ -171,17 +173,17 @@ def test_performed_notes_are_ordered_separated_and_without_long_gaps(name):
 
 
 def test_catalogue_covers_the_classes_and_the_orchestra():
-    kinds = {one.kind for one in instruments.CATALOGUE}
-    names = {one.name for one in instruments.CATALOGUE}
+    kinds = {instrument.kind for instrument in instruments.CATALOGUE}
+    names = {instrument.name for instrument in instruments.CATALOGUE}
     assert set(IRMAS) <= kinds
     catalogue_names = {**{name: name for name in ORCHESTRA}, "double_bass": "double bass",
               "french_horn": "french horn", "piano": "acoustic grand piano",
               "violoncello": "cello"}  # fmt: skip
     assert {catalogue_names[name] for name in ORCHESTRA} <= names
     assert len(names) == len(instruments.CATALOGUE)
-    for one in instruments.CATALOGUE:
-        assert set(one.genres) <= set(instruments.GENRES)
-        roles = set(one.lead_roles) | set(one.backing_roles)
+    for instrument in instruments.CATALOGUE:
+        assert set(instrument.genres) <= set(instruments.GENRES)
+        roles = set(instrument.lead_roles) | set(instrument.backing_roles)
         assert roles <= {*parts.ROLES, "bass", "drums"}
     for kind in ("gac", "gel", "org", "pia", "sax", "tru", "vio", "voi", "flu", "cel"):
         assert len(instruments.of_kind(kind)) >= 2
@@ -189,7 +191,7 @@ def test_catalogue_covers_the_classes_and_the_orchestra():
         instruments.of_kind("theremin")
 
 
-@pytest.mark.parametrize("instrument", PITCHED, ids=lambda one: one.name)
+@pytest.mark.parametrize("instrument", PITCHED, ids=lambda instrument: instrument.name)
 def test_instruments_sound_in_tune_in_their_register(instrument):
     levels_db = []
     for pitch in np.linspace(instrument.low, instrument.high, 5).round().astype(int):
@@ -228,7 +230,7 @@ def test_audio_of_a_part_does_not_depend_on_earlier_parts():
 
 
 def test_bend_tuning_and_swell():
-    flute = next(one for one in PITCHED if one.name == "flute")
+    flute = next(instrument for instrument in PITCHED if instrument.name == "flute")
     player = synth.load_player()
 
     def peak_hz(part):
@@ -251,10 +253,10 @@ def test_bend_tuning_and_swell():
 def test_unusable_soundfonts_are_reported(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="missing.sf2"):
         synth.check_soundfont(tmp_path / "missing.sf2")
-    wrong = tmp_path / "wrong.sf2"
-    wrong.write_bytes(b"RIFF0000WAVE")
+    invalid = tmp_path / "wrong.sf2"
+    invalid.write_bytes(b"RIFF0000WAVE")
     with pytest.raises(UserError, match="not a SoundFont"):
-        synth.check_soundfont(wrong)
+        synth.check_soundfont(invalid)
     nowhere = dataclasses.replace(PITCHED[0], bank=77)
     with pytest.raises(UserError, match="bank 77"):
         synth.load_player().play(Part(nowhere, (note(60),)), 100)
@@ -359,8 +361,8 @@ def test_pool_reports_errors():
 
 
 def test_pool_kills_its_workers_when_closed_early():
-    # A worker leads its own process group, whose id is its own.
-    results = pool.run("os:getpgid", iter(int, 1), num_workers=2)  # endless
+    # A worker is the leader of its own process group, so both have the same id.
+    results = pool.run("os:getpgid", iter(int, 1), num_workers=2)  # runs until it is killed
     worker = next(results)
     os.kill(worker, 0)
     results.close()

@@ -1,4 +1,4 @@
-"""Decibels against librosa, and the round trip."""
+"""Decibels compared with librosa, and round trips."""
 
 import jax
 import librosa
@@ -11,7 +11,7 @@ LEVELS = np.geomspace(1e-9, 1e3, 25).astype(np.float32).reshape(5, 5)
 
 
 @pytest.mark.parametrize("reference", [1.0, 0.2])
-def test_levels_equal_librosa(reference):
+def test_levels_match_librosa(reference):
     np.testing.assert_allclose(
         decibels.power_to_db(LEVELS, reference=reference),
         librosa.power_to_db(LEVELS, ref=reference, amin=1e-10 * reference, top_db=None),
@@ -49,6 +49,6 @@ def test_dtype_is_kept(reference):
         assert convert(LEVELS / 100, reference=reference).dtype == np.float32
 
 
-def test_integers_raise_an_error():
+def test_integers_are_rejected():
     with pytest.raises(AssertionError, match="power must hold floats"):
         decibels.power_to_db(np.ones(3, np.int16))

@@ -1,4 +1,4 @@
-"""Framing and overlap-add against naive loops over samples."""
+"""Framing and overlap-add compared with naive loops over samples."""
 
 import jax
 import numpy as np
@@ -6,30 +6,30 @@ import pytest
 
 from irec_jax.dsp import framing
 
-# Frame and hop: dividing, not dividing, equal, a hop beyond the frame, odd, more hops per frame
-# than are put together by slices. The hop divides the 140 samples, and not the 131.
+# The hop divides the frame, does not divide it, equals it or exceeds it; the frame is odd; or it
+# has more hops than are added as slices. The hop divides 140 samples, but not 131.
 LENGTHS = [(140, 8, 4), (131, 8, 3), (131, 8, 8), (140, 5, 7), (131, 7, 2), (140, 130, 2)]
 
 
 def padded(signal, frame_length, padding):
-    before = frame_length // 2 if padding == "center" else 0
-    zeros = np.zeros(signal.shape[:-1] + (before,), signal.dtype)
-    after = np.zeros(signal.shape[:-1] + (2 * frame_length + 20,), signal.dtype)
-    return np.concatenate([zeros, signal, after], axis=-1)
+    num_leading = frame_length // 2 if padding == "center" else 0
+    leading = np.zeros(signal.shape[:-1] + (num_leading,), signal.dtype)
+    trailing = np.zeros(signal.shape[:-1] + (2 * frame_length + 20,), signal.dtype)
+    return np.concatenate([leading, signal, trailing], axis=-1)
 
 
 @pytest.mark.parametrize("padding", framing.PADDINGS)
 @pytest.mark.parametrize("num_samples, frame_length, hop_length", LENGTHS)
-def test_frame_and_overlap_add_equal_naive_loops(num_samples, frame_length, hop_length, padding):
+def test_frame_and_overlap_add_match_naive_loops(num_samples, frame_length, hop_length, padding):
     rng = np.random.default_rng(num_samples)
     signal = rng.standard_normal((2, num_samples)).astype(np.float32)
     options = dict(hop_length=hop_length, padding=padding)
 
     frames = framing.frame(signal, frame_length=frame_length, **options)
-    num = framing.num_frames(num_samples, frame_length=frame_length, **options)
-    source = padded(signal, frame_length, padding)
-    starts = [t * hop_length for t in range(num)]
-    expected = np.stack([source[:, s : s + frame_length] for s in starts], axis=1)
+    num_frames = framing.num_frames(num_samples, frame_length=frame_length, **options)
+    padded_signal = padded(signal, frame_length, padding)
+    starts = [t * hop_length for t in range(num_frames)]
+    expected = np.stack([padded_signal[:, s : s + frame_length] for s in starts], axis=1)
     np.testing.assert_array_equal(frames, expected)
     np.testing.assert_array_equal(
         framing.frame(signal[1], frame_length=frame_length, **options), expected[1]
@@ -37,11 +37,11 @@ def test_frame_and_overlap_add_equal_naive_loops(num_samples, frame_length, hop_
 
     weights = rng.standard_normal(frames.shape).astype(np.float32)
     added = framing.overlap_add(weights, num_samples=num_samples, **options)
-    sums = np.zeros_like(source, np.float64)
+    sums = np.zeros_like(padded_signal, np.float64)
     for t, start in enumerate(starts):
         sums[:, start : start + frame_length] += weights[:, t]
-    before = frame_length // 2 if padding == "center" else 0
-    np.testing.assert_allclose(added, sums[:, before : before + num_samples], atol=1e-5)
+    num_leading = frame_length // 2 if padding == "center" else 0
+    np.testing.assert_allclose(added, sums[:, num_leading : num_leading + num_samples], atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -86,12 +86,12 @@ def test_frames_under_jit_and_vmap_agree():
         (dict(frame_length=11, hop_length=1), "signal: 10 samples are fewer"),
     ],
 )
-def test_invalid_options_raise_errors(options, message):
+def test_invalid_options_are_rejected(options, message):
     with pytest.raises(ValueError, match=message):
         framing.frame(np.zeros(10, np.float32), **options)
 
 
-def test_invalid_signals_raise_errors():
+def test_invalid_signals_are_rejected():
     for signal in (np.zeros(10, np.int16), np.zeros((2, 0), np.float32), np.float32(0)):
         with pytest.raises(AssertionError, match="signal"):
             framing.frame(signal, frame_length=4, hop_length=2)

@@ -1,4 +1,4 @@
-"""The fast Griffin-Lim algorithm against librosa and the paper's equations in NumPy."""
+"""Fast Griffin-Lim algorithm compared with librosa and with the paper's equations in NumPy."""
 
 import librosa
 import numpy as np
@@ -7,7 +7,8 @@ import pytest
 from irec_jax.dsp import stft
 from irec_jax.dsp.griffin_lim import griffin_lim, with_phase
 
-OPTIONS = dict(frame_length=256, hop_length=66)  # as 4096 and 1050: does not divide the frame
+#: The hop does not divide the frame, as with 4096 and 1050.
+OPTIONS = dict(frame_length=256, hop_length=66)
 
 
 def chirps(num_samples=3000, seed=0):
@@ -25,7 +26,7 @@ def convergence_db(signal, magnitudes, **options):
 
 
 @pytest.mark.parametrize("momentum, num_iterations", [(0.99, 4), (0.0, 4), (0.99, 32)])
-def test_signal_equals_librosa(momentum, num_iterations):
+def test_signal_matches_librosa(momentum, num_iterations):
     magnitudes = np.abs(np.asarray(stft.stft(chirps(), **OPTIONS), np.complex128))
     angles = 2 * np.pi * np.random.RandomState(3).random(size=magnitudes.T.shape).T
     settings = dict(OPTIONS, num_samples=3000, num_iterations=num_iterations, momentum=momentum)
@@ -47,14 +48,14 @@ def test_signal_equals_librosa(momentum, num_iterations):
 
 
 @pytest.mark.parametrize("padding", ["center", "end"])
-def test_iterates_equal_those_of_the_paper(padding):
+def test_iterations_match_the_paper(padding):
     """Perform algorithm 2 of Perraudin et al. (2013) with explicit projection matrices."""
     num_samples, length, hop, momentum = 120, 16, 5, 0.7
     options = dict(frame_length=length, hop_length=hop, padding=padding)
-    unit = np.eye(num_samples, dtype="f")
-    analysis = np.asarray(stft.stft(unit, **options), np.complex128).reshape(num_samples, -1).T
-    shape = stft.stft(unit[0], **options).shape
-    # Every bin but the first and the last stands for two of the whole spectrum.
+    impulses = np.eye(num_samples, dtype="f")
+    analysis = np.asarray(stft.stft(impulses, **options), np.complex128).reshape(num_samples, -1).T
+    shape = stft.stft(impulses[0], **options).shape
+    # Every bin except the first and the last represents two bins of the two-sided spectrum.
     weights = np.tile(np.sqrt([1, *[2] * (length // 2 - 1), 1]), shape[0])[:, None]
 
     def stacked(spectra):
@@ -68,12 +69,12 @@ def test_iterates_equal_those_of_the_paper(padding):
     def consistent(spectrum):
         return analysis @ (least_squares @ stacked(spectrum.reshape(-1, 1)))
 
-    wanted = magnitudes.reshape(-1, 1)
-    before = ahead = consistent(wanted * np.exp(1j * angles.reshape(-1, 1)))
+    target = magnitudes.reshape(-1, 1)
+    previous = extrapolated = consistent(target * np.exp(1j * angles.reshape(-1, 1)))
     for _ in range(5):
-        spectrum = consistent(wanted * ahead / np.abs(ahead))
-        ahead = spectrum + momentum * (spectrum - before)
-        before = spectrum
+        spectrum = consistent(target * extrapolated / np.abs(extrapolated))
+        extrapolated = spectrum + momentum * (spectrum - previous)
+        previous = spectrum
     result = griffin_lim(
         magnitudes.astype("f"),
         num_samples=num_samples,
@@ -82,8 +83,8 @@ def test_iterates_equal_those_of_the_paper(padding):
         initial_phase=np.exp(1j * angles).astype("F"),
         **options,
     )
-    expected = least_squares @ stacked(before)
-    # At the start, with 'end', ours fades in what it does not divide by nearly nothing.
+    expected = least_squares @ stacked(previous)
+    # With 'end', our first samples fade in, because their window sum is too small to divide by.
     first = 0 if padding == "center" else length
     np.testing.assert_allclose(result[first:], expected[first:, 0], atol=2e-2 if first else 1e-4)
 
@@ -91,24 +92,24 @@ def test_iterates_equal_those_of_the_paper(padding):
 def test_momentum_converges_faster_from_random_phases():
     magnitudes = np.abs(stft.stft(chirps(), **OPTIONS))
     settings = dict(OPTIONS, num_samples=3000)
-    reached = [
+    convergences_db = [
         convergence_db(griffin_lim(magnitudes, momentum=m, **settings), magnitudes, **OPTIONS)
         for m in (0.0, 0.99)
     ]
-    assert reached[1] < reached[0] - 2 < -14
+    assert convergences_db[1] < convergences_db[0] - 2 < -14
 
 
-def test_batch_equals_single_calls_and_silence_stays_silent():
+def test_batch_matches_single_calls_and_silence_stays_silent():
     signals = np.stack([chirps(), np.zeros(3000, "f"), chirps(seed=1)])
     magnitudes = np.abs(stft.stft(np.tile(signals, (1, 4, 1)).reshape(3, 4, 3000), **OPTIONS))
     settings = dict(OPTIONS, num_samples=3000, num_iterations=3)
-    many = griffin_lim(magnitudes, **settings)  # more frames than one chunk
-    assert many.shape == (3, 4, 3000)
-    np.testing.assert_allclose(many[2, 3], griffin_lim(magnitudes[2, 3], **settings), atol=1e-5)
+    batch = griffin_lim(magnitudes, **settings)  # more than one chunk of frames
+    assert batch.shape == (3, 4, 3000)
+    np.testing.assert_allclose(batch[2, 3], griffin_lim(magnitudes[2, 3], **settings), atol=1e-5)
     np.testing.assert_array_equal(griffin_lim(0 * magnitudes[0, 0], **settings), 0)
 
 
-def test_zero_iterations_equal_the_inverse_stft():
+def test_zero_iterations_match_the_inverse_stft():
     spectrum = stft.stft(chirps(), **OPTIONS)
     settings = dict(OPTIONS, num_samples=3000, num_iterations=0)
     for phase in (spectrum, np.angle(spectrum)):
@@ -124,14 +125,14 @@ def test_with_phase_accepts_angles_and_complex_numbers():
     np.testing.assert_allclose(with_phase(np.ones(2, "f"), angles), np.exp(1j * angles), atol=1e-6)
 
 
-def test_options_out_of_range_raise_errors():
+def test_options_out_of_range_are_rejected():
     magnitudes = np.ones((46, 129), "f")
-    good = dict(OPTIONS, num_samples=3000)
+    valid_options = dict(OPTIONS, num_samples=3000)
     with pytest.raises(ValueError, match=r"magnitudes: expected .*46, 129.* got \(45, 129\)"):
-        griffin_lim(magnitudes[1:], **good)
+        griffin_lim(magnitudes[1:], **valid_options)
     with pytest.raises(ValueError, match="num_iterations=-1"):
-        griffin_lim(magnitudes, num_iterations=-1, **good)
+        griffin_lim(magnitudes, num_iterations=-1, **valid_options)
     with pytest.raises(ValueError, match="momentum=1.1"):
-        griffin_lim(magnitudes, momentum=1.1, **good)
+        griffin_lim(magnitudes, momentum=1.1, **valid_options)
     with pytest.raises(AssertionError, match="magnitudes must hold floats"):
-        griffin_lim(magnitudes.astype(int), **good)
+        griffin_lim(magnitudes.astype(int), **valid_options)

@@ -1,4 +1,4 @@
-"""Padding, resizing, stacked images and recurrence plots against naive loops and scipy."""
+"""Padding, resizing, stacked images and recurrence plots compared with naive loops and scipy."""
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ def test_fix_length_pads_or_trims(length):
 
 
 @pytest.mark.parametrize("length", [3, 5, 12])
-def test_delay_equals_a_naive_loop(length):
+def test_delay_matches_a_naive_loop(length):
     signal = noise(length + 1, 5)
     start = np.arange(length + 1)
     expected = np.zeros((length + 1, length), np.float32)
@@ -29,7 +29,9 @@ def test_delay_equals_a_naive_loop(length):
         for k in range(5):
             if k + start[row] < length:
                 expected[row, k + start[row]] = signal[row, k]
-    delayed = jax.jit(lambda s, at: padding.delay(s, start=at, num_samples=length))(signal, start)
+    delayed = jax.jit(lambda s, offsets: padding.delay(s, start=offsets, num_samples=length))(
+        signal, start
+    )
     np.testing.assert_array_equal(delayed, expected)
     single = padding.delay(signal[1], start=jnp.int32(1), num_samples=length)
     np.testing.assert_array_equal(single, expected[1])
@@ -62,7 +64,7 @@ SIZES = [
 
 
 @pytest.mark.parametrize("before, after", SIZES, ids=str)
-def test_resize_equals_naive_loops_and_scipy(before, after):
+def test_resize_matches_naive_loops_and_scipy(before, after):
     image = noise(2, *before)
     resized = resize.resize(image, height=after[0], width=after[1])
     assert resized.shape == (2, *after) and resized.dtype == jnp.float32
@@ -72,11 +74,13 @@ def test_resize_equals_naive_loops_and_scipy(before, after):
     )
     for actual, expected in zip(resized, image.astype(np.float64), strict=True):
         np.testing.assert_allclose(actual, naive_resize(expected, *after), atol=2e-6)
-        by_scipy = scipy.ndimage.map_coordinates(expected, positions, order=1, mode="nearest")
-        np.testing.assert_allclose(actual, by_scipy, atol=2e-6)
+        expected_by_scipy = scipy.ndimage.map_coordinates(
+            expected, positions, order=1, mode="nearest"
+        )
+        np.testing.assert_allclose(actual, expected_by_scipy, atol=2e-6)
 
 
-def test_resize_equals_opencv_inter_linear():
+def test_resize_matches_opencv_inter_linear():
     # cv2.resize(image, (3, 2), interpolation=cv2.INTER_LINEAR) of float32, by its definition:
     # rows at -0.5 + 0.5 * 4/2 = 0.5 and 2.5, columns at 1/6, 1.5 and 17/6.
     image = np.arange(16, dtype=np.float32).reshape(4, 4)
@@ -84,14 +88,14 @@ def test_resize_equals_opencv_inter_linear():
     np.testing.assert_allclose(resize.resize(image, height=2, width=3), expected, rtol=1e-6)
 
 
-def test_resize_refuses_invalid_sizes():
+def test_resize_rejects_invalid_sizes():
     with pytest.raises(ValueError, match="width=0"):
         resize.resize(noise(4, 4), height=2, width=0)
     with pytest.raises(AssertionError, match="image must hold floats"):
         resize.resize(np.ones((4, 4), int), height=2, width=2)
 
 
-def test_smallest_side():
+def test_smallest_side_is_the_rounded_up_square_root():
     for num_samples in range(1, 300):
         side = stacked_image.smallest_side(num_samples)
         assert (side - 1) ** 2 < num_samples <= side**2
@@ -100,7 +104,7 @@ def test_smallest_side():
 
 
 @pytest.mark.parametrize("num_samples", [5, 16, 23])
-def test_stacked_image_equals_naive_loops(num_samples):
+def test_stacked_image_matches_naive_loops(num_samples):
     signal = 1.1 * noise(num_samples)
     expected = np.zeros((4, 4))
     for row in range(4):
@@ -111,13 +115,13 @@ def test_stacked_image_equals_naive_loops(num_samples):
     np.testing.assert_array_equal(stacked_image.stacked_image(signal, side=4), expected)
 
 
-def test_grey_values():
+def test_grey_values_are_rounded_and_clipped():
     signal = np.array([-1.0, 1.0, 0.0, -0.0, 1.5, -7.0, 1 - 1 / 255.5, -1 + 1 / 254.5], np.float32)
     expected = [0, 255, 128, 128, 255, 0, 255, 1, 128]
     np.testing.assert_array_equal(stacked_image.stacked_image(signal, side=3).ravel(), expected)
     gradient = jax.grad(lambda x: stacked_image.stacked_image(x, side=3).sum())(signal)
     np.testing.assert_array_equal(gradient[2:], [127.5, 127.5, 0, 0, 127.5, 127.5])
-    # All 16-bit values: as rounding in float64.
+    # All 16-bit values match rounding in float64.
     values = np.arange(-32768, 32768) / 32768
     grey = stacked_image.stacked_image(values.astype(np.float32), side=256).ravel()
     np.testing.assert_array_equal(grey, np.round((values + 1) * 127.5))
@@ -139,7 +143,7 @@ def naive_plot(signal, num_points, pooling):
 
 @pytest.mark.parametrize("pooling", recurrence_plot.POOLINGS)
 @pytest.mark.parametrize("num_samples, num_points", [(48, 8), (40, 40), (36, 1), (64, 4)])
-def test_recurrence_plot_equals_naive_loops(num_samples, num_points, pooling):
+def test_recurrence_plot_matches_naive_loops(num_samples, num_points, pooling):
     signals = noise(2, num_samples)
     options = dict(num_points=num_points, pooling=pooling)
     plots = jax.jit(lambda x: recurrence_plot.recurrence_plot(x, **options))(signals)
@@ -173,7 +177,7 @@ def test_gradient_of_a_recurrence_plot(pooling):
     assert np.isfinite(jax.grad(total)(np.zeros(24, np.float32))).all()
 
 
-def test_recurrence_plot_refuses_invalid_options():
+def test_recurrence_plot_rejects_invalid_options():
     with pytest.raises(ValueError, match=r"num_points=5: expected a divisor of 24"):
         recurrence_plot.recurrence_plot(noise(24), num_points=5)
     with pytest.raises(ValueError, match="pooling='3d'"):

@@ -1,4 +1,4 @@
-"""Mel scales and filterbanks against librosa."""
+"""Mel scales and filterbanks compared with librosa."""
 
 import itertools
 
@@ -12,7 +12,7 @@ HZ = np.array([0.0, 20.0, 440.0, 999.9, 1000.0, 1000.1, 4321.0, 22050.0])
 
 
 @pytest.mark.parametrize("mel_scale", mel.MEL_SCALES)
-def test_scales_equal_librosa_and_invert(mel_scale):
+def test_scales_match_librosa_and_are_inverted(mel_scale):
     mels = mel.hz_to_mel(HZ, mel_scale=mel_scale)
     np.testing.assert_allclose(mels, librosa.hz_to_mel(HZ, htk=mel_scale == "htk"), rtol=1e-12)
     np.testing.assert_allclose(mel.mel_to_hz(mels, mel_scale=mel_scale), HZ, atol=1e-9)
@@ -27,8 +27,8 @@ GRID = itertools.product(
 )
 
 
-@pytest.mark.filterwarnings("ignore:Empty filters")  # librosa's, where 401 has too few bins
-def test_filterbank_equals_librosa():
+@pytest.mark.filterwarnings("ignore:Empty filters")  # librosa warns if 401 has too few bins
+def test_filterbank_matches_librosa():
     for (rate, length), num_mels, (low, high), mel_scale, mel_norm in GRID:
         filters = mel.mel_filterbank(
             sample_rate_hz=rate,
@@ -52,7 +52,7 @@ def test_filterbank_equals_librosa():
         np.testing.assert_allclose(filters, expected.T, atol=1e-12 * max(1, expected.max()))
 
 
-def test_centre_frequencies_equal_librosa():
+def test_centre_frequencies_match_librosa():
     for mel_scale in mel.MEL_SCALES:
         centres = mel.mel_frequencies(40, min_hz=20.0, max_hz=8000.0, mel_scale=mel_scale)
         expected = librosa.mel_frequencies(42, fmin=20.0, fmax=8000.0, htk=mel_scale == "htk")
@@ -80,7 +80,7 @@ def test_filterbank_is_read_only_and_empty_bands_are_counted():
         (dict(mel_norm="area"), "mel_norm='area'"),
     ],
 )
-def test_invalid_options_raise_errors(options, message):
-    good = dict(sample_rate_hz=16000, frame_length=512, num_mels=40)
+def test_invalid_options_are_rejected(options, message):
+    valid_options = dict(sample_rate_hz=16000, frame_length=512, num_mels=40)
     with pytest.raises(ValueError, match=message):
-        mel.mel_filterbank(**(good | options))
+        mel.mel_filterbank(**(valid_options | options))

@@ -1,4 +1,4 @@
-"""Time stretching and change of speed against librosa, NumPy, and results for sines and clicks."""
+"""Time stretching and speed change compared with librosa and NumPy, and on sines and clicks."""
 
 import functools
 
@@ -30,14 +30,14 @@ def loudest_hz(sound):
     return spectrum.argmax() * RATE_HZ / size
 
 
-def test_rate_1_returns_the_signal():
+def test_rate_of_1_returns_the_signal():
     sound = np.random.default_rng(0).uniform(-1, 1, (2, T)).astype(np.float32)
     np.testing.assert_allclose(stretched(sound, rate=1.0), sound, atol=1e-4)
     np.testing.assert_allclose(speed(sound, speed=1.0), sound, atol=1e-5)
 
 
 @pytest.mark.parametrize("rate", [0.5, 0.77, 1.3])
-def test_stretching_without_phase_locking_equals_librosa(rate):
+def test_stretching_without_phase_locking_matches_librosa(rate):
     rng = np.random.default_rng(1)
     chord = sum(sine(f) * np.exp(-np.arange(T) / T) for f in (220.0, 554.4, 1244.5))
     sound = (0.3 * chord + 0.01 * rng.normal(size=T)).astype(np.float32)
@@ -45,7 +45,7 @@ def test_stretching_without_phase_locking_equals_librosa(rate):
     expected = librosa.istft(
         librosa.phase_vocoder(frames, rate=rate, hop_length=512, n_fft=2048), hop_length=512
     )
-    # The sound ends in the last frames, where librosa's are fewer.
+    # The last frames are compared only as far as librosa computes them.
     num_same = min(len(expected), T, round(T / rate)) - 4096
     unlocked = jax.jit(functools.partial(stretch, locked_bins=0))
     actual = np.asarray(unlocked(sound, rate=rate))
@@ -59,7 +59,7 @@ def test_stretching_without_phase_locking_equals_librosa(rate):
 def test_stretching_preserves_frequency_and_moves_onsets(rate):
     result = np.asarray(stretched(sine(997.0), rate=rate))
     assert loudest_hz(result[2048 : 2048 + 12_000]) == pytest.approx(997.0, abs=0.5)
-    # Unlocked, the bins of a partial drift apart and it loses up to 1.2 dB.
+    # Without phase locking, the bins of a partial drift apart, which costs up to 1.2 dB.
     level_db = 20 * np.log10(np.sqrt(2 * np.mean(result[4096:12_000] ** 2)))
     assert abs(level_db) < 0.1
     click = np.zeros(T, np.float32)
@@ -82,21 +82,21 @@ def test_phase_locking_preserves_the_level_of_noise_and_the_spectrum_of_librosa(
         return librosa.power_to_db(bands)[:, 1:-1]
 
     difference = bands_db(result) - bands_db(expected)
-    # librosa's is softer, and else the same.
+    # librosa's output has a lower level and otherwise the same spectrum.
     assert np.std(difference) < 2.5 and 1.0 < np.mean(difference) < 5.0
 
 
-def test_silence_stays_silent():
+def test_silence_stays_silent_and_sound_resumes_after_a_gap():
     sound = np.stack([sine(440.0), np.zeros(T, np.float32)])
     for result in (stretched(sound, rate=0.7), speed(sound, speed=1.1)):
         assert np.abs(result[0]).max() > 0.5 and not np.any(result[1])
-    # After a gap in a sound it goes on.
+    # Sound resumes after a gap.
     gap = sine(440.0) * (np.abs(np.arange(T) - 9000) > 4000)
     assert np.sqrt(np.mean(np.asarray(stretched(gap, rate=0.9))[-4000:-2000] ** 2)) > 0.6
 
 
 @pytest.mark.parametrize("factor", [0.7937, 0.95, 1.0595, 1.26])
-def test_speed_multiplies_the_frequency_and_equals_bandlimited_interpolation(factor):
+def test_speed_multiplies_the_frequency_and_matches_bandlimited_interpolation(factor):
     result = np.asarray(speed(sine(997.0, 2 * T), speed=factor))
     assert loudest_hz(result) == pytest.approx(997.0 * factor, abs=0.5)
     exact = round(factor * 65536) / 65536
@@ -105,16 +105,16 @@ def test_speed_multiplies_the_frequency_and_equals_bandlimited_interpolation(fac
 
 
 def test_positions_are_exact_for_long_signals():
-    # float32 would be a quarter of a sample off here.
+    # float32 positions would be wrong by a quarter of a sample here.
     num = 4_000_000
-    whole, fraction = phase_vocoder._positions(jnp.float32(1.2599), num)
+    integers, fraction = phase_vocoder._positions(jnp.float32(1.2599), num)
     exact = np.arange(num) * (round(1.2599 * 65536) / 65536)
-    np.testing.assert_array_equal(np.asarray(whole, float) + np.asarray(fraction), exact)
+    np.testing.assert_array_equal(np.asarray(integers, float) + np.asarray(fraction), exact)
 
 
 def test_frequencies_above_the_new_nyquist_frequency_do_not_alias():
     result = np.asarray(speed(sine(10_800.0, 2 * T), speed=1.26))
-    # It would be heard at 8,442 Hz.
+    # The alias would be at 8,442 Hz.
     assert np.sqrt(np.mean(result[100:-100] ** 2)) < 0.1 * np.sqrt(0.5)
 
 
@@ -125,7 +125,7 @@ def test_faster_playback_is_followed_by_silence():
     assert not result[end + 50 :].any()
 
 
-def test_options_out_of_range_raise_errors():
+def test_options_out_of_range_are_rejected():
     sound = np.zeros(4096, np.float32)
     with pytest.raises(ValueError, match="speed=5"):
         phase_vocoder.change_speed(sound, speed=5.0, num_samples=10)
@@ -137,12 +137,12 @@ def test_options_out_of_range_raise_errors():
         phase_vocoder.time_stretch(np.zeros(4096, np.int16), rate=1.0, num_samples=10)
 
 
-def test_sequential_vmap_equals_vmap():
+def test_sequential_vmap_matches_vmap():
     function = sequential_vmap_on_cpu(lambda x, y: {"sum": (x + y).sum(), "product": x * y})
     x, y = jnp.arange(12.0).reshape(4, 3), jnp.arange(3.0)
     result = jax.jit(jax.vmap(function, (0, None)))(x, y)
     np.testing.assert_array_equal(result["product"], x * y)
     np.testing.assert_array_equal(result["sum"], (x + y).sum(axis=1))
     np.testing.assert_array_equal(function(x[0], y)["product"], x[0] * y)
-    twice = jax.vmap(jax.vmap(function))(x[None], x[None])
-    np.testing.assert_array_equal(twice["product"], (x * x)[None])
+    nested = jax.vmap(jax.vmap(function))(x[None], x[None])
+    np.testing.assert_array_equal(nested["product"], (x * x)[None])

@@ -1,4 +1,4 @@
-"""STFT against librosa and the DFT sum; the inverse by round trips."""
+"""STFT compared with librosa and the DFT sum; inverse STFT tested by round trips."""
 
 import jax
 import jax.numpy as jnp
@@ -19,8 +19,8 @@ def noise(*shape, seed=0):
     [(5000, 1024, 512), (5001, 1024, 300), (4999, 400, 160), (5000, 4096, 1050), (300, 512, 256)],
 )
 @pytest.mark.parametrize("name", ["hann", "hamming", "rectangular"])
-@pytest.mark.filterwarnings("ignore:n_fft=:UserWarning")  # librosa, where the frame is longer
-def test_centred_stft_equals_librosa(num_samples, frame_length, hop_length, name):
+@pytest.mark.filterwarnings("ignore:n_fft=:UserWarning")  # if the frame is longer
+def test_centred_stft_matches_librosa(num_samples, frame_length, hop_length, name):
     signal = noise(2, num_samples)
     actual = stft.stft(signal, frame_length=frame_length, hop_length=hop_length, window=name)
     expected = librosa.stft(
@@ -37,7 +37,7 @@ def test_centred_stft_equals_librosa(num_samples, frame_length, hop_length, name
 
 @pytest.mark.parametrize("padding", framing.PADDINGS)
 @pytest.mark.parametrize("frame_length, hop_length", [(16, 8), (15, 4), (9, 12)])
-def test_stft_equals_the_dft_sum(frame_length, hop_length, padding):
+def test_stft_matches_the_dft_sum(frame_length, hop_length, padding):
     signal = noise(50)
     values = noise(frame_length, seed=1)
     actual = stft.stft(
@@ -75,7 +75,7 @@ def test_stft_equals_the_dft_sum(frame_length, hop_length, padding):
 )
 def test_istft_inverts_stft(name, frame_length, hop_length, padding):
     options = dict(frame_length=frame_length, hop_length=hop_length, window=name, padding=padding)
-    # Whole frames alone reach the last sample only where they fit.
+    # Without padding, complete frames reach the last sample only if they fit.
     for num_samples in (1000,) if padding == "none" else (1024, 77):
         signal = noise(2, num_samples)
 
@@ -89,8 +89,8 @@ def test_istft_of_a_modified_spectrum_is_the_least_squares_signal():
     options = dict(frame_length=16, hop_length=4)
     rng = np.random.default_rng(0)
     target = (rng.standard_normal((11, 9)) + 1j * rng.standard_normal((11, 9))).astype(np.complex64)
-    # The frames the spectrum stands for; the imaginary parts of the first and last bin do not
-    # belong to any real frame.
+    # Frames of the spectrum; the imaginary parts of the first and last bins are ignored, because
+    # real frames have none.
     frames = np.fft.irfft(target, n=16)
     columns = [framing.frame(row, padding="center", **options) for row in np.eye(40, dtype="f")]
     matrix = np.stack([np.ravel(c * get_window("hann", 16)) for c in columns], axis=1)
@@ -98,7 +98,7 @@ def test_istft_of_a_modified_spectrum_is_the_least_squares_signal():
     np.testing.assert_allclose(stft.istft(target, num_samples=40, **options), expected, atol=1e-4)
 
 
-def test_istft_refuses_options_without_an_exact_inverse():
+def test_istft_rejects_options_without_an_exact_inverse():
     end = dict(frame_length=64, hop_length=32, padding="end")
     spectrum = stft.stft(noise(640), **end)
     with pytest.raises(ValueError, match="sample 0 of 640 is outside all windows"):
@@ -115,7 +115,7 @@ def test_istft_refuses_options_without_an_exact_inverse():
         stft.istft(spectrum, num_samples=640, frame_length=64, hop_length=32)
 
 
-def test_window_of_wrong_length_raises_an_error():
+def test_window_of_wrong_length_is_rejected():
     with pytest.raises(ValueError, match=r"window: .* got \(5,\)"):
         stft.stft(noise(64), frame_length=16, hop_length=8, window=np.ones(5))
 

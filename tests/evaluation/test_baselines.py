@@ -16,7 +16,7 @@ CLASSES = ("low", "high", "absent")
 
 
 def _tone(label, seed, duration_s=3.0):
-    """A low or high harmonic tone in noise."""
+    """Return a low or high harmonic tone in noise."""
     generator = np.random.default_rng(seed)
     time_s = np.arange(int(duration_s * RATE_HZ)) / RATE_HZ
     pitch_hz = generator.uniform(100, 200) * (1, 6)[label]
@@ -40,7 +40,7 @@ def test_majority_is_the_most_frequent_training_class_or_the_first_of_a_tie():
     assert predicted.ids is like.ids
 
 
-def test_statistics_equal_those_of_librosa():
+def test_statistics_match_those_of_librosa():
     audio = _tone(0, 1) * 0.3
     statistics = baselines.mfcc_statistics(audio, sample_rate_hz=RATE_HZ)
     mfcc = librosa.feature.mfcc(y=audio / np.abs(audio).max(), sr=RATE_HZ, n_mfcc=20)
@@ -55,16 +55,16 @@ def test_windows_of_a_long_clip_are_analysed_like_separate_clips():
     statistics = baselines.mfcc_statistics(audio, sample_rate_hz=RATE_HZ)
     for row, start_s in zip(statistics, (0, 1.5, 3, 4), strict=True):
         part = audio[int(start_s * RATE_HZ) :][: 3 * RATE_HZ]
-        alone = baselines.mfcc_statistics(part, sample_rate_hz=RATE_HZ)
-        # Dividing by the part's own peak moves the first coefficient only.
-        others = np.arange(80) != 0
-        np.testing.assert_allclose(row[others], alone[0, others], rtol=1e-3, atol=1e-2)
+        separate = baselines.mfcc_statistics(part, sample_rate_hz=RATE_HZ)
+        # Normalisation by the peak of the part changes only the first coefficient.
+        not_first = np.arange(80) != 0
+        np.testing.assert_allclose(row[not_first], separate[0, not_first], rtol=1e-3, atol=1e-2)
 
 
 @pytest.mark.parametrize(
     "num_samples, num_windows", [(0, 1), (1, 1), (100, 1), (24_000, 1), (48_000, 3), (60_000, 4)]
 )
-def test_clips_of_any_length_and_silence(num_samples, num_windows):
+def test_statistics_of_silence_and_clips_of_any_length_are_finite(num_samples, num_windows):
     for audio in (np.zeros(num_samples), np.random.default_rng(0).normal(size=num_samples)):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -72,7 +72,7 @@ def test_clips_of_any_length_and_silence(num_samples, num_windows):
         assert statistics.shape == (num_windows, 80) and np.isfinite(statistics).all()
 
 
-def test_logistic_regression_equals_sklearn_and_distinguishes_tones():
+def test_logistic_regression_matches_sklearn_and_distinguishes_tones():
     labels = np.arange(24) % 2
     clips = [(_tone(label, seed), np.eye(3)[label]) for seed, label in enumerate(labels)]
     model = baselines.MfccLogistic.fit(iter(clips), sample_rate_hz=RATE_HZ)
@@ -80,22 +80,22 @@ def test_logistic_regression_equals_sklearn_and_distinguishes_tones():
         [baselines.mfcc_statistics(audio, sample_rate_hz=RATE_HZ) for audio, _ in clips]
     )
     scaler = sklearn.preprocessing.StandardScaler().fit(features)
-    theirs = sklearn.linear_model.LogisticRegression(max_iter=1000)
-    theirs.fit(scaler.transform(features), labels)
+    reference = sklearn.linear_model.LogisticRegression(max_iter=1000)
+    reference.fit(scaler.transform(features), labels)
 
     test_labels = [0, 1, 1, 0]
     test = [_tone(label, 100 + i, 6.0) for i, label in enumerate(test_labels)]
     predicted = model.predict(iter(test), _like(test_labels))
     for audio, label, windows in zip(test, test_labels, predicted.windows, strict=True):
         assert windows.shape == (3, 3) and windows.dtype == np.float32
-        expected = theirs.predict_proba(
+        expected = reference.predict_proba(
             scaler.transform(baselines.mfcc_statistics(audio, sample_rate_hz=RATE_HZ))
         )
         np.testing.assert_allclose(windows[:, :2], expected, atol=1e-5)
         assert (windows[:, :2].argmax(1) == label).all()
-        np.testing.assert_array_equal(windows[:, 2], 0)  # never seen in training
-    block = recognition.evaluate(predicted, predicted, num_resamples=2)["thresholds"]["fixed"]
-    assert block["micro"]["f1"] == 1.0
+        np.testing.assert_array_equal(windows[:, 2], 0)  # class without training clips
+    metrics = recognition.evaluate(predicted, predicted, num_resamples=2)["thresholds"]["fixed"]
+    assert metrics["micro"]["f1"] == 1.0
 
 
 def test_statistics_are_independent_of_level():

@@ -1,4 +1,4 @@
-"""Collapse check: degenerate predictors are detected for any distribution of labels."""
+"""Collapse check: degenerate predictors are detected for all label distributions."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ NUM_CLASSES = len(IRMAS)
 
 
 def _labels(num_clips=300, seed=0, weights=None):
-    """One to three labels per clip."""
+    """Return one to three labels per clip."""
     generator = np.random.default_rng(seed)
     labels = np.zeros((num_clips, NUM_CLASSES), bool)
     for row in labels:
@@ -66,13 +66,13 @@ def test_good_and_mediocre_predictors_are_accepted(weights, num_clips):
             assert result["warning"] is None and not result["collapsed"]
 
 
-def test_perfect_recall_alone_is_not_a_collapse():
+def test_perfect_recall_is_not_a_collapse():
     """Every class has recall 1 and some false positives."""
     labels = _labels()
     assert not collapse.check(labels, labels | _noisy(labels, 0.15), IRMAS)["collapsed"]
 
 
-def test_splits_that_are_small_or_have_uniform_labels_are_not_judged():
+def test_small_splits_and_uniform_labels_are_not_checked():
     few = _labels(9)
     assert not collapse.check(few, np.ones_like(few), IRMAS)["judged"]
     same = np.tile(np.eye(NUM_CLASSES, dtype=bool)[3], (50, 1))

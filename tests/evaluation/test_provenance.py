@@ -14,7 +14,7 @@ def _collect():
     )
 
 
-def test_contents():
+def test_provenance_contains_dataset_seed_versions_and_hardware():
     collected = _collect()
     assert collected["dataset"] == {
         "name": "gm_irmas",
@@ -31,7 +31,7 @@ def test_contents():
     json.dumps(collected, allow_nan=False)
 
 
-def test_contains_no_machine_paths(monkeypatch):
+def test_provenance_contains_no_machine_paths(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/opt/secret/bin/irec", "train", "--workdir=my runs"])
     monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
     collected = _collect()
@@ -41,14 +41,14 @@ def test_contains_no_machine_paths(monkeypatch):
         assert path == "/" or path not in text
 
 
-def test_command_of_a_module_is_as_typed(tmp_path):
+def test_command_of_a_module_is_reproduced(tmp_path):
     (tmp_path / "shown.py").write_text(
         "from irec_jax.evaluation import provenance\nprint(provenance.command())\n"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
     command = [sys.executable, "-m", "shown", "--config=configs/han.py:debug"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
-    assert done.stdout.strip() == "python -m shown --config=configs/han.py:debug"
+    completed = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    assert completed.stdout.strip() == "python -m shown --config=configs/han.py:debug"
 
 
 def _git(folder, *arguments):
@@ -56,20 +56,20 @@ def _git(folder, *arguments):
     subprocess.run(["git", "-C", str(folder), *names, *arguments], check=True, capture_output=True)
 
 
-def test_git_commit_and_dirty(tmp_path):
+def test_git_commit_and_uncommitted_changes_are_recorded(tmp_path):
     assert provenance.git(tmp_path) is None
     _git(tmp_path, "init")
     (tmp_path / "file").write_text("1")
     (tmp_path / "inside").mkdir()
     _git(tmp_path, "add", "file")
     _git(tmp_path, "commit", "-m", "first")
-    clean = provenance.git(tmp_path)
-    assert len(clean["commit"]) == 40 and clean["dirty"] is False
+    committed = provenance.git(tmp_path)
+    assert len(committed["commit"]) == 40 and committed["dirty"] is False
     (tmp_path / "untracked").write_text("")
-    assert provenance.git(tmp_path) == clean
+    assert provenance.git(tmp_path) == committed
     (tmp_path / "file").write_text("2")
-    assert provenance.git(tmp_path) == clean | {"dirty": True}
-    assert provenance.git(tmp_path / "inside") is None  # another project's checkout
+    assert provenance.git(tmp_path) == committed | {"dirty": True}
+    assert provenance.git(tmp_path / "inside") is None  # inside a repository, but not its root
 
 
 def test_git_is_optional(monkeypatch, tmp_path):

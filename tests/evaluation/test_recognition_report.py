@@ -17,7 +17,7 @@ CLASSES = ("cel", "flu", "pia", "voi")
 
 
 def make_predictions(num_clips=80, *, seed=0, max_labels=3, num_songs=30, classes=CLASSES):
-    """Predictions of a mediocre recogniser for clips of 1 to 12 windows."""
+    """Return predictions of a mediocre recogniser for clips of 1 to 12 windows."""
     generator = np.random.default_rng(seed)
     labels = np.zeros((num_clips, len(classes)), np.float32)
     windows = []
@@ -47,27 +47,27 @@ def evaluation():
 
 @pytest.mark.parametrize("name", ["s1", "s2", "max"])
 @pytest.mark.parametrize("kind", recognition.KINDS)
-def test_scores_equal_sklearn(evaluation, name, kind):
-    block = evaluation["aggregations"][name]["thresholds"][kind]
-    threshold = block["threshold"]
+def test_scores_match_sklearn(evaluation, name, kind):
+    metrics = evaluation["aggregations"][name]["thresholds"][kind]
+    threshold = metrics["threshold"]
     if kind == "validation_per_class":
         assert list(threshold) == list(CLASSES)
         threshold = np.array(list(threshold.values()))
     predicted_labels = aggregation.get(name)(TEST.windows) >= threshold
     for average in ("micro", "macro"):
-        theirs = sklearn.metrics.precision_recall_fscore_support(
+        expected = sklearn.metrics.precision_recall_fscore_support(
             TEST.labels, predicted_labels, average=average, zero_division=0
         )[:3]
-        ours = [block[average][key] for key in ("precision", "recall", "f1")]
-        np.testing.assert_allclose(ours, theirs, rtol=1e-12)
-        low, high = block[average]["f1_interval"]
-        assert low < block[average]["f1"] < high
+        actual = [metrics[average][key] for key in ("precision", "recall", "f1")]
+        np.testing.assert_allclose(actual, expected, rtol=1e-12)
+        low, high = metrics[average]["f1_interval"]
+        assert low < metrics[average]["f1"] < high
     by_class = sklearn.metrics.precision_recall_fscore_support(
         TEST.labels, predicted_labels, average=None, zero_division=0
     )
-    for k, scores in enumerate(block["per_class"].values()):
-        ours = [scores[key] for key in ("precision", "recall", "f1", "num_positives")]
-        np.testing.assert_allclose(ours, [column[k] for column in by_class], rtol=1e-12)
+    for k, scores in enumerate(metrics["per_class"].values()):
+        actual = [scores[key] for key in ("precision", "recall", "f1", "num_positives")]
+        np.testing.assert_allclose(actual, [column[k] for column in by_class], rtol=1e-12)
         assert scores["num_predicted"] == predicted_labels[:, k].sum()
 
 
@@ -78,23 +78,25 @@ def test_oracle_is_the_best_threshold_and_tuning_ignores_test_labels(evaluation)
             assert blocks["oracle"]["micro"]["f1"] >= blocks[kind]["micro"]["f1"]
         assert blocks["oracle"]["micro"]["f1"] == pytest.approx(max(curve["micro_f1"]))
     inverted = dataclasses.replace(TEST, labels=1 - TEST.labels)
-    other = recognition.evaluate(inverted, VALIDATION, num_resamples=2)
+    evaluation_of_inverted = recognition.evaluate(inverted, VALIDATION, num_resamples=2)
     for kind in ("fixed", "validation", "validation_per_class"):
-        ours, theirs = (e["thresholds"][kind]["threshold"] for e in (evaluation, other))
-        assert ours == theirs
+        threshold, threshold_of_inverted = (
+            e["thresholds"][kind]["threshold"] for e in (evaluation, evaluation_of_inverted)
+        )
+        assert threshold == threshold_of_inverted
 
 
 def test_main_thresholds_belong_to_the_chosen_aggregation(evaluation):
     assert evaluation["aggregation"] == "s2"
     assert evaluation["thresholds"] == evaluation["aggregations"]["s2"]["thresholds"]
     assert evaluation["thresholds"]["fixed"]["threshold"] == 0.5
-    other = recognition.evaluate(
+    s1_evaluation = recognition.evaluate(
         TEST, VALIDATION, aggregation="s1", threshold=0.333, num_resamples=2
     )
-    assert other["thresholds"]["fixed"]["threshold"] == 0.333
-    assert other["thresholds"] == other["aggregations"]["s1"]["thresholds"]
-    assert other["aggregations"]["s2"]["thresholds"]["fixed"]["threshold"] == 0.5
-    blocks = other["thresholds"]
+    assert s1_evaluation["thresholds"]["fixed"]["threshold"] == 0.333
+    assert s1_evaluation["thresholds"] == s1_evaluation["aggregations"]["s1"]["thresholds"]
+    assert s1_evaluation["aggregations"]["s2"]["thresholds"]["fixed"]["threshold"] == 0.5
+    blocks = s1_evaluation["thresholds"]
     assert blocks["oracle"]["micro"]["f1"] >= blocks["fixed"]["micro"]["f1"]
 
 
@@ -133,16 +135,16 @@ def test_accuracy_is_compared_with_chance_and_the_most_frequent_class():
     strongest = np.array([w.mean(0).argmax() for w in test.windows])[single]
     assert result["all_clips"] is False and result["chance"] == 0.25
     cases = ((result, strongest), (result["majority"], np.full(len(truth), 1)))
-    for block, predicted in cases:
-        assert block["accuracy"] == np.mean(truth == predicted)
-        assert block["balanced_accuracy"] == pytest.approx(
+    for metrics, predicted in cases:
+        assert metrics["accuracy"] == np.mean(truth == predicted)
+        assert metrics["balanced_accuracy"] == pytest.approx(
             sklearn.metrics.balanced_accuracy_score(truth, predicted)
         )
         intervals = confidence.accuracy_intervals(
             truth, predicted, songs, num_classes=4, num_resamples=40, seed=2
         )
-        assert block["accuracy_interval"] == intervals.accuracy.tolist()
-        assert block["balanced_accuracy_interval"] == intervals.balanced.tolist()
+        assert metrics["accuracy_interval"] == intervals.accuracy.tolist()
+        assert metrics["balanced_accuracy_interval"] == intervals.balanced.tolist()
     assert result["majority"]["class"] == "flu"
     low, high = result["accuracy_interval"]
     assert low < result["accuracy"] < high
@@ -178,8 +180,8 @@ def test_zero_probabilities_and_absent_classes_give_a_complete_report():
     result = recognition.evaluate(zeros, VALIDATION, num_resamples=5)
     assert result["thresholds"]["fixed"]["micro"]["f1"] == 0
     assert "No test clip has the label cel, voi" in " ".join(result["notes"])
-    again = json.loads(writing.strict_json(result))
-    assert again["predominant"]["accuracy"] is None and again["ranking"]["auc"]["macro"] is None
+    decoded = json.loads(writing.strict_json(result))
+    assert decoded["predominant"]["accuracy"] is None and decoded["ranking"]["auc"]["macro"] is None
 
 
 def test_invalid_input_is_rejected():

@@ -32,7 +32,7 @@ def test_random_split_of_windows_with_separate_channels(tmp_path, capsys):
     words += ["--config.training.stop_by=top1", "--config.training.best_by=loss"]
     words += ["--config.data.normalize=none", "--config.evaluation.threshold=0.3"]
     assert call(*words) == 0
-    shown, report = capsys.readouterr().out, read(tmp_path)
+    printed, report = capsys.readouterr().out, read(tmp_path)
     assert report["classes"] == ["voi", "pia", "gel"] and report["aggregation"] == "s2"
     protocol, predominant = report["protocol"], report["predominant"]
     assert "window: " in report["provenance"]["dataset"]["split"]
@@ -55,7 +55,7 @@ def test_random_split_of_windows_with_separate_channels(tmp_path, capsys):
         key: value for key, value in predominant["majority"].items() if key != "class"
     }
     assert report["thresholds"]["fixed"]["threshold"] == 0.3
-    lines = [line for line in shown.splitlines() if line.startswith("accuracy ")]
+    lines = [line for line in printed.splitlines() if line.startswith("accuracy ")]
     assert len(lines) == 1 and f"accuracy {predominant['accuracy']:.3f} [" in lines[0]
     assert "(window split), rendered audio; chance 0.333, majority 0." in lines[0]
     page = (tmp_path / "report.md").read_text()
@@ -69,14 +69,17 @@ def test_random_split_of_windows_with_separate_channels(tmp_path, capsys):
     assert list(loud.scores) == report["classes"]
     assert not np.allclose(loud.window_scores, soft.window_scores, rtol=1e-6)
     assert call(*words, "--mode=eval", "--config.evaluation.baselines=False") == 0
-    again = read(tmp_path)
-    assert "baselines" not in again and again["best_epoch"] == best
-    assert again["predominant"] == predominant and again["thresholds"] == report["thresholds"]
+    second_report = read(tmp_path)
+    assert "baselines" not in second_report and second_report["best_epoch"] == best
+    assert (
+        second_report["predominant"] == predominant
+        and second_report["thresholds"] == report["thresholds"]
+    )
 
 
-def launch(count, *words):
+def launch(num_processes, *words):
     return subprocess.run(
-        ["launch/local.sh", str(count), *map(str, words)],
+        ["launch/local.sh", str(num_processes), *map(str, words)],
         cwd=ROOT,
         env=os.environ | {"PYTHON": sys.executable, "JAX_PLATFORMS": "cpu"},
         capture_output=True,
@@ -89,10 +92,10 @@ def test_song_split_in_two_processes_keeps_each_song_in_one_split(tmp_path):
     words = [*WORDS, "--config.data.split=song", "--config.data.test_fraction=0.25"]
     words += ["--config.data.window_s=0.5", "--config.evaluation.hop_s=0.5", "--config.seed=4"]
     words += ["--config.evaluation.baselines=False", "--config.training.num_epochs=1"]
-    done = launch(2, *words, f"--workdir={tmp_path}")
-    assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-1500:]
+    completed = launch(2, *words, f"--workdir={tmp_path}")
+    assert completed.returncode == 0, completed.stdout[-1500:] + completed.stderr[-1500:]
     report = read(tmp_path)
-    # Two processes divide the data as one process does.
+    # Two processes use the same splits as one process.
     config = configs.load("configs/han.py:debug")
     config.data.update(
         classes=("voi", "pia", "gel"), split="song", test_fraction=0.25, window_s=0.5
@@ -145,22 +148,22 @@ def test_song_split_in_two_processes_keeps_each_song_in_one_split(tmp_path):
 def test_invalid_settings_are_reported_in_one_line(words, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert call("--config=configs/han.py:debug", *words) == 1
-    shown = capsys.readouterr().err
-    assert message in shown and shown.startswith("error: ")
-    assert len(shown.strip().splitlines()) == 1 and not (tmp_path / "runs").exists()
+    error = capsys.readouterr().err
+    assert message in error and error.startswith("error: ")
+    assert len(error.strip().splitlines()) == 1 and not (tmp_path / "runs").exists()
 
 
 def test_dry_run_prints_classes_split_and_feature_shapes(capsys):
     words = ["--config=configs/goel_rnn.py", "--config.training.batch_size=4"]
     assert call(*words, "--config.data.classes=sax,cel", "--dry_run") == 0
-    shown = capsys.readouterr().out
-    assert "classes   2: sax, cel" in shown and "split     song: " in shown
-    assert "features  (4, 294, 300) float32 steps" in shown
-    assert "features  (4,) int32 num_steps" in shown and "output    (4, 2) float32" in shown
+    printed = capsys.readouterr().out
+    assert "classes   2: sax, cel" in printed and "split     song: " in printed
+    assert "features  (4, 294, 300) float32 steps" in printed
+    assert "features  (4,) int32 num_steps" in printed and "output    (4, 2) float32" in printed
 
 
 def test_number_of_steps_follows_from_the_training_windows():
-    """The schedule of the learning rate is as long as training."""
+    """The learning rate schedule is as long as training."""
     for split, share in (("official", 0.8), ("song", 0.6)):
         config = configs.load("configs/han.py:debug")
         config.training.max_steps_per_epoch = 0

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import call
 
-#: A small network, which compiles quickly.
+#: Overrides for a network that compiles quickly.
 SMALL = [
     "--config.model.filters=(2,2,2,2,4,4)",
     "--config.model.bottleneck=(4,)",
@@ -23,14 +23,14 @@ def test_training_and_evaluation_write_a_report(tmp_path, capsys):
     words = ["--config=configs/ligtenberg_unet.py:debug", f"--workdir={tmp_path}", *SMALL]
     words += ["--config.augment.gain_db=3.0", "--config.training.best_by=amplitude_sdr"]
     assert call(*words) == 0
-    shown, report = capsys.readouterr().out, read(tmp_path)
+    printed, report = capsys.readouterr().out, read(tmp_path)
     assert report["dataset"] == "gm_musdb" and report["rendered"] is True
     assert report["systems"] == ["mixture", "raw", "post", "ideal"]
     mean = {name: scores["amplitude_sdr_db"]["mean"] for name, scores in report["summary"].items()}
     assert mean["ideal"] > mean["mixture"] and np.isfinite(list(mean.values())).all()
     best = max(report["history"], key=lambda row: row["valid_amplitude_sdr"])
     assert report["best_epoch"]["epoch"] == best["epoch"] and len(report["history"]) == 2
-    assert f"raw {mean['raw']:.2f}" in shown and "rendered audio" in shown
+    assert f"raw {mean['raw']:.2f}" in printed and "rendered audio" in printed
     page = (tmp_path / "report.md").read_text()
     assert "rendered audio" in page and str(tmp_path) not in page.replace(f"={tmp_path}", "")
     for picture in re.findall(r"\]\(([^)]+\.png)\)", page):
@@ -69,6 +69,6 @@ def test_training_and_evaluation_write_a_report(tmp_path, capsys):
 def test_invalid_settings_are_reported_in_one_line(words, message, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert call("--config=configs/ligtenberg_unet.py:debug", *words) == 1
-    shown = capsys.readouterr().err
-    assert message in shown and shown.startswith("error: ")
-    assert len(shown.strip().splitlines()) == 1 and not (tmp_path / "runs").exists()
+    error = capsys.readouterr().err
+    assert message in error and error.startswith("error: ")
+    assert len(error.strip().splitlines()) == 1 and not (tmp_path / "runs").exists()

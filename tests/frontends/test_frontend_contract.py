@@ -32,8 +32,8 @@ def noise(*shape):
     return np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
 
 
-def awkward():
-    """Return waveforms: silence, DC, extremes, and a single non-zero sample."""
+def extreme_waveforms():
+    """Return silence, constants, alternating full scale, and a single non-zero sample."""
     alternating = np.where(np.arange(NUM_SAMPLES) % 2, 1.0, -1.0)
     rows = [np.zeros(NUM_SAMPLES), np.full(NUM_SAMPLES, 0.3), np.ones(NUM_SAMPLES)]
     return np.stack([*rows, -rows[2], alternating, np.eye(NUM_SAMPLES)[5]]).astype(np.float32)
@@ -41,11 +41,13 @@ def awkward():
 
 def assert_same(result, expected, **tolerance):
     assert jax.tree.structure(result) == jax.tree.structure(expected)
-    for one, other in zip(jax.tree.leaves(result), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(one, other, **tolerance)
+    for actual_leaf, expected_leaf in zip(
+        jax.tree.leaves(result), jax.tree.leaves(expected), strict=True
+    ):
+        np.testing.assert_allclose(actual_leaf, expected_leaf, **tolerance)
 
 
-def test_every_front_end_is_in_the_grid():
+def test_every_front_end_is_tested():
     assert {name for name, _ in SMALL} == set(frontends.FRONTENDS)
 
 
@@ -83,7 +85,7 @@ def test_extreme_waveforms_give_finite_features_and_gradients(name, settings):
         floats = [x for x in jax.tree.leaves(features) if x.dtype == jnp.float32]
         return sum(x.sum() for x in floats), floats
 
-    waveforms = np.concatenate([awkward(), noise(1, NUM_SAMPLES)])
+    waveforms = np.concatenate([extreme_waveforms(), noise(1, NUM_SAMPLES)])
     gradient, floats = jax.jit(jax.grad(total, has_aux=True))(waveforms)
     assert all(np.isfinite(leaf).all() for leaf in floats)
     assert np.isfinite(gradient).all() and np.abs(gradient[-1]).max() > 0
@@ -98,7 +100,7 @@ def test_settings_survive_a_json_round_trip(name, settings):
 
 
 @all_small
-def test_invalid_waveforms_raise_errors(name, settings):
+def test_invalid_waveforms_are_rejected(name, settings):
     frontend = frontends.create(name, **settings)
     with pytest.raises(AssertionError, match="waveform must hold floats"):
         frontend(np.zeros(NUM_SAMPLES, np.int16))
@@ -153,7 +155,7 @@ def test_invalid_waveforms_raise_errors(name, settings):
         ),
     ],
 )
-def test_invalid_settings_raise_one_line_errors(name, settings, message):
+def test_invalid_settings_are_reported_in_one_line(name, settings, message):
     with pytest.raises(UserError, match=message) as error:
         frontends.create(name, **settings)
     assert "\n" not in str(error.value)
@@ -178,7 +180,7 @@ def test_invalid_settings_raise_one_line_errors(name, settings, message):
         ),
     ],
 )
-def test_waveforms_of_unsuitable_length_raise_errors(name, settings, message):
+def test_waveforms_of_unsuitable_length_are_rejected(name, settings, message):
     frontend = frontends.create(name, **settings)
     for call in (frontend.output_shape, lambda n: frontend(noise(n))):
         with pytest.raises(UserError, match=message) as error:
@@ -186,7 +188,7 @@ def test_waveforms_of_unsuitable_length_raise_errors(name, settings, message):
         assert "\n" not in str(error.value)
 
 
-def test_unknown_name_suggests_the_nearest():
+def test_unknown_name_suggests_the_closest_match():
     with pytest.raises(UserError, match="did you mean 'log_mel'"):
         frontends.create("logmel")
     with pytest.raises(UserError, match="did you mean 'recurrence'"):

@@ -1,4 +1,4 @@
-"""Image front ends against naive loops."""
+"""Image front ends compared with naive loops."""
 
 import jax
 import numpy as np
@@ -14,8 +14,8 @@ def noise(*shape):
 
 def resized(image, size):
     """Resize bilinearly with half-pixel centres and without antialiasing, in float64."""
-    places = (np.arange(size) + 0.5) * len(image) / size - 0.5
-    grid = np.meshgrid(places, places, indexing="ij")
+    positions = (np.arange(size) + 0.5) * len(image) / size - 0.5
+    grid = np.meshgrid(positions, positions, indexing="ij")
     return ndimage.map_coordinates(image.astype(np.float64), grid, order=1, mode="nearest")
 
 
@@ -48,7 +48,7 @@ def naive_recurrence(waveform, exponent, points, size, pooling):
 
 @pytest.mark.parametrize("num_samples", [1, 100, 103, 700])
 @pytest.mark.parametrize("settings", [dict(size=12), dict(side=11, size=8), dict(side=6, size=9)])
-def test_stacked_equals_naive_loops(num_samples, settings):
+def test_stacked_matches_naive_loops(num_samples, settings):
     waveform = 1.2 * noise(num_samples)
     result = frontends.create("stacked", **settings)(waveform)
     side = settings.get("side") or int(np.ceil(np.sqrt(num_samples)))
@@ -67,61 +67,61 @@ def test_stacked_equals_naive_loops(num_samples, settings):
     ],
     ids=str,
 )
-def test_recurrence_equals_naive_loops(num_samples, settings):
+def test_recurrence_matches_naive_loops(num_samples, settings):
     waveform = noise(num_samples)
     result = frontends.create("recurrence", **settings)(waveform)
-    rest = {k: v for k, v in settings.items() if k != "exponents"}
-    for picture, exponent in zip(result, settings["exponents"], strict=True):
-        expected = naive_recurrence(waveform, exponent, **rest)
-        np.testing.assert_allclose(picture, expected, atol=1e-6)
+    options = {k: v for k, v in settings.items() if k != "exponents"}
+    for image, exponent in zip(result, settings["exponents"], strict=True):
+        expected = naive_recurrence(waveform, exponent, **options)
+        np.testing.assert_allclose(image, expected, atol=1e-6)
 
 
 def test_image_values_are_between_0_and_1():
-    square = np.where(np.arange(4096) % 512 < 256, 1.0, -1.0).astype(np.float32)
+    square_wave = np.where(np.arange(4096) % 512 < 256, 1.0, -1.0).astype(np.float32)
     for name, settings in (
         ("stacked", dict(size=30)),
         ("recurrence", dict(exponents=(12,), points=64, size=30)),
         ("recurrence", dict(exponents=(12,), points=64, size=30, pooling="2d")),
     ):
-        picture = np.asarray(frontends.create(name, **settings)(square))
-        assert picture.min() == 0 and picture.max() == 1
+        image = np.asarray(frontends.create(name, **settings)(square_wave))
+        assert image.min() == 0 and image.max() == 1
     silence = np.zeros(4096, np.float32)
     grey = frontends.create("stacked", size=30)(silence)
     np.testing.assert_allclose(grey, 128 / 255, rtol=1e-6)
     np.testing.assert_array_equal(frontends.create("recurrence", size=30)(silence), 0)
 
 
-def test_batch_computed_in_groups_equals_single_calls():
-    waveforms = noise(2, 5, 4096)  # ten pictures, four at a time and a rest of two
+def test_batch_computed_in_groups_matches_single_calls():
+    waveforms = noise(2, 5, 4096)  # ten images, in groups of four and a remainder of two
     settings = dict(exponents=(10, 12), points=64, size=30)
-    for name, own in (("stacked", dict(size=30)), ("recurrence", settings)):
-        frontend = frontends.create(name, **own)
+    for name, options in (("stacked", dict(size=30)), ("recurrence", settings)):
+        frontend = frontends.create(name, **options)
         batched = jax.jit(frontend)(waveforms)
         assert batched.shape == (2, 5, *frontend.output_shape(4096))
         for row in np.ndindex(2, 5):
             np.testing.assert_allclose(batched[row], frontend(waveforms[row]), atol=1e-6)
 
 
-def test_shapes_equal_those_of_goel():
+def test_shapes_match_those_of_goel():
     assert frontends.create("stacked", side=367).output_shape(132_300) == (150, 150)
     assert frontends.create("recurrence").output_shape(132_300) == (2, 150, 150)
-    both = frontends.create("image_and_chunks").output_shape(88_200)
-    assert both == {"image": (2, 150, 150), "steps": (294, 300), "num_steps": ()}
+    shapes = frontends.create("image_and_chunks").output_shape(88_200)
+    assert shapes == {"image": (2, 150, 150), "steps": (294, 300), "num_steps": ()}
     stacked = frontends.create("image_and_chunks", image="stacked", chunk_samples=100)
     assert stacked.output_shape(88_200)["image"] == (150, 150)
     assert stacked.output_shape(88_200)["steps"] == (882, 100)
 
 
 @pytest.mark.parametrize("image", ["stacked", "recurrence"])
-def test_image_and_chunks_equals_its_parts(image):
-    own = dict(
+def test_image_and_chunks_matches_its_parts(image):
+    options = dict(
         stacked=dict(side=40, size=16),
         recurrence=dict(exponents=(9,), points=16, size=16, pooling="2d"),
     )[image]
     waveform, num_samples = noise(3, 1000), np.array([1000, 10, 550])
-    both = frontends.create("image_and_chunks", image=image, chunk_samples=70, **own)
-    features = both(waveform, num_samples=num_samples)
-    np.testing.assert_array_equal(features["image"], frontends.create(image, **own)(waveform))
+    frontend = frontends.create("image_and_chunks", image=image, chunk_samples=70, **options)
+    features = frontend(waveform, num_samples=num_samples)
+    np.testing.assert_array_equal(features["image"], frontends.create(image, **options)(waveform))
     chunks = frontends.create("chunks", chunk_samples=70)(waveform, num_samples=num_samples)
     for key in ("steps", "num_steps"):
         np.testing.assert_array_equal(features[key], chunks[key])

@@ -1,4 +1,4 @@
-"""The log-mel front end against librosa over a grid of settings."""
+"""Log-mel front end compared with librosa over a grid of settings."""
 
 import dataclasses
 import functools
@@ -14,8 +14,8 @@ import pytest
 from irec_jax import frontends
 from irec_jax.errors import UserError
 
-# Every option takes every one of its values at least once; hops that do not divide the frame,
-# odd frames and lengths are among them.
+# Every value of every option occurs at least once, including hops that do not divide the frame
+# and odd frame lengths.
 GRID = [
     dict(),
     dict(power=2.0, mel_scale="htk", mel_norm=None, drop_last=False, offset=0.1),
@@ -39,7 +39,7 @@ def librosa_log_mel(waveform, frontend):
     length, hop = frontend.frame_length, frontend.hop_length
     waveform = waveform.astype(np.float64)
     num_frames, _ = frontend.output_shape(waveform.shape[-1])
-    if frontend.padding != "center":  # librosa has no padding at the end: append the zeros
+    if frontend.padding != "center":  # librosa cannot pad only the end, so append zeros
         waveform = np.pad(waveform, [(0, 0), (0, length + hop)])
     bands = librosa.feature.melspectrogram(
         y=waveform,
@@ -59,9 +59,9 @@ def librosa_log_mel(waveform, frontend):
 
 
 @pytest.mark.parametrize("settings", GRID, ids=str)
-def test_log_mel_equals_librosa(settings):
+def test_log_mel_matches_librosa(settings):
     frontend = frontends.create("log_mel", **settings)
-    # The second length is odd, and a multiple of none of the hops.
+    # The second length is odd and not a multiple of any hop.
     for num_samples in (8400, 10007):
         waveform = noise(2, num_samples)
         features = np.asarray(frontend(waveform))
@@ -82,9 +82,9 @@ def test_number_of_frames_for_the_windows_of_the_paper(seconds, frames):
     assert shape == (2, frames, 128)
 
 
-def test_batch_computed_in_groups_equals_single_calls():
+def test_batch_computed_in_groups_matches_single_calls():
     frontend = frontends.create("log_mel")
-    # 50 x 43 frames are computed in chunks of 23 examples and a rest of 4.
+    # 50 x 43 frames are computed in chunks of 23 examples and a remainder of 4.
     waveforms = noise(5, 10, 22050)
     batched = jax.jit(frontend)(waveforms)
     assert batched.shape == (5, 10, 43, 128)
@@ -95,8 +95,10 @@ def test_batch_computed_in_groups_equals_single_calls():
     nested = jax.vmap(frontend)(waveforms.reshape(2, 25, 22050)).reshape(batched.shape)
     np.testing.assert_allclose(nested, batched, atol=1e-5)
     gradient = jax.grad(lambda waveform: frontend(waveform).sum())
-    of_batch = gradient(waveforms)[4, 9]
-    np.testing.assert_allclose(of_batch, gradient(waveforms[4, 9]), atol=1e-4 * abs(of_batch).max())
+    batch_gradient = gradient(waveforms)[4, 9]
+    np.testing.assert_allclose(
+        batch_gradient, gradient(waveforms[4, 9]), atol=1e-4 * abs(batch_gradient).max()
+    )
 
 
 @pytest.mark.parametrize("settings", GRID[:5], ids=str)
@@ -126,7 +128,7 @@ def test_silence_is_finite_with_finite_gradients(power):
         assert np.isfinite(gradient(waveform.astype(np.float32))).all()
 
 
-def test_gradient_equals_a_finite_difference():
+def test_gradient_matches_a_finite_difference():
     frontend = frontends.create("log_mel", num_mels=20)
     waveform, direction = noise(2, 3000)
 
@@ -165,7 +167,7 @@ def test_settings_survive_a_json_round_trip():
         (dict(hop_lenght=512), r"unknown argument .*did you mean 'hop_length'"),
     ],
 )
-def test_invalid_settings_raise_one_line_errors(settings, message):
+def test_invalid_settings_are_reported_in_one_line(settings, message):
     with pytest.raises(UserError, match=message) as error:
         frontends.create("log_mel", **settings)
     assert "\n" not in str(error.value)
@@ -179,7 +181,7 @@ def test_empty_bands_cause_a_warning():
         frontends.create("log_mel")
 
 
-def test_invalid_waveforms_raise_errors():
+def test_invalid_waveforms_are_rejected():
     frontend = frontends.create("log_mel")
     with pytest.raises(AssertionError, match="waveform must hold floats"):
         frontend(np.zeros(4000, np.int16))

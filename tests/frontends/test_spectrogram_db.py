@@ -1,4 +1,4 @@
-"""Spectrograms in decibels against librosa, and their inverse."""
+"""Spectrograms in decibels compared with librosa, and their inverse."""
 
 import jax
 import librosa
@@ -38,11 +38,11 @@ def by_librosa(waveform, *, frame_length, hop_length, num_bins, num_frames, floo
         (1000, dict(floor_db=20.0, scale_db=80.0)),
     ],
 )
-def test_features_equal_librosa(num_samples, changes):
+def test_features_match_librosa(num_samples, changes):
     settings = dict(SMALL, floor_db=-100.0, scale_db=150.0) | changes
     waveform = noise(num_samples) * np.linspace(0, 1, num_samples, dtype="f") ** 4
     result = SpectrogramDb(**settings)(waveform)
-    # The quietest bins are what rounding leaves of them in float32.
+    # In float32 the quietest bins are dominated by rounding errors.
     np.testing.assert_allclose(result, by_librosa(waveform, **settings), atol=2e-3)
 
 
@@ -82,7 +82,7 @@ def test_amplitudes_round_trip():
     np.testing.assert_allclose(frontend.from_amplitudes(amplitudes), features, atol=1e-6)
 
 
-def test_gradient_equals_that_of_the_logarithm():
+def test_gradient_matches_that_of_the_logarithm():
     frontend = SpectrogramDb(**SMALL)
     waveform = noise(300)
     gradient = jax.grad(lambda scale: frontend(scale * waveform)[..., :5].mean())(1.0)
@@ -91,19 +91,17 @@ def test_gradient_equals_that_of_the_logarithm():
 
 def picture(frontend, spectrum):
     """Return an STFT (..., frames, bins) in the axis order of the front end, with frames added."""
-    kept = np.asarray(spectrum)[..., : frontend.num_bins].swapaxes(-1, -2)
-    added = np.zeros((*kept.shape[:-1], frontend.num_frames - kept.shape[-1]), kept.dtype)
-    return np.concatenate([kept, added], axis=-1)
+    bins = np.asarray(spectrum)[..., : frontend.num_bins].swapaxes(-1, -2)
+    padding = np.zeros((*bins.shape[:-1], frontend.num_frames - bins.shape[-1]), bins.dtype)
+    return np.concatenate([bins, padding], axis=-1)
 
 
 @pytest.mark.parametrize("num_bins, tolerance", [(129, 1e-5), (128, 3e-3)])
 def test_inverse_with_the_original_phase_restores_the_waveform(num_bins, tolerance):
     frontend = SpectrogramDb(**SMALL | dict(num_bins=num_bins))
     time = np.arange(1300)
-    waveform = np.sin(0.3 * time**1.2).astype(np.float32) * [
-        [0.5],
-        [1.0],
-    ]  # nothing at the highest bin
+    # The waveform has no energy in the highest bin.
+    waveform = np.sin(0.3 * time**1.2).astype(np.float32) * [[0.5], [1.0]]
     spectrum = picture(frontend, stft.stft(waveform.astype("f"), **frontend.framing))
     features = frontend(waveform.astype("f"))
     for phase in (spectrum, np.angle(spectrum)):
@@ -113,7 +111,7 @@ def test_inverse_with_the_original_phase_restores_the_waveform(num_bins, toleran
         np.testing.assert_allclose(result[:, 20:], waveform[:, 20:], atol=tolerance)
 
 
-def test_inverse_without_a_phase_equals_griffin_lim():
+def test_inverse_without_a_phase_matches_griffin_lim():
     frontend = SpectrogramDb(**SMALL | dict(num_bins=129))
     waveform = noise(2, 1300)
     features = frontend(waveform)
@@ -126,7 +124,7 @@ def test_inverse_without_a_phase_equals_griffin_lim():
     assert shorter.shape == (2, 650)
 
 
-def test_inverse_refuses_invalid_arguments():
+def test_inverse_rejects_invalid_arguments():
     frontend = SpectrogramDb(**SMALL)
     features = frontend(noise(1000))
     with pytest.raises(UserError, match=r"too few for the 1441 samples"):

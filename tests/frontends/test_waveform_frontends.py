@@ -1,4 +1,4 @@
-"""Raw samples, chunks and magnitude spectra against naive loops and the DFT sum."""
+"""Raw samples, chunks and magnitude spectra compared with naive loops and the DFT sum."""
 
 import jax
 import jax.numpy as jnp
@@ -34,18 +34,18 @@ def test_waveform_position_is_random_with_keys():
     keys = jax.random.split(jax.random.key(0), 4000)
     features = frontend(waveform, num_samples=np.full(4000, 3), keys=keys)
     steps = np.asarray(features["steps"])[..., 0]
-    before = steps.argmax(axis=1)
-    for row, start in zip(steps, before, strict=True):
+    positions = steps.argmax(axis=1)
+    for row, start in zip(steps, positions, strict=True):
         np.testing.assert_array_equal(row, np.pad([1, -1, 0.5], (start, 6 - start)))
-    # Six zeros: seven splits, equally often; four deviations of 4000 draws.
-    counts = np.bincount(before, minlength=7)
+    # Six zeros allow seven positions, equally likely; tolerance: four standard deviations.
+    counts = np.bincount(positions, minlength=7)
     assert len(counts) == 7 and np.abs(counts - 4000 / 7).max() < 4 * np.sqrt(4000 * 6) / 7
-    older_kind = jax.random.key_data(keys)
-    again = frontend(waveform, num_samples=3, keys=older_kind)
-    np.testing.assert_array_equal(again["steps"], features["steps"])
+    legacy_keys = jax.random.key_data(keys)
+    repeated = frontend(waveform, num_samples=3, keys=legacy_keys)
+    np.testing.assert_array_equal(repeated["steps"], features["steps"])
 
 
-def test_mask_padding_states_the_number_of_steps():
+def test_mask_padding_returns_the_number_of_steps():
     frontend = frontends.create("raw", length_samples=15, padding="mask")
     waveform = noise(4, 12)
     keys = jax.random.split(jax.random.key(0), 4)
@@ -58,14 +58,14 @@ def test_mask_padding_states_the_number_of_steps():
 
 
 @pytest.mark.parametrize("norm, scale", [("ortho", 30**-0.5), ("backward", 1), ("forward", 1 / 30)])
-def test_magnitudes_equal_the_dft_sum(norm, scale):
+def test_magnitudes_match_the_dft_sum(norm, scale):
     frontend = frontends.create("fft_magnitude", length_samples=30, norm=norm)
     waveform = noise(2, 20)
     expected = np.zeros((2, 15))
     for row in range(2):
         for k in range(15):  # bin 15 is the Nyquist bin
-            turns = np.exp(-2j * np.pi * k * np.arange(20) / 30)
-            expected[row, k] = abs(np.sum(waveform[row] * turns)) * scale
+            exponentials = np.exp(-2j * np.pi * k * np.arange(20) / 30)
+            expected[row, k] = abs(np.sum(waveform[row] * exponentials)) * scale
     np.testing.assert_allclose(frontend(waveform), expected, atol=1e-6 * expected.max())
 
 
@@ -76,7 +76,7 @@ def test_magnitudes_of_an_odd_length():
     np.testing.assert_allclose(frontend(waveform), expected, atol=1e-5)
 
 
-def test_the_paper_has_442000_magnitudes():
+def test_paper_has_442000_magnitudes():
     frontend = frontends.create("fft_magnitude")
     assert frontend.output_shape(441_000) == (442_000,)
     shape = jax.eval_shape(frontend, jax.ShapeDtypeStruct((4, 882_000), jnp.float32)).shape
@@ -88,15 +88,15 @@ def test_the_paper_has_442000_magnitudes():
 def test_magnitudes_do_not_depend_on_the_position_in_the_padding():
     keys = jax.random.split(jax.random.key(1), 20)
     waveforms = np.tile(noise(300), (20, 1))
-    placed = frontends.create("raw", length_samples=1000)(waveforms, keys=keys)["steps"][..., 0]
-    assert len(np.unique(np.asarray(placed), axis=0)) > 15
+    padded = frontends.create("raw", length_samples=1000)(waveforms, keys=keys)["steps"][..., 0]
+    assert len(np.unique(np.asarray(padded), axis=0)) > 15
     magnitudes = frontends.create("fft_magnitude", length_samples=1000)
     expected = magnitudes(waveforms)
-    np.testing.assert_allclose(magnitudes(placed), expected, atol=1e-6 * expected.max())
+    np.testing.assert_allclose(magnitudes(padded), expected, atol=1e-6 * expected.max())
 
 
 @pytest.mark.parametrize("num_samples, chunk", [(12, 3), (14, 5), (7, 7), (5, 1)])
-def test_chunks_equal_naive_loops(num_samples, chunk):
+def test_chunks_match_naive_loops(num_samples, chunk):
     waveform = noise(3, num_samples)
     num_real = np.array([num_samples, chunk + 1, 0])
     features = frontends.create("chunks", chunk_samples=chunk)(waveform, num_samples=num_real)
@@ -108,11 +108,11 @@ def test_chunks_equal_naive_loops(num_samples, chunk):
                 features["steps"][:, step, k], waveform[:, step * chunk + k]
             )
     for row, real in enumerate(num_real):
-        holding = sum(step * chunk < real for step in range(num_steps))
-        assert features["num_steps"][row] == max(1, holding)
+        expected = sum(step * chunk < real for step in range(num_steps))
+        assert features["num_steps"][row] == max(1, expected)
 
 
-def test_chunk_shapes_equal_those_of_goel():
+def test_chunk_shapes_match_those_of_goel():
     for chunk, steps in ((300, 294), (100, 882)):
         frontend = frontends.create("chunks", chunk_samples=chunk)
         assert frontend.output_shape(88_200) == {"steps": (steps, chunk), "num_steps": ()}

@@ -1,4 +1,4 @@
-"""Clip scores, scores over time and segments against naive computations."""
+"""Clip scores, scores over time and segments compared with naive computations."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ CLIPS = [
 ]
 
 
-def test_scores_by_hand():
+def test_scores_match_manual_results():
     for name, expected in {
         "s1": [[0.1, 0.5, 0.05], [0.3, 0.3, 0.6]],
         "s2": [[0.2, 1.0, 0.1], [0.5, 0.5, 1.0]],
@@ -21,7 +21,7 @@ def test_scores_by_hand():
         np.testing.assert_allclose(aggregation.get(name)(CLIPS), expected, rtol=1e-6)
 
 
-def test_s2_ignores_scale_and_always_turns_on_the_strongest_class():
+def test_s2_ignores_scale_and_always_detects_the_strongest_class():
     generator = np.random.default_rng(0)
     clips = [generator.random((n, 11)).astype(np.float32) * 1e-6 for n in range(1, 40)]
     scores = aggregation.get("s2")(clips)
@@ -34,7 +34,7 @@ def test_s2_of_zeros_is_zero():
     np.testing.assert_array_equal(aggregation.s2(np.zeros((3, 4), np.float32)), np.zeros(4))
 
 
-def test_batched_and_single_agree():
+def test_batched_and_single_results_match():
     windows = np.random.default_rng(1).random((5, 7, 3))
     for method in aggregation.AGGREGATIONS.values():
         single = [method.function(w) for w in windows]
@@ -50,7 +50,7 @@ def test_grids_contain_the_papers_values_and_the_defaults():
         assert method.threshold in method.grid
 
 
-def test_invalid_input():
+def test_invalid_input_is_rejected():
     with pytest.raises(UserError, match="did you mean 's2'"):
         aggregation.get("s22")
     with pytest.raises(ValueError, match="clip 1"):

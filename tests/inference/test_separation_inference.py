@@ -1,4 +1,4 @@
-"""Windowed separation against one spectrogram of the recording; streaming without seams."""
+"""Windowed separation compared with one spectrogram of the recording, and streaming."""
 
 import itertools
 
@@ -111,8 +111,8 @@ def test_result_does_not_depend_on_block_lengths():
 def test_channels_are_separated_independently():
     audio = noise(1000, num_channels=3)
     for channel, estimate in enumerate(separated(audio, position_dependent).T):
-        alone = separated(audio[:, channel : channel + 1], position_dependent)
-        np.testing.assert_allclose(estimate, alone[:, 0], atol=1e-5)
+        single = separated(audio[:, channel : channel + 1], position_dependent)
+        np.testing.assert_allclose(estimate, single[:, 0], atol=1e-5)
 
 
 @pytest.mark.parametrize("num_samples", [1, 700, 1801])
@@ -158,21 +158,21 @@ def test_frames_before_the_recording_are_attenuated_like_its_first():
 
 
 def test_batches_have_one_shape_and_the_last_is_zero_padded():
-    seen = []
+    batches = []
 
     def predict(windows):
-        seen.append(windows)
+        batches.append(windows)
         return identity(windows)
 
     audio = noise(500) + 2
     separated(audio, predict)
     # Windows of two channels from samples 0, 126 and 144, the hop that reaches the end.
-    assert [batch.shape for batch in seen] == [(4, WINDOW)] * 2
-    assert all(batch.dtype == np.float32 for batch in seen)
-    np.testing.assert_array_equal(seen[1][2:], 0)
-    np.testing.assert_array_equal(seen[0][1], audio[:WINDOW, 1])
-    np.testing.assert_array_equal(seen[0][2], audio[126:486, 0])
-    np.testing.assert_array_equal(seen[1][0], np.pad(audio[144:, 0], (0, 4)))
+    assert [batch.shape for batch in batches] == [(4, WINDOW)] * 2
+    assert all(batch.dtype == np.float32 for batch in batches)
+    np.testing.assert_array_equal(batches[1][2:], 0)
+    np.testing.assert_array_equal(batches[0][1], audio[:WINDOW, 1])
+    np.testing.assert_array_equal(batches[0][2], audio[126:486, 0])
+    np.testing.assert_array_equal(batches[1][0], np.pad(audio[144:, 0], (0, 4)))
 
 
 def test_gate_removes_quiet_bins():
@@ -206,11 +206,11 @@ def test_griffin_lim_reduces_the_distance_to_the_estimate():
 
     audio = noise(2000, num_channels=1)
     features = estimate_features(audio, predict, FRONTEND, **SIZES)
-    wanted = np.asarray(FRONTEND.amplitudes(features))
+    target = np.asarray(FRONTEND.amplitudes(features))
     errors = []
     for phase in ("mixture", "griffin-lim"):
         estimate = separated(audio, predict, phase=phase, num_iterations=32)
-        errors.append(np.linalg.norm(10 ** (7.5 * full_features(estimate)) - wanted))
+        errors.append(np.linalg.norm(10 ** (7.5 * full_features(estimate)) - target))
     assert errors[1] < 0.9 * errors[0]
 
 
@@ -227,7 +227,7 @@ def test_two_signals_from_the_same_estimates():
 
 
 def test_memory_does_not_grow_with_length():
-    read, written, ahead = 0, 0, []
+    read, written, buffered = 0, 0, []
 
     def endless():
         nonlocal read
@@ -237,10 +237,10 @@ def test_memory_does_not_grow_with_length():
 
     for block in separate_blocks(endless(), identity, FRONTEND, **SIZES):
         written += len(block)
-        ahead.append(read - written)
+        buffered.append(read - written)
     assert written == 20_000
-    # A segment, the windows of two batches (two windows of two channels each).
-    assert max(ahead) < 4 * WINDOW and ahead[-2] <= ahead[1] + WINDOW
+    # Buffered: a segment and the windows of two batches, each two windows of two channels.
+    assert max(buffered) < 4 * WINDOW and buffered[-2] <= buffered[1] + WINDOW
 
 
 def test_empty_recordings_give_no_blocks():
@@ -257,12 +257,12 @@ def test_empty_recordings_give_no_blocks():
         (dict(phase="random"), r"phase='random': expected one of 'mixture', 'griffin-lim'"),
     ],
 )
-def test_invalid_options(changes, message):
+def test_invalid_options_are_rejected(changes, message):
     with pytest.raises(ValueError, match=message):
         separated(noise(10), **changes)
 
 
-def test_invalid_blocks_and_front_ends():
+def test_invalid_blocks_and_front_ends_are_rejected():
     with pytest.raises(UserError, match=r"num_frames=22 .* too few for the 397 samples"):
         separated(noise(10), window_samples=397)
     with pytest.raises(ValueError, match=r"expected blocks of floats \(n, C\), got int16 \(9, 2\)"):

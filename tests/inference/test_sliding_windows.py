@@ -1,4 +1,4 @@
-"""Sliding windows against slices of the clip; batches against one window at a time."""
+"""Sliding windows compared with slices of the clip, and batches with single windows."""
 
 import itertools
 import math
@@ -24,7 +24,7 @@ def _blocks(audio, sizes):
 
 @pytest.mark.parametrize("window, hop", SIZES)
 @pytest.mark.parametrize("block_sizes", [(1,), (3, 0, 8), (1000,), (5, 10)])
-def test_streamed_windows_equal_slices(window, hop, block_sizes):
+def test_streamed_windows_match_slices(window, hop, block_sizes):
     for length in LENGTHS:
         audio = np.arange(length, dtype=np.float32)
         sizes = dict(window_samples=window, hop_samples=hop)
@@ -61,7 +61,7 @@ def test_window_centres():
 
 
 class _Model:
-    """A model whose outputs are the ends, gain and length of each row; checks padding rows."""
+    """Model that returns first and last sample, gain and length of each row."""
 
     def __init__(self, batch_size):
         self.batch_size, self.num_batches = batch_size, 0
@@ -90,7 +90,7 @@ def _predict(clips, batch_size, **options):
 
 @pytest.mark.parametrize("batch_size", [1, 3, 8, 200])
 @pytest.mark.parametrize("dtype", [np.int16, np.float32])
-def test_batches_equal_window_by_window(batch_size, dtype):
+def test_batches_match_single_windows(batch_size, dtype):
     generator = np.random.default_rng(0)
     clips = [generator.integers(-9, 9, n).astype(np.int16) for n in (3, 10, 41, 0, 12, 300)]
     streams = [
@@ -124,8 +124,8 @@ def test_gain_of_arrays_is_measured():
 
 
 def test_clips_are_read_only_as_batches_need_them():
-    """For a long clip in blocks, reading stays close to prediction."""
-    position, ahead = [0], []
+    """For a long clip in blocks, reading is only slightly ahead of prediction."""
+    position, buffered = [0], []
 
     def blocks():
         for _ in range(500):
@@ -134,7 +134,7 @@ def test_clips_are_read_only_as_batches_need_them():
 
     def predict(batch):
         predict.done += int(batch["mask"].sum())
-        ahead.append(position[0] - 5 * predict.done)
+        buffered.append(position[0] - 5 * predict.done)
         return np.zeros((8, 2))
 
     predict.done = 0
@@ -142,7 +142,7 @@ def test_clips_are_read_only_as_batches_need_them():
     ((_, probabilities),) = sliding_windows.predict_clips(
         clips, predict, window_samples=10, hop_samples=5, batch_size=8
     )
-    assert probabilities.shape == (1999, 2) and max(ahead) < 40
+    assert probabilities.shape == (1999, 2) and max(buffered) < 40
 
 
 def test_finished_clips_are_yielded_before_the_last_is_read():
@@ -157,7 +157,7 @@ def test_finished_clips_are_yielded_before_the_last_is_read():
     assert next(predictions)[0] == 0 and clips.read <= 2
 
 
-def test_no_clips():
+def test_no_clips_give_no_predictions():
     assert _predict([], 4)[0] == []
 
 
@@ -170,12 +170,12 @@ def test_no_clips():
         (sliding_windows.ClipAudio(iter([np.zeros(5, np.float32)])), {}, "gain"),
     ],
 )
-def test_invalid_clips(clip, options, message):
+def test_invalid_clips_are_rejected(clip, options, message):
     with pytest.raises(ValueError, match=message):
         _predict([clip], 4, **options)
 
 
-def test_invalid_sizes():
+def test_invalid_sizes_are_rejected():
     with pytest.raises(ValueError, match="hop_samples"):
         sliding_windows.window_starts(5, window_samples=4, hop_samples=5)
     with pytest.raises(ValueError, match="batch_size"):

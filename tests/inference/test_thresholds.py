@@ -1,4 +1,4 @@
-"""Applied and tuned thresholds against scikit-learn."""
+"""Applied and tuned thresholds compared with scikit-learn."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def _case(seed):
     return labels, np.clip(0.4 * labels + generator.random(labels.shape) * 0.7, 0, 1)
 
 
-def test_scores_at_the_threshold_are_on():
+def test_scores_at_the_threshold_are_positive():
     np.testing.assert_array_equal(thresholds.apply(np.array([[0.5, 0.49]]), 0.5), [[True, False]])
     np.testing.assert_array_equal(
         thresholds.apply(np.array([[0.5, 0.5]]), np.array([0.6, 0.4])), [[False, True]]
@@ -49,7 +49,7 @@ def test_ties_are_broken_by_distance_to_the_default_then_downwards(reverse):
         assert thresholds.tune_per_class(labels, scores, grid, default=default) == expected
 
 
-def test_a_class_without_positives_keeps_the_default():
+def test_class_without_positives_keeps_the_default():
     labels, scores = np.array([[1, 0], [0, 0]]), np.array([[0.85, 0.9], [0.15, 0.1]])
     tuned = thresholds.tune_per_class(labels, scores, GRID, default=0.16)
     np.testing.assert_array_equal(tuned, [0.2, 0.16])

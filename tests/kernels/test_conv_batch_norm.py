@@ -14,7 +14,7 @@ CASES = [  # batch, size, kernel size, strides, channels of the inputs, outputs,
     (3, (8, 6), (3, 3), (2, 2), (9, 2), 4, False),
     (2, (7, 5), (3, 3), (2, 2), (2, 3), 4, False),  # unfused: 2 does not divide 7
     (2, (6, 4), (3, 2), (1, 2), (8,), 2, False),
-    (5, (4, 4), (3, 3), (2, 2), (3,), 4, False),  # four examples at a time, and a remainder
+    (5, (4, 4), (3, 3), (2, 2), (3,), 4, False),  # groups of four examples and a remainder
     (3, (4, 3), (5, 5), (2, 2), (2, 9), 3, True),
     (1, (4, 3), (3, 3), (2, 2), (4,), 1, True),
     (2, (3, 4), (2, 3), (3, 1), (2,), 8, True),
@@ -101,7 +101,7 @@ def test_outputs_and_gradients_match_separate_operations(
     batch, size, kernel_size, strides, channels, outputs, transposed, block_bytes, monkeypatch
 ):
     if block_bytes:
-        monkeypatch.setattr(row_blocks, "_BLOCK_BYTES", block_bytes)  # a few rows at a time
+        monkeypatch.setattr(row_blocks, "_BLOCK_BYTES", block_bytes)  # blocks of a few rows
     parts = _parts(batch, size, channels)
     kernel = _kernel(kernel_size, sum(channels), outputs, transposed)
     arguments = (parts, kernel, strides, transposed)
@@ -126,8 +126,8 @@ def test_constant_inputs_do_not_change_other_gradients(transposed):
     _assert_near(actual, expected)
 
 
-def test_gradients_of_the_normalisation_alone():
-    """As when all parameters but scale and bias of batch normalisation are frozen."""
+def test_gradients_of_scale_and_bias_match_separate_operations():
+    """Only scale and bias of batch normalisation are trained; all other parameters are frozen."""
     (part,), kernel = _parts(2, (4, 6), (3,)), _kernel((3, 3), 3, 4, False)
 
     def loss(function, factor, bias):
@@ -143,7 +143,7 @@ def test_gradients_of_the_normalisation_alone():
     _assert_near(actual, expected)
 
 
-def test_unused_sums_need_no_gradient():
+def test_unused_sums_do_not_need_a_gradient():
     parts, kernel = _parts(2, (4, 4), (3,)), _kernel((3, 3), 3, 4, False)
 
     def loss(function, kernel):

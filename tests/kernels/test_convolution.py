@@ -1,4 +1,4 @@
-"""Fast convolution and its gradients compared with XLA's own."""
+"""Fast convolution and its gradients compared with XLA."""
 
 import functools
 
@@ -93,7 +93,7 @@ def test_bfloat16_is_close_to_float32(num_inputs):
     _assert_near([a.astype(jnp.float32) for a in actual], exact, tolerance=1e-2)
 
 
-def test_vmap_and_mapped_steps():
+def test_vmap_and_pmap_match_single_calls():
     x, kernel = _arrays(6, (8, 7), (3, 3), (2, 3))
     convolve = functools.partial(
         convolution.conv_general_dilated,

@@ -128,7 +128,7 @@ GEOMETRIES = [  # batch, size, kernel size, strides, pads, window
 def test_strides_and_single_channel_match_separate_operations(
     conv2d_max_pool, num_inputs, batch, size, kernel_size, strides, pads, window, monkeypatch
 ):
-    monkeypatch.setattr(convolution, "CHUNK_BYTES", 20_000)  # a few examples at a time
+    monkeypatch.setattr(convolution, "CHUNK_BYTES", 20_000)  # small groups of examples
     x, kernel = _image_and_kernel(batch, size, kernel_size, (num_inputs, 3))
 
     def fused(x, kernel):
@@ -141,7 +141,7 @@ def test_strides_and_single_channel_match_separate_operations(
         assert np.abs(a - e).max() <= 1e-5 * np.abs(e).max()
 
 
-def test_single_channel_in_bfloat16():
+def test_single_channel_in_bfloat16_matches_separate_operations():
     x, kernel = _image_and_kernel(3, (21, 22), (5, 5), (1, 4))
     # With integers the sums of products are exact, so no maximum moves.
     x, kernel = jnp.round(2 * x), jnp.round(2 * kernel)

@@ -1,4 +1,4 @@
-"""Transposed convolution and its gradients compared with the definition and XLA's own."""
+"""Transposed convolution and its gradients compared with the definition and XLA."""
 
 import jax
 import jax.numpy as jnp
@@ -65,7 +65,7 @@ def test_outputs_and_gradients_match_xla(batch, size, kernel_size, strides, chan
 
 
 @pytest.mark.parametrize("kernel_size, stride", [(5, 2), (3, 2), (4, 3), (2, 3)])
-def test_spreads_each_pixel_by_the_definition(kernel_size, stride):
+def test_transposed_convolution_matches_its_definition(kernel_size, stride):
     x, kernel = _arrays(1, (4, 3), (kernel_size, kernel_size), (2, 3))
     low = max(kernel_size - stride, 0) // 2
     wide = np.zeros((4 * stride + kernel_size, 3 * stride + kernel_size, 3))
@@ -79,8 +79,8 @@ def test_spreads_each_pixel_by_the_definition(kernel_size, stride):
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-def test_row_blocks_and_remainder_of_examples(batch, monkeypatch):
-    # 30 values for each of 5 columns: 2 rows at a time; 7 rows are padded by one of zeros.
+def test_row_blocks_and_remainder_of_examples_match_xla(batch, monkeypatch):
+    # 30 values for each of 5 columns give blocks of 2 rows; 7 rows are padded with a row of zeros.
     monkeypatch.setattr(row_blocks, "_BLOCK_BYTES", 4 * 30 * 5 * 2)
     for size in ((6, 5), (7, 5)):
         x, kernel = _arrays(batch, size, (3, 3), (3, 3))

@@ -1,4 +1,4 @@
-"""BSS-Eval v3 against stored values of mir_eval and an explicit least squares solution."""
+"""BSS-Eval v3 compared with stored mir_eval values and an explicit least-squares solution."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ GOLDEN = {
 
 
 def golden_case(name):
-    """References and estimates, float64 (3, 6000)."""
+    """Return references and estimates, float64 (3, 6000) each."""
     rng = np.random.default_rng(7)
     time_s = np.arange(6000) / 48000
     noise = rng.standard_normal((3, 6000))
@@ -88,7 +88,7 @@ def case(num_sources=3, num_samples=400, *, level=0.3, seed=0):
 
 
 @pytest.mark.parametrize("name", ["-20 dB", "80 dB", "filtered", "low-passed", "partly silent"])
-def test_equals_mir_eval(name):
+def test_scores_match_mir_eval(name):
     scores = bss.bss_eval_sources(*golden_case(name))
     np.testing.assert_allclose(scores, GOLDEN[name], rtol=0, atol=1e-5)
 
@@ -97,7 +97,9 @@ def test_equals_mir_eval(name):
 @pytest.mark.parametrize(
     "num_sources, num_samples, num_taps", [(2, 7, 1), (2, 30, 3), (3, 90, 8), (4, 1500, 5)]
 )
-def test_equals_explicit_least_squares(num_sources, num_samples, num_taps, level, monkeypatch):
+def test_scores_match_explicit_least_squares(
+    num_sources, num_samples, num_taps, level, monkeypatch
+):
     monkeypatch.setattr(projection, "_FFT_LENGTH", 64)  # 1,500 samples are several chunks
     reference, estimated = case(num_sources, num_samples, level=level)
     expected = naive_bss_eval(reference, estimated, num_taps)
@@ -128,7 +130,7 @@ def test_scores_do_not_depend_on_scale_or_sample_type():
     np.testing.assert_allclose(scores, expected, atol=1e-6)
 
 
-def test_a_silent_reference_does_not_affect_other_sources():
+def test_silent_reference_does_not_affect_other_sources():
     reference, estimated = case()
     expected = bss.bss_eval_sources(reference[[0, 2]], estimated[[0, 2]], num_taps=4)
     reference[1] = 0
@@ -137,7 +139,7 @@ def test_a_silent_reference_does_not_affect_other_sources():
     np.testing.assert_allclose(scores[:, [0, 2]], expected, atol=1e-9)
 
 
-def test_a_silent_estimate_has_sdr_minus_infinity():
+def test_silent_estimate_has_sdr_minus_infinity():
     reference, estimated = case()
     expected = np.stack(bss.bss_eval_sources(reference, estimated, num_taps=4))
     estimated[1] = 0
@@ -149,8 +151,8 @@ def test_a_silent_estimate_has_sdr_minus_infinity():
 def test_exact_estimates_score_infinity():
     reference, _ = case()
     assert np.isposinf(bss.bss_eval_sources(reference, reference, num_taps=4)).all()
-    alone = bss.bss_eval_sources(*(signals[:1] for signals in case()), num_taps=4)
-    assert np.isposinf(alone.bss_sir_db) and alone.bss_sdr_db < 60
+    single = bss.bss_eval_sources(*(signals[:1] for signals in case()), num_taps=4)
+    assert np.isposinf(single.bss_sir_db) and single.bss_sdr_db < 60
     reference[:, -2:] = 0
     delayed_by_two = np.roll(reference, 2, axis=1)
     assert np.isposinf(bss.bss_eval_sources(reference, delayed_by_two, num_taps=3)).all()
@@ -164,8 +166,8 @@ def test_equal_references_do_not_interfere_with_each_other():
     assert prepared.ridge > 0
     scores = np.stack(bss.bss_eval(prepared, estimated))
     np.testing.assert_allclose(scores, naive_bss_eval(reference, estimated, 4), atol=1e-3)
-    alone = bss.bss_eval_sources(reference[[0, 2]], estimated[[0, 2]], num_taps=4)
-    np.testing.assert_allclose(scores[:, [0, 2]], alone, atol=1e-3)
+    single = bss.bss_eval_sources(reference[[0, 2]], estimated[[0, 2]], num_taps=4)
+    np.testing.assert_allclose(scores[:, [0, 2]], single, atol=1e-3)
 
 
 def test_references_with_nearly_dependent_delays():
@@ -183,7 +185,7 @@ def test_references_with_nearly_dependent_delays():
     assert (scores.bss_sir_db > scores.bss_sdr_db + 20).all()
 
 
-def test_invalid_input_raises_errors():
+def test_invalid_input_is_rejected():
     reference, estimated = case()
     holed = estimated.copy()
     holed[1, 5] = np.nan

@@ -1,4 +1,4 @@
-"""The vectorised bootstrap against a loop that builds each resample clip by clip."""
+"""Vectorised bootstrap compared with a loop that builds each resample clip by clip."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def _case(seed=0, num_clips=60, num_classes=4, num_songs=15):
     return labels, predictions, songs
 
 
-def test_equals_resampling_clip_by_clip():
+def test_f1_matches_resampling_clip_by_clip():
     labels, predictions, songs = _case()
     names = sorted(set(songs))
     members = [[i for i, song in enumerate(songs) if song == name] for name in names]
@@ -27,16 +27,19 @@ def test_equals_resampling_clip_by_clip():
             micro.append(sklearn.metrics.f1_score(average="micro", **arguments))
             macro.append(sklearn.metrics.f1_score(average="macro", **arguments))
             per_class.append(sklearn.metrics.f1_score(average=None, **arguments))
-    ours = confidence.f1_intervals(labels, predictions, songs, num_resamples=50, seed=3, level=0.9)
-    np.testing.assert_allclose(ours.micro, np.quantile(micro, [0.05, 0.95]), rtol=1e-12)
-    np.testing.assert_allclose(ours.macro, np.quantile(macro, [0.05, 0.95]), rtol=1e-12)
-    np.testing.assert_allclose(ours.per_class, np.quantile(per_class, [0.05, 0.95], axis=0))
+    actual = confidence.f1_intervals(
+        labels, predictions, songs, num_resamples=50, seed=3, level=0.9
+    )
+    np.testing.assert_allclose(actual.micro, np.quantile(micro, [0.05, 0.95]), rtol=1e-12)
+    np.testing.assert_allclose(actual.macro, np.quantile(macro, [0.05, 0.95]), rtol=1e-12)
+    np.testing.assert_allclose(actual.per_class, np.quantile(per_class, [0.05, 0.95], axis=0))
 
 
-def test_accuracy_equals_resampling_clip_by_clip():
+def test_accuracy_matches_resampling_clip_by_clip():
     generator = np.random.default_rng(4)
     labels = generator.integers(0, 4, 60)
-    labels[labels == 3] = np.where(generator.random((labels == 3).sum()) < 0.9, 0, 3)  # a rare one
+    # Class 3 is rare.
+    labels[labels == 3] = np.where(generator.random((labels == 3).sum()) < 0.9, 0, 3)
     predictions = np.where(generator.random(60) < 0.6, labels, generator.integers(0, 5, 60))
     songs = [f"song {i}" for i in generator.integers(12, size=60)]
     names = sorted(set(songs))
@@ -52,11 +55,11 @@ def test_accuracy_equals_resampling_clip_by_clip():
             balanced.append(recall)
             absent += len(set(labels[rows])) < 4
     assert 0 < absent < 50
-    ours = confidence.accuracy_intervals(
+    actual = confidence.accuracy_intervals(
         labels, predictions, songs, num_classes=5, num_resamples=50, seed=3, level=0.9
     )
-    np.testing.assert_allclose(ours.accuracy, np.quantile(accuracy, [0.05, 0.95]), rtol=1e-12)
-    np.testing.assert_allclose(ours.balanced, np.quantile(balanced, [0.05, 0.95]), rtol=1e-12)
+    np.testing.assert_allclose(actual.accuracy, np.quantile(accuracy, [0.05, 0.95]), rtol=1e-12)
+    np.testing.assert_allclose(actual.balanced, np.quantile(balanced, [0.05, 0.95]), rtol=1e-12)
 
 
 def test_accuracy_without_clips_or_with_one_song_has_no_interval():
@@ -79,21 +82,21 @@ def test_weights_sum_to_the_number_of_songs_in_every_chunk(monkeypatch):
 
 def test_same_seed_gives_the_same_intervals():
     case = _case()
-    first, again = (confidence.f1_intervals(*case, num_resamples=40, seed=1) for _ in range(2))
-    other = confidence.f1_intervals(*case, num_resamples=40, seed=2)
-    np.testing.assert_array_equal(first.micro, again.micro)
-    assert not np.array_equal(first.micro, other.micro)
+    first, repeated = (confidence.f1_intervals(*case, num_resamples=40, seed=1) for _ in range(2))
+    different_seed = confidence.f1_intervals(*case, num_resamples=40, seed=2)
+    np.testing.assert_array_equal(first.micro, repeated.micro)
+    assert not np.array_equal(first.micro, different_seed.micro)
 
 
 def test_clips_of_one_song_make_the_interval_wider():
     """Ten copies of each clip of a song carry no more information than a single clip."""
     labels, predictions, songs = _case(num_clips=40, num_songs=1000)
-    once = confidence.f1_intervals(labels, predictions, songs)
+    original = confidence.f1_intervals(labels, predictions, songs)
     copies = [np.repeat(a, 10, axis=0) for a in (labels, predictions)]
-    together = confidence.f1_intervals(*copies, np.repeat(songs, 10))
-    apart = confidence.f1_intervals(*copies, [str(i) for i in range(400)])
-    np.testing.assert_allclose(np.ptp(together.micro), np.ptp(once.micro), rtol=1e-12)
-    assert np.ptp(apart.micro) < 0.5 * np.ptp(together.micro)
+    same_song = confidence.f1_intervals(*copies, np.repeat(songs, 10))
+    separate_songs = confidence.f1_intervals(*copies, [str(i) for i in range(400)])
+    np.testing.assert_allclose(np.ptp(same_song.micro), np.ptp(original.micro), rtol=1e-12)
+    assert np.ptp(separate_songs.micro) < 0.5 * np.ptp(same_song.micro)
 
 
 def test_interval_covers_the_true_value_at_its_level():
@@ -112,10 +115,10 @@ def test_interval_covers_the_true_value_at_its_level():
 
 def test_one_song_has_no_interval():
     labels, predictions, _ = _case()
-    ours = confidence.f1_intervals(labels, predictions, ["one"] * len(labels))
-    assert np.isnan(ours.micro).all() and ours.per_class.shape == (2, 4)
+    actual = confidence.f1_intervals(labels, predictions, ["one"] * len(labels))
+    assert np.isnan(actual.micro).all() and actual.per_class.shape == (2, 4)
 
 
-def test_errors_for_invalid_input_state_the_shapes():
+def test_errors_for_invalid_input_contain_the_shapes():
     with pytest.raises(ValueError, match="songs"):
         confidence.f1_intervals(np.ones((2, 3)), np.ones((2, 3)), ["a"])

@@ -1,4 +1,4 @@
-"""All metrics against scikit-learn, over random grids with ties and empty classes."""
+"""Multi-label metrics compared with scikit-learn, with ties and empty classes."""
 
 import warnings
 
@@ -30,28 +30,28 @@ CASES = [
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_precision_recall_f1_equal_sklearn(case):
+def test_precision_recall_f1_match_sklearn(case):
     labels, scores = _case(*case)
     for threshold in (-2.0, 0.3, 0.5, 0.9, 5.0):
         predictions = scores >= threshold
         counts = multilabel.count(labels, predictions)
-        for average, ours in (
+        for average, actual in (
             (None, multilabel.by_class(counts)),
             ("micro", multilabel.micro(counts)),
             ("macro", multilabel.macro(counts)),
         ):
-            theirs = sklearn.metrics.precision_recall_fscore_support(
+            expected_scores = sklearn.metrics.precision_recall_fscore_support(
                 labels, predictions, average=average, zero_division=0
             )[:3]
-            for name, value, expected in zip(ours._fields, ours, theirs, strict=True):
+            for name, value, expected in zip(actual._fields, actual, expected_scores, strict=True):
                 np.testing.assert_allclose(value, expected, rtol=1e-12, err_msg=f"{average} {name}")
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_roc_auc_equals_sklearn(case):
+def test_roc_auc_matches_sklearn(case):
     labels, scores = _case(*case)
-    ours = multilabel.roc_auc(labels, scores)
-    for column, area in enumerate(ours):
+    areas = multilabel.roc_auc(labels, scores)
+    for column, area in enumerate(areas):
         if labels[:, column].any() and not labels[:, column].all():
             expected = sklearn.metrics.roc_auc_score(labels[:, column], scores[:, column])
             assert area == pytest.approx(expected, abs=1e-12)
@@ -60,11 +60,11 @@ def test_roc_auc_equals_sklearn(case):
     mean = multilabel.mean_roc_auc(labels, scores)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # mean of an empty array
-        np.testing.assert_allclose(mean, np.nanmean(ours), rtol=1e-12)
+        np.testing.assert_allclose(mean, np.nanmean(areas), rtol=1e-12)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_lrap_equals_sklearn(case):
+def test_lrap_matches_sklearn(case):
     labels, scores = _case(*case)
     expected = sklearn.metrics.label_ranking_average_precision_score(labels, scores)
     assert multilabel.lrap(labels, scores) == pytest.approx(expected, abs=1e-12)
@@ -75,7 +75,7 @@ def test_lrap_is_1_for_examples_with_no_or_all_labels():
     assert multilabel.lrap(labels, scores) == 1.0
 
 
-def test_accuracy_and_confusion_equal_sklearn():
+def test_accuracy_and_confusion_match_sklearn():
     generator = np.random.default_rng(0)
     labels, predictions = generator.integers(5, size=(2, 200))
     labels[labels == 3] = 2  # a class without examples
@@ -83,9 +83,9 @@ def test_accuracy_and_confusion_equal_sklearn():
         labels, predictions
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the class without examples
-        theirs = sklearn.metrics.balanced_accuracy_score(labels, predictions)
-    assert multilabel.balanced_accuracy(labels, predictions) == pytest.approx(theirs)
+        warnings.simplefilter("ignore")  # sklearn warns about the class without examples
+        expected = sklearn.metrics.balanced_accuracy_score(labels, predictions)
+    assert multilabel.balanced_accuracy(labels, predictions) == pytest.approx(expected)
     recalls = [(predictions[labels == k] == k).mean() for k in np.unique(labels)]
     assert multilabel.balanced_accuracy(labels, predictions) == pytest.approx(np.mean(recalls))
     np.testing.assert_array_equal(
@@ -94,11 +94,11 @@ def test_accuracy_and_confusion_equal_sklearn():
     )
 
 
-def test_empty_input_scores_nan():
-    none = np.zeros((0, 3))
-    assert multilabel.macro(multilabel.count(none, none)).f1 == 0.0
-    assert np.isnan(multilabel.roc_auc(none, none)).all()
-    assert np.isnan(multilabel.lrap(none, none))
+def test_scores_of_empty_input_are_nan():
+    empty = np.zeros((0, 3))
+    assert multilabel.macro(multilabel.count(empty, empty)).f1 == 0.0
+    assert np.isnan(multilabel.roc_auc(empty, empty)).all()
+    assert np.isnan(multilabel.lrap(empty, empty))
     assert np.isnan(multilabel.accuracy([], [])) and np.isnan(multilabel.balanced_accuracy([], []))
 
 

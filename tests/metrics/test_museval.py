@@ -1,4 +1,4 @@
-"""BSS-Eval v4 against its equations with explicit delays."""
+"""BSS-Eval v4 compared with its equations, with explicit delays."""
 
 import numpy as np
 import pytest
@@ -49,7 +49,7 @@ def case(num_channels=2, num_sources=3, num_samples=1000):
 
 @pytest.mark.parametrize("num_channels", [1, 2])
 @pytest.mark.parametrize("window, hop", [(100, 100), (250, 100), (90, 110), (5000, 10), (1000, 7)])
-def test_equals_its_equations(window, hop, num_channels):
+def test_scores_match_the_equations(window, hop, num_channels):
     reference, estimated = case(num_channels)
     options = dict(sample_rate_hz=100, window_s=window / 100, hop_s=hop / 100, num_taps=4)
     frames, medians = museval.museval_scores(reference, estimated, **options)
@@ -58,19 +58,19 @@ def test_equals_its_equations(window, hop, num_channels):
     np.testing.assert_allclose(medians, np.median(expected, -1), atol=1e-5)
 
 
-def test_a_single_channel_needs_no_channel_axis():
+def test_single_channel_needs_no_channel_axis():
     reference, estimated = case(num_channels=1)
     options = dict(sample_rate_hz=200, num_taps=4)
     with_axis = museval.museval_scores(reference, estimated, **options)
-    without = museval.museval_scores(reference[..., 0], estimated[..., 0], **options)
-    for actual, expected in zip(without, with_axis, strict=True):
+    without_axis = museval.museval_scores(reference[..., 0], estimated[..., 0], **options)
+    for actual, expected in zip(without_axis, with_axis, strict=True):
         np.testing.assert_array_equal(actual, expected)
 
 
-def test_a_silent_frame_is_excluded_for_all_sources():
+def test_silent_frame_is_excluded_for_all_sources():
     reference, estimated = case()
     reference[1, 200:300] = 0
-    estimated[2, 600:700, 0] = -estimated[2, 600:700, 1]  # museval adds the channels
+    estimated[2, 600:700, 0] = -estimated[2, 600:700, 1]  # museval sums the channels
     frames, medians = museval.museval_scores(reference, estimated, sample_rate_hz=100, num_taps=4)
     expected = naive_v4(reference, estimated, 100, 100, num_taps=4)
     assert np.isnan(expected[..., [2, 6]]).all() and np.isfinite(expected[..., 3]).all()
@@ -78,13 +78,13 @@ def test_a_silent_frame_is_excluded_for_all_sources():
     np.testing.assert_allclose(medians, np.nanmedian(expected, -1), atol=1e-5)
 
 
-def test_a_source_that_is_silent_throughout_only_affects_itself():
+def test_source_that_is_silent_throughout_only_affects_itself():
     reference, estimated = case(num_sources=4)
     reference[1] = 0
-    kept = [0, 2, 3]
-    expected = naive_v4(reference[kept], estimated[kept], 100, 100, num_taps=4)
+    audible = [0, 2, 3]
+    expected = naive_v4(reference[audible], estimated[audible], 100, 100, num_taps=4)
     frames, medians = museval.museval_scores(reference, estimated, sample_rate_hz=100, num_taps=4)
-    np.testing.assert_allclose(np.stack(frames)[:, kept], expected, atol=1e-5)
+    np.testing.assert_allclose(np.stack(frames)[:, audible], expected, atol=1e-5)
     assert np.isnan(np.stack(frames)[:, 1]).all() and np.isnan(np.stack(medians)[:, 1]).all()
     estimated[2] = 0
     medians = museval.museval_scores(reference, estimated, sample_rate_hz=100, num_taps=4)[1]
@@ -98,7 +98,7 @@ def test_hard_panned_sources_and_exact_estimates():
     assert np.isposinf(frames).all()
 
 
-def test_invalid_input_raises_errors():
+def test_invalid_input_is_rejected():
     reference, estimated = case()
     with pytest.raises(ValueError, match=r"reference \(3, 1000, 2\) and estimated \(3, 1000, 1\)"):
         museval.museval_scores(reference, estimated[..., :1], sample_rate_hz=100)

@@ -1,4 +1,4 @@
-"""SI-SDR against its definition, and in the undefined cases."""
+"""SI-SDR compared with its definition, and undefined cases."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def case(level, seed=0):
 
 @pytest.mark.parametrize("level", [1e-5, 0.1, 100.0])
 @pytest.mark.parametrize("zero_mean", [False, True])
-def test_equals_its_definition(level, zero_mean):
+def test_si_sdr_matches_its_definition(level, zero_mean):
     reference, estimated = case(level)
     scores = si_sdr(reference, estimated, zero_mean=zero_mean)
     if zero_mean:
@@ -38,7 +38,7 @@ def test_si_sdr_ignores_gain_and_float32_input_is_precise():
     np.testing.assert_allclose(si_sdr(4 * reference, -0.5 * estimated), scores, atol=1e-9)
 
 
-def test_silence_and_equality():
+def test_si_sdr_of_silence_and_exact_estimates():
     reference, estimated = case(0.1)
     expected = si_sdr(reference, estimated)
     reference[0, 0], estimated[0, 1], estimated[0, 2] = 0, 0, 3 * reference[0, 2]
@@ -50,7 +50,7 @@ def test_silence_and_equality():
     assert si_sdr(reference[1, 0].repeat(2), constant, zero_mean=True) == -np.inf
 
 
-def test_invalid_input_raises_errors():
+def test_invalid_input_is_rejected():
     with pytest.raises(ValueError, match=r"reference \(5,\) and estimated \(4,\)"):
         si_sdr(np.ones(5), np.ones(4))
     with pytest.raises(ValueError, match="estimated holds NaN"):

@@ -1,4 +1,4 @@
-"""Keras layers after their documentation, in NumPy float64, for one example at a time."""
+"""Keras layers in NumPy float64, following their documentation, for a single example."""
 
 import numpy as np
 
@@ -57,7 +57,7 @@ def convolution(x, kernel, bias, stride):
 
 
 def max_pool(x, size):
-    """Return the maxima of adjacent windows; incomplete windows are left out."""
+    """Return the maxima of adjacent windows; incomplete windows are ignored."""
     height, width = x.shape[0] // size, x.shape[1] // size
     x = x[: height * size, : width * size]
     return x.reshape(height, size, width, size, -1).max((1, 3))

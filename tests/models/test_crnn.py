@@ -31,7 +31,7 @@ def _apply(model, features):
 
 
 def _naive_lstm(params, steps, num_steps, hidden):
-    """Last hidden states, step by step; the memory starts at zero. Columns: i, f, g, o."""
+    """Return the last hidden states, step by step. The memory starts at 0; columns: i, f, g, o."""
     last = []
     for x, count, h in zip(*map(np.asarray, (steps, num_steps, hidden)), strict=True):
         c = np.zeros_like(h)
@@ -85,16 +85,16 @@ def test_lstm_starts_from_the_output_of_the_cnn(hidden):
 def test_single_images_and_examples_match_the_batch(small):
     model, variables = small
     features = _features()
-    together = _apply(model, features)(variables)
+    batched = _apply(model, features)(variables)
     second = features | {"image": features["image"][:, 1]}
     single = _apply(model, second)(variables)
     assert single.shape == (3, 4)
-    np.testing.assert_allclose(single, together[:, 1], atol=1e-6)
-    alone = _apply(model, jax.tree.map(lambda x: x[2:], features))(variables)
-    np.testing.assert_allclose(alone[0], together[2], atol=1e-6)
+    np.testing.assert_allclose(single, batched[:, 1], atol=1e-6)
+    single_example = _apply(model, jax.tree.map(lambda x: x[2:], features))(variables)
+    np.testing.assert_allclose(single_example[0], batched[2], atol=1e-6)
 
 
-def test_gradients_of_several_images_are_the_sum_of_single_ones(small):
+def test_gradients_of_several_images_are_sums_of_single_gradients(small):
     model, variables = small
     features = _features()
 
@@ -106,9 +106,9 @@ def test_gradients_of_several_images_are_the_sum_of_single_ones(small):
 
         return jax.grad(loss)(variables)
 
-    both = gradient(variables, features["image"])
-    each = [gradient(variables, features["image"][:, image]) for image in (0, 1)]
-    for a, e, f in zip(*map(jax.tree.leaves, (both, *each)), strict=True):
+    gradient_of_both = gradient(variables, features["image"])
+    single_gradients = [gradient(variables, features["image"][:, image]) for image in (0, 1)]
+    for a, e, f in zip(*map(jax.tree.leaves, (gradient_of_both, *single_gradients)), strict=True):
         assert np.abs(a).max() > 0
         np.testing.assert_allclose(a, e + f, rtol=1e-4, atol=1e-5)
 
@@ -143,8 +143,8 @@ def test_intermediates_and_settings_of_the_recurrent_layer():
 
 @pytest.mark.parametrize("rate", ["input_dropout", "output_dropout"])
 def test_dropout_is_applied_only_in_training(rate, small):
-    off = dict(dropout=0.0, dense_dropout=0.0)
-    model = models.create("crnn", **SMALL, **(off | {rate: 0.5}))
+    no_dropout = dict(dropout=0.0, dense_dropout=0.0)
+    model = models.create("crnn", **SMALL, **(no_dropout | {rate: 0.5}))
     features = _features()
     apply = jax.jit(lambda key: model.apply(small[1], features, train=True, rngs={"dropout": key}))
     first, second = (apply(jax.random.key(i)) for i in (0, 1))

@@ -44,12 +44,12 @@ def test_initial_weights_match_keras():
 def test_dropout_is_applied_only_in_training():
     model = models.create("dense", num_classes=2, units=(64,), dropout=0.5)
     variables = {"params": random_params(model)}
-    without = model.apply(variables, X, train=False)
-    np.testing.assert_array_equal(without, model.apply(variables, X, train=False))
+    without_dropout = model.apply(variables, X, train=False)
+    np.testing.assert_array_equal(without_dropout, model.apply(variables, X, train=False))
     first, second = (
         model.apply(variables, X, train=True, rngs={"dropout": jax.random.key(n)}) for n in (1, 2)
     )
-    assert np.all(first != second) and np.all(first != without)
+    assert np.all(first != second) and np.all(first != without_dropout)
 
 
 def test_bfloat16_returns_float32_logits():

@@ -34,7 +34,7 @@ def small():
 
 
 def _stock(params, net, images, activation=nn.relu):
-    """The network in stock layers, on images (batch, height, width) repeated three times."""
+    """Apply the network in stock layers to images (batch, height, width) repeated three times."""
     x = jnp.repeat(images[..., None], 3, -1)
     for number, (filters, kernel, stride, pool) in enumerate(net):
         layer = nn.Conv(filters, (kernel, kernel), (stride, stride), "VALID")
@@ -134,7 +134,7 @@ def test_intermediates_have_the_shapes_of_the_layers(small):
     np.testing.assert_array_equal(state["intermediates"]["output"][0], logits)
 
 
-def test_smallest_image_and_one_that_is_too_small():
+def test_smallest_image_is_accepted_and_smaller_images_are_rejected():
     model = models.create("image_cnn", num_classes=5, net="b2")
     min_size = 127  # 7 before the last layer, 31 before the second, 2 (2 * 31 - 1) + 5 = 127
     shapes = jax.eval_shape(
@@ -188,8 +188,8 @@ def test_initial_weights_are_glorot_uniform_with_zero_bias():
 
 @pytest.mark.parametrize("rates", [dict(dropout=0.5), dict(dense_dropout=0.5)])
 def test_dropout_is_applied_only_in_training_and_depends_on_the_example_index(small, rates):
-    off = dict(dropout=0.0, dense_dropout=0.0)
-    model, variables = models.create("image_cnn", **SMALL, **(off | rates)), small[1]
+    no_dropout = dict(dropout=0.0, dense_dropout=0.0)
+    model, variables = models.create("image_cnn", **SMALL, **(no_dropout | rates)), small[1]
     x = jnp.broadcast_to(_images(1, 1, *SIZE), (2, 2, *SIZE))
 
     @jax.jit
@@ -197,10 +197,14 @@ def test_dropout_is_applied_only_in_training_and_depends_on_the_example_index(sm
         variables_ = variables | {"examples": {"index": index}}
         return model.apply(variables_, x, train=True, rngs={"dropout": key})
 
-    one = apply(jax.random.key(0), jnp.array([0, 1]), x)
-    assert np.abs(one - apply(jax.random.key(1), jnp.array([0, 1]), x)).max() > 1e-3
-    assert np.abs(one[0] - one[1]).max() > 1e-3 and np.abs(one[:, 0] - one[:, 1]).max() > 1e-3
-    np.testing.assert_allclose(apply(jax.random.key(0), jnp.array([1, 0]), x), one[::-1], atol=1e-6)
+    first = apply(jax.random.key(0), jnp.array([0, 1]), x)
+    assert np.abs(first - apply(jax.random.key(1), jnp.array([0, 1]), x)).max() > 1e-3
+    assert (
+        np.abs(first[0] - first[1]).max() > 1e-3 and np.abs(first[:, 0] - first[:, 1]).max() > 1e-3
+    )
+    np.testing.assert_allclose(
+        apply(jax.random.key(0), jnp.array([1, 0]), x), first[::-1], atol=1e-6
+    )
     plain, same = (
         jax.jit(lambda x, m=m: m.apply(variables, x, train=False))(x) for m in (model, small[0])
     )
@@ -218,7 +222,7 @@ def test_bfloat16_is_close_to_float32_with_float32_parameters(small):
         for m in (half, model)
     )
     assert actual[0].dtype == jnp.float32
-    # Norms: where two values of a window round to the same number, the gradient moves.
+    # Compare norms: if two values of a window round to the same number, the gradient moves.
     for a, e in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
         assert np.linalg.norm(a - e) <= 0.1 * np.linalg.norm(e)
 

@@ -43,10 +43,10 @@ def test_recurrent_network_matches_keras(cell):
 
     layer, expected = keras.LAYERS[cell][1], []
     for example in x:
-        ways = layer(example, *weights[:3]), layer(example[::-1], *weights[3:6])[::-1]
-        states = np.concatenate(ways, -1)
-        ways = layer(states, *weights[6:9])[-1], layer(states[::-1], *weights[9:12])[-1]
-        y = relu(np.concatenate(ways, -1) @ weights[12] + weights[13])
+        directions = layer(example, *weights[:3]), layer(example[::-1], *weights[3:6])[::-1]
+        states = np.concatenate(directions, -1)
+        directions = layer(states, *weights[6:9])[-1], layer(states[::-1], *weights[9:12])[-1]
+        y = relu(np.concatenate(directions, -1) @ weights[12] + weights[13])
         expected.append(y @ weights[14] + weights[15])
     model = models.create(
         "recurrent", num_classes=2, cell=cell, hidden=(4, 5), bidirectional=True, dense=(6,)
@@ -84,11 +84,11 @@ def test_dense_network_of_more_than_ten_layers_matches_keras():
 def test_inputs_are_not_modified():
     rng = np.random.default_rng(3)
     weights = draw(rng, *recurrent_shapes("gru", 3, 4), (4, 2), (2,))
-    before = [array.copy() for array in weights]
+    original = [array.copy() for array in weights]
     model = models.create("recurrent", num_classes=2, cell="gru", hidden=(4,))
     params = template(model, np.zeros((1, 2, 3), np.float32))
     converted = from_keras(weights, params)
-    for array, copy in zip(weights, before, strict=True):
+    for array, copy in zip(weights, original, strict=True):
         np.testing.assert_array_equal(array, copy)
     kernel = converted["forward_0"]["kernel"]
     np.testing.assert_array_equal(kernel[:, :4], -weights[0][:, :4])

@@ -8,7 +8,7 @@ import pytest
 from irec_jax.errors import UserError
 from irec_jax.models import layers
 
-X = np.linspace(-3, 3, 7).astype(np.float32)  # holds 0
+X = np.linspace(-3, 3, 7).astype(np.float32)  # contains 0
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_unknown_activation_and_pooling_are_rejected():
 
 
 @pytest.mark.parametrize("kind, expected", [("max", [3.0, 8.0]), ("mean", [1.5, 5.0])])
-def test_global_pool(kind, expected):
+def test_global_pool_matches_manual_results(kind, expected):
     x = jnp.asarray([[[0.0, 8.0], [1.0, 3.0]], [[3.0, 4.0], [2.0, 5.0]]])[None]
     np.testing.assert_allclose(layers.global_pool(x, kind), [expected])
 
@@ -60,8 +60,8 @@ def test_dropout_keeps_the_expected_fraction_and_expectation(rate, kept):
     np.testing.assert_allclose(np.unique(y), [0, 1 / kept], rtol=1e-6)
     deviation = np.sqrt(kept * (1 - kept) / x.size)
     assert abs((y > 0).mean() - kept) < 5 * deviation
-    other = module.apply({}, x, train=True, rngs={"dropout": jax.random.key(2)})
-    agreement = ((y > 0) == (np.asarray(other) > 0)).mean()
+    second = module.apply({}, x, train=True, rngs={"dropout": jax.random.key(2)})
+    agreement = ((y > 0) == (np.asarray(second) > 0)).mean()
     assert abs(agreement - (kept**2 + (1 - kept) ** 2)) < 5e-3
     np.testing.assert_array_equal(module.apply({}, x, train=False), x)
 

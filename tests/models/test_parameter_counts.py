@@ -27,12 +27,12 @@ COUNTS = [  # name, arguments, shape(s) of the features, parameters
         (884_000, 1),
         159_851,
     ),
-    # Counts of three input channels, although the channels are equal.
+    # Counts for three input channels, although all channels are equal.
     ("image_cnn", dict(num_classes=5, net="b1"), (150, 150), 55_285),
     ("image_cnn", dict(num_classes=5, net="b2"), (2, 150, 150), 58_565),
     ("image_cnn", dict(num_classes=5, net="b3"), (150, 150), 63_717),
     ("image_cnn", dict(num_classes=5, net="b4"), (150, 150), 128_869),
-    # That of the CNN without its classifier of 129 * 5 = 645; the LSTM on 300 samples and 128 units
+    # The CNN without its classifier of 129 * 5 = 645; the LSTM on 300 samples and 128 units
     # 4 * (300 + 128 + 1) * 128 = 219,648; the classifier 645.
     ("crnn", dict(num_classes=5, net="b1"), CRNN, 55_285 + 219_648),
     ("crnn", dict(num_classes=5, net="b2"), CRNN, 58_565 + 219_648),

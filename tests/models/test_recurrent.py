@@ -23,7 +23,7 @@ def sigmoid(x):
 
 
 def equations(cell, params, steps, hidden=None):
-    """Hidden states (steps, hidden) of one example (steps, inputs), from Goel's equations."""
+    """Return the hidden states (steps, hidden) of one example (steps, inputs) after Goel."""
     kernel, recurrent, bias = (
         np.asarray(params[n], float) for n in ("kernel", "recurrent_kernel", "bias")
     )
@@ -153,16 +153,16 @@ def test_padding_steps_have_no_effect(reverse):
 
     gradient = jax.jit(jax.value_and_grad(total, (0, 1)))
     value, (d_params, d_steps) = gradient(as_params(weights), steps, NUM_STEPS)
-    alone = [
+    unpadded = [
         gradient(as_params(weights), steps[n : n + 1, :count], None)
         for n, count in enumerate(NUM_STEPS)
     ]
-    np.testing.assert_allclose(value, sum(a[0] for a in alone), atol=1e-6)
+    np.testing.assert_allclose(value, sum(a[0] for a in unpadded), atol=1e-6)
     for name in d_params:
-        expected = sum(a[1][0][name] for a in alone)
+        expected = sum(a[1][0][name] for a in unpadded)
         np.testing.assert_allclose(d_params[name], expected, atol=1e-6)
     for n, count in enumerate(NUM_STEPS):
-        np.testing.assert_allclose(d_steps[n, :count], alone[n][1][1][0], atol=1e-6)
+        np.testing.assert_allclose(d_steps[n, :count], unpadded[n][1][1][0], atol=1e-6)
         assert not np.any(d_steps[n, count:])
 
 
@@ -219,12 +219,12 @@ def test_bidirectional_layers_start_at_the_last_valid_step(head):
         if head == "last":
             states = np.concatenate([states[-1:, :3], states[:1, 3:]], axis=1)
         expected = states @ params["Dense_0"]["kernel"] + params["Dense_0"]["bias"]
-        found = logits[n, :count] if head == "per_step" else logits[n][None]
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+        actual = logits[n, :count] if head == "per_step" else logits[n][None]
+        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
         assert head == "last" or is_valid[n, :count].all()
 
 
-def test_padding_steps_are_left_out_of_means():
+def test_padding_steps_are_excluded_from_means():
     """The gradient of a mean over the valid steps equals that of the unpadded example."""
     model, params = network(head="per_step", hidden=(4,))
     steps = draw("lstm")[1]
@@ -235,10 +235,10 @@ def test_padding_steps_are_left_out_of_means():
         return jnp.mean(jax.nn.log_softmax(logits)[..., 0], axis=1, where=is_valid).sum()
 
     gradient = jax.jit(jax.value_and_grad(mean))
-    value, found = gradient(params, {"steps": steps[1:2], "num_steps": NUM_STEPS[1:2]})
+    value, actual = gradient(params, {"steps": steps[1:2], "num_steps": NUM_STEPS[1:2]})
     expected_value, expected = gradient(params, steps[1:2, : NUM_STEPS[1]])
     np.testing.assert_allclose(value, expected_value, rtol=1e-5)
-    jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-6), found, expected)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-6), actual, expected)
 
 
 def test_dense_layers_on_single_samples_match_the_equations():
@@ -252,9 +252,9 @@ def test_dense_layers_on_single_samples_match_the_equations():
             y = y @ params[f"Dense_{number}"]["kernel"] + params[f"Dense_{number}"]["bias"]
             y = np.where((y < 0) & (number < 2), 0.01 * y, y)
         expected.append(y)
-    found, state = model.apply({"params": params}, steps, train=False, mutable=["intermediates"])
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
-    np.testing.assert_array_equal(state["intermediates"]["output"][0], found)
+    actual, state = model.apply({"params": params}, steps, train=False, mutable=["intermediates"])
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(state["intermediates"]["output"][0], actual)
 
 
 def test_vmap_mapped_steps_and_bfloat16():
@@ -266,20 +266,20 @@ def test_vmap_mapped_steps_and_bfloat16():
         )(weights)
 
     several = jax.tree.map(lambda x: np.stack([x, 0.5 * x]), weights)
-    found = jax.jit(jax.vmap(gradient, (0, None, None)))(several, steps, initial)
+    actual = jax.jit(jax.vmap(gradient, (0, None, None)))(several, steps, initial)
     expected = jax.jit(gradient)(jax.tree.map(lambda x: x[1], several), steps, initial)
     check = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)
-    jax.tree.map(lambda a, b: check(a[1], b), found, expected)
+    jax.tree.map(lambda a, b: check(a[1], b), actual, expected)
     mapped = jax.pmap(gradient, devices=jax.local_devices()[:1])
     mapped = mapped(*jax.tree.map(lambda x: x[None], (weights, steps, initial)))
-    jax.tree.map(lambda a, b: check(a[0], b[0]), mapped, found)
+    jax.tree.map(lambda a, b: check(a[0], b[0]), mapped, actual)
 
     layer = RecurrentLayer("lstm", HIDDEN, dtype=jnp.bfloat16)
-    found = layer.apply({"params": as_params(weights)}, steps)
-    assert found.dtype == jnp.float32
+    actual = layer.apply({"params": as_params(weights)}, steps)
+    assert actual.dtype == jnp.float32
     expected = RecurrentLayer("lstm", HIDDEN).apply({"params": as_params(weights)}, steps)
-    np.testing.assert_allclose(found, expected, atol=0.05)
-    assert np.any(found != expected)
+    np.testing.assert_allclose(actual, expected, atol=0.05)
+    assert np.any(actual != expected)
 
 
 def test_dropout_is_applied_to_steps_and_after_layers():

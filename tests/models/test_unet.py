@@ -168,9 +168,11 @@ def test_padding_examples_have_no_effect():
         return model.apply(padded, x, train=True, mutable=["batch_stats"])
 
     y, state = apply(x[:2], [1, 1])
-    padded, other = apply(x.at[2:].mul(5.0), [1, 1, 0, 0])
+    padded, padded_state = apply(x.at[2:].mul(5.0), [1, 1, 0, 0])
     np.testing.assert_allclose(padded[:2], y, atol=1e-5)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), other, state)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), padded_state, state
+    )
 
 
 def test_intermediates_have_the_shapes_of_the_layers():

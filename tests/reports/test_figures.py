@@ -87,9 +87,9 @@ def test_clock_writes_hours_and_tenths_only_if_needed():
 
 
 def test_matplotlib_settings_stay_unchanged():
-    before = dict(matplotlib.rcParams)
+    original = dict(matplotlib.rcParams)
     recognition_figures.confusion_matrix(np.eye(2, dtype=int), ("a", "b"))
-    assert dict(matplotlib.rcParams) == before
+    assert dict(matplotlib.rcParams) == original
 
 
 @pytest.mark.parametrize(

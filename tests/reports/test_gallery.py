@@ -45,7 +45,7 @@ def read(sounds, name):
 
 
 def drawn(figure):
-    """Return caption to the arrays of its clip, and the row labels."""
+    """Return a dict from captions to image arrays, and the row labels."""
     pictures, names, caption = {}, [], None
     for axes in figure.axes:
         if not axes.axison or not axes.images:
@@ -64,7 +64,7 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize("image", SETTINGS)
-def test_images_equal_the_output_of_the_front_end(sounds, image):
+def test_images_match_the_output_of_the_front_end(sounds, image):
     dataset = dict(name="folder", path=str(sounds))
     figure = gallery.draw(dataset, image=image, num_per_class=3)
     pictures, names = drawn(figure)
@@ -97,10 +97,10 @@ def test_gallery_is_written_to_a_folder_or_a_file(sounds, tmp_path, capsys):
     assert call(*words, "--classes=pia, 歌 $x$", f"--out={file}") == 0
     assert b"<svg" in file.read_bytes()
     capsys.readouterr()
-    before = file.read_bytes()
+    original = file.read_bytes()
     assert call(*words, "--classes=pia,gle", f"--out={file}") == 1
     assert "unknown class 'gle': did you mean 'gel'?" in capsys.readouterr().err
-    assert file.read_bytes() == before
+    assert file.read_bytes() == original
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["new", "one.svg"]
 
 
@@ -118,15 +118,15 @@ def test_gallery_is_written_to_a_folder_or_a_file(sounds, tmp_path, capsys):
         (["--out=picture.jpg"], "--out picture.jpg: expected a name that ends with .png"),
     ],
 )
-def test_invalid_arguments_give_a_one_line_error(words, message, tmp_path, monkeypatch, capsys):
+def test_invalid_arguments_are_reported_in_one_line(words, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert call(*words) == 1
-    shown = capsys.readouterr()
-    assert message in shown.err and len(shown.err.strip().splitlines()) == 1 and not shown.out
+    printed = capsys.readouterr()
+    assert message in printed.err and len(printed.err.strip().splitlines()) == 1 and not printed.out
     assert not any(tmp_path.iterdir())
 
 
-def test_too_many_classes_are_an_error(sounds, tmp_path, monkeypatch, capsys):
+def test_too_many_classes_are_rejected(sounds, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(gallery, "MAX_CLASSES", 2)
     assert call("--dataset=folder", f"--path={sounds}", f"--out={tmp_path / 'a.png'}") == 1
     assert "folder: 3 classes, a gallery shows 1 to 2; choose some" in capsys.readouterr().err

@@ -90,21 +90,21 @@ def test_page_links_all_figures(complete_report, tmp_path):
         assert min(picture.shape[:2]) > 300 and picture[..., :3].std() > 0.05  # not blank
 
 
-def test_json_is_standard_and_has_the_documented_keys(complete_report, tmp_path):
+def test_json_contains_no_nan_and_has_the_documented_keys(complete_report, tmp_path):
     report.write(complete_report, tmp_path)
 
-    def refuse(name):
+    def reject_constant(name):
         raise AssertionError(f"{name} in report.json")
 
-    again = json.loads((tmp_path / "report.json").read_text(), parse_constant=refuse)
-    assert again["dataset"] == "gm_irmas" and again["rendered"] is True
-    assert {"fixed", "validation", "oracle"} <= set(again["thresholds"])
+    decoded = json.loads((tmp_path / "report.json").read_text(), parse_constant=reject_constant)
+    assert decoded["dataset"] == "gm_irmas" and decoded["rendered"] is True
+    assert {"fixed", "validation", "oracle"} <= set(decoded["thresholds"])
     for kind in ("fixed", "validation", "oracle"):
-        assert {"threshold", "micro", "macro", "per_class"} <= set(again["thresholds"][kind])
-        micro = again["thresholds"][kind]["micro"]
+        assert {"threshold", "micro", "macro", "per_class"} <= set(decoded["thresholds"][kind])
+        micro = decoded["thresholds"][kind]["micro"]
         assert micro["f1"] == complete_report["thresholds"][kind]["micro"]["f1"]
-    assert again["history"][1]["valid_loss"] is None
-    assert again["provenance"]["durations_s"] == {"train": 12.346}
+    assert decoded["history"][1]["valid_loss"] is None
+    assert decoded["provenance"]["durations_s"] == {"train": 12.346}
 
 
 def test_page_states_scores_data_and_baselines(complete_report, tmp_path):
@@ -118,7 +118,7 @@ def test_page_states_scores_data_and_baselines(complete_report, tmp_path):
     assert "Warning" not in text and not re.search(r"\bnan\b", text)
     for table in re.findall(r"(?m)(?:^\|.*\n)+", text):
         cells = {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}
-        assert len(cells) == 1, table  # a bar in a class name does not end its cell
+        assert len(cells) == 1, table  # a vertical bar in a class name does not end the cell
 
 
 def test_page_on_irmas_shows_published_scores(tmp_path):
@@ -141,21 +141,23 @@ def test_no_confusion_matrix_without_single_label_clips(tmp_path):
     assert not (tmp_path / "confusion.png").exists()
 
 
-def test_repeats_are_summarised_by_mean_and_deviation():
+def test_repeats_are_summarised_by_mean_and_standard_deviation():
     runs = [_report(seed=seed) for seed in (4, 5, 6)]
-    found = report.summarize_repeats(runs)
+    summary = report.summarize_repeats(runs)
     accuracies = [run["predominant"]["accuracy"] for run in runs]
-    assert found["accuracy"]["values"] == accuracies
-    assert found["accuracy"]["mean"] == pytest.approx(sum(accuracies) / 3)
-    assert "train_accuracy" not in found  # not every run knows it
+    assert summary["accuracy"]["values"] == accuracies
+    assert summary["accuracy"]["mean"] == pytest.approx(sum(accuracies) / 3)
+    assert "train_accuracy" not in summary  # missing in some runs
     values = [run["thresholds"]["oracle"]["macro"]["f1"] for run in runs]
-    ours = found["thresholds"]["oracle"]["macro"]["f1"]
-    assert found["num_runs"] == 3 and found["seeds"] == [4, 5, 6] and ours["values"] == values
-    assert ours["mean"] == pytest.approx(sum(values) / 3)
-    spread = math.sqrt(sum((v - ours["mean"]) ** 2 for v in values) / 2)
-    assert ours["sd"] == pytest.approx(spread)
-    one = report.summarize_repeats(runs[:1])
-    assert math.isnan(one["thresholds"]["fixed"]["micro"]["f1"]["sd"])
+    macro_f1 = summary["thresholds"]["oracle"]["macro"]["f1"]
+    assert (
+        summary["num_runs"] == 3 and summary["seeds"] == [4, 5, 6] and macro_f1["values"] == values
+    )
+    assert macro_f1["mean"] == pytest.approx(sum(values) / 3)
+    expected_sd = math.sqrt(sum((v - macro_f1["mean"]) ** 2 for v in values) / 2)
+    assert macro_f1["sd"] == pytest.approx(expected_sd)
+    single_run = report.summarize_repeats(runs[:1])
+    assert math.isnan(single_run["thresholds"]["fixed"]["micro"]["f1"]["sd"])
 
 
 PROTOCOL = {
@@ -174,36 +176,42 @@ BEST = {"epoch": 2, "train_loss": 1.5, "valid_loss": 1.4, "train_top1": 0.875, "
 
 
 def test_page_on_single_label_clips_starts_with_the_accuracy(tmp_path):
-    one = _predictions(0)
-    one = dataclasses.replace(one, labels=np.eye(4)[one.labels.argmax(1)])
-    baseline = recognition.compact(recognition.evaluate(one, one, num_resamples=20))
-    complete_report = _report(
-        predictions=one, protocol=PROTOCOL, best_epoch=BEST, baselines={"guess": baseline}
+    single_label = _predictions(0)
+    single_label = dataclasses.replace(
+        single_label, labels=np.eye(4)[single_label.labels.argmax(1)]
     )
-    found = complete_report["predominant"]
-    assert complete_report["best_epoch"] == BEST | {"test_accuracy": found["accuracy"]}
+    baseline = recognition.compact(
+        recognition.evaluate(single_label, single_label, num_resamples=20)
+    )
+    complete_report = _report(
+        predictions=single_label, protocol=PROTOCOL, best_epoch=BEST, baselines={"guess": baseline}
+    )
+    predominant = complete_report["predominant"]
+    assert complete_report["best_epoch"] == BEST | {"test_accuracy": predominant["accuracy"]}
     text = _text(report.write(complete_report, tmp_path))
-    low, high = found["accuracy_interval"]
+    low, high = predominant["accuracy_interval"]
     first = text.split("\n\n")[2]
-    assert first.startswith(f"**Accuracy {found['accuracy']:.3f} [{low:.3f}, {high:.3f}], balanced")
+    assert first.startswith(
+        f"**Accuracy {predominant['accuracy']:.3f} [{low:.3f}, {high:.3f}], balanced"
+    )
     assert "gm_irmas, split by *window: here and there* (40 windows of 40 songs" in first
     assert "chance 0.250" in first and f"guess {baseline['predominant']['accuracy']:.3f}" in first
     assert "Micro F1 " in text.split("\n\n")[3]
     assert "leakage.** 5 of the 40 test songs" in text
     assert "Examples are windows of 2 s every 1 s. Accuracy at epoch 2" in text
     assert "| training | 80 | 31 | 0.875 |" in text and "| validation | 12 | 7 | 0.625 |" in text
-    assert f"| test | 40 | 40 | {found['accuracy']:.3f} |" in text
+    assert f"| test | 40 | 40 | {predominant['accuracy']:.3f} |" in text
     repeats = report.summarize_repeats([complete_report, complete_report])
     assert repeats["valid_accuracy"] == {"mean": 0.625, "sd": 0.0, "values": [0.625] * 2}
-    again = report.write(complete_report | {"repeats": repeats}, tmp_path).read_text()
-    assert "training accuracy 0.875 ± 0.000, validation accuracy 0.625 ± 0.000" in again
-    # No warning without shared songs, and no accuracy first for clips with several labels.
-    clean = _report(protocol=PROTOCOL | {"num_songs_on_both_sides": 0})
-    other = report.write(clean, tmp_path).read_text()
-    assert "leakage" not in other and "**Micro F1" in other and "**Accuracy" not in other
+    page_of_repeats = report.write(complete_report | {"repeats": repeats}, tmp_path).read_text()
+    assert "training accuracy 0.875 ± 0.000, validation accuracy 0.625 ± 0.000" in page_of_repeats
+    # No warning without shared songs; with several labels per clip, F1 comes before accuracy.
+    without_leakage = _report(protocol=PROTOCOL | {"num_songs_on_both_sides": 0})
+    page = report.write(without_leakage, tmp_path).read_text()
+    assert "leakage" not in page and "**Micro F1" in page and "**Accuracy" not in page
 
 
-def test_full_disk_is_an_error_and_keeps_the_old_report(complete_report, tmp_path, monkeypatch):
+def test_full_disk_is_reported_and_keeps_the_old_report(complete_report, tmp_path, monkeypatch):
     report.write(complete_report, tmp_path)
     old = (tmp_path / "report.json").read_bytes()
 
@@ -218,7 +226,7 @@ def test_full_disk_is_an_error_and_keeps_the_old_report(complete_report, tmp_pat
     assert not [p for p in tmp_path.iterdir() if p.name.endswith(".tmp")]
 
 
-def test_file_at_the_path_of_the_folder_is_an_error_that_names_it(complete_report, tmp_path):
+def test_file_in_place_of_the_report_folder_is_reported(complete_report, tmp_path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(UserError, match="taken"):
         report.write(complete_report, tmp_path / "taken")

@@ -1,4 +1,4 @@
-"""Scores of a separator against naive implementations, and the files of its report."""
+"""Scores of a separator compared with naive implementations, and its report files."""
 
 import html.parser
 import json
@@ -30,7 +30,7 @@ def _stems(seed=0, num_samples=3001):
     generator = np.random.default_rng(seed)
     noise = generator.standard_normal((2, num_samples + 8, 2))
     smooth = np.apply_along_axis(np.convolve, 0, noise[0], np.ones(9) / 9, mode="valid")
-    return [0.2 * one.astype(np.float32) for one in (smooth, noise[1, :num_samples])]
+    return [0.2 * signal.astype(np.float32) for signal in (smooth, noise[1, :num_samples])]
 
 
 def _track(seed=0, *, leak=0.2, **options):
@@ -42,12 +42,12 @@ def _track(seed=0, *, leak=0.2, **options):
 
 
 def _naive_amplitudes(waveform):
-    """Compute amplitudes with librosa, padded so that its frames cover the whole signal."""
+    """Compute amplitudes with librosa, padded so that its frames cover the complete signal."""
     mono = np.asarray(waveform, np.float64).mean(-1)
     num_frames = -(-len(mono) // 66)
     padded = np.pad(mono, (0, 66 * (num_frames - 1) + 256 - len(mono)))
-    found = np.abs(librosa.stft(padded, n_fft=256, hop_length=66, center=False))
-    return found[:128, :num_frames]
+    amplitudes = np.abs(librosa.stft(padded, n_fft=256, hop_length=66, center=False))
+    return amplitudes[:128, :num_frames]
 
 
 def _naive_sdr(reference, estimate):
@@ -62,22 +62,22 @@ def small_blocks():
         yield
 
 
-def test_amplitudes_in_blocks_equal_those_of_the_whole_signal():
+def test_amplitudes_in_blocks_match_the_complete_signal():
     for num_samples in (1, 66, 67, 16 * 66, 3001):
         waveform = _stems(num_samples=num_samples)[0]
-        found = separation.amplitudes(waveform.mean(-1), FRONTEND)
-        np.testing.assert_allclose(found, _naive_amplitudes(waveform), atol=1e-4)
+        actual = separation.amplitudes(waveform.mean(-1), FRONTEND)
+        np.testing.assert_allclose(actual, _naive_amplitudes(waveform), atol=1e-4)
     features = np.asarray(FRONTEND(waveform[: 32 * 66].mean(-1)))[:, :28]
-    np.testing.assert_allclose(FRONTEND.amplitudes(features), found[:, :28], atol=1e-3)
+    np.testing.assert_allclose(FRONTEND.amplitudes(features), actual[:, :28], atol=1e-3)
 
 
-def test_scores_equal_naive_implementations():
+def test_scores_match_naive_implementations():
     track = _track()
     scores = separation.score_track(track, **OPTIONS).scores
     assert list(scores) == ["mixture", "raw", "ideal"]
     target, mixture, remainder, raw = (
-        _naive_amplitudes(one)
-        for one in (track.target, track.mixture, track.remainder, track.waveforms["raw"])
+        _naive_amplitudes(waveform)
+        for waveform in (track.target, track.mixture, track.remainder, track.waveforms["raw"])
     )
     ideal = mixture * target / (target + remainder)
     for system, estimate in (("mixture", mixture), ("raw", raw), ("ideal", ideal)):
@@ -86,7 +86,9 @@ def test_scores_equal_naive_implementations():
     raw = track.waveforms["raw"]
     expected = _naive_sdr(track.target.astype(float), raw)
     assert scores["raw"]["mdx_sdr_db"] == pytest.approx(expected, abs=1e-4)
-    mono = [one.mean(-1) for one in (track.target, track.remainder, raw, track.mixture - raw)]
+    mono = [
+        waveform.mean(-1) for waveform in (track.target, track.remainder, raw, track.mixture - raw)
+    ]
     assert scores["raw"]["si_sdr_db"] == pytest.approx(float(si_sdr(mono[0], mono[2])), abs=1e-4)
     expected = bss.bss_eval_sources(np.stack(mono[:2]), np.stack(mono[2:]))
     assert scores["raw"]["bss_sdr_db"] == pytest.approx(expected.bss_sdr_db[0], abs=1e-3)
@@ -94,8 +96,8 @@ def test_scores_equal_naive_implementations():
     assert scores["raw"]["bss_sir_db"] > scores["mixture"]["bss_sir_db"] + 10  # of leak 0.2
 
 
-def test_ideal_estimate_is_that_of_the_whole_track():
-    """librosa gets silence on both sides, so that its frames cover both ends too."""
+def test_ideal_estimate_matches_librosa_on_the_complete_track():
+    """Pad with silence on both sides, so that the frames of librosa also cover both ends."""
     target, remainder = _stems(1)
     mixture = target + remainder
     options = dict(n_fft=256, hop_length=66, pad_mode="constant")
@@ -104,17 +106,19 @@ def test_ideal_estimate_is_that_of_the_whole_track():
         parts = [np.pad(x[:, channel], 4 * 66) for x in (mixture, target, remainder)]
         spectra = [librosa.stft(x, **options) for x in parts]
         mask = np.abs(spectra[1]) / np.maximum(np.abs(spectra[1]) + np.abs(spectra[2]), 1e-9)
-        whole = librosa.istft(spectra[0] * mask, n_fft=256, hop_length=66, length=len(parts[0]))
-        expected.append(whole[4 * 66 : -4 * 66])
-    found = separation.ideal_estimate(mixture, target, remainder, FRONTEND)
-    np.testing.assert_allclose(found, np.transpose(expected), atol=2e-5)
+        padded_estimate = librosa.istft(
+            spectra[0] * mask, n_fft=256, hop_length=66, length=len(parts[0])
+        )
+        expected.append(padded_estimate[4 * 66 : -4 * 66])
+    actual = separation.ideal_estimate(mixture, target, remainder, FRONTEND)
+    np.testing.assert_allclose(actual, np.transpose(expected), atol=2e-5)
     silence = np.zeros_like(mixture)
     assert not separation.ideal_estimate(mixture, silence, silence, FRONTEND).any()
-    alone = separation.ideal_estimate(mixture, mixture, silence, FRONTEND)
-    np.testing.assert_allclose(alone, mixture, atol=1e-5)
+    without_remainder = separation.ideal_estimate(mixture, mixture, silence, FRONTEND)
+    np.testing.assert_allclose(without_remainder, mixture, atol=1e-5)
 
 
-def test_features_count_before_waveforms_and_do_without():
+def test_features_take_precedence_over_waveforms_and_may_replace_them():
     track = _track()
     amplitudes = separation.amplitudes(track.target.mean(-1), FRONTEND)
     halved = np.asarray(FRONTEND.from_amplitudes(0.5 * amplitudes))
@@ -128,21 +132,33 @@ def test_features_count_before_waveforms_and_do_without():
         separation.score_track(_track(features={"raw": halved[:, 1:]}), **OPTIONS)
 
 
-def test_silent_targets_and_remainders():
+def test_silent_targets_have_no_scores_and_silent_remainders_have_infinite_scores():
     target, remainder = _stems()
     silence = np.zeros_like(target)
-    found = separation.score_track(
+    silent_target = separation.score_track(
         TrackEstimates("no target", remainder, silence, remainder, {"raw": silence}), **OPTIONS
     )
-    assert found.silent and np.isnan([list(one.values()) for one in found.scores.values()]).all()
-    alone = separation.score_track(
+    assert (
+        silent_target.silent
+        and np.isnan(
+            [list(system_scores.values()) for system_scores in silent_target.scores.values()]
+        ).all()
+    )
+    silent_remainder = separation.score_track(
         TrackEstimates("no remainder", target, target, silence, {"raw": silence}), **OPTIONS
     ).scores
-    assert alone["raw"]["amplitude_sdr_db"] == 0 and alone["raw"]["si_sdr_db"] == -np.inf
-    assert alone["mixture"]["amplitude_sdr_db"] == np.inf == alone["mixture"]["bss_sir_db"]
+    assert (
+        silent_remainder["raw"]["amplitude_sdr_db"] == 0
+        and silent_remainder["raw"]["si_sdr_db"] == -np.inf
+    )
+    assert (
+        silent_remainder["mixture"]["amplitude_sdr_db"]
+        == np.inf
+        == silent_remainder["mixture"]["bss_sir_db"]
+    )
 
 
-def test_invalid_shapes_and_names_are_errors():
+def test_invalid_shapes_and_names_are_rejected():
     target, remainder = _stems()
     for change, message in (
         (dict(target=target[1:]), r"a song: target has shape \(3000, 2\); expected \(3001, 2\)"),
@@ -173,10 +189,10 @@ VALUES = np.array(
 )
 
 
-def test_summary_equals_scipy_and_leaves_out_what_has_no_score():
-    found = separation.summarize(_scored(VALUES))
-    assert found["num_tracks"] == 5 and found["num_silent"] == 1
-    post = found["summary"]["post"]["si_sdr_db"]
+def test_summary_matches_scipy_and_excludes_missing_scores():
+    evaluation = separation.summarize(_scored(VALUES))
+    assert evaluation["num_tracks"] == 5 and evaluation["num_silent"] == 1
+    post = evaluation["summary"]["post"]["si_sdr_db"]
     assert post == pytest.approx(
         {
             "mean": np.mean([7, 10, 5.5, 12]),
@@ -186,11 +202,11 @@ def test_summary_equals_scipy_and_leaves_out_what_has_no_score():
             "num_infinite": 0,
         }
     )
-    raw = found["summary"]["raw"]["si_sdr_db"]
+    raw = evaluation["summary"]["raw"]["si_sdr_db"]
     assert raw["num_infinite"] == 1 and raw["median"] == 10
     assert raw["mean"] == pytest.approx(26 / 3)
     first, second = VALUES[:3, 1], VALUES[:3, 2]
-    tests = found["tests"]["amplitude_sdr_db"]
+    tests = evaluation["tests"]["amplitude_sdr_db"]
     for kind, test in (("independent", "ttest_ind"), ("paired", "ttest_rel")):
         expected = getattr(scipy.stats, test)(first, second)
         assert tests[kind]["t"] == pytest.approx(expected.statistic)
@@ -279,8 +295,8 @@ def _text(page):
 
 def test_report_files_and_embedded_pictures(written):
     names = {"sdr_per_track.png", "spectrograms.png", "training.png"}
-    found = {path.name for path in written.iterdir()}
-    assert found == names | {"report.json", "report.md", "report.html"}
+    filenames = {path.name for path in written.iterdir()}
+    assert filenames == names | {"report.json", "report.md", "report.html"}
     text = (written / "report.md").read_text()
     assert set(re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)) == names
     for name in names:
@@ -293,11 +309,11 @@ def test_report_files_and_embedded_pictures(written):
     assert "band - song | 0" in page.cells
 
 
-def test_json_is_standard(written):
-    def refuse(name):
+def test_json_contains_no_nan(written):
+    def reject_constant(name):
         raise AssertionError(name)
 
-    report = json.loads((written / "report.json").read_text(), parse_constant=refuse)
+    report = json.loads((written / "report.json").read_text(), parse_constant=reject_constant)
     assert report["dataset"] == "musdb18" and report["target"] == ["vocals", "other"]
     assert report["summary"]["mixture"]["amplitude_sdr_db"]["mean"] == 2.5
     assert report["tracks"][3]["silent"] is True
@@ -310,7 +326,7 @@ def test_page_shows_measured_and_published_scores(written):
     assert "**Amplitude SDR 8.67 ± 2.52 dB** (raw;" in text and "over 5 test tracks" in text
     assert "1 of them without a score" in text and "not comparable with scores on" not in text
     row = next(line for line in text.splitlines() if line.startswith("| **raw**"))
-    assert row.endswith("| 9.33 ± 4.29 |")  # in the column of its own
+    assert row.endswith("| 9.33 ± 4.29 |")  # published score in its own column
     header = next(line for line in text.splitlines() if line.startswith("| system"))
     assert header.split(" | ")[-1].startswith(
         "published amplitude SDR, dB, on MUSDB18 test, 50 tracks"
@@ -335,14 +351,16 @@ def test_page_on_rendered_audio_starts_with_a_warning_and_omits_published_scores
     assert "<blockquote>\n<p><strong>rendered audio (gm_musdb)" in page
 
 
-def test_repeats_are_summarised_by_mean_and_deviation(tmp_path):
+def test_repeats_are_summarised_by_mean_and_standard_deviation(tmp_path):
     evaluations = [separation.summarize(_scored(VALUES[:3] + shift)) for shift in (0, 1, 5)]
-    runs = [_report(one, rendered=True, seed=seed) for seed, one in enumerate(evaluations)]
-    found = separation_report.summarize_repeats(runs)
-    raw = found["summary"]["raw"]["amplitude_sdr_db"]
+    runs = [
+        _report(evaluation, rendered=True, seed=seed) for seed, evaluation in enumerate(evaluations)
+    ]
+    repeats = separation_report.summarize_repeats(runs)
+    raw = repeats["summary"]["raw"]["amplitude_sdr_db"]
     assert raw["values"] == pytest.approx([26 / 3, 29 / 3, 41 / 3])
     assert raw["mean"] == pytest.approx(26 / 3 + 2) and raw["sd"] == pytest.approx(7**0.5)
-    report = _report(evaluations[0], rendered=True, repeats=found)
+    report = _report(evaluations[0], rendered=True, repeats=repeats)
     text = _text(separation_report.write(report, tmp_path))
     assert "Mean ± standard deviation of 3 runs (seeds 0, 1, 2)" in text
     assert "| **raw** | 10.67 ± 2.65 |" in text
@@ -358,10 +376,10 @@ def test_error_names_an_unwritable_folder(tmp_path):
         separation_report.write(report, tmp_path / "file")
 
 
-def test_html_of_every_kind_of_markdown_block():
+def test_markdown_blocks_are_converted_to_html():
     blocks = ["# A <b> & *c*", "> **x**\n> y", "- one\n- `*two*`", "![cap](f.png)"]
     blocks.append("| a | b |\n| --- | ---: |\n| p\\|q | 1 |")
-    found = html_page.to_html("\n\n".join(blocks), title="t", pictures={})
+    page = html_page.to_html("\n\n".join(blocks), title="t", pictures={})
     for part in (
         "<h1>A &lt;b&gt; &amp; <em>c</em></h1>",
         "<blockquote>\n<p><strong>x</strong>\ny</p>\n</blockquote>",
@@ -369,19 +387,19 @@ def test_html_of_every_kind_of_markdown_block():
         '<tr>\n<td>p|q</td>\n<td style="text-align:right">1</td>\n</tr>',
         '<img src="f.png" alt="cap">',
     ):
-        assert part in found
+        assert part in page
 
 
-def test_example_holds_the_levels_of_the_excerpt():
+def test_example_contains_the_levels_of_the_excerpt():
     track = _track()
-    found = separation.example(track, **OPTIONS, start_s=0.1, duration_s=0.2)
-    assert list(found.levels_db) == ["mixture", "raw", "target"]
+    example = separation.example(track, **OPTIONS, start_s=0.1, duration_s=0.2)
+    assert list(example.levels_db) == ["mixture", "raw", "target"]
     first = round(0.1 * RATE_HZ / 66)
     expected = 20 * np.log10(_naive_amplitudes(track.target))[:, first : first + 24]
-    np.testing.assert_allclose(found.levels_db["target"], expected, atol=0.05)
-    assert found.start_s == first * 66 / RATE_HZ and found.bin_hz == RATE_HZ / 256
-    late = separation.example(track, **OPTIONS, start_s=0.3, duration_s=10)
-    assert late.levels_db["mixture"].shape == (128, 46 - round(0.3 * RATE_HZ / 66))
+    np.testing.assert_allclose(example.levels_db["target"], expected, atol=0.05)
+    assert example.start_s == first * 66 / RATE_HZ and example.bin_hz == RATE_HZ / 256
+    truncated = separation.example(track, **OPTIONS, start_s=0.3, duration_s=10)
+    assert truncated.levels_db["mixture"].shape == (128, 46 - round(0.3 * RATE_HZ / 66))
 
 
 def _lines(axes):
@@ -398,7 +416,7 @@ def test_sdr_per_track_is_sorted_by_raw():
     assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["c", "a", "b"]
 
 
-def test_learning_curves_of_runs():
+def test_learning_curves_show_losses_and_scores_of_runs():
     histories = {"a": HISTORY, "b": [{**HISTORY[0], "valid_loss": 0.3}]}
     figure = separation_figures.learning_curves(histories, kept={"b": HISTORY[0]["epoch"]})
     losses, scores = figure.axes

@@ -14,9 +14,9 @@ from irec_jax.reports import writing
 from irec_jax.studies import crosstalk as study
 
 
-def study_tiny(workdir, *more):
+def study_tiny(workdir, *words):
     options = ["--size=tiny", "--split=test", "--format=multitrack44k", "--max-s=4"]
-    return irec("study", "crosstalk", *options, f"--workdir={workdir}", *more)
+    return irec("study", "crosstalk", *options, f"--workdir={workdir}", *words)
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +54,11 @@ def test_report_shows_scores_and_gains(studied):
         assert f"irec-jax (aligned, mask): {name}" in page
 
 
-def test_an_interrupted_study_resumes(studied, tmp_path, monkeypatch):
+def test_interrupted_study_resumes(studied, tmp_path, monkeypatch):
     workdir = tmp_path / "again"
     shutil.copytree(studied, workdir)
     files = sorted((workdir / "pieces").iterdir())
-    known = {file: file.read_bytes() for file in files}
+    contents = {file: file.read_bytes() for file in files}
     files[-1].unlink()
     (workdir / "report.json").unlink()
     executed = []
@@ -68,21 +68,21 @@ def test_an_interrupted_study_resumes(studied, tmp_path, monkeypatch):
     )
     assert study_tiny(workdir, "--min-tracks=9", "--methods=aligned,source,wiener") == 0
     assert len(executed) == 1
-    assert {file: file.read_bytes() for file in files} == known
+    assert {file: file.read_bytes() for file in files} == contents
 
 
-def test_other_pieces_have_their_own_example(studied, tmp_path, monkeypatch):
+def test_selected_pieces_have_their_own_example(studied, tmp_path, monkeypatch):
     workdir = tmp_path / "more"
     shutil.copytree(studied, workdir)
     result = json.loads(next((workdir / "pieces").iterdir()).read_text())
-    drawn = []
+    examples = []
     monkeypatch.setattr(study, "study_piece", lambda piece, **k: result)
-    monkeypatch.setattr(study, "draw_example", lambda piece, **k: drawn.append(piece.name))
+    monkeypatch.setattr(study, "draw_example", lambda piece, **k: examples.append(piece.name))
     monkeypatch.setattr(writing, "encode", lambda figure, file_format: b"")
     assert study_tiny(workdir, "--min-tracks=3", "--methods=aligned,source,wiener") == 0
     pieces = json.loads((workdir / "report.json").read_text())["pieces"]
-    assert drawn == [next(iter(pieces))]
-    assert f"](example-{drawn[0]}.png)" in (workdir / "report.md").read_text()
+    assert examples == [next(iter(pieces))]
+    assert f"](example-{examples[0]}.png)" in (workdir / "report.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_default_split_of_recorded_pieces_is_all(monkeypatch, tmp_path, capsys, 
     assert capsys.readouterr().err == f"error: split {split}\n"
 
 
-def test_a_workdir_with_other_settings_is_refused(studied, capsys):
+def test_workdir_with_other_settings_is_rejected(studied, capsys):
     assert study_tiny(studied, "--min-tracks=9", "--methods=aligned", "--seed=1") == 1
     error = capsys.readouterr().err
     assert "other settings (seed, methods)" in error
@@ -120,14 +120,14 @@ def test_a_workdir_with_other_settings_is_refused(studied, capsys):
         (["--split=valid"], "has no split"),
     ],
 )
-def test_invalid_arguments_give_a_one_line_error(tmp_path, capsys, words, message):
+def test_invalid_arguments_are_reported_in_one_line(tmp_path, capsys, words, message):
     assert study_tiny(tmp_path / "x", *words) == 1
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
 
 
-def test_without_direct_sound_the_weights_give_the_inverse():
+def test_inverse_without_direct_sound_uses_the_weights():
     rng = np.random.default_rng(0)
     mixing = np.eye(3) + 0.1 * rng.random((3, 3)) * (1 - np.eye(3))
     inverse = np.linalg.inv(mixing)

@@ -1,4 +1,4 @@
-"""Goel study: each row runs once, tables show the leakage; a complete run on tiny data."""
+"""Goel study: rows run once, tables show the leakage, and a complete run on tiny data."""
 
 import json
 
@@ -17,7 +17,7 @@ CLASSES = ["gel", "pia", "sax", "vio", "voi"]
 CONFUSION = [[6, 1, 1, 1, 1], [0, 5, 0, 0, 0], [2, 0, 3, 0, 0], [0, 0, 0, 0, 4], [1, 1, 0, 0, 6]]
 
 
-def make_report(split, accuracy=0.5, **more):
+def make_report(split, accuracy=0.5, **changes):
     """Return the entries of a report that the study needs."""
     splits = {
         name: {"num_examples": number, "num_songs": 7, "per_class": dict.fromkeys(CLASSES, 2)}
@@ -53,12 +53,12 @@ def make_report(split, accuracy=0.5, **more):
             "durations_s": {"training": 3.0, "evaluation": 1.0},
         },
     }
-    return report | more
+    return report | changes
 
 
 @pytest.fixture
 def fake_runs(monkeypatch):
-    """Replace experiments by ones that only write a report; return the names of executed runs."""
+    """Replace experiments by fakes that only write reports; return the names of executed runs."""
     executed = []
 
     def experiment(name, settings, folder, mode):
@@ -68,19 +68,19 @@ def fake_runs(monkeypatch):
         if folder.name.startswith("gru-300-50-song"):
             raise UserError("the loss is nan at step 3, clips a, b: lower it")
         accuracy = 0.75 if settings.data.split == "window" else 0.5
-        more = {}
+        baselines = {}
         if settings.evaluation.baselines:
             predominant = {"accuracy": 0.6, "accuracy_interval": [0.5, 0.7]}
-            more = {"baselines": {"MFCC + logistic regression": {"predominant": predominant}}}
-        write_json(folder / "report.json", make_report(settings.data.split, accuracy, **more))
+            baselines = {"baselines": {"MFCC + logistic regression": {"predominant": predominant}}}
+        write_json(folder / "report.json", make_report(settings.data.split, accuracy, **baselines))
 
     monkeypatch.setattr(runs.experiment, "run", experiment)
     monkeypatch.setattr(runs.data, "load", lambda settings: None)
     return executed
 
 
-def study(workdir, *more):
-    return irec("study", "goel", "--debug", f"--workdir={workdir}", *more)
+def study(workdir, *words):
+    return irec("study", "goel", "--debug", f"--workdir={workdir}", *words)
 
 
 @pytest.mark.parametrize(("words", "num_rows"), [([], 41), (["--quick"], 14), (["--debug"], 41)])
@@ -102,31 +102,31 @@ def test_every_run_has_its_own_config(words, num_rows):
         assert resolved["lstm-300-50-dense50-song"]["model.dense"] == [50]
 
 
-def test_scores_equal_those_of_sklearn():
+def test_scores_match_those_of_sklearn():
     labels, predictions = np.repeat(np.indices((5, 5)).reshape(2, -1), np.ravel(CONFUSION), axis=1)
     scores = goel.scores(make_report("song", accuracy=float(np.mean(labels == predictions))))
     options = dict(labels=range(5), zero_division=0)
     by_class = sklearn.metrics.precision_recall_fscore_support(labels, predictions, **options)
     for k, name in enumerate(CLASSES):
-        ours = list(scores["per_class"][name].values())
-        np.testing.assert_allclose(ours, [values[k] for values in by_class[:3]])
+        actual = list(scores["per_class"][name].values())
+        np.testing.assert_allclose(actual, [values[k] for values in by_class[:3]])
     for average in ("micro", "macro"):
-        theirs = sklearn.metrics.precision_recall_fscore_support(
+        expected = sklearn.metrics.precision_recall_fscore_support(
             labels, predictions, average=average, **options
         )
-        np.testing.assert_allclose(list(scores[average].values()), theirs[:3])
+        np.testing.assert_allclose(list(scores[average].values()), expected[:3])
     np.testing.assert_allclose(scores["micro"]["f1"], scores["test"])
     assert scores["training"] == 0.32 and scores["best_epoch"] == 2 and scores["seconds"] == 4.0
 
 
-def test_a_constant_prediction_is_reported_as_collapsed():
+def test_constant_prediction_is_reported_as_collapsed():
     assert goel.scores(make_report("song"))["collapse"] is None
     constant = make_report("song")
     constant["predominant"]["confusion"] = [[0, 4, 0, 0, 0]] * 5
     assert "'pia'" in goel.scores(constant)["collapse"]
 
 
-def test_both_splits_are_shown_beside_the_published_figures(fake_runs, tmp_path, capsys):
+def test_both_splits_are_shown_next_to_the_published_figures(fake_runs, tmp_path, capsys):
     assert study(tmp_path, "--rows=lstm-300-50,recurrence-b3") == 0
     names = ["lstm-300-50", "blstm-300-50", "lstm-300-50-dense50", "blstm-300-50-dense50"]
     names.append("recurrence-b3")
@@ -135,9 +135,9 @@ def test_both_splits_are_shown_beside_the_published_figures(fake_runs, tmp_path,
     assert "rendered audio" in page.splitlines()[2]
     summary, table, window, song = _lines(page)
     assert summary == ["0.653", "0.750 [0.650, 0.850]", "0.500 [0.400, 0.600]", "+0.250"]
-    ours = ["0.320", "0.400", "0.750 [0.650, 0.850]", "0.450", "2 of 3"]
-    apart = ["0.320", "0.400", "0.500 [0.400, 0.600]", "0.450", "2 of 3"]
-    assert table == ["0.640", "0.671", "0.653", *ours, *apart, "+0.250"]
+    window_cells = ["0.320", "0.400", "0.750 [0.650, 0.850]", "0.450", "2 of 3"]
+    song_cells = ["0.320", "0.400", "0.500 [0.400, 0.600]", "0.450", "2 of 3"]
+    assert table == ["0.640", "0.671", "0.653", *window_cells, *song_cells, "+0.250"]
     assert window[4] == song[4] == "0.60 / 0.63"
     assert table_cells(page, "lstm-300-50-dense50")[0][:3] == ["–", "–", "0.706"]
     (baseline,) = table_cells(page, "baseline: MFCC + logistic regression")
@@ -163,7 +163,7 @@ def _lines(page):
     return summary, *table_cells(page, "lstm-300-50")
 
 
-def test_no_run_is_repeated(fake_runs, tmp_path):
+def test_finished_runs_are_not_repeated(fake_runs, tmp_path):
     assert study(tmp_path, "--rows=lstm-100", "--split=song") == 0
     assert fake_runs == [f"lstm-100-{hidden}-song" for hidden in (50, 100, 150)] + [
         f"blstm-100-{hidden}-song" for hidden in (50, 100, 150)
@@ -178,7 +178,7 @@ def test_no_run_is_repeated(fake_runs, tmp_path):
     assert set(report["rows"]["blstm-100-150"]) == {"song"} and len(report["rows"]) == 6
 
 
-def test_a_failing_run_is_reported_and_the_others_are_executed(fake_runs, tmp_path, capsys):
+def test_failed_run_is_reported_and_the_others_are_executed(fake_runs, tmp_path, capsys):
     assert study(tmp_path, "--rows=gru-300-50,rnn-300-100") == 1
     assert len(fake_runs) == 6
     printed = capsys.readouterr().out
@@ -191,7 +191,7 @@ def test_a_failing_run_is_reported_and_the_others_are_executed(fake_runs, tmp_pa
     assert fake_runs == ["gru-300-50-song"]
 
 
-def test_an_interrupted_study_resumes(fake_runs, tmp_path, capsys, monkeypatch):
+def test_interrupted_study_resumes(fake_runs, tmp_path, capsys, monkeypatch):
     original = runs.experiment.run
 
     def interrupted(name, settings, folder, mode):
@@ -208,7 +208,7 @@ def test_an_interrupted_study_resumes(fake_runs, tmp_path, capsys, monkeypatch):
     assert fake_runs.count("rnn-300-50-song") == fake_runs.count("rnn-300-50-window") == 1
 
 
-def test_a_workdir_with_other_settings_is_refused(fake_runs, tmp_path, capsys):
+def test_workdir_with_other_settings_is_rejected(fake_runs, tmp_path, capsys):
     assert study(tmp_path, "--rows=lstm-300-100", "--split=song") == 0
     assert study(tmp_path, "--rows=lstm-300-100", "--split=song", "--seed=1") == 1
     error = capsys.readouterr().err
@@ -217,7 +217,7 @@ def test_a_workdir_with_other_settings_is_refused(fake_runs, tmp_path, capsys):
     assert "other settings (quick)" in capsys.readouterr().err
 
 
-def test_an_attempt_without_results_does_not_bind_the_workdir(fake_runs, tmp_path, monkeypatch):
+def test_failed_attempt_does_not_fix_the_settings_of_the_workdir(fake_runs, tmp_path, monkeypatch):
     def missing(settings):
         raise UserError(f"no dataset {settings.size}")
 
@@ -238,7 +238,7 @@ def test_an_attempt_without_results_does_not_bind_the_workdir(fake_runs, tmp_pat
         (["--quick", "--rows=lstm-100"], "--rows lstm-100: matches none of"),
     ],
 )
-def test_invalid_arguments_give_a_one_line_error(tmp_path, capsys, words, message):
+def test_invalid_arguments_are_reported_in_one_line(tmp_path, capsys, words, message):
     assert study(tmp_path / "x", *words) == 1
     error = capsys.readouterr().err
     assert message in error and "Traceback" not in error and error.count("\n") == 1
@@ -250,9 +250,9 @@ def test_complete_run_from_data_to_report(tmp_path, capsys):
     report = json.loads((tmp_path / "report.json").read_text())
     (row,) = report["rows"].values()
     folder = tmp_path / "runs" / "per_step-300-50-song"
-    theirs = json.loads((folder / "report.json").read_text())["predominant"]
-    assert row["song"]["test"] == theirs["accuracy"]
-    np.testing.assert_allclose(row["song"]["macro"]["recall"], theirs["balanced_accuracy"])
+    predominant = json.loads((folder / "report.json").read_text())["predominant"]
+    assert row["song"]["test"] == predominant["accuracy"]
+    np.testing.assert_allclose(row["song"]["macro"]["recall"], predominant["balanced_accuracy"])
     assert 0 <= row["song"]["training"] <= 1 and row["song"]["num_epochs"] == 2
     (protocol,) = report["protocols"]
     assert protocol["num_songs_on_both_sides"] == 0

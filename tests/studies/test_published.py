@@ -15,15 +15,15 @@ SIZES, NETS = (50, 100, 150), ("b1", "b2", "b3", "b4")
 
 
 def docstring(config):
-    """The docstring of a config on one line."""
+    """Return the docstring of a config as one line."""
     file = Path(configs.__file__).parent / f"{config}.py"
     return re.sub(r"\s+", " ", ast.get_docstring(ast.parse(file.read_text())))
 
 
 def quote(values, digits=3, separator=" / "):
-    """Figures as docstrings write them: '.602 / .503'."""
-    places = Decimal(10) ** -digits
-    rounded = (Decimal(str(value)).quantize(places, ROUND_HALF_UP) for value in values)
+    """Return figures in the format of docstrings: '.602 / .503'."""
+    precision = Decimal(10) ** -digits
+    rounded = (Decimal(str(value)).quantize(precision, ROUND_HALF_UP) for value in values)
     return separator.join(str(value).removeprefix("0") for value in rounded)
 
 
@@ -84,7 +84,7 @@ QUOTED = {
 def test_configs_quote_the_published_figures(config):
     text = docstring(config)
     for words, figures in QUOTED[config]:
-        # No '/' between the two: it would be the figures of another row.
+        # A '/' between them would mean that the figures belong to another row.
         pattern = words.replace("(", r"\(").replace(")", r"\)") + r"[^/]*?" + re.escape(figures)
         assert re.search(pattern, text), f"{words}: expected {figures}"
 
@@ -100,13 +100,13 @@ def test_configs_quote_no_other_figures(config):
     assert quoted
 
 
-def test_every_config_that_quotes_figures_is_listed():
+def test_every_config_that_quotes_figures_is_tested():
     for file in Path(configs.__file__).parent.glob("*.py"):
         if "Reported" in (ast.get_docstring(ast.parse(file.read_text())) or ""):
             assert file.stem in QUOTED
 
 
-def test_results_of_configs_are_those_of_the_papers():
+def test_results_of_configs_match_the_papers():
     rows = published.RESULTS["han"]["rows"]
     assert [row["micro_f1"] for row in rows] == [0.499, 0.591, 0.588, 0.593, 0.602, 0.595]
     assert rows[4]["macro_f1"] == 0.503 and rows[4]["setting"] == "LReLU 0.33, S2 0.50"
@@ -115,7 +115,7 @@ def test_results_of_configs_are_those_of_the_papers():
     assert published.RESULTS["ligtenberg_unet"]["amplitude_sdr_db"]["raw"]["mean"] == 9.33
 
 
-def test_goel():
+def test_goel_results():
     assert goel.RECURRENT["rnn"][100, 100] == (0.336, 0.295, 0.186)
     assert goel.RECURRENT["lstm"][300, 50] == (0.640, 0.6714, 0.653)
     assert goel.RECURRENT["gru"][100, 150] == (0.7484, 0.741, 0.725)
@@ -126,7 +126,7 @@ def test_goel():
     assert goel.CRNN["b3"] == (0.5753, 0.5579, 0.5410)
 
 
-def test_vazonis():
+def test_vazonis_results():
     assert vazonis.MICRO["LSTM"] == (0.25, 0.75, 0.38)
     assert vazonis.MICRO["FFT and dense layers"] == (0.18, 0.68, 0.29)
     assert vazonis.MICRO["FFT and dense layers, 75 epochs"] == (None, None, 0.16)
@@ -135,7 +135,7 @@ def test_vazonis():
     assert vazonis.LSTM_PER_CLASS["gac"] == (0.25, 0.04, None)
 
 
-def test_ligtenberg():
+def test_ligtenberg_results():
     macro = ligtenberg.MACRO_AUC
     assert macro["post"] == (0.82, 0.007) and macro["d_raw"] == -0.001
     assert ligtenberg.AUC["cla"]["d_raw"] == -0.077 and len(ligtenberg.AUC) == 11

@@ -1,4 +1,4 @@
-"""Separation study: selection on validation, comparison on test; a complete run."""
+"""Separation study: selection on validation, comparison on test, and a complete run."""
 
 import dataclasses
 import json
@@ -32,8 +32,8 @@ SKILL = {
 }
 
 
-def study(workdir, *more):
-    return irec("study", "separation", f"--workdir={workdir}", *more)
+def study(workdir, *words):
+    return irec("study", "separation", f"--workdir={workdir}", *words)
 
 
 def predictions(skill, *, num_songs=40, seed=0):
@@ -136,11 +136,11 @@ def test_all_runs_are_executed_once_and_compared(fake_runs, tmp_path, capsys):
         "post": "1e-06",
     }
     raw = predictions(3.0)
-    theirs = [
+    expected_auc = [
         sklearn.metrics.roc_auc_score(raw["test_labels"][:, k], raw["test_scores"][:, k])
         for k in range(3)
     ]
-    np.testing.assert_allclose(report["systems"]["raw"]["auc"], theirs)
+    np.testing.assert_allclose(report["systems"]["raw"]["auc"], expected_auc)
     base, raw, post = report["systems"].values()
     np.testing.assert_allclose(raw["difference"], raw["macro"] - base["macro"])
     half = raw["macro_standard_error"] + base["macro_standard_error"]
@@ -166,7 +166,7 @@ def test_all_runs_are_executed_once_and_compared(fake_runs, tmp_path, capsys):
     assert fake_runs == ["stored features", "ablation-dropout_50_percent"]
 
 
-def test_an_interrupted_study_resumes(fake_runs, tmp_path, capsys, monkeypatch):
+def test_interrupted_study_resumes(fake_runs, tmp_path, capsys, monkeypatch):
     original = runs.experiment.run
 
     def interrupted(name, settings, folder, mode):
@@ -181,8 +181,8 @@ def test_an_interrupted_study_resumes(fake_runs, tmp_path, capsys, monkeypatch):
     assert not (tmp_path / "report.json").exists()
     monkeypatch.setattr(runs.experiment, "run", original)
     assert study(tmp_path, *words) == 0
-    before = ["separator", "stored features", "base-l2-1e-06", "raw-l2-1e-06"]
-    assert fake_runs == [*before, "stored features", "post-l2-1e-06"]
+    executed_before = ["separator", "stored features", "base-l2-1e-06", "raw-l2-1e-06"]
+    assert fake_runs == [*executed_before, "stored features", "post-l2-1e-06"]
     assert not (tmp_path / "ablations.png").exists()
     assert study(tmp_path, *words, "--listen=audio") == 1
     assert "other settings (listen)" in capsys.readouterr().err
@@ -262,7 +262,7 @@ def test_verdict_is_one_sentence(raw, post, expected):
         (["--separator=nowhere"], "nowhere: no such folder"),
     ],
 )
-def test_invalid_arguments_give_a_one_line_error(tmp_path, capsys, words, message):
+def test_invalid_arguments_are_reported_in_one_line(tmp_path, capsys, words, message):
     assert study(tmp_path / "x", *words) == 1
     error = capsys.readouterr().err
     assert message in error and "Traceback" not in error and error.count("\n") == 1
@@ -282,7 +282,7 @@ SMALL = dict(
 
 @pytest.fixture(scope="module")
 def separator():
-    """A separator with initial parameters."""
+    """Separator with initial parameters."""
     task = create_separation(
         **SMALL,
         model=dict(name="unet", filters=(2, 4), kernels=(3, 3), strides=(2, 2), dilations=(1, 1),
@@ -308,28 +308,31 @@ def clips(separator):
     return settings, data.load(settings)
 
 
-def test_stored_features_are_those_of_the_separator(separator, clips, tmp_path, monkeypatch):
+def test_stored_features_match_the_separator(separator, clips, tmp_path, monkeypatch):
     settings, dataset = clips
     stores = separation_data.store(separator, settings, tmp_path)
     assert stores == dict.fromkeys(("raw", "post"), str(tmp_path / "features"))
     loaded = data.load(dict(settings.to_dict(), stored=stores["raw"]))
-    for ours, theirs, i in ((loaded.train, dataset.train, 17), (loaded.test, dataset.test, 1)):
+    for stored_clips, original_clips, i in (
+        (loaded.train, dataset.train, 17),
+        (loaded.test, dataset.test, 1),
+    ):
         audio = np.zeros((1, 22_050), np.float32)
-        samples = theirs.read(i)[0]
+        samples = original_clips.read(i)[0]
         audio[0, : len(samples)] = samples / np.float32(32768)
         expected = separator.task.predict(*separator.variables, {"audio": audio})[0, :, :63]
-        stored = ours.read(i)[0].reshape(512, 63) / 32768
+        stored = stored_clips.read(i)[0].reshape(512, 63) / 32768
         np.testing.assert_allclose(stored, expected, atol=1e-4)
-        assert ours.ids[i] == theirs.ids[i]
-    # Another separator is refused; for the same one, there is nothing left to compute.
-    other = dataclasses.replace(separator, made_by="unet 4567")
+        assert stored_clips.ids[i] == original_clips.ids[i]
+    # Another separator is rejected; for the same separator, nothing is computed again.
+    other_separator = dataclasses.replace(separator, made_by="unet 4567")
     with pytest.raises(UserError, match=r"holds other examples by unet 0123 \(different made_by\)"):
-        separation_data.store(other, settings, tmp_path)
+        separation_data.store(other_separator, settings, tmp_path)
     monkeypatch.setattr(separation_data, "_read_batch", None)
     assert separation_data.store(separator, settings, tmp_path) == stores
 
 
-def test_stored_audio_of_an_identity_separator_is_the_clip(separator, clips, tmp_path):
+def test_stored_audio_of_an_identity_separator_matches_the_clip(separator, clips, tmp_path):
     settings, dataset = clips
 
     class KeepsAll(Separation):
@@ -359,13 +362,15 @@ def test_complete_run_from_clips_to_report(separator, tmp_path, capsys, monkeypa
     report = json.loads((tmp_path / "report.json").read_text())
     assert "Debug run on tiny data" in capsys.readouterr().out and len(report["classes"]) == 11
     for name, system in report["systems"].items():
-        theirs = json.loads((tmp_path / "runs" / f"{name}-l2-1e-06/report.json").read_text())
-        ranked = theirs["ranking"]["auc"]
-        np.testing.assert_allclose(system["macro"], ranked["macro"])
-        pairs = [(a, b) for a, b in zip(system["auc"], ranked["per_class"].values(), strict=True)]
+        run_report = json.loads((tmp_path / "runs" / f"{name}-l2-1e-06/report.json").read_text())
+        auc = run_report["ranking"]["auc"]
+        np.testing.assert_allclose(system["macro"], auc["macro"])
+        pairs = [(a, b) for a, b in zip(system["auc"], auc["per_class"].values(), strict=True)]
         assert all(a == b or abs(a - b) < 1e-9 for a, b in pairs)
-        where = theirs["provenance"]["dataset"]["config"]
-        assert where == "tiny-stereo44k" + ("" if name == "base" else ", features by unet 0123")
+        dataset_config = run_report["provenance"]["dataset"]["config"]
+        assert dataset_config == "tiny-stereo44k" + (
+            "" if name == "base" else ", features by unet 0123"
+        )
     # The main command evaluates the trained classifier with the same result.
     run = separation.classifier_run(
         parsed(*words), separator, "post", "1e-06", str(tmp_path / "separated" / "features")
@@ -374,7 +379,10 @@ def test_complete_run_from_clips_to_report(separator, tmp_path, capsys, monkeypa
     (folder / "predictions.npz").rename(tmp_path / "earlier.npz")
     settings = [f"--config.{key}={text}" for key, text in run.overrides]
     main.main([f"--config={run.config}", f"--workdir={folder}", "--mode=eval", *settings])
-    with np.load(folder / "predictions.npz") as now, np.load(tmp_path / "earlier.npz") as earlier:
-        np.testing.assert_allclose(now["test_scores"], earlier["test_scores"], atol=1e-6)
+    with (
+        np.load(folder / "predictions.npz") as current,
+        np.load(tmp_path / "earlier.npz") as earlier,
+    ):
+        np.testing.assert_allclose(current["test_scores"], earlier["test_scores"], atol=1e-6)
     with pytest.raises(UserError, match="what a separator made"):
         load_recogniser(folder)

@@ -1,4 +1,4 @@
-"""Vazonis study: scores and collapse verdicts; a complete run on tiny data."""
+"""Vazonis study: scores, collapse checks, and a complete run on tiny data."""
 
 import json
 
@@ -18,8 +18,8 @@ from irec_jax.studies.published import vazonis as published
 ALWAYS = [name in published.LSTM_ALWAYS for name in IRMAS]
 
 
-def study(workdir, *more):
-    return irec("study", "vazonis", "--debug", f"--workdir={workdir}", *more)
+def study(workdir, *words):
+    return irec("study", "vazonis", "--debug", f"--workdir={workdir}", *words)
 
 
 def make_report(varies):
@@ -61,7 +61,7 @@ def make_report(varies):
 
 @pytest.fixture
 def fake_runs(monkeypatch):
-    """Replace experiments by ones that only write a report: the LSTM collapses, others do not."""
+    """Replace experiments by fakes that only write reports, in which only the LSTM collapses."""
     executed, reports = [], {varies: strict_json(make_report(varies)) for varies in (0, 1)}
 
     def experiment(name, settings, folder, mode):
@@ -120,7 +120,7 @@ def test_collapsed_networks_are_reported(fake_runs, tmp_path, capsys):
     assert study(tmp_path) == 0 and not fake_runs
 
 
-def test_the_input_of_the_paper_runs_on_request(fake_runs, tmp_path):
+def test_input_of_the_paper_runs_on_request(fake_runs, tmp_path):
     assert study(tmp_path, "--rows=lstm_paper") == 0
     ((name, _, settings),) = fake_runs
     assert name == "lstm_paper" and settings["data.format"] == "stereo44k"
@@ -135,13 +135,13 @@ def test_quick_runs_two_networks_with_brief_training(fake_runs, tmp_path):
     assert settings["fft"]["model.units"] == [64, 100_000, 32, 50_000]
 
 
-def test_a_workdir_with_other_settings_is_refused(fake_runs, tmp_path, capsys):
+def test_workdir_with_other_settings_is_rejected(fake_runs, tmp_path, capsys):
     assert study(tmp_path, "--rows=fft") == 0
     assert study(tmp_path, "--rows=fft", "--seed=3") == 1
     assert "other settings (seed)" in capsys.readouterr().err
 
 
-def test_an_unknown_row_gives_a_one_line_error(tmp_path, capsys):
+def test_unknown_row_is_reported_in_one_line(tmp_path, capsys):
     assert study(tmp_path, "--rows=magic") == 1
     error = capsys.readouterr().err
     assert "--rows magic: matches none of lstm" in error and error.count("\n") == 1
@@ -150,8 +150,8 @@ def test_an_unknown_row_gives_a_one_line_error(tmp_path, capsys):
 def test_complete_run_from_data_to_report(tmp_path):
     assert study(tmp_path, "--rows=fft_relu") == 0
     result = json.loads((tmp_path / "report.json").read_text())
-    theirs = json.loads((tmp_path / "runs" / "fft_relu" / "report.json").read_text())
+    run_report = json.loads((tmp_path / "runs" / "fft_relu" / "report.json").read_text())
     assert list(result["rows"]) == ["fft_relu"]
-    ours = result["rows"]["fft_relu"]
-    assert ours["micro"] == theirs["thresholds"]["fixed"]["micro"] and ours["threshold"] == 0.5
+    row = result["rows"]["fft_relu"]
+    assert row["micro"] == run_report["thresholds"]["fixed"]["micro"] and row["threshold"] == 0.5
     assert sum(result["training_labels"].values()) == 40

@@ -1,4 +1,4 @@
-"""A folder of tracks in, a folder of tracks out: in kind, all or none, and never over the input."""
+"""`irec debleed` on folders of tracks: formats, atomic output and protection of the input."""
 
 import os
 import resource
@@ -26,33 +26,32 @@ DELAYS = np.array([[0, 9, 20], [14, 0, 8], [25, 11, 0]])
 
 
 def call(*words):
-    """Exit code of `irec debleed`, in this process."""
-
+    """Run `irec debleed` in this process and return its exit code."""
     return run_command(lambda: cli.run(["debleed", *words]))
 
 
-def dry(seconds, seed=0):
-    """Three sources (3, T) of decaying noise that play at times of their own."""
+def make_sources(seconds, seed=0):
+    """Return three sources (3, T) of decaying noise bursts at independent times."""
     rng = np.random.default_rng(seed)
     num_bursts = round(4 * seconds)
     bursts = rng.normal(size=(3, num_bursts, RATE_HZ // 4)) * np.exp(-np.arange(RATE_HZ // 4) / 400)
     return 0.1 * (bursts * rng.integers(0, 2, (3, num_bursts, 1))).reshape(3, -1)
 
 
-def spots(sources):
-    """What three microphones hear of them."""
-    heard = np.zeros_like(sources)
-    for row in range(3):
+def make_spots(sources):
+    """Return the signals of three microphones (3, T), with crosstalk."""
+    microphones = np.zeros_like(sources)
+    for i in range(3):
         for j, source in enumerate(sources):
-            late = DELAYS[row, j]
-            heard[row, late:] += MIXING[row, j] * source[: len(source) - late]
-    return heard
+            delay = DELAYS[i, j]
+            microphones[i, delay:] += MIXING[i, j] * source[: len(source) - delay]
+    return microphones
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """A recording of 4 s with a mix beside it."""
-    for name, track in zip(("alto", "bass", "viola 1"), spots(dry(4)), strict=True):
+    """Folder of a 4 s recording of three tracks, with a mix."""
+    for name, track in zip(("alto", "bass", "viola 1"), make_spots(make_sources(4)), strict=True):
         (tmp_path / "in").mkdir(exist_ok=True)
         soundfile.write(tmp_path / "in" / f"{name}.wav", track, RATE_HZ, subtype="PCM_24")
     soundfile.write(tmp_path / "in" / "mix.wav", np.zeros(10), RATE_HZ)
@@ -63,58 +62,58 @@ def read_all(folder, names=("alto", "bass", "viola 1")):
     return np.stack([soundfile.read(folder / f"{name}.wav", dtype="float32")[0] for name in names])
 
 
-def test_the_same_as_of_arrays_and_less_crosstalk(folder, tmp_path, capsys):
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    done = irec_jax.debleed(folder, tmp_path / "out", progress=False, **SMALL)
+def test_files_match_arrays_and_contain_less_crosstalk(folder, tmp_path, capsys):
+    original_bytes = {path.name: path.read_bytes() for path in folder.iterdir()}
+    result = irec_jax.debleed(folder, tmp_path / "out", progress=False, **SMALL)
     assert sorted(os.listdir(tmp_path / "out")) == ["alto.wav", "bass.wav", "viola 1.wav"]
-    assert done.names == ("alto", "bass", "viola 1") and done.left_aside == ("mix.wav",)
-    assert done.paths == tuple(tmp_path / "out" / f"{name}.wav" for name in done.names)
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-    heard, found = read_all(folder), read_all(tmp_path / "out")
+    assert result.names == ("alto", "bass", "viola 1") and result.left_aside == ("mix.wav",)
+    assert result.paths == tuple(tmp_path / "out" / f"{name}.wav" for name in result.names)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == original_bytes
+    inputs, outputs = read_all(folder), read_all(tmp_path / "out")
     expected, estimated = crosstalk.debleed_array(
-        heard, crosstalk.Settings(**SMALL), sample_rate_hz=RATE_HZ
+        inputs, crosstalk.Settings(**SMALL), sample_rate_hz=RATE_HZ
     )
-    np.testing.assert_allclose(found, expected, atol=2**-22)
-    np.testing.assert_allclose(done.crosstalk.weights, estimated.weights, atol=1e-4)
-    losses_db = 10 * np.log10((heard**2).sum(1) / (found**2).sum(1))
-    np.testing.assert_allclose(done.losses_db, losses_db, atol=1e-3)
-    sources = dry(4)
-    for heard_one, found_one, source in zip(heard, found, sources, strict=True):
-        alone = source == 0  # what sounds there came from the others
-        assert np.square(found_one[alone]).sum() < 0.1 * np.square(heard_one[alone]).sum()
+    np.testing.assert_allclose(outputs, expected, atol=2**-22)
+    np.testing.assert_allclose(result.crosstalk.weights, estimated.weights, atol=1e-4)
+    losses_db = 10 * np.log10((inputs**2).sum(1) / (outputs**2).sum(1))
+    np.testing.assert_allclose(result.losses_db, losses_db, atol=1e-3)
+    sources = make_sources(4)
+    for track, output, source in zip(inputs, outputs, sources, strict=True):
+        is_silent = source == 0  # anything audible here is crosstalk
+        assert np.square(output[is_silent]).sum() < 0.1 * np.square(track[is_silent]).sum()
     assert capsys.readouterr().err == ""
 
 
-def test_the_command_prints_draws_and_gives_the_same(folder, tmp_path, capsys):
+def test_command_prints_tables_writes_the_figure_and_matches_python(folder, tmp_path, capsys):
     assert call(folder, "--out", tmp_path / "a", "--report", *SMALL_WORDS) == 0
-    shown = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for expected in (
         "direct sound, dB",
         "delay of the direct sound, ms",
         "weights of the residual",
         "3 viola 1",
     ):
-        assert expected in shown
-    assert "ignored: mix.wav" in shown and "3 tracks of 0:04 " in shown.splitlines()[-1]
-    assert "x real time" in shown and "clipped" not in shown
+        assert expected in printed
+    assert "ignored: mix.wav" in printed and "3 tracks of 0:04 " in printed.splitlines()[-1]
+    assert "x real time" in printed and "clipped" not in printed
     assert matplotlib.image.imread(tmp_path / "a" / "debleed.png").shape[1] > 1000
     assert sorted(audio.find(tmp_path / "a")) == sorted((tmp_path / "a").glob("*.wav"))
     irec_jax.debleed(folder, tmp_path / "b", progress=False, **SMALL)
     np.testing.assert_array_equal(read_all(tmp_path / "a"), read_all(tmp_path / "b"))
-    weaker = ["--strength", 0.5, "--no-align", "--floor", -20, "--solver", "momentum"]
-    assert call(folder, "--out", tmp_path / "c", *weaker, *SMALL_WORDS) == 0
-    shown = capsys.readouterr().out
-    assert "direct sound" not in shown and shown.startswith("weights\n")
+    options = ["--strength", 0.5, "--no-align", "--floor", -20, "--solver", "momentum"]
+    assert call(folder, "--out", tmp_path / "c", *options, *SMALL_WORDS) == 0
+    printed = capsys.readouterr().out
+    assert "direct sound" not in printed and printed.startswith("weights\n")
     settings = dict(strength=0.5, align=False, floor=0.1, solver="momentum")
     irec_jax.debleed(folder, tmp_path / "b", overwrite=True, progress=False, **settings, **SMALL)
     np.testing.assert_array_equal(read_all(tmp_path / "b"), read_all(tmp_path / "c"))
 
 
-def test_files_of_all_kinds_are_kept_in_kind_or_made_better(tmp_path):
-    heard = spots(dry(2)).astype(np.float32)
+def test_formats_are_kept_or_converted_to_a_better_one(tmp_path):
+    microphones = make_spots(make_sources(2)).astype(np.float32)
     source = tmp_path / "in"
     (source / "takes").mkdir(parents=True)
-    kinds = {
+    formats = {
         "a [1].wav": ("WAV", "PCM_16", "PCM_16"),
         "b ü.flac": ("FLAC", "PCM_24", "PCM_24"),
         "c.wav": ("WAV", "PCM_U8", "PCM_16"),
@@ -126,60 +125,62 @@ def test_files_of_all_kinds_are_kept_in_kind_or_made_better(tmp_path):
         "silent.wav": ("WAVEX", "PCM_24", "PCM_24"),
         "j.rf64": ("RF64", "PCM_24", "PCM_24"),
     }
-    for i, (name, (form, subtype, _)) in enumerate(kinds.items()):
-        track = np.roll(heard[i % 3], 613 * i) * (name != "silent.wav")  # no two the same
+    for i, (name, (container, subtype, _)) in enumerate(formats.items()):
+        track = np.roll(microphones[i % 3], 613 * i) * (name != "silent.wav")  # all tracks differ
         if name == "e.wav":
             track = np.stack([3 * track, -track], axis=1)  # beyond full scale, and stereo
-        soundfile.write(source / name, track, RATE_HZ, format=form, subtype=subtype)
-    soundfile.write(source / "o.ogg", heard[2, ::-1], RATE_HZ)
-    for aside in ("MIX.flac", "._a.wav", "notes.txt"):
-        (source / aside).write_text("no audio")
+        soundfile.write(source / name, track, RATE_HZ, format=container, subtype=subtype)
+    soundfile.write(source / "o.ogg", microphones[2, ::-1], RATE_HZ)
+    for name_to_ignore in ("MIX.flac", "._a.wav", "notes.txt"):
+        (source / name_to_ignore).write_text("no audio")
     (source / "gone.wav").symlink_to(tmp_path / "nowhere.wav")
-    done = irec_jax.debleed(source, tmp_path / "out", progress=False, **SMALL)
-    assert set(done.left_aside) == {"MIX.flac", "._a.wav", "notes.txt", "gone.wav", "takes"}
-    assert set(done.converted) == {"c.wav", "d.wav", "o.ogg"}
-    for name, (form, _, subtype) in kinds.items():
-        found = soundfile.info(tmp_path / "out" / name)
-        assert (found.format, found.subtype) == (form, subtype)
-        assert found.channels == (2 if name == "e.wav" else 1)
-        assert (found.frames, found.samplerate) == (heard.shape[1], RATE_HZ)
-    found = soundfile.info(tmp_path / "out" / "o.wav")
-    assert (found.format, found.subtype, found.frames) == ("WAV", "PCM_24", heard.shape[1])
-    assert sorted(os.listdir(tmp_path / "out")) == sorted([*kinds, "o.wav"])
+    result = irec_jax.debleed(source, tmp_path / "out", progress=False, **SMALL)
+    assert set(result.left_aside) == {"MIX.flac", "._a.wav", "notes.txt", "gone.wav", "takes"}
+    assert set(result.converted) == {"c.wav", "d.wav", "o.ogg"}
+    for name, (container, _, subtype) in formats.items():
+        header = soundfile.info(tmp_path / "out" / name)
+        assert (header.format, header.subtype) == (container, subtype)
+        assert header.channels == (2 if name == "e.wav" else 1)
+        assert (header.frames, header.samplerate) == (microphones.shape[1], RATE_HZ)
+    header = soundfile.info(tmp_path / "out" / "o.wav")
+    assert (header.format, header.subtype, header.frames) == ("WAV", "PCM_24", microphones.shape[1])
+    assert sorted(os.listdir(tmp_path / "out")) == sorted([*formats, "o.wav"])
     assert not audio.read(tmp_path / "out" / "silent.wav")[0].any()
-    assert done.losses_db[done.names.index("silent")] == 0
+    assert result.losses_db[result.names.index("silent")] == 0
 
 
-def test_nothing_taken_away_leaves_16_bits_as_they_were(tmp_path):
-    heard = np.round(spots(dry(2)) * 32768).astype(np.int16)
+def test_zero_strength_keeps_16_bit_samples_unchanged(tmp_path):
+    microphones = np.round(make_spots(make_sources(2)) * 32768).astype(np.int16)
     (tmp_path / "in").mkdir()
-    for name, track in zip("abc", heard, strict=True):
+    for name, track in zip("abc", microphones, strict=True):
         soundfile.write(tmp_path / "in" / f"{name}.wav", track, RATE_HZ)
     settings = dict(strength=0.0, align=False, progress=False)
     irec_jax.debleed(tmp_path / "in", tmp_path / "out", **settings, **SMALL)
-    for name, track in zip("abc", heard, strict=True):
-        found, _ = soundfile.read(tmp_path / "out" / f"{name}.wav", dtype="int16")
-        np.testing.assert_array_equal(found, track)
+    for name, track in zip("abc", microphones, strict=True):
+        samples, _ = soundfile.read(tmp_path / "out" / f"{name}.wav", dtype="int16")
+        np.testing.assert_array_equal(samples, track)
 
 
 @pytest.mark.parametrize("num_bits", [16, 20, 24, 32])
-def test_integers(num_bits):
-    full = 2 ** (num_bits - 1)
-    samples = np.array([0, 1.4 / full, -1.6 / full, 0.5, -1.0, 1.0, 1.5, -3.0], np.float32)
-    found, num_clipped = writing.quantise(samples, num_bits)
-    steps = [0, 1, -2, full // 2, -full, full - 1, full - 1, -full]
-    assert found.tolist() == [step << (32 - num_bits) for step in steps]
-    assert num_clipped == 2  # full scale itself misses by less than a step
+def test_quantise_rounds_and_clips(num_bits):
+    full_scale = 2 ** (num_bits - 1)
+    samples = np.array(
+        [0, 1.4 / full_scale, -1.6 / full_scale, 0.5, -1.0, 1.0, 1.5, -3.0], np.float32
+    )
+    quantised, num_clipped = writing.quantise(samples, num_bits)
+    steps = [0, 1, -2, full_scale // 2, -full_scale, full_scale - 1, full_scale - 1, -full_scale]
+    assert quantised.tolist() == [step << (32 - num_bits) for step in steps]
+    assert num_clipped == 2  # 1.0 exceeds the largest value by one step, which does not count
 
 
-def test_wav_files_beyond_32_bits_become_rf64(folder, tmp_path, monkeypatch):
+def test_large_wav_files_are_written_as_rf64(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(writing, "_MAX_WAV_BYTES", 50_000)
     irec_jax.debleed(folder, tmp_path / "out", progress=False, **SMALL)
     assert soundfile.info(tmp_path / "out" / "alto.wav").format == "RF64"
     assert audio.info(tmp_path / "out" / "alto.wav").num_samples == 4 * RATE_HZ
 
 
-def test_tracks_that_do_not_belong_together_are_named(folder, tmp_path):
+def test_mismatched_tracks_are_rejected(folder, tmp_path):
     soundfile.write(folder / "short.wav", np.zeros(31_999), RATE_HZ)
     with pytest.raises(UserError, match="short.wav has 31999 samples, but alto.wav has 32000"):
         irec_jax.debleed(folder, tmp_path / "out")
@@ -203,7 +204,7 @@ def test_tracks_that_do_not_belong_together_are_named(folder, tmp_path):
     assert os.listdir(tmp_path) == ["in"]
 
 
-def test_places_that_would_harm_something_are_refused(folder, tmp_path):
+def test_output_paths_that_would_overwrite_other_files_are_rejected(folder, tmp_path):
     (tmp_path / "link").symlink_to(folder)
     for out in (folder, folder / "sub", tmp_path / "link", folder / ".." / "in"):
         with pytest.raises(UserError, match="folder of the tracks"):
@@ -227,7 +228,7 @@ def test_places_that_would_harm_something_are_refused(folder, tmp_path):
 
 
 @pytest.mark.parametrize("moment", ["write", "finish"])
-def test_interrupted_work_leaves_nothing(folder, tmp_path, monkeypatch, capsys, moment):
+def test_interruption_leaves_no_partial_files(folder, tmp_path, monkeypatch, capsys, moment):
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept" / "alto.wav").write_text("earlier")
 
@@ -243,34 +244,34 @@ def test_interrupted_work_leaves_nothing(folder, tmp_path, monkeypatch, capsys, 
     assert (tmp_path / "kept" / "alto.wav").read_text() == "earlier"
 
 
-def test_files_are_read_where_no_interrupt_is_lost(folder, tmp_path, monkeypatch):
+def test_files_are_read_outside_the_main_thread(folder, tmp_path, monkeypatch):
     threads, blocks = set(), audio.blocks
 
-    def watched(*args, **options):
+    def record_thread(*args, **options):
         for block in blocks(*args, **options):
             threads.add(threading.current_thread())
             yield block
 
-    monkeypatch.setattr(audio, "blocks", watched)
+    monkeypatch.setattr(audio, "blocks", record_thread)
     irec_jax.debleed(folder, tmp_path / "out", progress=False, report=True, **SMALL)
     assert threads and threading.main_thread() not in threads
 
 
-def test_what_a_killed_process_left_is_hidden_and_goes(folder, tmp_path, monkeypatch):
-    hidden = tmp_path / "out" / writing.STAGING_NAME
-    hidden.mkdir(parents=True)
-    (hidden / "alto.wav").write_text("half")
-    seen, finish = [], writing.TrackWriter.finish
+def test_files_of_a_killed_process_are_hidden_and_removed(folder, tmp_path, monkeypatch):
+    staging = tmp_path / "out" / writing.STAGING_NAME
+    staging.mkdir(parents=True)
+    (staging / "alto.wav").write_text("half")
+    listings, finish = [], writing.TrackWriter.finish
 
-    def look(self):
+    def list_and_finish(self):
         paths = finish(self)
-        seen.append((os.listdir(tmp_path / "out"), sorted(os.listdir(hidden))))
+        listings.append((os.listdir(tmp_path / "out"), sorted(os.listdir(staging))))
         return paths
 
-    monkeypatch.setattr(writing.TrackWriter, "finish", look)
+    monkeypatch.setattr(writing.TrackWriter, "finish", list_and_finish)
     irec_jax.debleed(folder, tmp_path / "out", progress=False, **SMALL)
     names = ["alto.wav", "bass.wav", "viola 1.wav"]
-    assert seen == [([writing.STAGING_NAME], names)] and hidden.name.startswith(".")
+    assert listings == [([writing.STAGING_NAME], names)] and staging.name.startswith(".")
     assert sorted(os.listdir(tmp_path / "out")) == names
     with (
         tracks.staging_folder(tmp_path / "out", 0),
@@ -279,19 +280,19 @@ def test_what_a_killed_process_left_is_hidden_and_goes(folder, tmp_path, monkeyp
         irec_jax.debleed(folder, tmp_path / "out", overwrite=True, progress=False, **SMALL)
 
 
-def test_a_full_disk_costs_one_line(folder, tmp_path, capsys):
+def test_full_disk_is_reported_in_one_line(folder, tmp_path, capsys):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
     try:
         assert call(folder, "--out", tmp_path / "out", *SMALL_WORDS) == 1
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    shown = capsys.readouterr()
-    assert "out: the tracks cannot be written" in shown.err and "Traceback" not in shown.err
+    printed = capsys.readouterr()
+    assert "out: the tracks cannot be written" in printed.err and "Traceback" not in printed.err
     assert os.listdir(tmp_path) == ["in"]
 
 
-def test_too_little_room_is_found_before_the_work(folder, tmp_path, monkeypatch):
+def test_insufficient_disk_space_is_reported_before_processing(folder, tmp_path, monkeypatch):
     usage = tracks.shutil.disk_usage(tmp_path)._replace(free=200_000)
     monkeypatch.setattr(tracks.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(UserError, match=r"0.29 MB are needed and 0.20 MB are free"):
@@ -309,32 +310,32 @@ def test_too_little_room_is_found_before_the_work(folder, tmp_path, monkeypatch)
         (["--hop_length", "5000"], "hop"),
     ],
 )
-def test_mistakes_cost_one_line(folder, tmp_path, capsys, words, message):
+def test_mistakes_are_reported_in_one_line(folder, tmp_path, capsys, words, message):
     assert call(folder, "--out", tmp_path / "out", *words) == 1
-    shown = capsys.readouterr().err.strip()
-    assert message in shown and len(shown.splitlines()) == 1
+    error = capsys.readouterr().err.strip()
+    assert message in error and len(error.splitlines()) == 1
     assert call(tmp_path / "nowhere", "--out", tmp_path / "out") == 1
     assert "nowhere: No such file or directory" in capsys.readouterr().err
     assert os.listdir(tmp_path) == ["in"]
 
 
-def test_an_unknown_setting_is_named(folder, tmp_path):
+def test_unknown_setting_suggests_the_closest_match(folder, tmp_path):
     with pytest.raises(UserError, match="did you mean 'strength'"):
         irec_jax.debleed(folder, tmp_path / "out", strenght=2)
 
 
-def test_memory_does_not_grow_with_the_tracks(tmp_path):
-    peaks, seconds = [], (20, 80)
-    for length in seconds:
-        folder = tmp_path / str(length)
+def test_memory_does_not_grow_with_track_length(tmp_path):
+    peaks, lengths_s = [], (20, 80)
+    for length_s in lengths_s:
+        folder = tmp_path / str(length_s)
         folder.mkdir()
-        for name, track in zip("abc", spots(dry(length)), strict=True):
+        for name, track in zip("abc", make_spots(make_sources(length_s)), strict=True):
             soundfile.write(folder / f"{name}.wav", track, RATE_HZ)
         tracemalloc.start()
-        irec_jax.debleed(folder, tmp_path / f"out {length}", progress=False, **SMALL)
+        irec_jax.debleed(folder, tmp_path / f"out {length_s}", progress=False, **SMALL)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    longer_bytes = (seconds[1] - seconds[0]) * RATE_HZ * 3 * 4
+    longer_bytes = (lengths_s[1] - lengths_s[0]) * RATE_HZ * 3 * 4
     assert peaks[1] - peaks[0] < longer_bytes / 3
 
 
@@ -348,12 +349,12 @@ def test_tables_of_many_tracks_are_narrow():
     weights[0, 0, 1:5] = 0.004, 0.254, 1.5, 595.1
     delays = rng.integers(0, 1500, (num, num))
     delays[0, 1] = 480
-    found = crosstalk.Crosstalk(amplitudes, delays, weights)
+    estimated = crosstalk.Crosstalk(amplitudes, delays, weights)
     names = [f"Concert of the 3rd - Violin {j}" for j in range(num)]
     settings = crosstalk.Settings(band_edges_hz=(500,))
-    shown = crosstalk_tables(names, found, settings, 48_000)
-    assert max(map(len, shown.splitlines())) <= 120
-    direct, delay, low, high = (part.splitlines() for part in shown.split("\n\n"))
+    printed = crosstalk_tables(names, estimated, settings, 48_000)
+    assert max(map(len, printed.splitlines())) <= 120
+    direct, delay, low, high = (part.splitlines() for part in printed.split("\n\n"))
     assert direct[0] == "direct sound, dB"
     assert direct[2].split("Violin 0")[1].split()[0] == "-6"
     assert delay[2].split("Violin 0")[1].split()[0] == "10.0"
@@ -362,17 +363,21 @@ def test_tables_of_many_tracks_are_narrow():
     assert len(low) == num + 2
 
 
-def test_the_excerpt_is_where_most_was_lost():
-    before = np.ones((2, 100))
-    after = before.copy()
-    after[1, 60:80] = 0.1
-    assert 50 <= debleed_figure.excerpt_start_s(np.stack([1e6 * before, 1e6 * after])) <= 60
+def test_excerpt_is_where_the_reduction_is_largest():
+    input_powers = np.ones((2, 100))
+    output_powers = input_powers.copy()
+    output_powers[1, 60:80] = 0.1
+    assert (
+        50
+        <= debleed_figure.excerpt_start_s(np.stack([1e6 * input_powers, 1e6 * output_powers]))
+        <= 60
+    )
     assert debleed_figure.excerpt_start_s(np.ones((2, 2, 30))) == 0
     assert debleed_figure.excerpt_start_s(np.zeros((2, 2, 90))) == 0
 
 
 @pytest.mark.parametrize("pitch_hz", [60.0, 440.0, 3000.0])
-def test_band_powers_show_a_tone_at_its_pitch(pitch_hz):
+def test_band_powers_show_a_tone_at_its_frequency(pitch_hz):
     tone = np.sin(2 * np.pi * pitch_hz * np.arange(2 * RATE_HZ) / RATE_HZ).astype(np.float32)
     powers = spectrogram_overview.band_powers(tone, RATE_HZ)
     edges_hz = spectrogram_overview.band_edges_hz(RATE_HZ)
@@ -382,7 +387,7 @@ def test_band_powers_show_a_tone_at_its_pitch(pitch_hz):
     assert edges_hz[loudest] - resolution_hz <= pitch_hz <= edges_hz[loudest + 1] + resolution_hz
 
 
-def test_the_same_track_twice_is_refused(folder, tmp_path, capsys):
+def test_identical_tracks_are_rejected(folder, tmp_path, capsys):
     (folder / "copy.wav").write_bytes((folder / "alto.wav").read_bytes())
     assert call(folder, "--out", tmp_path / "out") == 1
     error = capsys.readouterr().err
@@ -391,21 +396,21 @@ def test_the_same_track_twice_is_refused(folder, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("names", [("", "out"), ("in", "")])
-def test_empty_names_are_refused(folder, tmp_path, monkeypatch, names):
+def test_empty_paths_are_rejected(folder, tmp_path, monkeypatch, names):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="empty name"):
         irec_jax.debleed(*names, progress=False)
 
 
-def test_bands_without_a_bin_are_refused_before_the_work(folder, tmp_path):
+def test_bands_without_a_bin_are_rejected_before_processing(folder, tmp_path):
     with pytest.raises(UserError, match="must contain a bin"):
         irec_jax.debleed(folder, tmp_path / "out", progress=False, band_edges_hz=(30_000,), **SMALL)
     assert not (tmp_path / "out").exists()
 
 
-def test_too_short_recordings_are_refused(tmp_path):
+def test_recordings_that_are_too_short_are_rejected(tmp_path):
     (tmp_path / "in").mkdir()
-    for name, track in zip("abc", spots(dry(1)), strict=True):
+    for name, track in zip("abc", make_spots(make_sources(1)), strict=True):
         soundfile.write(tmp_path / "in" / f"{name}.wav", track[: 7 * 256 - 1], RATE_HZ)
     with pytest.raises(UserError, match="1791 samples are too short .* expected at least 1792"):
         irec_jax.debleed(tmp_path / "in", tmp_path / "out", progress=False, **SMALL)

@@ -1,4 +1,4 @@
-"""Music in, its stems out: in the input's shape, adding up to it, all or nothing."""
+"""`irec separate`: stems have the shape of the input, sum to it, and are written atomically."""
 
 import json
 import os
@@ -39,14 +39,13 @@ NAMES = ["remainder.wav", "spectrograms.png", "vocals_other.wav"]
 
 
 def call(*words):
-    """Exit code of `irec separate`, in this process."""
-
+    """Run `irec separate` in this process and return its exit code."""
     return run_command(lambda: cli.run(["separate", *words]))
 
 
 def write_workdir(folder, **model):
-    """What a training leaves, of a network as it was drawn."""
-    made = dict(
+    """Write the workdir of a separator with initial parameters and return its path."""
+    settings = dict(
         stems=["drums", "bass", "other", "vocals"],
         target=["vocals", "other"],
         sample_rate_hz=RATE_HZ,
@@ -56,20 +55,23 @@ def write_workdir(folder, **model):
         loss=dict(name="mean_absolute_error", domain="amplitudes", l2=0.0),
         augment={},
     )
-    task = create_separation(**made)
+    task = create_separation(**settings)
     optimizer, _ = optimizers.create_optimizer(
         dict(name="sgd", learning_rate=0.1, schedule=dict(name=""), clip_norm=0.0), 1
     )
     params, model_state = jax.jit(task.init)(jax.random.key(3))
-    drawn = state.create(params, model_state, optimizer, task.scalars, 0)
-    kept = checkpoints.Checkpoints(folder / "checkpoints")
-    kept.save(jax.device_get(drawn), {"history": []}, 0.0)
-    kept.close()
-    config = {name: made[name] for name in ("model", "loss", "augment")}
+    initial = state.create(params, model_state, optimizer, task.scalars, 0)
+    saved = checkpoints.Checkpoints(folder / "checkpoints")
+    saved.save(jax.device_get(initial), {"history": []}, 0.0)
+    saved.close()
+    config = {name: settings[name] for name in ("model", "loss", "augment")}
     config["evaluation"] = dict(griffin_lim_iterations=5)
     write_system(
         folder,
-        {name: made[name] for name in ("stems", "target", "sample_rate_hz", "window_s", "frontend")}
+        {
+            name: settings[name]
+            for name in ("stems", "target", "sample_rate_hz", "window_s", "frontend")
+        }
         | dict(task="separation", name="tiny", target_name="vocals_other", hop_s=0.128)
         | dict(post_db=-30.0, config=config),
     )
@@ -88,7 +90,7 @@ def separator(workdir):
 
 @pytest.fixture
 def quick(monkeypatch, separator):
-    """Nothing is drawn, and compiled once: that takes longer than all else."""
+    """Skip drawing and share one compiled separator, which take most of the time."""
     monkeypatch.setattr(
         spectrogram_overview, "draw_overview", lambda *_, **__: Figure(figsize=(1, 1))
     )
@@ -96,7 +98,7 @@ def quick(monkeypatch, separator):
 
 
 def music(seconds, channels=1, rate_hz=RATE_HZ, seed=0):
-    """Chirps and noise, float64 (T, C)."""
+    """Return chirps with noise, float64 (T, C)."""
     rng = np.random.default_rng(seed)
     time_s = np.arange(round(seconds * rate_hz)) / rate_hz
     pitches = rng.uniform(200, 900, channels)
@@ -110,7 +112,7 @@ def read(folder, name):
 
 
 def write_mp4(path, samples, rate_hz):
-    """A picture and two streams of sound, the first of which is the music."""
+    """Write an mp4 file with a picture and two audio streams: the samples, then silence."""
     with av.open(str(path), "w") as container:
         picture = container.add_stream("mjpeg", rate=1)
         picture.width, picture.height, picture.pix_fmt = 16, 16, "yuvj420p"
@@ -126,48 +128,48 @@ def write_mp4(path, samples, rate_hz):
                 container.mux(packet)
 
 
-def test_stems_add_up_and_are_what_the_inference_gives(workdir, separator, tmp_path):
+def test_stems_sum_to_the_input_and_match_inference(workdir, separator, tmp_path):
     samples = np.round(music(3.1, 2) * 2**15) / 2**15
     soundfile.write(tmp_path / "song.wav", samples, RATE_HZ)
-    done = irec_jax.separate(
+    result = irec_jax.separate(
         tmp_path / "song.wav", workdir=workdir, out=tmp_path / "out", progress=False
     )
     folder = tmp_path / "out" / "song"
-    assert sorted(os.listdir(folder)) == NAMES and done.picture == folder / "spectrograms.png"
-    assert matplotlib.image.imread(done.picture).shape[1] > 1000
-    assert done.stems == {name: folder / f"{name}.wav" for name in ("vocals_other", "remainder")}
-    assert (done.num_samples, done.num_channels, done.sample_rate_hz) == (24_800, 2, RATE_HZ)
-    for path in done.stems.values():
+    assert sorted(os.listdir(folder)) == NAMES and result.picture == folder / "spectrograms.png"
+    assert matplotlib.image.imread(result.picture).shape[1] > 1000
+    assert result.stems == {name: folder / f"{name}.wav" for name in ("vocals_other", "remainder")}
+    assert (result.num_samples, result.num_channels, result.sample_rate_hz) == (24_800, 2, RATE_HZ)
+    for path in result.stems.values():
         header = soundfile.info(path)
         assert (header.frames, header.channels, header.samplerate) == (24_800, 2, RATE_HZ)
         assert (header.format, header.subtype) == ("WAV", "PCM_24")
-    target, rest = read(folder, "vocals_other"), read(folder, "remainder")
-    np.testing.assert_array_equal(target + rest, samples)
-    # Each channel by itself.
-    front, hop = separator.task.frontend, separator.hop_frames
+    target, remainder = read(folder, "vocals_other"), read(folder, "remainder")
+    np.testing.assert_array_equal(target + remainder, samples)
+    # Each channel is separated independently.
+    frontend, hop = separator.task.frontend, separator.hop_frames
     for channel in range(2):
         blocks = separate_blocks(
             [samples[:, channel : channel + 1].astype(np.float32)],
             lambda windows: separator.predict({"audio": windows}),
-            front,
+            frontend,
             window_samples=separator.task.window_samples,
             hop_frames=hop,
             batch_size=1,
         )
-        alone = np.concatenate(list(blocks))
-        np.testing.assert_allclose(target[:, channel], alone[:, 0], atol=1e-5)
+        separated = np.concatenate(list(blocks))
+        np.testing.assert_allclose(target[:, channel], separated[:, 0], atol=1e-5)
     assert np.square(target).sum() < 0.9 * np.square(samples).sum()
-    # An array gives the same, and keeps its shape.
-    found = irec_jax.separate(samples, workdir=separator, sample_rate=RATE_HZ)
-    np.testing.assert_allclose(found.stems["vocals_other"], target, atol=2**-23)
-    np.testing.assert_allclose(found.stems["remainder"], rest, atol=2**-23)
+    # Arrays give the same stems, in the shape of the input.
+    of_array = irec_jax.separate(samples, workdir=separator, sample_rate=RATE_HZ)
+    np.testing.assert_allclose(of_array.stems["vocals_other"], target, atol=2**-23)
+    np.testing.assert_allclose(of_array.stems["remainder"], remainder, atol=2**-23)
     mono = irec_jax.separate(samples[:, 0], workdir=separator, sample_rate=RATE_HZ)
     assert mono.stems["remainder"].shape == (24_800,) and mono.picture is None
     np.testing.assert_allclose(mono.stems["vocals_other"], target[:, 0], atol=1e-5)
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_folder_of_all_kinds_of_files(workdir, tmp_path, capsys):
+def test_folder_with_many_formats_and_faulty_files(workdir, tmp_path, capsys):
     source = tmp_path / "in"
     (source / "more").mkdir(parents=True)
     soundfile.write(source / "short.wav", music(0.1), RATE_HZ)
@@ -182,29 +184,29 @@ def test_a_folder_of_all_kinds_of_files(workdir, tmp_path, capsys):
     (source / "empty.wav").touch()
     out = source / "stems"
     assert call(source, "--workdir", workdir, "--out", out) == 0
-    shown = capsys.readouterr()
+    printed = capsys.readouterr()
     names = ["one sample", "short", "silent", "six [48k]", "song ü", "song-1", "song-2"]
     assert sorted(os.listdir(out)) == sorted([*names, "track"])
-    errors = [line for line in shown.err.replace("\r", "\n").splitlines() if "error" in line]
+    errors = [line for line in printed.err.replace("\r", "\n").splitlines() if "error" in line]
     assert len(errors) == 2 and "nan.wav: contains NaN" in errors[1] and "empty.wav" in errors[0]
-    assert "2 of 10 files could not be separated" in shown.err
-    assert len(shown.out.splitlines()) == 8 and "silent)" in shown.out
-    for folder, file in (
+    assert "2 of 10 files could not be separated" in printed.err
+    assert len(printed.out.splitlines()) == 8 and "silent)" in printed.out
+    for stem, file in (
         *((name, f"{name}.wav") for name in ("short", "one sample", "silent")),
         *(("six [48k]", "six [48k].flac"), ("song ü", "more/song ü.mp3")),
         *(("song-1", "more/song.wav"), ("song-2", "song.ogg"), ("track", "track.stem.mp4")),
     ):
-        assert sorted(os.listdir(out / folder)) == NAMES
+        assert sorted(os.listdir(out / stem)) == NAMES
         samples, rate_hz = audio.read(source / file)
-        target, rest = (read(out / folder, name) for name in ("vocals_other", "remainder"))
-        assert soundfile.info(out / folder / "remainder.wav").samplerate == rate_hz
-        assert target.shape == rest.shape == samples.shape
-        assert np.abs(target + rest - samples).max() <= 2**-22
+        target, remainder = (read(out / stem, name) for name in ("vocals_other", "remainder"))
+        assert soundfile.info(out / stem / "remainder.wav").samplerate == rate_hz
+        assert target.shape == remainder.shape == samples.shape
+        assert np.abs(target + remainder - samples).max() <= 2**-22
     assert not read(out / "silent", "vocals_other").any()
-    # The same command again finds only music, and does not do anything twice.
+    # A second run ignores the stems and does not overwrite them.
     assert call(source, "--workdir", workdir, "--out", out) == 1
-    shown = capsys.readouterr()
-    assert "10 of 10" in shown.err and shown.err.count("--overwrite") == 8
+    printed = capsys.readouterr()
+    assert "10 of 10" in printed.err and printed.err.count("--overwrite") == 8
     assert call(source / "song.ogg", "--workdir", workdir, "--out", out) == 0
     assert (out / "song").is_dir()
     assert call(out, "--workdir", workdir, "--out", out) == 1
@@ -212,62 +214,62 @@ def test_a_folder_of_all_kinds_of_files(workdir, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("rate_hz", [6000, 11_025, 16_000])
-def test_other_sample_rates_go_there_and_back_in_time(separator, rate_hz, monkeypatch):
-    """With a network that keeps everything, the target is what a filter leaves of the input."""
-    keep = lambda batch: separator.task.frontend(batch["audio"])  # noqa: E731
-    monkeypatch.setitem(separator.__dict__, "predict", keep)
+def test_other_sample_rates_keep_the_signal_aligned(separator, rate_hz, monkeypatch):
+    """With an identity network, the target equals the band-limited input."""
+    identity = lambda batch: separator.task.frontend(batch["audio"])  # noqa: E731
+    monkeypatch.setitem(separator.__dict__, "predict", identity)
     samples = music(2.3, 2, rate_hz).astype(np.float32)
     sos = scipy.signal.butter(8, 2000, fs=rate_hz, output="sos")
     samples = scipy.signal.sosfiltfilt(sos, samples, axis=0).astype(np.float32)
-    found = irec_jax.separate(samples, workdir=separator, sample_rate=rate_hz)
-    target, inner = found.stems["vocals_other"], slice(600, -600)
+    result = irec_jax.separate(samples, workdir=separator, sample_rate=rate_hz)
+    target, interior = result.stems["vocals_other"], slice(600, -600)
     assert target.shape == samples.shape
-    error = np.square(target - samples)[inner].sum() / np.square(samples)[inner].sum()
+    error = np.square(target - samples)[interior].sum() / np.square(samples)[interior].sum()
     assert error < 1e-6
 
 
 @pytest.mark.usefixtures("quick")
-def test_post_and_phase(workdir, tmp_path, capsys):
+def test_post_and_phase_options_change_the_target(workdir, tmp_path, capsys):
     soundfile.write(tmp_path / "song.wav", music(1.5), RATE_HZ)
     words = [tmp_path / "song.wav", "--workdir", workdir, "--out"]
     assert call(*words, tmp_path / "a") == call(*words, tmp_path / "b", "--post") == 0
     assert call(*words, tmp_path / "c", "--phase", "griffin-lim") == 0
-    raw, post, lim = (read(tmp_path / out / "song", "vocals_other") for out in "abc")
+    raw, post, griffin_lim = (read(tmp_path / out / "song", "vocals_other") for out in "abc")
     samples = read(tmp_path, "song")
     assert 0 < np.square(post).sum() < np.square(raw).sum() and not np.allclose(post, raw)
-    assert not np.allclose(lim, raw, atol=1e-3) and np.square(lim).sum() > 0
+    assert not np.allclose(griffin_lim, raw, atol=1e-3) and np.square(griffin_lim).sum() > 0
     np.testing.assert_allclose(
-        lim + read(tmp_path / "c" / "song", "remainder"), samples, atol=2**-22
+        griffin_lim + read(tmp_path / "c" / "song", "remainder"), samples, atol=2**-22
     )
     capsys.readouterr()
     assert call(*words, tmp_path / "d", "--phase", "griffinlim") == 1
     assert "did you mean 'griffin-lim'" in capsys.readouterr().err and not (tmp_path / "d").exists()
 
 
-def test_silence_stays_silence_whatever_a_network_says(tmp_path):
+def test_silent_channels_stay_silent_with_direct_output(tmp_path):
     direct = irec_jax.load_separator(write_workdir(tmp_path / "direct", output="direct"))
     samples = music(2, 2).astype(np.float32)
     samples[:, 1] = 0
-    found = irec_jax.separate(samples, workdir=direct, sample_rate=RATE_HZ).stems["vocals_other"]
-    assert found[:, 0].any() and not found[:, 1].any()
+    target = irec_jax.separate(samples, workdir=direct, sample_rate=RATE_HZ).stems["vocals_other"]
+    assert target[:, 0].any() and not target[:, 1].any()
 
 
 @pytest.mark.usefixtures("quick")
-def test_what_lies_beyond_full_scale_is_counted(workdir, tmp_path, capsys):
+def test_clipped_samples_are_counted(workdir, tmp_path, capsys):
     soundfile.write(tmp_path / "loud.wav", 30 * music(1), RATE_HZ, subtype="FLOAT")
     assert call(tmp_path / "loud.wav", "--workdir", workdir, "--out", tmp_path / "out") == 0
-    shown = capsys.readouterr().out
+    printed = capsys.readouterr().out
     assert (
-        "samples of vocals_other and " in shown
-        and "clipped: reduce the level of the input" in shown
+        "samples of vocals_other and " in printed
+        and "clipped: reduce the level of the input" in printed
     )
-    found = read(tmp_path / "out" / "loud", "remainder")
-    assert f"{np.count_nonzero(np.abs(found) >= 1 - 2**-22)} samples of remainder" in shown
+    remainder = read(tmp_path / "out" / "loud", "remainder")
+    assert f"{np.count_nonzero(np.abs(remainder) >= 1 - 2**-22)} samples of remainder" in printed
 
 
 @pytest.mark.usefixtures("quick")
 def test_stems_of_loud_music_are_not_clipped(tmp_path, capsys):
-    """A square wave, at full scale and at nearly twice that."""
+    """Use a square wave at full scale and at 1.99 times full scale."""
     direct = write_workdir(tmp_path / "direct", output="direct")
     square = np.sign(np.sin(np.arange(RATE_HZ) / 7.0))
     for peak, subtype in ((1.0, "PCM_16"), (1.99, "FLOAT")):
@@ -276,14 +278,14 @@ def test_stems_of_loud_music_are_not_clipped(tmp_path, capsys):
         out = tmp_path / subtype
         assert call(tmp_path / "square.wav", "--workdir", direct, "--out", out) == 0
         assert "clipped" not in capsys.readouterr().out
-        target, rest = (read(out / "square", name) for name in ("vocals_other", "remainder"))
-        np.testing.assert_allclose(target + rest, samples, atol=2**-22)
-    free = irec_jax.separate(samples, workdir=direct, sample_rate=RATE_HZ).stems
-    assert max(np.abs(stem).max() for stem in free.values()) > 1.1  # would have been
+        target, remainder = (read(out / "square", name) for name in ("vocals_other", "remainder"))
+        np.testing.assert_allclose(target + remainder, samples, atol=2**-22)
+    stems = irec_jax.separate(samples, workdir=direct, sample_rate=RATE_HZ).stems
+    assert max(np.abs(stem).max() for stem in stems.values()) > 1.1  # these would clip in a file
 
 
 @pytest.mark.usefixtures("quick")
-def test_numbers_that_are_no_audio(workdir, tmp_path, capsys):
+def test_samples_far_beyond_full_scale_are_rejected(workdir, tmp_path, capsys):
     soundfile.write(tmp_path / "huge.wav", 1e30 * music(1), RATE_HZ, subtype="FLOAT")
     assert call(tmp_path / "huge.wav", "--workdir", workdir, "--out", tmp_path / "out") == 1
     assert "huge.wav: contains samples above 1e+12 times full scale" in capsys.readouterr().err
@@ -295,70 +297,72 @@ def test_numbers_that_are_no_audio(workdir, tmp_path, capsys):
 
 
 @pytest.mark.usefixtures("quick")
-def test_interrupted_work_leaves_nothing(workdir, tmp_path, monkeypatch, capsys):
+def test_interruption_leaves_no_partial_files(workdir, tmp_path, monkeypatch, capsys):
     soundfile.write(tmp_path / "song.wav", music(1), RATE_HZ)
-    kept = tmp_path / "out" / "song"
-    kept.mkdir(parents=True)
-    (kept / "remainder.wav").write_text("earlier")
+    folder = tmp_path / "out" / "song"
+    folder.mkdir(parents=True)
+    (folder / "remainder.wav").write_text("earlier")
 
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
     words = [tmp_path / "song.wav", "--workdir", workdir, "--out"]
-    for target, moment in (
+    for owner, function in (
         (writing.TrackWriter, "write"),
         (spectrogram_overview, "draw_overview"),
     ):
         with monkeypatch.context() as patch:
-            patch.setattr(target, moment, interrupt)
+            patch.setattr(owner, function, interrupt)
             assert call(*words, tmp_path / "out", "--overwrite") == 130
             assert call(*words, tmp_path / "new") == 130
         assert capsys.readouterr().err.count("interrupted; run the same command again") == 2
-        assert os.listdir(kept) == ["remainder.wav"] and not (tmp_path / "new").exists()
-        assert (kept / "remainder.wav").read_text() == "earlier"
+        assert os.listdir(folder) == ["remainder.wav"] and not (tmp_path / "new").exists()
+        assert (folder / "remainder.wav").read_text() == "earlier"
     assert call(*words, tmp_path / "out", "--overwrite") == 0
-    assert sorted(os.listdir(kept)) == NAMES and read(kept, "remainder").any()
+    assert sorted(os.listdir(folder)) == NAMES and read(folder, "remainder").any()
 
 
 @pytest.mark.usefixtures("quick")
-def test_files_are_read_where_no_interrupt_is_lost(separator, tmp_path, monkeypatch):
+def test_files_are_read_outside_the_main_thread(separator, tmp_path, monkeypatch):
     soundfile.write(tmp_path / "song.mp3", music(1), RATE_HZ)
     threads, blocks = set(), audio.blocks
 
-    def watched(*args, **options):
+    def record_thread(*args, **options):
         for block in blocks(*args, **options):
             threads.add(threading.current_thread())
             yield block
 
-    monkeypatch.setattr(audio, "blocks", watched)
+    monkeypatch.setattr(audio, "blocks", record_thread)
     irec_jax.separate(tmp_path / "song.mp3", workdir=separator, out=tmp_path, progress=False)
     assert threads and threading.main_thread() not in threads
 
 
 @pytest.mark.usefixtures("quick")
-def test_memory_does_not_grow_with_the_file(separator, tmp_path, monkeypatch):
+def test_memory_does_not_grow_with_file_length(separator, tmp_path, monkeypatch):
     monkeypatch.setattr(tracks, "BLOCK_SAMPLES", 8192)
-    seconds, peaks = (20, 100), []
-    for length in seconds:
-        path = tmp_path / f"{length}.wav"
+    lengths_s, peaks = (20, 100), []
+    for length_s in lengths_s:
+        path = tmp_path / f"{length_s}.wav"
         with soundfile.SoundFile(path, "w", RATE_HZ, 2, "PCM_16") as file:
-            for part in range(length // 10):
+            for part in range(length_s // 10):
                 file.write(music(10, 2, seed=part))
         tracemalloc.start()
         irec_jax.separate(path, workdir=separator, out=tmp_path / "out", progress=False)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-    longer_bytes = (seconds[1] - seconds[0]) * RATE_HZ * 2 * 4  # of a signal
+    longer_bytes = (lengths_s[1] - lengths_s[0]) * RATE_HZ * 2 * 4  # stereo, float32
     assert peaks[1] - peaks[0] < longer_bytes / 4
 
 
 @pytest.mark.usefixtures("quick")
-def test_long_songs_become_rf64(separator, tmp_path, monkeypatch):
+def test_long_songs_are_written_as_rf64(separator, tmp_path, monkeypatch):
     soundfile.write(tmp_path / "song.wav", music(1), RATE_HZ)
     monkeypatch.setattr(writing, "_MAX_WAV_BYTES", 20_000)
-    done = irec_jax.separate(tmp_path / "song.wav", workdir=separator, out=tmp_path, progress=False)
-    assert {soundfile.info(path).format for path in done.stems.values()} == {"RF64"}
-    assert done.num_samples == audio.info(done.stems["remainder"]).num_samples == RATE_HZ
+    result = irec_jax.separate(
+        tmp_path / "song.wav", workdir=separator, out=tmp_path, progress=False
+    )
+    assert {soundfile.info(path).format for path in result.stems.values()} == {"RF64"}
+    assert result.num_samples == audio.info(result.stems["remainder"]).num_samples == RATE_HZ
 
 
 @pytest.mark.parametrize(
@@ -373,7 +377,7 @@ def test_long_songs_become_rf64(separator, tmp_path, monkeypatch):
         (["{file}", "--out", "{same}", "--workdir", "{workdir}", "--overwrite"], "one of the"),
     ],
 )
-def test_mistakes_cost_one_line(workdir, tmp_path, capsys, monkeypatch, words, message):
+def test_mistakes_are_reported_in_one_line(workdir, tmp_path, capsys, monkeypatch, words, message):
     monkeypatch.chdir(tmp_path)
     soundfile.write(tmp_path / "file.wav", music(0.1), RATE_HZ)
     (tmp_path / "same" / "file").mkdir(parents=True)
@@ -381,16 +385,16 @@ def test_mistakes_cost_one_line(workdir, tmp_path, capsys, monkeypatch, words, m
     (tmp_path / "recogniser").mkdir()
     system = {"format": 1, "task": "recognition", "name": "han"}
     (tmp_path / "recogniser" / "system.json").write_text(json.dumps(system))
-    given = {name: tmp_path / name for name in ("new", "same", "recogniser")}
-    given |= dict(file="file.wav", missing="missing.wav", workdir=workdir)
-    assert call(*(word.format(**given) for word in words)) == 1
-    shown = capsys.readouterr().err.rpartition("\r")[2].strip()  # behind a progress bar
-    assert message in shown and shown.startswith("error: ") and "Traceback" not in shown
-    assert len(shown.splitlines()) == 1 or "1 of 1 files" in shown
+    paths = {name: tmp_path / name for name in ("new", "same", "recogniser")}
+    paths |= dict(file="file.wav", missing="missing.wav", workdir=workdir)
+    assert call(*(word.format(**paths) for word in words)) == 1
+    error = capsys.readouterr().err.rpartition("\r")[2].strip()  # after the progress bar
+    assert message in error and error.startswith("error: ") and "Traceback" not in error
+    assert len(error.splitlines()) == 1 or "1 of 1 files" in error
     assert not (tmp_path / "new").exists()
 
 
-def test_a_separator_does_not_recognise(workdir):
+def test_load_recogniser_rejects_a_separator(workdir):
     with pytest.raises(UserError, match=r"contains a separator \(tiny\), not a .*irec separate"):
         systems.load_recogniser(workdir)
 
@@ -405,12 +409,12 @@ def test_a_separator_does_not_recognise(workdir):
         (np.zeros(10, np.float32), dict(sample_rate=8000, phase="zero"), "phase"),
     ],
 )
-def test_mistakes_in_python(separator, source, options, message):
+def test_invalid_python_arguments_are_rejected(separator, source, options, message):
     with pytest.raises(UserError, match=message):
         irec_jax.separate(source, workdir=separator, **options)
 
 
-def test_every_file_gets_a_folder_of_its_own(tmp_path):
+def test_every_file_gets_its_own_folder(tmp_path):
     files = ["a/x.wav", "x.mp3", "X.ogg", "x-1.wav", "y.stem.mp4", "...wav", "b/..wav"]
     names = separator_files.folder_names([tmp_path / file for file in files])
     assert names == ["x-2", "x-3", "X-4", "x-1", "y", *names[5:]]
@@ -419,15 +423,15 @@ def test_every_file_gets_a_folder_of_its_own(tmp_path):
 
 
 @pytest.mark.parametrize("num_samples", [1, 700, 50_000])
-def test_overview_equals_the_mean_of_a_whole_spectrogram(num_samples):
+def test_overview_matches_the_mean_of_the_complete_spectrogram(num_samples):
     rng = np.random.default_rng(0)
     samples = rng.normal(size=(num_samples, 2)).astype(np.float32)
-    seen = spectrogram_overview.SpectrogramOverview(RATE_HZ, num_samples)
-    cuts = np.sort(rng.integers(0, num_samples + 1, 7))
-    for part in np.split(samples, cuts):
+    overview = spectrogram_overview.SpectrogramOverview(RATE_HZ, num_samples)
+    boundaries = np.sort(rng.integers(0, num_samples + 1, 7))
+    for part in np.split(samples, boundaries):
         if len(part):
-            seen.add(part)
-    found = seen.powers()
+            overview.add(part)
+    actual = overview.powers()
     length, hop = 512, min(max(num_samples // 800, 32), 256)
     padded = np.pad(samples, ((256, 512), (0, 0)))
     window = scipy.signal.get_window("hann", length)
@@ -441,16 +445,16 @@ def test_overview_equals_the_mean_of_a_whole_spectrogram(num_samples):
     column_of = np.arange(len(powers)) * num_columns // len(powers)
     means = np.stack([powers[column_of == i].mean(0) for i in range(num_columns)])
     expected = spectrogram_overview.octave_bands(means.T.astype(float), RATE_HZ)
-    assert found.shape == (200, num_columns)
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5 * expected.max())
+    assert actual.shape == (200, num_columns)
+    np.testing.assert_allclose(actual, expected, rtol=1e-3, atol=1e-5 * expected.max())
 
 
-def test_the_picture_shows_a_tone_at_its_pitch_and_time(tmp_path):
+def test_overview_shows_a_tone_at_its_frequency_and_time(tmp_path):
     tone = np.sin(2 * np.pi * 1000 * np.arange(80_000) / RATE_HZ).astype(np.float32)[:, None]
     tone[:40_000] = 0
-    seen = spectrogram_overview.SpectrogramOverview(RATE_HZ, len(tone))
-    seen.add(tone)
-    powers = seen.powers()
+    overview = spectrogram_overview.SpectrogramOverview(RATE_HZ, len(tone))
+    overview.add(tone)
+    powers = overview.powers()
     edges_hz = spectrogram_overview.band_edges_hz(RATE_HZ)
     loudest = powers.sum(1).argmax()
     assert edges_hz[loudest - 1] < 1000 < edges_hz[loudest + 2]
@@ -462,8 +466,14 @@ def test_the_picture_shows_a_tone_at_its_pitch_and_time(tmp_path):
         duration_s=10.0,
     )
     axes = figure.axes[:3]
-    assert [one.get_title(loc="left") for one in axes] == ["mixture", "vocals + other", "remainder"]
-    assert all("Hz" in one.get_ylabel() for one in axes) and axes[2].get_xlabel() == "time (m:ss)"
+    assert [panel.get_title(loc="left") for panel in axes] == [
+        "mixture",
+        "vocals + other",
+        "remainder",
+    ]
+    assert (
+        all("Hz" in panel.get_ylabel() for panel in axes) and axes[2].get_xlabel() == "time (m:ss)"
+    )
     assert "dB" in figure.axes[3].get_ylabel()
-    shown = axes[0].images[0].get_array()
-    assert shown.max() == 0 and shown.shape == powers.shape
+    image = axes[0].images[0].get_array()
+    assert image.max() == 0 and image.shape == powers.shape

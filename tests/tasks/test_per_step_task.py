@@ -1,4 +1,4 @@
-"""Recognition with a prediction per step: steps beyond the end of a clip are left out."""
+"""Recognition with a prediction per step: steps beyond the end of a clip are ignored."""
 
 import jax
 import jax.numpy as jnp
@@ -35,7 +35,7 @@ def test_loss_and_gradient_ignore_steps_beyond_the_end():
         return task.loss(params, state, batch, jax.random.key(1), False)[0]
 
     loss, gradient = jax.value_and_grad(value)(params, audio, np.array([80, 30]))
-    # Each clip alone, cut to its length: the second one has 3 steps.
+    # Single clips, truncated to their lengths: the second has 3 steps.
     first = value(params, audio[:1], np.array([80]))
     second = value(params, audio[1:, :30], np.array([30]))
     np.testing.assert_allclose(loss, first + second, rtol=1e-5)

@@ -1,4 +1,4 @@
-"""The recognition task with several kinds of front ends and models."""
+"""Recognition task with several front ends and models."""
 
 import functools
 
@@ -64,16 +64,16 @@ def test_loss_and_prediction_are_means_over_steps(loss):
     last = create(CHUNKS, PER_STEP | dict(head="last"), dict(name=loss, l2=0.0))
 
     @jax.jit
-    def last_step(cut):
-        cut_loss = last.loss(params, state, cut, jax.random.key(0), False)[0]
-        return cut_loss, last.predict(params, state, cut)
+    def last_step(truncated):
+        truncated_loss = last.loss(params, state, truncated, jax.random.key(0), False)[0]
+        return truncated_loss, last.predict(params, state, truncated)
 
     total, expected = 0.0, 0.0
     for step in range(10):
-        cut_loss, probabilities = last_step(
+        truncated_loss, probabilities = last_step(
             batch | {"num_samples": np.full(4, 20 * (step + 1), np.int32)}
         )
-        total, expected = total + cut_loss / 10, expected + np.asarray(probabilities) / 10
+        total, expected = total + truncated_loss / 10, expected + np.asarray(probabilities) / 10
     loss_sum, count, _, scalars = task.loss(params, state, batch, jax.random.key(0), False)
     np.testing.assert_allclose(loss_sum, total, rtol=1e-5)
     assert count == 3
@@ -92,7 +92,7 @@ def test_padding_does_not_change_the_prediction():
     np.testing.assert_array_equal(*predictions)
 
 
-def test_summaries_hold_every_image_of_an_example():
+def test_summaries_contain_every_image_of_an_example():
     front = dict(name="recurrence", exponents=(6, 7), points=16, size=12)
     layers = dict(filters=(2,), kernels=(3,), strides=(1,), pools=(2,))
     task = create(front, dict(name="image_cnn", **layers))
@@ -125,7 +125,7 @@ def test_spectrogram_masks_are_rejected_for_other_features():
         create(CHUNKS, PER_STEP, augment=dict(num_time_masks=1))
 
 
-def test_front_ends_get_the_sample_rate_of_the_audio():
+def test_front_ends_receive_the_sample_rate_of_the_audio():
     convnet = dict(name="convnet", filters=(2,), dense=2)
     log_mel = dict(name="log_mel", frame_length=64, hop_length=32, num_mels=8)
     assert create(log_mel, convnet).frontend.sample_rate_hz == 1000

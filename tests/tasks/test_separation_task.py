@@ -1,4 +1,4 @@
-"""The separation task: mixtures, losses, scores and overfitting of one batch."""
+"""Separation task: mixtures, losses, scores and overfitting of one batch."""
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ FRONTEND = dict(name="spectrogram_db", frame_length=128, hop_length=60, num_bins
 MODEL = dict(
     name="unet", filters=(4, 8), kernels=(3, 3), strides=(2, 2), dilations=(1, 1), bottleneck=(4,)
 )
-#: The losses of the configs, and a third one.
+#: Losses of the configs, and another one.
 LOSS = dict(name="log_mean_squared_error", domain="amplitudes", l2=0.0)
 DECIBELS = dict(name="mean_absolute_error", domain="decibels", l2=0.0)
 AMPLITUDES = dict(name="mean_absolute_error", domain="amplitudes", l2=0.0)
@@ -81,7 +81,7 @@ def test_overfits_one_batch(task):
     assert loss < first_loss - 6 and sdr > first_sdr + 6
 
 
-def test_mixture_is_the_sum_of_stems_unless_the_batch_has_one(task):
+def test_mixture_is_the_sum_of_stems_unless_the_batch_contains_one(task):
     batch = make_batch()
     total = batch["stems"].sum(axis=1, dtype=np.int32).astype(np.float32) / 32768
     arrays = task.summaries(*task.init(jax.random.key(0)), batch)
@@ -123,7 +123,7 @@ def test_loss_and_score_of_an_identity_network(loss):
 @pytest.mark.parametrize("loss", [LOSS, DECIBELS])
 @pytest.mark.parametrize("silent", [slice(2, 4), slice(0, 4)])
 def test_silence_has_finite_gradients_and_a_score_of_zero(silent, loss):
-    """Silence of the target, and of all stems."""
+    """Check a silent target, and silence in all stems."""
     task, batch = create(loss=loss), make_batch(1)
     batch["mask"][:] = 1.0
     batch["stems"][:, silent] = 0
@@ -160,6 +160,6 @@ def test_model_has_the_decibel_scale_of_the_front_end():
         (dict(model=MODEL | dict(scale_db=100.0)), "model.scale_db=100.0: differs from frontend"),
     ],
 )
-def test_invalid_settings_are_reported(changes, message):
+def test_invalid_settings_are_rejected(changes, message):
     with pytest.raises(UserError, match=message):
         create(**changes)

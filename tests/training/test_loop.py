@@ -1,4 +1,4 @@
-"""The training loop with a small recogniser: overfitting, resuming, stopping, devices."""
+"""Training loop with a small recogniser: overfitting, resuming, early stopping, devices."""
 
 import functools
 import json
@@ -44,17 +44,17 @@ def create_task(**changes):
 
 
 class Run:
-    """One compiled step, shared by all tests of this file."""
+    """Compiled training step, shared by all tests of this file."""
 
     def __init__(self):
         self.task = create_task()
         self.optimizer, self.schedule = optimizers.create_optimizer(
             {"name": "adam", "learning_rate": 1e-2, "schedule": {"name": ""}, "clip_norm": 0.0}, 99
         )
-        one = functools.partial(
+        train_step = functools.partial(
             step.train_step, loss=self.task.loss, optimizer=self.optimizer, l2=1e-5
         )
-        self.train_step = parallel.map_step(one, donate_state=True)
+        self.train_step = parallel.map_step(train_step, donate_state=True)
         self.eval_batches = None
         self.evaluate = step.create_evaluate(self.task.loss, lambda: self.eval_batches.iterate())
 
@@ -101,16 +101,16 @@ def test_overfits_one_batch_and_separates_the_classes(run, tone_clips):
     assert rows.tolist() == [True] * 6 + [False] * 2
     assert (predictions.argmax(1) == batch["labels"].argmax(1))[rows].all()
     # Examples are independent, and masked examples have no influence.
-    alone = run.task.predict(last.params, last.model_state, {k: v[:1] for k, v in batch.items()})
-    np.testing.assert_allclose(alone[0], predictions[0], rtol=1e-5, atol=1e-6)
-    noisy = dict(batch, audio=batch["audio"].copy(), labels=batch["labels"].copy())
-    noisy["audio"][~rows] = 1000 * np.arange(2000) % 3000
-    noisy["labels"][~rows] = 1.0
-    ends = []
-    for one in (batch, noisy):
-        new, _ = run.train_step(parallel.replicate(last), parallel.shard(one))
-        ends.append(parallel.first(new).params)
-    for a, b in zip(*map(jax.tree.leaves, ends), strict=True):
+    single = run.task.predict(last.params, last.model_state, {k: v[:1] for k, v in batch.items()})
+    np.testing.assert_allclose(single[0], predictions[0], rtol=1e-5, atol=1e-6)
+    with_noisy_padding = dict(batch, audio=batch["audio"].copy(), labels=batch["labels"].copy())
+    with_noisy_padding["audio"][~rows] = 1000 * np.arange(2000) % 3000
+    with_noisy_padding["labels"][~rows] = 1.0
+    results = []
+    for variant in (batch, with_noisy_padding):
+        updated, _ = run.train_step(parallel.replicate(last), parallel.shard(variant))
+        results.append(parallel.first(updated).params)
+    for a, b in zip(*map(jax.tree.leaves, results), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
 
 
@@ -119,12 +119,12 @@ class Killed(Exception):
 
 
 @pytest.mark.parametrize("after", [2, 5, 9])
-def test_resume_equals_uninterrupted(run, tone_clips, tmp_path, after):
+def test_resumed_run_matches_an_uninterrupted_run(run, tone_clips, tmp_path, after):
     clips = tone_clips()
     uninterrupted, progress = run.fit(clips, tmp_path / "uninterrupted", checkpoint_every_steps=2)
     calls = 0
 
-    def killed(*arguments):
+    def interrupted_step(*arguments):
         nonlocal calls
         calls += 1
         if calls > after:
@@ -132,26 +132,28 @@ def test_resume_equals_uninterrupted(run, tone_clips, tmp_path, after):
         return run.train_step(*arguments)
 
     with pytest.raises(Killed):
-        run.fit(clips, tmp_path / "cut", train_step=killed, checkpoint_every_steps=2)
-    resumed, again = run.fit(clips, tmp_path / "cut", checkpoint_every_steps=2)
+        run.fit(clips, tmp_path / "cut", train_step=interrupted_step, checkpoint_every_steps=2)
+    resumed, resumed_progress = run.fit(clips, tmp_path / "cut", checkpoint_every_steps=2)
     assert_equal_trees(uninterrupted, resumed)
-    for one, two in zip(progress.history, again.history, strict=True):
-        drop = {"seconds"}
-        assert {k: v for k, v in one.items() if k not in drop} == {
-            k: v for k, v in two.items() if k not in drop
+    for row, resumed_row in zip(progress.history, resumed_progress.history, strict=True):
+        ignored = {"seconds"}
+        assert {k: v for k, v in row.items() if k not in ignored} == {
+            k: v for k, v in resumed_row.items() if k not in ignored
         }
     # A finished run is not trained further.
-    third, _ = run.fit(clips, tmp_path / "cut", train_step=killed, checkpoint_every_steps=2)
-    assert_equal_trees(uninterrupted, third)
+    finished, _ = run.fit(
+        clips, tmp_path / "cut", train_step=interrupted_step, checkpoint_every_steps=2
+    )
+    assert_equal_trees(uninterrupted, finished)
 
 
 def test_stops_after_more_than_patience_epochs_and_keeps_the_best(run, tone_clips, tmp_path):
     losses = iter([5.0, 3.0, 4.0, 3.0, 3.5, 9.0])
-    kept = {}
+    params_by_loss = {}
 
     def evaluate(params, model_state):
         value = next(losses)
-        kept[value, len(kept)] = parallel.first(params)
+        params_by_loss[value, len(params_by_loss)] = parallel.first(params)
         return {"loss": value}
 
     best, progress = run.fit(
@@ -159,7 +161,7 @@ def test_stops_after_more_than_patience_epochs_and_keeps_the_best(run, tone_clip
     )
     assert [row["valid_loss"] for row in progress.history] == [5.0, 3.0, 4.0, 3.0, 3.5]
     assert progress.finished and progress.best["epoch"] == 2
-    assert_equal_trees(best.params, kept[3.0, 1])
+    assert_equal_trees(best.params, params_by_loss[3.0, 1])
     steps = sorted(int(p.name) for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit())
     assert steps == [progress.history[1]["step"], progress.history[-1]["step"]]
 
@@ -177,30 +179,30 @@ def test_loss_stops_training_and_accuracy_selects_the_best_epoch():
     assert progress.finished and progress.best["epoch"] == 3
 
 
-def test_accuracy_stops_training_if_stop_by_names_it():
-    # Accuracy: 2, 1, then three epochs that are no better; the loss falls all the time.
+def test_stop_by_accuracy_stops_training_when_accuracy_stalls():
+    # Accuracy improves in epochs 1 and 2, then stalls for three epochs; the loss always falls.
     top1 = [0.2, 0.5, 0.5, 0.4, 0.5, 0.9]
     rows = [
         {"epoch": i, "valid_loss": 9.0 - i, "valid_top1": value} for i, value in enumerate(top1, 1)
     ]
-    for stop_by, patience, stale in (("top1", 2, [0, 0, 1, 2, 3]), ("loss", 2, [0] * 6)):
-        for best_by, best in (("loss", len(stale)), ("top1", 2 if stop_by == "top1" else 6)):
-            progress, found = loop.Progress(best_by=best_by, stop_by=stop_by), []
+    for stop_by, patience, expected in (("top1", 2, [0, 0, 1, 2, 3]), ("loss", 2, [0] * 6)):
+        for best_by, best in (("loss", len(expected)), ("top1", 2 if stop_by == "top1" else 6)):
+            progress, stale_epochs = loop.Progress(best_by=best_by, stop_by=stop_by), []
             for row in rows:
                 progress.add(row, {"num_epochs": 99, "patience": patience})
-                found.append(progress.stale_epochs)
+                stale_epochs.append(progress.stale_epochs)
                 if progress.finished:
                     break
-            assert found == stale and progress.best["epoch"] == best
+            assert stale_epochs == expected and progress.best["epoch"] == best
 
 
 def test_early_stopping_continues_after_a_resume(run, tone_clips, tmp_path):
-    def scripted(values):
+    def make_evaluate(values):
         """Return an evaluation with these accuracies that is killed before the next one."""
-        rest = iter(values)
+        remaining = iter(values)
 
         def evaluate(params, model_state):
-            value = next(rest, None)
+            value = next(remaining, None)
             if value is None:
                 raise Killed
             return {"loss": 1.0, "top1": value}
@@ -209,31 +211,35 @@ def test_early_stopping_continues_after_a_resume(run, tone_clips, tmp_path):
 
     accuracies = [0.3, 0.6, 0.6, 0.5, 0.6]
     options = dict(stop_by="top1", best_by="top1", num_epochs=50, patience=2)
-    _, whole = run.fit(tone_clips(4), tmp_path / "a", evaluate=scripted(accuracies), **options)
-    assert len(whole.history) == 5 and whole.best["epoch"] == 2
+    _, uninterrupted = run.fit(
+        tone_clips(4), tmp_path / "a", evaluate=make_evaluate(accuracies), **options
+    )
+    assert len(uninterrupted.history) == 5 and uninterrupted.best["epoch"] == 2
     with pytest.raises(Killed):
-        run.fit(tone_clips(4), tmp_path / "b", evaluate=scripted(accuracies[:3]), **options)
-    _, cut = run.fit(tone_clips(4), tmp_path / "b", evaluate=scripted(accuracies[3:]), **options)
-    assert [row["valid_top1"] for row in cut.history] == accuracies[:5]
-    assert cut.best["epoch"] == 2 and cut.stale_epochs == 3
-    assert all("train_top1" in row for row in cut.history)
+        run.fit(tone_clips(4), tmp_path / "b", evaluate=make_evaluate(accuracies[:3]), **options)
+    _, resumed = run.fit(
+        tone_clips(4), tmp_path / "b", evaluate=make_evaluate(accuracies[3:]), **options
+    )
+    assert [row["valid_top1"] for row in resumed.history] == accuracies[:5]
+    assert resumed.best["epoch"] == 2 and resumed.stale_epochs == 3
+    assert all("train_top1" in row for row in resumed.history)
 
 
-def test_a_loss_that_is_not_finite_names_step_and_clips(run, tone_clips, tmp_path):
+def test_non_finite_loss_is_reported_with_step_and_clips(run, tone_clips, tmp_path):
     calls = 0
 
-    def broken(*arguments):
+    def nan_step(*arguments):
         nonlocal calls
         calls += 1
-        new, loss = run.train_step(*arguments)
-        return new, loss * (np.nan if calls == 3 else 1.0)
+        updated, loss = run.train_step(*arguments)
+        return updated, loss * (np.nan if calls == 3 else 1.0)
 
     with pytest.raises(UserError, match=r"nan at step 2, clips clip \d+") as caught:
-        run.fit(tone_clips(), tmp_path, train_step=broken)
+        run.fit(tone_clips(), tmp_path, train_step=nan_step)
     assert "\n" not in str(caught.value)
-    listed = json.loads((tmp_path / "nonfinite_step_2.json").read_text())
+    record = json.loads((tmp_path / "nonfinite_step_2.json").read_text())
     batches = data.Batches(tone_clips(), window_samples=2000, batch_size=8)
-    assert listed == {"step": 2, "ids": batches.ids(2)}
+    assert record == {"step": 2, "ids": batches.ids(2)}
 
 
 def test_l2_adds_the_squares_of_kernels_only():
@@ -273,7 +279,7 @@ for a, b in zip(*(jax.tree.leaves(r.sums) for r in results)):
     np.testing.assert_allclose(a, b, rtol=1e-4)
 print("equal")
 """
-#: 20 windows: every other batch holds 4 examples and 12 of padding.
+#: 20 windows: every other batch contains 4 examples and 12 rows of padding.
 RECOGNISER = """
 from test_loop import create_task
 from conftest import make_clips
@@ -290,26 +296,26 @@ for batch in batches:
 
 
 @pytest.mark.parametrize("system", [RECOGNISER, SEPARATOR])
-def test_one_device_equals_eight_with_uneven_masks(system):
-    """The steps include dropout, augmentation and batch normalisation."""
-    here = Path(__file__).parent
-    paths = [here, here.parent, here.parent / "tasks", here.parents[1]]
+def test_one_device_matches_eight_devices_with_uneven_masks(system):
+    """Steps include dropout, augmentation and batch normalisation."""
+    folder = Path(__file__).parent
+    paths = [folder, folder.parent, folder.parent / "tasks", folder.parents[1]]
     script = DEVICES.format(paths=[str(path) for path in paths], system=system)
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", script],
         capture_output=True,
         text=True,
         env=os.environ | {"JAX_PLATFORMS": "cpu"},
     )
-    assert done.stdout.strip().endswith("equal"), done.stderr[-2000:]
+    assert completed.stdout.strip().endswith("equal"), completed.stderr[-2000:]
 
 
-def test_time_left_is_shown_only_if_early_stopping_cannot_end_training():
+def test_remaining_time_is_shown_only_if_early_stopping_cannot_occur():
     row = {"epoch": 1, "valid_loss": 2.0, "seconds": 60.0}
     progress = loop.Progress()
     progress.add(row, {"num_epochs": 5, "patience": 1})
     assert "validation loss has not improved for 2 epoch" in progress.describe_rest(
         {"num_epochs": 5, "patience": 1}
     )
-    rest = progress.describe_rest({"num_epochs": 5, "patience": 5})
-    assert rest == "about 4 min 0 s left"
+    description = progress.describe_rest({"num_epochs": 5, "patience": 5})
+    assert description == "about 4 min 0 s left"

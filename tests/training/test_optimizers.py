@@ -1,4 +1,4 @@
-"""Every optimiser and schedule of optax by name, and errors in one line."""
+"""Optimisers and schedules of optax by name, and one-line errors."""
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ NEEDED = {"noisy_sgd": {"eta": 0.01}}
 
 
 @pytest.mark.parametrize("name", sorted(optimizers._optimizers()))
-def test_every_optimizer_takes_a_step_downhill(name):
+def test_every_optimizer_reduces_the_loss(name):
     settings = {"name": name, "learning_rate": 1e-2} | PLAIN | NEEDED.get(name, {})
     optimizer, _ = optimizers.create_optimizer(settings, 10)
     params = {"kernel": jnp.linspace(0.5, 1.5, 24).reshape(6, 4), "bias": jnp.ones(4)}
@@ -32,7 +32,7 @@ def test_every_optimizer_takes_a_step_downhill(name):
     assert np.isfinite(float(loss(params))) and float(loss(params)) <= float(first)
 
 
-def test_constant_rate_and_clipping_are_those_of_optax():
+def test_constant_rate_and_clipping_match_optax():
     settings = {"name": "sgd", "learning_rate": 0.1, "schedule": {"name": ""}, "clip_norm": 1.0}
     optimizer, schedule = optimizers.create_optimizer(settings, 10)
     updates, _ = optimizer.update(jnp.array([3.0, 4.0]), optimizer.init(jnp.zeros(2)), jnp.zeros(2))
@@ -40,7 +40,7 @@ def test_constant_rate_and_clipping_are_those_of_optax():
     assert float(schedule(7)) == pytest.approx(0.1)
 
 
-def test_schedules_take_rate_and_length_from_the_run():
+def test_schedules_use_the_rate_and_length_of_the_run():
     cosine = optimizers.create_schedule({"name": "cosine_decay_schedule"}, 0.5, 100)
     reference = optax.cosine_decay_schedule(0.5, 100)
     for step in (0, 10, 50, 100):

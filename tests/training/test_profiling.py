@@ -1,4 +1,4 @@
-"""Numbers of floating-point operations against counts by hand."""
+"""Numbers of floating-point operations compared with manual counts."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ from irec_jax import models
 from irec_jax.training import profiling
 
 
-def test_products_loops_and_branches():
+def test_flops_of_products_loops_and_branches():
     a, b = jnp.ones((3, 4)), jnp.ones((4, 5))
     assert profiling.num_flops(jnp.dot, a, b) == 2 * 3 * 4 * 5
 
@@ -23,13 +23,13 @@ def test_products_loops_and_branches():
     assert profiling.num_flops(branched, a, b) == 2 * 3 * 4 * 5
 
 
-def test_a_mapped_function_counts_one_device():
+def test_flops_of_a_mapped_function_are_those_of_one_device():
     mapped = jax.pmap(lambda a, b: a @ b, axis_name="data")
     shapes = [np.ones((jax.local_device_count(), *shape)) for shape in ((3, 4), (4, 5))]
     assert profiling.num_flops(mapped, *shapes) == 2 * 3 * 4 * 5
 
 
-def test_forward_and_backward_pass_of_han():
+def test_flops_of_the_forward_and_backward_pass_of_han():
     model = models.create("convnet", num_classes=11)
     features = jnp.zeros((2, 43, 128))
     key = jax.random.key(0)
@@ -42,7 +42,7 @@ def test_forward_and_backward_pass_of_han():
     expected += 2 * 2 * (256 * 1024 + 1024 * 11)
     # The first layer and the rows that pooling drops are not counted.
     assert 0.92 * expected < forward <= expected
-    both = profiling.num_flops(
+    forward_and_backward = profiling.num_flops(
         jax.grad(lambda p: model.apply(p, features, train=False).sum()), params
     )
-    assert 0.9 * 3 * expected < both <= 3 * expected
+    assert 0.9 * 3 * expected < forward_and_backward <= 3 * expected
