@@ -12,7 +12,7 @@ import soundfile
 
 import irec_jax
 from irec_jax import audio, cli, crosstalk
-from irec_jax.audio import tracks, writing
+from irec_jax.audio import writing
 from irec_jax.cli.console import run_command
 from irec_jax.errors import UserError
 from irec_jax.reports import debleed_figure, spectrogram_overview
@@ -274,7 +274,7 @@ def test_files_of_a_killed_process_are_hidden_and_removed(folder, tmp_path, monk
     assert listings == [([writing.STAGING_NAME], names)] and staging.name.startswith(".")
     assert sorted(os.listdir(tmp_path / "out")) == names
     with (
-        tracks.staging_folder(tmp_path / "out", 0),
+        writing.staging_folder(tmp_path / "out", 0),
         pytest.raises(UserError, match="another process"),
     ):
         irec_jax.debleed(folder, tmp_path / "out", overwrite=True, progress=False, **SMALL)
@@ -293,8 +293,8 @@ def test_full_disk_is_reported_in_one_line(folder, tmp_path, capsys):
 
 
 def test_insufficient_disk_space_is_reported_before_processing(folder, tmp_path, monkeypatch):
-    usage = tracks.shutil.disk_usage(tmp_path)._replace(free=200_000)
-    monkeypatch.setattr(tracks.shutil, "disk_usage", lambda _: usage)
+    usage = writing.shutil.disk_usage(tmp_path)._replace(free=200_000)
+    monkeypatch.setattr(writing.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(UserError, match=r"0.29 MB are needed and 0.20 MB are free"):
         irec_jax.debleed(folder, tmp_path / "out", progress=False)
     assert os.listdir(tmp_path) == ["in"]
