@@ -137,7 +137,7 @@ def check_lengths(origin: str, lengths_s: Mapping[str, float]) -> None:
 
 
 def in_threads(function: Callable[[_T], _U], items: Iterable[_T]) -> Iterator[_U]:
-    """Map in threads, one per core but at most four, at most that many items ahead."""
+    """Map a function in threads (one per core, at most four) that read as many items ahead."""
     num_threads = min(4, os.cpu_count() or 1)
     items = iter(items)
     with ThreadPoolExecutor(num_threads) as executor:

@@ -1,4 +1,4 @@
-"""Songs of `gm_musdb`: as many per split as in MUSDB18 at size `full`, fewer and shorter below."""
+"""Songs of `gm_musdb`: as many as in MUSDB18 in size `full`, fewer and shorter ones in others."""
 
 import dataclasses
 

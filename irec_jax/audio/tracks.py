@@ -1,6 +1,6 @@
-"""Audio files as tracks: read side by side, and written block by block.
+"""Audio files as tracks, read in parallel and written block by block.
 
-Written files get their names once all of them are complete.
+Files get their final names once all of them are complete.
 """
 
 import concurrent.futures
@@ -37,7 +37,7 @@ class Track:
 
     Attributes:
         path: the file.
-        sample_rate_hz, num_channels, num_samples: of the file; ``num_samples`` is exact.
+        sample_rate_hz, num_channels, num_samples: format of the file; ``num_samples`` is exact.
         file_name: name of the file to write.
         format, subtype: soundfile's names of the container and the encoding to write.
         changed: whether these differ from those of the file.
@@ -92,7 +92,7 @@ def open_track(path: Path) -> Track:
 
 
 def read_tracks(tracks: Sequence[Track]) -> Iterator[list[np.ndarray]]:
-    """Read J tracks side by side, block by block.
+    """Read J tracks in parallel, block by block.
 
     Yields:
         Lists of J float32 arrays (C_j, n).

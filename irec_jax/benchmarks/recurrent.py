@@ -191,7 +191,7 @@ def time_raw_waveform_gradient(batch: int, num_steps: int) -> float:
 def measure(batch: int, num_steps: int) -> tuple[float, int]:
     """Compute two gradients in a process; return the seconds of one and the peak resident bytes.
 
-    The process is new since memory that its parent holds would count as its own.
+    It runs in a new process, because memory held by this one would be counted, too.
 
     Raises:
         UserError: if the process fails.

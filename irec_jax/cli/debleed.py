@@ -21,12 +21,12 @@ def _parser() -> CommandParser:
         "sound, its delays, and weights of the remaining crosstalk.",
     )
     parser.add_argument("folder", metavar="FOLDER", help="folder of the tracks, one file each")
-    parser.add_argument("--out", required=True, metavar="FOLDER", help="another folder, for output")
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="a separate output folder")
     parser.add_argument("--overwrite", action="store_true", help="replace tracks in --out")
     parser.add_argument(
         "--report",
         action="store_true",
-        help="draw the estimate, and spectrograms, in --out/debleed.png",
+        help="draw the estimated crosstalk and spectrograms in --out/debleed.png",
     )
     parser.add_argument(
         "--strength",
@@ -67,7 +67,7 @@ def main(words: Sequence[str]) -> int:
         settings["align"] = False
     options = dict(overwrite=arguments.overwrite, report=arguments.report)
     try:
-        # Imported late, so that a mistyped argument is answered at once.
+        # Imported late, so that a mistyped argument is reported at once.
         from irec_jax.systems import debleeder
 
         result = debleeder.debleed(arguments.folder, arguments.out, **options, **settings)

@@ -190,7 +190,7 @@ def _nnls(gram: jax.Array) -> jax.Array:
 
 
 def _nnls_target(gram: jax.Array, target: jax.Array) -> jax.Array:
-    """Weights (J,) of a target.
+    """Return the weights (J,) of a target.
 
     The passive set holds the tracks with positive weights. A variable that rounding errors remove
     again at once is blocked until another one is added.

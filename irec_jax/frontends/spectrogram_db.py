@@ -168,7 +168,7 @@ class SpectrogramDb(FrontEnd):
         return {name: getattr(self, name) for name in names} | {"padding": "end"}
 
     def num_real_frames(self, num_samples: int) -> int:
-        """Frames that so many samples make, not counting those that are added."""
+        """Return the number of frames of so many samples, without padding frames."""
         return -(-num_samples // self.hop_length)
 
     def to_stft(self, spectrogram: jax.Array) -> jax.Array:

@@ -252,11 +252,11 @@ def resynthesise(
     """Yield the signals of estimated features. Bins that the front end drops are 0.
 
     Args:
-        segments: from `estimate_segments`.
-        frontend: the front end of the estimates.
+        segments: result of `estimate_segments`.
+        frontend: front end of the estimates.
         post_db: features below it are replaced by the floor (see `gate`); None: none are.
         phase: 'mixture', the phase of the mixture's STFT; or 'griffin-lim', which starts from it.
-        num_iterations, momentum: of `dsp.griffin_lim`; unused with the mixture's phase.
+        num_iterations, momentum: as for `dsp.griffin_lim`; unused with the mixture's phase.
 
     Yields:
         float32 (m, C), as many samples in total as in the recording.

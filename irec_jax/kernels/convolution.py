@@ -60,7 +60,7 @@ def conv_general_dilated(
     Args:
         lhs: input (batch, height, width, channels).
         rhs: kernel (height, width, input channels, output channels).
-        window_strides: of height and width.
+        window_strides: vertical and horizontal stride.
         padding: 'SAME', 'VALID' or ((top, bottom), (left, right)).
         lhs_dilation, rhs_dilation, dimension_numbers, precision, **options: as in
             `jax.lax.conv_general_dilated`.

@@ -26,7 +26,7 @@ def choose_chunk_size(num_items: int, max_size: int) -> int:
 
 
 def scan_chunks(function, carry, arrays, *, chunk: int):
-    """Scan function(carry, *chunks of the arrays) over axis 0, the remainder last.
+    """Scan `function(carry, *chunks)` over chunks of the arrays along axis 0, the remainder last.
 
     Returns the last carry and the outputs, concatenated along axis 0.
     """

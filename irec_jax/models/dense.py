@@ -16,9 +16,9 @@ class DenseNetwork(layers.Classifier):
     three more copies of them.
 
     Attributes, in addition to those of `layers.Classifier`:
-        units: of the dense layers before the classifier.
-        activation: after each of them, a name of `layers.Activation`.
-        dropout: rate after each of them.
+        units: units of the dense layers before the classifier.
+        activation: activation after each of them, a name in `layers.Activation`.
+        dropout: dropout rate after each of them.
     """
 
     units: Sequence[int] = (64, 100_000, 32, 50_000)

@@ -27,7 +27,7 @@ def instruments_over_time(
             (`irec_jax.inference.sliding_windows.window_centres_s`).
         scores: (N, K) scores of the windows, non-negative.
         classes: K names.
-        threshold: of the scores, in their units.
+        threshold: threshold of the scores, in their units.
         labels: the classes recognised in the recording; their names are set in bold.
     """
     scores, times_s = np.asarray(scores, np.float64), np.asarray(times_s, np.float64)

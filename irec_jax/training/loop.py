@@ -99,7 +99,7 @@ class TrainingRun:
     """A training run.
 
     Attributes:
-        train_step: of `parallel.map_step`, `(state, batch) -> (state, mean loss)`.
+        train_step: result of `parallel.map_step`, `(state, batch) -> (state, mean loss)`.
         batches: training input.
         evaluate: the replicated `(params, model_state)` to validation scalars, among them `loss`.
         settings: the config section `training`.

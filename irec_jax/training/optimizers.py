@@ -68,7 +68,7 @@ def create_schedule(
         settings: `name` and arguments of an optax schedule; without a name the rate is constant.
             The highest (or first) rate defaults to the learning rate, and the length to the number
             of training steps. A warm-up starts from 0 unless `init_value` is given.
-        learning_rate: of the config section `optimizer`.
+        learning_rate: value from the config section `optimizer`.
         num_steps: largest number of steps that training can take.
     """
     settings = dict(settings)

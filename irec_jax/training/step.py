@@ -16,8 +16,8 @@ from irec_jax.training import parallel
 def number_examples(batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
     """Add `index` (B,), the position of each example in the global batch.
 
-    Random keys of examples are folded from it, so that one device and many draw the same numbers
-    for an example.
+    Random keys of examples are folded from it, so that the numbers drawn for an example do not
+    depend on the number of devices.
     """
     size = batch["mask"].shape[0]
     return batch | {"index": parallel.device_index() * size + jnp.arange(size)}
@@ -45,7 +45,7 @@ def train_step(
         state: replicated over devices.
         batch: this device's rows.
         loss: `Task.loss`.
-        optimizer: of `optimizers.create_optimizer`.
+        optimizer: result of `optimizers.create_optimizer`.
         l2: weight of the sum of squared kernels added to the mean loss; 0 for none.
 
     Returns:
