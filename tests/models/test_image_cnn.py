@@ -158,7 +158,7 @@ def test_features_of_a_wrong_shape_are_rejected(small, shape):
     "arguments, match",
     [
         (dict(net="b5"), "did you mean 'b"),
-        (dict(net="b3", filters=(8, 8)), "2 filters, 4 kernels"),
+        (dict(net="b3", filters=(8, 8)), "2 model.filters, 4 model.kernels"),
         (dict(net="b1", strides=(1, 0)), "model.strides"),
         (dict(net="b1", pools=(2, 2.5)), "model.pools"),
         (dict(net="b1", input_channels=0), "model.input_channels=0"),
