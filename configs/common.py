@@ -115,9 +115,8 @@ def data(dataset: str, **settings) -> dict:
       and test splits, with each song in one split, or at random; random splits overestimate the
       scores, because overlapping windows of a clip are in several of them.
     - `validation_fraction`, `test_fraction`: fractions of the divided examples.
-    - `stored` (in no config): a folder that `irec study separation` wrote, with these clips after
-      separation, used instead; needs `split=parts`, and for features the front end
-      `stored`.
+    - `stored` (not in any config): a folder that `irec study separation` wrote, with these clips
+      after separation, used instead; needs `split=parts`, and for features the front end `stored`.
     """
     options = dataset_options(dataset, "clips")
     shared = dict(

@@ -137,7 +137,7 @@ def check_lengths(origin: str, lengths_s: Mapping[str, float]) -> None:
 
 
 def in_threads(function: Callable[[_T], _U], items: Iterable[_T]) -> Iterator[_U]:
-    """Map a function in threads (one per core, at most four) that read as many items ahead."""
+    """Map a function in up to four threads (at most one per core), reading as many items ahead."""
     num_threads = min(4, os.cpu_count() or 1)
     items = iter(items)
     with ThreadPoolExecutor(num_threads) as executor:

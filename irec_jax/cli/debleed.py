@@ -61,7 +61,7 @@ def main(words: Sequence[str]) -> int:
     }
     if arguments.floor is not None:
         if not arguments.floor <= 0:
-            raise UserError(f"--floor {arguments.floor:g}: expected decibels of at most 0, as -40")
+            raise UserError(f"--floor {arguments.floor:g}: expected 0 dB or less, such as -40")
         settings["floor"] = 10 ** (arguments.floor / 20)
     if arguments.no_align:
         settings["align"] = False

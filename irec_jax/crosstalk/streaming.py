@@ -191,7 +191,8 @@ def _check_distinct(products: np.ndarray, names: Sequence[str] | None) -> None:
     if is_equal.any():
         first, second = (names[j] if names else f"track {j}" for j in np.argwhere(is_equal)[0])
         raise UserError(
-            f"{first} and {second}: hold the same sound, each would remove the other; leave one out"
+            f"{first} and {second}: contain the same sound, so each would remove the other; leave "
+            "one out"
         )
 
 

@@ -1,8 +1,8 @@
 """Collapse check: do the predictions of a recogniser depend on its input?
 
-A network that fails to learn often predicts the same few classes for every clip and still reaches
-a micro F1 that looks like a start (0.38 in Vazonis et al. 2022). The check looks for three signs,
-each relative to the labels, so that a good model is not flagged on an unbalanced test set:
+A network that fails to learn often predicts the same few classes for every clip and still reaches a
+plausible micro F1 (0.38 in Vazonis et al. 2022). The check looks for three signs, each relative to
+the labels, so that a good model is not flagged on an unbalanced test set:
 
 - one label set is predicted for most clips, and much more often than any label set is true;
 - only a few different label sets are predicted, although many are true;

@@ -50,8 +50,8 @@ class LazyImage(NamedTuple):
         arrays: (batch, height, width, channels), or (batch, 1, 1, 1).
         compute: function of some examples and rows of the arrays that returns (examples, rows,
             width, channels).
-        pad: function of complete examples of that and the number of rows that a block may reach
-            beyond their end; returns the padded image. None: rows are computed on demand.
+        pad: function of complete computed images, and of the number of rows that a block may reach
+            beyond their end; returns the padded images. None: rows are computed on demand.
     """
 
     arrays: tuple[jax.Array, ...]

@@ -78,7 +78,7 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
     """Raise a UserError that names the option and its choices if the value is not among them."""
     if value not in choices:
         listed = f"{', '.join(choices[:-1])} and {choices[-1]}"
-        raise UserError(f"--{name.replace('_', '-')} {value}: unknown; known are {listed}")
+        raise UserError(f"--{name.replace('_', '-')} {value}: unknown; choose from {listed}")
 
 
 def shared_overrides(

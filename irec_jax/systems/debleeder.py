@@ -99,7 +99,7 @@ def debleed(
     registry.check_arguments("command", "debleed", ct.Settings, settings)
     crosstalk_settings = ct.Settings(**settings)
     if not os.fspath(folder) or not os.fspath(out):
-        raise UserError("folder, out: empty name; name the folder of the tracks and an output one")
+        raise UserError("folder, out: empty name; name the input and the output folder")
     folder, out = Path(folder).expanduser(), Path(out).expanduser()
     started_s = time.perf_counter()
     tracks, left_aside = multitrack.find_tracks(folder, progress=progress)

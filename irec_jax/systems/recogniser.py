@@ -231,8 +231,8 @@ def load_recogniser(workdir: str | Path) -> Recogniser:
     config = system["config"]
     if config["data"].get("stored"):
         raise UserError(
-            f"{workdir}: trained on the output of a separator ({config['data']['stored']}), which "
-            "audio files are not; name a recogniser that was trained on audio"
+            f"{workdir}: trained on the output of a separator ({config['data']['stored']}), not "
+            "on audio files; name a recogniser that was trained on audio"
         )
     task = create_recognition(
         classes=system["classes"],

@@ -117,10 +117,10 @@ class Separator:
             if len(block):
                 num_left -= len(block)
                 mixture = _dequeue(queue, len(block))
-                # A network that outputs the target directly may not be silent in silence.
+                # A network that outputs the target directly may output sound for a silent mixture.
                 yield mixture, block * mixture.any(axis=0)
         if num_left:
-            raise ValueError(f"num_samples={num_samples}: the blocks hold {num_left} samples less")
+            raise ValueError(f"num_samples={num_samples}: the blocks hold {num_left} samples fewer")
 
 
 def _dequeue(queue: collections.deque[np.ndarray], num_samples: int) -> np.ndarray:

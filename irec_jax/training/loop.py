@@ -57,7 +57,7 @@ class Progress:
 
     @property
     def best(self) -> dict[str, float] | None:
-        """The best epoch by `best_by`, the first one of equals."""
+        """The best epoch by `best_by`, the first one in a tie."""
         return min(self.history, key=self.rank, default=None)
 
     def rank(self, row: Mapping[str, float]) -> float:
@@ -180,7 +180,7 @@ class TrainingRun:
                 with jax.profiler.StepTraceAnnotation("train", step_num=step):
                     current, loss = self.train_step(current, batch)
                 self._profiler.after(step, loss)
-                # The loss of the step before is checked while this step runs.
+                # The loss of the previous step is checked while this step runs.
                 self._log_step(pending, bar)
                 pending = (step, loss)
                 step += 1
