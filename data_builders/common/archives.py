@@ -221,7 +221,7 @@ def find_or_fetch(
 ) -> tuple[Path, list[File]]:
     """Return the zip of a dataset or its unpacked folder, and its files.
 
-    Both are looked for in manual_dir. The zip is downloaded if no manual_dir is given.
+    Both are searched for in manual_dir. The zip is downloaded if no manual_dir is given.
 
     Args:
         dl_manager: TFDS's download manager.

@@ -16,7 +16,7 @@ from data_builders.common.features import AudioFormat
 from irec_jax import audio
 from irec_jax.errors import UserError
 
-#: Maximum size of a decoded clip, of which several copies are in memory while it is written: 3.4 h
+#: Maximum size of a decoded clip (several copies are in memory while it is written): 3.4 h
 #: of mono22k, 51 min of stereo44k.
 MAX_CLIP_BYTES = 512 << 20
 #: Maximum difference between the lengths of the streams of a track or piece, due to codec padding

@@ -1,6 +1,6 @@
 """Workdirs: the folder of a run, and the config that it belongs to.
 
-config.json       the resolved config; a run with another config is refused
+config.json       the resolved config; a run with another config is rejected
 checkpoints/N/    state after N steps: the last one and the best one by validation
 system.json       settings needed to apply the parameters: front end, classes, ...
 tensorboard/      scalars, images and sounds

@@ -31,7 +31,7 @@ def _parser() -> CommandParser:
     parser.add_argument(
         "--strength",
         type=float,
-        help="beyond direct sound, remove this multiple of the estimated crosstalk (default: 1)",
+        help="factor of the estimated crosstalk to remove, except direct sound (default: 1)",
     )
     parser.add_argument("--method", help="mask (default), or subtraction as in Seipel (2018)")
     parser.add_argument("--solver", help="nnls (default), which is exact, or momentum")
@@ -39,13 +39,13 @@ def _parser() -> CommandParser:
         "--floor",
         type=float,
         metavar="DB",
-        help="beyond direct sound, limit the attenuation to this level, such as -40",
+        help="maximum attenuation, except that of direct sound, such as -40",
     )
     parser.add_argument(
-        "--no-align", action="store_true", help="skip the step that uses delays and phases"
+        "--no-align", action="store_true", help="do not remove direct sound by delay and phase"
     )
     parser.add_argument(
-        "--band-edges-hz", type=_numbers, metavar="HZ,HZ", help="estimate weights for each band"
+        "--band-edges-hz", type=_numbers, metavar="HZ,HZ", help="use separate weights for each band"
     )
     parser.add_argument("--frame-length", type=int, help="STFT frame length in samples (4096)")
     parser.add_argument("--hop-length", type=int, help="STFT hop, at most half a frame (2048)")

@@ -147,7 +147,7 @@ def _fit(phases, cross, weights, energies, *, frame_length: int, window: str):
     """Return amplitudes and delays (J, J) from the sums of `_statistics`."""
     num_tracks = phases.shape[-1]
     off_diagonal = ~np.eye(num_tracks, dtype=bool)
-    # Limits the influence of bins in which a track hardly ever dominates.
+    # Limits the influence of bins in which a track rarely dominates.
     normalisation = np.maximum(weights, 1e-3 * weights.max(0, keepdims=True) + _TINY)
     correlation = np.fft.irfft(phases / normalisation[:, None, :], frame_length, axis=0)
     correlation = correlation[: frame_length // 2]

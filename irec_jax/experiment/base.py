@@ -64,7 +64,7 @@ class Experiment(abc.ABC):
 
     @abc.abstractmethod
     def load(self) -> Any:
-        """Return the dataset; UserError for one that this task cannot use."""
+        """Return the dataset; raise UserError for one that this task cannot use."""
 
     @abc.abstractmethod
     def describe_dataset(self) -> str:

@@ -1,11 +1,11 @@
 """Separation of recordings of any length with a model of spectrograms of fixed size.
 
-Windows start on the frame grid of the spectrogram, several hops apart, so that frame i of the
-recording, which starts at sample i * hop_length, is part of one or more windows. The first window
-starts with the recording and the last one ends with it, because models rarely see silence beside
-music in training. The estimates of a frame, features in dB, are averaged with weights that decrease
-towards the edges of a window. A frame that reaches beyond its window lacks samples there and counts
-only where no other window has it. (At the end of a recording, which is followed by zeros, it lacks
+Windows start on the frame grid of the spectrogram, several hops apart, so that each frame i of the
+recording, which starts at sample i * hop_length, is in at least one window. The first window starts
+with the recording and the last one ends with it, because models rarely see silence beside music in
+training. The estimates of a frame, features in dB, are averaged with weights that decrease towards
+the edges of a window. A frame that reaches beyond its window lacks samples there and counts only
+where no other window has it. (At the end of a recording, which is followed by zeros, it lacks
 nothing.) Signals are synthesised from segments of frames that are longer than a window and overlap,
 and are cross-faded.
 

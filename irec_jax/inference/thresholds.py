@@ -1,4 +1,4 @@
-"""Thresholds for clip scores: fixed ones, and ones tuned on a grid.
+"""Thresholds for clip scores: fixed, or tuned on a grid.
 
 A class is detected if its score reaches the threshold. Tuning evaluates the thresholds of a grid
 and keeps the one with the best F1; ties go to the threshold nearest to the default, then to the

@@ -104,8 +104,8 @@ class RecurrentNetwork(layers.Classifier):
     Attributes, in addition to those of `layers.Classifier`:
         cell: 'rnn', 'lstm' or 'gru' (`RecurrentLayer`).
         hidden: sizes of the recurrent layers.
-        bidirectional: run a second layer beside each, from the last valid step to the first, and
-            concatenate their hidden states (the last state of the second one is at step 0).
+        bidirectional: run a second layer parallel to each, from the last valid step to the first,
+            and concatenate their hidden states (the last state of the second one is at step 0).
         head: 'last', one prediction from the last hidden state (of both directions), or
             'per_step', one from the hidden state at each step.
         dense: units of dense layers between the hidden state and the classifier.

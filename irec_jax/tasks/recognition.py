@@ -32,7 +32,7 @@ class Recognition(Task):
     Attributes:
         frontend: the front end, whose settings are stored with a checkpoint.
         to_probabilities: the activation of the logits, see `losses.activation`.
-        criterion: the loss, `(logits, labels)`, both (..., K), to one value per row.
+        criterion: the loss, from `(logits, labels)`, both (..., K), to one value per row.
         augment: augmentation of waveforms and features in training.
         normalize: 'peak' divides every waveform by the peak of its clip, 'none' leaves it.
         window_samples: length of the windows.

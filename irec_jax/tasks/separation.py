@@ -33,7 +33,7 @@ class Separation(Task):
 
     Attributes:
         frontend: the front end, whose settings are stored with a checkpoint.
-        criterion: the loss, `(estimate, target)`, both (B, bins, frames), to (B,).
+        criterion: the loss, from `(estimate, target)`, both (B, bins, frames), to (B,).
         domain: 'decibels' compares features, as Ligtenberg (2022) does; 'amplitudes' compares
             linear amplitudes divided by the RMS of those of the target.
         augment: augmentation of stems in training.

@@ -101,7 +101,7 @@ class TrainingRun:
     Attributes:
         train_step: result of `parallel.map_step`, `(state, batch) -> (state, mean loss)`.
         batches: training input.
-        evaluate: the replicated `(params, model_state)` to validation scalars, among them `loss`.
+        evaluate: maps the replicated `(params, model_state)` to validation scalars with `loss`.
         settings: the config section `training`.
         profile: the config section `profile`.
         schedule: learning rate by step, for the log.
@@ -217,7 +217,7 @@ class TrainingRun:
         self._store.save(parallel.first(current), dataclasses.asdict(self.progress), rank)
 
     def _log_step(self, pending: tuple[int, jax.Array] | None, bar: tqdm) -> None:
-        """Show and log the loss of a step; UserError if it is not finite."""
+        """Show and log the loss of a step; raise UserError if it is not finite."""
         if pending is None:
             return
         step, value = pending[0], self._check_finite(pending)
@@ -230,7 +230,7 @@ class TrainingRun:
             self.logger.scalars(step, {"train/loss_step": value, "learning_rate": rate})
 
     def _check_finite(self, pending: tuple[int, jax.Array]) -> float:
-        """Return the loss of a step; UserError, with the ids of its batch, if it is not finite."""
+        """Return the loss of a step; raise UserError with the ids of its batch if not finite."""
         step, value = pending[0], float(parallel.first(pending[1]))
         if math.isfinite(value):
             return value

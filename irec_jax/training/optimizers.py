@@ -50,12 +50,12 @@ def _schedules() -> dict[str, Callable]:
 
 
 def find_optimizer(name: str) -> Callable:
-    """Return an optimiser of optax or optax.contrib; UserError for an unknown name."""
+    """Return an optimiser of optax or optax.contrib; raise UserError for an unknown name."""
     return registry.find("optimizer", _optimizers(), name)
 
 
 def find_schedule(name: str) -> Callable:
-    """Return a schedule of optax; UserError for an unknown name."""
+    """Return a schedule of optax; raise UserError for an unknown name."""
     return registry.find("schedule", _schedules(), name)
 
 

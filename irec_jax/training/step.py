@@ -49,7 +49,7 @@ def train_step(
         l2: weight of the sum of squared kernels added to the mean loss; 0 for none.
 
     Returns:
-        The new state, to whose sums the task's loss and scalars are added, and the mean loss of
+        The new state, with the task's loss and scalars added to its sums, and the mean loss of
         the batch before the update, with the L2 term.
     """
     rng = jax.random.fold_in(jax.random.key(state.seed), state.step)
@@ -93,14 +93,14 @@ def eval_step(
 def create_evaluate(
     loss: Callable, batches: Callable[[], Iterable]
 ) -> Callable[[Any, Any], dict[str, float]]:
-    """Return a function to the mean loss of a split, exact for any number of devices and padding.
+    """Return a function for the mean loss of a split, exact for any device count and padding.
 
     Args:
         loss: `Task.loss`.
         batches: returns an iterator over this process's batches of the split, one pass.
 
     Returns:
-        A function of the replicated `(params, model_state)` to the means of `loss` and of the
+        A function from the replicated `(params, model_state)` to the means of `loss` and of the
         task's scalars.
     """
     step = parallel.map_step(functools.partial(eval_step, loss=loss), donate_state=False)
