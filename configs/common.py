@@ -1,4 +1,4 @@
-"""Parts of all configs: arguments, sections with their defaults, the debug overlay."""
+"""Shared parts of the configs: arguments, sections with defaults, and the debug overlay."""
 
 import difflib
 import inspect
@@ -29,7 +29,7 @@ def dataset_options(dataset: str, kind: str) -> dict[str, Any]:
     `format` and `classes` are left to the config. See `irec build --help`.
 
     Raises:
-        UserError: unknown dataset, or one of another kind than "clips" or "stems".
+        UserError: unknown dataset, or one whose kind is neither "clips" nor "stems".
     """
     known = {
         name: description
@@ -86,7 +86,7 @@ def arguments(text: str | None, **defaults):
 
 
 def choose(argument: str, value: str, table: Mapping[str, Any]) -> Any:
-    """Return the entry of a table that the value of a config argument names.
+    """Return the table entry that a config argument names.
 
     Raises:
         UserError: a value that is not in the table.
@@ -112,12 +112,11 @@ def data(dataset: str, **settings) -> dict:
     - `split`: `official` is the dataset's own test split, with clips of any length. `parts` is the
       same, but part 2 of it is used for training and part 3 for testing, the first `window_s` of
       each clip. `song` and `window` divide windows of the training clips into training, validation
-      and test splits, with each song in one split, or at random; random splits flatter, since
-      overlapping windows of a clip are in several of them.
+      and test splits, with each song in one split, or at random; random splits overestimate the
+      scores, because overlapping windows of a clip are in several of them.
     - `validation_fraction`, `test_fraction`: fractions of the divided examples.
-    - `stored` (in no config): a folder that `irec study separation` wrote, with these clips after
-      separation, used in their stead. It needs `split=parts`, and for features the front end
-      `stored`.
+    - `stored` (not in any config): a folder that `irec study separation` wrote, with these clips
+      after separation, used instead; needs `split=parts`, and for features the front end `stored`.
     """
     options = dataset_options(dataset, "clips")
     shared = dict(
@@ -204,7 +203,7 @@ def training(**settings) -> dict:
     - `patience`: training stops when `stop_by` has not improved for more than this many epochs.
     - `stop_by`: `loss`, the validation loss, or a validation score: `top1` of a recogniser (the
       fraction of windows whose most probable class is a label), `amplitude_sdr` of a separator.
-    - `best_by`: selects the epoch to keep, by the same names.
+    - `best_by`: criterion for the epoch to keep, with the same names.
     - `min_steps_per_epoch`: an epoch is the smallest number of complete passes over the data with
       at least this many steps (None: one pass).
     - `max_steps_per_epoch`: shortens passes (None: complete passes).
@@ -233,7 +232,7 @@ def evaluation(**settings) -> dict:
     - `batch_size`: windows per batch.
     - `hop_s`: hop of windows at test time.
     - `aggregation`: `s1`, `s2` or `max`, from window probabilities to clip scores.
-    - `threshold`: smallest score of a detected class (None: the aggregation's own).
+    - `threshold`: smallest score of a detected class (None: the default of the aggregation).
     - `num_bootstrap`: resamples of songs for the intervals.
     - `baselines`: also evaluate the majority class and MFCC statistics on the same clips.
     """
@@ -254,7 +253,7 @@ def separation_evaluation(**settings) -> dict:
     - `batch_size`: windows per batch.
     - `hop_s`: hop of windows over a track; their estimates are averaged.
     - `post_db`: postprocessing removes the bins of an estimate below this level.
-    - `phase`: of the estimated waveforms: the `mixture`'s, or `griffin-lim` with
+    - `phase`: phase of the estimated waveforms: that of the `mixture`, or `griffin-lim` with
       `griffin_lim_iterations`.
     """
     defaults = dict(

@@ -31,7 +31,7 @@ Arguments:
 - net: b1, b2, b3 (default) or b4
 - image: recurrence (default) or stacked
 - split: song (default), window or official
-- all_classes: use all classes of the dataset, not Goel's five (always so for a folder)
+- all_classes: use all classes of the dataset, not Goel's five (always for a folder)
 - debug: a small run on little data
 """
 

@@ -14,8 +14,8 @@ Measured with B3 on rendered audio, five instruments of `gm_irmas` 1.0.0 `small`
   --config=configs/goel_crnn.py                 .253, and .465 split at random (split=window)
 
 The sizes of the LSTM and of its chunks are not stated. Here the LSTM has 128 units, the number of
-outputs of the CNN, so that no projection is needed, and chunks have 300 samples. All else is as in
-`goel_cnn.py`.
+outputs of the CNN, so that no projection is needed, and chunks have 300 samples. Everything else is
+as in `goel_cnn.py`.
 
 Arguments:
 
@@ -25,7 +25,7 @@ Arguments:
 - x_len: samples of a chunk (default 300)
 - hidden: units of the LSTM (default 128)
 - split: song (default), window or official
-- all_classes: use all classes of the dataset, not Goel's five (always so for a folder)
+- all_classes: use all classes of the dataset, not Goel's five (always for a folder)
 - debug: a small run on little data
 """
 

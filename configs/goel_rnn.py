@@ -14,8 +14,9 @@ hidden = 50 / 100 / 150):
   the same with dense=50 (x_len=300, hidden=50): rnn .452, lstm .706, gru .713, blstm .558
 
 In that split windows of one clip, and its two channels, are in both the training and the test set,
-so nearly the same audio is learned and tested. The default here is split=song, with each song in
-one split; scores are lower, and measure recognition in music that was not learned.
+so the network is tested on nearly the same audio that it was trained on. The default here is
+split=song, with each song in one split; scores are lower, and measure recognition in music that was
+not used in training.
 
 Measured on rendered audio, five instruments of `gm_irmas` 1.0.0, seed 0 (chance is .200), cell =
 rnn / lstm / gru / blstm:
@@ -39,7 +40,7 @@ Arguments:
 - layers: number of recurrent layers (default 1)
 - dense: units of an additional dense layer (default 0: none)
 - split: song (default), window or official
-- all_classes: use all classes of the dataset, not Goel's five (always so for a folder)
+- all_classes: use all classes of the dataset, not Goel's five (always for a folder)
 - debug: a small run on little data
 """
 

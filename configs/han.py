@@ -35,7 +35,7 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
     args = common.arguments(text, activation="lrelu_0.33", window_s=1.0)
     config = config_dict.ConfigDict()
     config.task = "recognition"
-    # Training clips are divided into windows without overlap; 15 % of the clips validate.
+    # Training clips are divided into windows without overlap; 15 % of them are for validation.
     config.data = common.data(
         args.dataset, format="mono22k", window_s=args.window_s, validation_fraction=0.15
     )

@@ -71,7 +71,7 @@ def paper(args) -> config_dict.ConfigDict:
 
 
 def create(dataset: str, output: str, *, num_epochs: int) -> config_dict.ConfigDict:
-    """Return what both recipes share."""
+    """Return the config that both recipes share."""
     loss, optimizer = common.choose("output", output, RECIPES)
     config = config_dict.ConfigDict()
     config.task = "separation"

@@ -13,10 +13,10 @@ Measured on rendered audio, `gm_irmas` 1.0.0 `small`, seed 0, by `irec study vaz
 (4 epochs; half an hour on two CPU cores with the LSTM): micro F1 .374 [.338, .408]; predicting the
 majority class gives .265.
 
-Clips of up to 20 s at 44.1 kHz are padded with silence to 884,000 samples. Half of their Fourier
-magnitudes by symmetry, 442,000, are the input; the network has 40,188,107 parameters. Vazonis et
-al. divide the silence at random between both ends of the clip. That changes phases but not
-magnitudes, so nothing is random here.
+Clips of up to 20 s at 44.1 kHz are padded with silence to 884,000 samples. The input is half of
+their Fourier magnitudes (442,000; the rest is redundant by symmetry); the network has 40,188,107
+parameters. Vazonis et al. divide the silence at random between both ends of the clip. That changes
+phases but not magnitudes, so nothing is random here.
 
 Arguments:
 

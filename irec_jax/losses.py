@@ -116,7 +116,7 @@ LOSSES = CLASSIFICATION | REGRESSION
 
 
 def activation(name: str) -> Callable[[jax.Array], jax.Array]:
-    """Return the function from logits (..., K) that were trained with a loss to probabilities.
+    """Return the activation that maps logits (..., K), trained with a loss, to probabilities.
 
     This is the softmax for mutually exclusive classes, and otherwise the sigmoid of each class.
     """

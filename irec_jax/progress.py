@@ -35,7 +35,7 @@ class _ProgressLines(tqdm):
             self.fp.flush()
 
     def clear(self, nolock: bool = False) -> None:
-        """Do nothing: lines stay."""
+        """Do nothing, because printed lines cannot be erased."""
 
     def close(self) -> None:
         if not self.disable:

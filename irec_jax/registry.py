@@ -17,7 +17,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
 
 
 def find(kind: str, table: Mapping[str, Callable], name: str) -> Callable:
-    """Return `table[name]`; UserError for an unknown name."""
+    """Return `table[name]`; raise UserError for an unknown name."""
     if name not in table:
         raise unknown(kind, name, table)
     return table[name]

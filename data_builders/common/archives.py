@@ -38,7 +38,7 @@ class File(NamedTuple):
     Attributes:
         name: path within the folder or zip, with '/' and in Unicode normal form C.
         origin: name for messages.
-        fingerprint: files with different fingerprints differ; files with equal ones may differ.
+        fingerprint: changes only if the file changes; a changed file may keep it.
         read: returns the content.
         path: path on disk; None within a zip.
     """
@@ -99,7 +99,7 @@ def config_name(
     """Return the config name ``<label>-<format>-<digest>`` of the current content of files.
 
     Args:
-        label: text for the name, in which other characters than letters and digits become ``_``.
+        label: text for the name; characters other than letters and digits become ``_``.
         format: format of the data; left out if empty.
         key: text that the digest depends on, in addition to the files.
         files: a description of each file, and the file; its size and time enter the digest, too.
@@ -167,7 +167,7 @@ class _ZipReader(NamedTuple):
 
 
 def check_md5(path: str | os.PathLike, md5: str, *, remedy: str) -> None:
-    """Raise UserError with this remedy if a file's MD5 sum differs; show a bar after a second."""
+    """Raise UserError with the given remedy if the MD5 sum differs; show a bar after a second."""
     digest = hashlib.md5(usedforsecurity=False)
     with open(path, "rb") as file, _bytes_bar("checking", path, os.path.getsize(path)) as bar:
         while chunk := file.read(_CHUNK_BYTES):
@@ -221,7 +221,7 @@ def find_or_fetch(
 ) -> tuple[Path, list[File]]:
     """Return the zip of a dataset or its unpacked folder, and its files.
 
-    Both are looked for in manual_dir. The zip is downloaded if no manual_dir is given.
+    Both are searched for in manual_dir. The zip is downloaded if no manual_dir is given.
 
     Args:
         dl_manager: TFDS's download manager.

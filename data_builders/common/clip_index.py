@@ -30,7 +30,7 @@ def clip_index(builder: Any, split: str) -> dict[str, np.ndarray]:
         (N,); ``contradictory`` bool (N,); ``drums``, ``genre`` and ``part`` int64 (N,).
     """
     path = Path(builder.data_dir, f"clip_index-{split}.npz")
-    # A damaged file is not the user's fault: it is written again.
+    # A damaged index is rebuilt without an error, since the user did not cause the damage.
     with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         with np.load(path) as file:
             index = {name: file[name] for name in file.files}

@@ -16,7 +16,7 @@ from data_builders.common.features import AudioFormat
 from irec_jax import audio
 from irec_jax.errors import UserError
 
-#: Maximum size of a decoded clip, of which several copies are in memory while it is written: 3.4 h
+#: Maximum size of a decoded clip (several copies are in memory while it is written): 3.4 h
 #: of mono22k, 51 min of stereo44k.
 MAX_CLIP_BYTES = 512 << 20
 #: Maximum difference between the lengths of the streams of a track or piece, due to codec padding
@@ -137,7 +137,7 @@ def check_lengths(origin: str, lengths_s: Mapping[str, float]) -> None:
 
 
 def in_threads(function: Callable[[_T], _U], items: Iterable[_T]) -> Iterator[_U]:
-    """Map in threads, one per core but at most four, at most that many items ahead."""
+    """Map a function in up to four threads (at most one per core), reading as many items ahead."""
     num_threads = min(4, os.cpu_count() or 1)
     items = iter(items)
     with ThreadPoolExecutor(num_threads) as executor:

@@ -17,7 +17,7 @@ class Description:
         options: help text of each option, as shown by ``irec build --help``.
         rendered: True for synthesised audio, whose scores are not scores on recordings.
         classes: class list; None if it depends on the user's files.
-        test_parts: numbers of the parts that the test split is published in, if any.
+        test_parts: numbers of the published parts of the test split, if any.
     """
 
     kind: Literal["clips", "stems", "multitrack"]

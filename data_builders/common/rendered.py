@@ -96,7 +96,7 @@ def create_builder(
     """Return the builder of a rendered dataset with these options.
 
     Raises:
-        UserError: a size or format that none of the builder's own configs has; see `make_config`.
+        UserError: a size or format that the dataset does not have; see `make_config`.
     """
     own_configs = builder_class.builder_configs
     for option, value in (("size", size), ("format", format)):

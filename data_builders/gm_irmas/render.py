@@ -152,7 +152,7 @@ def _presence(stem: np.ndarray) -> float:
 
 
 def _song_key(clip: ClipPlan) -> tuple:
-    # Of the plan, only the genre: a song with this number differs between sizes.
+    # The key omits the labels of the plan: a song with this number differs between sizes.
     return ("gm_irmas", VERSION, clip.split, clip.genre, clip.song)
 
 

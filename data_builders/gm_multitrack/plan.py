@@ -1,7 +1,7 @@
 """Pieces of `gm_multitrack`: ensembles in proportions close to Seipel's recordings.
 
 In the 115 pieces of size `full`, each instrument occurs about as often as in the 116 of Seipel
-(2018, table 4.2; `SEIPEL_PIECES`), who also divides them into 92 and 23.
+(2018, table 4.2; `SEIPEL_PIECES`), and the split into 92 and 23 pieces is Seipel's.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""Songs of `gm_musdb`: as many per split as in MUSDB18 at size `full`, fewer and shorter below."""
+"""Songs of `gm_musdb`: the number of MUSDB18 in size `full`, fewer and shorter ones otherwise."""
 
 import dataclasses
 

@@ -61,7 +61,7 @@ class BandMember:
     Attributes:
         name: name within the song.
         stem: the stem that contains the part.
-        instrument: what the musician plays.
+        instrument: instrument of the musician.
         role: a key of `parts.ROLES`, ``drums``, ``bass`` or ``voice``.
         level_db: level within the stem.
         pan: position from -1 (left) to 1 (right).
@@ -224,7 +224,7 @@ def _draw_sections(sheet: LeadSheet, duration_s: float, rng: Generator) -> tuple
 def _draw_instrumentation(
     members: tuple[BandMember, ...], sections: tuple[Section, ...], rng: Generator
 ) -> tuple[frozenset[str], ...]:
-    """Draw who plays in each section; in the fullest section, all stems do."""
+    """Draw the members who play in each section; all stems play in the fullest section."""
     instrumentation: list[set[str]] = []
     for section in sections:
         probabilities = _PRESENCE[section.kind]

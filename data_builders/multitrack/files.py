@@ -172,7 +172,7 @@ def scan(
 
 
 def split_pieces(pieces: Sequence[PieceFiles]) -> dict[str, list[PieceFiles]]:
-    """Hold out a fifth of the pieces, at least one, for testing, depending on their names alone.
+    """Hold out a fifth of the pieces (at least one) for testing, chosen by their names alone.
 
     A single piece is used for testing; there is no training split then.
     """

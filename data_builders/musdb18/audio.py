@@ -15,10 +15,10 @@ from data_builders.musdb18.files import TrackFiles, check_header
 from irec_jax.errors import UserError
 from irec_jax.labels import STEMS, STREAMS
 
-#: Maximum duration of a track. Each thread holds all streams of one in memory: 1.6 GB for 30 min.
+#: Maximum duration of a track. Each thread holds all its streams in memory: 1.6 GB for 30 min.
 MAX_TRACK_S = 1_800
-#: Mixtures that match the sum of their stems less well are flagged. Lossy coding alone leaves at
-#: least 24 dB.
+#: Minimum SNR between a mixture and the sum of its stems; tracks below it are flagged. Lossy coding
+#: alone gives at least 24 dB.
 MIN_SNR_DB = 15.0
 _FORMAT = AudioFormat(STEM_SAMPLE_RATE_HZ, 2)
 _BLOCK_SAMPLES = 1 << 20

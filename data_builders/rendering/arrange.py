@@ -18,7 +18,7 @@ class Musician:
 
     Attributes:
         name: name of the stem.
-        instrument: what the musician plays.
+        instrument: instrument of the musician.
         role: a key of `parts.ROLES`, ``bass`` or ``drums``.
         density: rhythmic density from 0 (calm) to 1 (busy).
         rests: probability that a phrase ends in a rest.
@@ -71,10 +71,10 @@ def compose(
         sheet: tempo, metre, key and chords of the piece.
         song_key: key of `seeding.generator` for what all clips of a song share: rhythms, registers
             and articulation.
-        clip_key: key for what differs between clips of a song.
+        clip_key: key for the variation between clips of a song.
 
     Returns:
-        Name of the musician -> part, from time 0 over the whole piece.
+        Name of the musician -> part, from time 0 over the full piece.
     """
     performed = {}
     for musician in musicians:

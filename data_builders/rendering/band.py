@@ -40,7 +40,7 @@ Strokes = dict[int, float]
 class Section(NamedTuple):
     """Bars ``first`` to ``end`` (exclusive) of a song, of a ``kind`` such as "verse".
 
-    ``stop`` names what falls silent in the last bar: "drums", "bass", "both" or "".
+    ``stop`` names the instruments that fall silent in the last bar: "drums", "bass", "both" or "".
     """
 
     first: int

@@ -29,7 +29,7 @@ def perform(
         role: name of the role, which decides whether the pitch may bend.
         sheet: tempo and swing.
         pattern: generator of the song, for the player's timing, loudness, articulation and tuning.
-        rng: generator of the clip, for the deviations of single notes.
+        rng: generator of the clip, for the deviations of individual notes.
         max_gap_s: longest pause between notes; longer ones are filled by holding or repeating
             notes. None for no limit.
     """
@@ -81,7 +81,7 @@ def _fill_gaps(notes: list[Note], max_gap_s: float, sustains: bool) -> list[Note
 
 
 def _separate_repeats(notes: list[Note]) -> list[Note]:
-    """End each note before its key is struck again, or its note-off would end the new note."""
+    """End each note before its key is struck again, else its note-off would end the new note."""
     next_onset_s: dict[int, float] = {}
     separated = []
     for note in reversed(notes):

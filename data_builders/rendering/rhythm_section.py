@@ -1,4 +1,4 @@
-"""Bass lines and drum grooves that go through a piece unchanged; `band` follows its sections."""
+"""Bass lines and drum grooves that repeat throughout a piece; those of `band` follow sections."""
 
 from data_builders.rendering import seeding, theory
 from data_builders.rendering.genres import CRASH, GENRES, LOW_TOM, SNARE

@@ -32,7 +32,7 @@ class Part:
         instrument: the instrument that plays it.
         notes: notes in order of onset.
         bend: (time_s, cents) in order of time: from that time on, all sounding notes are bent by
-            so many cents, at most 200.
+            this many cents, at most 200.
         swell: (time_s, gain_db) breakpoints in order of time, interpolated linearly; 0 dB if empty.
         tuning_cents: constant mistuning.
     """
@@ -45,7 +45,7 @@ class Part:
 
 
 def notes_between(notes: list[BeatNote], first: float, end: float) -> list[BeatNote]:
-    """Return the notes that begin from beat ``first`` up to ``end``, shortened to end by then."""
+    """Return the notes that begin in beats ``first`` to ``end`` (exclusive), cut off at ``end``."""
     return [
         note._replace(length=min(note.length, end - note.beat))
         for note in notes

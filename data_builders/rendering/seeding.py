@@ -1,7 +1,7 @@
 """Random generators that depend on a key alone, not on the order in which they are made.
 
-The words of a key are part of the music: renaming one changes what is drawn, which requires a new
-version of the dataset.
+The words of a key are part of the music: renaming one changes the drawn values, which requires a
+new version of the dataset.
 """
 
 import zlib

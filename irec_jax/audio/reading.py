@@ -1,4 +1,4 @@
-"""Reading of audio files, at once or block by block, and the search for them in folders.
+"""Reading audio files, complete or block by block, and finding them in folders.
 
 libsndfile (soundfile) decodes wav, flac, ogg, mp3 and aiff, FFmpeg (PyAV) everything else: m4a,
 mp4, aac, webm ...

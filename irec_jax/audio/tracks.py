@@ -31,7 +31,7 @@ class Track:
 
     Attributes:
         path: the file.
-        sample_rate_hz, num_channels, num_samples: of the file; ``num_samples`` is exact.
+        sample_rate_hz, num_channels, num_samples: format of the file; ``num_samples`` is exact.
         file_name: name of the file to write.
         format, subtype: soundfile's names of the container and the encoding to write.
         changed: whether these differ from those of the file.
@@ -86,7 +86,7 @@ def open_track(path: Path) -> Track:
 
 
 def read_tracks(tracks: Sequence[Track]) -> Iterator[list[np.ndarray]]:
-    """Read J tracks side by side, block by block.
+    """Read J tracks in parallel, block by block.
 
     Yields:
         Lists of J float32 arrays (C_j, n).

@@ -149,7 +149,7 @@ def staging_folder(out: Path, num_bytes: int) -> Iterator[Path]:
 
 
 class TrackWriter:
-    """Writer of J tracks at once.
+    """Writer of J tracks in parallel.
 
     Attributes:
         num_clipped: (J,) number of samples beyond the integer range of each file.

@@ -19,7 +19,7 @@ class Augment:
         gain_db: gain drawn uniformly from -gain_db..gain_db.
         polarity: invert the sign in half of the examples.
         num_time_masks: number of masked spans of frames.
-        time_mask_frames: maximum length of such a span; the length is drawn from 0 on.
+        time_mask_frames: maximum length of such a span; the minimum is 0.
         num_mel_masks: number of masked spans of bands.
         mel_mask_bands: maximum width of such a span.
     """
@@ -53,7 +53,7 @@ class Augment:
             shape: `output_shape` of the front end.
 
         Raises:
-            UserError: masks are set and the features have another number of axes than two.
+            UserError: masks are set and the features do not have two axes.
         """
         if self._masks and not (isinstance(shape, tuple) and len(shape) == 2):
             raise UserError(

@@ -56,7 +56,7 @@ def jax_step(
 
     Args:
         model, params: the network and its initial parameters.
-        loss_of: from outputs and labels to the loss of each example.
+        loss_of: maps outputs and labels to the loss of each example.
         features, labels: the batch of every step.
         model_state: other variables of the network, such as running statistics.
     """
@@ -139,7 +139,7 @@ def torch_step(
 
     Args:
         model: module with its initial weights.
-        loss_of: from outputs and labels to the mean loss.
+        loss_of: maps outputs and labels to the mean loss.
         features: float32 (batch, channels, height, width).
         labels: float32 labels of the batch.
     """
@@ -180,7 +180,7 @@ def compare(title: str, implementations: Mapping[str, Implementation], *, num_ro
 
     Args:
         title: names the network and the size of the batch.
-        implementations: by name, `OURS` and `PEER` among them.
+        implementations: implementations by name, including `OURS` and `PEER`.
         num_rounds: rounds of each.
 
     Raises:

@@ -189,14 +189,14 @@ def time_raw_waveform_gradient(batch: int, num_steps: int) -> float:
 
 
 def measure(batch: int, num_steps: int) -> tuple[float, int]:
-    """Compute two gradients in a process; return the seconds of one and the peak resident bytes.
+    """Compute two gradients in a new process; return the seconds of one and the peak memory.
 
-    The process is new since memory that its parent holds would count as its own.
+    The peak is in resident bytes; in this process, memory that it already holds would be counted.
 
     Raises:
         UserError: if the process fails.
     """
-    arguments = ["--one", str(num_steps), "--batch", str(batch)]
+    arguments = ["--child_steps", str(num_steps), "--batch", str(batch)]
     command = [sys.executable, "-m", "irec_jax.benchmarks.recurrent", *arguments]
     process = subprocess.run(command, capture_output=True, text=True)
     if process.returncode:
@@ -234,10 +234,10 @@ def main(arguments: list[str]) -> None:
         memory=(False, None, "measure memory instead of time"),
         steps=([442_000, 884_000, 1_768_000], 1, "lengths of --memory in samples"),
         batch=(16, 1, "batch size of --memory"),
-        one=(0, None, argparse.SUPPRESS),
+        child_steps=(0, None, argparse.SUPPRESS),
     )
-    if options.one:
-        print_measurement(options.batch, options.one)
+    if options.child_steps:
+        print_measurement(options.batch, options.child_steps)
         return
     print(timing.environment(("jax", "jaxlib", "flax", "torch")))
     if options.memory:

@@ -64,7 +64,7 @@ def parse_options(
 
 
 def import_peer(module: str) -> ModuleType:
-    """Import a module of a peer, a package that we compare with.
+    """Import a module of a peer, a package that irec-jax is compared with.
 
     Raises:
         UserError: if it is not installed.

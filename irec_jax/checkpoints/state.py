@@ -10,10 +10,10 @@ import optax
 
 @flax.struct.dataclass
 class TrainState:
-    """Everything that a training step changes, and the seed.
+    """The variables that a training step changes, and the seed.
 
     The random keys of a step are a function of `seed` and `step`, and the sums of the running epoch
-    are part of the state: a checkpoint of it resumes exactly, also in the middle of an epoch.
+    are part of the state: a run resumes exactly from a checkpoint, even within an epoch.
     """
 
     step: jax.Array  # () int32, number of completed steps

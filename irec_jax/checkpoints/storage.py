@@ -38,7 +38,7 @@ class Checkpoints:
         """Write a checkpoint.
 
         Args:
-            state: on the host, not replicated; ignored on processes other than 0.
+            state: state on the host, not replicated; ignored on processes other than 0.
             progress: JSON-serialisable record of the loop.
             rank: if this state is the best so far, a number lower than all earlier ones; else None.
 

@@ -1,10 +1,10 @@
 """Workdirs: the folder of a run, and the config that it belongs to.
 
-config.json       the resolved config; a run with another config is refused
+config.json       the resolved config; a run with another config is rejected
 checkpoints/N/    state after N steps: the last one and the best one by validation
-system.json       settings that applying the parameters needs: front end, classes, ...
+system.json       settings needed to apply the parameters: front end, classes, ...
 tensorboard/      scalars, images and sounds
-report.json       scores; report.md is the same as a page, with plots beside it
+report.json       scores; report.md presents them as a page, with plots beside it
 seed_N/           the same for every seed of a run with repeats
 """
 

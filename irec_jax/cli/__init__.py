@@ -1,7 +1,7 @@
 """The command line `irec`: train systems, apply them to audio files, prepare datasets.
 
 Each command is a module with a function `main(words)`. Only the module of the command is imported,
-so that help and mistyped arguments are answered at once.
+so that help and argument errors appear at once.
 """
 
 import argparse
@@ -65,5 +65,5 @@ def run(words: Sequence[str] | None = None) -> int:
 
 
 def main() -> None:
-    """Entry point of `irec`."""
+    """Run `irec` as a console script."""
     exit_process(run_command(run))

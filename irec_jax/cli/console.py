@@ -40,7 +40,7 @@ def _interruptible() -> Iterator[None]:
     """Raise KeyboardInterrupt for Ctrl-C and SIGTERM, wherever they arrive.
 
     Python ignores exceptions in some callbacks, such as JAX's garbage-collector callback; an
-    interrupt there is repeated. SIGTERM, which ends jobs, is treated like Ctrl-C, so that no
+    interrupt there is raised again. SIGTERM, which ends jobs, is treated like Ctrl-C, so that no
     incomplete files remain.
     """
     default_hook = sys.unraisablehook

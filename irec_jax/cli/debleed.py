@@ -21,17 +21,17 @@ def _parser() -> CommandParser:
         "sound, its delays, and weights of the remaining crosstalk.",
     )
     parser.add_argument("folder", metavar="FOLDER", help="folder of the tracks, one file each")
-    parser.add_argument("--out", required=True, metavar="FOLDER", help="another folder, for output")
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="a separate output folder")
     parser.add_argument("--overwrite", action="store_true", help="replace tracks in --out")
     parser.add_argument(
         "--report",
         action="store_true",
-        help="draw the estimate, and spectrograms, in --out/debleed.png",
+        help="draw the estimated crosstalk and spectrograms in --out/debleed.png",
     )
     parser.add_argument(
         "--strength",
         type=float,
-        help="beyond direct sound, remove this multiple of the estimated crosstalk (default: 1)",
+        help="factor of the estimated crosstalk to remove, except direct sound (default: 1)",
     )
     parser.add_argument("--method", help="mask (default), or subtraction as in Seipel (2018)")
     parser.add_argument("--solver", help="nnls (default), which is exact, or momentum")
@@ -39,13 +39,13 @@ def _parser() -> CommandParser:
         "--floor",
         type=float,
         metavar="DB",
-        help="beyond direct sound, limit the attenuation to this level, such as -40",
+        help="maximum attenuation, except that of direct sound, such as -40",
     )
     parser.add_argument(
-        "--no-align", action="store_true", help="skip the step that uses delays and phases"
+        "--no-align", action="store_true", help="do not remove direct sound by delay and phase"
     )
     parser.add_argument(
-        "--band-edges-hz", type=_numbers, metavar="HZ,HZ", help="estimate weights for each band"
+        "--band-edges-hz", type=_numbers, metavar="HZ,HZ", help="use separate weights for each band"
     )
     parser.add_argument("--frame-length", type=int, help="STFT frame length in samples (4096)")
     parser.add_argument("--hop-length", type=int, help="STFT hop, at most half a frame (2048)")
@@ -61,13 +61,13 @@ def main(words: Sequence[str]) -> int:
     }
     if arguments.floor is not None:
         if not arguments.floor <= 0:
-            raise UserError(f"--floor {arguments.floor:g}: expected decibels of at most 0, as -40")
+            raise UserError(f"--floor {arguments.floor:g}: expected 0 dB or less, such as -40")
         settings["floor"] = 10 ** (arguments.floor / 20)
     if arguments.no_align:
         settings["align"] = False
     options = dict(overwrite=arguments.overwrite, report=arguments.report)
     try:
-        # Imported late, so that a mistyped argument is answered at once.
+        # Imported late, so that a mistyped argument is reported at once.
         from irec_jax.systems import debleeder
 
         result = debleeder.debleed(arguments.folder, arguments.out, **options, **settings)

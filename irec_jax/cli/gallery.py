@@ -24,7 +24,7 @@ def _parser() -> CommandParser:
     parser.add_argument(
         "--image", default="stacked", help="stacked (default), recurrence or log_mel"
     )
-    parser.add_argument("--classes", default="", metavar="A,B", help="only these, in this order")
+    parser.add_argument("--classes", default="", metavar="A,B", help="classes to draw, in order")
     parser.add_argument("--num-per-class", type=int, default=4, help="clips per class (default: 4)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the selection (default: 0)")
     parser.add_argument(
@@ -55,7 +55,7 @@ def main(words: Sequence[str]) -> int:
         if getattr(arguments, option) is not None
     }
     folders = dict(dir=arguments.data_dir or "", manual_dir=arguments.manual_dir or "")
-    # Imported late, so that a mistyped argument is answered at once.
+    # Imported late, so that a mistyped argument is reported at once.
     from irec_jax.reports import figures, gallery
 
     figure = gallery.draw(

@@ -1,4 +1,4 @@
-"""Checks of output files, before hours of work rather than after."""
+"""Checks of output files, made before hours of computation."""
 
 import os
 from pathlib import Path

@@ -50,7 +50,7 @@ def main(words: Sequence[str]) -> int:
         raise UserError(HOW_TO_TRAIN)
     plot = figure_path(arguments.plot) if arguments.plot is not None else None
     files = list({os.path.realpath(file): file for file in audio.find(arguments.files)}.values())
-    # Imported late, so that a mistyped argument is answered at once.
+    # Imported late, so that a mistyped argument is reported at once.
     from irec_jax.systems.recogniser import load_recogniser
     from irec_jax.text import clock, shorten
 

@@ -11,7 +11,7 @@ def main(words: Sequence[str]) -> int:
     """Run `irec study NAME`, which has its own options."""
     parser = CommandParser(
         prog="irec study",
-        description="Reproduce the tables and figures of a paper beside the published results.",
+        description="Reproduce the tables and figures of a paper, with the published results.",
     )
     parser.add_argument("name", choices=sorted(STUDIES), help="options: see irec study NAME --help")
     module = importlib.import_module(STUDIES[parser.parse_args(words[:1]).name])

@@ -38,7 +38,7 @@ def train(words: Sequence[str] | None, config_argument: str, *, prog: str) -> No
     """
     arguments, rest = _parser(config_argument, prog).parse_known_args(words)
     overrides = parse_overrides(rest, prog)
-    # Imported late, so that --help and a mistyped argument are answered at once.
+    # Imported late, so that --help and argument errors appear at once.
     from irec_jax import config as configs
     from irec_jax import experiment
     from irec_jax.config.dry_run import dry_run

@@ -47,7 +47,7 @@ CHOICES = {
         "evaluation.phase": PHASES,
     },
 }
-#: Config key of a positive number -> its upper bound, itself excluded.
+#: Config key of a positive number -> its exclusive upper bound.
 UPPER_BOUND = {
     "data.test_fraction": 1.0,
     "data.validation_fraction": 1.0,
@@ -153,7 +153,7 @@ def _check_ranges(flat: dict[str, Any]) -> None:
 
 
 def _check_recognition(config: config_dict.ConfigDict) -> None:
-    """Check what only recognisers have."""
+    """Check the settings that only recognisers have."""
     settings = config.data
     if settings.split in ("song", "window"):
         if not settings.validation_fraction + settings.test_fraction < 1:

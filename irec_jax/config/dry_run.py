@@ -1,4 +1,4 @@
-"""Summary of a config without data and without computing anything."""
+"""Summary of a config, without loading data or computing anything."""
 
 import jax
 from ml_collections import config_dict

@@ -22,7 +22,7 @@ class NamedSection:
     """A section that names a function or class.
 
     Attributes:
-        find: returns the function or class of a name; UserError for an unknown name.
+        find: returns the function or class of a name; raises UserError for an unknown name.
         own_keys: keys of the section that are not arguments, by the name it holds.
         internal: arguments that the program sets itself.
     """

@@ -53,8 +53,8 @@ def estimate_direct_sound(
     Args:
         spectra: of all J microphones, in chunks complex64 (J, frames, bins) of equal shape; half a
             minute is enough, a minute is better.
-        frame_length, window: of the STFT.
-        solver: of the weights for the first estimate.
+        frame_length, window: settings of the STFT.
+        solver: solver for the weights of the first estimate.
 
     Returns:
         ``amplitudes`` float64 (J, J), ones on the diagonal, 0 without a clear delay, negative for
@@ -94,7 +94,7 @@ def demixing(amplitudes: np.ndarray, delays: np.ndarray, *, frame_length: int) -
     Args:
         amplitudes: (J, J), ones on the diagonal.
         delays: (J, J), in samples.
-        frame_length: of the STFT.
+        frame_length: STFT frame length in samples.
 
     Returns:
         complex64 (bins, J, J), for `demix`.
@@ -109,7 +109,7 @@ def demixing(amplitudes: np.ndarray, delays: np.ndarray, *, frame_length: int) -
 
 
 def _omega(frame_length: int) -> np.ndarray:
-    """Angular frequencies of the bins in radians per sample, (bins, 1, 1)."""
+    """Return the angular frequencies of the bins in radians per sample, (bins, 1, 1)."""
     return 2 * np.pi * np.arange(frame_length // 2 + 1)[:, None, None] / frame_length
 
 
@@ -133,7 +133,7 @@ def _demixed_powers(spectra: jax.Array, matrix: jax.Array) -> jax.Array:
 
 @jax.jit
 def _statistics(spectra: jax.Array, powers: jax.Array, squares: jax.Array, max_powers: jax.Array):
-    """Sums over frames: phases and cross spectra (bins, l, j), dominance and energies (bins, j)."""
+    """Sum phases and cross spectra (bins, l, j), dominance and energies (bins, j) over frames."""
     total_powers = einsum("lj,jnk->lnk", squares, powers)
     dominance = (powers / jnp.maximum(total_powers, _TINY)) ** _SHARPNESS
     dominance = jnp.where(powers > _ACTIVE * max_powers[:, None, None], dominance, 0)
@@ -144,10 +144,10 @@ def _statistics(spectra: jax.Array, powers: jax.Array, squares: jax.Array, max_p
 
 
 def _fit(phases, cross, weights, energies, *, frame_length: int, window: str):
-    """Amplitudes and delays (J, J) from the sums of `_statistics`."""
+    """Return amplitudes and delays (J, J) from the sums of `_statistics`."""
     num_tracks = phases.shape[-1]
     off_diagonal = ~np.eye(num_tracks, dtype=bool)
-    # Limits the influence of bins in which a track hardly ever dominates.
+    # Limits the influence of bins in which a track rarely dominates.
     normalisation = np.maximum(weights, 1e-3 * weights.max(0, keepdims=True) + _TINY)
     correlation = np.fft.irfft(phases / normalisation[:, None, :], frame_length, axis=0)
     correlation = correlation[: frame_length // 2]

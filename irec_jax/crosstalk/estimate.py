@@ -145,7 +145,7 @@ def momentum_descent(
         lambda(m+1) = max(lambda(m) - gamma(m) v(m+1), 0)                      (3.3)
         gamma(m+1) = 0.99 gamma(m), gamma(0) = 0.001                           (3.5)
 
-    Seipel does not state the scale of the spectrograms, on which the size of the steps depends: at
+    The step size depends on the scale of the spectrograms, which Seipel does not state: at
     magnitudes of the order of the samples the descent stalls near zero. They are scaled so that the
     largest eigenvalue of the Hessian 2 G is 1,000. From 300 to 5,000 the descent reaches the
     minimum, up to 3e-7 of Theta for 14 tracks with crosstalk of -6 dB.
@@ -190,7 +190,7 @@ def _nnls(gram: jax.Array) -> jax.Array:
 
 
 def _nnls_target(gram: jax.Array, target: jax.Array) -> jax.Array:
-    """Weights (J,) of a target.
+    """Return the weights (J,) of a target.
 
     The passive set holds the tracks with positive weights. A variable that rounding errors remove
     again at once is blocked until another one is added.

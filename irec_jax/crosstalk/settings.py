@@ -21,11 +21,11 @@ class Settings:
     method, up to the solver; ``solver="momentum"`` selects Seipel's solver as well.
 
     Attributes:
-        frame_length, hop_length: of the STFT, in samples; the hop is at most half a frame.
+        frame_length, hop_length: STFT frame and hop in samples; the hop is at most half a frame.
         window: a name in `irec_jax.dsp.window_functions.WINDOWS`.
         align: first remove the direct sound of the other tracks with its delay and phase; see
             `irec_jax.crosstalk.align`.
-        solver: of the weights, 'nnls' or 'momentum'; see `irec_jax.crosstalk.estimate`.
+        solver: solver for the weights, 'nnls' or 'momentum'; see `irec_jax.crosstalk.estimate`.
         strength: factor of the estimated crosstalk; higher values reduce more crosstalk and cause
             more artefacts.
         floor: minimum gain of a bin, 0 to 1, applied after alignment.

@@ -128,7 +128,7 @@ def simulate_room(
         tracks, mixing, delays: as for `simulate`.
         decay_s: reverberation time, in which tails decay by 60 dB.
         crosstalk_tail_db: energy of the tail of crosstalk, relative to its direct sound.
-        own_tail_db: energy of the tail of a microphone's own source, likewise.
+        own_tail_db: energy of the tail of a microphone's own source, relative to its direct sound.
 
     Returns:
         Spots, and the contribution of each microphone's own source with its tail, both float32

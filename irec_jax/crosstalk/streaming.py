@@ -62,9 +62,9 @@ def analyse(
     Args:
         read: starts reading the tracks from the beginning: float32 blocks (J, n) of any length,
             with one row for each track (the mean of its channels). Called `num_passes` times.
-        settings: of the analysis.
+        settings: settings of the analysis.
         num_samples: length of the tracks.
-        names: of the tracks, for messages.
+        names: track names, for messages.
         progress: called after every block with its length.
 
     Returns:
@@ -160,7 +160,7 @@ def debleed_array(
 
     Args:
         tracks: float32 (J, T), J >= 2 microphones of one performance.
-        settings: of the reduction; None: the defaults.
+        settings: settings of the reduction; None: the defaults.
 
     Returns:
         Reduced tracks, float32 (J, T), and the estimated crosstalk.
@@ -191,7 +191,8 @@ def _check_distinct(products: np.ndarray, names: Sequence[str] | None) -> None:
     if is_equal.any():
         first, second = (names[j] if names else f"track {j}" for j in np.argwhere(is_equal)[0])
         raise UserError(
-            f"{first} and {second}: hold the same sound, each would remove the other; leave one out"
+            f"{first} and {second}: contain the same sound, so each would remove the other; leave "
+            "one out"
         )
 
 

@@ -75,7 +75,7 @@ def _wiener(spectra, initial, *, num_iterations: int, kernel_frames: int):
     num_chunks = -(-num_frames // size)
 
     def in_chunks(array: jax.Array) -> jax.Array:
-        """(J, frames, bins) to (chunks, J, frames of a chunk, bins), padded with zeros."""
+        """Split (J, frames, bins) into (chunks, J, chunk frames, bins), zero-padded."""
         padded = jnp.pad(array, ((0, 0), (0, num_chunks * size - num_frames), (0, 0)))
         return padded.reshape(num_tracks, num_chunks, size, num_bins).swapaxes(0, 1)
 
@@ -121,7 +121,7 @@ def _wiener(spectra, initial, *, num_iterations: int, kernel_frames: int):
 
 
 def _mean_over_frames(power: jax.Array, num_frames: int) -> jax.Array:
-    """Running mean of (J, frames, bins) over an odd number of frames, truncated at the ends."""
+    """Return the running mean over an odd number of frames, truncated at the ends."""
     options = (0.0, jax.lax.add, (1, num_frames, 1), (1, 1, 1), "SAME")
     totals = jax.lax.reduce_window(power, *options)
     return totals / jax.lax.reduce_window(jnp.ones((1, power.shape[1], 1), power.dtype), *options)

@@ -1,4 +1,4 @@
-"""Prepared datasets to batches: the only package of irec_jax that uses TFDS and Grain."""
+"""From prepared datasets to batches; the only package of irec_jax that uses TFDS and Grain."""
 
 from irec_jax.data.dataset import Dataset, describe, load, store_identity
 from irec_jax.data.example_store import StoreContents, open_store, write_store

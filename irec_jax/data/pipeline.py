@@ -69,7 +69,7 @@ class RandomAccessBatches(abc.ABC):
         """Return the rows of the batch of a step that belong to this process."""
 
     def iterate(self, first_step: int = 0) -> Iterator[Batch]:
-        """Iterate over batches from a step on, prefetched in threads.
+        """Iterate over batches from a given step, prefetched in threads.
 
         Endless with `shuffle`, otherwise until the end of the epoch.
         """

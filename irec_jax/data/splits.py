@@ -47,7 +47,7 @@ def split_clips(dataset: Dataset, settings: Mapping[str, Any], *, seed: int) -> 
         dataset: result of `load` with the same settings.
         settings: with `split` "song" or "window" all examples are windows of the training clips,
             `window_s` long and `hop_s` apart.
-        seed: of the random order.
+        seed: seed of the random order.
 
     Raises:
         UserError: a split would be empty.
@@ -78,7 +78,7 @@ def split_tracks(dataset: StemDataset, settings: Mapping[str, Any], *, seed: int
     Args:
         dataset: result of `load_stems` with the same settings.
         settings: `split`, a key of `STEM_SPLITS`, and `validation_fraction`.
-        seed: of the choice of validation tracks; the same seed gives the same splits.
+        seed: seed for choosing validation tracks; the same seed gives the same splits.
 
     Raises:
         UserError: there are no tracks for one of the splits.
@@ -166,7 +166,7 @@ def split_songs(
         songs: (N,) song of each clip.
         labels: (N, K) multi-hot.
         fraction: share of the clips to hold out, between 0 and 1.
-        seed: of the random order.
+        seed: seed of the random order.
         purpose: 'validation' or 'test'; each has its own random order.
 
     Returns:

@@ -31,8 +31,8 @@ class StemBatches(RandomAccessBatches):
 
     With `shuffle` (training) every example is a random excerpt. The number of examples in a pass is
     the number of consecutive windows in all tracks, rounded up to full batches. The concatenated
-    tracks are divided into as many equal segments, and each segment gives one example of the pass:
-    tracks are drawn in proportion to their length, and all start positions within a track are
+    tracks are divided into this number of equal segments, and each segment gives one example of the
+    pass: tracks are drawn in proportion to their length, and all start positions within a track are
     equally likely. With probability `remix` each stem of an example comes from its own track and
     start instead, drawn in the same proportions. `channels`: the 'mean' of both channels, or
     'random' (left, right or mean), drawn for each stem of a remixed example and once for the

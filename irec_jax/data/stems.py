@@ -1,4 +1,4 @@
-"""Stem datasets: tracks with their stems, any segment of which can be read on its own."""
+"""Stem datasets: tracks with their stems, with random access to segments."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence

@@ -36,7 +36,7 @@ def griffin_lim(
     iterations. The iterates equal those of `librosa.griffinlim`.
 
     Args:
-        magnitudes: |X|, floats >= 0 (..., frames, frame_length // 2 + 1), as of `stft`.
+        magnitudes: |X|, floats >= 0 (..., frames, frame_length // 2 + 1), as returned by `stft`.
         frame_length, hop_length, window, padding: as for `stft`.
         num_samples: T, length of the signal; must match the number of frames.
         num_iterations: 0 or more; 0 is the inverse STFT with the initial phase.

@@ -44,7 +44,7 @@ def time_stretch(
         signal: floats (..., T).
         rate: scalar above 0; less than 1 slows down. May be traced.
         num_samples: length of the result; silence follows the end of the signal.
-        frame_length, hop_length: of the Hann windows; the hop is commonly a quarter of the frame.
+        frame_length, hop_length: Hann window and hop in samples; commonly a quarter of a frame.
         locked_bins: number of neighbours on either side to lock to; 0 as in librosa.
 
     Returns:

@@ -7,7 +7,7 @@ from irec_jax.dsp.checks import check_floating, check_positive
 
 
 def resize(image: jax.Array, *, height: int, width: int) -> jax.Array:
-    """Resize an image by bilinear interpolation, as OpenCV's INTER_LINEAR.
+    """Resize an image by bilinear interpolation, like OpenCV's INTER_LINEAR.
 
     Pixel p of n is centred at (p + 1/2) / n of the image. Positions beyond the centres of the
     outermost pixels have the values of these pixels. There is no antialiasing: each new pixel is

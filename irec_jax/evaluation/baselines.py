@@ -23,7 +23,7 @@ _WINDOW_S = 3.0  # the length of IRMAS's training clips
 
 @dataclasses.dataclass(frozen=True)
 class Majority:
-    """Predicts the most frequent training class for every clip (the first one of a tie).
+    """Predicts the most frequent training class for every clip (the first one in a tie).
 
     Attributes:
         probabilities: (K,), 1 for that class and 0 for the others.

@@ -1,14 +1,14 @@
 """Collapse check: do the predictions of a recogniser depend on its input?
 
-A network that fails to learn often predicts the same few classes for every clip and still reaches
-a micro F1 that looks like a start (0.38 in Vazonis et al. 2022). The check looks for three signs,
-each relative to the labels, so that a good model is not accused on an unbalanced test set:
+A network that fails to learn often predicts the same few classes for every clip and still reaches a
+plausible micro F1 (0.38 in Vazonis et al. 2022). The check looks for three signs, each relative to
+the labels, so that a good model is not flagged on an unbalanced test set:
 
 - one label set is predicted for most clips, and much more often than any label set is true;
 - only a few different label sets are predicted, although many are true;
 - every class is predicted for nearly all or nearly no clips, so that its recall is near 0 or 1,
   and on average no more often where the instrument plays than where it does not. (Recall alone
-  would accuse a perfect model.)
+  would flag a perfect model.)
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ import numpy as np
 
 #: Splits with fewer clips are not checked.
 MIN_CLIPS = 10
-#: First sign: least share of clips with the most frequent prediction, and least excess of that
+#: First sign: minimum share of clips with the most frequent prediction, and minimum excess of that
 #: share over the share of the most frequent true label set.
 TOP_SHARE, TOP_EXCESS = 0.8, 0.2
 #: Third sign: how close to 0 or 1 the share of clips is for which a class is predicted, and how

@@ -1,4 +1,4 @@
-"""Experiments: a config to a trained system and its report, in a workdir."""
+"""Experiments: from a config to a trained system and its report in a workdir."""
 
 import time
 from pathlib import Path
@@ -25,8 +25,8 @@ def run(name: str, config: config_dict.ConfigDict, folder: Path, mode: str) -> d
     """Train and evaluate every repeat of a config.
 
     Args:
-        name: of the config, such as 'han'.
-        config: resolved and locked.
+        name: name of the config, such as 'han'.
+        config: the resolved and locked config.
         folder: the workdir; repeats are stored in its folders `seed_N`.
         mode: 'train' trains, resuming if there is a checkpoint, and evaluates; 'eval' evaluates
             the trained parameters.

@@ -24,14 +24,14 @@ from irec_jax.training.logging import Logger, duration, log, parameter_table
 
 @dataclasses.dataclass
 class Trained:
-    """The trained parameters of one repeat, and what its report needs.
+    """The trained parameters of one repeat, and the data for its report.
 
     Attributes:
-        params, model_state: on the host, not replicated.
-        splits: of `Experiment.split`.
-        folder: of this repeat.
-        seed: of this repeat.
-        progress: of the training.
+        params, model_state: parameters and state on the host, not replicated.
+        splits: result of `Experiment.split`.
+        folder: folder of this repeat.
+        seed: seed of this repeat.
+        progress: progress of the training.
         durations_s: duration of each phase in seconds.
     """
 
@@ -51,9 +51,9 @@ class Experiment(abc.ABC):
     module that assembles and writes reports.
 
     Args:
-        name: of the config, such as 'han'.
-        config: resolved and locked.
-        task: of the config.
+        name: name of the config, such as 'han'.
+        config: the resolved and locked config.
+        task: the task of the config.
     """
 
     reports: ClassVar[ModuleType]
@@ -64,7 +64,7 @@ class Experiment(abc.ABC):
 
     @abc.abstractmethod
     def load(self) -> Any:
-        """Return the dataset; UserError for one that this task cannot use."""
+        """Return the dataset; raise UserError for one that this task cannot use."""
 
     @abc.abstractmethod
     def describe_dataset(self) -> str:
@@ -176,8 +176,8 @@ class Experiment(abc.ABC):
         """Write `system.json`, which makes a checkpoint a complete system.
 
         Args:
-            folder: of this repeat.
-            evaluated: entries that only the evaluation knows.
+            folder: folder of this repeat.
+            evaluated: entries that are known only after the evaluation.
         """
         config, dataset = self.config, self.dataset
         system = {

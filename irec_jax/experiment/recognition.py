@@ -52,7 +52,7 @@ class RecognitionExperiment(Experiment):
             )
         if name == "stored" and self.config.evaluation.baselines:
             raise UserError(
-                "evaluation.baselines: need audio, but features are stored; set it to False"
+                "evaluation.baselines: needs audio, but features are stored; set it to False"
             )
 
     def describe_dataset(self) -> str:

@@ -18,7 +18,7 @@ from irec_jax.tasks import Separation
 from irec_jax.text import mean_sd
 from irec_jax.training.logging import log
 
-#: Windows float32 (B, T) to features of the target.
+#: Maps windows float32 (B, T) to features of the target.
 Predict = Callable[[np.ndarray], np.ndarray]
 
 

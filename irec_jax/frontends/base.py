@@ -37,7 +37,7 @@ class FrontEnd:
                 ends without randomness ignore them.
 
         Raises:
-            UserError: `output_shape` refuses T.
+            UserError: `output_shape` rejects T.
             AssertionError: `waveform` does not have a floating-point dtype or has no samples.
         """
         check_signal("waveform", waveform)

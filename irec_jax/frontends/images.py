@@ -16,7 +16,7 @@ from irec_jax.frontends.waveforms import Chunks
 # About this many images and their intermediate results fit in the caches of a CPU; computing one
 # at a time would leave the other cores idle.
 _EXAMPLES_PER_BATCH = 4
-# 2^24 samples are more than six minutes at 44.1 kHz; a larger value is a typing error that would
+# 2^24 samples are more than six minutes at 44.1 kHz; a larger value is most likely a typo and would
 # exhaust the memory.
 _MAX_EXPONENT = 24
 

@@ -24,10 +24,10 @@ class LogMel(FrontEnd):
     gradients are finite, also for silence. The defaults are those of Han et al. (2017): magnitudes
     of a 1,024-sample STFT with hop 512 at 22.05 kHz in 128 mel bands up to 11,025 Hz.
 
-    **Frames.** Centred framing makes 1 + floor(T / hop) frames, as librosa: 44 for 1.0 s. The last
-    one extends up to half a frame beyond the end; `drop_last` removes it and leaves floor(T / hop)
-    frames: 21, 43, 64 and 129 for windows of 0.5, 1, 1.5 and 3 s at 22.05 kHz, which includes the
-    paper's 43 x 128 for 1 s. The other frames equal librosa's.
+    **Frames.** Centred framing makes 1 + floor(T / hop) frames, like librosa: 44 for 1.0 s. The
+    last one extends up to half a frame beyond the end; `drop_last` removes it and leaves floor(T /
+    hop) frames: 21, 43, 64 and 129 for windows of 0.5, 1, 1.5 and 3 s at 22.05 kHz, which includes
+    the paper's 43 x 128 for 1 s. The other frames equal librosa's.
 
     **Offset.** Waveforms should be divided by their peak. A sinusoid of amplitude 1 then gives
     about 10 in a low band with the default settings, 80 dB above an offset of 1e-3: silence becomes

@@ -35,7 +35,7 @@ class SpectrogramDb(FrontEnd):
     **Frames.** Frame t begins at sample t * hop_length; the signal is padded with zeros. T samples
     make ceil(T / hop_length) frames, 126 for 3 s at 44.1 kHz; further frames up to `num_frames`
     have the value of the floor. **Bins.** The lowest `num_bins`; the defaults omit the bin at half
-    of the sample rate. The paper's input has therefore 2048 x 128 values.
+    of the sample rate. The paper's input therefore has 2048 x 128 values.
 
     Attributes:
         frame_length: samples per STFT frame.
@@ -168,7 +168,7 @@ class SpectrogramDb(FrontEnd):
         return {name: getattr(self, name) for name in names} | {"padding": "end"}
 
     def num_real_frames(self, num_samples: int) -> int:
-        """Frames that so many samples make, not counting those that are added."""
+        """Return the number of frames of `num_samples` samples, without padding frames."""
         return -(-num_samples // self.hop_length)
 
     def to_stft(self, spectrogram: jax.Array) -> jax.Array:

@@ -15,8 +15,8 @@ class StoredSpectrogram(FrontEnd):
 
     The 'waveform' of an example is its spectrogram, row by row: float32 (..., num_values) within
     -1..1. The features are float32 (..., num_bins, num_frames). Values below `post_db` are replaced
-    by the floor (the postprocessing of Ligtenberg 2022), so that the same stored spectrograms serve
-    with and without postprocessing.
+    by the floor (the postprocessing of Ligtenberg 2022), so that the same stored spectrograms are
+    used with and without postprocessing.
 
     Attributes:
         num_bins: bins of the stored spectrogram.

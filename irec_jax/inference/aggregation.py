@@ -9,7 +9,7 @@ Scores of a clip:
 | `max` | largest of its window probabilities | 0.50, the decision of the sigmoid itself |
 
 Under `s1` and `max` a clip may have no label. Under `s2` the strongest class scores exactly 1 and
-is always on, unless all probabilities are 0: then all scores are 0.
+is always detected, unless all probabilities are 0: then all scores are 0.
 
 Scores over time are `s2` in a sliding context of a few windows.
 """

@@ -22,7 +22,7 @@ def create_predict(task: Predictor, params: Any, model_state: Any) -> Callable[[
 
     Args:
         task: the task whose `predict` is called.
-        params, model_state: on the host, not replicated.
+        params, model_state: parameters and state on the host, not replicated.
 
     Returns:
         A function of a dict of arrays with B rows, B a multiple of the number of devices (see

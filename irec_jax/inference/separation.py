@@ -1,11 +1,11 @@
 """Separation of recordings of any length with a model of spectrograms of fixed size.
 
-Windows start on the frame grid of the spectrogram, several hops apart, so that frame i of the
-recording, which starts at sample i * hop_length, is part of one or more windows. The first window
-starts with the recording and the last one ends with it, because models rarely see silence beside
-music in training. The estimates of a frame, features in dB, are averaged with weights that decrease
-towards the edges of a window. A frame that reaches beyond its window lacks samples there and counts
-only where no other window has it. (At the end of a recording, which is followed by zeros, it lacks
+Windows start on the frame grid of the spectrogram, several hops apart, so that each frame i of the
+recording, which starts at sample i * hop_length, is in at least one window. The first window starts
+with the recording and the last one ends with it, because models rarely see silence beside music in
+training. The estimates of a frame, features in dB, are averaged with weights that decrease towards
+the edges of a window. A frame that reaches beyond its window lacks samples there and counts only
+where no other window has it. (At the end of a recording, which is followed by zeros, it lacks
 nothing.) Signals are synthesised from segments of frames that are longer than a window and overlap,
 and are cross-faded.
 
@@ -252,11 +252,11 @@ def resynthesise(
     """Yield the signals of estimated features. Bins that the front end drops are 0.
 
     Args:
-        segments: from `estimate_segments`.
-        frontend: the front end of the estimates.
+        segments: result of `estimate_segments`.
+        frontend: front end of the estimates.
         post_db: features below it are replaced by the floor (see `gate`); None: none are.
         phase: 'mixture', the phase of the mixture's STFT; or 'griffin-lim', which starts from it.
-        num_iterations, momentum: of `dsp.griffin_lim`; unused with the mixture's phase.
+        num_iterations, momentum: as for `dsp.griffin_lim`; unused with the mixture's phase.
 
     Yields:
         float32 (m, C), as many samples in total as in the recording.

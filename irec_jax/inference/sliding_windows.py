@@ -197,7 +197,7 @@ def predict_clips(
         window_samples: length of a window.
         hop_samples: distance between windows, at most a window.
         batch_size: B.
-        dtype: of the audio in batches: float32, to which int16 audio is converted, or int16 for
+        dtype: type of the audio in batches: float32 (int16 audio is converted) or int16 for
             clips that are all int16.
 
     Yields:

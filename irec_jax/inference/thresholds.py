@@ -1,8 +1,8 @@
 """Thresholds for clip scores, tuned on a grid; fixed ones are in `aggregation.AGGREGATIONS`.
 
-A class is on where its score reaches the threshold. Tuning evaluates the thresholds of a grid and
-keeps the one with the best F1; ties go to the threshold nearest to the default, then to the lower
-one. A class that does not occur in the tuning data has an F1 of 0 everywhere and keeps the default.
+A class is detected if its score reaches the threshold. Tuning evaluates the thresholds of a grid
+and keeps the one with the best F1; ties go to the threshold nearest to the default, then to the
+lower one. A class without positives in the tuning data has an F1 of 0 and keeps the default.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ class Sweep(NamedTuple):
 
 
 def apply(scores: np.ndarray, threshold: float | np.ndarray) -> np.ndarray:
-    """Return where scores (N, K) reach the threshold, a scalar or one per class (K,); bool."""
+    """Return whether scores (N, K) reach the threshold, a scalar or one per class (K,)."""
     return np.asarray(scores) >= threshold
 
 

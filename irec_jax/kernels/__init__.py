@@ -1,8 +1,8 @@
 """Convolution, pooling, batch normalisation and recurrence with gradients that are fast on CPU.
 
 On CPU these functions take a fraction of the time of XLA's own operations, most of all in the
-backward pass. On other platforms they lower to XLA's operations. They know no architecture, and
-work under jit and vmap and in mapped steps.
+backward pass. On other platforms they lower to XLA's operations. They are independent of the
+architecture and work under jit and vmap and in mapped steps.
 
 - `conv2d`: convolution of images (NHWC), with `dilate_kernel` for dilated kernels.
 - `conv_general_dilated`: drop-in for `jax.lax.conv_general_dilated`, e.g. in `flax.linen.Conv`.

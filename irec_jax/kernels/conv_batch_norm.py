@@ -70,7 +70,7 @@ def conv_with_moments(
     Args:
         inputs: activations of the same size, whose channels are concatenated.
         kernel: (height, width, inputs, outputs); transposed, (height, width, outputs, inputs).
-        strides: of height and width.
+        strides: vertical and horizontal stride.
         transposed: whether to compute `transposed_convolution.conv2d_transpose` instead.
         shift: float32 (outputs,), close to the mean of the outputs, without gradient: the squares
             of a large mean would swamp the variance.

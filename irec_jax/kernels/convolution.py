@@ -60,7 +60,7 @@ def conv_general_dilated(
     Args:
         lhs: input (batch, height, width, channels).
         rhs: kernel (height, width, input channels, output channels).
-        window_strides: of height and width.
+        window_strides: vertical and horizontal stride.
         padding: 'SAME', 'VALID' or ((top, bottom), (left, right)).
         lhs_dilation, rhs_dilation, dimension_numbers, precision, **options: as in
             `jax.lax.conv_general_dilated`.
@@ -150,8 +150,8 @@ def _cpu_conv2d(x, kernel, strides, pads: Pads, precision=None):
 def unit_stride_conv2d(x, kernel, pads: Pads, precision=None):
     """Return a convolution with strides of 1, unrolled or padded.
 
-    XLA's convolution is slow on CPU without any padding: it is given one more row of zeros, and the
-    row that this adds is cut off. Negative padding crops the input.
+    XLA's convolution is slow on CPU without any padding: one row of zeros is added, and the
+    additional output row is cut off. Negative padding crops the input.
     """
     for axis, (low, high) in enumerate(pads, 1):
         x = lax.slice_in_dim(x, max(-low, 0), x.shape[axis] - max(-high, 0), axis=axis)

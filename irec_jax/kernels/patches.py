@@ -23,8 +23,8 @@ class Im2Col:
     """The patches of an image under a kernel, as rows of a matrix.
 
     Attributes:
-        shape: of the kernel (height, width, inputs, outputs).
-        strides: of height and width.
+        shape: shape of the kernel (height, width, inputs, outputs).
+        strides: vertical and horizontal stride.
         pads: zeros ((top, bottom), (left, right)), non-negative.
         values_per_patch: number of values in a patch and its outputs.
     """

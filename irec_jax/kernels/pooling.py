@@ -27,7 +27,7 @@ def max_pool(
     Args:
         x: (batch, height, width, channels).
         window: height and width of a window.
-        strides: of the windows; None: the window size.
+        strides: strides of the windows; None: the window size.
 
     Returns:
         (batch, windows vertically, windows horizontally, channels).
@@ -45,7 +45,7 @@ def max_pool(
 
 
 def _split_windows(x, window):
-    """(batch, height, width, channels) to (batch, rows, window, columns, window, channels)."""
+    """Reshape to (batch, rows, window, columns, window, channels)."""
     rows, columns = (size // span for size, span in zip(x.shape[1:3], window, strict=True))
     x = x[:, : rows * window[0], : columns * window[1]]
     return x.reshape(x.shape[0], rows, window[0], columns, window[1], x.shape[3])
@@ -53,7 +53,7 @@ def _split_windows(x, window):
 
 @jax.custom_vjp
 def _max_of_windows(x):
-    """Maximum over axes 2 and 4 of (batch, rows, window, columns, window, channels)."""
+    """Return the maximum over axes 2 and 4 of (batch, rows, window, columns, window, channels)."""
     return _max_of_windows_forward(x)[0]
 
 
@@ -85,7 +85,7 @@ _max_of_windows.defvjp(_max_of_windows_forward, _max_of_windows_backward)
 
 
 def _scatter_to_windows(argmax, values, window):
-    """Values at the positions of the maxima, 0 elsewhere, in the shape of `_split_windows`."""
+    """Return values at the maxima, 0 elsewhere, in the shape of `_split_windows`."""
     positions = jnp.arange(window[0] * window[1], dtype=argmax.dtype)
     positions = positions.reshape(window[0], 1, window[1], 1)
     is_maximum = argmax[:, :, None, :, None] == positions
@@ -105,16 +105,16 @@ def conv2d_max_pool(
     """Return `max_pool` of a convolution without storing the convolution.
 
     On CPU both run over a few examples at a time, in the forward and the backward pass, so that the
-    intermediate results stay in the caches. On other platforms one follows the other.
+    intermediate results stay in the caches. On other platforms, one runs after the other.
 
     Args:
         x: (batch, height, width, channels).
         kernel: (height, width, input channels, output channels).
         pads: ((top, bottom), (left, right)), non-negative.
         window: height and width of the windows, which do not overlap.
-        strides: of the convolution, vertically and horizontally.
+        strides: vertical and horizontal stride of the convolution.
         stem: layers before the convolution, ``stem(stem_params, x)``, applied to each example and
-            recomputed in the backward pass, for layers that are cheaper than their memory.
+            recomputed in the backward pass, for layers that are cheaper to recompute than to store.
         stem_params: their parameters, which have gradients too.
 
     Returns:
@@ -152,7 +152,7 @@ def _forward(stem_params, x, kernel, stem, strides, pads, window):
 
 
 def _convolution_sizes(stem_params, x, kernel, stem, strides, pads):
-    """Height and width of the convolution, and the number of examples to process at a time."""
+    """Return the height and width of the convolution, and the examples to process at a time."""
     stem_output = jax.eval_shape(stem, stem_params, x)
     sizes = output_sizes(stem_output.shape[1:3], kernel.shape[:2], strides, pads)
     shape = (x.shape[0], *sizes, kernel.shape[3])
@@ -160,7 +160,7 @@ def _convolution_sizes(stem_params, x, kernel, stem, strides, pads):
 
 
 def _unpool(argmax, cotangent, window, sizes):
-    """Gradient (batch, *sizes, channels) of the input of the pooling."""
+    """Return the gradient (batch, *sizes, channels) of the input of the pooling."""
     unpooled = _scatter_to_windows(argmax, cotangent, window)
     rows, columns = argmax.shape[1] * window[0], argmax.shape[2] * window[1]
     unpooled = unpooled.reshape(argmax.shape[0], rows, columns, argmax.shape[3])

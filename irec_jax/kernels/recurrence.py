@@ -109,7 +109,7 @@ def _scan(options, weights, steps, initial, num_steps):
 
 
 def _forward(options, weights, steps, initial, num_steps):
-    """The result and the residuals: everything, or the state before each segment."""
+    """Return the result and the residuals: everything, or the state before each segment."""
     run_segment = functools.partial(_segment_forward, options, weights, num_steps=num_steps)
     if options.store_all:
         state, (states, gates) = run_segment(steps, initial, 0)
@@ -140,14 +140,14 @@ def _forward(options, weights, steps, initial, num_steps):
 
 
 def _first_step(options, index, total):
-    """First step of a segment, counted in the order of computation; the last may be shorter."""
+    """Return the first step of a segment in the order of computation."""
     if options.reverse:
         return jnp.maximum(total - (index + 1) * options.segment_length, 0)
     return index * options.segment_length
 
 
 def _segment_forward(options, weights, steps, state, first, *, num_steps):
-    """Last state, and (states, gates) if all are stored, or (hidden states or none, None).
+    """Return the last state, and (states, gates) if stored, else (hidden states or None, None).
 
     The gates overwrite the projected inputs: less memory is faster.
     """
@@ -243,7 +243,7 @@ def _backward(options, residuals, cotangent):
 
 
 def _slice_stored(options, stored, first, length):
-    """The state before a segment, and its (states, gates)."""
+    """Return the state before a segment, and its (states, gates)."""
     initial, states, gates = stored
     before = first + length if options.reverse else first - 1
     is_inside = (before >= 0) & (before < gates.shape[1])
@@ -260,7 +260,7 @@ _scan.defvjp(_forward, _backward)
 def _segment_backward(
     options, weights, steps, initial, intermediates, first, d_state, d_hidden, *, num_steps
 ):
-    """Cotangents of a segment's weights, inputs and the state before it."""
+    """Return the cotangents of a segment's weights, its inputs and the state before it."""
     batch, length, num_inputs = steps.shape
     cell, dtype = options.cell, d_state[0].dtype
     states, gates = intermediates
@@ -299,7 +299,7 @@ def _segment_backward(
 
 
 def _states_before(states, initial, reverse):
-    """The states before each step, from the states after each step and the initial one."""
+    """Return the states before each step, from those after each step and the initial state."""
     initial, length = initial[:, None], states.shape[1]
     if reverse:
         return jnp.concatenate([lax.slice_in_dim(states, 1, length, axis=1), initial], axis=1)

@@ -47,7 +47,7 @@ def _sigmoid(x):
 
 
 def _matmul(a, b):
-    """a @ b with the inputs of b's type and the sums of a's."""
+    """Return a @ b, with inputs cast to the type of b and sums in the type of a."""
     return jnp.matmul(a.astype(b.dtype), b, preferred_element_type=a.dtype)
 
 
@@ -66,7 +66,7 @@ def _rnn_step_backward(transposed, derivatives, cotangents):
 
 
 def _lstm_scale(gates):
-    """Scale of each gate's column: 1 for tanh, 0.5 for sigmoid(x) = 0.5 tanh(0.5 x) + 0.5.
+    """Return the scale of each gate's column: 1 for tanh, 0.5 for sigmoid, 0.5 tanh(0.5 x) + 0.5.
 
     All gates are then computed by a single tanh, which is twice as fast.
     """

@@ -26,7 +26,7 @@ def choose_chunk_size(num_items: int, max_size: int) -> int:
 
 
 def scan_chunks(function, carry, arrays, *, chunk: int):
-    """Scan function(carry, *chunks of the arrays) over axis 0, the remainder last.
+    """Scan `function(carry, *chunks)` over chunks of the arrays along axis 0, the remainder last.
 
     Returns the last carry and the outputs, concatenated along axis 0.
     """
@@ -50,8 +50,8 @@ class LazyImage(NamedTuple):
         arrays: (batch, height, width, channels), or (batch, 1, 1, 1).
         compute: function of some examples and rows of the arrays that returns (examples, rows,
             width, channels).
-        pad: function of complete examples of that and the number of rows that a block may reach
-            beyond their end; returns the padded image. None: rows are computed on demand.
+        pad: function of complete computed images, and of the number of rows that a block may reach
+            beyond their end; returns the padded images. None: rows are computed on demand.
     """
 
     arrays: tuple[jax.Array, ...]

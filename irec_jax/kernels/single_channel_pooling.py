@@ -109,14 +109,14 @@ def _grid(x_shape, kernel_shape, strides, pads, window) -> _Grid:
 
 
 def _chunk_size(x, kernel, grid) -> int:
-    """Number of examples whose patches and values stay in the cache."""
+    """Return the number of examples whose patches and values fit in the cache."""
     values_per_patch = math.prod(grid.spans) + math.prod(grid.window) * kernel.shape[3]
     example_bytes = math.prod(grid.counts) * values_per_patch * x.dtype.itemsize
     return choose_chunk_size(x.shape[0], convolution.CHUNK_BYTES // example_bytes)
 
 
 def _shifted_kernels(kernel, grid):
-    """The kernel at every position of a window, to be convolved with `_frames`.
+    """Return the kernel at every position of a window, to be convolved with `_frames`.
 
     (blocks, 1, hops[0] * spans[1], positions * outputs).
     """
@@ -129,14 +129,14 @@ def _shifted_kernels(kernel, grid):
 
 
 def _fold_rows(matrix, grid):
-    """(pixels of a patch, columns) to (blocks, 1, pixels of a block, columns), zeros at the end."""
+    """Fold (patch pixels, columns) to (blocks, 1, block pixels, columns), zero-padded."""
     block = grid.hops[0] * grid.spans[1]
     padded = jnp.pad(matrix, ((0, -len(matrix) % block), (0, 0)))
     return padded.reshape(-1, 1, block, matrix.shape[1])
 
 
 def _frames(x, pads, grid):
-    """First part of `_patches`, for the complete batch: cut columns, gather rows by hops.
+    """Cut columns and gather rows by hops: the first part of `_patches`, for the full batch.
 
     (batch, height, width, 1) to (batch, blocks of hops[0] rows, counts[1], hops[0] * spans[1]).
     """
@@ -154,7 +154,7 @@ def _frames(x, pads, grid):
 
 
 def _patches(frames, grid):
-    """(number of patches, pixels of a patch)."""
+    """Return the patches, (number of patches, pixels of a patch)."""
     span, hop, count = grid.spans[0], grid.hops[0], grid.counts[0]
     widths = [(span - i * hop) * grid.spans[1] for i in range(-(-span // hop))]
     pieces = [frames[:, i : i + count, :, :width] for i, width in enumerate(widths)]

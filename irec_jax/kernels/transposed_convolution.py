@@ -25,7 +25,7 @@ def conv2d_transpose(
     Args:
         x: (batch, height, width, input channels).
         kernel: (height, width, output channels, input channels).
-        strides: of height and width.
+        strides: vertical and horizontal stride.
         precision: as in `jax.lax.conv_general_dilated`.
 
     Returns:
@@ -42,7 +42,7 @@ def conv2d_transpose(
 
 
 def _output_shape_and_pads(x_shape, kernel_shape, strides) -> tuple[tuple[int, ...], Pads]:
-    """Shape of the result, and the padding of the convolution whose gradient it is."""
+    """Return the shape of the result, and the padding of the convolution it is the gradient of."""
     sizes = tuple(n * s for n, s in zip(x_shape[1:3], strides, strict=True))
     totals = (max(k - s, 0) for k, s in zip(kernel_shape[:2], strides, strict=True))
     pads = tuple((total // 2, total - total // 2) for total in totals)

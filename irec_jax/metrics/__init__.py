@@ -1,6 +1,6 @@
 """Metrics of predictions, computed in float64 (`amplitude_sdr` of JAX arrays: in their dtype).
 
-This package knows neither models nor files.
+This package does not depend on models or files.
 """
 
 from irec_jax.metrics.spectral import amplitude_sdr, mdx_sdr

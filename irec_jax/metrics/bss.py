@@ -2,8 +2,8 @@
 
 An estimate e of source j is decomposed into its projection P_j e onto the delays of reference j,
 that is, the reference filtered with `num_taps` taps (the target: filtering is not an error), the
-contribution of the other references, filtered likewise (interference), and the rest (artifacts).
-With P the projection onto the delays of all references:
+contribution of the other references, filtered in the same way (interference), and the rest
+(artifacts). With P the projection onto the delays of all references:
 
     SDR = |P_j e|^2 / |e - P_j e|^2
     SIR = |P_j e|^2 / |P e - P_j e|^2

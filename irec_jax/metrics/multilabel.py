@@ -109,7 +109,7 @@ def roc_auc(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
 
 
 def mean_roc_auc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Return the macro ROC AUC, the mean over the classes with a defined AUC; NaN without any."""
+    """Return the macro ROC AUC, the mean over the classes with a defined AUC, or NaN."""
     areas = roc_auc(labels, scores)
     defined = ~np.isnan(areas)
     return float(areas[defined].mean()) if defined.any() else float("nan")

@@ -75,7 +75,7 @@ def museval_scores(
         Scores by frame (J, frames), and their medians over the track (J,). If any reference or
         estimate is silent in a frame, the frame is NaN for all sources, as in museval ('silent':
         the channels sum to zero at each sample); medians ignore such frames. A source whose
-        reference or estimate is silent in the entire track, which museval refuses, is NaN and does
+        reference or estimate is silent in the entire track, which museval rejects, is NaN and does
         not affect the frames of the others. Ratios of 140 dB and more are +inf.
 
     Raises:

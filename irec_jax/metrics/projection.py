@@ -36,7 +36,7 @@ from irec_jax.metrics.ratios import double_precision
 _FFT_LENGTH = 2**14
 #: Number of blocks on the device at a time.
 _NUM_BLOCKS = 8
-#: Least regularisation of a singular G.
+#: Minimum regularisation of a singular G.
 _RIDGE = 1e-13
 
 

@@ -23,10 +23,10 @@ class ConvolutionBlock(nn.Module):
     """Convolution or transposed convolution (padding 'same'), batch normalisation, ReLU.
 
     Attributes:
-        filters, kernel, stride, dilation: of the convolution; kernel and stride are square.
+        filters, kernel, stride, dilation: settings of the (square) convolution.
         kernel_init: a key of `KERNEL_INITS`.
-        momentum: of the moving averages (`layers.BatchNorm`).
-        dtype: of the computation.
+        momentum: momentum of the moving averages (`layers.BatchNorm`).
+        dtype: type of the computation.
         transposed: whether the convolution is transposed.
         relu: whether ReLU follows.
     """

@@ -95,7 +95,7 @@ class ConvNet(layers.Classifier):
             if block == len(self.filters):
                 x = layers.global_pool(self._convolutions(x, weights), self.pooling)
             else:
-                # Block 1 has one input channel: its first convolution is cheaper than its memory.
+                # With one input channel, the first convolution is cheaper to recompute than store.
                 x = self._convolutions_and_max_pooling(x, weights, recompute=block == 1)
             self.sow("intermediates", f"block_{block}", x)
             x = layers.Dropout(self.dropout)(x, train=train)
@@ -120,7 +120,7 @@ class ConvNet(layers.Classifier):
 
         Args:
             x: (batch, height, width, channels).
-            weights: of the two convolutions.
+            weights: weights of the two convolutions.
             recompute: compute the first convolution again in the backward pass, not store it.
         """
         if self.activation not in layers.ACTIVATIONS:

@@ -23,7 +23,7 @@ class CRNN(image_cnn.ImageCNN):
         hidden: size of the hidden state.
         input_dropout: rate on the chunks.
         output_dropout: rate on the last hidden state.
-        others: of the convolutional network, see `ImageCNN`.
+        others: settings of the convolutional network, see `ImageCNN`.
     """
 
     cell: str = "lstm"

@@ -9,16 +9,16 @@ from irec_jax.models import layers
 
 
 class DenseNetwork(layers.Classifier):
-    """Dense layers with an activation each, then one output per class.
+    """Dense layers, each with an activation, then one output per class.
 
     The default on 442,000 magnitudes of a Fourier transform is the network of Vazonis et al.
     (2022): 64, 100,000, 32 and 50,000 units, 40,188,107 parameters with 11 classes; Adam stores
     three more copies of them.
 
     Attributes, in addition to those of `layers.Classifier`:
-        units: of the dense layers before the classifier.
-        activation: after each of them, a name of `layers.Activation`.
-        dropout: rate after each of them.
+        units: units of the dense layers before the classifier.
+        activation: activation after each of them, a name in `layers.Activation`.
+        dropout: dropout rate after each of them.
     """
 
     units: Sequence[int] = (64, 100_000, 32, 50_000)

@@ -105,7 +105,7 @@ class ImageCNN(layers.Classifier):
     with the kernel summed over its inputs, in outputs and gradients. The parameters are those of
     three channels.
 
-    Goel has "dropout layers in between" without positions and rates: here one follows every
+    Goel has "dropout layers in between" without stating positions and rates: here one follows every
     pooling (`dropout`) and one the dense layer (`dense_dropout`).
 
     Intermediates (collection 'intermediates'): ``block_1`` ... after the pooling of each layer,

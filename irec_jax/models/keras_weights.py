@@ -66,7 +66,7 @@ def from_keras(weights: Sequence[np.ndarray], params: Mapping[str, Any]) -> dict
 
 
 def _keras_position(layer: str) -> tuple[int, int, int]:
-    """Sort key of a layer in the order of Keras."""
+    """Return the sort key of a layer for the order of Keras."""
     match = re.fullmatch(r"(\w+)_(\d+)", layer)
     for kind, names in enumerate(_ORDER):
         if match and match[1] in names:

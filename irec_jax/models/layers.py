@@ -105,7 +105,7 @@ class Classifier(nn.Module):
 
     Attributes:
         num_classes: number of outputs.
-        dtype: of the computation, float32 or bfloat16; parameters and logits are float32.
+        dtype: type of the computation, float32 or bfloat16; parameters and logits are float32.
     """
 
     num_classes: int
@@ -223,7 +223,7 @@ class BatchNorm(nn.Module):
         Args:
             layer: called with `shift` and `mask`; returns its output and sums as
                 `kernels.conv_with_moments` does.
-            batch_size: of its input.
+            batch_size: batch size of its input.
         """
         shape = (self.channels,)
         scale = self.param("scale", nn.initializers.ones, shape)

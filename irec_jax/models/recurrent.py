@@ -32,7 +32,7 @@ class RecurrentLayer(nn.Module):
         hidden: size of the hidden state.
         reverse: run from the last step to the first.
         unit_forget_bias: initialise the bias of an LSTM's forget gate to 1 (as Keras does), not 0.
-        dtype: of the products, float32 or bfloat16; states, parameters and results are float32.
+        dtype: type of the products, float32 or bfloat16; everything else is float32.
 
     Raises:
         UserError: unknown cell.
@@ -104,12 +104,12 @@ class RecurrentNetwork(layers.Classifier):
     Attributes, in addition to those of `layers.Classifier`:
         cell: 'rnn', 'lstm' or 'gru' (`RecurrentLayer`).
         hidden: sizes of the recurrent layers.
-        bidirectional: run a second layer beside each, from the last valid step to the first, and
-            concatenate their hidden states (the last state of the second one is at step 0).
+        bidirectional: run a second layer parallel to each, from the last valid step to the first,
+            and concatenate their hidden states (the last state of the second one is at step 0).
         head: 'last', one prediction from the last hidden state (of both directions), or
             'per_step', one from the hidden state at each step.
         dense: units of dense layers between the hidden state and the classifier.
-        activation: of the dense layers, a name of `layers.Activation`.
+        activation: activation of the dense layers, a name in `layers.Activation`.
         input_dropout: rate on the steps.
         dropout: rate after every recurrent and dense layer.
         unit_forget_bias: see `RecurrentLayer`.

@@ -73,7 +73,7 @@ class UNet(nn.Module):
         scale_db: divisor of the features (`frontends.SpectrogramDb`).
         floor_db: lowest level.
         kernel_init, momentum: see `conv_block.ConvolutionBlock`.
-        dtype: of the computation, float32 or bfloat16; parameters and outputs are float32.
+        dtype: type of the computation, float32 or bfloat16; parameters and outputs are float32.
     """
 
     output: str = "attenuation"
@@ -95,7 +95,7 @@ class UNet(nn.Module):
         """Return the features of the remaining instruments.
 
         Args:
-            features: of the mixture in dB divided by scale_db, (batch, bins, frames).
+            features: mixture in dB divided by scale_db, (batch, bins, frames).
             train: whether to apply dropout (random keys from the collection 'dropout'), normalise
                 by the statistics of the batch and update the collection 'batch_stats'.
 

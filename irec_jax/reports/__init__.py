@@ -1,1 +1,1 @@
-"""Numbers to tables, pages and figures."""
+"""Tables, pages and figures of results."""

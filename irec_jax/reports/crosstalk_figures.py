@@ -43,7 +43,7 @@ def overview(
             detected; None if the tracks were not aligned.
         delays_s: (J, J) delays of the direct sound in seconds.
         weights: (bands, J, J), lambda of Seipel (2018).
-        weight_titles: of the bands.
+        weight_titles: titles of the bands.
         drawn: indices of the tracks in ``before_after``.
         losses_db: (J,) energy that each track lost.
         before_after: for each drawn track the powers (F, N) before and after.
@@ -99,10 +99,10 @@ def example(
     """Draw estimates of the inverse mixing matrix and one track (Seipel 2018, figure 3.2).
 
     Args:
-        names: of the J tracks.
+        names: names of the J tracks.
         inverses: name to matrix (J, J), drawn without its diagonal.
         spectra: name to magnitudes (frames, bins) of one track.
-        sample_rate_hz, duration_s: of the tracks.
+        sample_rate_hz, duration_s: sample rate and duration of the tracks.
     """
     columns = max(len(inverses), len(spectra))
     figure = figures.new_figure(3.6 * columns, 7.6)

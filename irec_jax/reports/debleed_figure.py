@@ -33,7 +33,7 @@ def draw(
 
     Args:
         tracks, paths: J input and J output files.
-        crosstalk, settings: of the estimation.
+        crosstalk, settings: result and settings of the estimation.
         losses_db: (J,) energy that each track lost.
         energies: (2, J, seconds) before and after.
     """

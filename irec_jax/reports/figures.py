@@ -1,7 +1,7 @@
-"""New figures, their colours and axes, and image files.
+"""Figures with common colours and axes, and their image files.
 
 Figures are created without pyplot, so that no global state of matplotlib changes. The colours are
-those of Okabe and Ito, which colour-blind readers can tell apart.
+those of Okabe and Ito, which colour-blind readers can distinguish.
 """
 
 import io

@@ -46,12 +46,12 @@ class _Kind:
         extents: edges (left, right, bottom, top) of the R images, in units of the axes.
         headers: titles of the R columns of a clip; empty for a single image.
         transposed: whether the first axis of the features is time and the second frequency.
-        x_label, y_label: of the axes, with units.
+        x_label, y_label: labels of the axes, with units.
         y_ticks: position to label; None for automatic ticks.
         how_to_read: one or two sentences of explanation.
         colours: name of a colour map.
         bar_ticks: value to label on the colour bar; the first and the last are its limits.
-        bar_label: of the colour bar.
+        bar_label: label of the colour bar.
     """
 
     frontend: frontends.FrontEnd
@@ -84,7 +84,7 @@ def draw(
         classes: names or codes of the classes to draw, in this order; empty for all classes that
             have clips.
         num_per_class: clips per class, from different songs if possible.
-        seed: of the random choice of clips.
+        seed: seed of the random choice of clips.
 
     Raises:
         UserError: an unknown dataset, option, image or class; a class without clips; too many

@@ -25,7 +25,7 @@ def to_html(page: str, *, title: str, pictures: Mapping[str, bytes]) -> str:
 
     Args:
         page: Markdown with the tables of GitHub; HTML in it is escaped.
-        title: of the browser window.
+        title: title of the browser window.
         pictures: file name to PNG, to be embedded as a data URI; other pictures remain links.
     """
     markdown = MarkdownIt("js-default")

@@ -108,7 +108,7 @@ def _explanation(report: Mapping) -> str:
             phase += f", {settings['griffin_lim_iterations']} iterations"
         lines.append(
             f"Windows every {settings['hop_s']:g} s, averaged where they overlap; {phase}; "
-            f"`post` removes what is below {settings['post_db']:g} dB."
+            f"`post` removes values below {settings['post_db']:g} dB."
         )
     if report["num_silent"]:
         lines.append(
@@ -137,7 +137,7 @@ def _repeats(report: Mapping) -> list[str]:
         return []
     return [
         repeats_heading(repeats),
-        "Of the runs' means over tracks: the variation due to the random seed of the training.",
+        "Statistics of the runs' means over tracks: variation due to the seed of the training.",
         _score_table(repeats["summary"]),
     ]
 

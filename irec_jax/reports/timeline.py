@@ -27,7 +27,7 @@ def instruments_over_time(
             (`irec_jax.inference.sliding_windows.window_centres_s`).
         scores: (N, K) scores of the windows, non-negative.
         classes: K names.
-        threshold: of the scores, in their units.
+        threshold: threshold of the scores, in their units.
         labels: the classes recognised in the recording; their names are set in bold.
     """
     scores, times_s = np.asarray(scores, np.float64), np.asarray(times_s, np.float64)
@@ -67,8 +67,8 @@ def _class_axis(axes: Axes, classes: Sequence[str], labels: Sequence[str]) -> No
 def _window_edges(centres_s: np.ndarray) -> np.ndarray:
     """Return the boundaries (N + 1,) halfway between window centres (N,).
 
-    The first window starts at 0 and the last one ends with the recording, so that the first centre
-    is half a window.
+    The first window starts at 0 and the last one ends with the recording, so the first centre is
+    half a window from the start.
     """
     halfway_s = (centres_s[:-1] + centres_s[1:]) / 2
     return np.concatenate([[0.0], halfway_s, [centres_s[-1] + max(centres_s[0], 1e-3)]])

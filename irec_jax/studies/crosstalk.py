@@ -111,7 +111,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _study_pieces(
     dataset: Pieces, indices: Sequence[int], folder: Path, **options: Any
 ) -> dict[str, dict]:
-    """Return the scores of the pieces with some indices by name; the options are of `study_piece`.
+    """Return the scores of the pieces at these indices by name; options as for `study_piece`.
 
     The scores are stored in the folder, one file per piece; pieces with a file are not repeated.
     """

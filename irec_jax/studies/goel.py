@@ -33,7 +33,7 @@ class Row:
     Attributes:
         name: name of its runs, which the split is appended to.
         table: number of the table.
-        family: group of rows of which the summary shows the best.
+        family: group of rows; the summary shows the best one.
         config: `FILE:arguments` without dataset and split.
         reported: published accuracy on training, validation and test; None if not stated.
         quick_epochs: number of epochs with `--quick`; 0 omits the row.

@@ -42,7 +42,7 @@ class Run:
 
 
 class Results(NamedTuple):
-    """Results by name of the run: the content of its report.json, or the reason of its failure."""
+    """Results by name of the run: the content of its report.json, or the reason for its failure."""
 
     reports: dict[str, dict]
     failures: dict[str, str]
@@ -78,7 +78,7 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
     """Raise a UserError that names the option and its choices if the value is not among them."""
     if value not in choices:
         listed = f"{', '.join(choices[:-1])} and {choices[-1]}"
-        raise UserError(f"--{name.replace('_', '-')} {value}: unknown; known are {listed}")
+        raise UserError(f"--{name.replace('_', '-')} {value}: unknown; choose from {listed}")
 
 
 def shared_overrides(
@@ -255,7 +255,7 @@ def _prepare_datasets(run_configs: Iterable[config_dict.ConfigDict]) -> None:
 
 
 def _attempt(run: Run, config: config_dict.ConfigDict, folder: Path) -> dict | str:
-    """Execute a run and return its report, or the reason of its failure in one line."""
+    """Execute a run and return its report, or the reason for its failure in one line."""
     name = Path(run.config.partition(":")[0]).stem
     try:
         with _redirect_output(folder / f"{run.name}.log"):

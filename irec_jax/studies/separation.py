@@ -51,7 +51,7 @@ _QUICK = {
 }
 #: Approximate seconds of a run on two cores, without and with `--quick`.
 _EXPECTED_S = {"separator": (3.6e3, 1100), "ablation": (5e3, 140), "classifier": (9e3, 320)}
-#: Smaller networks for `--debug`, besides what the configs shrink.
+#: Smaller networks for `--debug`, in addition to the settings that the configs shrink.
 _DEBUG_CNN = {
     "model.filters": "(2, 4)",
     "model.kernels": "(3, 3)",
@@ -82,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="official, or validation to test on the validation tracks if there are no test tracks",
     )
     add("--separator", default="", metavar="DIR", help="workdir of a trained separator to use")
-    add("--output", default="attenuation", help="of the separator: attenuation, direct or mask")
+    add("--output", default="attenuation", help="separator output: attenuation, direct or mask")
     add(
         "--listen",
         default="features",

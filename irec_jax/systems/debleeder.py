@@ -30,17 +30,17 @@ class Debled:
     """The result of crosstalk reduction for the J tracks of a folder.
 
     Attributes:
-        names: of the tracks: file names without suffix.
-        paths: of the written files, in the same order.
+        names: track names: file names without suffix.
+        paths: paths of the written files, in the same order.
         crosstalk: estimated amplitudes and delays of direct sound, and weights.
         settings: the settings of the estimate.
         losses_db: energy that each track lost, in dB, at least 0 except for rounding; 0 for
             silence.
         num_clipped: samples of each file beyond the range of its integers.
-        sample_rate_hz, num_samples: of all tracks.
+        sample_rate_hz, num_samples: sample rate and length, the same for all tracks.
         elapsed_s: computing time without the report.
-        left_aside: names of other files in the folder.
-        converted: names of files that were written in a better coding, because the original one
+        left_aside: names of other files in the folder, which are not processed.
+        converted: names of files that were written in a better encoding, because the original one
             is not supported for writing.
         report: the figure, or None.
     """
@@ -81,9 +81,9 @@ def debleed(
     """Reduce the crosstalk in every track of a recording.
 
     Every audio file in `folder` except `mix.*` is the track of a microphone; all tracks have the
-    same length, sample rate and start. A file of the same name, length, sample rate and coding is
+    same length, sample rate and start. A file of the same name, length, sample rate and encoding is
     written to `out` for each one; the files appear once all of them are complete. Lossy and 8-bit
-    codings are replaced: mp3, ogg, m4a ... become 24-bit wav, 8 bits become 16. Samples are
+    encodings are replaced: mp3, ogg, m4a ... become 24-bit wav, 8 bits become 16. Samples are
     computed in float32; metadata is not copied.
 
     Args:
@@ -100,7 +100,7 @@ def debleed(
     registry.check_arguments("command", "debleed", ct.Settings, settings)
     crosstalk_settings = ct.Settings(**settings)
     if not os.fspath(folder) or not os.fspath(out):
-        raise UserError("folder, out: empty name; name the folder of the tracks and an output one")
+        raise UserError("folder, out: empty name; name the input and the output folder")
     folder, out = Path(folder).expanduser(), Path(out).expanduser()
     started_s = time.perf_counter()
     tracks, left_aside = multitrack.find_tracks(folder, progress=progress)

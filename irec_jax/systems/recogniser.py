@@ -90,7 +90,7 @@ class Recogniser:
     Attributes:
         task: front end, window and classes.
         predict: maps a batch of windows to probabilities (B, K).
-        sample_rate_hz: of its input.
+        sample_rate_hz: sample rate of its input.
         hop_samples: distance between windows.
         aggregation: name of the clip score.
         thresholds: name -> threshold, a number or one per class.
@@ -116,7 +116,7 @@ class Recogniser:
 
         Args:
             source: a file, read block by block, or samples (T,) or (T, C), float in -1..1 or int16.
-            sample_rate_hz: of an array.
+            sample_rate_hz: sample rate of an array.
             threshold: 'fixed', 'validation', 'validation_per_class', or a number.
 
         Raises:
@@ -231,8 +231,8 @@ def load_recogniser(workdir: str | Path) -> Recogniser:
     config = system["config"]
     if config["data"].get("stored"):
         raise UserError(
-            f"{workdir}: trained on the output of a separator ({config['data']['stored']}), which "
-            "audio files are not; name a recogniser that was trained on audio"
+            f"{workdir}: trained on the output of a separator ({config['data']['stored']}), not "
+            "on audio files; name a recogniser that was trained on audio"
         )
     task = create_recognition(
         classes=system["classes"],
@@ -267,8 +267,8 @@ def recognize(
 
     Args:
         path_or_array: any audio file, or samples (T,) or (T, C), float in -1..1 or int16.
-        workdir: of a trained recogniser.
-        sample_rate: of an array, in Hz.
+        workdir: workdir of a trained recogniser.
+        sample_rate: sample rate of an array, in Hz.
         threshold: 'fixed', 'validation', 'validation_per_class', or a number.
 
     Returns:

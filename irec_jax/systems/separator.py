@@ -1,4 +1,4 @@
-"""A trained separator for arrays: mixtures of any length to the sum of the stems that it keeps."""
+"""A trained separator for arrays: from mixtures of any length to the sum of the kept stems."""
 
 import collections
 import dataclasses
@@ -25,7 +25,7 @@ class Separator:
     Attributes:
         task: front end, window and stems.
         predict: maps a batch of mixtures, `audio` (B, T), to features of the target.
-        sample_rate_hz: of its input and output.
+        sample_rate_hz: sample rate of its input and output.
         hop_frames: frames of the front end between the starts of windows.
         post_db: threshold of `post`, in dB of the front end.
         griffin_lim_iterations: iterations of phase 'griffin-lim'.
@@ -91,7 +91,7 @@ class Separator:
 
         Args:
             blocks: float32 (n, C), n of any lengths.
-            sample_rate_hz: of the mixture.
+            sample_rate_hz: sample rate of the mixture.
             num_samples: total length of the blocks.
             post, phase: see `estimate`.
 
@@ -117,10 +117,10 @@ class Separator:
             if len(block):
                 num_left -= len(block)
                 mixture = _dequeue(queue, len(block))
-                # A network that outputs the target directly may not be silent in silence.
+                # A network that outputs the target directly may output sound for a silent mixture.
                 yield mixture, block * mixture.any(axis=0)
         if num_left:
-            raise ValueError(f"num_samples={num_samples}: the blocks hold {num_left} samples less")
+            raise ValueError(f"num_samples={num_samples}: the blocks hold {num_left} samples fewer")
 
 
 def _dequeue(queue: collections.deque[np.ndarray], num_samples: int) -> np.ndarray:

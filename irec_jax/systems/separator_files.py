@@ -40,7 +40,7 @@ class Separated:
         stems: the target by its name, such as 'vocals_other', and 'remainder': files, or, for an
             array, float32 arrays of its shape.
         picture: file of the spectrograms; None for an array.
-        sample_rate_hz, num_samples, num_channels: of the recording and of its stems.
+        sample_rate_hz, num_samples, num_channels: format of the recording and its stems.
         num_clipped: samples beyond full scale of each stem; arrays are not clipped.
         silent: whether all samples are 0.
         elapsed_s: computing time.
@@ -89,12 +89,12 @@ def separate(
     Args:
         path_or_array: any audio file, or samples (T,) or (T, C), float in -1..1 or int16. Each
             channel is separated on its own.
-        workdir: of a trained separator; or the loaded separator, for many files.
+        workdir: workdir of a trained separator; or a loaded separator, for many files.
         out: a folder, required for a file: its stems and a figure of the spectrograms are written
             to `out`/<name>/.
-        sample_rate: of an array, in Hz.
+        sample_rate: sample rate of an array, in Hz.
         post: remove values below the system's `post_db` from the target's spectrogram.
-        phase: of the target: 'mixture', or 'griffin-lim' as in Ligtenberg (2022).
+        phase: phase of the target: 'mixture', or 'griffin-lim' as in Ligtenberg (2022).
         overwrite: replace existing files.
         progress: show a progress bar, for a file.
 
@@ -134,7 +134,7 @@ def separate_file(
     Args:
         path: any audio file.
         separator: a loaded separator.
-        folder: for the stems; created if missing.
+        folder: output folder for the stems; created if missing.
         post, phase, overwrite, progress: see `separate`.
         inputs: other files that must not be replaced.
 

@@ -1,4 +1,4 @@
-"""Recognition: windows of audio to one probability per instrument."""
+"""Recognition: from windows of audio to one probability per instrument."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -32,7 +32,7 @@ class Recognition(Task):
     Attributes:
         frontend: the front end, whose settings are stored with a checkpoint.
         to_probabilities: the activation of the logits, see `losses.activation`.
-        criterion: the loss, `(logits, labels)`, both (..., K), to one value per row.
+        criterion: the loss, from `(logits, labels)`, both (..., K), to one value per row.
         augment: augmentation of waveforms and features in training.
         normalize: 'peak' divides every waveform by the peak of its clip, 'none' leaves it.
         window_samples: length of the windows.
@@ -120,7 +120,7 @@ def create_recognition(
 
     Args:
         classes: names of the K outputs.
-        sample_rate_hz, window_s: of the audio and its windows.
+        sample_rate_hz, window_s: sample rate of the audio and length of its windows.
         frontend, model, loss: `dict(name=..., **arguments)`.
         augment: arguments of `Augment`.
         normalize: see `Recognition`.
@@ -172,7 +172,7 @@ def unpack_logits(outputs: Any) -> tuple[jax.Array, jax.Array]:
     """Return logits (B, M, K) and which of the M predictions are valid, bool (B, M).
 
     Args:
-        outputs: of a model: logits (B, K) or (B, M, K), or the latter with their validity.
+        outputs: model outputs: logits (B, K) or (B, M, K), or the latter with their validity.
     """
     logits, valid = outputs if isinstance(outputs, tuple) else (outputs, None)
     if logits.ndim == 2:
@@ -181,7 +181,7 @@ def unpack_logits(outputs: Any) -> tuple[jax.Array, jax.Array]:
 
 
 def _takes_audio(frontend: frontends.FrontEnd) -> bool:
-    """Whether a front end takes audio; one that takes stored features has `num_values` of them."""
+    """Return whether a front end takes audio, not stored features (which have `num_values`)."""
     return not hasattr(frontend, "num_values")
 
 

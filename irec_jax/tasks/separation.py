@@ -1,4 +1,4 @@
-"""Separation: the spectrogram of a mixture to that of some of its stems."""
+"""Separation: from the spectrogram of a mixture to that of some of its stems."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,7 @@ from irec_jax.errors import UserError
 from irec_jax.metrics import amplitude_sdr
 from irec_jax.tasks.task import Batch, HostBatch, Losses, Task, example_keys
 
-#: Values of the config key `loss.domain`: what the loss compares.
+#: Values of the config key `loss.domain`, the quantity that the loss compares.
 DOMAINS = ("amplitudes", "decibels")
 # The error of an example is divided by the level of its target, as in the score. A target that is
 # silent or far softer than its mixture is treated as if it were 30 dB below the mixture.
@@ -33,7 +33,7 @@ class Separation(Task):
 
     Attributes:
         frontend: the front end, whose settings are stored with a checkpoint.
-        criterion: the loss, `(estimate, target)`, both (B, bins, frames), to (B,).
+        criterion: the loss, from `(estimate, target)`, both (B, bins, frames), to (B,).
         domain: 'decibels' compares features, as Ligtenberg (2022) does; 'amplitudes' compares
             linear amplitudes divided by the RMS of those of the target.
         augment: augmentation of stems in training.
@@ -125,7 +125,7 @@ def create_separation(
     Args:
         stems: names of the S stems in a batch.
         target: names of the stems to keep.
-        sample_rate_hz, window_s: of the audio and its windows.
+        sample_rate_hz, window_s: sample rate of the audio and length of its windows.
         frontend, model: `dict(name=..., **arguments)`.
         loss: the same, with `domain`, see `Separation`.
         augment: arguments of `StemAugment`.

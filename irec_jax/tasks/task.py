@@ -34,7 +34,7 @@ class Task(abc.ABC):
         """Return the summed loss of a batch.
 
         Args:
-            params, model_state: of the model.
+            params, model_state: parameters and state of the model.
             batch: arrays with a leading batch axis, among them `index` (B,), the position of each
                 example in the global batch, and `mask` (B,), 0 for padding examples.
             rng: key of the step; keys of examples are folded from it and `index`.

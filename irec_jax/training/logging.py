@@ -24,7 +24,7 @@ class Logger:
     """TensorBoard writer, active on process 0 only.
 
     Args:
-        folder: of the TensorBoard files; None writes none.
+        folder: folder for the TensorBoard files; None writes no files.
     """
 
     def __init__(self, folder: Path | None):

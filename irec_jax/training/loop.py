@@ -57,7 +57,7 @@ class Progress:
 
     @property
     def best(self) -> dict[str, float] | None:
-        """The best epoch by `best_by`, the first one of equals."""
+        """The best epoch by `best_by`, the first one in a tie."""
         return min(self.history, key=self.rank, default=None)
 
     def rank(self, row: Mapping[str, float]) -> float:
@@ -99,9 +99,9 @@ class TrainingRun:
     """A training run.
 
     Attributes:
-        train_step: of `parallel.map_step`, `(state, batch) -> (state, mean loss)`.
+        train_step: result of `parallel.map_step`, `(state, batch) -> (state, mean loss)`.
         batches: training input.
-        evaluate: the replicated `(params, model_state)` to validation scalars, among them `loss`.
+        evaluate: maps the replicated `(params, model_state)` to validation scalars with `loss`.
         settings: the config section `training`.
         profile: the config section `profile`.
         schedule: learning rate by step, for the log.
@@ -180,7 +180,7 @@ class TrainingRun:
                 with jax.profiler.StepTraceAnnotation("train", step_num=step):
                     current, loss = self.train_step(current, batch)
                 self._profiler.after(step, loss)
-                # The loss of the step before is checked while this step runs.
+                # The loss of the previous step is checked while this step runs.
                 self._log_step(pending, bar)
                 pending = (step, loss)
                 step += 1
@@ -217,7 +217,7 @@ class TrainingRun:
         self._store.save(parallel.first(current), dataclasses.asdict(self.progress), rank)
 
     def _log_step(self, pending: tuple[int, jax.Array] | None, bar: tqdm) -> None:
-        """Show and log the loss of a step; UserError if it is not finite."""
+        """Show and log the loss of a step; raise UserError if it is not finite."""
         if pending is None:
             return
         step, value = pending[0], self._check_finite(pending)
@@ -230,7 +230,7 @@ class TrainingRun:
             self.logger.scalars(step, {"train/loss_step": value, "learning_rate": rate})
 
     def _check_finite(self, pending: tuple[int, jax.Array]) -> float:
-        """Return the loss of a step; UserError, with the ids of its batch, if it is not finite."""
+        """Return the loss of a step; raise UserError with the ids of its batch if not finite."""
         step, value = pending[0], float(parallel.first(pending[1]))
         if math.isfinite(value):
             return value

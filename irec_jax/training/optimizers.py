@@ -50,12 +50,12 @@ def _schedules() -> dict[str, Callable]:
 
 
 def find_optimizer(name: str) -> Callable:
-    """Return an optimiser of optax or optax.contrib; UserError for an unknown name."""
+    """Return an optimiser of optax or optax.contrib; raise UserError for an unknown name."""
     return registry.find("optimizer", _optimizers(), name)
 
 
 def find_schedule(name: str) -> Callable:
-    """Return a schedule of optax; UserError for an unknown name."""
+    """Return a schedule of optax; raise UserError for an unknown name."""
     return registry.find("schedule", _schedules(), name)
 
 
@@ -68,7 +68,7 @@ def create_schedule(
         settings: `name` and arguments of an optax schedule; without a name the rate is constant.
             The highest (or first) rate defaults to the learning rate, and the length to the number
             of training steps. A warm-up starts from 0 unless `init_value` is given.
-        learning_rate: of the config section `optimizer`.
+        learning_rate: value from the config section `optimizer`.
         num_steps: largest number of steps that training can take.
     """
     settings = dict(settings)

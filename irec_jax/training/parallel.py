@@ -1,6 +1,6 @@
 """Data parallelism with `jax.pmap`: mapped steps, replication, sharding, collectives.
 
-The only module that knows `pmap`; its axis has the name `distributed.AXIS`.
+The only module that uses `pmap`; its axis has the name `distributed.AXIS`.
 """
 
 from collections.abc import Callable
@@ -46,7 +46,7 @@ def mean_over_devices(tree: Any) -> Any:
 
 def replicate(tree: Any) -> Any:
     """Copy arrays to every device of this process, with a leading device axis."""
-    # The axis is named as the step's, or the first step would be compiled once more.
+    # The axis has the same name as in the step; otherwise the first step would compile twice.
     return jax_utils.replicate(tree, axis_name=AXIS)
 
 

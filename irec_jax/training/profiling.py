@@ -21,7 +21,7 @@ def num_flops(step: Callable, *arguments: Any) -> int:
 
     Args:
         step: any JAX function.
-        *arguments: of the function, or their shapes; nothing is computed.
+        *arguments: arguments of the function, or their shapes; the function is not run.
     """
     return _count(jax.make_jaxpr(step)(*arguments).jaxpr)
 

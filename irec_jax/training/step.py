@@ -16,8 +16,8 @@ from irec_jax.training import parallel
 def number_examples(batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
     """Add `index` (B,), the position of each example in the global batch.
 
-    Random keys of examples are folded from it, so that one device and many draw the same numbers
-    for an example.
+    Random keys of examples are folded from it, so that the numbers drawn for an example do not
+    depend on the number of devices.
     """
     size = batch["mask"].shape[0]
     return batch | {"index": parallel.device_index() * size + jnp.arange(size)}
@@ -45,11 +45,11 @@ def train_step(
         state: replicated over devices.
         batch: this device's rows.
         loss: `Task.loss`.
-        optimizer: of `optimizers.create_optimizer`.
+        optimizer: result of `optimizers.create_optimizer`.
         l2: weight of the sum of squared kernels added to the mean loss; 0 for none.
 
     Returns:
-        The new state, to whose sums the task's loss and scalars are added, and the mean loss of
+        The new state, with the task's loss and scalars added to its sums, and the mean loss of
         the batch before the update, with the L2 term.
     """
     rng = jax.random.fold_in(jax.random.key(state.seed), state.step)
@@ -93,14 +93,14 @@ def eval_step(
 def create_evaluate(
     loss: Callable, batches: Callable[[], Iterable]
 ) -> Callable[[Any, Any], dict[str, float]]:
-    """Return a function to the mean loss of a split, exact for any number of devices and padding.
+    """Return a function for the mean loss of a split, exact for any device count and padding.
 
     Args:
         loss: `Task.loss`.
         batches: returns an iterator over this process's batches of the split, one pass.
 
     Returns:
-        A function of the replicated `(params, model_state)` to the means of `loss` and of the
+        A function from the replicated `(params, model_state)` to the means of `loss` and of the
         task's scalars.
     """
     step = parallel.map_step(functools.partial(eval_step, loss=loss), donate_state=False)

@@ -76,7 +76,7 @@ def test_memory_is_printed_by_length(monkeypatch, capsys):
 
 
 def test_measures_one_length(capsys):
-    benchmark.main(["--one=600", "--batch=2"])
+    benchmark.main(["--child_steps=600", "--batch=2"])
     seconds, peak = capsys.readouterr().out.split()
     assert float(seconds) > 0 and int(peak) > 1 << 26
 

@@ -216,7 +216,7 @@ def test_silent_tracks_and_dc_offsets_have_no_effect(with_alignment):
 def test_equal_tracks_are_rejected(gain):
     tracks = make_tracks(4, num_samples=2 * RATE_HZ)
     tracks[2] = gain * tracks[0] + 1e-4 * tracks[1]
-    with pytest.raises(UserError, match="track 0 and track 2: hold the same sound"):
+    with pytest.raises(UserError, match="track 0 and track 2: contain the same sound"):
         crosstalk.debleed_array(tracks, crosstalk.Settings(**FRAME), sample_rate_hz=RATE_HZ)
 
 

@@ -233,8 +233,8 @@ def test_failed_attempt_does_not_fix_the_settings_of_the_workdir(fake_runs, tmp_
     ("words", "message"),
     [
         (["--rows=magic"], "--rows magic: matches none of rnn-300-50"),
-        (["--split=official"], "--split official: unknown; known are song and window"),
-        (["--dataset=gm_multitrack"], "--dataset gm_multitrack: unknown; known are"),
+        (["--split=official"], "--split official: unknown; choose from song and window"),
+        (["--dataset=gm_multitrack"], "--dataset gm_multitrack: unknown; choose from"),
         (["--quick", "--rows=lstm-100"], "--rows lstm-100: matches none of"),
     ],
 )

@@ -254,11 +254,11 @@ def test_verdict_is_one_sentence(raw, post, expected):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--stems=musdb"], "--stems musdb: unknown; known are gm_musdb and musdb18"),
-        (["--output=masks"], "--output masks: unknown; known are attenuation, direct and mask"),
-        (["--listen=both"], "--listen both: unknown; known are features and audio"),
+        (["--stems=musdb"], "--stems musdb: unknown; choose from gm_musdb and musdb18"),
+        (["--output=masks"], "--output masks: unknown; choose from attenuation, direct and mask"),
+        (["--listen=both"], "--listen both: unknown; choose from features and audio"),
         (["--stems-path=x"], "--stems-path: only applies to --stems musdb18"),
-        (["--dataset=folder"], "--dataset folder: unknown; known are gm_irmas and irmas"),
+        (["--dataset=folder"], "--dataset folder: unknown; choose from gm_irmas and irmas"),
         (["--separator=nowhere"], "nowhere: no such folder"),
     ],
 )

@@ -391,7 +391,7 @@ def test_identical_tracks_are_rejected(folder, tmp_path, capsys):
     (folder / "copy.wav").write_bytes((folder / "alto.wav").read_bytes())
     assert call(folder, "--out", tmp_path / "out") == 1
     error = capsys.readouterr().err
-    assert "alto and copy: hold the same sound" in error and "leave one out" in error
+    assert "alto and copy: contain the same sound" in error and "leave one out" in error
     assert not any((tmp_path / "out").glob("*"))
 
 

@@ -1,4 +1,4 @@
-"""Published results, one module per paper; `RESULTS` finds those of a config by its name."""
+"""Published results, one module per paper; `RESULTS` maps the name of a config to its results."""
 
 from typing import Any
 
