@@ -126,11 +126,11 @@ def test_song_split_in_two_processes_keeps_each_song_in_one_split(tmp_path):
         (["--config.model.dtype=float16"], "model.dtype 'float16': did you mean 'bfloat16'"),
         (
             ["--config.frontend.name=chunks"],
-            "frames, bands), none of them 0, got {'num_steps': (1,), 'steps': (1, 73, 300)}",
+            "expected non-empty (batch, frames, bands), got {'num_steps': (1,), 'steps'",
         ),
         (
             ["--config.frontend.name=chunks", "--config.model.name=dense"],
-            "(batch, features), not 0, got {'num_steps': (1,), 'steps': (1, 73, 300)}",
+            "expected non-empty (batch, features), got {'num_steps': (1,), 'steps'",
         ),
         (
             ["--config.data.test_fraction=0.0"],

@@ -384,5 +384,5 @@ def test_complete_run_from_clips_to_report(separator, tmp_path, capsys, monkeypa
         np.load(tmp_path / "earlier.npz") as earlier,
     ):
         np.testing.assert_allclose(current["test_scores"], earlier["test_scores"], atol=1e-6)
-    with pytest.raises(UserError, match="what a separator made"):
+    with pytest.raises(UserError, match="trained on the output of a separator"):
         load_recogniser(folder)
