@@ -1,5 +1,6 @@
 """Base class and configs of rendered datasets."""
 
+import abc
 import dataclasses
 import os
 from collections.abc import Iterable, Iterator
@@ -26,7 +27,7 @@ class RenderedConfig(tfds.core.BuilderConfig):
     soundfont: str | None = None
 
 
-class RenderedBuilder:
+class RenderedBuilder(abc.ABC):
     """Mixin of builders of rendered datasets, with a `RenderedConfig` as their config."""
 
     builder_config: RenderedConfig
@@ -42,13 +43,13 @@ class RenderedBuilder:
     def _generate_examples(self, split: str) -> "_Examples":
         return _Examples(self, split)
 
+    @abc.abstractmethod
     def _num_examples(self, split: str) -> int:
         """Return the number of examples of a split, known before they are rendered."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _render_examples(self, split: str) -> Iterator[tuple[str, dict]]:
         """Render the (id, example) pairs of a split."""
-        raise NotImplementedError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Base class of the front ends, and checks of their settings; messages name the config key."""
 
+import abc
 import functools
 import math
 from collections.abc import Iterable
@@ -14,7 +15,7 @@ Features = jax.Array | dict[str, jax.Array]
 Shape = tuple[int, ...]
 
 
-class FrontEnd:
+class FrontEnd(abc.ABC):
     """Interface of all front ends; subclasses are frozen dataclasses of static settings.
 
     A setting out of range raises a `UserError` that names it when the front end is created.
@@ -44,13 +45,13 @@ class FrontEnd:
         self.output_shape(waveform.shape[-1])  # raises if the length does not fit
         return _compute(self, waveform, num_samples, keys)
 
+    @abc.abstractmethod
     def output_shape(self, num_samples: int) -> Shape | dict[str, Shape]:
         """Return the shape of the features of one waveform of `num_samples` samples."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _features(self, waveform: jax.Array, num_samples: Any, keys: Any) -> Features:
         """Compute the features of valid waveforms, in a jitted function."""
-        raise NotImplementedError
 
 
 @functools.partial(jax.jit, static_argnums=0)
