@@ -5,59 +5,27 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from small_tasks import (
+    AMPLITUDES,
+    DECIBELS,
+    FRONTEND,
+    LOSS,
+    MODEL,
+    SAMPLES,
+    create_separation_task,
+    make_stem_batch,
+)
 
 from irec_jax.errors import UserError
-from irec_jax.tasks import create_separation
-
-STEMS = ("drums", "bass", "other", "vocals")
-RATE_HZ, SAMPLES = 8000, 8 * 60
-FRONTEND = dict(name="spectrogram_db", frame_length=128, hop_length=60, num_bins=64, num_frames=8)
-MODEL = dict(
-    name="unet", filters=(4, 8), kernels=(3, 3), strides=(2, 2), dilations=(1, 1), bottleneck=(4,)
-)
-#: Losses of the configs, and another one.
-LOSS = dict(name="log_mean_squared_error", domain="amplitudes", l2=0.0)
-DECIBELS = dict(name="mean_absolute_error", domain="decibels", l2=0.0)
-AMPLITUDES = dict(name="mean_absolute_error", domain="amplitudes", l2=0.0)
-
-
-def create(**changes):
-    settings = dict(
-        stems=STEMS,
-        target=("vocals", "other"),
-        sample_rate_hz=RATE_HZ,
-        window_s=SAMPLES / RATE_HZ,
-        frontend=FRONTEND,
-        model=MODEL,
-        loss=LOSS,
-        augment={},
-    )
-    return create_separation(**(settings | changes))
-
-
-def make_batch(size=3):
-    """Return a batch with drums and bass below 1 kHz and the other stems above."""
-    rng = np.random.default_rng(0)
-    time_s = np.arange(SAMPLES) / RATE_HZ
-    stems = np.zeros((size, 4, SAMPLES))
-    for row, stem in np.ndindex(size, 4):
-        pitch = rng.uniform(100, 900) if stem < 2 else rng.uniform(1200, 3500)
-        stems[row, stem] = 0.2 * np.sin(2 * np.pi * pitch * time_s + rng.uniform(0, 6))
-    return {
-        "stems": np.round(stems * 32767).astype(np.int16),
-        "num_samples": np.full(size, SAMPLES, np.int32),
-        "mask": np.array([1.0] * (size - 1) + [0.0], np.float32),
-        "index": np.arange(size),
-    }
 
 
 @pytest.fixture(scope="module")
 def task():
-    return create()
+    return create_separation_task()
 
 
 def test_overfits_one_batch(task):
-    batch, optimizer = make_batch(), optax.adam(1e-2)
+    batch, optimizer = make_stem_batch(), optax.adam(1e-2)
     params, state = task.init(jax.random.key(0))
 
     @jax.jit
@@ -82,7 +50,7 @@ def test_overfits_one_batch(task):
 
 
 def test_mixture_is_the_sum_of_stems_unless_the_batch_contains_one(task):
-    batch = make_batch()
+    batch = make_stem_batch()
     total = batch["stems"].sum(axis=1, dtype=np.int32).astype(np.float32) / 32768
     arrays = task.summaries(*task.init(jax.random.key(0)), batch)
     np.testing.assert_allclose(arrays["audio/mixture"], total[0], atol=1e-6)
@@ -97,7 +65,7 @@ def test_mixture_is_the_sum_of_stems_unless_the_batch_contains_one(task):
 @pytest.mark.parametrize("loss", [LOSS, DECIBELS, AMPLITUDES])
 def test_loss_and_score_of_an_identity_network(loss):
     """Compare with values computed from amplitudes; the default loss is close to minus the SDR."""
-    task, batch = create(loss=loss), make_batch()
+    task, batch = create_separation_task(loss=loss), make_stem_batch()
     front = task.frontend
     parts = batch["stems"].astype(np.float32) / 32768
     mixture, target = parts.sum(1), parts[:, 2:].sum(1)
@@ -124,7 +92,7 @@ def test_loss_and_score_of_an_identity_network(loss):
 @pytest.mark.parametrize("silent", [slice(2, 4), slice(0, 4)])
 def test_silence_has_finite_gradients_and_a_score_of_zero(silent, loss):
     """Check a silent target, and silence in all stems."""
-    task, batch = create(loss=loss), make_batch(1)
+    task, batch = create_separation_task(loss=loss), make_stem_batch(1)
     batch["mask"][:] = 1.0
     batch["stems"][:, silent] = 0
     params, state = task.init(jax.random.key(0))
@@ -140,7 +108,10 @@ def test_silence_has_finite_gradients_and_a_score_of_zero(silent, loss):
 
 def test_model_has_the_decibel_scale_of_the_front_end():
     front = FRONTEND | dict(scale_db=100.0, floor_db=-90.0)
-    task, batch = create(frontend=front, model=MODEL | dict(output="mask")), make_batch(1)
+    task, batch = (
+        create_separation_task(frontend=front, model=MODEL | dict(output="mask")),
+        make_stem_batch(1),
+    )
     params, state = task.init(jax.random.key(0))
     params = jax.tree.map(jnp.zeros_like, params)
     mixture = jnp.asarray(batch["stems"][:, 3])
@@ -162,4 +133,4 @@ def test_model_has_the_decibel_scale_of_the_front_end():
 )
 def test_invalid_settings_are_rejected(changes, message):
     with pytest.raises(UserError, match=message):
-        create(**changes)
+        create_separation_task(**changes)

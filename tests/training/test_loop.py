@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from small_tasks import create_recognition_task
 
 from irec_jax import data
 from irec_jax.checkpoints import state
 from irec_jax.errors import UserError
-from irec_jax.tasks import create_recognition
 from irec_jax.training import loop, optimizers, parallel, step
 from irec_jax.training.logging import Logger
 
@@ -30,24 +30,11 @@ SETTINGS = dict(
 )
 
 
-def create_task(**changes):
-    settings = dict(
-        classes=("low", "middle", "high"),
-        sample_rate_hz=8000,
-        window_s=0.25,
-        frontend=dict(name="log_mel", frame_length=256, hop_length=128, num_mels=16),
-        model=dict(name="convnet", filters=(4, 8), dense=32, dropout=0.1, dense_dropout=0.1),
-        loss=dict(name="categorical_cross_entropy", l2=0.0),
-        augment=dict(gain_db=3.0, polarity=True, num_time_masks=1, time_mask_frames=4),
-    )
-    return create_recognition(**(settings | changes))
-
-
 class Run:
     """Compiled training step, shared by all tests of this file."""
 
     def __init__(self):
-        self.task = create_task()
+        self.task = create_recognition_task()
         self.optimizer, self.schedule = optimizers.create_optimizer(
             {"name": "adam", "learning_rate": 1e-2, "schedule": {"name": ""}, "clip_norm": 0.0}, 99
         )
@@ -251,9 +238,9 @@ DEVICES = """
 import functools, jax, numpy as np, sys
 sys.path[:0] = {paths!r}
 jax.config.update("jax_num_cpu_devices", 8)
-from irec_jax import data, distributed
+from irec_jax import data
 from irec_jax.checkpoints import state
-from irec_jax.training import optimizers, step
+from irec_jax.training import optimizers, parallel, step
 from flax import jax_utils
 {system}
 rule = {{"name": "sgd", "learning_rate": 0.05, "schedule": {{"name": ""}}, "clip_norm": 0.0}}
@@ -262,7 +249,7 @@ results = []
 for count in (1, 8):
     devices = jax.devices()[:count]
     one = functools.partial(step.train_step, loss=task.loss, optimizer=optimizer, l2=1e-4)
-    mapped = jax.pmap(one, axis_name=distributed.AXIS, devices=devices)
+    mapped = parallel.map_step(one, donate_state=False, devices=devices)
     first = state.create(*task.init(jax.random.key(0)), optimizer, task.scalars, 0)
     current = jax_utils.replicate(first, devices)
     for n in range(4):
@@ -281,15 +268,15 @@ print("equal")
 """
 #: 20 windows: every other batch contains 4 examples and 12 rows of padding.
 RECOGNISER = """
-from test_loop import create_task
+from small_tasks import create_recognition_task
 from conftest import make_clips
-task = create_task()
+task = create_recognition_task()
 batches = data.Batches(make_clips(num_clips=5), window_samples=2000, batch_size=16)
 """
 SEPARATOR = """
-from test_separation_task import create, make_batch
-task = create(augment=dict(gain_db=6.0, polarity=True))
-batches = [make_batch(16) | dict(mask=np.float32(np.arange(16) < n)) for n in (16, 5, 1, 9)]
+from small_tasks import create_separation_task, make_stem_batch
+task = create_separation_task(augment=dict(gain_db=6.0, polarity=True))
+batches = [make_stem_batch(16) | dict(mask=np.float32(np.arange(16) < n)) for n in (16, 5, 1, 9)]
 for batch in batches:
     del batch["index"]
 """
@@ -299,7 +286,7 @@ for batch in batches:
 def test_one_device_matches_eight_devices_with_uneven_masks(system):
     """Steps include dropout, augmentation and batch normalisation."""
     folder = Path(__file__).parent
-    paths = [folder, folder.parent, folder.parent / "tasks", folder.parents[1]]
+    paths = [folder.parent, folder.parents[1]]
     script = DEVICES.format(paths=[str(path) for path in paths], system=system)
     completed = subprocess.run(
         [sys.executable, "-c", script],
