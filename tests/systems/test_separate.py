@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 import irec_jax
 from irec_jax import audio, cli, systems
-from irec_jax.audio import tracks, writing
+from irec_jax.audio import reading, tracks, writing
 from irec_jax.checkpoints import state
 from irec_jax.checkpoints import storage as checkpoints
 from irec_jax.checkpoints.workdir import write_system
@@ -332,7 +332,7 @@ def test_files_are_read_outside_the_main_thread(separator, tmp_path, monkeypatch
             threads.add(threading.current_thread())
             yield block
 
-    monkeypatch.setattr(audio, "blocks", record_thread)
+    monkeypatch.setattr(reading, "blocks", record_thread)
     irec_jax.separate(tmp_path / "song.mp3", workdir=separator, out=tmp_path, progress=False)
     assert threads and threading.main_thread() not in threads
 
