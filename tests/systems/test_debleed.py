@@ -12,7 +12,7 @@ import soundfile
 
 import irec_jax
 from irec_jax import audio, cli, crosstalk
-from irec_jax.audio import writing
+from irec_jax.audio import reading, writing
 from irec_jax.cli.console import run_command
 from irec_jax.errors import UserError
 from irec_jax.reports import debleed_figure, spectrogram_overview
@@ -252,7 +252,7 @@ def test_files_are_read_outside_the_main_thread(folder, tmp_path, monkeypatch):
             threads.add(threading.current_thread())
             yield block
 
-    monkeypatch.setattr(audio, "blocks", record_thread)
+    monkeypatch.setattr(reading, "blocks", record_thread)
     irec_jax.debleed(folder, tmp_path / "out", progress=False, report=True, **SMALL)
     assert threads and threading.main_thread() not in threads
 
