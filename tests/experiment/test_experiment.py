@@ -59,7 +59,7 @@ def test_random_split_of_windows_with_separate_channels(tmp_path, capsys):
     assert len(lines) == 1 and f"accuracy {predominant['accuracy']:.3f} [" in lines[0]
     assert "(window split), rendered audio; chance 0.333, majority 0." in lines[0]
     page = (tmp_path / "report.md").read_text()
-    assert "**Accuracy" in page and "Warning: leaky" in page
+    assert "**Accuracy" in page and "Warning: data leakage" in page
     system = json.loads((tmp_path / "system.json").read_text())
     assert system["classes"] == report["classes"] and system["thresholds"]["fixed"] == 0.3
     # The loaded system has the same classes and is not normalised; a second evaluation agrees.
@@ -108,7 +108,7 @@ def test_song_split_in_two_processes_keeps_each_song_in_one_split(tmp_path):
     confusion = np.array(report["predominant"]["confusion"])
     np.testing.assert_array_equal(confusion.sum(axis=1), splits.test.labels.sum(axis=0))
     assert report["predominant"]["accuracy"] == np.trace(confusion) / confusion.sum()
-    assert "leaky" not in (tmp_path / "report.md").read_text()
+    assert "data leakage" not in (tmp_path / "report.md").read_text()
 
 
 @pytest.mark.parametrize(
