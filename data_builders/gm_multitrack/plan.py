@@ -74,7 +74,7 @@ ENSEMBLES = {
     ),
 }  # fmt: skip
 
-#: (shortest, longest) duration in seconds: of pieces with up to eight tracks, and with more.
+#: Shortest and longest duration in seconds, for pieces of up to eight tracks and for larger ones.
 DURATIONS_S = {
     "tiny": ((19.0, 21.0), (12.0, 12.0)),
     "small": ((20.0, 32.0), (20.0, 25.0)),
