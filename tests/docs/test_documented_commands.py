@@ -115,10 +115,8 @@ def example_folder(tmp_path_factory) -> Path:
         )
     ):
         write_tones(folder / name, seed)
-    rows = [
-        f"MY_SOUNDS/{name}/{take}.wav,{name}" for name in ("kick", "snare") for take in range(4)
-    ]
-    (folder / "sounds.csv").write_text("\n".join(["file,labels", *rows]))
+    rows = [f"MY_SOUNDS/{name}/{i}.wav,{name}\n" for name in ("kick", "snare") for i in range(4)]
+    (folder / "sounds.csv").write_text("".join(["file,labels\n", *rows]))
     for path in ("MUSDB18/train", "MUSDB18/test", "MUSDB18_7/train"):
         track = folder / path / f"{path.replace('/', ' - ')}.stem.mp4"
         musdb18_fixture.write_stem_file(track, musdb18_fixture.stems(path).values())
@@ -127,10 +125,8 @@ def example_folder(tmp_path_factory) -> Path:
     for run in ("han", "my_sounds"):
         recogniser = call_trace.write_recogniser(folder / "runs" / run)
         system = read_json(recogniser / "system.json")
-        tuned = {"validation": 0.4, "validation_per_class": [0.4, 0.6]}
-        write_json(
-            recogniser / "system.json", system | {"thresholds": system["thresholds"] | tuned}
-        )
+        system["thresholds"] |= {"validation": 0.4, "validation_per_class": [0.4, 0.6]}
+        write_json(recogniser / "system.json", system)
     return folder
 
 
