@@ -34,7 +34,11 @@ ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 #: Pages that another test follows step by step, in the files that they tell the reader to write.
 ELSEWHERE = {"extending.md": "tests/docs/test_extending.py"}
-PAGES = [page for page in sorted((ROOT / "docs").rglob("*.md")) if page.name not in ELSEWHERE]
+PAGES = [
+    page
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+    if page.name not in ELSEWHERE
+]
 #: Languages of code blocks. "text" is output and file layouts.
 LANGUAGES = ("bash", "python", "json", "text", "yaml")
 BLOCK = re.compile(
