@@ -234,7 +234,7 @@ def run_irec(words, monkeypatch):
         if command == "build":
             monkeypatch.setattr(data_builders, "prepare", data_builders.builder)
         elif command == "gallery" and "--dataset" not in words:
-            words = [*words, "--size=tiny"]  # of gm_irmas
+            words = [*words, "--dataset=folder", "--path=MY_SOUNDS"]  # nothing to render
         assert cli.run(words) == 0
 
 
