@@ -3,17 +3,19 @@
 import operator
 
 import chex
-import jax
+import numpy as np
+from jax import Array
+from jaxtyping import Shaped
 
 
-def check_floating(name: str, array: jax.Array) -> None:
+def check_floating(name: str, array: Shaped[Array | np.ndarray, "..."]) -> None:
     """Raise AssertionError unless `array` has a real floating-point dtype."""
     chex.assert_type(
         array, float, custom_message=f"{name} must hold floats; divide int16 audio by 32768"
     )
 
 
-def check_signal(name: str, signal: jax.Array) -> None:
+def check_signal(name: str, signal: Shaped[Array | np.ndarray, "..."]) -> None:
     """Raise AssertionError unless `signal` is a floating-point array (..., T) with T >= 1."""
     check_floating(name, signal)
     chex.assert_shape(signal, (..., None), custom_message=f"{name} must have shape (..., T)")
