@@ -163,7 +163,9 @@ def create(name: str, **arguments: Any) -> Loss:
 
 def _check(
     logits: Array | np.ndarray, labels: Array | np.ndarray, label_smoothing: float
-) -> tuple[Float[Array, "*batch classes"], Float[Array, "*batch classes"]]:
+) -> tuple[
+    Float[Array | np.ndarray, "*batch classes"], Float[Array | np.ndarray, "*batch classes"]
+]:
     """Check the arguments; return logits and labels in one float dtype of at least 32 bits."""
     if isinstance(label_smoothing, bool) or not isinstance(label_smoothing, (int, float)):
         raise UserError(f"loss.label_smoothing={label_smoothing!r}: expected a number")

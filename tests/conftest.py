@@ -2,9 +2,9 @@
 
 import signal
 
+import jaxtyping
 import numpy as np
 import pytest
-from jaxtyping import install_import_hook
 
 #: Packages whose annotations, array shapes included, are checked in every call during the tests.
 CHECKED_PACKAGES = (
@@ -17,7 +17,7 @@ CHECKED_PACKAGES = (
 )
 # jaxtyping's own pytest option would not reach the workers of pytest-xdist. As in static typing,
 # an int is accepted for a float.
-install_import_hook(
+jaxtyping.install_import_hook(
     CHECKED_PACKAGES, "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
 )
 
@@ -55,6 +55,12 @@ def make_clips(num_clips=12, num_classes=3, num_samples=8000, seed=0):
         contradictory=np.zeros(num_clips, bool),
         read=lambda i: (audio[i], peak(audio[i])),
     )
+
+
+@pytest.fixture
+def unchecked(monkeypatch):
+    """Switch the checks of annotations off, so that a test gets the errors that users get."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.fixture

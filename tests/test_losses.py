@@ -116,6 +116,7 @@ def test_probabilities_match_the_loss(name):
     np.testing.assert_allclose(losses.activation(name)(logits), expected, rtol=1e-5)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_invalid_arguments_are_reported_in_one_line():
     with pytest.raises(UserError, match="unknown loss 'binary_crossentropy': did you mean"):
         losses.create("binary_crossentropy")
@@ -142,8 +143,14 @@ def test_regression_losses_match_numpy():
     for name, value in expected.items():
         result = losses.create(name)(estimate, target)
         np.testing.assert_allclose(result, value, rtol=1e-5, atol=1e-5)
-        with pytest.raises(AssertionError):
-            losses.create(name)(estimate, target[:, :1])
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("name", losses.REGRESSION)
+def test_regression_losses_reject_arrays_of_different_shapes(name):
+    estimate = np.zeros((5, 7, 3), np.float32)
+    with pytest.raises(AssertionError):
+        losses.create(name)(estimate, estimate[:, :1])
 
 
 def test_log_error_of_a_perfect_estimate_is_the_floor():

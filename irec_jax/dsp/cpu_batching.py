@@ -38,7 +38,7 @@ def map_in_batches(
         return function(signal)
     examples = signal.reshape(num_examples, signal.shape[-1])
 
-    def in_batches(examples: Array) -> Array:
+    def in_batches(examples: Array | np.ndarray) -> Array:
         return jax.lax.map(function, examples, batch_size=batch_size)
 
     result = jax.lax.platform_dependent(examples, cpu=in_batches, default=function)

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from irec_jax.dsp.checks import check_floating
@@ -14,7 +15,7 @@ FLOOR_DB = -100.0
 def power_to_db(
     power: Float[Array | np.ndarray, "*shape"],
     *,
-    reference: float | Float[Array | np.ndarray, "#*shape"] = 1.0,
+    reference: Float[ArrayLike, "#*shape"] = 1.0,
     floor_db: float = FLOOR_DB,
 ) -> Float[Array, "*shape"]:
     """Return 10 log10(power / reference), limited from below by the floor.
@@ -36,7 +37,7 @@ def power_to_db(
 def amplitude_to_db(
     amplitude: Float[Array | np.ndarray, "*shape"],
     *,
-    reference: float | Float[Array | np.ndarray, "#*shape"] = 1.0,
+    reference: Float[ArrayLike, "#*shape"] = 1.0,
     floor_db: float = FLOOR_DB,
 ) -> Float[Array, "*shape"]:
     """Return 20 log10(|amplitude| / reference), limited by the floor; see `power_to_db`."""
@@ -49,7 +50,7 @@ def amplitude_to_db(
 def db_to_power(
     db: Float[Array | np.ndarray, "*shape"],
     *,
-    reference: float | Float[Array | np.ndarray, "#*shape"] = 1.0,
+    reference: Float[ArrayLike, "#*shape"] = 1.0,
 ) -> Float[Array, "*shape"]:
     """Return reference * 10^(db / 10)."""
     check_floating("db", db)
@@ -59,7 +60,7 @@ def db_to_power(
 def db_to_amplitude(
     db: Float[Array | np.ndarray, "*shape"],
     *,
-    reference: float | Float[Array | np.ndarray, "#*shape"] = 1.0,
+    reference: Float[ArrayLike, "#*shape"] = 1.0,
 ) -> Float[Array, "*shape"]:
     """Return reference * 10^(db / 20)."""
     check_floating("db", db)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Complex, Float, Inexact, Key
+from jaxtyping import Complex, Float, Inexact, PRNGKeyArray
 
 from irec_jax.dsp.checks import check_floating, check_positive
 from irec_jax.dsp.framing import num_frames
@@ -27,7 +27,7 @@ def griffin_lim(
     num_iterations: int = 32,
     momentum: float = 0.99,
     initial_phase: Inexact[Array | np.ndarray, "..."] | None = None,
-    key: Key[Array, ""] | None = None,
+    key: PRNGKeyArray | None = None,
 ) -> Float[Array, "... {num_samples}"]:
     """Return a signal with approximately these STFT magnitudes.
 
@@ -82,7 +82,8 @@ def griffin_lim(
 
 
 def with_phase(
-    magnitudes: Float[Array, "*shape"], phase: Inexact[Array, "#*shape"]
+    magnitudes: Float[Array | np.ndarray, "*shape"],
+    phase: Inexact[Array | np.ndarray, "#*shape"],
 ) -> Complex[Array, "*shape"]:
     """Return complex numbers with given magnitudes and phases.
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 from jaxtyping import Complex, Float, Int32
 
 from irec_jax.dsp.checks import check_positive, check_signal
@@ -23,7 +24,7 @@ _NUM_OFFSETS = 1024
 def time_stretch(
     signal: Float[Array | np.ndarray, "... samples"],
     *,
-    rate: float | Float[Array | np.ndarray, ""],
+    rate: Float[ArrayLike, ""],
     num_samples: int,
     frame_length: int = 2048,
     hop_length: int = 512,
@@ -95,7 +96,7 @@ def _sum_of_neighbours(
 def change_speed(
     signal: Float[Array | np.ndarray, "... samples"],
     *,
-    speed: float | Float[Array | np.ndarray, ""],
+    speed: Float[ArrayLike, ""],
     num_samples: int,
 ) -> Float[Array, "... {num_samples}"]:
     """Play a signal at another speed, which changes its duration and its pitch.

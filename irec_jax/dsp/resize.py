@@ -9,7 +9,7 @@ from irec_jax.dsp.checks import check_floating, check_positive
 
 def resize(
     image: Float[Array | np.ndarray, "... rows columns"], *, height: int, width: int
-) -> Float[Array, "... {height} {width}"]:
+) -> Float[Array | np.ndarray, "... {height} {width}"]:
     """Resize an image by bilinear interpolation, like OpenCV's INTER_LINEAR.
 
     Pixel p of n is centred at (p + 1/2) / n of the image. Positions beyond the centres of the

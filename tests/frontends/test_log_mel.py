@@ -181,6 +181,7 @@ def test_empty_bands_cause_a_warning():
         frontends.create("log_mel")
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_invalid_waveforms_are_rejected():
     frontend = frontends.create("log_mel")
     with pytest.raises(AssertionError, match="waveform must hold floats"):
