@@ -41,14 +41,16 @@ class DeferredNorm:
         relu: whether ReLU follows.
     """
 
-    x: Float[Array, "batch height width channels"]
+    x: Float[Array | np.ndarray, "batch height width channels"]
     centre: Float32[Array, " channels"]
     factor: Float32[Array, " channels"]
     bias: Float32[Array, " channels"]
     relu: bool = flax.struct.field(pytree_node=False)
 
     @classmethod
-    def identity(cls, x: Float[Array, "batch height width channels"]) -> "DeferredNorm":
+    def identity(
+        cls, x: Float[Array | np.ndarray, "batch height width channels"]
+    ) -> "DeferredNorm":
         """Return x without any normalisation."""
         zeros = jnp.zeros(x.shape[-1:])
         return cls(x, zeros, zeros + 1, zeros, relu=False)
@@ -61,7 +63,7 @@ class DeferredNorm:
 
 def conv_with_moments(
     inputs: Sequence[DeferredNorm],
-    kernel: Float[Array, "height width inputs outputs"],
+    kernel: Float[Array | np.ndarray, "height width inputs outputs"],
     strides: tuple[int, int],
     *,
     transposed: bool,

@@ -31,8 +31,8 @@ _MAX_UNROLLED = 9
 
 
 def conv2d(
-    x: Float[Array, "batch height width inputs"],
-    kernel: Float[Array, "kernel_height kernel_width inputs outputs"],
+    x: Float[Array | np.ndarray, "batch height width inputs"],
+    kernel: Float[Array | np.ndarray, "kernel_height kernel_width inputs outputs"],
     strides: Sequence[int],
     padding: str | Sequence[tuple[int, int]],
 ) -> Float[Array, "batch rows columns outputs"]:
@@ -41,8 +41,8 @@ def conv2d(
 
 
 def conv_general_dilated(
-    lhs: Shaped[Array, "batch ..."],
-    rhs: Shaped[Array, "..."],
+    lhs: Shaped[Array | np.ndarray, "batch ..."],
+    rhs: Shaped[Array | np.ndarray, "..."],
     window_strides: Sequence[int],
     padding: str | Sequence[tuple[int, int]],
     lhs_dilation: Sequence[int] | None = None,
@@ -100,7 +100,7 @@ def conv_general_dilated(
 
 
 def dilate_kernel(
-    kernel: Float[Array, "height width inputs outputs"], dilation: int
+    kernel: Float[Array | np.ndarray, "height width inputs outputs"], dilation: int
 ) -> Float[Array, "new_height new_width inputs outputs"]:
     """Insert dilation - 1 zeros between neighbours of axes 0 and 1.
 

@@ -17,7 +17,7 @@ from irec_jax.kernels.row_blocks import scan_chunks
 
 
 def max_pool(
-    x: Float[Array, "batch height width channels"],
+    x: Float[Array | np.ndarray, "batch height width channels"],
     window: Sequence[int],
     *,
     strides: Sequence[int] | None = None,
@@ -99,8 +99,8 @@ def _scatter_to_windows(argmax, values, window):
 
 
 def conv2d_max_pool(
-    x: Float[Array, "batch height width channels"],
-    kernel: Float[Array, "kernel_height kernel_width inputs outputs"],
+    x: Float[Array | np.ndarray, "batch height width channels"],
+    kernel: Float[Array | np.ndarray, "kernel_height kernel_width inputs outputs"],
     pads: Pads,
     window: Sizes,
     *,

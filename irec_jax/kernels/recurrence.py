@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 from jaxtyping import Float, Int
 
@@ -55,10 +56,10 @@ class _Options(NamedTuple):
 def recurrent_scan(
     cell: str,
     weights: RecurrentWeights,
-    steps: Float[Array, "batch steps inputs"],
-    initial: Sequence[Float[Array, "batch hidden"]],
+    steps: Float[Array | np.ndarray, "batch steps inputs"],
+    initial: Sequence[Float[Array | np.ndarray, "batch hidden"]],
     *,
-    num_steps: Int[Array, " batch"] | None = None,
+    num_steps: Int[Array | np.ndarray, " batch"] | None = None,
     reverse: bool = False,
     sequence: bool = False,
     segment_length: int | None = None,

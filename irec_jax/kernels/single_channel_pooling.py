@@ -36,8 +36,8 @@ class _Grid(NamedTuple):
 
 
 def single_channel_conv2d_max_pool(
-    x: Float[Array, "batch height width 1"],
-    kernel: Float[Array, "kernel_height kernel_width 1 outputs"],
+    x: Float[Array | np.ndarray, "batch height width 1"],
+    kernel: Float[Array | np.ndarray, "kernel_height kernel_width 1 outputs"],
     pads: Pads,
     window: Sizes,
     *,

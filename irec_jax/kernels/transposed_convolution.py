@@ -4,6 +4,7 @@ import functools
 from collections.abc import Sequence
 
 import jax
+import numpy as np
 from jax import Array, lax
 from jaxtyping import Float
 
@@ -13,8 +14,8 @@ from irec_jax.kernels.patches import Pads, Sizes
 
 
 def conv2d_transpose(
-    x: Float[Array, "batch height width inputs"],
-    kernel: Float[Array, "kernel_height kernel_width outputs inputs"],
+    x: Float[Array | np.ndarray, "batch height width inputs"],
+    kernel: Float[Array | np.ndarray, "kernel_height kernel_width outputs inputs"],
     strides: Sequence[int],
     *,
     precision=None,

@@ -115,7 +115,7 @@ class ConvNet(layers.Classifier):
         return self.classify(x)
 
     def _convolutions(
-        self, x: Float[Array, "batch height width channels"], weights: Sequence[tuple]
+        self, x: Float[Array | np.ndarray, "batch height width channels"], weights: Sequence[tuple]
     ) -> Float[Array, "batch new_height new_width filters"]:
         for layer in weights:
             x = layers.Activation(self.activation)(_convolve(layer, x))
@@ -123,7 +123,7 @@ class ConvNet(layers.Classifier):
 
     def _convolutions_and_max_pooling(
         self,
-        x: Float[Array, "batch height width channels"],
+        x: Float[Array | np.ndarray, "batch height width channels"],
         weights: Sequence[tuple],
         *,
         recompute: bool,
@@ -154,7 +154,7 @@ class ConvNet(layers.Classifier):
         return activate(kernels.conv2d_max_pool(x, kernel, pads, _POOL, **stem) + bias)
 
 
-def _convolve(weights, x: Array) -> Array:
+def _convolve(weights, x: Array | np.ndarray) -> Array:
     kernel, bias = weights
     return kernels.conv2d(x, kernel, (1, 1), _PADDING) + bias
 

@@ -77,7 +77,7 @@ class _Convolution(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "batch height width channels"]
+        self, x: Float[Array | np.ndarray, "batch height width channels"]
     ) -> Float[Array, "batch rows columns {self.layer.filters}"]:
         """Return the pooled activation.
 

@@ -18,7 +18,9 @@ from irec_jax.kernels import DeferredNorm
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
-def leaky_relu(x: Float[Array, "*shape"], negative_slope: float) -> Float[Array, "*shape"]:
+def leaky_relu(
+    x: Float[Array | np.ndarray, "*shape"], negative_slope: float
+) -> Float[Array, "*shape"]:
     """Return x where x >= 0, ``negative_slope * x`` elsewhere; the derivative at 0 is 1.
 
     The gradient depends on the output only, so the input is not stored for the backward pass.
@@ -60,7 +62,7 @@ def check_activation(kind: str) -> None:
         raise registry.unknown("activation", kind, [*ACTIVATIONS, "prelu"])
 
 
-def check_sizes(**sizes: int | Sequence[int]) -> None:
+def check_sizes(**sizes: Any) -> None:
     """Raise UserError unless all numbers are positive integers."""
     for name, value in sizes.items():
         for size in value if isinstance(value, Sequence) else (value,):
@@ -115,7 +117,7 @@ class Classifier(nn.Module):
     dtype: Any = jnp.float32
 
     def classify(
-        self, x: Float[Array, "*batch units"], **options: Any
+        self, x: Float[Array | np.ndarray, "*batch units"], **options: Any
     ) -> Float32[Array, "*batch {self.num_classes}"]:
         """Return the logits of a dense layer with these options."""
         logits = dense(self.num_classes, self.dtype, **options)(x).astype(jnp.float32)
@@ -136,7 +138,9 @@ class Activation(nn.Module):
     kind: str
 
     @nn.compact
-    def __call__(self, x: Float[Array, "*batch channels"]) -> Float[Array, "*batch channels"]:
+    def __call__(
+        self, x: Float[Array | np.ndarray, "*batch channels"]
+    ) -> Float[Array, "*batch channels"]:
         """Return the activation of x, of the same type."""
         if self.kind == "prelu":
             slope = self.param("negative_slope", nn.initializers.constant(0.25), x.shape[-1:])
@@ -146,7 +150,7 @@ class Activation(nn.Module):
 
 
 def global_pool(
-    x: Float[Array, "batch height width channels"], kind: str
+    x: Float[Array | np.ndarray, "batch height width channels"], kind: str
 ) -> Float[Array, "batch channels"]:
     """Return the 'max' or 'mean' over the pixels.
 

@@ -166,6 +166,7 @@ def test_features_of_a_wrong_shape_are_rejected(small, shape):
         (dict(net="b1", activation="rel"), "did you mean 'relu'"),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_invalid_settings_are_rejected(arguments, match):
     model = models.create("image_cnn", num_classes=2, **arguments)
     with pytest.raises(UserError, match=match):
