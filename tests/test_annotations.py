@@ -1,5 +1,6 @@
 """Annotations of arrays: the tests check them, and no public function lacks them."""
 
+import collections.abc
 import importlib
 import inspect
 import pkgutil
@@ -50,55 +51,47 @@ def public_functions(package):
         for name, value in vars(module).items():
             if name.startswith("_") or getattr(value, "__module__", None) != module.__name__:
                 continue
-            yield f"{module.__name__}.{name}", value
-            if inspect.isclass(value):
-                for method, function in vars(value).items():
-                    if method == "__call__" or not method.startswith("_"):
-                        yield f"{module.__name__}.{name}.{method}", function
+            yield f"{module.__name__}.{name}", plain(value)
+            methods = vars(value) if inspect.isclass(value) else {}
+            for method, function in methods.items():
+                is_own = getattr(plain(function), "__module__", None) == module.__name__
+                if is_own and (method == "__call__" or not method.startswith("_")):
+                    yield f"{module.__name__}.{name}.{method}", plain(function)
 
 
-def signature_types(function):
-    """Return the annotations of the parameters, the result and, for a class, the fields."""
-    if isinstance(function, property):
-        function = function.fget
-    function = inspect.unwrap(getattr(function, "__func__", function))
-    if not (inspect.isfunction(function) or inspect.isclass(function)):
-        return {}
-    return typing.get_type_hints(function, include_extras=True)
+def plain(function):
+    """Return a function without decorators."""
+    function = function.fget if isinstance(function, property) else function
+    return inspect.unwrap(getattr(function, "__func__", function))
 
 
-def holds_plain_array(annotation):
-    """Return whether arrays without dtype and axes are part of an annotation."""
-    if annotation in (jax.Array, np.ndarray):
-        return True
-    if typing.get_origin(annotation) is typing.get_origin(typing.Callable[..., int]):
+def is_plain_array(annotation):
+    """Return whether an annotation contains arrays without axes, other than in a `Callable`."""
+    if typing.get_origin(annotation) is collections.abc.Callable:
         return False
-    return any(map(holds_plain_array, typing.get_args(annotation)))
+    parts = typing.get_args(annotation)
+    return annotation in (jax.Array, np.ndarray) or any(map(is_plain_array, parts))
 
 
 @pytest.mark.parametrize("package", CHECKED_PACKAGES)
 def test_public_functions_state_the_axes_of_arrays(package):
     functions = dict(public_functions(package))
     assert functions
-    plain = [
+    without_axes = [
         f"{name}: {argument}"
         for name, function in functions.items()
-        for argument, annotation in signature_types(function).items()
-        if holds_plain_array(annotation)
+        if inspect.isfunction(function) or inspect.isclass(function)
+        for argument, annotation in inspect.get_annotations(function).items()
+        if is_plain_array(annotation)
     ]
-    assert not plain, "add dtype and axes, such as Float[Array, 'batch frames']"
+    assert not without_axes, "add dtype and axes, such as Float[Array, 'batch frames']"
 
 
 @pytest.mark.parametrize("package", CHECKED_PACKAGES)
 def test_public_functions_are_annotated(package):
     missing = []
     for name, function in public_functions(package):
-        function = inspect.unwrap(getattr(function, "__func__", function))
         if inspect.isfunction(function):
-            signature = inspect.signature(function)
-            arguments = list(signature.parameters)
-            if "." in function.__qualname__ and "<locals>" not in function.__qualname__:
-                arguments = arguments[1:]  # self or cls
-            hints = signature_types(function)
-            missing += [f"{name}: {a}" for a in (*arguments, "return") if a not in hints]
+            arguments = {*inspect.signature(function).parameters, "return"} - {"self", "cls"}
+            missing += [f"{name}: {a}" for a in arguments - set(function.__annotations__)]
     assert not missing

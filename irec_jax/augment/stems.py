@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Float, PRNGKeyArray
 
@@ -56,8 +57,8 @@ class StemAugment:
             )
 
     def __call__(
-        self, key: PRNGKeyArray, stems: Float[Array, "stems samples"]
-    ) -> Float[Array, "stems samples"]:
+        self, key: PRNGKeyArray, stems: Float[Array | np.ndarray, "stems samples"]
+    ) -> Float[Array | np.ndarray, "stems samples"]:
         """Return the augmented stems of one example; silent stems stay silent."""
         gain_key, polarity_key, reversal_key, stretch_key, pitch_key = jax.random.split(key, 5)
         each = (len(stems), 1)
@@ -79,8 +80,11 @@ class StemAugment:
         )
 
     def _stretch(
-        self, stems: Float[Array, "stems samples"], rate: Float[Array, ""], speed: Float[Array, ""]
-    ) -> Float[Array, "stems samples"]:
+        self,
+        stems: Float[Array | np.ndarray, "stems samples"],
+        rate: Float[Array, ""],
+        speed: Float[Array, ""],
+    ) -> Float[Array | np.ndarray, "stems samples"]:
         """Change the pitch by playing at another speed, then stretch to the final duration."""
         num_samples = stems.shape[-1]
         if self.pitch_semitones:

@@ -30,7 +30,7 @@ class FrontEnd(abc.ABC):
         self,
         waveform: Float[Array | np.ndarray, "*batch samples"],
         *,
-        num_samples: Int[ArrayLike, "*batch"] | None = None,
+        num_samples: Int[ArrayLike, "#*batch"] | None = None,
         keys: Key[Array, "*batch"] | UInt32[Array, "*batch 2"] | None = None,
     ) -> Features:
         """Return the features of waveforms, which the docstring of the class describes.

@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 from jaxtyping import Float, Int, Int32, Shaped
 
 from irec_jax.dsp import stft
@@ -68,7 +69,7 @@ class Raw(FrontEnd):
 
 
 def _num_real(
-    waveform: Float[Array, "*batch samples"], num_samples: Int[Array, "*batch"] | None
+    waveform: Float[Array, "*batch samples"], num_samples: Int[ArrayLike, "#*batch"] | None
 ) -> Int32[Array, "*batch"]:
     """Return the number of samples of each waveform before the padding."""
     length = waveform.shape[-1]

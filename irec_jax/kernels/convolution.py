@@ -9,6 +9,7 @@ on CPU: matrix products over a few examples at a time, and padded convolutions.
 import functools
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -47,10 +48,10 @@ def conv_general_dilated(
     padding: str | Sequence[tuple[int, int]],
     lhs_dilation: Sequence[int] | None = None,
     rhs_dilation: Sequence[int] | None = None,
-    dimension_numbers=None,
+    dimension_numbers: Any = None,
     *,
-    precision=None,
-    **options,
+    precision: lax.PrecisionLike = None,
+    **options: Any,
 ) -> Shaped[Array, "..."]:
     """Return `jax.lax.conv_general_dilated`, with gradients that are fast on CPU.
 
@@ -115,7 +116,7 @@ def xla_conv2d(
     kernel: Float[Array, "kernel_height kernel_width inputs outputs"],
     strides: Sizes,
     pads: Pads,
-    precision,
+    precision: lax.PrecisionLike,
 ) -> Float[Array, "batch rows columns outputs"]:
     """Return XLA's own convolution."""
     options = dict(dimension_numbers=NHWC, precision=precision)
@@ -127,7 +128,7 @@ def xla_vjp(
     kernel: Float[Array, "kernel_height kernel_width inputs outputs"],
     strides: Sizes,
     pads: Pads,
-    precision=None,
+    precision: lax.PrecisionLike = None,
 ) -> Callable[[Array], tuple[Array, Array]]:
     """Return a function from the cotangent of `xla_conv2d` to the gradients of x and kernel."""
     return jax.vjp(lambda x, kernel: xla_conv2d(x, kernel, strides, pads, precision), x, kernel)[1]
@@ -171,7 +172,7 @@ def unit_stride_conv2d(
     x: Float[Array, "batch height width inputs"],
     kernel: Float[Array, "kernel_height kernel_width inputs outputs"],
     pads: Pads,
-    precision=None,
+    precision: lax.PrecisionLike = None,
 ) -> Float[Array, "batch rows columns outputs"]:
     """Return a convolution with strides of 1, unrolled or padded.
 
@@ -202,7 +203,7 @@ def input_gradient(
     x_shape: Sequence[int],
     strides: Sizes,
     pads: Pads,
-    precision=None,
+    precision: lax.PrecisionLike = None,
 ) -> Float[Array, "batch height width inputs"]:
     """Return the gradient of the input."""
     if strides != (1, 1):
@@ -220,7 +221,7 @@ def kernel_gradient(
     kernel_shape: Sequence[int],
     strides: Sizes,
     pads: Pads,
-    precision=None,
+    precision: lax.PrecisionLike = None,
 ) -> Float[Array, "kernel_height kernel_width inputs outputs"]:
     """Return the gradient of the kernel, float32 or wider."""
     options = dict(kernel_shape=kernel_shape, strides=strides, pads=pads, precision=precision)
@@ -237,7 +238,7 @@ def kernel_gradient(
 
 
 def chunk_size(
-    num_examples: int, kernel_shape: Sequence[int], output_shape: Sequence[int], dtype
+    num_examples: int, kernel_shape: Sequence[int], output_shape: Sequence[int], dtype: np.dtype
 ) -> int:
     """Return the number of examples at a time for `chunk_kernel_gradient`."""
     values_per_pixel = math.prod(kernel_shape[:3]) + kernel_shape[3]
@@ -259,7 +260,7 @@ def chunk_kernel_gradient(
     kernel_shape: Sequence[int],
     strides: Sizes,
     pads: Pads,
-    precision=None,
+    precision: lax.PrecisionLike = None,
 ) -> Float[Array, "outputs taps"]:
     """Return the gradient of a few examples; a tap is a pixel and channel of the kernel.
 

@@ -82,12 +82,12 @@ class Im2Col:
         self,
         patches: Float[Array, "batch rows columns taps"],
         kernel: Float[Array, "height width inputs outputs"],
-        precision,
+        precision: lax.PrecisionLike,
     ) -> Float[Array, "batch rows columns outputs"]:
         """Return the outputs of patches, float32 or wider."""
         return pixel_product(patches, kernel.reshape(-1, self.shape[3]), precision)
 
-    def init_kernel_gradient(self, dtype) -> Float[Array, "narrow wide"]:
+    def init_kernel_gradient(self, dtype: np.dtype) -> Float[Array, "narrow wide"]:
         """Return the zeros to which each `kernel_gradient` is added."""
         shape = sorted((math.prod(self.shape[:3]), self.shape[3]))
         return jnp.zeros(shape, accumulator_dtype(dtype))
@@ -96,7 +96,7 @@ class Im2Col:
         self,
         patches: Float[Array, "batch rows columns taps"],
         outputs: Float[Array, "batch rows columns outputs"],
-        precision,
+        precision: lax.PrecisionLike,
     ) -> Float[Array, "narrow wide"]:
         """Return the kernel gradient of patches and cotangents of their outputs.
 
@@ -161,7 +161,7 @@ class Col2Im:
         kernel: Float[Array, "height width inputs outputs"],
         first: Row,
         rows: int,
-        precision,
+        precision: lax.PrecisionLike,
     ) -> Float[Array, "batch {rows*self.im2col.strides[0]} {self.sizes[1]} inputs"]:
         """Return a block of the image, float32 or wider.
 
@@ -198,7 +198,10 @@ class Col2Im:
 
 
 def pixel_product(
-    a: Float[Array, "*pixels channels"], b: Float[Array, "... columns"], precision, axis: int = 0
+    a: Float[Array, "*pixels channels"],
+    b: Float[Array, "... columns"],
+    precision: lax.PrecisionLike,
+    axis: int = 0,
 ) -> Float[Array, "*pixels products"]:
     """Contract the channels of pixels a with an axis of b, a matrix or pixels.
 
@@ -220,7 +223,7 @@ def output_sizes(sizes: Sizes, kernel_sizes: Sizes, strides: Sizes, pads: Pads) 
     return tuple((size + sum(pad) - kernel) // stride + 1 for size, kernel, stride, pad in axes)
 
 
-def accumulator_dtype(dtype):
+def accumulator_dtype(dtype: np.dtype) -> np.dtype:
     """Return the type in which products are summed: float32 or wider."""
     return jnp.promote_types(dtype, jnp.float32)
 

@@ -22,7 +22,7 @@ def conv2d(
     kernel: Float[Array, "kernel_height kernel_width inputs outputs"],
     strides: Sizes,
     pads: Pads,
-    precision=None,
+    precision: lax.PrecisionLike = None,
 ) -> Float[Array, "batch rows columns outputs"]:
     """Return a convolution; for strides and pads see `Im2Col`."""
     im2col = Im2Col(kernel.shape, strides, pads)
@@ -42,7 +42,7 @@ def kernel_gradient(
     kernel_shape: Sequence[int],
     strides: Sizes,
     pads: Pads,
-    precision=None,
+    precision: lax.PrecisionLike = None,
 ) -> Float[Array, "kernel_height kernel_width inputs outputs"]:
     """Return the gradient of the kernel of `conv2d`, float32 or wider."""
     return _scan_patches(x, cotangent, None, Im2Col(kernel_shape, strides, pads), precision)[0]
@@ -54,7 +54,7 @@ def input_gradient(
     x_shape: Sequence[int],
     strides: Sizes,
     pads: Pads,
-    precision=None,
+    precision: lax.PrecisionLike = None,
 ) -> Float[Array, "batch height width inputs"]:
     """Return the gradient of the input of `conv2d`: the transposed convolution of `cotangent`."""
     im2col = Im2Col(kernel.shape, strides, pads)
@@ -75,7 +75,7 @@ def transposed_gradients(
     cotangent: Float[Array, "batch height width inputs"],
     strides: Sizes,
     pads: Pads,
-    precision=None,
+    precision: lax.PrecisionLike = None,
 ) -> tuple[
     Float[Array, "batch rows columns outputs"],
     Float[Array, "kernel_height kernel_width inputs outputs"],

@@ -18,7 +18,7 @@ def conv2d_transpose(
     kernel: Float[Array | np.ndarray, "kernel_height kernel_width outputs inputs"],
     strides: Sequence[int],
     *,
-    precision=None,
+    precision: lax.PrecisionLike = None,
 ) -> Float[Array, "batch height*{strides[0]} width*{strides[1]} outputs"]:
     """Return a transposed convolution with padding 'same', like Keras' Conv2DTranspose.
 
@@ -56,7 +56,7 @@ def xla_conv2d_transpose(
     x: Float[Array, "batch height width inputs"],
     kernel: Float[Array, "kernel_height kernel_width outputs inputs"],
     strides: Sizes,
-    precision,
+    precision: lax.PrecisionLike,
 ) -> Float[Array, "batch height*{strides[0]} width*{strides[1]} outputs"]:
     """Return XLA's own transposed convolution."""
     shape, pads = _output_shape_and_pads(x.shape, kernel.shape, strides)
@@ -70,7 +70,7 @@ def xla_gradients(
     kernel: Float[Array, "kernel_height kernel_width outputs inputs"],
     cotangent: Float[Array, "batch height*{strides[0]} width*{strides[1]} outputs"],
     strides: Sizes,
-    precision,
+    precision: lax.PrecisionLike,
 ) -> tuple[
     Float[Array, "batch height width inputs"],
     Float[Array, "kernel_height kernel_width outputs inputs"],
