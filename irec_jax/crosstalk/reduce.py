@@ -5,6 +5,9 @@ import functools
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Complex, Float
 
 from irec_jax import registry
 from irec_jax.dsp.stft import magnitude
@@ -23,18 +26,18 @@ def _mask(magnitudes: jax.Array, crosstalk: jax.Array) -> jax.Array:
     return power / jnp.maximum(power + jnp.square(crosstalk), _TINY)
 
 
-#: Gains (...) by name, from the magnitudes of a track and of the crosstalk in it.
+#: Gains by name, from the magnitudes of a track and of the crosstalk in it.
 METHODS = {"subtraction": _subtraction, "mask": _mask}
 
 
 def gains(
-    magnitudes: jax.Array,
-    weights: jax.Array,
+    magnitudes: Float[Array | np.ndarray, "... tracks frames bins"],
+    weights: Float[Array | np.ndarray, "tracks tracks"],
     *,
     strength: float = 1.0,
     floor: float = 0.0,
     method: str = "subtraction",
-) -> jax.Array:
+) -> Float[Array, "... tracks frames bins"]:
     """Return the gain of every bin.
 
     With C_l = strength * sum_j lambda_lj X_j, the gain is
@@ -45,14 +48,14 @@ def gains(
     but at least the floor.
 
     Args:
-        magnitudes: float (..., J, frames, bins), >= 0.
-        weights: lambda (J, J), zero diagonal.
+        magnitudes: X, >= 0.
+        weights: lambda, zero diagonal.
         strength: factor of the estimated crosstalk.
         floor: 0 to 1.
         method: a name in `METHODS`.
 
     Returns:
-        float (..., J, frames, bins), floor to 1; 1 in bins without crosstalk.
+        Gains from floor to 1; 1 in bins without crosstalk.
 
     Raises:
         UserError: unknown method.
@@ -65,15 +68,16 @@ def gains(
     return jnp.where(crosstalk > 0, gain, 1)
 
 
-def reduce(spectra: jax.Array, weights: jax.Array, **options) -> jax.Array:
+def reduce(
+    spectra: Complex[Array | np.ndarray, "... tracks frames bins"],
+    weights: Float[Array | np.ndarray, "tracks tracks"],
+    **options,
+) -> Complex[Array, "... tracks frames bins"]:
     """Return spectra with reduced crosstalk: the magnitudes change, the phases do not.
 
     Args:
-        spectra: complex (..., J, frames, bins).
-        weights: lambda (J, J), zero diagonal.
+        spectra: STFT of the tracks.
+        weights: lambda, zero diagonal.
         **options: keyword arguments of `gains`.
-
-    Returns:
-        complex, of the shape of ``spectra``.
     """
     return spectra * gains(magnitude(spectra), weights, **options)

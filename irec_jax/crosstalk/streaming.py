@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float, Float32, Num
 
 from irec_jax.crosstalk import align
 from irec_jax.crosstalk.estimate import estimate, gram
@@ -49,7 +50,7 @@ def min_samples(settings: Settings) -> int:
 
 
 def analyse(
-    read: Callable[[], Iterable[np.ndarray]],
+    read: Callable[[], Iterable[Float[np.ndarray, "tracks samples"]]],
     settings: Settings,
     *,
     num_samples: int,
@@ -60,8 +61,8 @@ def analyse(
     """Estimate crosstalk in tracks; none in recordings shorter than `min_samples`.
 
     Args:
-        read: starts reading the tracks from the beginning: float32 blocks (J, n) of any length,
-            with one row for each track (the mean of its channels). Called `num_passes` times.
+        read: starts reading the tracks from the beginning: blocks of any length, with one row for
+            each track (the mean of its channels). Called `num_passes` times.
         settings: settings of the analysis.
         num_samples: length of the tracks.
         names: track names, for messages.
@@ -114,25 +115,24 @@ def analyse(
 
 
 def reduce_blocks(
-    blocks: Iterable[Sequence[np.ndarray]],
+    blocks: Iterable[Sequence[Float[np.ndarray, "channels samples"]]],
     crosstalk: Crosstalk,
     settings: Settings,
     *,
     num_samples: int,
     sample_rate_hz: float,
-) -> Iterator[list[np.ndarray]]:
+) -> Iterator[list[Float32[np.ndarray, "channels samples"]]]:
     """Remove estimated crosstalk from tracks.
 
     Crosstalk is estimated in the mean of a track's channels and removed from all of them equally.
 
     Args:
-        blocks: lists of J float32 arrays (C_j, n), with the channels of each track; n may vary
-            between blocks.
+        blocks: lists of the channels of each track; the length may vary between blocks.
         crosstalk, settings: result and settings of `analyse`.
         num_samples: length of the tracks.
 
     Yields:
-        Lists of J float32 arrays (C_j, m), with as many samples in total as the input.
+        Lists of the channels of each track, with as many samples in total as the input.
     """
     blocks = iter(blocks)
     first = next(blocks)
@@ -154,16 +154,16 @@ def reduce_blocks(
 
 
 def debleed_array(
-    tracks: np.ndarray, settings: Settings | None = None, *, sample_rate_hz: float
-) -> tuple[np.ndarray, Crosstalk]:
+    tracks: Num[np.ndarray, "..."], settings: Settings | None = None, *, sample_rate_hz: float
+) -> tuple[Float32[np.ndarray, "tracks samples"], Crosstalk]:
     """Reduce the crosstalk in tracks.
 
     Args:
-        tracks: float32 (J, T), J >= 2 microphones of one performance.
+        tracks: (tracks, samples), two or more microphones of one performance.
         settings: settings of the reduction; None: the defaults.
 
     Returns:
-        Reduced tracks, float32 (J, T), and the estimated crosstalk.
+        Reduced tracks and the estimated crosstalk.
     """
     tracks = np.asarray(tracks, np.float32)
     if tracks.ndim != 2 or len(tracks) < 2 or not tracks.shape[1]:

@@ -8,6 +8,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jaxtyping import Bool, Float, Key, Shaped
 
 from irec_jax import frontends, losses, models, registry
 from irec_jax.audio import to_float32
@@ -32,7 +34,7 @@ class Recognition(Task):
     Attributes:
         frontend: the front end, whose settings are stored with a checkpoint.
         to_probabilities: the activation of the logits, see `losses.activation`.
-        criterion: the loss, from `(logits, labels)`, both (..., K), to one value per row.
+        criterion: the loss of each row, from `(logits, labels)`.
         augment: augmentation of waveforms and features in training.
         normalize: 'peak' divides every waveform by the peak of its clip, 'none' leaves it.
         window_samples: length of the windows.
@@ -43,17 +45,21 @@ class Recognition(Task):
 
     frontend: frontends.FrontEnd
     model: nn.Module
-    to_probabilities: Callable[[jax.Array], jax.Array]
-    criterion: Callable[[jax.Array, jax.Array], jax.Array]
+    to_probabilities: Callable[[Float[Array, "... classes"]], Float[Array, "... classes"]]
+    criterion: Callable[
+        [Float[Array, "... classes"], Float[Array, "... classes"]], Float[Array, "..."]
+    ]
     augment: Augment
     normalize: str
     window_samples: int
     classes: tuple[str, ...]
 
-    def init(self, rng: jax.Array) -> tuple[Any, Any]:
+    def init(self, rng: Key[Array, ""]) -> tuple[Any, Any]:
         return self._init_variables(rng, self.frontend(jnp.zeros((1, self.window_samples))))
 
-    def loss(self, params, model_state, batch: Batch, rng: jax.Array, train: bool) -> Losses:
+    def loss(
+        self, params: Any, model_state: Any, batch: Batch, rng: Key[Array, ""], train: bool
+    ) -> Losses:
         augment_rng, dropout_rng = jax.random.split(rng)
         features = self._features(batch, augment_rng if train else None)
         outputs, model_state = self._apply(params, model_state, features, batch, dropout_rng, train)
@@ -64,12 +70,14 @@ class Recognition(Task):
         total = jnp.sum(self._losses(outputs, labels) * mask)
         return total, jnp.sum(mask), model_state, scalars
 
-    def predict(self, params, model_state, batch: Batch) -> jax.Array:
-        """Return probabilities (B, K)."""
+    def predict(self, params: Any, model_state: Any, batch: Batch) -> Float[Array, "batch classes"]:
+        """Return the probabilities of each example."""
         variables, features = {"params": params} | model_state, self._features(batch, None)
         return self._probabilities(self.model.apply(variables, features, train=False))
 
-    def summaries(self, params, model_state, batch: HostBatch) -> dict[str, np.ndarray]:
+    def summaries(
+        self, params: Any, model_state: Any, batch: HostBatch
+    ) -> dict[str, Shaped[np.ndarray, "..."]]:
         """Return the waveform and the features, which do not depend on the parameters."""
         first = {k: jnp.asarray(v[:1]) for k, v in batch.items()}
         arrays = {}
@@ -155,8 +163,8 @@ def create_recognition(
     return task
 
 
-def to_waveform(batch: Batch, normalize: str = "peak") -> jax.Array:
-    """Return the audio of a batch as float32 (B, T).
+def to_waveform(batch: Batch, normalize: str = "peak") -> Float[Array, "batch samples"]:
+    """Return the audio of a batch as float32.
 
     With 'peak' it is divided by `gain`, the peak of the clip that each window was cut from
     (silence stays silence); with 'none' it keeps the recorded level.
@@ -168,11 +176,14 @@ def to_waveform(batch: Batch, normalize: str = "peak") -> jax.Array:
     return audio / jnp.where(gain > 0, gain, 1.0)[:, None]
 
 
-def unpack_logits(outputs: Any) -> tuple[jax.Array, jax.Array]:
-    """Return logits (B, M, K) and which of the M predictions are valid, bool (B, M).
+def unpack_logits(
+    outputs: Any,
+) -> tuple[Float[Array, "batch predictions classes"], Bool[Array, "batch predictions"]]:
+    """Return logits and which of the predictions of each example are valid.
 
     Args:
-        outputs: model outputs: logits (B, K) or (B, M, K), or the latter with their validity.
+        outputs: model outputs: logits (batch, classes) or (batch, predictions, classes), or the
+            latter with their validity.
     """
     logits, valid = outputs if isinstance(outputs, tuple) else (outputs, None)
     if logits.ndim == 2:
