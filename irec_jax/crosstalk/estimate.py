@@ -16,7 +16,7 @@ element for a minute of music; `irec_jax.crosstalk.streaming` sums longer record
 
 import functools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import chex
 import jax
@@ -85,7 +85,7 @@ class Descent(NamedTuple):
 
 
 def estimate(
-    gram: Float[Array | np.ndarray, "..."], *, solver: str = "nnls", **options
+    gram: Float[Array | np.ndarray, "..."], *, solver: str = "nnls", **options: Any
 ) -> Float64[np.ndarray, "... tracks tracks"]:
     """Return the weights lambda of every track in every other track.
 
@@ -177,7 +177,7 @@ def momentum_descent(
 
 @functools.wraps(momentum_descent)
 def solve_momentum(
-    gram: Float[Array | np.ndarray, "..."], **options
+    gram: Float[Array | np.ndarray, "..."], **options: Any
 ) -> Float64[np.ndarray, "... tracks tracks"]:
     return momentum_descent(gram, **options).weights
 

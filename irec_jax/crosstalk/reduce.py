@@ -1,6 +1,7 @@
 """Removal of estimated crosstalk from spectrograms (Seipel 2018, section 3.2.2)."""
 
 import functools
+from typing import Any
 
 import chex
 import jax
@@ -71,7 +72,7 @@ def gains(
 def reduce(
     spectra: Complex[Array | np.ndarray, "... tracks frames bins"],
     weights: Float[Array | np.ndarray, "tracks tracks"],
-    **options,
+    **options: Any,
 ) -> Complex[Array, "... tracks frames bins"]:
     """Return spectra with reduced crosstalk: the magnitudes change, the phases do not.
 
