@@ -41,8 +41,8 @@ _CHUNK_VALUES = 2**18
 
 @jax.jit
 def gram(
-    magnitudes: Float[Array | np.ndarray, "... tracks frames bins"],
-) -> Float[Array, "... tracks tracks"]:
+    magnitudes: Float[Array | np.ndarray, "*batch tracks frames bins"],
+) -> Float[Array, "*batch tracks tracks"]:
     """Return the Gram matrix G_jl = 1/N sum_{n,k} X_j(n, k) X_l(n, k).
 
     Args:
@@ -105,9 +105,9 @@ def estimate(
 
 
 def cost(
-    gram: Float[Array | np.ndarray, "... tracks tracks"],
-    weights: Float[Array | np.ndarray, "... tracks tracks"],
-) -> Float64[np.ndarray, "... tracks"]:
+    gram: Float[Array | np.ndarray, "*batch tracks tracks"],
+    weights: Float[Array | np.ndarray, "*batch tracks tracks"],
+) -> Float64[np.ndarray, "*batch tracks"]:
     """Return Theta of equation 3.1 for every target.
 
     Args:

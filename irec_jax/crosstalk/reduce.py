@@ -32,13 +32,13 @@ METHODS = {"subtraction": _subtraction, "mask": _mask}
 
 
 def gains(
-    magnitudes: Float[Array | np.ndarray, "... tracks frames bins"],
+    magnitudes: Float[Array | np.ndarray, "*batch tracks frames bins"],
     weights: Float[Array | np.ndarray, "tracks tracks"],
     *,
     strength: float = 1.0,
     floor: float = 0.0,
     method: str = "subtraction",
-) -> Float[Array, "... tracks frames bins"]:
+) -> Float[Array, "*batch tracks frames bins"]:
     """Return the gain of every bin.
 
     With C_l = strength * sum_j lambda_lj X_j, the gain is
@@ -70,10 +70,10 @@ def gains(
 
 
 def reduce(
-    spectra: Complex[Array | np.ndarray, "... tracks frames bins"],
+    spectra: Complex[Array | np.ndarray, "*batch tracks frames bins"],
     weights: Float[Array | np.ndarray, "tracks tracks"],
     **options: Any,
-) -> Complex[Array, "... tracks frames bins"]:
+) -> Complex[Array, "*batch tracks frames bins"]:
     """Return spectra with reduced crosstalk: the magnitudes change, the phases do not.
 
     Args:

@@ -33,7 +33,7 @@ def wiener(
     num_iterations: int = 10,
     kernel_frames: int = 5,
     initial: float = 0.03,
-) -> tuple[Complex[Array, "... tracks frames bins"], Float[Array, "... tracks tracks"]]:
+) -> tuple[Complex[Array, "*batch tracks frames bins"], Float[Array, "*batch tracks tracks"]]:
     """Reduce crosstalk between tracks with one source per microphone.
 
     The power spectrograms V_l = |Z_l|^2 are modelled by those of the sources, P_j, and the

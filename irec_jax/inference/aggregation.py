@@ -25,22 +25,22 @@ from irec_jax import registry
 
 
 def s1(
-    probabilities: Float[np.ndarray, "... windows classes"],
-) -> Float64[np.ndarray, "... classes"]:
+    probabilities: Float[np.ndarray, "*batch windows classes"],
+) -> Float64[np.ndarray, "*batch classes"]:
     """Return the mean over windows."""
     return np.mean(probabilities, axis=-2, dtype=np.float64)
 
 
 def s2(
-    probabilities: Float[np.ndarray, "... windows classes"],
-) -> Float64[np.ndarray, "... classes"]:
+    probabilities: Float[np.ndarray, "*batch windows classes"],
+) -> Float64[np.ndarray, "*batch classes"]:
     """Return the sum over windows divided by that of the largest class, in 0..1."""
     return _divide_by_largest(np.sum(probabilities, axis=-2, dtype=np.float64))
 
 
 def maximum(
-    probabilities: Float[np.ndarray, "... windows classes"],
-) -> Float64[np.ndarray, "... classes"]:
+    probabilities: Float[np.ndarray, "*batch windows classes"],
+) -> Float64[np.ndarray, "*batch classes"]:
     """Return the maximum over windows."""
     return np.max(probabilities, axis=-2).astype(np.float64)
 

@@ -134,8 +134,8 @@ def estimate_features(
 
 
 def gate(
-    features: Float[Array | np.ndarray, "..."], frontend: SpectrogramDb, post_db: float | None
-) -> Float[Array | np.ndarray, "..."]:
+    features: Float[Array | np.ndarray, "*shape"], frontend: SpectrogramDb, post_db: float | None
+) -> Float[Array | np.ndarray, "*shape"]:
     """Replace features below `post_db` by the floor; None returns them unchanged.
 
     Args:

@@ -27,7 +27,7 @@ def apply(
     scores: Float[np.ndarray, "clips classes"], threshold: float | Float[np.ndarray, " classes"]
 ) -> Bool[np.ndarray, "clips classes"]:
     """Return whether scores reach the threshold, the same for all classes or one for each."""
-    return scores >= threshold
+    return np.asarray(scores) >= threshold
 
 
 def sweep(

@@ -141,7 +141,7 @@ def _interval(resampled: np.ndarray, level: float) -> np.ndarray:
 
 
 def _resampled(
-    counts: np.ndarray, songs: Sequence[str], *, num_resamples: int, seed: int
+    counts: np.ndarray, songs: Sequence[str] | np.ndarray, *, num_resamples: int, seed: int
 ) -> np.ndarray | None:
     """Return the sums over the clips of each resample, float64 (resamples, F), of the counts per
     clip (N, F); None with fewer than two songs."""

@@ -14,6 +14,7 @@ import numpy as np
 import scipy.stats
 import sklearn.metrics
 from jaxtyping import Float, Float64, Int, Int64, Num, Shaped
+from numpy.typing import ArrayLike
 
 
 class Counts(NamedTuple):
@@ -65,7 +66,7 @@ def count(
     return Counts(*(cell.sum(-2) for cell in cells))
 
 
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+def _ratio(numerator: ArrayLike, denominator: ArrayLike) -> np.ndarray:
     """Return numerator / denominator in float64; 0 if the denominator is 0."""
     denominator = np.asarray(denominator, np.float64)
     out = np.zeros(denominator.shape)

@@ -30,6 +30,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 from jaxtyping import Complex, Float, Float64, Shaped
 
 from irec_jax.metrics.ratios import double_precision
@@ -270,7 +271,7 @@ def _factorise(correlations: np.ndarray) -> tuple[jax.Array, float]:
 
 
 @jax.jit
-def _cholesky(correlations: jax.Array, ridge: float) -> tuple[jax.Array, jax.Array]:
+def _cholesky(correlations: jax.Array, ridge: ArrayLike) -> tuple[jax.Array, jax.Array]:
     """Return the lower Cholesky factor (S L, S L) of G + ridge I, and whether it exists.
 
     G has Toeplitz blocks: G[(i, a), (j, b)] = r_ij(a - b), and r_ij(-l) = r_ji(l). The diagonal of

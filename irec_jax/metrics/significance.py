@@ -280,7 +280,7 @@ def _interval(resampled: np.ndarray, level: float) -> np.ndarray:
     return np.reshape(quantiles, (*resampled.shape[1:], 2))
 
 
-def _check_scores(name: str, scores: np.ndarray) -> np.ndarray:
+def _check_scores(name: str, scores: ArrayLike) -> np.ndarray:
     scores = np.asarray(scores, np.float64)
     if scores.ndim != 1 or not scores.size or not np.isfinite(scores).all():
         raise ValueError(f"{name}: expected finite scores (n,) with n >= 1, got {scores.shape}")
