@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 from jaxtyping import Float, Float64, Int
 
 from irec_jax import registry
@@ -186,7 +187,7 @@ def solve_momentum(
 SOLVERS = {"nnls": solve_nnls, "momentum": solve_momentum}
 
 
-def _check_gram(gram: np.ndarray) -> np.ndarray:
+def _check_gram(gram: Array | np.ndarray) -> np.ndarray:
     gram = np.asarray(gram, np.float64)
     if gram.ndim < 2 or gram.shape[-1] != gram.shape[-2] or not np.isfinite(gram).all():
         raise ValueError(f"gram: expected finite (..., J, J), got shape {gram.shape}")
@@ -260,7 +261,7 @@ def _nnls_target(gram: jax.Array, target: jax.Array) -> jax.Array:
 
 
 @functools.partial(jax.jit, static_argnames="max_steps")
-def _descend(gram: jax.Array, initial: jax.Array, *, max_steps: int, tolerance: float):
+def _descend(gram: jax.Array, initial: jax.Array, *, max_steps: int, tolerance: ArrayLike):
     largest = 2 * jnp.linalg.eigvalsh(gram)[..., -1:, None]
     scaled = jnp.where(largest > 0, HESSIAN_SCALE / jnp.where(largest > 0, largest, 1), 0) * gram
     energies = jnp.diagonal(scaled, axis1=-2, axis2=-1)

@@ -18,11 +18,11 @@ _TINY = 1e-20
 einsum = functools.partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
 
 
-def _subtraction(magnitudes: jax.Array, crosstalk: jax.Array) -> jax.Array:
+def _subtraction(magnitudes: Array | np.ndarray, crosstalk: Array) -> Array:
     return 1 - crosstalk / jnp.maximum(magnitudes, _TINY)
 
 
-def _mask(magnitudes: jax.Array, crosstalk: jax.Array) -> jax.Array:
+def _mask(magnitudes: Array | np.ndarray, crosstalk: Array) -> Array:
     power = jnp.square(jnp.maximum(magnitudes - crosstalk, 0))
     return power / jnp.maximum(power + jnp.square(crosstalk), _TINY)
 

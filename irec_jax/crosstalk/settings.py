@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -45,7 +46,7 @@ class Settings:
     strength: float = 1.0
     floor: float = 0.0
     method: str = "mask"
-    band_edges_hz: tuple[float, ...] = ()
+    band_edges_hz: Sequence[float] = ()
 
     def __post_init__(self):
         for kind, name, known in (

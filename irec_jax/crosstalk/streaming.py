@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from jaxtyping import Float, Float32, Num
 
 from irec_jax.crosstalk import align
@@ -50,7 +51,7 @@ def min_samples(settings: Settings) -> int:
 
 
 def analyse(
-    read: Callable[[], Iterable[Float[np.ndarray, "tracks samples"]]],
+    read: Callable[[], Iterable[Float[np.ndarray, "tracks _samples"]]],
     settings: Settings,
     *,
     num_samples: int,
@@ -115,13 +116,13 @@ def analyse(
 
 
 def reduce_blocks(
-    blocks: Iterable[Sequence[Float[np.ndarray, "channels samples"]]],
+    blocks: Iterable[Sequence[Float[np.ndarray, "_channels _samples"]]],
     crosstalk: Crosstalk,
     settings: Settings,
     *,
     num_samples: int,
     sample_rate_hz: float,
-) -> Iterator[list[Float32[np.ndarray, "channels samples"]]]:
+) -> Iterator[list[Float32[np.ndarray, "_channels _samples"]]]:
     """Remove estimated crosstalk from tracks.
 
     Crosstalk is estimated in the mean of a track's channels and removed from all of them equally.
@@ -154,7 +155,10 @@ def reduce_blocks(
 
 
 def debleed_array(
-    tracks: Num[np.ndarray, "..."], settings: Settings | None = None, *, sample_rate_hz: float
+    tracks: Num[Array | np.ndarray, "..."],
+    settings: Settings | None = None,
+    *,
+    sample_rate_hz: float,
 ) -> tuple[Float32[np.ndarray, "tracks samples"], Crosstalk]:
     """Reduce the crosstalk in tracks.
 

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 from jaxtyping import Complex, Float, Num
 
 from irec_jax.crosstalk.reduce import einsum
@@ -32,7 +33,7 @@ def wiener(
     *,
     num_iterations: int = 10,
     kernel_frames: int = 5,
-    initial: float = 0.03,
+    initial: Float[ArrayLike, ""] = 0.03,
 ) -> tuple[Complex[Array, "*batch tracks frames bins"], Float[Array, "*batch tracks tracks"]]:
     """Reduce crosstalk between tracks with one source per microphone.
 

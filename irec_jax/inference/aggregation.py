@@ -65,7 +65,7 @@ class Aggregation:
     grid: tuple[float, ...]
 
     def __call__(
-        self, clips: Iterable[Float[np.ndarray, "windows classes"]]
+        self, clips: Iterable[Float[np.ndarray, "_windows classes"]]
     ) -> Float64[np.ndarray, "clips classes"]:
         """Return the scores of clips from their probabilities for one window or more."""
         scores = []

@@ -29,7 +29,7 @@ def _frame_weights(frontend: SpectrogramDb, window_samples: int) -> tuple[np.nda
 
 def channels_first(
     blocks: Iterable[Shaped[np.ndarray, "..."]],
-) -> Iterator[Float32[np.ndarray, "channels samples"]]:
+) -> Iterator[Float32[np.ndarray, "channels _samples"]]:
     """Yield blocks of floats (samples, channels) as float32, channels first."""
     num_channels = None
     for block in blocks:
@@ -43,8 +43,8 @@ def channels_first(
 
 
 def prepend_zeros(
-    blocks: Iterable[Float[np.ndarray, "... length"]], num_zeros: int
-) -> Iterator[Float[np.ndarray, "... length"]]:
+    blocks: Iterable[Float[np.ndarray, "... _length"]], num_zeros: int
+) -> Iterator[Float[np.ndarray, "... _length"]]:
     """Yield a block of `num_zeros` zeros along the last axis, then the blocks."""
     is_first = True
     for block in blocks:
@@ -55,7 +55,7 @@ def prepend_zeros(
 
 
 def frame_aligned_windows(
-    blocks: Iterable[Float[np.ndarray, "channels samples"]],
+    blocks: Iterable[Float[np.ndarray, "channels _samples"]],
     window_samples: int,
     hop_length: int,
     hop_frames: int,
@@ -90,7 +90,7 @@ def frame_aligned_windows(
 
 
 def overlapping_segments(
-    blocks: Iterable[Shaped[np.ndarray, "... length"]], *, length: int, step: int, overlap: int
+    blocks: Iterable[Shaped[np.ndarray, "... _length"]], *, length: int, step: int, overlap: int
 ) -> Iterator[tuple[Shaped[np.ndarray, "... {length}"], int]]:
     """Yield overlapping segments, along the last axis, of an array in blocks.
 
@@ -174,7 +174,7 @@ def average_overlaps(
     window_features: Iterator[tuple[int, Float[np.ndarray, "channels bins frames"]]],
     frontend: SpectrogramDb,
     window_samples: int,
-) -> Iterator[Float[np.ndarray, "channels bins frames"]]:
+) -> Iterator[Float[np.ndarray, "channels bins _frames"]]:
     """Yield, in order, the weighted averages of the features of overlapping windows.
 
     Args:

@@ -75,7 +75,7 @@ def separate_blocks(
     phase: str = "mixture",
     num_iterations: int = 32,
     momentum: float = 0.99,
-) -> Iterator[Float32[np.ndarray, "samples channels"]]:
+) -> Iterator[Float32[np.ndarray, "_samples channels"]]:
     """Yield the target of a recording in blocks: `resynthesise(estimate_segments(...))`.
 
     See these two functions for the arguments. For several signals from the same estimates (with
@@ -251,7 +251,7 @@ def resynthesise(
     phase: str = "mixture",
     num_iterations: int = 32,
     momentum: float = 0.99,
-) -> Iterator[Float32[np.ndarray, "samples channels"]]:
+) -> Iterator[Float32[np.ndarray, "_samples channels"]]:
     """Yield the signals of estimated features. Bins that the front end drops are 0.
 
     Args:

@@ -90,8 +90,8 @@ def window_centres_s(
 
 
 def sliding_windows(
-    blocks: Iterable[Shaped[np.ndarray, " samples"]], *, window_samples: int, hop_samples: int
-) -> Iterator[Shaped[np.ndarray, " samples"]]:
+    blocks: Iterable[Shaped[np.ndarray, " _samples"]], *, window_samples: int, hop_samples: int
+) -> Iterator[Shaped[np.ndarray, " _samples"]]:
     """Yield the windows of a clip that is read in blocks.
 
     Args:
@@ -190,7 +190,7 @@ def predict_clips(
     hop_samples: int,
     batch_size: int,
     dtype: np.dtype | type = np.float32,
-) -> Iterator[tuple[int, Float32[np.ndarray, "windows classes"]]]:
+) -> Iterator[tuple[int, Float32[np.ndarray, "_windows classes"]]]:
     """Yield the window probabilities of clips of any length, computed in full batches.
 
     One batch is computed while the next one is being filled. The result depends neither on the

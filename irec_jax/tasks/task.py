@@ -10,8 +10,8 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Key, Shaped
 
-Batch = Mapping[str, Array]
-HostBatch = Mapping[str, np.ndarray]
+Batch = Mapping[str, Shaped[Array | np.ndarray, "batch ..."]]
+HostBatch = Mapping[str, Shaped[np.ndarray, "batch ..."]]
 #: Summed loss, number of examples, new model state, summed scalars: see `Task.loss`.
 Losses = tuple[Float[Array, ""], Float[Array, ""], Any, dict[str, Float[Array, ""]]]
 
