@@ -81,4 +81,4 @@ def reduce(
         weights: lambda, zero diagonal.
         **options: keyword arguments of `gains`.
     """
-    return spectra * gains(magnitude(spectra), weights, **options)
+    return gains(magnitude(spectra), weights, **options) * spectra

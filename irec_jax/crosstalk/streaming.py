@@ -94,11 +94,11 @@ def analyse(
 
     first_bin = int(np.ceil(_LOWEST_HZ * settings.frame_length / sample_rate_hz))
     ranges = dict(bands=settings.bands(sample_rate_hz), first_bin=first_bin)
-    matrix = amplitudes = delays = None
+    matrix = direct = None
     if settings.align and total >= _MIN_FRAMES:
-        amplitudes, delays = _estimate_direct_sound(chunks(), settings, total, first_bin)
-        matrix = align.demixing(amplitudes, delays, frame_length=settings.frame_length)
-    grams = energies = 0.0
+        direct = _estimate_direct_sound(chunks(), settings, total, first_bin)
+        matrix = align.demixing(*direct, frame_length=settings.frame_length)
+    grams = energies = np.zeros(())
     for chunk in chunks():
         chunk_grams, energy = _chunk_gram(*chunk, matrix, settings=settings, **ranges)
         grams = grams + np.asarray(chunk_grams, np.float64) * CHUNK_FRAMES
@@ -109,10 +109,10 @@ def analyse(
     if not is_valid.all():
         valid_weights = estimate(grams * (is_valid[:, None] & is_valid), solver=settings.solver)
         weights = np.where(is_valid[:, None], valid_weights, weights)
-    if amplitudes is None:
-        amplitudes = np.eye(weights.shape[-1])
-        delays = np.zeros(amplitudes.shape, np.int64)
-    return Crosstalk(amplitudes, delays, weights)
+    if direct is None:
+        num_tracks = weights.shape[-1]
+        direct = np.eye(num_tracks), np.zeros((num_tracks, num_tracks), np.int64)
+    return Crosstalk(*direct, weights)
 
 
 def reduce_blocks(
@@ -231,6 +231,8 @@ def _chunks(
             buffer, num_remaining = buffer[:, step:], num_remaining - CHUNK_FRAMES
     if num_read != num_samples:
         raise ValueError(f"the blocks hold {num_read} samples, not num_samples ({num_samples})")
+    if buffer is None:
+        return
     buffer = np.concatenate([buffer, *pending], axis=1)
     while num_remaining > 0:
         chunk = buffer[:, :span]
@@ -293,9 +295,14 @@ def _reduce_chunk(chunk, num_valid, matrix, weights, *, settings: Settings, band
         channels = channels - (spectra - aligned)[track_of]
         spectra = aligned
     magnitudes = magnitude(spectra)
-    options = dict(strength=settings.strength, floor=settings.floor, method=settings.method)
     band_gains = [
-        gains(magnitudes[..., low:high], band_weights, **options)
+        gains(
+            magnitudes[..., low:high],
+            band_weights,
+            strength=settings.strength,
+            floor=settings.floor,
+            method=settings.method,
+        )
         for (low, high), band_weights in zip(bands, weights, strict=True)
     ]
     channels = channels * jnp.concatenate(band_gains, axis=-1)[track_of]
@@ -312,8 +319,7 @@ def _overlap_add(
     span = step - hop + length
     squares = np.square(get_window(settings.window, length))
     total = _num_frames(num_samples, settings)
-    min_sum = None
-    tail = tail_sums = None
+    min_sum, tail, tail_sums = 0.0, None, None
     num_out = -(length // 2)  # samples before the start are dropped
     for index, frames in enumerate(chunks):
         num_valid = min(CHUNK_FRAMES, total - index * CHUNK_FRAMES)
@@ -321,7 +327,7 @@ def _overlap_add(
         sums = np.zeros(span)
         for first in range(0, num_valid * hop, hop):
             sums[first : first + length] += squares
-        if min_sum is None:
+        if tail_sums is None:
             min_sum = _MIN_WINDOW_SUM * sums.max()
         else:
             samples[:, : length - hop] += tail

@@ -28,14 +28,14 @@ def s1(
     probabilities: Float[np.ndarray, "*batch windows classes"],
 ) -> Float64[np.ndarray, "*batch classes"]:
     """Return the mean over windows."""
-    return np.mean(probabilities, axis=-2, dtype=np.float64)
+    return np.mean(probabilities, axis=-2, dtype=float)
 
 
 def s2(
     probabilities: Float[np.ndarray, "*batch windows classes"],
 ) -> Float64[np.ndarray, "*batch classes"]:
     """Return the sum over windows divided by that of the largest class, in 0..1."""
-    return _divide_by_largest(np.sum(probabilities, axis=-2, dtype=np.float64))
+    return _divide_by_largest(np.sum(probabilities, axis=-2, dtype=float))
 
 
 def maximum(

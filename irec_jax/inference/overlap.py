@@ -136,7 +136,7 @@ def predict_windows(
     The windows come from `frame_aligned_windows`. One batch is computed while the next one is
     being filled.
     """
-    num_channels, starts = None, collections.deque()
+    num_channels, starts = 0, collections.deque()
 
     def batches() -> Iterator[tuple[np.ndarray, int]]:
         nonlocal num_channels

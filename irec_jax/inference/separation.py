@@ -235,7 +235,7 @@ def _features_before(
     """
     num = _num_frames_before(frontend)
     mixture = mixture[:, : num * frontend.hop_length + frontend.frame_length]
-    spectrum = stft.stft(jnp.asarray(mixture), **frontend.framing | {"padding": "none"})
+    spectrum = stft.stft(jnp.asarray(mixture), **dict(frontend.framing, padding="none"))
     amplitudes = stft.magnitude(spectrum[..., : frontend.num_bins]).swapaxes(-1, -2)
     mixture_features = np.asarray(frontend.from_amplitudes(amplitudes))
     change = features[..., num : num + 1] - mixture_features[..., num:]
@@ -295,7 +295,7 @@ def resynthesise(
 @functools.partial(jax.jit, static_argnames=("frontend", "post_db", "num_iterations", "momentum"))
 def _resynthesise_segment(mixture, features, *, frontend, post_db, num_iterations, momentum):
     """Return the signal (C, n) of a segment."""
-    framing = frontend.framing | {"padding": "none"}
+    framing = dict(frontend.framing, padding="none")
     spectrum = stft.stft(mixture, **framing)
     amplitudes = frontend.amplitudes(gate(features, frontend, post_db))
     return griffin_lim(

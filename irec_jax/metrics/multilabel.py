@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.stats
-import sklearn.metrics
 from jaxtyping import Float, Float64, Int, Int64, Num, Shaped
 from numpy.typing import ArrayLike
 
@@ -166,9 +165,8 @@ def balanced_accuracy(
     _check_same_shape("labels", labels, "predictions", predictions)
     if not labels.size:
         return float("nan")
-    # Unlike balanced_accuracy_score, this does not warn about predicted classes without examples.
-    options = dict(labels=np.unique(labels), average="macro", zero_division=0)
-    return float(sklearn.metrics.recall_score(labels, predictions, **options))
+    is_correct = labels == predictions
+    return float(np.mean([is_correct[labels == label].mean() for label in np.unique(labels)]))
 
 
 def confusion_matrix(

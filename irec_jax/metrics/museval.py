@@ -157,10 +157,12 @@ def _energies(
 def _group_energies(reference: jax.Array, estimated: jax.Array, filters: Filters) -> jax.Array:
     """Return the `_FrameEnergies` of frames (J, C, frames, window), stacked: (7, J, frames)."""
     window = reference.shape[-1]
-    fft_length = scipy.fft.next_fast_len(window + filters.own.shape[-1] - 1, real=True)
+    # SciPy's type is None: its function is a placeholder for that of a backend.
+    fft_length: int = scipy.fft.next_fast_len(  # pyright: ignore[reportAssignmentType]
+        window + filters.own.shape[-1] - 1, real=True
+    )
     tail = [(0, 0)] * 3 + [(0, fft_length - window)]
     reference, estimated = (jnp.pad(x.astype(jnp.float64), tail) for x in (reference, estimated))
     own, every = projection.project(jnp.fft.rfft(reference), filters, fft_length)
     errors = own - reference, every - own, estimated - every, estimated - reference
-    parts = _FrameEnergies(reference, own, every, *errors)
-    return jnp.stack([energy(part) for part in parts])
+    return jnp.stack([energy(part) for part in (reference, own, every, *errors)])

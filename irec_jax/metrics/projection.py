@@ -254,7 +254,7 @@ def _chunk_energies(chunk: jax.Array, estimated: jax.Array, filters: Filters) ->
     own, every, estimated = (
         part[..., num_taps - 1 :].reshape(*part.shape[:2], -1) for part in (own, every, estimated)
     )
-    parts = Energies(own, every, every - own, estimated - every, estimated - own)
+    parts = own, every, every - own, estimated - every, estimated - own
     return jnp.stack([energy(part) for part in parts])
 
 

@@ -143,14 +143,16 @@ def mean_standard_error(errors: ArrayLike) -> float:
 
 def d_score(
     first: ArrayLike, first_error: ArrayLike, second: ArrayLike, second_error: ArrayLike
-) -> Float64[np.ndarray, "..."]:
+) -> Float64[np.ndarray, "..."] | np.float64:
     """Return D = x1 - (x2 + SE1 + SE2); if D > 0, Ligtenberg (2022) considers the first better.
 
     This is stricter than a difference of one standard error, sqrt(SE1^2 + SE2^2), and less strict
     than the usual 1.96 standard errors.
     """
-    first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
-    return first - (second + first_error + second_error)
+    x1, error1, x2, error2 = (
+        np.asarray(values, np.float64) for values in (first, first_error, second, second_error)
+    )
+    return x1 - (x2 + error1 + error2)
 
 
 class AucBootstrap(NamedTuple):

@@ -72,8 +72,8 @@ class Recognition(Task):
 
     def predict(self, params: Any, model_state: Any, batch: Batch) -> Float[Array, "batch classes"]:
         """Return the probabilities of each example."""
-        variables, features = {"params": params} | model_state, self._features(batch, None)
-        return self._probabilities(self.model.apply(variables, features, train=False))
+        outputs = self._predict(params, model_state, self._features(batch, None))
+        return self._probabilities(outputs)
 
     def summaries(
         self, params: Any, model_state: Any, batch: HostBatch
@@ -81,7 +81,7 @@ class Recognition(Task):
         """Return the waveform and the features, which do not depend on the parameters."""
         first = {k: jnp.asarray(v[:1]) for k, v in batch.items()}
         arrays = {}
-        if _takes_audio(self.frontend):
+        if _num_values(self.frontend) is None:
             arrays["audio"] = np.asarray(to_waveform(first, self.normalize))[0]
         for path, array in jax.tree_util.tree_leaves_with_path(self._features(first, None)):
             name = "/".join(["features", *(key.key for key in path)])
@@ -102,11 +102,11 @@ class Recognition(Task):
         features = self.frontend(waveform, num_samples=num_samples, keys=keys[2])
         return jax.vmap(self.augment.features)(keys[1], features)
 
-    def _losses(self, outputs: Any, labels: jax.Array) -> jax.Array:
+    def _losses(self, outputs: Any, labels: Array | np.ndarray) -> Array:
         """Return the loss of each example, (B,)."""
         logits, valid = unpack_logits(outputs)
-        labels = jnp.broadcast_to(labels[:, None], logits.shape)
-        return jnp.mean(self.criterion(logits, labels), axis=1, where=valid)
+        targets = jnp.broadcast_to(labels[:, None], logits.shape)
+        return jnp.mean(self.criterion(logits, targets), axis=1, where=valid)
 
     def _probabilities(self, outputs: Any) -> jax.Array:
         logits, valid = unpack_logits(outputs)
@@ -143,19 +143,21 @@ def create_recognition(
     if loss["name"] in losses.REGRESSION:
         raise registry.unknown("loss of a recogniser", loss["name"], losses.CLASSIFICATION)
     created = _create_frontend(frontend, sample_rate_hz)
-    takes_audio = _takes_audio(created)
+    num_values = _num_values(created)
+    network: dict[str, Any] = {"num_classes": len(classes)} | dict(model)
     task = Recognition(
         frontend=created,
-        model=models.create(**({"num_classes": len(classes)} | dict(model))),
+        model=models.create(**network),
         to_probabilities=losses.activation(loss["name"]),
         criterion=losses.create(**{k: v for k, v in loss.items() if k != "l2"}),
         augment=Augment(**augment),
         normalize=normalize,
-        window_samples=round(window_s * sample_rate_hz) if takes_audio else created.num_values,
+        window_samples=round(window_s * sample_rate_hz) if num_values is None else num_values,
         classes=tuple(classes),
     )
     task.augment.check_features(created.output_shape(task.window_samples))
-    if not takes_audio and (task.augment.gain_db or task.augment.polarity or normalize != "none"):
+    changes_audio = task.augment.gain_db or task.augment.polarity or normalize != "none"
+    if num_values is not None and changes_audio:
         raise UserError(
             f"augment.gain_db, augment.polarity and data.normalize apply to audio, but "
             f"frontend.name={frontend['name']} takes features; set them to 0, False and 'none'"
@@ -163,7 +165,9 @@ def create_recognition(
     return task
 
 
-def to_waveform(batch: Batch, normalize: str = "peak") -> Float[Array, "batch samples"]:
+def to_waveform(
+    batch: Batch, normalize: str = "peak"
+) -> Float[Array | np.ndarray, "batch samples"]:
     """Return the audio of a batch as float32.
 
     With 'peak' it is divided by `gain`, the peak of the clip that each window was cut from
@@ -191,16 +195,16 @@ def unpack_logits(
     return logits, jnp.ones(logits.shape[:2], bool) if valid is None else valid
 
 
-def _takes_audio(frontend: frontends.FrontEnd) -> bool:
-    """Return whether a front end takes audio, not stored features (which have `num_values`)."""
-    return not hasattr(frontend, "num_values")
+def _num_values(frontend: frontends.FrontEnd) -> int | None:
+    """Return the length of an example of stored features; None if the front end takes audio."""
+    return getattr(frontend, "num_values", None)
 
 
 def _create_frontend(settings: Mapping[str, Any], sample_rate_hz: int) -> frontends.FrontEnd:
     """Create a front end, with the sample rate of the audio if it depends on it."""
     settings = dict(settings)
     kind = frontends.FRONTENDS.get(settings["name"])
-    if kind is not None and "sample_rate_hz" in registry.parameters(kind):
+    if kind is not None and "sample_rate_hz" in (registry.parameters(kind) or ()):
         given = settings.setdefault("sample_rate_hz", sample_rate_hz)
         if given != sample_rate_hz:
             raise UserError(

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import flax.linen as nn
 import jax
@@ -67,7 +67,7 @@ class Separation(Task):
     ) -> Losses:
         augment_rng, dropout_rng = jax.random.split(rng)
         waveforms = self._mixture_and_target(batch, augment_rng if train else None)
-        mixture, target = self.frontend(jnp.stack(waveforms))
+        mixture, target = cast(Array, self.frontend(jnp.stack(waveforms)))
         estimate, model_state = self._apply(params, model_state, mixture, batch, dropout_rng, train)
         mask = batch["mask"]
         amplitudes = self.frontend.amplitudes(estimate), self.frontend.amplitudes(target)
@@ -86,8 +86,7 @@ class Separation(Task):
         self, params: Any, model_state: Any, batch: Batch
     ) -> Float[Array, "batch bins frames"]:
         """Return features of the target of the mixtures `audio`."""
-        features = self.frontend(to_float32(batch["audio"]))
-        return self.model.apply({"params": params} | model_state, features, train=False)
+        return self._predict(params, model_state, self.frontend(to_float32(batch["audio"])))
 
     def summaries(
         self, params: Any, model_state: Any, batch: HostBatch
@@ -109,7 +108,7 @@ class Separation(Task):
 
     def _mixture_and_target(
         self, batch: Batch, augment_rng: jax.Array | None
-    ) -> tuple[jax.Array, jax.Array]:
+    ) -> tuple[Array | np.ndarray, Array | np.ndarray]:
         """Return the waveforms of mixture and target (B, T), augmented if a key is given."""
         kept = np.array([name in self.target for name in self.stems])
         stems = to_float32(batch["stems"])
@@ -153,6 +152,7 @@ def create_separation(
         raise registry.unknown("loss of a separator", loss["name"], losses.REGRESSION)
     window_samples = round(window_s * sample_rate_hz)
     created = frontends.create(**frontend)
+    assert isinstance(created, frontends.SpectrogramDb)
     created.output_shape(window_samples)  # raises for a window that the front end cannot take
     # Scale and floor are set once, in the front end.
     scale = dict(scale_db=created.scale_db, floor_db=created.floor_db)

@@ -64,6 +64,10 @@ class Task(abc.ABC):
         variables = dict(self.model.init({"params": rng}, features, train=False))
         return variables.pop("params"), variables
 
+    def _predict(self, params: Any, model_state: Any, features: Any) -> Any:
+        """Return the outputs of the model, without training."""
+        return self.model.apply({"params": params} | model_state, features, train=False)
+
     def _apply(
         self, params, model_state, features: Any, batch: Batch, dropout_rng: jax.Array, train: bool
     ) -> tuple[Any, Any]:
