@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 
 
 class Counts(NamedTuple):
-    """True positives, false positives and false negatives (float: of weighted clips)."""
+    """True positives, false positives and false negatives; floats if songs have weights."""
 
     true_positives: Num[np.ndarray, "... classes"]
     false_positives: Num[np.ndarray, "... classes"]
