@@ -293,7 +293,9 @@ def resynthesise(
 
 
 @functools.partial(jax.jit, static_argnames=("frontend", "post_db", "num_iterations", "momentum"))
-def _resynthesise_segment(mixture, features, *, frontend, post_db, num_iterations, momentum):
+def _resynthesise_segment(
+    mixture, features, *, frontend: SpectrogramDb, post_db, num_iterations, momentum
+):
     """Return the signal (C, n) of a segment."""
     framing = dict(frontend.framing, padding="none")
     spectrum = stft.stft(mixture, **framing)

@@ -165,15 +165,13 @@ def create_recognition(
     return task
 
 
-def to_waveform(
-    batch: Batch, normalize: str = "peak"
-) -> Float[Array | np.ndarray, "batch samples"]:
+def to_waveform(batch: Batch, normalize: str = "peak") -> Float[Array, "batch samples"]:
     """Return the audio of a batch as float32.
 
     With 'peak' it is divided by `gain`, the peak of the clip that each window was cut from
     (silence stays silence); with 'none' it keeps the recorded level.
     """
-    audio = to_float32(batch["audio"])
+    audio = jnp.asarray(to_float32(batch["audio"]))
     if normalize == "none":
         return audio
     gain = batch["gain"]

@@ -108,14 +108,14 @@ class Separation(Task):
 
     def _mixture_and_target(
         self, batch: Batch, augment_rng: jax.Array | None
-    ) -> tuple[Array | np.ndarray, Array | np.ndarray]:
+    ) -> tuple[Array, Array]:
         """Return the waveforms of mixture and target (B, T), augmented if a key is given."""
         kept = np.array([name in self.target for name in self.stems])
-        stems = to_float32(batch["stems"])
+        stems = jnp.asarray(to_float32(batch["stems"]))
         if augment_rng is not None:
             stems = jax.vmap(self.augment)(example_keys(augment_rng, batch), stems)
         elif "mixture" in batch:
-            return to_float32(batch["mixture"]), stems[:, kept].sum(axis=1)
+            return jnp.asarray(to_float32(batch["mixture"])), stems[:, kept].sum(axis=1)
         return stems.sum(axis=1), stems[:, kept].sum(axis=1)
 
 
@@ -155,7 +155,7 @@ def create_separation(
     assert isinstance(created, frontends.SpectrogramDb)
     created.output_shape(window_samples)  # raises for a window that the front end cannot take
     # Scale and floor are set once, in the front end.
-    scale = dict(scale_db=created.scale_db, floor_db=created.floor_db)
+    scale: dict[str, Any] = dict(scale_db=created.scale_db, floor_db=created.floor_db)
     network = models.create(**scale | dict(model))
     for key, value in scale.items():
         if getattr(network, key) != value:
