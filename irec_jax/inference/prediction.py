@@ -15,7 +15,7 @@ class Predictor(Protocol):
     """A task with a `predict` method."""
 
     def predict(
-        self, params: Any, model_state: Any, batch: dict[str, Array]
+        self, params: Any, model_state: Any, batch: dict[str, Shaped[Array, "batch ..."]]
     ) -> Shaped[Array, "batch ..."]: ...
 
 

@@ -58,7 +58,7 @@ def song_weights(
 def f1_intervals(
     labels: Shaped[np.ndarray, "clips classes"],
     predictions: Shaped[np.ndarray, "..."],
-    songs: Sequence[str] | np.ndarray,
+    songs: Sequence[str] | Shaped[np.ndarray, "..."],
     *,
     num_resamples: int = 1000,
     level: float = 0.95,
@@ -96,7 +96,7 @@ def f1_intervals(
 def accuracy_intervals(
     labels: Int[np.ndarray, " clips"],
     predictions: Int[np.ndarray, "..."],
-    songs: Sequence[str] | np.ndarray,
+    songs: Sequence[str] | Shaped[np.ndarray, "..."],
     *,
     num_classes: int,
     num_resamples: int = 1000,

@@ -183,7 +183,7 @@ class AucBootstrap(NamedTuple):
 def auc_bootstrap(
     labels: Shaped[np.ndarray, "clips classes"],
     scores: Float[np.ndarray, "..."],
-    songs: Sequence[str] | np.ndarray,
+    songs: Sequence[str] | Shaped[np.ndarray, "..."],
     *,
     num_resamples: int = 1000,
     level: float = 0.95,
