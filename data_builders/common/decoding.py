@@ -128,7 +128,7 @@ def check_lengths(origin: str, lengths_s: Mapping[str, float]) -> None:
     """
     if not lengths_s:
         return
-    short, long = (choose(lengths_s, key=lengths_s.get) for choose in (min, max))
+    short, long = (choose(lengths_s, key=lengths_s.__getitem__) for choose in (min, max))
     if lengths_s[long] - lengths_s[short] > TOLERANCE_S:
         raise UserError(
             f"{origin}: {short} lasts {lengths_s[short]:.2f} s but {long} "

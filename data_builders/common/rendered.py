@@ -27,13 +27,17 @@ class RenderedConfig(tfds.core.BuilderConfig):
     soundfont: str | None = None
 
 
-class RenderedBuilder(abc.ABC):
+class RenderedBuilder(tfds.core.DatasetBuilder, skip_registration=True):
     """Mixin of builders of rendered datasets, with a `RenderedConfig` as their config."""
 
-    builder_config: RenderedConfig
     SPLITS: tuple[str, ...] = ("train", "test")
     #: Number of rendering processes; None for at most one per core. The data do not depend on it.
     num_workers: int | None = None
+
+    @property
+    def builder_config(self) -> RenderedConfig:
+        """The config of this builder."""
+        return super().builder_config
 
     def _split_generators(self, dl_manager) -> dict[str, "_Examples"]:
         del dl_manager  # nothing is downloaded

@@ -12,7 +12,7 @@ import operator
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordWriter
@@ -47,7 +47,7 @@ class StreamingBuilder(tfds.core.GeneratorBasedBuilder):
     def _written(self, split: str, example: Mapping[str, Any]) -> None:
         """Handle an example that has been written; overridden by subclasses."""
 
-    def _download_and_prepare(self, dl_manager, download_config=None) -> None:
+    def _download_and_prepare(self, dl_manager, download_config: Any = None) -> None:
         del download_config
         self.info.set_file_format(tfds.core.FileFormat.ARRAY_RECORD, override=True)
         splits: Mapping[str, Iterable[tuple[str, Any]]] = self._split_generators(dl_manager)
@@ -58,7 +58,8 @@ class StreamingBuilder(tfds.core.GeneratorBasedBuilder):
         template = self._get_filename_template(split_name=split)
         shards = _Shards(os.path.join(template.data_dir, split))
         features = self.info.features
-        serializer = ExampleSerializer(features.get_serialized_info())
+        # TFDS annotates the same nested dict differently in these two places.
+        serializer = ExampleSerializer(cast(Any, features.get_serialized_info()))
         keys = set()
         for key, example in progress_bar(
             examples,
@@ -88,7 +89,7 @@ class StreamingBuilder(tfds.core.GeneratorBasedBuilder):
         )
 
 
-class OptionsBuilder(tfds.core.DatasetBuilder, skip_registration=True):
+class OptionsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Base class of builders that are created from a config, or from options.
 
     ``make_config`` of a subclass returns the config of its options.
