@@ -8,6 +8,7 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from irec_jax.cli.console import exit_process, run_command
 
@@ -35,7 +36,7 @@ class CommandParser(argparse.ArgumentParser):
     def add_argument(self, *names, **options):
         return super().add_argument(*map(_hyphenate, names), **options)
 
-    def parse_known_args(self, args=None, namespace=None):
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         words = sys.argv[1:] if args is None else args
         return super().parse_known_args([_hyphenate(str(word)) for word in words], namespace)
 
