@@ -59,6 +59,8 @@ class Examples:
     def __iter__(self) -> Iterator[tuple[str, dict[str, Any]]]:
         for clip, samples in zip(self.clips, in_threads(self._decode, self.clips), strict=True):
             if isinstance(samples, UserError):
+                if self.on_error is None:
+                    raise samples
                 self.on_error(samples)
                 continue
             example = {f.name: getattr(clip, f.name) for f in dataclasses.fields(Clip)[1:]}
@@ -69,8 +71,6 @@ class Examples:
         try:
             return decode(clip.file.open(), self.audio_format)
         except UserError as error:
-            if self.on_error is None:
-                raise
             return error
 
 

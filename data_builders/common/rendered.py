@@ -8,6 +8,7 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
+from data_builders.common.streaming import StreamingBuilder
 from data_builders.rendering import synth
 from irec_jax import registry
 
@@ -27,8 +28,8 @@ class RenderedConfig(tfds.core.BuilderConfig):
     soundfont: str | None = None
 
 
-class RenderedBuilder(tfds.core.DatasetBuilder, skip_registration=True):
-    """Mixin of builders of rendered datasets, with a `RenderedConfig` as their config."""
+class RenderedBuilder(StreamingBuilder, skip_registration=True):
+    """Base class of builders of rendered datasets, with a `RenderedConfig` as their config."""
 
     SPLITS: tuple[str, ...] = ("train", "test")
     #: Number of rendering processes; None for at most one per core. The data do not depend on it.
@@ -44,7 +45,7 @@ class RenderedBuilder(tfds.core.DatasetBuilder, skip_registration=True):
         synth.check_soundfont(self.builder_config.soundfont)
         return {split: self._generate_examples(split) for split in self.SPLITS}
 
-    def _generate_examples(self, split: str) -> "_Examples":
+    def _generate_examples(self, split: str, /) -> "_Examples":
         return _Examples(self, split)
 
     @abc.abstractmethod

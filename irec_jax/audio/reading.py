@@ -289,7 +289,7 @@ def _open_av(
     # These containers state their length; for a raw stream FFmpeg guesses it from the bit rate.
     if any(kind in container.format.name for kind in ("mp4", "matroska")) and container.duration:
         duration_s = container.duration / av.time_base
-        if stream.duration is not None:
+        if stream.duration is not None and stream.time_base is not None:
             duration_s = float(stream.duration * stream.time_base)
         header = header._replace(num_samples=round(duration_s * stream.rate))
 

@@ -33,8 +33,7 @@ def make_waveforms(num_clips: int, seconds: float) -> np.ndarray:
 
 def librosa_log_mel(waveforms: np.ndarray) -> np.ndarray:
     """Return librosa's log-mel spectrograms (..., num_mels, frames) of waveforms (..., T)."""
-    settings = FRAMING | MEL | dict(power=FRONTEND.power)
-    bands = librosa.feature.melspectrogram(y=waveforms, **settings)
+    bands = librosa.feature.melspectrogram(y=waveforms, power=FRONTEND.power, **FRAMING, **MEL)
     return np.log(bands + FRONTEND.offset)
 
 

@@ -24,7 +24,7 @@ class RecognitionExperiment(Experiment[Recognition, data.Dataset, data.Clips]):
 
     def load(self) -> data.Dataset:
         dataset = data.load(self.config.data)
-        if len(dataset.classes) < 2:
+        if len(dataset.classes) == 1:
             raise UserError(
                 f"{dataset.name}: only one class, {dataset.classes[0]!r}; a recogniser needs at "
                 "least two"

@@ -190,7 +190,7 @@ class Recogniser:
         return read_blocks, peak, num_samples
 
     def _predict(
-        self, blocks: Iterable[np.ndarray], peak: float, sizes: dict[str, int]
+        self, blocks: Iterable[np.ndarray], peak: float, sizes: dict[str, Any]
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the probabilities (W, K) and the levels in dB (W,) of the windows of a clip."""
         levels_db: list[float] = []
