@@ -18,7 +18,10 @@ from irec_jax.training.logging import log
 
 __all__ = ["EXPERIMENTS", "RecognitionExperiment", "SeparationExperiment", "run"]
 
-EXPERIMENTS = {"recognition": RecognitionExperiment, "separation": SeparationExperiment}
+EXPERIMENTS: dict[str, type[Experiment]] = {
+    "recognition": RecognitionExperiment,
+    "separation": SeparationExperiment,
+}
 
 
 def run(name: str, config: config_dict.ConfigDict, folder: Path, mode: str) -> dict:

@@ -9,7 +9,7 @@ import os
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 import matplotlib.ticker
@@ -67,7 +67,7 @@ def save(figure: Figure, path: str | os.PathLike) -> None:
     write_bytes(path, encode(figure, file_format))
 
 
-def grid(axes: Axes, which: str = "both") -> None:
+def grid(axes: Axes, which: Literal["both", "x", "y"] = "both") -> None:
     """Draw light grid lines behind the data, for 'x', 'y' or 'both' axes."""
     axes.grid(True, axis=which, color=LIGHT_GREY, linewidth=0.6)
     axes.set_axisbelow(True)

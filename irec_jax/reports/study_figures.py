@@ -1,6 +1,7 @@
 """Figures of studies: many runs side by side, with published results."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -40,7 +41,7 @@ def accuracies(
         y, x = [y for y, _ in points], [value for _, (_, value, _) in points]
         axes.plot(x, y, ls="", marker=_MARKERS[index], color=colour, ms=5, label=group)
     published = [(reported[row], positions[row]) for row in rows if row in reported]
-    style = dict(ls="", marker="D", ms=5, markerfacecolor="none", color="black")
+    style: dict[str, Any] = dict(ls="", marker="D", ms=5, markerfacecolor="none", color="black")
     axes.plot(*np.reshape(published, (-1, 2)).T, label="published", **style)
     axes.axvline(chance, color="black", ls="--", linewidth=0.9, label=f"chance ({chance:.2f})")
     axes.set_yticks(range(len(rows)), rows)

@@ -21,5 +21,8 @@ def markdown_table(
     rule = ["-" * (width - 1) + ("-" if i < num_text_columns else ":")
             for i, width in enumerate(widths)]  # fmt: skip
     align = [str.ljust if i < num_text_columns else str.rjust for i in range(len(widths))]
-    lines = [[f(*cell) for f, *cell in zip(align, line, widths, strict=True)] for line in lines]
+    lines = [
+        [pad(cell, width) for pad, cell, width in zip(align, line, widths, strict=True)]
+        for line in lines
+    ]
     return "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], rule, *lines[1:]))

@@ -112,10 +112,10 @@ def _averages(pieces: Mapping, methods: Sequence[str]) -> str:
     for method in methods:
         gains = averages(method, ("sdr_gain", "sir_gain"))
         rows.append([f"gain: {NAMES[method]}", *gains, *_cells(missing)])
-    reported = {name: _join(scores) for name, scores in published.AVERAGES.items()}
-    pairs = zip(reported["mixture"], reported["reduced"], strict=True)
+    averaged = {name: _join(scores) for name, scores in published.AVERAGES.items()}
+    pairs = zip(averaged["mixture"], averaged["reduced"], strict=True)
     gains = [after - before for before, after in pairs]
-    reported["gain"] = [*gains[: -len(_LEVELS)], *missing]
+    reported = averaged | {"gain": [*gains[: -len(_LEVELS)], *missing]}
     return _table(("SDR", "SIR", "SAR"), rows, reported)
 
 

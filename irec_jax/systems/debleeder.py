@@ -152,7 +152,7 @@ def _write(
         and after, the number (J,) of clipped samples, and the files.
     """
     rate_hz, num_samples = tracks[0].sample_rate_hz, tracks[0].num_samples
-    sizes = dict(num_samples=num_samples, sample_rate_hz=rate_hz)
+    sizes: dict[str, Any] = dict(num_samples=num_samples, sample_rate_hz=rate_hz)
     energies = np.zeros((2, len(tracks), -(-num_samples // rate_hz)))
     bar = progress_bar(
         total=(ct.num_passes(settings) + 1) * num_samples / rate_hz,
