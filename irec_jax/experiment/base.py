@@ -15,7 +15,7 @@ from ml_collections import config_dict
 from irec_jax import data, distributed
 from irec_jax.checkpoints import state, workdir
 from irec_jax.config.checks import name_sections
-from irec_jax.evaluation import provenance
+from irec_jax.reports import provenance
 from irec_jax.studies import published
 from irec_jax.tasks import Task
 from irec_jax.training import loop, optimizers, parallel, step
