@@ -43,6 +43,11 @@ def to_html(page: str, *, pictures: Mapping[str, bytes]) -> str:
     for token in (child for block in tokens for child in block.children or ()):
         if token.type == "text":
             token.content = _QUANTITY.sub(_keep_together, token.content)
+        elif token.type == "code_inline":
+            options = re.sub(
+                r"(?<!\S)--?[a-z]\S*", r"<span>\g<0></span>", html.escape(token.content)
+            )
+            token.type, token.content = "html_inline", f"<code>{options}</code>"
     tokens = list(_figures(_tables(tokens), pictures))
     body = markdown.renderer.render(tokens, markdown.options, {})
     return (

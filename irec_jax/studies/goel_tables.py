@@ -172,7 +172,7 @@ def _goel_tables(report: Mapping, rows: Sequence[Any]) -> list[str]:
         name = table if table.startswith("fig") else f"table {table}"
         caption = f"Accuracy of {name}, reported and measured with each split."
         table = measured_table(report, caption, [*header, "leakage"], lines)
-        parts += [f"### {family} ({name})", table]
+        parts += [f"### {family[:1].upper()}{family[1:]} ({name})", table]
     return parts
 
 

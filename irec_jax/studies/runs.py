@@ -216,7 +216,7 @@ class Study:
         path = write_report(self.workdir, report, page, figures)
         text = page.rstrip("\n") if print_page else page.partition("\n## ")[0]
         text = "\n\n".join(part for part in text.split("\n\n") if not part.startswith("!["))
-        print(f"{text}\n\nreport: {path}")
+        print(f"{text}\n\nreport: {path.with_suffix('.html')}")
         return 1 if report.get("failures") else 0
 
 

@@ -76,6 +76,12 @@ def test_numbers_stay_together(text):
     assert f"It is {joined}, or <strong>{joined}</strong> here <code>{text}</code>." in page
 
 
+def test_options_of_commands_stay_together():
+    page = to_html("`irec debleed 'a <b>' --out x-y -j`", pictures={})
+    options = "<span>--out</span> x-y <span>-j</span>"
+    assert f"<code>irec debleed &#x27;a &lt;b&gt;&#x27; {options}</code>" in page
+
+
 def test_words_beside_numbers_may_move_to_the_next_line():
     text = "3 songs, 2 sessions, 1 [note] and 4 m; table 3.3 to 3.6 in 2017 (5 runs)"
     assert f"<p>{text}</p>" in to_html(text, pictures={})
