@@ -232,7 +232,8 @@ def evaluation(**settings) -> dict:
     - `batch_size`: windows per batch.
     - `hop_s`: hop of windows at test time.
     - `aggregation`: `s1`, `s2` or `max`, from window probabilities to clip scores.
-    - `threshold`: smallest score of a detected class (None: the default of the aggregation).
+    - `threshold`: smallest score of a detected class (None: the one in
+      `irec_jax.inference.aggregation`).
     - `num_bootstrap`: resamples of songs for the intervals.
     - `baselines`: also evaluate the majority class and MFCC statistics on the same clips.
     """

@@ -25,6 +25,9 @@ MAX_SAMPLE = 1e12
 _WAV_TOLERANCE_BYTES = 64
 # FFmpeg also opens playlists, which refer to other files and URLs: read self-contained files only.
 _AV_OPTIONS = {"protocol_whitelist": "none"}
+# PyAV 18 refuses tags that are not UTF-8 unless told otherwise; PyAV 19 accepts them and has no
+# such argument.
+_AV_TAGS = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 
 
 class Info(NamedTuple):
@@ -256,7 +259,7 @@ def _open_av(
     file: BinaryIO, number: int, stack: contextlib.ExitStack
 ) -> tuple[Info, Iterator[np.ndarray]]:
     try:
-        container = av.open(file, options=_AV_OPTIONS, metadata_errors="replace")
+        container = av.open(file, options=_AV_OPTIONS, **_AV_TAGS)
     except (av.FFmpegError, UnicodeDecodeError) as error:
         fault = "not an audio file, or truncated"
         raise _Damaged(fault, "expected wav, flac, ogg, mp3, m4a ...") from error

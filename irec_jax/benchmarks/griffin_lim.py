@@ -9,6 +9,7 @@ with momentum 0.99. After the times, a table shows the spectral convergence || |
 of the worst clip in dB.
 """
 
+import inspect
 from collections.abc import Callable
 
 import jax
@@ -23,6 +24,8 @@ OURS = "irec-jax"
 SAMPLE_RATE_HZ = 44_100
 FRAMING = dict(frame_length=4096, hop_length=1050)
 MOMENTUM = 0.99
+# librosa 1.0 renames the argument.
+_SEED = "rng" if "rng" in inspect.signature(librosa.griffinlim).parameters else "random_state"
 
 
 def make_magnitudes(num_clips: int, num_samples: int) -> np.ndarray:
@@ -42,7 +45,7 @@ def implementations(
     def run_librosa(magnitudes: np.ndarray) -> np.ndarray:
         framing = dict(n_fft=FRAMING["frame_length"], hop_length=FRAMING["hop_length"])
         options = dict(n_iter=num_iterations, momentum=MOMENTUM, length=num_samples)
-        return librosa.griffinlim(magnitudes, random_state=0, **framing, **options)
+        return librosa.griffinlim(magnitudes, **{_SEED: 0}, **framing, **options)
 
     def run_ours() -> jax.Array:
         options = dict(FRAMING, num_samples=num_samples, momentum=MOMENTUM)

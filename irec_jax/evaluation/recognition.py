@@ -1,9 +1,9 @@
 """Scores of a recogniser from its window probabilities on the test and validation splits.
 
 In the literature, thresholds for IRMAS are often swept on the test set. Here every score names how
-its threshold was chosen: `fixed` in advance, tuned on `validation`, tuned there per class
-(`validation_per_class`), or the best one on the test split itself (`oracle`), an upper bound on
-what better thresholds could achieve.
+its threshold was chosen: `fixed` in advance (in `inference.aggregation` or by the config), tuned on
+`validation`, tuned there per class (`validation_per_class`), or the best one on the test split
+itself (`oracle`), an upper bound on what better thresholds could achieve.
 """
 
 import dataclasses
@@ -132,11 +132,9 @@ def evaluate(
         UserError: unknown aggregation.
         ValueError: the splits have different classes.
     """
-    main = aggregations.get(aggregation)
+    main = aggregations.get(aggregation, threshold)
     if list(test.classes) != list(validation.classes):
         raise ValueError("validation: expected the same classes as test, got different classes")
-    if threshold is not None:
-        main = dataclasses.replace(main, threshold=float(threshold))
     bootstrap = {"num_resamples": num_resamples, "seed": seed}
     by_name = {
         name: _aggregation_scores(test, validation, function, bootstrap)

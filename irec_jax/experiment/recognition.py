@@ -101,13 +101,11 @@ class RecognitionExperiment(Experiment):
         return report
 
     def system(self) -> dict[str, Any]:
-        config = self.config
-        fixed = config.evaluation.threshold
-        if fixed is None:
-            fixed = aggregation.get(config.evaluation.aggregation).threshold
+        config = self.config.evaluation
+        fixed = aggregation.get(config.aggregation, config.threshold).threshold
         return {
             "classes": list(self.dataset.classes),
-            "aggregation": config.evaluation.aggregation,
+            "aggregation": config.aggregation,
             "thresholds": {"fixed": fixed},
         }
 

@@ -79,11 +79,18 @@ AGGREGATIONS = {
 }
 
 
-def get(name: str) -> Aggregation:
-    """Return an aggregation by name; raise UserError for an unknown one."""
+def get(name: str, threshold: float | None = None) -> Aggregation:
+    """Return an aggregation by name, with another fixed threshold than its own if one is given.
+
+    Raises:
+        UserError: an unknown name.
+    """
     if name not in AGGREGATIONS:
         raise registry.unknown("aggregation", name, AGGREGATIONS)
-    return AGGREGATIONS[name]
+    aggregation = AGGREGATIONS[name]
+    if threshold is None:
+        return aggregation
+    return dataclasses.replace(aggregation, threshold=float(threshold))
 
 
 class Segment(NamedTuple):

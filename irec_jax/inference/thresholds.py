@@ -1,4 +1,4 @@
-"""Thresholds for clip scores, tuned on a grid; fixed ones are in `aggregation.AGGREGATIONS`.
+"""Tuning of thresholds for clip scores on a grid; the fixed ones are in `inference.aggregation`.
 
 A class is detected if its score reaches the threshold. Tuning evaluates the thresholds of a grid
 and keeps the one with the best F1; ties go to the threshold nearest to the default, then to the

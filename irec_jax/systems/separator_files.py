@@ -1,4 +1,4 @@
-"""A trained separator for audio files: a folder of stems for each file."""
+"""A trained separator for audio files: a folder of stems for each, by `audio.writing`."""
 
 import contextlib
 import dataclasses

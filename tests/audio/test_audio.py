@@ -29,10 +29,11 @@ def sine(rate_hz, seconds, frequency_hz=440.0):
     return (0.5 * np.sin(2 * np.pi * frequency_hz * times_s)).astype(np.float32)[:, None]
 
 
-def encode(path, samples, rate_hz, codec):
+def encode(path, samples, rate_hz, codec, **tags):
     """Write stereo audio with FFmpeg; the suffix determines the container."""
     stereo = np.repeat(samples, 2, axis=1).T
     with av.open(str(path), "w") as container:
+        container.metadata.update(tags)
         stream = container.add_stream(codec, rate=rate_hz, layout="stereo")
         for start in range(0, stereo.shape[1], 1024):
             chunk = np.ascontiguousarray(stereo[:, start : start + 1024])
@@ -279,6 +280,14 @@ def test_file_names_that_are_not_utf8_or_resemble_a_url_are_read(tmp_path):
     with pytest.raises(UserError) as caught:
         audio.read(path)
     str(caught.value).encode()
+
+
+def test_tags_that_are_not_utf8_are_read(tmp_path):
+    path = tmp_path / "tagged.m4a"
+    encode(path, sine(8_000, 1), 8_000, "aac", title="Ca_f_")
+    path.write_bytes(path.read_bytes().replace(b"Ca_f_", b"Ca\xe9f\xff"))
+    assert b"Ca\xe9f\xff" in path.read_bytes()
+    assert len(audio.read(path)[0]) >= 8_000
 
 
 def test_m4a_file_names_that_resemble_a_url_are_read(tmp_path):
