@@ -37,9 +37,9 @@ def markdown_page(report: Mapping, picture: str) -> str:
         *([warning] if report["rendered"] else []),
         _headline(pieces, methods),
         f"![Inverse mixing matrix and its estimates; a track dry, mixed and reduced]({picture})",
-        f"{len(pieces)} pieces of {settings['dataset']} with simulated crosstalk, as in "
-        "the paper: random symmetric mixing matrix with at most -6, -12 and -18 dB, delays by "
-        f"distance{_room(settings['decay_s'])}.",
+        f"{len(pieces)} piece{'s' * (len(pieces) > 1)} of {settings['dataset']} with simulated "
+        "crosstalk, as in the paper: random symmetric mixing matrix with at most -6, -12 and "
+        f"-18 dB, delays by distance{_room(settings['decay_s'])}.",
         _averages(report, methods),
         "The mixtures' only artifacts are delays beyond the 512 taps of BSS-Eval: tracks without "
         "such delays have an infinite SAR and are excluded from its mean."

@@ -19,7 +19,7 @@ def markdown_page(report: Mapping) -> str:
         *rendered_banner(report),
         *pages.brief_run(report["settings"], "Two networks, trained for a few epochs."),
         _results(report),
-        "![Accuracy and loss by epoch](learning.png)",
+        "![Micro F1 of every network, measured and published](f1.png)",
         _question(report),
         _summary(report),
     ]
@@ -30,6 +30,7 @@ def markdown_page(report: Mapping) -> str:
         _class_table(report),
         "## Training",
         _training(report),
+        "![Accuracy and loss by epoch](learning.png)",
         "## Labels of the training clips",
         "![Labels of the training clips](labels.png)",
     ]
