@@ -104,15 +104,16 @@ def _small_print(children: Sequence[Token]) -> Iterator[Token]:
 
 def _figures(tokens: Sequence[Token], pictures: Mapping[str, bytes]) -> Iterator[Token]:
     """Yield the tokens with embedded pictures as figures in place of their paragraphs."""
-    tokens = iter(tokens)
-    for token in tokens:
+    remaining = iter(tokens)
+    for token in remaining:
         if token.type != "paragraph_open":
             yield token
             continue
-        content, end = next(tokens), next(tokens)
-        (image, *others) = content.children or (None,)
-        if image and image.type == "image" and not others and image.attrs["src"] in pictures:
-            yield _html(_figure(_plain_text(image), pictures[image.attrs["src"]]))
+        content, end = next(remaining), next(remaining)
+        children = content.children or []
+        name = str(children[0].attrs.get("src")) if len(children) == 1 else ""
+        if name in pictures:
+            yield _html(_figure(_plain_text(children[0]), pictures[name]))
         else:
             yield from (token, content, end)
 

@@ -48,7 +48,7 @@ def measured_table(
 
 def failed_runs(failures: Mapping[str, str]) -> list[str]:
     """Return a paragraph that lists the runs that failed and the reasons; nothing if none did."""
-    lines = [f"- {name}: {reason}" for name, reason in failures.items()]
+    lines = [f"- {name}: {escape(reason)}" for name, reason in failures.items()]
     heading = "**Failed** (run the same command to try again):"
     return [heading, "\n".join(lines)] if lines else []
 
