@@ -2,10 +2,10 @@
 
 import ast
 import re
-from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 
 import pytest
+from quoting import quote
 
 import configs
 from irec_jax.studies import published
@@ -18,13 +18,6 @@ def docstring(config):
     """Return the docstring of a config as one line."""
     file = Path(configs.__file__).parent / f"{config}.py"
     return re.sub(r"\s+", " ", ast.get_docstring(ast.parse(file.read_text())))
-
-
-def quote(values, digits=3, separator=" / "):
-    """Return figures in the format of docstrings: '.602 / .503'."""
-    precision = Decimal(10) ** -digits
-    rounded = (Decimal(str(value)).quantize(precision, ROUND_HALF_UP) for value in values)
-    return separator.join(str(value).removeprefix("0") for value in rounded)
 
 
 def f1(setting):
