@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 #: Pixels of a picture per pixel of the page, so that pictures stay sharp when they are enlarged.
-PICTURE_SCALE = 2
+PICTURE_SCALE = 1.5
 _STYLE = importlib.resources.files(__package__).joinpath("page.css").read_text()
 #: The Escape key closes an enlarged picture, as a click does.
 _SCRIPT = """addEventListener("keydown", (event) => {

@@ -54,7 +54,7 @@ def test_paragraph_above_a_table_becomes_its_caption():
 
 def test_picture_keeps_its_size_on_the_page_and_its_caption():
     page = to_html("![a < b](f.png)\n\n![c](f.png)", pictures=PICTURES)
-    assert page.count('style="--width: 300px; --ratio: 1.5000"') == 2  # two pixels per pixel
+    assert page.count('style="--width: 400px; --ratio: 1.5000"') == 2  # 1.5 pixels per pixel
     assert 'alt="a &lt; b"' in page and "<figcaption>a &lt; b</figcaption>" in page
 
 
