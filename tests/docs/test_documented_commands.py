@@ -161,12 +161,16 @@ def run_command(words: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run_uv(words, monkeypatch):
-    """Run the command of `uv run` without uv; its options must name extras of the project."""
+    """Run the command of `uv run` without uv; its options name extras and groups of the project."""
     action, *words = words
     assert action == "run"
     while words[0].startswith("--"):
         option, name = words.pop(0), words.pop(0)
-        assert option == "--extra" and name in PROJECT["project"]["optional-dependencies"]
+        names = {
+            "--extra": PROJECT["project"]["optional-dependencies"],
+            "--group": PROJECT["dependency-groups"],
+        }
+        assert name in names[option]
     run_command(words, monkeypatch)
 
 
