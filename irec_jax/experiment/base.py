@@ -16,7 +16,7 @@ from irec_jax import data, distributed
 from irec_jax.checkpoints import state, workdir
 from irec_jax.config.checks import name_sections
 from irec_jax.data.splits import Examples
-from irec_jax.evaluation import provenance
+from irec_jax.reports import provenance
 from irec_jax.studies import published
 from irec_jax.tasks import Recognition, Separation
 from irec_jax.training import loop, optimizers, parallel, step

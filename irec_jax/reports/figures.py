@@ -44,12 +44,15 @@ def new_axes(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def encode(figure: Figure, file_format: str) -> bytes:
-    """Return the figure as the content of a 'png', 'pdf' or 'svg' file."""
+def encode(figure: Figure, file_format: str, *, dpi: float | None = None) -> bytes:
+    """Return the figure as the content of a 'png', 'pdf' or 'svg' file.
+
+    ``dpi`` is the resolution of pixels; None: that of the figure.
+    """
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # drawn as a box
-        figure.savefig(buffer, format=file_format)
+        figure.savefig(buffer, format=file_format, dpi=dpi or figure.dpi)
     return buffer.getvalue()
 
 

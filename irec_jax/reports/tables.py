@@ -1,6 +1,22 @@
 """Markdown tables."""
 
+import re
 from collections.abc import Iterable, Sequence
+
+
+def escape(name: str) -> str:
+    """Return a name from outside, such as that of a file, as Markdown that shows it as it is."""
+    return re.sub(r"[\\`*<>&\[\]]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", name)
+
+
+def captioned_table(
+    caption: str,
+    header: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    num_text_columns: int = 1,
+) -> str:
+    """Return a Markdown table below its caption, a paragraph; see `markdown_table`."""
+    return f"{caption}\n\n{markdown_table(header, rows, num_text_columns)}"
 
 
 def markdown_table(

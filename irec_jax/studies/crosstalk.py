@@ -29,10 +29,9 @@ from irec_jax.data import Piece, Pieces, load_pieces
 from irec_jax.data.options import is_rendered
 from irec_jax.dsp import stft
 from irec_jax.errors import UserError
-from irec_jax.evaluation import provenance
 from irec_jax.files import read_json, write_json
 from irec_jax.metrics import bss
-from irec_jax.reports import crosstalk_figures
+from irec_jax.reports import crosstalk_figures, provenance
 from irec_jax.studies import crosstalk_tables, runs
 from irec_jax.studies.published.seipel import LEVELS_DB
 
