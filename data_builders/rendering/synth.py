@@ -3,6 +3,7 @@
 import functools
 import importlib.util
 import os
+import sys
 import zlib
 from pathlib import Path
 
@@ -70,9 +71,11 @@ def _tinysoundfont():
     try:
         import tinysoundfont
     except ModuleNotFoundError:
+        # Its newest wheel is for Python 3.12.
+        hint = ", which needs a C++ compiler on this Python" if sys.version_info >= (3, 13) else ""
         raise UserError(
             "tinysoundfont, which plays the instruments, is not installed; "
-            "pip install --no-deps tinysoundfont"
+            f"pip install --no-deps tinysoundfont{hint}"
         ) from None
     return tinysoundfont
 

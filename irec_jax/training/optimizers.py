@@ -70,6 +70,9 @@ def create_schedule(
             of training steps. A warm-up starts from 0 unless `init_value` is given.
         learning_rate: value from the config section `optimizer`.
         num_steps: largest number of steps that training can take.
+
+    Raises:
+        UserError: an unknown name or argument, or a warm-up as long as the schedule.
     """
     settings = dict(settings)
     name = settings.pop("name")
@@ -87,6 +90,12 @@ def create_schedule(
             settings.setdefault(argument, value)
     if "peak_value" in known and "init_value" in known:
         settings.setdefault("init_value", 0.0)
+    warmup_steps, decay_steps = settings.get("warmup_steps", 0), settings.get("decay_steps")
+    if decay_steps is not None and warmup_steps >= decay_steps:
+        raise UserError(
+            f"optimizer.schedule.warmup_steps={warmup_steps}: the schedule ends after "
+            f"{decay_steps} steps; choose a shorter warm-up or train for more epochs"
+        )
     return registry.create("schedule", {name: function}, name, **settings)
 
 

@@ -34,7 +34,11 @@ ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 #: Pages that another test follows step by step, in the files that they tell the reader to write.
 ELSEWHERE = {"extending.md": "tests/docs/test_extending.py"}
-PAGES = [page for page in sorted((ROOT / "docs").rglob("*.md")) if page.name not in ELSEWHERE]
+PAGES = [
+    page
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+    if page.name not in ELSEWHERE
+]
 #: Languages of code blocks. "text" is output and file layouts.
 LANGUAGES = ("bash", "python", "json", "text", "yaml")
 BLOCK = re.compile(
@@ -115,10 +119,8 @@ def example_folder(tmp_path_factory) -> Path:
         )
     ):
         write_tones(folder / name, seed)
-    rows = [
-        f"MY_SOUNDS/{name}/{take}.wav,{name}" for name in ("kick", "snare") for take in range(4)
-    ]
-    (folder / "sounds.csv").write_text("\n".join(["file,labels", *rows]))
+    rows = [f"MY_SOUNDS/{name}/{i}.wav,{name}\n" for name in ("kick", "snare") for i in range(4)]
+    (folder / "sounds.csv").write_text("".join(["file,labels\n", *rows]))
     for path in ("MUSDB18/train", "MUSDB18/test", "MUSDB18_7/train"):
         track = folder / path / f"{path.replace('/', ' - ')}.stem.mp4"
         musdb18_fixture.write_stem_file(track, musdb18_fixture.stems(path).values())
@@ -127,10 +129,8 @@ def example_folder(tmp_path_factory) -> Path:
     for run in ("han", "my_sounds"):
         recogniser = call_trace.write_recogniser(folder / "runs" / run)
         system = read_json(recogniser / "system.json")
-        tuned = {"validation": 0.4, "validation_per_class": [0.4, 0.6]}
-        write_json(
-            recogniser / "system.json", system | {"thresholds": system["thresholds"] | tuned}
-        )
+        system["thresholds"] |= {"validation": 0.4, "validation_per_class": [0.4, 0.6]}
+        write_json(recogniser / "system.json", system)
     return folder
 
 
@@ -161,12 +161,16 @@ def run_command(words: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run_uv(words, monkeypatch):
-    """Run the command of `uv run` without uv; its options must name extras of the project."""
+    """Run the command of `uv run` without uv; its options name extras and groups of the project."""
     action, *words = words
     assert action == "run"
     while words[0].startswith("--"):
         option, name = words.pop(0), words.pop(0)
-        assert option == "--extra" and name in PROJECT["project"]["optional-dependencies"]
+        names = {
+            "--extra": PROJECT["project"]["optional-dependencies"],
+            "--group": PROJECT["dependency-groups"],
+        }
+        assert name in names[option]
     run_command(words, monkeypatch)
 
 
@@ -230,7 +234,7 @@ def run_irec(words, monkeypatch):
         if command == "build":
             monkeypatch.setattr(data_builders, "prepare", data_builders.builder)
         elif command == "gallery" and "--dataset" not in words:
-            words = [*words, "--size=tiny"]  # of gm_irmas
+            words = [*words, "--dataset=folder", "--path=MY_SOUNDS"]  # nothing to render
         assert cli.run(words) == 0
 
 

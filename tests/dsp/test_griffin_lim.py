@@ -46,7 +46,7 @@ def test_signal_matches_librosa(momentum, num_iterations):
         length=3000,
         **{LIBROSA_SEED: np.random.RandomState(3)},
     )
-    np.testing.assert_allclose(result, expected, atol=2e-3 if num_iterations > 4 else 2e-5)
+    np.testing.assert_allclose(result, expected, atol=5e-3 if num_iterations > 4 else 2e-5)
     reached = [
         convergence_db(np.asarray(x, "f"), magnitudes, **OPTIONS) for x in (result, expected)
     ]

@@ -58,6 +58,14 @@ def test_schedules_use_the_rate_and_length_of_the_run():
         ({"name": "adam", "learning_rate": 1e-3, "weight_deca": 1}, "unknown argument"),
         ({"name": "adam", "learning_rate": 1e-3, "schedule": {"name": "cosine"}}, "schedule"),
         ({"name": "adam"}, "learning_rate"),
+        (
+            {
+                "name": "adam",
+                "learning_rate": 1e-3,
+                "schedule": {"name": "warmup_cosine_decay_schedule", "warmup_steps": 10},
+            },
+            r"optimizer\.schedule\.warmup_steps=10: the schedule ends after 10 steps",
+        ),
     ],
 )
 def test_invalid_settings_are_reported_in_one_line(settings, message):
