@@ -4,9 +4,11 @@ import difflib
 import importlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from irec_jax.errors import UserError
+
+Entry = TypeVar("Entry")
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
@@ -17,7 +19,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     return UserError(f"unknown {kind} {name!r}: {hint}")
 
 
-def find(kind: str, table: Mapping[str, Callable], name: str) -> Callable:
+def find(kind: str, table: Mapping[str, Entry], name: str) -> Entry:
     """Return `table[name]`; raise UserError for an unknown name."""
     if name not in table:
         raise unknown(kind, name, table)

@@ -161,14 +161,15 @@ class _Shards:
         self.num_bytes = 0
 
     def write(self, record: bytes) -> None:
-        if self._writer is None or self._bytes_left <= 0:
+        writer = self._writer
+        if writer is None or self._bytes_left <= 0:
             self.close()
             self.paths.append(f"{self._prefix}.{len(self.paths)}.writing")
             self.lengths.append(0)
-            self._writer = ArrayRecordWriter(self.paths[-1], "group_size:1")
+            self._writer = writer = ArrayRecordWriter(self.paths[-1], "group_size:1")
             self._bytes_left = _SHARD_BYTES
         with _disk_errors(self.paths[-1]):
-            self._writer.write(record)
+            writer.write(record)
         self._bytes_left -= len(record)
         self.lengths[-1] += 1
         self.num_bytes += len(record)

@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 
 def map_in_batches(
-    function: Callable[[Float[Array, "... samples"]], Array],
+    function: Callable[[Float[Array | np.ndarray, "... samples"]], Array],
     signal: Float[Array | np.ndarray, "... samples"],
     *,
     batch_size: int,

@@ -54,7 +54,7 @@ def db_to_power(
 ) -> Float[Array, "*shape"]:
     """Return reference * 10^(db / 10)."""
     check_floating("db", db)
-    return reference * jnp.power(10.0, db / 10.0)
+    return jnp.multiply(reference, jnp.power(10.0, db / 10.0))
 
 
 def db_to_amplitude(
@@ -64,4 +64,4 @@ def db_to_amplitude(
 ) -> Float[Array, "*shape"]:
     """Return reference * 10^(db / 20)."""
     check_floating("db", db)
-    return reference * jnp.power(10.0, db / 20.0)
+    return jnp.multiply(reference, jnp.power(10.0, db / 20.0))

@@ -12,6 +12,8 @@ The signal is padded with zeros. `'center'` is librosa's default (`pad_mode 'con
 frame length librosa makes one frame less if hop divides T.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -65,7 +67,9 @@ def frame(
         ValueError: a signal shorter than one frame with 'none'.
     """
     check_signal("signal", signal)
-    options = dict(frame_length=frame_length, hop_length=hop_length, padding=padding)
+    options: dict[str, Any] = dict(
+        frame_length=frame_length, hop_length=hop_length, padding=padding
+    )
     num = num_frames(signal.shape[-1], **options)
     if not num:
         raise ValueError(
@@ -110,7 +114,9 @@ def overlap_add(
     """
     check_signal("frames", frames)
     check_positive(num_samples=num_samples)
-    options = dict(frame_length=frames.shape[-1], hop_length=hop_length, padding=padding)
+    options: dict[str, Any] = dict(
+        frame_length=frames.shape[-1], hop_length=hop_length, padding=padding
+    )
     expected = num_frames(num_samples, **options)
     if frames.shape[-2] != expected:
         raise ValueError(

@@ -1,6 +1,7 @@
 """Reconstruction of signals from STFT magnitudes: the fast Griffin-Lim algorithm."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -61,7 +62,9 @@ def griffin_lim(
         raise ValueError(f"num_iterations={num_iterations!r}: expected an integer >= 0")
     if not 0 <= momentum <= 1:
         raise ValueError(f"momentum={momentum!r}: expected 0..1; it diverges above 1")
-    framing = dict(frame_length=frame_length, hop_length=hop_length, padding=padding)
+    framing: dict[str, Any] = dict(
+        frame_length=frame_length, hop_length=hop_length, padding=padding
+    )
     expected = (num_frames(num_samples, **framing), frame_length // 2 + 1)
     if magnitudes.shape[-2:] != expected:
         raise ValueError(
@@ -92,7 +95,7 @@ def with_phase(
         phase: angles in radians, or complex numbers with these angles (0 has the angle 0).
     """
     if not jnp.iscomplexobj(phase):
-        return magnitudes * jax.lax.complex(jnp.cos(phase), jnp.sin(phase))
+        return jnp.multiply(magnitudes, jax.lax.complex(jnp.cos(phase), jnp.sin(phase)))
     squared = power(phase)
     tiny = jnp.finfo(squared.dtype).tiny
     return jnp.where(

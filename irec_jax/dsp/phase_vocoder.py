@@ -1,9 +1,13 @@
 """Time stretching with a phase vocoder, and playback at another speed."""
 
+import functools
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.core import Tracer
 from jax.typing import ArrayLike
 from jaxtyping import Complex, Float, Int32
 
@@ -56,7 +60,7 @@ def time_stretch(
     """
     check_signal("signal", signal)
     check_positive(num_samples=num_samples)
-    options = dict(frame_length=frame_length, hop_length=hop_length)
+    options: dict[str, Any] = dict(frame_length=frame_length, hop_length=hop_length)
     # Frames first, for the scan below.
     frames = jnp.moveaxis(stft(signal, **options), -2, 0)
     position = jnp.arange(1 + num_samples // hop_length) * jnp.asarray(rate, signal.dtype)
@@ -90,7 +94,8 @@ def _sum_of_neighbours(
     """Return the sum of each bin and `width` bins on either side of it."""
     num_bins = spectrum.shape[-1]
     padded = jnp.pad(spectrum, [(0, 0)] * (spectrum.ndim - 1) + [(width, width)])
-    return sum(padded[..., i : i + num_bins] for i in range(2 * width + 1))
+    shifted = (padded[..., i : i + num_bins] for i in range(2 * width + 1))
+    return functools.reduce(jnp.add, shifted)
 
 
 def change_speed(
@@ -117,7 +122,8 @@ def change_speed(
     check_positive(num_samples=num_samples)
     if num_samples > _MAX_SAMPLES:
         raise ValueError(f"num_samples={num_samples}: expected at most {_MAX_SAMPLES}")
-    if not isinstance(speed, jax.core.Tracer) and not 1 / _MAX_SPEED <= speed <= _MAX_SPEED:
+    is_traced = isinstance(speed, Tracer)
+    if not is_traced and not 1 / _MAX_SPEED <= np.asarray(speed) <= _MAX_SPEED:
         raise ValueError(f"speed={speed}: expected a value between 1/4 and {_MAX_SPEED:g}")
     speed = jnp.asarray(speed, signal.dtype)
     indices, fractions = _positions(speed, num_samples)
@@ -142,9 +148,9 @@ def _positions(
     """Return the integer part and the fractional part of n * speed."""
     step = jnp.round(speed * (1 << _FRACTION_BITS)).astype(jnp.int32)
     block, within = np.divmod(np.arange(num_samples, dtype=np.int32), np.int32(1 << _BLOCK_BITS))
-    starts = block * step  # in 2^(_BLOCK_BITS - _FRACTION_BITS) samples
+    starts = step * block  # in 2^(_BLOCK_BITS - _FRACTION_BITS) samples
     shift = _FRACTION_BITS - _BLOCK_BITS
-    remainder = within * step + ((starts & ((1 << shift) - 1)) << _BLOCK_BITS)
+    remainder = step * within + ((starts & ((1 << shift) - 1)) << _BLOCK_BITS)
     indices = (starts >> shift) + (remainder >> _FRACTION_BITS)
     fractions = remainder & ((1 << _FRACTION_BITS) - 1)
     return indices, fractions.astype(speed.dtype) / (1 << _FRACTION_BITS)

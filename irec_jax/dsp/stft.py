@@ -1,5 +1,7 @@
 """Short-time Fourier transform, its inverse, and the magnitude of a spectrum."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -80,7 +82,7 @@ def istft(
             f"frame_length={frame_length}, got {spectrum.shape}"
         )
     values = _window_values(window, frame_length)
-    options = dict(hop_length=hop_length, num_samples=num_samples, padding=padding)
+    options: dict[str, Any] = dict(hop_length=hop_length, num_samples=num_samples, padding=padding)
     window_sum = _window_sum(values, **options)
     smallest = _MIN_WINDOW_SUM * window_sum.max()
     if exact and window_sum.min() < smallest:
@@ -96,7 +98,7 @@ def istft(
 
 def power(spectrum: Complex[Array | np.ndarray, "*shape"]) -> Float[Array, "*shape"]:
     """Return |X|^2 of a complex array."""
-    return jnp.square(spectrum.real) + jnp.square(spectrum.imag)
+    return jnp.square(jnp.real(spectrum)) + jnp.square(jnp.imag(spectrum))
 
 
 def magnitude(spectrum: Complex[Array | np.ndarray, "*shape"]) -> Float[Array, "*shape"]:

@@ -186,13 +186,14 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
             evaluated: entries that are known only after the evaluation.
         """
         config, dataset = self.config, self.dataset
+        frontend: Any = self.task.frontend  # a dataclass
         system = {
             "task": config.task,
             "name": self.name,
             "sample_rate_hz": dataset.sample_rate_hz,
             "window_s": config.data.window_s,
             "hop_s": config.evaluation.hop_s,
-            "frontend": {"name": config.frontend.name} | dataclasses.asdict(self.task.frontend),
+            "frontend": {"name": config.frontend.name} | dataclasses.asdict(frontend),
             "dataset": {
                 key: getattr(dataset, key) for key in ("name", "version", "config", "rendered")
             },

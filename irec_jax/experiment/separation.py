@@ -126,7 +126,8 @@ class SeparationExperiment(Experiment[Separation, data.StemDataset, data.Tracks]
             remainder=read([name for name in task.stems if name not in task.target]),
             waveforms={name: np.concatenate(list(blocks)) for name, blocks in waveforms.items()},
             features={
-                name: inference.gate(raw, task.frontend, level) for name, level in post_db.items()
+                name: np.asarray(inference.gate(raw, task.frontend, level))
+                for name, level in post_db.items()
             },
             errata=str(tracks.errata[i]),
         )

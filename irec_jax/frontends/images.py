@@ -2,8 +2,10 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Float, Shaped
 
@@ -54,9 +56,9 @@ class Stacked(FrontEnd):
     ) -> Float[Array, "*batch {self.size} {self.size}"]:
         side = self.side or smallest_side(waveform.shape[-1])
 
-        def image(waveform: Array) -> Array:
+        def image(waveform: Array | np.ndarray) -> Array:
             grey = stacked_image(waveform, side=side)
-            return resize(grey, height=self.size, width=self.size) / 255
+            return jnp.asarray(resize(grey, height=self.size, width=self.size)) / 255
 
         return map_in_batches(image, waveform, batch_size=_EXAMPLES_PER_BATCH)
 
@@ -105,15 +107,18 @@ class Recurrence(FrontEnd):
     def _features(
         self, waveform: Float[Array, "*batch samples"], num_samples, keys
     ) -> Float[Array, "*batch {len(self.exponents)} {self.size} {self.size}"]:
-        def image(waveform: Array, exponent: int) -> Array:
+        def image(waveform: Array | np.ndarray, exponent: int) -> Array | np.ndarray:
             samples = fix_length(waveform, num_samples=2**exponent)
             plot = recurrence_plot(samples, num_points=self.points, pooling=self.pooling)
             return resize(plot, height=self.size, width=self.size)
 
-        def images(waveform: Array) -> Array:
+        def images(waveform: Array | np.ndarray) -> Array:
             return jnp.stack([image(waveform, n) for n in self.exponents], axis=-3)
 
         return map_in_batches(images, waveform, batch_size=_EXAMPLES_PER_BATCH)
+
+
+Part = TypeVar("Part", Recurrence, Stacked, Chunks)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -141,8 +146,8 @@ class ImageAndChunks(FrontEnd):
 
     def __post_init__(self):
         check_choice(("recurrence", "stacked"), image=self.image)
-        object.__setattr__(self, "exponents", self._part(Recurrence).exponents)
-        self._part(Stacked), self._part(Chunks)
+        recurrence, _, _ = self._part(Recurrence), self._part(Stacked), self._part(Chunks)
+        object.__setattr__(self, "exponents", recurrence.exponents)
         unused = ("side",) if self.image == "recurrence" else ("exponents", "points", "pooling")
         for field in dataclasses.fields(self):
             if field.name in unused and getattr(self, field.name) != field.default:
@@ -157,18 +162,19 @@ class ImageAndChunks(FrontEnd):
             UserError: fewer samples than a chunk.
         """
         steps = self._part(Chunks).output_shape(num_samples)
-        return {"image": self._image_frontend.output_shape(num_samples)} | steps
+        return {"image": self._image_frontend.output_shape(num_samples), **steps}
 
     def _features(
         self, waveform: Float[Array, "... samples"], num_samples, keys
     ) -> dict[str, Shaped[Array, "..."]]:
-        steps = self._part(Chunks)(waveform, num_samples=num_samples)
-        return {"image": self._image_frontend(waveform)} | steps
+        steps: Any = self._part(Chunks)(waveform, num_samples=num_samples)
+        image: Any = self._image_frontend(waveform)
+        return {"image": image, **steps}
 
     @property
     def _image_frontend(self) -> Recurrence | Stacked:
-        return self._part(Recurrence if self.image == "recurrence" else Stacked)
+        return self._part(Recurrence) if self.image == "recurrence" else self._part(Stacked)
 
-    def _part(self, kind: type) -> Recurrence | Stacked | Chunks:
+    def _part(self, kind: type[Part]) -> Part:
         """Return a front end of the given class with the settings of this one."""
         return kind(**{field.name: getattr(self, field.name) for field in dataclasses.fields(kind)})

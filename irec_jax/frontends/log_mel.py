@@ -5,6 +5,7 @@ import warnings
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jaxtyping import Complex, Float
 
@@ -115,7 +116,7 @@ class LogMel(FrontEnd):
         num_frames, _ = self.output_shape(waveform.shape[-1])
         filterbank = mel.mel_filterbank(**self._mel).astype(waveform.dtype)
 
-        def features(waveform: Array) -> Array:
+        def features(waveform: Array | np.ndarray) -> Array:
             spectrum = stft.stft(waveform, window=self.window, **self._framing)
             bands = _magnitude_power(spectrum[..., :num_frames, :], self.power) @ filterbank
             return jnp.log(bands + self.offset)

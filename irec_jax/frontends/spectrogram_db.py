@@ -88,7 +88,7 @@ class SpectrogramDb(FrontEnd):
     ) -> Float[Array, "*batch {self.num_bins} {self.num_frames}"]:
         num_frames = self.num_real_frames(waveform.shape[-1])
 
-        def features(waveform: Array) -> Array:
+        def features(waveform: Array | np.ndarray) -> Array:
             spectrum = stft.stft(waveform, **self.framing)[..., : self.num_bins]
             db = decibels.power_to_db(stft.power(spectrum), floor_db=float(self.floor_db))
             widths = [(0, 0, 0)] * (db.ndim - 2) + [(0, self.num_frames - num_frames, 0), (0, 0, 0)]
@@ -163,7 +163,9 @@ class SpectrogramDb(FrontEnd):
         num_real = self.num_real_frames(num_samples)
         magnitudes = self.to_stft(self.amplitudes(features[..., :num_real]))
         if phase is None:
-            options = dict(num_iterations=num_iterations, momentum=momentum, key=key)
+            options: dict[str, Any] = dict(
+                num_iterations=num_iterations, momentum=momentum, key=key
+            )
             return griffin_lim(magnitudes, **framing, **options)
         spectrum = with_phase(magnitudes, self.to_stft(jnp.asarray(phase)[..., :num_real]))
         return stft.istft(spectrum, exact=False, **framing)

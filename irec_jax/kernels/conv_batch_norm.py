@@ -14,12 +14,12 @@ import functools
 import itertools
 import math
 from collections.abc import Sequence
-from typing import no_type_check
+from typing import Any, no_type_check
 
-import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import struct
 from jax import Array, custom_derivatives, lax
 from jaxtyping import Float, Float32
 
@@ -31,7 +31,7 @@ _ROW_VALUES = 1024
 
 
 @no_type_check  # transformations of JAX create it with placeholders instead of arrays
-@flax.struct.dataclass
+@struct.dataclass
 class DeferredNorm:
     """An activation with a deferred normalisation: (x - centre) * factor + bias, then ReLU.
 
@@ -45,7 +45,7 @@ class DeferredNorm:
     centre: Float32[Array, " channels"]
     factor: Float32[Array, " channels"]
     bias: Float32[Array, " channels"]
-    relu: bool = flax.struct.field(pytree_node=False)
+    relu: bool = struct.field(pytree_node=False)
 
     @classmethod
     def identity(
@@ -57,8 +57,9 @@ class DeferredNorm:
 
     def values(self) -> Float[Array, "batch height width channels"]:
         """Return the normalised activation, of the type of x."""
-        y = (self.x.astype(jnp.float32) - self.centre) * self.factor + self.bias
-        return (jnp.where(y > 0, y, 0.0) if self.relu else y).astype(self.x.dtype)
+        x = jnp.asarray(self.x)
+        y = (x.astype(jnp.float32) - self.centre) * self.factor + self.bias
+        return (jnp.where(y > 0, y, 0.0) if self.relu else y).astype(x.dtype)
 
 
 def conv_with_moments(
@@ -177,11 +178,11 @@ def _conv_with_moments(inputs, kernel, shift, mask, strides, transposed):
     return lax.platform_dependent(inputs, kernel, shift, mask, cpu=cpu, default=unfused)
 
 
-@flax.struct.dataclass
+@struct.dataclass
 class _Perturbed:
     """Inputs that are differentiated; the features at the start of a network are not."""
 
-    inputs: tuple[bool, ...] = flax.struct.field(pytree_node=False)
+    inputs: tuple[bool, ...] = struct.field(pytree_node=False)
 
     def select(self, values):
         """Return the values of the inputs that are differentiated."""
@@ -192,16 +193,18 @@ def _forward(inputs, kernel, shift, mask, strides, transposed):
     fields = ((part.x, part.centre, part.factor, part.bias) for part in inputs)
     perturbed = _Perturbed(tuple(any(leaf.perturbed for leaf in leaves) for leaves in fields))
     primals = jax.tree.map(lambda primal: primal.value, (inputs, kernel, shift, mask))
-    outputs = _conv_with_moments(*primals, strides, transposed)
+    outputs: Any = _conv_with_moments(*primals, strides, transposed)
     return outputs, (*primals, outputs[0], perturbed)
 
 
-def _backward(strides, transposed, residuals, cotangents):
-    *residuals, perturbed = residuals
-    geometry = _Geometry(*residuals[:2], strides, transposed)
+def _backward(strides, transposed, residuals, cotangents: Any):
+    inputs, kernel, shift, mask, y, perturbed = residuals
+    geometry = _Geometry(inputs, kernel, strides, transposed)
+    # A cotangent that is zero throughout has only a shape and a dtype.
+    is_zero = [isinstance(c, custom_derivatives.SymbolicZero) for c in cotangents]
     cotangents = tuple(
-        jnp.zeros(c.shape, c.dtype) if isinstance(c, custom_derivatives.SymbolicZero) else c
-        for c in cotangents
+        jnp.zeros(c.shape, c.dtype) if zero else c
+        for c, zero in zip(cotangents, is_zero, strict=True)
     )
 
     def unfused(inputs, kernel, shift, mask, y, cotangents):
@@ -212,8 +215,10 @@ def _backward(strides, transposed, residuals, cotangents):
 
     fused = functools.partial(_fused_gradients, geometry, perturbed, transposed)
     cpu = fused if geometry.is_divisible else unfused
-    gradients = lax.platform_dependent(*residuals, cotangents, cpu=cpu, default=unfused)
-    return *gradients, jnp.zeros_like(residuals[2]), jnp.zeros_like(residuals[3])
+    gradients = lax.platform_dependent(
+        inputs, kernel, shift, mask, y, cotangents, cpu=cpu, default=unfused
+    )
+    return *gradients, jnp.zeros_like(shift), jnp.zeros_like(mask)
 
 
 def _fused_gradients(geometry, perturbed, transposed, inputs, kernel, shift, mask, y, cotangents):

@@ -75,6 +75,7 @@ def conv_general_dilated(
     Returns:
         The convolution (batch, output height, output width, output channels).
     """
+    lhs, rhs = jnp.asarray(lhs), jnp.asarray(rhs)
     dilations = dict(lhs_dilation=lhs_dilation, rhs_dilation=rhs_dilation)
     options |= dilations | dict(dimension_numbers=dimension_numbers, precision=precision)
     has_fast_rule = (
@@ -119,8 +120,9 @@ def xla_conv2d(
     precision: lax.PrecisionLike,
 ) -> Float[Array, "batch rows columns outputs"]:
     """Return XLA's own convolution."""
-    options = dict(dimension_numbers=NHWC, precision=precision)
-    return lax.conv_general_dilated(x, kernel, strides, pads, **options)
+    return lax.conv_general_dilated(
+        x, kernel, strides, pads, dimension_numbers=NHWC, precision=precision
+    )
 
 
 def xla_vjp(
@@ -224,7 +226,9 @@ def kernel_gradient(
     precision: lax.PrecisionLike = None,
 ) -> Float[Array, "kernel_height kernel_width inputs outputs"]:
     """Return the gradient of the kernel, float32 or wider."""
-    options = dict(kernel_shape=kernel_shape, strides=strides, pads=pads, precision=precision)
+    options: dict[str, Any] = dict(
+        kernel_shape=kernel_shape, strides=strides, pads=pads, precision=precision
+    )
     if strides != (1, 1):
         return strided_convolution.kernel_gradient(x, cotangent, **options)
 

@@ -16,8 +16,8 @@ from jaxtyping import Float, Int, Shaped
 # too small to copy one by one.
 _FEW_CHANNELS = 8
 
-Sizes = tuple[int, int]
-Pads = tuple[Sizes, Sizes]
+Sizes = tuple[int, ...]  # vertical and horizontal
+Pads = tuple[tuple[int, int], ...]
 #: Index of a row, often traced.
 Row = int | Int[Array, ""]
 #: Function (first row, number of rows) -> these rows of images.
@@ -127,7 +127,7 @@ class Col2Im:
         counts: number of blocks of ``strides`` pixels, vertically and horizontally.
     """
 
-    def __init__(self, im2col: Im2Col, sizes: Sizes):
+    def __init__(self, im2col: Im2Col, sizes: Sequence[int]):
         self.im2col, self.sizes = im2col, sizes
         self.counts = tuple(-(-n // s) for n, s in zip(sizes, im2col.strides, strict=True))
         self._terms, self._before, self._after = [], [], []

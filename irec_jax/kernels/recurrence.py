@@ -90,8 +90,8 @@ def recurrent_scan(
     length = choose_segment_length(total) if segment_length is None else segment_length
     if num_steps is not None:
         num_steps = num_steps.astype(jnp.int32)
-    store_all = total <= MAX_STORED_STEPS if store_all is None else store_all
-    options = _Options(CELLS[cell], reverse, sequence, max(1, min(length, total)), store_all)
+    stored = bool(total <= MAX_STORED_STEPS) if store_all is None else store_all
+    options = _Options(CELLS[cell], reverse, sequence, max(1, min(length, total)), stored)
     return _scan(options, weights, steps, tuple(initial), num_steps)
 
 

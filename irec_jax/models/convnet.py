@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jaxtyping import Float, Float32
@@ -117,9 +118,10 @@ class ConvNet(layers.Classifier):
     def _convolutions(
         self, x: Float[Array | np.ndarray, "batch height width channels"], weights: Sequence[tuple]
     ) -> Float[Array, "batch new_height new_width filters"]:
+        y = jnp.asarray(x)
         for layer in weights:
-            x = layers.Activation(self.activation)(_convolve(layer, x))
-        return x
+            y = layers.Activation(self.activation)(_convolve(layer, y))
+        return y
 
     def _convolutions_and_max_pooling(
         self,
@@ -147,10 +149,11 @@ class ConvNet(layers.Classifier):
 
         first_weights, (kernel, bias) = weights
         pads = _pads_before_pooling([size + 2 for size in x.shape[1:3]])
+        stem: dict[str, Any] = {}
         if recompute:
             stem = dict(stem=first_convolution, stem_params=first_weights)
         else:
-            x, stem = first_convolution(first_weights, x), {}
+            x = first_convolution(first_weights, x)
         return activate(kernels.conv2d_max_pool(x, kernel, pads, _POOL, **stem) + bias)
 
 

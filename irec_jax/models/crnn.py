@@ -1,5 +1,7 @@
 """Convolutional recurrent network of Goel on the image and the chunks of a waveform."""
 
+from typing import Any
+
 import flax.linen as nn
 import numpy as np
 from jax import Array
@@ -34,7 +36,7 @@ class CRNN(image_cnn.ImageCNN):
     output_dropout: float = 0.0
 
     @nn.compact
-    def __call__(
+    def __call__(  # pyright: ignore[reportIncompatibleMethodOverride]  # takes chunks, too
         self, features: dict[str, Shaped[Array | np.ndarray, "batch ..."]], *, train: bool
     ) -> Float32[Array, "batch ... {self.num_classes}"]:
         """Return the logits of each image.
@@ -68,7 +70,9 @@ class CRNN(image_cnn.ImageCNN):
 
         if state.ndim == 3:
             # Mapped over the images of an example, so that its chunks are projected only once.
-            axes = dict(variable_axes={"params": None}, split_rngs={"params": False})
+            axes: dict[str, Any] = dict(
+                variable_axes={"params": None}, split_rngs={"params": False}
+            )
             last_hidden = nn.vmap(last_hidden, in_axes=1, out_axes=1, **axes)
         layer = RecurrentLayer(self.cell, self.hidden, dtype=self.dtype, name="forward_0")
         x = last_hidden(layer, state)

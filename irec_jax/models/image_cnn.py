@@ -54,7 +54,7 @@ def net_layers(
     defaults = zip(*registry.find("net", NETS, net), strict=True)
     settings = dict(filters=filters, kernels=kernels, strides=strides, pools=pools)
     pairs = zip(settings.items(), defaults, strict=True)
-    lists = {name: tuple(values) or default for (name, values), default in pairs}
+    lists: dict[str, Any] = {name: tuple(values) or default for (name, values), default in pairs}
     hint = f" (defaults are net {net!r}'s)"
     return tuple(Layer(*values) for values in layers.zip_settings(hint, **lists))
 
@@ -186,4 +186,4 @@ class ImageCNN(layers.Classifier):
         x = layers.dense(self.dense, self.dtype)(x.reshape(*leading, -1))
         x = layers.Activation(self.activation)(x)
         self.sow("intermediates", "dense", x)
-        return layers.Dropout(self.dense_dropout)(x, train=train)
+        return jnp.asarray(layers.Dropout(self.dense_dropout)(x, train=train))

@@ -17,6 +17,12 @@ from irec_jax.errors import UserError
 from irec_jax.kernels import DeferredNorm
 
 
+def _root(module: nn.Module) -> Any:
+    """Return the scope of the outermost module, which holds the collection 'examples'."""
+    assert module.scope is not None  # within apply and init
+    return module.scope.root
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def leaky_relu(
     x: Float[Array | np.ndarray, "*shape"], negative_slope: float
@@ -34,7 +40,7 @@ def leaky_relu(
 
 
 def _leaky_relu_forward(x, negative_slope):
-    y = leaky_relu.fun(x, negative_slope)
+    y = jnp.where(x >= 0, x, negative_slope * x)
     return y, y
 
 
@@ -199,7 +205,7 @@ class Dropout(nn.Module):
         num_kept = max(1, round((1 - self.rate) * levels))
         if num_kept == levels:
             return x
-        index = self.scope.root.get_variable("examples", "index", jnp.arange(x.shape[0]))
+        index = _root(self).get_variable("examples", "index", jnp.arange(x.shape[0]))
         keys = jax.vmap(jax.random.fold_in, (None, 0))(self.make_rng("dropout"), index)
         draw = functools.partial(random_integers, shape=x.shape[1:], dtype=bits)
         mask = jax.vmap(draw)(keys) < num_kept
@@ -244,7 +250,7 @@ class BatchNorm(nn.Module):
         mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
         var = self.variable("batch_stats", "var", jnp.ones, shape)
         count = self.variable("batch_stats", "count", jnp.zeros, ())
-        mask = self.scope.root.get_variable("examples", "mask", jnp.ones(batch_size))
+        mask = _root(self).get_variable("examples", "mask", jnp.ones(batch_size))
         shift = mean.value
         y, shifted_sum, square_sum = layer(shift=shift, mask=mask.astype(jnp.float32))
         if not train:

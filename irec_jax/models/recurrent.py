@@ -89,8 +89,9 @@ class RecurrentLayer(nn.Module):
             initial[0] = jnp.broadcast_to(initial_hidden, shape).astype(jnp.float32)
         weights = jax.tree.map(lambda weight: weight.astype(self.dtype), weights)
         arguments = (self.cell, weights, steps.astype(self.dtype), initial)
-        options = dict(num_steps=num_steps, reverse=self.reverse, sequence=sequence)
-        return kernels.recurrent_scan(*arguments, **options)
+        return kernels.recurrent_scan(
+            *arguments, num_steps=num_steps, reverse=self.reverse, sequence=sequence
+        )
 
     def _initial_bias(self, key, shape):
         bias = jnp.zeros(shape)

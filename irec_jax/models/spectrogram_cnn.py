@@ -1,6 +1,7 @@
 """Convolutional classifier of spectrograms of Ligtenberg (2022)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import flax.linen as nn
 import numpy as np
@@ -73,12 +74,12 @@ class SpectrogramCNN(layers.Classifier):
         layers.check_rates(dropout=self.dropout, dense_dropout=self.dense_dropout)
         layers.check_rates(momentum=self.momentum)
         init = registry.find("kernel_init", conv_block.KERNEL_INITS, self.kernel_init)
-        lists = dict(strides=self.strides, dilations=self.dilations)
+        lists: dict[str, Any] = dict(strides=self.strides, dilations=self.dilations)
         settings = layers.zip_settings(filters=self.filters, kernels=self.kernels, **lists)
         x = features[..., None].astype(self.dtype)
         for number, convolution in enumerate(settings, 1):
-            options = (self.kernel_init, self.momentum, self.dtype)
-            block = conv_block.ConvolutionBlock(*convolution, *options, name=f"Block_{number}")
+            arguments: Any = (*convolution, self.kernel_init, self.momentum, self.dtype)
+            block = conv_block.ConvolutionBlock(*arguments, name=f"Block_{number}")
             x = block([DeferredNorm.identity(x)], train=train).values()
             self.sow("intermediates", f"block_{number}", x)
             x = layers.Dropout(self.dropout)(x, train=train)

@@ -120,7 +120,7 @@ class UNet(nn.Module):
         floor = self.floor_db / self.scale_db
         return OUTPUTS[self.output](values, features.astype(jnp.float32), floor, self.scale_db)
 
-    def _block(self, *convolution: int, **options: Any) -> conv_block.ConvolutionBlock:
+    def _block(self, *convolution: Any, **options: Any) -> conv_block.ConvolutionBlock:
         options |= dict(kernel_init=self.kernel_init, momentum=self.momentum, dtype=self.dtype)
         return conv_block.ConvolutionBlock(*convolution, **options)
 
@@ -162,16 +162,16 @@ class UNet(nn.Module):
         train: bool,
     ) -> Float32[Array, "batch bins frames"]:
         """Return the last layer."""
-        x = DeferredNorm.identity(x)
+        y = DeferredNorm.identity(x)
         filters = (1, *self.filters[:-1])
         for number, (_, size, stride, _) in enumerate(reversed(settings), 1):
             is_last = number == len(settings)
-            inputs = [x] if number == 1 else [x, skips[-number]]
+            inputs = [y] if number == 1 else [y, skips[-number]]
             options = dict(transposed=True, relu=not is_last, name=f"Decoder_{number}")
-            x = self._block(filters[-number], size, stride, 1, **options)(inputs, train=train)
+            y = self._block(filters[-number], size, stride, 1, **options)(inputs, train=train)
             if not is_last:
-                self.sow("intermediates", f"decoder_{number}", x.values())
-        return x.values()[..., 0].astype(jnp.float32)
+                self.sow("intermediates", f"decoder_{number}", y.values())
+        return y.values()[..., 0].astype(jnp.float32)
 
     def _check_settings(self, features: Array | np.ndarray) -> Sequence[tuple]:
         """Return the settings of the convolutions; raise the errors of `__call__`."""
@@ -184,7 +184,7 @@ class UNet(nn.Module):
         if not self.floor_db < 0 < self.scale_db:
             levels = f"model.floor_db={self.floor_db}, model.scale_db={self.scale_db}"
             raise UserError(f"{levels}: expected a negative floor_db and a positive scale_db")
-        lists = dict(strides=self.strides, dilations=self.dilations)
+        lists: dict[str, Any] = dict(strides=self.strides, dilations=self.dilations)
         settings = layers.zip_settings(filters=self.filters, kernels=self.kernels, **lists)
         step = math.prod(self.strides)
         if any(size % step for size in features.shape[1:]):

@@ -121,7 +121,8 @@ def _d_scores(system: Mapping, base: Mapping) -> dict:
     """Return the D scores of a system against base, by class and of the macro area."""
 
     def d_score(*keys: str) -> np.ndarray:
-        return significance.d_score(*(block[key] for block in (system, base) for key in keys))
+        areas = (block[key] for block in (system, base) for key in keys)
+        return np.asarray(significance.d_score(*areas))
 
     return {
         "d": d_score("auc", "standard_error").tolist(),
