@@ -1,7 +1,7 @@
 """Recognition: from windows of audio to one probability per instrument."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -15,7 +15,7 @@ from irec_jax import frontends, losses, models, registry
 from irec_jax.audio import to_float32
 from irec_jax.augment import Augment
 from irec_jax.errors import UserError
-from irec_jax.tasks.task import Batch, HostBatch, Losses, Task, example_keys
+from irec_jax.tasks.task import Batch, HostBatch, Losses, Settings, Task, example_keys
 
 #: Values of the config key `data.normalize`.
 NORMALIZATIONS = ("peak", "none")
@@ -118,10 +118,10 @@ def create_recognition(
     classes: Sequence[str],
     sample_rate_hz: int,
     window_s: float,
-    frontend: Mapping[str, Any],
-    model: Mapping[str, Any],
-    loss: Mapping[str, Any],
-    augment: Mapping[str, Any],
+    frontend: Settings,
+    model: Settings,
+    loss: Settings,
+    augment: Settings,
     normalize: str = "peak",
 ) -> Recognition:
     """Create the recognition task of a config.
@@ -198,7 +198,7 @@ def _num_values(frontend: frontends.FrontEnd) -> int | None:
     return getattr(frontend, "num_values", None)
 
 
-def _create_frontend(settings: Mapping[str, Any], sample_rate_hz: int) -> frontends.FrontEnd:
+def _create_frontend(settings: Settings, sample_rate_hz: int) -> frontends.FrontEnd:
     """Create a front end, with the sample rate of the audio if it depends on it."""
     settings = dict(settings)
     known = registry.parameters(frontends.find(settings["name"])) or {}

@@ -1,7 +1,7 @@
 """Separation: from the spectrogram of a mixture to that of some of its stems."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, cast
 
 import flax.linen as nn
@@ -16,7 +16,7 @@ from irec_jax.audio import to_float32
 from irec_jax.augment import StemAugment
 from irec_jax.errors import UserError
 from irec_jax.metrics import amplitude_sdr
-from irec_jax.tasks.task import Batch, HostBatch, Losses, Task, example_keys
+from irec_jax.tasks.task import Batch, HostBatch, Losses, Settings, Task, example_keys
 
 #: Values of the config key `loss.domain`, the quantity that the loss compares.
 DOMAINS = ("amplitudes", "decibels")
@@ -125,10 +125,10 @@ def create_separation(
     target: Sequence[str],
     sample_rate_hz: int,
     window_s: float,
-    frontend: Mapping[str, Any],
-    model: Mapping[str, Any],
-    loss: Mapping[str, Any],
-    augment: Mapping[str, Any],
+    frontend: Settings,
+    model: Settings,
+    loss: Settings,
+    augment: Settings,
 ) -> Separation:
     """Create the separation task of a config.
 

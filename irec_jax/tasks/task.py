@@ -9,9 +9,12 @@ import jax
 import numpy as np
 from jax import Array
 from jaxtyping import Float, Key, Shaped
+from ml_collections import ConfigDict
 
 Batch = Mapping[str, Shaped[Array | np.ndarray, "batch ..."]]
 HostBatch = Mapping[str, Shaped[np.ndarray, "batch ..."]]
+#: Name and keyword arguments of a front end, model, loss or augmentation.
+Settings = Mapping[str, Any] | ConfigDict
 #: Summed loss, number of examples, new model state, summed scalars: see `Task.loss`.
 Losses = tuple[Float[Array, ""], Float[Array, ""], Any, dict[str, Float[Array, ""]]]
 
