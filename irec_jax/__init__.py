@@ -1,7 +1,13 @@
 """irec-jax: musical instrument recognition and music separation in JAX."""
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # at run time they are imported on first use, see `__getattr__`
+    from irec_jax.systems.debleeder import debleed
+    from irec_jax.systems.recogniser import load_recogniser, recognize
+    from irec_jax.systems.separator import load_separator
+    from irec_jax.systems.separator_files import separate
 
 #: Public function -> its module.
 _MODULES = {
@@ -11,7 +17,7 @@ _MODULES = {
     "recognize": "irec_jax.systems.recogniser",
     "separate": "irec_jax.systems.separator_files",
 }
-__all__ = list(_MODULES)
+__all__ = ["debleed", "load_recogniser", "load_separator", "recognize", "separate"]
 
 
 def __getattr__(name: str) -> Any:

@@ -26,18 +26,18 @@ def initialize() -> None:
         return
     # The service would keep SIGTERM from ending a process.
     jax.config.update("jax_enable_preemption_service", False)
-    arguments = ()
+    address, num_processes, process_id = None, None, None
     if coordinator != "auto":
         try:
-            count = int(os.environ["IREC_NUM_PROCESSES"])
-            arguments = (coordinator, count, int(os.environ["IREC_PROCESS_ID"]))
+            num_processes = int(os.environ["IREC_NUM_PROCESSES"])
+            address, process_id = coordinator, int(os.environ["IREC_PROCESS_ID"])
         except (KeyError, ValueError) as error:
             raise UserError(
                 "IREC_NUM_PROCESSES, IREC_PROCESS_ID: expected numbers, because IREC_COORDINATOR "
                 "is set"
             ) from error
     try:
-        jax.distributed.initialize(*arguments)
+        jax.distributed.initialize(address, num_processes, process_id)
     except (RuntimeError, ValueError) as error:
         reason = next(iter(str(error).splitlines()), "")
         raise UserError(

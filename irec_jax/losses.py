@@ -1,7 +1,7 @@
 """Losses, one value per example.
 
 `CLASSIFICATION`: `loss(logits (..., K), labels (..., K), *, label_smoothing=0) -> (...,)`, >= 0,
-computed in float32 or better from labels in 0..1; label smoothing s is in [0, 1). `probabilities`
+computed in float32 or better from labels in 0..1; label smoothing s is in [0, 1). `activation`
 returns the probabilities that belong to the logits of such a loss.
 `REGRESSION`: `loss(estimate (B, ...), target (B, ...)) -> (B,)`.
 All raise AssertionError if the shapes differ, and UserError for an argument out of range.
@@ -16,16 +16,22 @@ from typing import Any
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float, Real
 
 from irec_jax.errors import UserError
 from irec_jax.registry import check_arguments, unknown
 
-Loss = Callable[[jax.Array, jax.Array], jax.Array]
+Loss = Callable[[Array, Array], Array]
 
 
 def binary_cross_entropy(
-    logits: jax.Array, labels: jax.Array, *, label_smoothing: float = 0.0
-) -> jax.Array:
+    logits: Float[Array | np.ndarray, "*batch classes"],
+    labels: Real[Array | np.ndarray, "*batch classes"],
+    *,
+    label_smoothing: float = 0.0,
+) -> Float[Array, "*batch"]:
     """Return the binary cross-entropy, averaged over the K classes as in Keras.
 
     -1/K sum_k [y_k log p_k + (1 - y_k) log(1 - p_k)] with p = sigmoid(logits) and multi-hot or soft
@@ -38,8 +44,11 @@ def binary_cross_entropy(
 
 
 def categorical_cross_entropy(
-    logits: jax.Array, labels: jax.Array, *, label_smoothing: float = 0.0
-) -> jax.Array:
+    logits: Float[Array | np.ndarray, "*batch classes"],
+    labels: Real[Array | np.ndarray, "*batch classes"],
+    *,
+    label_smoothing: float = 0.0,
+) -> Float[Array, "*batch"]:
     """Return the categorical cross-entropy on sigmoid outputs divided by their sum.
 
     -sum_k y_k log(p_k / sum_j p_j) with p = sigmoid(logits). Keras computes this for a sigmoid
@@ -59,8 +68,11 @@ def categorical_cross_entropy(
 
 
 def softmax_cross_entropy(
-    logits: jax.Array, labels: jax.Array, *, label_smoothing: float = 0.0
-) -> jax.Array:
+    logits: Float[Array | np.ndarray, "*batch classes"],
+    labels: Real[Array | np.ndarray, "*batch classes"],
+    *,
+    label_smoothing: float = 0.0,
+) -> Float[Array, "*batch"]:
     """Return the categorical cross-entropy on softmax outputs, for mutually exclusive classes.
 
     -sum_k y_k log p_k with p = softmax(logits). As in Keras, labels are not divided by their sum.
@@ -71,21 +83,30 @@ def softmax_cross_entropy(
     return -jnp.sum(labels * jax.nn.log_softmax(logits, axis=-1), axis=-1)
 
 
-def mean_absolute_error(estimate: jax.Array, target: jax.Array) -> jax.Array:
-    """Return the mean of |estimate - target| over all but the first axis: (B, ...) to (B,)."""
+def mean_absolute_error(
+    estimate: Float[Array | np.ndarray, " batch *shape"],
+    target: Float[Array | np.ndarray, " batch *shape"],
+) -> Float[Array, " batch"]:
+    """Return the mean of |estimate - target| over all but the first axis."""
     chex.assert_equal_shape([estimate, target])
     return jnp.mean(jnp.abs(estimate - target), axis=range(1, estimate.ndim))
 
 
-def mean_squared_error(estimate: jax.Array, target: jax.Array) -> jax.Array:
-    """Return the mean of (estimate - target)^2 over all but the first axis: (B, ...) to (B,)."""
+def mean_squared_error(
+    estimate: Float[Array | np.ndarray, " batch *shape"],
+    target: Float[Array | np.ndarray, " batch *shape"],
+) -> Float[Array, " batch"]:
+    """Return the mean of (estimate - target)^2 over all but the first axis."""
     chex.assert_equal_shape([estimate, target])
     return jnp.mean(jnp.square(estimate - target), axis=range(1, estimate.ndim))
 
 
 def log_mean_squared_error(
-    estimate: jax.Array, target: jax.Array, *, floor_db: float = -30.0
-) -> jax.Array:
+    estimate: Float[Array | np.ndarray, " batch *shape"],
+    target: Float[Array | np.ndarray, " batch *shape"],
+    *,
+    floor_db: float = -30.0,
+) -> Float[Array, " batch"]:
     """Return the mean squared error of each example in dB.
 
     10 log10(mean (estimate - target)^2 + 10^(floor_db / 10)). For targets with a mean square of 1
@@ -93,7 +114,7 @@ def log_mean_squared_error(
     equally in accurate and in inaccurate examples.
 
     Args:
-        estimate, target: (B, ...).
+        estimate, target: arrays of one shape.
         floor_db: error level far below which improvements have no effect; limits the gradient of a
             perfect estimate.
     """
@@ -115,8 +136,8 @@ REGRESSION = {
 LOSSES = CLASSIFICATION | REGRESSION
 
 
-def activation(name: str) -> Callable[[jax.Array], jax.Array]:
-    """Return the activation that maps logits (..., K), trained with a loss, to probabilities.
+def activation(name: str) -> Callable[[Float[Array, "... classes"]], Float[Array, "... classes"]]:
+    """Return the activation that maps logits, trained with a loss, to probabilities.
 
     This is the softmax for mutually exclusive classes, and otherwise the sigmoid of each class.
     """
@@ -141,8 +162,10 @@ def create(name: str, **arguments: Any) -> Loss:
 
 
 def _check(
-    logits: jax.Array, labels: jax.Array, label_smoothing: float
-) -> tuple[jax.Array, jax.Array]:
+    logits: Array | np.ndarray, labels: Array | np.ndarray, label_smoothing: float
+) -> tuple[
+    Float[Array | np.ndarray, "*batch classes"], Float[Array | np.ndarray, "*batch classes"]
+]:
     """Check the arguments; return logits and labels in one float dtype of at least 32 bits."""
     if isinstance(label_smoothing, bool) or not isinstance(label_smoothing, (int, float)):
         raise UserError(f"loss.label_smoothing={label_smoothing!r}: expected a number")

@@ -116,6 +116,7 @@ def test_probabilities_match_the_loss(name):
     np.testing.assert_allclose(losses.activation(name)(logits), expected, rtol=1e-5)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_invalid_arguments_are_reported_in_one_line():
     with pytest.raises(UserError, match="unknown loss 'binary_crossentropy': did you mean"):
         losses.create("binary_crossentropy")
@@ -126,6 +127,8 @@ def test_invalid_arguments_are_reported_in_one_line():
     for value in (1.0, -0.1, "a"):
         with pytest.raises(UserError, match="loss.label_smoothing="):
             losses.create("categorical_cross_entropy", label_smoothing=value)
+    with pytest.raises(UserError, match="loss.floor_db='low': expected a number"):
+        losses.create("log_mean_squared_error", floor_db="low")
     with pytest.raises(AssertionError, match="logits and labels must both have shape"):
         losses.binary_cross_entropy(np.zeros((2, 3), np.float32), np.zeros((2, 4), np.float32))
 
@@ -142,8 +145,14 @@ def test_regression_losses_match_numpy():
     for name, value in expected.items():
         result = losses.create(name)(estimate, target)
         np.testing.assert_allclose(result, value, rtol=1e-5, atol=1e-5)
-        with pytest.raises(AssertionError):
-            losses.create(name)(estimate, target[:, :1])
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("name", losses.REGRESSION)
+def test_regression_losses_reject_arrays_of_different_shapes(name):
+    estimate = np.zeros((5, 7, 3), np.float32)
+    with pytest.raises(AssertionError):
+        losses.create(name)(estimate, estimate[:, :1])
 
 
 def test_log_error_of_a_perfect_estimate_is_the_floor():
@@ -152,5 +161,3 @@ def test_log_error_of_a_perfect_estimate_is_the_floor():
     np.testing.assert_allclose(loss(target, target), -40.0, rtol=1e-5)
     gradient = jax.grad(lambda x: loss(x, target).sum())(target)
     np.testing.assert_array_equal(gradient, 0)
-    with pytest.raises(UserError, match="loss.floor_db='low': expected a number"):
-        losses.create("log_mean_squared_error", floor_db="low")

@@ -49,6 +49,13 @@ class File(NamedTuple):
     read: Callable[[], bytes]
     path: str | None = None
 
+    @property
+    def disk_path(self) -> str:
+        """The path of a file that is not within a zip."""
+        if self.path is None:
+            raise ValueError(f"{self.origin}: within a zip, expected a file on disk")
+        return self.path
+
     def open(self) -> str | BinaryIO:
         """Return the path or, within a zip, the content as a seekable file."""
         if self.path is not None:
@@ -107,7 +114,7 @@ def config_name(
     """
     digest = hashlib.sha256(key.encode(errors="surrogateescape"))
     for description, file in files:
-        status = os.stat(file.path)
+        status = os.stat(file.disk_path)
         entry = (*description, status.st_size, status.st_mtime_ns)
         digest.update(repr(entry).encode())
     label = re.sub(r"\W+", "_", label, flags=re.ASCII).strip("_")[:32] or default
@@ -252,11 +259,12 @@ def find_or_fetch(
 
 
 def _download(url: str, file: BinaryIO) -> None:
+    error: Any = None
     for _ in range(_NUM_ATTEMPTS):
         try:
             if _download_rest(url, file):
                 return
-            error: Exception | str = "the connection was closed early"
+            error = "the connection was closed early"
         except (URLError, HTTPException, ConnectionError, TimeoutError, ssl.SSLError) as caught:
             error = getattr(caught, "reason", None) or caught
             if isinstance(caught, HTTPError) and caught.code < 500:

@@ -39,7 +39,7 @@ def clip_index(builder: Any, split: str) -> dict[str, np.ndarray]:
     index = _scan(builder, split)
     with contextlib.suppress(UserError):  # prepared data may be on a read-only disk
         with atomic_write(path) as temporary, open(temporary, "wb") as file:
-            np.savez(file, **index)
+            np.savez(file, allow_pickle=False, **index)
     return index
 
 

@@ -59,6 +59,8 @@ class Examples:
     def __iter__(self) -> Iterator[tuple[str, dict[str, Any]]]:
         for clip, samples in zip(self.clips, in_threads(self._decode, self.clips), strict=True):
             if isinstance(samples, UserError):
+                if self.on_error is None:
+                    raise samples
                 self.on_error(samples)
                 continue
             example = {f.name: getattr(clip, f.name) for f in dataclasses.fields(Clip)[1:]}
@@ -69,8 +71,6 @@ class Examples:
         try:
             return decode(clip.file.open(), self.audio_format)
         except UserError as error:
-            if self.on_error is None:
-                raise
             return error
 
 
@@ -128,7 +128,7 @@ def check_lengths(origin: str, lengths_s: Mapping[str, float]) -> None:
     """
     if not lengths_s:
         return
-    short, long = (choose(lengths_s, key=lengths_s.get) for choose in (min, max))
+    short, long = (choose(lengths_s, key=lengths_s.__getitem__) for choose in (min, max))
     if lengths_s[long] - lengths_s[short] > TOLERANCE_S:
         raise UserError(
             f"{origin}: {short} lasts {lengths_s[short]:.2f} s but {long} "

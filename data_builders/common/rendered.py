@@ -8,6 +8,7 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
+from data_builders.common.streaming import StreamingBuilder
 from data_builders.rendering import synth
 from irec_jax import registry
 
@@ -27,20 +28,24 @@ class RenderedConfig(tfds.core.BuilderConfig):
     soundfont: str | None = None
 
 
-class RenderedBuilder(abc.ABC):
-    """Mixin of builders of rendered datasets, with a `RenderedConfig` as their config."""
+class RenderedBuilder(StreamingBuilder, skip_registration=True):
+    """Base class of builders of rendered datasets, with a `RenderedConfig` as their config."""
 
-    builder_config: RenderedConfig
     SPLITS: tuple[str, ...] = ("train", "test")
     #: Number of rendering processes; None for at most one per core. The data do not depend on it.
     num_workers: int | None = None
+
+    @property
+    def builder_config(self) -> RenderedConfig:
+        """The config of this builder."""
+        return super().builder_config
 
     def _split_generators(self, dl_manager) -> dict[str, "_Examples"]:
         del dl_manager  # nothing is downloaded
         synth.check_soundfont(self.builder_config.soundfont)
         return {split: self._generate_examples(split) for split in self.SPLITS}
 
-    def _generate_examples(self, split: str) -> "_Examples":
+    def _generate_examples(self, split: str, /) -> "_Examples":
         return _Examples(self, split)
 
     @abc.abstractmethod

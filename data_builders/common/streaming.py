@@ -12,7 +12,7 @@ import operator
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordWriter
@@ -37,17 +37,22 @@ class StreamingBuilder(tfds.core.GeneratorBasedBuilder):
     #: Unit of the examples in printed messages.
     UNIT = "clips"
 
+    @property
+    def builder_config(self) -> Any:
+        """The config of this builder; subclasses state its class."""
+        return super().builder_config
+
     def index(self, split: str) -> Any:
         """Return the index of the examples of a prepared split; see `clip_index`."""
         return clip_index(self, split)
 
-    def _generate_examples(self, examples: Iterable) -> Iterable:
+    def _generate_examples(self, examples: Any, /) -> Iterable:
         return examples
 
     def _written(self, split: str, example: Mapping[str, Any]) -> None:
         """Handle an example that has been written; overridden by subclasses."""
 
-    def _download_and_prepare(self, dl_manager, download_config=None) -> None:
+    def _download_and_prepare(self, dl_manager, download_config: Any = None) -> None:
         del download_config
         self.info.set_file_format(tfds.core.FileFormat.ARRAY_RECORD, override=True)
         splits: Mapping[str, Iterable[tuple[str, Any]]] = self._split_generators(dl_manager)
@@ -57,7 +62,7 @@ class StreamingBuilder(tfds.core.GeneratorBasedBuilder):
     def _write_split(self, split: str, examples: Iterable[tuple[str, Any]]) -> tfds.core.SplitInfo:
         template = self._get_filename_template(split_name=split)
         shards = _Shards(os.path.join(template.data_dir, split))
-        features = self.info.features
+        features = cast(Any, self.info.features)
         serializer = ExampleSerializer(features.get_serialized_info())
         keys = set()
         for key, example in progress_bar(
@@ -88,7 +93,7 @@ class StreamingBuilder(tfds.core.GeneratorBasedBuilder):
         )
 
 
-class OptionsBuilder(tfds.core.DatasetBuilder, skip_registration=True):
+class OptionsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Base class of builders that are created from a config, or from options.
 
     ``make_config`` of a subclass returns the config of its options.
@@ -133,7 +138,8 @@ class IndexedBuilder(StreamingBuilder):
     def _write_split(self, split: str, examples: Iterable) -> tfds.core.SplitInfo:
         self._rows: list[dict[str, Any]] = []
         info = super()._write_split(split, examples)
-        write_json(self._index_path(info.filename_template.data_dir, split), self._rows)
+        data_dir = self._get_filename_template(split_name=split).data_dir
+        write_json(self._index_path(data_dir, split), self._rows)
         return info
 
     def _written(self, split: str, example: Mapping[str, Any]) -> None:
@@ -148,14 +154,14 @@ class _Shards:
 
     def __init__(self, prefix: str):
         self._prefix = prefix
-        self._writer = None
+        self._writer: ArrayRecordWriter | None = None
         self._bytes_left = 0
         self.paths: list[str] = []
         self.lengths: list[int] = []
         self.num_bytes = 0
 
     def write(self, record: bytes) -> None:
-        if self._bytes_left <= 0:
+        if self._writer is None or self._bytes_left <= 0:
             self.close()
             self.paths.append(f"{self._prefix}.{len(self.paths)}.writing")
             self.lengths.append(0)

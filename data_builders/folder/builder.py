@@ -17,6 +17,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import tensorflow_datasets as tfds
 
@@ -81,8 +82,7 @@ def make_config(
         for clip in clips
     )
     name = config_name(Path(path).stem, format, repr((path, class_names)), files, default="sounds")
-    options = dict(path=path, format=format, classes=class_names)
-    return FolderConfig(name=name, description=path, **options)
+    return FolderConfig(name=name, description=path, path=path, format=format, classes=class_names)
 
 
 class Folder(OptionsBuilder, StreamingBuilder):
@@ -101,7 +101,7 @@ class Folder(OptionsBuilder, StreamingBuilder):
             features=recognition_features(config.classes, FORMATS[config.format]),
         )
 
-    def _download_and_prepare(self, dl_manager, download_config=None) -> None:
+    def _download_and_prepare(self, dl_manager, download_config: Any = None) -> None:
         self._errors: list[UserError] = []
         try:
             super()._download_and_prepare(dl_manager, download_config)

@@ -13,14 +13,13 @@ import tensorflow_datasets as tfds
 
 from data_builders.common.features import FORMATS, recognition_features
 from data_builders.common.rendered import RenderedBuilder, make_configs
-from data_builders.common.streaming import StreamingBuilder
 from data_builders.gm_irmas.plan import SIZES, plan_clips
 from data_builders.gm_irmas.render import VERSION as MUSIC_VERSION
 from data_builders.rendering import pool
 from irec_jax.labels import IRMAS
 
 
-class GmIrmas(RenderedBuilder, StreamingBuilder):
+class GmIrmas(RenderedBuilder):
     """Builder of `gm_irmas`."""
 
     VERSION = tfds.core.Version(MUSIC_VERSION)

@@ -6,10 +6,10 @@ both splits. It depends only on the size.
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.random import Generator
+from numpy.typing import ArrayLike
 
 from data_builders.rendering import seeding
 from data_builders.rendering.instruments import GENRES, genre_weight
@@ -77,7 +77,7 @@ def plan_clips(size: str, split: str) -> list[ClipPlan]:
     raise ValueError(f"unknown split {split!r}: expected train or test")
 
 
-def apportion(total: int, weights: Sequence[float], *, minimum: int = 0) -> list[int]:
+def apportion(total: int, weights: ArrayLike, *, minimum: int = 0) -> list[int]:
     """Divide ``total`` into integers in proportion to weights, by the largest remainder method.
 
     Shares below ``minimum`` are raised to it at the expense of the others.

@@ -6,6 +6,7 @@ Datasets, so that render workers start quickly.
 """
 
 import dataclasses
+import operator
 
 import numpy as np
 from numpy.random import Generator
@@ -78,25 +79,24 @@ def render_clip(
 ) -> RenderedClip:
     """Render a clip.
 
-    Clips in which a labelled instrument pauses too long are composed again; the best attempt is
-    kept.
+    Clips in which a labelled instrument pauses too long are composed again; the best attempt, the
+    first one in a tie, is kept.
 
     Args:
         clip: an entry of `plan.plan_clips`.
         soundfont: as for `synth.load_player`.
         keep_stems: if True, also return the finished stems.
     """
-    best = None
+    attempts = []
     for attempt in range(_NUM_ATTEMPTS):
         arrangement = _Arrangement(clip, attempt)
         stems = arrangement.play(synth.load_player(soundfont))
         start = arrangement.start_samples
         presence = min(_presence(stems[label][start:]) for label in clip.labels)
-        if best is None or presence > best[0]:
-            best = (presence, arrangement, stems)
+        attempts.append((presence, arrangement, stems))
         if presence >= (1.0 if clip.split == "train" else 0.8):
             break
-    _, arrangement, stems = best
+    _, arrangement, stems = max(attempts, key=operator.itemgetter(0))
     settings = (arrangement.strips(), _draw_room(clip), _draw_mastering(clip))
     mixture, direct, finished = mix.mixdown(
         stems, *settings, start_samples=arrangement.start_samples, keep_stems=keep_stems

@@ -236,8 +236,9 @@ def _compose_part(plan: PiecePlan, sheet: LeadSheet, phrases, roles, name: str, 
     notes = _hold_last_bar(notes, (len(sheet.bars) - 1) * beats, sheet.num_beats)
     role = "melody" if label != "piano" else "two_hands"
     pattern, rng = _generator(plan, "player", name), _generator(plan, "touch", name)
-    settings = dict(instrument=instrument, role=role, sheet=sheet, pattern=pattern, rng=rng)
-    return performance.perform(sorted(notes), **settings)
+    return performance.perform(
+        sorted(notes), instrument=instrument, role=role, sheet=sheet, pattern=pattern, rng=rng
+    )
 
 
 def _compose_line(

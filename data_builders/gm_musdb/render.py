@@ -8,6 +8,7 @@ quickly.
 """
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
@@ -159,7 +160,7 @@ def _streams(stems: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     gain = np.float32(10 ** (PEAK_DB / 20) / peak)
     silence = np.zeros_like(next(iter(stems.values())))  # for stems that the SoundFont left silent
     rounded = {name: audio.to_int16(stems.get(name, silence) * gain) for name in STEMS}
-    total = np.sum(list(rounded.values()), axis=0, dtype=np.int32)
+    total = np.stack(list(rounded.values())).sum(axis=0, dtype=np.int32)
     return {"mixture": total.astype(np.int16), **rounded}
 
 
@@ -262,7 +263,9 @@ def _notes(
 def _perform(plan: SongPlan, sheet: LeadSheet, member: BandMember, notes: list[BeatNote]) -> Part:
     """Perform the notes of a member, sung or played."""
     pattern, rng = _generator(plan, "manner", member.name), _generator(plan, "touch", member.name)
-    settings = dict(instrument=member.instrument, sheet=sheet, pattern=pattern, rng=rng)
+    settings: dict[str, Any] = dict(
+        instrument=member.instrument, sheet=sheet, pattern=pattern, rng=rng
+    )
     if member.is_singer:
         return singer.perform(sorted(notes), **settings)
     return performance.perform(sorted(notes), role=member.role, **settings)

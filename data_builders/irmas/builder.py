@@ -99,9 +99,10 @@ class Irmas(StreamingBuilder):
     def _find_files(self, dl_manager) -> dict[str, list[File]]:
         """Return the files of each zip, from the manual folder or downloaded."""
         manual, is_given = manual_folder(dl_manager)
-        paths = {name: _find(manual, name) for name in self.MD5}
-        missing = [f"{name}.zip" for name, path in paths.items() if path is None]
-        if len(missing) == len(paths) and not is_given:
+        found = {name: _find(manual, name) for name in self.MD5}
+        paths = {name: path for name, path in found.items() if path is not None}
+        missing = [f"{name}.zip" for name in self.MD5 if name not in paths]
+        if not paths and not is_given:
             folder = Path(dl_manager.download_dir, "irmas")
             for name, md5 in self.MD5.items():
                 paths[name] = fetch(f"{_URL}/{name}.zip", folder / f"{name}.zip", md5)

@@ -76,8 +76,10 @@ def make_config(
                 "layout=phenicx: conflicts with path and classes; remove them, and set manual_dir "
                 "to the folder of its zip"
             )
-        options = dict(layout=layout, path=None, format=format, classes=ORCHESTRA)
-        return MultitrackConfig(name=f"phenicx-{format}", description=_NAME, **options)
+        return MultitrackConfig(
+            name=f"phenicx-{format}", description=_NAME,
+            layout=layout, path=None, format=format, classes=ORCHESTRA,
+        )  # fmt: skip
     if not path:
         raise UserError(
             "multitrack: no path given; set path to a folder of <piece>/<instrument>[-N].wav, or "
@@ -93,8 +95,10 @@ def make_config(
         if file
     )
     name = config_name(Path(path).name, format, repr((path, class_names)), files, default="pieces")
-    options = dict(layout=layout, path=path, format=format, classes=class_names)
-    return MultitrackConfig(name=name, description=path, **options)
+    return MultitrackConfig(
+        name=name, description=path,
+        layout=layout, path=path, format=format, classes=class_names,
+    )  # fmt: skip
 
 
 class Multitrack(OptionsBuilder, MultitrackBuilder):

@@ -70,7 +70,9 @@ def read_name(stem: str, classes: Sequence[str] | None) -> tuple[str, str] | Non
     Returns:
         None for an unknown instrument.
     """
-    text, number, roman = _NUMBERED.match(stem.strip().lower()).groups()
+    match = _NUMBERED.match(stem.strip().lower())
+    assert match is not None  # any text matches
+    text, number, roman = match.groups()
     number = number or _ROMAN.get(roman)
     letters = _letters(text)
     if classes is None:

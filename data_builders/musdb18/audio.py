@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -69,7 +69,8 @@ def decode(track: TrackFiles) -> dict[str, np.ndarray]:
 
 
 def _decode(track: TrackFiles, gain: float) -> tuple[float, dict[str, np.ndarray]]:
-    peaks, streams, previous, opened = [], {}, None, None
+    peaks, streams, previous = [], {}, None
+    opened: str | BinaryIO = ""
     for stream, (file, number) in track.streams.items():
         if file is not previous:
             previous, opened = file, file.open()

@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from data_builders.common.archives import File
@@ -76,7 +76,7 @@ def find_tracks(source: str | os.PathLike, files: Iterable[File]) -> dict[str, l
     return {split: list(by_name.values()) for split, by_name in splits.items() if by_name}
 
 
-def _track_in_folder(name: str, files: Iterable[File]) -> TrackFiles:
+def _track_in_folder(name: str, files: Sequence[File]) -> TrackFiles:
     streams: dict[str, tuple[File, int]] = {}
     for file in files:
         stream = PurePosixPath(file.name).stem.lower()
@@ -86,9 +86,9 @@ def _track_in_folder(name: str, files: Iterable[File]) -> TrackFiles:
         if stream in STREAMS:  # other files, such as the accompaniment, are sums of these
             streams[stream] = (file, 0)
     if not streams:
-        raise UserError(f"{file.origin}: not a stream of a track; expected {_LAYOUT}")
+        raise UserError(f"{files[-1].origin}: not a stream of a track; expected {_LAYOUT}")
     missing = [f"{stream}.wav" for stream in STREAMS if stream not in streams]
-    origin = os.path.dirname(file.origin)
+    origin = os.path.dirname(files[-1].origin)
     if missing:
         raise UserError(f"{origin}: lacks {', '.join(missing)}; add them or remove the folder")
     return TrackFiles(name, origin, {stream: streams[stream] for stream in STREAMS})
@@ -107,13 +107,13 @@ def check_header(track: TrackFiles) -> float:
         return mixture.fingerprint[0] / rate
     lengths_s = {}
     for stream, (file, number) in track.streams.items():
-        num_streams = audio.info(file.path).num_streams
+        num_streams = audio.info(file.disk_path).num_streams
         if len(files) == 1 and num_streams != len(STREAMS):
             raise UserError(
                 f"{file.origin}: holds {num_streams} audio streams, not {len(STREAMS)} "
                 f"({', '.join(STREAMS)}); get the complete file"
             )
-        header = audio.info(file.path, stream=number)
+        header = audio.info(file.disk_path, stream=number)
         if header.num_samples is not None:
             lengths_s[stream] = header.num_samples / header.sample_rate_hz
     check_lengths(track.origin, lengths_s)

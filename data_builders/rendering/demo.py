@@ -68,7 +68,7 @@ def render(
 
 def main(arguments: list[str] | None = None) -> int:
     """Write the piece and its activity labels; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("out", type=Path, help="wav file to write")
     parser.add_argument("--seed", type=int, default=0, help="seed of the music")
     parser.add_argument("--soundfont", help="General MIDI SoundFont (.sf2)")

@@ -58,8 +58,8 @@ def _weights(text: str) -> Mapping[str, float]:
 
 def _make(name, kind, program, low, high, genres: str, roles: str, **more) -> Instrument:
     """Return an instrument with roles such as "melody 2 runs 1 / pad 1": lead / backing."""
-    weights = map(_weights, (genres, *roles.split("/")))
-    return Instrument(name, kind, program, low, high, *weights, **more)
+    lead, backing = map(_weights, roles.split("/"))
+    return Instrument(name, kind, program, low, high, _weights(genres), lead, backing, **more)
 
 
 def _bass(name: str, program: int, genres: str) -> Instrument:

@@ -7,6 +7,7 @@ mastering. Audio is float32 (T, 1) or (T, 2) at `synth.SAMPLE_RATE_HZ`.
 import dataclasses
 import functools
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import scipy.signal
@@ -212,8 +213,8 @@ def impulse_response(room: Room) -> np.ndarray:
     time_s = np.arange(num_samples) / SAMPLE_RATE_HZ
     tail = rng.standard_normal((num_samples, 2)) * 10 ** (-3.0 * time_s / room.decay_s)[:, None]
     # High frequencies decay faster: fade from a bright to a dull copy.
-    dull = scipy.signal.sosfilt(_lowpass(room.damping_hz / 3, 1), tail, axis=0)
-    bright = scipy.signal.sosfilt(_lowpass(room.damping_hz, 2), tail, axis=0)
+    dull = _sosfilt(_lowpass(room.damping_hz / 3, 1), tail)
+    bright = _sosfilt(_lowpass(room.damping_hz, 2), tail)
     fade = np.exp(-time_s / (0.25 * room.decay_s))[:, None]
     tail = bright * fade + dull * (1 - fade)
     for _ in range(8):
@@ -234,7 +235,7 @@ def apply_strip(
     # Equal-power panning; the channels of a stereo stem are scaled by the same gains.
     angle = (strip.pan + 1) * np.pi / 4
     channel_gains = np.sqrt(2) * np.array([np.cos(angle), np.sin(angle)])
-    highpass = scipy.signal.butter(2, _RUMBLE_HZ, "highpass", fs=SAMPLE_RATE_HZ, output="sos")
+    highpass = _butterworth(2, _RUMBLE_HZ, "high")
     filtered = _filter(np.concatenate([highpass, _peaking(strip.eq)]), stem)
     panned = filtered * channel_gains.astype(np.float32)
     level_db = active_rms_db(panned[start_samples:])
@@ -290,7 +291,12 @@ def _master(dry, send, response, mastering: Mastering, start_samples: int) -> np
 def _filter(sections: np.ndarray, audio: np.ndarray) -> np.ndarray:
     if not len(sections):
         return audio
-    return scipy.signal.sosfilt(sections, audio, axis=0).astype(np.float32)
+    return _sosfilt(sections, audio).astype(np.float32)
+
+
+def _sosfilt(sections: np.ndarray, audio: np.ndarray) -> np.ndarray:
+    # The type of the result depends on an argument that is not used here.
+    return cast(np.ndarray, scipy.signal.sosfilt(sections, audio, axis=0))
 
 
 def _peaking(eq: Sequence[tuple[float, float, float]]) -> np.ndarray:
@@ -307,7 +313,12 @@ def _peaking(eq: Sequence[tuple[float, float, float]]) -> np.ndarray:
 
 
 def _lowpass(cutoff_hz: float, order: int) -> np.ndarray:
-    return scipy.signal.butter(order, min(cutoff_hz, 20_000.0), fs=SAMPLE_RATE_HZ, output="sos")
+    return _butterworth(order, min(cutoff_hz, 20_000.0), "low")
+
+
+def _butterworth(order: int, cutoff_hz: float, kind: str) -> np.ndarray:
+    sections = scipy.signal.butter(order, cutoff_hz, kind, fs=SAMPLE_RATE_HZ, output="sos")
+    return cast(np.ndarray, sections)  # other values of `output` return other types
 
 
 def _gain(level_db: float) -> float:

@@ -87,7 +87,7 @@ def _kill(workers: list[subprocess.Popen]) -> None:
         worker.kill()
     for worker in workers:
         worker.wait()
-        for pipe in (worker.stdin, worker.stdout):
+        for pipe in filter(None, (worker.stdin, worker.stdout)):
             with contextlib.suppress(OSError):
                 pipe.close()
 

@@ -35,8 +35,9 @@ def perform(
     Args: as for `performance.perform`, without the role.
     """
     singing = dataclasses.replace(instrument, vibrato_cents=38.0, scoops=0.35)
-    settings = dict(instrument=singing, role="melody", pattern=pattern, rng=rng, **more)
-    part = performance.perform(notes, **settings)
+    part = performance.perform(
+        notes, instrument=singing, role="melody", pattern=pattern, rng=rng, **more
+    )
     glide_probability = pattern.uniform(0.3, 0.9)
     bend, index = [], -1
     from_cents, decay_s = 0.0, 1.0

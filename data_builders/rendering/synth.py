@@ -26,7 +26,7 @@ def default_soundfont() -> Path:
         UserError: if pretty_midi is not installed.
     """
     spec = importlib.util.find_spec("pretty_midi")
-    if spec is None:
+    if spec is None or spec.origin is None:
         raise UserError(
             "soundfont: pretty_midi, which contains the default SoundFont, is not installed; "
             "pip install pretty_midi, or pass the path of a .sf2 file"
@@ -120,7 +120,7 @@ class SoundFontPlayer:
         synth.pitchbend(_CHANNEL, 8192)
         synth.set_tuning(_CHANNEL, part.tuning_cents / 100.0)
         audio = np.zeros((num_samples, 2), np.float32)
-        view, position = memoryview(audio).cast("B"), 0
+        view, position = memoryview(audio.data).cast("B"), 0
         for at_samples, _, action, arguments in _events(part):
             at_samples = min(at_samples, num_samples)
             if at_samples > position:

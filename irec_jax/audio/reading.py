@@ -10,11 +10,13 @@ import stat
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import av
 import numpy as np
 import soundfile
+from av.container import InputContainer
+from av.error import FFmpegError
 from av.stream import Discard
 
 from irec_jax.audio.samples import BLOCK_SAMPLES, resample_pieces
@@ -27,7 +29,7 @@ _WAV_TOLERANCE_BYTES = 64
 _AV_OPTIONS = {"protocol_whitelist": "none"}
 # PyAV 18 refuses tags that are not UTF-8 unless told otherwise; PyAV 19 accepts them and has no
 # such argument.
-_AV_TAGS = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+_AV_TAGS: Any = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 
 
 class Info(NamedTuple):
@@ -139,6 +141,14 @@ def file_error(path: str | os.PathLike, fault: str, remedy: str) -> UserError:
     return UserError(f"{name}: {fault}; {remedy}")
 
 
+def soundfile_name(path: str | os.PathLike) -> Any:
+    """Return a file name for soundfile as bytes, which need not be valid UTF-8.
+
+    The type is Any because soundfile accepts bytes but does not declare it.
+    """
+    return os.fsencode(path)
+
+
 @contextlib.contextmanager
 def _open(
     path_or_file: str | os.PathLike | BinaryIO, stream: int
@@ -159,7 +169,7 @@ def _open(
             try:
                 # Given a path, libsndfile reads without calling back into Python, where an
                 # interrupt would be lost.
-                sound = os.fsencode(path) if is_path else file
+                sound = soundfile_name(path) if is_path else file
                 header, pieces = _open_soundfile(file, sound, stack)
             except soundfile.LibsndfileError:
                 file.seek(0)
@@ -171,7 +181,7 @@ def _open(
             raise file_error(path, "no such file", "check the path") from error
         except _Damaged as error:
             raise file_error(path, str(error), error.remedy) from error
-        except (av.FFmpegError, soundfile.SoundFileError) as error:
+        except (FFmpegError, soundfile.SoundFileError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise file_error(path, f"damaged audio: {reason}", "get an intact copy") from error
         except OSError as error:
@@ -209,7 +219,7 @@ def _convert(
 
 
 def _open_soundfile(
-    file: BinaryIO, path_or_file: bytes | BinaryIO, stack: contextlib.ExitStack
+    file: BinaryIO, path_or_file: str | BinaryIO, stack: contextlib.ExitStack
 ) -> tuple[Info, Iterator[np.ndarray]]:
     sound = stack.enter_context(soundfile.SoundFile(path_or_file))
     if sound.format in ("WAV", "WAVEX"):
@@ -259,8 +269,8 @@ def _open_av(
     file: BinaryIO, number: int, stack: contextlib.ExitStack
 ) -> tuple[Info, Iterator[np.ndarray]]:
     try:
-        container = av.open(file, options=_AV_OPTIONS, **_AV_TAGS)
-    except (av.FFmpegError, UnicodeDecodeError) as error:
+        container = av.open(file, "r", options=_AV_OPTIONS, **_AV_TAGS)
+    except (FFmpegError, UnicodeDecodeError) as error:
         fault = "not an audio file, or truncated"
         raise _Damaged(fault, "expected wav, flac, ogg, mp3, m4a ...") from error
     stack.enter_context(container)
@@ -279,7 +289,7 @@ def _open_av(
     # These containers state their length; for a raw stream FFmpeg guesses it from the bit rate.
     if any(kind in container.format.name for kind in ("mp4", "matroska")) and container.duration:
         duration_s = container.duration / av.time_base
-        if stream.duration is not None:
+        if stream.duration is not None and stream.time_base is not None:
             duration_s = float(stream.duration * stream.time_base)
         header = header._replace(num_samples=round(duration_s * stream.rate))
 
@@ -298,7 +308,7 @@ def _open_av(
 
 
 def _frames(
-    container: av.container.InputContainer, stream: av.AudioStream, resampler: av.AudioResampler
+    container: InputContainer, stream: av.AudioStream, resampler: av.AudioResampler
 ) -> Iterator[av.AudioFrame]:
     for frame in container.decode(stream):
         frame.pts = None

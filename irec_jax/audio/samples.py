@@ -36,11 +36,12 @@ def resample_pieces(
     if new_rate_hz == old_rate_hz:
         yield from pieces
         return
-    stream, num_in, num_out = None, 0, 0
+    stream, num_channels, num_in, num_out = None, 0, 0, 0
     for piece in pieces:
         if stream is None:
+            num_channels = piece.shape[1]
             stream = soxr.ResampleStream(
-                old_rate_hz, new_rate_hz, piece.shape[1], dtype="float32", quality="HQ"
+                old_rate_hz, new_rate_hz, num_channels, dtype="float32", quality="HQ"
             )
         num_in += len(piece)
         resampled = stream.resample_chunk(np.ascontiguousarray(piece))
@@ -50,7 +51,7 @@ def resample_pieces(
     if stream is None:
         return
     # soxr rounds the length to the nearest integer; padding with zeros and trimming gives ceil.
-    padding = np.zeros((2 * old_rate_hz // new_rate_hz + 2, piece.shape[1]), np.float32)
+    padding = np.zeros((2 * old_rate_hz // new_rate_hz + 2, num_channels), np.float32)
     tail = stream.resample_chunk(padding, last=True)
     yield tail[: num_resampled(num_in, old_rate_hz, new_rate_hz) - num_out]
 

@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import dataclasses
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -65,7 +64,7 @@ def open_track(path: Path) -> Track:
     file_name, file_format, subtype, changed = f"{path.stem}.wav", "WAV", "PCM_24", True
     num_samples = None
     try:
-        coding = soundfile.info(os.fsencode(path))
+        coding = soundfile.info(reading.soundfile_name(path))
     except soundfile.SoundFileError:  # decoded by FFmpeg
         coding = None
     if coding is not None and coding.format in _LOSSLESS_FORMATS:
@@ -98,8 +97,9 @@ def read_tracks(tracks: Sequence[Track]) -> Iterator[list[np.ndarray]]:
 
 
 def _read_blocks(tracks: Sequence[Track]) -> Iterator[list[np.ndarray]]:
-    options = dict(mono=False, block_samples=BLOCK_SAMPLES)
-    streams = [reading.blocks(track.path, **options) for track in tracks]
+    streams = [
+        reading.blocks(track.path, mono=False, block_samples=BLOCK_SAMPLES) for track in tracks
+    ]
     num_read, num_samples = 0, tracks[0].num_samples
     while num_read < num_samples:
         blocks = []

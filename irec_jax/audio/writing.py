@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from irec_jax.audio.reading import file_error, info
+from irec_jax.audio.reading import file_error, info, soundfile_name
 from irec_jax.audio.samples import to_int16
 from irec_jax.audio.tracks import KEPT_SUBTYPES, Track
 from irec_jax.errors import UserError
@@ -55,7 +55,7 @@ def write(
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.touch()  # unlike libsndfile, this explains what is wrong with the folder
-        name = os.fsencode(temporary)
+        name = soundfile_name(temporary)
         soundfile.write(name, samples, sample_rate_hz, subtype, format=file_format)
         with open(temporary, "rb") as file:  # libsndfile does not report a full disk on closing
             os.fsync(file.fileno())
@@ -162,9 +162,12 @@ class TrackWriter:
         self._files: list[soundfile.SoundFile] = []
         with self._user_errors():
             for track, path in zip(tracks, self._paths, strict=True):
-                signal = dict(samplerate=track.sample_rate_hz, channels=track.num_channels)
-                coding = dict(format=_format(track), subtype=track.subtype)
-                self._files.append(soundfile.SoundFile(os.fsencode(path), "w", **signal, **coding))
+                name, signal = soundfile_name(path), (track.sample_rate_hz, track.num_channels)
+                self._files.append(
+                    soundfile.SoundFile(
+                        name, "w", *signal, subtype=track.subtype, format=_format(track)
+                    )
+                )
 
     def write(self, blocks: Sequence[np.ndarray]) -> None:
         """Append J float32 arrays (C_j, n), one to each track."""

@@ -5,6 +5,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Bool, Float, PRNGKeyArray, PyTree, Shaped
 
 from irec_jax.errors import UserError
 
@@ -36,8 +38,10 @@ class Augment:
             if (value := getattr(self, field.name)) < 0:
                 raise UserError(f"augment.{field.name}={value}: expected 0 or more")
 
-    def waveform(self, key: jax.Array, waveform: jax.Array) -> jax.Array:
-        """Return a waveform (T,) with random gain and polarity."""
+    def waveform(
+        self, key: PRNGKeyArray, waveform: Float[Array, " samples"]
+    ) -> Float[Array, " samples"]:
+        """Return a waveform with random gain and polarity."""
         gain_key, polarity_key = jax.random.split(key)
         if self.gain_db:
             gain_db = jax.random.uniform(gain_key, (), minval=-self.gain_db, maxval=self.gain_db)
@@ -65,7 +69,9 @@ class Augment:
     def _masks(self) -> bool:
         return bool(self.num_time_masks or self.num_mel_masks)
 
-    def features(self, key: jax.Array, features: Any) -> Any:
+    def features(
+        self, key: PRNGKeyArray, features: PyTree[Shaped[Array, "..."]]
+    ) -> PyTree[Shaped[Array, "..."]]:
         """Return a spectrogram (frames, bands) with masked spans; other features unchanged."""
         if not self._masks:
             return features
@@ -81,8 +87,8 @@ class Augment:
         return jnp.where(keep, features, features.mean())
 
 
-def _random_span(key: jax.Array, size: int, max_width: int) -> jax.Array:
-    """Return a bool array (size,), true within a random span of width 0..max_width."""
+def _random_span(key: PRNGKeyArray, size: int, max_width: int) -> Bool[Array, " {size}"]:
+    """Return an array that is true within a random span of width 0..max_width."""
     width_key, start_key = jax.random.split(key)
     width = jax.random.randint(width_key, (), 0, min(max_width, size) + 1)
     start = jax.random.randint(start_key, (), 0, size - width + 1)

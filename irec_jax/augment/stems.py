@@ -2,9 +2,13 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float, PRNGKeyArray
 
 from irec_jax.dsp.cpu_batching import sequential_vmap_on_cpu
 from irec_jax.dsp.phase_vocoder import change_speed, time_stretch
@@ -35,7 +39,7 @@ class StemAugment:
     gain_db: float = 0.0
     polarity: bool = False
     reversal: bool = False
-    stretch: tuple[float, float] = (1.0, 1.0)
+    stretch: Sequence[float] = (1.0, 1.0)
     pitch_semitones: float = 0.0
 
     def __post_init__(self):
@@ -52,8 +56,10 @@ class StemAugment:
                 "within 0.5..1"
             )
 
-    def __call__(self, key: jax.Array, stems: jax.Array) -> jax.Array:
-        """Return the augmented stems (S, T) of one example; silent stems stay silent."""
+    def __call__(
+        self, key: PRNGKeyArray, stems: Float[Array | np.ndarray, "stems samples"]
+    ) -> Float[Array | np.ndarray, "stems samples"]:
+        """Return the augmented stems of one example; silent stems stay silent."""
         gain_key, polarity_key, reversal_key, stretch_key, pitch_key = jax.random.split(key, 5)
         each = (len(stems), 1)
         if self.gain_db:
@@ -73,7 +79,12 @@ class StemAugment:
             stems, jnp.float32(rate), 2 ** (semitones / _SEMITONES)
         )
 
-    def _stretch(self, stems: jax.Array, rate: jax.Array, speed: jax.Array) -> jax.Array:
+    def _stretch(
+        self,
+        stems: Float[Array | np.ndarray, "stems samples"],
+        rate: Float[Array, ""],
+        speed: Float[Array, ""],
+    ) -> Float[Array | np.ndarray, "stems samples"]:
         """Change the pitch by playing at another speed, then stretch to the final duration."""
         num_samples = stems.shape[-1]
         if self.pitch_semitones:

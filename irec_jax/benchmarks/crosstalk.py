@@ -18,10 +18,12 @@ reduction and writing. The first run compiles. The speed is the duration of the 
 the time for all tracks.
 """
 
+import functools
 import statistics
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -58,7 +60,7 @@ def make_spots(num_tracks: int, seconds: float) -> np.ndarray:
 @jax.jit
 def magnitudes(track: jax.Array) -> jax.Array:
     """Return the magnitude spectrogram (frames, 2049) of a track (T,), with Seipel's settings."""
-    options = dict(frame_length=4096, hop_length=2048, window="hamming")
+    options: dict[str, Any] = dict(frame_length=4096, hop_length=2048, window="hamming")
     return stft.magnitude(stft.stft(track, **options))
 
 
@@ -82,7 +84,8 @@ def all_at_once(flat: np.ndarray, weights: np.ndarray) -> np.ndarray:
 def in_blocks(flat: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return the gradients of `all_at_once`, in blocks whose residuals stay in the caches."""
     starts = range(0, flat.shape[1], _BLOCK_VALUES)
-    return sum(all_at_once(flat[:, i : i + _BLOCK_VALUES], weights) for i in starts)
+    blocks = (all_at_once(flat[:, i : i + _BLOCK_VALUES], weights) for i in starts)
+    return functools.reduce(np.add, blocks)
 
 
 NUMPY_VARIANTS: dict[str, Gradients] = {

@@ -9,6 +9,7 @@ frames. After the times, a table shows the maximum deviation of each from libros
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import librosa
@@ -19,8 +20,8 @@ from irec_jax.frontends import LogMel
 
 OURS = "irec-jax"
 FRONTEND = LogMel(drop_last=False)
-FRAMING = dict(n_fft=FRONTEND.frame_length, hop_length=FRONTEND.hop_length)
-MEL = dict(sr=FRONTEND.sample_rate_hz, n_mels=FRONTEND.num_mels)
+FRAMING: dict[str, Any] = dict(n_fft=FRONTEND.frame_length, hop_length=FRONTEND.hop_length)
+MEL: dict[str, Any] = dict(sr=FRONTEND.sample_rate_hz, n_mels=FRONTEND.num_mels)
 
 
 def make_waveforms(num_clips: int, seconds: float) -> np.ndarray:
@@ -32,8 +33,7 @@ def make_waveforms(num_clips: int, seconds: float) -> np.ndarray:
 
 def librosa_log_mel(waveforms: np.ndarray) -> np.ndarray:
     """Return librosa's log-mel spectrograms (..., num_mels, frames) of waveforms (..., T)."""
-    settings = FRAMING | MEL | dict(power=FRONTEND.power)
-    bands = librosa.feature.melspectrogram(y=waveforms, **settings)
+    bands = librosa.feature.melspectrogram(y=waveforms, power=FRONTEND.power, **FRAMING, **MEL)
     return np.log(bands + FRONTEND.offset)
 
 

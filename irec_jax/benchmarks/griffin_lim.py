@@ -11,6 +11,7 @@ of the worst clip in dB.
 
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import librosa
@@ -22,7 +23,7 @@ from irec_jax.dsp.griffin_lim import griffin_lim
 
 OURS = "irec-jax"
 SAMPLE_RATE_HZ = 44_100
-FRAMING = dict(frame_length=4096, hop_length=1050)
+FRAMING: dict[str, Any] = dict(frame_length=4096, hop_length=1050)
 MOMENTUM = 0.99
 # librosa 1.0 renames the argument.
 _SEED = "rng" if "rng" in inspect.signature(librosa.griffinlim).parameters else "random_state"
@@ -37,14 +38,15 @@ def make_magnitudes(num_clips: int, num_samples: int) -> np.ndarray:
 
 def implementations(
     magnitudes: np.ndarray, *, num_samples: int, num_iterations: int
-) -> dict[str, Callable[[], np.ndarray]]:
+) -> dict[str, Callable[[], np.ndarray | jax.Array]]:
     """Return name -> call that reconstructs signals (B, T) from magnitudes (B, frames, bins)."""
     on_jax = jax.device_put(magnitudes, jax.devices("cpu")[0])
     transposed = np.ascontiguousarray(magnitudes.swapaxes(-1, -2))
 
     def run_librosa(magnitudes: np.ndarray) -> np.ndarray:
-        framing = dict(n_fft=FRAMING["frame_length"], hop_length=FRAMING["hop_length"])
-        options = dict(n_iter=num_iterations, momentum=MOMENTUM, length=num_samples)
+        lengths = FRAMING["frame_length"], FRAMING["hop_length"]
+        framing: dict[str, Any] = dict(zip(("n_fft", "hop_length"), lengths, strict=True))
+        options: dict[str, Any] = dict(n_iter=num_iterations, momentum=MOMENTUM, length=num_samples)
         return librosa.griffinlim(magnitudes, **{_SEED: 0}, **framing, **options)
 
     def run_ours() -> jax.Array:

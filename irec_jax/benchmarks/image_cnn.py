@@ -8,6 +8,8 @@ Goel's paper; ours have one. Both start from the same weights; before timing, th
 that they compute the same loss without dropout. `--no_dropout` times the step without dropout too.
 """
 
+from typing import Any
+
 import numpy as np
 
 from irec_jax import losses, models
@@ -51,8 +53,8 @@ def implementations(
     rng = np.random.default_rng(0)
     images = rng.random((batch_size, SIZE, SIZE), np.float32)
     labels = np.eye(NUM_CLASSES, dtype=np.float32)[rng.integers(NUM_CLASSES, size=batch_size)]
-    rates = {} if dropout else dict(dropout=0.0, dense_dropout=0.0)
-    model = models.create("image_cnn", num_classes=NUM_CLASSES, net=net, **rates)
+    rates: dict[str, Any] = {} if dropout else dict(dropout=0.0, dense_dropout=0.0)
+    model = models.ImageCNN(num_classes=NUM_CLASSES, net=net, **rates)
     params = networks.init_variables(model, images[:1])["params"]
     torch_model = networks.torch_sequential(torch_layers(model), params)
     torch_images = np.repeat(images[:, None], model.input_channels, 1)

@@ -5,7 +5,7 @@ The ratio is PyTorch's median time divided by ours: above 1, ours is faster.
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
 import jax
@@ -64,7 +64,7 @@ def jax_step(
     optimizer = optax.with_extra_args_support(optax.adam(LEARNING_RATE))
 
     def loss(params, model_state, batch, rng, train):
-        outputs = model.apply(
+        outputs = cast(Any, model.apply)(
             {"params": params, "examples": {"index": batch["index"]}} | model_state,
             batch["features"],
             train=train,

@@ -23,6 +23,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -33,7 +34,9 @@ from irec_jax.errors import UserError
 
 OURS, PEER, PEER_ONE_THREAD = networks.OURS, "PyTorch", "PyTorch, one thread"
 #: Networks on chunks: name -> arguments of the model.
-CHUNKED = {name: dict(cell=name.lower()) for name in ("RNN", "LSTM", "GRU")}
+CHUNKED: dict[str, dict[str, Any]] = {
+    name: dict(cell=name.lower()) for name in ("RNN", "LSTM", "GRU")
+}
 CHUNKED["BLSTM"] = dict(cell="lstm", bidirectional=True)
 CHUNKS, CHUNK_SAMPLES, CHUNKED_BATCH = 294, 300, 64
 LONG_STEPS, LONG_BATCHES = 66_150, (2, 16)
@@ -176,7 +179,8 @@ def time_raw_waveform_gradient(batch: int, num_steps: int) -> float:
     loss_of = losses.create("categorical_cross_entropy")
 
     def loss(params, features, labels):
-        return loss_of(model.apply({"params": params}, features, train=True), labels).mean()
+        logits = cast(jax.Array, model.apply({"params": params}, features, train=True))
+        return loss_of(logits, labels).mean()
 
     gradient = jax.jit(jax.grad(loss))
     features = {"steps": steps, "num_steps": np.full(batch, num_steps, np.int32)}

@@ -50,7 +50,7 @@ def parse_options(
     for option, (default, limit, text) in options.items():
         several = isinstance(default, list)
         kind = type(default[0] if several else default)
-        settings = dict(type=kind, nargs="+" if several else None, default=default)
+        settings: dict[str, Any] = dict(type=kind, nargs="+" if several else None, default=default)
         settings |= dict(choices=limit) if isinstance(limit, tuple) else {}
         settings = dict(action="store_true") if kind is bool else settings
         parser.add_argument(f"--{option}", help=text, **settings)

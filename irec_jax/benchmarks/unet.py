@@ -12,6 +12,7 @@ images and kernels flipped along both axes, the two are equivalent, so PyTorch g
 and each framework uses its cheapest padding.
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -160,21 +161,22 @@ def implementations(
     features = rng.uniform(-0.6, 0, (batch_size, *shape)).astype(np.float32)
     flipped = features[:, None, ::-1, ::-1].copy()
     if name == "unet":
-        model = models.create(name, **options)
+        model = models.UNet(**options)
+        create_peer = functools.partial(torch_unet, model)
         loss_of, torch_loss = losses.mean_absolute_error, torch.nn.functional.l1_loss
         labels = features - rng.uniform(0, 0.2, features.shape).astype(np.float32)
-        torch_labels, torch_model = labels[:, None, ::-1, ::-1].copy(), torch_unet
+        torch_labels = labels[:, None, ::-1, ::-1].copy()
     else:
-        model = models.create(name, num_classes=NUM_CLASSES, **options)
+        model = models.SpectrogramCNN(num_classes=NUM_CLASSES, **options)
+        create_peer = functools.partial(torch_cnn, model)
         loss_of = losses.binary_cross_entropy
         labels = rng.integers(0, 2, (batch_size, NUM_CLASSES)).astype(np.float32)
-        torch_labels, torch_model = labels, torch_cnn
+        torch_labels = labels
         torch_loss = torch.nn.functional.binary_cross_entropy_with_logits
     variables = random_variables(model, shape)
     state = {key: value for key, value in variables.items() if key != "params"}
     ours = networks.jax_step(model, variables["params"], loss_of, features, labels, state)
-    peer = torch_model(model, variables, shape)
-    peer = networks.torch_step(peer, torch_loss, flipped, torch_labels)
+    peer = networks.torch_step(create_peer(variables, shape), torch_loss, flipped, torch_labels)
     return {networks.OURS: ours, networks.PEER: peer}
 
 

@@ -85,6 +85,7 @@ class Checkpoints:
         arrays = variables | rest
 
         def restore() -> dict | None:
+            assert self._manager is not None  # opened by process 0, which calls this
             with _write_errors(self._folder):
                 self._manager.wait_until_finished()
             restored = _restore(self._manager, self._folder, select_step, items)

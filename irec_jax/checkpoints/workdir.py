@@ -4,7 +4,7 @@ config.json       the resolved config; a run with another config is rejected
 checkpoints/N/    state after N steps: the last one and the best one by validation
 system.json       settings needed to apply the parameters: front end, classes, ...
 tensorboard/      scalars, images and sounds
-report.json       scores; report.md presents them as a page, with plots beside it
+report.json       scores; report.html and report.md present them as a page, with plots beside it
 seed_N/           the same for every seed of a run with repeats
 """
 

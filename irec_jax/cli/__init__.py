@@ -8,6 +8,7 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from irec_jax.cli.console import exit_process, run_command
 
@@ -35,7 +36,9 @@ class CommandParser(argparse.ArgumentParser):
     def add_argument(self, *names, **options):
         return super().add_argument(*map(_hyphenate, names), **options)
 
-    def parse_known_args(self, args=None, namespace=None):
+    def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride]  # of overloads
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> Any:
         words = sys.argv[1:] if args is None else args
         return super().parse_known_args([_hyphenate(str(word)) for word in words], namespace)
 
@@ -55,7 +58,7 @@ def run(words: Sequence[str] | None = None) -> int:
         command = importlib.import_module(f"irec_jax.cli.{words[0]}")
         return command.main(words[1:]) or 0
     parser = argparse.ArgumentParser(
-        prog="irec", description=__doc__.splitlines()[0], allow_abbrev=False
+        prog="irec", description=str(__doc__).splitlines()[0], allow_abbrev=False
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, help_text in COMMANDS.items():

@@ -2,6 +2,7 @@
 
 import _thread
 import contextlib
+import io
 import logging
 import os
 import signal
@@ -87,7 +88,7 @@ def _quiet_libraries() -> None:
     Characters that the terminal cannot encode are replaced instead of raising an error.
     """
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     if os.environ.get("IREC_LOG", "").lower() == "info":
         logging.basicConfig(level=logging.INFO)

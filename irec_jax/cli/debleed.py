@@ -26,7 +26,7 @@ def _parser() -> CommandParser:
     parser.add_argument(
         "--report",
         action="store_true",
-        help="draw the estimated crosstalk and spectrograms in --out/debleed.png",
+        help="write --out/debleed.html, a page with the estimated crosstalk and spectrograms",
     )
     parser.add_argument(
         "--strength",

@@ -16,7 +16,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("name", choices=sorted(STUDIES), help="options: see irec study NAME --help")
     module = importlib.import_module(STUDIES[parser.parse_args(words[:1]).name])
     parser = CommandParser(
-        prog=f"irec study {words[0]}", description=module.__doc__.splitlines()[0]
+        prog=f"irec study {words[0]}", description=str(module.__doc__).splitlines()[0]
     )
     module.add_arguments(parser)
     return module.run(parser.parse_args(words[1:]))

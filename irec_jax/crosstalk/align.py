@@ -23,6 +23,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
+from jax import Array
+from jaxtyping import Complex, Complex64, Float, Float64, Int, Int64
 
 from irec_jax.crosstalk.estimate import estimate, gram
 from irec_jax.crosstalk.reduce import einsum
@@ -46,19 +48,23 @@ _TINY = 1e-20
 
 
 def estimate_direct_sound(
-    spectra: Sequence[jax.Array], *, frame_length: int, window: str, solver: str = "nnls"
-) -> tuple[np.ndarray, np.ndarray]:
+    spectra: Sequence[Complex[Array, "tracks frames bins"]],
+    *,
+    frame_length: int,
+    window: str,
+    solver: str = "nnls",
+) -> tuple[Float64[np.ndarray, "tracks tracks"], Int64[np.ndarray, "tracks tracks"]]:
     """Estimate amplitudes and delays of the direct sound of every track in every microphone.
 
     Args:
-        spectra: of all J microphones, in chunks complex64 (J, frames, bins) of equal shape; half a
-            minute is enough, a minute is better.
+        spectra: of all microphones, in chunks of equal shape; half a minute is enough, a minute is
+            better.
         frame_length, window: settings of the STFT.
         solver: solver for the weights of the first estimate.
 
     Returns:
-        ``amplitudes`` float64 (J, J), ones on the diagonal, 0 without a clear delay, negative for
-        inverted polarity, and ``delays_samples`` int64 (J, J).
+        ``amplitudes``, ones on the diagonal, 0 without a clear delay, negative for inverted
+        polarity, and ``delays_samples``.
     """
     grams = [np.asarray(gram(magnitude(chunk)), np.float64) for chunk in spectra]
     weights = estimate(np.mean(grams, axis=0), solver=solver)
@@ -86,18 +92,23 @@ def estimate_direct_sound(
     return amplitudes, delays
 
 
-def demixing(amplitudes: np.ndarray, delays: np.ndarray, *, frame_length: int) -> jax.Array:
+def demixing(
+    amplitudes: Float[np.ndarray, "tracks tracks"],
+    delays: Int[np.ndarray, "tracks tracks"],
+    *,
+    frame_length: int,
+) -> Complex64[Array, "bins tracks tracks"]:
     """Return the matrices that remove the direct sound: H(k)^-1, regularised.
 
     H is balanced first, so that the levels of the tracks have no effect.
 
     Args:
-        amplitudes: (J, J), ones on the diagonal.
-        delays: (J, J), in samples.
+        amplitudes: ones on the diagonal.
+        delays: in samples.
         frame_length: STFT frame length in samples.
 
     Returns:
-        complex64 (bins, J, J), for `demix`.
+        The matrix of each bin, for `demix`.
     """
     _, (levels, _) = scipy.linalg.matrix_balance(np.abs(amplitudes), permute=False, separate=True)
     levels = levels[:, None] / levels
@@ -114,8 +125,10 @@ def _omega(frame_length: int) -> np.ndarray:
 
 
 @jax.jit
-def demix(spectra: jax.Array, matrix: jax.Array) -> jax.Array:
-    """Return Z(n, k) = matrix(k) X(n, k), complex (J, frames, bins)."""
+def demix(
+    spectra: Complex[Array, "tracks frames bins"], matrix: Complex[Array, "bins tracks tracks"]
+) -> Complex[Array, "tracks frames bins"]:
+    """Return Z(n, k) = matrix(k) X(n, k)."""
     return einsum("kjl,lnk->jnk", matrix, spectra)
 
 

@@ -16,12 +16,15 @@ element for a minute of music; `irec_jax.crosstalk.streaming` sums longer record
 
 import functools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float, Float64, Int
 
 from irec_jax import registry
 from irec_jax.metrics.ratios import double_precision
@@ -38,14 +41,13 @@ _CHUNK_VALUES = 2**18
 
 
 @jax.jit
-def gram(magnitudes: jax.Array) -> jax.Array:
+def gram(
+    magnitudes: Float[Array | np.ndarray, "*batch tracks frames bins"],
+) -> Float[Array, "*batch tracks tracks"]:
     """Return the Gram matrix G_jl = 1/N sum_{n,k} X_j(n, k) X_l(n, k).
 
     Args:
-        magnitudes: X, float32 (..., J, frames, bins), >= 0.
-
-    Returns:
-        float32 (..., J, J).
+        magnitudes: X, >= 0.
     """
     chex.assert_rank(magnitudes, {3, 4, 5})
     products = jax.lax.platform_dependent(magnitudes, cpu=_products_in_chunks, default=_products)
@@ -77,23 +79,25 @@ def _products_in_chunks(magnitudes: jax.Array) -> jax.Array:
 
 
 class Descent(NamedTuple):
-    """Weights, float64 (..., J, J) with zero diagonal, and the number of steps (..., J)."""
+    """Weights, with zero diagonal, and the number of steps of each target."""
 
-    weights: np.ndarray
-    num_steps: np.ndarray
+    weights: Float64[np.ndarray, "... tracks tracks"]
+    num_steps: Int[np.ndarray, "... tracks"]
 
 
-def estimate(gram: np.ndarray, *, solver: str = "nnls", **options) -> np.ndarray:
+def estimate(
+    gram: Float[Array | np.ndarray, "..."], *, solver: str = "nnls", **options: Any
+) -> Float64[np.ndarray, "... tracks tracks"]:
     """Return the weights lambda of every track in every other track.
 
     Args:
-        gram: G (..., J, J), the result of `gram`.
+        gram: G, (..., tracks, tracks), the result of `gram`.
         solver: 'nnls', the exact minimum, or 'momentum', Seipel's descent.
         **options: keyword arguments of the solver.
 
     Returns:
-        float64 (..., J, J), >= 0: row l holds the weights of the other tracks in track l; zero
-        diagonal, and zeros for silent tracks.
+        Weights >= 0: row l holds those of the other tracks in track l; zero diagonal, and zeros for
+        silent tracks.
 
     Raises:
         UserError: unknown solver or option.
@@ -101,31 +105,36 @@ def estimate(gram: np.ndarray, *, solver: str = "nnls", **options) -> np.ndarray
     return registry.create("solver", SOLVERS, solver, gram=gram, **options)
 
 
-def cost(gram: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def cost(
+    gram: Float[Array | np.ndarray, "*batch tracks tracks"],
+    weights: Float[Array | np.ndarray, "*batch tracks tracks"],
+) -> Float64[np.ndarray, "*batch tracks"]:
     """Return Theta of equation 3.1 for every target.
 
     Args:
-        gram: (..., J, J).
-        weights: (..., J, J) with zero diagonal.
+        gram: G.
+        weights: lambda, with zero diagonal.
 
     Returns:
-        float64 (..., J): mean residual energy per frame in each track.
+        Mean residual energy per frame in each track.
     """
     residual = np.eye(gram.shape[-1]) - np.asarray(weights, np.float64)
     return np.einsum("...li,...ij,...lj->...l", residual, np.asarray(gram, np.float64), residual)
 
 
-def solve_nnls(gram: np.ndarray) -> np.ndarray:
+def solve_nnls(
+    gram: Float[Array | np.ndarray, "..."],
+) -> Float64[np.ndarray, "... tracks tracks"]:
     """Return the exact minimum of (3.1): non-negative least squares by active sets.
 
     Lawson and Hanson's algorithm on the Gram matrix (Bro and de Jong 1997), for all targets at
     once.
 
     Args:
-        gram: (..., J, J), symmetric, positive semidefinite.
+        gram: (..., tracks, tracks), symmetric, positive semidefinite.
 
     Returns:
-        float64 (..., J, J), zero diagonal; of equal tracks, one carries the weight.
+        Weights with zero diagonal; of equal tracks, one carries the weight.
     """
     gram = _check_gram(gram)
     with double_precision():
@@ -133,11 +142,11 @@ def solve_nnls(gram: np.ndarray) -> np.ndarray:
 
 
 def momentum_descent(
-    gram: np.ndarray,
+    gram: Float[Array | np.ndarray, "..."],
     *,
     max_steps: int = 1_000,
     tolerance: float = 1e-12,
-    initial: np.ndarray | None = None,
+    initial: Float[np.ndarray, "..."] | None = None,
 ) -> Descent:
     """Return the result of Seipel's solver: gradient descent with momentum (3.2-3.6).
 
@@ -151,12 +160,12 @@ def momentum_descent(
     minimum, up to 3e-7 of Theta for 14 tracks with crosstalk of -6 dB.
 
     Args:
-        gram: (..., J, J).
+        gram: (..., tracks, tracks).
         max_steps: maximum number of steps m.
         tolerance: delta of (3.6) relative to the target's own energy: a target is finished when a
             step changes Theta by less, unless momentum holds a weight at zero that the gradient
             would raise. An increase of Theta, by overshooting momentum, counts as a change.
-        initial: lambda(0), (..., J, J); None: zeros.
+        initial: lambda(0), of the shape of `gram`; None: zeros.
     """
     gram = _check_gram(gram)
     initial = np.zeros_like(gram) if initial is None else np.asarray(initial, np.float64)
@@ -168,7 +177,9 @@ def momentum_descent(
 
 
 @functools.wraps(momentum_descent)
-def solve_momentum(gram, **options) -> np.ndarray:
+def solve_momentum(
+    gram: Float[Array | np.ndarray, "..."], **options: Any
+) -> Float64[np.ndarray, "... tracks tracks"]:
     return momentum_descent(gram, **options).weights
 
 
@@ -176,7 +187,7 @@ def solve_momentum(gram, **options) -> np.ndarray:
 SOLVERS = {"nnls": solve_nnls, "momentum": solve_momentum}
 
 
-def _check_gram(gram: np.ndarray) -> np.ndarray:
+def _check_gram(gram: Array | np.ndarray) -> np.ndarray:
     gram = np.asarray(gram, np.float64)
     if gram.ndim < 2 or gram.shape[-1] != gram.shape[-2] or not np.isfinite(gram).all():
         raise ValueError(f"gram: expected finite (..., J, J), got shape {gram.shape}")
@@ -250,7 +261,7 @@ def _nnls_target(gram: jax.Array, target: jax.Array) -> jax.Array:
 
 
 @functools.partial(jax.jit, static_argnames="max_steps")
-def _descend(gram: jax.Array, initial: jax.Array, *, max_steps: int, tolerance: float):
+def _descend(gram: jax.Array, initial: jax.Array, *, max_steps: int, tolerance: ArrayLike):
     largest = 2 * jnp.linalg.eigvalsh(gram)[..., -1:, None]
     scaled = jnp.where(largest > 0, HESSIAN_SCALE / jnp.where(largest > 0, largest, 1), 0) * gram
     energies = jnp.diagonal(scaled, axis1=-2, axis2=-1)

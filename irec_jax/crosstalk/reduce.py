@@ -1,10 +1,14 @@
 """Removal of estimated crosstalk from spectrograms (Seipel 2018, section 3.2.2)."""
 
 import functools
+from typing import Any
 
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Complex, Float
 
 from irec_jax import registry
 from irec_jax.dsp.stft import magnitude
@@ -14,27 +18,27 @@ _TINY = 1e-20
 einsum = functools.partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
 
 
-def _subtraction(magnitudes: jax.Array, crosstalk: jax.Array) -> jax.Array:
+def _subtraction(magnitudes: Array | np.ndarray, crosstalk: Array) -> Array:
     return 1 - crosstalk / jnp.maximum(magnitudes, _TINY)
 
 
-def _mask(magnitudes: jax.Array, crosstalk: jax.Array) -> jax.Array:
+def _mask(magnitudes: Array | np.ndarray, crosstalk: Array) -> Array:
     power = jnp.square(jnp.maximum(magnitudes - crosstalk, 0))
     return power / jnp.maximum(power + jnp.square(crosstalk), _TINY)
 
 
-#: Gains (...) by name, from the magnitudes of a track and of the crosstalk in it.
+#: Gains by name, from the magnitudes of a track and of the crosstalk in it.
 METHODS = {"subtraction": _subtraction, "mask": _mask}
 
 
 def gains(
-    magnitudes: jax.Array,
-    weights: jax.Array,
+    magnitudes: Float[Array | np.ndarray, "*batch tracks frames bins"],
+    weights: Float[Array | np.ndarray, "tracks tracks"],
     *,
     strength: float = 1.0,
     floor: float = 0.0,
     method: str = "subtraction",
-) -> jax.Array:
+) -> Float[Array, "*batch tracks frames bins"]:
     """Return the gain of every bin.
 
     With C_l = strength * sum_j lambda_lj X_j, the gain is
@@ -45,14 +49,14 @@ def gains(
     but at least the floor.
 
     Args:
-        magnitudes: float (..., J, frames, bins), >= 0.
-        weights: lambda (J, J), zero diagonal.
+        magnitudes: X, >= 0.
+        weights: lambda, zero diagonal.
         strength: factor of the estimated crosstalk.
         floor: 0 to 1.
         method: a name in `METHODS`.
 
     Returns:
-        float (..., J, frames, bins), floor to 1; 1 in bins without crosstalk.
+        Gains from floor to 1; 1 in bins without crosstalk.
 
     Raises:
         UserError: unknown method.
@@ -65,15 +69,16 @@ def gains(
     return jnp.where(crosstalk > 0, gain, 1)
 
 
-def reduce(spectra: jax.Array, weights: jax.Array, **options) -> jax.Array:
+def reduce(
+    spectra: Complex[Array | np.ndarray, "*batch tracks frames bins"],
+    weights: Float[Array | np.ndarray, "tracks tracks"],
+    **options: Any,
+) -> Complex[Array, "*batch tracks frames bins"]:
     """Return spectra with reduced crosstalk: the magnitudes change, the phases do not.
 
     Args:
-        spectra: complex (..., J, frames, bins).
-        weights: lambda (J, J), zero diagonal.
+        spectra: STFT of the tracks.
+        weights: lambda, zero diagonal.
         **options: keyword arguments of `gains`.
-
-    Returns:
-        complex, of the shape of ``spectra``.
     """
-    return spectra * gains(magnitude(spectra), weights, **options)
+    return gains(magnitude(spectra), weights, **options) * spectra

@@ -2,9 +2,11 @@
 
 import dataclasses
 import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float, Int
 
 from irec_jax import registry
 from irec_jax.crosstalk.estimate import SOLVERS
@@ -44,7 +46,7 @@ class Settings:
     strength: float = 1.0
     floor: float = 0.0
     method: str = "mask"
-    band_edges_hz: tuple[float, ...] = ()
+    band_edges_hz: Sequence[float] = ()
 
     def __post_init__(self):
         for kind, name, known in (
@@ -87,22 +89,21 @@ class Settings:
 
 
 class Crosstalk(NamedTuple):
-    """Estimated crosstalk between J tracks.
+    """Estimated crosstalk between tracks.
 
     Attributes:
-        amplitudes: (J, J) float64, direct sound of track j in microphone l at [l, j]; ones on the
-            diagonal, 0 without a clear delay (everywhere without alignment), negative for inverted
-            polarity.
-        delays_samples: (J, J) int, delay relative to the sound in its own microphone.
-        weights: (bands, J, J) float64, lambda of equation 3.1 after alignment.
+        amplitudes: direct sound of track j in microphone l at [l, j]; ones on the diagonal, 0
+            without a clear delay (everywhere without alignment), negative for inverted polarity.
+        delays_samples: delay relative to the sound in its own microphone.
+        weights: lambda of equation 3.1 after alignment.
     """
 
-    amplitudes: np.ndarray
-    delays_samples: np.ndarray
-    weights: np.ndarray
+    amplitudes: Float[np.ndarray, "tracks tracks"]
+    delays_samples: Int[np.ndarray, "tracks tracks"]
+    weights: Float[np.ndarray, "bands tracks tracks"]
 
-    def inverse_mixing(self) -> np.ndarray:
-        """Return the estimate of the inverse mixing matrix A^-1, (J, J) (section 3.3.2).
+    def inverse_mixing(self) -> Float[np.ndarray, "tracks tracks"]:
+        """Return the estimate of the inverse mixing matrix A^-1 (section 3.3.2).
 
         It is the inverse of the amplitudes of the direct sound; I - Lambda, with the weights Lambda
         averaged over bands, if no track has direct sound in another one.

@@ -5,6 +5,8 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jaxtyping import Float, Int, Int32, Key, Num
 
 from irec_jax import registry
 
@@ -18,16 +20,19 @@ DISTANCE_LAWS = {
 }
 
 
-def draw_mixing(key: jax.Array, num_tracks: int, *, max_crosstalk: float) -> jax.Array:
+def draw_mixing(
+    key: Key[Array, ""], num_tracks: int, *, max_crosstalk: float
+) -> Float[Array, "{num_tracks} {num_tracks}"]:
     """Draw a random symmetric mixing matrix A.
 
     Args:
-        num_tracks: J.
+        key: random key.
+        num_tracks: number of tracks, each with its own microphone.
         max_crosstalk: largest amplitude off the diagonal; Seipel's -6, -12 and -18 dB are 0.5, 0.25
             and 0.126.
 
     Returns:
-        float32 (J, J): ones on the diagonal, elsewhere uniform within (0, max_crosstalk).
+        Amplitudes: ones on the diagonal, elsewhere uniform within (0, max_crosstalk).
     """
     if not 0 < max_crosstalk <= 1:
         raise ValueError(f"max_crosstalk={max_crosstalk}: expected an amplitude in (0, 1]")
@@ -39,18 +44,21 @@ def draw_mixing(key: jax.Array, num_tracks: int, *, max_crosstalk: float) -> jax
 
 
 def delays_samples(
-    mixing: np.ndarray, sample_rate_hz: float, *, law: str = "inverse_square"
-) -> np.ndarray:
+    mixing: Num[Array | np.ndarray, "tracks tracks"],
+    sample_rate_hz: float,
+    *,
+    law: str = "inverse_square",
+) -> Int32[np.ndarray, "tracks tracks"]:
     """Return the delay of each source at each microphone, relative to its own microphone.
 
     A source is 1 m from its own microphone, with amplitude 1.
 
     Args:
-        mixing: amplitudes (J, J) within (0, 1].
+        mixing: amplitudes within (0, 1].
         law: 'inverse_square', distance = A^(-1/2) m, as in Seipel, or 'inverse', 1/A m.
 
     Returns:
-        int32 (J, J), rounded to samples; 0 where the amplitude is 1.
+        Delays, rounded to samples; 0 where the amplitude is 1.
 
     Raises:
         UserError: unknown law.
@@ -65,21 +73,22 @@ def delays_samples(
 
 @jax.jit
 def simulate(
-    tracks: jax.Array, mixing: jax.Array, delays: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+    tracks: Float[Array | np.ndarray, "tracks samples"],
+    mixing: Num[Array | np.ndarray, "tracks tracks"],
+    delays: Int[Array | np.ndarray, "tracks tracks"],
+) -> tuple[Float[Array, "tracks samples"], Float[Array, ""]]:
     """Mix dry tracks into spot microphone signals.
 
         spot_l(t) = gain * sum_j A_lj x_j(t - d_lj)
 
     Args:
-        tracks: dry sources, float32 (J, T).
-        mixing: A, (J, J).
-        delays: d, non-negative integers (J, J), in samples; the result is cut at T.
+        tracks: dry sources.
+        mixing: A.
+        delays: d, non-negative, in samples; the result has the length of the tracks.
 
     Returns:
-        Spots, float32 (J, T), normalised jointly to a maximum peak of 1 (silence stays silent), and
-        the gain of this normalisation, a scalar: the spots contain the sources as
-        ``gain * tracks``.
+        Spots, normalised jointly to a maximum peak of 1 (silence stays silent), and the gain of
+        this normalisation: the spots contain the sources as ``gain * tracks``.
     """
     time = jnp.arange(tracks.shape[-1])
 
@@ -108,16 +117,16 @@ def _normalising_gain(spots: jax.Array) -> jax.Array:
     jax.jit, static_argnames=("decay_s", "sample_rate_hz", "crosstalk_tail_db", "own_tail_db")
 )
 def simulate_room(
-    key: jax.Array,
-    tracks: jax.Array,
-    mixing: jax.Array,
-    delays: jax.Array,
+    key: Key[Array, ""],
+    tracks: Float[Array | np.ndarray, "tracks samples"],
+    mixing: Num[Array | np.ndarray, "tracks tracks"],
+    delays: Int[Array | np.ndarray, "tracks tracks"],
     *,
     decay_s: float,
     sample_rate_hz: float,
     crosstalk_tail_db: float = 0.0,
     own_tail_db: float = -12.0,
-) -> tuple[jax.Array, jax.Array]:
+) -> tuple[Float[Array, "tracks samples"], Float[Array, "tracks samples"]]:
     """Mix dry tracks into spot microphone signals in a room: `simulate` with diffuse tails.
 
     Each pair of source and microphone has its own tail: noise that starts with the direct sound,
@@ -131,8 +140,8 @@ def simulate_room(
         own_tail_db: energy of the tail of a microphone's own source, relative to its direct sound.
 
     Returns:
-        Spots, and the contribution of each microphone's own source with its tail, both float32
-        (J, T), normalised jointly to a maximum peak of the spots of 1.
+        Spots, and the contribution of each microphone's own source with its tail, both normalised
+        jointly to a maximum peak of the spots of 1.
     """
     num_tracks, num_samples = tracks.shape
     num_tail = round(decay_s * sample_rate_hz)

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jaxtyping import Float, Float32, Num
 
 from irec_jax.crosstalk import align
 from irec_jax.crosstalk.estimate import estimate, gram
@@ -49,7 +51,7 @@ def min_samples(settings: Settings) -> int:
 
 
 def analyse(
-    read: Callable[[], Iterable[np.ndarray]],
+    read: Callable[[], Iterable[Float[np.ndarray, "tracks _samples"]]],
     settings: Settings,
     *,
     num_samples: int,
@@ -60,8 +62,8 @@ def analyse(
     """Estimate crosstalk in tracks; none in recordings shorter than `min_samples`.
 
     Args:
-        read: starts reading the tracks from the beginning: float32 blocks (J, n) of any length,
-            with one row for each track (the mean of its channels). Called `num_passes` times.
+        read: starts reading the tracks from the beginning: blocks of any length, with one row for
+            each track (the mean of its channels). Called `num_passes` times.
         settings: settings of the analysis.
         num_samples: length of the tracks.
         names: track names, for messages.
@@ -92,11 +94,11 @@ def analyse(
 
     first_bin = int(np.ceil(_LOWEST_HZ * settings.frame_length / sample_rate_hz))
     ranges = dict(bands=settings.bands(sample_rate_hz), first_bin=first_bin)
-    matrix = amplitudes = delays = None
+    matrix = direct = None
     if settings.align and total >= _MIN_FRAMES:
-        amplitudes, delays = _estimate_direct_sound(chunks(), settings, total, first_bin)
-        matrix = align.demixing(amplitudes, delays, frame_length=settings.frame_length)
-    grams = energies = 0.0
+        direct = _estimate_direct_sound(chunks(), settings, total, first_bin)
+        matrix = align.demixing(*direct, frame_length=settings.frame_length)
+    grams = energies = np.zeros(())
     for chunk in chunks():
         chunk_grams, energy = _chunk_gram(*chunk, matrix, settings=settings, **ranges)
         grams = grams + np.asarray(chunk_grams, np.float64) * CHUNK_FRAMES
@@ -107,32 +109,31 @@ def analyse(
     if not is_valid.all():
         valid_weights = estimate(grams * (is_valid[:, None] & is_valid), solver=settings.solver)
         weights = np.where(is_valid[:, None], valid_weights, weights)
-    if amplitudes is None:
-        amplitudes = np.eye(weights.shape[-1])
-        delays = np.zeros(amplitudes.shape, np.int64)
-    return Crosstalk(amplitudes, delays, weights)
+    if direct is None:
+        num_tracks = weights.shape[-1]
+        direct = np.eye(num_tracks), np.zeros((num_tracks, num_tracks), np.int64)
+    return Crosstalk(*direct, weights)
 
 
 def reduce_blocks(
-    blocks: Iterable[Sequence[np.ndarray]],
+    blocks: Iterable[Sequence[Float[np.ndarray, "_channels _samples"]]],
     crosstalk: Crosstalk,
     settings: Settings,
     *,
     num_samples: int,
     sample_rate_hz: float,
-) -> Iterator[list[np.ndarray]]:
+) -> Iterator[list[Float32[np.ndarray, "_channels _samples"]]]:
     """Remove estimated crosstalk from tracks.
 
     Crosstalk is estimated in the mean of a track's channels and removed from all of them equally.
 
     Args:
-        blocks: lists of J float32 arrays (C_j, n), with the channels of each track; n may vary
-            between blocks.
+        blocks: lists of the channels of each track; the length may vary between blocks.
         crosstalk, settings: result and settings of `analyse`.
         num_samples: length of the tracks.
 
     Yields:
-        Lists of J float32 arrays (C_j, m), with as many samples in total as the input.
+        Lists of the channels of each track, with as many samples in total as the input.
     """
     blocks = iter(blocks)
     first = next(blocks)
@@ -154,16 +155,19 @@ def reduce_blocks(
 
 
 def debleed_array(
-    tracks: np.ndarray, settings: Settings | None = None, *, sample_rate_hz: float
-) -> tuple[np.ndarray, Crosstalk]:
+    tracks: Num[Array | np.ndarray, "..."],
+    settings: Settings | None = None,
+    *,
+    sample_rate_hz: float,
+) -> tuple[Float32[np.ndarray, "tracks samples"], Crosstalk]:
     """Reduce the crosstalk in tracks.
 
     Args:
-        tracks: float32 (J, T), J >= 2 microphones of one performance.
+        tracks: (tracks, samples), two or more microphones of one performance.
         settings: settings of the reduction; None: the defaults.
 
     Returns:
-        Reduced tracks, float32 (J, T), and the estimated crosstalk.
+        Reduced tracks and the estimated crosstalk.
     """
     tracks = np.asarray(tracks, np.float32)
     if tracks.ndim != 2 or len(tracks) < 2 or not tracks.shape[1]:
@@ -227,6 +231,8 @@ def _chunks(
             buffer, num_remaining = buffer[:, step:], num_remaining - CHUNK_FRAMES
     if num_read != num_samples:
         raise ValueError(f"the blocks hold {num_read} samples, not num_samples ({num_samples})")
+    if buffer is None:
+        return
     buffer = np.concatenate([buffer, *pending], axis=1)
     while num_remaining > 0:
         chunk = buffer[:, :span]
@@ -289,9 +295,14 @@ def _reduce_chunk(chunk, num_valid, matrix, weights, *, settings: Settings, band
         channels = channels - (spectra - aligned)[track_of]
         spectra = aligned
     magnitudes = magnitude(spectra)
-    options = dict(strength=settings.strength, floor=settings.floor, method=settings.method)
     band_gains = [
-        gains(magnitudes[..., low:high], band_weights, **options)
+        gains(
+            magnitudes[..., low:high],
+            band_weights,
+            strength=settings.strength,
+            floor=settings.floor,
+            method=settings.method,
+        )
         for (low, high), band_weights in zip(bands, weights, strict=True)
     ]
     channels = channels * jnp.concatenate(band_gains, axis=-1)[track_of]
@@ -308,8 +319,7 @@ def _overlap_add(
     span = step - hop + length
     squares = np.square(get_window(settings.window, length))
     total = _num_frames(num_samples, settings)
-    min_sum = None
-    tail = tail_sums = None
+    min_sum, tail, tail_sums = 0.0, None, None
     num_out = -(length // 2)  # samples before the start are dropped
     for index, frames in enumerate(chunks):
         num_valid = min(CHUNK_FRAMES, total - index * CHUNK_FRAMES)
@@ -317,7 +327,7 @@ def _overlap_add(
         sums = np.zeros(span)
         for first in range(0, num_valid * hop, hop):
             sums[first : first + length] += squares
-        if min_sum is None:
+        if tail_sums is None:
             min_sum = _MIN_WINDOW_SUM * sums.max()
         else:
             samples[:, : length - hop] += tail

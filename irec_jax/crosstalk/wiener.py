@@ -11,6 +11,10 @@ import functools
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Complex, Float, Num
 
 from irec_jax.crosstalk.reduce import einsum
 from irec_jax.dsp import stft
@@ -25,8 +29,12 @@ _CHUNK_FRAMES = 32
 
 @functools.partial(jax.jit, static_argnames=("num_iterations", "kernel_frames"))
 def wiener(
-    spectra: jax.Array, *, num_iterations: int = 10, kernel_frames: int = 5, initial: float = 0.03
-) -> tuple[jax.Array, jax.Array]:
+    spectra: Num[Array | np.ndarray, "..."],
+    *,
+    num_iterations: int = 10,
+    kernel_frames: int = 5,
+    initial: Float[ArrayLike, ""] = 0.03,
+) -> tuple[Complex[Array, "*batch tracks frames bins"], Float[Array, "*batch tracks tracks"]]:
     """Reduce crosstalk between tracks with one source per microphone.
 
     The power spectrograms V_l = |Z_l|^2 are modelled by those of the sources, P_j, and the
@@ -50,14 +58,14 @@ def wiener(
     the levels of the tracks have no effect.
 
     Args:
-        spectra: Z, complex (..., J, frames, bins), J tracks.
+        spectra: Z, complex (..., tracks, frames, bins).
         num_iterations: more iterations remove more crosstalk and more of the sources.
         kernel_frames: odd number of frames that the kernel averages; 1: no averaging.
         initial: initial interference as power, positive; 0.03 is -15 dB.
 
     Returns:
-        Reduced spectra, of the shape of `spectra`, and Lambda, float32 (..., J, J): power of source
-        j in microphone l relative to its own microphone; 0 if either track is silent.
+        Reduced spectra and Lambda: power of source j in microphone l relative to its own
+        microphone; 0 if either track is silent.
     """
     chex.assert_shape(spectra, (..., None, None, None), custom_message="spectra: (J, frames, bins)")
     if not jnp.iscomplexobj(spectra):

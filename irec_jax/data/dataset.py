@@ -3,7 +3,7 @@
 import dataclasses
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from irec_jax.errors import UserError
 CHANNELS = ("mean", "separate")
 #: Parts of the test split that `data.split=parts` uses: one for training, one for testing.
 _TRAINING_PART, _TEST_PART = 2, 3
+_T = TypeVar("_T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +126,8 @@ def load(settings: Mapping[str, Any]) -> Dataset:
                 f"data.stored={settings['stored']}: holds examples of "
                 f"{dict(store.contents.dataset)}, not of {identity}; store them again"
             )
-        train, test = store.replace_audio(train), store.replace_audio(test)
+        train = store.replace_audio(train)
+        test = store.replace_audio(test) if test is not None else None
         config = f"{config}, {store.contents}"
     elif 2.0 * train.num_samples.sum() <= settings["cache_gb"] * 1e9:
         train = dataclasses.replace(train, read=cache_reads(train.read))
@@ -200,12 +202,12 @@ def _to_mono(audio: np.ndarray) -> np.ndarray:
     return np.round(audio.mean(axis=1, dtype=np.float32)).astype(np.int16)
 
 
-def cache_reads(read: Callable[[int], Any]) -> Callable[[int], Any]:
+def cache_reads(read: Callable[[int], _T]) -> Callable[[int], _T]:
     """Return a thread-safe version of `read` that keeps every example in memory."""
-    cache: dict[int, Any] = {}
+    cache: dict[int, _T] = {}
     lock = threading.Lock()
 
-    def cached_read(i: int) -> Any:
+    def cached_read(i: int) -> _T:
         if i not in cache:
             example = read(i)
             with lock:

@@ -11,7 +11,7 @@ import dataclasses
 import io
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +92,7 @@ class ExampleStore:
 def write_store(
     folder: str | os.PathLike,
     contents: StoreContents,
-    ids: Sequence[str],
+    ids: Iterable[str],
     compute: Callable[[Sequence[int]], np.ndarray],
     *,
     batch_size: int = 16,
@@ -113,7 +113,7 @@ def write_store(
         UserError: the folder holds a store with other contents or clips, or other files, or is not
             writable (permissions, full disk).
     """
-    folder, ids = Path(folder), list(map(str, ids))
+    folder, ids = Path(folder), [str(name) for name in ids]
     if len(set(ids)) < len(ids):
         raise ValueError("ids: expected unique ids")
     _create_or_check(folder, contents, ids)
@@ -190,17 +190,21 @@ def open_store(folder: str | os.PathLike) -> ExampleStore:
     """
     folder = Path(folder).expanduser()
     description = _read_description(folder)
-    fields = {field.name: description[field.name] for field in dataclasses.fields(StoreContents)}
-    contents = StoreContents(**fields | {"shape": tuple(description["shape"])})
+    contents = StoreContents(
+        kind=description["kind"],
+        shape=tuple(description["shape"]),
+        dataset=description["dataset"],
+        made_by=description["made_by"],
+    )
+    damaged = UserError(f"{folder}: damaged; delete it and store the examples again")
     try:
         done = np.load(folder / "done.npy")
         values = np.load(folder / "values.npy", mmap_mode="r")
-        valid = values.dtype == np.int16 and len(done) == len(description["ids"])
-        valid = valid and values.shape == (len(done), *contents.shape)
-    except (OSError, ValueError, EOFError):
-        valid = False
-    if not valid:
-        raise UserError(f"{folder}: damaged; delete it and store the examples again")
+    except (OSError, ValueError, EOFError) as error:
+        raise damaged from error
+    shape = (len(description["ids"]), *contents.shape)
+    if values.dtype != np.int16 or values.shape != shape or len(done) != len(values):
+        raise damaged
     if not done.all():
         raise UserError(
             f"{folder}: interrupted after {int(done.sum())} of {len(done)} examples; repeat the "

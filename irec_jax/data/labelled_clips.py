@@ -2,16 +2,18 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from irec_jax.audio import INT16_SCALE
 
 
-@dataclasses.dataclass(frozen=True)
 class Selectable:
     """Base class of dataclasses of arrays (N, ...) and a function ``read(i, ...)``."""
+
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field]]
+    read: Callable[..., Any]
 
     def __len__(self) -> int:
         return len(self._columns()[0][1])

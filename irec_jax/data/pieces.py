@@ -42,7 +42,7 @@ class Piece:
     max_crosstalk_db: float | None
 
 
-class Pieces(Sequence):
+class Pieces:
     """The pieces of a prepared dataset; indexing reads all segments of a piece.
 
     ``names``, ``num_tracks`` and ``num_samples`` describe each piece without reading its audio,

@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import grain
 import numpy as np
@@ -92,6 +92,9 @@ class Batches(RandomAccessBatches):
     clips: Clips
     _: dataclasses.KW_ONLY
     hop_samples: int = 0
+    _windows: np.ndarray = dataclasses.field(init=False, repr=False, compare=False)
+    _steps_per_pass: int = dataclasses.field(init=False, repr=False, compare=False)
+    _rows: Sequence[np.ndarray] = dataclasses.field(init=False, repr=False, compare=False)
 
     def __post_init__(self):
         super().__post_init__()

@@ -1,7 +1,7 @@
 """Splits of datasets into training, validation and test examples."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -32,15 +32,18 @@ STEM_SPLITS = {
 _SEEDS = {"validation": 0x5EED, "test": 0x7E57}
 
 
-class Splits(NamedTuple):
+Examples = TypeVar("Examples", Clips, Tracks)
+
+
+class Splits(NamedTuple, Generic[Examples]):
     """Training, validation and test examples: clips, or tracks with stems."""
 
-    training: Clips | Tracks
-    validation: Clips | Tracks
-    test: Clips | Tracks
+    training: Examples
+    validation: Examples
+    test: Examples
 
 
-def split_clips(dataset: Dataset, settings: Mapping[str, Any], *, seed: int) -> Splits:
+def split_clips(dataset: Dataset, settings: Mapping[str, Any], *, seed: int) -> Splits[Clips]:
     """Split a dataset according to a config section `data`; the same seed gives the same splits.
 
     Args:
@@ -53,7 +56,7 @@ def split_clips(dataset: Dataset, settings: Mapping[str, Any], *, seed: int) -> 
         UserError: a split would be empty.
     """
     clips, fraction = dataset.train, settings["validation_fraction"]
-    if settings["split"] in _CLIP_SPLITS:
+    if dataset.test is not None:
         training, validation = split_songs(clips.songs, clips.labels, fraction=fraction, seed=seed)
         return Splits(clips.subset(training), clips.subset(validation), dataset.test)
     window_samples, hop_samples = window_and_hop(settings, dataset.sample_rate_hz)
@@ -72,7 +75,7 @@ def split_clips(dataset: Dataset, settings: Mapping[str, Any], *, seed: int) -> 
     return Splits(training, validation, test)
 
 
-def split_tracks(dataset: StemDataset, settings: Mapping[str, Any], *, seed: int) -> Splits:
+def split_tracks(dataset: StemDataset, settings: Mapping[str, Any], *, seed: int) -> Splits[Tracks]:
     """Split a stem dataset according to a config section `data`.
 
     Args:
@@ -111,7 +114,7 @@ def window_and_hop(settings: Mapping[str, Any], sample_rate_hz: int) -> tuple[in
     return round(settings["window_s"] * sample_rate_hz), max(1, round(hop_s * sample_rate_hz))
 
 
-def protocol(settings: Mapping[str, Any], splits: Splits, classes: tuple[str, ...]) -> dict:
+def protocol(settings: Mapping[str, Any], splits: Splits[Clips], classes: tuple[str, ...]) -> dict:
     """Return the description of the splits of a dataset for a report.
 
     Returns:

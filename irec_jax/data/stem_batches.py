@@ -51,6 +51,9 @@ class StemBatches(RandomAccessBatches):
     stems: tuple[str, ...] = STEMS
     remix: float = 0.0
     channels: str = "mean"
+    _windows: tuple[np.ndarray, np.ndarray] = dataclasses.field(
+        init=False, repr=False, compare=False
+    )
 
     def __post_init__(self):
         super().__post_init__()
@@ -101,7 +104,7 @@ class StemBatches(RandomAccessBatches):
         batch["num_samples"][: len(track)] = remaining.max(axis=1)
         batch["mask"][: len(track)] = 1.0
         for row, stem in np.ndindex(track.shape):
-            position = track[row, stem], start[row, stem], channel[row, stem]
+            position = (int(column[row, stem]) for column in (track, start, channel))
             self._read(self.stems[stem], *position, out=batch["stems"][row, stem])
         if not self.shuffle:
             batch["mixture"] = np.zeros((local, self.window_samples), np.int16)

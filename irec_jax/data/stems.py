@@ -111,13 +111,13 @@ def load_stems(settings: Mapping[str, Any]) -> StemDataset:
     """
     check_kind(settings["name"], "stems")
     builder = data_builders.prepare(settings["name"], **builder_arguments(settings))
-    splits = {
-        split: _open_split(builder, split, settings["cache_gb"] * 1e9)
+    train, validation, test = (
+        _open_split(builder, split, settings["cache_gb"] * 1e9)
         if split in builder.info.splits
         else None
         for split in ("train", "validation", "test")
-    }
-    if splits["train"] is None:
+    )
+    if train is None:
         raise UserError(f"{builder.name}: no training tracks; check data.path")
     return StemDataset(
         name=settings["name"],
@@ -126,7 +126,9 @@ def load_stems(settings: Mapping[str, Any]) -> StemDataset:
         rendered=data_builders.describe(settings["name"]).rendered,
         sample_rate_hz=STEM_SAMPLE_RATE_HZ,
         stems=STEMS,
-        **splits,
+        train=train,
+        validation=validation,
+        test=test,
     )
 
 
@@ -155,11 +157,10 @@ def _open_split(builder: Any, split: str, cache_bytes: float) -> Tracks:
         for stream, indices in streams.items()
     }
 
-    def fetch(record: int) -> np.ndarray:
+    def read_record(record: int) -> np.ndarray:
         return source[record]["audio"]
 
-    if num_bytes <= cache_bytes:
-        fetch = cache_reads(fetch)
+    fetch = cache_reads(read_record) if num_bytes <= cache_bytes else read_record
 
     def read(track: int, stream: str, start: int, num_samples: int) -> np.ndarray:
         indices, bounds = layout[track, stream]

@@ -6,11 +6,17 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float
 
 
 def map_in_batches(
-    function: Callable[[jax.Array], jax.Array], signal: jax.Array, *, batch_size: int
-) -> jax.Array:
+    function: Callable[[Float[Array, "... samples"]], Array],
+    signal: Float[Array | np.ndarray, "... samples"],
+    *,
+    batch_size: int,
+) -> Float[Array, "..."]:
     """Return `function(signal)`, computed on CPUs for `batch_size` examples at a time.
 
     The frames and spectra of a full batch take hundreds of megabytes. On a CPU they do not fit in
@@ -19,8 +25,8 @@ def map_in_batches(
     frames. Accelerators compute the full batch at once.
 
     Args:
-        function: maps (..., T) to (..., *shape), each example independently of the others.
-        signal: (..., T).
+        function: maps (..., samples) to (..., *shape), each example independently of the others.
+        signal: the argument of `function`.
         batch_size: examples at a time, >= 1; need not divide their number.
 
     Returns:
@@ -32,7 +38,7 @@ def map_in_batches(
         return function(signal)
     examples = signal.reshape(num_examples, signal.shape[-1])
 
-    def in_batches(examples: jax.Array) -> jax.Array:
+    def in_batches(examples: Array | np.ndarray) -> Array:
         return jax.lax.map(function, examples, batch_size=batch_size)
 
     result = jax.lax.platform_dependent(examples, cpu=in_batches, default=function)
@@ -60,7 +66,7 @@ def sequential_vmap_on_cpu(function: Callable[..., Any]) -> Callable[..., Any]:
             for value, batched in zip(arguments, in_batched, strict=True)
         ]
 
-        def sequential(*arguments: jax.Array) -> Any:
+        def sequential(*arguments: Array) -> Any:
             return jax.lax.map(lambda example: function(*example), arguments)
 
         result = jax.lax.platform_dependent(*arguments, cpu=sequential, default=jax.vmap(function))

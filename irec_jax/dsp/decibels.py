@@ -1,7 +1,10 @@
 """Conversion between decibels and amplitude or power."""
 
-import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float
 
 from irec_jax.dsp.checks import check_floating
 
@@ -10,17 +13,20 @@ FLOOR_DB = -100.0
 
 
 def power_to_db(
-    power: jax.Array, *, reference: float | jax.Array = 1.0, floor_db: float = FLOOR_DB
-) -> jax.Array:
+    power: Float[Array | np.ndarray, "*shape"],
+    *,
+    reference: Float[ArrayLike, "#*shape"] = 1.0,
+    floor_db: float = FLOOR_DB,
+) -> Float[Array, "*shape"]:
     """Return 10 log10(power / reference), limited from below by the floor.
 
     Args:
-        power: floats >= 0, any shape.
-        reference: the power of 0 dB, > 0; broadcasts against `power`.
+        power: power, >= 0.
+        reference: the power of 0 dB, > 0.
         floor_db: smallest value of the result in dB, also for silence.
 
     Returns:
-        Decibels in the shape and dtype of `power`; the gradient is 0 at the floor.
+        Decibels in the dtype of `power`; the gradient is 0 at the floor.
     """
     check_floating("power", power)
     ratio = power / reference
@@ -29,8 +35,11 @@ def power_to_db(
 
 
 def amplitude_to_db(
-    amplitude: jax.Array, *, reference: float | jax.Array = 1.0, floor_db: float = FLOOR_DB
-) -> jax.Array:
+    amplitude: Float[Array | np.ndarray, "*shape"],
+    *,
+    reference: Float[ArrayLike, "#*shape"] = 1.0,
+    floor_db: float = FLOOR_DB,
+) -> Float[Array, "*shape"]:
     """Return 20 log10(|amplitude| / reference), limited by the floor; see `power_to_db`."""
     check_floating("amplitude", amplitude)
     # Squaring would underflow in float32 at -380 dB.
@@ -38,13 +47,21 @@ def amplitude_to_db(
     return 2.0 * power_to_db(ratio, floor_db=floor_db / 2.0)
 
 
-def db_to_power(db: jax.Array, *, reference: float | jax.Array = 1.0) -> jax.Array:
-    """Return reference * 10^(db / 10), in the shape of `db`."""
+def db_to_power(
+    db: Float[Array | np.ndarray, "*shape"],
+    *,
+    reference: Float[ArrayLike, "#*shape"] = 1.0,
+) -> Float[Array, "*shape"]:
+    """Return reference * 10^(db / 10)."""
     check_floating("db", db)
     return reference * jnp.power(10.0, db / 10.0)
 
 
-def db_to_amplitude(db: jax.Array, *, reference: float | jax.Array = 1.0) -> jax.Array:
-    """Return reference * 10^(db / 20), in the shape of `db`."""
+def db_to_amplitude(
+    db: Float[Array | np.ndarray, "*shape"],
+    *,
+    reference: Float[ArrayLike, "#*shape"] = 1.0,
+) -> Float[Array, "*shape"]:
+    """Return reference * 10^(db / 20)."""
     check_floating("db", db)
     return reference * jnp.power(10.0, db / 20.0)

@@ -15,6 +15,8 @@ frame length librosa makes one frame less if hop divides T.
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jaxtyping import Float
 
 from irec_jax.dsp.checks import check_choice, check_positive, check_signal
 
@@ -42,18 +44,22 @@ def first_sample(*, frame_length: int, padding: str) -> int:
 
 
 def frame(
-    signal: jax.Array, *, frame_length: int, hop_length: int, padding: str = "none"
-) -> jax.Array:
+    signal: Float[Array | np.ndarray, "... samples"],
+    *,
+    frame_length: int,
+    hop_length: int,
+    padding: str = "none",
+) -> Float[Array, "... frames {frame_length}"]:
     """Split a signal into overlapping frames.
 
     Args:
-        signal: floats (..., T).
+        signal: the signal.
         frame_length: samples per frame.
         hop_length: samples between the starts of frames; may exceed the frame length.
         padding: 'center', 'end' or 'none' (see the module).
 
     Returns:
-        (..., frames, frame_length), in the dtype of the signal.
+        The frames, in the dtype of the signal.
 
     Raises:
         ValueError: a signal shorter than one frame with 'none'.
@@ -82,18 +88,22 @@ def frame(
 
 
 def overlap_add(
-    frames: jax.Array, *, hop_length: int, num_samples: int, padding: str = "none"
-) -> jax.Array:
+    frames: Float[Array | np.ndarray, "... frames frame_length"],
+    *,
+    hop_length: int,
+    num_samples: int,
+    padding: str = "none",
+) -> Float[Array, "... {num_samples}"]:
     """Add overlapping frames: the transpose of `frame`.
 
     Args:
-        frames: floats (..., frames, frame_length), as many as `frame` makes of `num_samples`.
+        frames: as many as `frame` makes of `num_samples`.
         hop_length: samples between the starts of frames.
         num_samples: length of the result.
         padding: as for `frame`; samples outside the result are discarded.
 
     Returns:
-        (..., num_samples), in the dtype of the frames. Samples outside all frames are 0.
+        The signal, in the dtype of the frames. Samples outside all frames are 0.
 
     Raises:
         ValueError: a wrong number of frames.

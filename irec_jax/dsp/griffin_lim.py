@@ -4,6 +4,9 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Complex, Float, Inexact, PRNGKeyArray
 
 from irec_jax.dsp.checks import check_floating, check_positive
 from irec_jax.dsp.framing import num_frames
@@ -14,7 +17,7 @@ _FRAMES_PER_BATCH = 256
 
 
 def griffin_lim(
-    magnitudes: jax.Array,
+    magnitudes: Float[Array | np.ndarray, "... frames bins"],
     *,
     frame_length: int,
     hop_length: int,
@@ -23,9 +26,9 @@ def griffin_lim(
     padding: str = "center",
     num_iterations: int = 32,
     momentum: float = 0.99,
-    initial_phase: jax.Array | None = None,
-    key: jax.Array | None = None,
-) -> jax.Array:
+    initial_phase: Inexact[Array | np.ndarray, "..."] | None = None,
+    key: PRNGKeyArray | None = None,
+) -> Float[Array, "... {num_samples}"]:
     """Return a signal with approximately these STFT magnitudes.
 
     Fast Griffin-Lim algorithm (Perraudin, Balazs and Sondergaard 2013). Let x be the signal of the
@@ -36,7 +39,7 @@ def griffin_lim(
     iterations. The iterates equal those of `librosa.griffinlim`.
 
     Args:
-        magnitudes: |X|, floats >= 0 (..., frames, frame_length // 2 + 1), as returned by `stft`.
+        magnitudes: |X|, >= 0, of an STFT X as returned by `stft`.
         frame_length, hop_length, window, padding: as for `stft`.
         num_samples: T, length of the signal; must match the number of frames.
         num_iterations: 0 or more; 0 is the inverse STFT with the initial phase.
@@ -46,7 +49,7 @@ def griffin_lim(
         key: PRNG key of the random angles, which are the same for all examples; None: key 0.
 
     Returns:
-        float (..., T). Samples that the windows do not determine (at the start, with padding
+        The signal. Samples that the windows do not determine (at the start, with padding
         'end') are faded out, as by `istft` with `exact=False`.
 
     Raises:
@@ -78,16 +81,15 @@ def griffin_lim(
     )
 
 
-def with_phase(magnitudes: jax.Array, phase: jax.Array) -> jax.Array:
+def with_phase(
+    magnitudes: Float[Array | np.ndarray, "*shape"],
+    phase: Inexact[Array | np.ndarray, "#*shape"],
+) -> Complex[Array, "*shape"]:
     """Return complex numbers with given magnitudes and phases.
 
     Args:
-        magnitudes: floats >= 0, any shape.
-        phase: angles in radians, or complex numbers with these angles (0 has the angle 0); its
-            shape must broadcast against that of `magnitudes`.
-
-    Returns:
-        Complex array in the shape of `magnitudes`.
+        magnitudes: absolute values, >= 0.
+        phase: angles in radians, or complex numbers with these angles (0 has the angle 0).
     """
     if not jnp.iscomplexobj(phase):
         return magnitudes * jax.lax.complex(jnp.cos(phase), jnp.sin(phase))
@@ -103,13 +105,13 @@ def with_phase(magnitudes: jax.Array, phase: jax.Array) -> jax.Array:
 @functools.partial(
     jax.jit, static_argnames=("options", "num_samples", "num_iterations", "momentum")
 )
-def _griffin_lim(magnitudes, phase, *, options, num_samples, num_iterations, momentum) -> jax.Array:
+def _griffin_lim(magnitudes, phase, *, options, num_samples, num_iterations, momentum) -> Array:
     framing = dict(options)
 
-    def inverse(spectrum: jax.Array) -> jax.Array:
+    def inverse(spectrum: Array) -> Array:
         return istft(spectrum, num_samples=num_samples, exact=False, **framing)
 
-    def invert(example: tuple[jax.Array, jax.Array]) -> jax.Array:
+    def invert(example: tuple[Array, Array]) -> Array:
         magnitudes, phase = example
 
         def iteration(_, signals):
@@ -126,7 +128,7 @@ def _griffin_lim(magnitudes, phase, *, options, num_samples, num_iterations, mom
         return invert((magnitudes, phase))
 
     # A few examples at a time on CPUs: their spectra stay in the caches during all iterations.
-    def in_batches(magnitudes: jax.Array, phase: jax.Array) -> jax.Array:
+    def in_batches(magnitudes: Array, phase: Array) -> Array:
         shape = magnitudes.shape
         flat = [x.reshape(-1, *shape[-2:]) for x in (magnitudes, jnp.broadcast_to(phase, shape))]
         signals = jax.lax.map(invert, tuple(flat), batch_size=batch_size)

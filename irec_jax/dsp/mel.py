@@ -3,6 +3,7 @@
 import functools
 
 import numpy as np
+from jaxtyping import Float, Float64, Real
 
 from irec_jax.dsp.checks import check_choice, check_positive
 
@@ -17,11 +18,13 @@ _BREAK_MEL = _BREAK_HZ / _LINEAR_HZ_PER_MEL
 _LOG_STEP = np.log(6.4) / 27.0
 
 
-def hz_to_mel(frequencies_hz: np.ndarray, *, mel_scale: str = "slaney") -> np.ndarray:
-    """Convert frequencies in Hz to mels, float64 of the same shape.
+def hz_to_mel(
+    frequencies_hz: Real[np.ndarray, "*shape"], *, mel_scale: str = "slaney"
+) -> Float64[np.ndarray, "*shape"]:
+    """Convert frequencies in Hz to mels.
 
     Args:
-        frequencies_hz: >= 0, any shape.
+        frequencies_hz: frequencies, >= 0.
         mel_scale: 'slaney', or 'htk': 2595 log10(1 + f / 700).
     """
     check_choice("mel_scale", mel_scale, MEL_SCALES)
@@ -32,8 +35,10 @@ def hz_to_mel(frequencies_hz: np.ndarray, *, mel_scale: str = "slaney") -> np.nd
     return np.where(hz < _BREAK_HZ, hz / _LINEAR_HZ_PER_MEL, logarithmic)
 
 
-def mel_to_hz(mels: np.ndarray, *, mel_scale: str = "slaney") -> np.ndarray:
-    """Convert mels to frequencies in Hz, float64 of the same shape; the inverse of `hz_to_mel`."""
+def mel_to_hz(
+    mels: Real[np.ndarray, "*shape"], *, mel_scale: str = "slaney"
+) -> Float64[np.ndarray, "*shape"]:
+    """Convert mels to frequencies in Hz; the inverse of `hz_to_mel`."""
     check_choice("mel_scale", mel_scale, MEL_SCALES)
     mels = np.asarray(mels, np.float64)
     if mel_scale == "htk":
@@ -44,8 +49,8 @@ def mel_to_hz(mels: np.ndarray, *, mel_scale: str = "slaney") -> np.ndarray:
 
 def mel_frequencies(
     num_mels: int, *, min_hz: float, max_hz: float, mel_scale: str = "slaney"
-) -> np.ndarray:
-    """Return the centre frequencies of the mel bands in Hz, float64 (num_mels,).
+) -> Float64[np.ndarray, " {num_mels}"]:
+    """Return the centre frequencies of the mel bands in Hz.
 
     They are equally spaced in mels between `min_hz` and `max_hz`.
     """
@@ -62,7 +67,7 @@ def mel_filterbank(
     max_hz: float | None = None,
     mel_scale: str = "slaney",
     mel_norm: str | None = "slaney",
-) -> np.ndarray:
+) -> Float64[np.ndarray, "{frame_length//2+1} {num_mels}"]:
     """Return the triangular filters from STFT bins to mel bands.
 
     Band m rises from the centre of band m - 1 to its own centre and falls to that of band m + 1.
@@ -78,8 +83,8 @@ def mel_filterbank(
             over Hz; None keeps peaks of 1.
 
     Returns:
-        float64 (N // 2 + 1, num_mels), read-only, >= 0. Bands narrower than the spacing of the
-        bins may be empty (all zero); `empty_bands` counts them.
+        Weights >= 0, read-only. Bands narrower than the spacing of the bins may be empty (all
+        zero); `empty_bands` counts them.
     """
     check_positive(frame_length=frame_length, num_mels=num_mels)
     check_choice("mel_norm", mel_norm, MEL_NORMS)
@@ -103,12 +108,14 @@ def mel_filterbank(
     return filters
 
 
-def empty_bands(filterbank: np.ndarray) -> int:
-    """Return the number of all-zero bands of a filterbank (bins, num_mels)."""
+def empty_bands(filterbank: Float[np.ndarray, "bins mels"]) -> int:
+    """Return the number of all-zero bands of a filterbank."""
     return int(np.sum(~filterbank.any(axis=0)))
 
 
-def _band_edges(num_mels: int, min_hz: float, max_hz: float, mel_scale: str) -> np.ndarray:
+def _band_edges(
+    num_mels: int, min_hz: float, max_hz: float, mel_scale: str
+) -> Float64[np.ndarray, " {num_mels+2}"]:
     """Return num_mels + 2 frequencies in Hz from min_hz to max_hz, equally spaced in mels."""
-    low, high = hz_to_mel([min_hz, max_hz], mel_scale=mel_scale)
+    low, high = hz_to_mel(np.array([min_hz, max_hz]), mel_scale=mel_scale)
     return mel_to_hz(np.linspace(low, high, num_mels + 2), mel_scale=mel_scale)

@@ -2,12 +2,17 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float, Int
 
 from irec_jax.dsp.checks import check_positive, check_signal
 
 
-def fix_length(signal: jax.Array, *, num_samples: int) -> jax.Array:
-    """Trim a signal (..., T), or pad it with zeros, to (..., num_samples)."""
+def fix_length(
+    signal: Float[Array | np.ndarray, "... samples"], *, num_samples: int
+) -> Float[Array, "... {num_samples}"]:
+    """Trim a signal, or pad it with zeros, to `num_samples` samples."""
     check_signal("signal", signal)
     check_positive(num_samples=num_samples)
     # A negative width trims.
@@ -15,20 +20,25 @@ def fix_length(signal: jax.Array, *, num_samples: int) -> jax.Array:
     return jax.lax.pad(signal, jnp.zeros((), signal.dtype), widths)
 
 
-def delay(signal: jax.Array, *, start: jax.Array, num_samples: int) -> jax.Array:
+def delay(
+    signal: Float[Array | np.ndarray, "*batch samples"],
+    *,
+    start: Int[Array | np.ndarray, "*batch"],
+    num_samples: int,
+) -> Float[Array, "*batch {num_samples}"]:
     """Delay a signal by `start` samples: sample k becomes sample `start` + k.
 
     Args:
-        signal: floats (..., T).
-        start: ints (...,), 0..num_samples; a wrong shape raises an error.
+        signal: the signals.
+        start: delay of each, 0..num_samples; a wrong shape raises an error.
         num_samples: length of the result; zeros fill the rest, later samples are discarded.
 
     Returns:
-        (..., num_samples), in the dtype of the signal.
+        The delayed signals, in the dtype of the signal.
     """
     signal = fix_length(signal, num_samples=num_samples)
 
-    def delayed(signal: jax.Array, start: jax.Array) -> jax.Array:
+    def delayed(signal: Array, start: Array) -> Array:
         after_silence = jnp.concatenate([jnp.zeros_like(signal), signal])
         return jax.lax.dynamic_slice_in_dim(after_silence, num_samples - start, num_samples)
 

@@ -3,6 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Complex, Float, Int32
 
 from irec_jax.dsp.checks import check_positive, check_signal
 from irec_jax.dsp.stft import istft, power, stft
@@ -19,14 +22,14 @@ _NUM_OFFSETS = 1024
 
 
 def time_stretch(
-    signal: jax.Array,
+    signal: Float[Array | np.ndarray, "... samples"],
     *,
-    rate: jax.Array | float,
+    rate: Float[ArrayLike, ""],
     num_samples: int,
     frame_length: int = 2048,
     hop_length: int = 512,
     locked_bins: int = 1,
-) -> jax.Array:
+) -> Float[Array, "... {num_samples}"]:
     """Change the rate of a signal without changing its pitch.
 
     Phase vocoder (Laroche and Dolson 1999, section II, as `librosa.phase_vocoder`): frame m of the
@@ -41,14 +44,14 @@ def time_stretch(
     sum of the stretched signals. Onsets are smeared within a frame.
 
     Args:
-        signal: floats (..., T).
-        rate: scalar above 0; less than 1 slows down. May be traced.
+        signal: the signal.
+        rate: above 0; less than 1 slows down. May be traced.
         num_samples: length of the result; silence follows the end of the signal.
         frame_length, hop_length: Hann window and hop in samples; commonly a quarter of a frame.
         locked_bins: number of neighbours on either side to lock to; 0 as in librosa.
 
     Returns:
-        (..., num_samples), in the dtype of the signal; for rate 1 the signal up to rounding, and
+        The stretched signal, in the dtype of the signal; for rate 1 the signal up to rounding, and
         exactly 0 if the signal is 0 throughout.
     """
     check_signal("signal", signal)
@@ -74,34 +77,41 @@ def time_stretch(
     return istft(jnp.moveaxis(stretched, 0, -2), num_samples=num_samples, **options)
 
 
-def _unit(spectrum: jax.Array) -> jax.Array:
+def _unit(spectrum: Complex[Array, "*shape"]) -> Complex[Array, "*shape"]:
     """Divide a complex array by its magnitude; 1 where the magnitude is 0."""
     squared = power(spectrum)
     nonzero = squared >= jnp.finfo(squared.dtype).tiny
     return jnp.where(nonzero, spectrum * jax.lax.rsqrt(jnp.where(nonzero, squared, 1.0)), 1.0)
 
 
-def _sum_of_neighbours(spectrum: jax.Array, width: int) -> jax.Array:
-    """Return the sum of each bin (..., F) and `width` bins on either side of it."""
+def _sum_of_neighbours(
+    spectrum: Complex[Array, "*shape bins"], width: int
+) -> Complex[Array, "*shape bins"]:
+    """Return the sum of each bin and `width` bins on either side of it."""
     num_bins = spectrum.shape[-1]
     padded = jnp.pad(spectrum, [(0, 0)] * (spectrum.ndim - 1) + [(width, width)])
     return sum(padded[..., i : i + num_bins] for i in range(2 * width + 1))
 
 
-def change_speed(signal: jax.Array, *, speed: jax.Array | float, num_samples: int) -> jax.Array:
+def change_speed(
+    signal: Float[Array | np.ndarray, "... samples"],
+    *,
+    speed: Float[ArrayLike, ""],
+    num_samples: int,
+) -> Float[Array, "... {num_samples}"]:
     """Play a signal at another speed, which changes its duration and its pitch.
 
     Sample n of the result is the signal at position n * speed, interpolated with a sinc under a
     Hann window of 16 samples; at speeds above 1 the cutoff is lowered to suppress aliasing.
 
     Args:
-        signal: floats (..., T).
-        speed: scalar, 1/4 to 4, rounded to multiples of 2^-16. May be traced; the range is not
+        signal: the signal.
+        speed: 1/4 to 4, rounded to multiples of 2^-16. May be traced; the range is not
             checked then, and values outside it give noise.
         num_samples: length of the result, 2^22 at most; silence follows the end of the signal.
 
     Returns:
-        (..., num_samples), in the dtype of the signal.
+        The signal at the new speed, in the dtype of the signal.
     """
     check_signal("signal", signal)
     check_positive(num_samples=num_samples)
@@ -126,8 +136,10 @@ def change_speed(signal: jax.Array, *, speed: jax.Array | float, num_samples: in
     return jnp.moveaxis(result.reshape(num_samples, *signal.shape[:-1]), 0, -1)
 
 
-def _positions(speed: jax.Array, num_samples: int) -> tuple[jax.Array, jax.Array]:
-    """Return the integer part, int32 (num_samples,), and the fractional part of n * speed."""
+def _positions(
+    speed: Float[Array, ""], num_samples: int
+) -> tuple[Int32[Array, " {num_samples}"], Float[Array, " {num_samples}"]]:
+    """Return the integer part and the fractional part of n * speed."""
     step = jnp.round(speed * (1 << _FRACTION_BITS)).astype(jnp.int32)
     block, within = np.divmod(np.arange(num_samples, dtype=np.int32), np.int32(1 << _BLOCK_BITS))
     starts = block * step  # in 2^(_BLOCK_BITS - _FRACTION_BITS) samples
@@ -138,8 +150,10 @@ def _positions(speed: jax.Array, num_samples: int) -> tuple[jax.Array, jax.Array
     return indices, fractions.astype(speed.dtype) / (1 << _FRACTION_BITS)
 
 
-def _kernel(distance: jax.Array, cutoff: jax.Array) -> jax.Array:
-    """Return the windowed sinc at distances (offsets, taps) in samples; each row sums to 1."""
+def _kernel(
+    distance: Float[np.ndarray, "offsets taps"], cutoff: Float[Array, ""]
+) -> Float[Array, "offsets taps"]:
+    """Return the windowed sinc at distances in samples; each row sums to 1."""
     window = jnp.square(jnp.cos(jnp.pi * distance / _NUM_TAPS))
     inside = jnp.abs(distance) < _NUM_TAPS / 2
     values = jnp.where(inside, jnp.sinc(cutoff * distance) * window, 0.0)

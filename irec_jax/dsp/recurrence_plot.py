@@ -1,14 +1,18 @@
 """Recurrence plots: the pairwise distances of the samples of a signal."""
 
-import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float
 
 from irec_jax.dsp.checks import check_choice, check_positive, check_signal
 
 POOLINGS = ("1d", "2d")
 
 
-def recurrence_plot(signal: jax.Array, *, num_points: int, pooling: str = "1d") -> jax.Array:
+def recurrence_plot(
+    signal: Float[Array | np.ndarray, "... samples"], *, num_points: int, pooling: str = "1d"
+) -> Float[Array, "... {num_points} {num_points}"]:
     """Return the recurrence plot of a signal, max-pooled to `num_points` x `num_points`.
 
     R[i, j] = |x[i] - x[j]| / 2 (Goel, equation 14; halved, so that samples in -1..1 give 0..1).
@@ -19,12 +23,12 @@ def recurrence_plot(signal: jax.Array, *, num_points: int, pooling: str = "1d") 
       |x[k] - x[l]| of windows i and j is the larger of max_i - min_j and max_j - min_i.
 
     Args:
-        signal: floats (..., T) in -1..1.
-        num_points: divides T.
+        signal: samples in -1..1.
+        num_points: divides the number of samples.
         pooling: '1d' or '2d'.
 
     Returns:
-        Values in 0..1 (..., num_points, num_points), symmetric, in the dtype of the signal.
+        Values in 0..1, symmetric, in the dtype of the signal.
     """
     check_signal("signal", signal)
     check_positive(num_points=num_points)

@@ -1,12 +1,15 @@
 """Resizing of images."""
 
-import jax
 import numpy as np
+from jax import Array
+from jaxtyping import Float
 
 from irec_jax.dsp.checks import check_floating, check_positive
 
 
-def resize(image: jax.Array, *, height: int, width: int) -> jax.Array:
+def resize(
+    image: Float[Array | np.ndarray, "... rows columns"], *, height: int, width: int
+) -> Float[Array | np.ndarray, "... {height} {width}"]:
     """Resize an image by bilinear interpolation, like OpenCV's INTER_LINEAR.
 
     Pixel p of n is centred at (p + 1/2) / n of the image. Positions beyond the centres of the
@@ -14,11 +17,11 @@ def resize(image: jax.Array, *, height: int, width: int) -> jax.Array:
     interpolated from the four pixels around its centre.
 
     Args:
-        image: floats (..., rows, columns).
+        image: the pixels.
         height, width: rows and columns of the result.
 
     Returns:
-        (..., height, width), in the dtype of the image.
+        The resized image, in the dtype of the image.
     """
     check_floating("image", image)
     check_positive(height=height, width=width)

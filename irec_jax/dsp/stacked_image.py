@@ -4,6 +4,9 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float
 
 from irec_jax.dsp.padding import fix_length
 
@@ -13,7 +16,9 @@ def smallest_side(num_samples: int) -> int:
     return 1 + math.isqrt(num_samples - 1) if num_samples > 0 else 0
 
 
-def stacked_image(signal: jax.Array, *, side: int) -> jax.Array:
+def stacked_image(
+    signal: Float[Array | np.ndarray, "... samples"], *, side: int
+) -> Float[Array, "... {side} {side}"]:
     """Return the stacked image of a signal.
 
     Sample k becomes the pixel in row floor(k / side) and column k mod side (Goel, section IV-C).
@@ -24,11 +29,11 @@ def stacked_image(signal: jax.Array, *, side: int) -> jax.Array:
     ignores the rounding: 127.5 for samples between -1 and 1.
 
     Args:
-        signal: floats (..., T).
+        signal: samples in -1..1.
         side: rows and columns of the image.
 
     Returns:
-        Integers 0..255 as floats (..., side, side), in the dtype of the signal.
+        Integers 0..255 as floats, in the dtype of the signal.
     """
     samples = fix_length(signal, num_samples=side * side)
     grey = (jnp.clip(samples, -1, 1) + 1) * 127.5

@@ -1,8 +1,9 @@
 """Short-time Fourier transform, its inverse, and the magnitude of a spectrum."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jaxtyping import Complex, Float, Float64
 
 from irec_jax.dsp.checks import check_positive
 from irec_jax.dsp.framing import first_sample, frame, num_frames, overlap_add
@@ -14,26 +15,26 @@ _MIN_WINDOW_SUM = 1e-3
 
 
 def stft(
-    signal: jax.Array,
+    signal: Float[Array | np.ndarray, "... samples"],
     *,
     frame_length: int,
     hop_length: int,
-    window: str | np.ndarray = "hann",
+    window: str | Float[np.ndarray, " window"] = "hann",
     padding: str = "center",
-) -> jax.Array:
+) -> Complex[Array, "... frames {frame_length//2+1}"]:
     """Return the STFT, X(t, k) = sum_n w(n) x(t hop + n) exp(-2 pi i k n / N).
 
     It is not scaled: a sinusoid of amplitude 1 gives |X| = sum(w) / 2 at its bin.
 
     Args:
-        signal: float32 or float64 (..., T).
+        signal: float32 or float64.
         frame_length: N, samples per frame; fastest for integers with small prime factors.
         hop_length: samples between the starts of frames.
         window: a name in `window_functions.WINDOWS`, or N values.
         padding: 'center', 'end' or 'none'; determines the number of frames (see `framing`).
 
     Returns:
-        complex (..., frames, N // 2 + 1), lowest frequency first.
+        The spectrum of each frame, lowest frequency first.
 
     Raises:
         ValueError: a signal shorter than one frame with 'none'.
@@ -43,15 +44,15 @@ def stft(
 
 
 def istft(
-    spectrum: jax.Array,
+    spectrum: Complex[Array | np.ndarray, "... frames bins"],
     *,
     frame_length: int,
     hop_length: int,
     num_samples: int,
-    window: str | np.ndarray = "hann",
+    window: str | Float[np.ndarray, " window"] = "hann",
     padding: str = "center",
     exact: bool = True,
-) -> jax.Array:
+) -> Float[Array, "... {num_samples}"]:
     """Return the signal whose STFT is nearest to `spectrum` in the least squares sense.
 
     x(n) = sum_t w(n - t hop) x_t(n - t hop) / sum_t w(n - t hop)^2 with x_t the inverse
@@ -59,14 +60,14 @@ def istft(
     options.
 
     Args:
-        spectrum: complex (..., frames, frame_length // 2 + 1).
+        spectrum: frame_length // 2 + 1 bins of each frame, lowest frequency first.
         frame_length, hop_length, window, padding: as for `stft`.
         num_samples: T, length of the signal.
         exact: refuse options with which `stft` does not determine each sample. False fades such
             samples out (mostly at the ends), which avoids magnified rounding errors.
 
     Returns:
-        float (..., T).
+        The signal.
 
     Raises:
         ValueError: a wrong number of frames or bins, or, with `exact`, options that do not
@@ -93,12 +94,12 @@ def istft(
     return weighted_sum / np.maximum(window_sum, smallest).astype(frames.dtype)
 
 
-def power(spectrum: jax.Array) -> jax.Array:
+def power(spectrum: Complex[Array | np.ndarray, "*shape"]) -> Float[Array, "*shape"]:
     """Return |X|^2 of a complex array."""
     return jnp.square(spectrum.real) + jnp.square(spectrum.imag)
 
 
-def magnitude(spectrum: jax.Array) -> jax.Array:
+def magnitude(spectrum: Complex[Array | np.ndarray, "*shape"]) -> Float[Array, "*shape"]:
     """Return |X| of a complex array; unlike that of `abs`, its gradient at 0 is 0, not NaN.
 
     Magnitudes whose squares underflow (below about 1e-19 in float32) are 0.
@@ -109,8 +110,10 @@ def magnitude(spectrum: jax.Array) -> jax.Array:
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, squared, 1.0)), 0.0)
 
 
-def _window_values(window: str | np.ndarray, frame_length: int) -> np.ndarray:
-    """Return the window values, float64 (frame_length,)."""
+def _window_values(
+    window: str | np.ndarray, frame_length: int
+) -> Float64[np.ndarray, " {frame_length}"]:
+    """Return the window values."""
     if isinstance(window, str):
         return get_window(window, frame_length)
     values = np.asarray(window, np.float64)
@@ -121,8 +124,8 @@ def _window_values(window: str | np.ndarray, frame_length: int) -> np.ndarray:
 
 def _window_sum(
     window: np.ndarray, *, hop_length: int, num_samples: int, padding: str
-) -> np.ndarray:
-    """Return the sum of the squared windows at each sample: float64 (num_samples,)."""
+) -> Float64[np.ndarray, " {num_samples}"]:
+    """Return the sum of the squared windows at each sample."""
     length = len(window)
     num = num_frames(num_samples, frame_length=length, hop_length=hop_length, padding=padding)
     start = first_sample(frame_length=length, padding=padding)

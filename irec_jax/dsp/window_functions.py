@@ -1,6 +1,7 @@
 """Periodic window functions for spectral analysis."""
 
 import numpy as np
+from jaxtyping import Float64
 
 from irec_jax.dsp.checks import check_choice, check_positive
 
@@ -13,7 +14,7 @@ WINDOWS = {
 }
 
 
-def get_window(name: str, length: int) -> np.ndarray:
+def get_window(name: str, length: int) -> Float64[np.ndarray, " {length}"]:
     """Return a periodic window, equal to `scipy.signal.get_window(name, length)`.
 
     Args:
@@ -21,7 +22,7 @@ def get_window(name: str, length: int) -> np.ndarray:
         length: number of samples.
 
     Returns:
-        float64 array (length,), at most 1.
+        The window, at most 1.
     """
     check_choice("window", name, WINDOWS)
     check_positive(length=length)

@@ -6,6 +6,7 @@ Both return `Predictions`, which are evaluated like those of a network.
 import dataclasses
 import warnings
 from collections.abc import Iterable
+from typing import Any, cast
 
 import librosa
 import numpy as np
@@ -17,7 +18,7 @@ import threadpoolctl
 from irec_jax.evaluation.recognition import Predictions
 from irec_jax.inference.sliding_windows import window_starts
 
-_FRAMING = {"n_fft": 2048, "hop_length": 512}
+_FRAMING: dict[str, Any] = {"n_fft": 2048, "hop_length": 512}
 _WINDOW_S = 3.0  # the length of IRMAS's training clips
 
 
@@ -109,7 +110,8 @@ class MfccLogistic:
                 targets.append(np.tile(np.asarray(labels) > 0, (len(features[-1]), 1)))
             if not features:
                 raise ValueError("clips: expected at least one training clip for the MFCC baseline")
-            scaler = sklearn.preprocessing.StandardScaler().fit(np.concatenate(features))
+            # scikit-learn has no annotations.
+            scaler = cast(Any, sklearn.preprocessing.StandardScaler()).fit(np.concatenate(features))
             standardised = scaler.transform(np.concatenate(features))
             columns = [_fit_class(standardised, target) for target in np.concatenate(targets).T]
         weights, bias = zip(*columns, strict=True)
@@ -144,7 +146,7 @@ def _fit_class(features: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, fl
     """Return weights (80,) and bias of one class against the rest."""
     if target.all() or not target.any():
         return np.zeros(features.shape[1]), float("inf") if target.all() else float("-inf")
-    regression = sklearn.linear_model.LogisticRegression(max_iter=1000)
+    regression = cast(Any, sklearn.linear_model.LogisticRegression(max_iter=1000))
     with warnings.catch_warnings():
         # Separable classes of tiny datasets converge slowly; the penalty keeps weights finite.
         warnings.simplefilter("ignore", sklearn.exceptions.ConvergenceWarning)

@@ -94,7 +94,7 @@ def write_scores(folder: str | os.PathLike, **splits: Predictions) -> None:
         scores = aggregations.get("s1")(predictions.windows)
         arrays[f"{name}_scores"] = scores.astype(np.float32)
     with atomic_write(Path(folder) / "predictions.npz") as path, open(path, "wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, allow_pickle=False, **arrays)
 
 
 def evaluate(

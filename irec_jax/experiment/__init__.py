@@ -18,7 +18,10 @@ from irec_jax.training.logging import log
 
 __all__ = ["EXPERIMENTS", "RecognitionExperiment", "SeparationExperiment", "run"]
 
-EXPERIMENTS = {"recognition": RecognitionExperiment, "separation": SeparationExperiment}
+EXPERIMENTS: dict[str, type[Experiment]] = {
+    "recognition": RecognitionExperiment,
+    "separation": SeparationExperiment,
+}
 
 
 def run(name: str, config: config_dict.ConfigDict, folder: Path, mode: str) -> dict:
@@ -63,7 +66,7 @@ def run(name: str, config: config_dict.ConfigDict, folder: Path, mode: str) -> d
     if len(reports) == 1:
         return reports[0]
     final = experiment.summarize_repeats(reports, folder)
-    log(f"report: {folder / 'report.md'}")
+    log(f"report: {folder / 'report.html'}")
     return final
 
 
@@ -82,5 +85,5 @@ def _run_once(
         progress = loop.Progress(best_by=experiment.config.training.best_by, history=history)
     trained = Trained(params, model_state, splits, folder, seed, progress, durations_s)
     report = experiment.report(trained)
-    log(f"report: {folder / 'report.md'}")
+    log(f"report: {folder / 'report.html'}")
     return report

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import jax
 from ml_collections import config_dict
@@ -15,15 +15,19 @@ from ml_collections import config_dict
 from irec_jax import data, distributed
 from irec_jax.checkpoints import state, workdir
 from irec_jax.config.checks import name_sections
-from irec_jax.evaluation import provenance
+from irec_jax.data.splits import Examples
+from irec_jax.reports import provenance
 from irec_jax.studies import published
-from irec_jax.tasks import Task
+from irec_jax.tasks import Recognition, Separation
 from irec_jax.training import loop, optimizers, parallel, step
 from irec_jax.training.logging import Logger, duration, log, parameter_table
 
+TaskT = TypeVar("TaskT", Recognition, Separation)
+DatasetT = TypeVar("DatasetT", data.Dataset, data.StemDataset)
+
 
 @dataclasses.dataclass
-class Trained:
+class Trained(Generic[Examples]):
     """The trained parameters of one repeat, and the data for its report.
 
     Attributes:
@@ -37,14 +41,14 @@ class Trained:
 
     params: Any
     model_state: Any
-    splits: data.Splits
+    splits: data.Splits[Examples]
     folder: Path
     seed: int
     progress: loop.Progress
     durations_s: dict[str, float]
 
 
-class Experiment(abc.ABC):
+class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
     """A config with its dataset, its task, and one compiled step that all repeats share.
 
     Subclasses add the parts that depend on the task: the abstract methods, and `reports`, the
@@ -58,12 +62,12 @@ class Experiment(abc.ABC):
 
     reports: ClassVar[ModuleType]
 
-    def __init__(self, name: str, config: config_dict.ConfigDict, task: Task):
+    def __init__(self, name: str, config: config_dict.ConfigDict, task: TaskT):
         self.name, self.config, self.task = name, config, task
         self.dataset = self.load()
 
     @abc.abstractmethod
-    def load(self) -> Any:
+    def load(self) -> DatasetT:
         """Return the dataset; raise UserError for one that this task cannot use."""
 
     @abc.abstractmethod
@@ -71,19 +75,19 @@ class Experiment(abc.ABC):
         """Return the numbers of examples in the dataset, and its split, in a few words."""
 
     @abc.abstractmethod
-    def describe_splits(self, splits: data.Splits) -> str:
+    def describe_splits(self, splits: data.Splits[Examples]) -> str:
         """Return the numbers of songs or tracks that train and validate, in a few words."""
 
     @abc.abstractmethod
-    def split(self, seed: int) -> data.Splits:
+    def split(self, seed: int) -> data.Splits[Examples]:
         """Divide the dataset into training, validation and test splits."""
 
     @abc.abstractmethod
-    def batches(self, examples: Any, *, seed: int = 0, shuffle: bool) -> Any:
+    def batches(self, examples: Examples, *, seed: int = 0, shuffle: bool) -> Any:
         """Return this process's batches of a split: see `loop.TrainBatches`."""
 
     @abc.abstractmethod
-    def report(self, trained: Trained) -> dict:
+    def report(self, trained: Trained[Examples]) -> dict:
         """Evaluate, write the report to the folder, log its summary, and return it.
 
         The time of the evaluation is added to `trained.durations_s`.
@@ -138,7 +142,9 @@ class Experiment(abc.ABC):
             max_steps_per_epoch=(shuffle and training.max_steps_per_epoch) or 0,
         )
 
-    def report_arguments(self, trained: Trained, split: str, protocol: Mapping) -> dict[str, Any]:
+    def report_arguments(
+        self, trained: Trained[Examples], split: str, protocol: Mapping
+    ) -> dict[str, Any]:
         """Return the arguments of `reports.assemble` that all tasks share.
 
         Args:
@@ -196,7 +202,9 @@ class Experiment(abc.ABC):
         system |= self.system() | dict(evaluated or {})
         distributed.on_main(lambda: workdir.write_system(folder, system))
 
-    def train(self, splits: data.Splits, folder: Path, seed: int) -> tuple[Any, Any, loop.Progress]:
+    def train(
+        self, splits: data.Splits[Examples], folder: Path, seed: int
+    ) -> tuple[Any, Any, loop.Progress]:
         """Return the best parameters and model state, on the host, and the progress."""
         config, task = self.config, self.task
         batches = self.batches(splits.training, seed=seed, shuffle=True)
@@ -216,7 +224,8 @@ class Experiment(abc.ABC):
 
         def summarize(step: int, params: Any, model_state: Any) -> None:
             if distributed.is_main():
-                arrays = task.summaries(*parallel.first((params, model_state)), first_batch)
+                params, model_state = parallel.first((params, model_state))
+                arrays = task.summaries(params, model_state, first_batch)
                 logger.summaries(step, arrays, self.dataset.sample_rate_hz)
 
         with contextlib.closing(Logger(folder / "tensorboard")) as logger:
@@ -233,6 +242,7 @@ class Experiment(abc.ABC):
             )
             initial = state.create(params, model_state, optimizer, task.scalars, seed)
             best, progress = training_run.fit(initial)
+        assert progress.best is not None  # there is at least one epoch
         log(
             f"best epoch {progress.best['epoch']} of {len(progress.history)} by validation "
             f"{progress.best_by}, trained in {duration(progress.seconds)}"

@@ -17,16 +17,14 @@ from irec_jax.tasks import Recognition
 from irec_jax.training.logging import log
 
 
-class RecognitionExperiment(Experiment):
+class RecognitionExperiment(Experiment[Recognition, data.Dataset, data.Clips]):
     """Trains and evaluates a recogniser."""
 
     reports = recognition_report
-    task: Recognition
-    dataset: data.Dataset
 
     def load(self) -> data.Dataset:
         dataset = data.load(self.config.data)
-        if len(dataset.classes) < 2:
+        if len(dataset.classes) == 1:
             raise UserError(
                 f"{dataset.name}: only one class, {dataset.classes[0]!r}; a recogniser needs at "
                 "least two"
@@ -63,11 +61,11 @@ class RecognitionExperiment(Experiment):
             f"{split} split: {data.SPLITS[split]}"
         )
 
-    def describe_splits(self, splits: data.Splits) -> str:
+    def describe_splits(self, splits: data.Splits[data.Clips]) -> str:
         training, validation = len(set(splits.training.songs)), len(set(splits.validation.songs))
         return f"{training} training and {validation} validation songs"
 
-    def split(self, seed: int) -> data.Splits:
+    def split(self, seed: int) -> data.Splits[data.Clips]:
         return data.split_clips(self.dataset, self.config.data, seed=seed)
 
     def batches(self, examples: data.Clips, *, seed: int = 0, shuffle: bool) -> data.Batches:
@@ -75,7 +73,7 @@ class RecognitionExperiment(Experiment):
         settings = self.batch_settings(seed=seed, shuffle=shuffle)
         return data.Batches(examples, hop_samples=hop_samples, **settings)
 
-    def report(self, trained: Trained) -> dict:
+    def report(self, trained: Trained[data.Clips]) -> dict:
         splits, folder, classes = trained.splits, trained.folder, self.dataset.classes
         began = time.perf_counter()
         test = self._predict(trained, splits.test, "test")
@@ -119,7 +117,9 @@ class RecognitionExperiment(Experiment):
             lines.append(f"{average} F1 at the fixed threshold: {f1['mean']:.3f} ± {f1['sd']:.3f}")
         return lines
 
-    def _predict(self, trained: Trained, clips: data.Clips, label: str) -> recognition.Predictions:
+    def _predict(
+        self, trained: Trained[data.Clips], clips: data.Clips, label: str
+    ) -> recognition.Predictions:
         """Return the predictions of the model for the clips of a split."""
         config, dataset = self.config, self.dataset
         hop_samples = max(1, round(config.evaluation.hop_s * dataset.sample_rate_hz))
@@ -142,7 +142,10 @@ class RecognitionExperiment(Experiment):
         )
 
     def _evaluate(
-        self, test: recognition.Predictions, tuning: recognition.Predictions, splits: data.Splits
+        self,
+        test: recognition.Predictions,
+        tuning: recognition.Predictions,
+        splits: data.Splits[data.Clips],
     ) -> tuple[dict, dict]:
         """Return the scores of the model and those of the baselines on the same splits.
 
@@ -165,7 +168,7 @@ class RecognitionExperiment(Experiment):
 
 
 def _baselines(
-    splits: data.Splits,
+    splits: data.Splits[data.Clips],
     dataset: data.Dataset,
     test: recognition.Predictions,
     tuning: recognition.Predictions,

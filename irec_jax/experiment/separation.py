@@ -1,5 +1,6 @@
 """Experiments of separators: tracks, scores, report."""
 
+import functools
 import itertools
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -22,12 +23,10 @@ from irec_jax.training.logging import log
 Predict = Callable[[np.ndarray], np.ndarray]
 
 
-class SeparationExperiment(Experiment):
+class SeparationExperiment(Experiment[Separation, data.StemDataset, data.Tracks]):
     """Trains and evaluates a separator."""
 
     reports = separation_report
-    task: Separation
-    dataset: data.StemDataset
 
     def load(self) -> data.StemDataset:
         return data.load_stems(self.config.data)
@@ -39,10 +38,10 @@ class SeparationExperiment(Experiment):
         target = " + ".join(self.task.target)
         return f"{counts} tracks; {split} split: {data.STEM_SPLITS[split]}; target {target}"
 
-    def describe_splits(self, splits: data.Splits) -> str:
+    def describe_splits(self, splits: data.Splits[data.Tracks]) -> str:
         return f"{len(splits.training)} training and {len(splits.validation)} validation tracks"
 
-    def split(self, seed: int) -> data.Splits:
+    def split(self, seed: int) -> data.Splits[data.Tracks]:
         return data.split_tracks(self.dataset, self.config.data, seed=seed)
 
     def batches(self, examples: data.Tracks, *, seed: int = 0, shuffle: bool) -> data.StemBatches:
@@ -55,7 +54,7 @@ class SeparationExperiment(Experiment):
             **self.batch_settings(seed=seed, shuffle=shuffle),
         )
 
-    def report(self, trained: Trained) -> dict:
+    def report(self, trained: Trained[data.Tracks]) -> dict:
         def evaluate_and_write() -> dict:
             began = time.perf_counter()
             predict = create_predict(self.task, trained.params, trained.model_state)
@@ -80,15 +79,15 @@ class SeparationExperiment(Experiment):
 
     def _score(
         self, tracks: data.Tracks, predict: Predict
-    ) -> tuple[list[separation.TrackScores], separation.Example]:
-        """Return the scores of every track, and spectrograms of the first one with a target."""
-        settings = dict(frontend=self.task.frontend, sample_rate_hz=self.dataset.sample_rate_hz)
+    ) -> tuple[list[separation.TrackScores], separation.Example | None]:
+        """Return the scores of every track, and spectrograms of the first one that has a target."""
+        frontend, rate_hz = self.task.frontend, self.dataset.sample_rate_hz
         scores, example = [], None
         for i in progress_bar(range(len(tracks)), desc="test", unit="track"):
             track = self._estimate(tracks, i, predict)
-            scores.append(separation.score_track(track, **settings))
+            scores.append(separation.score_track(track, frontend=frontend, sample_rate_hz=rate_hz))
             if example is None and not scores[-1].silent:
-                example = separation.example(track, **settings)
+                example = separation.example(track, frontend=frontend, sample_rate_hz=rate_hz)
         return scores, example
 
     def _estimate(self, tracks: data.Tracks, i: int, predict: Predict) -> separation.TrackEstimates:
@@ -98,7 +97,8 @@ class SeparationExperiment(Experiment):
 
         def read(streams: Iterable[str]) -> np.ndarray:
             length = int(tracks.num_samples[i])
-            return sum(audio.to_float32(tracks.read(i, name, 0, length)) for name in streams)
+            parts = (audio.to_float32(tracks.read(i, name, 0, length)) for name in streams)
+            return functools.reduce(np.add, parts)
 
         mixture = read(["mixture"])
         sizes = dict(
@@ -131,7 +131,7 @@ class SeparationExperiment(Experiment):
             errata=str(tracks.errata[i]),
         )
 
-    def _protocol(self, splits: data.Splits) -> dict:
+    def _protocol(self, splits: data.Splits[data.Tracks]) -> dict:
         """Return the data splits, for the report."""
         name, rate = self.config.data.split, self.dataset.sample_rate_hz
         return {

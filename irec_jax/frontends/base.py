@@ -7,11 +7,16 @@ from collections.abc import Iterable
 from typing import Any
 
 import jax
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float, Int, Key, Shaped, UInt32
 
 from irec_jax.dsp.checks import check_signal
 from irec_jax.errors import UserError
 
-Features = jax.Array | dict[str, jax.Array]
+#: One array, or several by name; `FrontEnd.output_shape` returns the axes that follow the batch.
+Features = Float[Array, "..."] | dict[str, Shaped[Array, "..."]]
 Shape = tuple[int, ...]
 
 
@@ -23,22 +28,22 @@ class FrontEnd(abc.ABC):
 
     def __call__(
         self,
-        waveform: jax.Array,
+        waveform: Float[Array | np.ndarray, "*batch samples"],
         *,
-        num_samples: jax.Array | None = None,
-        keys: jax.Array | None = None,
+        num_samples: Int[ArrayLike, "#*batch"] | None = None,
+        keys: Key[Array, "*batch"] | UInt32[Array, "*batch 2"] | None = None,
     ) -> Features:
         """Return the features of waveforms, which the docstring of the class describes.
 
         Args:
-            waveform: float32 (..., T), each divided by the peak of its clip.
-            num_samples: ints (...,), number of samples of each waveform before the zero padding;
-                None: T. Front ends that treat padding as silence ignore it.
-            keys: PRNG keys (...,), one per waveform, in training only; None: no randomness. Front
-                ends without randomness ignore them.
+            waveform: float32, each divided by the peak of its clip.
+            num_samples: number of samples of each waveform before the zero padding; None: all.
+                Front ends that treat padding as silence ignore it.
+            keys: PRNG keys, one per waveform, in training only; None: no randomness. Front ends
+                without randomness ignore them.
 
         Raises:
-            UserError: `output_shape` rejects T.
+            UserError: `output_shape` rejects the number of samples.
             AssertionError: `waveform` does not have a floating-point dtype or has no samples.
         """
         check_signal("waveform", waveform)
@@ -50,12 +55,14 @@ class FrontEnd(abc.ABC):
         """Return the shape of the features of one waveform of `num_samples` samples."""
 
     @abc.abstractmethod
-    def _features(self, waveform: jax.Array, num_samples: Any, keys: Any) -> Features:
+    def _features(
+        self, waveform: Float[Array, "... samples"], num_samples: Any, keys: Any
+    ) -> Features:
         """Compute the features of valid waveforms, in a jitted function."""
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _compute(frontend: FrontEnd, waveform: jax.Array, num_samples: Any, keys: Any) -> Features:
+def _compute(frontend: FrontEnd, waveform: Array, num_samples: Any, keys: Any) -> Features:
     return frontend._features(waveform, num_samples, keys)
 
 

@@ -1,9 +1,11 @@
 """Front ends that turn waveforms into images (Goel), computed on the fly without image files."""
 
 import dataclasses
+from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float, Shaped
 
 from irec_jax.dsp.cpu_batching import map_in_batches
 from irec_jax.dsp.padding import fix_length
@@ -47,10 +49,12 @@ class Stacked(FrontEnd):
         """Return (size, size), for waveforms of any length."""
         return self.size, self.size
 
-    def _features(self, waveform, num_samples, keys):
+    def _features(
+        self, waveform: Float[Array, "*batch samples"], num_samples, keys
+    ) -> Float[Array, "*batch {self.size} {self.size}"]:
         side = self.side or smallest_side(waveform.shape[-1])
 
-        def image(waveform: jax.Array) -> jax.Array:
+        def image(waveform: Array) -> Array:
             grey = stacked_image(waveform, side=side)
             return resize(grey, height=self.size, width=self.size) / 255
 
@@ -73,7 +77,7 @@ class Recurrence(FrontEnd):
         pooling: '1d' pools the signal before plotting, '2d' pools the plot.
     """
 
-    exponents: tuple[int, ...] = (16, 17)
+    exponents: Sequence[int] = (16, 17)
     points: int = 256
     size: int = 150
     pooling: str = "1d"
@@ -98,13 +102,15 @@ class Recurrence(FrontEnd):
         """Return (R, size, size), for waveforms of any length."""
         return len(self.exponents), self.size, self.size
 
-    def _features(self, waveform, num_samples, keys):
-        def image(waveform: jax.Array, exponent: int) -> jax.Array:
+    def _features(
+        self, waveform: Float[Array, "*batch samples"], num_samples, keys
+    ) -> Float[Array, "*batch {len(self.exponents)} {self.size} {self.size}"]:
+        def image(waveform: Array, exponent: int) -> Array:
             samples = fix_length(waveform, num_samples=2**exponent)
             plot = recurrence_plot(samples, num_points=self.points, pooling=self.pooling)
             return resize(plot, height=self.size, width=self.size)
 
-        def images(waveform: jax.Array) -> jax.Array:
+        def images(waveform: Array) -> Array:
             return jnp.stack([image(waveform, n) for n in self.exponents], axis=-3)
 
         return map_in_batches(images, waveform, batch_size=_EXAMPLES_PER_BATCH)
@@ -126,7 +132,7 @@ class ImageAndChunks(FrontEnd):
     """
 
     image: str = "recurrence"
-    exponents: tuple[int, ...] = (16, 17)
+    exponents: Sequence[int] = (16, 17)
     points: int = 256
     pooling: str = "1d"
     side: int = 0
@@ -153,7 +159,9 @@ class ImageAndChunks(FrontEnd):
         steps = self._part(Chunks).output_shape(num_samples)
         return {"image": self._image_frontend.output_shape(num_samples)} | steps
 
-    def _features(self, waveform, num_samples, keys):
+    def _features(
+        self, waveform: Float[Array, "... samples"], num_samples, keys
+    ) -> dict[str, Shaped[Array, "..."]]:
         steps = self._part(Chunks)(waveform, num_samples=num_samples)
         return {"image": self._image_frontend(waveform)} | steps
 

@@ -4,8 +4,9 @@ import dataclasses
 import warnings
 from typing import Any
 
-import jax
 import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Complex, Float
 
 from irec_jax.dsp import framing, mel, stft, window_functions
 from irec_jax.dsp.cpu_batching import map_in_batches
@@ -108,11 +109,13 @@ class LogMel(FrontEnd):
             )
         return num_frames, self.num_mels
 
-    def _features(self, waveform, num_samples, keys):
+    def _features(
+        self, waveform: Float[Array, "*batch samples"], num_samples, keys
+    ) -> Float[Array, "*batch frames {self.num_mels}"]:
         num_frames, _ = self.output_shape(waveform.shape[-1])
         filterbank = mel.mel_filterbank(**self._mel).astype(waveform.dtype)
 
-        def features(waveform: jax.Array) -> jax.Array:
+        def features(waveform: Array) -> Array:
             spectrum = stft.stft(waveform, window=self.window, **self._framing)
             bands = _magnitude_power(spectrum[..., :num_frames, :], self.power) @ filterbank
             return jnp.log(bands + self.offset)
@@ -131,7 +134,7 @@ class LogMel(FrontEnd):
         return {name: getattr(self, name) for name in (*names, "mel_scale", "mel_norm")}
 
 
-def _magnitude_power(spectrum: jax.Array, power: float) -> jax.Array:
+def _magnitude_power(spectrum: Complex[Array, "*shape"], power: float) -> Float[Array, "*shape"]:
     """Return |spectrum|^power, with finite gradients at 0."""
     if power == 2:
         return stft.power(spectrum)

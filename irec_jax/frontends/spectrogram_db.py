@@ -5,6 +5,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float, Inexact, PRNGKeyArray
 
 from irec_jax.dsp import decibels, stft, window_functions
 from irec_jax.dsp.checks import check_floating, check_positive
@@ -80,10 +83,12 @@ class SpectrogramDb(FrontEnd):
             )
         return self.num_bins, self.num_frames
 
-    def _features(self, waveform, num_samples, keys):
+    def _features(
+        self, waveform: Float[Array, "*batch samples"], num_samples, keys
+    ) -> Float[Array, "*batch {self.num_bins} {self.num_frames}"]:
         num_frames = self.num_real_frames(waveform.shape[-1])
 
-        def features(waveform: jax.Array) -> jax.Array:
+        def features(waveform: Array) -> Array:
             spectrum = stft.stft(waveform, **self.framing)[..., : self.num_bins]
             db = decibels.power_to_db(stft.power(spectrum), floor_db=float(self.floor_db))
             widths = [(0, 0, 0)] * (db.ndim - 2) + [(0, self.num_frames - num_frames, 0), (0, 0, 0)]
@@ -93,31 +98,33 @@ class SpectrogramDb(FrontEnd):
         batch_size = max(1, _FRAMES_PER_BATCH // num_frames)
         return map_in_batches(features, waveform, batch_size=batch_size)
 
-    def decibels(self, features: jax.Array) -> jax.Array:
-        """Convert features (any shape) to dB, limited by the floor."""
+    def decibels(self, features: Float[Array | np.ndarray, "*shape"]) -> Float[Array, "*shape"]:
+        """Convert features to dB, limited by the floor."""
         return jnp.maximum(features * self.scale_db, self.floor_db)
 
-    def amplitudes(self, features: jax.Array) -> jax.Array:
-        """Convert features (any shape) to |X|; values at the floor or below become 0."""
+    def amplitudes(self, features: Float[Array | np.ndarray, "*shape"]) -> Float[Array, "*shape"]:
+        """Convert features to |X|; values at the floor or below become 0."""
         # The margin allows for the rounding of features at the floor.
         audible = features > self.floor_db / self.scale_db + 1e-6
         decibel = jnp.where(audible, features * self.scale_db, 0.0)
         return jnp.where(audible, decibels.db_to_amplitude(decibel), 0.0)
 
-    def from_amplitudes(self, amplitudes: jax.Array) -> jax.Array:
-        """Convert |X| (any shape) to features: the inverse of `amplitudes` above the floor."""
+    def from_amplitudes(
+        self, amplitudes: Float[Array | np.ndarray, "*shape"]
+    ) -> Float[Array, "*shape"]:
+        """Convert |X| to features: the inverse of `amplitudes` above the floor."""
         return decibels.amplitude_to_db(amplitudes, floor_db=float(self.floor_db)) / self.scale_db
 
     def inverse(
         self,
-        features: jax.Array,
+        features: Float[Array | np.ndarray, "... bins frames"],
         *,
         num_samples: int,
-        phase: jax.Array | None = None,
+        phase: Inexact[Array | np.ndarray, "... bins frames"] | None = None,
         num_iterations: int = 32,
         momentum: float = 0.99,
-        key: jax.Array | None = None,
-    ) -> jax.Array:
+        key: PRNGKeyArray | None = None,
+    ) -> Float[Array, "... {num_samples}"]:
         """Return waveforms with approximately these features.
 
         Round trip of 3-s excerpts of eight pop songs with the defaults: with the original phase,
@@ -128,14 +135,14 @@ class SpectrogramDb(FrontEnd):
         not determine the phase.
 
         Args:
-            features: floats (..., num_bins, num_frames).
+            features: features as returned by this front end.
             num_samples: T, length of the waveforms; frames beyond ceil(T / hop_length) are ignored.
             phase: phase of the waveforms, or of a mixture that contains them: angles in radians or
-                complex numbers with these angles, in the shape of `features`. None: Griffin-Lim.
+                complex numbers with these angles. None: Griffin-Lim.
             num_iterations, momentum, key: as for `dsp.griffin_lim`; ignored if a phase is given.
 
         Returns:
-            float (..., T). Bins above `num_bins` are empty; samples that the windows do not
+            The waveforms. Bins above `num_bins` are empty; samples that the windows do not
             determine, about the first 260 with the defaults (6 ms), are faded in.
 
         Raises:
@@ -171,12 +178,10 @@ class SpectrogramDb(FrontEnd):
         """Return the number of frames of `num_samples` samples, without padding frames."""
         return -(-num_samples // self.hop_length)
 
-    def to_stft(self, spectrogram: jax.Array) -> jax.Array:
-        """Convert amplitudes or phases (..., num_bins, N) to the axes of `dsp.stft`, for any N.
-
-        Returns:
-            (..., N, frame_length // 2 + 1); bins above `num_bins` are 0.
-        """
+    def to_stft(
+        self, spectrogram: Inexact[Array, "*batch {self.num_bins} frames"]
+    ) -> Inexact[Array, "*batch frames {self.frame_length//2+1}"]:
+        """Convert amplitudes or phases to the axes of `dsp.stft`; bins above `num_bins` are 0."""
         num_missing = self.frame_length // 2 + 1 - self.num_bins
         frames = jnp.swapaxes(spectrogram, -1, -2)
         return jnp.pad(frames, [(0, 0)] * (frames.ndim - 1) + [(0, num_missing)])

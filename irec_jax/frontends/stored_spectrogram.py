@@ -4,6 +4,8 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float
 
 from irec_jax.dsp import decibels
 from irec_jax.frontends.base import FrontEnd, check_integers, check_numbers, setting_error
@@ -64,7 +66,9 @@ class StoredSpectrogram(FrontEnd):
             )
         return self.num_bins, self.num_frames
 
-    def _features(self, waveform, num_samples, keys):
+    def _features(
+        self, waveform: Float[Array, "*batch values"], num_samples, keys
+    ) -> Float[Array, "*batch {self.num_bins} {self.num_frames}"]:
         floor = jnp.asarray(self.floor_db / self.scale_db, waveform.dtype)
         features = waveform.reshape(*waveform.shape[:-1], self.num_bins, self.num_stored_frames)
         features = jnp.maximum(features, floor)  # stored values are rounded

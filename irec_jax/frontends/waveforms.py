@@ -4,6 +4,9 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Float, Int, Int32, Shaped
 
 from irec_jax.dsp import stft
 from irec_jax.dsp.padding import delay, fix_length
@@ -51,7 +54,9 @@ class Raw(FrontEnd):
         check_length(num_samples, self.length_samples)
         return {"steps": (self.length_samples or num_samples, 1), "num_steps": ()}
 
-    def _features(self, waveform, num_samples, keys):
+    def _features(
+        self, waveform: Float[Array, "... samples"], num_samples, keys
+    ) -> dict[str, Shaped[Array, "..."]]:
         num_steps, _ = self.output_shape(waveform.shape[-1])["steps"]
         num_real = _num_real(waveform, num_samples)
         if self.padding == "mask":
@@ -63,19 +68,21 @@ class Raw(FrontEnd):
         return {"steps": steps[..., None], "num_steps": jnp.full_like(num_real, num_steps)}
 
 
-def _num_real(waveform: jax.Array, num_samples: jax.Array | None) -> jax.Array:
-    """Return the number of samples of each waveform (..., T) before the padding: int32 (...,)."""
+def _num_real(
+    waveform: Float[Array, "*batch samples"], num_samples: Int[ArrayLike, "#*batch"] | None
+) -> Int32[Array, "*batch"]:
+    """Return the number of samples of each waveform before the padding."""
     length = waveform.shape[-1]
     num_samples = length if num_samples is None else num_samples
     return jnp.broadcast_to(jnp.clip(num_samples, 0, length), waveform.shape[:-1]).astype("int32")
 
 
-def _draw(keys: jax.Array, maximum: jax.Array) -> jax.Array:
-    """Draw an integer uniformly from 0..maximum for each of the keys (...,)."""
+def _draw(keys: Shaped[Array, "..."], maximum: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
+    """Draw an integer uniformly from 0..maximum for each of the keys, typed or raw."""
     if not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key):
         keys = jax.random.wrap_key_data(keys)
 
-    def draw(key: jax.Array, maximum: jax.Array) -> jax.Array:
+    def draw(key: Array, maximum: Array) -> Array:
         return jax.random.randint(key, (), 0, maximum + 1)
 
     return jnp.vectorize(draw)(keys, maximum)
@@ -118,7 +125,9 @@ class FftMagnitude(FrontEnd):
             raise setting_error(f"length_samples: {length} samples are too few; use 2 or more")
         return (length // 2,)
 
-    def _features(self, waveform, num_samples, keys):
+    def _features(
+        self, waveform: Float[Array, "*batch samples"], num_samples, keys
+    ) -> Float[Array, "*batch bins"]:
         (num_bins,) = self.output_shape(waveform.shape[-1])
         length = self.length_samples or waveform.shape[-1]
         spectrum = jnp.fft.rfft(waveform, n=length, norm=self.norm)
@@ -156,7 +165,9 @@ class Chunks(FrontEnd):
             )
         return {"steps": (num_steps, self.chunk_samples), "num_steps": ()}
 
-    def _features(self, waveform, num_samples, keys):
+    def _features(
+        self, waveform: Float[Array, "... samples"], num_samples, keys
+    ) -> dict[str, Shaped[Array, "..."]]:
         num_steps, _ = shape = self.output_shape(waveform.shape[-1])["steps"]
         chunked = waveform[..., : num_steps * self.chunk_samples]
         num_real = -(-_num_real(waveform, num_samples) // self.chunk_samples)

@@ -19,22 +19,29 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float, Float64
 
 from irec_jax import registry
 
 
-def s1(probabilities: np.ndarray) -> np.ndarray:
-    """Return the mean per class: (..., windows, K) -> (..., K), float64."""
-    return np.mean(probabilities, axis=-2, dtype=np.float64)
+def s1(
+    probabilities: Float[np.ndarray, "*batch windows classes"],
+) -> Float64[np.ndarray, "*batch classes"]:
+    """Return the mean over windows."""
+    return np.mean(probabilities, axis=-2, dtype=float)
 
 
-def s2(probabilities: np.ndarray) -> np.ndarray:
-    """Return the sum per class divided by the largest: (..., windows, K) -> (..., K), 0..1."""
-    return _divide_by_largest(np.sum(probabilities, axis=-2, dtype=np.float64))
+def s2(
+    probabilities: Float[np.ndarray, "*batch windows classes"],
+) -> Float64[np.ndarray, "*batch classes"]:
+    """Return the sum over windows divided by that of the largest class, in 0..1."""
+    return _divide_by_largest(np.sum(probabilities, axis=-2, dtype=float))
 
 
-def maximum(probabilities: np.ndarray) -> np.ndarray:
-    """Return the largest probability per class: (..., windows, K) -> (..., K), float64."""
+def maximum(
+    probabilities: Float[np.ndarray, "*batch windows classes"],
+) -> Float64[np.ndarray, "*batch classes"]:
+    """Return the maximum over windows."""
     return np.max(probabilities, axis=-2).astype(np.float64)
 
 
@@ -51,12 +58,16 @@ class Aggregation:
     in the same steps, for models whose probabilities are in another range.
     """
 
-    function: Callable[[np.ndarray], np.ndarray]
+    function: Callable[
+        [Float[np.ndarray, "... windows classes"]], Float64[np.ndarray, "... classes"]
+    ]
     threshold: float
     grid: tuple[float, ...]
 
-    def __call__(self, clips: Iterable[np.ndarray]) -> np.ndarray:
-        """Return the scores (N, K) of N clips with probabilities (W_i, K) each, W_i >= 1."""
+    def __call__(
+        self, clips: Iterable[Float[np.ndarray, "_windows classes"]]
+    ) -> Float64[np.ndarray, "clips classes"]:
+        """Return the scores of clips from their probabilities for one window or more."""
         scores = []
         for index, probabilities in enumerate(clips):
             if np.ndim(probabilities) != 2 or not len(probabilities):
@@ -102,20 +113,23 @@ class Segment(NamedTuple):
 
 
 def activity(
-    probabilities: np.ndarray, audible: np.ndarray, *, context_windows: int = 5
-) -> np.ndarray:
+    probabilities: Float[np.ndarray, "windows classes"],
+    audible: Bool[np.ndarray, " windows"],
+    *,
+    context_windows: int = 5,
+) -> Float[np.ndarray, "windows classes"]:
     """Return scores over time: the clip score S2 in a sliding context.
 
     The probabilities of a window and its neighbours are summed and divided by the sum of the
     largest class; contexts are shorter at the ends of the clip.
 
     Args:
-        probabilities: (W, K) window probabilities.
-        audible: bool (W,); silent windows score 0.
+        probabilities: probabilities of consecutive windows.
+        audible: silent windows score 0.
         context_windows: odd number of windows in a context, centred.
 
     Returns:
-        float64 (W, K), 0..1.
+        Scores in 0..1.
     """
     masked = np.where(audible[:, None], probabilities, 0.0)
     reach = context_windows // 2
@@ -126,9 +140,9 @@ def activity(
 
 
 def segments(
-    scores: np.ndarray,
-    times_s: np.ndarray,
-    thresholds: np.ndarray,
+    scores: Float[np.ndarray, "windows classes"],
+    times_s: Float[np.ndarray, " windows"],
+    thresholds: Float[np.ndarray, " classes"],
     classes: Sequence[str],
     duration_s: float,
 ) -> list[Segment]:
@@ -137,10 +151,10 @@ def segments(
     A window represents the time between the midpoints to its neighbours.
 
     Args:
-        scores: (W, K) from `activity`.
-        times_s: (W,) centres of the windows, increasing.
-        thresholds: (K,).
-        classes: K names.
+        scores: result of `activity`.
+        times_s: centres of the windows, increasing.
+        thresholds: threshold of each class.
+        classes: names of the classes.
         duration_s: length of the audio, the end of the last window's time.
     """
     edges = np.concatenate([[0.0], (times_s[1:] + times_s[:-1]) / 2, [duration_s]])

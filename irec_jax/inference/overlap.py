@@ -4,13 +4,16 @@ import collections
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 
-import jax
 import numpy as np
+from jax import Array
+from jaxtyping import Float, Float32, Shaped
 
 from irec_jax.frontends import SpectrogramDb
 
-#: Maps windows (B, window_samples) to features (B, num_bins, num_frames).
-Predict = Callable[[np.ndarray], jax.Array | np.ndarray]
+#: Maps windows to features.
+Predict = Callable[
+    [Float32[np.ndarray, "batch samples"]], Float[Array | np.ndarray, "batch bins frames"]
+]
 
 # Weight factor of frames that reach beyond their window.
 _INCOMPLETE_FRAME_WEIGHT = np.float32(1e-9)
@@ -24,8 +27,10 @@ def _frame_weights(frontend: SpectrogramDb, window_samples: int) -> tuple[np.nda
     return weights.astype(np.float32), is_complete
 
 
-def channels_first(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Yield blocks (n, C) as float32 (C, n)."""
+def channels_first(
+    blocks: Iterable[Shaped[np.ndarray, "..."]],
+) -> Iterator[Float32[np.ndarray, "channels _samples"]]:
+    """Yield blocks of floats (samples, channels) as float32, channels first."""
     num_channels = None
     for block in blocks:
         block = np.asarray(block)
@@ -37,8 +42,10 @@ def channels_first(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         yield block.T.astype(np.float32)
 
 
-def prepend_zeros(blocks: Iterable[np.ndarray], num_zeros: int) -> Iterator[np.ndarray]:
-    """Yield zeros (..., num_zeros), then the blocks (..., n)."""
+def prepend_zeros(
+    blocks: Iterable[Float[np.ndarray, "... _length"]], num_zeros: int
+) -> Iterator[Float[np.ndarray, "... _length"]]:
+    """Yield a block of `num_zeros` zeros along the last axis, then the blocks."""
     is_first = True
     for block in blocks:
         if is_first:
@@ -48,13 +55,16 @@ def prepend_zeros(blocks: Iterable[np.ndarray], num_zeros: int) -> Iterator[np.n
 
 
 def frame_aligned_windows(
-    blocks: Iterable[np.ndarray], window_samples: int, hop_length: int, hop_frames: int
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield the windows of a recording in blocks (C, n), the last one aligned to its end.
+    blocks: Iterable[Float[np.ndarray, "channels _samples"]],
+    window_samples: int,
+    hop_length: int,
+    hop_frames: int,
+) -> Iterator[tuple[int, Float[np.ndarray, "channels {window_samples}"]]]:
+    """Yield the windows of a recording in blocks, the last one aligned to its end.
 
     Yields:
-        The first frame and the samples (C, window_samples) of each window. The last one is
-        zero-padded by less than a hop, or by more if the recording is shorter than a window.
+        The first frame and the samples of each window. The last one is zero-padded by less than a
+        hop, or by more if the recording is shorter than a window.
     """
     step = hop_frames * hop_length
     pending, num_pending, first, start = [], 0, 0, 0  # first: the first sample of pending
@@ -80,18 +90,18 @@ def frame_aligned_windows(
 
 
 def overlapping_segments(
-    blocks: Iterable[np.ndarray], *, length: int, step: int, overlap: int
-) -> Iterator[tuple[np.ndarray, int]]:
+    blocks: Iterable[Shaped[np.ndarray, "... _length"]], *, length: int, step: int, overlap: int
+) -> Iterator[tuple[Shaped[np.ndarray, "... {length}"], int]]:
     """Yield overlapping segments, along the last axis, of an array in blocks.
 
     Args:
-        blocks: (..., n).
+        blocks: consecutive parts of the array.
         length, step: length of a segment and distance between their starts.
         overlap: the end gets another segment if more than this remains for it.
 
     Yields:
-        Segments (..., length), at least one, the last one zero-padded; and the length of each
-        without its padding.
+        Segments, at least one, the last one zero-padded; and the length of each without its
+        padding.
     """
     pending, num_pending, is_empty = [], 0, True
     for block in blocks:
@@ -115,18 +125,18 @@ def overlapping_segments(
 
 
 def predict_windows(
-    windows: Iterable[tuple[int, np.ndarray]],
+    windows: Iterable[tuple[int, Float[np.ndarray, "channels {window_samples}"]]],
     predict: Predict,
     window_samples: int,
     batch_size: int,
     num_frames: int,
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield the first frame and the features (C, num_bins, num_frames) of each window.
+) -> Iterator[tuple[int, Float32[np.ndarray, "channels bins {num_frames}"]]]:
+    """Yield the first frame and the features of each window.
 
     The windows come from `frame_aligned_windows`. One batch is computed while the next one is
     being filled.
     """
-    num_channels, starts = None, collections.deque()
+    num_channels, starts = 0, collections.deque()
 
     def batches() -> Iterator[tuple[np.ndarray, int]]:
         nonlocal num_channels
@@ -161,17 +171,19 @@ def predict_windows(
 
 
 def average_overlaps(
-    window_features: Iterator[tuple[int, np.ndarray]], frontend: SpectrogramDb, window_samples: int
-) -> Iterator[np.ndarray]:
+    window_features: Iterator[tuple[int, Float[np.ndarray, "channels bins frames"]]],
+    frontend: SpectrogramDb,
+    window_samples: int,
+) -> Iterator[Float[np.ndarray, "channels bins _frames"]]:
     """Yield, in order, the weighted averages of the features of overlapping windows.
 
     Args:
-        window_features: first frame and features (C, num_bins, N) of each window.
+        window_features: first frame and features of each window.
         frontend: the front end of the features.
         window_samples: length of a window.
 
     Yields:
-        (C, num_bins, n) for n consecutive frames.
+        Features of consecutive frames.
     """
     weights, is_complete = _frame_weights(frontend, window_samples)
     carried, carried_weights = None, np.zeros(0, np.float32)

@@ -1,21 +1,28 @@
 """Batched prediction on the devices of this process."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import jax
 import numpy as np
+from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Shaped
+from numpy.typing import ArrayLike
 
 
 class Predictor(Protocol):
     """A task with a `predict` method."""
 
-    def predict(self, params: Any, model_state: Any, batch: dict) -> jax.Array: ...
+    def predict(
+        self, params: Any, model_state: Any, batch: dict[str, Shaped[Array, "batch ..."]]
+    ) -> Shaped[Array, "batch ..."]: ...
 
 
-def create_predict(task: Predictor, params: Any, model_state: Any) -> Callable[[dict], Any]:
-    """Return a function from host batches (B, ...) to predictions (B, ...).
+def create_predict(
+    task: Predictor, params: Any, model_state: Any
+) -> Callable[[Mapping[str, Shaped[np.ndarray, "batch ..."]]], ArrayLike]:
+    """Return a function from host batches to predictions, with one row per example.
 
     The rows of a batch are divided among the devices of this process; each device computes its own
     rows independently.
@@ -25,8 +32,8 @@ def create_predict(task: Predictor, params: Any, model_state: Any) -> Callable[[
         params, model_state: parameters and state on the host, not replicated.
 
     Returns:
-        A function of a dict of arrays with B rows, B a multiple of the number of devices (see
-        `local_batch_size`). Its result converts to a float32 array; until then the devices may
+        A function of a dict of arrays whose number of rows is a multiple of the number of devices
+        (see `local_batch_size`). Its result converts to a float32 array; until then the devices may
         still be computing.
     """
     mesh = Mesh(np.array(jax.local_devices()), ("devices",))
@@ -43,7 +50,7 @@ def create_predict(task: Predictor, params: Any, model_state: Any) -> Callable[[
     params, model_state = jax.device_put((params, model_state), NamedSharding(mesh, replicated))
     sharding = NamedSharding(mesh, by_row)
 
-    def predict(batch: dict[str, np.ndarray]) -> Any:
+    def predict(batch: Mapping[str, np.ndarray]) -> ArrayLike:
         return _Pending(predict_rows(params, model_state, jax.device_put(dict(batch), sharding)))
 
     return predict

@@ -26,6 +26,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jaxtyping import Float, Float32, Shaped
 
 from irec_jax.dsp import stft
 from irec_jax.dsp.griffin_lim import griffin_lim
@@ -49,20 +51,20 @@ class SpectrogramSegment(NamedTuple):
     f * hop_length on; the new parts of all segments, concatenated, are the recording.
 
     Attributes:
-        mixture: float32 (C, (N - 1) * hop_length + frame_length), the samples of N frames.
-        features: float32 (C, num_bins, N), the estimate, in the units of the front end.
+        mixture: the samples of the frames, (frames - 1) * hop_length + frame_length.
+        features: the estimate, in the units of the front end.
         num_new_samples: number of new samples.
         num_new_frames: number of new frames, ceil(num_new_samples / hop_length).
     """
 
-    mixture: np.ndarray
-    features: np.ndarray
+    mixture: Float32[np.ndarray, "channels samples"]
+    features: Float32[np.ndarray, "channels bins frames"]
     num_new_samples: int
     num_new_frames: int
 
 
 def separate_blocks(
-    blocks: Iterable[np.ndarray],
+    blocks: Iterable[Shaped[np.ndarray, "..."]],
     predict: Predict,
     frontend: SpectrogramDb,
     *,
@@ -73,14 +75,14 @@ def separate_blocks(
     phase: str = "mixture",
     num_iterations: int = 32,
     momentum: float = 0.99,
-) -> Iterator[np.ndarray]:
+) -> Iterator[Float32[np.ndarray, "_samples channels"]]:
     """Yield the target of a recording in blocks: `resynthesise(estimate_segments(...))`.
 
     See these two functions for the arguments. For several signals from the same estimates (with
     and without `post_db`), call them separately with `itertools.tee` in between.
 
     Yields:
-        float32 (m, C), as many samples in total as in the blocks.
+        Blocks with as many samples in total as in the mixture's.
     """
     segments = estimate_segments(
         blocks,
@@ -101,21 +103,21 @@ def separate_blocks(
 
 
 def estimate_features(
-    audio: np.ndarray,
+    audio: Float[np.ndarray, " samples *channels"],
     predict: Predict,
     frontend: SpectrogramDb,
     *,
     window_samples: int,
     hop_frames: int,
     batch_size: int,
-) -> np.ndarray:
+) -> Float32[np.ndarray, "*channels bins frames"]:
     """Return the averaged features of a recording; other arguments as for `estimate_segments`.
 
     Args:
-        audio: float32 (T, C), or (T,) for a single channel.
+        audio: the recording, optionally without an axis for its single channel.
 
     Returns:
-        float32 (C, num_bins, ceil(T / hop_length)), without C for (T,).
+        Features of ceil(samples / hop_length) frames.
     """
     segments = estimate_segments(
         [audio if audio.ndim == 2 else audio[:, None]],
@@ -131,11 +133,13 @@ def estimate_features(
     return features if audio.ndim == 2 else features[0]
 
 
-def gate(features, frontend: SpectrogramDb, post_db: float | None):
+def gate(
+    features: Float[Array | np.ndarray, "*shape"], frontend: SpectrogramDb, post_db: float | None
+) -> Float[Array | np.ndarray, "*shape"]:
     """Replace features below `post_db` by the floor; None returns them unchanged.
 
     Args:
-        features: any shape, NumPy or JAX.
+        features: output of the front end or estimate of it.
         frontend: the front end, with its scale and floor.
         post_db: absolute, in dB of the front end.
     """
@@ -147,7 +151,7 @@ def gate(features, frontend: SpectrogramDb, post_db: float | None):
 
 
 def estimate_segments(
-    blocks: Iterable[np.ndarray],
+    blocks: Iterable[Shaped[np.ndarray, "..."]],
     predict: Predict,
     frontend: SpectrogramDb,
     *,
@@ -158,11 +162,10 @@ def estimate_segments(
     """Yield the features that a model estimates for a recording, in overlapping segments.
 
     Args:
-        blocks: float32 (n, C) at the model's sample rate, of any lengths n and one C.
-        predict: maps windows, float32 (B, window_samples), to the features
-            (B, num_bins, num_frames) of the target; B is always `batch_size`, and zeros fill the
-            last batch. May return an array that is still being computed. Must treat windows
-            independently.
+        blocks: floats (samples, channels) at the model's sample rate, of any lengths.
+        predict: maps windows to the features of the target, always `batch_size` at a time; zeros
+            fill the last batch. May return an array that is still being computed. Must treat
+            windows independently.
         frontend: the front end of the model.
         window_samples: length of a window in the model's training.
         hop_frames: distance between windows, at most the frames of a window. There are no seams
@@ -232,7 +235,7 @@ def _features_before(
     """
     num = _num_frames_before(frontend)
     mixture = mixture[:, : num * frontend.hop_length + frontend.frame_length]
-    spectrum = stft.stft(jnp.asarray(mixture), **frontend.framing | {"padding": "none"})
+    spectrum = stft.stft(jnp.asarray(mixture), **dict(frontend.framing, padding="none"))
     amplitudes = stft.magnitude(spectrum[..., : frontend.num_bins]).swapaxes(-1, -2)
     mixture_features = np.asarray(frontend.from_amplitudes(amplitudes))
     change = features[..., num : num + 1] - mixture_features[..., num:]
@@ -248,7 +251,7 @@ def resynthesise(
     phase: str = "mixture",
     num_iterations: int = 32,
     momentum: float = 0.99,
-) -> Iterator[np.ndarray]:
+) -> Iterator[Float32[np.ndarray, "_samples channels"]]:
     """Yield the signals of estimated features. Bins that the front end drops are 0.
 
     Args:
@@ -259,7 +262,7 @@ def resynthesise(
         num_iterations, momentum: as for `dsp.griffin_lim`; unused with the mixture's phase.
 
     Yields:
-        float32 (m, C), as many samples in total as in the recording.
+        Blocks with as many samples in total as in the recording.
 
     Raises:
         UserError: the hop is too long for the analysis windows to determine every sample.
@@ -290,9 +293,11 @@ def resynthesise(
 
 
 @functools.partial(jax.jit, static_argnames=("frontend", "post_db", "num_iterations", "momentum"))
-def _resynthesise_segment(mixture, features, *, frontend, post_db, num_iterations, momentum):
+def _resynthesise_segment(
+    mixture, features, *, frontend: SpectrogramDb, post_db, num_iterations, momentum
+):
     """Return the signal (C, n) of a segment."""
-    framing = frontend.framing | {"padding": "none"}
+    framing = dict(frontend.framing, padding="none")
     spectrum = stft.stft(mixture, **framing)
     amplitudes = frontend.amplitudes(gate(features, frontend, post_db))
     return griffin_lim(

@@ -11,6 +11,8 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
+from jaxtyping import Float32, Float64, Int64, Shaped
+from numpy.typing import ArrayLike
 
 Batch = dict[str, np.ndarray]
 
@@ -20,16 +22,16 @@ class ClipAudio:
     """The audio of a clip, as an array or in blocks, and its gain.
 
     Attributes:
-        samples: mono, int16 or float32: an array (T,), or an iterable of blocks (n,) of any
+        samples: mono, int16 or float32: an array (samples,), or an iterable of such blocks of any
             lengths.
         gain: absolute peak of the clip as float (int16 / 32768). None measures it, which needs an
             array.
     """
 
-    samples: np.ndarray | Iterable[np.ndarray]
+    samples: Shaped[np.ndarray, "..."] | Iterable[Shaped[np.ndarray, "..."]]
     gain: float | None = None
 
-    def blocks(self) -> Iterable[np.ndarray]:
+    def blocks(self) -> Iterable[Shaped[np.ndarray, "..."]]:
         return [self.samples] if isinstance(self.samples, np.ndarray) else self.samples
 
     def peak(self) -> float:
@@ -40,8 +42,10 @@ class ClipAudio:
         return float(np.abs(convert_samples(self.samples, np.float32)).max(initial=0.0))
 
 
-def convert_samples(block: np.ndarray, dtype: np.dtype | type) -> np.ndarray:
-    """Return samples (n,) as float32 in -1..1 (int16 / 32768), or int16 samples unchanged."""
+def convert_samples(
+    block: Shaped[np.ndarray, "..."], dtype: np.dtype | type
+) -> Shaped[np.ndarray, " samples"]:
+    """Return mono samples as float32 in -1..1 (int16 / 32768), or int16 samples unchanged."""
     if block.ndim != 1:
         raise ValueError(f"expected mono audio blocks (n,), got {block.shape}")
     if block.dtype == dtype:
@@ -61,10 +65,13 @@ def _check_sizes(window_samples: int, hop_samples: int) -> None:
         )
 
 
-def window_starts(num_samples: int, *, window_samples: int, hop_samples: int) -> np.ndarray:
-    """Return the first sample of every window of a clip, int64 (W,), W >= 1.
+def window_starts(
+    num_samples: int, *, window_samples: int, hop_samples: int
+) -> Int64[np.ndarray, " windows"]:
+    """Return the first sample of every window of a clip.
 
-    W = 1 + ceil((num_samples - window_samples) / hop_samples) for a clip of at least one window.
+    There are 1 + ceil((num_samples - window_samples) / hop_samples) windows in a clip of at least
+    one window, and one in a shorter clip.
     """
     _check_sizes(window_samples, hop_samples)
     last = max(0, num_samples - window_samples)
@@ -73,8 +80,8 @@ def window_starts(num_samples: int, *, window_samples: int, hop_samples: int) ->
 
 def window_centres_s(
     num_samples: int, *, window_samples: int, hop_samples: int, sample_rate_hz: float
-) -> np.ndarray:
-    """Return the centre of every window of a clip in seconds, float64 (W,).
+) -> Float64[np.ndarray, " windows"]:
+    """Return the centre of every window of a clip in seconds.
 
     A window that is longer than its clip ends with the clip.
     """
@@ -83,18 +90,18 @@ def window_centres_s(
 
 
 def sliding_windows(
-    blocks: Iterable[np.ndarray], *, window_samples: int, hop_samples: int
-) -> Iterator[np.ndarray]:
+    blocks: Iterable[Shaped[np.ndarray, " _samples"]], *, window_samples: int, hop_samples: int
+) -> Iterator[Shaped[np.ndarray, " _samples"]]:
     """Yield the windows of a clip that is read in blocks.
 
     Args:
-        blocks: arrays (n,) of one dtype and any lengths.
+        blocks: arrays of one dtype and any lengths.
         window_samples: length of a window.
         hop_samples: distance between windows, at most a window.
 
     Yields:
-        Arrays (window_samples,), valid until the next one is requested; a clip shorter than a
-        window gives one shorter array.
+        Windows, valid until the next one is requested; a clip shorter than a window gives one
+        shorter array.
     """
     _check_sizes(window_samples, hop_samples)
     buffer, pending, num_pending = np.zeros(0, np.float32), [], 0
@@ -177,13 +184,13 @@ def _batches(
 
 def predict_clips(
     clips: Iterable[ClipAudio],
-    predict: Callable[[Batch], np.ndarray],
+    predict: Callable[[Batch], ArrayLike],
     *,
     window_samples: int,
     hop_samples: int,
     batch_size: int,
     dtype: np.dtype | type = np.float32,
-) -> Iterator[tuple[int, np.ndarray]]:
+) -> Iterator[tuple[int, Float32[np.ndarray, "_windows classes"]]]:
     """Yield the window probabilities of clips of any length, computed in full batches.
 
     One batch is computed while the next one is being filled. The result depends neither on the
@@ -191,18 +198,18 @@ def predict_clips(
 
     Args:
         clips: consumed one after the other, as batches are needed.
-        predict: maps a batch of ``audio`` (B, window), ``gain``, ``num_samples`` and ``mask`` (B,)
-            to probabilities (B, K); B is always ``batch_size``, padding rows have mask 0. May
-            return an array that is still being computed.
+        predict: maps a batch of ``audio`` (batch, samples), ``gain``, ``num_samples`` and ``mask``
+            (batch,) to probabilities (batch, classes), always ``batch_size`` rows; padding rows
+            have mask 0. May return an array that is still being computed.
         window_samples: length of a window.
         hop_samples: distance between windows, at most a window.
-        batch_size: B.
+        batch_size: windows per batch.
         dtype: type of the audio in batches: float32 (int16 audio is converted) or int16 for
             clips that are all int16.
 
     Yields:
-        (index of the clip, float32 (W, K)), in the order of the clips, each as soon as its last
-        window is computed; windows as in `window_starts`.
+        The index of a clip and the probabilities of its windows (see `window_starts`), in the order
+        of the clips, each as soon as its last window is computed.
 
     Raises:
         ValueError: invalid sizes, audio that is not mono or not of ``dtype``, or a clip in blocks

@@ -9,26 +9,33 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float, Float64, Shaped
 
 from irec_jax.metrics import multilabel
 
 
 class Sweep(NamedTuple):
-    """F1 at each of G thresholds: arrays (G,), except ``per_class``, which is (G, K)."""
+    """F1 at each threshold."""
 
-    thresholds: np.ndarray
-    micro: np.ndarray
-    macro: np.ndarray
-    per_class: np.ndarray
+    thresholds: Float64[np.ndarray, " thresholds"]
+    micro: Float64[np.ndarray, " thresholds"]
+    macro: Float64[np.ndarray, " thresholds"]
+    per_class: Float64[np.ndarray, "thresholds classes"]
 
 
-def apply(scores: np.ndarray, threshold: float | np.ndarray) -> np.ndarray:
-    """Return whether scores (N, K) reach the threshold, a scalar or one per class (K,)."""
+def apply(
+    scores: Float[np.ndarray, "clips classes"], threshold: float | Float[np.ndarray, " classes"]
+) -> Bool[np.ndarray, "clips classes"]:
+    """Return whether scores reach the threshold, the same for all classes or one for each."""
     return np.asarray(scores) >= threshold
 
 
-def sweep(labels: np.ndarray, scores: np.ndarray, grid: Sequence[float]) -> Sweep:
-    """Return the F1 of labels (N, K) and scores (N, K) at each threshold of the grid (G,)."""
+def sweep(
+    labels: Shaped[np.ndarray, "clips classes"],
+    scores: Float[np.ndarray, "clips classes"],
+    grid: Sequence[float],
+) -> Sweep:
+    """Return the F1 of labels and scores at each threshold of the grid."""
     counts = [multilabel.count(labels, apply(scores, threshold)) for threshold in grid]
     counts = multilabel.Counts(*map(np.stack, zip(*counts, strict=True)))
     return Sweep(
@@ -47,13 +54,17 @@ def _best(grid: np.ndarray, f1: np.ndarray, default: float) -> float:
 
 
 def tune_single(
-    labels: np.ndarray, scores: np.ndarray, grid: Sequence[float], *, default: float
+    labels: Shaped[np.ndarray, "clips classes"],
+    scores: Float[np.ndarray, "clips classes"],
+    grid: Sequence[float],
+    *,
+    default: float,
 ) -> float:
     """Return the threshold of the grid with the best micro F1, the same for all classes.
 
     Args:
-        labels: (N, K), non-zero where the class is present.
-        scores: (N, K) clip scores.
+        labels: non-zero where the class is present.
+        scores: clip scores.
         grid: thresholds to evaluate.
         default: breaks ties.
     """
@@ -62,9 +73,13 @@ def tune_single(
 
 
 def tune_per_class(
-    labels: np.ndarray, scores: np.ndarray, grid: Sequence[float], *, default: float
-) -> np.ndarray:
-    """Return the threshold of the grid with the best F1 of each class, float64 (K,).
+    labels: Shaped[np.ndarray, "clips classes"],
+    scores: Float[np.ndarray, "clips classes"],
+    grid: Sequence[float],
+    *,
+    default: float,
+) -> Float64[np.ndarray, " classes"]:
+    """Return the threshold of the grid with the best F1 of each class.
 
     A class whose F1 is 0 at every threshold (no positives, or none scored high enough) gets
     ``default``. Arguments as for `tune_single`.

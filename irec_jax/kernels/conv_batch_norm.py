@@ -14,12 +14,14 @@ import functools
 import itertools
 import math
 from collections.abc import Sequence
+from typing import no_type_check
 
 import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import custom_derivatives, lax
+from jax import Array, custom_derivatives, lax
+from jaxtyping import Float, Float32
 
 from irec_jax.kernels import convolution, row_blocks, transposed_convolution
 from irec_jax.kernels.patches import Col2Im, Im2Col
@@ -28,57 +30,64 @@ from irec_jax.kernels.patches import Col2Im, Im2Col
 _ROW_VALUES = 1024
 
 
+@no_type_check  # transformations of JAX create it with placeholders instead of arrays
 @flax.struct.dataclass
 class DeferredNorm:
     """An activation with a deferred normalisation: (x - centre) * factor + bias, then ReLU.
 
     Attributes:
-        x: (batch, height, width, channels).
-        centre, factor, bias: float32 (channels,).
+        x: the activation.
+        centre, factor, bias: parameters of the normalisation.
         relu: whether ReLU follows.
     """
 
-    x: jax.Array
-    centre: jax.Array
-    factor: jax.Array
-    bias: jax.Array
+    x: Float[Array | np.ndarray, "batch height width channels"]
+    centre: Float32[Array, " channels"]
+    factor: Float32[Array, " channels"]
+    bias: Float32[Array, " channels"]
     relu: bool = flax.struct.field(pytree_node=False)
 
     @classmethod
-    def identity(cls, x: jax.Array) -> "DeferredNorm":
+    def identity(
+        cls, x: Float[Array | np.ndarray, "batch height width channels"]
+    ) -> "DeferredNorm":
         """Return x without any normalisation."""
         zeros = jnp.zeros(x.shape[-1:])
         return cls(x, zeros, zeros + 1, zeros, relu=False)
 
-    def values(self) -> jax.Array:
-        """Return the normalised activation, of the shape and type of x."""
+    def values(self) -> Float[Array, "batch height width channels"]:
+        """Return the normalised activation, of the type of x."""
         y = (self.x.astype(jnp.float32) - self.centre) * self.factor + self.bias
         return (jnp.where(y > 0, y, 0.0) if self.relu else y).astype(self.x.dtype)
 
 
 def conv_with_moments(
     inputs: Sequence[DeferredNorm],
-    kernel: jax.Array,
+    kernel: Float[Array | np.ndarray, "height width inputs outputs"],
     strides: tuple[int, int],
     *,
     transposed: bool,
-    shift: jax.Array,
-    mask: jax.Array,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+    shift: Float32[Array, " channels"],
+    mask: Float32[Array, " batch"],
+) -> tuple[
+    Float[Array, "batch new_height new_width channels"],
+    Float32[Array, " channels"],
+    Float32[Array, " channels"],
+]:
     """Return a convolution with padding 'same', and the sums that normalise it.
 
     Args:
         inputs: activations of the same size, whose channels are concatenated.
-        kernel: (height, width, inputs, outputs); transposed, (height, width, outputs, inputs).
+        kernel: kernel of the convolution; with `transposed`, inputs and outputs change places.
         strides: vertical and horizontal stride.
         transposed: whether to compute `transposed_convolution.conv2d_transpose` instead.
-        shift: float32 (outputs,), close to the mean of the outputs, without gradient: the squares
-            of a large mean would swamp the variance.
-        mask: float32 (batch,), 1 for the examples that count in the sums.
+        shift: close to the mean of the outputs, without gradient: the squares of a large mean would
+            swamp the variance.
+        mask: 1 for the examples that count in the sums.
 
     Returns:
-        y (batch, new height, new width, outputs), and float32 (outputs,) the sums of y - shift and
-        of (y - shift)^2 over all pixels of the examples that count.
+        The output y, and the sums of y - shift and of (y - shift)^2 over all pixels of the examples
+        that count.
     """
     return _conv_with_moments(tuple(inputs), kernel, shift, mask, tuple(strides), transposed)
 

@@ -8,15 +8,17 @@ on CPU: matrix products over a few examples at a time, and padded convolutions.
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
+from jax import Array, lax
+from jaxtyping import Float, Shaped
 
 from irec_jax.kernels import strided_convolution
-from irec_jax.kernels.patches import Pads, accumulator_dtype, output_sizes, strided_slice
+from irec_jax.kernels.patches import Pads, Sizes, accumulator_dtype, output_sizes, strided_slice
 from irec_jax.kernels.row_blocks import choose_chunk_size, scan_chunks
 
 #: The layout of inputs, kernels and outputs that has fast gradients.
@@ -29,23 +31,28 @@ CHUNK_BYTES = 3 << 20
 _MAX_UNROLLED = 9
 
 
-def conv2d(x: jax.Array, kernel: jax.Array, strides: Sequence[int], padding) -> jax.Array:
+def conv2d(
+    x: Float[Array | np.ndarray, "batch height width inputs"],
+    kernel: Float[Array | np.ndarray, "kernel_height kernel_width inputs outputs"],
+    strides: Sequence[int],
+    padding: str | Sequence[tuple[int, int]],
+) -> Float[Array, "batch rows columns outputs"]:
     """Return `conv_general_dilated` in the layout NHWC, HWIO -> NHWC."""
     return conv_general_dilated(x, kernel, strides, padding, dimension_numbers=NHWC)
 
 
 def conv_general_dilated(
-    lhs: jax.Array,
-    rhs: jax.Array,
+    lhs: Shaped[Array | np.ndarray, "batch ..."],
+    rhs: Shaped[Array | np.ndarray, "..."],
     window_strides: Sequence[int],
     padding: str | Sequence[tuple[int, int]],
     lhs_dilation: Sequence[int] | None = None,
     rhs_dilation: Sequence[int] | None = None,
-    dimension_numbers=None,
+    dimension_numbers: Any = None,
     *,
-    precision=None,
-    **options,
-) -> jax.Array:
+    precision: lax.PrecisionLike = None,
+    **options: Any,
+) -> Shaped[Array, "..."]:
     """Return `jax.lax.conv_general_dilated`, with gradients that are fast on CPU.
 
     In Flax: ``nn.Conv(features, (3, 3), conv_general_dilated=kernels.conv_general_dilated)``.
@@ -93,7 +100,9 @@ def conv_general_dilated(
     return _convolution(lhs, rhs, strides, pads, precision)
 
 
-def dilate_kernel(kernel: jax.Array, dilation: int) -> jax.Array:
+def dilate_kernel(
+    kernel: Float[Array | np.ndarray, "height width inputs outputs"], dilation: int
+) -> Float[Array, "new_height new_width inputs outputs"]:
     """Insert dilation - 1 zeros between neighbours of axes 0 and 1.
 
     A convolution with the result is the dilated convolution, with the fast rules.
@@ -102,13 +111,25 @@ def dilate_kernel(kernel: jax.Array, dilation: int) -> jax.Array:
     return lax.pad(kernel, jnp.zeros((), kernel.dtype), (zeros, zeros, (0, 0, 0), (0, 0, 0)))
 
 
-def xla_conv2d(x, kernel, strides, pads, precision):
+def xla_conv2d(
+    x: Float[Array, "batch height width inputs"],
+    kernel: Float[Array, "kernel_height kernel_width inputs outputs"],
+    strides: Sizes,
+    pads: Pads,
+    precision: lax.PrecisionLike,
+) -> Float[Array, "batch rows columns outputs"]:
     """Return XLA's own convolution."""
     options = dict(dimension_numbers=NHWC, precision=precision)
     return lax.conv_general_dilated(x, kernel, strides, pads, **options)
 
 
-def xla_vjp(x, kernel, strides, pads, precision=None):
+def xla_vjp(
+    x: Float[Array, "batch height width inputs"],
+    kernel: Float[Array, "kernel_height kernel_width inputs outputs"],
+    strides: Sizes,
+    pads: Pads,
+    precision: lax.PrecisionLike = None,
+) -> Callable[[Array], tuple[Array, Array]]:
     """Return a function from the cotangent of `xla_conv2d` to the gradients of x and kernel."""
     return jax.vjp(lambda x, kernel: xla_conv2d(x, kernel, strides, pads, precision), x, kernel)[1]
 
@@ -147,7 +168,12 @@ def _cpu_conv2d(x, kernel, strides, pads: Pads, precision=None):
     return strided_convolution.conv2d(x, kernel, strides, pads, precision)
 
 
-def unit_stride_conv2d(x, kernel, pads: Pads, precision=None):
+def unit_stride_conv2d(
+    x: Float[Array, "batch height width inputs"],
+    kernel: Float[Array, "kernel_height kernel_width inputs outputs"],
+    pads: Pads,
+    precision: lax.PrecisionLike = None,
+) -> Float[Array, "batch rows columns outputs"]:
     """Return a convolution with strides of 1, unrolled or padded.
 
     XLA's convolution is slow on CPU without any padding: one row of zeros is added, and the
@@ -171,8 +197,15 @@ def unit_stride_conv2d(x, kernel, pads: Pads, precision=None):
     return xla_conv2d(x, kernel, (1, 1), pads, precision)[:, :num_rows]
 
 
-def input_gradient(kernel, cotangent, x_shape, strides, pads: Pads, precision=None):
-    """Return the gradient of the input (batch, height, width, channels)."""
+def input_gradient(
+    kernel: Float[Array, "kernel_height kernel_width inputs outputs"],
+    cotangent: Float[Array, "batch rows columns outputs"],
+    x_shape: Sequence[int],
+    strides: Sizes,
+    pads: Pads,
+    precision: lax.PrecisionLike = None,
+) -> Float[Array, "batch height width inputs"]:
+    """Return the gradient of the input."""
     if strides != (1, 1):
         arguments = (kernel, cotangent, x_shape, strides, pads, precision)
         return strided_convolution.input_gradient(*arguments)
@@ -182,8 +215,15 @@ def input_gradient(kernel, cotangent, x_shape, strides, pads: Pads, precision=No
     return unit_stride_conv2d(cotangent, flipped, new_pads, precision)
 
 
-def kernel_gradient(x, cotangent, kernel_shape, strides, pads: Pads, precision=None):
-    """Return the gradient of the kernel (height, width, inputs, outputs), float32 or wider."""
+def kernel_gradient(
+    x: Float[Array, "batch height width inputs"],
+    cotangent: Float[Array, "batch rows columns outputs"],
+    kernel_shape: Sequence[int],
+    strides: Sizes,
+    pads: Pads,
+    precision: lax.PrecisionLike = None,
+) -> Float[Array, "kernel_height kernel_width inputs outputs"]:
+    """Return the gradient of the kernel, float32 or wider."""
     options = dict(kernel_shape=kernel_shape, strides=strides, pads=pads, precision=precision)
     if strides != (1, 1):
         return strided_convolution.kernel_gradient(x, cotangent, **options)
@@ -197,20 +237,32 @@ def kernel_gradient(x, cotangent, kernel_shape, strides, pads: Pads, precision=N
     return total.T.reshape(kernel_shape)
 
 
-def chunk_size(num_examples: int, kernel_shape, output_shape, dtype) -> int:
+def chunk_size(
+    num_examples: int, kernel_shape: Sequence[int], output_shape: Sequence[int], dtype: np.dtype
+) -> int:
     """Return the number of examples at a time for `chunk_kernel_gradient`."""
     values_per_pixel = math.prod(kernel_shape[:3]) + kernel_shape[3]
     example_bytes = math.prod(output_shape[1:3]) * values_per_pixel * dtype.itemsize
     return choose_chunk_size(num_examples, CHUNK_BYTES // example_bytes)
 
 
-def init_kernel_gradient(x, kernel_shape):
+def init_kernel_gradient(
+    x: Float[Array, "batch height width inputs"], kernel_shape: Sequence[int]
+) -> Float[Array, "outputs taps"]:
     """Return the zeros to which each `chunk_kernel_gradient` is added."""
     return jnp.zeros((kernel_shape[3], math.prod(kernel_shape[:3])), accumulator_dtype(x.dtype))
 
 
-def chunk_kernel_gradient(x, cotangent, *, kernel_shape, strides, pads: Pads, precision=None):
-    """Return the gradient of a few examples (output channels, height x width x input channels).
+def chunk_kernel_gradient(
+    x: Float[Array, "batch height width inputs"],
+    cotangent: Float[Array, "batch rows columns outputs"],
+    *,
+    kernel_shape: Sequence[int],
+    strides: Sizes,
+    pads: Pads,
+    precision: lax.PrecisionLike = None,
+) -> Float[Array, "outputs taps"]:
+    """Return the gradient of a few examples; a tap is a pixel and channel of the kernel.
 
     One product with the patches of all pixels. The transposed product takes 1.2 to 1.5 times as
     long, and so do several narrower products, row by row.

@@ -5,11 +5,12 @@ Both process one block of rows of the image at a time; see `row_blocks`.
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
+from jax import Array, lax
+from jaxtyping import Float, Int, Shaped
 
 # With fewer channels, patches are built from runs of columns and then of rows: single pixels are
 # too small to copy one by one.
@@ -17,6 +18,10 @@ _FEW_CHANNELS = 8
 
 Sizes = tuple[int, int]
 Pads = tuple[Sizes, Sizes]
+#: Index of a row, often traced.
+Row = int | Int[Array, ""]
+#: Function (first row, number of rows) -> these rows of images.
+RowReader = Callable[[Row, int], Float[Array, "batch rows width channels"]]
 
 
 class Im2Col:
@@ -33,17 +38,21 @@ class Im2Col:
         self.shape, self.strides, self.pads = tuple(shape), strides, pads
         self.values_per_patch = math.prod(shape[:3]) + shape[3]
 
-    def pad(self, x, more_rows: int):
+    def pad(
+        self, x: Float[Array, "batch height width inputs"], more_rows: int
+    ) -> Float[Array, "batch padded_height padded_width inputs"]:
         """Return the image, padded for `more_rows` rows of patches beyond its last one."""
         (top, bottom), columns = self.pads
         rows = (top, bottom + more_rows * self.strides[0])
         return jnp.pad(x, ((0, 0), rows, columns, (0, 0)))
 
-    def patches(self, image, first, counts: Sizes):
-        """Return patches (batch, rows, columns, height x width x inputs).
+    def patches(
+        self, image: RowReader, first: Row, counts: Sizes
+    ) -> Float[Array, "batch {counts[0]} {counts[1]} taps"]:
+        """Return patches; a tap is a pixel and channel of the kernel.
 
         Args:
-            image: function (first row, number of rows) -> (batch, rows, width, inputs), padded.
+            image: padded image.
             first: first row of patches.
             counts: number of rows and columns of patches.
         """
@@ -69,16 +78,26 @@ class Im2Col:
             ]
         return jnp.concatenate(taps, -1) if len(taps) > 1 else taps[0]
 
-    def convolve(self, patches, kernel, precision):
-        """Return the outputs of patches (batch, rows, columns, outputs), float32 or wider."""
+    def convolve(
+        self,
+        patches: Float[Array, "batch rows columns taps"],
+        kernel: Float[Array, "height width inputs outputs"],
+        precision: lax.PrecisionLike,
+    ) -> Float[Array, "batch rows columns outputs"]:
+        """Return the outputs of patches, float32 or wider."""
         return pixel_product(patches, kernel.reshape(-1, self.shape[3]), precision)
 
-    def init_kernel_gradient(self, dtype):
+    def init_kernel_gradient(self, dtype: np.dtype) -> Float[Array, "narrow wide"]:
         """Return the zeros to which each `kernel_gradient` is added."""
         shape = sorted((math.prod(self.shape[:3]), self.shape[3]))
         return jnp.zeros(shape, accumulator_dtype(dtype))
 
-    def kernel_gradient(self, patches, outputs, precision):
+    def kernel_gradient(
+        self,
+        patches: Float[Array, "batch rows columns taps"],
+        outputs: Float[Array, "batch rows columns outputs"],
+        precision: lax.PrecisionLike,
+    ) -> Float[Array, "narrow wide"]:
         """Return the kernel gradient of patches and cotangents of their outputs.
 
         The narrower of the two is transposed first, into the memory layout that the product needs,
@@ -90,7 +109,9 @@ class Im2Col:
         transposed = lax.optimization_barrier(pair[0].reshape(-1, pair[0].shape[-1]).T)
         return pixel_product(transposed, pair[1], precision)
 
-    def finish_kernel_gradient(self, total):
+    def finish_kernel_gradient(
+        self, total: Float[Array, "narrow wide"]
+    ) -> Float[Array, "height width inputs outputs"]:
         """Return the sum of kernel gradients in the layout of the kernel."""
         is_transposed = self.shape[3] < math.prod(self.shape[:3])
         return (total.T if is_transposed else total).reshape(self.shape)
@@ -124,7 +145,9 @@ class Col2Im:
             self._before.append(max(0, max(offsets)))
             self._after.append(max(0, -min(offsets)))
 
-    def pad(self, cotangent, more_rows: int):
+    def pad(
+        self, cotangent: Float[Array, "batch rows columns outputs"], more_rows: int
+    ) -> Float[Array, "batch padded_rows padded_columns outputs"]:
         """Return cotangents of patches with zeros where a block reaches beyond them."""
         widths = []
         for axis, more in ((0, more_rows), (1, 0)):
@@ -132,12 +155,19 @@ class Col2Im:
             widths.append((self._before[axis], after, 0))
         return lax.pad(cotangent, jnp.zeros((), cotangent.dtype), ((0, 0, 0), *widths, (0, 0, 0)))
 
-    def overlap_add(self, cotangent, kernel, first, rows: int, precision):
-        """Return a block of the image, float32 or wider (batch, rows * stride, width, inputs).
+    def overlap_add(
+        self,
+        cotangent: RowReader,
+        kernel: Float[Array, "height width inputs outputs"],
+        first: Row,
+        rows: int,
+        precision: lax.PrecisionLike,
+    ) -> Float[Array, "batch {rows*self.im2col.strides[0]} {self.sizes[1]} inputs"]:
+        """Return a block of the image, float32 or wider.
 
         Args:
-            cotangent: function (first row, number of rows) -> rows of the result of `pad`.
-            kernel: (height, width, inputs, outputs).
+            cotangent: result of `pad`.
+            kernel: kernel of the convolution.
             first: first row of the block.
             rows: number of its rows.
         """
@@ -167,11 +197,15 @@ class Col2Im:
         return image[:, :, : self.sizes[1]]
 
 
-def pixel_product(a, b, precision, axis: int = 0):
-    """Contract the channels of pixels a (..., channels) with an axis of b, a matrix or pixels.
+def pixel_product(
+    a: Float[Array, "*pixels channels"],
+    b: Float[Array, "... columns"],
+    precision: lax.PrecisionLike,
+    axis: int = 0,
+) -> Float[Array, "*pixels products"]:
+    """Contract the channels of pixels a with an axis of b, a matrix or pixels.
 
-    Returns:
-        (..., other axis of b), float32 or wider.
+    The result has the other axis of b in place of the channels; it is float32 or wider.
     """
     products = lax.dot_general(
         a.reshape(-1, a.shape[-1]),
@@ -189,12 +223,14 @@ def output_sizes(sizes: Sizes, kernel_sizes: Sizes, strides: Sizes, pads: Pads) 
     return tuple((size + sum(pad) - kernel) // stride + 1 for size, kernel, stride, pad in axes)
 
 
-def accumulator_dtype(dtype):
+def accumulator_dtype(dtype: np.dtype) -> np.dtype:
     """Return the type in which products are summed: float32 or wider."""
     return jnp.promote_types(dtype, jnp.float32)
 
 
-def strided_slice(x, axis: int, start: int, count: int, stride: int):
+def strided_slice(
+    x: Shaped[Array, "..."], axis: int, start: int, count: int, stride: int
+) -> Shaped[Array, "..."]:
     """Return count elements of an axis from start, every stride-th."""
     stop = start + (count - 1) * stride + 1
     return lax.slice_in_dim(x, start, stop, stride, axis)

@@ -8,7 +8,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
+from jax import Array, lax
+from jaxtyping import Float, Integer
 
 from irec_jax.kernels import convolution
 from irec_jax.kernels.patches import Pads, Sizes, output_sizes
@@ -16,8 +17,11 @@ from irec_jax.kernels.row_blocks import scan_chunks
 
 
 def max_pool(
-    x: jax.Array, window: Sequence[int], *, strides: Sequence[int] | None = None
-) -> jax.Array:
+    x: Float[Array | np.ndarray, "batch height width channels"],
+    window: Sequence[int],
+    *,
+    strides: Sequence[int] | None = None,
+) -> Float[Array, "batch rows columns channels"]:
     """Return the maxima of windows, without padding: incomplete windows are left out.
 
     The gradient of a window goes to its maximum, to the first one (row by row) if several are
@@ -25,12 +29,12 @@ def max_pool(
     pass.
 
     Args:
-        x: (batch, height, width, channels).
+        x: images.
         window: height and width of a window.
         strides: strides of the windows; None: the window size.
 
     Returns:
-        (batch, windows vertically, windows horizontally, channels).
+        The maxima, one for each row and column of windows.
 
     Raises:
         ValueError: the input is smaller than one window.
@@ -57,8 +61,10 @@ def _max_of_windows(x):
     return _max_of_windows_forward(x)[0]
 
 
-def max_and_argmax(parts: Sequence[jax.Array]) -> tuple[jax.Array, jax.Array]:
-    """Return the maximum of arrays of one shape, and the index of the first array that has it.
+def max_and_argmax(
+    parts: Sequence[Float[Array, "*shape"]],
+) -> tuple[Float[Array, "*shape"], Integer[Array, "*shape"]]:
+    """Return the maximum of several arrays, and the index of the first array that has it.
 
     Unrolled, so that XLA fuses it with the computation of the arrays; a reduction would need them
     in memory.
@@ -93,23 +99,23 @@ def _scatter_to_windows(argmax, values, window):
 
 
 def conv2d_max_pool(
-    x: jax.Array,
-    kernel: jax.Array,
+    x: Float[Array | np.ndarray, "batch height width channels"],
+    kernel: Float[Array | np.ndarray, "kernel_height kernel_width inputs outputs"],
     pads: Pads,
     window: Sizes,
     *,
     strides: Sizes = (1, 1),
-    stem: Callable[[Any, jax.Array], jax.Array] = lambda _, x: x,
+    stem: Callable[[Any, Array], Array] = lambda _, x: x,
     stem_params: Any = (),
-) -> jax.Array:
+) -> Float[Array, "batch rows columns outputs"]:
     """Return `max_pool` of a convolution without storing the convolution.
 
     On CPU both run over a few examples at a time, in the forward and the backward pass, so that the
     intermediate results stay in the caches. On other platforms, one runs after the other.
 
     Args:
-        x: (batch, height, width, channels).
-        kernel: (height, width, input channels, output channels).
+        x: images.
+        kernel: kernel of the convolution, applied to x or to the output of `stem`.
         pads: ((top, bottom), (left, right)), non-negative.
         window: height and width of the windows, which do not overlap.
         strides: vertical and horizontal stride of the convolution.
@@ -118,7 +124,7 @@ def conv2d_max_pool(
         stem_params: their parameters, which have gradients too.
 
     Returns:
-        (batch, windows vertically, windows horizontally, output channels).
+        The maxima, one for each row and column of windows.
     """
     return _conv2d_max_pool(stem_params, x, kernel, stem, strides, pads, window)
 
@@ -128,7 +134,15 @@ def _conv2d_max_pool(stem_params, x, kernel, stem, strides, pads, window):
     return _forward(stem_params, x, kernel, stem, strides, pads, window)[0]
 
 
-def unfused_forward(x, kernel, strides, pads, window):
+def unfused_forward(
+    x: Float[Array, "batch height width inputs"],
+    kernel: Float[Array, "kernel_height kernel_width inputs outputs"],
+    strides: Sizes,
+    pads: Pads,
+    window: Sizes,
+) -> tuple[
+    Float[Array, "batch rows columns outputs"], Integer[Array, "batch rows columns outputs"]
+]:
     """Return the maxima of a convolution and their positions, one operation after the other."""
     convolved = convolution.conv2d(x, kernel, strides, pads)
     maximum, (argmax, _) = _max_of_windows_forward(_split_windows(convolved, window))
@@ -167,7 +181,18 @@ def _unpool(argmax, cotangent, window, sizes):
     return jnp.pad(unpooled, ((0, 0), (0, sizes[0] - rows), (0, sizes[1] - columns), (0, 0)))
 
 
-def unfused_gradients(x, kernel, argmax, cotangent, strides, pads, window):
+def unfused_gradients(
+    x: Float[Array, "batch height width inputs"],
+    kernel: Float[Array, "kernel_height kernel_width inputs outputs"],
+    argmax: Integer[Array, "batch rows columns outputs"],
+    cotangent: Float[Array, "batch rows columns outputs"],
+    strides: Sizes,
+    pads: Pads,
+    window: Sizes,
+) -> tuple[
+    Float[Array, "batch height width inputs"],
+    Float[Array, "kernel_height kernel_width inputs outputs"],
+]:
     """Return XLA's own gradients of x and of the kernel."""
     sizes = output_sizes(x.shape[1:3], kernel.shape[:2], strides, pads)
     vjp = convolution.xla_vjp(x, kernel, strides, pads)

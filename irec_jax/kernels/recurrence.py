@@ -16,13 +16,16 @@ sums are float32 or wider.
 
 import functools
 import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+import numpy as np
+from jax import Array, lax
+from jaxtyping import Float, Int
 
-from irec_jax.kernels.recurrent_cells import CELLS, Cell, State
+from irec_jax.kernels.recurrent_cells import CELLS, Cell
 
 #: Up to this length nothing is recomputed. With an LSTM of 50 units and a batch of 64 that is
 #: faster for 294 steps of 300 samples and slower for 882 steps of 100: memory traffic costs time.
@@ -33,11 +36,11 @@ MAX_SEGMENT_STEPS, MIN_SEGMENT_STEPS = 64, 20
 
 
 class RecurrentWeights(NamedTuple):
-    """Arrays (inputs, gates * hidden), (hidden, gates * hidden) and (gates * hidden,)."""
+    """Weights of a recurrent layer; the units are gates * hidden."""
 
-    kernel: jax.Array
-    recurrent: jax.Array
-    bias: jax.Array
+    kernel: Float[Array, "inputs units"]
+    recurrent: Float[Array, "hidden units"]
+    bias: Float[Array, " units"]
 
 
 class _Options(NamedTuple):
@@ -53,15 +56,15 @@ class _Options(NamedTuple):
 def recurrent_scan(
     cell: str,
     weights: RecurrentWeights,
-    steps: jax.Array,
-    initial: State,
+    steps: Float[Array | np.ndarray, "batch steps inputs"],
+    initial: Sequence[Float[Array | np.ndarray, "batch hidden"]],
     *,
-    num_steps: jax.Array | None = None,
+    num_steps: Int[Array | np.ndarray, " batch"] | None = None,
     reverse: bool = False,
     sequence: bool = False,
     segment_length: int | None = None,
     store_all: bool | None = None,
-) -> jax.Array:
+) -> Float[Array, "batch hidden"] | Float[Array, "batch steps hidden"]:
     """Run a recurrent cell over sequences.
 
     Second derivatives and forward mode are not supported.
@@ -69,10 +72,10 @@ def recurrent_scan(
     Args:
         cell: a key of `CELLS`.
         weights: kernel, recurrent kernel and bias; the kernels have the type of the steps.
-        steps: (batch, steps, inputs), float32 or bfloat16.
-        initial: the state before the first step, `Cell.num_states` arrays (batch, hidden), float32.
-        num_steps: (batch,) int, the number of valid steps at the start of each example; padding
-            steps leave the state unchanged. None: all are valid.
+        steps: inputs, float32 or bfloat16.
+        initial: the state before the first step, `Cell.num_states` arrays, float32.
+        num_steps: the number of valid steps at the start of each example; padding steps leave the
+            state unchanged. None: all are valid.
         reverse: run from the last step to the first.
         sequence: return the hidden state after every step.
         segment_length: steps per segment of the backward pass; None: see `choose_segment_length`.
@@ -80,8 +83,8 @@ def recurrent_scan(
             segment; None: up to `MAX_STORED_STEPS` steps.
 
     Returns:
-        The hidden state after the last step in the direction of the scan (batch, hidden), or
-        (batch, steps, hidden): element t is the state after step t. Of the initial state's type.
+        The hidden state after the last step in the direction of the scan, or with `sequence` after
+        every step: element t is the state after step t. Of the initial state's type.
     """
     total = steps.shape[1]
     length = choose_segment_length(total) if segment_length is None else segment_length

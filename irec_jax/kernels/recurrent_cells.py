@@ -3,10 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
-
-State = tuple[jax.Array, ...]  # (batch, hidden) each, the hidden state first
 
 
 class Cell(NamedTuple):

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+from jax import Array, lax
+from jaxtyping import Float, PyTree, Shaped
 
-from irec_jax.kernels.patches import Sizes
+from irec_jax.kernels.patches import Row, RowReader, Sizes
 
 # Bytes of patches that are processed at a time. On two cores with 1 MiB of their own and a shared
 # cache of 32 MiB, 2 MiB is the fastest; 4 MiB costs a step of the U-Net 4 % more.
@@ -25,7 +26,13 @@ def choose_chunk_size(num_items: int, max_size: int) -> int:
     return next(divisors, max_size)
 
 
-def scan_chunks(function, carry, arrays, *, chunk: int):
+def scan_chunks(
+    function: Callable[..., tuple[Any, Any]],
+    carry: Any,
+    arrays: Sequence[Shaped[Array, "batch ..."]],
+    *,
+    chunk: int,
+) -> tuple[Any, PyTree[Shaped[Array, "batch ..."]]]:
     """Scan `function(carry, *chunks)` over chunks of the arrays along axis 0, the remainder last.
 
     Returns the last carry and the outputs, concatenated along axis 0.
@@ -47,18 +54,18 @@ class LazyImage(NamedTuple):
     """An image that is computed a few examples, or a few of their rows, at a time.
 
     Attributes:
-        arrays: (batch, height, width, channels), or (batch, 1, 1, 1).
+        arrays: images of one size, or values that are the same for all pixels (batch, 1, 1, 1).
         compute: function of some examples and rows of the arrays that returns (examples, rows,
             width, channels).
         pad: function of complete computed images, and of the number of rows that a block may reach
             beyond their end; returns the padded images. None: rows are computed on demand.
     """
 
-    arrays: tuple[jax.Array, ...]
-    compute: Callable[..., jax.Array] = lambda x: x
-    pad: Callable[[jax.Array, int], jax.Array] | None = None
+    arrays: tuple[Float[Array, "batch height width channels"], ...]
+    compute: Callable[..., Array] = lambda x: x
+    pad: Callable[[Array, int], Array] | None = None
 
-    def row_reader(self, example, size: int, more_rows: int) -> Callable:
+    def row_reader(self, example: Row, size: int, more_rows: int) -> RowReader:
         """Return a function (first row, number of rows) -> these rows of some examples."""
 
         def compute(first, rows):
@@ -76,14 +83,14 @@ class LazyImage(NamedTuple):
 
 
 def scan_row_blocks(
-    block: Callable,
-    carry,
+    block: Callable[..., tuple[Any, list[Array]]],
+    carry: Any,
     images: Sequence[LazyImage],
     counts: Sizes,
     num_values: int,
     *,
-    exact=False,
-) -> tuple[Any, list[jax.Array]]:
+    exact: bool = False,
+) -> tuple[Any, list[Float[Array, "batch ..."]]]:
     """Scan block(carry, images, first row, number of rows) over blocks of rows of each example.
 
     Where several complete examples fit into a block, they are processed together.

@@ -14,7 +14,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
+from jax import Array, lax
+from jaxtyping import Float
 
 from irec_jax.kernels import convolution, pooling
 from irec_jax.kernels.patches import Pads, Sizes, accumulator_dtype, output_sizes
@@ -35,9 +36,14 @@ class _Grid(NamedTuple):
 
 
 def single_channel_conv2d_max_pool(
-    x: jax.Array, kernel: jax.Array, pads: Pads, window: Sizes, *, strides: Sizes = (1, 1)
-) -> jax.Array:
-    """Return `pooling.conv2d_max_pool` of images (batch, height, width, 1)."""
+    x: Float[Array | np.ndarray, "batch height width 1"],
+    kernel: Float[Array | np.ndarray, "kernel_height kernel_width 1 outputs"],
+    pads: Pads,
+    window: Sizes,
+    *,
+    strides: Sizes = (1, 1),
+) -> Float[Array, "batch rows columns outputs"]:
+    """Return `pooling.conv2d_max_pool` of images with one channel."""
     return _conv2d_max_pool(x, kernel, strides, pads, window)
 
 

@@ -7,22 +7,24 @@ Patches are several times as large as the image: they are computed for a few row
 examples, at a time, and never leave the caches.
 """
 
-import jax
+from collections.abc import Sequence
+
 import jax.numpy as jnp
-from jax import lax
+from jax import Array, lax
+from jaxtyping import Float
 
 from irec_jax.kernels.patches import Col2Im, Im2Col, Pads, Sizes, output_sizes
 from irec_jax.kernels.row_blocks import LazyImage, scan_row_blocks
 
 
-def conv2d(x, kernel, strides: Sizes, pads: Pads, precision=None) -> jax.Array:
-    """Return a convolution (batch, output height, output width, outputs).
-
-    Args:
-        x: (batch, height, width, inputs).
-        kernel: (height, width, inputs, outputs).
-        strides, pads: see `Im2Col`.
-    """
+def conv2d(
+    x: Float[Array, "batch height width inputs"],
+    kernel: Float[Array, "kernel_height kernel_width inputs outputs"],
+    strides: Sizes,
+    pads: Pads,
+    precision: lax.PrecisionLike = None,
+) -> Float[Array, "batch rows columns outputs"]:
+    """Return a convolution; for strides and pads see `Im2Col`."""
     im2col = Im2Col(kernel.shape, strides, pads)
     counts = output_sizes(x.shape[1:3], kernel.shape[:2], strides, pads)
 
@@ -34,12 +36,26 @@ def conv2d(x, kernel, strides: Sizes, pads: Pads, precision=None) -> jax.Array:
     return scan_row_blocks(block, None, images, counts, im2col.values_per_patch)[1][0]
 
 
-def kernel_gradient(x, cotangent, kernel_shape, strides: Sizes, pads: Pads, precision=None):
+def kernel_gradient(
+    x: Float[Array, "batch height width inputs"],
+    cotangent: Float[Array, "batch rows columns outputs"],
+    kernel_shape: Sequence[int],
+    strides: Sizes,
+    pads: Pads,
+    precision: lax.PrecisionLike = None,
+) -> Float[Array, "kernel_height kernel_width inputs outputs"]:
     """Return the gradient of the kernel of `conv2d`, float32 or wider."""
     return _scan_patches(x, cotangent, None, Im2Col(kernel_shape, strides, pads), precision)[0]
 
 
-def input_gradient(kernel, cotangent, x_shape, strides: Sizes, pads: Pads, precision=None):
+def input_gradient(
+    kernel: Float[Array, "kernel_height kernel_width inputs outputs"],
+    cotangent: Float[Array, "batch rows columns outputs"],
+    x_shape: Sequence[int],
+    strides: Sizes,
+    pads: Pads,
+    precision: lax.PrecisionLike = None,
+) -> Float[Array, "batch height width inputs"]:
     """Return the gradient of the input of `conv2d`: the transposed convolution of `cotangent`."""
     im2col = Im2Col(kernel.shape, strides, pads)
     col2im = Col2Im(im2col, x_shape[1:3])
@@ -53,7 +69,17 @@ def input_gradient(kernel, cotangent, x_shape, strides: Sizes, pads: Pads, preci
     return gradient[:, : x_shape[1], : x_shape[2]]
 
 
-def transposed_gradients(x, kernel, cotangent, strides: Sizes, pads: Pads, precision=None):
+def transposed_gradients(
+    x: Float[Array, "batch rows columns outputs"],
+    kernel: Float[Array, "kernel_height kernel_width inputs outputs"],
+    cotangent: Float[Array, "batch height width inputs"],
+    strides: Sizes,
+    pads: Pads,
+    precision: lax.PrecisionLike = None,
+) -> tuple[
+    Float[Array, "batch rows columns outputs"],
+    Float[Array, "kernel_height kernel_width inputs outputs"],
+]:
     """Return the gradients of x and the kernel in ``input_gradient(kernel, x, ...)``.
 
     Both use the same patches. That of the kernel is float32 or wider.

@@ -4,16 +4,22 @@ import functools
 from collections.abc import Sequence
 
 import jax
-from jax import lax
+import numpy as np
+from jax import Array, lax
+from jaxtyping import Float
 
 from irec_jax.kernels import strided_convolution
 from irec_jax.kernels.convolution import xla_conv2d
-from irec_jax.kernels.patches import Pads
+from irec_jax.kernels.patches import Pads, Sizes
 
 
 def conv2d_transpose(
-    x: jax.Array, kernel: jax.Array, strides: Sequence[int], *, precision=None
-) -> jax.Array:
+    x: Float[Array | np.ndarray, "batch height width inputs"],
+    kernel: Float[Array | np.ndarray, "kernel_height kernel_width outputs inputs"],
+    strides: Sequence[int],
+    *,
+    precision: lax.PrecisionLike = None,
+) -> Float[Array, "batch height*{strides[0]} width*{strides[1]} outputs"]:
     """Return a transposed convolution with padding 'same', like Keras' Conv2DTranspose.
 
     It is the gradient of the input of a convolution from (height * stride, width * stride) to
@@ -23,13 +29,10 @@ def conv2d_transpose(
     stride leave zeros between them. Derivatives as in `convolution.conv_general_dilated`.
 
     Args:
-        x: (batch, height, width, input channels).
-        kernel: (height, width, output channels, input channels).
+        x: images.
+        kernel: kernel of the convolution.
         strides: vertical and horizontal stride.
         precision: as in `jax.lax.conv_general_dilated`.
-
-    Returns:
-        (batch, height * stride, width * stride, output channels).
 
     Raises:
         ValueError: incompatible shapes or types.
@@ -49,7 +52,12 @@ def _output_shape_and_pads(x_shape, kernel_shape, strides) -> tuple[tuple[int, .
     return (x_shape[0], *sizes, kernel_shape[2]), pads
 
 
-def xla_conv2d_transpose(x, kernel, strides, precision):
+def xla_conv2d_transpose(
+    x: Float[Array, "batch height width inputs"],
+    kernel: Float[Array, "kernel_height kernel_width outputs inputs"],
+    strides: Sizes,
+    precision: lax.PrecisionLike,
+) -> Float[Array, "batch height*{strides[0]} width*{strides[1]} outputs"]:
     """Return XLA's own transposed convolution."""
     shape, pads = _output_shape_and_pads(x.shape, kernel.shape, strides)
     image = jax.ShapeDtypeStruct(shape, x.dtype)
@@ -57,7 +65,16 @@ def xla_conv2d_transpose(x, kernel, strides, precision):
     return jax.linear_transpose(lambda image: xla_conv2d(image, *options), image)(x)[0]
 
 
-def xla_gradients(x, kernel, cotangent, strides, precision):
+def xla_gradients(
+    x: Float[Array, "batch height width inputs"],
+    kernel: Float[Array, "kernel_height kernel_width outputs inputs"],
+    cotangent: Float[Array, "batch height*{strides[0]} width*{strides[1]} outputs"],
+    strides: Sizes,
+    precision: lax.PrecisionLike,
+) -> tuple[
+    Float[Array, "batch height width inputs"],
+    Float[Array, "kernel_height kernel_width outputs inputs"],
+]:
     """Return the gradients of `xla_conv2d_transpose` as convolutions that cuDNN supports.
 
     XLA's own rule convolves pixels with zeros between them by a kernel as large as the image, for

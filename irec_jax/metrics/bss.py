@@ -26,6 +26,7 @@ References:
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float64, Shaped
 
 from irec_jax.metrics import projection
 from irec_jax.metrics.projection import References
@@ -33,21 +34,24 @@ from irec_jax.metrics.ratios import check_same_shape, check_signals, ratio_db
 
 
 class BssScores(NamedTuple):
-    """Scores of J sources in dB, each float64 (J,)."""
+    """Scores of the sources in dB."""
 
-    bss_sdr_db: np.ndarray
-    bss_sir_db: np.ndarray
-    bss_sar_db: np.ndarray
+    bss_sdr_db: Float64[np.ndarray, " sources"]
+    bss_sir_db: Float64[np.ndarray, " sources"]
+    bss_sar_db: Float64[np.ndarray, " sources"]
 
 
 def bss_eval_sources(
-    reference: np.ndarray, estimated: np.ndarray, *, num_taps: int = 512
+    reference: Shaped[np.ndarray, "sources samples"],
+    estimated: Shaped[np.ndarray, "..."],
+    *,
+    num_taps: int = 512,
 ) -> BssScores:
     """Score a set of estimates with BSS-Eval: `bss_eval` after `prepare_references`.
 
     Args:
-        reference: (J, T), at any scale.
-        estimated: (J, T), estimate j of source j.
+        reference: signals of the sources, at any scale.
+        estimated: the same shape, estimate j of source j.
         num_taps: length of the allowed distortion filters.
 
     Returns:
@@ -60,11 +64,11 @@ def bss_eval_sources(
     return bss_eval(prepare_references(reference, num_taps=num_taps), estimated)
 
 
-def prepare_references(reference: np.ndarray, *, num_taps: int = 512) -> References:
+def prepare_references(reference: Shaped[np.ndarray, "..."], *, num_taps: int = 512) -> References:
     """Prepare references for scoring any number of sets of estimates.
 
     Arguments are those of `bss_eval_sources`. The factorised normal equations take
-    8 (J num_taps)^2 bytes.
+    8 (J num_taps)^2 bytes for J sources.
 
     Raises:
         ValueError: a wrong shape, samples are not finite, or num_taps is below 1.
@@ -73,12 +77,12 @@ def prepare_references(reference: np.ndarray, *, num_taps: int = 512) -> Referen
     return projection.prepare(reference[:, None], num_taps=num_taps)
 
 
-def bss_eval(references: References, estimated: np.ndarray) -> BssScores:
+def bss_eval(references: References, estimated: Shaped[np.ndarray, "..."]) -> BssScores:
     """Score a set of estimates against prepared references.
 
     Args:
         references: result of `prepare_references`.
-        estimated: (J, T), estimate j of source j.
+        estimated: (sources, samples), estimate j of source j.
 
     Returns:
         SDR, SIR and SAR in dB. A source with a silent reference scores NaN and does not affect the

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float64, Int, Shaped
 
 from irec_jax.metrics import multilabel
 
@@ -17,30 +18,32 @@ _MAX_WEIGHTS = 4_000_000
 
 
 class AccuracyIntervals(NamedTuple):
-    """Lower and upper ends (2,) of ``accuracy`` and of ``balanced``, the mean recall."""
+    """Lower and upper ends of ``accuracy`` and of ``balanced``, the mean recall."""
 
-    accuracy: np.ndarray
-    balanced: np.ndarray
+    accuracy: Float64[np.ndarray, "2"]
+    balanced: Float64[np.ndarray, "2"]
 
 
 class F1Intervals(NamedTuple):
-    """Lower and upper ends: ``micro`` (2,), ``macro`` (2,), ``per_class`` (2, K)."""
+    """Lower and upper ends of micro, macro and class-wise F1."""
 
-    micro: np.ndarray
-    macro: np.ndarray
-    per_class: np.ndarray
+    micro: Float64[np.ndarray, "2"]
+    macro: Float64[np.ndarray, "2"]
+    per_class: Float64[np.ndarray, "2 classes"]
 
 
-def song_weights(num_songs: int, *, num_resamples: int, seed: int) -> Iterator[np.ndarray]:
+def song_weights(
+    num_songs: int, *, num_resamples: int, seed: int
+) -> Iterator[Float64[np.ndarray, "resamples songs"]]:
     """Draw songs with replacement and yield how often each was drawn, in groups of resamples.
 
     Args:
-        num_songs: S; each resample draws S songs.
+        num_songs: number of songs, and of draws in each resample.
         num_resamples: total number of resamples.
         seed: random seed; with the same seed, two systems are scored on the same resamples.
 
     Yields:
-        float64 (resamples of the group, S); each row sums to S.
+        The weights of a group of resamples; each row sums to the number of songs.
     """
     generator = np.random.default_rng(seed)
     chunk = max(1, _MAX_WEIGHTS // num_songs)
@@ -53,9 +56,9 @@ def song_weights(num_songs: int, *, num_resamples: int, seed: int) -> Iterator[n
 
 
 def f1_intervals(
-    labels: np.ndarray,
-    predictions: np.ndarray,
-    songs: Sequence[str],
+    labels: Shaped[np.ndarray, "clips classes"],
+    predictions: Shaped[np.ndarray, "..."],
+    songs: Sequence[str] | Shaped[np.ndarray, "..."],
     *,
     num_resamples: int = 1000,
     level: float = 0.95,
@@ -64,9 +67,9 @@ def f1_intervals(
     """Return bootstrap intervals of micro, macro and class-wise F1 over songs.
 
     Args:
-        labels: (N, K), non-zero for positive labels.
-        predictions: (N, K), non-zero for predicted labels.
-        songs: N song names; clips with equal names are drawn together.
+        labels: non-zero for positive labels.
+        predictions: the same shape, non-zero for predicted labels.
+        songs: song name of each clip; clips with equal names are drawn together.
         num_resamples: number of bootstrap resamples.
         level: coverage of the interval.
         seed: random seed.
@@ -91,9 +94,9 @@ def f1_intervals(
 
 
 def accuracy_intervals(
-    labels: np.ndarray,
-    predictions: np.ndarray,
-    songs: Sequence[str],
+    labels: Int[np.ndarray, " clips"],
+    predictions: Int[np.ndarray, "..."],
+    songs: Sequence[str] | Shaped[np.ndarray, "..."],
     *,
     num_classes: int,
     num_resamples: int = 1000,
@@ -105,10 +108,10 @@ def accuracy_intervals(
     The balanced accuracy of a resample is the mean recall of the classes that occur in it.
 
     Args:
-        labels: class indices (N,).
-        predictions: class indices (N,).
+        labels: class index of each clip.
+        predictions: predicted class index of each clip.
         songs, num_resamples, level, seed: as in `f1_intervals`.
-        num_classes: K.
+        num_classes: number of classes.
 
     Returns:
         Percentile intervals; NaN with fewer than two songs.
@@ -138,7 +141,7 @@ def _interval(resampled: np.ndarray, level: float) -> np.ndarray:
 
 
 def _resampled(
-    counts: np.ndarray, songs: Sequence[str], *, num_resamples: int, seed: int
+    counts: np.ndarray, songs: Sequence[str] | np.ndarray, *, num_resamples: int, seed: int
 ) -> np.ndarray | None:
     """Return the sums over the clips of each resample, float64 (resamples, F), of the counts per
     clip (N, F); None with fewer than two songs."""

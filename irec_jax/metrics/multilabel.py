@@ -12,23 +12,24 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.stats
-import sklearn.metrics
+from jaxtyping import Float, Float64, Int, Int64, Num, Shaped
+from numpy.typing import ArrayLike
 
 
 class Counts(NamedTuple):
-    """True positives, false positives and false negatives, each (..., K)."""
+    """True positives, false positives and false negatives; floats if songs have weights."""
 
-    true_positives: np.ndarray
-    false_positives: np.ndarray
-    false_negatives: np.ndarray
+    true_positives: Num[np.ndarray, "... classes"]
+    false_positives: Num[np.ndarray, "... classes"]
+    false_negatives: Num[np.ndarray, "... classes"]
 
 
 class Scores(NamedTuple):
-    """Precision, recall and F1 in 0..1: arrays (..., K) by class, (...) when averaged."""
+    """Precision, recall and F1 in 0..1; the last axis holds classes, unless averaged."""
 
-    precision: np.ndarray
-    recall: np.ndarray
-    f1: np.ndarray
+    precision: Float64[np.ndarray, "..."]
+    recall: Float64[np.ndarray, "..."]
+    f1: Float64[np.ndarray, "..."]
 
 
 def _check_same_shape(first: str, a: np.ndarray, second: str, b: np.ndarray) -> None:
@@ -46,15 +47,17 @@ def _check_matrix(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, n
     return labels, scores
 
 
-def count(labels: np.ndarray, predictions: np.ndarray) -> Counts:
+def count(
+    labels: Shaped[np.ndarray, "... clips classes"], predictions: Shaped[np.ndarray, "..."]
+) -> Counts:
     """Count true positives, false positives and false negatives per class.
 
     Args:
-        labels: (..., N, K), non-zero for positive labels.
-        predictions: same shape, non-zero for predicted labels.
+        labels: non-zero for positive labels.
+        predictions: the same shape, non-zero for predicted labels.
 
     Returns:
-        Counts of int64 arrays (..., K).
+        Counts over the clips, int64.
     """
     labels, predictions = np.asarray(labels) > 0, np.asarray(predictions) > 0
     _check_same_shape("labels", labels, "predictions", predictions)
@@ -62,7 +65,7 @@ def count(labels: np.ndarray, predictions: np.ndarray) -> Counts:
     return Counts(*(cell.sum(-2) for cell in cells))
 
 
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+def _ratio(numerator: ArrayLike, denominator: ArrayLike) -> np.ndarray:
     """Return numerator / denominator in float64; 0 if the denominator is 0."""
     denominator = np.asarray(denominator, np.float64)
     out = np.zeros(denominator.shape)
@@ -70,33 +73,35 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 
 
 def by_class(counts: Counts) -> Scores:
-    """Return precision, recall and F1 of each class, (..., K)."""
+    """Return precision, recall and F1 of each class."""
     tp, fp, fn = counts
     return Scores(_ratio(tp, tp + fp), _ratio(tp, tp + fn), _ratio(2 * tp, 2 * tp + fp + fn))
 
 
 def micro(counts: Counts) -> Scores:
-    """Return micro-averaged precision, recall and F1, (...): frequent classes weigh more."""
+    """Return micro-averaged precision, recall and F1: frequent classes weigh more."""
     return by_class(Counts(*(np.asarray(c).sum(-1) for c in counts)))
 
 
 def macro(counts: Counts) -> Scores:
-    """Return macro-averaged precision, recall and F1, (...): all classes weigh the same."""
+    """Return macro-averaged precision, recall and F1: all classes weigh the same."""
     return Scores(*(score.mean(-1) for score in by_class(counts)))
 
 
-def roc_auc(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+def roc_auc(
+    labels: Shaped[np.ndarray, "clips classes"], scores: Float[np.ndarray, "clips classes"]
+) -> Float64[np.ndarray, " classes"]:
     """Return the area under the ROC curve of each class.
 
     This is the Mann-Whitney statistic of ranks, where ties count one half. It equals scikit-learn's
     `roc_auc_score` and is 5 times faster (6,000 examples, 11 classes: 0.12 s instead of 0.64 s).
 
     Args:
-        labels: (N, K), non-zero for positive labels.
-        scores: (N, K), finite; comparable across the N examples of a class.
+        labels: non-zero for positive labels.
+        scores: finite; comparable across the clips of a class.
 
     Returns:
-        float64 (K,) in 0..1; NaN for a class without positives or without negatives.
+        Areas in 0..1; NaN for a class without positives or without negatives.
     """
     labels, scores = _check_matrix(labels, scores)
     num_positive = labels.sum(0)
@@ -108,24 +113,28 @@ def roc_auc(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
     return np.where(num_pairs > 0, wins / np.maximum(num_pairs, 1), np.nan)
 
 
-def mean_roc_auc(labels: np.ndarray, scores: np.ndarray) -> float:
+def mean_roc_auc(
+    labels: Shaped[np.ndarray, "clips classes"], scores: Float[np.ndarray, "clips classes"]
+) -> float:
     """Return the macro ROC AUC, the mean over the classes with a defined AUC, or NaN."""
     areas = roc_auc(labels, scores)
     defined = ~np.isnan(areas)
     return float(areas[defined].mean()) if defined.any() else float("nan")
 
 
-def lrap(labels: np.ndarray, scores: np.ndarray) -> float:
+def lrap(
+    labels: Shaped[np.ndarray, "clips classes"], scores: Float[np.ndarray, "clips classes"]
+) -> float:
     """Return the label ranking average precision, in 0..1.
 
-    For each positive label of an example, this is the fraction of positive labels among the classes
-    with scores as high or higher, averaged over the labels and then over the examples. Examples
-    with no or with all labels positive count as 1. NaN without examples. It equals scikit-learn's
+    For each positive label of a clip, this is the fraction of positive labels among the classes
+    with scores as high or higher, averaged over the labels and then over the clips. Clips
+    with no or with all labels positive count as 1. NaN without clips. It equals scikit-learn's
     `label_ranking_average_precision_score`, which is 100 times slower.
 
     Args:
-        labels: (N, K), non-zero for positive labels.
-        scores: (N, K), finite; comparable across the K classes of an example.
+        labels: non-zero for positive labels.
+        scores: finite; comparable across the classes of a clip.
     """
     labels, scores = _check_matrix(labels, scores)
     if not len(labels):
@@ -138,31 +147,34 @@ def lrap(labels: np.ndarray, scores: np.ndarray) -> float:
     return float(np.where(trivial, 1.0, mean).mean())
 
 
-def accuracy(labels: np.ndarray, predictions: np.ndarray) -> float:
-    """Return the fraction of correct predictions (N,); NaN without examples."""
+def accuracy(labels: Int[np.ndarray, " clips"], predictions: Int[np.ndarray, " clips"]) -> float:
+    """Return the fraction of correctly predicted class indices; NaN without clips."""
     labels, predictions = np.asarray(labels), np.asarray(predictions)
     _check_same_shape("labels", labels, "predictions", predictions)
     return float((labels == predictions).mean()) if labels.size else float("nan")
 
 
-def balanced_accuracy(labels: np.ndarray, predictions: np.ndarray) -> float:
-    """Return the mean recall of the classes that occur in the labels; NaN without examples.
+def balanced_accuracy(
+    labels: Int[np.ndarray, " clips"], predictions: Int[np.ndarray, " clips"]
+) -> float:
+    """Return the mean recall of the classes that occur in the labels; NaN without clips.
 
-    Labels and predictions are class indices (N,).
+    Labels and predictions are class indices.
     """
     labels, predictions = np.asarray(labels), np.asarray(predictions)
     _check_same_shape("labels", labels, "predictions", predictions)
     if not labels.size:
         return float("nan")
-    # Unlike balanced_accuracy_score, this does not warn about predicted classes without examples.
-    options = dict(labels=np.unique(labels), average="macro", zero_division=0)
-    return float(sklearn.metrics.recall_score(labels, predictions, **options))
+    is_correct = labels == predictions
+    return float(np.mean([is_correct[labels == label].mean() for label in np.unique(labels)]))
 
 
-def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, num_classes: int) -> np.ndarray:
-    """Return the confusion matrix, int64 (K, K): entry (i, j) counts class i predicted as j.
+def confusion_matrix(
+    labels: Int[np.ndarray, " clips"], predictions: Int[np.ndarray, " clips"], num_classes: int
+) -> Int64[np.ndarray, "{num_classes} {num_classes}"]:
+    """Return the confusion matrix: entry (i, j) counts class i predicted as j.
 
-    Labels and predictions are class indices (N,), each in 0..K - 1.
+    Labels and predictions are class indices, each in 0..num_classes - 1.
     """
     labels, predictions = np.asarray(labels, np.int64), np.asarray(predictions, np.int64)
     _check_same_shape("labels", labels, "predictions", predictions)

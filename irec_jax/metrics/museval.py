@@ -34,6 +34,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.fft
+from jaxtyping import Float64, Shaped
 
 from irec_jax.metrics import projection
 from irec_jax.metrics.projection import Filters, energy
@@ -44,17 +45,17 @@ _NUM_SAMPLES = 2**18
 
 
 class MusevalScores(NamedTuple):
-    """Scores of J sources in dB, each float64: (J, frames) by frame, (J,) for the track."""
+    """Scores of the sources in dB, by frame or (without the last axis) for the track."""
 
-    museval_sdr_db: np.ndarray
-    museval_isr_db: np.ndarray
-    museval_sir_db: np.ndarray
-    museval_sar_db: np.ndarray
+    museval_sdr_db: Float64[np.ndarray, " sources *frames"]
+    museval_isr_db: Float64[np.ndarray, " sources *frames"]
+    museval_sir_db: Float64[np.ndarray, " sources *frames"]
+    museval_sar_db: Float64[np.ndarray, " sources *frames"]
 
 
 def museval_scores(
-    reference: np.ndarray,
-    estimated: np.ndarray,
+    reference: Shaped[np.ndarray, "..."],
+    estimated: Shaped[np.ndarray, "..."],
     *,
     sample_rate_hz: float,
     window_s: float = 1.0,
@@ -64,7 +65,7 @@ def museval_scores(
     """Score the estimates of a track as museval does.
 
     Args:
-        reference: (J, T, C), or (J, T) for one channel.
+        reference: (sources, samples, channels), or (sources, samples) for one channel.
         estimated: the same shape, estimate j of source j.
         sample_rate_hz: sample rate of both.
         window_s: frame length.
@@ -72,7 +73,7 @@ def museval_scores(
         num_taps: length of the allowed distortion filters.
 
     Returns:
-        Scores by frame (J, frames), and their medians over the track (J,). If any reference or
+        Scores by frame, and their medians over the track. If any reference or
         estimate is silent in a frame, the frame is NaN for all sources, as in museval ('silent':
         the channels sum to zero at each sample); medians ignore such frames. A source whose
         reference or estimate is silent in the entire track, which museval rejects, is NaN and does
@@ -156,10 +157,12 @@ def _energies(
 def _group_energies(reference: jax.Array, estimated: jax.Array, filters: Filters) -> jax.Array:
     """Return the `_FrameEnergies` of frames (J, C, frames, window), stacked: (7, J, frames)."""
     window = reference.shape[-1]
-    fft_length = scipy.fft.next_fast_len(window + filters.own.shape[-1] - 1, real=True)
+    # SciPy's type is None: its function is a placeholder for that of a backend.
+    fft_length: int = scipy.fft.next_fast_len(  # pyright: ignore[reportAssignmentType]
+        window + filters.own.shape[-1] - 1, real=True
+    )
     tail = [(0, 0)] * 3 + [(0, fft_length - window)]
     reference, estimated = (jnp.pad(x.astype(jnp.float64), tail) for x in (reference, estimated))
     own, every = projection.project(jnp.fft.rfft(reference), filters, fft_length)
     errors = own - reference, every - own, estimated - every, estimated - reference
-    parts = _FrameEnergies(reference, own, every, *errors)
-    return jnp.stack([energy(part) for part in parts])
+    return jnp.stack([energy(part) for part in (reference, own, every, *errors)])

@@ -29,6 +29,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+from jaxtyping import Complex, Float, Float64, Shaped
 
 from irec_jax.metrics.ratios import double_precision
 
@@ -41,39 +44,39 @@ _RIDGE = 1e-13
 
 
 class References(NamedTuple):
-    """References and the factors of their normal equations: J sources, C channels, L taps.
+    """References and the factors of their normal equations.
 
     Attributes:
-        signals: (J, C, T), as given.
-        num_taps: L.
-        scale: (J, C), factors that normalise the energy of each signal to 1; 1 for silent ones.
-        every: lower Cholesky factor of G of the scaled signals, (J C L, J C L).
-        own: Cholesky factors of each source alone, (J, C L, C L).
+        signals: the references as given.
+        num_taps: length of the filters.
+        scale: factors that normalise the energy of each signal to 1; 1 for silent ones.
+        every: lower Cholesky factor of G of the scaled signals.
+        own: Cholesky factors of each source alone.
         ridge: value added to the diagonal of G for `every`; 0 unless G is singular.
     """
 
-    signals: np.ndarray
+    signals: Shaped[np.ndarray, "sources channels samples"]
     num_taps: int
-    scale: np.ndarray
-    every: jax.Array
-    own: np.ndarray
+    scale: Float64[np.ndarray, "sources channels"]
+    every: Float64[Array, "sources*channels*taps sources*channels*taps"]
+    own: Float64[np.ndarray, "sources channels*taps channels*taps"]
     ridge: float
 
 
 class Filters(NamedTuple):
-    """Distortion filters for D channels of each of J estimates.
+    """Distortion filters for the output channels of each estimate.
 
     Attributes:
-        every: (J, D, J, C, L), filters of all references.
-        own: (J, D, C, L), filters of the reference of the estimate.
+        every: filters of all references.
+        own: filters of the reference of the estimate.
     """
 
-    every: np.ndarray
-    own: np.ndarray
+    every: Float64[np.ndarray, "estimates outputs sources channels taps"]
+    own: Float64[np.ndarray, "estimates outputs channels taps"]
 
 
 class Energies(NamedTuple):
-    """Squares summed over samples and channels, (J,) or (J, frames), of the parts of estimate e_j.
+    """Squares summed over samples and channels of the parts of each estimate e_j.
 
     P_j projects onto reference j, s_j, and P onto all of them.
 
@@ -85,20 +88,20 @@ class Energies(NamedTuple):
         distortion: |e - P_j e|^2.
     """
 
-    own: np.ndarray
-    every: np.ndarray
-    interference: np.ndarray
-    artifacts: np.ndarray
-    distortion: np.ndarray
+    own: Float64[np.ndarray, " sources"]
+    every: Float64[np.ndarray, " sources"]
+    interference: Float64[np.ndarray, " sources"]
+    artifacts: Float64[np.ndarray, " sources"]
+    distortion: Float64[np.ndarray, " sources"]
 
 
-def prepare(signals: np.ndarray, *, num_taps: int) -> References:
+def prepare(signals: Float[np.ndarray, "sources channels samples"], *, num_taps: int) -> References:
     """Build and factorise the normal equations.
 
     Args:
-        signals: (J, C, T), finite. Silent signals have no effect.
-        num_taps: L; G takes 8 (J C L)^2 bytes: 0.4 GB for 14 mono sources and 512 taps, and
-            temporarily twice that.
+        signals: finite. Silent signals have no effect.
+        num_taps: length of the filters; G takes 8 (sources * channels * num_taps)^2 bytes: 0.4 GB
+            for 14 mono sources and 512 taps, and temporarily twice that.
 
     Raises:
         ValueError: num_taps is not a positive integer.
@@ -120,12 +123,14 @@ def prepare(signals: np.ndarray, *, num_taps: int) -> References:
         return References(signals, int(num_taps), scale, every, np.stack(own), ridge)
 
 
-def distortion_filters(references: References, estimated: np.ndarray) -> Filters:
+def distortion_filters(
+    references: References, estimated: Float[np.ndarray, "sources outputs samples"]
+) -> Filters:
     """Return the filters whose outputs are nearest to the estimates.
 
     Args:
         references: result of `prepare`.
-        estimated: (J, D, T), estimate j of reference j.
+        estimated: estimate j of reference j.
     """
     num_sources, num_outputs, _ = estimated.shape
     num_taps, scale = references.num_taps, references.scale
@@ -148,8 +153,10 @@ def distortion_filters(references: References, estimated: np.ndarray) -> Filters
     )
 
 
-def energies(references: References, estimated: np.ndarray) -> Energies:
-    """Return the energies (J,) of the parts of estimates (J, D, T), including filter tails."""
+def energies(
+    references: References, estimated: Float[np.ndarray, "sources outputs samples"]
+) -> Energies:
+    """Return the energies of the parts of estimates, including filter tails."""
     num_taps = references.num_taps
     filters = distortion_filters(references, estimated)
     with double_precision():
@@ -158,13 +165,20 @@ def energies(references: References, estimated: np.ndarray) -> Energies:
         return Energies(*np.sum(parts, axis=0))
 
 
-def project(spectra: jax.Array, filters: Filters, fft_length: int) -> tuple[jax.Array, jax.Array]:
-    """Return P_j e and P e of blocks by circular convolution, each (J, D, B, fft_length).
+def project(
+    spectra: Complex[Array, "sources channels blocks {fft_length}//2+1"],
+    filters: Filters,
+    fft_length: int,
+) -> tuple[
+    Float[Array, "sources outputs blocks {fft_length}"],
+    Float[Array, "sources outputs blocks {fft_length}"],
+]:
+    """Return P_j e and P e of blocks by circular convolution.
 
     Args:
-        spectra: spectra of the references (J, C, B, F).
+        spectra: spectra of the references.
         filters: distortion filters of the estimates.
-        fft_length: N; F = N // 2 + 1.
+        fft_length: length of the blocks.
     """
     every, own = (jnp.fft.rfft(part, fft_length) for part in filters)
     own = jnp.einsum("jdcf,jcbf->jdbf", own, spectra)
@@ -172,8 +186,10 @@ def project(spectra: jax.Array, filters: Filters, fft_length: int) -> tuple[jax.
     return jnp.fft.irfft(own, fft_length), jnp.fft.irfft(every, fft_length)
 
 
-def energy(signal: jax.Array) -> jax.Array:
-    """Return the squares of (J, D, ..., T) summed over channels and samples: (J, ...)."""
+def energy(
+    signal: Float[Array, "sources channels *blocks samples"],
+) -> Float[Array, " sources *blocks"]:
+    """Return the squares summed over channels and samples."""
     return jnp.square(signal).sum((1, -1))
 
 
@@ -238,7 +254,7 @@ def _chunk_energies(chunk: jax.Array, estimated: jax.Array, filters: Filters) ->
     own, every, estimated = (
         part[..., num_taps - 1 :].reshape(*part.shape[:2], -1) for part in (own, every, estimated)
     )
-    parts = Energies(own, every, every - own, estimated - every, estimated - own)
+    parts = own, every, every - own, estimated - every, estimated - own
     return jnp.stack([energy(part) for part in parts])
 
 
@@ -255,7 +271,7 @@ def _factorise(correlations: np.ndarray) -> tuple[jax.Array, float]:
 
 
 @jax.jit
-def _cholesky(correlations: jax.Array, ridge: float) -> tuple[jax.Array, jax.Array]:
+def _cholesky(correlations: jax.Array, ridge: ArrayLike) -> tuple[jax.Array, jax.Array]:
     """Return the lower Cholesky factor (S L, S L) of G + ridge I, and whether it exists.
 
     G has Toeplitz blocks: G[(i, a), (j, b)] = r_ij(a - b), and r_ij(-l) = r_ji(l). The diagonal of

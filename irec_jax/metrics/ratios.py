@@ -5,6 +5,9 @@ from collections.abc import Iterator
 
 import jax
 import numpy as np
+from jax import Array
+from jaxtyping import Float, Shaped
+from numpy.typing import ArrayLike
 
 #: Energy ratios beyond this count as infinite; they are dominated by rounding of float32 samples.
 LIMIT_DB = 140.0
@@ -23,12 +26,14 @@ def double_precision() -> Iterator[None]:
         yield
 
 
-def check_signals(name: str, signals: np.ndarray, *, shapes: tuple[str, ...]) -> np.ndarray:
+def check_signals(
+    name: str, signals: ArrayLike, *, shapes: tuple[str, ...]
+) -> Float[np.ndarray, "..."]:
     """Check signals; return them as given if float32 or float64, otherwise as float64.
 
     Args:
         name: argument name for the message.
-        signals: array.
+        signals: audio samples.
         shapes: the allowed shapes, such as "(J, T)".
 
     Raises:
@@ -50,7 +55,10 @@ def check_signals(name: str, signals: np.ndarray, *, shapes: tuple[str, ...]) ->
 
 
 def check_same_shape(
-    reference: np.ndarray, estimated: np.ndarray, *, name: str = "estimated"
+    reference: Shaped[Array | np.ndarray, "..."],
+    estimated: Shaped[Array | np.ndarray, "..."],
+    *,
+    name: str = "estimated",
 ) -> None:
     """Raise ValueError unless references and estimates have the same shape."""
     if reference.shape != estimated.shape:
@@ -59,8 +67,10 @@ def check_same_shape(
         )
 
 
-def ratio_db(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """Return 10 log10(numerator / denominator) of energies, in their shape.
+def ratio_db(
+    numerator: Float[np.ndarray, "*shape"], denominator: Float[np.ndarray, "*shape"]
+) -> Float[np.ndarray, "*shape"]:
+    """Return 10 log10(numerator / denominator) of energies.
 
     The result is +inf from `LIMIT_DB` on and -inf from -LIMIT_DB on, because the smaller energy is
     then rounding error, and NaN if both energies are zero or one is NaN.

@@ -5,24 +5,28 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float64
+from numpy.typing import ArrayLike
 
 from irec_jax.metrics.ratios import check_same_shape, check_signals, double_precision, ratio_db
 
 
-def si_sdr(reference: np.ndarray, estimated: np.ndarray, *, zero_mean: bool = False) -> np.ndarray:
+def si_sdr(
+    reference: ArrayLike, estimated: ArrayLike, *, zero_mean: bool = False
+) -> Float64[np.ndarray, "..."]:
     """Return the SI-SDR in dB: 10 log10(|a s|^2 / |a s - e|^2) with a = <e, s> / <s, s>.
 
     Unlike `bss_sdr` it allows a gain only, not a filter.
 
     Args:
-        reference: (..., T), s.
-        estimated: (..., T), e.
-        zero_mean: subtract the mean over T from both first.
+        reference: s, (..., samples).
+        estimated: e, the same shape.
+        zero_mean: subtract the mean over the samples from both first.
 
     Returns:
-        float64 (...). NaN if the reference is silent (with `zero_mean`: constant); -inf if the
-        estimate is silent or orthogonal to the reference; +inf from 140 dB on, where the estimate
-        is a multiple of the reference up to rounding.
+        The ratio of each signal. NaN if the reference is silent (with `zero_mean`: constant); -inf
+        if the estimate is silent or orthogonal to the reference; +inf from 140 dB on, where the
+        estimate is a multiple of the reference up to rounding.
 
     Raises:
         ValueError: the shapes differ, or samples are not finite.

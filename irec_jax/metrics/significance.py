@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.stats
+from jaxtyping import Float, Float64, Int, Shaped
+from numpy.typing import ArrayLike
 
 from irec_jax.metrics.confidence import song_weights
 
@@ -20,21 +22,21 @@ class TTest(NamedTuple):
 
     Attributes:
         difference: mean of first - mean of second.
-        interval: confidence interval of the difference, float64 (2,).
+        interval: confidence interval of the difference.
         t: test statistic.
         df: degrees of freedom; not an integer for Welch's test.
         p_value: probability of a statistic at least as large if there is no difference.
     """
 
     difference: float
-    interval: np.ndarray
+    interval: Float64[np.ndarray, "2"]
     t: float
     df: float
     p_value: float
 
 
 def independent_t_test(
-    first: np.ndarray, second: np.ndarray, *, equal_variances: bool = True, level: float = 0.95
+    first: ArrayLike, second: ArrayLike, *, equal_variances: bool = True, level: float = 0.95
 ) -> TTest:
     """Perform Student's or Welch's t-test for independent samples.
 
@@ -63,7 +65,7 @@ def independent_t_test(
     return _t_test(difference, result, level)
 
 
-def paired_t_test(first: np.ndarray, second: np.ndarray, *, level: float = 0.95) -> TTest:
+def paired_t_test(first: ArrayLike, second: ArrayLike, *, level: float = 0.95) -> TTest:
     """Perform Student's paired t-test.
 
     t = m / (s / sqrt(n)) with the mean m and the standard deviation s of the n differences, and
@@ -92,8 +94,8 @@ def paired_t_test(first: np.ndarray, second: np.ndarray, *, level: float = 0.95)
 
 
 def auc_standard_error(
-    auc: np.ndarray, num_positives: np.ndarray, num_negatives: np.ndarray
-) -> np.ndarray:
+    auc: ArrayLike, num_positives: ArrayLike, num_negatives: ArrayLike
+) -> Float64[np.ndarray, "..."]:
     """Return the standard error of an area A under a ROC curve.
 
     sqrt((A (1 - A) + (n1 - 1) (Q1 - A^2) + (n0 - 1) (Q2 - A^2)) / (n1 n0)) with Q1 = A / (2 - A)
@@ -107,7 +109,7 @@ def auc_standard_error(
         num_negatives: n0, broadcast against A.
 
     Returns:
-        float64; NaN if A is NaN or if there are no positives or no negatives.
+        The error of each area; NaN if A is NaN or if there are no positives or no negatives.
 
     References:
         Hanley, McNeil (1982): The meaning and use of the area under a receiver operating
@@ -129,7 +131,7 @@ def auc_standard_error(
     return np.where(pairs > 0, error, np.nan)
 
 
-def mean_standard_error(errors: np.ndarray) -> float:
+def mean_standard_error(errors: ArrayLike) -> float:
     """Return the standard error of a mean of K areas, sqrt(sum SE^2) / K.
 
     This assumes independent areas, although they are of the same clips. NaNs are left out.
@@ -140,48 +142,48 @@ def mean_standard_error(errors: np.ndarray) -> float:
 
 
 def d_score(
-    first: np.ndarray, first_error: np.ndarray, second: np.ndarray, second_error: np.ndarray
-) -> np.ndarray:
+    first: ArrayLike, first_error: ArrayLike, second: ArrayLike, second_error: ArrayLike
+) -> Float64[np.ndarray, "..."] | np.float64:
     """Return D = x1 - (x2 + SE1 + SE2); if D > 0, Ligtenberg (2022) considers the first better.
 
     This is stricter than a difference of one standard error, sqrt(SE1^2 + SE2^2), and less strict
     than the usual 1.96 standard errors.
     """
-    first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
-    return first - (second + first_error + second_error)
+    x1, error1, x2, error2 = (
+        np.asarray(values, np.float64) for values in (first, first_error, second, second_error)
+    )
+    return x1 - (x2 + error1 + error2)
 
 
 class AucBootstrap(NamedTuple):
-    """Areas of S systems and K classes, and their differences from those of the first system.
+    """Areas of systems and classes, and their differences from those of the first system.
 
     Intervals are percentiles of the resamples; the last axis holds their lower and upper ends.
 
     Attributes:
-        macro: macro areas (S,).
-        macro_intervals: (S, 2).
-        differences: (S,) differences of macro areas, system s - system 0; the first is 0.
-        difference_intervals: (S, 2).
-        share_better: (S,) fraction of the resamples in which the macro area of system s is above
-            that of system 0; ties count one half.
-        class_differences: (S, K).
-        class_difference_intervals: (S, K, 2).
-        num_undefined: (K,) number of resamples without positives or without negatives.
+        macro, macro_intervals: macro areas.
+        differences, difference_intervals: differences of macro areas, system s - system 0; the
+            first is 0.
+        share_better: fraction of the resamples in which the macro area of system s is above that
+            of system 0; ties count one half.
+        class_differences, class_difference_intervals: differences of the areas of each class.
+        num_undefined: number of resamples without positives or without negatives.
     """
 
-    macro: np.ndarray
-    macro_intervals: np.ndarray
-    differences: np.ndarray
-    difference_intervals: np.ndarray
-    share_better: np.ndarray
-    class_differences: np.ndarray
-    class_difference_intervals: np.ndarray
-    num_undefined: np.ndarray
+    macro: Float64[np.ndarray, " systems"]
+    macro_intervals: Float64[np.ndarray, "systems 2"]
+    differences: Float64[np.ndarray, " systems"]
+    difference_intervals: Float64[np.ndarray, "systems 2"]
+    share_better: Float64[np.ndarray, " systems"]
+    class_differences: Float64[np.ndarray, "systems classes"]
+    class_difference_intervals: Float64[np.ndarray, "systems classes 2"]
+    num_undefined: Int[np.ndarray, " classes"]
 
 
 def auc_bootstrap(
-    labels: np.ndarray,
-    scores: np.ndarray,
-    songs: Sequence[str],
+    labels: Shaped[np.ndarray, "clips classes"],
+    scores: Float[np.ndarray, "..."],
+    songs: Sequence[str] | Shaped[np.ndarray, "..."],
     *,
     num_resamples: int = 1000,
     level: float = 0.95,
@@ -193,8 +195,8 @@ def auc_bootstrap(
     the same resamples, so that the difficulty of songs cancels in the differences.
 
     Args:
-        labels: (N, K), non-zero for positive labels.
-        scores: (S, N, K), finite; the other systems are compared with the first one.
+        labels: non-zero for positive labels.
+        scores: (systems, clips, classes), finite; the other systems are compared with the first.
         songs, num_resamples, level, seed: as in `confidence.f1_intervals`.
 
     Returns:
@@ -280,7 +282,7 @@ def _interval(resampled: np.ndarray, level: float) -> np.ndarray:
     return np.reshape(quantiles, (*resampled.shape[1:], 2))
 
 
-def _check_scores(name: str, scores: np.ndarray) -> np.ndarray:
+def _check_scores(name: str, scores: ArrayLike) -> np.ndarray:
     scores = np.asarray(scores, np.float64)
     if scores.ndim != 1 or not scores.size or not np.isfinite(scores).all():
         raise ValueError(f"{name}: expected finite scores (n,) with n >= 1, got {scores.shape}")

@@ -7,6 +7,8 @@ two, `bss_sdr` and `si_sdr` are not comparable with one another.
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jaxtyping import Float, Float64, Shaped
 
 from irec_jax.metrics.ratios import check_same_shape
 
@@ -15,11 +17,11 @@ MDX_DELTA = 1e-7
 
 
 def amplitude_sdr(
-    reference: np.ndarray | jax.Array,
-    estimate: np.ndarray | jax.Array,
+    reference: Shaped[Array | np.ndarray, "..."],
+    estimate: Shaped[Array | np.ndarray, "..."],
     *,
     axis: int | tuple[int, ...] | None = None,
-) -> np.ndarray | jax.Array:
+) -> Float[Array | np.ndarray, "..."]:
     """Return the SDR of amplitude spectrograms in dB, 10 log10(sum s^2 / sum (s - e)^2).
 
     The metric of Ligtenberg (2022). It ignores phase, so it does not measure how an estimate
@@ -55,8 +57,11 @@ def amplitude_sdr(
 
 
 def mdx_sdr(
-    reference: np.ndarray, estimate: np.ndarray, *, axis: int | tuple[int, ...] | None = None
-) -> np.ndarray:
+    reference: Shaped[np.ndarray, "..."],
+    estimate: Shaped[np.ndarray, "..."],
+    *,
+    axis: int | tuple[int, ...] | None = None,
+) -> Float64[np.ndarray, "..."] | np.float64:
     """Return the SDR of waveforms in dB, as defined by the music demixing challenges.
 
     10 log10((sum s^2 + 1e-7) / (sum (s - e)^2 + 1e-7)), summed over all samples and channels of a
@@ -68,7 +73,7 @@ def mdx_sdr(
         axis: axes to sum over; all by default.
 
     Returns:
-        float64 array of the remaining axes, always finite: for a silent reference it measures the
+        Array of the remaining axes, always finite: for a silent reference it measures the
         level of the estimate, 0 dB if that is silent too.
 
     Raises:

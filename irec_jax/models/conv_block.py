@@ -45,10 +45,10 @@ class ConvolutionBlock(nn.Module):
     def __call__(
         self, inputs: Sequence[kernels.DeferredNorm], *, train: bool
     ) -> kernels.DeferredNorm:
-        """Return activations (batch, new height, new width, filters).
+        """Return activations with `filters` channels.
 
         Args:
-            inputs: activations (batch, height, width, channels), to be concatenated.
+            inputs: activations of one size, to be concatenated.
             train: whether to normalise by the statistics of the batch.
         """
         channels = (sum(part.x.shape[3] for part in inputs), self.filters)

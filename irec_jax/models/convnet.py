@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
-import jax
+import numpy as np
+from jax import Array
+from jaxtyping import Float, Float32
 
 from irec_jax import kernels
 from irec_jax.models import layers
@@ -20,8 +22,13 @@ class _Weights(nn.Module):
     dtype: Any
 
     @nn.compact
-    def __call__(self) -> tuple[jax.Array, jax.Array]:
-        """Return arrays (height, width, inputs, outputs) and (outputs,)."""
+    def __call__(
+        self,
+    ) -> tuple[
+        Float[Array, "height width {self.num_inputs} {self.num_outputs}"],
+        Float[Array, " {self.num_outputs}"],
+    ]:
+        """Return the kernel and the bias."""
         shape = (*_KERNEL, self.num_inputs, self.num_outputs)
         kernel = self.param("kernel", nn.initializers.glorot_uniform(), shape)
         bias = self.param("bias", nn.initializers.zeros, (self.num_outputs,))
@@ -71,15 +78,17 @@ class ConvNet(layers.Classifier):
     pooling: str = "max"
 
     @nn.compact
-    def __call__(self, features: jax.Array, *, train: bool) -> jax.Array:
+    def __call__(
+        self, features: Float[Array | np.ndarray, "batch frames bands"], *, train: bool
+    ) -> Float32[Array, "batch {self.num_classes}"]:
         """Return the logits of each example.
 
         Args:
-            features: (batch, frames, bands).
+            features: spectrograms.
             train: whether to apply dropout (random keys from the collection 'dropout').
 
         Returns:
-            float32 (batch, num_classes), before the sigmoid.
+            Logits, before the sigmoid.
 
         Raises:
             ValueError: features of another rank, or empty.
@@ -105,21 +114,27 @@ class ConvNet(layers.Classifier):
         x = layers.Dropout(self.dense_dropout)(x, train=train)
         return self.classify(x)
 
-    def _convolutions(self, x: jax.Array, weights: Sequence[tuple]) -> jax.Array:
+    def _convolutions(
+        self, x: Float[Array | np.ndarray, "batch height width channels"], weights: Sequence[tuple]
+    ) -> Float[Array, "batch new_height new_width filters"]:
         for layer in weights:
             x = layers.Activation(self.activation)(_convolve(layer, x))
         return x
 
     def _convolutions_and_max_pooling(
-        self, x: jax.Array, weights: Sequence[tuple], *, recompute: bool
-    ) -> jax.Array:
+        self,
+        x: Float[Array | np.ndarray, "batch height width channels"],
+        weights: Sequence[tuple],
+        *,
+        recompute: bool,
+    ) -> Float[Array, "batch rows columns filters"]:
         """Return two convolutions and 3x3 max-pooling.
 
         A monotonic activation commutes with the maximum: pooling before bias and activation leaves
         a ninth of the values to compute.
 
         Args:
-            x: (batch, height, width, channels).
+            x: the input of the first convolution.
             weights: weights of the two convolutions.
             recompute: compute the first convolution again in the backward pass, not store it.
         """
@@ -139,7 +154,7 @@ class ConvNet(layers.Classifier):
         return activate(kernels.conv2d_max_pool(x, kernel, pads, _POOL, **stem) + bias)
 
 
-def _convolve(weights, x: jax.Array) -> jax.Array:
+def _convolve(weights, x: Array | np.ndarray) -> Array:
     kernel, bias = weights
     return kernels.conv2d(x, kernel, (1, 1), _PADDING) + bias
 

@@ -1,7 +1,9 @@
 """Convolutional recurrent network of Goel on the image and the chunks of a waveform."""
 
 import flax.linen as nn
-import jax
+import numpy as np
+from jax import Array
+from jaxtyping import Float32, Shaped
 
 from irec_jax.models import image_cnn, layers
 from irec_jax.models.recurrent import RecurrentLayer
@@ -32,7 +34,9 @@ class CRNN(image_cnn.ImageCNN):
     output_dropout: float = 0.0
 
     @nn.compact
-    def __call__(self, features: dict[str, jax.Array], *, train: bool) -> jax.Array:
+    def __call__(
+        self, features: dict[str, Shaped[Array | np.ndarray, "batch ..."]], *, train: bool
+    ) -> Float32[Array, "batch ... {self.num_classes}"]:
         """Return the logits of each image.
 
         Args:
@@ -42,7 +46,7 @@ class CRNN(image_cnn.ImageCNN):
             train: whether to apply dropout (random keys from the collection 'dropout').
 
         Returns:
-            float32 (batch, num_classes) or (batch, images, num_classes), before the softmax.
+            Logits (batch, num_classes) or (batch, images, num_classes), before the softmax.
 
         Raises:
             ValueError: features of another shape, or images that are too small.

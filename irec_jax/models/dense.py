@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 import flax.linen as nn
-import jax
+import numpy as np
+from jax import Array
+from jaxtyping import Float, Float32
 
 from irec_jax.models import layers
 
@@ -26,15 +28,17 @@ class DenseNetwork(layers.Classifier):
     dropout: float = 0.0
 
     @nn.compact
-    def __call__(self, features: jax.Array, *, train: bool) -> jax.Array:
+    def __call__(
+        self, features: Float[Array | np.ndarray, "batch features"], *, train: bool
+    ) -> Float32[Array, "batch {self.num_classes}"]:
         """Return the logits of each example.
 
         Args:
-            features: (batch, features).
+            features: one vector per example.
             train: whether to apply dropout (random keys from the collection 'dropout').
 
         Returns:
-            float32 (batch, num_classes), before sigmoid or softmax.
+            Logits, before sigmoid or softmax.
 
         Raises:
             ValueError: features of another rank, or empty.

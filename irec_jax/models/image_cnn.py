@@ -6,6 +6,9 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float, Float32
 
 from irec_jax import kernels, registry
 from irec_jax.models import layers
@@ -73,11 +76,13 @@ class _Convolution(nn.Module):
     dtype: Any
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Return the pooled activation (batch, height, width, filters).
+    def __call__(
+        self, x: Float[Array | np.ndarray, "batch height width channels"]
+    ) -> Float[Array, "batch rows columns {self.layer.filters}"]:
+        """Return the pooled activation.
 
         Args:
-            x: (batch, height, width, channels); one channel represents num_inputs equal ones.
+            x: activations or images; one channel represents num_inputs equal ones.
         """
         size, stride, pool = ((number, number) for number in self.layer[1:])
         shape = (*size, self.num_inputs, self.layer.filters)
@@ -135,7 +140,9 @@ class ImageCNN(layers.Classifier):
     dense_dropout: float = 0.5
 
     @nn.compact
-    def __call__(self, features: jax.Array, *, train: bool) -> jax.Array:
+    def __call__(
+        self, features: Float[Array | np.ndarray, "*batch height width"], *, train: bool
+    ) -> Float32[Array, "*batch {self.num_classes}"]:
         """Return the logits of each image.
 
         Args:
@@ -143,7 +150,7 @@ class ImageCNN(layers.Classifier):
             train: whether to apply dropout (random keys from the collection 'dropout').
 
         Returns:
-            float32 (batch, num_classes) or (batch, images, num_classes), before the softmax.
+            Logits, before the softmax.
 
         Raises:
             ValueError: features of another rank, or images that are too small.
@@ -151,8 +158,10 @@ class ImageCNN(layers.Classifier):
         """
         return self.classify(self.encode(features, train=train))
 
-    def encode(self, images: jax.Array, *, train: bool) -> jax.Array:
-        """Return the output of the dense layer (..., dense) for images (..., height, width)."""
+    def encode(
+        self, images: Float[Array | np.ndarray, "*batch height width"], *, train: bool
+    ) -> Float[Array, "*batch {self.dense}"]:
+        """Return the output of the dense layer."""
         net = net_layers(self.net, self.filters, self.kernels, self.strides, self.pools)
         if getattr(images, "ndim", 0) not in (3, 4):
             raise ValueError(

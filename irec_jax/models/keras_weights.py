@@ -22,6 +22,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Float32
 
 from irec_jax.errors import UserError
 
@@ -30,7 +31,9 @@ _ORDER = (("forward", "backward"), ("Conv",), ("Dense",))
 _ARRAYS = ("kernel", "recurrent_kernel", "bias")
 
 
-def from_keras(weights: Sequence[np.ndarray], params: Mapping[str, Any]) -> dict:
+def from_keras(
+    weights: Sequence[Float[np.ndarray, "..."]], params: Mapping[str, Any]
+) -> dict[str, dict[str, Float32[np.ndarray, "..."]]]:
     """Return the parameters of a network from the weights of the same network in Keras.
 
     Args:
@@ -39,7 +42,7 @@ def from_keras(weights: Sequence[np.ndarray], params: Mapping[str, Any]) -> dict
             arrays or shapes from `jax.eval_shape`; only names and shapes are used.
 
     Returns:
-        The same tree with float32 NumPy arrays.
+        The same tree with the converted arrays.
 
     Raises:
         UserError: an array of the wrong shape (names the layer and both shapes), too many or too

@@ -8,6 +8,9 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float, Float32, PRNGKeyArray, UInt
 
 from irec_jax import distributed, registry
 from irec_jax.errors import UserError
@@ -15,13 +18,15 @@ from irec_jax.kernels import DeferredNorm
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
-def leaky_relu(x: jax.Array, negative_slope: float) -> jax.Array:
+def leaky_relu(
+    x: Float[Array | np.ndarray, "*shape"], negative_slope: float
+) -> Float[Array, "*shape"]:
     """Return x where x >= 0, ``negative_slope * x`` elsewhere; the derivative at 0 is 1.
 
     The gradient depends on the output only, so the input is not stored for the backward pass.
 
     Args:
-        x: any shape.
+        x: inputs.
         negative_slope: positive, so that output and input have the same sign; or 0 (ReLU, with
             derivative 0 at 0, since all negative inputs become 0).
     """
@@ -57,7 +62,7 @@ def check_activation(kind: str) -> None:
         raise registry.unknown("activation", kind, [*ACTIVATIONS, "prelu"])
 
 
-def check_sizes(**sizes: int | Sequence[int]) -> None:
+def check_sizes(**sizes: Any) -> None:
     """Raise UserError unless all numbers are positive integers."""
     for name, value in sizes.items():
         for size in value if isinstance(value, Sequence) else (value,):
@@ -111,8 +116,10 @@ class Classifier(nn.Module):
     num_classes: int
     dtype: Any = jnp.float32
 
-    def classify(self, x: jax.Array, **options: Any) -> jax.Array:
-        """Return the logits of a dense layer with these options, float32 (..., num_classes)."""
+    def classify(
+        self, x: Float[Array | np.ndarray, "*batch units"], **options: Any
+    ) -> Float32[Array, "*batch {self.num_classes}"]:
+        """Return the logits of a dense layer with these options."""
         logits = dense(self.num_classes, self.dtype, **options)(x).astype(jnp.float32)
         self.sow("intermediates", "output", logits)
         return logits
@@ -131,8 +138,10 @@ class Activation(nn.Module):
     kind: str
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Return the activation of x (..., channels), of the same shape and type."""
+    def __call__(
+        self, x: Float[Array | np.ndarray, "*batch channels"]
+    ) -> Float[Array, "*batch channels"]:
+        """Return the activation of x, of the same type."""
         if self.kind == "prelu":
             slope = self.param("negative_slope", nn.initializers.constant(0.25), x.shape[-1:])
             return jnp.where(x >= 0, x, slope.astype(x.dtype) * x)
@@ -140,8 +149,10 @@ class Activation(nn.Module):
         return ACTIVATIONS[self.kind](x)
 
 
-def global_pool(x: jax.Array, kind: str) -> jax.Array:
-    """Return the 'max' or 'mean' (batch, channels) of x (batch, height, width, channels).
+def global_pool(
+    x: Float[Array | np.ndarray, "batch height width channels"], kind: str
+) -> Float[Array, "batch channels"]:
+    """Return the 'max' or 'mean' over the pixels.
 
     Raises:
         UserError: unknown kind.
@@ -149,7 +160,7 @@ def global_pool(x: jax.Array, kind: str) -> jax.Array:
     return registry.find("pooling", {"max": jnp.max, "mean": jnp.mean}, kind)(x, axis=(1, 2))
 
 
-def random_integers(key: jax.Array, shape: Sequence[int], dtype: Any) -> jax.Array:
+def random_integers(key: PRNGKeyArray, shape: Sequence[int], dtype: Any) -> UInt[Array, "..."]:
     """Return uniform random unsigned integers of 8 or 16 bits.
 
     32-bit words are split: a quarter or half of the work of `jax.random.bits`, which draws a word
@@ -175,8 +186,10 @@ class Dropout(nn.Module):
     rate: float
 
     @nn.compact
-    def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        """Return x with elements dropped if `train`, of the same shape and type."""
+    def __call__(
+        self, x: Float[Array | np.ndarray, "*shape"], *, train: bool
+    ) -> Float[Array | np.ndarray, "*shape"]:
+        """Return x with elements dropped if `train`, of the same type."""
         if not 0 <= self.rate < 1:
             raise ValueError(f"rate={self.rate}: expected a number in [0, 1)")
         if not train or self.rate == 0:
@@ -216,7 +229,7 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(
-        self, layer: Callable[..., tuple[jax.Array, ...]], batch_size: int, *, train: bool
+        self, layer: Callable[..., tuple[Array, ...]], batch_size: int, *, train: bool
     ) -> DeferredNorm:
         """Return the output of a layer with its deferred normalisation.
 

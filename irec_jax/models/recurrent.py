@@ -6,6 +6,9 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Bool, Float, Float32, Int, Shaped
 
 from irec_jax import kernels, registry
 from irec_jax.errors import UserError
@@ -47,26 +50,26 @@ class RecurrentLayer(nn.Module):
     @nn.compact
     def __call__(
         self,
-        steps: jax.Array,
+        steps: Float[Array | np.ndarray, "batch steps inputs"],
         *,
-        num_steps: jax.Array | None = None,
-        initial_hidden: jax.Array | None = None,
+        num_steps: Int[Array | np.ndarray, " batch"] | None = None,
+        initial_hidden: Float[Array, "batch {self.hidden}"] | None = None,
         sequence: bool = False,
-    ) -> jax.Array:
+    ) -> Float32[Array, "batch {self.hidden}"] | Float32[Array, "batch steps {self.hidden}"]:
         """Return the hidden states.
 
         Args:
-            steps: (batch, steps, inputs), at least one step.
-            num_steps: (batch,) int, the number of valid steps at the start of each example. Padding
-                steps leave the state unchanged, in reverse too: the scan then starts at the last
-                valid step of each example. None: all are valid.
-            initial_hidden: (batch, hidden), the hidden state before the first step; None: zeros.
-                The memory of an LSTM starts at zero in either case.
+            steps: inputs, at least one step.
+            num_steps: the number of valid steps at the start of each example. Padding steps leave
+                the state unchanged, in reverse too: the scan then starts at the last valid step of
+                each example. None: all are valid.
+            initial_hidden: the hidden state before the first step; None: zeros. The memory of an
+                LSTM starts at zero in either case.
             sequence: return the state after every step.
 
         Returns:
-            float32, the last hidden state (batch, hidden), or (batch, steps, hidden). On padding
-            steps the sequence repeats the last valid state (in reverse: the initial state).
+            The last hidden state, or with `sequence` that after every step. On padding steps the
+            sequence repeats the last valid state (in reverse: the initial state).
 
         Raises:
             ValueError: steps of another rank, or empty.
@@ -127,19 +130,27 @@ class RecurrentNetwork(layers.Classifier):
 
     @nn.compact
     def __call__(
-        self, features: jax.Array | dict, *, train: bool
-    ) -> jax.Array | tuple[jax.Array, jax.Array]:
+        self,
+        features: Float[Array | np.ndarray, "batch steps inputs"]
+        | dict[str, Shaped[Array | np.ndarray, "batch ..."]],
+        *,
+        train: bool,
+    ) -> (
+        Float32[Array, "batch {self.num_classes}"]
+        | Float32[Array, "batch steps {self.num_classes}"]
+        | tuple[Float32[Array, "batch steps {self.num_classes}"], Bool[Array, "batch steps"]]
+    ):
         """Return the logits of each example.
 
         Args:
-            features: (batch, steps, inputs), or a dict with this array as "steps" and optionally
-                "num_steps" (batch,) int, the number of valid steps at the start of each example.
+            features: inputs, or a dict with this array as "steps" and optionally "num_steps"
+                (batch,) int, the number of valid steps at the start of each example.
             train: whether to apply dropout (random keys from the collection 'dropout').
 
         Returns:
-            float32 (batch, num_classes), or with the head 'per_step' (batch, steps, num_classes);
-            the latter, if "num_steps" is given, with a second array, bool (batch, steps), that
-            marks the valid steps. Padding steps must be left out of means.
+            Logits of each example, or with the head 'per_step' of each step; the latter, if
+            "num_steps" is given, with a second array that marks the valid steps. Padding steps must
+            be left out of means.
 
         Raises:
             ValueError: features of another rank, or empty.

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 import flax.linen as nn
-import jax
+import numpy as np
+from jax import Array
+from jaxtyping import Float, Float32
 
 from irec_jax import registry
 from irec_jax.kernels import DeferredNorm
@@ -49,16 +51,18 @@ class SpectrogramCNN(layers.Classifier):
     momentum: float = 0.99
 
     @nn.compact
-    def __call__(self, features: jax.Array, *, train: bool) -> jax.Array:
+    def __call__(
+        self, features: Float[Array | np.ndarray, "batch bins frames"], *, train: bool
+    ) -> Float32[Array, "batch {self.num_classes}"]:
         """Return the logits of each example.
 
         Args:
-            features: (batch, bins, frames), 1 x 1 or larger.
+            features: spectrograms, 1 x 1 or larger.
             train: whether to apply dropout (random keys from the collection 'dropout'), normalise
                 by the statistics of the batch and update the collection 'batch_stats'.
 
         Returns:
-            float32 (batch, num_classes), before the sigmoid.
+            Logits, before the sigmoid.
 
         Raises:
             ValueError: features of another rank, or empty.

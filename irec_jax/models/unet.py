@@ -8,6 +8,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jaxtyping import Float, Float32
 
 from irec_jax import registry
 from irec_jax.errors import UserError
@@ -91,16 +93,18 @@ class UNet(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, features: jax.Array, *, train: bool) -> jax.Array:
+    def __call__(
+        self, features: Float[Array | np.ndarray, "batch bins frames"], *, train: bool
+    ) -> Float32[Array, "batch bins frames"]:
         """Return the features of the remaining instruments.
 
         Args:
-            features: mixture in dB divided by scale_db, (batch, bins, frames).
+            features: mixture in dB divided by scale_db.
             train: whether to apply dropout (random keys from the collection 'dropout'), normalise
                 by the statistics of the batch and update the collection 'batch_stats'.
 
         Returns:
-            float32 (batch, bins, frames), in the same unit.
+            Features in the same unit.
 
         Raises:
             ValueError: features of another rank.
@@ -133,8 +137,10 @@ class UNet(nn.Module):
             outputs.append(x)
         return outputs
 
-    def _bottleneck(self, x: jax.Array) -> jax.Array:
-        """Return dense layers down to few units and back, of the shape of x."""
+    def _bottleneck(
+        self, x: Float[Array, "batch height width channels"]
+    ) -> Float[Array, "batch height width channels"]:
+        """Return dense layers down to few units and back."""
         if not self.bottleneck:
             return x
         shape, x = x.shape, x.reshape(x.shape[0], -1)
@@ -148,9 +154,14 @@ class UNet(nn.Module):
         return x.reshape(shape)
 
     def _decode(
-        self, x: jax.Array, skips: list[DeferredNorm], settings: Sequence[tuple], *, train: bool
-    ) -> jax.Array:
-        """Return the last layer, float32 (batch, bins, frames)."""
+        self,
+        x: Float[Array, "batch height width channels"],
+        skips: list[DeferredNorm],
+        settings: Sequence[tuple],
+        *,
+        train: bool,
+    ) -> Float32[Array, "batch bins frames"]:
+        """Return the last layer."""
         x = DeferredNorm.identity(x)
         filters = (1, *self.filters[:-1])
         for number, (_, size, stride, _) in enumerate(reversed(settings), 1):
@@ -162,7 +173,7 @@ class UNet(nn.Module):
                 self.sow("intermediates", f"decoder_{number}", x.values())
         return x.values()[..., 0].astype(jnp.float32)
 
-    def _check_settings(self, features: jax.Array) -> Sequence[tuple]:
+    def _check_settings(self, features: Array | np.ndarray) -> Sequence[tuple]:
         """Return the settings of the convolutions; raise the errors of `__call__`."""
         layers.check_features(features, "batch, bins, frames")
         registry.find("output", OUTPUTS, self.output)

@@ -29,7 +29,7 @@ def overview(
     *,
     weight_titles: Sequence[str],
     drawn: Sequence[int],
-    losses_db: Sequence[float],
+    losses_db: Sequence[float] | np.ndarray,
     before_after: Sequence[Sequence[np.ndarray]],
     edges_hz: np.ndarray,
     start_s: float,
@@ -58,7 +58,8 @@ def overview(
     figure = figures.new_figure(_WIDTH, map_height + row_height)
     top = 1 - 0.15 / figure.get_figheight()  # otherwise subfigures cut off the titles of the maps
     figure.set_layout_engine("constrained", rect=(0, 0, 1, top))
-    upper, lower = figure.subfigures(2, 1, height_ratios=[map_height, max(row_height, 0.1)])
+    heights = [map_height, max(row_height, 0.1)]
+    upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)[:, 0]
     axes = iter(np.ravel(upper.subplots(map_rows, columns, squeeze=False)))
     if amplitudes is not None:
         _draw_direct_sound(next(axes), names, amplitudes, delays_s)
@@ -109,24 +110,25 @@ def example(
     upper, lower = figure.subplots(2, columns, squeeze=False)
     off_diagonal = ~np.eye(len(names), dtype=bool)
     top = max(float(np.abs(inverse[off_diagonal]).max()) for inverse in inverses.values())
+    images = []
     for axes, (name, inverse) in zip(upper, inverses.items(), strict=False):
         values = np.ma.array(inverse, mask=~off_diagonal)
-        image = axes.imshow(values, cmap="RdBu_r", vmin=-top, vmax=top)
+        images.append(axes.imshow(values, cmap="RdBu_r", vmin=-top, vmax=top))
         axes.set_title(name, fontsize=11)
         axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
         axes.set_yticks(range(len(names)), names if axes is upper[0] else [], fontsize=7)
-    figure.colorbar(image, ax=upper.tolist(), label="off-diagonal element", shrink=0.8)
+    figure.colorbar(images[-1], ax=upper.tolist(), label="off-diagonal element", shrink=0.8)
     loudest = max(float(magnitudes.max()) for magnitudes in spectra.values())
     nyquist_khz = sample_rate_hz / 2000
     for axes, (name, magnitudes) in zip(lower, spectra.items(), strict=False):
         levels_db = figures.relative_db(magnitudes.T**2, loudest**2)
         extent = (0, duration_s, 0, nyquist_khz)
-        image = figures.spectrogram(axes, levels_db, extent, low=-_SPECTROGRAM_DB)
+        images.append(figures.spectrogram(axes, levels_db, extent, low=-_SPECTROGRAM_DB))
         axes.set_ylim(0, min(nyquist_khz, 8))
         axes.set_title(name, fontsize=11)
         axes.set_xlabel("time (s)")
     lower[0].set_ylabel("frequency (kHz)")
-    figure.colorbar(image, ax=lower.tolist(), label="level (dB re maximum)", shrink=0.8)
+    figure.colorbar(images[-1], ax=lower.tolist(), label="level (dB re maximum)", shrink=0.8)
     for unused in (*upper[len(inverses) :], *lower[len(spectra) :]):
         unused.set_visible(False)
     figure.suptitle(title, fontsize=13)

@@ -1,7 +1,7 @@
-"""Estimated crosstalk as plain-text tables."""
+"""Estimated crosstalk as tables of tracks by tracks: rows are microphones, columns the sources."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -15,21 +15,30 @@ _NONE = "·"
 def crosstalk_tables(
     names: Sequence[str], crosstalk: Crosstalk, settings: Settings, sample_rate_hz: int
 ) -> str:
-    """Return tables of tracks by tracks: rows are microphones, columns the sources in them.
+    """Return the tables of `crosstalk_cells` as plain text.
+
+    Tables of 20 tracks are less than 120 characters wide.
+    """
+    cells = crosstalk_cells(crosstalk, settings, sample_rate_hz)
+    return "\n\n".join(_plain_table(title, names, table) for title, table in cells)
+
+
+def crosstalk_cells(
+    crosstalk: Crosstalk, settings: Settings, sample_rate_hz: int
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the title and the texts (J, J) of each table.
 
     If the tracks were aligned, the level of the direct sound in dB and its delay in ms, then the
-    weights of each band. Tables of 20 tracks are less than 120 characters wide.
+    weights of each band.
     """
-    parts = []
     if settings.align:
-        detected = (crosstalk.amplitudes != 0) & ~np.eye(len(names), dtype=bool)
+        detected = (crosstalk.amplitudes != 0) & ~np.eye(len(crosstalk.amplitudes), dtype=bool)
         levels_db = 20 * np.log10(np.where(detected, np.abs(crosstalk.amplitudes), 1))
         delays_ms = 1e3 * crosstalk.delays_samples / sample_rate_hz
-        parts.append(_table("direct sound, dB", names, levels_db, detected, ".0f"))
-        parts.append(_table("delay of the direct sound, ms", names, delays_ms, detected, ".1f"))
+        yield "direct sound, dB", _cells(levels_db, detected, ".0f")
+        yield "delay of the direct sound, ms", _cells(delays_ms, detected, ".1f")
     for title, weights in zip(weight_titles(settings), crosstalk.weights, strict=True):
-        parts.append(_table(title, names, weights, weights >= 0.005, ".2f"))
-    return "\n\n".join(parts)
+        yield title, _cells(weights, weights >= 0.005, ".2f")
 
 
 def weight_titles(settings: Settings) -> list[str]:
@@ -42,12 +51,8 @@ def weight_titles(settings: Settings) -> list[str]:
     return [f"{title}, {band}" for band in bands]
 
 
-def _table(
-    title: str, names: Sequence[str], values: np.ndarray, shown: np.ndarray, form: str
-) -> str:
+def _plain_table(title: str, names: Sequence[str], cells: np.ndarray) -> str:
     numbers = [str(j + 1) for j in range(len(names))]
-    cells = np.where(shown, np.vectorize(lambda value: _cell(value, form))(values), _NONE)
-    np.fill_diagonal(cells, "")
     width = 1 + max(map(len, [*numbers, *cells.ravel()]))
     heads = [f"{j:>2} {shorten(name, _MAX_NAME)}" for j, name in enumerate(names, 1)]
     left = max(map(len, heads))
@@ -55,6 +60,13 @@ def _table(
     for head, row in zip(heads, cells, strict=True):
         lines.append(f"{head:<{left}}" + "".join(f"{cell:>{width}}" for cell in row))
     return "\n".join(lines)
+
+
+def _cells(values: np.ndarray, shown: np.ndarray, form: str) -> np.ndarray:
+    """Return the texts of the shown values, with an empty diagonal."""
+    cells = np.where(shown, np.vectorize(lambda value: _cell(value, form))(values), _NONE)
+    np.fill_diagonal(cells, "")
+    return cells
 
 
 def _cell(value: float, form: str) -> str:

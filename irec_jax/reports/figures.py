@@ -9,7 +9,7 @@ import os
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 import matplotlib.ticker
@@ -44,12 +44,15 @@ def new_axes(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def encode(figure: Figure, file_format: str) -> bytes:
-    """Return the figure as the content of a 'png', 'pdf' or 'svg' file."""
+def encode(figure: Figure, file_format: str, *, dpi: float | None = None) -> bytes:
+    """Return the figure as the content of a 'png', 'pdf' or 'svg' file.
+
+    ``dpi`` is the resolution of pixels; None: that of the figure.
+    """
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # drawn as a box
-        figure.savefig(buffer, format=file_format)
+        figure.savefig(buffer, format=file_format, dpi=dpi or figure.dpi)
     return buffer.getvalue()
 
 
@@ -67,7 +70,7 @@ def save(figure: Figure, path: str | os.PathLike) -> None:
     write_bytes(path, encode(figure, file_format))
 
 
-def grid(axes: Axes, which: str = "both") -> None:
+def grid(axes: Axes, which: Literal["both", "x", "y"] = "both") -> None:
     """Draw light grid lines behind the data, for 'x', 'y' or 'both' axes."""
     axes.grid(True, axis=which, color=LIGHT_GREY, linewidth=0.6)
     axes.set_axisbelow(True)

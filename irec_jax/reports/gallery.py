@@ -133,7 +133,7 @@ def choose(clips: Clips, column: int, num: int, *, seed: int) -> np.ndarray:
     num_before = collections.Counter[str]()
     rank = []
     for i in candidates:
-        song = clips.songs[i]
+        song = str(clips.songs[i])
         rank.append((clips.labels[i].sum() > 1, num_before[song]))
         num_before[song] += 1
     return candidates[sorted(range(len(candidates)), key=rank.__getitem__)[:num]]
@@ -184,7 +184,7 @@ def _recurrence(rate_hz: int) -> _Kind:
 
 
 def _log_mel(rate_hz: int) -> _Kind:
-    frontend = frontends.create("log_mel", sample_rate_hz=rate_hz)
+    frontend = frontends.LogMel(sample_rate_hz=rate_hz)
     centres_hz = mel.mel_frequencies(
         num_mels=frontend.num_mels, min_hz=0.0, max_hz=rate_hz / 2, mel_scale="slaney"
     )
@@ -233,13 +233,13 @@ def _figure(
     figure = new_figure(*size)
     title = textwrap.fill(title, int(8.5 * size[0]), break_on_hyphens=False)
     figure.suptitle(title, fontsize=13, parse_math=False)
-    grid = figure.subplots(len(chosen), num_columns, squeeze=False)
+    grid, drawn_images = figure.subplots(len(chosen), num_columns, squeeze=False), []
     for row, (name, indices) in zip(grid, chosen.items(), strict=True):
         for number, i in enumerate(indices):
             panels = row[per_clip * number :][:per_clip]
             images = _images(kind, clips, i, num_samples)
             for axes, pixels, extent in zip(panels, images, kind.extents, strict=True):
-                image = _draw_image(axes, pixels, extent, kind)
+                drawn_images.append(_draw_image(axes, pixels, extent, kind))
             caption = shorten(str(clips.ids[i]), _MAX_ID, keep="both")
             panels[0].set_title(caption, fontsize=6.5, loc="left", pad=3, parse_math=False)
         for unused in row[per_clip * len(indices) :]:
@@ -263,7 +263,7 @@ def _figure(
     figure.supxlabel(f"{kind.x_label}\n\n{how_to_read}", fontsize=10)
     figure.supylabel(kind.y_label, fontsize=10)
     style: Any = dict(aspect=30, shrink=min(1.0, 3 / len(chosen)), pad=0.01)
-    bar = figure.colorbar(image, ax=grid, label=kind.bar_label, **style)
+    bar = figure.colorbar(drawn_images[-1], ax=grid, label=kind.bar_label, **style)
     bar.set_ticks(list(kind.bar_ticks), labels=list(kind.bar_ticks.values()))
     return figure
 

@@ -2,41 +2,129 @@
 
 import base64
 import html
-from collections.abc import Mapping
+import importlib.resources
+import re
+import struct
+from collections.abc import Iterator, Mapping, Sequence
 
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2em auto; padding: 0 1em; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; display: block;
-  overflow-x: auto; }
-th, td { padding: .25em .7em; border-bottom: 1px solid #d9d9d9; text-align: left; }
-th:empty { padding: 0; }
-blockquote { margin: 1em 0; padding: .6em 1em; background: #fdf0e6;
-  border-left: 4px solid #d55e00; }
-blockquote p { margin: 0; }
-img { max-width: 100%; }
-code { background: #f2f2f2; padding: .1em .3em; }
-"""
+#: Pixels of a picture per pixel of the page, so that pictures stay sharp when they are enlarged.
+PICTURE_SCALE = 1.5
+_STYLE = importlib.resources.files(__package__).joinpath("page.css").read_text()
+#: The Escape key closes an enlarged picture, as a click does.
+_SCRIPT = """addEventListener("keydown", (event) => {
+  if (event.key === "Escape")
+    document.querySelectorAll("input:checked").forEach((box) => { box.checked = false; });
+});"""
+#: A number with its deviation, interval or unit: '0.672 [0.651, 0.695]', '9.33 ± 4.29 dB'.
+_NUMBER = r"[-+−]?\.?\d[\d.,]*"
+_QUANTITY = re.compile(
+    rf"{_NUMBER}(?: [±/] {_NUMBER})*(?: \[{_NUMBER}, {_NUMBER}\])?"
+    r"(?: (?:%|dB|Hz|kHz|ms|s|min|h|GB|MB)(?!\w))?"
+)
 
 
-def to_html(page: str, *, title: str, pictures: Mapping[str, bytes]) -> str:
+def to_html(page: str, *, pictures: Mapping[str, bytes]) -> str:
     """Return a Markdown page as HTML.
+
+    The first heading is the title of the browser window. The paragraph above a table becomes its
+    caption, and its second line a note in small print. A picture that is a paragraph of its own
+    becomes a figure with a caption, which a click enlarges.
 
     Args:
         page: Markdown with the tables of GitHub; HTML in it is escaped.
-        title: title of the browser window.
-        pictures: file name to PNG, to be embedded as a data URI; other pictures remain links.
+        pictures: file name to PNG, to be embedded; other pictures remain links.
     """
     markdown = MarkdownIt("js-default")
     tokens = markdown.parse(page)
+    title = next((_plain_text(token) for token in tokens if token.type == "inline"), "")
     for token in (child for block in tokens for child in block.children or ()):
-        if token.type == "image" and (name := str(token.attrs["src"])) in pictures:
-            encoded = base64.b64encode(pictures[name]).decode()
-            token.attrs["src"] = f"data:image/png;base64,{encoded}"
+        if token.type == "text":
+            token.content = _QUANTITY.sub(_keep_together, token.content)
+        elif token.type == "code_inline":
+            options = re.sub(
+                r"(?<!\S)--?[a-z]\S*", r"<span>\g<0></span>", html.escape(token.content)
+            )
+            token.type, token.content = "html_inline", f"<code>{options}</code>"
+    tokens = list(_figures(_tables(tokens), pictures))
     body = markdown.renderer.render(tokens, markdown.options, {})
     return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f"<title>{html.escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
-        f"{body}</body>\n</html>\n"
+        '<!DOCTYPE html>\n<html lang="en-GB">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{html.escape(title)}</title>\n<style>\n{_STYLE}</style>\n</head>\n<body>\n"
+        f"{body}<script>\n{_SCRIPT}\n</script>\n</body>\n</html>\n"
+    )
+
+
+def _plain_text(token: Token) -> str:
+    return "".join(child.content for child in token.children or ())
+
+
+def _keep_together(match: re.Match) -> str:
+    """Return the text with spaces at which lines do not break."""
+    return match[0].replace(" ", "\u00a0")
+
+
+def _html(content: str) -> Token:
+    return Token("html_block", "", 0, content=content)
+
+
+def _tables(tokens: Sequence[Token]) -> list[Token]:
+    """Return the tokens with each table in a figure, and the paragraph above it as the caption."""
+    framed: list[Token] = []
+    for token in tokens:
+        if token.type == "table_open":
+            caption = []
+            if framed and framed[-1].type == "paragraph_close":
+                caption, framed = framed[-3:], framed[:-3]
+                caption[0].tag = caption[2].tag = "figcaption"
+                caption[1].children = list(_small_print(caption[1].children or ()))
+            framed += [_html('<figure class="table">\n'), *caption]
+            framed += [_html('<div class="scroll" tabindex="0">\n'), token]
+        elif token.type == "table_close":
+            framed += [token, _html("</div>\n</figure>\n")]
+        else:
+            framed.append(token)
+    return framed
+
+
+def _small_print(children: Sequence[Token]) -> Iterator[Token]:
+    """Yield the tokens of a caption with all lines after the first in small print."""
+    breaks = [i for i, token in enumerate(children, 1) if token.type == "softbreak"]
+    if not breaks:
+        yield from children
+        return
+    yield from children[: breaks[0]]
+    yield Token("small_open", "small", 1)
+    yield from children[breaks[0] :]
+    yield Token("small_close", "small", -1)
+
+
+def _figures(tokens: Sequence[Token], pictures: Mapping[str, bytes]) -> Iterator[Token]:
+    """Yield the tokens with embedded pictures as figures in place of their paragraphs."""
+    remaining = iter(tokens)
+    for token in remaining:
+        if token.type != "paragraph_open":
+            yield token
+            continue
+        content, end = next(remaining), next(remaining)
+        children = content.children or []
+        name = str(children[0].attrs.get("src")) if len(children) == 1 else ""
+        if name in pictures:
+            yield _html(_figure(_plain_text(children[0]), pictures[name]))
+        else:
+            yield from (token, content, end)
+
+
+def _figure(caption: str, png: bytes) -> str:
+    """Return a figure whose checkbox, switched by a click, enlarges the picture."""
+    caption, encoded = html.escape(caption), base64.b64encode(png).decode()
+    width, height = struct.unpack(">II", png[16:24])
+    size = f"--width: {width / PICTURE_SCALE:g}px; --ratio: {width / height:.4f}"
+    return (
+        '<figure>\n<label><input type="checkbox" autocomplete="off" aria-label="Enlarge">'
+        f'<span class="view"><img src="data:image/png;base64,{encoded}" alt="{caption}" '
+        f'style="{size}"></span></label>\n<figcaption>{caption}</figcaption>\n</figure>\n'
     )

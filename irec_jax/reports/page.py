@@ -1,10 +1,10 @@
 """Parts that the pages of all tasks and studies share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from irec_jax.reports.tables import markdown_table
+from irec_jax.reports.tables import captioned_table, escape
 
 
 def rendered_banner(report: Mapping, recordings: str = "IRMAS") -> list[str]:
@@ -12,20 +12,43 @@ def rendered_banner(report: Mapping, recordings: str = "IRMAS") -> list[str]:
 
     ``recordings`` is the dataset of recordings whose scores readers might compare.
     """
-    warning = f"rendered audio ({report['dataset']}): not comparable with scores on {recordings}"
-    return [f"> **{warning}** or any other recorded music."] if report["rendered"] else []
+    if not report["rendered"]:
+        return []
+    warning = f"Measured on rendered audio ({report['dataset']}): not comparable with scores on"
+    return [f"> **{warning} {recordings}** or any other recorded music."]
 
 
 def picture(captions: Mapping[str, str], name: str, heading: str | None = None) -> list[str]:
     """Return the link to a picture file below a Markdown heading; nothing if it was not drawn."""
     if name not in captions:
         return []
-    return [*([heading] if heading else []), f"![{captions[name]}]({name})"]
+    return [*([heading] if heading else []), f"![{escape(captions[name])}]({name})"]
+
+
+def measured_table(
+    report: Mapping,
+    caption: str,
+    header: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    num_text_columns: int = 1,
+) -> str:
+    """Return a Markdown table whose caption ends with the data and the command of the report.
+
+    Args:
+        report: a report with ``rendered`` and ``provenance``.
+        caption: a sentence that says what was measured.
+        header, rows, num_text_columns: see `tables.markdown_table`.
+    """
+    dataset, command = (report["provenance"][key] for key in ("dataset", "command"))
+    rendered = ", rendered audio" if report["rendered"] else ""
+    data = "{name} {version}, {config}".format(**dataset) + rendered
+    caption = f"{caption}\nData: {data}. Command: `{command}`"
+    return captioned_table(caption, header, rows, num_text_columns)
 
 
 def failed_runs(failures: Mapping[str, str]) -> list[str]:
     """Return a paragraph that lists the runs that failed and the reasons; nothing if none did."""
-    lines = [f"- {name}: {reason}" for name, reason in failures.items()]
+    lines = [f"- {name}: {escape(reason)}" for name, reason in failures.items()]
     heading = "**Failed** (run the same command to try again):"
     return [heading, "\n".join(lines)] if lines else []
 
@@ -42,18 +65,19 @@ def repeats_heading(repeats: Mapping) -> str:
     return f"## Mean ± standard deviation of {repeats['num_runs']} runs (seeds {seeds})"
 
 
-def provenance_table(provenance: Mapping) -> str:
-    """Return the table of data, command, code, hardware and versions.
+def provenance_table(provenance: Mapping, settings: Mapping[str, str] | None = None) -> str:
+    """Return the captioned table of data, command, code, hardware and versions.
 
-    See `irec_jax.evaluation.provenance.collect` for the keys of ``provenance``.
+    Args:
+        provenance: result of `provenance.collect`, or of `provenance.environment`.
+        settings: further rows, name to text.
     """
-    dataset, hardware, git = (provenance[key] for key in ("dataset", "hardware", "git"))
+    hardware, git = provenance["hardware"], provenance["git"]
     devices = ", ".join(f"{count} x {kind}" for kind, count in hardware["devices"].items())
     commit = f"{git['commit']}{' (with changes)' if git['dirty'] else ''}" if git else "–"
     rows = [
-        ["data", "{name} {version}, {config}, {split}".format(**dataset)],
         ["command", f"`{provenance['command']}`"],
-        ["seed", str(provenance["seed"])],
+        *([name, text] for name, text in (settings or {}).items()),
         ["commit", commit],
         ["date", provenance["date"]],
         ["durations", ", ".join(f"{k} {v:.1f} s" for k, v in provenance["durations_s"].items())],
@@ -61,4 +85,7 @@ def provenance_table(provenance: Mapping) -> str:
         ["CPU", "{cpu}, {num_cores} cores, {system}".format(**hardware)],
         ["versions", ", ".join(f"{k} {v}" for k, v in provenance["versions"].items())],
     ]
-    return markdown_table(["", ""], rows, num_text_columns=2)
+    if "dataset" in provenance:
+        data = "{name} {version}, {config}, {split}".format(**provenance["dataset"])
+        rows = [["data", data], ["seed", str(provenance["seed"])], *rows]
+    return captioned_table("How this report was made.", ["", ""], rows, num_text_columns=2)

@@ -1,6 +1,7 @@
 """Figures of a recognition report."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -84,7 +85,7 @@ def training_curves(history: Sequence[Mapping[str, float]]) -> Figure:
     figure, axes = figures.new_axes(7.0, 4.0)
     keys = ("epoch", "train_loss", "valid_loss")
     epochs, train, valid = (np.array([row[key] for row in history], float) for key in keys)
-    style = dict(ms=4, linewidth=1.6)
+    style: dict[str, Any] = dict(ms=4, linewidth=1.6)
     axes.plot(epochs, train, color=BLUE, marker="o", label="training", **style)
     axes.plot(epochs, valid, color=VERMILION, marker="s", ls="--", label="validation", **style)
     if np.isfinite(valid).any():

@@ -4,8 +4,14 @@ import itertools
 from collections.abc import Mapping
 
 from irec_jax.evaluation.recognition import KINDS
-from irec_jax.reports.page import picture, provenance_table, rendered_banner, repeats_heading
-from irec_jax.reports.tables import markdown_table
+from irec_jax.reports.page import (
+    measured_table,
+    picture,
+    provenance_table,
+    rendered_banner,
+    repeats_heading,
+)
+from irec_jax.reports.tables import captioned_table, escape
 from irec_jax.text import class_names, interval, mean_sd, number
 
 _THRESHOLD_NAMES = {
@@ -23,12 +29,14 @@ def markdown_page(report: Mapping, captions: Mapping[str, str]) -> str:
 
     The figures are stored beside the page; ``captions`` maps their file names to captions.
     """
+    headline = "confusion.png" if report["predominant"]["all_clips"] else "class_f1.png"
+    others = {name: caption for name, caption in captions.items() if name != headline}
     parts = [
         f"# {report['system']} on {report['dataset']}: predominant instruments",
         *rendered_banner(report),
         _headline(report),
         *_warnings(report),
-        *_data_splits(report),
+        *picture(captions, headline),
         "## Scores on the test split",
         _score_table(report),
         _explanation(report),
@@ -36,14 +44,15 @@ def markdown_page(report: Mapping, captions: Mapping[str, str]) -> str:
         *_reported(report),
         "## Scores by class",
         _class_table(report),
-        *picture(captions, "class_f1.png"),
+        *picture(others, "class_f1.png"),
         "## Thresholds and aggregation",
         _aggregation_table(report),
-        *picture(captions, "thresholds.png"),
+        *picture(others, "thresholds.png"),
         "## Confusion matrix",
         _confusion(report),
-        *picture(captions, "confusion.png"),
-        *picture(captions, "training.png", heading="## Training"),
+        *picture(others, "confusion.png"),
+        *_data_splits(report),
+        *picture(others, "training.png", heading="## Training"),
         "## Provenance",
         provenance_table(report["provenance"]),
     ]
@@ -128,7 +137,7 @@ def _data_splits(report: Mapping) -> list[str]:
         for split, sizes in protocol["sides"].items()
     ]
     header = ["split", protocol["unit"], "songs", "accuracy"]
-    return ["## Data splits", text, markdown_table(header, rows)]
+    return ["## Data splits", measured_table(report, text, header, rows)]
 
 
 def _score_row(name: str, block: Mapping) -> list[str]:
@@ -150,14 +159,20 @@ def _score_table(report: Mapping) -> str:
         for kind in ("fixed", "validation"):
             block = baseline["thresholds"][kind]
             rows.append(_score_row(f"{name}, {_THRESHOLD_NAMES[kind]}", block))
-    return markdown_table(["system, threshold", "value", *_WITH_INTERVALS], rows)
+    return measured_table(
+        report,
+        "Precision (P), recall (R) and F1 on the test split, with 95 % intervals bootstrapped over "
+        "songs.",
+        ["system, threshold", "value", *_WITH_INTERVALS],
+        rows,
+    )
 
 
 def _explanation(report: Mapping) -> str:
     ranking = report["ranking"]
     lines = [
-        "P: precision; R: recall. The 95 % intervals are bootstrapped over songs. The oracle "
-        "threshold is the best one on the test split itself: an upper bound, not a result.",
+        "The oracle threshold is the best one on the test split itself: an upper bound, not a "
+        "result.",
         "Ranking by the mean probability of the windows: "
         f"macro ROC AUC {number(ranking['auc']['macro'])}, "
         f"label ranking average precision {number(ranking['lrap'])}.",
@@ -186,7 +201,13 @@ def _repeats(report: Mapping) -> list[str]:
     return [
         repeats_heading(repeats),
         f"Class with the highest score: {accuracies}.",
-        markdown_table(["threshold", *_AVERAGES], rows),
+        measured_table(
+            report,
+            "Precision (P), recall (R) and F1 on the test split: mean ± standard deviation over "
+            "the runs.",
+            ["threshold", *_AVERAGES],
+            rows,
+        ),
     ]
 
 
@@ -195,11 +216,12 @@ def _reported(report: Mapping) -> list[str]:
         return []
     keys = ("micro_p", "micro_r", "micro_f1", "macro_p", "macro_r", "macro_f1")
     rows = [[row["setting"], *(number(row.get(key)) for key in keys)] for row in reported["rows"]]
-    return [
-        f"## Published scores on {reported['dataset']}: {reported['source']}",
-        "Not measured by this run.",
-        markdown_table(["published", *_AVERAGES], rows),
-    ]
+    caption = (
+        f"Precision (P), recall (R) and F1 on {reported['dataset']} as published: "
+        f"{reported['source']}. Not measured by this run."
+    )
+    table = captioned_table(caption, ["published", *_AVERAGES], rows)
+    return ["## Published scores", table]
 
 
 def _class_table(report: Mapping) -> str:
@@ -208,30 +230,36 @@ def _class_table(report: Mapping) -> str:
     rows = []
     for name, full_name in zip(report["classes"], class_names(report["classes"]), strict=True):
         fixed = thresholds["fixed"]["per_class"][name]
-        row = [full_name, str(fixed["num_positives"]), str(fixed["num_predicted"])]
+        row = [escape(full_name), str(fixed["num_positives"]), str(fixed["num_predicted"])]
         row += [number(fixed["precision"]), number(fixed["recall"]), _score(fixed)]
         row += [number(tuned["per_class"][name]["f1"]), f"{tuned['threshold'][name]:.2f}"]
         row += [number(thresholds["oracle"]["per_class"][name]["f1"]), number(auc[name])]
         rows.append(row)
     header = ["class", "clips", "predicted", "P", "R", "F1 [95 %]"]
     header += ["F1, tuned", "tuned threshold", "F1, oracle", "ROC AUC"]
-    return (
-        "Test clips that have the class and clips predicted to have it; scores at the fixed "
-        "threshold, at the threshold of the class tuned on validation, and at the oracle "
-        "threshold.\n\n" + markdown_table(header, rows)
+    return measured_table(
+        report,
+        "Test clips that have the class and clips predicted to have it; precision (P), recall (R) "
+        "and F1 at the fixed threshold; F1 at the threshold of the class tuned on validation, and "
+        "at the oracle threshold.",
+        header,
+        rows,
     )
 
 
 def _aggregation_table(report: Mapping) -> str:
     rows = [
-        [name if name == "max" else name.upper(), *_score_row(_THRESHOLD_NAMES[kind], block)]
+        _score_row(f"{name if name == 'max' else name.upper()}, {_THRESHOLD_NAMES[kind]}", block)
         for name, aggregation in report["aggregations"].items()
         for kind, block in aggregation["thresholds"].items()
     ]
-    return (
-        "Clip scores on the test split. S1: mean of the window probabilities; S2: their sum "
-        "divided by that of the class with the largest sum; max: their maximum.\n\n"
-        + markdown_table(["score", "threshold", "value", *_WITH_INTERVALS], rows, 2)
+    return measured_table(
+        report,
+        "Precision (P), recall (R) and F1 on the test split by clip score. S1: mean of the window "
+        "probabilities; S2: their sum divided by that of the class with the largest sum; max: "
+        "their maximum.",
+        ["score, threshold", "value", *_WITH_INTERVALS],
+        rows,
     )
 
 

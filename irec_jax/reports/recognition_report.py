@@ -1,4 +1,4 @@
-"""Report of a recognition experiment: report.json, report.md and figures."""
+"""Report of a recognition experiment: report.json, report.md, report.html and figures."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ def assemble(
     Args:
         evaluation: result of `irec_jax.evaluation.recognition.evaluate`.
         system: name of the evaluated system: 'han'.
-        provenance: result of `irec_jax.evaluation.provenance.collect`.
+        provenance: result of `provenance.collect`.
         rendered: whether the audio was rendered, which the page then states first.
         protocol: data splits, from `data.protocol`.
         best_epoch: the epoch of ``history`` whose parameters were evaluated; the report adds
@@ -121,13 +121,14 @@ def _figures(report: Mapping) -> dict[str, tuple[Figure, str]]:
         curve["thresholds"], curve["micro_f1"], curve["macro_f1"], marks=values, score=score
     )
     bars = recognition_figures.class_f1_bars(classes, f1)
-    figures = {"class_f1.png": (bars, "F1 by class")}
-    figures["thresholds.png"] = (curves, "F1 against the threshold")
+    figures = {"class_f1.png": (bars, "F1 by class on the test split, at thresholds on " + score)}
+    caption = f"Micro and macro F1 on the test split against the threshold on {score}"
+    figures["thresholds.png"] = (curves, caption)
     if report["predominant"]["num_clips"]:
         counts = np.array(report["predominant"]["confusion"])
         confusion = recognition_figures.confusion_matrix(counts, classes)
-        figures["confusion.png"] = (confusion, "Confusion matrix of predominant instruments")
+        figures["confusion.png"] = (confusion, "Confusion matrix of test clips with one label")
     if report.get("history"):
         training = recognition_figures.training_curves(report["history"])
-        figures["training.png"] = (training, "Training curves")
+        figures["training.png"] = (training, "Training and validation loss by epoch")
     return figures

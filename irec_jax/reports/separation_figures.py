@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib.ticker
 import numpy as np
@@ -17,7 +18,7 @@ from irec_jax.text import class_names, shorten
 _History = Sequence[Mapping[str, float]]  # values of each epoch
 _COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, GREY)
 _STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
-_SYSTEMS = {
+_SYSTEMS: dict[str, dict[str, Any]] = {
     "ideal": dict(color=GREEN, marker="^", label="ideal ratio mask"),
     "raw": dict(color=BLUE, marker="o", label="raw"),
     "post": dict(color=VERMILION, marker="s", label="post"),
@@ -50,7 +51,7 @@ def sdr_per_track(
         values[~np.isfinite(values)] = np.nan
         axes.plot(values, linewidth=0.8, markersize=5 if named else 3.5, **style)
     if named:
-        ticks = [shorten(names[i], _MAX_TRACK_NAME, keep="start") for i in order]
+        ticks = [shorten(names[int(i)], _MAX_TRACK_NAME, keep="start") for i in order]
         axes.set_xticks(range(len(names)), ticks, rotation=45, ha="right", fontsize=8)
         axes.set_xlim(-0.6, len(names) - 0.4)
     axes.set(ylabel="amplitude SDR (dB)", xlabel="" if named else "tracks, sorted")
@@ -83,11 +84,13 @@ def spectrograms(
     # The lowest bin has no lower edge on a logarithmic axis.
     edges_hz = (np.arange(1, num_bins + 1) - 0.5) * bin_hz
     edges_s = start_s + frame_s * np.arange(num_frames + 1)
+    images = []
     for axes, (name, levels) in zip(panels, levels_db.items(), strict=True):
         image = axes.pcolormesh(
             edges_s, edges_hz, levels[1:], cmap="magma", vmin=top - _RANGE_DB, vmax=top,
             rasterized=True,
         )  # fmt: skip
+        images.append(image)
         axes.set_yscale("log")
         axes.set_ylim(max(_MIN_HZ, edges_hz[0]), min(_MAX_HZ, edges_hz[-1]))
         ticks_hz = [hz for hz in (100, 1000, 10_000) if edges_hz[0] < hz < edges_hz[-1]]
@@ -96,7 +99,7 @@ def spectrograms(
         axes.set_ylabel("frequency (Hz)")
         axes.set_title(name, loc="left", fontsize=10)
     figures.time_axis(panels[-1], frame_s * num_frames)
-    figure.colorbar(image, ax=panels.tolist(), label="level (dB)", pad=0.01, aspect=40)
+    figure.colorbar(images[-1], ax=panels.tolist(), label="level (dB)", pad=0.01, aspect=40)
     if title:
         figure.suptitle(title, fontsize=12)
     return figure
@@ -145,7 +148,9 @@ def _loss_lines(
     axes.plot(epochs, valid, color=colour, ls="-", label=labels[1], **markers)
     for i in np.flatnonzero(epochs == kept):
         label = f"kept: epoch {epochs[i]:g}" if single else None
-        star = dict(color="black" if single else colour, marker="*", markersize=13, ls="")
+        star: dict[str, Any] = dict(
+            color="black" if single else colour, marker="*", markersize=13, ls=""
+        )
         axes.plot(epochs[i], valid[i], label=label, **star)
 
 

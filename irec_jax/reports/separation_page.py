@@ -1,10 +1,16 @@
 """Markdown page of a separation report."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from irec_jax.evaluation.separation import SCORES
-from irec_jax.reports.page import picture, provenance_table, rendered_banner, repeats_heading
-from irec_jax.reports.tables import markdown_table
+from irec_jax.reports.page import (
+    measured_table,
+    picture,
+    provenance_table,
+    rendered_banner,
+    repeats_heading,
+)
+from irec_jax.reports.tables import escape
 from irec_jax.text import clock, decibels, difference, is_finite, mean_sd
 
 #: The score of the headline and of the comparison of systems.
@@ -19,21 +25,23 @@ def markdown_page(report: Mapping, captions: Mapping[str, str]) -> str:
     The figures are stored beside the page; ``captions`` maps their file names to captions.
     """
     target = " + ".join(report["target"])
+    headline = "spectrograms.png" if "spectrograms.png" in captions else "sdr_per_track.png"
+    others = {name: caption for name, caption in captions.items() if name != headline}
     parts = [
         f"# {report['system']} on {report['dataset']}: separation of {target}",
         *rendered_banner(report, "MUSDB18"),
         _headline(report),
-        *_data_splits(report),
+        *picture(captions, headline),
         "## Scores on the test tracks",
-        _score_table(report["summary"], report.get("reported")),
+        _score_table(report),
         _explanation(report),
         *_repeats(report),
         *_significance(report),
         "## Scores by track",
-        *picture(captions, "sdr_per_track.png"),
+        *picture(others, "sdr_per_track.png"),
         _track_table(report),
-        *picture(captions, "spectrograms.png", heading="## Example spectrograms"),
-        *picture(captions, "training.png", heading="## Training"),
+        *_data_splits(report),
+        *picture(others, "training.png", heading="## Training"),
         "## Provenance",
         provenance_table(report["provenance"]),
     ]
@@ -75,24 +83,36 @@ def _data_splits(report: Mapping) -> list[str]:
     if best := report.get("best_epoch"):
         text += f" The parameters of epoch {best['epoch']} were kept."
     header = ["split", "tracks", "duration, min"]
-    return ["## Data splits", text, markdown_table(header, rows)]
+    return ["## Data splits", measured_table(report, text, header, rows)]
 
 
-def _score_table(summary: Mapping, reported: Mapping | None = None) -> str:
+def _score_table(report: Mapping) -> str:
     """Return a table of all scores, with a column of published ones if there are any."""
+    summary = report["summary"]
+    columns = _score_columns(summary)
+    caption = "Scores in dB on the test tracks: mean ± standard deviation over tracks."
+    if reported := report.get("reported"):
+        published = [mean_sd(reported[MAIN_SCORE].get(system, {})) for system in summary]
+        columns[f"published amplitude SDR, dB, on {reported['dataset']}"] = published
+    return _columns_table(report, caption, columns)
+
+
+def _score_columns(summary: Mapping) -> dict[str, list[str]]:
+    """Return the columns of systems and scores by title."""
     columns = {"system": [_BOUNDS.get(system, f"**{system}**") for system in summary]}
     for score, text in SCORES.items():
         columns[f"{text}, dB"] = [mean_sd(block[score]) for block in summary.values()]
-    if reported:
-        published = [mean_sd(reported[MAIN_SCORE].get(system, {})) for system in summary]
-        columns[f"published amplitude SDR, dB, on {reported['dataset']}"] = published
-    return markdown_table(list(columns), zip(*columns.values(), strict=True))
+    return columns
+
+
+def _columns_table(report: Mapping, caption: str, columns: Mapping[str, Sequence[str]]) -> str:
+    rows = zip(*columns.values(), strict=True)
+    return measured_table(report, caption, list(columns), rows)
 
 
 def _explanation(report: Mapping) -> str:
     lines = [
-        "Mean ± standard deviation over tracks. The variants of SDR are not comparable with one "
-        "another.",
+        "The variants of SDR are not comparable with one another.",
         "Amplitude SDR compares amplitude spectrograms of the mono mixdown. It ignores the phase "
         "and therefore says nothing about how an estimate sounds. BSS-Eval (version 3, 512 taps) "
         "and SI-SDR compare mono waveforms up to a filter or a gain. MDX SDR compares all channels "
@@ -135,11 +155,12 @@ def _explanation(report: Mapping) -> str:
 def _repeats(report: Mapping) -> list[str]:
     if not (repeats := report.get("repeats")):
         return []
-    return [
-        repeats_heading(repeats),
-        "Statistics of the runs' means over tracks: variation due to the seed of the training.",
-        _score_table(repeats["summary"]),
-    ]
+    caption = (
+        "Scores in dB: mean ± standard deviation of the runs' means over tracks, the variation due "
+        "to the seed of the training."
+    )
+    table = _columns_table(report, caption, _score_columns(repeats["summary"]))
+    return [repeats_heading(repeats), table]
 
 
 def _significance(report: Mapping) -> list[str]:
@@ -161,7 +182,7 @@ def _significance(report: Mapping) -> list[str]:
             f"{test['t']:.2f}, p = {test['p_value']:.3f}."
         )
     header = ["score", "test", "tracks", "raw - post, dB [95 %]", "t", "p"]
-    return ["## Effect of postprocessing", text, markdown_table(header, rows, 2)]
+    return ["## Effect of postprocessing", measured_table(report, text, header, rows, 2)]
 
 
 def _test_cells(test: Mapping) -> list[str]:
@@ -181,10 +202,10 @@ def _track_table(report: Mapping) -> str:
     header += [f"{SCORES[score]} of {main}, dB" for score in others]
     rows = []
     for track in sorted(report["tracks"], key=lambda track: track["name"]):
-        name = track["name"] + (" (silent target)" if track["silent"] else "")
+        name = escape(track["name"]) + (" (silent target)" if track["silent"] else "")
         name += f" ({track['errata']})" if track["errata"] else ""
         scores = [track["scores"][system][MAIN_SCORE] for system in report["systems"]]
         scores += [track["scores"][main][score] for score in others]
         rows.append([name, clock(round(track["duration_s"], 1)), *map(decibels, scores)])
-    table = markdown_table(header, rows)
-    return f"Amplitude SDR of each system, then the other scores of {main}.\n\n{table}"
+    caption = f"Amplitude SDR of each system by track, then the other scores of {main}."
+    return measured_table(report, caption, header, rows)

@@ -85,8 +85,7 @@ def write(report: Mapping, folder: str | os.PathLike, *, example: Example | None
 
     See `writing.write_report`, and `irec_jax.evaluation.separation.example` for the example.
     """
-    title, figures = f"{report['system']} on {report['dataset']}", _figures(report, example)
-    return write_captioned_report(folder, report, markdown_page, figures, html_title=title)
+    return write_captioned_report(folder, report, markdown_page, _figures(report, example))
 
 
 def _figures(report: Mapping, example: Example | None) -> dict[str, tuple[Figure, str]]:
@@ -97,16 +96,17 @@ def _figures(report: Mapping, example: Example | None) -> dict[str, tuple[Figure
     scores = {s: [track["scores"][s][MAIN_SCORE] for track in tracks] for s in systems}
     title = f"Amplitude SDR by track, {data}"
     figure = separation_figures.sdr_per_track(names, scores, title=title)
-    figures = {"sdr_per_track.png": (figure, "Amplitude SDR by track")}
+    figures = {"sdr_per_track.png": (figure, "Amplitude SDR of the test tracks")}
     if example:
         figure = separation_figures.spectrograms(
             example.levels_db, frame_s=example.frame_s, bin_hz=example.bin_hz,
             start_s=example.start_s, title=f"{example.track} ({data})",
         )  # fmt: skip
-        figures["spectrograms.png"] = (figure, f"Spectrograms of {example.track}")
+        caption = f"Spectrograms of {example.track}: {', '.join(example.levels_db)}"
+        figures["spectrograms.png"] = (figure, caption)
     if report.get("history"):
         system, best = report["system"], report.get("best_epoch")
         kept = {system: best["epoch"]} if best else None
         figure = separation_figures.learning_curves({system: report["history"]}, kept=kept)
-        figures["training.png"] = (figure, "Training curves")
+        figures["training.png"] = (figure, "Training and validation loss by epoch")
     return figures

@@ -31,12 +31,12 @@ class SpectrogramOverview:
         num_columns = min(self._num_frames, _MAX_COLUMNS)
         self._column_of = np.arange(self._num_frames) * num_columns // self._num_frames
         self._sums = np.zeros((num_columns, self._length // 2 + 1))
-        self._pending: np.ndarray | None = None
+        self._pending = np.zeros((self._length // 2, 0), np.float32)
         self._num_done = 0
 
     def add(self, block: np.ndarray) -> None:
         """Add the next samples, float32 (T, C)."""
-        if self._pending is None:
+        if not self._pending.shape[1]:  # the first block
             self._pending = np.zeros((self._length // 2, block.shape[1]), np.float32)
         self._pending = np.concatenate([self._pending, block])
         num_frames = (len(self._pending) - self._length) // self._hop + 1
@@ -105,14 +105,17 @@ def draw_overview(
     edges_hz = band_edges_hz(sample_rate_hz)
     extent = (0, duration_s, *np.log2(edges_hz[[0, -1]]))
     loudest = next(iter(powers.values())).max()
+    images = []
     for axes, (name, bands) in zip(rows, powers.items(), strict=True):
         levels_db = figures.relative_db(bands, loudest)
-        image = figures.spectrogram(axes, levels_db, extent, low=-_RANGE_DB)
+        images.append(figures.spectrogram(axes, levels_db, extent, low=-_RANGE_DB))
         axes.set_title(name.replace("_", " + "), fontsize=11, loc="left")
         axes.set_ylabel("frequency (Hz)")
     figures.octave_ticks(rows[0], _TICKS_HZ, edges_hz)
     figures.time_axis(rows[-1], duration_s)
-    figure.colorbar(image, ax=rows.tolist(), label="level (dB re maximum)", pad=0.01, aspect=40)
+    figure.colorbar(
+        images[-1], ax=rows.tolist(), label="level (dB re maximum)", pad=0.01, aspect=40
+    )
     figure.suptitle(title, fontsize=13)
     return figure
 

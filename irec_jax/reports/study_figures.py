@@ -1,6 +1,7 @@
 """Figures of studies: many runs side by side, with published results."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -13,21 +14,23 @@ _COLOURS, _MARKERS = (BLUE, VERMILION, GREEN, ORANGE), ("o", "s", "^", "v")
 Interval = tuple[float | None, float, float | None]
 
 
-def accuracies(
+def score_points(
     rows: Sequence[str],
     groups: Mapping[str, Mapping[str, Interval]],
     *,
+    score: str,
     reported: Mapping[str, float],
-    chance: float,
+    guess: tuple[str, float],
     title: str,
 ) -> Figure:
-    """Draw accuracies with intervals: a line per row, a point per group, and published values.
+    """Draw scores with intervals: a line per row, a point per group, and published values.
 
     Args:
         rows: names, from top to bottom.
-        groups: group (at most four) to row to accuracy; rows may be missing.
-        reported: row to a published accuracy.
-        chance: accuracy of guessing, drawn as a dashed line.
+        groups: group (at most four) to row to score; rows may be missing.
+        score: name of the score, between 0 and 1.
+        reported: row to a published score.
+        guess: name and score of predictions without a model, drawn as a dashed line.
     """
     figure, axes = figures.new_axes(9.0, 1.8 + 0.3 * len(rows))
     positions = {row: position for position, row in enumerate(rows)}
@@ -40,11 +43,12 @@ def accuracies(
         y, x = [y for y, _ in points], [value for _, (_, value, _) in points]
         axes.plot(x, y, ls="", marker=_MARKERS[index], color=colour, ms=5, label=group)
     published = [(reported[row], positions[row]) for row in rows if row in reported]
-    style = dict(ls="", marker="D", ms=5, markerfacecolor="none", color="black")
+    style: dict[str, Any] = dict(ls="", marker="D", ms=5, markerfacecolor="none", color="black")
     axes.plot(*np.reshape(published, (-1, 2)).T, label="published", **style)
-    axes.axvline(chance, color="black", ls="--", linewidth=0.9, label=f"chance ({chance:.2f})")
+    label, value = f"{guess[0]} ({guess[1]:.2f})", guess[1]
+    axes.axvline(value, color="black", ls="--", linewidth=0.9, label=label)
     axes.set_yticks(range(len(rows)), rows)
-    axes.set(xlim=(0, 1), ylim=(len(rows) - 0.4, -0.6), xlabel="test accuracy, 95 % interval")
+    axes.set(xlim=(0, 1), ylim=(len(rows) - 0.4, -0.6), xlabel=f"{score}, 95 % interval")
     axes.set_title(title, loc="left", fontsize=11)
     figures.grid(axes, "x")
     figure.legend(loc="outside lower center", ncols=5, frameon=False)

@@ -1,6 +1,22 @@
 """Markdown tables."""
 
+import re
 from collections.abc import Iterable, Sequence
+
+
+def escape(name: str) -> str:
+    """Return a name from outside, such as that of a file, as Markdown that shows it as it is."""
+    return re.sub(r"[\\`*<>&\[\]]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", name)
+
+
+def captioned_table(
+    caption: str,
+    header: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    num_text_columns: int = 1,
+) -> str:
+    """Return a Markdown table below its caption, a paragraph; see `markdown_table`."""
+    return f"{caption}\n\n{markdown_table(header, rows, num_text_columns)}"
 
 
 def markdown_table(
@@ -21,5 +37,8 @@ def markdown_table(
     rule = ["-" * (width - 1) + ("-" if i < num_text_columns else ":")
             for i, width in enumerate(widths)]  # fmt: skip
     align = [str.ljust if i < num_text_columns else str.rjust for i in range(len(widths))]
-    lines = [[f(*cell) for f, *cell in zip(align, line, widths, strict=True)] for line in lines]
+    lines = [
+        [pad(cell, width) for pad, cell, width in zip(align, line, widths, strict=True)]
+        for line in lines
+    ]
     return "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], rule, *lines[1:]))

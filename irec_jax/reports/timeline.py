@@ -6,6 +6,7 @@ import matplotlib.patches
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from irec_jax.reports.figures import GREY, VERMILION, new_axes, time_axis
 from irec_jax.text import class_names
@@ -14,7 +15,7 @@ _MAX_COLUMNS = 800
 
 
 def instruments_over_time(
-    times_s: Sequence[float],
+    times_s: ArrayLike,
     scores: np.ndarray,
     classes: Sequence[str],
     threshold: float,
@@ -50,8 +51,9 @@ def instruments_over_time(
     bar = figure.colorbar(image, ax=axes, label="score", pad=0.01)
     bar.ax.axhline(threshold, color=VERMILION, linewidth=2.5)
     patch = matplotlib.patches.Patch(color=VERMILION, label=f"score ≥ {threshold:.2f}")
-    style = dict(loc="lower right", bbox_to_anchor=(1, 1), frameon=False, borderaxespad=0.1)
-    axes.legend(handles=[patch], **style)
+    axes.legend(
+        handles=[patch], loc="lower right", bbox_to_anchor=(1, 1), frameon=False, borderaxespad=0.1
+    )
     return figure
 
 

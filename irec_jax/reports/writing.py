@@ -16,7 +16,10 @@ from matplotlib.figure import Figure
 
 from irec_jax.files import write_bytes
 from irec_jax.reports.figures import encode
-from irec_jax.reports.html import to_html
+from irec_jax.reports.html import PICTURE_SCALE, to_html
+
+#: Resolution of figures; on pages, an inch is 96 pixels.
+DPI = 96 * PICTURE_SCALE
 
 
 def write_captioned_report(
@@ -24,7 +27,6 @@ def write_captioned_report(
     report: Mapping,
     markdown_page: Callable[[Mapping, Mapping[str, str]], str],
     figures: Mapping[str, tuple[Figure, str]],
-    **options: Any,
 ) -> Path:
     """Write a report whose page shows figures with captions; see `write_report`.
 
@@ -34,24 +36,19 @@ def write_captioned_report(
     """
     page = markdown_page(report, {name: caption for name, (_, caption) in figures.items()})
     drawn = {name: figure for name, (figure, _) in figures.items()}
-    return write_report(folder, report, page, drawn, **options)
+    return write_report(folder, report, page, drawn)
 
 
 def write_report(
-    folder: str | os.PathLike,
-    report: Mapping,
-    page: str,
-    figures: Mapping[str, Figure],
-    *,
-    html_title: str | None = None,
+    folder: str | os.PathLike, report: Mapping, page: str, figures: Mapping[str, Figure]
 ) -> Path:
     """Write a report to a folder, which is created if needed, and replace an earlier report.
 
     Args:
         folder: its path.
         report, page: content of report.json and of report.md.
-        figures: file name to figure.
-        html_title: title of report.html, which embeds the figures; None writes no report.html.
+        figures: file name to figure. report.html embeds them, and other pictures of the page that
+            are in the folder already.
 
     Returns:
         The path of report.md.
@@ -60,15 +57,21 @@ def write_report(
         UserError: the folder is not writable or the disk is full.
     """
     folder = Path(folder)
-    contents = {name: encode(figure, "png") for name, figure in figures.items()}
-    if html_title is not None:
-        html = to_html(page, title=html_title, pictures=dict(contents))
-        contents["report.html"] = html.encode()
-    contents["report.md"] = page.encode()
-    contents["report.json"] = strict_json(report).encode()
-    for name, content in contents.items():
-        write_bytes(folder / name, content)
+    write_page(folder / "report.html", page, figures)
+    write_bytes(folder / "report.md", page.encode())
+    write_bytes(folder / "report.json", strict_json(report).encode())
     return folder / "report.md"
+
+
+def write_page(path: Path, page: str, figures: Mapping[str, Figure]) -> None:
+    """Write a Markdown page as HTML that embeds its figures, and the figures beside it.
+
+    See `write_report` for ``figures`` and errors.
+    """
+    for name, figure in figures.items():
+        write_bytes(path.with_name(name), encode(figure, "png", dpi=DPI))
+    pictures = {picture.name: picture.read_bytes() for picture in path.parent.glob("*.png")}
+    write_bytes(path, to_html(page, pictures=pictures).encode())
 
 
 def strict_json(report: Mapping) -> str:

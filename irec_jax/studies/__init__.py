@@ -1,8 +1,8 @@
 """Studies: the tables and figures of the papers, each reproduced by `irec study NAME`.
 
 A study is a module with `add_arguments(parser)` and `run(arguments)`; the first line of its
-docstring is the help text of the command. It writes ``report.md`` and ``report.json`` to its
-workdir, and resumes if it was interrupted.
+docstring is the help text of the command. It writes ``report.html``, ``report.md`` and
+``report.json`` to its workdir, and resumes if it was interrupted.
 """
 
 #: Name -> module.

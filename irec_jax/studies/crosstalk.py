@@ -29,10 +29,9 @@ from irec_jax.data import Piece, Pieces, load_pieces
 from irec_jax.data.options import is_rendered
 from irec_jax.dsp import stft
 from irec_jax.errors import UserError
-from irec_jax.evaluation import provenance
 from irec_jax.files import read_json, write_json
 from irec_jax.metrics import bss
-from irec_jax.reports import crosstalk_figures
+from irec_jax.reports import crosstalk_figures, provenance
 from irec_jax.studies import crosstalk_tables, runs
 from irec_jax.studies.published.seipel import LEVELS_DB
 
@@ -123,8 +122,6 @@ def _study_pieces(
             scores[name] = read_json(file)
             continue
         piece = dataset[index]
-        if piece.stems is None:
-            raise UserError(f"{name}: has no dry tracks to compare with; choose another --dataset")
         scores[name] = study_piece(piece, **options)
         write_json(file, scores[name])
         num_done += 1
@@ -189,7 +186,7 @@ def draw_example(piece: Piece, *, methods, seed: int, max_s: float, decay_s: flo
         waveforms[crosstalk_tables.NAMES[method]] = reduced[track]
         if inverse is not None:
             inverses[crosstalk_tables.NAMES[method]] = inverse
-    framing = dict(frame_length=4096, hop_length=2048, window="hamming")
+    framing: dict[str, Any] = dict(frame_length=4096, hop_length=2048, window="hamming")
     return crosstalk_figures.example(
         names,
         inverses,
@@ -205,6 +202,10 @@ def draw_example(piece: Piece, *, methods, seed: int, max_s: float, decay_s: flo
 
 def _active_tracks(piece: Piece, max_s: float) -> tuple[np.ndarray, list[str]]:
     """Return the dry tracks (J, T) that are not silent throughout the excerpt, and their names."""
+    if piece.stems is None:
+        raise UserError(
+            f"{piece.name}: has no dry tracks to compare with; choose another --dataset"
+        )
     num_samples = round(min(max_s * piece.sample_rate_hz, piece.stems.shape[1]))
     stems = piece.stems[:, : max(1, num_samples)]
     active = np.flatnonzero(np.abs(stems).max(1) > 0)

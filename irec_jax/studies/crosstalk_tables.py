@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from irec_jax.reports.tables import markdown_table
+from irec_jax.reports.page import measured_table
+from irec_jax.reports.tables import escape
 from irec_jax.studies import pages
 from irec_jax.studies.published import seipel as published
 from irec_jax.text import number
@@ -29,33 +30,44 @@ def markdown_page(report: Mapping, picture: str) -> str:
     pieces, settings = report["pieces"], report["settings"]
     methods = list(settings["methods"])
     warning = (
-        "**Rendered music**, not the recordings of the paper: the published figures are shown "
+        "> **Rendered music**, not the recordings of the paper: the published figures are shown "
         "for orientation and are not comparable."
     )
     introduction = [
         *([warning] if report["rendered"] else []),
-        f"{len(pieces)} pieces of {settings['dataset']} with simulated crosstalk, as in "
-        "the paper: random symmetric mixing matrix with at most -6, -12 and -18 dB, delays by "
-        f"distance{_room(settings['decay_s'])}. Averages over the pieces (table 3.4), "
-        f"in dB. Reported: {published.CITATION}.",
-        _averages(pieces, methods),
-        "Means over tracks, then over pieces; gains are relative to the mixtures. The mixtures' "
-        "only artifacts are delays beyond the 512 taps of BSS-Eval: tracks without such delays "
-        "have an infinite SAR and are excluded from its mean." + _silent_tracks(pieces, methods),
+        _headline(pieces, methods),
+        f"![Inverse mixing matrix and its estimates; a track dry, mixed and reduced]({picture})",
+        f"{len(pieces)} piece{'s' * (len(pieces) > 1)} of {settings['dataset']} with simulated "
+        "crosstalk, as in the paper: random symmetric mixing matrix with at most -6, -12 and "
+        f"-18 dB, delays by distance{_room(settings['decay_s'])}.",
+        _averages(report, methods),
+        "The mixtures' only artifacts are delays beyond the 512 taps of BSS-Eval: tracks without "
+        "such delays have an infinite SAR and are excluded from its mean."
+        + _silent_tracks(pieces, methods),
     ]
     sections = [
         "## Correlation of the inverse mixing matrix with I - L (table 3.3)",
-        _correlations(pieces, methods),
-        "In brackets: without the diagonal. The paper does not state which of the two it reports.",
-        "## Scores by piece in dB (table 3.5)",
-        _by_piece(pieces, methods),
-        "## SIR of the mixtures in dB (table 3.6)",
-        _mixtures(pieces),
-        "## Example",
-        f"![inverse mixing matrix and its estimates; a track dry, mixed and reduced]({picture})",
+        _correlations(report, methods),
+        "## Scores by piece (table 3.5)",
+        _by_piece(report, methods),
+        "## SIR of the mixtures (table 3.6)",
+        _mixtures(report),
     ]
     title = "Crosstalk reduction: tables 3.3 to 3.6 of Seipel (2018)"
     return pages.compose(title, report, introduction, sections)
+
+
+def _headline(pieces: Mapping, methods: Sequence[str]) -> str:
+    """Return the SIR gains of all methods, the first one in bold."""
+
+    def gains(method: str) -> str:
+        values = [average(pieces, method, level, "sir_gain") for level in _LEVELS]
+        return f"{NAMES[method]} {' / '.join(number(value, 1) for value in values)} dB"
+
+    first, *others = map(gains, methods)
+    comparison = f" For comparison: {'; '.join(others)}." if others else ""
+    levels = " / ".join(_LEVELS)
+    return f"**SIR gain of {first}** at {levels} dB of crosstalk.{comparison}"
 
 
 def _room(decay_s: float) -> str:
@@ -87,11 +99,19 @@ def _cells(values: Sequence[float | None], digits: int = 2) -> list[str]:
     return [number(value, digits) for value in values]
 
 
-def _table(groups: Sequence[str], rows: Sequence, reported: Mapping, digits: int = 2) -> str:
+def _table(
+    report: Mapping,
+    caption: str,
+    groups: Sequence[str],
+    rows: Sequence,
+    reported: Mapping,
+    digits: int = 2,
+) -> str:
     """Return a table with a column per group and level, and rows of published values by name."""
     header = ["", *(f"{group} {level} dB".strip() for group in groups for level in _LEVELS)]
     published_rows = [[f"reported: {k}", *_cells(v, digits)] for k, v in reported.items()]
-    return markdown_table(header, [*rows, *published_rows])
+    caption = f"{caption} Reported: {published.CITATION}."
+    return measured_table(report, caption, header, [*rows, *published_rows])
 
 
 def _join(scores: Mapping[str, Sequence[float]]) -> list[float]:
@@ -99,8 +119,8 @@ def _join(scores: Mapping[str, Sequence[float]]) -> list[float]:
     return [value for key in ("sdr", "sir", "sar") for value in scores[key]]
 
 
-def _averages(pieces: Mapping, methods: Sequence[str]) -> str:
-    missing = [None] * len(_LEVELS)
+def _averages(report: Mapping, methods: Sequence[str]) -> str:
+    pieces, missing = report["pieces"], [None] * len(_LEVELS)
 
     def averages(method: str, keys: Sequence[str]) -> list[str]:
         return _cells([average(pieces, method, level, key) for key in keys for level in _LEVELS])
@@ -112,42 +132,53 @@ def _averages(pieces: Mapping, methods: Sequence[str]) -> str:
     for method in methods:
         gains = averages(method, ("sdr_gain", "sir_gain"))
         rows.append([f"gain: {NAMES[method]}", *gains, *_cells(missing)])
-    reported = {name: _join(scores) for name, scores in published.AVERAGES.items()}
-    pairs = zip(reported["mixture"], reported["reduced"], strict=True)
+    averaged = {name: _join(scores) for name, scores in published.AVERAGES.items()}
+    pairs = zip(averaged["mixture"], averaged["reduced"], strict=True)
     gains = [after - before for before, after in pairs]
-    reported["gain"] = [*gains[: -len(_LEVELS)], *missing]
-    return _table(("SDR", "SIR", "SAR"), rows, reported)
+    reported = averaged | {"gain": [*gains[: -len(_LEVELS)], *missing]}
+    caption = (
+        "BSS-Eval scores in dB by level of crosstalk: means over tracks, then over pieces (table "
+        "3.4). Gains are relative to the mixtures."
+    )
+    return _table(report, caption, ("SDR", "SIR", "SAR"), rows, reported)
 
 
-def _correlations(pieces: Mapping, methods: Sequence[str]) -> str:
+def _correlations(report: Mapping, methods: Sequence[str]) -> str:
+    pieces = report["pieces"]
     groups = {name: {name: piece} for name, piece in pieces.items()} | {"average": pieces}
     first, keys, rows = next(iter(pieces.values())), ("correlation", "correlation_off_diagonal"), []
     for method in methods:
         if first["levels"][_LEVELS[0]][method]["correlation"] is None:
             continue
         for name, group in groups.items():
-            row = [f"{NAMES[method]}: {name}"]
+            row = [f"{NAMES[method]}: {escape(name)}"]
             for level in _LEVELS:
                 values = [average(group, method, level, key) for key in keys]
                 row.append("{} ({})".format(*_cells(values, 3)))
             rows.append(row)
-    return _table([""], rows, published.CORRELATION, 3)
+    caption = (
+        "Correlation by level of crosstalk, in brackets without the diagonal. The paper does not "
+        "state which of the two it reports."
+    )
+    return _table(report, caption, [""], rows, published.CORRELATION, 3)
 
 
-def _by_piece(pieces: Mapping, methods: Sequence[str]) -> str:
-    keys, rows = ("sdr_gain", "sir_gain", "sar"), []
+def _by_piece(report: Mapping, methods: Sequence[str]) -> str:
+    pieces, keys, rows = report["pieces"], ("sdr_gain", "sir_gain", "sar"), []
     for method in methods:
         for name, piece in pieces.items():
             values = [piece["levels"][level][method][key] for key in keys for level in _LEVELS]
-            label = f"{NAMES[method]}: {name}, {piece['num_tracks']} tracks"
+            label = f"{NAMES[method]}: {escape(name)}, {piece['num_tracks']} tracks"
             rows.append([label, *_cells(values)])
     reported = {name: _join(scores) for name, scores in published.PIECES.items()}
-    return _table(("SDR gain", "SIR gain", "SAR"), rows, reported)
+    caption = "Gains over the mixture and SAR in dB of each piece, by level of crosstalk."
+    return _table(report, caption, ("SDR gain", "SIR gain", "SAR"), rows, reported)
 
 
-def _mixtures(pieces: Mapping) -> str:
+def _mixtures(report: Mapping) -> str:
     rows = [
-        [name, *_cells([piece["levels"][level]["mixture"]["sir"] for level in _LEVELS])]
-        for name, piece in pieces.items()
+        [escape(name), *_cells([piece["levels"][level]["mixture"]["sir"] for level in _LEVELS])]
+        for name, piece in report["pieces"].items()
     ]
-    return _table([""], rows, published.MIXTURE_SIR)
+    caption = "SIR of the mixtures in dB, by level of crosstalk."
+    return _table(report, caption, [""], rows, published.MIXTURE_SIR)

@@ -215,11 +215,12 @@ def draw(report: Mapping) -> Figure:
         points = {name: point(row[split]) for name, row in rows.items() if split in row}
         groups |= {f"{split} split": points} if points else {}
     rendered = ", rendered audio" if report["rendered"] else ""
-    return study_figures.accuracies(
+    return study_figures.score_points(
         list(rows),
         groups,
+        score="test accuracy",
         reported={row.name: row.reported[2] for row in ROWS if row.reported[2] is not None},
-        chance=1 / len(report["classes"]),
+        guess=("chance", 1 / len(report["classes"])),
         title=f"{report['dataset']}{rendered}; reported: IRMAS, random windows",
     )
 

@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from irec_jax.reports.page import rendered_banner
-from irec_jax.reports.tables import markdown_table
+from irec_jax.reports.page import measured_table, rendered_banner
 from irec_jax.studies import pages
 from irec_jax.studies.pages import with_interval
 from irec_jax.studies.published import goel as published
@@ -22,10 +21,16 @@ def markdown_page(report: Mapping, rows: Sequence[Any]) -> str:
         rows: all rows in order (`goel.Row`); rows without results are omitted.
     """
     rows = [row for row in rows if row.name in report["rows"]]
-    summary, results = _summary(report, rows), _results(report, rows)
-    introduction = [*rendered_banner(report), _question(report), summary, results]
+    brief = "Some of the rows, trained briefly: a fixed number of epochs, images in batches of 16."
+    introduction = [
+        *rendered_banner(report),
+        *pages.brief_run(report["settings"], brief),
+        _results(report, rows),
+        "![Test accuracy of every row, measured and published](accuracy.png)",
+        _question(report),
+        _summary(report, rows),
+    ]
     sections = [
-        "![test accuracy of every row, measured and published](accuracy.png)",
         "## Tables II to IX",
         f"Reported: {published.CITATION}. Accuracy at the kept epoch (lowest validation loss): "
         "training accuracy is averaged over the epoch, validation and test accuracy are measured "
@@ -34,7 +39,7 @@ def markdown_page(report: Mapping, rows: Sequence[Any]) -> str:
         *_goel_tables(report, rows),
         "## Micro and macro averages, and scores by class",
         "Each window has one label and one prediction, the strongest class: micro precision, "
-        "recall and F1 equal the accuracy. P: precision; R: recall.",
+        "recall and F1 equal the accuracy.",
         *_class_tables(report),
         "## Data splits",
         _protocols(report),
@@ -45,14 +50,12 @@ def markdown_page(report: Mapping, rows: Sequence[Any]) -> str:
 
 def _question(report: Mapping) -> str:
     *first, last = class_names(report["classes"])
-    return pages.question(
-        "How well do networks on waveforms and on images of waveforms distinguish "
+    return (
+        "**Question.** How well do networks on waveforms and on images of waveforms distinguish "
         f"{', '.join(first)} and {last} in {report['dataset']}, and how much of the accuracy is "
         "due to leakage from training to test? With the *window* split, which Goel uses, windows "
         "of the same clip are in both training and test; with the *song* split, all windows of a "
-        "song are in the same split.",
-        report["settings"],
-        "Some of the rows, trained briefly: a fixed number of epochs, images in batches of 16.",
+        "song are in the same split."
     )
 
 
@@ -144,9 +147,13 @@ def _summary(report: Mapping, rows: Sequence[Any]) -> str:
             if name in block
         }
         lines.append([f"baseline: {name}", "", "–", *_test_cells(by_split)])
-    header = ["test accuracy [95 %]", "best by validation", "reported, window"]
-    header += ["measured, window", "measured, song", "leakage"]
-    return markdown_table(header, lines, 2)
+    header = ["networks", "best by validation", "reported, window"]
+    header += ["measured, window [95 %]", "measured, song [95 %]", "leakage"]
+    caption = (
+        "Test accuracy of the row of each family with the best validation accuracy, with the "
+        f"window and the song split. Reported: {published.CITATION}."
+    )
+    return measured_table(report, caption, header, lines, 2)
 
 
 def _goel_tables(report: Mapping, rows: Sequence[Any]) -> list[str]:
@@ -163,7 +170,9 @@ def _goel_tables(report: Mapping, rows: Sequence[Any]) -> list[str]:
                 cells += _accuracies(by_split.get(split))
             lines.append([*cells, difference(_leakage(by_split))])
         name = table if table.startswith("fig") else f"table {table}"
-        parts += [f"### {family} ({name})", markdown_table([*header, "leakage"], lines)]
+        caption = f"Accuracy of {name}, reported and measured with each split."
+        table = measured_table(report, caption, [*header, "leakage"], lines)
+        parts += [f"### {family[:1].upper()}{family[1:]} ({name})", table]
     return parts
 
 
@@ -192,7 +201,8 @@ def _class_tables(report: Mapping) -> list[str]:
             cells = [f"{number(c['recall'], 2)} / {number(c['f1'], 2)}" for c in per_class]
             lines.append([row, *map(number, averages), *cells])
         if lines:
-            parts += [f"### Split by {split}", markdown_table(header, lines)]
+            caption = f"Precision (P), recall (R) and F1 on test with the {split} split."
+            parts += [f"### Split by {split}", measured_table(report, caption, header, lines)]
     return parts
 
 
@@ -204,4 +214,6 @@ def _protocols(report: Mapping) -> str:
         shared = str(protocol["num_songs_on_both_sides"])
         lines.append([protocol["split"], protocol["examples"], *sizes, shared])
     header = ["split", "examples", "training: examples of songs", "validation", "test"]
-    return markdown_table([*header, "songs in training and test"], lines, 2)
+    header.append("songs in training and test")
+    caption = "Number of examples and of their songs in each split."
+    return measured_table(report, caption, header, lines, 2)

@@ -16,18 +16,16 @@ def compose(
     return "\n\n".join([f"# {title}", *introduction, *failures, *sections, *provenance]) + "\n"
 
 
-def question(text: str, settings: Mapping[str, Any], quick: str) -> str:
-    """Return the question of a study, with a note on the budget of a debug or quick run.
+def brief_run(settings: Mapping[str, Any], quick: str) -> list[str]:
+    """Return a warning about the budget of a debug or quick run; nothing for a complete one.
 
     Args:
-        text: the question.
         settings: settings of the study.
-        quick: the note for `--quick`.
+        quick: the warning for `--quick`.
     """
     if settings["debug"]:
-        quick = "**Debug run on tiny data: the scores are meaningless.**"
-    note = f" {quick}" if settings["debug"] or settings["quick"] else ""
-    return f"**Question.** {text}{note}"
+        return ["> **Debug run on tiny data: the scores are meaningless.**"]
+    return [f"> {quick}"] if settings["quick"] else []
 
 
 def with_interval(scores: Mapping[str, Any], name: str) -> str:

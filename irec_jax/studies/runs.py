@@ -18,8 +18,8 @@ from irec_jax import data, experiment
 from irec_jax.checkpoints.workdir import check_workdir, lock_study
 from irec_jax.data.options import is_rendered
 from irec_jax.errors import UserError
-from irec_jax.evaluation import provenance
 from irec_jax.files import read_json
+from irec_jax.reports import provenance
 from irec_jax.reports.writing import write_report
 from irec_jax.training.logging import duration
 
@@ -204,17 +204,19 @@ class Study:
         page: str,
         figures: Mapping[str, Figure],
         *,
-        html_title: str | None = None,
         print_page: bool = False,
     ) -> int:
         """Write the report, and print its page or, by default, the part above the first section.
 
+        Links to pictures are not printed.
+
         Returns:
             The exit code of the study, 1 if runs failed.
         """
-        path = write_report(self.workdir, report, page, figures, html_title=html_title)
+        path = write_report(self.workdir, report, page, figures)
         text = page.rstrip("\n") if print_page else page.partition("\n## ")[0]
-        print(f"{text}\n\nreport: {path}")
+        text = "\n\n".join(part for part in text.split("\n\n") if not part.startswith("!["))
+        print(f"{text}\n\nreport: {path.with_suffix('.html')}")
         return 1 if report.get("failures") else 0
 
 

@@ -202,8 +202,8 @@ def run(arguments: argparse.Namespace) -> int:
     trained = {variant: ablations.reports.get(_ablation_name(variant)) for variant in ABLATIONS}
     report["ablations"] = {variant: run for variant, run in trained.items() if run}
     figures = draw(report, arrays)
-    page = separation_tables.markdown_page(report, pictures=list(figures))
-    return study.finish(report, page, figures, html_title="Separation before recognition")
+    page = separation_tables.markdown_page(report, pictures=figures)
+    return study.finish(report, page, figures)
 
 
 def _describe_data(

@@ -96,6 +96,7 @@ def store(
             f"data.format: {dataset.name} has {dataset.sample_rate_hz} Hz, and the separator needs "
             f"{separator.system['sample_rate_hz']} Hz; choose another format"
         )
+    assert dataset.test is not None  # the settings have split=parts
     clips = dataset.train.concatenate(dataset.test)
     contents = data.StoreContents(
         kind="features",
@@ -136,13 +137,13 @@ def _store_audio(
 
     @jax.jit
     def resynthesise(features: jax.Array, mixture: jax.Array) -> jax.Array:
-        features = gate(features, frontend, post_db)
+        gated = gate(features, frontend, post_db)
         phase = jnp.angle(stft.stft(mixture, **frontend.framing))[..., : frontend.num_bins]
         widths = [(0, 0), (0, 0), (0, frontend.num_frames - separator.num_frames)]
         floor = frontend.floor_db / frontend.scale_db
-        features = jnp.pad(features, widths, constant_values=floor)
+        padded = jnp.pad(gated, widths, constant_values=floor)
         phase = jnp.pad(jnp.swapaxes(phase, -1, -2), widths)
-        return frontend.inverse(features, num_samples=num_samples, phase=phase)
+        return frontend.inverse(padded, num_samples=num_samples, phase=phase)
 
     def compute(indices: Sequence[int]) -> np.ndarray:
         features = np.zeros((BATCH_SIZE, *values.shape[1:]), np.float32)
@@ -152,8 +153,8 @@ def _store_audio(
 
     made_by, shape = f"{separator.made_by}, {folder.name}", (num_samples,)
     contents = dataclasses.replace(contents, kind="audio", shape=shape, made_by=made_by)
-    options = dict(batch_size=BATCH_SIZE, label=f"resynthesis, {folder.name}")
-    data.write_store(folder, contents, clips.ids, compute, **options)
+    label = f"resynthesis, {folder.name}"
+    data.write_store(folder, contents, clips.ids, compute, batch_size=BATCH_SIZE, label=label)
 
 
 def _read_batch(

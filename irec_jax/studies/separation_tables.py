@@ -1,10 +1,9 @@
 """Page of the separation study: verdict, table 4.2, and the systems behind it."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from irec_jax.reports.page import rendered_banner
-from irec_jax.reports.tables import markdown_table
+from irec_jax.reports.page import measured_table, picture, rendered_banner
 from irec_jax.studies import pages
 from irec_jax.studies.published import ligtenberg
 from irec_jax.text import class_names, difference, mean_sd, number
@@ -15,38 +14,43 @@ _INPUTS = {
     "raw": "output of the separator",
     "post": "postprocessed output",
 }
+_CAPTIONS = {
+    "roc.png": "ROC curves by class on the test clips, with the areas under them",
+    "sdr_per_track.png": "Amplitude SDR of the separator's test tracks",
+    "separator.png": "Training and validation loss of the separator by epoch",
+    "ablations.png": "Training and validation loss of the variants by epoch",
+}
 _SEPARATED = {"mixture": "mixture (no separation)", "ideal": "ideal ratio mask (upper bound)"}
 
 
-def markdown_page(report: Mapping, *, pictures: Sequence[str]) -> str:
+def markdown_page(report: Mapping, *, pictures: Collection[str]) -> str:
     """Return the report of a study as Markdown; see `studies.separation`.
 
     Args:
         report: report of the study.
         pictures: file names of the figures that exist.
     """
-
-    def picture(name: str, caption: str) -> list[str]:
-        return [f"![{caption}]({name})"] if name in pictures else []
-
-    answers = [f"**{verdict(report)}**", _summary(report), _explanation(report)]
-    introduction = [*rendered_banner(report), _question(report), *answers]
+    captions = {name: caption for name, caption in _CAPTIONS.items() if name in pictures}
+    introduction = [
+        *rendered_banner(report),
+        *pages.brief_run(report["settings"], "The networks were trained briefly (--quick)."),
+        f"**{verdict(report)}**",
+        *picture(captions, "roc.png"),
+        _question(report),
+        _summary(report),
+        _explanation(report),
+    ]
     sections = [
         "## AUC by class (table 4.2)",
-        _by_class_text(report),
         _class_table(report),
-        *picture("roc.png", "ROC curves by class"),
         "## Selection of the classifiers",
-        "All classifiers have the same network, clips and budget. In each run, the epoch with the "
-        "lowest validation loss is kept; among several L2 weights, the one with the highest AUC on "
-        "the validation clips. Training and validation have no songs in common.",
         _choice_table(report),
         "## Separator",
-        *_separator(report["separator"]),
-        *picture("sdr_per_track.png", "amplitude SDR by track"),
-        *picture("separator.png", "loss of the separator by epoch"),
-        *_ablations(report["ablations"]),
-        *picture("ablations.png", "loss of the variants by epoch"),
+        *_separator(report),
+        *picture(captions, "sdr_per_track.png"),
+        *picture(captions, "separator.png"),
+        *_ablations(report),
+        *picture(captions, "ablations.png"),
     ]
     title = "Separation before recognition: Ligtenberg (2022)"
     return pages.compose(title, report, introduction, sections)
@@ -95,13 +99,11 @@ def verdict(report: Mapping) -> str:
 def _question(report: Mapping) -> str:
     target = " + ".join(report["separator"]["target"])
     inputs = {"features": "spectrograms", "audio": "audio, with the phase of the mixture"}
-    return pages.question(
-        f"Is a classifier of {len(report['classes'])} instruments that is trained "
+    return (
+        f"**Question.** Is a classifier of {len(report['classes'])} instruments that is trained "
         f"and tested on separated {target} ({inputs[report['settings']['listen']]}) better at "
         f"ranking the first seconds of {report['num_clips']} test clips ({report['num_songs']} "
-        "songs) than a classifier of the full mix?",
-        report["settings"],
-        "The networks were trained briefly (--quick).",
+        "songs) than a classifier of the full mix?"
     )
 
 
@@ -119,7 +121,16 @@ def _summary(report: Mapping) -> str:
         rows.append([system, _INPUTS[system], *cells])
     header = ["system", "input", "macro AUC [95 %]", "SE", "1.96 SE", "against base [95 %]"]
     header += ["better in", "D", "reported AUC", "reported D"]
-    return markdown_table(header, rows, 2)
+    caption = (
+        "Macro AUC on the test clips by input of the classifier. Reported: "
+        f"{ligtenberg.AUC_CITATION}, on {ligtenberg.AUC_DATASET}."
+    )
+    return measured_table(_clips(report), caption, header, rows, 2)
+
+
+def _clips(report: Mapping) -> Mapping:
+    """Return the report with ``rendered`` of the clips alone, without the separator's stems."""
+    return {**report, "rendered": report["clips_rendered"]}
 
 
 def _explanation(report: Mapping) -> str:
@@ -130,9 +141,9 @@ def _explanation(report: Mapping) -> str:
         "SE: standard error of Hanley and McNeil; that of the macro AUC assumes independent "
         "classes. D = AUC - (AUC of base + both SE), after Ligtenberg, who considers a system "
         "better if D > 0.",
-        f"Reported: {ligtenberg.AUC_CITATION}, on {ligtenberg.AUC_DATASET}. The half widths after "
-        "± cannot be derived from that number of clips. Ligtenberg chose L2 weight and epoch by "
-        "the AUC of the test clips; here they are chosen on validation clips.",
+        "The reported half widths after ± cannot be derived from the number of clips. Ligtenberg "
+        "chose L2 weight and epoch by the AUC of the test clips; here they are chosen on "
+        "validation clips.",
     ]
     if report["rendered"]:
         lines.append("**Rendered audio: not comparable with the reported figures.**")
@@ -141,16 +152,6 @@ def _explanation(report: Mapping) -> str:
 
 def _reported(pair: Sequence[float]) -> str:
     return f"{number(pair[0])} ± {number(pair[1])}"
-
-
-def _by_class_text(report: Mapping) -> str:
-    text = (
-        "AUC ± SE (Hanley-McNeil), in brackets 1.96 SE; D relative to base. A dash: the class is "
-        "in none or in all of the clips."
-    )
-    if report["rendered"]:
-        text += " Reported values are those of recorded music and not comparable."
-    return text
 
 
 def _class_table(report: Mapping) -> str:
@@ -165,7 +166,13 @@ def _class_table(report: Mapping) -> str:
     rows.append(["**macro**", "", *_area_cells(areas, ligtenberg.MACRO_AUC)])
     columns = [*systems, *(f"D({system})" for system in compared)]
     header = ["class", "clips", *columns, *(f"reported: {column}" for column in columns)]
-    return markdown_table(header, rows)
+    caption = (
+        "AUC ± SE (Hanley-McNeil) of the test clips, in brackets 1.96 SE; D relative to base. A "
+        "dash: the class is in none or in all of the clips."
+    )
+    if report["rendered"]:
+        caption += " Reported values are those of recorded music and not comparable."
+    return measured_table(_clips(report), caption, header, rows)
 
 
 def _area_cells(areas: Mapping[str, Sequence[float]], reported: Mapping | None) -> list[str]:
@@ -194,10 +201,16 @@ def _choice_table(report: Mapping) -> str:
             epoch = f"{choice['best_epoch']} of {choice['num_epochs']}"
             rows.append([system, f"{float(l2):g}", selected, *scores, epoch])
     header = ["system", "L2", "", "validation AUC", "validation loss", "epoch"]
-    return markdown_table(header, rows, 3)
+    caption = (
+        "Classifiers with the same network, clips and budget. In each run, the epoch with the "
+        "lowest validation loss is kept; among several L2 weights, the one with the highest AUC on "
+        "the validation clips. Training and validation have no songs in common."
+    )
+    return measured_table(_clips(report), caption, header, rows, 3)
 
 
-def _separator(separator: Mapping) -> list[str]:
+def _separator(report: Mapping) -> list[str]:
+    separator = report["separator"]
     dataset, evaluation = separator["dataset"], separator["report"]
     text = (
         f"{separator['name']}, trained on {dataset['name']} {dataset['version']} "
@@ -212,18 +225,18 @@ def _separator(separator: Mapping) -> list[str]:
         reported = mean_sd(ligtenberg.AMPLITUDE_SDR_DB.get(system, {}))
         rows.append([_SEPARATED.get(system, system), measured, reported])
     caption = (
-        f"Mean ± standard deviation over {evaluation['num_tracks']} test tracks of "
-        f"{evaluation['dataset']}; reported: {ligtenberg.SDR_CITATION}, on "
-        f"{ligtenberg.SDR_DATASET}."
+        f"Amplitude SDR of the separator: mean ± standard deviation over "
+        f"{evaluation['num_tracks']} test tracks of {evaluation['dataset']}. Reported: "
+        f"{ligtenberg.SDR_CITATION}, on {ligtenberg.SDR_DATASET}."
     )
     if dataset["name"] != "musdb18":
         caption += " The music differs: not comparable."
     header = ["system", "amplitude SDR, dB", "reported, dB"]
-    return [text, markdown_table(header, rows), caption]
+    return [text, measured_table(evaluation, caption, header, rows)]
 
 
-def _ablations(ablations: Mapping[str, Mapping]) -> list[str]:
-    if not ablations:
+def _ablations(report: Mapping) -> list[str]:
+    if not (ablations := report["ablations"]):
         return []
     rows = []
     for name, run in ablations.items():
@@ -234,9 +247,9 @@ def _ablations(ablations: Mapping[str, Mapping]) -> list[str]:
         rows.append([name, pages.kept_epoch(run), *losses, validation, test])
     header = ["variant", "epoch", "training loss", "validation loss"]
     header += ["validation SDR of segments, dB", "test amplitude SDR, dB"]
-    text = (
+    caption = (
         "Variants of the direct output as in figure 4.1 of the paper: unchanged, with dilated "
         "convolutions, with 50 % dropout in the first three layers of the encoder, and with the "
         "mean squared error, whose loss has a different scale."
     )
-    return ["## Ablation", text, markdown_table(header, rows)]
+    return ["## Ablation", measured_table(run, caption, header, rows)]

@@ -10,8 +10,11 @@ import argparse
 import dataclasses
 from collections.abc import Mapping
 
+from matplotlib.figure import Figure
+
 from irec_jax.reports import study_figures
 from irec_jax.studies import pages, runs, vazonis_tables
+from irec_jax.studies.published import vazonis as published
 
 #: The row whose run also evaluates the baselines.
 BASELINES = "lstm"
@@ -101,10 +104,32 @@ def run(arguments: argparse.Namespace) -> int:
     histories = {row["label"]: row["history"] for row in report["rows"].values()}
     title = f"Labels of the training clips of {report['dataset']}"
     figures = {
+        "f1.png": draw_f1(report),
         "labels.png": study_figures.label_histogram(report["training_labels"], title=title),
         "learning.png": study_figures.learning_curves(histories),
     }
     return study.finish(report, vazonis_tables.markdown_page(report), figures)
+
+
+def draw_f1(report: Mapping) -> Figure:
+    """Draw the micro F1 of all networks and baselines, and as published."""
+
+    def point(block: Mapping) -> tuple[float, float, float]:
+        low, high = block["f1_interval"]
+        return low, block["f1"], high
+
+    systems = {row["label"]: row["micro"] for row in report["rows"].values()}
+    for name, baseline in report["baselines"].items():
+        systems[f"baseline: {name}"] = baseline["thresholds"]["fixed"]["micro"]
+    rendered = ", rendered audio" if report["rendered"] else ""
+    return study_figures.score_points(
+        list(systems),
+        {"measured": {name: point(block) for name, block in systems.items()}},
+        score="micro F1 on test at threshold 0.5",
+        reported={name: f1 for name, (_, _, f1) in published.MICRO.items()},
+        guess=("best constant prediction", vazonis_tables.best_constant(report)[1][2]),
+        title=f"{report['dataset']}{rendered}; published: IRMAS",
+    )
 
 
 def scores(report: Mapping) -> dict:

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from irec_jax.reports.page import rendered_banner
-from irec_jax.reports.tables import markdown_table
+from irec_jax.reports.page import measured_table, rendered_banner
 from irec_jax.studies import pages
 from irec_jax.studies.pages import with_interval
 from irec_jax.studies.published import vazonis as published
@@ -16,34 +15,36 @@ _SCORES = ("precision", "recall", "f1")
 
 def markdown_page(report: Mapping) -> str:
     """Return the report of a study as Markdown; see `studies.vazonis`."""
-    introduction = [*rendered_banner(report), _question(report), _summary(report), _results(report)]
+    introduction = [
+        *rendered_banner(report),
+        *pages.brief_run(report["settings"], "Two networks, trained for a few epochs."),
+        _results(report),
+        "![Micro F1 of every network, measured and published](f1.png)",
+        _question(report),
+        _summary(report),
+    ]
     sections = [
-        f"Reported: {published.CITATION}, on IRMAS's test clips; Bosch et al. 2012 as cited "
-        "there. 95 % intervals: bootstrap over songs. Accuracy and loss by epoch:",
-        "![accuracy and loss by epoch](learning.png)",
         "## Do the predictions depend on the input?",
         _verdicts(report),
         "## Scores by class",
-        "Precision / recall / F1 at threshold 0.5; a dash if the paper does not state a value.",
         _class_table(report),
         "## Training",
         _training(report),
+        "![Accuracy and loss by epoch](learning.png)",
         "## Labels of the training clips",
-        "![labels of the training clips](labels.png)",
+        "![Labels of the training clips](labels.png)",
     ]
     title = "LSTM on samples and dense network on a Fourier transform: Vazonis et al. (2022)"
     return pages.compose(title, report, introduction, sections)
 
 
 def _question(report: Mapping) -> str:
-    return pages.question(
-        "How well do two networks without prior knowledge of audio recognise the {num_labels} "
-        "labels of {num_clips} test clips from {num_songs} songs".format(**report["test"])
-        + f" ({len(report['classes'])} instruments, threshold 0.5), and do their predictions "
-        "depend on the input at all? The LSTM of the paper predicts nearly the same for every "
-        "clip.",
-        report["settings"],
-        "Two networks, trained for a few epochs.",
+    clips = "{num_labels} labels of {num_clips} test clips from {num_songs} songs"
+    return (
+        "**Question.** How well do two networks without prior knowledge of audio recognise the "
+        f"{clips.format(**report['test'])} ({len(report['classes'])} instruments, threshold 0.5), "
+        "and do their predictions depend on the input at all? The LSTM of the paper predicts "
+        "nearly the same for every clip."
     )
 
 
@@ -101,7 +102,13 @@ def _summary(report: Mapping) -> str:
         lines.append([f"reported: {name}", *map(number, values), "–", verdict])
     for name, f1 in published.BOSCH.items():
         lines.append([f"reported: Bosch 2012, {name}", "–", "–", number(f1), "–", "–"])
-    return markdown_table(["system", "micro P", "R", "F1 [95 %]", "macro F1", "verdict"], lines)
+    caption = (
+        "Precision (P), recall (R) and F1 of the test clips at threshold 0.5, with 95 % intervals "
+        f"bootstrapped over songs. Reported: {published.CITATION}, on IRMAS's test clips; Bosch et "
+        "al. 2012 as cited there."
+    )
+    header = ["system", "micro P", "R", "F1 [95 %]", "macro F1 [95 %]", "verdict"]
+    return measured_table(report, caption, header, lines)
 
 
 def _score_cells(scores: Mapping) -> list[str]:
@@ -137,7 +144,8 @@ def _training(report: Mapping) -> str:
     for row in report["rows"].values():
         epoch = f"{row['best_epoch']} of {len(row['history'])}"
         lines.append([row["label"], row["input"], epoch, f"{row['seconds'] / 60:.1f}"])
-    return markdown_table(["system", "input", "kept epoch", "minutes"], lines, 2)
+    caption = "Input of each network, the epoch whose parameters were kept, and the duration."
+    return measured_table(report, caption, ["system", "input", "kept epoch", "minutes"], lines, 2)
 
 
 def _class_table(report: Mapping) -> str:
@@ -150,7 +158,12 @@ def _class_table(report: Mapping) -> str:
             cells.append(_triple(per_class.get(code, (None,) * 3)))
         lines.append(cells)
     header = ["class", "test clips", *(row["label"] for row in rows)]
-    return markdown_table([*header, "reported: LSTM", "reported: FFT"], lines)
+    header += ["reported: LSTM", "reported: FFT"]
+    caption = (
+        "Precision / recall / F1 by class at threshold 0.5; a dash if the paper does not state a "
+        "value."
+    )
+    return measured_table(report, caption, header, lines)
 
 
 def _triple(values: Sequence[float | None]) -> str:

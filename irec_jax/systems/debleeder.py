@@ -16,13 +16,13 @@ from irec_jax.audio import multitrack
 from irec_jax.audio.tracks import Track, read_tracks
 from irec_jax.audio.writing import TrackWriter, estimate_bytes, staging_folder
 from irec_jax.errors import UserError
-from irec_jax.files import atomic_write
 from irec_jax.progress import progress_bar
-from irec_jax.reports import debleed_figure, figures
+from irec_jax.reports import debleed_figure, debleed_page, provenance, writing
 from irec_jax.text import printable
 
-#: File name of the figure, beside the tracks.
-REPORT_NAME = "debleed.png"
+#: File name of the report, beside the tracks.
+REPORT_NAME = "debleed.html"
+_PICTURE_NAME = "debleed.png"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Debled:
         left_aside: names of other files in the folder, which are not processed.
         converted: names of files that were written in a better encoding, because the original one
             is not supported for writing.
-        report: the figure, or None.
+        report: the page of the report, or None.
     """
 
     names: tuple[str, ...]
@@ -90,7 +90,8 @@ def debleed(
         folder: contains the tracks.
         out: a folder outside `folder`; created if missing.
         overwrite: replace files of the same names in `out`.
-        report: draw the estimate and the result in `out`/debleed.png.
+        report: write `out`/debleed.html, a page with the estimate and the result, and its figure,
+            debleed.png.
         progress: show a progress bar.
         **settings: of `irec_jax.crosstalk.Settings`: strength, solver, method, floor, align ...
 
@@ -121,9 +122,20 @@ def debleed(
             figure = debleed_figure.draw(
                 tracks, paths, crosstalk, crosstalk_settings, losses_db, energies
             )
-            with atomic_write(hidden / REPORT_NAME) as path:
-                path.write_bytes(figures.encode(figure, "png"))
-            os.replace(hidden / REPORT_NAME, out / REPORT_NAME)
+            page = debleed_page.markdown_page(
+                [printable(track.name) for track in tracks],
+                crosstalk,
+                crosstalk_settings,
+                sample_rate_hz=tracks[0].sample_rate_hz,
+                duration_s=tracks[0].num_samples / tracks[0].sample_rate_hz,
+                losses_db=losses_db,
+                num_clipped=num_clipped,
+                provenance=provenance.environment({"reduction": elapsed_s}),
+                picture=_PICTURE_NAME,
+            )
+            writing.write_page(hidden / REPORT_NAME, page, {_PICTURE_NAME: figure})
+            for name in (_PICTURE_NAME, REPORT_NAME):
+                os.replace(hidden / name, out / name)
         for path in paths:
             os.replace(path, out / path.name)
     return Debled(
@@ -152,7 +164,7 @@ def _write(
         and after, the number (J,) of clipped samples, and the files.
     """
     rate_hz, num_samples = tracks[0].sample_rate_hz, tracks[0].num_samples
-    sizes = dict(num_samples=num_samples, sample_rate_hz=rate_hz)
+    sizes: dict[str, Any] = dict(num_samples=num_samples, sample_rate_hz=rate_hz)
     energies = np.zeros((2, len(tracks), -(-num_samples // rate_hz)))
     bar = progress_bar(
         total=(ct.num_passes(settings) + 1) * num_samples / rate_hz,

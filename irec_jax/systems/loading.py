@@ -51,8 +51,8 @@ def load_variables(workdir: Path, task: Task) -> tuple[Any, Any]:
     return load_best_variables(workdir / "checkpoints", variables)
 
 
-def check_array(samples: np.ndarray, sample_rate_hz: int | None) -> np.ndarray:
-    """Return samples (T,) or (T, C) as float32 (T, C); raise UserError for invalid audio."""
+def check_array(samples: np.ndarray, sample_rate_hz: int | None) -> tuple[np.ndarray, int]:
+    """Return samples (T,) or (T, C) as float32 (T, C), and their rate; UserError if invalid."""
     if sample_rate_hz is None:
         raise UserError("sample_rate: missing; an array needs its sample rate in Hz")
     if sample_rate_hz not in SAMPLE_RATES_HZ:
@@ -75,4 +75,4 @@ def check_array(samples: np.ndarray, sample_rate_hz: int | None) -> np.ndarray:
         raise UserError(
             f"array: contains samples above {audio.MAX_SAMPLE:.0e} times full scale; scale it"
         )
-    return samples.astype(np.float32)
+    return samples.astype(np.float32), sample_rate_hz

@@ -127,7 +127,9 @@ class Recogniser:
             source = np.asarray(source)
         name = "array" if isinstance(source, np.ndarray) else str(source)
         read_blocks, peak, num_samples = self._open(source, sample_rate_hz)
-        sizes = dict(window_samples=self.task.window_samples, hop_samples=self.hop_samples)
+        sizes: dict[str, Any] = dict(
+            window_samples=self.task.window_samples, hop_samples=self.hop_samples
+        )
         probabilities, levels_db = self._predict(read_blocks(), peak, sizes)
         scores = aggregation.get(self.aggregation)([probabilities])[0]
         is_silent = peak < SILENT_PEAK
@@ -172,9 +174,10 @@ class Recogniser:
         """Return a function that reads mono blocks (n,) at the system's rate, peak and length."""
         rate_hz = self.sample_rate_hz
         if isinstance(source, np.ndarray):
-            samples = check_array(source, sample_rate_hz).mean(axis=1)
-            if sample_rate_hz != rate_hz:
-                samples = audio.resample(samples[:, None], sample_rate_hz, rate_hz)[:, 0]
+            channels, source_rate_hz = check_array(source, sample_rate_hz)
+            samples = channels.mean(axis=1)
+            if source_rate_hz != rate_hz:
+                samples = audio.resample(samples[:, None], source_rate_hz, rate_hz)[:, 0]
             return lambda: [samples], float(np.abs(samples).max(initial=0.0)), len(samples)
         if not isinstance(source, str | Path):
             kind = type(source).__name__
@@ -187,7 +190,7 @@ class Recogniser:
         return read_blocks, peak, num_samples
 
     def _predict(
-        self, blocks: Iterable[np.ndarray], peak: float, sizes: dict[str, int]
+        self, blocks: Iterable[np.ndarray], peak: float, sizes: dict[str, Any]
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the probabilities (W, K) and the levels in dB (W,) of the windows of a clip."""
         levels_db: list[float] = []

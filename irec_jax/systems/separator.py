@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -152,7 +153,7 @@ def load_separation(workdir: Path) -> tuple[Separation, tuple[Any, Any], dict[st
     return task, load_variables(workdir, task), system
 
 
-def load_separator(workdir: str | Path) -> Separator:
+def load_separator(workdir: str | os.PathLike) -> Separator:
     """Load the separator that was trained in a workdir.
 
     Raises:

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -102,7 +103,7 @@ def separate(
         UserError: an invalid file, array or workdir, or a folder that is not writable.
     """
     separator = workdir if isinstance(workdir, Separator) else load_separator(workdir)
-    options = dict(post=post, phase=phase)
+    options: dict[str, Any] = dict(post=post, phase=phase)
     if hasattr(path_or_array, "__array__"):
         if out is not None:
             raise UserError("out: only for a file; the stems of an array are returned")
@@ -236,10 +237,10 @@ def _quantise(target: np.ndarray, mixture: np.ndarray) -> np.ndarray:
 
 
 def _separate_array(
-    samples: np.ndarray, separator: Separator, sample_rate_hz: int | None, **options
+    samples: np.ndarray, separator: Separator, sample_rate: int | None, **options
 ) -> Separated:
     started_s = time.perf_counter()
-    mixture = check_array(samples, sample_rate_hz)
+    mixture, sample_rate_hz = check_array(samples, sample_rate)
     pairs = separator.split(
         [mixture], sample_rate_hz=sample_rate_hz, num_samples=len(mixture), **options
     )

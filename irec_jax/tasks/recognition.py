@@ -8,6 +8,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jaxtyping import Bool, Float, Key, Shaped
 
 from irec_jax import frontends, losses, models, registry
 from irec_jax.audio import to_float32
@@ -32,7 +34,7 @@ class Recognition(Task):
     Attributes:
         frontend: the front end, whose settings are stored with a checkpoint.
         to_probabilities: the activation of the logits, see `losses.activation`.
-        criterion: the loss, from `(logits, labels)`, both (..., K), to one value per row.
+        criterion: the loss of each row, from `(logits, labels)`.
         augment: augmentation of waveforms and features in training.
         normalize: 'peak' divides every waveform by the peak of its clip, 'none' leaves it.
         window_samples: length of the windows.
@@ -43,17 +45,21 @@ class Recognition(Task):
 
     frontend: frontends.FrontEnd
     model: nn.Module
-    to_probabilities: Callable[[jax.Array], jax.Array]
-    criterion: Callable[[jax.Array, jax.Array], jax.Array]
+    to_probabilities: Callable[[Float[Array, "... classes"]], Float[Array, "... classes"]]
+    criterion: Callable[
+        [Float[Array, "... classes"], Float[Array, "... classes"]], Float[Array, "..."]
+    ]
     augment: Augment
     normalize: str
     window_samples: int
     classes: tuple[str, ...]
 
-    def init(self, rng: jax.Array) -> tuple[Any, Any]:
+    def init(self, rng: Key[Array, ""]) -> tuple[Any, Any]:
         return self._init_variables(rng, self.frontend(jnp.zeros((1, self.window_samples))))
 
-    def loss(self, params, model_state, batch: Batch, rng: jax.Array, train: bool) -> Losses:
+    def loss(
+        self, params: Any, model_state: Any, batch: Batch, rng: Key[Array, ""], train: bool
+    ) -> Losses:
         augment_rng, dropout_rng = jax.random.split(rng)
         features = self._features(batch, augment_rng if train else None)
         outputs, model_state = self._apply(params, model_state, features, batch, dropout_rng, train)
@@ -64,16 +70,18 @@ class Recognition(Task):
         total = jnp.sum(self._losses(outputs, labels) * mask)
         return total, jnp.sum(mask), model_state, scalars
 
-    def predict(self, params, model_state, batch: Batch) -> jax.Array:
-        """Return probabilities (B, K)."""
-        variables, features = {"params": params} | model_state, self._features(batch, None)
-        return self._probabilities(self.model.apply(variables, features, train=False))
+    def predict(self, params: Any, model_state: Any, batch: Batch) -> Float[Array, "batch classes"]:
+        """Return the probabilities of each example."""
+        outputs = self._predict(params, model_state, self._features(batch, None))
+        return self._probabilities(outputs)
 
-    def summaries(self, params, model_state, batch: HostBatch) -> dict[str, np.ndarray]:
+    def summaries(
+        self, params: Any, model_state: Any, batch: HostBatch
+    ) -> dict[str, Shaped[np.ndarray, "..."]]:
         """Return the waveform and the features, which do not depend on the parameters."""
         first = {k: jnp.asarray(v[:1]) for k, v in batch.items()}
         arrays = {}
-        if _takes_audio(self.frontend):
+        if _num_values(self.frontend) is None:
             arrays["audio"] = np.asarray(to_waveform(first, self.normalize))[0]
         for path, array in jax.tree_util.tree_leaves_with_path(self._features(first, None)):
             name = "/".join(["features", *(key.key for key in path)])
@@ -94,11 +102,11 @@ class Recognition(Task):
         features = self.frontend(waveform, num_samples=num_samples, keys=keys[2])
         return jax.vmap(self.augment.features)(keys[1], features)
 
-    def _losses(self, outputs: Any, labels: jax.Array) -> jax.Array:
+    def _losses(self, outputs: Any, labels: Array | np.ndarray) -> Array:
         """Return the loss of each example, (B,)."""
         logits, valid = unpack_logits(outputs)
-        labels = jnp.broadcast_to(labels[:, None], logits.shape)
-        return jnp.mean(self.criterion(logits, labels), axis=1, where=valid)
+        targets = jnp.broadcast_to(labels[:, None], logits.shape)
+        return jnp.mean(self.criterion(logits, targets), axis=1, where=valid)
 
     def _probabilities(self, outputs: Any) -> jax.Array:
         logits, valid = unpack_logits(outputs)
@@ -135,19 +143,21 @@ def create_recognition(
     if loss["name"] in losses.REGRESSION:
         raise registry.unknown("loss of a recogniser", loss["name"], losses.CLASSIFICATION)
     created = _create_frontend(frontend, sample_rate_hz)
-    takes_audio = _takes_audio(created)
+    num_values = _num_values(created)
+    network: dict[str, Any] = {"num_classes": len(classes)} | dict(model)
     task = Recognition(
         frontend=created,
-        model=models.create(**({"num_classes": len(classes)} | dict(model))),
+        model=models.create(**network),
         to_probabilities=losses.activation(loss["name"]),
         criterion=losses.create(**{k: v for k, v in loss.items() if k != "l2"}),
         augment=Augment(**augment),
         normalize=normalize,
-        window_samples=round(window_s * sample_rate_hz) if takes_audio else created.num_values,
+        window_samples=round(window_s * sample_rate_hz) if num_values is None else num_values,
         classes=tuple(classes),
     )
     task.augment.check_features(created.output_shape(task.window_samples))
-    if not takes_audio and (task.augment.gain_db or task.augment.polarity or normalize != "none"):
+    changes_audio = task.augment.gain_db or task.augment.polarity or normalize != "none"
+    if num_values is not None and changes_audio:
         raise UserError(
             f"augment.gain_db, augment.polarity and data.normalize apply to audio, but "
             f"frontend.name={frontend['name']} takes features; set them to 0, False and 'none'"
@@ -155,24 +165,27 @@ def create_recognition(
     return task
 
 
-def to_waveform(batch: Batch, normalize: str = "peak") -> jax.Array:
-    """Return the audio of a batch as float32 (B, T).
+def to_waveform(batch: Batch, normalize: str = "peak") -> Float[Array, "batch samples"]:
+    """Return the audio of a batch as float32.
 
     With 'peak' it is divided by `gain`, the peak of the clip that each window was cut from
     (silence stays silence); with 'none' it keeps the recorded level.
     """
-    audio = to_float32(batch["audio"])
+    audio = jnp.asarray(to_float32(batch["audio"]))
     if normalize == "none":
         return audio
     gain = batch["gain"]
     return audio / jnp.where(gain > 0, gain, 1.0)[:, None]
 
 
-def unpack_logits(outputs: Any) -> tuple[jax.Array, jax.Array]:
-    """Return logits (B, M, K) and which of the M predictions are valid, bool (B, M).
+def unpack_logits(
+    outputs: Any,
+) -> tuple[Float[Array, "batch predictions classes"], Bool[Array, "batch predictions"]]:
+    """Return logits and which of the predictions of each example are valid.
 
     Args:
-        outputs: model outputs: logits (B, K) or (B, M, K), or the latter with their validity.
+        outputs: model outputs: logits (batch, classes) or (batch, predictions, classes), or the
+            latter with their validity.
     """
     logits, valid = outputs if isinstance(outputs, tuple) else (outputs, None)
     if logits.ndim == 2:
@@ -180,16 +193,16 @@ def unpack_logits(outputs: Any) -> tuple[jax.Array, jax.Array]:
     return logits, jnp.ones(logits.shape[:2], bool) if valid is None else valid
 
 
-def _takes_audio(frontend: frontends.FrontEnd) -> bool:
-    """Return whether a front end takes audio, not stored features (which have `num_values`)."""
-    return not hasattr(frontend, "num_values")
+def _num_values(frontend: frontends.FrontEnd) -> int | None:
+    """Return the length of an example of stored features; None if the front end takes audio."""
+    return getattr(frontend, "num_values", None)
 
 
 def _create_frontend(settings: Mapping[str, Any], sample_rate_hz: int) -> frontends.FrontEnd:
     """Create a front end, with the sample rate of the audio if it depends on it."""
     settings = dict(settings)
     kind = frontends.FRONTENDS.get(settings["name"])
-    if kind is not None and "sample_rate_hz" in registry.parameters(kind):
+    if kind is not None and "sample_rate_hz" in (registry.parameters(kind) or ()):
         given = settings.setdefault("sample_rate_hz", sample_rate_hz)
         if given != sample_rate_hz:
             raise UserError(

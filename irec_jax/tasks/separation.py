@@ -2,12 +2,14 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
+from jaxtyping import Float, Key, Shaped
 
 from irec_jax import frontends, losses, models, registry
 from irec_jax.audio import to_float32
@@ -33,7 +35,7 @@ class Separation(Task):
 
     Attributes:
         frontend: the front end, whose settings are stored with a checkpoint.
-        criterion: the loss, from `(estimate, target)`, both (B, bins, frames), to (B,).
+        criterion: the loss of each example, from `(estimate, target)`.
         domain: 'decibels' compares features, as Ligtenberg (2022) does; 'amplitudes' compares
             linear amplitudes divided by the RMS of those of the target.
         augment: augmentation of stems in training.
@@ -46,21 +48,26 @@ class Separation(Task):
 
     frontend: frontends.SpectrogramDb
     model: nn.Module
-    criterion: Callable[[jax.Array, jax.Array], jax.Array]
+    criterion: Callable[
+        [Float[Array, "batch bins frames"], Float[Array, "batch bins frames"]],
+        Float[Array, " batch"],
+    ]
     domain: str
     augment: StemAugment
     window_samples: int
     stems: tuple[str, ...]
     target: tuple[str, ...]
 
-    def init(self, rng: jax.Array) -> tuple[Any, Any]:
+    def init(self, rng: Key[Array, ""]) -> tuple[Any, Any]:
         shape = self.frontend.output_shape(self.window_samples)
         return self._init_variables(rng, jnp.zeros((1, *shape)))
 
-    def loss(self, params, model_state, batch: Batch, rng: jax.Array, train: bool) -> Losses:
+    def loss(
+        self, params: Any, model_state: Any, batch: Batch, rng: Key[Array, ""], train: bool
+    ) -> Losses:
         augment_rng, dropout_rng = jax.random.split(rng)
         waveforms = self._mixture_and_target(batch, augment_rng if train else None)
-        mixture, target = self.frontend(jnp.stack(waveforms))
+        mixture, target = cast(Array, self.frontend(jnp.stack(waveforms)))
         estimate, model_state = self._apply(params, model_state, mixture, batch, dropout_rng, train)
         mask = batch["mask"]
         amplitudes = self.frontend.amplitudes(estimate), self.frontend.amplitudes(target)
@@ -75,12 +82,15 @@ class Separation(Task):
         scalars = {"amplitude_sdr": jnp.sum(sdr * mask)}
         return jnp.sum(values * mask), jnp.sum(mask), model_state, scalars
 
-    def predict(self, params, model_state, batch: Batch) -> jax.Array:
-        """Return features of the target (B, bins, frames) of the mixtures `audio` (B, T)."""
-        features = self.frontend(to_float32(batch["audio"]))
-        return self.model.apply({"params": params} | model_state, features, train=False)
+    def predict(
+        self, params: Any, model_state: Any, batch: Batch
+    ) -> Float[Array, "batch bins frames"]:
+        """Return features of the target of the mixtures `audio`."""
+        return self._predict(params, model_state, self.frontend(to_float32(batch["audio"])))
 
-    def summaries(self, params, model_state, batch: HostBatch) -> dict[str, np.ndarray]:
+    def summaries(
+        self, params: Any, model_state: Any, batch: HostBatch
+    ) -> dict[str, Shaped[np.ndarray, "..."]]:
         """Return waveforms and features of mixture, target and estimate."""
         first = {k: jnp.asarray(v[:1]) for k, v in batch.items()}
         mixture, target = self._mixture_and_target(first, None)
@@ -98,14 +108,14 @@ class Separation(Task):
 
     def _mixture_and_target(
         self, batch: Batch, augment_rng: jax.Array | None
-    ) -> tuple[jax.Array, jax.Array]:
+    ) -> tuple[Array, Array]:
         """Return the waveforms of mixture and target (B, T), augmented if a key is given."""
         kept = np.array([name in self.target for name in self.stems])
-        stems = to_float32(batch["stems"])
+        stems = jnp.asarray(to_float32(batch["stems"]))
         if augment_rng is not None:
             stems = jax.vmap(self.augment)(example_keys(augment_rng, batch), stems)
         elif "mixture" in batch:
-            return to_float32(batch["mixture"]), stems[:, kept].sum(axis=1)
+            return jnp.asarray(to_float32(batch["mixture"])), stems[:, kept].sum(axis=1)
         return stems.sum(axis=1), stems[:, kept].sum(axis=1)
 
 
@@ -142,9 +152,10 @@ def create_separation(
         raise registry.unknown("loss of a separator", loss["name"], losses.REGRESSION)
     window_samples = round(window_s * sample_rate_hz)
     created = frontends.create(**frontend)
+    assert isinstance(created, frontends.SpectrogramDb)
     created.output_shape(window_samples)  # raises for a window that the front end cannot take
     # Scale and floor are set once, in the front end.
-    scale = dict(scale_db=created.scale_db, floor_db=created.floor_db)
+    scale: dict[str, Any] = dict(scale_db=created.scale_db, floor_db=created.floor_db)
     network = models.create(**scale | dict(model))
     for key, value in scale.items():
         if getattr(network, key) != value:

@@ -7,11 +7,13 @@ from typing import Any, ClassVar
 import flax.linen as nn
 import jax
 import numpy as np
+from jax import Array
+from jaxtyping import Float, Key, Shaped
 
-Batch = Mapping[str, jax.Array]
-HostBatch = Mapping[str, np.ndarray]
+Batch = Mapping[str, Shaped[Array | np.ndarray, "batch ..."]]
+HostBatch = Mapping[str, Shaped[np.ndarray, "batch ..."]]
 #: Summed loss, number of examples, new model state, summed scalars: see `Task.loss`.
-Losses = tuple[jax.Array, jax.Array, Any, dict[str, jax.Array]]
+Losses = tuple[Float[Array, ""], Float[Array, ""], Any, dict[str, Float[Array, ""]]]
 
 
 class Task(abc.ABC):
@@ -26,11 +28,13 @@ class Task(abc.ABC):
     model: nn.Module
 
     @abc.abstractmethod
-    def init(self, rng: jax.Array) -> tuple[Any, Any]:
+    def init(self, rng: Key[Array, ""]) -> tuple[Any, Any]:
         """Return initial parameters and model state."""
 
     @abc.abstractmethod
-    def loss(self, params, model_state, batch: Batch, rng: jax.Array, train: bool) -> Losses:
+    def loss(
+        self, params: Any, model_state: Any, batch: Batch, rng: Key[Array, ""], train: bool
+    ) -> Losses:
         """Return the summed loss of a batch.
 
         Args:
@@ -46,17 +50,23 @@ class Task(abc.ABC):
         """
 
     @abc.abstractmethod
-    def predict(self, params, model_state, batch: Batch) -> jax.Array:
-        """Return the outputs (B, ...) of a batch, one per example."""
+    def predict(self, params: Any, model_state: Any, batch: Batch) -> Float[Array, "batch ..."]:
+        """Return the outputs of a batch, one per example."""
 
     @abc.abstractmethod
-    def summaries(self, params, model_state, batch: HostBatch) -> dict[str, np.ndarray]:
+    def summaries(
+        self, params: Any, model_state: Any, batch: HostBatch
+    ) -> dict[str, Shaped[np.ndarray, "..."]]:
         """Return images (W, H) and waveforms (T,) of the first example, for TensorBoard."""
 
     def _init_variables(self, rng: jax.Array, features: Any) -> tuple[Any, Any]:
         """Return initial parameters and the other collections of the model."""
         variables = dict(self.model.init({"params": rng}, features, train=False))
         return variables.pop("params"), variables
+
+    def _predict(self, params: Any, model_state: Any, features: Any) -> Any:
+        """Return the outputs of the model, without training."""
+        return self.model.apply({"params": params} | model_state, features, train=False)
 
     def _apply(
         self, params, model_state, features: Any, batch: Batch, dropout_rng: jax.Array, train: bool
@@ -73,6 +83,6 @@ class Task(abc.ABC):
         return outputs if train else (outputs, model_state)
 
 
-def example_keys(rng: jax.Array, batch: Batch) -> jax.Array:
+def example_keys(rng: Key[Array, ""], batch: Batch) -> Key[Array, " batch"]:
     """Return a key for each example, independent of how examples are divided among devices."""
     return jax.vmap(jax.random.fold_in, (None, 0))(rng, batch["index"])

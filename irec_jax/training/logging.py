@@ -46,7 +46,8 @@ class Logger:
         if self._writer is None:
             return
         for name, value in values.items():
-            if np.array_equal(value, self._written.get(name)):
+            earlier = self._written.get(name)
+            if earlier is not None and np.array_equal(value, earlier):
                 continue
             self._written[name] = value
             if value.ndim == 1:
@@ -75,7 +76,8 @@ def parameter_table(params: Any) -> str:
         for path, leaf in jax.tree_util.tree_leaves_with_path(params)
     ]
     rows.append(("total", "", num_parameters(params)))
-    name_width, shape_width = (max(len(row[column]) for row in rows) for column in (0, 1))
+    name_width = max(len(name) for name, _, _ in rows)
+    shape_width = max(len(shape) for _, shape, _ in rows)
     return "\n".join(
         f"{name:<{name_width}}  {shape:<{shape_width}}  {count:>12,}" for name, shape, count in rows
     )

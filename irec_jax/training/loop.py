@@ -30,9 +30,11 @@ class TrainBatches(Protocol):
 
     def iterate(self, first_step: int) -> Any:
         """Return an iterator over this process's batches from a step on."""
+        ...
 
     def ids(self, step: int) -> list[str]:
         """Return the ids of the examples of a step."""
+        ...
 
 
 @dataclasses.dataclass
@@ -149,10 +151,12 @@ class TrainingRun:
     def _train(self, state: TrainState) -> None:
         """Run epochs until training has finished."""
         step = int(state.step)
-        if not self.progress.finished:
-            self._began = time.perf_counter() - self.progress.seconds
-            current, inputs = parallel.replicate(state), iter(self.batches.iterate(step))
-            self.summarize(step, current.params, current.model_state)
+        if self.progress.finished:
+            self._profiler.close(step)
+            return
+        self._began = time.perf_counter() - self.progress.seconds
+        current, inputs = parallel.replicate(state), iter(self.batches.iterate(step))
+        self.summarize(step, current.params, current.model_state)
         while not self.progress.finished:
             epoch_began = time.perf_counter()
             current, step = self._train_epoch(current, step, inputs)
@@ -204,7 +208,8 @@ class TrainingRun:
         row = _epoch_row(step // self.batches.steps_per_epoch, step, sums, valid)
         row["seconds"] = time.perf_counter() - epoch_began
         improved = self.progress.add(row, self.settings)
-        current = current.replace(sums=parallel.replicate(jax.tree.map(np.zeros_like, sums)))
+        zeros = parallel.replicate(jax.tree.map(np.zeros_like, sums))
+        current = dataclasses.replace(current, sums=zeros)
         # Only an improvement can be the best: the first of equal epochs is kept.
         self._save(current, self.progress.rank(row) if improved else None)
         scalars = {_tag(k): v for k, v in row.items() if k not in ("epoch", "step")}

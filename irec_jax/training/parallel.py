@@ -21,7 +21,10 @@ def check_batch_size(batch_size: int, key: str) -> None:
 
 
 def map_step(
-    step: Callable, *, donate_state: bool, devices: list[jax.Device] | None = None
+    step: Callable,
+    *,
+    donate_state: bool,
+    devices: list[jax.Device] | None = None,  # pyright: ignore[reportInvalidTypeForm]  # an alias
 ) -> Callable:
     """Map a per-device step over devices.
 

@@ -88,25 +88,25 @@ class Profiler:
         """End the trace if this step is the last one; call with the step's result."""
         if self._first is not None and step == self._steps[-1]:
             jax.block_until_ready(result)
-            self._finish(step)
+            self._finish(self._first, step)
 
     def close(self, step: int) -> None:
         """End a trace in progress; `step` steps have been taken when training ends."""
         if self._first is not None:
-            self._finish(step - 1)
+            self._finish(self._first, step - 1)
         elif not self._done:
             log(
                 f"profile: nothing traced; training started after "
                 f"profile.start_step={self._steps[0]} or ended at step {step}, before it"
             )
 
-    def _finish(self, last: int) -> None:
-        seconds = (time.perf_counter() - self._began) / (last - self._first + 1)
+    def _finish(self, first: int, last: int) -> None:
+        seconds = (time.perf_counter() - self._began) / (last - first + 1)
         if distributed.is_main():
             jax.profiler.stop_trace()
         devices = jax.device_count()
         lines = [
-            f"profile of steps {self._first}..{last}: {self._folder}",
+            f"profile of steps {first}..{last}: {self._folder}",
             "  view it with `pip install xprof tensorboard && tensorboard --logdir "
             f"{self._folder}`, or open its perfetto_trace.json.gz on https://ui.perfetto.dev",
             f"  {seconds * 1e3:.1f} ms per step on {devices} device(s)",

@@ -1,5 +1,6 @@
 """Training and evaluation steps: pure per-device functions of state and batch, and mean losses."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -25,7 +26,8 @@ def number_examples(batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
 
 def l2_penalty(params: Any) -> jax.Array:
     """Return the sum of squares of all kernels (arrays of two or more dimensions), not biases."""
-    return sum(jnp.sum(jnp.square(p)) for p in jax.tree.leaves(params) if p.ndim > 1)
+    kernels = [p for p in jax.tree.leaves(params) if p.ndim > 1]
+    return sum((jnp.sum(jnp.square(p)) for p in kernels), start=jnp.zeros(()))
 
 
 def train_step(
@@ -72,7 +74,8 @@ def train_step(
         mean = mean + l2 * penalty
         grads = jax.tree.map(lambda g, p: g + l2 * p, grads, penalty_grads)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params, value=mean)
-    return state.replace(
+    return dataclasses.replace(
+        state,
         step=state.step + 1,
         params=optax.apply_updates(state.params, updates),
         model_state=parallel.mean_over_devices(model_state),

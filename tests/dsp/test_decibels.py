@@ -49,6 +49,7 @@ def test_dtype_is_kept(reference):
         assert convert(LEVELS / 100, reference=reference).dtype == np.float32
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_integers_are_rejected():
     with pytest.raises(AssertionError, match="power must hold floats"):
         decibels.power_to_db(np.ones(3, np.int16))

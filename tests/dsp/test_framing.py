@@ -86,11 +86,13 @@ def test_frames_under_jit_and_vmap_agree():
         (dict(frame_length=11, hop_length=1), "signal: 10 samples are fewer"),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_invalid_options_are_rejected(options, message):
     with pytest.raises(ValueError, match=message):
         framing.frame(np.zeros(10, np.float32), **options)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_invalid_signals_are_rejected():
     for signal in (np.zeros(10, np.int16), np.zeros((2, 0), np.float32), np.float32(0)):
         with pytest.raises(AssertionError, match="signal"):

@@ -131,6 +131,7 @@ def test_with_phase_accepts_angles_and_complex_numbers():
     np.testing.assert_allclose(with_phase(np.ones(2, "f"), angles), np.exp(1j * angles), atol=1e-6)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_options_out_of_range_are_rejected():
     magnitudes = np.ones((46, 129), "f")
     valid_options = dict(OPTIONS, num_samples=3000)

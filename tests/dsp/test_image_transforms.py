@@ -88,6 +88,7 @@ def test_resize_matches_opencv_inter_linear():
     np.testing.assert_allclose(resize.resize(image, height=2, width=3), expected, rtol=1e-6)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_resize_rejects_invalid_sizes():
     with pytest.raises(ValueError, match="width=0"):
         resize.resize(noise(4, 4), height=2, width=0)

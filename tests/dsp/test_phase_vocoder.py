@@ -123,6 +123,7 @@ def test_faster_playback_is_followed_by_silence():
     assert not result[end + 50 :].any()
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_options_out_of_range_are_rejected():
     sound = np.zeros(4096, np.float32)
     with pytest.raises(ValueError, match="speed=5"):

@@ -100,6 +100,7 @@ def test_settings_survive_a_json_round_trip(name, settings):
 
 
 @all_small
+@pytest.mark.usefixtures("unchecked")
 def test_invalid_waveforms_are_rejected(name, settings):
     frontend = frontends.create(name, **settings)
     with pytest.raises(AssertionError, match="waveform must hold floats"):
@@ -155,6 +156,7 @@ def test_invalid_waveforms_are_rejected(name, settings):
         ),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_invalid_settings_are_reported_in_one_line(name, settings, message):
     with pytest.raises(UserError, match=message) as error:
         frontends.create(name, **settings)

@@ -167,6 +167,7 @@ def test_settings_survive_a_json_round_trip():
         (dict(hop_lenght=512), r"unknown argument .*did you mean 'hop_length'"),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_invalid_settings_are_reported_in_one_line(settings, message):
     with pytest.raises(UserError, match=message) as error:
         frontends.create("log_mel", **settings)
@@ -181,6 +182,7 @@ def test_empty_bands_cause_a_warning():
         frontends.create("log_mel")
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_invalid_waveforms_are_rejected():
     frontend = frontends.create("log_mel")
     with pytest.raises(AssertionError, match="waveform must hold floats"):

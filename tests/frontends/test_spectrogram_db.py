@@ -124,6 +124,7 @@ def test_inverse_without_a_phase_matches_griffin_lim():
     assert shorter.shape == (2, 650)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_inverse_rejects_invalid_arguments():
     frontend = SpectrogramDb(**SMALL)
     features = frontend(noise(1000))

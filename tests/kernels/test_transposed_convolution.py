@@ -141,6 +141,7 @@ def test_gpu_form_matches_xla(batch, size, kernel_size, strides, channels):
     _assert_near(transposed_convolution.xla_gradients(x, kernel, cotangent, **options), gradients)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_incompatible_shapes_are_rejected():
     x, kernel = _arrays(1, (3, 3), (3, 3), (2, 4))
     with pytest.raises(ValueError, match="incompatible with the kernel"):

@@ -68,7 +68,7 @@ def test_accuracy_without_clips_or_with_one_song_has_no_interval():
         result = confidence.accuracy_intervals(zeros, zeros, ["a"] * num_clips, num_classes=2)
         assert np.isnan(result.accuracy).all() and np.isnan(result.balanced).all()
     with pytest.raises(ValueError, match="do not match"):
-        confidence.accuracy_intervals([0, 1], [0], ["a", "b"], num_classes=2)
+        confidence.accuracy_intervals(np.arange(2), np.arange(1), ["a", "b"], num_classes=2)
 
 
 def test_weights_sum_to_the_number_of_songs_in_every_chunk(monkeypatch):

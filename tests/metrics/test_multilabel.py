@@ -99,7 +99,8 @@ def test_scores_of_empty_input_are_nan():
     assert multilabel.macro(multilabel.count(empty, empty)).f1 == 0.0
     assert np.isnan(multilabel.roc_auc(empty, empty)).all()
     assert np.isnan(multilabel.lrap(empty, empty))
-    assert np.isnan(multilabel.accuracy([], [])) and np.isnan(multilabel.balanced_accuracy([], []))
+    none = np.zeros(0, int), np.zeros(0, int)
+    assert np.isnan(multilabel.accuracy(*none)) and np.isnan(multilabel.balanced_accuracy(*none))
 
 
 def test_errors_for_invalid_input_name_the_argument():

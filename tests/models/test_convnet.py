@@ -69,6 +69,7 @@ def test_any_number_of_frames_and_bands_is_valid(small, frames, bands):
 
 
 @pytest.mark.parametrize("shape", [(43, 128), (2, 43, 128, 1), (2, 0, 128)])
+@pytest.mark.usefixtures("unchecked")
 def test_features_of_a_wrong_shape_are_rejected(small, shape):
     model, variables = small
     with pytest.raises(ValueError, match="features"):

@@ -154,6 +154,7 @@ def test_dropout_is_applied_only_in_training(rate, small):
     )
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_invalid_features_and_settings_are_rejected(small):
     model, variables = small
     with pytest.raises(ValueError, match="image_and_chunks"):

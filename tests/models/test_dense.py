@@ -63,6 +63,7 @@ def test_bfloat16_returns_float32_logits():
     np.testing.assert_allclose(logits, wide.apply(variables, X, train=False), atol=0.05)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_invalid_features_and_activations_are_rejected():
     with pytest.raises(ValueError, match=r"features.*\(3, 0\)"):
         models.create("dense", num_classes=2).init(jax.random.key(0), X[:, :0], train=False)

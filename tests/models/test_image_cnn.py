@@ -146,6 +146,7 @@ def test_smallest_image_is_accepted_and_smaller_images_are_rejected():
 
 
 @pytest.mark.parametrize("shape", [(31, 35), (2, 1, 31, 35, 1)])
+@pytest.mark.usefixtures("unchecked")
 def test_features_of_a_wrong_shape_are_rejected(small, shape):
     model, variables = small
     with pytest.raises(ValueError, match="features: expected"):
@@ -165,6 +166,7 @@ def test_features_of_a_wrong_shape_are_rejected(small, shape):
         (dict(net="b1", activation="rel"), "did you mean 'relu'"),
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_invalid_settings_are_rejected(arguments, match):
     model = models.create("image_cnn", num_classes=2, **arguments)
     with pytest.raises(UserError, match=match):

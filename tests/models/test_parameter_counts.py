@@ -51,10 +51,11 @@ COUNTS = [  # name, arguments, shape(s) of the features, parameters
 
 @pytest.mark.parametrize("name, arguments, shape, expected", COUNTS)
 def test_parameter_count(name, arguments, shape, expected):
+    def zeros(sizes):  # the only scalar, num_steps, is a count
+        return jnp.zeros((1, *sizes), float if sizes else int)
+
     model = models.create(name, **arguments)
-    features = jax.tree.map(
-        lambda sizes: jnp.zeros((1, *sizes)), shape, is_leaf=lambda node: isinstance(node, tuple)
-    )
+    features = jax.tree.map(zeros, shape, is_leaf=lambda node: isinstance(node, tuple))
     variables = jax.eval_shape(
         lambda key: model.init(key, features, train=False), jax.random.key(0)
     )

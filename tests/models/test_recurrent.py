@@ -317,6 +317,7 @@ def test_segment_lengths_divide_the_sequence():
     assert recurrence.choose_segment_length(8821) == 64  # a prime number
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_invalid_settings_and_steps_are_rejected():
     steps = np.zeros((1, 2, 3), np.float32)
 

@@ -244,6 +244,7 @@ def test_invalid_settings_are_rejected(arguments, message):
         jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), _features())
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_features_of_another_rank_are_rejected():
     for name in ("unet", "spectrogram_cnn"):
         classes = {} if name == "unet" else dict(num_classes=3)

@@ -9,10 +9,12 @@ import re
 import matplotlib.image
 import numpy as np
 import pytest
+import report_pages
 
 import data_builders
 from irec_jax.errors import UserError
-from irec_jax.evaluation import provenance, recognition
+from irec_jax.evaluation import recognition
+from irec_jax.reports import provenance
 from irec_jax.reports import recognition_report as report
 
 CLASSES = ("cel", "flu", "pia", "kazoo | reed")
@@ -82,12 +84,22 @@ def test_page_links_all_figures(complete_report, tmp_path):
     page = report.write(complete_report, tmp_path / "deep" / "folder")
     folder = page.parent
     names = {"class_f1.png", "thresholds.png", "confusion.png", "training.png"}
-    assert {p.name for p in folder.iterdir()} == names | {"report.json", "report.md"}
+    assert {p.name for p in folder.iterdir()} == names | {"report.html", "report.json", "report.md"}
     text = page.read_text()
     assert set(re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)) == names
     for name in names:
         picture = matplotlib.image.imread(folder / name)
-        assert min(picture.shape[:2]) > 300 and picture[..., :3].std() > 0.05  # not blank
+        assert min(picture.shape[:2]) > 600 and picture[..., :3].std() > 0.05  # not blank
+
+
+def test_html_page_has_the_structure_of_all_reports(complete_report, tmp_path):
+    report.write(complete_report | {"reported": REPORTED}, tmp_path)
+    page = report_pages.check((tmp_path / "report.html").read_text(), num_pictures=4)
+    assert page.title == "han on gm_irmas: predominant instruments"
+    assert page.texts("p")[0].startswith("Micro F1 ") and "kazoo | reed" in page.texts("td")
+    assert page.texts("figcaption")[0] == "F1 by class on the test split, at thresholds on S2"
+    data = "Data: gm_irmas 1.0.0, tiny-mono22k, rendered audio. Command: "
+    assert all(data in caption for caption in page.texts("figcaption") if "Command" in caption)
 
 
 def test_json_contains_no_nan_and_has_the_documented_keys(complete_report, tmp_path):
@@ -197,6 +209,9 @@ def test_page_on_single_label_clips_starts_with_the_accuracy(tmp_path):
     assert "gm_irmas, split by *window: here and there* (40 windows of 40 songs" in first
     assert "chance 0.250" in first and f"guess {baseline['predominant']['accuracy']:.3f}" in first
     assert "Micro F1 " in text.split("\n\n")[3]
+    page = report_pages.check((tmp_path / "report.html").read_text(), num_pictures=3)
+    assert page.texts("figcaption")[0] == "Confusion matrix of test clips with one label"
+    assert [line.split(".")[0] for line in page.texts("warning")[1:]] == ["Warning: data leakage"]
     assert "leakage.** 5 of the 40 test songs" in text
     assert "Examples are windows of 2 s every 1 s. Accuracy at epoch 2" in text
     assert "| training | 80 | 31 | 0.875 |" in text and "| validation | 12 | 7 | 0.625 |" in text

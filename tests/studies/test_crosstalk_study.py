@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+import report_pages
 from study_helpers import irec
 
 from irec_jax import crosstalk
@@ -46,7 +47,9 @@ def test_report_shows_scores_and_gains(studied):
     (example,) = studied.glob("example-*.png")
     assert example.stat().st_size > 20_000 and f"]({example.name})" in page
     assert example.stem.removeprefix("example-") in report["pieces"]
-    assert "Rendered music" in page
+    html = report_pages.check((studied / "report.html").read_text(), num_pictures=1)
+    assert html.texts("p")[0].startswith("SIR gain of irec-jax (aligned, mask) ")
+    assert html.texts("warning")[0].startswith("Rendered music, not the recordings")
     page = re.sub(" +", " ", page)
     assert "| reported: average | 0.678 | 0.957 | 0.937 |" in page
     assert "reported: Mozart | 9.14 | 7.31 | 3.92" in page
@@ -69,16 +72,18 @@ def test_interrupted_study_resumes(studied, tmp_path, monkeypatch):
     assert study_tiny(workdir, "--min-tracks=9", "--methods=aligned,source,wiener") == 0
     assert len(executed) == 1
     assert {file: file.read_bytes() for file in files} == contents
+    # The figure of the earlier call is part of the new page.
+    report_pages.check((workdir / "report.html").read_text(), num_pictures=1)
 
 
 def test_selected_pieces_have_their_own_example(studied, tmp_path, monkeypatch):
     workdir = tmp_path / "more"
     shutil.copytree(studied, workdir)
     result = json.loads(next((workdir / "pieces").iterdir()).read_text())
-    examples = []
+    examples, png = [], next(workdir.glob("example-*.png")).read_bytes()
     monkeypatch.setattr(study, "study_piece", lambda piece, **k: result)
     monkeypatch.setattr(study, "draw_example", lambda piece, **k: examples.append(piece.name))
-    monkeypatch.setattr(writing, "encode", lambda figure, file_format: b"")
+    monkeypatch.setattr(writing, "encode", lambda figure, file_format, **_: png)
     assert study_tiny(workdir, "--min-tracks=3", "--methods=aligned,source,wiener") == 0
     pieces = json.loads((workdir / "report.json").read_text())["pieces"]
     assert examples == [next(iter(pieces))]

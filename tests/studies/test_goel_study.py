@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import report_pages
 import sklearn.metrics
 from study_helpers import irec, table_cells
 
@@ -50,6 +51,7 @@ def make_report(split, accuracy=0.5, **changes):
         },
         "provenance": {
             "dataset": {"name": "gm_irmas", "version": "1.0.0", "config": "tiny-stereo44k"},
+            "command": "irec study",
             "durations_s": {"training": 3.0, "evaluation": 1.0},
         },
     }
@@ -140,6 +142,9 @@ def test_both_splits_are_shown_next_to_the_published_figures(fake_runs, tmp_path
     assert table == ["0.640", "0.671", "0.653", *window_cells, *song_cells, "+0.250"]
     assert window[4] == song[4] == "0.60 / 0.63"
     assert table_cells(page, "lstm-300-50-dense50")[0][:3] == ["–", "–", "0.706"]
+    html = report_pages.check((tmp_path / "report.html").read_text(), num_pictures=1)
+    assert html.texts("p")[0].startswith("Results. With the song split, the row with the best")
+    assert "meaningless" in html.texts("warning")[1]
     (baseline,) = table_cells(page, "baseline: MFCC + logistic regression")
     assert baseline[2:] == ["0.600 [0.500, 0.700]"] * 2 + ["+0.000"]
     assert "adds +0.250 to the test accuracy on average" in page

@@ -7,6 +7,7 @@ import types
 import jax
 import numpy as np
 import pytest
+import report_pages
 import sklearn.metrics
 from study_helpers import irec, table_cells
 
@@ -66,6 +67,7 @@ def make_report(settings):
         "history": history,
         "provenance": {
             "dataset": {"name": settings.data.name, "version": "1.0.0", "config": "tiny"},
+            "command": "irec study",
             "durations_s": {"training": 3.0},
         },
     }
@@ -159,8 +161,13 @@ def test_all_runs_are_executed_once_and_compared(fake_runs, tmp_path, capsys):
     assert "9.00 ± 1.00" in page and "9.33 ± 4.29" in page and "- ablation-dropout" in page
     for name in ("roc", "sdr_per_track", "separator", "ablations"):
         assert (tmp_path / f"{name}.png").stat().st_size > 10_000 and f"({name}.png)" in page
-    html = (tmp_path / "report.html").read_text()
-    assert html.count("data:image/png") == 4 and "Separation helped" in html
+    html = report_pages.check((tmp_path / "report.html").read_text(), num_pictures=4)
+    assert html.texts("p")[0].startswith("Separation helped")
+    assert html.texts("figcaption")[0].startswith("ROC curves by class")
+    captions = [text for text in html.texts("figcaption") if "Command" in text]
+    separator = [text for text in captions if "Data: gm_musdb 1.0.0, tiny, rendered audio" in text]
+    assert [text.split(" ")[0] for text in separator] == ["Amplitude", "Variants"]
+    assert all("Data: gm_irmas" in text for text in captions if text not in separator)
     fake_runs.clear()
     assert study(tmp_path) == 1
     assert fake_runs == ["stored features", "ablation-dropout_50_percent"]

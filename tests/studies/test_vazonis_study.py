@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import report_pages
 from study_helpers import irec, table_cells
 
 from irec_jax import config
@@ -48,7 +49,7 @@ def make_report(varies):
         evaluation,
         system="vazonis",
         rendered=True,
-        provenance={"dataset": dataset, "durations_s": {"training": 2.0}},
+        provenance={"dataset": dataset, "command": "irec study", "durations_s": {"training": 2.0}},
         protocol={
             "examples": "clips",
             "sides": {"training": {"per_class": per_class}, "validation": {"per_class": per_class}},
@@ -111,6 +112,8 @@ def test_collapsed_networks_are_reported(fake_runs, tmp_path, capsys):
     assert table_cells(page, "always voi")[0][:3] == [f"{14 / 44:.3f}", f"{14 / 54:.3f}", "0.286"]
     assert "The predictions hardly depend on the clip" in page
     assert "The predictions vary with the clip." in page
+    html = report_pages.check((tmp_path / "report.html").read_text(), num_pictures=3)
+    assert html.texts("figcaption")[0].startswith("Micro F1 of every network")
     result = json.loads((tmp_path / "report.json").read_text())
     assert result["training_labels"] == {name: 2 * (i + 1) for i, name in enumerate(IRMAS)}
     assert (tmp_path / "labels.png").exists() and (tmp_path / "learning.png").exists()

@@ -8,6 +8,7 @@ import tracemalloc
 import matplotlib.image
 import numpy as np
 import pytest
+import report_pages
 import soundfile
 
 import irec_jax
@@ -96,7 +97,12 @@ def test_command_prints_tables_writes_the_figure_and_matches_python(folder, tmp_
         assert expected in printed
     assert "ignored: mix.wav" in printed and "3 tracks of 0:04 " in printed.splitlines()[-1]
     assert "x real time" in printed and "clipped" not in printed
+    assert f"report in {tmp_path / 'a' / 'debleed.html'}" in printed
     assert matplotlib.image.imread(tmp_path / "a" / "debleed.png").shape[1] > 1000
+    page = report_pages.check((tmp_path / "a" / "debleed.html").read_text(), num_pictures=1)
+    assert page.title == "Crosstalk reduction of 3 tracks"
+    assert page.texts("td").count("viola 1") == 4  # tracks, levels, delays, weights
+    assert any("solver nnls" in cell for cell in page.texts("td"))
     assert sorted(audio.find(tmp_path / "a")) == sorted((tmp_path / "a").glob("*.wav"))
     irec_jax.debleed(folder, tmp_path / "b", progress=False, **SMALL)
     np.testing.assert_array_equal(read_all(tmp_path / "a"), read_all(tmp_path / "b"))

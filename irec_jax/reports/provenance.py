@@ -41,9 +41,13 @@ def collect(
         seed: seed of the run.
         durations_s: duration of each phase in seconds.
     """
+    data = {"name": dataset, "version": version, "config": config, "split": split}
+    return {"dataset": data, "seed": seed, **environment(durations_s)}
+
+
+def environment(durations_s: Mapping[str, float] | None = None) -> dict:
+    """Return the part of `collect` that does not depend on a dataset."""
     return {
-        "dataset": {"name": dataset, "version": version, "config": config, "split": split},
-        "seed": seed,
         "command": command(),
         "git": git(Path(__file__).resolve().parents[2]),
         "versions": versions(),

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from irec_jax.evaluation import provenance
+from irec_jax.reports import provenance
 
 
 def _collect():
@@ -43,7 +43,7 @@ def test_provenance_contains_no_machine_paths(monkeypatch):
 
 def test_command_of_a_module_is_reproduced(tmp_path):
     (tmp_path / "shown.py").write_text(
-        "from irec_jax.evaluation import provenance\nprint(provenance.command())\n"
+        "from irec_jax.reports import provenance\nprint(provenance.command())\n"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
     command = [sys.executable, "-m", "shown", "--config=configs/han.py:debug"]

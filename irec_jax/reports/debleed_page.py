@@ -1,0 +1,70 @@
+"""Markdown page of a crosstalk reduction."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from irec_jax.crosstalk import Crosstalk, Settings
+from irec_jax.reports.debleed_tables import crosstalk_cells
+from irec_jax.reports.page import provenance_table
+from irec_jax.reports.tables import captioned_table, escape
+from irec_jax.text import clock
+
+
+def markdown_page(
+    names: Sequence[str],
+    crosstalk: Crosstalk,
+    settings: Settings,
+    *,
+    sample_rate_hz: int,
+    duration_s: float,
+    losses_db: Sequence[float],
+    num_clipped: Sequence[int],
+    provenance: Mapping,
+    picture: str,
+) -> str:
+    """Return the page of a reduction of J tracks.
+
+    Args:
+        names: J track names.
+        crosstalk, settings: result and settings of the estimation.
+        sample_rate_hz, duration_s: of the tracks.
+        losses_db: (J,) energy that each track lost.
+        num_clipped: (J,) samples beyond the range of the file's integers.
+        provenance: result of `provenance.environment`.
+        picture: file name of the figure of `debleed_figure.draw`.
+    """
+    names = [escape(name) for name in names]
+    tracks = f"{len(names)} tracks of {clock(duration_s)} at {sample_rate_hz} Hz"
+    command = f"Data: {tracks}. Command: `{provenance['command']}`"
+
+    def table(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+        return captioned_table(f"{caption}\n{command}", header, rows)
+
+    most = int(np.argmax(losses_db))
+    rows = zip(names, (f"{-loss_db:+.1f}" for loss_db in losses_db), map(str, num_clipped),
+               strict=True)  # fmt: skip
+    matrices = [
+        table(
+            f"Estimated crosstalk: {title}. Rows are microphones, columns the sources in them.",
+            ["microphone", *names],
+            ([name, *row] for name, row in zip(names, cells, strict=True)),
+        )
+        for title, cells in crosstalk_cells(crosstalk, settings, sample_rate_hz)
+    ]
+    described = ", ".join(f"{name} {value}" for name, value in dataclasses.asdict(settings).items())
+    parts = [
+        f"# Crosstalk reduction of {len(names)} tracks",
+        f"**Removing crosstalk changed the energy of the tracks by {-max(losses_db):+.1f} to "
+        f"{-min(losses_db):+.1f} dB**, most in {names[most]} ({tracks}).",
+        f"![Estimated crosstalk, and the tracks that lost most before and after]({picture})",
+        "## Tracks",
+        table("Change in the energy of each track.", ["track", "energy, dB", "clipped samples"],
+              rows),
+        "## Estimated crosstalk",
+        *matrices,
+        "## Provenance",
+        provenance_table(provenance, {"settings": described}),
+    ]  # fmt: skip
+    return "\n\n".join(parts) + "\n"
