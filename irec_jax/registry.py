@@ -1,6 +1,7 @@
 """Creation of objects by name: `dict(name=..., **keyword arguments)` in a config."""
 
 import difflib
+import importlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -21,6 +22,32 @@ def find(kind: str, table: Mapping[str, Callable], name: str) -> Callable:
     if name not in table:
         raise unknown(kind, name, table)
     return table[name]
+
+
+def find_class(kind: str, table: Mapping[str, type], name: str, base: type) -> type:
+    """Return `table[name]` or, for a name `module:Class`, a class of another package.
+
+    Args:
+        kind, table: as for `create`.
+        name: a key of `table`, or an importable module and a class in it.
+        base: class that a class of another package must derive from.
+
+    Raises:
+        UserError: unknown name, a module that cannot be imported, or not such a class.
+    """
+    module_name, colon, class_name = name.partition(":")
+    if not colon:
+        return find(kind, table, name)
+    try:
+        module = importlib.import_module(module_name)
+    except (ImportError, ValueError) as error:
+        raise UserError(
+            f"{kind} {name!r}: {error}; install the package, or add its folder to PYTHONPATH"
+        ) from error
+    found = getattr(module, class_name, None)
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise UserError(f"{kind} {name!r}: expected a subclass of {base.__name__}, got {found!r}")
+    return found
 
 
 def parameters(function: Callable) -> dict[str, inspect.Parameter] | None:

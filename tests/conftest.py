@@ -14,6 +14,10 @@ CHECKED_PACKAGES = (
     "irec_jax.kernels",
     "irec_jax.models",
     "irec_jax.losses",
+    "irec_jax.metrics",
+    "irec_jax.crosstalk",
+    "irec_jax.inference",
+    "irec_jax.tasks",
 )
 # jaxtyping's own pytest option would not reach the workers of pytest-xdist. As in static typing,
 # an int is accepted for a float.

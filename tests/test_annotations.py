@@ -14,8 +14,12 @@ import pytest
 from conftest import CHECKED_PACKAGES
 
 from irec_jax import augment, frontends, kernels, losses
+from irec_jax.crosstalk.estimate import cost
 from irec_jax.dsp import resize
+from irec_jax.inference import thresholds
+from irec_jax.metrics import ratios
 from irec_jax.models import layers
+from irec_jax.tasks import task
 
 #: A call with arrays of a wrong shape for each package.
 WRONG_CALLS = {
@@ -27,6 +31,10 @@ WRONG_CALLS = {
     "irec_jax.kernels": lambda: kernels.max_pool(jnp.zeros((9, 9)), (3, 3)),
     "irec_jax.models": lambda: layers.global_pool(jnp.zeros((2, 9, 9)), "max"),
     "irec_jax.losses": lambda: losses.mean_squared_error(jnp.zeros((2, 3)), jnp.zeros((3, 3))),
+    "irec_jax.metrics": lambda: ratios.ratio_db(np.zeros(3), np.zeros(2)),
+    "irec_jax.crosstalk": lambda: cost(np.eye(3), np.eye(2)),
+    "irec_jax.inference": lambda: thresholds.apply(np.zeros((2, 3)), np.zeros(2)),
+    "irec_jax.tasks": lambda: task.example_keys(jax.random.key(0), {"index": np.zeros((), int)}),
 }
 
 

@@ -16,7 +16,7 @@ def test_wheel_contains_every_file_of_the_packages(tmp_path):
         names = {name for name in wheel.namelist() if ".dist-info/" not in name}
         (entry_points,) = (name for name in wheel.namelist() if name.endswith("entry_points.txt"))
         assert b"irec = irec_jax.cli:main" in wheel.read(entry_points)
-    assert {"configs/han.py", "data_builders/musdb18/tracks.csv"} <= names
+    assert {"configs/han.py", "data_builders/musdb18/tracks.csv", "irec_jax/py.typed"} <= names
     assert names == {
         file.relative_to(ROOT).as_posix()
         for package in PACKAGES

@@ -34,12 +34,8 @@ class NamedSection:
 
 NAMED: dict[str, NamedSection] = {
     "data": NamedSection(data.options_of, data.own_keys, ("data_dir",)),
-    "frontend": NamedSection(
-        partial(registry.find, "front end", frontends.FRONTENDS), internal=("sample_rate_hz",)
-    ),
-    "model": NamedSection(
-        partial(registry.find, "model", models.MODELS), internal=("num_classes",)
-    ),
+    "frontend": NamedSection(frontends.find, internal=("sample_rate_hz",)),
+    "model": NamedSection(models.find, internal=("num_classes",)),
     "loss": NamedSection(
         partial(registry.find, "loss", losses.LOSSES),
         lambda name: ("l2", "domain"),

@@ -23,7 +23,7 @@ from irec_jax.frontends.spectrogram_db import SpectrogramDb
 from irec_jax.frontends.stored_spectrogram import StoredSpectrogram
 from irec_jax.frontends.waveforms import Chunks, FftMagnitude, Raw
 
-__all__ = ["FRONTENDS", "Features", "FrontEnd", "Shape", "create"]
+__all__ = ["FRONTENDS", "Features", "FrontEnd", "Shape", "create", "find"]
 
 FRONTENDS = {
     "chunks": Chunks,
@@ -38,6 +38,15 @@ FRONTENDS = {
 }
 
 
+def find(name: str) -> type[FrontEnd]:
+    """Return the class of a front end: a key of `FRONTENDS`, or `module:Class` of another package.
+
+    Raises:
+        UserError: see `registry.find_class`.
+    """
+    return registry.find_class("front end", FRONTENDS, name, FrontEnd)
+
+
 def create(name: str, **settings: Any) -> FrontEnd:
     """Return the front end of a given name with the given settings.
 
@@ -45,4 +54,4 @@ def create(name: str, **settings: Any) -> FrontEnd:
         UserError: unknown name or setting (the nearest known one is suggested), or a value out of
             range.
     """
-    return registry.create("front end", FRONTENDS, name, **settings)
+    return registry.create("front end", {name: find(name)}, name, **settings)

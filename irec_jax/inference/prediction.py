@@ -1,7 +1,7 @@
 """Batched prediction on the devices of this process."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -11,6 +11,7 @@ from jaxtyping import Shaped
 from numpy.typing import ArrayLike
 
 
+@runtime_checkable
 class Predictor(Protocol):
     """A task with a `predict` method."""
 

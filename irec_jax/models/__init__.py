@@ -24,6 +24,15 @@ MODELS = {
 }
 
 
+def find(name: str) -> type[nn.Module]:
+    """Return the class of a network: a key of `MODELS`, or `module:Class` of another package.
+
+    Raises:
+        UserError: see `registry.find_class`.
+    """
+    return registry.find_class("model", MODELS, name, nn.Module)
+
+
 def create(name: str, **kwargs: Any) -> nn.Module:
     """Create a network, ``__call__(features, *, train: bool) -> logits`` or features.
 
@@ -33,10 +42,10 @@ def create(name: str, **kwargs: Any) -> nn.Module:
     features of the shape and unit of its input.
 
     Args:
-        name: a key of `MODELS`.
+        name: see `find`.
         **kwargs: attributes of the network.
 
     Raises:
         UserError: unknown name, unknown or missing argument.
     """
-    return registry.create("model", MODELS, name, **kwargs)
+    return registry.create("model", {name: find(name)}, name, **kwargs)

@@ -19,8 +19,8 @@ def markdown_page(
     *,
     sample_rate_hz: int,
     duration_s: float,
-    losses_db: Sequence[float],
-    num_clipped: Sequence[int],
+    losses_db: np.ndarray,
+    num_clipped: np.ndarray,
     provenance: Mapping,
     picture: str,
 ) -> str:
@@ -56,8 +56,8 @@ def markdown_page(
     described = ", ".join(f"{name} {value}" for name, value in dataclasses.asdict(settings).items())
     parts = [
         f"# Crosstalk reduction of {len(names)} tracks",
-        f"**Removing crosstalk changed the energy of the tracks by {-max(losses_db):+.1f} to "
-        f"{-min(losses_db):+.1f} dB**, most in {names[most]} ({tracks}).",
+        f"**Removing crosstalk changed the energy of the tracks by {-losses_db.max():+.1f} to "
+        f"{-losses_db.min():+.1f} dB**, most in {names[most]} ({tracks}).",
         f"![Estimated crosstalk, and the tracks that lost most before and after]({picture})",
         "## Tracks",
         table("Change in the energy of each track.", ["track", "energy, dB", "clipped samples"],

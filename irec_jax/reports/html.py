@@ -2,17 +2,17 @@
 
 import base64
 import html
-import importlib.resources
 import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 #: Pixels of a picture per pixel of the page, so that pictures stay sharp when they are enlarged.
 PICTURE_SCALE = 1.5
-_STYLE = importlib.resources.files(__package__).joinpath("page.css").read_text()
+_STYLE = Path(__file__).with_name("page.css").read_text()
 #: The Escape key closes an enlarged picture, as a click does.
 _SCRIPT = """addEventListener("keydown", (event) => {
   if (event.key === "Escape")

@@ -252,4 +252,5 @@ def _ablations(report: Mapping) -> list[str]:
         "convolutions, with 50 % dropout in the first three layers of the encoder, and with the "
         "mean squared error, whose loss has a different scale."
     )
+    run = next(iter(ablations.values()))  # all have the same data and command
     return ["## Ablation", measured_table(run, caption, header, rows)]

@@ -201,8 +201,8 @@ def _num_values(frontend: frontends.FrontEnd) -> int | None:
 def _create_frontend(settings: Mapping[str, Any], sample_rate_hz: int) -> frontends.FrontEnd:
     """Create a front end, with the sample rate of the audio if it depends on it."""
     settings = dict(settings)
-    kind = frontends.FRONTENDS.get(settings["name"])
-    if kind is not None and "sample_rate_hz" in (registry.parameters(kind) or ()):
+    known = registry.parameters(frontends.find(settings["name"])) or {}
+    if "sample_rate_hz" in known:
         given = settings.setdefault("sample_rate_hz", sample_rate_hz)
         if given != sample_rate_hz:
             raise UserError(

@@ -185,6 +185,7 @@ def test_references_with_nearly_dependent_delays():
     assert (scores.bss_sir_db > scores.bss_sdr_db + 20).all()
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_invalid_input_is_rejected():
     reference, estimated = case()
     holed = estimated.copy()

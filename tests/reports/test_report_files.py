@@ -89,7 +89,7 @@ def test_page_links_all_figures(complete_report, tmp_path):
     assert set(re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)) == names
     for name in names:
         picture = matplotlib.image.imread(folder / name)
-        assert min(picture.shape[:2]) > 600 and picture[..., :3].std() > 0.05  # not blank
+        assert min(picture.shape[:2]) > 500 and picture[..., :3].std() > 0.05  # not blank
 
 
 def test_html_page_has_the_structure_of_all_reports(complete_report, tmp_path):
