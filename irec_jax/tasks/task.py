@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jax import Array
 from jaxtyping import Float, Key, Shaped
-from ml_collections import ConfigDict
+from ml_collections.config_dict import ConfigDict
 
 Batch = Mapping[str, Shaped[Array | np.ndarray, "batch ..."]]
 HostBatch = Mapping[str, Shaped[np.ndarray, "batch ..."]]
