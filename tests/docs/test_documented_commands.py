@@ -6,6 +6,7 @@ where the work would start. A command that no function of `PROGRAMS` handles is 
 """
 
 import importlib
+import pkgutil
 import re
 import shlex
 import shutil
@@ -382,5 +383,5 @@ def test_api_pages_are_complete():
     """Every package and module at the top of irec_jax is on a page of the API reference."""
     text = "\n".join(page.read_text() for page in (ROOT / "docs/api").glob("*.md"))
     shown = set(re.findall(r"^::: irec_jax\.(\w+)", text, re.M))
-    names = {path.stem for path in (ROOT / "irec_jax").iterdir() if path.stem[0] != "_"}
+    names = {module.name for module in pkgutil.iter_modules([ROOT / "irec_jax"])}
     assert names - shown == set()
