@@ -167,7 +167,8 @@ def simulate_room(
 
         spot = jax.lax.fori_loop(0, num_tracks, add, jnp.zeros_like(spectra[0]))
         both = jnp.stack([spot, image(mic, mic)])
-        return tuple(jnp.fft.irfft(both, size)[:, :num_samples])
+        spot, own = jnp.fft.irfft(both, size)[:, :num_samples]
+        return spot, own
 
     spots, own = jax.lax.map(record, jnp.arange(num_tracks))
     gain = _normalising_gain(spots)

@@ -113,7 +113,7 @@ class Separation(Task):
         kept = np.array([name in self.target for name in self.stems])
         stems = jnp.asarray(to_float32(batch["stems"]))
         if augment_rng is not None:
-            stems = jax.vmap(self.augment)(example_keys(augment_rng, batch), stems)
+            stems = jnp.asarray(jax.vmap(self.augment)(example_keys(augment_rng, batch), stems))
         elif "mixture" in batch:
             return jnp.asarray(to_float32(batch["mixture"])), stems[:, kept].sum(axis=1)
         return stems.sum(axis=1), stems[:, kept].sum(axis=1)
