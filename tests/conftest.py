@@ -1,4 +1,4 @@
-"""Shared fixtures: clips of tones, a data folder for the tests, and a trained system."""
+"""Shape checks of the packages, and shared fixtures: clips, a data folder, a trained system."""
 
 import signal
 
@@ -6,9 +6,29 @@ import jaxtyping
 import numpy as np
 import pytest
 
-from irec_jax.cli.console import run_command
-from irec_jax.data.labelled_clips import Clips, peak
-from irec_jax.main import main
+#: Packages whose annotations, array shapes included, are checked in every call during the tests.
+CHECKED_PACKAGES = (
+    "irec_jax.dsp",
+    "irec_jax.frontends",
+    "irec_jax.augment",
+    "irec_jax.kernels",
+    "irec_jax.models",
+    "irec_jax.losses",
+    "irec_jax.metrics",
+    "irec_jax.crosstalk",
+    "irec_jax.inference",
+    "irec_jax.tasks",
+)
+# jaxtyping's own pytest option would not reach the workers of pytest-xdist. As in static typing,
+# an int is accepted for a float.
+jaxtyping.install_import_hook(
+    CHECKED_PACKAGES, "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+)
+
+# The hook applies to modules that are imported after it.
+from irec_jax.cli.console import run_command  # noqa: E402
+from irec_jax.data.labelled_clips import Clips, peak  # noqa: E402
+from irec_jax.main import main  # noqa: E402
 
 SAMPLE_RATE_HZ = 8000
 #: Overrides for a network that compiles quickly.

@@ -1,4 +1,4 @@
-"""Annotations of arrays: no public function lacks them."""
+"""Annotations of arrays: the tests check them, and no public function lacks them."""
 
 import collections.abc
 import importlib
@@ -7,22 +7,46 @@ import pkgutil
 import typing
 
 import jax
+import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
+from conftest import CHECKED_PACKAGES
 
-#: Packages whose public functions state dtype and axes of arrays.
-ANNOTATED_PACKAGES = (
-    "irec_jax.dsp",
-    "irec_jax.frontends",
-    "irec_jax.augment",
-    "irec_jax.kernels",
-    "irec_jax.models",
-    "irec_jax.losses",
-    "irec_jax.metrics",
-    "irec_jax.crosstalk",
-    "irec_jax.inference",
-    "irec_jax.tasks",
-)
+from irec_jax import augment, frontends, kernels, losses
+from irec_jax.crosstalk.estimate import cost
+from irec_jax.dsp import resize
+from irec_jax.inference import thresholds
+from irec_jax.metrics import ratios
+from irec_jax.models import layers
+from irec_jax.tasks import task
+
+#: A call with arrays of a wrong shape for each package.
+WRONG_CALLS = {
+    "irec_jax.dsp": lambda: resize.resize(np.zeros(9, np.float32), height=3, width=3),
+    "irec_jax.frontends": lambda: frontends.create("chunks")(
+        np.zeros((2, 600), np.float32), num_samples=np.zeros(3, int)
+    ),
+    "irec_jax.augment": lambda: augment.Augment().waveform(jax.random.key(0), jnp.zeros((2, 9))),
+    "irec_jax.kernels": lambda: kernels.max_pool(jnp.zeros((9, 9)), (3, 3)),
+    "irec_jax.models": lambda: layers.global_pool(jnp.zeros((2, 9, 9)), "max"),
+    "irec_jax.losses": lambda: losses.mean_squared_error(jnp.zeros((2, 3)), jnp.zeros((3, 3))),
+    "irec_jax.metrics": lambda: ratios.ratio_db(np.zeros(3), np.zeros(2)),
+    "irec_jax.crosstalk": lambda: cost(np.eye(3), np.eye(2)),
+    "irec_jax.inference": lambda: thresholds.apply(np.zeros((2, 3)), np.zeros(2)),
+    "irec_jax.tasks": lambda: task.example_keys(jax.random.key(0), {"index": np.zeros((), int)}),
+}
+
+
+@pytest.mark.parametrize("package", CHECKED_PACKAGES)
+def test_arrays_of_a_wrong_shape_are_refused(package):
+    with pytest.raises(jaxtyping.TypeCheckError, match="parameters of " + package):
+        WRONG_CALLS[package]()
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_users_get_no_type_check_errors():
+    assert WRONG_CALLS["irec_jax.models"]().shape == (2,)
 
 
 def public_functions(package):
@@ -57,7 +81,7 @@ def is_plain_array(annotation):
     return annotation in (jax.Array, np.ndarray) or any(map(is_plain_array, parts))
 
 
-@pytest.mark.parametrize("package", ANNOTATED_PACKAGES)
+@pytest.mark.parametrize("package", CHECKED_PACKAGES)
 def test_public_functions_state_the_axes_of_arrays(package):
     functions = dict(public_functions(package))
     assert functions
@@ -71,7 +95,7 @@ def test_public_functions_state_the_axes_of_arrays(package):
     assert not without_axes, "add dtype and axes, such as Float[Array, 'batch frames']"
 
 
-@pytest.mark.parametrize("package", ANNOTATED_PACKAGES)
+@pytest.mark.parametrize("package", CHECKED_PACKAGES)
 def test_public_functions_are_annotated(package):
     missing = []
     for name, function in public_functions(package):

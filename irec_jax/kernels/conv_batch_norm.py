@@ -68,8 +68,8 @@ def conv_with_moments(
     strides: tuple[int, int],
     *,
     transposed: bool,
-    shift: Float32[Array, " channels"],
-    mask: Float32[Array, " batch"],
+    shift: Float32[Array | np.ndarray, " channels"],
+    mask: Float32[Array | np.ndarray, " batch"],
 ) -> tuple[
     Float[Array, "batch new_height new_width channels"],
     Float32[Array, " channels"],
