@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import data_builders
+
 NOTEBOOK = Path(__file__).parents[2] / "docs/tutorial.ipynb"
 CELLS = [cell for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["cell_type"] == "code"]
 #: Words in cells whose output depends on the training, which CPUs round differently.
@@ -36,6 +38,7 @@ def images(cell):
 def executed(tmp_path_factory):
     """Run all code cells in an empty folder; return the folder, the names and the outputs."""
     pytest.importorskip("IPython")
+    data_builders.prepare("gm_irmas", size="tiny", format="mono22k")  # which prints where it is
     folder, names, outputs = tmp_path_factory.mktemp("tutorial"), {}, []
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
