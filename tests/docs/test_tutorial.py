@@ -37,7 +37,6 @@ def images(cell):
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory):
     """Run all code cells in an empty folder; return the folder, the names and the outputs."""
-    pytest.importorskip("IPython")
     data_builders.prepare("gm_irmas", size="tiny", format="mono22k")  # which prints where it is
     folder, names, outputs = tmp_path_factory.mktemp("tutorial"), {}, []
     with pytest.MonkeyPatch.context() as patch:
