@@ -1,6 +1,15 @@
 """Shape checks of the packages, and shared fixtures: clips, a data folder, a trained system."""
 
+import os
 import signal
+import tempfile
+
+# Many tests compile the same networks, in several processes, which inherit these variables. JAX
+# reads them when it is imported.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    compiled = tempfile.TemporaryDirectory(prefix="irec_jax_compiled_")  # deleted at exit
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
 
 import jaxtyping
 import numpy as np

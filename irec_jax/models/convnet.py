@@ -33,7 +33,7 @@ class _Weights(nn.Module):
         shape = (*_KERNEL, self.num_inputs, self.num_outputs)
         kernel = self.param("kernel", nn.initializers.glorot_uniform(), shape)
         bias = self.param("bias", nn.initializers.zeros, (self.num_outputs,))
-        return kernel.astype(self.dtype), bias.astype(self.dtype)
+        return jnp.asarray(kernel, self.dtype), jnp.asarray(bias, self.dtype)
 
 
 class ConvNet(layers.Classifier):

@@ -111,6 +111,7 @@ def test_song_split_in_two_processes_keeps_each_song_in_one_split(tmp_path):
     assert "data leakage" not in (tmp_path / "report.md").read_text()
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("words", "message"),
     [
