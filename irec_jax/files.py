@@ -3,7 +3,8 @@
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,30 @@ def expand_home(path: str | bytes | os.PathLike) -> Path:
     return Path(text)
 
 
+def unique_names(names: Sequence[str]) -> list[str]:
+    """Return a different name for each file or folder: equal names are numbered, `a-1`, `a-2`.
+
+    Names that differ only in case or Unicode normal form count as equal, because they are the same
+    on some file systems.
+    """
+    keys = [_key(name) for name in names]
+    taken = {key for key in keys if keys.count(key) == 1}
+    unique = []
+    for stem, key in zip(names, keys, strict=True):
+        name, number = stem, 0
+        while number == 0 and key not in taken or number and _key(name) in taken:
+            number += 1
+            name = f"{stem}-{number}"
+        if number:
+            taken.add(_key(name))
+        unique.append(name)
+    return unique
+
+
+def _key(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
+
+
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     """Yield a temporary path beside `path`, and move the file written there to `path`.
@@ -47,7 +72,8 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     path = Path(os.path.realpath(path))  # replaces the target of a link, not the link
     if path.exists() and not path.is_file():
         raise UserError(f"{path}: is not a regular file; name another one")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Not longer than the longest name that file systems allow.
+    temporary = path.with_name(f".{path.name[-50:]}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 
-from irec_jax.cli.console import exit_process, run_command, use_utf8
+from irec_jax.cli.console import exit_process, run_command, use_utf8, user_errors
 from irec_jax.cli.train import train
 
 
 def main(words: Sequence[str] | None = None) -> None:
     """Run the command; the same as `irec train CONFIG`."""
-    train(words, "--config", prog="python -m irec_jax.main")
+    prog = "python -m irec_jax.main"
+    with user_errors(prog):
+        train(words, "--config", prog=prog)
 
 
 if __name__ == "__main__":

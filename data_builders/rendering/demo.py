@@ -13,6 +13,7 @@ import numpy as np
 
 from data_builders.rendering import arrange, genres, mix, seeding, synth
 from irec_jax import audio, files
+from irec_jax.audio.writing import check_output_files
 from irec_jax.errors import UserError
 from irec_jax.labels import IRMAS_NAMES
 
@@ -70,11 +71,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Write the piece and its activity labels; return the exit code."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("out", type=Path, help="wav file to write")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     parser.add_argument("--seed", type=int, default=0, help="seed of the music")
     parser.add_argument("--soundfont", help="General MIDI SoundFont (.sf2)")
     options = parser.parse_args(arguments)
     labels_path = options.out.with_suffix(".json")
+    names = [options.out.name, labels_path.name]
     try:
+        check_output_files(options.out.parent, names, [], overwrite=options.overwrite)
         mixture, _, activity = render(seed=options.seed, soundfont=options.soundfont)
         audio.write(options.out, mixture, synth.SAMPLE_RATE_HZ)
         files.write_json(labels_path, activity)

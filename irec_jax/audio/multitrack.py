@@ -75,9 +75,9 @@ def find_tracks(folder: Path, *, progress: bool) -> tuple[list[Track], list[str]
 
 
 def check_output_folder(
-    folder: Path, out: Path, tracks: Sequence[Track], *, overwrite: bool
+    folder: Path, out: Path, tracks: Sequence[Track], others: Sequence[str], *, overwrite: bool
 ) -> None:
-    """Check that the processed tracks of a session can be written to `out`.
+    """Check that the processed tracks of a session and other files can be written to `out`.
 
     Raises:
         UserError: `out` is the folder of the session or within it, or as for
@@ -89,7 +89,8 @@ def check_output_folder(
             f"{out}: is the folder of the tracks or within it; name a folder outside {folder}"
         )
     inputs = [track.path for track in tracks]
-    check_output_files(out, [track.file_name for track in tracks], inputs, overwrite=overwrite)
+    names = [*(track.file_name for track in tracks), *others]
+    check_output_files(out, names, inputs, overwrite=overwrite)
 
 
 def downmix(blocks: Sequence[np.ndarray]) -> np.ndarray:

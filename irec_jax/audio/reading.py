@@ -50,7 +50,7 @@ def info(path: str | os.PathLike | BinaryIO, *, stream: int = 0) -> Info:
     """Return the sample rate, channels and length of an audio file without decoding it.
 
     Args:
-        path: a path, or an open seekable file with a ``name``.
+        path: a path, or an open seekable file.
         stream: index of the audio stream.
 
     Raises:
@@ -155,7 +155,7 @@ def _open(
 ) -> Iterator[tuple[Info, Iterator[np.ndarray]]]:
     """Open a file and yield its header and an iterator of checked float32 (n, C) pieces."""
     is_path = isinstance(path_or_file, str | os.PathLike)
-    path = path_or_file if is_path else path_or_file.name
+    path = path_or_file if is_path else str(getattr(path_or_file, "name", "file"))
     with contextlib.ExitStack() as stack:
         try:
             if is_path:

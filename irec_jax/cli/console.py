@@ -7,13 +7,16 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 import absl.logging
 
 from irec_jax.errors import UserError
+from irec_jax.text import printable, shorten, to_unicode
 
 
 def use_utf8() -> None:
@@ -31,21 +34,58 @@ def use_utf8() -> None:
 def run_command(main: Callable[[], int | None]) -> int:
     """Run a command; return its exit code.
 
-    A `UserError`, a full disk and an interrupt print one line to stderr, without a traceback.
+    Every error and an interrupt print one line to stderr, without a traceback; see `user_errors`.
     """
     _quiet_libraries()
     try:
-        with _interruptible():
+        with _interruptible(), user_errors("irec"):
             return main() or 0
+    except BrokenPipeError:  # such as `irec ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
     except UserError as error:
         return _fail(f"error: {error}", 1)
-    except OSError as error:
-        if error.filename is None and error.errno is None:
-            raise
-        file = f"{error.filename}: " if error.filename else ""
-        return _fail(f"error: {file}{error.strerror}", 1)
     except KeyboardInterrupt:
         return _fail("interrupted; run the same command again to continue", 130)
+
+
+@contextlib.contextmanager
+def user_errors(subject: str) -> Iterator[None]:
+    """Raise a UserError of one line for every error.
+
+    The traceback of an unexpected error is saved to a temporary file, which the line names, or
+    printed if the environment variable IREC_DEBUG is set.
+
+    Args:
+        subject: the file or command that an unexpected error concerns.
+    """
+    try:
+        yield
+    except (UserError, BrokenPipeError):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.strerror:  # such as a full disk
+            name = error.filename if isinstance(error.filename, str | bytes) else subject
+            raise UserError(f"{printable(name)}: {error.strerror}") from error
+        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        message = f"{subject}: failed unexpectedly ({shorten(reason, 200, keep='start')})"
+        raise UserError(f"{message}; {_keep_traceback(error)}") from error
+
+
+def _keep_traceback(error: Exception) -> str:
+    """Print or save a traceback and return the remedy for the user."""
+    text = to_unicode("".join(traceback.format_exception(error)))
+    if os.environ.get("IREC_DEBUG", "0") not in ("", "0"):
+        print(text, file=sys.stderr, end="")
+        return "report it with the traceback above"
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="irec-traceback-", suffix=".txt", encoding="utf-8", delete=False
+        ) as file:
+            file.write(text)
+    except OSError:
+        return "IREC_DEBUG=1 shows the traceback"
+    return f"report it with {file.name}, or set IREC_DEBUG=1 to see the traceback"
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ def _parser() -> CommandParser:
     )
     parser.add_argument("folder", metavar="FOLDER", help="folder of the tracks, one file each")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="a separate output folder")
-    parser.add_argument("--overwrite", action="store_true", help="replace tracks in --out")
+    parser.add_argument("--overwrite", action="store_true", help="replace files in --out")
     parser.add_argument(
         "--report",
         action="store_true",

@@ -1,11 +1,11 @@
 """`irec gallery`: draw training clips of every class of a dataset."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import data_builders
 from irec_jax.cli import CommandParser
-from irec_jax.cli.output import check_writable, figure_path
+from irec_jax.cli.output import FIGURES, check_outputs, output_path
+from irec_jax.files import expand_home
 from irec_jax.text import printable
 
 #: Options of datasets of labelled clips.
@@ -34,6 +34,7 @@ def _parser() -> CommandParser:
         help="folder for gallery-DATASET-IMAGE.png (default: the current one), or a .png, .pdf or "
         ".svg file",
     )
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
     parser.add_argument("--data-dir", help="folder of prepared data (default: that of TFDS)")
     parser.add_argument("--manual-dir", help="folder of files that were downloaded by hand")
     for option in _CLIP_OPTIONS:
@@ -44,11 +45,10 @@ def _parser() -> CommandParser:
 def main(words: Sequence[str]) -> int:
     """Run `irec gallery`."""
     arguments = _parser().parse_args(words)
-    path = Path(arguments.out)
+    path = expand_home(arguments.out)
     if path.is_dir() or not path.suffix:
         path = path / f"gallery-{arguments.dataset}-{arguments.image}.png"
-    figure_path(str(path), "--out")
-    check_writable(path)
+    check_outputs([output_path(str(path), "--out", FIGURES)], overwrite=arguments.overwrite)
     options = {
         option: getattr(arguments, option)
         for option in _CLIP_OPTIONS

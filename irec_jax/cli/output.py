@@ -1,23 +1,136 @@
-"""Checks of output files, made before hours of computation."""
+"""Output files of the commands: checks made before hours of computation, and results as JSON."""
 
+import contextlib
+import json
 import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Self
 
 from irec_jax.errors import UserError
+from irec_jax.files import expand_home, write_bytes
+
+#: Suffixes of figures.
+FIGURES = (".png", ".pdf", ".svg")
+# Writing a JSON file again takes at most this fraction of the time.
+_WRITING_TIME = 0.05
 
 
-def check_writable(path: Path) -> None:
-    """Raise UserError if a file cannot be written."""
+def output_path(text: str, option: str, suffixes: Sequence[str]) -> Path:
+    """Return the path of an output file; raise UserError unless it ends with one of the suffixes.
+
+    A forgotten name makes the next word, often an input file, the name of the output file.
+    """
+    path = expand_home(text)
+    _check_regular(path)
+    if path.suffix.lower() not in suffixes:
+        known = f"{', '.join(suffixes[:-1])} or {suffixes[-1]}"
+        raise UserError(f"{option} {text}: expected a name that ends with {known}")
+    return path
+
+
+def check_outputs(
+    paths: Iterable[Path], inputs: Iterable[str | os.PathLike] = (), *, overwrite: bool
+) -> None:
+    """Check that files can be written without loss of others.
+
+    Args:
+        paths: the files to write.
+        inputs: files that are read.
+        overwrite: replace existing files, but never an input.
+
+    Raises:
+        UserError: a file exists and `overwrite` is not set, is an input or a link to one, is named
+            twice, or cannot be written.
+    """
+    protected = {_identity(path) for path in inputs}
+    seen = set()
+    for path in paths:
+        _check_regular(path)
+        identity = _identity(path)
+        if identity in protected:
+            raise UserError(f"{path}: is one of the files to read; name another one to write to")
+        if identity in seen:
+            raise UserError(f"{path}: two results would be written to it; name different files")
+        seen.add(identity)
+        existing = next(parent for parent in path.absolute().parents if parent.exists())
+        if not existing.is_dir() or not os.access(existing, os.W_OK):
+            raise UserError(f"{path}: cannot be written; {existing} is not a writable folder")
+        if path.exists() and not overwrite:
+            raise UserError(f"{path}: exists already; name another file or set --overwrite")
+
+
+def _check_regular(path: Path) -> None:
     if path.exists() and not path.is_file():
         raise UserError(f"{path}: is not a regular file; name another one")
-    existing = next(parent for parent in path.absolute().parents if parent.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK):
-        raise UserError(f"{path}: cannot be written; {existing} is not a writable folder")
 
 
-def figure_path(text: str, option: str = "--plot") -> Path:
-    """Return the path of a figure; raise UserError for an unsupported format."""
-    path = Path(text)
-    if path.suffix.lower() not in (".png", ".pdf", ".svg"):
-        raise UserError(f"{option} {text}: expected a name that ends with .png, .pdf or .svg")
-    return path
+def _identity(path: str | os.PathLike) -> object:
+    """Return a value that is equal for two names of one file, hard links included."""
+    with contextlib.suppress(OSError):
+        status = os.stat(path)
+        return status.st_dev, status.st_ino
+    return os.path.realpath(path)
+
+
+class ResultFile:
+    """A JSON file of one record per input file, written while they are computed.
+
+    A `.jsonl` file has one line per record. A `.json` file is always a complete document, an
+    object with the records so far as `files`: it is replaced after a record, but in a twentieth of
+    the time at most, and at the end, also if an interrupt or an error is the end.
+    """
+
+    def __init__(self, path: Path, header: Mapping[str, Any]):
+        """Args: path: a new or empty file; header: the other keys of a `.json` document."""
+        self._path, self._header = path, dict(header)
+        self._as_lines = path.suffix.lower() == ".jsonl"
+        self._records: list[str] = []
+        self._next_write_s, self._num_written = 0.0, -1
+        if self._as_lines:
+            write_bytes(path, b"")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_) -> None:
+        if not self._as_lines and self._num_written < len(self._records):
+            self._write()
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Add the record of a file.
+
+        Raises:
+            UserError: the file cannot be written.
+        """
+        if self._as_lines:
+            self._append(json.dumps(record, allow_nan=False) + "\n")
+            return
+        self._records.append(json.dumps(record, indent=1, allow_nan=False))
+        if time.monotonic() >= self._next_write_s:
+            self._write()
+
+    def _append(self, line: str) -> None:
+        try:
+            with open(self._path, "ab", buffering=0) as file:
+                size = file.tell()
+                try:
+                    file.write(line.encode())
+                except OSError:  # a full disk
+                    file.truncate(size)
+                    raise
+        except OSError as error:
+            raise UserError(
+                f"{self._path}: cannot be written ({error.strerror}); free space or name another "
+                "folder"
+            ) from error
+
+    def _write(self) -> None:
+        started_s = time.monotonic()
+        header = json.dumps(self._header, indent=1, allow_nan=False).removesuffix("\n}")
+        records = ",\n".join(self._records)
+        write_bytes(self._path, f'{header},\n "files": [\n{records}\n ]\n}}\n'.encode())
+        self._num_written = len(self._records)
+        now_s = time.monotonic()
+        self._next_write_s = now_s + (now_s - started_s) / _WRITING_TIME

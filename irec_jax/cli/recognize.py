@@ -1,5 +1,6 @@
 """`irec recognize`: recognise the instruments in audio files."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -7,9 +8,10 @@ from pathlib import Path
 
 from irec_jax import audio
 from irec_jax.cli import CommandParser
-from irec_jax.cli.output import check_writable, figure_path
+from irec_jax.cli.console import user_errors
+from irec_jax.cli.output import FIGURES, ResultFile, check_outputs, output_path
 from irec_jax.errors import UserError
-from irec_jax.files import write_json
+from irec_jax.files import expand_home, unique_names
 from irec_jax.text import printable, to_unicode
 
 HOW_TO_TRAIN = (
@@ -27,13 +29,19 @@ def _parser() -> CommandParser:
     parser.add_argument("files", nargs="+", metavar="FILE_OR_FOLDER")
     parser.add_argument("--workdir", metavar="DIR", help="workdir of a trained recogniser")
     parser.add_argument(
-        "--json", metavar="OUT", help="write labels and scores over time to this file"
+        "--json",
+        metavar="OUT.json",
+        help="write labels and scores over time to this file as soon as they are computed; "
+        "OUT.jsonl for one line per file",
     )
     parser.add_argument(
         "--plot",
         metavar="OUT.png",
         help="draw the activity of the instruments over time; OUT-NAME.png for each of several "
         "files",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace existing files of these names"
     )
     parser.add_argument(
         "--threshold",
@@ -48,40 +56,67 @@ def main(words: Sequence[str]) -> int:
     arguments = _parser().parse_args(words)
     if not arguments.workdir:
         raise UserError(HOW_TO_TRAIN)
-    plot = figure_path(arguments.plot) if arguments.plot is not None else None
-    files = list({os.path.realpath(file): file for file in audio.find(arguments.files)}.values())
+    json_path = arguments.json and output_path(arguments.json, "--json", (".json", ".jsonl"))
+    plot = arguments.plot and output_path(arguments.plot, "--plot", FIGURES)
+    paths = map(expand_home, arguments.files)
+    files = list({os.path.realpath(file): file for file in audio.find(paths)}.values())
+    plots = _plot_paths(plot, files) if plot else [None] * len(files)
+    workdir = expand_home(arguments.workdir)
+    inputs = [*files, workdir / "system.json", workdir / "config.json"]
+    outputs = [path for path in (json_path, *plots) if path]
+    check_outputs(outputs, inputs, overwrite=arguments.overwrite)
     # Imported late, so that a mistyped argument is reported at once.
     from irec_jax.systems.recogniser import load_recogniser
-    from irec_jax.text import clock, shorten
 
-    recogniser = load_recogniser(arguments.workdir)
+    recogniser = load_recogniser(workdir)
     recogniser.class_thresholds(arguments.threshold)
-    for path in filter(None, (arguments.json, plot)):
-        check_writable(Path(path))
-    records, num_failed = [], 0
-    width = min(48, max(len(printable(file)) for file in files))
-    for file in files:
+    header = {"workdir": to_unicode(arguments.workdir), "aggregation": recogniser.aggregation}
+    try:
+        with ResultFile(json_path, header) if json_path else contextlib.nullcontext() as results:
+            num_failed = _recognize(recogniser, files, plots, results, arguments.threshold)
+    except KeyboardInterrupt:
+        where = f"; {printable(json_path)} holds the results so far" if json_path else ""
+        print(f"interrupted{where}", file=sys.stderr)
+        return 130
+    if num_failed:
+        print(f"{num_failed} of {len(files)} files failed", file=sys.stderr)
+    return 1 if num_failed == len(files) else 0
+
+
+def _recognize(
+    recogniser,
+    files: Sequence[Path],
+    plots: Sequence[Path | None],
+    results: ResultFile | None,
+    threshold: str,
+) -> int:
+    """Recognise, plot, record and print each file; return the number of files that failed."""
+    num_failed, width = 0, min(48, max(len(printable(file)) for file in files))
+    for file, plot in zip(files, plots, strict=True):
+        line, record = "", {"file": to_unicode(str(file))}
         try:
-            result = recogniser.recognize(file, threshold=arguments.threshold)
+            with user_errors(printable(file)):
+                result = recogniser.recognize(file, threshold=threshold)
+                line, record = _line(result, printable(file), width), result.to_dict()
+                if plot:
+                    _draw(result, plot)
         except UserError as error:
             num_failed += 1
-            records.append({"file": to_unicode(str(file)), "error": str(error)})
-            print(f"error: {error}", file=sys.stderr)
-            continue
-        if plot is not None:
-            _draw(result, plot if len(files) == 1 else _plot_path(plot, file, files))
-        records.append(result.to_dict())
-        name = shorten(printable(file), width)
-        print(f"{name:<{width}}  {clock(result.duration_s):>8}  {_summary(result)}")
-    if arguments.json:
-        content = {
-            "workdir": to_unicode(str(arguments.workdir)),
-            "aggregation": recogniser.aggregation,
-        }
-        write_json(Path(arguments.json), content | {"files": records})
-    if num_failed:
-        print(f"{num_failed} of {len(files)} files could not be read", file=sys.stderr)
-    return 1 if num_failed == len(files) else 0
+            record["error"] = str(error)
+        if results:
+            results.add(record)
+        if line:
+            print(line, flush=True)
+        if "error" in record:
+            print(f"error: {record['error']}", file=sys.stderr)
+    return num_failed
+
+
+def _line(result, name: str, width: int) -> str:
+    """Return the name, the duration and the instruments of a file in columns."""
+    from irec_jax.text import clock, shorten
+
+    return f"{shorten(name, width):<{width}}  {clock(result.duration_s):>8}  {_summary(result)}"
 
 
 def _summary(result) -> str:
@@ -97,11 +132,12 @@ def _summary(result) -> str:
     return (labels or "none above the threshold") + (f"  (then {runner_up})" if runner_up else "")
 
 
-def _plot_path(plot: Path, file: Path, files: Sequence[Path]) -> Path:
-    """Return a unique name for the plot of each file."""
-    same = [other for other in files if other.stem == file.stem]
-    number = f"-{same.index(file) + 1}" if len(same) > 1 else ""
-    return plot.with_name(f"{plot.stem}-{file.stem}{number}{plot.suffix}")
+def _plot_paths(plot: Path, files: Sequence[Path]) -> list[Path]:
+    """Return the file of each plot: `plot`, or its name with that of the file if there are more."""
+    if len(files) == 1:
+        return [plot]
+    names = unique_names([file.stem for file in files])
+    return [plot.with_name(f"{plot.stem}-{name}{plot.suffix}") for name in names]
 
 
 def _draw(result, path: Path) -> None:

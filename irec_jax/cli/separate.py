@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from irec_jax.cli import CommandParser
+from irec_jax.cli.console import user_errors
 from irec_jax.errors import UserError
 from irec_jax.files import expand_home
 from irec_jax.text import printable
@@ -60,16 +61,17 @@ def main(words: Sequence[str]) -> int:
     out = expand_home(arguments.out)
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out}: is a file; name a folder for the stems")
-    files = separator_files.find_mixtures(arguments.files, out)
+    files = separator_files.find_mixtures(map(expand_home, arguments.files), out)
     system = separator.load_separator(arguments.workdir)
     options = dict(post=arguments.post, phase=arguments.phase, overwrite=arguments.overwrite)
     num_failed = 0
     width = min(48, max(len(printable(file)) for file in files))
     for file, name in zip(files, separator_files.folder_names(files), strict=True):
         try:
-            result = separator_files.separate_file(
-                file, system, out / name, inputs=files, **options
-            )
+            with user_errors(printable(file)):
+                result = separator_files.separate_file(
+                    file, system, out / name, inputs=files, **options
+                )
         except UserError as error:
             num_failed += 1
             print(f"error: {error}", file=sys.stderr)

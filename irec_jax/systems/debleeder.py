@@ -90,7 +90,7 @@ def debleed(
     Args:
         folder: contains the tracks.
         out: a folder outside `folder`; created if missing.
-        overwrite: replace files of the same names in `out`.
+        overwrite: replace files of the same names in `out`, the report's included.
         report: write `out`/debleed.html, a page with the estimate and the result, and its figure,
             debleed.png.
         progress: show a progress bar.
@@ -101,7 +101,7 @@ def debleed(
     """
     registry.check_arguments("command", "debleed", ct.Settings, settings)
     crosstalk_settings = ct.Settings(**settings)
-    if not os.fspath(folder) or not os.fspath(out):
+    if folder in ("", b"") or out in ("", b""):
         raise UserError("folder, out: empty name; name the input and the output folder")
     folder, out = expand_home(folder), expand_home(out)
     started_s = time.perf_counter()
@@ -112,7 +112,8 @@ def debleed(
             f"{folder}: tracks of {tracks[0].num_samples} samples are too short to estimate "
             f"crosstalk; expected at least {needed}, or a smaller hop_length"
         )
-    multitrack.check_output_folder(folder, out, tracks, overwrite=overwrite)
+    others = (REPORT_NAME, _PICTURE_NAME) if report else ()
+    multitrack.check_output_folder(folder, out, tracks, others, overwrite=overwrite)
     with staging_folder(out, sum(map(estimate_bytes, tracks))) as hidden:
         crosstalk, energies, num_clipped, paths = _write(
             tracks, crosstalk_settings, hidden, progress

@@ -1,4 +1,4 @@
-"""Loading of trained systems from their workdirs, and validation of audio arrays."""
+"""Loading of trained systems from their workdirs."""
 
 import os
 import sys
@@ -6,17 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
-from irec_jax import audio
 from irec_jax.checkpoints.storage import load_best_variables
 from irec_jax.checkpoints.workdir import read_system
 from irec_jax.errors import UserError
 from irec_jax.tasks import Task
 from irec_jax.text import to_unicode
 
-#: Supported sample rates of arrays.
-SAMPLE_RATES_HZ = range(1000, 1_000_001)
 #: Task -> name of a system for it, and the command that applies it.
 _KINDS = {
     "recognition": ("a recogniser", "irec recognize"),
@@ -64,30 +60,3 @@ def load_variables(workdir: Path, task: Task) -> tuple[Any, Any]:
     """Return the parameters and model state of the best checkpoint, on the host."""
     variables = jax.eval_shape(task.init, jax.random.key(0))
     return load_best_variables(workdir / "checkpoints", variables)
-
-
-def check_array(samples: np.ndarray, sample_rate_hz: int | None) -> tuple[np.ndarray, int]:
-    """Return samples (T,) or (T, C) as float32 (T, C), and their rate; UserError if invalid."""
-    if sample_rate_hz is None:
-        raise UserError("sample_rate: missing; an array needs its sample rate in Hz")
-    if sample_rate_hz not in SAMPLE_RATES_HZ:
-        raise UserError(
-            f"sample_rate={sample_rate_hz!r}: expected an integer from {SAMPLE_RATES_HZ[0]} to "
-            f"{SAMPLE_RATES_HZ[-1]} Hz"
-        )
-    if samples.ndim not in (1, 2) or not samples.size:
-        raise UserError(f"array: expected samples (T,) or (T, C), got shape {samples.shape}")
-    if samples.ndim == 2 and samples.shape[1] > samples.shape[0]:
-        raise UserError(f"array: shape {samples.shape} looks like (C, T); transpose it to (T, C)")
-    if samples.dtype == np.int16:
-        samples = audio.to_float32(samples)
-    elif not np.issubdtype(samples.dtype, np.floating):
-        raise UserError(f"array: expected float in -1..1 or int16, got {samples.dtype}")
-    samples = samples.reshape(len(samples), -1)
-    if not np.isfinite(samples).all():
-        raise UserError("array: contains NaN or infinite samples; remove them")
-    if np.abs(samples).max() > audio.MAX_SAMPLE:
-        raise UserError(
-            f"array: contains samples above {audio.MAX_SAMPLE:.0e} times full scale; scale it"
-        )
-    return samples.astype(np.float32), sample_rate_hz

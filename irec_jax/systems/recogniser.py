@@ -3,9 +3,11 @@
 import dataclasses
 import functools
 import itertools
+import numbers
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -14,7 +16,8 @@ from irec_jax.errors import UserError
 from irec_jax.files import expand_home
 from irec_jax.inference import aggregation, sliding_windows
 from irec_jax.inference.prediction import create_predict, local_batch_size
-from irec_jax.systems.loading import check_array, load_variables, open_system
+from irec_jax.systems.inputs import check_array, is_file, is_path
+from irec_jax.systems.loading import load_variables, open_system
 from irec_jax.tasks import Recognition, create_recognition
 from irec_jax.text import to_unicode
 
@@ -33,7 +36,7 @@ class Recognized:
     """The instruments that were recognised in a clip.
 
     Attributes:
-        source: the file, or 'array'.
+        source: name of the file, or 'array'.
         labels: instruments whose score reaches the threshold; empty for silence.
         scores: class -> clip score after aggregation.
         thresholds: class -> threshold for its score.
@@ -107,9 +110,9 @@ class Recogniser:
 
     def recognize(
         self,
-        source: str | Path | np.ndarray,
+        source: Any,
         *,
-        sample_rate_hz: int | None = None,
+        sample_rate_hz: float | None = None,
         threshold: str | float = "fixed",
     ) -> Recognized:
         """Recognise the instruments in a file or an array of any length.
@@ -117,7 +120,9 @@ class Recogniser:
         Channels are averaged, also for a system that was trained on single channels.
 
         Args:
-            source: a file, read block by block, or samples (T,) or (T, C), float in -1..1 or int16.
+            source: a path or an open binary file, read block by block; or samples (T,) or (T, C) as
+                an array of NumPy, JAX or PyTorch or a list, float in -1..1 or integers of 8, 16 or
+                32 bits.
             sample_rate_hz: sample rate of an array.
             threshold: 'fixed', 'validation', 'validation_per_class', or a number.
 
@@ -125,9 +130,6 @@ class Recogniser:
             UserError: an unreadable file, an array without its rate, or an unknown threshold.
         """
         thresholds = self.class_thresholds(threshold)
-        if hasattr(source, "__array__"):
-            source = np.asarray(source)
-        name = "array" if isinstance(source, np.ndarray) else str(source)
         read_blocks, peak, num_samples = self._open(source, sample_rate_hz)
         sizes: dict[str, Any] = dict(
             window_samples=self.task.window_samples, hop_samples=self.hop_samples
@@ -139,7 +141,7 @@ class Recogniser:
         audible = levels_db > (np.inf if is_silent else SILENCE_DB)
         classes = self.task.classes
         return Recognized(
-            source=name,
+            source=_name(source),
             labels=tuple(itertools.compress(classes, is_on)),
             scores=dict(zip(classes, map(float, scores), strict=True)),
             thresholds=dict(zip(classes, map(float, thresholds), strict=True)),
@@ -154,7 +156,7 @@ class Recogniser:
 
     def class_thresholds(self, threshold: str | float) -> np.ndarray:
         """Return thresholds (K,) by name or number; raise UserError for an unknown name."""
-        if isinstance(threshold, bool) or not isinstance(threshold, str | int | float):
+        if isinstance(threshold, bool) or not isinstance(threshold, str | numbers.Real):
             raise UserError(f"threshold {threshold!r}: expected a name or a number")
         if isinstance(threshold, str) and threshold not in self.thresholds:
             try:
@@ -171,20 +173,18 @@ class Recogniser:
         return np.broadcast_to(np.asarray(value, np.float64), (len(self.task.classes),))
 
     def _open(
-        self, source: Any, sample_rate_hz: int | None
+        self, source: Any, sample_rate_hz: float | None
     ) -> tuple[Callable[[], Iterable[np.ndarray]], float, int]:
         """Return a function that reads mono blocks (n,) at the system's rate, peak and length."""
         rate_hz = self.sample_rate_hz
-        if isinstance(source, np.ndarray):
+        if not is_path(source) and not is_file(source):
             channels, source_rate_hz = check_array(source, sample_rate_hz)
             samples = channels.mean(axis=1)
             if source_rate_hz != rate_hz:
                 samples = audio.resample(samples[:, None], source_rate_hz, rate_hz)[:, 0]
             return lambda: [samples], float(np.abs(samples).max(initial=0.0)), len(samples)
-        if not isinstance(source, str | Path):
-            kind = type(source).__name__
-            raise UserError(f"source: expected a path or a numpy array, got {kind}")
-        read_blocks = functools.partial(_mono_blocks, source, rate_hz)
+        file = expand_home(source) if is_path(source) else source
+        read_blocks = functools.partial(_mono_blocks, file, rate_hz)
         peak, num_samples = 0.0, 0
         for block in read_blocks():
             peak = max(peak, float(np.abs(block).max(initial=0.0)))
@@ -212,7 +212,14 @@ class Recogniser:
         return probabilities, np.array(levels_db)
 
 
-def _mono_blocks(path: str | Path, sample_rate_hz: int) -> Iterator[np.ndarray]:
+def _name(source: Any) -> str:
+    """Return the name of a file, or 'array'."""
+    if is_path(source):
+        return os.fsdecode(source)
+    return str(getattr(source, "name", "file")) if hasattr(source, "read") else "array"
+
+
+def _mono_blocks(path: Path | BinaryIO, sample_rate_hz: int) -> Iterator[np.ndarray]:
     for block in audio.blocks(path, sample_rate_hz=sample_rate_hz, mono=True):
         yield block.reshape(len(block), -1)[:, 0]
 
@@ -225,7 +232,7 @@ def _levels_db(batch: dict[str, np.ndarray]) -> list[float]:
     return (10 * np.log10(np.maximum(mean_square, 1e-12))).tolist()
 
 
-def load_recogniser(workdir: str | Path) -> Recogniser:
+def load_recogniser(workdir: str | os.PathLike) -> Recogniser:
     """Load the recogniser that was trained in a workdir.
 
     Raises:
@@ -260,10 +267,10 @@ def load_recogniser(workdir: str | Path) -> Recogniser:
 
 
 def recognize(
-    path_or_array: str | Path | np.ndarray,
+    path_or_array: Any,
     *,
-    workdir: str | Path,
-    sample_rate: int | None = None,
+    workdir: str | os.PathLike,
+    sample_rate: float | None = None,
     threshold: str | float = "fixed",
 ) -> Recognized:
     """Recognise the instruments in a file or an array with the system trained in `workdir`.
@@ -271,7 +278,9 @@ def recognize(
     For many files, load the system once: `load_recogniser(workdir).recognize(file)`.
 
     Args:
-        path_or_array: any audio file, or samples (T,) or (T, C), float in -1..1 or int16.
+        path_or_array: path of any audio file, or the file opened in binary mode; or samples (T,)
+            or (T, C) as an array of NumPy, JAX or PyTorch or a list: float in -1..1, or integers of
+            8, 16 or 32 bits, whose range is -1..1 (unsigned: the middle of the range is silence).
         workdir: workdir of a trained recogniser.
         sample_rate: sample rate of an array, in Hz.
         threshold: 'fixed', 'validation', 'validation_per_class', or a number.

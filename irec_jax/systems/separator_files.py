@@ -15,10 +15,10 @@ from irec_jax import audio
 from irec_jax.audio.tracks import Track, open_track, prefetch, read_tracks
 from irec_jax.audio.writing import TrackWriter, check_output_files, estimate_bytes, staging_folder
 from irec_jax.errors import UserError
-from irec_jax.files import atomic_write, expand_home
+from irec_jax.files import atomic_write, expand_home, unique_names
 from irec_jax.progress import progress_bar
 from irec_jax.reports import figures, spectrogram_overview
-from irec_jax.systems.loading import check_array
+from irec_jax.systems.inputs import check_array, is_file, is_path, to_numpy
 from irec_jax.systems.separator import Separator, load_separator
 from irec_jax.text import printable
 
@@ -69,11 +69,11 @@ class Separated:
 
 
 def separate(
-    path_or_array: str | os.PathLike | np.ndarray,
+    path_or_array: Any,
     *,
     workdir: str | os.PathLike | Separator,
     out: str | os.PathLike | None = None,
-    sample_rate: int | None = None,
+    sample_rate: float | None = None,
     post: bool = False,
     phase: str = "mixture",
     overwrite: bool = False,
@@ -88,8 +88,10 @@ def separate(
     contains the phase difference and is not a clean stem.
 
     Args:
-        path_or_array: any audio file, or samples (T,) or (T, C), float in -1..1 or int16. Each
-            channel is separated on its own.
+        path_or_array: path of any audio file; or samples (T,) or (T, C) as an array of NumPy, JAX
+            or PyTorch or a list: float in -1..1, or integers of 8, 16 or 32 bits, whose range is
+            -1..1 (unsigned: the middle of the range is silence). Each channel is separated on its
+            own.
         workdir: workdir of a trained separator; or a loaded separator, for many files.
         out: a folder, required for a file: its stems and a figure of the spectrograms are written
             to `out`/<name>/.
@@ -104,13 +106,13 @@ def separate(
     """
     separator = workdir if isinstance(workdir, Separator) else load_separator(workdir)
     options: dict[str, Any] = dict(post=post, phase=phase)
-    if hasattr(path_or_array, "__array__"):
+    if not is_path(path_or_array):
+        if is_file(path_or_array):
+            raise UserError("path_or_array: an open file cannot be separated; pass its path")
+        samples = to_numpy(path_or_array)
         if out is not None:
             raise UserError("out: only for a file; the stems of an array are returned")
-        return _separate_array(np.asarray(path_or_array), separator, sample_rate, **options)
-    if not isinstance(path_or_array, str | os.PathLike):
-        kind = type(path_or_array).__name__
-        raise UserError(f"path_or_array: expected a path or a numpy array, got {kind}")
+        return _separate_array(samples, separator, sample_rate, **options)
     if out is None:
         raise UserError("out: missing; name a folder for the stems of a file")
     path = expand_home(path_or_array)
@@ -237,7 +239,7 @@ def _quantise(target: np.ndarray, mixture: np.ndarray) -> np.ndarray:
 
 
 def _separate_array(
-    samples: np.ndarray, separator: Separator, sample_rate: int | None, **options
+    samples: np.ndarray, separator: Separator, sample_rate: float | None, **options
 ) -> Separated:
     started_s = time.perf_counter()
     mixture, sample_rate_hz = check_array(samples, sample_rate)
@@ -290,20 +292,7 @@ def find_mixtures(paths: Iterable[str | os.PathLike], out: Path) -> list[Path]:
 def folder_names(files: Sequence[Path]) -> list[str]:
     """Return a folder name for the stems of each file: its name without suffix or `.stem.mp4`.
 
-    Files with equal names are numbered. Names that differ only in case count as equal, because
-    they are the same on some file systems.
+    Files with equal names are numbered; see `unique_names`.
     """
     stems = [file.name.removesuffix(".stem.mp4").removesuffix(file.suffix) for file in files]
-    stems = [stem if stem.strip(".") else "untitled" for stem in stems]
-    keys = [stem.casefold() for stem in stems]
-    taken = {key for key in keys if keys.count(key) == 1}
-    names = []
-    for stem, key in zip(stems, keys, strict=True):
-        name, number = stem, 0
-        while number == 0 and key not in taken or number and name.casefold() in taken:
-            number += 1
-            name = f"{stem}-{number}"
-        if number:
-            taken.add(name.casefold())
-        names.append(name)
-    return names
+    return unique_names([stem if stem.strip(".") else "untitled" for stem in stems])

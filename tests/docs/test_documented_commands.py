@@ -199,6 +199,7 @@ def run_python(words, monkeypatch):
     elif module.startswith("irec_jax.benchmarks."):
         run_benchmark(module, words, monkeypatch)
     elif module == "data_builders.rendering.demo":
+        Path(words[0]).unlink()  # written for the other commands
         assert importlib.import_module(module).main(words) == 0
     else:
         pytest.fail(f"no function runs python -m {module}")
