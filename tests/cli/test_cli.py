@@ -138,7 +138,7 @@ def test_links_are_followed_and_devices_are_rejected(folder, trained, tmp_path, 
     (tmp_path / "real.json").write_text("old")
     (tmp_path / "link.json").symlink_to(tmp_path / "real.json")
     words = ["recognize", folder / "song.ogg", "--workdir", trained, "--json"]
-    assert call(*words, tmp_path / "link.json") == 0
+    assert call(*words, tmp_path / "link.json", "--overwrite") == 0
     assert (tmp_path / "link.json").is_symlink()
     assert json.loads((tmp_path / "real.json").read_text())["files"]
     assert call(*words, "/dev/null") == 1
@@ -152,7 +152,7 @@ def test_links_are_followed_and_devices_are_rejected(folder, trained, tmp_path, 
         (np.zeros(10, np.float32), float("inf"), "sample_rate=inf"),
         (np.zeros(10, np.float32), 44100.5, "sample_rate=44100.5"),
         (np.zeros((2, 5000), np.float32), 8000, "transpose"),
-        (np.zeros(10, np.int32), 8000, "int32"),
+        (np.zeros(10, np.int64), 8000, "int64"),
         (np.zeros((0,), np.float32), 8000, "shape"),
         (np.full(10, np.inf), 8000, "NaN or infinite"),
         (["a"], 8000, "path or a numpy array"),
