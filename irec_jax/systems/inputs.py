@@ -4,7 +4,7 @@ import io
 import os
 from typing import Any
 
-import jax
+import jax.numpy as jnp
 import numpy as np
 
 from irec_jax import audio
@@ -82,7 +82,7 @@ def check_array(samples: Any, sample_rate: Any) -> tuple[np.ndarray, int]:
         array = array.astype(np.float32 if num_bits <= 16 else np.float64)
         array = (array - (full_scale if kind == "u" else 0)) / full_scale
     elif kind != "f":
-        if not jax.dtypes.issubdtype(array.dtype, np.floating):  # such as bfloat16
+        if not jnp.issubdtype(array.dtype, jnp.floating):  # such as bfloat16
             raise UserError(
                 "array: expected float in -1..1 or integers of 8, 16 or 32 bits, got "
                 f"{array.dtype}; convert it"
