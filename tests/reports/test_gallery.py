@@ -98,7 +98,11 @@ def test_gallery_is_written_to_a_folder_or_a_file(sounds, tmp_path, capsys):
     assert b"<svg" in file.read_bytes()
     capsys.readouterr()
     original = file.read_bytes()
-    assert call(*words, "--classes=pia,gle", f"--out={file}") == 1
+    assert call(*words, "--classes=pia", f"--out={file}") == 1
+    assert (
+        "one.svg: exists already; name another file or set --overwrite" in capsys.readouterr().err
+    )
+    assert call(*words, "--classes=pia,gle", f"--out={file}", "--overwrite") == 1
     assert "unknown class 'gle': did you mean 'gel'?" in capsys.readouterr().err
     assert file.read_bytes() == original
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["new", "one.svg"]
