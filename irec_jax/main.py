@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from irec_jax.cli.console import exit_process, run_command, use_utf8, user_errors
+from irec_jax.cli.console import command, exit_process, run_command, use_utf8
 from irec_jax.cli.train import train
 
 
 def main(words: Sequence[str] | None = None) -> None:
     """Run the command; the same as `irec train CONFIG`."""
     prog = "python -m irec_jax.main"
-    with user_errors(prog):
+    with command(prog):
         train(words, "--config", prog=prog)
 
 

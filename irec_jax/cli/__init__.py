@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from irec_jax.cli.console import exit_process, run_command, use_utf8, user_errors
+from irec_jax.cli.console import command, exit_process, run_command, use_utf8
 
 #: Command -> its line in `irec --help`.
 COMMANDS = {
@@ -55,9 +55,9 @@ def run(words: Sequence[str] | None = None) -> int:
     """Run `irec` with these arguments, or those of the process; return its exit code."""
     words = [str(word) for word in (sys.argv[1:] if words is None else words)]
     if words and words[0] in COMMANDS:
-        command = importlib.import_module(f"irec_jax.cli.{words[0]}")
-        with user_errors(f"irec {words[0]}"):
-            return command.main(words[1:]) or 0
+        module = importlib.import_module(f"irec_jax.cli.{words[0]}")
+        with command(f"irec {words[0]}"):
+            return module.main(words[1:]) or 0
     parser = argparse.ArgumentParser(
         prog="irec", description=str(__doc__).splitlines()[0], allow_abbrev=False
     )

@@ -18,6 +18,8 @@ import absl.logging
 from irec_jax.errors import UserError
 from irec_jax.text import printable, shorten, to_unicode
 
+_COMMAND_NOTE = "command: "
+
 
 def use_utf8() -> None:
     """Restart the process in Python's UTF-8 mode if its locale has another encoding, such as ASCII.
@@ -50,6 +52,16 @@ def run_command(main: Callable[[], int | None]) -> int:
 
 
 @contextlib.contextmanager
+def command(name: str) -> Iterator[None]:
+    """Name the command in the errors that leave the block, for the line of `run_command`."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(_COMMAND_NOTE + name)
+        raise
+
+
+@contextlib.contextmanager
 def user_errors(subject: str) -> Iterator[None]:
     """Raise a UserError of one line for every error.
 
@@ -57,13 +69,16 @@ def user_errors(subject: str) -> Iterator[None]:
     printed if the environment variable IREC_DEBUG is set.
 
     Args:
-        subject: the file or command that an unexpected error concerns.
+        subject: the file or program that an unexpected error concerns; see also `command`.
     """
     try:
         yield
     except (UserError, BrokenPipeError):
         raise
     except Exception as error:
+        for note in getattr(error, "__notes__", ()):
+            if note.startswith(_COMMAND_NOTE):
+                subject = note.removeprefix(_COMMAND_NOTE)
         if isinstance(error, OSError) and error.strerror:  # such as a full disk
             name = error.filename if isinstance(error.filename, str | bytes) else subject
             raise UserError(f"{printable(name)}: {error.strerror}") from error
