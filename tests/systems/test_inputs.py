@@ -172,9 +172,10 @@ def test_paths_and_files_of_all_kinds(recogniser, separator, tmp_path, monkeypat
         for opened, name in ((file, "ü.wav"), (io.BytesIO(content), "file"), (numbered, "")):
             found = recogniser.recognize(opened)
             assert found.scores == expected.scores and name in found.source
-    for unreadable in (file, open("ü.wav", encoding="utf-8")):
-        with unreadable, pytest.raises(UserError, match="source"):
-            recogniser.recognize(unreadable)
+    with open("ü.wav", encoding="utf-8") as text:
+        for unreadable in (file, text):  # closed, and not binary
+            with pytest.raises(UserError, match="source"):
+                recogniser.recognize(unreadable)
     with pytest.raises(UserError, match="pass its path"):
         irec_jax.separate(io.BytesIO(content), workdir=separator, out="out")
     for path in (None, 3, "a\0b"):
