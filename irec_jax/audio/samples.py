@@ -13,6 +13,45 @@ import soxr
 INT16_SCALE = 32_768.0
 BLOCK_SAMPLES = 1 << 16
 
+# Ratio of the energy of the mean of channels to their mean energy below which the channels cancel.
+_CANCELLATION = 0.1
+
+
+class ChannelLevels:
+    """Levels of the channels of a signal that is read in pieces, before they are averaged.
+
+    Attributes:
+        energies: (C,) sum of the squares of each channel.
+        ranges: (C,) largest minus smallest sample of each channel.
+        cancel: whether the mean of the channels has hardly any of their energy.
+    """
+
+    def __init__(self) -> None:
+        self.energies = np.zeros(0)
+        self._mean_energy = 0.0
+        self._extremes: np.ndarray | None = None
+
+    def add(self, piece: np.ndarray) -> None:
+        """Add consecutive samples (n, C)."""
+        if not len(piece):
+            return
+        energies = np.square(piece, dtype=np.float64).sum(axis=0)
+        extremes = np.stack([piece.min(axis=0), -piece.max(axis=0)])
+        if self._extremes is None:
+            self.energies, self._extremes = energies, extremes
+        else:
+            self.energies = self.energies + energies
+            self._extremes = np.minimum(self._extremes, extremes)
+        self._mean_energy += float(np.square(piece.mean(axis=1), dtype=np.float64).sum())
+
+    @property
+    def ranges(self) -> np.ndarray:
+        return np.zeros(0) if self._extremes is None else -self._extremes.sum(axis=0)
+
+    @property
+    def cancel(self) -> bool:
+        return self._mean_energy < _CANCELLATION * float(np.mean(self.energies))
+
 
 def num_resampled(num_samples: int, old_rate_hz: int, new_rate_hz: int) -> int:
     """Return the length after resampling, ``ceil(num_samples * new / old)``."""

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from irec_jax import audio
 from irec_jax.errors import UserError
 from irec_jax.inference import aggregation, sliding_windows
 from irec_jax.inference.prediction import create_predict, local_batch_size
+from irec_jax.systems.clip import Clip, read_clip
 from irec_jax.systems.loading import check_array, load_variables, open_system
 from irec_jax.tasks import Recognition, create_recognition
 
@@ -22,8 +23,6 @@ BATCH_SIZE = 64
 BATCH_SAMPLES = 2**23
 #: RMS of a window relative to the peak of the clip below which the window is silent.
 SILENCE_DB = -60.0
-#: Peak below which a clip is silent: two steps of 16 bits are rounding noise.
-SILENT_PEAK = 2 / 32_768
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +39,8 @@ class Recognized:
         activity: (W, K) these probabilities relative to the strongest class around each window,
             0..1; 0 in silence. The plot shows them, and the thresholds apply to them over time.
         duration_s: length of the audio in seconds.
-        note: a remark for the reader, such as 'silent'; often empty.
+        note: remarks for the reader, such as 'silent' or 'damaged in places: 3 of 210 frames';
+            often empty. A clip that is silent, too short or constant has no labels.
     """
 
     source: str
@@ -112,7 +112,8 @@ class Recogniser:
     ) -> Recognized:
         """Recognise the instruments in a file or an array of any length.
 
-        Channels are averaged, also for a system that was trained on single channels.
+        Channels are averaged, also for a system that was trained on single channels; if they
+        cancel, the loudest one is used.
 
         Args:
             source: a file, read block by block, or samples (T,) or (T, C), float in -1..1 or int16.
@@ -126,15 +127,15 @@ class Recogniser:
         if hasattr(source, "__array__"):
             source = np.asarray(source)
         name = "array" if isinstance(source, np.ndarray) else str(source)
-        read_blocks, peak, num_samples = self._open(source, sample_rate_hz)
+        clip = read_clip(self._reader(source, sample_rate_hz), self.sample_rate_hz)
+        num_samples = clip.samples.num_samples
         sizes: dict[str, Any] = dict(
             window_samples=self.task.window_samples, hop_samples=self.hop_samples
         )
-        probabilities, levels_db = self._predict(read_blocks(), peak, sizes)
+        probabilities, levels_db = self._predict(clip, sizes)
         scores = aggregation.get(self.aggregation)([probabilities])[0]
-        is_silent = peak < SILENT_PEAK
-        is_on = np.zeros(len(scores), bool) if is_silent else scores >= thresholds
-        audible = levels_db > (np.inf if is_silent else SILENCE_DB)
+        is_on = np.zeros(len(scores), bool) if clip.nothing else scores >= thresholds
+        audible = levels_db > (np.inf if clip.nothing else SILENCE_DB)
         classes = self.task.classes
         return Recognized(
             source=name,
@@ -147,7 +148,7 @@ class Recogniser:
             window_scores=probabilities,
             activity=aggregation.activity(probabilities, audible),
             duration_s=num_samples / self.sample_rate_hz,
-            note="silent" if is_silent else "",
+            note="; ".join(filter(None, [clip.nothing, *clip.notes])),
         )
 
     def class_thresholds(self, threshold: str | float) -> np.ndarray:
@@ -168,30 +169,31 @@ class Recogniser:
             raise UserError(f"threshold {threshold!r}: expected a number from 0 to 1")
         return np.broadcast_to(np.asarray(value, np.float64), (len(self.task.classes),))
 
-    def _open(
+    def _reader(
         self, source: Any, sample_rate_hz: int | None
-    ) -> tuple[Callable[[], Iterable[np.ndarray]], float, int]:
-        """Return a function that reads mono blocks (n,) at the system's rate, peak and length."""
+    ) -> Callable[..., Iterable[np.ndarray]]:
+        """Return a function that reads mono blocks (n, 1) at the system's rate; see `read_clip`."""
         rate_hz = self.sample_rate_hz
-        if isinstance(source, np.ndarray):
-            channels, source_rate_hz = check_array(source, sample_rate_hz)
-            samples = channels.mean(axis=1)
-            if source_rate_hz != rate_hz:
-                samples = audio.resample(samples[:, None], source_rate_hz, rate_hz)[:, 0]
-            return lambda: [samples], float(np.abs(samples).max(initial=0.0)), len(samples)
-        if not isinstance(source, str | Path):
+        if isinstance(source, str | Path):
+            return functools.partial(audio.blocks, source, sample_rate_hz=rate_hz, mono=True)
+        if not isinstance(source, np.ndarray):
             kind = type(source).__name__
             raise UserError(f"source: expected a path or a numpy array, got {kind}")
-        read_blocks = functools.partial(_mono_blocks, source, rate_hz)
-        peak, num_samples = 0.0, 0
-        for block in read_blocks():
-            peak = max(peak, float(np.abs(block).max(initial=0.0)))
-            num_samples += len(block)
-        return read_blocks, peak, num_samples
+        channels, source_rate_hz = check_array(source, sample_rate_hz)
 
-    def _predict(
-        self, blocks: Iterable[np.ndarray], peak: float, sizes: dict[str, Any]
-    ) -> tuple[np.ndarray, np.ndarray]:
+        def read(
+            channel: int | None, levels: audio.ChannelLevels | None, notes: list[str]
+        ) -> list[np.ndarray]:
+            if levels is not None:
+                levels.add(channels)
+            samples = channels.mean(axis=1) if channel is None else channels[:, channel]
+            if source_rate_hz == rate_hz:
+                return [samples[:, None]]
+            return [audio.resample(samples[:, None], source_rate_hz, rate_hz)]
+
+        return read
+
+    def _predict(self, clip: Clip, sizes: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         """Return the probabilities (W, K) and the levels in dB (W,) of the windows of a clip."""
         levels_db: list[float] = []
 
@@ -202,17 +204,12 @@ class Recogniser:
         # Fewer long windows per batch.
         num_windows = max(1, min(BATCH_SIZE, BATCH_SAMPLES // self.task.window_samples))
         ((_, probabilities),) = sliding_windows.predict_clips(
-            [sliding_windows.ClipAudio(blocks, gain=peak)],
+            [sliding_windows.ClipAudio(clip.samples.blocks(), gain=clip.peak)],
             predict,
             **sizes,
             batch_size=local_batch_size(num_windows),
         )
         return probabilities, np.array(levels_db)
-
-
-def _mono_blocks(path: str | Path, sample_rate_hz: int) -> Iterator[np.ndarray]:
-    for block in audio.blocks(path, sample_rate_hz=sample_rate_hz, mono=True):
-        yield block.reshape(len(block), -1)[:, 0]
 
 
 def _levels_db(batch: dict[str, np.ndarray]) -> list[float]:

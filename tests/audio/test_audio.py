@@ -187,11 +187,7 @@ def test_streamed_wav_files_without_a_valid_length_are_read(tmp_path, promised):
     position = header.index(b"data") + 4
     header[position : position + 4] = promised.to_bytes(4, "little")
     path.write_bytes(header)
-    if promised:
-        assert len(audio.read(path)[0]) == 1000
-    else:
-        with pytest.raises(UserError, match="no samples"):
-            audio.read(path)
+    assert len(audio.read(path)[0]) == 1000
 
 
 def truncate(path, fraction):
