@@ -170,7 +170,7 @@ def _find_au(file: BinaryIO, start: int, size: int) -> _Audio | None:
     order = "<" if read_bytes(file, start, 4) == b"dns." else ">"
     audio, _ = struct.unpack(order + "II", read_bytes(file, start + 4, 8).ljust(8, b"\0"))
     audio += start
-    return _Audio(audio, [_Length(start + 8, order + "I", audio)], None) if audio < size else None
+    return _Audio(audio, [_Length(start + 8, order + "I", audio)], None) if audio <= size else None
 
 
 def _scan_pcm(find: Callable[[BinaryIO, int, int], _Audio | None], pattern: bytes) -> _Scan:

@@ -81,8 +81,7 @@ def open_part(
     if not (is_foreign or is_frame or lacks_length):
         # Given a path, libsndfile reads without calling back into Python, where an interrupt would
         # be lost. Of an unknown file it would trust the suffix.
-        named = path is not None and part.kind
-        source = soundfile_name(path) if named else Window(file, part)
+        source = soundfile_name(path) if path is not None and part.kind else Window(file, part)
         with contextlib.suppress(soundfile.LibsndfileError):
             return _open_soundfile(source, part, stack, notes)
     return _open_av(file, part, stream, stack, notes)

@@ -52,7 +52,8 @@ def scan(file: BinaryIO, start: int, size: int) -> list[Part]:
     if not scanner.has_frames(start, 2):
         first = scanner.find(start, min(size, start + _SEARCH_BYTES), _NUM_PROVING)
     parts = list(scanner.parts(first))
-    return parts if 2 * sum(part.num_bytes for part in parts) > size - start else []
+    num_bytes = scanner.num_tag_bytes + sum(part.num_bytes for part in parts)
+    return parts if 2 * num_bytes > size - start else []
 
 
 def skip_tags(file: BinaryIO, position: int, size: int) -> int:
@@ -106,12 +107,17 @@ class _EncoderHeader(NamedTuple):
 
 
 class _Scanner:
-    """Search for frames in a file that is read through a buffer."""
+    """Search for frames in a file that is read through a buffer.
+
+    Attributes:
+        num_tag_bytes: size of the tags between and after the parts.
+    """
 
     def __init__(self, file: BinaryIO, size: int):
         self._file, self._size = file, size
         self._buffer, self._origin = b"", 0
         self._formats = _formats()
+        self.num_tag_bytes = 0
 
     def parts(self, position: int | None) -> Iterator[Part]:
         """Yield the parts from the one that begins at a position."""
@@ -164,7 +170,10 @@ class _Scanner:
             num_lost += max(1, round((resumed - position) / max(1, frame_bytes)))
             position = resumed
         stated, num_padding = header or _EncoderHeader()
-        if stated > num_frames + num_lost + 2 + stated // 100 and not num_lost:
+        is_cut = position > self._size  # within the last frame
+        num_frames -= int(is_cut and num_frames > 1)
+        # Some encoders count their header as a frame.
+        if not num_lost and stated > num_frames + (0 if is_cut else 1):
             raise Damaged(f"truncated: {num_frames} of {stated} frames")
         num_samples = max(0, num_frames * expected.frame_samples - num_padding)
         stop = min(position, self._size)
@@ -173,6 +182,7 @@ class _Scanner:
     def _resume(self, position: int, expected: _Format) -> tuple[int | None, bool]:
         """Return where frames follow after something else, and whether a new part begins there."""
         after_tags = skip_tags(self._file, position, self._size)
+        self.num_tag_bytes += max(0, after_tags - position)
         if self.has_frames(after_tags, _NUM_RESUMING):
             return after_tags, True
         count = _NUM_RESUMING if after_tags == position else _NUM_PROVING

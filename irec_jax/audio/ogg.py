@@ -43,7 +43,9 @@ def scan(file: BinaryIO, start: int, size: int) -> Part:
         position = end
     if unfinished:
         raise Damaged("truncated: the last page is missing", "export it again")
-    return Part(start, min(position, size), "ogg", num_frames=num_pages, num_lost=num_lost)
+    return Part(
+        start, min(position, size), "ogg", num_frames=num_pages + num_lost, num_lost=num_lost
+    )
 
 
 def _find_page(file: BinaryIO, position: int, size: int) -> int | None:

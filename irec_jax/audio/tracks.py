@@ -67,11 +67,11 @@ def open_track(path: Path) -> Track:
     num_samples = None
     coding = _coding(path)
     if coding is not None:
-        file_name, file_format, subtype = path.name, coding.format, coding.subtype
+        file_name, (file_format, subtype) = path.name, coding
         if subtype not in KEPT_SUBTYPES:
             subtype = _WIDENED_SUBTYPES.get(subtype, "PCM_24")
-        changed = subtype != coding.subtype
-        if coding.subtype in (*KEPT_SUBTYPES, *_WIDENED_SUBTYPES):
+        changed = subtype != coding[1]
+        if coding[1] in (*KEPT_SUBTYPES, *_WIDENED_SUBTYPES):
             num_samples = header.num_samples
     if num_samples is None:  # unknown or inexact
         num_samples = sum(len(block) for block in reading.blocks(path))
@@ -83,13 +83,14 @@ def open_track(path: Path) -> Track:
     )  # fmt: skip
 
 
-def _coding(path: Path) -> Any:
+def _coding(path: Path) -> tuple[str, str] | None:
     """Return soundfile's format and subtype of a file in a lossless container, otherwise None."""
     with open(path, "rb") as file:
         parts = containers.split(file)
         if len(parts) == 1 and parts[0].kind in _LOSSLESS_KINDS:
             with contextlib.suppress(soundfile.SoundFileError):
-                return soundfile.info(Window(file, parts[0]))
+                with soundfile.SoundFile(Window(file, parts[0])) as sound:
+                    return sound.format, sound.subtype
     return None
 
 

@@ -23,23 +23,6 @@ _BLOCK_BYTES = 1 << 18
 _FRAME_LENGTH = 2048
 
 
-@dataclasses.dataclass(frozen=True)
-class Clip:
-    """Mono audio at the sample rate of a system.
-
-    Attributes:
-        samples: the audio.
-        peak: its largest absolute value.
-        nothing: why there is nothing to recognise, such as 'silent'; usually empty.
-        notes: other remarks for the reader.
-    """
-
-    samples: "StoredSamples"
-    peak: float
-    nothing: str
-    notes: tuple[str, ...]
-
-
 class StoredSamples:
     """Samples that are written once and read again, exactly and in bounded memory."""
 
@@ -65,6 +48,23 @@ class StoredSamples:
             yield np.frombuffer(data, np.float32)
 
 
+@dataclasses.dataclass(frozen=True)
+class Clip:
+    """Mono audio at the sample rate of a system.
+
+    Attributes:
+        samples: the audio.
+        peak: its largest absolute value.
+        nothing: why there is nothing to recognise, such as 'silent'; usually empty.
+        notes: other remarks for the reader.
+    """
+
+    samples: StoredSamples
+    peak: float
+    nothing: str
+    notes: tuple[str, ...]
+
+
 def read_clip(read: Callable[..., Iterable[np.ndarray]], sample_rate_hz: int) -> Clip:
     """Read a clip, store it and measure it.
 
@@ -82,9 +82,9 @@ def read_clip(read: Callable[..., Iterable[np.ndarray]], sample_rate_hz: int) ->
     if levels.cancel:
         loudest = int(np.argmax(levels.energies))
         samples, peak, spectrum = _store(read(channel=loudest, levels=None, notes=[]))
-        sides = ("left channel", "right channel")
+        sides = ("the left channel", "the right channel")
         name = sides[loudest] if len(levels.energies) == 2 else f"channel {loudest + 1}"
-        notes.append(f"channels cancel in mono; the {name} is used")
+        notes.append(f"channels cancel in mono; {name} is used")
     nothing = ""
     duration_s = samples.num_samples / sample_rate_hz
     if peak < SILENT_PEAK:

@@ -13,6 +13,7 @@ import numpy as np
 from irec_jax import crosstalk as ct
 from irec_jax import registry
 from irec_jax.audio import multitrack
+from irec_jax.audio.samples import CANCELLATION
 from irec_jax.audio.tracks import Track, read_tracks
 from irec_jax.audio.writing import TrackWriter, estimate_bytes, staging_folder
 from irec_jax.errors import UserError
@@ -172,9 +173,11 @@ def _write(
         disable=not progress,
     )
 
+    polarities = _polarities(tracks)
+
     def blocks() -> Iterator[list[np.ndarray]]:
         for block in read_tracks(tracks):
-            yield block
+            yield _scale(block, polarities)
             bar.update(block[0].shape[1] / rate_hz)
 
     with bar:
@@ -190,9 +193,40 @@ def _write(
         reduced = ct.reduce_blocks(measured, crosstalk, settings, **sizes)
         with contextlib.closing(TrackWriter(folder, tracks)) as writers:
             for block in _add_energies(reduced, energies[1], rate_hz):
-                writers.write(block)
+                writers.write(_scale(block, polarities))
             paths = writers.finish()
     return crosstalk, energies, writers.num_clipped, paths
+
+
+def _polarities(tracks: Sequence[Track]) -> list[np.ndarray | None]:
+    """Return the signs (C, 1) with which the channels of each track are added.
+
+    None stands for 1: only the channels of tracks whose mean would nearly vanish, as of a stereo
+    pair with one channel inverted, are added with the sign of their correlation with the loudest
+    channel. Their crosstalk would not be found in the mean.
+    """
+    polarities: list[np.ndarray | None] = [None] * len(tracks)
+    several = [j for j, track in enumerate(tracks) if track.num_channels > 1]
+    if not several:
+        return polarities
+    products = [np.zeros((tracks[j].num_channels,) * 2) for j in several]
+    for block in read_tracks([tracks[j] for j in several]):
+        for total, track in zip(products, block, strict=True):
+            total += track @ track.T
+    for j, total in zip(several, products, strict=True):
+        if total.mean() < CANCELLATION * np.diagonal(total).mean():
+            loudest = int(np.argmax(np.diagonal(total)))
+            polarities[j] = np.where(total[loudest] < 0, -1, 1).astype(np.float32)[:, None]
+    return polarities
+
+
+def _scale(
+    block: Sequence[np.ndarray], polarities: Sequence[np.ndarray | None]
+) -> list[np.ndarray]:
+    return [
+        track if polarity is None else polarity * track
+        for track, polarity in zip(block, polarities, strict=True)
+    ]
 
 
 def _add_energies(

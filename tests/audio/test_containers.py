@@ -124,7 +124,7 @@ def test_the_content_of_a_file_decides_not_its_name(tmp_path, kind):
     content = content_of(kind)
     expected = read(tmp_path, content)
     extra = FFMPEG_KINDS[kind][3] if kind in FFMPEG_KINDS else 0
-    assert 0 <= len(expected) - NUM_SAMPLES + 1000 * (kind == "wma") <= extra
+    assert abs(len(expected) - NUM_SAMPLES) <= extra
     for name in ("a.mp3", "a.wav", "a.m4a", "a.au", "a.txt"):
         np.testing.assert_array_equal(read(tmp_path, content, name), expected)
     tagged = read(tmp_path, id3_tag(3_000) + id3_tag(100_000) + content, "a.mp3")
