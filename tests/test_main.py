@@ -20,6 +20,7 @@ from conftest import SMALL, call
 from irec_jax.checkpoints import storage as checkpoints
 from irec_jax.errors import UserError
 from irec_jax.systems import load_recogniser
+from irec_jax.systems import recogniser as recogniser_module
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(
@@ -55,9 +56,12 @@ def test_dry_run_of_han_has_the_papers_network(capsys):
 
 
 @pytest.mark.parametrize("name", RECOGNISERS)
-def test_every_recogniser_runs_from_data_to_report(name, tmp_path, capsys):
+def test_every_recogniser_runs_from_data_to_report(name, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(recogniser_module, "BATCH_SIZE", 8)
     workdir = tmp_path / "run"
-    assert call(f"--config=configs/{name}.py:debug", f"--workdir={workdir}") == 0
+    words = [f"--config=configs/{name}.py:debug", f"--workdir={workdir}"]
+    words += ["--config.training.batch_size=4", "--config.training.max_steps_per_epoch=2"]
+    assert call(*words) == 0
     report = json.loads((workdir / "report.json").read_text())
     assert report["dataset"] == "gm_irmas" and report["rendered"] is True
     for kind in ("fixed", "validation", "oracle"):
@@ -85,7 +89,7 @@ def test_every_recogniser_runs_from_data_to_report(name, tmp_path, capsys):
         assert ((result.window_scores >= 0) & (result.window_scores <= 1)).all()
     # A finished run is not trained further; its second evaluation gives the same scores.
     capsys.readouterr()
-    assert call(f"--config=configs/{name}.py:debug", f"--workdir={workdir}") == 0
+    assert call(*words) == 0
     assert "epoch" not in capsys.readouterr().out.replace("best epoch", "").replace("per epoch", "")
     second_report = json.loads((workdir / "report.json").read_text())
     assert second_report["thresholds"] == report["thresholds"]
