@@ -19,7 +19,7 @@ _SEARCH_BYTES, _HEADER_BYTES = 1 << 20, 64
 _W64_GUID = bytes.fromhex("f3acd3118cd100c04f8edb8a")
 _W64 = bytes.fromhex("726966662e91cf11a5d628db04c10000")
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
-_EBML = b"\x1a\x45\xdf\xa3"
+_EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 _MPEG_CODECS = (b"\x50", b"\x55")  # layers I and II, and III, in wav files
 _Scan = Callable[[BinaryIO, int, int], Part]
 _NAMES = {b".snd": "au", b"dns.": "au", b"caff": "caf", b"fLaC": "flac", b"OggS": "ogg"}
@@ -35,7 +35,10 @@ def split(file: BinaryIO) -> list[Part]:
     start = mpeg.skip_tags(file, 0, size)
     parts: list[Part] = []
     while start < size and (kind := _kind(read_bytes(file, start, 16))) in _SCANS:
-        part = _SCANS[kind](file, start, size)
+        try:
+            part = _SCANS[kind](file, start, size)
+        except struct.error as error:
+            raise Damaged("truncated within its header") from error
         parts.append(part if part.kind else part._replace(kind=kind))
         start = mpeg.skip_tags(file, parts[-1].stop, size)
     return parts or mpeg.scan(file, start, size) or [Part(start, size)]
@@ -100,6 +103,8 @@ class _Layout(NamedTuple):
         num_bytes = struct.calcsize(self.header)
         while position + num_bytes <= size:
             name, stated = struct.unpack(self.header, read_bytes(file, position, num_bytes))
+            if not any(name):  # padding
+                break
             stop = position + stated + (0 if self.counts_header else num_bytes)
             yield _Chunk(position, name, position + num_bytes, stop)
             position = max(position + num_bytes, stop + (position - stop) % self.alignment)
@@ -256,10 +261,25 @@ def _scan_mp4(file: BinaryIO, start: int, size: int) -> Part:
 
 
 def _scan_matroska(file: BinaryIO, start: int, size: int) -> Part:
-    return Part(
-        start,
-        _search(file, start + 4, size, re.escape(_EBML) + rb".{1,40}\x42\x82.{1,8}(webm|matroska)"),
-    )
+    """Return the segment after the EBML header; a stream does not state its length."""
+    head = read_bytes(file, start, 1 << 12)
+    body, num_bytes = _vint(head, len(_EBML))
+    segment = body + num_bytes
+    if head[segment : segment + 4] == _SEGMENT:
+        body, num_bytes = _vint(head, segment + 4)
+        stop = start + body + num_bytes
+        if stop < size:
+            return Part(start, stop)
+    pattern = re.escape(_EBML) + rb".{1,40}\x42\x82.{1,8}(webm|matroska)"
+    return Part(start, _search(file, start + 4, size, pattern))
+
+
+def _vint(data: bytes, position: int) -> tuple[int, int]:
+    """Return the position after a number of variable length, and the number."""
+    first = data[position] if position < len(data) else 0
+    num_bytes = 9 - first.bit_length()
+    value = int.from_bytes(data[position : position + num_bytes], "big")
+    return position + num_bytes, value & ((1 << 7 * num_bytes) - 1)
 
 
 _SCANS: dict[str, _Scan] = {

@@ -149,11 +149,16 @@ def _av_pieces(
 ) -> Iterator[np.ndarray]:
     resampler = av.AudioResampler(format="fltp", layout=stream.layout, rate=stream.rate)
     counts = _Counts()
-    num_samples = 0
+    num_samples, pending, num_pending = 0, [], 0
     for frame in _frames(container, stream, resampler, part.kind == "mpeg", counts):
-        piece = np.ascontiguousarray(frame.to_ndarray().T)
-        num_samples += len(piece)
-        yield piece
+        pending.append(frame.to_ndarray())
+        num_samples += frame.samples
+        num_pending += frame.samples
+        if num_pending >= BLOCK_SAMPLES:  # frames are too short to be processed one by one
+            yield np.ascontiguousarray(np.concatenate(pending, axis=1).T)
+            pending, num_pending = [], 0
+    if pending:
+        yield np.ascontiguousarray(np.concatenate(pending, axis=1).T)
     other_bytes = part.num_bytes - 4 * counts.num_bytes
     if len(container.streams) == 1 and part.kind != "mpeg" and other_bytes > _MAX_OTHER_BYTES:
         fault = f"only {counts.num_bytes} of {part.num_bytes} bytes can be decoded"

@@ -143,7 +143,7 @@ class _Scanner:
         """Return the first position with `count` frames of the expected (or any) format."""
         while start < stop:
             data = self._bytes(start, min(_BUFFER_BYTES, stop - start))
-            for match in re.finditer(rb"\xff[\xe0-\xff]", data):
+            for match in re.finditer(rb"\xff(?=[\xe0-\xff][\x10-\xef])", data):
                 found = self._frame(position := start + match.start())
                 if found and expected in (None, found[0]) and self.has_frames(position, count):
                     return position
@@ -175,6 +175,7 @@ class _Scanner:
         # Some encoders count their header as a frame.
         if not num_lost and stated > num_frames + (0 if is_cut else 1):
             raise Damaged(f"truncated: {num_frames} of {stated} frames")
+        num_lost += int(is_cut)
         num_samples = max(0, num_frames * expected.frame_samples - num_padding)
         stop = min(position, self._size)
         return Part(start, stop, "mpeg", (), num_samples, num_frames + num_lost, num_lost), resumed

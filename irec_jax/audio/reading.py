@@ -59,8 +59,9 @@ def read(
 
     Raises:
         UserError: missing, empty, truncated, not audio, no such stream, no samples, NaN or infinite
-            samples. A wav file counts as truncated if its header states more bytes than the file
-            has, unless it was streamed and its header states no length. Silence is not an error.
+            samples, or joined files of different rates or channels. A file counts as truncated if
+            its header states more bytes or frames than it has. A header that states no length, as
+            of a file that was written to a pipe, and silence are not errors.
     """
     with _open(path, stream, []) as (header, decoded):
         rate_hz = sample_rate_hz or header.sample_rate_hz

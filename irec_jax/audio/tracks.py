@@ -89,7 +89,8 @@ def _coding(path: Path) -> tuple[str, str] | None:
         parts = containers.split(file)
         if len(parts) == 1 and parts[0].kind in _LOSSLESS_KINDS:
             with contextlib.suppress(soundfile.SoundFileError):
-                with soundfile.SoundFile(Window(file, parts[0])) as sound:
+                source: Any = Window(file, parts[0])  # which soundfile does not declare
+                with soundfile.SoundFile(source) as sound:
                     return sound.format, sound.subtype
     return None
 

@@ -199,6 +199,21 @@ def test_joined_files_of_different_formats_are_reported(tmp_path, kind):
             read(tmp_path, content_of(kind) + other)
 
 
+def test_raw_streams_joined_with_tags(tmp_path):
+    content = content_of("adts")
+    once = read(tmp_path, content)
+    assert len(read(tmp_path, content + id3_tag(3_000) + content)) == 2 * len(once)
+    other = io.BytesIO()
+    with av.open(other, "w", format="adts") as container:
+        stream = container.add_stream("aac", rate=22_050, layout="stereo")
+        frame = av.AudioFrame.from_ndarray(np.zeros((2, 20_480), np.float32), "fltp", "stereo")
+        frame.rate = 22_050
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with pytest.raises(UserError, match="a.bin: changes from 44100 Hz.* to 22050 Hz.*; split"):
+        read(tmp_path, content + other.getvalue())
+
+
 @pytest.mark.parametrize(
     "container_format, codec",
     [
@@ -295,6 +310,14 @@ def test_damaged_mp3_is_read_without_messages_of_decoders(tmp_path, capfd):
     assert len(notes) == 1 and re.fullmatch(r"damaged in places: \d+ of 23\d frames", notes[0])
     assert 3 <= int(notes[0].split()[3]) <= 8
     assert capfd.readouterr() == ("", "")
+
+
+def test_incomplete_last_frame_is_noted(tmp_path):
+    content = piped("mp3", "libmp3lame", "fltp")  # without a header that states the length
+    (tmp_path / "a.mp3").write_bytes(content[: int(0.6 * len(content))])
+    notes = []
+    assert sum(map(len, audio.blocks(tmp_path / "a.mp3", notes=notes))) > 0.5 * NUM_SAMPLES
+    assert len(notes) == 1 and notes[0].startswith("damaged in places: 1 of ")
 
 
 def test_lost_pages_are_noted(tmp_path):
