@@ -18,6 +18,7 @@ from data_builders.common.description import Description
 from data_builders.common.preparation import prepare_builder, quiet_logs, summary
 from irec_jax import registry
 from irec_jax.errors import UserError
+from irec_jax.files import expand_home
 
 __all__ = [
     "DATASETS",
@@ -83,7 +84,7 @@ def builder(
         UserError: unknown name, option or value, or a missing path.
     """
     del manual_dir
-    data_dir = None if data_dir is None else os.path.abspath(os.path.expanduser(data_dir))
+    data_dir = None if data_dir is None else os.path.abspath(expand_home(data_dir))
     factories = {name: dataset.create_builder for name, dataset in DATASETS.items()}
     with quiet_logs():
         return registry.create("dataset", factories, name, data_dir=data_dir, **options)
@@ -111,7 +112,7 @@ def prepare(
             a full disk.
     """
     if manual_dir is not None:
-        manual_dir = os.path.abspath(os.path.expanduser(manual_dir))
+        manual_dir = os.path.abspath(expand_home(manual_dir))
         if not os.path.isdir(manual_dir):
             raise UserError(f"manual_dir {manual_dir}: no such folder; check the path")
         if not os.listdir(manual_dir):

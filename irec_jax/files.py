@@ -1,4 +1,4 @@
-"""Atomic file writes, and JSON files."""
+"""Paths as users type them, atomic file writes, and JSON files."""
 
 import contextlib
 import json
@@ -8,6 +8,30 @@ from pathlib import Path
 from typing import Any
 
 from irec_jax.errors import UserError
+from irec_jax.text import to_unicode
+
+
+def expand_home(path: str | bytes | os.PathLike) -> Path:
+    """Return a path with `~` or `~user` at its start replaced by that home folder.
+
+    A name that begins with `~` but names no user with a home folder, such as `~session`, is taken
+    literally, and so is one that exists in the current folder.
+
+    Raises:
+        UserError: not a path, or one with a null character.
+    """
+    try:
+        text = os.fsdecode(path)
+    except TypeError:
+        raise UserError(f"{path!r}: expected a path, got {type(path).__name__}") from None
+    if "\0" in text:
+        raise UserError(f"{text}: contains a null character; check the name")
+    user, separator, rest = text.partition("/")
+    if user.startswith("~"):
+        home = os.path.expanduser(user)
+        if os.path.isdir(home) and (user == "~" or not os.path.lexists(user)):
+            text = home + separator + rest
+    return Path(text)
 
 
 @contextlib.contextmanager
@@ -46,6 +70,11 @@ def write_bytes(path: str | os.PathLike, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Write text in UTF-8; see `atomic_write`. Undecodable bytes of file names become "�"."""
+    write_bytes(path, to_unicode(text).encode())
+
+
 def write_json(path: str | os.PathLike, content: Any) -> None:
     """Write strict JSON, without NaN; see `atomic_write`."""
     write_bytes(path, json.dumps(content, indent=1, allow_nan=False).encode())
@@ -55,7 +84,7 @@ def read_json(path: str | os.PathLike) -> Any:
     """Return the content of a JSON file; raise UserError if it is missing or damaged."""
     path = Path(path)
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; name the workdir of a trained system") from None
     except (OSError, ValueError) as error:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from irec_jax.cli.console import exit_process, run_command
+from irec_jax.cli.console import exit_process, run_command, use_utf8
 from irec_jax.cli.train import train
 
 
@@ -12,4 +12,5 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    use_utf8()
     exit_process(run_command(main))

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -72,10 +73,39 @@ def class_names(classes: Iterable[str]) -> list[str]:
 _MAX_NAMES = 4
 
 
-def printable(name: str | os.PathLike) -> str:
+def printable(name: str | bytes | os.PathLike) -> str:
     """Return a file name as one printable line (NFC), even if its bytes are not valid UTF-8."""
-    text = unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "replace"))
-    return "".join(letter if letter.isprintable() else "�" for letter in text)
+    return _replace_unprintable(unicodedata.normalize("NFC", to_unicode(os.fsdecode(name))))
+
+
+def one_line(text: str) -> str:
+    """Return a message as one printable line: line breaks and tabs become spaces."""
+    return _replace_unprintable(_BREAKS.sub(" ", to_unicode(text).strip()))
+
+
+def to_unicode(text: str) -> str:
+    """Return text that UTF-8 can encode.
+
+    Python keeps the bytes of a file name that the locale cannot decode as surrogates. Here they
+    are decoded as UTF-8; those that are not valid become "�".
+    """
+    if text.isascii():
+        return text
+    try:
+        encoded = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # surrogates that are not bytes
+        encoded = text.encode("utf-8", "replace")
+    return encoded.decode("utf-8", "replace")
+
+
+_BREAKS = re.compile(r"[ \t]*[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+[ \t]*|\t")
+
+
+def _replace_unprintable(text: str) -> str:
+    return "".join(
+        letter if letter.isprintable() or unicodedata.category(letter) == "Zs" else "�"
+        for letter in text
+    )
 
 
 def join_names(names: Sequence[str]) -> str:

@@ -11,11 +11,11 @@ ROOT = Path(__file__).parents[1]
 #: Lowest first. A name may import from names before it (and from its own package).
 PACKAGES = (
     "labels",
+    "text",
     "errors",
     "registry",
     "files",
     "progress",
-    "text",
     "distributed",
     "audio",
     "dsp",

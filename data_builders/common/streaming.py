@@ -125,7 +125,7 @@ class IndexedBuilder(StreamingBuilder):
         """
         path = self._index_path(self.data_dir, split)
         try:
-            return json.loads(path.read_text())
+            return json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise UserError(
                 f"{path}: missing file of a prepared dataset; delete the folder and repeat"

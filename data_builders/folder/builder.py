@@ -36,6 +36,7 @@ from data_builders.folder.split import choose_test_songs
 from irec_jax import registry
 from irec_jax.audio import SUFFIXES
 from irec_jax.errors import UserError
+from irec_jax.files import expand_home
 
 _SPLITS = ("train", "test")
 _COLUMNS = ("file", "labels", "split", "song")
@@ -72,7 +73,7 @@ def make_config(
             "folder: no path given; set path to a folder of <class>/*.wav or a CSV file"
         )
     check_format(format)
-    path = os.path.abspath(os.path.expanduser(path))
+    path = os.path.abspath(expand_home(path))
     if isinstance(classes, str):
         classes = [name.strip() for name in classes.split(",") if name.strip()]
     class_names, splits = scan(path, classes)

@@ -28,6 +28,7 @@ from data_builders.multitrack.audio import Examples, prepare_examples
 from data_builders.multitrack.files import PieceFiles
 from irec_jax import registry
 from irec_jax.errors import UserError
+from irec_jax.files import expand_home
 from irec_jax.labels import ORCHESTRA
 
 LAYOUTS = ("folder", "phenicx")
@@ -85,7 +86,7 @@ def make_config(
             "multitrack: no path given; set path to a folder of <piece>/<instrument>[-N].wav, or "
             "layout=phenicx"
         )
-    path = os.path.abspath(os.path.expanduser(path))
+    path = os.path.abspath(expand_home(path))
     class_names, splits = multitrack_files.scan(path, multitrack_files.parse_classes(classes))
     files = (
         ((split, piece.name, track), file)

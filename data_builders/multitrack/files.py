@@ -11,6 +11,7 @@ from data_builders.common.archives import File, file_at, printable_name, subfold
 from data_builders.common.multitrack import sort_tracks
 from irec_jax import registry
 from irec_jax.audio import SUFFIXES
+from irec_jax.audio.multitrack import is_mix
 from irec_jax.errors import UserError
 from irec_jax.labels import ORCHESTRA
 
@@ -25,7 +26,6 @@ ALIASES = {
     "horn": "french_horn",
     "grand_piano": "piano",
 }
-_MIXES = ("mix", "mixture")
 _NUMBERED = re.compile(r"^(.*?)(?:[\W_]*(\d+)|[\W_]+(i{1,3}|iv))?$", re.DOTALL)
 _ROMAN = {"i": "1", "ii": "2", "iii": "3", "iv": "4"}
 _TEST_FRACTION = 0.2
@@ -107,7 +107,7 @@ def make_piece(name: str, files: Iterable[File], classes: Sequence[str] | None) 
         folder = os.path.dirname(file.origin)
         if path.suffix.lower() not in SUFFIXES:
             continue
-        if path.stem.strip().lower() in _MIXES:
+        if is_mix(path.stem):
             if mix is not None:
                 other = Path(mix.name).name
                 raise UserError(f"{folder}: {path.name} and {other} are both mixes; remove one")

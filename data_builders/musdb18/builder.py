@@ -28,6 +28,7 @@ from data_builders.musdb18.audio import Examples, prepare_examples
 from data_builders.musdb18.files import TrackFiles, find_tracks
 from data_builders.musdb18.tracks import OFFICIAL, official_split
 from irec_jax.errors import UserError
+from irec_jax.files import expand_home
 
 
 class Edition(NamedTuple):
@@ -70,7 +71,7 @@ def make_config(path: str | os.PathLike) -> Musdb18Config:
     Raises:
         UserError: no such folder, or see `files.find_tracks`.
     """
-    path = os.path.abspath(os.path.expanduser(path))
+    path = os.path.abspath(expand_home(path))
     files = (
         ((split, track.name, stream), file)
         for split, tracks in _scan(path).items()

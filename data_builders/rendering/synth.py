@@ -11,6 +11,7 @@ import numpy as np
 
 from data_builders.rendering.score import Part
 from irec_jax.errors import UserError
+from irec_jax.files import expand_home
 
 SAMPLE_RATE_HZ = 44_100
 _CHANNEL = 0
@@ -40,7 +41,7 @@ def check_soundfont(path: str | os.PathLike | None = None) -> Path:
     Raises:
         UserError: if the file is missing or not a SoundFont, or tinysoundfont is not installed.
     """
-    soundfont = default_soundfont() if path is None else Path(path).expanduser()
+    soundfont = default_soundfont() if path is None else expand_home(path)
     try:
         header = soundfont.open("rb").read(12)
     except OSError as error:

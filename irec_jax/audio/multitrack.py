@@ -2,6 +2,7 @@
 
 import collections
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,12 +15,25 @@ from irec_jax.errors import UserError
 from irec_jax.progress import progress_bar
 from irec_jax.text import join_names, printable
 
+#: Names of the mix beside the tracks: letters in lower case.
+MIX_NAMES = frozenset(
+    ("mix", "mixture", "mixdown", "master", "fullmix", "stereomix", "roughmix", "finalmix")
+)
+
+
+def is_mix(stem: str) -> bool:
+    """Return whether a file of a session is its mix, by its name without suffix.
+
+    Case, spaces, punctuation and numbers are ignored: `Rough Mix 2` is one.
+    """
+    return re.sub(r"[\W\d_]+", "", stem).casefold() in MIX_NAMES
+
 
 def find_tracks(folder: Path, *, progress: bool) -> tuple[list[Track], list[str]]:
     """Open the tracks of a multitrack session.
 
-    Every audio file is a track except `mix.*` and hidden files; subfolders are not searched. Files
-    whose headers do not state their exact length are decoded.
+    Every audio file is a track except the mix (see `is_mix`) and hidden files; subfolders are not
+    searched. Files whose headers do not state their exact length are decoded.
 
     Args:
         folder: folder of the session.
@@ -88,7 +102,7 @@ def _is_track(path: Path) -> bool:
         path.is_file()
         and not path.name.startswith(".")
         and path.suffix.lower() in audio.SUFFIXES
-        and path.stem.lower() != "mix"
+        and not is_mix(path.stem)
     )
 
 

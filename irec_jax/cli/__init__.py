@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from irec_jax.cli.console import exit_process, run_command
+from irec_jax.cli.console import exit_process, run_command, use_utf8
 
 #: Command -> its line in `irec --help`.
 COMMANDS = {
@@ -69,4 +69,5 @@ def run(words: Sequence[str] | None = None) -> int:
 
 def main() -> None:
     """Run `irec` as a console script."""
+    use_utf8()
     exit_process(run_command(run))

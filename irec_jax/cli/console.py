@@ -16,6 +16,18 @@ import absl.logging
 from irec_jax.errors import UserError
 
 
+def use_utf8() -> None:
+    """Restart the process in Python's UTF-8 mode if its locale has another encoding, such as ASCII.
+
+    Libraries that store checkpoints pass the names of files on as UTF-8 in any locale.
+    """
+    if sys.getfilesystemencoding() == "utf-8" or not sys.executable:
+        return
+    sys.stdout.flush()
+    os.environ["PYTHONUTF8"] = "1"  # for child processes
+    os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
+
+
 def run_command(main: Callable[[], int | None]) -> int:
     """Run a command; return its exit code.
 

@@ -15,10 +15,11 @@ def _parser() -> CommandParser:
     parser = CommandParser(
         prog="irec debleed",
         description="Reduce the crosstalk in every track of a recording. Every audio file in the "
-        "folder except mix.* is the track of a microphone; all tracks have the same length and "
-        "sample rate. Tracks of the same names, length and coding are written to --out (mp3, ogg, "
-        "m4a ... become 24-bit wav, 8 bits become 16). Prints the estimated crosstalk: direct "
-        "sound, its delays, and weights of the remaining crosstalk.",
+        "folder is the track of a microphone, except a mix (mix, mixture, mixdown, master ...); "
+        "all tracks have the same length and sample rate. Tracks of the same names, length and "
+        "coding are written to --out (mp3, ogg, m4a ... become 24-bit wav, 8 bits become 16). "
+        "Prints the estimated crosstalk: direct sound, its delays, and weights of the remaining "
+        "crosstalk.",
     )
     parser.add_argument("folder", metavar="FOLDER", help="folder of the tracks, one file each")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="a separate output folder")
@@ -106,7 +107,7 @@ def _print(result, out: str) -> None:
     print(
         f"{len(result.paths)} tracks of {clock(result.duration_s)} in {printable(out)} "
         f"({result.speed:.1f} x real time)"
-        + (f", report in {result.report}" if result.report else "")
+        + (f", report in {printable(result.report)}" if result.report else "")
     )
 
 

@@ -10,7 +10,7 @@ from irec_jax.cli import CommandParser
 from irec_jax.cli.output import check_writable, figure_path
 from irec_jax.errors import UserError
 from irec_jax.files import write_json
-from irec_jax.text import printable
+from irec_jax.text import printable, to_unicode
 
 HOW_TO_TRAIN = (
     "--workdir: missing; name the folder of a trained system, or train one with: "
@@ -59,13 +59,13 @@ def main(words: Sequence[str]) -> int:
     for path in filter(None, (arguments.json, plot)):
         check_writable(Path(path))
     records, num_failed = [], 0
-    width = min(48, max(len(str(file)) for file in files))
+    width = min(48, max(len(printable(file)) for file in files))
     for file in files:
         try:
             result = recogniser.recognize(file, threshold=arguments.threshold)
         except UserError as error:
             num_failed += 1
-            records.append({"file": str(file), "error": str(error)})
+            records.append({"file": to_unicode(str(file)), "error": str(error)})
             print(f"error: {error}", file=sys.stderr)
             continue
         if plot is not None:
@@ -74,7 +74,10 @@ def main(words: Sequence[str]) -> int:
         name = shorten(printable(file), width)
         print(f"{name:<{width}}  {clock(result.duration_s):>8}  {_summary(result)}")
     if arguments.json:
-        content = {"workdir": str(arguments.workdir), "aggregation": recogniser.aggregation}
+        content = {
+            "workdir": to_unicode(str(arguments.workdir)),
+            "aggregation": recogniser.aggregation,
+        }
         write_json(Path(arguments.json), content | {"files": records})
     if num_failed:
         print(f"{num_failed} of {len(files)} files could not be read", file=sys.stderr)

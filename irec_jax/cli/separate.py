@@ -6,6 +6,7 @@ from pathlib import Path
 
 from irec_jax.cli import CommandParser
 from irec_jax.errors import UserError
+from irec_jax.files import expand_home
 from irec_jax.text import printable
 
 HOW_TO_TRAIN = (
@@ -56,7 +57,7 @@ def main(words: Sequence[str]) -> int:
 
     if arguments.phase not in separator.PHASES:
         raise registry.unknown("--phase", arguments.phase, separator.PHASES)
-    out = Path(arguments.out).expanduser()
+    out = expand_home(arguments.out)
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out}: is a file; name a folder for the stems")
     files = separator_files.find_mixtures(arguments.files, out)

@@ -10,6 +10,7 @@ from ml_collections import config_dict
 from irec_jax import registry
 from irec_jax.config.sections import OPTIONAL, section_of
 from irec_jax.errors import UserError
+from irec_jax.files import expand_home
 
 _INSTALLED = Path(__file__).parents[2] / "configs"
 
@@ -42,7 +43,7 @@ def load(spec: str) -> config_dict.ConfigDict:
 
 
 def _find(file: str) -> Path:
-    path = Path(file).expanduser()
+    path = expand_home(file)
     if path.is_file():
         return path
     if path.parent not in (Path(), Path("configs")):

@@ -20,7 +20,7 @@ import numpy as np
 from irec_jax.audio import to_int16
 from irec_jax.data.labelled_clips import Clips, peak
 from irec_jax.errors import UserError
-from irec_jax.files import atomic_write, read_json, write_bytes, write_json
+from irec_jax.files import atomic_write, expand_home, read_json, write_bytes, write_json
 from irec_jax.progress import progress_bar
 
 FORMAT = 1
@@ -188,7 +188,7 @@ def open_store(folder: str | os.PathLike) -> ExampleStore:
     Raises:
         UserError: no store, an incomplete or a damaged one.
     """
-    folder = Path(folder).expanduser()
+    folder = expand_home(folder)
     description = _read_description(folder)
     contents = StoreContents(
         kind=description["kind"],

@@ -13,6 +13,7 @@ from irec_jax.checkpoints import workdir
 from irec_jax.experiment.base import Experiment, Trained
 from irec_jax.experiment.recognition import RecognitionExperiment
 from irec_jax.experiment.separation import SeparationExperiment
+from irec_jax.files import expand_home
 from irec_jax.training import loop
 from irec_jax.training.logging import log
 
@@ -41,7 +42,7 @@ def run(name: str, config: config_dict.ConfigDict, folder: Path, mode: str) -> d
         UserError: an invalid config, dataset or workdir.
     """
     task, _, _ = configs.check_config(config)
-    folder, flat = Path(folder).expanduser(), configs.flatten(config)
+    folder, flat = expand_home(folder), configs.flatten(config)
     distributed.on_main(
         lambda: workdir.check_workdir(folder, flat, mode, ignored=configs.NOT_COMPARED)
     )

@@ -12,7 +12,7 @@ from markdown_it.token import Token
 
 #: Pixels of a picture per pixel of the page, so that pictures stay sharp when they are enlarged.
 PICTURE_SCALE = 1.5
-_STYLE = Path(__file__).with_name("page.css").read_text()
+_STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 #: The Escape key closes an enlarged picture, as a click does.
 _SCRIPT = """addEventListener("keydown", (event) => {
   if (event.key === "Escape")

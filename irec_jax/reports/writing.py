@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from irec_jax.files import write_bytes
+from irec_jax.files import write_bytes, write_text
 from irec_jax.reports.figures import encode
 from irec_jax.reports.html import PICTURE_SCALE, to_html
 
@@ -58,8 +58,8 @@ def write_report(
     """
     folder = Path(folder)
     write_page(folder / "report.html", page, figures)
-    write_bytes(folder / "report.md", page.encode())
-    write_bytes(folder / "report.json", strict_json(report).encode())
+    write_text(folder / "report.md", page)
+    write_text(folder / "report.json", strict_json(report))
     return folder / "report.md"
 
 
@@ -71,7 +71,7 @@ def write_page(path: Path, page: str, figures: Mapping[str, Figure]) -> None:
     for name, figure in figures.items():
         write_bytes(path.with_name(name), encode(figure, "png", dpi=DPI))
     pictures = {picture.name: picture.read_bytes() for picture in path.parent.glob("*.png")}
-    write_bytes(path, to_html(page, pictures=pictures).encode())
+    write_text(path, to_html(page, pictures=pictures))
 
 
 def strict_json(report: Mapping) -> str:

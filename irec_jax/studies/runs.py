@@ -18,7 +18,7 @@ from irec_jax import data, experiment
 from irec_jax.checkpoints.workdir import check_workdir, lock_study
 from irec_jax.data.options import is_rendered
 from irec_jax.errors import UserError
-from irec_jax.files import read_json
+from irec_jax.files import expand_home, read_json
 from irec_jax.reports import provenance
 from irec_jax.reports.writing import write_report
 from irec_jax.training.logging import duration
@@ -116,7 +116,7 @@ class Study:
     """A study in its workdir, which is locked for the settings of the study; see `lock_study`."""
 
     def __init__(self, arguments: argparse.Namespace, settings: Mapping):
-        self.workdir, self.settings = Path(arguments.workdir), settings
+        self.workdir, self.settings = expand_home(arguments.workdir), settings
         self.seed, self.began = arguments.seed, time.monotonic()
         lock_study(self.workdir, settings)
 

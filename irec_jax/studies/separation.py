@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from irec_jax.data.options import is_rendered
 from irec_jax.errors import UserError
-from irec_jax.files import read_json
+from irec_jax.files import expand_home, read_json
 from irec_jax.reports import separation_figures
 from irec_jax.studies import pages, runs, separation_data, separation_scores, separation_tables
 from irec_jax.studies.separation_data import TrainedSeparator
@@ -104,7 +104,7 @@ def settings(arguments: argparse.Namespace) -> dict:
     shared = runs.shared_settings(arguments)
     shared |= {"listen": arguments.listen, "size": arguments.size}
     if arguments.separator:
-        return shared | {"separator": str(Path(arguments.separator).expanduser().resolve())}
+        return shared | {"separator": str(expand_home(arguments.separator).resolve())}
     names = ("output", "stems", "stems_path", "stems_split")
     return shared | {name: getattr(arguments, name) for name in names}
 
@@ -178,9 +178,9 @@ def classifier_run(
 def run(arguments: argparse.Namespace) -> int:
     """Run `irec study separation` and return its exit code."""
     options = settings(arguments)
-    folder, separator = Path(arguments.workdir, "runs", "separator"), None
+    folder, separator = expand_home(arguments.workdir) / "runs" / "separator", None
     if arguments.separator:
-        folder = Path(arguments.separator).expanduser()
+        folder = expand_home(arguments.separator)
         separator = separation_data.load_trained_separator(folder)
     study = runs.Study(arguments, options)
     if separator is None:

@@ -17,6 +17,7 @@ from irec_jax.audio.samples import CANCELLATION
 from irec_jax.audio.tracks import Track, read_tracks
 from irec_jax.audio.writing import TrackWriter, estimate_bytes, staging_folder
 from irec_jax.errors import UserError
+from irec_jax.files import expand_home
 from irec_jax.progress import progress_bar
 from irec_jax.reports import debleed_figure, debleed_page, provenance, writing
 from irec_jax.text import printable
@@ -81,11 +82,11 @@ def debleed(
 ) -> Debled:
     """Reduce the crosstalk in every track of a recording.
 
-    Every audio file in `folder` except `mix.*` is the track of a microphone; all tracks have the
-    same length, sample rate and start. A file of the same name, length, sample rate and encoding is
-    written to `out` for each one; the files appear once all of them are complete. Lossy and 8-bit
-    encodings are replaced: mp3, ogg, m4a ... become 24-bit wav, 8 bits become 16. Samples are
-    computed in float32; metadata is not copied.
+    Every audio file in `folder` is the track of a microphone, except a mix (`mix`, `mixture`,
+    `mixdown`, `master` ...); all tracks have the same length, sample rate and start. A file of the
+    same name, length, sample rate and encoding is written to `out` for each one; the files appear
+    once all of them are complete. Lossy and 8-bit encodings are replaced: mp3, ogg, m4a ... become
+    24-bit wav, 8 bits become 16. Samples are computed in float32; metadata is not copied.
 
     Args:
         folder: contains the tracks.
@@ -103,7 +104,7 @@ def debleed(
     crosstalk_settings = ct.Settings(**settings)
     if not os.fspath(folder) or not os.fspath(out):
         raise UserError("folder, out: empty name; name the input and the output folder")
-    folder, out = Path(folder).expanduser(), Path(out).expanduser()
+    folder, out = expand_home(folder), expand_home(out)
     started_s = time.perf_counter()
     tracks, left_aside = multitrack.find_tracks(folder, progress=progress)
     crosstalk_settings.bands(tracks[0].sample_rate_hz)

@@ -1,5 +1,7 @@
 """Loading of trained systems from their workdirs, and validation of audio arrays."""
 
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from irec_jax.checkpoints.storage import load_best_variables
 from irec_jax.checkpoints.workdir import read_system
 from irec_jax.errors import UserError
 from irec_jax.tasks import Task
+from irec_jax.text import to_unicode
 
 #: Supported sample rates of arrays.
 SAMPLE_RATES_HZ = range(1000, 1_000_001)
@@ -25,8 +28,14 @@ def open_system(workdir: Path, task: str) -> dict[str, Any]:
     """Return `system.json` of a workdir in which a system for this task was trained.
 
     Raises:
-        UserError: no such folder, not a workdir, or a workdir of another kind of system.
+        UserError: a name that is not valid UTF-8, no such folder, not a workdir, or a workdir of
+            another kind of system.
     """
+    if not _is_utf8(os.path.abspath(workdir)):
+        raise UserError(
+            f"{workdir}: the name is not valid UTF-8, or the locale is not; rename the folder, or "
+            "set PYTHONUTF8=1"
+        )
     if not workdir.is_dir():
         raise UserError(f"{workdir}: no such folder; name the --workdir of a trained system")
     system = read_system(workdir)
@@ -43,6 +52,12 @@ def open_system(workdir: Path, task: str) -> dict[str, Any]:
             f"{command}, or name the workdir of {expected}"
         )
     return system
+
+
+def _is_utf8(name: str) -> bool:
+    """Return whether a file can be opened by libraries that pass its name on as UTF-8."""
+    in_utf8 = sys.getfilesystemencoding() == "utf-8" and to_unicode(name) == name
+    return in_utf8 or name.isascii()
 
 
 def load_variables(workdir: Path, task: Task) -> tuple[Any, Any]:

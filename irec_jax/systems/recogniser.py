@@ -11,11 +11,13 @@ import numpy as np
 
 from irec_jax import audio
 from irec_jax.errors import UserError
+from irec_jax.files import expand_home
 from irec_jax.inference import aggregation, sliding_windows
 from irec_jax.inference.prediction import create_predict, local_batch_size
 from irec_jax.systems.clip import Clip, read_clip
 from irec_jax.systems.loading import check_array, load_variables, open_system
 from irec_jax.tasks import Recognition, create_recognition
+from irec_jax.text import to_unicode
 
 #: Windows per batch: enough to keep a CPU or an accelerator busy, few enough for a laptop.
 BATCH_SIZE = 64
@@ -66,7 +68,7 @@ class Recognized:
         classes = list(self.scores)
         window_scores = np.round(self.window_scores.astype(float), 5).T.tolist()
         return {
-            "file": self.source,
+            "file": to_unicode(self.source),
             "labels": list(self.labels),
             "scores": {k: round(v, 5) for k, v in self.scores.items()},
             "thresholds": self.thresholds,
@@ -226,7 +228,7 @@ def load_recogniser(workdir: str | Path) -> Recogniser:
     Raises:
         UserError: see `open_system`; a damaged checkpoint, or a recogniser of separated audio.
     """
-    workdir = Path(workdir).expanduser()
+    workdir = expand_home(workdir)
     system = open_system(workdir, "recognition")
     config = system["config"]
     if config["data"].get("stored"):

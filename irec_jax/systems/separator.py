@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from irec_jax import audio, registry
+from irec_jax.files import expand_home
 from irec_jax.inference.prediction import create_predict, local_batch_size
 from irec_jax.inference.separation import PHASES, separate_blocks
 from irec_jax.systems.loading import load_variables, open_system
@@ -159,7 +160,7 @@ def load_separator(workdir: str | os.PathLike) -> Separator:
     Raises:
         UserError: see `open_system`; or a damaged checkpoint.
     """
-    task, variables, system = load_separation(Path(workdir).expanduser())
+    task, variables, system = load_separation(expand_home(workdir))
     hop_samples = system["hop_s"] * system["sample_rate_hz"]
     return Separator(
         task=task,

@@ -15,7 +15,7 @@ from irec_jax import audio
 from irec_jax.audio.tracks import Track, open_track, prefetch, read_tracks
 from irec_jax.audio.writing import TrackWriter, check_output_files, estimate_bytes, staging_folder
 from irec_jax.errors import UserError
-from irec_jax.files import atomic_write
+from irec_jax.files import atomic_write, expand_home
 from irec_jax.progress import progress_bar
 from irec_jax.reports import figures, spectrogram_overview
 from irec_jax.systems.loading import check_array
@@ -113,9 +113,9 @@ def separate(
         raise UserError(f"path_or_array: expected a path or a numpy array, got {kind}")
     if out is None:
         raise UserError("out: missing; name a folder for the stems of a file")
-    path = Path(path_or_array).expanduser()
+    path = expand_home(path_or_array)
     (name,) = folder_names([path])
-    folder = Path(out).expanduser() / name
+    folder = expand_home(out) / name
     return separate_file(path, separator, folder, overwrite=overwrite, progress=progress, **options)
 
 

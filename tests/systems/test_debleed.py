@@ -85,6 +85,32 @@ def test_files_match_arrays_and_contain_less_crosstalk(folder, tmp_path, capsys)
     assert capsys.readouterr().err == ""
 
 
+def test_mixes_are_no_tracks(folder, tmp_path, capsys):
+    names = ["Mixdown 2.flac", "mix.wav", "Master.WAV", "Rough-Mix.wav", "mixture.wav"]
+    for name in names:
+        soundfile.write(folder / name, np.zeros(10), RATE_HZ)
+    assert call(folder, "--out", tmp_path / "out", *SMALL_WORDS) == 0
+    assert f"ignored: {', '.join(sorted(names))}" in capsys.readouterr().out
+    assert sorted(os.listdir(tmp_path / "out")) == ["alto.wav", "bass.wav", "viola 1.wav"]
+
+
+def test_names_with_tildes_and_line_breaks(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    folder.rename("~session")
+    os.rename("~session/bass.wav", b"~session/bass\n\x1b[31m\xff.wav")
+    (tmp_path / "home").mkdir()
+    assert call("~session", "--out", "~/clean", "--report", *SMALL_WORDS) == 0
+    printed = capsys.readouterr()
+    assert "3 tracks of 0:04 in ~/clean" in printed.out
+    assert any(line.startswith("bass��[31m�.wav") for line in printed.out.splitlines())
+    assert all(line.isprintable() for line in printed.out.splitlines())
+    assert len(os.listdir("home/clean")) == 5 and not os.path.exists("~")
+    assert call("~session", "--out", "~/clean", *SMALL_WORDS) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "bass��[31m�.wav" in error
+
+
 def test_command_prints_tables_writes_the_figure_and_matches_python(folder, tmp_path, capsys):
     assert call(folder, "--out", tmp_path / "a", "--report", *SMALL_WORDS) == 0
     printed = capsys.readouterr().out

@@ -1,0 +1,46 @@
+"""Paths as users type them, printable names and messages, and text files."""
+
+import os
+import pathlib
+
+import pytest
+
+from irec_jax.errors import UserError
+from irec_jax.files import expand_home, write_text
+from irec_jax.text import printable, to_unicode
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "here").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "home"
+
+
+def test_only_existing_home_folders_are_expanded(home):
+    assert expand_home("~") == home and expand_home("~/runs/a") == home / "runs/a"
+    for name in ("~session", "~session/take 1", "~ ", "a/~/b", "x~", "~no one/.."):
+        assert str(expand_home(name)) == name
+    root = pathlib.Path("~root/a").expanduser()
+    assert expand_home("~root/a") == root and root.is_absolute()
+    os.mkdir("~root")
+    assert str(expand_home("~root/a")) == "~root/a"
+    assert expand_home(b"~/\xff") == home / "\udcff"
+    with pytest.raises(UserError, match="NoneType"):
+        expand_home(None)  # type: ignore
+    with pytest.raises(UserError, match="null"):
+        expand_home("a\0b")
+
+
+def test_names_and_messages_are_printable_lines(tmp_path):
+    name = os.fsdecode(b"a\n\x1b[2J\xff\xc3\xbc\xe3\x80\x80b")
+    assert printable(name) == printable(os.fsencode(name)) == "a��[2J�ü\u3000b"
+    assert printable("u\u0308\ud800\u202e") == "ü?�"
+    assert str(UserError(f"{tmp_path / name}: no\n  such\tfile\n")) == (
+        f"{tmp_path}/a �[2J�ü\u3000b: no such file"
+    )
+    assert to_unicode("\udcc3\udcbc") == "ü"  # as the ASCII locale decodes it
+    write_text(tmp_path / "page", f"ü {name}")
+    assert (tmp_path / "page").read_text(encoding="utf-8") == "ü " + to_unicode(name)
