@@ -36,14 +36,15 @@ class ChannelLevels:
         """Add consecutive samples (n, C)."""
         if not len(piece):
             return
-        energies = np.square(piece, dtype=np.float64).sum(axis=0)
+        energies = np.einsum("tc,tc->c", piece, piece, dtype=np.float64)
         extremes = np.stack([piece.min(axis=0), -piece.max(axis=0)])
         if self._extremes is None:
             self.energies, self._extremes = energies, extremes
         else:
             self.energies = self.energies + energies
             self._extremes = np.minimum(self._extremes, extremes)
-        self._mean_energy += float(np.square(piece.mean(axis=1), dtype=np.float64).sum())
+        mean = piece.mean(axis=1)
+        self._mean_energy += float(np.einsum("t,t->", mean, mean, dtype=np.float64))
 
     @property
     def ranges(self) -> np.ndarray:

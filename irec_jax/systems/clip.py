@@ -19,7 +19,7 @@ MIN_DURATION_S = 0.05
 _CONTENT_LIMIT, _MIN_BAND = 1e-7, 0.6
 # Kept in memory: 13 minutes at 22,050 Hz. Longer clips are kept in a temporary file.
 _MAX_MEMORY_BYTES = 1 << 26
-_BLOCK_BYTES = 1 << 18
+_BLOCK_SAMPLES = 1 << 16
 _FRAME_LENGTH = 2048
 
 
@@ -44,7 +44,7 @@ class StoredSamples:
     def blocks(self) -> Iterator[np.ndarray]:
         """Yield the samples, float32 (n,)."""
         self._file.seek(0)
-        while data := self._file.read(_BLOCK_BYTES):
+        while data := self._file.read(4 * _BLOCK_SAMPLES):
             yield np.frombuffer(data, np.float32)
 
 
@@ -117,8 +117,7 @@ def _store(blocks: Iterable[np.ndarray]) -> tuple[StoredSamples, float, np.ndarr
     power = np.zeros(_FRAME_LENGTH // 2 + 1)
     window = np.hanning(_FRAME_LENGTH + 1)[:-1].astype(np.float32)
     rest = np.zeros(0, np.float32)
-    for block in blocks:
-        block = block[:, 0]
+    for block in _split(blocks):
         samples.append(block)
         peak = max(peak, float(np.abs(block).max(initial=0.0)))
         rest = np.concatenate([rest, block])
@@ -128,3 +127,10 @@ def _store(blocks: Iterable[np.ndarray]) -> tuple[StoredSamples, float, np.ndarr
     if samples.num_samples < _FRAME_LENGTH:
         power += np.square(np.abs(np.fft.rfft(rest, _FRAME_LENGTH)))
     return samples, peak, power
+
+
+def _split(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield blocks (n, 1) as shorter ones (n,), whose spectra need little memory."""
+    for block in blocks:
+        for start in range(0, len(block), _BLOCK_SAMPLES):
+            yield block[start : start + _BLOCK_SAMPLES, 0]

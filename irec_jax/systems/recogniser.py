@@ -189,9 +189,9 @@ class Recogniser:
             if levels is not None:
                 levels.add(channels)
             samples = channels.mean(axis=1) if channel is None else channels[:, channel]
-            if source_rate_hz == rate_hz:
-                return [samples[:, None]]
-            return [audio.resample(samples[:, None], source_rate_hz, rate_hz)]
+            if source_rate_hz != rate_hz:
+                samples = audio.resample(samples[:, None], source_rate_hz, rate_hz)[:, 0]
+            return [samples[:, None]]
 
         return read
 
