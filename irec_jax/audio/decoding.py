@@ -151,14 +151,14 @@ def _av_pieces(
     counts = _Counts()
     num_samples, pending, num_pending = 0, [], 0
     for frame in _frames(container, stream, resampler, part.kind == "mpeg", counts):
-        pending.append(frame.to_ndarray())
+        pending.append([np.frombuffer(p, np.float32, frame.samples) for p in frame.planes])
         num_samples += frame.samples
         num_pending += frame.samples
         if num_pending >= BLOCK_SAMPLES:  # frames are too short to be processed one by one
-            yield np.ascontiguousarray(np.concatenate(pending, axis=1).T)
+            yield _interleave(pending)
             pending, num_pending = [], 0
     if pending:
-        yield np.ascontiguousarray(np.concatenate(pending, axis=1).T)
+        yield _interleave(pending)
     other_bytes = part.num_bytes - 4 * counts.num_bytes
     if len(container.streams) == 1 and part.kind != "mpeg" and other_bytes > _MAX_OTHER_BYTES:
         fault = f"only {counts.num_bytes} of {part.num_bytes} bytes can be decoded"
@@ -168,6 +168,11 @@ def _av_pieces(
     if num_samples < stated - header.sample_rate_hz // 2:
         raise Damaged(f"truncated after {num_samples} of {stated} samples")
     _add_damage(notes, max(part.num_lost, counts.num_lost), part.num_frames, "frames")
+
+
+def _interleave(frames: list[list[np.ndarray]]) -> np.ndarray:
+    """Join frames of C planes (n,) to samples (T, C)."""
+    return np.stack([np.concatenate(planes) for planes in zip(*frames, strict=True)], axis=1)
 
 
 class _Counts:
@@ -204,8 +209,11 @@ def _frames(
                     "channels",
                     "split it into files of one format",
                 )
-            yield from resampler.resample(frame)
-    if first:
+            if form[2] == "fltp":
+                yield frame
+            else:
+                yield from resampler.resample(frame)
+    if first and first[2] != "fltp":
         yield from resampler.resample(None)
 
 

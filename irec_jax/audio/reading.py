@@ -213,6 +213,13 @@ def _check_pieces(pieces: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
         raise Damaged("contains no samples", "remove it or export it again")
 
 
+def _mean(piece: np.ndarray) -> np.ndarray:
+    """Return the mean of the channels (n, 1)."""
+    if piece.shape[1] == 2:  # the same numbers, much faster
+        return (piece[:, :1] + piece[:, 1:]) / np.float32(2)
+    return piece.mean(axis=1, keepdims=True, dtype=np.float32)
+
+
 def _measure(pieces: Iterator[np.ndarray], levels: ChannelLevels) -> Iterator[np.ndarray]:
     for piece in pieces:
         levels.add(piece)
@@ -223,7 +230,7 @@ def _convert(
     pieces: Iterator[np.ndarray], old_rate_hz: int, new_rate_hz: int, mono: bool
 ) -> Iterator[np.ndarray]:
     if mono:
-        pieces = (piece.mean(axis=1, keepdims=True, dtype=np.float32) for piece in pieces)
+        pieces = map(_mean, pieces)
     return resample_pieces(pieces, old_rate_hz, new_rate_hz)
 
 

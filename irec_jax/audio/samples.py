@@ -22,37 +22,41 @@ class ChannelLevels:
     """Levels of the channels of a signal that is read in pieces, before they are averaged.
 
     Attributes:
-        energies: (C,) sum of the squares of each channel.
+        products: (C, C) sums of the products of channels; the diagonal holds their energies.
         ranges: (C,) largest minus smallest sample of each channel.
         cancel: whether the mean of the channels has hardly any of their energy.
+        loudest: index of the channel with the most energy.
     """
 
     def __init__(self) -> None:
-        self.energies = np.zeros(0)
-        self._mean_energy = 0.0
-        self._extremes: np.ndarray | None = None
+        self.products = np.zeros((1, 1))
+        self._extremes: tuple[np.ndarray, np.ndarray] | None = None
 
     def add(self, piece: np.ndarray) -> None:
         """Add consecutive samples (n, C)."""
         if not len(piece):
             return
-        energies = np.einsum("tc,tc->c", piece, piece, dtype=np.float64)
-        extremes = np.stack([piece.min(axis=0), -piece.max(axis=0)])
-        if self._extremes is None:
-            self.energies, self._extremes = energies, extremes
-        else:
-            self.energies = self.energies + energies
-            self._extremes = np.minimum(self._extremes, extremes)
-        mean = piece.mean(axis=1)
-        self._mean_energy += float(np.einsum("t,t->", mean, mean, dtype=np.float64))
+        channels = piece.T
+        lowest = np.array([channel.min() for channel in channels])
+        highest = np.array([channel.max() for channel in channels])
+        if self._extremes is not None:
+            lowest = np.minimum(self._extremes[0], lowest)
+            highest = np.maximum(self._extremes[1], highest)
+        self._extremes = lowest, highest
+        self.products = self.products + (channels @ piece).astype(np.float64)
 
     @property
     def ranges(self) -> np.ndarray:
-        return np.zeros(0) if self._extremes is None else -self._extremes.sum(axis=0)
+        lowest, highest = self._extremes or (np.zeros(1), np.zeros(1))
+        return highest - lowest
 
     @property
     def cancel(self) -> bool:
-        return self._mean_energy < CANCELLATION * float(np.mean(self.energies))
+        return bool(self.products.mean() < CANCELLATION * np.diagonal(self.products).mean())
+
+    @property
+    def loudest(self) -> int:
+        return int(np.argmax(np.diagonal(self.products)))
 
 
 def num_resampled(num_samples: int, old_rate_hz: int, new_rate_hz: int) -> int:

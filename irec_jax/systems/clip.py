@@ -80,10 +80,10 @@ def read_clip(read: Callable[..., Iterable[np.ndarray]], sample_rate_hz: int) ->
     levels = audio.ChannelLevels()
     samples, peak, spectrum = _store(read(channel=None, levels=levels, notes=notes))
     if levels.cancel:
-        loudest = int(np.argmax(levels.energies))
+        loudest = levels.loudest
         samples, peak, spectrum = _store(read(channel=loudest, levels=None, notes=[]))
         sides = ("the left channel", "the right channel")
-        name = sides[loudest] if len(levels.energies) == 2 else f"channel {loudest + 1}"
+        name = sides[loudest] if len(levels.products) == 2 else f"channel {loudest + 1}"
         notes.append(f"channels cancel in mono; {name} is used")
     nothing = ""
     duration_s = samples.num_samples / sample_rate_hz

@@ -13,7 +13,7 @@ import numpy as np
 from irec_jax import crosstalk as ct
 from irec_jax import registry
 from irec_jax.audio import multitrack
-from irec_jax.audio.samples import CANCELLATION
+from irec_jax.audio.samples import ChannelLevels
 from irec_jax.audio.tracks import Track, read_tracks
 from irec_jax.audio.writing import TrackWriter, estimate_bytes, staging_folder
 from irec_jax.errors import UserError
@@ -210,14 +210,14 @@ def _polarities(tracks: Sequence[Track]) -> list[np.ndarray | None]:
     several = [j for j, track in enumerate(tracks) if track.num_channels > 1]
     if not several:
         return polarities
-    products = [np.zeros((tracks[j].num_channels,) * 2) for j in several]
+    levels = [ChannelLevels() for _ in several]
     for block in read_tracks([tracks[j] for j in several]):
-        for total, track in zip(products, block, strict=True):
-            total += track @ track.T
-    for j, total in zip(several, products, strict=True):
-        if total.mean() < CANCELLATION * np.diagonal(total).mean():
-            loudest = int(np.argmax(np.diagonal(total)))
-            polarities[j] = np.where(total[loudest] < 0, -1, 1).astype(np.float32)[:, None]
+        for track_levels, track in zip(levels, block, strict=True):
+            track_levels.add(track.T)
+    for j, track_levels in zip(several, levels, strict=True):
+        if track_levels.cancel:
+            signs = np.where(track_levels.products[track_levels.loudest] < 0, -1, 1)
+            polarities[j] = signs.astype(np.float32)[:, None]
     return polarities
 
 
