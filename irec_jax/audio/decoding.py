@@ -151,7 +151,8 @@ def _av_pieces(
     counts = _Counts()
     num_samples, pending, num_pending = 0, [], 0
     for frame in _frames(container, stream, resampler, part.kind == "mpeg", counts):
-        pending.append([np.frombuffer(p, np.float32, frame.samples) for p in frame.planes])
+        planes: Any = frame.planes  # buffers, which PyAV does not declare
+        pending.append([np.frombuffer(plane, np.float32, frame.samples) for plane in planes])
         num_samples += frame.samples
         num_pending += frame.samples
         if num_pending >= BLOCK_SAMPLES:  # frames are too short to be processed one by one
