@@ -13,6 +13,7 @@ import os
 import pkgutil
 from typing import Any
 
+from data_builders.common.archives import check_no_pattern
 from data_builders.common.clip_index import clip_index
 from data_builders.common.description import Description
 from data_builders.common.preparation import prepare_builder, quiet_logs, summary
@@ -84,7 +85,9 @@ def builder(
         UserError: unknown name, option or value, or a missing path.
     """
     del manual_dir
-    data_dir = None if data_dir is None else os.path.abspath(expand_home(data_dir))
+    if data_dir is not None:
+        data_dir = os.path.abspath(expand_home(data_dir))
+        check_no_pattern(data_dir, "the folder of prepared data")
     factories = {name: dataset.create_builder for name, dataset in DATASETS.items()}
     with quiet_logs():
         return registry.create("dataset", factories, name, data_dir=data_dir, **options)

@@ -50,6 +50,12 @@ class File(NamedTuple):
     path: str | None = None
 
     @property
+    def identity(self) -> tuple[int, int]:
+        """Device and inode of a file on disk: the same for all its links and spellings."""
+        status = os.stat(self.disk_path)
+        return status.st_dev, status.st_ino
+
+    @property
     def disk_path(self) -> str:
         """The path of a file that is not within a zip."""
         if self.path is None:
@@ -68,6 +74,8 @@ class File(NamedTuple):
 def files_in_folder(folder: str | os.PathLike) -> list[File]:
     """Return the files below a folder, sorted by name, without hidden files and ``__MACOSX``.
 
+    Links are followed, except those to a folder that contains them.
+
     Raises:
         UserError: a folder cannot be read; from `File.read`, a file cannot be read.
     """
@@ -82,7 +90,11 @@ def files_in_folder(folder: str | os.PathLike) -> list[File]:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = [name for name in folders if not _is_junk(name)]
+        folders[:] = [
+            name
+            for name in folders
+            if not _is_junk(name) and not _links_to_parent(os.path.join(parent, name))
+        ]
         for name in names:
             if _is_junk(name):
                 continue
@@ -92,12 +104,32 @@ def files_in_folder(folder: str | os.PathLike) -> list[File]:
 
 
 def subfolders(folder: str | os.PathLike) -> list[str]:
-    """Return the sorted names of the folders in a folder, without hidden ones and ``__MACOSX``."""
+    """Return the sorted names of the folders in a folder, without hidden ones and ``__MACOSX``.
+
+    Links to a folder that contains them are left out.
+    """
     try:
         with os.scandir(folder) as entries:
-            return sorted(e.name for e in entries if e.is_dir() and not _is_junk(e.name))
+            return sorted(
+                entry.name
+                for entry in entries
+                if entry.is_dir() and not _is_junk(entry.name) and not _links_to_parent(entry.path)
+            )
     except OSError as error:
         raise UserError(f"{folder}: {error.strerror}; check the folder") from error
+
+
+def check_no_pattern(path: str | os.PathLike, expected: str) -> None:
+    """Raise UserError for a path that does not exist and contains `*`, `?` or `[`."""
+    if not os.path.exists(path) and re.search(r"[*?[]", os.fspath(path)):
+        raise UserError(f"{path}: is a shell pattern, not a path; name {expected}")
+
+
+def _links_to_parent(path: str) -> bool:
+    if not os.path.islink(path):
+        return False
+    target, folder = os.path.realpath(path), os.path.realpath(os.path.dirname(path))
+    return os.path.commonpath([target, folder]) == target
 
 
 def config_name(

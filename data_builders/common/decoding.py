@@ -2,7 +2,6 @@
 
 import collections
 import dataclasses
-import hashlib
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -152,28 +151,3 @@ def in_threads(function: Callable[[_T], _U], items: Iterable[_T]) -> Iterator[_U
         finally:
             for future in pending:
                 future.cancel()
-
-
-def find_contradictory(clips: Iterable[Clip]) -> frozenset[str]:
-    """Return the ids of clips that are byte-identical to a clip with other labels."""
-    by_fingerprint = collections.defaultdict(list)
-    for clip in clips:
-        by_fingerprint[clip.file.fingerprint].append(clip)
-    suspects = [
-        clip for group in by_fingerprint.values() if _labels_differ(group) for clip in group
-    ]
-    by_digest = collections.defaultdict(list)
-    for clip, digest in zip(suspects, in_threads(_digest, suspects), strict=True):
-        by_digest[digest].append(clip)
-    return frozenset(c.id for group in by_digest.values() if _labels_differ(group) for c in group)
-
-
-def _labels_differ(clips: Sequence[Clip]) -> bool:
-    return len({frozenset(clip.labels) for clip in clips}) > 1
-
-
-def _digest(clip: Clip) -> bytes:
-    if clip.file.path is None:
-        return hashlib.blake2b(clip.file.read()).digest()
-    with open(clip.file.path, "rb") as file:  # in blocks: a user's files may be long
-        return hashlib.file_digest(file, "blake2b").digest()

@@ -21,7 +21,8 @@ from data_builders.common.archives import (
     files_in_zip,
     manual_folder,
 )
-from data_builders.common.decoding import Clip, Examples, find_contradictory
+from data_builders.common.copies import find_contradictory
+from data_builders.common.decoding import Clip, Examples
 from data_builders.common.features import FORMATS, GENRES, recognition_features
 from data_builders.common.streaming import StreamingBuilder
 from irec_jax.errors import UserError

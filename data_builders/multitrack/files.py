@@ -7,15 +7,22 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from data_builders.common.archives import File, file_at, printable_name, subfolders
+from data_builders.common.archives import (
+    File,
+    check_no_pattern,
+    file_at,
+    printable_name,
+    subfolders,
+)
+from data_builders.common.copies import find_copied_folders
 from data_builders.common.multitrack import sort_tracks
+from data_builders.common.splits import SPLITS, split_folders
 from irec_jax import registry
 from irec_jax.audio import SUFFIXES
 from irec_jax.audio.multitrack import is_mix
 from irec_jax.errors import UserError
 from irec_jax.labels import ORCHESTRA
 
-SPLITS = ("train", "test")
 #: Other names of instruments of `labels.ORCHESTRA`.
 ALIASES = {
     "cello": "violoncello",
@@ -146,31 +153,60 @@ def scan(
     Raises:
         UserError: no such folder, no pieces, or see `make_piece`.
     """
+    check_no_pattern(path, "the folder that contains the pieces")
     if not os.path.isdir(path):
         raise UserError(
             f"{path}: no such folder; set path to a folder of <piece>/<instrument>[-N].wav"
         )
-    folders = subfolders(path)
-    if set(SPLITS) & set(folders):
-        for name in set(folders) - set(SPLITS):
-            raise UserError(
-                f"{os.path.join(path, name)}: unexpected folder next to train and test; move or "
-                "remove it"
-            )
+    folders = split_folders(path)
+    if folders:
         splits = {
-            split: _pieces(os.path.join(path, split), classes)
+            split: _pieces(os.path.join(path, folders[split]), classes)
             for split in SPLITS
             if split in folders
         }
-        names = [{piece.name for piece in pieces} for pieces in splits.values()]
-        for name in sorted(set.intersection(*names) if len(names) == 2 else ()):
-            raise UserError(f"{path}: piece {name!r} is in both train and test; remove one")
+        trained_on = {piece.name.casefold() for piece in splits.get("train", ())}
+        for piece in splits.get("test", ()):
+            if piece.name.casefold() in trained_on:
+                raise UserError(
+                    f"{path}: piece {piece.name!r} is in both train and test; remove one"
+                )
     else:
-        splits = split_pieces(_pieces(path, classes))
+        splits = {"": _pieces(path, classes)}
+    _check_copies([piece for pieces in splits.values() for piece in pieces])
+    if not folders:
+        splits = split_pieces(splits[""])
     if classes is None:
         pieces = (piece for split in splits.values() for piece in split)
         classes = sorted({label for piece in pieces for label in piece.tracks.values()})
     return tuple(classes), splits
+
+
+def _check_copies(pieces: Sequence[PieceFiles]) -> None:
+    """Raise UserError for pieces of the same name, the same files, or copies of them."""
+    names: set[str] = set()
+    owners: dict[tuple[int, int], PieceFiles] = {}
+    for piece in pieces:
+        if piece.name in names:
+            raise UserError(
+                f"{_folder(piece)}: another piece has the same name in another Unicode form; "
+                "rename one"
+            )
+        names.add(piece.name)
+        for file in piece.files.values():
+            owner = owners.setdefault(file.identity, piece)
+            if owner is not piece:
+                raise UserError(
+                    f"{file.origin}: the same file as a track of {_folder(owner)}; remove one of "
+                    "the pieces"
+                )
+    for group in find_copied_folders([list(piece.files.values()) for piece in pieces]):
+        first, second = (os.path.dirname(files[0].origin) for files in group[:2])
+        raise UserError(f"{second}: has the same tracks as {first}; remove one")
+
+
+def _folder(piece: PieceFiles) -> str:
+    return os.path.dirname(next(iter(piece.files.values())).origin)
 
 
 def split_pieces(pieces: Sequence[PieceFiles]) -> dict[str, list[PieceFiles]]:

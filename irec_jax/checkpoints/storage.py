@@ -17,6 +17,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
 from irec_jax import distributed
+from irec_jax.checkpoints.checksums import verify, write_checksums
 from irec_jax.checkpoints.state import TrainState
 from irec_jax.errors import UserError
 
@@ -59,6 +60,7 @@ class Checkpoints:
             _check_free_space(self._folder, state)
             if step not in self._manager.all_steps():
                 self._manager.save(step, args=items, metrics=metrics)
+                write_checksums(self._folder / str(step))
 
     def latest(self, target: TrainState) -> tuple[TrainState, dict] | None:
         """Return state and progress of the last checkpoint; None if there is none yet.
@@ -115,7 +117,7 @@ def load_best_variables(folder: Path, target: tuple[Any, Any]) -> tuple[Any, Any
         target: parameters and model state of the same shapes and types.
 
     Raises:
-        UserError: no checkpoint, or a damaged one.
+        UserError: no checkpoint, or a damaged one (the file is named).
     """
     zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), target)
     variables = dict(zip(("params", "model_state"), zeros, strict=True))
@@ -155,7 +157,9 @@ def _read_only(folder: Path, select_step: Any, items: dict) -> dict:
 
 
 def _create_manager(folder: Path, *, read_only: bool) -> ocp.CheckpointManager:
-    """Return a manager that keeps the last checkpoint and the best one."""
+    """Return a manager that keeps the last checkpoint and the best one, after checking metrics."""
+    for checkpoint in folder.iterdir():
+        verify(checkpoint, ["metrics"])
     best = BestN(get_metric_fn=_rank, reverse=True, n=1, keep_checkpoints_without_metrics=False)
     options = ocp.CheckpointManagerOptions(
         preservation_policy=AnyPreservationPolicy([LatestN(1), best]),
@@ -191,6 +195,7 @@ def _restore(manager: ocp.CheckpointManager, folder: Path, select_step: Any, ite
     if step is None:
         return None
     with _read_errors(folder / str(step)):
+        verify(folder / str(step), items)
         return manager.restore(step, args=ocp.args.Composite(**items))
 
 

@@ -1,13 +1,18 @@
 """Workdirs: the folder of a run, and the config that it belongs to.
 
 config.json       the resolved config; a run with another config is rejected
+dataset.json      fingerprint of the data, see `data.fingerprint`
 checkpoints/N/    state after N steps: the last one and the best one by validation
 system.json       settings needed to apply the parameters: front end, classes, ...
 tensorboard/      scalars, images and sounds
 report.json       scores; report.html and report.md present them as a page, with plots beside it
 seed_N/           the same for every seed of a run with repeats
+.lock.json        the run that writes here at present; see `lock`
 """
 
+import contextlib
+import json
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +21,37 @@ from irec_jax.errors import UserError
 from irec_jax.files import read_json, write_json
 
 SYSTEM_FORMAT = 1
+_NAMES, _NUMBER, _SECTION = "a list of names", "a number", "an object"
+#: Task -> key of `system.json` -> its kind.
+_KEYS: dict[str, dict[str, str]] = {
+    "recognition": {
+        "classes": _NAMES,
+        "aggregation": "a name",
+        "thresholds": _SECTION,
+        "thresholds.fixed": "a number or a list of numbers",
+        "config.data": _SECTION,
+    },
+    "separation": {
+        "stems": _NAMES,
+        "target": _NAMES,
+        "target_name": "a name",
+        "post_db": _NUMBER,
+        "config.evaluation": _SECTION,
+        "config.evaluation.griffin_lim_iterations": "a positive integer",
+    },
+}
+_COMMON_KEYS = {
+    "name": "a name",
+    "sample_rate_hz": "a positive integer",
+    "window_s": "a positive number",
+    "hop_s": "a positive number",
+    "frontend": _SECTION,
+    "frontend.name": "a name",
+    "config": _SECTION,
+    "config.model": _SECTION,
+    "config.loss": _SECTION,
+    "config.augment": _SECTION,
+}
 
 
 def check_workdir(
@@ -35,6 +71,8 @@ def check_workdir(
     """
     if workdir.exists() and not workdir.is_dir():
         raise UserError(f"{workdir}: is a file; name a folder as --workdir")
+    if not workdir.exists() and {*"*?"} & {*str(workdir)}:
+        raise UserError(f"{workdir}: is a shell pattern, not a path; name a folder as --workdir")
     trained = any(workdir.glob("checkpoints/*")) or any(workdir.glob("seed_*/checkpoints/*"))
     file = workdir / "config.json"
     if mode == "eval" and not (trained and file.exists()):
@@ -85,7 +123,8 @@ def lock_study(workdir: Path, settings: Mapping[str, Any]) -> None:
     """
     file = workdir / "settings.json"
     # A failed first attempt, for example with a misspelled option, leaves only this file.
-    if file.exists() and any(path != file for path in workdir.iterdir()):
+    names = [path.name for path in workdir.iterdir()] if file.exists() else []
+    if any(name != file.name and not name.startswith(".") for name in names):
         earlier = read_json(file)
         keys = [key for key in settings | earlier if earlier.get(key) != settings.get(key)]
         if keys:
@@ -99,7 +138,7 @@ def lock_study(workdir: Path, settings: Mapping[str, Any]) -> None:
 def write_system(folder: Path, system: dict[str, Any]) -> None:
     """Write `system.json`; thresholds of an earlier one that the new one lacks are kept."""
     file = folder / "system.json"
-    if file.exists():
+    with contextlib.suppress(UserError):  # a missing or damaged one is replaced
         earlier = read_system(folder)
         if "thresholds" in system and earlier["aggregation"] == system["aggregation"]:
             kept = earlier["thresholds"] | system["thresholds"]
@@ -108,7 +147,11 @@ def write_system(folder: Path, system: dict[str, Any]) -> None:
 
 
 def read_system(folder: Path) -> dict[str, Any]:
-    """Return `system.json` of a workdir; raise UserError if it is missing or incompatible."""
+    """Return `system.json` of a workdir.
+
+    Raises:
+        UserError: it is missing, damaged or incompatible; a key is missing or has a wrong value.
+    """
     file = folder / "system.json"
     seeds = sorted(path.parent.name for path in folder.glob("seed_*/system.json"))
     if seeds and not file.exists():
@@ -118,4 +161,45 @@ def read_system(folder: Path) -> dict[str, Any]:
     system = read_json(file)
     if not isinstance(system, dict) or system.get("format") != SYSTEM_FORMAT:
         raise UserError(f"{file}: written by another version; train again")
+    # Systems of other tasks are rejected by the caller, who knows the task.
+    task = system.get("task")
+    if not isinstance(task, str):
+        _check_key(file, system, "task", "a name")
+    for key, kind in (_KEYS.get(str(task), {}) | _COMMON_KEYS).items():
+        _check_key(file, system, key, kind)
     return system
+
+
+def _check_key(file: Path, system: dict[str, Any], path: str, kind: str) -> None:
+    """Raise UserError unless the value at `key.key` is of a kind; parents are checked before."""
+    value: Any = system
+    for key in path.split("."):
+        if not isinstance(value, dict) or key not in value:
+            raise UserError(f"{file}: lacks {path}; restore the file from a copy, or train again")
+        value = value[key]
+    if not _is_of_kind(value, kind):
+        raise UserError(
+            f"{file}: {path} is {json.dumps(value)[:60]}, expected {kind}; restore the file from a "
+            "copy, or train again"
+        )
+
+
+def _is_of_kind(value: Any, kind: str) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    match kind:
+        case "an object":
+            return isinstance(value, dict)
+        case "a name":
+            return isinstance(value, str) and value != ""
+        case "a list of names":
+            return isinstance(value, list) and {type(name) for name in value} == {str}
+        case "a positive integer":
+            return is_number and isinstance(value, int) and value > 0
+        case "a positive number":
+            return is_number and 0 < value < math.inf
+        case "a number":
+            return is_number and math.isfinite(value)
+        case "a number or a list of numbers":
+            values = value if isinstance(value, list) else [value]
+            return bool(values) and all(_is_of_kind(number, _NUMBER) for number in values)
+    raise ValueError(kind)

@@ -19,4 +19,10 @@ def main(words: Sequence[str]) -> int:
         prog=f"irec study {words[0]}", description=str(module.__doc__).splitlines()[0]
     )
     module.add_arguments(parser)
-    return module.run(parser.parse_args(words[1:]))
+    arguments = parser.parse_args(words[1:])
+    # Imported late, so that --help and argument errors appear at once.
+    from irec_jax.checkpoints.lock import run_lock
+    from irec_jax.files import expand_home
+
+    with run_lock(expand_home(arguments.workdir)):
+        return module.run(arguments)

@@ -2,6 +2,7 @@
 
 from irec_jax.data.dataset import Dataset, describe, load, store_identity
 from irec_jax.data.example_store import StoreContents, open_store, write_store
+from irec_jax.data.fingerprint import changes, fingerprint, num_trained_on
 from irec_jax.data.labelled_clips import Clips
 from irec_jax.data.options import options_of, own_keys
 from irec_jax.data.pieces import Piece, Pieces, load_pieces
@@ -23,11 +24,14 @@ __all__ = [
     "StemDataset",
     "StoreContents",
     "Tracks",
+    "changes",
     "describe",
     "describe_stems",
+    "fingerprint",
     "load",
     "load_pieces",
     "load_stems",
+    "num_trained_on",
     "open_store",
     "options_of",
     "own_keys",

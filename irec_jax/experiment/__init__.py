@@ -1,5 +1,6 @@
 """Experiments: from a config to a trained system and its report in a workdir."""
 
+import contextlib
 import time
 from pathlib import Path
 
@@ -7,13 +8,16 @@ import jax
 from ml_collections import config_dict
 
 from irec_jax import config as configs
-from irec_jax import distributed
+from irec_jax import data, distributed
 from irec_jax.checkpoints import storage as checkpoints
 from irec_jax.checkpoints import workdir
+from irec_jax.checkpoints.lock import run_lock
+from irec_jax.errors import UserError
 from irec_jax.experiment.base import Experiment, Trained
 from irec_jax.experiment.recognition import RecognitionExperiment
 from irec_jax.experiment.separation import SeparationExperiment
-from irec_jax.files import expand_home
+from irec_jax.files import expand_home, read_json, write_json
+from irec_jax.tasks import Task
 from irec_jax.training import loop
 from irec_jax.training.logging import log
 
@@ -39,18 +43,24 @@ def run(name: str, config: config_dict.ConfigDict, folder: Path, mode: str) -> d
         The report; for several repeats the first one's, with a summary of all under `repeats`.
 
     Raises:
-        UserError: an invalid config, dataset or workdir.
+        UserError: an invalid config, dataset or workdir, or a workdir that another run uses.
     """
     task, _, _ = configs.check_config(config)
     folder, flat = expand_home(folder), configs.flatten(config)
     distributed.on_main(
         lambda: workdir.check_workdir(folder, flat, mode, ignored=configs.NOT_COMPARED)
     )
+    with run_lock(folder):
+        return _run(name, config, task, folder, mode)
+
+
+def _run(name: str, config: config_dict.ConfigDict, task: Task, folder: Path, mode: str) -> dict:
+    """Train and evaluate every repeat in a locked workdir; see `run`."""
     began = time.perf_counter()
     experiment = EXPERIMENTS[config.task](name, config, task)
     durations_s = {"data": time.perf_counter() - began}
     if mode == "train":
-        distributed.on_main(lambda: workdir.lock_workdir(folder, flat))
+        distributed.on_main(lambda: workdir.lock_workdir(folder, configs.flatten(config)))
     dataset = experiment.dataset
     rendered = ", rendered audio" if dataset.rendered else ""
     log(
@@ -63,7 +73,8 @@ def run(name: str, config: config_dict.ConfigDict, folder: Path, mode: str) -> d
         if len(seeds) > 1:
             log(f"repeat {len(reports) + 1} of {len(seeds)}, seed {seed}")
         run_folder = folder / f"seed_{seed}" if len(seeds) > 1 else folder
-        reports.append(_run_once(experiment, run_folder, seed, mode, dict(durations_s)))
+        with run_lock(run_folder) if len(seeds) > 1 else contextlib.nullcontext():
+            reports.append(_run_once(experiment, run_folder, seed, mode, dict(durations_s)))
     if len(reports) == 1:
         return reports[0]
     final = experiment.summarize_repeats(reports, folder)
@@ -76,6 +87,9 @@ def _run_once(
 ) -> dict:
     """Train and evaluate one repeat; return its report."""
     splits = experiment.split(seed)
+    note = distributed.on_main(lambda: _check_data(experiment.dataset, splits, folder, mode))
+    if note:
+        log(note)
     if mode == "train":
         params, model_state, progress = experiment.train(splits, folder, seed)
         durations_s["training"] = progress.seconds
@@ -88,3 +102,41 @@ def _run_once(
     report = experiment.report(trained)
     log(f"report: {folder / 'report.html'}")
     return report
+
+
+def _check_data(
+    dataset: data.Dataset | data.StemDataset, splits: data.Splits, folder: Path, mode: str
+) -> str:
+    """Compare the data with those that a system was trained on; record them before training.
+
+    Returns:
+        A line for the user about changed data that can still be used, or "". Nothing is known about
+        the data of systems of earlier versions.
+
+    Raises:
+        UserError: the data have changed, and training would continue with others, or the classes
+            are not those of the system.
+    """
+    file, current = folder / "dataset.json", data.fingerprint(dataset, splits)
+    if mode == "train" and not any((folder / "checkpoints").glob("*")):
+        write_json(file, current)
+        return ""
+    if not file.exists():
+        return ""
+    earlier = read_json(file)
+    try:
+        changes, num_leaked = data.changes(earlier, current), data.num_trained_on(earlier, splits)
+    except (KeyError, TypeError, AttributeError):
+        raise UserError(f"{file}: damaged; restore it from a copy, or delete it") from None
+    if not changes:
+        return ""
+    described = f"{folder}: the data have changed since training ({'; '.join(changes)})"
+    if mode == "train":
+        raise UserError(
+            f"{described}; restore them, name another --workdir to train on the new ones, or "
+            "evaluate on them with --mode=eval"
+        )
+    if earlier["classes"] != current["classes"]:
+        raise UserError(f"{described}; restore the classes, or train again in another --workdir")
+    leaked = f"; {num_leaked} of the test songs were trained on" if num_leaked else ""
+    return f"{described}; the scores are those of the present test examples{leaked}"

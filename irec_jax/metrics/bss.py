@@ -30,7 +30,7 @@ from jaxtyping import Float64, Shaped
 
 from irec_jax.metrics import projection
 from irec_jax.metrics.projection import References
-from irec_jax.metrics.ratios import check_same_shape, check_signals, ratio_db
+from irec_jax.metrics.ratios import check_same_shape, check_sources, ratio_db
 
 
 class BssScores(NamedTuple):
@@ -58,7 +58,8 @@ def bss_eval_sources(
         SDR, SIR and SAR in dB.
 
     Raises:
-        ValueError: the shapes differ, or samples are not finite.
+        ValueError: the shapes differ or are not (sources, samples), samples are not finite, or the
+            equations do not fit into memory.
     """
     check_same_shape(np.asarray(reference), np.asarray(estimated))
     return bss_eval(prepare_references(reference, num_taps=num_taps), estimated)
@@ -71,9 +72,10 @@ def prepare_references(reference: Shaped[np.ndarray, "..."], *, num_taps: int = 
     8 (J num_taps)^2 bytes for J sources.
 
     Raises:
-        ValueError: a wrong shape, samples are not finite, or num_taps is below 1.
+        ValueError: a wrong shape, samples are not finite, num_taps is below 1, or the equations do
+            not fit into memory.
     """
-    reference = check_signals("reference", reference, shapes=("(J, T)",))
+    reference = check_sources("reference", reference, multichannel=False)
     return projection.prepare(reference[:, None], num_taps=num_taps)
 
 
@@ -95,7 +97,7 @@ def bss_eval(references: References, estimated: Shaped[np.ndarray, "..."]) -> Bs
     Raises:
         ValueError: the shape differs from that of the references, or samples are not finite.
     """
-    estimated = check_signals("estimated", estimated, shapes=("(J, T)",))
+    estimated = check_sources("estimated", estimated, multichannel=False)
     check_same_shape(references.signals[:, 0], estimated)
     parts = projection.energies(references, estimated[:, None])
     scores = ratio_db(

@@ -55,6 +55,15 @@ def song_weights(
         yield weights.reshape(rows, num_songs).astype(np.float64)
 
 
+def check_resampling(num_resamples: int, level: float) -> None:
+    """Raise ValueError unless there are resamples, and the level is between 0 and 1."""
+    if num_resamples < 1 or not 0 < level < 1:
+        raise ValueError(
+            f"num_resamples={num_resamples}, level={level}: expected at least one resample and a "
+            "level between 0 and 1"
+        )
+
+
 def f1_intervals(
     labels: Shaped[np.ndarray, "clips classes"],
     predictions: Shaped[np.ndarray, "..."],
@@ -76,6 +85,9 @@ def f1_intervals(
 
     Returns:
         Percentile intervals; NaN with fewer than two songs.
+
+    Raises:
+        ValueError: shapes that do not match, no resamples, or a level outside of 0..1.
     """
     labels, predictions = np.asarray(labels) > 0, np.asarray(predictions) > 0
     if labels.shape != predictions.shape or labels.ndim != 2 or len(labels) != len(songs):
@@ -83,6 +95,8 @@ def f1_intervals(
             f"labels {labels.shape}, predictions {predictions.shape} and songs ({len(songs)},) "
             "do not match: expected (N, K), (N, K) and (N,)"
         )
+    multilabel.check_labels(labels)
+    check_resampling(num_resamples, level)
     cells = labels & predictions, ~labels & predictions, labels & ~predictions
     clip_counts = np.concatenate(cells, axis=1)
     totals = _resampled(clip_counts, songs, num_resamples=num_resamples, seed=seed)
@@ -115,14 +129,16 @@ def accuracy_intervals(
 
     Returns:
         Percentile intervals; NaN with fewer than two songs.
+
+    Raises:
+        ValueError: as `f1_intervals`, or a class index outside of 0..num_classes - 1.
     """
-    if not len(labels) == len(predictions) == len(songs):
-        raise ValueError(
-            f"labels ({len(labels)},), predictions ({len(predictions)},) and songs "
-            f"({len(songs)},) do not match"
-        )
-    truth = np.eye(num_classes, dtype=bool)[np.asarray(labels, np.int64)]
-    hits = truth & (np.asarray(labels) == np.asarray(predictions))[:, None]
+    labels, predictions = multilabel.check_indices(labels, predictions, num_classes)
+    if len(labels) != len(songs):
+        raise ValueError(f"labels {labels.shape} and songs ({len(songs)},) do not match")
+    check_resampling(num_resamples, level)
+    truth = np.eye(num_classes, dtype=bool)[labels]
+    hits = truth & (labels == predictions)[:, None]
     clip_counts = np.concatenate([hits, truth], axis=1)
     totals = _resampled(clip_counts, songs, num_resamples=num_resamples, seed=seed)
     if totals is None:

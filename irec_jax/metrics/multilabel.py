@@ -15,6 +15,11 @@ import scipy.stats
 from jaxtyping import Float, Float64, Int, Int64, Num, Shaped
 from numpy.typing import ArrayLike
 
+#: Maximum number of classes of fewer clips: more than the species of birds.
+_MAX_CLASSES = 20_000
+#: Comparisons of scores in memory at a time.
+_MAX_COMPARISONS = 2**26
+
 
 class Counts(NamedTuple):
     """True positives, false positives and false negatives; floats if songs have weights."""
@@ -37,11 +42,19 @@ def _check_same_shape(first: str, a: np.ndarray, second: str, b: np.ndarray) -> 
         raise ValueError(f"{first} {a.shape} and {second} {b.shape} differ in shape")
 
 
+def check_labels(labels: Shaped[np.ndarray, "..."]) -> None:
+    """Raise ValueError unless labels have the shape (N, K) of N clips and K classes.
+
+    More than 20,000 classes and fewer clips are taken for a transposed array.
+    """
+    if labels.ndim != 2 or labels.shape[1] > max(len(labels), _MAX_CLASSES):
+        raise ValueError(f"labels have shape {labels.shape}: must be (N, K), clips by classes")
+
+
 def _check_matrix(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     labels, scores = np.asarray(labels) > 0, np.asarray(scores, np.float64)
     _check_same_shape("labels", labels, "scores", scores)
-    if labels.ndim != 2:
-        raise ValueError(f"labels and scores must have shape (N, K), not {labels.shape}")
+    check_labels(labels)
     if not np.isfinite(scores).all():
         raise ValueError("scores hold NaN or infinite values, which cannot be ranked")
     return labels, scores
@@ -61,6 +74,8 @@ def count(
     """
     labels, predictions = np.asarray(labels) > 0, np.asarray(predictions) > 0
     _check_same_shape("labels", labels, "predictions", predictions)
+    if labels.ndim < 2:
+        raise ValueError(f"labels have shape {labels.shape}: must be (..., N, K)")
     cells = labels & predictions, ~labels & predictions, labels & ~predictions
     return Counts(*(cell.sum(-2) for cell in cells))
 
@@ -139,18 +154,50 @@ def lrap(
     labels, scores = _check_matrix(labels, scores)
     if not len(labels):
         return float("nan")
+    num_clips = max(1, _MAX_COMPARISONS // max(1, labels.shape[1] ** 2))
+    groups = (slice(i, i + num_clips) for i in range(0, len(labels), num_clips))
+    return float(np.concatenate([_lrap(labels[group], scores[group]) for group in groups]).mean())
+
+
+def _lrap(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Return the label ranking average precision of each clip."""
     as_high = scores[:, None, :] >= scores[:, :, None]  # (N, label, other class)
     precision = (as_high & labels[:, None, :]).sum(-1) / as_high.sum(-1)
     num_labels = labels.sum(-1)
     mean = _ratio((precision * labels).sum(-1), num_labels)
     trivial = (num_labels == 0) | (num_labels == labels.shape[1])
-    return float(np.where(trivial, 1.0, mean).mean())
+    return np.where(trivial, 1.0, mean)
+
+
+def check_indices(
+    labels: Shaped[np.ndarray, "..."],
+    predictions: Shaped[np.ndarray, "..."],
+    num_classes: int | None = None,
+) -> tuple[Shaped[np.ndarray, " clips"], Shaped[np.ndarray, " clips"]]:
+    """Return class indices as arrays.
+
+    Raises:
+        ValueError: the shapes are not both (N,), or an index is not within 0..num_classes - 1.
+    """
+    labels, predictions = np.asarray(labels), np.asarray(predictions)
+    _check_same_shape("labels", labels, "predictions", predictions)
+    if labels.ndim != 1:
+        raise ValueError(f"labels have shape {labels.shape}: must be (N,), a class index per clip")
+    if num_classes is None:
+        return labels, predictions
+    labels, predictions = labels.astype(np.int64), predictions.astype(np.int64)
+    for name, indices in {"labels": labels, "predictions": predictions}.items():
+        if indices.size and not 0 <= indices.min() <= indices.max() < num_classes:
+            raise ValueError(
+                f"{name} contain {indices.min()} to {indices.max()}: must be class indices within "
+                f"0..{num_classes - 1}"
+            )
+    return labels, predictions
 
 
 def accuracy(labels: Int[np.ndarray, " clips"], predictions: Int[np.ndarray, " clips"]) -> float:
     """Return the fraction of correctly predicted class indices; NaN without clips."""
-    labels, predictions = np.asarray(labels), np.asarray(predictions)
-    _check_same_shape("labels", labels, "predictions", predictions)
+    labels, predictions = check_indices(labels, predictions)
     return float((labels == predictions).mean()) if labels.size else float("nan")
 
 
@@ -161,8 +208,7 @@ def balanced_accuracy(
 
     Labels and predictions are class indices.
     """
-    labels, predictions = np.asarray(labels), np.asarray(predictions)
-    _check_same_shape("labels", labels, "predictions", predictions)
+    labels, predictions = check_indices(labels, predictions)
     if not labels.size:
         return float("nan")
     is_correct = labels == predictions
@@ -176,7 +222,6 @@ def confusion_matrix(
 
     Labels and predictions are class indices, each in 0..num_classes - 1.
     """
-    labels, predictions = np.asarray(labels, np.int64), np.asarray(predictions, np.int64)
-    _check_same_shape("labels", labels, "predictions", predictions)
+    labels, predictions = check_indices(labels, predictions, num_classes)
     flat = np.bincount(labels * num_classes + predictions, minlength=num_classes**2)
     return flat.reshape(num_classes, num_classes)

@@ -28,6 +28,7 @@ References:
     bsseval_sources_version=False)`.
 """
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -38,7 +39,7 @@ from jaxtyping import Float64, Shaped
 
 from irec_jax.metrics import projection
 from irec_jax.metrics.projection import Filters, energy
-from irec_jax.metrics.ratios import check_same_shape, check_signals, double_precision, ratio_db
+from irec_jax.metrics.ratios import check_same_shape, check_sources, double_precision, ratio_db
 
 #: Samples of each signal on the device at a time (at least one frame).
 _NUM_SAMPLES = 2**18
@@ -80,15 +81,20 @@ def museval_scores(
         not affect the frames of the others. Ratios of 140 dB and more are +inf.
 
     Raises:
-        ValueError: the shapes differ, samples are not finite, or a length is not positive.
+        ValueError: the shapes differ or are none of these, samples are not finite, a length is not
+            positive, or the equations do not fit into memory.
 
     See Also:
         irec_jax.metrics.bss: version 3 for sources, which allows filters and has no frames.
     """
-    shapes = ("(J, T)", "(J, T, C)")
-    reference = check_signals("reference", reference, shapes=shapes)
-    estimated = check_signals("estimated", estimated, shapes=shapes)
+    reference = check_sources("reference", reference, multichannel=True)
+    estimated = check_sources("estimated", estimated, multichannel=True)
     check_same_shape(reference, estimated)
+    if not 0 < sample_rate_hz < math.inf or not math.isfinite(window_s + hop_s):
+        raise ValueError(
+            f"sample_rate_hz={sample_rate_hz}, window_s={window_s}, hop_s={hop_s}: expected "
+            "positive numbers"
+        )
     window, hop = round(window_s * sample_rate_hz), round(hop_s * sample_rate_hz)
     if window < 1 or hop < 1:
         raise ValueError(

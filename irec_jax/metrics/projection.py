@@ -23,6 +23,7 @@ All computations are in float64.
 
 import functools
 import operator
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -41,6 +42,8 @@ _FFT_LENGTH = 2**14
 _NUM_BLOCKS = 8
 #: Minimum regularisation of a singular G.
 _RIDGE = 1e-13
+#: Maximum size of G and its factor together, unless half of the machine's memory is less.
+_MAX_BYTES = 2**34
 
 
 class References(NamedTuple):
@@ -104,11 +107,18 @@ def prepare(signals: Float[np.ndarray, "sources channels samples"], *, num_taps:
             for 14 mono sources and 512 taps, and temporarily twice that.
 
     Raises:
-        ValueError: num_taps is not a positive integer.
+        ValueError: num_taps is not a positive integer, or G does not fit into memory.
     """
     if not isinstance(num_taps, int | np.integer) or num_taps < 1:
         raise ValueError(f"num_taps={num_taps!r}: expected a positive integer")
     num_sources, num_channels, _ = signals.shape
+    num_bytes = 16 * (num_sources * num_channels * int(num_taps)) ** 2
+    if num_bytes > min(_MAX_BYTES, _memory_bytes() / 2):
+        raise ValueError(
+            f"reference has {num_sources} sources of {num_channels} channel(s): with "
+            f"num_taps={num_taps} the equations take {num_bytes / 1e9:.1f} GB; score fewer sources "
+            "or reduce num_taps"
+        )
     energy = np.stack([np.square(source, dtype=np.float64).sum(-1) for source in signals])
     scale = 1 / np.sqrt(np.where(energy > 0, energy, 1.0))
     with double_precision():
@@ -191,6 +201,11 @@ def energy(
 ) -> Float[Array, " sources *blocks"]:
     """Return the squares summed over channels and samples."""
     return jnp.square(signal).sum((1, -1))
+
+
+def _memory_bytes() -> int:
+    """Return the size of the memory of this machine."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _chunks(num_taps: int, *signals: np.ndarray) -> Iterator[list[np.ndarray]]:

@@ -60,11 +60,31 @@ def check_same_shape(
     *,
     name: str = "estimated",
 ) -> None:
-    """Raise ValueError unless references and estimates have the same shape."""
+    """Raise ValueError unless references and estimates have the same shape, without empty axes."""
     if reference.shape != estimated.shape:
         raise ValueError(
             f"reference {reference.shape} and {name} {estimated.shape} differ in shape"
         )
+    if 0 in reference.shape:
+        raise ValueError(f"reference and {name} have shape {reference.shape}: an axis is empty")
+
+
+def check_sources(name: str, signals: ArrayLike, *, multichannel: bool) -> Float[np.ndarray, "..."]:
+    """Check the signals of J sources, (J, T) or, if multichannel, (J, T, C); see `check_signals`.
+
+    Raises:
+        ValueError: as `check_signals`; or more sources or channels than samples, as in a transposed
+            array.
+    """
+    shapes = ("(J, T)", "(J, T, C)") if multichannel else ("(J, T)",)
+    signals = check_signals(name, signals, shapes=shapes)
+    num_sources, num_samples, *channels = signals.shape
+    if max([num_sources, *channels]) > num_samples:
+        raise ValueError(
+            f"{name} has shape {signals.shape}, with more sources or channels than samples: must "
+            f"be {' or '.join(shapes)}; transpose it"
+        )
+    return signals
 
 
 def ratio_db(

@@ -10,6 +10,9 @@ from numpy.typing import ArrayLike
 
 from irec_jax.metrics.ratios import check_same_shape, check_signals, double_precision, ratio_db
 
+#: Signals with at most this many samples and a longer axis are taken for (samples, channels).
+_MAX_CHANNELS = 16
+
 
 def si_sdr(
     reference: ArrayLike, estimated: ArrayLike, *, zero_mean: bool = False
@@ -29,7 +32,8 @@ def si_sdr(
         estimate is a multiple of the reference up to rounding.
 
     Raises:
-        ValueError: the shapes differ, or samples are not finite.
+        ValueError: the shapes differ, samples are not finite, or there are a few samples of many
+            signals, as in a transposed array.
 
     References:
         Le Roux, Wisdom, Erdogan, Hershey (2019): SDR - half-baked or well done? ICASSP,
@@ -40,6 +44,11 @@ def si_sdr(
     reference = check_signals("reference", reference, shapes=any_shape)
     estimated = check_signals("estimated", estimated, shapes=any_shape)
     check_same_shape(reference, estimated)
+    if max(reference.shape) > reference.shape[-1] <= _MAX_CHANNELS:
+        raise ValueError(
+            f"reference has shape {reference.shape}, with {reference.shape[-1]} samples: must be "
+            "(..., T); transpose it"
+        )
     with double_precision():
         energies = _energies(reference, estimated, zero_mean)
     source, target, distortion = (np.asarray(energy) for energy in energies)

@@ -14,7 +14,8 @@ import scipy.stats
 from jaxtyping import Float, Float64, Int, Shaped
 from numpy.typing import ArrayLike
 
-from irec_jax.metrics.confidence import song_weights
+from irec_jax.metrics.confidence import check_resampling, song_weights
+from irec_jax.metrics.multilabel import check_labels
 
 
 class TTest(NamedTuple):
@@ -214,6 +215,8 @@ def auc_bootstrap(
             f"labels {labels.shape}, scores {scores.shape} and songs ({len(songs)},) do not match: "
             "expected (N, K), (S, N, K) and (N,)"
         )
+    check_labels(labels)
+    check_resampling(num_resamples, level)
     if not np.isfinite(scores).all():
         raise ValueError("scores hold NaN or infinite values, which cannot be ranked")
     names, song = np.unique(np.asarray(songs, dtype=str), return_inverse=True)

@@ -1,7 +1,9 @@
 """Loading of trained systems from their workdirs, and validation of audio arrays."""
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +56,19 @@ def open_system(workdir: Path, task: str) -> dict[str, Any]:
     return system
 
 
+@contextlib.contextmanager
+def system_errors(workdir: Path) -> Iterator[None]:
+    """Convert errors of a task that is created from a damaged `system.json` to UserError."""
+    try:
+        yield
+    except Exception as error:  # of any type: values in the file reach front ends and networks
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise UserError(
+            f"{workdir / 'system.json'}: {reason[:200]}; restore the file from a copy, or train "
+            "again"
+        ) from error
+
+
 def _is_utf8(name: str) -> bool:
     """Return whether a file can be opened by libraries that pass its name on as UTF-8."""
     in_utf8 = sys.getfilesystemencoding() == "utf-8" and to_unicode(name) == name
@@ -62,7 +77,8 @@ def _is_utf8(name: str) -> bool:
 
 def load_variables(workdir: Path, task: Task) -> tuple[Any, Any]:
     """Return the parameters and model state of the best checkpoint, on the host."""
-    variables = jax.eval_shape(task.init, jax.random.key(0))
+    with system_errors(workdir):
+        variables = jax.eval_shape(task.init, jax.random.key(0))
     return load_best_variables(workdir / "checkpoints", variables)
 
 

@@ -15,7 +15,7 @@ from irec_jax.files import expand_home
 from irec_jax.inference import aggregation, sliding_windows
 from irec_jax.inference.prediction import create_predict, local_batch_size
 from irec_jax.systems.clip import Clip, read_clip
-from irec_jax.systems.loading import check_array, load_variables, open_system
+from irec_jax.systems.loading import check_array, load_variables, open_system, system_errors
 from irec_jax.tasks import Recognition, create_recognition
 from irec_jax.text import to_unicode
 
@@ -236,16 +236,20 @@ def load_recogniser(workdir: str | Path) -> Recogniser:
             f"{workdir}: trained on the output of a separator ({config['data']['stored']}), not "
             "on audio files; name a recogniser that was trained on audio"
         )
-    task = create_recognition(
-        classes=system["classes"],
-        sample_rate_hz=system["sample_rate_hz"],
-        window_s=system["window_s"],
-        frontend=system["frontend"],
-        model=config["model"],
-        loss=config["loss"],
-        augment=config["augment"],
-        normalize=config["data"].get("normalize", "peak"),
-    )
+    with system_errors(workdir):
+        task = create_recognition(
+            classes=system["classes"],
+            sample_rate_hz=system["sample_rate_hz"],
+            window_s=system["window_s"],
+            frontend=system["frontend"],
+            model=config["model"],
+            loss=config["loss"],
+            augment=config["augment"],
+            normalize=config["data"].get("normalize", "peak"),
+        )
+        aggregation.get(system["aggregation"])
+        for threshold in system["thresholds"].values():
+            np.broadcast_to(np.asarray(threshold, np.float64), len(task.classes))
     return Recogniser(
         task=task,
         predict=create_predict(task, *load_variables(workdir, task)),

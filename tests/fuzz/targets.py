@@ -18,8 +18,9 @@ import musdb18_fixture
 import numpy as np
 import soundfile
 
-from data_builders.common import archives, decoding
-from data_builders.folder.builder import scan
+from data_builders.common import archives
+from data_builders.common.copies import find_contradictory
+from data_builders.folder.files import scan
 from data_builders.irmas import builder as irmas
 from data_builders.musdb18 import audio as musdb18_audio
 from data_builders.musdb18.files import check_header, find_tracks
@@ -178,8 +179,8 @@ class CsvFiles:
     def check(self, suffix: str, content: bytes, folder: Path) -> str:
         path = folder / suffix
         path.write_bytes(content)
-        classes, splits = scan(str(path), None)
-        assert classes and all(splits.values())
+        layout = scan(str(path), None)
+        assert layout.classes and all(layout.splits.values())
         return suffix
 
 
@@ -203,7 +204,7 @@ class Archives:
         is_training = "Training" in suffix
         clips = irmas._training_clips(files) if is_training else irmas._test_clips(files, 1)
         clips = list(itertools.islice(clips, 3))
-        decoding.find_contradictory(clips)
+        find_contradictory(clips)
         for clip in clips:
             with clip.file.open() as file:
                 _check_finite(audio.read(file)[0])

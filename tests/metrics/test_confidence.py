@@ -67,7 +67,7 @@ def test_accuracy_without_clips_or_with_one_song_has_no_interval():
         zeros = np.zeros(num_clips, int)
         result = confidence.accuracy_intervals(zeros, zeros, ["a"] * num_clips, num_classes=2)
         assert np.isnan(result.accuracy).all() and np.isnan(result.balanced).all()
-    with pytest.raises(ValueError, match="do not match"):
+    with pytest.raises(ValueError, match="differ in shape"):
         confidence.accuracy_intervals(np.arange(2), np.arange(1), ["a", "b"], num_classes=2)
 
 

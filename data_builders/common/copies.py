@@ -1,0 +1,78 @@
+"""Byte-identical files, compared by size, by their beginnings and by digests, in this order."""
+
+import collections
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+from data_builders.common.archives import File
+from data_builders.common.decoding import Clip, in_threads
+from irec_jax.errors import UserError
+
+_HEAD_BYTES = 1 << 16
+_T = TypeVar("_T")
+
+
+def find_copies(
+    clips: Iterable[Clip], concerns: Callable[[Sequence[Clip]], bool] = lambda group: True
+) -> list[list[Clip]]:
+    """Return the groups of byte-identical clips, in the given order.
+
+    Args:
+        clips: the clips; empty files are not copies of one another.
+        concerns: whether the caller wants to know about a group; others are left out.
+    """
+    groups = [[clip for clip in clips if clip.file.fingerprint[0]]]
+    for key in (_fingerprint, _head, digest):
+        groups = filter(concerns, split_groups(groups, lambda clip, key=key: key(clip.file)))
+    return list(groups)
+
+
+def find_contradictory(clips: Iterable[Clip]) -> frozenset[str]:
+    """Return the ids of clips that are byte-identical to a clip with other labels."""
+    groups = find_copies(clips, lambda group: len({frozenset(clip.labels) for clip in group}) > 1)
+    return frozenset(clip.id for group in groups for clip in group)
+
+
+def find_copied_folders(folders: Iterable[Sequence[File]]) -> list[list[Sequence[File]]]:
+    """Return the groups of folders whose files have the same contents, under any names."""
+    groups = [list(folders)]
+    for key in (_fingerprint, _head, digest):
+        groups = split_groups(groups, lambda files, key=key: tuple(sorted(map(key, files))))
+    return groups
+
+
+def split_groups(groups: Iterable[Sequence[_T]], key: Callable[[_T], Any]) -> list[list[_T]]:
+    """Split each group by a key, computed in threads; groups of a single item are left out."""
+    parts = []
+    for group in groups:
+        by_key = collections.defaultdict(list)
+        for item, value in zip(group, in_threads(key, group), strict=True):
+            by_key[value].append(item)
+        parts += [part for part in by_key.values() if part[1:]]
+    return parts
+
+
+def _fingerprint(file: File) -> tuple[int, ...]:
+    return file.fingerprint
+
+
+def _head(file: File) -> bytes:
+    if file.path is None:
+        return b""  # the fingerprint of a file in a zip contains a checksum
+    try:
+        with open(file.path, "rb") as opened:
+            return hashlib.blake2b(opened.read(_HEAD_BYTES)).digest()
+    except OSError:  # reported when the file is decoded
+        return file.origin.encode()
+
+
+def digest(file: File) -> bytes:
+    """Return a digest of the content of a file; raise UserError if it cannot be read."""
+    if file.path is None:
+        return hashlib.blake2b(file.read()).digest()
+    try:
+        with open(file.path, "rb") as opened:  # in blocks: a user's files may be long
+            return hashlib.file_digest(opened, "blake2b").digest()
+    except OSError as error:
+        raise UserError(f"{file.origin}: {error.strerror}; check the file") from error

@@ -1,0 +1,216 @@
+"""Locks of workdirs, so that two runs do not write to the same one.
+
+The hidden file `.lock.json` in a workdir names the run that writes there. A thread of process 0
+renews its modification time. A lock that has not been renewed for two minutes is taken over; so is,
+at once, that of a process of the same machine that has ended without releasing it.
+"""
+
+import _thread
+import contextlib
+import json
+import os
+import signal
+import socket
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from irec_jax import distributed
+from irec_jax.errors import UserError
+
+LOCK_FILE = ".lock.json"
+#: Seconds between renewals, and seconds without one after which a lock is taken over.
+INTERVAL_S, TIMEOUT_S = 15.0, 120.0
+
+
+@contextlib.contextmanager
+def run_lock(
+    workdir: Path, *, interval_s: float = INTERVAL_S, timeout_s: float = TIMEOUT_S
+) -> Iterator[None]:
+    """Hold the lock of a workdir; in a job of several processes, process 0 holds it for all.
+
+    A folder that did not exist is created, and removed again if it is empty in the end.
+
+    Raises:
+        UserError: another run holds the lock, or has taken it over from this one (which was
+            suspended, for example); or the folder is not writable.
+    """
+    workdir, token = Path(workdir), uuid.uuid4().hex
+    is_new = distributed.on_main(lambda: _acquire(workdir, token, timeout_s))
+    if not distributed.is_main():
+        yield
+        return
+    heartbeat = _Heartbeat(workdir, token, interval_s)
+    heartbeat.start()
+    try:
+        yield
+    except KeyboardInterrupt:
+        if heartbeat.successor:
+            raise UserError(
+                f"{workdir}: {heartbeat.successor} has taken over this folder, because this run "
+                f"did not renew its lock for {timeout_s:.0f} s; use one --workdir for each run"
+            ) from None
+        raise
+    finally:
+        heartbeat.stop()
+        _release(workdir, token, is_new)
+
+
+def _acquire(workdir: Path, token: str, timeout_s: float) -> bool:
+    """Create the lock file; raise UserError if another run holds it.
+
+    Returns:
+        Whether the folder did not exist.
+    """
+    owner = {"token": token, "host": socket.gethostname(), "pid": os.getpid()}
+    owner |= {"machine": _machine(), "started": time.strftime("%Y-%m-%d %H:%M:%S")}
+    file = workdir / LOCK_FILE
+    if workdir.exists() and not workdir.is_dir():
+        raise UserError(f"{workdir}: is a file; name a folder as --workdir")
+    is_new = not workdir.exists()
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        while not _create(file, owner):
+            content = _read(file)
+            if content is not None and not _is_stale(file, content, timeout_s):
+                raise UserError(
+                    f"{workdir}: {_describe(content)} uses this folder; wait for it to end, or "
+                    "name another --workdir (the lock of a run that was killed on another machine "
+                    f"expires after {timeout_s:.0f} s)"
+                )
+            if content is not None and _read(file) == content:
+                file.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{workdir}: cannot be locked ({error.strerror or error}); name a writable folder as "
+            "--workdir"
+        ) from error
+    return is_new
+
+
+def _release(workdir: Path, token: str, is_new: bool) -> None:
+    """Delete the lock file of this run, and a new folder if it is empty."""
+    with contextlib.suppress(OSError):
+        if _token(workdir / LOCK_FILE) == token:
+            (workdir / LOCK_FILE).unlink()
+        if is_new:
+            workdir.rmdir()
+
+
+def _create(file: Path, owner: dict) -> bool:
+    """Create a lock file unless it exists; return whether it was created."""
+    try:
+        with open(file, "x") as opened:
+            opened.write(json.dumps(owner))
+    except FileExistsError:
+        return False
+    return True
+
+
+def _read(file: Path) -> str | None:
+    """Return the content of a lock file; None if there is none."""
+    with contextlib.suppress(FileNotFoundError):
+        return file.read_text()
+    return None
+
+
+def _parse(content: str | None) -> dict:
+    """Return the entries of a lock file; none if it is still being written."""
+    with contextlib.suppress(ValueError):
+        owner = json.loads(content or "{}")
+        return owner if isinstance(owner, dict) else {}
+    return {}
+
+
+def _token(file: Path) -> str | None:
+    return _parse(_read(file)).get("token")
+
+
+def _describe(content: str | None) -> str:
+    owner = _parse(content)
+    if "pid" not in owner:
+        return "another run"
+    return f"process {owner['pid']} on {owner.get('host')}, started {owner.get('started')},"
+
+
+def _is_stale(file: Path, content: str, timeout_s: float) -> bool:
+    """Return whether the run of a lock has ended or has not renewed it in time."""
+    owner = _parse(content)
+    if owner.get("machine") == _machine() and not _is_alive(owner.get("pid")):
+        return True
+    # Modification times are compared with that of a new file, since clocks of machines differ.
+    with tempfile.NamedTemporaryFile(dir=file.parent, prefix=".now") as new:
+        now_s = os.fstat(new.fileno()).st_mtime
+    try:
+        return now_s - file.stat().st_mtime > timeout_s
+    except FileNotFoundError:
+        return True
+
+
+def _is_alive(pid: object) -> bool:
+    if not isinstance(pid, int):
+        return True  # unknown: only the time counts
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # a process of another user
+        return True
+    return True
+
+
+def _machine() -> str:
+    """Return an identifier of this machine since its last start, and of this container.
+
+    Process ids are comparable only between processes with the same identifier.
+    """
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError):  # Linux
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+        parts.append(os.readlink("/proc/self/ns/pid"))
+    return " ".join(parts)
+
+
+class _Heartbeat(threading.Thread):
+    """A thread that renews a lock and interrupts this run if another one has taken it over.
+
+    Attributes:
+        successor: description of the other run; None while the lock is held.
+    """
+
+    def __init__(self, workdir: Path, token: str, interval_s: float):
+        super().__init__(name="lock", daemon=True)
+        self._file, self._token, self._interval_s = workdir / LOCK_FILE, token, interval_s
+        self._content = _read(self._file)
+        self._stopped = threading.Event()
+        self.successor: str | None = None
+
+    def run(self) -> None:
+        while not self._stopped.wait(self._interval_s) and self.successor is None:
+            with contextlib.suppress(OSError):  # such as a network that is down for a moment
+                self._renew()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self.join()
+
+    def _renew(self) -> None:
+        content = _read(self._file)
+        if content is None:
+            _create(self._file, _parse(self._content))
+        elif _parse(content).get("token") == self._token:
+            os.utime(self._file)
+        else:
+            self.successor = _describe(content)
+            _interrupt()
+
+
+def _interrupt() -> None:
+    """Raise KeyboardInterrupt in the main thread, with the first signal that does so."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if callable(signal.getsignal(number)):
+            _thread.interrupt_main(number)
+            return
