@@ -7,6 +7,7 @@ Every invalid file raises a one-line `UserError` with the file's name and the re
 from irec_jax.audio.reading import MAX_SAMPLE, SUFFIXES, Info, blocks, find, info, read
 from irec_jax.audio.samples import (
     INT16_SCALE,
+    ChannelLevels,
     num_resampled,
     resample,
     resample_pieces,
@@ -19,6 +20,7 @@ __all__ = [
     "INT16_SCALE",
     "MAX_SAMPLE",
     "SUFFIXES",
+    "ChannelLevels",
     "Info",
     "blocks",
     "find",

@@ -13,6 +13,51 @@ import soxr
 INT16_SCALE = 32_768.0
 BLOCK_SAMPLES = 1 << 16
 
+#: Ratio of the energy of the mean of channels to their mean energy below which they cancel. It is
+#: 0.43 or more in MUSDB18, except in one stem with inverted channels.
+CANCELLATION = 0.1
+
+
+class ChannelLevels:
+    """Levels of the channels of a signal that is read in pieces, before they are averaged.
+
+    Attributes:
+        products: (C, C) sums of the products of channels; the diagonal holds their energies.
+        ranges: (C,) largest minus smallest sample of each channel.
+        cancel: whether the mean of the channels has hardly any of their energy.
+        loudest: index of the channel with the most energy.
+    """
+
+    def __init__(self) -> None:
+        self.products = np.zeros((1, 1))
+        self._extremes: tuple[np.ndarray, np.ndarray] | None = None
+
+    def add(self, piece: np.ndarray) -> None:
+        """Add consecutive samples (n, C)."""
+        if not len(piece):
+            return
+        channels = piece.T
+        lowest = np.array([channel.min() for channel in channels])
+        highest = np.array([channel.max() for channel in channels])
+        if self._extremes is not None:
+            lowest = np.minimum(self._extremes[0], lowest)
+            highest = np.maximum(self._extremes[1], highest)
+        self._extremes = lowest, highest
+        self.products = self.products + (channels @ piece).astype(np.float64)
+
+    @property
+    def ranges(self) -> np.ndarray:
+        lowest, highest = self._extremes or (np.zeros(1), np.zeros(1))
+        return highest - lowest
+
+    @property
+    def cancel(self) -> bool:
+        return bool(self.products.mean() < CANCELLATION * np.diagonal(self.products).mean())
+
+    @property
+    def loudest(self) -> int:
+        return int(np.argmax(np.diagonal(self.products)))
+
 
 def num_resampled(num_samples: int, old_rate_hz: int, new_rate_hz: int) -> int:
     """Return the length after resampling, ``ceil(num_samples * new / old)``."""

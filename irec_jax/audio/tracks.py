@@ -1,6 +1,7 @@
 """Audio files as tracks, read side by side."""
 
 import concurrent.futures
+import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,13 +10,14 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from irec_jax.audio import reading
+from irec_jax.audio import containers, reading
+from irec_jax.audio.parts import Window
 from irec_jax.audio.samples import BLOCK_SAMPLES
 from irec_jax.errors import UserError
 from irec_jax.text import printable
 
 # Lossless containers that libsndfile can write; tracks keep them.
-_LOSSLESS_FORMATS = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC")
+_LOSSLESS_KINDS = ("wav", "w64", "aiff", "au", "caf", "flac")
 #: Encodings that tracks keep.
 KEPT_SUBTYPES = (
     *("PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"),
@@ -63,16 +65,13 @@ def open_track(path: Path) -> Track:
     header = reading.info(path)
     file_name, file_format, subtype, changed = f"{path.stem}.wav", "WAV", "PCM_24", True
     num_samples = None
-    try:
-        coding = soundfile.info(reading.soundfile_name(path))
-    except soundfile.SoundFileError:  # decoded by FFmpeg
-        coding = None
-    if coding is not None and coding.format in _LOSSLESS_FORMATS:
-        file_name, file_format, subtype = path.name, coding.format, coding.subtype
+    coding = _coding(path)
+    if coding is not None:
+        file_name, (file_format, subtype) = path.name, coding
         if subtype not in KEPT_SUBTYPES:
             subtype = _WIDENED_SUBTYPES.get(subtype, "PCM_24")
-        changed = subtype != coding.subtype
-        if coding.subtype in (*KEPT_SUBTYPES, *_WIDENED_SUBTYPES):
+        changed = subtype != coding[1]
+        if coding[1] in (*KEPT_SUBTYPES, *_WIDENED_SUBTYPES):
             num_samples = header.num_samples
     if num_samples is None:  # unknown or inexact
         num_samples = sum(len(block) for block in reading.blocks(path))
@@ -82,6 +81,18 @@ def open_track(path: Path) -> Track:
         path, header.sample_rate_hz, header.num_channels, num_samples,
         file_name, file_format, subtype, changed,
     )  # fmt: skip
+
+
+def _coding(path: Path) -> tuple[str, str] | None:
+    """Return soundfile's format and subtype of a file in a lossless container, otherwise None."""
+    with open(path, "rb") as file:
+        parts = containers.split(file)
+        if len(parts) == 1 and parts[0].kind in _LOSSLESS_KINDS:
+            with contextlib.suppress(soundfile.SoundFileError):
+                source: Any = Window(file, parts[0])  # which soundfile does not declare
+                with soundfile.SoundFile(source) as sound:
+                    return sound.format, sound.subtype
+    return None
 
 
 def read_tracks(tracks: Sequence[Track]) -> Iterator[list[np.ndarray]]:

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from irec_jax.audio.reading import file_error, info, soundfile_name
+from irec_jax.audio.decoding import soundfile_name
+from irec_jax.audio.reading import file_error, info
 from irec_jax.audio.samples import to_int16
 from irec_jax.audio.tracks import KEPT_SUBTYPES, Track
 from irec_jax.errors import UserError

@@ -120,16 +120,18 @@ def _line(result, name: str, width: int) -> str:
 
 
 def _summary(result) -> str:
-    """Return `voice 1.00, piano 0.71 (then organ 0.31)`, with IRMAS codes written out."""
+    """Return `voice 1.00, piano 0.71  (then organ 0.31)` and any note; IRMAS codes written out."""
     from irec_jax.labels import IRMAS_NAMES
 
-    if result.note:
-        return f"({result.note})"
+    note = f"({result.note})" if result.note else ""
+    if note and not result.labels:
+        return note
     ranked = sorted(result.scores, key=result.scores.get, reverse=True)
     texts = {name: f"{IRMAS_NAMES.get(name, name)} {result.scores[name]:.2f}" for name in ranked}
     labels = ", ".join(texts[name] for name in ranked if name in result.labels)
     runner_up = next((texts[name] for name in ranked if name not in result.labels), "")
-    return (labels or "none above the threshold") + (f"  (then {runner_up})" if runner_up else "")
+    then = f"(then {runner_up})" if runner_up else ""
+    return "  ".join(filter(None, [labels or "none above the threshold", then, note]))
 
 
 def _plot_paths(plot: Path, files: Sequence[Path]) -> list[Path]:

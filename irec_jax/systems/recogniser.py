@@ -5,9 +5,8 @@ import functools
 import itertools
 import numbers
 import os
-from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
-from typing import Any, BinaryIO
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from irec_jax.errors import UserError
 from irec_jax.files import expand_home
 from irec_jax.inference import aggregation, sliding_windows
 from irec_jax.inference.prediction import create_predict, local_batch_size
+from irec_jax.systems.clip import Clip, read_clip
 from irec_jax.systems.inputs import check_array, is_file, is_path
 from irec_jax.systems.loading import load_variables, open_system, system_errors
 from irec_jax.tasks import Recognition, create_recognition
@@ -27,8 +27,6 @@ BATCH_SIZE = 64
 BATCH_SAMPLES = 2**23
 #: RMS of a window relative to the peak of the clip below which the window is silent.
 SILENCE_DB = -60.0
-#: Peak below which a clip is silent: two steps of 16 bits are rounding noise.
-SILENT_PEAK = 2 / 32_768
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +43,8 @@ class Recognized:
         activity: (W, K) these probabilities relative to the strongest class around each window,
             0..1; 0 in silence. The plot shows them, and the thresholds apply to them over time.
         duration_s: length of the audio in seconds.
-        note: a remark for the reader, such as 'silent'; often empty.
+        note: remarks for the reader, such as 'silent' or 'damaged in places: 3 of 210 frames';
+            often empty. A clip that is silent, too short or constant has no labels.
     """
 
     source: str
@@ -117,7 +116,8 @@ class Recogniser:
     ) -> Recognized:
         """Recognise the instruments in a file or an array of any length.
 
-        Channels are averaged, also for a system that was trained on single channels.
+        Channels are averaged, also for a system that was trained on single channels; if they
+        cancel, the loudest one is used.
 
         Args:
             source: a path or an open binary file, read block by block; or samples (T,) or (T, C) as
@@ -130,15 +130,15 @@ class Recogniser:
             UserError: an unreadable file, an array without its rate, or an unknown threshold.
         """
         thresholds = self.class_thresholds(threshold)
-        read_blocks, peak, num_samples = self._open(source, sample_rate_hz)
+        clip = read_clip(self._reader(source, sample_rate_hz), self.sample_rate_hz)
+        num_samples = clip.samples.num_samples
         sizes: dict[str, Any] = dict(
             window_samples=self.task.window_samples, hop_samples=self.hop_samples
         )
-        probabilities, levels_db = self._predict(read_blocks(), peak, sizes)
+        probabilities, levels_db = self._predict(clip, sizes)
         scores = aggregation.get(self.aggregation)([probabilities])[0]
-        is_silent = peak < SILENT_PEAK
-        is_on = np.zeros(len(scores), bool) if is_silent else scores >= thresholds
-        audible = levels_db > (np.inf if is_silent else SILENCE_DB)
+        is_on = np.zeros(len(scores), bool) if clip.nothing else scores >= thresholds
+        audible = levels_db > (np.inf if clip.nothing else SILENCE_DB)
         classes = self.task.classes
         return Recognized(
             source=_name(source),
@@ -151,7 +151,7 @@ class Recogniser:
             window_scores=probabilities,
             activity=aggregation.activity(probabilities, audible),
             duration_s=num_samples / self.sample_rate_hz,
-            note="silent" if is_silent else "",
+            note="; ".join(filter(None, [clip.nothing, *clip.notes])),
         )
 
     def class_thresholds(self, threshold: str | float) -> np.ndarray:
@@ -172,28 +172,29 @@ class Recogniser:
             raise UserError(f"threshold {threshold!r}: expected a number from 0 to 1")
         return np.broadcast_to(np.asarray(value, np.float64), (len(self.task.classes),))
 
-    def _open(
+    def _reader(
         self, source: Any, sample_rate_hz: float | None
-    ) -> tuple[Callable[[], Iterable[np.ndarray]], float, int]:
-        """Return a function that reads mono blocks (n,) at the system's rate, peak and length."""
+    ) -> Callable[..., Iterable[np.ndarray]]:
+        """Return a function that reads mono blocks (n, 1) at the system's rate; see `read_clip`."""
         rate_hz = self.sample_rate_hz
-        if not is_path(source) and not is_file(source):
-            channels, source_rate_hz = check_array(source, sample_rate_hz)
-            samples = channels.mean(axis=1)
+        if is_path(source) or is_file(source):
+            file = expand_home(source) if is_path(source) else source
+            return functools.partial(audio.blocks, file, sample_rate_hz=rate_hz, mono=True)
+        channels, source_rate_hz = check_array(source, sample_rate_hz)
+
+        def read(
+            channel: int | None, levels: audio.ChannelLevels | None, notes: list[str]
+        ) -> list[np.ndarray]:
+            if levels is not None:
+                levels.add(channels)
+            samples = channels.mean(axis=1) if channel is None else channels[:, channel]
             if source_rate_hz != rate_hz:
                 samples = audio.resample(samples[:, None], source_rate_hz, rate_hz)[:, 0]
-            return lambda: [samples], float(np.abs(samples).max(initial=0.0)), len(samples)
-        file = expand_home(source) if is_path(source) else source
-        read_blocks = functools.partial(_mono_blocks, file, rate_hz)
-        peak, num_samples = 0.0, 0
-        for block in read_blocks():
-            peak = max(peak, float(np.abs(block).max(initial=0.0)))
-            num_samples += len(block)
-        return read_blocks, peak, num_samples
+            return [samples[:, None]]
 
-    def _predict(
-        self, blocks: Iterable[np.ndarray], peak: float, sizes: dict[str, Any]
-    ) -> tuple[np.ndarray, np.ndarray]:
+        return read
+
+    def _predict(self, clip: Clip, sizes: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         """Return the probabilities (W, K) and the levels in dB (W,) of the windows of a clip."""
         levels_db: list[float] = []
 
@@ -204,7 +205,7 @@ class Recogniser:
         # Fewer long windows per batch.
         num_windows = max(1, min(BATCH_SIZE, BATCH_SAMPLES // self.task.window_samples))
         ((_, probabilities),) = sliding_windows.predict_clips(
-            [sliding_windows.ClipAudio(blocks, gain=peak)],
+            [sliding_windows.ClipAudio(clip.samples.blocks(), gain=clip.peak)],
             predict,
             **sizes,
             batch_size=local_batch_size(num_windows),
@@ -217,11 +218,6 @@ def _name(source: Any) -> str:
     if is_path(source):
         return os.fsdecode(source)
     return str(getattr(source, "name", "file")) if hasattr(source, "read") else "array"
-
-
-def _mono_blocks(path: Path | BinaryIO, sample_rate_hz: int) -> Iterator[np.ndarray]:
-    for block in audio.blocks(path, sample_rate_hz=sample_rate_hz, mono=True):
-        yield block.reshape(len(block), -1)[:, 0]
 
 
 def _levels_db(batch: dict[str, np.ndarray]) -> list[float]:

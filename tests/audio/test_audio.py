@@ -59,7 +59,7 @@ def test_lossless_files_round_trip_exactly(tmp_path, suffix, num_channels, rate_
     np.testing.assert_array_equal(samples, expected)
     assert audio.info(path) == (rate_hz, num_channels, 5_001, 1)
     mono, _ = audio.read(path, mono=True)
-    np.testing.assert_allclose(mono, expected.mean(1, keepdims=True), atol=1e-7)
+    np.testing.assert_array_equal(mono, expected.mean(1, keepdims=True, dtype=np.float32))
 
 
 @pytest.mark.parametrize(
@@ -187,11 +187,7 @@ def test_streamed_wav_files_without_a_valid_length_are_read(tmp_path, promised):
     position = header.index(b"data") + 4
     header[position : position + 4] = promised.to_bytes(4, "little")
     path.write_bytes(header)
-    if promised:
-        assert len(audio.read(path)[0]) == 1000
-    else:
-        with pytest.raises(UserError, match="no samples"):
-            audio.read(path)
+    assert len(audio.read(path)[0]) == 1000
 
 
 def truncate(path, fraction):

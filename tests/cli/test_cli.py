@@ -127,13 +127,6 @@ def test_batches_of_long_windows_are_small(folder, trained, monkeypatch):
         np.testing.assert_allclose(scores, expected, atol=1e-5)
 
 
-def test_opposite_channels_are_silent_in_mono(trained, tmp_path):
-    left = tone(44100, 2)
-    soundfile.write(tmp_path / "opposite.wav", np.concatenate([left, -left], axis=1), 44100)
-    result = irec_jax.recognize(tmp_path / "opposite.wav", workdir=trained)
-    assert result.note == "silent" and result.labels == () and result.segments == []
-
-
 def test_links_are_followed_and_devices_are_rejected(folder, trained, tmp_path, capsys):
     (tmp_path / "real.json").write_text("old")
     (tmp_path / "link.json").symlink_to(tmp_path / "real.json")

@@ -181,6 +181,22 @@ def test_formats_are_kept_or_converted_to_a_better_one(tmp_path):
     assert result.losses_db[result.names.index("silent")] == 0
 
 
+def test_channels_of_opposite_polarity_are_processed_like_those_of_equal_polarity(tmp_path):
+    spots = 0.5 * make_spots(make_sources(4))
+    stereo = np.stack([spots[0], 0.8 * spots[0]], axis=1)
+    for name, signs in (("equal", [1, 1]), ("opposite", [1, -1])):
+        (tmp_path / name).mkdir()
+        soundfile.write(tmp_path / name / "0.wav", stereo * signs, RATE_HZ, "FLOAT")
+        for number in (1, 2):
+            soundfile.write(tmp_path / name / f"{number}.wav", spots[number], RATE_HZ, "FLOAT")
+        irec_jax.debleed(tmp_path / name, tmp_path / f"{name} out", progress=False, **SMALL)
+    for number in range(3):
+        equal, _ = audio.read(tmp_path / "equal out" / f"{number}.wav")
+        opposite, _ = audio.read(tmp_path / "opposite out" / f"{number}.wav")
+        np.testing.assert_array_equal(opposite, equal * [1, -1][: equal.shape[1]])
+    assert np.square(equal).sum() < 0.97 * np.square(spots[2]).sum()
+
+
 def test_zero_strength_keeps_16_bit_samples_unchanged(tmp_path):
     microphones = np.round(make_spots(make_sources(2)) * 32768).astype(np.int16)
     (tmp_path / "in").mkdir()

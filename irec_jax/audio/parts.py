@@ -1,0 +1,84 @@
+"""Parts of an audio file: the files that were joined into it."""
+
+import io
+import os
+from typing import BinaryIO, NamedTuple
+
+
+class Damaged(Exception):
+    """A fault of the file being read, and its remedy, without the name of the file."""
+
+    def __init__(self, fault: str, remedy: str = "get an intact copy of the file"):
+        super().__init__(fault)
+        self.remedy = remedy
+
+
+class Part(NamedTuple):
+    """A file within a file, usually all of it.
+
+    Attributes:
+        start, stop: its position in bytes, without tags before the audio.
+        kind: its container, such as 'wav' or 'mpeg'; '' if unknown.
+        patches: positions within the part and the bytes to read there instead of those of the
+            file: lengths that the header does not state.
+        num_samples: its length, if that is known from its frames.
+        num_frames, num_lost: number of frames or pages, and how many of them are lost.
+    """
+
+    start: int
+    stop: int
+    kind: str = ""
+    patches: tuple[tuple[int, bytes], ...] = ()
+    num_samples: int | None = None
+    num_frames: int = 0
+    num_lost: int = 0
+
+    @property
+    def num_bytes(self) -> int:
+        return self.stop - self.start
+
+    def is_whole(self, file: BinaryIO) -> bool:
+        """Return whether the part is the complete file, unchanged."""
+        return not self.start and not self.patches and self.stop == file.seek(0, os.SEEK_END)
+
+
+class Window(io.RawIOBase):
+    """A part of an open file as a file of its own; without a name, which decoders would trust."""
+
+    def __init__(self, file: BinaryIO, part: Part):
+        super().__init__()
+        self._file, self._part, self._position = file, part, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        origins = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._part.num_bytes}
+        self._position = max(0, origins[whence] + offset)
+        return self._position
+
+    def readinto(self, buffer) -> int:
+        view, position = memoryview(buffer).cast("B"), self._position
+        wanted = min(len(view), self._part.num_bytes - position)
+        if wanted <= 0:  # the operating system limits positions
+            return 0
+        data = bytearray(read_bytes(self._file, self._part.start + position, wanted))
+        for patched, patch in self._part.patches:
+            first, last = max(patched, position), min(patched + len(patch), position + len(data))
+            if first < last:
+                data[first - position : last - position] = patch[first - patched : last - patched]
+        view[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+
+def read_bytes(file: BinaryIO, position: int, num_bytes: int) -> bytes:
+    """Read bytes at a position; fewer at the end of the file."""
+    file.seek(position)
+    return file.read(num_bytes)
