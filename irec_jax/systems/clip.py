@@ -17,8 +17,8 @@ MIN_DURATION_S = 0.05
 # 11 kHz in recordings of single instruments and in songs, and below 0.49 of it in those resampled
 # from 11,025 Hz; resampled from 16 kHz, they cannot be told from soft recordings.
 _CONTENT_LIMIT, _MIN_BAND = 1e-7, 0.6
-# Kept in memory: 13 minutes at 22,050 Hz. Longer clips are kept in a temporary file.
-_MAX_MEMORY_BYTES = 1 << 26
+# Kept in memory: 3 minutes at 22,050 Hz. Longer clips are kept in a temporary file.
+_MAX_MEMORY_BYTES = 1 << 24
 _BLOCK_SAMPLES = 1 << 16
 _FRAME_LENGTH = 2048
 
