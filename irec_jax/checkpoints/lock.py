@@ -32,14 +32,14 @@ def run_lock(
 ) -> Iterator[None]:
     """Hold the lock of a workdir; in a job of several processes, process 0 holds it for all.
 
-    A folder that did not exist is created, and removed again if it is empty in the end.
+    Folders that did not exist are created, and removed again if they are empty in the end.
 
     Raises:
         UserError: another run holds the lock, or has taken it over from this one (which was
             suspended, for example); or the folder is not writable.
     """
     workdir, token = Path(workdir), uuid.uuid4().hex
-    is_new = distributed.on_main(lambda: _acquire(workdir, token, timeout_s))
+    created = distributed.on_main(lambda: _acquire(workdir, token, timeout_s))
     if not distributed.is_main():
         yield
         return
@@ -56,21 +56,21 @@ def run_lock(
         raise
     finally:
         heartbeat.stop()
-        _release(workdir, token, is_new)
+        _release(workdir, token, created)
 
 
-def _acquire(workdir: Path, token: str, timeout_s: float) -> bool:
+def _acquire(workdir: Path, token: str, timeout_s: float) -> list[Path]:
     """Create the lock file; raise UserError if another run holds it.
 
     Returns:
-        Whether the folder did not exist.
+        The folder and its parents that did not exist, the innermost first.
     """
     owner = {"token": token, "host": socket.gethostname(), "pid": os.getpid()}
     owner |= {"machine": _machine(), "started": time.strftime("%Y-%m-%d %H:%M:%S")}
     file = workdir / LOCK_FILE
     if workdir.exists() and not workdir.is_dir():
         raise UserError(f"{workdir}: is a file; name a folder as --workdir")
-    is_new = not workdir.exists()
+    created = [folder for folder in (workdir, *workdir.parents) if not folder.exists()]
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         while not _create(file, owner):
@@ -88,16 +88,16 @@ def _acquire(workdir: Path, token: str, timeout_s: float) -> bool:
             f"{workdir}: cannot be locked ({error.strerror or error}); name a writable folder as "
             "--workdir"
         ) from error
-    return is_new
+    return created
 
 
-def _release(workdir: Path, token: str, is_new: bool) -> None:
-    """Delete the lock file of this run, and a new folder if it is empty."""
+def _release(workdir: Path, token: str, created: list[Path]) -> None:
+    """Delete the lock file of this run, and those of the new folders that are empty."""
     with contextlib.suppress(OSError):
         if _token(workdir / LOCK_FILE) == token:
             (workdir / LOCK_FILE).unlink()
-        if is_new:
-            workdir.rmdir()
+        for folder in created:
+            folder.rmdir()
 
 
 def _create(file: Path, owner: dict) -> bool:
