@@ -59,7 +59,7 @@ def run_lock(
         _release(workdir, token, created)
 
 
-def _acquire(workdir: Path, token: str, timeout_s: float) -> list[Path]:
+def _acquire(workdir: Path, token: str, timeout_s: float) -> list[str]:
     """Create the lock file; raise UserError if another run holds it.
 
     Returns:
@@ -70,7 +70,7 @@ def _acquire(workdir: Path, token: str, timeout_s: float) -> list[Path]:
     file = workdir / LOCK_FILE
     if workdir.exists() and not workdir.is_dir():
         raise UserError(f"{workdir}: is a file; name a folder as --workdir")
-    created = [folder for folder in (workdir, *workdir.parents) if not folder.exists()]
+    created = [str(path) for path in (workdir, *workdir.parents) if not path.exists()]
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         while not _create(file, owner):
@@ -91,13 +91,13 @@ def _acquire(workdir: Path, token: str, timeout_s: float) -> list[Path]:
     return created
 
 
-def _release(workdir: Path, token: str, created: list[Path]) -> None:
+def _release(workdir: Path, token: str, created: list[str]) -> None:
     """Delete the lock file of this run, and those of the new folders that are empty."""
     with contextlib.suppress(OSError):
         if _token(workdir / LOCK_FILE) == token:
             (workdir / LOCK_FILE).unlink()
         for folder in created:
-            folder.rmdir()
+            os.rmdir(folder)
 
 
 def _create(file: Path, owner: dict) -> bool:
