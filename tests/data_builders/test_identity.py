@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_folder import check_error, prepare, read, write
+from folder_fixture import check_error, prepare, read, write
 
 import data_builders
 from data_builders.multitrack.files import scan
