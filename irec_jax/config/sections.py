@@ -89,7 +89,7 @@ def argument_default(section: config_dict.ConfigDict, path: str, key: str) -> An
     arguments = [name for name in known if name not in named.internal]
     if key not in arguments:
         kind = f"config key of {path} {section.name!r}"
-        raise registry.unknown(kind, key, [*arguments, *own_keys])
+        raise registry.unknown(kind, key, ["name", *arguments, *own_keys])
     default = known[key].default
     if default is inspect.Parameter.empty:
         return None

@@ -123,6 +123,7 @@ def test_changing_the_optimizer_drops_unsupported_arguments():
         (HAN, {"model__name": "convet"}, "unknown model 'convet': did you mean 'convnet'"),
         (HAN, {"optimizer__name": "adamm"}, "unknown optimizer 'adamm': did you mean 'adam'"),
         (HAN, {"optimizer__weight_decay": "1"}, "config key of optimizer 'adam' 'weight_decay'"),
+        (HAN, {"optimizer__nme": "adamw"}, "'nme': did you mean 'name'"),
         (HAN, {"optimizer": "adam"}, "is a section"),
         (HAN, {"seed__x": "1"}, "seed is a single value"),
         (HAN, {"data__siez": "tiny"}, "did you mean 'size'"),
