@@ -118,7 +118,8 @@ def protocol(settings: Mapping[str, Any], splits: Splits[Clips], classes: tuple[
     """Return the description of the splits of a dataset for a report.
 
     Returns:
-        dict: ``split`` (a key of `SPLITS`), ``description``, ``unit`` ("clips" or "windows"),
+        dict: ``split`` (a key of `SPLITS`), ``description``, ``unit`` ("clips", "windows"
+        or "instances"),
         ``examples`` (description of an example, with lengths), ``sides``: for ``training``,
         ``validation`` and ``test`` the ``num_examples``, ``num_songs`` and ``per_class`` (number of
         examples labelled with each class), and ``num_songs_on_both_sides``, the number of songs in
@@ -127,8 +128,14 @@ def protocol(settings: Mapping[str, Any], splits: Splits[Clips], classes: tuple[
     name = settings["split"]
     hop_s = settings["hop_s"] or settings["window_s"]
     windows = f"windows of {settings['window_s']:g} s every {hop_s:g} s"
-    examples = windows
-    if name in _CLIP_SPLITS:
+    examples, unit = windows, "clips" if name in _CLIP_SPLITS else "windows"
+    if "label_s" in settings:
+        label_s = settings["label_s"] or settings["window_s"]
+        examples, unit = f"instances of {label_s:.3g} s", "instances"
+        if label_s < settings["window_s"]:
+            examples += f" in the middle of windows of {settings['window_s']:.3g} s"
+        examples += f", labelled by activities above {settings['threshold_db']:g} dB"
+    elif name in _CLIP_SPLITS:
         examples = f"clips, trained on in {windows}"
     if name == "parts":
         examples = f"the first {settings['window_s']:g} s of each clip"
@@ -145,7 +152,7 @@ def protocol(settings: Mapping[str, Any], splits: Splits[Clips], classes: tuple[
     return {
         "split": name,
         "description": f"{name}: {SPLITS[name]}",
-        "unit": "clips" if name in _CLIP_SPLITS else "windows",
+        "unit": unit,
         "examples": examples,
         "sides": counts,
         "num_songs_on_both_sides": len(set(splits.training.songs) & set(splits.test.songs)),

@@ -101,7 +101,11 @@ class RecognitionExperiment(Experiment[Recognition, data.Dataset, data.Clips]):
     def system(self) -> dict[str, Any]:
         config = self.config.evaluation
         fixed = aggregation.get(config.aggregation, config.threshold).threshold
-        return {
+        settings = self.config.data
+        over_time = {}
+        if "label_s" in settings:
+            over_time = {"label_s": settings.label_s or settings.window_s}
+        return over_time | {
             "classes": list(self.dataset.classes),
             "aggregation": config.aggregation,
             "thresholds": {"fixed": fixed},

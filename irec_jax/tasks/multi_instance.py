@@ -1,0 +1,120 @@
+"""Recognition by multiple-instance learning: the loss is that of bags of instances."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float, Key
+
+from irec_jax import losses, models
+from irec_jax.errors import UserError
+from irec_jax.models.multi_instance import MultiInstanceNetwork, num_outputs
+from irec_jax.tasks.recognition import Recognition, create_recognition
+from irec_jax.tasks.task import Batch, Losses, Settings
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class MultiInstance(Recognition):
+    """The task of a recogniser that is trained on bags (Seipel 2018, section 4.3.5).
+
+    `loss` takes bags: audio (B, I x `window_samples`), the instances one after the other, and the
+    labels of the bag. `predict` takes single instances, like that of any recogniser.
+
+    Attributes:
+        num_instances: instances in a bag.
+        label_smoothing: label smoothing of the loss.
+    """
+
+    model: MultiInstanceNetwork
+    num_instances: int
+    label_smoothing: float
+
+    @property
+    def bag_samples(self) -> int:
+        """Number of samples of a bag."""
+        return self.num_instances * self.window_samples
+
+    def init(self, rng: Key[Array, ""]) -> tuple[Any, Any]:
+        features = self.frontend(jnp.zeros((1, self.window_samples)))
+        bag = jnp.repeat(features[:, None], self.num_instances, axis=1)
+        return self._init_variables(rng, bag)
+
+    def loss(
+        self, params: Any, model_state: Any, batch: Batch, rng: Key[Array, ""], train: bool
+    ) -> Losses:
+        augment_rng, dropout_rng = jax.random.split(rng)
+        instances = self._instances(batch)
+        features = self._features(instances, augment_rng if train else None)
+        bags = features.reshape(-1, self.num_instances, *features.shape[1:])
+        # Dropout draws a mask for each input of a network: instances if they share one, or bags.
+        examples = instances if len(self.model.networks) == 1 else batch
+        log_probabilities, model_state = self._apply(
+            params, model_state, bags, examples, dropout_rng, train
+        )
+        mask, labels = batch["mask"], batch["labels"]
+        strongest = log_probabilities[0].argmax(axis=-1)
+        hits = jnp.take_along_axis(labels, strongest[:, None], axis=-1)[:, 0]
+        values = losses.log_binary_cross_entropy(
+            *log_probabilities, labels, label_smoothing=self.label_smoothing
+        )
+        scalars = {"top1": jnp.sum(hits * mask)}
+        return jnp.sum(values * mask), jnp.sum(mask), model_state, scalars
+
+    def predict(self, params: Any, model_state: Any, batch: Batch) -> Float[Array, "batch classes"]:
+        features = self._features(batch, None)
+        variables = {"params": params} | model_state
+        return self.to_probabilities(self.model.apply(variables, features, method="classify"))
+
+    def _instances(self, batch: Batch) -> dict[str, Array | np.ndarray]:
+        """Return the batch of all instances (B I, ...) of a batch of bags."""
+        count = self.num_instances
+        batch = {key: value for key, value in batch.items() if key != "labels"}
+        expanded = {key: jnp.repeat(value, count, axis=0) for key, value in batch.items()}
+        position = jnp.tile(jnp.arange(count), len(batch["audio"]))
+        return expanded | {
+            "audio": jnp.asarray(batch["audio"]).reshape(-1, self.window_samples),
+            "num_samples": jnp.full(len(position), self.window_samples, jnp.int32),
+            "index": expanded["index"] * count + position,
+        }
+
+
+def create_multi_instance(
+    *, bag: Settings, model: Settings, loss: Settings, classes: Sequence[str], **settings: Any
+) -> MultiInstance:
+    """Create the multi-instance task of a config.
+
+    Args:
+        bag: `num_instances`; `share`, whether all instances share the weights of one network; and
+            `aggregate`, a key of `multi_instance.AGGREGATIONS`.
+        model, loss, classes, **settings: see `create_recognition`; `model` is the network of an
+            instance.
+
+    Raises:
+        UserError: an unknown name or argument, or settings that contradict each other.
+    """
+    num_instances = bag["num_instances"]
+    if num_instances < 1:
+        raise UserError(f"bag.num_instances={num_instances}: expected at least 1")
+    if loss["name"] != "binary_cross_entropy":
+        raise UserError(
+            f"loss.name={loss['name']}: bags have a loss of their own; set it to "
+            "binary_cross_entropy"
+        )
+    outputs = num_outputs(bag["aggregate"], len(classes))
+    base = create_recognition(classes=classes, model=model, loss=loss, **settings)
+    arguments: dict[str, Any] = dict(model) | {"num_classes": outputs}
+    network = MultiInstanceNetwork(
+        networks=[models.create(**arguments) for _ in range(1 if bag["share"] else num_instances)],
+        num_classes=len(classes),
+        aggregate=bag["aggregate"],
+    )
+    fields = {f.name: getattr(base, f.name) for f in dataclasses.fields(base)} | {"model": network}
+    return MultiInstance(
+        **fields,
+        num_instances=num_instances,
+        label_smoothing=loss.get("label_smoothing", 0.0),
+    )
