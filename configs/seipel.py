@@ -90,9 +90,7 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
     config.task = "recognition"
     if args.instances > 1:
         config.task = "multi_instance"
-        config.bag = dict(
-            num_instances=args.instances, share=args.share, aggregate=args.aggregate
-        )
+        config.bag = dict(num_instances=args.instances, share=args.share, aggregate=args.aggregate)
     config.loss = dict(name="binary_cross_entropy", l2=0.0)
     config.optimizer = common.adam(1e-3)
     # Ten epochs, the last of which is kept. On less data than the author's 19 hours an epoch has

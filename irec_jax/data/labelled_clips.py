@@ -24,8 +24,9 @@ class Selectable:
         return [(name, getattr(self, name)) for name in names]
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> Self:
-        """Return the examples at these indices, in this order."""
-        indices = np.asarray(indices, np.int64)
+        """Return the examples at these indices, in this order, or those where a mask is true."""
+        indices = np.asarray(indices)
+        indices = np.flatnonzero(indices) if indices.dtype == bool else indices.astype(np.int64)
 
         def read(i: int, *segment: Any) -> Any:
             return self.read(int(indices[i]), *segment)
@@ -87,7 +88,6 @@ class Clips(Selectable):
             read=read,
         )
 
-
     def to_bags(self, num_instances: int) -> "Clips":
         """Return bags of consecutive examples of one song, which must follow one another.
 
@@ -100,7 +100,8 @@ class Clips(Selectable):
         """
         first, count = _runs_of_songs(self.songs)
         starts = [
-            start + np.append(np.arange(0, size - num_instances, num_instances), size - num_instances)
+            start
+            + np.append(np.arange(0, size - num_instances, num_instances), size - num_instances)
             for start, size in zip(first, count, strict=True)
             if size >= num_instances
         ]

@@ -56,6 +56,10 @@ def split_clips(dataset: Dataset, settings: Mapping[str, Any], *, seed: int) -> 
         UserError: a split would be empty.
     """
     clips, fraction = dataset.train, settings["validation_fraction"]
+    if "label_s" in settings:
+        assert dataset.test is not None
+        validating = _hold_out_pieces(clips.songs, fraction=fraction, seed=seed)
+        return Splits(clips.subset(~validating), clips.subset(validating), dataset.test)
     if dataset.test is not None:
         training, validation = split_songs(clips.songs, clips.labels, fraction=fraction, seed=seed)
         return Splits(clips.subset(training), clips.subset(validation), dataset.test)
@@ -199,6 +203,23 @@ def split_songs(
             held_out_per_class += per_song[song]
             held_out[song] = True
     return _indices(held_out[song_of_clip], f"{len(unique)} song(s)", fraction, purpose)
+
+
+def _hold_out_pieces(songs: np.ndarray, *, fraction: float, seed: int) -> np.ndarray:
+    """Return which instances (N,) belong to pieces that are held out for validation.
+
+    Pieces are drawn at random, at least one: most have several instruments, so that classes cannot
+    be balanced by the choice of a few pieces.
+    """
+    pieces = np.unique(songs)
+    num_held_out = max(1, round(fraction * len(pieces)))
+    if num_held_out >= len(pieces):
+        raise UserError(
+            f"data.validation_fraction={fraction}: {len(pieces)} training piece(s) are too few to "
+            f"hold out {fraction:.0%} for validation; add more"
+        )
+    order = _generator(fraction, seed, "validation").permutation(len(pieces))
+    return np.isin(songs, pieces[order[:num_held_out]])
 
 
 def split_examples(

@@ -10,7 +10,6 @@ from jaxtyping import Float, Float32
 
 from irec_jax import registry
 from irec_jax.errors import UserError
-from irec_jax.models import layers
 
 #: Logarithms of the probability that a class is present in a bag, and that it is absent.
 LogProbabilities = tuple[Float[Array, "batch classes"], Float[Array, "batch classes"]]

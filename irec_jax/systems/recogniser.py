@@ -253,9 +253,7 @@ def _pad(
     yield np.zeros(end - context - num_samples, np.float32)
 
 
-def _levels_db(
-    batch: dict[str, np.ndarray], first: int, num_samples: int | None
-) -> list[float]:
+def _levels_db(batch: dict[str, np.ndarray], first: int, num_samples: int | None) -> list[float]:
     """Return the RMS of the unmasked windows relative to the peak of the clip, in dB.
 
     Args:

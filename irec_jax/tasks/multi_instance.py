@@ -47,13 +47,10 @@ class MultiInstance(Recognition):
         self, params: Any, model_state: Any, batch: Batch, rng: Key[Array, ""], train: bool
     ) -> Losses:
         augment_rng, dropout_rng = jax.random.split(rng)
-        instances = self._instances(batch)
-        features = self._features(instances, augment_rng if train else None)
+        features = self._features(self._instances(batch), augment_rng if train else None)
         bags = features.reshape(-1, self.num_instances, *features.shape[1:])
-        # Dropout draws a mask for each input of a network: instances if they share one, or bags.
-        examples = instances if len(self.model.networks) == 1 else batch
         log_probabilities, model_state = self._apply(
-            params, model_state, bags, examples, dropout_rng, train
+            params, model_state, bags, batch, dropout_rng, train
         )
         mask, labels = batch["mask"], batch["labels"]
         strongest = log_probabilities[0].argmax(axis=-1)

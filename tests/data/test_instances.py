@@ -1,11 +1,15 @@
 """Instances and bags of multitrack pieces."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from irec_jax.crosstalk.activity import FRAME_LENGTH
+from irec_jax.data.dataset import Dataset
 from irec_jax.data.instances import make_instances
 from irec_jax.data.labelled_pieces import LabelledPieces
+from irec_jax.data.splits import split_clips
 from irec_jax.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -85,3 +89,23 @@ def test_bags_hold_consecutive_instances_of_one_piece_and_the_labels_of_any():
 def test_bags_longer_than_every_piece_are_reported():
     with pytest.raises(UserError, match="bag.num_instances=9: the longest piece has 4 instances"):
         instances().to_bags(9)
+
+
+@pytest.mark.parametrize("fraction, num_validation", [(0.1, 1), (0.5, 2)])
+def test_complete_pieces_are_held_out_for_validation(fraction, num_validation):
+    dataset = Dataset(
+        name="gm_multitrack", version="1", config="", rendered=True, classes=("x", "y"),
+        num_classes=2, sample_rate_hz=44_100, train=instances(), test=instances([0]),
+    )  # fmt: skip
+    settings = dict(label_s=None, validation_fraction=fraction)
+    splits = split_clips(dataset, settings, seed=0)
+    held_out = set(splits.validation.songs)
+    assert len(held_out) == num_validation
+    assert len(splits.training) + len(splits.validation) == len(dataset.train)
+    assert not held_out & set(splits.training.songs)
+    with pytest.raises(UserError, match=r"1 training piece\(s\) are too few to hold out 10%"):
+        split_clips(
+            dataclasses.replace(dataset, train=instances([0])),
+            settings | dict(validation_fraction=0.1),
+            seed=0,
+        )
