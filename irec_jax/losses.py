@@ -63,10 +63,9 @@ def log_binary_cross_entropy(
     log_p, labels = _check(log_p, labels, label_smoothing)
     labels = labels * (1.0 - label_smoothing) + label_smoothing / 2.0
     # 0 log 0 is 0.
-    terms = [
-        jnp.where(y > 0, y * log, 0.0) for y, log in ((labels, log_p), (1 - labels, log_not_p))
-    ]
-    return -jnp.mean(terms[0] + terms[1], axis=-1)
+    present = jnp.where(labels > 0, labels * log_p, 0.0)
+    absent = jnp.where(labels < 1, (1 - labels) * log_not_p, 0.0)
+    return -jnp.mean(present + absent, axis=-1)
 
 
 def categorical_cross_entropy(

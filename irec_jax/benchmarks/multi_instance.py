@@ -109,10 +109,8 @@ def main(arguments: list[str]) -> None:
     num_samples = round(60 * options.minutes) * rate_hz
     audio = np.random.default_rng(0).normal(0, 0.1, num_samples).astype(np.float32)
     frontend = jax.jit(recogniser.task.frontend)
-    windows = audio[
-        : num_samples // recogniser.task.window_samples * recogniser.task.window_samples
-    ]
-    windows = windows.reshape(-1, recogniser.task.window_samples)
+    size = recogniser.task.window_samples
+    windows = audio[: num_samples // size * size].reshape(-1, size)
     rounds = {
         "predictions": functools.partial(recogniser.recognize, audio, sample_rate_hz=rate_hz),
         "spectrograms of each second once": lambda: [

@@ -100,15 +100,14 @@ class Clips(Selectable):
         """
         first, count = _runs_of_songs(self.songs)
         starts = [
-            start
-            + np.append(np.arange(0, size - num_instances, num_instances), size - num_instances)
-            for start, size in zip(first, count, strict=True)
-            if size >= num_instances
+            start + np.append(np.arange(0, last, num_instances), last)
+            for start, last in zip(first, count - num_instances, strict=True)
+            if last >= 0
         ]
         if not starts:
             raise UserError(
-                f"bag.num_instances={num_instances}: the longest piece has {count.max()} instances; "
-                "use shorter windows, smaller bags or longer pieces"
+                f"bag.num_instances={num_instances}: the longest piece has {count.max()} "
+                "instances; use shorter windows, smaller bags or longer pieces"
             )
         start = np.concatenate(starts)
         members = start[:, None] + np.arange(num_instances)

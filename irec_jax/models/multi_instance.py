@@ -130,7 +130,7 @@ class MultiInstanceNetwork(nn.Module):
 def _check(logits: Array) -> Array:
     if isinstance(logits, tuple) or logits.ndim != 2:
         raise UserError(
-            "model.name: makes several predictions for an instance; choose a network with one, such "
-            "as convnet"
+            "model.name: makes several predictions for an instance; choose a network with one, "
+            "such as convnet"
         )
     return logits
