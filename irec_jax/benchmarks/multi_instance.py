@@ -19,6 +19,7 @@ from irec_jax.benchmarks import networks, timing, train_step
 from irec_jax.inference.prediction import create_predict
 from irec_jax.models.multi_instance import MultiInstanceNetwork
 from irec_jax.systems.recogniser import Recogniser
+from irec_jax.tasks import Recognition
 
 NUM_BANDS, NUM_CLASSES = 128, 13
 SETTINGS = dict(num_classes=NUM_CLASSES, activation="relu", pooled_dropout=0.0)
@@ -45,7 +46,8 @@ def implementations(
     bag_labels = labels.reshape(-1, num_instances, NUM_CLASSES).max(axis=1)
 
     def bag_loss(log_probabilities, labels):
-        return losses.log_binary_cross_entropy(*log_probabilities, labels)
+        log_p, log_not_p = log_probabilities
+        return losses.log_binary_cross_entropy(log_p, log_not_p, labels)
 
     layers = train_step.torch_layers(num_classes=NUM_CLASSES, slope=0.0, pooled_dropout=0.0)
     torch_loss = networks.import_torch().nn.functional.binary_cross_entropy_with_logits
@@ -64,6 +66,7 @@ def create_recogniser(num_frames: int) -> Recogniser:
     """Return a recogniser with a context of three instances, and random weights."""
     config = configs.load(f"seipel.py:frames={num_frames},context=3")
     task, _, sample_rate_hz = configs.check_config(config)
+    assert isinstance(task, Recognition)
     return Recogniser(
         task=task,
         predict=create_predict(task, *jax.jit(task.init)(jax.random.key(0))),

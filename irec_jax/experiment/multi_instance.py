@@ -13,4 +13,5 @@ class MultiInstanceExperiment(RecognitionExperiment):
     def batches(self, examples: data.Clips, *, seed: int = 0, shuffle: bool) -> data.Batches:
         settings = self.batch_settings(seed=seed, shuffle=shuffle)
         bags = examples.to_bags(self.task.num_instances)
-        return data.Batches(bags, **settings | {"window_samples": self.task.bag_samples})
+        settings["window_samples"] = self.task.bag_samples
+        return data.Batches(bags, **settings)

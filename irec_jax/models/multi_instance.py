@@ -18,11 +18,7 @@ Logits = Float[Array, "batch instances classes"]
 
 def mean(logits: Logits) -> LogProbabilities:
     """Return the mean of the probabilities (layer H of Seipel 2018)."""
-    log_count = jnp.log(logits.shape[1])
-    return tuple(
-        jax.nn.logsumexp(jax.nn.log_sigmoid(signed), axis=1) - log_count
-        for signed in (logits, -logits)
-    )
+    return _weighted_mean(logits, jnp.full((), -jnp.log(logits.shape[1])))
 
 
 def maximum(logits: Logits) -> LogProbabilities:
@@ -50,11 +46,12 @@ def attention(logits: Float[Array, "batch instances twice_classes"]) -> LogProba
     instances of a bag (Ilse et al. 2018, with weights per class).
     """
     logits, weights = jnp.split(logits, 2, axis=-1)
-    log_weights = jax.nn.log_softmax(weights, axis=1)
-    return tuple(
-        jax.nn.logsumexp(log_weights + jax.nn.log_sigmoid(signed), axis=1)
-        for signed in (logits, -logits)
-    )
+    return _weighted_mean(logits, jax.nn.log_softmax(weights, axis=1))
+
+
+def _weighted_mean(logits: Array, log_weights: Array) -> LogProbabilities:
+    log_p, log_not_p = jax.nn.log_sigmoid(logits), jax.nn.log_sigmoid(-logits)
+    return jax.nn.logsumexp(log_weights + log_p, 1), jax.nn.logsumexp(log_weights + log_not_p, 1)
 
 
 def _log_complement(log_p: Array) -> Array:

@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jaxtyping import Float, Key
 
@@ -39,9 +38,8 @@ class MultiInstance(Recognition):
         return self.num_instances * self.window_samples
 
     def init(self, rng: Key[Array, ""]) -> tuple[Any, Any]:
-        features = self.frontend(jnp.zeros((1, self.window_samples)))
-        bag = jnp.repeat(features[:, None], self.num_instances, axis=1)
-        return self._init_variables(rng, bag)
+        shape = self.frontend.output_shape(self.window_samples)
+        return self._init_variables(rng, jnp.zeros((1, self.num_instances, *shape)))
 
     def loss(
         self, params: Any, model_state: Any, batch: Batch, rng: Key[Array, ""], train: bool
@@ -49,14 +47,13 @@ class MultiInstance(Recognition):
         augment_rng, dropout_rng = jax.random.split(rng)
         features = self._features(self._instances(batch), augment_rng if train else None)
         bags = features.reshape(-1, self.num_instances, *features.shape[1:])
-        log_probabilities, model_state = self._apply(
-            params, model_state, bags, batch, dropout_rng, train
-        )
+        outputs, model_state = self._apply(params, model_state, bags, batch, dropout_rng, train)
+        log_p, log_not_p = outputs
         mask, labels = batch["mask"], batch["labels"]
-        strongest = log_probabilities[0].argmax(axis=-1)
+        strongest = log_p.argmax(axis=-1)
         hits = jnp.take_along_axis(labels, strongest[:, None], axis=-1)[:, 0]
         values = losses.log_binary_cross_entropy(
-            *log_probabilities, labels, label_smoothing=self.label_smoothing
+            log_p, log_not_p, labels, label_smoothing=self.label_smoothing
         )
         scalars = {"top1": jnp.sum(hits * mask)}
         return jnp.sum(values * mask), jnp.sum(mask), model_state, scalars
@@ -64,9 +61,10 @@ class MultiInstance(Recognition):
     def predict(self, params: Any, model_state: Any, batch: Batch) -> Float[Array, "batch classes"]:
         features = self._features(batch, None)
         variables = {"params": params} | model_state
-        return self.to_probabilities(self.model.apply(variables, features, method="classify"))
+        logits: Any = self.model.apply(variables, features, method="classify")
+        return self.to_probabilities(logits)
 
-    def _instances(self, batch: Batch) -> dict[str, Array | np.ndarray]:
+    def _instances(self, batch: Batch) -> Batch:
         """Return the batch of all instances (B I, ...) of a batch of bags."""
         count = self.num_instances
         batch = {key: value for key, value in batch.items() if key != "labels"}
@@ -109,7 +107,9 @@ def create_multi_instance(
         num_classes=len(classes),
         aggregate=bag["aggregate"],
     )
-    fields = {f.name: getattr(base, f.name) for f in dataclasses.fields(base)} | {"model": network}
+    fields: dict[str, Any] = {f.name: getattr(base, f.name) for f in dataclasses.fields(base)} | {
+        "model": network
+    }
     return MultiInstance(
         **fields,
         num_instances=num_instances,
