@@ -80,9 +80,7 @@ def track_activity(
         crosstalk = analyse(scaled_blocks, settings, names=names, **sizes)
         channels = ([track[None] for track in block] for block in scaled_blocks())
         tracks = map(np.concatenate, reduce_blocks(channels, crosstalk, settings, **sizes))
-    num = num_frames(
-        num_samples, frame_length=frame_length, hop_length=frame_length, padding="end"
-    )
+    num = num_frames(num_samples, frame_length=frame_length, hop_length=frame_length, padding="end")
     chunks = _chunks(tracks, _CHUNK_FRAMES * frame_length)
     levels = [np.asarray(_frame_rms(chunk, frame_length=frame_length)) for chunk in chunks]
     activity = np.concatenate(levels, axis=1)[:, :num]
@@ -137,17 +135,19 @@ def is_active(
 
     Args:
         activity: 0 to 1.
-        threshold_db: level in dB relative to the peak activity, at most 0.
-
-    Raises:
-        UserError: a positive or infinite threshold, or NaN.
+        threshold_db: see `check_threshold`.
     """
+    check_threshold(threshold_db)
+    return activity >= 10 ** (threshold_db / 20)
+
+
+def check_threshold(threshold_db: float) -> None:
+    """Raise UserError unless a threshold is finite and at most 0 dB, the peak of a track."""
     if not -np.inf < threshold_db <= 0:
         raise UserError(
             f"threshold_db={threshold_db:g}: expected a level in dB below the peak of a track, "
             f"such as {DEFAULT_THRESHOLD_DB:g}"
         )
-    return activity >= 10 ** (threshold_db / 20)
 
 
 _frame_rms = jax.jit(frame_rms, static_argnames="frame_length")
