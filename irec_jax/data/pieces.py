@@ -54,6 +54,7 @@ class Pieces:
         self.rendered = data_builders.describe(builder.name).rendered
         self.full_name = f"{builder.name}/{builder.builder_config.name}:{builder.version}"
         self.classes = tuple(builder.info.features["instruments"].feature.names)
+        self._builder = builder
         self._records: dict[str, list[tuple[Any, int]]] = {}  # name -> (data source, index)
         tracks, instruments, num_samples, split_of = {}, {}, {}, {}
         for split in splits:
@@ -94,6 +95,22 @@ class Pieces:
             stems=_join_segments([segment["stems"] for segment in segments]),
             mixing=np.stack(first["mixing"]) if len(first["mixing"]) else None,
             max_crosstalk_db=None if np.isnan(bound_db) else bound_db,
+        )
+
+    def note_activity(self, index: int, *, frame_length: int) -> np.ndarray | None:
+        """Return in which frames a note of each track of a piece is held.
+
+        Args:
+            index: index of the piece.
+            frame_length: in samples; the last frame may be incomplete.
+
+        Returns:
+            bool (J, F), from the composed notes of a rendered piece; None for recordings.
+        """
+        name = self.names[index]
+        num_frames = -(-self.num_samples[index] // frame_length)
+        return self._builder.note_activity(
+            self.splits[index], name, num_frames=num_frames, frame_length=frame_length
         )
 
 
