@@ -96,7 +96,7 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
     # Ten epochs, the last of which is kept. On less data than the author's 19 hours an epoch has
     # more passes, so that the number of steps does not become too small.
     config.training = common.training(
-        batch_size=64, num_epochs=10, patience=10, keep="last", min_steps_per_epoch=60
+        batch_size=64, num_epochs=10, patience=10, keep="last", min_steps_per_epoch=40
     )
     config.evaluation = common.evaluation(
         batch_size=64, hop_s=label_s, aggregation="max", per_piece=True
