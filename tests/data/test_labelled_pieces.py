@@ -3,30 +3,18 @@
 import numpy as np
 import pytest
 from ml_collections import config_dict
+from multitrack_sessions import RATE_HZ, write_sessions
 
 from configs import common
-from irec_jax import audio, config, data
+from irec_jax import config, data
 from irec_jax.crosstalk import activity
 from irec_jax.data import labelled_pieces
 from irec_jax.errors import UserError
 
-RATE_HZ, SECONDS = 44_100, 3
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Return a folder with two training pieces and a test piece, of a tone and noise in turn."""
-    folder = tmp_path_factory.mktemp("sessions")
-    rng = np.random.default_rng(0)
-    time_s = np.arange(SECONDS * RATE_HZ) / RATE_HZ
-    for split, name in (("train", "one"), ("train", "two"), ("test", "three")):
-        first = 0.5 * np.sin(2 * np.pi * rng.uniform(300, 500) * time_s) * (time_s < 1.8)
-        second = rng.normal(0, 0.1, len(time_s)) * (time_s > 0.9)
-        for track, samples in (("flute", first), ("viola-1", second)):
-            path = folder / split / name / f"{track}.wav"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            audio.write(path, samples.astype(np.float32)[:, None], RATE_HZ)
-    return folder
+    return write_sessions(tmp_path_factory.mktemp("sessions"))
 
 
 def settings(folder, tmp_path, **changes):
