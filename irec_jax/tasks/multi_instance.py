@@ -64,7 +64,7 @@ class MultiInstance(Recognition):
         logits: Any = self.model.apply(variables, features, method="classify")
         return self.to_probabilities(logits)
 
-    def _instances(self, batch: Batch) -> Batch:
+    def _instances(self, batch: Batch) -> dict[str, Any]:
         """Return the batch of all instances (B I, ...) of a batch of bags."""
         count = self.num_instances
         batch = {key: value for key, value in batch.items() if key != "labels"}
