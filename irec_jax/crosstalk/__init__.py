@@ -2,9 +2,11 @@
 
 Signal processing without training. J tracks pass, in `debleed_array` and `streaming`, through
 STFT -> `align` (removes direct sound with its phase) -> magnitudes -> `gram` -> `estimate` ->
-`reduce` -> inverse STFT. Seipel's method has no alignment.
+`reduce` -> inverse STFT. Seipel's method has no alignment. `activity` makes labels of the result:
+which instrument plays when.
 """
 
+from irec_jax.crosstalk.activity import class_activity, instance_labels, track_activity
 from irec_jax.crosstalk.estimate import cost, estimate, gram
 from irec_jax.crosstalk.reduce import reduce
 from irec_jax.crosstalk.settings import Crosstalk, Settings
@@ -21,16 +23,19 @@ __all__ = [
     "Crosstalk",
     "Settings",
     "analyse",
+    "class_activity",
     "cost",
     "debleed_array",
     "delays_samples",
     "draw_mixing",
     "estimate",
     "gram",
+    "instance_labels",
     "min_samples",
     "num_passes",
     "reduce",
     "reduce_blocks",
     "simulate",
     "simulate_room",
+    "track_activity",
 ]

@@ -1,0 +1,28 @@
+"""Root mean square of the frames of a signal."""
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+from irec_jax.dsp.framing import frame
+
+
+def frame_rms(
+    samples: Float[Array | np.ndarray, "... samples"], *, frame_length: int
+) -> Float[Array, "... frames"]:
+    """Return the RMS of consecutive frames without overlap, sqrt(1/N sum_n x(t N + n)^2).
+
+    Args:
+        samples: the signal.
+        frame_length: N, samples per frame.
+
+    Returns:
+        ceil(samples / N) values in the dtype of the signal; the last frame is padded with zeros.
+        The gradient is 0 in silence.
+    """
+    frames = frame(samples, frame_length=frame_length, hop_length=frame_length, padding="end")
+    mean_square = jnp.square(frames).mean(-1)
+    positive = mean_square > 0
+    # The inner `where` excludes the infinite derivative of the root at 0 from the backward pass.
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, mean_square, 1)), 0)
