@@ -26,7 +26,7 @@ from irec_jax import audio
 from irec_jax.labels import ORCHESTRA
 
 #: Maximum number of rendering processes. Each needs up to a gigabyte for a large orchestra, and up
-#: to MEMORY for the largest piece of size `long`.
+#: to two for the largest piece of size `long`.
 _MAX_WORKERS, _MAX_LONG_WORKERS = 4, 2
 
 
