@@ -58,6 +58,13 @@ class MultitrackBuilder(IndexedBuilder):
 
     INDEX = "piece_index"
 
+    def note_activity(
+        self, split: str, piece: str, *, num_frames: int, frame_length: int
+    ) -> np.ndarray | None:
+        """Return in which frames each track of a piece plays, bool (J, F); None if unknown."""
+        del split, piece, num_frames, frame_length
+        return None
+
     def _row(self, example: Mapping[str, Any]) -> dict[str, Any]:
         row = {name: example[name] for name in ("piece", "segment", "tracks", "instruments")}
         return row | {"num_samples": len(example["mix"])}

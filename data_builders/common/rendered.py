@@ -18,7 +18,7 @@ class RenderedConfig(tfds.core.BuilderConfig):
     """Config of a rendered dataset.
 
     Attributes:
-        size: tiny, small or full.
+        size: tiny, small, full or, for `gm_multitrack`, long.
         format: format of the audio; empty if the dataset has only one.
         soundfont: path of the SoundFont; None for the default one.
     """

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from data_builders.common.description import MULTITRACK_FORMAT, SIZE, SOUNDFONT, Description
+from data_builders.common.description import MULTITRACK_FORMAT, SOUNDFONT, Description
 from irec_jax.labels import ORCHESTRA
 
 
@@ -22,7 +22,11 @@ def _create_builder(
 DATASET = Description(
     kind="multitrack",
     create_builder=_create_builder,
-    options={"size": SIZE, "format": MULTITRACK_FORMAT, "soundfont": SOUNDFONT},
+    options={
+        "size": "tiny, small (default), full or long (pieces of 2 to 5 minutes)",
+        "format": MULTITRACK_FORMAT,
+        "soundfont": SOUNDFONT,
+    },
     rendered=True,
     classes=ORCHESTRA,
 )

@@ -1,11 +1,11 @@
 """Rendered multitrack pieces for chamber ensembles and orchestra, with one dry stem per player.
 
 Rule-based music for the 13 instruments of `labels.ORCHESTRA`, played by General MIDI sampled
-instruments. Pieces have 3 to 14 tracks and last 12 to 60 s; ensembles occur in the proportions of
-Seipel's recordings (2018, table 4.2). `crosstalk.simulate` computes the spot microphone signals
-from the stems, with a random symmetric mixing matrix per piece whose maximum off the diagonal is
--6, -12 or -18 dB; the mix is the panned stems with reverberation. It is always available, but it
-was not recorded, and reports on it say so.
+instruments. Pieces have 3 to 14 tracks and last 12 to 60 s, those of size `long` 2 to 5 minutes;
+ensembles occur in the proportions of Seipel's recordings (2018, table 4.2). `crosstalk.simulate`
+computes the spot microphone signals from the stems, with a random symmetric mixing matrix per piece
+whose maximum off the diagonal is -6, -12 or -18 dB; the mix is the panned stems with reverberation.
+It is always available, but it was not recorded, and reports on it say so.
 """
 
 import zlib
@@ -15,16 +15,19 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from data_builders.common import multitrack as multitrack_base
-from data_builders.common.features import MULTITRACK_FORMATS, multitrack_features
+from data_builders.common.features import MULTITRACK_FORMATS, SEGMENT_S, multitrack_features
 from data_builders.common.rendered import RenderedBuilder, make_configs
+from data_builders.gm_multitrack.notes import note_activity
 from data_builders.gm_multitrack.plan import SIZES, PiecePlan, plan_pieces
 from data_builders.gm_multitrack.render import VERSION as MUSIC_VERSION
+from data_builders.gm_multitrack.render import count_samples
 from data_builders.rendering import pool
 from irec_jax import audio
 from irec_jax.labels import ORCHESTRA
 
-#: Maximum number of rendering processes; each needs up to a gigabyte for a large orchestra.
-_MAX_WORKERS = 4
+#: Maximum number of rendering processes. Each needs up to a gigabyte for a large orchestra, and up
+#: to two for the largest piece of size `long`.
+_MAX_WORKERS, _MAX_LONG_WORKERS = 4, 2
 
 
 class GmMultitrack(RenderedBuilder, multitrack_base.MultitrackBuilder):
@@ -41,23 +44,46 @@ class GmMultitrack(RenderedBuilder, multitrack_base.MultitrackBuilder):
             description=__doc__, features=multitrack_features(ORCHESTRA)
         )
 
+    def note_activity(
+        self, split: str, piece: str, *, num_frames: int, frame_length: int
+    ) -> np.ndarray:
+        """Return in which frames a note of each track is held; see `notes.note_activity`."""
+        plans = {plan.name: plan for plan in plan_pieces(self.builder_config.size, split)}
+        return note_activity(
+            plans[piece],
+            num_frames=num_frames,
+            frame_length=frame_length,
+            sample_rate_hz=MULTITRACK_FORMATS[self.builder_config.format],
+        )
+
     def _num_examples(self, split: str) -> int:
-        return len(plan_pieces(self.builder_config.size, split))
+        rate_hz = MULTITRACK_FORMATS[self.builder_config.format]
+        pieces = plan_pieces(self.builder_config.size, split)
+        return sum(len(_segments(count_samples(piece, rate_hz), rate_hz)) for piece in pieces)
 
     def _render_examples(self, split: str) -> Iterator[tuple[str, dict]]:
         pieces = plan_pieces(self.builder_config.size, split)
         sample_rate_hz = MULTITRACK_FORMATS[self.builder_config.format]
+        max_workers = _MAX_LONG_WORKERS if self.builder_config.size == "long" else _MAX_WORKERS
         rendered = pool.run(
             "data_builders.gm_multitrack.render:render_example",
             ((piece, self.builder_config.soundfont, sample_rate_hz) for piece in pieces),
-            num_workers=self.num_workers or min(pool.num_cores(), _MAX_WORKERS),
+            num_workers=self.num_workers or min(pool.num_cores(), max_workers),
         )
         for piece, (stems, mix) in zip(pieces, rendered, strict=True):
             spots, mixing = simulate_spots(stems, piece, sample_rate_hz)
-            yield multitrack_base.segment_example(
-                piece=piece.name, segment=0, start_s=0.0, tracks=dict(piece.tracks), mix=mix,
-                spots=spots, stems=stems, mixing=mixing, max_crosstalk_db=piece.max_crosstalk_db,
-            )  # fmt: skip
+            for number, part in enumerate(_segments(len(mix), sample_rate_hz)):
+                yield multitrack_base.segment_example(
+                    piece=piece.name, segment=number, start_s=part.start / sample_rate_hz,
+                    tracks=dict(piece.tracks), mix=mix[part], spots=spots[:, part],
+                    stems=stems[:, part], mixing=mixing, max_crosstalk_db=piece.max_crosstalk_db,
+                )  # fmt: skip
+
+
+def _segments(num_samples: int, sample_rate_hz: int) -> list[slice]:
+    """Return the segments of a piece, all but the last `SEGMENT_S` long."""
+    length = SEGMENT_S * sample_rate_hz
+    return [slice(start, start + length) for start in range(0, num_samples, length)]
 
 
 def simulate_spots(

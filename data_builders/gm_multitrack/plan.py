@@ -28,47 +28,63 @@ class Ensemble(NamedTuple):
     tiny: tuple[int, int]
     small: tuple[int, int]
     full: tuple[int, int]
+    long: tuple[int, int] = (0, 0)
 
 
-def _ensemble(instruments: str, tiny, small, full) -> Ensemble:
-    return Ensemble(tuple(instruments.split()), tiny, small, full)
+def _ensemble(instruments: str, tiny, small, full, long=(0, 0)) -> Ensemble:
+    return Ensemble(tuple(instruments.split()), tiny, small, full, long)
 
 
 _WINDS = "flute oboe clarinet bassoon french_horn"
 _STRINGS = "violin violin viola violoncello double_bass"
 _BRASS = "trumpet trombone tuba"
-#: Name -> instruments, and the number of pieces of size tiny, small and full.
+#: Name -> instruments, and the number of pieces of size tiny, small, full and long.
 ENSEMBLES = {
     "string_trio": _ensemble("violin viola violoncello", (0, 0), (0, 0), (2, 0)),
-    "string_quartet": _ensemble("violin violin viola violoncello", (0, 1), (2, 1), (6, 2)),
-    "piano_trio": _ensemble("violin violoncello piano", (1, 0), (2, 1), (8, 2)),
+    "string_quartet": _ensemble("violin violin viola violoncello", (0, 1), (2, 1), (6, 2), (1, 0)),
+    "piano_trio": _ensemble("violin violoncello piano", (1, 0), (2, 1), (8, 2), (1, 0)),
     "piano_quartet": _ensemble("violin viola violoncello piano", (0, 0), (1, 0), (6, 1)),
-    "piano_quintet": _ensemble("violin violin viola violoncello piano", (0, 0), (2, 1), (8, 2)),
-    "trout_quintet": _ensemble(
-        "violin viola violoncello double_bass piano", (1, 0), (2, 1), (6, 2)
+    "piano_quintet": _ensemble(
+        "violin violin viola violoncello piano", (0, 0), (2, 1), (8, 2), (1, 0)
     ),
-    "clarinet_trio": _ensemble("clarinet violoncello piano", (0, 0), (1, 0), (3, 1)),
-    "flute_trio": _ensemble("flute violoncello piano", (0, 0), (1, 0), (3, 1)),
+    "trout_quintet": _ensemble(
+        "violin viola violoncello double_bass piano", (1, 0), (2, 1), (6, 2), (2, 1)
+    ),
+    "clarinet_trio": _ensemble(
+        "clarinet violoncello piano", (0, 0), (1, 0), (3, 1), (1, 0)
+    ),
+    "flute_trio": _ensemble("flute violoncello piano", (0, 0), (1, 0), (3, 1), (1, 0)),
     "bassoon_trio": _ensemble("bassoon violoncello piano", (0, 0), (1, 0), (4, 1)),
-    "oboe_trio": _ensemble("oboe bassoon piano", (0, 0), (1, 0), (3, 1)),
-    "horn_trio": _ensemble("violin french_horn piano", (0, 0), (0, 0), (1, 0)),
-    "wind_quintet": _ensemble(_WINDS, (1, 0), (1, 1), (2, 0)),
+    "oboe_trio": _ensemble("oboe bassoon piano", (0, 0), (1, 0), (3, 1), (1, 0)),
+    "horn_trio": _ensemble("violin french_horn piano", (0, 0), (0, 0), (1, 0), (1, 0)),
+    "wind_quintet": _ensemble(_WINDS, (1, 0), (1, 1), (2, 0), (2, 1)),
     "piano_and_winds": _ensemble("oboe clarinet french_horn bassoon piano", (0, 0), (0, 0), (1, 0)),
-    "brass_quintet": _ensemble(f"trumpet french_horn {_BRASS}", (1, 0), (1, 1), (4, 1)),
+    "brass_quintet": _ensemble(
+        f"trumpet french_horn {_BRASS}", (1, 0), (1, 1), (4, 1), (2, 1)
+    ),
     "brass_and_piano": _ensemble(
-        "trumpet french_horn trombone violoncello piano", (0, 0), (1, 0), (2, 1)
+        "trumpet french_horn trombone violoncello piano", (0, 0), (1, 0), (2, 1), (1, 1)
     ),
     "septet": _ensemble(
-        "clarinet french_horn bassoon violin viola violoncello double_bass", (0, 0), (0, 0), (2, 0)
+        "clarinet french_horn bassoon violin viola violoncello double_bass",
+        (0, 0), (0, 0), (2, 0), (1, 0),
     ),
-    "octet": _ensemble(f"clarinet french_horn bassoon {_STRINGS}", (0, 0), (1, 0), (5, 1)),
+    "octet": _ensemble(
+        f"clarinet french_horn bassoon {_STRINGS}", (0, 0), (1, 0), (5, 1), (1, 1)
+    ),
     "salon_orchestra": _ensemble(
         "flute clarinet trumpet trombone piano violin violoncello double_bass",
         (0, 0), (1, 0), (2, 0),
     ),
-    "nonet": _ensemble(f"{_WINDS} violin viola violoncello double_bass", (0, 1), (1, 1), (3, 1)),
-    "chamber_orchestra": _ensemble(f"{_WINDS} french_horn {_STRINGS}", (0, 0), (2, 1), (7, 2)),
-    "symphony_orchestra": _ensemble(f"{_WINDS} {_BRASS} {_STRINGS}", (0, 0), (1, 1), (5, 1)),
+    "nonet": _ensemble(
+        f"{_WINDS} violin viola violoncello double_bass", (0, 1), (1, 1), (3, 1), (1, 0)
+    ),
+    "chamber_orchestra": _ensemble(
+        f"{_WINDS} french_horn {_STRINGS}", (0, 0), (2, 1), (7, 2), (1, 0)
+    ),
+    "symphony_orchestra": _ensemble(
+        f"{_WINDS} {_BRASS} {_STRINGS}", (0, 0), (1, 1), (5, 1), (2, 1)
+    ),
     "symphony_orchestra_with_piano": _ensemble(
         f"{_WINDS} {_BRASS} {_STRINGS} piano", (0, 0), (2, 1), (9, 3)
     ),
@@ -79,6 +95,7 @@ DURATIONS_S = {
     "tiny": ((19.0, 21.0), (12.0, 12.0)),
     "small": ((20.0, 32.0), (20.0, 25.0)),
     "full": ((30.0, 60.0), (30.0, 45.0)),
+    "long": ((120.0, 300.0), (120.0, 150.0)),
 }
 SIZES = tuple(DURATIONS_S)
 

@@ -90,7 +90,13 @@ class Score:
 
     @property
     def duration_s(self) -> float:
-        return self.sheet.seconds(self.sheet.num_beats) + _TAIL_S
+        return _duration_s(self.sheet)
+
+
+def count_samples(plan: PiecePlan, sample_rate_hz: int = synth.SAMPLE_RATE_HZ) -> int:
+    """Return the number of samples of a piece without composing it."""
+    num_samples = round(_duration_s(_draw_sheet(plan)) * synth.SAMPLE_RATE_HZ)
+    return audio.num_resampled(num_samples, synth.SAMPLE_RATE_HZ, sample_rate_hz)
 
 
 def compose(plan: PiecePlan) -> Score:
@@ -120,7 +126,7 @@ def render(
         The dry stems, float32 (J, T), in the order of the plan's tracks, and the mix (T, 2).
     """
     score = compose(plan)
-    num_samples = round(score.duration_s * synth.SAMPLE_RATE_HZ)
+    num_samples = count_samples(plan)
     player = synth.load_player(soundfont)
     strips, tracks = {}, {}
     for name, label in plan.tracks:
@@ -129,10 +135,12 @@ def render(
         tracks[name] = stereo.mean(axis=1, keepdims=True, dtype=np.float32)
     room = mix.draw_room(_generator(plan, "room"), decay_s=(1.0, 2.2), min_damping_hz=4000)
     mixture, direct, _ = mix.mixdown(tracks, strips, room, mix.Mastering(peak_db=PEAK_DB))
+    # Long pieces take hundreds of megabytes per set of tracks: keep none longer than needed.
+    del tracks
     stems = np.empty((len(direct), num_samples), np.float32)
-    for row, name in enumerate(direct):
+    for row, name in enumerate(list(direct)):
         # Panning changes the level of the mean of the channels; restore it for the dry stem.
-        dry = direct[name].mean(axis=1)
+        dry = direct.pop(name).mean(axis=1)
         level_db = strips[name].level_db - mix.active_rms_db(dry[:, None])
         stems[row] = dry * np.float32(10 ** (level_db / 20))
     if sample_rate_hz != synth.SAMPLE_RATE_HZ:
@@ -147,6 +155,10 @@ def render_example(task: tuple[PiecePlan, str | None, int]) -> tuple[np.ndarray,
     plan, soundfont, sample_rate_hz = task
     stems, mixture = render(plan, sample_rate_hz=sample_rate_hz, soundfont=soundfont)
     return audio.to_int16(stems), audio.to_int16(mixture)
+
+
+def _duration_s(sheet: LeadSheet) -> float:
+    return sheet.seconds(sheet.num_beats) + _TAIL_S
 
 
 def _generator(plan: PiecePlan, *words: str) -> Generator:

@@ -199,7 +199,9 @@ def mixdown(
         name: _master(stem, send(name), response, mastering, start_samples) * gain
         for name, stem in (direct if keep_stems else {}).items()
     }
-    return mixture * gain, {k: v[start_samples:] * gain for k, v in direct.items()}, finished
+    for stem in direct.values():
+        stem *= gain  # in place, since long pieces take hundreds of megabytes
+    return mixture * gain, {k: v[start_samples:] for k, v in direct.items()}, finished
 
 
 @functools.lru_cache(maxsize=2)

@@ -54,13 +54,16 @@ class Pieces:
         self.rendered = data_builders.describe(builder.name).rendered
         self.full_name = f"{builder.name}/{builder.builder_config.name}:{builder.version}"
         self.classes = tuple(builder.info.features["instruments"].feature.names)
+        self._builder = builder
         self._records: dict[str, list[tuple[Any, int]]] = {}  # name -> (data source, index)
+        self._splits: dict[str, str] = {}  # name -> split
         num_tracks, num_samples = {}, {}
         for split in splits:
             source = builder.as_data_source(split)
             for i, row in enumerate(builder.index(split)):
                 name = row["piece"]
                 self._records.setdefault(name, []).append((source, i))
+                self._splits[name] = split
                 num_tracks[name] = len(row["tracks"])
                 num_samples[name] = num_samples.get(name, 0) + row["num_samples"]
         self.names = tuple(self._records)
@@ -85,6 +88,22 @@ class Pieces:
             stems=_join_segments([segment["stems"] for segment in segments]),
             mixing=np.stack(first["mixing"]) if len(first["mixing"]) else None,
             max_crosstalk_db=None if np.isnan(bound_db) else bound_db,
+        )
+
+    def note_activity(self, index: int, *, frame_length: int) -> np.ndarray | None:
+        """Return in which frames a note of each track of a piece is held.
+
+        Args:
+            index: index of the piece.
+            frame_length: in samples; the last frame may be incomplete.
+
+        Returns:
+            bool (J, F), from the composed notes of a rendered piece; None for recordings.
+        """
+        name = self.names[index]
+        num_frames = -(-self.num_samples[index] // frame_length)
+        return self._builder.note_activity(
+            self._splits[name], name, num_frames=num_frames, frame_length=frame_length
         )
 
 

@@ -226,17 +226,17 @@ def auc_bootstrap(
         chunks = song_weights(len(names), num_resamples=num_resamples, seed=seed)
         resamples = [_weighted_auc(labels, scores, weights[:, song]) for weights in chunks]
     resampled = np.concatenate(resamples)  # (R, S, K)
-    macro, macros = _defined_mean(areas), _defined_mean(resampled)
+    macro, macros = defined_mean(areas), defined_mean(resampled)
     more = macros - macros[:, :1]
     better = np.where(np.isnan(more), np.nan, (np.sign(more) + 1) / 2)
     return AucBootstrap(
         macro=macro,
-        macro_intervals=_interval(macros, level),
+        macro_intervals=defined_interval(macros, level),
         differences=macro - macro[:1],
-        difference_intervals=_interval(more, level),
-        share_better=_defined_mean(better.T),
+        difference_intervals=defined_interval(more, level),
+        share_better=defined_mean(better.T),
         class_differences=areas - areas[:1],
-        class_difference_intervals=_interval(resampled - resampled[:, :1], level),
+        class_difference_intervals=defined_interval(resampled - resampled[:, :1], level),
         num_undefined=np.isnan(resampled[:, 0]).sum(0) * (len(names) > 1),
     )
 
@@ -268,7 +268,7 @@ def _weighted_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -
     return areas
 
 
-def _defined_mean(values: np.ndarray) -> np.ndarray:
+def defined_mean(values: np.ndarray) -> np.ndarray:
     """Return the mean over the last axis without NaNs; NaN if all values are NaN."""
     defined = ~np.isnan(values)
     counts = defined.sum(-1)
@@ -276,7 +276,7 @@ def _defined_mean(values: np.ndarray) -> np.ndarray:
     return np.where(counts > 0, total / np.maximum(counts, 1), np.nan)
 
 
-def _interval(resampled: np.ndarray, level: float) -> np.ndarray:
+def defined_interval(resampled: np.ndarray, level: float) -> np.ndarray:
     """Return percentiles (..., 2) over the first axis without NaNs; NaN if all values are NaN."""
     ends = [(1 - level) / 2, (1 + level) / 2]
     flat = resampled.reshape(len(resampled), -1).T

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Mapping
 
 from irec_jax.evaluation.recognition import KINDS
+from irec_jax.reports import piece_tables
 from irec_jax.reports.page import (
     measured_table,
     picture,
@@ -12,7 +13,7 @@ from irec_jax.reports.page import (
     repeats_heading,
 )
 from irec_jax.reports.tables import captioned_table, escape
-from irec_jax.text import class_names, interval, mean_sd, number
+from irec_jax.text import class_names, mean_sd, number
 
 _THRESHOLD_NAMES = {
     "fixed": "fixed beforehand",
@@ -42,6 +43,7 @@ def markdown_page(report: Mapping, captions: Mapping[str, str]) -> str:
         _explanation(report),
         *_repeats(report),
         *_reported(report),
+        *piece_tables.sections(report),
         "## Scores by class",
         _class_table(report),
         *picture(others, "class_f1.png"),
@@ -60,8 +62,7 @@ def markdown_page(report: Mapping, captions: Mapping[str, str]) -> str:
 
 
 def _score(block: Mapping, name: str = "f1") -> str:
-    """Return a score with its interval: '0.672 [0.651, 0.695]'."""
-    return interval(block[name], block[f"{name}_interval"])
+    return piece_tables.with_interval(block, name)
 
 
 def _headline(report: Mapping) -> str:

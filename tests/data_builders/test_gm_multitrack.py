@@ -41,6 +41,17 @@ def test_full_size_has_the_counts_of_seipel():
     assert np.mean([abs(counts[label] - count) for label, count in published.items()]) < 1.0
 
 
+def test_long_size_has_all_classes_in_both_splits_in_pieces_of_minutes():
+    train, test = (gm_multitrack_plan.plan_pieces("long", split) for split in SPLITS)
+    assert (len(train), len(test)) == (20, 6)
+    for pieces, fewest in ((train, 4), (test, 2)):
+        counts = Counter(label for piece in pieces for label in set(dict(piece.tracks).values()))
+        assert set(counts) == set(ORCHESTRA) and min(counts.values()) >= fewest
+    for piece in train + test:
+        duration_s = gm_multitrack_pieces.count_samples(piece) / RATE
+        assert 120 <= duration_s <= (150 if len(piece.tracks) >= 9 else 300)
+
+
 def test_small_and_tiny_sizes():
     train, test = (gm_multitrack_plan.plan_pieces("small", split) for split in SPLITS)
     assert (len(train), len(test)) == (24, 10)
@@ -61,7 +72,8 @@ def test_plans_are_consistent(size):
         names = [name for name, _ in piece.tracks]
         assert len(set(names)) == len(names) and 3 <= len(names) <= 14
         assert list(multitrack_base.sort_tracks(piece.tracks[::-1], ORCHESTRA)) == names
-        assert 12 <= piece.max_duration_s <= 60 and piece.max_crosstalk_db in (-6, -12, -18)
+        longest_s = 300 if size == "long" else 60
+        assert 12 <= piece.max_duration_s <= longest_s and piece.max_crosstalk_db in (-6, -12, -18)
     with pytest.raises(ValueError, match="huge"):
         gm_multitrack_plan.plan_pieces("huge", "train")
     with pytest.raises(ValueError, match="validation"):
@@ -274,6 +286,27 @@ def test_files_do_not_depend_on_the_number_of_workers(tmp_path, few_pieces):
     assert digests[0] == digests[1]
 
 
+@pytest.mark.parametrize("form", ["multitrack44k", "multitrack48k"])
+def test_long_pieces_are_segmented(tmp_path, few_pieces, monkeypatch, form):
+    monkeypatch.setattr(gm_multitrack, "SEGMENT_S", 5)
+    builder = build(tmp_path, 1, form)
+    (piece,) = gm_multitrack_plan.plan_pieces("tiny", "test")
+    rate = int(form[-3:-1]) * 1000 + 100 * form.endswith("44k")
+    stems, mixture = gm_multitrack_pieces.render_example((piece, None, rate))
+    spots, mixing = gm_multitrack.simulate_spots(stems, piece, rate)
+    rows = builder.index("test")
+    assert gm_multitrack_pieces.count_samples(piece, rate) == len(mixture)
+    assert builder._num_examples("test") == len(rows) == -(-len(mixture) // (5 * rate)) == 3
+    assert [row["num_samples"] for row in rows[:2]] == [5 * rate] * 2
+    assert [row["segment"] for row in rows] == [0, 1, 2]
+    assert [example["start_s"] for example in builder.as_data_source("test")] == [0, 5, 10]
+    (loaded,) = data.Pieces(builder, ["test"], rate)
+    np.testing.assert_array_equal(audio.to_int16(loaded.mix), mixture)
+    np.testing.assert_array_equal(audio.to_int16(loaded.stems), stems)
+    np.testing.assert_array_equal(audio.to_int16(loaded.spots), spots)
+    np.testing.assert_array_equal(loaded.mixing, mixing)
+
+
 def test_48_khz_version_has_the_same_music(few_pieces):
     (piece,) = gm_multitrack_plan.plan_pieces("tiny", "test")
     stems, mixture = gm_multitrack_pieces.render_example((piece, None, RATE))
@@ -289,7 +322,7 @@ def test_configs_and_invalid_options(tmp_path):
     names = [config.name for config in gm_multitrack.GmMultitrack.BUILDER_CONFIGS]
     assert names == [
         f"{size}-{form}"
-        for size in ("tiny", "small", "full")
+        for size in ("tiny", "small", "full", "long")
         for form in ("multitrack44k", "multitrack48k")
     ]
     default = data_builders.builder("gm_multitrack", data_dir=tmp_path)
@@ -305,6 +338,41 @@ def test_configs_and_invalid_options(tmp_path):
         with pytest.raises(UserError) as caught:
             data_builders.builder("gm_multitrack", data_dir=tmp_path, **options)
         assert message in str(caught.value)
+
+
+# Note times
+
+
+@pytest.mark.parametrize("frame_length", [1024, 5000])
+def test_note_activity_matches_a_loop_over_notes(tiny, frame_length):
+    pieces = tiny[0]
+    planned = gm_multitrack_plan.plan_pieces("tiny", "train")
+    for index, plan in enumerate(planned[:2]):
+        actual = pieces.note_activity(index, frame_length=frame_length)
+        num_frames = -(-pieces.num_samples[index] // frame_length)
+        score = gm_multitrack_pieces.compose(plan)
+        expected = np.zeros((len(plan.tracks), num_frames), bool)
+        for j, (name, _) in enumerate(plan.tracks):
+            for note in score.parts[name].notes:
+                start = round(note.onset_s * RATE)
+                end = max(start + 1, round((note.onset_s + note.duration_s) * RATE))
+                for frame in range(num_frames):
+                    if start < (frame + 1) * frame_length and frame * frame_length < end:
+                        expected[j, frame] = True
+        np.testing.assert_array_equal(actual, expected)
+        assert 0.1 < actual.mean() < 0.95
+
+
+def test_note_activity_follows_the_sound_of_the_dry_stems(tiny):
+    for pieces in tiny:
+        for index, piece in enumerate(pieces):
+            plays = pieces.note_activity(index, frame_length=1024)
+            num_frames = piece.stems.shape[1] // 1024
+            frames = piece.stems[:, : num_frames * 1024].reshape(len(plays), num_frames, 1024)
+            rms = np.sqrt(np.square(frames).mean(-1))
+            for track, held in zip(rms, plays[:, :num_frames], strict=True):
+                assert np.corrcoef(track, held)[0, 1] > 0.3
+                assert np.median(track[held]) > 3 * np.median(track[~held])
 
 
 # Errors

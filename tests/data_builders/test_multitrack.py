@@ -138,6 +138,7 @@ def test_pieces_are_read_from_all_formats(tmp_path, recordings, capfd):
     assert first.tracks == ("violin", "violin-2", "violoncello")
     assert first.instruments == ("violin", "violin", "violoncello")
     assert first.stems is None and first.mixing is None and first.max_crosstalk_db is None
+    assert train.note_activity(0, frame_length=1024) is None
     np.testing.assert_array_equal(first.mix, noise("mix", channels=2))
     expected = [noise("violin")[:, 0], noise("second", channels=2).mean(axis=1)]
     np.testing.assert_allclose(first.spots[:2], expected, atol=1.01 / 32_768)

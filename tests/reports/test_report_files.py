@@ -13,7 +13,7 @@ import report_pages
 
 import data_builders
 from irec_jax.errors import UserError
-from irec_jax.evaluation import recognition
+from irec_jax.evaluation import pieces, recognition
 from irec_jax.reports import provenance
 from irec_jax.reports import recognition_report as report
 
@@ -131,6 +131,34 @@ def test_page_states_scores_data_and_baselines(complete_report, tmp_path):
     for table in re.findall(r"(?m)(?:^\|.*\n)+", text):
         cells = {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}
         assert len(cells) == 1, table  # a vertical bar in a class name does not end the cell
+
+
+def test_page_shows_scores_by_piece(tmp_path):
+    test = dataclasses.replace(_predictions(0), songs=[f"piece {i % 3}" for i in range(40)])
+    labels = test.labels.copy()
+    labels[::3, 1], labels[1::3, 2] = 0, 1  # never in one piece, always in another
+    test = dataclasses.replace(test, labels=labels)
+    guess = dataclasses.replace(test, windows=_predictions(3).windows)
+    entry = pieces.evaluate(test, {"guess": guess}, num_resamples=20)
+    complete = _report(predictions=test) | {"pieces": entry}
+    text = _text(report.write(complete, tmp_path))
+    macro, lead = entry["model"]["macro"], entry["differences"]["guess"]["macro"]
+    low, high = lead["auc_interval"]
+    assert "## Scores by piece" in text and "each of the 3 test pieces" in text
+    (model,) = re.findall(r"^\| \*\*han\*\* \| (.*) \|$", text, flags=re.MULTILINE)
+    assert [cell.split()[0] for cell in model.split(" | ")] == [
+        f"{macro[score]:.3f}" for score in pieces.SCORES
+    ]
+    (row,) = re.findall(r"^\| han minus guess \| (.*) \|$", text, flags=re.MULTILINE)
+    assert row.split(" | ")[3] == f"{lead['auc']:+.3f} [{low:+.3f}, {high:+.3f}]"
+    flute, piano = (
+        re.findall(rf"^\| {name} \| (.*) \|$", text.partition("pieces without P")[2], re.MULTILINE)
+        for name in ("flute", "piano")
+    )
+    assert flute[0].split(" | ")[-2:] == ["1", "1"]
+    assert piano[0].split(" | ")[-2:] == ["0", "1"]
+    report_pages.check((tmp_path / "report.html").read_text(), num_pictures=3)
+    assert "## Scores by piece" not in _text(report.write(_report(), tmp_path))
 
 
 def test_page_on_irmas_shows_published_scores(tmp_path):

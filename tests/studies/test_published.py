@@ -8,8 +8,10 @@ import pytest
 from quoting import quote
 
 import configs
+from data_builders.gm_multitrack.plan import SEIPEL_PIECES
+from irec_jax.labels import ORCHESTRA
 from irec_jax.studies import published
-from irec_jax.studies.published import goel, han, ligtenberg, vazonis
+from irec_jax.studies.published import goel, han, ligtenberg, seipel, vazonis
 
 SIZES, NETS = (50, 100, 150), ("b1", "b2", "b3", "b4")
 
@@ -132,6 +134,24 @@ def test_ligtenberg_results():
     macro = ligtenberg.MACRO_AUC
     assert macro["post"] == (0.82, 0.007) and macro["d_raw"] == -0.001
     assert ligtenberg.AUC["cla"]["d_raw"] == -0.077 and len(ligtenberg.AUC) == 11
+
+
+def test_seipel_results():
+    """The sizes of table 4.2 are those of its hours in samples of 16 bits at 44.1 kHz."""
+    rows = {**seipel.INSTRUMENTS, "mixes": seipel.MIXES}
+    for name, row in rows.items():
+        assert row.megabytes == pytest.approx(row.hours * 3600 * 44_100 * 2 / 1e6, rel=3e-3), name
+        assert row.num_tracks <= seipel.MIXES.num_tracks and row.hours <= seipel.MIXES.hours
+    assert set(seipel.INSTRUMENTS) == set(ORCHESTRA)
+    assert sum(seipel.NUM_PIECES) == seipel.MIXES.num_tracks - 1
+    assert round(seipel.MEAN_PIECE_S / 60, 1) == 9.9
+    assert pytest.approx(seipel.BEST_FRAMES * 1024 / 44_100, abs=0.005) == seipel.BEST_S
+    assert seipel.BEST_FRAMES in seipel.FRAMES
+
+
+def test_rendered_pieces_have_the_counts_of_table_4_2():
+    counts = {name: row.num_tracks for name, row in seipel.INSTRUMENTS.items()}
+    assert counts == SEIPEL_PIECES
 
 
 def test_published_results_import_only_the_standard_library():

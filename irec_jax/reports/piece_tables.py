@@ -1,0 +1,78 @@
+"""Section of a recognition report on scores by piece; see `evaluation.pieces`."""
+
+from collections.abc import Mapping
+
+from irec_jax.reports.page import measured_table
+from irec_jax.reports.tables import escape
+from irec_jax.text import class_names, difference, interval, is_finite, number
+
+#: Score of `evaluation.pieces` -> its name in tables.
+NAMES = {"precision": "P", "recall": "R", "f1": "F1", "auc": "ROC AUC"}
+
+
+def sections(report: Mapping) -> list[str]:
+    """Return the section on the entry ``pieces`` of a report; nothing if it has none."""
+    if not (entry := report.get("pieces")):
+        return []
+    return ["## Scores by piece", _systems(report, entry), _classes(report, entry["model"])]
+
+
+def with_interval(block: Mapping, name: str) -> str:
+    """Return a score with its interval: '0.672 [0.651, 0.695]'."""
+    return interval(block[name], block[f"{name}_interval"])
+
+
+def signed_interval(block: Mapping, name: str) -> str:
+    """Return a difference with its interval, all with signs: '+0.041 [+0.012, +0.065]'."""
+    ends = block[f"{name}_interval"]
+    text = difference(block[name])
+    if not all(map(is_finite, ends)):
+        return text
+    return f"{text} [{difference(ends[0])}, {difference(ends[1])}]"
+
+
+def _systems(report: Mapping, entry: Mapping) -> str:
+    """Return the mean scores of the model and the baselines, and the model's lead."""
+    systems = {f"**{report['system']}**": entry["model"], **entry["baselines"]}
+    rows = [
+        [name, *(with_interval(block["macro"], score) for score in NAMES)]
+        for name, block in systems.items()
+    ]
+    rows += [
+        [
+            f"{report['system']} minus {name}",
+            *(signed_interval(block["macro"], score) for score in NAMES),
+        ]
+        for name, block in entry["differences"].items()
+    ]
+    return measured_table(
+        report,
+        f"Precision (P), recall (R) and F1 at threshold {entry['threshold']:g} and ROC AUC within "
+        f"each of the {entry['model']['num_pieces']} test pieces, averaged over the pieces and "
+        "then over the classes, with 95 % intervals bootstrapped over pieces; differences on the "
+        "same resamples.",
+        ["system", *(f"{name} [95 %]" for name in NAMES.values())],
+        rows,
+    )
+
+
+def _classes(report: Mapping, scores: Mapping) -> str:
+    """Return the scores of each class, and the number of pieces that lack them."""
+    names = class_names(report["classes"])
+    rows = []
+    for code, name in zip(report["classes"], names, strict=True):
+        block = scores["per_class"][code]
+        row = [escape(name), number(block["precision"]), number(block["recall"])]
+        row += [with_interval(block, "f1"), with_interval(block, "auc")]
+        row += [str(block["num_left_out"][score]) for score in ("precision", "recall", "auc")]
+        rows.append(row)
+    header = ["class", "P", "R", "F1 [95 %]", "ROC AUC [95 %]"]
+    header += ["pieces without P", "without R and F1", "without ROC AUC"]
+    return measured_table(
+        report,
+        f"Mean scores of {report['system']} over the test pieces by class. A piece is left out of "
+        "R and F1 if the class never plays in it, of P if it is not predicted either, and of ROC "
+        f"AUC if it never or always plays ({scores['num_pieces']} pieces).",
+        header,
+        rows,
+    )
