@@ -15,6 +15,7 @@ from irec_jax.errors import UserError
 from irec_jax.files import expand_home
 from irec_jax.inference import aggregation, sliding_windows
 from irec_jax.inference.prediction import create_predict, local_batch_size
+from irec_jax.inference.segments import Segment
 from irec_jax.systems.clip import Clip, read_clip
 from irec_jax.systems.inputs import check_array, is_file, is_path
 from irec_jax.systems.loading import load_variables, open_system, system_errors
@@ -59,7 +60,7 @@ class Recognized:
     note: str = ""
 
     @property
-    def segments(self) -> list[aggregation.Segment]:
+    def segments(self) -> list[Segment]:
         """Segments in which each class is active, also of classes that are not clip labels."""
         thresholds = np.array(list(self.thresholds.values()))
         return aggregation.segments(
