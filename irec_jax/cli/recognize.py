@@ -146,7 +146,7 @@ def _summary(result) -> str:
 
 
 def _paths_by_file(path: Path, files: Sequence[Path]) -> list[Path]:
-    """Return the output of each file: `path`, or its name with that of the file if there are more."""
+    """Return the output of each file: `path`, with the name of the file if there are several."""
     if len(files) == 1:
         return [path]
     names = unique_names([file.stem for file in files])
