@@ -17,7 +17,7 @@ from irec_jax.errors import UserError
 from irec_jax.kernels import DeferredNorm
 
 
-def _rows(module: nn.Module, name: str, num_rows: int) -> Array | None:
+def _rows(module: nn.Module, name: str, num_rows: int) -> Array | np.ndarray | None:
     """Return a variable of the collection 'examples' for each row of an input; None if not given.
 
     An input has one row for each example, or as many rows for each as a bag has instances. Rows
