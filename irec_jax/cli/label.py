@@ -24,7 +24,7 @@ def _parser() -> CommandParser:
         "--threshold-db",
         type=float,
         metavar="DB",
-        help="level from which a track plays, relative to its loudest frame (default: -25)",
+        help="level from which a track plays, relative to its loudest frame (default: -20)",
     )
     parser.add_argument(
         "--no-reduction", action="store_true", help="use the tracks as they are, with crosstalk"

@@ -92,7 +92,8 @@ def test_segments_are_written_as_a_table_and_for_audacity(folder, trained, tmp_p
     assert [(n, float(a), float(b)) for n, a, b in rows[1:]] == [
         (name, round(start, 6), round(end, 6)) for name, start, end in segments
     ]
-    assert call(*words, folder / "a.m4a", "--segments", tmp_path / "b.txt") == 0
+    both = ["recognize", folder / "a.m4a", *words[1:]]
+    assert call(*both, "--segments", tmp_path / "b.txt") == 0
     labels = [line.split("\t") for line in (tmp_path / "b-song.txt").read_text().splitlines()]
     assert [[name, start, end] for start, end, name in labels] == rows[1:]
     assert (tmp_path / "b-a.txt").exists()

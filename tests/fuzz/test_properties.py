@@ -130,7 +130,7 @@ def test_segments_of_a_class_are_apart_and_last_as_long_as_it_is_active(data, nu
         assert all(0 <= s.start_s < s.end_s <= num for s in own)
         total_s = sum(s.end_s - s.start_s for s in own)
         assert total_s == pytest.approx((scores[:, k] >= thresholds[k]).sum())
-    assert segments == sorted(segments, key=lambda s: (s.start_s, s.label))
+    assert segments == sorted(segments, key=lambda s: (s.start_s, s.name))
 
 
 @given(
