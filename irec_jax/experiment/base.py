@@ -52,7 +52,7 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
     """A config with its dataset, its task, and one compiled step that all repeats share.
 
     Subclasses add the parts that depend on the task: the abstract methods, and `reports`, the
-    module that assembles and writes reports.
+    module that assembles and writes reports. `unit` names the training examples.
 
     Args:
         name: name of the config, such as 'han'.
@@ -61,6 +61,7 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
     """
 
     reports: ClassVar[ModuleType]
+    unit: ClassVar[str] = "windows"
 
     def __init__(self, name: str, config: config_dict.ConfigDict, task: TaskT):
         self.name, self.config, self.task = name, config, task
@@ -216,9 +217,9 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
         self.write_system(folder)
         log(parameter_table(params))
         log(
-            f"{batches.num_windows} windows of {config.data.window_s:g} s, "
+            f"{batches.num_windows} {self.unit} of {config.data.window_s:.4g} s, "
             f"{batches.steps_per_epoch} steps per epoch on {jax.device_count()} device(s); "
-            f"{valid_batches.num_windows} validation windows; {self.describe_splits(splits)}; "
+            f"{valid_batches.num_windows} validation {self.unit}; {self.describe_splits(splits)}; "
             f"tensorboard --logdir {folder / 'tensorboard'}"
         )
         first_batch = valid_batches[0]

@@ -1,5 +1,7 @@
 """Experiments of recognisers that are trained on bags of instances."""
 
+from typing import ClassVar
+
 from irec_jax import data
 from irec_jax.experiment.recognition import RecognitionExperiment
 from irec_jax.tasks import MultiInstance
@@ -9,6 +11,7 @@ class MultiInstanceExperiment(RecognitionExperiment):
     """Trains on bags of consecutive instances; predicts and evaluates single instances."""
 
     task: MultiInstance
+    unit: ClassVar[str] = "bags of windows"
 
     def batches(self, examples: data.Clips, *, seed: int = 0, shuffle: bool) -> data.Batches:
         settings = self.batch_settings(seed=seed, shuffle=shuffle)

@@ -56,14 +56,16 @@ class RecognitionExperiment(Experiment[Recognition, data.Dataset, data.Clips]):
     def describe_dataset(self) -> str:
         dataset, split = self.dataset, self.config.data.split
         test = f" and {len(dataset.test)} test" if dataset.test else ""
+        unit = "instances" if "label_s" in self.config.data else "clips"
         return (
-            f"{len(dataset.train)} training{test} clips of {len(dataset.classes)} classes; "
+            f"{len(dataset.train)} training{test} {unit} of {len(dataset.classes)} classes; "
             f"{split} split: {data.SPLITS[split]}"
         )
 
     def describe_splits(self, splits: data.Splits[data.Clips]) -> str:
         training, validation = len(set(splits.training.songs)), len(set(splits.validation.songs))
-        return f"{training} training and {validation} validation songs"
+        unit = "pieces" if "label_s" in self.config.data else "songs"
+        return f"{training} training and {validation} validation {unit}"
 
     def split(self, seed: int) -> data.Splits[data.Clips]:
         return data.split_clips(self.dataset, self.config.data, seed=seed)
