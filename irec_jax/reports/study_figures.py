@@ -113,7 +113,7 @@ def score_curves(
         for name, setting in marks.items():
             axes.axvline(setting, color="black", ls=":", linewidth=1.0, label=name)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.set(xlabel=xlabel, ylim=(0, 1))
+        axes.set(xlabel=xlabel, ylabel="score", ylim=(0, 1))
         axes.set_title(title, loc="left", fontsize=11)
         figures.grid(axes)
         axes.legend(frameon=False, fontsize=8)
@@ -134,7 +134,7 @@ def threshold_curves(
     colours = dict(zip(conditions, palette, strict=False))
     for name, values in f1.items():
         condition, _, method = name.rpartition(", ")
-        style = "--" if method == "none" else "-"
+        style = "--" if method == "unreduced" else "-"
         axes.plot(thresholds_db, values, color=colours[condition], ls=style, label=name)
     axes.axvline(mark_db, color="black", ls=":", linewidth=1.0, label=f"default, {mark_db:g} dB")
     axes.set(xlabel="threshold in dB below the largest activity of a track", ylabel="F1 of labels")

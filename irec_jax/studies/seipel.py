@@ -34,7 +34,7 @@ _AGGREGATES = ("max", "noisy_or", "attention", "lse")
 _QUICK_EPOCHS, _QUICK_BATCH = 12, 16
 #: Approximate frames of training per second on two cores, seconds of audio in an epoch, and seconds
 #: of a run besides its epochs, and of the baselines.
-_FRAMES_PER_S, _EPOCH_S, _OVERHEAD_S, _BASELINES_S = 4000.0, 580.0, 15.0, 30.0
+_FRAMES_PER_S, _EPOCH_S, _OVERHEAD_S, _BASELINES_S = 8000.0, 580.0, 30.0, 30.0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -28,11 +28,14 @@ FRAMES = (1, 16, 112)
 CURVE_FRAMES = 16
 #: Thresholds that are tried, in dB below the largest activity of a track.
 GRID_DB = tuple(float(db) for db in range(-60, -2))
-_METHODS: Mapping[str, crosstalk.Settings | None] = {"none": None, "reduced": crosstalk.Settings()}
+_METHODS: Mapping[str, crosstalk.Settings | None] = {
+    "unreduced": None,
+    "reduced": crosstalk.Settings(),
+}
 
 
 def condition(room: str, level_db: int) -> str:
-    """Return the name of a condition: 'dry, -6 dB'."""
+    """Return the name of a condition: 'free field, -6 dB'."""
     return f"{room}, {level_db} dB"
 
 
@@ -60,12 +63,12 @@ def study(
     Returns:
         dict: ``stems``, the labels of the dry tracks, by number of frames: ``threshold_db`` and
         ``scores`` (of `evaluation.pieces.piece_scores`). ``conditions``, by `condition` and by
-        number of frames: the same for ``none`` and ``reduced``, and ``difference`` (of
-        `paired_difference`), reduced minus none. ``curves``, the F1 of the pooled instances of the
-        test pieces, averaged over classes, by threshold: ``thresholds_db``, and ``f1`` by
-        condition and method. ``num_pieces`` of both splits.
+        number of frames: the same for ``unreduced`` and ``reduced``, and ``difference``
+        (of `paired_difference`), reduced minus unreduced. ``curves``, the F1 of the pooled
+        instances of the test pieces, averaged over classes, by threshold: ``thresholds_db``, and
+        ``f1`` by condition and method. ``num_pieces`` of both splits.
     """
-    rooms = {"dry": 0.0, "room": decay_s}
+    rooms = {"free field": 0.0, "room": decay_s}
     options = dict(rooms=rooms, levels_db=levels_db, seed=seed)
     measured = [_measure_all(pieces, folder, **options) for pieces in (training, test)]
     classes = test.classes
@@ -118,7 +121,8 @@ def measure(
 
     Returns:
         ``notes`` bool (K, F), the frames in which each class has a note; float32 (K, F) activities:
-        ``stems`` of the dry tracks, and 'CONDITION, METHOD' for the methods none and reduced.
+        ``stems`` of the dry tracks, and 'CONDITION, METHOD' for the methods unreduced and
+        reduced.
     """
     piece = pieces[index]
     assert piece.stems is not None  # the study uses rendered pieces only
@@ -208,7 +212,7 @@ def _compare(
     """Return the scores with both methods and their difference."""
     labels, _, names = _pool(measured[1], "stems", length)
     blocks, activities, levels = {}, [], []
-    for method in ("reduced", "none"):
+    for method in ("reduced", "unreduced"):
         scored = _score(measured, f"{name}, {method}", length, classes)
         blocks[method] = scored[0]
         activities.append(scored[1])

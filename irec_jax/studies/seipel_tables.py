@@ -276,7 +276,7 @@ def _label_table(report: Mapping) -> str:
         lines.append(line("dry tracks", frames, block))
     for name, by_frames in labels["conditions"].items():
         for frames, blocks in by_frames.items():
-            lines.append(line(f"{name}, no reduction", frames, blocks["none"]))
+            lines.append(line(f"{name}, no reduction", frames, blocks["unreduced"]))
             lines.append(line(f"{name}, reduced", frames, blocks["reduced"]))
             gain = blocks["difference"]["macro"]
             gains = [signed_interval(gain, score) for score in NAMES]
@@ -284,7 +284,7 @@ def _label_table(report: Mapping) -> str:
     decay_s = report["settings"]["decay_s"]
     caption = (
         "Labels from the activity of tracks against the composed notes, by maximum crosstalk and "
-        f"frames per instance, in a free field (dry) and in a room with {decay_s:g} s of "
+        f"frames per instance, in a free field and in a room with {decay_s:g} s of "
         "reverberation: precision (P), recall (R), F1 and ROC AUC averaged over test pieces and "
         "classes, and the threshold in dB."
     )
@@ -298,7 +298,7 @@ def _label_class_table(report: Mapping) -> str:
     blocks, lines = by_frames[_SHOWN_FRAMES], []
     for code, full_name in zip(report["classes"], class_names(report["classes"]), strict=True):
         line = [full_name]
-        for method in ("none", "reduced"):
+        for method in ("unreduced", "reduced"):
             scores = blocks[method]["scores"]["per_class"][code]
             line += [number(scores[score]) for score in ("precision", "recall", "f1")]
         lines.append([*line, difference(blocks["difference"]["per_class"][code]["f1"])])

@@ -83,7 +83,7 @@ def labels(tmp_path_factory, _own_data_folder):
 def test_labels_are_compared_with_the_notes(labels, _own_data_folder):
     folder, result = labels
     assert result["num_pieces"] == [4, 2]
-    assert list(result["conditions"]) == ["dry, -6 dB", "room, -6 dB"]
+    assert list(result["conditions"]) == ["free field, -6 dB", "room, -6 dB"]
     pieces = load("test", _own_data_folder)
     true, activities, names = [], [], []
     for index, name in enumerate(pieces.names):
@@ -101,9 +101,9 @@ def test_labels_are_compared_with_the_notes(labels, _own_data_folder):
             own = [j for j, label in enumerate(piece.instruments) if label == name_of_class]
             np.testing.assert_array_equal(stored["notes"][k], notes[own].any(0))
         true.append(seipel_labels.instances(stored["notes"], 16))
-        activities.append(seipel_labels.instances(stored["dry, -6 dB, reduced"], 16))
+        activities.append(seipel_labels.instances(stored["free field, -6 dB, reduced"], 16))
         names += [name] * len(true[-1])
-    block = result["conditions"]["dry, -6 dB"]["16"]["reduced"]
+    block = result["conditions"]["free field, -6 dB"]["16"]["reduced"]
     expected = piece_evaluation.piece_scores(
         np.concatenate(true), np.concatenate(activities), names, ORCHESTRA,
         threshold=10 ** (block["threshold_db"] / 20), num_resamples=2,
@@ -121,7 +121,7 @@ def test_thresholds_are_chosen_on_training_pieces(labels, _own_data_folder):
     stored = [dict(np.load(folder / f"{name}.npz")) for name in names]
     for name, by_frames in result["conditions"].items():
         for frames, methods in by_frames.items():
-            for method in ("none", "reduced"):
+            for method in ("unreduced", "reduced"):
                 true, scores = (
                     np.concatenate([seipel_labels.instances(s[key], int(frames)) for s in stored])
                     for key in ("notes", f"{name}, {method}")
@@ -131,7 +131,7 @@ def test_thresholds_are_chosen_on_training_pieces(labels, _own_data_folder):
                 best = seipel_labels.GRID_DB[int(np.argmax(f1))]
                 assert methods[method]["threshold_db"] == best
             gain = methods["difference"]["macro"]["auc"]
-            auc = [methods[method]["scores"]["macro"]["auc"] for method in ("none", "reduced")]
+            auc = [methods[method]["scores"]["macro"]["auc"] for method in ("unreduced", "reduced")]
             assert gain == pytest.approx(auc[1] - auc[0])
 
 
