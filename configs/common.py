@@ -8,6 +8,7 @@ from typing import Any
 from ml_collections import config_dict
 
 import data_builders
+from irec_jax.crosstalk.activity import DEFAULT_THRESHOLD_DB
 from irec_jax.errors import UserError
 
 
@@ -118,6 +119,9 @@ def data(dataset: str, **settings) -> dict:
     - `stored` (not in any config): a folder that `irec study separation` wrote, with these clips
       after separation, used instead; needs `split=parts`, and for features the front end `stored`.
     """
+    if dataset in data_builders.DATASETS and data_builders.DATASETS[dataset].kind == "multitrack":
+        kept = {k: settings[k] for k in ("window_s", "hop_s", "normalize") if k in settings}
+        return instances(dataset, **kept, validation_fraction=settings["validation_fraction"])
     options = dataset_options(dataset, "clips")
     shared = dict(
         name=dataset,
@@ -130,6 +134,37 @@ def data(dataset: str, **settings) -> dict:
         normalize="peak",
         split="official",
         test_fraction=0.15,
+    )
+    return shared | settings | options
+
+
+def instances(dataset: str, **settings) -> dict:
+    """Return the data section of a recogniser for multitrack pieces, with labels over time.
+
+    - `dir`, `manual_dir`, `cache_gb`, `normalize`: as in `data`.
+    - `window_s`: length of the windows that the network hears.
+    - `label_s`: length of their central part, an instance, that the labels describe (None:
+      `window_s`).
+    - `hop_s`: hop of training instances (None: `label_s`, no overlap).
+    - `threshold_db`: an instrument plays if the RMS of one of its tracks exceeds this level,
+      relative to the maximum of the track, in any frame of the instance.
+    - `reduction`: reduce the crosstalk of spot microphones before that.
+    - `split`, `channels`: `official` and `mean`.
+    """
+    options = dataset_options(dataset, "multitrack")
+    shared = dict(
+        name=dataset,
+        format="multitrack44k",
+        dir=config_dict.placeholder(str),
+        manual_dir=config_dict.placeholder(str),
+        cache_gb=1.0,
+        channels="mean",
+        hop_s=config_dict.placeholder(float),
+        label_s=config_dict.placeholder(float),
+        normalize="peak",
+        split="official",
+        threshold_db=DEFAULT_THRESHOLD_DB,
+        reduction=True,
     )
     return shared | settings | options
 
@@ -203,7 +238,8 @@ def training(**settings) -> dict:
     - `patience`: training stops when `stop_by` has not improved for more than this many epochs.
     - `stop_by`: `loss`, the validation loss, or a validation score: `top1` of a recogniser (the
       fraction of windows whose most probable class is a label), `amplitude_sdr` of a separator.
-    - `best_by`: criterion for the epoch to keep, with the same names.
+    - `keep`: the epoch whose parameters are the result: `best` or `last`.
+    - `best_by`: criterion for the best epoch, with the same names as `stop_by`.
     - `min_steps_per_epoch`: an epoch is the smallest number of complete passes over the data with
       at least this many steps (None: one pass).
     - `max_steps_per_epoch`: shortens passes (None: complete passes).
@@ -216,6 +252,7 @@ def training(**settings) -> dict:
         num_epochs=100,
         patience=2,
         stop_by="loss",
+        keep="best",
         best_by="loss",
         min_steps_per_epoch=config_dict.placeholder(int),
         repeats=1,
@@ -236,6 +273,7 @@ def evaluation(**settings) -> dict:
       `irec_jax.inference.aggregation`).
     - `num_bootstrap`: resamples of songs for the intervals.
     - `baselines`: also evaluate the majority class and MFCC statistics on the same clips.
+    - `per_piece` (configs for multitrack pieces): also average the scores over pieces.
     """
     defaults = dict(
         batch_size=128,

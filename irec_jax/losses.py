@@ -43,6 +43,31 @@ def binary_cross_entropy(
     return jnp.mean(jax.nn.softplus(logits) - labels * logits, axis=-1)
 
 
+def log_binary_cross_entropy(
+    log_p: Float[Array | np.ndarray, "*batch classes"],
+    log_not_p: Float[Array | np.ndarray, "*batch classes"],
+    labels: Real[Array | np.ndarray, "*batch classes"],
+    *,
+    label_smoothing: float = 0.0,
+) -> Float[Array, "*batch"]:
+    """Return the binary cross-entropy of probabilities that are given by their logarithms.
+
+    -1/K sum_k [y_k log p_k + (1 - y_k) log(1 - p_k)], as `binary_cross_entropy`, for probabilities
+    that are no sigmoid of one logit, such as those of a bag.
+
+    Args:
+        log_p, log_not_p: log p and log(1 - p), <= 0.
+        labels: multi-hot or soft labels y.
+        label_smoothing: s, with which y becomes y (1 - s) + s / 2.
+    """
+    log_p, labels = _check(log_p, labels, label_smoothing)
+    labels = labels * (1.0 - label_smoothing) + label_smoothing / 2.0
+    # 0 log 0 is 0.
+    present = jnp.where(labels > 0, labels * log_p, 0.0)
+    absent = jnp.where(labels < 1, (1 - labels) * log_not_p, 0.0)
+    return -jnp.mean(present + absent, axis=-1)
+
+
 def categorical_cross_entropy(
     logits: Float[Array | np.ndarray, "*batch classes"],
     labels: Real[Array | np.ndarray, "*batch classes"],

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from irec_jax import audio
-from irec_jax.audio.tracks import Track, open_track, prefetch
+from irec_jax.audio.samples import ChannelLevels
+from irec_jax.audio.tracks import Track, open_track, prefetch, read_tracks
 from irec_jax.audio.writing import check_output_files
 from irec_jax.errors import UserError
 from irec_jax.progress import progress_bar
@@ -29,7 +30,9 @@ def is_mix(stem: str) -> bool:
     return re.sub(r"[\W\d_]+", "", stem).casefold() in MIX_NAMES
 
 
-def find_tracks(folder: Path, *, progress: bool) -> tuple[list[Track], list[str]]:
+def find_tracks(
+    folder: Path, *, min_tracks: int = 1, progress: bool
+) -> tuple[list[Track], list[str]]:
     """Open the tracks of a multitrack session.
 
     Every audio file is a track except the mix (see `is_mix`) and hidden files; subfolders are not
@@ -37,14 +40,15 @@ def find_tracks(folder: Path, *, progress: bool) -> tuple[list[Track], list[str]
 
     Args:
         folder: folder of the session.
+        min_tracks: minimum number of tracks.
         progress: show a progress bar.
 
     Returns:
         The tracks sorted by file name, and the printable names of all other files and folders.
 
     Raises:
-        UserError: no such folder, fewer than two tracks, a file that cannot be read, tracks of
-            unequal length or sample rate, or two tracks with the same output name.
+        UserError: no such folder, fewer than `min_tracks` tracks, a file that cannot be read, or
+            tracks of unequal length or sample rate.
     """
     try:
         names = sorted(os.listdir(folder))
@@ -53,31 +57,35 @@ def find_tracks(folder: Path, *, progress: bool) -> tuple[list[Track], list[str]
             f"{folder}: {error.strerror}; name the folder that holds the tracks"
         ) from error
     track_names = [name for name in names if _is_track(folder / name)]
-    if len(track_names) < 2:
+    if len(track_names) < min_tracks:
         raise UserError(
-            f"{folder}: contains {len(track_names)} tracks; crosstalk reduction needs at least "
-            "two, one per microphone"
+            f"{folder}: contains {len(track_names)} tracks; expected at least {min_tracks}, one "
+            "audio file for each microphone"
         )
     opened = prefetch(map(open_track, (folder / name for name in track_names)))
     options = dict(desc="opening", unit="track", delay=1, disable=not progress)
     tracks = list(progress_bar(opened, total=len(track_names), **options))
     for attribute, unit in (("sample_rate_hz", "Hz"), ("num_samples", "samples")):
         _check_equal(folder, tracks, attribute, unit)
-    first: dict[str, Track] = {}
-    for track in tracks:
-        other = first.setdefault(track.file_name, track)
-        if other is not track:
-            raise UserError(
-                f"{folder}: {_name(other)} and {_name(track)} would both be written as "
-                f"{printable(track.file_name)}; rename one of them"
-            )
     return tracks, [printable(name) for name in names if name not in track_names]
 
 
+def check_distinct(folder: Path, tracks: Sequence[Track], names: Sequence[str], verb: str) -> None:
+    """Raise UserError if two tracks would both be, for example, 'written as' the same name."""
+    first: dict[str, Track] = {}
+    for track, name in zip(tracks, names, strict=True):
+        other = first.setdefault(name, track)
+        if other is not track:
+            raise UserError(
+                f"{folder}: {_name(other)} and {_name(track)} would both be {verb} "
+                f"{printable(name)}; rename one of them"
+            )
+
+
 def check_output_folder(
-    folder: Path, out: Path, tracks: Sequence[Track], others: Sequence[str], *, overwrite: bool
+    folder: Path, out: Path, tracks: Sequence[Track], names: Sequence[str], *, overwrite: bool
 ) -> None:
-    """Check that the processed tracks of a session and other files can be written to `out`.
+    """Check that files of these names, made from the tracks of a session, can be written to `out`.
 
     Raises:
         UserError: `out` is the folder of the session or within it, or as for
@@ -88,9 +96,38 @@ def check_output_folder(
         raise UserError(
             f"{out}: is the folder of the tracks or within it; name a folder outside {folder}"
         )
-    inputs = [track.path for track in tracks]
-    names = [*(track.file_name for track in tracks), *others]
-    check_output_files(out, names, inputs, overwrite=overwrite)
+    check_output_files(out, names, [track.path for track in tracks], overwrite=overwrite)
+
+
+def polarities(tracks: Sequence[Track]) -> list[np.ndarray | None]:
+    """Return the signs (C, 1) with which the channels of each track are added.
+
+    None stands for 1: only the channels of tracks whose mean would nearly vanish, as of a stereo
+    pair with one channel inverted, are added with the sign of their correlation with the loudest
+    channel. Their crosstalk would not be found in the mean.
+    """
+    signs: list[np.ndarray | None] = [None] * len(tracks)
+    several = [j for j, track in enumerate(tracks) if track.num_channels > 1]
+    if not several:
+        return signs
+    levels = [ChannelLevels() for _ in several]
+    for block in read_tracks([tracks[j] for j in several]):
+        for track_levels, track in zip(levels, block, strict=True):
+            track_levels.add(track.T)
+    for j, track_levels in zip(several, levels, strict=True):
+        if track_levels.cancel:
+            products = track_levels.products[track_levels.loudest]
+            signs[j] = np.where(products < 0, -1, 1).astype(np.float32)[:, None]
+    return signs
+
+
+def apply_polarities(
+    block: Sequence[np.ndarray], signs: Sequence[np.ndarray | None]
+) -> list[np.ndarray]:
+    """Return the channels (C_j, n) of J tracks with the signs of `polarities`."""
+    return [
+        track if sign is None else sign * track for track, sign in zip(block, signs, strict=True)
+    ]
 
 
 def downmix(blocks: Sequence[np.ndarray]) -> np.ndarray:

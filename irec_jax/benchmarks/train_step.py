@@ -35,21 +35,23 @@ class StockConvNet(nn.Module):
         return nn.Dense(NUM_CLASSES)(x)
 
 
-def torch_layers() -> list:
-    """Return the layers of Han's network in PyTorch."""
+def torch_layers(
+    *, num_classes: int = NUM_CLASSES, slope: float = SLOPE, pooled_dropout: float = DROPOUT
+) -> list:
+    """Return the layers of Han's network in PyTorch, or of Seipel's with slope 0 (ReLU)."""
     torch = networks.import_torch()
     layers, num_inputs = [], 1
     for block, num_filters in enumerate(FILTERS, 1):
         for _ in range(2):
             layers.append(torch.nn.Conv2d(num_inputs, num_filters, 3, padding=2))
-            layers.append(torch.nn.LeakyReLU(SLOPE, inplace=True))
+            layers.append(torch.nn.LeakyReLU(slope, inplace=True))
             num_inputs = num_filters
         last = block == len(FILTERS)
         layers.append(torch.nn.AdaptiveMaxPool2d(1) if last else torch.nn.MaxPool2d(3))
-        layers.append(torch.nn.Dropout(DROPOUT))
+        layers.append(torch.nn.Dropout(pooled_dropout if last else DROPOUT))
     layers += [torch.nn.Flatten(), torch.nn.Linear(num_inputs, DENSE)]
-    layers += [torch.nn.LeakyReLU(SLOPE, inplace=True), torch.nn.Dropout(DENSE_DROPOUT)]
-    return [*layers, torch.nn.Linear(DENSE, NUM_CLASSES)]
+    layers += [torch.nn.LeakyReLU(slope, inplace=True), torch.nn.Dropout(DENSE_DROPOUT)]
+    return [*layers, torch.nn.Linear(DENSE, num_classes)]
 
 
 def torch_loss(outputs, labels):

@@ -21,6 +21,8 @@ from irec_jax.errors import UserError
 from irec_jax.files import read_json, write_json
 
 SYSTEM_FORMAT = 1
+#: Keys that configs of earlier versions lack, with the values that they stand for.
+_ADDED = {"training.keep": "best"}
 _NAMES, _NUMBER, _SECTION = "a list of names", "a number", "an object"
 #: Task -> key of `system.json` -> its kind.
 _KEYS: dict[str, dict[str, str]] = {
@@ -40,6 +42,7 @@ _KEYS: dict[str, dict[str, str]] = {
         "config.evaluation.griffin_lim_iterations": "a positive integer",
     },
 }
+_KEYS["multi_instance"] = _KEYS["recognition"] | {"config.bag": _SECTION}
 _COMMON_KEYS = {
     "name": "a name",
     "sample_rate_hz": "a positive integer",
@@ -95,8 +98,10 @@ def differences(
 ) -> list[str]:
     """Return lines `key: theirs -> ours` for all keys of two flat configs that differ.
 
-    Earlier versions wrote "" or 0 for a key that is not set, which is None now.
+    Earlier versions wrote "" or 0 for a key that is not set, which is None now, and had not yet
+    the keys of `_ADDED`.
     """
+    theirs = _ADDED | dict(theirs)
     return [
         f"{key}: {theirs.get(key, '(absent)')} -> {ours.get(key, '(absent)')}"
         for key in sorted(ours.keys() | theirs.keys())

@@ -17,6 +17,7 @@ COMMANDS = {
     "recognize": "recognise the instruments in audio files",
     "separate": "separate music into some of its stems and the rest",
     "debleed": "reduce the crosstalk between the tracks of a recording",
+    "label": "find out when each track of a recording plays",
     "train": "train and evaluate a system from a config",
     "study": "reproduce the tables and figures of a paper",
     "build": "prepare a dataset",

@@ -11,7 +11,7 @@ from irec_jax.cli import CommandParser
 from irec_jax.cli.console import user_errors
 from irec_jax.cli.output import FIGURES, ResultFile, check_outputs, output_path
 from irec_jax.errors import UserError
-from irec_jax.files import expand_home, unique_names
+from irec_jax.files import expand_home, unique_names, write_text
 from irec_jax.text import printable, to_unicode
 
 HOW_TO_TRAIN = (
@@ -41,6 +41,12 @@ def _parser() -> CommandParser:
         "files",
     )
     parser.add_argument(
+        "--segments",
+        metavar="OUT.csv",
+        help="write when each instrument plays (instrument,start_s,end_s), or OUT.txt as a label "
+        "track for Audacity; OUT-NAME.csv for each of several files",
+    )
+    parser.add_argument(
         "--overwrite", action="store_true", help="replace existing files of these names"
     )
     parser.add_argument(
@@ -60,10 +66,12 @@ def main(words: Sequence[str]) -> int:
     plot = arguments.plot and output_path(arguments.plot, "--plot", FIGURES)
     paths = map(expand_home, arguments.files)
     files = list({os.path.realpath(file): file for file in audio.find(paths)}.values())
-    plots = _plot_paths(plot, files) if plot else [None] * len(files)
+    plots = _paths_by_file(plot, files) if plot else [None] * len(files)
+    table = arguments.segments and output_path(arguments.segments, "--segments", (".csv", ".txt"))
+    tables = _paths_by_file(table, files) if table else [None] * len(files)
     workdir = expand_home(arguments.workdir)
     inputs = [*files, workdir / "system.json", workdir / "config.json"]
-    outputs = [path for path in (json_path, *plots) if path]
+    outputs = [path for path in (json_path, *plots, *tables) if path]
     check_outputs(outputs, inputs, overwrite=arguments.overwrite)
     # Imported late, so that a mistyped argument is reported at once.
     from irec_jax.systems.recogniser import load_recogniser
@@ -73,7 +81,7 @@ def main(words: Sequence[str]) -> int:
     header = {"workdir": to_unicode(arguments.workdir), "aggregation": recogniser.aggregation}
     try:
         with ResultFile(json_path, header) if json_path else contextlib.nullcontext() as results:
-            num_failed = _recognize(recogniser, files, plots, results, arguments.threshold)
+            num_failed = _recognize(recogniser, files, plots, tables, results, arguments.threshold)
     except KeyboardInterrupt:
         where = f"; {printable(json_path)} holds the results so far" if json_path else ""
         print(f"interrupted{where}", file=sys.stderr)
@@ -87,12 +95,13 @@ def _recognize(
     recogniser,
     files: Sequence[Path],
     plots: Sequence[Path | None],
+    tables: Sequence[Path | None],
     results: ResultFile | None,
     threshold: str,
 ) -> int:
     """Recognise, plot, record and print each file; return the number of files that failed."""
     num_failed, width = 0, min(48, max(len(printable(file)) for file in files))
-    for file, plot in zip(files, plots, strict=True):
+    for file, plot, table in zip(files, plots, tables, strict=True):
         line, record = "", {"file": to_unicode(str(file))}
         try:
             with user_errors(printable(file)):
@@ -100,6 +109,8 @@ def _recognize(
                 line, record = _line(result, printable(file), width), result.to_dict()
                 if plot:
                     _draw(result, plot)
+                if table:
+                    _write_segments(result, table)
         except UserError as error:
             num_failed += 1
             record["error"] = str(error)
@@ -134,12 +145,22 @@ def _summary(result) -> str:
     return "  ".join(filter(None, [labels or "none above the threshold", then, note]))
 
 
-def _plot_paths(plot: Path, files: Sequence[Path]) -> list[Path]:
-    """Return the file of each plot: `plot`, or its name with that of the file if there are more."""
+def _paths_by_file(path: Path, files: Sequence[Path]) -> list[Path]:
+    """Return the output of each file: `path`, with the name of the file if there are several."""
     if len(files) == 1:
-        return [plot]
+        return [path]
     names = unique_names([file.stem for file in files])
-    return [plot.with_name(f"{plot.stem}-{name}{plot.suffix}") for name in names]
+    return [path.with_name(f"{path.stem}-{name}{path.suffix}") for name in names]
+
+
+def _write_segments(result, path: Path) -> None:
+    from irec_jax.inference import segments
+
+    if path.suffix.lower() == ".txt":
+        text = segments.to_audacity(result.segments)
+    else:
+        text = segments.to_csv(result.segments, name="instrument")
+    write_text(path, text)
 
 
 def _draw(result, path: Path) -> None:

@@ -16,7 +16,13 @@ from irec_jax.data.stem_batches import STEM_CHANNELS
 from irec_jax.errors import UserError
 from irec_jax.inference import aggregation
 from irec_jax.inference.separation import PHASES
-from irec_jax.tasks import Recognition, Separation, create_recognition, create_separation
+from irec_jax.tasks import (
+    Recognition,
+    Separation,
+    create_multi_instance,
+    create_recognition,
+    create_separation,
+)
 from irec_jax.training import optimizers, parallel
 
 #: Config key -> its smallest value.
@@ -41,6 +47,7 @@ MINIMUM = {
 #: Task -> config key -> its values.
 CHOICES = {
     "recognition": {"data.channels": CHANNELS, "data.split": data.SPLITS},
+    "multi_instance": {"data.channels": CHANNELS, "data.split": data.SPLITS},
     "separation": {
         "data.channels": STEM_CHANNELS,
         "data.split": data.STEM_SPLITS,
@@ -80,7 +87,10 @@ def check_config(config: config_dict.ConfigDict) -> tuple[Recognition | Separati
     if config.task not in CHOICES:
         raise registry.unknown("task", config.task, CHOICES)
     _check_ranges(flat)
-    choices = CHOICES[config.task] | {"model.dtype": ("float32", "bfloat16")}
+    choices = CHOICES[config.task] | {
+        "model.dtype": ("float32", "bfloat16"),
+        "training.keep": ("best", "last"),
+    }
     for key, known in choices.items():
         if key in flat and flat[key] not in known:
             raise registry.unknown(key, flat[key], known)
@@ -92,7 +102,7 @@ def check_config(config: config_dict.ConfigDict) -> tuple[Recognition | Separati
             f"evaluation.hop_s={hop_s}: expected a positive number of seconds, at most "
             f"data.window_s={window_s}"
         )
-    if config.task == "recognition":
+    if config.task != "separation":
         _check_recognition(config)
     parallel.check_batch_size(config.training.batch_size, "training.batch_size")
     task, rate = _create_task(config)
@@ -120,6 +130,8 @@ def _create_task(config: config_dict.ConfigDict) -> tuple[Recognition | Separati
         classes, rate = data.describe(config.data)
         options = dict(classes=classes, normalize=config.data.normalize)
         create = create_recognition
+        if config.task == "multi_instance":
+            create, options = create_multi_instance, options | dict(bag=config.bag)
     with name_sections("data, frontend and model"):
         options |= dict(sample_rate_hz=rate, window_s=config.data.window_s)
         return create(**options, **sections), rate

@@ -5,7 +5,7 @@ from ml_collections import config_dict
 
 from irec_jax import data
 from irec_jax.config.checks import check_config
-from irec_jax.tasks import Separation
+from irec_jax.tasks import MultiInstance, Separation
 from irec_jax.training.logging import num_parameters, parameter_table
 
 
@@ -29,6 +29,9 @@ def dry_run(config: config_dict.ConfigDict) -> str:
     else:
         lines = [f"classes   {len(task.classes)}: {', '.join(task.classes)}"]
         splits, shape = data.SPLITS, (size, task.window_samples)
+        if isinstance(task, MultiInstance):
+            lines.append(f"bags      of {task.num_instances} instances, {config.bag.aggregate}")
+            shape = (size, task.bag_samples)
         output = f"{(size, len(task.classes))} float32, probabilities"
     return "\n".join(
         [

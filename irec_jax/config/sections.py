@@ -49,6 +49,7 @@ NAMED: dict[str, NamedSection] = {
 OPTIONAL: dict[str, type] = {
     "data.dir": str,
     "data.hop_s": float,
+    "data.label_s": float,
     "data.manual_dir": str,
     "data.stored": str,
     "evaluation.threshold": float,

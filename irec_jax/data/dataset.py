@@ -11,6 +11,7 @@ import data_builders
 from data_builders.common.features import FORMATS, AudioFormat
 from irec_jax import registry
 from irec_jax.data.example_store import open_store
+from irec_jax.data.instances import describe_instances, load_instances
 from irec_jax.data.labelled_clips import Clips, peak
 from irec_jax.data.options import builder_arguments, check_kind
 from irec_jax.errors import UserError
@@ -52,6 +53,8 @@ def describe(settings: Mapping[str, Any]) -> tuple[tuple[str, ...], int]:
     Raises:
         UserError: unknown dataset, option or class, or a split that the dataset does not have.
     """
+    if data_builders.describe(settings["name"]).kind == "multitrack":
+        return describe_instances(settings)
     _check_settings(settings)
     builder = data_builders.builder(settings["name"], **builder_arguments(settings))
     known = tuple(builder.info.features["labels"].feature.names)
@@ -104,6 +107,8 @@ def load(settings: Mapping[str, Any]) -> Dataset:
         UserError: unknown dataset, option or class, or a split that the dataset does not have;
             missing or unreadable files; stored examples of another dataset.
     """
+    if data_builders.describe(settings["name"]).kind == "multitrack":
+        return _load_multitrack(settings)
     _check_settings(settings)
     builder = data_builders.prepare(settings["name"], **builder_arguments(settings))
     known = tuple(builder.info.features["labels"].feature.names)
@@ -141,6 +146,23 @@ def load(settings: Mapping[str, Any]) -> Dataset:
         sample_rate_hz=sample_rate_hz,
         train=train,
         test=test,
+    )
+
+
+def _load_multitrack(settings: Mapping[str, Any]) -> Dataset:
+    """Return the instances of a multitrack dataset; see `instances.load_instances`."""
+    builder, splits = load_instances(settings)
+    classes, sample_rate_hz = describe_instances(settings)
+    return Dataset(
+        name=settings["name"],
+        version=str(builder.version),
+        config=builder.builder_config.name,
+        rendered=data_builders.describe(settings["name"]).rendered,
+        classes=classes,
+        num_classes=len(classes),
+        sample_rate_hz=sample_rate_hz,
+        train=splits["train"],
+        test=splits["test"],
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from irec_jax.audio import INT16_SCALE
+from irec_jax.errors import UserError
 
 
 class Selectable:
@@ -23,8 +24,9 @@ class Selectable:
         return [(name, getattr(self, name)) for name in names]
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> Self:
-        """Return the examples at these indices, in this order."""
-        indices = np.asarray(indices, np.int64)
+        """Return the examples at these indices, in this order, or those where a mask is true."""
+        indices = np.asarray(indices)
+        indices = np.flatnonzero(indices) if indices.dtype == bool else indices.astype(np.int64)
 
         def read(i: int, *segment: Any) -> Any:
             return self.read(int(indices[i]), *segment)
@@ -85,6 +87,48 @@ class Clips(Selectable):
             num_samples=np.minimum(clips.num_samples - start, window_samples),
             read=read,
         )
+
+    def to_bags(self, num_instances: int) -> "Clips":
+        """Return bags of consecutive examples of one song, which must follow one another.
+
+        The audio of a bag is that of its examples, which have equal lengths, one after the other;
+        its labels are those of any of them. The last bag of a song ends with its last example, so
+        it may overlap the one before. A song with fewer examples than a bag has none.
+
+        Raises:
+            UserError: no song has as many examples.
+        """
+        first, count = _runs_of_songs(self.songs)
+        starts = [
+            start + np.append(np.arange(0, last, num_instances), last)
+            for start, last in zip(first, count - num_instances, strict=True)
+            if last >= 0
+        ]
+        if not starts:
+            raise UserError(
+                f"bag.num_instances={num_instances}: the longest piece has {count.max()} "
+                "instances; use shorter windows, smaller bags or longer pieces"
+            )
+        start = np.concatenate(starts)
+        members = start[:, None] + np.arange(num_instances)
+        parts = self.subset(members.ravel())
+
+        def read(i: int) -> tuple[np.ndarray, np.float32]:
+            instances = [parts.read(num_instances * i + j) for j in range(num_instances)]
+            return np.concatenate([audio for audio, _ in instances]), instances[0][1]
+
+        return dataclasses.replace(
+            self.subset(start),
+            labels=self.labels[members].max(axis=1),
+            num_samples=self.num_samples[members].sum(axis=1),
+            read=read,
+        )
+
+
+def _runs_of_songs(songs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first example and the number of examples of each run of equal songs."""
+    first = np.flatnonzero(np.append(True, songs[1:] != songs[:-1]))
+    return first, np.diff(np.append(first, len(songs)))
 
 
 def window_positions(

@@ -11,6 +11,8 @@ _SHARED = ("dir", "manual_dir", "cache_gb", "window_s", "channels", "split", "va
 OWN_KEYS = (*_SHARED, "classes", "hop_s", "normalize", "test_fraction", "stored")
 #: Keys of the config section `data` that are not options of a builder of stems.
 STEM_OWN_KEYS = (*_SHARED, "target", "remix")
+#: Keys of the config section `data` that are not options of a builder of multitrack pieces.
+MULTITRACK_OWN_KEYS = (*_SHARED, "hop_s", "normalize", "label_s", "threshold_db", "reduction")
 _CONTENTS = dict(
     clips="labelled clips", stems="tracks with their stems", multitrack="multitrack pieces"
 )
@@ -20,10 +22,8 @@ def options_of(name: str) -> Callable:
     """Return the function that creates a dataset's builder; its keyword arguments are the options.
 
     Raises:
-        UserError: unknown dataset, or one that no config accepts.
+        UserError: unknown dataset.
     """
-    if data_builders.describe(name).kind == "multitrack":
-        check_kind(name, "clips")
     return data_builders.describe(name).create_builder
 
 
@@ -35,7 +35,8 @@ def is_rendered(name: str) -> bool:
 def own_keys(name: str) -> tuple[str, ...]:
     """Return the keys of section `data` that are not options of this dataset's builder."""
     dataset = data_builders.DATASETS.get(name)
-    return STEM_OWN_KEYS if dataset and dataset.kind == "stems" else OWN_KEYS
+    keys = dict(stems=STEM_OWN_KEYS, multitrack=MULTITRACK_OWN_KEYS)
+    return keys.get(dataset.kind, OWN_KEYS) if dataset else OWN_KEYS
 
 
 def builder_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Pieces of a multitrack dataset, read one at a time."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,8 +45,8 @@ class Piece:
 class Pieces:
     """The pieces of a prepared dataset; indexing reads all segments of a piece.
 
-    ``names``, ``num_tracks`` and ``num_samples`` describe each piece without reading its audio,
-    ``classes`` are all instruments of the dataset.
+    ``names``, ``splits``, ``tracks``, ``instruments``, ``num_tracks`` and ``num_samples`` describe
+    each piece without reading its audio, ``classes`` are all instruments of the dataset.
     """
 
     def __init__(self, builder: Any, splits: Sequence[str], sample_rate_hz: int):
@@ -56,26 +56,33 @@ class Pieces:
         self.classes = tuple(builder.info.features["instruments"].feature.names)
         self._builder = builder
         self._records: dict[str, list[tuple[Any, int]]] = {}  # name -> (data source, index)
-        self._splits: dict[str, str] = {}  # name -> split
-        num_tracks, num_samples = {}, {}
+        tracks, instruments, num_samples, split_of = {}, {}, {}, {}
         for split in splits:
             source = builder.as_data_source(split)
             for i, row in enumerate(builder.index(split)):
                 name = row["piece"]
                 self._records.setdefault(name, []).append((source, i))
-                self._splits[name] = split
-                num_tracks[name] = len(row["tracks"])
+                tracks[name], instruments[name] = tuple(row["tracks"]), tuple(row["instruments"])
+                split_of[name] = split
                 num_samples[name] = num_samples.get(name, 0) + row["num_samples"]
         self.names = tuple(self._records)
-        self.num_tracks = tuple(num_tracks.values())
+        self.splits: tuple[str, ...] = tuple(split_of.values())
+        self.tracks: tuple[tuple[str, ...], ...] = tuple(tracks.values())
+        self.instruments: tuple[tuple[str, ...], ...] = tuple(instruments.values())
+        self.num_tracks = tuple(map(len, self.tracks))
         self.num_samples = tuple(num_samples.values())
 
     def __len__(self) -> int:
         return len(self.names)
 
+    def segments(self, index: int) -> Iterator[dict[str, Any]]:
+        """Yield the segments of a piece; see `features.multitrack_features`."""
+        for source, i in self._records[self.names[index]]:
+            yield source[i]
+
     def __getitem__(self, index: int) -> Piece:
         name = self.names[index]
-        segments = [source[i] for source, i in self._records[name]]
+        segments = list(self.segments(index))
         first = segments[0]
         bound_db = float(first["max_crosstalk_db"])
         return Piece(
@@ -103,7 +110,7 @@ class Pieces:
         name = self.names[index]
         num_frames = -(-self.num_samples[index] // frame_length)
         return self._builder.note_activity(
-            self._splits[name], name, num_frames=num_frames, frame_length=frame_length
+            self.splits[index], name, num_frames=num_frames, frame_length=frame_length
         )
 
 

@@ -56,6 +56,10 @@ def split_clips(dataset: Dataset, settings: Mapping[str, Any], *, seed: int) -> 
         UserError: a split would be empty.
     """
     clips, fraction = dataset.train, settings["validation_fraction"]
+    if "label_s" in settings:
+        assert dataset.test is not None
+        validating = _hold_out_pieces(clips.songs, fraction=fraction, seed=seed)
+        return Splits(clips.subset(~validating), clips.subset(validating), dataset.test)
     if dataset.test is not None:
         training, validation = split_songs(clips.songs, clips.labels, fraction=fraction, seed=seed)
         return Splits(clips.subset(training), clips.subset(validation), dataset.test)
@@ -118,7 +122,8 @@ def protocol(settings: Mapping[str, Any], splits: Splits[Clips], classes: tuple[
     """Return the description of the splits of a dataset for a report.
 
     Returns:
-        dict: ``split`` (a key of `SPLITS`), ``description``, ``unit`` ("clips" or "windows"),
+        dict: ``split`` (a key of `SPLITS`), ``description``, ``unit`` ("clips", "windows"
+        or "instances"),
         ``examples`` (description of an example, with lengths), ``sides``: for ``training``,
         ``validation`` and ``test`` the ``num_examples``, ``num_songs`` and ``per_class`` (number of
         examples labelled with each class), and ``num_songs_on_both_sides``, the number of songs in
@@ -127,8 +132,14 @@ def protocol(settings: Mapping[str, Any], splits: Splits[Clips], classes: tuple[
     name = settings["split"]
     hop_s = settings["hop_s"] or settings["window_s"]
     windows = f"windows of {settings['window_s']:g} s every {hop_s:g} s"
-    examples = windows
-    if name in _CLIP_SPLITS:
+    examples, unit = windows, "clips" if name in _CLIP_SPLITS else "windows"
+    if "label_s" in settings:
+        label_s = settings["label_s"] or settings["window_s"]
+        examples, unit = f"instances of {label_s:.3g} s", "instances"
+        if label_s < settings["window_s"]:
+            examples += f" in the middle of windows of {settings['window_s']:.3g} s"
+        examples += f", labelled by activities above {settings['threshold_db']:g} dB"
+    elif name in _CLIP_SPLITS:
         examples = f"clips, trained on in {windows}"
     if name == "parts":
         examples = f"the first {settings['window_s']:g} s of each clip"
@@ -145,7 +156,7 @@ def protocol(settings: Mapping[str, Any], splits: Splits[Clips], classes: tuple[
     return {
         "split": name,
         "description": f"{name}: {SPLITS[name]}",
-        "unit": "clips" if name in _CLIP_SPLITS else "windows",
+        "unit": unit,
         "examples": examples,
         "sides": counts,
         "num_songs_on_both_sides": len(set(splits.training.songs) & set(splits.test.songs)),
@@ -192,6 +203,23 @@ def split_songs(
             held_out_per_class += per_song[song]
             held_out[song] = True
     return _indices(held_out[song_of_clip], f"{len(unique)} song(s)", fraction, purpose)
+
+
+def _hold_out_pieces(songs: np.ndarray, *, fraction: float, seed: int) -> np.ndarray:
+    """Return which instances (N,) belong to pieces that are held out for validation.
+
+    Pieces are drawn at random, at least one: most have several instruments, so that classes cannot
+    be balanced by the choice of a few pieces.
+    """
+    pieces = np.unique(songs)
+    num_held_out = max(1, round(fraction * len(pieces)))
+    if num_held_out >= len(pieces):
+        raise UserError(
+            f"data.validation_fraction={fraction}: {len(pieces)} training piece(s) are too few to "
+            f"hold out {fraction:.0%} for validation; add more"
+        )
+    order = _generator(fraction, seed, "validation").permutation(len(pieces))
+    return np.isin(songs, pieces[order[:num_held_out]])
 
 
 def split_examples(

@@ -12,6 +12,7 @@ A class that plays but is never predicted has precision 0.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float64, Int, Shaped
@@ -127,8 +128,8 @@ def evaluate(
         dict: ``threshold``; ``model`` and ``baselines`` by name, results of `piece_scores`; and
         ``differences``, the model minus each baseline, results of `paired_difference`.
     """
-    options = {"num_resamples": num_resamples, "seed": seed}
-    data = {"pieces": test.songs, "classes": test.classes}
+    options: dict[str, Any] = {"num_resamples": num_resamples, "seed": seed}
+    data: dict[str, Any] = {"pieces": test.songs, "classes": test.classes}
     mean = aggregation.get("s1")
     scores = {name: mean(baseline.windows) for name, baseline in baselines.items()}
     model = mean(test.windows)

@@ -14,6 +14,7 @@ from irec_jax.checkpoints import workdir
 from irec_jax.checkpoints.lock import run_lock
 from irec_jax.errors import UserError
 from irec_jax.experiment.base import Experiment, Trained
+from irec_jax.experiment.multi_instance import MultiInstanceExperiment
 from irec_jax.experiment.recognition import RecognitionExperiment
 from irec_jax.experiment.separation import SeparationExperiment
 from irec_jax.files import expand_home, read_json, write_json
@@ -24,6 +25,7 @@ from irec_jax.training.logging import log
 __all__ = ["EXPERIMENTS", "RecognitionExperiment", "SeparationExperiment", "run"]
 
 EXPERIMENTS: dict[str, type[Experiment]] = {
+    "multi_instance": MultiInstanceExperiment,
     "recognition": RecognitionExperiment,
     "separation": SeparationExperiment,
 }
@@ -97,7 +99,7 @@ def _run_once(
         variables = jax.eval_shape(experiment.task.init, jax.random.key(0))
         params, model_state = checkpoints.load_best_variables(folder / "checkpoints", variables)
         history = checkpoints.load_history(folder / "checkpoints")
-        progress = loop.Progress(best_by=experiment.config.training.best_by, history=history)
+        progress = loop.Progress(loop.kept_by(experiment.config.training), history=history)
     trained = Trained(params, model_state, splits, folder, seed, progress, durations_s)
     report = experiment.report(trained)
     log(f"report: {folder / 'report.html'}")

@@ -244,8 +244,9 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
             initial = state.create(params, model_state, optimizer, task.scalars, seed)
             best, progress = training_run.fit(initial)
         assert progress.best is not None  # there is at least one epoch
-        log(
-            f"best epoch {progress.best['epoch']} of {len(progress.history)} by validation "
-            f"{progress.best_by}, trained in {duration(progress.seconds)}"
-        )
+        count = len(progress.history)
+        kept = f"best epoch {progress.best['epoch']} of {count} by validation {progress.best_by}"
+        if progress.best_by == "last":
+            kept = f"last epoch, {count}"
+        log(f"{kept}, trained in {duration(progress.seconds)}")
         return best.params, best.model_state, progress

@@ -8,7 +8,7 @@ from typing import Any
 from irec_jax import audio, data, distributed
 from irec_jax.data.splits import window_and_hop
 from irec_jax.errors import UserError
-from irec_jax.evaluation import baselines, recognition
+from irec_jax.evaluation import baselines, pieces, recognition
 from irec_jax.evaluation.predict import predict_split
 from irec_jax.experiment.base import Experiment, Trained
 from irec_jax.inference import aggregation
@@ -101,7 +101,11 @@ class RecognitionExperiment(Experiment[Recognition, data.Dataset, data.Clips]):
     def system(self) -> dict[str, Any]:
         config = self.config.evaluation
         fixed = aggregation.get(config.aggregation, config.threshold).threshold
-        return {
+        settings = self.config.data
+        over_time = {}
+        if "label_s" in settings:
+            over_time = {"label_s": settings.label_s or settings.window_s}
+        return over_time | {
             "classes": list(self.dataset.classes),
             "aggregation": config.aggregation,
             "thresholds": {"fixed": fixed},
@@ -159,12 +163,23 @@ class RecognitionExperiment(Experiment[Recognition, data.Dataset, data.Clips]):
             training_labels=splits.training.labels,
             num_resamples=config.evaluation.num_bootstrap,
         )
-        baseline_scores = {}
+        baseline_predictions = {}
         if distributed.is_main() and config.evaluation.baselines:
             log("baselines on the same splits: majority, MFCC statistics + logistic regression")
-            for name, predictions in _baselines(splits, dataset, test, tuning).items():
-                baseline_scores[name] = recognition.compact(score(*predictions))
-        return score(test, tuning), baseline_scores
+            baseline_predictions = _baselines(splits, dataset, test, tuning)
+        baseline_scores = {
+            name: recognition.compact(score(*predictions))
+            for name, predictions in baseline_predictions.items()
+        }
+        evaluation = score(test, tuning)
+        if config.evaluation.get("per_piece"):
+            evaluation["pieces"] = pieces.evaluate(
+                test,
+                {name: predictions[0] for name, predictions in baseline_predictions.items()},
+                threshold=evaluation["thresholds"]["fixed"]["threshold"],
+                num_resamples=config.evaluation.num_bootstrap,
+            )
+        return evaluation, baseline_scores
 
 
 def _baselines(

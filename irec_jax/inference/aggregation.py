@@ -16,12 +16,12 @@ Scores over time are `s2` in a sliding context of a few windows.
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64
 
 from irec_jax import registry
+from irec_jax.inference.segments import Segment, find_segments
 
 
 def s1(
@@ -104,14 +104,6 @@ def get(name: str, threshold: float | None = None) -> Aggregation:
     return dataclasses.replace(aggregation, threshold=float(threshold))
 
 
-class Segment(NamedTuple):
-    """A segment in which a class is active, in seconds."""
-
-    label: str
-    start_s: float
-    end_s: float
-
-
 def activity(
     probabilities: Float[np.ndarray, "windows classes"],
     audible: Bool[np.ndarray, " windows"],
@@ -158,12 +150,5 @@ def segments(
         duration_s: length of the audio, the end of the last window's time.
     """
     edges = np.concatenate([[0.0], (times_s[1:] + times_s[:-1]) / 2, [duration_s]])
-    active_segments = []
-    for k, name in enumerate(classes):
-        active = np.pad(scores[:, k] >= thresholds[k], 1).astype(np.int8)
-        change = np.diff(active)
-        for start, end in zip(
-            np.flatnonzero(change == 1), np.flatnonzero(change == -1), strict=True
-        ):
-            active_segments.append(Segment(name, float(edges[start]), float(edges[end])))
-    return sorted(active_segments, key=lambda segment: (segment.start_s, segment.label))
+    found = find_segments(scores.T >= thresholds[:, None], classes, edges)
+    return sorted(found, key=lambda segment: (segment.start_s, segment.name))

@@ -268,7 +268,7 @@ def _weighted_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -
     return areas
 
 
-def defined_mean(values: np.ndarray) -> np.ndarray:
+def defined_mean(values: Float[np.ndarray, "*batch values"]) -> Float[np.ndarray, "*batch"]:
     """Return the mean over the last axis without NaNs; NaN if all values are NaN."""
     defined = ~np.isnan(values)
     counts = defined.sum(-1)
@@ -276,7 +276,9 @@ def defined_mean(values: np.ndarray) -> np.ndarray:
     return np.where(counts > 0, total / np.maximum(counts, 1), np.nan)
 
 
-def defined_interval(resampled: np.ndarray, level: float) -> np.ndarray:
+def defined_interval(
+    resampled: Float[np.ndarray, " resamples *shape"], level: float
+) -> Float[np.ndarray, "*shape 2"]:
     """Return percentiles (..., 2) over the first axis without NaNs; NaN if all values are NaN."""
     ends = [(1 - level) / 2, (1 + level) / 2]
     flat = resampled.reshape(len(resampled), -1).T

@@ -67,6 +67,7 @@ class ConvNet(layers.Classifier):
         filters: channels of the two convolutions of each block.
         dense: units of the dense layer.
         dropout: rate after each block.
+        pooled_dropout: rate after the last block, whose output is pooled globally; None: `dropout`.
         dense_dropout: rate after the dense layer.
         pooling: global pooling of the last block, 'max' or 'mean'.
     """
@@ -75,6 +76,7 @@ class ConvNet(layers.Classifier):
     filters: Sequence[int] = (32, 64, 128, 256)
     dense: int = 1024
     dropout: float = 0.25
+    pooled_dropout: float | None = None
     dense_dropout: float = 0.5
     pooling: str = "max"
 
@@ -97,6 +99,7 @@ class ConvNet(layers.Classifier):
         """
         layers.check_features(features, "batch, frames, bands")
         x = features[..., None].astype(self.dtype)
+        dropout = self.dropout
         for block, filters in enumerate(self.filters, 1):
             weights = [
                 _Weights(num_inputs, filters, self.dtype, name=f"Conv_{2 * block - 2 + number}")()
@@ -104,11 +107,13 @@ class ConvNet(layers.Classifier):
             ]
             if block == len(self.filters):
                 x = layers.global_pool(self._convolutions(x, weights), self.pooling)
+                if self.pooled_dropout is not None:
+                    dropout = self.pooled_dropout
             else:
                 # With one input channel, the first convolution is cheaper to recompute than store.
                 x = self._convolutions_and_max_pooling(x, weights, recompute=block == 1)
             self.sow("intermediates", f"block_{block}", x)
-            x = layers.Dropout(self.dropout)(x, train=train)
+            x = layers.Dropout(dropout)(x, train=train)
         x = layers.dense(self.dense, self.dtype)(x)
         x = layers.Activation(self.activation)(x)
         self.sow("intermediates", "dense", x)

@@ -17,10 +17,21 @@ from irec_jax.errors import UserError
 from irec_jax.kernels import DeferredNorm
 
 
-def _root(module: nn.Module) -> Any:
-    """Return the scope of the outermost module, which holds the collection 'examples'."""
+def _rows(module: nn.Module, name: str, num_rows: int) -> Array | np.ndarray | None:
+    """Return a variable of the collection 'examples' for each row of an input; None if not given.
+
+    An input has one row for each example, or as many rows for each as a bag has instances. Rows
+    then have the mask of their example, and indices of their own.
+    """
     assert module.scope is not None  # within apply and init
-    return module.scope.root
+    values = module.scope.root.get_variable("examples", name, None)
+    if values is None or len(values) == num_rows:
+        return values
+    per_example = num_rows // len(values)
+    repeated = jnp.repeat(values, per_example)
+    if name == "index":
+        return repeated * per_example + jnp.tile(jnp.arange(per_example), len(values))
+    return repeated
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
@@ -205,7 +216,8 @@ class Dropout(nn.Module):
         num_kept = max(1, round((1 - self.rate) * levels))
         if num_kept == levels:
             return x
-        index = _root(self).get_variable("examples", "index", jnp.arange(x.shape[0]))
+        index = _rows(self, "index", x.shape[0])
+        index = jnp.arange(x.shape[0]) if index is None else index
         keys = jax.vmap(jax.random.fold_in, (None, 0))(self.make_rng("dropout"), index)
         draw = functools.partial(random_integers, shape=x.shape[1:], dtype=bits)
         mask = jax.vmap(draw)(keys) < num_kept
@@ -250,7 +262,8 @@ class BatchNorm(nn.Module):
         mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
         var = self.variable("batch_stats", "var", jnp.ones, shape)
         count = self.variable("batch_stats", "count", jnp.zeros, ())
-        mask = _root(self).get_variable("examples", "mask", jnp.ones(batch_size))
+        mask = _rows(self, "mask", batch_size)
+        mask = jnp.ones(batch_size) if mask is None else mask
         shift = mean.value
         y, shifted_sum, square_sum = layer(shift=shift, mask=mask.astype(jnp.float32))
         if not train:

@@ -19,6 +19,7 @@ from matplotlib.image import AxesImage
 from irec_jax import data, frontends, registry
 from irec_jax.audio import INT16_SCALE
 from irec_jax.data import Clips
+from irec_jax.data.options import check_kind
 from irec_jax.dsp import mel
 from irec_jax.dsp.stacked_image import smallest_side
 from irec_jax.errors import UserError
@@ -96,7 +97,7 @@ def draw(
         raise UserError(f"num_per_class={num_per_class}: expected 1 to {MAX_PER_CLASS}")
     if seed < 0:
         raise UserError(f"seed={seed}: expected a non-negative integer")
-    data.options_of(settings["name"])  # raises for datasets without labelled clips
+    check_kind(settings["name"], "clips")
     defaults = dict(dir="", manual_dir="", cache_gb=0.0, classes=(), channels="mean", split="song")
     dataset = data.load(defaults | dict(format="mono22k") | dict(settings))
     chosen = {

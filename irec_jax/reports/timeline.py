@@ -1,17 +1,23 @@
-"""Timeline of the instruments in a recording."""
+"""Timelines of the instruments in a recording and of the tracks of a session."""
 
 from collections.abc import Sequence
 
 import matplotlib.patches
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from irec_jax.reports.figures import GREY, VERMILION, new_axes, time_axis
-from irec_jax.text import class_names
+from irec_jax.crosstalk.activity import is_active
+from irec_jax.inference.segments import runs
+from irec_jax.reports.figures import BLUE, GREY, VERMILION, new_axes, time_axis
+from irec_jax.text import class_names, shorten
 
 _MAX_COLUMNS = 800
+_MAX_NAME = 24
+_FLOOR_DB = -60.0
+_FAINT = LinearSegmentedColormap.from_list("faint", ["white", GREY])
 
 
 def instruments_over_time(
@@ -38,14 +44,11 @@ def instruments_over_time(
     rows = np.arange(len(classes) + 1) - 0.5
     image = axes.pcolormesh(edges_s, rows, scores.T, cmap="Blues", vmin=0, vmax=top)
     for row, active in enumerate((scores >= threshold).T):
-        for start, stop in _runs(active):
+        for start, stop in runs(active):
             span_s = edges_s[[start, stop]]
             axes.fill_between(span_s, row + 0.26, row + 0.5, color=VERMILION, linewidth=0)
-    axes.hlines(rows, edges_s[0], edges_s[-1], color="white", linewidth=2.0)
+    _separate_rows(axes, rows, edges_s)
     _class_axis(axes, classes, labels)
-    axes.set_xlim(edges_s[0], edges_s[-1])
-    time_axis(axes, edges_s[-1])
-    axes.spines[:].set_visible(False)
     recognised = ", ".join(class_names([name for name in classes if name in labels])) or "none"
     axes.set_title(f"Instruments: {recognised}", loc="left", fontsize=11)
     bar = figure.colorbar(image, ax=axes, label="score", pad=0.01)
@@ -55,6 +58,43 @@ def instruments_over_time(
         handles=[patch], loc="lower right", bbox_to_anchor=(1, 1), frameon=False, borderaxespad=0.1
     )
     return figure
+
+
+def tracks_over_time(
+    edges_s: np.ndarray, activity: np.ndarray, names: Sequence[str], threshold_db: float
+) -> Figure:
+    """Draw a row per track, with bars where it is active over a background of its level.
+
+    Args:
+        edges_s: (N + 1,) boundaries of the frames in seconds.
+        activity: (J, N) activity, 0 to 1 (`irec_jax.crosstalk.activity.track_activity`).
+        names: J names.
+        threshold_db: level in dB from which a track is active.
+    """
+    edges_s, activity = _merge_columns(edges_s, activity.T)
+    levels_db = 20 * np.log10(np.maximum(activity.T, 10 ** (_FLOOR_DB / 20)))
+    figure, axes = new_axes(11.0, 1.4 + 0.36 * len(names))
+    rows = np.arange(len(names) + 1) - 0.5
+    image = axes.pcolormesh(edges_s, rows, levels_db, cmap=_FAINT, vmin=_FLOOR_DB, vmax=0)
+    for row, active in enumerate(is_active(activity.T, threshold_db)):
+        spans_s = edges_s[runs(active)]
+        bars = np.stack([spans_s[:, 0], np.diff(spans_s)[:, 0]], axis=1)
+        axes.broken_barh(bars, (row - 0.22, 0.44), color=BLUE, linewidth=0)
+    _separate_rows(axes, rows, edges_s)
+    axes.set_yticks(range(len(names)), [shorten(name, _MAX_NAME) for name in names])
+    axes.invert_yaxis()
+    axes.tick_params(axis="y", length=0)
+    axes.set_title(f"When the tracks play (from {threshold_db:g} dB)", loc="left", fontsize=11)
+    figure.colorbar(image, ax=axes, label="level relative to the peak, dB", pad=0.01)
+    return figure
+
+
+def _separate_rows(axes: Axes, rows: np.ndarray, edges_s: np.ndarray) -> None:
+    """Draw lines between the rows and label the time axis."""
+    axes.hlines(rows, edges_s[0], edges_s[-1], color="white", linewidth=2.0)
+    axes.set_xlim(edges_s[0], edges_s[-1])
+    time_axis(axes, edges_s[-1])
+    axes.spines[:].set_visible(False)
 
 
 def _class_axis(axes: Axes, classes: Sequence[str], labels: Sequence[str]) -> None:
@@ -84,9 +124,3 @@ def _merge_columns(edges_s: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray,
     step = -(-len(scores) // _MAX_COLUMNS)
     first = np.arange(0, len(scores), step)
     return np.append(edges_s[first], edges_s[-1]), np.maximum.reduceat(scores, first, axis=0)
-
-
-def _runs(active: np.ndarray) -> np.ndarray:
-    """Return the start and stop indices (R, 2) of the runs of True in bool (N,)."""
-    changes = np.diff(np.concatenate([[0], active.astype(np.int8), [0]]))
-    return np.stack([np.flatnonzero(changes == 1), np.flatnonzero(changes == -1)], axis=1)

@@ -13,7 +13,6 @@ import numpy as np
 from irec_jax import crosstalk as ct
 from irec_jax import registry
 from irec_jax.audio import multitrack
-from irec_jax.audio.samples import ChannelLevels
 from irec_jax.audio.tracks import Track, read_tracks
 from irec_jax.audio.writing import TrackWriter, estimate_bytes, staging_folder
 from irec_jax.errors import UserError
@@ -106,15 +105,17 @@ def debleed(
         raise UserError("folder, out: empty name; name the input and the output folder")
     folder, out = expand_home(folder), expand_home(out)
     started_s = time.perf_counter()
-    tracks, left_aside = multitrack.find_tracks(folder, progress=progress)
+    tracks, left_aside = multitrack.find_tracks(folder, min_tracks=2, progress=progress)
+    file_names = [track.file_name for track in tracks]
+    multitrack.check_distinct(folder, tracks, file_names, "written as")
     crosstalk_settings.bands(tracks[0].sample_rate_hz)
     if tracks[0].num_samples < (needed := ct.min_samples(crosstalk_settings)):
         raise UserError(
             f"{folder}: tracks of {tracks[0].num_samples} samples are too short to estimate "
             f"crosstalk; expected at least {needed}, or a smaller hop_length"
         )
-    others = (REPORT_NAME, _PICTURE_NAME) if report else ()
-    multitrack.check_output_folder(folder, out, tracks, others, overwrite=overwrite)
+    names = [*file_names, *((REPORT_NAME, _PICTURE_NAME) if report else ())]
+    multitrack.check_output_folder(folder, out, tracks, names, overwrite=overwrite)
     with staging_folder(out, sum(map(estimate_bytes, tracks))) as hidden:
         crosstalk, energies, num_clipped, paths = _write(
             tracks, crosstalk_settings, hidden, progress
@@ -175,11 +176,11 @@ def _write(
         disable=not progress,
     )
 
-    polarities = _polarities(tracks)
+    polarities = multitrack.polarities(tracks)
 
     def blocks() -> Iterator[list[np.ndarray]]:
         for block in read_tracks(tracks):
-            yield _scale(block, polarities)
+            yield multitrack.apply_polarities(block, polarities)
             bar.update(block[0].shape[1] / rate_hz)
 
     with bar:
@@ -195,40 +196,9 @@ def _write(
         reduced = ct.reduce_blocks(measured, crosstalk, settings, **sizes)
         with contextlib.closing(TrackWriter(folder, tracks)) as writers:
             for block in _add_energies(reduced, energies[1], rate_hz):
-                writers.write(_scale(block, polarities))
+                writers.write(multitrack.apply_polarities(block, polarities))
             paths = writers.finish()
     return crosstalk, energies, writers.num_clipped, paths
-
-
-def _polarities(tracks: Sequence[Track]) -> list[np.ndarray | None]:
-    """Return the signs (C, 1) with which the channels of each track are added.
-
-    None stands for 1: only the channels of tracks whose mean would nearly vanish, as of a stereo
-    pair with one channel inverted, are added with the sign of their correlation with the loudest
-    channel. Their crosstalk would not be found in the mean.
-    """
-    polarities: list[np.ndarray | None] = [None] * len(tracks)
-    several = [j for j, track in enumerate(tracks) if track.num_channels > 1]
-    if not several:
-        return polarities
-    levels = [ChannelLevels() for _ in several]
-    for block in read_tracks([tracks[j] for j in several]):
-        for track_levels, track in zip(levels, block, strict=True):
-            track_levels.add(track.T)
-    for j, track_levels in zip(several, levels, strict=True):
-        if track_levels.cancel:
-            signs = np.where(track_levels.products[track_levels.loudest] < 0, -1, 1)
-            polarities[j] = signs.astype(np.float32)[:, None]
-    return polarities
-
-
-def _scale(
-    block: Sequence[np.ndarray], polarities: Sequence[np.ndarray | None]
-) -> list[np.ndarray]:
-    return [
-        track if polarity is None else polarity * track
-        for track, polarity in zip(block, polarities, strict=True)
-    ]
 
 
 def _add_energies(

@@ -17,13 +17,14 @@ from irec_jax.text import to_unicode
 
 #: Task -> name of a system for it, and the command that applies it.
 _KINDS = {
+    "multi_instance": ("a recogniser", "irec recognize"),
     "recognition": ("a recogniser", "irec recognize"),
     "separation": ("a separator", "irec separate"),
 }
 
 
-def open_system(workdir: Path, task: str) -> dict[str, Any]:
-    """Return `system.json` of a workdir in which a system for this task was trained.
+def open_system(workdir: Path, *tasks: str) -> dict[str, Any]:
+    """Return `system.json` of a workdir in which a system for one of these tasks was trained.
 
     Raises:
         UserError: a name that is not valid UTF-8, no such folder, not a workdir, or a workdir of
@@ -38,8 +39,8 @@ def open_system(workdir: Path, task: str) -> dict[str, Any]:
         raise UserError(f"{workdir}: no such folder; name the --workdir of a trained system")
     system = read_system(workdir)
     actual = system.get("task")
-    if actual != task:
-        expected, _ = _KINDS[task]
+    if actual not in tasks:
+        expected, _ = _KINDS[tasks[0]]
         if actual not in _KINDS:
             raise UserError(
                 f"{workdir}: contains a system for {actual!r}; name the workdir of {expected}"

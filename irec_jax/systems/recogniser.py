@@ -5,7 +5,7 @@ import functools
 import itertools
 import numbers
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,11 @@ from irec_jax.errors import UserError
 from irec_jax.files import expand_home
 from irec_jax.inference import aggregation, sliding_windows
 from irec_jax.inference.prediction import create_predict, local_batch_size
+from irec_jax.inference.segments import Segment
 from irec_jax.systems.clip import Clip, read_clip
 from irec_jax.systems.inputs import check_array, is_file, is_path
 from irec_jax.systems.loading import load_variables, open_system, system_errors
-from irec_jax.tasks import Recognition, create_recognition
+from irec_jax.tasks import Recognition, create_multi_instance, create_recognition
 from irec_jax.text import to_unicode
 
 #: Windows per batch: enough to keep a CPU or an accelerator busy, few enough for a laptop.
@@ -41,7 +42,8 @@ class Recognized:
         times_s: (W,) centre of each window in seconds.
         window_scores: (W, K) probability of each class in each window, 0..1.
         activity: (W, K) these probabilities relative to the strongest class around each window,
-            0..1; 0 in silence. The plot shows them, and the thresholds apply to them over time.
+            0..1; 0 in silence. The plot shows them, and the thresholds apply to them over time. Of
+            a system that was trained on labels over time, the probabilities themselves.
         duration_s: length of the audio in seconds.
         note: remarks for the reader, such as 'silent' or 'damaged in places: 3 of 210 frames';
             often empty. A clip that is silent, too short or constant has no labels.
@@ -58,7 +60,7 @@ class Recognized:
     note: str = ""
 
     @property
-    def segments(self) -> list[aggregation.Segment]:
+    def segments(self) -> list[Segment]:
         """Segments in which each class is active, also of classes that are not clip labels."""
         thresholds = np.array(list(self.thresholds.values()))
         return aggregation.segments(
@@ -96,6 +98,9 @@ class Recogniser:
         predict: maps a batch of windows to probabilities (B, K).
         sample_rate_hz: sample rate of its input.
         hop_samples: distance between windows.
+        label_samples: length of the central part of a window that its prediction is about, for a
+            system that was trained on labels over time; every sample is then in exactly one such
+            part. None for others.
         aggregation: name of the clip score.
         thresholds: name -> threshold, a number or one per class.
     """
@@ -104,6 +109,7 @@ class Recogniser:
     predict: Callable[[dict], Any]
     sample_rate_hz: int
     hop_samples: int
+    label_samples: int | None
     aggregation: str
     thresholds: dict[str, Any]
 
@@ -132,10 +138,7 @@ class Recogniser:
         thresholds = self.class_thresholds(threshold)
         clip = read_clip(self._reader(source, sample_rate_hz), self.sample_rate_hz)
         num_samples = clip.samples.num_samples
-        sizes: dict[str, Any] = dict(
-            window_samples=self.task.window_samples, hop_samples=self.hop_samples
-        )
-        probabilities, levels_db = self._predict(clip, sizes)
+        probabilities, levels_db = self._predict(clip)
         scores = aggregation.get(self.aggregation)([probabilities])[0]
         is_on = np.zeros(len(scores), bool) if clip.nothing else scores >= thresholds
         audible = levels_db > (np.inf if clip.nothing else SILENCE_DB)
@@ -145,11 +148,13 @@ class Recogniser:
             labels=tuple(itertools.compress(classes, is_on)),
             scores=dict(zip(classes, map(float, scores), strict=True)),
             thresholds=dict(zip(classes, map(float, thresholds), strict=True)),
-            times_s=sliding_windows.window_centres_s(
-                num_samples, **sizes, sample_rate_hz=self.sample_rate_hz
-            ),
+            times_s=self._times_s(num_samples, len(probabilities)),
             window_scores=probabilities,
-            activity=aggregation.activity(probabilities, audible),
+            activity=(
+                np.where(audible[:, None], probabilities, 0)
+                if self.label_samples
+                else aggregation.activity(probabilities, audible)
+            ),
             duration_s=num_samples / self.sample_rate_hz,
             note="; ".join(filter(None, [clip.nothing, *clip.notes])),
         )
@@ -194,23 +199,40 @@ class Recogniser:
 
         return read
 
-    def _predict(self, clip: Clip, sizes: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    def _predict(self, clip: Clip) -> tuple[np.ndarray, np.ndarray]:
         """Return the probabilities (W, K) and the levels in dB (W,) of the windows of a clip."""
         levels_db: list[float] = []
+        window_samples, blocks = self.task.window_samples, clip.samples.blocks()
+        context = 0
+        if self.label_samples:
+            context = (window_samples - self.label_samples) // 2
+            blocks = _pad(blocks, clip.samples.num_samples, self.label_samples, window_samples)
 
         def predict(batch: dict) -> Any:
-            levels_db.extend(_levels_db(batch))
+            levels_db.extend(_levels_db(batch, context, self.label_samples))
             return self.predict(batch)
 
         # Fewer long windows per batch.
-        num_windows = max(1, min(BATCH_SIZE, BATCH_SAMPLES // self.task.window_samples))
+        num_windows = max(1, min(BATCH_SIZE, BATCH_SAMPLES // window_samples))
         ((_, probabilities),) = sliding_windows.predict_clips(
-            [sliding_windows.ClipAudio(clip.samples.blocks(), gain=clip.peak)],
+            [sliding_windows.ClipAudio(blocks, gain=clip.peak)],
             predict,
-            **sizes,
+            window_samples=window_samples,
+            hop_samples=self.label_samples or self.hop_samples,
             batch_size=local_batch_size(num_windows),
         )
         return probabilities, np.array(levels_db)
+
+    def _times_s(self, num_samples: int, num_windows: int) -> np.ndarray:
+        """Return the time (W,) that each prediction is about, in seconds."""
+        if self.label_samples:
+            return (np.arange(num_windows) + 0.5) * self.label_samples / self.sample_rate_hz
+        return sliding_windows.window_centres_s(
+            num_samples,
+            window_samples=self.task.window_samples,
+            hop_samples=self.hop_samples,
+            sample_rate_hz=self.sample_rate_hz,
+        )
 
 
 def _name(source: Any) -> str:
@@ -220,11 +242,30 @@ def _name(source: Any) -> str:
     return str(getattr(source, "name", "file")) if hasattr(source, "read") else "array"
 
 
-def _levels_db(batch: dict[str, np.ndarray]) -> list[float]:
-    """Return the RMS of the unmasked windows relative to the peak of the clip, in dB."""
+def _pad(
+    blocks: Iterable[np.ndarray], num_samples: int, label_samples: int, window_samples: int
+) -> Iterator[np.ndarray]:
+    """Yield a clip with zeros around it, so that the central parts of its windows cover it."""
+    context = (window_samples - label_samples) // 2
+    num_windows = max(1, -(-num_samples // label_samples))
+    yield np.zeros(context, np.float32)
+    yield from blocks
+    end = (num_windows - 1) * label_samples + window_samples
+    yield np.zeros(end - context - num_samples, np.float32)
+
+
+def _levels_db(batch: dict[str, np.ndarray], first: int, num_samples: int | None) -> list[float]:
+    """Return the RMS of the unmasked windows relative to the peak of the clip, in dB.
+
+    Args:
+        batch: a batch of windows.
+        first, num_samples: the part of the windows to measure; None: all their samples.
+    """
     rows = batch["mask"] > 0
-    scaled = batch["audio"][rows] / np.maximum(batch["gain"][rows], 1e-9)[:, None]
-    mean_square = np.sum(np.square(scaled), axis=1) / np.maximum(batch["num_samples"][rows], 1)
+    part = slice(first, None if num_samples is None else first + num_samples)
+    scaled = batch["audio"][rows, part] / np.maximum(batch["gain"][rows], 1e-9)[:, None]
+    counts = batch["num_samples"][rows] if num_samples is None else num_samples
+    mean_square = np.sum(np.square(scaled), axis=1) / np.maximum(counts, 1)
     return (10 * np.log10(np.maximum(mean_square, 1e-12))).tolist()
 
 
@@ -235,15 +276,20 @@ def load_recogniser(workdir: str | os.PathLike) -> Recogniser:
         UserError: see `open_system`; a damaged checkpoint, or a recogniser of separated audio.
     """
     workdir = expand_home(workdir)
-    system = open_system(workdir, "recognition")
+    system = open_system(workdir, "recognition", "multi_instance")
     config = system["config"]
     if config["data"].get("stored"):
         raise UserError(
             f"{workdir}: trained on the output of a separator ({config['data']['stored']}), not "
             "on audio files; name a recogniser that was trained on audio"
         )
+    label_s = system.get("label_s")
     with system_errors(workdir):
-        task = create_recognition(
+        create, bag = create_recognition, {}
+        if system["task"] == "multi_instance":
+            create, bag = create_multi_instance, {"bag": config["bag"]}
+        task = create(
+            **bag,
             classes=system["classes"],
             sample_rate_hz=system["sample_rate_hz"],
             window_s=system["window_s"],
@@ -261,6 +307,7 @@ def load_recogniser(workdir: str | os.PathLike) -> Recogniser:
         predict=create_predict(task, *load_variables(workdir, task)),
         sample_rate_hz=system["sample_rate_hz"],
         hop_samples=max(1, round(system["hop_s"] * system["sample_rate_hz"])),
+        label_samples=round(label_s * system["sample_rate_hz"]) if label_s else None,
         aggregation=system["aggregation"],
         thresholds=system["thresholds"],
     )

@@ -1,7 +1,16 @@
 """Tasks: front end, model and loss as one object, the training loop's only interface."""
 
+from irec_jax.tasks.multi_instance import MultiInstance, create_multi_instance
 from irec_jax.tasks.recognition import Recognition, create_recognition
 from irec_jax.tasks.separation import Separation, create_separation
 from irec_jax.tasks.task import Task
 
-__all__ = ["Recognition", "Separation", "Task", "create_recognition", "create_separation"]
+__all__ = [
+    "MultiInstance",
+    "Recognition",
+    "Separation",
+    "Task",
+    "create_multi_instance",
+    "create_recognition",
+    "create_separation",
+]

@@ -42,7 +42,7 @@ class Progress:
     """History of a training run and state of early stopping, stored in every checkpoint.
 
     Attributes:
-        best_by: `loss`, or the scalar of the task that selects the best epoch.
+        best_by: criterion of the epoch to keep: `loss`, a scalar of the task, or `last`.
         stop_by: `loss`, or the scalar of the task that early stopping watches.
         history: one row per epoch, see `_epoch_row`.
         stale_epochs: epochs since `stop_by` last improved.
@@ -90,8 +90,15 @@ class Progress:
         return f"about {duration(epochs_left * mean_s)} left"
 
 
+def kept_by(settings: Mapping[str, Any]) -> str:
+    """Return the criterion of the epoch to keep: `last`, or `best_by` of the section `training`."""
+    return "last" if settings.get("keep") == "last" else settings["best_by"]
+
+
 def _rank(row: Mapping[str, float], name: str) -> float:
-    """Return the validation loss or the negative of a validation score: lower is better."""
+    """Return a value that is lowest in the best epoch by a criterion, see `Progress.best_by`."""
+    if name == "last":
+        return -row["epoch"]
     value = row[f"valid_{name}"]
     return value if name == "loss" else -value
 
@@ -132,7 +139,8 @@ class TrainingRun:
         result as an uninterrupted run.
 
         Returns:
-            The state of the best epoch by `settings["best_by"]`, on the host, and the progress.
+            The state of the last epoch, or of the best one by `settings["best_by"]`, as
+            `settings["keep"]` says, on the host, and the progress.
 
         Raises:
             UserError: a non-finite loss (with the step and the ids of its batch), or a full disk.
@@ -140,7 +148,7 @@ class TrainingRun:
         with contextlib.closing(checkpoints.Checkpoints(self.workdir / "checkpoints")) as store:
             self._store, restored = store, store.latest(state)
             self._profiler = Profiler(self.profile, self.workdir / "profile")
-            self.progress = Progress(self.settings["best_by"], self.settings["stop_by"])
+            self.progress = Progress(kept_by(self.settings), self.settings["stop_by"])
             if restored is not None:
                 state, self.progress = restored[0], Progress(**restored[1])
                 if not self.progress.finished:

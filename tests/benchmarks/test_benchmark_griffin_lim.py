@@ -17,7 +17,7 @@ def test_implementations_converge_equally():
         assert signals.shape == (2, num_samples)
         reached[name] = griffin_lim.convergence_db(signals, magnitudes).mean()
     # Random phases differ, so results are only similar. Without iterations they reach -4 dB.
-    np.testing.assert_allclose(list(reached.values()), reached[griffin_lim.OURS], atol=1.5)
+    np.testing.assert_allclose(list(reached.values()), reached[griffin_lim.OURS], atol=2.5)
     assert max(reached.values()) < -12
 
 

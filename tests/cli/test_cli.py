@@ -82,6 +82,28 @@ def test_folder_with_many_formats_and_faulty_files(folder, trained, tmp_path_fac
     assert len(pictures) == 6 and "plot-six [96k].png" in pictures and "plot-song.png" in pictures
 
 
+def test_segments_are_written_as_a_table_and_for_audacity(folder, trained, tmp_path, capsys):
+    words = ["recognize", folder / "song.ogg", "--workdir", trained]
+    segments = irec_jax.recognize(folder / "song.ogg", workdir=trained).segments
+    assert segments
+    assert call(*words, "--segments", tmp_path / "a.csv") == 0
+    rows = [line.split(",") for line in (tmp_path / "a.csv").read_text().splitlines()]
+    assert rows[0] == ["instrument", "start_s", "end_s"]
+    assert [(n, float(a), float(b)) for n, a, b in rows[1:]] == [
+        (name, round(start, 6), round(end, 6)) for name, start, end in segments
+    ]
+    both = ["recognize", folder / "a.m4a", *words[1:]]
+    assert call(*both, "--segments", tmp_path / "b.txt") == 0
+    labels = [line.split("\t") for line in (tmp_path / "b-song.txt").read_text().splitlines()]
+    assert [[name, start, end] for start, end, name in labels] == rows[1:]
+    assert (tmp_path / "b-a.txt").exists()
+    capsys.readouterr()
+    assert call(*words, "--segments", "song.wav") == 1
+    assert "--segments song.wav: expected a name that ends with .csv or .txt" in (
+        capsys.readouterr().err
+    )
+
+
 def test_python_call_matches_the_command(folder, trained, tmp_path, capsys):
     out = tmp_path / "one.json"
     assert call("recognize", folder / "song.ogg", "--workdir", trained, "--json", out) == 0

@@ -124,13 +124,13 @@ def test_segments_of_a_class_are_apart_and_last_as_long_as_it_is_active(data, nu
     times_s, classes = np.arange(num) + 0.5, [f"class {k}" for k in range(num_classes)]
     segments = aggregation.segments(scores, times_s, thresholds, classes, float(num))
     for k, name in enumerate(classes):
-        own = [segment for segment in segments if segment.label == name]
+        own = [segment for segment in segments if segment.name == name]
         for a, b in itertools.pairwise(own):
             assert a.end_s < b.start_s
         assert all(0 <= s.start_s < s.end_s <= num for s in own)
         total_s = sum(s.end_s - s.start_s for s in own)
         assert total_s == pytest.approx((scores[:, k] >= thresholds[k]).sum())
-    assert segments == sorted(segments, key=lambda s: (s.start_s, s.label))
+    assert segments == sorted(segments, key=lambda s: (s.start_s, s.name))
 
 
 @given(

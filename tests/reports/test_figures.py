@@ -6,6 +6,7 @@ import matplotlib
 import matplotlib.image
 import numpy as np
 import pytest
+from matplotlib.collections import PolyCollection
 
 from irec_jax import text
 from irec_jax.errors import UserError
@@ -72,6 +73,26 @@ def test_timeline_spans_the_recording_and_shows_short_solos(num_windows):
     assert weights == {"cello": "normal", "flute": "bold", "my own": "normal"}
     assert 1 <= len([t for t in axes.get_xticks() if t <= axes.get_xlim()[1]]) <= 15
     assert _rendered(figure).shape[1] > 1000
+
+
+def test_tracks_over_time_have_bars_where_they_play():
+    activity = np.zeros((3, 1600))
+    activity[0, 200:400] = 1
+    activity[2, [100, 1598]] = 0.1, 1
+    edges_s = np.arange(1601) / 100
+    names = ["flute", "oboe", "a very long name of a track"]
+    figure = timeline.tracks_over_time(edges_s, activity, names, -20.0)
+    axes = figure.axes[0]
+    rows = [bars for bars in axes.collections if isinstance(bars, PolyCollection)]
+    spans = [
+        [tuple(np.round(path.get_extents().intervalx, 6)) for path in bars.get_paths()]
+        for bars in rows
+    ]
+    # Two frames share a column of the figure.
+    assert spans == [[(2.0, 4.0)], [], [(1.0, 1.02), (15.98, 16.0)]]
+    labels = [tick.get_text() for tick in axes.get_yticklabels()]
+    assert labels == ["flute", "oboe", "…ry long name of a track"]
+    assert axes.get_xlim() == (0, 16)
 
 
 def test_clock_writes_hours_and_tenths_only_if_needed():

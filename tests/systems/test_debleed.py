@@ -247,7 +247,7 @@ def test_mismatched_tracks_are_rejected(folder, tmp_path):
         irec_jax.debleed(folder, tmp_path / "out")
     for name in ("alto.ogg", "alto.wav", "bass.wav"):
         (folder / name).unlink()
-    with pytest.raises(UserError, match="at least two, one per microphone"):
+    with pytest.raises(UserError, match="expected at least 2, one audio file for each microphone"):
         irec_jax.debleed(folder, tmp_path / "out")
     assert os.listdir(tmp_path) == ["in"]
 

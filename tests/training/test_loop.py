@@ -183,6 +183,16 @@ def test_stop_by_accuracy_stops_training_when_accuracy_stalls():
             assert stale_epochs == expected and progress.best["epoch"] == best
 
 
+def test_last_epoch_is_kept_if_the_config_says_so(run, tone_clips, tmp_path):
+    losses = iter([0.5, 0.1, 0.9])
+
+    def evaluate(params, model_state):
+        return {"loss": next(losses), "top1": 0.5}
+
+    final, progress = run.fit(tone_clips(4), tmp_path, evaluate=evaluate, keep="last")
+    assert progress.best["epoch"] == 3 and int(final.step) == progress.history[-1]["step"]
+
+
 def test_early_stopping_continues_after_a_resume(run, tone_clips, tmp_path):
     def make_evaluate(values):
         """Return an evaluation with these accuracies that is killed before the next one."""

@@ -1,0 +1,104 @@
+"""Recognition of 13 orchestral instruments over time, with labels from spot microphones.
+
+F. Seipel, "Music instrument identification using convolutional neural networks", TU Berlin, 2018,
+chapter 4.
+
+Reported on 23 test pieces of the author's recordings, as figures without numbers: F1 and AUC rise
+with the length of the instances up to 112 frames (2.60 s) and then fall slightly; a context of
+three instances helps short ones; multiple-instance learning does not help.
+
+Measured on rendered music, `gm_multitrack` 1.0.0 `small`, seed 0 (not comparable):
+
+  --config=configs/seipel.py                                                MEASURED
+
+The labels come from the tracks: RMS in frames of 1,024 samples after crosstalk reduction, its
+maximum over the instance, compared with a threshold relative to the maximum of the track. An
+instance is `frames` frames of the mix, whose labels may all be 0.
+
+Arguments:
+
+- dataset: gm_multitrack (default) or multitrack
+- frames: frames of an instance, 16 to 320; 112 (default) are 2.60 s
+- context: odd number of instances in a window, of which the central one is predicted: 1 (default),
+  3, 5 or 7
+- instances: instances in a bag for multiple-instance learning; 1 (default): every instance has its
+  own labels
+- aggregate: from instances to bags: mean (default), max, noisy_or, attention or lse
+- share: one network for all instances of a bag (default), or with share=false one for each position
+- debug: a small run on little data
+"""
+
+from ml_collections import config_dict
+
+from configs import common
+from irec_jax.errors import UserError
+
+FRAME_LENGTH, SAMPLE_RATE_HZ = 1024, 44_100
+
+
+def get_config(text: str = "") -> config_dict.ConfigDict:
+    args = common.arguments(
+        text,
+        dataset="gm_multitrack",
+        frames=112,
+        context=1,
+        instances=1,
+        aggregate="mean",
+        share=True,
+    )
+    for name in ("frames", "context", "instances"):
+        if args[name] < 1:
+            raise UserError(f"config argument {name}={args[name]}: expected at least 1")
+    if args.context % 2 == 0:
+        raise UserError(
+            f"config argument context={args.context}: expected an odd number, so that one instance "
+            f"is in the middle, such as {args.context + 1}"
+        )
+    config = config_dict.ConfigDict()
+    label_s = args.frames * FRAME_LENGTH / SAMPLE_RATE_HZ
+    # The thesis has no validation pieces, since it trains for a fixed number of epochs. Here some
+    # training pieces show the progress and tune the thresholds of the report.
+    config.data = common.instances(
+        args.dataset,
+        window_s=args.context * label_s,
+        label_s=label_s,
+        validation_fraction=0.1,
+    )
+    # The thesis states neither window, overlap, power nor logarithm of the mel spectrogram. Frames
+    # are those of the labels, so they do not overlap; the rest is as in configs/han.py.
+    config.frontend = dict(
+        name="log_mel",
+        frame_length=FRAME_LENGTH,
+        hop_length=FRAME_LENGTH,
+        padding="none",
+        num_mels=128,
+        max_hz=10_000.0,
+        mel_norm=None,
+        offset=0.1,
+    )
+    config.augment = common.augment()
+    # The thesis lists no dropout after the global pooling.
+    config.model = dict(
+        name="convnet",
+        activation="relu",
+        pooling="max",
+        dropout=0.25,
+        pooled_dropout=0.0,
+        dense_dropout=0.5,
+        dtype="float32",
+    )
+    config.task = "recognition"
+    if args.instances > 1:
+        config.task = "multi_instance"
+        config.bag = dict(num_instances=args.instances, share=args.share, aggregate=args.aggregate)
+    config.loss = dict(name="binary_cross_entropy", l2=0.0)
+    config.optimizer = common.adam(1e-3)
+    # Ten epochs, the last of which is kept. On less data than the author's 19 hours an epoch has
+    # more passes, so that the number of steps does not become too small.
+    config.training = common.training(
+        batch_size=64, num_epochs=10, patience=10, keep="last", min_steps_per_epoch=40
+    )
+    config.evaluation = common.evaluation(
+        batch_size=64, hop_s=label_s, aggregation="max", per_piece=True
+    )
+    return common.finish(config, args)

@@ -1,0 +1,81 @@
+"""`irec label`: find out when each track of a recording plays."""
+
+import sys
+from collections.abc import Sequence
+
+from irec_jax.cli import CommandParser
+from irec_jax.text import printable
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        prog="irec label",
+        description="Find out when each track of a recording plays. Every audio file in the "
+        "folder is the track of a microphone, except a mix (mix, mixture, mixdown, master ...); "
+        "all tracks have the same length and sample rate. Crosstalk is reduced as by irec debleed. "
+        "A track plays where its level, in frames of 23 ms, reaches the threshold. Writes "
+        "--out/segments.csv (track,start_s,end_s) and --out/labels.txt, a label track for "
+        "Audacity.",
+    )
+    parser.add_argument("folder", metavar="FOLDER", help="folder of the tracks, one file each")
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="a separate output folder")
+    parser.add_argument("--overwrite", action="store_true", help="replace files in --out")
+    parser.add_argument(
+        "--threshold-db",
+        type=float,
+        metavar="DB",
+        help="level from which a track plays, relative to its loudest frame (default: -20)",
+    )
+    parser.add_argument(
+        "--no-reduction", action="store_true", help="use the tracks as they are, with crosstalk"
+    )
+    parser.add_argument(
+        "--plot", action="store_true", help="draw the tracks over time in --out/label.png"
+    )
+    return parser
+
+
+def main(words: Sequence[str]) -> int:
+    """Run `irec label`."""
+    arguments = _parser().parse_args(words)
+    options = dict(overwrite=arguments.overwrite, plot=arguments.plot)
+    if arguments.threshold_db is not None:
+        options["threshold_db"] = arguments.threshold_db
+    try:
+        # Imported late, so that a mistyped argument is reported at once.
+        from irec_jax.systems import labeller
+
+        result = labeller.label(
+            arguments.folder, arguments.out, reduction=not arguments.no_reduction, **options
+        )
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again, it starts over", file=sys.stderr)
+        return 130
+    _print(result, arguments.out)
+    return 0
+
+
+def _print(result, out: str) -> None:
+    """Print the share of time and the number of segments of each track."""
+    from irec_jax.text import clock, shorten
+
+    width = min(48, max(len(name) for name in ("track", *result.names)))
+    print(f"{'track':<{width}}  plays  segments")
+    for name in result.names:
+        segments = result.segments_of(name)
+        share = sum(end_s - start_s for _, start_s, end_s in segments) / result.duration_s
+        print(f"{shorten(name, width):<{width}}  {share:5.0%}  {len(segments):8}")
+    silent = [
+        name for name, levels in zip(result.names, result.activity, strict=True) if not levels.any()
+    ]
+    for description, texts in (
+        ("silent throughout", silent),
+        ("ignored", result.left_aside),
+        ("crosstalk was not reduced", [result.note] if result.note else []),
+    ):
+        if texts:
+            print(f"{description}: {', '.join(texts)}")
+    print(
+        f"{len(result.names)} tracks of {clock(result.duration_s)} in {printable(out)}: "
+        f"{', '.join(path.name for path in result.paths)} ({result.speed:.1f} x real time)"
+    )

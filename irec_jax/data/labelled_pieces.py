@@ -1,0 +1,146 @@
+"""Mixes and activities of the pieces of a multitrack dataset, stored beside the prepared dataset.
+
+    labelled-DIGEST/00007-mix.npy        int16 (T,), the mean of the two channels of the mix
+    labelled-DIGEST/00007-activity.npy   float32 (J, F), the activity of each track
+
+They are computed segment by segment on first use and memory-mapped afterwards, so that no piece is
+ever read as a whole. An interrupted preparation continues with the next piece.
+"""
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from irec_jax import crosstalk, distributed
+from irec_jax.audio import INT16_SCALE, to_float32
+from irec_jax.crosstalk import activity
+from irec_jax.data.pieces import Pieces
+from irec_jax.errors import UserError
+from irec_jax.files import atomic_write
+from irec_jax.progress import progress_bar
+
+#: Part of the digest: changed files need a new version.
+_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelledPieces:
+    """N pieces with the activity of K classes over time.
+
+    Attributes:
+        names: unique names of the pieces.
+        mixes: for each piece, int16 (T,).
+        peaks: (N,) peak of each mix on a scale of 0..1; 1 for silence.
+        activity: for each piece, float32 (K, F): RMS of the loudest track of a class in each frame,
+            relative to the maximum of that track, 0..1; 0 for a class without tracks.
+    """
+
+    names: tuple[str, ...]
+    mixes: tuple[np.ndarray, ...]
+    peaks: np.ndarray
+    activity: tuple[np.ndarray, ...]
+
+
+def load_labelled(pieces: Pieces, folder: str | os.PathLike, *, reduction: bool) -> LabelledPieces:
+    """Return the mixes and activities of pieces; compute those that are not stored yet.
+
+    Args:
+        pieces: the pieces of all splits of a dataset.
+        folder: folder of the prepared dataset.
+        reduction: reduce the crosstalk of spot microphone signals before measuring activity. Dry
+            tracks have none.
+
+    Raises:
+        UserError: a piece without tracks, or with two equal tracks; a folder without space.
+    """
+    settings = crosstalk.Settings() if reduction else None
+    key = repr((_VERSION, activity.FRAME_LENGTH, settings))
+    store = Path(folder) / f"labelled-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
+    distributed.on_main(lambda: _compute_missing(pieces, store, settings))
+    mixes = tuple(_open(store, i, "mix") for i in range(len(pieces)))
+    peaks = np.array([_peak(mix) for mix in mixes], np.float32)
+    activities = tuple(
+        activity.class_activity(_open(store, i, "activity"), instruments, pieces.classes)
+        for i, instruments in enumerate(pieces.instruments)
+    )
+    return LabelledPieces(pieces.names, mixes, peaks, activities)
+
+
+def _compute_missing(pieces: Pieces, store: Path, settings: crosstalk.Settings | None) -> None:
+    missing = [i for i in range(len(pieces)) if not _path(store, i, "activity").exists()]
+    total_s = sum(pieces.num_samples[i] for i in missing) / pieces.sample_rate_hz
+    bar = progress_bar(
+        total=total_s,
+        desc="labels from tracks",
+        bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}",
+        disable=not missing,
+    )
+    with bar:
+        for i in missing:
+            _write_mix(pieces, i, _path(store, i, "mix"))
+            measured = _measure(pieces, i, settings)
+            # Written last: a piece without it is not complete.
+            with atomic_write(_path(store, i, "activity")) as path, open(path, "wb") as file:
+                np.save(file, measured)
+            bar.update(pieces.num_samples[i] / pieces.sample_rate_hz)
+
+
+def _write_mix(pieces: Pieces, index: int, path: Path) -> None:
+    with atomic_write(path) as temporary:
+        shape = (pieces.num_samples[index],)
+        mix = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.int16, shape=shape)
+        start = 0
+        for segment in pieces.segments(index):
+            block = np.round(segment["mix"].mean(axis=1, dtype=np.float32))
+            mix[start : start + len(block)] = block
+            start += len(block)
+        mix.flush()
+
+
+def _measure(pieces: Pieces, index: int, settings: crosstalk.Settings | None) -> np.ndarray:
+    """Return the activity of each track, float32 (J, F)."""
+    name, tracks = pieces.names[index], pieces.tracks[index]
+    first = next(pieces.segments(index))
+    kind = "spots" if len(first["spots"]) else "stems"
+    if not len(first[kind]):
+        raise UserError(f"{pieces.full_name}, {name}: has no tracks; add the tracks of the piece")
+
+    def read() -> Iterator[np.ndarray]:
+        for segment in pieces.segments(index):
+            yield to_float32(np.stack(list(segment[kind])))
+
+    try:
+        return activity.track_activity(
+            read,
+            settings if kind == "spots" and len(tracks) > 1 else None,
+            num_samples=pieces.num_samples[index],
+            sample_rate_hz=pieces.sample_rate_hz,
+            names=tracks,
+        )
+    except UserError as error:
+        raise UserError(f"{pieces.full_name}, {name}: {error}") from error
+
+
+def _path(store: Path, index: int, kind: str) -> Path:
+    return store / f"{index:05d}-{kind}.npy"
+
+
+def _open(store: Path, index: int, kind: str) -> np.ndarray:
+    path = _path(store, index, kind)
+    try:
+        return np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path}: damaged; delete its folder and repeat") from error
+
+
+def _peak(mix: np.ndarray, block_samples: int = 1 << 22) -> float:
+    """Return the peak of int16 samples, read in blocks, on a scale of 0..1; 1 for silence."""
+    largest = 0
+    for start in range(0, len(mix), block_samples):
+        block = mix[start : start + block_samples]
+        largest = max(largest, int(block.max()), -int(block.min()))
+    return largest / INT16_SCALE if largest else 1.0
