@@ -1,12 +1,16 @@
 """Seipel study: labels against notes, differences of runs, and a complete run on tiny data."""
 
 import json
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import report_pages
 from study_helpers import irec, table_cells
 
+from data_builders.gm_multitrack import plan
+from data_builders.gm_multitrack.builder import GmMultitrack
 from irec_jax import config, data
 from irec_jax.crosstalk import activity
 from irec_jax.evaluation import pieces as piece_evaluation
@@ -65,26 +69,36 @@ def test_instances_match_a_loop(length):
     )
 
 
-def load(split, folder):
-    return data.load_pieces("gm_multitrack", split, size="tiny", data_dir=str(folder))
+@pytest.fixture(scope="module")
+def splits(tmp_path_factory):
+    """One training and two test pieces of 12 s with three tracks."""
+    ensembles = {"string_trio": plan.ENSEMBLES["string_trio"]._replace(tiny=(1, 2))}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan, "ENSEMBLES", ensembles)
+        patch.setattr(plan, "DURATIONS_S", {"tiny": ((12.0, 12.0), (12.0, 12.0))})
+        builder = GmMultitrack(
+            data_dir=tmp_path_factory.mktemp("trios"), config="tiny-multitrack44k"
+        )
+        builder.num_workers = 1
+        builder.download_and_prepare()
+        yield [data.Pieces(builder, [split], 44_100) for split in ("train", "test")]
+
+
+OPTIONS: dict[str, Any] = dict(levels_db=(-6,), decay_s=0.8, seed=0)
 
 
 @pytest.fixture(scope="module")
-def labels(tmp_path_factory, _own_data_folder):
-    """Folder of the activities of both splits of size tiny, and the results."""
+def labels(tmp_path_factory, splits):
+    """Folder of the activities of the pieces, and the results."""
     folder = tmp_path_factory.mktemp("labels")
-    result = seipel_labels.study(
-        load("train", _own_data_folder), load("test", _own_data_folder), folder,
-        levels_db=(-6,), decay_s=0.8, seed=0,
-    )  # fmt: skip
-    return folder, result
+    return folder, seipel_labels.study(*splits, folder, **OPTIONS)
 
 
-def test_labels_are_compared_with_the_notes(labels, _own_data_folder):
+def test_labels_are_compared_with_the_notes(labels, splits):
     folder, result = labels
-    assert result["num_pieces"] == [4, 2]
+    assert result["num_pieces"] == [1, 2]
     assert list(result["conditions"]) == ["free field, -6 dB", "room, -6 dB"]
-    pieces = load("test", _own_data_folder)
+    pieces = splits[1]
     true, activities, names = [], [], []
     for index, name in enumerate(pieces.names):
         piece = pieces[index]
@@ -115,9 +129,9 @@ def test_labels_are_compared_with_the_notes(labels, _own_data_folder):
     assert max(curve.values()) > 0.7 > curve[-3.0]
 
 
-def test_thresholds_are_chosen_on_training_pieces(labels, _own_data_folder):
+def test_thresholds_are_chosen_on_training_pieces(labels, splits):
     folder, result = labels
-    names = load("train", _own_data_folder).names
+    names = splits[0].names
     stored = [dict(np.load(folder / f"{name}.npz")) for name in names]
     for name, by_frames in result["conditions"].items():
         for frames, methods in by_frames.items():
@@ -140,7 +154,7 @@ def test_crosstalk_reduction_ranks_instances_better(labels):
         assert by_frames["16"]["difference"]["macro"]["auc"] > 0
 
 
-def test_measured_pieces_are_not_repeated(labels, _own_data_folder, monkeypatch):
+def test_measured_pieces_are_not_repeated(labels, splits, monkeypatch):
     folder, result = labels
     last = sorted(folder.iterdir())[-1]
     content = dict(np.load(last))
@@ -152,10 +166,7 @@ def test_measured_pieces_are_not_repeated(labels, _own_data_folder, monkeypatch)
         "measure",
         lambda pieces, i, **k: measured.append(pieces.names[i]) or original(pieces, i, **k),
     )
-    again = seipel_labels.study(
-        load("train", _own_data_folder), load("test", _own_data_folder), folder,
-        levels_db=(-6,), decay_s=0.8, seed=0,
-    )  # fmt: skip
+    again = seipel_labels.study(*splits, folder, **OPTIONS)
     assert measured == [last.stem]
     for key, values in content.items():
         np.testing.assert_array_equal(dict(np.load(last))[key], values)
@@ -207,8 +218,8 @@ def write_run(folder, *, frames, context, instances, baselines):
 
 
 @pytest.fixture
-def fake_runs(monkeypatch, labels):
-    """Replace experiments by fakes that write results, and the labels by those of tiny pieces."""
+def fake_runs(monkeypatch, labels, splits):
+    """Replace experiments by fakes that write results, and the pieces by three short ones."""
     executed = []
 
     def experiment(name, settings, folder, mode):
@@ -226,6 +237,7 @@ def fake_runs(monkeypatch, labels):
     monkeypatch.setattr(runs.experiment, "run", experiment)
     monkeypatch.setattr(runs.data, "load", lambda settings: None)
     monkeypatch.setattr(seipel_labels, "study", lambda *pieces, **options: labels[1])
+    monkeypatch.setattr(seipel, "_load", lambda arguments, split: splits[split == "test"])
     return executed
 
 
@@ -278,14 +290,21 @@ def test_interrupted_study_resumes(fake_runs, tmp_path):
     assert len(fake_runs) == 6 and not set(first) & {name for name, _ in fake_runs}
 
 
-def test_tables_of_the_data_count_pieces(_own_data_folder):
-    splits = [load(split, _own_data_folder) for split in ("train", "test")]
-    counts = seipel.count_instruments(*splits)
-    assert counts["all"]["num_pieces"] == 6
-    total = sum(n for pieces in splits for n in pieces.num_samples) / 44_100 / 3600
-    assert counts["all"]["hours"] == pytest.approx(total)
-    with_violin = sum("violin" in labels for pieces in splits for labels in pieces.instruments)
-    assert counts["violin"]["num_pieces"] == with_violin
+def test_instruments_are_counted_once_per_piece():
+    train = SimpleNamespace(
+        classes=("viola", "violin"),
+        instruments=(("violin", "violin"), ("viola", "violin")),
+        num_samples=(44_100 * 36, 44_100 * 72),
+        sample_rate_hz=44_100,
+    )
+    test = SimpleNamespace(
+        **{**vars(train), "instruments": (("viola",),), "num_samples": (44_100,)}
+    )
+    assert seipel.count_instruments(train, test) == {
+        "viola": {"num_pieces": 2, "hours": pytest.approx(73 / 3600)},
+        "violin": {"num_pieces": 2, "hours": pytest.approx(0.03)},
+        "all": {"num_pieces": 3, "hours": pytest.approx(109 / 3600)},
+    }
 
 
 def test_errors_are_one_line(tmp_path, capsys):
