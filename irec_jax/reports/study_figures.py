@@ -84,3 +84,70 @@ def label_histogram(counts: Mapping[str, int], *, title: str) -> Figure:
     figures.class_axis(axes, counts)
     axes.set(ylabel="number of examples", title=title)
     return figure
+
+
+def score_curves(
+    panels: Mapping[str, Mapping[str, Sequence[tuple[float, Interval]]]],
+    *,
+    xlabel: str,
+    marks: Mapping[str, float],
+) -> Figure:
+    """Draw scores against a setting, with intervals as bands: one panel per title.
+
+    Args:
+        panels: title to curve (at most five) to points, each the setting and a score within 0..1.
+        xlabel: name of the setting.
+        marks: settings to mark, by name.
+    """
+    figure = figures.new_figure(max(7.0, 5.0 * len(panels)), 4.4)
+    for axes, (title, curves) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
+    ):
+        for (name, points), colour, marker in zip(
+            curves.items(), (*_COLOURS, figures.PURPLE), (*_MARKERS, "D"), strict=False
+        ):
+            x = [setting for setting, _ in points]
+            low, value, high = np.reshape([ends for _, ends in points], (-1, 3)).astype(float).T
+            axes.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0)
+            axes.plot(x, value, color=colour, marker=marker, ms=4.5, label=name)
+        for name, setting in marks.items():
+            axes.axvline(setting, color="black", ls=":", linewidth=1.0, label=name)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.set(xlabel=xlabel, ylabel="score", ylim=(0, 1))
+        axes.set_title(title, loc="left", fontsize=11)
+        figures.grid(axes)
+        axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def threshold_curves(
+    thresholds_db: Sequence[float], f1: Mapping[str, Sequence[float]], *, mark_db: float
+) -> Figure:
+    """Draw the F1 of labels against the threshold on activity, with one threshold marked.
+
+    Curves of the same condition, 'CONDITION, METHOD', have the same colour, and those without
+    crosstalk reduction are dashed.
+    """
+    figure, axes = figures.new_axes(8.5, 4.6)
+    conditions = dict.fromkeys(name.rpartition(", ")[0] for name in f1)
+    palette = ("black", *_COLOURS, figures.PURPLE, figures.GREY)
+    colours = dict(zip(conditions, palette, strict=False))
+    for name, values in f1.items():
+        condition, _, method = name.rpartition(", ")
+        style = "--" if method == "unreduced" else "-"
+        axes.plot(thresholds_db, values, color=colours[condition], ls=style, label=name)
+    axes.axvline(mark_db, color="black", ls=":", linewidth=1.0, label=f"default, {mark_db:g} dB")
+    axes.set(xlabel="threshold in dB below the largest activity of a track", ylabel="F1 of labels")
+    axes.set(ylim=(0, 1), title="Labels against the composed notes, by threshold")
+    figures.grid(axes)
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
+    return figure
+
+
+def length_histogram(lengths_s: Sequence[float]) -> Figure:
+    """Draw the number of pieces by length."""
+    figure, axes = figures.new_axes(7.0, 3.6)
+    axes.hist(lengths_s, bins=min(20, max(5, len(lengths_s) // 3)), color=BLUE, edgecolor="white")
+    axes.set(xlabel="length in s", ylabel="number of pieces", title="Lengths of the pieces")
+    figures.grid(axes, "y")
+    return figure

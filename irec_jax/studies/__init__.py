@@ -9,6 +9,7 @@ docstring is the help text of the command. It writes ``report.html``, ``report.m
 STUDIES = {
     "crosstalk": "irec_jax.studies.crosstalk",
     "goel": "irec_jax.studies.goel",
+    "seipel": "irec_jax.studies.seipel",
     "separation": "irec_jax.studies.separation",
     "vazonis": "irec_jax.studies.vazonis",
 }

@@ -155,7 +155,7 @@ def study_piece(piece: Piece, *, methods, seed: int, max_s: float, decay_s: floa
     stems, _ = _active_tracks(piece, max_s)
     references, levels = None, {}
     for level_db in LEVELS_DB:
-        spots, own, mixing = _simulate(piece, stems, level_db, seed=seed, decay_s=decay_s)
+        spots, own, mixing = simulate(piece, stems, level_db, seed=seed, decay_s=decay_s)
         if references is None:  # apart from a gain, they are equal at all levels
             references = bss.prepare_references(own)
         mixture = bss.bss_eval(references, spots)
@@ -176,7 +176,7 @@ def study_piece(piece: Piece, *, methods, seed: int, max_s: float, decay_s: floa
 def draw_example(piece: Piece, *, methods, seed: int, max_s: float, decay_s: float) -> Figure:
     """Draw A^-1 and its estimates, and a track dry, mixed and reduced, at the first level."""
     stems, names = _active_tracks(piece, max_s)
-    spots, own, mixing = _simulate(piece, stems, LEVELS_DB[0], seed=seed, decay_s=decay_s)
+    spots, own, mixing = simulate(piece, stems, LEVELS_DB[0], seed=seed, decay_s=decay_s)
     # The track with the most crosstalk.
     track = int(np.argmin(np.square(own).sum(1) / np.square(spots).sum(1)))
     inverses = {"A⁻¹": np.linalg.inv(mixing)}
@@ -216,7 +216,7 @@ def _active_tracks(piece: Piece, max_s: float) -> tuple[np.ndarray, list[str]]:
     return stems[active], [piece.tracks[j] for j in active]
 
 
-def _simulate(
+def simulate(
     piece: Piece, stems: np.ndarray, level_db: int, *, seed: int, decay_s: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Simulate spot microphones.

@@ -23,6 +23,9 @@ from irec_jax.reports import provenance
 from irec_jax.reports.writing import write_report
 from irec_jax.training.logging import duration
 
+#: Datasets of labelled clips.
+_CLIPS = ("gm_irmas", "irmas")
+
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -48,11 +51,21 @@ class Results(NamedTuple):
     failures: dict[str, str]
 
 
-def add_arguments(parser: argparse.ArgumentParser, *, workdir: str, rows: bool = True) -> None:
-    """Add the options of studies that consist of runs; `--rows` if runs can be selected."""
+def add_arguments(
+    parser: argparse.ArgumentParser,
+    *,
+    workdir: str,
+    rows: bool = True,
+    datasets: Sequence[str] = _CLIPS,
+) -> None:
+    """Add the options of studies that consist of runs; `--rows` if runs can be selected.
+
+    The first of the datasets is the default, and rendered.
+    """
     add = parser.add_argument
-    add("--dataset", default="gm_irmas", help="gm_irmas (rendered) or irmas")
-    add("--size", default="small", help="size of gm_irmas: tiny, small or full")
+    first, *others = datasets
+    add("--dataset", default=first, help=" or ".join([f"{first} (rendered)", *others]))
+    add("--size", default="small", help=f"size of {first}, such as tiny, small or full")
     add("--data-dir", default="", help="folder of prepared datasets (default: that of TFDS)")
     add("--manual-dir", default="", help="folder of manually downloaded files")
     if rows:
@@ -63,13 +76,13 @@ def add_arguments(parser: argparse.ArgumentParser, *, workdir: str, rows: bool =
     add("--workdir", default=workdir, help=f"folder of runs and report (default: {workdir})")
 
 
-def shared_settings(arguments: argparse.Namespace) -> dict:
+def shared_settings(arguments: argparse.Namespace, datasets: Sequence[str] = _CLIPS) -> dict:
     """Return the options of `add_arguments` that affect the results; see `lock_study`.
 
     Raises:
         UserError: the dataset is unknown.
     """
-    check_choice("dataset", arguments.dataset, ("gm_irmas", "irmas"))
+    check_choice("dataset", arguments.dataset, datasets)
     chosen = {name: getattr(arguments, name) for name in ("dataset", "seed", "quick", "debug")}
     return chosen | ({"size": arguments.size} if is_rendered(arguments.dataset) else {})
 
@@ -77,7 +90,8 @@ def shared_settings(arguments: argparse.Namespace) -> dict:
 def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
     """Raise a UserError that names the option and its choices if the value is not among them."""
     if value not in choices:
-        listed = f"{', '.join(choices[:-1])} and {choices[-1]}"
+        *others, last = choices
+        listed = f"{', '.join(others)} and {last}" if others else last
         raise UserError(f"--{name.replace('_', '-')} {value}: unknown; choose from {listed}")
 
 

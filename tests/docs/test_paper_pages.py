@@ -101,6 +101,10 @@ REPORTED = {
         [[piece, *by_score(scores)] for piece, scores in seipel.PIECES.items()],
         [[piece, *cells(values)] for piece, values in seipel.CORRELATION.items()],
         [[piece, *decibels([values])] for piece, values in seipel.MIXTURE_SIR.items()],
+        [
+            [name.replace("_", " "), f"{row.hours:.2f}", str(row.num_tracks)]
+            for name, row in {**seipel.INSTRUMENTS, "all": seipel.MIXES}.items()
+        ],
     ],
     "papers/ligtenberg.md": [
         [

@@ -1,0 +1,306 @@
+"""Frame sizes, sliding predictions and multiple-instance learning: chapter 4 of Seipel (2018).
+
+Thirteen orchestral instruments over time, with labels from spot microphones. Each run trains the
+same network: on instances of different lengths (figure 4.4), on windows of several instances of
+which the central one is predicted (figure 4.5), and on bags of instances (figure 4.6). Table 4.2
+and figure 4.3 describe the pieces. The labels are compared with the composed notes, with and
+without crosstalk reduction.
+"""
+
+import argparse
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from irec_jax import data
+from irec_jax.crosstalk.activity import DEFAULT_THRESHOLD_DB, FRAME_LENGTH
+from irec_jax.errors import UserError
+from irec_jax.evaluation import pieces as piece_evaluation
+from irec_jax.reports import recognition_figures, study_figures
+from irec_jax.studies import runs, seipel_labels, seipel_tables
+from irec_jax.studies.published import seipel as published
+
+DATASETS = ("gm_multitrack",)
+SAMPLE_RATE_HZ = 44_100
+#: The row whose run also evaluates the baselines.
+BASELINES = "frames-112"
+_QUICK_FRAMES = (16, 48, 112, 160)
+#: Aggregations and networks per position that the thesis names as future work, on short instances.
+_AGGREGATES = ("max", "noisy_or", "attention", "lse")
+#: Epochs and batch size with `--quick`: fewer pieces need smaller batches for as many steps.
+_QUICK_EPOCHS, _QUICK_BATCH = 12, 16
+#: Approximate frames of training per second on two cores, seconds of audio in an epoch, and seconds
+#: of a run besides its epochs, and of the baselines.
+_FRAMES_PER_S, _EPOCH_S, _OVERHEAD_S, _BASELINES_S = 8000.0, 580.0, 30.0, 30.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A run of the study.
+
+    Attributes:
+        frames: frames per instance, n_F.
+        context: frames of a training window divided by `frames`, r.
+        instances: instances per bag, n_I.
+        aggregate: aggregation of a bag.
+        share: one network for all instances of a bag.
+    """
+
+    frames: int
+    context: int = 1
+    instances: int = 1
+    aggregate: str = "mean"
+    share: bool = True
+
+    @property
+    def name(self) -> str:
+        parts = [f"frames-{self.frames}"]
+        if self.context > 1:
+            parts.append(f"context-{self.context}")
+        if self.instances > 1:
+            parts.append(f"instances-{self.instances}")
+        if self.aggregate != "mean":
+            parts.append(self.aggregate)
+        return "-".join([*parts, *([] if self.share else ["separate"])])
+
+    @property
+    def config(self) -> str:
+        """Config with arguments, but without the dataset."""
+        defaults = Row(self.frames)
+        changed = [
+            f"{name}={str(value).lower()}"
+            for name, value in dataclasses.asdict(self).items()
+            if name == "frames" or value != getattr(defaults, name)
+        ]
+        return f"configs/seipel.py:{','.join(changed)}"
+
+    @property
+    def standard(self) -> str:
+        """Name of the run with instances of the same length, without context or bags."""
+        return Row(self.frames).name
+
+
+def list_rows(*, quick: bool) -> list[Row]:
+    """Return the runs of the study in the order of the figures."""
+    if quick:
+        contexts = [Row(frames, context=3) for frames in _QUICK_FRAMES]
+        return [*map(Row, _QUICK_FRAMES), *contexts, *(Row(f, instances=3) for f in _QUICK_FRAMES)]
+    rows = [Row(frames) for frames in range(16, 321, 16)]
+    for context in published.CONTEXTS[1:]:
+        rows += [Row(frames, context=context) for frames in published.FRAMES]
+    for count in published.INSTANCES[1:]:
+        rows += [Row(frames, instances=count) for frames in published.FRAMES]
+    rows += [Row(16, instances=3, aggregate=aggregate) for aggregate in _AGGREGATES]
+    return [*rows, Row(16, instances=3, share=False)]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `irec study seipel`."""
+    runs.add_arguments(parser, workdir="runs/study_seipel", datasets=DATASETS)
+    parser.add_argument(
+        "--decay-s",
+        type=float,
+        default=0.8,
+        help="reverberation time of the room in which labels are also measured (default: 0.8)",
+    )
+
+
+def plan(arguments: argparse.Namespace) -> list[runs.Run]:
+    """Return the runs of all rows."""
+    planned = []
+    for row in list_rows(quick=arguments.quick):
+        baselines = row.name == BASELINES
+        overrides = runs.shared_overrides(arguments, baselines=baselines)
+        passes = 10.0
+        if arguments.quick and not arguments.debug:
+            passes = _QUICK_EPOCHS
+            overrides += [
+                ("training.num_epochs", str(_QUICK_EPOCHS)),
+                ("training.min_steps_per_epoch", "0"),
+                ("training.batch_size", str(_QUICK_BATCH)),
+            ]
+        num_frames = passes * row.context * _EPOCH_S * SAMPLE_RATE_HZ / FRAME_LENGTH
+        expected_s = _OVERHEAD_S + _BASELINES_S * baselines + num_frames / _FRAMES_PER_S
+        config = runs.config_path(row.config, arguments)
+        planned.append(runs.Run(row.name, config, tuple(overrides), expected_s))
+    return planned
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run `irec study seipel` and return its exit code."""
+    if not 0 < arguments.decay_s <= 20:
+        raise UserError(f"--decay-s {arguments.decay_s}: expected more than 0 and at most 20 s")
+    settings = runs.shared_settings(arguments, DATASETS) | {"decay_s": arguments.decay_s}
+    planned = plan(arguments)
+    selected = runs.select([run.name for run in planned], arguments.rows)
+    study = runs.Study(arguments, settings)
+    training, test = (_load(arguments, split) for split in ("train", "test"))
+    levels_db = published.LEVELS_DB[:1] if arguments.quick else published.LEVELS_DB
+    labels = seipel_labels.study(
+        training,
+        test,
+        study.workdir / "labels",
+        levels_db=levels_db,
+        decay_s=arguments.decay_s,
+        seed=arguments.seed,
+    )
+    results = study.execute(planned, _line, selected)
+    report = study.report(results, split="official")
+    by_name = {row.name: row for row in list_rows(quick=arguments.quick)}
+    folder = study.workdir / "runs"
+    report |= {
+        "rows": {
+            name: scores(by_name[name], run_report, folder, results.reports)
+            for name, run_report in results.reports.items()
+        },
+        "baselines": {
+            name: {"macro": block["macro"], "per_class": block["per_class"]}
+            for name, block in _baselines(results.reports).items()
+        },
+        "instruments": count_instruments(training, test),
+        "lengths_s": [n / pieces.sample_rate_hz for pieces in (training, test)
+                      for n in pieces.num_samples],
+        "labels": labels,
+    }  # fmt: skip
+    return study.finish(report, seipel_tables.markdown_page(report), draw(report))
+
+
+def _load(arguments: argparse.Namespace, split: str) -> data.Pieces:
+    size = "tiny" if arguments.debug else arguments.size
+    return data.load_pieces(
+        arguments.dataset, split, size=size, data_dir=arguments.data_dir or None
+    )
+
+
+def count_instruments(*splits: data.Pieces) -> dict[str, dict]:
+    """Return the number of pieces with each instrument and their hours (table 4.2)."""
+    counts = {name: {"num_pieces": 0, "hours": 0.0} for name in (*splits[0].classes, "all")}
+    for pieces in splits:
+        for labels, num_samples in zip(pieces.instruments, pieces.num_samples, strict=True):
+            for name in (*set(labels), "all"):
+                counts[name]["num_pieces"] += 1
+                counts[name]["hours"] += num_samples / pieces.sample_rate_hz / 3600
+    return counts
+
+
+def scores(row: Row, report: Mapping, folder: Path, reports: Mapping[str, Mapping]) -> dict:
+    """Return the results of a run that the tables show.
+
+    Args:
+        row: the run.
+        report: content of its report.json.
+        folder: folder of the runs, with their predictions.
+        reports: reports of all runs by name.
+
+    Returns:
+        dict: the attributes of `Row`; ``duration_s`` of an instance; ``scores``, the entry
+        ``pieces`` of the report for the model; ``tuned``, the same at the ``threshold`` chosen on
+        validation pieces; ``equal_lengths``, at 0.5 for as many instances of every piece as the
+        shortest one has; ``difference`` of the scores from those of the standard run with equal
+        instances (None if there is none, or this is it); ``seconds``.
+    """
+    labels, predicted, songs = read_predictions(folder / row.name)
+    classes, threshold = report["classes"], report["thresholds"]["validation"]["threshold"]
+    shortest = min(np.unique(songs, return_counts=True)[1])
+    first = np.concatenate([np.flatnonzero(songs == name)[:shortest] for name in np.unique(songs)])
+    difference = None
+    if row.name != row.standard and row.standard in reports:
+        others = read_predictions(folder / row.standard)
+        difference = piece_evaluation.paired_difference(
+            labels, predicted, others[1], songs.tolist(), classes
+        )["macro"]
+    return {
+        **dataclasses.asdict(row),
+        "duration_s": row.frames * FRAME_LENGTH / SAMPLE_RATE_HZ,
+        "scores": report["pieces"]["model"],
+        "threshold": threshold,
+        "tuned": piece_evaluation.piece_scores(
+            labels, predicted, songs.tolist(), classes, threshold=threshold
+        ),
+        "equal_lengths": piece_evaluation.piece_scores(
+            labels[first], predicted[first], songs[first].tolist(), classes
+        ),
+        "difference": difference,
+        "seconds": runs.total_duration_s(report),
+    }
+
+
+def read_predictions(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return labels bool (N, K), scores (N, K) and piece names (N,) of a run's test instances."""
+    with np.load(folder / "predictions.npz") as arrays:
+        return arrays["test_labels"], arrays["test_scores"], arrays["test_songs"]
+
+
+def _baselines(reports: Mapping[str, Mapping]) -> Mapping[str, Mapping]:
+    return reports[BASELINES]["pieces"]["baselines"] if BASELINES in reports else {}
+
+
+def draw(report: Mapping) -> dict[str, Figure]:
+    """Draw figures 4.3 to 4.6, the curves of the labels, and the F1 of each class."""
+    rows, labels = list(report["rows"].values()), report["labels"]
+    best = {"published best": published.BEST_FRAMES}
+
+    def curve(chosen: Sequence[Mapping], block: str, score: str) -> list[tuple]:
+        macros = [(row["frames"], row[block]["macro"]) for row in chosen]
+        return [
+            (frames, (macro[f"{score}_interval"][0], macro[score], macro[f"{score}_interval"][1]))
+            for frames, macro in sorted(macros, key=lambda pair: pair[0])
+        ]
+
+    standard = [row for row in rows if row["context"] == row["instances"] == 1]
+    names = {"precision": "precision", "recall": "recall", "f1": "F1", "auc": "ROC AUC"}
+    curves = {name: curve(standard, "scores", score) for score, name in names.items()}
+    curves["F1, threshold of the size"] = curve(standard, "tuned", "f1")
+    axis = "frames per instance, n_F"
+    drawn = {
+        "frames.png": study_figures.score_curves(
+            {"Standard learning (figure 4.4)": curves}, xlabel=axis, marks=best
+        ),
+        "lengths.png": study_figures.length_histogram(report["lengths_s"]),
+        "labels.png": study_figures.threshold_curves(
+            labels["curves"]["thresholds_db"],
+            labels["curves"]["f1"],
+            mark_db=DEFAULT_THRESHOLD_DB,
+        ),
+    }
+    for file, key, values, text in (
+        ("context.png", "context", published.CONTEXTS, "context r"),
+        ("instances.png", "instances", published.INSTANCES, "instances per bag n_I"),
+    ):
+        other = "instances" if key == "context" else "context"
+        panels = {}
+        for score in ("f1", "auc"):
+            by_value = {
+                f"{text} = {value}": curve(
+                    [row for row in rows if row[key] == value and _is_plain(row, other)],
+                    "scores",
+                    score,
+                )
+                for value in values
+            }
+            panels[names[score]] = {name: points for name, points in by_value.items() if points}
+        drawn[file] = study_figures.score_curves(panels, xlabel=axis, marks=best)
+    bars = {
+        f"n_F = {row['frames']}": [
+            row["scores"]["per_class"][name]["f1"] for name in report["classes"]
+        ]
+        for row in standard
+        if row["frames"] in _QUICK_FRAMES
+    }
+    if bars:
+        values = {name: np.array(f1, float).tolist() for name, f1 in bars.items()}
+        drawn["classes.png"] = recognition_figures.class_f1_bars(report["classes"], values)
+    return drawn
+
+
+def _is_plain(row: Mapping, other: str) -> bool:
+    """Return whether a row differs from standard learning in one respect only."""
+    return row[other] == 1 and row["aggregate"] == "mean" and row["share"]
+
+
+def _line(report: Mapping) -> str:
+    macro = report["pieces"]["model"]["macro"]
+    return f"F1 {seipel_tables.cell(macro, 'f1')}, ROC AUC {seipel_tables.cell(macro, 'auc')}"

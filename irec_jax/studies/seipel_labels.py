@@ -1,0 +1,223 @@
+"""Quality of labels from spot microphones, compared with the composed notes of rendered pieces.
+
+The activity of every track is measured in spot microphone signals with simulated crosstalk, with
+and without crosstalk reduction, in a free field and in a room, and in the dry tracks. Instances of
+a few frames are labelled by thresholds chosen on training pieces, and the labels of test pieces are
+compared with the notes.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from irec_jax import crosstalk
+from irec_jax.crosstalk import activity
+from irec_jax.data import Pieces
+from irec_jax.evaluation import pieces as piece_evaluation
+from irec_jax.files import atomic_write
+from irec_jax.inference import thresholds
+from irec_jax.studies.crosstalk import simulate
+from irec_jax.training.logging import duration
+
+#: Frames per instance: one, the shortest instances of the thesis, and its best ones.
+FRAMES = (1, 16, 112)
+#: Frames per instance in the curves.
+CURVE_FRAMES = 16
+#: Thresholds that are tried, in dB below the largest activity of a track.
+GRID_DB = tuple(float(db) for db in range(-60, -2))
+_METHODS: Mapping[str, crosstalk.Settings | None] = {
+    "unreduced": None,
+    "reduced": crosstalk.Settings(),
+}
+
+
+def condition(room: str, level_db: int) -> str:
+    """Return the name of a condition: 'free field, -6 dB'."""
+    return f"{room}, {level_db} dB"
+
+
+def study(
+    training: Pieces,
+    test: Pieces,
+    folder: Path,
+    *,
+    levels_db: Sequence[int],
+    decay_s: float,
+    seed: int,
+) -> dict:
+    """Score the labels of test pieces, with thresholds chosen on training pieces.
+
+    The activities are stored in the folder, one file per piece; pieces with a file are not
+    repeated.
+
+    Args:
+        training, test: pieces with dry tracks and composed notes.
+        folder: folder of the activities.
+        levels_db: maximum crosstalk of the simulation.
+        decay_s: reverberation time of the room.
+        seed: seed of the mixing matrices.
+
+    Returns:
+        dict: ``stems``, the labels of the dry tracks, by number of frames: ``threshold_db`` and
+        ``scores`` (of `evaluation.pieces.piece_scores`). ``conditions``, by `condition` and by
+        number of frames: the same for ``unreduced`` and ``reduced``, and ``difference``
+        (of `paired_difference`), reduced minus unreduced. ``curves``, the F1 of the pooled
+        instances of the test pieces, averaged over classes, by threshold: ``thresholds_db``, and
+        ``f1`` by condition and method. ``num_pieces`` of both splits.
+    """
+    rooms = {"free field": 0.0, "room": decay_s}
+    options = dict(rooms=rooms, levels_db=levels_db, seed=seed)
+    measured = [_measure_all(pieces, folder, **options) for pieces in (training, test)]
+    classes = test.classes
+    result: dict = {
+        "num_pieces": [len(training), len(test)],
+        "stems": {str(frames): _score(measured, "stems", frames, classes)[0] for frames in FRAMES},
+        "conditions": {},
+        "curves": {"thresholds_db": list(GRID_DB), "f1": {}},
+    }
+    curves = result["curves"]["f1"]
+    curves["dry tracks"] = _curve(measured[1], "stems")
+    for name in (condition(room, level) for room in rooms for level in levels_db):
+        result["conditions"][name] = {
+            str(frames): _compare(measured, name, frames, classes) for frames in FRAMES
+        }
+        for method in _METHODS:
+            curves[f"{name}, {method}"] = _curve(measured[1], f"{name}, {method}")
+    return result
+
+
+def _measure_all(
+    pieces: Pieces, folder: Path, *, rooms: Mapping[str, float], **options
+) -> dict[str, dict[str, np.ndarray]]:
+    """Return the activities of all pieces by name; see `measure`."""
+    began, num_done, measured = time.monotonic(), 0, {}
+    for index, name in enumerate(pieces.names):
+        file = folder / f"{name.replace('/', '_')}.npz"
+        if not file.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            arrays = measure(pieces, index, rooms=rooms, **options)
+            with atomic_write(file) as path, open(path, "wb") as opened:
+                np.savez(opened, allow_pickle=False, **arrays)
+            num_done += 1
+            left_s = (time.monotonic() - began) / num_done * (len(pieces) - index - 1)
+            print(f"labels of {name}: done; about {duration(left_s)} left", flush=True)
+        with np.load(file) as arrays:
+            measured[name] = dict(arrays)
+    return measured
+
+
+def measure(
+    pieces: Pieces, index: int, *, rooms: Mapping[str, float], levels_db: Sequence[int], seed: int
+) -> dict[str, np.ndarray]:
+    """Measure the activities of a piece in all conditions.
+
+    Args:
+        pieces, index: the piece, with dry tracks and composed notes.
+        rooms: name to reverberation time in seconds, 0 for a free field.
+        levels_db, seed: as for `study`.
+
+    Returns:
+        ``notes`` bool (K, F), the frames in which each class has a note; float32 (K, F) activities:
+        ``stems`` of the dry tracks, and 'CONDITION, METHOD' for the methods unreduced and
+        reduced.
+    """
+    piece = pieces[index]
+    assert piece.stems is not None  # the study uses rendered pieces only
+    notes = pieces.note_activity(index, frame_length=activity.FRAME_LENGTH)
+    assert notes is not None
+
+    def by_class(tracks: Float[np.ndarray, "tracks frames"]) -> Float[np.ndarray, "classes frames"]:
+        return activity.class_activity(tracks, piece.instruments, pieces.classes)
+
+    def of(tracks: np.ndarray, settings: crosstalk.Settings | None) -> np.ndarray:
+        return by_class(
+            activity.track_activity(
+                lambda: [tracks],
+                settings,
+                num_samples=tracks.shape[1],
+                sample_rate_hz=piece.sample_rate_hz,
+                names=piece.tracks,
+            )
+        )
+
+    arrays = {"notes": by_class(notes.astype(np.float32)) > 0, "stems": of(piece.stems, None)}
+    for room, decay_s in rooms.items():
+        for level_db in levels_db:
+            spots, _, _ = simulate(piece, piece.stems, level_db, seed=seed, decay_s=decay_s)
+            for method, settings in _METHODS.items():
+                arrays[f"{condition(room, level_db)}, {method}"] = of(spots, settings)
+    return arrays
+
+
+def instances(
+    frames: Float[np.ndarray, "classes frames"] | Bool[np.ndarray, "classes frames"], length: int
+) -> np.ndarray:
+    """Return the maximum (N, K) over consecutive instances of ``length`` frames.
+
+    The last instance may be shorter.
+    """
+    return np.maximum.reduceat(frames, np.arange(0, frames.shape[1], length), axis=1).T
+
+
+def _pool(
+    measured: Mapping[str, Mapping[str, np.ndarray]], key: str, length: int
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Return the labels (N, K), scores (N, K) and piece names of the instances of a split."""
+    labels = [instances(arrays["notes"], length) for arrays in measured.values()]
+    scores = [instances(arrays[key], length) for arrays in measured.values()]
+    names = [name for name, part in zip(measured, labels, strict=True) for _ in part]
+    return np.concatenate(labels), np.concatenate(scores), names
+
+
+def _amplitudes(levels_db: Sequence[float]) -> np.ndarray:
+    return 10 ** (np.asarray(levels_db) / 20)
+
+
+def _curve(measured: Mapping[str, Mapping[str, np.ndarray]], key: str) -> list[float]:
+    """Return the F1 at each threshold of the grid, averaged over classes."""
+    labels, scores, _ = _pool(measured, key, CURVE_FRAMES)
+    return thresholds.sweep(labels, scores, _amplitudes(GRID_DB).tolist()).macro.tolist()
+
+
+def _score(
+    measured: Sequence[Mapping[str, Mapping[str, np.ndarray]]],
+    key: str,
+    length: int,
+    classes: Sequence[str],
+) -> tuple[dict, np.ndarray, float]:
+    """Return the scores of labels on test pieces, their activities (N, K), and the threshold."""
+    labels, scores, _ = _pool(measured[0], key, length)
+    f1 = thresholds.sweep(labels, scores, _amplitudes(GRID_DB).tolist()).macro
+    threshold_db = GRID_DB[int(f1.argmax())]
+    labels, scores, names = _pool(measured[1], key, length)
+    threshold = float(_amplitudes([threshold_db])[0])
+    block = {
+        "threshold_db": threshold_db,
+        "scores": piece_evaluation.piece_scores(
+            labels, scores, names, classes, threshold=threshold
+        ),
+    }
+    return block, scores, threshold
+
+
+def _compare(
+    measured: Sequence[Mapping[str, Mapping[str, np.ndarray]]],
+    name: str,
+    length: int,
+    classes: Sequence[str],
+) -> dict:
+    """Return the scores with both methods and their difference."""
+    labels, _, names = _pool(measured[1], "stems", length)
+    blocks, activities, levels = {}, [], []
+    for method in ("reduced", "unreduced"):
+        scored = _score(measured, f"{name}, {method}", length, classes)
+        blocks[method] = scored[0]
+        activities.append(scored[1])
+        levels.append(scored[2])
+    blocks["difference"] = piece_evaluation.paired_difference(
+        labels, *activities, names, classes, thresholds=(levels[0], levels[1])
+    )
+    return blocks
