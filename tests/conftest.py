@@ -4,12 +4,9 @@ import os
 import signal
 import tempfile
 
-# Most of the time of the tests is compilation, whose effort their results do not depend on. Many
-# compile the same networks, in several processes, which inherit these variables. JAX reads them
-# when it is imported.
-os.environ.setdefault(
-    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-)
+# Most of the time of the tests is compilation. Many compile the same networks, in several
+# processes, which inherit these variables. JAX reads them when it is imported.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     compiled = tempfile.TemporaryDirectory(prefix="irec_jax_compiled_")  # deleted at exit
     os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled.name
