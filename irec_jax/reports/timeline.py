@@ -77,8 +77,7 @@ def tracks_over_time(
     rows = np.arange(len(names) + 1) - 0.5
     image = axes.pcolormesh(edges_s, rows, levels_db, cmap=_FAINT, vmin=_FLOOR_DB, vmax=0)
     for row, active in enumerate(is_active(activity.T, threshold_db)):
-        spans_s = edges_s[runs(active)]
-        bars = np.stack([spans_s[:, 0], np.diff(spans_s)[:, 0]], axis=1)
+        bars = [(start_s, stop_s - start_s) for start_s, stop_s in edges_s[runs(active)].tolist()]
         axes.broken_barh(bars, (row - 0.22, 0.44), color=BLUE, linewidth=0)
     _separate_rows(axes, rows, edges_s)
     axes.set_yticks(range(len(names)), [shorten(name, _MAX_NAME) for name in names])
