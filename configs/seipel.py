@@ -7,9 +7,13 @@ Reported on 23 test pieces of the author's recordings, as figures without number
 with the length of the instances up to 112 frames (2.60 s) and then fall slightly; a context of
 three instances helps short ones; multiple-instance learning does not help.
 
-Measured on rendered music, `gm_multitrack` 1.0.0 `small`, seed 0 (not comparable):
+Measured on rendered music, `gm_multitrack` 1.0.0 `small`, seed 0 (not comparable), micro / macro F1
+of instances at the threshold 0.5:
 
-  --config=configs/seipel.py                                                MEASURED
+  --config=configs/seipel.py                                                        .712 / .674
+
+in half an hour on two CPU cores. `small` has ten minutes of training music, the author's recordings
+15 hours: there MFCC statistics with logistic regression have .758 / .729.
 
 The labels come from the tracks: RMS in frames of 1,024 samples after crosstalk reduction, its
 maximum over the instance, compared with a threshold relative to the maximum of the track. An
