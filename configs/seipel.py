@@ -3,9 +3,9 @@
 F. Seipel, "Music instrument identification using convolutional neural networks", TU Berlin, 2018,
 chapter 4.
 
-Reported on 23 test pieces of the author's recordings, as figures without numbers: F1 and AUC rise
-with the length of the instances up to 112 frames (2.60 s) and then fall slightly; a context of
-three instances helps short ones; multiple-instance learning does not help.
+The thesis draws its scores on 23 test pieces, without numbers: they rise with the length of the
+instances up to 112 frames (2.60 s) and then fall slightly; a context of three instances helps short
+ones; multiple-instance learning does not help.
 
 Measured on rendered music, `gm_multitrack` 1.0.0 `small`, seed 0 (not comparable), micro / macro F1
 of instances at the threshold 0.5:
