@@ -29,6 +29,11 @@ def describe_instances(settings: Mapping[str, Any]) -> tuple[tuple[str, ...], in
     Raises:
         UserError: unknown option, or settings that contradict each other.
     """
+    if "label_s" not in settings:
+        raise UserError(
+            f"data.name={settings['name']}: holds multitrack pieces, whose settings differ; name "
+            f"it as an argument of the config, --config=FILE:dataset={settings['name']}"
+        )
     if settings["split"] != "official":
         raise UserError(
             f"data.split={settings['split']}: {settings['name']} has training and test pieces; "

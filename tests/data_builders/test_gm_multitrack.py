@@ -378,12 +378,12 @@ def test_note_activity_follows_the_sound_of_the_dry_stems(tiny):
 # Errors
 
 
-def test_recognition_rejects_multitrack_datasets(capfd):
+def test_multitrack_datasets_are_arguments_of_configs(capfd):
     words = ["--config=configs/han.py:debug", "--config.data.name=gm_multitrack"]
-    assert run_command(lambda: main(words)) != 0
+    assert run_command(lambda: main(words)) == 1
     err = capfd.readouterr().err
-    assert "dataset 'gm_multitrack': holds multitrack pieces, not labelled clips" in err
-    assert "choose folder or gm_irmas or irmas" in err and "Traceback" not in err
+    assert "data.name=gm_multitrack: holds multitrack pieces, whose settings differ; name it" in err
+    assert "--config=FILE:dataset=gm_multitrack" in err and "Traceback" not in err
 
 
 def test_load_pieces_rejects_datasets_without_tracks(tiny, folder):
