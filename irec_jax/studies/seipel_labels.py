@@ -177,9 +177,16 @@ def _amplitudes(levels_db: Sequence[float]) -> np.ndarray:
 
 
 def _curve(measured: Mapping[str, Mapping[str, np.ndarray]], key: str) -> list[float]:
-    """Return the F1 at each threshold of the grid, averaged over classes."""
     labels, scores, _ = _pool(measured, key, CURVE_FRAMES)
-    return thresholds.sweep(labels, scores, _amplitudes(GRID_DB).tolist()).macro.tolist()
+    return sweep(labels, scores).tolist()
+
+
+def sweep(
+    labels: Bool[np.ndarray, "instances classes"], scores: Float[np.ndarray, "instances classes"]
+) -> Float[np.ndarray, " thresholds"]:
+    """Return the F1 at each threshold of `GRID_DB`, averaged over the classes that play."""
+    f1 = thresholds.sweep(labels, scores, _amplitudes(GRID_DB).tolist()).per_class
+    return f1[:, labels.any(0)].mean(1)
 
 
 def _score(
@@ -190,8 +197,7 @@ def _score(
 ) -> tuple[dict, np.ndarray, float]:
     """Return the scores of labels on test pieces, their activities (N, K), and the threshold."""
     labels, scores, _ = _pool(measured[0], key, length)
-    f1 = thresholds.sweep(labels, scores, _amplitudes(GRID_DB).tolist()).macro
-    threshold_db = GRID_DB[int(f1.argmax())]
+    threshold_db = GRID_DB[int(sweep(labels, scores).argmax())]
     labels, scores, names = _pool(measured[1], key, length)
     threshold = float(_amplitudes([threshold_db])[0])
     block = {
