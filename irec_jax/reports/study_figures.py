@@ -107,7 +107,7 @@ def score_curves(
             curves.items(), (*_COLOURS, figures.PURPLE), (*_MARKERS, "D"), strict=False
         ):
             x = [setting for setting, _ in points]
-            low, value, high = np.reshape([ends for _, ends in points], (-1, 3)).astype(float).T
+            low, value, high = np.array([tuple(ends) for _, ends in points], float).reshape(-1, 3).T
             axes.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0)
             axes.plot(x, value, color=colour, marker=marker, ms=4.5, label=name)
         for name, setting in marks.items():

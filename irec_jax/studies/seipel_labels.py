@@ -9,6 +9,7 @@ compared with the notes.
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -69,7 +70,7 @@ def study(
         ``f1`` by condition and method. ``num_pieces`` of both splits.
     """
     rooms = {"free field": 0.0, "room": decay_s}
-    options = dict(rooms=rooms, levels_db=levels_db, seed=seed)
+    options: dict[str, Any] = dict(rooms=rooms, levels_db=levels_db, seed=seed)
     measured = [_measure_all(pieces, folder, **options) for pieces in (training, test)]
     classes = test.classes
     result: dict = {
@@ -224,6 +225,6 @@ def _compare(
         activities.append(scored[1])
         levels.append(scored[2])
     blocks["difference"] = piece_evaluation.paired_difference(
-        labels, *activities, names, classes, thresholds=(levels[0], levels[1])
+        labels, activities[0], activities[1], names, classes, thresholds=(levels[0], levels[1])
     )
     return blocks
