@@ -151,16 +151,15 @@ def load(settings: Mapping[str, Any]) -> Dataset:
 
 def _load_multitrack(settings: Mapping[str, Any]) -> Dataset:
     """Return the instances of a multitrack dataset; see `instances.load_instances`."""
-    builder, splits = load_instances(settings)
-    classes, sample_rate_hz = describe_instances(settings)
+    builder, pieces, splits = load_instances(settings)
     return Dataset(
         name=settings["name"],
         version=str(builder.version),
         config=builder.builder_config.name,
-        rendered=data_builders.describe(settings["name"]).rendered,
-        classes=classes,
-        num_classes=len(classes),
-        sample_rate_hz=sample_rate_hz,
+        rendered=pieces.rendered,
+        classes=pieces.classes,
+        num_classes=len(pieces.classes),
+        sample_rate_hz=pieces.sample_rate_hz,
         train=splits["train"],
         test=splits["test"],
     )

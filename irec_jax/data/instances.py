@@ -55,8 +55,8 @@ def describe_instances(settings: Mapping[str, Any]) -> tuple[tuple[str, ...], in
     return tuple(builder.info.features["instruments"].feature.names), rate_hz
 
 
-def load_instances(settings: Mapping[str, Any]) -> tuple[Any, dict[str, Clips]]:
-    """Return the builder of a multitrack dataset, prepared, and the instances of its splits.
+def load_instances(settings: Mapping[str, Any]) -> tuple[Any, Pieces, dict[str, Clips]]:
+    """Return a multitrack dataset: its prepared builder, pieces, and the instances of its splits.
 
     Training instances start every `hop_s` and lie within their piece; a piece that is shorter than
     an instance has one. Test instances follow one another without overlap, so that every moment of
@@ -79,17 +79,21 @@ def load_instances(settings: Mapping[str, Any]) -> tuple[Any, dict[str, Clips]]:
     label_samples = round((settings["label_s"] or settings["window_s"]) * rate_hz)
     hop_samples = round((settings["hop_s"] or label_samples / rate_hz) * rate_hz)
     sizes = dict(window_samples=window_samples, label_samples=label_samples)
-    return builder, {
-        split: make_instances(
-            labelled,
-            [i for i, own in enumerate(pieces.splits) if own == split],
-            hop_samples=max(1, hop_samples) if split == "train" else label_samples,
-            complete=split == "train",
-            threshold_db=settings["threshold_db"],
-            **sizes,
-        )
-        for split in _SPLITS
-    }
+    return (
+        builder,
+        pieces,
+        {
+            split: make_instances(
+                labelled,
+                [i for i, own in enumerate(pieces.splits) if own == split],
+                hop_samples=max(1, hop_samples) if split == "train" else label_samples,
+                complete=split == "train",
+                threshold_db=settings["threshold_db"],
+                **sizes,
+            )
+            for split in _SPLITS
+        },
+    )
 
 
 def make_instances(

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import sklearn.metrics
-from test_recognition_report import make_predictions
+from example_predictions import make_predictions
 
 from irec_jax.evaluation import pieces
 from irec_jax.metrics.confidence import song_weights
