@@ -210,6 +210,12 @@ def augment(**settings) -> dict:
     defaults = dict(
         gain_db=0.0,
         polarity=False,
+        speed_semitones=0.0,
+        distortion=0.0,
+        equaliser_db=0.0,
+        band_limit=0.0,
+        room=0.0,
+        noise_db=config_dict.placeholder(float),
         num_time_masks=0,
         time_mask_frames=8,
         num_mel_masks=0,

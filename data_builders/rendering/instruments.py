@@ -225,6 +225,36 @@ BAND = (
 )  # fmt: skip
 
 
+def _percussion(name: str, program: int, low: int, high: int) -> Instrument:
+    return _make(name, "percussion", program, low, high, "", "melody 1 runs 1 / riff 1", **_STRUCK)
+
+
+#: Further instruments of `gm_wild`, which belong to no class of IRMAS.
+OTHERS = (
+    _percussion("celesta", 8, 60, 96),
+    _percussion("glockenspiel", 9, 72, 103),
+    _percussion("music box", 10, 60, 96),
+    _percussion("xylophone", 13, 65, 96),
+    _percussion("tubular bells", 14, 60, 77),
+    _percussion("dulcimer", 15, 50, 84),
+    _percussion("timpani", 47, 36, 57),
+    _percussion("tinkle bell", 112, 60, 90),
+    _percussion("agogo", 113, 55, 80),
+    _percussion("steel drums", 114, 52, 79),
+    _percussion("woodblock", 115, 50, 84),
+    _percussion("taiko drum", 116, 30, 70),
+    _percussion("melodic tom", 117, 35, 75),
+    _percussion("synth drum", 118, 35, 75),
+    _percussion("reverse cymbal", 119, 40, 75),
+    _make("harmonica", "harmonica", 22, 60, 84, "cou_fol 1", _SOLO, **_WIND),
+    _make("sitar", "plucked", 104, 48, 77, "lat_sou 1", "melody 1 runs 1 / riff 1", **_STRUCK),
+    _make("koto", "plucked", 107, 48, 84, "lat_sou 1", "melody 1 runs 1 / riff 1", **_STRUCK),
+    _make("kalimba", "plucked", 108, 55, 84, "lat_sou 1", "melody 1 runs 1 / riff 1", **_STRUCK),
+    _make("bag pipe", "reeds", 109, 55, 77, "cou_fol 1", _SOLO),
+    _make("english horn", "reeds", 69, 52, 81, "cla 1", _SOLO, **_WIND),
+)
+
+
 def of_kind(kind: str) -> tuple[Instrument, ...]:
     """Return all instruments of a kind.
 

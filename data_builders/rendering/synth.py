@@ -5,10 +5,12 @@ import importlib.util
 import os
 import sys
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from data_builders.rendering.instruments import Instrument
 from data_builders.rendering.score import Part
 from irec_jax.errors import UserError
 from irec_jax.files import expand_home
@@ -95,6 +97,10 @@ class SoundFontPlayer:
         self._path = soundfont
         self._font = self._synth.sfload(str(soundfont), max_voices=256)
 
+    def plays(self, instrument: Instrument) -> bool:
+        """Return whether the SoundFont has the program of an instrument."""
+        return self._synth.sfpreset_name(self._font, instrument.bank, instrument.program) is not None
+
     def play(self, part: Part, num_samples: int) -> np.ndarray:
         """Render a part.
 
@@ -110,7 +116,7 @@ class SoundFontPlayer:
         """
         synth, instrument = self._synth, part.instrument
         # The synthesiser silently replaces programs that the SoundFont lacks.
-        if synth.sfpreset_name(self._font, instrument.bank, instrument.program) is None:
+        if not self.plays(instrument):
             raise UserError(
                 f"{self._path}: no program {instrument.program} in bank {instrument.bank} "
                 f"({instrument.name}); use a General MIDI SoundFont"
@@ -136,7 +142,7 @@ class SoundFontPlayer:
         synth.generate_simple(_FLUSH_SAMPLES)
         if np.array_equal(audio[:, 0], audio[:, 1]):
             audio = audio[:, :1]
-        return audio * _gain_curve(part.swell, num_samples)
+        return audio * gain_curve(part.swell, num_samples)
 
 
 def _events(part: Part) -> list:
@@ -153,7 +159,7 @@ def _events(part: Part) -> list:
     return sorted(events, key=lambda event: event[:2])
 
 
-def _gain_curve(swell, num_samples: int) -> np.ndarray:
+def gain_curve(swell: Sequence[tuple[float, float]], num_samples: int) -> np.ndarray:
     """Return linear gains, float32 (num_samples, 1), of (time_s, gain_db) breakpoints."""
     if not swell:
         return np.ones((1, 1), np.float32)

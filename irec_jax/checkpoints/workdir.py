@@ -22,7 +22,16 @@ from irec_jax.files import read_json, write_json
 
 SYSTEM_FORMAT = 1
 #: Keys that configs of earlier versions lack, with the values that they stand for.
-_ADDED = {"training.keep": "best"}
+_ADDED = {"training.keep": "best"} | dict.fromkeys(
+    (
+        "augment.speed_semitones",
+        "augment.distortion",
+        "augment.equaliser_db",
+        "augment.band_limit",
+        "augment.room",
+    ),
+    0.0,
+)
 _NAMES, _NUMBER, _SECTION = "a list of names", "a number", "an object"
 #: Task -> key of `system.json` -> its kind.
 _KEYS: dict[str, dict[str, str]] = {

@@ -21,6 +21,7 @@ COMMANDS = {
     "train": "train and evaluate a system from a config",
     "study": "reproduce the tables and figures of a paper",
     "build": "prepare a dataset",
+    "fetch-sounds": "fetch sound libraries for rendered datasets",
     "gallery": "draw training clips of every class of a dataset",
 }
 
@@ -56,7 +57,7 @@ def run(words: Sequence[str] | None = None) -> int:
     """Run `irec` with these arguments, or those of the process; return its exit code."""
     words = [str(word) for word in (sys.argv[1:] if words is None else words)]
     if words and words[0] in COMMANDS:
-        module = importlib.import_module(f"irec_jax.cli.{words[0]}")
+        module = importlib.import_module(f"irec_jax.cli.{words[0].replace('-', '_')}")
         with command(f"irec {words[0]}"):
             return module.main(words[1:]) or 0
     parser = argparse.ArgumentParser(

@@ -11,6 +11,7 @@ from irec_jax.models.dense import DenseNetwork
 from irec_jax.models.image_cnn import ImageCNN
 from irec_jax.models.recurrent import RecurrentNetwork
 from irec_jax.models.spectrogram_cnn import SpectrogramCNN
+from irec_jax.models.tagger import Tagger
 from irec_jax.models.unet import UNet
 
 MODELS = {
@@ -20,6 +21,7 @@ MODELS = {
     "image_cnn": ImageCNN,
     "recurrent": RecurrentNetwork,
     "spectrogram_cnn": SpectrogramCNN,
+    "tagger": Tagger,
     "unet": UNet,
 }
 

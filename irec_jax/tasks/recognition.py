@@ -150,17 +150,16 @@ def create_recognition(
         model=models.create(**network),
         to_probabilities=losses.activation(loss["name"]),
         criterion=losses.create(**{k: v for k, v in loss.items() if k != "l2"}),
-        augment=Augment(**augment),
+        augment=Augment(**augment, sample_rate_hz=sample_rate_hz),
         normalize=normalize,
         window_samples=round(window_s * sample_rate_hz) if num_values is None else num_values,
         classes=tuple(classes),
     )
     task.augment.check_features(created.output_shape(task.window_samples))
-    changes_audio = task.augment.gain_db or task.augment.polarity or normalize != "none"
-    if num_values is not None and changes_audio:
+    if num_values is not None and (task.augment.changes_audio or normalize != "none"):
         raise UserError(
-            f"augment.gain_db, augment.polarity and data.normalize apply to audio, but "
-            f"frontend.name={frontend['name']} takes features; set them to 0, False and 'none'"
+            f"data.normalize and the augmentation of waveforms apply to audio, but "
+            f"frontend.name={frontend['name']} takes features; set 'none' and leave out augment"
         )
     return task
 

@@ -1,0 +1,110 @@
+"""Clips of one or several instruments, played by several sound libraries, with all their labels.
+
+Clips of 3 s: phrases of one instrument, single notes with silence around them, ensembles, and clips
+without any of the classes (percussion, other instruments, noise, silence). A label is every class
+of IRMAS that is at most 10 dB weaker than the strongest instrument. The test split can be played by
+other libraries than the training split: its scores then show how a recogniser copes with sounds
+that it was not trained on.
+
+Version 1.0.0 is frozen: any change to the music requires a new version.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+
+import tensorflow_datasets as tfds
+
+from data_builders.common.features import FORMATS, recognition_features
+from data_builders.common.streaming import StreamingBuilder
+from data_builders.gm_wild.plan import SIZES, plan_clips
+from data_builders.gm_wild.render import VERSION as MUSIC_VERSION
+from data_builders.rendering import libraries, pool
+from irec_jax import registry
+from irec_jax.errors import UserError
+from irec_jax.labels import IRMAS
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class WildConfig(tfds.core.BuilderConfig):
+    """Config of `gm_wild`.
+
+    Attributes:
+        size: tiny, small or full.
+        format: format of the audio.
+        sounds: names of the libraries of each split.
+    """
+
+    size: str = "small"
+    format: str = "mono22k"
+    sounds: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+
+
+def make_config(
+    size: str, format: str, *, sounds: str = "timgm", test_sounds: str | None = None
+) -> WildConfig:
+    """Return the config of the options, named after them and the files of the libraries.
+
+    Raises:
+        UserError: unknown size, format or library, or a library that is not on this machine.
+    """
+    for option, value, known in (("size", size, SIZES), ("format", format, FORMATS)):
+        if value not in known:
+            raise registry.unknown(option, value, known)
+    names = {"train": libraries.parse_names(sounds)}
+    names["test"] = libraries.parse_names(test_sounds or sounds)
+    if not all(names.values()):
+        raise UserError(f"sounds={sounds!r}: expected names of libraries, such as timgm")
+    joined = "-".join(names["train"])
+    if names["test"] != names["train"]:
+        joined += "-test-" + "-".join(names["test"])
+    digest = libraries.fingerprint([*names["train"], *names["test"]])
+    return WildConfig(
+        name=f"{size}-{format}-{joined}-{digest}",
+        description=f"{size}, {format}, played by {joined}",
+        size=size,
+        format=format,
+        sounds=names,
+    )
+
+
+class GmWild(StreamingBuilder):
+    """Builder of `gm_wild`."""
+
+    VERSION = tfds.core.Version(MUSIC_VERSION)
+    RELEASE_NOTES = {MUSIC_VERSION: "First version."}
+    #: Number of rendering processes; None for one per core. The data do not depend on it.
+    num_workers: int | None = None
+
+    def __init__(self, *, config: WildConfig | None = None, **options):
+        super().__init__(config=config or make_config("small", "mono22k"), **options)
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return self.dataset_info_from_configs(
+            description=__doc__,
+            features=recognition_features(IRMAS, FORMATS[self.builder_config.format]),
+        )
+
+    def _split_generators(self, dl_manager) -> dict[str, "_Examples"]:
+        del dl_manager  # nothing is downloaded
+        return {split: _Examples(self, split) for split in ("train", "test")}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Examples:
+    """The (id, example) pairs of a split, rendered on iteration."""
+
+    builder: GmWild
+    split: str
+
+    def __len__(self) -> int:
+        return len(plan_clips(self.builder.builder_config.size, self.split))
+
+    def __iter__(self) -> Iterator[tuple[str, dict]]:
+        config = self.builder.builder_config
+        form = FORMATS[config.format]
+        tasks = (
+            (clip, config.sounds[self.split], form.sample_rate_hz, form.num_channels)
+            for clip in plan_clips(config.size, self.split)
+        )
+        function = "data_builders.gm_wild.render:render_example"
+        return pool.run(function, tasks, num_workers=self.builder.num_workers)

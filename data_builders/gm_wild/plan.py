@@ -1,0 +1,60 @@
+"""Clips of `gm_wild` before they are composed: their contents and main instruments."""
+
+import dataclasses
+
+import numpy as np
+
+from data_builders.gm_irmas.plan import apportion
+from data_builders.rendering import seeding
+from irec_jax.labels import IRMAS
+
+#: Contents of a clip, with their shares.
+CONTENTS = {"solo": 0.36, "notes": 0.16, "ensemble": 0.32, "other": 0.16}
+#: Shares of the classes as the main instrument. Voices and guitars sound in the most ways.
+_CLASS_WEIGHTS = {label: 1.4 if label in ("voi", "gac", "gel", "pia") else 1.0 for label in IRMAS}
+#: Clips of the training and test splits.
+SIZES = {"tiny": (64, 32), "small": (6000, 800), "full": (24_000, 2400)}
+_SPLITS = ("train", "test")
+
+
+@dataclasses.dataclass(frozen=True)
+class ClipPlan:
+    """A clip before it is composed.
+
+    Attributes:
+        split: ``train`` or ``test``.
+        index: number of the clip within the split.
+        content: key of `CONTENTS`.
+        label: class of the main instrument; empty for other contents.
+    """
+
+    split: str
+    index: int
+    content: str
+    label: str
+
+    @property
+    def name(self) -> str:
+        """Name of the clip, unique within its split."""
+        return f"{self.content}-{self.label or 'none'}-{self.index:05d}"
+
+
+def plan_clips(size: str, split: str) -> list[ClipPlan]:
+    """Return all clips of a split in random order.
+
+    Raises:
+        ValueError: if the size or split is unknown.
+    """
+    if size not in SIZES or split not in _SPLITS:
+        raise ValueError(f"unknown size {size!r} or split {split!r}")
+    drawn = []
+    counts = apportion(SIZES[size][_SPLITS.index(split)], list(CONTENTS.values()))
+    for content, count in zip(CONTENTS, counts, strict=True):
+        if content == "other":
+            drawn += [(content, "")] * count
+            continue
+        per_class = apportion(count, list(_CLASS_WEIGHTS.values()))
+        for label, number in zip(IRMAS, per_class, strict=True):
+            drawn += [(content, label)] * number
+    order: np.ndarray = seeding.generator("gm_wild", "order", split).permutation(len(drawn))
+    return [ClipPlan(split, index, *drawn[position]) for index, position in enumerate(order)]

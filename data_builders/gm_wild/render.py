@@ -1,0 +1,300 @@
+"""Composition, synthesis and mixing of the clips of `gm_wild`.
+
+A clip is a function of its plan and the sound libraries. This module does not import TensorFlow
+Datasets, so that render workers start quickly.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.random import Generator
+
+from data_builders.gm_wild.plan import ClipPlan
+from data_builders.rendering import arrange, genres, libraries, mix, performance, seeding, singer
+from data_builders.rendering.instruments import (
+    BAND,
+    CATALOGUE,
+    OTHERS,
+    Instrument,
+    genre_weight,
+    of_kind,
+)
+from data_builders.rendering.score import BeatNote, Part
+from data_builders.rendering.synth import SAMPLE_RATE_HZ
+from irec_jax import audio as audio_io
+from irec_jax.labels import IRMAS
+
+#: Version of the music and part of every seed: changed music requires a new version.
+VERSION = "1.0.0"
+CLIP_S = 3.0
+#: An instrument is a label if it is at most this much weaker than the strongest one.
+LABEL_RANGE_DB = 10.0
+#: Kinds of instruments that no class of IRMAS covers and none resembles closely.
+_OTHER_KINDS = (
+    "vibraphone", "marimba", "accordion", "harp", "banjo", "trombone", "tuba", "french horn",
+    "oboe", "bassoon", "bass",
+)  # fmt: skip
+_OTHER_BAND = ("brass", "synth", "pad")
+_KITS = tuple(own for own in (*CATALOGUE, *BAND) if own.kind == "drums")
+_OTHERS = (
+    *(own for own in CATALOGUE if own.kind in _OTHER_KINDS),
+    *(own for own in BAND if own.kind in _OTHER_BAND),
+    *OTHERS,
+)
+
+#: Loaded libraries with their weights.
+Players = Mapping[libraries.Player, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Seat:
+    """One player of a clip: an instrument, its library, and its level in dB."""
+
+    name: str
+    instrument: Instrument
+    library: libraries.Player
+    level_db: float
+    leads: bool
+
+
+def render_example(task: tuple[ClipPlan, tuple[str, ...], int, int]) -> tuple[str, dict]:
+    """Render the (id, example) of (clip, names of libraries, sample rate in Hz, channels)."""
+    clip, names, sample_rate_hz, num_channels = task
+    audio, labels, genre, drums = render_clip(clip, names)
+    if num_channels == 1:
+        audio = audio.mean(axis=1, keepdims=True)
+    if sample_rate_hz != SAMPLE_RATE_HZ:
+        audio = audio_io.resample(audio, SAMPLE_RATE_HZ, sample_rate_hz)
+    return clip.name, {
+        "audio": audio_io.to_int16(audio),
+        "labels": list(labels),
+        "id": clip.name,
+        "song": clip.name,
+        "drums": "yes" if drums else "no",
+        "genre": genre,
+        "part": 0,
+        "contradictory": False,
+    }
+
+
+def render_clip(
+    clip: ClipPlan, names: tuple[str, ...]
+) -> tuple[np.ndarray, tuple[str, ...], str, bool]:
+    """Render a clip.
+
+    Args:
+        clip: an entry of `plan.plan_clips`.
+        names: names of the sound libraries, of which every player draws one.
+
+    Returns:
+        float32 (T, 2) at 44.1 kHz within [-1, 1]; the labels; the genre; and whether drums play.
+    """
+    rng = seeding.generator("gm_wild", VERSION, clip.split, clip.index, clip.content, clip.label)
+    players = {libraries.load(name): libraries.LIBRARIES[name].weight for name in names}
+    genre = _draw_genre(rng, clip)
+    if clip.content == "other" and rng.random() < 0.25:
+        return _draw_noise(rng), (), "unknown", False
+    seats = _draw_seats(rng, clip, genre, players)
+    start_s = rng.uniform(0.4, 1.6)
+    single = clip.content == "notes" or (clip.content == "other" and rng.random() < 0.4)
+    if single:
+        start_s = 0.0
+    num_samples = round((start_s + CLIP_S) * SAMPLE_RATE_HZ)
+    key = ("gm_wild", VERSION, clip.split, clip.index)
+    sheet_rng = seeding.generator(*key, "sheet")
+    sheet = genres.draw_lead_sheet(sheet_rng, genre, duration_s=start_s + CLIP_S)
+    stems = {}
+    for seat, part in zip(seats, _parts(seats, sheet, key, single), strict=True):
+        stem = seat.library.play(part, num_samples)
+        if seat.instrument.kind == "voi" and rng.random() < 0.6:
+            stem = singer.articulate(stem, part.notes, rng)
+        stems[seat.name] = stem
+    if not any(np.any(stem) for stem in stems.values()):
+        return _draw_noise(rng), (), genre, False
+    strips = {seat.name: _draw_strip(rng, seat) for seat in seats}
+    start = round(start_s * SAMPLE_RATE_HZ)
+    settings = (strips, _draw_room(rng), _draw_mastering(rng))
+    mixture, direct, _ = mix.mixdown(stems, *settings, start_samples=start)
+    levels_db = {name: mix.active_rms_db(stem) for name, stem in direct.items()}
+    strongest_db = max(levels_db.values())
+    labels = tuple(
+        label
+        for label in IRMAS
+        if levels_db.get(label, -np.inf) > max(strongest_db - LABEL_RANGE_DB, -80.0)
+    )
+    return mixture, labels, genre, "drums" in direct
+
+
+def _draw_genre(rng: Generator, clip: ClipPlan) -> str:
+    weights = {genre: 1.0 for genre in genres.GENRES}
+    if clip.label:
+        weights = {genre: genre_weight(clip.label, genre) + 0.3 for genre in weights}
+    return seeding.draw(rng, weights)
+
+
+def _draw_seats(
+    rng: Generator, clip: ClipPlan, genre: str, players: Players
+) -> list[_Seat]:
+    """Draw the players of a clip, the main one first."""
+    if clip.content == "other":
+        instrument = seeding.choice(rng, _KITS if rng.random() < 0.4 else _OTHERS)
+        seats = [_seat(rng, instrument.kind, instrument, players, 0.0)]
+        if rng.random() < 0.25 and instrument.kind not in ("drums", "bass"):
+            seats.append(_seat(rng, "drums", seeding.choice(rng, _KITS), players, -4.0))
+        return seats
+    seats = [_seat(rng, clip.label, _draw_instrument(rng, clip.label, genre), players, 0.0)]
+    if clip.content != "ensemble":
+        return seats
+    for _ in range(int(rng.choice((0, 1, 2, 3), p=(0.15, 0.4, 0.3, 0.15)))):
+        taken = {seat.name for seat in seats}
+        weights = {
+            kind: genre_weight(kind, genre) + 0.1 for kind in IRMAS if kind not in taken
+        } | {kind: 0.4 * genre_weight(kind, genre) for kind in _OTHER_KINDS if kind != "bass"}
+        kind = seeding.draw(rng, {name: w for name, w in weights.items() if name not in taken})
+        level_db = float(rng.uniform(-16.0, 0.0))
+        instrument = _draw_instrument(rng, kind, genre)
+        seats.append(_seat(rng, kind, instrument, players, level_db, leads=rng.random() < 0.4))
+    for kind in ("bass", "drums"):
+        if rng.random() < 0.55 and kind not in {seat.name for seat in seats}:
+            instrument = arrange.choose_instrument(rng, kind, genre)
+            level_db = float(rng.uniform(-12.0, -2.0))
+            seats.append(_seat(rng, kind, instrument, players, level_db, leads=False))
+    return seats
+
+
+def _draw_instrument(rng: Generator, kind: str, genre: str) -> Instrument:
+    """Draw an instrument of a kind: by genre, or any of them."""
+    if rng.random() < 0.75:
+        return arrange.choose_instrument(rng, kind, genre)
+    return seeding.choice(rng, of_kind(kind))
+
+
+def _seat(
+    rng: Generator,
+    name: str,
+    instrument: Instrument,
+    players: Players,
+    level_db: float,
+    *,
+    leads: bool = True,
+) -> _Seat:
+    able = {player: weight for player, weight in players.items() if player.plays(instrument)}
+    if not able:  # recorded notes alone have few instruments
+        substitutes = [
+            (player, own)
+            for player in players
+            for own in CATALOGUE
+            if own.kind == instrument.kind and player.plays(own)
+        ]
+        if substitutes:
+            player, instrument = seeding.choice(rng, substitutes)
+            return _Seat(name, instrument, player, level_db, leads)
+        return _Seat(name, instrument, _Silence(), level_db, leads)
+    return _Seat(name, instrument, seeding.draw(rng, able), level_db, leads)
+
+
+class _Silence:
+    """A library without sounds, for instruments that none of the libraries has."""
+
+    def plays(self, instrument: Instrument) -> bool:
+        del instrument
+        return True
+
+    def play(self, part: Part, num_samples: int) -> np.ndarray:
+        del part
+        return np.zeros((num_samples, 1), np.float32)
+
+
+def _parts(seats: list[_Seat], sheet, key: tuple, single: bool) -> list[Part]:
+    """Compose the parts of the players: single notes, or music."""
+    if single:
+        return [_single_notes(seat, sheet, key) for seat in seats]
+    musicians = []
+    for seat in seats:
+        rng = seeding.generator(*key, "seat", seat.name)
+        role = arrange.choose_role(rng, seat.instrument, leads=seat.leads)
+        musicians.append(
+            arrange.Musician(
+                name=seat.name,
+                instrument=seat.instrument,
+                role=role,
+                density=float(rng.uniform(0.05, 0.9)),
+                rests=float(rng.uniform(0.2, 0.9)),
+                max_gap_s=0.5 if seat.level_db == 0.0 else None,
+            )
+        )
+    composed = arrange.compose(musicians, sheet, song_key=key, clip_key=(*key, 0))
+    return [composed[seat.name] for seat in seats]
+
+
+def _single_notes(seat: _Seat, sheet, key: tuple) -> Part:
+    """Return one to three notes of any length within the clip, up to a third beyond the register."""
+    rng = seeding.generator(*key, "notes", seat.name)
+    instrument = seat.instrument
+    notes, time_s = [], float(rng.uniform(0.0, 1.2))
+    for _ in range(int(rng.integers(1, 4))):
+        length_s = float(np.exp(rng.uniform(np.log(0.15), np.log(2.5))))
+        pitch = int(rng.integers(instrument.low - 4, instrument.high + 5))
+        notes.append(BeatNote(time_s / sheet.beat_s, length_s / sheet.beat_s, pitch))
+        time_s += length_s + float(rng.uniform(0.0, 0.8))
+        if time_s > CLIP_S - 0.3:
+            break
+    pattern = seeding.generator(*key, "pattern", seat.name)
+    perform = dict(sheet=sheet, pattern=pattern, rng=rng)
+    return performance.perform(notes, instrument=instrument, role="melody", **perform)
+
+
+def _draw_strip(rng: Generator, seat: _Seat) -> mix.ChannelStrip:
+    pan = float(np.clip(rng.normal(0.0, 0.3), -0.9, 0.9))
+    send_db = float(rng.uniform(-24.0, -4.0)) if rng.random() < 0.7 else -60.0
+    return mix.ChannelStrip(seat.level_db, pan, send_db, mix.draw_eq(rng))
+
+
+def _draw_room(rng: Generator) -> mix.Room:
+    decay_s = (1.0, 2.8) if rng.random() < 0.3 else (0.2, 1.0)
+    return mix.draw_room(rng, decay_s=decay_s, predelay_s=(0.001, 0.03), min_damping_hz=2500)
+
+
+def _draw_mastering(rng: Generator) -> mix.Mastering:
+    """Draw the mastering: often clean, sometimes dull or noisy."""
+    tilt_db = rng.normal(0.0, 2.5)
+    return mix.Mastering(
+        peak_db=float(rng.uniform(-12.0, -0.1)),
+        width=float(rng.uniform(0.0, 1.0)),
+        lowpass_hz=float(rng.uniform(4000, 11_000)) if rng.random() < 0.2 else None,
+        noise_db=float(rng.uniform(-55, -25)) if rng.random() < 0.3 else None,
+        eq=((150.0, float(-tilt_db), 0.5), (5000.0, float(tilt_db), 0.5)),
+    )
+
+
+def _draw_noise(rng: Generator) -> np.ndarray:
+    """Return coloured noise with hum, clicks or pauses, or silence: float32 (T, 2)."""
+    num_samples = round(CLIP_S * SAMPLE_RATE_HZ)
+    if rng.random() < 0.1:
+        return np.zeros((num_samples, 2), np.float32)
+    frequencies = np.fft.rfftfreq(num_samples, 1 / SAMPLE_RATE_HZ)
+    slope = rng.uniform(-1.2, 0.3)
+    shape = np.maximum(frequencies, 20.0) ** slope
+    spectrum = shape * np.exp(2j * np.pi * rng.random(len(frequencies)))
+    noise = np.fft.irfft(spectrum, num_samples)
+    noise /= np.abs(noise).max()
+    times_s = np.arange(num_samples) / SAMPLE_RATE_HZ
+    if rng.random() < 0.3:
+        hum_hz = seeding.choice(rng, (50.0, 60.0, 100.0))
+        weights = rng.uniform(0, 1, 6) / np.arange(1, 7)
+        hum = sum(
+            weight * np.sin(2 * np.pi * hum_hz * (number + 1) * times_s)
+            for number, weight in enumerate(weights)
+        )
+        noise = noise * rng.uniform(0.0, 0.5) + hum
+    if rng.random() < 0.4:  # bursts, as of footsteps, doors or rustling
+        envelope = np.zeros(num_samples)
+        for _ in range(int(rng.integers(1, 8))):
+            onset_s, decay_s = rng.uniform(0, CLIP_S), np.exp(rng.uniform(-4.0, -0.7))
+            late_s = times_s - onset_s
+            envelope += (late_s > 0) * np.exp(-np.maximum(late_s, 0) / decay_s) * rng.random()
+        noise = noise * envelope
+    peak = np.abs(noise).max()
+    noise *= 10 ** (rng.uniform(-20, -1) / 20) / max(peak, 1e-9)
+    return np.repeat(noise.astype(np.float32)[:, None], 2, axis=1)

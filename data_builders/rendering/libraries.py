@@ -1,0 +1,138 @@
+"""Sound libraries: SoundFonts and recorded notes, with their licences and where to get them."""
+
+import dataclasses
+import functools
+import os
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from data_builders.rendering import synth
+from data_builders.rendering.instruments import Instrument
+from data_builders.rendering.sampler import FOLDERS, NotePlayer
+from data_builders.rendering.score import Part
+from irec_jax import registry
+from irec_jax.errors import UserError
+from irec_jax.files import expand_home
+
+#: Environment variable with the folder of fetched libraries, and its default.
+FOLDER_VARIABLE, DEFAULT_FOLDER = "IREC_SOUNDS_DIR", "~/.local/share/irec-jax/sounds"
+#: Folders in which packages of Linux distributions install SoundFonts.
+_SYSTEM_FOLDERS = ("/usr/share/sounds/sf2", "/usr/share/sounds/sf3", "/usr/share/soundfonts")
+
+
+@dataclasses.dataclass(frozen=True)
+class SoundLibrary:
+    """A collection of sampled instruments.
+
+    Attributes:
+        title: its name.
+        licence: licence of its sounds.
+        files: names of the file or folder, in order of preference.
+        apt: Debian package that contains it, if any.
+        npm: npm packages that contain it.
+        authors: who is credited for the recordings.
+        weight: how often it plays an instrument that several libraries have.
+    """
+
+    title: str
+    licence: str
+    files: tuple[str, ...]
+    apt: str = ""
+    npm: tuple[str, ...] = ()
+    authors: str = ""
+    weight: float = 1.0
+
+
+#: Libraries by name.
+LIBRARIES = {
+    "timgm": SoundLibrary(
+        "TimGM6mb", "GPL-2.0", ("TimGM6mb.sf2",), authors="Tim Brechbill; part of pretty_midi"
+    ),
+    "fluid": SoundLibrary(
+        "FluidR3 GM", "MIT", ("FluidR3_GM.sf2",), "fluid-soundfont-gm", authors="Frank Wen"
+    ),
+    "musescore": SoundLibrary(
+        "MuseScore General",
+        "MIT",
+        ("MuseScore_General_Full.sf3", "MuseScore_General.sf3", "MuseScore_General.sf2"),
+        "musescore-general-soundfont",
+        authors="S. Christian Collins, from FluidR3 Mono by Frank Wen and Michael Cowgill",
+    ),
+    "gmbank": SoundLibrary(
+        "sf_GMbank", "LGPL-2.1+", ("sf_GMbank.sf2",), "csound-soundfont", authors="Csound"
+    ),
+    "notes": SoundLibrary(
+        "recorded notes of tonejs-instruments",
+        "CC-BY-3.0",
+        ("notes",),
+        npm=tuple(f"tonejs-instrument-{name}-mp3" for name in sorted({*FOLDERS.values()})),
+        authors="Versilian Studios (VSCO 2 CE), Karoryfer Samples, University of Iowa, "
+        "flcellogrl, quartertone and donyaquick (Freesound); edited by N. P. Brosowsky",
+        weight=2.0,
+    ),
+}
+
+
+class Player(Protocol):
+    """A loaded sound library."""
+
+    def plays(self, instrument: Instrument) -> bool:
+        """Return whether the library has an instrument."""
+        ...
+
+    def play(self, part: Part, num_samples: int) -> np.ndarray:
+        """Render a part: float32 (num_samples, 1) or (num_samples, 2) at 44.1 kHz."""
+        ...
+
+
+def folder() -> Path:
+    """Return the folder of fetched libraries: $IREC_SOUNDS_DIR, or the default one."""
+    return expand_home(os.environ.get(FOLDER_VARIABLE) or DEFAULT_FOLDER)
+
+
+def parse_names(text: str) -> tuple[str, ...]:
+    """Return the names of libraries joined by ``+``; raise UserError for an unknown one."""
+    names = tuple(dict.fromkeys(filter(None, text.split("+"))))
+    for name in names:
+        if name not in LIBRARIES:
+            raise registry.unknown("sounds", name, LIBRARIES)
+    return names
+
+
+def find(name: str) -> Path:
+    """Return the path of a library; raise UserError if it is not on this machine."""
+    if name == "timgm":
+        return synth.default_soundfont()
+    folders = [folder(), *map(Path, _SYSTEM_FOLDERS)]
+    for path in (parent / file for file in LIBRARIES[name].files for parent in folders):
+        if path.exists():
+            return path
+    raise UserError(
+        f"sounds={name}: {LIBRARIES[name].title} is not in {folders[0]}; fetch it with: "
+        f"irec fetch-sounds {name}"
+    )
+
+
+def fingerprint(names: Sequence[str]) -> str:
+    """Return eight hexadecimal digits that identify the files of libraries."""
+    state = 0
+    for name in names:
+        path = find(name)
+        files = [path] if path.is_file() else sorted(p for p in path.glob("*/*") if p.is_file())
+        for file in files:
+            entry = f"{name} {file.name} {file.stat().st_size}"
+            state = zlib.crc32(entry.encode(), state)
+    return f"{state:08x}"
+
+
+@functools.cache
+def load(name: str) -> Player:
+    """Load a library, once per process; see `find`."""
+    path = find(name)
+    if path.is_dir():
+        return NotePlayer(path)
+    return synth.SoundFontPlayer(synth.check_soundfont(path))

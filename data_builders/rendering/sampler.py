@@ -1,0 +1,156 @@
+"""Instruments played from recordings of single notes."""
+
+import functools
+import re
+from pathlib import Path
+
+import numpy as np
+import scipy.signal
+
+from data_builders.rendering.score import Note, Part
+from data_builders.rendering.synth import SAMPLE_RATE_HZ, gain_curve
+from irec_jax import audio as audio_io
+from irec_jax.errors import UserError
+
+#: Name of an instrument of the catalogue -> folder of its recorded notes.
+FOLDERS = {
+    "cello": "cello",
+    "clarinet": "clarinet",
+    "flute": "flute",
+    "nylon guitar": "guitar-nylon",
+    "steel guitar": "guitar-acoustic",
+    "jazz guitar": "guitar-electric",
+    "clean guitar": "guitar-electric",
+    "church organ": "organ",
+    "reed organ": "harmonium",
+    "acoustic grand piano": "piano",
+    "alto saxophone": "saxophone",
+    "tenor saxophone": "saxophone",
+    "trumpet": "trumpet",
+    "violin": "violin",
+    "fiddle": "violin",
+    "fingered bass": "bass-electric",
+    "double bass": "contrabass",
+    "trombone": "trombone",
+    "tuba": "tuba",
+    "french horn": "french-horn",
+    "bassoon": "bassoon",
+    "harp": "harp",
+    "xylophone": "xylophone",
+}
+_NOTE = re.compile(r"([A-G])([sb#]?)(-?\d)")
+_SEMITONES = dict(C=0, D=2, E=4, F=5, G=7, A=9, B=11)
+#: Part of a recording, from the end of its attack to the start of its decay, that is repeated to
+#: sustain a longer note, and the length of the cross-fade between repetitions.
+_LOOP, _CROSSFADE_S = (0.3, 0.8), 0.08
+#: Fade-out after the end of a note.
+_RELEASE_S = 0.12
+#: Upper cut-off frequency of the softest and the loudest notes.
+_CUTOFF_HZ = (1800.0, 16_000.0)
+
+
+def midi_pitch(name: str) -> int | None:
+    """Return the MIDI pitch of a note name such as C4 (60), Fs3 or Bb2; None for other names."""
+    match = _NOTE.fullmatch(name)
+    if match is None:
+        return None
+    letter, accidental, octave = match.groups()
+    shift = {"": 0, "s": 1, "#": 1, "b": -1}[accidental]
+    return 12 * (int(octave) + 1) + _SEMITONES[letter] + shift
+
+
+class NotePlayer:
+    """A folder with one folder of recorded notes per instrument, such as ``cello/C4.mp3``.
+
+    A note is played from the recording of the nearest pitch, resampled to its own; vibrato and
+    glides change the speed. Sustained notes that are longer than their recording repeat its middle
+    with cross-fades. Soft notes are quieter and duller.
+    """
+
+    def __init__(self, folder: Path):
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no folder of recorded notes; irec fetch-sounds notes")
+        self._folder = folder
+
+    def plays(self, instrument) -> bool:
+        """Return whether there are recorded notes of an instrument."""
+        name = FOLDERS.get(instrument.name)
+        return name is not None and bool(_recordings(self._folder / name))
+
+    def play(self, part: Part, num_samples: int) -> np.ndarray:
+        """Render a part: float32 (num_samples, 1) at 44.1 kHz; see `synth.SoundFontPlayer.play`."""
+        recordings = _recordings(self._folder / FOLDERS[part.instrument.name])
+        sound = np.zeros(num_samples, np.float32)
+        bend = np.array(part.bend or [(0.0, 0.0)])
+        for note in part.notes:
+            start = round(note.onset_s * SAMPLE_RATE_HZ)
+            if start < num_samples:
+                samples = _play_note(recordings, note, bend, part)[: num_samples - start]
+                sound[start : start + len(samples)] += samples
+        return sound[:, None] * gain_curve(part.swell, num_samples)
+
+
+def _play_note(
+    recordings: dict[int, Path], note: Note, bend: np.ndarray, part: Part
+) -> np.ndarray:
+    """Return the samples of one note with its release, float32 (T,)."""
+    pitches = np.array(list(recordings))
+    recorded = int(pitches[np.argmin(np.abs(pitches - note.pitch))])
+    recording = _load(recordings[recorded])
+    release = round(_RELEASE_S * SAMPLE_RATE_HZ)
+    num_samples = round(note.duration_s * SAMPLE_RATE_HZ) + release
+    times_s = note.onset_s + np.arange(num_samples) / SAMPLE_RATE_HZ
+    cents = np.interp(times_s, bend[:, 0], bend[:, 1]) + part.tuning_cents
+    speed = 2.0 ** ((note.pitch - recorded + cents / 100.0) / 12.0)
+    positions = np.cumsum(speed) - speed[0]
+    if part.instrument.sustains and positions[-1] > len(recording):
+        recording = _sustain(recording, int(positions[-1]) + 2)
+    samples = np.interp(positions, np.arange(len(recording)), recording, right=0.0)
+    fade = np.minimum(1.0, np.arange(num_samples, 0, -1) / release)
+    return _with_velocity(samples * fade, note.velocity)
+
+
+@functools.cache
+def _recordings(folder: Path) -> dict[int, Path]:
+    """Return MIDI pitch -> recording of a folder, lowest first."""
+    files = {midi_pitch(path.stem): path for path in sorted(folder.glob("*.*"))}
+    return {pitch: files[pitch] for pitch in sorted(p for p in files if p is not None)}
+
+
+@functools.cache
+def _load(file: Path) -> np.ndarray:
+    """Return a recorded note without silence at its start: float32 (T,), peak 1."""
+    samples = audio_io.read(file, sample_rate_hz=SAMPLE_RATE_HZ, mono=True)[0][:, 0]
+    peak = np.abs(samples).max()
+    if not peak:
+        raise UserError(f"{file}: silent; delete it and fetch the notes again")
+    audible = np.abs(samples) > 0.01 * peak
+    return samples[max(0, int(audible.argmax()) - 64) :] / peak
+
+
+def _sustain(recording: np.ndarray, num_samples: int) -> np.ndarray:
+    """Return a recording of at least `num_samples`, whose middle is repeated with cross-fades."""
+    first, last = (int(part * len(recording)) for part in _LOOP)
+    fade = min(round(_CROSSFADE_S * SAMPLE_RATE_HZ), (last - first) // 2)
+    if fade < 1:
+        return np.pad(recording, (0, max(0, num_samples - len(recording))))
+    middle = recording[first:last]
+    # Equal power, since repetitions are not in phase.
+    rise = np.sin(0.5 * np.pi * np.arange(fade) / fade).astype(np.float32)
+    joined = recording[:last].copy()
+    pieces, length = [joined], last
+    while length < num_samples:
+        pieces[-1][-fade:] = pieces[-1][-fade:] * rise[::-1] + middle[:fade] * rise
+        pieces.append(middle[fade:].copy())
+        length += len(middle) - fade
+    return np.concatenate(pieces)
+
+
+def _with_velocity(samples: np.ndarray, velocity: int) -> np.ndarray:
+    """Return a note at its loudness: 40 dB below the loudest at velocity 1, and duller."""
+    strength = np.clip(velocity / 127.0, 0.0, 1.0)
+    low, high = _CUTOFF_HZ
+    cutoff_hz = low * (high / low) ** strength
+    pole = np.exp(-2 * np.pi * cutoff_hz / SAMPLE_RATE_HZ)
+    filtered = scipy.signal.lfilter([1 - pole], [1, -pole], samples)
+    return (filtered * 10 ** (2 * (strength - 1))).astype(np.float32)

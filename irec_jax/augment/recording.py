@@ -1,0 +1,149 @@
+"""Random recording conditions: equaliser, bandwidth, room, noise, speed and distortion."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.fft
+from jax import Array
+from jaxtyping import Float, PRNGKeyArray
+
+#: Frequencies of the equaliser in Hz, between which its gain is interpolated on a log scale.
+EQUALISER_HZ = (60.0, 120.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0)
+#: Longest room response.
+ROOM_S = 0.5
+_DECAY_S, _WET_DB = (0.08, 0.8), (-25.0, 3.0)
+_LOW_PASS_HZ, _HIGH_PASS_HZ = (2500.0, 10_000.0), (40.0, 350.0)
+#: Level of the weakest noise, relative to the RMS of the clip.
+QUIETEST_DB = -60.0
+
+
+def convolve(
+    key: PRNGKeyArray,
+    waveform: Float[Array, " samples"],
+    *,
+    sample_rate_hz: float,
+    equaliser_db: float = 0.0,
+    band_limit: float = 0.0,
+    room: float = 0.0,
+    noise_db: float | None = None,
+) -> Float[Array, " samples"]:
+    """Return a waveform as another microphone in another room records it.
+
+    All filters are applied at once, in the frequency domain.
+
+    Args:
+        key: key of the random numbers.
+        waveform: the waveform.
+        sample_rate_hz: its sample rate.
+        equaliser_db: gains at `EQUALISER_HZ`, drawn uniformly from -equaliser_db..equaliser_db.
+        band_limit: probability of a low-pass filter between 2.5 and 10 kHz, and, drawn separately,
+            of a high-pass filter between 40 and 350 Hz.
+        room: probability of a synthetic room: the direct sound and exponentially decaying noise of
+            0.08 to 0.8 s (60 dB), -25 to 3 dB relative to it.
+        noise_db: level of the strongest noise relative to the RMS of the clip; half of the clips
+            have noise, of a level between -60 dB and this one, and a random slope of its spectrum.
+            None for no noise.
+    """
+    keys = jax.random.split(key, 5)
+    num_samples = waveform.shape[-1]
+    size = scipy.fft.next_fast_len(num_samples + math.ceil(ROOM_S * sample_rate_hz), real=True)
+    spectrum = jnp.fft.rfft(waveform, n=size)
+    frequencies_hz = np.fft.rfftfreq(size, 1.0 / sample_rate_hz).astype(np.float32)
+    log_hz = np.log(np.maximum(frequencies_hz, 1.0))
+    gain = jnp.ones(frequencies_hz.shape)
+    if equaliser_db:
+        shape = (len(EQUALISER_HZ),)
+        gains_db = jax.random.uniform(keys[0], shape, minval=-equaliser_db, maxval=equaliser_db)
+        curve_db = jnp.interp(log_hz, np.log(np.array(EQUALISER_HZ, np.float32)), gains_db)
+        gain = gain * 10.0 ** (curve_db / 20.0)
+    if band_limit:
+        gain = gain * _band_limit(keys[1], log_hz, band_limit)
+    spectrum = spectrum * gain
+    if room:
+        response = _room(keys[2], size, sample_rate_hz, room)
+        spectrum = spectrum * jnp.fft.rfft(response)
+    if noise_db is not None:
+        rms = jnp.sqrt(jnp.mean(jnp.square(waveform)))
+        spectrum = spectrum + rms * _noise(keys[3], log_hz, size, noise_db)
+    return jnp.fft.irfft(spectrum, n=size)[:num_samples].astype(waveform.dtype)
+
+
+def distort(
+    key: PRNGKeyArray, waveform: Float[Array, " samples"], *, probability: float
+) -> Float[Array, " samples"]:
+    """Return a waveform that is compressed by a saturating curve with this probability.
+
+    y = peak tanh(d x / peak) / tanh(d), with a drive d from 0.5 to 8.
+    """
+    use_key, drive_key = jax.random.split(key)
+    drive = jnp.exp(jax.random.uniform(drive_key, minval=np.log(0.5), maxval=np.log(8.0)))
+    peak = jnp.maximum(jnp.abs(waveform).max(), 1e-9)
+    distorted = peak * jnp.tanh(drive * waveform / peak) / jnp.tanh(drive)
+    return jnp.where(jax.random.bernoulli(use_key, probability), distorted, waveform)
+
+
+def change_speed(
+    key: PRNGKeyArray, waveform: Float[Array, " samples"], *, semitones: float
+) -> Float[Array, " samples"]:
+    """Return a waveform played up to `semitones` faster or slower, which also shifts its timbre.
+
+    Samples are interpolated linearly. A faster waveform is repeated from its start to its length.
+    """
+    shift = jax.random.uniform(key, minval=-semitones, maxval=semitones)
+    num_samples = waveform.shape[-1]
+    positions = jnp.arange(num_samples) * 2.0 ** (shift / 12.0)
+    whole = jnp.floor(positions)
+    index = whole.astype(jnp.int32)
+    first, second = index % num_samples, (index + 1) % num_samples
+    fraction = positions - whole
+    return waveform[first] * (1.0 - fraction) + waveform[second] * fraction
+
+
+def _band_limit(
+    key: PRNGKeyArray, log_hz: Float[np.ndarray, " bins"], probability: float
+) -> Float[Array, " bins"]:
+    """Return the gains of random low-pass and high-pass filters of fourth order."""
+    low_key, high_key, use_key = jax.random.split(key, 3)
+    use = jax.random.bernoulli(use_key, probability, (2,))
+    low = jax.random.uniform(low_key, minval=np.log(_LOW_PASS_HZ[0]), maxval=np.log(_LOW_PASS_HZ[1]))
+    high = jax.random.uniform(
+        high_key, minval=np.log(_HIGH_PASS_HZ[0]), maxval=np.log(_HIGH_PASS_HZ[1])
+    )
+    # |H|^2 of a Butterworth filter of order n is 1 / (1 + (f / f_c)^(2n)).
+    low_pass = jax.lax.rsqrt(1.0 + jnp.exp(8.0 * (log_hz - low)))
+    high_pass = jax.lax.rsqrt(1.0 + jnp.exp(8.0 * (high - log_hz)))
+    return jnp.where(use[0], low_pass, 1.0) * jnp.where(use[1], high_pass, 1.0)
+
+
+def _room(
+    key: PRNGKeyArray, size: int, sample_rate_hz: float, probability: float
+) -> Float[Array, " {size}"]:
+    """Return a room response: a unit impulse and, with this probability, decaying noise."""
+    use_key, decay_key, level_key, noise_key = jax.random.split(key, 4)
+    length = math.ceil(ROOM_S * sample_rate_hz)
+    decay_s = jnp.exp(
+        jax.random.uniform(decay_key, minval=np.log(_DECAY_S[0]), maxval=np.log(_DECAY_S[1]))
+    )
+    level_db = jax.random.uniform(level_key, minval=_WET_DB[0], maxval=_WET_DB[1])
+    times_s = np.arange(length, dtype=np.float32) / np.float32(sample_rate_hz)
+    tail = jax.random.normal(noise_key, (length,)) * 10.0 ** (-3.0 * times_s / decay_s)
+    tail = tail * jax.lax.rsqrt(jnp.sum(jnp.square(tail))) * 10.0 ** (level_db / 20.0)
+    tail = tail * jax.random.bernoulli(use_key, probability)
+    return jnp.zeros(size).at[:length].set(tail).at[0].add(1.0)
+
+
+def _noise(
+    key: PRNGKeyArray, log_hz: Float[np.ndarray, " bins"], size: int, strongest_db: float
+) -> Array:
+    """Return the spectrum of noise, relative to an RMS of 1."""
+    use_key, level_key, slope_key, phase_key = jax.random.split(key, 4)
+    level_db = jax.random.uniform(level_key, minval=QUIETEST_DB, maxval=strongest_db)
+    slope = jax.random.uniform(slope_key, minval=-1.0, maxval=0.2)
+    magnitudes = jnp.exp(slope * np.maximum(log_hz, np.log(50.0)))
+    power = jnp.sum(jnp.square(magnitudes)) * (2.0 / float(size) ** 2)
+    magnitudes = magnitudes * jax.lax.rsqrt(power) * 10.0 ** (level_db / 20.0)
+    phases = jax.random.uniform(phase_key, log_hz.shape, maxval=2.0 * np.pi)
+    use = jax.random.bernoulli(use_key)
+    return use * magnitudes * jax.lax.complex(jnp.cos(phases), jnp.sin(phases))

