@@ -189,6 +189,8 @@ def split_songs(
     Raises:
         UserError: one of the two sets would be empty.
     """
+    # Clips without any label are one more class.
+    labels = np.column_stack([labels, labels.sum(axis=1) == 0])
     unique, song_of_clip = np.unique(songs, return_inverse=True)
     per_song = np.zeros((len(unique), labels.shape[1]))
     np.add.at(per_song, song_of_clip, labels)
