@@ -8,6 +8,8 @@ Arguments:
 - dataset: gm_wild (default), irmas or folder
 - sounds: sound libraries of the training clips, joined by + (default: timgm, which is always there;
   see irec fetch-sounds)
+- validation_sounds: sound libraries of the validation clips (default: some of the training clips are
+  held out)
 - test_sounds: sound libraries of the test clips (default: those of the training clips)
 - size: tiny, small (default) or full
 - debug: a small run on little data
@@ -22,7 +24,12 @@ WINDOW_S = 3.0
 
 def get_config(text: str = "") -> config_dict.ConfigDict:
     args = common.arguments(
-        text, dataset="gm_wild", sounds="timgm", test_sounds=str, size="small"
+        text,
+        dataset="gm_wild",
+        sounds="timgm",
+        validation_sounds=str,
+        test_sounds=str,
+        size="small",
     )
     config = config_dict.ConfigDict()
     config.task = "recognition"
@@ -30,7 +37,8 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
         args.dataset, format="mono22k", window_s=WINDOW_S, validation_fraction=0.1
     )
     if args.dataset == "gm_wild":
-        config.data.update(sounds=args.sounds, test_sounds=args.test_sounds or "", size=args.size)
+        for name in ("sounds", "validation_sounds", "test_sounds", "size"):
+            config.data[name] = args[name] or ""
     # Two frames per 67 ms keep attacks apart, at two thirds of the cost of configs/han.py. The
     # network takes levels relative to the maximum, so the offset only keeps silence finite.
     config.frontend = dict(

@@ -11,12 +11,14 @@ def _create_builder(
     size: str = "small",
     format: str = "mono22k",
     sounds: str = "timgm",
+    validation_sounds: str | None = None,
     test_sounds: str | None = None,
     data_dir: str | None = None,
 ) -> Any:
     from data_builders.gm_wild.builder import GmWild, make_config
 
-    config = make_config(size, format, sounds=sounds, test_sounds=test_sounds)
+    chosen = dict(sounds=sounds, validation_sounds=validation_sounds, test_sounds=test_sounds)
+    config = make_config(size, format, **chosen)
     return GmWild(config=config, data_dir=data_dir)
 
 
@@ -28,6 +30,8 @@ DATASET = Description(
         "format": CLIP_FORMAT,
         "sounds": "sound libraries of the training clips, joined by +, such as "
         "fluid+musescore+notes (default: timgm; see irec fetch-sounds)",
+        "validation_sounds": "sound libraries of the validation clips (default: none, a part of the "
+        "training clips is held out)",
         "test_sounds": "sound libraries of the test clips (default: those of the training clips)",
     },
     rendered=True,

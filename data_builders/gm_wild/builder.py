@@ -2,9 +2,9 @@
 
 Clips of 3 s: phrases of one instrument, single notes with silence around them, ensembles, and clips
 without any of the classes (percussion, other instruments, noise, silence). A label is every class
-of IRMAS that is at most 10 dB weaker than the strongest instrument. The test split can be played by
-other libraries than the training split: its scores then show how a recogniser copes with sounds
-that it was not trained on.
+of IRMAS that is at most 10 dB weaker than the strongest instrument. The validation split (only if
+it has libraries of its own) and the test split can be played by other libraries than the training
+split: scores then show how a recogniser copes with sounds that it was not trained on.
 
 Version 1.0.0 is frozen: any change to the music requires a new version.
 """
@@ -40,7 +40,12 @@ class WildConfig(tfds.core.BuilderConfig):
 
 
 def make_config(
-    size: str, format: str, *, sounds: str = "timgm", test_sounds: str | None = None
+    size: str,
+    format: str,
+    *,
+    sounds: str = "timgm",
+    validation_sounds: str | None = None,
+    test_sounds: str | None = None,
 ) -> WildConfig:
     """Return the config of the options, named after them and the files of the libraries.
 
@@ -51,13 +56,18 @@ def make_config(
         if value not in known:
             raise registry.unknown(option, value, known)
     names = {"train": libraries.parse_names(sounds)}
-    names["test"] = libraries.parse_names(test_sounds or sounds)
-    if not all(names.values()):
+    if not names["train"]:
         raise UserError(f"sounds={sounds!r}: expected names of libraries, such as timgm")
-    joined = "-".join(names["train"])
+    if validation_sounds:
+        names["validation"] = libraries.parse_names(validation_sounds)
+    names["test"] = libraries.parse_names(test_sounds or sounds)
+    words = ["-".join(names["train"])]
+    if validation_sounds:
+        words += ["validation", *names["validation"]]
     if names["test"] != names["train"]:
-        joined += "-test-" + "-".join(names["test"])
-    digest = libraries.fingerprint([*names["train"], *names["test"]])
+        words += ["test", *names["test"]]
+    joined = "-".join(words)
+    digest = libraries.fingerprint(sorted({name for split in names.values() for name in split}))
     return WildConfig(
         name=f"{size}-{format}-{joined}-{digest}",
         description=f"{size}, {format}, played by {joined}",
@@ -86,7 +96,7 @@ class GmWild(StreamingBuilder):
 
     def _split_generators(self, dl_manager) -> dict[str, "_Examples"]:
         del dl_manager  # nothing is downloaded
-        return {split: _Examples(self, split) for split in ("train", "test")}
+        return {split: _Examples(self, split) for split in self.builder_config.sounds}
 
 
 @dataclasses.dataclass(frozen=True)

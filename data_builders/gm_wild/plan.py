@@ -12,9 +12,12 @@ from irec_jax.labels import IRMAS
 CONTENTS = {"solo": 0.36, "notes": 0.16, "ensemble": 0.32, "other": 0.16}
 #: Shares of the classes as the main instrument. Voices and guitars sound in the most ways.
 _CLASS_WEIGHTS = {label: 1.4 if label in ("voi", "gac", "gel", "pia") else 1.0 for label in IRMAS}
-#: Clips of the training and test splits.
-SIZES = {"tiny": (64, 32), "small": (6000, 800), "full": (24_000, 2400)}
-_SPLITS = ("train", "test")
+#: Clips of each split.
+SIZES = {
+    "tiny": {"train": 64, "validation": 32, "test": 32},
+    "small": {"train": 6000, "validation": 600, "test": 800},
+    "full": {"train": 24_000, "validation": 2400, "test": 2400},
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +25,7 @@ class ClipPlan:
     """A clip before it is composed.
 
     Attributes:
-        split: ``train`` or ``test``.
+        split: ``train``, ``validation`` or ``test``.
         index: number of the clip within the split.
         content: key of `CONTENTS`.
         label: class of the main instrument; empty for other contents.
@@ -45,10 +48,10 @@ def plan_clips(size: str, split: str) -> list[ClipPlan]:
     Raises:
         ValueError: if the size or split is unknown.
     """
-    if size not in SIZES or split not in _SPLITS:
+    if size not in SIZES or split not in SIZES[size]:
         raise ValueError(f"unknown size {size!r} or split {split!r}")
     drawn = []
-    counts = apportion(SIZES[size][_SPLITS.index(split)], list(CONTENTS.values()))
+    counts = apportion(SIZES[size][split], list(CONTENTS.values()))
     for content, count in zip(CONTENTS, counts, strict=True):
         if content == "other":
             drawn += [(content, "")] * count

@@ -32,8 +32,9 @@ class Dataset:
         rendered: True for synthesised audio.
         classes: the selected classes.
         num_classes: number of classes of the full dataset.
-        train: clips for training and validation, and for testing if `test` is None.
+        train: clips for training, and for validation and testing if these splits are None.
         test: test clips, or None if the config splits the training clips.
+        validation: the dataset's own validation clips, if it has any and `split` is official.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Dataset:
     sample_rate_hz: int
     train: Clips
     test: Clips | None
+    validation: Clips | None = None
 
 
 def describe(settings: Mapping[str, Any]) -> tuple[tuple[str, ...], int]:
@@ -113,9 +115,11 @@ def load(settings: Mapping[str, Any]) -> Dataset:
     builder = data_builders.prepare(settings["name"], **builder_arguments(settings))
     known = tuple(builder.info.features["labels"].feature.names)
     sample_rate_hz = _format(settings).sample_rate_hz
-    train, test = _open_split(builder, "train", settings), None
+    train, test, validation = _open_split(builder, "train", settings), None, None
     if settings["split"] == "official":
         test = _open_split(builder, "test", settings)
+        if "validation" in builder.info.splits:
+            validation = _open_split(builder, "validation", settings)
     if settings["split"] == "parts":
         more = _open_split(builder, "test", settings, part=_TRAINING_PART)
         test = _open_split(builder, "test", settings, part=_TEST_PART)
@@ -146,6 +150,7 @@ def load(settings: Mapping[str, Any]) -> Dataset:
         sample_rate_hz=sample_rate_hz,
         train=train,
         test=test,
+        validation=validation,
     )
 
 

@@ -60,6 +60,9 @@ def split_clips(dataset: Dataset, settings: Mapping[str, Any], *, seed: int) -> 
         assert dataset.test is not None
         validating = _hold_out_pieces(clips.songs, fraction=fraction, seed=seed)
         return Splits(clips.subset(~validating), clips.subset(validating), dataset.test)
+    if dataset.validation is not None:
+        assert dataset.test is not None
+        return Splits(clips, dataset.validation, dataset.test)
     if dataset.test is not None:
         training, validation = split_songs(clips.songs, clips.labels, fraction=fraction, seed=seed)
         return Splits(clips.subset(training), clips.subset(validation), dataset.test)
