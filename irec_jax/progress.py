@@ -81,5 +81,7 @@ class FileProgress:
         return update
 
     def hidden(self) -> contextlib.AbstractContextManager[None]:
-        """Hide the bar while other lines are printed."""
+        """Hide the bar, if it has appeared, while other lines are printed."""
+        if self._bar.disable or self._bar.last_print_t < self._bar.start_t + self._bar.delay:
+            return contextlib.nullcontext()
         return tqdm.external_write_mode(file=sys.stderr)
