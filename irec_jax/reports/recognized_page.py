@@ -76,8 +76,10 @@ class RecognizedPage:
             self._description(),
         ]
         if self._rows and (len(self._files) > 1 or self._num_failed):
-            header = ["file", "length", "instruments", "remark"]
-            parts += [captioned_table("Files on this page.", header, self._rows, 4)]
+            num_columns = 4 if any(remark for *_, remark in self._rows) else 3
+            header = ["file", "length", "instruments", "remark"][:num_columns]
+            rows = [row[:num_columns] for row in self._rows]
+            parts += [captioned_table("Files on this page.", header, rows, num_columns)]
         return document_start(title, _STYLE) + body("\n\n".join(parts))
 
     def section(
