@@ -7,17 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from irec_jax import audio
+from irec_jax.checkpoints import pretrained
 from irec_jax.cli import CommandParser
 from irec_jax.cli.console import user_errors
 from irec_jax.cli.output import FIGURES, ResultFile, check_outputs, output_path
 from irec_jax.errors import UserError
 from irec_jax.files import expand_home, unique_names, write_text
 from irec_jax.text import printable, to_unicode
-
-HOW_TO_TRAIN = (
-    "--workdir: missing; name the folder of a trained system, or train one with: "
-    "python -m irec_jax.main --config=configs/han.py --workdir=DIR"
-)
 
 
 def _parser() -> CommandParser:
@@ -27,7 +23,15 @@ def _parser() -> CommandParser:
         "rate, channels and length. Folders are searched for audio files.",
     )
     parser.add_argument("files", nargs="+", metavar="FILE_OR_FOLDER")
-    parser.add_argument("--workdir", metavar="DIR", help="workdir of a trained recogniser")
+    parser.add_argument(
+        "--workdir",
+        metavar="DIR",
+        help="workdir of a trained recogniser, or a folder that irec export wrote (default: the "
+        "recogniser that comes with irec-jax)",
+    )
+    parser.add_argument(
+        "--model", metavar="NAME", help="another recogniser that comes with irec-jax"
+    )
     parser.add_argument(
         "--json",
         metavar="OUT.json",
@@ -60,8 +64,9 @@ def _parser() -> CommandParser:
 def main(words: Sequence[str]) -> int:
     """Run `irec recognize`: report unreadable files, and recognise the others."""
     arguments = _parser().parse_args(words)
-    if not arguments.workdir:
-        raise UserError(HOW_TO_TRAIN)
+    if arguments.workdir == "":
+        raise UserError("--workdir: empty name; name the folder of a trained recogniser")
+    workdir = pretrained.resolve(arguments.workdir, arguments.model)
     json_path = arguments.json and output_path(arguments.json, "--json", (".json", ".jsonl"))
     plot = arguments.plot and output_path(arguments.plot, "--plot", FIGURES)
     paths = map(expand_home, arguments.files)
@@ -69,8 +74,8 @@ def main(words: Sequence[str]) -> int:
     plots = _paths_by_file(plot, files) if plot else [None] * len(files)
     table = arguments.segments and output_path(arguments.segments, "--segments", (".csv", ".txt"))
     tables = _paths_by_file(table, files) if table else [None] * len(files)
-    workdir = expand_home(arguments.workdir)
-    inputs = [*files, workdir / "system.json", workdir / "config.json"]
+    names = ("system.json", "config.json", "checksums.json")
+    inputs = [*files, *(workdir / name for name in names)]
     outputs = [path for path in (json_path, *plots, *tables) if path]
     check_outputs(outputs, inputs, overwrite=arguments.overwrite)
     # Imported late, so that a mistyped argument is reported at once.
@@ -78,7 +83,10 @@ def main(words: Sequence[str]) -> int:
 
     recogniser = load_recogniser(workdir)
     recogniser.class_thresholds(arguments.threshold)
-    header = {"workdir": to_unicode(arguments.workdir), "aggregation": recogniser.aggregation}
+    system = {"model": workdir.name}
+    if arguments.workdir is not None:
+        system = {"workdir": to_unicode(arguments.workdir)}
+    header = system | {"aggregation": recogniser.aggregation}
     try:
         with ResultFile(json_path, header) if json_path else contextlib.nullcontext() as results:
             num_failed = _recognize(recogniser, files, plots, tables, results, arguments.threshold)
