@@ -183,7 +183,7 @@ def _read_errors(path: Path) -> Iterator[None]:
     """Convert NumPy's errors on damaged files to UserError."""
     try:
         yield
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+    except (EOFError, KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise _damaged(path, "damaged") from error
 
 

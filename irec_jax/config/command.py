@@ -46,5 +46,5 @@ def training_command(name: str, config: Mapping[str, Any]) -> str | None:
 def _text(value: Any) -> str:
     """Return a value as `override` reads it."""
     if isinstance(value, list):
-        return repr(tuple(value)).replace(" ", "")
+        return repr(tuple(value))
     return "none" if value is None else str(value)
