@@ -78,6 +78,11 @@ class Row:
         return f"configs/seipel.py:{','.join(changed)}"
 
     @property
+    def duration_s(self) -> float:
+        """Duration of an instance."""
+        return self.frames * FRAME_LENGTH / SAMPLE_RATE_HZ
+
+    @property
     def standard(self) -> str:
         """Name of the run with instances of the same length, without context or bags."""
         return Row(self.frames).name
@@ -114,6 +119,8 @@ def plan(arguments: argparse.Namespace) -> list[runs.Run]:
     for row in list_rows(quick=arguments.quick):
         baselines = row.name == BASELINES
         overrides = runs.shared_overrides(arguments, baselines=baselines)
+        # As in the thesis: instances without overlap, and no augmentation.
+        overrides += [("data.hop_s", str(row.duration_s)), ("augment.num_mel_masks", "0")]
         passes = 10.0
         if arguments.quick and not arguments.debug:
             passes = _QUICK_EPOCHS
@@ -214,7 +221,7 @@ def scores(row: Row, report: Mapping, folder: Path, reports: Mapping[str, Mappin
         )["macro"]
     return {
         **dataclasses.asdict(row),
-        "duration_s": row.frames * FRAME_LENGTH / SAMPLE_RATE_HZ,
+        "duration_s": row.duration_s,
         "scores": report["pieces"]["model"],
         "threshold": threshold,
         "tuned": piece_evaluation.piece_scores(
