@@ -23,9 +23,8 @@ import numpy as np
 
 from irec_jax.errors import UserError
 
-SYSTEM_FILE, PARAMETER_FILE, CARD_FILE = "system.json", "parameters.npz", "README.md"
-CHECKSUM_FILE = "checksums.json"
-_FILES = (SYSTEM_FILE, PARAMETER_FILE, CARD_FILE)
+PARAMETER_FILE, CHECKSUM_FILE = "parameters.npz", "checksums.json"
+_FILES = ("system.json", PARAMETER_FILE, "README.md")
 
 
 def is_packaged(folder: Path) -> bool:
@@ -42,9 +41,10 @@ def encode_parameters(params: Any, model_state: Mapping[str, Any]) -> bytes:
         params: tree of arrays.
         model_state: the other collections of the model, by name.
     """
-    content = io.BytesIO()
     arrays = _flatten({"params": params} | dict(model_state))
-    np.savez(content, **{name: _to_float16(np.asarray(array)) for name, array in arrays.items()})
+    stored: dict[str, Any] = {name: _to_float16(np.asarray(a)) for name, a in arrays.items()}
+    content = io.BytesIO()
+    np.savez(content, **stored)
     return content.getvalue()
 
 
@@ -65,7 +65,9 @@ def write(
     """
     check_folder(folder, overwrite=overwrite)
     text = json.dumps(system, indent=1, allow_nan=False)
-    files = dict(zip(_FILES, (text.encode(), parameters, card.encode()), strict=True))
+    files: dict[str, bytes] = dict(
+        zip(_FILES, (text.encode(), parameters, card.encode()), strict=True)
+    )
     checksums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     files[CHECKSUM_FILE] = (json.dumps(checksums, indent=1) + "\n").encode()
     folder = Path(os.path.realpath(folder))  # replaces the target of a link, not the link
@@ -143,7 +145,7 @@ def read_variables(folder: Path, target: tuple[Any, Any]) -> tuple[Any, Any]:
         )
         if actual != wanted:
             raise UserError(
-                f"{file}: {name} is {actual}, but {wanted} in the network of {SYSTEM_FILE}; "
+                f"{file}: {name} is {actual}, but {wanted} in the network of system.json; "
                 "restore the folder from a copy"
             )
     variables = jax.tree_util.tree_map_with_path(
