@@ -5,7 +5,7 @@ import functools
 import itertools
 import numbers
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +105,9 @@ class Recogniser:
             part. None for others.
         aggregation: name of the clip score.
         thresholds: name -> threshold, a number or one per class.
+        name: name of its config.
+        dataset: `name`, `version`, `config` and `rendered` of the data that it was trained on;
+            empty if they are not known.
     """
 
     task: Recognition
@@ -114,6 +117,8 @@ class Recogniser:
     label_samples: int | None
     aggregation: str
     thresholds: dict[str, Any]
+    name: str = ""
+    dataset: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def recognize(
         self,
@@ -121,6 +126,7 @@ class Recogniser:
         *,
         sample_rate_hz: float | None = None,
         threshold: str | float = "fixed",
+        progress: Callable[[float], None] | None = None,
     ) -> Recognized:
         """Recognise the instruments in a file or an array of any length.
 
@@ -133,6 +139,7 @@ class Recogniser:
                 32 bits.
             sample_rate_hz: sample rate of an array.
             threshold: 'fixed', 'validation', 'validation_per_class', or a number.
+            progress: called with the fraction of the audio that has been used, 0..1.
 
         Raises:
             UserError: an unreadable file, an array without its rate, or an unknown threshold.
@@ -140,7 +147,7 @@ class Recogniser:
         thresholds = self.class_thresholds(threshold)
         clip = read_clip(self._reader(source, sample_rate_hz), self.sample_rate_hz)
         num_samples = clip.samples.num_samples
-        probabilities, levels_db = self._predict(clip)
+        probabilities, levels_db = self._predict(clip, progress)
         scores = aggregation.get(self.aggregation)([probabilities])[0]
         is_on = np.zeros(len(scores), bool) if clip.nothing else scores >= thresholds
         audible = levels_db > (np.inf if clip.nothing else SILENCE_DB)
@@ -201,10 +208,14 @@ class Recogniser:
 
         return read
 
-    def _predict(self, clip: Clip) -> tuple[np.ndarray, np.ndarray]:
+    def _predict(
+        self, clip: Clip, progress: Callable[[float], None] | None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return the probabilities (W, K) and the levels in dB (W,) of the windows of a clip."""
         levels_db: list[float] = []
         window_samples, blocks = self.task.window_samples, clip.samples.blocks()
+        if progress:
+            blocks = _report(blocks, clip.samples.num_samples, progress)
         context = 0
         if self.label_samples:
             context = (window_samples - self.label_samples) // 2
@@ -242,6 +253,17 @@ def _name(source: Any) -> str:
     if is_path(source):
         return os.fsdecode(source)
     return str(getattr(source, "name", "file")) if hasattr(source, "read") else "array"
+
+
+def _report(
+    blocks: Iterable[np.ndarray], num_samples: int, progress: Callable[[float], None]
+) -> Iterator[np.ndarray]:
+    """Yield the blocks of a clip, and report the fraction that has been used."""
+    num_used = 0
+    for block in blocks:
+        yield block
+        num_used += len(block)
+        progress(num_used / num_samples)
 
 
 def _pad(
@@ -296,6 +318,8 @@ def load_recogniser(
         label_samples=round(label_s * system["sample_rate_hz"]) if label_s else None,
         aggregation=system["aggregation"],
         thresholds=system["thresholds"],
+        name=system["name"],
+        dataset=system.get("dataset") or {},
     )
 
 

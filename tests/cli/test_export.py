@@ -149,8 +149,9 @@ def resolve(command):
 
 
 def test_default_recogniser(shipped, folder, song, tmp_path, capsys):
-    out = tmp_path / "out.json"
-    assert call("recognize", song, "--json", out) == 0
+    out, page = tmp_path / "out.json", tmp_path / "out.html"
+    assert call("recognize", song, "--json", out, "--html", page) == 0
+    assert f"tiny in irec_jax/pretrained/{pretrained.DEFAULT}" in page.read_text()
     header = json.loads(out.read_text())
     assert header["model"] == pretrained.DEFAULT and "workdir" not in header
     by_folder = irec_jax.recognize(song, workdir=folder / "orchestra")
