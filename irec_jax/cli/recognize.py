@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from irec_jax import audio
+from irec_jax.checkpoints import pretrained
 from irec_jax.cli import CommandParser
 from irec_jax.cli.console import encodable, has_colour, user_errors
 from irec_jax.cli.output import FIGURES, ResultFile, check_outputs, output_path
@@ -18,11 +19,6 @@ from irec_jax.errors import UserError
 from irec_jax.files import expand_home, unique_names, write_text
 from irec_jax.progress import FileProgress
 from irec_jax.text import printable, to_unicode
-
-HOW_TO_TRAIN = (
-    "--workdir: missing; name the folder of a trained system, or train one with: "
-    "python -m irec_jax.main --config=configs/han.py --workdir=DIR"
-)
 
 
 def _parser() -> CommandParser:
@@ -32,7 +28,15 @@ def _parser() -> CommandParser:
         "rate, channels and length. Folders are searched for audio files.",
     )
     parser.add_argument("files", nargs="+", metavar="FILE_OR_FOLDER")
-    parser.add_argument("--workdir", metavar="DIR", help="workdir of a trained recogniser")
+    parser.add_argument(
+        "--workdir",
+        metavar="DIR",
+        help="workdir of a trained recogniser, or a folder that irec export wrote (default: the "
+        "recogniser that comes with irec-jax)",
+    )
+    parser.add_argument(
+        "--model", metavar="NAME", help="another recogniser that comes with irec-jax"
+    )
     parser.add_argument(
         "--json",
         metavar="OUT.json",
@@ -82,8 +86,9 @@ def _parser() -> CommandParser:
 def main(words: Sequence[str]) -> int:
     """Run `irec recognize`: report unreadable files, and recognise the others."""
     arguments = _parser().parse_args(words)
-    if not arguments.workdir:
-        raise UserError(HOW_TO_TRAIN)
+    if arguments.workdir == "":
+        raise UserError("--workdir: empty name; name the folder of a trained recogniser")
+    workdir = pretrained.resolve(arguments.workdir, arguments.model)
     json_path = arguments.json and output_path(arguments.json, "--json", (".json", ".jsonl"))
     plot = arguments.plot and output_path(arguments.plot, "--plot", FIGURES)
     paths = map(expand_home, arguments.files)
@@ -92,8 +97,8 @@ def main(words: Sequence[str]) -> int:
     html_path = arguments.html and output_path(arguments.html, "--html", (".html", ".htm"))
     table = arguments.segments and output_path(arguments.segments, "--segments", (".csv", ".txt"))
     tables = _paths_by_file(table, files) if table else [None] * len(files)
-    workdir = expand_home(arguments.workdir)
-    inputs = [*files, workdir / "system.json", workdir / "config.json"]
+    names = ("system.json", "config.json", "checksums.json")
+    inputs = [*files, *(workdir / name for name in names)]
     outputs = [path for path in (json_path, html_path, *plots, *tables) if path]
     check_outputs(outputs, inputs, overwrite=arguments.overwrite)
     # Imported late, so that a mistyped argument is reported at once.
@@ -101,7 +106,10 @@ def main(words: Sequence[str]) -> int:
 
     recogniser = load_recogniser(workdir)
     recogniser.class_thresholds(arguments.threshold)
-    header = {"workdir": to_unicode(arguments.workdir), "aggregation": recogniser.aggregation}
+    system = {"model": workdir.name}
+    if arguments.workdir is not None:
+        system = {"workdir": to_unicode(arguments.workdir)}
+    header = system | {"aggregation": recogniser.aggregation}
     show_timeline = sys.stdout.isatty() if arguments.timeline is None else arguments.timeline
     try:
         with contextlib.ExitStack() as stack:
@@ -109,7 +117,8 @@ def main(words: Sequence[str]) -> int:
             if json_path:
                 results = stack.enter_context(ResultFile(json_path, header))
             if html_path:
-                page = stack.enter_context(_page(html_path, files, recogniser, arguments))
+                shown = arguments.workdir or f"irec_jax/pretrained/{workdir.name}"
+                page = stack.enter_context(_page(html_path, files, recogniser, shown, arguments))
             outputs = _Outputs(plots, tables, results, page, show_timeline)
             num_failed = _recognize(recogniser, files, outputs, arguments.threshold)
     except KeyboardInterrupt:
@@ -174,14 +183,16 @@ def _recognize(recogniser, files: Sequence[Path], outputs: _Outputs, threshold: 
     return num_failed
 
 
-def _page(path: Path, files: Sequence[Path], recogniser, arguments: argparse.Namespace):
+def _page(
+    path: Path, files: Sequence[Path], recogniser, workdir: str, arguments: argparse.Namespace
+):
     from irec_jax.cli.recognized_page import PageFile
     from irec_jax.reports.recognized_page import System
 
     system = System(
         name=recogniser.name,
         dataset=recogniser.dataset,
-        workdir=to_unicode(arguments.workdir),
+        workdir=to_unicode(workdir),
         aggregation=recogniser.aggregation,
         threshold=arguments.threshold,
     )

@@ -30,7 +30,7 @@ class System:
     Attributes:
         name: name of its config.
         dataset: `name`, `version`, `config` and `rendered` of its training data; may be empty.
-        workdir: its folder, as typed.
+        workdir: its folder, as typed, or the one that comes with irec-jax.
         aggregation: name of the clip score.
         threshold: name or number of the threshold, as typed.
     """

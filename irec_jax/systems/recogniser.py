@@ -6,11 +6,13 @@ import itertools
 import numbers
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from irec_jax import audio
+from irec_jax.checkpoints import pretrained
 from irec_jax.errors import UserError
 from irec_jax.files import expand_home
 from irec_jax.inference import aggregation, sliding_windows
@@ -19,7 +21,7 @@ from irec_jax.inference.segments import Segment
 from irec_jax.systems.clip import Clip, read_clip
 from irec_jax.systems.inputs import check_array, is_file, is_path
 from irec_jax.systems.loading import load_variables, open_system, system_errors
-from irec_jax.tasks import Recognition, create_multi_instance, create_recognition
+from irec_jax.tasks import Recognition, create_trained
 from irec_jax.text import to_unicode
 
 #: Windows per batch: enough to keep a CPU or an accelerator busy, few enough for a laptop.
@@ -91,7 +93,7 @@ class Recognized:
 
 @dataclasses.dataclass(frozen=True)
 class Recogniser:
-    """A trained recognition system, loaded from its workdir.
+    """A trained recognition system, see `load_recogniser`.
 
     Attributes:
         task: front end, window and classes.
@@ -291,42 +293,26 @@ def _levels_db(batch: dict[str, np.ndarray], first: int, num_samples: int | None
     return (10 * np.log10(np.maximum(mean_square, 1e-12))).tolist()
 
 
-def load_recogniser(workdir: str | os.PathLike) -> Recogniser:
-    """Load the recogniser that was trained in a workdir.
+def load_recogniser(
+    workdir: str | os.PathLike | None = None, *, model: str | None = None
+) -> Recogniser:
+    """Load a trained recogniser.
+
+    Args:
+        workdir: the workdir in which it was trained, or a folder that `irec export` wrote.
+        model: name of a system that comes with irec-jax, instead of a workdir. Without either, the
+            default one is loaded.
 
     Raises:
-        UserError: see `open_system`; a damaged checkpoint, or a recogniser of separated audio.
+        UserError: workdir and model; an unknown name; see `open_system`; a damaged checkpoint, or a
+            recogniser of separated audio.
     """
-    workdir = expand_home(workdir)
-    system = open_system(workdir, "recognition", "multi_instance")
-    config = system["config"]
-    if config["data"].get("stored"):
-        raise UserError(
-            f"{workdir}: trained on the output of a separator ({config['data']['stored']}), not "
-            "on audio files; name a recogniser that was trained on audio"
-        )
+    folder = pretrained.resolve(workdir, model)
+    system, task = open_recogniser(folder)
     label_s = system.get("label_s")
-    with system_errors(workdir):
-        create, bag = create_recognition, {}
-        if system["task"] == "multi_instance":
-            create, bag = create_multi_instance, {"bag": config["bag"]}
-        task = create(
-            **bag,
-            classes=system["classes"],
-            sample_rate_hz=system["sample_rate_hz"],
-            window_s=system["window_s"],
-            frontend=system["frontend"],
-            model=config["model"],
-            loss=config["loss"],
-            augment=config["augment"],
-            normalize=config["data"].get("normalize", "peak"),
-        )
-        aggregation.get(system["aggregation"])
-        for threshold in system["thresholds"].values():
-            np.broadcast_to(np.asarray(threshold, np.float64), len(task.classes))
     return Recogniser(
         task=task,
-        predict=create_predict(task, *load_variables(workdir, task)),
+        predict=create_predict(task, *load_variables(folder, task)),
         sample_rate_hz=system["sample_rate_hz"],
         hop_samples=max(1, round(system["hop_s"] * system["sample_rate_hz"])),
         label_samples=round(label_s * system["sample_rate_hz"]) if label_s else None,
@@ -337,14 +323,36 @@ def load_recogniser(workdir: str | os.PathLike) -> Recogniser:
     )
 
 
+def open_recogniser(folder: Path) -> tuple[dict[str, Any], Recognition]:
+    """Return `system.json` of a trained recogniser and its task, for `load_variables`.
+
+    Raises:
+        UserError: see `load_recogniser`.
+    """
+    system = open_system(folder, "recognition", "multi_instance")
+    if stored := system["config"]["data"].get("stored"):
+        raise UserError(
+            f"{folder}: trained on the output of a separator ({stored}), not on audio files; name "
+            "a recogniser that was trained on audio"
+        )
+    with system_errors(folder):
+        task = create_trained(system)
+        assert isinstance(task, Recognition)
+        aggregation.get(system["aggregation"])
+        for threshold in system["thresholds"].values():
+            np.broadcast_to(np.asarray(threshold, np.float64), len(task.classes))
+    return system, task
+
+
 def recognize(
     path_or_array: Any,
     *,
-    workdir: str | os.PathLike,
+    workdir: str | os.PathLike | None = None,
+    model: str | None = None,
     sample_rate: float | None = None,
     threshold: str | float = "fixed",
 ) -> Recognized:
-    """Recognise the instruments in a file or an array with the system trained in `workdir`.
+    """Recognise the instruments in a file or an array with a trained system.
 
     For many files, load the system once: `load_recogniser(workdir).recognize(file)`.
 
@@ -352,7 +360,7 @@ def recognize(
         path_or_array: path of any audio file, or the file opened in binary mode; or samples (T,)
             or (T, C) as an array of NumPy, JAX or PyTorch or a list: float in -1..1, or integers of
             8, 16 or 32 bits, whose range is -1..1 (unsigned: the middle of the range is silence).
-        workdir: workdir of a trained recogniser.
+        workdir, model: the trained recogniser, see `load_recogniser`.
         sample_rate: sample rate of an array, in Hz.
         threshold: 'fixed', 'validation', 'validation_per_class', or a number.
 
@@ -362,5 +370,5 @@ def recognize(
     Raises:
         UserError: an invalid file, array or workdir.
     """
-    recogniser = load_recogniser(workdir)
+    recogniser = load_recogniser(workdir, model=model)
     return recogniser.recognize(path_or_array, sample_rate_hz=sample_rate, threshold=threshold)
