@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import tempfile
 import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -88,6 +89,14 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
             f"{path}: cannot be written ({error.strerror or error}); free space or name another "
             "folder"
         ) from error
+
+
+def temporary_file_error(error: OSError) -> UserError:
+    """Return the error of a temporary file that cannot be written."""
+    return UserError(
+        f"{tempfile.gettempdir()}: cannot be written ({error.strerror}); set TMPDIR to a folder "
+        "with space"
+    )
 
 
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:

@@ -1,8 +1,10 @@
 """Progress bars for terminals and log files."""
 
+import contextlib
+import os
 import sys
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Self
 
 from tqdm import tqdm
 
@@ -41,3 +43,45 @@ class _ProgressLines(tqdm):
         if not self.disable:
             self.disable = True
             self._decr_instances(self)  # pyright: ignore[reportAttributeAccessIssue]  # not in its stub
+
+
+class FileProgress:
+    """A bar for files that are processed one after the other: "file 3 of 12", time remaining.
+
+    It appears after a second, and only on a terminal. The time is estimated from the sizes of the
+    files.
+    """
+
+    def __init__(self, files: Sequence[str | os.PathLike]):
+        sizes = [max(1, os.path.getsize(file)) if os.path.exists(file) else 1 for file in files]
+        self._ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]
+        self._bar = progress_bar(
+            total=sum(sizes),
+            disable=not sys.stderr.isatty(),
+            delay=1,
+            bar_format="{desc}{percentage:3.0f} %|{bar}| {remaining} remaining",
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._bar.close()
+
+    def start(self, index: int) -> Callable[[float], None]:
+        """Start a file; return a function to be called with the fraction of it that is done."""
+        start = self._ends[index - 1] if index else 0
+        self._bar.set_description(f"file {index + 1} of {len(self._ends)}", refresh=False)
+        self._bar.update(start - self._bar.n)
+
+        def update(fraction: float) -> None:
+            done = start + fraction * (self._ends[index] - start)
+            self._bar.update(done - self._bar.n)
+
+        return update
+
+    def hidden(self) -> contextlib.AbstractContextManager[None]:
+        """Hide the bar, if it has appeared, while other lines are printed."""
+        if self._bar.disable or self._bar.last_print_t < self._bar.start_t + self._bar.delay:
+            return contextlib.nullcontext()
+        return tqdm.external_write_mode(file=sys.stderr)

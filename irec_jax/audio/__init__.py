@@ -14,7 +14,7 @@ from irec_jax.audio.samples import (
     to_float32,
     to_int16,
 )
-from irec_jax.audio.writing import write
+from irec_jax.audio.writing import write, write_mp3
 
 __all__ = [
     "INT16_SCALE",
@@ -32,4 +32,5 @@ __all__ = [
     "to_float32",
     "to_int16",
     "write",
+    "write_mp3",
 ]

@@ -1,4 +1,4 @@
-"""Writing of audio files: arrays at once, and tracks block by block.
+"""Writing of audio files: arrays at once; tracks and compressed copies block by block.
 
 Tracks are written to a staging folder and get their names once all of them are complete.
 """
@@ -7,9 +7,11 @@ import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
+import av
 import numpy as np
 import soundfile
 
@@ -69,6 +71,28 @@ def write(
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def write_mp3(
+    file: BinaryIO, blocks: Iterable[np.ndarray], sample_rate_hz: int, *, bit_rate: int
+) -> None:
+    """Encode mono audio as an MP3 file of constant bit rate, block by block.
+
+    Args:
+        file: seekable, open for writing.
+        blocks: float32 (n,), clipped to [-1, 1].
+        sample_rate_hz: a sample rate of MP3, such as 32,000 Hz.
+        bit_rate: in bits per second.
+    """
+    with av.open(file, "w", format="mp3") as container:
+        stream = container.add_stream("libmp3lame", rate=sample_rate_hz, layout="mono")
+        stream.bit_rate = bit_rate
+        for block in blocks:
+            samples = np.clip(block, -1, 1).astype(np.float32)
+            frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
+            frame.sample_rate = sample_rate_hz
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
 
 
 def check_output_files(

@@ -17,6 +17,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
 from irec_jax import distributed
+from irec_jax.checkpoints import packaged
 from irec_jax.checkpoints.checksums import verify, write_checksums
 from irec_jax.checkpoints.state import TrainState
 from irec_jax.errors import UserError
@@ -109,6 +110,27 @@ class Checkpoints:
                 manager.close()
 
 
+def load_variables(folder: Path, target: tuple[Any, Any]) -> tuple[Any, Any]:
+    """Return parameters and model state of a trained system, on the host of every process.
+
+    Args:
+        folder: a workdir, of which the best checkpoint is read, or a packaged system.
+        target: parameters and model state of the same shapes and types.
+
+    Raises:
+        UserError: no checkpoint, or a damaged file (it is named).
+    """
+    if not distributed.on_main(lambda: packaged.is_packaged(folder)):
+        return load_best_variables(folder / "checkpoints", target)
+    variables = [_zeros(target)]
+
+    def read() -> None:
+        variables[0] = packaged.read_variables(folder, target)
+
+    distributed.on_main(read)
+    return distributed.from_main(variables[0])
+
+
 def load_best_variables(folder: Path, target: tuple[Any, Any]) -> tuple[Any, Any]:
     """Return parameters and model state of the best checkpoint, on the host of every process.
 
@@ -119,8 +141,7 @@ def load_best_variables(folder: Path, target: tuple[Any, Any]) -> tuple[Any, Any
     Raises:
         UserError: no checkpoint, or a damaged one (the file is named).
     """
-    zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), target)
-    variables = dict(zip(("params", "model_state"), zeros, strict=True))
+    variables = dict(zip(("params", "model_state"), _zeros(target), strict=True))
 
     def restore() -> None:
         items = {"variables": ocp.args.StandardRestore(variables)}
@@ -130,6 +151,10 @@ def load_best_variables(folder: Path, target: tuple[Any, Any]) -> tuple[Any, Any
     distributed.on_main(restore)
     variables = distributed.from_main(variables)
     return variables["params"], variables["model_state"]
+
+
+def _zeros(target: Any) -> Any:
+    return jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), target)
 
 
 def load_history(folder: Path) -> list[dict[str, float]]:

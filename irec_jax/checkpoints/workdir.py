@@ -17,6 +17,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from irec_jax.checkpoints import packaged
 from irec_jax.errors import UserError
 from irec_jax.files import read_json, write_json
 
@@ -161,11 +162,14 @@ def write_system(folder: Path, system: dict[str, Any]) -> None:
 
 
 def read_system(folder: Path) -> dict[str, Any]:
-    """Return `system.json` of a workdir.
+    """Return `system.json` of a workdir or a packaged system.
 
     Raises:
-        UserError: it is missing, damaged or incompatible; a key is missing or has a wrong value.
+        UserError: it is missing, damaged or incompatible; a key is missing or has a wrong value; or
+            a file of a packaged system is missing or damaged.
     """
+    if packaged.is_packaged(folder):
+        packaged.verify(folder)
     file = folder / "system.json"
     seeds = sorted(path.parent.name for path in folder.glob("seed_*/system.json"))
     if seeds and not file.exists():

@@ -19,6 +19,7 @@ COMMANDS = {
     "debleed": "reduce the crosstalk between the tracks of a recording",
     "label": "find out when each track of a recording plays",
     "train": "train and evaluate a system from a config",
+    "export": "write a trained recogniser as a folder to share",
     "study": "reproduce the tables and figures of a paper",
     "build": "prepare a dataset",
     "fetch-sounds": "fetch sound libraries for rendered datasets",

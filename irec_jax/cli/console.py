@@ -11,7 +11,7 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 import absl.logging
 
@@ -126,6 +126,24 @@ def _interruptible() -> Iterator[None]:
         yield
     finally:
         sys.unraisablehook = default_hook
+
+
+def encodable(text: str, stream: TextIO) -> bool:
+    """Return whether a stream can print a text."""
+    try:
+        text.encode(stream.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def has_colour(stream: TextIO) -> bool:
+    """Return whether to print ANSI colours: on a terminal that has them, without NO_COLOR."""
+    return (
+        stream.isatty()
+        and not os.environ.get("NO_COLOR")
+        and os.environ.get("TERM", "") not in ("", "dumb")
+    )
 
 
 def _fail(line: str, code: int) -> int:

@@ -1,5 +1,6 @@
 """Output files of the commands: checks made before hours of computation, and results as JSON."""
 
+import abc
 import contextlib
 import json
 import os
@@ -74,29 +75,55 @@ def _identity(path: str | os.PathLike) -> object:
     return os.path.realpath(path)
 
 
-class ResultFile:
-    """A JSON file of one record per input file, written while they are computed.
+class RewrittenFile(abc.ABC):
+    """A file of one part per input file, written while they are computed.
 
-    A `.jsonl` file has one line per record. A `.json` file is always a complete document, an
-    object with the records so far as `files`: it is replaced after a record, but in a twentieth of
-    the time at most, and at the end, also if an interrupt or an error is the end.
+    It is complete at any time: it is replaced after a part, but in a twentieth of the time at most,
+    and at the end, also if an interrupt or an error is the end.
     """
 
-    def __init__(self, path: Path, header: Mapping[str, Any]):
-        """Args: path: a new or empty file; header: the other keys of a `.json` document."""
-        self._path, self._header = path, dict(header)
-        self._as_lines = path.suffix.lower() == ".jsonl"
-        self._records: list[str] = []
-        self._next_write_s, self._num_written = 0.0, -1
-        if self._as_lines:
-            write_bytes(path, b"")
+    def __init__(self) -> None:
+        self._next_write_s, self._is_current = 0.0, False
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_) -> None:
-        if not self._as_lines and self._num_written < len(self._records):
+        if not self._is_current:
             self._write()
+
+    @abc.abstractmethod
+    def _write(self) -> None:
+        """Replace the file."""
+
+    def _update(self) -> None:
+        """Replace the file if enough time has passed."""
+        self._is_current = False
+        started_s = time.monotonic()
+        if started_s < self._next_write_s:
+            return
+        self._write()
+        self._is_current = True
+        now_s = time.monotonic()
+        self._next_write_s = now_s + (now_s - started_s) / _WRITING_TIME
+
+
+class ResultFile(RewrittenFile):
+    """A JSON file of one record per input file; see `RewrittenFile`.
+
+    A `.jsonl` file has one line per record. A `.json` file is an object with the records so far as
+    `files`.
+    """
+
+    def __init__(self, path: Path, header: Mapping[str, Any]):
+        """Args: path: a new or empty file; header: the other keys of a `.json` document."""
+        super().__init__()
+        self._path, self._header = path, dict(header)
+        self._as_lines = path.suffix.lower() == ".jsonl"
+        self._records: list[str] = []
+        if self._as_lines:
+            write_bytes(path, b"")
+            self._is_current = True
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Add the record of a file.
@@ -108,8 +135,7 @@ class ResultFile:
             self._append(json.dumps(record, allow_nan=False) + "\n")
             return
         self._records.append(json.dumps(record, indent=1, allow_nan=False))
-        if time.monotonic() >= self._next_write_s:
-            self._write()
+        self._update()
 
     def _append(self, line: str) -> None:
         try:
@@ -127,10 +153,6 @@ class ResultFile:
             ) from error
 
     def _write(self) -> None:
-        started_s = time.monotonic()
         header = json.dumps(self._header, indent=1, allow_nan=False).removesuffix("\n}")
         records = ",\n".join(self._records)
         write_bytes(self._path, f'{header},\n "files": [\n{records}\n ]\n}}\n'.encode())
-        self._num_written = len(self._records)
-        now_s = time.monotonic()
-        self._next_write_s = now_s + (now_s - started_s) / _WRITING_TIME

@@ -1,23 +1,24 @@
 """`irec recognize`: recognise the instruments in audio files."""
 
+import argparse
 import contextlib
+import dataclasses
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from irec_jax import audio
+from irec_jax.checkpoints import pretrained
 from irec_jax.cli import CommandParser
-from irec_jax.cli.console import user_errors
+from irec_jax.cli.console import encodable, has_colour, user_errors
 from irec_jax.cli.output import FIGURES, ResultFile, check_outputs, output_path
 from irec_jax.errors import UserError
 from irec_jax.files import expand_home, unique_names, write_text
+from irec_jax.progress import FileProgress
 from irec_jax.text import printable, to_unicode
-
-HOW_TO_TRAIN = (
-    "--workdir: missing; name the folder of a trained system, or train one with: "
-    "python -m irec_jax.main --config=configs/han.py --workdir=DIR"
-)
 
 
 def _parser() -> CommandParser:
@@ -27,7 +28,15 @@ def _parser() -> CommandParser:
         "rate, channels and length. Folders are searched for audio files.",
     )
     parser.add_argument("files", nargs="+", metavar="FILE_OR_FOLDER")
-    parser.add_argument("--workdir", metavar="DIR", help="workdir of a trained recogniser")
+    parser.add_argument(
+        "--workdir",
+        metavar="DIR",
+        help="workdir of a trained recogniser, or a folder that irec export wrote (default: the "
+        "recogniser that comes with irec-jax)",
+    )
+    parser.add_argument(
+        "--model", metavar="NAME", help="another recogniser that comes with irec-jax"
+    )
     parser.add_argument(
         "--json",
         metavar="OUT.json",
@@ -47,6 +56,23 @@ def _parser() -> CommandParser:
         "track for Audacity; OUT-NAME.csv for each of several files",
     )
     parser.add_argument(
+        "--html",
+        metavar="OUT.html",
+        help="write one page for all files, in a single file: players, timelines, scores, segments",
+    )
+    parser.add_argument(
+        "--html-audio",
+        choices=("embed", "link", "none"),
+        default="embed",
+        help="embed (default): put a compressed copy of the audio into the page; link: play the "
+        "original files from where they are; none",
+    )
+    parser.add_argument(
+        "--timeline",
+        action=argparse.BooleanOptionalAction,
+        help="print when each instrument plays below the line of a file (default: on a terminal)",
+    )
+    parser.add_argument(
         "--overwrite", action="store_true", help="replace existing files of these names"
     )
     parser.add_argument(
@@ -60,30 +86,45 @@ def _parser() -> CommandParser:
 def main(words: Sequence[str]) -> int:
     """Run `irec recognize`: report unreadable files, and recognise the others."""
     arguments = _parser().parse_args(words)
-    if not arguments.workdir:
-        raise UserError(HOW_TO_TRAIN)
+    if arguments.workdir == "":
+        raise UserError("--workdir: empty name; name the folder of a trained recogniser")
+    workdir = pretrained.resolve(arguments.workdir, arguments.model)
     json_path = arguments.json and output_path(arguments.json, "--json", (".json", ".jsonl"))
     plot = arguments.plot and output_path(arguments.plot, "--plot", FIGURES)
     paths = map(expand_home, arguments.files)
     files = list({os.path.realpath(file): file for file in audio.find(paths)}.values())
     plots = _paths_by_file(plot, files) if plot else [None] * len(files)
+    html_path = arguments.html and output_path(arguments.html, "--html", (".html", ".htm"))
     table = arguments.segments and output_path(arguments.segments, "--segments", (".csv", ".txt"))
     tables = _paths_by_file(table, files) if table else [None] * len(files)
-    workdir = expand_home(arguments.workdir)
-    inputs = [*files, workdir / "system.json", workdir / "config.json"]
-    outputs = [path for path in (json_path, *plots, *tables) if path]
+    names = ("system.json", "config.json", "checksums.json")
+    inputs = [*files, *(workdir / name for name in names)]
+    outputs = [path for path in (json_path, html_path, *plots, *tables) if path]
     check_outputs(outputs, inputs, overwrite=arguments.overwrite)
     # Imported late, so that a mistyped argument is reported at once.
     from irec_jax.systems.recogniser import load_recogniser
 
     recogniser = load_recogniser(workdir)
     recogniser.class_thresholds(arguments.threshold)
-    header = {"workdir": to_unicode(arguments.workdir), "aggregation": recogniser.aggregation}
+    system = {"model": workdir.name}
+    if arguments.workdir is not None:
+        system = {"workdir": to_unicode(arguments.workdir)}
+    header = system | {"aggregation": recogniser.aggregation}
+    show_timeline = sys.stdout.isatty() if arguments.timeline is None else arguments.timeline
     try:
-        with ResultFile(json_path, header) if json_path else contextlib.nullcontext() as results:
-            num_failed = _recognize(recogniser, files, plots, tables, results, arguments.threshold)
+        with contextlib.ExitStack() as stack:
+            results = page = None
+            if json_path:
+                results = stack.enter_context(ResultFile(json_path, header))
+            if html_path:
+                shown = arguments.workdir or f"irec_jax/pretrained/{workdir.name}"
+                page = stack.enter_context(_page(html_path, files, recogniser, shown, arguments))
+            outputs = _Outputs(plots, tables, results, page, show_timeline)
+            num_failed = _recognize(recogniser, files, outputs, arguments.threshold)
     except KeyboardInterrupt:
-        where = f"; {printable(json_path)} holds the results so far" if json_path else ""
+        names = " and ".join(printable(path) for path in (json_path, html_path) if path)
+        holds = "hold" if json_path and html_path else "holds"
+        where = f"; {names} {holds} the results so far" if names else ""
         print(f"interrupted{where}", file=sys.stderr)
         return 130
     if num_failed:
@@ -91,36 +132,83 @@ def main(words: Sequence[str]) -> int:
     return 1 if num_failed == len(files) else 0
 
 
-def _recognize(
-    recogniser,
-    files: Sequence[Path],
-    plots: Sequence[Path | None],
-    tables: Sequence[Path | None],
-    results: ResultFile | None,
-    threshold: str,
-) -> int:
+@dataclasses.dataclass(frozen=True)
+class _Outputs:
+    """What is written and printed: a plot and a table per file, JSON, a page, timelines."""
+
+    plots: Sequence[Path | None]
+    tables: Sequence[Path | None]
+    results: ResultFile | None
+    page: Any
+    show_timeline: bool
+
+
+def _recognize(recogniser, files: Sequence[Path], outputs: _Outputs, threshold: str) -> int:
     """Recognise, plot, record and print each file; return the number of files that failed."""
     num_failed, width = 0, min(48, max(len(printable(file)) for file in files))
-    for file, plot, table in zip(files, plots, tables, strict=True):
-        line, record = "", {"file": to_unicode(str(file))}
-        try:
-            with user_errors(printable(file)):
-                result = recogniser.recognize(file, threshold=threshold)
-                line, record = _line(result, printable(file), width), result.to_dict()
-                if plot:
-                    _draw(result, plot)
-                if table:
-                    _write_segments(result, table)
-        except UserError as error:
-            num_failed += 1
-            record["error"] = str(error)
-        if results:
-            results.add(record)
-        if line:
-            print(line, flush=True)
-        if "error" in record:
-            print(f"error: {record['error']}", file=sys.stderr)
+    paths = zip(files, outputs.plots, outputs.tables, strict=True)
+    with FileProgress(files) as progress:
+        for i, (file, plot, table) in enumerate(paths):
+            result = preview = None
+            record: dict[str, Any] = {"file": to_unicode(str(file))}
+            try:
+                with user_errors(printable(file)):
+                    result = recogniser.recognize(
+                        file, threshold=threshold, progress=progress.start(i)
+                    )
+                    record = result.to_dict()
+                    if outputs.page:
+                        preview = outputs.page.preview(file, result)
+                    if plot:
+                        _draw(result, plot)
+                    if table:
+                        _write_segments(result, table)
+            except UserError as error:
+                num_failed += 1
+                record["error"] = str(error)
+            if outputs.results:
+                outputs.results.add(record)
+            if outputs.page:
+                outputs.page.add(file, result, preview, record.get("error", ""))
+            with progress.hidden():
+                if result:
+                    print(_line(result, printable(file), width))
+                    if outputs.show_timeline:
+                        print(_timeline(result), end="")
+                    sys.stdout.flush()
+                    for remark in outputs.page.take_remarks() if outputs.page else ():
+                        print(remark, file=sys.stderr)
+                if "error" in record:
+                    print(f"error: {record['error']}", file=sys.stderr)
     return num_failed
+
+
+def _page(
+    path: Path, files: Sequence[Path], recogniser, workdir: str, arguments: argparse.Namespace
+):
+    from irec_jax.cli.recognized_page import PageFile
+    from irec_jax.reports.recognized_page import System
+
+    system = System(
+        name=recogniser.name,
+        dataset=recogniser.dataset,
+        workdir=to_unicode(workdir),
+        aggregation=recogniser.aggregation,
+        threshold=arguments.threshold,
+    )
+    return PageFile(path, files, system, arguments.html_audio)
+
+
+def _timeline(result) -> str:
+    from irec_jax.reports import text_timeline
+
+    characters = text_timeline.BLOCKS
+    if not encodable(characters, sys.stdout):
+        characters = text_timeline.ASCII
+    width = shutil.get_terminal_size().columns
+    return text_timeline.timeline(
+        result, width, characters=characters, colour=has_colour(sys.stdout)
+    )
 
 
 def _line(result, name: str, width: int) -> str:

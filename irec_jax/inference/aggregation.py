@@ -131,6 +131,20 @@ def activity(
     return np.where(audible[:, None], _divide_by_largest(sums), 0.0)
 
 
+def window_edges_s(
+    times_s: Float[np.ndarray, " windows"], duration_s: float
+) -> Float[np.ndarray, " edges"]:
+    """Return the boundaries of the times that windows represent, one more than windows, in seconds.
+
+    A window represents the time between the midpoints to its neighbours.
+
+    Args:
+        times_s: centres of the windows, increasing.
+        duration_s: length of the audio, the end of the last window's time.
+    """
+    return np.concatenate([[0.0], (times_s[1:] + times_s[:-1]) / 2, [duration_s]])
+
+
 def segments(
     scores: Float[np.ndarray, "windows classes"],
     times_s: Float[np.ndarray, " windows"],
@@ -140,15 +154,12 @@ def segments(
 ) -> list[Segment]:
     """Return the segments in which the score of a class reaches its threshold, by start time.
 
-    A window represents the time between the midpoints to its neighbours.
-
     Args:
         scores: result of `activity`.
-        times_s: centres of the windows, increasing.
+        times_s, duration_s: see `window_edges_s`.
         thresholds: threshold of each class.
         classes: names of the classes.
-        duration_s: length of the audio, the end of the last window's time.
     """
-    edges = np.concatenate([[0.0], (times_s[1:] + times_s[:-1]) / 2, [duration_s]])
-    found = find_segments(scores.T >= thresholds[:, None], classes, edges)
+    edges_s = window_edges_s(times_s, duration_s)
+    found = find_segments(scores.T >= thresholds[:, None], classes, edges_s)
     return sorted(found, key=lambda segment: (segment.start_s, segment.name))

@@ -21,12 +21,12 @@ from matplotlib.image import AxesImage
 
 from irec_jax.errors import UserError
 from irec_jax.files import write_bytes
+from irec_jax.reports.time_ticks import tick_spacing_s
 from irec_jax.text import class_names, clock
 
 BLUE, ORANGE, GREEN, VERMILION, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
 GREY, LIGHT_GREY = "#7F7F7F", "#D9D9D9"
 Extent = tuple[float, float, float, float]  #: Left, right, bottom and top edge of an image.
-_TIME_STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -131,9 +131,8 @@ def spectrogram(
 def time_axis(axes: Axes, duration_s: float) -> None:
     """Label an x axis in seconds, with about ten ticks at round times, written as m:ss."""
     axes.set_xlabel("time (m:ss)")
-    spacing_s = duration_s / 12
-    spacing_s = next((step for step in _TIME_STEPS_S if step >= spacing_s), spacing_s)
-    axes.xaxis.set_major_locator(matplotlib.ticker.MultipleLocator(spacing_s))
+    locator = matplotlib.ticker.MultipleLocator(tick_spacing_s(duration_s, 12))
+    axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda time_s, _: clock(time_s)))
 
 

@@ -12,6 +12,7 @@ from markdown_it.token import Token
 
 #: Pixels of a picture per pixel of the page, so that pictures stay sharp when they are enlarged.
 PICTURE_SCALE = 1.5
+_MARKDOWN = MarkdownIt("js-default")
 _STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 #: The Escape key closes an enlarged picture, as a click does.
 _SCRIPT = """addEventListener("keydown", (event) => {
@@ -37,9 +38,28 @@ def to_html(page: str, *, pictures: Mapping[str, bytes]) -> str:
         page: Markdown with the tables of GitHub; HTML in it is escaped.
         pictures: file name to PNG, to be embedded; other pictures remain links.
     """
-    markdown = MarkdownIt("js-default")
-    tokens = markdown.parse(page)
+    tokens = _MARKDOWN.parse(page)
     title = next((_plain_text(token) for token in tokens if token.type == "inline"), "")
+    return document_start(title) + body(page, pictures=pictures) + document_end()
+
+
+def document_start(title: str, style: str = "") -> str:
+    """Return the start of an HTML document, with more style rules than those of all pages."""
+    return (
+        '<!DOCTYPE html>\n<html lang="en-GB">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{html.escape(title)}</title>\n<style>\n{_STYLE}{style}</style>\n</head>\n<body>\n"
+    )
+
+
+def document_end(script: str = "") -> str:
+    """Return the end of an HTML document, with another script than that of all pages."""
+    return f"<script>\n{_SCRIPT}\n{script}</script>\n</body>\n</html>\n"
+
+
+def body(page: str, *, pictures: Mapping[str, bytes] | None = None) -> str:
+    """Return Markdown as HTML without the head and the end of a document; see `to_html`."""
+    tokens = _MARKDOWN.parse(page)
     for token in (child for block in tokens for child in block.children or ()):
         if token.type == "text":
             token.content = _QUANTITY.sub(_keep_together, token.content)
@@ -48,14 +68,8 @@ def to_html(page: str, *, pictures: Mapping[str, bytes]) -> str:
                 r"(?<!\S)--?[a-z]\S*", r"<span>\g<0></span>", html.escape(token.content)
             )
             token.type, token.content = "html_inline", f"<code>{options}</code>"
-    tokens = list(_figures(_tables(tokens), pictures))
-    body = markdown.renderer.render(tokens, markdown.options, {})
-    return (
-        '<!DOCTYPE html>\n<html lang="en-GB">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{html.escape(title)}</title>\n<style>\n{_STYLE}</style>\n</head>\n<body>\n"
-        f"{body}<script>\n{_SCRIPT}\n</script>\n</body>\n</html>\n"
-    )
+    tokens = list(_figures(_tables(tokens), pictures or {}))
+    return _MARKDOWN.renderer.render(tokens, _MARKDOWN.options, {})
 
 
 def _plain_text(token: Token) -> str:

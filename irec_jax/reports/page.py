@@ -75,12 +75,13 @@ def provenance_table(provenance: Mapping, settings: Mapping[str, str] | None = N
     hardware, git = provenance["hardware"], provenance["git"]
     devices = ", ".join(f"{count} x {kind}" for kind, count in hardware["devices"].items())
     commit = f"{git['commit']}{' (with changes)' if git['dirty'] else ''}" if git else "–"
+    durations = ", ".join(f"{k} {v:.1f} s" for k, v in provenance["durations_s"].items())
     rows = [
         ["command", f"`{provenance['command']}`"],
         *([name, text] for name, text in (settings or {}).items()),
         ["commit", commit],
         ["date", provenance["date"]],
-        ["durations", ", ".join(f"{k} {v:.1f} s" for k, v in provenance["durations_s"].items())],
+        *([["durations", durations]] if durations else []),
         ["devices", f"{devices} ({hardware['platform']}, {hardware['num_processes']} process(es))"],
         ["CPU", "{cpu}, {num_cores} cores, {system}".format(**hardware)],
         ["versions", ", ".join(f"{k} {v}" for k, v in provenance["versions"].items())],

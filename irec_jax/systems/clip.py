@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 from irec_jax import audio
-from irec_jax.errors import UserError
+from irec_jax.files import temporary_file_error
 
 #: Peak below which a clip is silent: two steps of 16 bits are rounding noise.
 SILENT_PEAK = 2 / 32_768
@@ -35,10 +35,7 @@ class StoredSamples:
         try:
             self._file.write(np.ascontiguousarray(block, np.float32).tobytes())
         except OSError as error:
-            folder = tempfile.gettempdir()
-            raise UserError(
-                f"{folder}: cannot be written ({error.strerror}); set TMPDIR to a folder with space"
-            ) from error
+            raise temporary_file_error(error) from error
         self.num_samples += len(block)
 
     def blocks(self) -> Iterator[np.ndarray]:

@@ -1,4 +1,4 @@
-"""Loading of trained systems from their workdirs."""
+"""Loading of trained systems from workdirs and packaged systems."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from irec_jax.checkpoints.storage import load_best_variables
+from irec_jax.checkpoints import storage
 from irec_jax.checkpoints.workdir import read_system
 from irec_jax.errors import UserError
 from irec_jax.tasks import Task
@@ -24,11 +24,15 @@ _KINDS = {
 
 
 def open_system(workdir: Path, *tasks: str) -> dict[str, Any]:
-    """Return `system.json` of a workdir in which a system for one of these tasks was trained.
+    """Return `system.json` of a trained system for one of these tasks.
+
+    Args:
+        workdir: a workdir or a packaged system.
+        *tasks: names of tasks.
 
     Raises:
-        UserError: a name that is not valid UTF-8, no such folder, not a workdir, or a workdir of
-            another kind of system.
+        UserError: a name that is not valid UTF-8, no such folder, not a workdir, a damaged packaged
+            system, or another kind of system.
     """
     if not _is_utf8(os.path.abspath(workdir)):
         raise UserError(
@@ -73,7 +77,7 @@ def _is_utf8(name: str) -> bool:
 
 
 def load_variables(workdir: Path, task: Task) -> tuple[Any, Any]:
-    """Return the parameters and model state of the best checkpoint, on the host."""
+    """Return the parameters and model state of a trained system, on the host."""
     with system_errors(workdir):
         variables = jax.eval_shape(task.init, jax.random.key(0))
-    return load_best_variables(workdir / "checkpoints", variables)
+    return storage.load_variables(workdir, variables)

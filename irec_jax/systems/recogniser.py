@@ -5,12 +5,14 @@ import functools
 import itertools
 import numbers
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from irec_jax import audio
+from irec_jax.checkpoints import pretrained
 from irec_jax.errors import UserError
 from irec_jax.files import expand_home
 from irec_jax.inference import aggregation, sliding_windows
@@ -19,7 +21,7 @@ from irec_jax.inference.segments import Segment
 from irec_jax.systems.clip import Clip, read_clip
 from irec_jax.systems.inputs import check_array, is_file, is_path
 from irec_jax.systems.loading import load_variables, open_system, system_errors
-from irec_jax.tasks import Recognition, create_multi_instance, create_recognition
+from irec_jax.tasks import Recognition, create_trained
 from irec_jax.text import to_unicode
 
 #: Windows per batch: enough to keep a CPU or an accelerator busy, few enough for a laptop.
@@ -91,7 +93,7 @@ class Recognized:
 
 @dataclasses.dataclass(frozen=True)
 class Recogniser:
-    """A trained recognition system, loaded from its workdir.
+    """A trained recognition system, see `load_recogniser`.
 
     Attributes:
         task: front end, window and classes.
@@ -103,6 +105,9 @@ class Recogniser:
             part. None for others.
         aggregation: name of the clip score.
         thresholds: name -> threshold, a number or one per class.
+        name: name of its config.
+        dataset: `name`, `version`, `config` and `rendered` of the data that it was trained on;
+            empty if they are not known.
     """
 
     task: Recognition
@@ -112,6 +117,8 @@ class Recogniser:
     label_samples: int | None
     aggregation: str
     thresholds: dict[str, Any]
+    name: str = ""
+    dataset: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def recognize(
         self,
@@ -119,6 +126,7 @@ class Recogniser:
         *,
         sample_rate_hz: float | None = None,
         threshold: str | float = "fixed",
+        progress: Callable[[float], None] | None = None,
     ) -> Recognized:
         """Recognise the instruments in a file or an array of any length.
 
@@ -131,6 +139,7 @@ class Recogniser:
                 32 bits.
             sample_rate_hz: sample rate of an array.
             threshold: 'fixed', 'validation', 'validation_per_class', or a number.
+            progress: called with the fraction of the audio that has been used, 0..1.
 
         Raises:
             UserError: an unreadable file, an array without its rate, or an unknown threshold.
@@ -138,7 +147,7 @@ class Recogniser:
         thresholds = self.class_thresholds(threshold)
         clip = read_clip(self._reader(source, sample_rate_hz), self.sample_rate_hz)
         num_samples = clip.samples.num_samples
-        probabilities, levels_db = self._predict(clip)
+        probabilities, levels_db = self._predict(clip, progress)
         scores = aggregation.get(self.aggregation)([probabilities])[0]
         is_on = np.zeros(len(scores), bool) if clip.nothing else scores >= thresholds
         audible = levels_db > (np.inf if clip.nothing else SILENCE_DB)
@@ -199,10 +208,14 @@ class Recogniser:
 
         return read
 
-    def _predict(self, clip: Clip) -> tuple[np.ndarray, np.ndarray]:
+    def _predict(
+        self, clip: Clip, progress: Callable[[float], None] | None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return the probabilities (W, K) and the levels in dB (W,) of the windows of a clip."""
         levels_db: list[float] = []
         window_samples, blocks = self.task.window_samples, clip.samples.blocks()
+        if progress:
+            blocks = _report(blocks, clip.samples.num_samples, progress)
         context = 0
         if self.label_samples:
             context = (window_samples - self.label_samples) // 2
@@ -242,6 +255,17 @@ def _name(source: Any) -> str:
     return str(getattr(source, "name", "file")) if hasattr(source, "read") else "array"
 
 
+def _report(
+    blocks: Iterable[np.ndarray], num_samples: int, progress: Callable[[float], None]
+) -> Iterator[np.ndarray]:
+    """Yield the blocks of a clip, and report the fraction that has been used."""
+    num_used = 0
+    for block in blocks:
+        yield block
+        num_used += len(block)
+        progress(num_used / num_samples)
+
+
 def _pad(
     blocks: Iterable[np.ndarray], num_samples: int, label_samples: int, window_samples: int
 ) -> Iterator[np.ndarray]:
@@ -269,58 +293,66 @@ def _levels_db(batch: dict[str, np.ndarray], first: int, num_samples: int | None
     return (10 * np.log10(np.maximum(mean_square, 1e-12))).tolist()
 
 
-def load_recogniser(workdir: str | os.PathLike) -> Recogniser:
-    """Load the recogniser that was trained in a workdir.
+def load_recogniser(
+    workdir: str | os.PathLike | None = None, *, model: str | None = None
+) -> Recogniser:
+    """Load a trained recogniser.
+
+    Args:
+        workdir: the workdir in which it was trained, or a folder that `irec export` wrote.
+        model: name of a system that comes with irec-jax, instead of a workdir. Without either, the
+            default one is loaded.
 
     Raises:
-        UserError: see `open_system`; a damaged checkpoint, or a recogniser of separated audio.
+        UserError: workdir and model; an unknown name; see `open_system`; a damaged checkpoint, or a
+            recogniser of separated audio.
     """
-    workdir = expand_home(workdir)
-    system = open_system(workdir, "recognition", "multi_instance")
-    config = system["config"]
-    if config["data"].get("stored"):
-        raise UserError(
-            f"{workdir}: trained on the output of a separator ({config['data']['stored']}), not "
-            "on audio files; name a recogniser that was trained on audio"
-        )
+    folder = pretrained.resolve(workdir, model)
+    system, task = open_recogniser(folder)
     label_s = system.get("label_s")
-    with system_errors(workdir):
-        create, bag = create_recognition, {}
-        if system["task"] == "multi_instance":
-            create, bag = create_multi_instance, {"bag": config["bag"]}
-        task = create(
-            **bag,
-            classes=system["classes"],
-            sample_rate_hz=system["sample_rate_hz"],
-            window_s=system["window_s"],
-            frontend=system["frontend"],
-            model=config["model"],
-            loss=config["loss"],
-            augment=config["augment"],
-            normalize=config["data"].get("normalize", "peak"),
-        )
-        aggregation.get(system["aggregation"])
-        for threshold in system["thresholds"].values():
-            np.broadcast_to(np.asarray(threshold, np.float64), len(task.classes))
     return Recogniser(
         task=task,
-        predict=create_predict(task, *load_variables(workdir, task)),
+        predict=create_predict(task, *load_variables(folder, task)),
         sample_rate_hz=system["sample_rate_hz"],
         hop_samples=max(1, round(system["hop_s"] * system["sample_rate_hz"])),
         label_samples=round(label_s * system["sample_rate_hz"]) if label_s else None,
         aggregation=system["aggregation"],
         thresholds=system["thresholds"],
+        name=system["name"],
+        dataset=system.get("dataset") or {},
     )
+
+
+def open_recogniser(folder: Path) -> tuple[dict[str, Any], Recognition]:
+    """Return `system.json` of a trained recogniser and its task, for `load_variables`.
+
+    Raises:
+        UserError: see `load_recogniser`.
+    """
+    system = open_system(folder, "recognition", "multi_instance")
+    if stored := system["config"]["data"].get("stored"):
+        raise UserError(
+            f"{folder}: trained on the output of a separator ({stored}), not on audio files; name "
+            "a recogniser that was trained on audio"
+        )
+    with system_errors(folder):
+        task = create_trained(system)
+        assert isinstance(task, Recognition)
+        aggregation.get(system["aggregation"])
+        for threshold in system["thresholds"].values():
+            np.broadcast_to(np.asarray(threshold, np.float64), len(task.classes))
+    return system, task
 
 
 def recognize(
     path_or_array: Any,
     *,
-    workdir: str | os.PathLike,
+    workdir: str | os.PathLike | None = None,
+    model: str | None = None,
     sample_rate: float | None = None,
     threshold: str | float = "fixed",
 ) -> Recognized:
-    """Recognise the instruments in a file or an array with the system trained in `workdir`.
+    """Recognise the instruments in a file or an array with a trained system.
 
     For many files, load the system once: `load_recogniser(workdir).recognize(file)`.
 
@@ -328,7 +360,7 @@ def recognize(
         path_or_array: path of any audio file, or the file opened in binary mode; or samples (T,)
             or (T, C) as an array of NumPy, JAX or PyTorch or a list: float in -1..1, or integers of
             8, 16 or 32 bits, whose range is -1..1 (unsigned: the middle of the range is silence).
-        workdir: workdir of a trained recogniser.
+        workdir, model: the trained recogniser, see `load_recogniser`.
         sample_rate: sample rate of an array, in Hz.
         threshold: 'fixed', 'validation', 'validation_per_class', or a number.
 
@@ -338,5 +370,5 @@ def recognize(
     Raises:
         UserError: an invalid file, array or workdir.
     """
-    recogniser = load_recogniser(workdir)
+    recogniser = load_recogniser(workdir, model=model)
     return recogniser.recognize(path_or_array, sample_rate_hz=sample_rate, threshold=threshold)

@@ -14,7 +14,7 @@ from irec_jax.files import expand_home
 from irec_jax.inference.prediction import create_predict, local_batch_size
 from irec_jax.inference.separation import PHASES, separate_blocks
 from irec_jax.systems.loading import load_variables, open_system, system_errors
-from irec_jax.tasks import Separation, create_separation
+from irec_jax.tasks import Separation, create_trained
 
 #: Windows per batch.
 BATCH_SIZE = 8
@@ -148,10 +148,9 @@ def load_separation(workdir: Path) -> tuple[Separation, tuple[Any, Any], dict[st
         UserError: see `open_system`; or a damaged checkpoint.
     """
     system = open_system(workdir, "separation")
-    keys = ("stems", "target", "sample_rate_hz", "window_s", "frontend")
-    config = {key: system["config"][key] for key in ("model", "loss", "augment")}
     with system_errors(workdir):
-        task = create_separation(**{key: system[key] for key in keys}, **config)
+        task = create_trained(system)
+        assert isinstance(task, Separation)
     return task, load_variables(workdir, task), system
 
 

@@ -13,11 +13,12 @@ import pytest
 from conftest import SMALL, call
 
 from irec_jax import cli
+from irec_jax.checkpoints import storage
 from irec_jax.checkpoints.checksums import CHECKSUM_FILE
 from irec_jax.checkpoints.storage import load_best_variables
 from irec_jax.cli.console import run_command
 from irec_jax.errors import UserError
-from irec_jax.systems import load_recogniser, load_separator, loading
+from irec_jax.systems import load_recogniser, load_separator
 
 ROOT = Path(__file__).parents[2]
 WRITERS = {"recognition": call_trace.write_recogniser, "separation": call_trace.write_separator}
@@ -142,7 +143,7 @@ def test_wrong_value_in_system_json_is_one_line(systems, tmp_path, task, wrong, 
     def zeros(folder, target):
         return jax.tree.map(lambda array: np.zeros(array.shape, array.dtype), target)
 
-    monkeypatch.setattr(loading, "load_best_variables", zeros)
+    monkeypatch.setattr(storage, "load_variables", zeros)
     workdir = shutil.copytree(systems[task], tmp_path / "run")
     file = workdir / "system.json"
     system = json.loads(file.read_text())

@@ -30,6 +30,7 @@ from irec_jax.cli.train import parse_overrides
 from irec_jax.errors import UserError
 from irec_jax.files import read_json, write_json
 from irec_jax.labels import STREAMS
+from irec_jax.systems.export import export
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -132,6 +133,7 @@ def example_folder(tmp_path_factory) -> Path:
         system = read_json(recogniser / "system.json")
         system["thresholds"] |= {"validation": 0.4, "validation_per_class": [0.4, 0.6]}
         write_json(recogniser / "system.json", system)
+    export(folder / "runs/han", folder / "MY_RECOGNISER")
     return folder
 
 
@@ -235,6 +237,8 @@ def run_irec(words, monkeypatch):
     else:
         if command == "build":
             monkeypatch.setattr(data_builders, "prepare", data_builders.builder)
+        elif command == "export":
+            shutil.rmtree(words[words.index("--out") + 1])  # written for the other commands
         elif command == "gallery" and "--dataset" not in words:
             words = [*words, "--dataset=folder", "--path=MY_SOUNDS"]  # nothing to render
         assert cli.run(words) == 0

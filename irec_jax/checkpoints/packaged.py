@@ -1,0 +1,196 @@
+"""Packaged systems: folders of a few small files in which a trained system is published.
+
+system.json       as in a workdir
+parameters.npz    the parameters and the model state: arrays named by their path in the tree, such
+                  as `params/Conv_0/kernel`, floating-point numbers in float16
+README.md         the model card
+checksums.json    SHA-256 of the other files, which is compared whenever a system is loaded
+"""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from irec_jax.errors import UserError
+
+PARAMETER_FILE, CHECKSUM_FILE = "parameters.npz", "checksums.json"
+_FILES = ("system.json", PARAMETER_FILE, "README.md")
+
+
+def is_packaged(folder: Path) -> bool:
+    """Return whether a folder holds a packaged system, complete or not, and not a workdir."""
+    return any((folder / name).exists() for name in (PARAMETER_FILE, CHECKSUM_FILE))
+
+
+def encode_parameters(params: Any, model_state: Mapping[str, Any]) -> bytes:
+    """Return the content of `parameters.npz`.
+
+    Arrays with a number that float16 cannot hold are stored as they are.
+
+    Args:
+        params: tree of arrays.
+        model_state: the other collections of the model, by name.
+    """
+    arrays = _flatten({"params": params} | dict(model_state))
+    stored: dict[str, Any] = {name: _to_float16(np.asarray(a)) for name, a in arrays.items()}
+    content = io.BytesIO()
+    np.savez(content, **stored)
+    return content.getvalue()
+
+
+def write(
+    folder: Path, system: Mapping[str, Any], parameters: bytes, card: str, *, overwrite: bool
+) -> None:
+    """Write a packaged system; the folder appears with all its files, or stays as it was.
+
+    Args:
+        folder: a new or empty folder.
+        system: the content of `system.json`.
+        parameters: result of `encode_parameters`.
+        card: the model card, Markdown.
+        overwrite: replace an earlier packaged system.
+
+    Raises:
+        UserError: see `check_folder`; or the folder cannot be written.
+    """
+    check_folder(folder, overwrite=overwrite)
+    text = json.dumps(system, indent=1, allow_nan=False)
+    files: dict[str, bytes] = dict(
+        zip(_FILES, (text.encode(), parameters, card.encode()), strict=True)
+    )
+    checksums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    files[CHECKSUM_FILE] = (json.dumps(checksums, indent=1) + "\n").encode()
+    folder = Path(os.path.realpath(folder))  # replaces the target of a link, not the link
+    new, old = (folder.with_name(f".{folder.name[-50:]}.{os.getpid()}.{s}") for s in ("new", "old"))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        new.mkdir()
+        for name, content in files.items():
+            (new / name).write_bytes(content)
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+    except OSError as error:
+        raise UserError(
+            f"{folder}: cannot be written ({error.strerror or error}); free space or name another "
+            "folder"
+        ) from error
+    finally:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        for leftover in (new, old):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def check_folder(folder: Path, *, overwrite: bool) -> None:
+    """Check that a packaged system can be written to a folder.
+
+    Raises:
+        UserError: a file; or a folder with files, other than those of a packaged system that is to
+            be overwritten.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: is a file; name a folder")
+    present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if present - {*_FILES, CHECKSUM_FILE}:
+        raise UserError(f"{folder}: contains other files; name an empty or new folder")
+    if present and not overwrite:
+        raise UserError(f"{folder}: contains a system; name another folder or set --overwrite")
+
+
+def verify(folder: Path) -> None:
+    """Compare the files of a packaged system with their checksums.
+
+    Raises:
+        UserError: a file is missing or damaged; the message names it.
+    """
+    try:
+        checksums = json.loads(_read(folder / CHECKSUM_FILE))
+        expected = {name: checksums[name] for name in _FILES}
+    except (ValueError, TypeError, KeyError):
+        raise _damaged(folder / CHECKSUM_FILE, "damaged") from None
+    for name, checksum in expected.items():
+        if hashlib.sha256(_read(folder / name)).hexdigest() != checksum:
+            raise _damaged(folder / name, f"damaged (another SHA-256 than in {CHECKSUM_FILE})")
+
+
+def read_variables(folder: Path, target: tuple[Any, Any]) -> tuple[Any, Any]:
+    """Return the parameters and the model state of a packaged system.
+
+    Args:
+        folder: its folder, see `verify`.
+        target: parameters and model state of the same shapes; the arrays get their types.
+
+    Raises:
+        UserError: `parameters.npz` is missing or damaged, or holds other arrays.
+    """
+    file = folder / PARAMETER_FILE
+    with _read_errors(file), np.load(io.BytesIO(_read(file)), allow_pickle=False) as content:
+        arrays = {name: content[name] for name in content.files}
+    tree = {"params": target[0]} | dict(target[1])
+    expected = _flatten(tree)
+    for name in sorted(arrays.keys() | expected.keys()):
+        actual, wanted = (
+            tuple(found[name].shape) if name in found else "missing" for found in (arrays, expected)
+        )
+        if actual != wanted:
+            raise UserError(
+                f"{file}: {name} is {actual}, but {wanted} in the network of system.json; "
+                "restore the folder from a copy"
+            )
+    variables = jax.tree_util.tree_map_with_path(
+        lambda path, leaf: arrays[_name(path)].astype(leaf.dtype), tree
+    )
+    return variables.pop("params"), variables
+
+
+def _flatten(tree: Any) -> dict[str, Any]:
+    """Return the arrays of a tree by their names in `parameters.npz`."""
+    return {_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def _name(path: tuple[Any, ...]) -> str:
+    return "/".join(str(key.key) for key in path)
+
+
+def _to_float16(array: np.ndarray) -> np.ndarray:
+    if not np.issubdtype(array.dtype, np.floating):
+        return array
+    with np.errstate(over="ignore"):
+        half = array.astype(np.float16)
+    return half if np.isfinite(half).all() else array
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise _damaged(path, "missing") from None
+    except OSError as error:
+        raise _damaged(path, f"cannot be read ({error.strerror})") from error
+
+
+@contextlib.contextmanager
+def _read_errors(path: Path) -> Iterator[None]:
+    """Convert NumPy's errors on damaged files to UserError."""
+    try:
+        yield
+    except (EOFError, KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        raise _damaged(path, "damaged") from error
+
+
+def _damaged(path: Path, problem: str) -> UserError:
+    return UserError(
+        f"{path}: {problem}; restore the folder from a copy, or install irec-jax again if the "
+        "system came with it"
+    )

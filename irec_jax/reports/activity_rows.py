@@ -1,0 +1,57 @@
+"""Rows of a timeline: the active instruments of a recording, in columns of equal duration."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from irec_jax.inference.aggregation import window_edges_s
+from irec_jax.text import class_names
+
+
+class ActivityRow(NamedTuple):
+    """An instrument in a timeline of C columns.
+
+    Attributes:
+        name: name, with the codes of IRMAS written out.
+        is_label: whether it is recognised in the recording.
+        threshold: activity from which it is active.
+        activity: (C,) largest activity within each column, 0..1.
+    """
+
+    name: str
+    is_label: bool
+    threshold: float
+    activity: np.ndarray
+
+
+def activity_rows(result: Any, num_columns: int) -> list[ActivityRow]:
+    """Return the instruments that are recognised or active at some time, the strongest first.
+
+    Args:
+        result: an `irec_jax.systems.recogniser.Recognized`.
+        num_columns: number of columns C, each of which lasts the same time.
+    """
+    classes = list(result.scores)
+    thresholds = np.array([result.thresholds[name] for name in classes])
+    is_label = np.array([name in result.labels for name in classes])
+    is_shown = is_label | (result.activity >= thresholds).any(axis=0) & result.activity.any(axis=0)
+    ranked = np.argsort([-result.scores[name] for name in classes], kind="stable")
+    edges_s = window_edges_s(result.times_s, result.duration_s)
+    columns = _columns(result.activity, edges_s, num_columns)
+    names = class_names(classes)
+    return [
+        ActivityRow(names[k], bool(is_label[k]), float(thresholds[k]), columns[:, k])
+        for k in ranked
+        if is_shown[k]
+    ]
+
+
+def _columns(activity: np.ndarray, edges_s: np.ndarray, num_columns: int) -> np.ndarray:
+    """Return the maximum (C, K) of the windows (W, K) that overlap each column.
+
+    The maximum keeps a solo of one second visible in an hour.
+    """
+    borders_s = np.linspace(0, edges_s[-1], num_columns + 1)
+    first = np.searchsorted(edges_s, borders_s[:-1], side="right") - 1
+    last = np.maximum(np.searchsorted(edges_s, borders_s[1:], side="left"), first + 1)
+    return np.stack([activity[a:b].max(axis=0) for a, b in zip(first, last, strict=True)])

@@ -1,0 +1,170 @@
+"""Model cards: the page that describes a packaged recogniser to those who use it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from irec_jax.reports.page import rendered_banner
+from irec_jax.reports.tables import captioned_table, escape, markdown_table
+from irec_jax.text import class_names, interval
+
+#: Thresholds of a report -> how the card names them.
+_THRESHOLDS = {"fixed": "fixed threshold", "validation": "threshold tuned on validation clips"}
+
+
+def model_card(
+    name: str,
+    system: Mapping[str, Any],
+    *,
+    num_parameters: int,
+    num_bytes: int,
+    command: str | None,
+    report: Mapping[str, Any] | None = None,
+    fingerprint: Mapping[str, Any] | None = None,
+    text: str = "",
+) -> str:
+    """Return the model card of a recogniser, in Markdown.
+
+    Args:
+        name: name of the packaged system.
+        system: content of its `system.json`.
+        num_parameters: number of its parameters.
+        num_bytes: size of its `parameters.npz`.
+        command: the command that trains it, if it is known.
+        report: content of its `report.json`, if it was evaluated.
+        fingerprint: content of its `dataset.json`, if it has one.
+        text: Markdown to put at the end, such as the licence and remarks.
+    """
+    parts = [
+        f"# {escape(name)}",
+        f"Recognises {len(system['classes'])} instruments in audio files, with irec-jax:",
+        "```bash\nirec recognize song.mp3 --workdir FOLDER\n```",
+        *_classes(system),
+        *_network(system, num_parameters, num_bytes),
+        *_training(system, command),
+        *_data(system, fingerprint),
+        *(_scores(report) if report else ["## Scores", "It was not evaluated."]),
+        *_limits(system),
+        text.strip() or "## Licence\n\nNot stated.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _classes(system: Mapping[str, Any]) -> list[str]:
+    classes = system["classes"]
+    listed = [
+        escape(full_name if full_name == name else f"{full_name} ({name})")
+        for name, full_name in zip(classes, class_names(classes), strict=True)
+    ]
+    return ["## Classes", f"{', '.join(listed)}."]
+
+
+def _network(system: Mapping[str, Any], num_parameters: int, num_bytes: int) -> list[str]:
+    config, thresholds = system["config"], system["thresholds"]
+    rows = [
+        ("audio", f"mono, {system['sample_rate_hz']:,} Hz, windows of {system['window_s']:g} s"),
+        ("front end", _settings(system["frontend"])),
+        ("network", _settings(config["model"])),
+        ("loss", _settings(config["loss"])),
+        ("parameters", f"{num_parameters:,}, in float16 {num_bytes / 1e6:.1f} MB"),
+        ("clip score", f"`{system['aggregation']}` of windows every {system['hop_s']:g} s"),
+        ("thresholds", _settings(thresholds)),
+    ]
+    return ["## Input and network", markdown_table(["", ""], rows, 2)]
+
+
+def _training(system: Mapping[str, Any], command: str | None) -> list[str]:
+    parts = ["## Training"]
+    if command:
+        parts.append(f"```bash\n{command}\n```")
+    versions = system.get("versions", {})
+    known = [f"{key} {versions[key]}" for key in ("irec-jax", "jax", "flax") if key in versions]
+    made_with = f" It was trained with {', '.join(known)}." if known else ""
+    return [*parts, f"`system.json` holds every value of the config.{made_with}"]
+
+
+def _data(system: Mapping[str, Any], fingerprint: Mapping[str, Any] | None) -> list[str]:
+    parts = ["## Data"]
+    if dataset := system.get("dataset"):
+        kind = "rendered audio, not recordings" if dataset["rendered"] else "recordings"
+        parts.append("{name} {version}, {config}".format(**dataset) + f": {kind}.")
+    if fingerprint:
+        rows = [
+            (split, f"{sizes['num_examples']:,}", f"`{sizes['digest']}`")
+            for split, sizes in fingerprint["splits"].items()
+        ]
+        caption = (
+            "Fingerprints of the splits: digests of the names, labels and lengths of the examples. "
+            f"Songs in both training and test: {fingerprint['num_shared']}."
+        )
+        parts.append(captioned_table(caption, ["split", "examples", "digest"], rows))
+    return parts
+
+
+def _scores(report: Mapping[str, Any]) -> list[str]:
+    rows = [
+        (f"{average} F1, {text}", interval(block["f1"], block["f1_interval"]))
+        for kind, text in _THRESHOLDS.items()
+        for average in ("micro", "macro")
+        for block in [report["thresholds"][kind][average]]
+    ]
+    predominant = report["predominant"]
+    if predominant["num_clips"]:
+        accuracy = interval(predominant["accuracy"], predominant["accuracy_interval"])
+        rows.append((f"accuracy, {predominant['num_clips']} clips with one label", accuracy))
+    dataset = report["provenance"]["dataset"]
+    caption = (
+        "Scores on the test split of {name} {version}, {config} ({split}), ".format(**dataset)
+        + "with 95 % intervals bootstrapped over songs."
+    )
+    table = captioned_table(caption, ["score", "value"], rows)
+    per_class = report["thresholds"]["fixed"]["per_class"]
+    class_rows = [
+        (
+            escape(full_name),
+            str(block["num_positives"]),
+            interval(block["f1"], block["f1_interval"]),
+        )
+        for full_name, block in _by_name(report["classes"], per_class)
+    ]
+    caption = "Test clips that have the class, and F1 at the fixed threshold."
+    return [
+        "## Scores",
+        *rendered_banner(report),
+        table,
+        captioned_table(caption, ["class", "clips", "F1 [95 %]"], class_rows),
+        *(escape(note) for note in report["notes"]),
+    ]
+
+
+def _by_name(
+    classes: Sequence[str], blocks: Mapping[str, Mapping[str, Any]]
+) -> list[tuple[str, Mapping[str, Any]]]:
+    return [(text, blocks[name]) for name, text in zip(classes, class_names(classes), strict=True)]
+
+
+def _limits(system: Mapping[str, Any]) -> list[str]:
+    lines = [
+        "It knows only the classes above, and gives other sounds to the most similar of them.",
+        "A score is not the probability that an instrument plays; thresholds were chosen for the "
+        "data above and may suit other music less.",
+        f"Sounds above {system['sample_rate_hz'] / 2000:g} kHz are not heard.",
+        "Parameters are rounded to float16; probabilities differ from those of the trained system "
+        "by less than 0.01.",
+    ]
+    if system.get("dataset", {}).get("rendered"):
+        lines.insert(0, "It was trained on rendered music and works poorly on recordings.")
+    return ["## Limits", "\n".join(f"- {line}" for line in lines)]
+
+
+def _settings(settings: Mapping[str, Any]) -> str:
+    """Return `name` and the other settings of a section."""
+    values = {key: value for key, value in settings.items() if key != "name"}
+    listed = ", ".join(f"{key} {_value(value)}" for key, value in values.items())
+    name = f"`{settings['name']}`" if "name" in settings else ""
+    return ": ".join(filter(None, [name, escape(listed)]))
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return " ".join(map(_value, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,256 @@
+"""HTML page of the instruments recognised in audio files, with players and timelines."""
+
+import base64
+import dataclasses
+import html
+import os
+import urllib.parse
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from irec_jax.files import unique_names
+from irec_jax.inference import segments
+from irec_jax.reports.html import body, document_end, document_start
+from irec_jax.reports.page import provenance_table
+from irec_jax.reports.preview import Preview
+from irec_jax.reports.recognized_timeline import timeline
+from irec_jax.reports.tables import captioned_table, escape
+from irec_jax.text import class_names, clock, printable, to_unicode
+
+_FOLDER = Path(__file__).parent
+_STYLE = (_FOLDER / "recognized_page.css").read_text(encoding="utf-8")
+_SCRIPT = (_FOLDER / "recognized_page.js").read_text(encoding="utf-8")
+
+
+@dataclasses.dataclass(frozen=True)
+class System:
+    """The system that recognised the instruments.
+
+    Attributes:
+        name: name of its config.
+        dataset: `name`, `version`, `config` and `rendered` of its training data; may be empty.
+        workdir: its folder, as typed, or the one that comes with irec-jax.
+        aggregation: name of the clip score.
+        threshold: name or number of the threshold, as typed.
+    """
+
+    name: str
+    dataset: Mapping[str, Any]
+    workdir: str
+    aggregation: str
+    threshold: str
+
+
+class RecognizedPage:
+    """A page with a section for each file, to be written while the files are recognised.
+
+    The page consists of `start()`, the result of `section` for each file so far, and `end()`. The
+    start states how many of the files are on the page.
+
+    Args:
+        path: the page, which links to files relative to its folder.
+        files: all files that will be recognised.
+        system: the system that recognises them.
+        provenance: result of `provenance.environment`.
+    """
+
+    def __init__(
+        self, path: Path, files: Sequence[Path], system: System, provenance: Mapping[str, Any]
+    ):
+        self._folder, self._files = path.parent, files
+        self._system, self._provenance = system, provenance
+        self._download_names = unique_names([printable(file.stem) for file in files])
+        self._rows: list[list[str]] = []
+        self._num_failed = 0
+
+    def start(self) -> str:
+        """Return the start of the document: title, warnings and the table of the files so far."""
+        title = f"Instruments in {len(self._files)} files"
+        if len(self._files) == 1:
+            title = f"Instruments in {printable(self._files[0].name)}"
+        parts = [
+            f"# {escape(title)}",
+            *_training_data(self._system.dataset),
+            *self._progress(),
+            self._description(),
+        ]
+        if self._rows and (len(self._files) > 1 or self._num_failed):
+            num_columns = 4 if any(remark for *_, remark in self._rows) else 3
+            header = ["file", "length", "instruments", "remark"][:num_columns]
+            rows = [row[:num_columns] for row in self._rows]
+            parts += [captioned_table("Files on this page.", header, rows, num_columns)]
+        return document_start(title, _STYLE) + body("\n\n".join(parts))
+
+    def section(
+        self, file: Path, result: Any | None, preview: Preview | None, *, link: bool, error: str
+    ) -> Iterator[str]:
+        """Yield the section of the next file in parts; the start states it after the last one.
+
+        Args:
+            file: its path.
+            result: its `irec_jax.systems.recogniser.Recognized`; None if it failed.
+            preview: its waveform, and the audio to embed.
+            link: play the original file, unless audio is embedded.
+            error: why it, or one of its outputs, failed; empty if nothing did.
+        """
+        number, name, labels = len(self._rows) + 1, printable(file), "–"
+        note = result.note if result else ""
+        link_to_section, length = escape(name), "–"
+        if result:
+            yield from self._recognized(number, file, result, preview, link, [note, error])
+            link_to_section = f"[{escape(name)}](#file-{number})"
+            length, labels = clock(result.duration_s), escape(_labels(result))
+        remarks = [escape(note)] if note else []
+        if error:
+            remarks.append(f"**failed:** {escape(to_unicode(error))}")
+            self._num_failed += 1
+        self._rows.append([link_to_section, length, labels, "; ".join(remarks)])
+
+    def end(self) -> str:
+        """Return the end of the document: provenance and script."""
+        system = self._system
+        settings = {
+            "system": escape(f"{system.name} in {system.workdir}"),
+            "trained on": escape(_describe_dataset(system.dataset)),
+            "threshold": escape(system.threshold),
+        }
+        provenance = ["## Provenance", provenance_table(self._provenance, settings)]
+        return body("\n\n".join(provenance)) + document_end(_SCRIPT)
+
+    def _progress(self) -> list[str]:
+        """Return how many files are on the page; nothing for a single one."""
+        done, total = len(self._rows), len(self._files)
+        failed = f", {self._num_failed} failed" if self._num_failed else ""
+        if done < total:
+            return [
+                f"**{done} of {total} files**{failed}. The page is replaced while `irec recognize` "
+                "runs: reload it to see more."
+            ]
+        return [f"**{total} files**{failed}."] if total > 1 else []
+
+    def _description(self) -> str:
+        system = self._system
+        name = escape(system.name)
+        return (
+            f"Recognised by {name}, trained on {escape(_describe_dataset(system.dataset))}, on "
+            f"{self._provenance['date'][:10]}. An instrument is recognised if its score over the "
+            "file reaches its threshold. In the timelines, opacity is the activity, and a bar "
+            "marks where it reaches the threshold."
+        )
+
+    def _recognized(
+        self,
+        number: int,
+        file: Path,
+        result: Any,
+        preview: Preview | None,
+        link: bool,
+        remarks: Sequence[str],
+    ) -> Iterator[str]:
+        name = printable(file)
+        mp3 = preview.mp3 if preview else None
+        source = _relative_address(file, self._folder) if link and mp3 is None else ""
+        yield f'<section id="file-{number}" aria-labelledby="name-{number}">\n'
+        yield f'<h2 id="name-{number}">{html.escape(name)}</h2>\n'
+        yield f'<p class="labels">{_labels_html(result)}</p>\n'
+        for text in filter(None, remarks):
+            yield f'<p class="remark">{html.escape(to_unicode(text))}</p>\n'
+        address = source if mp3 is None else _data_uri("audio/mpeg", mp3)
+        if address:
+            yield (
+                f'<audio controls preload="metadata" aria-label="{html.escape(name)}" '
+                f'src="{address}"></audio>\n'
+            )
+        yield timeline(result, preview.envelope if preview else None)
+        yield self._downloads(number, result, source)
+        yield f"<details{' open' if len(self._files) == 1 else ''}>\n<summary>Scores</summary>\n"
+        yield body(self._score_table(result)) + "</details>\n</section>\n"
+
+    def _downloads(self, number: int, result: Any, source: str) -> str:
+        stem, found = self._download_names[number - 1], result.segments
+        links = [
+            _download(
+                "Segments as CSV",
+                f"{stem}-segments.csv",
+                "text/csv",
+                segments.to_csv(found, name="instrument"),
+            ),
+            _download(
+                "Labels for Audacity",
+                f"{stem}-labels.txt",
+                "text/plain",
+                segments.to_audacity(found),
+            ),
+        ]
+        if source:
+            links.append(f'<a href="{source}">Audio file</a>')
+        return f'<p class="downloads">{" ".join(links)}</p>\n'
+
+    def _score_table(self, result: Any) -> str:
+        active_s = dict.fromkeys(result.scores, 0.0)
+        for name, start_s, end_s in result.segments:
+            active_s[name] += end_s - start_s
+        ranked = sorted(result.scores, key=result.scores.get, reverse=True)
+        rows = []
+        for name in ranked:
+            (text,) = map(escape, class_names([name]))
+            recognised = name in result.labels
+            rows.append([
+                f"**{text}**" if recognised else text,
+                "yes" if recognised else "no",
+                f"{result.scores[name]:.3f}",
+                f"{result.thresholds[name]:.3f}",
+                f"{active_s[name] / max(result.duration_s, 1e-9):.0%}",
+            ])  # fmt: skip
+        header = ["instrument", "recognised", "score", "threshold", "active"]
+        caption = (
+            f"Score over the file ({self._system.aggregation.upper()}), and the share of the time "
+            "in which the instrument is active."
+        )
+        return captioned_table(caption, header, rows, 2)
+
+
+def _describe_dataset(dataset: Mapping[str, Any]) -> str:
+    if not dataset:
+        return "unknown data"
+    kind = "rendered music" if dataset.get("rendered") else "recordings"
+    name, version, config = (dataset.get(key, "–") for key in ("name", "version", "config"))
+    return f"{name} {version}, {config} ({kind})"
+
+
+def _training_data(dataset: Mapping[str, Any]) -> list[str]:
+    """Return a warning for a system that was trained on rendered music; nothing for others."""
+    if not dataset.get("rendered"):
+        return []
+    return ["> **Trained on rendered music: expect errors on recordings.**"]
+
+
+def _labels(result: Any) -> str:
+    """Return the recognised instruments, the strongest first."""
+    ranked = sorted(result.labels, key=result.scores.get, reverse=True)
+    return ", ".join(class_names(ranked)) or "none"
+
+
+def _labels_html(result: Any) -> str:
+    ranked = sorted(result.labels, key=result.scores.get, reverse=True)
+    labels = ", ".join(
+        f"<strong>{html.escape(text)}</strong> {result.scores[name]:.2f}"
+        for name, text in zip(ranked, class_names(ranked), strict=True)
+    )
+    return f"{clock(result.duration_s)} · {labels or 'no instrument recognised'}"
+
+
+def _download(text: str, name: str, media_type: str, content: str) -> str:
+    address = _data_uri(f"{media_type};charset=utf-8", to_unicode(content).encode())
+    return f'<a download="{html.escape(name)}" href="{address}">{text}</a>'
+
+
+def _data_uri(media_type: str, content: bytes) -> str:
+    return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
+
+
+def _relative_address(file: Path, folder: Path) -> str:
+    """Return the address of a file relative to a folder, percent-encoded."""
+    path = os.path.relpath(os.path.realpath(file), os.path.realpath(folder))
+    return urllib.parse.quote(os.fsencode(path))

@@ -1,0 +1,100 @@
+"""Export of a trained recogniser as a packaged system."""
+
+import copy
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from irec_jax.checkpoints import packaged
+from irec_jax.config.command import training_command
+from irec_jax.errors import UserError
+from irec_jax.files import expand_home, read_json
+from irec_jax.reports.model_card import model_card
+from irec_jax.systems.loading import load_variables
+from irec_jax.systems.recogniser import open_recogniser
+
+#: Keys of the section `data` that name folders of this computer only.
+_LOCAL_KEYS = ("dir", "manual_dir")
+
+
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """A packaged system that was written.
+
+    Attributes:
+        folder: its folder.
+        num_parameters: number of its parameters.
+        num_bytes: size of its files.
+    """
+
+    folder: Path
+    num_parameters: int
+    num_bytes: int
+
+
+def export(
+    workdir: str | os.PathLike,
+    out: str | os.PathLike,
+    *,
+    card: str | os.PathLike | None = None,
+    overwrite: bool = False,
+) -> Exported:
+    """Write the recogniser that was trained in a workdir as a packaged system.
+
+    Args:
+        workdir: the workdir.
+        out: a new or empty folder, which receives the files of `checkpoints.packaged`.
+        card: a Markdown file that the model card ends with, such as the licence and remarks.
+        overwrite: replace an earlier packaged system in `out`.
+
+    Raises:
+        UserError: an invalid workdir, folder or file; see `load_recogniser`.
+    """
+    workdir, out = expand_home(workdir), expand_home(out)
+    packaged.check_folder(out, overwrite=overwrite)
+    text = "" if card is None else _read_text(expand_home(card))
+    if packaged.is_packaged(workdir):
+        raise UserError(f"{workdir}: is exported already; copy the folder, or name a workdir")
+    system, task = open_recogniser(workdir)
+    system = _without_local_paths(system)
+    params, model_state = load_variables(workdir, task)
+    parameters = packaged.encode_parameters(params, model_state)
+    num_parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
+    page = model_card(
+        Path(os.path.abspath(out)).name,
+        system,
+        num_parameters=num_parameters,
+        num_bytes=len(parameters),
+        command=training_command(system["name"], system["config"]),
+        report=_read_if_present(workdir / "report.json"),
+        fingerprint=_read_if_present(workdir / "dataset.json"),
+        text=text,
+    )
+    packaged.write(out, system, parameters, page, overwrite=overwrite)
+    num_bytes = sum(path.stat().st_size for path in out.iterdir())
+    return Exported(out, num_parameters, num_bytes)
+
+
+def _without_local_paths(system: dict[str, Any]) -> dict[str, Any]:
+    """Return `system.json` without folders of this computer; of the user's sounds, the name."""
+    system = copy.deepcopy(system)
+    data = system["config"]["data"]
+    data |= {key: None for key in _LOCAL_KEYS if key in data}
+    if data.get("path"):
+        data["path"] = Path(data["path"]).name
+    return system
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8"
+        raise UserError(f"{path}: cannot be read ({reason}); name a Markdown file") from error
+
+
+def _read_if_present(path: Path) -> Any:
+    return read_json(path) if path.exists() else None
