@@ -274,7 +274,7 @@ def evaluation(**settings) -> dict:
 
     - `batch_size`: windows per batch.
     - `hop_s`: hop of windows at test time.
-    - `aggregation`: `s1`, `s2` or `max`, from window probabilities to clip scores.
+    - `aggregation`: `s1`, `s2`, `max` or `top`, from window probabilities to clip scores.
     - `threshold`: smallest score of a detected class (None: the one in
       `irec_jax.inference.aggregation`).
     - `num_bootstrap`: resamples of songs for the intervals.

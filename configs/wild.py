@@ -79,5 +79,5 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
     config.training = common.training(
         batch_size=64, num_epochs=12, patience=12, keep="last", min_steps_per_epoch=80
     )
-    config.evaluation = common.evaluation(hop_s=1.0, aggregation="max")
+    config.evaluation = common.evaluation(hop_s=1.0, aggregation="top")
     return common.finish(config, args)

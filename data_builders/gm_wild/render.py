@@ -133,9 +133,7 @@ def _draw_genre(rng: Generator, clip: ClipPlan) -> str:
     return seeding.draw(rng, weights)
 
 
-def _draw_seats(
-    rng: Generator, clip: ClipPlan, genre: str, players: Players
-) -> list[_Seat]:
+def _draw_seats(rng: Generator, clip: ClipPlan, genre: str, players: Players) -> list[_Seat]:
     """Draw the players of a clip, the main one first."""
     if clip.content == "other":
         instrument = seeding.choice(rng, _KITS if rng.random() < 0.4 else _OTHERS)
@@ -148,9 +146,9 @@ def _draw_seats(
         return seats
     for _ in range(int(rng.choice((0, 1, 2, 3), p=(0.15, 0.4, 0.3, 0.15)))):
         taken = {seat.name for seat in seats}
-        weights = {
-            kind: genre_weight(kind, genre) + 0.1 for kind in IRMAS if kind not in taken
-        } | {kind: 0.4 * genre_weight(kind, genre) for kind in _OTHER_KINDS if kind != "bass"}
+        weights = {kind: genre_weight(kind, genre) + 0.1 for kind in IRMAS if kind not in taken} | {
+            kind: 0.4 * genre_weight(kind, genre) for kind in _OTHER_KINDS if kind != "bass"
+        }
         kind = seeding.draw(rng, {name: w for name, w in weights.items() if name not in taken})
         level_db = float(rng.uniform(-16.0, 0.0))
         instrument = _draw_instrument(rng, kind, genre)

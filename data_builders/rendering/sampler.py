@@ -90,9 +90,7 @@ class NotePlayer:
         return sound[:, None] * gain_curve(part.swell, num_samples)
 
 
-def _play_note(
-    recordings: dict[int, Path], note: Note, bend: np.ndarray, part: Part
-) -> np.ndarray:
+def _play_note(recordings: dict[int, Path], note: Note, bend: np.ndarray, part: Part) -> np.ndarray:
     """Return the samples of one note with its release, float32 (T,)."""
     pitches = np.array(list(recordings))
     recorded = int(pitches[np.argmin(np.abs(pitches - note.pitch))])

@@ -99,7 +99,9 @@ class SoundFontPlayer:
 
     def plays(self, instrument: Instrument) -> bool:
         """Return whether the SoundFont has the program of an instrument."""
-        return self._synth.sfpreset_name(self._font, instrument.bank, instrument.program) is not None
+        return (
+            self._synth.sfpreset_name(self._font, instrument.bank, instrument.program) is not None
+        )
 
     def play(self, part: Part, num_samples: int) -> np.ndarray:
         """Render a part.

@@ -107,7 +107,9 @@ def _band_limit(
     """Return the gains of random low-pass and high-pass filters of fourth order."""
     low_key, high_key, use_key = jax.random.split(key, 3)
     use = jax.random.bernoulli(use_key, probability, (2,))
-    low = jax.random.uniform(low_key, minval=np.log(_LOW_PASS_HZ[0]), maxval=np.log(_LOW_PASS_HZ[1]))
+    low = jax.random.uniform(
+        low_key, minval=np.log(_LOW_PASS_HZ[0]), maxval=np.log(_LOW_PASS_HZ[1])
+    )
     high = jax.random.uniform(
         high_key, minval=np.log(_HIGH_PASS_HZ[0]), maxval=np.log(_HIGH_PASS_HZ[1])
     )

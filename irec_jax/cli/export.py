@@ -21,6 +21,12 @@ def _parser() -> CommandParser:
         metavar="FILE.md",
         help="text for the end of the model card: licence, remarks",
     )
+    parser.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="make the probabilities agree with the validation clips: of all scores of 0.7, 70 %% "
+        "shall be right",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier export in DIR")
     return parser
 
@@ -35,7 +41,11 @@ def main(words: Sequence[str]) -> None:
     from irec_jax.systems.export import export
 
     exported = export(
-        arguments.workdir, arguments.out, card=arguments.card, overwrite=arguments.overwrite
+        arguments.workdir,
+        arguments.out,
+        card=arguments.card,
+        calibrate=arguments.calibrate,
+        overwrite=arguments.overwrite,
     )
     print(
         f"{exported.num_parameters:,} parameters in {printable(exported.folder)} "

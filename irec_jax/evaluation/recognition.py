@@ -112,7 +112,7 @@ def evaluate(
     Args:
         test: predictions to score.
         validation: predictions of the same classes on which thresholds are tuned.
-        aggregation: 's1', 's2' or 'max': the aggregation of the report's main scores.
+        aggregation: a key of `aggregation.AGGREGATIONS`: the aggregation of the report's main scores.
         threshold: fixed threshold of that aggregation; None selects its default.
         training_labels: (N, K), non-zero for the classes of a training clip. Predicting their most
             frequent class for every clip is scored for comparison; None omits that.
@@ -122,7 +122,7 @@ def evaluate(
     Returns:
         dict with ``classes``; ``data`` (sizes of both splits); ``aggregation``;
         ``aggregations[name]`` with ``thresholds`` and ``curve`` (micro and macro F1 on test by
-        threshold) for all three aggregations; ``thresholds``, those of the main aggregation, by
+        threshold) for all aggregations; ``thresholds``, those of the main aggregation, by
         kind (see `KINDS`): ``threshold``, ``micro``, ``macro``, ``per_class``; ``ranking`` (AUC and
         LRAP); ``predominant``, scores of the strongest class on the single-label clips (accuracy
         and balanced accuracy with intervals, those of chance and of the most frequent class, and

@@ -42,7 +42,7 @@ def model_card(
         *_network(system, num_parameters, num_bytes),
         *_training(system, command),
         *_data(system, fingerprint),
-        *(_scores(report) if report else ["## Scores", "It was not evaluated."]),
+        *(_scores(system, report) if report else ["## Scores", "It was not evaluated."]),
         *_limits(system),
         text.strip() or "## Licence\n\nNot stated.",
     ]
@@ -100,7 +100,7 @@ def _data(system: Mapping[str, Any], fingerprint: Mapping[str, Any] | None) -> l
     return parts
 
 
-def _scores(report: Mapping[str, Any]) -> list[str]:
+def _scores(system: Mapping[str, Any], report: Mapping[str, Any]) -> list[str]:
     rows = [
         (f"{average} F1, {text}", interval(block["f1"], block["f1_interval"]))
         for kind, text in _THRESHOLDS.items()
@@ -133,7 +133,24 @@ def _scores(report: Mapping[str, Any]) -> list[str]:
         table,
         captioned_table(caption, ["class", "clips", "F1 [95 %]"], class_rows),
         *(escape(note) for note in report["notes"]),
+        *_calibration(system),
     ]
+
+
+def _calibration(system: Mapping[str, Any]) -> list[str]:
+    if "calibration" not in system:
+        return []
+    error = system["calibration"]["error"]
+    rows = [
+        (when, f"{error[when]['all']:.3f}", f"{error[when]['strongest']:.3f}")
+        for when in ("before", "after")
+    ]
+    caption = (
+        "Expected calibration error on the test clips, before and after calibration on the "
+        "validation clips. The scores above are those before it."
+    )
+    head = ["calibration", "all classes of a clip", "strongest class of a clip"]
+    return [captioned_table(caption, head, rows)]
 
 
 def _by_name(
@@ -145,8 +162,7 @@ def _by_name(
 def _limits(system: Mapping[str, Any]) -> list[str]:
     lines = [
         "It knows only the classes above, and gives other sounds to the most similar of them.",
-        "A score is not the probability that an instrument plays; thresholds were chosen for the "
-        "data above and may suit other music less.",
+        _probabilities(system),
         f"Sounds above {system['sample_rate_hz'] / 2000:g} kHz are not heard.",
         "Parameters are rounded to float16; probabilities differ from those of the trained system "
         "by less than 0.01.",
@@ -154,6 +170,15 @@ def _limits(system: Mapping[str, Any]) -> list[str]:
     if system.get("dataset", {}).get("rendered"):
         lines.insert(0, "It was trained on rendered music and works poorly on recordings.")
     return ["## Limits", "\n".join(f"- {line}" for line in lines)]
+
+
+def _probabilities(system: Mapping[str, Any]) -> str:
+    if "calibration" in system:
+        return "Scores agree with frequencies in the validation clips, and less in other music."
+    return (
+        "A score is not the probability that an instrument plays; thresholds were chosen for the "
+        "data above and may suit other music less."
+    )
 
 
 def _settings(settings: Mapping[str, Any]) -> str:

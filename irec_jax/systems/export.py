@@ -3,15 +3,19 @@
 import copy
 import dataclasses
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from irec_jax.checkpoints import packaged
 from irec_jax.config.command import training_command
 from irec_jax.errors import UserError
 from irec_jax.files import expand_home, read_json
+from irec_jax.inference.calibration import fit
+from irec_jax.metrics.calibration import expected_calibration_error, top_calibration_error
 from irec_jax.reports.model_card import model_card
 from irec_jax.systems.loading import load_variables
 from irec_jax.systems.recogniser import open_recogniser
@@ -40,6 +44,7 @@ def export(
     out: str | os.PathLike,
     *,
     card: str | os.PathLike | None = None,
+    calibrate: bool = False,
     overwrite: bool = False,
 ) -> Exported:
     """Write the recogniser that was trained in a workdir as a packaged system.
@@ -48,10 +53,13 @@ def export(
         workdir: the workdir.
         out: a new or empty folder, which receives the files of `checkpoints.packaged`.
         card: a Markdown file that the model card ends with, such as the licence and remarks.
+        calibrate: change the last layer so that probabilities agree with the frequencies of the
+            classes in the validation clips; thresholds change with it.
         overwrite: replace an earlier packaged system in `out`.
 
     Raises:
-        UserError: an invalid workdir, folder or file; see `load_recogniser`.
+        UserError: an invalid workdir, folder or file, see `load_recogniser`; calibration of a
+            system that was not evaluated, or whose outputs are not independent probabilities.
     """
     workdir, out = expand_home(workdir), expand_home(out)
     packaged.check_folder(out, overwrite=overwrite)
@@ -61,6 +69,8 @@ def export(
     system, task = open_recogniser(workdir)
     system = _without_local_paths(system)
     params, model_state = load_variables(workdir, task)
+    if calibrate:
+        params, system = _calibrate(workdir, params, system)
     parameters = packaged.encode_parameters(params, model_state)
     num_parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
     page = model_card(
@@ -76,6 +86,54 @@ def export(
     packaged.write(out, system, parameters, page, overwrite=overwrite)
     num_bytes = sum(path.stat().st_size for path in out.iterdir())
     return Exported(out, num_parameters, num_bytes)
+
+
+def _calibrate(
+    workdir: Path, params: Mapping[str, Any], system: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the parameters and `system.json` of a system with calibrated probabilities.
+
+    The last layer computes logits, so that calibration only changes its weights.
+    """
+    loss = system["config"]["loss"]["name"]
+    if loss != "binary_cross_entropy":
+        raise UserError(f"{workdir}: trained with {loss}; only binary_cross_entropy is calibrated")
+    file = workdir / "predictions.npz"
+    if not file.exists():
+        raise UserError(f"{file}: missing; evaluate first, with --mode=eval")
+    with np.load(file, allow_pickle=False) as arrays:
+        splits = {
+            split: (arrays[f"{split}_labels"], arrays[f"{split}_scores"])
+            for split in ("validation", "test")
+        }
+    calibration = fit(*splits["validation"])
+    labels, scores = splits["test"]
+    errors = {
+        when: {
+            "all": expected_calibration_error(labels, values),
+            "strongest": top_calibration_error(labels, values),
+        }
+        for when, values in (("before", scores), ("after", calibration(scores)))
+    }
+    name = max(
+        (name for name in params if name.startswith("Dense_")),
+        key=lambda name: int(name.removeprefix("Dense_")),
+    )
+    layer = {
+        "kernel": params[name]["kernel"] * calibration.scale,
+        "bias": params[name]["bias"] * calibration.scale + np.array(calibration.offsets, "float32"),
+    }
+    num_classes = len(system["classes"])
+    thresholds = {
+        key: calibration(np.broadcast_to(np.asarray(value, float), (num_classes,))).tolist()
+        for key, value in system["thresholds"].items()
+        if key != "fixed"
+    }
+    changed = {
+        "thresholds": system["thresholds"] | thresholds,
+        "calibration": calibration.to_dict() | {"error": errors},
+    }
+    return {**params, name: layer}, system | changed
 
 
 def _without_local_paths(system: dict[str, Any]) -> dict[str, Any]:

@@ -45,7 +45,8 @@ class Recognized:
         window_scores: (W, K) probability of each class in each window, 0..1.
         activity: (W, K) these probabilities relative to the strongest class around each window,
             0..1; 0 in silence. The plot shows them, and the thresholds apply to them over time. Of
-            a system that was trained on labels over time, the probabilities themselves.
+            a system that was trained on labels over time, or whose clip scores are probabilities
+            (`aggregation.ABSOLUTE`), the probabilities themselves.
         duration_s: length of the audio in seconds.
         note: remarks for the reader, such as 'silent' or 'damaged in places: 3 of 210 frames';
             often empty. A clip that is silent, too short or constant has no labels.
@@ -161,7 +162,7 @@ class Recogniser:
             window_scores=probabilities,
             activity=(
                 np.where(audible[:, None], probabilities, 0)
-                if self.label_samples
+                if self.label_samples or self.aggregation in aggregation.ABSOLUTE
                 else aggregation.activity(probabilities, audible)
             ),
             duration_s=num_samples / self.sample_rate_hz,

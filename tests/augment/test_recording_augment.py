@@ -46,9 +46,7 @@ def test_the_band_limit_is_that_of_butterworth_filters():
     impulse = np.zeros(RATE_HZ, np.float32)
     impulse[RATE_HZ // 2] = 1.0
     key = jax.random.key(1)
-    result = recording.convolve(
-        key, jnp.asarray(impulse), sample_rate_hz=RATE_HZ, band_limit=1.0
-    )
+    result = recording.convolve(key, jnp.asarray(impulse), sample_rate_hz=RATE_HZ, band_limit=1.0)
     response = np.abs(np.fft.rfft(np.asarray(result)))
     hz = np.fft.rfftfreq(RATE_HZ, 1 / RATE_HZ)
     passed = hz[response > np.sqrt(0.5)]
@@ -105,9 +103,7 @@ def test_speed_shifts_the_pitch_within_its_range(semitones):
 
 
 def test_augment_applies_all_conditions_under_jit_and_reports_invalid_ones():
-    settings = dict(
-        speed_semitones=1.0, distortion=0.5, equaliser_db=6.0, band_limit=0.3, room=0.5
-    )
+    settings = dict(speed_semitones=1.0, distortion=0.5, equaliser_db=6.0, band_limit=0.3, room=0.5)
     augment = Augment(**settings, noise_db=-10.0, sample_rate_hz=RATE_HZ)
     assert augment.changes_audio and not Augment(num_mel_masks=1).changes_audio
     wave = jnp.asarray(WAVE)

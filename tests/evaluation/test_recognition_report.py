@@ -22,7 +22,7 @@ def evaluation():
     return recognition.evaluate(TEST, VALIDATION, num_resamples=100)
 
 
-@pytest.mark.parametrize("name", ["s1", "s2", "max"])
+@pytest.mark.parametrize("name", ["s1", "s2", "max", "top"])
 @pytest.mark.parametrize("kind", recognition.KINDS)
 def test_scores_match_sklearn(evaluation, name, kind):
     metrics = evaluation["aggregations"][name]["thresholds"][kind]
