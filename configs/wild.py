@@ -8,8 +8,8 @@ Arguments:
 - dataset: gm_wild (default), irmas or folder
 - sounds: sound libraries of the training clips, joined by + (default: timgm, which is always there;
   see irec fetch-sounds)
-- validation_sounds: sound libraries of the validation clips (default: some of the training clips are
-  held out)
+- validation_sounds: sound libraries of the validation clips (default: some of the training clips
+  are held out)
 - test_sounds: sound libraries of the test clips (default: those of the training clips)
 - size: tiny, small (default) or full
 - debug: a small run on little data

@@ -30,7 +30,7 @@ DATASET = Description(
         "format": CLIP_FORMAT,
         "sounds": "sound libraries of the training clips, joined by +, such as "
         "fluid+musescore+notes (default: timgm; see irec fetch-sounds)",
-        "validation_sounds": "sound libraries of the validation clips (default: none, a part of the "
+        "validation_sounds": "sound libraries of the validation clips (default: a part of the "
         "training clips is held out)",
         "test_sounds": "sound libraries of the test clips (default: those of the training clips)",
     },

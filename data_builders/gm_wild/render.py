@@ -227,7 +227,7 @@ def _parts(seats: list[_Seat], sheet, key: tuple, single: bool) -> list[Part]:
 
 
 def _single_notes(seat: _Seat, sheet, key: tuple) -> Part:
-    """Return one to three notes of any length within the clip, up to a third beyond the register."""
+    """Return one to three notes within the clip, up to a third beyond the register."""
     rng = seeding.generator(*key, "notes", seat.name)
     instrument = seat.instrument
     notes, time_s = [], float(rng.uniform(0.0, 1.2))

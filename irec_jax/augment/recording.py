@@ -15,6 +15,7 @@ EQUALISER_HZ = (60.0, 120.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0)
 ROOM_S = 0.5
 _DECAY_S, _WET_DB = (0.08, 0.8), (-25.0, 3.0)
 _LOW_PASS_HZ, _HIGH_PASS_HZ = (2500.0, 10_000.0), (40.0, 350.0)
+_DRIVE = (0.5, 8.0)
 #: Level of the weakest noise, relative to the RMS of the clip.
 QUIETEST_DB = -60.0
 
@@ -78,7 +79,7 @@ def distort(
     y = peak tanh(d x / peak) / tanh(d), with a drive d from 0.5 to 8.
     """
     use_key, drive_key = jax.random.split(key)
-    drive = jnp.exp(jax.random.uniform(drive_key, minval=np.log(0.5), maxval=np.log(8.0)))
+    drive = jnp.exp(_log_uniform(drive_key, _DRIVE))
     peak = jnp.maximum(jnp.abs(waveform).max(), 1e-9)
     distorted = peak * jnp.tanh(drive * waveform / peak) / jnp.tanh(drive)
     return jnp.where(jax.random.bernoulli(use_key, probability), distorted, waveform)
@@ -107,12 +108,7 @@ def _band_limit(
     """Return the gains of random low-pass and high-pass filters of fourth order."""
     low_key, high_key, use_key = jax.random.split(key, 3)
     use = jax.random.bernoulli(use_key, probability, (2,))
-    low = jax.random.uniform(
-        low_key, minval=np.log(_LOW_PASS_HZ[0]), maxval=np.log(_LOW_PASS_HZ[1])
-    )
-    high = jax.random.uniform(
-        high_key, minval=np.log(_HIGH_PASS_HZ[0]), maxval=np.log(_HIGH_PASS_HZ[1])
-    )
+    low, high = _log_uniform(low_key, _LOW_PASS_HZ), _log_uniform(high_key, _HIGH_PASS_HZ)
     # |H|^2 of a Butterworth filter of order n is 1 / (1 + (f / f_c)^(2n)).
     low_pass = jax.lax.rsqrt(1.0 + jnp.exp(8.0 * (log_hz - low)))
     high_pass = jax.lax.rsqrt(1.0 + jnp.exp(8.0 * (high - log_hz)))
@@ -125,9 +121,7 @@ def _room(
     """Return a room response: a unit impulse and, with this probability, decaying noise."""
     use_key, decay_key, level_key, noise_key = jax.random.split(key, 4)
     length = math.ceil(ROOM_S * sample_rate_hz)
-    decay_s = jnp.exp(
-        jax.random.uniform(decay_key, minval=np.log(_DECAY_S[0]), maxval=np.log(_DECAY_S[1]))
-    )
+    decay_s = jnp.exp(_log_uniform(decay_key, _DECAY_S))
     level_db = jax.random.uniform(level_key, minval=_WET_DB[0], maxval=_WET_DB[1])
     times_s = np.arange(length, dtype=np.float32) / np.float32(sample_rate_hz)
     tail = jax.random.normal(noise_key, (length,)) * 10.0 ** (-3.0 * times_s / decay_s)
@@ -149,3 +143,9 @@ def _noise(
     phases = jax.random.uniform(phase_key, log_hz.shape, maxval=2.0 * np.pi)
     use = jax.random.bernoulli(use_key)
     return use * magnitudes * jax.lax.complex(jnp.cos(phases), jnp.sin(phases))
+
+
+def _log_uniform(key: PRNGKeyArray, bounds: tuple[float, float]) -> Float[Array, ""]:
+    """Return the logarithm of a number that is uniform on a logarithmic scale."""
+    low, high = np.log(bounds)
+    return jax.random.uniform(key, minval=low, maxval=high)

@@ -112,7 +112,7 @@ def evaluate(
     Args:
         test: predictions to score.
         validation: predictions of the same classes on which thresholds are tuned.
-        aggregation: a key of `aggregation.AGGREGATIONS`: the aggregation of the report's main scores.
+        aggregation: aggregation of the main scores, a key of `aggregation.AGGREGATIONS`.
         threshold: fixed threshold of that aggregation; None selects its default.
         training_labels: (N, K), non-zero for the classes of a training clip. Predicting their most
             frequent class for every clip is scored for comparison; None omits that.

@@ -9,10 +9,12 @@ Scores of a clip:
 | `max` | largest of its window probabilities | 0.50, the decision of the sigmoid itself |
 | `top` | mean of the largest quarter of them | 0.50, as for `max` |
 
-`max` and `top` are not of the paper. Under all but `s2` a clip may have no label. Under `s2` the strongest class scores exactly 1 and
-is always detected, unless all probabilities are 0: then all scores are 0.
+`max` and `top` are not of the paper. Under all but `s2` a clip may have no label. Under `s2` the
+strongest class scores exactly 1 and is always detected, unless all probabilities are 0: then all
+scores are 0.
 
-Scores over time are `s2` in a sliding context of a few windows.
+Scores over time are `s2` in a sliding context of a few windows, or the probabilities themselves
+under `max` and `top`.
 """
 
 import dataclasses
