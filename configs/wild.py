@@ -52,11 +52,11 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
     config.augment = common.augment(
         polarity=True,
         speed_semitones=1.0,
-        distortion=0.2,
-        equaliser_db=9.0,
-        band_limit=0.3,
+        distortion=0.1,
+        equaliser_db=6.0,
+        band_limit=0.2,
         room=0.4,
-        noise_db=-10.0,
+        noise_db=-20.0,
         num_time_masks=1,
         time_mask_frames=15,
         num_mel_masks=1,
@@ -74,10 +74,10 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
         momentum=0.98,
         dtype="float32",
     )
-    config.loss = dict(name="binary_cross_entropy", l2=0.0, label_smoothing=0.02)
+    config.loss = dict(name="binary_cross_entropy", l2=0.0)
     config.optimizer = common.adam(2e-3, schedule="cosine_decay_schedule")
     config.training = common.training(
-        batch_size=64, num_epochs=12, patience=12, keep="last", min_steps_per_epoch=80
+        batch_size=64, num_epochs=24, patience=24, keep="last", min_steps_per_epoch=80
     )
     config.evaluation = common.evaluation(hop_s=1.0, aggregation="top")
     return common.finish(config, args)

@@ -38,8 +38,8 @@ class ClipPlan:
 
     @property
     def name(self) -> str:
-        """Name of the clip, unique within its split."""
-        return f"{self.content}-{self.label or 'none'}-{self.index:05d}"
+        """Name of the clip, unique within the dataset."""
+        return f"{self.split}-{self.content}-{self.label or 'none'}-{self.index:05d}"
 
 
 def plan_clips(size: str, split: str) -> list[ClipPlan]:
