@@ -30,7 +30,7 @@ def timeline(result: Any, envelope: np.ndarray | None) -> str:
     if not lanes:
         return ""
     return (
-        f'<figure class="timeline" data-duration="{result.duration_s:.3f}">\n'
+        f'<figure class="timeline" data-duration="{result.duration_s:.6f}">\n'
         + "".join(lanes)
         + f'<div class="axis" aria-hidden="true">{"".join(_ticks(result.duration_s))}</div>\n'
         + '<div class="seek"></div>\n</figure>\n'
