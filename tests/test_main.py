@@ -63,7 +63,7 @@ def test_every_recogniser_runs_from_data_to_report(name, tmp_path, capsys, monke
     words += ["--config.training.batch_size=4", "--config.training.max_steps_per_epoch=2"]
     assert call(*words) == 0
     report = json.loads((workdir / "report.json").read_text())
-    dataset = "gm_multitrack" if name == "seipel" else "gm_irmas"
+    dataset = {"seipel": "gm_multitrack", "wild": "gm_wild"}.get(name, "gm_irmas")
     assert report["dataset"] == dataset and report["rendered"] is True
     for kind in ("fixed", "validation", "oracle"):
         metrics = report["thresholds"][kind]

@@ -40,6 +40,14 @@ COUNTS = [  # name, arguments, shape(s) of the features, parameters
     ("crnn", dict(num_classes=5, net="b4"), CRNN, 128_869 + 219_648),
     # Encoder 1,581,936, decoder 1,981,186 with batch normalisation and without biases; dense layers
     # 32,768 * 128 + 128 and back.
+    # Convolutions 1,298,664 with two numbers per filter for the normalisation; dense layers
+    # 385 * 384 and 385 * 11.
+    (
+        "tagger",
+        dict(num_classes=11, filters=(24, 48, 96, 96, 192, 192, 384), dense=384),
+        (90, 80),
+        1_450_739,
+    ),
     ("unet", dict(bottleneck=()), (2048, 128), 1_581_936 + 1_981_186),
     ("unet", dict(), (2048, 128), 3_563_122 + 32_768 * 128 + 128 + 128 * 32_768 + 32_768),
     # Convolutions, then 16 * 1 * 1024 values to 128 units and 11 classes.
