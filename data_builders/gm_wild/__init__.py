@@ -17,8 +17,9 @@ def _create_builder(
 ) -> Any:
     from data_builders.gm_wild.builder import GmWild, make_config
 
-    chosen = dict(sounds=sounds, validation_sounds=validation_sounds, test_sounds=test_sounds)
-    config = make_config(size, format, **chosen)
+    config = make_config(
+        size, format, sounds=sounds, validation_sounds=validation_sounds, test_sounds=test_sounds
+    )
     return GmWild(config=config, data_dir=data_dir)
 
 

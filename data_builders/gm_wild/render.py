@@ -239,8 +239,9 @@ def _single_notes(seat: _Seat, sheet, key: tuple) -> Part:
         if time_s > CLIP_S - 0.3:
             break
     pattern = seeding.generator(*key, "pattern", seat.name)
-    perform = dict(sheet=sheet, pattern=pattern, rng=rng)
-    return performance.perform(notes, instrument=instrument, role="melody", **perform)
+    return performance.perform(
+        notes, instrument=instrument, role="melody", sheet=sheet, pattern=pattern, rng=rng
+    )
 
 
 def _draw_strip(rng: Generator, seat: _Seat) -> mix.ChannelStrip:

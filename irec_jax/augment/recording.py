@@ -1,6 +1,7 @@
 """Random recording conditions: equaliser, bandwidth, room, noise, speed and distortion."""
 
 import math
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -49,7 +50,8 @@ def convolve(
     """
     keys = jax.random.split(key, 5)
     num_samples = waveform.shape[-1]
-    size = scipy.fft.next_fast_len(num_samples + math.ceil(ROOM_S * sample_rate_hz), real=True)
+    length = num_samples + math.ceil(ROOM_S * sample_rate_hz)
+    size = cast(int, scipy.fft.next_fast_len(length, real=True))
     spectrum = jnp.fft.rfft(waveform, n=size)
     frequencies_hz = np.fft.rfftfreq(size, 1.0 / sample_rate_hz).astype(np.float32)
     log_hz = np.log(np.maximum(frequencies_hz, 1.0))
