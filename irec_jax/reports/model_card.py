@@ -168,7 +168,9 @@ def _limits(system: Mapping[str, Any]) -> list[str]:
         "by less than 0.01.",
     ]
     if system.get("dataset", {}).get("rendered"):
-        lines.insert(0, "It was trained on rendered audio, and is right less often on recordings than above.")
+        lines.insert(
+            0, "It was trained on rendered audio, and is right less often on recordings than above."
+        )
     return ["## Limits", "\n".join(f"- {line}" for line in lines)]
 
 
