@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 import tarfile
 import tempfile
 from collections.abc import Sequence
@@ -45,7 +46,7 @@ def main(words: Sequence[str]) -> int:
             path = _find(name, folder) or _fetch(library, folder)
         except UserError as error:
             failures += 1
-            print(f"error: {name}: {error}")
+            print(f"error: {name}: {error}", file=sys.stderr)
             continue
         print(f"{name}: {library.title}, {library.authors}, {library.licence}: {printable(path)}")
     if arguments.dir and folder != libraries.folder():

