@@ -176,6 +176,8 @@ def _recognize(recogniser, files: Sequence[Path], outputs: _Outputs, threshold: 
                     if outputs.show_timeline:
                         print(_timeline(result), end="")
                     sys.stdout.flush()
+                    for remark in outputs.page.take_remarks() if outputs.page else ():
+                        print(remark, file=sys.stderr)
                 if "error" in record:
                     print(f"error: {record['error']}", file=sys.stderr)
     return num_failed

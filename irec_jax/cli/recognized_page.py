@@ -1,7 +1,6 @@
 """The HTML page of `irec recognize`, written while files are recognised."""
 
 import shutil
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,6 +33,7 @@ class PageFile(RewrittenFile):
     def __init__(self, path: Path, files: Sequence[Path], system: System, audio: str):
         super().__init__()
         self._path, self._audio = path, audio
+        self._remarks: list[str] = []
         self._page = RecognizedPage(path, files, system, provenance.environment())
         self._sections, self._num_bytes = tempfile.TemporaryFile(), 0  # noqa: SIM115
 
@@ -48,17 +48,22 @@ class PageFile(RewrittenFile):
             UserError: see `read_preview`.
         """
         num_bytes = num_uri_bytes(result.duration_s)
-        embed, name, page = self._audio == "embed", printable(file), printable(self._path)
+        embed, link = self._audio == "embed", f"{printable(self._path)}: links to the audio of"
         if embed and self._num_bytes + num_bytes > _MAX_PAGE_BYTES:
             embed, self._audio = False, "link"
-            limit = f"{_MAX_PAGE_BYTES / 1e6:.0f} MB"
-            print(f"{page}: links to the audio of {name} and later files, because it would exceed "
-                  f"{limit}", file=sys.stderr)  # fmt: skip
+            self._remarks.append(
+                f"{link} {printable(file)} and later files, because it would exceed "
+                f"{_MAX_PAGE_BYTES / 1e6:.0f} MB"
+            )
         elif embed and num_bytes > _MAX_URI_BYTES:
             embed = False
-            print(f"{page}: links to the audio of {name}, which is too long to embed",
-                  file=sys.stderr)  # fmt: skip
+            self._remarks.append(f"{link} {printable(file)}, which is too long to embed")
         return read_preview(file, result.duration_s, with_audio=embed)
+
+    def take_remarks(self) -> list[str]:
+        """Return new lines for the user: audio that is linked because it is too long to embed."""
+        remarks, self._remarks = self._remarks, []
+        return remarks
 
     def add(self, file: Path, result: Any | None, preview: Preview | None, error: str) -> None:
         """Add the section of the next file; see `RecognizedPage.section`.

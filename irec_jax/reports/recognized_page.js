@@ -9,7 +9,7 @@ document.querySelectorAll(".timeline").forEach((timeline) => {
   seek.append(cursor);
   seek.tabIndex = 0;
   seek.setAttribute("role", "slider");
-  seek.setAttribute("aria-label", "position");
+  seek.setAttribute("aria-label", "playback position");
   seek.setAttribute("aria-valuemin", 0);
   seek.setAttribute("aria-valuemax", duration);
 
@@ -46,13 +46,14 @@ document.querySelectorAll(".timeline").forEach((timeline) => {
     move(duration * (event.clientX - box.left) / box.width);
   };
   seek.addEventListener("pointerdown", (event) => {
-    if (event.button !== 0) return;
+    if (event.button !== 0 || event.pointerType === "touch") return;  // touches may scroll
     moveToPointer(event);
     seek.setPointerCapture(event.pointerId);
   });
   seek.addEventListener("pointermove", (event) => {
     if (seek.hasPointerCapture(event.pointerId)) moveToPointer(event);
   });
+  seek.addEventListener("click", moveToPointer);
   seek.addEventListener("keydown", (event) => {
     const now = audio.currentTime;
     const keys = {
@@ -65,5 +66,11 @@ document.querySelectorAll(".timeline").forEach((timeline) => {
     event.preventDefault();
     keys[event.key]();
   });
+  audio.addEventListener("error", () => {
+    const remark = document.createElement("p");
+    remark.className = "remark";
+    remark.textContent = "The browser cannot play this file, or it has been moved.";
+    audio.after(remark);
+  }, { once: true });
   show();
 });

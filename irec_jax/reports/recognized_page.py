@@ -76,8 +76,10 @@ class RecognizedPage:
             self._description(),
         ]
         if self._rows and (len(self._files) > 1 or self._num_failed):
-            header = ["file", "length", "instruments", "remark"]
-            parts += [captioned_table("Files on this page.", header, self._rows, 4)]
+            num_columns = 4 if any(remark for *_, remark in self._rows) else 3
+            header = ["file", "length", "instruments", "remark"][:num_columns]
+            rows = [row[:num_columns] for row in self._rows]
+            parts += [captioned_table("Files on this page.", header, rows, num_columns)]
         return document_start(title, _STYLE) + body("\n\n".join(parts))
 
     def section(
@@ -191,8 +193,7 @@ class RecognizedPage:
             active_s[name] += end_s - start_s
         ranked = sorted(result.scores, key=result.scores.get, reverse=True)
         rows = []
-        for name in ranked:
-            (text,) = map(escape, class_names([name]))
+        for name, text in zip(ranked, map(escape, class_names(ranked)), strict=True):
             recognised = name in result.labels
             rows.append([
                 f"**{text}**" if recognised else text,
@@ -202,8 +203,10 @@ class RecognizedPage:
                 f"{active_s[name] / max(result.duration_s, 1e-9):.0%}",
             ])  # fmt: skip
         header = ["instrument", "recognised", "score", "threshold", "active"]
+        aggregation = self._system.aggregation
+        shown = aggregation if aggregation == "max" else aggregation.upper()
         caption = (
-            f"Score over the file ({self._system.aggregation.upper()}), and the share of the time "
+            f"Score over the file ({shown}), and the share of the time "
             "in which the instrument is active."
         )
         return captioned_table(caption, header, rows, 2)

@@ -30,19 +30,19 @@ def timeline(result: Any, envelope: np.ndarray | None) -> str:
     if not lanes:
         return ""
     return (
-        f'<figure class="timeline" data-duration="{result.duration_s:.3f}">\n'
-        + "".join(f'<div class="lane">\n{lane}</div>\n' for lane in lanes)
+        f'<figure class="timeline" data-duration="{result.duration_s:.6f}">\n'
+        + "".join(lanes)
         + f'<div class="axis" aria-hidden="true">{"".join(_ticks(result.duration_s))}</div>\n'
         + '<div class="seek"></div>\n</figure>\n'
     )
 
 
-def _svg(name: str, label: str, height: int, width: int, shapes: str) -> str:
+def _svg(kind: str, name: str, label: str, height: int, width: int, shapes: str) -> str:
     return (
-        f'<div class="name" title="{html.escape(name)}">'
+        f'<div class="{kind}">\n<div class="name" title="{html.escape(name)}">'
         f"{html.escape(shorten(name, _MAX_NAME, keep='start'))}</div>"
         f'<svg role="img" aria-label="{html.escape(label)}" viewBox="0 0 {width} {height}" '
-        f'preserveAspectRatio="none">{shapes}</svg>\n'
+        f'preserveAspectRatio="none">{shapes}</svg>\n</div>\n'
     )
 
 
@@ -50,8 +50,8 @@ def _waveform(envelope: np.ndarray) -> str:
     heights = np.rint(50 * envelope / max(float(envelope.max()), 1e-9)).astype(int).tolist()
     upper = "".join(f"V{50 - height}h1" for height in heights)
     lower = "".join(f"V{50 + height}h-1" for height in reversed(heights))
-    path = f'<path class="wave" d="M0 50{upper}{lower}z"/>'
-    return _svg("waveform", "waveform", 100, len(heights), path)
+    path = f'<path d="M0 50{upper}{lower}z"/>'
+    return _svg("lane wave", "waveform", "waveform", 100, len(heights), path)
 
 
 def _lane(row: ActivityRow) -> str:
@@ -65,7 +65,7 @@ def _lane(row: ActivityRow) -> str:
     active = row.activity >= row.threshold
     shapes += f'<path class="active" d="{_rectangles(active, 8, 2)}"/>'
     share = f"active for {active.mean():.0%} of the time"
-    return _svg(row.name, f"{row.name}: {share}", 10, NUM_COLUMNS, shapes)
+    return _svg("lane", row.name, f"{row.name}: {share}", 10, NUM_COLUMNS, shapes)
 
 
 def _rectangles(mask: np.ndarray, top: int, height: int) -> str:

@@ -1,6 +1,8 @@
 """The HTML page, the timelines and the progress of `irec recognize`."""
 
 import base64
+import csv
+import dataclasses
 import io
 import json
 import os
@@ -20,7 +22,7 @@ from irec_jax.cli import recognized_page
 from irec_jax.cli.console import run_command
 from irec_jax.files import read_json, write_json
 from irec_jax.inference import segments
-from irec_jax.reports.recognized_page import RecognizedPage
+from irec_jax.reports.recognized_page import RecognizedPage, System
 from irec_jax.systems import recogniser as recogniser_module
 
 NAMES = [
@@ -175,6 +177,33 @@ def test_page_without_audio(work):
     assert call("album", "--html", "r.html", "--html-audio", "none") == 0
     page = check(work / "r.html")
     assert not page.find("audio") and len(page.find("svg", **{"aria-label": "waveform"})) == 5
+
+
+def test_files_without_sound(work):
+    os.mkdir("quiet")
+    soundfile.write("quiet/silent.wav", np.zeros(RATE_HZ), RATE_HZ)
+    soundfile.write("quiet/short.wav", [0.1] * 10, RATE_HZ)
+    assert call("quiet", "--html", "r.html") == 0
+    page = check(work / "r.html")
+    assert page.texts("h2")[:2] == ["quiet/short.wav", "quiet/silent.wav"]
+    assert page.texts("td")[3] == "too short: 0.0005\u00a0s" and page.texts("td")[7] == "silent"
+    assert len(page.find("audio")) == len(page.find("svg")) == 2  # waveforms only
+    assert len(page.find("p", **{"class": "remark"})) == 2
+
+
+def test_classes_with_special_characters(work, recogniser):
+    odd = ('<b>"x"&amp;\'|*`', "</script><script>🎻%\\[a](b)")
+    task = dataclasses.replace(recogniser.task, classes=odd)
+    result = dataclasses.replace(recogniser, task=task).recognize("album/a.wav")
+    system = System("s*_<", {}, "w_`<i>`", "s2", "fixed")
+    file = work / "album/a.wav"
+    with recognized_page.PageFile(work / "r.html", [file], system, "embed") as pages:
+        pages.add(file, result, pages.preview(file, result), "")
+    page = check(work / "r.html")
+    assert {"s*_< in w_`<i>`", "unknown data", *odd} <= set(page.texts("td"))
+    assert {found["title"] for found in page.find("div", **{"class": "name"})} >= set(odd)
+    (table,) = page.downloads("text/csv").values()
+    assert {row[0] for row in csv.reader(table.splitlines()[1:])} == set(odd)
 
 
 def embedded(path):

@@ -1,10 +1,12 @@
 """Waveforms and compressed copies of audio files."""
 
 import io
+import tracemalloc
 
 import av
 import numpy as np
 import pytest
+import soundfile
 
 from irec_jax import audio
 from irec_jax.reports import preview
@@ -58,6 +60,20 @@ def test_loudest_channel_is_heard_if_channels_cancel(tmp_path):
     found = read_preview(tmp_path / "a.wav", 2, with_audio=True)
     assert found.envelope.max() == pytest.approx(0.5, abs=0.01)
     assert np.abs(decode(found.mp3)).max() == pytest.approx(0.5, abs=0.05)
+
+
+def test_memory_does_not_grow_with_the_samples(tmp_path):
+    peaks, minutes = [], (1, 5)
+    for length in minutes:
+        with soundfile.SoundFile(tmp_path / "a.wav", "w", RATE_HZ, 1) as file:
+            for _ in range(6 * length):
+                file.write(tone(10, RATE_HZ))
+        tracemalloc.start()
+        read_preview(tmp_path / "a.wav", 60 * length, with_audio=True)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    longer_s = 60 * (minutes[1] - minutes[0])
+    assert peaks[1] - peaks[0] < 4 * longer_s * preview.BIT_RATE / 8 < longer_s * RATE_HZ * 4 / 3
 
 
 def test_samples_beyond_full_scale_are_clipped(tmp_path):
