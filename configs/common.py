@@ -241,6 +241,10 @@ def adam(learning_rate: float, *, clip_norm: float | None = None, schedule: str 
 def training(**settings) -> dict:
     """Return the training section.
 
+    - `init_from`: a trained system whose parameters training starts from (None: random ones): a
+      workdir, a folder that `irec export` wrote, `pretrained` for the recogniser that comes with
+      irec-jax, or the name of another one. Front end and network must be the same, except for
+      dropout and `dtype`; with other classes the last layer starts from random parameters.
     - `patience`: training stops when `stop_by` has not improved for more than this many epochs.
     - `stop_by`: `loss`, the validation loss, or a validation score: `top1` of a recogniser (the
       fraction of windows whose most probable class is a label), `amplitude_sdr` of a separator.
@@ -260,6 +264,7 @@ def training(**settings) -> dict:
         stop_by="loss",
         keep="best",
         best_by="loss",
+        init_from=config_dict.placeholder(str),
         min_steps_per_epoch=config_dict.placeholder(int),
         repeats=1,
         log_every_steps=20,

@@ -85,7 +85,7 @@ def write_separator(folder: Path) -> Path:
     )
     system = dict(task="separation", name="tiny", target_name="vocals_other", hop_s=0.128)
     config_of_system = config | dict(evaluation=dict(griffin_lim_iterations=5))
-    return _write_workdir(
+    return write_workdir(
         folder,
         create_separation(**settings, **config),
         settings | system | dict(post_db=-30.0, config=config_of_system),
@@ -108,14 +108,15 @@ def write_recogniser(folder: Path) -> Path:
         augment={},
     )
     system = dict(task="recognition", name="tiny", hop_s=0.25, aggregation="s2")
-    return _write_workdir(
+    return write_workdir(
         folder,
         create_recognition(**settings, **config),
         settings | system | dict(thresholds={"fixed": 0.5}, config=config | dict(data={})),
     )
 
 
-def _write_workdir(folder: Path, task, system: dict) -> Path:
+def write_workdir(folder: Path, task, system: dict) -> Path:
+    """Write the workdir of an untrained system with this `system.json`."""
     import jax
     import optax
 

@@ -41,8 +41,8 @@ def encode_parameters(params: Any, model_state: Mapping[str, Any]) -> bytes:
         params: tree of arrays.
         model_state: the other collections of the model, by name.
     """
-    arrays = _flatten({"params": params} | dict(model_state))
-    stored: dict[str, Any] = {name: _to_float16(np.asarray(a)) for name, a in arrays.items()}
+    arrays = flatten(params, model_state).items()
+    stored: dict[str, Any] = {name: _to_float16(np.asarray(array)) for name, array in arrays}
     content = io.BytesIO()
     np.savez(content, **stored)
     return content.getvalue()
@@ -137,8 +137,7 @@ def read_variables(folder: Path, target: tuple[Any, Any]) -> tuple[Any, Any]:
     file = folder / PARAMETER_FILE
     with _read_errors(file), np.load(io.BytesIO(_read(file)), allow_pickle=False) as content:
         arrays = {name: content[name] for name in content.files}
-    tree = {"params": target[0]} | dict(target[1])
-    expected = _flatten(tree)
+    expected = flatten(*target)
     for name in sorted(arrays.keys() | expected.keys()):
         actual, wanted = (
             tuple(found[name].shape) if name in found else "missing" for found in (arrays, expected)
@@ -148,15 +147,30 @@ def read_variables(folder: Path, target: tuple[Any, Any]) -> tuple[Any, Any]:
                 f"{file}: {name} is {actual}, but {wanted} in the network of system.json; "
                 "restore the folder from a copy"
             )
-    variables = jax.tree_util.tree_map_with_path(
-        lambda path, leaf: arrays[_name(path)].astype(leaf.dtype), tree
-    )
-    return variables.pop("params"), variables
+    return unflatten(arrays, *target)
 
 
-def _flatten(tree: Any) -> dict[str, Any]:
-    """Return the arrays of a tree by their names in `parameters.npz`."""
+def flatten(params: Any, model_state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters and model state by their names in `parameters.npz`."""
+    tree = {"params": params} | dict(model_state)
     return {_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def unflatten(
+    arrays: Mapping[str, np.ndarray], params: Any, model_state: Mapping[str, Any]
+) -> tuple[Any, Any]:
+    """Return parameters and model state with the named arrays, converted to the types there.
+
+    Arrays that are not named are left as they are.
+    """
+
+    def replace(path: tuple[Any, ...], leaf: Any) -> Any:
+        name = _name(path)
+        return arrays[name].astype(leaf.dtype) if name in arrays else leaf
+
+    tree = {"params": params} | dict(model_state)
+    variables = jax.tree_util.tree_map_with_path(replace, tree)
+    return variables.pop("params"), variables
 
 
 def _name(path: tuple[Any, ...]) -> str:

@@ -52,3 +52,24 @@ def resolve(workdir: str | os.PathLike | None, model: str | None) -> Path:
     if model is not None:
         raise UserError(f"workdir {os.fspath(workdir)!r} and model {model!r}: name one of them")
     return expand_home(workdir)
+
+
+def locate(name: str) -> Path:
+    """Return the folder of a trained system.
+
+    Args:
+        name: `pretrained`, the default recogniser; the name of another system that comes with
+            irec-jax; or a folder.
+
+    Raises:
+        UserError: neither a name nor a folder; or irec-jax came without systems.
+    """
+    if name == "pretrained":
+        return find()
+    if name in names():
+        return find(name)
+    folder = expand_home(name)
+    if not folder.is_dir():
+        known = ", ".join(["pretrained", *names()])
+        raise UserError(f"{name}: no such folder; name a workdir, an exported folder, or {known}")
+    return folder

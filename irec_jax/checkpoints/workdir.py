@@ -13,7 +13,7 @@ seed_N/           the same for every seed of a run with repeats
 import contextlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +23,16 @@ from irec_jax.files import read_json, write_json
 
 SYSTEM_FORMAT = 1
 #: Keys that configs of earlier versions lack, with the values that they stand for.
-_ADDED = {"training.keep": "best"} | dict.fromkeys(
-    (
-        "augment.speed_semitones",
-        "augment.distortion",
-        "augment.equaliser_db",
-        "augment.band_limit",
-        "augment.room",
-    ),
-    0.0,
-)
+_ADDED = {
+    "augment.band_limit": 0.0,
+    "augment.distortion": 0.0,
+    "augment.equaliser_db": 0.0,
+    "augment.noise_db": None,
+    "augment.room": 0.0,
+    "augment.speed_semitones": 0.0,
+    "training.init_from": None,
+    "training.keep": "best",
+}
 _NAMES, _NUMBER, _SECTION = "a list of names", "a number", "an object"
 #: Task -> key of `system.json` -> its kind.
 _KEYS: dict[str, dict[str, str]] = {
@@ -111,7 +111,7 @@ def differences(
     Earlier versions wrote "" or 0 for a key that is not set, which is None now, and had not yet
     the keys of `_ADDED`.
     """
-    theirs = _ADDED | dict(theirs)
+    theirs = {k: v for k, v in _ADDED.items() if k in ours} | dict(theirs)
     return [
         f"{key}: {theirs.get(key, '(absent)')} -> {ours.get(key, '(absent)')}"
         for key in sorted(ours.keys() | theirs.keys())
@@ -119,6 +119,11 @@ def differences(
         and ours.get(key) != theirs.get(key)
         and not (key in ours and ours[key] is None and theirs[key] in ("", 0))
     ]
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Return whether a training has begun in the folder of a run."""
+    return any((folder / "checkpoints").glob("*"))
 
 
 def lock_workdir(workdir: Path, config: Mapping[str, Any]) -> None:
@@ -186,6 +191,19 @@ def read_system(folder: Path) -> dict[str, Any]:
     for key, kind in (_KEYS.get(str(task), {}) | _COMMON_KEYS).items():
         _check_key(file, system, key, kind)
     return system
+
+
+@contextlib.contextmanager
+def system_errors(workdir: Path) -> Iterator[None]:
+    """Convert errors of a task that is created from a damaged `system.json` to UserError."""
+    try:
+        yield
+    except Exception as error:  # of any type: values in the file reach front ends and networks
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise UserError(
+            f"{workdir / 'system.json'}: {reason[:200]}; restore the file from a copy, or train "
+            "again"
+        ) from error
 
 
 def _check_key(file: Path, system: dict[str, Any], path: str, kind: str) -> None:

@@ -56,6 +56,7 @@ OPTIONAL: dict[str, type] = {
     "optimizer.clip_norm": float,
     "optimizer.schedule.name": str,
     "training.checkpoint_every_steps": int,
+    "training.init_from": str,
     "training.max_steps_per_epoch": int,
     "training.min_steps_per_epoch": int,
 }

@@ -14,11 +14,12 @@ from irec_jax.checkpoints import workdir
 from irec_jax.checkpoints.lock import run_lock
 from irec_jax.errors import UserError
 from irec_jax.experiment.base import Experiment, Trained
+from irec_jax.experiment.initial import Initial, load_initial
 from irec_jax.experiment.multi_instance import MultiInstanceExperiment
 from irec_jax.experiment.recognition import RecognitionExperiment
 from irec_jax.experiment.separation import SeparationExperiment
 from irec_jax.files import expand_home, read_json, write_json
-from irec_jax.tasks import Task
+from irec_jax.tasks import Recognition, Separation
 from irec_jax.training import loop
 from irec_jax.training.logging import log
 
@@ -47,19 +48,42 @@ def run(name: str, config: config_dict.ConfigDict, folder: Path, mode: str) -> d
     Raises:
         UserError: an invalid config, dataset or workdir, or a workdir that another run uses.
     """
-    task, _, _ = configs.check_config(config)
+    task, _, sample_rate_hz = configs.check_config(config)
     folder, flat = expand_home(folder), configs.flatten(config)
     distributed.on_main(
         lambda: workdir.check_workdir(folder, flat, mode, ignored=configs.NOT_COMPARED)
     )
+    initial = None
+    if mode == "train" and not distributed.on_main(lambda: _all_begun(config, folder)):
+        initial = load_initial(config, task, sample_rate_hz)
     with run_lock(folder):
-        return _run(name, config, task, folder, mode)
+        return _run(name, config, task, initial, folder, mode)
 
 
-def _run(name: str, config: config_dict.ConfigDict, task: Task, folder: Path, mode: str) -> dict:
+def _run_folders(config: config_dict.ConfigDict, folder: Path) -> dict[int, Path]:
+    """Return the folder of each repeat by its seed."""
+    if config.training.repeats == 1:
+        return {config.seed: folder}
+    seeds = range(config.seed, config.seed + config.training.repeats)
+    return {seed: folder / f"seed_{seed}" for seed in seeds}
+
+
+def _all_begun(config: config_dict.ConfigDict, folder: Path) -> bool:
+    """Return whether every repeat has a checkpoint, from which it resumes."""
+    return all(map(workdir.has_checkpoint, _run_folders(config, folder).values()))
+
+
+def _run(
+    name: str,
+    config: config_dict.ConfigDict,
+    task: Recognition | Separation,
+    initial: Initial | None,
+    folder: Path,
+    mode: str,
+) -> dict:
     """Train and evaluate every repeat in a locked workdir; see `run`."""
     began = time.perf_counter()
-    experiment = EXPERIMENTS[config.task](name, config, task)
+    experiment = EXPERIMENTS[config.task](name, config, task, initial)
     durations_s = {"data": time.perf_counter() - began}
     if mode == "train":
         distributed.on_main(lambda: workdir.lock_workdir(folder, configs.flatten(config)))
@@ -69,15 +93,13 @@ def _run(name: str, config: config_dict.ConfigDict, task: Task, folder: Path, mo
         f"{dataset.name} {dataset.version} ({dataset.config}){rendered}: "
         f"{experiment.describe_dataset()}"
     )
-    seeds = range(config.seed, config.seed + config.training.repeats)
-    reports = []
-    for seed in seeds:
-        if len(seeds) > 1:
-            log(f"repeat {len(reports) + 1} of {len(seeds)}, seed {seed}")
-        run_folder = folder / f"seed_{seed}" if len(seeds) > 1 else folder
-        with run_lock(run_folder) if len(seeds) > 1 else contextlib.nullcontext():
+    reports, num_repeats = [], config.training.repeats
+    for seed, run_folder in _run_folders(config, folder).items():
+        if num_repeats > 1:
+            log(f"repeat {len(reports) + 1} of {num_repeats}, seed {seed}")
+        with run_lock(run_folder) if num_repeats > 1 else contextlib.nullcontext():
             reports.append(_run_once(experiment, run_folder, seed, mode, dict(durations_s)))
-    if len(reports) == 1:
+    if num_repeats == 1:
         return reports[0]
     final = experiment.summarize_repeats(reports, folder)
     log(f"report: {folder / 'report.html'}")
@@ -120,7 +142,7 @@ def _check_data(
             are not those of the system.
     """
     file, current = folder / "dataset.json", data.fingerprint(dataset, splits)
-    if mode == "train" and not any((folder / "checkpoints").glob("*")):
+    if mode == "train" and not workdir.has_checkpoint(folder):
         write_json(file, current)
         return ""
     if not file.exists():

@@ -16,6 +16,7 @@ from irec_jax import data, distributed
 from irec_jax.checkpoints import state, workdir
 from irec_jax.config.checks import name_sections
 from irec_jax.data.splits import Examples
+from irec_jax.experiment.initial import Initial
 from irec_jax.reports import provenance
 from irec_jax.studies import published
 from irec_jax.tasks import Recognition, Separation
@@ -58,13 +59,20 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
         name: name of the config, such as 'han'.
         config: the resolved and locked config.
         task: the task of the config.
+        initial: parameters of a trained system that training starts from, if the config names one.
     """
 
     reports: ClassVar[ModuleType]
     unit: ClassVar[str] = "windows"
 
-    def __init__(self, name: str, config: config_dict.ConfigDict, task: TaskT):
-        self.name, self.config, self.task = name, config, task
+    def __init__(
+        self,
+        name: str,
+        config: config_dict.ConfigDict,
+        task: TaskT,
+        initial: Initial | None = None,
+    ):
+        self.name, self.config, self.task, self.initial = name, config, task, initial
         self.dataset = self.load()
 
     @abc.abstractmethod
@@ -213,6 +221,8 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
         valid_batches = self.batches(splits.validation, shuffle=False)
         optimizer, schedule = self.optimizer
         params, model_state = jax.jit(task.init)(jax.random.key(seed))
+        if self.initial:  # a checkpoint of this run, if there is one, replaces them
+            params, model_state = self.initial.apply(params, model_state)
         # Before the first checkpoint, so that every checkpoint is a complete system.
         self.write_system(folder)
         log(parameter_table(params))

@@ -137,12 +137,13 @@ def _calibrate(
 
 
 def _without_local_paths(system: dict[str, Any]) -> dict[str, Any]:
-    """Return `system.json` without folders of this computer; of the user's sounds, the name."""
+    """Return `system.json` with the names only of folders of this computer."""
     system = copy.deepcopy(system)
-    data = system["config"]["data"]
+    data, training = system["config"]["data"], system["config"].get("training", {})
     data |= {key: None for key in _LOCAL_KEYS if key in data}
-    if data.get("path"):
-        data["path"] = Path(data["path"]).name
+    for section, key in ((data, "path"), (training, "init_from")):
+        if section.get(key):
+            section[key] = Path(section[key]).name
     return system
 
 

@@ -1,16 +1,14 @@
 """Loading of trained systems from workdirs and packaged systems."""
 
-import contextlib
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from irec_jax.checkpoints import storage
-from irec_jax.checkpoints.workdir import read_system
+from irec_jax.checkpoints.workdir import read_system, system_errors
 from irec_jax.errors import UserError
 from irec_jax.tasks import Task
 from irec_jax.text import to_unicode
@@ -55,19 +53,6 @@ def open_system(workdir: Path, *tasks: str) -> dict[str, Any]:
             f"{command}, or name the workdir of {expected}"
         )
     return system
-
-
-@contextlib.contextmanager
-def system_errors(workdir: Path) -> Iterator[None]:
-    """Convert errors of a task that is created from a damaged `system.json` to UserError."""
-    try:
-        yield
-    except Exception as error:  # of any type: values in the file reach front ends and networks
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise UserError(
-            f"{workdir / 'system.json'}: {reason[:200]}; restore the file from a copy, or train "
-            "again"
-        ) from error
 
 
 def _is_utf8(name: str) -> bool:

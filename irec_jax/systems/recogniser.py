@@ -13,6 +13,7 @@ import numpy as np
 
 from irec_jax import audio
 from irec_jax.checkpoints import pretrained
+from irec_jax.checkpoints.workdir import system_errors
 from irec_jax.errors import UserError
 from irec_jax.files import expand_home
 from irec_jax.inference import aggregation, sliding_windows
@@ -20,7 +21,7 @@ from irec_jax.inference.prediction import create_predict, local_batch_size
 from irec_jax.inference.segments import Segment
 from irec_jax.systems.clip import Clip, read_clip
 from irec_jax.systems.inputs import check_array, is_file, is_path
-from irec_jax.systems.loading import load_variables, open_system, system_errors
+from irec_jax.systems.loading import load_variables, open_system
 from irec_jax.tasks import Recognition, create_trained
 from irec_jax.text import to_unicode
 

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from irec_jax import audio, registry
+from irec_jax.checkpoints.workdir import system_errors
 from irec_jax.files import expand_home
 from irec_jax.inference.prediction import create_predict, local_batch_size
 from irec_jax.inference.separation import PHASES, separate_blocks
-from irec_jax.systems.loading import load_variables, open_system, system_errors
+from irec_jax.systems.loading import load_variables, open_system
 from irec_jax.tasks import Separation, create_trained
 
 #: Windows per batch.
