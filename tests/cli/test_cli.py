@@ -198,7 +198,7 @@ def test_memory_does_not_grow_with_file_length(trained, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["song.wav"], "irec_jax.main --config=configs/han.py"),
+        (["song.wav"], "song.wav: no such file or folder"),
         (["{file}", "--workdir", "nowhere"], "nowhere"),
         (["{empty}", "--workdir", "{trained}"], "no audio"),
         (["{file}", "--workdir", "{empty}"], "system.json"),

@@ -40,7 +40,7 @@ def test_tfds_accepts_the_options_of_a_folder(tmp_path):
 
 def test_descriptions_are_consistent():
     for name, dataset in data_builders.DATASETS.items():
-        assert dataset.rendered == ("soundfont" in dataset.options), name
+        assert dataset.rendered == bool({"soundfont", "sounds"} & {*dataset.options}), name
         assert set(dataset.options) <= set(data_builders.OPTIONS), name
         assert f"{name}" in " ".join(data_builders.OPTIONS[option] for option in dataset.options)
     assert data_builders.describe("irmas").test_parts == (1, 2, 3)
