@@ -50,7 +50,7 @@ def make_config(
     """Return the config of the options, named after them and the files of the libraries.
 
     Raises:
-        UserError: unknown size, format or library, or a library that is not on this machine.
+        UserError: unknown size, format or library.
     """
     for option, value, known in (("size", size, SIZES), ("format", format, FORMATS)):
         if value not in known:
@@ -96,6 +96,8 @@ class GmWild(StreamingBuilder):
 
     def _split_generators(self, dl_manager) -> dict[str, "_Examples"]:
         del dl_manager  # nothing is downloaded
+        for name in {name for names in self.builder_config.sounds.values() for name in names}:
+            libraries.find(name)
         return {split: _Examples(self, split) for split in self.builder_config.sounds}
 
 

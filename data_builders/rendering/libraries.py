@@ -118,10 +118,14 @@ def find(name: str) -> Path:
 
 
 def fingerprint(names: Sequence[str]) -> str:
-    """Return eight hexadecimal digits that identify the files of libraries."""
+    """Return eight hexadecimal digits that identify the files of libraries, also missing ones."""
     state = 0
     for name in names:
-        path = find(name)
+        try:
+            path = find(name)
+        except UserError:
+            state = zlib.crc32(f"{name} missing".encode(), state)
+            continue
         files = [path] if path.is_file() else sorted(p for p in path.glob("*/*") if p.is_file())
         for file in files:
             entry = f"{name} {file.name} {file.stat().st_size}"

@@ -237,6 +237,10 @@ def run_irec(words, monkeypatch):
     else:
         if command == "build":
             monkeypatch.setattr(data_builders, "prepare", data_builders.builder)
+        elif command == "fetch-sounds":
+            from irec_jax.cli import fetch_sounds
+
+            monkeypatch.setattr(fetch_sounds, "_find", lambda name, folder: folder)  # all are there
         elif command == "export":
             shutil.rmtree(words[words.index("--out") + 1])  # written for the other commands
         elif command == "gallery" and "--dataset" not in words:
