@@ -14,8 +14,8 @@ of instances at the threshold 0.5:
   ...  --config.data.hop_s=2.6006 --config.augment.num_mel_masks=0                  .712 / .674
 
 in a quarter of an hour on two CPU cores. MFCC statistics with logistic regression have .776 / .748;
-the F1 by piece of the network is .080 higher [.008, .145]. `small` has ten minutes of
-training music, the author's recordings 15 hours.
+the F1 by piece of the network is .080 higher [.008, .145]. `small` has ten minutes of training music,
+the author's recordings 15 hours.
 
 The labels come from the tracks: RMS in frames of 1,024 samples after crosstalk reduction, its
 maximum over the instance, compared with a threshold relative to the maximum of the track. An
