@@ -62,7 +62,8 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
             f"config argument context={args.context}: expected an odd number, so that one instance "
             f"is in the middle, such as {args.context + 1}"
         )
-    # Instances without overlap, as in the thesis, are too few on small data. Those of a bag are adjacent.
+    # Instances without overlap, as in the thesis, are too few on small data. Those of a bag are
+    # adjacent.
     hop_frames = min(args.frames, HOP_FRAMES) if args.instances == 1 else args.frames
     config = config_dict.ConfigDict()
     label_s = args.frames * FRAME_LENGTH / SAMPLE_RATE_HZ
