@@ -255,7 +255,9 @@ def training(**settings) -> dict:
     - `max_steps_per_epoch`: shortens passes (None: complete passes).
     - `repeats`: number of runs, with consecutive seeds.
     - `log_every_steps`: interval of TensorBoard scalars.
-    - `checkpoint_every_steps`: interval of checkpoints within an epoch (None: only at its end).
+    - `checkpoint_every_s`: interval of checkpoints in seconds, besides those after each epoch
+      (None: no others).
+    - `checkpoint_every_steps`: their interval in steps.
     """
     defaults = dict(
         batch_size=128,
@@ -268,6 +270,7 @@ def training(**settings) -> dict:
         min_steps_per_epoch=config_dict.placeholder(int),
         repeats=1,
         log_every_steps=20,
+        checkpoint_every_s=600.0,
         checkpoint_every_steps=config_dict.placeholder(int),
         max_steps_per_epoch=config_dict.placeholder(int),
     )

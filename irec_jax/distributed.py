@@ -24,7 +24,7 @@ def initialize() -> None:
     coordinator = os.environ.get("IREC_COORDINATOR")
     if not coordinator:
         return
-    # The service would keep SIGTERM from ending a process.
+    # The service would take SIGTERM from `preemption`, and a second one would not end the process.
     jax.config.update("jax_enable_preemption_service", False)
     address, num_processes, process_id = None, None, None
     if coordinator != "auto":
@@ -108,6 +108,15 @@ def gather_rows(rows: np.ndarray) -> list[np.ndarray]:
     padded[: len(rows)] = rows
     gathered = multihost_utils.process_allgather(padded)
     return [part[:count] for part, count in zip(gathered, counts, strict=True)]
+
+
+def leave() -> None:
+    """Disconnect from the other processes when every process has reached this call.
+
+    Until then none of them ends, which would be an error in the others.
+    """
+    if jax.process_count() > 1:
+        jax.distributed.shutdown()
 
 
 def barrier(name: str) -> None:

@@ -5,7 +5,8 @@
 #
 # Process i uses GPU i; fewer GPUs than processes is an error, and without GPUs the processes run on
 # the CPU. The output of process 0 is shown, that of the others goes to temporary files. If a
-# process fails, all are stopped and the last lines of the other processes are shown.
+# process fails, all are stopped and the last lines of the other processes are shown. SIGTERM goes to
+# every process; they save a checkpoint and end with 75, and so does this script.
 set -euo pipefail
 
 if [[ $# -lt 2 || ! "$1" =~ ^[1-9][0-9]*$ ]]; then
@@ -39,7 +40,9 @@ stop() {
     rm -rf "$logs"
 }
 trap stop EXIT
-trap 'exit 130' INT TERM
+trap 'exit 130' INT
+terminated=
+trap 'terminated=yes; kill -TERM "${processes[@]}" 2>/dev/null || true' TERM
 
 for ((i = 0; i < count; i++)); do
     (
@@ -55,6 +58,15 @@ running=$count
 while ((running > 0)); do
     status=0
     wait -n || status=$?
+    if [[ $terminated ]]; then
+        status=0
+        for process in "${processes[@]}"; do
+            code=0
+            wait "$process" || code=$?
+            if ((code > status)); then status=$code; fi
+        done
+        exit "$status"
+    fi
     if ((status != 0)); then
         for log in "$logs"/*.log; do
             [[ -s "$log" ]] && { echo "--- last lines of $(basename "$log" .log)"; tail -n 5 "$log"; } >&2

@@ -1,17 +1,31 @@
 #!/usr/bin/env bash
 # One process per GPU on any number of Slurm nodes:
 #
-#   sbatch --nodes=2 --ntasks-per-node=8 --gpus-per-task=1 launch/slurm.sh --config=configs/han.py:dataset=irmas
+#   sbatch --nodes=2 --ntasks-per-node=8 --gpus-per-node=8 launch/slurm.sh --config=configs/han.py:dataset=irmas
 #
-# The workdir and data.dir must be on a file system shared by all nodes. A requeued job resumes.
+# On CPUs: --gpus-per-node=0. The workdir and data.dir must be on a file system shared by all nodes.
+# A job that is preempted or runs out of time saves a checkpoint, is queued again and resumes.
+#
+# All GPUs of a node are visible to each of its tasks, of which number i uses GPU i. With
+# --gpus-per-task a task would see only one, which has number 0 in every task.
 #SBATCH --job-name=irec
 #SBATCH --nodes=1
 #SBATCH --ntasks-per-node=1
-#SBATCH --gpus-per-task=1
+#SBATCH --gpus-per-node=1
 #SBATCH --cpus-per-task=8
 #SBATCH --requeue
+#SBATCH --open-mode=append
 #SBATCH --output=irec-%j.log
-set -euo pipefail
+#SBATCH --signal=TERM@120
+set -uo pipefail
 # JAX reads the coordinator and the ranks from Slurm's environment variables.
 export IREC_COORDINATOR=auto
-srun --kill-on-bad-exit=1 "${PYTHON:-python}" -m irec_jax.main "$@"
+# srun does not inherit --cpus-per-task since Slurm 22.05.
+export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}
+
+status=0
+srun --kill-on-bad-exit=1 "${PYTHON:-python}" -m irec_jax.main "$@" || status=$?
+if ((status == 75)); then  # ended by SIGTERM
+    scontrol requeue "$SLURM_JOB_ID"
+fi
+exit "$status"

@@ -16,6 +16,7 @@ PACKAGES = (
     "registry",
     "files",
     "progress",
+    "preemption",
     "distributed",
     "audio",
     "dsp",

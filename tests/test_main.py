@@ -230,12 +230,12 @@ def test_profile_prints_the_rate_and_how_to_view_the_trace(tmp_path, capsys):
     assert "nothing traced" in capsys.readouterr().out
 
 
-def start(words, **variables):
+def start(words, command=(sys.executable, "-m", "irec_jax.main")):
     """Start the command in a separate process."""
     return subprocess.Popen(
-        [sys.executable, "-m", "irec_jax.main", *map(str, words)],
+        [*command, *map(str, words)],
         cwd=ROOT,
-        env=os.environ | variables,
+        env=os.environ | {"PYTHON": sys.executable, "JAX_PLATFORMS": "cpu"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -250,12 +250,20 @@ def finish(words):
     return output
 
 
-def test_killed_run_resumes_and_matches_an_uninterrupted_run(tmp_path):
-    """All runs use separate processes, because XLA may round differently in this one."""
-    words = ["--config=configs/han.py:debug", *SMALL, "--config.training.num_epochs=6"]
-    words += ["--config.training.checkpoint_every_steps=2", "--config.training.patience=9"]
-    uninterrupted, killed = tmp_path / "uninterrupted", tmp_path / "killed"
-    finish([*words, f"--workdir={uninterrupted}"])
+LONG = ["--config=configs/han.py:debug", *SMALL, "--config.training.num_epochs=12"]
+LONG += ["--config.training.checkpoint_every_steps=2", "--config.training.patience=99"]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """Workdir of the training `LONG`, in a process of its own: XLA may round differently here."""
+    workdir = tmp_path_factory.mktemp("long") / "uninterrupted"
+    finish([*LONG, f"--workdir={workdir}"])
+    return workdir
+
+
+def test_killed_run_resumes_and_matches_an_uninterrupted_run(tmp_path, uninterrupted):
+    words, killed = LONG, tmp_path / "killed"
     process = start([*words, f"--workdir={killed}"])
     folder = killed / "checkpoints"
     while process.poll() is None and not any(int(p.name) >= 4 for p in folder.glob("[0-9]")):
@@ -306,6 +314,33 @@ def test_two_processes_match_one_process(tmp_path, trained):
     assert failed.returncode == 1 and "seed: 0 -> 5" in failed.stderr
 
 
+def test_preempted_processes_save_the_same_step_and_one_continues(tmp_path, uninterrupted):
+    words = [*LONG, f"--workdir={tmp_path / 'run'}"]
+    launcher = start(words, command=["launch/local.sh", "2"])
+    for line in launcher.stdout:
+        if line.startswith("epoch   2 of"):
+            break
+    launcher.send_signal(signal.SIGTERM)
+    output = launcher.communicate(timeout=300)[0]
+    assert launcher.returncode == 75, output
+    (step,) = re.findall(r"^ended by SIGTERM, checkpoint after step (\d+); run", output, re.M)
+    assert (tmp_path / "run" / "checkpoints" / step / "checksums.json").exists()
+    assert not (tmp_path / "run" / "report.json").exists()
+    # The same command with one process ends as if it had trained alone.
+    assert f"resuming after step {step}\n" in finish(words)
+    expected, actual = parameters(uninterrupted), parameters(tmp_path / "run")
+    for layer, arrays in expected.items():
+        for name, array in arrays.items():
+            np.testing.assert_allclose(array, actual[layer][name], rtol=1e-3, atol=2e-5)
+    reports = [
+        json.loads((folder / "report.json").read_text())
+        for folder in (uninterrupted, tmp_path / "run")
+    ]
+    for row, resumed in zip(*(report["history"] for report in reports), strict=True):
+        for name in row.keys() - {"seconds"}:
+            assert row[name] == pytest.approx(resumed[name], abs=1e-3)
+
+
 FULL_DISK = """
 import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -352,11 +387,16 @@ def test_disk_that_fills_while_writing_a_checkpoint_is_reported(tmp_path):
         load_recogniser(tmp_path / "run")
 
 
-def test_ctrl_c_stops_a_run_immediately(tmp_path):
+@pytest.mark.parametrize(
+    ("number", "code", "message"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 75, "ended by SIGTERM")],
+)
+def test_ctrl_c_and_sigterm_end_a_run_in_one_line(tmp_path, number, code, message):
     process = start(["--config=configs/han.py:debug", f"--workdir={tmp_path / 'run'}", *SMALL])
     for line in process.stdout:
         if "rendered audio" in line:
             break
-    process.send_signal(signal.SIGINT)
-    output = process.communicate(timeout=60)[0]
-    assert process.returncode == 130 and "interrupted" in output and "Traceback" not in output
+    process.send_signal(number)
+    output = process.communicate(timeout=300)[0]
+    assert process.returncode == code and "Traceback" not in output
+    assert f"\n{message}" in output and "run the same command again to continue\n" in output

@@ -2,7 +2,8 @@
 
 The hidden file `.lock.json` in a workdir names the run that writes there. A thread of process 0
 renews its modification time. A lock that has not been renewed for two minutes is taken over; so is,
-at once, that of a process of the same machine that has ended without releasing it.
+at once, that of a process of the same machine that has ended without releasing it, and that of the
+same job of a scheduler on another machine: a scheduler starts a job again only after its end.
 """
 
 import _thread
@@ -18,7 +19,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from irec_jax import distributed
+from irec_jax import distributed, preemption
 from irec_jax.errors import UserError
 
 LOCK_FILE = ".lock.json"
@@ -66,7 +67,7 @@ def _acquire(workdir: Path, token: str, timeout_s: float) -> list[str]:
         The folder and its parents that did not exist, the innermost first.
     """
     owner = {"token": token, "host": socket.gethostname(), "pid": os.getpid()}
-    owner |= {"machine": _machine(), "started": time.strftime("%Y-%m-%d %H:%M:%S")}
+    owner |= {"machine": _machine(), "job": _job(), "started": time.strftime("%Y-%m-%d %H:%M:%S")}
     file = workdir / LOCK_FILE
     if workdir.exists() and not workdir.is_dir():
         raise UserError(f"{workdir}: is a file; name a folder as --workdir")
@@ -139,7 +140,10 @@ def _describe(content: str | None) -> str:
 def _is_stale(file: Path, content: str, timeout_s: float) -> bool:
     """Return whether the run of a lock has ended or has not renewed it in time."""
     owner = _parse(content)
-    if owner.get("machine") == _machine() and not _is_alive(owner.get("pid")):
+    if owner.get("machine") == _machine():
+        if not _is_alive(owner.get("pid")):
+            return True
+    elif owner.get("job") is not None and owner["job"] == _job():
         return True
     # Modification times are compared with that of a new file, since clocks of machines differ.
     with tempfile.NamedTemporaryFile(dir=file.parent, prefix=".now") as new:
@@ -172,6 +176,11 @@ def _machine() -> str:
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
         parts.append(os.readlink("/proc/self/ns/pid"))
     return " ".join(parts)
+
+
+def _job() -> str | None:
+    """Return the scheduler's name of this job, which it keeps when it is started again."""
+    return os.environ.get("IREC_JOB") or os.environ.get("SLURM_JOB_ID")
 
 
 class _Heartbeat(threading.Thread):
@@ -210,6 +219,7 @@ class _Heartbeat(threading.Thread):
 
 def _interrupt() -> None:
     """Raise KeyboardInterrupt in the main thread, with the first signal that does so."""
+    preemption.end_deferral()
     for number in (signal.SIGINT, signal.SIGTERM):
         if callable(signal.getsignal(number)):
             _thread.interrupt_main(number)

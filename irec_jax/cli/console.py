@@ -15,6 +15,7 @@ from typing import NoReturn, TextIO
 
 import absl.logging
 
+from irec_jax import preemption
 from irec_jax.errors import UserError
 from irec_jax.text import printable, shorten, to_unicode
 
@@ -37,6 +38,7 @@ def run_command(main: Callable[[], int | None]) -> int:
     """Run a command; return its exit code.
 
     Every error and an interrupt print one line to stderr, without a traceback; see `user_errors`.
+    The exit code after Ctrl-C is 130, after SIGTERM `preemption.EXIT_CODE`.
     """
     _quiet_libraries()
     try:
@@ -47,6 +49,9 @@ def run_command(main: Callable[[], int | None]) -> int:
         return 141
     except UserError as error:
         return _fail(f"error: {error}", 1)
+    except preemption.Preempted as error:
+        reason = str(error) or "ended by SIGTERM"
+        return _fail(f"{reason}; run the same command again to continue", preemption.EXIT_CODE)
     except KeyboardInterrupt:
         return _fail("interrupted; run the same command again to continue", 130)
 
@@ -105,19 +110,22 @@ def _keep_traceback(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Raise KeyboardInterrupt for Ctrl-C and SIGTERM, wherever they arrive.
+    """Raise KeyboardInterrupt for Ctrl-C, and Preempted for SIGTERM, wherever they arrive.
 
     Python ignores exceptions in some callbacks, such as JAX's garbage-collector callback; an
-    interrupt there is raised again. SIGTERM, which ends jobs, is treated like Ctrl-C, so that no
-    incomplete files remain.
+    interrupt there is raised again.
     """
     default_hook = sys.unraisablehook
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    preemption.install()
 
     def repeat_interrupt(ignored) -> None:
+        number = signal.SIGINT
+        if issubclass(ignored.exc_type, preemption.Preempted):
+            preemption.install()
+            number = signal.SIGTERM
         if issubclass(ignored.exc_type, KeyboardInterrupt):
-            threading.Timer(0.05, _thread.interrupt_main).start()  # outside of the callback
+            # Outside of the callback.
+            threading.Timer(0.05, _thread.interrupt_main, (number,)).start()
         else:
             default_hook(ignored)
 

@@ -1,5 +1,6 @@
 """`irec study NAME`: reproduce the tables and figures of a paper."""
 
+import contextlib
 import importlib
 from collections.abc import Sequence
 
@@ -23,6 +24,12 @@ def main(words: Sequence[str]) -> int:
     # Imported late, so that --help and argument errors appear at once.
     from irec_jax.checkpoints.lock import run_lock
     from irec_jax.files import expand_home
+    from irec_jax.studies.runs import TaskEnded
 
-    with run_lock(expand_home(arguments.workdir)):
-        return module.run(arguments)
+    # The tasks of a job array share the folder of the study; each run has a lock of its own.
+    shared = vars(arguments).get("task")
+    with contextlib.nullcontext() if shared else run_lock(expand_home(arguments.workdir)):
+        try:
+            return module.run(arguments)
+        except TaskEnded as task:
+            return task.exit_code

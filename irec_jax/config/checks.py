@@ -36,6 +36,7 @@ MINIMUM = {
     "profile.start_step": 0,
     "seed": 0,
     "training.batch_size": 1,
+    "training.checkpoint_every_s": 0,
     "training.checkpoint_every_steps": 0,
     "training.log_every_steps": 1,
     "training.max_steps_per_epoch": 0,

@@ -55,6 +55,7 @@ OPTIONAL: dict[str, type] = {
     "evaluation.threshold": float,
     "optimizer.clip_norm": float,
     "optimizer.schedule.name": str,
+    "training.checkpoint_every_s": float,
     "training.checkpoint_every_steps": int,
     "training.init_from": str,
     "training.max_steps_per_epoch": int,
@@ -67,6 +68,8 @@ NOT_COMPARED = (
     "data.cache_gb",
     "profile.start_step",
     "profile.num_steps",
+    "training.checkpoint_every_s",
+    "training.checkpoint_every_steps",
 )
 
 

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import dataclasses
+import re
 import sys
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
@@ -44,6 +45,18 @@ class Run:
     expected_s: float = 60.0
 
 
+class TaskEnded(Exception):
+    """The runs of one task of a job array have ended, and `--collect` makes the report.
+
+    Attributes:
+        exit_code: 1 if a run failed, else 0.
+    """
+
+    def __init__(self, exit_code: int):
+        super().__init__(exit_code)
+        self.exit_code = exit_code
+
+
 class Results(NamedTuple):
     """Results by name of the run: the content of its report.json, or the reason for its failure."""
 
@@ -58,9 +71,10 @@ def add_arguments(
     rows: bool = True,
     datasets: Sequence[str] = _CLIPS,
 ) -> None:
-    """Add the options of studies that consist of runs; `--rows` if runs can be selected.
+    """Add the options of studies that consist of runs.
 
-    The first of the datasets is the default, and rendered.
+    `--rows`, `--task` and `--collect` are added if runs can be selected. The first of the datasets
+    is the default, and rendered.
     """
     add = parser.add_argument
     first, *others = datasets
@@ -70,6 +84,15 @@ def add_arguments(
     add("--manual-dir", default="", help="folder of manually downloaded files")
     if rows:
         add("--rows", default="", help="rows whose names contain one of these: lstm,b3")
+        choice = parser.add_mutually_exclusive_group()
+        choice.add_argument(
+            "--task",
+            metavar="I/N",
+            help="execute every N-th run from the I-th on, without a report, in a job array",
+        )
+        choice.add_argument(
+            "--collect", action="store_true", help="report on the finished runs, executing none"
+        )
     add("--seed", type=int, default=0, help="seed of splits, parameters and batches")
     add("--quick", action="store_true", help="a part of the study, trained briefly")
     add("--debug", action="store_true", help="run all on tiny data; the scores are meaningless")
@@ -113,6 +136,21 @@ def config_path(config: str, arguments: argparse.Namespace) -> str:
     return f"{config}{separator}dataset={arguments.dataset}{debug}"
 
 
+def parse_task(text: str | None) -> tuple[int, int] | None:
+    """Return the number of a task, from 1, and the number of tasks in `I/N`; None for None.
+
+    Raises:
+        UserError: not two numbers with 1 <= I <= N.
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    index, count = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= index <= count:
+        raise UserError(f"--task {text}: expected I/N with 1 <= I <= N, such as 2/5")
+    return index, count
+
+
 def select(names: Sequence[str], text: str) -> list[str]:
     """Return the names that contain a part of a comma-separated text; all for an empty text.
 
@@ -132,6 +170,8 @@ class Study:
     def __init__(self, arguments: argparse.Namespace, settings: Mapping):
         self.workdir, self.settings = expand_home(arguments.workdir), settings
         self.seed, self.began = arguments.seed, time.monotonic()
+        self._task = parse_task(getattr(arguments, "task", None))
+        self._collect = getattr(arguments, "collect", False)
         lock_study(self.workdir, settings)
 
     def execute(
@@ -154,8 +194,15 @@ class Study:
         Raises:
             UserError: before the first run, if a config is invalid, a folder holds a run of another
                 config, or a dataset cannot be prepared.
+            TaskEnded: after the last run, if this is one task of a job array.
         """
         folder = self.workdir / "runs"
+        if self._task:
+            index, count = self._task
+            names = [run.name for run in runs if todo is None or run.name in todo]
+            todo = names[index - 1 :: count]
+        elif self._collect:
+            todo = ()
         reports, pending = _find_reports(runs, folder, todo)
         failures, remaining = {}, [run for run in runs if run.name in pending]
         _prepare_datasets(pending.values())
@@ -175,6 +222,8 @@ class Study:
             rest = f"{len(remaining)} left, about {left}" if remaining else "none left"
             took = duration(time.monotonic() - run_began)
             print(f"{run.name}: {line}; {took}; {rest}", flush=True)
+        if self._task:
+            raise TaskEnded(exit_code=1 if failures else 0)
         ordered = {run.name: reports[run.name] for run in runs if run.name in reports}
         return Results(ordered, failures)
 
@@ -187,9 +236,11 @@ class Study:
             all runs includes those of earlier calls.
 
         Raises:
-            UserError: all runs failed.
+            UserError: no run has finished.
         """
         reports = list(results.reports.values())
+        if not reports and not results.failures:
+            raise UserError(f"{self.workdir}: no run has finished; execute them without --collect")
         if not reports:
             raise UserError(
                 f"all {len(results.failures)} runs failed; the reasons are printed above"

@@ -144,6 +144,7 @@ def run(arguments: argparse.Namespace) -> int:
     planned = plan(arguments)
     selected = runs.select([run.name for run in planned], arguments.rows)
     study = runs.Study(arguments, settings)
+    results = study.execute(planned, _line, selected)
     training, test = (_load(arguments, split) for split in ("train", "test"))
     levels_db = published.LEVELS_DB[:1] if arguments.quick else published.LEVELS_DB
     labels = seipel_labels.study(
@@ -154,7 +155,6 @@ def run(arguments: argparse.Namespace) -> int:
         decay_s=arguments.decay_s,
         seed=arguments.seed,
     )
-    results = study.execute(planned, _line, selected)
     report = study.report(results, split="official")
     by_name = {row.name: row for row in list_rows(quick=arguments.quick)}
     folder = study.workdir / "runs"

@@ -6,13 +6,13 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import jax
 import numpy as np
 from tqdm import tqdm
 
-from irec_jax import distributed
+from irec_jax import distributed, preemption
 from irec_jax.checkpoints import storage as checkpoints
 from irec_jax.checkpoints.state import TrainState
 from irec_jax.errors import UserError
@@ -21,6 +21,10 @@ from irec_jax.progress import progress_bar
 from irec_jax.training import parallel
 from irec_jax.training.logging import Logger, duration, log
 from irec_jax.training.profiling import Profiler
+
+
+#: What a process asks of all: to save a checkpoint, or to save one and to end.
+_SAVE, _STOP = 1, 2
 
 
 class TrainBatches(Protocol):
@@ -136,7 +140,8 @@ class TrainingRun:
         Early stopping ends training when the validation loss (or the scalar that
         `settings["stop_by"]` names) has not improved for more than `settings["patience"]` epochs.
         Training resumes from the last checkpoint in `workdir`, if there is one, with the same
-        result as an uninterrupted run.
+        result as an uninterrupted run. SIGTERM in any process ends training after the same step
+        in all processes, with a checkpoint; during validation, when it is complete.
 
         Returns:
             The state of the last epoch, or of the best one by `settings["best_by"]`, as
@@ -144,6 +149,7 @@ class TrainingRun:
 
         Raises:
             UserError: a non-finite loss (with the step and the ids of its batch), or a full disk.
+            Preempted: SIGTERM; the state is saved.
         """
         with contextlib.closing(checkpoints.Checkpoints(self.workdir / "checkpoints")) as store:
             self._store, restored = store, store.latest(state)
@@ -153,7 +159,8 @@ class TrainingRun:
                 state, self.progress = restored[0], Progress(**restored[1])
                 if not self.progress.finished:
                     log(f"resuming after step {int(state.step)}")
-            self._train(state)
+            with preemption.deferred():
+                self._train(state)
             return store.best(state)[0], self.progress
 
     def _train(self, state: TrainState) -> None:
@@ -162,13 +169,16 @@ class TrainingRun:
         if self.progress.finished:
             self._profiler.close(step)
             return
-        self._began = time.perf_counter() - self.progress.seconds
+        self._saved = time.perf_counter()
+        self._began = self._saved - self.progress.seconds
         current, inputs = parallel.replicate(state), iter(self.batches.iterate(step))
         self.summarize(step, current.params, current.model_state)
         while not self.progress.finished:
             epoch_began = time.perf_counter()
             current, step = self._train_epoch(current, step, inputs)
             current = self._validate(current, step, epoch_began)
+            if parallel.largest(self._request()).item() == _STOP:
+                self._stop(step)
             self.summarize(step, current.params, current.model_state)
         self._profiler.close(step)
 
@@ -189,6 +199,7 @@ class TrainingRun:
             while True:
                 batch = parallel.shard(next(inputs))
                 self._profiler.before(step, self.train_step, current, batch)
+                agreed = parallel.largest(self._request())
                 with jax.profiler.StepTraceAnnotation("train", step_num=step):
                     current, loss = self.train_step(current, batch)
                 self._profiler.after(step, loss)
@@ -198,9 +209,13 @@ class TrainingRun:
                 step += 1
                 if step % size == 0:
                     break
-                if every and step % every == 0:
+                # Computed before this step, which runs meanwhile.
+                request = agreed.item()
+                if request or every and step % every == 0:
                     self._check_finite(pending)
                     self._save(current, None)
+                if request == _STOP:
+                    self._stop(step)
             self._log_step(pending, bar)
         return current, step
 
@@ -225,8 +240,22 @@ class TrainingRun:
         log(_epoch_line(row, improved, self.settings, self.progress))
         return current
 
+    def _request(self) -> int:
+        """Return what this process asks of all at present; process 0 has the only clock."""
+        if preemption.requested():
+            return _STOP
+        interval_s = self.settings["checkpoint_every_s"]
+        due = interval_s and time.perf_counter() - self._saved >= interval_s
+        return _SAVE if due and distributed.is_main() else 0
+
+    def _stop(self, step: int) -> NoReturn:
+        """End this process for SIGTERM, when process 0 has saved the state."""
+        distributed.leave()
+        raise preemption.Preempted(f"ended by SIGTERM, checkpoint after step {step}")
+
     def _save(self, current: TrainState, rank: float | None) -> None:
-        self.progress.seconds = time.perf_counter() - self._began
+        self._saved = time.perf_counter()
+        self.progress.seconds = self._saved - self._began
         self._store.save(parallel.first(current), dataclasses.asdict(self.progress), rank)
 
     def _log_step(self, pending: tuple[int, jax.Array] | None, bar: tqdm) -> None:

@@ -3,6 +3,7 @@
 The only module that uses `pmap`; its axis has the name `distributed.AXIS`.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -57,6 +58,24 @@ def first(tree: Any) -> Any:
     """Return the first device's copy of replicated arrays, on the host."""
     # Copied, since the device's own buffer may be donated to the next step.
     return jax.tree.map(lambda x: np.array(x.addressable_data(0))[0], tree)
+
+
+def largest(value: int) -> np.ndarray | jax.Array:
+    """Return the largest of the values of all processes.
+
+    Every process must call this at the same point between its steps.
+
+    Returns:
+        An array with one element, in a job of several processes computed in the background.
+    """
+    if jax.process_count() == 1:
+        return np.asarray(value)
+    return _largest(np.full(jax.local_device_count(), value, np.int32)).addressable_data(0)
+
+
+@functools.partial(jax.pmap, axis_name=AXIS)
+def _largest(value: jax.Array) -> jax.Array:
+    return jax.lax.pmax(value, AXIS)
 
 
 def shard(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -76,6 +76,21 @@ def test_lock_of_another_machine_expires_without_a_heartbeat(tmp_path, age_s, ta
     assert file.read_text() == before
 
 
+@pytest.mark.parametrize("variable", ["SLURM_JOB_ID", "IREC_JOB"])
+def test_restarted_job_takes_over_its_lock_on_another_machine(tmp_path, monkeypatch, variable):
+    write_lock(tmp_path, job="17")
+    for job in (None, "18"):
+        monkeypatch.setenv(variable, job) if job else monkeypatch.delenv(variable, raising=False)
+        with pytest.raises(UserError, match="node7"), run_lock(tmp_path):
+            pass
+    monkeypatch.setenv(variable, "17")
+    with run_lock(tmp_path):
+        assert read_lock(tmp_path)["job"] == "17"
+        # On the same machine the process counts, such as that of another step of the job.
+        with pytest.raises(UserError, match="uses this folder"), run_lock(tmp_path):
+            pass
+
+
 def test_age_is_measured_by_the_clock_of_the_file_system(tmp_path, monkeypatch):
     write_lock(tmp_path, age_s=10)
     monkeypatch.setattr(time, "time", lambda: 4e9)

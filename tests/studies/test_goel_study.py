@@ -183,6 +183,29 @@ def test_finished_runs_are_not_repeated(fake_runs, tmp_path):
     assert set(report["rows"]["blstm-100-150"]) == {"song"} and len(report["rows"]) == 6
 
 
+def test_tasks_of_a_job_array_divide_the_runs_and_collect_reports_them(
+    fake_runs, tmp_path, capsys, monkeypatch
+):
+    words = ["--rows=rnn-300,lstm-300-50", "--split=song"]
+    assert study(tmp_path, *words, "--collect") == 1
+    assert "no run has finished" in capsys.readouterr().err
+    assert study(tmp_path, *words, "--task=2/3") == 0
+    assert study(tmp_path, *words, "--task=1/3") == 0
+    first_two = list(fake_runs)
+    assert not (tmp_path / "report.json").exists()
+    assert study(tmp_path, *words, "--collect") == 0  # without the third task
+    assert fake_runs == first_two
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert {f"{row}-song" for row in report["rows"]} == set(first_two)
+    assert study(tmp_path, *words, "--task=3/3") == 0 and study(tmp_path, *words) == 0
+    assert len(fake_runs) == len(set(fake_runs)) > len(first_two)  # each run once
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert {f"{row}-song" for row in report["rows"]} == set(fake_runs)
+    # Tasks run at the same time; a failed run is the failure of its task.
+    (tmp_path / ".lock.json").write_text('{"pid": 5, "host": "node7"}')
+    assert study(tmp_path, "--rows=gru-300-50", "--split=song", "--task=1/1") == 1
+
+
 def test_failed_run_is_reported_and_the_others_are_executed(fake_runs, tmp_path, capsys):
     assert study(tmp_path, "--rows=gru-300-50,rnn-300-100") == 1
     assert len(fake_runs) == 6
@@ -238,6 +261,9 @@ def test_failed_attempt_does_not_fix_the_settings_of_the_workdir(fake_runs, tmp_
     ("words", "message"),
     [
         (["--rows=magic"], "--rows magic: matches none of rnn-300-50"),
+        (["--task=0/2"], "--task 0/2: expected I/N with 1 <= I <= N, such as 2/5"),
+        (["--task=3/2"], "--task 3/2: expected I/N"),
+        (["--task=two"], "--task two: expected I/N"),
         (["--split=official"], "--split official: unknown; choose from song and window"),
         (["--dataset=gm_multitrack"], "--dataset gm_multitrack: unknown; choose from"),
         (["--quick", "--rows=lstm-100"], "--rows lstm-100: matches none of"),

@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 from small_tasks import create_recognition_task
 
-from irec_jax import data
+from irec_jax import data, preemption
 from irec_jax.checkpoints import state
 from irec_jax.errors import UserError
 from irec_jax.training import loop, optimizers, parallel, step
@@ -26,6 +27,7 @@ SETTINGS = dict(
     stop_by="loss",
     best_by="loss",
     log_every_steps=1,
+    checkpoint_every_s=None,
     checkpoint_every_steps=0,
 )
 
@@ -134,6 +136,80 @@ def test_resumed_run_matches_an_uninterrupted_run(run, tone_clips, tmp_path, aft
     assert_equal_trees(uninterrupted, finished)
 
 
+@pytest.fixture
+def sigterm_is_handled():
+    handler = signal.getsignal(signal.SIGTERM)
+    preemption.install()
+    yield
+    preemption.install()
+    signal.signal(signal.SIGTERM, handler)
+
+
+def saved_steps(workdir):
+    return sorted(int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdigit())
+
+
+@pytest.mark.parametrize("during", [1, 5, 6])  # 6: the last step of an epoch
+def test_sigterm_saves_the_state_after_the_running_step(
+    run, tone_clips, tmp_path, during, sigterm_is_handled
+):
+    clips, calls = tone_clips(), 0
+    undisturbed, progress = run.fit(clips, tmp_path / "undisturbed")
+    assert progress.history[0]["step"] == 6
+
+    def preempted_step(*arguments):
+        nonlocal calls
+        calls += 1
+        if calls == during:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return run.train_step(*arguments)
+
+    with pytest.raises(preemption.Preempted, match="ended by SIGTERM, checkpoint after step"):
+        run.fit(clips, tmp_path / "cut", train_step=preempted_step)
+    # A signal during a step is noticed after it or after the next one.
+    assert calls in (during, during + 1) and saved_steps(tmp_path / "cut")[-1] == calls
+    preemption.install()
+    resumed, resumed_progress = run.fit(clips, tmp_path / "cut")
+    assert_equal_trees(undisturbed, resumed)
+    for row, resumed_row in zip(progress.history, resumed_progress.history, strict=True):
+        assert row | {"seconds": 0} == resumed_row | {"seconds": 0}
+
+
+def test_sigterm_during_validation_saves_the_epoch(run, tone_clips, tmp_path, sigterm_is_handled):
+    def evaluate(params, model_state):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return {"loss": 1.0}
+
+    with pytest.raises(preemption.Preempted):
+        run.fit(tone_clips(), tmp_path, evaluate=evaluate)
+    assert saved_steps(tmp_path) == [6]
+    preemption.install()
+    _, progress = run.fit(tone_clips(), tmp_path, evaluate=lambda *variables: {"loss": 2.0})
+    assert [row["valid_loss"] for row in progress.history] == [1.0, 2.0, 2.0]
+
+
+def test_checkpoints_within_an_epoch_by_time(run, tone_clips, tmp_path):
+    clips, calls = tone_clips(), 0
+    undisturbed, _ = run.fit(clips, tmp_path / "undisturbed")
+
+    def killed_step(*arguments):
+        nonlocal calls
+        calls += 1
+        if calls > 2:
+            raise Killed
+        return run.train_step(*arguments)
+
+    with pytest.raises(Killed):
+        run.fit(clips, tmp_path / "rare", train_step=killed_step, checkpoint_every_s=1e9)
+    assert saved_steps(tmp_path / "rare") == []
+    calls = 0
+    with pytest.raises(Killed):
+        run.fit(clips, tmp_path / "often", train_step=killed_step, checkpoint_every_s=1e-9)
+    assert saved_steps(tmp_path / "often") == [2]
+    resumed, _ = run.fit(clips, tmp_path / "often", checkpoint_every_s=1e-9)
+    assert_equal_trees(undisturbed, resumed)
+
+
 def test_stops_after_more_than_patience_epochs_and_keeps_the_best(run, tone_clips, tmp_path):
     losses = iter([5.0, 3.0, 4.0, 3.0, 3.5, 9.0])
     params_by_loss = {}
@@ -149,8 +225,7 @@ def test_stops_after_more_than_patience_epochs_and_keeps_the_best(run, tone_clip
     assert [row["valid_loss"] for row in progress.history] == [5.0, 3.0, 4.0, 3.0, 3.5]
     assert progress.finished and progress.best["epoch"] == 2
     assert_equal_trees(best.params, params_by_loss[3.0, 1])
-    steps = sorted(int(p.name) for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit())
-    assert steps == [progress.history[1]["step"], progress.history[-1]["step"]]
+    assert saved_steps(tmp_path) == [progress.history[1]["step"], progress.history[-1]["step"]]
 
 
 def test_loss_stops_training_and_accuracy_selects_the_best_epoch():

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# The runs of a study, divided among the jobs of an array; then the tables:
+#
+#   irec build gm_irmas --config small-mono22k    # once, before the jobs
+#   sbatch --array=1-10 launch/slurm_study.sh goel --workdir=runs/goel
+#   irec study goel --workdir=runs/goel --collect
+#
+# Each job has one GPU and is queued again like those of launch/slurm.sh.
+#SBATCH --job-name=irec-study
+#SBATCH --ntasks=1
+#SBATCH --gpus-per-node=1
+#SBATCH --cpus-per-task=8
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --output=irec-study-%A_%a.log
+#SBATCH --signal=TERM@120
+set -uo pipefail
+export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}
+
+status=0
+srun --kill-on-bad-exit=1 "${PYTHON:-python}" -m irec_jax.cli study "$@" \
+    --task="$SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT" || status=$?
+if ((status == 75)); then  # ended by SIGTERM
+    scontrol requeue "$SLURM_JOB_ID"
+fi
+exit "$status"
