@@ -135,7 +135,9 @@ def differences(workdir: Path, reference: Path) -> list[str]:
     return [name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)]
 
 
-def moments(num_kills: int, durations_s: dict[str, float], seed: int) -> Iterator[tuple[str, float]]:
+def moments(
+    num_kills: int, durations_s: dict[str, float], seed: int
+) -> Iterator[tuple[str, float]]:
     """Yield phases in turn, and a random time after the beginning of each, in seconds."""
     rng, phases = random.Random(seed), list(PHASES)
     for index in range(num_kills):

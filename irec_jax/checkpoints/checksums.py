@@ -25,18 +25,18 @@ def write_checksums(checkpoint: Path) -> None:
     write_json(checkpoint / CHECKSUM_FILE, entries)
 
 
-def verify(checkpoint: Path, items: Collection[str]) -> None:
+def verify(checkpoint: Path, items: Collection[str] | None = None) -> None:
     """Check the files in some folders of a checkpoint.
 
     Args:
         checkpoint: the folder of the checkpoint.
-        items: names of the folders in it.
+        items: names of the folders in it; None for all files.
 
     Raises:
         UserError: a file is missing or differs; the message names it.
     """
     for name, (size, checksum) in _entries(checkpoint):
-        if name.partition("/")[0] not in items:
+        if items is not None and name.partition("/")[0] not in items:
             continue
         path = checkpoint / name
         if not path.is_file():

@@ -24,17 +24,25 @@ from irec_jax.errors import UserError
 
 
 class Checkpoints:
-    """The checkpoints of a run; close after use."""
+    """The checkpoints of a run; close after use.
+
+    If the last checkpoint is damaged and there is an earlier one, it is renamed and not used.
+
+    Attributes:
+        note: a line on the renamed checkpoint, or "".
+    """
 
     def __init__(self, folder: Path):
         self._folder = folder.absolute()
         self._manager: ocp.CheckpointManager | None = None
-        distributed.on_main(self._open)
+        self.note: str = distributed.on_main(self._open)
 
-    def _open(self) -> None:
+    def _open(self) -> str:
         with _read_errors(self._folder), _write_errors(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
+            note = _set_damaged_aside(self._folder)
             self._manager = _create_manager(self._folder, read_only=False)
+        return note
 
     def save(self, state: TrainState, progress: dict, rank: float | None) -> None:
         """Write a checkpoint.
@@ -181,10 +189,31 @@ def _read_only(folder: Path, select_step: Any, items: dict) -> dict:
     return restored
 
 
+def _steps(folder: Path) -> list[int]:
+    """Return the steps of the checkpoints, the last one at the end."""
+    return sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit())
+
+
+def _set_damaged_aside(folder: Path) -> str:
+    """Rename the last checkpoint if it is damaged and not the only one; return a line, or ""."""
+    *earlier, last = _steps(folder) or [0]
+    if not earlier:
+        return ""
+    try:
+        verify(folder / str(last))
+    except UserError as error:
+        damaged = folder / f"{last}.damaged"
+        shutil.rmtree(damaged, ignore_errors=True)
+        (folder / str(last)).rename(damaged)
+        problem = str(error).partition(";")[0]
+        return f"{problem}; using the checkpoint after step {earlier[-1]} (renamed to {damaged})"
+    return ""
+
+
 def _create_manager(folder: Path, *, read_only: bool) -> ocp.CheckpointManager:
     """Return a manager that keeps the last checkpoint and the best one, after checking metrics."""
-    for checkpoint in folder.iterdir():
-        verify(checkpoint, ["metrics"])
+    for step in _steps(folder):
+        verify(folder / str(step), ["metrics"])
     best = BestN(get_metric_fn=_rank, reverse=True, n=1, keep_checkpoints_without_metrics=False)
     options = ocp.CheckpointManagerOptions(
         preservation_policy=AnyPreservationPolicy([LatestN(1), best]),
@@ -238,14 +267,21 @@ def _read_errors(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _write_errors(folder: Path) -> Iterator[None]:
-    """Convert orbax's errors on a full disk to UserError."""
+    """Convert errors on a full disk or a read-only folder to UserError."""
     try:
         yield
     except (OSError, ValueError) as error:
+        remedy = "make the folder writable" if _is_not_writable(error) else "free space"
+        steps = _steps(folder)
+        rest = f", it resumes after step {steps[-1]}" if steps else ""
         raise UserError(
-            f"{folder}: checkpoint cannot be written ({_reason(error)}); free space and run the "
-            "same command again, it resumes from the last complete checkpoint"
+            f"{folder}: checkpoint cannot be written ({_reason(error)}); {remedy} and run the same "
+            f"command again{rest}"
         ) from error
+
+
+def _is_not_writable(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def _check_free_space(folder: Path, state: TrainState) -> None:

@@ -22,7 +22,6 @@ from irec_jax.training import parallel
 from irec_jax.training.logging import Logger, duration, log
 from irec_jax.training.profiling import Profiler
 
-
 #: What a process asks of all: to save a checkpoint, or to save one and to end.
 _SAVE, _STOP = 1, 2
 
@@ -152,6 +151,8 @@ class TrainingRun:
             Preempted: SIGTERM; the state is saved.
         """
         with contextlib.closing(checkpoints.Checkpoints(self.workdir / "checkpoints")) as store:
+            if store.note:
+                log(store.note)
             self._store, restored = store, store.latest(state)
             self._profiler = Profiler(self.profile, self.workdir / "profile")
             self.progress = Progress(kept_by(self.settings), self.settings["stop_by"])

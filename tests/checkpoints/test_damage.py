@@ -99,16 +99,30 @@ def test_checkpoints_without_checksums_are_read(systems, tmp_path):
     load_recogniser(workdir)
 
 
-def test_training_names_the_damaged_checkpoint(trained, tmp_path, capsys):
+def largest_file(checkpoint, item):
+    return max((checkpoint / item).rglob("d/*"), key=lambda path: path.stat().st_size)
+
+
+def test_training_uses_the_last_good_checkpoint_and_names_it(trained, tmp_path, capsys):
     workdir = shutil.copytree(trained, tmp_path / "run")
     words = ["--config=configs/han.py:debug", f"--workdir={workdir}", *SMALL]
-    latest = max((workdir / "checkpoints").iterdir(), key=lambda path: int(path.name))
-    file = max((latest / "rest").rglob("d/*"), key=lambda path: path.stat().st_size)
+    best, latest = sorted((workdir / "checkpoints").iterdir(), key=lambda path: int(path.name))
+    file = largest_file(latest, "rest")
+    damage(file, "flipped")
+    assert call(*words) == 0
+    printed = capsys.readouterr().out
+    assert f"{file}: damaged (another checksum); using the checkpoint after step 3" in printed
+    assert "resuming after step 3\n" in printed
+    assert (workdir / "checkpoints" / f"{latest.name}.damaged").is_dir() and latest.is_dir()
+    reports = [json.loads((folder / "report.json").read_text()) for folder in (trained, workdir)]
+    assert reports[0]["thresholds"] == reports[1]["thresholds"]
+    # The best checkpoint cannot be replaced by an earlier one.
+    file = largest_file(best, "variables")
     damage(file, "flipped")
     assert call(*words) == 1
     error = capsys.readouterr().err
     assert error.startswith(f"error: {file}: damaged") and error.count("\n") == 1
-    assert f"delete {latest} to continue" in error
+    assert f"delete {best} to continue" in error
 
 
 def leaves(section, path=()):
