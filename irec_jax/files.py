@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import tempfile
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,7 @@ def expand_home(path: str | bytes | os.PathLike) -> Path:
     literally, and so is one that exists in the current folder.
 
     Raises:
-        UserError: not a path, or one with a null character.
+        UserError: not a path, a URL such as `gs://bucket/folder`, or a null character.
     """
     try:
         text = os.fsdecode(path)
@@ -29,6 +30,12 @@ def expand_home(path: str | bytes | os.PathLike) -> Path:
     if "\0" in text:
         raise UserError(f"{text}: contains a null character; check the name")
     user, separator, rest = text.partition("/")
+    # A Path has one slash after the colon.
+    if re.fullmatch(r"[a-z][a-z0-9+.-]+:", user) and separator and not os.path.lexists(user):
+        raise UserError(
+            f"{text}: URLs are not read or written; name a file or folder, such as one of a "
+            "mounted bucket"
+        )
     if user.startswith("~"):
         home = os.path.expanduser(user)
         if os.path.isdir(home) and (user == "~" or not os.path.lexists(user)):

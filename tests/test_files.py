@@ -34,6 +34,16 @@ def test_only_existing_home_folders_are_expanded(home):
         expand_home("a\0b")
 
 
+def test_urls_are_refused(home):
+    for url in ("gs://bucket/runs", pathlib.Path("s3://bucket/runs"), "https://a.org/song.wav"):
+        with pytest.raises(UserError, match="URLs are not read or written"):
+            expand_home(url)
+    for name in ("Song: 1/a.wav", "C:/a.wav", "op.9: no/a", "a/b:/c", "take1:", "2:/a"):
+        assert str(expand_home(name)) == name
+    os.mkdir("song:")
+    assert str(expand_home("song:/a.wav")) == "song:/a.wav"
+
+
 def test_names_and_messages_are_printable_lines(tmp_path):
     name = os.fsdecode(b"a\n\x1b[2J\xff\xc3\xbc\xe3\x80\x80b")
     assert printable(name) == printable(os.fsencode(name)) == "a��[2J�ü\u3000b"
