@@ -1,7 +1,7 @@
 """Preemption: SIGTERM, with which schedulers end a job that they will start again.
 
-Training saves a checkpoint first. In every other phase, and at a second SIGTERM, the process ends at
-once.
+Training saves a checkpoint first. In every other phase, and at a second SIGTERM, the process ends
+at once.
 """
 
 import contextlib

@@ -73,7 +73,9 @@ def jobs(document):
 @pytest.mark.parametrize("name", ["kubernetes.yaml", "kubernetes_jobset.yaml"])
 def test_manifests_are_valid_and_restart_preempted_pods(name):
     documents = [
-        job for document in yaml.safe_load_all((LAUNCH / name).read_text()) for job in jobs(document)
+        job
+        for document in yaml.safe_load_all((LAUNCH / name).read_text())
+        for job in jobs(document)
     ]
     for document in documents:
         kubernetes_validate.validate(document, KUBERNETES_VERSION, strict=True)

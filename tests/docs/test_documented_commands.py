@@ -273,8 +273,13 @@ def run_job(words, monkeypatch):
     options, (script, *rest) = words[:position], words[position:]
     assert all(re.fullmatch(r"--[a-z-]+=\S+", option) for option in options)
     subprocess.run(["bash", "-n", ROOT / script], check=True)
-    num_arguments = {"local.sh": 1, "slurm.sh": 0, "tpu_pod.sh": 2}[Path(script).name]
-    train(rest[num_arguments:])
+    if Path(script).name == "slurm_study.sh":
+        plan_study(["study", *rest, "--task=1/2"], monkeypatch)
+    elif Path(script).name != "tpu_pod.sh" or rest[0] == "start":
+        num_arguments = {"local.sh": 1, "slurm.sh": 0, "tpu_pod.sh": 3}[Path(script).name]
+        train(rest[num_arguments:])
+    else:
+        assert f"    {rest[0]})" in (ROOT / script).read_text()
 
 
 def run_kubectl(words, monkeypatch):
@@ -282,8 +287,18 @@ def run_kubectl(words, monkeypatch):
     apply, flag, file = words
     assert (apply, flag) == ("apply", "-f")
     *_, job = yaml.safe_load_all((ROOT / file).read_text())
+    if job["kind"] == "JobSet":
+        job = job["spec"]["replicatedJobs"][0]["template"]
     (script,) = job["spec"]["template"]["spec"]["containers"][0]["args"]
     train(shlex.split(script.partition("irec_jax.main")[2]))
+
+
+def run_docker(words, monkeypatch):
+    """Check the file of an image and its extra."""
+    build, flag, file, *options = words
+    assert (build, flag) == ("build", "-f") and (ROOT / file).exists()
+    extras = [word.removeprefix("EXTRA=") for word in options if word.startswith("EXTRA=")]
+    assert set(extras) <= PROJECT["project"]["optional-dependencies"].keys()
 
 
 def run_pytest(words, monkeypatch):
@@ -308,6 +323,7 @@ def run_export(words, monkeypatch):
 
 
 PROGRAMS = {
+    "docker": run_docker,
     "export": run_export,
     "irec": run_irec,
     "kubectl": run_kubectl,
