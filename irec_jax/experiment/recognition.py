@@ -1,20 +1,28 @@
 """Experiments of recognisers: clips, scores, report."""
 
+import dataclasses
 import functools
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from irec_jax import audio, data, distributed
+import numpy as np
+
+from irec_jax import audio, data, distributed, losses
+from irec_jax.checkpoints.workdir import has_checkpoint
 from irec_jax.data.splits import window_and_hop
 from irec_jax.errors import UserError
 from irec_jax.evaluation import baselines, pieces, recognition
 from irec_jax.evaluation.predict import predict_split
 from irec_jax.experiment.base import Experiment, Trained
+from irec_jax.files import read_json, write_json
 from irec_jax.inference import aggregation
 from irec_jax.reports import recognition_report
 from irec_jax.tasks import Recognition
 from irec_jax.training.logging import log
+
+_CLASS_WEIGHTS = "class_weights.json"
 
 
 class RecognitionExperiment(Experiment[Recognition, data.Dataset, data.Clips]):
@@ -75,6 +83,29 @@ class RecognitionExperiment(Experiment[Recognition, data.Dataset, data.Clips]):
         settings = self.batch_settings(seed=seed, shuffle=shuffle)
         return data.Batches(examples, hop_samples=hop_samples, **settings)
 
+    def training_batches(self, examples: data.Clips, folder: Path, *, seed: int) -> data.Batches:
+        """Return batches with class weights, if the config asks for them.
+
+        The weights are computed once, from the training windows, and stored in the folder: a
+        resumed run takes the stored ones.
+        """
+        batches = self.batches(examples, seed=seed, shuffle=True)
+        kind, classes = self.config.loss.get("class_weights"), self.dataset.classes
+        if kind in (None, "none"):
+            return batches
+
+        def load_or_store() -> list[float]:
+            if not (folder / _CLASS_WEIGHTS).exists() or not has_checkpoint(folder):
+                weights = losses.class_weights(kind, batches.class_counts)
+                by_class = dict(zip(classes, weights.tolist(), strict=True))
+                write_json(folder / _CLASS_WEIGHTS, {"kind": kind, "weights": by_class})
+            stored = _read_class_weights(folder, classes)
+            return [stored["weights"][name] for name in classes]
+
+        weights = distributed.on_main(load_or_store)
+        log(f"class weights ({kind}): {min(weights):.2f} to {max(weights):.2f}")
+        return dataclasses.replace(batches, class_weights=np.array(weights))
+
     def report(self, trained: Trained[data.Clips]) -> dict:
         splits, folder, classes = trained.splits, trained.folder, self.dataset.classes
         began = time.perf_counter()
@@ -87,6 +118,7 @@ class RecognitionExperiment(Experiment[Recognition, data.Dataset, data.Clips]):
         report = recognition_report.assemble(
             evaluation,
             baselines=baseline_scores,
+            class_weights=distributed.on_main(lambda: _read_class_weights(folder, classes)),
             **self.report_arguments(trained, split, protocol),
         )
         tuned = {
@@ -182,6 +214,19 @@ class RecognitionExperiment(Experiment[Recognition, data.Dataset, data.Clips]):
                 num_resamples=config.evaluation.num_bootstrap,
             )
         return evaluation, baseline_scores
+
+
+def _read_class_weights(folder: Path, classes: Sequence[str]) -> dict[str, Any] | None:
+    """Return the class weights that a system was trained with; None without any."""
+    file = folder / _CLASS_WEIGHTS
+    if not file.exists():
+        return None
+    content = read_json(file)
+    try:
+        weights = {name: float(content["weights"][name]) for name in classes}
+        return {"kind": str(content["kind"]), "weights": weights}
+    except (KeyError, TypeError, ValueError):
+        raise UserError(f"{file}: damaged; restore it from a copy, or delete it") from None
 
 
 def _baselines(
