@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,21 +90,37 @@ class RecognitionExperiment(Experiment[Recognition, data.Dataset, data.Clips]):
         resumed run takes the stored ones.
         """
         batches = self.batches(examples, seed=seed, shuffle=True)
-        kind, classes = self.config.loss.get("class_weights"), self.dataset.classes
-        if kind in (None, "none"):
+        kind = self._class_weights_kind
+        if not kind:
             return batches
 
         def load_or_store() -> list[float]:
             if not (folder / _CLASS_WEIGHTS).exists() or not has_checkpoint(folder):
-                weights = losses.class_weights(kind, batches.class_counts)
-                by_class = dict(zip(classes, weights.tolist(), strict=True))
+                weights = losses.class_weights(kind, batches.class_counts).tolist()
+                by_class = dict(zip(self.dataset.classes, weights, strict=True))
                 write_json(folder / _CLASS_WEIGHTS, {"kind": kind, "weights": by_class})
-            stored = _read_class_weights(folder, classes)
-            return [stored["weights"][name] for name in classes]
+            return list(self._read_class_weights(folder)["weights"].values())
 
         weights = distributed.on_main(load_or_store)
         log(f"class weights ({kind}): {min(weights):.2f} to {max(weights):.2f}")
         return dataclasses.replace(batches, class_weights=np.array(weights))
+
+    @property
+    def _class_weights_kind(self) -> str | None:
+        kind = self.config.loss.get("class_weights")
+        return None if kind == "none" else kind
+
+    def _read_class_weights(self, folder: Path) -> dict[str, Any]:
+        """Return the class weights that a system was trained with; {} without any."""
+        file = folder / _CLASS_WEIGHTS
+        if not self._class_weights_kind or not file.exists():
+            return {}
+        content = read_json(file)
+        try:
+            weights = {name: float(content["weights"][name]) for name in self.dataset.classes}
+            return {"kind": str(content["kind"]), "weights": weights}
+        except (KeyError, TypeError, ValueError):
+            raise UserError(f"{file}: damaged; restore it from a copy, or delete it") from None
 
     def report(self, trained: Trained[data.Clips]) -> dict:
         splits, folder, classes = trained.splits, trained.folder, self.dataset.classes
@@ -118,7 +134,7 @@ class RecognitionExperiment(Experiment[Recognition, data.Dataset, data.Clips]):
         report = recognition_report.assemble(
             evaluation,
             baselines=baseline_scores,
-            class_weights=distributed.on_main(lambda: _read_class_weights(folder, classes)),
+            class_weights=distributed.on_main(lambda: self._read_class_weights(folder)),
             **self.report_arguments(trained, split, protocol),
         )
         tuned = {
@@ -214,19 +230,6 @@ class RecognitionExperiment(Experiment[Recognition, data.Dataset, data.Clips]):
                 num_resamples=config.evaluation.num_bootstrap,
             )
         return evaluation, baseline_scores
-
-
-def _read_class_weights(folder: Path, classes: Sequence[str]) -> dict[str, Any] | None:
-    """Return the class weights that a system was trained with; None without any."""
-    file = folder / _CLASS_WEIGHTS
-    if not file.exists():
-        return None
-    content = read_json(file)
-    try:
-        weights = {name: float(content["weights"][name]) for name in classes}
-        return {"kind": str(content["kind"]), "weights": weights}
-    except (KeyError, TypeError, ValueError):
-        raise UserError(f"{file}: damaged; restore it from a copy, or delete it") from None
 
 
 def _baselines(
