@@ -1,7 +1,7 @@
 """Augmentation of the waveforms and features of a recogniser."""
 
 import dataclasses
-from typing import Any
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,7 @@ class Augment:
         noise_db: level of the strongest noise relative to the waveform; None for no noise.
         num_time_masks: number of masked spans of frames.
         time_mask_frames: maximum length of such a span; the minimum is 0.
-        num_mel_masks: number of masked spans of bands.
+        num_mel_masks: number of masked spans of bands, or of bins.
         mel_mask_bands: maximum width of such a span.
         sample_rate_hz: sample rate of the waveforms.
     """
@@ -102,40 +102,52 @@ class Augment:
             waveform = waveform * jax.random.rademacher(polarity_key, (), waveform.dtype)
         return waveform
 
-    def check_features(self, shape: Any) -> None:
-        """Check that masks, if set, are applied to spectrograms.
+    def check_axes(self, axes: Sequence[str] | None) -> None:
+        """Check that the features have the axes that masks are set for.
 
         Args:
-            shape: `output_shape` of the front end.
+            axes: `axes` of the front end.
 
         Raises:
-            UserError: masks are set and the features do not have two axes.
+            UserError: they do not.
         """
-        if self._masks and not (isinstance(shape, tuple) and len(shape) == 2):
-            raise UserError(
-                "augment.num_time_masks, augment.num_mel_masks: the features of this front end are "
-                "not spectrograms; set both to 0"
-            )
-
-    @property
-    def _masks(self) -> bool:
-        return bool(self.num_time_masks or self.num_mel_masks)
+        for name, axis, num_masks in (
+            ("num_time_masks", "time", self.num_time_masks),
+            ("num_mel_masks", "frequency", self.num_mel_masks),
+        ):
+            if num_masks and axis not in (axes or ()):
+                raise UserError(
+                    f"augment.{name}={num_masks}: the features of this front end have no "
+                    f"{axis} axis; set it to 0"
+                )
 
     def features(
-        self, key: PRNGKeyArray, features: PyTree[Shaped[Array, "..."]]
+        self,
+        key: PRNGKeyArray,
+        features: PyTree[Shaped[Array, "..."]],
+        axes: Sequence[str] | None,
     ) -> PyTree[Shaped[Array, "..."]]:
-        """Return a spectrogram (frames, bands) with masked spans; other features unchanged."""
-        if not self._masks:
+        """Return the features of an example with masked spans.
+
+        Args:
+            key: key of the random numbers.
+            features: the features; those without axes are returned unchanged.
+            axes: names of their axes, see `FrontEnd`.
+        """
+        if not (self.num_time_masks or self.num_mel_masks):
             return features
+        assert axes is not None
         time_key, mel_key = jax.random.split(key)
         keep = jnp.ones(features.shape, bool)
-        for axis, axis_key, num_spans, max_width in (
-            (0, time_key, self.num_time_masks, self.time_mask_frames),
-            (1, mel_key, self.num_mel_masks, self.mel_mask_bands),
+        for name, axis_key, num_spans, max_width in (
+            ("time", time_key, self.num_time_masks, self.time_mask_frames),
+            ("frequency", mel_key, self.num_mel_masks, self.mel_mask_bands),
         ):
             for span_key in jax.random.split(axis_key, num_spans) if num_spans else ():
+                axis = axes.index(name)
                 span = _random_span(span_key, features.shape[axis], max_width)
-                keep &= jnp.expand_dims(~span, 1 - axis)
+                others = [i for i in range(features.ndim) if i != axis]
+                keep &= jnp.expand_dims(~span, others)
         return jnp.where(keep, features, features.mean())
 
 

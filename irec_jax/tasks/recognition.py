@@ -1,6 +1,7 @@
 """Recognition: from windows of audio to one probability per instrument."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -87,7 +88,7 @@ class Recognition(Task):
             name = "/".join(["features", *(key.key for key in path)])
             array = np.asarray(array)[0]
             if array.ndim == 2 and min(array.shape) > 1:
-                arrays[name] = array
+                arrays[name] = self.frontend.image(array)
             elif array.ndim == 3:  # several images
                 arrays |= {f"{name}/{i}": image for i, image in enumerate(array)}
         return arrays
@@ -100,7 +101,8 @@ class Recognition(Task):
         keys = jax.vmap(jax.random.split, (0, None), 1)(example_keys(augment_rng, batch), 3)
         waveform = jax.vmap(self.augment.waveform)(keys[0], waveform)
         features = self.frontend(waveform, num_samples=num_samples, keys=keys[2])
-        return jax.vmap(self.augment.features)(keys[1], features)
+        augment = functools.partial(self.augment.features, axes=self.frontend.axes)
+        return jax.vmap(augment)(keys[1], features)
 
     def _losses(self, outputs: Any, labels: Array | np.ndarray) -> Array:
         """Return the loss of each example, (B,)."""
@@ -155,7 +157,7 @@ def create_recognition(
         window_samples=round(window_s * sample_rate_hz) if num_values is None else num_values,
         classes=tuple(classes),
     )
-    task.augment.check_features(created.output_shape(task.window_samples))
+    task.augment.check_axes(created.axes)
     if num_values is not None and (task.augment.changes_audio or normalize != "none"):
         raise UserError(
             f"data.normalize and the augmentation of waveforms apply to audio, but "

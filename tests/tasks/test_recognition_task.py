@@ -98,7 +98,11 @@ def test_summaries_contain_every_image_of_an_example():
     task = create(front, dict(name="image_cnn", **layers))
     params, state = init(task)
     assert task.predict(params, state, make_batch()).shape == (4, 3)
-    assert set(task.summaries(None, None, make_batch())) == {"audio", "features/0", "features/1"}
+    batch = make_batch()
+    pictures = task.summaries(None, None, batch)
+    assert set(pictures) == {"audio", "features/0", "features/1"}
+    images = task.frontend(jnp.asarray(to_waveform(batch))[0])
+    np.testing.assert_allclose([pictures["features/0"], pictures["features/1"]], images, atol=1e-6)
 
 
 def test_random_padding_depends_on_the_index_of_the_example():
@@ -118,11 +122,32 @@ def test_random_padding_depends_on_the_index_of_the_example():
     assert loss([0, 1, 2, 3], 0, False) == loss([4, 5, 6, 7], 1, False)
 
 
-def test_spectrogram_masks_are_rejected_for_other_features():
-    with pytest.raises(
-        UserError, match=r"augment\.num_time_masks.* not spectrograms; set both to 0"
-    ):
-        create(CHUNKS, PER_STEP, augment=dict(num_time_masks=1))
+def test_masks_are_rejected_for_features_without_their_axis():
+    for name, axis in (("num_time_masks", "time"), ("num_mel_masks", "frequency")):
+        with pytest.raises(
+            UserError, match=rf"augment\.{name}=1: .* have no {axis} axis; set it to 0"
+        ):
+            create(CHUNKS, PER_STEP, augment={name: 1})
+
+
+@pytest.mark.parametrize(
+    "front, model",
+    [
+        (dict(name="log_mel", frame_length=32, hop_length=10, num_mels=8), "convnet"),
+        (
+            dict(name="spectrogram_db", frame_length=32, hop_length=10, num_bins=16, num_frames=20),
+            "spectrogram_cnn",
+        ),
+    ],
+)
+def test_pictures_of_spectrograms_show_time_to_the_right_and_frequency_upwards(front, model):
+    times_s = np.arange(200) / 1000
+    audio = np.where(times_s >= 0.12, np.sin(2 * np.pi * 400 * times_s), 0.0)
+    batch = make_batch() | {"audio": np.tile((audio * 2**14).astype(np.int16), (4, 1))}
+    picture = create(front, dict(name=model, filters=(2,), dense=2)).summaries(None, None, batch)
+    rows, columns = picture["features"].shape
+    row, column = np.unravel_index(picture["features"].argmax(), (rows, columns))
+    assert row < rows / 2 and column > columns / 2
 
 
 def test_front_ends_receive_the_sample_rate_of_the_audio():
