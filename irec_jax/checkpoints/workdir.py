@@ -30,6 +30,7 @@ _ADDED = {
     "augment.noise_db": None,
     "augment.room": 0.0,
     "augment.speed_semitones": 0.0,
+    "data.split_validation": "song",
     "training.init_from": None,
     "training.keep": "best",
 }
