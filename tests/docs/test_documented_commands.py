@@ -128,7 +128,7 @@ def example_folder(tmp_path_factory) -> Path:
         musdb18_fixture.write_stem_file(track, musdb18_fixture.stems(path).values())
     (folder / "DOWNLOADS").mkdir()
     call_trace.write_separator(folder / "runs/ligtenberg_unet")
-    for run in ("han", "my_sounds", "my_pieces"):
+    for run in ("han", "my_sounds", "my_pieces", "three/seed_0", "three/seed_1", "three/seed_2"):
         recogniser = call_trace.write_recogniser(folder / "runs" / run)
         system = read_json(recogniser / "system.json")
         system["thresholds"] |= {"validation": 0.4, "validation_per_class": [0.4, 0.6]}
