@@ -59,6 +59,8 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
         offset=0.1,
     )
     config.augment = common.augment()
+    # Dropout also follows the global pooling, as in the text; table I lists none there
+    # (model.pooled_dropout=0).
     config.model = dict(
         name="convnet",
         activation=args.activation,
