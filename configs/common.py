@@ -212,10 +212,15 @@ def stem_augment(**settings) -> dict:
 def augment(**settings) -> dict:
     """Return the augment section of a recogniser, off by default; see `augment/features.py`."""
     defaults = dict(
+        mix=0.0,
+        mix_db=10.0,
+        stretch=(1.0, 1.0),
+        pitch_semitones=0.0,
         gain_db=0.0,
         polarity=False,
         speed_semitones=0.0,
         distortion=0.0,
+        compression=0.0,
         equaliser_db=0.0,
         band_limit=0.0,
         room=0.0,

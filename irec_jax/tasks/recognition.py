@@ -62,6 +62,7 @@ class Recognition(Task):
         self, params: Any, model_state: Any, batch: Batch, rng: Key[Array, ""], train: bool
     ) -> Losses:
         augment_rng, dropout_rng = jax.random.split(rng)
+        batch = self._mix(batch, augment_rng) if train else batch
         features = self._features(batch, augment_rng if train else None)
         outputs, model_state = self._apply(params, model_state, features, batch, dropout_rng, train)
         mask, labels = batch["mask"], batch["labels"]
@@ -92,6 +93,19 @@ class Recognition(Task):
             elif array.ndim == 3:  # several images
                 arrays |= {f"{name}/{i}": image for i, image in enumerate(array)}
         return arrays
+
+    def _mix(self, batch: Batch, augment_rng: jax.Array) -> Batch:
+        """Return a batch in which some examples are mixed with others, see `Augment.mixture`."""
+        if not self.augment.mix:
+            return batch
+        keys = example_keys(jax.random.fold_in(augment_rng, 1), batch)
+        audio, labels = self.augment.mixture(
+            keys, to_waveform(batch, self.normalize), batch["labels"], batch["mask"]
+        )
+        pairs = jnp.asarray(batch["num_samples"]).reshape(-1, 2)
+        num_samples = jnp.repeat(pairs.max(axis=1), 2)
+        changed = {"audio": audio, "labels": labels, "num_samples": num_samples}
+        return {**batch, **changed, "gain": jnp.ones_like(batch["gain"])}
 
     def _features(self, batch: Batch, augment_rng: jax.Array | None) -> Any:
         """Return the model inputs, augmented if a key is given."""

@@ -122,6 +122,25 @@ def test_random_padding_depends_on_the_index_of_the_example():
     assert loss([0, 1, 2, 3], 0, False) == loss([4, 5, 6, 7], 1, False)
 
 
+def test_mixed_examples_are_trained_with_the_labels_of_both():
+    """Compare the loss with that of mixtures that were computed before, in another batch."""
+    front, model = dict(name="fft_magnitude", length_samples=200), dict(name="dense", units=(4,))
+    loss = dict(name="binary_cross_entropy", l2=0.0)
+    task = create(front, model, loss, augment=dict(mix=1.0, mix_db=6.0))
+    params, state = init(task)
+    batch, key = make_batch(), jax.random.key(3)
+    mixed = task._mix(batch, jax.random.split(key)[0])
+    np.testing.assert_array_equal(mixed["labels"][0], batch["labels"][:2].max(axis=0))
+    assert mixed["audio"].shape == batch["audio"].shape
+    plain = create(front, model, loss)
+    expected = plain.loss(params, state, mixed, key, True)
+    actual = task.loss(params, state, batch, key, True)
+    np.testing.assert_allclose(actual[0], expected[0], rtol=1e-5)
+    # Not in validation.
+    validation = task.loss(params, state, batch, key, False)
+    np.testing.assert_allclose(validation[0], plain.loss(params, state, batch, key, False)[0])
+
+
 def test_masks_are_rejected_for_features_without_their_axis():
     for name, axis in (("num_time_masks", "time"), ("num_mel_masks", "frequency")):
         with pytest.raises(
