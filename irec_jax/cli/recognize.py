@@ -109,11 +109,14 @@ def main(words: Sequence[str]) -> int:
     outputs = [path for path in (json_path, html_path, *plots, *tables) if path]
     check_outputs(outputs, inputs, overwrite=arguments.overwrite)
     # Imported late, so that a mistyped argument is reported at once.
-    from irec_jax.systems.recogniser import load_recogniser
+    from irec_jax.systems import Ensemble, load_recogniser
 
     recogniser = load_recogniser(arguments.workdir, model=arguments.model)
     recogniser.class_thresholds(arguments.threshold)
-    systems = getattr(recogniser, "systems", None) or {next(iter(folders)): recogniser}
+    if isinstance(recogniser, Ensemble):
+        systems = recogniser.systems
+    else:
+        systems = {next(iter(folders)): recogniser}
     described = [
         {"workdir" if name in arguments.workdir else "model": to_unicode(name)}
         | {"aggregation": system.aggregation}

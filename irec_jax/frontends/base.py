@@ -61,7 +61,7 @@ class FrontEnd(abc.ABC):
     def output_shape(self, num_samples: int) -> Shape | dict[str, Shape]:
         """Return the shape of the features of one waveform of `num_samples` samples."""
 
-    def image(
+    def as_image(
         self, features: Shaped[np.ndarray, "*batch _first _second"]
     ) -> Shaped[np.ndarray, "*batch _rows _columns"]:
         """Return features as images whose first row is at the top.

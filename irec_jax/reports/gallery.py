@@ -217,7 +217,7 @@ def _images(kind: _Kind, clips: Clips, i: int, num_samples: int) -> np.ndarray:
     audio = audio[:num_samples] / (gain * np.float32(INT16_SCALE))
     waveform = np.pad(audio.astype(np.float32), (0, num_samples - len(audio)))
     images = np.asarray(kind.frontend(waveform))
-    return kind.frontend.image(images.reshape(-1, *images.shape[-2:]))
+    return kind.frontend.as_image(images.reshape(-1, *images.shape[-2:]))
 
 
 def _figure(

@@ -195,7 +195,8 @@ def mean_scores(reports: Sequence[Mapping]) -> dict:
     if len(single) == 1:
         return single[0]
     confusion = sum(np.array(report["predominant"]["confusion"]) for report in reports)
-    together = reports[0] | {"predominant": reports[0]["predominant"] | {"confusion": confusion}}
+    predominant = {**reports[0]["predominant"], "confusion": confusion}
+    together = {**reports[0], "predominant": predominant}
     names = ("training", "validation", "test", "balanced")
     repeats = {name: mean_over_runs([run[name] for run in single]) for name in names}
     others = ("chance", "majority", "best_epoch", "num_epochs", "seconds")

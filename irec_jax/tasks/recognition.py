@@ -89,7 +89,7 @@ class Recognition(Task):
             name = "/".join(["features", *(key.key for key in path)])
             array = np.asarray(array)[0]
             if array.ndim == 2 and min(array.shape) > 1:
-                arrays[name] = self.frontend.image(array)
+                arrays[name] = self.frontend.as_image(array)
             elif array.ndim == 3:  # several images
                 arrays |= {f"{name}/{i}": image for i, image in enumerate(array)}
         return arrays

@@ -105,6 +105,15 @@ def test_summaries_contain_every_image_of_an_example():
     np.testing.assert_allclose([pictures["features/0"], pictures["features/1"]], images, atol=1e-6)
 
 
+def test_summaries_of_an_image_with_chunks():
+    front = dict(name="image_and_chunks", exponents=(6,), points=16, size=12, chunk_samples=20)
+    layers = dict(filters=(2,), kernels=(3,), strides=(1,), pools=(2,), hidden=4)
+    task = create(front, dict(name="crnn", **layers))
+    pictures = task.summaries(None, None, make_batch())
+    shapes = {name: array.shape for name, array in pictures.items()}
+    assert shapes == {"audio": (200,), "features/image/0": (12, 12), "features/steps": (10, 20)}
+
+
 def test_random_padding_depends_on_the_index_of_the_example():
     front = dict(name="raw", length_samples=400)
     task = create(front, PER_STEP | dict(head="last"))
