@@ -109,7 +109,8 @@ def main(words: Sequence[str]) -> int:
     outputs = [path for path in (json_path, html_path, *plots, *tables) if path]
     check_outputs(outputs, inputs, overwrite=arguments.overwrite)
     # Imported late, so that a mistyped argument is reported at once.
-    from irec_jax.systems import Ensemble, load_recogniser
+    from irec_jax.systems.ensemble import Ensemble
+    from irec_jax.systems.recogniser import load_recogniser
 
     recogniser = load_recogniser(arguments.workdir, model=arguments.model)
     recogniser.class_thresholds(arguments.threshold)

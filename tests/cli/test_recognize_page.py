@@ -97,7 +97,7 @@ def recogniser(workdir):
 @pytest.fixture
 def work(recogniser, tmp_path, monkeypatch):
     """Change to a folder with an album of clips of odd names and a damaged file."""
-    monkeypatch.setattr(recogniser_module, "load_recogniser", lambda _: recogniser)
+    monkeypatch.setattr(recogniser_module, "load_recogniser", lambda *_, **__: recogniser)
     monkeypatch.chdir(tmp_path)
     os.mkdir("album")
     rng = np.random.default_rng(0)
