@@ -26,6 +26,9 @@ COMMANDS = {
     "gallery": "draw training clips of every class of a dataset",
 }
 
+#: Other spellings of commands.
+ALIASES = {"recognise": "recognize"}
+
 
 class CommandParser(argparse.ArgumentParser):
     """A parser whose flags are spelled with hyphens; underscores are accepted as well.
@@ -57,6 +60,8 @@ def _hyphenate(word: str) -> str:
 def run(words: Sequence[str] | None = None) -> int:
     """Run `irec` with these arguments, or those of the process; return its exit code."""
     words = [str(word) for word in (sys.argv[1:] if words is None else words)]
+    if words:
+        words[0] = ALIASES.get(words[0], words[0])
     if words and words[0] in COMMANDS:
         module = importlib.import_module(f"irec_jax.cli.{words[0].replace('-', '_')}")
         with command(f"irec {words[0]}"):

@@ -224,6 +224,12 @@ def test_mistakes_are_reported_in_one_line(words, message, trained, tmp_path, ca
     assert len(error.splitlines()) == 1 or "1 of 1 files" in error
 
 
+def test_british_spelling_is_the_same_command(capsys):
+    assert call("recognise", "missing.wav") == call("recognize", "missing.wav") == 1
+    british, american = capsys.readouterr().err.strip().splitlines()
+    assert british == american
+
+
 def test_build_prepares_a_dataset_and_checks_its_options(tmp_path, capsys):
     soundfile.write(tmp_path / "file.wav", tone(8000, 1), 8000)
     for name in ("bell", "drum"):
