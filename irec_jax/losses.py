@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Float, Real
+from jaxtyping import Float, Float64, Real
 
 from irec_jax.errors import UserError
 from irec_jax.registry import check_arguments, unknown
@@ -159,6 +159,57 @@ REGRESSION = {
     "log_mean_squared_error": log_mean_squared_error,
 }
 LOSSES = CLASSIFICATION | REGRESSION
+
+
+#: Values of the config key `loss.class_weights` but "none".
+CLASS_WEIGHTS = ("balanced", "effective")
+#: beta of "effective", between no weights (0) and balanced ones (1). At 0.999 the weights are in
+#: between for the hundreds of examples per class of IRMAS.
+_EFFECTIVE_BETA = 0.999
+
+
+def class_weights(
+    kind: str, counts: Real[np.ndarray, " classes"]
+) -> Float64[np.ndarray, " classes"]:
+    """Return the weights of classes, larger for rarer ones.
+
+    | kind | weight of a class with n examples |
+    |---|---|
+    | `balanced` | N / (K n), as in scikit-learn |
+    | `effective` | 1 / effective number, (1 - beta) / (1 - beta^n), scaled to a mean of 1 |
+
+    The effective number of samples is that of Cui et al. (2019, equations 2 and 4).
+    N is the number of labels, the sum of all n, and K the number of classes that have examples.
+    Other classes have weight 1, which no example uses.
+
+    Args:
+        kind: one of `CLASS_WEIGHTS`.
+        counts: number of examples of each class.
+
+    References:
+        Cui, Jia, Lin, Song, Belongie (2019): Class-balanced loss based on effective number of
+        samples. CVPR.
+    """
+    if kind not in CLASS_WEIGHTS:
+        raise unknown("loss.class_weights", kind, ("none", *CLASS_WEIGHTS))
+    counts = np.asarray(counts, np.float64)
+    present = counts > 0
+    n = np.where(present, counts, 1.0)
+    if kind == "balanced":
+        weights = counts.sum() / (max(1, present.sum()) * n)
+    else:
+        weights = (1.0 - _EFFECTIVE_BETA) / -np.expm1(n * np.log(_EFFECTIVE_BETA))
+        weights = weights / (weights[present].mean() if present.any() else 1.0)
+    return np.where(present, weights, 1.0)
+
+
+def example_weights(
+    labels: Real[np.ndarray, "*batch classes"], weights: Real[np.ndarray, " classes"]
+) -> Float64[np.ndarray, "*batch"]:
+    """Return the weight of each example: the mean of those of its classes, 1 without any."""
+    present = np.asarray(labels) > 0
+    counts = present.sum(axis=-1)
+    return np.where(counts > 0, present @ weights / np.maximum(counts, 1), 1.0)
 
 
 def activation(name: str) -> Callable[[Float[Array, "... classes"]], Float[Array, "... classes"]]:

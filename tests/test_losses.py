@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from sklearn.utils.class_weight import compute_class_weight
 
 from irec_jax import losses
 from irec_jax.errors import UserError
@@ -161,3 +162,40 @@ def test_log_error_of_a_perfect_estimate_is_the_floor():
     np.testing.assert_allclose(loss(target, target), -40.0, rtol=1e-5)
     gradient = jax.grad(lambda x: loss(x, target).sum())(target)
     np.testing.assert_array_equal(gradient, 0)
+
+
+def test_balanced_class_weights_match_scikit_learn():
+    counts = np.array([3, 1, 0, 12])
+    targets = np.repeat(np.arange(4), counts)
+    expected = compute_class_weight("balanced", classes=np.unique(targets), y=targets)
+    weights = losses.class_weights("balanced", counts)
+    np.testing.assert_allclose(weights[counts > 0], expected)
+    # On average an example has weight 1.
+    example_weights = losses.example_weights(np.eye(4)[targets], weights)
+    np.testing.assert_allclose(example_weights, weights[targets])
+    assert example_weights.mean() == pytest.approx(1.0)
+
+
+def test_effective_class_weights_match_the_formula_of_the_paper():
+    counts, beta = np.array([1, 40, 700, 0, 30_000]), 0.999
+    # Effective number of n samples: sum of beta^i for i < n.
+    effective = np.array([sum(beta**i for i in range(n)) for n in counts])
+    inverse = 1 / effective[counts > 0]
+    weights = losses.class_weights("effective", counts)
+    # They sum to the number of classes, as in Cui et al. (2019), section 4.
+    np.testing.assert_allclose(weights[counts > 0], 4 * inverse / inverse.sum(), rtol=1e-9)
+    assert weights[3] == 1.0
+    # Between no weights and balanced ones.
+    balanced = losses.class_weights("balanced", counts)
+    assert 1 < weights[1] / weights[2] < balanced[1] / balanced[2]
+
+
+def test_weight_of_an_example_is_the_mean_of_its_classes():
+    labels = np.array([[1, 0, 0], [0, 1, 1], [1, 1, 1], [0, 0, 0]], np.float32)
+    weights = losses.example_weights(labels, np.array([0.5, 1.0, 4.0]))
+    np.testing.assert_allclose(weights, [0.5, 2.5, 5.5 / 3, 1.0])
+
+
+def test_unknown_class_weights_are_reported():
+    with pytest.raises(UserError, match="loss.class_weights 'balance': did you mean 'balanced'"):
+        losses.class_weights("balance", np.ones(3))

@@ -1,13 +1,14 @@
 """Workdirs: the folder of a run, and the config that it belongs to.
 
-config.json       the resolved config; a run with another config is rejected
-dataset.json      fingerprint of the data, see `data.fingerprint`
-checkpoints/N/    state after N steps: the last one and the best one by validation
-system.json       settings needed to apply the parameters: front end, classes, ...
-tensorboard/      scalars, images and sounds
-report.json       scores; report.html and report.md present them as a page, with plots beside it
-seed_N/           the same for every seed of a run with repeats
-.lock.json        the run that writes here at present; see `lock`
+config.json         the resolved config; a run with another config is rejected
+dataset.json        fingerprint of the data, see `data.fingerprint`
+class_weights.json  weights of the classes in the loss, where `loss.class_weights` is set
+checkpoints/N/      state after N steps: the last one and the best one by validation
+system.json         settings needed to apply the parameters: front end, classes, ...
+tensorboard/        scalars, images and sounds
+report.json         scores; report.html and report.md present them as a page, with plots beside it
+seed_N/             the same for every seed of a run with repeats
+.lock.json          the run that writes here at present; see `lock`
 """
 
 import contextlib
@@ -36,6 +37,7 @@ _ADDED = {
     "augment.speed_semitones": 0.0,
     "augment.stretch": [1.0, 1.0],
     "data.split_validation": "song",
+    "loss.class_weights": None,
     "training.init_from": None,
     "training.keep": "best",
 }

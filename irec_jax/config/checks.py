@@ -8,7 +8,7 @@ from typing import Any
 import jax
 from ml_collections import config_dict
 
-from irec_jax import data, registry
+from irec_jax import data, losses, registry
 from irec_jax.config.loading import flatten
 from irec_jax.config.sections import NAMED, argument_default, section_of
 from irec_jax.data.dataset import CHANNELS
@@ -92,11 +92,12 @@ def check_config(config: config_dict.ConfigDict) -> tuple[Recognition | Separati
         raise registry.unknown("task", config.task, CHOICES)
     _check_ranges(flat)
     choices = CHOICES[config.task] | {
+        "loss.class_weights": ("none", *losses.CLASS_WEIGHTS),
         "model.dtype": ("float32", "bfloat16"),
         "training.keep": ("best", "last"),
     }
     for key, known in choices.items():
-        if key in flat and flat[key] not in known:
+        if flat.get(key) is not None and flat[key] not in known:
             raise registry.unknown(key, flat[key], known)
     if config.seed + config.training.repeats > 2**32:
         raise UserError(f"seed={config.seed}: expected a number below 2**32")

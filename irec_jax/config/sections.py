@@ -38,7 +38,7 @@ NAMED: dict[str, NamedSection] = {
     "model": NamedSection(models.find, internal=("num_classes",)),
     "loss": NamedSection(
         partial(registry.find, "loss", losses.LOSSES),
-        lambda name: ("l2", "domain"),
+        lambda name: ("l2", "domain") if name in losses.REGRESSION else ("l2", "class_weights"),
         ("logits", "labels", "estimate", "target"),
     ),
     "optimizer": NamedSection(optimizers.find_optimizer, lambda name: optimizers.OWN_KEYS),
@@ -53,6 +53,7 @@ OPTIONAL: dict[str, type] = {
     "data.manual_dir": str,
     "data.stored": str,
     "evaluation.threshold": float,
+    "loss.class_weights": str,
     "optimizer.clip_norm": float,
     "optimizer.schedule.name": str,
     "training.checkpoint_every_steps": int,

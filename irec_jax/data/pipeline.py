@@ -9,6 +9,7 @@ import numpy as np
 
 from irec_jax.data.labelled_clips import Clips, window_positions
 from irec_jax.errors import UserError
+from irec_jax.losses import example_weights
 
 Batch = dict[str, np.ndarray]
 
@@ -86,12 +87,14 @@ class Batches(RandomAccessBatches):
     Clips are divided by `window_positions`, without overlap if the hop is 0; short windows are
     padded with zeros. The last batch of an epoch is filled up with examples of mask 0, so that
     every pass over the data contains every window once. With `shuffle`, each pass has its own
-    order.
+    order. With `class_weights` (K,), a batch also has the `weight` of each example, see
+    `losses.example_weights`.
     """
 
     clips: Clips
     _: dataclasses.KW_ONLY
     hop_samples: int = 0
+    class_weights: np.ndarray | None = None
     _windows: np.ndarray = dataclasses.field(init=False, repr=False, compare=False)
     _steps_per_pass: int = dataclasses.field(init=False, repr=False, compare=False)
     _rows: Sequence[np.ndarray] = dataclasses.field(init=False, repr=False, compare=False)
@@ -117,6 +120,11 @@ class Batches(RandomAccessBatches):
     def num_windows(self) -> int:
         """Number of windows in a pass over the data."""
         return len(self._windows)
+
+    @property
+    def class_counts(self) -> np.ndarray:
+        """Number of windows (K,) that are labelled with each class in a pass over the data."""
+        return (self.clips.labels[self._windows[:, 0]] > 0).sum(axis=0)
 
     @property
     def steps_per_pass(self) -> int:
@@ -145,4 +153,7 @@ class Batches(RandomAccessBatches):
             batch["gain"][i] = gain
             batch["num_samples"][i] = len(window)
             batch["mask"][i] = 1.0
+        if self.class_weights is not None:
+            weights = example_weights(batch["labels"], self.class_weights)
+            batch["weight"] = weights.astype(np.float32)
         return batch

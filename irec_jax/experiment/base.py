@@ -95,6 +95,11 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
     def batches(self, examples: Examples, *, seed: int = 0, shuffle: bool) -> Any:
         """Return this process's batches of a split: see `loop.TrainBatches`."""
 
+    def training_batches(self, examples: Examples, folder: Path, *, seed: int) -> Any:
+        """Return the batches that training takes; the folder of the repeat may store settings."""
+        del folder
+        return self.batches(examples, seed=seed, shuffle=True)
+
     @abc.abstractmethod
     def report(self, trained: Trained[Examples]) -> dict:
         """Evaluate, write the report to the folder, log its summary, and return it.
@@ -217,7 +222,7 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
     ) -> tuple[Any, Any, loop.Progress]:
         """Return the best parameters and model state, on the host, and the progress."""
         config, task = self.config, self.task
-        batches = self.batches(splits.training, seed=seed, shuffle=True)
+        batches = self.training_batches(splits.training, folder, seed=seed)
         valid_batches = self.batches(splits.validation, shuffle=False)
         optimizer, schedule = self.optimizer
         params, model_state = jax.jit(task.init)(jax.random.key(seed))

@@ -1,20 +1,28 @@
 """Experiments of recognisers: clips, scores, report."""
 
+import dataclasses
 import functools
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from irec_jax import audio, data, distributed
+import numpy as np
+
+from irec_jax import audio, data, distributed, losses
+from irec_jax.checkpoints.workdir import has_checkpoint
 from irec_jax.data.splits import window_and_hop
 from irec_jax.errors import UserError
 from irec_jax.evaluation import baselines, pieces, recognition
 from irec_jax.evaluation.predict import predict_split
 from irec_jax.experiment.base import Experiment, Trained
+from irec_jax.files import read_json, write_json
 from irec_jax.inference import aggregation
 from irec_jax.reports import recognition_report
 from irec_jax.tasks import Recognition
 from irec_jax.training.logging import log
+
+_CLASS_WEIGHTS = "class_weights.json"
 
 
 class RecognitionExperiment(Experiment[Recognition, data.Dataset, data.Clips]):
@@ -75,6 +83,45 @@ class RecognitionExperiment(Experiment[Recognition, data.Dataset, data.Clips]):
         settings = self.batch_settings(seed=seed, shuffle=shuffle)
         return data.Batches(examples, hop_samples=hop_samples, **settings)
 
+    def training_batches(self, examples: data.Clips, folder: Path, *, seed: int) -> data.Batches:
+        """Return batches with class weights, if the config asks for them.
+
+        The weights are computed once, from the training windows, and stored in the folder: a
+        resumed run takes the stored ones.
+        """
+        batches = self.batches(examples, seed=seed, shuffle=True)
+        kind = self._class_weights_kind
+        if not kind:
+            return batches
+
+        def load_or_store() -> list[float]:
+            if not (folder / _CLASS_WEIGHTS).exists() or not has_checkpoint(folder):
+                weights = losses.class_weights(kind, batches.class_counts).tolist()
+                by_class = dict(zip(self.dataset.classes, weights, strict=True))
+                write_json(folder / _CLASS_WEIGHTS, {"kind": kind, "weights": by_class})
+            return list(self._read_class_weights(folder)["weights"].values())
+
+        weights = distributed.on_main(load_or_store)
+        log(f"class weights ({kind}): {min(weights):.2f} to {max(weights):.2f}")
+        return dataclasses.replace(batches, class_weights=np.array(weights))
+
+    @property
+    def _class_weights_kind(self) -> str | None:
+        kind = self.config.loss.get("class_weights")
+        return None if kind == "none" else kind
+
+    def _read_class_weights(self, folder: Path) -> dict[str, Any]:
+        """Return the class weights that a system was trained with; {} without any."""
+        file = folder / _CLASS_WEIGHTS
+        if not self._class_weights_kind or not file.exists():
+            return {}
+        content = read_json(file)
+        try:
+            weights = {name: float(content["weights"][name]) for name in self.dataset.classes}
+            return {"kind": str(content["kind"]), "weights": weights}
+        except (KeyError, TypeError, ValueError):
+            raise UserError(f"{file}: damaged; restore it from a copy, or delete it") from None
+
     def report(self, trained: Trained[data.Clips]) -> dict:
         splits, folder, classes = trained.splits, trained.folder, self.dataset.classes
         began = time.perf_counter()
@@ -87,6 +134,7 @@ class RecognitionExperiment(Experiment[Recognition, data.Dataset, data.Clips]):
         report = recognition_report.assemble(
             evaluation,
             baselines=baseline_scores,
+            class_weights=distributed.on_main(lambda: self._read_class_weights(folder)),
             **self.report_arguments(trained, split, protocol),
         )
         tuned = {

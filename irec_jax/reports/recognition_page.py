@@ -133,6 +133,10 @@ def _data_splits(report: Mapping) -> list[str]:
             f"the validation windows after it, and over the test {protocol['unit']} with exactly "
             "one label."
         )
+    if weighted := report.get("class_weights"):
+        names = dict(zip(report["classes"], class_names(report["classes"]), strict=True))
+        listed = (f"{escape(names[key])} {value:.2f}" for key, value in weighted["weights"].items())
+        text += f" Weights of the classes in training ({weighted['kind']}): {', '.join(listed)}."
     rows = [
         [split, str(sizes["num_examples"]), str(sizes["num_songs"]), number(accuracies.get(split))]
         for split, sizes in protocol["sides"].items()

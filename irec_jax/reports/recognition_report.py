@@ -26,6 +26,7 @@ def assemble(
     history: Sequence[Mapping] | None = None,
     reported: Mapping | None = None,
     repeats: Mapping | None = None,
+    class_weights: Mapping | None = None,
 ) -> dict:
     """Return the complete report of a run.
 
@@ -44,6 +45,7 @@ def assemble(
             ``macro_r``, ``macro_f1``. Omitted from reports on other datasets, which are not
             comparable.
         repeats: result of `summarize_repeats`.
+        class_weights: ``kind`` and ``weights`` by class of the loss in training, if it has any.
 
     Returns:
         dict with ``system``, ``dataset`` (name), ``rendered``, all of ``evaluation``,
@@ -56,6 +58,7 @@ def assemble(
         best_epoch = {**best_epoch, "test_accuracy": evaluation["predominant"]["accuracy"]}
     optional = dict(protocol=protocol, best_epoch=best_epoch, baselines=baselines)
     optional |= dict(history=history, reported=reported, repeats=repeats)
+    optional |= dict(class_weights=class_weights)
     return {
         "system": system,
         "dataset": dataset,

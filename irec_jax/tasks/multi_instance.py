@@ -57,7 +57,8 @@ class MultiInstance(Recognition):
             log_p, log_not_p, labels, label_smoothing=self.label_smoothing
         )
         scalars = {"top1": jnp.sum(hits * mask)}
-        return jnp.sum(values * mask), jnp.sum(mask), model_state, scalars
+        total = jnp.sum(values * mask * batch.get("weight", 1.0))
+        return total, jnp.sum(mask), model_state, scalars
 
     def predict(self, params: Any, model_state: Any, batch: Batch) -> Float[Array, "batch classes"]:
         features = self._features(batch, None)

@@ -32,6 +32,8 @@ class Recognition(Task):
     probabilities; predictions that the model marks as invalid, such as those beyond the end of a
     clip, are left out of both.
 
+    Where a batch has a `weight` (B,), the losses of its examples are multiplied by it.
+
     Attributes:
         frontend: the front end, whose settings are stored with a checkpoint.
         to_probabilities: the activation of the logits, see `losses.activation`.
@@ -69,7 +71,7 @@ class Recognition(Task):
         strongest = self._probabilities(outputs).argmax(axis=-1)
         hits = jnp.take_along_axis(labels, strongest[:, None], axis=-1)[:, 0]
         scalars = {"top1": jnp.sum(hits * mask)}
-        total = jnp.sum(self._losses(outputs, labels) * mask)
+        total = jnp.sum(self._losses(outputs, labels) * mask * batch.get("weight", 1.0))
         return total, jnp.sum(mask), model_state, scalars
 
     def predict(self, params: Any, model_state: Any, batch: Batch) -> Float[Array, "batch classes"]:
@@ -165,7 +167,9 @@ def create_recognition(
         frontend=created,
         model=models.create(**network),
         to_probabilities=losses.activation(loss["name"]),
-        criterion=losses.create(**{k: v for k, v in loss.items() if k != "l2"}),
+        criterion=losses.create(
+            **{k: v for k, v in loss.items() if k not in ("l2", "class_weights")}
+        ),
         augment=Augment(**augment, sample_rate_hz=sample_rate_hz),
         normalize=normalize,
         window_samples=round(window_s * sample_rate_hz) if num_values is None else num_values,

@@ -1,5 +1,7 @@
 """Batches of windows: random access, padding, sharding; splits by song."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -78,6 +80,21 @@ def test_windows_have_the_audio_and_the_peak_of_their_clip(tone_clips):
     short = make_batches(clips, window_samples=20_000, batch_size=2, shuffle=False)[0]
     assert short["num_samples"].tolist() == clips.num_samples.tolist()
     assert not short["audio"][0, clips.num_samples[0] :].any()
+
+
+def test_class_weights_give_each_window_the_weight_of_its_class(tone_clips):
+    clips = tone_clips(num_clips=3, num_classes=2)
+    batches = make_batches(clips, batch_size=5, shuffle=False)
+    # Every window counts, and the clips have different numbers of windows.
+    windows = np.concatenate([batches[step]["labels"] for step in range(batches.steps_per_epoch)])
+    np.testing.assert_array_equal(batches.class_counts, windows.sum(axis=0))
+    assert "weight" not in batches[0]
+    weighted = dataclasses.replace(batches, class_weights=np.array([0.25, 3.0]))
+    for step in range(batches.steps_per_epoch):
+        batch = weighted[step]
+        rows = batch["mask"] > 0
+        np.testing.assert_array_equal(batch["weight"][rows], (batch["labels"] @ [0.25, 3.0])[rows])
+        assert batch["weight"].dtype == np.float32
 
 
 def test_peak_of_silence_and_full_scale():

@@ -77,6 +77,39 @@ def test_random_split_of_windows_with_separate_channels(tmp_path, capsys):
     )
 
 
+def test_class_weights_of_the_training_split_are_stored_and_reported(tmp_path, capsys):
+    words = [*WORDS, f"--workdir={tmp_path}", "--config.training.num_epochs=1"]
+    words += ["--config.data.hop_s=1.0", "--config.evaluation.baselines=False"]
+    words += ["--config.loss.class_weights=balanced"]
+    assert call(*words, "--dry_run") == 0
+    assert "class_weights: balanced" in capsys.readouterr().out
+    assert call(*words) == 0
+    printed, report = capsys.readouterr().out, read(tmp_path)
+    counts = report["protocol"]["sides"]["training"]["per_class"]
+    assert len({*counts.values()}) > 1
+    # Each clip has one label and three windows.
+    expected = {name: sum(counts.values()) / (3 * n) for name, n in counts.items()}
+    assert report["class_weights"] == {"kind": "balanced", "weights": pytest.approx(expected)}
+    assert f"class weights (balanced): {min(expected.values()):.2f} to " in printed
+    page = (tmp_path / "report.md").read_text()
+    assert f"in training (balanced): voice {expected['voi']:.2f}, piano" in page
+    # Evaluation and resuming take the stored weights, not new ones.
+    stored = {"kind": "balanced", "weights": {"voi": 1.0, "pia": 2.0, "gel": 3.0}}
+    (tmp_path / "class_weights.json").write_text(json.dumps(stored))
+    assert call(*words, "--mode=eval") == 0
+    assert read(tmp_path)["class_weights"] == stored
+    config = configs.load("configs/han.py:debug")
+    configs.override(config, [(w[9:].split("=")) for w in words if w.startswith("--config.")])
+    experiment = RecognitionExperiment("han", config, check_config(config)[0])
+    training = experiment.split(0).training
+    resumed = experiment.training_batches(training, tmp_path, seed=0)
+    assert resumed.class_weights.tolist() == [1.0, 2.0, 3.0] and "weight" in resumed[0]
+    assert "weight" not in experiment.batches(training, shuffle=False)[0]
+    (tmp_path / "class_weights.json").write_text('{"kind": "balanced"}')
+    assert call(*words, "--mode=eval") == 1
+    assert "class_weights.json: damaged; restore it" in capsys.readouterr().err
+
+
 def launch(num_processes, *words):
     return subprocess.run(
         ["launch/local.sh", str(num_processes), *map(str, words)],
@@ -124,6 +157,8 @@ def test_song_split_in_two_processes_keeps_each_song_in_one_split(tmp_path):
         (["--config.data.hop_s=-1"], "data.hop_s=-1.0"),
         (["--config.data.hop_s=1.5"], "data.hop_s=1.5"),
         (["--config.data.hop_s=0.001"], "more than a thousandth of data.window_s=1.0"),
+        (["--config.loss.class_weights=equal"], "loss.class_weights 'equal'"),
+        (["--config.loss.domain=decibels"], "key of loss 'categorical_cross_entropy' 'domain'"),
         (["--config.model.dtype=float16"], "model.dtype 'float16': did you mean 'bfloat16'"),
         (
             ["--config.frontend.name=chunks"],

@@ -56,6 +56,9 @@ def test_loss_is_that_of_the_mean_probability_of_the_instances():
     total, count, _, _ = task.loss(params, state, batch, jax.random.key(1), True)
     np.testing.assert_allclose(total, expected, rtol=1e-5)
     assert count == 3
+    weighted = batch | {"weight": np.array([3.0, 3.0, 3.0, 9.0], np.float32)}
+    total = task.loss(params, state, weighted, jax.random.key(1), True)[0]
+    np.testing.assert_allclose(total, 3 * expected, rtol=1e-5)
 
 
 def test_a_bag_of_one_instance_trains_like_a_recogniser():

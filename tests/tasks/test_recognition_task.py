@@ -82,6 +82,20 @@ def test_loss_and_prediction_are_means_over_steps(loss):
     assert scalars["top1"] == hits[:3].sum()
 
 
+def test_losses_are_multiplied_by_the_weights_of_the_examples():
+    task, batch = create(CHUNKS, PER_STEP), make_batch()
+    params, state = init(task)
+    weights = np.array([2.0, 0.5, 1.0, 7.0], np.float32)
+
+    def loss(**changes):
+        return task.loss(params, state, batch | changes, jax.random.key(1), True)
+
+    each = [loss(mask=mask)[0] for mask in np.eye(4, dtype=np.float32)]
+    total, count, _, scalars = loss(weight=weights)
+    np.testing.assert_allclose(total, (weights * each)[:3].sum(), rtol=1e-5)
+    assert count == 3 and scalars["top1"] == loss()[3]["top1"]
+
+
 def test_padding_does_not_change_the_prediction():
     task = create(CHUNKS, PER_STEP | dict(head="last"))
     params, state = init(task)
