@@ -354,7 +354,7 @@ def test_config(text):
     ("line", "error"),
     [
         ("make everything", pytest.fail.Exception),
-        ("irec recognise song.mp3", SystemExit),
+        ("irec recogniz song.mp3", SystemExit),
         ("irec recognize song.mp3 --workdir runs/han --plott out.png", SystemExit),
         ("irec recognize other.mp3 --workdir runs/han", UserError),
         ("irec study goel --slow", SystemExit),
