@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 
-from irec_jax.cli.console import command, exit_process, run_command, use_utf8
-from irec_jax.cli.train import train
+from irec_jax.cli.console import command, exit_process, run_command, use_compilation_cache, use_utf8
 
 
 def main(words: Sequence[str] | None = None) -> None:
     """Run the command; the same as `irec train CONFIG`."""
+    from irec_jax.cli.train import train  # imports JAX, which reads the environment
+
     prog = "python -m irec_jax.main"
     with command(prog):
         train(words, "--config", prog=prog)
@@ -15,4 +16,5 @@ def main(words: Sequence[str] | None = None) -> None:
 
 if __name__ == "__main__":
     use_utf8()
+    use_compilation_cache()
     exit_process(run_command(main))

@@ -10,7 +10,13 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from irec_jax.cli.console import command, exit_process, run_command, use_utf8
+from irec_jax.cli.console import (
+    command,
+    exit_process,
+    run_command,
+    use_compilation_cache,
+    use_utf8,
+)
 
 #: Command -> its line in `irec --help`.
 COMMANDS = {
@@ -79,4 +85,5 @@ def run(words: Sequence[str] | None = None) -> int:
 def main() -> None:
     """Run `irec` as a console script."""
     use_utf8()
+    use_compilation_cache()
     exit_process(run_command(run))

@@ -2,15 +2,19 @@
 
 import _thread
 import contextlib
+import hashlib
 import io
 import logging
 import os
+import platform
 import signal
 import sys
 import tempfile
 import threading
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NoReturn, TextIO
 
 import absl.logging
@@ -31,6 +35,39 @@ def use_utf8() -> None:
     sys.stdout.flush()
     os.environ["PYTHONUTF8"] = "1"  # for child processes
     os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
+
+
+def use_compilation_cache() -> None:
+    """Let JAX keep compiled programs in the user's cache folder, so that later starts are faster.
+
+    JAX reads the environment variables, which child processes inherit, when it is imported. Nothing
+    changes if the user has set `JAX_COMPILATION_CACHE_DIR`, JAX's own variable for another folder,
+    or if the folder cannot be made.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    try:
+        caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        folder = caches / "irec-jax" / "compiled" / _cpu_type()
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # RuntimeError: there is no home folder
+        return
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    # An entry that was cut off by a full disk or a killed process is compiled again.
+    warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
+
+
+def _cpu_type() -> str:
+    """Return a name for the instruction sets of the CPU: computers may share a home folder."""
+    features = platform.processor()
+    with contextlib.suppress(OSError):  # Linux only
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith(("flags", "Features")):
+                features = line
+                break
+    digest = hashlib.sha256(features.encode()).hexdigest()
+    return f"{platform.machine()}-{digest[:8]}"
 
 
 def run_command(main: Callable[[], int | None]) -> int:

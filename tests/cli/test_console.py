@@ -3,11 +3,13 @@
 import gc
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
 
-from irec_jax.cli.console import run_command
+from irec_jax.cli.console import run_command, use_compilation_cache
 from irec_jax.errors import UserError
 
 
@@ -47,3 +49,50 @@ def test_errors_are_reported_in_one_line(capsys, error, message):
     assert run_command(main) == 1
     printed = capsys.readouterr().err
     assert printed.startswith(message) and printed.count("\n") == 1
+
+
+def test_compiled_programs_are_kept(tmp_path):
+    """A second process reads the program of the first one; a cut-off entry is compiled again."""
+    code = """
+import sys
+from irec_jax.cli.console import use_compilation_cache
+use_compilation_cache()
+import jax, jax.monitoring
+hits = []
+jax.monitoring.register_event_listener(
+    lambda name, **_: hits.append(name) if name.endswith("cache_hits") else None
+)
+total = jax.jit(lambda x: (x * 2).sum())(jax.numpy.ones(3))
+print(float(total), len(hits) > 0)
+"""
+    environment = {name: value for name, value in os.environ.items() if "CACHE" not in name} | {
+        "XDG_CACHE_HOME": str(tmp_path)
+    }
+
+    def run():
+        process = [sys.executable, "-c", code]
+        done = subprocess.run(process, env=environment, capture_output=True, text=True, check=True)
+        assert done.stderr == ""
+        return done.stdout.split()
+
+    assert run() == ["6.0", "False"]
+    assert run() == ["6.0", "True"]
+    entries = list((tmp_path / "irec-jax" / "compiled").glob("*/*-cache"))
+    assert entries
+    for entry in entries:
+        entry.write_bytes(entry.read_bytes()[:20])
+    assert run() == ["6.0", "False"]
+
+
+def test_folder_of_the_user_for_compiled_programs_is_kept(monkeypatch):
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "theirs")
+    use_compilation_cache()
+    assert os.environ["JAX_COMPILATION_CACHE_DIR"] == "theirs"
+
+
+def test_compiled_programs_are_not_kept_where_no_folder_can_be_made(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file" / "cache"))
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    use_compilation_cache()
+    assert "JAX_COMPILATION_CACHE_DIR" not in os.environ
