@@ -116,6 +116,9 @@ def data(dataset: str, **settings) -> dict:
       and test splits, with each song in one split, or at random; random splits overestimate the
       scores, because overlapping windows of a clip are in several of them.
     - `validation_fraction`, `test_fraction`: fractions of the divided examples.
+    - `split_validation`: with the splits `official` and `parts`, hold out complete songs for
+      validation (`song`), or clips at random (`random`), so that clips of a song may be in both
+      training and validation. Not used if a dataset has validation clips of its own.
     - `stored` (not in any config): a folder that `irec study separation` wrote, with these clips
       after separation, used instead; needs `split=parts`, and for features the front end `stored`.
     """
@@ -133,6 +136,7 @@ def data(dataset: str, **settings) -> dict:
         hop_s=config_dict.placeholder(float),
         normalize="peak",
         split="official",
+        split_validation="song",
         test_fraction=0.15,
     )
     return shared | settings | options
@@ -208,10 +212,15 @@ def stem_augment(**settings) -> dict:
 def augment(**settings) -> dict:
     """Return the augment section of a recogniser, off by default; see `augment/features.py`."""
     defaults = dict(
+        mix=0.0,
+        mix_db=10.0,
+        stretch=(1.0, 1.0),
+        pitch_semitones=0.0,
         gain_db=0.0,
         polarity=False,
         speed_semitones=0.0,
         distortion=0.0,
+        compression=0.0,
         equaliser_db=0.0,
         band_limit=0.0,
         room=0.0,

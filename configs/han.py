@@ -23,6 +23,8 @@ Arguments:
 - dataset: gm_irmas (default), irmas or folder
 - activation: tanh, relu, prelu, lrelu_0.01 or lrelu_0.33 (default)
 - window_s: 0.5, 1.0 (default), 1.5 or 3.0
+- split_validation: song (default) holds out complete songs for validation, random clips, as in the
+  paper
 - debug: a small run on little data
 """
 
@@ -32,12 +34,16 @@ from configs import common
 
 
 def get_config(text: str = "") -> config_dict.ConfigDict:
-    args = common.arguments(text, activation="lrelu_0.33", window_s=1.0)
+    args = common.arguments(text, activation="lrelu_0.33", window_s=1.0, split_validation="song")
     config = config_dict.ConfigDict()
     config.task = "recognition"
     # Training clips are divided into windows without overlap; 15 % of them are for validation.
     config.data = common.data(
-        args.dataset, format="mono22k", window_s=args.window_s, validation_fraction=0.15
+        args.dataset,
+        format="mono22k",
+        window_s=args.window_s,
+        validation_fraction=0.15,
+        split_validation=args.split_validation,
     )
     # The paper states neither the scale of the bands nor the eps of the logarithm. With triangles
     # of peak 1 and eps 0.1 the logarithms are around 0, and a network without normalisation layers
@@ -53,6 +59,8 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
         offset=0.1,
     )
     config.augment = common.augment()
+    # Dropout also follows the global pooling, as in the text; table I lists none there
+    # (model.pooled_dropout=0).
     config.model = dict(
         name="convnet",
         activation=args.activation,

@@ -9,9 +9,9 @@ Reported on IRMAS, micro P / R / F1 at threshold 0.5:
 
 This network predicts nearly the same for every clip; the report warns of it.
 
-Measured on rendered audio, `gm_irmas` 1.0.0 `small`, seed 0, by `irec study vazonis --quick`
-(default arguments; half an hour on two CPU cores with the FFT-dense network): micro F1 .348 [.329,
-.367], with the same collapse.
+Measured on rendered audio, `gm_irmas` 1.0.0 `small`, seed 0, with the learning rate 0.01, 8 epochs
+and the parameters of the lowest validation loss: micro F1 .348 [.329, .367] and the same collapse.
+`irec study vazonis` compares learning rates of 1e-4 (the default), 1e-3 and 1e-2.
 
 With `paper` the inputs are those of Vazonis et al.: clips of up to 20 s at 44.1 kHz, padded to
 884,000 samples with silence that is divided at random between both ends, in batches of 2. The
@@ -59,12 +59,16 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
         activation="lrelu_0.01",
     )
     config.loss = dict(name=args.loss, l2=0.0)
-    # The learning rate is only stated as 'usually around 0.01'. Gradients through so many steps can
-    # be large, and without clipping a single one can ruin a run.
-    config.optimizer = common.adam(1e-2, clip_norm=1.0)
-    # 15 epochs, without early stopping.
+    # The paper states no learning rate for this network; 1e-4 is that of the FFT-dense network.
+    # Gradients through so many steps can be large: without clipping, a single one can ruin a run.
+    config.optimizer = common.adam(1e-4, clip_norm=1.0)
+    # 15 epochs, without early stopping; the network is that of the last epoch.
     config.training = common.training(
-        batch_size=2 if args.paper else 16, num_epochs=15, patience=15, best_by="loss"
+        batch_size=2 if args.paper else 16,
+        num_epochs=15,
+        patience=1000,
+        best_by="loss",
+        keep="last",
     )
     config.evaluation = common.evaluation(
         batch_size=16, hop_s=window_s / 2, aggregation="s1", threshold=0.5

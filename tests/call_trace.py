@@ -92,8 +92,17 @@ def write_separator(folder: Path) -> Path:
     )
 
 
-def write_recogniser(folder: Path) -> Path:
-    """Write the workdir of an untrained recogniser of two classes."""
+def write_recogniser(
+    folder: Path, *, aggregation: str = "s2", threshold: float = 0.5, seed: int = 0, **changes
+) -> Path:
+    """Write the workdir of an untrained recogniser, by default of two classes.
+
+    Args:
+        folder: the workdir.
+        aggregation, threshold: its clip score.
+        seed: seed of the parameters.
+        changes: `classes`, `sample_rate_hz` or `window_s`.
+    """
     from irec_jax.tasks import create_recognition
 
     settings = dict(
@@ -102,20 +111,23 @@ def write_recogniser(folder: Path) -> Path:
         window_s=0.5,
         frontend=dict(name="log_mel", frame_length=512, hop_length=256, num_mels=32),
     )
+    settings |= changes
     config = dict(
         model=dict(name="convnet", filters=(2, 4), dense=8),
         loss=dict(name="binary_cross_entropy"),
         augment={},
     )
-    system = dict(task="recognition", name="tiny", hop_s=0.25, aggregation="s2")
+    hop_s = settings["window_s"] / 2
+    system = dict(task="recognition", name="tiny", hop_s=hop_s, aggregation=aggregation)
     return write_workdir(
         folder,
         create_recognition(**settings, **config),
-        settings | system | dict(thresholds={"fixed": 0.5}, config=config | dict(data={})),
+        settings | system | dict(thresholds={"fixed": threshold}, config=config | dict(data={})),
+        seed,
     )
 
 
-def write_workdir(folder: Path, task, system: dict) -> Path:
+def write_workdir(folder: Path, task, system: dict, seed: int = 0) -> Path:
     """Write the workdir of an untrained system with this `system.json`."""
     import jax
     import optax
@@ -124,7 +136,7 @@ def write_workdir(folder: Path, task, system: dict) -> Path:
     from irec_jax.checkpoints.storage import Checkpoints
     from irec_jax.checkpoints.workdir import write_system
 
-    params, model_state = jax.jit(task.init)(jax.random.key(0))
+    params, model_state = jax.jit(task.init)(jax.random.key(seed))
     store = Checkpoints(folder / "checkpoints")
     initial = state.create(params, model_state, optax.sgd(0.1), (), 0)
     store.save(jax.device_get(initial), {"history": []}, 0.0)

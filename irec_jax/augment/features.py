@@ -1,14 +1,16 @@
 """Augmentation of the waveforms and features of a recogniser."""
 
 import dataclasses
-from typing import Any
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
-from jaxtyping import Bool, Float, PRNGKeyArray, PyTree, Shaped
+from jaxtyping import Bool, Float, Key, PRNGKeyArray, PyTree, Shaped
 
 from irec_jax.augment import recording
+from irec_jax.augment.tempo import change_tempo, check_tempo
 from irec_jax.errors import UserError
 
 
@@ -20,25 +22,36 @@ class Augment:
     `augment.recording` describe the recording conditions.
 
     Attributes:
+        mix: probability that another example of the batch is added to an example, whose labels are
+            then those of both.
+        mix_db: level of the added example, drawn from -mix_db..0 dB.
+        stretch, pitch_semitones: time stretch and pitch shift, each without the other, see
+            `augment.tempo.change_tempo`.
         gain_db: gain drawn uniformly from -gain_db..gain_db.
         polarity: invert the sign in half of the examples.
         speed_semitones: speed, and with it pitch, changed by up to this many semitones.
         distortion: probability of saturation.
+        compression: probability of a compressed dynamic range.
         equaliser_db: gains of a random equaliser, drawn from -equaliser_db..equaliser_db.
         band_limit: probability of a low-pass filter, and of a high-pass filter.
         room: probability of a synthetic room.
         noise_db: level of the strongest noise relative to the waveform; None for no noise.
         num_time_masks: number of masked spans of frames.
         time_mask_frames: maximum length of such a span; the minimum is 0.
-        num_mel_masks: number of masked spans of bands.
+        num_mel_masks: number of masked spans of bands, or of bins.
         mel_mask_bands: maximum width of such a span.
         sample_rate_hz: sample rate of the waveforms.
     """
 
+    mix: float = 0.0
+    mix_db: float = 10.0
+    stretch: Sequence[float] = (1.0, 1.0)
+    pitch_semitones: float = 0.0
     gain_db: float = 0.0
     polarity: bool = False
     speed_semitones: float = 0.0
     distortion: float = 0.0
+    compression: float = 0.0
     equaliser_db: float = 0.0
     band_limit: float = 0.0
     room: float = 0.0
@@ -52,9 +65,10 @@ class Augment:
     def __post_init__(self):
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.name != "noise_db" and value < 0:
+            if field.name not in ("noise_db", "stretch") and value < 0:
                 raise UserError(f"augment.{field.name}={value}: expected 0 or more")
-        for name in ("distortion", "band_limit", "room"):
+        object.__setattr__(self, "stretch", check_tempo(self.stretch, self.pitch_semitones))
+        for name in ("mix", "distortion", "compression", "band_limit", "room"):
             if (value := getattr(self, name)) > 1:
                 raise UserError(f"augment.{name}={value}: expected a probability, 0 to 1")
         if self.noise_db is not None and self.noise_db < recording.QUIETEST_DB:
@@ -65,12 +79,56 @@ class Augment:
     @property
     def changes_audio(self) -> bool:
         """Whether waveforms are changed."""
-        rates = (self.speed_semitones, self.distortion, self.gain_db, self.polarity)
-        return bool(any(rates) or self._filters)
+        names = ("mix", "pitch_semitones", "speed_semitones", "distortion", "compression")
+        names = (*names, "gain_db", "polarity")
+        is_stretched = self.stretch != (1.0, 1.0)
+        return is_stretched or self._filters or any(getattr(self, name) for name in names)
 
     @property
     def _filters(self) -> bool:
         return bool(self.equaliser_db or self.band_limit or self.room) or self.noise_db is not None
+
+    def mixture(
+        self,
+        keys: Key[Array, " batch"],
+        waveforms: Float[Array, "batch samples"],
+        labels: Float[Array | np.ndarray, "batch classes"],
+        mask: Float[Array | np.ndarray, " batch"],
+    ) -> tuple[Float[Array, "batch samples"], Float[Array, "batch classes"]]:
+        """Add to some examples their neighbour in the batch, with its labels.
+
+        Batches are shuffled, so that neighbours are random. The examples 2 i and 2 i + 1 are
+        neighbours of each other and on the same device. A mixture has the peak of its first
+        example.
+
+        Args:
+            keys: key of each example.
+            waveforms: the waveforms.
+            labels: their labels, in 0..1.
+            mask: 0 for padding examples, which are not added.
+
+        Raises:
+            UserError: an odd number of examples.
+        """
+        num_examples = len(waveforms)
+        if num_examples % 2:
+            raise UserError(
+                f"augment.mix={self.mix}: pairs examples, but a device has {num_examples} of them; "
+                "set training.batch_size to an even number per device"
+            )
+        neighbour = np.arange(num_examples) ^ 1
+
+        def draw(key: PRNGKeyArray) -> Float[Array, ""]:
+            use_key, level_key = jax.random.split(key)
+            level_db = jax.random.uniform(level_key, minval=-self.mix_db, maxval=0.0)
+            return jax.random.bernoulli(use_key, self.mix) * 10.0 ** (level_db / 20.0)
+
+        gains = jax.vmap(draw)(keys) * jnp.asarray(mask)[neighbour]
+        mixed = waveforms + gains[:, None] * waveforms[neighbour]
+        peaks, new_peaks = (jnp.abs(w).max(axis=1, keepdims=True) for w in (waveforms, mixed))
+        mixed = mixed * jnp.where(new_peaks > 0, peaks / jnp.maximum(new_peaks, 1e-9), 1.0)
+        labels = jnp.asarray(labels)
+        return mixed, jnp.maximum(labels, (gains > 0)[:, None] * labels[neighbour])
 
     def waveform(
         self, key: PRNGKeyArray, waveform: Float[Array, " samples"]
@@ -79,6 +137,14 @@ class Augment:
         gain_key, polarity_key = jax.random.split(key)
         # Folded, so that the numbers drawn for gain and polarity do not depend on the others.
         speed_key, distortion_key, filter_key = jax.random.split(jax.random.fold_in(key, 1), 3)
+        stretch_key, pitch_key, range_key = jax.random.split(jax.random.fold_in(key, 2), 3)
+        waveform = change_tempo(
+            stretch_key,
+            pitch_key,
+            waveform[None],
+            stretch=tuple(self.stretch),
+            pitch_semitones=self.pitch_semitones,
+        )[0]
         if self.speed_semitones:
             semitones = self.speed_semitones
             waveform = recording.change_speed(speed_key, waveform, semitones=semitones)
@@ -95,6 +161,13 @@ class Augment:
                 room=self.room,
                 noise_db=self.noise_db,
             )
+        if self.compression:
+            waveform = recording.compress(
+                range_key,
+                waveform,
+                sample_rate_hz=self.sample_rate_hz,
+                probability=self.compression,
+            )
         if self.gain_db:
             gain_db = jax.random.uniform(gain_key, (), minval=-self.gain_db, maxval=self.gain_db)
             waveform = waveform * 10 ** (gain_db / 20)
@@ -102,40 +175,52 @@ class Augment:
             waveform = waveform * jax.random.rademacher(polarity_key, (), waveform.dtype)
         return waveform
 
-    def check_features(self, shape: Any) -> None:
-        """Check that masks, if set, are applied to spectrograms.
+    def check_axes(self, axes: Sequence[str] | None) -> None:
+        """Check that the features have the axes that masks are set for.
 
         Args:
-            shape: `output_shape` of the front end.
+            axes: `axes` of the front end.
 
         Raises:
-            UserError: masks are set and the features do not have two axes.
+            UserError: they do not.
         """
-        if self._masks and not (isinstance(shape, tuple) and len(shape) == 2):
-            raise UserError(
-                "augment.num_time_masks, augment.num_mel_masks: the features of this front end are "
-                "not spectrograms; set both to 0"
-            )
-
-    @property
-    def _masks(self) -> bool:
-        return bool(self.num_time_masks or self.num_mel_masks)
+        for name, axis, num_masks in (
+            ("num_time_masks", "time", self.num_time_masks),
+            ("num_mel_masks", "frequency", self.num_mel_masks),
+        ):
+            if num_masks and axis not in (axes or ()):
+                raise UserError(
+                    f"augment.{name}={num_masks}: the features of this front end have no "
+                    f"{axis} axis; set it to 0"
+                )
 
     def features(
-        self, key: PRNGKeyArray, features: PyTree[Shaped[Array, "..."]]
+        self,
+        key: PRNGKeyArray,
+        features: PyTree[Shaped[Array, "..."]],
+        axes: Sequence[str] | None,
     ) -> PyTree[Shaped[Array, "..."]]:
-        """Return a spectrogram (frames, bands) with masked spans; other features unchanged."""
-        if not self._masks:
+        """Return the features of an example with masked spans.
+
+        Args:
+            key: key of the random numbers.
+            features: the features; those without axes are returned unchanged.
+            axes: names of their axes, see `FrontEnd`.
+        """
+        if not (self.num_time_masks or self.num_mel_masks):
             return features
+        assert axes is not None
         time_key, mel_key = jax.random.split(key)
         keep = jnp.ones(features.shape, bool)
-        for axis, axis_key, num_spans, max_width in (
-            (0, time_key, self.num_time_masks, self.time_mask_frames),
-            (1, mel_key, self.num_mel_masks, self.mel_mask_bands),
+        for name, axis_key, num_spans, max_width in (
+            ("time", time_key, self.num_time_masks, self.time_mask_frames),
+            ("frequency", mel_key, self.num_mel_masks, self.mel_mask_bands),
         ):
             for span_key in jax.random.split(axis_key, num_spans) if num_spans else ():
+                axis = axes.index(name)
                 span = _random_span(span_key, features.shape[axis], max_width)
-                keep &= jnp.expand_dims(~span, 1 - axis)
+                others = [i for i in range(features.ndim) if i != axis]
+                keep &= jnp.expand_dims(~span, others)
         return jnp.where(keep, features, features.mean())
 
 

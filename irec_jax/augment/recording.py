@@ -1,4 +1,4 @@
-"""Random recording conditions: equaliser, bandwidth, room, noise, speed and distortion."""
+"""Random recording conditions: filters, room, noise, speed, distortion and compression."""
 
 import math
 from typing import cast
@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.fft
 from jax import Array
+from jax.typing import ArrayLike
 from jaxtyping import Float, PRNGKeyArray
 
 #: Frequencies of the equaliser in Hz, between which its gain is interpolated on a log scale.
@@ -17,6 +18,9 @@ ROOM_S = 0.5
 _DECAY_S, _WET_DB = (0.08, 0.8), (-25.0, 3.0)
 _LOW_PASS_HZ, _HIGH_PASS_HZ = (2500.0, 10_000.0), (40.0, 350.0)
 _DRIVE = (0.5, 8.0)
+#: Dynamic range compression: length of the frames whose level counts, threshold relative to the
+#: loudest frame, and ratio.
+_LEVEL_S, _THRESHOLD_DB, _RATIO = 0.02, (-40.0, -10.0), (2.0, 8.0)
 #: Level of the weakest noise, relative to the RMS of the clip.
 QUIETEST_DB = -60.0
 
@@ -82,9 +86,71 @@ def distort(
     """
     use_key, drive_key = jax.random.split(key)
     drive = jnp.exp(_log_uniform(drive_key, _DRIVE))
-    peak = jnp.maximum(jnp.abs(waveform).max(), 1e-9)
+    peak = _peak(waveform)
     distorted = peak * jnp.tanh(drive * waveform / peak) / jnp.tanh(drive)
     return jnp.where(jax.random.bernoulli(use_key, probability), distorted, waveform)
+
+
+def compress(
+    key: PRNGKeyArray,
+    waveform: Float[Array, " samples"],
+    *,
+    sample_rate_hz: float,
+    probability: float,
+) -> Float[Array, " samples"]:
+    """Return a waveform whose dynamic range is compressed with this probability.
+
+    The threshold is drawn from -40 to -10 dB relative to the loudest frame, the ratio from 2 to 8;
+    see `compress_range`.
+    """
+    use_key, threshold_key, ratio_key = jax.random.split(key, 3)
+    low, high = _THRESHOLD_DB
+    compressed = compress_range(
+        waveform,
+        threshold_db=jax.random.uniform(threshold_key, minval=low, maxval=high),
+        ratio=jnp.exp(_log_uniform(ratio_key, _RATIO)),
+        frame_length=max(1, round(_LEVEL_S * sample_rate_hz)),
+    )
+    return jnp.where(jax.random.bernoulli(use_key, probability), compressed, waveform)
+
+
+def compress_range(
+    waveform: Float[Array, " samples"],
+    *,
+    threshold_db: Float[ArrayLike, ""],
+    ratio: Float[ArrayLike, ""],
+    frame_length: int,
+) -> Float[Array, " samples"]:
+    """Return a waveform with a compressed dynamic range and the same peak.
+
+    The level is the RMS of frames without overlap, in dB relative to the loudest one. Where it
+    exceeds the threshold, the excess is divided by the ratio. The gain in dB is interpolated
+    linearly between the centres of frames.
+
+    Args:
+        waveform: the waveform.
+        threshold_db: threshold, below 0.
+        ratio: 1 or more.
+        frame_length: samples of a frame.
+    """
+    num_samples = waveform.shape[-1]
+    num_frames = -(-num_samples // frame_length)
+    padded = jnp.pad(waveform, (0, num_frames * frame_length - num_samples))
+    power = jnp.mean(jnp.square(padded.reshape(num_frames, frame_length)), axis=1)
+    levels_db = 10.0 * jnp.log10(jnp.maximum(power, 1e-20) / jnp.maximum(power.max(), 1e-20))
+    gains_db = jnp.maximum(levels_db - threshold_db, 0.0) * (1.0 / ratio - 1.0)
+    position = (np.arange(num_samples) - (frame_length - 1) / 2) / frame_length
+    position = np.clip(position, 0, num_frames - 1)
+    before = np.floor(position).astype(np.int32)
+    after = np.minimum(before + 1, num_frames - 1)
+    fraction = (position - before).astype(np.float32)
+    gains_db = gains_db[before] * (1 - fraction) + gains_db[after] * fraction
+    compressed = waveform * 10.0 ** (gains_db / 20.0)
+    return compressed * _peak(waveform) / _peak(compressed)
+
+
+def _peak(waveform: Float[Array, " samples"]) -> Float[Array, ""]:
+    return jnp.maximum(jnp.abs(waveform).max(), 1e-9)
 
 
 def change_speed(

@@ -1,6 +1,7 @@
 """Systems that come with irec-jax: packaged systems in the folder `irec_jax/pretrained`."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from irec_jax import registry
@@ -37,21 +38,26 @@ def find(name: str | None = None) -> Path:
     return FOLDER / name
 
 
-def resolve(workdir: str | os.PathLike | None, model: str | None) -> Path:
-    """Return the folder of a trained system.
+def resolve(workdirs: Sequence[str | os.PathLike], models: Sequence[str]) -> dict[str, Path]:
+    """Return the folders of trained systems by name.
 
     Args:
-        workdir: its folder.
-        model: the name of one that comes with irec-jax, instead. Without either: the default.
+        workdirs: folders, whose names are these paths.
+        models: names of systems that come with irec-jax. Without workdirs and models: the default.
 
     Raises:
-        UserError: workdir and model; or see `find`.
+        UserError: a system that is named twice; or see `find`.
     """
-    if workdir is None:
-        return find(model)
-    if model is not None:
-        raise UserError(f"workdir {os.fspath(workdir)!r} and model {model!r}: name one of them")
-    return expand_home(workdir)
+    named = [(os.fsdecode(path), expand_home(path)) for path in workdirs]
+    named += [(model, find(model)) for model in models]
+    if not named:
+        named = [(DEFAULT, find())]
+    folders: dict[str, Path] = {}
+    for name, folder in named:
+        if name in folders or folder.resolve() in map(Path.resolve, folders.values()):
+            raise UserError(f"{name}: named twice; name each system once")
+        folders[name] = folder
+    return folders
 
 
 def locate(name: str) -> Path:

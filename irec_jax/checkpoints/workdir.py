@@ -26,11 +26,17 @@ SYSTEM_FORMAT = 1
 #: Keys that configs of earlier versions lack, with the values that they stand for.
 _ADDED = {
     "augment.band_limit": 0.0,
+    "augment.compression": 0.0,
     "augment.distortion": 0.0,
     "augment.equaliser_db": 0.0,
+    "augment.mix": 0.0,
+    "augment.mix_db": 10.0,
     "augment.noise_db": None,
+    "augment.pitch_semitones": 0.0,
     "augment.room": 0.0,
     "augment.speed_semitones": 0.0,
+    "augment.stretch": [1.0, 1.0],
+    "data.split_validation": "song",
     "loss.class_weights": None,
     "training.init_from": None,
     "training.keep": "best",

@@ -6,7 +6,7 @@ import dataclasses
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +31,18 @@ def _parser() -> CommandParser:
     parser.add_argument(
         "--workdir",
         metavar="DIR",
+        action="append",
+        default=[],
         help="workdir of a trained recogniser, or a folder that irec export wrote (default: the "
-        "recogniser that comes with irec-jax)",
+        "recogniser that comes with irec-jax); given several times, the probabilities of systems "
+        "with the same classes are averaged and the results of the others are united",
     )
     parser.add_argument(
-        "--model", metavar="NAME", help="another recogniser that comes with irec-jax"
+        "--model",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="a recogniser that comes with irec-jax; can be combined with --workdir",
     )
     parser.add_argument(
         "--json",
@@ -86,9 +93,9 @@ def _parser() -> CommandParser:
 def main(words: Sequence[str]) -> int:
     """Run `irec recognize`: report unreadable files, and recognise the others."""
     arguments = _parser().parse_args(words)
-    if arguments.workdir == "":
+    if "" in arguments.workdir:
         raise UserError("--workdir: empty name; name the folder of a trained recogniser")
-    workdir = pretrained.resolve(arguments.workdir, arguments.model)
+    folders = pretrained.resolve(arguments.workdir, arguments.model)
     json_path = arguments.json and output_path(arguments.json, "--json", (".json", ".jsonl"))
     plot = arguments.plot and output_path(arguments.plot, "--plot", FIGURES)
     paths = map(expand_home, arguments.files)
@@ -98,18 +105,25 @@ def main(words: Sequence[str]) -> int:
     table = arguments.segments and output_path(arguments.segments, "--segments", (".csv", ".txt"))
     tables = _paths_by_file(table, files) if table else [None] * len(files)
     names = ("system.json", "config.json", "checksums.json")
-    inputs = [*files, *(workdir / name for name in names)]
+    inputs = [*files, *(folder / name for folder in folders.values() for name in names)]
     outputs = [path for path in (json_path, html_path, *plots, *tables) if path]
     check_outputs(outputs, inputs, overwrite=arguments.overwrite)
     # Imported late, so that a mistyped argument is reported at once.
+    from irec_jax.systems.ensemble import Ensemble
     from irec_jax.systems.recogniser import load_recogniser
 
-    recogniser = load_recogniser(workdir)
+    recogniser = load_recogniser(arguments.workdir, model=arguments.model)
     recogniser.class_thresholds(arguments.threshold)
-    system = {"model": workdir.name}
-    if arguments.workdir is not None:
-        system = {"workdir": to_unicode(arguments.workdir)}
-    header = system | {"aggregation": recogniser.aggregation}
+    if isinstance(recogniser, Ensemble):
+        systems = recogniser.systems
+    else:
+        systems = {next(iter(folders)): recogniser}
+    described = [
+        {"workdir" if name in arguments.workdir else "model": to_unicode(name)}
+        | {"aggregation": system.aggregation}
+        for name, system in systems.items()
+    ]
+    header: dict[str, Any] = {"systems": described} if len(described) > 1 else described[0]
     show_timeline = sys.stdout.isatty() if arguments.timeline is None else arguments.timeline
     try:
         with contextlib.ExitStack() as stack:
@@ -117,8 +131,7 @@ def main(words: Sequence[str]) -> int:
             if json_path:
                 results = stack.enter_context(ResultFile(json_path, header))
             if html_path:
-                shown = arguments.workdir or f"irec_jax/pretrained/{workdir.name}"
-                page = stack.enter_context(_page(html_path, files, recogniser, shown, arguments))
+                page = stack.enter_context(_page(html_path, files, systems, arguments))
             outputs = _Outputs(plots, tables, results, page, show_timeline)
             num_failed = _recognize(recogniser, files, outputs, arguments.threshold)
     except KeyboardInterrupt:
@@ -184,19 +197,23 @@ def _recognize(recogniser, files: Sequence[Path], outputs: _Outputs, threshold: 
 
 
 def _page(
-    path: Path, files: Sequence[Path], recogniser, workdir: str, arguments: argparse.Namespace
+    path: Path, files: Sequence[Path], systems: Mapping[str, Any], arguments: argparse.Namespace
 ):
     from irec_jax.cli.recognized_page import PageFile
     from irec_jax.reports.recognized_page import System
 
-    system = System(
-        name=recogniser.name,
-        dataset=recogniser.dataset,
-        workdir=to_unicode(workdir),
-        aggregation=recogniser.aggregation,
-        threshold=arguments.threshold,
-    )
-    return PageFile(path, files, system, arguments.html_audio)
+    shown = [
+        System(
+            name=system.name,
+            dataset=system.dataset,
+            workdir=to_unicode(
+                name if name in arguments.workdir else f"irec_jax/pretrained/{name}"
+            ),
+            aggregation=system.aggregation,
+        )
+        for name, system in systems.items()
+    ]
+    return PageFile(path, files, shown, arguments.threshold, arguments.html_audio)
 
 
 def _timeline(result) -> str:
@@ -247,7 +264,7 @@ def _write_segments(result, path: Path) -> None:
     if path.suffix.lower() == ".txt":
         text = segments.to_audacity(result.segments)
     else:
-        text = segments.to_csv(result.segments, name="instrument")
+        text = segments.to_csv(result.segments, name="instrument", systems=result.systems)
     write_text(path, text)
 
 

@@ -26,15 +26,23 @@ class PageFile(RewrittenFile):
     Args:
         path: a new or empty file.
         files: all files that will be recognised.
-        system: the system that recognises them.
+        systems: the systems that recognise them.
+        threshold: name or number of the threshold, as typed.
         audio: 'embed', 'link' or 'none'.
     """
 
-    def __init__(self, path: Path, files: Sequence[Path], system: System, audio: str):
+    def __init__(
+        self,
+        path: Path,
+        files: Sequence[Path],
+        systems: Sequence[System],
+        threshold: str,
+        audio: str,
+    ):
         super().__init__()
         self._path, self._audio = path, audio
         self._remarks: list[str] = []
-        self._page = RecognizedPage(path, files, system, provenance.environment())
+        self._page = RecognizedPage(path, files, systems, threshold, provenance.environment())
         self._sections, self._num_bytes = tempfile.TemporaryFile(), 0  # noqa: SIM115
 
     def __exit__(self, *error) -> None:

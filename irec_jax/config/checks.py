@@ -47,7 +47,11 @@ MINIMUM = {
 }
 #: Task -> config key -> its values.
 CHOICES = {
-    "recognition": {"data.channels": CHANNELS, "data.split": data.SPLITS},
+    "recognition": {
+        "data.channels": CHANNELS,
+        "data.split": data.SPLITS,
+        "data.split_validation": data.VALIDATION_SPLITS,
+    },
     "multi_instance": {"data.channels": CHANNELS, "data.split": data.SPLITS},
     "separation": {
         "data.channels": STEM_CHANNELS,
@@ -169,6 +173,13 @@ def _check_ranges(flat: dict[str, Any]) -> None:
 def _check_recognition(config: config_dict.ConfigDict) -> None:
     """Check the settings that only recognisers have."""
     settings = config.data
+    if settings.get("split_validation", "song") != "song" and (
+        settings.split not in data.CLIP_SPLITS
+    ):
+        raise UserError(
+            f"data.split_validation={settings.split_validation}: data.split={settings.split} "
+            f"divides windows; set it to song, or data.split to {' or '.join(data.CLIP_SPLITS)}"
+        )
     if settings.split in ("song", "window"):
         if not settings.validation_fraction + settings.test_fraction < 1:
             raise UserError(

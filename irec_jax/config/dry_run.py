@@ -12,7 +12,7 @@ from irec_jax.training.logging import num_parameters, parameter_table
 def dry_run(config: config_dict.ConfigDict) -> str:
     """Return the resolved config, the shapes of a batch and the table of parameters."""
     task, params, rate = check_config(config)
-    size = config.training.batch_size
+    size, name = config.training.batch_size, config.data.split
     examples = jax.ShapeDtypeStruct((size, task.window_samples), "float32")
     features = jax.eval_shape(task.frontend, examples)
     feature_lines = [
@@ -24,11 +24,11 @@ def dry_run(config: config_dict.ConfigDict) -> str:
             f"stems     {len(task.stems)}: {', '.join(task.stems)}",
             f"target    {' + '.join(task.target)}",
         ]
-        splits, shape = data.STEM_SPLITS, (size, len(task.stems), task.window_samples)
+        split, shape = data.STEM_SPLITS[name], (size, len(task.stems), task.window_samples)
         output = f"{features.shape} float32, features of the target"
     else:
         lines = [f"classes   {len(task.classes)}: {', '.join(task.classes)}"]
-        splits, shape = data.SPLITS, (size, task.window_samples)
+        split, shape = data.describe_split(config.data), (size, task.window_samples)
         if isinstance(task, MultiInstance):
             lines.append(f"bags      of {task.num_instances} instances, {config.bag.aggregate}")
             shape = (size, task.bag_samples)
@@ -38,7 +38,7 @@ def dry_run(config: config_dict.ConfigDict) -> str:
             str(config).rstrip(),
             "",
             *lines,
-            f"split     {config.data.split}: {splits[config.data.split]}",
+            f"split     {name}: {split}",
             f"audio     {shape} int16 at {rate} Hz",
             *feature_lines,
             f"output    {output}",

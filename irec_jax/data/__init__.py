@@ -7,13 +7,25 @@ from irec_jax.data.labelled_clips import Clips
 from irec_jax.data.options import options_of, own_keys
 from irec_jax.data.pieces import Piece, Pieces, load_pieces
 from irec_jax.data.pipeline import Batches
-from irec_jax.data.splits import SPLITS, STEM_SPLITS, Splits, protocol, split_clips, split_tracks
+from irec_jax.data.splits import (
+    CLIP_SPLITS,
+    SPLITS,
+    STEM_SPLITS,
+    VALIDATION_SPLITS,
+    Splits,
+    describe_split,
+    protocol,
+    split_clips,
+    split_tracks,
+)
 from irec_jax.data.stem_batches import StemBatches
 from irec_jax.data.stems import StemDataset, Tracks, describe_stems, load_stems, parse_target
 
 __all__ = [
+    "CLIP_SPLITS",
     "SPLITS",
     "STEM_SPLITS",
+    "VALIDATION_SPLITS",
     "Batches",
     "Clips",
     "Dataset",
@@ -26,6 +38,7 @@ __all__ = [
     "Tracks",
     "changes",
     "describe",
+    "describe_split",
     "describe_stems",
     "fingerprint",
     "load",

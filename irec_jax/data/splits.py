@@ -12,15 +12,21 @@ from irec_jax.errors import UserError
 
 #: Values of `data.split` for clips, with the descriptions that reports show.
 SPLITS = {
-    "official": "the dataset's own test clips; training and validation have no song in common",
+    "official": "the dataset's own test clips",
     "parts": "trained on the training clips and part 2 of IRMAS's test clips, tested on part 3; "
-    "the first seconds of each clip; training and validation have no song in common",
+    "the first seconds of each clip",
     "song": "windows of the training clips; the splits have no song in common",
     "window": "random windows of the training clips; windows of one clip may be in several splits "
     "(leakage, as in Goel's experiments)",
 }
 #: Values of `data.split` whose examples are clips, not windows.
-_CLIP_SPLITS = ("official", "parts")
+CLIP_SPLITS = ("official", "parts")
+#: Values of `data.split_validation`, with the descriptions that reports show.
+VALIDATION_SPLITS = {
+    "song": "training and validation have no song in common",
+    "random": "validation clips are drawn at random, so that clips of one song may be in both "
+    "training and validation",
+}
 #: Values of `data.split` for stems, with the descriptions that reports show.
 STEM_SPLITS = {
     "official": "the dataset's own training, validation and test tracks (without validation "
@@ -49,7 +55,8 @@ def split_clips(dataset: Dataset, settings: Mapping[str, Any], *, seed: int) -> 
     Args:
         dataset: result of `load` with the same settings.
         settings: with `split` "song" or "window" all examples are windows of the training clips,
-            `window_s` long and `hop_s` apart.
+            `window_s` long and `hop_s` apart. `split_validation`, for the other values of `split`:
+            "song" (default) holds out complete songs for validation, "random" clips.
         seed: seed of the random order.
 
     Raises:
@@ -64,7 +71,8 @@ def split_clips(dataset: Dataset, settings: Mapping[str, Any], *, seed: int) -> 
         assert dataset.test is not None
         return Splits(clips, dataset.validation, dataset.test)
     if dataset.test is not None:
-        training, validation = split_songs(clips.songs, clips.labels, fraction=fraction, seed=seed)
+        groups = clips.songs if _by_song(settings) else _clip_ids(clips, settings)
+        training, validation = split_songs(groups, clips.labels, fraction=fraction, seed=seed)
         return Splits(clips.subset(training), clips.subset(validation), dataset.test)
     window_samples, hop_samples = window_and_hop(settings, dataset.sample_rate_hz)
     examples = clips.to_windows(window_samples=window_samples, hop_samples=hop_samples)
@@ -80,6 +88,24 @@ def split_clips(dataset: Dataset, settings: Mapping[str, Any], *, seed: int) -> 
     remaining, test = hold_out(examples, test_fraction, "test")
     training, validation = hold_out(remaining, fraction / (1.0 - test_fraction), "validation")
     return Splits(training, validation, test)
+
+
+def _by_song(settings: Mapping[str, Any]) -> bool:
+    return settings.get("split_validation", "song") == "song"
+
+
+def _clip_ids(clips: Clips, settings: Mapping[str, Any]) -> np.ndarray:
+    """Return the clip of each example, the same for both channels."""
+    if settings["channels"] != "separate":
+        return clips.ids
+    return np.array([name.rpartition("#")[0] or name for name in clips.ids])
+
+
+def describe_split(settings: Mapping[str, Any]) -> str:
+    """Return the description of the split of a config section `data`."""
+    name = settings["split"]
+    validation = VALIDATION_SPLITS["song" if _by_song(settings) else "random"]
+    return f"{SPLITS[name]}; {validation}" if name in CLIP_SPLITS else SPLITS[name]
 
 
 def split_tracks(dataset: StemDataset, settings: Mapping[str, Any], *, seed: int) -> Splits[Tracks]:
@@ -135,14 +161,14 @@ def protocol(settings: Mapping[str, Any], splits: Splits[Clips], classes: tuple[
     name = settings["split"]
     hop_s = settings["hop_s"] or settings["window_s"]
     windows = f"windows of {settings['window_s']:g} s every {hop_s:g} s"
-    examples, unit = windows, "clips" if name in _CLIP_SPLITS else "windows"
+    examples, unit = windows, "clips" if name in CLIP_SPLITS else "windows"
     if "label_s" in settings:
         label_s = settings["label_s"] or settings["window_s"]
         examples, unit = f"instances of {label_s:.3g} s", "instances"
         if label_s < settings["window_s"]:
             examples += f" in the middle of windows of {settings['window_s']:.3g} s"
         examples += f", labelled by activities above {settings['threshold_db']:g} dB"
-    elif name in _CLIP_SPLITS:
+    elif name in CLIP_SPLITS:
         examples = f"clips, trained on in {windows}"
     if name == "parts":
         examples = f"the first {settings['window_s']:g} s of each clip"
@@ -158,7 +184,7 @@ def protocol(settings: Mapping[str, Any], splits: Splits[Clips], classes: tuple[
     }
     return {
         "split": name,
-        "description": f"{name}: {SPLITS[name]}",
+        "description": f"{name}: {describe_split(settings)}",
         "unit": unit,
         "examples": examples,
         "sides": counts,

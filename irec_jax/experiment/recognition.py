@@ -67,7 +67,7 @@ class RecognitionExperiment(Experiment[Recognition, data.Dataset, data.Clips]):
         unit = "instances" if "label_s" in self.config.data else "clips"
         return (
             f"{len(dataset.train)} training{test} {unit} of {len(dataset.classes)} classes; "
-            f"{split} split: {data.SPLITS[split]}"
+            f"{split} split: {data.describe_split(self.config.data)}"
         )
 
     def describe_splits(self, splits: data.Splits[data.Clips]) -> str:

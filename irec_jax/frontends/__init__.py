@@ -4,9 +4,10 @@ A front end is a frozen dataclass of static settings that can be written as JSON
 stores its `dataclasses.asdict`), derived from `FrontEnd`:
 
 - `__call__(waveform (..., T), *, num_samples=None, keys=None) -> features`, an array (..., *shape)
-  or a dict of such arrays, and
+  or a dict of such arrays,
 - `output_shape(num_samples) -> shape`, the shape of the features of one example (a dict of shapes
-  if the features are a dict), computed without running the front end.
+  if the features are a dict), computed without running the front end, and
+- `axes`, the names of these axes, `time` and `frequency`, if the features are a spectrogram.
 
 Front ends that depend on the sample rate have a field `sample_rate_hz`. A front end whose input is
 not audio (`stored`) states the length of its 'waveforms' as `num_values`.

@@ -4,7 +4,7 @@ import abc
 import functools
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
@@ -24,7 +24,14 @@ class FrontEnd(abc.ABC):
     """Interface of all front ends; subclasses are frozen dataclasses of static settings.
 
     A setting out of range raises a `UserError` that names it when the front end is created.
+
+    Attributes:
+        axes: names of the axes of the features that follow the batch, such as `time` and
+            `frequency` of a spectrogram; None if they have no such names. Masks and pictures rely
+            on them.
     """
+
+    axes: ClassVar[tuple[str, ...] | None] = None
 
     def __call__(
         self,
@@ -53,6 +60,19 @@ class FrontEnd(abc.ABC):
     @abc.abstractmethod
     def output_shape(self, num_samples: int) -> Shape | dict[str, Shape]:
         """Return the shape of the features of one waveform of `num_samples` samples."""
+
+    def as_image(
+        self, features: Shaped[np.ndarray, "*batch _first _second"]
+    ) -> Shaped[np.ndarray, "*batch _rows _columns"]:
+        """Return features as images whose first row is at the top.
+
+        Time runs to the right, the other named axis upwards. Features without named axes are
+        unchanged.
+        """
+        if self.axes is None:
+            return features
+        upwards = features.swapaxes(-1, -2) if self.axes[0] == "time" else features
+        return upwards[..., ::-1, :]
 
     @abc.abstractmethod
     def _features(

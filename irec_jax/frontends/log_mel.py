@@ -2,7 +2,7 @@
 
 import dataclasses
 import warnings
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -57,6 +57,8 @@ class LogMel(FrontEnd):
     Warns:
         UserWarning: bands without any bin, which are constant: too many for the frame length.
     """
+
+    axes: ClassVar[tuple[str, ...] | None] = ("time", "frequency")
 
     sample_rate_hz: float = 22050
     frame_length: int = 1024

@@ -1,7 +1,7 @@
 """Spectrograms in decibels."""
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -49,6 +49,8 @@ class SpectrogramDb(FrontEnd):
         scale_db: dB by which the result is divided.
         window: 'hann', 'hamming', 'blackman' or 'rectangular', periodic.
     """
+
+    axes: ClassVar[tuple[str, ...] | None] = ("frequency", "time")
 
     frame_length: int = 4096
     hop_length: int = 1050

@@ -1,6 +1,7 @@
 """Spectrograms stored on disk, such as the outputs of a separator."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +28,8 @@ class StoredSpectrogram(FrontEnd):
         floor_db, scale_db: settings of the front end that computed the features.
         post_db: values below this level are removed; None keeps all.
     """
+
+    axes: ClassVar[tuple[str, ...] | None] = ("frequency", "time")
 
     num_bins: int = 2048
     num_stored_frames: int = 126

@@ -1,6 +1,7 @@
 """Front ends without a time-frequency representation: samples, chunks of samples, one spectrum."""
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -105,6 +106,8 @@ class FftMagnitude(FrontEnd):
             large as the samples; 'backward' does not scale; 'forward' divides by N. The paper
             states no scale.
     """
+
+    axes: ClassVar[tuple[str, ...] | None] = ("frequency",)
 
     length_samples: int = 884_000
     norm: str = "ortho"

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -43,12 +43,26 @@ def find_segments(
     ]
 
 
-def to_csv(segments: Iterable[Segment], *, name: str = "track") -> str:
-    """Return a table with the columns `name`, start_s and end_s."""
+def to_csv(
+    segments: Iterable[Segment],
+    *,
+    name: str = "track",
+    systems: Mapping[str, Sequence[str]] | None = None,
+) -> str:
+    """Return a table with the columns `name`, start_s and end_s.
+
+    Args:
+        segments: the segments.
+        name: title of the column of their names.
+        systems: name of a segment -> names of the systems that know it. If there are any, they are
+            a further column, joined by ` + `.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([name, "start_s", "end_s"])
-    writer.writerows([name, f"{start:.6f}", f"{end:.6f}"] for name, start, end in segments)
+    writer.writerow([name, "start_s", "end_s", *(["systems"] if systems else [])])
+    for label, start_s, end_s in segments:
+        known_by = [" + ".join(systems[label])] if systems else []
+        writer.writerow([label, f"{start_s:.6f}", f"{end_s:.6f}", *known_by])
     return text.getvalue()
 
 

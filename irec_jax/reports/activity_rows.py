@@ -28,7 +28,7 @@ def activity_rows(result: Any, num_columns: int) -> list[ActivityRow]:
     """Return the instruments that are recognised or active at some time, the strongest first.
 
     Args:
-        result: an `irec_jax.systems.recogniser.Recognized`.
+        result: an `irec_jax.systems.recognized.Recognized`.
         num_columns: number of columns C, each of which lasts the same time.
     """
     classes = list(result.scores)

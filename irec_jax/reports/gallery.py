@@ -46,7 +46,6 @@ class _Kind:
         frontend: computes the R images of a clip.
         extents: edges (left, right, bottom, top) of the R images, in units of the axes.
         headers: titles of the R columns of a clip; empty for a single image.
-        transposed: whether the first axis of the features is time and the second frequency.
         x_label, y_label: labels of the axes, with units.
         y_ticks: position to label; None for automatic ticks.
         how_to_read: one or two sentences of explanation.
@@ -58,7 +57,6 @@ class _Kind:
     frontend: frontends.FrontEnd
     extents: tuple[Extent, ...]
     headers: tuple[str, ...] = ()
-    transposed: bool = False
     x_label: str
     y_label: str
     y_ticks: Mapping[float, str] | None = None
@@ -195,7 +193,6 @@ def _log_mel(rate_hz: int) -> _Kind:
     return _Kind(
         frontend=frontend,
         extents=((0, EXCERPT_S, 0, frontend.num_mels),),
-        transposed=True,
         x_label="time (s)",
         y_label="frequency (kHz)",
         y_ticks={p: f"{hz / 1e3:g}" for p, hz in zip(positions, marks_hz, strict=True)},
@@ -220,8 +217,7 @@ def _images(kind: _Kind, clips: Clips, i: int, num_samples: int) -> np.ndarray:
     audio = audio[:num_samples] / (gain * np.float32(INT16_SCALE))
     waveform = np.pad(audio.astype(np.float32), (0, num_samples - len(audio)))
     images = np.asarray(kind.frontend(waveform))
-    images = images.reshape(-1, *images.shape[-2:])
-    return images.swapaxes(1, 2)[:, ::-1] if kind.transposed else images
+    return kind.frontend.as_image(images.reshape(-1, *images.shape[-2:]))
 
 
 def _figure(

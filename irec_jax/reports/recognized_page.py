@@ -25,21 +25,19 @@ _SCRIPT = (_FOLDER / "recognized_page.js").read_text(encoding="utf-8")
 
 @dataclasses.dataclass(frozen=True)
 class System:
-    """The system that recognised the instruments.
+    """A system that recognised the instruments.
 
     Attributes:
         name: name of its config.
         dataset: `name`, `version`, `config` and `rendered` of its training data; may be empty.
         workdir: its folder, as typed, or the one that comes with irec-jax.
         aggregation: name of the clip score.
-        threshold: name or number of the threshold, as typed.
     """
 
     name: str
     dataset: Mapping[str, Any]
     workdir: str
     aggregation: str
-    threshold: str
 
 
 class RecognizedPage:
@@ -51,15 +49,21 @@ class RecognizedPage:
     Args:
         path: the page, which links to files relative to its folder.
         files: all files that will be recognised.
-        system: the system that recognises them.
+        systems: the systems that recognise them.
+        threshold: name or number of the threshold, as typed.
         provenance: result of `provenance.environment`.
     """
 
     def __init__(
-        self, path: Path, files: Sequence[Path], system: System, provenance: Mapping[str, Any]
+        self,
+        path: Path,
+        files: Sequence[Path],
+        systems: Sequence[System],
+        threshold: str,
+        provenance: Mapping[str, Any],
     ):
         self._folder, self._files = path.parent, files
-        self._system, self._provenance = system, provenance
+        self._systems, self._threshold, self._provenance = systems, threshold, provenance
         self._download_names = unique_names([printable(file.stem) for file in files])
         self._rows: list[list[str]] = []
         self._num_failed = 0
@@ -71,7 +75,7 @@ class RecognizedPage:
             title = f"Instruments in {printable(self._files[0].name)}"
         parts = [
             f"# {escape(title)}",
-            *_training_data(self._system.dataset),
+            *_training_data(self._systems),
             *self._progress(),
             self._description(),
         ]
@@ -89,7 +93,7 @@ class RecognizedPage:
 
         Args:
             file: its path.
-            result: its `irec_jax.systems.recogniser.Recognized`; None if it failed.
+            result: its `irec_jax.systems.recognized.Recognized`; None if it failed.
             preview: its waveform, and the audio to embed.
             link: play the original file, unless audio is embedded.
             error: why it, or one of its outputs, failed; empty if nothing did.
@@ -109,11 +113,12 @@ class RecognizedPage:
 
     def end(self) -> str:
         """Return the end of the document: provenance and script."""
-        system = self._system
+        names = [f"{system.name} in {system.workdir}" for system in self._systems]
+        datasets = dict.fromkeys(_describe_dataset(system.dataset) for system in self._systems)
         settings = {
-            "system": escape(f"{system.name} in {system.workdir}"),
-            "trained on": escape(_describe_dataset(system.dataset)),
-            "threshold": escape(system.threshold),
+            "system": escape("; ".join(names)),
+            "trained on": escape("; ".join(datasets)),
+            "threshold": escape(self._threshold),
         }
         provenance = ["## Provenance", provenance_table(self._provenance, settings)]
         return body("\n\n".join(provenance)) + document_end(_SCRIPT)
@@ -130,13 +135,14 @@ class RecognizedPage:
         return [f"**{total} files**{failed}."] if total > 1 else []
 
     def _description(self) -> str:
-        system = self._system
-        name = escape(system.name)
+        systems = " and ".join(
+            f"{escape(system.name)}, trained on {escape(_describe_dataset(system.dataset))},"
+            for system in self._systems
+        )
         return (
-            f"Recognised by {name}, trained on {escape(_describe_dataset(system.dataset))}, on "
-            f"{self._provenance['date'][:10]}. An instrument is recognised if its score over the "
-            "file reaches its threshold. In the timelines, opacity is the activity, and a bar "
-            "marks where it reaches the threshold."
+            f"Recognised by {systems} on {self._provenance['date'][:10]}. An instrument is "
+            "recognised if its score over the file reaches its threshold. In the timelines, "
+            "opacity is the activity, and a bar marks where it reaches the threshold."
         )
 
     def _recognized(
@@ -174,7 +180,7 @@ class RecognizedPage:
                 "Segments as CSV",
                 f"{stem}-segments.csv",
                 "text/csv",
-                segments.to_csv(found, name="instrument"),
+                segments.to_csv(found, name="instrument", systems=result.systems),
             ),
             _download(
                 "Labels for Audacity",
@@ -203,8 +209,8 @@ class RecognizedPage:
                 f"{active_s[name] / max(result.duration_s, 1e-9):.0%}",
             ])  # fmt: skip
         header = ["instrument", "recognised", "score", "threshold", "active"]
-        aggregation = self._system.aggregation
-        shown = aggregation if aggregation == "max" else aggregation.upper()
+        aggregations = dict.fromkeys(system.aggregation for system in self._systems)
+        shown = ", ".join(name if name == "max" else name.upper() for name in aggregations)
         caption = (
             f"Score over the file ({shown}), and the share of the time "
             "in which the instrument is active."
@@ -220,9 +226,9 @@ def _describe_dataset(dataset: Mapping[str, Any]) -> str:
     return f"{name} {version}, {config} ({kind})"
 
 
-def _training_data(dataset: Mapping[str, Any]) -> list[str]:
-    """Return a warning for a system that was trained on rendered music; nothing for others."""
-    if not dataset.get("rendered"):
+def _training_data(systems: Sequence[System]) -> list[str]:
+    """Return a warning if a system was trained on rendered music; nothing for others."""
+    if not any(system.dataset.get("rendered") for system in systems):
         return []
     return ["> **Trained on rendered music: expect errors on recordings.**"]
 

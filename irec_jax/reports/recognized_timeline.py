@@ -21,7 +21,7 @@ def timeline(result: Any, envelope: np.ndarray | None) -> str:
     """Return a figure with the waveform, a row per instrument that is ever active, and a time axis.
 
     Args:
-        result: an `irec_jax.systems.recogniser.Recognized`.
+        result: an `irec_jax.systems.recognized.Recognized`.
         envelope: (C,) peaks of the waveform, see `preview.Preview`; None: no waveform.
     """
     rows = activity_rows(result, NUM_COLUMNS)

@@ -19,9 +19,9 @@ def score_points(
     groups: Mapping[str, Mapping[str, Interval]],
     *,
     score: str,
-    reported: Mapping[str, float],
-    guess: tuple[str, float],
     title: str,
+    reported: Mapping[str, float] | None = None,
+    guess: tuple[str, float] | None = None,
 ) -> Figure:
     """Draw scores with intervals: a line per row, a point per group, and published values.
 
@@ -29,7 +29,8 @@ def score_points(
         rows: names, from top to bottom.
         groups: group (at most four) to row to score; rows may be missing.
         score: name of the score, between 0 and 1.
-        reported: row to a published score.
+        title: title of the figure.
+        reported: row to a published score; None if there are none.
         guess: name and score of predictions without a model, drawn as a dashed line.
     """
     figure, axes = figures.new_axes(9.0, 1.8 + 0.3 * len(rows))
@@ -42,11 +43,13 @@ def score_points(
                 axes.plot([low, high], [y, y], color=colour, linewidth=1.6, alpha=0.5)
         y, x = [y for y, _ in points], [value for _, (_, value, _) in points]
         axes.plot(x, y, ls="", marker=_MARKERS[index], color=colour, ms=5, label=group)
-    published = [(reported[row], positions[row]) for row in rows if row in reported]
-    style: dict[str, Any] = dict(ls="", marker="D", ms=5, markerfacecolor="none", color="black")
-    axes.plot(*np.reshape(published, (-1, 2)).T, label="published", **style)
-    label, value = f"{guess[0]} ({guess[1]:.2f})", guess[1]
-    axes.axvline(value, color="black", ls="--", linewidth=0.9, label=label)
+    if reported is not None:
+        published = [(reported[row], positions[row]) for row in rows if row in reported]
+        style: dict[str, Any] = dict(ls="", marker="D", ms=5, markerfacecolor="none", color="black")
+        axes.plot(*np.reshape(published, (-1, 2)).T, label="published", **style)
+    if guess is not None:
+        label, value = f"{guess[0]} ({guess[1]:.2f})", guess[1]
+        axes.axvline(value, color="black", ls="--", linewidth=0.9, label=label)
     axes.set_yticks(range(len(rows)), rows)
     axes.set(xlim=(0, 1), ylim=(len(rows) - 0.4, -0.6), xlabel=f"{score}, 95 % interval")
     axes.set_title(title, loc="left", fontsize=11)

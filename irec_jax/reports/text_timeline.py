@@ -22,7 +22,7 @@ def timeline(result: Any, width: int, *, characters: str = BLOCKS, colour: bool 
     shown, first those that are recognised.
 
     Args:
-        result: an `irec_jax.systems.recogniser.Recognized`.
+        result: an `irec_jax.systems.recognized.Recognized`.
         width: columns of the terminal, of which at most 100 are used.
         characters: `BLOCKS` or `ASCII`.
         colour: mark activity and names with ANSI escape codes.

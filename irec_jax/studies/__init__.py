@@ -7,6 +7,7 @@ docstring is the help text of the command. It writes ``report.html``, ``report.m
 
 #: Name -> module.
 STUDIES = {
+    "ablation": "irec_jax.studies.ablation",
     "crosstalk": "irec_jax.studies.crosstalk",
     "goel": "irec_jax.studies.goel",
     "seipel": "irec_jax.studies.seipel",

@@ -1,10 +1,12 @@
 """Five instruments from chunks and images of waveforms: tables II to IX of Goel.
 
 Each row of the tables is a separate experiment: recurrent networks on chunks of the waveform, CNNs
-on two kinds of images of it, and both combined. Each runs with two splits. `window` splits windows
-at random, like Goel's code: windows of a clip, and its two channels, are in both training and test.
-`song` keeps all windows of a song in the same split. The difference of the two accuracies is the
-effect of the leakage.
+on two kinds of images of it, and both combined. Each runs with three splits. `window` splits
+windows of the training clips at random, like Goel's code: windows of a clip, and its two channels,
+are in both training and test. `song` keeps all windows of a song in the same split. The difference
+of the two accuracies is the effect of the leakage. `official` is the test that Goel's text states:
+the test clips of the dataset by sliding windows, with one prediction per clip. Clips with exactly
+one of the five labels count.
 """
 
 import argparse
@@ -14,14 +16,16 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from irec_jax.errors import UserError
 from irec_jax.evaluation import collapse
 from irec_jax.evaluation.recognition import scores_from_counts
 from irec_jax.metrics import multilabel
 from irec_jax.reports import study_figures
+from irec_jax.reports.page import mean_over_runs
 from irec_jax.studies import goel_tables, pages, runs
 from irec_jax.studies.published import goel as published
 
-_SPLITS = ("song", "window")
+SPLITS = ("song", "window", "official")
 #: The row whose runs also evaluate the baselines.
 BASELINES = "lstm-300-50"
 
@@ -98,59 +102,80 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `irec study goel`."""
     runs.add_arguments(parser, workdir="runs/study_goel")
     parser.add_argument(
-        "--split", default="song,window", help="song, window, or song,window for both"
+        "--split", default=",".join(SPLITS), help="some of song,window,official (default: all)"
+    )
+    parser.add_argument(
+        "--repeats", type=int, default=1, help="runs of every row, with consecutive seeds"
     )
 
 
-def plan(arguments: argparse.Namespace, splits: Sequence[str]) -> list[runs.Run]:
-    """Return the runs of all rows with the given splits."""
-    planned = []
-    for row in ROWS:
-        if arguments.quick and not row.quick_epochs:
-            continue
-        num_epochs, baselines = row.num_epochs, row.name == BASELINES
-        overrides = runs.shared_overrides(arguments, baselines=baselines)
-        if arguments.quick and not arguments.debug:
-            num_epochs = row.quick_epochs
-            # Few epochs are all completed; smaller batches of images give more steps.
-            overrides += [
-                ("training.num_epochs", str(num_epochs)),
-                ("training.min_steps_per_epoch", "0"),
-                ("training.patience", "100"),
-            ]
-            if row.table in ("VII", "VIII"):
-                overrides.append(("training.batch_size", "16"))
-        expected_s = _OVERHEAD_S + _BASELINES_S * baselines + row.epoch_s * num_epochs
-        for split in splits:
-            name, config = f"{row.name}-{split}", f"{row.config},split={split}"
-            config = runs.config_path(config, arguments)
-            planned.append(runs.Run(name, config, tuple(overrides), expected_s))
-    return planned
+def plan(arguments: argparse.Namespace) -> dict[tuple[str, str, int], runs.Run]:
+    """Return all runs by row, split and seed."""
+    rows = [row for row in ROWS if row.quick_epochs or not arguments.quick]
+    seeds = range(arguments.seed, arguments.seed + arguments.repeats)
+    return {
+        (row.name, split, seed): _plan_run(row, split, seed, arguments)
+        for seed in seeds
+        for row in rows
+        for split in SPLITS
+    }
+
+
+def _plan_run(row: Row, split: str, seed: int, arguments: argparse.Namespace) -> runs.Run:
+    first = seed == arguments.seed
+    num_epochs, baselines = row.num_epochs, row.name == BASELINES and first
+    overrides = runs.shared_overrides(arguments, baselines=baselines)
+    name = f"{row.name}-{split}"
+    if not first:
+        name += f"-seed{seed}"
+        overrides.append(("seed", str(seed)))
+    if arguments.quick and not arguments.debug:
+        num_epochs = row.quick_epochs
+        # Few epochs are all completed; smaller batches of images give more steps.
+        overrides += [
+            ("training.num_epochs", str(num_epochs)),
+            ("training.min_steps_per_epoch", "0"),
+            ("training.patience", "100"),
+        ]
+        if row.table in ("VII", "VIII"):
+            overrides.append(("training.batch_size", "16"))
+    config = runs.config_path(f"{row.config},split={split}", arguments)
+    expected_s = _OVERHEAD_S + _BASELINES_S * baselines + row.epoch_s * num_epochs
+    return runs.Run(name, config, tuple(overrides), expected_s)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run `irec study goel` and return its exit code."""
-    settings, planned = runs.shared_settings(arguments), plan(arguments, _SPLITS)
+    if arguments.repeats < 1:
+        raise UserError(f"--repeats {arguments.repeats}: expected at least 1")
+    settings, planned = runs.shared_settings(arguments), plan(arguments)
     splits = list(dict.fromkeys(split.strip() for split in arguments.split.split(",")))
     for split in splits:
-        runs.check_choice("split", split, _SPLITS)
+        runs.check_choice("split", split, SPLITS)
     names = [row.name for row in ROWS if not arguments.quick or row.quick_epochs]
     selected = runs.select(names, arguments.rows)
     study = runs.Study(arguments, settings)
-    results = study.execute(
-        planned, _line, [f"{row}-{split}" for row in selected for split in splits]
-    )
+    todo = {
+        run.name for (row, split, _), run in planned.items() if row in selected and split in splits
+    }
+    results = study.execute(list(planned.values()), _line, todo)
     report = study.report(results, split=" and ".join(splits))
-    by_row = {row.name: _by_split(results.reports, row.name) for row in ROWS}
+    by_row: dict[str, dict[str, list[Mapping]]] = {row.name: {} for row in ROWS}
+    for (row, split, _), planned_run in planned.items():
+        if planned_run.name in results.reports:
+            by_row[row].setdefault(split, []).append(results.reports[planned_run.name])
     report |= {
         "rows": {
-            name: {split: scores(run_report) for split, run_report in by_split.items()}
+            name: {split: mean_scores(repeats) for split, repeats in by_split.items()}
             for name, by_split in by_row.items()
             if by_split
         },
         "baselines": {
-            split: {name: block["predominant"] for name, block in run_report["baselines"].items()}
-            for split, run_report in by_row[BASELINES].items()
+            split: {
+                name: block["predominant"]
+                for name, block in repeats[0].get("baselines", {}).items()
+            }
+            for split, repeats in by_row[BASELINES].items()
         },
         "protocols": _protocols(results.reports),
     }
@@ -158,9 +183,32 @@ def run(arguments: argparse.Namespace) -> int:
     return study.finish(report, page, {"accuracy.png": draw(report)})
 
 
-def _by_split(reports: Mapping[str, Mapping], row: str) -> dict[str, Mapping]:
-    """Return the reports of a row by split."""
-    return {split: reports[f"{row}-{split}"] for split in _SPLITS if f"{row}-{split}" in reports}
+def mean_scores(reports: Sequence[Mapping]) -> dict:
+    """Return the scores of one run, or the means of several runs with different seeds.
+
+    Returns:
+        As `scores` for a single report. For several, the accuracies and the epoch are means,
+        without intervals; the other scores are those of the predictions of all runs together, and
+        ``repeats`` has the standard deviation of the accuracies and their ``values`` by run.
+    """
+    single = [scores(report) for report in reports]
+    if len(single) == 1:
+        return single[0]
+    confusion = sum(np.array(report["predominant"]["confusion"]) for report in reports)
+    predominant = {**reports[0]["predominant"], "confusion": confusion}
+    together = {**reports[0], "predominant": predominant}
+    names = ("training", "validation", "test", "balanced")
+    repeats = {name: mean_over_runs([run[name] for run in single]) for name in names}
+    others = ("chance", "majority", "best_epoch", "num_epochs", "seconds")
+    return {
+        **scores(together),
+        **{name: block["mean"] for name, block in repeats.items()},
+        **{name: float(np.mean([run[name] for run in single])) for name in others},
+        "test_interval": None,
+        "balanced_interval": None,
+        "collapse": next((run["collapse"] for run in single if run["collapse"]), None),
+        "repeats": repeats,
+    }
 
 
 def scores(report: Mapping) -> dict:
@@ -206,12 +254,13 @@ def scores(report: Mapping) -> dict:
 def draw(report: Mapping) -> Figure:
     """Draw the accuracies of all rows with both splits and as published."""
 
-    def point(scores: Mapping) -> tuple[float, float, float]:
-        low, high = scores["test_interval"]
+    def point(scores: Mapping) -> study_figures.Interval:
+        values = scores.get("repeats", {}).get("test", {}).get("values", ())
+        low, high = scores["test_interval"] or (min(values), max(values))
         return low, scores["test"], high
 
     rows, groups = report["rows"], {}
-    for split in _SPLITS:
+    for split in SPLITS:
         points = {name: point(row[split]) for name, row in rows.items() if split in row}
         groups |= {f"{split} split": points} if points else {}
     rendered = ", rendered audio" if report["rendered"] else ""

@@ -1,10 +1,13 @@
 """Trained systems and crosstalk reduction, applied to users' audio."""
 
-from irec_jax.systems.recogniser import Recogniser, Recognized, load_recogniser, recognize
+from irec_jax.systems.ensemble import Ensemble
+from irec_jax.systems.recogniser import Recogniser, load_recogniser, recognize
+from irec_jax.systems.recognized import Recognized
 from irec_jax.systems.separator import PHASES, Separator, load_separator
 
 __all__ = [
     "PHASES",
+    "Ensemble",
     "Recogniser",
     "Recognized",
     "Separator",

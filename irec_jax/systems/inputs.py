@@ -34,6 +34,13 @@ def is_file(source: Any) -> bool:
     return True
 
 
+def source_name(source: Any) -> str:
+    """Return the name of a file, or 'array'."""
+    if is_path(source):
+        return os.fsdecode(source)
+    return str(getattr(source, "name", "file")) if hasattr(source, "read") else "array"
+
+
 def to_numpy(samples: Any) -> np.ndarray:
     """Return samples of any library as a NumPy array of their shape.
 

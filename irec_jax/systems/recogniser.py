@@ -5,11 +5,12 @@ import functools
 import itertools
 import numbers
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
+from jaxtyping import Float
 
 from irec_jax import audio
 from irec_jax.checkpoints import pretrained
@@ -18,12 +19,14 @@ from irec_jax.errors import UserError
 from irec_jax.files import expand_home
 from irec_jax.inference import aggregation, sliding_windows
 from irec_jax.inference.prediction import create_predict, local_batch_size
-from irec_jax.inference.segments import Segment
 from irec_jax.systems.clip import Clip, read_clip
-from irec_jax.systems.inputs import check_array, is_file, is_path
+from irec_jax.systems.inputs import check_array, is_file, is_path, source_name
 from irec_jax.systems.loading import load_variables, open_system
+from irec_jax.systems.recognized import Recognized, WindowScores
 from irec_jax.tasks import Recognition, create_trained
-from irec_jax.text import to_unicode
+
+if TYPE_CHECKING:
+    from irec_jax.systems.ensemble import Ensemble
 
 #: Windows per batch: enough to keep a CPU or an accelerator busy, few enough for a laptop.
 BATCH_SIZE = 64
@@ -31,66 +34,6 @@ BATCH_SIZE = 64
 BATCH_SAMPLES = 2**23
 #: RMS of a window relative to the peak of the clip below which the window is silent.
 SILENCE_DB = -60.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Recognized:
-    """The instruments that were recognised in a clip.
-
-    Attributes:
-        source: name of the file, or 'array'.
-        labels: instruments whose score reaches the threshold; empty for silence.
-        scores: class -> clip score after aggregation.
-        thresholds: class -> threshold for its score.
-        times_s: (W,) centre of each window in seconds.
-        window_scores: (W, K) probability of each class in each window, 0..1.
-        activity: (W, K) these probabilities relative to the strongest class around each window,
-            0..1; 0 in silence. The plot shows them, and the thresholds apply to them over time. Of
-            a system that was trained on labels over time, or whose clip scores are probabilities
-            (`aggregation.ABSOLUTE`), the probabilities themselves.
-        duration_s: length of the audio in seconds.
-        note: remarks for the reader, such as 'silent' or 'damaged in places: 3 of 210 frames';
-            often empty. A clip that is silent, too short or constant has no labels.
-    """
-
-    source: str
-    labels: tuple[str, ...]
-    scores: dict[str, float]
-    thresholds: dict[str, float]
-    times_s: np.ndarray
-    window_scores: np.ndarray
-    activity: np.ndarray
-    duration_s: float
-    note: str = ""
-
-    @property
-    def segments(self) -> list[Segment]:
-        """Segments in which each class is active, also of classes that are not clip labels."""
-        thresholds = np.array(list(self.thresholds.values()))
-        return aggregation.segments(
-            self.activity, self.times_s, thresholds, list(self.scores), self.duration_s
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the result as plain lists and numbers, for JSON."""
-        classes = list(self.scores)
-        window_scores = np.round(self.window_scores.astype(float), 5).T.tolist()
-        return {
-            "file": to_unicode(self.source),
-            "labels": list(self.labels),
-            "scores": {k: round(v, 5) for k, v in self.scores.items()},
-            "thresholds": self.thresholds,
-            "duration_s": round(self.duration_s, 3),
-            "note": self.note,
-            "segments": [
-                {"label": label, "start_s": round(start_s, 3), "end_s": round(end_s, 3)}
-                for label, start_s, end_s in self.segments
-            ],
-            "over_time": {
-                "time_s": np.round(self.times_s, 3).tolist(),
-                "scores": dict(zip(classes, window_scores, strict=True)),
-            },
-        }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,27 +90,49 @@ class Recogniser:
             UserError: an unreadable file, an array without its rate, or an unknown threshold.
         """
         thresholds = self.class_thresholds(threshold)
-        clip = read_clip(self._reader(source, sample_rate_hz), self.sample_rate_hz)
+        windows = self.predict_windows(self.read(source, sample_rate_hz), progress)
+        return self.summarise(windows, thresholds, name=source_name(source))
+
+    def read(self, source: Any, sample_rate_hz: float | None = None) -> Clip:
+        """Return the audio of a file or an array at the system's rate; see `recognize`."""
+        return read_clip(self._reader(source, sample_rate_hz), self.sample_rate_hz)
+
+    def predict_windows(
+        self, clip: Clip, progress: Callable[[float], None] | None = None
+    ) -> WindowScores:
+        """Return the probabilities of the windows of a clip at the system's rate."""
         num_samples = clip.samples.num_samples
         probabilities, levels_db = self._predict(clip, progress)
+        return WindowScores(
+            times_s=self._times_s(num_samples, len(probabilities)),
+            probabilities=probabilities,
+            audible=levels_db > (np.inf if clip.nothing else SILENCE_DB),
+            duration_s=num_samples / self.sample_rate_hz,
+            nothing=clip.nothing,
+            notes=clip.notes,
+        )
+
+    def summarise(
+        self, windows: WindowScores, thresholds: Float[np.ndarray, " classes"], *, name: str
+    ) -> Recognized:
+        """Return the labels and scores of a clip of this name from those of its windows."""
+        classes, probabilities, audible = self.task.classes, windows.probabilities, windows.audible
         scores = aggregation.get(self.aggregation)([probabilities])[0]
-        is_on = np.zeros(len(scores), bool) if clip.nothing else scores >= thresholds
-        audible = levels_db > (np.inf if clip.nothing else SILENCE_DB)
-        classes = self.task.classes
+        is_on = np.zeros(len(scores), bool) if windows.nothing else scores >= thresholds
         return Recognized(
-            source=_name(source),
+            source=name,
             labels=tuple(itertools.compress(classes, is_on)),
             scores=dict(zip(classes, map(float, scores), strict=True)),
             thresholds=dict(zip(classes, map(float, thresholds), strict=True)),
-            times_s=self._times_s(num_samples, len(probabilities)),
+            times_s=windows.times_s,
             window_scores=probabilities,
             activity=(
                 np.where(audible[:, None], probabilities, 0)
                 if self.label_samples or self.aggregation in aggregation.ABSOLUTE
                 else aggregation.activity(probabilities, audible)
             ),
-            duration_s=num_samples / self.sample_rate_hz,
-            note="; ".join(filter(None, [clip.nothing, *clip.notes])),
+            duration_s=windows.duration_s,
+            note="; ".join(filter(None, [windows.nothing, *windows.notes])),
         )
 
     def class_thresholds(self, threshold: str | float) -> np.ndarray:
@@ -250,13 +215,6 @@ class Recogniser:
         )
 
 
-def _name(source: Any) -> str:
-    """Return the name of a file, or 'array'."""
-    if is_path(source):
-        return os.fsdecode(source)
-    return str(getattr(source, "name", "file")) if hasattr(source, "read") else "array"
-
-
 def _report(
     blocks: Iterable[np.ndarray], num_samples: int, progress: Callable[[float], None]
 ) -> Iterator[np.ndarray]:
@@ -295,21 +253,53 @@ def _levels_db(batch: dict[str, np.ndarray], first: int, num_samples: int | None
     return (10 * np.log10(np.maximum(mean_square, 1e-12))).tolist()
 
 
+#: Path of a workdir.
+Workdir = str | os.PathLike
+
+
+@overload
+def load_recogniser(workdir: Workdir | None = None, *, model: None = None) -> Recogniser: ...
+@overload
+def load_recogniser(workdir: None = None, *, model: str | None = None) -> Recogniser: ...
+@overload
 def load_recogniser(
-    workdir: str | os.PathLike | None = None, *, model: str | None = None
-) -> Recogniser:
-    """Load a trained recogniser.
+    workdir: Workdir | Sequence[Workdir] | None = None, *, model: str | Sequence[str] | None = None
+) -> "Recogniser | Ensemble": ...
+def load_recogniser(
+    workdir: Workdir | Sequence[Workdir] | None = None, *, model: str | Sequence[str] | None = None
+) -> "Recogniser | Ensemble":
+    """Load a trained recogniser, or several that are applied together.
 
     Args:
-        workdir: the workdir in which it was trained, or a folder that `irec export` wrote.
-        model: name of a system that comes with irec-jax, instead of a workdir. Without either, the
+        workdir: the workdir in which it was trained, or a folder that `irec export` wrote; or
+            several of them.
+        model: name of a system that comes with irec-jax, or several names. Without either, the
             default one is loaded.
 
+    Returns:
+        The recogniser; of several systems, an `Ensemble` with the same method `recognize`.
+
     Raises:
-        UserError: workdir and model; an unknown name; see `open_system`; a damaged checkpoint, or a
-            recogniser of separated audio.
+        UserError: an unknown name; a system that is named twice; see `open_system`; a damaged
+            checkpoint, or a recogniser of separated audio.
     """
-    folder = pretrained.resolve(workdir, model)
+    named = pretrained.resolve(_listed(workdir), _listed(model))
+    loaded = {name: _load(folder) for name, folder in named.items()}
+    if len(loaded) == 1:
+        return next(iter(loaded.values()))
+    from irec_jax.systems.ensemble import Ensemble  # imported late: it imports this module
+
+    return Ensemble(loaded)
+
+
+def _listed(names: Workdir | Sequence[Workdir] | None) -> list[Any]:
+    """Return the names as a list; a single one, or None, too."""
+    if names is None:
+        return []
+    return [names] if isinstance(names, str | bytes | os.PathLike) else list(names)
+
+
+def _load(folder: Path) -> Recogniser:
     system, task = open_recogniser(folder)
     label_s = system.get("label_s")
     return Recogniser(
@@ -349,8 +339,8 @@ def open_recogniser(folder: Path) -> tuple[dict[str, Any], Recognition]:
 def recognize(
     path_or_array: Any,
     *,
-    workdir: str | os.PathLike | None = None,
-    model: str | None = None,
+    workdir: Workdir | Sequence[Workdir] | None = None,
+    model: str | Sequence[str] | None = None,
     sample_rate: float | None = None,
     threshold: str | float = "fixed",
 ) -> Recognized:
@@ -362,7 +352,7 @@ def recognize(
         path_or_array: path of any audio file, or the file opened in binary mode; or samples (T,)
             or (T, C) as an array of NumPy, JAX or PyTorch or a list: float in -1..1, or integers of
             8, 16 or 32 bits, whose range is -1..1 (unsigned: the middle of the range is silence).
-        workdir, model: the trained recogniser, see `load_recogniser`.
+        workdir, model: the trained recogniser, or several; see `load_recogniser`.
         sample_rate: sample rate of an array, in Hz.
         threshold: 'fixed', 'validation', 'validation_per_class', or a number.
 

@@ -45,6 +45,7 @@ class MultiInstance(Recognition):
         self, params: Any, model_state: Any, batch: Batch, rng: Key[Array, ""], train: bool
     ) -> Losses:
         augment_rng, dropout_rng = jax.random.split(rng)
+        batch = self._mix(batch, augment_rng) if train else batch
         features = self._features(self._instances(batch), augment_rng if train else None)
         bags = features.reshape(-1, self.num_instances, *features.shape[1:])
         outputs, model_state = self._apply(params, model_state, bags, batch, dropout_rng, train)

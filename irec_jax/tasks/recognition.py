@@ -1,6 +1,7 @@
 """Recognition: from windows of audio to one probability per instrument."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
@@ -63,6 +64,7 @@ class Recognition(Task):
         self, params: Any, model_state: Any, batch: Batch, rng: Key[Array, ""], train: bool
     ) -> Losses:
         augment_rng, dropout_rng = jax.random.split(rng)
+        batch = self._mix(batch, augment_rng) if train else batch
         features = self._features(batch, augment_rng if train else None)
         outputs, model_state = self._apply(params, model_state, features, batch, dropout_rng, train)
         mask, labels = batch["mask"], batch["labels"]
@@ -89,10 +91,23 @@ class Recognition(Task):
             name = "/".join(["features", *(key.key for key in path)])
             array = np.asarray(array)[0]
             if array.ndim == 2 and min(array.shape) > 1:
-                arrays[name] = array
+                arrays[name] = self.frontend.as_image(array)
             elif array.ndim == 3:  # several images
                 arrays |= {f"{name}/{i}": image for i, image in enumerate(array)}
         return arrays
+
+    def _mix(self, batch: Batch, augment_rng: jax.Array) -> Batch:
+        """Return a batch in which some examples are mixed with others, see `Augment.mixture`."""
+        if not self.augment.mix:
+            return batch
+        keys = example_keys(jax.random.fold_in(augment_rng, 1), batch)
+        audio, labels = self.augment.mixture(
+            keys, to_waveform(batch, self.normalize), batch["labels"], batch["mask"]
+        )
+        pairs = jnp.asarray(batch["num_samples"]).reshape(-1, 2)
+        num_samples = jnp.repeat(pairs.max(axis=1), 2)
+        changed = {"audio": audio, "labels": labels, "num_samples": num_samples}
+        return {**batch, **changed, "gain": jnp.ones_like(batch["gain"])}
 
     def _features(self, batch: Batch, augment_rng: jax.Array | None) -> Any:
         """Return the model inputs, augmented if a key is given."""
@@ -102,7 +117,8 @@ class Recognition(Task):
         keys = jax.vmap(jax.random.split, (0, None), 1)(example_keys(augment_rng, batch), 3)
         waveform = jax.vmap(self.augment.waveform)(keys[0], waveform)
         features = self.frontend(waveform, num_samples=num_samples, keys=keys[2])
-        return jax.vmap(self.augment.features)(keys[1], features)
+        augment = functools.partial(self.augment.features, axes=self.frontend.axes)
+        return jax.vmap(augment)(keys[1], features)
 
     def _losses(self, outputs: Any, labels: Array | np.ndarray) -> Array:
         """Return the loss of each example, (B,)."""
@@ -159,7 +175,7 @@ def create_recognition(
         window_samples=round(window_s * sample_rate_hz) if num_values is None else num_values,
         classes=tuple(classes),
     )
-    task.augment.check_features(created.output_shape(task.window_samples))
+    task.augment.check_axes(created.axes)
     if num_values is not None and (task.augment.changes_audio or normalize != "none"):
         raise UserError(
             f"data.normalize and the augmentation of waveforms apply to audio, but "

@@ -103,7 +103,7 @@ class Separation(Task):
             ("estimate", estimated, estimate),
         ):
             arrays[f"audio/{name}"] = np.asarray(waveform)[0]
-            arrays[f"features/{name}"] = np.asarray(features)[0].T
+            arrays[f"features/{name}"] = self.frontend.as_image(np.asarray(features)[0])
         return arrays
 
     def _mixture_and_target(

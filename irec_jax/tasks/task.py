@@ -60,7 +60,7 @@ class Task(abc.ABC):
     def summaries(
         self, params: Any, model_state: Any, batch: HostBatch
     ) -> dict[str, Shaped[np.ndarray, "..."]]:
-        """Return images (W, H) and waveforms (T,) of the first example, for TensorBoard."""
+        """Return images (rows, columns) and waveforms (T,) of the first example."""
 
     def _init_variables(self, rng: jax.Array, features: Any) -> tuple[Any, Any]:
         """Return initial parameters and the other collections of the model."""

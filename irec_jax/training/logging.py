@@ -39,7 +39,7 @@ class Logger:
                 self._writer.add_scalar(name, value, step)
 
     def summaries(self, step: int, values: Mapping[str, np.ndarray], sample_rate_hz: int) -> None:
-        """Write images (W, H), second axis upwards, and audio (T,), clipped at full scale.
+        """Write images (rows, columns) and audio (T,), clipped at full scale.
 
         Arrays that have not changed since they were last written are skipped.
         """
@@ -55,7 +55,7 @@ class Logger:
                 self._writer.add_audio(name, clipped, step, sample_rate=sample_rate_hz)
             else:
                 low, high = float(value.min()), float(value.max())
-                image = (value.T[::-1] - low) / max(high - low, 1e-9)
+                image = (value - low) / max(high - low, 1e-9)
                 self._writer.add_image(name, image, step, dataformats="HW")
 
     def close(self) -> None:

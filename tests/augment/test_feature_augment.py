@@ -1,5 +1,7 @@
 """Augmentation of waveforms and features."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +16,7 @@ KEYS = jax.random.split(jax.random.key(0), 200)
 def test_augmentation_is_off_by_default():
     wave, features = jnp.linspace(-1, 1, 50), jnp.arange(12.0).reshape(4, 3)
     np.testing.assert_array_equal(Augment().waveform(KEYS[0], wave), wave)
-    np.testing.assert_array_equal(Augment().features(KEYS[0], features), features)
+    np.testing.assert_array_equal(Augment().features(KEYS[0], features, None), features)
 
 
 def test_gain_is_within_its_range_and_polarity_inverts_half():
@@ -32,7 +34,8 @@ def test_masks_are_spans_of_frames_or_bands_set_to_the_mean():
         (dict(num_time_masks=1, time_mask_frames=5), 0),
         (dict(num_mel_masks=1, mel_mask_bands=5), 1),
     ):
-        masked = jax.vmap(Augment(**settings).features, (0, None))(KEYS, features)
+        augment = functools.partial(Augment(**settings).features, axes=("time", "frequency"))
+        masked = jax.vmap(augment, (0, None))(KEYS, features)
         changed = np.asarray(masked != features)
         spans = changed.all(axis=2 - axis) if axis == 0 else changed.all(axis=1)
         assert (changed == np.expand_dims(spans, 2 - axis)).all()

@@ -162,18 +162,23 @@ def test_systems_are_found_by_name(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="no trained system comes with this version .* train one"):
         pretrained.find()
     with pytest.raises(UserError, match="^orchestra: no trained system comes with this version"):
-        pretrained.resolve(None, "orchestra")
+        pretrained.resolve([], ["orchestra"])
     for name in ("orchestra", pretrained.DEFAULT):
         write(tmp_path / "pretrained" / name)
     (tmp_path / "pretrained" / "__pycache__").mkdir()
     assert pretrained.names() == sorted(["orchestra", pretrained.DEFAULT])
     assert pretrained.find().name == pretrained.DEFAULT
-    assert pretrained.resolve(None, "orchestra") == tmp_path / "pretrained" / "orchestra"
-    assert pretrained.resolve("runs/han", None) == Path("runs/han")
+    orchestra, default = (pretrained.FOLDER / name for name in ("orchestra", pretrained.DEFAULT))
+    assert pretrained.resolve([], ["orchestra"]) == {"orchestra": orchestra}
+    assert pretrained.resolve([], []) == {pretrained.DEFAULT: default}
+    assert pretrained.resolve(["runs/han"], ["orchestra"]) == {
+        "runs/han": Path("runs/han"),
+        "orchestra": orchestra,
+    }
     with pytest.raises(UserError, match="unknown trained system 'orchester': did you mean 'orch"):
         pretrained.find("orchester")
-    with pytest.raises(UserError, match="workdir 'a' and model 'orchestra': name one of them"):
-        pretrained.resolve("a", "orchestra")
+    with pytest.raises(UserError, match="orchestra: named twice; name each system once"):
+        pretrained.resolve([orchestra], ["orchestra"])
 
 
 def test_systems_of_this_version_are_complete():

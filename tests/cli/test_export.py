@@ -167,14 +167,14 @@ def test_recogniser_by_name(shipped, song, tmp_path, capsys):
     assert irec_jax.recognize(song, model="orchestra").scores.keys() == {"pia", "vio"}
     for words, message in (
         (["--model", "orchester"], "did you mean 'orchestra'"),
-        (["--model", "orchestra", "--workdir", "W"], "workdir 'W' and model 'orchestra': name one"),
+        (["--model", "orchestra"] * 2, "orchestra: named twice; name each system once"),
         (["--workdir="], "--workdir: empty name"),
     ):
         assert call("recognize", song, *words) == 1
         error = capsys.readouterr().err
         assert message in error and error.count("\n") == 1
-    with pytest.raises(UserError, match="name one of them"):
-        irec_jax.recognize(song, workdir="W", model="orchestra")
+    with pytest.raises(UserError, match="orchestra: named twice"):
+        irec_jax.recognize(song, model=["orchestra", "orchestra"])
 
 
 def test_without_systems_the_remedy_is_named(none_shipped, song, capsys):

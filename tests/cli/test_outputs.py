@@ -30,7 +30,7 @@ def recogniser(workdir):
 @pytest.fixture
 def work(recogniser, tmp_path, monkeypatch):
     """Change to a folder of clips; commands share a compiled recogniser."""
-    monkeypatch.setattr(recogniser_module, "load_recogniser", lambda _: recogniser)
+    monkeypatch.setattr(recogniser_module, "load_recogniser", lambda *_, **__: recogniser)
     monkeypatch.chdir(tmp_path)
     for name in ("a.wav", "b.wav", "c.wav"):
         soundfile.write(name, [0.1, -0.1] * 4000, 8000)

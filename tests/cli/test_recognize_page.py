@@ -97,7 +97,7 @@ def recogniser(workdir):
 @pytest.fixture
 def work(recogniser, tmp_path, monkeypatch):
     """Change to a folder with an album of clips of odd names and a damaged file."""
-    monkeypatch.setattr(recogniser_module, "load_recogniser", lambda _: recogniser)
+    monkeypatch.setattr(recogniser_module, "load_recogniser", lambda *_, **__: recogniser)
     monkeypatch.chdir(tmp_path)
     os.mkdir("album")
     rng = np.random.default_rng(0)
@@ -195,9 +195,9 @@ def test_classes_with_special_characters(work, recogniser):
     odd = ('<b>"x"&amp;\'|*`', "</script><script>🎻%\\[a](b)")
     task = dataclasses.replace(recogniser.task, classes=odd)
     result = dataclasses.replace(recogniser, task=task).recognize("album/a.wav")
-    system = System("s*_<", {}, "w_`<i>`", "s2", "fixed")
+    systems = [System("s*_<", {}, "w_`<i>`", "s2")]
     file = work / "album/a.wav"
-    with recognized_page.PageFile(work / "r.html", [file], system, "embed") as pages:
+    with recognized_page.PageFile(work / "r.html", [file], systems, "fixed", "embed") as pages:
         pages.add(file, result, pages.preview(file, result), "")
     page = check(work / "r.html")
     assert {"s*_< in w_`<i>`", "unknown data", *odd} <= set(page.texts("td"))

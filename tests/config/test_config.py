@@ -160,6 +160,18 @@ def test_optional_keys_are_set_and_unset_from_text(key, value, unset):
         assert differences(configs.flatten(config), original) == []
 
 
+def test_the_validation_split_of_han_is_by_song_or_random_over_clips():
+    assert load().data.split_validation == "song"
+    config = load(f"{HAN}:split_validation=random")
+    check_config(config)
+    for key, value, message in (
+        ("data.split", "song", "data.split=song divides windows; set it to song, or data.split to"),
+        ("data.split_validation", "rand", "unknown data.split_validation 'rand'"),
+    ):
+        with pytest.raises(UserError, match=message):
+            check_config(load(f"{HAN}:split_validation=random", **{key.replace(".", "__"): value}))
+
+
 def test_warm_up_of_many_steps_is_valid():
     """The number of training steps is not known before the dataset is loaded."""
     config = load(

@@ -1,6 +1,7 @@
 """Classes, channels, windows and splits of a dataset, compared with manual counts."""
 
 import collections
+import dataclasses
 
 import numpy as np
 import pytest
@@ -291,6 +292,27 @@ def test_official_split_uses_the_test_clips_of_the_dataset(source):
     assert not set(splits.training.songs) & set(splits.validation.songs)
     ids = sorted([*splits.training.ids, *splits.validation.ids])
     assert ids == sorted(clip["id"].decode() for clip in source["train"])
+
+
+@pytest.mark.parametrize("settings", [{}, STEREO], ids=["mono", "both channels"])
+def test_random_validation_holds_out_clips_of_every_class_regardless_of_their_song(settings):
+    settings = dict(split="official", split_validation="random", **settings)
+    dataset = load(**settings)
+    _, clip = np.unique([i.split("#")[0] for i in dataset.train.ids], return_inverse=True)
+    train = dataclasses.replace(dataset.train, songs=np.array([f"song {i // 4}" for i in clip]))
+    dataset = dataclasses.replace(dataset, train=train)
+    splits = make_splits(dataset=dataset, **settings)
+    training, validation = ({i.split("#")[0] for i in part.ids} for part in splits[:2])
+    assert not training & validation  # both channels of a clip are in the same split
+    assert len(training) + len(validation) == len({i.split("#")[0] for i in dataset.train.ids})
+    assert set(splits.training.songs) & set(splits.validation.songs)
+    total, held_out = dataset.train.labels.sum(axis=0), splits.validation.labels.sum(axis=0)
+    smallest = 2 if "channels" in settings else 1
+    assert np.all(held_out >= smallest) and np.all(held_out <= np.maximum(0.15 * total, smallest))
+    again, other = (make_splits(seed=n, dataset=dataset, **settings).validation for n in (0, 1))
+    assert again.ids.tolist() == splits.validation.ids.tolist() != other.ids.tolist()
+    protocol = data.protocol(SETTINGS | settings, splits, dataset.classes)
+    assert "clips of one song may be in both" in protocol["description"]
 
 
 @pytest.mark.parametrize("split", ["official", "song", "window", "parts"])

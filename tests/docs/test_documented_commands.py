@@ -128,7 +128,7 @@ def example_folder(tmp_path_factory) -> Path:
         musdb18_fixture.write_stem_file(track, musdb18_fixture.stems(path).values())
     (folder / "DOWNLOADS").mkdir()
     call_trace.write_separator(folder / "runs/ligtenberg_unet")
-    for run in ("han", "my_sounds", "my_pieces"):
+    for run in ("han", "my_sounds", "my_pieces", "three/seed_0", "three/seed_1", "three/seed_2"):
         recogniser = call_trace.write_recogniser(folder / "runs" / run)
         system = read_json(recogniser / "system.json")
         system["thresholds"] |= {"validation": 0.4, "validation_per_class": [0.4, 0.6]}
@@ -370,7 +370,7 @@ def test_config(text):
     ("line", "error"),
     [
         ("make everything", pytest.fail.Exception),
-        ("irec recognise song.mp3", SystemExit),
+        ("irec recogniz song.mp3", SystemExit),
         ("irec recognize song.mp3 --workdir runs/han --plott out.png", SystemExit),
         ("irec recognize other.mp3 --workdir runs/han", UserError),
         ("irec study goel --slow", SystemExit),

@@ -1,6 +1,7 @@
 """Contract of all front ends: shapes, batching, gradients, settings and messages."""
 
 import dataclasses
+import functools
 import json
 
 import jax
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from irec_jax import frontends
+from irec_jax.augment import Augment
 from irec_jax.errors import UserError
 
 NUM_SAMPLES = 700
@@ -74,6 +76,56 @@ def test_batched_unbatched_jitted_and_vmapped_calls_agree(name, settings):
     assert_same(call(*example), jax.tree.map(lambda x: x[1, 1], batched), atol=1e-5)
     empty = jax.eval_shape(frontend, waveform[:0])
     assert jax.tree.map(lambda x: x.shape[:2], empty) == jax.tree.map(lambda _: (0, 3), empty)
+
+
+SPECTROGRAMS = [(name, settings) for name, settings in SMALL if frontends.find(name).axes]
+
+
+@pytest.mark.parametrize("name, settings", SPECTROGRAMS, ids=str)
+def test_axes_are_time_and_frequency_as_they_are_named(name, settings):
+    if name == "stored":  # the layout of the front end whose features are stored
+        assert frontends.find(name).axes == frontends.find("spectrogram_db").axes
+        return
+    frontend = frontends.create(name, **settings)
+    times = np.arange(NUM_SAMPLES)
+    tones = {
+        (late, rate): np.where((times >= NUM_SAMPLES // 2) == late, np.sin(rate * times), 0.0)
+        for late in (False, True)
+        for rate in (0.5, 2.5)  # radians per sample
+    }
+
+    def position(late, rate, axis):
+        features = np.asarray(frontend(tones[late, rate].astype(np.float32)))
+        return np.unravel_index(features.argmax(), features.shape)[frontend.axes.index(axis)]
+
+    for fixed in (False, True):
+        assert position(fixed, 0.5, "frequency") < position(fixed, 2.5, "frequency")
+    if "time" in frontend.axes:
+        for rate in (0.5, 2.5):
+            assert position(False, rate, "time") < position(True, rate, "time")
+            assert position(False, rate, "frequency") == position(True, rate, "frequency")
+
+
+@all_small
+def test_masks_are_spans_of_the_axes_that_a_front_end_names(name, settings):
+    frontend = frontends.create(name, **settings)
+    features = frontend(noise(NUM_SAMPLES))
+    for masks, axis in (
+        (dict(num_time_masks=2, time_mask_frames=3), "time"),
+        (dict(num_mel_masks=2, mel_mask_bands=3), "frequency"),
+    ):
+        augment = Augment(**masks)
+        if axis not in (frontend.axes or ()):
+            with pytest.raises(UserError, match=f"have no {axis} axis"):
+                augment.check_axes(frontend.axes)
+            continue
+        augment.check_axes(frontend.axes)
+        mask = functools.partial(augment.features, features=features, axes=frontend.axes)
+        masked = np.asarray(jax.vmap(mask)(jax.random.split(jax.random.key(0), 20)))
+        changed = np.moveaxis(masked != np.asarray(features), 1 + frontend.axes.index(axis), 1)
+        changed = changed.reshape(*changed.shape[:2], -1)
+        assert changed.any() and (changed == changed[..., :1]).all()
+        assert changed[..., 0].sum(axis=1).max() <= 6
 
 
 @all_small

@@ -69,7 +69,8 @@ def fake_runs(monkeypatch):
         write_json(folder / "config.json", config.flatten(settings))
         if folder.name.startswith("gru-300-50-song"):
             raise UserError("the loss is nan at step 3, clips a, b: lower it")
-        accuracy = 0.75 if settings.data.split == "window" else 0.5
+        accuracy = {"song": 0.5, "window": 0.75, "official": 0.375}[settings.data.split]
+        accuracy += 0.1 * settings.seed
         baselines = {}
         if settings.evaluation.baselines:
             predominant = {"accuracy": 0.6, "accuracy_interval": [0.5, 0.7]}
@@ -89,8 +90,8 @@ def study(workdir, *words):
 def test_every_run_has_its_own_config(words, num_rows):
     parser = cli.argparse.ArgumentParser()
     goel.add_arguments(parser)
-    plan = goel.plan(parser.parse_args(words), ("song", "window"))
-    assert len(plan) == 2 * num_rows == len({run.name for run in plan})
+    plan = goel.plan(parser.parse_args(words)).values()
+    assert len(plan) == 3 * num_rows == len({run.name for run in plan})
     resolved = {run.name: config.flatten(runs.resolve(run)) for run in plan}
     assert len({json.dumps(settings) for settings in resolved.values()}) == len(plan)
     lstm = resolved["lstm-300-50-window"]
@@ -132,21 +133,25 @@ def test_both_splits_are_shown_next_to_the_published_figures(fake_runs, tmp_path
     assert study(tmp_path, "--rows=lstm-300-50,recurrence-b3") == 0
     names = ["lstm-300-50", "blstm-300-50", "lstm-300-50-dense50", "blstm-300-50-dense50"]
     names.append("recurrence-b3")
-    assert fake_runs == [f"{row}-{split}" for row in names for split in ("song", "window")]
+    splits = ("song", "window", "official")
+    assert fake_runs == [f"{row}-{split}" for row in names for split in splits]
     page = (tmp_path / "report.md").read_text()
     assert "rendered audio" in page.splitlines()[2]
-    summary, table, window, song = _lines(page)
-    assert summary == ["0.653", "0.750 [0.650, 0.850]", "0.500 [0.400, 0.600]", "+0.250"]
+    summary, table, window, song, official = _lines(page)
+    accuracies = ["0.750 [0.650, 0.850]", "0.500 [0.400, 0.600]", "0.375 [0.275, 0.475]"]
+    assert summary == ["0.653", *accuracies, "+0.250"]
     window_cells = ["0.320", "0.400", "0.750 [0.650, 0.850]", "0.450", "2 of 3"]
     song_cells = ["0.320", "0.400", "0.500 [0.400, 0.600]", "0.450", "2 of 3"]
-    assert table == ["0.640", "0.671", "0.653", *window_cells, *song_cells, "+0.250"]
-    assert window[4] == song[4] == "0.60 / 0.63"
+    official_cells = [*song_cells[:2], "0.375 [0.275, 0.475]", *song_cells[3:]]
+    measured = [*window_cells, *song_cells, *official_cells]
+    assert table == ["0.640", "0.671", "0.653", *measured, "+0.250"]
+    assert window[4] == song[4] == official[4] == "0.60 / 0.63"
     assert table_cells(page, "lstm-300-50-dense50")[0][:3] == ["–", "–", "0.706"]
     html = report_pages.check((tmp_path / "report.html").read_text(), num_pictures=1)
     assert html.texts("p")[0].startswith("Results. With the song split, the row with the best")
     assert "meaningless" in html.texts("warning")[1]
     (baseline,) = table_cells(page, "baseline: MFCC + logistic regression")
-    assert baseline[2:] == ["0.600 [0.500, 0.700]"] * 2 + ["+0.000"]
+    assert baseline[2:] == ["0.600 [0.500, 0.700]"] * 3 + ["+0.000"]
     assert "adds +0.250 to the test accuracy on average" in page
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["rows"]["lstm-300-50"]["song"]["test"] == 0.5
@@ -163,9 +168,32 @@ def test_both_splits_are_shown_next_to_the_published_figures(fake_runs, tmp_path
 
 
 def _lines(page):
-    """Return the lines of lstm-300-50 in the summary, Goel's table and both class tables."""
+    """Return the lines of lstm-300-50 in the summary, Goel's table and the class tables."""
     summary = [line[1:] for line in table_cells(page, "LSTM") if line[0] == "lstm-300-50"][0]
     return summary, *table_cells(page, "lstm-300-50")
+
+
+def test_repeats_train_each_row_with_consecutive_seeds(fake_runs, tmp_path):
+    words = ["--rows=stacked-b1,stacked-b2", "--split=song", "--repeats=3"]
+    assert study(tmp_path, *words) == 0
+    names = ("stacked-b1-song", "stacked-b2-song")
+    assert fake_runs == [name + seed for seed in ("", "-seed1", "-seed2") for name in names]
+    seeds = [
+        json.loads((tmp_path / "runs" / f"stacked-b1-song{seed}" / "config.json").read_text())
+        for seed in ("", "-seed1", "-seed2")
+    ]
+    assert [settings["seed"] for settings in seeds] == [0, 1, 2]
+    report = json.loads((tmp_path / "report.json").read_text())
+    repeats = report["rows"]["stacked-b1"]["song"]["repeats"]["test"]
+    np.testing.assert_allclose(repeats["values"], [0.5, 0.6, 0.7])
+    np.testing.assert_allclose([repeats["mean"], repeats["sd"]], [0.6, 0.1])
+    # The same predictions three times: scores by class as of one run.
+    single = goel.scores(make_report("song"))
+    assert report["rows"]["stacked-b1"]["song"]["per_class"] == single["per_class"]
+    cells = table_cells((tmp_path / "report.md").read_text(), "stacked-b1")
+    assert any("0.600 ± 0.100" in line for line in cells)
+    fake_runs.clear()
+    assert study(tmp_path, "--rows=stacked-b1", "--split=song") == 0 and not fake_runs
 
 
 def test_finished_runs_are_not_repeated(fake_runs, tmp_path):
@@ -207,7 +235,8 @@ def test_tasks_of_a_job_array_divide_the_runs_and_collect_reports_them(
 
 
 def test_failed_run_is_reported_and_the_others_are_executed(fake_runs, tmp_path, capsys):
-    assert study(tmp_path, "--rows=gru-300-50,rnn-300-100") == 1
+    words = ["--rows=gru-300-50,rnn-300-100", "--split=song,window"]
+    assert study(tmp_path, *words) == 1
     assert len(fake_runs) == 6
     printed = capsys.readouterr().out
     assert printed.count("gru-300-50-song: failed: the loss is nan at step 3") == 1
@@ -215,7 +244,7 @@ def test_failed_run_is_reported_and_the_others_are_executed(fake_runs, tmp_path,
     assert "- gru-300-50-song: the loss is nan" in page
     assert table_cells(page, "gru-300-50")[0][-6:] == ["–"] * 6
     fake_runs.clear()
-    assert study(tmp_path, "--rows=gru-300-50,rnn-300-100") == 1
+    assert study(tmp_path, *words) == 1
     assert fake_runs == ["gru-300-50-song"]
 
 
@@ -254,7 +283,7 @@ def test_failed_attempt_does_not_fix_the_settings_of_the_workdir(fake_runs, tmp_
         patch.setattr(runs.data, "load", missing)
         assert irec(*words, "--size=smal") == 1
     assert not fake_runs
-    assert irec(*words, "--size=full") == 0 and len(fake_runs) == 2
+    assert irec(*words, "--size=full") == 0 and len(fake_runs) == 3
 
 
 @pytest.mark.parametrize(
@@ -264,7 +293,8 @@ def test_failed_attempt_does_not_fix_the_settings_of_the_workdir(fake_runs, tmp_
         (["--task=0/2"], "--task 0/2: expected I/N with 1 <= I <= N, such as 2/5"),
         (["--task=3/2"], "--task 3/2: expected I/N"),
         (["--task=two"], "--task two: expected I/N"),
-        (["--split=official"], "--split official: unknown; choose from song and window"),
+        (["--split=clip"], "--split clip: unknown; choose from song, window and official"),
+        (["--repeats=0"], "--repeats 0: expected at least 1"),
         (["--dataset=gm_multitrack"], "--dataset gm_multitrack: unknown; choose from"),
         (["--quick", "--rows=lstm-100"], "--rows lstm-100: matches none of"),
     ],

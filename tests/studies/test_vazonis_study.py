@@ -7,13 +7,13 @@ import pytest
 import report_pages
 from study_helpers import irec, table_cells
 
-from irec_jax import config
+from irec_jax import cli, config
 from irec_jax.evaluation import recognition
 from irec_jax.files import write_json
 from irec_jax.labels import IRMAS
 from irec_jax.reports import recognition_report
 from irec_jax.reports.writing import strict_json
-from irec_jax.studies import runs
+from irec_jax.studies import runs, vazonis
 from irec_jax.studies.published import vazonis as published
 
 ALWAYS = [name in published.LSTM_ALWAYS for name in IRMAS]
@@ -79,13 +79,21 @@ def test_collapsed_networks_are_reported(fake_runs, tmp_path, capsys):
     assert study(tmp_path) == 0
     assert [name for name, _, _ in fake_runs] == [
         "lstm",
+        "lstm_1e-3",
+        "lstm_1e-2",
         "lstm_relu",
         "lstm_binary",
         "fft",
+        "fft_75",
         "fft_relu",
         "fft_binary",
     ]
     settings = {name: flat for name, _, flat in fake_runs}
+    rates = [
+        settings[name]["optimizer.learning_rate"] for name in ("lstm", "lstm_1e-3", "lstm_1e-2")
+    ]
+    assert rates == [1e-4, 1e-3, 1e-2]
+    assert {flat["training.keep"] for flat in settings.values()} == {"last"}
     assert settings["lstm_relu"]["model.activation"] == "relu"
     assert settings["fft_binary"]["loss.name"] == "binary_cross_entropy"
     assert settings["lstm"]["evaluation.baselines"]
@@ -108,7 +116,9 @@ def test_collapsed_networks_are_reported(fake_runs, tmp_path, capsys):
     piano, clarinet = table_cells(page, "piano")[0], table_cells(page, "clarinet")[0]
     assert piano[:2] == ["4", f"0.09 / 1.00 / {2 * (4 / 44) / (1 + 4 / 44):.2f}"]
     assert clarinet[1] == "0.00 / 0.00 / 0.00" and clarinet[-1] == "0.02 / 0.74 / 0.05"
-    assert "prediction for every clip: LSTM; LSTM, ReLU; LSTM, binary cross-entropy." in page
+    rates = "LSTM, learning rate 0.001; LSTM, learning rate 0.01"
+    others = "LSTM, ReLU; LSTM, binary cross-entropy"
+    assert f"prediction for every clip: LSTM; {rates}; {others}." in page
     assert table_cells(page, "always voi")[0][:3] == [f"{14 / 44:.3f}", f"{14 / 54:.3f}", "0.286"]
     assert "The predictions hardly depend on the clip" in page
     assert "The predictions vary with the clip." in page
@@ -133,9 +143,21 @@ def test_input_of_the_paper_runs_on_request(fake_runs, tmp_path):
 def test_quick_runs_two_networks_with_brief_training(fake_runs, tmp_path):
     assert irec("study", "vazonis", "--quick", f"--workdir={tmp_path}") == 0
     settings = {name: flat for name, _, flat in fake_runs}
-    assert list(settings) == ["lstm", "fft"]
+    assert list(settings) == ["lstm", "lstm_1e-3", "lstm_1e-2", "fft"]
     assert all(flat["training.num_epochs"] < 15 for flat in settings.values())
     assert settings["fft"]["model.units"] == [64, 100_000, 32, 50_000]
+
+
+def test_complete_study_trains_the_dense_network_for_75_epochs_and_longer():
+    parser = cli.argparse.ArgumentParser()
+    vazonis.add_arguments(parser)
+    plan = {
+        run.name: config.flatten(runs.resolve(run)) for run in vazonis.plan(parser.parse_args([]))
+    }
+    assert plan["fft_75"]["training.num_epochs"] == 75 < plan["fft"]["training.num_epochs"]
+    # No early stopping.
+    for flat in plan.values():
+        assert flat["training.patience"] >= flat["training.num_epochs"]
 
 
 def test_workdir_with_other_settings_is_rejected(fake_runs, tmp_path, capsys):

@@ -112,7 +112,20 @@ def test_summaries_contain_every_image_of_an_example():
     task = create(front, dict(name="image_cnn", **layers))
     params, state = init(task)
     assert task.predict(params, state, make_batch()).shape == (4, 3)
-    assert set(task.summaries(None, None, make_batch())) == {"audio", "features/0", "features/1"}
+    batch = make_batch()
+    pictures = task.summaries(None, None, batch)
+    assert set(pictures) == {"audio", "features/0", "features/1"}
+    images = task.frontend(jnp.asarray(to_waveform(batch))[0])
+    np.testing.assert_allclose([pictures["features/0"], pictures["features/1"]], images, atol=1e-6)
+
+
+def test_summaries_of_an_image_with_chunks():
+    front = dict(name="image_and_chunks", exponents=(6,), points=16, size=12, chunk_samples=20)
+    layers = dict(filters=(2,), kernels=(3,), strides=(1,), pools=(2,), hidden=4)
+    task = create(front, dict(name="crnn", **layers))
+    pictures = task.summaries(None, None, make_batch())
+    shapes = {name: array.shape for name, array in pictures.items()}
+    assert shapes == {"audio": (200,), "features/image/0": (12, 12), "features/steps": (10, 20)}
 
 
 def test_random_padding_depends_on_the_index_of_the_example():
@@ -132,11 +145,51 @@ def test_random_padding_depends_on_the_index_of_the_example():
     assert loss([0, 1, 2, 3], 0, False) == loss([4, 5, 6, 7], 1, False)
 
 
-def test_spectrogram_masks_are_rejected_for_other_features():
-    with pytest.raises(
-        UserError, match=r"augment\.num_time_masks.* not spectrograms; set both to 0"
-    ):
-        create(CHUNKS, PER_STEP, augment=dict(num_time_masks=1))
+def test_mixed_examples_are_trained_with_the_labels_of_both():
+    """Compare the loss with that of mixtures that were computed before, in another batch."""
+    front, model = dict(name="fft_magnitude", length_samples=200), dict(name="dense", units=(4,))
+    loss = dict(name="binary_cross_entropy", l2=0.0)
+    task = create(front, model, loss, augment=dict(mix=1.0, mix_db=6.0))
+    params, state = init(task)
+    batch, key = make_batch(), jax.random.key(3)
+    mixed = task._mix(batch, jax.random.split(key)[0])
+    np.testing.assert_array_equal(mixed["labels"][0], batch["labels"][:2].max(axis=0))
+    assert mixed["audio"].shape == batch["audio"].shape
+    plain = create(front, model, loss)
+    expected = plain.loss(params, state, mixed, key, True)
+    actual = task.loss(params, state, batch, key, True)
+    np.testing.assert_allclose(actual[0], expected[0], rtol=1e-5)
+    # Not in validation.
+    validation = task.loss(params, state, batch, key, False)
+    np.testing.assert_allclose(validation[0], plain.loss(params, state, batch, key, False)[0])
+
+
+def test_masks_are_rejected_for_features_without_their_axis():
+    for name, axis in (("num_time_masks", "time"), ("num_mel_masks", "frequency")):
+        with pytest.raises(
+            UserError, match=rf"augment\.{name}=1: .* have no {axis} axis; set it to 0"
+        ):
+            create(CHUNKS, PER_STEP, augment={name: 1})
+
+
+@pytest.mark.parametrize(
+    "front, model",
+    [
+        (dict(name="log_mel", frame_length=32, hop_length=10, num_mels=8), "convnet"),
+        (
+            dict(name="spectrogram_db", frame_length=32, hop_length=10, num_bins=16, num_frames=20),
+            "spectrogram_cnn",
+        ),
+    ],
+)
+def test_pictures_of_spectrograms_show_time_to_the_right_and_frequency_upwards(front, model):
+    times_s = np.arange(200) / 1000
+    audio = np.where(times_s >= 0.12, np.sin(2 * np.pi * 400 * times_s), 0.0)
+    batch = make_batch() | {"audio": np.tile((audio * 2**14).astype(np.int16), (4, 1))}
+    picture = create(front, dict(name=model, filters=(2,), dense=2)).summaries(None, None, batch)
+    rows, columns = picture["features"].shape
+    row, column = np.unravel_index(picture["features"].argmax(), (rows, columns))
+    assert row < rows / 2 and column > columns / 2
 
 
 def test_front_ends_receive_the_sample_rate_of_the_audio():

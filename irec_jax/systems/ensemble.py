@@ -1,0 +1,139 @@
+"""Several trained recognisers that are applied together."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from irec_jax.systems.clip import Clip
+from irec_jax.systems.inputs import source_name
+from irec_jax.systems.recogniser import Recogniser
+from irec_jax.systems.recognized import Recognized, WindowScores
+
+
+@dataclasses.dataclass(frozen=True)
+class Ensemble:
+    """Several recognisers, see `load_recogniser`.
+
+    Probabilities of systems with the same classes are averaged over time; of these systems, the
+    first one decides how clip scores are computed, and its thresholds apply. Results of systems
+    with different classes are united: a class that several of them know is recognised if one of
+    them recognises it, and has the scores of the one whose score exceeds its threshold the most.
+
+    Systems may differ in sample rate and windows. Times are those of the system with the most
+    windows, between which the probabilities of the others are interpolated.
+
+    Attributes:
+        systems: name -> recogniser, two or more.
+    """
+
+    systems: Mapping[str, Recogniser]
+
+    @property
+    def groups(self) -> list[list[str]]:
+        """Names of the systems, those with the same classes together."""
+        by_classes: dict[frozenset[str], list[str]] = {}
+        for name, system in self.systems.items():
+            by_classes.setdefault(frozenset(system.task.classes), []).append(name)
+        return list(by_classes.values())
+
+    def class_thresholds(self, threshold: str | float) -> list[np.ndarray]:
+        """Return the thresholds (K,) of each group; see `Recogniser.class_thresholds`."""
+        return [self.systems[first].class_thresholds(threshold) for first, *_ in self.groups]
+
+    def recognize(
+        self,
+        source: Any,
+        *,
+        sample_rate_hz: float | None = None,
+        threshold: str | float = "fixed",
+        progress: Callable[[float], None] | None = None,
+    ) -> Recognized:
+        """Recognise the instruments in a file or an array; see `Recogniser.recognize`.
+
+        A file is decoded once for each sample rate among the systems.
+        """
+        thresholds = self.class_thresholds(threshold)
+        clips: dict[int, Clip] = {}
+        windows: dict[str, WindowScores] = {}
+        for i, (name, system) in enumerate(self.systems.items()):
+            rate_hz = system.sample_rate_hz
+            if rate_hz not in clips:
+                clips[rate_hz] = system.read(source, sample_rate_hz)
+            report = functools.partial(self._report, progress, i) if progress else None
+            windows[name] = system.predict_windows(clips[rate_hz], report)
+        results = []
+        for names, values in zip(self.groups, thresholds, strict=True):
+            first = self.systems[names[0]]
+            averaged = average([self._in_order(windows[name], name, first) for name in names])
+            result = first.summarise(averaged, values, name=source_name(source))
+            known = dict.fromkeys(result.scores, tuple(names))
+            results.append(dataclasses.replace(result, systems=known))
+        return unite(results)
+
+    def _report(self, progress: Callable[[float], None], i: int, fraction: float) -> None:
+        progress((i + fraction) / len(self.systems))
+
+    def _in_order(self, windows: WindowScores, name: str, first: Recogniser) -> WindowScores:
+        """Return probabilities with the classes in the order of another system."""
+        classes = self.systems[name].task.classes
+        order = [classes.index(label) for label in first.task.classes]
+        return windows._replace(probabilities=windows.probabilities[:, order])
+
+
+def average(windows: Sequence[WindowScores]) -> WindowScores:
+    """Return the mean probabilities of systems with the same classes.
+
+    Systems at whose sample rate there is nothing to recognise are left out, unless all agree.
+    """
+    heard = [scores for scores in windows if not scores.nothing] or windows
+    finest = max(heard, key=lambda scores: len(scores.times_s))
+    on_grid = [_resample(w.times_s, w.probabilities, finest.times_s) for w in heard]
+    notes = dict.fromkeys(note for scores in heard for note in scores.notes)
+    return finest._replace(probabilities=np.mean(on_grid, axis=0), notes=tuple(notes))
+
+
+def unite(results: Sequence[Recognized]) -> Recognized:
+    """Return the results of systems with different classes as one; see `Ensemble`."""
+    finest = max(results, key=lambda result: len(result.times_s))
+    best: dict[str, Recognized] = {}
+    for name in dict.fromkeys(name for result in results for name in result.scores):
+        knowing = [result for result in results if name in result.scores]
+        best[name] = max(
+            knowing, key=lambda r: (name in r.labels, r.scores[name] - r.thresholds[name])
+        )
+
+    def over_time(attribute: str) -> np.ndarray:
+        columns = [
+            _resample(
+                result.times_s,
+                getattr(result, attribute)[:, [list(result.scores).index(name)]],
+                finest.times_s,
+            )
+            for name, result in best.items()
+        ]
+        return np.concatenate(columns, axis=1)
+
+    notes = dict.fromkeys(note for result in results for note in result.note.split("; ") if note)
+    return dataclasses.replace(
+        finest,
+        labels=tuple(name for name, result in best.items() if name in result.labels),
+        scores={name: result.scores[name] for name, result in best.items()},
+        thresholds={name: result.thresholds[name] for name, result in best.items()},
+        systems={name: result.systems[name] for name, result in best.items()},
+        window_scores=over_time("window_scores"),
+        activity=over_time("activity"),
+        note="; ".join(notes),
+    )
+
+
+def _resample(
+    times_s: Float[np.ndarray, " windows"],
+    values: Float[np.ndarray, "windows classes"],
+    new_times_s: Float[np.ndarray, " new_windows"],
+) -> Float[np.ndarray, "new_windows classes"]:
+    """Interpolate values linearly at other times; constant before the first and after the last."""
+    return np.stack([np.interp(new_times_s, times_s, column) for column in values.T], axis=1)
