@@ -5,7 +5,7 @@ instruments in music using deep learning techniques", 2022: the dense network.
 
 Reported on IRMAS, micro P / R / F1 at threshold 0.5:
 
-  --config=configs/vazonis_fft.py:dataset=irmas                                            .16
+  --config=configs/vazonis_fft.py:dataset=irmas                                         F1 .16
   ...  --config.training.num_epochs=150                                      .18 / .68 / .29
 
 The second row is after more than 75 epochs, whose number is not stated; by class voice .48 / .80 /
