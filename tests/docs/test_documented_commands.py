@@ -114,6 +114,7 @@ def example_folder(tmp_path_factory) -> Path:
     for seed, name in enumerate(
         (
             *("song.mp3", "song.wav", "demo.wav", "ALBUM/one.wav", "ALBUM/two.flac"),
+            "STEMS/song/rest.wav",
             *(f"SESSION/{track}.wav" for track in ("violin", "cello", "flute")),
             *(f"MY_PIECES/duo/{track}.wav" for track in ("violin-1", "violin-2", "mix")),
             *(f"MY_SOUNDS/{name}/{i}.wav" for name in ("kick", "snare") for i in range(4)),
@@ -241,6 +242,8 @@ def run_irec(words, monkeypatch):
             from irec_jax.cli import fetch_sounds
 
             monkeypatch.setattr(fetch_sounds, "_find", lambda name, folder: folder)  # all are there
+        elif command == "separate":
+            shutil.rmtree("STEMS")  # written for the other commands
         elif command == "export":
             shutil.rmtree(words[words.index("--out") + 1])  # written for the other commands
         elif command == "gallery" and "--dataset" not in words:
