@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The runs of a study, divided among the jobs of an array; then the tables:
 #
-#   irec build gm_irmas --config small-mono22k    # once, before the jobs
+#   irec build gm_irmas --size=small --format=stereo44k    # once, before the jobs
 #   sbatch --array=1-10 launch/slurm_study.sh goel --workdir=runs/goel
 #   irec study goel --workdir=runs/goel --collect
 #

@@ -18,7 +18,7 @@ def training_command(name: str, config: Mapping[str, Any]) -> str | None:
         config: the resolved config.
 
     Returns:
-        The command; None if there is no such file, or if options cannot change it to this config.
+        The command; None if the file does not exist, or if options cannot change it to this config.
     """
     wanted, dataset = flatten(config), config["data"].get("name")
     for arguments in ("", f":dataset={dataset}"):
