@@ -48,16 +48,17 @@ def resolve(workdirs: Sequence[str | os.PathLike], models: Sequence[str]) -> dic
     Raises:
         UserError: a system that is named twice; or see `find`.
     """
-    named = [(os.fsdecode(path), expand_home(path)) for path in workdirs]
+    folders = [(path, expand_home(path)) for path in workdirs]  # refuses what is not a path
+    named = [(os.fsdecode(path), folder) for path, folder in folders]
     named += [(model, find(model)) for model in models]
     if not named:
         named = [(DEFAULT, find())]
-    folders: dict[str, Path] = {}
+    systems: dict[str, Path] = {}
     for name, folder in named:
-        if name in folders or folder.resolve() in map(Path.resolve, folders.values()):
+        if name in systems or folder.resolve() in map(Path.resolve, systems.values()):
             raise UserError(f"{name}: named twice; name each system once")
-        folders[name] = folder
-    return folders
+        systems[name] = folder
+    return systems
 
 
 def locate(name: str) -> Path:

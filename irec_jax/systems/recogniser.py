@@ -296,7 +296,7 @@ def _listed(names: Workdir | Sequence[Workdir] | None) -> list[Any]:
     """Return the names as a list; a single one, or None, too."""
     if names is None:
         return []
-    return [names] if isinstance(names, str | bytes | os.PathLike) else list(names)
+    return list(names) if isinstance(names, list | tuple) else [names]
 
 
 def _load(folder: Path) -> Recogniser:

@@ -178,6 +178,6 @@ def test_paths_and_files_of_all_kinds(recogniser, separator, tmp_path, monkeypat
                 recogniser.recognize(unreadable)
     with pytest.raises(UserError, match="pass its path"):
         irec_jax.separate(io.BytesIO(content), workdir=separator, out="out")
-    for path in (None, 3, "a\0b"):
+    for path in (3, [3], [None], "a\0b"):
         with pytest.raises(UserError):
             irec_jax.load_recogniser(path)
