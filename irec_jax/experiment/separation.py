@@ -97,9 +97,7 @@ class SeparationExperiment(Experiment[Separation, data.StemDataset, data.Tracks]
             share = range(jax.process_index(), len(tracks), jax.process_count())
             for i in progress_bar(share, desc="test", unit="track", disable=hidden):
                 track = self._estimate(tracks, i, predict)
-                score = separation.score_track(
-                    track, frontend=frontend, sample_rate_hz=rate_hz
-                )
+                score = separation.score_track(track, frontend=frontend, sample_rate_hz=rate_hz)
                 if not examples and not score.silent:
                     examples[i] = separation.example(
                         track, frontend=frontend, sample_rate_hz=rate_hz
@@ -117,9 +115,7 @@ class SeparationExperiment(Experiment[Separation, data.StemDataset, data.Tracks]
             return scores, None
         if first not in examples:  # another process has scored it
             track = self._estimate(tracks, first, predict)
-            examples[first] = separation.example(
-                track, frontend=frontend, sample_rate_hz=rate_hz
-            )
+            examples[first] = separation.example(track, frontend=frontend, sample_rate_hz=rate_hz)
         return scores, examples[first]
 
     def _estimate(self, tracks: data.Tracks, i: int, predict: Predict) -> separation.TrackEstimates:

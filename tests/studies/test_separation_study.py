@@ -163,9 +163,7 @@ def test_all_runs_are_executed_once_and_compared(fake_runs, tmp_path, capsys):
     assert row[6:] == ["0.846 ± 0.024", "0.856 ± 0.024", "0.882 ± 0.022", "-0.038", "-0.001"]
     assert table_cells(page, "raw")[0][-2:] == ["0.806 ± 0.009", "-0.001"]
     assert "9.00 ± 1.00" in page and "9.33 ± 4.29" in page and "- ablation-dropout" in page
-    assert table_cells(page, "training") == [
-        ["18", "30", "33.3% to 77.8%", "8,006", "8,911"]
-    ]
+    assert table_cells(page, "training") == [["18", "30", "33.3% to 77.8%", "8,006", "8,911"]]
     assert report["labels"]["test"]["per_class"] == {"pia": 3, "sax": 5, "voi": 7}
     for name in ("labels", "roc", "sdr_per_track", "separator", "ablations"):
         assert (tmp_path / f"{name}.png").stat().st_size > 10_000 and f"({name}.png)" in page
