@@ -51,7 +51,7 @@ def _parser() -> CommandParser:
         type=float,
         metavar="S",
         help="time constant of --method mmse in seconds; longer ones leave less musical noise and "
-        "blur onsets",
+        "blur onsets (default: 0.4)",
     )
     parser.add_argument("--solver", help="nnls (default), which is exact, or momentum")
     parser.add_argument(

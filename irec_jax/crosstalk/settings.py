@@ -35,7 +35,8 @@ class Settings:
         floor: minimum gain of a bin, 0 to 1, applied after alignment.
         method: 'subtraction', 'mask' or 'mmse'; see `irec_jax.crosstalk.reduce`.
         prior_s: time constant in seconds of the a-priori SNR of the method 'mmse'; longer ones
-            leave less musical noise and blur onsets. Ephraim and Malah's is 0.4 s.
+            leave less musical noise and blur onsets. The default is Ephraim and Malah's, 0.98 per
+            8 ms.
         smoothing_s: time constant in seconds with which gains are averaged over time, against
             musical noise; 0: not averaged.
         band_edges_hz: edges in Hz between bands with separate weights; empty: one band.
