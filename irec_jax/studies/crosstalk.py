@@ -193,7 +193,7 @@ def study_piece(piece: Piece, *, methods, seed: int, max_s: float, decay_s: floa
         UserError: fewer than two tracks are not silent.
     """
     stems, _ = _active_tracks(piece, max_s)
-    references, levels, restarts = None, {}, {}
+    references, levels, restarts, pauses = None, {}, {}, []
     for level_db in LEVELS_DB:
         spots, own, mixing = simulate(piece, stems, level_db, seed=seed, decay_s=decay_s)
         if references is None:  # apart from a gain, they are equal at all levels
@@ -280,7 +280,7 @@ def draw_example(piece: Piece, *, methods, seed: int, max_s: float, decay_s: flo
     for method in methods:
         reduced, inverse = _reduce(method, spots, piece.sample_rate_hz)
         waveforms[crosstalk_tables.NAMES[method]] = reduced[track]
-        if inverse is not None:
+        if inverse is not None and not crosstalk_tables.repeats_estimate(method, methods):
             inverses[crosstalk_tables.NAMES[method]] = inverse
     return crosstalk_figures.example(
         names,
@@ -362,13 +362,17 @@ def _magnitudes(signals: np.ndarray) -> jax.Array:
     return stft.magnitude(stft.stft(signals, **_TRANSFORM))
 
 
+def _powers(signals: np.ndarray) -> np.ndarray:
+    return np.square(np.asarray(_magnitudes(signals)))
+
+
 def _gram(signals: np.ndarray) -> np.ndarray:
     return np.asarray(crosstalk.gram(_magnitudes(signals)), np.float64)
 
 
 def _is_silent(source: np.ndarray) -> np.ndarray:
     """Return in which frames (N,) a source (T,) is silent."""
-    energies = np.square(np.asarray(_magnitudes(source))).sum(-1)
+    energies = _powers(source).sum(-1)
     return energies < _SILENCE * energies.max()
 
 
@@ -377,8 +381,8 @@ def _musical_noise(
 ) -> dict[str, float | None]:
     """Return the means over the tracks of the residues of crosstalk in their pauses."""
     residues = [
-        musical_noise(*(np.square(np.asarray(_magnitudes(x[j]))) for x in (spots, reduced)), pause)
-        for j, pause in enumerate(pauses)
+        musical_noise(_powers(spot), _powers(track), pause)
+        for spot, track, pause in zip(spots, reduced, pauses, strict=True)
     ]
     ratios, attenuations_db = np.transpose(residues)
     return {"log_kurtosis_ratio": _mean(ratios), "attenuation": _mean(attenuations_db)}

@@ -24,6 +24,12 @@ NAMES = {
 }
 
 
+def repeats_estimate(method: str, methods: Sequence[str]) -> bool:
+    """Return whether a method is a variant, with the same estimate, of another one among them."""
+    name, _, variant = method.rpartition("_")
+    return variant in ("mmse", "smooth") and name in methods
+
+
 def markdown_page(report: Mapping, picture: str, restarts: str) -> str:
     """Return the report of a study as Markdown; see `studies.crosstalk`.
 
@@ -158,7 +164,8 @@ def _correlations(report: Mapping, methods: Sequence[str]) -> str:
     groups = {name: {name: piece} for name, piece in pieces.items()} | {"average": pieces}
     first, keys, rows = next(iter(pieces.values())), ("correlation", "correlation_off_diagonal"), []
     for method in methods:
-        if first["levels"][_LEVELS[0]][method]["correlation"] is None:
+        has_estimate = first["levels"][_LEVELS[0]][method]["correlation"] is not None
+        if not has_estimate or repeats_estimate(method, methods):
             continue
         for name, group in groups.items():
             row = [f"{NAMES[method]}: {escape(name)}"]

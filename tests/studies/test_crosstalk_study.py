@@ -60,6 +60,8 @@ def test_report_shows_scores_and_gains(studied):
     assert "reported: Mozart | 9.14 | 7.31 | 3.92" in page
     for name in report["pieces"]:
         assert f"irec-jax (aligned, mask): {name}" in page
+        # Scores by piece, but no correlation, since the estimate is that of the row above.
+        assert page.count(f"irec-jax (aligned, Ephraim-Malah): {name}") == 1
 
 
 def test_interrupted_study_resumes(studied, tmp_path, monkeypatch):
