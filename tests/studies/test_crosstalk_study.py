@@ -149,9 +149,9 @@ def test_residues_are_measured_in_pauses():
     rng = np.random.default_rng(0)
     sources = rng.standard_normal((3, 100_000)).astype(np.float32)
     sources[0, 25_000:75_000] = sources[1, :50_000] = 0  # the third one has no pause
-    spots = sources + 0.1 * sources[::-1]
+    spots = sources + 0.1 * np.roll(sources, 1, axis=0)
     pauses = [study._is_silent(source) for source in sources]
-    assert [int(pause.sum()) for pause in pauses] == [22, 23, 0]
+    assert [int(pause.sum()) for pause in pauses] == [22, 24, 0]
     quieter = np.array([[0.1], [0.01], [1]], np.float32) * spots
     residues = study._musical_noise(spots, quieter, pauses)
     np.testing.assert_allclose(list(residues.values()), [0, 30], atol=1e-4)
