@@ -115,9 +115,9 @@ def _sharding(devices: Sequence[Any]) -> jax.NamedSharding:
     return jax.NamedSharding(jax.sharding.Mesh(np.array(devices), (AXIS,)), jax.P(AXIS))
 
 
-def transfer(tree: Any) -> Any:
-    """Copy arrays (devices, ...) to the devices of this process, in the background."""
-    return jax.device_put(tree, _sharding(jax.local_devices()))
+def transfer(tree: Any, devices: Sequence[Any] | None = None) -> Any:
+    """Copy arrays (devices, ...) to devices of this process (None: all), in the background."""
+    return jax.device_put(tree, _sharding(devices or jax.local_devices()))
 
 
 def ahead(items: Iterable[Any]) -> Iterator[Any]:
