@@ -1,6 +1,5 @@
 """The training loop: steps, epochs, validation, early stopping, checkpoints, resume."""
 
-import contextlib
 import dataclasses
 import math
 import time
@@ -150,7 +149,7 @@ class TrainingRun:
             UserError: a non-finite loss (with the step and the ids of its batch), or a full disk.
             Preempted: SIGTERM; the state is saved.
         """
-        with contextlib.closing(checkpoints.Checkpoints(self.workdir / "checkpoints")) as store:
+        with checkpoints.Checkpoints(self.workdir / "checkpoints") as store:
             if store.note:
                 log(store.note)
             self._store, restored = store, store.latest(state)
@@ -181,6 +180,7 @@ class TrainingRun:
             if parallel.largest(self._request()).item() == _STOP:
                 self._stop(step)
             self.summarize(step, current.params, current.model_state)
+            self.logger.flush()
         self._profiler.close(step)
 
     def _train_epoch(self, current: TrainState, step: int, inputs: Any) -> tuple[TrainState, int]:
@@ -206,6 +206,7 @@ class TrainingRun:
                 self._profiler.after(step, loss)
                 # The loss of the previous step is checked while this step runs.
                 self._log_step(pending, bar)
+                self._store.check()
                 pending = (step, loss)
                 step += 1
                 if step % size == 0:
@@ -251,10 +252,12 @@ class TrainingRun:
 
     def _stop(self, step: int) -> NoReturn:
         """End this process for SIGTERM, when process 0 has saved the state."""
+        self._store.wait()
         distributed.leave()
         raise preemption.Preempted(f"ended by SIGTERM, checkpoint after step {step}")
 
     def _save(self, current: TrainState, rank: float | None) -> None:
+        """Copy the state to the host; it is written while training goes on."""
         self._saved = time.perf_counter()
         self.progress.seconds = self._saved - self._began
         self._store.save(parallel.first(current), dataclasses.asdict(self.progress), rank)
