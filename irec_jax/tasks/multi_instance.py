@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +27,9 @@ class MultiInstance(Recognition):
         num_instances: instances in a bag.
         label_smoothing: label smoothing of the loss.
     """
+
+    # `predict` takes instances, and validation batches hold bags.
+    split_scores: ClassVar[tuple[str, ...]] = ()
 
     model: MultiInstanceNetwork
     num_instances: int

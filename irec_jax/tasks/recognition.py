@@ -16,6 +16,7 @@ from irec_jax import frontends, losses, models, registry
 from irec_jax.audio import to_float32
 from irec_jax.augment import Augment
 from irec_jax.errors import UserError
+from irec_jax.metrics.multilabel import mean_roc_auc
 from irec_jax.tasks.task import Batch, HostBatch, Losses, Settings, Task, example_keys
 
 #: Values of the config key `data.normalize`.
@@ -45,6 +46,7 @@ class Recognition(Task):
     """
 
     scalars: ClassVar[tuple[str, ...]] = ("top1",)
+    split_scores: ClassVar[tuple[str, ...]] = ("auc",)
 
     frontend: frontends.FrontEnd
     model: nn.Module
@@ -78,6 +80,24 @@ class Recognition(Task):
         """Return the probabilities of each example."""
         outputs = self._predict(params, model_state, self._features(batch, None))
         return self._probabilities(outputs)
+
+    def score_split(
+        self,
+        labels: Float[np.ndarray, "examples classes"],
+        predictions: Float[np.ndarray, "examples classes"],
+    ) -> dict[str, float]:
+        """Return `auc`, the macro area under the ROC curves of the examples.
+
+        Raises:
+            UserError: no class has examples with and without it.
+        """
+        auc = mean_roc_auc(labels, predictions)
+        if np.isnan(auc):
+            raise UserError(
+                "training.stop_by and best_by: the AUC is not defined, because every class is in "
+                "all or in none of the validation examples; use loss"
+            )
+        return {"auc": auc}
 
     def summaries(
         self, params: Any, model_state: Any, batch: HostBatch
