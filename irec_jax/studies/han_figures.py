@@ -13,7 +13,7 @@ from irec_jax.text import class_names, number
 
 #: As many distinct colours as classes of IRMAS.
 CLASS_COLOURS = (
-    BLUE, ORANGE, GREEN, VERMILION, PURPLE, "#56B4E9", "#F0E442", "black", "#8B4513",
+    BLUE, ORANGE, GREEN, VERMILION, PURPLE, "#56B4E9", "#F0E442", "black", "#4B0092",
     GREY, "#7FFF00",
 )  # fmt: skip
 _AVERAGES = ("micro", "macro")
