@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from irec_jax.cli import CommandParser
 from irec_jax.cli.console import user_errors
@@ -65,7 +66,7 @@ def main(words: Sequence[str]) -> int:
     files = list({os.path.realpath(file): file for file in audio.find(paths)}.values())
     system = explainer.load_explainer(arguments.workdir, model=arguments.model)
     classes = [name.strip() for name in arguments.classes.split(",") if name.strip()]
-    options = dict(
+    options: dict[str, Any] = dict(
         classes=system.class_names(classes), at_s=arguments.at, overwrite=arguments.overwrite
     )
     num_failed, width = 0, min(48, max(len(printable(file)) for file in files))

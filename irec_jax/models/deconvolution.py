@@ -172,7 +172,7 @@ def unpool(
     size: Sequence[int],
 ) -> Float[Array, "height width channels"]:
     """Distribute pooled values over their regions by the shares of `pool`."""
-    pooled = jnp.asarray(pooled)
+    pooled, shares = jnp.asarray(pooled), jnp.asarray(shares)
     spread = jnp.repeat(jnp.repeat(pooled, size[0], axis=0), size[1], axis=1)
     missing = [(0, s - n) for s, n in zip(shares.shape[:2], spread.shape[:2], strict=True)]
     return shares * jnp.pad(spread, [*missing, (0, 0)])

@@ -148,10 +148,12 @@ def _window_section(report: Mapping) -> list[str]:
     windows, lines = _windows(report), []
     if not windows:
         return ["None of these runs has finished."]
+    first = next(iter(windows.values()))["sweep"]["s2"]["thresholds"]
+    low, high = published.S2_THRESHOLDS
+    grid = [threshold for threshold in first if low <= threshold <= high]
     for window_s, row in windows.items():
         sweep = row["sweep"]["s2"]
         shown = dict(zip(sweep["thresholds"], sweep["micro"], strict=True))
-        grid = [t for t in shown if 0.2 <= t <= 0.6001]
         lines.append([f"{window_s:g} s", *(number(shown[t]["mean"]) for t in grid)])
     header = ["window", *(f"{t:.2f}" for t in grid)]
     caption = "Micro F1 of the test clips against the threshold on S2, mean over seeds."

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -120,9 +121,10 @@ def activations(explainer: Explainer, windows: data.Clips) -> dict[str, np.ndarr
 
     @jax.jit
     def compute(batch):
-        logits, state = task.model.apply(
+        outputs: Any = task.model.apply(
             variables, task.features(batch), train=False, mutable=["intermediates"]
         )
+        logits, state = outputs
         layers = {name: values[0] for name, values in state["intermediates"].items()}
         layers["output"] = task.to_probabilities(logits)
         return {

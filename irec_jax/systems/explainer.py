@@ -210,7 +210,7 @@ class Explainer:
         """Return the spectrogram and the class activations, (1 + C, bands, columns)."""
         recogniser, task = self.recogniser, self.recogniser.task
         rate_hz, num_samples = recogniser.sample_rate_hz, clip.samples.num_samples
-        sizes = dict(
+        sizes: dict[str, Any] = dict(
             window_samples=task.window_samples,
             hop_samples=min(recogniser.label_samples or recogniser.hop_samples,
                             task.window_samples),
@@ -238,8 +238,8 @@ class Explainer:
 
     @property
     def _frame_s(self) -> float:
-        hop_length: Any = getattr(self.recogniser.task.frontend, "hop_length", None)
-        return hop_length / self.recogniser.sample_rate_hz
+        frontend: Any = self.recogniser.task.frontend  # has it, see `_frequencies_hz`
+        return frontend.hop_length / self.recogniser.sample_rate_hz
 
     def _segment(self, clip: Clip, at_s: float) -> Segment | None:
         """Return the deconvolution of a segment around a time."""
@@ -334,7 +334,8 @@ def load_explainer(
     Raises:
         UserError: see `load_recogniser`; or the system does not use spectrograms.
     """
-    workdirs, models = ([] if name is None else [name] for name in (workdir, model))
+    workdirs = [] if workdir is None else [workdir]
+    models = [] if model is None else [model]
     if workdirs and models:
         raise UserError("--workdir and --model: name only one system to explain")
     ((name, folder),) = pretrained.resolve(workdirs, models).items()

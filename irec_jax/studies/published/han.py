@@ -21,6 +21,8 @@ SCORES = {
 
 #: Windows of figure 4 in seconds, the best one, and the one that is clearly worst.
 WINDOWS_S, BEST_WINDOW_S, WORST_WINDOW_S = (0.5, 1.0, 1.5, 3.0), 1.0, 3.0
+#: Lowest and highest threshold on S2 in figure 4.
+S2_THRESHOLDS = (0.2, 0.6)
 #: Approximate F1 of some classes in figure 5, with the default settings.
 CLASS_F1 = {"voi": 0.90, "cel": 0.20, "cla": 0.20}
 #: Classes of the two deconvolved clips of figure 7.
