@@ -99,6 +99,33 @@ def _broadcast_json(content: Any) -> Any:
     return json.loads(np.asarray(from_main(buffer)).tobytes())
 
 
+def on_all(function: Callable[[], Any]) -> list[Any]:
+    """Call a function on every process; return all results, or raise an error, on every process.
+
+    Args:
+        function: takes no arguments, may do other work on each process, and returns a
+            JSON-serialisable value; may raise UserError, but must not wait for other processes.
+
+    Returns:
+        The results in process order.
+
+    Raises:
+        UserError: the function raised it on a process; the first such process is reported.
+    """
+    if jax.process_count() == 1:
+        return [function()]
+    try:
+        outcome: dict[str, Any] = {"result": function()}
+    except UserError as error:
+        outcome = {"error": str(error)}
+    rows = gather_rows(np.frombuffer(json.dumps(outcome).encode(), np.uint8))
+    outcomes = [json.loads(raw.tobytes()) for raw in rows]
+    for outcome in outcomes:
+        if "error" in outcome:
+            raise UserError(outcome["error"])
+    return [outcome["result"] for outcome in outcomes]
+
+
 def gather_rows(rows: np.ndarray) -> list[np.ndarray]:
     """Return the rows (n_p, ...) of each process, n_p of any size, in process order."""
     if jax.process_count() == 1:

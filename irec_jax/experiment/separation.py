@@ -1,11 +1,13 @@
 """Experiments of separators: tracks, scores, report."""
 
+import dataclasses
 import functools
 import itertools
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import jax
 import numpy as np
 
 from irec_jax import audio, data, distributed
@@ -55,13 +57,15 @@ class SeparationExperiment(Experiment[Separation, data.StemDataset, data.Tracks]
         )
 
     def report(self, trained: Trained[data.Tracks]) -> dict:
-        def evaluate_and_write() -> dict:
-            began = time.perf_counter()
-            predict = create_predict(self.task, trained.params, trained.model_state)
-            scores, example = self._score(
-                trained.splits.test, lambda windows: np.asarray(predict({"audio": windows}))
-            )
-            trained.durations_s["evaluation"] = time.perf_counter() - began
+        self.write_system(trained.folder)
+        began = time.perf_counter()
+        predict = create_predict(self.task, trained.params, trained.model_state)
+        scores, example = self._score(
+            trained.splits.test, lambda windows: np.asarray(predict({"audio": windows}))
+        )
+        trained.durations_s["evaluation"] = time.perf_counter() - began
+
+        def write() -> dict:
             protocol = self._protocol(trained.splits)
             report = separation_report.assemble(
                 separation.summarize(scores),
@@ -72,23 +76,47 @@ class SeparationExperiment(Experiment[Separation, data.StemDataset, data.Tracks]
             separation_report.write(report, trained.folder, example=example)
             return report
 
-        self.write_system(trained.folder)
-        report = distributed.on_main(evaluate_and_write)
+        report = distributed.on_main(write)
         log(_summary(report))
         return report
 
     def _score(
         self, tracks: data.Tracks, predict: Predict
     ) -> tuple[list[separation.TrackScores], separation.Example | None]:
-        """Return the scores of every track, and spectrograms of the first one that has a target."""
+        """Score the tracks, each process its share of them.
+
+        Returns:
+            The scores of every track, on every process, and on process 0 spectrograms of the first
+            one that has a target.
+        """
         frontend, rate_hz = self.task.frontend, self.dataset.sample_rate_hz
-        scores, example = [], None
-        for i in progress_bar(range(len(tracks)), desc="test", unit="track"):
-            track = self._estimate(tracks, i, predict)
-            scores.append(separation.score_track(track, frontend=frontend, sample_rate_hz=rate_hz))
-            if example is None and not scores[-1].silent:
-                example = separation.example(track, frontend=frontend, sample_rate_hz=rate_hz)
-        return scores, example
+        examples: dict[int, separation.Example] = {}
+
+        def score_share() -> list[dict]:
+            rows, hidden = [], not distributed.is_main()
+            share = range(jax.process_index(), len(tracks), jax.process_count())
+            for i in progress_bar(share, desc="test", unit="track", disable=hidden):
+                track = self._estimate(tracks, i, predict)
+                score = separation.score_track(track, frontend=frontend, sample_rate_hz=rate_hz)
+                if not examples and not score.silent:
+                    examples[i] = separation.example(
+                        track, frontend=frontend, sample_rate_hz=rate_hz
+                    )
+                rows.append(dataclasses.asdict(score))
+            return rows
+
+        by_process = [iter(rows) for rows in distributed.on_all(score_share)]
+        scores = [
+            separation.TrackScores(**next(by_process[i % len(by_process)]))
+            for i in range(len(tracks))
+        ]
+        first = next((i for i, score in enumerate(scores) if not score.silent), None)
+        if first is None or not distributed.is_main():
+            return scores, None
+        if first not in examples:  # another process has scored it
+            track = self._estimate(tracks, first, predict)
+            examples[first] = separation.example(track, frontend=frontend, sample_rate_hz=rate_hz)
+        return scores, examples[first]
 
     def _estimate(self, tracks: data.Tracks, i: int, predict: Predict) -> separation.TrackEstimates:
         """Return features of the channels' mean, which Ligtenberg (2022) scores, and waveforms."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from irec_jax.reports import figures
@@ -86,11 +87,30 @@ def learning_curves(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> F
 def label_histogram(counts: Mapping[str, int], *, title: str) -> Figure:
     """Draw the number of examples of each class."""
     figure, axes = figures.new_axes(max(6.0, 1.5 + 0.6 * len(counts)), 3.6)
+    _label_bars(axes, counts)
+    axes.set_title(title)
+    return figure
+
+
+def label_distributions(splits: Mapping[str, Mapping[str, int]], *, title: str) -> Figure:
+    """Draw the number of examples of each class in several splits, one below the other."""
+    num_classes = max(map(len, splits.values()))
+    figure = figures.new_figure(max(6.0, 1.5 + 0.6 * num_classes), 0.6 + 3.0 * len(splits))
+    panels = figure.subplots(len(splits), 1, squeeze=False)[:, 0]
+    for axes, (split, counts) in zip(panels, splits.items(), strict=True):
+        axes.spines[["top", "right"]].set_visible(False)
+        _label_bars(axes, counts)
+        axes.set_title(split, loc="left", fontsize=10)
+    figure.suptitle(title, fontsize=12)
+    return figure
+
+
+def _label_bars(axes: Axes, counts: Mapping[str, int]) -> None:
+    """Draw a bar for each class, with its number of examples above it."""
     bars = axes.bar(range(len(counts)), list(counts.values()), 0.7, color=BLUE)
     axes.bar_label(bars, fontsize=8)
     figures.class_axis(axes, counts)
-    axes.set(ylabel="number of examples", title=title)
-    return figure
+    axes.set_ylabel("number of examples")
 
 
 def score_curves(

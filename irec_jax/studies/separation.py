@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from irec_jax.data.options import is_rendered
 from irec_jax.errors import UserError
 from irec_jax.files import expand_home, read_json
-from irec_jax.reports import separation_figures
+from irec_jax.reports import separation_figures, study_figures
 from irec_jax.studies import pages, runs, separation_data, separation_scores, separation_tables
 from irec_jax.studies.separation_data import TrainedSeparator
 
@@ -199,6 +199,7 @@ def run(arguments: argparse.Namespace) -> int:
     report = study.report(classifiers, split="parts")
     report["failures"] |= ablations.failures
     report |= comparison | _describe_data(arguments, separator, folder)
+    report["labels"] = separation_scores.count_labels(next(iter(classifiers.reports.values())))
     trained = {variant: ablations.reports.get(_ablation_name(variant)) for variant in ABLATIONS}
     report["ablations"] = {variant: run for variant, run in trained.items() if run}
     figures = draw(report, arrays)
@@ -279,6 +280,12 @@ def draw(report: Mapping, arrays: Mapping[str, np.ndarray]) -> dict[str, Figure]
     title = f"ROC curves on test, {dataset}"
     roc = separation_figures.roc_curves(report["classes"], arrays["labels"], scores, title=title)
     figures = {"roc.png": roc}
+    per_class = {
+        f"{split}: {block['num_clips']} clips, {block['num_labels']} labels": block["per_class"]
+        for split, block in report["labels"].items()
+    }
+    title = f"Labels of the classifiers' clips, {dataset}"
+    figures["labels.png"] = study_figures.label_distributions(per_class, title=title)
 
     def learning_curves(reports: Mapping[str, Mapping], title: str) -> Figure:
         histories = {name: run["history"] for name, run in reports.items()}

@@ -93,6 +93,30 @@ def compare(
     return report, {"labels": labels, **scores}
 
 
+def count_labels(report: Mapping) -> dict[str, dict]:
+    """Count the labels of the clips of a classifier (section 3.1 of Ligtenberg 2022).
+
+    Args:
+        report: report of its run.
+
+    Returns:
+        For ``training`` (with the validation clips) and ``test``: ``num_clips``, ``num_labels``,
+        and ``per_class``, the number of clips with each class.
+    """
+    splits, counts = report["protocol"]["sides"], {}
+    for name, parts in {"training": ("training", "validation"), "test": ("test",)}.items():
+        per_class = {
+            label: sum(splits[part]["per_class"][label] for part in parts)
+            for label in report["classes"]
+        }
+        counts[name] = {
+            "num_clips": sum(splits[part]["num_examples"] for part in parts),
+            "num_labels": sum(per_class.values()),
+            "per_class": per_class,
+        }
+    return counts
+
+
 def _describe_choice(predictions: Mapping[str, np.ndarray], report: Mapping) -> dict:
     """Return the validation scores and epochs of a run."""
     best = report["best_epoch"]

@@ -15,6 +15,7 @@ _INPUTS = {
     "post": "postprocessed output",
 }
 _CAPTIONS = {
+    "labels.png": "Labels of the training clips (with validation) and of the test clips by class",
     "roc.png": "ROC curves by class on the test clips, with the areas under them",
     "sdr_per_track.png": "Amplitude SDR of the separator's test tracks",
     "separator.png": "Training and validation loss of the separator by epoch",
@@ -41,6 +42,9 @@ def markdown_page(report: Mapping, *, pictures: Collection[str]) -> str:
         _explanation(report),
     ]
     sections = [
+        "## Labels of the clips",
+        _label_table(report),
+        *picture(captions, "labels.png"),
         "## AUC by class (table 4.2)",
         _class_table(report),
         "## Selection of the classifiers",
@@ -152,6 +156,22 @@ def _explanation(report: Mapping) -> str:
 
 def _reported(pair: Sequence[float]) -> str:
     return f"{number(pair[0])} ± {number(pair[1])}"
+
+
+def _label_table(report: Mapping) -> str:
+    rows = []
+    for split, block in report["labels"].items():
+        shares = [count / block["num_clips"] for count in block["per_class"].values()]
+        reported = f"{ligtenberg.NUM_CLIPS[split]:,}", f"{ligtenberg.NUM_LABELS[split]:,}"
+        cells = [f"{block['num_clips']:,}", f"{block['num_labels']:,}"]
+        rows.append([split, *cells, f"{min(shares):.1%} to {max(shares):.1%}", *reported])
+    caption = (
+        "Clips and labels of the classifiers, and the shares of clips that have the rarest and the "
+        "most frequent class; training includes the validation clips. Reported: Ligtenberg 2022, "
+        "section 3.1."
+    )
+    header = ["split", "clips", "labels", "clips with a class", "reported clips", "reported labels"]
+    return measured_table(_clips(report), caption, header, rows)
 
 
 def _class_table(report: Mapping) -> str:

@@ -1,11 +1,15 @@
 """Separation experiments, from data to report, run by the main command."""
 
+import functools
 import json
 import re
 
+import jax
 import numpy as np
 import pytest
 from conftest import call
+
+from irec_jax import distributed
 
 #: Overrides for a network that compiles quickly.
 SMALL = [
@@ -15,11 +19,22 @@ SMALL = [
 ]
 
 
+def as_processes(num_processes, function):
+    """Call a function as each of several processes in turn; return the results."""
+    results = []
+    for index in range(num_processes):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(jax, "process_index", lambda index=index: index)
+            patch.setattr(jax, "process_count", lambda: num_processes)
+            results.append(function())
+    return results
+
+
 def read(folder):
     return json.loads((folder / "report.json").read_text())
 
 
-def test_training_and_evaluation_write_a_report(tmp_path, capsys):
+def test_training_and_evaluation_write_a_report(tmp_path, capsys, monkeypatch):
     words = ["--config=configs/ligtenberg_unet.py:debug", f"--workdir={tmp_path}", *SMALL]
     words += ["--config.augment.gain_db=3.0", "--config.training.best_by=amplitude_sdr"]
     assert call(*words) == 0
@@ -37,7 +52,8 @@ def test_training_and_evaluation_write_a_report(tmp_path, capsys):
         assert (tmp_path / picture).read_bytes().startswith(b"\x89PNG")
     system = json.loads((tmp_path / "system.json").read_text())
     assert system["target"] == ["vocals", "other"] and system["task"] == "separation"
-    # A second evaluation gives the same scores.
+    # A second evaluation, shared by three processes, gives the same scores.
+    monkeypatch.setattr(distributed, "on_all", functools.partial(as_processes, 3))
     assert call(*words, "--mode=eval") == 0
     assert "epoch" not in capsys.readouterr().out
     assert read(tmp_path)["tracks"] == report["tracks"]

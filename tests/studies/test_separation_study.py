@@ -71,6 +71,10 @@ def make_report(settings):
             "durations_s": {"training": 3.0},
         },
     }
+    if settings.task == "recognition":
+        counts = dict(zip(CLASSES, (3, 5, 7), strict=True))
+        side = {"num_examples": 9, "num_songs": 4, "per_class": counts}
+        report["protocol"] = {"sides": dict.fromkeys(("training", "validation", "test"), side)}
     if settings.task == "separation":
         names = list(SDR)
         scores = {s: {"amplitude_sdr_db": SDR[s]["mean"]} for s in names}
@@ -159,9 +163,11 @@ def test_all_runs_are_executed_once_and_compared(fake_runs, tmp_path, capsys):
     assert row[6:] == ["0.846 ± 0.024", "0.856 ± 0.024", "0.882 ± 0.022", "-0.038", "-0.001"]
     assert table_cells(page, "raw")[0][-2:] == ["0.806 ± 0.009", "-0.001"]
     assert "9.00 ± 1.00" in page and "9.33 ± 4.29" in page and "- ablation-dropout" in page
-    for name in ("roc", "sdr_per_track", "separator", "ablations"):
+    assert table_cells(page, "training") == [["18", "30", "33.3% to 77.8%", "8,006", "8,911"]]
+    assert report["labels"]["test"]["per_class"] == {"pia": 3, "sax": 5, "voi": 7}
+    for name in ("labels", "roc", "sdr_per_track", "separator", "ablations"):
         assert (tmp_path / f"{name}.png").stat().st_size > 10_000 and f"({name}.png)" in page
-    html = report_pages.check((tmp_path / "report.html").read_text(), num_pictures=4)
+    html = report_pages.check((tmp_path / "report.html").read_text(), num_pictures=5)
     assert html.texts("p")[0].startswith("Separation helped")
     assert html.texts("figcaption")[0].startswith("ROC curves by class")
     captions = [text for text in html.texts("figcaption") if "Command" in text]
