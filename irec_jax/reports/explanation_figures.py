@@ -15,8 +15,8 @@ from irec_jax.reports.figures import BLUE, VERMILION
 
 #: Colours of positive and negative values over a spectrogram in shades of grey.
 POSITIVE, NEGATIVE = VERMILION, BLUE
-# Values of this quantile of the magnitudes and above are opaque.
-_OPAQUE_QUANTILE = 0.995
+# Values of this quantile of the magnitudes that are not zero, and above, are opaque.
+_OPAQUE_QUANTILE = 0.98
 _TICKS_HZ = (50, 100, 200, 500, 1000, 2000, 4000, 8000, 16_000)
 _MIN_TICK_DISTANCE = 0.06  # as a fraction of the axis
 
@@ -124,7 +124,9 @@ def _overlay(
     softened = matplotlib.colors.LinearSegmentedColormap.from_list("soft", ["white", "0.45"])
     _spectrogram(axes, spectrogram, extent, cmap=softened)  # pyright: ignore[reportArgumentType]
     magnitudes = np.abs(values)
-    largest = float(np.quantile(magnitudes, _OPAQUE_QUANTILE)) or float(magnitudes.max())
+    largest = (
+        float(np.quantile(magnitudes[magnitudes > 0], _OPAQUE_QUANTILE)) if values.any() else 0.0
+    )
     pixels = np.zeros((*values.shape, 4))
     pixels[values > 0, :3] = matplotlib.colors.to_rgb(POSITIVE)
     pixels[values < 0, :3] = matplotlib.colors.to_rgb(NEGATIVE)

@@ -54,7 +54,7 @@ ACTIVATIONS = (
     Row(DEFAULT, "LReLU 0.33"),
 )
 WINDOWS = tuple(
-    Row(f"window-{window_s}", f"LReLU 0.33, windows of {window_s} s", window_s=window_s)
+    Row(f"window-{window_s}", f"LReLU 0.33, windows of {window_s:g} s", window_s=window_s)
     for window_s in (0.5, 1.5, 3.0)
 )
 ROWS = (*ACTIVATIONS, *WINDOWS)

@@ -80,6 +80,7 @@ def draw_comparison(report: Mapping, row: Mapping) -> Figure:
             texts = ["" if np.isnan(v) else number(v, 2) for v in values[average]]
             axes.bar_label(drawn, texts, fontsize=6.5)
         axes.set_xticks(range(3), list(_SCORES.values()))
+        axes.set_ylabel("score on test" if average == "micro" else "")
         axes.set(title=average, ylim=(0, 1))
         axes.spines[["top", "right"]].set_visible(False)
         figures.grid(axes, "y")

@@ -97,9 +97,12 @@ def _results(report: Mapping) -> str:
             choose(windows, key=lambda s: _fixed(windows[s])["micro"]["f1"]["mean"])
             for choose in (max, min)
         )
+        here = f"Windows of {best_s:g} s are best and those of {worst_s:g} s worst"
+        if best_s == worst_s:
+            here = "All windows give the same micro F1"
         sentences.append(
-            f"Windows of {best_s:g} s are best and those of {worst_s:g} s worst; in the paper "
-            f"{published.BEST_WINDOW_S:g} s and {published.WORST_WINDOW_S:g} s."
+            f"{here}; in the paper those of {published.BEST_WINDOW_S:g} s are best and those of "
+            f"{published.WORST_WINDOW_S:g} s worst."
         )
     if not sentences:
         row = next(iter(rows.values()))
