@@ -204,10 +204,11 @@ def scores(row: Row, report: Mapping, folder: Path, reports: Mapping[str, Mappin
 
     Returns:
         dict: the attributes of `Row`; ``duration_s`` of an instance; ``scores``, the entry
-        ``pieces`` of the report for the model; ``tuned``, the same at the ``threshold`` chosen on
-        validation pieces; ``equal_lengths``, at 0.5 for as many instances of every piece as the
-        shortest one has; ``difference`` of the scores from those of the standard run with equal
-        instances (None if there is none, or this is it); ``seconds``.
+        ``pieces`` of the report for the model; ``by_frame``, its scores in frames (None in reports
+        of former versions); ``micro_f1`` of instances; ``tuned``, the scores at the ``threshold``
+        chosen on validation pieces; ``equal_lengths``, at 0.5 for as many instances of every piece
+        as the shortest one has; ``difference`` of the scores from those of the standard run with
+        equal instances (None if there is none, or this is it); ``seconds``.
     """
     labels, predicted, songs = read_predictions(folder / row.name)
     classes, threshold = report["classes"], report["thresholds"]["validation"]["threshold"]
@@ -223,6 +224,8 @@ def scores(row: Row, report: Mapping, folder: Path, reports: Mapping[str, Mappin
         **dataclasses.asdict(row),
         "duration_s": row.duration_s,
         "scores": report["pieces"]["model"],
+        "by_frame": report["pieces"].get("frames", {}).get("model"),
+        "micro_f1": report["thresholds"]["fixed"]["micro"]["f1"],
         "threshold": threshold,
         "tuned": piece_evaluation.piece_scores(
             labels, predicted, songs.tolist(), classes, threshold=threshold
