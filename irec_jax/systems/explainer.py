@@ -1,4 +1,4 @@
-"""What a trained recogniser responds to in a recording, for arrays and files."""
+"""Parts of a recording that a trained recogniser responds to, for arrays and files."""
 
 import dataclasses
 import functools
@@ -39,7 +39,7 @@ _BATCH_SIZE = 32
 
 
 class Segment(NamedTuple):
-    """A segment of a recording, and what the units of the network respond to in it.
+    """A segment of a recording, and the parts of it that units of the network respond to.
 
     Attributes:
         start_s, end_s: its ends in seconds.
@@ -55,7 +55,7 @@ class Segment(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Explanation:
-    """What a recogniser responds to in a recording.
+    """Parts of a recording that a recogniser responds to.
 
     Attributes:
         recognized: the recognised instruments.

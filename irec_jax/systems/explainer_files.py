@@ -12,7 +12,7 @@ from irec_jax.reports import explanation_figures, figures
 from irec_jax.systems.explainer import Explainer, Explanation, Segment, load_explainer
 from irec_jax.text import class_names, clock, number, printable
 
-#: What a picture shows -> the end of its file name.
+#: Kind of picture -> end of its file name.
 PICTURES = {"class activation": "-classes.png", "deconvolution": "-deconvolution.png"}
 
 
