@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import call_trace
+import multitrack_fixture
 import musdb18_fixture
 import numpy as np
 import pytest
@@ -46,6 +47,9 @@ LANGUAGES = ("bash", "python", "json", "text", "yaml")
 BLOCK = re.compile(
     r"^(?P<indent> *)```(?P<language>\S*)[^\n]*\n(?P<text>.*?)^(?P=indent)```$", re.M | re.S
 )
+INLINE_COMMAND = re.compile(r"`((?:irec|python -m) [^`]*)`")
+#: A page whose table holds commands; elsewhere, the text abbreviates them.
+TABLE_OF_COMMANDS = ROOT / "docs/papers/index.md"
 INLINE_CONFIG = re.compile(r"`(configs/\w+\.py[^`]*)`")
 RATE_HZ = 22_050
 
@@ -90,6 +94,8 @@ for _block in ALL_BLOCKS:
     if _block.language == "bash":
         for _words in commands(_block):
             COMMANDS.setdefault(_words, _block.place)
+for _command in INLINE_COMMAND.findall(TABLE_OF_COMMANDS.read_text()):
+    COMMANDS.setdefault(tuple(shlex.split(_command)), "docs/papers/index.md")
 INLINE_CONFIGS = sorted(
     {name for page in PAGES for name in INLINE_CONFIG.findall(page.read_text())}
 )
@@ -128,6 +134,11 @@ def example_folder(tmp_path_factory) -> Path:
         track = folder / path / f"{path.replace('/', ' - ')}.stem.mp4"
         musdb18_fixture.write_stem_file(track, musdb18_fixture.stems(path).values())
     (folder / "DOWNLOADS").mkdir()
+    for name in ("01_KickIn", "02_LeadVox", "03_ElecGtr1"):
+        write_tones(folder / f"MIXING_SECRETS/ABand_ASong_Full/{name}.wav", len(name))
+    multitrack_fixture.write_medleydb_piece(
+        folder / "MEDLEYDB/Audio", "AnArtist_ASong", [("piano", ("piano",)), ("flute", ("flute",))]
+    )
     call_trace.write_separator(folder / "runs/ligtenberg_unet")
     for run in ("han", "my_sounds", "my_pieces", "three/seed_0", "three/seed_1", "three/seed_2"):
         recogniser = call_trace.write_recogniser(folder / "runs" / run)
