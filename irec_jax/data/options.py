@@ -6,7 +6,10 @@ from typing import Any
 import data_builders
 from irec_jax.errors import UserError
 
-_SHARED = ("dir", "manual_dir", "cache_gb", "window_s", "channels", "split", "validation_fraction")
+_SHARED = (
+    *("dir", "manual_dir", "cache_gb", "placement"),
+    *("window_s", "channels", "split", "validation_fraction"),
+)
 _CLIPS = ("classes", "hop_s", "normalize", "split_validation", "test_fraction", "stored")
 #: Keys of the config section `data` that are not options of a builder of clips.
 OWN_KEYS = (*_SHARED, *_CLIPS)
