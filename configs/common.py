@@ -27,7 +27,8 @@ def has_test_parts(dataset: str) -> bool:
 def dataset_options(dataset: str, kind: str) -> dict[str, Any]:
     """Return the options of a dataset that a config sets, with their defaults.
 
-    `format` and `classes` are left to the config. See `irec build --help`.
+    Options that are not set are None. `format` and `classes` are left to the config. See
+    `irec build --help`.
 
     Raises:
         UserError: unknown dataset, or one whose kind is neither "clips" nor "stems".
@@ -39,7 +40,7 @@ def dataset_options(dataset: str, kind: str) -> dict[str, Any]:
     }
     options = inspect.signature(choose("dataset", dataset, known).create_builder).parameters
     return {
-        name: "" if option.default is None else option.default
+        name: config_dict.placeholder(str) if option.default is None else option.default
         for name, option in options.items()
         if name not in ("format", "classes", "data_dir")
     }

@@ -46,7 +46,7 @@ NAMED: dict[str, NamedSection] = {
 }
 #: Type of each key that is None where it is not set. Earlier versions used "" and 0 for that, which
 #: still mean the same.
-OPTIONAL: dict[str, type] = {
+OPTIONAL: dict[str, type] = {f"data.{option}": str for option in data.optional_keys()} | {
     "data.dir": str,
     "data.hop_s": float,
     "data.label_s": float,

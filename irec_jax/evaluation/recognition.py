@@ -10,7 +10,6 @@ import dataclasses
 import os
 import zipfile
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -20,6 +19,7 @@ from irec_jax.files import atomic_write
 from irec_jax.inference import aggregation as aggregations
 from irec_jax.inference import thresholds
 from irec_jax.metrics import confidence, multilabel
+from irec_jax.remote import as_path
 
 #: How a threshold was chosen, in the order of tables.
 KINDS = ("fixed", "validation", "validation_per_class", "oracle")
@@ -100,7 +100,7 @@ def write_scores(folder: str | os.PathLike, **splits: Predictions) -> None:
         arrays[f"{name}_num_windows"] = np.array([len(windows) for windows in predictions.windows])
         scores = aggregations.get("s1")(predictions.windows)
         arrays[f"{name}_scores"] = scores.astype(np.float32)
-    with atomic_write(Path(folder) / "predictions.npz") as path, open(path, "wb") as file:
+    with atomic_write(as_path(folder) / "predictions.npz") as path, open(path, "wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
 
 

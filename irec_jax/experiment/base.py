@@ -73,8 +73,12 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
         initial: Initial | None = None,
     ):
         self.name, self.config, self.task, self.initial = name, config, task, initial
-        self.dataset = self.load()
         self._train_steps: dict[tuple[bool, bool], Any] = {}
+
+    @functools.cached_property
+    def dataset(self) -> DatasetT:
+        """The dataset, prepared on first use."""
+        return self.load()
 
     @abc.abstractmethod
     def load(self) -> DatasetT:

@@ -19,6 +19,7 @@ from irec_jax import data
 from irec_jax.crosstalk.activity import DEFAULT_THRESHOLD_DB, FRAME_LENGTH
 from irec_jax.errors import UserError
 from irec_jax.evaluation import pieces as piece_evaluation
+from irec_jax.files import seekable
 from irec_jax.reports import recognition_figures, study_figures
 from irec_jax.studies import runs, seipel_labels, seipel_tables
 from irec_jax.studies.published import seipel as published
@@ -240,7 +241,7 @@ def scores(row: Row, report: Mapping, folder: Path, reports: Mapping[str, Mappin
 
 def read_predictions(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return labels bool (N, K), scores (N, K) and piece names (N,) of a run's test instances."""
-    with np.load(folder / "predictions.npz") as arrays:
+    with np.load(seekable(folder / "predictions.npz")) as arrays:
         return arrays["test_labels"], arrays["test_scores"], arrays["test_songs"]
 
 

@@ -1,6 +1,5 @@
 """The training loop: steps, epochs, validation, early stopping, checkpoints, resume."""
 
-import contextlib
 import dataclasses
 import math
 import time
@@ -160,7 +159,7 @@ class TrainingRun:
             UserError: a non-finite loss (with the step and the ids of its batch), or a full disk.
             Preempted: SIGTERM; the state is saved.
         """
-        with contextlib.closing(checkpoints.Checkpoints(self.workdir / "checkpoints")) as store:
+        with checkpoints.Checkpoints(self.workdir / "checkpoints") as store:
             if store.note:
                 log(store.note)
             self._store, restored = store, store.latest(state)
@@ -193,6 +192,7 @@ class TrainingRun:
             if parallel.largest(self._request()).item() == _STOP:
                 self._stop(step)
             self.summarize(step, current.params, current.model_state)
+            self.logger.flush()
         self._profiler.close(step)
 
     def _call_size(self, step: int) -> int:
@@ -242,6 +242,7 @@ class TrainingRun:
                 self._profiler.after(step + count - 1, losses)
                 # The losses of the previous call are checked while this one runs.
                 self._log_steps(pending, bar)
+                self._store.check()
                 pending = (step, losses)
                 step += count
                 if step % size == 0:
@@ -287,10 +288,12 @@ class TrainingRun:
 
     def _stop(self, step: int) -> NoReturn:
         """End this process for SIGTERM, when process 0 has saved the state."""
+        self._store.wait()
         distributed.leave()
         raise preemption.Preempted(f"ended by SIGTERM, checkpoint after step {step}")
 
     def _save(self, current: TrainState, rank: float | None) -> None:
+        """Copy the state to the host; it is written while training goes on."""
         self._saved = time.perf_counter()
         self.progress.seconds = self._saved - self._began
         self._store.save(parallel.first(current), dataclasses.asdict(self.progress), rank)

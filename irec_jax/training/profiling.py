@@ -9,6 +9,7 @@ from typing import Any
 import jax
 
 from irec_jax import distributed
+from irec_jax.remote import Staged
 from irec_jax.training.logging import log
 
 
@@ -90,7 +91,8 @@ class Profiler:
         jax.block_until_ready(arguments)
         self._flops = num_flops(train_step, *arguments) / count
         if distributed.is_main():
-            jax.profiler.start_trace(str(self._folder), create_perfetto_trace=True)
+            self._staged = Staged(self._folder)
+            jax.profiler.start_trace(str(self._staged.local), create_perfetto_trace=True)
         self._first, self._began = step, time.perf_counter()
 
     def after(self, step: int, result: Any) -> None:
@@ -113,6 +115,7 @@ class Profiler:
         seconds = (time.perf_counter() - self._began) / (last - first + 1)
         if distributed.is_main():
             jax.profiler.stop_trace()
+            self._staged.close()
         devices = jax.device_count()
         lines = [
             f"profile of steps {first}..{last}: {self._folder}",

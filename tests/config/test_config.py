@@ -188,6 +188,7 @@ def test_errors_are_reported_in_one_line_with_a_suggestion(spec, settings, messa
     [
         ("data.dir", "data", ["", "none"]),
         ("data.hop_s", 0.5, ["0", "0.0", "None"]),
+        ("data.soundfont", "piano.sf2", ["", "none"]),
         ("data.stored", "12", ["", "none"]),
         ("evaluation.threshold", 0.25, ["0.0", "none"]),
         ("optimizer.clip_norm", 2.0, ["0", "None"]),
@@ -237,7 +238,9 @@ def test_optional_numbers_reject_other_text():
 
 def test_unset_keys_match_those_of_earlier_versions(tmp_path):
     current = configs.flatten(load())
+    assert "" not in current.values()
     earlier = {"data.dir": "", "data.hop_s": 0.0, "optimizer.schedule.name": ""}
+    earlier |= {"data.soundfont": ""}
     earlier |= {"training.max_steps_per_epoch": 0, "optimizer.clip_norm": 0.0}
     assert differences(current, current | earlier) == []
     assert differences(current, current | {"data.hop_s": 0.5}) == ["data.hop_s: 0.5 -> None"]

@@ -26,7 +26,7 @@ import soundfile
 import yaml
 
 import data_builders
-from irec_jax import cli, config, main
+from irec_jax import cli, config, main, remote
 from irec_jax.cli.train import parse_overrides
 from irec_jax.errors import UserError
 from irec_jax.files import read_json, write_json
@@ -167,7 +167,7 @@ class Reached(Exception):
 
 def run_command(words: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Run a command, or check it as far as possible here."""
-    words = list(words)
+    words = [word.replace("gs://BUCKET/", "bucket/") for word in words]  # there is none here
     while re.fullmatch(r"[A-Z_]+=\S*", words[0]):  # environment variables of this command
         words.pop(0)
     if words[0] not in PROGRAMS:
@@ -193,7 +193,8 @@ def run_pip(words, monkeypatch):
     """Check that an installation names this project and its requirements."""
     groups = [*PROJECT["dependency-groups"].values(), PROJECT["project"]["dependencies"]]
     known = {re.match(r"[\w-]+", name)[0] for group in groups for name in group}
-    known |= {"uv", "tensorboard", "xprof"}  # tools that the project does not need
+    # Tools that the project does not need, and packages for URLs.
+    known |= {"uv", "tensorboard", "xprof", *remote.PACKAGES.values()}
     action, *words = words
     assert action == "install"
     for word in words:
@@ -287,8 +288,8 @@ def run_job(words, monkeypatch):
     options, (script, *rest) = words[:position], words[position:]
     assert all(re.fullmatch(r"--[a-z-]+=\S+", option) for option in options)
     subprocess.run(["bash", "-n", ROOT / script], check=True)
-    if Path(script).name == "slurm_study.sh":
-        plan_study(["study", *rest, "--task=1/2"], monkeypatch)
+    if Path(script).name == "slurm_array.sh":
+        run_irec([*rest, "--task=1/2"], monkeypatch)
     elif Path(script).name != "tpu_pod.sh" or rest[0] == "start":
         num_arguments = {"local.sh": 1, "slurm.sh": 0, "tpu_pod.sh": 3}[Path(script).name]
         train(rest[num_arguments:])
