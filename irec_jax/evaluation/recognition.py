@@ -15,7 +15,7 @@ import numpy as np
 
 from irec_jax.errors import UserError
 from irec_jax.evaluation import collapse
-from irec_jax.files import atomic_write
+from irec_jax.files import atomic_write, seekable
 from irec_jax.inference import aggregation as aggregations
 from irec_jax.inference import thresholds
 from irec_jax.metrics import confidence, multilabel
@@ -110,9 +110,9 @@ def read_predictions(folder: str | os.PathLike, split: str) -> Predictions:
     Raises:
         UserError: the file is missing or damaged, or an earlier version of irec-jax wrote it.
     """
-    file = Path(folder) / "predictions.npz"
+    file = as_path(folder) / "predictions.npz"
     try:
-        with np.load(file, allow_pickle=False) as arrays:
+        with np.load(seekable(file), allow_pickle=False) as arrays:
             names = ("ids", "songs", "labels", "contradictory", "windows", "num_windows")
             columns = {name: arrays[f"{split}_{name}"] for name in names}
             ends = np.cumsum(columns.pop("num_windows"))[:-1]

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from ml_collections import config_dict
 
 from irec_jax import data
-from irec_jax.files import atomic_write
+from irec_jax.files import atomic_write, seekable
 from irec_jax.models.deconvolution import Unit
 from irec_jax.reports.explanation_figures import SegmentPicture
 from irec_jax.studies.published import han as published
@@ -57,7 +57,7 @@ def load_or_compute(
         (units, frames, bands) and ``segment_i_units`` (units, 3): block, channel and activation.
     """
     if path.exists():
-        with np.load(path, allow_pickle=False) as stored:
+        with np.load(seekable(path), allow_pickle=False) as stored:
             return dict(stored)
     explainer = load_explainer(folder)
     dataset = data.load(config.data)
