@@ -27,7 +27,8 @@ def has_test_parts(dataset: str) -> bool:
 def dataset_options(dataset: str, kind: str) -> dict[str, Any]:
     """Return the options of a dataset that a config sets, with their defaults.
 
-    `format` and `classes` are left to the config. See `irec build --help`.
+    Options that are not set are None. `format` and `classes` are left to the config. See
+    `irec build --help`.
 
     Raises:
         UserError: unknown dataset, or one whose kind is neither "clips" nor "stems".
@@ -39,7 +40,7 @@ def dataset_options(dataset: str, kind: str) -> dict[str, Any]:
     }
     options = inspect.signature(choose("dataset", dataset, known).create_builder).parameters
     return {
-        name: "" if option.default is None else option.default
+        name: config_dict.placeholder(str) if option.default is None else option.default
         for name, option in options.items()
         if name not in ("format", "classes", "data_dir")
     }
@@ -105,6 +106,9 @@ def data(dataset: str, **settings) -> dict:
     - `dir`: folder of prepared datasets (None: $TFDS_DATA_DIR or ~/tensorflow_datasets).
     - `manual_dir`: folder of files that were downloaded by hand (None: download them).
     - `cache_gb`: a split whose audio fits in this much memory is read from disk once.
+    - `placement`: `device` copies the audio of the training and validation splits to each device
+      before training, where windows are cut; `host` sends every batch; `auto` is `device` on
+      accelerators if the audio fits, and `host` on the CPU. The batches are the same.
     - `classes`: use only these classes, in this order, and the clips that have one of them (empty:
       all).
     - `channels`: `mean` averages the channels of a clip, `separate` makes each one an example.
@@ -131,6 +135,7 @@ def data(dataset: str, **settings) -> dict:
         dir=config_dict.placeholder(str),
         manual_dir=config_dict.placeholder(str),
         cache_gb=1.0,
+        placement="auto",
         classes=(),
         channels="mean",
         hop_s=config_dict.placeholder(float),
@@ -145,7 +150,7 @@ def data(dataset: str, **settings) -> dict:
 def instances(dataset: str, **settings) -> dict:
     """Return the data section of a recogniser for multitrack pieces, with labels over time.
 
-    - `dir`, `manual_dir`, `cache_gb`, `normalize`: as in `data`.
+    - `dir`, `manual_dir`, `cache_gb`, `placement`, `normalize`: as in `data`.
     - `window_s`: length of the windows that the network hears.
     - `label_s`: length of their central part, an instance, that the labels describe (None:
       `window_s`).
@@ -162,6 +167,7 @@ def instances(dataset: str, **settings) -> dict:
         dir=config_dict.placeholder(str),
         manual_dir=config_dict.placeholder(str),
         cache_gb=1.0,
+        placement="auto",
         channels="mean",
         hop_s=config_dict.placeholder(float),
         label_s=config_dict.placeholder(float),
@@ -176,7 +182,7 @@ def instances(dataset: str, **settings) -> dict:
 def stems(dataset: str, **settings) -> dict:
     """Return the data section of a separator: a dataset of tracks with stems, and its use.
 
-    - `dir`, `manual_dir`, `cache_gb`: as in `data`.
+    - `dir`, `manual_dir`, `cache_gb`, `placement`: as in `data`.
     - `target`: names of the stems to keep, joined by `+`.
     - `window_s`: length of a segment.
     - `split`: `official` uses the dataset's own training, validation and test tracks. `validation`,
@@ -191,6 +197,7 @@ def stems(dataset: str, **settings) -> dict:
         dir=config_dict.placeholder(str),
         manual_dir=config_dict.placeholder(str),
         cache_gb=2.0,
+        placement="auto",
         target="vocals+other",
         window_s=3.0,
         split="official",
@@ -267,6 +274,8 @@ def training(**settings) -> dict:
     - `checkpoint_every_s`: interval of checkpoints in seconds, besides those after each epoch
       (None: no others).
     - `checkpoint_every_steps`: their interval in steps.
+    - `steps_per_call`: steps that are started together (None: 1 on the CPU; on accelerators as many
+      as make the time of a call small). Checkpoints are written between calls.
     """
     defaults = dict(
         batch_size=128,
@@ -282,6 +291,7 @@ def training(**settings) -> dict:
         checkpoint_every_s=600.0,
         checkpoint_every_steps=config_dict.placeholder(int),
         max_steps_per_epoch=config_dict.placeholder(int),
+        steps_per_call=config_dict.placeholder(int),
     )
     return defaults | settings
 

@@ -67,7 +67,7 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
         pooling="max",
         dropout=0.25,
         dense_dropout=0.5,
-        dtype="float32",
+        dtype=config_dict.placeholder(str),
     )
     config.loss = dict(name="categorical_cross_entropy", l2=0.0)
     config.optimizer = common.adam(1e-3)

@@ -59,7 +59,11 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
     config.augment = common.augment()
     # The size of the reducing dense layer is not stated.
     config.model = dict(
-        name="spectrogram_cnn", dropout=0.2, dense=128, dense_dropout=0.5, dtype="float32"
+        name="spectrogram_cnn",
+        dropout=0.2,
+        dense=128,
+        dense_dropout=0.5,
+        dtype=config_dict.placeholder(str),
     )
     # How Ligtenberg weights classes is not stated.
     config.loss = dict(name="binary_cross_entropy", l2=1e-6, class_weights="balanced")

@@ -88,7 +88,7 @@ def create(dataset: str, output: str, *, num_epochs: int) -> config_dict.ConfigD
         scale_db=150.0,
     )
     config.augment = common.stem_augment()
-    config.model = dict(name="unet", output=output, dtype="float32")
+    config.model = dict(name="unet", output=output, dtype=config_dict.placeholder(str))
     config.loss = loss
     config.optimizer = common.adam(**optimizer)
     config.training = common.training(

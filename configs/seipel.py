@@ -97,7 +97,7 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
         dropout=0.25,
         pooled_dropout=0.0,
         dense_dropout=0.5,
-        dtype="float32",
+        dtype=config_dict.placeholder(str),
     )
     config.task = "recognition"
     if args.instances > 1:

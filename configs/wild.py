@@ -72,7 +72,7 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
         dense_dropout=0.3,
         range_db=70.0,
         momentum=0.98,
-        dtype="float32",
+        dtype=config_dict.placeholder(str),
     )
     config.loss = dict(name="binary_cross_entropy", l2=0.0)
     config.optimizer = common.adam(2e-3, schedule="cosine_decay_schedule")

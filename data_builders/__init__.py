@@ -13,6 +13,7 @@ import os
 import pkgutil
 from typing import Any
 
+from data_builders.common import remote_copies
 from data_builders.common.archives import check_no_pattern
 from data_builders.common.clip_index import clip_index
 from data_builders.common.description import Description
@@ -77,7 +78,8 @@ def builder(
     Args:
         name: key of `DATASETS`.
         data_dir: folder of prepared data; None for TFDS's default, $TFDS_DATA_DIR or
-            ~/tensorflow_datasets.
+            ~/tensorflow_datasets. Of a URL, such as `gs://bucket/data`, the data are copied to
+            the user's cache folder.
         manual_dir: not used here; accepted so that `prepare` takes the same arguments.
         **options: options of this dataset, see `OPTIONS`.
 
@@ -86,7 +88,7 @@ def builder(
     """
     del manual_dir
     if data_dir is not None:
-        data_dir = os.path.abspath(expand_home(data_dir))
+        data_dir = remote_copies.local_folder(expand_home(data_dir, urls=True))
         check_no_pattern(data_dir, "the folder of prepared data")
     factories = {name: dataset.create_builder for name, dataset in DATASETS.items()}
     with quiet_logs():
@@ -121,5 +123,7 @@ def prepare(
         if not os.listdir(manual_dir):
             raise UserError(f"manual_dir {manual_dir}: empty folder; copy the downloads there")
     return prepare_builder(
-        lambda: builder(name, data_dir=data_dir, **options), manual_dir=manual_dir
+        lambda: builder(name, data_dir=data_dir, **options),
+        manual_dir=manual_dir,
+        shared=None if data_dir is None else remote_copies.shared_folder(data_dir),
     )

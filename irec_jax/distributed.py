@@ -59,6 +59,22 @@ def sum_over_devices(tree: Any) -> Any:
     return jax.lax.psum(tree, AXIS)
 
 
+def has_bfloat16() -> bool:
+    """Return whether the default device computes in bfloat16: TPUs, and GPUs since 2020.
+
+    These are NVIDIA's from compute capability 8.0 on, and AMD's.
+    """
+    device = getattr(jax.config, "jax_default_device", None) or jax.local_devices()[0]
+    if device.platform == "tpu":
+        return True
+    if device.platform not in ("gpu", "cuda", "rocm"):
+        return False
+    try:
+        return float(device.compute_capability) >= 8.0
+    except (AttributeError, ValueError):  # AMD's are names, such as gfx90a
+        return True
+
+
 def is_main() -> bool:
     """Return whether this is process 0, which writes files."""
     return jax.process_index() == 0

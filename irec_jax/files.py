@@ -1,6 +1,8 @@
 """Paths as users type them, atomic file writes, and JSON files."""
 
 import contextlib
+import errno
+import io
 import json
 import os
 import re
@@ -10,18 +12,23 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from irec_jax import remote
 from irec_jax.errors import UserError
 from irec_jax.text import to_unicode
 
 
-def expand_home(path: str | bytes | os.PathLike) -> Path:
+def expand_home(path: str | bytes | os.PathLike, *, urls: bool = False) -> Path:
     """Return a path with `~` or `~user` at its start replaced by that home folder.
 
     A name that begins with `~` but names no user with a home folder, such as `~session`, is taken
     literally, and so is one that exists in the current folder.
 
+    Args:
+        path: the path, as the user typed it.
+        urls: whether it may be a URL such as `gs://bucket/folder`; see `remote.open_url`.
+
     Raises:
-        UserError: not a path, a URL such as `gs://bucket/folder`, or a null character.
+        UserError: not a path, a URL that is not accepted or cannot be used, or a null character.
     """
     try:
         text = os.fsdecode(path)
@@ -32,15 +39,41 @@ def expand_home(path: str | bytes | os.PathLike) -> Path:
     user, separator, rest = text.partition("/")
     # A Path has one slash after the colon.
     if re.fullmatch(r"[a-z][a-z0-9+.-]+:", user) and separator and not os.path.lexists(user):
+        if urls:
+            return remote.open_url(f"{user}//{rest.lstrip('/')}")
         raise UserError(
-            f"{text}: URLs are not read or written; name a file or folder, such as one of a "
-            "mounted bucket"
+            f"{text}: URLs are not read or written here, only as --workdir and data.dir; name a "
+            "file or folder, such as one of a mounted bucket"
         )
     if user.startswith("~"):
         home = os.path.expanduser(user)
         if os.path.isdir(home) and (user == "~" or not os.path.lexists(user)):
             text = home + separator + rest
     return Path(text)
+
+
+def seekable(path: Path) -> Path | io.BytesIO:
+    """Return a file for libraries that read local files or open ones, such as `numpy.load`.
+
+    Raises:
+        FileNotFoundError: a remote file that does not exist.
+        UserError: a remote file that cannot be read.
+    """
+    if not remote.is_remote(path):
+        return path
+    content = remote.read(path)
+    if content is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    return io.BytesIO(content)
+
+
+def cache_folder() -> Path:
+    """Return the user's folder for what can be made again: `$XDG_CACHE_HOME/irec-jax`.
+
+    Raises:
+        RuntimeError: there is no home folder.
+    """
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "irec-jax"
 
 
 def unique_names(names: Sequence[str]) -> list[str]:
@@ -72,11 +105,21 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     """Yield a temporary path beside `path`, and move the file written there to `path`.
 
     Creates the folder if it is missing. If the block fails, nothing is left behind and an existing
-    file is unchanged.
+    file is unchanged. For a remote path the temporary file is local, and its content is written as
+    one object.
 
     Raises:
         UserError: the file cannot be written (permissions, full disk).
     """
+    if remote.is_remote(path):
+        try:
+            with tempfile.TemporaryDirectory(prefix="irec-write-") as folder:
+                temporary = Path(folder, "file")
+                yield temporary
+                remote.write(remote.as_path(path), temporary.read_bytes())
+        except OSError as error:
+            raise temporary_file_error(error) from error
+        return
     path = Path(os.path.realpath(path))  # replaces the target of a link, not the link
     if path.exists() and not path.is_file():
         raise UserError(f"{path}: is not a regular file; name another one")
@@ -98,6 +141,22 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
         ) from error
 
 
+@contextlib.contextmanager
+def appended(path: Path) -> Iterator[Path]:
+    """Yield the path of a local file to append to; a remote file is written again at the end."""
+    if not remote.is_remote(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="irec-append-") as folder:
+        local = Path(folder, "file")
+        local.write_bytes(remote.read(path) or b"")
+        try:
+            yield local
+        finally:
+            remote.write(path, local.read_bytes())
+
+
 def temporary_file_error(error: OSError) -> UserError:
     """Return the error of a temporary file that cannot be written."""
     return UserError(
@@ -108,6 +167,9 @@ def temporary_file_error(error: OSError) -> UserError:
 
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:
     """Write bytes; see `atomic_write`."""
+    if remote.is_remote(path):
+        remote.write(remote.as_path(path), content)
+        return
     with atomic_write(path) as temporary:
         temporary.write_bytes(content)
 
@@ -124,9 +186,12 @@ def write_json(path: str | os.PathLike, content: Any) -> None:
 
 def read_json(path: str | os.PathLike) -> Any:
     """Return the content of a JSON file; raise UserError if it is missing or damaged."""
-    path = Path(path)
+    path = remote.as_path(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = remote.read(path) if remote.is_remote(path) else path.read_bytes()
+        if content is None:
+            raise FileNotFoundError
+        return json.loads(content.decode())
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; name the workdir of a trained system") from None
     except (OSError, ValueError) as error:

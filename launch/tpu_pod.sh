@@ -3,18 +3,19 @@
 # with `pip install -e .[tpu]`:
 #
 #   launch/tpu_pod.sh request NAME ZONE v5litepod-16 v2-alpha-tpuv5-lite   # a queued resource
-#   launch/tpu_pod.sh start NAME ZONE --config=configs/han.py:dataset=irmas --workdir=DIR
+#   launch/tpu_pod.sh start NAME ZONE --config=configs/han.py:dataset=irmas \
+#       --workdir=gs://BUCKET/han --config.data.dir=gs://BUCKET/data
 #   launch/tpu_pod.sh log NAME ZONE
 #   launch/tpu_pod.sh stop NAME ZONE
 #
-# DIR and data.dir must be on a disk shared by all hosts. The training runs in the background on each
+# The bucket (with the package gcsfs) may also be a disk shared by all hosts. The training runs in the background on each
 # host, so that it survives the end of the ssh connection, and writes to ~/irec.log there. `log` shows
 # the ends of these files, `stop` sends SIGTERM, after which the training saves a checkpoint. The same
 # `start` resumes the run, on a new slice too.
 set -euo pipefail
 
 usage() {
-    sed -n 's/^#   launch/usage: launch/p' "$0" >&2
+    sed -n 's/^#   launch/usage: launch/p; s/^#       --/           --/p' "$0" >&2
     exit 2
 }
 if [[ $# -lt 3 ]]; then usage; fi

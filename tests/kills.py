@@ -4,7 +4,8 @@
 
 Every training runs on tiny data in a new folder, is killed with SIGKILL in one of the phases below,
 and is started again until it has ended. Its report, predictions and files must be those of the
-undisturbed training. Prints a line per kill; the exit code is 1 if a result differs.
+undisturbed training. Prints a line per kill; the exit code is 1 if a result differs. With
+`--folder` the results are kept, and the same command with more kills goes on.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import dataclasses
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -145,29 +147,50 @@ def moments(
         yield phase, rng.uniform(0.0, durations_s[phase])
 
 
+def execute_kill(folder: Path, number: int, phase: str, delay_s: float) -> dict[str, Any]:
+    """Train in `killed_NUMBER` with one kill; return its line and whether the results differ."""
+    workdir = folder / f"killed_{number}"
+    shutil.rmtree(workdir, ignore_errors=True)
+    still_ran, step = killed_once(workdir, phase, delay_s)
+    differing = differences(workdir, folder / "undisturbed")
+    resumed = f"resumed after step {step}" if step else "nothing to resume"
+    killed = f"killed {delay_s:.2f} s into {phase}" if still_ran else "had already ended"
+    outcome = f"differs: {', '.join(differing)}" if differing else "the same results"
+    return {"line": f"{number}: {killed}, {resumed}, {outcome}", "differs": bool(differing)}
+
+
+def compare(folder: Path, num_kills: int, seed: int) -> int:
+    """Execute the kills that the folder has no results of; return the number that differ."""
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder / "compiled")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    file = folder / f"kills_seed_{seed}.json"
+    record: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    if not record:
+        for name in ("first", "undisturbed"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+        undisturbed(folder / "first")  # prepares the data and compiles
+        record = {"durations_s": undisturbed(folder / "undisturbed"), "kills": []}
+        file.write_text(json.dumps(record, indent=1))
+    kills = record["kills"]
+    for number, moment in enumerate(moments(num_kills, record["durations_s"], seed), 1):
+        if number > len(kills):
+            kills.append(execute_kill(folder, number, *moment))
+            file.write_text(json.dumps(record, indent=1))
+        print(kills[number - 1]["line"], flush=True)
+    return sum(kill["differs"] for kill in kills[:num_kills])
+
+
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--kills", type=int, default=20, help="number of kills (default: 20)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the moments (default: 0)")
+    parser.add_argument("--folder", type=Path, help="keep everything here (default: nothing)")
     arguments = parser.parse_args(words)
-    num_different = 0
-    with tempfile.TemporaryDirectory(prefix="irec_jax_kills_") as name:
-        folder = Path(name)
-        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder / "compiled"))
-        undisturbed(folder / "first")  # prepares the data and compiles
-        durations_s = undisturbed(folder / "undisturbed")
-        for number, (phase, delay_s) in enumerate(
-            moments(arguments.kills, durations_s, arguments.seed), 1
-        ):
-            workdir = folder / f"killed_{number}"
-            still_ran, step = killed_once(workdir, phase, delay_s)
-            differing = differences(workdir, folder / "undisturbed")
-            num_different += bool(differing)
-            resumed = f"resumed after step {step}" if step else "nothing to resume"
-            killed = f"killed {delay_s:.2f} s into {phase}" if still_ran else "had already ended"
-            outcome = f"differs: {', '.join(differing)}" if differing else "the same results"
-            print(f"{number}: {killed}, {resumed}, {outcome}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="irec_jax_kills_") as temporary:
+        folder = (arguments.folder or Path(temporary)).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        num_different = compare(folder, arguments.kills, arguments.seed)
     print(f"{arguments.kills - num_different} of {arguments.kills} trainings with the same results")
     return 1 if num_different else 0
 

@@ -50,12 +50,12 @@ def test_slurm_script_requeues_a_preempted_job(tmp_path, code, requeued):
     assert log_lines(command) == [expected]
 
 
-def test_slurm_array_divides_the_runs_of_a_study(tmp_path):
+def test_slurm_array_divides_the_runs_of_a_command(tmp_path):
     path, command = tmp_path / "bin", tmp_path / "command"
     install(path, "srun", f'echo "$@" > {command}; exit 75')
     install(path, "scontrol", f'echo "$@" >> {command}')
     job = {"SLURM_JOB_ID": "21", "SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_COUNT": "4"}
-    assert run("slurm_study.sh", "goel", "--quick", path=path, **job).returncode == 75
+    assert run("slurm_array.sh", "study", "goel", "--quick", path=path, **job).returncode == 75
     expected = "--kill-on-bad-exit=1 python -m irec_jax.cli study goel --quick --task=3/4"
     assert log_lines(command) == [expected, "requeue 21"]
 

@@ -12,22 +12,32 @@ from typing import Any
 
 from absl import logging
 
+from data_builders.common import remote_copies
 from irec_jax.errors import UserError
 
 
-def prepare_builder(make: Callable[[], Any], *, manual_dir: str | None = None) -> Any:
+def prepare_builder(
+    make: Callable[[], Any], *, manual_dir: str | None = None, shared: Path | None = None
+) -> Any:
     """Return a builder whose data have been prepared, preparing them if necessary.
 
     Args:
         make: returns a new builder; called again after waiting for another process.
         manual_dir: folder of files that were downloaded by hand.
+        shared: remote folder from which prepared data are copied if it has them, and to which they
+            are copied if it does not.
     """
     builder = make()
     if not _is_complete(builder):
         with _lock(builder) as locked:
             builder = make()
             if not _is_complete(builder):
-                _build(builder, manual_dir, locked)
+                if shared is not None and remote_copies.fetch(builder, shared):
+                    builder = make()
+                else:
+                    _build(builder, manual_dir, locked)
+                    if shared is not None:
+                        remote_copies.publish(builder, shared)
                 print(summary(builder), flush=True)
     return builder
 

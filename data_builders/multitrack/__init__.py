@@ -1,4 +1,4 @@
-"""A user's own multitrack recordings, and PHENICX-Anechoic."""
+"""A user's own multitrack recordings, MedleyDB, Mixing Secrets and PHENICX-Anechoic."""
 
 import os
 from collections.abc import Sequence
@@ -26,9 +26,10 @@ DATASET = description.Description(
     options={
         "path": "your recordings: a folder of <piece>/mix.wav and <piece>/<instrument>[-N].wav, "
         "or one with train/<piece> and test/<piece>",
-        "layout": "folder (default), or phenicx for PHENICX-Anechoic",
+        "layout": "folder (default), phenicx for PHENICX-Anechoic, medleydb or medleydb_raw for "
+        "the stems or the raw tracks of MedleyDB, or mixing_secrets for the Cambridge MT library",
         "format": description.MULTITRACK_FORMAT,
         "classes": "class names, separated by commas, or all for every instrument in path "
-        "(default: 13 instruments of the orchestra)",
+        "(default: 13 instruments of the orchestra; medleydb and mixing_secrets: all)",
     },
 )

@@ -20,14 +20,13 @@ from irec_jax import audio
 class Examples:
     """The (key, example) pairs of a split, decoded on iteration, one segment at a time.
 
-    ``dry`` tracks become stems, others spots. A missing mix is replaced by the sum of the tracks,
+    Dry tracks become stems, others spots. A missing mix is replaced by the sum of the tracks,
     normalised to full scale.
     """
 
     pieces: Sequence[PieceFiles]
     sample_rate_hz: int
     num_segments: int
-    dry: bool
 
     def __len__(self) -> int:
         return self.num_segments
@@ -50,14 +49,12 @@ class Examples:
                 start_s=float(number * SEGMENT_S),
                 tracks=piece.tracks,
                 mix=audio.to_int16(mix_gain * mix),
-                spots=None if self.dry else tracks,
-                stems=tracks if self.dry else None,
+                spots=None if piece.dry else tracks,
+                stems=tracks if piece.dry else None,
             )
 
 
-def prepare_examples(
-    pieces: Sequence[PieceFiles], *, sample_rate_hz: int, dry: bool = False
-) -> Examples:
+def prepare_examples(pieces: Sequence[PieceFiles], *, sample_rate_hz: int) -> Examples:
     """Check the headers of the files of all pieces and return the examples.
 
     Raises:
@@ -70,9 +67,9 @@ def prepare_examples(
             header = audio.info(file.open())
             if header.num_samples is not None:
                 lengths_s[file] = header.num_samples / header.sample_rate_hz
-        _check_lengths(lengths_s)
+        _check_lengths(piece, lengths_s)
         num_segments += math.ceil(max(lengths_s.values(), default=0) / SEGMENT_S)
-    return Examples(pieces, sample_rate_hz, num_segments, dry)
+    return Examples(pieces, sample_rate_hz, num_segments)
 
 
 def read_segments(
@@ -104,7 +101,7 @@ def read_segments(
         elif blocks[-1] is not None:
             mix[: len(blocks[-1])] = blocks[-1]  # one channel becomes two
         yield mix, tracks
-    _check_lengths(dict(zip(files, lengths / sample_rate_hz, strict=True)))
+    _check_lengths(piece, dict(zip(files, lengths / sample_rate_hz, strict=True)))
 
 
 def _files(piece: PieceFiles) -> list[File]:
@@ -112,7 +109,9 @@ def _files(piece: PieceFiles) -> list[File]:
     return [*piece.files.values(), *([] if piece.mix is None else [piece.mix])]
 
 
-def _check_lengths(lengths_s: Mapping[File, float]) -> None:
+def _check_lengths(piece: PieceFiles, lengths_s: Mapping[File, float]) -> None:
+    if piece.ragged:
+        return
     names = {file: os.path.split(file.origin) for file in lengths_s}
     folder = next((folder for folder, _ in names.values()), "")
     check_lengths(folder, {names[file][1]: length for file, length in lengths_s.items()})

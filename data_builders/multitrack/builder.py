@@ -1,10 +1,13 @@
-"""A user's own multitrack recordings, and PHENICX-Anechoic: one track per instrument.
+"""A user's own multitrack recordings, MedleyDB, Mixing Secrets and PHENICX-Anechoic.
 
 Layout `folder`: ``<piece>/mix.wav`` and ``<piece>/<instrument>[-N].wav`` (flac, mp3, m4a ...), or
 ``train/<piece>/*`` and ``test/<piece>/*``; without these a fifth of the pieces is used for testing,
 in an order that depends on their names alone. The tracks are spot microphone signals (`spots`);
 several channels are averaged. The mix has two channels. A missing mix is replaced by the sum of the
 tracks, normalised to full scale.
+
+Layouts `medleydb`, `medleydb_raw` and `mixing_secrets`: see `layouts`. Stems or raw tracks of
+MedleyDB that contain nothing of one another are dry (`stems`), all other tracks `spots`.
 
 Layout `phenicx`: PHENICX-Anechoic (Miron et al. 2016), four orchestral excerpts, anechoic and
 denoised, CC BY-NC-SA 4.0: ``audio/<piece>/<instrument><n>.wav``. The tracks are dry (`stems`), and
@@ -26,19 +29,20 @@ from data_builders.common.streaming import OptionsBuilder
 from data_builders.multitrack import files as multitrack_files
 from data_builders.multitrack.audio import Examples, prepare_examples
 from data_builders.multitrack.files import PieceFiles
+from data_builders.multitrack.layouts import READERS, missing_numbers
 from irec_jax import registry
 from irec_jax.errors import UserError
 from irec_jax.files import expand_home
 from irec_jax.labels import ORCHESTRA
 
-LAYOUTS = ("folder", "phenicx")
+LAYOUTS = ("folder", "phenicx", *READERS)
 _NAME = "PHENICX-Anechoic"
 _URL = f"https://zenodo.org/record/840025/files/{_NAME}.zip"
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class MultitrackConfig(tfds.core.BuilderConfig):
-    """Layout, format and classes; ``path`` is the folder of the layout `folder`, else None."""
+    """Layout, format and classes; ``path`` is the folder of the pieces, None for `phenicx`."""
 
     layout: str
     path: str | None
@@ -62,7 +66,8 @@ def make_config(
         layout: one of `LAYOUTS`.
         format: key of `features.MULTITRACK_FORMATS`.
         classes: class names, a sequence or separated by commas; `all` for every instrument in the
-            folder; None for `labels.ORCHESTRA`.
+            folder; None for `labels.ORCHESTRA`, or for `all` with a layout of `layouts.READERS`,
+            where the instruments that are not named become the class `other`.
 
     Raises:
         UserError: no path, unknown or conflicting options, or see `multitrack_files.scan`.
@@ -87,7 +92,10 @@ def make_config(
             "layout=phenicx"
         )
     path = os.path.abspath(expand_home(path))
-    class_names, splits = multitrack_files.scan(path, multitrack_files.parse_classes(classes))
+    reader = READERS.get(layout)
+    names = None if reader and classes is None else multitrack_files.parse_classes(classes)
+    class_names, splits = multitrack_files.scan(path, names, reader)
+    dry = sorted(piece.name for pieces in splits.values() for piece in pieces if piece.dry)
     files = (
         ((split, piece.name, track), file)
         for split, pieces in splits.items()
@@ -95,7 +103,8 @@ def make_config(
         for track, file in [*piece.files.items(), ("mix", piece.mix)]
         if file
     )
-    name = config_name(Path(path).name, format, repr((path, class_names)), files, default="pieces")
+    key = (path, class_names) if reader is None else (path, class_names, layout, dry)
+    name = config_name(Path(path).name, format, repr(key), files, default="pieces")
     return MultitrackConfig(
         name=name, description=path,
         layout=layout, path=path, format=format, classes=class_names,
@@ -128,7 +137,8 @@ class Multitrack(OptionsBuilder, MultitrackBuilder):
         if config.layout == "phenicx":
             splits = multitrack_files.split_pieces(self._phenicx(dl_manager))
         else:
-            _, splits = multitrack_files.scan(config.path, config.classes)
+            reader = READERS.get(config.layout)
+            _, splits = multitrack_files.scan(config.path, config.classes, reader)
         pieces = [piece for split in splits.values() for piece in split]
         without_mix = [piece.name for piece in pieces if piece.mix is None]
         if without_mix:
@@ -138,12 +148,14 @@ class Multitrack(OptionsBuilder, MultitrackBuilder):
                 "using the sum of the tracks, normalised to full scale",
                 file=sys.stderr,
             )
+        if config.layout == "mixing_secrets":
+            for piece in pieces:
+                if numbers := missing_numbers(piece):
+                    listed = ", ".join(map(str, numbers))
+                    print(f"{piece.name}: no tracks numbered {listed}", file=sys.stderr)
+        rate_hz = MULTITRACK_FORMATS[config.format]
         return {
-            split: prepare_examples(
-                pieces,
-                sample_rate_hz=MULTITRACK_FORMATS[config.format],
-                dry=config.layout == "phenicx",
-            )
+            split: prepare_examples(pieces, sample_rate_hz=rate_hz)
             for split, pieces in splits.items()
         }
 
@@ -168,6 +180,8 @@ class Multitrack(OptionsBuilder, MultitrackBuilder):
                 f"from {_URL}"
             )
         return [
-            multitrack_files.make_piece(name, by_piece[name], ORCHESTRA)
+            dataclasses.replace(
+                multitrack_files.make_piece(name, by_piece[name], ORCHESTRA), dry=True
+            )
             for name in self.PHENICX_PIECES
         ]

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from data_builders.common.archives import (
@@ -40,12 +40,17 @@ _TEST_FRACTION = 0.2
 
 @dataclasses.dataclass(frozen=True)
 class PieceFiles:
-    """A piece before decoding: the file and the class (``tracks``) of each unique track name."""
+    """A piece before decoding: the file and the class (``tracks``) of each unique track name.
+
+    ``dry`` tracks contain nothing of one another; ``ragged`` ones may end at different times.
+    """
 
     name: str
     tracks: Mapping[str, str]
     files: Mapping[str, File]
     mix: File | None = None
+    dry: bool = False
+    ragged: bool = False
 
 
 def parse_classes(classes: str | Sequence[str] | None) -> tuple[str, ...] | None:
@@ -87,12 +92,18 @@ def read_name(stem: str, classes: Sequence[str] | None) -> tuple[str, str] | Non
         if not label:  # such as 808.wav
             label, number = number, None
     else:
-        known = {_letters(alias): name for alias, name in ALIASES.items() if name in classes}
-        known |= {_letters(name): name for name in classes}
-        label = known.get(letters) or known.get(letters.removesuffix("s"))
+        label = find_class(letters, classes)
     if not label:
         return None
     return (f"{label}-{int(number)}" if number else label), label
+
+
+def find_class(name: str, classes: Sequence[str]) -> str | None:
+    """Return the class that a name or its singular means, in any spelling, or None."""
+    known = {_letters(alias): label for alias, label in ALIASES.items() if label in classes}
+    known |= {_letters(label): label for label in classes}
+    letters = _letters(name)
+    return known.get(letters) or known.get(letters.removesuffix("s"))
 
 
 def _letters(name: str) -> str:
@@ -142,17 +153,26 @@ def make_piece(name: str, files: Iterable[File], classes: Sequence[str] | None) 
 
 
 def scan(
-    path: str, classes: Sequence[str] | None
+    path: str,
+    classes: Sequence[str] | None,
+    read_pieces: Callable[[str, Sequence[str] | None], list[PieceFiles]] | None = None,
 ) -> tuple[tuple[str, ...], dict[str, list[PieceFiles]]]:
     """Return the classes of a folder and the pieces of each split.
 
     Args:
         path: folder of ``<piece>/*``, or of ``train/<piece>/*`` and ``test/<piece>/*``.
         classes: class names; None for every instrument in the folder, sorted.
+        read_pieces: reader of the pieces in a folder, among `layouts.READERS`; None for
+            ``<piece>/<instrument>[-N].wav``.
+
+    Returns:
+        The classes, with those of the pieces that are not among the given ones at the end, and the
+        pieces.
 
     Raises:
         UserError: no such folder, no pieces, or see `make_piece`.
     """
+    read_pieces = read_pieces or _pieces
     check_no_pattern(path, "the folder that contains the pieces")
     if not os.path.isdir(path):
         raise UserError(
@@ -161,7 +181,7 @@ def scan(
     folders = split_folders(path)
     if folders:
         splits = {
-            split: _pieces(os.path.join(path, folders[split]), classes)
+            split: read_pieces(os.path.join(path, folders[split]), classes)
             for split in SPLITS
             if split in folders
         }
@@ -172,14 +192,14 @@ def scan(
                     f"{path}: piece {piece.name!r} is in both train and test; remove one"
                 )
     else:
-        splits = {"": _pieces(path, classes)}
+        splits = {"": read_pieces(path, classes)}
     _check_copies([piece for pieces in splits.values() for piece in pieces])
     if not folders:
         splits = split_pieces(splits[""])
-    if classes is None:
-        pieces = (piece for split in splits.values() for piece in split)
-        classes = sorted({label for piece in pieces for label in piece.tracks.values()})
-    return tuple(classes), splits
+    pieces = (piece for split in splits.values() for piece in split)
+    labels = {label for piece in pieces for label in piece.tracks.values()}
+    given = classes or ()
+    return (*given, *sorted(labels - set(given))), splits
 
 
 def _check_copies(pieces: Sequence[PieceFiles]) -> None:

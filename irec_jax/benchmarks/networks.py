@@ -44,15 +44,30 @@ def init_variables(model: nn.Module, features: np.ndarray) -> dict[str, Any]:
     return init(jax.random.key(0, impl="rbg"), features, train=False)
 
 
-def jax_step(
+class Training(NamedTuple):
+    """Our training step of a network on one batch, mapped over one device.
+
+    Attributes:
+        loss: returns the mean loss from the initial weights, without dropout.
+        step: mapped `(state, batch) -> (state, mean losses)`, which donates the state.
+        state, batch: its arguments, on the device.
+    """
+
+    loss: Callable[[], float]
+    step: Any
+    state: Any
+    batch: Any
+
+
+def create_training(
     model: nn.Module,
     params: dict,
     loss_of: Loss,
-    features: np.ndarray,
+    features: Any,
     labels: np.ndarray,
     model_state: Mapping[str, Any] | None = None,
-) -> Implementation:
-    """Return our training step with Adam, mapped over one device.
+) -> Training:
+    """Return our training step with Adam.
 
     Args:
         model, params: the network and its initial parameters.
@@ -75,25 +90,37 @@ def jax_step(
         losses = loss_of(logits, batch["labels"]) * batch["mask"]
         return losses.sum(), batch["mask"].sum(), model_state, {}
 
-    size = len(features)
+    size = len(labels)
     batch = {"features": features, "labels": labels, "mask": np.ones(size, np.float32)}
-    indexed = batch | {"index": np.arange(size)}
-    evaluate = jax.jit(loss, static_argnums=4)
-    initial_loss, *_ = evaluate(params, model_state, indexed, jax.random.key(0), False)
+
+    def initial_loss() -> float:
+        indexed = batch | {"index": np.arange(size)}
+        evaluate = jax.jit(loss, static_argnums=4)
+        total, *_ = evaluate(params, model_state, indexed, jax.random.key(0), False)
+        return float(total) / size
+
+    devices = jax.local_devices()[:1]
     mapped = parallel.map_step(
         functools.partial(training_step.train_step, loss=loss, optimizer=optimizer),
         donate_state=True,
-        devices=jax.local_devices()[:1],
+        devices=devices,
     )
     first = training_state.create(params, model_state, optimizer, (), seed=0)
-    state, batch = jax.tree.map(lambda x: np.asarray(x)[None], (first, batch))
+    arguments = parallel.copy_to_each((first, batch), devices)
+    return Training(initial_loss, mapped, *arguments)
+
+
+def jax_step(*arguments: Any) -> Implementation:
+    """Return our training step for the arguments of `create_training`."""
+    training = create_training(*arguments)
+    state, initial_loss = training.state, training.loss()
 
     def step() -> float:
         nonlocal state
-        state, value = mapped(state, batch)
+        state, value = training.step(state, training.batch)
         return float(value[0])
 
-    return Implementation(float(initial_loss) / size, step)
+    return Implementation(initial_loss, step)
 
 
 def import_torch() -> Any:
@@ -133,34 +160,100 @@ def torch_sequential(layers: list, params: dict) -> Any:
 
 
 def torch_step(
-    model: Any, loss_of: Callable[[Any, Any], Any], features: np.ndarray, labels: np.ndarray
+    model: Any,
+    loss_of: Callable[[Any, Any], Any],
+    features: np.ndarray,
+    labels: np.ndarray,
+    *,
+    device: str = "cpu",
+    bfloat16: bool = False,
+    compiled: bool = False,
+    updates: int = 1,
 ) -> Implementation:
     """Return the training step of a PyTorch module with Adam, in channels_last.
 
     Args:
         model: module with its initial weights.
         loss_of: maps outputs and labels to the mean loss.
-        features: float32 (batch, channels, height, width).
+        features: float32 (batch, channels, height, width); other numbers of axes are left as is.
         labels: float32 labels of the batch.
+        device: PyTorch's name of the device.
+        bfloat16: compute under autocast to bfloat16; the loss is float32.
+        compiled: compile the module with `torch.compile`.
+        updates: number of updates of a call, which returns the loss of the last one.
     """
     torch = import_torch()
-    model = model.to(memory_format=torch.channels_last)
+    layout = dict(memory_format=torch.channels_last) if features.ndim == 4 else {}
+    model = model.to(device=device, **layout)
     optimizer = torch.optim.Adam(model.parameters(), LEARNING_RATE)
-    inputs = torch.tensor(features).to(memory_format=torch.channels_last)
-    targets = torch.tensor(labels)
+    inputs = torch.tensor(features).to(device=device, **layout)
+    targets = torch.tensor(labels).to(device=device)
+    network = torch.compile(model) if compiled else model
 
-    def step() -> float:
+    def loss():
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=bfloat16):
+            outputs = network(inputs)
+        return loss_of(outputs.float(), targets)
+
+    def update() -> Any:
         optimizer.zero_grad()
-        value = loss_of(model(inputs), targets)
+        value = loss()
         value.backward()
         optimizer.step()
-        return value.item()
+        return value
+
+    def step() -> float:
+        for _ in range(updates - 1):
+            update()
+        return update().item()
 
     model.eval()
     with torch.no_grad():
-        initial_loss = loss_of(model(inputs), targets).item()
+        initial_loss = loss().item()
     model.train()
     return Implementation(initial_loss, step)
+
+
+def torch_peers(
+    create: Callable[[], Any],
+    loss_of: Callable[[Any, Any], Any],
+    features: np.ndarray,
+    labels: np.ndarray,
+    *,
+    bfloat16: bool,
+    updates: int,
+) -> tuple[dict[str, Callable[[], float]], str]:
+    """Return the training steps of PyTorch on the kind of device that JAX uses.
+
+    Args:
+        create: returns the module with its initial weights.
+        loss_of, features, labels, bfloat16, updates: see `torch_step`.
+
+    Returns:
+        Name -> step of the eager and the compiled module, and a note about those that fail. Both
+        are empty without PyTorch, or where it has no such device.
+    """
+    try:
+        torch = import_torch()
+    except UserError:
+        return {}, ""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device != ("cpu" if jax.default_backend() == "cpu" else "cuda"):
+        return {}, ""
+    # XLA, too, computes products of float32 in TF32.
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    peers: dict[str, Callable[[], float]] = {}
+    note = ""
+    options: dict[str, Any] = dict(device=device, bfloat16=bfloat16, updates=updates)
+    for name, compiled in (("PyTorch", False), ("PyTorch compiled", True)):
+        try:
+            module = create()
+            step = torch_step(module, loss_of, features, labels, compiled=compiled, **options).step
+            step()
+            peers[name] = step
+        except Exception as error:  # of any type: compilers fail in many ways
+            note = f"{name} failed ({type(error).__name__})"
+    return peers, note
 
 
 def check_losses(losses: Mapping[str, float]) -> None:

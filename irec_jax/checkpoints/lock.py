@@ -4,6 +4,11 @@ The hidden file `.lock.json` in a workdir names the run that writes there. A thr
 renews its modification time. A lock that has not been renewed for two minutes is taken over; so is,
 at once, that of a process of the same machine that has ended without releasing it, and that of the
 same job of a scheduler on another machine: a scheduler starts a job again only after its end.
+
+In a remote folder (`irec_jax.remote`) the file holds the time of its renewal, since the store keeps
+no modification times that can be set. There the clocks of the machines have to agree to seconds. A
+file is created there by writing it, waiting and reading it: the last of two runs that write at the
+same time holds the lock.
 """
 
 import _thread
@@ -19,12 +24,14 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from irec_jax import distributed, preemption
+from irec_jax import distributed, preemption, remote
 from irec_jax.errors import UserError
 
 LOCK_FILE = ".lock.json"
 #: Seconds between renewals, and seconds without one after which a lock is taken over.
 INTERVAL_S, TIMEOUT_S = 15.0, 120.0
+#: Seconds between writing and reading a new lock in a remote folder.
+_SETTLE_S = 2.0
 
 
 @contextlib.contextmanager
@@ -39,7 +46,7 @@ def run_lock(
         UserError: another run holds the lock, or has taken it over from this one (which was
             suspended, for example); or the folder is not writable.
     """
-    workdir, token = Path(workdir), uuid.uuid4().hex
+    workdir, token = remote.as_path(workdir), uuid.uuid4().hex
     created = distributed.on_main(lambda: _acquire(workdir, token, timeout_s))
     if not distributed.is_main():
         yield
@@ -71,9 +78,11 @@ def _acquire(workdir: Path, token: str, timeout_s: float) -> list[str]:
     file = workdir / LOCK_FILE
     if workdir.exists() and not workdir.is_dir():
         raise UserError(f"{workdir}: is a file; name a folder as --workdir")
-    created = [str(path) for path in (workdir, *workdir.parents) if not path.exists()]
+    created = []
     try:
-        workdir.mkdir(parents=True, exist_ok=True)
+        if not remote.is_remote(workdir):
+            created = [str(path) for path in (workdir, *workdir.parents) if not path.exists()]
+            workdir.mkdir(parents=True, exist_ok=True)
         while not _create(file, owner):
             content = _read(file)
             if content is not None and not _is_stale(file, content, timeout_s):
@@ -94,7 +103,7 @@ def _acquire(workdir: Path, token: str, timeout_s: float) -> list[str]:
 
 def _release(workdir: Path, token: str, created: list[str]) -> None:
     """Delete the lock file of this run, and those of the new folders that are empty."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, UserError):
         if _token(workdir / LOCK_FILE) == token:
             (workdir / LOCK_FILE).unlink()
         for folder in created:
@@ -103,6 +112,12 @@ def _release(workdir: Path, token: str, created: list[str]) -> None:
 
 def _create(file: Path, owner: dict) -> bool:
     """Create a lock file unless it exists; return whether it was created."""
+    if remote.is_remote(file):
+        if _read(file) is not None:
+            return False
+        _renew_remote(file, owner)
+        time.sleep(_SETTLE_S)
+        return _token(file) == owner.get("token")
     try:
         with open(file, "x") as opened:
             opened.write(json.dumps(owner))
@@ -111,8 +126,15 @@ def _create(file: Path, owner: dict) -> bool:
     return True
 
 
+def _renew_remote(file: Path, owner: dict) -> None:
+    remote.write(file, json.dumps(owner | {"renewed": time.time()}).encode())
+
+
 def _read(file: Path) -> str | None:
     """Return the content of a lock file; None if there is none."""
+    if remote.is_remote(file):
+        content = remote.read(file)
+        return None if content is None else content.decode(errors="replace")
     with contextlib.suppress(FileNotFoundError):
         return file.read_text()
     return None
@@ -145,6 +167,9 @@ def _is_stale(file: Path, content: str, timeout_s: float) -> bool:
             return True
     elif owner.get("job") is not None and owner["job"] == _job():
         return True
+    if remote.is_remote(file):
+        renewed = owner.get("renewed")
+        return isinstance(renewed, int | float) and time.time() - renewed > timeout_s
     # Modification times are compared with that of a new file, since clocks of machines differ.
     with tempfile.NamedTemporaryFile(dir=file.parent, prefix=".now") as new:
         now_s = os.fstat(new.fileno()).st_mtime
@@ -199,7 +224,8 @@ class _Heartbeat(threading.Thread):
 
     def run(self) -> None:
         while not self._stopped.wait(self._interval_s) and self.successor is None:
-            with contextlib.suppress(OSError):  # such as a network that is down for a moment
+            # Such as a network that is down for a moment.
+            with contextlib.suppress(OSError, UserError):
                 self._renew()
 
     def stop(self) -> None:
@@ -211,7 +237,10 @@ class _Heartbeat(threading.Thread):
         if content is None:
             _create(self._file, _parse(self._content))
         elif _parse(content).get("token") == self._token:
-            os.utime(self._file)
+            if remote.is_remote(self._file):
+                _renew_remote(self._file, _parse(self._content))
+            else:
+                os.utime(self._file)
         else:
             self.successor = _describe(content)
             _interrupt()

@@ -7,6 +7,7 @@ from pathlib import Path
 from irec_jax import registry
 from irec_jax.errors import UserError
 from irec_jax.files import expand_home
+from irec_jax.remote import is_remote
 
 #: Folder of the packaged systems, one folder each.
 FOLDER = Path(__file__).parents[1] / "pretrained"
@@ -48,17 +49,21 @@ def resolve(workdirs: Sequence[str | os.PathLike], models: Sequence[str]) -> dic
     Raises:
         UserError: a system that is named twice; or see `find`.
     """
-    folders = [(path, expand_home(path)) for path in workdirs]  # refuses what is not a path
+    folders = [(path, expand_home(path, urls=True)) for path in workdirs]  # refuses what is no path
     named = [(os.fsdecode(path), folder) for path, folder in folders]
     named += [(model, find(model)) for model in models]
     if not named:
         named = [(DEFAULT, find())]
     systems: dict[str, Path] = {}
     for name, folder in named:
-        if name in systems or folder.resolve() in map(Path.resolve, systems.values()):
+        if name in systems or _resolve(folder) in map(_resolve, systems.values()):
             raise UserError(f"{name}: named twice; name each system once")
         systems[name] = folder
     return systems
+
+
+def _resolve(folder: Path) -> Path:
+    return folder if is_remote(folder) else folder.resolve()
 
 
 def locate(name: str) -> Path:
@@ -75,7 +80,7 @@ def locate(name: str) -> Path:
         return find()
     if name in names():
         return find(name)
-    folder = expand_home(name)
+    folder = expand_home(name, urls=True)
     if not folder.is_dir():
         known = ", ".join(["pretrained", *names()])
         raise UserError(f"{name}: no such folder; name a workdir, an exported folder, or {known}")

@@ -1,15 +1,17 @@
 """Checkpoints by step: the last state, and the best one by validation.
 
-Only process 0 accesses the disk; it broadcasts the arrays that it reads, and its errors.
+Only process 0 accesses the disk; it broadcasts the arrays that it reads, and its errors. It writes
+in a thread, so that training goes on meanwhile.
 """
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import errno
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import jax
 import numpy as np
@@ -19,44 +21,86 @@ from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, L
 from irec_jax import distributed
 from irec_jax.checkpoints import packaged
 from irec_jax.checkpoints.checksums import verify, write_checksums
+from irec_jax.checkpoints.mirror import Mirror
 from irec_jax.checkpoints.state import TrainState
 from irec_jax.errors import UserError
 
 
 class Checkpoints:
-    """The checkpoints of a run; close after use.
+    """The checkpoints of a run, a context manager.
 
-    If the last checkpoint is damaged and there is an earlier one, it is renamed and not used.
+    If the last checkpoint is damaged and there is an earlier one, it is renamed and not used. At
+    the end of the block the last save is complete.
 
     Attributes:
         note: a line on the renamed checkpoint, or "".
     """
 
     def __init__(self, folder: Path):
-        self._folder = folder.absolute()
+        self._name = folder
         self._manager: ocp.CheckpointManager | None = None
+        self._saving: concurrent.futures.Future | None = None
         self.note: str = distributed.on_main(self._open)
 
     def _open(self) -> str:
-        with _read_errors(self._folder), _write_errors(self._folder):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            note = _set_damaged_aside(self._folder)
-            self._manager = _create_manager(self._folder, read_only=False)
-        return note
+        self._thread = concurrent.futures.ThreadPoolExecutor(1, "checkpoint")
+        self._mirror = Mirror(self._name)
+        self._folder = self._mirror.local
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._mirror.close)
+            self._mirror.fetch()
+            with self._mirror.errors(), _read_errors(self._folder), _write_errors(self._folder):
+                self._folder.mkdir(parents=True, exist_ok=True)
+                note = _set_damaged_aside(self._folder)
+                manager = _create_manager(self._folder, read_only=False)
+            self._mirror.publish()
+            stack.pop_all()
+        self._manager = manager
+        return self._mirror.rename(note)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        # The first error ends the run; one of the last save that came later does not replace it.
+        with contextlib.suppress(UserError) if isinstance(error, UserError) else _NOTHING:
+            self.close()
 
     def save(self, state: TrainState, progress: dict, rank: float | None) -> None:
-        """Write a checkpoint.
+        """Write a checkpoint in the background, after waiting for the end of the previous save.
 
         Args:
-            state: state on the host, not replicated; ignored on processes other than 0.
-            progress: JSON-serialisable record of the loop.
+            state: state on the host, not replicated, which must not change afterwards; ignored on
+                processes other than 0.
+            progress: JSON-serialisable record of the loop, which must not change either.
             rank: if this state is the best so far, a number lower than all earlier ones; else None.
 
         Raises:
-            UserError: the checkpoint cannot be written.
+            UserError: the disk is full, or the previous checkpoint could not be written.
         """
         if self._manager is None:
             return
+        self.wait()
+        with self._mirror.errors(), _write_errors(self._folder):
+            _check_free_space(self._folder, state)
+        self._saving = self._thread.submit(self._write, self._manager, state, progress, rank)
+
+    def wait(self) -> None:
+        """Wait until the last save is complete; raise UserError if it failed."""
+        if self._saving is not None:
+            concurrent.futures.wait([self._saving])
+            saving, self._saving = self._saving, None
+            saving.result()
+
+    def check(self) -> None:
+        """Raise UserError if the last save has failed by now; do not wait for it."""
+        if self._saving is not None and self._saving.done():
+            self.wait()
+
+    def _write(
+        self, manager: ocp.CheckpointManager, state: TrainState, progress: dict, rank: float | None
+    ) -> None:
+        """Write a checkpoint; called in the thread."""
         step = int(state.step)
         variables, rest = _split_state(state)
         items = ocp.args.Composite(
@@ -65,11 +109,11 @@ class Checkpoints:
             progress=ocp.args.JsonSave(progress),
         )
         metrics = None if rank is None else {"rank": rank}
-        with _write_errors(self._folder):
-            _check_free_space(self._folder, state)
-            if step not in self._manager.all_steps():
-                self._manager.save(step, args=items, metrics=metrics)
+        with self._mirror.errors(), _write_errors(self._folder):
+            if step not in manager.all_steps():
+                manager.save(step, args=items, metrics=metrics)
                 write_checksums(self._folder / str(step))
+        self._mirror.publish()
 
     def latest(self, target: TrainState) -> tuple[TrainState, dict] | None:
         """Return state and progress of the last checkpoint; None if there is none yet.
@@ -83,7 +127,7 @@ class Checkpoints:
         """Return state and progress of the best checkpoint; raise UserError if there is none."""
         best = self._read(target, ocp.CheckpointManager.best_step)
         if best is None:
-            raise UserError(f"{self._folder}: no checkpoint; train first (--mode=train)")
+            raise UserError(f"{self._name}: no checkpoint; train first (--mode=train)")
         return best
 
     def _read(self, target: TrainState, select_step: Any) -> tuple[TrainState, dict] | None:
@@ -97,9 +141,9 @@ class Checkpoints:
 
         def restore() -> dict | None:
             assert self._manager is not None  # opened by process 0, which calls this
-            with _write_errors(self._folder):
-                self._manager.wait_until_finished()
-            restored = _restore(self._manager, self._folder, select_step, items)
+            self.wait()
+            with self._mirror.errors():
+                restored = _restore(self._manager, self._folder, select_step, items)
             if restored is None:
                 return None
             arrays.update(restored["variables"] | restored["rest"])
@@ -111,11 +155,20 @@ class Checkpoints:
         return TrainState(**distributed.from_main(arrays)), progress
 
     def close(self) -> None:
-        """Wait until all writes are finished."""
-        if self._manager is not None:
-            manager, self._manager = self._manager, None
-            with _write_errors(self._folder):
+        """Wait until the last save is complete; raise UserError if it failed."""
+        if self._manager is None:
+            return
+        manager, self._manager = self._manager, None
+        try:
+            self.wait()
+            with self._mirror.errors(), _write_errors(self._folder):
                 manager.close()
+        finally:
+            self._thread.shutdown()
+            self._mirror.close()
+
+
+_NOTHING = contextlib.nullcontext()
 
 
 def load_variables(folder: Path, target: tuple[Any, Any]) -> tuple[Any, Any]:
@@ -178,12 +231,13 @@ def load_history(folder: Path) -> list[dict[str, float]]:
 def _read_only(folder: Path, select_step: Any, items: dict) -> dict:
     """Restore items from a folder of checkpoints without writing to it."""
     restored = None
-    if folder.is_dir():
-        with contextlib.ExitStack() as stack:
-            with _read_errors(folder):
-                manager = _create_manager(folder.absolute(), read_only=True)
-            stack.callback(manager.close)
-            restored = _restore(manager, folder, select_step, items)
+    with contextlib.closing(Mirror(folder)) as mirror, mirror.errors():
+        if mirror.fetch():
+            with contextlib.ExitStack() as stack:
+                with _read_errors(folder):
+                    manager = _create_manager(mirror.local, read_only=True)
+                stack.callback(manager.close)
+                restored = _restore(manager, mirror.local, select_step, items)
     if restored is None:
         raise UserError(f"{folder}: no checkpoint; train first (irec train CONFIG)")
     return restored
@@ -222,7 +276,8 @@ def _create_manager(folder: Path, *, read_only: bool) -> ocp.CheckpointManager:
         cleanup_tmp_directories=not read_only,
         save_root_metadata=not read_only,
         create=False,
-        # Asynchronous saving would report a full disk one save later, among tracebacks.
+        # `Checkpoints` saves in a thread of its own, with the checksums; that of orbax would report
+        # a full disk among tracebacks.
         enable_async_checkpointing=False,
         multiprocessing_options=ocp.options.MultiprocessingOptions(
             primary_host=0, active_processes={0}, barrier_sync_key_prefix="main"

@@ -36,10 +36,12 @@ _ADDED = {
     "augment.room": 0.0,
     "augment.speed_semitones": 0.0,
     "augment.stretch": [1.0, 1.0],
+    "data.placement": "auto",
     "data.split_validation": "song",
     "loss.class_weights": None,
     "training.init_from": None,
     "training.keep": "best",
+    "training.steps_per_call": None,
 }
 _NAMES, _NUMBER, _SECTION = "a list of names", "a number", "an object"
 #: Task -> key of `system.json` -> its kind.
@@ -116,8 +118,8 @@ def differences(
 ) -> list[str]:
     """Return lines `key: theirs -> ours` for all keys of two flat configs that differ.
 
-    Earlier versions wrote "" or 0 for a key that is not set, which is None now, and had not yet
-    the keys of `_ADDED`.
+    Earlier versions wrote "" or 0 for a key that is not set, which is None now, a `model.dtype` of
+    float32 where it is None now, and had not yet the keys of `_ADDED`.
     """
     theirs = {k: v for k, v in _ADDED.items() if k in ours} | dict(theirs)
     return [
@@ -126,6 +128,7 @@ def differences(
         if not key.startswith(tuple(ignored))
         and ours.get(key) != theirs.get(key)
         and not (key in ours and ours[key] is None and theirs[key] in ("", 0))
+        and not (key == "model.dtype" and ours.get(key) is None and theirs[key] == "float32")
     ]
 
 

@@ -21,6 +21,7 @@ import absl.logging
 
 from irec_jax import preemption
 from irec_jax.errors import UserError
+from irec_jax.files import cache_folder
 from irec_jax.text import printable, shorten, to_unicode
 
 _COMMAND_NOTE = "command: "
@@ -48,8 +49,7 @@ def use_compilation_cache() -> None:
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
     try:
-        caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        folder = caches / "irec-jax" / "compiled" / _cpu_type()
+        folder = cache_folder() / "compiled" / _cpu_type()
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError):  # RuntimeError: without a home folder
         return

@@ -34,7 +34,25 @@ def _parser() -> CommandParser:
         type=float,
         help="factor of the estimated crosstalk to remove, except direct sound (default: 1)",
     )
-    parser.add_argument("--method", help="mask (default), or subtraction as in Seipel (2018)")
+    parser.add_argument(
+        "--method",
+        help="mask (default); mmse, the suppression of Ephraim and Malah, which leaves less "
+        "musical noise and more crosstalk in pauses; or subtraction as in Seipel (2018)",
+    )
+    parser.add_argument(
+        "--smoothing-s",
+        type=float,
+        metavar="S",
+        help="average gains over time with this time constant in seconds, such as 0.1, against "
+        "musical noise (default: 0)",
+    )
+    parser.add_argument(
+        "--prior-s",
+        type=float,
+        metavar="S",
+        help="time constant of --method mmse in seconds; longer ones leave less musical noise and "
+        "blur onsets (default: 0.4)",
+    )
     parser.add_argument("--solver", help="nnls (default), which is exact, or momentum")
     parser.add_argument(
         "--floor",
@@ -56,7 +74,10 @@ def _parser() -> CommandParser:
 def main(words: Sequence[str]) -> int:
     """Run `irec debleed`."""
     arguments = _parser().parse_args(words)
-    names = ("strength", "method", "solver", "band_edges_hz", "frame_length", "hop_length")
+    names = (
+        *("strength", "method", "smoothing_s", "prior_s", "solver"),
+        *("band_edges_hz", "frame_length", "hop_length"),
+    )
     settings = {
         name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None
     }

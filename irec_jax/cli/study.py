@@ -28,7 +28,9 @@ def main(words: Sequence[str]) -> int:
 
     # The tasks of a job array share the folder of the study; each run has a lock of its own.
     shared = vars(arguments).get("task")
-    with contextlib.nullcontext() if shared else run_lock(expand_home(arguments.workdir)):
+    with (
+        contextlib.nullcontext() if shared else run_lock(expand_home(arguments.workdir, urls=True))
+    ):
         try:
             return module.run(arguments)
         except TaskEnded as task:

@@ -42,7 +42,9 @@ def train(words: Sequence[str] | None, config_argument: str, *, prog: str) -> No
     from irec_jax import config as configs
     from irec_jax import experiment
     from irec_jax.config.dry_run import dry_run
+    from irec_jax.experiment.repeats import parse_task
 
+    part = parse_task(arguments.task)
     config = configs.load(arguments.config)
     configs.override(config, overrides)
     configs.check_keys(config)
@@ -51,14 +53,22 @@ def train(words: Sequence[str] | None, config_argument: str, *, prog: str) -> No
         print(dry_run(config))
         return
     distributed.initialize()
-    experiment.run(name, config, Path(arguments.workdir or f"runs/{name}"), arguments.mode)
+    experiment.run(
+        name,
+        config,
+        arguments.workdir or f"runs/{name}",
+        arguments.mode,
+        part=part,
+        collect=arguments.collect,
+    )
 
 
 def _parser(config_argument: str, prog: str) -> CommandParser:
     parser = CommandParser(
         prog=prog,
         usage=f"{prog} {'CONFIG' if config_argument == 'config' else '--config=CONFIG'} "
-        "[--workdir=DIR] [--mode=train|eval] [--dry-run] [--config.KEY=VALUE ...]",
+        "[--workdir=DIR] [--mode=train|eval] [--dry-run] [--task=I/N | --collect] "
+        "[--config.KEY=VALUE ...]",
         description="Train and evaluate a system from a config.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -68,7 +78,9 @@ def _parser(config_argument: str, prog: str) -> CommandParser:
         config_argument, metavar="FILE[:ARGS]", help="config file with its arguments", **required
     )
     parser.add_argument(
-        "--workdir", metavar="DIR", help="folder of all results (default: runs/<config name>)"
+        "--workdir",
+        metavar="DIR",
+        help="folder of all results, which may be a URL (default: runs/<config name>)",
     )
     parser.add_argument(
         "--mode",
@@ -80,6 +92,15 @@ def _parser(config_argument: str, prog: str) -> CommandParser:
         "--dry-run",
         action="store_true",
         help="print the resolved config, shapes and the parameter count, then exit",
+    )
+    repeats = parser.add_mutually_exclusive_group()
+    repeats.add_argument(
+        "--task",
+        metavar="I/N",
+        help="execute every N-th of the repeats from the I-th on, in a job array",
+    )
+    repeats.add_argument(
+        "--collect", action="store_true", help="report on the finished repeats, executing none"
     )
     return parser
 

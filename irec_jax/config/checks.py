@@ -23,7 +23,7 @@ from irec_jax.tasks import (
     create_recognition,
     create_separation,
 )
-from irec_jax.training import optimizers, parallel
+from irec_jax.training import dispatch, optimizers, parallel
 
 #: Config key -> its smallest value.
 MINIMUM = {
@@ -44,6 +44,7 @@ MINIMUM = {
     "training.patience": 0,
     "training.min_steps_per_epoch": 0,
     "training.repeats": 1,
+    "training.steps_per_call": 1,
 }
 #: Task -> config key -> its values.
 CHOICES = {
@@ -93,6 +94,7 @@ def check_config(config: config_dict.ConfigDict) -> tuple[Recognition | Separati
         raise registry.unknown("task", config.task, CHOICES)
     _check_ranges(flat)
     choices = CHOICES[config.task] | {
+        "data.placement": dispatch.PLACEMENTS,
         "loss.class_weights": ("none", *losses.CLASS_WEIGHTS),
         "model.dtype": ("float32", "bfloat16"),
         "training.keep": ("best", "last"),

@@ -46,7 +46,7 @@ NAMED: dict[str, NamedSection] = {
 }
 #: Type of each key that is None where it is not set. Earlier versions used "" and 0 for that, which
 #: still mean the same.
-OPTIONAL: dict[str, type] = {
+OPTIONAL: dict[str, type] = {f"data.{option}": str for option in data.optional_keys()} | {
     "data.dir": str,
     "data.hop_s": float,
     "data.label_s": float,
@@ -54,6 +54,7 @@ OPTIONAL: dict[str, type] = {
     "data.stored": str,
     "evaluation.threshold": float,
     "loss.class_weights": str,
+    "model.dtype": str,
     "optimizer.clip_norm": float,
     "optimizer.schedule.name": str,
     "training.checkpoint_every_s": float,
@@ -61,16 +62,19 @@ OPTIONAL: dict[str, type] = {
     "training.init_from": str,
     "training.max_steps_per_epoch": int,
     "training.min_steps_per_epoch": int,
+    "training.steps_per_call": int,
 }
 #: Prefixes of keys in which two runs of one experiment may differ.
 NOT_COMPARED = (
     "data.dir",
     "data.manual_dir",
     "data.cache_gb",
+    "data.placement",
     "profile.start_step",
     "profile.num_steps",
     "training.checkpoint_every_s",
     "training.checkpoint_every_steps",
+    "training.steps_per_call",
 )
 
 

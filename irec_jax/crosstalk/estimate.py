@@ -260,8 +260,10 @@ def _nnls_target(gram: jax.Array, target: jax.Array) -> jax.Array:
     return weights * scale / jnp.where(scale[target] > 0, scale[target], 1) * (scale[target] > 0)
 
 
-@functools.partial(jax.jit, static_argnames="max_steps")
-def _descend(gram: jax.Array, initial: jax.Array, *, max_steps: int, tolerance: ArrayLike):
+@jax.jit
+def _descend(
+    gram: jax.Array, initial: jax.Array, *, max_steps: jax.Array | int, tolerance: ArrayLike
+):
     largest = 2 * jnp.linalg.eigvalsh(gram)[..., -1:, None]
     scaled = jnp.where(largest > 0, HESSIAN_SCALE / jnp.where(largest > 0, largest, 1), 0) * gram
     energies = jnp.diagonal(scaled, axis1=-2, axis2=-1)

@@ -11,6 +11,7 @@ from jax import Array
 from jaxtyping import Complex, Float
 
 from irec_jax import registry
+from irec_jax.crosstalk import suppression
 from irec_jax.dsp.stft import magnitude
 
 _TINY = 1e-20
@@ -27,36 +28,62 @@ def _mask(magnitudes: Array | np.ndarray, crosstalk: Array) -> Array:
     return power / jnp.maximum(power + jnp.square(crosstalk), _TINY)
 
 
-#: Gains by name, from the magnitudes of a track and of the crosstalk in it.
-METHODS = {"subtraction": _subtraction, "mask": _mask}
+#: Gains by name, from the magnitudes of a track and of the crosstalk in it. `suppression` has those
+#: of 'mmse', which depend on the previous frame.
+METHODS = {"subtraction": _subtraction, "mask": _mask, "mmse": None}
 
 
 def gains(
     magnitudes: Float[Array | np.ndarray, "*batch tracks frames bins"],
     weights: Float[Array | np.ndarray, "tracks tracks"],
+    **options: Any,
+) -> Float[Array, "*batch tracks frames bins"]:
+    """Return the gain of every bin of complete spectrograms.
+
+    Args:
+        magnitudes: X, >= 0.
+        weights: lambda, zero diagonal.
+        **options: keyword arguments of `continue_gains`.
+    """
+    *batch, num_tracks, _, num_bins = magnitudes.shape
+    memory = suppression.start((*batch, num_tracks, num_bins))
+    return continue_gains(magnitudes, weights, memory, **options)[0]
+
+
+def continue_gains(
+    magnitudes: Float[Array | np.ndarray, "*batch tracks frames bins"],
+    weights: Float[Array | np.ndarray, "tracks tracks"],
+    memory: suppression.Memory,
     *,
     strength: float = 1.0,
     floor: float = 0.0,
     method: str = "subtraction",
-) -> Float[Array, "*batch tracks frames bins"]:
-    """Return the gain of every bin.
+    prior_weight: float = 0.9,
+    smoothing: float = 0.0,
+) -> tuple[Float[Array, "*batch tracks frames bins"], suppression.Memory]:
+    """Return the gain of every bin of some frames, and the state for the following ones.
 
     With C_l = strength * sum_j lambda_lj X_j, the gain is
 
     - 'subtraction': max(X_l - C_l, 0) / X_l                                    (3.7)
     - 'mask': R^2 / (R^2 + C_l^2) with R = max(X_l - C_l, 0), a Wiener gain
+    - 'mmse': that of `suppression.decision_directed`
 
-    but at least the floor.
+    but at least the floor. Then it is averaged over frames by `suppression.smooth`.
 
     Args:
         magnitudes: X, >= 0.
         weights: lambda, zero diagonal.
+        memory: state after the previous frame; `suppression.start` at the beginning.
         strength: factor of the estimated crosstalk.
         floor: 0 to 1.
         method: a name in `METHODS`.
+        prior_weight: weight of the previous frame for 'mmse', 0 to 1.
+        smoothing: coefficient of the average over frames, 0 (none) to below 1.
 
     Returns:
-        Gains from floor to 1; 1 in bins without crosstalk.
+        Gains from floor to 1, and the state. Without smoothing, gains are 1 in bins without
+        crosstalk.
 
     Raises:
         UserError: unknown method.
@@ -65,8 +92,17 @@ def gains(
     chex.assert_shape(weights, (magnitudes.shape[-3],) * 2)
     weights = strength * jnp.asarray(weights, magnitudes.dtype)
     crosstalk = einsum("lj,...jnk->...lnk", weights, magnitudes)
-    gain = jnp.clip(gain_function(magnitudes, crosstalk), floor, 1)
-    return jnp.where(crosstalk > 0, gain, 1)
+    amplitudes, last = memory
+    if gain_function is None:
+        gain, amplitudes = suppression.decision_directed(
+            magnitudes, crosstalk, amplitudes, weight=prior_weight
+        )
+    else:
+        gain = gain_function(magnitudes, crosstalk)
+    gain = jnp.where(crosstalk > 0, jnp.clip(gain, floor, 1), 1)
+    if smoothing:
+        gain, last = suppression.smooth(gain, last, coefficient=smoothing)
+    return gain, suppression.Memory(amplitudes, last)
 
 
 def reduce(
@@ -79,6 +115,6 @@ def reduce(
     Args:
         spectra: STFT of the tracks.
         weights: lambda, zero diagonal.
-        **options: keyword arguments of `gains`.
+        **options: keyword arguments of `continue_gains`.
     """
     return gains(magnitude(spectra), weights, **options) * spectra

@@ -16,9 +16,9 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Float32, Num
 
-from irec_jax.crosstalk import align
+from irec_jax.crosstalk import align, suppression
 from irec_jax.crosstalk.estimate import estimate, gram
-from irec_jax.crosstalk.reduce import gains
+from irec_jax.crosstalk.reduce import continue_gains
 from irec_jax.crosstalk.settings import Crosstalk, Settings
 from irec_jax.dsp.framing import num_frames, overlap_add
 from irec_jax.dsp.stft import magnitude, power, stft
@@ -145,12 +145,21 @@ def reduce_blocks(
         direct = crosstalk.amplitudes, crosstalk.delays_samples
         matrix = align.demixing(*direct, frame_length=settings.frame_length)
     weights = jnp.asarray(crosstalk.weights, jnp.float32)
-    options = dict(bands=settings.bands(sample_rate_hz), num_channels=num_channels)
-    reduced = (
-        _reduce_chunk(*chunk, matrix, weights, settings=settings, **options)
-        for chunk in _chunks(rows, settings, num_samples)
+    options = dict(
+        bands=settings.bands(sample_rate_hz),
+        num_channels=num_channels,
+        sample_rate_hz=float(sample_rate_hz),
     )
-    for samples in _overlap_add(reduced, settings, num_samples):
+
+    def reduced() -> Iterator[jax.Array]:
+        memory = suppression.start((len(num_channels), settings.frame_length // 2 + 1))
+        for chunk in _chunks(rows, settings, num_samples):
+            frames, memory = _reduce_chunk(
+                *chunk, matrix, weights, memory, settings=settings, **options
+            )
+            yield frames
+
+    for samples in _overlap_add(reduced(), settings, num_samples):
         yield np.split(samples, splits)
 
 
@@ -280,9 +289,12 @@ def _chunk_gram(chunk, num_valid, matrix, *, settings: Settings, bands, first_bi
     return jnp.stack([gram(magnitudes[..., low:high]) for low, high in bands]), energies
 
 
-@functools.partial(jax.jit, static_argnames=("settings", "bands", "num_channels"))
-def _reduce_chunk(chunk, num_valid, matrix, weights, *, settings: Settings, bands, num_channels):
-    """Return windowed frames (R, CHUNK_FRAMES, frame_length) of the reduced channels."""
+@functools.partial(jax.jit, static_argnames=("settings", "bands", "num_channels", "sample_rate_hz"))
+def _reduce_chunk(
+    chunk, num_valid, matrix, weights, memory, *, settings: Settings, bands, num_channels,
+    sample_rate_hz,
+):  # fmt: skip
+    """Return windowed frames (R, CHUNK_FRAMES, frame_length) of reduced channels, and memory."""
     channels = _transform(chunk, num_valid, settings=settings)
     track_of = np.repeat(np.arange(len(num_channels)), num_channels)
     if len(track_of) == len(num_channels):
@@ -295,19 +307,27 @@ def _reduce_chunk(chunk, num_valid, matrix, weights, *, settings: Settings, band
         channels = channels - (spectra - aligned)[track_of]
         spectra = aligned
     magnitudes = magnitude(spectra)
-    band_gains = [
-        gains(
+    per_frame = functools.partial(
+        suppression.per_frame, hop_length=settings.hop_length, sample_rate_hz=sample_rate_hz
+    )
+    gains, memories = [], []
+    for (low, high), band_weights in zip(bands, weights, strict=True):
+        band_gains, band_memory = continue_gains(
             magnitudes[..., low:high],
             band_weights,
+            jax.tree.map(lambda array, low=low, high=high: array[..., low:high], memory),
             strength=settings.strength,
             floor=settings.floor,
             method=settings.method,
+            prior_weight=per_frame(settings.prior_s),
+            smoothing=per_frame(settings.smoothing_s),
         )
-        for (low, high), band_weights in zip(bands, weights, strict=True)
-    ]
-    channels = channels * jnp.concatenate(band_gains, axis=-1)[track_of]
+        gains.append(band_gains)
+        memories.append(band_memory)
+    channels = channels * jnp.concatenate(gains, axis=-1)[track_of]
     frames = jnp.fft.irfft(channels, n=settings.frame_length)
-    return frames * get_window(settings.window, settings.frame_length).astype(frames.dtype)
+    frames = frames * get_window(settings.window, settings.frame_length).astype(frames.dtype)
+    return frames, jax.tree.map(lambda *arrays: jnp.concatenate(arrays, axis=-1), *memories)
 
 
 def _overlap_add(

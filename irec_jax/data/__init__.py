@@ -4,7 +4,7 @@ from irec_jax.data.dataset import Dataset, describe, load, store_identity
 from irec_jax.data.example_store import StoreContents, open_store, write_store
 from irec_jax.data.fingerprint import changes, fingerprint, num_trained_on
 from irec_jax.data.labelled_clips import Clips
-from irec_jax.data.options import options_of, own_keys
+from irec_jax.data.options import optional_keys, options_of, own_keys
 from irec_jax.data.pieces import Piece, Pieces, load_pieces
 from irec_jax.data.pipeline import Batches
 from irec_jax.data.splits import (
@@ -46,6 +46,7 @@ __all__ = [
     "load_stems",
     "num_trained_on",
     "open_store",
+    "optional_keys",
     "options_of",
     "own_keys",
     "parse_target",

@@ -35,6 +35,9 @@ class Dataset:
         train: clips for training, and for validation and testing if these splits are None.
         test: test clips, or None if the config splits the training clips.
         validation: the dataset's own validation clips, if it has any and `split` is official.
+        frame_labels: the classes that play in each frame of a test piece by its name, bool (F, K),
+            in frames of `crosstalk.activity.FRAME_LENGTH` samples; None if clips have labels as a
+            whole.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Dataset:
     train: Clips
     test: Clips | None
     validation: Clips | None = None
+    frame_labels: Mapping[str, np.ndarray] | None = None
 
 
 def describe(settings: Mapping[str, Any]) -> tuple[tuple[str, ...], int]:
@@ -156,7 +160,7 @@ def load(settings: Mapping[str, Any]) -> Dataset:
 
 def _load_multitrack(settings: Mapping[str, Any]) -> Dataset:
     """Return the instances of a multitrack dataset; see `instances.load_instances`."""
-    builder, pieces, splits = load_instances(settings)
+    builder, pieces, splits, frame_labels = load_instances(settings)
     return Dataset(
         name=settings["name"],
         version=str(builder.version),
@@ -167,6 +171,7 @@ def _load_multitrack(settings: Mapping[str, Any]) -> Dataset:
         sample_rate_hz=pieces.sample_rate_hz,
         train=splits["train"],
         test=splits["test"],
+        frame_labels=frame_labels,
     )
 
 

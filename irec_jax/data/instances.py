@@ -55,8 +55,13 @@ def describe_instances(settings: Mapping[str, Any]) -> tuple[tuple[str, ...], in
     return tuple(builder.info.features["instruments"].feature.names), rate_hz
 
 
-def load_instances(settings: Mapping[str, Any]) -> tuple[Any, Pieces, dict[str, Clips]]:
+def load_instances(
+    settings: Mapping[str, Any],
+) -> tuple[Any, Pieces, dict[str, Clips], dict[str, np.ndarray]]:
     """Return a multitrack dataset: its prepared builder, pieces, and the instances of its splits.
+
+    The last value are the labels of the frames of each test piece by name, bool (F, K), in frames
+    of `activity.FRAME_LENGTH` samples.
 
     Training instances start every `hop_s` and lie within their piece; a piece that is shorter than
     an instance has one. Test instances follow one another without overlap, so that every moment of
@@ -79,6 +84,13 @@ def load_instances(settings: Mapping[str, Any]) -> tuple[Any, Pieces, dict[str, 
     label_samples = round((settings["label_s"] or settings["window_s"]) * rate_hz)
     hop_samples = round((settings["hop_s"] or label_samples / rate_hz) * rate_hz)
     sizes = dict(window_samples=window_samples, label_samples=label_samples)
+    frame_labels = {
+        name: activity.is_active(played, settings["threshold_db"]).T
+        for name, played, split in zip(
+            labelled.names, labelled.activity, pieces.splits, strict=True
+        )
+        if split == "test"
+    }
     return (
         builder,
         pieces,
@@ -93,6 +105,7 @@ def load_instances(settings: Mapping[str, Any]) -> tuple[Any, Pieces, dict[str, 
             )
             for split in _SPLITS
         },
+        frame_labels,
     )
 
 

@@ -1,12 +1,16 @@
 """Keys of the config section `data`: options of the dataset's builder, and keys of this package."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import data_builders
 from irec_jax.errors import UserError
 
-_SHARED = ("dir", "manual_dir", "cache_gb", "window_s", "channels", "split", "validation_fraction")
+_SHARED = (
+    *("dir", "manual_dir", "cache_gb", "placement"),
+    *("window_s", "channels", "split", "validation_fraction"),
+)
 _CLIPS = ("classes", "hop_s", "normalize", "split_validation", "test_fraction", "stored")
 #: Keys of the config section `data` that are not options of a builder of clips.
 OWN_KEYS = (*_SHARED, *_CLIPS)
@@ -38,6 +42,19 @@ def own_keys(name: str) -> tuple[str, ...]:
     dataset = data_builders.DATASETS.get(name)
     keys = dict(stems=STEM_OWN_KEYS, multitrack=MULTITRACK_OWN_KEYS)
     return keys.get(dataset.kind, OWN_KEYS) if dataset else OWN_KEYS
+
+
+def optional_keys() -> set[str]:
+    """Return the options of all builders that are None where they are not set, all of them texts.
+
+    `classes`, which may also be a list, is not among them.
+    """
+    parameters = [
+        inspect.signature(dataset.create_builder).parameters.values()
+        for dataset in data_builders.DATASETS.values()
+    ]
+    unset = {option.name for options in parameters for option in options if option.default is None}
+    return unset - {"classes", "data_dir"}
 
 
 def builder_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:

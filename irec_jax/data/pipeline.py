@@ -2,11 +2,14 @@
 
 import abc
 import dataclasses
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import grain
 import numpy as np
 
+from irec_jax.data import device_audio
 from irec_jax.data.labelled_clips import Clips, window_positions
 from irec_jax.errors import UserError
 from irec_jax.losses import example_weights
@@ -69,13 +72,32 @@ class RandomAccessBatches(abc.ABC):
     def __getitem__(self, step: int) -> Batch:
         """Return the rows of the batch of a step that belong to this process."""
 
-    def iterate(self, first_step: int = 0) -> Iterator[Batch]:
-        """Iterate over batches from a given step, prefetched in threads.
+    @abc.abstractmethod
+    def positions(self, step: int) -> Batch:
+        """Return the positions, int32 (rows, ...), of the same examples in the store."""
+
+    @property
+    @abc.abstractmethod
+    def store_bytes(self) -> int:
+        """Size of the audio of the store, which is known before it is read."""
+
+    @abc.abstractmethod
+    def create_store(self) -> Batch:
+        """Read the split and return its store, from which `cut` makes batches on a device."""
+
+    @property
+    @abc.abstractmethod
+    def cut(self) -> Callable[[Any, Any], Any]:
+        """Pure function `(store, positions) -> batch`, the same for all seeds of a config."""
+
+    def iterate(self, first_step: int = 0, *, positions: bool = False) -> Iterator[Batch]:
+        """Iterate over batches, or their positions, from a given step, prefetched in threads.
 
         Endless with `shuffle`, otherwise until the end of the epoch.
         """
         end = _ENDLESS if self.shuffle else self.steps_per_epoch
-        steps = grain.MapDataset.range(first_step, end).map(lambda step: self[int(step)])
+        read = self.positions if positions else self.__getitem__
+        steps = grain.MapDataset.range(first_step, end).map(lambda step: read(int(step)))
         options = grain.ReadOptions(num_threads=4, prefetch_buffer_size=8)
         return iter(steps.to_iter_dataset(options))
 
@@ -157,3 +179,41 @@ class Batches(RandomAccessBatches):
             weights = example_weights(batch["labels"], self.class_weights)
             batch["weight"] = weights.astype(np.float32)
         return batch
+
+    def positions(self, step: int) -> Batch:
+        rows = self._rows[step][self.local_rows]
+        padding = device_audio.round_up(len(self.clips) + 1) - 1
+        clip, start = np.full((2, self.batch_size // self.process_count), padding, np.int32)
+        start[:] = 0
+        clip[: len(rows)], start[: len(rows)] = self._windows[rows].T
+        return {"clip": clip, "start": start}
+
+    @property
+    def store_bytes(self) -> int:
+        total = device_audio.num_blocks(self.clips.num_samples, self.window_samples)[1]
+        return 2 * device_audio.BLOCK_SAMPLES * total
+
+    def create_store(self) -> Batch:
+        clips, gain = self.clips, np.ones(len(self.clips), np.float32)
+        first_block, total = device_audio.num_blocks(clips.num_samples, self.window_samples)
+
+        def pieces() -> Iterator[np.ndarray]:
+            for i, (audio, clip_gain) in enumerate(device_audio.read_all(clips.read, len(clips))):
+                gain[i] = clip_gain
+                yield audio
+
+        audio = device_audio.pack_audio(pieces(), first_block, total)
+        tables = {
+            "first_block": device_audio.pad_table(first_block, 0),
+            "num_samples": device_audio.pad_table(clips.num_samples.astype(np.int32), 0),
+            "labels": device_audio.pad_table(clips.labels, 0),
+            "gain": device_audio.pad_table(gain, 1),
+        }
+        if self.class_weights is not None:
+            weights = example_weights(tables["labels"], self.class_weights)
+            tables["weight"] = weights.astype(np.float32)
+        return tables | {"audio": audio}
+
+    @property
+    def cut(self) -> Callable[[Any, Any], Any]:
+        return functools.partial(device_audio.cut_clips, window_samples=self.window_samples)

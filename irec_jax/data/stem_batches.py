@@ -1,18 +1,20 @@
 """Random-access batches of stems: the batch at a step is a function of (seed, step) alone."""
 
 import dataclasses
-from typing import NamedTuple
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from irec_jax.data import device_audio
+from irec_jax.data.device_audio import MEAN_CHANNEL
 from irec_jax.data.pipeline import Batch, RandomAccessBatches
 from irec_jax.data.stems import Tracks
 from irec_jax.labels import STEMS
 
 #: Treatment of the two channels of a stem.
 STEM_CHANNELS = ("mean", "random")
-#: Channel number that stands for the mean of both channels.
-_MEAN = 2
 #: Seeds of the random generators for the order of examples and for their contents.
 _SEEDS = {"order": 0x0DE5, "examples": 0xE8A3}
 
@@ -109,7 +111,7 @@ class StemBatches(RandomAccessBatches):
         if not self.shuffle:
             batch["mixture"] = np.zeros((local, self.window_samples), np.int16)
             for row in range(len(track)):
-                position = track[row, 0], start[row, 0], _MEAN
+                position = track[row, 0], start[row, 0], MEAN_CHANNEL
                 self._read("mixture", *position, out=batch["mixture"][row])
         return batch
 
@@ -121,7 +123,7 @@ class StemBatches(RandomAccessBatches):
         track, start = (
             np.repeat(column[rows, None], len(self.stems), axis=1) for column in self._windows
         )
-        return _Excerpts(track, start, np.full_like(track, _MEAN))
+        return _Excerpts(track, start, np.full_like(track, MEAN_CHANNEL))
 
     def _draw(self, step: int) -> _Excerpts:
         pass_number, step_in_pass = divmod(step, self.steps_per_pass)
@@ -134,9 +136,9 @@ class StemBatches(RandomAccessBatches):
         position = np.where(
             remixed, generator.random(shape), (order + generator.random(order.shape)) / size
         )
-        channel = np.full(shape, _MEAN)
+        channel = np.full(shape, MEAN_CHANNEL)
         if self.channels == "random":
-            drawn = generator.integers(0, _MEAN + 1, shape)
+            drawn = generator.integers(0, MEAN_CHANNEL + 1, shape)
             channel = np.where(remixed, drawn, drawn[:, :1])
         # From a relative position in the concatenated tracks to a track and a start within it.
         ends = np.cumsum(self.tracks.num_samples)
@@ -150,9 +152,60 @@ class StemBatches(RandomAccessBatches):
 
     def _read(self, stream: str, track: int, start: int, channel: int, *, out: np.ndarray) -> None:
         audio = self.tracks.read(int(track), stream, int(start), self.window_samples)
-        if channel != _MEAN:
+        if channel != MEAN_CHANNEL:
             out[:] = audio[:, channel]
             return
-        total = np.add(audio[:, 0], audio[:, 1], dtype=np.float32)
-        total *= 0.5
-        out[:] = np.rint(total, out=total)
+        out[:] = device_audio.mean_channel(audio)
+
+    def positions(self, step: int) -> Batch:
+        excerpts = _Excerpts(*(column[self.local_rows] for column in self._excerpts(step)))
+        shape = self.batch_size // self.process_count, len(self.stems)
+        padding = device_audio.round_up(len(self.tracks) + 1) - 1
+        track, start = np.full(shape, padding, np.int32), np.zeros(shape, np.int32)
+        channel = np.full(shape, MEAN_CHANNEL, np.int32)
+        for column, values in zip((track, start, channel), excerpts, strict=True):
+            column[: len(values)] = values
+        return {"track": track, "start": start} | ({"channel": channel} if self._stereo else {})
+
+    @property
+    def _stereo(self) -> bool:
+        """Whether single channels are needed; otherwise only their mean is stored."""
+        return self.shuffle and self.channels == "random"
+
+    @property
+    def _streams(self) -> tuple[str, ...]:
+        return self.stems if self.shuffle else (*self.stems, "mixture")
+
+    def _blocks(self) -> tuple[np.ndarray, int]:
+        """Return the first block (N, streams) of each stream, and the number of blocks."""
+        channels = 2 if self._stereo else 1
+        lengths = np.repeat(channels * self.tracks.num_samples[:, None], len(self._streams), axis=1)
+        return device_audio.num_blocks(lengths, channels * self.window_samples)
+
+    @property
+    def store_bytes(self) -> int:
+        return 2 * device_audio.BLOCK_SAMPLES * self._blocks()[1]
+
+    def create_store(self) -> Batch:
+        first_block, total = self._blocks()
+
+        def pieces() -> Iterator[np.ndarray]:
+            for track, length in enumerate(self.tracks.num_samples.tolist()):
+                for stream in self._streams:
+                    audio = self.tracks.read(track, stream, 0, length)
+                    yield audio.ravel() if self._stereo else device_audio.mean_channel(audio)
+
+        return {
+            "audio": device_audio.pack_audio(pieces(), first_block, total),
+            "first_block": device_audio.pad_table(first_block, 0),
+            "num_samples": device_audio.pad_table(self.tracks.num_samples.astype(np.int32), 0),
+        }
+
+    @property
+    def cut(self) -> Callable[[Any, Any], Any]:
+        return functools.partial(
+            device_audio.cut_stems,
+            window_samples=self.window_samples,
+            num_stems=len(self.stems),
+            channels=2 if self._stereo else 1,
+        )

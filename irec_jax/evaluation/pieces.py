@@ -75,6 +75,56 @@ def piece_scores(
     return {"num_pieces": len(names), **report}
 
 
+def frame_scores(
+    scores: Float[np.ndarray, "instances classes"],
+    pieces: Sequence[str],
+    classes: Sequence[str],
+    frame_labels: Mapping[str, Shaped[np.ndarray, "..."]],
+    *,
+    frames_per_instance: float,
+    threshold: float = 0.5,
+    num_resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict:
+    """Return the scores of a recogniser in every frame of the pieces.
+
+    The scores of a frame are those of the instance in which it begins. Systems with instances of
+    different lengths have the same labels here, so their scores can be compared.
+
+    Args:
+        scores: (N, K), finite.
+        pieces: N names; the instances of a piece follow one another from its beginning on.
+        classes: K names.
+        frame_labels: labels (F, K) of the frames of each piece, non-zero for classes that play.
+        frames_per_instance: length of an instance, at least 1.
+        threshold, num_resamples, level, seed: as for `piece_scores`.
+
+    Returns:
+        dict as of `piece_scores`, with ``num_frames`` and ``micro``: ``precision``, ``recall`` and
+        ``f1`` of all frames together.
+
+    Raises:
+        ValueError: as for `piece_scores`; a piece without frame labels.
+    """
+    names, piece = _group(scores, pieces, classes, "scores")
+    labels, predicted, of_frame = [], [], []
+    for index, name in enumerate(names):
+        if name not in frame_labels:
+            raise ValueError(f"frame_labels: expected labels of {name!r}")
+        own, instances = frame_labels[name], scores[piece == index]
+        instance = (np.arange(len(own)) / frames_per_instance).astype(int)
+        labels.append(own)
+        predicted.append(instances[np.minimum(instance, len(instances) - 1)])
+        of_frame += [name] * len(own)
+    all_labels, all_scores = np.concatenate(labels), np.concatenate(predicted)
+    micro = multilabel.micro(multilabel.count(all_labels, apply_threshold(all_scores, threshold)))
+    options: dict[str, Any] = {"num_resamples": num_resamples, "level": level, "seed": seed}
+    report = piece_scores(all_labels, all_scores, of_frame, classes, threshold=threshold, **options)
+    micro_scores = {name: float(score) for name, score in micro._asdict().items()}
+    return {"num_frames": len(of_frame), "micro": micro_scores, **report}
+
+
 def paired_difference(
     labels: Shaped[np.ndarray, "instances classes"],
     first: Float[np.ndarray, "..."],
@@ -117,6 +167,8 @@ def evaluate(
     baselines: Mapping[str, Predictions],
     *,
     threshold: float = 0.5,
+    frame_labels: Mapping[str, Shaped[np.ndarray, "..."]] | None = None,
+    frames_per_instance: float = 1.0,
     num_resamples: int = 1000,
     seed: int = 0,
 ) -> dict:
@@ -125,8 +177,10 @@ def evaluate(
     The songs of the predictions are the pieces. Several windows of an instance are averaged.
 
     Returns:
-        dict: ``threshold``; ``model`` and ``baselines`` by name, results of `piece_scores`; and
-        ``differences``, the model minus each baseline, results of `paired_difference`.
+        dict: ``threshold``; ``model`` and ``baselines`` by name, results of `piece_scores`;
+        ``differences``, the model minus each baseline, results of `paired_difference`; and
+        ``frames``, if there are labels of frames: ``model`` and ``baselines``, results of
+        `frame_scores`.
     """
     options: dict[str, Any] = {"num_resamples": num_resamples, "seed": seed}
     data: dict[str, Any] = {"pieces": test.songs, "classes": test.classes}
@@ -141,23 +195,34 @@ def evaluate(
         both = (threshold, threshold)
         return paired_difference(test.labels, model, scores, **data, thresholds=both, **options)
 
-    return {
+    def in_frames(scores: np.ndarray, labels: Mapping[str, np.ndarray]) -> dict:
+        per_instance: dict[str, Any] = {"frames_per_instance": frames_per_instance}
+        settings = {**options, **per_instance, "threshold": threshold}
+        return frame_scores(scores, test.songs, test.classes, labels, **settings)
+
+    entry = {
         "threshold": threshold,
         "model": of_system(model),
         "baselines": {name: of_system(values) for name, values in scores.items()},
         "differences": {name: from_baseline(values) for name, values in scores.items()},
     }
+    if frame_labels is not None:
+        entry["frames"] = {
+            "model": in_frames(model, frame_labels),
+            "baselines": {name: in_frames(s, frame_labels) for name, s in scores.items()},
+        }
+    return entry
 
 
 def _group(
-    labels: np.ndarray, pieces: Sequence[str], classes: Sequence[str]
+    values: np.ndarray, pieces: Sequence[str], classes: Sequence[str], kind: str = "labels"
 ) -> tuple[list[str], Int[np.ndarray, " instances"]]:
     """Return the names of the pieces, sorted, and the index of the piece of each instance."""
     expected = (len(pieces), len(classes))
-    if np.shape(labels) != expected or not len(pieces):
+    if np.shape(values) != expected or not len(pieces):
         raise ValueError(
-            f"labels: expected (instances, classes) = {expected} with at least one instance, got "
-            f"{np.shape(labels)}"
+            f"{kind}: expected (instances, classes) = {expected} with at least one instance, got "
+            f"{np.shape(values)}"
         )
     names, piece = np.unique(np.asarray(pieces, dtype=str), return_inverse=True)
     return names.tolist(), piece

@@ -9,7 +9,6 @@ itself (`oracle`), an upper bound on what better thresholds could achieve.
 import dataclasses
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from irec_jax.files import atomic_write
 from irec_jax.inference import aggregation as aggregations
 from irec_jax.inference import thresholds
 from irec_jax.metrics import confidence, multilabel
+from irec_jax.remote import as_path
 
 #: How a threshold was chosen, in the order of tables.
 KINDS = ("fixed", "validation", "validation_per_class", "oracle")
@@ -93,7 +93,7 @@ def write_scores(folder: str | os.PathLike, **splits: Predictions) -> None:
         arrays[f"{name}_labels"] = np.asarray(predictions.labels) > 0
         scores = aggregations.get("s1")(predictions.windows)
         arrays[f"{name}_scores"] = scores.astype(np.float32)
-    with atomic_write(Path(folder) / "predictions.npz") as path, open(path, "wb") as file:
+    with atomic_write(as_path(folder) / "predictions.npz") as path, open(path, "wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
 
 

@@ -1,6 +1,7 @@
 """Experiments: from a config to a trained system and its report in a workdir."""
 
 import contextlib
+import os
 import time
 from pathlib import Path
 
@@ -13,13 +14,13 @@ from irec_jax.checkpoints import storage as checkpoints
 from irec_jax.checkpoints import workdir
 from irec_jax.checkpoints.lock import run_lock
 from irec_jax.errors import UserError
+from irec_jax.experiment import repeats
 from irec_jax.experiment.base import Experiment, Trained
-from irec_jax.experiment.initial import Initial, load_initial
+from irec_jax.experiment.initial import load_initial
 from irec_jax.experiment.multi_instance import MultiInstanceExperiment
 from irec_jax.experiment.recognition import RecognitionExperiment
 from irec_jax.experiment.separation import SeparationExperiment
 from irec_jax.files import expand_home, read_json, write_json
-from irec_jax.tasks import Recognition, Separation
 from irec_jax.training import loop
 from irec_jax.training.logging import log
 
@@ -32,78 +33,102 @@ EXPERIMENTS: dict[str, type[Experiment]] = {
 }
 
 
-def run(name: str, config: config_dict.ConfigDict, folder: Path, mode: str) -> dict:
+def run(
+    name: str,
+    config: config_dict.ConfigDict,
+    folder: str | os.PathLike,
+    mode: str,
+    *,
+    part: tuple[int, int] | None = None,
+    collect: bool = False,
+) -> dict:
     """Train and evaluate every repeat of a config.
 
     Args:
         name: name of the config, such as 'han'.
         config: the resolved and locked config.
-        folder: the workdir; repeats are stored in its folders `seed_N`.
+        folder: the workdir, which may be a URL; repeats are stored in its folders `seed_N`.
         mode: 'train' trains, resuming if there is a checkpoint, and evaluates; 'eval' evaluates
             the trained parameters.
+        part: I and N, to execute only every N-th repeat from the I-th on, in one job of an array.
+        collect: execute nothing, and report on the repeats that have finished.
 
     Returns:
-        The report; for several repeats the first one's, with a summary of all under `repeats`.
+        The report; for several repeats the first one's, with a summary of all under `repeats`; of a
+        part of the repeats, which has no report of its own, an empty dict.
 
     Raises:
         UserError: an invalid config, dataset or workdir, or a workdir that another run uses.
     """
     task, _, sample_rate_hz = configs.check_config(config)
-    folder, flat = expand_home(folder), configs.flatten(config)
+    folder, flat = expand_home(folder, urls=True), configs.flatten(config)
     distributed.on_main(
         lambda: workdir.check_workdir(folder, flat, mode, ignored=configs.NOT_COMPARED)
     )
-    initial = None
-    if mode == "train" and not distributed.on_main(lambda: _all_begun(config, folder)):
+    folders, initial = repeats.run_folders(config, folder), None
+    if part or collect:
+        repeats.check_repeats(config)
+    if collect:
+        with run_lock(folder):
+            return _collect(EXPERIMENTS[config.task](name, config, task), folders, folder)
+    folders = repeats.select(folders, part)
+    if mode == "train" and not distributed.on_main(lambda: _all_begun(folders)):
         initial = load_initial(config, task, sample_rate_hz)
-    with run_lock(folder):
-        return _run(name, config, task, initial, folder, mode)
+    # The jobs of an array share the folder; each repeat has a lock of its own.
+    with contextlib.nullcontext() if part else run_lock(folder):
+        experiment = EXPERIMENTS[config.task](name, config, task, initial)
+        reports = _run(experiment, folders, folder, mode)
+        if part:
+            log(
+                f"repeats of this task that have finished: {len(reports)}; --collect reports on all"
+            )
+            return {}
+        if config.training.repeats == 1:
+            return reports[0]
+        return _summarize(experiment, reports, folder)
 
 
-def _run_folders(config: config_dict.ConfigDict, folder: Path) -> dict[int, Path]:
-    """Return the folder of each repeat by its seed."""
-    if config.training.repeats == 1:
-        return {config.seed: folder}
-    seeds = range(config.seed, config.seed + config.training.repeats)
-    return {seed: folder / f"seed_{seed}" for seed in seeds}
-
-
-def _all_begun(config: config_dict.ConfigDict, folder: Path) -> bool:
+def _all_begun(folders: dict[int, Path]) -> bool:
     """Return whether every repeat has a checkpoint, from which it resumes."""
-    return all(map(workdir.has_checkpoint, _run_folders(config, folder).values()))
+    return all(map(workdir.has_checkpoint, folders.values()))
 
 
-def _run(
-    name: str,
-    config: config_dict.ConfigDict,
-    task: Recognition | Separation,
-    initial: Initial | None,
-    folder: Path,
-    mode: str,
-) -> dict:
-    """Train and evaluate every repeat in a locked workdir; see `run`."""
-    began = time.perf_counter()
-    experiment = EXPERIMENTS[config.task](name, config, task, initial)
+def _collect(experiment: Experiment, folders: dict[int, Path], folder: Path) -> dict:
+    """Report on the repeats that have finished; return the report."""
+    reports = distributed.on_main(lambda: list(repeats.read_reports(folders).items()))
+    missing = folders.keys() - {seed for seed, _ in reports}
+    if missing:
+        names = ", ".join(folders[seed].name for seed in sorted(missing))
+        log(f"{len(reports)} of {len(folders)} repeats have finished; not yet: {names}")
+    return _summarize(experiment, [report for _, report in reports], folder)
+
+
+def _summarize(experiment: Experiment, reports: list[dict], folder: Path) -> dict:
+    """Write the report on several repeats and return it."""
+    final = experiment.summarize_repeats(reports, folder)
+    log(f"report: {folder / 'report.html'}")
+    return final
+
+
+def _run(experiment: Experiment, folders: dict[int, Path], folder: Path, mode: str) -> list[dict]:
+    """Train and evaluate repeats; return their reports. See `run`."""
+    began, config = time.perf_counter(), experiment.config
+    dataset = experiment.dataset
     durations_s = {"data": time.perf_counter() - began}
     if mode == "train":
         distributed.on_main(lambda: workdir.lock_workdir(folder, configs.flatten(config)))
-    dataset = experiment.dataset
     rendered = ", rendered audio" if dataset.rendered else ""
     log(
         f"{dataset.name} {dataset.version} ({dataset.config}){rendered}: "
         f"{experiment.describe_dataset()}"
     )
     reports, num_repeats = [], config.training.repeats
-    for seed, run_folder in _run_folders(config, folder).items():
+    for seed, run_folder in folders.items():
         if num_repeats > 1:
-            log(f"repeat {len(reports) + 1} of {num_repeats}, seed {seed}")
+            log(f"repeat {seed - config.seed + 1} of {num_repeats}, seed {seed}")
         with run_lock(run_folder) if num_repeats > 1 else contextlib.nullcontext():
             reports.append(_run_once(experiment, run_folder, seed, mode, dict(durations_s)))
-    if num_repeats == 1:
-        return reports[0]
-    final = experiment.summarize_repeats(reports, folder)
-    log(f"report: {folder / 'report.html'}")
-    return final
+    return reports
 
 
 def _run_once(

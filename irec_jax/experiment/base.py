@@ -4,7 +4,7 @@ import abc
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, Generic, TypeVar
@@ -20,7 +20,7 @@ from irec_jax.experiment.initial import Initial
 from irec_jax.reports import provenance
 from irec_jax.studies import published
 from irec_jax.tasks import Recognition, Separation
-from irec_jax.training import loop, optimizers, parallel, step
+from irec_jax.training import dispatch, loop, optimizers, parallel, step
 from irec_jax.training.logging import Logger, duration, log, parameter_table
 
 TaskT = TypeVar("TaskT", Recognition, Separation)
@@ -73,7 +73,12 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
         initial: Initial | None = None,
     ):
         self.name, self.config, self.task, self.initial = name, config, task, initial
-        self.dataset = self.load()
+        self._train_steps: dict[tuple[bool, bool], Any] = {}
+
+    @functools.cached_property
+    def dataset(self) -> DatasetT:
+        """The dataset, prepared on first use."""
+        return self.load()
 
     @abc.abstractmethod
     def load(self) -> DatasetT:
@@ -131,16 +136,23 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
         with name_sections("optimizer"):
             return optimizers.create_optimizer(self.config.optimizer.to_dict(), self.num_steps)
 
-    @functools.cached_property
-    def train_step(self) -> Any:
-        """The training step, mapped over all devices."""
-        device_step = functools.partial(
-            step.train_step,
-            loss=self.task.loss,
-            optimizer=self.optimizer[0],
-            l2=self.config.loss.l2,
-        )
-        return parallel.map_step(device_step, donate_state=True)
+    def train_step(self, cut: Callable[[Any, Any], Any] | None, *, scan: bool) -> Any:
+        """Return the training step, mapped over all devices; all repeats share the compiled one.
+
+        Args:
+            cut, scan: see `step.several_steps`; `cut` is the same function for all repeats.
+        """
+        kind = cut is not None, scan
+        if kind not in self._train_steps:
+            single = functools.partial(
+                step.train_step,
+                loss=self.task.loss,
+                optimizer=self.optimizer[0],
+                l2=self.config.loss.l2,
+            )
+            several = step.several_steps(single, scan=scan, cut=cut)
+            self._train_steps[kind] = parallel.map_step(several, donate_state=True)
+        return self._train_steps[kind]
 
     def batch_settings(self, *, seed: int, shuffle: bool) -> dict[str, Any]:
         """Return the arguments that batches of all tasks take."""
@@ -237,6 +249,16 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
             f"{valid_batches.num_windows} validation {self.unit}; {self.describe_splits(splits)}; "
             f"tensorboard --logdir {folder / 'tensorboard'}"
         )
+        placement = config.data.get("placement", "auto")
+        store = dispatch.place(batches, placement, name="training")
+        valid_store = dispatch.place(valid_batches, placement, name="validation")
+        initial = state.create(params, model_state, optimizer, task.scalars, seed)
+        cut = None if store is None else batches.cut
+        count = config.training.get("steps_per_call") or dispatch.steps_per_call(
+            batches, lambda: self.train_step(cut, scan=False), initial, store
+        )
+        if count > 1:
+            log(f"{count} steps per call")
         first_batch = valid_batches[0]
 
         def summarize(step: int, params: Any, model_state: Any) -> None:
@@ -247,17 +269,23 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
 
         with contextlib.closing(Logger(folder / "tensorboard")) as logger:
             training_run = loop.TrainingRun(
-                train_step=self.train_step,
+                train_step=self.train_step(cut, scan=count > 1),
                 batches=batches,
-                evaluate=step.create_evaluate(task.loss, valid_batches.iterate),
+                evaluate=step.create_evaluate(
+                    task.loss,
+                    functools.partial(valid_batches.iterate, positions=valid_store is not None),
+                    cut=None if valid_store is None else valid_batches.cut,
+                    store=valid_store,
+                ),
                 settings=config.training,
                 profile=config.profile,
                 schedule=schedule,
                 workdir=folder,
                 logger=logger,
                 summarize=summarize,
+                steps_per_call=count,
+                store=store,
             )
-            initial = state.create(params, model_state, optimizer, task.scalars, seed)
             best, progress = training_run.fit(initial)
         assert progress.best is not None  # there is at least one epoch
         count = len(progress.history)

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -14,6 +13,7 @@ from irec_jax import distributed, frontends, models, registry
 from irec_jax.checkpoints import packaged, pretrained, storage
 from irec_jax.checkpoints.workdir import read_system, system_errors
 from irec_jax.errors import UserError
+from irec_jax.files import expand_home
 from irec_jax.tasks import Recognition, Separation, create_trained
 from irec_jax.training.logging import log
 
@@ -67,7 +67,8 @@ def _load(
     task: Recognition | Separation,
     sample_rate_hz: int,
 ) -> Initial:
-    folder = Path(distributed.on_main(lambda: str(pretrained.locate(name))))
+    located = distributed.on_main(lambda: str(pretrained.locate(name)))
+    folder = expand_home(located, urls=True)
     system = distributed.on_main(lambda: read_system(folder))
     frontend: Any = task.frontend  # a dataclass
     ours = {"task": config.task, "sample_rate_hz": sample_rate_hz, "config": config.to_dict()}

@@ -11,6 +11,7 @@ import numpy as np
 
 from irec_jax import audio, data, distributed, losses
 from irec_jax.checkpoints.workdir import has_checkpoint
+from irec_jax.crosstalk.activity import FRAME_LENGTH
 from irec_jax.data.splits import window_and_hop
 from irec_jax.errors import UserError
 from irec_jax.evaluation import baselines, pieces, recognition
@@ -223,10 +224,13 @@ class RecognitionExperiment(Experiment[Recognition, data.Dataset, data.Clips]):
         }
         evaluation = score(test, tuning)
         if config.evaluation.get("per_piece"):
+            label_s = config.data.get("label_s") or config.data.window_s
             evaluation["pieces"] = pieces.evaluate(
                 test,
                 {name: predictions[0] for name, predictions in baseline_predictions.items()},
                 threshold=evaluation["thresholds"]["fixed"]["threshold"],
+                frame_labels=dataset.frame_labels,
+                frames_per_instance=label_s * dataset.sample_rate_hz / FRAME_LENGTH,
                 num_resamples=config.evaluation.num_bootstrap,
             )
         return evaluation, baseline_scores

@@ -162,6 +162,18 @@ def window_edges_s(
     return np.concatenate([[0.0], (times_s[1:] + times_s[:-1]) / 2, [duration_s]])
 
 
+def is_active(
+    activity: Float[np.ndarray, "*shape"], threshold: float | Float[np.ndarray, " classes"]
+) -> Bool[np.ndarray, "*shape"]:
+    """Return where the activity reaches a threshold; nowhere in silence, where it is 0.
+
+    Args:
+        activity: result of `activity`, or a part of it.
+        threshold: the same for all values, or one for each class on the last axis.
+    """
+    return (activity >= threshold) & (activity > 0)
+
+
 def segments(
     scores: Float[np.ndarray, "windows classes"],
     times_s: Float[np.ndarray, " windows"],
@@ -169,7 +181,7 @@ def segments(
     classes: Sequence[str],
     duration_s: float,
 ) -> list[Segment]:
-    """Return the segments in which the score of a class reaches its threshold, by start time.
+    """Return the segments in which a class is active (`is_active`), by start time.
 
     Args:
         scores: result of `activity`.
@@ -178,5 +190,5 @@ def segments(
         classes: names of the classes.
     """
     edges_s = window_edges_s(times_s, duration_s)
-    found = find_segments(scores.T >= thresholds[:, None], classes, edges_s)
+    found = find_segments(is_active(scores, thresholds).T, classes, edges_s)
     return sorted(found, key=lambda segment: (segment.start_s, segment.name))

@@ -5,6 +5,7 @@ from typing import Any
 import flax.linen as nn
 
 from irec_jax import registry
+from irec_jax.distributed import has_bfloat16
 from irec_jax.models.convnet import ConvNet
 from irec_jax.models.crnn import CRNN
 from irec_jax.models.dense import DenseNetwork
@@ -45,9 +46,12 @@ def create(name: str, **kwargs: Any) -> nn.Module:
 
     Args:
         name: see `find`.
-        **kwargs: attributes of the network.
+        **kwargs: attributes of the network. A `dtype` of None stands for bfloat16 on devices that
+            have it, and float32 on others; parameters, statistics and logits are float32 anyway.
 
     Raises:
         UserError: unknown name, unknown or missing argument.
     """
+    if "dtype" in kwargs and kwargs["dtype"] is None:
+        kwargs["dtype"] = "bfloat16" if has_bfloat16() else "float32"
     return registry.create("model", {name: find(name)}, name, **kwargs)

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from irec_jax.inference.aggregation import window_edges_s
+from irec_jax.inference.aggregation import is_active, window_edges_s
 from irec_jax.text import class_names
 
 
@@ -23,6 +23,11 @@ class ActivityRow(NamedTuple):
     threshold: float
     activity: np.ndarray
 
+    @property
+    def active(self) -> np.ndarray:
+        """(C,) whether the instrument is active within each column."""
+        return is_active(self.activity, self.threshold)
+
 
 def activity_rows(result: Any, num_columns: int) -> list[ActivityRow]:
     """Return the instruments that are recognised or active at some time, the strongest first.
@@ -34,7 +39,7 @@ def activity_rows(result: Any, num_columns: int) -> list[ActivityRow]:
     classes = list(result.scores)
     thresholds = np.array([result.thresholds[name] for name in classes])
     is_label = np.array([name in result.labels for name in classes])
-    is_shown = is_label | (result.activity >= thresholds).any(axis=0) & result.activity.any(axis=0)
+    is_shown = is_label | is_active(result.activity, thresholds).any(axis=0)
     ranked = np.argsort([-result.scores[name] for name in classes], kind="stable")
     edges_s = window_edges_s(result.times_s, result.duration_s)
     columns = _columns(result.activity, edges_s, num_columns)

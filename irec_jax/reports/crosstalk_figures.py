@@ -18,6 +18,7 @@ _SPECTROGRAM_DB = 70.0
 _LOSS_DB = 30.0
 #: Below this level, relative to the loudest point of a track, losses are inaudible and not drawn.
 _AUDIBLE_DB = -60.0
+_SMALLEST_EXCESS = 1e-12  # rounding errors are below it
 _TICKS_HZ = (50, 200, 1000, 4000, 16000)
 
 
@@ -131,6 +132,42 @@ def example(
     figure.colorbar(images[-1], ax=lower.tolist(), label="level (dB re maximum)", shrink=0.8)
     for unused in (*upper[len(inverses) :], *lower[len(spectra) :]):
         unused.set_visible(False)
+    figure.suptitle(title, fontsize=13)
+    return figure
+
+
+def restarts(
+    steps: Sequence[int],
+    excess: np.ndarray,
+    exact: np.ndarray,
+    weights: np.ndarray,
+    *,
+    title: str,
+) -> Figure:
+    """Draw descents from several initial weights; the first one, in black, starts from zero.
+
+    Args:
+        steps: (S,) numbers of steps.
+        excess: (runs, S) cost relative to its minimum, minus 1.
+        exact: (W,) weights of the minimum.
+        weights: (runs, W) weights at the end of the descents.
+    """
+    figure = figures.new_figure(11.0, 4.6)
+    left, right = figure.subplots(1, 2)
+    for run, (values, ends) in enumerate(zip(excess, weights, strict=True)):
+        style: Any = dict(color="black", zorder=3) if run == 0 else dict(color=f"C{(run - 1) % 10}")
+        label = {0: "from zero", 1: "from random weights"}.get(run)
+        values = np.maximum(values, _SMALLEST_EXCESS)
+        left.plot(steps, values, linewidth=1.2, label=label, **style)
+        right.plot(exact, ends, ".", markersize=4, **style)
+    left.set(xscale="symlog", yscale="log", xlabel="step", xlim=(0, steps[-1]))
+    left.set_ylabel("cost above its minimum (relative)")
+    left.legend(frameon=False)
+    left.axhline(_SMALLEST_EXCESS, color=figures.LIGHT_GREY, linewidth=0.8)
+    high = max(float(exact.max(initial=0)), float(weights.max(initial=0)), 0.01)
+    right.plot([0, high], [0, high], color=figures.LIGHT_GREY, linewidth=0.8, zorder=0)
+    right.set(xlabel="weight of the exact minimum", ylabel="weight at the end of a descent")
+    right.set_aspect("equal")
     figure.suptitle(title, fontsize=13)
     return figure
 

@@ -14,7 +14,9 @@ def sections(report: Mapping) -> list[str]:
     """Return the section on the entry ``pieces`` of a report; nothing if it has none."""
     if not (entry := report.get("pieces")):
         return []
-    return ["## Scores by piece", _systems(report, entry), _classes(report, entry["model"])]
+    by_frame = [_frames(report, entry["frames"])] if "frames" in entry else []
+    by_class = _classes(report, entry["model"])
+    return ["## Scores by piece", _systems(report, entry), *by_frame, by_class]
 
 
 def with_interval(block: Mapping, name: str) -> str:
@@ -52,6 +54,26 @@ def _systems(report: Mapping, entry: Mapping) -> str:
         "then over the classes, with 95 % intervals bootstrapped over pieces; differences on the "
         "same resamples.",
         ["system", *(f"{name} [95 %]" for name in NAMES.values())],
+        rows,
+    )
+
+
+def _frames(report: Mapping, entry: Mapping) -> str:
+    """Return the scores of the model and the baselines in frames."""
+    systems = {f"**{report['system']}**": entry["model"], **entry["baselines"]}
+    rows = [
+        [
+            name,
+            *(with_interval(block["macro"], score) for score in NAMES),
+            number(block["micro"]["f1"]),
+        ]
+        for name, block in systems.items()
+    ]
+    return measured_table(
+        report,
+        f"The same in each of the {entry['model']['num_frames']:,} frames of 1,024 samples, with "
+        "the scores of the instance in which the frame begins, and the micro F1 of all frames.",
+        ["system", *(f"{name} [95 %]" for name in NAMES.values()), "micro F1"],
         rows,
     )
 

@@ -62,9 +62,8 @@ def _lane(row: ActivityRow) -> str:
         for shade in range(1, _NUM_SHADES + 1)
         if (shades == shade).any()
     )
-    active = row.activity >= row.threshold
-    shapes += f'<path class="active" d="{_rectangles(active, 8, 2)}"/>'
-    share = f"active for {active.mean():.0%} of the time"
+    shapes += f'<path class="active" d="{_rectangles(row.active, 8, 2)}"/>'
+    share = f"active for {row.active.mean():.0%} of the time"
     return _svg("lane", row.name, f"{row.name}: {share}", 10, NUM_COLUMNS, shapes)
 
 

@@ -62,9 +62,8 @@ def _name(row: ActivityRow, indent: int, colour: bool) -> str:
 def _bar(row: ActivityRow, characters: str, colour: bool) -> str:
     """Return a character per column; in colour, an escape code where it starts or stops."""
     heights = np.rint(np.clip(row.activity, 0, 1) * (len(characters) - 1)).astype(int)
-    active = row.activity >= row.threshold
     text, style = "", ""
-    for height, is_active in zip(heights, active, strict=True):
+    for height, is_active in zip(heights, row.active, strict=True):
         wanted = (_ACTIVE if is_active else _FAINT) if colour else ""
         if wanted != style:
             text += (_RESET if style else "") + wanted

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from irec_jax.crosstalk.activity import is_active
+from irec_jax.inference import aggregation
 from irec_jax.inference.segments import runs
 from irec_jax.reports.figures import BLUE, GREY, VERMILION, new_axes, time_axis
 from irec_jax.text import class_names, shorten
@@ -43,7 +44,7 @@ def instruments_over_time(
     top = max(float(scores.max()), float(threshold), 1e-9)
     rows = np.arange(len(classes) + 1) - 0.5
     image = axes.pcolormesh(edges_s, rows, scores.T, cmap="Blues", vmin=0, vmax=top)
-    for row, active in enumerate((scores >= threshold).T):
+    for row, active in enumerate(aggregation.is_active(scores, threshold).T):
         for start, stop in runs(active):
             span_s = edges_s[[start, stop]]
             axes.fill_between(span_s, row + 0.26, row + 0.5, color=VERMILION, linewidth=0)

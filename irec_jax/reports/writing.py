@@ -15,6 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from irec_jax.files import write_bytes, write_text
+from irec_jax.remote import as_path
 from irec_jax.reports.figures import encode
 from irec_jax.reports.html import PICTURE_SCALE, to_html
 
@@ -56,7 +57,7 @@ def write_report(
     Raises:
         UserError: the folder is not writable or the disk is full.
     """
-    folder = Path(folder)
+    folder = as_path(folder)
     write_page(folder / "report.html", page, figures)
     write_text(folder / "report.md", page)
     write_text(folder / "report.json", strict_json(report))

@@ -2,17 +2,24 @@
 
 The dry tracks of each piece are mixed as in section 3.3.1 (random symmetric matrix, delays by
 distance, at most -6, -12 and -18 dB). Crosstalk is reduced by each method, and the results are
-compared with the dry tracks: correlation of A^-1 with I - L, BSS-Eval version 3 with 512 taps. The
-methods, each with the same settings for all levels and pieces:
+compared with the dry tracks: correlation of A^-1 with I - L, BSS-Eval version 3 with 512 taps, and
+the log kurtosis ratio of what remains in pauses, a measure of musical noise. The methods, each with
+the same settings for all levels and pieces:
 
 - `aligned`: the defaults of `irec_jax.crosstalk.Settings`, which subtract direct sound with its
   phase and reduce the remainder with a soft mask; chosen on the training pieces of `gm_multitrack`;
 - `source`: Seipel's method, gradient descent with momentum and subtraction of magnitudes;
 - `source_nnls`: Seipel's method with the exact solver;
-- `wiener`: a Wiener filter as in KAMIR.
+- `wiener`: a Wiener filter as in KAMIR;
+- `aligned_mmse`, `source_mmse`: the first two with Ephraim and Malah's suppression;
+- `aligned_smooth`, `source_smooth`: the first two with gains averaged over time.
+
+Seipel's solver also starts from random weights, and a figure shows that all runs end in the exact
+minimum (section 3.4).
 """
 
 import argparse
+import dataclasses
 import time
 import zlib
 from collections.abc import Sequence
@@ -24,6 +31,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from irec_jax import crosstalk
+from irec_jax.crosstalk.estimate import momentum_descent
 from irec_jax.crosstalk.wiener import wiener
 from irec_jax.data import Piece, Pieces, load_pieces
 from irec_jax.data.options import is_rendered
@@ -31,6 +39,7 @@ from irec_jax.dsp import stft
 from irec_jax.errors import UserError
 from irec_jax.files import read_json, write_json
 from irec_jax.metrics import bss
+from irec_jax.metrics.musical_noise import musical_noise
 from irec_jax.reports import crosstalk_figures, provenance
 from irec_jax.studies import crosstalk_tables, runs
 from irec_jax.studies.published.seipel import LEVELS_DB
@@ -40,8 +49,20 @@ SETTINGS = {
     "aligned": crosstalk.Settings(),
     "source": SEIPEL,
     "source_nnls": crosstalk.Settings(align=False, method="subtraction"),
+    "aligned_mmse": crosstalk.Settings(method="mmse"),
+    "source_mmse": dataclasses.replace(SEIPEL, method="mmse"),
+    "aligned_smooth": crosstalk.Settings(smoothing_s=0.1),
+    "source_smooth": dataclasses.replace(SEIPEL, smoothing_s=0.1),
 }
-METHODS = (*SETTINGS, "wiener")
+METHODS = ("aligned", "source", "source_nnls", "wiener", *list(SETTINGS)[3:])
+_TRANSFORM: dict[str, Any] = dict(
+    frame_length=SEIPEL.frame_length, hop_length=SEIPEL.hop_length, window=SEIPEL.window
+)
+# Below this power, relative to its loudest frame, a source is silent.
+_SILENCE = 1e-6
+#: Random initial weights of Seipel's solver, and the steps at which the figure shows them.
+NUM_RESTARTS = 10
+RESTART_STEPS = (0, 1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1000)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--dataset", default="gm_multitrack", help="gm_multitrack or multitrack (PHENICX-Anechoic)")
     add("--size", default="small", help="size of gm_multitrack: tiny, small or full")
+    add("--layout", default="phenicx", help="layout of multitrack (default: phenicx)")
+    add("--path", help="folder of multitrack, for layouts other than phenicx")
     add("--format", default="multitrack48k", help="multitrack44k or multitrack48k")
     add("--data-dir", help="folder of prepared datasets (default: that of TFDS)")
     add("--manual-dir", help="folder of manually downloaded files")
@@ -84,6 +107,11 @@ def run(arguments: argparse.Namespace) -> int:
     settings = {"dataset": dataset.full_name, **options, "methods": described}
     study = runs.Study(arguments, settings)
     pieces = _study_pieces(dataset, indices, study.workdir / "pieces", methods=methods, **options)
+    if not pieces:
+        raise UserError(
+            f"{dataset.full_name}: has no dry tracks to compare with; choose another --dataset"
+        )
+    first = dataset.names.index(next(iter(pieces)))
     name, version = dataset.full_name.split(":")
     builder, config = name.split("/", 1)
     report = {
@@ -100,10 +128,16 @@ def run(arguments: argparse.Namespace) -> int:
         ),
     }
     # The name contains the piece, since the workdir may hold pieces of several splits.
-    picture, figures = f"example-{dataset.names[indices[0]].replace('/', '_')}.png", {}
-    if not (study.workdir / picture).exists():
-        figures[picture] = draw_example(dataset[indices[0]], methods=methods, **options)
-    page = crosstalk_tables.markdown_page(report, picture)
+    stem = dataset.names[first].replace("/", "_")
+    picture, restarts = f"example-{stem}.png", f"restarts-{stem}.png"
+    figures, drawn = {}, {name: (study.workdir / name).exists() for name in (picture, restarts)}
+    if not all(drawn.values()):
+        example = dataset[first]
+        if not drawn[picture]:
+            figures[picture] = draw_example(example, methods=methods, **options)
+        if not drawn[restarts]:
+            figures[restarts] = draw_restarts(example, **options)
+    page = crosstalk_tables.markdown_page(report, picture, restarts)
     return study.finish(report, page, figures, print_page=True)
 
 
@@ -113,6 +147,7 @@ def _study_pieces(
     """Return the scores of the pieces at these indices by name; options as for `study_piece`.
 
     The scores are stored in the folder, one file per piece; pieces with a file are not repeated.
+    Pieces without dry tracks are left out.
     """
     began, num_done, scores = time.monotonic(), 0, {}
     for num_left, index in zip(reversed(range(len(indices))), indices, strict=True):
@@ -122,6 +157,9 @@ def _study_pieces(
             scores[name] = read_json(file)
             continue
         piece = dataset[index]
+        if piece.stems is None:
+            print(f"{name}: left out, its tracks are not dry", flush=True)
+            continue
         scores[name] = study_piece(piece, **options)
         write_json(file, scores[name])
         num_done += 1
@@ -147,17 +185,21 @@ def study_piece(piece: Piece, *, methods, seed: int, max_s: float, decay_s: floa
         ``mixture`` and every method: ``sdr``, ``sir`` and ``sar`` (means in dB over the tracks
         with finite scores) and ``num_silent`` (silent estimates); for the methods also
         ``sdr_gain``, ``sir_gain``, ``correlation`` and ``correlation_off_diagonal`` (None if
-        undefined, as for methods without a demixing matrix).
+        undefined, as for methods without a demixing matrix), and for the pauses of the tracks
+        ``log_kurtosis_ratio`` and ``attenuation`` in dB (see `metrics.musical_noise`); and
+        ``restarts``, the result of `_compare_restarts` at the first level.
 
     Raises:
         UserError: fewer than two tracks are not silent.
     """
     stems, _ = _active_tracks(piece, max_s)
-    references, levels = None, {}
+    references, levels, restarts, pauses = None, {}, {}, []
     for level_db in LEVELS_DB:
         spots, own, mixing = simulate(piece, stems, level_db, seed=seed, decay_s=decay_s)
         if references is None:  # apart from a gain, they are equal at all levels
             references = bss.prepare_references(own)
+            pauses = [_is_silent(track) for track in own]
+            restarts = _compare_restarts(spots, seed=seed)
         mixture = bss.bss_eval(references, spots)
         by_method = levels[str(level_db)] = {"mixture": _means(mixture)}
         for method in methods:
@@ -168,9 +210,63 @@ def study_piece(piece: Piece, *, methods, seed: int, max_s: float, decay_s: floa
                 "sdr_gain": _mean(scores.bss_sdr_db - mixture.bss_sdr_db),
                 "sir_gain": _mean(scores.bss_sir_db - mixture.bss_sir_db),
                 **_correlations(mixing, inverse),
+                **_musical_noise(spots, reduced, pauses),
             }
     duration_s = stems.shape[1] / piece.sample_rate_hz
-    return {"num_tracks": len(stems), "duration_s": duration_s, "levels": levels}
+    sizes = {"num_tracks": len(stems), "duration_s": duration_s}
+    return {**sizes, "levels": levels, "restarts": restarts}
+
+
+def descend_from_random_weights(
+    gram: np.ndarray, *, seed: int, max_steps: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Run Seipel's solver from zero and from random weights, uniform in 0 to 1.
+
+    Args:
+        gram: Gram matrix (J, J).
+        seed: seed of the weights.
+        max_steps: maximum number of steps.
+
+    Returns:
+        The weights at the end of the runs (1 + `NUM_RESTARTS`, J, J), and Theta of every run and
+        target (1 + `NUM_RESTARTS`, J) relative to the exact minimum, minus 1.
+    """
+    rng = np.random.default_rng(seed)
+    initial = rng.random((1 + NUM_RESTARTS, *gram.shape)) * (1 - np.eye(len(gram)))
+    initial[0] = 0
+    grams = np.broadcast_to(gram, initial.shape)
+    weights = momentum_descent(grams, initial=initial, max_steps=max_steps).weights
+    # The minimum is not 0 either for tracks that the others explain exactly.
+    minimum = np.maximum(crosstalk.cost(gram, crosstalk.estimate(gram)), 1e-12 * np.diag(gram))
+    return weights, crosstalk.cost(grams, weights) / minimum - 1
+
+
+def _compare_restarts(spots: np.ndarray, *, seed: int) -> dict[str, float]:
+    """Return how far descents from random weights end from the exact minimum.
+
+    ``cost_excess`` is the maximum of Theta relative to the minimum, minus 1, over runs and targets,
+    and ``weight_difference`` that of the absolute differences of weights.
+    """
+    gram = _gram(spots)
+    weights, excess = descend_from_random_weights(gram, seed=seed, max_steps=RESTART_STEPS[-1])
+    differences = np.abs(weights - crosstalk.estimate(gram))
+    return {"cost_excess": float(excess.max()), "weight_difference": float(differences.max())}
+
+
+def draw_restarts(piece: Piece, *, seed: int, max_s: float, decay_s: float) -> Figure:
+    """Draw descents from random weights at the first level of crosstalk (section 3.4, text)."""
+    stems, _ = _active_tracks(piece, max_s)
+    spots, _, _ = simulate(piece, stems, LEVELS_DB[0], seed=seed, decay_s=decay_s)
+    gram = _gram(spots)
+    runs = [descend_from_random_weights(gram, seed=seed, max_steps=n) for n in RESTART_STEPS]
+    off_diagonal = ~np.eye(len(gram), dtype=bool)
+    return crosstalk_figures.restarts(
+        RESTART_STEPS,
+        np.stack([excess.max(-1) for _, excess in runs], axis=1),
+        crosstalk.estimate(gram)[off_diagonal],
+        runs[-1][0][:, off_diagonal],
+        title=f"{piece.name} at {LEVELS_DB[0]} dB: descents from zero and random weights",
+    )
 
 
 def draw_example(piece: Piece, *, methods, seed: int, max_s: float, decay_s: float) -> Figure:
@@ -184,16 +280,12 @@ def draw_example(piece: Piece, *, methods, seed: int, max_s: float, decay_s: flo
     for method in methods:
         reduced, inverse = _reduce(method, spots, piece.sample_rate_hz)
         waveforms[crosstalk_tables.NAMES[method]] = reduced[track]
-        if inverse is not None:
+        if inverse is not None and not crosstalk_tables.repeats_estimate(method, methods):
             inverses[crosstalk_tables.NAMES[method]] = inverse
-    framing: dict[str, Any] = dict(frame_length=4096, hop_length=2048, window="hamming")
     return crosstalk_figures.example(
         names,
         inverses,
-        {
-            name: np.asarray(stft.magnitude(stft.stft(waveform, **framing)))
-            for name, waveform in waveforms.items()
-        },
+        {name: np.asarray(_magnitudes(waveform)) for name, waveform in waveforms.items()},
         title=f"{piece.name}: {names[track]} at {LEVELS_DB[0]} dB",
         sample_rate_hz=piece.sample_rate_hz,
         duration_s=stems.shape[1] / piece.sample_rate_hz,
@@ -242,9 +334,10 @@ def simulate(
 
 def _load(arguments: argparse.Namespace, split: str) -> tuple[Pieces, list[int]]:
     """Return the dataset and the indices of the pieces with enough tracks."""
-    # Other folders of tracks have no dry tracks.
     rendered = is_rendered(arguments.dataset)
-    options = dict(size=arguments.size) if rendered else dict(layout="phenicx")
+    options = {
+        name: getattr(arguments, name) for name in (("size",) if rendered else ("layout", "path"))
+    }
     options |= {name: getattr(arguments, name) for name in ("data_dir", "manual_dir", "format")}
     dataset = load_pieces(arguments.dataset, split, **options)
     indices = [i for i, num in enumerate(dataset.num_tracks) if num >= arguments.min_tracks]
@@ -259,12 +352,40 @@ def _load(arguments: argparse.Namespace, split: str) -> tuple[Pieces, list[int]]
 def _reduce(method: str, spots: np.ndarray, rate_hz: int) -> tuple[np.ndarray, np.ndarray | None]:
     """Return reduced tracks (J, T) and the estimated inverse mixing matrix, None for 'wiener'."""
     if method == "wiener":
-        names = ("frame_length", "hop_length", "window")
-        framing = {name: getattr(SEIPEL, name) for name in names}
-        filtered, _ = wiener(stft.stft(spots, **framing))
-        return np.asarray(stft.istft(filtered, num_samples=spots.shape[1], **framing)), None
+        filtered, _ = wiener(stft.stft(spots, **_TRANSFORM))
+        return np.asarray(stft.istft(filtered, num_samples=spots.shape[1], **_TRANSFORM)), None
     reduced, estimate = crosstalk.debleed_array(spots, SETTINGS[method], sample_rate_hz=rate_hz)
     return reduced, estimate.inverse_mixing()
+
+
+def _magnitudes(signals: np.ndarray) -> jax.Array:
+    return stft.magnitude(stft.stft(signals, **_TRANSFORM))
+
+
+def _powers(signals: np.ndarray) -> np.ndarray:
+    return np.square(np.asarray(_magnitudes(signals)))
+
+
+def _gram(signals: np.ndarray) -> np.ndarray:
+    return np.asarray(crosstalk.gram(_magnitudes(signals)), np.float64)
+
+
+def _is_silent(source: np.ndarray) -> np.ndarray:
+    """Return in which frames (N,) a source (T,) is silent."""
+    energies = _powers(source).sum(-1)
+    return energies < _SILENCE * energies.max()
+
+
+def _musical_noise(
+    spots: np.ndarray, reduced: np.ndarray, pauses: Sequence[np.ndarray]
+) -> dict[str, float | None]:
+    """Return the means over the tracks of the residues of crosstalk in their pauses."""
+    residues = [
+        musical_noise(_powers(spot), _powers(track), pause)
+        for spot, track, pause in zip(spots, reduced, pauses, strict=True)
+    ]
+    ratios, attenuations_db = np.transpose(residues)
+    return {"log_kurtosis_ratio": _mean(ratios), "attenuation": _mean(attenuations_db)}
 
 
 def _mean(values: np.ndarray) -> float | None:

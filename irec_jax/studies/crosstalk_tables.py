@@ -17,15 +17,26 @@ NAMES = {
     "source": "Seipel's method (momentum)",
     "source_nnls": "Seipel's method (exact)",
     "wiener": "Wiener filter as in KAMIR",
+    "aligned_mmse": "irec-jax (aligned, Ephraim-Malah)",
+    "source_mmse": "Seipel's method, Ephraim-Malah",
+    "aligned_smooth": "irec-jax (aligned, mask, smoothed)",
+    "source_smooth": "Seipel's method, smoothed",
 }
 
 
-def markdown_page(report: Mapping, picture: str) -> str:
+def repeats_estimate(method: str, methods: Sequence[str]) -> bool:
+    """Return whether a method is a variant, with the same estimate, of another one among them."""
+    name, _, variant = method.rpartition("_")
+    return variant in ("mmse", "smooth") and name in methods
+
+
+def markdown_page(report: Mapping, picture: str, restarts: str) -> str:
     """Return the report of a study as Markdown; see `studies.crosstalk`.
 
     Args:
         report: report of the study.
         picture: file name of the example's figure.
+        restarts: file name of the figure of descents from random weights.
     """
     pieces, settings = report["pieces"], report["settings"]
     methods = list(settings["methods"])
@@ -46,12 +57,17 @@ def markdown_page(report: Mapping, picture: str) -> str:
         + _silent_tracks(pieces, methods),
     ]
     sections = [
+        "## Musical noise (section 3.4)",
+        _musical_noise(report, methods),
         "## Correlation of the inverse mixing matrix with I - L (table 3.3)",
         _correlations(report, methods),
         "## Scores by piece (table 3.5)",
         _by_piece(report, methods),
         "## SIR of the mixtures (table 3.6)",
         _mixtures(report),
+        "## Descents from random weights (section 3.4)",
+        f"![Cost during descents from random weights, and the weights at their end]({restarts})",
+        _restarts(report),
     ]
     title = "Crosstalk reduction: tables 3.3 to 3.6 of Seipel (2018)"
     return pages.compose(title, report, introduction, sections)
@@ -148,7 +164,8 @@ def _correlations(report: Mapping, methods: Sequence[str]) -> str:
     groups = {name: {name: piece} for name, piece in pieces.items()} | {"average": pieces}
     first, keys, rows = next(iter(pieces.values())), ("correlation", "correlation_off_diagonal"), []
     for method in methods:
-        if first["levels"][_LEVELS[0]][method]["correlation"] is None:
+        has_estimate = first["levels"][_LEVELS[0]][method]["correlation"] is not None
+        if not has_estimate or repeats_estimate(method, methods):
             continue
         for name, group in groups.items():
             row = [f"{NAMES[method]}: {escape(name)}"]
@@ -173,6 +190,38 @@ def _by_piece(report: Mapping, methods: Sequence[str]) -> str:
     reported = {name: _join(scores) for name, scores in published.PIECES.items()}
     caption = "Gains over the mixture and SAR in dB of each piece, by level of crosstalk."
     return _table(report, caption, ("SDR gain", "SIR gain", "SAR"), rows, reported)
+
+
+def _musical_noise(report: Mapping, methods: Sequence[str]) -> str:
+    pieces, rows = report["pieces"], []
+    for method in methods:
+        keys = ("log_kurtosis_ratio", "attenuation")
+        values = [average(pieces, method, level, key) for key in keys for level in _LEVELS]
+        rows.append([NAMES[method], *_cells(values)])
+    groups = ("log kurtosis ratio", "attenuation in dB")
+    header = ["", *(f"{group}, {level} dB" for group in groups for level in _LEVELS)]
+    caption = (
+        "What remains of the crosstalk in the pauses of each track, by level of crosstalk. The log "
+        "kurtosis ratio (Uemura et al. 2008) is 0 for crosstalk that is only quieter, and higher "
+        "the more it consists of isolated bins, which are heard as musical noise. Means over the "
+        "tracks with pauses, then over pieces."
+    )
+    return measured_table(report, caption, header, rows)
+
+
+def _restarts(report: Mapping) -> str:
+    keys = ("cost_excess", "weight_difference")
+    rows = [
+        [escape(name), *(f"{piece['restarts'][key]:.1e}" for key in keys)]
+        for name, piece in report["pieces"].items()
+    ]
+    caption = (
+        f"Distance of Seipel's solver from the exact minimum at {_LEVELS[0]} dB, started from zero "
+        "and from ten random matrices of weights between 0 and 1: maximum over runs and tracks. "
+        "The paper states that such runs end in the same minimum."
+    )
+    header = ["", "excess of the cost, relative", "difference of a weight"]
+    return measured_table(report, caption, header, rows)
 
 
 def _mixtures(report: Mapping) -> str:

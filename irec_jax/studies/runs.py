@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import dataclasses
-import re
 import sys
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
@@ -19,7 +18,8 @@ from irec_jax import data, experiment
 from irec_jax.checkpoints.workdir import check_workdir, lock_study
 from irec_jax.data.options import is_rendered
 from irec_jax.errors import UserError
-from irec_jax.files import expand_home, read_json
+from irec_jax.experiment.repeats import parse_task
+from irec_jax.files import appended, expand_home, read_json
 from irec_jax.reports import provenance
 from irec_jax.reports.writing import write_report
 from irec_jax.training.logging import duration
@@ -136,21 +136,6 @@ def config_path(config: str, arguments: argparse.Namespace) -> str:
     return f"{config}{separator}dataset={arguments.dataset}{debug}"
 
 
-def parse_task(text: str | None) -> tuple[int, int] | None:
-    """Return the number of a task, from 1, and the number of tasks in `I/N`; None for None.
-
-    Raises:
-        UserError: not two numbers with 1 <= I <= N.
-    """
-    if text is None:
-        return None
-    match = re.fullmatch(r"(\d+)/(\d+)", text)
-    index, count = (int(match[1]), int(match[2])) if match else (0, 0)
-    if not 1 <= index <= count:
-        raise UserError(f"--task {text}: expected I/N with 1 <= I <= N, such as 2/5")
-    return index, count
-
-
 def select(names: Sequence[str], text: str) -> list[str]:
     """Return the names that contain a part of a comma-separated text; all for an empty text.
 
@@ -168,7 +153,7 @@ class Study:
     """A study in its workdir, which is locked for the settings of the study; see `lock_study`."""
 
     def __init__(self, arguments: argparse.Namespace, settings: Mapping):
-        self.workdir, self.settings = expand_home(arguments.workdir), settings
+        self.workdir, self.settings = expand_home(arguments.workdir, urls=True), settings
         self.seed, self.began = arguments.seed, time.monotonic()
         self._task = parse_task(getattr(arguments, "task", None))
         self._collect = getattr(arguments, "collect", False)
@@ -340,9 +325,9 @@ def _attempt(run: Run, config: config_dict.ConfigDict, folder: Path) -> dict | s
 @contextlib.contextmanager
 def _redirect_output(path: Path) -> Iterator[None]:
     """Append stdout to a file, and stderr too unless it is a terminal with progress bars."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
-        file = stack.enter_context(open(path, "a", encoding="utf-8"))
+        local = stack.enter_context(appended(path))
+        file = stack.enter_context(open(local, "a", encoding="utf-8"))
         stack.enter_context(contextlib.redirect_stdout(file))
         if not sys.stderr.isatty():
             stack.enter_context(contextlib.redirect_stderr(file))

@@ -19,6 +19,7 @@ from irec_jax import data
 from irec_jax.crosstalk.activity import DEFAULT_THRESHOLD_DB, FRAME_LENGTH
 from irec_jax.errors import UserError
 from irec_jax.evaluation import pieces as piece_evaluation
+from irec_jax.files import seekable
 from irec_jax.reports import recognition_figures, study_figures
 from irec_jax.studies import runs, seipel_labels, seipel_tables
 from irec_jax.studies.published import seipel as published
@@ -204,10 +205,11 @@ def scores(row: Row, report: Mapping, folder: Path, reports: Mapping[str, Mappin
 
     Returns:
         dict: the attributes of `Row`; ``duration_s`` of an instance; ``scores``, the entry
-        ``pieces`` of the report for the model; ``tuned``, the same at the ``threshold`` chosen on
-        validation pieces; ``equal_lengths``, at 0.5 for as many instances of every piece as the
-        shortest one has; ``difference`` of the scores from those of the standard run with equal
-        instances (None if there is none, or this is it); ``seconds``.
+        ``pieces`` of the report for the model; ``by_frame``, its scores in frames (None in reports
+        of former versions); ``micro_f1`` of instances; ``tuned``, the scores at the ``threshold``
+        chosen on validation pieces; ``equal_lengths``, at 0.5 for as many instances of every piece
+        as the shortest one has; ``difference`` of the scores from those of the standard run with
+        equal instances (None if there is none, or this is it); ``seconds``.
     """
     labels, predicted, songs = read_predictions(folder / row.name)
     classes, threshold = report["classes"], report["thresholds"]["validation"]["threshold"]
@@ -223,6 +225,8 @@ def scores(row: Row, report: Mapping, folder: Path, reports: Mapping[str, Mappin
         **dataclasses.asdict(row),
         "duration_s": row.duration_s,
         "scores": report["pieces"]["model"],
+        "by_frame": report["pieces"].get("frames", {}).get("model"),
+        "micro_f1": report["thresholds"]["fixed"]["micro"]["f1"],
         "threshold": threshold,
         "tuned": piece_evaluation.piece_scores(
             labels, predicted, songs.tolist(), classes, threshold=threshold
@@ -237,7 +241,7 @@ def scores(row: Row, report: Mapping, folder: Path, reports: Mapping[str, Mappin
 
 def read_predictions(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return labels bool (N, K), scores (N, K) and piece names (N,) of a run's test instances."""
-    with np.load(folder / "predictions.npz") as arrays:
+    with np.load(seekable(folder / "predictions.npz")) as arrays:
         return arrays["test_labels"], arrays["test_scores"], arrays["test_songs"]
 
 

@@ -18,7 +18,7 @@ from irec_jax import crosstalk
 from irec_jax.crosstalk import activity
 from irec_jax.data import Pieces
 from irec_jax.evaluation import pieces as piece_evaluation
-from irec_jax.files import atomic_write
+from irec_jax.files import atomic_write, seekable
 from irec_jax.inference import thresholds
 from irec_jax.studies.crosstalk import simulate
 from irec_jax.training.logging import duration
@@ -98,14 +98,13 @@ def _measure_all(
     for index, name in enumerate(pieces.names):
         file = folder / f"{name.replace('/', '_')}.npz"
         if not file.exists():
-            folder.mkdir(parents=True, exist_ok=True)
             arrays = measure(pieces, index, rooms=rooms, **options)
             with atomic_write(file) as path, open(path, "wb") as opened:
                 np.savez(opened, allow_pickle=False, **arrays)
             num_done += 1
             left_s = (time.monotonic() - began) / num_done * (len(pieces) - index - 1)
             print(f"labels of {name}: done; about {duration(left_s)} left", flush=True)
-        with np.load(file) as arrays:
+        with np.load(seekable(file)) as arrays:
             measured[name] = dict(arrays)
     return measured
 

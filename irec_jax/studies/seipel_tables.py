@@ -38,6 +38,7 @@ def markdown_page(report: Mapping) -> str:
         "over pieces. Scores with different lengths of instances are not those of the same task: "
         "in long instances more instruments play.",
         _score_table(report, rows),
+        *_frame_table(report, rows),
         *_difference_table(report, rows),
         *_picture(report, "context.png", rows),
         *_picture(report, "instances.png", rows),
@@ -183,6 +184,28 @@ def _score_table(report: Mapping, rows: Sequence[Mapping]) -> str:
     header = ["run", "instance in s", *(f"{name} [95 %]" for name in NAMES.values()), "minutes"]
     caption = "Scores on the test pieces at threshold 0.5, and the duration of each run."
     return measured_table(report, caption, header, lines)
+
+
+def _frame_table(report: Mapping, rows: Sequence[Mapping]) -> list[str]:
+    lines = [
+        [
+            _label(row),
+            *(cell(row["by_frame"]["macro"], score) for score in NAMES),
+            number(row["by_frame"]["micro"]["f1"]),
+            number(row["micro_f1"]),
+        ]
+        for row in rows
+        if row["by_frame"]
+    ]
+    if not lines:
+        return []
+    caption = (
+        "Scores in frames of 1,024 samples (23.2 ms) at threshold 0.5: a frame has the scores of "
+        "the instance in which it begins and its own labels, so runs with instances of different "
+        "lengths can be compared. Beside them the micro F1 of all frames and of all instances."
+    )
+    header = ["run", *(f"{name} [95 %]" for name in NAMES.values()), "micro F1", "of instances"]
+    return [measured_table(report, caption, header, lines)]
 
 
 def _difference_table(report: Mapping, rows: Sequence[Mapping]) -> list[str]:

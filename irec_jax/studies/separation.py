@@ -178,6 +178,7 @@ def classifier_run(
 def run(arguments: argparse.Namespace) -> int:
     """Run `irec study separation` and return its exit code."""
     options = settings(arguments)
+    # The separated examples are mapped into memory.
     folder, separator = expand_home(arguments.workdir) / "runs" / "separator", None
     if arguments.separator:
         folder = expand_home(arguments.separator)

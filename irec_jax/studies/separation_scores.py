@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from irec_jax.errors import UserError
+from irec_jax.files import seekable
 from irec_jax.metrics import multilabel, significance
 
 
@@ -43,7 +44,7 @@ def compare(
     for system, by_l2 in names.items():
         for l2, name in by_l2.items():
             if name in reports:
-                with np.load(folder / name / "predictions.npz") as file:
+                with np.load(seekable(folder / name / "predictions.npz")) as file:
                     predictions[system][l2] = dict(file)
     choices = {
         system: {

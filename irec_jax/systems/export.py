@@ -13,7 +13,7 @@ import numpy as np
 from irec_jax.checkpoints import packaged
 from irec_jax.config.command import training_command
 from irec_jax.errors import UserError
-from irec_jax.files import expand_home, read_json
+from irec_jax.files import expand_home, read_json, seekable
 from irec_jax.inference.calibration import fit
 from irec_jax.metrics.calibration import expected_calibration_error, top_calibration_error
 from irec_jax.reports.model_card import model_card
@@ -61,7 +61,7 @@ def export(
         UserError: an invalid workdir, folder or file, see `load_recogniser`; calibration of a
             system that was not evaluated, or whose outputs are not independent probabilities.
     """
-    workdir, out = expand_home(workdir), expand_home(out)
+    workdir, out = expand_home(workdir, urls=True), expand_home(out)
     packaged.check_folder(out, overwrite=overwrite)
     text = "" if card is None else _read_text(expand_home(card))
     if packaged.is_packaged(workdir):
@@ -101,7 +101,7 @@ def _calibrate(
     file = workdir / "predictions.npz"
     if not file.exists():
         raise UserError(f"{file}: missing; evaluate first, with --mode=eval")
-    with np.load(file, allow_pickle=False) as arrays:
+    with np.load(seekable(file), allow_pickle=False) as arrays:
         splits = {
             split: (arrays[f"{split}_labels"], arrays[f"{split}_scores"])
             for split in ("validation", "test")

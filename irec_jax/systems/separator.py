@@ -161,7 +161,7 @@ def load_separator(workdir: str | os.PathLike) -> Separator:
     Raises:
         UserError: see `open_system`; or a damaged checkpoint.
     """
-    task, variables, system = load_separation(expand_home(workdir))
+    task, variables, system = load_separation(expand_home(workdir, urls=True))
     hop_samples = system["hop_s"] * system["sample_rate_hz"]
     return Separator(
         task=task,

@@ -11,6 +11,7 @@ from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from irec_jax import distributed
+from irec_jax.remote import Staged
 
 
 def log(line: str) -> None:
@@ -24,12 +25,16 @@ class Logger:
     """TensorBoard writer, active on process 0 only.
 
     Args:
-        folder: folder for the TensorBoard files; None writes no files.
+        folder: folder for the TensorBoard files; None writes no files. To a remote one they are
+            copied by `flush`.
     """
 
     def __init__(self, folder: Path | None):
-        active = folder is not None and distributed.is_main()
-        self._writer = SummaryWriter(str(folder)) if active else None
+        self._staged: Staged | None = None
+        self._writer: SummaryWriter | None = None
+        if folder is not None and distributed.is_main():
+            self._staged = Staged(folder)
+            self._writer = SummaryWriter(str(self._staged.local))
         self._written: dict[str, np.ndarray] = {}
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
@@ -58,10 +63,17 @@ class Logger:
                 image = (value - low) / max(high - low, 1e-9)
                 self._writer.add_image(name, image, step, dataformats="HW")
 
+    def flush(self) -> None:
+        """Bring the TensorBoard files up to date."""
+        if self._writer is not None and self._staged is not None:
+            self._writer.flush()
+            self._staged.publish()
+
     def close(self) -> None:
-        """Flush the TensorBoard files."""
-        if self._writer is not None:
+        """Complete the TensorBoard files."""
+        if self._writer is not None and self._staged is not None:
             self._writer.close()
+            self._staged.close()
 
 
 def num_parameters(params: Any) -> int:

@@ -1,10 +1,9 @@
 """The training loop: steps, epochs, validation, early stopping, checkpoints, resume."""
 
-import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
@@ -29,10 +28,13 @@ _SAVE, _STOP = 1, 2
 class TrainBatches(Protocol):
     """Training input, indexed by step."""
 
-    steps_per_epoch: int
+    @property
+    def steps_per_epoch(self) -> int:
+        """Number of batches in an epoch."""
+        ...
 
-    def iterate(self, first_step: int) -> Any:
-        """Return an iterator over this process's batches from a step on."""
+    def iterate(self, first_step: int, *, positions: bool = False) -> Any:
+        """Return an iterator over this process's batches, or their positions, from a step on."""
         ...
 
     def ids(self, step: int) -> list[str]:
@@ -111,7 +113,8 @@ class TrainingRun:
     """A training run.
 
     Attributes:
-        train_step: result of `parallel.map_step`, `(state, batch) -> (state, mean loss)`.
+        train_step: result of `parallel.map_step` for `(state, inputs) -> (state, mean losses)`,
+            see `step.several_steps`.
         batches: training input.
         evaluate: maps the replicated `(params, model_state)` to validation scalars with `loss`.
         settings: the config section `training`.
@@ -121,9 +124,13 @@ class TrainingRun:
         logger: writer of TensorBoard files.
         summarize: called with step, params and model state, replicated, at the start and after
             every epoch.
+        steps_per_call: steps that a call of `train_step` takes, fewer at the end of an epoch; with
+            1, inputs and losses have no axis of steps.
+        store: the audio of the split on the devices, a third argument of `train_step`, whose inputs
+            are positions; None if inputs are batches.
     """
 
-    train_step: Callable[[TrainState, Any], tuple[TrainState, jax.Array]]
+    train_step: Callable[..., tuple[TrainState, jax.Array]]
     batches: TrainBatches
     evaluate: Callable[[Any, Any], Mapping[str, float]]
     settings: Mapping[str, Any]
@@ -132,6 +139,8 @@ class TrainingRun:
     workdir: Path
     logger: Logger
     summarize: Callable[[int, Any, Any], None] = lambda step, params, model_state: None
+    steps_per_call: int = 1
+    store: Any = None
 
     def fit(self, state: TrainState) -> tuple[TrainState, Progress]:
         """Train from an initial state, not replicated, until early stopping or the last epoch.
@@ -150,7 +159,7 @@ class TrainingRun:
             UserError: a non-finite loss (with the step and the ids of its batch), or a full disk.
             Preempted: SIGTERM; the state is saved.
         """
-        with contextlib.closing(checkpoints.Checkpoints(self.workdir / "checkpoints")) as store:
+        with checkpoints.Checkpoints(self.workdir / "checkpoints") as store:
             if store.note:
                 log(store.note)
             self._store, restored = store, store.latest(state)
@@ -172,7 +181,9 @@ class TrainingRun:
             return
         self._saved = time.perf_counter()
         self._began = self._saved - self.progress.seconds
-        current, inputs = parallel.replicate(state), iter(self.batches.iterate(step))
+        current = parallel.replicate(state)
+        # Double-buffered: the inputs of the next call are copied while a call runs.
+        inputs = parallel.ahead(map(parallel.transfer, self._inputs(step)))
         self.summarize(step, current.params, current.model_state)
         while not self.progress.finished:
             epoch_began = time.perf_counter()
@@ -181,11 +192,35 @@ class TrainingRun:
             if parallel.largest(self._request()).item() == _STOP:
                 self._stop(step)
             self.summarize(step, current.params, current.model_state)
+            self.logger.flush()
         self._profiler.close(step)
+
+    def _call_size(self, step: int) -> int:
+        """Return the number of steps of the call that begins with a step.
+
+        Calls end at multiples of `steps_per_call` within an epoch, and with the epoch. Checkpoints
+        are written between calls, so that a resumed run makes the same calls.
+        """
+        size = self.batches.steps_per_epoch
+        step_of_epoch = step % size
+        full = self.steps_per_call - step_of_epoch % self.steps_per_call
+        return min(full, size - step_of_epoch)
+
+    def _inputs(self, step: int) -> Iterator[dict[str, np.ndarray]]:
+        """Yield the inputs of the calls from a step on, divided among the devices."""
+        batches = iter(self.batches.iterate(step, positions=self.store is not None))
+        if self.steps_per_call == 1:
+            yield from map(parallel.shard, batches)
+            return
+        while True:
+            count = self._call_size(step)
+            yield parallel.shard_steps([next(batches) for _ in range(count)])
+            step += count
 
     def _train_epoch(self, current: TrainState, step: int, inputs: Any) -> tuple[TrainState, int]:
         """Take the remaining steps of the epoch that `step` belongs to; return state and step."""
         size, every = self.batches.steps_per_epoch, self.settings["checkpoint_every_steps"]
+        stores = () if self.store is None else (self.store,)
         pending: tuple[int, jax.Array] | None = None
         bar = progress_bar(
             total=size,
@@ -198,26 +233,28 @@ class TrainingRun:
         )
         with bar:
             while True:
-                batch = parallel.shard(next(inputs))
-                self._profiler.before(step, self.train_step, current, batch)
+                arguments, count = (current, next(inputs), *stores), self._call_size(step)
+                self._profiler.before(step, count, self.train_step, *arguments)
                 agreed = parallel.largest(self._request())
                 with jax.profiler.StepTraceAnnotation("train", step_num=step):
-                    current, loss = self.train_step(current, batch)
-                self._profiler.after(step, loss)
-                # The loss of the previous step is checked while this step runs.
-                self._log_step(pending, bar)
-                pending = (step, loss)
-                step += 1
+                    current, losses = self.train_step(*arguments)
+                del arguments  # its state is donated
+                self._profiler.after(step + count - 1, losses)
+                # The losses of the previous call are checked while this one runs.
+                self._log_steps(pending, bar)
+                self._store.check()
+                pending = (step, losses)
+                step += count
                 if step % size == 0:
                     break
-                # Computed before this step, which runs meanwhile.
+                # Computed before this call, which runs meanwhile.
                 request = agreed.item()
-                if request or every and step % every == 0:
+                if request or every and step // every > (step - count) // every:
                     self._check_finite(pending)
                     self._save(current, None)
                 if request == _STOP:
                     self._stop(step)
-            self._log_step(pending, bar)
+            self._log_steps(pending, bar)
         return current, step
 
     def _validate(self, current: TrainState, step: int, epoch_began: float) -> TrainState:
@@ -251,32 +288,39 @@ class TrainingRun:
 
     def _stop(self, step: int) -> NoReturn:
         """End this process for SIGTERM, when process 0 has saved the state."""
+        self._store.wait()
         distributed.leave()
         raise preemption.Preempted(f"ended by SIGTERM, checkpoint after step {step}")
 
     def _save(self, current: TrainState, rank: float | None) -> None:
+        """Copy the state to the host; it is written while training goes on."""
         self._saved = time.perf_counter()
         self.progress.seconds = self._saved - self._began
         self._store.save(parallel.first(current), dataclasses.asdict(self.progress), rank)
 
-    def _log_step(self, pending: tuple[int, jax.Array] | None, bar: tqdm) -> None:
-        """Show and log the loss of a step; raise UserError if it is not finite."""
+    def _log_steps(self, pending: tuple[int, jax.Array] | None, bar: tqdm) -> None:
+        """Show and log the losses of a call; raise UserError if one is not finite."""
         if pending is None:
             return
-        step, value = pending[0], self._check_finite(pending)
+        first, values = pending[0], self._check_finite(pending)
         losses = [row["valid_loss"] for row in self.progress.history]
         best = f"{min(losses):.4f}" if losses else "-"
-        bar.set_postfix(loss=f"{value:.4f}", best_validation=best, refresh=False)
-        bar.update()
-        if step % self.settings["log_every_steps"] == 0:
-            rate = float(self.schedule(step))
-            self.logger.scalars(step, {"train/loss_step": value, "learning_rate": rate})
+        bar.set_postfix(loss=f"{values[-1]:.4f}", best_validation=best, refresh=False)
+        bar.update(len(values))
+        for step, value in enumerate(values, first):
+            if step % self.settings["log_every_steps"] == 0:
+                rate = float(self.schedule(step))
+                self.logger.scalars(step, {"train/loss_step": value, "learning_rate": rate})
 
-    def _check_finite(self, pending: tuple[int, jax.Array]) -> float:
-        """Return the loss of a step; raise UserError with the ids of its batch if not finite."""
-        step, value = pending[0], float(parallel.first(pending[1]))
-        if math.isfinite(value):
-            return value
+    def _check_finite(self, pending: tuple[int, jax.Array]) -> list[float]:
+        """Return the losses of a call; raise UserError with the ids of the batch of the first one
+        that is not finite.
+        """
+        first, values = pending[0], np.atleast_1d(parallel.first(pending[1])).tolist()
+        failed = [i for i, value in enumerate(values) if not math.isfinite(value)]
+        if not failed:
+            return values
+        step, value = first + failed[0], values[failed[0]]
         ids = self.batches.ids(step)
         file = self.workdir / f"nonfinite_step_{step}.json"
         if distributed.is_main():

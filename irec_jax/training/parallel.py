@@ -4,7 +4,7 @@ The only module that uses `pmap`; its axis has the name `distributed.AXIS`.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -54,6 +54,25 @@ def replicate(tree: Any) -> Any:
     return jax_utils.replicate(tree, axis_name=AXIS)
 
 
+def copy_to_each(tree: Any, devices: Sequence[Any] | None = None) -> Any:
+    """Do the same as `replicate` for large arrays, without copies on the host.
+
+    Args:
+        tree: arrays.
+        devices: devices of this process; None for all of them.
+    """
+    devices = list(devices or jax.local_devices())
+    sharding = _sharding(devices)
+
+    def copy(array: Any) -> jax.Array:
+        array = np.asarray(array)
+        copies = [jax.device_put(array[None], device) for device in devices]
+        shape = (len(devices), *array.shape)
+        return jax.make_array_from_single_device_arrays(shape, sharding, copies)
+
+    return jax.tree.map(copy, tree)
+
+
 def first(tree: Any) -> Any:
     """Return the first device's copy of replicated arrays, on the host."""
     # Copied, since the device's own buffer may be donated to the next step.
@@ -82,3 +101,41 @@ def shard(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Divide this process's batch (B, ...) among its devices: (devices, B / devices, ...)."""
     count = jax.local_device_count()
     return {k: v.reshape(count, -1, *v.shape[1:]) for k, v in batch.items()}
+
+
+def shard_steps(batches: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Divide the batches of several steps: (devices, steps, B / devices, ...)."""
+    parts = [shard(batch) for batch in batches]
+    return {k: np.stack([part[k] for part in parts], axis=1) for k in parts[0]}
+
+
+def _sharding(devices: Sequence[Any]) -> jax.NamedSharding:
+    """Return the sharding of arrays (devices, ...) over devices of this process."""
+    # The axis has the same name as in the step; see `replicate`.
+    return jax.NamedSharding(jax.sharding.Mesh(np.array(devices), (AXIS,)), jax.P(AXIS))
+
+
+def transfer(tree: Any) -> Any:
+    """Copy arrays (devices, ...) to the devices of this process, in the background."""
+    return jax.device_put(tree, _sharding(jax.local_devices()))
+
+
+def ahead(items: Iterable[Any]) -> Iterator[Any]:
+    """Yield items after the next one has been started, such as a copy or a step on a device."""
+    waiting: list[Any] = []
+    for item in items:
+        waiting.append(item)
+        if len(waiting) > 1:
+            yield waiting.pop(0)
+    yield from waiting
+
+
+def free_memory_bytes() -> int | None:
+    """Return the free memory of the device of this process that has least; None if unknown."""
+    free = []
+    for device in jax.local_devices():
+        statistics = device.memory_stats() or {}
+        if "bytes_limit" not in statistics:
+            return None
+        free.append(statistics["bytes_limit"] - statistics.get("bytes_in_use", 0))
+    return min(free)

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 
 from irec_jax import distributed
+from irec_jax.remote import Staged
 from irec_jax.training.logging import log
 
 
@@ -60,7 +61,8 @@ def _inner_jaxprs(params: Mapping[str, Any]) -> Iterator[Any]:
 class Profiler:
     """Traces steps `start_step` .. `start_step + num_steps - 1`, none if num_steps is 0.
 
-    A run that resumes within these steps traces the remaining ones.
+    A run that resumes within these steps traces the remaining ones. Calls that take several steps
+    are traced completely if any of their steps is.
 
     Args:
         settings: the config section `profile`.
@@ -74,19 +76,28 @@ class Profiler:
         self._done = not self._steps
         self._began = self._flops = 0.0
 
-    def before(self, step: int, train_step: Callable, *arguments: Any) -> None:
-        """Start the trace if it begins with this step; call with the step's arguments."""
-        if self._done or self._first is not None or step not in self._steps:
+    def before(self, step: int, count: int, train_step: Callable, *arguments: Any) -> None:
+        """Start the trace if it begins with one of the `count` steps of a call.
+
+        Args:
+            step: first step of the call.
+            count: number of its steps.
+            train_step: the function that is called.
+            *arguments: its arguments.
+        """
+        outside = step + count <= self._steps.start or step >= self._steps.stop
+        if self._done or self._first is not None or outside:
             return
         jax.block_until_ready(arguments)
-        self._flops = num_flops(train_step, *arguments)
+        self._flops = num_flops(train_step, *arguments) / count
         if distributed.is_main():
-            jax.profiler.start_trace(str(self._folder), create_perfetto_trace=True)
+            self._staged = Staged(self._folder)
+            jax.profiler.start_trace(str(self._staged.local), create_perfetto_trace=True)
         self._first, self._began = step, time.perf_counter()
 
     def after(self, step: int, result: Any) -> None:
-        """End the trace if this step is the last one; call with the step's result."""
-        if self._first is not None and step == self._steps[-1]:
+        """End the trace if `step`, the last one of a call, is the last one to trace or later."""
+        if self._first is not None and step >= self._steps[-1]:
             jax.block_until_ready(result)
             self._finish(self._first, step)
 
@@ -104,6 +115,7 @@ class Profiler:
         seconds = (time.perf_counter() - self._began) / (last - first + 1)
         if distributed.is_main():
             jax.profiler.stop_trace()
+            self._staged.close()
         devices = jax.device_count()
         lines = [
             f"profile of steps {first}..{last}: {self._folder}",

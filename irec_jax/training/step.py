@@ -1,7 +1,6 @@
 """Training and evaluation steps: pure per-device functions of state and batch, and mean losses."""
 
 import dataclasses
-import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -93,25 +92,60 @@ def eval_step(
     return sum_over_devices({"loss": total, "count": count} | scalars)
 
 
+def several_steps(step: Callable, *, scan: bool, cut: Callable[..., Any] | None = None) -> Callable:
+    """Return a per-device function that takes the steps of one call.
+
+    Args:
+        step: `(state, batch) -> (state, loss)`.
+        scan: whether a call takes several steps: inputs and losses then have a leading axis.
+        cut: `(store, positions) -> batch` for inputs that are positions in a store, see
+            `data.device_audio`; None if inputs are batches.
+
+    Returns:
+        `(state, inputs) -> (state, losses)`; with `cut`, a third argument is the store.
+    """
+
+    def call(state: Any, inputs: Any, *store: Any) -> tuple[Any, jax.Array]:
+        def single(state: Any, item: Any) -> tuple[Any, jax.Array]:
+            return step(state, cut(*store, item) if cut else item)
+
+        return jax.lax.scan(single, state, inputs) if scan else single(state, inputs)
+
+    return call
+
+
 def create_evaluate(
-    loss: Callable, batches: Callable[[], Iterable]
+    loss: Callable,
+    batches: Callable[[], Iterable],
+    *,
+    cut: Callable[..., Any] | None = None,
+    store: Any = None,
 ) -> Callable[[Any, Any], dict[str, float]]:
     """Return a function for the mean loss of a split, exact for any device count and padding.
 
     Args:
         loss: `Task.loss`.
         batches: returns an iterator over this process's batches of the split, one pass.
+        cut, store: with a store on the devices, `batches` yields positions; see `several_steps`.
 
     Returns:
         A function from the replicated `(params, model_state)` to the means of `loss` and of the
         task's scalars.
     """
-    step = parallel.map_step(functools.partial(eval_step, loss=loss), donate_state=False)
+
+    def device_step(params: Any, model_state: Any, inputs: Any, *store: Any) -> Any:
+        batch = cut(*store, inputs) if cut else inputs
+        return eval_step(params, model_state, batch, loss=loss)
+
+    step = parallel.map_step(device_step, donate_state=False)
+    stores = () if cut is None else (store,)
 
     def evaluate(params: Any, model_state: Any) -> dict[str, float]:
         sums: dict[str, float] = {}
-        for batch in batches():
-            values = parallel.first(step(params, model_state, parallel.shard(batch)))
+        inputs = parallel.ahead(map(parallel.transfer, map(parallel.shard, batches())))
+        results = (step(params, model_state, item, *stores) for item in inputs)
+        # The sums of a batch are read while the next one is evaluated.
+        for values in map(parallel.first, parallel.ahead(results)):
             for name, value in values.items():
                 sums[name] = sums.get(name, 0.0) + float(value)
         count = max(sums.pop("count", 0.0), 1.0)

@@ -2,12 +2,14 @@
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 
 from irec_jax import config as configs
+from irec_jax import models
 from irec_jax.checkpoints.workdir import differences
 from irec_jax.config.checks import check_config
 from irec_jax.errors import UserError
@@ -84,6 +86,52 @@ def test_every_network_computes_in_bfloat16_if_set(name):
     }
     jaxpr = jax.make_jaxpr(task.predict)(params, model_state, batch)
     assert "bf16" in str(jaxpr) and jaxpr.out_avals[0].dtype == np.float32
+    if load(f"configs/{name}.py:debug").model.get("dtype", "float32") is None:
+        _check_training_in_bfloat16(task, params, model_state)
+
+
+def _check_training_in_bfloat16(task, params, model_state):
+    """Check that the loss, its gradients and the statistics are float32."""
+    if not hasattr(task, "classes"):
+        batch = {"stems": ((2, len(task.stems), task.window_samples), "int16")}
+    else:
+        labels = ((2, len(task.classes)), "float32")
+        batch = {"audio": ((2, task.window_samples), "int16"), "labels": labels}
+    batch |= {name: ((2,), "float32") for name in ("gain", "mask")}
+    batch |= {name: ((2,), "int32") for name in ("num_samples", "index")}
+    shapes = {name: jax.ShapeDtypeStruct(*shape) for name, shape in batch.items()}
+
+    def gradient(params, model_state, shapes):
+        def loss(params):
+            result = task.loss(params, model_state, shapes, jax.random.key(0), True)
+            return result[0], result[2:]
+
+        return jax.value_and_grad(loss, has_aux=True)(params)
+
+    outputs = jax.tree.leaves(jax.eval_shape(gradient, params, model_state, shapes))
+    assert {leaf.dtype for leaf in outputs} == {np.dtype("float32")}
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype"),
+    [
+        (dict(platform="cpu"), "float32"),
+        (dict(platform="gpu", compute_capability="7.5"), "float32"),
+        (dict(platform="gpu", compute_capability="9.0"), "bfloat16"),
+        (dict(platform="gpu", compute_capability="10.0"), "bfloat16"),
+        (dict(platform="gpu", compute_capability="gfx90a"), "bfloat16"),
+        (dict(platform="tpu"), "bfloat16"),
+    ],
+)
+def test_a_dtype_that_is_not_set_is_that_of_the_device(monkeypatch, device, dtype):
+    monkeypatch.setattr(jax, "local_devices", lambda: [SimpleNamespace(**device)])
+    assert load().model.dtype is None and load(model__dtype="float32").model.dtype == "float32"
+    for name, text in (("none", dtype), ("float32", "float32"), ("bfloat16", "bfloat16")):
+        settings = load(model__dtype=name).model.to_dict()
+        assert models.create(num_classes=3, **settings).dtype == text
+    # A run of an earlier version, whose config says float32, may be continued.
+    new, old = {"model.dtype": None}, {"model.dtype": "float32"}
+    assert differences(new, old) == [] and differences(old, new) != []
 
 
 def test_changing_the_optimizer_drops_unsupported_arguments():
@@ -140,6 +188,7 @@ def test_errors_are_reported_in_one_line_with_a_suggestion(spec, settings, messa
     [
         ("data.dir", "data", ["", "none"]),
         ("data.hop_s", 0.5, ["0", "0.0", "None"]),
+        ("data.soundfont", "piano.sf2", ["", "none"]),
         ("data.stored", "12", ["", "none"]),
         ("evaluation.threshold", 0.25, ["0.0", "none"]),
         ("optimizer.clip_norm", 2.0, ["0", "None"]),
@@ -189,7 +238,9 @@ def test_optional_numbers_reject_other_text():
 
 def test_unset_keys_match_those_of_earlier_versions(tmp_path):
     current = configs.flatten(load())
+    assert "" not in current.values()
     earlier = {"data.dir": "", "data.hop_s": 0.0, "optimizer.schedule.name": ""}
+    earlier |= {"data.soundfont": ""}
     earlier |= {"training.max_steps_per_epoch": 0, "optimizer.clip_norm": 0.0}
     assert differences(current, current | earlier) == []
     assert differences(current, current | {"data.hop_s": 0.5}) == ["data.hop_s: 0.5 -> None"]

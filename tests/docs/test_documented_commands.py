@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import call_trace
+import multitrack_fixture
 import musdb18_fixture
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ import soundfile
 import yaml
 
 import data_builders
-from irec_jax import cli, config, main
+from irec_jax import cli, config, main, remote
 from irec_jax.cli.train import parse_overrides
 from irec_jax.errors import UserError
 from irec_jax.files import read_json, write_json
@@ -46,6 +47,9 @@ LANGUAGES = ("bash", "python", "json", "text", "yaml")
 BLOCK = re.compile(
     r"^(?P<indent> *)```(?P<language>\S*)[^\n]*\n(?P<text>.*?)^(?P=indent)```$", re.M | re.S
 )
+INLINE_COMMAND = re.compile(r"`((?:irec|python -m) [^`]*)`")
+#: A page whose table holds commands; elsewhere, the text abbreviates them.
+TABLE_OF_COMMANDS = ROOT / "docs/papers/index.md"
 INLINE_CONFIG = re.compile(r"`(configs/\w+\.py[^`]*)`")
 RATE_HZ = 22_050
 
@@ -90,6 +94,8 @@ for _block in ALL_BLOCKS:
     if _block.language == "bash":
         for _words in commands(_block):
             COMMANDS.setdefault(_words, _block.place)
+for _command in INLINE_COMMAND.findall(TABLE_OF_COMMANDS.read_text()):
+    COMMANDS.setdefault(tuple(shlex.split(_command)), "docs/papers/index.md")
 INLINE_CONFIGS = sorted(
     {name for page in PAGES for name in INLINE_CONFIG.findall(page.read_text())}
 )
@@ -128,6 +134,11 @@ def example_folder(tmp_path_factory) -> Path:
         track = folder / path / f"{path.replace('/', ' - ')}.stem.mp4"
         musdb18_fixture.write_stem_file(track, musdb18_fixture.stems(path).values())
     (folder / "DOWNLOADS").mkdir()
+    for name in ("01_KickIn", "02_LeadVox", "03_ElecGtr1"):
+        write_tones(folder / f"MIXING_SECRETS/ABand_ASong_Full/{name}.wav", len(name))
+    multitrack_fixture.write_medleydb_piece(
+        folder / "MEDLEYDB/Audio", "AnArtist_ASong", [("piano", ("piano",)), ("flute", ("flute",))]
+    )
     call_trace.write_separator(folder / "runs/ligtenberg_unet")
     for run in ("han", "my_sounds", "my_pieces", "three/seed_0", "three/seed_1", "three/seed_2"):
         recogniser = call_trace.write_recogniser(folder / "runs" / run)
@@ -156,7 +167,7 @@ class Reached(Exception):
 
 def run_command(words: Sequence[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Run a command, or check it as far as possible here."""
-    words = list(words)
+    words = [word.replace("gs://BUCKET/", "bucket/") for word in words]  # there is none here
     while re.fullmatch(r"[A-Z_]+=\S*", words[0]):  # environment variables of this command
         words.pop(0)
     if words[0] not in PROGRAMS:
@@ -182,7 +193,8 @@ def run_pip(words, monkeypatch):
     """Check that an installation names this project and its requirements."""
     groups = [*PROJECT["dependency-groups"].values(), PROJECT["project"]["dependencies"]]
     known = {re.match(r"[\w-]+", name)[0] for group in groups for name in group}
-    known |= {"uv", "tensorboard", "xprof"}  # tools that the project does not need
+    # Tools that the project does not need, and packages for URLs.
+    known |= {"uv", "tensorboard", "xprof", *remote.PACKAGES.values()}
     action, *words = words
     assert action == "install"
     for word in words:
@@ -276,8 +288,8 @@ def run_job(words, monkeypatch):
     options, (script, *rest) = words[:position], words[position:]
     assert all(re.fullmatch(r"--[a-z-]+=\S+", option) for option in options)
     subprocess.run(["bash", "-n", ROOT / script], check=True)
-    if Path(script).name == "slurm_study.sh":
-        plan_study(["study", *rest, "--task=1/2"], monkeypatch)
+    if Path(script).name == "slurm_array.sh":
+        run_irec([*rest, "--task=1/2"], monkeypatch)
     elif Path(script).name != "tpu_pod.sh" or rest[0] == "start":
         num_arguments = {"local.sh": 1, "slurm.sh": 0, "tpu_pod.sh": 3}[Path(script).name]
         train(rest[num_arguments:])

@@ -225,6 +225,36 @@ def test_entry_of_a_report_compares_the_model_with_each_baseline():
         assert difference[score] == pytest.approx(entry["model"]["macro"][score] - baseline)
 
 
+def test_frames_have_the_scores_of_their_instance():
+    labels, scores, _, names = make_instances()
+    generator = np.random.default_rng(3)
+    # Instances of 2.5 frames; the last one of a piece may be incomplete.
+    num_frames = {name: int(2.5 * size - 1) for name, size in SIZES.items()}
+    frame_labels = {name: generator.random((n, 4)) < 0.4 for name, n in num_frames.items()}
+    expected_labels, expected_scores, of_frame = [], [], []
+    for name in sorted(SIZES):
+        instances = scores[np.array(names) == name]
+        for frame in range(num_frames[name]):
+            expected_labels.append(frame_labels[name][frame])
+            expected_scores.append(instances[math.floor(frame / 2.5)])
+            of_frame.append(name)
+    options = dict(frames_per_instance=2.5, threshold=0.4, num_resamples=5)
+    result = pieces.frame_scores(scores, names, CLASSES, frame_labels, **options)
+    expected = np.array(expected_labels), np.array(expected_scores)
+    table = naive(*expected, of_frame, threshold=0.4)
+    for name in CLASSES:
+        for score in pieces.SCORES:
+            value = mean(list(table[name][score].values()))
+            assert result["per_class"][name][score] == pytest.approx(value, nan_ok=True)
+    micro = sklearn.metrics.f1_score(expected[0], expected[1] >= 0.4, average="micro")
+    assert result["micro"]["f1"] == pytest.approx(micro)
+    assert result["num_frames"] == len(of_frame)
+    with pytest.raises(ValueError, match="expected labels of 'a'"):
+        pieces.frame_scores(scores, names, CLASSES, {}, **options)
+    with pytest.raises(ValueError, match="scores: expected"):
+        pieces.frame_scores(scores[1:], names, CLASSES, frame_labels, **options)
+
+
 def test_invalid_input_is_rejected():
     labels, scores, _, names = make_instances()
     with pytest.raises(ValueError, match="labels: expected"):

@@ -36,13 +36,17 @@ def test_training_evaluation_and_recognition(arguments, words, tmp_path, capsys)
     assert pieces["model"]["num_pieces"] == 2
     assert set(pieces["baselines"]) == {"majority", "MFCC + logistic regression"}
     assert 0 <= pieces["model"]["macro"]["auc"] <= 1
+    frames = pieces["frames"]
+    assert frames["model"]["num_frames"] == 2 * -(-SECONDS * RATE_HZ // 1024)
+    assert set(frames["baselines"]) == set(pieces["baselines"])
+    assert 0 <= frames["model"]["micro"]["f1"] <= 1
     assert "instances of 0.372 s" in report["protocol"]["examples"]
     recogniser = load_recogniser(tmp_path)
     noise = np.random.default_rng(1).normal(0, 0.1, SECONDS * RATE_HZ).astype(np.float32)
     result = recogniser.recognize(noise, sample_rate_hz=RATE_HZ)
     assert len(result.times_s) == num_instances and set(result.scores) == {"flute", "viola"}
     page = (tmp_path / "report.md").read_text()
-    assert "piece" in page
+    assert "each of the" in page and "frames of 1,024 samples" in page
 
 
 def test_pieces_shorter_than_a_bag_are_left_out_or_reported(words, tmp_path, capsys):

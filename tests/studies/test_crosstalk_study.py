@@ -23,7 +23,9 @@ def study_tiny(workdir, *words):
 @pytest.fixture(scope="module")
 def studied(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("study") / "crosstalk"
-    assert study_tiny(workdir, "--min-tracks=9", "--methods=aligned,source,wiener") == 0
+    assert (
+        study_tiny(workdir, "--min-tracks=9", "--methods=aligned,source,wiener,aligned_mmse") == 0
+    )
     return workdir
 
 
@@ -43,11 +45,14 @@ def test_report_shows_scores_and_gains(studied):
             assert scores["source"]["correlation"] > 0.3
         by_level = [piece["levels"][level]["mixture"]["sir"] for level in ("-6", "-12", "-18")]
         assert by_level == sorted(by_level)
+        assert -1e-9 < piece["restarts"]["cost_excess"] < 1e-4
+        assert piece["restarts"]["weight_difference"] < 0.01
     page = (studied / "report.md").read_text()
     (example,) = studied.glob("example-*.png")
     assert example.stat().st_size > 20_000 and f"]({example.name})" in page
     assert example.stem.removeprefix("example-") in report["pieces"]
-    html = report_pages.check((studied / "report.html").read_text(), num_pictures=1)
+    assert (studied / example.name.replace("example-", "restarts-")).stat().st_size > 10_000
+    html = report_pages.check((studied / "report.html").read_text(), num_pictures=2)
     assert html.texts("p")[0].startswith("SIR gain of irec-jax (aligned, mask) ")
     assert html.texts("warning")[0].startswith("Rendered music, not the recordings")
     page = re.sub(" +", " ", page)
@@ -55,6 +60,8 @@ def test_report_shows_scores_and_gains(studied):
     assert "reported: Mozart | 9.14 | 7.31 | 3.92" in page
     for name in report["pieces"]:
         assert f"irec-jax (aligned, mask): {name}" in page
+        # Scores by piece, but no correlation, since the estimate is that of the row above.
+        assert page.count(f"irec-jax (aligned, Ephraim-Malah): {name}") == 1
 
 
 def test_interrupted_study_resumes(studied, tmp_path, monkeypatch):
@@ -69,11 +76,13 @@ def test_interrupted_study_resumes(studied, tmp_path, monkeypatch):
     monkeypatch.setattr(
         study, "study_piece", lambda piece, **k: executed.append(piece.name) or original(piece, **k)
     )
-    assert study_tiny(workdir, "--min-tracks=9", "--methods=aligned,source,wiener") == 0
+    assert (
+        study_tiny(workdir, "--min-tracks=9", "--methods=aligned,source,wiener,aligned_mmse") == 0
+    )
     assert len(executed) == 1
     assert {file: file.read_bytes() for file in files} == contents
-    # The figure of the earlier call is part of the new page.
-    report_pages.check((workdir / "report.html").read_text(), num_pictures=1)
+    # The figures of the earlier call are part of the new page.
+    report_pages.check((workdir / "report.html").read_text(), num_pictures=2)
 
 
 def test_selected_pieces_have_their_own_example(studied, tmp_path, monkeypatch):
@@ -83,10 +92,13 @@ def test_selected_pieces_have_their_own_example(studied, tmp_path, monkeypatch):
     examples, png = [], next(workdir.glob("example-*.png")).read_bytes()
     monkeypatch.setattr(study, "study_piece", lambda piece, **k: result)
     monkeypatch.setattr(study, "draw_example", lambda piece, **k: examples.append(piece.name))
+    monkeypatch.setattr(study, "draw_restarts", lambda piece, **k: examples.append(piece.name))
     monkeypatch.setattr(writing, "encode", lambda figure, file_format, **_: png)
-    assert study_tiny(workdir, "--min-tracks=3", "--methods=aligned,source,wiener") == 0
+    assert (
+        study_tiny(workdir, "--min-tracks=3", "--methods=aligned,source,wiener,aligned_mmse") == 0
+    )
     pieces = json.loads((workdir / "report.json").read_text())["pieces"]
-    assert examples == [next(iter(pieces))]
+    assert examples == [next(iter(pieces))] * 2
     assert f"](example-{examples[0]}.png)" in (workdir / "report.md").read_text()
 
 
@@ -119,6 +131,7 @@ def test_workdir_with_other_settings_is_rejected(studied, capsys):
     [
         (["--methods=magic"], "--methods magic: unknown"),
         (["--methods="], "--methods : unknown"),
+        (["--dataset=multitrack", "--layout=medleydb", "--path=/nowhere"], "/nowhere: no such"),
         (["--max-s=nan"], "--max-s nan: expected a positive"),
         (["--min-tracks=90"], "no piece of gm_multitrack"),
         (["--dataset=gm_irmas"], "not multitrack pieces"),
@@ -130,6 +143,20 @@ def test_invalid_arguments_are_reported_in_one_line(tmp_path, capsys, words, mes
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
+
+
+def test_residues_are_measured_in_pauses():
+    rng = np.random.default_rng(0)
+    sources = rng.standard_normal((3, 100_000)).astype(np.float32)
+    sources[0, 25_000:75_000] = sources[1, :50_000] = 0  # the third one has no pause
+    spots = sources + 0.1 * np.roll(sources, 1, axis=0)
+    pauses = [study._is_silent(source) for source in sources]
+    assert [int(pause.sum()) for pause in pauses] == [22, 24, 0]
+    quieter = np.array([[0.1], [0.01], [1]], np.float32) * spots
+    residues = study._musical_noise(spots, quieter, pauses)
+    np.testing.assert_allclose(list(residues.values()), [0, 30], atol=1e-4)
+    silence = study._musical_noise(spots, 0 * spots, pauses)
+    assert silence == {"log_kurtosis_ratio": None, "attenuation": None}
 
 
 def test_inverse_without_direct_sound_uses_the_weights():

@@ -85,6 +85,22 @@ def test_files_match_arrays_and_contain_less_crosstalk(folder, tmp_path, capsys)
     assert capsys.readouterr().err == ""
 
 
+def test_options_against_musical_noise(folder, tmp_path, capsys):
+    words = ["--method", "mmse", "--prior-s", 0.2, "--smoothing-s", 0.05, *SMALL_WORDS]
+    assert call(folder, "--out", tmp_path / "out", *words) == 0
+    settings = crosstalk.Settings(method="mmse", prior_s=0.2, smoothing_s=0.05, **SMALL)
+    expected, _ = crosstalk.debleed_array(read_all(folder), settings, sample_rate_hz=RATE_HZ)
+    np.testing.assert_allclose(read_all(tmp_path / "out"), expected, atol=2**-22)
+    capsys.readouterr()
+    for words, message in (
+        (["--smoothing-s", "-1"], "smoothing_s=-1.0: expected 0 to 60 seconds"),
+        (["--method", "mse"], "unknown method 'mse': did you mean 'mmse'?"),
+    ):
+        assert call(folder, "--out", tmp_path / "other", *words) == 1
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1
+
+
 def test_mixes_are_no_tracks(folder, tmp_path, capsys):
     names = ["Mixdown 2.flac", "mix.wav", "Master.WAV", "Rough-Mix.wav", "mixture.wav"]
     for name in names:

@@ -119,6 +119,7 @@ def test_answer_about_nothing_says_so(recogniser, tmp_path, samples, note):
     result = recognize(recogniser, tmp_path, samples)
     assert result.labels == () and not result.activity.any() and result.segments == []
     assert re.fullmatch(note, result.note)
+    assert recogniser.recognize(samples, sample_rate_hz=RATE_HZ, threshold=0).segments == []
 
 
 def clip_notes(samples, rate_hz):

@@ -51,11 +51,22 @@ class Run:
         variables = self.task.init(jax.random.key(seed))
         return state.create(*variables, self.optimizer, self.task.scalars, seed)
 
+    def several_steps(self, *, scan, cut=None):
+        """Return the mapped step that takes several steps per call, or positions as inputs."""
+        train_step = functools.partial(
+            step.train_step, loss=self.task.loss, optimizer=self.optimizer, l2=1e-5
+        )
+        return parallel.map_step(
+            step.several_steps(train_step, scan=scan, cut=cut), donate_state=True
+        )
+
     def fit(self, clips, workdir, *, train_step=None, evaluate=None, **settings):
         self.eval_batches = data.Batches(clips, window_samples=2000, batch_size=8, shuffle=False)
+        calls = {k: settings.pop(k) for k in ("steps_per_call", "store") if k in settings}
         training_run = loop.TrainingRun(
             train_step=train_step or self.train_step,
             batches=data.Batches(clips, window_samples=2000, batch_size=8),
+            **calls,
             evaluate=evaluate or self.evaluate,
             settings=SETTINGS | settings,
             profile=NO_PROFILE,
@@ -314,6 +325,50 @@ def test_non_finite_loss_is_reported_with_step_and_clips(run, tone_clips, tmp_pa
     assert record == {"step": 2, "ids": batches.ids(2)}
 
 
+def test_several_steps_per_call_match_single_steps(run, tone_clips, tmp_path):
+    """Epochs of 6 steps in calls of 4 and 2, whose windows are cut on the device."""
+    clips = tone_clips()
+    batches = data.Batches(clips, window_samples=2000, batch_size=8)
+    assert batches.steps_per_epoch == 6
+    expected, progress = run.fit(clips, tmp_path / "single", num_epochs=2)
+    train_step, sizes = run.several_steps(scan=True, cut=batches.cut), []
+    options = dict(
+        steps_per_call=4,
+        store=parallel.copy_to_each(batches.create_store()),
+        num_epochs=2,
+        checkpoint_every_steps=3,
+    )
+
+    def killed_step(*arguments):
+        state, losses = train_step(*arguments)
+        sizes.append(losses.shape[1])
+        if len(sizes) == 4:
+            raise Killed
+        return state, losses
+
+    with pytest.raises(Killed):
+        run.fit(clips, tmp_path / "calls", train_step=killed_step, **options)
+    # Step 9 was passed by the call that ended with step 10.
+    assert sizes == [4, 2, 4, 2] and saved_steps(tmp_path / "calls")[-1] == 10
+    resumed, rows = run.fit(clips, tmp_path / "calls", train_step=train_step, **options)
+    for row, single in zip(rows.history, progress.history, strict=True):
+        assert row == pytest.approx(single | {"seconds": row["seconds"]}, rel=1e-4)
+    for a, b in zip(*map(jax.tree.leaves, (resumed, expected)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_non_finite_loss_within_a_call_is_reported_with_its_step(run, tone_clips, tmp_path):
+    def third_is_nan(state, batch):
+        count = batch["mask"].shape[1]
+        return state, jnp.where(jnp.arange(count) == 2, jnp.nan, 1.0)[None]
+
+    with pytest.raises(UserError, match=r"nan at step 2, clips clip \d+"):
+        run.fit(tone_clips(), tmp_path, train_step=third_is_nan, steps_per_call=4)
+    batches = data.Batches(tone_clips(), window_samples=2000, batch_size=8)
+    record = json.loads((tmp_path / "nonfinite_step_2.json").read_text())
+    assert record == {"step": 2, "ids": batches.ids(2)}
+
+
 def test_l2_adds_the_squares_of_kernels_only():
     params = {"kernel": jnp.array([[1.0, 2.0]]), "bias": jnp.array([7.0])}
     assert float(step.l2_penalty(params)) == 5.0
@@ -340,6 +395,17 @@ for count in (1, 8):
     for n in range(4):
         batch = {{k: v.reshape(count, -1, *v.shape[1:]) for k, v in batches[n].items()}}
         current, loss = mapped(current, batch)
+    if hasattr(batches, "cut"):
+        # Each device cuts its rows of the batch from its copy of the audio, bit for bit.
+        cut = parallel.map_step(
+            lambda p, s: batches.cut(s, p), donate_state=False, devices=devices
+        )
+        store = jax_utils.replicate(batches.create_store(), devices)
+        for n in range(3):
+            parts = batches.positions(n)
+            actual = cut({{k: v.reshape(count, -1) for k, v in parts.items()}}, store)
+            for k, v in batches[n].items():
+                np.testing.assert_array_equal(actual[k].reshape(v.shape), v)
     results.append(jax.device_get(jax.tree.map(lambda x: x[0], current)))
 changed = False
 start = jax.device_get(task.init(jax.random.key(0))[0])

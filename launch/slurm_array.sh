@@ -1,24 +1,28 @@
 #!/usr/bin/env bash
-# The runs of a study, divided among the jobs of an array; then the tables:
+# The runs of a study, or the repeats of a training, divided among the jobs of an array; then the
+# tables:
 #
 #   irec build gm_irmas --size=small --format=stereo44k    # once, before the jobs
-#   sbatch --array=1-10 launch/slurm_study.sh goel --workdir=runs/goel
+#   sbatch --array=1-10 launch/slurm_array.sh study goel --workdir=runs/goel
 #   irec study goel --workdir=runs/goel --collect
 #
+#   sbatch --array=1-3 launch/slurm_array.sh train configs/han.py --config.training.repeats=3
+#   irec train configs/han.py --config.training.repeats=3 --collect
+#
 # Each job has one GPU and is queued again like those of launch/slurm.sh.
-#SBATCH --job-name=irec-study
+#SBATCH --job-name=irec-array
 #SBATCH --ntasks=1
 #SBATCH --gpus-per-node=1
 #SBATCH --cpus-per-task=8
 #SBATCH --requeue
 #SBATCH --open-mode=append
-#SBATCH --output=irec-study-%A_%a.log
+#SBATCH --output=irec-array-%A_%a.log
 #SBATCH --signal=TERM@120
 set -uo pipefail
 export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}
 
 status=0
-srun --kill-on-bad-exit=1 "${PYTHON:-python}" -m irec_jax.cli study "$@" \
+srun --kill-on-bad-exit=1 "${PYTHON:-python}" -m irec_jax.cli "$@" \
     --task="$SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT" || status=$?
 if ((status == 75)); then  # ended by SIGTERM
     scontrol requeue "$SLURM_JOB_ID"

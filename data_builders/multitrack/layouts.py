@@ -1,0 +1,275 @@
+"""Pieces of MedleyDB and of Mixing Secrets, in the folders of their downloads.
+
+MedleyDB (Bittner et al. 2014): a folder for each piece, anywhere below the path, with
+``<piece>_METADATA.yaml``, ``<piece>_MIX.wav``, a folder of stems (one file for each instrument) and
+one of raw tracks (one for each microphone). The metadata names the instrument of every file and
+says whether the tracks contain the sound of one another (``has_bleed``).
+
+'Mixing Secrets' Free Multitrack Download Library (Cambridge Music Technology): a folder for each
+piece with numbered tracks such as ``01_Kick.wav`` and ``12_ElecGtr2.wav``, and no mix. The
+instrument is read from the file name.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from data_builders.common.archives import File, file_at, files_in_folder, printable_name, subfolders
+from data_builders.common.multitrack import sort_tracks
+from data_builders.multitrack.files import PieceFiles, find_class
+from irec_jax.audio import SUFFIXES
+from irec_jax.errors import UserError
+
+#: Class of the instruments that are not among the given classes.
+OTHER = "other"
+#: Microphones of a room instead of an instrument. They would explain all the other tracks.
+ROOM = ("main_system", "room")
+_METADATA = "_METADATA.yaml"
+_NUMBERED = re.compile(r"(\d+)[\W_]")
+_NOT_TRACKS = re.compile(r"preview|unmastered|full ?mix|rough ?mix", re.I)
+_LETTERS = re.compile(r"[^\W\d_]+")
+#: Words for positions and kinds of microphones, not for instruments.
+_POSITIONS = frozenset(
+    "di mic amp in out up down top bottom under close far left right l r dt mono stereo".split()
+)
+#: Instruments, by the words of file names in lower case and singular; the first one fits.
+_KEYWORDS = {
+    "fx_processed_sound": "sfx, fx, effect",
+    "kick_drum": "kick, kik, bd",
+    "snare_drum": "snare, snr, sn, sidestick, side stick, rimshot, rim shot",
+    "high_hat": "hi hat, hihat, high hat, hat, hh",
+    "toms": "tom",
+    "bass_drum": "bass drum",
+    "cymbal": "cymbal, ride, crash, splash, china",
+    "drum_machine": "drum machine, drum loop, beat, loop",
+    "drum_set": "overhead, oh, drum, drumkit, kit",
+    "timpani": "timpani, timp",
+    "tambourine": "tambourine, tamb",
+    "shaker": "shaker",
+    "claps": "clap, snap",
+    "conga": "conga",
+    "bongo": "bongo",
+    "cowbell": "cowbell, cow bell",
+    "triangle": "triangle",
+    "gong": "gong",
+    "maracas": "maraca",
+    "guiro": "guiro",
+    "glockenspiel": "glockenspiel, glock",
+    "xylophone": "xylophone",
+    "vibraphone": "vibraphone, vibe",
+    "marimba": "marimba",
+    "chimes": "chime, bell",
+    "auxiliary_percussion": "percussion, perc, djembe, cajon, cabasa, woodblock, wood block",
+    "synth_bass": "synth bass, bass synth, sub bass",
+    "synthesizer": "synth, synthesizer, pad, arp, moog",
+    "double_bass": "double bass, upright bass, contrabass, string bass, ac bass, acoustic bass",
+    "bassoon": "bassoon",
+    "bass_clarinet": "bass clarinet",
+    "bass_saxophone": "bass sax",
+    "electric_bass": "bass",
+    "lap_steel_guitar": "lap steel, pedal steel, steel gtr, slide gtr, slide guitar",
+    "acoustic_guitar": "ac gtr, ac guitar, acoustic gtr, acoustic guitar, nylon",
+    "electric_guitar": "elec gtr, elec guitar, electric gtr, electric guitar, e gtr, e guitar",
+    "guitar": "gtr, guitar",
+    "banjo": "banjo",
+    "mandolin": "mandolin",
+    "ukulele": "ukulele, uke",
+    "harp": "harp",
+    "electric_piano": "elec piano, electric piano, e piano, epiano, rhodes, wurli, wurlitzer",
+    "piano": "piano, pno",
+    "clavinet": "clavinet, clav",
+    "electronic_organ": "organ, hammond",
+    "accordion": "accordion",
+    "harmonica": "harmonica",
+    "keyboard": "keyboard, key",
+    "violin": "violin, vln, fiddle",
+    "viola": "viola, vla",
+    "cello": "cello, violoncello, vc",
+    "string_section": "string",
+    "piccolo": "piccolo",
+    "flute": "flute",
+    "alto_saxophone": "alto sax, alto saxophone",
+    "tenor_saxophone": "tenor sax, tenor saxophone",
+    "soprano_saxophone": "soprano sax, soprano saxophone",
+    "baritone_saxophone": "bari sax, baritone sax, baritone saxophone",
+    "saxophone": "sax, saxophone",
+    "clarinet": "clarinet",
+    "oboe": "oboe",
+    "english_horn": "english horn, cor anglais",
+    "french_horn": "french horn",
+    "trumpet": "trumpet, tpt",
+    "trombone": "trombone, tbn",
+    "tuba": "tuba",
+    "horn_section": "horn",
+    "brass_section": "brass",
+    "choir": "choir",
+    "vocals": "vox, vocal, voice, singer, rap, bv, bgv",
+    "room": "room, ambience, ambient, audience",
+}  # fmt: skip
+
+
+def _singular(word: str) -> str:
+    return word[:-1] if word.endswith("s") and not word.endswith("ss") and len(word) > 2 else word
+
+
+_INSTRUMENTS = {
+    " ".join(map(_singular, keyword.split())): name
+    for name, keywords in _KEYWORDS.items()
+    for keyword in keywords.split(", ")
+}
+
+
+def read_instrument(stem: str) -> str:
+    """Return the instrument of a track of Mixing Secrets from its file name without suffix.
+
+    Numbers, and words for microphones and their positions, are ignored: `02_SnareUp` becomes
+    snare_drum. A name without a known instrument becomes a name of its own, `08_Paliteo` paliteo.
+    """
+    words = [
+        _singular(word.lower()) for letters in _LETTERS.findall(stem) for word in _words(letters)
+    ]
+    text = f" {' '.join(words)} "
+    for keyword, name in _INSTRUMENTS.items():
+        if f" {keyword} " in text:
+            return name
+    return "_".join(word for word in words if word not in _POSITIONS) or OTHER
+
+
+def _words(letters: str) -> list[str]:
+    """Split `ElecGtrDI` into Elec, Gtr and DI, and `EPiano` into E and Piano."""
+    starts = [0]
+    for i in range(1, len(letters)):
+        ends_capitals = letters[i - 1].isupper() and letters[i + 1 : i + 2].islower()
+        if letters[i].isupper() and (letters[i - 1].islower() or ends_capitals):
+            starts.append(i)
+    return [letters[start:stop] for start, stop in zip(starts, [*starts[1:], None], strict=True)]
+
+
+def missing_numbers(piece: PieceFiles) -> list[int]:
+    """Return the numbers that the numbered files of a piece skip."""
+    matches = (_NUMBERED.match(Path(file.name).name) for file in piece.files.values())
+    numbers = {int(match[1]) for match in matches if match}
+    return sorted(set(range(min(numbers, default=1), max(numbers, default=0))) - numbers)
+
+
+def read_mixing_secrets(root: str, classes: Sequence[str] | None) -> list[PieceFiles]:
+    """Return the pieces of a folder of unpacked downloads of Mixing Secrets.
+
+    Tracks may lie in subfolders of the piece's folder. They begin together, and some end earlier
+    than others. Previews of the mix and microphones of the room are left out.
+
+    Raises:
+        UserError: a folder without tracks.
+    """
+    folders = subfolders(root)
+    if not folders:
+        raise UserError(f"{root}: no folders of pieces; expected <piece>/01_<instrument>.wav")
+    pieces = []
+    for folder in folders:
+        path = os.path.join(root, folder)
+        files = [
+            file
+            for file in files_in_folder(path)
+            if Path(file.name).suffix.lower() in SUFFIXES
+            and not _NOT_TRACKS.search(Path(file.name).stem)
+        ]
+        tracks = [(read_instrument(Path(file.name).stem), file) for file in files]
+        pieces.append(_make_piece(printable_name(folder), path, tracks, classes, ragged=True))
+    return pieces
+
+
+def read_medleydb(root: str, classes: Sequence[str] | None, *, raw: bool) -> list[PieceFiles]:
+    """Return the pieces of MedleyDB below a folder, with their stems or their raw tracks.
+
+    Pieces without bleed have dry tracks. The main microphones of ensembles ("Main System") are left
+    out.
+
+    Raises:
+        UserError: no metadata, metadata that cannot be read, or files that it names are missing.
+    """
+    found = [file for file in files_in_folder(root) if file.name.endswith(_METADATA)]
+    if not found:
+        raise UserError(
+            f"{root}: no *{_METADATA} below it; set path to a folder of MedleyDB, which holds one "
+            "in the folder of each piece"
+        )
+    return [_read_medleydb_piece(file, classes, raw=raw) for file in found]
+
+
+def _read_medleydb_piece(metadata: File, classes: Sequence[str] | None, *, raw: bool) -> PieceFiles:
+    name = Path(metadata.name).name.removesuffix(_METADATA)
+    folder = os.path.dirname(metadata.disk_path)
+    try:
+        content: Mapping[str, Any] = yaml.safe_load(metadata.read())
+        stems = content["stems"].values()
+        if raw:
+            stems = [track for stem in stems for track in stem["raw"].values()]
+        entries = [(str(stem["filename"]), _join(stem["instrument"])) for stem in stems]
+        subfolder = str(content["raw_dir" if raw else "stem_dir"])
+        mix, bleed = str(content["mix_filename"]), content.get("has_bleed")
+    except (yaml.YAMLError, UnicodeDecodeError, AttributeError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{metadata.origin}: not the metadata of a piece of MedleyDB "
+            f"({type(error).__name__}: {str(error).splitlines()[0]}); download it again"
+        ) from error
+
+    def at(*parts: str) -> File:
+        return file_at(os.path.join(folder, *parts), os.path.join(*parts))
+
+    absent = [f for f, _ in entries if not os.path.isfile(os.path.join(folder, subfolder, f))]
+    if absent:
+        more = f" and {len(absent) - 1} more" if absent[1:] else ""
+        raise UserError(
+            f"{printable_name(os.path.join(folder, subfolder, absent[0]))}: missing{more}, but "
+            f"listed in {name}{_METADATA}; download the piece again or remove its folder"
+        )
+    return _make_piece(
+        printable_name(name),
+        folder,
+        [(label, at(subfolder, file)) for file, label in entries],
+        classes,
+        mix=at(mix) if os.path.isfile(os.path.join(folder, mix)) else None,
+        dry=bleed in ("no", False),
+    )
+
+
+def _join(instruments: str | Sequence[str]) -> str:
+    """Return the class of one instrument, or of several in one track."""
+    names = [instruments] if isinstance(instruments, str) else list(instruments)
+    return "_and_".join(re.sub(r"[\W_]+", "_", name.lower()).strip("_") for name in names) or OTHER
+
+
+def _make_piece(
+    name: str,
+    folder: str,
+    tracks: Iterable[tuple[str, File]],
+    classes: Sequence[str] | None,
+    **options: Any,
+) -> PieceFiles:
+    """Number the tracks of each class; the given classes and `OTHER` replace the instruments."""
+    by_class: dict[str, list[File]] = {}
+    for instrument, file in tracks:
+        if instrument not in ROOM:
+            label = instrument if classes is None else find_class(instrument, classes) or OTHER
+            by_class.setdefault(label, []).append(file)
+    if not by_class:
+        raise UserError(f"{printable_name(folder)}: no tracks of instruments; remove the folder")
+    labels, files = {}, {}
+    for label, members in by_class.items():
+        for number, file in enumerate(members, 1):
+            track = f"{label}-{number}" if members[1:] else label
+            labels[track], files[track] = label, file
+    ordered = sort_tracks(labels.items(), [*(classes or sorted(by_class)), OTHER])
+    return PieceFiles(name, ordered, {track: files[track] for track in ordered}, **options)
+
+
+#: Layout -> reader of the pieces of a folder, with the classes (None for every instrument).
+READERS: dict[str, Callable[[str, Sequence[str] | None], list[PieceFiles]]] = {
+    "medleydb": lambda root, classes: read_medleydb(root, classes, raw=False),
+    "medleydb_raw": lambda root, classes: read_medleydb(root, classes, raw=True),
+    "mixing_secrets": read_mixing_secrets,
+}

@@ -1,0 +1,92 @@
+"""Checkpoints in remote folders, of which orbax reads and writes a local copy.
+
+A remote checkpoint is complete if it has its checksums: they are copied last and deleted first.
+What an interrupted run left without them is not used.
+"""
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from irec_jax import remote
+from irec_jax.checkpoints.checksums import CHECKSUM_FILE
+from irec_jax.errors import UserError
+
+
+class Mirror:
+    """A local copy of a folder of checkpoints; for a local folder, the folder itself.
+
+    Attributes:
+        local: the folder that orbax uses.
+    """
+
+    def __init__(self, folder: Path):
+        self._remote: Path | None = None
+        if remote.is_remote(folder):
+            self._temporary = tempfile.TemporaryDirectory(prefix="irec-checkpoints-")
+            self._remote, self.local = folder, Path(self._temporary.name)
+        else:
+            self.local = folder.absolute()
+
+    def fetch(self) -> bool:
+        """Copy the complete checkpoints from the remote folder; return whether a folder is there.
+
+        An old one that another run deletes meanwhile is skipped.
+        """
+        if self._remote is None:
+            return self.local.is_dir()
+        for name in remote.names(self._remote):
+            if name.isdigit() and self._is_complete(name):
+                try:
+                    remote.download(self._remote / name, self.local / name)
+                except UserError:
+                    shutil.rmtree(self.local / name, ignore_errors=True)
+                    if self._is_complete(name):
+                        raise
+        return True
+
+    def publish(self) -> None:
+        """Copy new checkpoints to the remote folder, and delete those that are not here any more.
+
+        Raises:
+            UserError: the remote folder cannot be written.
+        """
+        if self._remote is None:
+            return
+        ours = {path.name for path in self.local.iterdir() if _is_checkpoint(path.name)}
+        theirs = {name for name in remote.names(self._remote) if _is_checkpoint(name)}
+        for name in sorted(ours):
+            if name not in theirs or name.isdigit() and not self._is_complete(name):
+                remote.upload(self.local / name, self._remote / name, last=CHECKSUM_FILE)
+        for name in sorted(theirs - ours):
+            if name.isdigit():
+                remote.remove(self._remote / name, first=CHECKSUM_FILE)
+
+    def close(self) -> None:
+        """Delete the local copy of a remote folder."""
+        if self._remote is not None:
+            self._temporary.cleanup()
+
+    @contextlib.contextmanager
+    def errors(self) -> Iterator[None]:
+        """Name the remote folder in errors that name the local one."""
+        try:
+            yield
+        except UserError as error:
+            if self._remote is None:
+                raise
+            raise UserError(self.rename(str(error))) from error
+
+    def rename(self, text: str) -> str:
+        """Return a text that names the remote folder instead of the local one."""
+        return text if self._remote is None else text.replace(str(self.local), str(self._remote))
+
+    def _is_complete(self, name: str) -> bool:
+        assert self._remote is not None
+        return remote.read(self._remote / name / CHECKSUM_FILE) is not None
+
+
+def _is_checkpoint(name: str) -> bool:
+    return name.removesuffix(".damaged").isdigit()

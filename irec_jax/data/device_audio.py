@@ -1,0 +1,182 @@
+"""Splits whose int16 audio lies on the devices, and windows that are cut from it there.
+
+The host makes a store of a split, a dict of arrays, once. Afterwards a batch is a few integers for
+each example, its positions, and the functions `cut_clips` and `cut_stems` compute from them and the
+store, on the device, the same batch as the host would, bit for bit.
+
+Audio is divided into blocks, so that 32-bit indices reach splits of more than 2**31 samples.
+"""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+DeviceArrays = dict[str, jax.Array]
+
+#: Samples of a block. Every clip, and every stem of a track, starts with a block of its own.
+BLOCK_SAMPLES = 1024
+#: Channel number that stands for the mean of both channels.
+MEAN_CHANNEL = 2
+_NUM_THREADS = 4
+_T = TypeVar("_T")
+
+
+def num_blocks(num_samples: np.ndarray, window_samples: int) -> tuple[np.ndarray, int]:
+    """Return the first block of each piece of audio, and the number of blocks in all.
+
+    Args:
+        num_samples: lengths of the pieces, of any shape.
+        window_samples: length of the longest segment that will be cut.
+    """
+    per_piece = -(-np.asarray(num_samples, np.int64) // BLOCK_SAMPLES)
+    ends = np.cumsum(per_piece.ravel()).reshape(per_piece.shape)
+    # A segment may begin with the last block, and all of its blocks must exist.
+    total = int(per_piece.sum()) + _blocks_of_segment(window_samples)
+    return (ends - per_piece).astype(np.int32), round_up(total)
+
+
+def round_up(size: int) -> int:
+    """Return the next size of which only eight exist for each power of two.
+
+    The splits of other seeds then mostly have the same shapes, and one compiled step serves all.
+    """
+    step = 1 << max(0, size.bit_length() - 4)
+    return -(-size // step) * step
+
+
+def pack_audio(
+    pieces: Iterable[np.ndarray], first_block: np.ndarray, total_blocks: int
+) -> np.ndarray:
+    """Return blocks int16 (total_blocks, BLOCK_SAMPLES) of pieces int16 (T,), in order."""
+    audio = np.zeros(total_blocks * BLOCK_SAMPLES, np.int16)
+    for first, piece in zip(first_block.ravel().tolist(), pieces, strict=True):
+        audio[first * BLOCK_SAMPLES :][: len(piece)] = piece
+    return audio.reshape(total_blocks, BLOCK_SAMPLES)
+
+
+def pad_table(values: np.ndarray, padding: float) -> np.ndarray:
+    """Return a table (N, ...) with at least one more row, that of padding examples, at its end."""
+    table = np.full((round_up(len(values) + 1), *values.shape[1:]), padding, values.dtype)
+    table[: len(values)] = values
+    return table
+
+
+def read_all(read: Callable[[int], _T], count: int) -> Iterable[_T]:
+    """Return the results of `read(0)` .. `read(count - 1)`, in order, read in threads."""
+    with ThreadPoolExecutor(_NUM_THREADS) as pool:
+        # In groups, so that no more than a group waits in memory.
+        for first in range(0, count, 64):
+            yield from pool.map(read, range(first, min(first + 64, count)))
+
+
+def mean_channel(audio: np.ndarray) -> np.ndarray:
+    """Return the mean of two channels, int16 (T, 2) to (T,), rounded to even."""
+    total = np.add(audio[:, 0], audio[:, 1], dtype=np.float32)
+    total *= 0.5
+    return np.rint(total, out=total).astype(np.int16)
+
+
+def cut_clips(store: DeviceArrays, positions: DeviceArrays, *, window_samples: int) -> DeviceArrays:
+    """Return a batch of windows of clips, see `pipeline.Batches`.
+
+    Args:
+        store: `audio` (blocks, BLOCK_SAMPLES), and for each clip `first_block`, `num_samples`,
+            `labels`, `gain` and perhaps `weight`; the last row stands for padding examples.
+        positions: `clip` and `start`, int32 (B,): row of the clip and first sample of the window.
+        window_samples: length of a window.
+    """
+    clip, start = positions["clip"], positions["start"]
+    num_samples = _num_valid(store["num_samples"][clip], start, window_samples)
+    batch = {
+        "audio": _cut(
+            store["audio"], store["first_block"][clip], start, num_samples, window_samples
+        ),
+        "labels": store["labels"][clip],
+        "gain": store["gain"][clip],
+        "num_samples": num_samples,
+        "mask": _mask(clip, store["num_samples"]),
+    }
+    return batch | ({"weight": store["weight"][clip]} if "weight" in store else {})
+
+
+def cut_stems(
+    store: DeviceArrays,
+    positions: DeviceArrays,
+    *,
+    window_samples: int,
+    num_stems: int,
+    channels: int,
+) -> DeviceArrays:
+    """Return a batch of excerpts of tracks, see `stem_batches.StemBatches`.
+
+    Args:
+        store: `audio` (blocks, BLOCK_SAMPLES); `first_block` (N, streams), where a stream after the
+            stems is the mixture; `num_samples` (N,), the last row standing for padding examples.
+        positions: `track`, `start` and `channel`, int32 (B, S); without `channel`, the mean.
+        window_samples, num_stems: length of an excerpt and number of stems S.
+        channels: number of stored channels: 1, which is their mean, or 2, interleaved.
+    """
+    track, start = positions["track"], positions["start"]
+    channel = positions.get("channel", jnp.full_like(track, MEAN_CHANNEL))
+
+    def excerpts(stream: jax.Array, track: jax.Array, start: jax.Array, channel: jax.Array):
+        valid = _num_valid(store["num_samples"][track], start, window_samples)
+        first = store["first_block"][track, stream]
+        start, valid = channels * start.ravel(), channels * valid.ravel()
+        length = channels * window_samples
+        audio = _cut(store["audio"], first.ravel(), start, valid, length)
+        audio = audio.reshape(*track.shape, window_samples, channels)
+        return audio[..., 0] if channels == 1 else _select(audio, channel)
+
+    remaining = _num_valid(store["num_samples"][track], start, window_samples)
+    batch = {
+        "stems": excerpts(jnp.arange(num_stems), track, start, channel),
+        "num_samples": remaining.max(axis=1),
+        "mask": _mask(track[:, 0], store["num_samples"]),
+    }
+    if store["first_block"].shape[1] > num_stems:
+        mixture = jnp.full(len(track), num_stems)
+        mean = jnp.full(len(track), MEAN_CHANNEL)
+        batch["mixture"] = excerpts(mixture, track[:, 0], start[:, 0], mean)
+    return batch
+
+
+def _select(audio: jax.Array, channel: jax.Array) -> jax.Array:
+    """Return one channel of int16 (..., T, 2), or the mean of both."""
+    left, right = audio[..., 0], audio[..., 1]
+    mean = jnp.round((left.astype(jnp.float32) + right.astype(jnp.float32)) * 0.5)
+    channel = channel[..., None]
+    one = jnp.where(channel == 0, left, right)
+    return jnp.where(channel == MEAN_CHANNEL, mean.astype(jnp.int16), one)
+
+
+def _num_valid(num_samples: jax.Array, start: jax.Array, window_samples: int) -> jax.Array:
+    return jnp.clip(num_samples - start, 0, window_samples)
+
+
+def _mask(row: jax.Array, table: jax.Array) -> jax.Array:
+    """Return 1 for examples and 0 for padding, whose row is the last one."""
+    return (row != len(table) - 1).astype(jnp.float32)
+
+
+def _blocks_of_segment(num_samples: int) -> int:
+    """Return the number of blocks that a segment may touch."""
+    return (num_samples + 2 * BLOCK_SAMPLES - 2) // BLOCK_SAMPLES
+
+
+def _cut(
+    audio: jax.Array, first_block: jax.Array, start: jax.Array, num_valid: jax.Array, length: int
+) -> jax.Array:
+    """Return segments (B, length) from sample `start` of pieces, zero from `num_valid` on."""
+    sizes = (_blocks_of_segment(length), BLOCK_SAMPLES)
+
+    def segment(block: jax.Array, offset: jax.Array) -> jax.Array:
+        blocks = jax.lax.dynamic_slice(audio, (block, jnp.zeros_like(block)), sizes)
+        return jax.lax.dynamic_slice(blocks.ravel(), (offset,), (length,))
+
+    segments = jax.vmap(segment)(first_block + start // BLOCK_SAMPLES, start % BLOCK_SAMPLES)
+    return jnp.where(jnp.arange(length) < num_valid[:, None], segments, jnp.int16(0))

@@ -1,0 +1,170 @@
+"""Folders behind URLs such as `gs://bucket/runs`, on object stores, through etils.epath.
+
+Their paths have the methods of `pathlib.Path` that epath offers. An object store replaces an object
+as a whole, but renames no folders and appends to nothing: files are written with their complete
+content, and those that libraries write piece by piece are copied from a local folder.
+"""
+
+import contextlib
+import importlib.util
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+from irec_jax.errors import UserError
+
+#: Scheme -> package with its file system, as epath knows them.
+PACKAGES = {"gs": "gcsfs", "s3": "s3fs", "az": "adlfs", "hf": "huggingface_hub"}
+
+
+def is_remote(path: str | os.PathLike) -> bool:
+    """Return whether a path is one that `open_url` returned, or below it."""
+    return not isinstance(path, str | bytes) and "://" in os.fsdecode(path)
+
+
+def as_path(path: str | os.PathLike) -> Path:
+    """Return a remote path as it is, and any other one as a `Path`."""
+    return cast(Path, path) if is_remote(path) else Path(path)
+
+
+def open_url(url: str) -> Path:
+    """Return the path of a URL.
+
+    Raises:
+        UserError: a kind of URL that epath does not know, a missing package, or a file system that
+            cannot be accessed.
+    """
+    from etils import epath
+
+    scheme, _, rest = url.partition("://")
+    if not rest.strip("/"):
+        raise UserError(f"{url}: names no bucket; expected {scheme}://BUCKET/FOLDER")
+    try:
+        path = epath.Path(url)
+    except KeyError:
+        known = ", ".join(f"{name}://" for name in PACKAGES)
+        raise UserError(f"{url}: unknown kind of URL; use one of {known}") from None
+    if scheme in PACKAGES:
+        _check_package(url, scheme)
+    with errors(path):
+        path.exists()  # needs the network and the credentials
+    return cast(Path, path)
+
+
+def _check_package(url: str, scheme: str) -> None:
+    """Raise UserError if the file system of a scheme is not installed."""
+    if importlib.util.find_spec("tensorflow"):  # whose file systems epath prefers
+        return
+    import fsspec
+
+    try:
+        fsspec.get_filesystem_class(scheme)
+    except ImportError:
+        package = PACKAGES[scheme]
+        raise UserError(
+            f"{url}: needs the package {package}; install it with: pip install {package}"
+        ) from None
+
+
+@contextlib.contextmanager
+def errors(path: Any) -> Iterator[None]:
+    """Convert every error of a remote file system, whose types differ, to UserError."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise UserError(
+            f"{path}: cannot be accessed ({reason[:200]}); check the name, the network and the "
+            "credentials"
+        ) from error
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a remote file as one object; raise UserError if that fails."""
+    with errors(path):
+        path.write_bytes(content)
+
+
+def read(path: Path) -> bytes | None:
+    """Return the content of a remote file, None if there is none; raise UserError if that fails."""
+    with errors(path):
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            return None
+
+
+def names(folder: Path) -> list[str]:
+    """Return the names of files and folders in a remote folder, none if it does not exist."""
+    with errors(folder):
+        if not folder.is_dir():
+            return []
+        # Some stores list a marker of the folder itself, whose name is empty.
+        return sorted({path.name for path in folder.iterdir() if path != folder} - {""})
+
+
+def download(folder: Path, target: Path) -> None:
+    """Copy a remote folder with all its files to a local one."""
+    target.mkdir(parents=True, exist_ok=True)
+    for name in names(folder):
+        path = folder / name
+        with errors(path):
+            content = None if path.is_dir() else path.read_bytes()
+        if content is None:
+            download(path, target / name)
+        else:
+            (target / name).write_bytes(content)
+
+
+def upload(folder: Path, target: Path, *, last: str) -> None:
+    """Copy a local folder to a remote one; the file named `last` shows that it is complete."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    for path in sorted(files, key=lambda path: path == folder / last):
+        write(target / path.relative_to(folder).as_posix(), path.read_bytes())
+
+
+def remove(folder: Path, *, first: str) -> None:
+    """Delete a remote folder, beginning with the file that shows that it is complete."""
+    with errors(folder):
+        (folder / first).unlink(missing_ok=True)
+        if folder.is_dir():
+            cast(Any, folder).rmtree()
+
+
+class Staged:
+    """A local folder, for libraries that write there, whose files are copied to a remote one.
+
+    If the folder is local, it is used itself.
+
+    Attributes:
+        local: the folder to write to; created if it is a temporary one.
+    """
+
+    def __init__(self, folder: Path):
+        self._remote: Path | None = None
+        self.local = folder
+        if is_remote(folder):
+            self._temporary = tempfile.TemporaryDirectory(prefix="irec-staged-")
+            self._remote, self.local = folder, Path(self._temporary.name)
+        self._copied: dict[Path, tuple[int, int]] = {}
+
+    def publish(self) -> None:
+        """Copy the files that are new or have changed."""
+        if self._remote is None:
+            return
+        for path in sorted(self.local.rglob("*")):
+            status = path.stat()
+            version = (status.st_size, status.st_mtime_ns)
+            if path.is_file() and self._copied.get(path) != version:
+                write(self._remote / path.relative_to(self.local).as_posix(), path.read_bytes())
+                self._copied[path] = version
+
+    def close(self) -> None:
+        """Copy the files and delete the local ones."""
+        self.publish()
+        if self._remote is not None:
+            self._temporary.cleanup()

@@ -1,0 +1,121 @@
+"""Where the audio of a split lies, and how many training steps a call takes."""
+
+import math
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+
+from irec_jax.errors import UserError
+from irec_jax.training import parallel
+from irec_jax.training.logging import log
+from irec_jax.training.profiling import num_flops
+
+#: Values of the config key `data.placement`.
+PLACEMENTS = ("auto", "device", "host")
+#: Largest share of the free memory of a device that `auto` gives to the audio of a split.
+MEMORY_SHARE = 0.3
+#: Assumed time of a call without its steps, and the share of the time that it may take.
+CALL_S, CALL_SHARE = 5e-4, 0.05
+#: Assumed rate of a training step on an accelerator, for a step of unknown duration.
+ASSUMED_FLOPS = 2e13
+#: Bounds of an automatic choice: steps of a call, and bytes of their inputs.
+MAX_STEPS, MAX_INPUT_BYTES = 64, 2**28
+
+
+class Storable(Protocol):
+    """Batches that can be cut on a device, see `data.pipeline.RandomAccessBatches`."""
+
+    @property
+    def store_bytes(self) -> int:
+        """Size of the audio of the store."""
+        ...
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Number of steps of an epoch."""
+        ...
+
+    def create_store(self) -> Any:
+        """Read the split and return its store."""
+        ...
+
+    def positions(self, step: int) -> dict[str, np.ndarray]:
+        """Return the positions of the batch of a step in the store."""
+        ...
+
+    def __getitem__(self, step: int) -> dict[str, np.ndarray]: ...
+
+
+def place(batches: Storable, placement: str, *, name: str) -> Any:
+    """Return the store of a split, copied to every device, or None if the split stays on the host.
+
+    Every process must call this at the same point; all decide alike.
+
+    Args:
+        batches: the batches of the split.
+        placement: 'device', 'host', or 'auto', which is 'device' on accelerators if the audio takes
+            at most `MEMORY_SHARE` of the free memory of each, and 'host' on the CPU.
+        name: name of the split for messages.
+
+    Raises:
+        UserError: 'device', but the audio exceeds the free memory.
+    """
+    if placement == "host":
+        return None
+    size, free = batches.store_bytes, parallel.free_memory_bytes()
+    if placement == "auto":
+        fits = free is not None and size <= MEMORY_SHARE * free
+        # Without the same decision in all processes, they would run different programs.
+        if jax.default_backend() == "cpu" or parallel.largest(int(not fits)).item():
+            return None
+    elif parallel.largest(int(free is not None and size > free)).item():
+        raise UserError(
+            f"data.placement=device: the {name} split takes {size / 1e9:.2f} GB, a device has "
+            f"{(free or 0) / 1e9:.2f} GB of free memory; set it to host"
+        )
+    log(f"the {name} split lies on each device: {size / 1e9:.2g} GB")
+    return parallel.copy_to_each(batches.create_store())
+
+
+def steps_per_call(
+    batches: Storable, single: Callable[[], Callable], state: Any, store: Any
+) -> int:
+    """Return the number of training steps of a call that suits the default device.
+
+    It is 1 on the CPU. On accelerators the time of a call without its steps, which is `CALL_S`,
+    shall be less than `CALL_SHARE` of the time of the steps; a step is assumed to take its
+    floating-point operations at a rate of `ASSUMED_FLOPS`.
+
+    Args:
+        batches: the batches of the training split.
+        single: returns the mapped step that takes one step per call.
+        state: the initial state, not replicated.
+        store: the store of the split on the devices, or None.
+    """
+    if jax.default_backend() == "cpu":
+        return 1
+    inputs = batches[0] if store is None else batches.positions(0)
+    stores = () if store is None else (store,)
+    flops = num_flops(single(), parallel.replicate(state), parallel.shard(inputs), *stores)
+    return choose_steps(
+        batches.steps_per_epoch,
+        step_s=flops / ASSUMED_FLOPS,
+        input_bytes=sum(array.nbytes for array in inputs.values()),
+    )
+
+
+def choose_steps(steps_per_epoch: int, *, step_s: float, input_bytes: int) -> int:
+    """Return the number of steps of a call for steps of a given duration; see `steps_per_call`.
+
+    A divisor of the steps of an epoch is preferred, since a shorter call at the end of an epoch
+    would be compiled too. The inputs of a call take at most `MAX_INPUT_BYTES`.
+    """
+    wanted = math.ceil(CALL_S / (CALL_SHARE * max(step_s, 1e-9)))
+    largest = min(MAX_STEPS, steps_per_epoch, MAX_INPUT_BYTES // max(input_bytes, 1))
+    count = max(1, min(wanted, largest))
+    longer = range(count, min(3 * count, largest + 1))
+    divisors = [n for n in longer if steps_per_epoch % n == 0]
+    divisors += [n for n in range(count, 0, -1) if steps_per_epoch % n == 0 and 2 * n > count]
+    return divisors[0] if divisors else count
