@@ -76,8 +76,17 @@ class Recognition(Task):
 
     def predict(self, params: Any, model_state: Any, batch: Batch) -> Float[Array, "batch classes"]:
         """Return the probabilities of each example."""
-        outputs = self._predict(params, model_state, self._features(batch, None))
+        outputs = self._predict(params, model_state, self.features(batch))
         return self._probabilities(outputs)
+
+    def features(self, batch: Batch) -> Any:
+        """Return the model inputs, without augmentation."""
+        return self._features(batch, None)
+
+    def logits(self, params: Any, model_state: Any, features: Any) -> Float[Array, "batch classes"]:
+        """Return the logits of model inputs, the mean over the predictions of each example."""
+        logits, valid = unpack_logits(self._predict(params, model_state, features))
+        return jnp.mean(logits, axis=1, where=valid[..., None])
 
     def summaries(
         self, params: Any, model_state: Any, batch: HostBatch
