@@ -370,6 +370,7 @@ def clips(separator):
 
 def test_stored_features_match_the_separator(separator, clips, tmp_path, monkeypatch):
     settings, dataset = clips
+    predict = jax.jit(separator.task.predict)
     stores = separation_data.store(separator, settings, tmp_path)
     assert stores == dict.fromkeys(("raw", "post"), str(tmp_path / "features"))
     loaded = data.load(dict(settings.to_dict(), stored=stores["raw"]))
@@ -380,7 +381,7 @@ def test_stored_features_match_the_separator(separator, clips, tmp_path, monkeyp
         audio = np.zeros((1, 22_050), np.float32)
         samples = original_clips.read(i)[0]
         audio[0, : len(samples)] = samples / np.float32(32768)
-        expected = separator.task.predict(*separator.variables, {"audio": audio})[0, :, :63]
+        expected = predict(*separator.variables, {"audio": audio})[0, :, :63]
         stored = stored_clips.read(i)[0].reshape(512, 63) / 32768
         np.testing.assert_allclose(stored, expected, atol=1e-4)
         assert stored_clips.ids[i] == original_clips.ids[i]
