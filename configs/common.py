@@ -211,7 +211,13 @@ def stems(dataset: str, **settings) -> dict:
 def stem_augment(**settings) -> dict:
     """Return the augment section of a separator, off by default; see `augment/stems.py`."""
     defaults = dict(
-        gain_db=0.0, polarity=False, reversal=False, stretch=(1.0, 1.0), pitch_semitones=0.0
+        gain_db=0.0,
+        polarity=False,
+        mixture_polarity=False,
+        reversal=False,
+        stretch=(1.0, 1.0),
+        pitch_semitones=0.0,
+        whole_semitones=False,
     )
     return defaults | settings
 
@@ -262,8 +268,9 @@ def training(**settings) -> dict:
       irec-jax, or the name of another one. Front end and network must be the same, except for
       dropout and `dtype`; with other classes the last layer starts from random parameters.
     - `patience`: training stops when `stop_by` has not improved for more than this many epochs.
-    - `stop_by`: `loss`, the validation loss, or a validation score: `top1` of a recogniser (the
-      fraction of windows whose most probable class is a label), `amplitude_sdr` of a separator.
+    - `stop_by`: `loss`, the validation loss, or a validation score: of a recogniser `top1` (the
+      fraction of windows whose most probable class is a label) or `auc` (the macro area under the
+      ROC curves of windows), of a separator `amplitude_sdr`.
     - `keep`: the epoch whose parameters are the result: `best` or `last`.
     - `best_by`: criterion for the best epoch, with the same names as `stop_by`.
     - `min_steps_per_epoch`: an epoch is the smallest number of complete passes over the data with
@@ -323,13 +330,25 @@ def separation_evaluation(**settings) -> dict:
     """Return the evaluation section of a separator.
 
     - `batch_size`: windows per batch.
-    - `hop_s`: hop of windows over a track; their estimates are averaged.
-    - `post_db`: postprocessing removes the bins of an estimate below this level.
+    - `windows`: `overlapping`, every `hop_s`, whose estimates are averaged, or `side_by_side`, each
+      synthesised on its own (see `inference/side_by_side.py`).
+    - `hop_s`: hop of overlapping windows over a track.
+    - `post_db`: postprocessing removes the bins of an estimate below this level, relative to
+      `post_reference`: `absolute`, or the maximum of the `track` or of each `segment` of the length
+      of a window. What is removed becomes `post_fill`: the `floor` of the front end, or `zero`, 0
+      dB (see `frontends/gate.py`).
     - `phase`: phase of the estimated waveforms: that of the `mixture`, or `griffin-lim` with
       `griffin_lim_iterations`.
     """
     defaults = dict(
-        batch_size=8, hop_s=0.75, post_db=-60.0, phase="mixture", griffin_lim_iterations=32
+        batch_size=8,
+        windows="overlapping",
+        hop_s=0.75,
+        post_db=-60.0,
+        post_reference="segment",
+        post_fill="floor",
+        phase="mixture",
+        griffin_lim_iterations=32,
     )
     return defaults | settings
 

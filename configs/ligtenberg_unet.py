@@ -8,10 +8,11 @@ standard deviation over tracks), after 375 epochs (50 hours on a GPU):
 
   --config=configs/ligtenberg_unet.py:dataset=musdb18,paper                raw 9.33 (4.29) dB
   ...  the same postprocessed, everything below -60 dB removed             post 7.29 (3.25) dB
+  --config=configs/ligtenberg_unet.py:dataset=musdb18,ablation=base        figure 4.1, 50 epochs
 
 Measured on the 14 official validation tracks of MUSDB18's 7-second edition, with 12 epochs of 105
-steps (about 0.9 s each on two CPU cores) on 72 of the others, seed 0: 10.60 (3.13) dB raw, the same
-postprocessed, while the mixtures have 2.13 (4.14) dB. The command:
+steps (about 0.9 s each on two CPU cores) on 72 of the others, seed 0: 10.60 (3.13) dB raw, while
+the mixtures have 2.13 (4.14) dB. The command:
 
   --config=configs/ligtenberg_unet.py:dataset=musdb18 --config.data.path=MUSDB18_7
       --config.data.split=validation --config.data.validation_fraction=0.1
@@ -21,13 +22,19 @@ attenuated, with the amplitude SDR as the loss: an error of 10 dB in a bin at -8
 and a quiet example has the same weight as a loud one. `output=direct` is Ligtenberg's network: its
 last layer predicts the spectrogram, with the mean absolute error of decibels as the loss. `paper`
 also trains as Ligtenberg does: kernels with an initial standard deviation of 1; stems of the same
-position in the same song, stretched, pitch-shifted, reversed and inverted; 375 epochs.
+position in the same song, stretched, shifted by whole semitones, reversed and inverted together;
+375 epochs. It is evaluated in segments of 3 s side by side, with Griffin-Lim, and postprocessing
+sets what is 60 dB below the maximum of a segment to 0 dB, our reading of the thesis: see
+`post_reference` and `post_fill` in configs/common.py. `ablation` is one of the runs of figure 4.1,
+or of the two experiments in the text, on the same data.
 
 Arguments:
 
 - dataset: gm_musdb (default) or musdb18
-- output: attenuation (default), direct (default with paper) or mask
-- paper: Ligtenberg's training
+- output: attenuation (default), direct (default with paper and ablation) or mask
+- paper: Ligtenberg's training and evaluation
+- ablation: base, augmented, dropout, l2, truncated_normal (figure 4.1), dilation or
+  mean_squared_error (sections 3.2 and 3.2.1): `paper` with less, for 50 epochs
 - debug: a small run on little data
 """
 
@@ -49,8 +56,11 @@ RECIPES = {
 
 
 def get_config(text: str = "") -> config_dict.ConfigDict:
-    args = common.arguments(text, dataset="gm_musdb", output=str, paper=False)
-    config = paper(args) if args.paper else default(args)
+    args = common.arguments(text, dataset="gm_musdb", output=str, paper=False, ablation=str)
+    if args.ablation:
+        config = common.choose("ablation", args.ablation, ABLATIONS)(args)
+    else:
+        config = paper(args) if args.paper else default(args)
     return common.finish(config, args)
 
 
@@ -64,10 +74,85 @@ def default(args) -> config_dict.ConfigDict:
 
 def paper(args) -> config_dict.ConfigDict:
     """Return the recipe of Ligtenberg (2022): augmented stems of one position, 375 epochs."""
-    config = create(args.dataset, args.output or "direct", num_epochs=375)
-    config.augment.update(stretch=(0.5, 1.0), pitch_semitones=4.0, reversal=True, polarity=True)
+    config = truncated_normal(args, num_epochs=375)
+    config.evaluation.update(
+        windows="side_by_side",
+        hop_s=config.data.window_s,
+        phase="griffin-lim",
+        post_reference="segment",
+        post_fill="zero",
+    )
+    return config
+
+
+def base(args, *, num_epochs: int = 50) -> config_dict.ConfigDict:
+    """Return the recipe before any regularisation, for 50 epochs (figure 4.1 a)."""
+    config = create(args.dataset, args.output or "direct", num_epochs=num_epochs)
+    config.loss.l2 = 0.0
+    return config
+
+
+def augmented(args, *, num_epochs: int = 50) -> config_dict.ConfigDict:
+    """Return `base` with augmentation (figure 4.1 a, b and c)."""
+    config = base(args, num_epochs=num_epochs)
+    config.augment.update(
+        stretch=(0.5, 1.0),
+        pitch_semitones=4.0,
+        whole_semitones=True,
+        reversal=True,
+        mixture_polarity=True,
+    )
+    return config
+
+
+def dropout(args) -> config_dict.ConfigDict:
+    """Return `augmented` with 50 % dropout in the first three layers (figure 4.1 b)."""
+    config = augmented(args)
+    config.model.dropout = 0.5
+    return config
+
+
+def l2(args, *, num_epochs: int = 50) -> config_dict.ConfigDict:
+    """Return `augmented` with L2 regularisation (figure 4.1 c and d)."""
+    config = augmented(args, num_epochs=num_epochs)
+    config.loss.l2 = 1e-4
+    return config
+
+
+def truncated_normal(args, *, num_epochs: int = 50) -> config_dict.ConfigDict:
+    """Return `l2` with Ligtenberg's initial kernels, the final model (figure 4.1 d)."""
+    config = l2(args, num_epochs=num_epochs)
     config.model.kernel_init = "truncated_normal"
     return config
+
+
+def dilation(args) -> config_dict.ConfigDict:
+    """Return the final model with dilated convolutions (section 3.2)."""
+    config = truncated_normal(args)
+    config.model.dilations = (2,) * 6
+    return config
+
+
+def mean_squared_error(args) -> config_dict.ConfigDict:
+    """Return the final model with the mean squared error (section 3.2.1)."""
+    config = truncated_normal(args)
+    config.loss.name = "mean_squared_error"
+    return config
+
+
+#: Values of the argument `ablation`.
+ABLATIONS = {
+    function.__name__: function
+    for function in (
+        base,
+        augmented,
+        dropout,
+        l2,
+        truncated_normal,
+        dilation,
+        mean_squared_error,
+    )
+}
 
 
 def create(dataset: str, output: str, *, num_epochs: int) -> config_dict.ConfigDict:

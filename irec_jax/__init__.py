@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # at run time they are imported on first use, see `__getattr__`
     from irec_jax.systems.debleeder import debleed
+    from irec_jax.systems.explainer_files import explain
     from irec_jax.systems.labeller import label
     from irec_jax.systems.recogniser import load_recogniser, recognize
     from irec_jax.systems.separator import load_separator
@@ -13,13 +14,22 @@ if TYPE_CHECKING:  # at run time they are imported on first use, see `__getattr_
 #: Public function -> its module.
 _MODULES = {
     "debleed": "irec_jax.systems.debleeder",
+    "explain": "irec_jax.systems.explainer_files",
     "label": "irec_jax.systems.labeller",
     "load_recogniser": "irec_jax.systems.recogniser",
     "load_separator": "irec_jax.systems.separator",
     "recognize": "irec_jax.systems.recogniser",
     "separate": "irec_jax.systems.separator_files",
 }
-__all__ = ["debleed", "label", "load_recogniser", "load_separator", "recognize", "separate"]
+__all__ = [
+    "debleed",
+    "explain",
+    "label",
+    "load_recogniser",
+    "load_separator",
+    "recognize",
+    "separate",
+]
 
 
 def __getattr__(name: str) -> Any:

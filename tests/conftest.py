@@ -1,16 +1,22 @@
 """Shape checks of the packages, and shared fixtures: clips, a data folder, a trained system."""
 
 import os
+import platform
 import signal
 import tempfile
 
 # Most of the time of the tests is compilation. Many compile the same networks, in several
 # processes, which inherit these variables. JAX reads them when it is imported.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
+# Short vectors make for less code.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
+    + " --xla_cpu_max_isa=SSE4_2" * (platform.machine() == "x86_64"),
+)
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     compiled = tempfile.TemporaryDirectory(prefix="irec_jax_compiled_")  # deleted at exit
     os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled.name
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.05")
 
 import jaxtyping
 import numpy as np

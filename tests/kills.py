@@ -9,11 +9,13 @@ undisturbed training. Prints a line per kill; the exit code is 1 if a result dif
 """
 
 import argparse
+import atexit
 import dataclasses
 import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -72,6 +74,7 @@ def start(workdir: Path) -> Process:
             stderr=subprocess.STDOUT,
             env=os.environ | {"JAX_PLATFORMS": "cpu"},
         )
+    atexit.register(popen.kill)  # no training goes on without this process
     return Process(workdir, log, popen)
 
 
@@ -187,6 +190,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="seed of the moments (default: 0)")
     parser.add_argument("--folder", type=Path, help="keep everything here (default: nothing)")
     arguments = parser.parse_args(words)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))
     with tempfile.TemporaryDirectory(prefix="irec_jax_kills_") as temporary:
         folder = (arguments.folder or Path(temporary)).resolve()
         folder.mkdir(parents=True, exist_ok=True)

@@ -17,23 +17,27 @@ from irec_jax.errors import UserError
 class StemAugment:
     """Random gain, polarity, reversal, time stretch and pitch shift, each with its own PRNG key.
 
-    Gain and polarity are drawn for each stem. Reversal, stretch and pitch shift are the same for
-    all stems of an example, which keeps them synchronous. The phase vocoder processes each stem
+    Gain and polarity are drawn for each stem. Everything else is the same for all stems of an
+    example, which keeps them synchronous. The phase vocoder processes each stem
     separately, so the augmented mixture equals the sum of the augmented stems only without stretch
     and pitch shift.
 
     Attributes:
         gain_db: gain drawn uniformly from -gain_db..gain_db.
         polarity: invert the sign of half of the stems.
+        mixture_polarity: invert the sign of half of the mixtures, with all of their stems. Features
+            without phase do not change.
         reversal: reverse half of the examples in time.
-        stretch, pitch_semitones: see `augment.tempo.change_tempo`.
+        stretch, pitch_semitones, whole_semitones: see `augment.tempo.change_tempo`.
     """
 
     gain_db: float = 0.0
     polarity: bool = False
+    mixture_polarity: bool = False
     reversal: bool = False
     stretch: Sequence[float] = (1.0, 1.0)
     pitch_semitones: float = 0.0
+    whole_semitones: bool = False
 
     def __post_init__(self):
         if self.gain_db < 0:
@@ -51,6 +55,9 @@ class StemAugment:
             stems = stems * 10 ** (gains_db / 20)
         if self.polarity:
             stems = stems * jax.random.rademacher(polarity_key, each, stems.dtype)
+        if self.mixture_polarity:
+            mixture_key = jax.random.fold_in(polarity_key, 1)
+            stems = stems * jax.random.rademacher(mixture_key, (), stems.dtype)
         if self.reversal:
             stems = jnp.where(jax.random.bernoulli(reversal_key), stems[:, ::-1], stems)
         return change_tempo(
@@ -59,4 +66,5 @@ class StemAugment:
             stems,
             stretch=tuple(self.stretch),
             pitch_semitones=self.pitch_semitones,
+            whole_semitones=self.whole_semitones,
         )

@@ -36,6 +36,7 @@ def change_tempo(
     *,
     stretch: tuple[float, ...],
     pitch_semitones: float,
+    whole_semitones: bool = False,
 ) -> Float[Array | np.ndarray, "signals samples"]:
     """Return signals with the same random time stretch and pitch shift, of the same length.
 
@@ -46,12 +47,17 @@ def change_tempo(
             slowed down to T samples without changing their pitch.
         pitch_semitones: pitch shift drawn uniformly from -pitch_semitones..pitch_semitones (at most
             12), without changing the duration.
+        whole_semitones: draw whole numbers of semitones only.
     """
     if stretch == (1.0, 1.0) and not pitch_semitones:
         return signals
     low, high = stretch
     rate = jax.random.uniform(stretch_key, minval=low, maxval=high) if low < high else low
-    semitones = jax.random.uniform(pitch_key, minval=-pitch_semitones, maxval=pitch_semitones)
+    if whole_semitones:
+        largest = math.floor(pitch_semitones)
+        semitones = jax.random.randint(pitch_key, (), -largest, largest + 1).astype(jnp.float32)
+    else:
+        semitones = jax.random.uniform(pitch_key, minval=-pitch_semitones, maxval=pitch_semitones)
     apply = sequential_vmap_on_cpu(functools.partial(_apply, pitch_semitones))
     return apply(signals, jnp.float32(rate), 2 ** (semitones / SEMITONES))
 

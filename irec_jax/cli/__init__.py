@@ -21,6 +21,7 @@ from irec_jax.cli.console import (
 #: Command -> its line in `irec --help`.
 COMMANDS = {
     "recognize": "recognise the instruments in audio files",
+    "explain": "draw what a recogniser responds to in audio files",
     "separate": "separate music into some of its stems and the rest",
     "debleed": "reduce the crosstalk between the tracks of a recording",
     "label": "find out when each track of a recording plays",

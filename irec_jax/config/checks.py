@@ -14,8 +14,10 @@ from irec_jax.config.sections import NAMED, argument_default, section_of
 from irec_jax.data.dataset import CHANNELS
 from irec_jax.data.stem_batches import STEM_CHANNELS
 from irec_jax.errors import UserError
+from irec_jax.frontends.gate import FILLS, REFERENCES
 from irec_jax.inference import aggregation
 from irec_jax.inference.separation import PHASES
+from irec_jax.inference.side_by_side import WINDOWS, check_window
 from irec_jax.tasks import (
     Recognition,
     Separation,
@@ -58,6 +60,9 @@ CHOICES = {
         "data.channels": STEM_CHANNELS,
         "data.split": data.STEM_SPLITS,
         "evaluation.phase": PHASES,
+        "evaluation.post_fill": FILLS,
+        "evaluation.post_reference": REFERENCES,
+        "evaluation.windows": WINDOWS,
     },
 }
 #: Config key of a positive number -> its exclusive upper bound.
@@ -114,11 +119,14 @@ def check_config(config: config_dict.ConfigDict) -> tuple[Recognition | Separati
         _check_recognition(config)
     parallel.check_batch_size(config.training.batch_size, "training.batch_size")
     task, rate = _create_task(config)
+    if isinstance(task, Separation) and config.evaluation.windows == "side_by_side":
+        check_window(task.frontend, task.window_samples)
     with name_sections("data, frontend and model"):
         params, _ = jax.eval_shape(task.init, jax.random.key(0))
+    criteria = ("loss", *task.scalars, *task.split_scores)
     for key in ("training.best_by", "training.stop_by"):
-        if flat[key] not in ("loss", *task.scalars):
-            raise registry.unknown(key, flat[key], ("loss", *task.scalars))
+        if flat[key] not in criteria:
+            raise registry.unknown(key, flat[key], criteria)
     with name_sections("optimizer"):
         # The number of steps depends on the dataset; a schedule that is longer than training is
         # reported when the experiment creates it.

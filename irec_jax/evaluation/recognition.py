@@ -8,12 +8,14 @@ itself (`oracle`), an upper bound on what better thresholds could achieve.
 
 import dataclasses
 import os
+import zipfile
 from collections.abc import Sequence
 
 import numpy as np
 
+from irec_jax.errors import UserError
 from irec_jax.evaluation import collapse
-from irec_jax.files import atomic_write
+from irec_jax.files import atomic_write, seekable
 from irec_jax.inference import aggregation as aggregations
 from irec_jax.inference import thresholds
 from irec_jax.metrics import confidence, multilabel
@@ -83,18 +85,43 @@ class Predictions:
 def write_scores(folder: str | os.PathLike, **splits: Predictions) -> None:
     """Write the labels and scores of every clip to `predictions.npz`.
 
-    The arrays are ``classes`` (K,), and per split ``SPLIT_ids`` and ``SPLIT_songs`` (N,),
-    ``SPLIT_labels`` bool (N, K) and ``SPLIT_scores`` float32 (N, K), mean window probabilities.
+    The arrays are ``classes`` (K,), and per split ``SPLIT_ids``, ``SPLIT_songs`` and
+    ``SPLIT_contradictory`` (N,), ``SPLIT_labels`` bool (N, K), ``SPLIT_scores`` float32 (N, K),
+    mean window probabilities, ``SPLIT_windows`` float32 (W, K), the probabilities of the windows of
+    all clips, and ``SPLIT_num_windows`` (N,), how many of these each clip has.
     """
     arrays = {"classes": np.array(next(iter(splits.values())).classes, str)}
     for name, predictions in splits.items():
         arrays[f"{name}_ids"] = np.array(predictions.ids, str)
         arrays[f"{name}_songs"] = np.array(predictions.songs, str)
+        arrays[f"{name}_contradictory"] = np.asarray(predictions.contradictory, bool)
         arrays[f"{name}_labels"] = np.asarray(predictions.labels) > 0
+        arrays[f"{name}_windows"] = np.concatenate(predictions.windows).astype(np.float32)
+        arrays[f"{name}_num_windows"] = np.array([len(windows) for windows in predictions.windows])
         scores = aggregations.get("s1")(predictions.windows)
         arrays[f"{name}_scores"] = scores.astype(np.float32)
     with atomic_write(as_path(folder) / "predictions.npz") as path, open(path, "wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
+
+
+def read_predictions(folder: str | os.PathLike, split: str) -> Predictions:
+    """Return the predictions for a split ('test' or 'validation') that `write_scores` wrote.
+
+    Raises:
+        UserError: the file is missing or damaged, or an earlier version of irec-jax wrote it.
+    """
+    file = as_path(folder) / "predictions.npz"
+    try:
+        with np.load(seekable(file), allow_pickle=False) as arrays:
+            names = ("ids", "songs", "labels", "contradictory", "windows", "num_windows")
+            columns = {name: arrays[f"{split}_{name}"] for name in names}
+            ends = np.cumsum(columns.pop("num_windows"))[:-1]
+            columns["windows"] = np.split(columns["windows"], ends)
+            return Predictions(**columns, classes=arrays["classes"].tolist())
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"{file}: has no window probabilities ({error}); evaluate again, with --mode=eval"
+        ) from error
 
 
 def evaluate(

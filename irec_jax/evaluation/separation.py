@@ -21,7 +21,8 @@ counted, and enter the median but not the mean.
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+import types
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -62,6 +63,9 @@ class TrackEstimates:
             per hop, ceil(T / hop) in all. Without features, the amplitudes of the waveform are
             scored; the two differ, since not every spectrogram is that of a signal.
         errata: known errors of the track; empty if there are none.
+        window_samples: length of windows side by side, a multiple of the hop, which the features
+            are those of, each zero-padded at its end; None: features of the entire track. The
+            target is divided in the same way.
     """
 
     name: str
@@ -71,6 +75,7 @@ class TrackEstimates:
     waveforms: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     features: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     errata: str = ""
+    window_samples: int | None = None
 
     def __post_init__(self):
         shape = np.shape(self.mixture)
@@ -101,6 +106,7 @@ class TrackScores:
         silent: whether its target is silent throughout; all scores are NaN then.
         errata: known errors of the track.
         scores: system -> score (see `SCORES`) -> dB; `mixture` first and `ideal` last.
+        post_variants: variant of the postprocessing -> amplitude SDR in dB; NaN if silent.
     """
 
     name: str
@@ -108,6 +114,7 @@ class TrackScores:
     silent: bool
     errata: str
     scores: Mapping[str, Mapping[str, float]]
+    post_variants: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 class Example(NamedTuple):
@@ -129,7 +136,11 @@ class Example(NamedTuple):
 
 
 def score_track(
-    track: TrackEstimates, *, frontend: SpectrogramDb, sample_rate_hz: int
+    track: TrackEstimates,
+    *,
+    frontend: SpectrogramDb,
+    sample_rate_hz: int,
+    post_variants: Mapping[str, Callable[[np.ndarray], np.ndarray]] = types.MappingProxyType({}),
 ) -> TrackScores:
     """Score the estimates of one track, and `mixture` and `ideal`.
 
@@ -138,6 +149,7 @@ def score_track(
             cores.
         frontend: front end whose amplitudes are compared; its floor is not applied.
         sample_rate_hz: sample rate of the track.
+        post_variants: name -> function of the features of `raw`, which are scored after it.
 
     Raises:
         ValueError: features have a wrong number of bins or frames.
@@ -145,14 +157,15 @@ def score_track(
     duration_s, systems = len(track.mixture) / sample_rate_hz, [MIXTURE, *track.systems, IDEAL]
     if not np.any(track.target):
         scores = {system: dict.fromkeys(SCORES, float("nan")) for system in systems}
-        return TrackScores(track.name, duration_s, True, track.errata, scores)
-    amplitude_scores = _amplitude_scores(track, frontend)
+        variants = dict.fromkeys(post_variants, float("nan"))
+        return TrackScores(track.name, duration_s, True, track.errata, scores, variants)
+    amplitude_scores, variants = _amplitude_scores(track, frontend, post_variants)
     waveform_scores = _waveform_scores(track, frontend)
     scores = {}
     for system in systems:
         scores[system] = dict.fromkeys(SCORES, float("nan")) | waveform_scores.get(system, {})
         scores[system]["amplitude_sdr_db"] = amplitude_scores[system]
-    return TrackScores(track.name, duration_s, False, track.errata, scores)
+    return TrackScores(track.name, duration_s, False, track.errata, scores, variants)
 
 
 def summarize(tracks: Sequence[TrackScores]) -> dict:
@@ -168,7 +181,8 @@ def summarize(tracks: Sequence[TrackScores]) -> dict:
         ``num_infinite``; ``tests[score]``, if there are both `raw` and `post`: raw against post
         over the tracks where both are finite, ``independent`` (Student's, as in Ligtenberg 2022)
         and ``paired``, each with ``difference``, ``interval`` (95 %), ``t``, ``df``, ``p_value``
-        and ``num_tracks``.
+        and ``num_tracks``; and ``post_variants``, variant of the postprocessing -> ``mean``,
+        ``sd`` ... of its amplitude SDR, and the ``paired`` test of it against `raw`.
 
     Raises:
         ValueError: there are no tracks, or tracks have different systems.
@@ -195,6 +209,13 @@ def summarize(tracks: Sequence[TrackScores]) -> dict:
             for system in systems
         },
         "tests": {score: results for score, results in tests.items() if results},
+        "post_variants": {
+            name: _summarize_variant(
+                values("raw", "amplitude_sdr_db"),
+                np.array([track.post_variants[name] for track in tracks], np.float64),
+            )
+            for name in tracks[0].post_variants
+        },
     }
 
 
@@ -230,18 +251,27 @@ def example(
     return Example(track.name, spectrograms, start_s, frame_s, sample_rate_hz / length)
 
 
-def amplitudes(waveform: np.ndarray, frontend: SpectrogramDb) -> np.ndarray:
+def amplitudes(
+    waveform: np.ndarray, frontend: SpectrogramDb, window_samples: int | None = None
+) -> np.ndarray:
     """Return the front end's amplitudes of a waveform of any length, without its floor.
 
     Args:
         waveform: float (T,).
         frontend: front end that defines frames and bins.
+        window_samples: see `TrackEstimates`.
 
     Returns:
         float32 (num_bins, ceil(T / hop)).
     """
     hop, length = frontend.hop_length, frontend.frame_length
     num_frames = -(-len(waveform) // hop)
+    if window_samples:
+        windows = [
+            amplitudes(_segment(waveform, first, window_samples), frontend)
+            for first in range(0, len(waveform), window_samples)
+        ]
+        return np.concatenate(windows, axis=1)[:, :num_frames]
     spectrogram = np.empty((frontend.num_bins, num_frames), np.float32)
     for first in range(0, num_frames, _FRAMES_PER_BLOCK):
         samples = _segment(waveform, first * hop, (_FRAMES_PER_BLOCK - 1) * hop + length)
@@ -278,22 +308,27 @@ def ideal_estimate(
     return estimate.T
 
 
-def _amplitude_scores(track: TrackEstimates, frontend: SpectrogramDb) -> dict[str, float]:
-    """Return the amplitude SDR in dB of every system."""
+def _amplitude_scores(
+    track: TrackEstimates, frontend: SpectrogramDb, post_variants: Mapping[str, Callable]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the amplitude SDR in dB of every system, and of variants of the postprocessing."""
     mixture, target, remainder = (
-        amplitudes(np.asarray(signal, np.float32).mean(-1), frontend)
+        amplitudes(np.asarray(signal, np.float32).mean(-1), frontend, track.window_samples)
         for signal in (track.mixture, track.target, track.remainder)
     )
 
     def score(estimate: np.ndarray) -> float:
         return float(amplitude_sdr(target, estimate))
 
+    def score_features(features: np.ndarray) -> float:
+        return score(np.asarray(frontend.amplitudes(features)))
+
     ideal = mixture * _ratio_mask(np, target, remainder)
     scores = {MIXTURE: score(mixture), IDEAL: score(ideal)}
     for system in track.systems:
         if system not in track.features:
             waveform = np.asarray(track.waveforms[system]).mean(-1)
-            scores[system] = score(amplitudes(waveform, frontend))
+            scores[system] = score(amplitudes(waveform, frontend, track.window_samples))
             continue
         features = np.asarray(track.features[system])
         if features.shape != target.shape:
@@ -301,8 +336,12 @@ def _amplitude_scores(track: TrackEstimates, frontend: SpectrogramDb) -> dict[st
                 f"{track.name}: features of {system} have shape {features.shape}; expected "
                 f"{target.shape}"
             )
-        scores[system] = score(np.asarray(frontend.amplitudes(features)))
-    return scores
+        scores[system] = score_features(features)
+    variants = {
+        name: score_features(change(np.asarray(track.features["raw"])))
+        for name, change in post_variants.items()
+    }
+    return scores, variants
 
 
 def _waveform_scores(track: TrackEstimates, frontend: SpectrogramDb) -> dict[str, dict]:
@@ -338,6 +377,12 @@ def _spread(values: np.ndarray) -> dict:
         "num_tracks": len(finite),
         "num_infinite": len(known) - len(finite),
     }
+
+
+def _summarize_variant(raw: np.ndarray, variant: np.ndarray) -> dict:
+    """Return the spread of a variant's scores and its paired test against `raw`, if it exists."""
+    tests = _t_tests(variant, raw)
+    return _spread(variant) | {key: tests[key] for key in ("paired",) if key in tests}
 
 
 def _t_tests(first: np.ndarray, second: np.ndarray) -> dict:

@@ -229,6 +229,26 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
         system |= self.system() | dict(evaluated or {})
         distributed.on_main(lambda: workdir.write_system(folder, system))
 
+    def _create_validation(
+        self, batches: Any, store: Any
+    ) -> Callable[[Any, Any], dict[str, float]]:
+        """Return the function that validates an epoch, with the scores that training watches.
+
+        Args:
+            batches: the batches of the validation split.
+            store: its audio on the devices; None if it is not there.
+        """
+        task, training = self.task, self.config.training
+        watched = {training.best_by, training.stop_by} & {*task.split_scores}
+        return step.create_evaluate(
+            task.loss,
+            functools.partial(batches.iterate, positions=store is not None),
+            cut=None if store is None else batches.cut,
+            store=store,
+            predict=task.predict,
+            score=task.score_split if watched else None,
+        )
+
     def train(
         self, splits: data.Splits[Examples], folder: Path, seed: int
     ) -> tuple[Any, Any, loop.Progress]:
@@ -271,12 +291,7 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
             training_run = loop.TrainingRun(
                 train_step=self.train_step(cut, scan=count > 1),
                 batches=batches,
-                evaluate=step.create_evaluate(
-                    task.loss,
-                    functools.partial(valid_batches.iterate, positions=valid_store is not None),
-                    cut=None if valid_store is None else valid_batches.cut,
-                    store=valid_store,
-                ),
+                evaluate=self._create_validation(valid_batches, valid_store),
                 settings=config.training,
                 profile=config.profile,
                 schedule=schedule,

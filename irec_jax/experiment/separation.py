@@ -13,7 +13,10 @@ import numpy as np
 from irec_jax import audio, data, distributed
 from irec_jax.evaluation import separation
 from irec_jax.experiment.base import Experiment, Trained
+from irec_jax.frontends import Gate
+from irec_jax.frontends.gate import FILLS, REFERENCES
 from irec_jax.inference import separation as inference
+from irec_jax.inference import side_by_side
 from irec_jax.inference.prediction import create_predict, local_batch_size
 from irec_jax.progress import progress_bar
 from irec_jax.reports import separation_report
@@ -97,7 +100,12 @@ class SeparationExperiment(Experiment[Separation, data.StemDataset, data.Tracks]
             share = range(jax.process_index(), len(tracks), jax.process_count())
             for i in progress_bar(share, desc="test", unit="track", disable=hidden):
                 track = self._estimate(tracks, i, predict)
-                score = separation.score_track(track, frontend=frontend, sample_rate_hz=rate_hz)
+                score = separation.score_track(
+                    track,
+                    frontend=frontend,
+                    sample_rate_hz=rate_hz,
+                    post_variants=self._post_variants(),
+                )
                 if not examples and not score.silent:
                     examples[i] = separation.example(
                         track, frontend=frontend, sample_rate_hz=rate_hz
@@ -120,8 +128,7 @@ class SeparationExperiment(Experiment[Separation, data.StemDataset, data.Tracks]
 
     def _estimate(self, tracks: data.Tracks, i: int, predict: Predict) -> separation.TrackEstimates:
         """Return features of the channels' mean, which Ligtenberg (2022) scores, and waveforms."""
-        task, settings = self.task, self.config.evaluation
-        hop_samples = settings.hop_s * self.dataset.sample_rate_hz
+        task = self.task
 
         def read(streams: Iterable[str]) -> np.ndarray:
             length = int(tracks.num_samples[i])
@@ -129,36 +136,104 @@ class SeparationExperiment(Experiment[Separation, data.StemDataset, data.Tracks]
             return functools.reduce(np.add, parts)
 
         mixture = read(["mixture"])
+        joined = self.config.evaluation.windows == "side_by_side"
+        estimate = self._estimate_joined if joined else self._estimate_overlapping
+        features, waveforms = estimate(mixture, predict)
+        return separation.TrackEstimates(
+            name=str(tracks.names[i]),
+            mixture=mixture,
+            target=read(task.target),
+            remainder=read([name for name in task.stems if name not in task.target]),
+            waveforms=waveforms,
+            features=features,
+            errata=str(tracks.errata[i]),
+            window_samples=task.window_samples if joined else None,
+        )
+
+    def _estimate_overlapping(
+        self, mixture: np.ndarray, predict: Predict
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Return features and waveforms of each system from averaged overlapping windows."""
+        task, settings = self.task, self.config.evaluation
+        hop_samples = settings.hop_s * self.dataset.sample_rate_hz
         sizes = dict(
             window_samples=task.window_samples,
             hop_frames=max(1, round(hop_samples / task.frontend.hop_length)),
             batch_size=local_batch_size(settings.batch_size),
         )
         raw = inference.estimate_features(mixture.mean(axis=1), predict, task.frontend, **sizes)
-        post_db = {"raw": None, "post": settings.post_db}
         estimated = inference.estimate_segments([mixture], predict, task.frontend, **sizes)
+        posts: dict[str, Gate | None] = {"raw": None, "post": self._gate}
         waveforms = {
             name: inference.resynthesise(
                 segments,
                 task.frontend,
-                post_db=post_db[name],
+                post=posts[name],
                 phase=settings.phase,
                 num_iterations=settings.griffin_lim_iterations,
             )
-            for name, segments in zip(post_db, itertools.tee(estimated), strict=True)
+            for name, segments in zip(posts, itertools.tee(estimated), strict=True)
         }
-        return separation.TrackEstimates(
-            name=str(tracks.names[i]),
-            mixture=mixture,
-            target=read(task.target),
-            remainder=read([name for name in task.stems if name not in task.target]),
-            waveforms={name: np.concatenate(list(blocks)) for name, blocks in waveforms.items()},
-            features={
-                name: np.asarray(inference.gate(raw, task.frontend, level))
-                for name, level in post_db.items()
-            },
-            errata=str(tracks.errata[i]),
+        joined = {name: np.concatenate(list(blocks)) for name, blocks in waveforms.items()}
+        return {"raw": raw, "post": self._gated(self._gate, raw)}, joined
+
+    def _estimate_joined(
+        self, mixture: np.ndarray, predict: Predict
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Return features and waveforms of each system from windows side by side."""
+        task, settings = self.task, self.config.evaluation
+        window = dict(window_samples=task.window_samples)
+
+        def estimate(audio: np.ndarray) -> np.ndarray:
+            batch_size = local_batch_size(settings.batch_size)
+            return side_by_side.estimate_joined(
+                audio, predict, task.frontend, batch_size=batch_size, **window
+            )
+
+        raw = estimate(mixture.mean(axis=1, keepdims=True))[0]
+        by_channel = estimate(mixture)
+        waveforms = {
+            name: side_by_side.resynthesise_joined(
+                mixture,
+                features,
+                task.frontend,
+                phase=settings.phase,
+                num_iterations=settings.griffin_lim_iterations,
+                **window,
+            )
+            for name, features in (
+                ("raw", by_channel),
+                ("post", self._gated(self._gate, by_channel)),
+            )
+        }
+        return {"raw": raw, "post": self._gated(self._gate, raw)}, waveforms
+
+    @property
+    def _gate(self) -> Gate:
+        """The postprocessing of the config."""
+        settings = self.config.evaluation
+        return Gate(
+            post_db=settings.post_db,
+            reference=settings.post_reference,
+            fill=settings.post_fill,
         )
+
+    def _post_variants(self) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+        """Return the postprocessing with each reference and each fill value."""
+        gate = self._gate
+        return {
+            f"{reference}, {fill}": functools.partial(
+                self._gated, dataclasses.replace(gate, reference=reference, fill=fill)
+            )
+            for reference in REFERENCES
+            for fill in FILLS
+        }
+
+    def _gated(self, gate: Gate, features: np.ndarray) -> np.ndarray:
+        """Return postprocessed features (..., bins, frames) of a track."""
+        frontend = self.task.frontend
+        num_frames = frontend.num_real_frames(self.task.window_samples)
+        return np.asarray(gate(features, frontend, segment_frames=num_frames))
 
     def _protocol(self, splits: data.Splits[data.Tracks]) -> dict:
         """Return the data splits, for the report."""
@@ -174,11 +249,12 @@ class SeparationExperiment(Experiment[Separation, data.StemDataset, data.Tracks]
         }
 
     def system(self) -> dict[str, Any]:
+        settings = self.config.evaluation
         return {
             "stems": list(self.task.stems),
             "target": list(self.task.target),
             "target_name": "_".join(self.task.target),
-            "post_db": self.config.evaluation.post_db,
+            **{key: settings[key] for key in ("post_db", "post_reference", "post_fill")},
         }
 
     def describe_repeats(self, report: Mapping) -> list[str]:

@@ -18,13 +18,24 @@ from typing import Any
 
 from irec_jax import registry
 from irec_jax.frontends.base import Features, FrontEnd, Shape
+from irec_jax.frontends.gate import Gate
 from irec_jax.frontends.images import ImageAndChunks, Recurrence, Stacked
 from irec_jax.frontends.log_mel import LogMel
 from irec_jax.frontends.spectrogram_db import SpectrogramDb
 from irec_jax.frontends.stored_spectrogram import StoredSpectrogram
 from irec_jax.frontends.waveforms import Chunks, FftMagnitude, Raw
 
-__all__ = ["FRONTENDS", "Features", "FrontEnd", "Shape", "create", "find"]
+__all__ = [
+    "FRONTENDS",
+    "Features",
+    "FrontEnd",
+    "Gate",
+    "Shape",
+    "SpectrogramDb",
+    "StoredSpectrogram",
+    "create",
+    "find",
+]
 
 FRONTENDS = {
     "chunks": Chunks,

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
-from jaxtyping import Float, Int, Key, Shaped, UInt32
+from jaxtyping import Float, Float64, Int, Key, Shaped, UInt32
 
 from irec_jax.dsp.checks import check_signal
 from irec_jax.errors import UserError
@@ -60,6 +60,13 @@ class FrontEnd(abc.ABC):
     @abc.abstractmethod
     def output_shape(self, num_samples: int) -> Shape | dict[str, Shape]:
         """Return the shape of the features of one waveform of `num_samples` samples."""
+
+    def frequencies_hz(self, sample_rate_hz: float) -> Float64[np.ndarray, " frequencies"] | None:
+        """Return the centres of the `frequency` axis for waveforms of a sample rate.
+
+        None for features without such an axis, or without known frequencies.
+        """
+        return None
 
     def as_image(
         self, features: Shaped[np.ndarray, "*batch _first _second"]

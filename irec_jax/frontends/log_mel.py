@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Complex, Float
+from jaxtyping import Complex, Float, Float64
 
 from irec_jax.dsp import framing, mel, stft, window_functions
 from irec_jax.dsp.cpu_batching import map_in_batches
@@ -111,6 +111,13 @@ class LogMel(FrontEnd):
                 f"{self.padding!r}); use longer windows or padding 'end'"
             )
         return num_frames, self.num_mels
+
+    def frequencies_hz(self, sample_rate_hz: float) -> Float64[np.ndarray, " frequencies"]:
+        """Return the centres of the mel bands."""
+        max_hz = self.sample_rate_hz / 2 if self.max_hz is None else self.max_hz
+        return mel.mel_frequencies(
+            self.num_mels, min_hz=self.min_hz, max_hz=max_hz, mel_scale=self.mel_scale
+        )
 
     def _features(
         self, waveform: Float[Array, "*batch samples"], num_samples, keys

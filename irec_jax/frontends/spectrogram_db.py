@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jaxtyping import Float, Inexact, PRNGKeyArray
+from jaxtyping import Float, Float64, Inexact, PRNGKeyArray
 
 from irec_jax.dsp import decibels, stft, window_functions
 from irec_jax.dsp.checks import check_floating, check_positive
@@ -84,6 +84,10 @@ class SpectrogramDb(FrontEnd):
                 f"for the {num_samples} samples of a waveform; use more frames or shorter windows"
             )
         return self.num_bins, self.num_frames
+
+    def frequencies_hz(self, sample_rate_hz: float) -> Float64[np.ndarray, " frequencies"]:
+        """Return the frequencies of the bins."""
+        return np.arange(self.num_bins) * (sample_rate_hz / self.frame_length)
 
     def _features(
         self, waveform: Float[Array, "*batch samples"], num_samples, keys

@@ -9,7 +9,14 @@ from jax import Array
 from jaxtyping import Float
 
 from irec_jax.dsp import decibels
-from irec_jax.frontends.base import FrontEnd, check_integers, check_numbers, setting_error
+from irec_jax.frontends.base import (
+    FrontEnd,
+    check_choice,
+    check_integers,
+    check_numbers,
+    setting_error,
+)
+from irec_jax.frontends.gate import FILLS, REFERENCES, Gate
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -18,8 +25,8 @@ class StoredSpectrogram(FrontEnd):
 
     The 'waveform' of an example is its spectrogram, row by row: float32 (..., num_values) within
     -1..1. The features are float32 (..., num_bins, num_frames). Values below `post_db` are replaced
-    by the floor (the postprocessing of Ligtenberg 2022), so that the same stored spectrograms are
-    used with and without postprocessing.
+    (the postprocessing of Ligtenberg 2022, see `gate.Gate`), so that the same stored spectrograms
+    are used with and without postprocessing. An example is a segment and a track of its own.
 
     Attributes:
         num_bins: bins of the stored spectrogram.
@@ -27,6 +34,8 @@ class StoredSpectrogram(FrontEnd):
         num_frames: frames of the features; frames that are not stored have the value of the floor.
         floor_db, scale_db: settings of the front end that computed the features.
         post_db: values below this level are removed; None keeps all.
+        post_reference, post_fill: the level that it is relative to, and the value that replaces
+            what is removed.
     """
 
     axes: ClassVar[tuple[str, ...] | None] = ("frequency", "time")
@@ -37,6 +46,8 @@ class StoredSpectrogram(FrontEnd):
     floor_db: float = decibels.FLOOR_DB
     scale_db: float = 150.0
     post_db: float | None = None
+    post_reference: str = "absolute"
+    post_fill: str = "floor"
 
     def __post_init__(self):
         names = ("num_bins", "num_stored_frames", "num_frames")
@@ -48,6 +59,8 @@ class StoredSpectrogram(FrontEnd):
             )
         check_numbers(" in dB", floor_db=self.floor_db)
         check_numbers(" of dB", above=0, scale_db=self.scale_db)
+        check_choice(REFERENCES, post_reference=self.post_reference)
+        check_choice(FILLS, post_fill=self.post_fill)
         if self.post_db is not None:
             check_numbers(" in dB", post_db=self.post_db)
 
@@ -76,7 +89,8 @@ class StoredSpectrogram(FrontEnd):
         features = waveform.reshape(*waveform.shape[:-1], self.num_bins, self.num_stored_frames)
         features = jnp.maximum(features, floor)  # stored values are rounded
         if self.post_db is not None:
-            features = jnp.where(features < self.post_db / self.scale_db, floor, features)
+            gate = Gate(post_db=self.post_db, reference=self.post_reference, fill=self.post_fill)
+            features = jnp.asarray(gate(features, self))
         num_missing = self.num_frames - self.num_stored_frames
         widths = [(0, 0, 0)] * (features.ndim - 1) + [(0, num_missing, 0)]
         return jax.lax.pad(features, floor, widths)

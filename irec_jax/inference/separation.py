@@ -20,20 +20,20 @@ that start in these zeros are attenuated like the first frame of the recording.
 
 import functools
 import itertools
+import tempfile
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 from jaxtyping import Float, Float32, Shaped
 
 from irec_jax.dsp import stft
 from irec_jax.dsp.griffin_lim import griffin_lim
 from irec_jax.dsp.window_functions import get_window
 from irec_jax.errors import UserError
-from irec_jax.frontends import SpectrogramDb
+from irec_jax.frontends import Gate, SpectrogramDb
 from irec_jax.inference import overlap
 from irec_jax.inference.overlap import Predict
 
@@ -71,7 +71,7 @@ def separate_blocks(
     window_samples: int,
     hop_frames: int,
     batch_size: int,
-    post_db: float | None = None,
+    post: Gate | None = None,
     phase: str = "mixture",
     num_iterations: int = 32,
     momentum: float = 0.99,
@@ -79,7 +79,7 @@ def separate_blocks(
     """Yield the target of a recording in blocks: `resynthesise(estimate_segments(...))`.
 
     See these two functions for the arguments. For several signals from the same estimates (with
-    and without `post_db`), call them separately with `itertools.tee` in between.
+    and without `post`), call them separately with `itertools.tee` in between.
 
     Yields:
         Blocks with as many samples in total as in the mixture's.
@@ -95,7 +95,7 @@ def separate_blocks(
     return resynthesise(
         segments,
         frontend,
-        post_db=post_db,
+        post=post,
         phase=phase,
         num_iterations=num_iterations,
         momentum=momentum,
@@ -131,23 +131,6 @@ def estimate_features(
     parts = [s.features[..., first : first + s.num_new_frames] for s in segments]
     features = np.concatenate(parts, axis=-1)
     return features if audio.ndim == 2 else features[0]
-
-
-def gate(
-    features: Float[Array | np.ndarray, "*shape"], frontend: SpectrogramDb, post_db: float | None
-) -> Float[Array | np.ndarray, "*shape"]:
-    """Replace features below `post_db` by the floor; None returns them unchanged.
-
-    Args:
-        features: output of the front end or estimate of it.
-        frontend: the front end, with its scale and floor.
-        post_db: absolute, in dB of the front end.
-    """
-    if post_db is None:
-        return features
-    array = jnp if isinstance(features, jax.Array) else np
-    floor = np.float32(frontend.floor_db / frontend.scale_db)
-    return array.where(features < np.float32(post_db / frontend.scale_db), floor, features)
 
 
 def estimate_segments(
@@ -247,7 +230,7 @@ def resynthesise(
     segments: Iterable[SpectrogramSegment],
     frontend: SpectrogramDb,
     *,
-    post_db: float | None = None,
+    post: Gate | None = None,
     phase: str = "mixture",
     num_iterations: int = 32,
     momentum: float = 0.99,
@@ -257,7 +240,8 @@ def resynthesise(
     Args:
         segments: result of `estimate_segments`.
         frontend: front end of the estimates.
-        post_db: features below it are replaced by the floor (see `gate`); None: none are.
+        post: replaces soft features; None: none are. With the reference 'track' all segments are
+            estimated, and kept in a temporary file, before the first block.
         phase: 'mixture', the phase of the mixture's STFT; or 'griffin-lim', which starts from it.
         num_iterations, momentum: as for `dsp.griffin_lim`; unused with the mixture's phase.
 
@@ -274,13 +258,16 @@ def resynthesise(
     num_iterations = num_iterations if phase == "griffin-lim" else 0
     num_fade = _num_frames_before(frontend) * frontend.hop_length
     fade = (np.arange(num_fade, dtype=np.float32) + 0.5) / num_fade
-    tail = None
+    tail, maximum = None, None
+    if post is not None and post.reference == "track":
+        segments, maximum = _keep_segments(segments)
     for mixture, features, num_new, _ in segments:
         signal = _resynthesise_segment(
             mixture,
             features,
+            maximum,
             frontend=frontend,
-            post_db=post_db,
+            post=post,
             num_iterations=num_iterations,
             momentum=momentum,
         )
@@ -292,14 +279,36 @@ def resynthesise(
             yield signal[:, :num_new].T
 
 
-@functools.partial(jax.jit, static_argnames=("frontend", "post_db", "num_iterations", "momentum"))
+def _keep_segments(
+    segments: Iterable[SpectrogramSegment],
+) -> tuple[Iterator[SpectrogramSegment], np.ndarray]:
+    """Return the segments, kept in a temporary file, and the largest feature of each channel."""
+    file, sizes, maximum = tempfile.TemporaryFile(), [], np.float32(-np.inf)  # noqa: SIM115
+    for mixture, features, *num_new in segments:
+        np.save(file, mixture)
+        np.save(file, features)
+        sizes.append(num_new)
+        maximum = np.maximum(maximum, features.max(axis=(-2, -1), keepdims=True))
+
+    def kept() -> Iterator[SpectrogramSegment]:
+        with file:
+            file.seek(0)
+            for num_new in sizes:
+                yield SpectrogramSegment(np.load(file), np.load(file), *num_new)
+
+    return kept(), np.asarray(maximum)
+
+
+@functools.partial(jax.jit, static_argnames=("frontend", "post", "num_iterations", "momentum"))
 def _resynthesise_segment(
-    mixture, features, *, frontend: SpectrogramDb, post_db, num_iterations, momentum
+    mixture, features, maximum, *, frontend: SpectrogramDb, post, num_iterations, momentum
 ):
     """Return the signal (C, n) of a segment."""
     framing = dict(frontend.framing, padding="none")
     spectrum = stft.stft(mixture, **framing)
-    amplitudes = frontend.amplitudes(gate(features, frontend, post_db))
+    if post is not None:
+        features = post(features, frontend, maximum=maximum)
+    amplitudes = frontend.amplitudes(features)
     return griffin_lim(
         frontend.to_stft(amplitudes),
         num_samples=mixture.shape[-1],

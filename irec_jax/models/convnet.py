@@ -12,7 +12,9 @@ from jaxtyping import Float, Float32
 from irec_jax import kernels
 from irec_jax.models import layers
 
-_KERNEL, _PADDING, _POOL = (3, 3), ((2, 2), (2, 2)), (3, 3)
+#: Zeros around the input of every convolution, and the size and stride of the max-pooling.
+PADDING, POOL = ((2, 2), (2, 2)), (3, 3)
+_KERNEL = (3, 3)
 
 
 class _Weights(nn.Module):
@@ -146,7 +148,7 @@ class ConvNet(layers.Classifier):
             recompute: compute the first convolution again in the backward pass, not store it.
         """
         if self.activation not in layers.ACTIVATIONS:
-            return kernels.max_pool(self._convolutions(x, weights), _POOL)
+            return kernels.max_pool(self._convolutions(x, weights), POOL)
         activate = layers.ACTIVATIONS[self.activation]
 
         def first_convolution(weights, x):
@@ -159,17 +161,17 @@ class ConvNet(layers.Classifier):
             stem = dict(stem=first_convolution, stem_params=first_weights)
         else:
             x = first_convolution(first_weights, x)
-        return activate(kernels.conv2d_max_pool(x, kernel, pads, _POOL, **stem) + bias)
+        return activate(kernels.conv2d_max_pool(x, kernel, pads, POOL, **stem) + bias)
 
 
 def _convolve(weights, x: Array | np.ndarray) -> Array:
     kernel, bias = weights
-    return kernels.conv2d(x, kernel, (1, 1), _PADDING) + bias
+    return kernels.conv2d(x, kernel, (1, 1), PADDING) + bias
 
 
 def _pads_before_pooling(sizes: Sequence[int]) -> tuple[tuple[int, int], ...]:
-    """Return `_PADDING` without the rows and columns that the pooling would leave out."""
+    """Return `PADDING` without the rows and columns that the pooling would leave out."""
     return tuple(
         (low, high - (size + low + high - kernel + 1) % pool)
-        for (low, high), size, kernel, pool in zip(_PADDING, sizes, _KERNEL, _POOL, strict=True)
+        for (low, high), size, kernel, pool in zip(PADDING, sizes, _KERNEL, POOL, strict=True)
     )

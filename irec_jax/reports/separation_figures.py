@@ -134,6 +134,55 @@ def learning_curves(
     return figure
 
 
+def loss_panels(panels: Mapping[str, Mapping[str, _History]], *, title: str) -> Figure:
+    """Draw the losses of runs by epoch in panels, two in a row.
+
+    Args:
+        panels: title to run (at most six) to history, as for `learning_curves`.
+        title: title of the figure.
+    """
+    rows = -(-len(panels) // 2)
+    figure = figures.new_figure(11.0, 0.5 + 3.4 * rows)
+    for axes, (name, histories) in zip(
+        figure.subplots(rows, 2, squeeze=False).ravel(), panels.items(), strict=False
+    ):
+        for (run, history), colour in zip(histories.items(), itertools.cycle(_COLOURS)):
+            _loss_lines(axes, run, history, colour, single=False, kept=None)
+        figures.epoch_axis(axes)
+        axes.set_ylabel("loss (dotted: training)")
+        axes.set_title(name, loc="left", fontsize=10)
+        if histories:
+            axes.legend(frameon=False, fontsize=8)
+    figure.suptitle(title, fontsize=12)
+    return figure
+
+
+def auc_curves(panels: Mapping[str, Mapping[str, _History]], *, title: str) -> Figure:
+    """Draw the AUC of the validation split by epoch, a panel per system and a line per run.
+
+    The epoch with the highest AUC is marked with a star. Histories hold ``epoch`` and
+    ``valid_auc``.
+    """
+    figure = figures.new_figure(1.0 + 3.6 * len(panels), 3.8)
+    for axes, (system, histories) in zip(
+        figure.subplots(1, len(panels), squeeze=False, sharey=True)[0], panels.items(), strict=True
+    ):
+        for (run, history), colour, style in zip(
+            histories.items(), itertools.cycle(_COLOURS), itertools.cycle(_STYLES)
+        ):
+            epochs, auc = _column(history, "epoch"), _column(history, "valid_auc")
+            best = int(np.nanargmax(auc))
+            label = f"{run}: {auc[best]:.3f}, epoch {epochs[best]:g}"
+            axes.plot(epochs, auc, color=colour, ls=style, label=label, **_markers(history))
+            axes.plot(epochs[best], auc[best], color=colour, marker="*", markersize=13, ls="")
+        figures.epoch_axis(axes)
+        axes.set_title(system, loc="left", fontsize=10)
+        axes.legend(frameon=False, fontsize=8, loc="lower right")
+    figure.supylabel("macro AUC of the validation clips", fontsize=10)
+    figure.suptitle(title, fontsize=12)
+    return figure
+
+
 def _loss_lines(
     axes: Axes, name: str, history: _History, colour: str, *, single: bool, kept: int | None
 ) -> None:

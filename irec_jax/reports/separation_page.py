@@ -18,6 +18,16 @@ MAIN_SCORE = "amplitude_sdr_db"
 _BOUNDS = {"mixture": "mixture (do nothing)", "ideal": "ideal ratio mask (upper bound)"}
 _TESTS = {"independent": "independent samples, as in Ligtenberg (2022)", "paired": "paired samples"}
 
+#: Reference and fill of the postprocessing (`frontends.gate`) in text.
+POST_REFERENCES = {
+    "absolute": "0 dB of the spectrogram",
+    "track": "the maximum of the track",
+    "segment": "the maximum of each segment",
+}
+POST_FILLS = {"floor": "silent", "zero": "0 dB"}
+#: Smaller differences are printed as zero.
+_PRINTED_DB = 0.005
+
 
 def markdown_page(report: Mapping, captions: Mapping[str, str]) -> str:
     """Return the Markdown page of a report of `separation_report.assemble`.
@@ -126,10 +136,10 @@ def _explanation(report: Mapping) -> str:
         phase = f"phase of the waveforms: {settings['phase']}"
         if settings["phase"] == "griffin-lim":
             phase += f", {settings['griffin_lim_iterations']} iterations"
-        lines.append(
-            f"Windows every {settings['hop_s']:g} s, averaged where they overlap; {phase}; "
-            f"`post` removes values below {settings['post_db']:g} dB."
-        )
+        windows = f"Windows every {settings['hop_s']:g} s, averaged where they overlap"
+        if settings.get("windows") == "side_by_side":
+            windows = "Windows side by side, joined"
+        lines.append(f"{windows}; {phase}; `post`: {describe_post(settings)}.")
     if report["num_silent"]:
         lines.append(
             f"{report['num_silent']} tracks have a target that is silent throughout: they have no "
@@ -185,13 +195,31 @@ def _significance(report: Mapping) -> list[str]:
     return ["## Effect of postprocessing", measured_table(report, text, header, rows, 2)]
 
 
-def _test_cells(test: Mapping) -> list[str]:
-    """Return the number of tracks, the difference with its interval, t and p."""
+def describe_post(settings: Mapping) -> str:
+    """Return the postprocessing of the config section `evaluation`, or of `system.json`."""
+    reference = POST_REFERENCES[settings.get("post_reference", "absolute")]
+    fill = POST_FILLS[settings.get("post_fill", "floor")]
+    return f"values below {settings['post_db']:g} dB, relative to {reference}, become {fill}"
+
+
+def paired_difference(test: Mapping) -> str:
+    """Return the mean difference of a test in dB, with its interval."""
     low, high = test["interval"]
     ends = f" [{low:+.2f}, {high:+.2f}]" if is_finite(low) else ""
+    return difference(test["difference"], 2) + ends
+
+
+def _test_cells(test: Mapping) -> list[str]:
+    """Return the number of tracks, the difference with its interval, t and p.
+
+    A difference that is printed as zero is not tested: it may be systematic, as that of a few bins
+    at the level of rounding, and still be of no importance.
+    """
+    if is_finite(test["difference"]) and abs(test["difference"]) < _PRINTED_DB:
+        return [str(test["num_tracks"]), f"below {_PRINTED_DB:g}", "–", "–"]
     t, p = f"t({test['df']:g}) = {test['t']:.2f}" if is_finite(test["t"]) else "–", test["p_value"]
     p = "–" if not is_finite(p) else "< .001" if p < 1e-3 else f"{p:.3f}"
-    return [str(test["num_tracks"]), difference(test["difference"], 2) + ends, t, p]
+    return [str(test["num_tracks"]), paired_difference(test), t, p]
 
 
 def _track_table(report: Mapping) -> str:

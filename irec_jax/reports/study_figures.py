@@ -21,7 +21,9 @@ def score_points(
     *,
     score: str,
     title: str,
+    interval: str = "95 % interval",
     reported: Mapping[str, float] | None = None,
+    reported_label: str = "published",
     guess: tuple[str, float] | None = None,
 ) -> Figure:
     """Draw scores with intervals: a line per row, a point per group, and published values.
@@ -31,7 +33,9 @@ def score_points(
         groups: group (at most four) to row to score; rows may be missing.
         score: name of the score, between 0 and 1.
         title: title of the figure.
+        interval: what the intervals are.
         reported: row to a published score; None if there are none.
+        reported_label: what these are.
         guess: name and score of predictions without a model, drawn as a dashed line.
     """
     figure, axes = figures.new_axes(9.0, 1.8 + 0.3 * len(rows))
@@ -47,12 +51,12 @@ def score_points(
     if reported is not None:
         published = [(reported[row], positions[row]) for row in rows if row in reported]
         style: dict[str, Any] = dict(ls="", marker="D", ms=5, markerfacecolor="none", color="black")
-        axes.plot(*np.reshape(published, (-1, 2)).T, label="published", **style)
+        axes.plot(*np.reshape(published, (-1, 2)).T, label=reported_label, **style)
     if guess is not None:
         label, value = f"{guess[0]} ({guess[1]:.2f})", guess[1]
         axes.axvline(value, color="black", ls="--", linewidth=0.9, label=label)
     axes.set_yticks(range(len(rows)), rows)
-    axes.set(xlim=(0, 1), ylim=(len(rows) - 0.4, -0.6), xlabel=f"{score}, 95 % interval")
+    axes.set(xlim=(0, 1), ylim=(len(rows) - 0.4, -0.6), xlabel=f"{score}, {interval}")
     axes.set_title(title, loc="left", fontsize=11)
     figures.grid(axes, "x")
     figure.legend(loc="outside lower center", ncols=5, frameon=False)

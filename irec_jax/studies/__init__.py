@@ -10,6 +10,7 @@ STUDIES = {
     "ablation": "irec_jax.studies.ablation",
     "crosstalk": "irec_jax.studies.crosstalk",
     "goel": "irec_jax.studies.goel",
+    "han": "irec_jax.studies.han",
     "seipel": "irec_jax.studies.seipel",
     "separation": "irec_jax.studies.separation",
     "vazonis": "irec_jax.studies.vazonis",

@@ -2,7 +2,7 @@
 
 A U-Net removes drums and bass from music. Three classifiers are trained with the same budget on the
 same clips: `base` on the original audio, `raw` on separated audio, and `post` on separated audio
-with everything below -60 dB removed. Epochs and L2 weights are chosen on validation clips.
+without its softest values. Epochs and L2 weights are chosen on validation clips.
 """
 
 import argparse
@@ -16,19 +16,20 @@ from irec_jax.data.options import is_rendered
 from irec_jax.errors import UserError
 from irec_jax.files import expand_home, read_json
 from irec_jax.reports import separation_figures, study_figures
-from irec_jax.studies import pages, runs, separation_data, separation_scores, separation_tables
+from irec_jax.studies import (
+    pages,
+    runs,
+    separation_ablation,
+    separation_data,
+    separation_scores,
+    separation_tables,
+)
 from irec_jax.studies.separation_data import TrainedSeparator
+from irec_jax.systems.separator import create_gate
 
 SYSTEMS = ("base", *separation_data.SEPARATED)
 #: L2 weights of the paper, which assigns them to the systems in two ways.
 L2 = ("1e-06", "1e-05")
-#: Figure 4.1: variants of the direct output.
-ABLATIONS = {
-    "as it is": (),
-    "dilation 2": (("model.dilations", "(2, 2, 2, 2, 2, 2)"),),
-    "dropout 50 %": (("model.dropout", "0.5"),),
-    "mean squared error": (("loss.name", "mean_squared_error"),),
-}
 _UNET, _CNN = "configs/ligtenberg_unet.py", "configs/ligtenberg_cnn.py"
 _CHOICES = {
     "stems": ("gm_musdb", "musdb18"),
@@ -38,19 +39,19 @@ _CHOICES = {
 }
 _EPOCHS = ("training.num_epochs", "training.patience")
 _STEPS = ("training.min_steps_per_epoch", "training.max_steps_per_epoch")
-#: Epochs of the ablation in the paper.
-_ABLATION_EPOCHS = dict.fromkeys(_EPOCHS, "50")
 _MOMENTUM = {"model.momentum": "0.9"}
 #: Settings of `--quick`, about an hour on two cores in total; a training step of the U-Net takes
 #: about 0.9 s there, and one of the CNN 0.06 s per clip. Few steps need a higher learning rate, and
 #: a lower momentum of the batch statistics so that they follow the network.
 _QUICK = {
     "separator": dict.fromkeys(_EPOCHS, "10") | dict.fromkeys(_STEPS, "100"),
-    "ablation": dict.fromkeys(_EPOCHS, "4") | dict.fromkeys(_STEPS, "20") | _MOMENTUM,
+    "ablation": dict.fromkeys(_EPOCHS, "3") | dict.fromkeys(_STEPS, "20") | _MOMENTUM,
     "classifier": dict.fromkeys(_EPOCHS, "4") | {"optimizer.learning_rate": "0.001"} | _MOMENTUM,
 }
 #: Approximate seconds of a run on two cores, without and with `--quick`.
-_EXPECTED_S = {"separator": (3.6e3, 1100), "ablation": (5e3, 140), "classifier": (9e3, 320)}
+_EXPECTED_S = {"separator": (3.6e3, 1100), "ablation": (5e3, 105), "classifier": (9e3, 320)}
+#: Our reading of the postprocessing of the paper.
+_POST = {"evaluation.post_reference": "segment", "evaluation.post_fill": "zero"}
 #: Smaller networks for `--debug`, in addition to the settings that the configs shrink.
 _DEBUG_CNN = {
     "model.filters": "(2, 4)",
@@ -88,7 +89,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="features",
         help="input of the classifiers: separated spectrograms (features) or their sound (audio)",
     )
-    add("--no-ablations", action="store_true", help="omit the variants of figure 4.1")
+    add(
+        "--no-ablations",
+        action="store_true",
+        help="omit the separators of figure 4.1 and of the other experiments with its training",
+    )
 
 
 def settings(arguments: argparse.Namespace) -> dict:
@@ -115,30 +120,36 @@ def _budget(arguments: argparse.Namespace, kind: str) -> tuple[dict[str, str], f
     return (_QUICK[kind], quick_s) if arguments.quick and not arguments.debug else ({}, full_s)
 
 
-def separator_run(arguments: argparse.Namespace, name: str = "", variant=()) -> runs.Run:
-    """Return the run of the separator or, given a name, of a variant of figure 4.1."""
-    budget, expected_s = _budget(arguments, "ablation" if name else "separator")
-    config = f"{_UNET}:dataset={arguments.stems},output={'direct' if name else arguments.output}"
+def separator_run(arguments: argparse.Namespace, ablation: str = "") -> runs.Run:
+    """Return the run of the separator or, given a key of `separation_ablation.ABLATIONS`, of it."""
+    budget, expected_s = _budget(arguments, "ablation" if ablation else "separator")
+    choice = f"ablation={ablation}" if ablation else f"output={arguments.output}"
+    config = f"{_UNET}:dataset={arguments.stems},{choice}"
     overrides = {
         "data.dir": arguments.data_dir,
         "data.manual_dir": arguments.manual_dir,
         "data.split": arguments.stems_split,
         "seed": str(arguments.seed),
+        **_POST,
     }
     if arguments.stems_path:
         overrides["data.path"] = arguments.stems_path
     if arguments.debug:
         config += ",debug"
         overrides |= _DEBUG_UNET
-        # The network has only two layers.
-        variant = [(k, "(2, 2)" if k == "model.dilations" else text) for k, text in variant]
+        if ablation == "dilation":  # the network has only two layers
+            overrides["model.dilations"] = "(2, 2)"
     elif is_rendered(arguments.stems):
         overrides["data.size"] = arguments.size
-    if name and not budget and not arguments.debug:
-        budget = _ABLATION_EPOCHS
-    overrides |= budget | dict(variant)
-    name = _ablation_name(name) if name else "separator"
+    overrides |= budget
+    name = f"ablation-{ablation}" if ablation else "separator"
     return runs.Run(name, config, tuple(overrides.items()), expected_s)
+
+
+def ablation_runs(arguments: argparse.Namespace) -> dict[str, runs.Run]:
+    """Return the runs of the ablations; with `--quick` those of figure 4.1."""
+    names = separation_ablation.FIGURE if arguments.quick else separation_ablation.ABLATIONS
+    return {name: separator_run(arguments, name) for name in names}
 
 
 def classifier_run(
@@ -169,7 +180,9 @@ def classifier_run(
             frontend = {"name": "stored"} | {key: frontend[key] for key in keys}
             frontend["num_stored_frames"] = separator.num_frames
             if system == "post":
-                frontend["post_db"] = separator.system["post_db"]
+                gate = create_gate(separator.system)
+                frontend |= {"post_db": gate.post_db, "post_reference": gate.reference}
+                frontend["post_fill"] = gate.fill
     overrides |= {f"frontend.{key}": str(value) for key, value in frontend.items()}
     config = runs.config_path(f"{_CNN}:", arguments)
     return runs.Run(f"{system}-l2-{l2}", config, tuple(overrides.items()), expected_s)
@@ -190,9 +203,8 @@ def run(arguments: argparse.Namespace) -> int:
             raise UserError(f"the separator failed: {reason}")
         separator = separation_data.load_trained_separator(folder)
     planned, classifiers = _train_classifiers(arguments, separator, study)
-    variants = {} if arguments.no_ablations else ABLATIONS
-    variant_runs = [separator_run(arguments, name, variant) for name, variant in variants.items()]
-    ablations = study.execute(variant_runs, _separator_line)
+    planned_ablations = {} if arguments.no_ablations else ablation_runs(arguments)
+    ablations = study.execute(list(planned_ablations.values()), _separator_line)
     names = {system: {l2: run.name for l2, run in by.items()} for system, by in planned.items()}
     comparison, arrays = separation_scores.compare(
         names, classifiers.reports, study.workdir / "runs", seed=arguments.seed
@@ -201,8 +213,8 @@ def run(arguments: argparse.Namespace) -> int:
     report["failures"] |= ablations.failures
     report |= comparison | _describe_data(arguments, separator, folder)
     report["labels"] = separation_scores.count_labels(next(iter(classifiers.reports.values())))
-    trained = {variant: ablations.reports.get(_ablation_name(variant)) for variant in ABLATIONS}
-    report["ablations"] = {variant: run for variant, run in trained.items() if run}
+    trained = {name: ablations.reports.get(run.name) for name, run in planned_ablations.items()}
+    report["ablations"] = {name: run for name, run in trained.items() if run}
     figures = draw(report, arrays)
     page = separation_tables.markdown_page(report, pictures=figures)
     return study.finish(report, page, figures)
@@ -213,6 +225,7 @@ def _describe_data(
 ) -> dict:
     """Return the entries of the report on the datasets and the separator."""
     stems, file = separator.system["dataset"], folder / "report.json"
+    gate = create_gate(separator.system)
     clips_rendered = is_rendered(arguments.dataset)
     rendered = [arguments.dataset] * clips_rendered + [stems["name"]] * stems["rendered"]
     return {
@@ -223,7 +236,9 @@ def _describe_data(
             "name": separator.made_by,
             "dataset": dict(stems),
             "target": list(separator.system["target"]),
-            "post_db": separator.system["post_db"],
+            "post_db": gate.post_db,
+            "post_reference": gate.reference,
+            "post_fill": gate.fill,
             "report": read_json(file) if file.exists() else None,
         },
     }
@@ -265,11 +280,6 @@ def _train_classifiers(
     return planned, results
 
 
-def _ablation_name(variant: str) -> str:
-    """Return the name of the run of a variant of figure 4.1."""
-    return f"ablation-{variant.replace(' ', '_').replace('%', 'percent')}"
-
-
 def draw(report: Mapping, arrays: Mapping[str, np.ndarray]) -> dict[str, Figure]:
     """Draw the figures of a study from its report and the arrays of `separation_scores.compare`.
 
@@ -285,6 +295,12 @@ def draw(report: Mapping, arrays: Mapping[str, np.ndarray]) -> dict[str, Figure]
         f"{split}: {block['num_clips']} clips, {block['num_labels']} labels": block["per_class"]
         for split, block in report["labels"].items()
     }
+    curves = {
+        system: {f"L2 {float(l2):g}": choice["history"] for l2, choice in block["choices"].items()}
+        for system, block in report["systems"].items()
+    }
+    title = f"AUC of the validation clips, {dataset}"
+    figures["auc.png"] = separation_figures.auc_curves(curves, title=title)
     title = f"Labels of the classifiers' clips, {dataset}"
     figures["labels.png"] = study_figures.label_distributions(per_class, title=title)
 
@@ -303,10 +319,7 @@ def draw(report: Mapping, arrays: Mapping[str, np.ndarray]) -> dict[str, Figure]
         title = f"Amplitude SDR of the separator by track, {separated['dataset']}"
         figures["sdr_per_track.png"] = separation_figures.sdr_per_track(names, levels, title=title)
         figures["separator.png"] = learning_curves({"separator": separated}, "Separator")
-    if report["ablations"]:
-        title = "Direct output and variants"
-        figures["ablations.png"] = learning_curves(report["ablations"], title)
-    return figures
+    return figures | separation_ablation.draw(report["ablations"])
 
 
 def _separator_line(report: Mapping) -> str:
@@ -316,5 +329,5 @@ def _separator_line(report: Mapping) -> str:
 
 
 def _classifier_line(report: Mapping) -> str:
-    loss = report["best_epoch"]["valid_loss"]
-    return f"validation loss {loss:.4f}, epoch {pages.kept_epoch(report)}"
+    auc = report["best_epoch"]["valid_auc"]
+    return f"validation AUC {auc:.3f}, epoch {pages.kept_epoch(report)}"

@@ -16,8 +16,7 @@ from irec_jax.dsp import stft
 from irec_jax.errors import UserError
 from irec_jax.frontends import SpectrogramDb
 from irec_jax.inference.prediction import create_predict, local_batch_size
-from irec_jax.inference.separation import gate
-from irec_jax.systems.separator import load_separation
+from irec_jax.systems.separator import create_gate, load_separation
 from irec_jax.tasks import Separation
 
 #: Clips per batch.
@@ -133,11 +132,11 @@ def _store_audio(
     """Store the sound of all separated clips, of 'raw' or 'post' as the folder is named."""
     frontend, num_samples = separator.frontend, separator.task.window_samples
     values = data.open_store(folder.with_name("features")).values
-    post_db = separator.system["post_db"] if folder.name == "post" else None
+    post = create_gate(separator.system) if folder.name == "post" else None
 
     @jax.jit
     def resynthesise(features: jax.Array, mixture: jax.Array) -> jax.Array:
-        gated = gate(features, frontend, post_db)
+        gated = jnp.asarray(post(features, frontend) if post else features)
         phase = jnp.angle(stft.stft(mixture, **frontend.framing))[..., : frontend.num_bins]
         widths = [(0, 0), (0, 0), (0, frontend.num_frames - separator.num_frames)]
         floor = frontend.floor_db / frontend.scale_db

@@ -30,7 +30,8 @@ def compare(
     Returns:
         dict: ``classes``; ``num_clips``, ``num_songs`` and, by class, ``num_positives`` of the
         test split; ``systems``, for each: ``l2``, the selected weight; ``choices``, L2 weight ->
-        ``validation_auc``, ``validation_loss``, ``best_epoch`` and ``num_epochs``; ``auc`` and
+        ``validation_auc``, ``validation_loss``, ``best_epoch``, ``num_epochs`` and ``history``, the
+        ``valid_auc`` of each ``epoch``; ``auc`` and
         ``standard_error`` by class, ``macro``, ``macro_standard_error``, ``macro_interval``
         (bootstrap); and except for base ``d`` by class, ``macro_d``, ``difference`` of the macro
         area from that of base, ``difference_interval``, and ``share_better``, the share of
@@ -127,6 +128,7 @@ def _describe_choice(predictions: Mapping[str, np.ndarray], report: Mapping) -> 
         "validation_loss": best["valid_loss"],
         "best_epoch": best["epoch"],
         "num_epochs": len(report["history"]),
+        "history": [{key: row[key] for key in ("epoch", "valid_auc")} for row in report["history"]],
     }
 
 

@@ -4,9 +4,15 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 
 from irec_jax.reports.page import measured_table, picture, rendered_banner
-from irec_jax.studies import pages
+from irec_jax.reports.separation_page import (
+    POST_FILLS,
+    POST_REFERENCES,
+    describe_post,
+    paired_difference,
+)
+from irec_jax.studies import pages, separation_ablation
 from irec_jax.studies.published import ligtenberg
-from irec_jax.text import class_names, difference, mean_sd, number
+from irec_jax.text import class_names, difference, is_finite, mean_sd, number
 
 _SDR = "amplitude_sdr_db"
 _INPUTS = {
@@ -19,7 +25,7 @@ _CAPTIONS = {
     "roc.png": "ROC curves by class on the test clips, with the areas under them",
     "sdr_per_track.png": "Amplitude SDR of the separator's test tracks",
     "separator.png": "Training and validation loss of the separator by epoch",
-    "ablations.png": "Training and validation loss of the variants by epoch",
+    "auc.png": "Figure 4.5: AUC of the validation clips by epoch with each L2 weight",
 }
 _SEPARATED = {"mixture": "mixture (no separation)", "ideal": "ideal ratio mask (upper bound)"}
 
@@ -47,14 +53,15 @@ def markdown_page(report: Mapping, *, pictures: Collection[str]) -> str:
         *picture(captions, "labels.png"),
         "## AUC by class (table 4.2)",
         _class_table(report),
-        "## Selection of the classifiers",
+        "## Selection of the classifiers (figure 4.5)",
         _choice_table(report),
+        *picture(captions, "auc.png"),
         "## Separator",
         *_separator(report),
         *picture(captions, "sdr_per_track.png"),
         *picture(captions, "separator.png"),
-        *_ablations(report),
-        *picture(captions, "ablations.png"),
+        *_post_variants(report),
+        *separation_ablation.sections(report["ablations"]),
     ]
     title = "Separation before recognition: Ligtenberg (2022)"
     return pages.compose(title, report, introduction, sections)
@@ -219,12 +226,17 @@ def _choice_table(report: Mapping) -> str:
             selected = "selected" if l2 == block["l2"] else ""
             scores = [number(choice["validation_auc"]), number(choice["validation_loss"], 4)]
             epoch = f"{choice['best_epoch']} of {choice['num_epochs']}"
-            rows.append([system, f"{float(l2):g}", selected, *scores, epoch])
+            best, area = ligtenberg.L2_STUDY[system]
+            reported = number(area) if float(best) == float(l2) else "–"
+            rows.append([system, f"{float(l2):g}", selected, *scores, epoch, reported])
     header = ["system", "L2", "", "validation AUC", "validation loss", "epoch"]
+    header.append("reported test AUC")
     caption = (
-        "Classifiers with the same network, clips and budget. In each run, the epoch with the "
-        "lowest validation loss is kept; among several L2 weights, the one with the highest AUC on "
-        "the validation clips. Training and validation have no songs in common."
+        "Classifiers with the same network, clips and budget. The validation AUC ends the training "
+        "(patience 50, without --quick) and chooses the epoch; of several L2 weights, the one with "
+        "the highest AUC on the validation clips is selected. Training and "
+        "validation have no songs in common. Reported: section 4.2.1, the highest of the curves of "
+        "the test clips, of the better weight; a dash: not stated."
     )
     return measured_table(_clips(report), caption, header, rows, 3)
 
@@ -234,8 +246,8 @@ def _separator(report: Mapping) -> list[str]:
     dataset, evaluation = separator["dataset"], separator["report"]
     text = (
         f"{separator['name']}, trained on {dataset['name']} {dataset['version']} "
-        f"({dataset['config']}{', rendered music' if dataset['rendered'] else ''}); `post` removes "
-        f"everything below {separator['post_db']:g} dB."
+        f"({dataset['config']}{', rendered music' if dataset['rendered'] else ''}); `post`: "
+        f"{describe_post(separator)}."
     )
     if not evaluation:
         return [text + " Its workdir holds no report."]
@@ -255,22 +267,56 @@ def _separator(report: Mapping) -> list[str]:
     return [text, measured_table(evaluation, caption, header, rows)]
 
 
-def _ablations(report: Mapping) -> list[str]:
-    if not (ablations := report["ablations"]):
+def _post_variants(report: Mapping) -> list[str]:
+    """Return the amplitude SDR of the separator with each reference and fill of `post`."""
+    evaluation = report["separator"]["report"]
+    if not evaluation or not evaluation.get("post_variants"):
         return []
-    rows = []
-    for name, run in ablations.items():
-        best = run["best_epoch"]
-        losses = [number(best["train_loss"], 4), number(best["valid_loss"], 4)]
-        validation = number(best.get("valid_amplitude_sdr"), 2)
-        test = mean_sd(run["summary"]["raw"][_SDR])
-        rows.append([name, pages.kept_epoch(run), *losses, validation, test])
-    header = ["variant", "epoch", "training loss", "validation loss"]
-    header += ["validation SDR of segments, dB", "test amplitude SDR, dB"]
-    caption = (
-        "Variants of the direct output as in figure 4.1 of the paper: unchanged, with dilated "
-        "convolutions, with 50 % dropout in the first three layers of the encoder, and with the "
-        "mean squared error, whose loss has a different scale."
+    reported = ligtenberg.AMPLITUDE_SDR_DB
+    loss_db = reported["post"]["mean"] - reported["raw"]["mean"]
+    used = report["separator"]
+    header = ["relative to", "removed values become", "", "amplitude SDR, dB", "post - raw, dB"]
+    text = (
+        f"`post` removes what is below {used['post_db']:g} dB. The thesis states neither the level "
+        "that this refers to nor the value that replaces it."
     )
-    run = next(iter(ablations.values()))  # all have the same data and command
-    return ["## Ablation", measured_table(run, caption, header, rows)]
+    caption = (
+        f"Amplitude SDR with each reading of the postprocessing: mean ± standard deviation over "
+        f"{evaluation['num_tracks']} test tracks of {evaluation['dataset']}, and the mean "
+        "difference from the output of the network [95 %, paired]. Reported: "
+        f"{mean_sd(reported['post'])} dB, {difference(loss_db, 2)} dB."
+    )
+    rows = []
+    for name, block in evaluation["post_variants"].items():
+        reference, fill = name.split(", ")
+        chosen = (reference, fill) == (used["post_reference"], used["post_fill"])
+        change = _paired(block)
+        marked = "used here" if chosen else ""
+        rows.append([POST_REFERENCES[reference], POST_FILLS[fill], marked, mean_sd(block), change])
+    verdict = _post_verdict(evaluation["post_variants"], loss_db)
+    table = measured_table(evaluation, caption, header, rows, 3)
+    return ["### Readings of the postprocessing", text, table, verdict]
+
+
+def _paired(block: Mapping) -> str:
+    return paired_difference(block["paired"]) if "paired" in block else "–"
+
+
+def _post_verdict(variants: Mapping[str, Mapping], loss_db: float) -> str:
+    """Return a sentence about the variants whose loss is nearest to that of the paper."""
+    changes = {
+        name: block["paired"]["difference"]
+        for name, block in variants.items()
+        if "paired" in block and is_finite(block["paired"]["difference"])
+    }
+    near = [name for name, value in changes.items() if abs(value - loss_db) < 0.5]
+    if not changes:
+        return "No track has a score."
+    if near:
+        names = " and ".join(f"'{name}'" for name in near)
+        return f"Within 0.5 dB of the reported loss of {-loss_db:.2f} dB: {names}."
+    name = min(changes, key=lambda name: abs(changes[name] - loss_db))
+    return (
+        f"No reading loses the reported {-loss_db:.2f} dB to within 0.5 dB; '{name}' is the "
+        f"nearest, with {difference(changes[name], 2)} dB."
+    )

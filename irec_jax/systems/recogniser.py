@@ -301,10 +301,17 @@ def _listed(names: Workdir | Sequence[Workdir] | None) -> list[Any]:
 
 def _load(folder: Path) -> Recogniser:
     system, task = open_recogniser(folder)
+    return create_recogniser(system, task, *load_variables(folder, task))
+
+
+def create_recogniser(
+    system: Mapping[str, Any], task: Recognition, params: Any, model_state: Any
+) -> Recogniser:
+    """Create a recogniser from what `open_recogniser` and `load_variables` return."""
     label_s = system.get("label_s")
     return Recogniser(
         task=task,
-        predict=create_predict(task, *load_variables(folder, task)),
+        predict=create_predict(task, params, model_state),
         sample_rate_hz=system["sample_rate_hz"],
         hop_samples=max(1, round(system["hop_s"] * system["sample_rate_hz"])),
         label_samples=round(label_s * system["sample_rate_hz"]) if label_s else None,

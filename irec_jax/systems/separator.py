@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,9 @@ import numpy as np
 
 from irec_jax import audio, registry
 from irec_jax.checkpoints.workdir import system_errors
+from irec_jax.errors import UserError
 from irec_jax.files import expand_home
+from irec_jax.frontends import Gate
 from irec_jax.inference.prediction import create_predict, local_batch_size
 from irec_jax.inference.separation import PHASES, separate_blocks
 from irec_jax.systems.loading import load_variables, open_system
@@ -19,6 +21,8 @@ from irec_jax.tasks import Separation, create_trained
 
 #: Windows per batch.
 BATCH_SIZE = 8
+#: How often each second is computed, by default and at most.
+OVERLAP, MAX_OVERLAP = 1.0, 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,8 +33,7 @@ class Separator:
         task: front end, window and stems.
         predict: maps a batch of mixtures, `audio` (B, T), to features of the target.
         sample_rate_hz: sample rate of its input and output.
-        hop_frames: frames of the front end between the starts of windows.
-        post_db: threshold of `post`, in dB of the front end.
+        gate: what `post` does.
         griffin_lim_iterations: iterations of phase 'griffin-lim'.
         target_name: the stems that are kept, such as 'vocals_other'.
     """
@@ -38,8 +41,7 @@ class Separator:
     task: Separation
     predict: Callable[[dict], Any]
     sample_rate_hz: int
-    hop_frames: int
-    post_db: float
+    gate: Gate
     griffin_lim_iterations: int
     target_name: str
 
@@ -50,14 +52,16 @@ class Separator:
         num_samples: int,
         post: bool = False,
         phase: str = "mixture",
+        overlap: float | None = None,
     ) -> Iterator[np.ndarray]:
         """Yield the target of a mixture in blocks; each channel is separated on its own.
 
         Args:
             blocks: float32 (n, C) at the system's sample rate, n of any lengths.
             num_samples: total length of the blocks.
-            post: remove spectrogram values below `post_db`.
+            post: remove soft values of the spectrogram, by `gate`.
             phase: 'mixture', or 'griffin-lim' for phases that are consistent with the estimate.
+            overlap: how often each second is computed, see `hop_of`.
 
         Yields:
             float32 (m, C), `num_samples` samples in total.
@@ -71,12 +75,31 @@ class Separator:
             lambda windows: self.predict({"audio": windows}),
             self.task.frontend,
             window_samples=self.task.window_samples,
-            hop_frames=self.hop_frames,
+            hop_frames=self.hop_of(overlap),
             batch_size=local_batch_size(batch_size),
-            post_db=self.post_db if post else None,
+            post=self.gate if post else None,
             phase=phase,
             num_iterations=self.griffin_lim_iterations,
         )
+
+    def hop_of(self, overlap: float | None) -> int:
+        """Return the frames between the starts of windows.
+
+        Args:
+            overlap: how often each second is computed, in the mean: 1 to 16; 1 shares only the
+                frames that reach beyond a window (3 of 126 with the defaults). None: `OVERLAP`.
+
+        Raises:
+            UserError: a number out of range.
+        """
+        overlap = OVERLAP if overlap is None else overlap
+        if not 1 <= overlap <= MAX_OVERLAP:
+            raise UserError(f"overlap={overlap:g}: expected a number from 1 to {MAX_OVERLAP}")
+        frontend, window_samples = self.task.frontend, self.task.window_samples
+        num_frames = frontend.num_real_frames(window_samples)
+        num_incomplete = -(-(frontend.frame_length - frontend.hop_length) // frontend.hop_length)
+        longest = max(1, num_frames - num_incomplete)
+        return min(longest, max(1, round(num_frames / overlap)))
 
     def split(
         self,
@@ -86,6 +109,7 @@ class Separator:
         num_samples: int,
         post: bool = False,
         phase: str = "mixture",
+        overlap: float | None = None,
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield the blocks of a mixture of any sample rate together with their target.
 
@@ -96,7 +120,7 @@ class Separator:
             blocks: float32 (n, C), n of any lengths.
             sample_rate_hz: sample rate of the mixture.
             num_samples: total length of the blocks.
-            post, phase: see `estimate`.
+            post, phase, overlap: see `estimate`.
 
         Yields:
             Mixture and target, both float32 (m, C), `num_samples` samples in total.
@@ -113,6 +137,7 @@ class Separator:
             num_samples=audio.num_resampled(num_samples, sample_rate_hz, self.sample_rate_hz),
             post=post,
             phase=phase,
+            overlap=overlap,
         )
         num_left = num_samples
         for block in audio.resample_pieces(target, self.sample_rate_hz, sample_rate_hz):
@@ -152,7 +177,17 @@ def load_separation(workdir: Path) -> tuple[Separation, tuple[Any, Any], dict[st
     with system_errors(workdir):
         task = create_trained(system)
         assert isinstance(task, Separation)
+        create_gate(system)
     return task, load_variables(workdir, task), system
+
+
+def create_gate(system: Mapping[str, Any]) -> Gate:
+    """Return the postprocessing of `system.json`; older systems have an absolute threshold."""
+    return Gate(
+        post_db=system["post_db"],
+        reference=system.get("post_reference", "absolute"),
+        fill=system.get("post_fill", "floor"),
+    )
 
 
 def load_separator(workdir: str | os.PathLike) -> Separator:
@@ -162,13 +197,11 @@ def load_separator(workdir: str | os.PathLike) -> Separator:
         UserError: see `open_system`; or a damaged checkpoint.
     """
     task, variables, system = load_separation(expand_home(workdir, urls=True))
-    hop_samples = system["hop_s"] * system["sample_rate_hz"]
     return Separator(
         task=task,
         predict=create_predict(task, *variables),
         sample_rate_hz=system["sample_rate_hz"],
-        hop_frames=max(1, round(hop_samples / task.frontend.hop_length)),
-        post_db=system["post_db"],
+        gate=create_gate(system),
         griffin_lim_iterations=system["config"]["evaluation"]["griffin_lim_iterations"],
         target_name=system["target_name"],
     )

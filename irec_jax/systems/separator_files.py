@@ -76,6 +76,7 @@ def separate(
     sample_rate: float | None = None,
     post: bool = False,
     phase: str = "mixture",
+    overlap: float | None = None,
     overwrite: bool = False,
     progress: bool = True,
 ) -> Separated:
@@ -96,8 +97,10 @@ def separate(
         out: a folder, required for a file: its stems and a figure of the spectrograms are written
             to `out`/<name>/.
         sample_rate: sample rate of an array, in Hz.
-        post: remove values below the system's `post_db` from the target's spectrogram.
+        post: remove soft values from the target's spectrogram, by the system's `post_db`.
         phase: phase of the target: 'mixture', or 'griffin-lim' as in Ligtenberg (2022).
+        overlap: how often each second is computed, 1 to 16; None: 1. More is slower, and better by
+            the decibels that `irec separate --help` states.
         overwrite: replace existing files.
         progress: show a progress bar, for a file.
 
@@ -105,7 +108,7 @@ def separate(
         UserError: an invalid file, array or workdir, or a folder that is not writable.
     """
     separator = workdir if isinstance(workdir, Separator) else load_separator(workdir)
-    options: dict[str, Any] = dict(post=post, phase=phase)
+    options: dict[str, Any] = dict(post=post, phase=phase, overlap=overlap)
     if not is_path(path_or_array):
         if is_file(path_or_array):
             raise UserError("path_or_array: an open file cannot be separated; pass its path")
@@ -128,6 +131,7 @@ def separate_file(
     *,
     post: bool = False,
     phase: str = "mixture",
+    overlap: float | None = None,
     overwrite: bool = False,
     inputs: Collection[str | os.PathLike] = (),
     progress: bool = True,
@@ -138,13 +142,14 @@ def separate_file(
         path: any audio file.
         separator: a loaded separator.
         folder: output folder for the stems; created if missing.
-        post, phase, overwrite, progress: see `separate`.
+        post, phase, overlap, overwrite, progress: see `separate`.
         inputs: other files that must not be replaced.
 
     Raises:
         UserError: an invalid file, or a folder that is not writable.
     """
     started_s = time.perf_counter()
+    options = dict(post=post, phase=phase, overlap=overlap)
     stems = (separator.target_name, REMAINDER)
     file_names = [f"{stem}.wav" for stem in stems]
     check_output_files(folder, [*file_names, FIGURE_NAME], [path, *inputs], overwrite=overwrite)
@@ -163,7 +168,7 @@ def separate_file(
             for name in file_names
         ]
         with staging_folder(folder, sum(map(estimate_bytes, outputs))) as hidden:
-            writers, powers, silent = _write(track, outputs, separator, hidden, bar, post, phase)
+            writers, powers, silent = _write(track, outputs, separator, hidden, bar, options)
             figure = spectrogram_overview.draw_overview(
                 dict(zip(("mixture", *stems), powers, strict=True)),
                 title=label,
@@ -193,8 +198,7 @@ def _write(
     separator: Separator,
     folder: Path,
     bar: tqdm,
-    post: bool,
-    phase: str,
+    options: dict[str, Any],
 ) -> tuple[TrackWriter, list[np.ndarray], bool]:
     """Write target and remainder of a file to a folder.
 
@@ -206,8 +210,7 @@ def _write(
         (block.T for (block,) in read_tracks([track])),
         sample_rate_hz=track.sample_rate_hz,
         num_samples=track.num_samples,
-        post=post,
-        phase=phase,
+        **options,
     )
     overviews = [
         spectrogram_overview.SpectrogramOverview(track.sample_rate_hz, track.num_samples)

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +27,9 @@ class MultiInstance(Recognition):
         num_instances: instances in a bag.
         label_smoothing: label smoothing of the loss.
     """
+
+    # `predict` takes instances, and validation batches hold bags.
+    split_scores: ClassVar[tuple[str, ...]] = ()
 
     model: MultiInstanceNetwork
     num_instances: int
@@ -61,10 +64,13 @@ class MultiInstance(Recognition):
         return total, jnp.sum(mask), model_state, scalars
 
     def predict(self, params: Any, model_state: Any, batch: Batch) -> Float[Array, "batch classes"]:
-        features = self._features(batch, None)
+        return self.to_probabilities(self.logits(params, model_state, self.features(batch)))
+
+    def logits(self, params: Any, model_state: Any, features: Any) -> Float[Array, "batch classes"]:
+        """Return the logits of single instances."""
         variables = {"params": params} | model_state
         logits: Any = self.model.apply(variables, features, method="classify")
-        return self.to_probabilities(logits)
+        return logits
 
     def _instances(self, batch: Batch) -> dict[str, Any]:
         """Return the batch of all instances (B I, ...) of a batch of bags."""

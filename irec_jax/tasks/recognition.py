@@ -16,6 +16,7 @@ from irec_jax import frontends, losses, models, registry
 from irec_jax.audio import to_float32
 from irec_jax.augment import Augment
 from irec_jax.errors import UserError
+from irec_jax.metrics.multilabel import mean_roc_auc
 from irec_jax.tasks.task import Batch, HostBatch, Losses, Settings, Task, example_keys
 
 #: Values of the config key `data.normalize`.
@@ -45,6 +46,7 @@ class Recognition(Task):
     """
 
     scalars: ClassVar[tuple[str, ...]] = ("top1",)
+    split_scores: ClassVar[tuple[str, ...]] = ("auc",)
 
     frontend: frontends.FrontEnd
     model: nn.Module
@@ -76,8 +78,35 @@ class Recognition(Task):
 
     def predict(self, params: Any, model_state: Any, batch: Batch) -> Float[Array, "batch classes"]:
         """Return the probabilities of each example."""
-        outputs = self._predict(params, model_state, self._features(batch, None))
+        outputs = self._predict(params, model_state, self.features(batch))
         return self._probabilities(outputs)
+
+    def score_split(
+        self,
+        labels: Float[np.ndarray, "examples classes"],
+        predictions: Float[np.ndarray, "examples classes"],
+    ) -> dict[str, float]:
+        """Return `auc`, the macro area under the ROC curves of the examples.
+
+        Raises:
+            UserError: no class has examples with and without it.
+        """
+        auc = mean_roc_auc(labels, predictions)
+        if np.isnan(auc):
+            raise UserError(
+                "training.stop_by and best_by: the AUC is not defined, because every class is in "
+                "all or in none of the validation examples; use loss"
+            )
+        return {"auc": auc}
+
+    def features(self, batch: Batch) -> Any:
+        """Return the model inputs, without augmentation."""
+        return self._features(batch, None)
+
+    def logits(self, params: Any, model_state: Any, features: Any) -> Float[Array, "batch classes"]:
+        """Return the logits of model inputs, the mean over the predictions of each example."""
+        logits, valid = unpack_logits(self._predict(params, model_state, features))
+        return jnp.mean(logits, axis=1, where=valid[..., None])
 
     def summaries(
         self, params: Any, model_state: Any, batch: HostBatch

@@ -24,10 +24,12 @@ class Task(abc.ABC):
 
     Attributes:
         scalars: names of the scalars that `loss` returns.
+        split_scores: names of the scores of `score_split`.
         model: the network, a Linen module.
     """
 
     scalars: ClassVar[tuple[str, ...]]
+    split_scores: ClassVar[tuple[str, ...]] = ()
     model: nn.Module
 
     @abc.abstractmethod
@@ -61,6 +63,18 @@ class Task(abc.ABC):
         self, params: Any, model_state: Any, batch: HostBatch
     ) -> dict[str, Shaped[np.ndarray, "..."]]:
         """Return images (rows, columns) and waveforms (T,) of the first example."""
+
+    def score_split(
+        self,
+        labels: Float[np.ndarray, "examples classes"],
+        predictions: Float[np.ndarray, "examples classes"],
+    ) -> dict[str, float]:
+        """Return scores of the predictions of a split, of the names in `split_scores`.
+
+        Unlike the scalars of `loss`, they are not means over examples.
+        """
+        del labels, predictions
+        return {}
 
     def _init_variables(self, rng: jax.Array, features: Any) -> tuple[Any, Any]:
         """Return initial parameters and the other collections of the model."""

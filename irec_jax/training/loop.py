@@ -47,8 +47,8 @@ class Progress:
     """History of a training run and state of early stopping, stored in every checkpoint.
 
     Attributes:
-        best_by: criterion of the epoch to keep: `loss`, a scalar of the task, or `last`.
-        stop_by: `loss`, or the scalar of the task that early stopping watches.
+        best_by: criterion of the epoch to keep: `loss`, a score of the task, or `last`.
+        stop_by: `loss`, or the score of the task that early stopping watches.
         history: one row per epoch, see `_epoch_row`.
         stale_epochs: epochs since `stop_by` last improved.
         seconds: training time so far.

@@ -97,6 +97,11 @@ def _largest(value: jax.Array) -> jax.Array:
     return jax.lax.pmax(value, AXIS)
 
 
+def local_rows(rows: jax.Array) -> np.ndarray:
+    """Return what `shard` divided, rows (B, ...) of this process, from an output of a step."""
+    return np.concatenate([np.asarray(part.data)[0] for part in rows.addressable_shards])
+
+
 def shard(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Divide this process's batch (B, ...) among its devices: (devices, B / devices, ...)."""
     count = jax.local_device_count()

@@ -6,10 +6,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from irec_jax.checkpoints.state import TrainState
-from irec_jax.distributed import sum_over_devices
+from irec_jax.distributed import gather_rows, sum_over_devices
 from irec_jax.training import parallel
 
 
@@ -120,6 +121,8 @@ def create_evaluate(
     *,
     cut: Callable[..., Any] | None = None,
     store: Any = None,
+    predict: Callable | None = None,
+    score: Callable[[np.ndarray, np.ndarray], dict[str, float]] | None = None,
 ) -> Callable[[Any, Any], dict[str, float]]:
     """Return a function for the mean loss of a split, exact for any device count and padding.
 
@@ -127,28 +130,43 @@ def create_evaluate(
         loss: `Task.loss`.
         batches: returns an iterator over this process's batches of the split, one pass.
         cut, store: with a store on the devices, `batches` yields positions; see `several_steps`.
+        predict: `Task.predict`; only called if `score` is given.
+        score: maps the labels and the predictions (N, K) of all examples of the split, whose order
+            depends on the number of processes, to scores by name.
 
     Returns:
         A function from the replicated `(params, model_state)` to the means of `loss` and of the
-        task's scalars.
+        task's scalars, and to the scores.
     """
 
-    def device_step(params: Any, model_state: Any, inputs: Any, *store: Any) -> Any:
+    def device_step(params: Any, model_state: Any, inputs: Any, *store: Any) -> tuple[Any, Any]:
         batch = cut(*store, inputs) if cut else inputs
-        return eval_step(params, model_state, batch, loss=loss)
+        sums = eval_step(params, model_state, batch, loss=loss)
+        if predict is None or score is None:
+            return sums, None
+        # XLA computes the features and outputs that both calls share only once.
+        return sums, (batch["mask"], batch["labels"], predict(params, model_state, batch))
 
     step = parallel.map_step(device_step, donate_state=False)
     stores = () if cut is None else (store,)
 
     def evaluate(params: Any, model_state: Any) -> dict[str, float]:
         sums: dict[str, float] = {}
+        rows = []
         inputs = parallel.ahead(map(parallel.transfer, map(parallel.shard, batches())))
         results = (step(params, model_state, item, *stores) for item in inputs)
         # The sums of a batch are read while the next one is evaluated.
-        for values in map(parallel.first, parallel.ahead(results)):
-            for name, value in values.items():
+        for values, outputs in parallel.ahead(results):
+            for name, value in parallel.first(values).items():
                 sums[name] = sums.get(name, 0.0) + float(value)
+            if outputs is not None:
+                mask, labels, predictions = map(parallel.local_rows, outputs)
+                rows.append((labels[mask > 0], predictions[mask > 0]))
         count = max(sums.pop("count", 0.0), 1.0)
-        return {name: value / count for name, value in sums.items()}
+        means = {name: value / count for name, value in sums.items()}
+        if score is None:
+            return means
+        arrays = (np.concatenate(parts) for parts in zip(*rows, strict=True))
+        return means | score(*(np.concatenate(gather_rows(array)) for array in arrays))
 
     return evaluate

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from irec_jax.augment import StemAugment
+from irec_jax.augment import StemAugment, tempo
 from irec_jax.errors import UserError
 
 T = 16_384
@@ -50,6 +50,14 @@ def test_gain_and_polarity_are_drawn_for_each_stem():
     assert np.ptp(levels_db, axis=1).min() > 0 and np.ptp(np.sign(factors), axis=1).mean() > 1.5
 
 
+def test_mixtures_are_inverted_with_all_of_their_stems():
+    stems = make_stems(num_samples=50)
+    result = np.asarray(jax.vmap(StemAugment(mixture_polarity=True), (0, None))(KEYS, stems))
+    signs = result[:, 1, 1] / stems[1, 1]
+    np.testing.assert_allclose(result, signs[:, None, None] * stems)
+    assert set(signs.round(6).tolist()) == {-1.0, 1.0} and 0.4 < np.mean(signs < 0) < 0.6
+
+
 def test_reversal_is_exact_and_equal_for_all_stems():
     stems = make_stems(num_samples=50)
     result = np.asarray(jax.vmap(StemAugment(reversal=True), (0, None))(KEYS, stems))
@@ -87,6 +95,24 @@ def test_pitch_is_drawn_within_its_semitones(everything):
     *_, result = everything
     semitones = 12 * np.log2(peaks_hz(result[:, 1, 2048:-4096]) / 700)
     assert np.abs(semitones).max() < 4.05 and semitones.min() < -1.5 and semitones.max() > 1.5
+
+
+def test_pitch_in_whole_semitones():
+    """Only the drawn numbers are computed, not the signals."""
+    drawn = []
+
+    def keep_speed(pitch_semitones, signals, rate, speed):
+        drawn.append(12 * np.log2(np.asarray(speed)))
+        return signals
+
+    augment = StemAugment(pitch_semitones=4.0, whole_semitones=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempo, "_apply", keep_speed)
+        patch.setattr(tempo, "sequential_vmap_on_cpu", lambda function: function)
+        for key in KEYS[:60]:
+            augment(key, np.zeros((1, 8), np.float32))
+    np.testing.assert_allclose(drawn, np.round(drawn), atol=1e-5)
+    assert set(np.round(drawn).astype(int).ravel()) == set(range(-4, 5))
 
 
 def test_stretch_slows_down_and_preserves_pitch():

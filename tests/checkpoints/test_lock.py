@@ -143,7 +143,9 @@ def test_run_ends_when_another_one_has_taken_its_lock_over(tmp_path):
         run_lock(tmp_path, interval_s=0.02),
     ):
         write_lock(tmp_path, pid=1)
-        time.sleep(60)
+        wait_until(
+            lambda: False
+        )  # in short sleeps: an interrupt by a thread does not end a long one
     assert read_lock(tmp_path)["pid"] == 1
 
 

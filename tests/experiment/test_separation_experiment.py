@@ -10,6 +10,7 @@ import pytest
 from conftest import call
 
 from irec_jax import distributed
+from irec_jax.frontends.gate import FILLS, REFERENCES
 
 #: Overrides for a network that compiles quickly.
 SMALL = [
@@ -57,6 +58,18 @@ def test_training_and_evaluation_write_a_report(tmp_path, capsys, monkeypatch):
     assert call(*words, "--mode=eval") == 0
     assert "epoch" not in capsys.readouterr().out
     assert read(tmp_path)["tracks"] == report["tracks"]
+    assert {*report["post_variants"]} == {f"{a}, {b}" for a in REFERENCES for b in FILLS}
+    variant = report["post_variants"]["segment, floor"]["mean"]
+    assert variant == pytest.approx(mean["post"])
+    # The evaluation of the paper.
+    evaluation = dict(windows="side_by_side", phase="griffin-lim", griffin_lim_iterations=2)
+    evaluation |= dict(post_reference="track", post_fill="zero")
+    words += [f"--config.evaluation.{key}={value}" for key, value in evaluation.items()]
+    assert call(*words, "--mode=eval") == 0
+    joined, page = read(tmp_path), (tmp_path / "report.md").read_text()
+    variant = joined["post_variants"]["track, zero"]["mean"]
+    assert variant == pytest.approx(joined["summary"]["post"]["amplitude_sdr_db"]["mean"])
+    assert joined["tracks"] != report["tracks"] and "Windows side by side, joined" in page
 
 
 @pytest.mark.parametrize(
@@ -77,6 +90,11 @@ def test_training_and_evaluation_write_a_report(tmp_path, capsys, monkeypatch):
         (["--config.model.output=masks"], "did you mean 'mask'"),
         (["--config.evaluation.phase=griffin"], "did you mean 'griffin-lim'"),
         (["--config.evaluation.hop_s=0"], "evaluation.hop_s=0.0"),
+        (["--config.evaluation.post_fill=0"], "evaluation.post_fill '0'"),
+        (
+            ["--config.evaluation.windows=side_by_side", "--config.data.window_s=2.99"],
+            "are not a multiple of frontend.hop_length=1050",
+        ),
         (["--config.augment.stretch=(0.4,1.0)"], "augment.stretch"),
         (["--config.training.best_by=sdr"], "known: amplitude_sdr, loss"),
         (["--config.task=separate"], "did you mean 'separation'"),

@@ -9,11 +9,10 @@ import pytest
 
 from irec_jax.dsp import stft
 from irec_jax.errors import UserError
-from irec_jax.frontends import SpectrogramDb
+from irec_jax.frontends import Gate, SpectrogramDb
 from irec_jax.inference.separation import (
     estimate_features,
     estimate_segments,
-    gate,
     resynthesise,
     separate_blocks,
 )
@@ -181,7 +180,7 @@ def test_gate_removes_quiet_bins():
     levels = np.sort(features.ravel())[features.size // 3 : 2 * features.size // 3]
     gap = np.argmax(np.diff(levels))  # so that rounding has no effect
     limit = (levels[gap] + levels[gap + 1]) / 2
-    estimate = separated(audio, post_db=150 * limit)
+    estimate = separated(audio, post=Gate(post_db=float(150 * limit)))
     amplitudes = np.where(features < limit, 0, 10 ** (150 * features / 20))
     spectrum = np.asarray(stft.stft(audio.T, **FRONTEND.framing))
     gated = np.where(spectrum == 0, 0, spectrum / np.abs(spectrum)) * amplitudes.swapaxes(1, 2)
@@ -192,10 +191,14 @@ def test_gate_removes_quiet_bins():
     assert 0.01 < np.abs(estimate - audio).max()
 
 
-def test_gate_keeps_values_at_its_limit():
-    features = np.array([-0.5, -0.4, -0.39, 0.2], np.float32)
-    np.testing.assert_array_equal(gate(features, FRONTEND, -60.0), [FLOOR, *features[1:]])
-    assert gate(features, FRONTEND, None) is features
+def test_gate_relative_to_the_maximum_of_the_track():
+    """A quiet end is removed, although it is loud within its own segments."""
+    audio = noise(1500) * np.where(np.arange(1500) < 900, 1, 1e-3)[:, None].astype("f")
+    gated = separated(audio, post=Gate(post_db=-40.0, reference="track"))
+    kept = separated(audio, post=Gate(post_db=-40.0, reference="segment"))
+    np.testing.assert_array_equal(gated[1000:], 0)
+    np.testing.assert_allclose(gated[:800], audio[:800], atol=0.3)
+    np.testing.assert_allclose(kept[1200:], audio[1200:], atol=3e-4)
 
 
 def test_griffin_lim_reduces_the_distance_to_the_estimate():
@@ -219,7 +222,9 @@ def test_two_signals_from_the_same_estimates():
     estimated = estimate_segments(in_blocks(audio, 100), identity, FRONTEND, **SIZES)
     first, second = itertools.tee(estimated)
     pairs = zip(
-        resynthesise(first, FRONTEND), resynthesise(second, FRONTEND, post_db=60.0), strict=True
+        resynthesise(first, FRONTEND),
+        resynthesise(second, FRONTEND, post=Gate(post_db=60.0)),
+        strict=True,
     )
     raw, gated = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
     np.testing.assert_allclose(raw, audio, atol=1e-4)

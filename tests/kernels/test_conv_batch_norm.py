@@ -65,26 +65,26 @@ def _fused(parts, kernel, strides, transposed, shift, mask):
     )
 
 
-def _outputs_and_gradients(function, parts, kernel, strides, transposed):
-    shift = jnp.linspace(-1, 1, kernel.shape[2 if transposed else 3])
-    mask = jnp.arange(len(parts[0].x)) != 1  # one example is padding, unless it is the only one
-    mask = mask.astype(jnp.float32)
+def _outputs_and_gradients(functions, parts, kernel, strides, transposed):
+    """Return the outputs of each function, and their gradients."""
+    shift = np.linspace(-1, 1, kernel.shape[2 if transposed else 3], dtype=np.float32)
+    mask = np.arange(len(parts[0].x)) != 1  # one example is padding, unless it is the only one
+    mask = mask.astype(np.float32)
 
-    @jax.jit
-    def run(parts, kernel):
+    def run(function, parts, kernel):
         outputs, vjp = jax.vjp(
             lambda parts, kernel: function(parts, kernel, strides, transposed, shift, mask),
             parts,
             kernel,
         )
         cotangents = [
-            jnp.cos(jnp.arange(a.size, dtype=jnp.float32)).reshape(a.shape).astype(a.dtype)
+            np.cos(np.arange(a.size, dtype=np.float32)).reshape(a.shape).astype(a.dtype)
             for a in outputs
         ]
-        cotangents[2] *= 0.1
+        cotangents[2] *= np.float32(0.1)
         return outputs, vjp(tuple(cotangents))
 
-    return run(parts, kernel)
+    return jax.jit(lambda *arguments: [run(f, *arguments) for f in functions])(parts, kernel)
 
 
 def _assert_near(actual, expected, tolerance=2e-5):
@@ -104,10 +104,7 @@ def test_outputs_and_gradients_match_separate_operations(
         monkeypatch.setattr(row_blocks, "_BLOCK_BYTES", block_bytes)  # blocks of a few rows
     parts = _parts(batch, size, channels)
     kernel = _kernel(kernel_size, sum(channels), outputs, transposed)
-    arguments = (parts, kernel, strides, transposed)
-    _assert_near(
-        _outputs_and_gradients(_fused, *arguments), _outputs_and_gradients(_unfused, *arguments)
-    )
+    _assert_near(*_outputs_and_gradients((_fused, _unfused), parts, kernel, strides, transposed))
 
 
 @pytest.mark.parametrize("transposed", [False, True])
@@ -116,7 +113,14 @@ def test_constant_inputs_do_not_change_other_gradients(transposed):
     parts, kernel = _parts(2, (4, 6), (1, 9)), _kernel((3, 3), 10, 4, transposed)
 
     def loss(function, kernel, part):
-        outputs = function((parts[0], part), kernel, (2, 2), transposed, jnp.zeros(4), jnp.ones(2))
+        outputs = function(
+            (parts[0], part),
+            kernel,
+            (2, 2),
+            transposed,
+            np.zeros(4, np.float32),
+            np.ones(2, np.float32),
+        )
         return sum(jnp.sum(a**2) for a in outputs)
 
     actual, expected = (
@@ -132,7 +136,12 @@ def test_gradients_of_scale_and_bias_match_separate_operations():
 
     def loss(function, factor, bias):
         inputs = (part.replace(factor=factor, bias=bias),)
-        return jnp.sum(function(inputs, kernel, (2, 2), False, jnp.zeros(4), jnp.ones(2))[0] ** 2)
+        return jnp.sum(
+            function(
+                inputs, kernel, (2, 2), False, np.zeros(4, np.float32), np.ones(2, np.float32)
+            )[0]
+            ** 2
+        )
 
     actual, expected = (
         jax.jit(jax.grad(lambda *arguments, f=f: loss(f, *arguments), (0, 1)))(
@@ -147,28 +156,31 @@ def test_unused_sums_do_not_need_a_gradient():
     parts, kernel = _parts(2, (4, 4), (3,)), _kernel((3, 3), 3, 4, False)
 
     def loss(function, kernel):
-        return jnp.sum(function(parts, kernel, (2, 2), False, jnp.zeros(4), jnp.ones(2))[0] ** 2)
+        return jnp.sum(
+            function(parts, kernel, (2, 2), False, np.zeros(4, np.float32), np.ones(2, np.float32))[
+                0
+            ]
+            ** 2
+        )
 
-    _assert_near(
-        jax.jit(jax.grad(lambda kernel: loss(_fused, kernel)))(kernel),
-        jax.jit(jax.grad(lambda kernel: loss(_unfused, kernel)))(kernel),
-    )
+    gradients = jax.jit(lambda k: [jax.grad(loss, 1)(f, k) for f in (_fused, _unfused)])
+    _assert_near(*gradients(kernel))
 
 
 def test_bfloat16_is_close_to_float32():
     kernel = _kernel((3, 3), 3, 4, False)
-    exact = _outputs_and_gradients(
-        _unfused, _parts(2, (8, 6), (1, 2), jnp.bfloat16), kernel, (2, 2), False
+    (exact,) = _outputs_and_gradients(
+        (_unfused,), _parts(2, (8, 6), (1, 2), jnp.bfloat16), kernel, (2, 2), False
     )
-    actual = _outputs_and_gradients(
-        _fused,
+    (actual,) = _outputs_and_gradients(
+        (_fused,),
         _parts(2, (8, 6), (1, 2), jnp.bfloat16),
         kernel.astype(jnp.bfloat16),
         (2, 2),
         False,
     )
     assert actual[0][0].dtype == jnp.bfloat16 and actual[0][1].dtype == jnp.float32
-    as_float = jax.tree.map(lambda a: a.astype(jnp.float32), (actual, exact))
+    as_float = jax.tree.map(lambda a: np.asarray(a, np.float32), (actual, exact))
     _assert_near(*as_float, tolerance=3e-2)
 
 
@@ -176,7 +188,9 @@ def test_other_platforms_use_separate_operations():
     parts, kernel = _parts(2, (8, 6), (1, 2)), _kernel((3, 3), 3, 4, False)
 
     def loss(parts, kernel):
-        outputs = _fused(parts, kernel, (2, 2), False, jnp.zeros(4), jnp.ones(2))
+        outputs = _fused(
+            parts, kernel, (2, 2), False, np.zeros(4, np.float32), np.ones(2, np.float32)
+        )
         return sum(jnp.sum(a**2) for a in outputs)
 
     traced = jax.jit(jax.grad(loss, (0, 1))).trace(parts, kernel)

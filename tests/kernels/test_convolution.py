@@ -21,16 +21,19 @@ def _arrays(batch, size, kernel_size, channels, dtype=np.float32):
     return jnp.asarray(x, dtype), jnp.asarray(kernel, dtype)
 
 
-def _outputs_and_gradients(convolve, strides, padding):
-    @jax.jit
-    def run(x, kernel):
-        y, vjp = jax.vjp(
-            lambda x, k: convolve(x, k, strides, padding, dimension_numbers=LAYOUT), x, kernel
-        )
-        cotangent = jnp.cos(jnp.arange(y.size, dtype=jnp.float32)).reshape(y.shape).astype(y.dtype)
-        return y, *vjp(cotangent)
+def _outputs_and_gradients(functions, x, kernel, strides, padding, **options):
+    """Return the output of each convolution, and its gradients."""
 
-    return run
+    def run(convolve, x, kernel):
+        settings = dict(dimension_numbers=LAYOUT) | options
+        y, vjp = jax.vjp(lambda x, k: convolve(x, k, strides, padding, **settings), x, kernel)
+        cotangent = np.cos(np.arange(y.size, dtype=np.float32)).reshape(y.shape)
+        return y, *vjp(cotangent.astype(y.dtype))
+
+    return jax.jit(lambda *arguments: [run(f, *arguments) for f in functions])(x, kernel)
+
+
+BOTH = convolution.conv_general_dilated, lax.conv_general_dilated
 
 
 def _assert_near(actual, expected, tolerance=1e-5):
@@ -67,9 +70,7 @@ CASES = [  # batch, size, kernel size, strides, padding
 @pytest.mark.parametrize("batch, size, kernel_size, strides, padding", CASES)
 def test_outputs_and_gradients_match_xla(batch, size, kernel_size, strides, padding):
     x, kernel = _arrays(batch, size, kernel_size, (2, 3))
-    actual = _outputs_and_gradients(convolution.conv_general_dilated, strides, padding)(x, kernel)
-    expected = _outputs_and_gradients(lax.conv_general_dilated, strides, padding)(x, kernel)
-    _assert_near(actual, expected)
+    _assert_near(*_outputs_and_gradients(BOTH, x, kernel, strides, padding))
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 4, 7])
@@ -77,20 +78,17 @@ def test_chunks_of_examples_with_and_without_remainder(batch, monkeypatch):
     monkeypatch.setattr(convolution, "CHUNK_BYTES", 2 * (8 + 4) * 9 * 3 * 4 * 4)
     x, kernel = _arrays(batch, (8, 7), (3, 3), (4, 5))
     pads = ((2, 2), (2, 2))
-    actual = _outputs_and_gradients(convolution.conv_general_dilated, (1, 1), pads)(x, kernel)
-    expected = _outputs_and_gradients(lax.conv_general_dilated, (1, 1), pads)(x, kernel)
-    _assert_near(actual, expected)
+    _assert_near(*_outputs_and_gradients(BOTH, x, kernel, (1, 1), pads))
 
 
 @pytest.mark.parametrize("num_inputs", [1, 4])  # 1: unrolled
 def test_bfloat16_is_close_to_float32(num_inputs):
     x, kernel = _arrays(3, (10, 9), (3, 3), (num_inputs, 5), jnp.bfloat16)
-    actual = _outputs_and_gradients(convolution.conv_general_dilated, (2, 2), "SAME")(x, kernel)
-    exact = _outputs_and_gradients(lax.conv_general_dilated, (2, 2), "SAME")(
-        x.astype(jnp.float32), kernel.astype(jnp.float32)
-    )
+    (actual,) = _outputs_and_gradients(BOTH[:1], x, kernel, (2, 2), "SAME")
+    singles = x.astype(np.float32), kernel.astype(np.float32)
+    (exact,) = _outputs_and_gradients(BOTH[1:], *singles, (2, 2), "SAME")
     assert all(a.dtype == jnp.bfloat16 for a in actual)
-    _assert_near([a.astype(jnp.float32) for a in actual], exact, tolerance=1e-2)
+    _assert_near([np.asarray(a, np.float32) for a in actual], exact, tolerance=1e-2)
 
 
 def test_vmap_and_pmap_match_single_calls():
@@ -105,27 +103,27 @@ def test_vmap_and_pmap_match_single_calls():
     def gradient(x, kernel):
         return jax.grad(lambda k: jnp.sum(convolve(x, k) ** 2))(kernel)
 
-    expected = [gradient(x[:3], kernel), gradient(x[3:], kernel)]
     halves = x.reshape(2, 3, *x.shape[1:])
-    _assert_near(jax.vmap(gradient, (0, None))(halves, kernel), expected)
-    kernels = jnp.stack([kernel, kernel])
-    _assert_near(jax.vmap(gradient)(halves, kernels), expected)
+    expected = [jax.jit(gradient)(half, kernel) for half in halves]
+    _assert_near(jax.jit(jax.vmap(gradient, (0, None)))(halves, kernel), expected)
+    kernels = np.stack([kernel, kernel])
+    _assert_near(jax.jit(jax.vmap(gradient))(halves, kernels), expected)
     _assert_near(jax.pmap(gradient)(halves[:1], kernels[:1]), expected[:1])
 
 
 def test_second_derivatives_match_xla():
     x, kernel = _arrays(2, (6, 5), (3, 3), (2, 2))
 
-    def second(convolve):
+    def second(convolve, x, kernel):
         def loss(x, kernel):
             return jnp.sum(convolve(x, kernel, (2, 1), "SAME", dimension_numbers=LAYOUT) ** 3)
 
         def norm(x, kernel):
             return sum(jnp.sum(g**2) for g in jax.grad(loss, (0, 1))(x, kernel))
 
-        return jax.jit(jax.grad(norm, (0, 1)))(x, kernel)
+        return jax.grad(norm, (0, 1))(x, kernel)
 
-    _assert_near(second(convolution.conv_general_dilated), second(lax.conv_general_dilated))
+    _assert_near(*jax.jit(lambda x, kernel: [second(f, x, kernel) for f in BOTH])(x, kernel))
 
 
 @pytest.mark.parametrize(
@@ -139,23 +137,20 @@ def test_second_derivatives_match_xla():
 def test_dilation_and_groups_use_xla(channels, kernel_channels, options):
     x = _arrays(2, (9, 8), (3, 3), (channels, 1))[0]
     kernel = _arrays(2, (9, 8), (3, 3), kernel_channels)[1]
-    actual = _outputs_and_gradients(
-        functools.partial(convolution.conv_general_dilated, **options), (1, 1), ((1, 1), (1, 1))
-    )(x, kernel)
-    expected = _outputs_and_gradients(
-        functools.partial(lax.conv_general_dilated, **options), (1, 1), ((1, 1), (1, 1))
-    )(x, kernel)
-    _assert_near(actual, expected)
+    pads = ((1, 1), (1, 1))
+    _assert_near(*_outputs_and_gradients(BOTH, x, kernel, (1, 1), pads, **options))
 
 
 @pytest.mark.parametrize("shape, size", [((2, 9, 8, 3), (3, 3)), ((2, 9, 3), (3,))])
 def test_flax_layer_with_fast_convolution_matches_stock_layer(shape, size):
-    x = jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=shape).astype(np.float32)
     fast = nn.Conv(4, size, conv_general_dilated=convolution.conv_general_dilated)
-    variables = fast.init(jax.random.key(0), x)
-    np.testing.assert_allclose(
-        fast.apply(variables, x), nn.Conv(4, size).apply(variables, x), rtol=1e-5, atol=1e-5
-    )
+    shapes = jax.eval_shape(lambda: fast.init(jax.random.key(0), x))
+    variables = jax.tree.map(lambda a: rng.normal(size=a.shape).astype(np.float32), shapes)
+    layers = fast, nn.Conv(4, size)
+    actual, expected = jax.jit(lambda v, x: [layer.apply(v, x) for layer in layers])(variables, x)
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_other_platforms_use_xla_gradients():

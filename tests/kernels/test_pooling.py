@@ -11,6 +11,17 @@ from irec_jax import kernels
 from irec_jax.kernels import convolution
 
 
+def _outputs_and_gradients(functions, *arguments):
+    """Return the output of each function, and the gradients of its arguments."""
+
+    def run(function, *arguments):
+        y, vjp = jax.vjp(function, *arguments)
+        cotangent = np.cos(np.arange(y.size, dtype=np.float32)).reshape(y.shape)
+        return y, *vjp(cotangent.astype(y.dtype))
+
+    return jax.jit(lambda *arguments: [run(f, *arguments) for f in functions])(*arguments)
+
+
 @pytest.mark.parametrize(
     "size, window, strides",
     [
@@ -21,17 +32,21 @@ from irec_jax.kernels import convolution
     ],
 )
 def test_max_pool_matches_sliding_windows(size, window, strides):
-    x = jnp.asarray(np.random.default_rng(0).normal(size=(2, *size, 3)), jnp.float32)
-    y, vjp = jax.vjp(lambda x: kernels.max_pool(x, window, strides=strides), x)
-    reference, reference_vjp = jax.vjp(lambda x: nn.max_pool(x, window, strides or window), x)
-    np.testing.assert_array_equal(y, reference)
-    cotangent = jnp.arange(y.size, dtype=jnp.float32).reshape(y.shape)
-    np.testing.assert_array_equal(vjp(cotangent)[0], reference_vjp(cotangent)[0])
+    x = np.random.default_rng(0).normal(size=(2, *size, 3)).astype(np.float32)
+
+    functions = (
+        lambda x: kernels.max_pool(x, window, strides=strides),
+        lambda x: nn.max_pool(x, window, strides or window),
+    )
+    for actual, expected in zip(*_outputs_and_gradients(functions, x), strict=True):
+        np.testing.assert_array_equal(actual, expected)
 
 
 def test_first_of_equal_maxima_receives_the_gradient():
-    x = jnp.asarray([[1.0, 0.0, 2.0], [5.0, 0.0, 0.0], [0.0, 5.0, 5.0]])[None, :, :, None]
-    gradient = jax.grad(lambda x: 8 * kernels.max_pool(x, (3, 3)).sum())(x)
+    x = np.array([[1.0, 0.0, 2.0], [5.0, 0.0, 0.0], [0.0, 5.0, 5.0]], np.float32)
+    gradient = jax.jit(jax.grad(lambda x: 8 * kernels.max_pool(x, (3, 3)).sum()))(
+        x[None, :, :, None]
+    )
     np.testing.assert_array_equal(gradient[0, :, :, 0], [[0, 0, 0], [8, 0, 0], [0, 0, 0]])
 
 
@@ -55,10 +70,10 @@ def test_fused_convolution_and_pooling_matches_separate_operations(
 ):
     monkeypatch.setattr(convolution, "CHUNK_BYTES", 2 * 12 * 12 * 4 * (3 * 3 + 4))  # 2 or more
     rng = np.random.default_rng(0)
-    x = jnp.asarray(rng.normal(size=(batch, *size, channels[0])), jnp.float32)
-    kernel = jnp.asarray(rng.normal(size=(3, 3, *channels)), jnp.float32)
+    x = rng.normal(size=(batch, *size, channels[0])).astype(np.float32)
+    kernel = rng.normal(size=(3, 3, *channels)).astype(np.float32)
 
-    scale = jnp.arange(1.0, 1 + channels[0])
+    scale = np.arange(1.0, 1 + channels[0], dtype=np.float32)
 
     def stem(scale, x):
         return jnp.tanh(scale * x)
@@ -74,25 +89,9 @@ def test_fused_convolution_and_pooling_matches_separate_operations(
         options = dict(stem=stem, stem_params=scale) if with_stem else {}
         return kernels.conv2d_max_pool(x, kernel, pads, window, **options)
 
-    def results(function):
-        def run(*arguments):
-            y, vjp = jax.vjp(function, *arguments)
-            return y, *vjp(jnp.cos(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape))
-
-        return jax.jit(run)(scale, x, kernel)
-
-    for a, e in zip(results(fused), results(reference), strict=True):
+    for a, e in zip(*_outputs_and_gradients((fused, reference), scale, x, kernel), strict=True):
         assert a.shape == e.shape
         assert np.abs(a - e).max() <= 1e-5 * np.abs(e).max()
-
-
-def _outputs_and_gradients(function, x, kernel, dtype=jnp.float32):
-    def run(x, kernel):
-        y, vjp = jax.vjp(function, x, kernel)
-        cotangent = jnp.cos(jnp.arange(y.size, dtype=jnp.float32)).reshape(y.shape)
-        return y, *vjp(cotangent.astype(y.dtype))
-
-    return jax.jit(run)(x.astype(dtype), kernel.astype(dtype))
 
 
 def _reference(strides, pads, window):
@@ -107,8 +106,8 @@ def _reference(strides, pads, window):
 
 def _image_and_kernel(batch, size, kernel_size, channels):
     rng = np.random.default_rng(sum(size))
-    x = jnp.asarray(rng.normal(size=(batch, *size, channels[0])), jnp.float32)
-    return x, jnp.asarray(rng.normal(size=(*kernel_size, *channels)), jnp.float32)
+    x = rng.normal(size=(batch, *size, channels[0])).astype(np.float32)
+    return x, rng.normal(size=(*kernel_size, *channels)).astype(np.float32)
 
 
 FUSED = [(kernels.single_channel_conv2d_max_pool, 1), (kernels.conv2d_max_pool, 2)]
@@ -134,9 +133,8 @@ def test_strides_and_single_channel_match_separate_operations(
     def fused(x, kernel):
         return conv2d_max_pool(x, kernel, pads, window, strides=strides)
 
-    actual = _outputs_and_gradients(fused, x, kernel)
-    expected = _outputs_and_gradients(_reference(strides, pads, window), x, kernel)
-    for a, e in zip(actual, expected, strict=True):
+    functions = (fused, _reference(strides, pads, window))
+    for a, e in zip(*_outputs_and_gradients(functions, x, kernel), strict=True):
         assert a.shape == e.shape
         assert np.abs(a - e).max() <= 1e-5 * np.abs(e).max()
 
@@ -144,16 +142,18 @@ def test_strides_and_single_channel_match_separate_operations(
 def test_single_channel_in_bfloat16_matches_separate_operations():
     x, kernel = _image_and_kernel(3, (21, 22), (5, 5), (1, 4))
     # With integers the sums of products are exact, so no maximum moves.
-    x, kernel = jnp.round(2 * x), jnp.round(2 * kernel)
+    x, kernel = np.round(2 * x), np.round(2 * kernel)
     geometry = (2, 2), ((0, 0), (0, 0)), (2, 2)
 
     def fused(x, kernel):
         options = dict(strides=geometry[0])
         return kernels.single_channel_conv2d_max_pool(x, kernel, *geometry[1:], **options)
 
-    actual = _outputs_and_gradients(fused, x, kernel, jnp.bfloat16)
+    halves = x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16)
+    (actual,) = _outputs_and_gradients((fused,), *halves)
+    (expected,) = _outputs_and_gradients((_reference(*geometry),), x, kernel)
     assert all(a.dtype == jnp.bfloat16 for a in actual)
-    for a, e in zip(actual, _outputs_and_gradients(_reference(*geometry), x, kernel), strict=True):
+    for a, e in zip(actual, expected, strict=True):
         assert np.abs(a - e).max() <= 0.02 * np.abs(e).max()
 
 

@@ -23,14 +23,21 @@ def _xla(x, kernel, strides):
     )
 
 
-def _outputs_and_gradients(convolve, strides):
-    @jax.jit
-    def run(x, kernel):
-        y, vjp = jax.vjp(lambda x, k: convolve(x, k, strides), x, kernel)
-        cotangent = jnp.cos(jnp.arange(y.size, dtype=jnp.float32)).reshape(y.shape).astype(y.dtype)
-        return y, *vjp(cotangent)
+def _cotangent(y):
+    return np.cos(np.arange(y.size, dtype=np.float32)).reshape(y.shape).astype(y.dtype)
 
-    return run
+
+def _outputs_and_gradients(functions, x, kernel, strides):
+    """Return the output of each transposed convolution, and its gradients."""
+
+    def run(convolve, x, kernel):
+        y, vjp = jax.vjp(lambda x, k: convolve(x, k, strides), x, kernel)
+        return y, *vjp(_cotangent(y))
+
+    return jax.jit(lambda *arguments: [run(f, *arguments) for f in functions])(x, kernel)
+
+
+BOTH = kernels.conv2d_transpose, _xla
 
 
 def _assert_near(actual, expected, tolerance=1e-5):
@@ -58,8 +65,7 @@ CASES = [  # batch, size, kernel size, strides, channels
 @pytest.mark.parametrize("batch, size, kernel_size, strides, channels", CASES)
 def test_outputs_and_gradients_match_xla(batch, size, kernel_size, strides, channels):
     x, kernel = _arrays(batch, size, kernel_size, channels)
-    actual = _outputs_and_gradients(kernels.conv2d_transpose, strides)(x, kernel)
-    expected = _outputs_and_gradients(_xla, strides)(x, kernel)
+    actual, expected = _outputs_and_gradients(BOTH, x, kernel, strides)
     assert actual[0].shape == (batch, size[0] * strides[0], size[1] * strides[1], channels[1])
     _assert_near(actual, expected)
 
@@ -84,32 +90,32 @@ def test_row_blocks_and_remainder_of_examples_match_xla(batch, monkeypatch):
     monkeypatch.setattr(row_blocks, "_BLOCK_BYTES", 4 * 30 * 5 * 2)
     for size in ((6, 5), (7, 5)):
         x, kernel = _arrays(batch, size, (3, 3), (3, 3))
-        actual = _outputs_and_gradients(kernels.conv2d_transpose, (2, 2))(x, kernel)
-        _assert_near(actual, _outputs_and_gradients(_xla, (2, 2))(x, kernel))
+        _assert_near(*_outputs_and_gradients(BOTH, x, kernel, (2, 2)))
 
 
 def test_bfloat16_is_close_to_float32():
     x, kernel = _arrays(3, (6, 5), (5, 5), (4, 3), jnp.bfloat16)
-    actual = _outputs_and_gradients(kernels.conv2d_transpose, (2, 2))(x, kernel)
-    exact = _outputs_and_gradients(_xla, (2, 2))(x.astype(jnp.float32), kernel.astype(jnp.float32))
+    (actual,) = _outputs_and_gradients(BOTH[:1], x, kernel, (2, 2))
+    singles = x.astype(np.float32), kernel.astype(np.float32)
+    (exact,) = _outputs_and_gradients(BOTH[1:], *singles, (2, 2))
     assert all(a.dtype == jnp.bfloat16 for a in actual)
-    _assert_near([a.astype(jnp.float32) for a in actual], exact, tolerance=1.5e-2)
+    _assert_near([np.asarray(a, np.float32) for a in actual], exact, tolerance=1.5e-2)
 
 
 def test_second_derivatives_under_vmap_match_xla():
     x, kernel = _arrays(4, (3, 4), (3, 3), (2, 2))
 
-    def second(convolve):
+    def second(convolve, x, kernel):
         def loss(x, kernel):
             return jnp.sum(convolve(x, kernel, (2, 2)) ** 3)
 
         def norm(x, kernel):
             return sum(jnp.sum(g**2) for g in jax.grad(loss, (0, 1))(x, kernel))
 
-        gradient = jax.vmap(jax.grad(norm, (0, 1)), (0, None))
-        return jax.jit(gradient)(x.reshape(2, 2, *x.shape[1:]), kernel)
+        return jax.vmap(jax.grad(norm, (0, 1)), (0, None))(x, kernel)
 
-    _assert_near(second(kernels.conv2d_transpose), second(_xla))
+    both = jax.jit(lambda x, kernel: [second(f, x, kernel) for f in BOTH])
+    _assert_near(*both(x.reshape(2, 2, *x.shape[1:]), kernel))
 
 
 def test_gpu_gradients_are_convolutions_that_cudnn_supports():
@@ -133,12 +139,17 @@ def test_gpu_gradients_are_convolutions_that_cudnn_supports():
 @pytest.mark.parametrize("batch, size, kernel_size, strides, channels", CASES)
 def test_gpu_form_matches_xla(batch, size, kernel_size, strides, channels):
     x, kernel = _arrays(batch, size, kernel_size, channels)
-    y, *gradients = _outputs_and_gradients(_xla, strides)(x, kernel)
-    cotangent = jnp.cos(jnp.arange(y.size, dtype=jnp.float32)).reshape(y.shape)
     options = dict(strides=strides, precision=None)
-    actual = transposed_convolution.xla_conv2d_transpose(x, kernel, **options)
-    _assert_near([actual], [y])
-    _assert_near(transposed_convolution.xla_gradients(x, kernel, cotangent, **options), gradients)
+
+    @jax.jit
+    def run(x, kernel):
+        y, vjp = jax.vjp(lambda x, k: _xla(x, k, strides), x, kernel)
+        actual = transposed_convolution.xla_conv2d_transpose(x, kernel, **options)
+        cotangent = jnp.asarray(_cotangent(y))
+        gradients = transposed_convolution.xla_gradients(x, kernel, cotangent, **options)
+        return (actual, *gradients), (y, *vjp(cotangent))
+
+    _assert_near(*run(x, kernel))
 
 
 @pytest.mark.usefixtures("unchecked")

@@ -17,20 +17,30 @@ SMALL = dict(
 SIZE = (31, 35)
 
 
-def _init(model, x):
-    return jax.jit(model.init, static_argnames="train")(
-        jax.random.key(0, impl="rbg"), x, train=False
-    )
+def _variables(model, x):
+    """Return random kernels with the variance of Glorot's initialisation, and positive biases."""
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), x, train=False))
+    rng = np.random.default_rng(1)
+
+    def draw(path, a):
+        if a.ndim < 2:
+            is_bias = path[-1].key == "bias"  # otherwise a slope of PReLU
+            values = rng.uniform(0.05, 0.3, a.shape) if is_bias else np.full(a.shape, 0.25)
+            return values.astype(np.float32)
+        fans = np.prod(a.shape[:-2]) * sum(a.shape[-2:])
+        return rng.normal(0, np.sqrt(2 / fans), a.shape).astype(np.float32)
+
+    return jax.tree_util.tree_map_with_path(draw, shapes)
 
 
 def _images(*shape):
-    return jnp.asarray(np.random.default_rng(0).random(shape), jnp.float32)
+    return np.random.default_rng(0).random(shape).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
 def small():
     model = models.create("image_cnn", **SMALL)
-    return model, _init(model, _images(1, *SIZE))
+    return model, _variables(model, _images(1, *SIZE))
 
 
 def _stock(params, net, images, activation=nn.relu):
@@ -47,14 +57,15 @@ def _stock(params, net, images, activation=nn.relu):
     return x
 
 
-def _logits_and_gradients(function, params, x):
-    def run(params, x):
-        logits, vjp = jax.vjp(function, params, x)
-        return logits, vjp(
-            jnp.cos(jnp.arange(logits.size, dtype=jnp.float32) - 1).reshape(logits.shape)
-        )
+def _logits_and_gradients(functions, params, x):
+    """Return the logits of each function, and its gradients."""
 
-    return jax.jit(run)(params, x)
+    def run(function, params, x):
+        logits, vjp = jax.vjp(function, params, x)
+        cotangent = np.cos(np.arange(logits.size, dtype=np.float32) - 1)
+        return logits, vjp(cotangent.reshape(logits.shape))
+
+    return jax.jit(lambda *arguments: [run(f, *arguments) for f in functions])(params, x)
 
 
 def _assert_near(actual, expected, tolerance=2e-5):
@@ -67,7 +78,7 @@ def _assert_near(actual, expected, tolerance=2e-5):
 def test_outputs_and_gradients_match_stock_layers_on_three_channels(activation):
     model = models.create("image_cnn", **SMALL, activation=activation)
     x = _images(3, *SIZE)
-    params = _init(model, x)["params"]
+    params = _variables(model, x)["params"]
     assert params["Conv_0"]["kernel"].shape == (4, 4, 3, 3)
     functions = {"relu": nn.relu, "prelu": lambda x: nn.leaky_relu(x, 0.25)}
     net = image_cnn.net_layers(
@@ -81,8 +92,8 @@ def test_outputs_and_gradients_match_stock_layers_on_three_channels(activation):
         return _stock(params, net, x, functions[activation])
 
     slopes = [name for name in params if "Activation" in name]
-    actual, (d_params, dx) = _logits_and_gradients(ours, params, x)
-    expected, (stock_d_params, stock_dx) = _logits_and_gradients(stock, params, x)
+    ours, stock = _logits_and_gradients((ours, stock), params, x)
+    (actual, (d_params, dx)), (expected, (stock_d_params, stock_dx)) = ours, stock
     _assert_near((actual, dx), (expected, stock_dx))
     for name in set(params) - set(slopes):
         for kind in ("kernel", "bias"):
@@ -99,12 +110,16 @@ def test_published_nets_match_stock_layers(net):
     }[net]
     model = models.create("image_cnn", num_classes=5, net=net)
     x = _images(1, 150, 150)
-    variables = _init(model, x)
-    apply = jax.jit(lambda v: model.apply(v, x, train=False, mutable=["intermediates"]))
-    logits, state = apply(variables)
+    variables = _variables(model, x)
+
+    @jax.jit
+    def apply(variables):
+        ours = model.apply(variables, x, train=False, mutable=["intermediates"])
+        return ours, _stock(variables["params"], image_cnn.NETS[net], x)
+
+    (logits, state), expected = apply(variables)
     shapes = [v[0].shape[1:3] for k, v in state["intermediates"].items() if "block" in k]
     assert shapes == [(size, size) for size in sizes]
-    expected = jax.jit(lambda p: _stock(p, image_cnn.NETS[net], x))(variables["params"])
     np.testing.assert_allclose(logits, expected, atol=1e-5)
 
 
@@ -142,7 +157,7 @@ def test_smallest_image_is_accepted_and_smaller_images_are_rejected():
     )
     assert shapes["params"]["Dense_0"]["kernel"].shape == (32, 128)
     with pytest.raises(ValueError, match=f"at least {min_size} x {min_size}"):
-        model.init(jax.random.key(0), jnp.zeros((1, min_size - 1, 150)), train=False)
+        model.init(jax.random.key(0), np.zeros((1, min_size - 1, 150), np.float32), train=False)
 
 
 @pytest.mark.parametrize("shape", [(31, 35), (2, 1, 31, 35, 1)])
@@ -179,7 +194,9 @@ def test_lists_replace_single_settings_of_a_net():
 
 
 def test_initial_weights_are_glorot_uniform_with_zero_bias():
-    params = _init(models.create("image_cnn", num_classes=5), _images(1, 150, 150))["params"]
+    model = models.create("image_cnn", num_classes=5)
+    init = jax.jit(lambda key: model.init(key, _images(1, 150, 150), train=False))
+    params = init(jax.random.key(0, impl="rbg"))["params"]
     for name, layer in params.items():
         kernel = np.asarray(layer["kernel"])
         fans = np.prod(kernel.shape[:-2]) * (kernel.shape[-2] + kernel.shape[-1])
@@ -192,7 +209,7 @@ def test_initial_weights_are_glorot_uniform_with_zero_bias():
 def test_dropout_is_applied_only_in_training_and_depends_on_the_example_index(small, rates):
     no_dropout = dict(dropout=0.0, dense_dropout=0.0)
     model, variables = models.create("image_cnn", **SMALL, **(no_dropout | rates)), small[1]
-    x = jnp.broadcast_to(_images(1, 1, *SIZE), (2, 2, *SIZE))
+    x = np.broadcast_to(_images(1, 1, *SIZE), (2, 2, *SIZE))
 
     @jax.jit
     def apply(key, index, x):
@@ -219,10 +236,8 @@ def test_bfloat16_is_close_to_float32_with_float32_parameters(small):
     x = _images(2, *SIZE)
     starts = jax.eval_shape(lambda: half.init(jax.random.key(0), x, train=False))
     assert all(p.dtype == jnp.float32 for p in jax.tree.leaves(starts))
-    actual, expected = (
-        _logits_and_gradients(lambda v, x, m=m: m.apply(v, x, train=False), variables, x)
-        for m in (half, model)
-    )
+    functions = [lambda v, x, m=m: m.apply(v, x, train=False) for m in (half, model)]
+    actual, expected = _logits_and_gradients(functions, variables, x)
     assert actual[0].dtype == jnp.float32
     # Compare norms: if two values of a window round to the same number, the gradient moves.
     for a, e in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):

@@ -58,14 +58,14 @@ def test_log_probabilities_and_loss_match_a_loop_at_extreme_logits(aggregate, sc
 @pytest.mark.parametrize("aggregate", AGGREGATIONS)
 @pytest.mark.parametrize("value", [-1e4, 0.0, 1e4])
 def test_loss_and_gradient_are_finite_at_saturated_logits(aggregate, value):
-    logits = jnp.full((1, 3, num_outputs(aggregate, 2)), value)
+    logits = np.full((1, 3, num_outputs(aggregate, 2)), value, np.float32)
 
     def loss(logits):
         return losses.log_binary_cross_entropy(
-            *AGGREGATIONS[aggregate](logits), jnp.array([[0.0, 1.0]])
+            *AGGREGATIONS[aggregate](logits), np.array([[0.0, 1.0]], np.float32)
         ).sum()
 
-    total, gradient = jax.value_and_grad(loss)(logits)
+    total, gradient = jax.jit(jax.value_and_grad(loss))(logits)
     assert np.isfinite(total) and np.isfinite(gradient).all()
 
 
@@ -84,19 +84,17 @@ def test_networks_see_the_instances_of_their_position(share):
         networks=[network.copy() for _ in range(1 if share else 3)], num_classes=2, aggregate="max"
     )
     features = jnp.asarray(RNG.normal(size=(2, 3, 7, 9)), jnp.float32)
-    variables = bags.init(jax.random.key(0), features, train=False)
+    shapes = jax.eval_shape(lambda: bags.init(jax.random.key(0), features, train=False))
+    variables = jax.tree.map(lambda a: RNG.normal(0, 0.2, a.shape).astype(np.float32), shapes)
     assert len(variables["params"]) == (1 if share else 3)
-    log_p, _ = bags.apply(variables, features, train=False)
+    log_p, _ = jax.jit(lambda v: bags.apply(v, features, train=False))(variables)
+    apply = jax.jit(lambda params, x: network.apply({"params": params}, x, train=False))
     expected = [
-        network.apply(
-            {"params": variables["params"][f"networks_{0 if share else i}"]},
-            features[:, i],
-            train=False,
-        )
+        apply(variables["params"][f"networks_{0 if share else i}"], features[:, i])
         for i in range(3)
     ]
     np.testing.assert_allclose(log_p, jax.nn.log_sigmoid(np.max(expected, axis=0)), rtol=1e-5)
-    single = bags.apply(variables, features[:, 1], method="classify")
+    single = jax.jit(lambda v, x: bags.apply(v, x, method="classify"))(variables, features[:, 1])
     np.testing.assert_allclose(single, expected[1], rtol=1e-5)
 
 

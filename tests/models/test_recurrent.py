@@ -252,7 +252,8 @@ def test_dense_layers_on_single_samples_match_the_equations():
             y = y @ params[f"Dense_{number}"]["kernel"] + params[f"Dense_{number}"]["bias"]
             y = np.where((y < 0) & (number < 2), 0.01 * y, y)
         expected.append(y)
-    actual, state = model.apply({"params": params}, steps, train=False, mutable=["intermediates"])
+    apply = jax.jit(functools.partial(model.apply, train=False, mutable=["intermediates"]))
+    actual, state = apply({"params": params}, steps)
     np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(state["intermediates"]["output"][0], actual)
 
@@ -274,10 +275,10 @@ def test_vmap_mapped_steps_and_bfloat16():
     mapped = mapped(*jax.tree.map(lambda x: x[None], (weights, steps, initial)))
     jax.tree.map(lambda a, b: check(a[0], b[0]), mapped, actual)
 
-    layer = RecurrentLayer("lstm", HIDDEN, dtype=jnp.bfloat16)
-    actual = layer.apply({"params": as_params(weights)}, steps)
+    layers = [RecurrentLayer("lstm", HIDDEN, dtype=dtype) for dtype in (jnp.bfloat16, jnp.float32)]
+    apply = jax.jit(lambda params, steps: [x.apply({"params": params}, steps) for x in layers])
+    actual, expected = apply(as_params(weights), steps)
     assert actual.dtype == jnp.float32
-    expected = RecurrentLayer("lstm", HIDDEN).apply({"params": as_params(weights)}, steps)
     np.testing.assert_allclose(actual, expected, atol=0.05)
     assert np.any(actual != expected)
 

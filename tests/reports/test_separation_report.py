@@ -131,6 +131,32 @@ def test_features_take_precedence_over_waveforms_and_may_replace_them():
         separation.score_track(_track(features={"raw": halved[:, 1:]}), **OPTIONS)
 
 
+def test_windows_side_by_side_and_variants_of_the_postprocessing():
+    def windows(waveform):
+        padded = np.pad(waveform, ((0, 3 * 20 * 66 - len(waveform)), (0, 0)))
+        parts = [_naive_amplitudes(part) for part in padded.reshape(3, 20 * 66, 2)]
+        return np.concatenate(parts, axis=1)[:, :46]
+
+    target, remainder = _stems()
+    reference, estimate = windows(target), windows(target + 0.2 * remainder)
+    features = np.asarray(FRONTEND.from_amplitudes(estimate.astype(np.float32)))
+    change = np.float32(20 * np.log10(0.5) / 150)
+    scored = separation.score_track(
+        _track(features={"raw": features}, window_samples=20 * 66),
+        **OPTIONS,
+        post_variants={"none": lambda x: x, "halved": lambda x: x + change},
+    )
+    raw = _naive_sdr(reference, estimate)
+    halved = _naive_sdr(reference, estimate / 2)
+    assert scored.scores["raw"]["amplitude_sdr_db"] == pytest.approx(raw, abs=1e-3)
+    assert scored.post_variants == pytest.approx({"none": raw, "halved": halved}, abs=1e-3)
+    silent = TrackScores("silent", 1.0, True, "", scored.scores, {"none": np.nan, "halved": np.nan})
+    variants = separation.summarize([scored, silent])["post_variants"]
+    assert variants["halved"]["num_tracks"] == 1
+    difference = variants["halved"]["paired"]["difference"]
+    assert difference == pytest.approx(halved - raw, abs=2e-3)
+
+
 def test_silent_targets_have_no_scores_and_silent_remainders_have_infinite_scores():
     target, remainder = _stems()
     silence = np.zeros_like(target)
@@ -251,7 +277,13 @@ def _report(evaluation, *, rendered, seed=0, repeats=None):
         reported=published.RESULTS["ligtenberg_unet"],
         repeats=repeats,
         settings=dict(
-            hop_s=0.75, phase="griffin-lim", griffin_lim_iterations=32, post_db=-60.0, batch_size=8
+            hop_s=0.75,
+            phase="griffin-lim",
+            griffin_lim_iterations=32,
+            post_db=-60.0,
+            post_reference="segment",
+            post_fill="zero",
+            batch_size=8,
         ),
     )
 
@@ -314,6 +346,17 @@ def test_page_shows_measured_and_published_scores(written):
     for table in re.findall(r"(?m)(?:^\|.*\n)+", text):
         cells = {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}
         assert len(cells) == 1, table
+
+
+def test_differences_that_are_printed_as_zero_are_not_findings(tmp_path):
+    tiny = VALUES.copy()
+    tiny[:, 2] = tiny[:, 1] - [0.0011, 0.0012, 0.0011, 0, 0.0012]
+    report = _report(separation.summarize(_scored(tiny)), rendered=False)
+    assert report["tests"]["si_sdr_db"]["paired"]["p_value"] < 1e-3
+    page = _text(separation_report.write(report, tmp_path))
+    rows = [line for line in page.splitlines() if "paired samples" in line]
+    assert rows and all("| below 0.005 | – | – |" in row for row in rows)
+    assert "relative to the maximum of each segment, become 0 dB" in page
 
 
 def test_page_on_rendered_audio_starts_with_a_warning_and_omits_published_scores(tmp_path):

@@ -15,13 +15,28 @@ from irec_jax import cli, config, data, main
 from irec_jax.errors import UserError
 from irec_jax.files import write_json
 from irec_jax.frontends import SpectrogramDb
-from irec_jax.studies import runs, separation, separation_data, separation_tables
+from irec_jax.studies import (
+    runs,
+    separation,
+    separation_ablation,
+    separation_data,
+    separation_tables,
+)
 from irec_jax.systems import load_recogniser
 from irec_jax.tasks import Separation, create_separation
 
 CLASSES = ["pia", "sax", "voi"]
 SDR = {name: {"mean": value, "sd": 1.0} for name, value in
        {"mixture": 2.0, "raw": 9.0, "post": 8.5, "ideal": 15.0}.items()}  # fmt: skip
+#: Changes by each reading of the postprocessing.
+POST = {
+    name: {"mean": 9.0 + change, "sd": 1.0, "paired": {"difference": change, "interval": [-9, 9]}}
+    for name, change in (
+        ("absolute, floor", 0.0),
+        ("segment, floor", -0.1),
+        ("segment, zero", -1.8),
+    )
+}
 #: Quality of the ranking by the classifiers of each system, with both L2 weights.
 SKILL = {
     ("base", "1e-06"): 0.6,
@@ -55,9 +70,9 @@ def predictions(skill, *, num_songs=40, seed=0):
 
 def make_report(settings):
     """Return the entries of a report that the study needs."""
+    score = "valid_auc" if settings.task == "recognition" else "valid_amplitude_sdr"
     history = [
-        {"epoch": i, "train_loss": 1 / i, "valid_loss": 1.1 / i, "valid_amplitude_sdr": float(i)}
-        for i in (1, 2, 3)
+        {"epoch": i, "train_loss": 1 / i, "valid_loss": 1.1 / i, score: i / 4} for i in (1, 2, 3)
     ]
     report = {
         "rendered": True,
@@ -83,6 +98,7 @@ def make_report(settings):
             "num_tracks": 2,
             "tracks": [{"name": f"track {i}", "scores": scores} for i in range(2)],
             "summary": {s: {"amplitude_sdr_db": SDR[s]} for s in names},
+            "post_variants": POST,
         }
     return report
 
@@ -117,6 +133,7 @@ def fake_runs(monkeypatch):
                          "floor_db": -100.0, "scale_db": 150.0, "hop_length": 1050},
             "target": ["vocals", "other"],
             "post_db": -60.0,
+            "post_reference": "segment",
             "dataset": dataset,
         },
     )  # fmt: skip
@@ -130,7 +147,7 @@ def fake_runs(monkeypatch):
 
 def test_all_runs_are_executed_once_and_compared(fake_runs, tmp_path, capsys):
     assert study(tmp_path) == 1  # a variant fails
-    variants = ["as_it_is", "dilation_2", "dropout_50_percent", "mean_squared_error"]
+    variants = separation_ablation.ABLATIONS
     classifiers = [f"{s}-l2-{l2}" for s in ("base", "raw", "post") for l2 in separation.L2]
     expected = ["separator", "stored features", *classifiers, *(f"ablation-{v}" for v in variants)]
     assert fake_runs == expected
@@ -165,18 +182,24 @@ def test_all_runs_are_executed_once_and_compared(fake_runs, tmp_path, capsys):
     assert "9.00 ± 1.00" in page and "9.33 ± 4.29" in page and "- ablation-dropout" in page
     assert table_cells(page, "training") == [["18", "30", "33.3% to 77.8%", "8,006", "8,911"]]
     assert report["labels"]["test"]["per_class"] == {"pia": 3, "sax": 5, "voi": 7}
-    for name in ("labels", "roc", "sdr_per_track", "separator", "ablations"):
+    assert table_cells(page, "the maximum of each segment") == [
+        ["silent", "used here", "8.90 ± 1.00", "-0.10 [-9.00, +9.00]"],
+        ["0 dB", "", "7.20 ± 1.00", "-1.80 [-9.00, +9.00]"],
+    ]
+    assert "Within 0.5 dB of the reported loss of 2.04 dB: 'segment, zero'." in page
+    assert [row[-1] for row in table_cells(page, "base")[-2:]] == ["–", "0.732"]
+    for name in ("labels", "auc", "roc", "sdr_per_track", "separator", "ablations", "experiments"):
         assert (tmp_path / f"{name}.png").stat().st_size > 10_000 and f"({name}.png)" in page
-    html = report_pages.check((tmp_path / "report.html").read_text(), num_pictures=5)
+    html = report_pages.check((tmp_path / "report.html").read_text(), num_pictures=7)
     assert html.texts("p")[0].startswith("Separation helped")
     assert html.texts("figcaption")[0].startswith("ROC curves by class")
     captions = [text for text in html.texts("figcaption") if "Command" in text]
     separator = [text for text in captions if "Data: gm_musdb 1.0.0, tiny, rendered audio" in text]
-    assert [text.split(" ")[0] for text in separator] == ["Amplitude", "Variants"]
-    assert all("Data: gm_irmas" in text for text in captions if text not in separator)
+    captions = [text.split(" ")[0] for text in separator]
+    assert captions == ["Amplitude", "Amplitude", "The", "Experiments"]
     fake_runs.clear()
     assert study(tmp_path) == 1
-    assert fake_runs == ["stored features", "ablation-dropout_50_percent"]
+    assert fake_runs == ["stored features", "ablation-dropout"]
 
 
 def test_interrupted_study_resumes(fake_runs, tmp_path, capsys, monkeypatch):
@@ -212,11 +235,15 @@ def test_every_run_has_its_own_config(words, fake_runs):
     arguments = parsed(*words)
     separator = separation_data.load_trained_separator(None)
     plan = [separation.separator_run(arguments)]
-    plan += [separation.separator_run(arguments, k, v) for k, v in separation.ABLATIONS.items()]
+    ablations = separation.ablation_runs(arguments)
+    assert tuple(ablations) == (
+        separation_ablation.FIGURE if "--quick" in words else tuple(separation_ablation.ABLATIONS)
+    )
+    plan += ablations.values()
     for system in separation.SYSTEMS:
         plan.append(separation.classifier_run(arguments, separator, system, "1e-05", f"s/{system}"))
     resolved = {run.name: config.flatten(runs.resolve(run)) for run in plan}
-    assert len({json.dumps(flat) for flat in resolved.values()}) == len(plan) == 8
+    assert len({json.dumps(flat) for flat in resolved.values()}) == len(plan) == 4 + len(ablations)
     base, raw, post = (resolved[f"{s}-l2-1e-05"] for s in separation.SYSTEMS)
     assert "data.stored" not in base and raw["data.stored"] == "s/raw"
     assert base["frontend.name"] == "spectrogram_db" and base["loss.l2"] == 1e-5
@@ -225,14 +252,34 @@ def test_every_run_has_its_own_config(words, fake_runs):
     else:
         assert post["frontend.name"] == raw["frontend.name"] == "stored"
         assert post["frontend.post_db"] == -60.0 and "frontend.post_db" not in raw
+        assert post["frontend.post_reference"] == "segment"
     # All three have the same budget.
     keys = [k for k in base if k.startswith(("training.", "model.", "optimizer.", "loss."))]
     assert all(base[k] == raw[k] == post[k] for k in keys) and base["data.split"] == "parts"
-    direct = resolved["ablation-as_it_is"]
-    assert direct["model.output"] == "direct" and resolved["separator"]["model.output"] != "direct"
-    assert resolved["ablation-mean_squared_error"]["loss.name"] == "mean_squared_error"
+    regularised = {
+        name: (
+            flat["augment.stretch"] != [1.0, 1.0],
+            flat.get("model.dropout", 0.0),
+            flat["loss.l2"],
+            flat.get("model.kernel_init", "glorot"),
+        )
+        for name in separation_ablation.FIGURE
+        for flat in [resolved[f"ablation-{name}"]]
+    }
+    assert regularised == {
+        "base": (False, 0.0, 0.0, "glorot"),
+        "augmented": (True, 0.0, 0.0, "glorot"),
+        "dropout": (True, 0.5, 0.0, "glorot"),
+        "l2": (True, 0.0, 1e-4, "glorot"),
+        "truncated_normal": (True, 0.0, 1e-4, "truncated_normal"),
+    }
+    assert resolved["separator"]["model.output"] != resolved["ablation-base"]["model.output"]
     if words == []:
-        assert direct["training.num_epochs"] == 50
+        assert resolved["ablation-base"]["training.num_epochs"] == 50
+        assert base["training.stop_by"] == "auc" and base["training.patience"] == 50
+        error = resolved["ablation-mean_squared_error"]["loss.name"]
+        assert error == "mean_squared_error"
+        assert resolved["ablation-dilation"]["model.dilations"] == [2] * 6
 
 
 def make_comparison(**intervals):
@@ -323,6 +370,7 @@ def clips(separator):
 
 def test_stored_features_match_the_separator(separator, clips, tmp_path, monkeypatch):
     settings, dataset = clips
+    predict = jax.jit(separator.task.predict)
     stores = separation_data.store(separator, settings, tmp_path)
     assert stores == dict.fromkeys(("raw", "post"), str(tmp_path / "features"))
     loaded = data.load(dict(settings.to_dict(), stored=stores["raw"]))
@@ -333,7 +381,7 @@ def test_stored_features_match_the_separator(separator, clips, tmp_path, monkeyp
         audio = np.zeros((1, 22_050), np.float32)
         samples = original_clips.read(i)[0]
         audio[0, : len(samples)] = samples / np.float32(32768)
-        expected = separator.task.predict(*separator.variables, {"audio": audio})[0, :, :63]
+        expected = predict(*separator.variables, {"audio": audio})[0, :, :63]
         stored = stored_clips.read(i)[0].reshape(512, 63) / 32768
         np.testing.assert_allclose(stored, expected, atol=1e-4)
         assert stored_clips.ids[i] == original_clips.ids[i]

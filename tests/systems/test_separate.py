@@ -146,7 +146,7 @@ def test_stems_sum_to_the_input_and_match_inference(workdir, separator, tmp_path
     target, remainder = read(folder, "vocals_other"), read(folder, "remainder")
     np.testing.assert_array_equal(target + remainder, samples)
     # Each channel is separated independently.
-    frontend, hop = separator.task.frontend, separator.hop_frames
+    frontend, hop = separator.task.frontend, separator.hop_of(None)
     for channel in range(2):
         blocks = separate_blocks(
             [samples[:, channel : channel + 1].astype(np.float32)],
@@ -166,6 +166,12 @@ def test_stems_sum_to_the_input_and_match_inference(workdir, separator, tmp_path
     mono = irec_jax.separate(samples[:, 0], workdir=separator, sample_rate=RATE_HZ)
     assert mono.stems["remainder"].shape == (24_800,) and mono.picture is None
     np.testing.assert_allclose(mono.stems["vocals_other"], target[:, 0], atol=1e-5)
+
+
+def test_overlap_is_the_number_of_windows_of_a_second(separator):
+    """A window has 32 frames, of which 3 reach beyond it."""
+    hops = [separator.hop_of(overlap) for overlap in (None, 1, 1.5, 2, 4, 16)]
+    assert hops == [29, 29, 21, 16, 8, 2]
 
 
 @pytest.mark.usefixtures("quick")
@@ -242,6 +248,14 @@ def test_post_and_phase_options_change_the_target(workdir, tmp_path, capsys):
         griffin_lim + read(tmp_path / "c" / "song", "remainder"), samples, atol=2**-22
     )
     capsys.readouterr()
+    assert call(*words, tmp_path / "o", "--overlap", "4") == 0
+    overlapping = read(tmp_path / "o" / "song", "vocals_other")
+    assert 0 < np.square(overlapping - raw).sum() < 0.5 * np.square(raw).sum()
+    capsys.readouterr()
+    for overlap in ("0.5", "nan", "17"):
+        assert call(*words, tmp_path / "d", "--overlap", overlap) == 1
+        error = capsys.readouterr().err
+        assert f"overlap={overlap}: expected a number from 1 to 16" in error
     assert call(*words, tmp_path / "d", "--phase", "griffinlim") == 1
     assert "did you mean 'griffin-lim'" in capsys.readouterr().err and not (tmp_path / "d").exists()
 

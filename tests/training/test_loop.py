@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import sklearn.metrics
 from small_tasks import create_recognition_task
 
 from irec_jax import data, preemption
@@ -267,6 +268,27 @@ def test_stop_by_accuracy_stops_training_when_accuracy_stalls():
                 if progress.finished:
                     break
             assert stale_epochs == expected and progress.best["epoch"] == best
+
+
+def test_validation_auc_is_that_of_all_examples(run, tone_clips):
+    batches = data.Batches(tone_clips(11), window_samples=2000, batch_size=8, shuffle=False)
+    evaluate = step.create_evaluate(
+        run.task.loss, batches.iterate, predict=run.task.predict, score=run.task.score_split
+    )
+    initial = run.state()
+    variables = initial.params, initial.model_state
+    scores = evaluate(*parallel.replicate(variables))
+    labels, predictions = [], []
+    for batch in batches.iterate():
+        real = batch["mask"] > 0
+        labels.append(batch["labels"][real])
+        predictions.append(np.asarray(run.task.predict(*variables, batch))[real])
+    expected = sklearn.metrics.roc_auc_score(
+        np.concatenate(labels), np.concatenate(predictions), average="macro"
+    )
+    assert scores["auc"] == pytest.approx(expected) and {"loss", "top1"} < {*scores}
+    with pytest.raises(UserError, match="the AUC is not defined"):
+        run.task.score_split(np.ones((4, 3)), np.random.default_rng(0).random((4, 3)))
 
 
 def test_last_epoch_is_kept_if_the_config_says_so(run, tone_clips, tmp_path):

@@ -1,0 +1,108 @@
+"""`irec explain`: draw what a recogniser responds to in audio files."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from irec_jax.cli import CommandParser
+from irec_jax.cli.console import user_errors
+from irec_jax.errors import UserError
+from irec_jax.files import expand_home, unique_names
+from irec_jax.progress import FileProgress
+from irec_jax.text import printable
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        prog="irec explain",
+        description="Draw what a recogniser responds to in audio files. For each file, FOLDER "
+        "receives NAME-classes.png, the parts of the spectrogram that speak for and against each "
+        "recognised instrument (gradient x input), and, for the network of Han et al. (2017), "
+        "NAME-deconvolution.png, what the two most active units of each block respond to in a "
+        "segment of 3 s. Unreadable files are reported and the others explained; the exit code is "
+        "1 if all fail. Folders are searched for audio files.",
+    )
+    parser.add_argument("files", nargs="+", metavar="FILE_OR_FOLDER")
+    parser.add_argument(
+        "--workdir",
+        metavar="DIR",
+        help="workdir of a trained recogniser, or a folder that irec export wrote (default: the "
+        "recogniser that comes with irec-jax)",
+    )
+    parser.add_argument("--model", metavar="NAME", help="a recogniser that comes with irec-jax")
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="folder for the pictures")
+    parser.add_argument(
+        "--classes",
+        default="",
+        metavar="NAME,...",
+        help="explain these classes, also if they are not recognised (default: the recognised "
+        "ones, at most four, or else the strongest)",
+    )
+    parser.add_argument(
+        "--at",
+        type=float,
+        metavar="SECONDS",
+        help="deconvolve the 3 s around this time (default: where the first class is strongest)",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace pictures in FOLDER")
+    return parser
+
+
+def main(words: Sequence[str]) -> int:
+    """Run `irec explain`: report unreadable files, and explain the others."""
+    arguments = _parser().parse_args(words)
+    for option in ("workdir", "model", "out"):
+        if getattr(arguments, option) == "":
+            raise UserError(f"--{option}: empty name; leave it out, or name what it stands for")
+    # Imported late, so that a mistyped argument is reported at once.
+    from irec_jax import audio
+    from irec_jax.systems import explainer, explainer_files
+
+    out = expand_home(arguments.out)
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out}: is a file; name a folder for the pictures")
+    paths = map(expand_home, arguments.files)
+    files = list({os.path.realpath(file): file for file in audio.find(paths)}.values())
+    system = explainer.load_explainer(arguments.workdir, model=arguments.model)
+    classes = [name.strip() for name in arguments.classes.split(",") if name.strip()]
+    options: dict[str, Any] = dict(
+        classes=system.class_names(classes), at_s=arguments.at, overwrite=arguments.overwrite
+    )
+    num_failed, width = 0, min(48, max(len(printable(file)) for file in files))
+    names = unique_names([file.stem for file in files])
+    with FileProgress(files) as progress:
+        for i, (file, name) in enumerate(zip(files, names, strict=True)):
+            line = error = ""
+            try:
+                with user_errors(printable(file)):
+                    result = explainer_files.explain_file(
+                        file, system, out, name,
+                        inputs=files, progress=progress.start(i), **options,
+                    )  # fmt: skip
+                    line = _line(result, printable(file), width)
+            except UserError as reason:
+                num_failed += 1
+                error = f"error: {reason}"
+            with progress.hidden():
+                if line:
+                    print(line, flush=True)
+                if error:
+                    print(error, file=sys.stderr)
+    if num_failed < len(files) and not system.can_deconvolve:
+        print("no deconvolution: the network is not that of configs/han.py", file=sys.stderr)
+    if num_failed:
+        print(f"{num_failed} of {len(files)} files failed", file=sys.stderr)
+    return 1 if num_failed == len(files) else 0
+
+
+def _line(result, name: str, width: int) -> str:
+    """Return the name and the duration of a file, the explained classes and the pictures."""
+    from irec_jax.text import class_names, clock, shorten
+
+    explanation = result.explanation
+    classes = ", ".join(class_names(explanation.class_activation))
+    pictures = " and ".join(printable(path) for path in result.pictures)
+    note = f" ({explanation.recognized.note})" if explanation.recognized.note else ""
+    duration = clock(explanation.duration_s)
+    return f"{shorten(name, width):<{width}}  {duration:>8}  {classes} in {pictures}{note}"

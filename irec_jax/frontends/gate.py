@@ -1,0 +1,92 @@
+"""Removal of the softest values of a spectrogram, the postprocessing of Ligtenberg (2022)."""
+
+import dataclasses
+from typing import Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import Float
+
+from irec_jax.frontends.base import check_choice, check_numbers
+
+#: Level that the threshold is relative to, and value that replaces what is below the threshold.
+REFERENCES, FILLS = ("absolute", "track", "segment"), ("floor", "zero")
+
+
+@runtime_checkable
+class Levels(Protocol):
+    """A front end whose features are dB divided by `scale_db`, at least `floor_db`."""
+
+    @property
+    def scale_db(self) -> float: ...
+
+    @property
+    def floor_db(self) -> float: ...
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Gate:
+    """Replacement of values below a threshold.
+
+    Ligtenberg removes 'the softest sounds of the model output (less than 60dB)' and states neither
+    the level that this refers to nor the value that replaces them.
+
+    Attributes:
+        post_db: the threshold, in dB relative to the reference.
+        reference: 'absolute': 0 dB of the front end, 60 dB below full scale with the defaults of
+            `SpectrogramDb`; 'track': the largest value of the spectrogram; 'segment': the largest
+            value of each segment.
+        fill: 'floor', the floor of the front end, silence; or 'zero', 0 dB of the front end.
+
+    Raises:
+        UserError: a value out of range, named as the key of a config's section `frontend`.
+    """
+
+    post_db: float
+    reference: str = "absolute"
+    fill: str = "floor"
+
+    def __post_init__(self):
+        check_numbers(" in dB", post_db=self.post_db)
+        check_choice(REFERENCES, post_reference=self.reference)
+        check_choice(FILLS, post_fill=self.fill)
+
+    def __call__(
+        self,
+        features: Float[Array | np.ndarray, "*batch bins frames"],
+        frontend: Levels,
+        *,
+        segment_frames: int | None = None,
+        maximum: Float[Array | np.ndarray, "*batch 1 1"] | None = None,
+    ) -> Float[Array | np.ndarray, "*batch bins frames"]:
+        """Return features without the values below the threshold.
+
+        Args:
+            features: spectrograms, each with its own reference.
+            frontend: the front end of the features.
+            segment_frames: frames of a segment, the last of which may be shorter; None: all.
+            maximum: largest value of the track of each spectrogram, if this is a part of it.
+        """
+        array = jnp if isinstance(features, jax.Array) else np
+        reference = self._reference(array, features, segment_frames, maximum)
+        fill = np.float32(frontend.floor_db / frontend.scale_db if self.fill == "floor" else 0.0)
+        below = features < reference + np.float32(self.post_db / frontend.scale_db)
+        return array.where(below, fill, features)
+
+    def _reference(self, array, features, segment_frames: int | None, maximum):
+        """Return the level that the threshold refers to, to be broadcast to the features."""
+        if self.reference == "absolute":
+            return np.float32(0.0)
+        if self.reference == "track" and maximum is not None:
+            return maximum
+        num_frames = features.shape[-1]
+        if self.reference == "track" or segment_frames is None or segment_frames >= num_frames:
+            return features.max(axis=(-2, -1), keepdims=True)
+        largest = features.max(axis=-2, keepdims=True)
+        num_segments = -(-num_frames // segment_frames)
+        widths = [(0, 0)] * (largest.ndim - 1) + [(0, num_segments * segment_frames - num_frames)]
+        padded = array.pad(largest, widths, constant_values=-np.inf)
+        by_segment = padded.reshape(*largest.shape[:-1], num_segments, segment_frames).max(axis=-1)
+        return array.repeat(by_segment, segment_frames, axis=-1)[..., :num_frames]

@@ -1,0 +1,230 @@
+"""Page of the Han study: results, then the tables and figures of the paper."""
+
+from collections.abc import Mapping
+
+from irec_jax.evaluation.recognition import KINDS
+from irec_jax.reports.page import measured_table, rendered_banner
+from irec_jax.studies import han_visualisations, pages
+from irec_jax.studies.published import han as published
+from irec_jax.text import class_names, mean_sd, number
+
+_SCORES, _AVERAGES = ("precision", "recall", "f1"), ("micro", "macro")
+_HEADER = ["micro P", "R", "F1", "macro P", "R", "F1"]
+_KIND_NAMES = {
+    "fixed": "fixed, as published",
+    "validation": "tuned on validation",
+    "validation_per_class": "tuned on validation, by class",
+    "oracle": "oracle: best on test",
+}
+
+
+def markdown_page(report: Mapping) -> str:
+    """Return the report of a study as Markdown; see `studies.han`."""
+    rows = report["rows"]
+    default = rows.get("lrelu_0.33")
+    brief = "Trained briefly, in batches of 32; the scores are below those of complete training."
+    introduction = [
+        *rendered_banner(report),
+        *pages.brief_run(report["settings"], brief),
+        _results(report),
+        "![Micro and macro F1 of each network at S2 0.50, and as published](activations.png)",
+        _question(report),
+        "## Activations (table IV)",
+        _activation_table(report),
+    ]
+    sections = []
+    if default:
+        sections += [
+            "## Other systems (figure 3)",
+            "![Precision, recall and F1 beside published systems and baselines](comparison.png)",
+        ]
+    sections += [
+        "## Windows and thresholds (figure 4)",
+        *_window_section(report),
+    ]
+    if default:
+        sections += [
+            "## Aggregation (table V)",
+            _aggregation_table(report, default),
+            "The paper chooses the threshold of each score on the test clips. Validation clips "
+            "have a single label and last 3 s, so thresholds tuned on them are biased.",
+            "## Classes (figure 5)",
+            "![F1 by class](classes.png)",
+            _class_table(report, default),
+        ]
+    if "neighbours" in report:
+        sections += [
+            "## Activations of the layers (figure 6)",
+            "![t-SNE of the activations of each layer, a colour per class; in percent the share "
+            "of the five nearest neighbours that have the same class](tsne.png)",
+            _neighbour_table(report),
+            "## Deconvolution (figure 7)",
+            "![The two most active units of each block, deconvolved](deconvolution.png)",
+            "Each unit is taken back to the spectrogram through the switches of the pooling, the "
+            "rule of the activation and the transposed kernels (Zeiler and Fergus). Each picture "
+            "is scaled by itself. `irec explain` draws the same for other files and systems.",
+        ]
+    sections += ["## Training", _training(report)]
+    title = "Predominant instruments by a ConvNet: tables and figures of Han et al. (2017)"
+    return pages.compose(title, report, introduction, sections)
+
+
+def _fixed(row: Mapping) -> Mapping:
+    return row["scores"]["s2"]["fixed"]
+
+
+def _results(report: Mapping) -> str:
+    rows = report["rows"]
+    sentences = []
+    activations = [row for row in rows.values() if row["window_s"] == 1.0]
+    if len(activations) > 1:
+        best = max(activations, key=lambda row: _fixed(row)["micro"]["f1"]["mean"])
+        f1 = mean_sd(_fixed(best)["micro"]["f1"], 3)
+        sentences.append(
+            f"Of {len(activations)} activations, {best['label']} has the highest micro F1, {f1}; "
+            "in the paper it is LReLU 0.33, .602."
+        )
+    if default := rows.get("lrelu_0.33"):
+        s1, s2 = (default["scores"][name]["fixed"]["micro"]["f1"]["mean"] for name in ("s1", "s2"))
+        order = "above" if s2 > s1 else "below" if s2 < s1 else "equal to"
+        sentences.append(
+            f"At the published thresholds the micro F1 of S2, {number(s2)}, is {order} that of "
+            f"S1, {number(s1)}; in the paper it is above (.602 and .595)."
+        )
+    windows = _windows(report)
+    if len(windows) > 1:
+        best_s, worst_s = (
+            choose(windows, key=lambda s: _fixed(windows[s])["micro"]["f1"]["mean"])
+            for choose in (max, min)
+        )
+        here = f"Windows of {best_s:g} s are best and those of {worst_s:g} s worst"
+        if best_s == worst_s:
+            here = "All windows give the same micro F1"
+        sentences.append(
+            f"{here}; in the paper those of {published.BEST_WINDOW_S:g} s are best and those of "
+            f"{published.WORST_WINDOW_S:g} s worst."
+        )
+    if not sentences:
+        row = next(iter(rows.values()))
+        sentences.append(f"{row['label']}: micro F1 {mean_sd(_fixed(row)['micro']['f1'], 3)}.")
+    return "**Results.** " + " ".join(sentences)
+
+
+def _question(report: Mapping) -> str:
+    counts = report["data"]["test"]
+    return (
+        "**Question.** Which activation, window, threshold and aggregation recognise the "
+        f"{counts['num_labels']} labels of {counts['num_clips']} test clips from "
+        f"{counts['num_songs']} songs best, with {len(report['classes'])} instruments?"
+    )
+
+
+def _windows(report: Mapping) -> dict[float, Mapping]:
+    """Return the rows of the published activation by the length of their windows."""
+    rows = [row for row in report["rows"].values() if row["activation"] == "lrelu_0.33"]
+    return {row["window_s"]: row for row in sorted(rows, key=lambda row: row["window_s"])}
+
+
+def _cells(block: Mapping) -> list[str]:
+    return [mean_sd(block[average][name], 3) for average in _AVERAGES for name in _SCORES]
+
+
+def _activation_table(report: Mapping) -> str:
+    lines = []
+    for row in report["rows"].values():
+        lines.append([row["label"], str(len(row["seeds"])), *_cells(_fixed(row))])
+    for name, block in report["baselines"].items():
+        cells = [number(block[a].get(score)) for a in _AVERAGES for score in _SCORES]
+        lines.append([f"baseline: {name}", "1", *cells])
+    for setting, values in published.SCORES.items():
+        name, _, threshold = setting.rpartition(", ")
+        if threshold == "S2 0.50":
+            lines.append([f"reported: {name}", "3", *map(number, values)])
+    caption = (
+        "Precision (P), recall (R) and F1 of the test clips at S2 0.50, mean ± standard deviation "
+        f"over seeds. Reported: {published.CITATION}, on IRMAS's test clips."
+    )
+    return measured_table(report, caption, ["activation", "seeds", *_HEADER], lines)
+
+
+def _window_section(report: Mapping) -> list[str]:
+    windows, lines = _windows(report), []
+    if not windows:
+        return ["None of these runs has finished."]
+    first = next(iter(windows.values()))["sweep"]["s2"]["thresholds"]
+    low, high = published.S2_THRESHOLDS
+    grid = [threshold for threshold in first if low <= threshold <= high]
+    for window_s, row in windows.items():
+        sweep = row["sweep"]["s2"]
+        shown = dict(zip(sweep["thresholds"], sweep["micro"], strict=True))
+        lines.append([f"{window_s:g} s", *(number(shown[t]["mean"]) for t in grid)])
+    header = ["window", *(f"{t:.2f}" for t in grid)]
+    caption = "Micro F1 of the test clips against the threshold on S2, mean over seeds."
+    picture = "![Micro and macro F1 against the threshold, for each window](thresholds.png)"
+    return [picture, measured_table(report, caption, header, lines)]
+
+
+def _aggregation_table(report: Mapping, default: Mapping) -> str:
+    lines = []
+    for name in ("s1", "s2"):
+        for kind in KINDS:
+            block = default["scores"][name][kind]
+            threshold = number(block["threshold"]["mean"], 2) if "threshold" in block else "–"
+            lines.append([name.upper(), _KIND_NAMES[kind], threshold, *_cells(block)])
+    for setting in ("LReLU 0.33, S1 0.16", "LReLU 0.33, S2 0.50"):
+        score, threshold = setting.rpartition(", ")[2].split()
+        cells = map(number, published.SCORES[setting])
+        lines.append([f"reported: {score}", "best on test", threshold, *cells])
+    caption = (
+        "S1, the mean over windows, and S2, the sum divided by that of the strongest class: LReLU "
+        "0.33, windows of 1 s, mean ± standard deviation over seeds. The threshold is the mean "
+        f"over seeds. Reported: {published.CITATION}."
+    )
+    header = ["score", "threshold", "value", *_HEADER]
+    return measured_table(report, caption, header, lines, 2)
+
+
+def _class_table(report: Mapping, default: Mapping) -> str:
+    blocks = {
+        "default": _fixed(default),
+        "S1 0.16": default["scores"]["s1"]["fixed"],
+        "S2 0.20": default["scores"]["s2"]["low"],
+        "by class": default["scores"]["s2"]["validation_per_class"],
+    }
+    if longest := report["rows"].get("window-3.0"):
+        blocks["3 s"] = _fixed(longest)
+    lines = []
+    for code, name in zip(report["classes"], class_names(report["classes"]), strict=True):
+        cells = [mean_sd(block["per_class"][code]["f1"], 3) for block in blocks.values()]
+        reported = published.CLASS_F1.get(code)
+        lines.append([name, *cells, "–" if reported is None else f"about {reported:.2f}"])
+    caption = (
+        "F1 by class, mean ± standard deviation over seeds. By class: S2 with a threshold for "
+        "each class, tuned on validation, which the paper proposes as future work. Reported: the "
+        "default, as far as the text states it."
+    )
+    return measured_table(report, caption, ["class", *blocks, "reported"], lines)
+
+
+def _neighbour_table(report: Mapping) -> str:
+    layers = han_visualisations.LAYERS
+    lines = [
+        [split, *(f"{shares[layer]:.0%}" for layer in layers)]
+        for split, shares in report["neighbours"].items()
+    ]
+    caption = (
+        "Share of the five nearest neighbours of a window, among those drawn, that have its class: "
+        "activations of each layer, those of blocks pooled to their maximum."
+    )
+    return measured_table(report, caption, ["clips", *layers.values()], lines)
+
+
+def _training(report: Mapping) -> str:
+    lines = []
+    for row in report["rows"].values():
+        epochs = ", ".join(f"{kept} of {count}" for kept, count in row["epochs"])
+        seeds = ", ".join(map(str, row["seeds"]))
+        lines.append([row["label"], seeds, epochs, f"{row['seconds'] / 60:.1f}"])
+    caption = "Seeds, kept epochs, and minutes of all seeds together."
+    header = ["network", "seeds", "kept epochs", "minutes"]
+    return measured_table(report, caption, header, lines, 3)
