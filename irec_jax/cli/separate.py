@@ -66,12 +66,13 @@ def main(words: Sequence[str]) -> int:
 
     if arguments.phase not in separator.PHASES:
         raise registry.unknown("--phase", arguments.phase, separator.PHASES)
+    if arguments.overlap is not None:
+        separator.check_overlap(arguments.overlap)
     out = expand_home(arguments.out)
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out}: is a file; name a folder for the stems")
     files = separator_files.find_mixtures(map(expand_home, arguments.files), out)
     system = separator.load_separator(arguments.workdir)
-    system.hop_of(arguments.overlap)  # raises for a number out of range
     options = {name: getattr(arguments, name) for name in ("post", "phase", "overlap", "overwrite")}
     num_failed = 0
     width = min(48, max(len(printable(file)) for file in files))

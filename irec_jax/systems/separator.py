@@ -93,8 +93,7 @@ class Separator:
             UserError: a number out of range.
         """
         overlap = OVERLAP if overlap is None else overlap
-        if not 1 <= overlap <= MAX_OVERLAP:
-            raise UserError(f"overlap={overlap:g}: expected a number from 1 to {MAX_OVERLAP}")
+        check_overlap(overlap)
         frontend, window_samples = self.task.frontend, self.task.window_samples
         num_frames = frontend.num_real_frames(window_samples)
         num_incomplete = -(-(frontend.frame_length - frontend.hop_length) // frontend.hop_length)
@@ -162,6 +161,12 @@ def _dequeue(queue: collections.deque[np.ndarray], num_samples: int) -> np.ndarr
         taken.append(block)
         num_samples -= len(block)
     return np.concatenate(taken)
+
+
+def check_overlap(overlap: float) -> None:
+    """Raise UserError unless windows can overlap so often."""
+    if not 1 <= overlap <= MAX_OVERLAP:
+        raise UserError(f"overlap={overlap:g}: expected a number from 1 to {MAX_OVERLAP}")
 
 
 def load_separation(workdir: Path) -> tuple[Separation, tuple[Any, Any], dict[str, Any]]:
