@@ -60,11 +60,11 @@ def sum_over_devices(tree: Any) -> Any:
 
 
 def has_bfloat16() -> bool:
-    """Return whether the default device computes in bfloat16: TPUs, and GPUs since 2020.
+    """Return whether the devices compute in bfloat16: TPUs, and GPUs since 2020.
 
     These are NVIDIA's from compute capability 8.0 on, and AMD's.
     """
-    device = getattr(jax.config, "jax_default_device", None) or jax.local_devices()[0]
+    device = jax.local_devices()[0]
     if device.platform == "tpu":
         return True
     if device.platform not in ("gpu", "cuda", "rocm"):

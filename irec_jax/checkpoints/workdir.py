@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from irec_jax.checkpoints import packaged
+from irec_jax.checkpoints.checksums import CHECKSUM_FILE
 from irec_jax.errors import UserError
 from irec_jax.files import read_json, write_json
+from irec_jax.remote import is_remote
 
 SYSTEM_FORMAT = 1
 #: Keys that configs of earlier versions lack, with the values that they stand for.
@@ -138,8 +140,14 @@ def differences(
 
 
 def has_checkpoint(folder: Path) -> bool:
-    """Return whether a training has begun in the folder of a run."""
-    return any((folder / "checkpoints").glob("*"))
+    """Return whether the folder of a run has a complete checkpoint, from which a training resumes.
+
+    A save that was interrupted leaves a temporary name, and in a bucket a folder without checksums.
+    """
+    steps = [path for path in (folder / "checkpoints").glob("*") if path.name.isdigit()]
+    if is_remote(folder):
+        return any((path / CHECKSUM_FILE).exists() for path in steps)
+    return bool(steps)
 
 
 def lock_workdir(workdir: Path, config: Mapping[str, Any]) -> None:

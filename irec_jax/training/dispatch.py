@@ -15,7 +15,7 @@ from irec_jax.training.profiling import num_flops
 #: Values of the config key `data.placement`.
 PLACEMENTS = ("auto", "device", "host")
 #: Largest share of the free memory of a device that `auto` gives to the audio of a split.
-MEMORY_SHARE = 0.3
+MEMORY_SHARE = 0.15
 #: Assumed time of a call without its steps, and the share of the time that it may take.
 CALL_S, CALL_SHARE = 5e-4, 0.05
 #: Assumed rate of a training step on an accelerator, for a step of unknown duration.

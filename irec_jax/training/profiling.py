@@ -62,7 +62,8 @@ class Profiler:
     """Traces steps `start_step` .. `start_step + num_steps - 1`, none if num_steps is 0.
 
     A run that resumes within these steps traces the remaining ones. Calls that take several steps
-    are traced completely if any of their steps is.
+    are traced completely, from the first one on that begins at `start_step` or later: the call
+    before it has compiled the step.
 
     Args:
         settings: the config section `profile`.
@@ -85,8 +86,9 @@ class Profiler:
             train_step: the function that is called.
             *arguments: its arguments.
         """
-        outside = step + count <= self._steps.start or step >= self._steps.stop
-        if self._done or self._first is not None or outside:
+        start = self._steps.start
+        begins = start <= step < max(self._steps.stop, start + count)
+        if self._done or self._first is not None or not begins:
             return
         jax.block_until_ready(arguments)
         self._flops = num_flops(train_step, *arguments) / count

@@ -10,6 +10,7 @@ import pytest
 
 from irec_jax.checkpoints import state, storage
 from irec_jax.checkpoints.storage import Checkpoints
+from irec_jax.checkpoints.workdir import has_checkpoint
 from irec_jax.errors import UserError
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
@@ -67,3 +68,12 @@ def test_failed_save_is_reported_once_and_by_the_next_call(tmp_path, monkeypatch
         raise UserError("the loss is not finite")
     with pytest.raises(UserError, match=message), Checkpoints(tmp_path) as store:
         store.save(state_after(7), {}, None)
+
+
+def test_interrupted_first_save_is_no_checkpoint(tmp_path):
+    assert not has_checkpoint(tmp_path)
+    (tmp_path / "checkpoints" / "6.orbax-checkpoint-tmp").mkdir(parents=True)
+    assert not has_checkpoint(tmp_path)
+    with Checkpoints(tmp_path / "checkpoints") as store:
+        store.save(state_after(6), {}, None)
+    assert has_checkpoint(tmp_path)

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from irec_jax import models
 from irec_jax.training import parallel, profiling
@@ -46,3 +47,21 @@ def test_flops_of_the_forward_and_backward_pass_of_han():
         jax.grad(lambda p: model.apply(p, features, train=False).sum()), params
     )
     assert 0.9 * 3 * expected < forward_and_backward <= 3 * expected
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [(1, [(10, 14)]), (4, [(12, 15)]), (16, [(16, 31)]), (64, [(64, 127)])]
+)
+def test_a_trace_begins_after_the_call_that_compiles(size, expected, tmp_path, monkeypatch):
+    traced = []
+    monkeypatch.setattr(jax.profiler, "start_trace", lambda *_, **__: None)
+    monkeypatch.setattr(jax.profiler, "stop_trace", lambda: None)
+    monkeypatch.setattr(profiling, "num_flops", lambda *_: 0.0)
+    profiler = profiling.Profiler({"start_step": 10, "num_steps": 5}, tmp_path / "trace")
+    finish = profiler._finish
+    monkeypatch.setattr(profiler, "_finish", lambda *ends: (traced.append(ends), finish(*ends)))
+    for step in range(0, 192, size):
+        profiler.before(step, size, lambda: None)
+        profiler.after(step + size - 1, 0.0)
+    profiler.close(192)
+    assert traced == expected
