@@ -87,10 +87,15 @@ def make_config(
             layout=layout, path=None, format=format, classes=ORCHESTRA,
         )  # fmt: skip
     if not path:
-        raise UserError(
-            "multitrack: no path given; set path to a folder of <piece>/<instrument>[-N].wav, or "
-            "layout=phenicx"
+        folders = {
+            "mixing_secrets": "a folder of <piece>/01_<instrument>.wav",
+            "medleydb": "the folder of MedleyDB, with <piece>_METADATA.yaml in that of each piece",
+        }
+        folder = folders.get(
+            layout.removesuffix("_raw"),
+            "a folder of <piece>/<instrument>[-N].wav, or layout=phenicx",
         )
+        raise UserError(f"multitrack: no path given; set path to {folder}")
     path = os.path.abspath(expand_home(path))
     reader = READERS.get(layout)
     names = None if reader and classes is None else multitrack_files.parse_classes(classes)

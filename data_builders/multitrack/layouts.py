@@ -46,7 +46,7 @@ _KEYWORDS = {
     "bass_drum": "bass drum",
     "cymbal": "cymbal, ride, crash, splash, china",
     "drum_machine": "drum machine, drum loop, beat, loop",
-    "drum_set": "overhead, oh, drum, drumkit, kit",
+    "drum_set": "overhead, oh, ohl, ohr, drum, drumkit, kit",
     "timpani": "timpani, timp",
     "tambourine": "tambourine, tamb",
     "shaker": "shaker",
@@ -63,12 +63,13 @@ _KEYWORDS = {
     "vibraphone": "vibraphone, vibe",
     "marimba": "marimba",
     "chimes": "chime, bell",
-    "auxiliary_percussion": "percussion, perc, djembe, cajon, cabasa, woodblock, wood block",
+    "auxiliary_percussion": "percussion, perc, djembe, cajon, cabasa, woodblock, wood block, "
+    "steel drum",
     "synth_bass": "synth bass, bass synth, sub bass",
     "synthesizer": "synth, synthesizer, pad, arp, moog",
     "double_bass": "double bass, upright bass, contrabass, string bass, ac bass, acoustic bass",
     "bassoon": "bassoon",
-    "bass_clarinet": "bass clarinet",
+    "bass_clarinet": "bass clarinet, bass clar",
     "bass_saxophone": "bass sax",
     "electric_bass": "bass",
     "lap_steel_guitar": "lap steel, pedal steel, steel gtr, slide gtr, slide guitar",
@@ -79,7 +80,8 @@ _KEYWORDS = {
     "mandolin": "mandolin",
     "ukulele": "ukulele, uke",
     "harp": "harp",
-    "electric_piano": "elec piano, electric piano, e piano, epiano, rhodes, wurli, wurlitzer",
+    "electric_piano": "elec piano, el piano, electric piano, e piano, epiano, rhodes, wurli, "
+    "wurlitzer",
     "piano": "piano, pno",
     "clavinet": "clavinet, clav",
     "electronic_organ": "organ, hammond",
@@ -102,12 +104,12 @@ _KEYWORDS = {
     "english_horn": "english horn, cor anglais",
     "french_horn": "french horn",
     "trumpet": "trumpet, tpt",
-    "trombone": "trombone, tbn",
+    "trombone": "trombone, tbn, bass trombone, bass tbn",
     "tuba": "tuba",
     "horn_section": "horn",
     "brass_section": "brass",
     "choir": "choir",
-    "vocals": "vox, vocal, voice, singer, rap, bv, bgv",
+    "vocals": "beat box, vox beat box, vox, vocal, voice, singer, rap, bv, bgv",
     "room": "room, ambience, ambient, audience",
 }  # fmt: skip
 
@@ -116,10 +118,13 @@ def _singular(word: str) -> str:
     return word[:-1] if word.endswith("s") and not word.endswith("ss") and len(word) > 2 else word
 
 
+#: Keyword -> instrument: those of more words first, so that a bass trombone is no bass.
 _INSTRUMENTS = {
     " ".join(map(_singular, keyword.split())): name
+    for num_words in (3, 2, 1)
     for name, keywords in _KEYWORDS.items()
     for keyword in keywords.split(", ")
+    if len(keyword.split()) == num_words
 }
 
 
@@ -129,10 +134,8 @@ def read_instrument(stem: str) -> str:
     Numbers, and words for microphones and their positions, are ignored: `02_SnareUp` becomes
     snare_drum. A name without a known instrument becomes a name of its own, `08_Paliteo` paliteo.
     """
-    words = [
-        _singular(word.lower()) for letters in _LETTERS.findall(stem) for word in _words(letters)
-    ]
-    text = f" {' '.join(words)} "
+    words = [word.lower() for letters in _LETTERS.findall(stem) for word in _words(letters)]
+    text = f" {' '.join(map(_singular, words))} "
     for keyword, name in _INSTRUMENTS.items():
         if f" {keyword} " in text:
             return name
@@ -140,10 +143,11 @@ def read_instrument(stem: str) -> str:
 
 
 def _words(letters: str) -> list[str]:
-    """Split `ElecGtrDI` into Elec, Gtr and DI, and `EPiano` into E and Piano."""
+    """Split `ElecGtrDI` into Elec, Gtr and DI, and `EPiano` into E and Piano, but not `BVs`."""
     starts = [0]
     for i in range(1, len(letters)):
         ends_capitals = letters[i - 1].isupper() and letters[i + 1 : i + 2].islower()
+        ends_capitals &= letters[i + 1 :] != "s"
         if letters[i].isupper() and (letters[i - 1].islower() or ends_capitals):
             starts.append(i)
     return [letters[start:stop] for start, stop in zip(starts, [*starts[1:], None], strict=True)]
@@ -211,10 +215,12 @@ def _read_medleydb_piece(metadata: File, classes: Sequence[str] | None, *, raw: 
         entries = [(str(stem["filename"]), _join(stem["instrument"])) for stem in stems]
         subfolder = str(content["raw_dir" if raw else "stem_dir"])
         mix, bleed = str(content["mix_filename"]), content.get("has_bleed")
-    except (yaml.YAMLError, UnicodeDecodeError, AttributeError, KeyError, TypeError) as error:
+    # PyYAML raises ValueError for dates that do not exist.
+    except (yaml.YAMLError, ValueError, AttributeError, LookupError, TypeError) as error:
+        reason = " ".join(str(error).split("\n")[:1])
         raise UserError(
             f"{metadata.origin}: not the metadata of a piece of MedleyDB "
-            f"({type(error).__name__}: {str(error).splitlines()[0]}); download it again"
+            f"({type(error).__name__}: {reason}); download it again"
         ) from error
 
     def at(*parts: str) -> File:

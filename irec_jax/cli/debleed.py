@@ -85,6 +85,8 @@ def main(words: Sequence[str]) -> int:
         if not arguments.floor <= 0:
             raise UserError(f"--floor {arguments.floor:g}: expected 0 dB or less, such as -40")
         settings["floor"] = 10 ** (arguments.floor / 20)
+    if arguments.prior_s is not None and arguments.method != "mmse":
+        raise UserError("--prior-s: only applies to --method mmse; name both or neither")
     if arguments.no_align:
         settings["align"] = False
     options = dict(overwrite=arguments.overwrite, report=arguments.report)

@@ -313,10 +313,16 @@ def _post_verdict(variants: Mapping[str, Mapping], loss_db: float) -> str:
     if not changes:
         return "No track has a score."
     if near:
-        names = " and ".join(f"'{name}'" for name in near)
+        names = "; ".join(map(_post_name, near))
         return f"Within 0.5 dB of the reported loss of {-loss_db:.2f} dB: {names}."
     name = min(changes, key=lambda name: abs(changes[name] - loss_db))
     return (
-        f"No reading loses the reported {-loss_db:.2f} dB to within 0.5 dB; '{name}' is the "
-        f"nearest, with {difference(changes[name], 2)} dB."
+        f"No reading loses the reported {-loss_db:.2f} dB to within 0.5 dB; the nearest one "
+        f"({_post_name(name)}) changes it by {difference(changes[name], 2)} dB."
     )
+
+
+def _post_name(variant: str) -> str:
+    """Return a reading of the postprocessing as in the table: 'the maximum of the track, 0 dB'."""
+    reference, fill = variant.split(", ")
+    return f"relative to {POST_REFERENCES[reference]}, removed values become {POST_FILLS[fill]}"

@@ -150,14 +150,14 @@ class Explainer:
         clip = recogniser.read(source, sample_rate_hz)
         if clip.nothing:
             raise UserError(f"{name}: {clip.nothing}; name a recording with an instrument")
-        halves = [functools.partial(_report, progress, half) for half in (0.0, 0.5)]
-        windows = recogniser.predict_windows(clip, halves[0])
-        result = recogniser.summarise(windows, recogniser.class_thresholds("fixed"), name=name)
-        duration_s = result.duration_s
-        if at_s is not None and not 0 <= at_s <= duration_s:
+        duration_s = clip.samples.num_samples / recogniser.sample_rate_hz
+        if at_s is not None and self.can_deconvolve and not 0 <= at_s <= duration_s:
             raise UserError(
                 f"{name}: {at_s:g} s is not within its {duration_s:.4g} s; name another time"
             )
+        halves = [functools.partial(_report, progress, half) for half in (0.0, 0.5)]
+        windows = recogniser.predict_windows(clip, halves[0])
+        result = recogniser.summarise(windows, recogniser.class_thresholds("fixed"), name=name)
         by_score = sorted(result.scores, key=lambda label: -result.scores[label])
         labels = [label for label in by_score if label in result.labels]
         chosen = chosen or labels[:MAX_CLASSES] or by_score[:1]
@@ -284,12 +284,16 @@ def _read(clip: Clip, start: int, num_samples: int) -> np.ndarray:
 
 
 class _Columns:
-    """Means over time of the frames of windows, in columns of equal duration."""
+    """Weighted means over time of the frames of windows, in columns of equal duration.
+
+    Frames at the ends of a window, which reach beyond it, have little weight: where windows
+    overlap, those of another one are complete.
+    """
 
     def __init__(self, duration_s: float, frame_s: float):
         self._duration_s, self._frame_s = duration_s, frame_s
         self._num_columns = int(np.clip(duration_s / frame_s, 1, MAX_COLUMNS))
-        self._counts = np.zeros(self._num_columns)
+        self._weights = np.zeros(self._num_columns)
         self._sums: np.ndarray | None = None
 
     def add(self, start_s: float, images: np.ndarray, length_s: float) -> None:
@@ -300,8 +304,9 @@ class _Columns:
         column = np.minimum(column, self._num_columns - 1)[inside]
         if self._sums is None:
             self._sums = np.zeros((self._num_columns, len(images), images.shape[2]))
-        np.add.at(self._sums, column, images[:, inside].swapaxes(0, 1))
-        np.add.at(self._counts, column, 1)
+        weight = np.sin(np.pi * (np.arange(len(inside)) + 0.5) / len(inside))[inside] ** 4
+        np.add.at(self._sums, column, weight[:, None, None] * images[:, inside].swapaxes(0, 1))
+        np.add.at(self._weights, column, weight)
 
     def means(self) -> np.ndarray:
         """Return (images, bands, columns).
@@ -309,8 +314,8 @@ class _Columns:
         Columns after the last frame, which ends up to a frame before the recording, repeat it.
         """
         assert self._sums is not None  # every clip has a window
-        filled = np.maximum.accumulate(np.where(self._counts, np.arange(self._num_columns), 0))
-        means = self._sums[filled] / np.maximum(self._counts[filled], 1)[:, None, None]
+        filled = np.maximum.accumulate(np.where(self._weights, np.arange(self._num_columns), 0))
+        means = self._sums[filled] / self._weights[filled][:, None, None]
         return means.transpose(1, 2, 0)
 
 

@@ -83,6 +83,11 @@ def empty_metadata(root):
     next(root.rglob("AnArtist_Dry_METADATA.yaml")).write_text("")
 
 
+def write_impossible_date(root):
+    metadata = next(root.rglob("AnArtist_Dry_METADATA.yaml"))
+    metadata.write_text(f"{metadata.read_text()}\nrecorded: 2001-99-99\n")
+
+
 def remove_metadata(root):
     for file in root.rglob("*_METADATA.yaml"):
         file.unlink()
@@ -98,6 +103,7 @@ def keep_main_system(root):
         (remove_tracks, "Dry_STEM_02.wav: missing and 1 more, but listed in AnArtist_Dry_MET"),
         (truncate_metadata, "AnArtist_Dry_METADATA.yaml: not the metadata of a piece of MedleyDB"),
         (empty_metadata, "AnArtist_Dry_METADATA.yaml: not the metadata of a piece of MedleyDB"),
+        (write_impossible_date, "(ValueError: month must be in 1..12); download it again"),
         (remove_metadata, "MedleyDB: no *_METADATA.yaml below it; set path to a folder"),
         (keep_main_system, "An_Ensemble: no tracks of instruments; remove the folder"),
     ],
@@ -141,6 +147,14 @@ def test_incomplete_medleydb_is_reported_in_one_line(tmp_path, medleydb, spoil, 
         ("05_Cunono1", "cunono"),
         ("06_AltoFluteL", "flute"),
         ("07_ÉtuveDI", "étuve"),
+        ("30_BassTrombone", "trombone"),
+        ("31_BassClar", "bass_clarinet"),
+        ("32_SteelDrums", "auxiliary_percussion"),
+        ("33_ElPiano", "electric_piano"),
+        ("34_BVs", "vocals"),
+        ("35_GTRs", "guitar"),
+        ("36_OHL", "drum_set"),
+        ("37_Castanets", "castanets"),
         ("27", "other"),
         ("28_L", "other"),
     ],

@@ -186,7 +186,10 @@ def test_all_runs_are_executed_once_and_compared(fake_runs, tmp_path, capsys):
         ["silent", "used here", "8.90 ± 1.00", "-0.10 [-9.00, +9.00]"],
         ["0 dB", "", "7.20 ± 1.00", "-1.80 [-9.00, +9.00]"],
     ]
-    assert "Within 0.5 dB of the reported loss of 2.04 dB: 'segment, zero'." in page
+    assert (
+        "Within 0.5 dB of the reported loss of 2.04 dB: relative to the maximum of each segment, "
+        "removed values become 0 dB." in page
+    )
     assert [row[-1] for row in table_cells(page, "base")[-2:]] == ["–", "0.732"]
     for name in ("labels", "auc", "roc", "sdr_per_track", "separator", "ablations", "experiments"):
         assert (tmp_path / f"{name}.png").stat().st_size > 10_000 and f"({name}.png)" in page

@@ -103,6 +103,13 @@ def test_segment_contains_the_named_time(explainer):
         explainer.explain(samples, sample_rate_hz=RATE_HZ, at_s=5.1)
 
 
+def test_steady_sound_has_a_steady_spectrogram(explainer):
+    spectrogram = explainer.explain(sound(0, 5), sample_rate_hz=RATE_HZ).spectrogram
+    inside = spectrogram[:, 5:-5]
+    loud = inside.mean(axis=1) > spectrogram.max() - 20
+    assert loud.any() and np.ptp(inside[loud], axis=1).max() < 1.0
+
+
 def test_long_recordings_have_columns_of_several_frames(explainer, monkeypatch):
     full = explainer.explain(sound(), sample_rate_hz=RATE_HZ)
     monkeypatch.setattr(explainers, "MAX_COLUMNS", 39)
