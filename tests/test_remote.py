@@ -4,6 +4,7 @@ import argparse
 import json
 import shutil
 import threading
+from pathlib import Path
 
 import numpy as np
 import object_store
@@ -118,11 +119,10 @@ def copy(folder, objects, name):
             objects[f"{name}/{path.relative_to(folder).as_posix()}"] = path.read_bytes()
 
 
-def test_training_in_a_remote_workdir_is_that_in_a_local_one(
-    trained, _own_data_folder, objects, capsys, tmp_path
-):
+def test_training_in_a_remote_workdir_is_that_in_a_local_one(trained, objects, capsys, tmp_path):
     """From data in a bucket to a report, with a damaged and an incomplete checkpoint."""
-    copy(_own_data_folder / "gm_irmas", objects, "bucket/data/gm_irmas")
+    prepared = Path(data_builders.prepare("gm_irmas", size="tiny").data_dir)
+    copy(prepared, objects, f"bucket/data/gm_irmas/{prepared.parent.name}/{prepared.name}")
     run, cache = "s3://bucket/runs/a", tmp_path / "cache"
     words = [*WORDS, f"--workdir={run}", "--config.data.dir=s3://bucket/data"]
     assert call(*words, "--config.profile.num_steps=1") == 0
