@@ -71,7 +71,7 @@ def cache_folder() -> Path:
     """Return the user's folder for what can be made again: `$XDG_CACHE_HOME/irec-jax`.
 
     Raises:
-        RuntimeError: there is no home folder.
+        RuntimeError: the home folder is unknown.
     """
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "irec-jax"
 

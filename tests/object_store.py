@@ -1,5 +1,6 @@
 """An object store in memory as the file system of `s3://`, for tests of remote paths."""
 
+import errno
 import io
 from typing import ClassVar
 
@@ -62,7 +63,7 @@ class ObjectStore(AbstractFileSystem):
         raise FileNotFoundError(path)
 
     def rename(self, *paths, **options):
-        raise NotImplementedError("objects cannot be renamed")
+        raise OSError(errno.EOPNOTSUPP, "objects cannot be renamed")
 
     mv = cp_file = makedirs = mkdir = rename
 

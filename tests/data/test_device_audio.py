@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from test_stems import make_tracks
+from example_stems import make_tracks
 
 from irec_jax import data
 from irec_jax.data import device_audio
