@@ -136,7 +136,7 @@ def write_workdir(folder: Path, task, system: dict, seed: int = 0) -> Path:
     from irec_jax.checkpoints.storage import Checkpoints
     from irec_jax.checkpoints.workdir import write_system
 
-    params, model_state = jax.jit(task.init)(jax.random.key(seed))
+    params, model_state = task.init(jax.random.key(seed))
     store = Checkpoints(folder / "checkpoints")
     initial = state.create(params, model_state, optax.sgd(0.1), (), 0)
     store.save(jax.device_get(initial), {"history": []}, 0.0)

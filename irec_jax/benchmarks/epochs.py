@@ -82,7 +82,7 @@ def time_epochs(
     def mapped(*, scan: bool) -> Any:
         return parallel.map_step(step.several_steps(single, scan=scan, cut=cut), donate_state=True)
 
-    params, model_state = jax.jit(task.init)(jax.random.key(0))
+    params, model_state = task.init(jax.random.key(0))
     initial = state.create(params, model_state, optimizer, task.scalars, 0)
     chosen = steps_per_call or dispatch.steps_per_call(
         training, lambda: mapped(scan=False), initial, store

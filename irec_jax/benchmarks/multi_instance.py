@@ -69,7 +69,7 @@ def create_recogniser(num_frames: int) -> Recogniser:
     assert isinstance(task, Recognition)
     return Recogniser(
         task=task,
-        predict=create_predict(task, *jax.jit(task.init)(jax.random.key(0))),
+        predict=create_predict(task, *task.init(jax.random.key(0))),
         sample_rate_hz=sample_rate_hz,
         hop_samples=round(config.evaluation.hop_s * sample_rate_hz),
         label_samples=round(config.data.label_s * sample_rate_hz),

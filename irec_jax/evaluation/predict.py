@@ -1,22 +1,22 @@
 """Window probabilities of all clips of a split, computed by all processes and devices."""
 
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import jax
 import numpy as np
+from numpy.typing import ArrayLike
 
 from irec_jax import distributed
 from irec_jax.data import Clips
 from irec_jax.inference import sliding_windows
-from irec_jax.inference.prediction import create_predict, local_batch_size
+from irec_jax.inference.prediction import local_batch_size
 from irec_jax.progress import progress_bar
 from irec_jax.tasks import Recognition
 
 
 def predict_split(
     task: Recognition,
-    params: Any,
-    model_state: Any,
+    predict: Callable[[Mapping[str, np.ndarray]], ArrayLike],
     clips: Clips,
     *,
     hop_samples: int,
@@ -29,7 +29,7 @@ def predict_split(
 
     Args:
         task: the recognition task.
-        params, model_state: parameters and state of its model, on the host, not replicated.
+        predict: result of `create_predict` for the task, which all splits share.
         clips: the split.
         hop_samples: hop of the windows.
         batch_size: windows per call on this process.
@@ -45,7 +45,7 @@ def predict_split(
     )
     by_clip = sliding_windows.predict_clips(
         audio,
-        create_predict(task, params, model_state),
+        predict,
         window_samples=task.window_samples,
         hop_samples=hop_samples,
         batch_size=local_batch_size(batch_size),

@@ -257,7 +257,7 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
         batches = self.training_batches(splits.training, folder, seed=seed)
         valid_batches = self.batches(splits.validation, shuffle=False)
         optimizer, schedule = self.optimizer
-        params, model_state = jax.jit(task.init)(jax.random.key(seed))
+        params, model_state = task.init(jax.random.key(seed))
         if self.initial:  # a checkpoint of this run, if there is one, replaces them
             params, model_state = self.initial.apply(params, model_state)
         # Before the first checkpoint, so that every checkpoint is a complete system.

@@ -3,11 +3,12 @@
 import dataclasses
 import functools
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from irec_jax import audio, data, distributed, losses
 from irec_jax.checkpoints.workdir import has_checkpoint
@@ -19,6 +20,7 @@ from irec_jax.evaluation.predict import predict_split
 from irec_jax.experiment.base import Experiment, Trained
 from irec_jax.files import read_json, write_json
 from irec_jax.inference import aggregation
+from irec_jax.inference.prediction import create_predict
 from irec_jax.reports import recognition_report
 from irec_jax.tasks import Recognition
 from irec_jax.training.logging import log
@@ -126,8 +128,9 @@ class RecognitionExperiment(Experiment[Recognition, data.Dataset, data.Clips]):
     def report(self, trained: Trained[data.Clips]) -> dict:
         splits, folder, classes = trained.splits, trained.folder, self.dataset.classes
         began = time.perf_counter()
-        test = self._predict(trained, splits.test, "test")
-        tuning = self._predict(trained, splits.validation, "validation")
+        predict = create_predict(self.task, trained.params, trained.model_state)
+        test = self._predict(predict, splits.test, "test")
+        tuning = self._predict(predict, splits.validation, "validation")
         evaluation, baseline_scores = self._evaluate(test, tuning, splits)
         trained.durations_s["evaluation"] = time.perf_counter() - began
         protocol = data.protocol(self.config.data, splits, classes)
@@ -173,15 +176,17 @@ class RecognitionExperiment(Experiment[Recognition, data.Dataset, data.Clips]):
         return lines
 
     def _predict(
-        self, trained: Trained[data.Clips], clips: data.Clips, label: str
+        self,
+        predict: Callable[[Mapping[str, np.ndarray]], ArrayLike],
+        clips: data.Clips,
+        label: str,
     ) -> recognition.Predictions:
         """Return the predictions of the model for the clips of a split."""
         config, dataset = self.config, self.dataset
         hop_samples = max(1, round(config.evaluation.hop_s * dataset.sample_rate_hz))
         windows = predict_split(
             self.task,
-            trained.params,
-            trained.model_state,
+            predict,
             clips,
             hop_samples=min(hop_samples, self.task.window_samples),
             batch_size=config.evaluation.batch_size,

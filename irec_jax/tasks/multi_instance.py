@@ -40,7 +40,7 @@ class MultiInstance(Recognition):
         """Number of samples of a bag."""
         return self.num_instances * self.window_samples
 
-    def init(self, rng: Key[Array, ""]) -> tuple[Any, Any]:
+    def _init(self, rng: Key[Array, ""]) -> tuple[Any, Any]:
         shape = self.frontend.output_shape(self.window_samples)
         return self._init_variables(rng, jnp.zeros((1, self.num_instances, *shape)))
 

@@ -59,7 +59,7 @@ class Recognition(Task):
     window_samples: int
     classes: tuple[str, ...]
 
-    def init(self, rng: Key[Array, ""]) -> tuple[Any, Any]:
+    def _init(self, rng: Key[Array, ""]) -> tuple[Any, Any]:
         return self._init_variables(rng, self.frontend(jnp.zeros((1, self.window_samples))))
 
     def loss(

@@ -1,6 +1,7 @@
 """Separation: from the spectrogram of a mixture to that of some of its stems."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, cast
 
@@ -58,7 +59,7 @@ class Separation(Task):
     stems: tuple[str, ...]
     target: tuple[str, ...]
 
-    def init(self, rng: Key[Array, ""]) -> tuple[Any, Any]:
+    def _init(self, rng: Key[Array, ""]) -> tuple[Any, Any]:
         shape = self.frontend.output_shape(self.window_samples)
         return self._init_variables(rng, jnp.zeros((1, *shape)))
 
@@ -92,19 +93,30 @@ class Separation(Task):
         self, params: Any, model_state: Any, batch: HostBatch
     ) -> dict[str, Shaped[np.ndarray, "..."]]:
         """Return waveforms and features of mixture, target and estimate."""
-        first = {k: jnp.asarray(v[:1]) for k, v in batch.items()}
-        mixture, target = self._mixture_and_target(first, None)
+        first = {k: v[:1] for k, v in batch.items()}
+        arrays = {}
+        for name, pair in self._compiled_summaries(params, model_state, first).items():
+            waveform, features = (np.asarray(array)[0] for array in pair)
+            arrays[f"audio/{name}"] = waveform
+            arrays[f"features/{name}"] = self.frontend.as_image(features)
+        return arrays
+
+    @functools.cached_property
+    def _compiled_summaries(self) -> Callable[..., dict[str, tuple[Array, Array]]]:
+        return jax.jit(self._summaries)
+
+    def _summaries(
+        self, params: Any, model_state: Any, batch: Batch
+    ) -> dict[str, tuple[Array, Array]]:
+        """Return waveforms (B, T) and features of mixture, target and estimate; traced."""
+        mixture, target = self._mixture_and_target(batch, None)
         estimate = self.predict(params, model_state, {"audio": mixture})
         estimated = self.frontend.inverse(estimate, num_samples=self.window_samples)
-        arrays = {}
-        for name, waveform, features in (
-            ("mixture", mixture, self.frontend(mixture)),
-            ("target", target, self.frontend(target)),
-            ("estimate", estimated, estimate),
-        ):
-            arrays[f"audio/{name}"] = np.asarray(waveform)[0]
-            arrays[f"features/{name}"] = self.frontend.as_image(np.asarray(features)[0])
-        return arrays
+        return {
+            "mixture": (mixture, jnp.asarray(self.frontend(mixture))),
+            "target": (target, jnp.asarray(self.frontend(target))),
+            "estimate": (estimated, estimate),
+        }
 
     def _mixture_and_target(
         self, batch: Batch, augment_rng: jax.Array | None

@@ -1,7 +1,8 @@
 """Interface of a task to the training loop, the evaluation and the commands."""
 
 import abc
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -32,9 +33,19 @@ class Task(abc.ABC):
     split_scores: ClassVar[tuple[str, ...]] = ()
     model: nn.Module
 
-    @abc.abstractmethod
     def init(self, rng: Key[Array, ""]) -> tuple[Any, Any]:
         """Return initial parameters and model state."""
+        return self._compiled_init(rng)
+
+    @functools.cached_property
+    def _compiled_init(self) -> Callable[[Key[Array, ""]], tuple[Any, Any]]:
+        # Compiled here, so that a command which needs the shapes and later the values traces the
+        # network only once.
+        return jax.jit(self._init)
+
+    @abc.abstractmethod
+    def _init(self, rng: Key[Array, ""]) -> tuple[Any, Any]:
+        """Return initial parameters and model state; traced."""
 
     @abc.abstractmethod
     def loss(

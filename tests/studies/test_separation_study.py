@@ -357,7 +357,7 @@ def separator():
     dataset = {"name": "gm_musdb", "version": "1.0.0", "config": "tiny", "rendered": True}
     return separation_data.TrainedSeparator(
         task=task,
-        variables=jax.device_get(jax.jit(task.init)(jax.random.key(1))),
+        variables=jax.device_get(task.init(jax.random.key(1))),
         system=SMALL | {"frontend": front, "post_db": -60.0, "dataset": dataset},
         made_by="unet 0123",
     )

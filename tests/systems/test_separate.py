@@ -59,7 +59,7 @@ def write_workdir(folder, **model):
     optimizer, _ = optimizers.create_optimizer(
         dict(name="sgd", learning_rate=0.1, schedule=dict(name=""), clip_norm=0.0), 1
     )
-    params, model_state = jax.jit(task.init)(jax.random.key(3))
+    params, model_state = task.init(jax.random.key(3))
     initial = state.create(params, model_state, optimizer, task.scalars, 0)
     saved = checkpoints.Checkpoints(folder / "checkpoints")
     saved.save(jax.device_get(initial), {"history": []}, 0.0)
