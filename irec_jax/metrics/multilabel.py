@@ -11,7 +11,6 @@ class without positives or without negatives is NaN and is excluded from the mac
 from typing import NamedTuple
 
 import numpy as np
-import scipy.stats
 from jaxtyping import Float, Float64, Int, Int64, Num, Shaped
 from numpy.typing import ArrayLike
 
@@ -118,12 +117,14 @@ def roc_auc(
     Returns:
         Areas in 0..1; NaN for a class without positives or without negatives.
     """
+    from scipy.stats import rankdata  # slow to import; commands that only predict do without
+
     labels, scores = _check_matrix(labels, scores)
     num_positive = labels.sum(0)
     num_pairs = num_positive * (len(labels) - num_positive)
     if not labels.size:
         return np.full(labels.shape[1], np.nan)
-    rank_sum = np.where(labels, scipy.stats.rankdata(scores, axis=0), 0.0).sum(0)
+    rank_sum = np.where(labels, rankdata(scores, axis=0), 0.0).sum(0)
     wins = rank_sum - num_positive * (num_positive + 1) / 2
     return np.where(num_pairs > 0, wins / np.maximum(num_pairs, 1), np.nan)
 
