@@ -40,6 +40,11 @@ def make_batch(num=4, num_samples=200):
     }
 
 
+def jitted(task):
+    """Return the compiled loss and prediction of a task."""
+    return jax.jit(task.loss, static_argnums=4), jax.jit(task.predict)
+
+
 def init(task):
     return task.init(jax.random.key(0))
 
@@ -74,10 +79,11 @@ def test_loss_and_prediction_are_means_over_steps(loss):
             batch | {"num_samples": np.full(4, 20 * (step + 1), np.int32)}
         )
         total, expected = total + truncated_loss / 10, expected + np.asarray(probabilities) / 10
-    loss_sum, count, _, scalars = task.loss(params, state, batch, jax.random.key(0), False)
+    compute_loss, predict = jitted(task)
+    loss_sum, count, _, scalars = compute_loss(params, state, batch, jax.random.key(0), False)
     np.testing.assert_allclose(loss_sum, total, rtol=1e-5)
     assert count == 3
-    np.testing.assert_allclose(task.predict(params, state, batch), expected, rtol=1e-5)
+    np.testing.assert_allclose(predict(params, state, batch), expected, rtol=1e-5)
     hits = expected.argmax(-1) == batch["labels"].argmax(-1)
     assert scalars["top1"] == hits[:3].sum()
 
@@ -86,9 +92,10 @@ def test_losses_are_multiplied_by_the_weights_of_the_examples():
     task, batch = create(CHUNKS, PER_STEP), make_batch()
     params, state = init(task)
     weights = np.array([2.0, 0.5, 1.0, 7.0], np.float32)
+    compute_loss, _ = jitted(task)
 
     def loss(**changes):
-        return task.loss(params, state, batch | changes, jax.random.key(1), True)
+        return compute_loss(params, state, batch | changes, jax.random.key(1), True)
 
     each = [loss(mask=mask)[0] for mask in np.eye(4, dtype=np.float32)]
     total, count, _, scalars = loss(weight=weights)
@@ -102,7 +109,8 @@ def test_padding_does_not_change_the_prediction():
     short = make_batch(num_samples=100)
     noisy = short | {"audio": short["audio"].copy()}
     noisy["audio"][:, 100:] = 12_345
-    predictions = [task.predict(params, state, batch) for batch in (short, noisy)]
+    _, predict = jitted(task)
+    predictions = [predict(params, state, batch) for batch in (short, noisy)]
     np.testing.assert_array_equal(*predictions)
 
 
@@ -111,7 +119,7 @@ def test_summaries_contain_every_image_of_an_example():
     layers = dict(filters=(2,), kernels=(3,), strides=(1,), pools=(2,))
     task = create(front, dict(name="image_cnn", **layers))
     params, state = init(task)
-    assert task.predict(params, state, make_batch()).shape == (4, 3)
+    assert jitted(task)[1](params, state, make_batch()).shape == (4, 3)
     batch = make_batch()
     pictures = task.summaries(None, None, batch)
     assert set(pictures) == {"audio", "features/0", "features/1"}
@@ -156,12 +164,13 @@ def test_mixed_examples_are_trained_with_the_labels_of_both():
     np.testing.assert_array_equal(mixed["labels"][0], batch["labels"][:2].max(axis=0))
     assert mixed["audio"].shape == batch["audio"].shape
     plain = create(front, model, loss)
-    expected = plain.loss(params, state, mixed, key, True)
-    actual = task.loss(params, state, batch, key, True)
+    plain_loss, loss = (jitted(each)[0] for each in (plain, task))
+    expected = plain_loss(params, state, mixed, key, True)
+    actual = loss(params, state, batch, key, True)
     np.testing.assert_allclose(actual[0], expected[0], rtol=1e-5)
     # Not in validation.
-    validation = task.loss(params, state, batch, key, False)
-    np.testing.assert_allclose(validation[0], plain.loss(params, state, batch, key, False)[0])
+    validation = loss(params, state, batch, key, False)
+    np.testing.assert_allclose(validation[0], plain_loss(params, state, batch, key, False)[0])
 
 
 def test_masks_are_rejected_for_features_without_their_axis():

@@ -97,12 +97,13 @@ def test_overfits_one_batch_and_separates_the_classes(run, tone_clips):
         losses.append(float(loss[0]))
     assert np.mean(losses[-10:]) < 0.3 * losses[0]
     last = parallel.first(current)
-    predictions = run.task.predict(last.params, last.model_state, batch)
+    predict = jax.jit(run.task.predict)
+    predictions = predict(last.params, last.model_state, batch)
     rows = batch["mask"] > 0
     assert rows.tolist() == [True] * 6 + [False] * 2
     assert (predictions.argmax(1) == batch["labels"].argmax(1))[rows].all()
     # Examples are independent, and masked examples have no influence.
-    single = run.task.predict(last.params, last.model_state, {k: v[:1] for k, v in batch.items()})
+    single = predict(last.params, last.model_state, {k: v[:1] for k, v in batch.items()})
     np.testing.assert_allclose(single[0], predictions[0], rtol=1e-5, atol=1e-6)
     with_noisy_padding = dict(batch, audio=batch["audio"].copy(), labels=batch["labels"].copy())
     with_noisy_padding["audio"][~rows] = 1000 * np.arange(2000) % 3000
@@ -278,11 +279,11 @@ def test_validation_auc_is_that_of_all_examples(run, tone_clips):
     initial = run.state()
     variables = initial.params, initial.model_state
     scores = evaluate(*parallel.replicate(variables))
-    labels, predictions = [], []
+    predict, labels, predictions = jax.jit(run.task.predict), [], []
     for batch in batches.iterate():
         real = batch["mask"] > 0
         labels.append(batch["labels"][real])
-        predictions.append(np.asarray(run.task.predict(*variables, batch))[real])
+        predictions.append(np.asarray(predict(*variables, batch))[real])
     expected = sklearn.metrics.roc_auc_score(
         np.concatenate(labels), np.concatenate(predictions), average="macro"
     )
