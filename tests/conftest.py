@@ -1,9 +1,12 @@
 """Shape checks of the packages, and shared fixtures: clips, a data folder, a trained system."""
 
+import gc
+import hashlib
 import os
 import platform
 import signal
 import tempfile
+from pathlib import Path
 
 # Most of the time of the tests is compilation. Many compile the same networks, in several
 # processes, which inherit these variables. JAX reads them when it is imported.
@@ -17,6 +20,11 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     compiled = tempfile.TemporaryDirectory(prefix="irec_jax_compiled_")  # deleted at exit
     os.environ["JAX_COMPILATION_CACHE_DIR"] = compiled.name
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.05")
+# Prepared data are kept apart from the user's. Workers and the processes that tests start inherit
+# the folder, so that each dataset is prepared once. TFDS reads the variable when it is imported.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    prepared = tempfile.TemporaryDirectory(prefix="irec_jax_data_")  # deleted at exit
+    os.environ["TFDS_DATA_DIR"] = prepared.name
 
 import jaxtyping
 import numpy as np
@@ -49,6 +57,16 @@ from irec_jax.main import main  # noqa: E402
 SAMPLE_RATE_HZ = 8000
 #: Overrides for a network that compiles quickly.
 SMALL = ["--config.model.filters=(4, 8)", "--config.model.dense=16"]
+
+
+def pytest_collection_finish():
+    """Collect garbage less often, and never among the imported modules and the tests.
+
+    Tracing and compiling create many objects, and a full collection visits all that there are.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def call(*words):
@@ -97,16 +115,31 @@ def _interrupts_are_heard():
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _own_data_folder(tmp_path_factory):
-    """Keep prepared data apart from the user's, and build them once per session."""
-    folder = tmp_path_factory.mktemp("tensorflow_datasets")
+def _mfccs_are_computed_once():
+    """Keep the MFCC statistics of each clip: many tests fit the baseline to the same clips."""
+    from irec_jax.evaluation import baselines  # slow to import for processes that tests start
+
+    compute, kept = baselines.mfcc_statistics, {}
+
+    def statistics(audio, *, sample_rate_hz):
+        key = hashlib.sha1(np.ascontiguousarray(audio)).digest(), audio.dtype, sample_rate_hz
+        if key not in kept:
+            kept[key] = compute(audio, sample_rate_hz=sample_rate_hz)
+        return kept[key].copy()
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TFDS_DATA_DIR", str(folder))
-        yield folder
+        patch.setattr(baselines, "mfcc_statistics", statistics)
+        yield
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory, _own_data_folder):
+def data_folder():
+    """Return the folder of the data that tests prepare."""
+    return Path(os.environ["TFDS_DATA_DIR"])
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
     """Workdir of a small network that was trained for two short epochs."""
     workdir = tmp_path_factory.mktemp("trained") / "small"
     assert call("--config=configs/han.py:debug", f"--workdir={workdir}", *SMALL) == 0

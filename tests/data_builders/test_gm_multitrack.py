@@ -182,8 +182,8 @@ def test_version_1_0_0_is_frozen():
 
 
 @pytest.fixture(scope="module")
-def folder(_own_data_folder):
-    return str(_own_data_folder)
+def folder(data_folder):
+    return str(data_folder)
 
 
 @pytest.fixture(scope="module")

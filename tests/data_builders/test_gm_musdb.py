@@ -182,12 +182,12 @@ def test_syllables_have_vowels_and_consonants():
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """Dataset of size tiny, built without worker processes."""
-    builder = gm_musdb.GmMusdb(data_dir=tmp_path_factory.mktemp("gm_musdb"), config="tiny")
-    builder.num_workers = 1
-    builder.download_and_prepare()
-    return builder
+def tiny():
+    """Dataset of size tiny, whose few songs are rendered without worker processes.
+
+    Other tests train on it, too.
+    """
+    return data_builders.prepare("gm_musdb", size="tiny")
 
 
 def tracks(builder, split):

@@ -166,9 +166,9 @@ def test_configs_are_named_after_their_sounds():
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tfds")
-    return data_builders.prepare("gm_wild", data_dir=folder, size="tiny", validation_sounds="timgm")
+def prepared():
+    """Return the data that other tests train on, too."""
+    return data_builders.prepare("gm_wild", size="tiny", validation_sounds="timgm")
 
 
 def test_prepared_clips_have_the_planned_labels(prepared):

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import report_pages
-from study_helpers import irec, table_cells
+from study_helpers import irec, table_cells, use_small_networks
 
 from irec_jax import cli, config
 from irec_jax.files import write_json
@@ -117,7 +117,8 @@ def test_invalid_arguments_are_reported_in_one_line(tmp_path, capsys, words, mes
     assert message in error and error.count("\n") == 1
 
 
-def test_complete_run_from_data_to_report(tmp_path):
+def test_complete_run_from_data_to_report(tmp_path, monkeypatch):
+    use_small_networks(monkeypatch)
     assert study(tmp_path, "--rows=mix") == 0
     report = json.loads((tmp_path / "report.json").read_text())
     assert list(report["rows"]) == ["default", "mix"]

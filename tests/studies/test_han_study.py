@@ -9,7 +9,7 @@ import pytest
 import report_pages
 import sklearn.metrics
 import sklearn.neighbors
-from study_helpers import irec, table_cells
+from study_helpers import irec, table_cells, use_small_networks
 
 from irec_jax import config
 from irec_jax.errors import UserError
@@ -175,8 +175,10 @@ def test_colours_of_classes_are_distinct():
 def finished(tmp_path_factory):
     """Workdir of a study of the default row, with two seeds."""
     workdir = tmp_path_factory.mktemp("han")
-    assert study(workdir, "--quick", "--repeats=2", "--rows=lrelu_0.33") == 0
-    return workdir
+    with pytest.MonkeyPatch.context() as patch:
+        use_small_networks(patch)
+        assert study(workdir, "--quick", "--repeats=2", "--rows=lrelu_0.33") == 0
+        yield workdir
 
 
 def test_complete_run_from_data_to_page(finished):

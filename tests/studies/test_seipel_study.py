@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import report_pages
 import sklearn.metrics
-from study_helpers import irec, table_cells
+from study_helpers import irec, table_cells, use_small_networks
 
 from data_builders.gm_multitrack import plan
 from data_builders.gm_multitrack.builder import GmMultitrack
@@ -328,6 +328,7 @@ def test_errors_are_one_line(tmp_path, capsys):
 
 def test_complete_run_from_data_to_report(tmp_path, labels, monkeypatch):
     monkeypatch.setattr(seipel_labels, "study", lambda *pieces, **options: labels[1])
+    use_small_networks(monkeypatch)
     assert study(tmp_path, "--rows=frames-16-instances-3-max") == 0
     report = json.loads((tmp_path / "report.json").read_text())
     (row,) = report["rows"].values()
