@@ -28,12 +28,15 @@ def expand_home(path: str | bytes | os.PathLike, *, urls: bool = False) -> Path:
         urls: whether it may be a URL such as `gs://bucket/folder`; see `remote.open_url`.
 
     Raises:
-        UserError: not a path, a URL that is not accepted or cannot be used, or a null character.
+        UserError: not a path or an empty one, a URL that is not accepted or cannot be used, or a
+            null character.
     """
     try:
         text = os.fsdecode(path)
     except TypeError:
         raise UserError(f"{path!r}: expected a path, got {type(path).__name__}") from None
+    if not text:
+        raise UserError("empty path; name a file or folder")
     if "\0" in text:
         raise UserError(f"{text}: contains a null character; check the name")
     user, separator, rest = text.partition("/")
@@ -50,6 +53,13 @@ def expand_home(path: str | bytes | os.PathLike, *, urls: bool = False) -> Path:
         if os.path.isdir(home) and (user == "~" or not os.path.lexists(user)):
             text = home + separator + rest
     return Path(text)
+
+
+def check_writable(path: Path) -> None:
+    """Raise UserError unless files can be created beside a local path; folders may be missing."""
+    existing = next(parent for parent in path.absolute().parents if parent.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise UserError(f"{path}: cannot be written; {existing} is not a writable folder")
 
 
 def seekable(path: Path) -> Path | io.BytesIO:
