@@ -119,7 +119,8 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     one object.
 
     Raises:
-        UserError: the file cannot be written (permissions, full disk).
+        UserError: the file cannot be written (permissions, full disk), or another run has taken
+            over its workdir.
     """
     if remote.is_remote(path):
         try:
@@ -130,12 +131,13 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
         except OSError as error:
             raise temporary_file_error(error) from error
         return
-    path = Path(os.path.realpath(path))  # replaces the target of a link, not the link
+    guarded, path = path, Path(os.path.realpath(path))  # replaces the target of a link, not the link
     if path.exists() and not path.is_file():
         raise UserError(f"{path}: is not a regular file; name another one")
     # Not longer than the longest name that file systems allow.
     temporary = path.with_name(f".{path.name[-50:]}.{os.getpid()}.tmp")
     try:
+        remote.check_guard(guarded)
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
@@ -159,19 +161,23 @@ def appended(path: Path) -> Iterator[Path]:
         yield path
         return
     with tempfile.TemporaryDirectory(prefix="irec-append-") as folder:
-        local = Path(folder, "file")
-        local.write_bytes(remote.read(path) or b"")
+        local, content = Path(folder, "file"), remote.read(path) or b""
+        try:
+            local.write_bytes(content)
+        except OSError as error:
+            raise temporary_file_error(error) from error
         try:
             yield local
         finally:
             remote.write(path, local.read_bytes())
 
 
-def temporary_file_error(error: OSError) -> UserError:
+def temporary_file_error(reason: OSError | str) -> UserError:
     """Return the error of a temporary file that cannot be written."""
+    if isinstance(reason, OSError):
+        reason = reason.strerror or str(reason)
     return UserError(
-        f"{tempfile.gettempdir()}: cannot be written ({error.strerror}); set TMPDIR to a folder "
-        "with space"
+        f"{tempfile.gettempdir()}: cannot be written ({reason}); set TMPDIR to a folder with space"
     )
 
 
