@@ -131,7 +131,8 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
         except OSError as error:
             raise temporary_file_error(error) from error
         return
-    guarded, path = path, Path(os.path.realpath(path))  # replaces the target of a link, not the link
+    guarded = path
+    path = Path(os.path.realpath(path))  # replaces the target of a link, not the link
     if path.exists() and not path.is_file():
         raise UserError(f"{path}: is not a regular file; name another one")
     # Not longer than the longest name that file systems allow.
