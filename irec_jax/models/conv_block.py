@@ -1,5 +1,6 @@
 """Convolution block of the spectrogram networks of Ligtenberg (2022)."""
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 from typing import Any
@@ -56,7 +57,7 @@ class ConvolutionBlock(nn.Module):
         init = registry.find("kernel_init", KERNEL_INITS, self.kernel_init)
         kernel = self.param("kernel", init, shape).astype(self.dtype)
         kernel, strides = kernels.dilate_kernel(kernel, self.dilation), (self.stride, self.stride)
-        inputs = [part.replace(x=part.x.astype(self.dtype)) for part in inputs]
+        inputs = [dataclasses.replace(part, x=part.x.astype(self.dtype)) for part in inputs]
         convolution = functools.partial(
             kernels.conv_with_moments, inputs, kernel, strides, transposed=self.transposed
         )
