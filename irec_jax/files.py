@@ -28,12 +28,15 @@ def expand_home(path: str | bytes | os.PathLike, *, urls: bool = False) -> Path:
         urls: whether it may be a URL such as `gs://bucket/folder`; see `remote.open_url`.
 
     Raises:
-        UserError: not a path, a URL that is not accepted or cannot be used, or a null character.
+        UserError: not a path or an empty one, a URL that is not accepted or cannot be used, or a
+            null character.
     """
     try:
         text = os.fsdecode(path)
     except TypeError:
         raise UserError(f"{path!r}: expected a path, got {type(path).__name__}") from None
+    if not text:
+        raise UserError("empty path; name a file or folder")
     if "\0" in text:
         raise UserError(f"{text}: contains a null character; check the name")
     user, separator, rest = text.partition("/")
@@ -50,6 +53,13 @@ def expand_home(path: str | bytes | os.PathLike, *, urls: bool = False) -> Path:
         if os.path.isdir(home) and (user == "~" or not os.path.lexists(user)):
             text = home + separator + rest
     return Path(text)
+
+
+def check_writable(path: Path) -> None:
+    """Raise UserError unless files can be created beside a local path; folders may be missing."""
+    existing = next(parent for parent in path.absolute().parents if parent.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise UserError(f"{path}: cannot be written; {existing} is not a writable folder")
 
 
 def seekable(path: Path) -> Path | io.BytesIO:
@@ -109,7 +119,8 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     one object.
 
     Raises:
-        UserError: the file cannot be written (permissions, full disk).
+        UserError: the file cannot be written (permissions, full disk), or another run has taken
+            over its workdir.
     """
     if remote.is_remote(path):
         try:
@@ -120,12 +131,14 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
         except OSError as error:
             raise temporary_file_error(error) from error
         return
+    guarded = path
     path = Path(os.path.realpath(path))  # replaces the target of a link, not the link
     if path.exists() and not path.is_file():
         raise UserError(f"{path}: is not a regular file; name another one")
     # Not longer than the longest name that file systems allow.
     temporary = path.with_name(f".{path.name[-50:]}.{os.getpid()}.tmp")
     try:
+        remote.check_guard(guarded)
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
@@ -149,19 +162,23 @@ def appended(path: Path) -> Iterator[Path]:
         yield path
         return
     with tempfile.TemporaryDirectory(prefix="irec-append-") as folder:
-        local = Path(folder, "file")
-        local.write_bytes(remote.read(path) or b"")
+        local, content = Path(folder, "file"), remote.read(path) or b""
+        try:
+            local.write_bytes(content)
+        except OSError as error:
+            raise temporary_file_error(error) from error
         try:
             yield local
         finally:
             remote.write(path, local.read_bytes())
 
 
-def temporary_file_error(error: OSError) -> UserError:
+def temporary_file_error(reason: OSError | str) -> UserError:
     """Return the error of a temporary file that cannot be written."""
+    if isinstance(reason, OSError):
+        reason = reason.strerror or str(reason)
     return UserError(
-        f"{tempfile.gettempdir()}: cannot be written ({error.strerror}); set TMPDIR to a folder "
-        "with space"
+        f"{tempfile.gettempdir()}: cannot be written ({reason}); set TMPDIR to a folder with space"
     )
 
 

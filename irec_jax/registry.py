@@ -19,6 +19,18 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     return UserError(f"unknown {kind} {name!r}: {hint}")
 
 
+def split_names(text: str, option: str) -> list[str]:
+    """Return the names in a text, which are separated by commas, each once.
+
+    Raises:
+        UserError: none is named.
+    """
+    names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if not names:
+        raise UserError(f"{option} {text!r}: names nothing; leave it out, or name what is wanted")
+    return names
+
+
 def find(kind: str, table: Mapping[str, Entry], name: str) -> Entry:
     """Return `table[name]`; raise UserError for an unknown name."""
     if name not in table:

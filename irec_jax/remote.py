@@ -9,7 +9,7 @@ import contextlib
 import importlib.util
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -83,8 +83,37 @@ def errors(path: Any) -> Iterator[None]:
         ) from error
 
 
+#: Folder -> function that raises UserError if this process must not write there any more, and the
+#: name of the file in it that may be written.
+_guards: dict[str, tuple[Callable[[], None], str]] = {}
+
+
+@contextlib.contextmanager
+def guarded(folder: Path, check: Callable[[], None], *, lock_file: str) -> Iterator[None]:
+    """Call a function before anything is written to a folder, see `check_guard`.
+
+    Args:
+        folder: the folder, remote or local.
+        check: raises UserError if this process must not write to the folder any more.
+        lock_file: name of the only file in the folder that may be written nevertheless.
+    """
+    _guards[str(folder)] = check, lock_file
+    try:
+        yield
+    finally:
+        del _guards[str(folder)]
+
+
+def check_guard(path: str | os.PathLike) -> None:
+    """Raise UserError if this process must not write to a path any more; see `guarded`."""
+    for folder, (check, lock_file) in list(_guards.items()):
+        if f"{path}/".startswith(f"{folder}/") and str(path) != f"{folder}/{lock_file}":
+            check()
+
+
 def write(path: Path, content: bytes) -> None:
     """Write a remote file as one object; raise UserError if that fails."""
+    check_guard(path)
     with errors(path):
         path.write_bytes(content)
 
@@ -129,6 +158,7 @@ def upload(folder: Path, target: Path, *, last: str) -> None:
 
 def remove(folder: Path, *, first: str) -> None:
     """Delete a remote folder, beginning with the file that shows that it is complete."""
+    check_guard(folder)
     with errors(folder):
         (folder / first).unlink(missing_ok=True)
         if folder.is_dir():
@@ -164,7 +194,9 @@ class Staged:
                 self._copied[path] = version
 
     def close(self) -> None:
-        """Copy the files and delete the local ones."""
-        self.publish()
-        if self._remote is not None:
-            self._temporary.cleanup()
+        """Copy the files and delete the local ones, also if copying fails."""
+        try:
+            self.publish()
+        finally:
+            if self._remote is not None:
+                self._temporary.cleanup()

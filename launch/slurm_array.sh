@@ -9,6 +9,11 @@
 #   sbatch --array=1-3 launch/slurm_array.sh train configs/han.py --config.training.repeats=3
 #   irec train configs/han.py --config.training.repeats=3 --collect
 #
+# Tasks are numbered from 1; in an array that begins with 0, task 0 is the last one. A part of an
+# array does not show how many tasks there are in all:
+#
+#   IREC_NUM_TASKS=10 sbatch --array=2,7 launch/slurm_array.sh study goel --workdir=runs/goel
+#
 # Each job has one GPU and is queued again like those of launch/slurm.sh.
 #SBATCH --job-name=irec-array
 #SBATCH --ntasks=1
@@ -21,9 +26,16 @@
 set -uo pipefail
 export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}
 
+index=$SLURM_ARRAY_TASK_ID count=${IREC_NUM_TASKS:-$SLURM_ARRAY_TASK_COUNT}
+if [[ -z ${IREC_NUM_TASKS:-} ]] && ((count == 1 || SLURM_ARRAY_TASK_MIN > 1 ||
+    SLURM_ARRAY_TASK_MAX - SLURM_ARRAY_TASK_MIN + 1 != count)); then
+    echo "error: --array: names a part of the tasks; set IREC_NUM_TASKS to the number of all" >&2
+    exit 1
+fi
+
 status=0
 srun --kill-on-bad-exit=1 "${PYTHON:-python}" -m irec_jax.cli "$@" \
-    --task="$SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT" || status=$?
+    --task="$((index ? index : count))/$count" || status=$?
 if ((status == 75)); then  # ended by SIGTERM
     scontrol requeue "$SLURM_JOB_ID"
 fi

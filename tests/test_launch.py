@@ -54,10 +54,44 @@ def test_slurm_array_divides_the_runs_of_a_command(tmp_path):
     path, command = tmp_path / "bin", tmp_path / "command"
     install(path, "srun", f'echo "$@" > {command}; exit 75')
     install(path, "scontrol", f'echo "$@" >> {command}')
-    job = {"SLURM_JOB_ID": "21", "SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_COUNT": "4"}
+    job = array_job([1, 2, 3, 4], 3)
     assert run("slurm_array.sh", "study", "goel", "--quick", path=path, **job).returncode == 75
     expected = "--kill-on-bad-exit=1 python -m irec_jax.cli study goel --quick --task=3/4"
     assert log_lines(command) == [expected, "requeue 21"]
+
+
+def array_job(ids, own, **variables):
+    """Return the variables that Slurm sets in a task of an array with these numbers."""
+    counts = dict(ID=own, COUNT=len(ids), MIN=min(ids), MAX=max(ids))
+    job = {f"SLURM_ARRAY_TASK_{name}": str(value) for name, value in counts.items()}
+    return {"SLURM_JOB_ID": "21", "IREC_NUM_TASKS": ""} | job | variables
+
+
+@pytest.mark.parametrize(
+    ("ids", "own", "num_tasks", "task"),
+    [
+        (range(10), 0, "", "10/10"),  # --array=0-9%2
+        (range(10), 9, "", "9/10"),
+        ([2], 2, "10", "2/10"),  # --array=2
+        ([1, 3], 3, "10", "3/10"),
+        ([0], 0, "10", "10/10"),
+        ([2], 2, "", None),
+        ([1], 1, "", None),
+        ([1, 3], 1, "", None),
+        ([3, 4, 5], 4, "", None),
+    ],
+)
+def test_number_of_tasks_is_not_that_of_a_part_of_an_array(tmp_path, ids, own, num_tasks, task):
+    path, command = tmp_path / "bin", tmp_path / "command"
+    install(path, "srun", f'echo "$@" > {command}')
+    job = array_job(ids, own, IREC_NUM_TASKS=num_tasks)
+    completed = run("slurm_array.sh", "study", "goel", path=path, **job)
+    assert completed.returncode == (0 if task else 1)
+    if task:
+        assert log_lines(command)[0].endswith(f"study goel --task={task}")
+    else:
+        assert completed.stderr.count("\n") == 1 and "set IREC_NUM_TASKS" in completed.stderr
+        assert not command.exists()
 
 
 def jobs(document):

@@ -18,6 +18,7 @@ PACKAGES = (
     "files",
     "progress",
     "preemption",
+    "job_array",
     "distributed",
     "audio",
     "dsp",

@@ -1,13 +1,18 @@
 """Workdirs, data and studies behind URLs, on an object store in memory."""
 
 import argparse
+import contextlib
+import errno
 import json
 import shutil
+import tempfile
 import threading
 from pathlib import Path
 
+import jax
 import numpy as np
 import object_store
+import optax
 import pytest
 import soundfile
 from conftest import SMALL, call
@@ -15,12 +20,14 @@ from conftest import SMALL, call
 import data_builders
 import irec_jax
 from irec_jax import cli, remote
-from irec_jax.checkpoints import lock
+from irec_jax.checkpoints import lock, state, storage
 from irec_jax.checkpoints.lock import run_lock
+from irec_jax.checkpoints.mirror import Mirror
 from irec_jax.cli.console import run_command
 from irec_jax.errors import UserError
 from irec_jax.files import atomic_write, expand_home, read_json, write_json
 from irec_jax.studies import runs
+from irec_jax.training.logging import Logger
 
 WORDS = ["--config=configs/han.py:debug", *SMALL, "--config.evaluation.baselines=False"]
 
@@ -167,6 +174,80 @@ def test_training_in_a_remote_workdir_is_that_in_a_local_one(trained, objects, c
     assert call(*words, "--workdir=s3://bucket/runs/b") == 1
     assert "s3://bucket/runs/b/checkpoints/3/variables/" in error_line(capsys)
     assert "bucket/runs/b/report.json" not in objects
+
+
+def write_lock_of(other, objects, folder):
+    objects[f"{folder}/.lock.json"] = json.dumps(dict(token="x", pid=7, host=other)).encode()
+
+
+@pytest.mark.parametrize("released", [False, True])
+def test_run_that_has_lost_its_lock_writes_and_deletes_nothing(objects, released):
+    """Such as one that was suspended: its heartbeat has not noticed yet, or was stopped, too."""
+    folder = url("s3://bucket/run")
+    mirror = Mirror(folder / "checkpoints")
+    (mirror.local / "3").mkdir()
+    (mirror.local / "3" / "checksums.json").write_text("{}")
+    with pytest.raises(UserError, match="^s3://bucket/run: .* has taken over this folder"):
+        with run_lock(folder, interval_s=600, timeout_s=0.0):
+            mirror.publish()
+            assert "bucket/run/checkpoints/3/checksums.json" in objects
+            objects["bucket/run/checkpoints/9/checksums.json"] = b"{}"
+            if released:
+                del objects["bucket/run/.lock.json"]
+            else:
+                write_lock_of("node7", objects, "bucket/run")
+            before = dict(objects)
+            (mirror.local / "4").mkdir()
+            (mirror.local / "4" / "checksums.json").write_text("{}")
+            shutil.rmtree(mirror.local / "3")
+            for attempt in (
+                mirror.publish,
+                lambda: remote.remove(folder / "checkpoints" / "9", first="checksums.json"),
+                lambda: write_json(folder / "report.json", {}),
+            ):
+                with contextlib.suppress(UserError, KeyboardInterrupt):
+                    attempt()
+                assert objects == before
+            raise KeyboardInterrupt  # which the heartbeat sends
+    assert objects == before
+
+
+def test_failed_upload_of_tensorboard_files_is_a_warning(objects, capsys):
+    object_store.ObjectStore.refused.add("tfevents")
+    logger = Logger(url("s3://bucket/run/tensorboard"))
+    for step in range(3):
+        logger.scalars(step, {"loss": 1.0})
+        logger.flush()
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("warning: s3://bucket/run/tensorboard/") and "training goes on" in line
+    object_store.ObjectStore.refused.clear()
+    logger.close()
+    assert not capsys.readouterr().out and len(names(objects, "bucket/run")) == 1
+
+
+def test_full_local_disk_is_not_reported_as_a_full_bucket(objects, monkeypatch):
+    def fail(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    message = rf"^{tempfile.gettempdir()}: cannot be written \(No space left .* set TMPDIR"
+    folder = url("s3://bucket/run/checkpoints")
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "write_checksums", fail)
+        with pytest.raises(UserError, match=message), storage.Checkpoints(folder) as store:
+            store.save(state_after(1), {}, None)
+    with storage.Checkpoints(folder) as store:
+        store.save(state_after(1), {}, None)
+    monkeypatch.setattr(remote, "download", fail)
+    for read in (storage.Checkpoints, storage.load_history):
+        with pytest.raises(UserError, match=message):
+            read(folder)
+
+
+def state_after(step):
+    """Return the state of a small training."""
+    params = {"kernel": np.zeros((3, 2), np.float32)}
+    initial = jax.device_get(state.create(params, {}, optax.sgd(0.1), (), 0))
+    return initial.replace(step=np.asarray(step, np.int32))
 
 
 def test_missing_data_are_prepared_and_copied_to_the_bucket(objects, tmp_path, capsys):

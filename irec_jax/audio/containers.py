@@ -39,6 +39,8 @@ def split(file: BinaryIO) -> list[Part]:
             part = _SCANS[kind](file, start, size)
         except struct.error as error:
             raise Damaged("truncated within its header") from error
+        if part.stop <= start:  # the next part would begin here again
+            raise Damaged("its header states no length")
         parts.append(part if part.kind else part._replace(kind=kind))
         start = mpeg.skip_tags(file, parts[-1].stop, size)
     return parts or mpeg.scan(file, start, size) or [Part(start, size)]

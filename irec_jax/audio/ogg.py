@@ -16,7 +16,7 @@ def scan(file: BinaryIO, start: int, size: int) -> Part:
     Streams that are chained follow one another; streams that play together begin together.
 
     Raises:
-        Damaged: a stream has no last page.
+        Damaged: there is no complete header of a page, or a stream has no last page.
     """
     position, num_pages, num_lost = start, 0, 0
     unfinished: dict[int, int] = {}  # serial number -> number of the next page
@@ -41,6 +41,8 @@ def scan(file: BinaryIO, start: int, size: int) -> Part:
         if flags & _LAST and end <= size:
             del unfinished[serial]
         position = end
+    if not num_pages:
+        raise Damaged("truncated within its header")
     if unfinished:
         raise Damaged("truncated: the last page is missing", "export it again")
     return Part(

@@ -9,6 +9,9 @@ In a remote folder (`irec_jax.remote`) the file holds the time of its renewal, s
 no modification times that can be set. There the clocks of the machines have to agree to seconds. A
 file is created there by writing it, waiting and reading it: the last of two runs that write at the
 same time holds the lock.
+
+A run that was suspended, for example, learns that another one has taken its lock over at the next
+renewal, and before it writes a file or a checkpoint to the workdir (`remote.guarded`).
 """
 
 import _thread
@@ -51,16 +54,13 @@ def run_lock(
     if not distributed.is_main():
         yield
         return
-    heartbeat = _Heartbeat(workdir, token, interval_s)
+    heartbeat = _Heartbeat(workdir, token, interval_s, timeout_s)
     heartbeat.start()
     try:
-        yield
+        with remote.guarded(workdir, heartbeat.check, lock_file=LOCK_FILE):
+            yield
     except KeyboardInterrupt:
-        if heartbeat.successor:
-            raise UserError(
-                f"{workdir}: {heartbeat.successor} has taken over this folder, because this run "
-                f"did not renew its lock for {timeout_s:.0f} s; use one --workdir for each run"
-            ) from None
+        heartbeat.raise_if_lost()
         raise
     finally:
         heartbeat.stop()
@@ -215,11 +215,12 @@ class _Heartbeat(threading.Thread):
         successor: description of the other run; None while the lock is held.
     """
 
-    def __init__(self, workdir: Path, token: str, interval_s: float):
+    def __init__(self, workdir: Path, token: str, interval_s: float, timeout_s: float):
         super().__init__(name="lock", daemon=True)
-        self._file, self._token, self._interval_s = workdir / LOCK_FILE, token, interval_s
-        self._content = _read(self._file)
-        self._stopped = threading.Event()
+        self._file, self._token = workdir / LOCK_FILE, token
+        self._interval_s, self._timeout_s = interval_s, timeout_s
+        self._renewed_s, self._content = time.time(), _read(self._file)
+        self._stopped, self._renewing = threading.Event(), threading.Lock()
         self.successor: str | None = None
 
     def run(self) -> None:
@@ -232,18 +233,40 @@ class _Heartbeat(threading.Thread):
         self._stopped.set()
         self.join()
 
+    def check(self) -> None:
+        """Raise UserError if another run has taken the lock over.
+
+        The lock is read only if it was not renewed lately: before that, none can take it over.
+        """
+        if self.successor is None and time.time() - self._renewed_s > self._timeout_s / 2:
+            self._renew()
+        self.raise_if_lost()
+
+    def raise_if_lost(self) -> None:
+        """Raise UserError if it is known that another run has taken the lock over."""
+        if self.successor:
+            raise UserError(
+                f"{self._file.parent}: {self.successor} has taken over this folder, because this "
+                f"run did not renew its lock for {self._timeout_s:.0f} s; use one --workdir for "
+                "each run"
+            )
+
     def _renew(self) -> None:
-        content = _read(self._file)
-        if content is None:
-            _create(self._file, _parse(self._content))
-        elif _parse(content).get("token") == self._token:
-            if remote.is_remote(self._file):
-                _renew_remote(self._file, _parse(self._content))
-            else:
-                os.utime(self._file)
-        else:
-            self.successor = _describe(content)
-            _interrupt()
+        with self._renewing:
+            now_s, content = time.time(), _read(self._file)
+            # A lock that is missing after its time may have been released by another run.
+            expired = now_s - self._renewed_s > self._timeout_s
+            if content is None and not expired:
+                _create(self._file, _parse(self._content))
+            elif _parse(content).get("token") == self._token:
+                if remote.is_remote(self._file):
+                    _renew_remote(self._file, _parse(self._content))
+                else:
+                    os.utime(self._file)
+            elif self.successor is None:
+                self.successor = _describe(content)
+                _interrupt()
+            self._renewed_s = now_s
 
 
 def _interrupt() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from irec_jax import remote
 from irec_jax.checkpoints.checksums import CHECKSUM_FILE
 from irec_jax.errors import UserError
+from irec_jax.files import temporary_file_error
 
 
 class Mirror:
@@ -34,6 +35,9 @@ class Mirror:
         """Copy the complete checkpoints from the remote folder; return whether a folder is there.
 
         An old one that another run deletes meanwhile is skipped.
+
+        Raises:
+            UserError: the remote folder cannot be read, or the local one cannot be written.
         """
         if self._remote is None:
             return self.local.is_dir()
@@ -41,6 +45,8 @@ class Mirror:
             if name.isdigit() and self._is_complete(name):
                 try:
                     remote.download(self._remote / name, self.local / name)
+                except OSError as error:
+                    raise temporary_file_error(error) from error
                 except UserError:
                     shutil.rmtree(self.local / name, ignore_errors=True)
                     if self._is_complete(name):
@@ -51,7 +57,7 @@ class Mirror:
         """Copy new checkpoints to the remote folder, and delete those that are not here any more.
 
         Raises:
-            UserError: the remote folder cannot be written.
+            UserError: the remote folder cannot be written, or another run has taken it over.
         """
         if self._remote is None:
             return
@@ -78,6 +84,11 @@ class Mirror:
             if self._remote is None:
                 raise
             raise UserError(self.rename(str(error))) from error
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether the local folder is a temporary copy of a remote one."""
+        return self._remote is not None
 
     def rename(self, text: str) -> str:
         """Return a text that names the remote folder instead of the local one."""

@@ -24,6 +24,8 @@ from irec_jax.checkpoints.checksums import verify, write_checksums
 from irec_jax.checkpoints.mirror import Mirror
 from irec_jax.checkpoints.state import TrainState
 from irec_jax.errors import UserError
+from irec_jax.files import temporary_file_error
+from irec_jax.remote import check_guard
 
 
 class Checkpoints:
@@ -49,7 +51,7 @@ class Checkpoints:
         with contextlib.ExitStack() as stack:
             stack.callback(self._mirror.close)
             self._mirror.fetch()
-            with self._mirror.errors(), _read_errors(self._folder), _write_errors(self._folder):
+            with self._mirror.errors(), _read_errors(self._folder), self._write_errors():
                 self._folder.mkdir(parents=True, exist_ok=True)
                 note = _set_damaged_aside(self._folder)
                 manager = _create_manager(self._folder, read_only=False)
@@ -81,7 +83,7 @@ class Checkpoints:
         if self._manager is None:
             return
         self.wait()
-        with self._mirror.errors(), _write_errors(self._folder):
+        with self._write_errors():
             _check_free_space(self._folder, state)
         self._saving = self._thread.submit(self._write, self._manager, state, progress, rank)
 
@@ -109,11 +111,18 @@ class Checkpoints:
             progress=ocp.args.JsonSave(progress),
         )
         metrics = None if rank is None else {"rank": rank}
-        with self._mirror.errors(), _write_errors(self._folder):
+        with self._write_errors():
+            check_guard(self._name)
             if step not in manager.all_steps():
                 manager.save(step, args=items, metrics=metrics)
                 write_checksums(self._folder / str(step))
         self._mirror.publish()
+
+    @contextlib.contextmanager
+    def _write_errors(self) -> Iterator[None]:
+        """Convert errors on a full disk or a read-only folder to UserError."""
+        with self._mirror.errors(), _write_errors(self._folder, is_copy=self._mirror.is_copy):
+            yield
 
     def latest(self, target: TrainState) -> tuple[TrainState, dict] | None:
         """Return state and progress of the last checkpoint; None if there is none yet.
@@ -161,7 +170,7 @@ class Checkpoints:
         manager, self._manager = self._manager, None
         try:
             self.wait()
-            with self._mirror.errors(), _write_errors(self._folder):
+            with self._write_errors():
                 manager.close()
         finally:
             self._thread.shutdown()
@@ -231,9 +240,9 @@ def load_history(folder: Path) -> list[dict[str, float]]:
 def _read_only(folder: Path, select_step: Any, items: dict) -> dict:
     """Restore items from a folder of checkpoints without writing to it."""
     restored = None
-    with contextlib.closing(Mirror(folder)) as mirror, mirror.errors():
+    with contextlib.closing(Mirror(folder)) as mirror:
         if mirror.fetch():
-            with contextlib.ExitStack() as stack:
+            with mirror.errors(), contextlib.ExitStack() as stack:
                 with _read_errors(folder):
                     manager = _create_manager(mirror.local, read_only=True)
                 stack.callback(manager.close)
@@ -321,11 +330,13 @@ def _read_errors(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _write_errors(folder: Path) -> Iterator[None]:
-    """Convert errors on a full disk or a read-only folder to UserError."""
+def _write_errors(folder: Path, *, is_copy: bool) -> Iterator[None]:
+    """Convert errors on a full disk or a read-only folder to UserError; see `Mirror.is_copy`."""
     try:
         yield
     except (OSError, ValueError) as error:
+        if is_copy:
+            raise temporary_file_error(_reason(error)) from error
         remedy = "make the folder writable" if _is_not_writable(error) else "free space"
         steps = _steps(folder)
         rest = f", it resumes after step {steps[-1]}" if steps else ""

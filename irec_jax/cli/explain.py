@@ -5,10 +5,11 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from irec_jax import registry
 from irec_jax.cli import CommandParser
 from irec_jax.cli.console import user_errors
 from irec_jax.errors import UserError
-from irec_jax.files import expand_home, unique_names
+from irec_jax.files import check_writable, expand_home, unique_names
 from irec_jax.progress import FileProgress
 from irec_jax.text import printable
 
@@ -34,7 +35,6 @@ def _parser() -> CommandParser:
     parser.add_argument("--out", required=True, metavar="FOLDER", help="folder for the pictures")
     parser.add_argument(
         "--classes",
-        default="",
         metavar="NAME,...",
         help="explain these classes, also if they are not recognised (default: the recognised "
         "ones, at most four, or else the strongest)",
@@ -59,20 +59,23 @@ def main(words: Sequence[str]) -> int:
     from irec_jax import audio
     from irec_jax.systems import explainer, explainer_files
 
+    names = arguments.classes
+    classes = [] if names is None else registry.split_names(names, "--classes")
     out = expand_home(arguments.out)
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out}: is a file; name a folder for the pictures")
     paths = map(expand_home, arguments.files)
     files = list({os.path.realpath(file): file for file in audio.find(paths)}.values())
+    file_names = unique_names([file.stem for file in files])
+    for name in file_names:
+        check_writable(out / f"{name}{explainer_files.PICTURES['class activation']}")
     system = explainer.load_explainer(arguments.workdir, model=arguments.model)
-    classes = [name.strip() for name in arguments.classes.split(",") if name.strip()]
     options: dict[str, Any] = dict(
         classes=system.class_names(classes), at_s=arguments.at, overwrite=arguments.overwrite
     )
     num_failed, width = 0, min(48, max(len(printable(file)) for file in files))
-    names = unique_names([file.stem for file in files])
     with FileProgress(files) as progress:
-        for i, (file, name) in enumerate(zip(files, names, strict=True)):
+        for i, (file, name) in enumerate(zip(files, file_names, strict=True)):
             line = error = ""
             try:
                 with user_errors(printable(file)):

@@ -39,6 +39,8 @@ def main(words: Sequence[str]) -> int:
     arguments = parser.parse_args(words)
     folder = expand_home(arguments.dir) if arguments.dir else libraries.folder()
     names = libraries.parse_names("+".join(arguments.names or DEFAULT))
+    if not names:
+        raise UserError("NAME: names no library; leave it out, or name what is wanted")
     failures = 0
     for name in names:
         library = libraries.LIBRARIES[name]

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import data_builders
+from irec_jax import registry
 from irec_jax.cli import CommandParser
 from irec_jax.cli.output import FIGURES, check_outputs, output_path
 from irec_jax.files import expand_home
@@ -24,7 +25,7 @@ def _parser() -> CommandParser:
     parser.add_argument(
         "--image", default="stacked", help="stacked (default), recurrence or log_mel"
     )
-    parser.add_argument("--classes", default="", metavar="A,B", help="classes to draw, in order")
+    parser.add_argument("--classes", metavar="A,B", help="classes to draw, in order")
     parser.add_argument("--num-per-class", type=int, default=4, help="clips per class (default: 4)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the selection (default: 0)")
     parser.add_argument(
@@ -45,6 +46,8 @@ def _parser() -> CommandParser:
 def main(words: Sequence[str]) -> int:
     """Run `irec gallery`."""
     arguments = _parser().parse_args(words)
+    names = arguments.classes
+    classes = [] if names is None else registry.split_names(names, "--classes")
     path = expand_home(arguments.out)
     if path.is_dir() or not path.suffix:
         path = path / f"gallery-{arguments.dataset}-{arguments.image}.png"
@@ -61,7 +64,7 @@ def main(words: Sequence[str]) -> int:
     figure = gallery.draw(
         dict(name=arguments.dataset) | folders | options,
         image=arguments.image,
-        classes=[name.strip() for name in arguments.classes.split(",") if name.strip()],
+        classes=classes,
         num_per_class=arguments.num_per_class,
         seed=arguments.seed,
     )

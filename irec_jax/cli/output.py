@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from irec_jax.errors import UserError
-from irec_jax.files import expand_home, write_bytes
+from irec_jax.files import check_writable, expand_home, write_bytes
 
 #: Suffixes of figures.
 FIGURES = (".png", ".pdf", ".svg")
@@ -55,9 +55,7 @@ def check_outputs(
         if identity in seen:
             raise UserError(f"{path}: two results would be written to it; name different files")
         seen.add(identity)
-        existing = next(parent for parent in path.absolute().parents if parent.exists())
-        if not existing.is_dir() or not os.access(existing, os.W_OK):
-            raise UserError(f"{path}: cannot be written; {existing} is not a writable folder")
+        check_writable(path)
         if path.exists() and not overwrite:
             raise UserError(f"{path}: exists already; name another file or set --overwrite")
 

@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from irec_jax import distributed
+from irec_jax import distributed, job_array
 from irec_jax.cli import CommandParser
 from irec_jax.errors import UserError
 
@@ -42,9 +42,8 @@ def train(words: Sequence[str] | None, config_argument: str, *, prog: str) -> No
     from irec_jax import config as configs
     from irec_jax import experiment
     from irec_jax.config.dry_run import dry_run
-    from irec_jax.experiment.repeats import parse_task
 
-    part = parse_task(arguments.task)
+    part = job_array.parse_task(arguments.task)
     config = configs.load(arguments.config)
     configs.override(config, overrides)
     configs.check_keys(config)
@@ -93,15 +92,7 @@ def _parser(config_argument: str, prog: str) -> CommandParser:
         action="store_true",
         help="print the resolved config, shapes and the parameter count, then exit",
     )
-    repeats = parser.add_mutually_exclusive_group()
-    repeats.add_argument(
-        "--task",
-        metavar="I/N",
-        help="execute every N-th of the repeats from the I-th on, in a job array",
-    )
-    repeats.add_argument(
-        "--collect", action="store_true", help="report on the finished repeats, executing none"
-    )
+    job_array.add_options(parser, "repeats")
     return parser
 
 

@@ -9,7 +9,7 @@ import jax
 from ml_collections import config_dict
 
 from irec_jax import config as configs
-from irec_jax import data, distributed
+from irec_jax import data, distributed, job_array
 from irec_jax.checkpoints import storage as checkpoints
 from irec_jax.checkpoints import workdir
 from irec_jax.checkpoints.lock import run_lock
@@ -71,7 +71,7 @@ def run(
     if collect:
         with run_lock(folder):
             return _collect(EXPERIMENTS[config.task](name, config, task), folders, folder)
-    folders = repeats.select(folders, part)
+    folders = dict(job_array.select(list(folders.items()), part))
     if mode == "train" and not distributed.on_main(lambda: _all_begun(folders)):
         initial = load_initial(config, task, sample_rate_hz)
     # The jobs of an array share the folder; each repeat has a lock of its own.

@@ -1,6 +1,5 @@
-"""Repeats of an experiment: their folders, and those that one task of a job array executes."""
+"""Repeats of an experiment: their folders and reports."""
 
-import re
 from pathlib import Path
 
 from ml_collections import config_dict
@@ -17,33 +16,12 @@ def run_folders(config: config_dict.ConfigDict, folder: Path) -> dict[int, Path]
     return {seed: folder / f"seed_{seed}" for seed in seeds}
 
 
-def parse_task(text: str | None) -> tuple[int, int] | None:
-    """Return the number of a task, from 1, and the number of tasks in `I/N`; None for None.
-
-    Raises:
-        UserError: not two numbers with 1 <= I <= N.
-    """
-    if text is None:
-        return None
-    match = re.fullmatch(r"(\d+)/(\d+)", text)
-    index, count = (int(match[1]), int(match[2])) if match else (0, 0)
-    if not 1 <= index <= count:
-        raise UserError(f"--task {text}: expected I/N with 1 <= I <= N, such as 2/5")
-    return index, count
-
-
 def check_repeats(config: config_dict.ConfigDict) -> None:
     """Raise UserError if the config has a single run, which cannot be divided among jobs."""
     if config.training.repeats == 1:
         raise UserError(
             "training.repeats=1: --task and --collect divide repeats among jobs; set it to more"
         )
-
-
-def select(folders: dict[int, Path], task: tuple[int, int] | None) -> dict[int, Path]:
-    """Return the repeats of task I of N: every N-th from the I-th on; None: all of them."""
-    index, count = task or (1, 1)
-    return dict(list(folders.items())[index - 1 :: count])
 
 
 def read_reports(folders: dict[int, Path]) -> dict[int, dict]:

@@ -1,5 +1,6 @@
 """Convolution block of the spectrogram networks of Ligtenberg (2022)."""
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 from typing import Any
@@ -48,7 +49,7 @@ class ConvolutionBlock(nn.Module):
         """Return activations with `filters` channels.
 
         Args:
-            inputs: activations of one size, to be concatenated.
+            inputs: activations of one size, to be concatenated, of any types.
             train: whether to normalise by the statistics of the batch.
         """
         channels = (sum(part.x.shape[3] for part in inputs), self.filters)
@@ -56,6 +57,7 @@ class ConvolutionBlock(nn.Module):
         init = registry.find("kernel_init", KERNEL_INITS, self.kernel_init)
         kernel = self.param("kernel", init, shape).astype(self.dtype)
         kernel, strides = kernels.dilate_kernel(kernel, self.dilation), (self.stride, self.stride)
+        inputs = [dataclasses.replace(part, x=part.x.astype(self.dtype)) for part in inputs]
         convolution = functools.partial(
             kernels.conv_with_moments, inputs, kernel, strides, transposed=self.transposed
         )

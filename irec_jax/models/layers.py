@@ -127,7 +127,8 @@ class Classifier(nn.Module):
 
     Attributes:
         num_classes: number of outputs.
-        dtype: type of the computation, float32 or bfloat16; parameters and logits are float32.
+        dtype: type of the computation, float32 or bfloat16; parameters and the last layer are
+            float32.
     """
 
     num_classes: int
@@ -137,7 +138,8 @@ class Classifier(nn.Module):
         self, x: Float[Array | np.ndarray, "*batch units"], **options: Any
     ) -> Float32[Array, "*batch {self.num_classes}"]:
         """Return the logits of a dense layer with these options."""
-        logits = dense(self.num_classes, self.dtype, **options)(x).astype(jnp.float32)
+        # In float32: the loss would otherwise see logits of three digits.
+        logits = dense(self.num_classes, jnp.float32, **options)(x)
         self.sow("intermediates", "output", logits)
         return logits
 

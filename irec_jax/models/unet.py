@@ -75,7 +75,8 @@ class UNet(nn.Module):
         scale_db: divisor of the features (`frontends.SpectrogramDb`).
         floor_db: lowest level.
         kernel_init, momentum: see `conv_block.ConvolutionBlock`.
-        dtype: type of the computation, float32 or bfloat16; parameters and outputs are float32.
+        dtype: type of the computation, float32 or bfloat16; parameters and the last layer are
+            float32.
     """
 
     output: str = "attenuation"
@@ -121,8 +122,8 @@ class UNet(nn.Module):
         return OUTPUTS[self.output](values, features.astype(jnp.float32), floor, self.scale_db)
 
     def _block(self, *convolution: Any, **options: Any) -> conv_block.ConvolutionBlock:
-        options |= dict(kernel_init=self.kernel_init, momentum=self.momentum, dtype=self.dtype)
-        return conv_block.ConvolutionBlock(*convolution, **options)
+        shared = dict(kernel_init=self.kernel_init, momentum=self.momentum, dtype=self.dtype)
+        return conv_block.ConvolutionBlock(*convolution, **shared | options)
 
     def _encode(
         self, x: DeferredNorm, settings: Sequence[tuple], *, train: bool
@@ -167,11 +168,14 @@ class UNet(nn.Module):
         for number, (_, size, stride, _) in enumerate(reversed(settings), 1):
             is_last = number == len(settings)
             inputs = [y] if number == 1 else [y, skips[-number]]
-            options = dict(transposed=True, relu=not is_last, name=f"Decoder_{number}")
+            options: dict[str, Any] = dict(transposed=True, relu=not is_last)
+            options |= dict(name=f"Decoder_{number}")
+            if is_last:  # its values are levels: bfloat16 would round them to steps of about 0.4 dB
+                options |= dict(dtype=jnp.float32)
             y = self._block(filters[-number], size, stride, 1, **options)(inputs, train=train)
             if not is_last:
                 self.sow("intermediates", f"decoder_{number}", y.values())
-        return y.values()[..., 0].astype(jnp.float32)
+        return y.values()[..., 0]
 
     def _check_settings(self, features: Array | np.ndarray) -> Sequence[tuple]:
         """Return the settings of the convolutions; raise the errors of `__call__`."""

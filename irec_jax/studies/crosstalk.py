@@ -30,7 +30,7 @@ import jax
 import numpy as np
 from matplotlib.figure import Figure
 
-from irec_jax import crosstalk
+from irec_jax import crosstalk, registry
 from irec_jax.crosstalk.estimate import momentum_descent
 from irec_jax.crosstalk.wiener import wiener
 from irec_jax.data import Piece, Pieces, load_pieces
@@ -92,7 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run `irec study crosstalk` and return its exit code."""
-    methods = tuple(dict.fromkeys(arguments.methods.split(",")))
+    methods = tuple(registry.split_names(arguments.methods, "--methods"))
     for method in methods:
         runs.check_choice("methods", method, METHODS)
     if not 0 <= arguments.decay_s <= 20:

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from irec_jax import registry
 from irec_jax.errors import UserError
 from irec_jax.evaluation import collapse
 from irec_jax.evaluation.recognition import scores_from_counts
@@ -149,7 +150,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.repeats < 1:
         raise UserError(f"--repeats {arguments.repeats}: expected at least 1")
     settings, planned = runs.shared_settings(arguments), plan(arguments)
-    splits = list(dict.fromkeys(split.strip() for split in arguments.split.split(",")))
+    splits = registry.split_names(arguments.split, "--split")
     for split in splits:
         runs.check_choice("split", split, SPLITS)
     names = [row.name for row in ROWS if not arguments.quick or row.quick_epochs]

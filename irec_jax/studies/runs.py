@@ -14,11 +14,10 @@ from matplotlib.figure import Figure
 from ml_collections import config_dict
 
 from irec_jax import config as configs
-from irec_jax import data, experiment
+from irec_jax import data, experiment, job_array, registry
 from irec_jax.checkpoints.workdir import check_workdir, lock_study
 from irec_jax.data.options import is_rendered
 from irec_jax.errors import UserError
-from irec_jax.experiment.repeats import parse_task
 from irec_jax.files import appended, expand_home, read_json
 from irec_jax.reports import provenance
 from irec_jax.reports.writing import write_report
@@ -83,16 +82,8 @@ def add_arguments(
     add("--data-dir", default="", help="folder of prepared datasets (default: that of TFDS)")
     add("--manual-dir", default="", help="folder of manually downloaded files")
     if rows:
-        add("--rows", default="", help="rows whose names contain one of these: lstm,b3")
-        choice = parser.add_mutually_exclusive_group()
-        choice.add_argument(
-            "--task",
-            metavar="I/N",
-            help="execute every N-th run from the I-th on, without a report, in a job array",
-        )
-        choice.add_argument(
-            "--collect", action="store_true", help="report on the finished runs, executing none"
-        )
+        add("--rows", help="rows whose names contain one of these: lstm,b3")
+        job_array.add_options(parser, "runs")
     add("--seed", type=int, default=0, help="seed of splits, parameters and batches")
     add("--quick", action="store_true", help="a part of the study, trained briefly")
     add("--debug", action="store_true", help="run all on tiny data; the scores are meaningless")
@@ -136,13 +127,13 @@ def config_path(config: str, arguments: argparse.Namespace) -> str:
     return f"{config}{separator}dataset={arguments.dataset}{debug}"
 
 
-def select(names: Sequence[str], text: str) -> list[str]:
-    """Return the names that contain a part of a comma-separated text; all for an empty text.
+def select(names: Sequence[str], text: str | None) -> list[str]:
+    """Return the names that contain a part of a comma-separated text; all for None.
 
     Raises:
-        UserError: no name contains one of the parts.
+        UserError: the text has no parts, or no name contains one of them.
     """
-    parts = [part.strip() for part in text.split(",") if part.strip()]
+    parts = [] if text is None else registry.split_names(text, "--rows")
     for part in parts:
         if not any(part in name for name in names):
             raise UserError(f"--rows {part}: matches none of {', '.join(names)}")
@@ -155,7 +146,7 @@ class Study:
     def __init__(self, arguments: argparse.Namespace, settings: Mapping):
         self.workdir, self.settings = expand_home(arguments.workdir, urls=True), settings
         self.seed, self.began = arguments.seed, time.monotonic()
-        self._task = parse_task(getattr(arguments, "task", None))
+        self._task = job_array.parse_task(getattr(arguments, "task", None))
         self._collect = getattr(arguments, "collect", False)
         lock_study(self.workdir, settings)
 
@@ -183,9 +174,8 @@ class Study:
         """
         folder = self.workdir / "runs"
         if self._task:
-            index, count = self._task
             names = [run.name for run in runs if todo is None or run.name in todo]
-            todo = names[index - 1 :: count]
+            todo = job_array.select(names, self._task)
         elif self._collect:
             todo = ()
         reports, pending = _find_reports(runs, folder, todo)

@@ -31,8 +31,11 @@ BASELINES = "frames-112"
 _QUICK_FRAMES = (16, 48, 112, 160)
 #: Aggregations and networks per position that the thesis names as future work, on short instances.
 _AGGREGATES = ("max", "noisy_or", "attention", "lse")
-#: Epochs and batch size with `--quick`: fewer pieces need smaller batches for as many steps.
-_QUICK_EPOCHS, _QUICK_BATCH = 12, 16
+#: With `--quick` all runs take about as many steps, whatever the length of their instances. A batch
+#: has 16 windows or 8 bags.
+_QUICK_EPOCHS, _QUICK_STEPS, _QUICK_BATCH, _QUICK_BAGS = 8, 45, 16, 8
+#: Frames between the starts of overlapping training instances with `--quick`.
+_QUICK_HOP_FRAMES = 16
 #: Approximate frames of training per second on two cores, seconds of audio in an epoch, and seconds
 #: of a run besides its epochs, and of the baselines.
 _FRAMES_PER_S, _EPOCH_S, _OVERHEAD_S, _BASELINES_S = 8000.0, 580.0, 30.0, 30.0
@@ -121,16 +124,26 @@ def plan(arguments: argparse.Namespace) -> list[runs.Run]:
         baselines = row.name == BASELINES
         overrides = runs.shared_overrides(arguments, baselines=baselines)
         # As in the thesis: instances without overlap, and no augmentation.
-        overrides += [("data.hop_s", str(row.duration_s)), ("augment.num_mel_masks", "0")]
-        passes = 10.0
+        hop_frames = row.frames
+        num_frames = 10 * row.context * _EPOCH_S * SAMPLE_RATE_HZ / FRAME_LENGTH
         if arguments.quick and not arguments.debug:
-            passes = _QUICK_EPOCHS
+            # Ten minutes of music have a tenth as many instances of 160 frames as of 16, unless
+            # they overlap. Those of a bag follow one another.
+            hop_frames, batch_size = _QUICK_HOP_FRAMES, _QUICK_BATCH
+            if row.instances > 1:
+                hop_frames, batch_size = row.frames, _QUICK_BAGS
             overrides += [
                 ("training.num_epochs", str(_QUICK_EPOCHS)),
-                ("training.min_steps_per_epoch", "0"),
-                ("training.batch_size", str(_QUICK_BATCH)),
+                ("training.min_steps_per_epoch", str(_QUICK_STEPS)),
+                ("training.max_steps_per_epoch", str(_QUICK_STEPS)),
+                ("training.batch_size", str(batch_size)),
             ]
-        num_frames = passes * row.context * _EPOCH_S * SAMPLE_RATE_HZ / FRAME_LENGTH
+            num_windows = _QUICK_EPOCHS * _QUICK_STEPS * batch_size
+            num_frames = num_windows * row.frames * row.context * row.instances
+        overrides += [
+            ("data.hop_s", str(hop_frames * FRAME_LENGTH / SAMPLE_RATE_HZ)),
+            ("augment.num_mel_masks", "0"),
+        ]
         expected_s = _OVERHEAD_S + _BASELINES_S * baselines + num_frames / _FRAMES_PER_S
         config = runs.config_path(row.config, arguments)
         planned.append(runs.Run(row.name, config, tuple(overrides), expected_s))

@@ -22,7 +22,10 @@ def markdown_page(report: Mapping) -> str:
         "> **Rendered music**, not the recordings of the thesis: its findings are shown for "
         "orientation."
     )
-    brief = "Some lengths of instances only, trained briefly in batches of 16."
+    brief = (
+        "Some lengths of instances only, all trained for about 360 steps in batches of 16 windows "
+        "or 8 bags. Training instances overlap, unless they are in bags."
+    )
     rows = list(report["rows"].values())
     introduction = [
         *([warning] if report["rendered"] else []),

@@ -114,7 +114,7 @@ def plan(arguments: argparse.Namespace) -> list[runs.Run]:
 def run(arguments: argparse.Namespace) -> int:
     """Run `irec study vazonis` and return its exit code."""
     settings, planned = runs.shared_settings(arguments), plan(arguments)
-    named = [name.strip() for name in arguments.rows.split(",")]
+    named = [name.strip() for name in (arguments.rows or "").split(",")]
     omitted = {row.name for row in ROWS if row.on_request and row.name not in named}
     todo = runs.select([run.name for run in planned if run.name not in omitted], arguments.rows)
     study = runs.Study(arguments, settings)

@@ -209,15 +209,15 @@ class Explainer:
     ) -> np.ndarray:
         """Return the spectrogram and the class activations, (1 + C, bands, columns)."""
         recogniser, task = self.recogniser, self.recogniser.task
-        rate_hz, num_samples = recogniser.sample_rate_hz, clip.samples.num_samples
+        rate_hz, (blocks, num_samples, context) = recogniser.sample_rate_hz, recogniser.padded(clip)
         sizes: dict[str, Any] = dict(
             window_samples=task.window_samples,
             hop_samples=min(recogniser.label_samples or recogniser.hop_samples,
                             task.window_samples),
         )  # fmt: skip
-        starts_s = sliding_windows.window_starts(num_samples, **sizes) / rate_hz
+        starts_s = (sliding_windows.window_starts(num_samples, **sizes) - context) / rate_hz
         indices = np.array([task.classes.index(name) for name in classes])
-        columns = _Columns(num_samples / rate_hz, self._frame_s)
+        columns = _Columns(clip.samples.num_samples / rate_hz, self._frame_s)
         remaining = iter(starts_s.tolist())
 
         def add(batch: dict) -> np.ndarray:
@@ -228,10 +228,11 @@ class Explainer:
             num_windows = int(np.sum(batch["mask"]))
             for row, start_s in enumerate(itertools.islice(remaining, num_windows)):
                 columns.add(start_s, images[:, row], batch["num_samples"][row] / rate_hz)
-                progress((start_s * rate_hz + batch["num_samples"][row]) / num_samples)
+                end = start_s * rate_hz + context + batch["num_samples"][row]
+                progress(end / num_samples)
             return np.zeros((len(batch["mask"]), 1), np.float32)
 
-        clip_audio = sliding_windows.ClipAudio(clip.samples.blocks(), gain=clip.peak)
+        clip_audio = sliding_windows.ClipAudio(blocks, gain=clip.peak)
         size = local_batch_size(min(_BATCH_SIZE, len(starts_s)))
         list(sliding_windows.predict_clips([clip_audio], add, **sizes, batch_size=size))
         return columns.means()
@@ -297,10 +298,14 @@ class _Columns:
         self._sums: np.ndarray | None = None
 
     def add(self, start_s: float, images: np.ndarray, length_s: float) -> None:
-        """Add the frames of a window, (images, frames, bands); those beyond its end are ignored."""
-        times_s = (np.arange(images.shape[1]) + 0.5) * self._frame_s
-        inside = times_s < max(length_s, self._frame_s)
-        column = ((start_s + times_s) / self._duration_s * self._num_columns).astype(int)
+        """Add the frames of a window, (images, frames, bands).
+
+        Those beyond its end and, where it is padded, those outside the recording are ignored.
+        """
+        times_s = start_s + (np.arange(images.shape[1]) + 0.5) * self._frame_s
+        end_s = min(start_s + max(length_s, self._frame_s), max(self._duration_s, self._frame_s))
+        inside = (times_s >= 0) & (times_s < end_s)
+        column = (times_s / self._duration_s * self._num_columns).astype(int)
         column = np.minimum(column, self._num_columns - 1)[inside]
         if self._sums is None:
             self._sums = np.zeros((self._num_columns, len(images), images.shape[2]))

@@ -45,7 +45,7 @@ def open_system(workdir: Path, *tasks: str) -> dict[str, Any]:
         expected, _ = _KINDS[tasks[0]]
         if actual not in _KINDS:
             raise UserError(
-                f"{workdir}: contains a system for {actual!r}; name the workdir of {expected}"
+                f"{workdir}: system.json: unknown task {actual!r}; name the workdir of {expected}"
             )
         kind, command = _KINDS[actual]
         raise UserError(

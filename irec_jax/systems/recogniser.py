@@ -112,6 +112,23 @@ class Recogniser:
             notes=clip.notes,
         )
 
+    def padded(self, clip: Clip) -> tuple[Iterable[np.ndarray], int, int]:
+        """Return the audio that windows are cut from: blocks, its length, and the zeros before it.
+
+        There are zeros around a clip for a system that was trained on labels over time, so that
+        the central parts of the windows cover the clip.
+        """
+        blocks, num_samples = clip.samples.blocks(), clip.samples.num_samples
+        if not self.label_samples:
+            return blocks, num_samples, 0
+        window_samples = self.task.window_samples
+        context = (window_samples - self.label_samples) // 2
+        num_windows = max(1, -(-num_samples // self.label_samples))
+        length = (num_windows - 1) * self.label_samples + window_samples
+        before = np.zeros(context, np.float32)
+        after = np.zeros(length - context - num_samples, np.float32)
+        return itertools.chain([before], blocks, [after]), length, context
+
     def summarise(
         self, windows: WindowScores, thresholds: Float[np.ndarray, " classes"], *, name: str
     ) -> Recognized:
@@ -180,13 +197,10 @@ class Recogniser:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the probabilities (W, K) and the levels in dB (W,) of the windows of a clip."""
         levels_db: list[float] = []
-        window_samples, blocks = self.task.window_samples, clip.samples.blocks()
+        window_samples = self.task.window_samples
+        blocks, num_samples, context = self.padded(clip)
         if progress:
-            blocks = _report(blocks, clip.samples.num_samples, progress)
-        context = 0
-        if self.label_samples:
-            context = (window_samples - self.label_samples) // 2
-            blocks = _pad(blocks, clip.samples.num_samples, self.label_samples, window_samples)
+            blocks = _report(blocks, num_samples, progress)
 
         def predict(batch: dict) -> Any:
             levels_db.extend(_levels_db(batch, context, self.label_samples))
@@ -224,18 +238,6 @@ def _report(
         yield block
         num_used += len(block)
         progress(num_used / num_samples)
-
-
-def _pad(
-    blocks: Iterable[np.ndarray], num_samples: int, label_samples: int, window_samples: int
-) -> Iterator[np.ndarray]:
-    """Yield a clip with zeros around it, so that the central parts of its windows cover it."""
-    context = (window_samples - label_samples) // 2
-    num_windows = max(1, -(-num_samples // label_samples))
-    yield np.zeros(context, np.float32)
-    yield from blocks
-    end = (num_windows - 1) * label_samples + window_samples
-    yield np.zeros(end - context - num_samples, np.float32)
 
 
 def _levels_db(batch: dict[str, np.ndarray], first: int, num_samples: int | None) -> list[float]:

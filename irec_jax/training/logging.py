@@ -1,7 +1,7 @@
 """Output of a training run: log lines, TensorBoard, parameter table."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 from irec_jax import distributed
+from irec_jax.errors import UserError
 from irec_jax.remote import Staged
 
 
@@ -26,7 +27,7 @@ class Logger:
 
     Args:
         folder: folder for the TensorBoard files; None writes no files. To a remote one they are
-            copied by `flush`.
+            copied by `flush`; training does not end if that fails.
     """
 
     def __init__(self, folder: Path | None):
@@ -36,6 +37,7 @@ class Logger:
             self._staged = Staged(folder)
             self._writer = SummaryWriter(str(self._staged.local))
         self._written: dict[str, np.ndarray] = {}
+        self._failed = False
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Write TensorBoard scalars."""
@@ -67,13 +69,22 @@ class Logger:
         """Bring the TensorBoard files up to date."""
         if self._writer is not None and self._staged is not None:
             self._writer.flush()
-            self._staged.publish()
+            self._copy(self._staged.publish)
 
     def close(self) -> None:
         """Complete the TensorBoard files."""
         if self._writer is not None and self._staged is not None:
             self._writer.close()
-            self._staged.close()
+            self._copy(self._staged.close)
+
+    def _copy(self, copy: Callable[[], None]) -> None:
+        """Copy the files to a remote folder; the first failure is logged, and training goes on."""
+        try:
+            copy()
+        except UserError as error:
+            if not self._failed:
+                log(f"warning: {error}; training goes on, TensorBoard's files may be incomplete")
+            self._failed = True
 
 
 def num_parameters(params: Any) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 
 from irec_jax import distributed
+from irec_jax.errors import UserError
 from irec_jax.remote import Staged
 from irec_jax.training.logging import log
 
@@ -117,7 +118,10 @@ class Profiler:
         seconds = (time.perf_counter() - self._began) / (last - first + 1)
         if distributed.is_main():
             jax.profiler.stop_trace()
-            self._staged.close()
+            try:
+                self._staged.close()
+            except UserError as error:
+                log(f"warning: {error}; training goes on without this trace")
         devices = jax.device_count()
         lines = [
             f"profile of steps {first}..{last}: {self._folder}",

@@ -279,6 +279,14 @@ def test_truncation_is_noticed(tmp_path, kind, fraction):
         read(tmp_path, content + content[: int(fraction * len(content))])
 
 
+@pytest.mark.parametrize("kind", [*SOUNDFILE_KINDS, *FFMPEG_KINDS])
+def test_first_bytes_of_a_file_are_refused(tmp_path, kind):
+    content = content_of(kind)
+    for num_bytes in (*range(1, 21), 24, 27, 28, 40, 44):
+        with pytest.raises(UserError, match=r"a\.bin: .*; "):
+            read(tmp_path, content[:num_bytes])
+
+
 def test_missing_last_page_of_an_ogg_file_is_noticed(tmp_path):
     content = content_of("vorbis")
     with pytest.raises(UserError, match="truncated: the last page is missing"):

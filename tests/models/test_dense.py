@@ -60,6 +60,7 @@ def test_bfloat16_returns_float32_logits():
     variables = {"params": random_params(wide)}
     logits = narrow.apply(variables, X, train=False)
     assert logits.dtype == jnp.float32
+    assert np.mean(logits == logits.astype(jnp.bfloat16)) < 0.5, "the last layer is rounded"
     np.testing.assert_allclose(logits, wide.apply(variables, X, train=False), atol=0.05)
 
 

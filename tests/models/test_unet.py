@@ -238,6 +238,9 @@ def test_bfloat16_is_close_to_float32(name):
     variables = _variables(exact, x)
     actual, expected = (_apply(m, variables, x) for m in (half, exact))
     assert actual.dtype == jnp.float32
+    _, state = half.apply(variables, x, train=False, mutable=["intermediates"])
+    output = np.asarray(state["intermediates"]["output"][0])
+    assert np.mean(output == output.astype(jnp.bfloat16)) < 0.1, "the last layer is rounded"
     np.testing.assert_allclose(actual, expected, atol=0.05 * float(np.abs(expected).max()))
 
 

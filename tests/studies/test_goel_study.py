@@ -293,6 +293,8 @@ def test_failed_attempt_does_not_fix_the_settings_of_the_workdir(fake_runs, tmp_
         (["--task=0/2"], "--task 0/2: expected I/N with 1 <= I <= N, such as 2/5"),
         (["--task=3/2"], "--task 3/2: expected I/N"),
         (["--task=two"], "--task two: expected I/N"),
+        (["--rows=,"], "--rows ',': names nothing; leave it out"),
+        (["--split="], "--split '': names nothing"),
         (["--split=clip"], "--split clip: unknown; choose from song, window and official"),
         (["--repeats=0"], "--repeats 0: expected at least 1"),
         (["--dataset=gm_multitrack"], "--dataset gm_multitrack: unknown; choose from"),

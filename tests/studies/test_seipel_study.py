@@ -1,5 +1,6 @@
 """Seipel study: labels against notes, differences of runs, and a complete run on tiny data."""
 
+import argparse
 import json
 from types import SimpleNamespace
 from typing import Any
@@ -296,6 +297,24 @@ def test_interrupted_study_resumes(fake_runs, tmp_path):
     fake_runs.clear()
     assert study(tmp_path, "--quick") == 0
     assert len(fake_runs) == 6 and not set(first) & {name for name, _ in fake_runs}
+
+
+def test_quick_runs_take_as_many_steps_whatever_their_instances():
+    parser = argparse.ArgumentParser()
+    seipel.add_arguments(parser)
+    hops_s = {}
+    for run in seipel.plan(parser.parse_args(["--quick"])):
+        overrides = dict(run.overrides)
+        hops_s[run.name] = float(overrides["data.hop_s"])
+        steps = {overrides[f"training.{end}_steps_per_epoch"] for end in ("min", "max")}
+        assert len(steps) == 1
+    frame_s = 1024 / 44_100
+    assert hops_s["frames-160"] == hops_s["frames-16-context-3"] == pytest.approx(16 * frame_s)
+    # The instances of a bag follow one another.
+    assert hops_s["frames-160-instances-3"] == pytest.approx(160 * frame_s)
+    for run in seipel.plan(parser.parse_args([])):
+        frames = int(run.name.split("-")[1])
+        assert float(dict(run.overrides)["data.hop_s"]) == pytest.approx(frames * frame_s)
 
 
 def test_instruments_are_counted_once_per_piece():

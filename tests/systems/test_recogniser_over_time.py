@@ -6,6 +6,7 @@ import pytest
 
 from irec_jax import config as configs
 from irec_jax.inference.prediction import create_predict
+from irec_jax.systems.explainer import Explainer
 from irec_jax.systems.recogniser import Recogniser
 
 FRAME_LENGTH, RATE_HZ = 1024, 44_100
@@ -57,3 +58,27 @@ def test_activity_is_the_probability_except_in_silence(recogniser):
     assert (result.activity[2] == 0).all() and (result.window_scores[2] > 0).all()
     sounding = [0, 1, 3, 4]
     np.testing.assert_array_equal(result.activity[sounding], result.window_scores[sounding])
+
+
+@pytest.mark.parametrize("num_samples", [FRAME_LENGTH * 3, FRAME_LENGTH * 30])
+def test_explained_windows_are_the_recognised_ones(recogniser, num_samples):
+    """The pictures show the recording without the zeros around it, each sound at its time."""
+    explainer, windows = Explainer(recogniser, *recogniser.task.init(jax.random.key(0))), []
+
+    def features(batch, indices):
+        windows.extend(batch["audio"][batch["mask"] > 0])
+        features = np.asarray(recogniser.task.features(batch))
+        return features, features[None]
+
+    vars(explainer)["_class_activation"] = features
+    audio = np.zeros(num_samples, np.float32)
+    audio[:FRAME_LENGTH] = audio[-FRAME_LENGTH:] = 0.5 * np.sin(np.arange(FRAME_LENGTH))
+    chosen = recogniser.task.classes[0]
+    explanation = explainer.explain(audio, sample_rate_hz=RATE_HZ, classes=[chosen])
+    size = 4 * FRAME_LENGTH
+    padded = np.pad(audio, (size, 2 * size))
+    expected = [padded[i : i + 3 * size] for i in range(0, num_samples, size)]
+    np.testing.assert_array_equal(windows, expected)
+    levels = explanation.spectrogram.max(axis=0)
+    first, last = np.flatnonzero(levels > levels.max() - 1)[[0, -1]]
+    assert first <= 2 and last >= len(levels) - 3
