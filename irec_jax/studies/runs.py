@@ -21,6 +21,7 @@ from irec_jax.errors import UserError
 from irec_jax.files import appended, expand_home, read_json
 from irec_jax.reports import provenance
 from irec_jax.reports.writing import write_report
+from irec_jax.text import plural
 from irec_jax.training.logging import duration
 
 #: Datasets of labelled clips.
@@ -182,7 +183,7 @@ class Study:
         failures, remaining = {}, [run for run in runs if run.name in pending]
         _prepare_datasets(pending.values())
         if remaining:
-            print(f"{len(remaining)} runs to do; their output goes to {folder}/NAME.log")
+            print(f"{plural(len(remaining), 'run')} to do; output goes to {folder}/NAME.log")
         began, expected_s = time.monotonic(), 0.0
         while remaining:
             run, run_began = remaining.pop(0), time.monotonic()
