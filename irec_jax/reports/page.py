@@ -12,7 +12,7 @@ from irec_jax.text import plural
 #: Clip score of `inference.aggregation` -> its name on pages, and its definition.
 CLIP_SCORES = {
     "s1": ("S1", "mean of the window probabilities"),
-    "s2": ("S2", "their sum divided by that of the class with the largest sum"),
+    "s2": ("S2", "sum of the window probabilities, divided by the largest sum of a class"),
     "max": ("max", "largest of the window probabilities"),
     "top": ("top", "mean of the largest quarter of the window probabilities of each class"),
 }

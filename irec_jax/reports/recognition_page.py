@@ -117,7 +117,7 @@ def _warnings(report: Mapping) -> list[str]:
         warnings.append(
             f"> **Warning: data leakage.** {num_shared} of the "
             f"{plural(num_songs, 'test song')} {'is' if num_shared == 1 else 'are'} also in the "
-            " training split: the scores say little about unseen music."
+            "training split: the scores say little about unseen music."
         )
     if report["collapse"]["warning"]:
         warnings.append(f"> **Warning: collapsed.** {report['collapse']['warning']}")

@@ -26,7 +26,7 @@ POST_REFERENCES = {
     "segment": "the maximum of each segment",
 }
 POST_FILLS = {"floor": "silent", "zero": "0 dB"}
-#: Estimates of a separator -> what they are; `post` depends on the settings.
+#: What `raw` is; the postprocessing of `post` depends on the settings.
 _RAW = "the output of the network"
 #: Smaller differences are printed as zero.
 _PRINTED_DB = 0.005
