@@ -280,8 +280,8 @@ def _find_reports(
             changed = [line for line in lines if line.startswith("evaluation.")]
         if changed and file.exists() and todo is not None and run.name not in todo:
             raise UserError(
-                f"{file}: is from an evaluation with other settings ({'; '.join(changed)}); execute "
-                "this run again"
+                f"{file}: is from an evaluation with other settings ({'; '.join(changed)}); "
+                "execute this run again"
             )
         if file.exists() and not changed:
             reports[run.name] = read_json(file)
