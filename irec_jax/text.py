@@ -18,7 +18,7 @@ def is_finite(value: float | None) -> bool:
 
 def number(value: float | None, digits: int = 3) -> str:
     """Return a number with a fixed number of decimals; a dash if it is missing or not finite."""
-    return f"{value:.{digits}f}" if is_finite(value) else _MISSING
+    return f"{value:z.{digits}f}" if is_finite(value) else _MISSING
 
 
 def decibels(value: float | None, digits: int = 2) -> str:
@@ -30,7 +30,7 @@ def decibels(value: float | None, digits: int = 2) -> str:
 
 def difference(value: float | None, digits: int = 3) -> str:
     """Return a number with its sign; a dash if it is missing or not finite."""
-    return f"{value:+.{digits}f}" if is_finite(value) else _MISSING
+    return f"{value:+z.{digits}f}" if is_finite(value) else _MISSING
 
 
 def interval(value: float | None, ends: Sequence[float | None] | None) -> str:
@@ -44,6 +44,11 @@ def mean_sd(block: Mapping[str, float | None], digits: int = 2) -> str:
     """Return ``mean`` ± ``sd`` of a dict, '10.53 ± 2.11'; a dash if it has no mean."""
     mean, sd = number(block.get("mean"), digits), block.get("sd")
     return f"{mean} ± {sd:.{digits}f}" if mean != _MISSING and is_finite(sd) else mean
+
+
+def plural(number: int, noun: str, many: str | None = None) -> str:
+    """Return a number and what it counts: '1 track', '2 tracks'; ``many`` is an odd plural."""
+    return f"{number:,} {noun if number == 1 else many or noun + 's'}"
 
 
 def clock(seconds: float) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from irec_jax.errors import UserError
 from irec_jax.files import expand_home, write_text
-from irec_jax.text import printable, to_unicode
+from irec_jax.text import difference, number, plural, printable, to_unicode
 
 
 @pytest.fixture
@@ -54,3 +54,9 @@ def test_names_and_messages_are_printable_lines(tmp_path):
     assert to_unicode("\udcc3\udcbc") == "ü"  # as the ASCII locale decodes it
     write_text(tmp_path / "page", f"ü {name}")
     assert (tmp_path / "page").read_text(encoding="utf-8") == "ü " + to_unicode(name)
+
+
+def test_numbers_that_round_to_zero_have_no_minus_and_one_thing_is_singular():
+    assert number(-0.0004) == "0.000" and difference(-0.02, 1) == "+0.0"
+    assert [plural(n, "track") for n in (0, 1, 2)] == ["0 tracks", "1 track", "2 tracks"]
+    assert plural(1, "class", "classes") == "1 class" and plural(1200, "s") == "1,200 ss"

@@ -57,7 +57,7 @@ def main(words: Sequence[str]) -> int:
 
 def _print(result, out: str) -> None:
     """Print the share of time and the number of segments of each track."""
-    from irec_jax.text import clock, shorten
+    from irec_jax.text import clock, plural, shorten
 
     width = min(48, max(len(name) for name in ("track", *result.names)))
     print(f"{'track':<{width}}  plays  segments")
@@ -76,6 +76,6 @@ def _print(result, out: str) -> None:
         if texts:
             print(f"{description}: {', '.join(texts)}")
     print(
-        f"{len(result.names)} tracks of {clock(result.duration_s)} in {printable(out)}: "
+        f"{plural(len(result.names), 'track')} of {clock(result.duration_s)} in {printable(out)}: "
         f"{', '.join(path.name for path in result.paths)} ({result.speed:.1f} x real time)"
     )

@@ -8,7 +8,7 @@ from irec_jax.cli import CommandParser
 from irec_jax.cli.console import user_errors
 from irec_jax.errors import UserError
 from irec_jax.files import expand_home
-from irec_jax.text import printable
+from irec_jax.text import plural, printable
 
 HOW_TO_TRAIN = (
     "--workdir: missing; name the folder of a trained separator, or train one with: "
@@ -98,7 +98,9 @@ def _summary(result, folder: Path) -> str:
     notes = [f"{result.speed:.1f} x real time"]
     if result.silent:
         notes.append("silent")
-    clipped = [f"{num} samples of {stem}" for stem, num in result.num_clipped.items() if num]
+    clipped = [
+        f"{plural(num, 'sample')} of {stem}" for stem, num in result.num_clipped.items() if num
+    ]
     if clipped:
         notes.append(f"{' and '.join(clipped)} clipped: reduce the level of the input")
     return f"in {printable(folder)} ({', '.join(notes)})"

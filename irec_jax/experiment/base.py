@@ -13,7 +13,7 @@ import jax
 from ml_collections import config_dict
 
 from irec_jax import data, distributed
-from irec_jax.checkpoints import state, workdir
+from irec_jax.checkpoints import state, storage, workdir
 from irec_jax.config import flatten
 from irec_jax.config.checks import name_sections
 from irec_jax.data.splits import Examples
@@ -22,11 +22,16 @@ from irec_jax.experiment.initial import Initial
 from irec_jax.reports import provenance
 from irec_jax.studies import published
 from irec_jax.tasks import Recognition, Separation
+from irec_jax.text import plural
 from irec_jax.training import dispatch, loop, optimizers, parallel, step
 from irec_jax.training.logging import Logger, duration, log, parameter_table
 
 TaskT = TypeVar("TaskT", Recognition, Separation)
 DatasetT = TypeVar("DatasetT", data.Dataset, data.StemDataset)
+
+
+#: Runs of so few training steps learn nothing: those with `debug` have 6.
+_DEBUG_STEPS = 30
 
 
 @dataclasses.dataclass
@@ -196,6 +201,7 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
             best_epoch=trained.progress.best,
             history=trained.progress.history,
             reported=published.RESULTS.get(self.name),
+            debug=_is_debug_run(self.config.training),
         )
 
     def summarize_repeats(self, reports: list[dict], folder: Path) -> dict:
@@ -287,26 +293,30 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
         log(parameter_table(params))
         log(
             f"{batches.num_windows} {self.unit} of {config.data.window_s:.4g} s, "
-            f"{batches.steps_per_epoch} steps per epoch on {jax.device_count()} device(s); "
+            f"{plural(batches.steps_per_epoch, 'step')} per epoch on "
+            f"{plural(jax.device_count(), 'device')}; "
             f"{valid_batches.num_windows} validation {self.unit}; {self.describe_splits(splits)}; "
             f"tensorboard --logdir {folder / 'tensorboard'}"
         )
-        placement = config.data.get("placement", "auto")
+        # The data of a finished training are not read only to say so.
+        finished = storage.has_finished(folder / "checkpoints")
+        placement = "host" if finished else config.data.get("placement", "auto")
         store = dispatch.place(batches, placement, name="training")
         valid_store = dispatch.place(valid_batches, placement, name="validation")
         initial = state.create(params, model_state, optimizer, task.scalars, seed)
         cut = None if store is None else batches.cut
-        count = config.training.get("steps_per_call") or dispatch.steps_per_call(
+        count = 1 if finished else config.training.get("steps_per_call")
+        count = count or dispatch.steps_per_call(
             batches, lambda: self.train_step(cut, scan=False), initial, store
         )
         if count > 1:
             log(f"{count} steps per call")
-        first_batch = valid_batches[0]
+        first_batch = functools.cache(lambda: valid_batches[0])
 
         def summarize(step: int, params: Any, model_state: Any) -> None:
             if distributed.is_main():
                 params, model_state = parallel.first((params, model_state))
-                arrays = task.summaries(params, model_state, first_batch)
+                arrays = task.summaries(params, model_state, first_batch())
                 logger.summaries(step, arrays, self.dataset.sample_rate_hz)
 
         with contextlib.closing(Logger(folder / "tensorboard")) as logger:
@@ -331,3 +341,9 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
             kept = f"last epoch, {count}"
         log(f"{kept}, trained in {duration(progress.seconds)}")
         return best.params, best.model_state, progress
+
+
+def _is_debug_run(training: Mapping[str, Any]) -> bool:
+    """Return whether a config allows no more steps than a run with `debug`, or hardly more."""
+    steps = training["max_steps_per_epoch"]
+    return steps is not None and training["num_epochs"] * steps <= _DEBUG_STEPS
