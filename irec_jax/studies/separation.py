@@ -121,7 +121,12 @@ def _budget(arguments: argparse.Namespace, kind: str) -> tuple[dict[str, str], f
 
 
 def separator_run(arguments: argparse.Namespace, ablation: str = "") -> runs.Run:
-    """Return the run of the separator or, given a key of `separation_ablation.ABLATIONS`, of it."""
+    """Return the run that trains the separator, or a separator of the ablation study.
+
+    Args:
+        arguments: of `irec study separation`.
+        ablation: key of `separation_ablation.ABLATIONS`; empty for the separator of the study.
+    """
     budget, expected_s = _budget(arguments, "ablation" if ablation else "separator")
     choice = f"ablation={ablation}" if ablation else f"output={arguments.output}"
     config = f"{_UNET}:dataset={arguments.stems},{choice}"
