@@ -46,6 +46,11 @@ def mean_sd(block: Mapping[str, float | None], digits: int = 2) -> str:
     return f"{mean} ± {sd:.{digits}f}" if mean != _MISSING and is_finite(sd) else mean
 
 
+def count(number: int, noun: str) -> str:
+    """Return a number and its noun, '1 track' or '1,200 tracks'."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
 def clock(seconds: float) -> str:
     """Return a time as m:ss, with hours or tenths of a second where they are not zero."""
     minutes, tenths = divmod(round(seconds * 10), 600)

@@ -21,6 +21,7 @@ from irec_jax.errors import UserError
 from irec_jax.files import appended, expand_home, read_json
 from irec_jax.reports import provenance
 from irec_jax.reports.writing import write_report
+from irec_jax.text import count
 from irec_jax.training.logging import duration
 
 #: Datasets of labelled clips.
@@ -182,7 +183,7 @@ class Study:
         failures, remaining = {}, [run for run in runs if run.name in pending]
         _prepare_datasets(pending.values())
         if remaining:
-            print(f"{len(remaining)} runs to do; their output goes to {folder}/NAME.log")
+            print(f"{count(len(remaining), 'run')} to do; output in {folder}/NAME.log")
         began, expected_s = time.monotonic(), 0.0
         while remaining:
             run, run_began = remaining.pop(0), time.monotonic()
@@ -217,9 +218,7 @@ class Study:
         if not reports and not results.failures:
             raise UserError(f"{self.workdir}: no run has finished; execute them without --collect")
         if not reports:
-            raise UserError(
-                f"all {len(results.failures)} runs failed; the reasons are printed above"
-            )
+            raise UserError("all runs failed; the reasons are printed above")
         datasets = [report["provenance"]["dataset"] for report in reports]
         return {
             **{key: reports[0][key] for key in ("rendered", "dataset", "classes")},
