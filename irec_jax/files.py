@@ -148,10 +148,19 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise UserError(
-            f"{path}: cannot be written ({error.strerror or error}); free space or name another "
-            "folder"
-        ) from error
+        raise write_error(path, error) from error
+
+
+def write_error(path: str | os.PathLike, error: OSError) -> UserError:
+    """Return the error of a file or folder that cannot be written, with a remedy that fits."""
+    remedy = {
+        errno.ENOSPC: "free space or name another folder",
+        errno.EDQUOT: "free space or name another folder",
+        errno.ENAMETOOLONG: "choose a shorter name",
+        errno.EACCES: "make the folder writable or name another one",
+        errno.EPERM: "make the folder writable or name another one",
+    }.get(error.errno or 0, "name another folder")
+    return UserError(f"{path}: cannot be written ({error.strerror or error}); {remedy}")
 
 
 @contextlib.contextmanager

@@ -1,12 +1,13 @@
 """Paths as users type them, printable names and messages, and text files."""
 
+import errno
 import os
 import pathlib
 
 import pytest
 
 from irec_jax.errors import UserError
-from irec_jax.files import expand_home, write_text
+from irec_jax.files import expand_home, write_error, write_text
 from irec_jax.text import printable, to_unicode
 
 
@@ -54,3 +55,16 @@ def test_names_and_messages_are_printable_lines(tmp_path):
     assert to_unicode("\udcc3\udcbc") == "ü"  # as the ASCII locale decodes it
     write_text(tmp_path / "page", f"ü {name}")
     assert (tmp_path / "page").read_text(encoding="utf-8") == "ü " + to_unicode(name)
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.ENOSPC, "(No space left on device); free space or name another folder"),
+        (errno.ENOENT, "(No such file or directory); name another folder"),
+        (errno.EACCES, "(Permission denied); make the folder writable or name another one"),
+    ],
+)
+def test_the_remedy_fits_the_error(number, remedy):
+    error = write_error("x/y", OSError(number, os.strerror(number)))
+    assert str(error) == f"x/y: cannot be written {remedy}"

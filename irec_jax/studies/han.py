@@ -23,6 +23,7 @@ from irec_jax.files import read_json
 from irec_jax.inference import aggregation as aggregations
 from irec_jax.inference import thresholds
 from irec_jax.metrics import multilabel
+from irec_jax.progress import progress_bar
 from irec_jax.reports.page import mean_over_runs
 from irec_jax.studies import han_figures, han_tables, han_visualisations, runs
 from irec_jax.text import count, mean_sd
@@ -68,14 +69,6 @@ _SEED_S, _QUICK_SEED_S, _BASELINES_S = 480.0, 90.0, 40.0
 _DEBUG_NETWORK = (("model.filters", "(2, 4, 4, 8)"), ("model.dense", "16"))
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `irec study han`."""
-    runs.add_arguments(parser, workdir="runs/study_han")
-    parser.add_argument(
-        "--repeats", type=int, default=3, help="seeds of every network (default: 3, as published)"
-    )
-
-
 def plan(arguments: argparse.Namespace) -> list[runs.Run]:
     """Return the runs of all rows; the seeds of a row are repeats of one run."""
     planned = []
@@ -116,11 +109,11 @@ def run(arguments: argparse.Namespace) -> int:
     results = study.execute(list(planned.values()), _line, todo)
     report = study.report(results, split="official")
     folders = {name: seed_folders(study.workdir / "runs" / name) for name in results.reports}
+    finished = [row for row in ROWS if row.name in folders]
     report |= {
         "rows": {
             row.name: dataclasses.asdict(row) | scores(folders[row.name])
-            for row in ROWS
-            if row.name in folders
+            for row in progress_bar(finished, desc="scores", unit="row")
         },
         "baselines": _baselines(results.reports, folders),
         "data": next(iter(results.reports.values()))["data"],

@@ -71,31 +71,6 @@ _DEBUG_UNET = _DEBUG_CNN | {
 }
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `irec study separation`."""
-    runs.add_arguments(parser, workdir="runs/study_separation", rows=False)
-    add = parser.add_argument
-    add("--stems", default="gm_musdb", help="data of the separator: gm_musdb (rendered) or musdb18")
-    add("--stems-path", default="", help="folder of the tracks of musdb18")
-    add(
-        "--stems-split",
-        default="official",
-        help="official, or validation to test on the validation tracks if there are no test tracks",
-    )
-    add("--separator", default="", metavar="DIR", help="workdir of a trained separator to use")
-    add("--output", default="attenuation", help="separator output: attenuation, direct or mask")
-    add(
-        "--listen",
-        default="features",
-        help="input of the classifiers: separated spectrograms (features) or their sound (audio)",
-    )
-    add(
-        "--no-ablations",
-        action="store_true",
-        help="omit the separators of figure 4.1 and of the other experiments with its training",
-    )
-
-
 def settings(arguments: argparse.Namespace) -> dict:
     """Return the options that affect the results.
 
