@@ -163,11 +163,16 @@ def test_changed_config_is_rejected_with_the_differing_keys(trained, capsys):
 
 def test_eval_mode_accepts_changed_evaluation_settings(trained, capsys):
     report_before = json.loads((trained / "report.json").read_text())
+    system_before = (trained / "system.json").read_text()
     words = ["--config=configs/han.py:debug", f"--workdir={trained}", *SMALL, "--mode=eval"]
     assert call(*words, "--config.evaluation.aggregation=s1") == 0
     report = json.loads((trained / "report.json").read_text())
     assert report["aggregation"] == "s1" and len(report["history"]) == 2
     assert report["aggregations"]["s2"]["curve"] == report_before["aggregations"]["s2"]["curve"]
+    assert "settings; those of the report are evaluation.aggregation: s2 -> s1" in (
+        capsys.readouterr().out
+    )
+    assert (trained / "system.json").read_text() == system_before
     assert call(*words) == 0
     capsys.readouterr()
 

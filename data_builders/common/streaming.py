@@ -26,6 +26,17 @@ from irec_jax.progress import progress_bar
 _SHARD_BYTES = 256 << 20
 
 
+class _Info(tfds.core.DatasetInfo):
+    """Information on a dataset that TFDS does not publish.
+
+    TFDS looks for published information whenever a builder is created, and leaves an empty
+    temporary folder behind.
+    """
+
+    def initialize_from_bucket(self) -> None:
+        """Do nothing."""
+
+
 class StreamingBuilder(tfds.core.GeneratorBasedBuilder):
     """Base class like `tfds.core.GeneratorBasedBuilder` that always writes array_record files.
 
@@ -41,6 +52,10 @@ class StreamingBuilder(tfds.core.GeneratorBasedBuilder):
     def builder_config(self) -> Any:
         """The config of this builder; subclasses state its class."""
         return super().builder_config
+
+    def dataset_info_from_configs(self, **kwargs: Any) -> tfds.core.DatasetInfo:
+        """Return the information on this dataset; see `tfds.core.DatasetInfo`."""
+        return _Info(builder=self, **kwargs)
 
     def index(self, split: str) -> Any:
         """Return the index of the examples of a prepared split; see `clip_index`."""

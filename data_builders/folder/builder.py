@@ -86,8 +86,7 @@ class Folder(OptionsBuilder, StreamingBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         config = self.builder_config
-        return tfds.core.DatasetInfo(
-            builder=self,
+        return self.dataset_info_from_configs(
             description=f"The sounds of {config.path}.",
             features=recognition_features(config.classes, FORMATS[config.format]),
         )

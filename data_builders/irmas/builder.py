@@ -77,8 +77,7 @@ class Irmas(StreamingBuilder):
     NUM_TEST = {1: 807, 2: 1301, 3: 766}
 
     def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(
-            builder=self,
+        return self.dataset_info_from_configs(
             description=__doc__,
             features=recognition_features(IRMAS, FORMATS[self.builder_config.name]),
             homepage="https://www.upf.edu/web/mtg/irmas",

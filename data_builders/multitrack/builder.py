@@ -131,8 +131,7 @@ class Multitrack(OptionsBuilder, MultitrackBuilder):
 
     def _info(self) -> tfds.core.DatasetInfo:
         config = self.builder_config
-        return tfds.core.DatasetInfo(
-            builder=self,
+        return self.dataset_info_from_configs(
             description=f"The tracks of {config.path or _NAME}.",
             features=multitrack_features(config.classes),
         )

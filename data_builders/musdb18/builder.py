@@ -98,8 +98,7 @@ class Musdb18(StemBuilder):
     )
 
     def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(
-            builder=self,
+        return self.dataset_info_from_configs(
             description=__doc__,
             features=stem_features(),
             homepage="https://sigsep.github.io/datasets/musdb.html",

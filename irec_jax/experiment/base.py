@@ -14,8 +14,10 @@ from ml_collections import config_dict
 
 from irec_jax import data, distributed
 from irec_jax.checkpoints import state, workdir
+from irec_jax.config import flatten
 from irec_jax.config.checks import name_sections
 from irec_jax.data.splits import Examples
+from irec_jax.errors import UserError
 from irec_jax.experiment.initial import Initial
 from irec_jax.reports import provenance
 from irec_jax.studies import published
@@ -203,6 +205,26 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
         for line in self.describe_repeats(final):
             log(line)
         return final
+
+    def update_system(self, folder: Path, evaluated: Mapping[str, Any] | None = None) -> None:
+        """Add to `system.json` what is known only after the evaluation.
+
+        An evaluation with other settings than those of the training leaves the system unchanged, so
+        that it is applied as before.
+        """
+
+        def differences() -> list[str]:
+            try:
+                stored = workdir.read_system(folder)["config"]["evaluation"]
+            except (UserError, KeyError):  # a missing or damaged one is replaced
+                return []
+            ours, theirs = (flatten(s, "evaluation.") for s in (self.config.evaluation, stored))
+            return workdir.differences(ours, theirs)
+
+        if differing := distributed.on_main(differences):
+            log(f"the system keeps its settings; those of the report are {'; '.join(differing)}")
+        else:
+            self.write_system(folder, evaluated)
 
     def write_system(self, folder: Path, evaluated: Mapping[str, Any] | None = None) -> None:
         """Write `system.json`, which makes a checkpoint a complete system.

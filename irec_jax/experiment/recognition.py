@@ -143,7 +143,7 @@ class RecognitionExperiment(Experiment[Recognition, data.Dataset, data.Clips]):
             for kind, block in evaluation["thresholds"].items()
             if kind != "oracle"
         }
-        self.write_system(folder, {"thresholds": self.system()["thresholds"] | tuned})
+        self.update_system(folder, {"thresholds": self.system()["thresholds"] | tuned})
         distributed.on_main(lambda: recognition.write_scores(folder, test=test, validation=tuning))
         distributed.on_main(lambda: str(recognition_report.write(report, folder)))
         log(_summary(report))

@@ -60,7 +60,7 @@ class SeparationExperiment(Experiment[Separation, data.StemDataset, data.Tracks]
         )
 
     def report(self, trained: Trained[data.Tracks]) -> dict:
-        self.write_system(trained.folder)
+        self.update_system(trained.folder)
         began = time.perf_counter()
         predict = create_predict(self.task, trained.params, trained.model_state)
         scores, example = self._score(

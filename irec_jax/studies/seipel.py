@@ -30,8 +30,9 @@ BASELINES = "frames-112"
 _QUICK_FRAMES = (16, 48, 112, 160)
 #: Aggregations and networks per position that the thesis names as future work, on short instances.
 _AGGREGATES = ("max", "noisy_or", "attention", "lse")
-#: With `--quick` all runs take about as many steps, whatever the length of their instances.
-_QUICK_EPOCHS, _QUICK_STEPS, _QUICK_BATCH = 8, 45, 16
+#: With `--quick` all runs take about as many steps, whatever the length of their instances. A batch
+#: has 16 windows or 8 bags.
+_QUICK_EPOCHS, _QUICK_STEPS, _QUICK_BATCH, _QUICK_BAGS = 8, 45, 16, 8
 #: Frames between the starts of overlapping training instances with `--quick`.
 _QUICK_HOP_FRAMES = 16
 #: Approximate frames of training per second on two cores, seconds of audio in an epoch, and seconds
@@ -116,15 +117,17 @@ def plan(arguments: argparse.Namespace) -> list[runs.Run]:
         if arguments.quick and not arguments.debug:
             # Ten minutes of music have a tenth as many instances of 160 frames as of 16, unless
             # they overlap. Those of a bag follow one another.
-            hop_frames = row.frames if row.instances > 1 else _QUICK_HOP_FRAMES
+            hop_frames, batch_size = _QUICK_HOP_FRAMES, _QUICK_BATCH
+            if row.instances > 1:
+                hop_frames, batch_size = row.frames, _QUICK_BAGS
             overrides += [
                 ("training.num_epochs", str(_QUICK_EPOCHS)),
                 ("training.min_steps_per_epoch", str(_QUICK_STEPS)),
                 ("training.max_steps_per_epoch", str(_QUICK_STEPS)),
-                ("training.batch_size", str(_QUICK_BATCH)),
+                ("training.batch_size", str(batch_size)),
             ]
-            num_steps = _QUICK_EPOCHS * _QUICK_STEPS
-            num_frames = num_steps * _QUICK_BATCH * row.frames * row.context * row.instances
+            num_windows = _QUICK_EPOCHS * _QUICK_STEPS * batch_size
+            num_frames = num_windows * row.frames * row.context * row.instances
         overrides += [
             ("data.hop_s", str(hop_frames * FRAME_LENGTH / SAMPLE_RATE_HZ)),
             ("augment.num_mel_masks", "0"),

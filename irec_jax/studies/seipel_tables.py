@@ -23,8 +23,8 @@ def markdown_page(report: Mapping) -> str:
         "orientation."
     )
     brief = (
-        "Some lengths of instances only, all trained for about 360 steps in batches of 16. "
-        "Training instances overlap, unless they are in bags."
+        "Some lengths of instances only, all trained for about 360 steps in batches of 16 windows "
+        "or 8 bags. Training instances overlap, unless they are in bags."
     )
     rows = list(report["rows"].values())
     introduction = [

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import pytest
@@ -16,10 +17,13 @@ BY_PATH = ("folder", "multitrack")
 
 
 @pytest.mark.parametrize("name", sorted(set(data_builders.DATASETS) - set(BY_PATH)))
-def test_tfds_creates_registered_builders(name, tmp_path):
+def test_tfds_creates_registered_builders(name, tmp_path, monkeypatch):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     builder = tfds.builder(name, data_dir=tmp_path)
     assert builder.name == name and str(tmp_path) in str(builder.data_dir)
     assert builder.info.full_name == data_builders.builder(name, data_dir=tmp_path).info.full_name
+    assert not [*(tmp_path / "temporary").iterdir()]
 
 
 @pytest.mark.parametrize("create", [tfds.builder, data_builders.builder])
