@@ -153,13 +153,13 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
 
 def write_error(path: str | os.PathLike, error: OSError) -> UserError:
     """Return the error of a file or folder that cannot be written, with a remedy that fits."""
-    remedy = {
-        errno.ENOSPC: "free space or name another folder",
-        errno.EDQUOT: "free space or name another folder",
-        errno.ENAMETOOLONG: "choose a shorter name",
-        errno.EACCES: "make the folder writable or name another one",
-        errno.EPERM: "make the folder writable or name another one",
-    }.get(error.errno or 0, "name another folder")
+    remedy = "name another folder"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        remedy = "free space or name another folder"
+    elif error.errno in (errno.EACCES, errno.EPERM):
+        remedy = "make the folder writable or name another one"
+    elif error.errno == errno.ENAMETOOLONG:
+        remedy = "choose a shorter name"
     return UserError(f"{path}: cannot be written ({error.strerror or error}); {remedy}")
 
 

@@ -118,7 +118,8 @@ def _build(builder: Any, manual_dir: str | None, locked: bool) -> None:
 def _cannot_write(folder: Path, error: OSError) -> UserError:
     path = error.filename or folder
     reason = error.strerror or str(error).replace("\n", " ")
-    remedy = "free space, or " if error.errno in (errno.ENOSPC, errno.EDQUOT, None) else ""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, None)  # None: from a library
+    remedy = "free some space or " if full else ""
     return UserError(f"{path}: {reason}; {remedy}set data_dir to another folder")
 
 

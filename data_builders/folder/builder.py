@@ -28,7 +28,6 @@ from data_builders.common.streaming import OptionsBuilder, StreamingBuilder
 from data_builders.folder.files import drop_copies, scan
 from irec_jax.errors import UserError
 from irec_jax.files import expand_home
-from irec_jax.text import count
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -99,7 +98,10 @@ class Folder(OptionsBuilder, StreamingBuilder):
             for error in self._errors:
                 print(f"skipped: {error}", file=sys.stderr)
             if self._errors:
-                print(f"{count(len(self._errors), 'file')} could not be read", file=sys.stderr)
+                print(
+                    f"{len(self._errors)} file{'s'[: len(self._errors) != 1]} could not be read",
+                    file=sys.stderr,
+                )
 
     def _split_generators(self, dl_manager) -> dict[str, Examples]:
         del dl_manager

@@ -163,4 +163,5 @@ print([name for name in ("jax", "sklearn", "matplotlib", "tensorflow") if name i
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.stdout.endswith("\n[]\n"), result.stderr
-    assert "such as relu,window" in result.stdout and "tables II to IX of Goel" in result.stdout
+    printed = " ".join(result.stdout.split())
+    assert "such as relu,window" in printed and "tables II to IX of Goel" in printed
