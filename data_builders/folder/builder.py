@@ -98,10 +98,8 @@ class Folder(OptionsBuilder, StreamingBuilder):
             for error in self._errors:
                 print(f"skipped: {error}", file=sys.stderr)
             if self._errors:
-                print(
-                    f"{len(self._errors)} file{'s'[: len(self._errors) != 1]} could not be read",
-                    file=sys.stderr,
-                )
+                noun = "file" if len(self._errors) == 1 else "files"
+                print(f"{len(self._errors)} {noun} could not be read", file=sys.stderr)
 
     def _split_generators(self, dl_manager) -> dict[str, Examples]:
         del dl_manager
