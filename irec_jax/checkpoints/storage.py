@@ -24,7 +24,7 @@ from irec_jax.checkpoints.checksums import verify, write_checksums
 from irec_jax.checkpoints.mirror import Mirror
 from irec_jax.checkpoints.state import TrainState
 from irec_jax.errors import UserError
-from irec_jax.files import temporary_file_error
+from irec_jax.files import read_json, temporary_file_error
 from irec_jax.remote import check_guard
 
 
@@ -225,6 +225,23 @@ def load_best_variables(folder: Path, target: tuple[Any, Any]) -> tuple[Any, Any
 
 def _zeros(target: Any) -> Any:
     return jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), target)
+
+
+def has_finished(folder: Path) -> bool:
+    """Return whether the training of a run has ended, on every process.
+
+    Only the record of the loop is read, also in a bucket. If it is damaged, the answer is no.
+    """
+
+    def read() -> bool:
+        steps = [int(path.name) for path in folder.glob("*") if path.name.isdigit()]
+        if not steps:
+            return False
+        with contextlib.suppress(UserError, AttributeError):
+            return read_json(folder / str(max(steps)) / "progress" / "metadata")["finished"]
+        return False
+
+    return distributed.on_main(read)
 
 
 def load_history(folder: Path) -> list[dict[str, float]]:

@@ -1,6 +1,7 @@
 """Workdirs: the folder of a run, and the config that it belongs to.
 
-config.json         the resolved config; a run with another config is rejected
+config.json         the resolved config, with the type that the network computes in; a run with
+                    another config, except for the section `evaluation`, is rejected
 dataset.json        fingerprint of the data, see `data.fingerprint`
 class_weights.json  weights of the classes in the loss, where `loss.class_weights` is set
 checkpoints/N/      state after N steps: the last one and the best one by validation
@@ -93,8 +94,8 @@ def check_workdir(
     Args:
         workdir: the folder, existing or not.
         config: flat, from `config.flatten`.
-        mode: 'train' or 'eval'; evaluation settings may differ in 'eval'.
-        ignored: prefixes of keys that may differ.
+        mode: 'train' or 'eval'.
+        ignored: prefixes of keys that may differ, as those of the section `evaluation` always may.
 
     Raises:
         UserError: the workdir belongs to another config (the differing keys are listed) or contains
@@ -104,14 +105,11 @@ def check_workdir(
         raise UserError(f"{workdir}: is a file; name a folder as --workdir")
     if not workdir.exists() and {*"*?"} & {*str(workdir)}:
         raise UserError(f"{workdir}: is a shell pattern, not a path; name a folder as --workdir")
-    trained = any(workdir.glob("checkpoints/*")) or any(workdir.glob("seed_*/checkpoints/*"))
-    file = workdir / "config.json"
+    trained, file = _is_trained(workdir), workdir / "config.json"
     if mode == "eval" and not (trained and file.exists()):
         raise UserError(f"{workdir}: no trained system; run with --mode=train first")
     if file.exists():
-        if mode == "eval":
-            ignored = (*ignored, "evaluation.")
-        differing = differences(config, read_json(file), ignored)
+        differing = differences(config, read_json(file), (*ignored, "evaluation."))
         if differing and trained:
             raise UserError(
                 f"{workdir}: contains a run with another config ({'; '.join(differing)}); name "
@@ -121,13 +119,24 @@ def check_workdir(
         raise UserError(f"{workdir}: contains other files; name an empty or new --workdir")
 
 
+def _is_trained(workdir: Path) -> bool:
+    return any(workdir.glob("checkpoints/*")) or any(workdir.glob("seed_*/checkpoints/*"))
+
+
+def recorded_dtype(workdir: Path) -> str | None:
+    """Return the type in which the training of a workdir began; None if it is not known."""
+    file = workdir / "config.json"
+    return read_json(file).get("model.dtype") if _is_trained(workdir) and file.exists() else None
+
+
 def differences(
     ours: Mapping[str, Any], theirs: Mapping[str, Any], ignored: Iterable[str] = ()
 ) -> list[str]:
     """Return lines `key: theirs -> ours` for all keys of two flat configs that differ.
 
-    Earlier versions wrote "" or 0 for a key that is not set, which is None now, a `model.dtype` of
-    float32 where it is None now, and had not yet the keys of `_ADDED`.
+    Earlier versions wrote "" or 0 for a key that is not set, which is None now, and had not yet the
+    keys of `_ADDED`. A `model.dtype` of None, or none in a config that had float32 in earlier
+    versions, stands for theirs.
     """
     theirs = {k: v for k, v in _ADDED.items() if k in ours} | dict(theirs)
     return [
@@ -136,8 +145,14 @@ def differences(
         if not key.startswith(tuple(ignored))
         and ours.get(key) != theirs.get(key)
         and not (key in ours and ours[key] is None and theirs[key] in ("", 0))
-        and not (key == "model.dtype" and ours.get(key) is None and theirs[key] == "float32")
+        and not (key == "model.dtype" and _is_open(ours, theirs[key]))
     ]
+
+
+def _is_open(ours: Mapping[str, Any], their_dtype: str | None) -> bool:
+    return ours.get("model.dtype", "") is None or (
+        "model.dtype" not in ours and their_dtype == "float32"
+    )
 
 
 def has_checkpoint(folder: Path) -> bool:

@@ -4,12 +4,13 @@ import contextlib
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import jax
 from ml_collections import config_dict
 
 from irec_jax import config as configs
-from irec_jax import data, distributed, job_array
+from irec_jax import data, distributed, job_array, models
 from irec_jax.checkpoints import storage as checkpoints
 from irec_jax.checkpoints import workdir
 from irec_jax.checkpoints.lock import run_lock
@@ -60,8 +61,9 @@ def run(
     Raises:
         UserError: an invalid config, dataset or workdir, or a workdir that another run uses.
     """
-    task, _, sample_rate_hz = configs.check_config(config)
     folder, flat = expand_home(folder, urls=True), configs.flatten(config)
+    resolved = _resolve_dtype(config, folder)
+    task, _, sample_rate_hz = configs.check_config(resolved)
     distributed.on_main(
         lambda: workdir.check_workdir(folder, flat, mode, ignored=configs.NOT_COMPARED)
     )
@@ -77,7 +79,7 @@ def run(
     # The jobs of an array share the folder; each repeat has a lock of its own.
     with contextlib.nullcontext() if part else run_lock(folder):
         experiment = EXPERIMENTS[config.task](name, config, task, initial)
-        reports = _run(experiment, folders, folder, mode)
+        reports = _run(experiment, folders, folder, mode, configs.flatten(resolved))
         if part:
             log(
                 f"repeats of this task that have finished: {len(reports)}; --collect reports on all"
@@ -86,6 +88,24 @@ def run(
         if config.training.repeats == 1:
             return reports[0]
         return _summarize(experiment, reports, folder)
+
+
+def _resolve_dtype(config: config_dict.ConfigDict, folder: Path) -> config_dict.ConfigDict:
+    """Return a config whose network computes in a type that does not depend on the device.
+
+    A `model.dtype` of None stands for the type in which the training of the workdir began or, for
+    a new one, that of this device.
+    """
+    if config.model.get("dtype", "") is not None:
+        return config
+    recorded = distributed.on_main(lambda: workdir.recorded_dtype(folder))
+    default = distributed.on_main(models.default_dtype)
+    if recorded and recorded != default:
+        log(f"the network computes in {recorded}, as this workdir began (by device: {default})")
+    resolved = config.copy_and_resolve_references()
+    with resolved.unlocked(), resolved.ignore_type():
+        resolved.model.dtype = recorded or default
+    return resolved
 
 
 def _all_begun(folders: dict[int, Path]) -> bool:
@@ -110,13 +130,26 @@ def _summarize(experiment: Experiment, reports: list[dict], folder: Path) -> dic
     return final
 
 
-def _run(experiment: Experiment, folders: dict[int, Path], folder: Path, mode: str) -> list[dict]:
-    """Train and evaluate repeats; return their reports. See `run`."""
+def _run(
+    experiment: Experiment,
+    folders: dict[int, Path],
+    folder: Path,
+    mode: str,
+    flat: dict[str, Any],
+) -> list[dict]:
+    """Train and evaluate repeats; return their reports. See `run`.
+
+    Args:
+        experiment: the experiment.
+        folders, folder: folders of the repeats by seed, and the workdir.
+        mode: see `run`.
+        flat: the config to record, from `config.flatten`.
+    """
     began, config = time.perf_counter(), experiment.config
     dataset = experiment.dataset
     durations_s = {"data": time.perf_counter() - began}
     if mode == "train":
-        distributed.on_main(lambda: workdir.lock_workdir(folder, configs.flatten(config)))
+        distributed.on_main(lambda: workdir.lock_workdir(folder, flat))
     rendered = ", rendered audio" if dataset.rendered else ""
     log(
         f"{dataset.name} {dataset.version} ({dataset.config}){rendered}: "

@@ -13,7 +13,7 @@ import jax
 from ml_collections import config_dict
 
 from irec_jax import data, distributed
-from irec_jax.checkpoints import state, workdir
+from irec_jax.checkpoints import state, storage, workdir
 from irec_jax.config import flatten
 from irec_jax.config.checks import name_sections
 from irec_jax.data.splits import Examples
@@ -291,22 +291,25 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
             f"{valid_batches.num_windows} validation {self.unit}; {self.describe_splits(splits)}; "
             f"tensorboard --logdir {folder / 'tensorboard'}"
         )
-        placement = config.data.get("placement", "auto")
+        # The data of a finished training are not read only to say so.
+        finished = storage.has_finished(folder / "checkpoints")
+        placement = "host" if finished else config.data.get("placement", "auto")
         store = dispatch.place(batches, placement, name="training")
         valid_store = dispatch.place(valid_batches, placement, name="validation")
         initial = state.create(params, model_state, optimizer, task.scalars, seed)
         cut = None if store is None else batches.cut
-        count = config.training.get("steps_per_call") or dispatch.steps_per_call(
+        count = 1 if finished else config.training.get("steps_per_call")
+        count = count or dispatch.steps_per_call(
             batches, lambda: self.train_step(cut, scan=False), initial, store
         )
         if count > 1:
             log(f"{count} steps per call")
-        first_batch = valid_batches[0]
+        first_batch = functools.cache(lambda: valid_batches[0])
 
         def summarize(step: int, params: Any, model_state: Any) -> None:
             if distributed.is_main():
                 params, model_state = parallel.first((params, model_state))
-                arrays = task.summaries(params, model_state, first_batch)
+                arrays = task.summaries(params, model_state, first_batch())
                 logger.summaries(step, arrays, self.dataset.sample_rate_hz)
 
         with contextlib.closing(Logger(folder / "tensorboard")) as logger:

@@ -36,6 +36,11 @@ def find(name: str) -> type[nn.Module]:
     return registry.find_class("model", MODELS, name, nn.Module)
 
 
+def default_dtype() -> str:
+    """Return the type that networks compute in: bfloat16 on devices that have it, or float32."""
+    return "bfloat16" if has_bfloat16() else "float32"
+
+
 def create(name: str, **kwargs: Any) -> nn.Module:
     """Create a network, ``__call__(features, *, train: bool) -> logits`` or features.
 
@@ -46,12 +51,12 @@ def create(name: str, **kwargs: Any) -> nn.Module:
 
     Args:
         name: see `find`.
-        **kwargs: attributes of the network. A `dtype` of None stands for bfloat16 on devices that
-            have it, and float32 on others; parameters, statistics and logits are float32 anyway.
+        **kwargs: attributes of the network. A `dtype` of None stands for `default_dtype`;
+            parameters, statistics and logits are float32 anyway.
 
     Raises:
         UserError: unknown name, unknown or missing argument.
     """
     if "dtype" in kwargs and kwargs["dtype"] is None:
-        kwargs["dtype"] = "bfloat16" if has_bfloat16() else "float32"
+        kwargs["dtype"] = default_dtype()
     return registry.create("model", {name: find(name)}, name, **kwargs)

@@ -15,7 +15,7 @@ from ml_collections import config_dict
 
 from irec_jax import config as configs
 from irec_jax import data, experiment, job_array, registry
-from irec_jax.checkpoints.workdir import check_workdir, lock_study
+from irec_jax.checkpoints.workdir import check_workdir, differences, lock_study
 from irec_jax.data.options import is_rendered
 from irec_jax.errors import UserError
 from irec_jax.files import appended, expand_home, read_json
@@ -233,17 +233,27 @@ class Study:
 def _find_reports(
     runs: Iterable[Run], folder: Path, todo: Container[str] | None
 ) -> tuple[dict[str, dict], dict[str, config_dict.ConfigDict]]:
-    """Return the reports of finished runs and the configs of those to be executed, by name."""
+    """Return the reports of finished runs and the configs of those to be executed, by name.
+
+    A run that was evaluated with other settings is evaluated again.
+    """
     reports, pending = {}, {}
     for run in runs:
         file = folder / run.name / "report.json"
         if todo is not None and run.name not in todo and not file.exists():
             continue
-        config = resolve(run)
+        config, changed = resolve(run), []
         if file.with_name("config.json").exists():
             flat = configs.flatten(config)
             check_workdir(file.parent, flat, "train", ignored=configs.NOT_COMPARED)
-        if file.exists():
+            lines = differences(flat, read_json(file.with_name("config.json")))
+            changed = [line for line in lines if line.startswith("evaluation.")]
+        if changed and file.exists() and todo is not None and run.name not in todo:
+            raise UserError(
+                f"{file}: is from an evaluation with other settings ({'; '.join(changed)}); "
+                "execute this run again"
+            )
+        if file.exists() and not changed:
             reports[run.name] = read_json(file)
         else:
             pending[run.name] = config

@@ -1,12 +1,16 @@
 """Where the audio of a split lies, and how many training steps a call takes."""
 
+import contextlib
 import math
+import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 import jax
 import numpy as np
 
+from irec_jax import distributed
 from irec_jax.errors import UserError
 from irec_jax.training import parallel
 from irec_jax.training.logging import log
@@ -16,6 +20,8 @@ from irec_jax.training.profiling import num_flops
 PLACEMENTS = ("auto", "device", "host")
 #: Largest share of the free memory of a device that `auto` gives to the audio of a split.
 MEMORY_SHARE = 0.15
+#: Largest share of the free memory of a machine that `auto` gives to it, while it is copied.
+HOST_SHARE = 0.5
 #: Assumed time of a call without its steps, and the share of the time that it may take.
 CALL_S, CALL_SHARE = 5e-4, 0.05
 #: Assumed rate of a training step on an accelerator, for a step of unknown duration.
@@ -56,27 +62,47 @@ def place(batches: Storable, placement: str, *, name: str) -> Any:
     Args:
         batches: the batches of the split.
         placement: 'device', 'host', or 'auto', which is 'device' on accelerators if the audio takes
-            at most `MEMORY_SHARE` of the free memory of each, and 'host' on the CPU.
+            at most `MEMORY_SHARE` of the free memory of each and `HOST_SHARE` of that of the
+            machine, and 'host' on the CPU.
         name: name of the split for messages.
 
     Raises:
-        UserError: 'device', but the audio exceeds the free memory.
+        UserError: 'device', but the audio exceeds the free memory of a device or of the machine.
     """
-    if placement == "host":
+    if placement == "host" or placement == "auto" and jax.default_backend() == "cpu":
         return None
     size, free = batches.store_bytes, parallel.free_memory_bytes()
+    # Every process of a machine reads the split.
+    machines = distributed.on_all(socket.gethostname)
+    host_free = host_memory_bytes() / machines.count(socket.gethostname())
     if placement == "auto":
-        fits = free is not None and size <= MEMORY_SHARE * free
+        fits = free is not None and size <= MEMORY_SHARE * free and size <= HOST_SHARE * host_free
         # Without the same decision in all processes, they would run different programs.
-        if jax.default_backend() == "cpu" or parallel.largest(int(not fits)).item():
+        if parallel.largest(int(not fits)).item():
             return None
-    elif parallel.largest(int(free is not None and size > free)).item():
+    elif parallel.largest(int(size > min(host_free, math.inf if free is None else free))).item():
+        on_device = "" if free is None else f"a device has {free / 1e9:.2f} GB and "
         raise UserError(
-            f"data.placement=device: the {name} split takes {size / 1e9:.2f} GB, a device has "
-            f"{(free or 0) / 1e9:.2f} GB of free memory; set it to host"
+            f"data.placement=device: the {name} split takes {size / 1e9:.2f} GB, {on_device}this "
+            f"process {host_free / 1e9:.2f} GB of free memory; set it to host"
         )
     log(f"the {name} split lies on each device: {size / 1e9:.2g} GB")
     return parallel.copy_to_each(batches.create_store())
+
+
+def host_memory_bytes() -> float:
+    """Return the memory that this machine and its control groups have left; inf if unknown."""
+    free = [math.inf]
+    with contextlib.suppress(OSError, ValueError, StopIteration):  # Linux
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        available = next(line for line in lines if line.startswith("MemAvailable:"))
+        free.append(1024.0 * int(available.split()[1]))
+        group = Path("/sys/fs/cgroup", Path("/proc/self/cgroup").read_text().split("::/")[-1][:-1])
+        for folder in (group, *group.parents):
+            with contextlib.suppress(OSError, ValueError):  # 'max' stands for no limit
+                limit = int((folder / "memory.max").read_text())
+                free.append(limit - int((folder / "memory.current").read_text()))
+    return max(0.0, min(free))
 
 
 def steps_per_call(

@@ -1,5 +1,7 @@
 """Choice of the placement of a split and of the number of steps per call."""
 
+import os
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -42,6 +44,19 @@ def test_audio_that_fits_lies_on_every_device(accelerator, capsys):
     assert dispatch.place(Split(1), "host", name="training") is None
     with pytest.raises(UserError, match="data.placement=device: the training split takes .*host"):
         dispatch.place(Split(1001), "device", name="training")
+
+
+def test_memory_of_the_machine_counts_too(accelerator, monkeypatch):
+    monkeypatch.setattr(dispatch, "host_memory_bytes", lambda: 100.0)
+    size = int(100 * dispatch.HOST_SHARE)
+    assert dispatch.place(Split(size), "auto", name="training") is not None
+    assert dispatch.place(Split(size + 1), "auto", name="training") is None
+    with pytest.raises(UserError, match="takes 0.00 GB, a device has .*this process .* free"):
+        dispatch.place(Split(101), "device", name="training")
+
+
+def test_free_memory_of_the_machine_is_plausible():
+    assert 2**20 < dispatch.host_memory_bytes() <= os.sysconf("SC_PHYS_PAGES") * 2**16
 
 
 def test_on_the_cpu_audio_stays_on_the_host_and_steps_are_single():
