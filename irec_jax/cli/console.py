@@ -137,8 +137,8 @@ def named_arguments(options: Mapping[str, str]) -> Iterator[None]:
     """
     names = "|".join(sorted(options, key=len, reverse=True))
     argument = re.compile(
-        rf"(?:(?<![\w./-])(?=(?:{names})=)|(?<=^unknown )|(?<=; set )|(?<=; or set )"
-        rf"|(?<=, or set )|(?<= smaller ))({names})\b|^({names})(?= [^ :]+: )"
+        rf"(?:(?<![\w./-])(?=(?:{names})=)|(?<=^unknown )|(?<=; set )|(?<= or set )"
+        rf"|(?<= smaller ))({names})\b|^({names})(?= [^ :]+: )"
     )
     try:
         yield

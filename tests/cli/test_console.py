@@ -128,6 +128,7 @@ def test_interrupt_says_what_can_be_continued(capsys, monkeypatch, words, expect
         ("a/path: no such path=1 of path", "a/path: no such --path=1 of path"),
         ("x: too short; expected 9, or a smaller hop_length", "x: .*, or a smaller --hop-length$"),
         ("hop_length x: empty folder", "--hop-length x: empty folder"),
+        ("x: full; free some space or set path to y", "x: full; free some space or set --path to"),
         ("/home/hop_length=3/path: missing", "^/home/hop_length=3/path: missing"),
     ],
 )
