@@ -18,7 +18,7 @@ def is_finite(value: float | None) -> bool:
 
 def number(value: float | None, digits: int = 3) -> str:
     """Return a number with a fixed number of decimals; a dash if it is missing or not finite."""
-    return f"{value:.{digits}f}" if is_finite(value) else _MISSING
+    return f"{value:z.{digits}f}" if is_finite(value) else _MISSING
 
 
 def decibels(value: float | None, digits: int = 2) -> str:
@@ -30,7 +30,7 @@ def decibels(value: float | None, digits: int = 2) -> str:
 
 def difference(value: float | None, digits: int = 3) -> str:
     """Return a number with its sign; a dash if it is missing or not finite."""
-    return f"{value:+.{digits}f}" if is_finite(value) else _MISSING
+    return f"{value:+z.{digits}f}" if is_finite(value) else _MISSING
 
 
 def interval(value: float | None, ends: Sequence[float | None] | None) -> str:
@@ -46,9 +46,9 @@ def mean_sd(block: Mapping[str, float | None], digits: int = 2) -> str:
     return f"{mean} ± {sd:.{digits}f}" if mean != _MISSING and is_finite(sd) else mean
 
 
-def count(number: int, noun: str) -> str:
-    """Return a number and its noun, '1 track' or '1,200 tracks'."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+def plural(number: int, noun: str, many: str | None = None) -> str:
+    """Return a number and what it counts: '1 track', '2 tracks'; ``many`` is an odd plural."""
+    return f"{number:,} {noun if number == 1 else many or noun + 's'}"
 
 
 def clock(seconds: float) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from irec_jax.errors import UserError
 from irec_jax.files import expand_home, write_error, write_text
-from irec_jax.text import printable, to_unicode
+from irec_jax.text import difference, number, plural, printable, to_unicode
 
 
 @pytest.fixture
@@ -57,14 +57,20 @@ def test_names_and_messages_are_printable_lines(tmp_path):
     assert (tmp_path / "page").read_text(encoding="utf-8") == "ü " + to_unicode(name)
 
 
+def test_numbers_that_round_to_zero_have_no_minus_and_one_thing_is_singular():
+    assert number(-0.0004) == "0.000" and difference(-0.02, 1) == "+0.0"
+    assert [plural(n, "track") for n in (0, 1, 2)] == ["0 tracks", "1 track", "2 tracks"]
+    assert plural(1, "class", "classes") == "1 class" and plural(1200, "s") == "1,200 ss"
+
+
 @pytest.mark.parametrize(
-    ("number", "remedy"),
+    ("code", "remedy"),
     [
         (errno.ENOSPC, "(No space left on device); free space or name another folder"),
         (errno.ENOENT, "(No such file or directory); name another folder"),
         (errno.EACCES, "(Permission denied); make the folder writable or name another one"),
     ],
 )
-def test_the_remedy_fits_the_error(number, remedy):
-    error = write_error("x/y", OSError(number, os.strerror(number)))
+def test_the_remedy_fits_the_error(code, remedy):
+    error = write_error("x/y", OSError(code, os.strerror(code)))
     assert str(error) == f"x/y: cannot be written {remedy}"

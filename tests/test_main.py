@@ -148,6 +148,7 @@ def test_recogniser_is_trained_on_a_user_folder(tmp_path):
     assert call(*words, f"--config.data.path={tmp_path / 'sounds'}") == 0
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     assert report["classes"] == ["bass drum", "bell", "whistle"]
+    assert report["protocol"]["description"].startswith("official: a fifth of the songs, held out")
     assert (
         json.loads((tmp_path / "run" / "system.json").read_text())["classes"] == report["classes"]
     )

@@ -18,6 +18,8 @@ class Description:
         rendered: True for synthesised audio, whose scores are not scores on recordings.
         classes: class list; None if it depends on the user's files.
         test_parts: numbers of the published parts of the test split, if any.
+        describe_test: returns what the test split of a builder holds, if that depends on the
+            user's files; see `test_split`.
     """
 
     kind: Literal["clips", "stems", "multitrack"]
@@ -26,6 +28,14 @@ class Description:
     rendered: bool = False
     classes: tuple[str, ...] | None = None
     test_parts: tuple[int, ...] = ()
+    describe_test: Callable[[Any], str] | None = None
+
+    def test_split(self, builder: Any) -> str:
+        """Return what the test split of a builder, prepared or not, holds: for reports."""
+        if self.describe_test is not None:
+            return self.describe_test(builder)
+        unit = {"clips": "clips", "stems": "tracks", "multitrack": "pieces"}[self.kind]
+        return f"the dataset's own test {unit}"
 
 
 #: Help texts of options that several datasets share.

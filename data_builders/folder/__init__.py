@@ -19,6 +19,14 @@ def _create_builder(
     return Folder(path=path, format=format, classes=classes, data_dir=data_dir)
 
 
+def _describe_test(builder: Any) -> str:
+    config = builder.builder_config
+    if not config.is_split:
+        return "a fifth of the songs, held out when the data were prepared"
+    where = "CSV file" if config.path.lower().endswith(".csv") else "folder"
+    return f"the {where}'s own test clips"
+
+
 DATASET = description.Description(
     kind="clips",
     create_builder=_create_builder,
@@ -29,4 +37,5 @@ DATASET = description.Description(
         "format": description.CLIP_FORMAT,
         "classes": "class names, separated by commas (default: all classes in path)",
     },
+    describe_test=_describe_test,
 )

@@ -32,11 +32,15 @@ from irec_jax.files import expand_home
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class FolderConfig(tfds.core.BuilderConfig):
-    """Current content of the folder or CSV file at ``path``, with a format and classes."""
+    """Current content of the folder or CSV file at ``path``, with a format and classes.
+
+    ``is_split`` states whether the user divided the clips into training and test clips.
+    """
 
     path: str
     format: str
     classes: tuple[str, ...]
+    is_split: bool
 
 
 def make_config(
@@ -72,7 +76,14 @@ def make_config(
         for clip in clips
     )
     name = config_name(Path(path).stem, format, repr((path, class_names)), files, default="sounds")
-    return FolderConfig(name=name, description=path, path=path, format=format, classes=class_names)
+    return FolderConfig(
+        name=name,
+        description=path,
+        path=path,
+        format=format,
+        classes=class_names,
+        is_split=layout.is_split,
+    )
 
 
 class Folder(OptionsBuilder, StreamingBuilder):
@@ -98,8 +109,8 @@ class Folder(OptionsBuilder, StreamingBuilder):
             for error in self._errors:
                 print(f"skipped: {error}", file=sys.stderr)
             if self._errors:
-                noun = "file" if len(self._errors) == 1 else "files"
-                print(f"{len(self._errors)} {noun} could not be read", file=sys.stderr)
+                files = "file" if len(self._errors) == 1 else "files"
+                print(f"{len(self._errors)} {files} could not be read", file=sys.stderr)
 
     def _split_generators(self, dl_manager) -> dict[str, Examples]:
         del dl_manager

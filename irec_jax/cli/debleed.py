@@ -103,17 +103,17 @@ def main(words: Sequence[str]) -> int:
 def _print(result, out: str) -> None:
     """Print the estimated crosstalk and the energy that each track lost."""
     from irec_jax.reports.debleed_tables import crosstalk_tables
-    from irec_jax.text import clock, count, shorten
+    from irec_jax.text import clock, difference, plural, shorten
 
     print(crosstalk_tables(result.names, result.crosstalk, result.settings, result.sample_rate_hz))
     print()
     width = min(48, max(len(path.name) for path in result.paths))
-    for path, loss_db, num_clipped in zip(
-        result.paths, result.losses_db, result.num_clipped, strict=True
+    for path, loss_db, num_clipped, is_silent in zip(
+        result.paths, result.losses_db, result.num_clipped, result.silent, strict=True
     ):
-        clipped = f"  ({count(num_clipped, 'sample')} clipped)" if num_clipped else ""
-        name = shorten(printable(path.name), width)
-        print(f"{name:<{width}}  {-loss_db:+6.1f} dB{clipped}")
+        clipped = f"  ({plural(num_clipped, 'sample')} clipped)" if num_clipped else ""
+        change = "silent" if is_silent else f"{difference(-loss_db, 1):>6} dB"
+        print(f"{shorten(printable(path.name), width):<{width}}  {change}{clipped}")
     if max(result.losses_db) > _SUSPICIOUS_LOSS_DB:
         print(
             "a track that loses this much may be a copy of another one, or one channel of a "
@@ -126,7 +126,7 @@ def _print(result, out: str) -> None:
         if file_names:
             print(f"{description}: {', '.join(file_names)}")
     print(
-        f"{count(len(result.paths), 'track')} of {clock(result.duration_s)} in {printable(out)} "
+        f"{plural(len(result.paths), 'track')} of {clock(result.duration_s)} in {printable(out)} "
         f"({result.speed:.1f} x real time)"
         + (f", report in {printable(result.report)}" if result.report else "")
     )

@@ -54,7 +54,7 @@ def main(words: Sequence[str]) -> int:
 
 def _print(result, out: str) -> None:
     """Print the share of time and the number of segments of each track."""
-    from irec_jax.text import clock, count, shorten
+    from irec_jax.text import clock, plural, shorten
 
     width = min(48, max(len(name) for name in ("track", *result.names)))
     print(f"{'track':<{width}}  plays  segments")
@@ -73,6 +73,6 @@ def _print(result, out: str) -> None:
         if texts:
             print(f"{description}: {', '.join(texts)}")
     print(
-        f"{count(len(result.names), 'track')} of {clock(result.duration_s)} in {printable(out)}: "
+        f"{plural(len(result.names), 'track')} of {clock(result.duration_s)} in {printable(out)}: "
         f"{', '.join(path.name for path in result.paths)} ({result.speed:.1f} x real time)"
     )

@@ -8,7 +8,7 @@ from irec_jax.cli import CommandParser
 from irec_jax.cli.console import named_arguments, user_errors
 from irec_jax.errors import UserError
 from irec_jax.files import expand_home
-from irec_jax.text import count, printable
+from irec_jax.text import plural, printable
 
 HOW_TO_TRAIN = (
     "--workdir: missing; name the folder of a trained separator, or train one with: "
@@ -91,7 +91,7 @@ def main(words: Sequence[str]) -> int:
         print(f"{label:<{width}}  {clock(result.duration_s):>8}  {_summary(result, out / name)}")
     if num_failed:
         print(
-            f"{num_failed} of {count(len(files), 'file')} could not be separated", file=sys.stderr
+            f"{num_failed} of {plural(len(files), 'file')} could not be separated", file=sys.stderr
         )
     return 1 if num_failed == len(files) else 0
 
@@ -102,7 +102,7 @@ def _summary(result, folder: Path) -> str:
     if result.silent:
         notes.append("silent")
     clipped = [
-        f"{count(num, 'sample')} of {stem}" for stem, num in result.num_clipped.items() if num
+        f"{plural(num, 'sample')} of {stem}" for stem, num in result.num_clipped.items() if num
     ]
     if clipped:
         notes.append(f"{' and '.join(clipped)} clipped: reduce the level of the input")

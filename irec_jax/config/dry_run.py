@@ -28,7 +28,8 @@ def dry_run(config: config_dict.ConfigDict) -> str:
         output = f"{features.shape} float32, features of the target"
     else:
         lines = [f"classes   {len(task.classes)}: {', '.join(task.classes)}"]
-        split, shape = data.describe_split(config.data), (size, task.window_samples)
+        split = data.describe_split(config.data, data.test_split(config.data))
+        shape = (size, task.window_samples)
         if isinstance(task, MultiInstance):
             lines.append(f"bags      of {task.num_instances} instances, {config.bag.aggregate}")
             shape = (size, task.bag_samples)

@@ -1,6 +1,6 @@
 """From prepared datasets to batches; the only package of irec_jax that uses TFDS and Grain."""
 
-from irec_jax.data.dataset import Dataset, describe, load, store_identity
+from irec_jax.data.dataset import Dataset, describe, load, store_identity, test_split
 from irec_jax.data.example_store import StoreContents, open_store, write_store
 from irec_jax.data.fingerprint import changes, fingerprint, num_trained_on
 from irec_jax.data.labelled_clips import Clips
@@ -14,6 +14,7 @@ from irec_jax.data.splits import (
     VALIDATION_SPLITS,
     Splits,
     describe_split,
+    describe_stem_split,
     protocol,
     split_clips,
     split_tracks,
@@ -39,6 +40,7 @@ __all__ = [
     "changes",
     "describe",
     "describe_split",
+    "describe_stem_split",
     "describe_stems",
     "fingerprint",
     "load",
@@ -54,5 +56,6 @@ __all__ = [
     "split_clips",
     "split_tracks",
     "store_identity",
+    "test_split",
     "write_store",
 ]

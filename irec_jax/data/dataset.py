@@ -35,6 +35,7 @@ class Dataset:
         train: clips for training, and for validation and testing if these splits are None.
         test: test clips, or None if the config splits the training clips.
         validation: the dataset's own validation clips, if it has any and `split` is official.
+        test_split: what the test split of the dataset holds, for reports.
         frame_labels: the classes that play in each frame of a test piece by its name, bool (F, K),
             in frames of `crosstalk.activity.FRAME_LENGTH` samples; None if clips have labels as a
             whole.
@@ -50,6 +51,7 @@ class Dataset:
     train: Clips
     test: Clips | None
     validation: Clips | None = None
+    test_split: str = "the dataset's own test clips"
     frame_labels: Mapping[str, np.ndarray] | None = None
 
 
@@ -106,6 +108,12 @@ def _check_settings(settings: Mapping[str, Any]) -> None:
         )
 
 
+def test_split(settings: Mapping[str, Any]) -> str:
+    """Return what the test split of a config section's dataset holds; nothing is prepared."""
+    builder = data_builders.builder(settings["name"], **builder_arguments(settings))
+    return data_builders.describe(settings["name"]).test_split(builder)
+
+
 def load(settings: Mapping[str, Any]) -> Dataset:
     """Open the dataset of a config section `data`, preparing it on first use.
 
@@ -155,6 +163,7 @@ def load(settings: Mapping[str, Any]) -> Dataset:
         train=train,
         test=test,
         validation=validation,
+        test_split=data_builders.describe(settings["name"]).test_split(builder),
     )
 
 
@@ -171,6 +180,7 @@ def _load_multitrack(settings: Mapping[str, Any]) -> Dataset:
         sample_rate_hz=pieces.sample_rate_hz,
         train=splits["train"],
         test=splits["test"],
+        test_split=data_builders.describe(settings["name"]).test_split(builder),
         frame_labels=frame_labels,
     )
 

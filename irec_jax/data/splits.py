@@ -9,8 +9,10 @@ from irec_jax.data.dataset import Dataset
 from irec_jax.data.labelled_clips import Clips
 from irec_jax.data.stems import StemDataset, Tracks
 from irec_jax.errors import UserError
+from irec_jax.text import plural
 
-#: Values of `data.split` for clips, with the descriptions that reports show.
+#: Values of `data.split` for clips, with the descriptions that reports show; the dataset describes
+#: its own test clips.
 SPLITS = {
     "official": "the dataset's own test clips",
     "parts": "trained on the training clips and part 2 of IRMAS's test clips, tested on part 3; "
@@ -101,11 +103,35 @@ def _clip_ids(clips: Clips, settings: Mapping[str, Any]) -> np.ndarray:
     return np.array([name.rpartition("#")[0] or name for name in clips.ids])
 
 
-def describe_split(settings: Mapping[str, Any]) -> str:
-    """Return the description of the split of a config section `data`."""
+def describe_split(
+    settings: Mapping[str, Any], test_split: str, *, own_validation: bool = False
+) -> str:
+    """Return the description of the split of a config section `data`.
+
+    Args:
+        settings: config section `data`.
+        test_split: what the dataset's test split holds: `Dataset.test_split`.
+        own_validation: whether validation clips of the dataset are used.
+    """
     name = settings["split"]
+    if name not in CLIP_SPLITS:
+        return SPLITS[name]
     validation = VALIDATION_SPLITS["song" if _by_song(settings) else "random"]
-    return f"{SPLITS[name]}; {validation}" if name in CLIP_SPLITS else SPLITS[name]
+    if own_validation:
+        validation = "validated on the dataset's own validation clips"
+    return f"{test_split if name == 'official' else SPLITS[name]}; {validation}"
+
+
+def describe_stem_split(settings: Mapping[str, Any], dataset: StemDataset) -> str:
+    """Return the description of the split of a stem dataset."""
+    if settings["split"] != "official":
+        return STEM_SPLITS[settings["split"]]
+    if dataset.validation is not None:
+        return "the dataset's own training, validation and test tracks"
+    return (
+        "the dataset's own training and test tracks; some of the training tracks are used for "
+        "validation"
+    )
 
 
 def split_tracks(dataset: StemDataset, settings: Mapping[str, Any], *, seed: int) -> Splits[Tracks]:
@@ -134,8 +160,8 @@ def split_tracks(dataset: StemDataset, settings: Mapping[str, Any], *, seed: int
     num_validation = max(1, round(fraction * len(train)))
     if num_validation >= len(train):
         raise UserError(
-            f"{name}: {len(train)} training track(s) are too few to hold out {fraction:.0%} for "
-            "validation; add more"
+            f"{name}: {plural(len(train), 'training track')}: too few to hold out "
+            f"{fraction:.0%} for validation; add more"
         )
     validation, training = np.sort(order[:num_validation]), np.sort(order[num_validation:])
     return Splits(train.subset(training), train.subset(validation), test)
@@ -147,7 +173,7 @@ def window_and_hop(settings: Mapping[str, Any], sample_rate_hz: int) -> tuple[in
     return round(settings["window_s"] * sample_rate_hz), max(1, round(hop_s * sample_rate_hz))
 
 
-def protocol(settings: Mapping[str, Any], splits: Splits[Clips], classes: tuple[str, ...]) -> dict:
+def protocol(settings: Mapping[str, Any], splits: Splits[Clips], dataset: Dataset) -> dict:
     """Return the description of the splits of a dataset for a report.
 
     Returns:
@@ -174,17 +200,22 @@ def protocol(settings: Mapping[str, Any], splits: Splits[Clips], classes: tuple[
         examples = f"the first {settings['window_s']:g} s of each clip"
     if settings["channels"] == "separate":
         examples += ", each channel separately"
+    description = describe_split(
+        settings, dataset.test_split, own_validation=dataset.validation is not None
+    )
     counts = {
         split: {
             "num_examples": len(clips),
             "num_songs": len(set(clips.songs)),
-            "per_class": dict(zip(classes, map(int, (clips.labels > 0).sum(axis=0)), strict=True)),
+            "per_class": dict(
+                zip(dataset.classes, map(int, (clips.labels > 0).sum(axis=0)), strict=True)
+            ),
         }
         for split, clips in splits._asdict().items()
     }
     return {
         "split": name,
-        "description": f"{name}: {describe_split(settings)}",
+        "description": f"{name}: {description}",
         "unit": unit,
         "examples": examples,
         "sides": counts,
@@ -233,7 +264,7 @@ def split_songs(
         if np.all(held_out_per_class + per_song[song] <= share + 1e-9):
             held_out_per_class += per_song[song]
             held_out[song] = True
-    return _indices(held_out[song_of_clip], f"{len(unique)} song(s)", fraction, purpose)
+    return _indices(held_out[song_of_clip], plural(len(unique), "song"), fraction, purpose)
 
 
 def _hold_out_pieces(songs: np.ndarray, *, fraction: float, seed: int) -> np.ndarray:
@@ -246,8 +277,9 @@ def _hold_out_pieces(songs: np.ndarray, *, fraction: float, seed: int) -> np.nda
     num_held_out = max(1, round(fraction * len(pieces)))
     if num_held_out >= len(pieces):
         raise UserError(
-            f"data.validation_fraction={fraction}: {len(pieces)} training piece(s) are too few to "
-            f"hold out {fraction:.0%} for validation; add more"
+            f"data.validation_fraction={fraction}: "
+            f"{plural(len(pieces), 'training piece')}: too few to hold out {fraction:.0%} for "
+            "validation; add more"
         )
     order = _generator(fraction, seed, "validation").permutation(len(pieces))
     return np.isin(songs, pieces[order[:num_held_out]])
@@ -275,7 +307,7 @@ def split_examples(
     size = np.bincount(label_set)[label_set[order]]
     held_out = np.zeros(len(labels), bool)
     held_out[order] = np.arange(len(order)) - first < np.round(fraction * size)
-    return _indices(held_out, f"{len(labels)} example(s)", fraction, purpose)
+    return _indices(held_out, plural(len(labels), "example"), fraction, purpose)
 
 
 def _generator(fraction: float, seed: int, purpose: str) -> np.random.Generator:
@@ -289,7 +321,7 @@ def _indices(
 ) -> tuple[np.ndarray, np.ndarray]:
     if held_out.all() or not held_out.any():
         raise UserError(
-            f"data.{purpose}_fraction={fraction}: {count} are too few to hold out {fraction:.0%} "
+            f"data.{purpose}_fraction={fraction}: {count}: too few to hold out {fraction:.0%} "
             f"of the clips for {purpose}; add more songs per class"
         )
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)

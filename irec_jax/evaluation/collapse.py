@@ -15,6 +15,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from irec_jax.text import plural
+
 #: Splits with fewer clips are not checked.
 MIN_CLIPS = 10
 #: First sign: minimum share of clips with the most frequent prediction, and minimum excess of that
@@ -100,7 +102,7 @@ def _signs(labels: np.ndarray, predictions: np.ndarray, classes: Sequence[str]) 
             f"(the most frequent true label set has {true_share:.0%})"
         )
     if len(sets) < min(len(true_sets), len(classes)) / 3:
-        signs.append(f"{len(sets)} label set(s) are predicted, {len(true_sets)} are true")
+        signs.append(f"{plural(len(sets), 'label set')} predicted, {len(true_sets)} true")
     constant = _constant_classes(labels, predictions)
     if constant is not None:
         signs.append(

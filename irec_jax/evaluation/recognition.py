@@ -2,8 +2,8 @@
 
 In the literature, thresholds for IRMAS are often swept on the test set. Here every score names how
 its threshold was chosen: `fixed` in advance (in `inference.aggregation` or by the config), tuned on
-`validation`, tuned there per class (`validation_per_class`), or the best one on the test split
-itself (`oracle`), an upper bound on what better thresholds could achieve.
+`validation`, tuned there per class (`validation_per_class`), or the common one with the best
+micro F1 on the test split itself (`oracle`), which bounds the micro F1 of common thresholds only.
 """
 
 import dataclasses
@@ -20,6 +20,7 @@ from irec_jax.inference import aggregation as aggregations
 from irec_jax.inference import thresholds
 from irec_jax.metrics import confidence, multilabel
 from irec_jax.remote import as_path
+from irec_jax.text import plural
 
 #: How a threshold was chosen, in the order of tables.
 KINDS = ("fixed", "validation", "validation_per_class", "oracle")
@@ -327,8 +328,8 @@ def _notes(test: Predictions, validation: Predictions) -> list[str]:
         )
     if tested["num_contradictory_clips"]:
         notes.append(
-            f"{tested['num_contradictory_clips']} test clips are byte-identical to a clip with "
-            "different labels; they are kept and scored with their own labels."
+            f"{plural(int(tested['num_contradictory_clips']), 'test clip')} byte-identical to a "
+            "clip with different labels: kept, and scored with their own labels."
         )
     num_positives = (np.asarray(test.labels) > 0).sum(0)
     absent = [name for name, count in zip(test.classes, num_positives, strict=True) if not count]

@@ -22,11 +22,16 @@ from irec_jax.experiment.initial import Initial
 from irec_jax.reports import provenance
 from irec_jax.studies import published
 from irec_jax.tasks import Recognition, Separation
+from irec_jax.text import plural
 from irec_jax.training import dispatch, loop, optimizers, parallel, step
 from irec_jax.training.logging import Logger, duration, log, parameter_table
 
 TaskT = TypeVar("TaskT", Recognition, Separation)
 DatasetT = TypeVar("DatasetT", data.Dataset, data.StemDataset)
+
+
+#: Runs of so few training steps learn nothing: those with `debug` have 6.
+_DEBUG_STEPS = 30
 
 
 @dataclasses.dataclass
@@ -196,6 +201,7 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
             best_epoch=trained.progress.best,
             history=trained.progress.history,
             reported=published.RESULTS.get(self.name),
+            debug=_is_debug_run(self.config.training),
         )
 
     def summarize_repeats(self, reports: list[dict], folder: Path) -> dict:
@@ -287,7 +293,8 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
         log(parameter_table(params))
         log(
             f"{batches.num_windows} {self.unit} of {config.data.window_s:.4g} s, "
-            f"{batches.steps_per_epoch} steps per epoch on {jax.device_count()} device(s); "
+            f"{plural(batches.steps_per_epoch, 'step')} per epoch on "
+            f"{plural(jax.device_count(), 'device')}; "
             f"{valid_batches.num_windows} validation {self.unit}; {self.describe_splits(splits)}; "
             f"tensorboard --logdir {folder / 'tensorboard'}"
         )
@@ -334,3 +341,9 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
             kept = f"last epoch, {count}"
         log(f"{kept}, trained in {duration(progress.seconds)}")
         return best.params, best.model_state, progress
+
+
+def _is_debug_run(training: Mapping[str, Any]) -> bool:
+    """Return whether a config allows no more steps than a run with `debug`, or hardly more."""
+    steps = training["max_steps_per_epoch"]
+    return steps is not None and training["num_epochs"] * steps <= _DEBUG_STEPS

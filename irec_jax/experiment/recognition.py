@@ -21,6 +21,7 @@ from irec_jax.files import read_json, write_json
 from irec_jax.inference import aggregation
 from irec_jax.reports import recognition_report
 from irec_jax.tasks import Recognition
+from irec_jax.text import plural
 from irec_jax.training.logging import log
 
 _CLASS_WEIGHTS = "class_weights.json"
@@ -66,15 +67,18 @@ class RecognitionExperiment(Experiment[Recognition, data.Dataset, data.Clips]):
         dataset, split = self.dataset, self.config.data.split
         test = f" and {len(dataset.test)} test" if dataset.test else ""
         unit = "instances" if "label_s" in self.config.data else "clips"
+        description = data.describe_split(
+            self.config.data, dataset.test_split, own_validation=dataset.validation is not None
+        )
         return (
             f"{len(dataset.train)} training{test} {unit} of {len(dataset.classes)} classes; "
-            f"{split} split: {data.describe_split(self.config.data)}"
+            f"data.split={split}: {description}"
         )
 
     def describe_splits(self, splits: data.Splits[data.Clips]) -> str:
         training, validation = len(set(splits.training.songs)), len(set(splits.validation.songs))
-        unit = "pieces" if "label_s" in self.config.data else "songs"
-        return f"{training} training and {validation} validation {unit}"
+        unit = "piece" if "label_s" in self.config.data else "song"
+        return f"{training} training and {plural(validation, f'validation {unit}')}"
 
     def split(self, seed: int) -> data.Splits[data.Clips]:
         return data.split_clips(self.dataset, self.config.data, seed=seed)
@@ -130,7 +134,7 @@ class RecognitionExperiment(Experiment[Recognition, data.Dataset, data.Clips]):
         tuning = self._predict(trained, splits.validation, "validation")
         evaluation, baseline_scores = self._evaluate(test, tuning, splits)
         trained.durations_s["evaluation"] = time.perf_counter() - began
-        protocol = data.protocol(self.config.data, splits, classes)
+        protocol = data.protocol(self.config.data, splits, self.dataset)
         split = f"{protocol['description']}; {protocol['examples']}"
         report = recognition_report.assemble(
             evaluation,
@@ -271,7 +275,7 @@ def _summary(report: Mapping) -> str:
     """Return the main scores in two lines, or three if every test example has one label."""
     fixed, accuracy = report["thresholds"]["fixed"], report["predominant"]
     rendered = ", rendered audio" if report["rendered"] else ""
-    where = f"{report['dataset']} test ({report['protocol']['split']} split){rendered}"
+    where = f"{report['dataset']} test (data.split={report['protocol']['split']}){rendered}"
     baseline_reports = report.get("baselines", {})
     lines = []
     if accuracy["all_clips"]:

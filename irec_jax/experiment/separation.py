@@ -21,7 +21,7 @@ from irec_jax.inference.prediction import create_predict, local_batch_size
 from irec_jax.progress import progress_bar
 from irec_jax.reports import separation_report
 from irec_jax.tasks import Separation
-from irec_jax.text import mean_sd
+from irec_jax.text import mean_sd, plural
 from irec_jax.training.logging import log
 
 #: Maps windows float32 (B, T) to features of the target.
@@ -41,10 +41,12 @@ class SeparationExperiment(Experiment[Separation, data.StemDataset, data.Tracks]
         splits = {"training": dataset.train, "validation": dataset.validation, "test": dataset.test}
         counts = ", ".join(f"{len(v)} {name}" for name, v in splits.items() if v is not None)
         target = " + ".join(self.task.target)
-        return f"{counts} tracks; {split} split: {data.STEM_SPLITS[split]}; target {target}"
+        description = data.describe_stem_split(self.config.data, dataset)
+        return f"{counts} tracks; data.split={split}: {description}; target {target}"
 
     def describe_splits(self, splits: data.Splits[data.Tracks]) -> str:
-        return f"{len(splits.training)} training and {len(splits.validation)} validation tracks"
+        validation = plural(len(splits.validation), "validation track")
+        return f"{len(splits.training)} training and {validation}"
 
     def split(self, seed: int) -> data.Splits[data.Tracks]:
         return data.split_tracks(self.dataset, self.config.data, seed=seed)
@@ -239,7 +241,7 @@ class SeparationExperiment(Experiment[Separation, data.StemDataset, data.Tracks]
         """Return the data splits, for the report."""
         name, rate = self.config.data.split, self.dataset.sample_rate_hz
         return {
-            "description": f"{name}: {data.STEM_SPLITS[name]}",
+            "description": f"{name}: {data.describe_stem_split(self.config.data, self.dataset)}",
             "sides": {
                 part: dict(
                     num_tracks=len(tracks), duration_s=float(tracks.num_samples.sum()) / rate
@@ -265,7 +267,7 @@ class SeparationExperiment(Experiment[Separation, data.StemDataset, data.Tracks]
 def _summary(report: dict) -> str:
     """Return the main scores in two lines."""
     rendered = ", rendered audio" if report["rendered"] else ""
-    where = f"{report['num_tracks']} test tracks of {report['dataset']}{rendered}"
+    where = f"{plural(report['num_tracks'], 'test track')} of {report['dataset']}{rendered}"
     lines = []
     for score in ("amplitude_sdr_db", "bss_sdr_db"):
         values = [

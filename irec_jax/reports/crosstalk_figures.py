@@ -77,7 +77,7 @@ def overview(
         extent = (start_s, start_s + duration_s, *np.log2(edges_hz[[0, -1]]))
         for row, j, pair in zip(rows, drawn, before_after, strict=True):
             _draw_before_after(row, pair, extent)
-            row[0].set_ylabel(f"{names[j]}\n{-losses_db[j]:+.1f} dB\nfrequency (Hz)", fontsize=9)
+            row[0].set_ylabel(f"{names[j]}\n{-losses_db[j]:+z.1f} dB\nfrequency (Hz)", fontsize=9)
         for title, column in zip(("before", "after", "removed"), rows[0], strict=True):
             column.set_title(title, fontsize=11)
         figures.octave_ticks(rows[0, 0], _TICKS_HZ, edges_hz)

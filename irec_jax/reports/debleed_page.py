@@ -9,7 +9,7 @@ from irec_jax.crosstalk import Crosstalk, Settings
 from irec_jax.reports.debleed_tables import crosstalk_cells
 from irec_jax.reports.page import provenance_table
 from irec_jax.reports.tables import captioned_table, escape
-from irec_jax.text import clock
+from irec_jax.text import clock, difference
 
 
 def markdown_page(
@@ -21,6 +21,7 @@ def markdown_page(
     duration_s: float,
     losses_db: np.ndarray,
     num_clipped: np.ndarray,
+    silent: np.ndarray,
     provenance: Mapping,
     picture: str,
 ) -> str:
@@ -32,6 +33,7 @@ def markdown_page(
         sample_rate_hz, duration_s: of the tracks.
         losses_db: (J,) energy that each track lost.
         num_clipped: (J,) samples beyond the range of the file's integers.
+        silent: (J,) whether a track has no sound at all.
         provenance: result of `provenance.environment`.
         picture: file name of the figure of `debleed_figure.draw`.
     """
@@ -42,9 +44,11 @@ def markdown_page(
     def table(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         return captioned_table(f"{caption}\n{command}", header, rows)
 
-    most = int(np.argmax(losses_db))
-    rows = zip(names, (f"{-loss_db:+.1f}" for loss_db in losses_db), map(str, num_clipped),
-               strict=True)  # fmt: skip
+    changes = [
+        "silent" if is_silent else difference(-loss_db, 1)
+        for loss_db, is_silent in zip(losses_db, silent, strict=True)
+    ]
+    rows = zip(names, changes, map(str, num_clipped), strict=True)
     matrices = [
         table(
             f"Estimated crosstalk: {title}. Rows are microphones, columns the sources in them.",
@@ -56,8 +60,7 @@ def markdown_page(
     described = ", ".join(f"{name} {value}" for name, value in dataclasses.asdict(settings).items())
     parts = [
         f"# Crosstalk reduction of {len(names)} tracks",
-        f"**Removing crosstalk changed the energy of the tracks by {-losses_db.max():+.1f} to "
-        f"{-losses_db.min():+.1f} dB**, most in {names[most]} ({tracks}).",
+        _headline(names, losses_db, silent, tracks),
         f"![Estimated crosstalk, and the tracks that lost most before and after]({picture})",
         "## Tracks",
         table("Change in the energy of each track.", ["track", "energy, dB", "clipped samples"],
@@ -68,3 +71,17 @@ def markdown_page(
         provenance_table(provenance, {"settings": described}),
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
+
+
+def _headline(names: Sequence[str], losses_db: np.ndarray, silent: np.ndarray, tracks: str) -> str:
+    """Return how much the energy of the tracks that are not silent has changed."""
+    (audible,) = np.nonzero(~silent)
+    if not len(audible):
+        return f"**All tracks are silent** ({tracks})."
+    most, least = (int(audible[choose(losses_db[audible])]) for choose in (np.argmax, np.argmin))
+    without = f"; {int(silent.sum())} silent" if silent.any() else ""
+    return (
+        "**Removing crosstalk changed the energy of the tracks by "
+        f"{difference(-losses_db[most], 1)} to {difference(-losses_db[least], 1)} dB**, most in "
+        f"{names[most]} ({tracks}{without})."
+    )

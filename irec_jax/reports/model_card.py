@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from irec_jax.reports.page import rendered_banner
+from irec_jax.reports.page import data_name, debug_banner, rendered_banner
 from irec_jax.reports.tables import captioned_table, escape, markdown_table
-from irec_jax.text import class_names, interval
+from irec_jax.text import class_names, interval, plural
 
 #: Thresholds of a report -> how the card names them.
 _THRESHOLDS = {"fixed": "fixed threshold", "validation": "threshold tuned on validation clips"}
@@ -86,7 +86,7 @@ def _data(system: Mapping[str, Any], fingerprint: Mapping[str, Any] | None) -> l
     parts = ["## Data"]
     if dataset := system.get("dataset"):
         kind = "rendered audio, not recordings" if dataset["rendered"] else "recordings"
-        parts.append("{name} {version}, {config}".format(**dataset) + f": {kind}.")
+        parts.append(f"{data_name(dataset)}: {kind}.")
     if fingerprint:
         rows = [
             (split, f"{sizes['num_examples']:,}", f"`{sizes['digest']}`")
@@ -110,11 +110,13 @@ def _scores(system: Mapping[str, Any], report: Mapping[str, Any]) -> list[str]:
     predominant = report["predominant"]
     if predominant["num_clips"]:
         accuracy = interval(predominant["accuracy"], predominant["accuracy_interval"])
-        rows.append((f"accuracy, {predominant['num_clips']} clips with one label", accuracy))
+        rows.append(
+            (f"accuracy, {plural(predominant['num_clips'], 'clip')} with one label", accuracy)
+        )
     dataset = report["provenance"]["dataset"]
     caption = (
-        "Scores on the test split of {name} {version}, {config} ({split}), ".format(**dataset)
-        + "with 95 % intervals bootstrapped over songs."
+        f"Scores on the test split of {data_name(dataset)} ({dataset['split']}), "
+        "with 95 % intervals bootstrapped over songs."
     )
     table = captioned_table(caption, ["score", "value"], rows)
     per_class = report["thresholds"]["fixed"]["per_class"]
@@ -130,6 +132,7 @@ def _scores(system: Mapping[str, Any], report: Mapping[str, Any]) -> list[str]:
     return [
         "## Scores",
         *rendered_banner(report),
+        *debug_banner(report),
         table,
         captioned_table(caption, ["class", "clips", "F1 [95 %]"], class_rows),
         *(escape(note) for note in report["notes"]),

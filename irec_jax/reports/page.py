@@ -1,10 +1,41 @@
 """Parts that the pages of all tasks and studies share."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from irec_jax.reports.tables import captioned_table, escape
+from irec_jax.text import plural
+
+#: Clip score of `inference.aggregation` -> its name on pages, and its definition.
+CLIP_SCORES = {
+    "s1": ("S1", "mean of the window probabilities"),
+    "s2": ("S2", "sum of the window probabilities, divided by the largest sum of a class"),
+    "max": ("max", "largest of the window probabilities"),
+    "top": ("top", "mean of the largest quarter of the window probabilities of each class"),
+}
+#: Name of the prepared data of a user's folder or file: label, format and digest of the content.
+_OWN_DATA = re.compile(r"(?P<label>.+?)(?:-(?P<format>\w+))?-[0-9a-f]{12}")
+
+
+def debug_banner(report: Mapping) -> list[str]:
+    """Return the warning that heads the page of a run with ``debug`` set; nothing for others."""
+    if not report.get("debug"):
+        return []
+    return ["> **Debug run: a short training on little data, whose scores mean nothing.**"]
+
+
+def data_name(dataset: Mapping[str, Any]) -> str:
+    """Return ``name``, ``version`` and ``config`` of a dataset as text.
+
+    A user's own files are named by their folder and format, without the digest of their content.
+    """
+    config = str(dataset["config"])
+    if own := _OWN_DATA.fullmatch(config):
+        config = ", ".join(filter(None, own.groups()))
+    return f"{dataset['name']} {dataset['version']}, {config}"
 
 
 def rendered_banner(report: Mapping, recordings: str = "IRMAS") -> list[str]:
@@ -41,8 +72,7 @@ def measured_table(
     """
     dataset, command = (report["provenance"][key] for key in ("dataset", "command"))
     rendered = ", rendered audio" if report["rendered"] else ""
-    data = "{name} {version}, {config}".format(**dataset) + rendered
-    caption = f"{caption}\nData: {data}. Command: `{command}`"
+    caption = f"{caption}\nData: {data_name(dataset)}{rendered}. Command: `{command}`"
     return captioned_table(caption, header, rows, num_text_columns)
 
 
@@ -62,7 +92,10 @@ def mean_over_runs(values: Sequence[float]) -> dict:
 def repeats_heading(repeats: Mapping) -> str:
     """Return the heading of the section on repeated runs, with ``num_runs`` and ``seeds``."""
     seeds = ", ".join(map(str, repeats["seeds"]))
-    return f"## Mean ± standard deviation of {repeats['num_runs']} runs (seeds {seeds})"
+    return (
+        f"## Mean ± standard deviation of {plural(repeats['num_runs'], 'run')} "
+        f"(seed{'s' * (repeats['num_runs'] > 1)} {seeds})"
+    )
 
 
 def provenance_table(provenance: Mapping, settings: Mapping[str, str] | None = None) -> str:
@@ -82,7 +115,11 @@ def provenance_table(provenance: Mapping, settings: Mapping[str, str] | None = N
         ["commit", commit],
         ["date", provenance["date"]],
         *([["durations", durations]] if durations else []),
-        ["devices", f"{devices} ({hardware['platform']}, {hardware['num_processes']} process(es))"],
+        [
+            "devices",
+            f"{devices} ({hardware['platform']}, "
+            f"{plural(hardware['num_processes'], 'process', 'processes')})",
+        ],
         ["CPU", "{cpu}, {num_cores} cores, {system}".format(**hardware)],
         ["versions", ", ".join(f"{k} {v}" for k, v in provenance["versions"].items())],
     ]

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from irec_jax.evaluation.recognition import KINDS
 from irec_jax.reports import piece_tables
 from irec_jax.reports.page import (
+    CLIP_SCORES,
+    debug_banner,
     measured_table,
     picture,
     provenance_table,
@@ -13,13 +15,13 @@ from irec_jax.reports.page import (
     repeats_heading,
 )
 from irec_jax.reports.tables import captioned_table, escape
-from irec_jax.text import class_names, mean_sd, number
+from irec_jax.text import class_names, mean_sd, number, plural
 
 _THRESHOLD_NAMES = {
     "fixed": "fixed beforehand",
     "validation": "tuned on validation",
     "validation_per_class": "tuned on validation, per class",
-    "oracle": "oracle (best on test)",
+    "oracle": "oracle (best micro F1 on test)",
 }
 _AVERAGES = ["micro P", "R", "F1", "macro P", "R", "F1"]
 _WITH_INTERVALS = ["micro P", "R", "F1 [95 %]", "macro P", "R", "F1 [95 %]"]
@@ -35,6 +37,7 @@ def markdown_page(report: Mapping, captions: Mapping[str, str]) -> str:
     parts = [
         f"# {report['system']} on {report['dataset']}: predominant instruments",
         *rendered_banner(report),
+        *debug_banner(report),
         _headline(report),
         *_warnings(report),
         *picture(captions, headline),
@@ -73,11 +76,13 @@ def _headline(report: Mapping) -> str:
     if protocol:
         split, unit = f", split by *{protocol['description']}*", protocol["unit"]
     data = (
-        f"the test split of {report['dataset']}{split} ({sizes['num_clips']} {unit} of "
-        f"{sizes['num_songs']} songs, {sizes['num_labels']} labels, "
-        f"{len(report['classes'])} classes)"
+        f"the test split of {report['dataset']}{split} ("
+        f"{plural(sizes['num_clips'], unit.removesuffix('s'))} of "
+        f"{plural(sizes['num_songs'], 'song')}, {plural(sizes['num_labels'], 'label')}, "
+        f"{plural(len(report['classes']), 'class', 'classes')})"
     )
-    threshold = f"at the fixed threshold {report['aggregation'].upper()} ≥ {fixed['threshold']:.2f}"
+    score, definition = CLIP_SCORES[report["aggregation"]]
+    threshold = f"at the fixed threshold {score} ≥ {fixed['threshold']:.2f} ({score}: {definition})"
     f1 = f"Micro F1 {_score(fixed['micro'])}, macro F1 {_score(fixed['macro'])}"
     baselines = report.get("baselines", {})
     baseline_f1 = ""
@@ -110,8 +115,9 @@ def _warnings(report: Mapping) -> list[str]:
     if num_shared := report.get("protocol", {}).get("num_songs_on_both_sides"):
         num_songs = report["data"]["test"]["num_songs"]
         warnings.append(
-            f"> **Warning: data leakage.** {num_shared} of the {num_songs} test songs are also in "
-            "the training split: the scores say little about unseen music."
+            f"> **Warning: data leakage.** {num_shared} of the "
+            f"{plural(num_songs, 'test song')} {'is' if num_shared == 1 else 'are'} also in the "
+            "training split: the scores say little about unseen music."
         )
     if report["collapse"]["warning"]:
         warnings.append(f"> **Warning: collapsed.** {report['collapse']['warning']}")
@@ -176,8 +182,9 @@ def _score_table(report: Mapping) -> str:
 def _explanation(report: Mapping) -> str:
     ranking = report["ranking"]
     lines = [
-        "The oracle threshold is the best one on the test split itself: an upper bound, not a "
-        "result.",
+        "The oracle threshold is the one, common to all classes, with the largest micro F1 on the "
+        "test split itself. It is not a result: it bounds the micro F1 of common thresholds under "
+        "the same clip score. Macro F1, thresholds per class and other clip scores may exceed it.",
         "Ranking by the mean probability of the windows: "
         f"macro ROC AUC {number(ranking['auc']['macro'])}, "
         f"label ranking average precision {number(ranking['lrap'])}.",
@@ -254,15 +261,14 @@ def _class_table(report: Mapping) -> str:
 
 def _aggregation_table(report: Mapping) -> str:
     rows = [
-        _score_row(f"{name if name == 'max' else name.upper()}, {_THRESHOLD_NAMES[kind]}", block)
+        _score_row(f"{CLIP_SCORES[name][0]}, {_THRESHOLD_NAMES[kind]}", block)
         for name, aggregation in report["aggregations"].items()
         for kind, block in aggregation["thresholds"].items()
     ]
+    definitions = "; ".join(": ".join(CLIP_SCORES[name]) for name in report["aggregations"])
     return measured_table(
         report,
-        "Precision (P), recall (R) and F1 on the test split by clip score. S1: mean of the window "
-        "probabilities; S2: their sum divided by that of the class with the largest sum; max: "
-        "their maximum.",
+        f"Precision (P), recall (R) and F1 on the test split by clip score. {definitions}.",
         ["score, threshold", "value", *_WITH_INTERVALS],
         rows,
     )
@@ -273,8 +279,8 @@ def _confusion(report: Mapping) -> str:
     if not predominant["num_clips"]:
         return "No test clip has exactly one label."
     return (
-        f"The {predominant['num_clips']} test clips with exactly one label: rows are the label, "
-        "columns the class with the largest mean probability. Accuracy: "
+        f"The {plural(predominant['num_clips'], 'test clip')} with exactly one label: rows are "
+        "the label, columns the class with the largest mean probability. Accuracy: "
         f"{predominant['accuracy']:.1%}; balanced over the classes: "
         f"{predominant['balanced_accuracy']:.1%}."
     )

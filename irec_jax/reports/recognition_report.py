@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from irec_jax.evaluation.recognition import KINDS
 from irec_jax.reports import recognition_figures
-from irec_jax.reports.page import mean_over_runs
+from irec_jax.reports.page import CLIP_SCORES, mean_over_runs
 from irec_jax.reports.recognition_page import markdown_page
 from irec_jax.reports.writing import write_captioned_report
 
@@ -27,6 +27,7 @@ def assemble(
     reported: Mapping | None = None,
     repeats: Mapping | None = None,
     class_weights: Mapping | None = None,
+    debug: bool = False,
 ) -> dict:
     """Return the complete report of a run.
 
@@ -46,6 +47,7 @@ def assemble(
             comparable.
         repeats: result of `summarize_repeats`.
         class_weights: ``kind`` and ``weights`` by class of the loss in training, if it has any.
+        debug: whether the run was too short to learn anything, which the page then states first.
 
     Returns:
         dict with ``system``, ``dataset`` (name), ``rendered``, all of ``evaluation``,
@@ -58,7 +60,7 @@ def assemble(
         best_epoch = {**best_epoch, "test_accuracy": evaluation["predominant"]["accuracy"]}
     optional = dict(protocol=protocol, best_epoch=best_epoch, baselines=baselines)
     optional |= dict(history=history, reported=reported, repeats=repeats)
-    optional |= dict(class_weights=class_weights)
+    optional |= dict(class_weights=class_weights, debug=debug)
     return {
         "system": system,
         "dataset": dataset,
@@ -111,7 +113,7 @@ def write(report: Mapping, folder: str | os.PathLike) -> Path:
 def _figures(report: Mapping) -> dict[str, tuple[Figure, str]]:
     """Return file name to figure and caption."""
     classes, thresholds = report["classes"], report["thresholds"]
-    score = report["aggregation"].upper()
+    score = CLIP_SCORES[report["aggregation"]][0]
     curve = report["aggregations"][report["aggregation"]]["curve"]
     values = {kind: thresholds[kind]["threshold"] for kind in ("fixed", "validation", "oracle")}
     bars = {f"{kind} ({score} ≥ {value:.2f})": thresholds[kind] for kind, value in values.items()}

@@ -12,7 +12,7 @@ from typing import Any
 from irec_jax.files import unique_names
 from irec_jax.inference import segments
 from irec_jax.reports.html import body, document_end, document_start
-from irec_jax.reports.page import provenance_table
+from irec_jax.reports.page import CLIP_SCORES, data_name, provenance_table
 from irec_jax.reports.preview import Preview
 from irec_jax.reports.recognized_timeline import timeline
 from irec_jax.reports.tables import captioned_table, escape
@@ -210,7 +210,7 @@ class RecognizedPage:
             ])  # fmt: skip
         header = ["instrument", "recognised", "score", "threshold", "active"]
         aggregations = dict.fromkeys(system.aggregation for system in self._systems)
-        shown = ", ".join(name if name == "max" else name.upper() for name in aggregations)
+        shown = "; ".join(": ".join(CLIP_SCORES[name]) for name in aggregations)
         caption = (
             f"Score over the file ({shown}), and the share of the time "
             "in which the instrument is active."
@@ -222,8 +222,8 @@ def _describe_dataset(dataset: Mapping[str, Any]) -> str:
     if not dataset:
         return "unknown data"
     kind = "rendered music" if dataset.get("rendered") else "recordings"
-    name, version, config = (dataset.get(key, "–") for key in ("name", "version", "config"))
-    return f"{name} {version}, {config} ({kind})"
+    known = {key: dataset.get(key, "–") for key in ("name", "version", "config")}
+    return f"{data_name(known)} ({kind})"
 
 
 def _training_data(systems: Sequence[System]) -> list[str]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from irec_jax.evaluation.separation import SCORES
 from irec_jax.reports.page import (
+    debug_banner,
     measured_table,
     picture,
     provenance_table,
@@ -11,7 +12,7 @@ from irec_jax.reports.page import (
     repeats_heading,
 )
 from irec_jax.reports.tables import escape
-from irec_jax.text import clock, decibels, difference, is_finite, mean_sd
+from irec_jax.text import clock, decibels, difference, is_finite, mean_sd, plural
 
 #: The score of the headline and of the comparison of systems.
 MAIN_SCORE = "amplitude_sdr_db"
@@ -25,6 +26,8 @@ POST_REFERENCES = {
     "segment": "the maximum of each segment",
 }
 POST_FILLS = {"floor": "silent", "zero": "0 dB"}
+#: What `raw` is; the postprocessing of `post` depends on the settings.
+_RAW = "the output of the network"
 #: Smaller differences are printed as zero.
 _PRINTED_DB = 0.005
 
@@ -40,6 +43,7 @@ def markdown_page(report: Mapping, captions: Mapping[str, str]) -> str:
     parts = [
         f"# {report['system']} on {report['dataset']}: separation of {target}",
         *rendered_banner(report, "MUSDB18"),
+        *debug_banner(report),
         _headline(report),
         *picture(captions, headline),
         "## Scores on the test tracks",
@@ -74,10 +78,12 @@ def _headline(report: Mapping) -> str:
         *(f"{name} {scores[name]}" for name in others),
         f"the ideal ratio mask {scores['ideal']}",
     ]
+    name = f"{main}: {_RAW}" if main == "raw" else main
+    tracks = f"{'mean ± standard deviation over ' * (num > 1)}{plural(num, 'test track')}"
     silent = f", {num_silent} of them without a score because the target is silent"
     return (
-        f"**Amplitude SDR {scores[main]}** ({main}; mean ± standard deviation over {num} test "
-        f"track{'s' if num > 1 else ''} of {report['dataset']}{silent if num_silent else ''}). "
+        f"**Amplitude SDR {scores[main]}** ({name}; {tracks} of "
+        f"{report['dataset']}{silent if num_silent else ''}). "
         f"For comparison: {'; '.join(comparison)}."
     )
 
@@ -101,6 +107,8 @@ def _score_table(report: Mapping) -> str:
     summary = report["summary"]
     columns = _score_columns(summary)
     caption = "Scores in dB on the test tracks: mean ± standard deviation over tracks."
+    if report["num_tracks"] == 1:
+        caption = "Scores in dB on the test track."
     if reported := report.get("reported"):
         published = [mean_sd(reported[MAIN_SCORE].get(system, {})) for system in summary]
         columns[f"published amplitude SDR, dB, on {reported['dataset']}"] = published
@@ -122,6 +130,7 @@ def _columns_table(report: Mapping, caption: str, columns: Mapping[str, Sequence
 
 def _explanation(report: Mapping) -> str:
     lines = [
+        *_definitions(report),
         "The variants of SDR are not comparable with one another.",
         "Amplitude SDR compares amplitude spectrograms of the mono mixdown. It ignores the phase "
         "and therefore says nothing about how an estimate sounds. BSS-Eval (version 3, 512 taps) "
@@ -139,11 +148,11 @@ def _explanation(report: Mapping) -> str:
         windows = f"Windows every {settings['hop_s']:g} s, averaged where they overlap"
         if settings.get("windows") == "side_by_side":
             windows = "Windows side by side, joined"
-        lines.append(f"{windows}; {phase}; `post`: {describe_post(settings)}.")
+        lines.append(f"{windows}; {phase}.")
     if report["num_silent"]:
         lines.append(
-            f"{report['num_silent']} tracks have a target that is silent throughout: they have no "
-            "scores and are excluded from the means."
+            f"{plural(report['num_silent'], 'track')} with a target that is silent throughout: no "
+            "scores, and excluded from the means."
         )
     infinite = [
         f"{system}, {text}: {count}"
@@ -162,6 +171,14 @@ def _explanation(report: Mapping) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
+def _definitions(report: Mapping) -> list[str]:
+    """Return what `raw` and `post` are, as far as the report has them."""
+    post = f": {describe_post(report['settings'])}" if "settings" in report else ""
+    texts = {"raw": _RAW, "post": f"`raw` after postprocessing{post}"}
+    defined = [f"`{name}`: {text}" for name, text in texts.items() if name in report["systems"]]
+    return [f"{'; '.join(defined)}."] if defined else []
+
+
 def _repeats(report: Mapping) -> list[str]:
     if not (repeats := report.get("repeats")):
         return []
@@ -176,6 +193,15 @@ def _repeats(report: Mapping) -> list[str]:
 def _significance(report: Mapping) -> list[str]:
     if not report.get("tests"):
         return []
+    tested = [test for tests in report["tests"].values() for test in tests.values()]
+    if not any(is_finite(test["difference"]) and test["num_tracks"] > 1 for test in tested):
+        return []
+    if all(_is_printed_as_zero(test) for test in tested):
+        return [
+            "## Effect of postprocessing",
+            f"None: in every score, `raw` and `post` differ by less than {_PRINTED_DB:g} dB on "
+            "average.",
+        ]
     rows = [
         [SCORES[score], text, *_test_cells(tests[kind])]
         for score, tests in report["tests"].items()
@@ -209,13 +235,17 @@ def paired_difference(test: Mapping) -> str:
     return difference(test["difference"], 2) + ends
 
 
+def _is_printed_as_zero(test: Mapping) -> bool:
+    return is_finite(test["difference"]) and abs(test["difference"]) < _PRINTED_DB
+
+
 def _test_cells(test: Mapping) -> list[str]:
     """Return the number of tracks, the difference with its interval, t and p.
 
     A difference that is printed as zero is not tested: it may be systematic, as that of a few bins
     at the level of rounding, and still be of no importance.
     """
-    if is_finite(test["difference"]) and abs(test["difference"]) < _PRINTED_DB:
+    if _is_printed_as_zero(test):
         return [str(test["num_tracks"]), f"below {_PRINTED_DB:g}", "–", "–"]
     t, p = f"t({test['df']:g}) = {test['t']:.2f}" if is_finite(test["t"]) else "–", test["p_value"]
     p = "–" if not is_finite(p) else "< .001" if p < 1e-3 else f"{p:.3f}"

@@ -26,6 +26,7 @@ def assemble(
     reported: Mapping | None = None,
     repeats: Mapping | None = None,
     settings: Mapping | None = None,
+    debug: bool = False,
 ) -> dict:
     """Return the complete report of a separator.
 
@@ -43,7 +44,7 @@ def assemble(
     The other arguments are those of `recognition_report.assemble`.
     """
     optional = dict(settings=settings, protocol=protocol, best_epoch=best_epoch, history=history)
-    optional |= dict(reported=None if rendered else reported, repeats=repeats)
+    optional |= dict(reported=None if rendered else reported, repeats=repeats, debug=debug)
     return {
         "system": system,
         "task": "separation",

@@ -26,7 +26,7 @@ from irec_jax.metrics import multilabel
 from irec_jax.progress import progress_bar
 from irec_jax.reports.page import mean_over_runs
 from irec_jax.studies import han_figures, han_tables, han_visualisations, runs
-from irec_jax.text import count, mean_sd
+from irec_jax.text import mean_sd, plural
 
 
 @dataclasses.dataclass(frozen=True)
@@ -260,4 +260,4 @@ def _line(report: Mapping) -> str:
         return f"micro F1 {fixed['micro']['f1']:.3f}, macro F1 {fixed['macro']['f1']:.3f}"
     fixed = report["repeats"]["thresholds"]["fixed"]
     micro, macro = (mean_sd(fixed[average]["f1"], 3) for average in ("micro", "macro"))
-    return f"micro F1 {micro}, macro F1 {macro} ({count(report['repeats']['num_runs'], 'seed')})"
+    return f"micro F1 {micro}, macro F1 {macro} ({plural(report['repeats']['num_runs'], 'seed')})"

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from irec_jax.reports.page import failed_runs, provenance_table
+from irec_jax.reports.page import debug_banner, failed_runs, provenance_table
 from irec_jax.text import interval
 
 
@@ -23,9 +23,7 @@ def brief_run(settings: Mapping[str, Any], quick: str) -> list[str]:
         settings: settings of the study.
         quick: the warning for `--quick`.
     """
-    if settings["debug"]:
-        return ["> **Debug run on tiny data: the scores are meaningless.**"]
-    return [f"> {quick}"] if settings["quick"] else []
+    return debug_banner(settings) or ([f"> {quick}"] if settings["quick"] else [])
 
 
 def with_interval(scores: Mapping[str, Any], name: str) -> str:

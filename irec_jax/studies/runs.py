@@ -22,7 +22,7 @@ from irec_jax.files import appended, expand_home, read_json
 from irec_jax.reports import provenance
 from irec_jax.reports.writing import write_report
 from irec_jax.studies.options import CLIPS
-from irec_jax.text import count
+from irec_jax.text import plural
 from irec_jax.training.logging import duration
 
 
@@ -154,7 +154,7 @@ class Study:
         failures, remaining = {}, [run for run in runs if run.name in pending]
         _prepare_datasets(pending.values())
         if remaining:
-            print(f"{count(len(remaining), 'run')} to do; output in {folder}/NAME.log")
+            print(f"{plural(len(remaining), 'run')} to do; output goes to {folder}/NAME.log")
         began, expected_s = time.monotonic(), 0.0
         while remaining:
             run, run_began = remaining.pop(0), time.monotonic()

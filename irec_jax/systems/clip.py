@@ -104,8 +104,8 @@ def _missing_band(spectrum: np.ndarray, sample_rate_hz: int) -> list[str]:
     content_hz = (filled[-1] + 2) * bin_hz if len(filled) else 0.0
     if content_hz >= _MIN_BAND * band_hz:
         return []
-    limit, trained = content_hz / 1000, band_hz / 1000
-    return [f"no content above {limit:.1f} kHz; trained on up to {trained:.1f} kHz"]
+    limit, audible = content_hz / 1000, band_hz / 1000
+    return [f"no content above {limit:.1f} kHz; the system hears up to {audible:.1f} kHz"]
 
 
 def _store(blocks: Iterable[np.ndarray]) -> tuple[StoredSamples, float, np.ndarray]:

@@ -38,6 +38,7 @@ class Debled:
         losses_db: energy that each track lost, in dB, at least 0 except for rounding; 0 for
             silence.
         num_clipped: samples of each file beyond the range of its integers.
+        silent: whether each track has no sound at all.
         sample_rate_hz, num_samples: sample rate and length, the same for all tracks.
         elapsed_s: computing time without the report.
         left_aside: names of other files in the folder, which are not processed.
@@ -52,6 +53,7 @@ class Debled:
     settings: ct.Settings
     losses_db: tuple[float, ...]
     num_clipped: tuple[int, ...]
+    silent: tuple[bool, ...]
     sample_rate_hz: int
     num_samples: int
     elapsed_s: float
@@ -121,6 +123,7 @@ def debleed(
             tracks, crosstalk_settings, hidden, progress
         )
         losses_db = _ratio_db(energies[0].sum(1), energies[1].sum(1))
+        silent = energies[0].sum(1) == 0
         elapsed_s = time.perf_counter() - started_s
         if report:
             figure = debleed_figure.draw(
@@ -134,6 +137,7 @@ def debleed(
                 duration_s=tracks[0].num_samples / tracks[0].sample_rate_hz,
                 losses_db=losses_db,
                 num_clipped=num_clipped,
+                silent=silent,
                 provenance=provenance.environment({"reduction": elapsed_s}),
                 picture=_PICTURE_NAME,
             )
@@ -149,6 +153,7 @@ def debleed(
         settings=crosstalk_settings,
         losses_db=tuple(losses_db.tolist()),
         num_clipped=tuple(num_clipped.tolist()),
+        silent=tuple(silent.tolist()),
         sample_rate_hz=tracks[0].sample_rate_hz,
         num_samples=tracks[0].num_samples,
         elapsed_s=elapsed_s,

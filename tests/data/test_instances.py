@@ -103,7 +103,7 @@ def test_complete_pieces_are_held_out_for_validation(fraction, num_validation):
     assert len(held_out) == num_validation
     assert len(splits.training) + len(splits.validation) == len(dataset.train)
     assert not held_out & set(splits.training.songs)
-    with pytest.raises(UserError, match=r"1 training piece\(s\) are too few to hold out 10%"):
+    with pytest.raises(UserError, match=r"1 training piece: too few to hold out 10%"):
         split_clips(
             dataclasses.replace(dataset, train=instances([0])),
             settings | dict(validation_fraction=0.1),

@@ -311,7 +311,7 @@ def test_random_validation_holds_out_clips_of_every_class_regardless_of_their_so
     assert np.all(held_out >= smallest) and np.all(held_out <= np.maximum(0.15 * total, smallest))
     again, other = (make_splits(seed=n, dataset=dataset, **settings).validation for n in (0, 1))
     assert again.ids.tolist() == splits.validation.ids.tolist() != other.ids.tolist()
-    protocol = data.protocol(SETTINGS | settings, splits, dataset.classes)
+    protocol = data.protocol(SETTINGS | settings, splits, dataset)
     assert "clips of one song may be in both" in protocol["description"]
 
 
@@ -320,7 +320,7 @@ def test_protocol_describes_and_counts_the_splits(split):
     settings = SETTINGS | {"split": split}
     dataset = data.load(settings)
     splits = data.split_clips(dataset, settings, seed=0)
-    protocol = data.protocol(settings, splits, dataset.classes)
+    protocol = data.protocol(settings, splits, dataset)
     assert protocol["split"] == split and protocol["description"].startswith(f"{split}: ")
     assert ("leakage" in protocol["description"]) == (split == "window")
     assert protocol["unit"] == ("clips" if split in ("official", "parts") else "windows")
@@ -334,15 +334,24 @@ def test_protocol_describes_and_counts_the_splits(split):
     shared = set(splits.training.songs) & set(splits.test.songs)
     assert protocol["num_songs_on_both_sides"] == len(shared)
     assert bool(shared) == (split == "window")
-    separate = data.protocol(settings | {"channels": "separate"}, splits, dataset.classes)
+    separate = data.protocol(settings | {"channels": "separate"}, splits, dataset)
     assert "each channel separately" in separate["examples"]
+
+
+def test_splits_are_described_as_they_were_made():
+    settings = SETTINGS | {"split": "official"}
+    own = data.describe_split(settings, "a fifth of the songs", own_validation=True)
+    assert own == "a fifth of the songs; validated on the dataset's own validation clips"
+    text = data.describe_split(settings, "a fifth of the songs")
+    assert text == "a fifth of the songs; training and validation have no song in common"
+    assert "a fifth" not in data.describe_split(settings | {"split": "song"}, "a fifth")
 
 
 @pytest.mark.parametrize("function", [split_songs, split_examples])
 def test_too_few_examples_to_split_are_reported_in_one_line(function):
     songs, labels = np.array(["a"]), np.eye(1)
     for purpose in ("validation", "test"):
-        with pytest.raises(UserError, match=f"too few .* for {purpose}"):
+        with pytest.raises(UserError, match=f"1 (song|example): too few .* for {purpose}"):
             function(songs, labels, fraction=0.15, seed=0, purpose=purpose)
         with pytest.raises(UserError, match=f"data.{purpose}_fraction=1.5"):
             function(songs, labels, fraction=1.5, seed=0, purpose=purpose)

@@ -33,6 +33,8 @@ def test_folder_of_classes(tmp_path, sounds):
     for key, (labels, song) in clips.items():
         assert labels == [key.split("/")[0]] and song == key
     assert "bell/deep/0.wav" in clips
+    description = data_builders.describe("folder").test_split(builder)
+    assert description == "a fifth of the songs, held out when the data were prepared"
     tested = [labels[0] for labels, _ in splits["test"].values()]
     assert sorted(tested) == ["Gong [é]", "bell"]  # `drum` has only one clip
     for split in splits:

@@ -133,8 +133,10 @@ def test_song_split_in_two_processes_keeps_each_song_in_one_split(tmp_path):
     config.data.update(
         classes=("voi", "pia", "gel"), split="song", test_fraction=0.25, window_s=0.5
     )
-    splits = data.split_clips(data.load(config.data), config.data, seed=4)
-    assert report["protocol"] == data.protocol(config.data, splits, ("voi", "pia", "gel"))
+    dataset = data.load(config.data)
+    splits = data.split_clips(dataset, config.data, seed=4)
+    assert report["protocol"] == data.protocol(config.data, splits, dataset)
+    assert report["debug"] and "> **Debug run" in (tmp_path / "report.md").read_text()
     assert report["protocol"]["num_songs_on_both_sides"] == 0
     assert report["provenance"]["hardware"]["num_processes"] == 2
     assert report["data"]["test"]["num_songs"] == len(set(splits.test.songs))

@@ -14,7 +14,8 @@ import report_pages
 import data_builders
 from irec_jax.errors import UserError
 from irec_jax.evaluation import pieces, recognition
-from irec_jax.reports import provenance
+from irec_jax.inference import aggregation
+from irec_jax.reports import page, provenance
 from irec_jax.reports import recognition_report as report
 
 CLASSES = ("cel", "flu", "pia", "kazoo | reed")
@@ -124,13 +125,35 @@ def test_page_states_scores_data_and_baselines(complete_report, tmp_path):
     fixed = complete_report["thresholds"]["fixed"]
     assert f"Micro F1 {fixed['micro']['f1']:.3f} [" in text
     assert "rendered audio (gm_irmas): not comparable with scores on IRMAS" in text
-    assert "guess" in text and "oracle (best on test)" in text and "40 clips of 40 songs" in text
+    assert (
+        "guess" in text
+        and "oracle (best micro F1 on test)" in text
+        and "40 clips of 40 songs" in text
+    )
     assert "A paper" not in text  # scores on another dataset
+    assert "top: mean of the largest quarter of the window probabilities" in text
+    assert not re.search(r"\bTOP\b|Debug run", text)
+    assert page.CLIP_SCORES.keys() == aggregation.AGGREGATIONS.keys()
     assert "Mean ± standard deviation of 3 runs (seeds 0, 1, 2)" in text
     assert "Warning" not in text and not re.search(r"\bnan\b", text)
     for table in re.findall(r"(?m)(?:^\|.*\n)+", text):
         cells = {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}
         assert len(cells) == 1, table  # a vertical bar in a class name does not end the cell
+
+
+def test_page_of_a_debug_run_on_own_sounds_says_so_and_names_the_folder(tmp_path):
+    config = "MY_SOUNDS-mono22k-8ae1056ff8f4"
+    assert page.data_name({"name": "gm_irmas", "version": "1.0.0", "config": "tiny-mono22k"}) == (
+        "gm_irmas 1.0.0, tiny-mono22k"
+    )
+    complete = _report("folder", debug=True)
+    complete["provenance"]["dataset"]["config"] = config
+    complete["data"]["test"] = dict(num_clips=1, num_songs=1, num_labels=1)
+    text = report.write(complete, tmp_path).read_text()
+    assert text.split("\n\n")[1].startswith("> **Debug run: a short training on little data")
+    assert "(1 clip of 1 song, 1 label, 4 classes)" in text
+    assert "Data: folder 1.0.0, MY_SOUNDS, mono22k. Command:" in text
+    assert config in text.partition("## Provenance")[2] and text.count(config) == 1
 
 
 def test_page_shows_scores_by_piece(tmp_path):

@@ -332,7 +332,7 @@ def test_json_contains_no_nan(written):
 
 def test_page_shows_measured_and_published_scores(written):
     text = _text(written / "report.md")
-    assert "**Amplitude SDR 8.67 ± 2.52 dB** (raw;" in text and "over 5 test tracks" in text
+    assert "**Amplitude SDR 8.67 ± 2.52 dB** (raw: the" in text and "over 5 test tracks" in text
     assert "1 of them without a score" in text and "not comparable with scores on" not in text
     row = next(line for line in text.splitlines() if line.startswith("| **raw**"))
     assert row.endswith("| 9.33 ± 4.29 |")  # published score in its own column
@@ -354,9 +354,21 @@ def test_differences_that_are_printed_as_zero_are_not_findings(tmp_path):
     report = _report(separation.summarize(_scored(tiny)), rendered=False)
     assert report["tests"]["si_sdr_db"]["paired"]["p_value"] < 1e-3
     page = _text(separation_report.write(report, tmp_path))
+    assert "`raw` and `post` differ by less than 0.005 dB" in page and "paired samples" not in page
+    tiny[:, 2] -= [1, 1, 1, 0, 1]
+    report["tests"]["si_sdr_db"] = separation.summarize(_scored(tiny))["tests"]["si_sdr_db"]
+    page = _text(separation_report.write(report, tmp_path))
     rows = [line for line in page.splitlines() if "paired samples" in line]
-    assert rows and all("| below 0.005 | – | – |" in row for row in rows)
-    assert "relative to the maximum of each segment, become 0 dB" in page
+    assert sum("| below 0.005 | – | – |" in row for row in rows) == len(rows) - 1 > 0
+    assert "`post`: `raw` after postprocessing: values below -60 dB, relative to" in page
+    assert "the maximum of each segment, become 0 dB" in page
+
+
+def test_page_on_one_track_has_no_deviations_and_no_tests(tmp_path):
+    report = _report(separation.summarize(_scored(VALUES[:1])), rendered=False)
+    text = _text(separation_report.write(report, tmp_path))
+    assert "(raw: the output of the network; 1 test track of musdb18)" in text
+    assert "deviation" not in text and "Effect of postprocessing" not in text
 
 
 def test_page_on_rendered_audio_starts_with_a_warning_and_omits_published_scores(tmp_path):

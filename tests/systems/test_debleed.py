@@ -1,6 +1,7 @@
 """`irec debleed` on folders of tracks: formats, atomic output and protection of the input."""
 
 import os
+import re
 import resource
 import threading
 import tracemalloc
@@ -158,6 +159,16 @@ def test_command_prints_tables_writes_the_figure_and_matches_python(folder, tmp_
     np.testing.assert_array_equal(read_all(tmp_path / "b"), read_all(tmp_path / "c"))
 
 
+def test_page_and_command_name_silent_tracks(folder, tmp_path, capsys):
+    soundfile.write(folder / "empty.wav", np.zeros(4 * RATE_HZ), RATE_HZ)
+    assert call(folder, "--out", tmp_path / "a", "--report", *SMALL_WORDS) == 0
+    assert "-0.0 dB" not in (printed := capsys.readouterr().out)
+    assert re.search(r"(?m)^empty.wav +silent$", printed)
+    page = report_pages.Page((tmp_path / "a" / "debleed.html").read_text())
+    cells = page.texts("td")
+    assert cells[cells.index("empty") + 1] == "silent" and "; 1 silent)" in page.texts("p")[0]
+
+
 def test_formats_are_kept_or_converted_to_a_better_one(tmp_path):
     microphones = make_spots(make_sources(2)).astype(np.float32)
     source = tmp_path / "in"
@@ -196,6 +207,9 @@ def test_formats_are_kept_or_converted_to_a_better_one(tmp_path):
     assert sorted(os.listdir(tmp_path / "out")) == sorted([*formats, "o.wav"])
     assert not audio.read(tmp_path / "out" / "silent.wav")[0].any()
     assert result.losses_db[result.names.index("silent")] == 0
+    assert [
+        name for name, is_silent in zip(result.names, result.silent, strict=True) if is_silent
+    ] == ["silent"]
 
 
 def test_channels_of_opposite_polarity_are_processed_like_those_of_equal_polarity(tmp_path):

@@ -147,13 +147,17 @@ def test_missing_content_is_noted_for_music_resampled_from_low_rates():
         assert clip_notes(mono, RATE_HZ) == ()
         for low_hz, edges in ((8000, ("3.7", "3.8", "3.9")), (11_025, ("5.1", "5.2", "5.3"))):
             (note,) = clip_notes(audio.resample(mono[:, None], RATE_HZ, low_hz)[:, 0], low_hz)
-            assert note in [f"no content above {e} kHz; trained on up to 11.0 kHz" for e in edges]
+            assert note in [
+                f"no content above {e} kHz; the system hears up to 11.0 kHz" for e in edges
+            ]
 
 
 def test_missing_content_is_noted_beside_the_labels(recogniser, tmp_path, workdir, capsys):
     low = audio.resample(music()[:, None], RATE_HZ, 3000)[:, 0]
     result = recognize(recogniser, tmp_path, low, 3000)
-    assert re.fullmatch(r"no content above 1\.[45] kHz; trained on up to 4\.0 kHz", result.note)
+    assert re.fullmatch(
+        r"no content above 1\.[45] kHz; the system hears up to 4\.0 kHz", result.note
+    )
     assert result.labels
     assert result.to_dict()["note"] == result.note
     words = ["recognize", str(tmp_path / "a.wav"), "--workdir", str(workdir)]
