@@ -363,7 +363,7 @@ def finish(config: config_dict.ConfigDict, args) -> config_dict.ConfigDict:
 
 
 def debug(config: config_dict.ConfigDict) -> None:
-    """Shrink a config so that it runs from data to report in well under a minute."""
+    """Shrink a config so that it runs from data to report in a minute; the U-Net takes minutes."""
     if "size" in config.data:
         config.data.size = "tiny"
     config.training.batch_size = 8

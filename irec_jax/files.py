@@ -148,10 +148,19 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise UserError(
-            f"{path}: cannot be written ({error.strerror or error}); free space or name another "
-            "folder"
-        ) from error
+        raise write_error(path, error) from error
+
+
+def write_error(path: str | os.PathLike, error: OSError) -> UserError:
+    """Return the error of a file or folder that cannot be written, with a remedy that fits."""
+    remedy = "name another folder"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        remedy = "free space or name another folder"
+    elif error.errno in (errno.EACCES, errno.EPERM):
+        remedy = "make the folder writable or name another one"
+    elif error.errno == errno.ENAMETOOLONG:
+        remedy = "choose a shorter name"
+    return UserError(f"{path}: cannot be written ({error.strerror or error}); {remedy}")
 
 
 @contextlib.contextmanager

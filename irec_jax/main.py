@@ -1,7 +1,9 @@
 """Training and evaluation: `python -m irec_jax.main --config=configs/han.py`."""
 
+import sys
 from collections.abc import Sequence
 
+from irec_jax.cli import after_interrupt
 from irec_jax.cli.console import command, exit_process, run_command, use_compilation_cache, use_utf8
 
 
@@ -10,7 +12,7 @@ def main(words: Sequence[str] | None = None) -> None:
     from irec_jax.cli.train import train  # imports JAX, which reads the environment
 
     prog = "python -m irec_jax.main"
-    with command(prog):
+    with command(prog, after_interrupt("train", sys.argv if words is None else words)):
         train(words, "--config", prog=prog)
 
 

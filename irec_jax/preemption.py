@@ -14,7 +14,7 @@ EXIT_CODE = 75
 
 
 class Preempted(KeyboardInterrupt):
-    """The command was ended by SIGTERM; the same command continues."""
+    """The command was ended by SIGTERM."""
 
 
 class _State:

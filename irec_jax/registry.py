@@ -11,6 +11,10 @@ from irec_jax.errors import UserError
 Entry = TypeVar("Entry")
 
 
+class MissingModuleError(UserError):
+    """A module of another package, which a config or a trained system names, is not importable."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """Return the error for an unknown name; it suggests the most similar known one."""
     known = sorted(known)
@@ -55,7 +59,7 @@ def find_class(kind: str, table: Mapping[str, type], name: str, base: type) -> t
     try:
         module = importlib.import_module(module_name)
     except (ImportError, ValueError) as error:
-        raise UserError(
+        raise MissingModuleError(
             f"{kind} {name!r}: {error}; install the package, or add its folder to PYTHONPATH"
         ) from error
     found = getattr(module, class_name, None)
@@ -94,8 +98,20 @@ def create(kind: str, table: Mapping[str, Callable], name: str, **arguments: Any
     """
     function = find(kind, table, name)
     check_arguments(kind, name, function, arguments)
-    try:
-        inspect.signature(function).bind(**arguments)
-    except TypeError as error:
-        raise UserError(f"{kind} {name!r}: {error}") from error
+    missing = missing_arguments(function, arguments)
+    if missing:
+        raise UserError(f"{kind} {name!r}: {', '.join(missing)} missing; pass a value")
     return function(**arguments)
+
+
+def missing_arguments(function: Callable, given: Iterable[str]) -> list[str]:
+    """Return the arguments of a function that have no default and are not given."""
+    given, known = set(given), inspect.signature(function).parameters
+    optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [
+        name
+        for name, parameter in known.items()
+        if parameter.default is parameter.empty
+        and parameter.kind not in optional
+        and name not in given
+    ]

@@ -1,12 +1,13 @@
 """Paths as users type them, printable names and messages, and text files."""
 
+import errno
 import os
 import pathlib
 
 import pytest
 
 from irec_jax.errors import UserError
-from irec_jax.files import expand_home, write_text
+from irec_jax.files import expand_home, write_error, write_text
 from irec_jax.text import difference, number, plural, printable, to_unicode
 
 
@@ -60,3 +61,16 @@ def test_numbers_that_round_to_zero_have_no_minus_and_one_thing_is_singular():
     assert number(-0.0004) == "0.000" and difference(-0.02, 1) == "+0.0"
     assert [plural(n, "track") for n in (0, 1, 2)] == ["0 tracks", "1 track", "2 tracks"]
     assert plural(1, "class", "classes") == "1 class" and plural(1200, "s") == "1,200 ss"
+
+
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [
+        (errno.ENOSPC, "(No space left on device); free space or name another folder"),
+        (errno.ENOENT, "(No such file or directory); name another folder"),
+        (errno.EACCES, "(Permission denied); make the folder writable or name another one"),
+    ],
+)
+def test_the_remedy_fits_the_error(code, remedy):
+    error = write_error("x/y", OSError(code, os.strerror(code)))
+    assert str(error) == f"x/y: cannot be written {remedy}"

@@ -57,13 +57,17 @@ class File(NamedTuple):
 
     @property
     def disk_path(self) -> str:
-        """The path of a file that is not within a zip."""
+        """Path of the file on disk.
+
+        Raises:
+            ValueError: the file is inside a zip archive.
+        """
         if self.path is None:
-            raise ValueError(f"{self.origin}: within a zip, expected a file on disk")
+            raise ValueError(f"{self.origin}: inside a zip archive, expected a file on disk")
         return self.path
 
     def open(self) -> str | BinaryIO:
-        """Return the path or, within a zip, the content as a seekable file."""
+        """Return the path or, for a file inside a zip archive, its content as a seekable file."""
         if self.path is not None:
             return self.path
         file = io.BytesIO(self.read())

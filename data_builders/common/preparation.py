@@ -1,6 +1,7 @@
 """Preparation of a dataset by exactly one of several processes."""
 
 import contextlib
+import errno
 import fcntl
 import io
 import os
@@ -88,6 +89,8 @@ def _lock(builder: Any) -> Iterator[bool]:
             fcntl.flock(lock, fcntl.LOCK_EX)
         except OSError:  # a network file system without locks
             locked = False
+        # The empty file stays: a process that waits for it would hold the lock of a deleted file,
+        # while a third one locks a new file of this name.
         yield locked
 
 
@@ -115,7 +118,9 @@ def _build(builder: Any, manual_dir: str | None, locked: bool) -> None:
 def _cannot_write(folder: Path, error: OSError) -> UserError:
     path = error.filename or folder
     reason = error.strerror or str(error).replace("\n", " ")
-    return UserError(f"{path}: {reason}; free some space or set data_dir to another folder")
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, None)  # None: from a library
+    remedy = "free some space or " if full else ""
+    return UserError(f"{path}: {reason}; {remedy}set data_dir to another folder")
 
 
 @contextlib.contextmanager

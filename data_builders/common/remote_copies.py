@@ -5,6 +5,7 @@ user's cache folder, once on each machine. One that the remote folder does not h
 this machine and copied there.
 """
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -47,8 +48,9 @@ def fetch(builder: Any, shared: Path) -> bool:
         remote.download(folder, incomplete)
         incomplete.rename(final)
     except OSError as error:
+        remedy = "free space or " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
         raise UserError(
-            f"{final}: cannot be written ({error.strerror or error}); free space or set "
+            f"{final}: cannot be written ({error.strerror or error}); {remedy}set "
             "XDG_CACHE_HOME to another folder"
         ) from error
     return True

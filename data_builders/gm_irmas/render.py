@@ -200,7 +200,16 @@ class _Arrangement:
         return {name: _draw_strip(self.clip, name, level_db) for name, level_db in levels_db}
 
     def _add(self, kind: str, *, leads: bool, level_db: float, labelled: bool = False) -> None:
-        """Add a musician of a kind, the same one in all clips of the song."""
+        """Add a musician.
+
+        The instrument and the style of playing are drawn per song: equal in all of its clips.
+
+        Args:
+            kind: kind of instrument, such as 'cel'; name of the stem.
+            leads: whether the musician plays a leading part.
+            level_db: level of the stem in dB.
+            labelled: whether the instrument is a label of the clip, which limits its rests.
+        """
         key = _song_key(self.clip)
         song = seeding.generator(*key, "seat", kind, "lead" if leads else "back")
         instrument_rng = seeding.generator(*key, "instrument", kind)

@@ -20,6 +20,7 @@ from irec_jax.audio.reading import file_error, info
 from irec_jax.audio.samples import to_int16
 from irec_jax.audio.tracks import KEPT_SUBTYPES, Track
 from irec_jax.errors import UserError
+from irec_jax.files import write_error
 from irec_jax.text import join_names, printable
 
 #: Name of the staging folder within the output folder.
@@ -65,9 +66,10 @@ def write(
         info(temporary)
         os.replace(temporary, path)
     except (OSError, soundfile.SoundFileError, UserError) as error:
-        reason = getattr(error, "strerror", None) or "the disk may be full"
+        if isinstance(error, OSError) and error.strerror:
+            raise write_error(printable(path), error) from error
         remedy = "check the folder and the free space"
-        raise file_error(path, f"cannot be written: {reason}", remedy) from error
+        raise file_error(path, "cannot be written: the disk may be full", remedy) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)

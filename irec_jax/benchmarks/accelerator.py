@@ -1,14 +1,16 @@
-"""Training steps and transforms on an accelerator: time, share of its peaks, and PyTorch beside it.
+"""Speed of training steps and transforms on an accelerator, compared with its limits and PyTorch.
 
     python -m irec_jax.benchmarks.accelerator [--minutes 8] [--only NAME ...] [--shrink]
         [--out runs/accelerator]
 
 It takes the default device of JAX and at most about `--minutes`: a part that would begin later is
 left out and named. Steps are timed from inputs on the device, several in a row. With PyTorch and a
-GPU, or on the CPU, PyTorch takes turns with ours: channels_last, autocast to bfloat16 where ours
-computes in it, eager and compiled. `epochs` trains Han's network on 17,100 windows of random audio
-in 5,700 clips of 3 s, the size of IRMAS's training data, with validation and checkpoints, from the
-host and from the device, with one and with several steps per call.
+GPU, or on the CPU, the same step of PyTorch is timed in alternation with that of irec-jax:
+channels_last, autocast to bfloat16 where irec-jax computes in it, eager and compiled. Beside each
+time stands the fraction of the peak arithmetic and memory rates that it reaches. `epochs` trains
+Han's network on 17,100 windows of random audio in 5,700 clips of 3 s, the size of IRMAS's training
+data, with validation and checkpoints, from the host and from the device, with one and with several
+steps per call.
 
 Results: `accelerator.json` and the Markdown table `accelerator.md` in `--out`. `--shrink` takes
 small networks and inputs; its times only show that everything runs.

@@ -22,6 +22,7 @@ import jax
 import numpy as np
 
 from irec_jax.errors import UserError
+from irec_jax.files import write_error
 
 PARAMETER_FILE, CHECKSUM_FILE = "parameters.npz", "checksums.json"
 _FILES = ("system.json", PARAMETER_FILE, "README.md")
@@ -81,10 +82,7 @@ def write(
             folder.rename(old)
         new.rename(folder)
     except OSError as error:
-        raise UserError(
-            f"{folder}: cannot be written ({error.strerror or error}); free space or name another "
-            "folder"
-        ) from error
+        raise write_error(folder, error) from error
     finally:
         if old.exists() and not folder.exists():
             old.rename(folder)

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from irec_jax import registry
 from irec_jax.checkpoints import packaged
 from irec_jax.checkpoints.checksums import CHECKSUM_FILE
 from irec_jax.errors import UserError
@@ -237,6 +238,8 @@ def system_errors(workdir: Path) -> Iterator[None]:
     """Convert errors of a task that is created from a damaged `system.json` to UserError."""
     try:
         yield
+    except registry.MissingModuleError as error:
+        raise UserError(f"{workdir / 'system.json'}: {error}") from error
     except Exception as error:  # of any type: values in the file reach front ends and networks
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise UserError(

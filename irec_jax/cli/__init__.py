@@ -6,9 +6,11 @@ so that help and argument errors appear at once.
 
 import argparse
 import importlib
+import importlib.metadata
+import os
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from irec_jax.cli.console import (
     command,
@@ -17,6 +19,7 @@ from irec_jax.cli.console import (
     use_compilation_cache,
     use_utf8,
 )
+from irec_jax.text import printable
 
 #: Command -> its line in `irec --help`.
 COMMANDS = {
@@ -33,6 +36,22 @@ COMMANDS = {
     "gallery": "draw training clips of every class of a dataset",
 }
 
+_CONTINUES, _STARTS_OVER = "run the same command again to continue", "the same command starts over"
+_KEEPS_FILES = "the results of finished files are kept"
+#: Command -> what its line says after an interrupt. `recognize` prints a line of its own.
+AFTER_INTERRUPT = {
+    "explain": _KEEPS_FILES,
+    "separate": _KEEPS_FILES,
+    "debleed": _STARTS_OVER,
+    "label": _STARTS_OVER,
+    "train": _CONTINUES,
+    "export": _STARTS_OVER,
+    "study": _CONTINUES,
+    "build": _STARTS_OVER,
+    "fetch-sounds": _CONTINUES,
+    "gallery": _STARTS_OVER,
+}
+
 #: Other spellings of commands.
 ALIASES = {"recognise": "recognize"}
 
@@ -45,6 +64,7 @@ class CommandParser(argparse.ArgumentParser):
 
     def __init__(self, **options):
         super().__init__(allow_abbrev=False, **options)
+        self._words: list[str] = []
 
     def add_argument(self, *names, **options):
         return super().add_argument(*map(_hyphenate, names), **options)
@@ -52,8 +72,14 @@ class CommandParser(argparse.ArgumentParser):
     def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride]  # of overloads
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> Any:
-        words = sys.argv[1:] if args is None else args
-        return super().parse_known_args([_hyphenate(str(word)) for word in words], namespace)
+        self._words = [str(word) for word in (sys.argv[1:] if args is None else args)]
+        return super().parse_known_args([_hyphenate(word) for word in self._words], namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with the usage and an error; files that look like options are named."""
+        files = [word for word in self._words if word[:1] == "-" and os.path.exists(word)]
+        hint = f"; for the file {files[0]} write ./{files[0]}" if files else ""
+        super().error(printable(message + hint))
 
 
 def _hyphenate(word: str) -> str:
@@ -71,16 +97,30 @@ def run(words: Sequence[str] | None = None) -> int:
         words[0] = ALIASES.get(words[0], words[0])
     if words and words[0] in COMMANDS:
         module = importlib.import_module(f"irec_jax.cli.{words[0].replace('-', '_')}")
-        with command(f"irec {words[0]}"):
+        with command(f"irec {words[0]}", after_interrupt(words[0], words)):
             return module.main(words[1:]) or 0
     parser = argparse.ArgumentParser(
         prog="irec", description=str(__doc__).splitlines()[0], allow_abbrev=False
     )
+    parser.add_argument("--version", action="version", version=f"irec-jax {_version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, help_text in COMMANDS.items():
         commands.add_parser(name, help=help_text)
     parser.parse_args(words)  # prints the help or an error, and exits
     return 0
+
+
+def after_interrupt(name: str, words: Sequence[str]) -> str:
+    """Return what the line of an interrupted command says; nothing if it only printed its help."""
+    prints_help = not {"-h", "--help"}.isdisjoint(words)
+    return "" if prints_help else AFTER_INTERRUPT.get(name, "")
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("irec-jax")
+    except importlib.metadata.PackageNotFoundError:  # run from its folder
+        return "(not installed)"
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import data_builders
 from irec_jax.cli import CommandParser
+from irec_jax.cli.console import named_arguments
 
 
 def main(words: Sequence[str]) -> int:
@@ -20,5 +21,6 @@ def main(words: Sequence[str]) -> int:
     arguments = vars(parser.parse_args(words))
     name = arguments.pop("name")
     options = {option: value for option, value in arguments.items() if value is not None}
-    print(f"ready in {data_builders.prepare(name, **options).data_dir}")
+    with named_arguments({option: f"--{option.replace('_', '-')}" for option in arguments}):
+        print(f"ready in {data_builders.prepare(name, **options).data_dir}")
     return 0

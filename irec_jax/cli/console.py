@@ -7,13 +7,14 @@ import io
 import logging
 import os
 import platform
+import re
 import signal
 import sys
 import tempfile
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NoReturn, TextIO
 
@@ -24,7 +25,7 @@ from irec_jax.errors import UserError
 from irec_jax.files import cache_folder
 from irec_jax.text import printable, shorten, to_unicode
 
-_COMMAND_NOTE = "command: "
+_COMMAND_NOTE, _AGAIN_NOTE = "command: ", "again: "
 
 
 def use_utf8() -> None:
@@ -75,7 +76,8 @@ def run_command(main: Callable[[], int | None]) -> int:
     """Run a command; return its exit code.
 
     Every error and an interrupt print one line to stderr, without a traceback; see `user_errors`.
-    The exit code after Ctrl-C is 130, after SIGTERM `preemption.EXIT_CODE`.
+    The exit code after Ctrl-C is 130, after SIGTERM `preemption.EXIT_CODE`; the line says whether
+    the command can continue, see `command`.
     """
     _quiet_libraries()
     try:
@@ -87,20 +89,64 @@ def run_command(main: Callable[[], int | None]) -> int:
     except UserError as error:
         return _fail(f"error: {error}", 1)
     except preemption.Preempted as error:
-        reason = str(error) or "ended by SIGTERM"
-        return _fail(f"{reason}; run the same command again to continue", preemption.EXIT_CODE)
-    except KeyboardInterrupt:
-        return _fail("interrupted; run the same command again to continue", 130)
+        return _fail((str(error) or "ended by SIGTERM") + _again(error), preemption.EXIT_CODE)
+    except KeyboardInterrupt as error:
+        return _fail("interrupted" + _again(error), 130)
 
 
 @contextlib.contextmanager
-def command(name: str) -> Iterator[None]:
-    """Name the command in the errors that leave the block, for the line of `run_command`."""
+def command(name: str, again: str = "") -> Iterator[None]:
+    """Name the command in the errors that leave the block, for the line of `run_command`.
+
+    Args:
+        name: the command, such as 'irec separate'.
+        again: what is left after an interrupt, or how to continue; the end of the line that
+            reports the interrupt.
+    """
     try:
         yield
     except Exception as error:
         error.add_note(_COMMAND_NOTE + name)
         raise
+    except KeyboardInterrupt as error:
+        if again:
+            error.add_note(_AGAIN_NOTE + again)
+        raise
+
+
+def _again(error: KeyboardInterrupt) -> str:
+    """Return the end of the line that reports an interrupt; empty if the command has none."""
+    return "".join(f"; {text}" for text in _notes(error, _AGAIN_NOTE)[-1:])
+
+
+def _notes(error: BaseException, kind: str) -> list[str]:
+    """Return the notes of a kind that `command` has added to an error, the outermost last."""
+    notes = getattr(error, "__notes__", ())
+    return [note.removeprefix(kind) for note in notes if note.startswith(kind)]
+
+
+@contextlib.contextmanager
+def named_arguments(options: Mapping[str, str]) -> Iterator[None]:
+    """Name options instead of arguments in the UserErrors that leave the block.
+
+    `strength=-1: expected ...` becomes `--strength=-1: expected ...`, `unknown method 'x'` becomes
+    `unknown --method 'x'`, and `set path to ...` becomes `set --path to ...`.
+
+    Args:
+        options: argument of a function -> option of the command, such as `--hop-length`.
+    """
+    names = "|".join(sorted(options, key=len, reverse=True))
+    argument = re.compile(
+        rf"(?:(?<![\w./-])(?=(?:{names})=)|(?<=^unknown )|(?<=; set )|(?<= or set )"
+        rf"|(?<= smaller ))({names})\b|^({names})(?= [^ :]+: )"
+    )
+    try:
+        yield
+    except UserError as error:
+        text = argument.sub(lambda match: options[match[1] or match[2]], str(error))
+        if text == str(error):
+            raise
+        raise UserError(text) from error
 
 
 @contextlib.contextmanager
@@ -118,9 +164,7 @@ def user_errors(subject: str) -> Iterator[None]:
     except (UserError, BrokenPipeError):
         raise
     except Exception as error:
-        for note in getattr(error, "__notes__", ()):
-            if note.startswith(_COMMAND_NOTE):
-                subject = note.removeprefix(_COMMAND_NOTE)
+        subject = [subject, *_notes(error, _COMMAND_NOTE)][-1]
         if isinstance(error, OSError) and error.strerror:  # such as a full disk
             name = error.filename if isinstance(error.filename, str | bytes) else subject
             raise UserError(f"{printable(name)}: {error.strerror}") from error

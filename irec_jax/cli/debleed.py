@@ -1,10 +1,10 @@
 """`irec debleed`: reduce the crosstalk between the tracks of a recording."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from irec_jax.cli import CommandParser
+from irec_jax.cli.console import named_arguments
 from irec_jax.errors import UserError
 from irec_jax.text import printable
 
@@ -32,7 +32,8 @@ def _parser() -> CommandParser:
     parser.add_argument(
         "--strength",
         type=float,
-        help="factor of the estimated crosstalk to remove, except direct sound (default: 1)",
+        help="factor by which the estimated crosstalk is reduced, except direct sound: 1 (default) "
+        "removes as much as was estimated, less is gentler",
     )
     parser.add_argument(
         "--method",
@@ -90,14 +91,11 @@ def main(words: Sequence[str]) -> int:
     if arguments.no_align:
         settings["align"] = False
     options = dict(overwrite=arguments.overwrite, report=arguments.report)
-    try:
-        # Imported late, so that a mistyped argument is reported at once.
-        from irec_jax.systems import debleeder
+    # Imported late, so that a mistyped argument is reported at once.
+    from irec_jax.systems import debleeder
 
+    with named_arguments({name: f"--{name.replace('_', '-')}" for name in names}):
         result = debleeder.debleed(arguments.folder, arguments.out, **options, **settings)
-    except KeyboardInterrupt:
-        print("interrupted; run the same command again, it starts over", file=sys.stderr)
-        return 130
     _print(result, arguments.out)
     return 0
 
@@ -128,7 +126,7 @@ def _print(result, out: str) -> None:
         if file_names:
             print(f"{description}: {', '.join(file_names)}")
     print(
-        f"{len(result.paths)} tracks of {clock(result.duration_s)} in {printable(out)} "
+        f"{plural(len(result.paths), 'track')} of {clock(result.duration_s)} in {printable(out)} "
         f"({result.speed:.1f} x real time)"
         + (f", report in {printable(result.report)}" if result.report else "")
     )

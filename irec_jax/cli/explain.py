@@ -11,7 +11,7 @@ from irec_jax.cli.console import user_errors
 from irec_jax.errors import UserError
 from irec_jax.files import check_writable, expand_home, unique_names
 from irec_jax.progress import FileProgress
-from irec_jax.text import printable
+from irec_jax.text import plural, printable
 
 
 def _parser() -> CommandParser:
@@ -95,7 +95,7 @@ def main(words: Sequence[str]) -> int:
     if num_failed < len(files) and not system.can_deconvolve:
         print("no deconvolution: the network is not that of configs/han.py", file=sys.stderr)
     if num_failed:
-        print(f"{num_failed} of {len(files)} files failed", file=sys.stderr)
+        print(f"{num_failed} of {plural(len(files), 'file')} failed", file=sys.stderr)
     return 1 if num_failed == len(files) else 0
 
 

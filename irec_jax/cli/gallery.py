@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import data_builders
 from irec_jax import registry
 from irec_jax.cli import CommandParser
+from irec_jax.cli.console import named_arguments
 from irec_jax.cli.output import FIGURES, check_outputs, output_path
 from irec_jax.files import expand_home
 from irec_jax.text import printable
@@ -61,13 +62,14 @@ def main(words: Sequence[str]) -> int:
     # Imported late, so that a mistyped argument is reported at once.
     from irec_jax.reports import figures, gallery
 
-    figure = gallery.draw(
-        dict(name=arguments.dataset) | folders | options,
-        image=arguments.image,
-        classes=classes,
-        num_per_class=arguments.num_per_class,
-        seed=arguments.seed,
-    )
+    with named_arguments({name: f"--{name.replace('_', '-')}" for name in vars(arguments)}):
+        figure = gallery.draw(
+            dict(name=arguments.dataset) | folders | options,
+            image=arguments.image,
+            classes=classes,
+            num_per_class=arguments.num_per_class,
+            seed=arguments.seed,
+        )
     figures.save(figure, path)
     print(f"gallery in {printable(path)}")
     return 0

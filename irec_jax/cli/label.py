@@ -1,9 +1,9 @@
 """`irec label`: find out when each track of a recording plays."""
 
-import sys
 from collections.abc import Sequence
 
 from irec_jax.cli import CommandParser
+from irec_jax.cli.console import named_arguments
 from irec_jax.text import printable
 
 
@@ -41,16 +41,13 @@ def main(words: Sequence[str]) -> int:
     options = dict(overwrite=arguments.overwrite, plot=arguments.plot)
     if arguments.threshold_db is not None:
         options["threshold_db"] = arguments.threshold_db
-    try:
-        # Imported late, so that a mistyped argument is reported at once.
-        from irec_jax.systems import labeller
+    # Imported late, so that a mistyped argument is reported at once.
+    from irec_jax.systems import labeller
 
+    with named_arguments({"threshold_db": "--threshold-db"}):
         result = labeller.label(
             arguments.folder, arguments.out, reduction=not arguments.no_reduction, **options
         )
-    except KeyboardInterrupt:
-        print("interrupted; run the same command again, it starts over", file=sys.stderr)
-        return 130
     _print(result, arguments.out)
     return 0
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from irec_jax.errors import UserError
-from irec_jax.files import check_writable, expand_home, write_bytes
+from irec_jax.files import check_writable, expand_home, write_bytes, write_error
 
 #: Suffixes of figures.
 FIGURES = (".png", ".pdf", ".svg")
@@ -145,10 +145,7 @@ class ResultFile(RewrittenFile):
                     file.truncate(size)
                     raise
         except OSError as error:
-            raise UserError(
-                f"{self._path}: cannot be written ({error.strerror}); free space or name another "
-                "folder"
-            ) from error
+            raise write_error(self._path, error) from error
 
     def _write(self) -> None:
         header = json.dumps(self._header, indent=1, allow_nan=False).removesuffix("\n}")

@@ -18,7 +18,7 @@ from irec_jax.cli.output import FIGURES, ResultFile, check_outputs, output_path
 from irec_jax.errors import UserError
 from irec_jax.files import expand_home, unique_names, write_text
 from irec_jax.progress import FileProgress
-from irec_jax.text import printable, to_unicode
+from irec_jax.text import plural, printable, to_unicode
 
 
 def _parser() -> CommandParser:
@@ -141,7 +141,7 @@ def main(words: Sequence[str]) -> int:
         print(f"interrupted{where}", file=sys.stderr)
         return 130
     if num_failed:
-        print(f"{num_failed} of {len(files)} files failed", file=sys.stderr)
+        print(f"{num_failed} of {plural(len(files), 'file')} failed", file=sys.stderr)
     return 1 if num_failed == len(files) else 0
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from irec_jax.cli import CommandParser
-from irec_jax.cli.console import user_errors
+from irec_jax.cli.console import named_arguments, user_errors
 from irec_jax.errors import UserError
 from irec_jax.files import expand_home
 from irec_jax.text import plural, printable
@@ -67,7 +67,8 @@ def main(words: Sequence[str]) -> int:
     if arguments.phase not in separator.PHASES:
         raise registry.unknown("--phase", arguments.phase, separator.PHASES)
     if arguments.overlap is not None:
-        separator.check_overlap(arguments.overlap)
+        with named_arguments({"overlap": "--overlap"}):
+            separator.check_overlap(arguments.overlap)
     out = expand_home(arguments.out)
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out}: is a file; name a folder for the stems")
@@ -89,7 +90,9 @@ def main(words: Sequence[str]) -> int:
         label = shorten(printable(file), width)
         print(f"{label:<{width}}  {clock(result.duration_s):>8}  {_summary(result, out / name)}")
     if num_failed:
-        print(f"{num_failed} of {len(files)} files could not be separated", file=sys.stderr)
+        print(
+            f"{num_failed} of {plural(len(files), 'file')} could not be separated", file=sys.stderr
+        )
     return 1 if num_failed == len(files) else 0
 
 

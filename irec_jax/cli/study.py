@@ -5,7 +5,8 @@ import importlib
 from collections.abc import Sequence
 
 from irec_jax.cli import CommandParser
-from irec_jax.studies import STUDIES
+from irec_jax.cli.console import named_arguments
+from irec_jax.studies import STUDIES, options
 
 
 def main(words: Sequence[str]) -> int:
@@ -15,13 +16,12 @@ def main(words: Sequence[str]) -> int:
         description="Reproduce the tables and figures of a paper, with the published results.",
     )
     parser.add_argument("name", choices=sorted(STUDIES), help="options: see irec study NAME --help")
-    module = importlib.import_module(STUDIES[parser.parse_args(words[:1]).name])
-    parser = CommandParser(
-        prog=f"irec study {words[0]}", description=str(module.__doc__).splitlines()[0]
-    )
-    module.add_arguments(parser)
+    name = parser.parse_args(words[:1]).name
+    parser = CommandParser(prog=f"irec study {name}", description=options.description(name))
+    options.add_arguments(name, parser)
     arguments = parser.parse_args(words[1:])
     # Imported late, so that --help and argument errors appear at once.
+    module = importlib.import_module(STUDIES[name])
     from irec_jax.checkpoints.lock import run_lock
     from irec_jax.files import expand_home
     from irec_jax.studies.runs import TaskEnded
@@ -32,6 +32,7 @@ def main(words: Sequence[str]) -> int:
         contextlib.nullcontext() if shared else run_lock(expand_home(arguments.workdir, urls=True))
     ):
         try:
-            return module.run(arguments)
+            with named_arguments({n: f"--{n.replace('_', '-')}" for n in vars(arguments)}):
+                return module.run(arguments)
         except TaskEnded as task:
             return task.exit_code

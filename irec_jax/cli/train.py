@@ -1,19 +1,23 @@
 """Train and evaluate a system from a config.
 
-`irec train CONFIG` and `python -m irec_jax.main --config=CONFIG` are the same.
+`irec train CONFIG` and `python -m irec_jax.main --config=CONFIG` are the same. Both import modules
+that a config names from the current folder.
 """
 
 import argparse
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from irec_jax import distributed, job_array
 from irec_jax.cli import CommandParser
+from irec_jax.cli.console import named_arguments
 from irec_jax.errors import UserError
 
 EPILOG = """
 Arguments of the config file follow its name after a colon: flags and key=value, such as
-  configs/han.py:debug             a complete run on tiny data, in seconds
+  configs/han.py:debug             a complete run on tiny data, in a minute (U-Net: minutes)
   configs/han.py:dataset=irmas     the real dataset; dataset=folder for your own sounds
 
 Every value of the config can be set, and every argument of the objects that it names:
@@ -25,6 +29,9 @@ Every value of the config can be set, and every argument of the objects that it 
 
 def main(words: Sequence[str]) -> None:
     """Run `irec train CONFIG`."""
+    # As with `python -m`, but last, so that no folder hides an installed package.
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
     train(words, "config", prog="irec train")
 
 
@@ -39,27 +46,31 @@ def train(words: Sequence[str] | None, config_argument: str, *, prog: str) -> No
     arguments, rest = _parser(config_argument, prog).parse_known_args(words)
     overrides = parse_overrides(rest, prog)
     # Imported late, so that --help and argument errors appear at once.
+    import data_builders
     from irec_jax import config as configs
     from irec_jax import experiment
     from irec_jax.config.dry_run import dry_run
 
     part = job_array.parse_task(arguments.task)
-    config = configs.load(arguments.config)
-    configs.override(config, overrides)
-    configs.check_keys(config)
     name = Path(arguments.config.partition(":")[0]).stem
-    if arguments.dry_run:
-        print(dry_run(config))
-        return
-    distributed.initialize()
-    experiment.run(
-        name,
-        config,
-        arguments.workdir or f"runs/{name}",
-        arguments.mode,
-        part=part,
-        collect=arguments.collect,
-    )
+    keys = {option: f"--config.data.{option}" for option in (*data_builders.OPTIONS, "manual_dir")}
+    keys["data_dir"] = "--config.data.dir"
+    with named_arguments(keys):  # of the dataset
+        config = configs.load(arguments.config)
+        configs.override(config, overrides)
+        configs.check_keys(config)
+        if arguments.dry_run:
+            print(dry_run(config))
+            return
+        distributed.initialize()
+        experiment.run(
+            name,
+            config,
+            arguments.workdir or f"runs/{name}",
+            arguments.mode,
+            part=part,
+            collect=arguments.collect,
+        )
 
 
 def _parser(config_argument: str, prog: str) -> CommandParser:

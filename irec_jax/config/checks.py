@@ -79,13 +79,19 @@ def check_keys(config: config_dict.ConfigDict) -> None:
     """Check the keys of the named sections.
 
     Raises:
-        UserError: an unknown name, or an argument that the named function does not take.
+        UserError: an unknown name, an argument that the named function does not take, or one that
+            it needs and that is missing.
     """
-    for path in NAMED:
+    for path, named in NAMED.items():
         section = section_of(config, path)
         if section is not None and (section.name or path != "optimizer.schedule"):
             for key in section:
                 argument_default(section, path, key)
+            given = (*section, *named.internal, *named.defaulted)
+            for key in registry.missing_arguments(named.find(section.name), given):
+                raise UserError(
+                    f"{path}.{key}: missing, {section.name} needs it; set --config.{path}.{key}"
+                )
 
 
 def check_config(config: config_dict.ConfigDict) -> tuple[Recognition | Separation, Any, int]:

@@ -25,11 +25,13 @@ class NamedSection:
         find: returns the function or class of a name; raises UserError for an unknown name.
         own_keys: keys of the section that are not arguments, by the name it holds.
         internal: arguments that the program sets itself.
+        defaulted: arguments that the program sets if the section does not.
     """
 
     find: Callable[[str], Callable]
     own_keys: Callable[[str], tuple[str, ...]] = lambda name: ()
     internal: tuple[str, ...] = ()
+    defaulted: tuple[str, ...] = ()
 
 
 NAMED: dict[str, NamedSection] = {
@@ -41,8 +43,10 @@ NAMED: dict[str, NamedSection] = {
         lambda name: ("l2", "domain") if name in losses.REGRESSION else ("l2", "class_weights"),
         ("logits", "labels", "estimate", "target"),
     ),
-    "optimizer": NamedSection(optimizers.find_optimizer, lambda name: optimizers.OWN_KEYS),
-    "optimizer.schedule": NamedSection(optimizers.find_schedule),
+    "optimizer": NamedSection(
+        optimizers.find_optimizer, lambda name: optimizers.OWN_KEYS, (), optimizers.FROM_RUN
+    ),
+    "optimizer.schedule": NamedSection(optimizers.find_schedule, defaulted=optimizers.FROM_RUN),
 }
 #: Type of each key that is None where it is not set. Earlier versions used "" and 0 for that, which
 #: still mean the same.

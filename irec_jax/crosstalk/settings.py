@@ -71,7 +71,10 @@ class Settings:
             limit = f"{self.frame_length // 2} samples (half a frame)"
             raise UserError(f"hop_length={self.hop_length}: expected 1 to {limit}")
         if not 0 <= self.strength < np.inf:
-            raise UserError(f"strength={self.strength}: expected 0 or more; 1 is the estimate")
+            raise UserError(
+                f"strength={self.strength}: expected 0 or more; 1 removes the "
+                "estimated crosstalk, 2 twice as much"
+            )
         if not 0 <= self.floor <= 1:
             raise UserError(f"floor={self.floor}: expected a gain from 0 (none) to 1")
         for name in ("prior_s", "smoothing_s"):

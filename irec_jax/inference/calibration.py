@@ -37,7 +37,7 @@ class Calibration:
         return scipy.special.expit(logits).astype(probabilities.dtype)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the numbers as plain types, for JSON."""
+        """Return the attributes as Python numbers and lists, for JSON."""
         return dataclasses.asdict(self) | {"offsets": list(self.offsets)}
 
 

@@ -12,15 +12,15 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float, Int, Shaped
 
-# With fewer channels, patches are built from runs of columns and then of rows: single pixels are
-# too small to copy one by one.
+# With fewer channels than this, whole runs of columns and then of rows are copied into the patches,
+# because copying single pixels of so few values is slow.
 _FEW_CHANNELS = 8
 
 Sizes = tuple[int, ...]  # vertical and horizontal
 Pads = tuple[tuple[int, int], ...]
-#: Index of a row, often traced.
+#: Index of a row: an integer, or a traced scalar inside a loop.
 Row = int | Int[Array, ""]
-#: Function (first row, number of rows) -> these rows of images.
+#: Function that returns the rows of images, given the first row and the number of rows.
 RowReader = Callable[[Row, int], Float[Array, "batch rows width channels"]]
 
 
@@ -203,9 +203,16 @@ def pixel_product(
     precision: lax.PrecisionLike,
     axis: int = 0,
 ) -> Float[Array, "*pixels products"]:
-    """Contract the channels of pixels a with an axis of b, a matrix or pixels.
+    """Return the product of pixels and a matrix: a @ b, or a @ b.T with `axis=1`.
 
-    The result has the other axis of b in place of the channels; it is float32 or wider.
+    Args:
+        a: pixels; their channels are summed over.
+        b: a matrix, or pixels, which are taken as the rows of a matrix.
+        precision: precision of the products.
+        axis: axis of the matrix b that is summed over, 0 or 1.
+
+    Returns:
+        The pixels of a with the other axis of b as channels; float32 or wider.
     """
     products = lax.dot_general(
         a.reshape(-1, a.shape[-1]),

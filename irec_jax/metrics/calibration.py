@@ -36,8 +36,8 @@ def top_calibration_error(
 ) -> float:
     """Return the calibration error of the most probable class of each clip.
 
-    Most classes of a clip are absent with a low probability, which hides the error of those that a
-    user looks at.
+    The mean over all classes is mostly that of absent ones with low probabilities, which are right
+    and hide the error of the class that a user reads first.
     """
     rows, strongest = np.arange(len(probabilities)), np.argmax(probabilities, axis=1)
     chosen = np.asarray(labels)[rows, strongest], np.asarray(probabilities)[rows, strongest]

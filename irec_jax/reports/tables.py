@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 
 def escape(name: str) -> str:
-    """Return a name from outside, such as that of a file, as Markdown that shows it as it is."""
+    """Escape the Markdown characters of a text that is not ours, such as the name of a file."""
     return re.sub(r"[\\`*<>&\[\]]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", name)
 
 

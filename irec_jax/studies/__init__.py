@@ -1,7 +1,7 @@
 """Studies: the tables and figures of the papers, each reproduced by `irec study NAME`.
 
-A study is a module with `add_arguments(parser)` and `run(arguments)`; the first line of its
-docstring is the help text of the command. It writes ``report.html``, ``report.md`` and
+A study is a module with `run(arguments)`; the first line of its docstring is the help text of the
+command, whose options are in `options`. It writes ``report.html``, ``report.md`` and
 ``report.json`` to its workdir, and resumes if it was interrupted.
 """
 

@@ -82,14 +82,6 @@ ROWS = (
 _QUICK_EPOCHS, _QUICK_S, _FULL_S = 2, 240.0, 660.0
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `irec study ablation`."""
-    runs.add_arguments(parser, workdir="runs/study_ablation")
-    parser.add_argument(
-        "--repeats", type=int, default=1, help="runs of every row, with consecutive seeds"
-    )
-
-
 def plan(arguments: argparse.Namespace) -> dict[tuple[str, int], runs.Run]:
     """Return all runs by row and seed."""
     seeds = range(arguments.seed, arguments.seed + arguments.repeats)

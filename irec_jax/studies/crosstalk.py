@@ -41,7 +41,7 @@ from irec_jax.files import read_json, write_json
 from irec_jax.metrics import bss
 from irec_jax.metrics.musical_noise import musical_noise
 from irec_jax.reports import crosstalk_figures, provenance
-from irec_jax.studies import crosstalk_tables, runs
+from irec_jax.studies import crosstalk_tables, options, runs
 from irec_jax.studies.published.seipel import LEVELS_DB
 
 SEIPEL = crosstalk.Settings(align=False, method="subtraction", solver="momentum")
@@ -54,7 +54,7 @@ SETTINGS = {
     "aligned_smooth": crosstalk.Settings(smoothing_s=0.1),
     "source_smooth": dataclasses.replace(SEIPEL, smoothing_s=0.1),
 }
-METHODS = ("aligned", "source", "source_nnls", "wiener", *list(SETTINGS)[3:])
+METHODS = options.CROSSTALK_METHODS
 _TRANSFORM: dict[str, Any] = dict(
     frame_length=SEIPEL.frame_length, hop_length=SEIPEL.hop_length, window=SEIPEL.window
 )
@@ -63,31 +63,6 @@ _SILENCE = 1e-6
 #: Random initial weights of Seipel's solver, and the steps at which the figure shows them.
 NUM_RESTARTS = 10
 RESTART_STEPS = (0, 1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1000)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `irec study crosstalk`."""
-    add = parser.add_argument
-    add("--dataset", default="gm_multitrack", help="gm_multitrack or multitrack (PHENICX-Anechoic)")
-    add("--size", default="small", help="size of gm_multitrack: tiny, small or full")
-    add("--layout", default="phenicx", help="layout of multitrack (default: phenicx)")
-    add("--path", help="folder of multitrack, for layouts other than phenicx")
-    add("--format", default="multitrack48k", help="multitrack44k or multitrack48k")
-    add("--data-dir", help="folder of prepared datasets (default: that of TFDS)")
-    add("--manual-dir", help="folder of manually downloaded files")
-    add("--split", help="train, test or all (default: test; for multitrack all, as in the paper)")
-    add("--min-tracks", type=int, default=9, help="minimum number of tracks (default: 9)")
-    add("--max-s", type=float, default=60.0, help="maximum duration of a piece in seconds")
-    add("--methods", default=",".join(METHODS), help="methods to compare, separated by commas")
-    add(
-        "--decay-s",
-        type=float,
-        default=0.0,
-        help="reverberation time of a room in which crosstalk has as much diffuse as direct sound "
-        "(default: 0, the free field of the paper)",
-    )
-    add("--seed", type=int, default=0, help="seed of the mixing matrices")
-    add("--workdir", default="runs/study_crosstalk", help="folder of the results and the report")
 
 
 def run(arguments: argparse.Namespace) -> int:

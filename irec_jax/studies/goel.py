@@ -23,10 +23,10 @@ from irec_jax.evaluation.recognition import scores_from_counts
 from irec_jax.metrics import multilabel
 from irec_jax.reports import study_figures
 from irec_jax.reports.page import mean_over_runs
-from irec_jax.studies import goel_tables, pages, runs
+from irec_jax.studies import goel_tables, options, pages, runs
 from irec_jax.studies.published import goel as published
 
-SPLITS = ("song", "window", "official")
+SPLITS = options.GOEL_SPLITS
 #: The row whose runs also evaluate the baselines.
 BASELINES = "lstm-300-50"
 
@@ -97,17 +97,6 @@ def _create_rows() -> Iterator[Row]:
 
 #: All rows, in the order of Goel's tables.
 ROWS = tuple(_create_rows())
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `irec study goel`."""
-    runs.add_arguments(parser, workdir="runs/study_goel")
-    parser.add_argument(
-        "--split", default=",".join(SPLITS), help="some of song,window,official (default: all)"
-    )
-    parser.add_argument(
-        "--repeats", type=int, default=1, help="runs of every row, with consecutive seeds"
-    )
 
 
 def plan(arguments: argparse.Namespace) -> dict[tuple[str, str, int], runs.Run]:

@@ -23,9 +23,10 @@ from irec_jax.files import read_json
 from irec_jax.inference import aggregation as aggregations
 from irec_jax.inference import thresholds
 from irec_jax.metrics import multilabel
+from irec_jax.progress import progress_bar
 from irec_jax.reports.page import mean_over_runs
 from irec_jax.studies import han_figures, han_tables, han_visualisations, runs
-from irec_jax.text import mean_sd
+from irec_jax.text import mean_sd, plural
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,14 +69,6 @@ _SEED_S, _QUICK_SEED_S, _BASELINES_S = 480.0, 90.0, 40.0
 _DEBUG_NETWORK = (("model.filters", "(2, 4, 4, 8)"), ("model.dense", "16"))
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `irec study han`."""
-    runs.add_arguments(parser, workdir="runs/study_han")
-    parser.add_argument(
-        "--repeats", type=int, default=3, help="seeds of every network (default: 3, as published)"
-    )
-
-
 def plan(arguments: argparse.Namespace) -> list[runs.Run]:
     """Return the runs of all rows; the seeds of a row are repeats of one run."""
     planned = []
@@ -116,11 +109,11 @@ def run(arguments: argparse.Namespace) -> int:
     results = study.execute(list(planned.values()), _line, todo)
     report = study.report(results, split="official")
     folders = {name: seed_folders(study.workdir / "runs" / name) for name in results.reports}
+    finished = [row for row in ROWS if row.name in folders]
     report |= {
         "rows": {
             row.name: dataclasses.asdict(row) | scores(folders[row.name])
-            for row in ROWS
-            if row.name in folders
+            for row in progress_bar(finished, desc="scores", unit="row")
         },
         "baselines": _baselines(results.reports, folders),
         "data": next(iter(results.reports.values()))["data"],
@@ -267,4 +260,4 @@ def _line(report: Mapping) -> str:
         return f"micro F1 {fixed['micro']['f1']:.3f}, macro F1 {fixed['macro']['f1']:.3f}"
     fixed = report["repeats"]["thresholds"]["fixed"]
     micro, macro = (mean_sd(fixed[average]["f1"], 3) for average in ("micro", "macro"))
-    return f"micro F1 {micro}, macro F1 {macro} ({report['repeats']['num_runs']} seeds)"
+    return f"micro F1 {micro}, macro F1 {macro} ({plural(report['repeats']['num_runs'], 'seed')})"

@@ -14,6 +14,7 @@ from ml_collections import config_dict
 from irec_jax import data
 from irec_jax.files import atomic_write, seekable
 from irec_jax.models.deconvolution import Unit
+from irec_jax.progress import progress_bar
 from irec_jax.reports.explanation_figures import SegmentPicture
 from irec_jax.studies.published import han as published
 from irec_jax.systems.explainer import Explainer, Segment, load_explainer
@@ -42,6 +43,9 @@ def load_or_compute(
 ) -> dict[str, np.ndarray]:
     """Return the arrays of figures 6 and 7, computed once and stored in a file.
 
+    Shows its progress. The arrays of each split are stored as soon as they are computed, beside the
+    file, so that an interrupted call repeats only one of them.
+
     Args:
         path: the file, `.npz`.
         config: config of the run.
@@ -57,24 +61,30 @@ def load_or_compute(
         (units, frames, bands) and ``segment_i_units`` (units, 3): block, channel and activation.
     """
     if path.exists():
-        with np.load(seekable(path), allow_pickle=False) as stored:
-            return dict(stored)
+        return _read(path)
+    unfinished = path.with_name(f"unfinished_{path.name}")
     explainer = load_explainer(folder)
     dataset = data.load(config.data)
     splits = data.split_clips(dataset, config.data, seed=config.seed)
-    arrays = {"frequencies_hz": explainer.frequencies_hz}
+    arrays = _read(unfinished) if unfinished.exists() else {}
+    arrays["frequencies_hz"] = explainer.frequencies_hz
     per_class, seed = _QUICK_PER_CLASS if quick else _PER_CLASS, config.seed
     for split in SPLITS:
+        if f"{split}_labels" in arrays:
+            continue
         clips = getattr(splits, split)
         windows, _ = _sample(clips, explainer, per_class=per_class, seed=seed)
         labels = windows.labels.argmax(axis=1)
-        arrays[f"{split}_labels"] = labels
-        for layer, values in activations(explainer, windows).items():
+        layers = activations(explainer, windows).items()
+        for layer, values in progress_bar(layers, desc=f"t-SNE, {split} clips", unit="layer"):
             arrays[f"{split}_{layer}"] = embed(values, seed=seed)
             arrays[f"{split}_{layer}_neighbours"] = np.array(same_class(values, labels))
+        arrays[f"{split}_labels"] = labels
+        _write(unfinished, arrays)
     windows, indices = _sample(splits.validation, explainer, per_class=per_class, seed=seed)
     outputs, labels = activations(explainer, windows)["output"], windows.labels.argmax(axis=1)
-    for number, name in enumerate(published.DECONVOLVED):
+    names = progress_bar(published.DECONVOLVED, desc="deconvolution", unit="clip")
+    for number, name in enumerate(names):
         of_class = np.flatnonzero(labels == classes.index(name)) if name in classes else []
         if not len(of_class):
             continue
@@ -88,9 +98,19 @@ def load_or_compute(
         assert segment is not None
         title = f"{class_names([name])[0]}: {splits.validation.ids[index]}"
         arrays |= _segment_arrays(f"segment_{number}", title, segment)
-    with atomic_write(path) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
+    _write(path, arrays)
+    unfinished.unlink(missing_ok=True)
     return arrays
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    with np.load(seekable(path), allow_pickle=False) as stored:
+        return dict(stored)
+
+
+def _write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    with atomic_write(path) as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **dict(arrays))
 
 
 def _sample(

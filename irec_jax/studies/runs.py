@@ -21,11 +21,9 @@ from irec_jax.errors import UserError
 from irec_jax.files import appended, expand_home, read_json
 from irec_jax.reports import provenance
 from irec_jax.reports.writing import write_report
+from irec_jax.studies.options import CLIPS
 from irec_jax.text import plural
 from irec_jax.training.logging import duration
-
-#: Datasets of labelled clips.
-_CLIPS = ("gm_irmas", "irmas")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,35 +62,8 @@ class Results(NamedTuple):
     failures: dict[str, str]
 
 
-def add_arguments(
-    parser: argparse.ArgumentParser,
-    *,
-    workdir: str,
-    rows: bool = True,
-    datasets: Sequence[str] = _CLIPS,
-) -> None:
-    """Add the options of studies that consist of runs.
-
-    `--rows`, `--task` and `--collect` are added if runs can be selected. The first of the datasets
-    is the default, and rendered.
-    """
-    add = parser.add_argument
-    first, *others = datasets
-    add("--dataset", default=first, help=" or ".join([f"{first} (rendered)", *others]))
-    add("--size", default="small", help=f"size of {first}, such as tiny, small or full")
-    add("--data-dir", default="", help="folder of prepared datasets (default: that of TFDS)")
-    add("--manual-dir", default="", help="folder of manually downloaded files")
-    if rows:
-        add("--rows", help="rows whose names contain one of these: lstm,b3")
-        job_array.add_options(parser, "runs")
-    add("--seed", type=int, default=0, help="seed of splits, parameters and batches")
-    add("--quick", action="store_true", help="a part of the study, trained briefly")
-    add("--debug", action="store_true", help="run all on tiny data; the scores are meaningless")
-    add("--workdir", default=workdir, help=f"folder of runs and report (default: {workdir})")
-
-
-def shared_settings(arguments: argparse.Namespace, datasets: Sequence[str] = _CLIPS) -> dict:
-    """Return the options of `add_arguments` that affect the results; see `lock_study`.
+def shared_settings(arguments: argparse.Namespace, datasets: Sequence[str] = CLIPS) -> dict:
+    """Return the options shared by studies that affect the results; see `lock_study`.
 
     Raises:
         UserError: the dataset is unknown.
@@ -113,7 +84,7 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
 def shared_overrides(
     arguments: argparse.Namespace, *, baselines: bool = False
 ) -> list[tuple[str, str]]:
-    """Return the overrides of `add_arguments` for every config, and those without baselines."""
+    """Return the overrides of the shared options for every config, and those without baselines."""
     pairs = [("data.dir", arguments.data_dir), ("data.manual_dir", arguments.manual_dir)]
     pairs.append(("seed", str(arguments.seed)))
     if is_rendered(arguments.dataset) and not arguments.debug:
@@ -218,9 +189,7 @@ class Study:
         if not reports and not results.failures:
             raise UserError(f"{self.workdir}: no run has finished; execute them without --collect")
         if not reports:
-            raise UserError(
-                f"all {len(results.failures)} runs failed; the reasons are printed above"
-            )
+            raise UserError("all runs failed; the reasons are printed above")
         datasets = [report["provenance"]["dataset"] for report in reports]
         return {
             **{key: reports[0][key] for key in ("rendered", "dataset", "classes")},

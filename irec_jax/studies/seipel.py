@@ -21,10 +21,9 @@ from irec_jax.errors import UserError
 from irec_jax.evaluation import pieces as piece_evaluation
 from irec_jax.files import seekable
 from irec_jax.reports import recognition_figures, study_figures
-from irec_jax.studies import runs, seipel_labels, seipel_tables
+from irec_jax.studies import options, runs, seipel_labels, seipel_tables
 from irec_jax.studies.published import seipel as published
 
-DATASETS = ("gm_multitrack",)
 SAMPLE_RATE_HZ = 44_100
 #: The row whose run also evaluates the baselines.
 BASELINES = "frames-112"
@@ -106,17 +105,6 @@ def list_rows(*, quick: bool) -> list[Row]:
     return [*rows, Row(16, instances=3, share=False)]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `irec study seipel`."""
-    runs.add_arguments(parser, workdir="runs/study_seipel", datasets=DATASETS)
-    parser.add_argument(
-        "--decay-s",
-        type=float,
-        default=0.8,
-        help="reverberation time of the room in which labels are also measured (default: 0.8)",
-    )
-
-
 def plan(arguments: argparse.Namespace) -> list[runs.Run]:
     """Return the runs of all rows."""
     planned = []
@@ -154,7 +142,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run `irec study seipel` and return its exit code."""
     if not 0 < arguments.decay_s <= 20:
         raise UserError(f"--decay-s {arguments.decay_s}: expected more than 0 and at most 20 s")
-    settings = runs.shared_settings(arguments, DATASETS) | {"decay_s": arguments.decay_s}
+    settings = runs.shared_settings(arguments, options.MULTITRACK) | {"decay_s": arguments.decay_s}
     planned = plan(arguments)
     selected = runs.select([run.name for run in planned], arguments.rows)
     study = runs.Study(arguments, settings)

@@ -71,31 +71,6 @@ _DEBUG_UNET = _DEBUG_CNN | {
 }
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `irec study separation`."""
-    runs.add_arguments(parser, workdir="runs/study_separation", rows=False)
-    add = parser.add_argument
-    add("--stems", default="gm_musdb", help="data of the separator: gm_musdb (rendered) or musdb18")
-    add("--stems-path", default="", help="folder of the tracks of musdb18")
-    add(
-        "--stems-split",
-        default="official",
-        help="official, or validation to test on the validation tracks if there are no test tracks",
-    )
-    add("--separator", default="", metavar="DIR", help="workdir of a trained separator to use")
-    add("--output", default="attenuation", help="separator output: attenuation, direct or mask")
-    add(
-        "--listen",
-        default="features",
-        help="input of the classifiers: separated spectrograms (features) or their sound (audio)",
-    )
-    add(
-        "--no-ablations",
-        action="store_true",
-        help="omit the separators of figure 4.1 and of the other experiments with its training",
-    )
-
-
 def settings(arguments: argparse.Namespace) -> dict:
     """Return the options that affect the results.
 
@@ -121,7 +96,12 @@ def _budget(arguments: argparse.Namespace, kind: str) -> tuple[dict[str, str], f
 
 
 def separator_run(arguments: argparse.Namespace, ablation: str = "") -> runs.Run:
-    """Return the run of the separator or, given a key of `separation_ablation.ABLATIONS`, of it."""
+    """Return the run that trains the separator, or a separator of the ablation study.
+
+    Args:
+        arguments: of `irec study separation`.
+        ablation: key of `separation_ablation.ABLATIONS`; empty for the separator of the study.
+    """
     budget, expected_s = _budget(arguments, "ablation" if ablation else "separator")
     choice = f"ablation={ablation}" if ablation else f"output={arguments.output}"
     config = f"{_UNET}:dataset={arguments.stems},{choice}"

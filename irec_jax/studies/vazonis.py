@@ -90,11 +90,6 @@ ROWS = (
 )
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `irec study vazonis`."""
-    runs.add_arguments(parser, workdir="runs/study_vazonis")
-
-
 def plan(arguments: argparse.Namespace) -> list[runs.Run]:
     """Return the runs of all rows."""
     planned = []

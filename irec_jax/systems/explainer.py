@@ -42,7 +42,7 @@ class Segment(NamedTuple):
     """A segment of a recording, and the parts of it that units of the network respond to.
 
     Attributes:
-        start_s, end_s: its ends in seconds.
+        start_s, end_s: its start and its end in the recording, in seconds.
         spectrogram: (bands, frames) the features.
         units: the two most active units of each block; their pictures are (frames, bands).
     """

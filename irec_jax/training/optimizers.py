@@ -12,17 +12,23 @@ from irec_jax.errors import UserError
 
 #: Keys of the config section `optimizer` that are not arguments of the optimiser.
 OWN_KEYS = ("schedule", "clip_norm")
-#: Optimisers that the training step cannot run: line searches (lbfgs) and second losses (sophia)
-#: need more than one gradient per step, dpsgd needs the gradient of every example, and
-#: schedule-free methods train other parameters than they evaluate.
-UNSUITABLE = (
-    "lbfgs",
-    "sophia",
-    "dpsgd",
-    "schedule_free",
-    "schedule_free_adamw",
-    "schedule_free_sgd",
-)
+_SCHEDULE_FREE = "evaluates other parameters than it trains"
+#: Optimisers that the training step cannot run -> reason.
+UNSUITABLE = {
+    "lbfgs": "searches along a line, which takes the loss at several points in each step",
+    "polyak_sgd": "derives its own learning rate from the loss and takes none",
+    "sophia": "takes second derivatives of the loss, and training computes only its gradient",
+    "dpsgd": "takes the gradient of every example, and training computes only that of the batch",
+    "sam": "takes gradients at two points in each step",
+    "schedule_free": _SCHEDULE_FREE,
+    "schedule_free_adamw": _SCHEDULE_FREE,
+    "schedule_free_sgd": _SCHEDULE_FREE,
+}
+_BUILDING_BLOCK = "is a part of optimisers, not a complete one"
+#: Arguments of schedules that default to the learning rate, and to the number of training steps. A
+#: schedule may have several of them; the first one gets the default.
+_DEFAULT_RATES = ("peak_value", "init_value", "value")
+_DEFAULT_LENGTHS = ("decay_steps", "transition_steps")
 
 
 def _functions(*modules: Any) -> dict[str, Callable]:
@@ -50,13 +56,35 @@ def _schedules() -> dict[str, Callable]:
 
 
 def find_optimizer(name: str) -> Callable:
-    """Return an optimiser of optax or optax.contrib; raise UserError for an unknown name."""
-    return registry.find("optimizer", _optimizers(), name)
+    """Return an optimiser of optax or optax.contrib.
+
+    Raises:
+        UserError: an unknown name, or an optimiser that the training step cannot run.
+    """
+    known = _optimizers()
+    if name not in known and (reason := _unsuitable(name)):
+        raise UserError(f"optimizer {name!r}: {reason}; choose another one, such as 'adam'")
+    return registry.find("optimizer", known, name)
+
+
+def _unsuitable(name: str) -> str | None:
+    """Return why a function of optax is not an optimiser of this project; None if it is unknown."""
+    if name in UNSUITABLE:
+        return UNSUITABLE[name]
+    function = getattr(optax, name, getattr(optax.contrib, name, None))
+    if not inspect.isfunction(function):
+        return None
+    returned = str(inspect.signature(function).return_annotation)
+    return _BUILDING_BLOCK if "GradientTransformation" in returned else None
 
 
 def find_schedule(name: str) -> Callable:
     """Return a schedule of optax; raise UserError for an unknown name."""
     return registry.find("schedule", _schedules(), name)
+
+
+#: Arguments of optimisers and schedules that are not required from the config.
+FROM_RUN = ("learning_rate", *_DEFAULT_RATES, *_DEFAULT_LENGTHS)
 
 
 def create_schedule(
@@ -80,12 +108,7 @@ def create_schedule(
         return optax.constant_schedule(learning_rate)
     function = find_schedule(name)
     known = registry.parameters(function) or {}
-    defaults = {
-        ("peak_value", "init_value", "value"): learning_rate,
-        ("decay_steps", "transition_steps"): num_steps,
-    }
-    for names, value in defaults.items():
-        # A schedule may have several of these arguments; the first one gets the default.
+    for names, value in ((_DEFAULT_RATES, learning_rate), (_DEFAULT_LENGTHS, num_steps)):
         for argument in [argument for argument in names if argument in known][:1]:
             settings.setdefault(argument, value)
     if "peak_value" in known and "init_value" in known:

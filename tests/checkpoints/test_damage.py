@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from conftest import SMALL, call
 
-from irec_jax import cli
+from irec_jax import cli, models
 from irec_jax.checkpoints import storage
 from irec_jax.checkpoints.checksums import CHECKSUM_FILE
 from irec_jax.checkpoints.storage import load_best_variables
+from irec_jax.checkpoints.workdir import system_errors
 from irec_jax.cli.console import run_command
 from irec_jax.errors import UserError
 from irec_jax.systems import load_recogniser, load_separator
@@ -197,6 +198,12 @@ def test_damaged_system_json_is_one_line_of_the_command(
     error = capsys.readouterr().err
     assert error.startswith(f"error: {workdir / 'system.json'}: {message}")
     assert error.count("\n") == 1
+
+
+def test_missing_module_of_a_system_has_its_own_remedy(tmp_path):
+    message = "system.json: model 'absent:Net': No module named 'absent'; install .* to PYTHONPATH$"
+    with pytest.raises(UserError, match=message), system_errors(tmp_path):
+        models.find("absent:Net")
 
 
 def test_training_replaces_a_damaged_system_json(trained, tmp_path):

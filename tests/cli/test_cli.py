@@ -221,7 +221,7 @@ def test_mistakes_are_reported_in_one_line(words, message, trained, tmp_path, ca
     assert call("recognize", *(str(word).format(**paths) for word in words)) == 1
     error = capsys.readouterr().err.strip()
     assert message in error and error.startswith("error: ") and "Traceback" not in error
-    assert len(error.splitlines()) == 1 or "1 of 1 files" in error
+    assert len(error.splitlines()) == 1 or "1 of 1 file" in error
 
 
 def test_british_spelling_is_the_same_command(capsys):

@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import pytest
 
-from irec_jax.cli.console import run_command, use_compilation_cache
+from irec_jax import cli
+from irec_jax.cli.console import named_arguments, run_command, use_compilation_cache
 from irec_jax.errors import UserError
 
 
@@ -96,3 +98,71 @@ def test_compiled_programs_are_not_kept_where_no_folder_can_be_made(tmp_path, mo
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
     use_compilation_cache()
     assert "JAX_COMPILATION_CACHE_DIR" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["train", "x.py"], "interrupted; run the same command again to continue\n"),
+        (["export", "x"], "interrupted; the same command starts over\n"),
+        (["separate", "x"], "interrupted; the results of finished files are kept\n"),
+        (["train", "--help"], "interrupted\n"),
+    ],
+)
+def test_interrupt_says_what_can_be_continued(capsys, monkeypatch, words, expected):
+    def interrupt(words):
+        raise KeyboardInterrupt
+
+    module = types.SimpleNamespace(main=interrupt)
+    monkeypatch.setattr(cli.importlib, "import_module", lambda name: module)
+    assert run_command(lambda: cli.run(words)) == 130
+    assert capsys.readouterr().err == expected
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("hop_length=9: expected 1 to 8", "--hop-length=9: expected 1 to 8"),
+        ("unknown path 'x': known: y", "unknown --path 'x': known: y"),
+        ("folder: no path given; set path to a folder", "folder: no path given; set --path to a"),
+        ("a/path: no such path=1 of path", "a/path: no such --path=1 of path"),
+        ("x: too short; expected 9, or a smaller hop_length", "x: .*, or a smaller --hop-length$"),
+        ("hop_length x: empty folder", "--hop-length x: empty folder"),
+        ("x: full; free some space or set path to y", "x: full; free some space or set --path to"),
+        ("/home/hop_length=3/path: missing", "^/home/hop_length=3/path: missing"),
+    ],
+)
+def test_errors_name_options(message, expected):
+    options = {"path": "--path", "hop_length": "--hop-length"}
+    with pytest.raises(UserError, match=expected), named_arguments(options):
+        raise UserError(message)
+
+
+def test_files_that_look_like_options_are_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-dash.wav").touch()
+    with pytest.raises(SystemExit):
+        cli.run(["label", "-dash.wav", "--out=x"])
+    assert "for the file -dash.wav write ./-dash.wav" in capsys.readouterr().err
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as error:
+        cli.run(["--version"])
+    assert error.value.code == 0 and capsys.readouterr().out.startswith("irec-jax ")
+
+
+def test_help_of_studies_imports_no_library():
+    """The help of a study appears at once; it names rows of that study."""
+    code = """
+import contextlib, sys
+from irec_jax import cli, studies
+for name in studies.STUDIES:
+    with contextlib.suppress(SystemExit):
+        cli.run(["study", name, "--help"])
+print([name for name in ("jax", "sklearn", "matplotlib", "tensorflow") if name in sys.modules])
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout.endswith("\n[]\n"), result.stderr
+    printed = " ".join(result.stdout.split())
+    assert "such as relu,window" in printed and "tables II to IX of Goel" in printed

@@ -172,6 +172,11 @@ def test_changing_the_optimizer_drops_unsupported_arguments():
         (HAN, {"optimizer__name": "adamm"}, "unknown optimizer 'adamm': did you mean 'adam'"),
         (HAN, {"optimizer__weight_decay": "1"}, "config key of optimizer 'adam' 'weight_decay'"),
         (HAN, {"optimizer__nme": "adamw"}, "'nme': did you mean 'name'"),
+        (
+            HAN,
+            {"optimizer__schedule__name": "exponential_decay"},
+            "schedule.decay_rate: missing, exponential_decay needs it; set --config.optimizer.sche",
+        ),
         (HAN, {"optimizer": "adam"}, "is a section"),
         (HAN, {"seed__x": "1"}, "seed is a single value"),
         (HAN, {"data__siez": "tiny"}, "did you mean 'size'"),

@@ -111,14 +111,14 @@ def test_gallery_is_written_to_a_folder_or_a_file(sounds, tmp_path, capsys):
 @pytest.mark.parametrize(
     "words, message",
     [
-        (["--image=stackd"], "unknown image 'stackd': did you mean 'stacked'"),
-        (["--num_per_class=0"], "num_per_class=0: expected 1 to 12"),
-        (["--seed=-1"], "seed=-1: expected a non-negative integer"),
-        (["--dataset=gmirmas"], "unknown dataset 'gmirmas': did you mean 'gm_irmas'"),
+        (["--image=stackd"], "unknown --image 'stackd': did you mean 'stacked'"),
+        (["--num_per_class=0"], "--num-per-class=0: expected 1 to 12"),
+        (["--seed=-1"], "--seed=-1: expected a non-negative integer"),
+        (["--dataset=gmirmas"], "unknown --dataset 'gmirmas': did you mean 'gm_irmas'"),
         (["--dataset=gm_multitrack"], "'gm_multitrack': holds multitrack pieces"),
-        (["--dataset=folder"], "folder: no path given; set path to a folder"),
+        (["--dataset=folder"], "folder: no path given; set --path to a folder"),
         (["--dataset=irmas", "--size=tiny"], "unknown argument of dataset 'irmas' 'size'"),
-        (["--format=mono"], "unknown format 'mono'"),
+        (["--format=mono"], "unknown --format 'mono'"),
         (["--out=picture.jpg"], "--out picture.jpg: expected a name that ends with .png"),
     ],
 )

@@ -9,7 +9,7 @@ from study_helpers import irec, table_cells, use_small_networks
 
 from irec_jax import cli, config
 from irec_jax.files import write_json
-from irec_jax.studies import ablation, runs
+from irec_jax.studies import ablation, options, runs
 
 
 def study(workdir, *words):
@@ -18,7 +18,7 @@ def study(workdir, *words):
 
 def plan(*words):
     parser = cli.argparse.ArgumentParser()
-    ablation.add_arguments(parser)
+    options.add_arguments("ablation", parser)
     return ablation.plan(parser.parse_args(words))
 
 

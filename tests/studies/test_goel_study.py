@@ -11,7 +11,7 @@ from study_helpers import irec, table_cells
 from irec_jax import cli, config
 from irec_jax.errors import UserError
 from irec_jax.files import write_json
-from irec_jax.studies import goel, runs
+from irec_jax.studies import goel, options, runs
 
 CLASSES = ["gel", "pia", "sax", "vio", "voi"]
 #: Rows: labels, columns: predictions.
@@ -89,7 +89,7 @@ def study(workdir, *words):
 @pytest.mark.parametrize(("words", "num_rows"), [([], 41), (["--quick"], 14), (["--debug"], 41)])
 def test_every_run_has_its_own_config(words, num_rows):
     parser = cli.argparse.ArgumentParser()
-    goel.add_arguments(parser)
+    options.add_arguments("goel", parser)
     plan = goel.plan(parser.parse_args(words)).values()
     assert len(plan) == 3 * num_rows == len({run.name for run in plan})
     resolved = {run.name: config.flatten(runs.resolve(run)) for run in plan}

@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import types
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from irec_jax import config
 from irec_jax.errors import UserError
 from irec_jax.evaluation import recognition
 from irec_jax.labels import IRMAS
-from irec_jax.studies import han, han_figures, han_tables, han_visualisations, runs
+from irec_jax.studies import han, han_figures, han_tables, han_visualisations, options, runs
 from irec_jax.studies.published import han as published
 
 
@@ -25,7 +26,7 @@ def study(workdir, *words):
 
 def plan(*words):
     parser = argparse.ArgumentParser()
-    han.add_arguments(parser)
+    options.add_arguments("han", parser)
     return {run.name: runs.resolve(run) for run in han.plan(parser.parse_args(words))}
 
 
@@ -238,3 +239,46 @@ def test_errors_are_one_line(tmp_path, capsys):
         assert study(tmp_path, *words) == 1
         error = capsys.readouterr().err
         assert message in error and error.count("\n") == 1
+
+
+def test_interrupted_figures_continue_with_the_next_split(tmp_path, monkeypatch, capsys):
+    """The positions of a finished split are not computed again."""
+    computed, module = [], han_visualisations
+    splits = types.SimpleNamespace(training="training", validation="validation")
+    monkeypatch.setattr(
+        module, "load_explainer", lambda _: types.SimpleNamespace(frequencies_hz=np.arange(3.0))
+    )
+    monkeypatch.setattr(module.data, "load", lambda _: None)
+    monkeypatch.setattr(module.data, "split_clips", lambda *_, **__: splits)
+    monkeypatch.setattr(
+        module,
+        "_sample",
+        lambda clips, *_, **__: (types.SimpleNamespace(labels=np.eye(2), clips=clips), None),
+    )
+    monkeypatch.setattr(
+        module, "activations", lambda _, windows: dict.fromkeys(module.LAYERS, windows.clips)
+    )
+    monkeypatch.setattr(module, "same_class", lambda *_: 0.5)
+
+    def embed(clips, *, seed):
+        computed.append(clips)
+        if len(computed) == len(module.LAYERS) + 2:
+            raise KeyboardInterrupt
+        return np.zeros((2, 2))
+
+    monkeypatch.setattr(module, "embed", embed)
+    path, config = tmp_path / "v.npz", types.SimpleNamespace(data=None, seed=0)
+
+    def compute():
+        return module.load_or_compute(path, config, tmp_path, classes=(), quick=True)
+
+    with pytest.raises(KeyboardInterrupt):
+        compute()
+    assert not path.exists()
+    computed[:] = ["interrupted"] * len(module.LAYERS) * 2
+    arrays = compute()
+    assert computed[len(module.LAYERS) * 2 :] == ["validation"] * len(module.LAYERS)
+    assert [file.name for file in tmp_path.iterdir()] == [
+        "v.npz"
+    ] and arrays.keys() == compute().keys()
+    assert "t-SNE, validation clips: 100%" in capsys.readouterr().err

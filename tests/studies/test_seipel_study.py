@@ -21,7 +21,7 @@ from irec_jax.files import write_json
 from irec_jax.labels import ORCHESTRA
 from irec_jax.reports import recognition_report
 from irec_jax.reports.writing import strict_json
-from irec_jax.studies import runs, seipel, seipel_labels
+from irec_jax.studies import options, runs, seipel, seipel_labels
 from irec_jax.studies.published import seipel as published
 
 
@@ -301,7 +301,7 @@ def test_interrupted_study_resumes(fake_runs, tmp_path):
 
 def test_quick_runs_take_as_many_steps_whatever_their_instances():
     parser = argparse.ArgumentParser()
-    seipel.add_arguments(parser)
+    options.add_arguments("seipel", parser)
     hops_s = {}
     for run in seipel.plan(parser.parse_args(["--quick"])):
         overrides = dict(run.overrides)

@@ -16,6 +16,7 @@ from irec_jax.errors import UserError
 from irec_jax.files import write_json
 from irec_jax.frontends import SpectrogramDb
 from irec_jax.studies import (
+    options,
     runs,
     separation,
     separation_ablation,
@@ -229,7 +230,7 @@ def test_interrupted_study_resumes(fake_runs, tmp_path, capsys, monkeypatch):
 
 def parsed(*words):
     parser = cli.argparse.ArgumentParser()
-    separation.add_arguments(parser)
+    options.add_arguments("separation", parser)
     return parser.parse_args(words)
 
 

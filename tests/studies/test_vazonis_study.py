@@ -13,7 +13,7 @@ from irec_jax.files import write_json
 from irec_jax.labels import IRMAS
 from irec_jax.reports import recognition_report
 from irec_jax.reports.writing import strict_json
-from irec_jax.studies import runs, vazonis
+from irec_jax.studies import options, runs, vazonis
 from irec_jax.studies.published import vazonis as published
 
 ALWAYS = [name in published.LSTM_ALWAYS for name in IRMAS]
@@ -150,7 +150,7 @@ def test_quick_runs_two_networks_with_brief_training(fake_runs, tmp_path):
 
 def test_complete_study_trains_the_dense_network_for_75_epochs_and_longer():
     parser = cli.argparse.ArgumentParser()
-    vazonis.add_arguments(parser)
+    options.add_arguments("vazonis", parser)
     plan = {
         run.name: config.flatten(runs.resolve(run)) for run in vazonis.plan(parser.parse_args([]))
     }

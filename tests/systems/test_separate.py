@@ -329,7 +329,7 @@ def test_interruption_leaves_no_partial_files(workdir, tmp_path, monkeypatch, ca
             patch.setattr(owner, function, interrupt)
             assert call(*words, tmp_path / "out", "--overwrite") == 130
             assert call(*words, tmp_path / "new") == 130
-        assert capsys.readouterr().err.count("interrupted; run the same command again") == 2
+        assert capsys.readouterr().err.count("interrupted; the results of finished") == 2
         assert os.listdir(folder) == ["remainder.wav"] and not (tmp_path / "new").exists()
         assert (folder / "remainder.wav").read_text() == "earlier"
     assert call(*words, tmp_path / "out", "--overwrite") == 0
@@ -403,7 +403,7 @@ def test_mistakes_are_reported_in_one_line(workdir, tmp_path, capsys, monkeypatc
     assert call(*(word.format(**paths) for word in words)) == 1
     error = capsys.readouterr().err.rpartition("\r")[2].strip()  # after the progress bar
     assert message in error and error.startswith("error: ") and "Traceback" not in error
-    assert len(error.splitlines()) == 1 or "1 of 1 files" in error
+    assert len(error.splitlines()) == 1 or "1 of 1 file" in error
     assert not (tmp_path / "new").exists()
 
 

@@ -59,6 +59,23 @@ def test_schedules_use_the_rate_and_length_of_the_run():
         ({"name": "adam", "learning_rate": 1e-3, "schedule": {"name": "cosine"}}, "schedule"),
         ({"name": "adam"}, "learning_rate"),
         (
+            {"name": "lbfgs", "learning_rate": 1.0},
+            "'lbfgs': searches along a line, .* several points in each step; choo",
+        ),
+        (
+            {"name": "lookahead", "learning_rate": 1.0},
+            "'lookahead': is a part of optimisers, not a complete one; choose",
+        ),
+        (
+            {"name": "scale_by_adam", "learning_rate": 1.0},
+            "'scale_by_adam': is a part of optimisers",
+        ),
+        (
+            {"name": "sgd", "learning_rate": 1.0, "schedule": {"name": "exponential_decay"}},
+            "schedule 'exponential_decay': decay_rate missing; pass a value",
+        ),
+        ({"name": "l2_loss", "learning_rate": 1.0}, "unknown optimizer 'l2_loss': "),
+        (
             {
                 "name": "adam",
                 "learning_rate": 1e-3,
