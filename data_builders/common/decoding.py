@@ -76,8 +76,9 @@ class Examples:
 def decode(file: str | os.PathLike | BinaryIO, audio_format: AudioFormat) -> np.ndarray:
     """Decode a file to int16 (T, C).
 
-    A single channel is the mean of the channels of the file. Two channels are those of a file with
-    two channels, otherwise two copies of the mean. If peaks exceed full scale, in float files or
+    A single channel is the mean of the channels of the file, or its loudest channel if they cancel,
+    as a stereo pair with one channel inverted does. Two channels are those of a file with
+    two channels, otherwise two copies of that one. If peaks exceed full scale, in float files or
     after resampling, the clip is scaled down instead of clipped.
 
     Raises:
@@ -101,17 +102,26 @@ def decode_at(
     Returns:
         The peak before the gain, and int16 (T, C) as for `decode`.
     """
+    num_channels = audio_format.num_channels
+    if num_channels > 1 and audio.info(file, stream=stream).num_channels == num_channels:
+        return _collect(file, audio_format, gain, stream=stream, mono=False)
+    levels = audio.ChannelLevels()
+    peak, samples = _collect(file, audio_format, gain, stream=stream, levels=levels)
+    if levels.cancel:
+        peak, samples = _collect(file, audio_format, gain, stream=stream, channel=levels.loudest)
+    return peak, np.repeat(samples, num_channels, axis=1)
+
+
+def _collect(
+    file: str | os.PathLike | BinaryIO, audio_format: AudioFormat, gain: float, **options: Any
+) -> tuple[float, np.ndarray]:
+    """Return the peak and the samples of `audio.blocks` with these options; see `decode_at`."""
     peak, num_bytes, blocks = 0.0, 0, []
     rate_hz, num_channels = audio_format.sample_rate_hz, audio_format.num_channels
-    keeps_channels = num_channels > 1 and (
-        audio.info(file, stream=stream).num_channels == num_channels
-    )
-    for block in audio.blocks(file, sample_rate_hz=rate_hz, mono=not keeps_channels, stream=stream):
+    for block in audio.blocks(file, sample_rate_hz=rate_hz, **options):
         peak = max(peak, float(np.abs(block).max()))
         blocks.append(audio.to_int16(np.float32(gain) * block))
-        if not keeps_channels:
-            blocks[-1] = np.repeat(blocks[-1], num_channels, axis=1)
-        num_bytes += blocks[-1].nbytes
+        num_bytes += blocks[-1].nbytes // block.shape[1] * num_channels
         if num_bytes > MAX_CLIP_BYTES:
             minutes = MAX_CLIP_BYTES / (120 * num_channels * rate_hz)
             name = getattr(file, "name", file)

@@ -4,6 +4,7 @@ import dataclasses
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -38,10 +39,10 @@ class Examples:
     def _segments(self, piece: PieceFiles) -> Iterator[tuple[str, dict[str, Any]]]:
         # The files are read twice: one gain for the full piece preserves the balance of the tracks
         # and avoids clipping of peaks beyond full scale, in float files or after resampling.
-        mix_peak, peak = _measure(piece, self.sample_rate_hz)
+        mix_peak, peak, channels = _measure(piece, self.sample_rate_hz)
         gain = np.float32(1 / max(1.0, peak))
         mix_gain = np.float32(1 / (max(1.0, mix_peak) if piece.mix else mix_peak or 1.0))
-        for number, (mix, tracks) in enumerate(read_segments(piece, self.sample_rate_hz)):
+        for number, (mix, tracks) in enumerate(read_segments(piece, self.sample_rate_hz, channels)):
             tracks = audio.to_int16(gain * tracks)
             yield segment_example(
                 piece=piece.name,
@@ -73,17 +74,29 @@ def prepare_examples(pieces: Sequence[PieceFiles], *, sample_rate_hz: int) -> Ex
 
 
 def read_segments(
-    piece: PieceFiles, sample_rate_hz: int
+    piece: PieceFiles,
+    sample_rate_hz: int,
+    channels: Mapping[File, int] = MappingProxyType({}),
+    levels: Mapping[File, audio.ChannelLevels] = MappingProxyType({}),
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield segments: the mix float32 (T, 2), or the sum of the tracks, and tracks float32 (J, T).
 
     All segments but the last are `SEGMENT_S` long. Shorter tracks are padded with silence.
 
+    Args:
+        piece: the piece.
+        sample_rate_hz: sample rate of the segments.
+        channels: channels to take from the files of tracks, instead of the mean of all.
+        levels: measure the channels of these files.
+
     Raises:
         UserError: a file cannot be read or, at the end, tracks have different lengths.
     """
     files = _files(piece)
-    streams = [_stream(file, sample_rate_hz, mix=file is piece.mix) for file in files]
+    streams = [
+        _stream(file, sample_rate_hz, file is piece.mix, channels.get(file), levels.get(file))
+        for file in files
+    ]
     lengths = np.zeros(len(files))
     while True:
         blocks = list(in_threads(lambda stream: next(stream, None), streams))
@@ -117,19 +130,41 @@ def _check_lengths(piece: PieceFiles, lengths_s: Mapping[File, float]) -> None:
     check_lengths(folder, {names[file][1]: length for file, length in lengths_s.items()})
 
 
-def _stream(file: File, sample_rate_hz: int, *, mix: bool) -> Iterator[np.ndarray]:
+def _stream(
+    file: File,
+    sample_rate_hz: int,
+    is_mix: bool,
+    channel: int | None,
+    levels: audio.ChannelLevels | None,
+) -> Iterator[np.ndarray]:
     opened = file.open()
-    stereo = mix and audio.info(opened).num_channels == 2
+    stereo = is_mix and audio.info(opened).num_channels == 2
     return audio.blocks(
         opened,
         sample_rate_hz=sample_rate_hz,
         mono=not stereo,
         block_samples=SEGMENT_S * sample_rate_hz,
+        channel=channel,
+        levels=levels,
     )
 
 
-def _measure(piece: PieceFiles, sample_rate_hz: int) -> tuple[float, float]:
-    """Return the peaks of the mix and of the loudest track."""
-    segments = read_segments(piece, sample_rate_hz)
+def _measure(piece: PieceFiles, sample_rate_hz: int) -> tuple[float, float, dict[File, int]]:
+    """Return the peaks of the mix and of the loudest track, and the channels to take.
+
+    The loudest channel is taken from tracks whose channels cancel, as those of a stereo pair with
+    one channel inverted.
+    """
+    levels = {file: audio.ChannelLevels() for file in piece.files.values()}
+    mix_peak, peak = _peaks(read_segments(piece, sample_rate_hz, levels=levels))
+    channels = {file: measured.loudest for file, measured in levels.items() if measured.cancel}
+    if channels:
+        mix_peak, peak = _peaks(read_segments(piece, sample_rate_hz, channels))
+    return mix_peak, peak, channels
+
+
+def _peaks(segments: Iterator[tuple[np.ndarray, np.ndarray]]) -> tuple[float, float]:
+    """Return the peaks of the mix and of the tracks."""
     peaks = [(float(np.abs(mix).max()), float(np.abs(tracks).max())) for mix, tracks in segments]
-    return tuple(map(max, zip((0.0, 0.0), *peaks, strict=True)))
+    mix_peak, peak = map(max, zip((0.0, 0.0), *peaks, strict=True))
+    return mix_peak, peak

@@ -10,6 +10,7 @@ import numpy as np
 import data_builders
 from data_builders.common.features import FORMATS, AudioFormat
 from irec_jax import registry
+from irec_jax.audio import ChannelLevels
 from irec_jax.data.example_store import open_store
 from irec_jax.data.instances import describe_instances, load_instances
 from irec_jax.data.labelled_clips import Clips, peak
@@ -237,9 +238,16 @@ def _open_split(
 
 
 def _to_mono(audio: np.ndarray) -> np.ndarray:
-    """Return the mean of the channels of int16 (T, C), rounded to int16."""
+    """Return the mean of the channels of int16 (T, C), rounded to int16.
+
+    If they cancel, as those of a stereo pair with one channel inverted, it is the loudest channel.
+    """
     if audio.shape[1] == 1:
         return audio[:, 0]
+    levels = ChannelLevels()
+    levels.add(audio.astype(np.float32))
+    if levels.cancel:
+        return np.ascontiguousarray(audio[:, levels.loudest])
     return np.round(audio.mean(axis=1, dtype=np.float32)).astype(np.int16)
 
 

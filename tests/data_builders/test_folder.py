@@ -9,6 +9,7 @@ from folder_fixture import check_error, prepare, read, write
 import data_builders
 from data_builders.folder.split import choose_test_songs
 from irec_jax import audio
+from irec_jax.data import dataset
 
 
 @pytest.fixture
@@ -57,6 +58,23 @@ def test_stereo_format_of_files_with_one_two_and_more_channels(tmp_path):
             if samples.shape[1] != 2:
                 samples = np.repeat(samples.mean(1, keepdims=True), 2, axis=1)
             np.testing.assert_array_equal(clip["audio"], audio.to_int16(samples))
+
+
+def test_channels_that_cancel_do_not_become_silence(tmp_path):
+    rng = np.random.default_rng(0)
+    for name in "ab":
+        (tmp_path / "s" / name).mkdir(parents=True)
+        for i in range(2):
+            channel = rng.uniform(-0.9, 0.9, (3_000, 1)).astype(np.float32)
+            pair = np.concatenate([0.9 * channel, -channel], axis=1)
+            audio.write(tmp_path / "s" / name / f"{i}.wav", pair, 22_050)
+    builder = prepare(tmp_path, tmp_path / "s")
+    for split in builder.info.splits:
+        for clip in builder.as_data_source(split):
+            samples, _ = audio.read(tmp_path / "s" / clip["id"].decode(), mono=False)
+            np.testing.assert_array_equal(clip["audio"], audio.to_int16(samples[:, 1:]))
+            pair = audio.to_int16(samples)  # of a dataset with two channels
+            np.testing.assert_array_equal(dataset._to_mono(pair), pair[:, 1])
 
 
 def test_float_files_beyond_full_scale_are_scaled_not_clipped(tmp_path):

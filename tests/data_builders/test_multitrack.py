@@ -199,6 +199,17 @@ def test_peaks_beyond_full_scale_keep_the_balance(tmp_path):
     np.testing.assert_array_equal(piece.mix[:, 0], noise("m")[:, 0])
 
 
+def test_track_whose_channels_cancel_is_its_loudest_channel(tmp_path):
+    channel = noise("violin")
+    pair = np.concatenate([0.9 * channel, -channel], axis=1)
+    write(tmp_path / "r/A/violin.wav", pair)
+    write(tmp_path / "r/A/viola.wav", noise("viola"))
+    write(tmp_path / "r/A/mix.wav", noise("m"))
+    (piece,) = load("test", tmp_path, path=tmp_path / "r")
+    expected = np.stack([noise("viola"), -channel])[..., 0]
+    np.testing.assert_allclose(piece.spots, expected, atol=4e-5)
+
+
 def test_pieces_are_resampled_to_48_khz(tmp_path, recordings):
     (piece,) = load("test", tmp_path, path=recordings, format="multitrack48k")
     assert piece.sample_rate_hz == 48_000 and piece.mix.shape == (24_000, 2)

@@ -57,7 +57,7 @@ def test_random_split_of_windows_with_separate_channels(tmp_path, capsys):
     assert report["thresholds"]["fixed"]["threshold"] == 0.3
     lines = [line for line in printed.splitlines() if line.startswith("accuracy ")]
     assert len(lines) == 1 and f"accuracy {predominant['accuracy']:.3f} [" in lines[0]
-    assert "(window split), rendered audio; chance 0.333, majority 0." in lines[0]
+    assert "(data.split=window), rendered audio; chance 0.333, majority 0." in lines[0]
     page = (tmp_path / "report.md").read_text()
     assert "**Accuracy" in page and "Warning: data leakage" in page
     system = json.loads((tmp_path / "system.json").read_text())

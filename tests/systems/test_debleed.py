@@ -94,9 +94,9 @@ def test_options_against_musical_noise(folder, tmp_path, capsys):
     np.testing.assert_allclose(read_all(tmp_path / "out"), expected, atol=2**-22)
     capsys.readouterr()
     for words, message in (
-        (["--smoothing-s", "-1"], "smoothing_s=-1.0: expected 0 to 60 seconds"),
+        (["--smoothing-s", "-1"], "--smoothing-s=-1.0: expected 0 to 60 seconds"),
         (["--prior-s", "0.2"], "--prior-s: only applies to --method mmse; name both or neither"),
-        (["--method", "mse"], "unknown method 'mse': did you mean 'mmse'?"),
+        (["--method", "mse"], "unknown --method 'mse': did you mean 'mmse'?"),
     ):
         assert call(folder, "--out", tmp_path / "other", *words) == 1
         error = capsys.readouterr().err

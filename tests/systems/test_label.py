@@ -229,9 +229,9 @@ LENGTH = SECONDS * RATE_HZ
 @pytest.mark.parametrize(
     ("words", "change", "message"),
     [
-        ("in --out out --threshold-db 3", None, "threshold_db=3: expected a level in dB below"),
-        ("in --out out --threshold-db=-inf", None, "threshold_db=-inf: expected a level"),
-        ("in --out out --threshold-db nan", None, "threshold_db=nan: expected a level"),
+        ("in --out out --threshold-db 3", None, "--threshold-db=3: expected a level in dB below"),
+        ("in --out out --threshold-db=-inf", None, "--threshold-db=-inf: expected a level"),
+        ("in --out out --threshold-db nan", None, "--threshold-db=nan: expected a level"),
         ("in --out out", empty, "in: contains 0 tracks; expected at least 1"),
         ("none --out out", None, "none: No such file or directory"),
         ("in/mix.wav --out out", None, "mix.wav: Not a directory"),

@@ -278,7 +278,8 @@ def test_clipped_samples_are_counted(workdir, tmp_path, capsys):
         and "clipped: reduce the level of the input" in printed
     )
     remainder = read(tmp_path / "out" / "loud", "remainder")
-    assert f"{np.count_nonzero(np.abs(remainder) >= 1 - 2**-22)} samples of remainder" in printed
+    num_clipped = np.count_nonzero(np.abs(remainder) >= 1 - 2**-22)
+    assert f"{num_clipped:,} samples of remainder" in printed
 
 
 @pytest.mark.usefixtures("quick")
