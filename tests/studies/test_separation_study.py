@@ -406,7 +406,8 @@ def test_stored_audio_of_an_identity_separator_matches_the_clip(separator, clips
         def predict(self, params, model_state, batch):
             return self.frontend(batch["audio"] / 32768.0)
 
-    task = KeepsAll(**vars(separator.task))
+    names = [field.name for field in dataclasses.fields(separator.task)]
+    task = KeepsAll(**{name: getattr(separator.task, name) for name in names})
     system = separator.system | {"post_db": 10.0}
     identity = dataclasses.replace(separator, task=task, system=system)
     stores = separation_data.store(identity, settings, tmp_path, listen="audio")
