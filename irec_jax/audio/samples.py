@@ -52,7 +52,9 @@ class ChannelLevels:
 
     @property
     def cancel(self) -> bool:
-        return bool(self.products.mean() < CANCELLATION * np.diagonal(self.products).mean())
+        # The mean of C channels that have nothing in common has 1 / C of their energy.
+        limit = min(CANCELLATION, 0.5 / len(self.products))
+        return bool(self.products.mean() < limit * np.diagonal(self.products).mean())
 
     @property
     def loudest(self) -> int:

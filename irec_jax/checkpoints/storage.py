@@ -237,7 +237,7 @@ def has_finished(folder: Path) -> bool:
         steps = [int(path.name) for path in folder.glob("*") if path.name.isdigit()]
         if not steps:
             return False
-        with contextlib.suppress(UserError, AttributeError):
+        with contextlib.suppress(UserError, KeyError, TypeError):
             return read_json(folder / str(max(steps)) / "progress" / "metadata")["finished"]
         return False
 

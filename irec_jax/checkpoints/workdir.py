@@ -145,7 +145,7 @@ def differences(
         if not key.startswith(tuple(ignored))
         and ours.get(key) != theirs.get(key)
         and not (key in ours and ours[key] is None and theirs[key] in ("", 0))
-        and not (key == "model.dtype" and _is_open(ours, theirs[key]))
+        and not (key == "model.dtype" and _is_open(ours, theirs.get(key)))
     ]
 
 

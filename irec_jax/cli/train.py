@@ -55,8 +55,8 @@ def train(words: Sequence[str] | None, config_argument: str, *, prog: str) -> No
     name = Path(arguments.config.partition(":")[0]).stem
     keys = {option: f"--config.data.{option}" for option in (*data_builders.OPTIONS, "manual_dir")}
     keys["data_dir"] = "--config.data.dir"
+    config = configs.load(arguments.config)
     with named_arguments(keys):  # of the dataset
-        config = configs.load(arguments.config)
         configs.override(config, overrides)
         configs.check_keys(config)
         if arguments.dry_run:

@@ -160,7 +160,7 @@ def split_tracks(dataset: StemDataset, settings: Mapping[str, Any], *, seed: int
     num_validation = max(1, round(fraction * len(train)))
     if num_validation >= len(train):
         raise UserError(
-            f"{name}: {plural(len(train), 'training track')}: too few to hold out "
+            f"{name}: {plural(len(train), 'training track')}, too few to hold out "
             f"{fraction:.0%} for validation; add more"
         )
     validation, training = np.sort(order[:num_validation]), np.sort(order[num_validation:])

@@ -328,8 +328,8 @@ def _notes(test: Predictions, validation: Predictions) -> list[str]:
         )
     if tested["num_contradictory_clips"]:
         notes.append(
-            f"{plural(int(tested['num_contradictory_clips']), 'test clip')} byte-identical to a "
-            "clip with different labels: kept, and scored with their own labels."
+            f"{plural(int(tested['num_contradictory_clips']), 'test clip')} byte-identical to "
+            "clips with different labels, and kept: each is scored with its own labels."
         )
     num_positives = (np.asarray(test.labels) > 0).sum(0)
     absent = [name for name, count in zip(test.classes, num_positives, strict=True) if not count]

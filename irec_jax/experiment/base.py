@@ -215,8 +215,8 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
     def update_system(self, folder: Path, evaluated: Mapping[str, Any] | None = None) -> None:
         """Add to `system.json` what is known only after the evaluation.
 
-        An evaluation with other settings than those of the training leaves the system unchanged, so
-        that it is applied as before.
+        With `--mode=eval`, other evaluation settings leave the system unchanged, so that it is
+        applied as before. Those of a training that is started again are written when it starts.
         """
 
         def differences() -> list[str]:
@@ -344,6 +344,13 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
 
 
 def _is_debug_run(training: Mapping[str, Any]) -> bool:
-    """Return whether a config allows no more steps than a run with `debug`, or hardly more."""
+    """Return whether a config allows no more steps than a run with `debug`, or hardly more.
+
+    A system that another training has begun needs few steps.
+    """
     steps = training["max_steps_per_epoch"]
-    return steps is not None and training["num_epochs"] * steps <= _DEBUG_STEPS
+    return (
+        steps is not None
+        and not training.get("init_from")
+        and training["num_epochs"] * steps <= _DEBUG_STEPS
+    )

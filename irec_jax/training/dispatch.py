@@ -83,8 +83,8 @@ def place(batches: Storable, placement: str, *, name: str) -> Any:
     elif parallel.largest(int(size > min(host_free, math.inf if free is None else free))).item():
         on_device = "" if free is None else f"a device has {free / 1e9:.2f} GB and "
         raise UserError(
-            f"data.placement=device: the {name} split takes {size / 1e9:.2f} GB, {on_device}this "
-            f"process {host_free / 1e9:.2f} GB of free memory; set it to host"
+            f"data.placement=device: the {name} split takes {size / 1e9:.2f} GB, but {on_device}"
+            f"this process has {host_free / 1e9:.2f} GB of free memory; set it to host"
         )
     log(f"the {name} split lies on each device: {size / 1e9:.2g} GB")
     return parallel.copy_to_each(batches.create_store())
@@ -99,9 +99,12 @@ def host_memory_bytes() -> float:
         free.append(1024.0 * int(available.split()[1]))
         group = Path("/sys/fs/cgroup", Path("/proc/self/cgroup").read_text().split("::/")[-1][:-1])
         for folder in (group, *group.parents):
-            with contextlib.suppress(OSError, ValueError):  # 'max' stands for no limit
+            with contextlib.suppress(OSError, ValueError, KeyError):  # 'max' stands for no limit
                 limit = int((folder / "memory.max").read_text())
-                free.append(limit - int((folder / "memory.current").read_text()))
+                stat = dict(line.split() for line in (folder / "memory.stat").open())
+                # Files that were read lately count as used, but give way.
+                used = int((folder / "memory.current").read_text()) - int(stat["inactive_file"])
+                free.append(limit - used)
     return max(0.0, min(free))
 
 

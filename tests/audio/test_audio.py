@@ -356,3 +356,15 @@ def test_find_searches_folders_recursively_and_ignores_hidden_files(tmp_path):
     (tmp_path / "none").mkdir()
     with pytest.raises(UserError, match="none: contains no audio files"):
         audio.find([tmp_path / "none"])
+
+
+def test_many_channels_without_anything_in_common_do_not_cancel():
+    rng = np.random.default_rng(0)
+    for num_channels in (2, 6, 12):
+        levels = audio.ChannelLevels()
+        levels.add(rng.normal(size=(20_000, num_channels)).astype(np.float32))
+        assert not levels.cancel
+        inverted = audio.ChannelLevels()
+        signs = np.where(np.arange(num_channels) % 2, -1, 1)
+        inverted.add((rng.normal(size=(20_000, 1)) * signs).astype(np.float32))
+        assert inverted.cancel

@@ -8,7 +8,8 @@ from conftest import SMALL, call
 
 from irec_jax import config as configs
 from irec_jax import experiment, models
-from irec_jax.checkpoints.workdir import lock_workdir
+from irec_jax.checkpoints import storage
+from irec_jax.checkpoints.workdir import differences, lock_workdir
 from irec_jax.data import Batches
 from irec_jax.errors import UserError
 from irec_jax.studies import runs
@@ -50,6 +51,18 @@ def test_type_of_a_workdir_is_that_of_its_training(tmp_path, recorded):
     assert config.model.dtype is None
     configs.override(config, [("model.dtype", "float32")])
     assert experiment._resolve_dtype(config, tmp_path).model.dtype == "float32"
+
+
+def test_type_that_a_workdir_did_not_record_is_a_difference():
+    assert differences({"model.dtype": "bfloat16"}, {}) == ["model.dtype: (absent) -> bfloat16"]
+    assert differences({"model.dtype": None}, {}) == []
+
+
+@pytest.mark.parametrize("record", ["{}", "[]", "null", "{", '{"finished": true}'])
+def test_training_with_a_damaged_record_has_not_finished(tmp_path, record):
+    (tmp_path / "8" / "progress").mkdir(parents=True)
+    (tmp_path / "8" / "progress" / "metadata").write_text(record)
+    assert storage.has_finished(tmp_path) is ("finished" in record)
 
 
 def test_studies_evaluate_again_what_was_evaluated_otherwise(tmp_path):
