@@ -51,7 +51,7 @@ def test_memory_of_the_machine_counts_too(accelerator, monkeypatch):
     size = int(100 * dispatch.HOST_SHARE)
     assert dispatch.place(Split(size), "auto", name="training") is not None
     assert dispatch.place(Split(size + 1), "auto", name="training") is None
-    with pytest.raises(UserError, match="takes 0.00 GB, but a device has .*this process has .* free"):
+    with pytest.raises(UserError, match="takes 0.00 GB, but a device has .*this process .* free"):
         dispatch.place(Split(101), "device", name="training")
 
 
