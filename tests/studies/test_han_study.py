@@ -71,7 +71,7 @@ def test_predictions_are_read_as_they_were_written(tmp_path):
             np.testing.assert_array_equal(getattr(read, name), getattr(written, name))
         for windows, expected in zip(read.windows, written.windows, strict=True):
             np.testing.assert_array_equal(windows, expected)
-    with pytest.raises(UserError, match="has no window probabilities .*; evaluate again"):
+    with pytest.raises(UserError, match="no window probabilities .*; evaluate again"):
         recognition.read_predictions(tmp_path, "training")
 
 
