@@ -86,7 +86,7 @@ def test_command_prints_parameters_and_size(workdir, tmp_path, capsys):
     assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
     card = (tmp_path / "out" / "README.md").read_text()
     assert card.startswith("# out\n") and card.endswith("## Licence\n\nCC BY 4.0\n")
-    assert "piano (pia), violin (vio)" in card and f"{num_parameters:,}, in float16" in card
+    assert "piano (pia), violin (vio)" in card and f"| {num_parameters:,} (" in card
     assert call(*words) == 1
     assert "contains a system; name another folder or set --overwrite" in capsys.readouterr().err
     assert call(*words, "--overwrite") == 0
@@ -130,7 +130,7 @@ def test_model_card_of_a_trained_system(trained, tmp_path):
     micro = report["thresholds"]["fixed"]["micro"]
     low, high = micro["f1_interval"]
     assert f"{micro['f1']:.3f} [{low:.3f}, {high:.3f}]" in card
-    assert "less often on recordings" in card and "gm_irmas" in card
+    assert "expect lower scores on recordings" in card and "gm_irmas" in card
     fingerprint = json.loads((trained / "dataset.json").read_text())
     for split in fingerprint["splits"].values():
         assert f"`{split['digest']}`" in card

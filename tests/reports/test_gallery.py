@@ -133,7 +133,7 @@ def test_invalid_arguments_are_reported_in_one_line(words, message, tmp_path, mo
 def test_too_many_classes_are_rejected(sounds, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(gallery, "MAX_CLASSES", 2)
     assert call("--dataset=folder", f"--path={sounds}", f"--out={tmp_path / 'a.png'}") == 1
-    assert "folder: 3 classes, a gallery shows 1 to 2; choose some" in capsys.readouterr().err
+    assert "folder: 3 classes, but a gallery shows 1 to 2; choose some" in capsys.readouterr().err
 
 
 def test_classes_without_clips_are_omitted_or_reported(tone_clips, monkeypatch):
