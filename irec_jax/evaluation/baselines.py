@@ -52,8 +52,8 @@ def mfcc_statistics(audio: np.ndarray, *, sample_rate_hz: float) -> np.ndarray:
     2048 samples with a hop of 512. Each window is described by the means and standard deviations of
     the MFCCs and of their first differences over time (librosa's `delta`, 9 frames). The windows
     are those of `inference.sliding_windows`: the last one ends with the clip, and a clip shorter
-    than 3 s is a single window. Each window is analysed on its own, so that a window of a long clip
-    has the same edge effects as a training clip of 3 s.
+    than 3 s is a single window of its own length. Each window is analysed separately, so that a
+    window of a long clip has the same edge effects as a training clip of 3 s.
 
     Args:
         audio: mono float (T,).

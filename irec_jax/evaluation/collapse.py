@@ -1,4 +1,4 @@
-"""Check for recognisers that have collapsed, so that their predictions hardly depend on the input.
+"""Check for collapsed recognisers, whose predictions hardly depend on the input.
 
 A network that fails to learn often predicts the same few classes for every clip and still reaches a
 plausible micro F1 (0.38 in Vazonis et al. 2022). The check looks for three signs, each relative to

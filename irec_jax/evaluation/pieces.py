@@ -180,10 +180,10 @@ def evaluate(
     The ``songs`` of the predictions serve as pieces, and the windows of an instance are averaged.
 
     Returns:
-        dict: ``threshold``; ``model``, a result of `piece_scores`, and ``baselines``, one for each
-        baseline by name; ``differences`` between the model and each baseline, results of
-        `paired_difference`; and, if there are frame labels, ``frames`` with ``model`` and
-        ``baselines``, results of `frame_scores`.
+        dict: ``threshold``; ``model`` and, by name, ``baselines``, results of `piece_scores`;
+        ``differences`` between the model and each baseline, results of `paired_difference`; and, if
+        there are frame labels, ``frames`` with ``model`` and ``baselines``, results of
+        `frame_scores`.
     """
     options: dict[str, Any] = {"num_resamples": num_resamples, "seed": seed}
     data: dict[str, Any] = {"pieces": test.songs, "classes": test.classes}

@@ -153,13 +153,13 @@ def evaluate(
         seed: seed of the bootstrap.
 
     Returns:
-        dict: ``classes``; ``data`` (sizes of both splits); ``aggregation``; ``aggregations``, for
-        each aggregation by name its ``thresholds`` and ``curve`` (micro and macro F1 on the test
-        split against the threshold); ``thresholds`` of the main aggregation, by kind (see `KINDS`),
-        each with ``threshold``, ``micro``, ``macro`` and ``per_class``; ``ranking`` (AUC and LRAP);
+        dict: ``classes``; ``data`` (sizes of both splits); ``aggregation``; ``aggregations``, by
+        name, each with ``thresholds`` and ``curve`` (micro and macro F1 on the test split against
+        the threshold); ``thresholds`` of the main aggregation, by kind (see `KINDS`), each with
+        ``threshold``, ``micro``, ``macro`` and ``per_class``; ``ranking`` (AUC and LRAP);
         ``predominant``, scores of the most probable class on single-label clips (accuracy and
-        balanced accuracy with intervals, the accuracy of chance and of the most frequent class, and
-        the confusion matrix); ``collapse``; and ``notes``. Undefined values are NaN.
+        balanced accuracy with intervals, the chance level, the accuracy of the most frequent class,
+        and the confusion matrix); ``collapse``; and ``notes``. Undefined values are NaN.
 
     Raises:
         UserError: the aggregation is unknown.
@@ -188,7 +188,7 @@ def evaluate(
 
 
 def compact(report: dict) -> dict:
-    """Return those scores of a baseline that the report of a model includes."""
+    """Return the scores of a baseline that are included in the report of a model."""
 
     def part(block: dict) -> dict:
         f1 = {name: {"f1": scores["f1"]} for name, scores in block["per_class"].items()}
@@ -211,7 +211,7 @@ def _aggregation_scores(
     """Return the scores at each kind of threshold, and the F1 curve over the threshold grid.
 
     Args:
-        bootstrap: ``num_resamples`` and ``seed``.
+        bootstrap: ``num_resamples`` and ``seed`` of the bootstrap.
     """
     scores, tuning = aggregation(test.windows), aggregation(validation.windows)
     # With the fixed threshold among the candidates, the oracle never scores worse than it does.
@@ -305,8 +305,8 @@ def _predominant(
         }
 
     report = {
-        "description": "test clips with exactly one label; rows: that label, columns: the class "
-        "with the highest mean probability (the first one in case of a tie)",
+        "description": "test clips with exactly one label; rows: true class, columns: class with "
+        "the highest mean probability (the first one in case of a tie)",
         "num_clips": int(single.sum()),
         "all_clips": bool(single.all()),
         **accuracies(strongest),

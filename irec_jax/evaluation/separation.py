@@ -6,7 +6,7 @@ systems that scale the mixture's amplitudes.
 
 | score | compares |
 |---|---|
-| `amplitude_sdr_db` | amplitude spectrograms of the mono mix, over the entire track |
+| `amplitude_sdr_db` | amplitude spectrograms of the mono mixdown, over the entire track |
 | `bss_sdr_db` | mono waveforms, up to a filter of 512 taps |
 | `si_sdr_db` | mono waveforms, up to a gain |
 | `mdx_sdr_db` | waveforms of all channels, sample by sample |
@@ -14,8 +14,8 @@ systems that scale the mixture's amplitudes.
 
 **Silence.** If the target of a track is silent throughout, there is no reference to compare with:
 all scores are NaN, and the track is counted but excluded from the means. In other tracks, silent
-segments are scored, and any sound of an estimate in them counts as distortion. The `bss_sir_db` of
-a track without a remainder is +inf, and the `bss_sdr_db` and `si_sdr_db` of a silent estimate are
+segments are scored, and any sound in an estimate there counts as distortion. The `bss_sir_db` of a
+track without a remainder is +inf, and the `bss_sdr_db` and `si_sdr_db` of a silent estimate are
 -inf. Infinite scores are counted and included in the median but not in the mean.
 """
 
@@ -195,7 +195,7 @@ def summarize(tracks: Sequence[TrackScores]) -> dict:
         raise ValueError("tracks: expected at least one")
     systems = list(tracks[0].scores)
     if any(list(track.scores) != systems for track in tracks):
-        raise ValueError("tracks: expected the same systems for all, got different systems")
+        raise ValueError("tracks: expected the same systems for every track")
 
     def values(system: str, score: str) -> np.ndarray:
         return np.array([track.scores[system][score] for track in tracks], np.float64)
@@ -258,7 +258,7 @@ def example(
 def amplitudes(
     waveform: np.ndarray, frontend: SpectrogramDb, window_samples: int | None = None
 ) -> np.ndarray:
-    """Return the front end's amplitudes of a waveform of any length, without its floor.
+    """Return the amplitude spectrogram of a waveform of any length, without the front end's floor.
 
     Args:
         waveform: float (T,).

@@ -2,8 +2,8 @@
 
 An estimate e of source j is split into three parts: the target, which is its projection P_j e onto
 delayed copies of reference j (so filtering with up to `num_taps` taps is not counted as an error);
-interference, which filtered versions of the other references explain; and artifacts, the rest. With
-P denoting the projection onto delayed copies of all references:
+interference, the part explained by filtered versions of the other references; and artifacts, the
+rest. With P denoting the projection onto delayed copies of all references:
 
     SDR = |P_j e|^2 / |e - P_j e|^2
     SIR = |P_j e|^2 / |P e - P_j e|^2

@@ -167,7 +167,7 @@ def _energies(
 def _group_energies(reference: jax.Array, estimated: jax.Array, filters: Filters) -> jax.Array:
     """Return the `_FrameEnergies` of frames (J, C, frames, window), stacked as (7, J, frames)."""
     window = reference.shape[-1]
-    # Type checkers infer None, because SciPy's function is a stub that a backend implements.
+    # Type checkers infer None, because SciPy defines a stub and replaces it.
     fft_length: int = scipy.fft.next_fast_len(  # pyright: ignore[reportAssignmentType]
         window + filters.own.shape[-1] - 1, real=True
     )

@@ -43,7 +43,7 @@ _FFT_LENGTH = 2**14
 _NUM_BLOCKS = 8
 #: Smallest value that is added to the diagonal of a singular G.
 _RIDGE = 1e-13
-#: Maximum total size of G and its factor, or half of the machine's memory if that is less.
+#: Maximum size of G and its factor together in bytes; half of the memory if that is less.
 _MAX_BYTES = 2**34
 
 
@@ -262,7 +262,7 @@ def _cross_spectra(chunk: jax.Array, others: jax.Array, num_taps: int) -> jax.Ar
 
 @jax.jit
 def _chunk_energies(chunk: jax.Array, estimated: jax.Array, filters: Filters) -> jax.Array:
-    """Return the `Energies` of a chunk, (5, J)."""
+    """Return the `Energies` of a chunk, stacked as (5, J)."""
     num_taps = filters.own.shape[-1]
     blocks, estimated = _blocks(chunk, num_taps), _blocks(estimated, num_taps)
     own, every = project(jnp.fft.rfft(blocks), filters, blocks.shape[-1])

@@ -22,7 +22,7 @@ class TTest(NamedTuple):
     """Result of a two-sided t-test of whether the means of `first` and `second` differ.
 
     Attributes:
-        difference: mean of first - mean of second.
+        difference: mean of `first` minus mean of `second`.
         interval: confidence interval of the difference.
         t: test statistic.
         df: degrees of freedom; not an integer for Welch's test.

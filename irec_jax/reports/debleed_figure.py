@@ -1,4 +1,4 @@
-"""Figure of a crosstalk reduction: the estimated crosstalk, and tracks before and after it."""
+"""Figure of the estimated crosstalk between tracks, and of tracks before and after reduction."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -46,7 +46,7 @@ def draw_class_activation(
     duration_s: float,
     title: str,
 ) -> Figure:
-    """Draw a spectrogram and, below it, the activation map of each class over the spectrogram.
+    """Draw a spectrogram and, below it, the activation map of each class over the same spectrogram.
 
     Args:
         spectrogram: (bands, columns), log-magnitudes, lowest band first.

@@ -30,14 +30,14 @@ Extent = tuple[float, float, float, float]  #: Left, right, bottom and top edges
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure with a width and height in inches."""
+    """Return an empty figure of the given size in inches."""
     figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
 def new_axes(width: float, height: float) -> tuple[Figure, Axes]:
-    """Return a figure with a single plot, and a width and height in inches."""
+    """Return a figure of the given size in inches, with a single plot."""
     figure = new_figure(width, height)
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
@@ -78,7 +78,7 @@ def grid(axes: Axes, which: Literal["both", "x", "y"] = "both") -> None:
 
 
 def epoch_axis(axes: Axes) -> None:
-    """Label the x axis as epochs with integer ticks, draw a grid, and hide two of the spines."""
+    """Format the x axis for epochs, draw a grid, and hide the top and right spines."""
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
     axes.spines[["top", "right"]].set_visible(False)

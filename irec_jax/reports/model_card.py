@@ -152,7 +152,7 @@ def _calibration(system: Mapping[str, Any]) -> list[str]:
         "Expected calibration error on the test clips, before and after calibration on the "
         "validation clips. The scores above were measured before calibration."
     )
-    head = ["calibration", "all classes of a clip", "strongest class of a clip"]
+    head = ["calibration", "all classes", "most probable class of each clip"]
     return [captioned_table(caption, head, rows)]
 
 
@@ -164,8 +164,8 @@ def _by_name(
 
 def _limits(system: Mapping[str, Any]) -> list[str]:
     lines = [
-        "The system recognises only the classes above and takes any other sound for the most "
-        "similar of them.",
+        "The system recognises only the classes above and assigns any other sound to the most "
+        "similar class.",
         _probabilities(system),
         f"Frequencies above {system['sample_rate_hz'] / 2000:g} kHz are ignored.",
         "Parameters are rounded to float16, which changes probabilities by less than 0.01.",
@@ -181,7 +181,9 @@ def _limits(system: Mapping[str, Any]) -> list[str]:
 
 def _probabilities(system: Mapping[str, Any]) -> str:
     if "calibration" in system:
-        return "Scores are calibrated on the validation clips, and less reliable for other music."
+        return (
+            "Scores are calibrated on the validation clips and are less reliable for other music."
+        )
     return (
         "A score is not the probability that an instrument plays. The thresholds were chosen for "
         "the data above and may be less suitable for other music."

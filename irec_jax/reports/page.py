@@ -12,8 +12,8 @@ from irec_jax.text import plural
 #: Clip scores of `inference.aggregation`: their names on pages, and their definitions.
 CLIP_SCORES = {
     "s1": ("S1", "mean of the window probabilities"),
-    "s2": ("S2", "sum of the window probabilities, divided by the largest sum of a class"),
-    "max": ("max", "largest of the window probabilities"),
+    "s2": ("S2", "sum of the window probabilities, divided by the largest sum of any class"),
+    "max": ("max", "maximum of the window probabilities"),
     "top": ("top", "mean of the largest quarter of the window probabilities of each class"),
 }
 #: Config names of a user's own data: label, format and digest of the content.

@@ -134,10 +134,10 @@ def _data_splits(report: Mapping) -> list[str]:
         names = {"training": "train_top1", "validation": "valid_top1", "test": "test_accuracy"}
         accuracies = {split: best.get(name) for split, name in names.items()}
         text += (
-            f" Accuracy at epoch {best['epoch']}, the best epoch, is the share of examples for "
-            "which the class with the highest score is a label: of training windows during the "
-            f"epoch, of validation windows after it, and of test {protocol['unit']} with exactly "
-            "one label."
+            f" Accuracy at epoch {best['epoch']}, the best epoch, is the share of examples that "
+            "have the class with the highest score among their labels. It is measured on training "
+            "windows during the epoch, on validation windows after it, and on test "
+            f"{protocol['unit']} with exactly one label."
         )
     if weighted := report.get("class_weights"):
         names = dict(zip(report["classes"], class_names(report["classes"]), strict=True))
@@ -213,7 +213,7 @@ def _repeats(report: Mapping) -> list[str]:
     )
     return [
         repeats_heading(repeats),
-        f"Class with the highest score: {accuracies}.",
+        f"Predicting the class with the highest score: {accuracies}.",
         measured_table(
             report,
             "Precision (P), recall (R) and F1 on the test split: mean ± standard deviation over "
@@ -281,7 +281,7 @@ def _confusion(report: Mapping) -> str:
         return "No test clip has exactly one label."
     return (
         f"The matrix covers the {plural(predominant['num_clips'], 'test clip')} with exactly one "
-        "label. Rows are labels; columns are the classes with the highest mean probability. "
+        "label. Rows are true classes; columns are the classes with the highest mean probability. "
         f"Accuracy: {predominant['accuracy']:.1%}; balanced accuracy: "
         f"{predominant['balanced_accuracy']:.1%}."
     )

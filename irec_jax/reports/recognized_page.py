@@ -30,7 +30,7 @@ class System:
     Attributes:
         name: name of the config.
         dataset: `name`, `version`, `config` and `rendered` of the training data; may be empty.
-        workdir: folder of the system as typed, or the folder that comes with irec-jax.
+        workdir: folder of the system, as typed by the user or as packaged with irec-jax.
         aggregation: name of the clip score.
     """
 
@@ -41,7 +41,7 @@ class System:
 
 
 class RecognizedPage:
-    """Page with a section for each file, which can be written while files are being recognised.
+    """Page with a section for each file, written while the files are being recognised.
 
     The page consists of `start()`, the `section` of each file so far, and `end()`. Its start states
     how many of the files are on the page.
@@ -91,7 +91,7 @@ class RecognizedPage:
     ) -> Iterator[str]:
         """Yield the section of the next file in parts.
 
-        Once all parts have been yielded, `start` counts and lists the file.
+        Only after the last part has been yielded does `start` include the file.
 
         Args:
             file: path of the file.
@@ -131,8 +131,8 @@ class RecognizedPage:
         failed = f", {self._num_failed} failed" if self._num_failed else ""
         if done < total:
             return [
-                f"**{done} of {total} files**{failed}. The page is replaced while `irec recognize` "
-                "runs: reload it to see more."
+                f"**{done} of {total} files**{failed}. The page is updated while `irec recognize` "
+                "runs; reload it to see more files."
             ]
         return [f"**{total} files**{failed}."] if total > 1 else []
 
@@ -144,7 +144,7 @@ class RecognizedPage:
         return (
             f"Recognised by {systems} on {self._provenance['date'][:10]}. An instrument is "
             "recognised if its score over the file reaches its threshold. In the timelines, "
-            "opacity shows the activity, and a bar marks where it reaches the threshold."
+            "opacity shows the activity, and a bar marks activity at or above the threshold."
         )
 
     def _recognized(

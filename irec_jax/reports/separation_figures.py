@@ -22,7 +22,7 @@ _SYSTEMS: dict[str, dict[str, Any]] = {
     "ideal": dict(color=GREEN, marker="^", label="ideal ratio mask"),
     "raw": dict(color=BLUE, marker="o", label="raw"),
     "post": dict(color=VERMILION, marker="s", label="post"),
-    "mixture": dict(color=GREY, marker="v", label="mixture (do nothing)"),
+    "mixture": dict(color=GREY, marker="v", label="mixture (unprocessed)"),
 }
 #: Dynamic range of spectrograms below the loudest bin of the first one.
 _RANGE_DB = 75.0

@@ -16,7 +16,7 @@ from irec_jax.text import clock, decibels, difference, is_finite, mean_sd, plura
 
 #: Score used in the headline and to compare systems.
 MAIN_SCORE = "amplitude_sdr_db"
-_BOUNDS = {"mixture": "mixture (do nothing)", "ideal": "ideal ratio mask (upper bound)"}
+_BOUNDS = {"mixture": "mixture (unprocessed)", "ideal": "ideal ratio mask (upper bound)"}
 _TESTS = {"independent": "independent samples, as in Ligtenberg (2022)", "paired": "paired samples"}
 
 #: Descriptions of the reference and fill of the postprocessing (`frontends.gate`).
@@ -137,7 +137,7 @@ def _explanation(report: Mapping) -> str:
         "compares mono waveforms up to a filter, and SI-SDR compares them up to a gain. MDX SDR "
         "compares all channels sample by sample.",
         "SIR is the energy of the target in an estimate relative to the energy that leaked from "
-        "the other stems; the SIR of the mixture is the starting point.",
+        "the other stems; compare it with the SIR of the mixture.",
         "The ideal ratio mask is computed from the true stems. It is not a result but an upper "
         "bound for methods that scale the amplitudes of the mixture.",
     ]
@@ -147,7 +147,7 @@ def _explanation(report: Mapping) -> str:
             phase += f", {settings['griffin_lim_iterations']} iterations"
         windows = f"Windows every {settings['hop_s']:g} s, averaged where they overlap"
         if settings.get("windows") == "side_by_side":
-            windows = "Windows side by side, joined"
+            windows = "Non-overlapping windows, concatenated"
         lines.append(f"{windows}; {phase}.")
     if report["num_silent"]:
         lines.append(
@@ -183,8 +183,8 @@ def _repeats(report: Mapping) -> list[str]:
     if not (repeats := report.get("repeats")):
         return []
     caption = (
-        "Scores in dB: mean ± standard deviation, over the runs, of the mean over tracks. This is "
-        "the variation due to the random seed of the training."
+        "Mean scores over tracks in dB: mean ± standard deviation over the runs, which differ only "
+        "in the random seed of the training."
     )
     table = _columns_table(report, caption, _score_columns(repeats["summary"]))
     return [repeats_heading(repeats), table]
@@ -214,7 +214,7 @@ def _significance(report: Mapping) -> list[str]:
     if reported := report.get("reported"):
         test = reported["independent"]
         text += (
-            f" Published on {reported['dataset']}, independent samples: t({test['df']}) = "
+            f" Published for {reported['dataset']}, with independent samples: t({test['df']}) = "
             f"{test['t']:.2f}, p = {test['p_value']:.3f}."
         )
     header = ["score", "test", "tracks", "raw - post, dB [95 %]", "t", "p"]

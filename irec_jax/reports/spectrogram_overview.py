@@ -20,9 +20,9 @@ _TICKS_HZ = (50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000)
 
 
 class SpectrogramOverview:
-    """Power spectrogram of a recording that is read in blocks, averaged into a limited width.
+    """Power spectrogram of a recording that is read in blocks.
 
-    There are at most `_MAX_COLUMNS` columns, whatever the length of the recording.
+    Frames are averaged into at most `_MAX_COLUMNS` columns, whatever the length of the recording.
     """
 
     def __init__(self, sample_rate_hz: int, num_samples: int):

@@ -26,7 +26,7 @@ def score_points(
     reported_label: str = "published",
     guess: tuple[str, float] | None = None,
 ) -> Figure:
-    """Draw scores with intervals, with a point per group in each row, and published scores.
+    """Draw scores with intervals, one point per group in each row, and mark published scores.
 
     Args:
         rows: row names, from top to bottom.

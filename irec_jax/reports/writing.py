@@ -19,7 +19,7 @@ from irec_jax.remote import as_path
 from irec_jax.reports.figures import encode
 from irec_jax.reports.html import PICTURE_SCALE, to_html
 
-#: Resolution of figures; on pages, an inch is 96 pixels.
+#: Resolution of figures in dots per inch; an inch on a page is 96 pixels.
 DPI = 96 * PICTURE_SCALE
 
 
