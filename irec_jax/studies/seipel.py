@@ -31,8 +31,8 @@ _QUICK_FRAMES = (16, 48, 112, 160)
 #: Aggregations and networks per position that the thesis names as future work, on short instances.
 _AGGREGATES = ("max", "noisy_or", "attention", "lse")
 #: With `--quick` all runs take about as many steps, whatever the length of their instances. A batch
-#: has 16 windows or 8 bags.
-_QUICK_EPOCHS, _QUICK_STEPS, _QUICK_BATCH, _QUICK_BAGS = 6, 45, 16, 8
+#: has 12 windows or 6 bags.
+_QUICK_EPOCHS, _QUICK_STEPS, _QUICK_BATCH, _QUICK_BAGS = 4, 90, 12, 6
 #: Frames between the starts of overlapping training instances with `--quick`.
 _QUICK_HOP_FRAMES = 16
 _QUICK_WARNING = (
