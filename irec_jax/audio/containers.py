@@ -263,7 +263,7 @@ def _scan_mp4(file: BinaryIO, start: int, size: int) -> Part:
 
 
 def _scan_matroska(file: BinaryIO, start: int, size: int) -> Part:
-    """Return the EBML header with its segment, whose length live streams do not state."""
+    """Return the part with an EBML header and its segment; live streams do not state a length."""
     head = read_bytes(file, start, 1 << 12)
     body, num_bytes = _vint(head, len(_EBML))
     segment = body + num_bytes

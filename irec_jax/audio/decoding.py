@@ -125,7 +125,7 @@ def _open_av(
         raise Damaged(fault, "expected wav, flac, ogg, mp3, m4a ...") from error
     stack.enter_context(container)
     if not container.streams.audio:
-        raise Damaged("contains no audio stream", "name a file with sound")
+        raise Damaged("contains no audio stream", "name a file that contains audio")
     num_streams = len(container.streams.audio)
     if number >= num_streams:
         raise missing_stream(number, num_streams)

@@ -126,9 +126,9 @@ class _Scanner:
             yield part
 
     def has_frames(self, position: int, count: int) -> bool:
-        """Return whether `count` contiguous frames of one format, or fewer up to the end, follow.
+        """Return whether `count` contiguous frames of one format start at a position.
 
-        The first frame must start at `position`.
+        Fewer frames suffice if they extend to the end of the file.
         """
         found = first = self._frame(position)
         for _ in range(1, count):

@@ -6,7 +6,7 @@ from typing import BinaryIO, NamedTuple
 
 
 class Damaged(Exception):
-    """Error that holds a fault of the file being read and its remedy, but not the file's name."""
+    """Error in the file being read: the fault and its remedy, without the name of the file."""
 
     def __init__(self, fault: str, remedy: str = "get an intact copy of the file"):
         super().__init__(fault)

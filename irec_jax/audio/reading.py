@@ -275,7 +275,7 @@ def _walk(folder: Path, suffixes: Sequence[str]) -> list[Path]:
     files, visited = [], set()
     for parent, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(parent)
-        if real in visited:  # a cycle of links
+        if real in visited:  # symbolic links form a cycle
             folders.clear()
             continue
         visited.add(real)

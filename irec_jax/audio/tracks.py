@@ -35,7 +35,7 @@ class Track:
         sample_rate_hz, num_channels, num_samples: format of the file; ``num_samples`` is exact.
         file_name: name of the file to write.
         format, subtype: soundfile's names of the container and encoding to write.
-        changed: whether container or encoding differ from those of the file.
+        changed: whether the container or encoding differs from that of the file.
     """
 
     path: Path

@@ -99,7 +99,7 @@ class Augment:
         """Mix some examples with their neighbours in the batch and combine the labels.
 
         Batches are shuffled, so that neighbours are random. Examples 2 i and 2 i + 1 are neighbours
-        and lie on the same device. A mixture has the same peak as the example before mixing.
+        on the same device. A mixture has the same peak as the example before mixing.
 
         Args:
             keys: random key of each example.

@@ -86,7 +86,7 @@ def estimate_direct_sound(
         amplitudes, delays = new_amplitudes, new_delays
         if converged:
             break
-        # Pairs without a clear delay keep their weight in the model of dominance.
+        # Pairs without a clear delay keep their weight in the dominance model.
         model = np.where(amplitudes != 0, amplitudes, model)
         matrix = demixing(amplitudes, delays, frame_length=frame_length)
         powers = functools.partial(_demixed_powers, matrix=matrix)

@@ -69,7 +69,7 @@ def continue_gains(
     - 'mask': R^2 / (R^2 + C_l^2) with R = max(X_l - C_l, 0), a Wiener gain
     - 'mmse': the gain of `suppression.decision_directed`
 
-    Gains below `floor` are raised to it, and then averaged over frames by `suppression.smooth`.
+    Gains are limited to at least `floor` and then averaged over frames by `suppression.smooth`.
 
     Args:
         magnitudes: X, >= 0.
@@ -79,7 +79,7 @@ def continue_gains(
         floor: minimum gain, 0 to 1.
         method: a name in `METHODS`.
         prior_weight: weight of the previous frame for 'mmse', 0 to 1.
-        smoothing: coefficient of the average over frames, 0 (none) to below 1.
+        smoothing: coefficient for averaging over frames, from 0 (none) to below 1.
 
     Returns:
         Gains from `floor` to 1, and the new state. Without smoothing, gains are 1 in bins without

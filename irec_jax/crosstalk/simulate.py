@@ -152,7 +152,7 @@ def simulate_room(
     envelope = 10 ** (-3 * time_s / decay_s) * jnp.minimum(time_s / 0.005, 1)
 
     def image(mic: jax.Array, source: jax.Array) -> jax.Array:
-        """Return the spectrum of a source in a microphone."""
+        """Return the spectrum of a source as recorded by a microphone."""
         noise = jax.random.normal(jax.random.fold_in(key, mic * num_tracks + source), (num_tail,))
         tail = noise * envelope
         level_db = jnp.where(mic == source, own_tail_db, crosstalk_tail_db)

@@ -70,7 +70,7 @@ def analyse(
         progress: called with the length of each block after reading it.
 
     Returns:
-        The estimated crosstalk; none for tracks shorter than `min_samples`.
+        The estimated crosstalk, which is zero for tracks shorter than `min_samples`.
 
     Raises:
         UserError: two tracks are identical except for their level; each would remove the other.
@@ -195,9 +195,11 @@ def _num_frames(num_samples: int, settings: Settings) -> int:
 
 
 def _check_distinct(products: np.ndarray, names: Sequence[str] | None) -> None:
-    """Raise UserError for identical tracks, given the inner products of the J tracks and ones.
+    """Raise UserError if two tracks are identical except for their level.
 
-    `products` has the shape (J + 1, J + 1).
+    Args:
+        products: (J + 1, J + 1) inner products of the J tracks and a signal of ones.
+        names: track names for the error message.
     """
     sums = products[:-1, -1]
     products = products[:-1, :-1] - np.outer(sums, sums) / products[-1, -1]  # of centred tracks
@@ -215,7 +217,7 @@ def _check_distinct(products: np.ndarray, names: Sequence[str] | None) -> None:
 def _chunks(
     blocks: Iterable[np.ndarray], settings: Settings, num_samples: int
 ) -> Iterator[tuple[np.ndarray, int]]:
-    """Yield overlapping chunks (R, span) of CHUNK_FRAMES frames, and their numbers of valid frames.
+    """Yield overlapping chunks (R, span) of CHUNK_FRAMES frames, with the number of valid frames.
 
     The last chunk is zero-padded.
 
@@ -338,9 +340,10 @@ def _reduce_chunk(
 def _overlap_add(
     chunks: Iterable[jax.Array], settings: Settings, num_samples: int
 ) -> Iterator[np.ndarray]:
-    """Overlap-add windowed frames, divide by the sum of squared windows, and yield (R, m) pieces.
+    """Overlap-add windowed frames and divide by the sum of squared windows.
 
-    The pieces are consecutive; their lengths m vary.
+    Yields:
+        Consecutive pieces (R, m) of the result, of varying length m.
     """
     hop, length = settings.hop_length, settings.frame_length
     step = CHUNK_FRAMES * hop

@@ -34,12 +34,13 @@ class Dataset:
         rendered: True for synthesised audio.
         classes: the selected classes.
         num_classes: number of classes of the full dataset.
-        train: training clips; validation and test clips are split off if theirs are None.
-        test: test clips; None if they are split off the training clips.
+        train: training clips, from which validation and test clips are taken if those are None.
+        test: test clips; None if they are taken from the training clips.
         validation: the dataset's own validation clips, if it has any and `split` is official.
         test_split: description of the test split for reports.
-        frame_labels: test piece -> classes that play in each frame, bool (F, K), in frames of
-            `crosstalk.activity.FRAME_LENGTH` samples; None if labels apply to entire clips.
+        frame_labels: the classes that play in each frame of each test piece, by name: bool (F, K),
+            in frames of `crosstalk.activity.FRAME_LENGTH` samples. None if labels apply to entire
+            clips.
     """
 
     name: str
@@ -107,8 +108,8 @@ def _check_settings(settings: Mapping[str, Any]) -> None:
         )
     if settings.get("stored") and settings["split"] != "parts":
         raise UserError(
-            f"data.split={settings['split']}: stored examples are the first seconds of clips; set "
-            "it to parts, or leave data.stored unset"
+            f"data.split={settings['split']}: stored examples hold only the first seconds of "
+            "clips; set it to parts, or leave data.stored unset"
         )
 
 
@@ -214,7 +215,7 @@ def _open_split(
     if not len(selected):
         where = split if part is None else f"part {part} of {split}"
         raise UserError(
-            f"{builder.name}: no clip of {where} is labelled with any of {', '.join(classes)}; "
+            f"{builder.name}: no clip in {where} is labelled with any of {', '.join(classes)}; "
             "change data.classes"
         )
     separate = settings["channels"] == "separate"

@@ -222,7 +222,9 @@ def _read_description(folder: Path) -> dict[str, Any]:
         raise UserError(f"{folder}: no stored examples (store.json); check data.stored")
     description = read_json(path)
     if not isinstance(description, dict) or description.get("format") != FORMAT:
-        raise UserError(f"{path}: written by another version; delete the folder and store again")
+        raise UserError(
+            f"{path}: written by another version; delete the folder and store the examples again"
+        )
     return description
 
 

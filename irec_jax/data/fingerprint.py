@@ -61,7 +61,7 @@ def changes(earlier: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]
 
 
 def num_trained_on(earlier: Mapping[str, Any], splits: Splits) -> int:
-    """Return how many songs of the current test split were used for training before a change.
+    """Return how many songs of the current test split were trained on before the data changed.
 
     Songs are compared by name. The result is 0 if training and test shared songs from the start.
     """

@@ -105,7 +105,7 @@ class Pieces:
             frame_length: frame length in samples; the last frame may be incomplete.
 
         Returns:
-            bool (J, F), from the composed notes of a rendered piece; None for recordings.
+            bool (J, F), derived from the composed notes of a rendered piece; None for recordings.
         """
         name = self.names[index]
         num_frames = -(-self.num_samples[index] // frame_length)

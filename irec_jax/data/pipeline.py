@@ -74,7 +74,7 @@ class RandomAccessBatches(abc.ABC):
 
     @abc.abstractmethod
     def positions(self, step: int) -> Batch:
-        """Return where the examples of `self[step]` lie in the store, as int32 (rows, ...)."""
+        """Return the positions in the store, int32 (rows, ...), of the examples in `self[step]`."""
 
     @property
     @abc.abstractmethod

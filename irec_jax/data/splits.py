@@ -152,7 +152,7 @@ def split_tracks(dataset: StemDataset, settings: Mapping[str, Any], *, seed: int
     if test is None:
         missing, other = ("test", "validation") if official else ("validation", "official")
         alternative = dataset.validation if official else dataset.test
-        remedy = f"set data.split={other}" if alternative else "add tracks that are held out"
+        remedy = f"set data.split={other}" if alternative else "add tracks for testing"
         raise UserError(f"{name}: has no {missing} tracks to test with; {remedy}")
     if official and dataset.validation is not None:
         return Splits(train, dataset.validation, test)

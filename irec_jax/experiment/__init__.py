@@ -81,7 +81,10 @@ def run(
         experiment = EXPERIMENTS[config.task](name, config, task, initial)
         reports = _run(experiment, folders, folder, mode, configs.flatten(resolved))
         if part:
-            log(f"finished repeats of this task: {len(reports)}; run --collect to report on all")
+            log(
+                f"finished repeats of this task: {len(reports)}; run with --collect to report on "
+                "all repeats"
+            )
             return {}
         if config.training.repeats == 1:
             return reports[0]

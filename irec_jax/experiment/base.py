@@ -162,7 +162,7 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
         return self._train_steps[kind]
 
     def batch_settings(self, *, seed: int, shuffle: bool) -> dict[str, Any]:
-        """Return the arguments of batches that all tasks share."""
+        """Return the batch arguments that all tasks share."""
         training = self.config.training
         return dict(
             window_samples=self.task.window_samples,
@@ -216,7 +216,8 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
         """Add the entries of `system.json` that are known only after the evaluation.
 
         If `--mode=eval` is run with other evaluation settings, `system.json` does not change, so
-        that the system is applied as before.
+        that the system is applied as before. A restarted training run writes its settings when it
+        starts.
         """
 
         def differences() -> list[str]:
@@ -228,7 +229,7 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
             return workdir.differences(ours, theirs)
 
         if differing := distributed.on_main(differences):
-            log(f"the system keeps its settings; the report was made with {'; '.join(differing)}")
+            log(f"the system keeps its settings; the report uses {'; '.join(differing)}")
         else:
             self.write_system(folder, evaluated)
 
@@ -260,7 +261,9 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
     def _create_validation(
         self, batches: Any, store: Any
     ) -> Callable[[Any, Any], dict[str, float]]:
-        """Return the function that validates after each epoch, with the scores training monitors.
+        """Return the function that validates the model after each epoch.
+
+        It also computes the scores that training monitors.
 
         Args:
             batches: the batches of the validation split.

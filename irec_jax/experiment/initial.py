@@ -33,7 +33,7 @@ class Initial:
     arrays: Mapping[str, np.ndarray]
 
     def apply(self, params: Any, model_state: Any) -> tuple[Any, Any]:
-        """Return the parameters and model state, with arrays replaced by the trained system's."""
+        """Replace arrays of the parameters and model state by those of the trained system."""
         return packaged.unflatten(self.arrays, params, model_state)
 
 

@@ -57,8 +57,8 @@ class RecognitionExperiment(Experiment[Recognition, data.Dataset, data.Clips]):
         if num_values != expected:
             raise UserError(
                 f"data.stored={folder}: holds {num_values} values per example, but the front end "
-                f"{name} takes {expected}; for features set frontend.name=stored, with their "
-                "num_bins and num_stored_frames"
+                f"{name} takes {expected}; for features, set frontend.name=stored and its num_bins "
+                "and num_stored_frames"
             )
         if name == "stored" and self.config.evaluation.baselines:
             raise UserError(

@@ -17,7 +17,7 @@ def run_folders(config: config_dict.ConfigDict, folder: Path) -> dict[int, Path]
 
 
 def check_repeats(config: config_dict.ConfigDict) -> None:
-    """Raise UserError if the config has a single run, which cannot be divided among jobs."""
+    """Raise UserError if there is only one repeat, which cannot be divided among jobs."""
     if config.training.repeats == 1:
         raise UserError(
             "training.repeats=1: --task and --collect need several repeats; set it to 2 or more"
@@ -28,7 +28,7 @@ def read_reports(folders: dict[int, Path]) -> dict[int, dict]:
     """Return the reports of the repeats that have finished, by seed.
 
     Raises:
-        UserError: none has finished.
+        UserError: no repeat has finished.
     """
     files = {seed: folder / "report.json" for seed, folder in folders.items()}
     reports = {seed: read_json(file) for seed, file in files.items() if file.exists()}

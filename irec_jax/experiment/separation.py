@@ -158,7 +158,7 @@ class SeparationExperiment(Experiment[Separation, data.StemDataset, data.Tracks]
     def _estimate_overlapping(
         self, mixture: np.ndarray, predict: Predict
     ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """Return features and waveforms of each system from averaged overlapping windows."""
+        """Return raw and postprocessed features and waveforms from averaged overlapping windows."""
         task, settings = self.task, self.config.evaluation
         hop_samples = settings.hop_s * self.dataset.sample_rate_hz
         sizes = dict(
@@ -185,7 +185,7 @@ class SeparationExperiment(Experiment[Separation, data.StemDataset, data.Tracks]
     def _estimate_joined(
         self, mixture: np.ndarray, predict: Predict
     ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """Return features and waveforms of each system from adjacent windows."""
+        """Return raw and postprocessed features and waveforms from adjacent windows."""
         task, settings = self.task, self.config.evaluation
         window = dict(window_samples=task.window_samples)
 
@@ -224,7 +224,7 @@ class SeparationExperiment(Experiment[Separation, data.StemDataset, data.Tracks]
         )
 
     def _post_variants(self) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
-        """Return the postprocessing with each reference and each fill value."""
+        """Return postprocessing functions for all combinations of reference and fill value."""
         gate = self._gate
         return {
             f"{reference}, {fill}": functools.partial(

@@ -1,4 +1,4 @@
-"""Recognition: from windows of audio to one probability per instrument."""
+"""Recognition: predicts one probability per instrument from windows of audio."""
 
 import dataclasses
 import functools
@@ -40,7 +40,7 @@ class Recognition(Task):
         to_probabilities: activation function of the logits; see `losses.activation`.
         criterion: function of `(logits, labels)` that returns the loss of each row.
         augment: augmentation of waveforms and features in training.
-        normalize: 'peak' divides every waveform by the peak of its clip; 'none' does not.
+        normalize: 'peak' divides every waveform by the peak of its clip; 'none' keeps its level.
         window_samples: length of the windows.
         classes: names of the K outputs.
     """

@@ -1,4 +1,4 @@
-"""Separation: from the spectrogram of a mixture to that of some of its stems."""
+"""Separation: estimates the spectrogram of selected stems from that of their mixture."""
 
 import dataclasses
 import functools
@@ -165,7 +165,7 @@ def create_separation(
     window_samples = round(window_s * sample_rate_hz)
     created = frontends.create(**frontend)
     assert isinstance(created, frontends.SpectrogramDb)
-    created.output_shape(window_samples)  # raises UserError if the window does not suit
+    created.output_shape(window_samples)  # raises UserError for an unsuitable window
     # Scale and floor are set once, in the front end.
     scale: dict[str, Any] = dict(scale_db=created.scale_db, floor_db=created.floor_db)
     network = models.create(**scale | dict(model))

@@ -1,4 +1,4 @@
-"""Interface of tasks that the training loop, the evaluation and the commands use."""
+"""Task interface for the training loop, the evaluation and the commands."""
 
 import abc
 import functools
@@ -57,7 +57,7 @@ class Task(abc.ABC):
             params, model_state: parameters and state of the model.
             batch: arrays with a leading batch axis, among them `index` (B,), the position of each
                 example in the global batch, and `mask` (B,), 0 for padding examples.
-            rng: key of the step; keys of examples are folded from it and `index`.
+            rng: key of the step; keys of examples are derived from it and `index`.
             train: whether to augment, apply dropout and update the model state.
 
         Returns:

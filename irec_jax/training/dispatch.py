@@ -92,10 +92,7 @@ def place(batches: Storable, placement: str, *, name: str) -> Any:
 
 
 def host_memory_bytes() -> float:
-    """Return the bytes of memory that the machine and its control groups have left.
-
-    The result is infinite if this is unknown.
-    """
+    """Return the free memory in bytes, within the limits of control groups; inf if unknown."""
     free = [math.inf]
     with contextlib.suppress(OSError, ValueError, StopIteration):  # Linux
         lines = Path("/proc/meminfo").read_text().splitlines()

@@ -26,8 +26,8 @@ class Logger:
     """TensorBoard writer, active on process 0 only.
 
     Args:
-        folder: folder for the TensorBoard files; None writes no files. To a remote folder, `flush`
-            copies the files; training continues if copying fails.
+        folder: folder for the TensorBoard files; None writes no files. If it is remote, `flush`
+            copies the files there; training continues if that fails.
     """
 
     def __init__(self, folder: Path | None):

@@ -68,7 +68,7 @@ class Progress:
         return min(self.history, key=self.rank, default=None)
 
     def rank(self, row: Mapping[str, float]) -> float:
-        """Return the value that ranks an epoch; the best epoch has the lowest."""
+        """Return the value by which an epoch is ranked; the lowest value is best."""
         return _rank(row, self.best_by)
 
     def add(self, row: dict[str, float], settings: Mapping[str, Any]) -> bool:
@@ -101,9 +101,11 @@ def kept_by(settings: Mapping[str, Any]) -> str:
 
 
 def _rank(row: Mapping[str, float], name: str) -> float:
-    """Return the value that ranks an epoch by a criterion (see `Progress.best_by`); lowest is best.
+    """Return the value by which a criterion ranks an epoch; the lowest value is best.
 
-    The first epoch with the lowest value is kept.
+    Args:
+        row: row of the epoch in the history.
+        name: criterion; see `Progress.best_by`.
     """
     if name == "last":
         return -row["epoch"]
@@ -156,8 +158,8 @@ class TrainingRun:
         checkpoint and stop after the same step or, during validation, once it is complete.
 
         Returns:
-            The state on the host, of the last epoch or of the best one by `settings["best_by"]`,
-            depending on `settings["keep"]`; and the progress.
+            The state (on the host) of the last epoch or of the best one by `settings["best_by"]`,
+            depending on `settings["keep"]`, and the progress.
 
         Raises:
             UserError: the loss is not finite (the message gives the step and the ids of its batch),

@@ -18,7 +18,10 @@ from irec_jax.errors import UserError
 def check_batch_size(batch_size: int, key: str) -> None:
     """Raise UserError if a global batch cannot be divided equally among the devices."""
     if batch_size < 1 or batch_size % jax.device_count():
-        raise UserError(f"{key}={batch_size}: not a multiple of the {jax.device_count()} devices")
+        raise UserError(
+            f"{key}={batch_size}: expected a positive multiple of the number of devices, "
+            f"{jax.device_count()}"
+        )
 
 
 def map_step(
@@ -98,10 +101,7 @@ def _largest(value: jax.Array) -> jax.Array:
 
 
 def local_rows(rows: jax.Array) -> np.ndarray:
-    """Return the rows (B, ...) of this process from an output of a step, in the order of `shard`.
-
-    The output has an axis of devices, which is removed.
-    """
+    """Join a step's output over the devices of this process into rows (B, ...), undoing `shard`."""
     return np.concatenate([np.asarray(part.data)[0] for part in rows.addressable_shards])
 
 

@@ -18,8 +18,8 @@ def num_flops(step: Callable, *arguments: Any) -> int:
     """Return the floating-point operations of the matrix products and convolutions of a function.
 
     They are counted in the jaxpr, two for each multiply-add, because XLA's cost analysis counts
-    the body of a loop once, however often it runs. For a mapped step, those of one device are
-    counted; of alternatives (such as platforms), the one with the fewest.
+    the body of a loop once, however often it runs. For a mapped step, the operations of one device
+    are counted; among alternatives (such as platforms), the smallest count is used.
 
     Args:
         step: any JAX function.
@@ -60,11 +60,11 @@ def _inner_jaxprs(params: Mapping[str, Any]) -> Iterator[Any]:
 
 
 class Profiler:
-    """Profiler that traces `num_steps` training steps from `start_step` on; none if it is 0.
+    """Profiler that traces `num_steps` training steps, starting at `start_step`.
 
-    A run that resumes within these steps traces the remaining ones. Calls of several steps are
-    traced as a whole, starting with the first call that begins at `start_step` or later: the step
-    has then been compiled by the call before.
+    Nothing is traced if `num_steps` is 0. A run that resumes within these steps traces the
+    remaining ones. Calls of several steps are traced as a whole, starting with the first call that
+    begins at `start_step` or later; by then, the call before has compiled the step.
 
     Args:
         settings: the `profile` section of the config.
