@@ -180,7 +180,7 @@ def debleed_array(
     """
     tracks = np.asarray(tracks, np.float32)
     if tracks.ndim != 2 or len(tracks) < 2 or not tracks.shape[1]:
-        raise ValueError(f"tracks: expected (J, T) with two tracks or more, got {tracks.shape}")
+        raise ValueError(f"tracks: expected (J, T) with at least two tracks, got {tracks.shape}")
     settings = settings or Settings()
     audio_format = dict(num_samples=tracks.shape[1], sample_rate_hz=sample_rate_hz)
     crosstalk = analyse(lambda: [tracks], settings, **audio_format)
@@ -287,7 +287,7 @@ def _estimate_direct_sound(
 
 @functools.partial(jax.jit, static_argnames=("settings", "bands", "first_bin"))
 def _chunk_gram(chunk, num_valid, matrix, *, settings: Settings, bands, first_bin: int):
-    """Return Gram matrices (bands, J, J) and energies (J,) before alignment, per frame."""
+    """Return Gram matrices (bands, J, J), and energies (J,) before alignment, both per frame."""
     spectra = _transform(chunk, num_valid, settings=settings, first_bin=first_bin)
     energies = power(spectra).sum((1, 2)) / CHUNK_FRAMES
     if matrix is not None:

@@ -161,7 +161,7 @@ def _create_or_check(folder: Path, contents: StoreContents, ids: list[str]) -> N
         return
     others = [p for p in folder.iterdir() if p.name not in _ARRAY_FILES] if folder.is_dir() else []
     if any(not other.name.startswith(".") for other in others):
-        raise UserError(f"{folder}: holds other files; choose an empty or a new folder")
+        raise UserError(f"{folder}: holds other files; choose an empty or new folder")
     shape = (len(ids), *contents.shape)
     needed = 2 * int(np.prod(shape))
     try:

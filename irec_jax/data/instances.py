@@ -132,7 +132,7 @@ def make_instances(
         label_samples: length of the central part of a window, which the labels describe.
         hop_samples: distance between the starts of successive central parts.
         complete: leave out instances that extend beyond the end of a piece, except its first.
-        threshold_db: activity above which an instrument counts as playing, relative to its maximum.
+        threshold_db: level, relative to an instrument's maximum, above which it counts as playing.
     """
     piece, starts, labels = [], [], []
     num_frames = -(-label_samples // activity.FRAME_LENGTH)

@@ -31,8 +31,8 @@ class _Excerpts(NamedTuple):
 class StemBatches(RandomAccessBatches):
     """Batches of excerpts of tracks.
 
-    With `shuffle` (training) every example is a random excerpt. The number of examples in a pass is
-    the number of consecutive windows in all tracks, rounded up to full batches. The concatenated
+    With `shuffle` (training), every example is a random excerpt. The number of examples in a pass
+    is the number of consecutive windows in all tracks, rounded up to full batches. The concatenated
     tracks are divided into this number of equal segments, and each segment gives one example of the
     pass: tracks are drawn in proportion to their length, and all start positions within a track are
     equally likely. With probability `remix`, an example instead draws a track and start for each of
@@ -43,9 +43,9 @@ class StemBatches(RandomAccessBatches):
     both channels and accompanied by the released mixture. The last batch is padded with examples
     whose mask is 0.
 
-    A batch holds ``stems`` int16 (B, S, T) in the order of `stems`, ``num_samples`` int32 (B,), the
-    number of samples before the padding, ``mask`` float32 (B,), and without `shuffle` ``mixture``
-    int16 (B, T).
+    A batch holds ``stems``, int16 (B, S, T), in the order of `stems`; ``num_samples``, int32 (B,),
+    the number of samples before the padding; ``mask``, float32 (B,); and, without `shuffle`,
+    ``mixture``, int16 (B, T).
     """
 
     tracks: Tracks

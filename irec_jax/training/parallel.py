@@ -83,7 +83,7 @@ def first(tree: Any) -> Any:
 
 
 def largest(value: int) -> np.ndarray | jax.Array:
-    """Return the largest of the values of all processes.
+    """Return the maximum of a value over all processes.
 
     Every process must call this at the same point between its steps.
 
