@@ -83,7 +83,7 @@ def test_parts_are_reproducible_bent_and_sung_by_a_fitting_singer(folder, tmp_pa
     for pitch, hz in ((48, 220), (76, 880)):
         (chosen,) = player._fitting(Part(SOLO, (Note(0.0, 1.0, pitch, 100),)))
         assert f"la-{hz}.flac" in {path.name for path in chosen["la"].values()}
-    with pytest.raises(UserError, match="no folder of recorded voices; irec fetch-sounds voices"):
+    with pytest.raises(UserError, match="no folder of recorded voices; run irec fetch-sounds"):
         voices.VoicePlayer(tmp_path / "missing")
 
 
