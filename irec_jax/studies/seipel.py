@@ -37,8 +37,8 @@ _QUICK_EPOCHS, _QUICK_STEPS, _QUICK_BATCH = 4, 90, 12
 _QUICK_HOP_FRAMES = 16
 _QUICK_WARNING = (
     f"Only some of the lengths of instances, each trained for about {_QUICK_EPOCHS * _QUICK_STEPS} "
-    f"steps with batches of {_QUICK_BATCH} instances, or {_QUICK_BATCH // 2} windows with context or "
-    "bags. Training instances overlap, except in bags."
+    f"steps with batches of {_QUICK_BATCH} instances, or {_QUICK_BATCH // 2} windows with context "
+    "or bags. Training instances overlap, except in bags."
 )
 #: Approximate frames of training per second on two cores, seconds of audio in an epoch, and seconds
 #: of a run besides its epochs, and of the baselines.
