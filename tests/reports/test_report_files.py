@@ -194,7 +194,7 @@ def test_page_on_irmas_shows_published_scores(tmp_path):
 def test_page_warns_about_a_collapsed_model(tmp_path):
     constant = dataclasses.replace(_predictions(0), windows=[np.array([[0.9, 0, 0, 0.8]])] * 40)
     text = report.write(_report(predictions=constant), tmp_path).read_text()
-    assert "Warning: collapsed." in text and "' for 100% of the clips" in text
+    assert "Warning: collapsed." in text and "' is predicted for 100% of the clips" in text
 
 
 def test_no_confusion_matrix_without_single_label_clips(tmp_path):
