@@ -101,7 +101,7 @@ def read_name(stem: str, classes: Sequence[str] | None) -> tuple[str, str] | Non
 
 
 def find_class(name: str, classes: Sequence[str]) -> str | None:
-    """Return the class that a name refers to, in any spelling or in the plural, or None."""
+    """Return the class that a name refers to, ignoring spelling variants and plurals, or None."""
     known = {_letters(alias): label for alias, label in ALIASES.items() if label in classes}
     known |= {_letters(label): label for label in classes}
     letters = _letters(name)
@@ -233,7 +233,7 @@ def _folder(piece: PieceFiles) -> str:
 
 
 def split_pieces(pieces: Sequence[PieceFiles]) -> dict[str, list[PieceFiles]]:
-    """Hold out a fifth of the pieces (at least one) for testing, chosen only by their names.
+    """Hold out a fifth of the pieces (at least one) for testing, based only on their names.
 
     If there is only one piece, it is used for testing, and there is no training split.
     """
