@@ -37,7 +37,7 @@ def test_only_existing_home_folders_are_expanded(home):
 
 def test_urls_are_refused(home):
     for url in ("gs://bucket/runs", pathlib.Path("s3://bucket/runs"), "https://a.org/song.wav"):
-        with pytest.raises(UserError, match="URLs are not read or written"):
+        with pytest.raises(UserError, match="URLs are accepted only"):
             expand_home(url)
     for name in ("Song: 1/a.wav", "C:/a.wav", "op.9: no/a", "a/b:/c", "take1:", "2:/a"):
         assert str(expand_home(name)) == name

@@ -40,7 +40,7 @@ def main(words: Sequence[str]) -> int:
     folder = expand_home(arguments.dir) if arguments.dir else libraries.folder()
     names = libraries.parse_names("+".join(arguments.names or DEFAULT))
     if not names:
-        raise UserError("NAME: names no library; leave it out, or name what is wanted")
+        raise UserError("NAME: contains no library name; omit it, or list at least one library")
     failures = 0
     for name in names:
         library = libraries.LIBRARIES[name]

@@ -161,8 +161,8 @@ def test_errors_are_one_line(workdir, tmp_path, capsys):
         ((file, "--workdir", workdir, "--out", ""), "--out: empty name"),
         # Before the system is loaded.
         ((file, "--workdir", "no", "--out", file / "b"), f"{file} is not a writable folder"),
-        ((file, "--workdir", "no", "--out", out, "--classes="), "--classes '': names nothing"),
-        ((file, "--workdir", "no", "--out", out, "--classes", ","), "--classes ',': names nothing"),
+        ((file, "--workdir", "no", "--out", out, "--classes="), "--classes '': contains no name"),
+        ((file, "--workdir", "no", "--out", out, "--classes", ","), "--classes ',': contains no name"),
         (("", "--workdir", workdir, "--out", out), "empty path; name a file or folder"),
         ((file, "--workdir", workdir, "--out", out, "--classes=vix"), "did you mean 'vio'?"),
         ((file, "--workdir", workdir, "--out", out, "--at=9"), "9 s is not within its 5 s"),
