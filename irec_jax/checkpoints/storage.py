@@ -293,8 +293,8 @@ def _set_damaged_aside(folder: Path) -> str:
         (folder / str(last)).rename(damaged)
         problem = str(error).partition(";")[0]
         return (
-            f"{problem}; using the checkpoint after step {earlier[-1]} (the damaged one was renamed "
-            f"to {damaged})"
+            f"{problem}; using the checkpoint after step {earlier[-1]} (the damaged one was "
+            f"renamed to {damaged})"
         )
     return ""
 

@@ -13,7 +13,7 @@ from irec_jax.errors import UserError
 from irec_jax.tasks import Task
 from irec_jax.text import to_unicode
 
-#: Task -> name of a system for it, and the command that applies it.
+#: Task -> description of its systems, and the command that applies them.
 _KINDS = {
     "multi_instance": ("a recogniser", "irec recognize"),
     "recognition": ("a recogniser", "irec recognize"),
@@ -29,13 +29,13 @@ def open_system(workdir: Path, *tasks: str) -> dict[str, Any]:
         *tasks: names of tasks.
 
     Raises:
-        UserError: a name that is not valid UTF-8, no such folder, not a workdir, a damaged packaged
-            system, or another kind of system.
+        UserError: if the name is not valid UTF-8, the folder does not exist or is not a workdir, or
+            it contains a damaged packaged system or another kind of system.
     """
     if not _is_utf8(os.path.abspath(workdir)):
         raise UserError(
-            f"{workdir}: the name is not valid UTF-8, or the locale is not; rename the folder, or "
-            "set PYTHONUTF8=1"
+            f"{workdir}: the name or the locale is not UTF-8; rename the folder, or set "
+            "PYTHONUTF8=1"
         )
     if not workdir.is_dir():
         raise UserError(f"{workdir}: no such folder; name the --workdir of a trained system")
@@ -56,7 +56,7 @@ def open_system(workdir: Path, *tasks: str) -> dict[str, Any]:
 
 
 def _is_utf8(name: str) -> bool:
-    """Return whether a file can be opened by libraries that pass its name on as UTF-8."""
+    """Return whether libraries that encode file names as UTF-8 can open a file."""
     in_utf8 = sys.getfilesystemencoding() == "utf-8" and to_unicode(name) == name
     return in_utf8 or name.isascii()
 

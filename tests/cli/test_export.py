@@ -100,7 +100,7 @@ def test_command_prints_parameters_and_size(workdir, tmp_path, capsys):
         ("W --out W", "W: contains other files; name an empty or new folder"),
         ("W --out X --card missing.md", "missing.md: cannot be read (No such file"),
         ("W --out X --card bytes.md", "bytes.md: cannot be read (not UTF-8)"),
-        ("E --out X", "E: is exported already; copy the folder"),
+        ("E --out X", "E: is already exported; copy the folder"),
         ("S --out X", "S: contains a separator (tiny), not a recogniser"),
         ("nowhere --out X", "nowhere: no such folder"),
         ("W --out=", "out: empty name"),

@@ -99,7 +99,9 @@ def test_segment_contains_the_named_time(explainer):
     for at_s, start_s in ((0.0, 0.0), (2.5, 1.0), (5.0, 2.0)):
         segment = explainer.explain(samples, sample_rate_hz=RATE_HZ, at_s=at_s).segment
         assert segment.start_s == pytest.approx(start_s)
-    with pytest.raises(UserError, match="array: 5.1 s is not within its 5 s; name another time"):
+    with pytest.raises(
+        UserError, match="array: 5.1 s is outside the recording of 5 s; choose another time"
+    ):
         explainer.explain(samples, sample_rate_hz=RATE_HZ, at_s=5.1)
 
 
@@ -162,10 +164,10 @@ def test_errors_are_one_line(workdir, tmp_path, capsys):
         # Before the system is loaded.
         ((file, "--workdir", "no", "--out", file / "b"), f"{file} is not a writable folder"),
         ((file, "--workdir", "no", "--out", out, "--classes="), "--classes '': contains no name"),
-        ((file, "--workdir", "no", "--out", out, "--classes", ","), "--classes ',': contains no name"),
+        ((file, "--workdir", "no", "--out", out, "--classes", ","), "',': contains no name"),
         (("", "--workdir", workdir, "--out", out), "empty path; name a file or folder"),
         ((file, "--workdir", workdir, "--out", out, "--classes=vix"), "did you mean 'vio'?"),
-        ((file, "--workdir", workdir, "--out", out, "--at=9"), "9 s is not within its 5 s"),
+        ((file, "--workdir", workdir, "--out", out, "--at=9"), "9 s is outside the recording"),
         ((file, "--workdir", tmp_path / "no", "--out", out), "no such folder; name the --workdir"),
         ((tmp_path / "b.wav", "--workdir", workdir, "--out", out), "b.wav: no such file"),
     ):
@@ -191,7 +193,7 @@ def write_system(folder, frontend, model):
 def test_network_without_a_spectrogram_is_rejected(tmp_path):
     frontend = dict(name="fft_magnitude", length_samples=4000)
     folder = write_system(tmp_path, frontend, dict(name="dense", units=(4,)))
-    with pytest.raises(UserError, match="takes no spectrogram .frontend fft_magnitude.; name"):
+    with pytest.raises(UserError, match="does not use spectrograms .frontend fft_magnitude.; name"):
         explainers.load_explainer(folder)
 
 

@@ -216,7 +216,7 @@ def test_folder_with_many_formats_and_faulty_files(workdir, tmp_path, capsys):
     assert call(source / "song.ogg", "--workdir", workdir, "--out", out) == 0
     assert (out / "song").is_dir()
     assert call(out, "--workdir", workdir, "--out", out) == 1
-    assert "is the folder that is searched" in capsys.readouterr().err
+    assert "is also searched for audio" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("rate_hz", [6000, 11_025, 16_000])
