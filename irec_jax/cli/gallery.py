@@ -10,7 +10,7 @@ from irec_jax.cli.output import FIGURES, check_outputs, output_path
 from irec_jax.files import expand_home
 from irec_jax.text import printable
 
-#: Options of datasets of labelled clips.
+#: Options for datasets of labelled clips.
 _CLIP_OPTIONS = ("format", "size", "soundfont", "path")
 
 
@@ -33,12 +33,12 @@ def _parser() -> CommandParser:
         "--out",
         default=".",
         metavar="FOLDER_OR_FILE.png",
-        help="folder for gallery-DATASET-IMAGE.png (default: the current one), or a .png, .pdf or "
-        ".svg file",
+        help="folder for gallery-DATASET-IMAGE.png (default: the current folder), or a .png, .pdf "
+        "or .svg file",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
-    parser.add_argument("--data-dir", help="folder of prepared data (default: that of TFDS)")
-    parser.add_argument("--manual-dir", help="folder of files that were downloaded by hand")
+    parser.add_argument("--data-dir", help="folder of prepared data (default: the folder of TFDS)")
+    parser.add_argument("--manual-dir", help="folder of manually downloaded files")
     for option in _CLIP_OPTIONS:
         parser.add_argument(f"--{option}", help=data_builders.OPTIONS[option])
     return parser

@@ -1,4 +1,4 @@
-"""`irec separate`: separate music into some of its stems and the rest."""
+"""`irec separate`: separate music into target stems and the remainder."""
 
 import sys
 from collections.abc import Sequence
@@ -19,11 +19,12 @@ HOW_TO_TRAIN = (
 def _parser() -> CommandParser:
     parser = CommandParser(
         prog="irec separate",
-        description="Separate music: wav, flac, ogg, mp3, m4a, mp4 of any rate, channels and "
-        "length. Folders are searched for audio files. For each file, FOLDER/NAME/ receives two "
-        "24-bit wav files of the same length, rate and channels, the stems that the system keeps "
-        "(vocals_other.wav) and remainder.wav, which add up to the input, and spectrograms.png. "
-        "Unreadable files are reported and the others separated; the exit code is 1 if all fail.",
+        description="Separate music: wav, flac, ogg, mp3, m4a or mp4 with any sample rate, number "
+        "of channels and length. Folders are searched for audio files. For each file, "
+        "spectrograms.png and two 24-bit wav files in the format of the input are written to "
+        "FOLDER/NAME/: the stems that the system keeps (such as vocals_other.wav) and "
+        "remainder.wav, which add up to the input. Unreadable files are reported and skipped; the "
+        "exit code is 1 if all files fail.",
     )
     parser.add_argument("files", nargs="+", metavar="FILE_OR_FOLDER")
     parser.add_argument("--workdir", metavar="DIR", help="workdir of a trained separator")
@@ -44,9 +45,9 @@ def _parser() -> CommandParser:
         "--overlap",
         type=float,
         metavar="N",
-        help="how often each second is computed, 1 (default) to 16. 4 takes almost three times as "
-        "long as 1; on recorded music it was no better than 1 (0.0 dB) with a small network, and "
-        "0.1 dB better than 2 with the default one",
+        help="how often each second is computed, 1 (default) to 16. A value of 4 takes almost "
+        "three times as long as 1; on recorded music it was no better than 1 (0.0 dB) with a small "
+        "network, and 0.1 dB better than 2 with the default one",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace files in FOLDER/NAME/")
     return parser

@@ -191,7 +191,7 @@ def test_results_do_not_replace_files_of_the_system(folder, song, capsys):
     words = ["recognize", song, "--workdir", folder / "orchestra", "--overwrite", "--json"]
     for name in ("system.json", "checksums.json"):
         assert call(*words, folder / "orchestra" / name) == 1
-        assert f"{name}: is one of the files to read" in capsys.readouterr().err
+        assert f"{name}: is an input file" in capsys.readouterr().err
 
 
 def test_damaged_system_is_one_line(folder, song, tmp_path, capsys):

@@ -317,7 +317,7 @@ def test_interruption_leaves_no_partial_files(folder, tmp_path, monkeypatch, cap
     monkeypatch.setattr(writing.TrackWriter, moment, interrupt)
     for out in ("kept", "new/deep"):
         assert call(folder, "--out", tmp_path / out, "--overwrite", *SMALL_WORDS) == 130
-    assert "interrupted; the same command starts over" in capsys.readouterr().err
+    assert "interrupted; run the same command again to start over" in capsys.readouterr().err
     assert sorted(os.listdir(tmp_path)) == ["in", "kept"]
     assert os.listdir(tmp_path / "kept") == ["alto.wav"]
     assert (tmp_path / "kept" / "alto.wav").read_text() == "earlier"
