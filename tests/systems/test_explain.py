@@ -137,7 +137,7 @@ def test_files_are_drawn_and_others_reported(workdir, tmp_path, capsys):
     printed = capsys.readouterr()
     lines = [line for line in printed.err.splitlines() if line.startswith("error: ")]
     assert len(lines) == 2 and "2 of 4 files failed" in printed.err
-    assert "damaged.wav" in lines[0] and "quiet.wav: silent; name a recording" in lines[1]
+    assert "damaged.wav" in lines[0] and "quiet.wav: silent; choose a recording" in lines[1]
     assert [line.split()[1] for line in printed.out.splitlines()] == ["0:05", "0:05"]
     pictures = ["a-classes.png", "a-deconvolution.png", "b-classes.png", "b-deconvolution.png"]
     assert sorted(path.name for path in out.iterdir()) == pictures
