@@ -36,7 +36,7 @@ def expand_home(path: str | bytes | os.PathLike, *, urls: bool = False) -> Path:
     except TypeError:
         raise UserError(f"{path!r}: expected a path, got {type(path).__name__}") from None
     if not text:
-        raise UserError("empty path; name a file or folder")
+        raise UserError("empty path; specify a file or folder")
     if "\0" in text:
         raise UserError(f"{text}: contains a null character; check the name")
     user, separator, rest = text.partition("/")
@@ -45,7 +45,7 @@ def expand_home(path: str | bytes | os.PathLike, *, urls: bool = False) -> Path:
         if urls:
             return remote.open_url(f"{user}//{rest.lstrip('/')}")
         raise UserError(
-            f"{text}: URLs are accepted only for --workdir and data.dir; name a file or folder, "
+            f"{text}: URLs are accepted only for --workdir and data.dir; use a file or folder, "
             "such as one in a mounted bucket"
         )
     if user.startswith("~"):
@@ -116,9 +116,9 @@ def _key(name: str) -> str:
 def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     """Yield a temporary path beside `path`, and move the file written there to `path`.
 
-    Creates the folder if it is missing. If the block fails, nothing is left behind and an existing
-    file is unchanged. For a remote path the temporary file is local, and its content is written as
-    one object.
+    A missing folder is created. If the block fails, nothing is left behind and an existing file is
+    unchanged. For a remote path the temporary file is local, and its content is written as one
+    object.
 
     Raises:
         UserError: if the file cannot be written (permissions, full disk), or another run has taken
@@ -136,7 +136,7 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     guarded = path
     path = Path(os.path.realpath(path))  # to replace the target of a link, not the link
     if path.exists() and not path.is_file():
-        raise UserError(f"{path}: is not a regular file; name another one")
+        raise UserError(f"{path}: is not a regular file; choose another one")
     # The name is shortened to stay within the limits of file systems.
     temporary = path.with_name(f".{path.name[-50:]}.{os.getpid()}.tmp")
     try:
@@ -155,11 +155,11 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
 
 def write_error(path: str | os.PathLike, error: OSError) -> UserError:
     """Return the error for a file or folder that cannot be written, with a suitable remedy."""
-    remedy = "name another folder"
+    remedy = "choose another folder"
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        remedy = "free space or name another folder"
+        remedy = "free space or choose another folder"
     elif error.errno in (errno.EACCES, errno.EPERM):
-        remedy = "make the folder writable or name another one"
+        remedy = "make the folder writable or choose another one"
     elif error.errno == errno.ENAMETOOLONG:
         remedy = "choose a shorter name"
     return UserError(f"{path}: cannot be written ({error.strerror or error}); {remedy}")
@@ -222,6 +222,6 @@ def read_json(path: str | os.PathLike) -> Any:
             raise FileNotFoundError
         return json.loads(content.decode())
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; name the workdir of a trained system") from None
+        raise UserError(f"{path}: no such file; specify the workdir of a trained system") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({error}); train again or restore it") from error

@@ -48,7 +48,7 @@ def find_class(kind: str, table: Mapping[str, type], name: str, base: type) -> t
     Args:
         kind, table: as for `create`.
         name: a key of `table`, or an importable module and a class in it.
-        base: the base class that a class of another package must have.
+        base: required base class of a class from another package.
 
     Raises:
         UserError: if the name is unknown, the module cannot be imported, or it does not contain

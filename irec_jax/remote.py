@@ -1,4 +1,4 @@
-"""Folders on object stores, such as `gs://bucket/runs`, through etils.epath.
+"""Folders on object stores, such as `gs://bucket/runs`, accessed through etils.epath.
 
 Their paths have the methods of `pathlib.Path` that epath supports. Object stores can replace whole
 objects, but cannot rename folders or append to files. Files are therefore written with their
@@ -128,7 +128,7 @@ def read(path: Path) -> bytes | None:
 
 
 def names(folder: Path) -> list[str]:
-    """Return the names of the files and folders in a remote folder, which need not exist."""
+    """Return the names of the files and folders in a remote folder, or [] if it is missing."""
     with errors(folder):
         if not folder.is_dir():
             return []

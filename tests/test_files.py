@@ -66,9 +66,9 @@ def test_numbers_that_round_to_zero_have_no_minus_and_one_thing_is_singular():
 @pytest.mark.parametrize(
     ("code", "remedy"),
     [
-        (errno.ENOSPC, "(No space left on device); free space or name another folder"),
-        (errno.ENOENT, "(No such file or directory); name another folder"),
-        (errno.EACCES, "(Permission denied); make the folder writable or name another one"),
+        (errno.ENOSPC, "(No space left on device); free space or choose another folder"),
+        (errno.ENOENT, "(No such file or directory); choose another folder"),
+        (errno.EACCES, "(Permission denied); make the folder writable or choose another one"),
     ],
 )
 def test_the_remedy_fits_the_error(code, remedy):

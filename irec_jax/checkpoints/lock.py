@@ -1,4 +1,4 @@
-"""Locks of workdirs, so that two runs do not write to the same one.
+"""Locks that prevent two runs from writing to the same workdir.
 
 The hidden file `.lock.json` in a workdir names the run that writes there. A thread of process 0
 renews its modification time. Another run takes over a lock that has not been renewed for two
@@ -78,7 +78,7 @@ def _acquire(workdir: Path, token: str, timeout_s: float) -> list[str]:
     owner |= {"machine": _machine(), "job": _job(), "started": time.strftime("%Y-%m-%d %H:%M:%S")}
     file = workdir / LOCK_FILE
     if workdir.exists() and not workdir.is_dir():
-        raise UserError(f"{workdir}: is a file; name a folder as --workdir")
+        raise UserError(f"{workdir}: is a file; choose a folder as --workdir")
     created = []
     try:
         if not remote.is_remote(workdir):
@@ -89,14 +89,14 @@ def _acquire(workdir: Path, token: str, timeout_s: float) -> list[str]:
             if content is not None and not _is_stale(file, content, timeout_s):
                 raise UserError(
                     f"{workdir}: {_describe(content)} uses this folder; wait for it to end, or "
-                    "name another --workdir (the lock of a run that was killed on another machine "
-                    f"expires after {timeout_s:.0f} s)"
+                    "choose another --workdir (the lock of a run that was killed on another "
+                    f"machine expires after {timeout_s:.0f} s)"
                 )
             if content is not None and _read(file) == content:
                 file.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(
-            f"{workdir}: cannot be locked ({error.strerror or error}); name a writable folder as "
+            f"{workdir}: cannot be locked ({error.strerror or error}); choose a writable folder as "
             "--workdir"
         ) from error
     return created

@@ -20,7 +20,7 @@ class Mirror:
     """A local copy of a remote folder of checkpoints; a local folder is used directly.
 
     Attributes:
-        local: the folder for orbax.
+        local: the folder that orbax uses.
     """
 
     def __init__(self, folder: Path):
@@ -77,7 +77,7 @@ class Mirror:
 
     @contextlib.contextmanager
     def errors(self) -> Iterator[None]:
-        """Replace the local folder by the remote one in the messages of errors."""
+        """Replace the local folder by the remote one in error messages."""
         try:
             yield
         except UserError as error:

@@ -29,7 +29,7 @@ _FILES = ("system.json", PARAMETER_FILE, "README.md")
 
 
 def is_packaged(folder: Path) -> bool:
-    """Return whether a folder contains a packaged system, complete or not, and not a workdir."""
+    """Return whether a folder is a packaged system, possibly incomplete, and not a workdir."""
     return any((folder / name).exists() for name in (PARAMETER_FILE, CHECKSUM_FILE))
 
 
@@ -94,16 +94,16 @@ def check_folder(folder: Path, *, overwrite: bool) -> None:
     """Check that a packaged system can be written to a folder.
 
     Raises:
-        UserError: if it is a file, or contains anything but a packaged system that may be
-            overwritten.
+        UserError: if the path is a file, or the folder contains anything but a packaged system that
+            may be overwritten.
     """
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder}: is a file; name a folder")
+        raise UserError(f"{folder}: is a file; choose a folder")
     present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if present - {*_FILES, CHECKSUM_FILE}:
-        raise UserError(f"{folder}: contains other files; name an empty or new folder")
+        raise UserError(f"{folder}: contains other files; choose an empty or new folder")
     if present and not overwrite:
-        raise UserError(f"{folder}: contains a system; name another folder or set --overwrite")
+        raise UserError(f"{folder}: contains a system; choose another folder or set --overwrite")
 
 
 def verify(folder: Path) -> None:

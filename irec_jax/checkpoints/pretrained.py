@@ -31,7 +31,7 @@ def find(name: str | None = None) -> Path:
     if not known:
         named = "" if name is None else f"{name}: "
         raise UserError(
-            f"{named}no trained system comes with this version of irec-jax; name the workdir of "
+            f"{named}no trained system comes with this version of irec-jax; specify the workdir of "
             "one, or train one with: python -m irec_jax.main --config=configs/han.py --workdir=DIR"
         )
     name = DEFAULT if name is None else name
@@ -59,7 +59,7 @@ def resolve(workdirs: Sequence[str | os.PathLike], models: Sequence[str]) -> dic
     systems: dict[str, Path] = {}
     for name, folder in named:
         if name in systems or _resolve(folder) in map(_resolve, systems.values()):
-            raise UserError(f"{name}: named twice; name each system once")
+            raise UserError(f"{name}: named twice; list each system once")
         systems[name] = folder
     return systems
 
@@ -85,5 +85,7 @@ def locate(name: str) -> Path:
     folder = expand_home(name, urls=True)
     if not folder.is_dir():
         known = ", ".join(["pretrained", *names()])
-        raise UserError(f"{name}: no such folder; name a workdir, an exported folder, or {known}")
+        raise UserError(
+            f"{name}: no such folder; specify a workdir, an exported folder, or {known}"
+        )
     return folder

@@ -53,7 +53,7 @@ class Checkpoints:
             self._mirror.fetch()
             with self._mirror.errors(), _read_errors(self._folder), self._write_errors():
                 self._folder.mkdir(parents=True, exist_ok=True)
-                note = _set_damaged_aside(self._folder)
+                note = _rename_damaged(self._folder)
                 manager = _create_manager(self._folder, read_only=False)
             self._mirror.publish()
             stack.pop_all()
@@ -134,7 +134,7 @@ class Checkpoints:
         return self._read(target, ocp.CheckpointManager.latest_step)
 
     def best(self, target: TrainState) -> tuple[TrainState, dict]:
-        """Return the state and the progress of the best checkpoint, which must exist."""
+        """Return state and progress of the best checkpoint; raise UserError if there is none."""
         best = self._read(target, ocp.CheckpointManager.best_step)
         if best is None:
             raise UserError(f"{self._name}: no checkpoint; train first (--mode=train)")
@@ -203,7 +203,7 @@ def load_variables(folder: Path, target: tuple[Any, Any]) -> tuple[Any, Any]:
 
 
 def load_best_variables(folder: Path, target: tuple[Any, Any]) -> tuple[Any, Any]:
-    """Return the parameters and the model state of the best checkpoint, on every process's host.
+    """Return parameters and model state of the best checkpoint, on the host of every process.
 
     Args:
         folder: the checkpoints of a run; opened read-only.
@@ -276,7 +276,7 @@ def _steps(folder: Path) -> list[int]:
     return sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit())
 
 
-def _set_damaged_aside(folder: Path) -> str:
+def _rename_damaged(folder: Path) -> str:
     """Rename the latest checkpoint if it is damaged and there is an earlier one.
 
     Returns:
@@ -300,7 +300,7 @@ def _set_damaged_aside(folder: Path) -> str:
 
 
 def _create_manager(folder: Path, *, read_only: bool) -> ocp.CheckpointManager:
-    """Return a manager that keeps the latest and the best checkpoint; check the metrics first."""
+    """Check the metrics, and return a manager that keeps the latest and the best checkpoint."""
     for step in _steps(folder):
         verify(folder / str(step), ["metrics"])
     best = BestN(get_metric_fn=_rank, reverse=True, n=1, keep_checkpoints_without_metrics=False)
@@ -385,7 +385,7 @@ def _check_free_space(folder: Path, state: TrainState) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """Return the first line of an error, or only its end if it is as long as orbax's messages."""
+    """Return the first line of an error, or only its end if it is long, as in orbax's errors."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     line = next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -102,9 +102,9 @@ def check_workdir(
             or contains other files, or if there is no trained system to evaluate.
     """
     if workdir.exists() and not workdir.is_dir():
-        raise UserError(f"{workdir}: is a file; name a folder as --workdir")
+        raise UserError(f"{workdir}: is a file; choose a folder as --workdir")
     if not workdir.exists() and {*"*?"} & {*str(workdir)}:
-        raise UserError(f"{workdir}: is a shell pattern, not a path; name a folder as --workdir")
+        raise UserError(f"{workdir}: is a shell pattern, not a path; choose a folder as --workdir")
     trained, file = _is_trained(workdir), workdir / "config.json"
     if mode == "eval" and not (trained and file.exists()):
         raise UserError(f"{workdir}: no trained system; run with --mode=train first")
@@ -112,11 +112,11 @@ def check_workdir(
         differing = differences(config, read_json(file), (*ignored, "evaluation."))
         if differing and trained:
             raise UserError(
-                f"{workdir}: contains a run with another config ({'; '.join(differing)}); name "
+                f"{workdir}: contains a run with another config ({'; '.join(differing)}); choose "
                 "another --workdir, or delete this one"
             )
     elif workdir.is_dir() and any(not p.name.startswith(".") for p in workdir.iterdir()):
-        raise UserError(f"{workdir}: contains other files; name an empty or new --workdir")
+        raise UserError(f"{workdir}: contains other files; choose an empty or new --workdir")
 
 
 def _is_trained(workdir: Path) -> bool:
@@ -145,11 +145,11 @@ def differences(
         if not key.startswith(tuple(ignored))
         and ours.get(key) != theirs.get(key)
         and not (key in ours and ours[key] is None and theirs[key] in ("", 0))
-        and not (key == "model.dtype" and _is_open(ours, theirs.get(key)))
+        and not (key == "model.dtype" and _accepts_dtype(ours, theirs.get(key)))
     ]
 
 
-def _is_open(ours: Mapping[str, Any], their_dtype: str | None) -> bool:
+def _accepts_dtype(ours: Mapping[str, Any], their_dtype: str | None) -> bool:
     return ours.get("model.dtype", "") is None or (
         "model.dtype" not in ours and their_dtype == "float32"
     )
@@ -172,7 +172,7 @@ def lock_workdir(workdir: Path, config: Mapping[str, Any]) -> None:
 
 
 def lock_study(workdir: Path, settings: Mapping[str, Any]) -> None:
-    """Record the settings of a study in its workdir, unless it contains a study with others.
+    """Record the settings of a study in its workdir, unless it contains one with other settings.
 
     Args:
         workdir: the folder, existing or not.
@@ -190,7 +190,7 @@ def lock_study(workdir: Path, settings: Mapping[str, Any]) -> None:
         keys = [key for key in settings | earlier if earlier.get(key) != settings.get(key)]
         if keys:
             raise UserError(
-                f"{workdir}: contains a study with other settings ({', '.join(keys)}); name "
+                f"{workdir}: contains a study with other settings ({', '.join(keys)}); choose "
                 "another --workdir, or delete this one"
             )
     write_json(file, settings)
@@ -220,7 +220,7 @@ def read_system(folder: Path) -> dict[str, Any]:
     seeds = sorted(path.parent.name for path in folder.glob("seed_*/system.json"))
     if seeds and not file.exists():
         raise UserError(
-            f"{folder}: contains repeats; name one of them, such as {folder / seeds[0]}"
+            f"{folder}: contains repeats; choose one of them, such as {folder / seeds[0]}"
         )
     system = read_json(file)
     if not isinstance(system, dict) or system.get("format") != SYSTEM_FORMAT:

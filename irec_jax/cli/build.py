@@ -14,7 +14,9 @@ def main(words: Sequence[str]) -> int:
         description="Prepare a dataset: render it, or read downloaded files.",
     )
     parser.add_argument("name", help=f"one of {', '.join(data_builders.DATASETS)}")
-    parser.add_argument("--data-dir", help="folder of prepared data (default: the folder of TFDS)")
+    parser.add_argument(
+        "--data-dir", help="folder of prepared data (default: the TFDS data folder)"
+    )
     parser.add_argument("--manual-dir", help="folder of manually downloaded files")
     for option, meaning in data_builders.OPTIONS.items():
         parser.add_argument(f"--{option}", help=meaning)

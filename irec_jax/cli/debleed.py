@@ -27,7 +27,7 @@ def _parser() -> CommandParser:
     parser.add_argument(
         "--report",
         action="store_true",
-        help="write --out/debleed.html, a page with the estimated crosstalk and spectrograms",
+        help="write debleed.html, a page with the estimated crosstalk and spectrograms, to --out",
     )
     parser.add_argument(
         "--strength",
@@ -93,7 +93,7 @@ def main(words: Sequence[str]) -> int:
             raise UserError(f"--floor {arguments.floor:g}: expected 0 dB or less, such as -40")
         settings["floor"] = 10 ** (arguments.floor / 20)
     if arguments.prior_s is not None and arguments.method != "mmse":
-        raise UserError("--prior-s: only applies to --method mmse; name both or neither")
+        raise UserError("--prior-s: only applies to --method mmse; set both or neither")
     if arguments.no_align:
         settings["align"] = False
     options = dict(overwrite=arguments.overwrite, report=arguments.report)

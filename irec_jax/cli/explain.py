@@ -20,8 +20,8 @@ def _parser() -> CommandParser:
         description="Draw what a recogniser responds to in audio files. For each file, one or two "
         "pictures are written to FOLDER. NAME-classes.png shows which parts of the spectrogram "
         "are evidence for and against each recognised instrument (gradient x input). "
-        "NAME-deconvolution.png, available for the network of Han et al. (2017), shows what the "
-        "two most active units of each block respond to in a segment of 3 s. Unreadable files are "
+        "NAME-deconvolution.png, only for the network of Han et al. (2017), shows what the two "
+        "most active units of each block respond to in a segment of 3 s. Unreadable files are "
         "reported and skipped; the exit code is 1 if all files fail. Folders are searched for "
         "audio files.",
     )
@@ -64,7 +64,7 @@ def main(words: Sequence[str]) -> int:
     classes = [] if names is None else registry.split_names(names, "--classes")
     out = expand_home(arguments.out)
     if out.exists() and not out.is_dir():
-        raise UserError(f"--out {out}: is a file; name a folder for the pictures")
+        raise UserError(f"--out {out}: is a file; choose a folder for the pictures")
     paths = map(expand_home, arguments.files)
     files = list({os.path.realpath(file): file for file in audio.find(paths)}.values())
     file_names = unique_names([file.stem for file in files])

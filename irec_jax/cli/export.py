@@ -37,7 +37,7 @@ def main(words: Sequence[str]) -> None:
     arguments = _parser().parse_args(words)
     for option in ("workdir", "out"):
         if not getattr(arguments, option):
-            raise UserError(f"{option}: empty name; name a folder")
+            raise UserError(f"{option}: empty name; specify a folder")
     # Imported late, so that a mistyped argument is reported at once.
     from irec_jax.systems.export import export
 

@@ -76,7 +76,7 @@ def _fetch(library: libraries.SoundLibrary, folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{folder}: {error.strerror}; name another --dir") from None
+        raise UserError(f"{folder}: {error.strerror}; choose another --dir") from None
     # On the same file system, so that the result can be renamed atomically.
     with tempfile.TemporaryDirectory(dir=folder, prefix=".fetching-") as temporary:
         if library.npm:

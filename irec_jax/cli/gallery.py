@@ -28,7 +28,7 @@ def _parser() -> CommandParser:
     )
     parser.add_argument("--classes", metavar="A,B", help="classes to draw, in order")
     parser.add_argument("--num-per-class", type=int, default=4, help="clips per class (default: 4)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the selection (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed for selecting clips (default: 0)")
     parser.add_argument(
         "--out",
         default=".",
@@ -37,7 +37,9 @@ def _parser() -> CommandParser:
         "or .svg file",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
-    parser.add_argument("--data-dir", help="folder of prepared data (default: the folder of TFDS)")
+    parser.add_argument(
+        "--data-dir", help="folder of prepared data (default: the TFDS data folder)"
+    )
     parser.add_argument("--manual-dir", help="folder of manually downloaded files")
     for option in _CLIP_OPTIONS:
         parser.add_argument(f"--{option}", help=data_builders.OPTIONS[option])

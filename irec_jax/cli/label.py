@@ -14,8 +14,8 @@ def _parser() -> CommandParser:
         "folder is treated as the track of one microphone, except mixes (files named mix, mixture, "
         "mixdown, master ...). All tracks must have the same length and sample rate. Crosstalk is "
         "reduced as in irec debleed. A track plays where its level, in frames of 23 ms, reaches "
-        "the threshold. The command writes --out/segments.csv (track,start_s,end_s) and "
-        "--out/labels.txt, a label track for Audacity.",
+        "the threshold. The command writes segments.csv (track,start_s,end_s) and labels.txt, a "
+        "label track for Audacity, to --out.",
     )
     parser.add_argument("folder", metavar="FOLDER", help="folder of the tracks, one file each")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="a separate output folder")
@@ -24,13 +24,13 @@ def _parser() -> CommandParser:
         "--threshold-db",
         type=float,
         metavar="DB",
-        help="level at and above which a track plays, relative to its loudest frame (default: -20)",
+        help="minimum level of a track that plays, relative to its loudest frame (default: -20)",
     )
     parser.add_argument(
         "--no-reduction", action="store_true", help="use the tracks as they are, with crosstalk"
     )
     parser.add_argument(
-        "--plot", action="store_true", help="draw the tracks over time in --out/label.png"
+        "--plot", action="store_true", help="draw the tracks over time in label.png"
     )
     return parser
 

@@ -21,7 +21,7 @@ _WRITING_TIME = 0.05
 def output_path(text: str, option: str, suffixes: Sequence[str]) -> Path:
     """Return the path of an output file; raise UserError unless it ends with one of the suffixes.
 
-    This detects a forgotten name: the next word, often an input file, would be taken for it.
+    This catches a forgotten name, when the next word, often an input file, is taken as the output.
     """
     path = expand_home(text)
     _check_regular(path)
@@ -51,18 +51,18 @@ def check_outputs(
         _check_regular(path)
         identity = _identity(path)
         if identity in protected:
-            raise UserError(f"{path}: is an input file; name another output file")
+            raise UserError(f"{path}: is an input file; choose another output file")
         if identity in seen:
-            raise UserError(f"{path}: named for two outputs; name different files")
+            raise UserError(f"{path}: named for two outputs; choose different files")
         seen.add(identity)
         check_writable(path)
         if path.exists() and not overwrite:
-            raise UserError(f"{path}: exists already; name another file or set --overwrite")
+            raise UserError(f"{path}: already exists; choose another file or set --overwrite")
 
 
 def _check_regular(path: Path) -> None:
     if path.exists() and not path.is_file():
-        raise UserError(f"{path}: is not a regular file; name another one")
+        raise UserError(f"{path}: is not a regular file; choose another one")
 
 
 def _identity(path: str | os.PathLike) -> object:

@@ -53,14 +53,14 @@ def _parser() -> CommandParser:
     parser.add_argument(
         "--plot",
         metavar="OUT.png",
-        help="draw the activity of the instruments over time; several files are drawn to "
-        "OUT-NAME.png each",
+        help="draw the activity of the instruments over time; with several files, one "
+        "OUT-NAME.png per file",
     )
     parser.add_argument(
         "--segments",
         metavar="OUT.csv",
         help="write when each instrument plays (instrument,start_s,end_s), or with OUT.txt a label "
-        "track for Audacity; several files are written to OUT-NAME.csv each",
+        "track for Audacity; with several files, one OUT-NAME.csv per file",
     )
     parser.add_argument(
         "--html",
@@ -94,7 +94,7 @@ def main(words: Sequence[str]) -> int:
     """Run `irec recognize`: report unreadable files, and recognise the others."""
     arguments = _parser().parse_args(words)
     if "" in arguments.workdir:
-        raise UserError("--workdir: empty name; name the folder of a trained recogniser")
+        raise UserError("--workdir: empty name; specify the folder of a trained recogniser")
     folders = pretrained.resolve(arguments.workdir, arguments.model)
     json_path = arguments.json and output_path(arguments.json, "--json", (".json", ".jsonl"))
     plot = arguments.plot and output_path(arguments.plot, "--plot", FIGURES)

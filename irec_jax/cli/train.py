@@ -39,8 +39,8 @@ def train(words: Sequence[str] | None, config_argument: str, *, prog: str) -> No
     """Train and evaluate a system, or print its config and parameter count.
 
     Args:
-        words: arguments of the command line; None: those of the process.
-        config_argument: 'config', positional, or '--config'.
+        words: command-line arguments, by default those of the process.
+        config_argument: 'config' for a positional argument, or '--config'.
         prog: name of the command.
     """
     arguments, rest = _parser(config_argument, prog).parse_known_args(words)

@@ -51,7 +51,7 @@ def maximum(
 def top(
     probabilities: Float[np.ndarray, "*batch windows classes"],
 ) -> Float64[np.ndarray, "*batch classes"]:
-    """Return the mean over the quarter of the windows (rounded up) with the largest values.
+    """Return the mean of the largest values of each class, a quarter of the windows (rounded up).
 
     This detects a class that plays in only part of a long clip, without relying on a single window.
     """

@@ -60,7 +60,7 @@ def frame_aligned_windows(
     hop_length: int,
     hop_frames: int,
 ) -> Iterator[tuple[int, Float[np.ndarray, "channels {window_samples}"]]]:
-    """Yield the windows of a recording that is read in blocks; the last one ends with it.
+    """Yield windows of a recording that is read in blocks; the last one is aligned to its end.
 
     Yields:
         The index of the first frame and the samples of each window. The last window is zero-padded
@@ -132,7 +132,7 @@ def predict_windows(
     batch_size: int,
     num_frames: int,
 ) -> Iterator[tuple[int, Float32[np.ndarray, "channels bins {num_frames}"]]]:
-    """Yield the first frame and the features of each window.
+    """Yield the index of the first frame and the features of each window.
 
     The windows come from `frame_aligned_windows`. One batch is computed while the next one is
     being filled.

@@ -18,7 +18,7 @@ class Segment(NamedTuple):
 
 
 def runs(active: Bool[np.ndarray, " frames"]) -> Int[np.ndarray, "runs 2"]:
-    """Return the first index and the exclusive last index of each run of True values."""
+    """Return the start index and the exclusive end index of each run of True values."""
     changes = np.diff(np.concatenate([[0], active.astype(np.int8), [0]]))
     return np.stack([np.flatnonzero(changes == 1), np.flatnonzero(changes == -1)], axis=1)
 

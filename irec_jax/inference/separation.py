@@ -170,7 +170,7 @@ def estimate_segments(
     num_frames = frontend.num_real_frames(window_samples)
     if not 1 <= hop_frames <= num_frames:
         raise ValueError(
-            f"hop_frames={hop_frames}: expected 1..{num_frames}, the frames of a window"
+            f"hop_frames={hop_frames}: expected 1..{num_frames}, the number of frames in a window"
         )
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size}: expected at least 1")

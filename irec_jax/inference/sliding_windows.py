@@ -1,9 +1,9 @@
 """Sliding windows over clips of any length, packed across clips into full batches.
 
 Windows start one hop apart. The last one is aligned to the end of the clip, so that every sample is
-used. Only a clip shorter than a window, or an empty one, is zero-padded to one window. Audio is
-read block by block: memory holds the current block and two batches, regardless of the length of the
-clip.
+used. Only clips shorter than a window, including empty ones, are zero-padded, to one window. Audio
+is read block by block: memory holds the current block and two batches, regardless of the length of
+the clip.
 """
 
 import collections

@@ -33,7 +33,8 @@ class Debled:
     Attributes:
         names: track names: file names without suffix.
         paths: paths of the written files, in the same order.
-        crosstalk: estimated amplitudes and delays of direct sound, and weights.
+        crosstalk: estimated amplitudes and delays of direct sound, and weights of the remaining
+            crosstalk.
         settings: the settings of the estimate.
         losses_db: energy that each track lost, in dB, at least 0 except for rounding; 0 for
             silence.
@@ -106,7 +107,7 @@ def debleed(
     registry.check_arguments("command", "debleed", ct.Settings, settings)
     crosstalk_settings = ct.Settings(**settings)
     if folder in ("", b"") or out in ("", b""):
-        raise UserError("folder, out: empty name; name the input and the output folder")
+        raise UserError("folder, out: empty name; specify the input and the output folder")
     folder, out = expand_home(folder), expand_home(out)
     started_s = time.perf_counter()
     tracks, left_aside = multitrack.find_tracks(folder, min_tracks=2, progress=progress)

@@ -69,7 +69,7 @@ class Ensemble:
         results = []
         for names, values in zip(self.groups, thresholds, strict=True):
             first = self.systems[names[0]]
-            averaged = average([self._in_order(windows[name], name, first) for name in names])
+            averaged = average([self._reorder(windows[name], name, first) for name in names])
             result = first.summarise(averaged, values, name=source_name(source))
             known = dict.fromkeys(result.scores, tuple(names))
             results.append(dataclasses.replace(result, systems=known))
@@ -78,7 +78,7 @@ class Ensemble:
     def _report(self, progress: Callable[[float], None], i: int, fraction: float) -> None:
         progress((i + fraction) / len(self.systems))
 
-    def _in_order(self, windows: WindowScores, name: str, first: Recogniser) -> WindowScores:
+    def _reorder(self, windows: WindowScores, name: str, first: Recogniser) -> WindowScores:
         """Return the probabilities with the classes in the order of `first`."""
         classes = self.systems[name].task.classes
         order = [classes.index(label) for label in first.task.classes]
@@ -88,12 +88,13 @@ class Ensemble:
 def average(windows: Sequence[WindowScores]) -> WindowScores:
     """Return the mean probabilities of systems with the same classes.
 
-    Systems that find nothing to recognise at their sample rate are left out, unless all of them do.
+    Systems that find nothing to recognise at their sample rate are left out, unless this applies to
+    all of them.
     """
-    heard = [scores for scores in windows if not scores.nothing] or windows
-    finest = max(heard, key=lambda scores: len(scores.times_s))
-    on_grid = [_resample(w.times_s, w.probabilities, finest.times_s) for w in heard]
-    notes = dict.fromkeys(note for scores in heard for note in scores.notes)
+    usable = [scores for scores in windows if not scores.nothing] or windows
+    finest = max(usable, key=lambda scores: len(scores.times_s))
+    on_grid = [_resample(w.times_s, w.probabilities, finest.times_s) for w in usable]
+    notes = dict.fromkeys(note for scores in usable for note in scores.notes)
     return finest._replace(probabilities=np.mean(on_grid, axis=0), notes=tuple(notes))
 
 
@@ -102,9 +103,9 @@ def unite(results: Sequence[Recognized]) -> Recognized:
     finest = max(results, key=lambda result: len(result.times_s))
     best: dict[str, Recognized] = {}
     for name in dict.fromkeys(name for result in results for name in result.scores):
-        knowing = [result for result in results if name in result.scores]
+        candidates = [result for result in results if name in result.scores]
         best[name] = max(
-            knowing, key=lambda r: (name in r.labels, r.scores[name] - r.thresholds[name])
+            candidates, key=lambda r: (name in r.labels, r.scores[name] - r.thresholds[name])
         )
 
     def over_time(attribute: str) -> np.ndarray:

@@ -358,6 +358,7 @@ def load_explainer(
     if _frequencies_hz(recogniser) is None:
         raise UserError(
             f"{name}: the network does not use spectrograms (frontend "
-            f"{system['frontend']['name']}); name a system that does, such as one of configs/han.py"
+            f"{system['frontend']['name']}); choose a system that does, such as one of "
+            "configs/han.py"
         )
     return Explainer(recogniser, params, model_state)

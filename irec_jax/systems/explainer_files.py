@@ -38,7 +38,7 @@ def explain(
     classes: Sequence[str] = (),
     at_s: float | None = None,
 ) -> Explanation:
-    """Return what a trained recogniser responds to in a file or an array.
+    """Explain what a trained recogniser responds to in a file or an array.
 
     Args:
         path_or_array: see `irec_jax.recognize`.
@@ -74,7 +74,7 @@ def explain_file(
         path: any audio file.
         explainer: a loaded system.
         out: folder of the pictures; created if missing.
-        name: the first part of their file names.
+        name: first part of the file names of the pictures.
         classes, at_s, progress: see `Explainer.explain`.
         overwrite: replace existing pictures.
         inputs: other files that must not be replaced.
@@ -95,7 +95,7 @@ def explain_file(
 
 
 def draw(explanation: Explanation, title: str) -> dict[str, Any]:
-    """Return the matplotlib figures of an explanation, by the kinds of `PICTURES`."""
+    """Return the matplotlib figures of an explanation, keyed by the kinds in `PICTURES`."""
     result = explanation.recognized
     captions = {}
     for label, values in explanation.class_activation.items():
@@ -122,7 +122,7 @@ def draw(explanation: Explanation, title: str) -> dict[str, Any]:
 
 
 def segment_picture(segment: Segment, title: str) -> explanation_figures.SegmentPicture:
-    """Return a segment and the captions of its units in the form that figures need."""
+    """Convert a segment, with captions for its units, to the input of a figure."""
     return explanation_figures.SegmentPicture(
         title=title,
         start_s=segment.start_s,

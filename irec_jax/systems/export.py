@@ -66,7 +66,7 @@ def export(
     packaged.check_folder(out, overwrite=overwrite)
     text = "" if card is None else _read_text(expand_home(card))
     if packaged.is_packaged(workdir):
-        raise UserError(f"{workdir}: is already exported; copy the folder, or name a workdir")
+        raise UserError(f"{workdir}: is already exported; copy the folder, or specify a workdir")
     system, task = open_recogniser(workdir)
     system = _without_local_paths(system)
     params, model_state = load_variables(workdir, task)
@@ -155,7 +155,7 @@ def _read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8"
-        raise UserError(f"{path}: cannot be read ({reason}); name a Markdown file") from error
+        raise UserError(f"{path}: cannot be read ({reason}); specify a Markdown file") from error
 
 
 def _read_if_present(path: Path) -> Any:

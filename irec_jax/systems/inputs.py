@@ -24,7 +24,7 @@ def is_file(source: Any) -> bool:
     if not hasattr(source, "read"):
         return False
     if isinstance(source, io.TextIOBase):
-        raise UserError("source: the file is opened as text; open it with mode 'rb'")
+        raise UserError("source: the file is open in text mode; open it with mode 'rb'")
     try:
         seekable = source.seekable()
     except (AttributeError, ValueError) as error:
@@ -91,7 +91,7 @@ def check_array(samples: Any, sample_rate: Any) -> tuple[np.ndarray, int]:
     elif kind != "f":
         if not jnp.issubdtype(array.dtype, jnp.floating):  # such as bfloat16
             raise UserError(
-                "array: expected float in -1..1 or integers of 8, 16 or 32 bits, got "
+                "array: expected floats in -1..1 or integers of 8, 16 or 32 bits, got "
                 f"{array.dtype}; convert it"
             )
         array = array.astype(np.float32)
@@ -99,7 +99,7 @@ def check_array(samples: Any, sample_rate: Any) -> tuple[np.ndarray, int]:
         raise UserError("array: contains NaN or infinite samples; remove them")
     if float(np.abs(array).max()) > audio.MAX_SAMPLE:
         raise UserError(
-            f"array: contains samples above {audio.MAX_SAMPLE:.0e} times full scale; scale it"
+            f"array: contains samples above {audio.MAX_SAMPLE:.0e} times full scale; scale it down"
         )
     return array.reshape(len(array), -1).astype(np.float32), sample_rate_hz
 

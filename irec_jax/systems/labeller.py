@@ -100,7 +100,7 @@ def label(
     """
     ct_activity.check_threshold(threshold_db)
     if folder in ("", b"") or out in ("", b""):
-        raise UserError("folder, out: empty name; name the input and the output folder")
+        raise UserError("folder, out: empty name; specify the input and the output folder")
     folder, out = expand_home(folder), expand_home(out)
     started_s = time.perf_counter()
     tracks, left_aside = multitrack.find_tracks(folder, progress=progress)

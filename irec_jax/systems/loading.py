@@ -38,19 +38,20 @@ def open_system(workdir: Path, *tasks: str) -> dict[str, Any]:
             "PYTHONUTF8=1"
         )
     if not workdir.is_dir():
-        raise UserError(f"{workdir}: no such folder; name the --workdir of a trained system")
+        raise UserError(f"{workdir}: no such folder; specify the --workdir of a trained system")
     system = read_system(workdir)
     actual = system.get("task")
     if actual not in tasks:
         expected, _ = _KINDS[tasks[0]]
         if actual not in _KINDS:
             raise UserError(
-                f"{workdir}: system.json: unknown task {actual!r}; name the workdir of {expected}"
+                f"{workdir}: system.json: unknown task {actual!r}; specify the workdir of "
+                f"{expected}"
             )
         kind, command = _KINDS[actual]
         raise UserError(
             f"{workdir}: contains {kind} ({system.get('name')}), not {expected}; apply it with "
-            f"{command}, or name the workdir of {expected}"
+            f"{command}, or specify the workdir of {expected}"
         )
     return system
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 BATCH_SIZE = 64
 #: Maximum number of samples per batch: most files contain only a few long windows.
 BATCH_SAMPLES = 2**23
-#: Level below which a window is silent: its RMS relative to the peak of the clip.
+#: Level below which a window is silent: its RMS in dB relative to the peak of the clip.
 SILENCE_DB = -60.0
 
 
@@ -49,7 +49,7 @@ class Recogniser:
             system that was trained on labels over time; these parts cover every sample exactly
             once. None for other systems.
         aggregation: name of the clip score.
-        thresholds: name -> threshold, a number or one per class.
+        thresholds: name -> threshold, a single number or one per class.
         name: name of its config.
         dataset: `name`, `version`, `config` and `rendered` of the data that it was trained on;
             empty if unknown.
@@ -297,7 +297,7 @@ def load_recogniser(
 
 
 def _listed(names: Workdir | Sequence[Workdir] | None) -> list[Any]:
-    """Return one name, several names or None as a list."""
+    """Return a list of names, given a list, a single name or None."""
     if names is None:
         return []
     return list(names) if isinstance(names, list | tuple) else [names]
@@ -335,8 +335,8 @@ def open_recogniser(folder: Path) -> tuple[dict[str, Any], Recognition]:
     system = open_system(folder, "recognition", "multi_instance")
     if stored := system["config"]["data"].get("stored"):
         raise UserError(
-            f"{folder}: trained on the output of a separator ({stored}), not on audio files; name "
-            "a recogniser that was trained on audio"
+            f"{folder}: trained on the output of a separator ({stored}), not on audio files; "
+            "choose a recogniser that was trained on audio"
         )
     with system_errors(folder):
         task = create_trained(system)

@@ -80,13 +80,14 @@ def separate(
     overwrite: bool = False,
     progress: bool = True,
 ) -> Separated:
-    """Separate music into a target, the stems that a trained system keeps, and the remainder.
+    """Separate music into a target (the stems that a trained system keeps) and the remainder.
 
     The remainder is the input minus the target, so that the two add up to the input at any sample
     rate and with any phase. Files are written with 24 bits, and add up exactly if the input has 24
     bits or less and does not exceed twice full scale. Frequencies above half of the system's sample
     rate are part of the remainder. With phase 'griffin-lim' the phase of the target differs from
-    the input: the remainder then also contains the phase difference and is not a clean stem.
+    that of the input: the remainder then also contains the phase difference and is not a clean
+    stem.
 
     Args:
         path_or_array: path of any audio file; or samples (T,) or (T, C) as a NumPy, JAX or PyTorch
@@ -117,7 +118,7 @@ def separate(
             raise UserError("out: only applies to files; the stems of an array are returned")
         return _separate_array(samples, separator, sample_rate, **options)
     if out is None:
-        raise UserError("out: missing; name a folder for the stems of a file")
+        raise UserError("out: missing; specify a folder for the stems of a file")
     path = expand_home(path_or_array)
     (name,) = folder_names([path])
     folder = expand_home(out) / name
@@ -281,7 +282,9 @@ def find_mixtures(paths: Iterable[str | os.PathLike], out: Path) -> list[Path]:
         if path.is_dir():
             folder = Path(os.path.realpath(path))
             if folder == real_out:
-                raise UserError(f"{out}: is also searched for audio; name another folder for --out")
+                raise UserError(
+                    f"{out}: is also searched for audio; choose another folder for --out"
+                )
             if folder in real_out.parents:
                 files = [f for f in files if real_out not in Path(os.path.realpath(f)).parents]
                 if not files:

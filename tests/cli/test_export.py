@@ -88,7 +88,7 @@ def test_command_prints_parameters_and_size(workdir, tmp_path, capsys):
     assert card.startswith("# out\n") and card.endswith("## Licence\n\nCC BY 4.0\n")
     assert "piano (pia), violin (vio)" in card and f"{num_parameters:,}, in float16" in card
     assert call(*words) == 1
-    assert "contains a system; name another folder or set --overwrite" in capsys.readouterr().err
+    assert "contains a system; choose another folder or set --overwrite" in capsys.readouterr().err
     assert call(*words, "--overwrite") == 0
     assert (tmp_path / "out" / "README.md").read_text().endswith("## Licence\n\nNot stated.\n")
 
@@ -96,8 +96,8 @@ def test_command_prints_parameters_and_size(workdir, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("W --out notes.txt", "notes.txt: is a file; name a folder"),
-        ("W --out W", "W: contains other files; name an empty or new folder"),
+        ("W --out notes.txt", "notes.txt: is a file; choose a folder"),
+        ("W --out W", "W: contains other files; choose an empty or new folder"),
         ("W --out X --card missing.md", "missing.md: cannot be read (No such file"),
         ("W --out X --card bytes.md", "bytes.md: cannot be read (not UTF-8)"),
         ("E --out X", "E: is already exported; copy the folder"),
@@ -168,7 +168,7 @@ def test_recogniser_by_name(shipped, song, tmp_path, capsys):
     assert irec_jax.recognize(song, model="orchestra").scores.keys() == {"pia", "vio"}
     for words, message in (
         (["--model", "orchester"], "did you mean 'orchestra'"),
-        (["--model", "orchestra"] * 2, "orchestra: named twice; name each system once"),
+        (["--model", "orchestra"] * 2, "orchestra: named twice; list each system once"),
         (["--workdir="], "--workdir: empty name"),
     ):
         assert call("recognize", song, *words) == 1

@@ -159,16 +159,16 @@ def test_errors_are_one_line(workdir, tmp_path, capsys):
     file, out = tmp_path / "a.wav", tmp_path / "out"
     for words, message in (
         ((file, "--workdir", separator, "--out", out), "contains a separator (tiny), not a recog"),
-        ((file, "--workdir", workdir, "--out", file), f"--out {file}: is a file; name a folder"),
+        ((file, "--workdir", workdir, "--out", file), f"--out {file}: is a file; choose"),
         ((file, "--workdir", workdir, "--out", ""), "--out: empty name"),
         # Before the system is loaded.
         ((file, "--workdir", "no", "--out", file / "b"), f"{file} is not a writable folder"),
         ((file, "--workdir", "no", "--out", out, "--classes="), "--classes '': contains no name"),
         ((file, "--workdir", "no", "--out", out, "--classes", ","), "',': contains no name"),
-        (("", "--workdir", workdir, "--out", out), "empty path; name a file or folder"),
+        (("", "--workdir", workdir, "--out", out), "empty path; specify a file or folder"),
         ((file, "--workdir", workdir, "--out", out, "--classes=vix"), "did you mean 'vio'?"),
         ((file, "--workdir", workdir, "--out", out, "--at=9"), "9 s is outside the recording"),
-        ((file, "--workdir", tmp_path / "no", "--out", out), "no such folder; name the --workdir"),
+        ((file, "--workdir", tmp_path / "no", "--out", out), "no such folder; specify the"),
         ((tmp_path / "b.wav", "--workdir", workdir, "--out", out), "b.wav: no such file"),
     ):
         assert call(*words) == 1

@@ -308,7 +308,7 @@ def test_samples_far_beyond_full_scale_are_rejected(workdir, tmp_path, capsys):
         irec_jax.separate(1e30 * music(1), workdir=workdir, sample_rate=RATE_HZ)
     (tmp_path / "file").touch()
     words = [tmp_path / "huge.wav", "--workdir", workdir, "--out", tmp_path / "file"]
-    assert call(*words) == 1 and "is a file; name a folder" in capsys.readouterr().err
+    assert call(*words) == 1 and "is a file; choose a folder" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("quick")
