@@ -237,7 +237,7 @@ class _Heartbeat(threading.Thread):
     def check(self) -> None:
         """Raise UserError if another run has taken over the lock.
 
-        The lock is read only if its last renewal was long enough ago for another run to take over.
+        The lock is read only if its last renewal is so old that another run may have taken over.
         """
         if self.successor is None and time.time() - self._renewed_s > self._timeout_s / 2:
             self._renew()

@@ -58,7 +58,7 @@ def write(
         folder: a new or empty folder.
         system: the content of `system.json`.
         parameters: result of `encode_parameters`.
-        card: the model card, Markdown.
+        card: the model card in Markdown.
         overwrite: replace an earlier packaged system.
 
     Raises:

@@ -1,7 +1,7 @@
 """The command line `irec`: train systems, apply them to audio files, and prepare datasets.
 
 Each command is a module with a function `main(words)`. Only the module of the command is imported,
-so that help and argument errors appear at once.
+so that help and argument errors appear immediately.
 """
 
 import argparse

@@ -97,7 +97,7 @@ def main(words: Sequence[str]) -> int:
     if arguments.no_align:
         settings["align"] = False
     options = dict(overwrite=arguments.overwrite, report=arguments.report)
-    # Imported late, so that a mistyped argument is reported at once.
+    # Imported here, so that argument errors are reported immediately.
     from irec_jax.systems import debleeder
 
     with named_arguments({name: f"--{name.replace('_', '-')}" for name in names}):

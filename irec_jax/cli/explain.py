@@ -56,7 +56,7 @@ def main(words: Sequence[str]) -> int:
     for option in ("workdir", "model", "out"):
         if getattr(arguments, option) == "":
             raise UserError(f"--{option}: empty name; omit the option, or pass a name")
-    # Imported late, so that a mistyped argument is reported at once.
+    # Imported here, so that argument errors are reported immediately.
     from irec_jax import audio
     from irec_jax.systems import explainer, explainer_files
 

@@ -38,7 +38,7 @@ def main(words: Sequence[str]) -> None:
     for option in ("workdir", "out"):
         if not getattr(arguments, option):
             raise UserError(f"{option}: empty name; specify a folder")
-    # Imported late, so that a mistyped argument is reported at once.
+    # Imported here, so that argument errors are reported immediately.
     from irec_jax.systems.export import export
 
     exported = export(

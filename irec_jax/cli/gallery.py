@@ -61,7 +61,7 @@ def main(words: Sequence[str]) -> int:
         if getattr(arguments, option) is not None
     }
     folders = dict(dir=arguments.data_dir or "", manual_dir=arguments.manual_dir or "")
-    # Imported late, so that a mistyped argument is reported at once.
+    # Imported here, so that argument errors are reported immediately.
     from irec_jax.reports import figures, gallery
 
     with named_arguments({name: f"--{name.replace('_', '-')}" for name in vars(arguments)}):

@@ -41,7 +41,7 @@ def main(words: Sequence[str]) -> int:
     options = dict(overwrite=arguments.overwrite, plot=arguments.plot)
     if arguments.threshold_db is not None:
         options["threshold_db"] = arguments.threshold_db
-    # Imported late, so that a mistyped argument is reported at once.
+    # Imported here, so that argument errors are reported immediately.
     from irec_jax.systems import labeller
 
     with named_arguments({"threshold_db": "--threshold-db"}):

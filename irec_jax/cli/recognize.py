@@ -108,7 +108,7 @@ def main(words: Sequence[str]) -> int:
     inputs = [*files, *(folder / name for folder in folders.values() for name in names)]
     outputs = [path for path in (json_path, html_path, *plots, *tables) if path]
     check_outputs(outputs, inputs, overwrite=arguments.overwrite)
-    # Imported late, so that a mistyped argument is reported at once.
+    # Imported here, so that argument errors are reported immediately.
     from irec_jax.systems.ensemble import Ensemble
     from irec_jax.systems.recogniser import load_recogniser
 

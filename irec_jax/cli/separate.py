@@ -60,7 +60,7 @@ def main(words: Sequence[str]) -> int:
         raise UserError(HOW_TO_TRAIN)
     if not arguments.out:
         raise UserError("--out: empty name; specify a folder for the stems")
-    # Imported late, so that a mistyped argument is reported at once.
+    # Imported here, so that argument errors are reported immediately.
     from irec_jax import registry
     from irec_jax.systems import separator, separator_files
     from irec_jax.text import clock, shorten

@@ -20,7 +20,7 @@ def main(words: Sequence[str]) -> int:
     parser = CommandParser(prog=f"irec study {name}", description=options.description(name))
     options.add_arguments(name, parser)
     arguments = parser.parse_args(words[1:])
-    # Imported late, so that --help and argument errors appear at once.
+    # Imported here, so that --help and argument errors appear immediately.
     module = importlib.import_module(STUDIES[name])
     from irec_jax.checkpoints.lock import run_lock
     from irec_jax.files import expand_home

@@ -45,7 +45,7 @@ def train(words: Sequence[str] | None, config_argument: str, *, prog: str) -> No
     """
     arguments, rest = _parser(config_argument, prog).parse_known_args(words)
     overrides = parse_overrides(rest, prog)
-    # Imported late, so that --help and argument errors appear at once.
+    # Imported here, so that --help and argument errors appear immediately.
     import data_builders
     from irec_jax import config as configs
     from irec_jax import experiment
@@ -56,7 +56,7 @@ def train(words: Sequence[str] | None, config_argument: str, *, prog: str) -> No
     keys = {option: f"--config.data.{option}" for option in (*data_builders.OPTIONS, "manual_dir")}
     keys["data_dir"] = "--config.data.dir"
     config = configs.load(arguments.config)
-    with named_arguments(keys):  # options of datasets
+    with named_arguments(keys):  # dataset options become --config.data flags
         configs.override(config, overrides)
         configs.check_keys(config)
         if arguments.dry_run:

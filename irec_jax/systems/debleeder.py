@@ -31,7 +31,7 @@ class Debled:
     """The result of crosstalk reduction for the J tracks of a folder.
 
     Attributes:
-        names: track names: file names without suffix.
+        names: names of the tracks (file names without suffix).
         paths: paths of the written files, in the same order.
         crosstalk: estimated amplitudes and delays of direct sound, and weights of the remaining
             crosstalk.

@@ -42,7 +42,7 @@ def explain(
 
     Args:
         path_or_array: see `irec_jax.recognize`.
-        workdir, model: see `load_explainer`; or a loaded explainer, for many files.
+        workdir, model: see `load_explainer`; or a loaded explainer, to explain many files.
         sample_rate: sample rate of an array, in Hz.
         classes, at_s: see `Explainer.explain`.
 

@@ -30,7 +30,7 @@ class Labelled:
     """The labels of the J tracks of a session.
 
     Attributes:
-        names: track names: file names without suffix.
+        names: names of the tracks (file names without suffix).
         activity: (J, frames) RMS of each frame after crosstalk reduction, divided by the maximum of
             the track.
         edges_s: (frames + 1,) boundaries of the frames in seconds.

@@ -207,7 +207,7 @@ class Recogniser:
             levels_db.extend(_levels_db(batch, context, self.label_samples))
             return self.predict(batch)
 
-        # Batches of long windows contain fewer of them.
+        # Batches contain fewer windows if the windows are long.
         num_windows = max(1, min(BATCH_SIZE, BATCH_SAMPLES // window_samples))
         ((_, probabilities),) = sliding_windows.predict_clips(
             [sliding_windows.ClipAudio(blocks, gain=clip.peak)],
@@ -291,7 +291,7 @@ def load_recogniser(
     loaded = {name: _load(folder) for name, folder in named.items()}
     if len(loaded) == 1:
         return next(iter(loaded.values()))
-    from irec_jax.systems.ensemble import Ensemble  # here, because it imports this module
+    from irec_jax.systems.ensemble import Ensemble  # not at the top: it imports this module
 
     return Ensemble(loaded)
 

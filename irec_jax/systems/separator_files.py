@@ -94,7 +94,7 @@ def separate(
             array or a list: floats in -1..1, or integers of 8, 16 or 32 bits, which are scaled to
             -1..1 (for unsigned integers, the middle of the range is silence). Each channel is
             separated on its own.
-        workdir: workdir of a trained separator; or a loaded separator, for many files.
+        workdir: workdir of a trained separator, or a loaded separator to separate many files.
         out: a folder, required for a file: its stems and a figure of the spectrograms are written
             to `out`/<name>/.
         sample_rate: sample rate of an array, in Hz.
