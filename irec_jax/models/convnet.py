@@ -113,7 +113,7 @@ class ConvNet(layers.Classifier):
                 if self.pooled_dropout is not None:
                     dropout = self.pooled_dropout
             else:
-                # With one input channel, recomputing the first convolution is cheaper than storing.
+                # The first convolution has one input channel, so recomputing it is cheaper.
                 x = self._convolutions_and_max_pooling(x, weights, recompute=block == 1)
             self.sow("intermediates", f"block_{block}", x)
             x = layers.Dropout(dropout)(x, train=train)

@@ -86,8 +86,8 @@ def _convert_layer(layer: str, shapes: Mapping[str, tuple], arrays: dict[str, np
     if is_gru and arrays["bias"].shape == (2, *shapes["bias"]):
         raise UserError(
             f"Keras weights: layer {layer!r}: two rows of bias indicate a GRU with "
-            "reset_after=True, which resets after the recurrent product and uses other equations; "
-            "train it with reset_after=False"
+            "reset_after=True, which resets after the recurrent product and thus uses different "
+            "equations; train it with reset_after=False"
         )
     for name, array in arrays.items():
         if array.shape != shapes[name]:

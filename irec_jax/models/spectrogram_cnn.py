@@ -32,7 +32,7 @@ class SpectrogramCNN(layers.Classifier):
 
     Attributes, in addition to those of `layers.Classifier`:
         filters, kernels, strides, dilations: channels, (square) kernel sizes, strides and dilations
-            of the convolutions, one for each.
+            of the convolutions, one value per convolution.
         dense: units of the dense layer.
         activation: name of the activation after the dense layer (`layers.Activation`).
         dropout: dropout rate after every convolution.

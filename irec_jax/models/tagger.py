@@ -94,7 +94,7 @@ class Tagger(layers.Classifier):
     def _relative_level(
         self, features: Float[Array, "batch frames bands"]
     ) -> Float[Array, "batch frames bands"]:
-        """Scale the levels of each example to -1..1, from `range_db` below its maximum upwards."""
+        """Map levels to -1..1, where 1 is the example's maximum and -1 is `range_db` below it."""
         loudest = features.max(axis=(1, 2), keepdims=True)
         span = self.range_db * np.log(10.0) / 20.0
         return 2.0 * jnp.maximum(features - loudest, -span) / span + 1.0
