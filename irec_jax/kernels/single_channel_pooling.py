@@ -53,7 +53,7 @@ def single_channel_conv2d_max_pool(
     *,
     strides: Sizes = (1, 1),
 ) -> Float[Array, "batch rows columns outputs"]:
-    """Return `pooling.conv2d_max_pool` of images with one channel."""
+    """Compute `pooling.conv2d_max_pool` for images with one channel."""
     return _conv2d_max_pool(x, kernel, strides, pads, window)
 
 

@@ -70,7 +70,7 @@ def from_keras(
 
 
 def _keras_position(layer: str) -> tuple[int, int, int]:
-    """Return a sort key that puts layers in the order of Keras."""
+    """Return a sort key that puts layers in Keras's order."""
     match = re.fullmatch(r"(\w+)_(\d+)", layer)
     for kind, names in enumerate(_ORDER):
         if match and match[1] in names:

@@ -58,8 +58,8 @@ class UNet(nn.Module):
     `dilations` apply to the encoder only: a transposed convolution with dilation and stride 2 would
     leave three quarters of its outputs empty.
 
-    Intermediates (collection 'intermediates'): ``encoder_1`` ... and ``decoder_1`` ... after each
-    layer, ``bottleneck`` (the units), ``output`` (after the last batch normalisation).
+    Intermediates (collection 'intermediates'): ``encoder_1`` etc. and ``decoder_1`` etc. after each
+    layer, ``bottleneck`` (the units), and ``output`` after the last batch normalisation.
 
     Attributes:
         output: 'attenuation' subtracts a non-negative number of dB from the mixture, 'mask'
