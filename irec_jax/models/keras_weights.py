@@ -91,8 +91,8 @@ def _convert_layer(layer: str, shapes: Mapping[str, tuple], arrays: dict[str, np
         )
     for name, array in arrays.items():
         if array.shape != shapes[name]:
-            found = f"{name} has shape {array.shape}, expected {shapes[name]}"
-            raise UserError(f"Keras weights: layer {layer!r}: {found}")
+            reason = f"{name} has shape {array.shape}, expected {shapes[name]}"
+            raise UserError(f"Keras weights: layer {layer!r}: {reason}")
     if is_gru:
         for array in arrays.values():
             array[..., :hidden] *= -1
