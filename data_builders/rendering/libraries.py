@@ -46,6 +46,11 @@ class SoundLibrary:
     authors: str = ""
     weight: float = 1.0
 
+    @property
+    def is_folder(self) -> bool:
+        """Return whether it is a folder of recordings, not a SoundFont."""
+        return not Path(self.files[0]).suffix
+
 
 #: Libraries by name.
 LIBRARIES = {
@@ -73,6 +78,13 @@ LIBRARIES = {
         authors="Versilian Studios (VSCO 2 CE), Karoryfer Samples, University of Iowa, "
         "flcellogrl, quartertone and donyaquick (Freesound); edited by N. P. Brosowsky",
         weight=2.0,
+    ),
+    "sonivox": SoundLibrary(
+        "Sonivox EAS",
+        "Apache-2.0",
+        ("sonivox.sf2",),
+        npm=("@coderline/alphatab",),
+        authors="Sonic Network, Inc.",
     ),
 }
 

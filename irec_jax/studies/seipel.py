@@ -30,11 +30,16 @@ BASELINES = "frames-112"
 _QUICK_FRAMES = (16, 48, 112, 160)
 #: Aggregations that the thesis proposes as future work, tried on short instances.
 _AGGREGATES = ("max", "noisy_or", "attention", "lse")
-#: With `--quick` all runs take about as many steps, whatever the length of their instances. A batch
-#: has 16 windows or 8 bags.
-_QUICK_EPOCHS, _QUICK_STEPS, _QUICK_BATCH, _QUICK_BAGS = 8, 45, 16, 8
-#: Frames between the starts of overlapping training instances with `--quick`.
+#: With `--quick`, all runs have the same number of steps, whatever the length of their instances; a
+#: batch has 12 windows or 6 bags.
+_QUICK_EPOCHS, _QUICK_STEPS, _QUICK_BATCH, _QUICK_BAGS = 4, 90, 12, 6
+#: Hop of overlapping training instances with `--quick`, in frames.
 _QUICK_HOP_FRAMES = 16
+_QUICK_WARNING = (
+    "Quick run: only some of the instance lengths, each trained for about "
+    f"{_QUICK_EPOCHS * _QUICK_STEPS} steps with batches of {_QUICK_BATCH} windows or {_QUICK_BAGS} "
+    "bags. Training instances overlap, except in bags."
+)
 #: Approximate values on two cores: training frames per second, seconds of audio per epoch, seconds
 #: that a run takes in addition to its epochs, and seconds that the baselines take.
 _FRAMES_PER_S, _EPOCH_S, _OVERHEAD_S, _BASELINES_S = 8000.0, 580.0, 30.0, 30.0
@@ -174,7 +179,8 @@ def run(arguments: argparse.Namespace) -> int:
                       for n in pieces.num_samples],
         "labels": labels,
     }  # fmt: skip
-    return study.finish(report, seipel_tables.markdown_page(report), draw(report))
+    page = seipel_tables.markdown_page(report, brief=_QUICK_WARNING)
+    return study.finish(report, page, draw(report))
 
 
 def _load(arguments: argparse.Namespace, split: str) -> data.Pieces:

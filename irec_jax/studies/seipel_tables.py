@@ -16,15 +16,16 @@ _PICTURES = {
 }
 
 
-def markdown_page(report: Mapping) -> str:
-    """Return the report of a study as Markdown; see `studies.seipel`."""
+def markdown_page(report: Mapping, *, brief: str) -> str:
+    """Return the report of a study as Markdown; see `studies.seipel`.
+
+    Args:
+        report: the results of the study.
+        brief: description of the training with `--quick`.
+    """
     warning = (
         "> **Rendered music**, not the recordings used in the thesis: the published findings are "
         "shown for orientation only."
-    )
-    brief = (
-        "Some lengths of instances only, all trained for about 360 steps in batches of 16 windows "
-        "or 8 bags. Training instances overlap, unless they are in bags."
     )
     rows = list(report["rows"].values())
     introduction = [

