@@ -77,7 +77,7 @@ def arguments(text: str | None, **defaults):
             args[key] = known[value.lower()]
             continue
         if not equals:
-            raise UserError(f"config argument {key!r}: needs a value, {key}=...")
+            raise UserError(f"config argument {key!r}: needs a value; write {key}=VALUE")
         kind = args.get_type(key)
         try:
             args[key] = kind(value)
@@ -191,8 +191,8 @@ def stems(dataset: str, **settings) -> dict:
     - `split`: `official` uses the dataset's own training, validation and test tracks. `validation`,
       for datasets without test tracks, tests on the validation tracks and validates on
       `validation_fraction` of the training tracks.
-    - `remix`: fraction of the examples whose stems are drawn independently of each other, from
-      different tracks and positions.
+    - `remix`: fraction of the examples whose stems are drawn independently, each from its own track
+      and position.
     - `channels`: `mean` averages the two channels of a stem; `random` picks left, right or mean.
     """
     options = dataset_options(dataset, "stems")
@@ -275,8 +275,8 @@ def training(**settings) -> dict:
     - `stop_by`: `loss`, the validation loss, or a validation score. Recognisers have `top1` (the
       fraction of windows whose most probable class is one of their labels) and `auc` (the macro
       ROC AUC over windows); separators have `amplitude_sdr`.
-    - `keep`: epoch whose parameters are kept: `best` or `last`.
-    - `best_by`: criterion for the best epoch; the values are those of `stop_by`.
+    - `keep`: which epoch's parameters to keep, `best` or `last`.
+    - `best_by`: criterion for the best epoch, with the same choices as `stop_by`.
     - `min_steps_per_epoch`: an epoch consists of as many complete passes over the data as are
       needed for this many steps (None: one pass).
     - `max_steps_per_epoch`: maximum number of steps in a pass (None: complete passes).
@@ -360,7 +360,7 @@ def separation_evaluation(**settings) -> dict:
 
 
 def finish(config: config_dict.ConfigDict, args) -> config_dict.ConfigDict:
-    """Add the keys that all configs share, apply the debug settings if requested, and lock it."""
+    """Add the keys of every config, apply the debug settings if requested, and lock the config."""
     config.seed = 0
     config.profile = dict(start_step=10, num_steps=0)
     if args.debug:

@@ -2,15 +2,15 @@
 
 S. Goel, "Using artificial neural networks for instrument classification of audio signals".
 
-Reported on images of IRMAS's training clips, split at random (tables VII and VIII; test accuracy
+Reported on images of the IRMAS training clips, split at random (tables VII and VIII; test accuracy
 of B1 / B2 / B3 / B4):
 
   --config=configs/goel_cnn.py:dataset=irmas,split=window,image=stacked,net=b1 ... net=b4
                                                             .477 / .508 / .545 / .468
   ...                                     image=recurrence  .605 / .679 / .710 / .531
 
-With that split, the two channels of a clip may be in the training and the test set. The default
-here is split=song, which keeps each song in one split.
+With that split, the two channels of a clip can be in both the training and the test set. The
+default here is split=song, which keeps each song in one split.
 
 Measured on rendered audio, five instruments of `gm_irmas` 1.0.0, seed 0, recurrence plots (chance
 is .200), by `irec study goel --size full --split song` (20, 18, 15 and 4 epochs; B2 and B3 in
@@ -68,7 +68,7 @@ def create(args) -> config_dict.ConfigDict:
         normalize="none",
         split=args.split,
         validation_fraction=0.15,
-        cache_gb=2.0,  # IRMAS's five classes, both channels
+        cache_gb=2.0,  # both channels of the five IRMAS classes
     )
     config.frontend = dict(common.choose("image", args.image, IMAGES))
     config.augment = common.augment()

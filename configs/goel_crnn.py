@@ -2,8 +2,8 @@
 
 S. Goel, "Using artificial neural networks for instrument classification of audio signals".
 
-Reported on IRMAS's training clips, split at random, recurrence plots, after 10 epochs (table IX;
-test accuracy of B1 / B2 / B3 / B4):
+Reported on recurrence plots of the IRMAS training clips, split at random, after 10 epochs (table
+IX; test accuracy of B1 / B2 / B3 / B4):
 
   --config=configs/goel_crnn.py:dataset=irmas,split=window,net=b1 ... net=b4
                                                             .402 / .482 / .541 / .481

@@ -2,7 +2,7 @@
 
 S. Goel, "Using artificial neural networks for instrument classification of audio signals".
 
-Reported on windows of IRMAS's training clips, split at random (tables II to V; test accuracy at
+Reported on windows of the IRMAS training clips, split at random (tables II to V; test accuracy at
 hidden = 50 / 100 / 150):
 
   --config=configs/goel_rnn.py:dataset=irmas,split=window,cell=rnn           .371 / .495 / .489
@@ -82,7 +82,7 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
         normalize="none",
         split=args.split,
         validation_fraction=0.15,
-        cache_gb=2.0,  # IRMAS's five classes, both channels
+        cache_gb=2.0,  # both channels of the five IRMAS classes
     )
     config.frontend = dict(name="chunks", chunk_samples=args.x_len)
     config.augment = common.augment()

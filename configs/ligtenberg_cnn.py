@@ -37,8 +37,8 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
     args = common.arguments(text, split=str)
     config = config_dict.ConfigDict()
     config.task = "recognition"
-    # The training clips and test part 2 are used for training, and part 3 for testing, with the
-    # first 3 s of each clip. A folder has no parts.
+    # The training clips and test part 2 are used for training, and part 3 for testing; only the
+    # first 3 s of each clip are used. A folder has no parts.
     split = args.split or ("parts" if common.has_test_parts(args.dataset) else "official")
     config.data = common.data(
         args.dataset,

@@ -7,7 +7,7 @@ Reported on the 50 test tracks of MUSDB18, full length, vocals + other (amplitud
 standard deviation over tracks), after 375 epochs (50 hours on a GPU):
 
   --config=configs/ligtenberg_unet.py:dataset=musdb18,paper                raw 9.33 (4.29) dB
-  ...  the same postprocessed, everything below -60 dB removed             post 7.29 (3.25) dB
+  ...  the same, postprocessed: everything below -60 dB removed            post 7.29 (3.25) dB
   --config=configs/ligtenberg_unet.py:dataset=musdb18,ablation=base        figure 4.1, 50 epochs
 
 Measured on the 14 official validation tracks of the 7-second edition of MUSDB18, after training on
@@ -122,7 +122,7 @@ def l2(args, *, num_epochs: int = 50) -> config_dict.ConfigDict:
 
 
 def truncated_normal(args, *, num_epochs: int = 50) -> config_dict.ConfigDict:
-    """Return `l2` with Ligtenberg's initial kernels, the final model (figure 4.1 d)."""
+    """Return `l2` with Ligtenberg's kernel initialisation, the final model (figure 4.1 d)."""
     config = l2(args, num_epochs=num_epochs)
     config.model.kernel_init = "truncated_normal"
     return config

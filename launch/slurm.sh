@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# One process per GPU on any number of Slurm nodes:
+# Run one process per GPU on any number of Slurm nodes:
 #
 #   sbatch --nodes=2 --ntasks-per-node=8 --gpus-per-node=8 launch/slurm.sh --config=configs/han.py:dataset=irmas
 #

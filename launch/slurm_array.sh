@@ -29,7 +29,7 @@ export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}
 index=$SLURM_ARRAY_TASK_ID count=${IREC_NUM_TASKS:-$SLURM_ARRAY_TASK_COUNT}
 if [[ -z ${IREC_NUM_TASKS:-} ]] && ((count == 1 || SLURM_ARRAY_TASK_MIN > 1 ||
     SLURM_ARRAY_TASK_MAX - SLURM_ARRAY_TASK_MIN + 1 != count)); then
-    echo "error: --array: covers only part of the tasks; set IREC_NUM_TASKS to the total" >&2
+    echo "error: --array: covers only part of the tasks; set IREC_NUM_TASKS to the total number" >&2
     exit 1
 fi
 

@@ -79,8 +79,7 @@ def check_keys(config: config_dict.ConfigDict) -> None:
     """Check the keys of the named sections.
 
     Raises:
-        UserError: a name is unknown, or the named function does not take an argument or requires
-            one that is missing.
+        UserError: a name is unknown, or an argument of the named function is unknown or missing.
     """
     for path, named in NAMED.items():
         section = section_of(config, path)
@@ -163,7 +162,7 @@ def _create_task(config: config_dict.ConfigDict) -> tuple[Recognition | Separati
 
 @contextlib.contextmanager
 def name_sections(sections: str) -> Iterator[None]:
-    """Convert errors of libraries about invalid values into a UserError that names the sections."""
+    """Convert library errors about invalid values into a UserError that names the sections."""
     try:
         yield
     except (ValueError, TypeError, ArithmeticError, AssertionError, AttributeError) as error:
@@ -172,7 +171,7 @@ def name_sections(sections: str) -> Iterator[None]:
 
 
 def _check_ranges(flat: dict[str, Any]) -> None:
-    """Check the range of each number; None, for keys that are not set, is valid."""
+    """Check the range of each number; None (not set) is valid."""
     given = {key: value for key, value in flat.items() if value is not None}
     for key, value in given.items():
         if isinstance(value, float) and not math.isfinite(value):

@@ -1,4 +1,4 @@
-"""Loading of config files, given as `FILE:arguments`, as locked ConfigDicts."""
+"""Loading of config files: `FILE:arguments` becomes a locked ConfigDict."""
 
 import importlib.util
 import json

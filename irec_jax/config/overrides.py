@@ -16,8 +16,8 @@ def override(config: config_dict.ConfigDict, settings: Iterable[tuple[str, str]]
     """Apply (`section.key`, text) pairs from the command line, starting with the names.
 
     Raises:
-        UserError: neither the config nor the named function has a key, or a value has the wrong
-            type.
+        UserError: a key is neither in the config nor an argument of the named function, or a value
+            has the wrong type.
     """
     for key, text in sorted(settings, key=lambda item: not item[0].endswith(".name")):
         path, _, leaf = key.rpartition(".")
@@ -52,7 +52,7 @@ def _find_section(config: config_dict.ConfigDict, key: str, path: str) -> config
 
 
 def _parse(key: str, text: str, kind: type, *, is_none: bool) -> Any:
-    """Parse a text as a value of a type; NoneType accepts any value.
+    """Parse text as a value of the given type; NoneType accepts any value.
 
     Keys that are optional or currently None can be set to none. Optional keys also accept "" and 0,
     which meant the same in earlier versions.

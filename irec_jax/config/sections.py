@@ -22,8 +22,8 @@ class NamedSection:
     """A section that names a function or class.
 
     Attributes:
-        find: returns the function or class with a name; raises UserError for an unknown name.
-        own_keys: returns the keys, for a name, that are not arguments of the function or class.
+        find: returns the function or class with the given name; raises UserError if it is unknown.
+        own_keys: returns the keys of the section that are not arguments, given the name in it.
         internal: arguments that the program sets itself.
         defaulted: arguments that the program sets if the section does not.
     """
@@ -48,8 +48,8 @@ NAMED: dict[str, NamedSection] = {
     ),
     "optimizer.schedule": NamedSection(optimizers.find_schedule, defaulted=optimizers.FROM_RUN),
 }
-#: Optional key, which is None if it is not set -> type. Instead of None, earlier versions used ""
-#: and 0, which are still accepted.
+#: Optional key (None if not set) -> type. Earlier versions used "" and 0 instead of None; both are
+#: still accepted.
 OPTIONAL: dict[str, type] = {f"data.{option}": str for option in data.optional_keys()} | {
     "data.dir": str,
     "data.hop_s": float,
@@ -112,7 +112,7 @@ def argument_default(section: config_dict.ConfigDict, path: str, key: str) -> An
 
 
 def drop_foreign_arguments(section: config_dict.ConfigDict, path: str) -> None:
-    """Delete the arguments that are not accepted by the function or class now named."""
+    """Delete the arguments that the function or class named in a section does not accept."""
     named = NAMED[path]
     known = registry.parameters(named.find(section.name)) if section.name else {}
     if known is None:

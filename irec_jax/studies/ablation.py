@@ -32,7 +32,7 @@ _CONDITIONS = (
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A variant of the training.
+    """A variant of the training setup.
 
     Attributes:
         name: name of its first run; runs with further seeds append `-seedN`.

@@ -14,8 +14,8 @@ pauses, a measure of musical noise. Each method has the same settings for all le
 - `aligned_mmse`, `source_mmse`: the first two with Ephraim-Malah suppression;
 - `aligned_smooth`, `source_smooth`: the first two with gains averaged over time.
 
-Seipel's solver is also started from random weights; a figure compares the ends of these descents
-with the exact minimum (section 3.4).
+Seipel's solver is also started from random weights; a figure shows how closely the descents
+approach the exact minimum (section 3.4).
 """
 
 import argparse
@@ -119,9 +119,10 @@ def run(arguments: argparse.Namespace) -> int:
 def _study_pieces(
     dataset: Pieces, indices: Sequence[int], folder: Path, **options: Any
 ) -> dict[str, dict]:
-    """Return the scores of the pieces at these indices by name; `study_piece` takes the options.
+    """Return the scores of the pieces at these indices by name.
 
-    The scores are cached in the folder, one file per piece. Pieces without dry tracks are skipped.
+    The options are passed to `study_piece`. The scores are cached in the folder, one file per
+    piece. Pieces without dry tracks are skipped.
     """
     began, num_done, scores = time.monotonic(), 0, {}
     for num_left, index in zip(reversed(range(len(indices))), indices, strict=True):
@@ -216,7 +217,7 @@ def descend_from_random_weights(
 
 
 def _compare_restarts(spots: np.ndarray, *, seed: int) -> dict[str, float]:
-    """Compare the ends of descents from random weights with the exact minimum.
+    """Compare the results of descents from random weights with the exact minimum.
 
     Returns:
         dict: ``cost_excess``, the maximum relative excess of the cost Theta over runs and targets,
@@ -354,7 +355,7 @@ def _is_silent(source: np.ndarray) -> np.ndarray:
 def _musical_noise(
     spots: np.ndarray, reduced: np.ndarray, pauses: Sequence[np.ndarray]
 ) -> dict[str, float | None]:
-    """Return the log kurtosis ratio and attenuation of crosstalk in pauses, mean over tracks."""
+    """Return the mean log kurtosis ratio and attenuation of crosstalk in the tracks' pauses."""
     residues = [
         musical_noise(_powers(spot), _powers(track), pause)
         for spot, track, pause in zip(spots, reduced, pauses, strict=True)

@@ -67,7 +67,7 @@ def markdown_page(report: Mapping, picture: str, restarts: str) -> str:
         "## SIR of the mixtures (table 3.6)",
         _mixtures(report),
         "## Descents from random weights (section 3.4)",
-        f"![Cost during descents from random weights, and the weights at their end]({restarts})",
+        f"![Cost during descents from random weights, and the final weights]({restarts})",
         _restarts(report),
     ]
     title = "Crosstalk reduction: tables 3.3 to 3.6 of Seipel (2018)"

@@ -36,7 +36,7 @@ class Row:
     """A row of Goel's tables.
 
     Attributes:
-        name: start of the names of its runs; the split is appended.
+        name: prefix of its run names, to which the split is appended.
         table: number of the table.
         family: group of rows; the summary shows the best row of each family.
         config: `FILE:arguments` without dataset and split.
@@ -121,7 +121,7 @@ def _plan_run(row: Row, split: str, seed: int, arguments: argparse.Namespace) ->
         overrides.append(("seed", str(seed)))
     if arguments.quick and not arguments.debug:
         num_epochs = row.quick_epochs
-        # With few epochs there is no early stopping; smaller batches of images give more steps.
+        # With so few epochs, early stopping is disabled; smaller image batches give more steps.
         overrides += [
             ("training.num_epochs", str(num_epochs)),
             ("training.min_steps_per_epoch", "0"),
@@ -271,7 +271,7 @@ def _line(report: Mapping) -> str:
 
 
 def _protocols(reports: Mapping[str, Mapping]) -> list[dict]:
-    """Return the distinct protocols of splitting the data."""
+    """Return the distinct split protocols of the runs."""
     protocols = {}
     for report in reports.values():
         protocol = report["protocol"]

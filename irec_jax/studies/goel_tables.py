@@ -51,7 +51,7 @@ def markdown_page(report: Mapping, rows: Sequence[Any]) -> str:
         "## Data splits",
         _protocols(report),
     ]
-    title = "Five instruments from waveforms and images of waveforms: tables II to IX of Goel"
+    title = "Recognition of five instruments in waveforms and images: tables II to IX of Goel"
     return pages.compose(title, report, introduction, sections)
 
 
@@ -105,7 +105,7 @@ def _results(report: Mapping, rows: Sequence[Any]) -> str:
 
 
 def _scores_with(split: str, report: Mapping) -> dict[str, Mapping]:
-    """Return the scores with a split, by name of the row, of all rows that have them."""
+    """Return the scores with a split by row name, for the rows that have them."""
     return {name: row[split] for name, row in report["rows"].items() if split in row}
 
 
@@ -227,7 +227,7 @@ def _class_tables(report: Mapping) -> list[str]:
             cells = [f"{number(c['recall'], 2)} / {number(c['f1'], 2)}" for c in per_class]
             lines.append([row, *map(number, averages), *cells])
         if lines:
-            caption = f"Precision (P), recall (R) and F1 on test with the {split} split."
+            caption = f"Precision (P), recall (R) and F1 on the test examples of the {split} split."
             heading = f"### {split.capitalize()} split"
             parts += [heading, measured_table(report, caption, header, lines)]
     return parts

@@ -234,7 +234,7 @@ def _baselines(reports: Mapping[str, Mapping], folders: Mapping[str, Sequence[Pa
 
 
 def draw(report: Mapping, arrays: Mapping[str, Any]) -> dict[str, Figure]:
-    """Draw figures 3 to 7, without those whose runs have not finished."""
+    """Draw those of figures 3 to 7 whose runs have finished."""
     rows = report["rows"]
     drawn = {"activations.png": han_figures.draw_activations(report)}
     windows = {row.window_s: rows[row.name] for row in ROWS

@@ -70,7 +70,7 @@ def markdown_page(report: Mapping) -> str:
             "its own colour scale. `irec explain` draws such pictures for other files and systems.",
         ]
     sections += ["## Training", _training(report)]
-    title = "Predominant instruments by a ConvNet: tables and figures of Han et al. (2017)"
+    title = "Predominant instrument recognition: tables and figures of Han et al. (2017)"
     return pages.compose(title, report, introduction, sections)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from irec_jax import job_array
 from irec_jax.studies import STUDIES
 
-#: Datasets of labelled clips and of multitrack pieces; the first one is rendered and the default.
+#: Datasets of labelled clips and of multitrack pieces; the first one is rendered, and the default.
 CLIPS = ("gm_irmas", "irmas")
 MULTITRACK = ("gm_multitrack",)
 #: Splits of `irec study goel`.
@@ -47,7 +47,7 @@ def _add_shared(
     """Add the options shared by the studies that train and evaluate runs.
 
     `--rows`, `--task` and `--collect` are added only if `rows`, an example of a selection, is
-    given. The first dataset is rendered and the default.
+    given. The first dataset is rendered, and is the default.
     """
     add = parser.add_argument
     first, *others = datasets
@@ -82,11 +82,16 @@ def _add_crosstalk(parser: argparse.ArgumentParser) -> None:
     add("--manual-dir", help="folder of manually downloaded files")
     add("--split", help="train, test or all (default: test; all for multitrack, as in the paper)")
     add("--min-tracks", type=int, default=9, help="minimum number of tracks (default: 9)")
-    add("--max-s", type=float, default=60.0, help="seconds of each piece to use (default: 60)")
+    add(
+        "--max-s",
+        type=float,
+        default=60.0,
+        help="use at most this many seconds of each piece (default: 60)",
+    )
     add(
         "--methods",
         default=",".join(CROSSTALK_METHODS),
-        help="comma-separated methods to compare",
+        help="comma-separated list of methods to compare (default: all)",
     )
     add(
         "--decay-s",
@@ -104,7 +109,7 @@ def _add_goel(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split",
         default=",".join(GOEL_SPLITS),
-        help="comma-separated splits out of song,window,official (default: all)",
+        help="comma-separated list of splits: song, window, official (default: all)",
     )
     parser.add_argument(
         "--repeats", type=int, default=1, help="number of runs per row, with consecutive seeds"

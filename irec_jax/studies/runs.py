@@ -28,7 +28,7 @@ from irec_jax.training.logging import duration
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """An experiment of a study.
+    """An experiment in a study.
 
     Attributes:
         name: name of its folder.

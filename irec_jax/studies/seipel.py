@@ -1,10 +1,9 @@
 """Instance lengths, context and multiple-instance learning: chapter 4 of Seipel (2018).
 
 Thirteen orchestral instruments are recognised over time, with labels from spot microphones. All
-runs train the same network: on instances of different lengths (figure 4.4), on the central one of
-several instances in a window (figure 4.5), and on bags of instances (figure 4.6). Table 4.2 and
-figure 4.3 describe the pieces. The labels, with and without crosstalk reduction, are compared with
-the composed notes.
+runs train the same network, but on instances of different lengths (figure 4.4), on instances with
+their context (figure 4.5), or on bags of instances (figure 4.6). Table 4.2 and figure 4.3 describe
+the pieces. The labels, with and without crosstalk reduction, are compared with the composed notes.
 """
 
 import argparse
@@ -30,7 +29,7 @@ BASELINES = "frames-112"
 _QUICK_FRAMES = (16, 48, 112, 160)
 #: Aggregations that the thesis proposes as future work, tried on short instances.
 _AGGREGATES = ("max", "noisy_or", "attention", "lse")
-#: With `--quick`, all runs have the same number of steps, whatever the length of their instances; a
+#: With `--quick`, all runs have about the same number of steps, whatever the instance length; a
 #: batch has 12 windows or 6 bags.
 _QUICK_EPOCHS, _QUICK_STEPS, _QUICK_BATCH, _QUICK_BAGS = 4, 90, 12, 6
 #: Hop of overlapping training instances with `--quick`, in frames.
@@ -215,9 +214,9 @@ def scores(row: Row, report: Mapping, folder: Path, reports: Mapping[str, Mappin
         piece; ``by_frame``, the same for frames instead of instances (None in reports of earlier
         versions); ``micro_f1`` of the instances; ``tuned``, the scores at ``threshold``, which is
         chosen on validation pieces; ``equal_lengths``, the scores at 0.5 if every piece is cut to
-        the number of instances of the shortest piece; ``difference``, the change of the scores from
+        the number of instances of the shortest piece; ``difference`` of the scores from those of
         the standard run with instances of the same length (None if that run is missing or is this
-        run); ``seconds``.
+        run); ``seconds``, the duration of the run.
     """
     labels, predicted, songs = read_predictions(folder / row.name)
     classes, threshold = report["classes"], report["thresholds"]["validation"]["threshold"]

@@ -134,7 +134,7 @@ def _peak(rows: Sequence[Mapping]) -> str:
     if best is None or area is None or len(standard) < 3:
         return "too few runs."
     inside = min(standard) < best["frames"] < max(standard)
-    end = "" if inside else ", at one end of the range rather than inside it"
+    end = "" if inside else ", at one end of the range, so no peak is visible"
     return (
         f"F1 is highest with n_F = {best['frames']} ({best['duration_s']:.2f} s){end}; ROC AUC is "
         f"highest with n_F = {area['frames']}."
@@ -185,7 +185,7 @@ def _score_table(report: Mapping, rows: Sequence[Mapping]) -> str:
     ]
     for name, block in report["baselines"].items():
         lines.append([f"n_F = 112: {name}", "2.60", *(cell(block["macro"], s) for s in NAMES), "–"])
-    header = ["run", "instance in s", *(f"{name} [95 %]" for name in NAMES.values()), "minutes"]
+    header = ["run", "instance, s", *(f"{name} [95 %]" for name in NAMES.values()), "minutes"]
     caption = "Scores on the test pieces at threshold 0.5, and the duration of each run."
     return measured_table(report, caption, header, lines)
 
@@ -204,9 +204,9 @@ def _frame_table(report: Mapping, rows: Sequence[Mapping]) -> list[str]:
     if not lines:
         return []
     caption = (
-        "Scores by frame of 1,024 samples (23.2 ms) at threshold 0.5, which make runs with "
-        "different instance lengths comparable: a frame takes the scores of the instance in which "
-        "it begins, and has labels of its own. The last columns give the micro F1 over all frames "
+        "Scores by frame of 1,024 samples (23.2 ms) at threshold 0.5. They make runs with "
+        "different instance lengths comparable: each frame has its own labels and takes the scores "
+        "of the instance in which it begins. The last columns give the micro F1 over all frames "
         "and over all instances."
     )
     header = ["run", *(f"{name} [95 %]" for name in NAMES.values())]

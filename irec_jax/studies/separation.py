@@ -28,7 +28,7 @@ from irec_jax.studies.separation_data import TrainedSeparator
 from irec_jax.systems.separator import create_gate
 
 SYSTEMS = ("base", *separation_data.SEPARATED)
-#: The two L2 weights in the paper, which is inconsistent about the systems that use them.
+#: The two L2 weights in the paper, which contradicts itself as to which systems use which weight.
 L2 = ("1e-06", "1e-05")
 _UNET, _CNN = "configs/ligtenberg_unet.py", "configs/ligtenberg_cnn.py"
 _CHOICES = {
@@ -269,7 +269,7 @@ def draw(report: Mapping, arrays: Mapping[str, np.ndarray]) -> dict[str, Figure]
     """
     dataset = f"{report['dataset']}{', rendered audio' if report['rendered'] else ''}"
     scores = {system: arrays[system] for system in report["systems"]}
-    title = f"ROC curves on test, {dataset}"
+    title = f"ROC curves on the test clips, {dataset}"
     roc = separation_figures.roc_curves(report["classes"], arrays["labels"], scores, title=title)
     figures = {"roc.png": roc}
     per_class = {

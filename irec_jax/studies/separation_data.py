@@ -129,7 +129,10 @@ def _store_features(
 def _store_audio(
     separator: TrainedSeparator, clips: data.Clips, contents: data.StoreContents, folder: Path
 ) -> None:
-    """Store the resynthesised audio of all separated clips, raw or post by the folder's name."""
+    """Store the resynthesised audio of all separated clips.
+
+    The name of the folder, 'raw' or 'post', selects the system.
+    """
     frontend, num_samples = separator.frontend, separator.task.window_samples
     values = data.open_store(folder.with_name("features")).values
     post = create_gate(separator.system) if folder.name == "post" else None

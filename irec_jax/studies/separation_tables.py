@@ -79,7 +79,7 @@ def _difference(block: Mapping) -> str:
 
 
 def verdict(report: Mapping) -> str:
-    """Return two sentences that state whether, and by how much, separation improved recognition."""
+    """Return the verdict on whether separation improved recognition, and the differences in AUC."""
     where = f"on {report['provenance']['dataset']['name']}"
     where += " (rendered music)" if report["clips_rendered"] else ""
     systems = _compared(report)
@@ -88,7 +88,7 @@ def verdict(report: Mapping) -> str:
     texts = [f"{system} {_difference(block)}" for system, block in systems.items()]
     effect = "helped" if improved else "hurt"
     if report["settings"]["debug"]:
-        sentence = "Debug run on tiny data: no evidence of whether separation helps"
+        sentence = "Debug run on tiny data, which does not show whether separation helps"
     elif improved and degraded:
         sentence = (
             f"Separation helped the {' and '.join(improved)} classifier and hurt the "
@@ -130,7 +130,7 @@ def _summary(report: Mapping) -> str:
         measured = [pages.with_interval(block, "macro"), number(error), number(1.96 * error)]
         cells = [*measured, *compared, _reported(reported[system]), reported_d]
         rows.append([system, _INPUTS[system], *cells])
-    header = ["system", "input", "macro AUC [95 %]", "SE", "1.96 SE", "against base [95 %]"]
+    header = ["system", "input", "macro AUC [95 %]", "SE", "1.96 SE", "difference from base [95 %]"]
     header += ["better in", "D", "reported AUC", "reported D"]
     caption = (
         "Macro AUC on the test clips by input of the classifier. Reported: "
@@ -140,7 +140,7 @@ def _summary(report: Mapping) -> str:
 
 
 def _clips(report: Mapping) -> Mapping:
-    """Return the report with ``rendered`` set for the clips, whatever the separator's stems."""
+    """Return the report with ``rendered`` set according to the clips alone."""
     return {**report, "rendered": report["clips_rendered"]}
 
 
@@ -323,6 +323,6 @@ def _post_verdict(variants: Mapping[str, Mapping], loss_db: float) -> str:
 
 
 def _post_name(variant: str) -> str:
-    """Return a description of an interpretation of the postprocessing, from 'REFERENCE, FILL'."""
+    """Describe an interpretation of the postprocessing, which is given as 'REFERENCE, FILL'."""
     reference, fill = variant.split(", ")
     return f"relative to {POST_REFERENCES[reference]}, removed values become {POST_FILLS[fill]}"

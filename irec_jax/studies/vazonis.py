@@ -74,7 +74,7 @@ ROWS = (
     ),
     Row("lstm_relu", "LSTM, ReLU", _LSTM, _RELU),
     Row("lstm_binary", "LSTM, binary cross-entropy", _LSTM + _BINARY),
-    Row("lstm_paper", "LSTM, input of the paper", _LSTM + "paper", on_request=True, full_s=4e5),
+    Row("lstm_paper", "LSTM, the paper's input", _LSTM + "paper", on_request=True, full_s=4e5),
     Row(
         "fft",
         _FFT_LABEL,

@@ -8,7 +8,7 @@ from irec_jax.reports.page import measured_table, rendered_banner
 from irec_jax.studies import pages
 from irec_jax.studies.pages import with_interval
 from irec_jax.studies.published import vazonis as published
-from irec_jax.text import class_names, number
+from irec_jax.text import class_names, number, plural
 
 _SCORES = ("precision", "recall", "f1")
 
@@ -45,8 +45,8 @@ def _question(report: Mapping) -> str:
     return (
         "**Question.** How well do two networks without prior knowledge of audio recognise the "
         f"{clips.format(**report['test'])} ({len(report['classes'])} instruments, threshold 0.5), "
-        "and do their predictions depend on the input at all? The LSTM of the paper predicts "
-        "nearly the same for every clip."
+        "and do their predictions depend on the input at all? The LSTM of the paper makes nearly "
+        "the same prediction for every clip."
     )
 
 
@@ -132,10 +132,11 @@ def _verdicts(report: Mapping) -> str:
             else "Not judged: too few clips, or all clips have the same labels."
         )
         lines.append(
-            f"- **{row['label']}**: {verdict} Distinct predictions: "
-            f"{collapse['num_distinct_predicted']}, and distinct label sets: "
-            f"{collapse['num_distinct_true']}, in {num_clips} clips. Most frequent prediction: "
-            f"{names} ({most_frequent['share']:.0%} of the clips)."
+            f"- **{row['label']}**: {verdict} "
+            f"{plural(collapse['num_distinct_predicted'], 'distinct prediction')} and "
+            f"{plural(collapse['num_distinct_true'], 'distinct label set')} in "
+            f"{plural(num_clips, 'clip')}; the most frequent prediction, {names}, is made for "
+            f"{most_frequent['share']:.0%} of the clips."
         )
     always = ", ".join(class_names(published.LSTM_ALWAYS))
     lines.append(f"- **Reported, LSTM**: predicts {always} for nearly every clip.")
