@@ -278,7 +278,7 @@ def training(**settings) -> dict:
     - `keep`: which epoch's parameters to keep, `best` or `last`.
     - `best_by`: criterion for the best epoch, with the same choices as `stop_by`.
     - `min_steps_per_epoch`: an epoch consists of as many complete passes over the data as are
-      needed for this many steps (None: one pass).
+      needed for at least this many steps (None: one pass).
     - `max_steps_per_epoch`: maximum number of steps in a pass (None: complete passes).
     - `repeats`: number of runs, with consecutive seeds.
     - `log_every_steps`: number of steps between TensorBoard scalars.

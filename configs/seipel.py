@@ -76,7 +76,7 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
         validation_fraction=0.1,
     )
     # The thesis does not state the window, overlap, power or logarithm of the mel spectrogram. Here
-    # its frames are those of the labels, so they do not overlap; the rest is as in configs/han.py.
+    # it has the same frames as the labels, without overlap; the rest is as in configs/han.py.
     config.frontend = dict(
         name="log_mel",
         frame_length=FRAME_LENGTH,

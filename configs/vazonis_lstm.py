@@ -59,8 +59,9 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
         activation="lrelu_0.01",
     )
     config.loss = dict(name=args.loss, l2=0.0)
-    # The paper states no learning rate for this network; 1e-4 is that of the FFT-dense network.
-    # Gradients through so many steps can be large: without clipping, a single one can ruin a run.
+    # The paper states no learning rate for this network; 1e-4 is the rate of the FFT-dense network.
+    # Gradients through so many steps can be large; without clipping, a single update can ruin a
+    # run.
     config.optimizer = common.adam(1e-4, clip_norm=1.0)
     # 15 epochs, without early stopping; the last epoch is kept.
     config.training = common.training(

@@ -102,7 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
             durations_s={"study": time.monotonic() - study.began},
         ),
     }
-    # The file names include the piece because the workdir may hold pieces of several splits.
+    # The file names include the piece because the workdir may contain pieces of several splits.
     stem = dataset.names[first].replace("/", "_")
     picture, restarts = f"example-{stem}.png", f"restarts-{stem}.png"
     figures, drawn = {}, {name: (study.workdir / name).exists() for name in (picture, restarts)}

@@ -234,7 +234,7 @@ def _baselines(reports: Mapping[str, Mapping], folders: Mapping[str, Sequence[Pa
 
 
 def draw(report: Mapping, arrays: Mapping[str, Any]) -> dict[str, Figure]:
-    """Draw those of figures 3 to 7 whose runs have finished."""
+    """Draw figures 3 to 7; figures whose runs have not finished are omitted."""
     rows = report["rows"]
     drawn = {"activations.png": han_figures.draw_activations(report)}
     windows = {row.window_s: rows[row.name] for row in ROWS

@@ -63,7 +63,7 @@ class Results(NamedTuple):
 
 
 def shared_settings(arguments: argparse.Namespace, datasets: Sequence[str] = CLIPS) -> dict:
-    """Return those shared options that affect the results; see `lock_study`.
+    """Return the shared options that affect the results; see `lock_study`.
 
     Raises:
         UserError: the dataset is unknown.
@@ -140,8 +140,8 @@ class Study:
             todo: names of the runs to execute; None executes all.
 
         Raises:
-            UserError: before the first run, if a config is invalid, a folder holds a run of another
-                config, or a dataset cannot be prepared.
+            UserError: before the first run, if a config is invalid, a folder contains a run with
+                another config, or a dataset cannot be prepared.
             TaskEnded: after the last run, if this is one task of a job array.
         """
         folder = self.workdir / "runs"

@@ -224,7 +224,7 @@ def _difference_table(report: Mapping, rows: Sequence[Mapping]) -> list[str]:
         return []
     caption = (
         "Difference of each score from standard learning with instances of the same length, with "
-        "95 % intervals of a paired bootstrap over pieces."
+        "95 % intervals from a paired bootstrap over pieces."
     )
     return [measured_table(report, caption, ["run", *NAMES.values()], lines)]
 

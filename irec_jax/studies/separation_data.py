@@ -87,7 +87,7 @@ def store(
         The folders to set as `data.stored`, by system ('raw' and 'post').
 
     Raises:
-        UserError: the folder holds results of another separator, or is not writable.
+        UserError: the folder contains results of another separator, or is not writable.
     """
     dataset = data.load(settings)
     if dataset.sample_rate_hz != separator.system["sample_rate_hz"]:

@@ -35,9 +35,9 @@ def compare(
         ``choices``, by L2 weight: ``validation_auc``, ``validation_loss``, ``best_epoch``,
         ``num_epochs`` and ``history``, the ``valid_auc`` of each ``epoch``; ``auc`` and
         ``standard_error`` by class; ``macro``, ``macro_standard_error`` and ``macro_interval``
-        (bootstrap). All except base also have ``d`` by class; ``macro_d``; ``difference`` of the
-        macro AUC from that of base, with ``difference_interval``; and ``share_better``, the share
-        of bootstrap samples in which the system is better than base.
+        (bootstrap). All except base also have ``d`` by class; ``macro_d``; ``difference`` in macro
+        AUC from base, with ``difference_interval``; and ``share_better``, the share of bootstrap
+        samples in which the system is better than base.
 
     Raises:
         UserError: the systems were tested on different clips.

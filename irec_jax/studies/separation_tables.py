@@ -250,7 +250,7 @@ def _separator(report: Mapping) -> list[str]:
         f"{describe_post(separator)}."
     )
     if not evaluation:
-        return [text + " Its workdir holds no report."]
+        return [text + " The workdir of the separator contains no report."]
     rows = []
     for system in evaluation["systems"]:
         measured = mean_sd(evaluation["summary"][system][_SDR])
@@ -303,7 +303,7 @@ def _paired(block: Mapping) -> str:
 
 
 def _post_verdict(variants: Mapping[str, Mapping], loss_db: float) -> str:
-    """Return a sentence about the variants whose loss of SDR is closest to that of the paper."""
+    """Return a sentence about the variants whose SDR loss is closest to the paper's."""
     changes = {
         name: block["paired"]["difference"]
         for name, block in variants.items()
