@@ -12,7 +12,7 @@ from data_builders.rendering.synth import SAMPLE_RATE_HZ, gain_curve
 from irec_jax import audio as audio_io
 from irec_jax.errors import UserError
 
-#: Name of an instrument of the catalogue -> folder of its recorded notes.
+#: Name of an instrument in the catalogue -> folder of its recorded notes.
 FOLDERS = {
     "cello": "cello",
     "clarinet": "clarinet",
@@ -40,8 +40,8 @@ FOLDERS = {
 }
 _NOTE = re.compile(r"([A-G])([sb#]?)(-?\d)")
 _SEMITONES = dict(C=0, D=2, E=4, F=5, G=7, A=9, B=11)
-#: Part of a recording, from the end of its attack to the start of its decay, that is repeated to
-#: sustain a longer note, and the length of the cross-fade between repetitions.
+#: Start and end, as fractions of a recording, of the part between attack and decay that is repeated
+#: to sustain a longer note; and the length of the cross-fade between repetitions.
 _LOOP, _CROSSFADE_S = (0.3, 0.8), 0.08
 #: Fade-out after the end of a note.
 _RELEASE_S = 0.12
@@ -60,16 +60,16 @@ def midi_pitch(name: str) -> int | None:
 
 
 class NotePlayer:
-    """A folder with one folder of recorded notes per instrument, such as ``cello/C4.mp3``.
+    """Player of a library with a folder of recorded notes per instrument, such as ``cello/C4.mp3``.
 
-    A note is played from the recording of the nearest pitch, resampled to its own; vibrato and
-    glides change the speed. Sustained notes that are longer than their recording repeat its middle
-    with cross-fades. Soft notes are quieter and duller.
+    A note is played from the recording with the nearest pitch, resampled to the right pitch;
+    vibrato and glides vary the playback speed. If a sustained note is longer than its recording,
+    the middle of the recording is repeated with cross-fades. Soft notes are quieter and duller.
     """
 
     def __init__(self, folder: Path):
         if not folder.is_dir():
-            raise UserError(f"{folder}: no folder of recorded notes; irec fetch-sounds notes")
+            raise UserError(f"{folder}: no folder of recorded notes; run irec fetch-sounds notes")
         self._folder = folder
 
     def plays(self, instrument) -> bool:
@@ -110,14 +110,14 @@ def _play_note(recordings: dict[int, Path], note: Note, bend: np.ndarray, part: 
 
 @functools.cache
 def _recordings(folder: Path) -> dict[int, Path]:
-    """Return MIDI pitch -> recording of a folder, lowest first."""
+    """Return the recordings in a folder by MIDI pitch, lowest first."""
     files = {midi_pitch(path.stem): path for path in sorted(folder.glob("*.*"))}
     return {pitch: files[pitch] for pitch in sorted(p for p in files if p is not None)}
 
 
 @functools.cache
 def _load(file: Path) -> np.ndarray:
-    """Return a recorded note without silence at its start: float32 (T,), peak 1."""
+    """Load a recorded note without leading silence, as float32 (T,) with a peak of 1."""
     samples = audio_io.read(file, sample_rate_hz=SAMPLE_RATE_HZ, mono=True)[0][:, 0]
     peak = np.abs(samples).max()
     if not peak:
@@ -127,13 +127,13 @@ def _load(file: Path) -> np.ndarray:
 
 
 def _sustain(recording: np.ndarray, num_samples: int) -> np.ndarray:
-    """Return a recording of at least `num_samples`, whose middle is repeated with cross-fades."""
+    """Extend a recording to at least ``num_samples`` by repeating its middle with cross-fades."""
     first, last = (int(part * len(recording)) for part in _LOOP)
     fade = min(round(_CROSSFADE_S * SAMPLE_RATE_HZ), (last - first) // 2)
     if fade < 1:
         return np.pad(recording, (0, max(0, num_samples - len(recording))))
     middle = recording[first:last]
-    # Equal power, since repetitions are not in phase.
+    # The cross-fade has equal power, since repetitions are not in phase.
     rise = np.sin(0.5 * np.pi * np.arange(fade) / fade).astype(np.float32)
     joined = recording[:last].copy()
     pieces, length = [joined], last
@@ -145,7 +145,7 @@ def _sustain(recording: np.ndarray, num_samples: int) -> np.ndarray:
 
 
 def _with_velocity(samples: np.ndarray, velocity: int) -> np.ndarray:
-    """Return a note at its loudness: 40 dB below the loudest at velocity 1, and duller."""
+    """Make a note quieter (by up to 40 dB) and duller, depending on its velocity."""
     strength = np.clip(velocity / 127.0, 0.0, 1.0)
     low, high = _CUTOFF_HZ
     cutoff_hz = low * (high / low) ** strength
