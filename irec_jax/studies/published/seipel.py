@@ -80,7 +80,7 @@ FRAMES, CONTEXTS, INSTANCES = tuple(range(16, 161, 16)), (1, 3, 5, 7), (1, 3, 5)
 FINDINGS = {
     "4.4": "all scores rise up to 112 frames (2.60 s) and then fall slightly; the AUC stays at the "
     "same level",
-    "4.5": "a context of 3 improves the scores, especially for short instances; with a context of 5 "
-    "or 7, the scores fall as instances become longer",
+    "4.5": "a context of 3 improves the scores, especially for short instances; with a context of "
+    "5 or 7, the scores fall as instances become longer",
     "4.6": "multiple-instance learning does not improve any score, with either 3 or 5 instances",
 }
