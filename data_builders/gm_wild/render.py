@@ -22,6 +22,7 @@ from data_builders.rendering.instruments import (
 )
 from data_builders.rendering.score import BeatNote, Part
 from data_builders.rendering.synth import SAMPLE_RATE_HZ
+from data_builders.rendering.voices import VoicePlayer
 from irec_jax import audio as audio_io
 from irec_jax.labels import IRMAS
 
@@ -108,7 +109,8 @@ def render_clip(
     stems = {}
     for seat, part in zip(seats, _parts(seats, sheet, key, single), strict=True):
         stem = seat.library.play(part, num_samples)
-        if seat.instrument.kind == "voi" and rng.random() < 0.6:
+        sings = isinstance(seat.library, VoicePlayer)
+        if seat.instrument.kind == "voi" and not sings and rng.random() < 0.6:
             stem = singer.articulate(stem, part.notes, rng)
         stems[seat.name] = stem
     if not any(np.any(stem) for stem in stems.values()):

@@ -10,10 +10,11 @@ from typing import Protocol
 
 import numpy as np
 
-from data_builders.rendering import synth
+from data_builders.rendering import speech, synth
 from data_builders.rendering.instruments import Instrument
 from data_builders.rendering.sampler import FOLDERS, NotePlayer
 from data_builders.rendering.score import Part
+from data_builders.rendering.voices import VoicePlayer
 from irec_jax import registry
 from irec_jax.errors import UserError
 from irec_jax.files import expand_home
@@ -34,6 +35,7 @@ class SoundLibrary:
         files: possible names of its file or folder, in order of preference.
         apt: Debian package that contains it, if any.
         npm: npm packages that contain it.
+        singers: synthetic singers whose syllables are recorded.
         authors: people and projects to credit for the recordings.
         weight: weight when a library is drawn for an instrument that several libraries have.
     """
@@ -43,6 +45,7 @@ class SoundLibrary:
     files: tuple[str, ...]
     apt: str = ""
     npm: tuple[str, ...] = ()
+    singers: tuple[speech.Singer, ...] = ()
     authors: str = ""
     weight: float = 1.0
 
@@ -78,6 +81,14 @@ LIBRARIES = {
         authors="Versilian Studios (VSCO 2 CE), Karoryfer Samples, University of Iowa, "
         "flcellogrl, quartertone and donyaquick (Freesound); edited by N. P. Brosowsky",
         weight=2.0,
+    ),
+    "voices": SoundLibrary(
+        "singers of eSpeak NG",
+        "output of GPL-3.0 software",
+        ("voices",),
+        singers=speech.SINGERS,
+        authors="eSpeak NG",
+        weight=6.0,
     ),
     "sonivox": SoundLibrary(
         "Sonivox EAS",
@@ -150,5 +161,5 @@ def load(name: str) -> Player:
     """Load a library, once per process; see `find`."""
     path = find(name)
     if path.is_dir():
-        return NotePlayer(path)
+        return VoicePlayer(path) if LIBRARIES[name].singers else NotePlayer(path)
     return synth.SoundFontPlayer(synth.check_soundfont(path))

@@ -29,19 +29,19 @@ BASELINES = "frames-112"
 _QUICK_FRAMES = (16, 48, 112, 160)
 #: Aggregations that the thesis proposes as future work, tried on short instances.
 _AGGREGATES = ("max", "noisy_or", "attention", "lse")
-#: With `--quick`, all runs have about the same number of steps, whatever the instance length; a
-#: batch has 12 windows or 6 bags.
-_QUICK_EPOCHS, _QUICK_STEPS, _QUICK_BATCH, _QUICK_BAGS = 4, 90, 12, 6
+#: With `--quick`, all runs have about the same number of steps, whatever the instance length. A
+#: batch has 12 instances, or half as many windows with context or bags.
+_QUICK_EPOCHS, _QUICK_STEPS, _QUICK_BATCH = 4, 90, 12
 #: Hop of overlapping training instances with `--quick`, in frames.
 _QUICK_HOP_FRAMES = 16
 _QUICK_WARNING = (
     "Quick run: only some of the instance lengths, each trained for about "
-    f"{_QUICK_EPOCHS * _QUICK_STEPS} steps with batches of {_QUICK_BATCH} windows or {_QUICK_BAGS} "
-    "bags. Training instances overlap, except in bags."
+    f"{_QUICK_EPOCHS * _QUICK_STEPS} steps with batches of {_QUICK_BATCH} instances, or "
+    f"{_QUICK_BATCH // 2} windows with context or bags. Training instances overlap, except in bags."
 )
 #: Approximate values on two cores: training frames per second, seconds of audio per epoch, seconds
 #: that a run takes in addition to its epochs, and seconds that the baselines take.
-_FRAMES_PER_S, _EPOCH_S, _OVERHEAD_S, _BASELINES_S = 8000.0, 580.0, 30.0, 30.0
+_FRAMES_PER_S, _EPOCH_S, _OVERHEAD_S, _BASELINES_S = 4500.0, 580.0, 30.0, 30.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,9 +121,9 @@ def plan(arguments: argparse.Namespace) -> list[runs.Run]:
         if arguments.quick and not arguments.debug:
             # Overlap compensates for the small number of long instances: without it, there are ten
             # times fewer instances of 160 frames than of 16. Instances of a bag are adjacent.
-            hop_frames, batch_size = _QUICK_HOP_FRAMES, _QUICK_BATCH
-            if row.instances > 1:
-                hop_frames, batch_size = row.frames, _QUICK_BAGS
+            hop_frames = row.frames if row.instances > 1 else _QUICK_HOP_FRAMES
+            several = row.context > 1 or row.instances > 1
+            batch_size = _QUICK_BATCH // 2 if several else _QUICK_BATCH
             overrides += [
                 ("training.num_epochs", str(_QUICK_EPOCHS)),
                 ("training.min_steps_per_epoch", str(_QUICK_STEPS)),
