@@ -11,8 +11,8 @@ standard deviation over tracks), after 375 epochs (50 hours on a GPU):
   --config=configs/ligtenberg_unet.py:dataset=musdb18,ablation=base        figure 4.1, 50 epochs
 
 Measured on the 14 official validation tracks of the 7-second edition of MUSDB18, after training on
-72 other tracks for 12 epochs of 105 steps (about 0.9 s per step on two CPU cores), seed 0: 10.60
-(3.13) dB raw, compared with 2.13 (4.14) dB for the mixtures. The command:
+72 other tracks for 12 epochs of 105 steps (about 0.9 s per step on two CPU cores), seed 0:
+10.60 (3.13) dB raw, compared with 2.13 (4.14) dB for the mixtures. The command:
 
   --config=configs/ligtenberg_unet.py:dataset=musdb18 --config.data.path=MUSDB18_7
       --config.data.split=validation --config.data.validation_fraction=0.1
