@@ -100,7 +100,7 @@ def test_gallery_is_written_to_a_folder_or_a_file(sounds, tmp_path, capsys):
     original = file.read_bytes()
     assert call(*words, "--classes=pia", f"--out={file}") == 1
     assert (
-        "one.svg: exists already; name another file or set --overwrite" in capsys.readouterr().err
+        "one.svg: already exists; choose another file or set --overwrite" in capsys.readouterr().err
     )
     assert call(*words, "--classes=pia,gle", f"--out={file}", "--overwrite") == 1
     assert "unknown class 'gle': did you mean 'gel'?" in capsys.readouterr().err

@@ -130,7 +130,7 @@ def test_workdir_with_other_settings_is_rejected(studied, capsys):
     ("words", "message"),
     [
         (["--methods=magic"], "--methods magic: unknown"),
-        (["--methods="], "--methods '': names nothing"),
+        (["--methods="], "--methods '': contains no name"),
         (["--dataset=multitrack", "--layout=medleydb", "--path=/nowhere"], "/nowhere: no such"),
         (["--max-s=nan"], "--max-s nan: expected a positive"),
         (["--min-tracks=90"], "no piece of gm_multitrack"),

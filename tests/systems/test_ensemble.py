@@ -167,7 +167,7 @@ def test_of_a_single_system_the_outputs_are_as_before(capsys):
 
 def test_mistakes_are_reported_in_one_line(capsys):
     for words, message in (
-        (["--workdir", "a", "--workdir", "./a"], "./a: named twice; name each system once"),
+        (["--workdir", "a", "--workdir", "./a"], "./a: named twice; list each system once"),
         (["--workdir", "a", "--workdir", "d"], "d: no such folder"),
         (["--workdir", "a", "--workdir", "c", "--threshold", "loud"], "threshold 'loud'"),
         (["--workdir", "a", "--workdir="], "--workdir: empty name"),
