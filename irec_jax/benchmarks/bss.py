@@ -101,9 +101,8 @@ def main(arguments: list[str]) -> None:
     expected = mir_eval_scores(sources, estimates)
     seconds[PEER] = [time.perf_counter() - start]
 
-    print(
-        f"BSS-Eval of {len(sources)} x {sources.shape[1]} samples, {plural(options.rounds, 'round')}"
-    )
+    size = f"{len(sources)} x {sources.shape[1]} samples"
+    print(f"BSS-Eval of {size}, {plural(options.rounds, 'round')}")
     print(timing.environment(("jax", "jaxlib", "numpy", "scipy", "mir_eval")))
     print(timing.table(seconds, ours=OURS))
     print("score in dB: mir_eval's minimum and maximum, our maximum deviation from mir_eval")
