@@ -1,4 +1,4 @@
-"""Audio containers: signatures, stated lengths, and files that were joined into one.
+"""Audio containers: signatures, stated lengths and concatenated files.
 
 A file is identified by its content, never by its suffix. Concatenated files, as produced by
 ``cat a.wav b.wav``, are split where they were joined.
@@ -26,7 +26,7 @@ _NAMES = {b".snd": "au", b"dns.": "au", b"caff": "caf", b"fLaC": "flac", b"OggS"
 
 
 def split(file: BinaryIO) -> list[Part]:
-    """Return the parts of a file, in order: more than one if files were joined.
+    """Return the parts of a file in order; there are several if files were joined.
 
     Raises:
         Damaged: the file is shorter than its header states.
@@ -113,7 +113,7 @@ class _Layout(NamedTuple):
 
 
 class _Audio(NamedTuple):
-    """Start of the audio data, and the header fields that state its length, the exact one first."""
+    """Start of the audio data and the header fields that state its length (the exact one first)."""
 
     start: int
     lengths: list[_Length]
@@ -206,7 +206,7 @@ def _scan_pcm(find: Callable[[BinaryIO, int, int], _Audio | None], pattern: byte
 
 
 def _is_empty(file: BinaryIO, audio: _Audio, size: int) -> bool:
-    """Return whether only complete chunks follow the header of a file that states no audio."""
+    """Return whether a file whose header states no audio holds nothing but complete chunks."""
     if audio.layout is None:
         return audio.start == size
     end = audio.start
@@ -263,7 +263,7 @@ def _scan_mp4(file: BinaryIO, start: int, size: int) -> Part:
 
 
 def _scan_matroska(file: BinaryIO, start: int, size: int) -> Part:
-    """Return the part with an EBML header and its segment; live streams do not state a length."""
+    """Return the part with an EBML header and its segment; live streams state no length."""
     head = read_bytes(file, start, 1 << 12)
     body, num_bytes = _vint(head, len(_EBML))
     segment = body + num_bytes

@@ -1,7 +1,7 @@
 """Audio decoders.
 
 libsndfile (soundfile) decodes uncompressed files, FLAC and Ogg; FFmpeg (PyAV) decodes everything
-else: mp3, m4a, mp4, aac, webm ... File suffixes, which may be wrong, are never relied upon.
+else: mp3, m4a, mp4, aac, webm ... File suffixes may be wrong, so they are ignored.
 libsndfile could also decode mp3, but it prints to standard error and stops where files were joined.
 """
 
@@ -69,7 +69,7 @@ def open_part(
         file, part: an open file and one of its parts.
         stream: index of the audio stream.
         stack: exit stack that closes the decoder.
-        path: path of the file if the part is the complete file.
+        path: path of the file if the part is the complete file, otherwise None.
         notes: receives remarks on the file once all pieces have been read.
 
     Raises:
@@ -133,7 +133,7 @@ def _open_av(
         raise missing_stream(number, num_streams)
     stream = container.streams.audio[number]
     for other in container.streams:
-        if other is not stream:  # halves the time for a file with five streams
+        if other is not stream:  # halves the decoding time of a file with five streams
             other.discard = Discard.all
     # A stream with invalid parameters has no decoder and lacks these attributes.
     if not getattr(stream, "rate", None) or not getattr(stream, "channels", None):
@@ -181,7 +181,7 @@ def _interleave(frames: list[list[np.ndarray]]) -> np.ndarray:
 
 
 class _Counts:
-    """Number of decoded bytes, and of packets that could not be decoded."""
+    """Number of decoded bytes and number of packets that could not be decoded."""
 
     num_bytes = 0
     num_lost = 0

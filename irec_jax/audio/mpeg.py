@@ -10,9 +10,9 @@ from irec_jax.audio.parts import Damaged, Part, read_bytes
 _BUFFER_BYTES = 1 << 20
 # Maximum size of other data before the first frame.
 _SEARCH_BYTES = 1 << 16
-# Number of consecutive frames that identify a stream: where none is expected, and after damage.
+# Consecutive frames needed to identify a stream, and to recognise where it resumes after damage.
 _NUM_PROVING, _NUM_RESUMING = 6, 3
-# kbit/s by bit rate index: MPEG-1 layers I, II, III; MPEG-2 layer I, layers II and III.
+# Bit rates in kbit/s by index: MPEG-1 layers I, II and III; MPEG-2 layer I, and layers II and III.
 _BIT_RATES = {
     (1, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
     (1, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
@@ -38,7 +38,7 @@ class _Format(NamedTuple):
 
 
 def scan(file: BinaryIO, start: int, size: int) -> list[Part]:
-    """Return the parts of an MPEG audio file; an empty list for any other file.
+    """Return the parts of an MPEG audio file, or an empty list for any other file.
 
     In an MPEG audio file, frames are contiguous: each header gives the position of the next one. A
     new part begins at an encoder header (Xing, Info, VBRI), after a tag, or where the format
@@ -107,7 +107,7 @@ class _EncoderHeader(NamedTuple):
 
 
 class _Scanner:
-    """Scanner for frames in a file that is read through a buffer.
+    """Buffered scanner for the frames of a file.
 
     Attributes:
         num_tag_bytes: total size of the tags between and after the parts.
@@ -120,7 +120,7 @@ class _Scanner:
         self.num_tag_bytes = 0
 
     def parts(self, position: int | None) -> Iterator[Part]:
-        """Yield all parts, starting with the one at a position."""
+        """Yield the part that begins at a position and all parts after it."""
         while position is not None:
             part, position = self._part(position)
             yield part
@@ -143,7 +143,7 @@ class _Scanner:
     def find(
         self, start: int, stop: int, count: int, expected: _Format | None = None
     ) -> int | None:
-        """Return the first position with `count` frames of the expected (or any) format."""
+        """Return the first position where `count` frames of the expected (or any) format start."""
         while start < stop:
             data = self._bytes(start, min(_BUFFER_BYTES, stop - start))
             for match in re.finditer(rb"\xff(?=[\xe0-\xff][\x10-\xef])", data):

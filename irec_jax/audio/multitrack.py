@@ -35,8 +35,8 @@ def find_tracks(
 ) -> tuple[list[Track], list[str]]:
     """Open the tracks of a multitrack session.
 
-    Every audio file is a track except the mix (see `is_mix`) and hidden files; subfolders are not
-    searched. Files whose headers do not state their exact length are decoded to measure it.
+    Every audio file is a track, except for the mix (see `is_mix`) and hidden files. Subfolders are
+    not searched. Files whose headers do not state their exact length are decoded to measure it.
 
     Args:
         folder: folder of the session.

@@ -13,7 +13,7 @@ _SEARCH_BYTES = 1 << 16
 def scan(file: BinaryIO, start: int, size: int) -> Part:
     """Return the first part of an Ogg file, which ends where the next chained stream begins.
 
-    Chained streams follow one another; the streams of one part begin together.
+    Chained streams follow one another, whereas the streams of one part begin together.
 
     Raises:
         Damaged: no page has a complete header, or a stream has no last page.

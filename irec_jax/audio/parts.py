@@ -1,4 +1,4 @@
-"""Parts of an audio file: the files that were joined into it."""
+"""Parts of an audio file: one for each file that was joined into it."""
 
 import io
 import os
@@ -17,10 +17,10 @@ class Part(NamedTuple):
     """A range of a file that forms an audio file of its own, usually the entire file.
 
     Attributes:
-        start, stop: range in bytes, without tags before the audio.
+        start, stop: byte range, without the tags before the audio.
         kind: container, such as 'wav' or 'mpeg'; '' if unknown.
-        patches: positions within the part and replacement bytes, which add lengths that are missing
-            from the header.
+        patches: pairs of a position within the part and replacement bytes, which supply lengths
+            that are missing from the header.
         num_samples: number of samples, if known from the frames.
         num_frames, num_lost: number of frames or pages, and how many of them are lost.
     """
@@ -38,12 +38,12 @@ class Part(NamedTuple):
         return self.stop - self.start
 
     def is_whole(self, file: BinaryIO) -> bool:
-        """Return whether the part is the complete file, unchanged."""
+        """Return whether the part is the complete, unchanged file."""
         return not self.start and not self.patches and self.stop == file.seek(0, os.SEEK_END)
 
 
 class Window(io.RawIOBase):
-    """A part of an open file as a file of its own, without a name that decoders might rely on."""
+    """File object for a part of an open file, without a name that decoders might rely on."""
 
     def __init__(self, file: BinaryIO, part: Part):
         super().__init__()

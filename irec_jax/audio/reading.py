@@ -1,4 +1,4 @@
-"""Reading audio files, complete or block by block, and finding them in folders.
+"""Reading audio files, in full or block by block, and finding them in folders.
 
 A file is identified by its content; its suffix does not matter.
 """
@@ -22,8 +22,8 @@ from irec_jax.audio.samples import BLOCK_SAMPLES, ChannelLevels, resample_pieces
 from irec_jax.errors import UserError
 from irec_jax.text import join_names
 
-#: Largest sample accepted, relative to full scale; far larger ones are not audio, and their squares
-#: would overflow float32.
+#: Largest accepted sample, relative to full scale. Far larger samples are not audio, and their
+#: squares would overflow float32.
 MAX_SAMPLE = 1e12
 
 
@@ -61,7 +61,7 @@ def read(
     Raises:
         UserError: the file is missing, empty, truncated or not audio; it lacks the stream or has no
             samples; samples are NaN or infinite; or joined files differ in rate or channels. A file
-            counts as truncated if its header states more bytes or frames than it has. Silence is
+            counts as truncated if its header states more bytes or frames than it holds. Silence is
             not an error, nor is a header without a length, as in a file written to a pipe.
     """
     with _open(path, stream, []) as (header, decoded):
@@ -92,7 +92,7 @@ def blocks(
             210 frames".
 
     Yields:
-        float32 (block_samples, C); the last block may be shorter. Concatenated, the blocks equal
+        float32 (block_samples, C); the last block may be shorter. Joined together, the blocks equal
         the result of `read`.
 
     Raises:
@@ -245,11 +245,11 @@ SUFFIXES = (
 def find(
     paths: Iterable[str | os.PathLike] | str | os.PathLike, *, suffixes: Sequence[str] = SUFFIXES
 ) -> list[Path]:
-    """Return the audio files among files and folders.
+    """Return the given audio files and all audio files in the given folders.
 
     Args:
-        paths: files, accepted with any suffix, and folders, searched recursively for files with
-            one of the suffixes (in any case). Hidden files and ``__MACOSX`` are skipped.
+        paths: files, which may have any suffix, and folders, which are searched recursively for
+            files with one of the suffixes (in any case). Hidden files and ``__MACOSX`` are skipped.
         suffixes: suffixes in lower case, with the dot.
 
     Returns:

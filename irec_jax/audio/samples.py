@@ -1,6 +1,7 @@
 """Resampling and sample format conversion of NumPy arrays.
 
-Resampling uses soxr's 'HQ'; T samples at ``a`` Hz become exactly ``ceil(T * b / a)`` at ``b`` Hz.
+Resampling uses soxr's 'HQ' quality. T samples at ``a`` Hz become exactly ``ceil(T * b / a)``
+samples at ``b`` Hz.
 """
 
 from collections.abc import Iterable, Iterator
@@ -22,8 +23,8 @@ class ChannelLevels:
     """Channel levels of a signal that is read in pieces.
 
     Attributes:
-        products: (C, C) sums of the products of channels; the diagonal holds their energies.
-        ranges: (C,) largest minus smallest sample of each channel.
+        products: (C, C) sums of the products of channels; the channel energies are on the diagonal.
+        ranges: (C,) difference between the largest and smallest sample of each channel.
         cancel: whether averaging the channels would remove nearly all of their energy.
         loudest: index of the channel with the most energy.
     """
@@ -79,7 +80,7 @@ def resample(samples: np.ndarray, old_rate_hz: int, new_rate_hz: int) -> np.ndar
 def resample_pieces(
     pieces: Iterable[np.ndarray], old_rate_hz: int, new_rate_hz: int
 ) -> Iterator[np.ndarray]:
-    """Resample consecutive pieces, float32 (n, C) of any lengths, as one signal."""
+    """Resample consecutive float32 (n, C) pieces of any length as one signal."""
     if new_rate_hz == old_rate_hz:
         yield from pieces
         return

@@ -56,8 +56,9 @@ class Track:
 def open_track(path: Path) -> Track:
     """Open a file as a track and choose the format of its processed version.
 
-    Lossless containers and encodings are kept; lossy and unusual ones become 24-bit wav, and 8 bits
-    become 16. A file whose header does not state its exact length is decoded to measure it.
+    Lossless containers and encodings are kept; lossy and unusual ones become 24-bit wav, and 8-bit
+    samples become 16-bit. A file whose header does not state its exact length is decoded to measure
+    it.
 
     Raises:
         UserError: the file cannot be read or contains no samples.
@@ -84,7 +85,7 @@ def open_track(path: Path) -> Track:
 
 
 def _coding(path: Path) -> tuple[str, str] | None:
-    """Return soundfile's format and subtype of a file in a lossless container, otherwise None."""
+    """Return soundfile's names of a lossless container and its encoding; None for other files."""
     with open(path, "rb") as file:
         parts = containers.split(file)
         if len(parts) == 1 and parts[0].kind in _LOSSLESS_KINDS:
@@ -130,7 +131,7 @@ def prefetch(blocks: Iterator[Any]) -> Iterator[Any]:
     """Yield the blocks, reading each in a thread while the previous one is processed.
 
     libsndfile reads through Python callbacks that swallow exceptions, so that Ctrl-C in the main
-    thread would be lost, and some audio with it. Other threads never receive Ctrl-C.
+    thread would be lost, along with some audio. Other threads never receive Ctrl-C.
     """
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         pending = pool.submit(next, blocks, None)

@@ -1,4 +1,4 @@
-"""Writing audio files: arrays at once; tracks and compressed copies block by block.
+"""Writing audio files: arrays in one go, tracks and compressed copies block by block.
 
 Tracks are written to a staging folder and moved to their destination once all are complete.
 """
@@ -105,7 +105,7 @@ def check_output_files(
     Args:
         out: output folder, which need not exist.
         names: file names.
-        inputs: files that are read and must not be replaced.
+        inputs: files to be read, which must not be replaced.
         overwrite: allow existing files with these names to be replaced.
 
     Raises:
@@ -136,7 +136,7 @@ def staging_folder(out: Path, num_bytes: int) -> Iterator[Path]:
     Only a killed process leaves the folder behind; the next process removes it.
 
     Args:
-        out: output folder; created if missing, removed again if it stays empty.
+        out: output folder; created if missing, and removed again if it stays empty.
         num_bytes: number of bytes to be written.
 
     Raises:
@@ -179,7 +179,7 @@ class TrackWriter:
     """Writer for J tracks in parallel.
 
     Attributes:
-        num_clipped: (J,) number of samples clipped at the integer range of each file.
+        num_clipped: (J,) number of samples clipped to the integer range of each file.
     """
 
     def __init__(self, folder: Path, tracks: Sequence[Track]):
@@ -248,8 +248,8 @@ def quantise(samples: np.ndarray, num_bits: int) -> tuple[np.ndarray, int]:
         num_bits: bits per sample, 16 to 32.
 
     Returns:
-        int32 samples in the shape of ``samples``, in the upper ``num_bits`` bits, and the number of
-        samples clipped by a step or more.
+        int32 samples in the upper ``num_bits`` bits, with the shape of ``samples``, and the number
+        of samples clipped by a step or more.
     """
     full_scale = 2.0 ** (num_bits - 1)
     scaled = np.rint(samples * full_scale, dtype=np.float64)

@@ -16,7 +16,7 @@ from irec_jax.errors import UserError
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Augment:
-    """Random recording conditions of waveforms, and SpecAugment masks (Park et al. 2019).
+    """Random recording conditions for waveforms, and SpecAugment masks (Park et al. 2019).
 
     Masked features are replaced by the mean of the example. For details of the recording
     conditions, see the functions of `augment.recording`.
@@ -29,7 +29,7 @@ class Augment:
             see `augment.tempo.change_tempo`.
         gain_db: range of the gain, drawn uniformly from -gain_db..gain_db.
         polarity: invert the sign of half of the examples.
-        speed_semitones: largest change of speed, and with it of pitch, in semitones.
+        speed_semitones: largest change in speed, and thus in pitch, in semitones.
         distortion: probability of saturation.
         compression: probability of dynamic range compression.
         equaliser_db: range of the gains of a random equaliser, drawn from
@@ -98,7 +98,7 @@ class Augment:
     ) -> tuple[Float[Array, "batch samples"], Float[Array, "batch classes"]]:
         """Mix some examples with their neighbours in the batch and combine the labels.
 
-        Batches are shuffled, so that neighbours are random. Examples 2 i and 2 i + 1 are neighbours
+        Batches are shuffled, so neighbours are random. Examples 2 i and 2 i + 1 are neighbours
         on the same device. A mixture has the same peak as the example before mixing.
 
         Args:
@@ -133,9 +133,9 @@ class Augment:
     def waveform(
         self, key: PRNGKeyArray, waveform: Float[Array, " samples"]
     ) -> Float[Array, " samples"]:
-        """Return a waveform under random recording conditions."""
+        """Apply random recording conditions to a waveform."""
         gain_key, polarity_key = jax.random.split(key)
-        # Derived with fold_in, so that the gain and polarity drawn do not depend on other effects.
+        # With fold_in, the random gain and polarity do not depend on the other effects.
         speed_key, distortion_key, filter_key = jax.random.split(jax.random.fold_in(key, 1), 3)
         stretch_key, pitch_key, range_key = jax.random.split(jax.random.fold_in(key, 2), 3)
         waveform = change_tempo(

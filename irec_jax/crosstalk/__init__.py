@@ -1,9 +1,9 @@
 """Crosstalk in multitrack recordings: estimation, reduction, simulation (Seipel 2018, chapter 3).
 
-Signal processing without training. `debleed_array` and `streaming` pass J tracks through
-STFT -> `align` (removes direct sound, including its phase) -> magnitudes -> `gram` -> `estimate` ->
-`reduce` -> inverse STFT. Seipel's method has no alignment. `activity` turns the result into labels:
-which instrument plays when.
+All of it is signal processing without training. `debleed_array` and `streaming` pass J tracks
+through STFT -> `align` (removes direct sound, including its phase) -> magnitudes -> `gram` ->
+`estimate` -> `reduce` -> inverse STFT. Seipel's method has no alignment. `activity` turns the
+result into labels that state which instrument plays when.
 """
 
 from irec_jax.crosstalk.activity import class_activity, instance_labels, track_activity

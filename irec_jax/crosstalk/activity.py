@@ -1,4 +1,4 @@
-"""Instrument activity in multitrack recordings, and labels (Seipel 2018, section 4.3).
+"""Instrument activity and labels of multitrack recordings (Seipel 2018, section 4.3).
 
 The activity of a track is the RMS of its frames after crosstalk reduction, divided by its maximum.
 An instance consists of consecutive frames and is labelled with every class whose activity reaches a
@@ -20,7 +20,7 @@ from irec_jax.errors import UserError
 
 #: Samples per frame: 23.2 ms at 44.1 kHz.
 FRAME_LENGTH = 1024
-#: Level, relative to a track's peak activity, from which the track counts as playing. It was the
+#: Level relative to a track's peak activity, from which the track counts as playing. This was the
 #: best threshold for most instance lengths on the training pieces of `gm_multitrack`.
 DEFAULT_THRESHOLD_DB = -20.0
 _CHUNK_FRAMES = 64
@@ -43,8 +43,8 @@ def track_activity(
 ) -> Float32[np.ndarray, "tracks frames"]:
     """Return the activity of every track.
 
-    Tracks are normalised to their peak before crosstalk is reduced. Apart from the result, memory
-    use does not depend on their length.
+    Tracks are normalised to their peak before crosstalk is reduced. Memory use does not depend on
+    their length, except for the result.
 
     Args:
         read: function that reads the tracks from the beginning in blocks of any length, with one
@@ -115,7 +115,7 @@ def instance_labels(
     num_frames: int,
     threshold_db: float,
 ) -> Bool[np.ndarray, "instances classes"]:
-    """Return the labels of instances: classes that reach the threshold in any of their frames.
+    """Return the labels of instances: the classes that reach the threshold in any frame.
 
     Args:
         activity: result of `class_activity`.

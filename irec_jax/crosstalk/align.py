@@ -6,7 +6,7 @@ d_lj. Both can be measured where j dominates:
 
 1. Estimate the power P_j(n, k) of every source, initially from the weights of `estimate`.
 2. Mark the bins of microphone j in which j dominates, w_j = [P_j / sum_i a_ji^2 P_i]^32.
-3. Measure the delay d_lj, the position of the largest peak, of either sign, in the inverse
+3. Measure the delay d_lj: the position of the largest peak (positive or negative) in the inverse
    transform of sum_n w_j X_l X_j* / |X_l X_j| (generalised cross correlation with phase transform).
    If the peak is clear, a_lj = sum w_j Re[X_l X_j* exp(i omega d)] / (rho(d) sum w_j |X_j|^2),
    where rho, the window's autocorrelation, compensates for the part of a delayed sound outside the
@@ -39,9 +39,9 @@ MAX_DELAY_FRAMES = 0.375
 _SHARPNESS = 32
 _ACTIVE = 1e-6  # bins below this fraction of a track's maximum power are silent
 _MAX_ROUNDS = 8
-# Convergence: maximum fraction of changed delays and relative change of the mean amplitude.
+# Convergence: maximum fraction of changed delays, and maximum relative change of mean amplitude.
 _TOLERANCE = 0.01
-# Maximum |a_lj a_jl|: at any track levels, the path to another microphone and back attenuates.
+# Maximum |a_lj a_jl|: the path to another microphone and back attenuates at any track levels.
 _MAX_RETURN = 0.99**2
 # If microphones record nearly the same signal, the exact inverse would amplify every error.
 _REGULARISATION = 1e-3
@@ -59,7 +59,7 @@ def estimate_direct_sound(
 
     Args:
         spectra: spectra of all microphones, in chunks of equal shape; half a minute of audio is
-            enough, a minute is better.
+            enough, but a minute is better.
         frame_length, window: settings of the STFT.
         solver: solver for the weights of the first estimate.
 
@@ -99,7 +99,7 @@ def demixing(
     *,
     frame_length: int,
 ) -> Complex64[Array, "bins tracks tracks"]:
-    """Return the matrices that remove the direct sound: H(k)^-1, regularised.
+    """Return the matrices that remove the direct sound, the regularised H(k)^-1.
 
     H is balanced first, so that the levels of the tracks have no effect.
 
@@ -147,7 +147,7 @@ def _demixed_powers(spectra: jax.Array, matrix: jax.Array) -> jax.Array:
 
 @jax.jit
 def _statistics(spectra: jax.Array, powers: jax.Array, squares: jax.Array, max_powers: jax.Array):
-    """Sum phases and cross spectra (bins, l, j), dominance and energies (bins, j) over frames."""
+    """Sum phases, cross spectra (bins, l, j), dominance and energies (bins, j) over frames."""
     total_powers = einsum("lj,jnk->lnk", squares, powers)
     dominance = (powers / jnp.maximum(total_powers, _TINY)) ** _SHARPNESS
     dominance = jnp.where(powers > _ACTIVE * max_powers[:, None, None], dominance, 0)

@@ -1,4 +1,4 @@
-"""Estimation of the weight of each track in each other track (Seipel 2018, section 3.2.1).
+"""Estimation of the weight of each track in every other track (Seipel 2018, section 3.2.1).
 
 For every target track l, weights lambda_lj >= 0 (j != l) minimise
 
@@ -6,8 +6,8 @@ For every target track l, weights lambda_lj >= 0 (j != l) minimise
 
 over magnitude spectrograms X_j of N frames. The cost is quadratic: with the Gram matrix
 G = 1/N sum_{n,k} X X^T it is G_ll - 2 lambda G_l + lambda G lambda, with the gradient
-2 (lambda G - G_l). The spectrograms are therefore read only once, and a solver step is a product of
-small matrices for all targets at once. All functions accept leading axes (bands) before (J, J).
+2 (lambda G - G_l). The spectrograms are therefore read only once, and one solver step for all
+targets is a product of small matrices. All functions accept leading axes (bands) before (J, J).
 
 The weights are computed in float64: the tracks of an ensemble resemble each other, so G is nearly
 singular. G itself is summed in float32 on the device, accurate to about 1e-6 of its largest
@@ -36,7 +36,7 @@ _RATE_DECAY = 0.99
 _MOMENTUM = 0.8
 # Smaller gradients, relative to the powers of the tracks, are rounding errors.
 _GRADIENT_TOLERANCE = 1e-10
-# Number of values in a chunk of spectrograms (1 MB).
+# Number of elements in a chunk of spectrograms (1 MB).
 _CHUNK_VALUES = 2**18
 
 
@@ -79,7 +79,7 @@ def _products_in_chunks(magnitudes: jax.Array) -> jax.Array:
 
 
 class Descent(NamedTuple):
-    """Weights, with zero diagonal, and the number of steps of each target."""
+    """Weights with a zero diagonal, and the number of steps taken for each target."""
 
     weights: Float64[np.ndarray, "... tracks tracks"]
     num_steps: Int[np.ndarray, "... tracks"]
@@ -96,8 +96,8 @@ def estimate(
         **options: keyword arguments of the solver.
 
     Returns:
-        Non-negative weights; row l holds those of the other tracks in track l. The diagonal and the
-        weights of silent tracks are zero.
+        Non-negative weights; row l holds the weights of the other tracks in track l. The diagonal
+        and the weights of silent tracks are zero.
 
     Raises:
         UserError: unknown solver or option.
@@ -127,8 +127,8 @@ def solve_nnls(
 ) -> Float64[np.ndarray, "... tracks tracks"]:
     """Minimise (3.1) exactly by non-negative least squares with active sets.
 
-    This is Lawson and Hanson's algorithm on the Gram matrix (Bro and de Jong 1997), for all targets
-    at once.
+    This is Lawson and Hanson's algorithm applied to the Gram matrix (Bro and de Jong 1997), for all
+    targets in parallel.
 
     Args:
         gram: (..., tracks, tracks), symmetric, positive semidefinite.
@@ -204,8 +204,8 @@ def _nnls(gram: jax.Array) -> jax.Array:
 def _nnls_target(gram: jax.Array, target: jax.Array) -> jax.Array:
     """Return the weights (J,) of a target.
 
-    The passive set holds the tracks with positive weights. A track that is removed again at once,
-    because of rounding errors, is blocked until another one is added.
+    The passive set holds the tracks with positive weights. A track that is removed right after it
+    was added, because of rounding errors, is blocked until another track is added.
     """
     num_tracks = len(gram)
     allowed = jnp.arange(num_tracks) != target

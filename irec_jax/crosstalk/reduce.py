@@ -110,7 +110,7 @@ def reduce(
     weights: Float[Array | np.ndarray, "tracks tracks"],
     **options: Any,
 ) -> Complex[Array, "*batch tracks frames bins"]:
-    """Return spectra with reduced crosstalk: the magnitudes change, the phases do not.
+    """Return spectra with reduced crosstalk; the magnitudes change, but the phases do not.
 
     Args:
         spectra: STFT of the tracks.

@@ -27,7 +27,7 @@ class Settings:
     Attributes:
         frame_length, hop_length: STFT frame and hop in samples; the hop is at most half a frame.
         window: a name in `irec_jax.dsp.window_functions.WINDOWS`.
-        align: first remove the direct sound of the other tracks with its delay and phase; see
+        align: first remove the direct sound of the other tracks by its delay and phase; see
             `irec_jax.crosstalk.align`.
         solver: solver for the weights, 'nnls' or 'momentum'; see `irec_jax.crosstalk.estimate`.
         strength: factor applied to the estimated crosstalk; higher values reduce more crosstalk but
@@ -108,9 +108,10 @@ class Crosstalk(NamedTuple):
     """Estimated crosstalk between tracks.
 
     Attributes:
-        amplitudes: direct sound of track j in microphone l at [l, j]; ones on the diagonal, 0
-            without a clear delay (everywhere without alignment), negative for inverted polarity.
-        delays_samples: delay of track j in microphone l at [l, j], relative to its own microphone.
+        amplitudes: amplitude of the direct sound of track j in microphone l at [l, j]; 1 on the
+            diagonal, 0 for pairs without a clear delay (for all pairs without alignment), negative
+            for inverted polarity.
+        delays_samples: delay of track j in microphone l at [l, j], relative to microphone j.
         weights: lambda of equation 3.1 after alignment.
     """
 

@@ -55,7 +55,7 @@ def delays_samples(
 
     Args:
         mixing: amplitudes within (0, 1].
-        law: 'inverse_square', distance = A^(-1/2) m, as in Seipel, or 'inverse', 1/A m.
+        law: 'inverse_square' for a distance of A^(-1/2) m, as in Seipel, or 'inverse' for 1/A m.
 
     Returns:
         Delays, rounded to samples; 0 where the amplitude is 1.
@@ -84,11 +84,12 @@ def simulate(
     Args:
         tracks: dry sources.
         mixing: A.
-        delays: d in samples, non-negative; the spots have the length of the tracks.
+        delays: d in samples, non-negative.
 
     Returns:
         Spots, normalised jointly to a maximum peak of 1 (silence stays silent), and the gain of
-        this normalisation: the spots contain the sources as ``gain * tracks``.
+        this normalisation: the spots contain the sources as ``gain * tracks``. The spots are as
+            long as the tracks.
     """
     time = jnp.arange(tracks.shape[-1])
 
@@ -100,7 +101,7 @@ def simulate(
 
         return spots + amplitudes[:, None] * jax.lax.map(delayed, source_delays), None
 
-    # Sources are added one at a time, so that memory holds the spots and one more set of tracks.
+    # Sources are added one at a time, so that memory holds the spots and one extra set of tracks.
     sources = (tracks, jnp.asarray(mixing, tracks.dtype).T, jnp.asarray(delays).T)
     spots, _ = jax.lax.scan(add_source, jnp.zeros_like(tracks), sources)
     gain = _normalising_gain(spots)
@@ -135,9 +136,9 @@ def simulate_room(
     Args:
         key: random key of the tails.
         tracks, mixing, delays: see `simulate`.
-        decay_s: reverberation time in seconds, in which tails decay by 60 dB.
-        crosstalk_tail_db: energy of the tail of crosstalk, relative to its direct sound.
-        own_tail_db: energy of the tail of a microphone's own source, relative to its direct sound.
+        decay_s: reverberation time in seconds, during which tails decay by 60 dB.
+        crosstalk_tail_db: energy of the tail of crosstalk in dB, relative to its direct sound.
+        own_tail_db: energy of the tail of a microphone's own source in dB, likewise.
 
     Returns:
         Spots, and the contribution of each microphone's own source with its tail. The same gain,
@@ -145,7 +146,7 @@ def simulate_room(
     """
     num_tracks, num_samples = tracks.shape
     num_tail = round(decay_s * sample_rate_hz)
-    # A power of two with room for delays, so that nothing wraps around to the start.
+    # A power of two with room for delays, so that no sound wraps around to the start.
     size = 1 << (num_samples + num_tail + round(0.3 * sample_rate_hz)).bit_length()
     spectra = jnp.fft.rfft(tracks, size)
     time_s = jnp.arange(num_tail) / sample_rate_hz

@@ -2,8 +2,8 @@
 
 Audio arrives in blocks of any length and is divided into chunks of 64 STFT frames (centred frames,
 as in `irec_jax.dsp.stft` with padding 'center'). The result does not depend on the block lengths
-and equals that for complete spectrograms. The Gram matrices of the chunks are summed in float64.
-Memory holds a few chunks, plus the spectra of eleven chunks for alignment.
+and equals the result for complete spectrograms. The Gram matrices of the chunks are summed in
+float64. Memory holds a few chunks, plus the spectra of eleven chunks for alignment.
 """
 
 import functools
@@ -26,7 +26,7 @@ from irec_jax.dsp.window_functions import get_window
 from irec_jax.errors import UserError
 
 CHUNK_FRAMES = 64
-#: Number of chunks, spread over a recording, that direct sound is estimated from: 30 s by default.
+#: Number of chunks, spread over a recording, used to estimate direct sound; 30 s by default.
 ALIGNMENT_CHUNKS = 11
 # Minimum number of frames for an estimate.
 _MIN_FRAMES = 8
@@ -128,12 +128,12 @@ def reduce_blocks(
     Crosstalk is estimated in the mean of a track's channels and removed from all of them equally.
 
     Args:
-        blocks: lists of the channels of each track; the length may vary between blocks.
+        blocks: for each block, a list of the channels of each track; block lengths may vary.
         crosstalk, settings: result and settings of `analyse`.
         num_samples: length of the tracks.
 
     Yields:
-        Lists of the channels of each track, with as many samples in total as the input.
+        Lists of the channels of each track; their total length equals that of the input.
     """
     blocks = iter(blocks)
     first = next(blocks)

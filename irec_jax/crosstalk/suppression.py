@@ -1,7 +1,7 @@
 """Suppression of crosstalk without musical noise: Ephraim and Malah's rule, and smoothed gains.
 
-Gains that are computed independently for each bin and frame let isolated bins of the crosstalk
-through, which are heard as short tones: musical noise (Seipel 2018, section 3.4). Both remedies
+Gains that are computed independently for each bin and frame let through isolated bins of the
+crosstalk, which are heard as short tones: musical noise (Seipel 2018, section 3.4). Both remedies
 here use the previous frame. Chunks of a recording are therefore processed in order, and a `Memory`
 is passed from one to the next.
 """
@@ -131,7 +131,7 @@ def smooth(
         coefficient: c, from 0 (no averaging) to below 1.
 
     Returns:
-        Smoothed gains, and those of the last frame.
+        Smoothed gains, and the smoothed gains of the last frame.
     """
 
     def step(last: Array, gain: Array) -> tuple[Array, Array]:

@@ -1,4 +1,4 @@
-"""Baseline: crosstalk reduction by Wiener filters, after KAMIR.
+"""Baseline: crosstalk reduction with Wiener filters, after KAMIR.
 
 Prätzlich, Bittner, Liutkus and Müller, 'Kernel additive modeling for interference reduction in
 multi-channel music recordings', ICASSP 2015. The interference between microphones and the power
@@ -59,14 +59,14 @@ def wiener(
 
     Args:
         spectra: Z, complex (..., tracks, frames, bins).
-        num_iterations: number of iterations; more of them remove more crosstalk, but also more of
-            the sources.
+        num_iterations: number of iterations; more iterations remove more crosstalk, but also more
+            of the sources.
         kernel_frames: odd number of frames that the kernel averages; 1 for no averaging.
-        initial: initial interference as power, positive; 0.03 is -15 dB.
+        initial: initial interference as a positive power ratio; 0.03 is -15 dB.
 
     Returns:
-        Reduced spectra and Lambda: power of source j in microphone l relative to its own
-        microphone; 0 if either track is silent.
+        Spectra with reduced crosstalk, and Lambda: the power of source j in microphone l relative
+        to microphone j; 0 if either track is silent.
     """
     chex.assert_shape(spectra, (..., None, None, None), custom_message="spectra: (J, frames, bins)")
     if not jnp.iscomplexobj(spectra):

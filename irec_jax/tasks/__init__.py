@@ -1,4 +1,4 @@
-"""Tasks: front end, model and loss as one object, the training loop's only interface."""
+"""Tasks: front end, model and loss in one object, which is all that the training loop needs."""
 
 from irec_jax.tasks.multi_instance import MultiInstance, create_multi_instance
 from irec_jax.tasks.recognition import Recognition, create_recognition

@@ -24,11 +24,11 @@ class MultiInstance(Recognition):
     each bag. `predict` takes single instances, as for any recogniser.
 
     Attributes:
-        num_instances: instances in a bag.
+        num_instances: number of instances in a bag.
         label_smoothing: label smoothing of the loss.
     """
 
-    # There are none, since `predict` takes single instances, but validation batches hold bags.
+    # None, because `predict` takes single instances, whereas validation batches hold bags.
     split_scores: ClassVar[tuple[str, ...]] = ()
 
     model: MultiInstanceNetwork

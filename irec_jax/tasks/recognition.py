@@ -1,4 +1,4 @@
-"""Recognition: predicts one probability per instrument from windows of audio."""
+"""Recognition: prediction of one probability per instrument from windows of audio."""
 
 import dataclasses
 import functools
@@ -111,7 +111,7 @@ class Recognition(Task):
     def summaries(
         self, params: Any, model_state: Any, batch: HostBatch
     ) -> dict[str, Shaped[np.ndarray, "..."]]:
-        """Return the waveform and features of the first example; parameters are not used."""
+        """Return the waveform and features of the first example; the parameters are not used."""
         first = {k: jnp.asarray(v[:1]) for k, v in batch.items()}
         arrays = {}
         if _num_values(self.frontend) is None:

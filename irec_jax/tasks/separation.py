@@ -1,4 +1,4 @@
-"""Separation: estimates the spectrogram of selected stems from that of their mixture."""
+"""Separation: estimation of the spectrogram of selected stems from that of the mixture."""
 
 import dataclasses
 import functools

@@ -1,4 +1,4 @@
-"""Tasks of trained systems."""
+"""Creation of the tasks of trained systems."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Placement of a split's audio on devices or host, and the number of training steps per call."""
+"""Placement of a split's audio on devices or the host, and number of training steps per call."""
 
 import contextlib
 import math
@@ -26,7 +26,7 @@ HOST_SHARE = 0.5
 CALL_S, CALL_SHARE = 5e-4, 0.05
 #: Assumed floating-point operations per second of a training step on an accelerator.
 ASSUMED_FLOPS = 2e13
-#: Limits of the automatic choice: steps per call, and bytes of their inputs.
+#: Limits of the automatic choice: steps per call, and bytes of inputs per call.
 MAX_STEPS, MAX_INPUT_BYTES = 64, 2**28
 
 
@@ -48,7 +48,7 @@ class Storable(Protocol):
         ...
 
     def positions(self, step: int) -> dict[str, np.ndarray]:
-        """Return the positions in the store of the examples at a step."""
+        """Return the positions of a step's examples in the store."""
         ...
 
     def __getitem__(self, step: int) -> dict[str, np.ndarray]: ...
@@ -57,13 +57,13 @@ class Storable(Protocol):
 def place(batches: Storable, placement: str, *, name: str) -> Any:
     """Return the store of a split, copied to every device, or None if the split stays on the host.
 
-    Every process must call this at the same point; all reach the same decision.
+    Every process must call this at the same point; all processes reach the same decision.
 
     Args:
         batches: the batches of the split.
         placement: 'device', 'host' or 'auto'. On accelerators, 'auto' means 'device' if the audio
-            takes at most `MEMORY_SHARE` of the free memory of each device and `HOST_SHARE` of that
-            of the machine. Otherwise, and on the CPU, it means 'host'.
+            takes at most `MEMORY_SHARE` of the free memory of each device and `HOST_SHARE` of the
+            free memory of the machine. Otherwise, and on the CPU, it means 'host'.
         name: name of the split for messages.
 
     Raises:

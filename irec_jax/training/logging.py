@@ -16,7 +16,7 @@ from irec_jax.remote import Staged
 
 
 def log(line: str) -> None:
-    """Print a line above the progress bar, on process 0."""
+    """Print a line above the progress bar; only process 0 prints."""
     if distributed.is_main():
         tqdm.write(line)
         sys.stdout.flush()

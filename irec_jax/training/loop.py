@@ -21,7 +21,7 @@ from irec_jax.training import parallel
 from irec_jax.training.logging import Logger, duration, log
 from irec_jax.training.profiling import Profiler
 
-#: Requests of a process to all processes: save a checkpoint, or save one and stop.
+#: Requests from one process to all: save a checkpoint, or save a checkpoint and stop.
 _SAVE, _STOP = 1, 2
 
 
@@ -34,7 +34,7 @@ class TrainBatches(Protocol):
         ...
 
     def iterate(self, first_step: int, *, positions: bool = False) -> Any:
-        """Return an iterator over this process's batches, or their positions, from a step on."""
+        """Return an iterator over this process's batches, or their positions, from a given step."""
         ...
 
     def ids(self, step: int) -> list[str]:
@@ -64,7 +64,7 @@ class Progress:
 
     @property
     def best(self) -> dict[str, float] | None:
-        """The best epoch by `best_by`, the first one if there is a tie."""
+        """The best epoch according to `best_by`; the first of them if there is a tie."""
         return min(self.history, key=self.rank, default=None)
 
     def rank(self, row: Mapping[str, float]) -> float:
@@ -130,7 +130,7 @@ class TrainingRun:
         logger: writer of TensorBoard files.
         summarize: called at the start and after every epoch with the step and the replicated
             params and model state.
-        steps_per_call: number of steps per call of `train_step`, fewer at the end of an epoch; if
+        steps_per_call: number of steps per call of `train_step` (fewer at the end of an epoch); if
             it is 1, inputs and losses have no step axis.
         store: audio of the split on the devices, passed to `train_step` as a third argument; the
             inputs are then positions in it. None if inputs are batches.
@@ -149,17 +149,17 @@ class TrainingRun:
     store: Any = None
 
     def fit(self, state: TrainState) -> tuple[TrainState, Progress]:
-        """Train from an initial state, not replicated, until early stopping or the last epoch.
+        """Train from an initial (not replicated) state until early stopping or the last epoch.
 
         Early stopping ends training when the validation loss (or the scalar that
         `settings["stop_by"]` names) has not improved for more than `settings["patience"]` epochs.
         Training resumes from the last checkpoint in `workdir`, if there is one, with the same
         result as an uninterrupted run. After a SIGTERM in any process, all processes save a
-        checkpoint and stop after the same step or, during validation, once it is complete.
+        checkpoint and stop after the same step or, during validation, once validation is complete.
 
         Returns:
-            The state (on the host) of the last epoch or of the best one by `settings["best_by"]`,
-            depending on `settings["keep"]`, and the progress.
+            The state (on the host) of the last epoch, or of the best epoch according to
+            `settings["best_by"]`, depending on `settings["keep"]`; and the progress.
 
         Raises:
             UserError: the loss is not finite (the message gives the step and the ids of its batch),

@@ -1,4 +1,4 @@
-"""Optimisers and schedules of optax and optax.contrib, by their own names and arguments."""
+"""Optimisers and schedules from optax and optax.contrib, under their own names and arguments."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from irec_jax.errors import UserError
 #: Keys of the `optimizer` section that are not arguments of the optimiser.
 OWN_KEYS = ("schedule", "clip_norm")
 _SCHEDULE_FREE = "evaluates with parameters other than those it trains"
-#: Optimisers that the training step cannot run -> reason.
+#: Optimisers that the training step cannot run, with the reason for each.
 UNSUITABLE = {
     "lbfgs": "uses a line search, which needs the loss at several points in each step",
     "polyak_sgd": "derives its learning rate from the loss and takes none",
@@ -56,7 +56,7 @@ def _schedules() -> dict[str, Callable]:
 
 
 def find_optimizer(name: str) -> Callable:
-    """Return an optimiser of optax or optax.contrib.
+    """Return an optimiser from optax or optax.contrib.
 
     Raises:
         UserError: an unknown name, or an optimiser that the training step cannot run.
@@ -79,7 +79,7 @@ def _unsuitable(name: str) -> str | None:
 
 
 def find_schedule(name: str) -> Callable:
-    """Return a schedule of optax; raise UserError for an unknown name."""
+    """Return a schedule from optax; raise UserError for an unknown name."""
     return registry.find("schedule", _schedules(), name)
 
 

@@ -53,7 +53,7 @@ def mean_over_devices(tree: Any) -> Any:
 
 def replicate(tree: Any) -> Any:
     """Copy arrays to every device of this process, with a leading device axis."""
-    # The axis has the same name as in the step; otherwise the first step would compile twice.
+    # The axis has the same name as in the step; otherwise the first step would be compiled twice.
     return jax_utils.replicate(tree, axis_name=AXIS)
 
 

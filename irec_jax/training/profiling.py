@@ -64,11 +64,11 @@ class Profiler:
 
     Nothing is traced if `num_steps` is 0. A run that resumes within these steps traces the
     remaining ones. Calls of several steps are traced as a whole, starting with the first call that
-    begins at `start_step` or later; by then, the call before has compiled the step.
+    begins at `start_step` or later; by then, the previous call has compiled the step.
 
     Args:
         settings: the `profile` section of the config.
-        folder: folder for the traces.
+        folder: folder in which the traces are written.
     """
 
     def __init__(self, settings: Mapping[str, int], folder: Path):
@@ -105,7 +105,7 @@ class Profiler:
             self._finish(self._first, step)
 
     def close(self, step: int) -> None:
-        """End a trace in progress, when training ends after `step` steps."""
+        """End a trace in progress when training ends after `step` steps."""
         if self._first is not None:
             self._finish(self._first, step - 1)
         elif not self._done:

@@ -99,8 +99,8 @@ def several_steps(step: Callable, *, scan: bool, cut: Callable[..., Any] | None 
     Args:
         step: `(state, batch) -> (state, loss)`.
         scan: whether a call takes several steps: inputs and losses then have a leading axis.
-        cut: `(store, positions) -> batch` for inputs that are positions in a store, see
-            `data.device_audio`; None if inputs are batches.
+        cut: `(store, positions) -> batch` for inputs that are positions in a store (see
+            `data.device_audio`); None if inputs are batches.
 
     Returns:
         `(state, inputs) -> (state, losses)`; with `cut`, the store is a third argument.
@@ -124,11 +124,11 @@ def create_evaluate(
     predict: Callable | None = None,
     score: Callable[[np.ndarray, np.ndarray], dict[str, float]] | None = None,
 ) -> Callable[[Any, Any], dict[str, float]]:
-    """Return a function that computes the mean loss of a split for any device count and padding.
+    """Return a function that computes the mean loss of a split, for any device count and padding.
 
     Args:
         loss: `Task.loss`.
-        batches: function that returns an iterator over one pass of this process's batches.
+        batches: function that returns an iterator for one pass over this process's batches.
         cut, store: with a store on the devices, `batches` yields positions; see `several_steps`.
         predict: `Task.predict`; only called if `score` is given.
         score: maps the labels and the predictions (N, K) of all examples of the split, whose order
