@@ -10,7 +10,7 @@ Arguments:
   available; see irec fetch-sounds)
 - validation_sounds: sound libraries of the validation clips (default: some of the training clips
   are held out)
-- test_sounds: sound libraries of the test clips (default: those of the training clips)
+- test_sounds: sound libraries of the test clips (default: the same as for the training clips)
 - size: tiny, small (default) or full
 - debug: a short run on tiny data
 """

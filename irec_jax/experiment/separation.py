@@ -88,7 +88,7 @@ class SeparationExperiment(Experiment[Separation, data.StemDataset, data.Tracks]
     def _score(
         self, tracks: data.Tracks, predict: Predict
     ) -> tuple[list[separation.TrackScores], separation.Example | None]:
-        """Score the tracks, which are divided among the processes.
+        """Score the tracks, divided among the processes.
 
         Returns:
             The scores of all tracks, on every process; and, on process 0, spectrograms of the first
@@ -131,7 +131,7 @@ class SeparationExperiment(Experiment[Separation, data.StemDataset, data.Tracks]
     def _estimate(self, tracks: data.Tracks, i: int, predict: Predict) -> separation.TrackEstimates:
         """Return estimates for a track: features of the mean of its channels, and waveforms.
 
-        Ligtenberg (2022) scores the features.
+        The scores of Ligtenberg (2022) are computed from the features.
         """
         task = self.task
 

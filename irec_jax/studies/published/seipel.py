@@ -1,6 +1,6 @@
 """Results of Seipel (2018): crosstalk reduction (tables 3.3 to 3.6) and recognition (chapter 4).
 
-Crosstalk reduction: four anechoic orchestral excerpts of 9 to 14 parts, with crosstalk of at most
+Crosstalk reduction: four anechoic orchestral excerpts with 9 to 14 parts, with crosstalk of at most
 -6, -12 and -18 dB. Recognition: concert recordings of the Berlin University of the Arts. The
 recognition scores are shown only as curves (figures 4.4 to 4.6); `FINDINGS` summarises what the
 text says about them.
