@@ -20,7 +20,7 @@ from irec_jax.reports.model_card import model_card
 from irec_jax.systems.loading import load_variables
 from irec_jax.systems.recogniser import open_recogniser
 
-#: Keys of the section `data` that name local folders.
+#: Keys of the `data` section that name local folders.
 _LOCAL_KEYS = ("dir", "manual_dir")
 
 
@@ -52,7 +52,7 @@ def export(
     Args:
         workdir: the workdir.
         out: a new or empty folder for the files that `checkpoints.packaged` describes.
-        card: a Markdown file to append to the model card, for example with licence and remarks.
+        card: a Markdown file to append to the model card, for example with the licence and remarks.
         calibrate: adjust the last layer so that probabilities agree with the observed frequencies
             of the classes in the validation clips; thresholds are adjusted accordingly.
         overwrite: replace an earlier packaged system in `out`.
@@ -94,7 +94,7 @@ def _calibrate(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the parameters and `system.json` of a system with calibrated probabilities.
 
-    The last layer computes the logits, so that only its weights change.
+    The last layer computes the logits, so only its weights change.
     """
     loss = system["config"]["loss"]["name"]
     if loss != "binary_cross_entropy":
