@@ -39,6 +39,7 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
     if args.dataset == "gm_wild":
         for name in ("sounds", "validation_sounds", "test_sounds", "size"):
             config.data[name] = args[name] or ""
+        config.data.cache_gb = 2.0
     # Two frames per 67 ms keep attacks apart, at two thirds of the cost of configs/han.py. The
     # network takes levels relative to the maximum, so the offset only keeps silence finite.
     config.frontend = dict(
@@ -53,7 +54,7 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
         polarity=True,
         speed_semitones=1.0,
         distortion=0.1,
-        equaliser_db=6.0,
+        equaliser_db=8.0,
         band_limit=0.2,
         room=0.4,
         noise_db=-20.0,

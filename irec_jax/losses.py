@@ -1,11 +1,11 @@
-"""Losses, one value per example.
+"""Loss functions, which return one value per example.
 
-`CLASSIFICATION`: `loss(logits (..., K), labels (..., K), *, label_smoothing=0) -> (...,)`, >= 0,
-computed in float32 or better from labels in 0..1; label smoothing s is in [0, 1). `activation`
-returns the probabilities that belong to the logits of such a loss.
-`REGRESSION`: `loss(estimate (B, ...), target (B, ...)) -> (B,)`.
-All raise AssertionError if the shapes differ, and UserError for an argument out of range.
+- `CLASSIFICATION`: `loss(logits (..., K), labels (..., K), *, label_smoothing=0) -> (...,)`, >= 0,
+  computed in float32 or wider. Labels are in 0..1 and label smoothing s in [0, 1). `activation`
+  returns the function that converts logits to probabilities.
+- `REGRESSION`: `loss(estimate (B, ...), target (B, ...)) -> (B,)`.
 
+All of them raise AssertionError if the shapes differ, and UserError if an argument is out of range.
 Examples are independent; the training step applies the mask of the batch and averages.
 """
 
@@ -39,7 +39,7 @@ def binary_cross_entropy(
     """
     logits, labels = _check(logits, labels, label_smoothing)
     labels = labels * (1.0 - label_smoothing) + label_smoothing / 2.0
-    # Equals softplus(z) - y z: the equation above without cancelling terms.
+    # softplus(z) - y z equals the equation above but avoids cancellation.
     return jnp.mean(jax.nn.softplus(logits) - labels * logits, axis=-1)
 
 
@@ -50,15 +50,15 @@ def log_binary_cross_entropy(
     *,
     label_smoothing: float = 0.0,
 ) -> Float[Array, "*batch"]:
-    """Return the binary cross-entropy of probabilities that are given by their logarithms.
+    """Return the binary cross-entropy of probabilities that are given as logarithms.
 
-    -1/K sum_k [y_k log p_k + (1 - y_k) log(1 - p_k)], as `binary_cross_entropy`, for probabilities
-    that are no sigmoid of one logit, such as those of a bag.
+    -1/K sum_k [y_k log p_k + (1 - y_k) log(1 - p_k)], as in `binary_cross_entropy`, but for
+    probabilities that are not the sigmoid of a single logit, such as those of a bag.
 
     Args:
         log_p, log_not_p: log p and log(1 - p), <= 0.
         labels: multi-hot or soft labels y.
-        label_smoothing: s, with which y becomes y (1 - s) + s / 2.
+        label_smoothing: smoothing s, which changes y to y (1 - s) + s / 2.
     """
     log_p, labels = _check(log_p, labels, label_smoothing)
     labels = labels * (1.0 - label_smoothing) + label_smoothing / 2.0
@@ -78,12 +78,13 @@ def categorical_cross_entropy(
 
     -sum_k y_k log(p_k / sum_j p_j) with p = sigmoid(logits). Keras computes this for a sigmoid
     output layer with categorical cross-entropy (Han et al. 2017; Vazonis et al. 2022), but clips
-    at 1e-7; in the logarithmic domain it is exact. The loss depends only on the ratios of the
-    outputs, not on their scale. With label smoothing s, y becomes y (1 - s) + s / K.
+    at 1e-7, whereas the computation here is exact because it uses logarithms. The loss depends only
+    on the ratios of the outputs, not on their scale. With label smoothing s, y becomes
+    y (1 - s) + s / K.
 
-    As in Keras, labels are not divided by their sum: with n positive labels the n terms are summed,
-    so the example has weight n, and the minimum, n log n, is reached at equal outputs. Without a
-    positive label the loss is 0.
+    As in Keras, labels are not divided by their sum: with n positive labels, n terms are summed, so
+    the example has weight n, and the minimum is n log n, which equal outputs of the n classes
+    reach. Without positive labels, the loss is 0.
     """
     logits, labels = _check(logits, labels, label_smoothing)
     labels = labels * (1.0 - label_smoothing) + label_smoothing / labels.shape[-1]
@@ -134,14 +135,14 @@ def log_mean_squared_error(
 ) -> Float[Array, " batch"]:
     """Return the mean squared error of each example in dB.
 
-    10 log10(mean (estimate - target)^2 + 10^(floor_db / 10)). For targets with a mean square of 1
-    this is the negative signal-to-distortion ratio: the same relative reduction of the error counts
-    equally in accurate and in inaccurate examples.
+    10 log10(mean (estimate - target)^2 + 10^(floor_db / 10)). For targets with a mean square of 1,
+    this is the negative signal-to-distortion ratio, so the same relative reduction of the error
+    counts equally for accurate and inaccurate estimates.
 
     Args:
-        estimate, target: arrays of one shape.
-        floor_db: error level far below which improvements have no effect; limits the gradient of a
-            perfect estimate.
+        estimate, target: arrays of the same shape.
+        floor_db: error level far below which improvements have no effect. It limits the gradient
+            for perfect estimates.
     """
     if isinstance(floor_db, bool) or not isinstance(floor_db, (int, float)):
         raise UserError(f"loss.floor_db={floor_db!r}: expected a number of dB")
@@ -161,26 +162,26 @@ REGRESSION = {
 LOSSES = CLASSIFICATION | REGRESSION
 
 
-#: Values of the config key `loss.class_weights` but "none".
+#: Values of the config key `loss.class_weights`, except for "none".
 CLASS_WEIGHTS = ("balanced", "effective")
-#: beta of "effective", between no weights (0) and balanced ones (1). At 0.999 the weights are in
-#: between for the hundreds of examples per class of IRMAS.
+#: beta of "effective": 0 gives equal weights, 1 balanced ones. 0.999 is a compromise for the
+#: hundreds of examples per class of IRMAS.
 _EFFECTIVE_BETA = 0.999
 
 
 def class_weights(
     kind: str, counts: Real[np.ndarray, " classes"]
 ) -> Float64[np.ndarray, " classes"]:
-    """Return the weights of classes, larger for rarer ones.
+    """Return class weights, which are larger for rarer classes.
 
     | kind | weight of a class with n examples |
     |---|---|
     | `balanced` | N / (K n), as in scikit-learn |
     | `effective` | 1 / effective number, (1 - beta) / (1 - beta^n), scaled to a mean of 1 |
 
-    The effective number of samples is that of Cui et al. (2019, equations 2 and 4).
-    N is the number of labels, the sum of all n, and K the number of classes that have examples.
-    Other classes have weight 1, which no example uses.
+    The effective number of samples is defined by Cui et al. (2019, equations 2 and 4). N is the
+    number of labels, the sum of all n, and K is the number of classes with examples. Classes
+    without examples get a weight of 1, which has no effect.
 
     Args:
         kind: one of `CLASS_WEIGHTS`.
@@ -206,16 +207,16 @@ def class_weights(
 def example_weights(
     labels: Real[np.ndarray, "*batch classes"], weights: Real[np.ndarray, " classes"]
 ) -> Float64[np.ndarray, "*batch"]:
-    """Return the weight of each example: the mean of those of its classes, 1 without any."""
+    """Return the weight of each example: the mean weight of its classes, or 1 if it has none."""
     present = np.asarray(labels) > 0
     counts = present.sum(axis=-1)
     return np.where(counts > 0, present @ weights / np.maximum(counts, 1), 1.0)
 
 
 def activation(name: str) -> Callable[[Float[Array, "... classes"]], Float[Array, "... classes"]]:
-    """Return the activation that maps logits, trained with a loss, to probabilities.
+    """Return the activation that converts logits trained with the named loss to probabilities.
 
-    This is the softmax for mutually exclusive classes, and otherwise the sigmoid of each class.
+    This is the softmax for mutually exclusive classes and the sigmoid otherwise.
     """
     return jax.nn.softmax if name == "softmax_cross_entropy" else jax.nn.sigmoid
 
@@ -224,8 +225,8 @@ def create(name: str, **arguments: Any) -> Loss:
     """Return the named loss with its keyword arguments bound.
 
     Raises:
-        UserError: unknown name or argument (the nearest known one is suggested), or a value out of
-            range.
+        UserError: if the name or an argument is unknown (the message suggests the nearest known
+            one), or a value is out of range.
     """
     if name not in LOSSES:
         raise unknown("loss", name, LOSSES)
@@ -242,7 +243,7 @@ def _check(
 ) -> tuple[
     Float[Array | np.ndarray, "*batch classes"], Float[Array | np.ndarray, "*batch classes"]
 ]:
-    """Check the arguments; return logits and labels in one float dtype of at least 32 bits."""
+    """Check the arguments; return logits and labels in the same dtype, float32 or wider."""
     if isinstance(label_smoothing, bool) or not isinstance(label_smoothing, (int, float)):
         raise UserError(f"loss.label_smoothing={label_smoothing!r}: expected a number")
     if not 0 <= label_smoothing < 1:

@@ -170,7 +170,7 @@ def test_eval_mode_accepts_changed_evaluation_settings(trained, capsys):
     report = json.loads((trained / "report.json").read_text())
     assert report["aggregation"] == "s1" and len(report["history"]) == 2
     assert report["aggregations"]["s2"]["curve"] == report_before["aggregations"]["s2"]["curve"]
-    assert "settings; those of the report are evaluation.aggregation: s2 -> s1" in (
+    assert "keeps its settings; the report uses evaluation.aggregation: s2 -> s1" in (
         capsys.readouterr().out
     )
     assert (trained / "system.json").read_text() == system_before

@@ -219,7 +219,7 @@ def test_failed_upload_of_tensorboard_files_is_a_warning(objects, capsys):
         logger.scalars(step, {"loss": 1.0})
         logger.flush()
     (line,) = capsys.readouterr().out.splitlines()
-    assert line.startswith("warning: s3://bucket/run/tensorboard/") and "training goes on" in line
+    assert line.startswith("warning: s3://bucket/run/tensorboard/") and "training continues" in line
     object_store.ObjectStore.refused.clear()
     logger.close()
     assert not capsys.readouterr().out and len(names(objects, "bucket/run")) == 1

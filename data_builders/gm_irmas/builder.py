@@ -1,8 +1,9 @@
 """Rendered counterpart of `irmas`: rule-based music played by General MIDI sampled instruments.
 
-It has the features, formats, splits and statistics of the real dataset: 3 s training clips with one
-label each in IRMAS's class proportions, about three per song; test clips of 5 to 20 s with one to
-five labels. It is always available, but it is not IRMAS, and reports on it say so.
+The features, formats, splits and statistics are those of the real dataset: training clips of 3 s
+with one label each, in IRMAS's class proportions and about three per song, and test clips of 5 to
+20 s with one to five labels. Nothing needs to be downloaded. Scores on this dataset are not scores
+on IRMAS, and reports say so.
 
 Version 1.0.0 is frozen: any change to the music requires a new version.
 """

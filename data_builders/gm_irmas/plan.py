@@ -1,4 +1,4 @@
-"""Clips of `gm_irmas`: their songs, genres and labels, in the proportions of IRMAS.
+"""Plan of the clips of `gm_irmas`: songs, genres and labels in the proportions of IRMAS.
 
 The plan is drawn before any music is composed, so that label counts are exact and no song is in
 both splits. It depends only on the size.
@@ -63,7 +63,7 @@ class ClipPlan:
 
 
 def plan_clips(size: str, split: str) -> list[ClipPlan]:
-    """Return all clips of a split, song by song.
+    """Return the plans of all clips of a split, song by song.
 
     Raises:
         ValueError: if the size or split is unknown.
@@ -78,7 +78,7 @@ def plan_clips(size: str, split: str) -> list[ClipPlan]:
 
 
 def apportion(total: int, weights: ArrayLike, *, minimum: int = 0) -> list[int]:
-    """Divide ``total`` into integers in proportion to weights, by the largest remainder method.
+    """Divide ``total`` into integers proportional to weights, by the largest remainder method.
 
     Shares below ``minimum`` are raised to it at the expense of the others.
 
@@ -87,7 +87,9 @@ def apportion(total: int, weights: ArrayLike, *, minimum: int = 0) -> list[int]:
     """
     weights = np.asarray(weights, float)
     if minimum * len(weights) > total:
-        raise ValueError(f"total={total}: less than {minimum} for each of {len(weights)} shares")
+        raise ValueError(
+            f"total={total}: too small for {len(weights)} shares of at least {minimum}"
+        )
     raised = np.zeros(len(weights), bool)
     while True:
         rest = total - minimum * raised.sum()
@@ -133,7 +135,7 @@ def _test_clips(size: Size) -> list[ClipPlan]:
 
 
 def _draw_label_sets(rng: Generator, size: Size) -> list[tuple[str, tuple[str, ...]]]:
-    """Draw (genre, labels) of all test clips, with the exact counts of the plan."""
+    """Draw the genre and labels of each test clip so that the label counts are exact."""
     by_num_labels = apportion(size.test_clips, TEST_CLIPS_BY_NUM_LABELS)
     total = sum((index + 1) * count for index, count in enumerate(by_num_labels))
     counts = apportion(total, list(TEST_LABELS.values()), minimum=size.min_test_labels)
@@ -164,7 +166,7 @@ def _draw_genre(rng: Generator, label: str) -> str:
 
 
 def _group_into_songs(rng: Generator, label_sets, clips_per_song: int) -> list:
-    """Group clips of one genre with similar labels into songs: [(genre, [labels, ...])]."""
+    """Group clips of the same genre and with similar labels: [(genre, [labels, ...])] per song."""
     songs = []
     for genre in GENRES:
         ungrouped = [labels for clip_genre, labels in label_sets if clip_genre == genre]

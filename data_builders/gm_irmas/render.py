@@ -1,8 +1,8 @@
 """Composition, synthesis and mixing of the clips of `gm_irmas`.
 
-A clip is a function of its plan and the SoundFont. Clips of one song share musicians, tempo, key,
-rhythms, room and mastering; bars, notes and balance differ. This module does not import TensorFlow
-Datasets, so that render workers start quickly.
+A clip depends only on its plan and the SoundFont. Clips of the same song share musicians, tempo,
+key, rhythms, room and mastering; bars, notes and balance differ. This module does not import
+TensorFlow Datasets, so that render workers start quickly.
 """
 
 import dataclasses
@@ -17,16 +17,16 @@ from data_builders.rendering.instruments import genre_weight
 from irec_jax import audio as audio_io
 from irec_jax.labels import IRMAS
 
-#: Version of the music and part of every seed: changed music requires a new version.
+#: Version of the music. It is part of every seed, and any change to the music requires a new one.
 VERSION = "1.0.0"
 TRAIN_CLIP_S = 3.0
 _NUM_ATTEMPTS = 5
-#: Accompanying instruments other than the IRMAS classes.
+#: Accompanying instruments that are not IRMAS classes.
 _OTHER_INSTRUMENTS = (
     "electric piano", "vibraphone", "marimba", "accordion", "harp", "banjo", "trombone",
     "french horn", "oboe", "bassoon",
 )  # fmt: skip
-#: Weight of each class for taking the lead among several labelled instruments.
+#: Weight of each class when the lead is drawn among several labelled instruments.
 _LEAD_WEIGHTS = {
     "voi": 6, "sax": 4, "tru": 4, "vio": 4, "flu": 4, "cla": 3, "cel": 2.5, "gel": 2.5, "pia": 1.5,
     "gac": 1, "org": 0.8,
@@ -39,13 +39,13 @@ class RenderedClip:
 
     Attributes:
         mixture: float32 (T, 2) at 44.1 kHz within [-1, 1].
-        direct: name -> direct sound (T, 2) of each stem at its level in the mixture, on which the
-            balance of instruments is defined (`mix.active_rms_db`). Names are the IRMAS classes,
+        direct: name -> direct sound (T, 2) of each stem at its level in the mixture; its
+            `mix.active_rms_db` defines the balance of the instruments. Names are IRMAS classes,
             ``bass``, ``drums`` and names of other instruments.
-        stems: name -> finished stem (T, 2) with reverberation; they add up to the mixture without
-            its noise. Empty unless requested.
+        stems: name -> finished stem (T, 2) with reverberation; the stems add up to the mixture
+            without its noise. Empty unless requested.
         activity: name -> (start_s, end_s) of the active segments of the stem.
-        programs: name -> name of the instrument that plays the stem.
+        programs: name of the stem -> name of the instrument that plays it.
         labels: classes of the labelled instruments.
         genre: name of the genre.
         drums: ``yes`` or ``no``.
@@ -79,8 +79,8 @@ def render_clip(
 ) -> RenderedClip:
     """Render a clip.
 
-    Clips in which a labelled instrument pauses too long are composed again; the best attempt, the
-    first one in a tie, is kept.
+    If a labelled instrument pauses for too long, the clip is composed again. The best attempt is
+    kept, or the first of several equally good ones.
 
     Args:
         clip: an entry of `plan.plan_clips`.
@@ -114,9 +114,9 @@ def render_clip(
 
 
 def render_example(task: tuple[ClipPlan, str | None, int, int]) -> tuple[str, dict]:
-    """Render the (id, example) of (clip, soundfont, sample rate in Hz, channels) for the builder.
+    """Render a task (clip, soundfont, sample rate in Hz, channels) to (id, example).
 
-    Other formats are converted from the 16-bit stereo clip, as they are from IRMAS's files.
+    As with IRMAS's files, other formats are converted from the 16-bit stereo clip at 44.1 kHz.
     """
     clip, soundfont, sample_rate_hz, num_channels = task
     rendered = render_clip(clip, soundfont=soundfont)
@@ -140,7 +140,7 @@ def render_example(task: tuple[ClipPlan, str | None, int, int]) -> tuple[str, di
 
 
 def _presence(stem: np.ndarray) -> float:
-    """Return the share of seconds in which a stem is at most 20 dB below its active level."""
+    """Return the fraction of seconds in which a stem is at most 20 dB below its active level."""
     level_db = mix.active_rms_db(stem)
     if not np.isfinite(level_db):
         return 0.0
@@ -152,7 +152,7 @@ def _presence(stem: np.ndarray) -> float:
 
 
 def _song_key(clip: ClipPlan) -> tuple:
-    # The key omits the labels of the plan: a song with this number differs between sizes.
+    # The key omits the labels: for the same song number, they differ between sizes.
     return ("gm_irmas", VERSION, clip.split, clip.genre, clip.song)
 
 
@@ -160,9 +160,10 @@ class _Arrangement:
     """Lead sheet, musicians and levels of a clip.
 
     Attributes:
-        start_samples: start of the clip. Clips are cut out of songs: they begin anywhere in a bar,
-            with notes already sounding.
-        num_samples: samples to render, from the start of the music to the end of the clip.
+        start_samples: start of the clip in the music. Clips are excerpts of songs, so they begin
+            anywhere in a bar, with notes already sounding.
+        num_samples: number of samples to render, from the start of the music to the end of the
+            clip.
         sheet: tempo, metre, key and chords.
         musicians: name of the stem -> musician.
         levels_db: name of the stem -> level in the mixture.
@@ -189,24 +190,25 @@ class _Arrangement:
         self._add_rhythm_section(rng)
 
     def play(self, player: synth.SoundFontPlayer) -> dict[str, np.ndarray]:
-        """Compose all parts and render them: name -> stem."""
+        """Compose and render all parts; return name -> stem."""
         keys = dict(song_key=_song_key(self.clip), clip_key=self._key)
         parts = arrange.compose(list(self.musicians.values()), self.sheet, **keys)
         return {name: player.play(part, self.num_samples) for name, part in parts.items()}
 
     def strips(self) -> dict[str, mix.ChannelStrip]:
-        """Return the channel strips by name of the stem."""
+        """Return the channel strip of each stem by name."""
         levels_db = self.levels_db.items()
         return {name: _draw_strip(self.clip, name, level_db) for name, level_db in levels_db}
 
     def _add(self, kind: str, *, leads: bool, level_db: float, labelled: bool = False) -> None:
         """Add a musician.
 
-        The instrument and the style of playing are drawn per song: equal in all of its clips.
+        The instrument and the style of playing are drawn once per song, so that all its clips
+        share them.
 
         Args:
-            kind: kind of instrument, such as 'cel'; name of the stem.
-            leads: whether the musician plays a leading part.
+            kind: kind of instrument, such as 'cel', which is also the name of the stem.
+            leads: whether the musician plays a lead part.
             level_db: level of the stem in dB.
             labelled: whether the instrument is a label of the clip, which limits its rests.
         """
@@ -226,7 +228,7 @@ class _Arrangement:
         self.levels_db[kind] = level_db
 
     def _add_labelled(self, rng: Generator) -> None:
-        """Add the labelled instruments, at most 5.4 dB apart."""
+        """Add the labelled instruments, whose levels differ by at most 5.4 dB."""
         labels = self.clip.labels
         leader = seeding.draw(rng, {label: _LEAD_WEIGHTS[label] for label in labels})
         for label in labels:
@@ -237,7 +239,7 @@ class _Arrangement:
             self._add(label, leads=leads, level_db=level_db, labelled=True)
 
     def _add_accompaniment(self, rng: Generator) -> None:
-        """Add instruments that are not predominant, of the IRMAS classes and beyond."""
+        """Add instruments that are not predominant, whether they are IRMAS classes or not."""
         clip = self.clip
         song = seeding.generator(*_song_key(clip), "others")
         weakest_db = min(self.levels_db.values())
@@ -263,7 +265,7 @@ class _Arrangement:
             self._add(kind, leads=False, level_db=level_db)
 
     def _add_rhythm_section(self, rng: Generator) -> None:
-        """Add bass and drums as often as the genre has them, mostly both or neither."""
+        """Add bass and drums with the probabilities of the genre, usually both or neither."""
         song = seeding.generator(*_song_key(self.clip), "rhythm section")
         style = genres.GENRES[self.clip.genre]
         if self.clip.split == "train" and song.random() < 0.22:
@@ -282,7 +284,7 @@ def _draw_test_duration_s(rng: Generator) -> float:
 
 
 def _draw_strip(clip: ClipPlan, name: str, level_db: float) -> mix.ChannelStrip:
-    """Draw panning, equaliser and send of a musician, the same in all clips of the song."""
+    """Draw the channel strip of a musician; all clips of a song share it, except for the level."""
     rng = seeding.generator(*_song_key(clip), "strip", name)
     central = name in ("bass", "drums", "voi") or name in clip.labels
     pan = float(np.clip(rng.normal(0.0, 0.15 if central else 0.5), -0.9, 0.9))

@@ -1,11 +1,12 @@
 """Rendered multitrack pieces for chamber ensembles and orchestra, with one dry stem per player.
 
 Rule-based music for the 13 instruments of `labels.ORCHESTRA`, played by General MIDI sampled
-instruments. Pieces have 3 to 14 tracks and last 12 to 60 s, those of size `long` 2 to 5 minutes;
-ensembles occur in the proportions of Seipel's recordings (2018, table 4.2). `crosstalk.simulate`
-computes the spot microphone signals from the stems, with a random symmetric mixing matrix per piece
-whose maximum off the diagonal is -6, -12 or -18 dB; the mix is the panned stems with reverberation.
-It is always available, but it was not recorded, and reports on it say so.
+instruments. Pieces have 3 to 14 tracks and last 12 to 60 s, or 2 to 5 minutes in the size `long`.
+Instruments occur about as often as in Seipel's recordings (2018, table 4.2). `crosstalk.simulate`
+computes the spot microphone signals from the stems, with a random symmetric mixing matrix for each
+piece whose largest off-diagonal element is -6, -12 or -18 dB. The mix consists of the panned stems
+with reverberation. Nothing needs to be downloaded. Scores on this dataset are not scores on
+recordings, and reports say so.
 """
 
 import zlib
@@ -25,8 +26,8 @@ from data_builders.rendering import pool
 from irec_jax import audio
 from irec_jax.labels import ORCHESTRA
 
-#: Maximum number of rendering processes. Each needs up to a gigabyte for a large orchestra, and up
-#: to two for the largest piece of size `long`.
+#: Maximum number of rendering processes. Each needs up to 1 GB of memory for a large orchestra, and
+#: up to 2 GB for the largest piece of size `long`.
 _MAX_WORKERS, _MAX_LONG_WORKERS = 4, 2
 
 
@@ -35,7 +36,7 @@ class GmMultitrack(RenderedBuilder, multitrack_base.MultitrackBuilder):
 
     UNIT = "pieces"
     VERSION = tfds.core.Version(MUSIC_VERSION)
-    RELEASE_NOTES = {MUSIC_VERSION: "First."}
+    RELEASE_NOTES = {MUSIC_VERSION: "First version."}
     BUILDER_CONFIGS = make_configs(SIZES, MULTITRACK_FORMATS)
     DEFAULT_BUILDER_CONFIG_NAME = "small-multitrack44k"
 
@@ -47,7 +48,7 @@ class GmMultitrack(RenderedBuilder, multitrack_base.MultitrackBuilder):
     def note_activity(
         self, split: str, piece: str, *, num_frames: int, frame_length: int
     ) -> np.ndarray:
-        """Return in which frames a note of each track is held; see `notes.note_activity`."""
+        """Return whether each track holds a note in each frame; see `notes.note_activity`."""
         plans = {plan.name: plan for plan in plan_pieces(self.builder_config.size, split)}
         return note_activity(
             plans[piece],
@@ -81,7 +82,7 @@ class GmMultitrack(RenderedBuilder, multitrack_base.MultitrackBuilder):
 
 
 def _segments(num_samples: int, sample_rate_hz: int) -> list[slice]:
-    """Return the segments of a piece, all but the last `SEGMENT_S` long."""
+    """Split a piece into segments of `SEGMENT_S`, of which the last may be shorter."""
     length = SEGMENT_S * sample_rate_hz
     return [slice(start, start + length) for start in range(0, num_samples, length)]
 
@@ -92,19 +93,20 @@ def simulate_spots(
     """Simulate the spot microphones of a piece.
 
     Args:
-        stems: int16 (J, T).
-        piece: its name seeds the symmetric mixing matrix, bounded by its ``max_crosstalk_db``.
-        sample_rate_hz: in Hz.
+        stems: dry stems, int16 (J, T).
+        piece: plan of the piece. Its name is the seed of the symmetric mixing matrix, and its
+            ``max_crosstalk_db`` bounds the off-diagonal elements.
+        sample_rate_hz: sample rate of the stems.
 
     Returns:
         Spot microphone signals, int16 (J, T), and the mixing matrix, float32 (J, J).
     """
-    # Imported here, so that a mistyped option is reported immediately.
+    # JAX takes seconds to import, and a mistyped option should be reported at once.
     import jax
 
     from irec_jax import crosstalk
 
-    # On the CPU: identical bits on every machine, and no accelerator is taken from other programs.
+    # The CPU gives identical bits on every machine and leaves accelerators to other programs.
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
         mixing = crosstalk.draw_mixing(
             jax.random.key(zlib.crc32(f"{MUSIC_VERSION} {piece.name}".encode())),

@@ -1,4 +1,4 @@
-"""Times at which the players of a piece of `gm_multitrack` play, from the composed notes."""
+"""Activity of the players in a piece of `gm_multitrack`, computed from the composed notes."""
 
 import numpy as np
 
@@ -9,20 +9,20 @@ from data_builders.gm_multitrack.render import compose
 def note_activity(
     plan: PiecePlan, *, num_frames: int, frame_length: int, sample_rate_hz: int
 ) -> np.ndarray:
-    """Return in which frames a note of each track is held, as bool (J, F).
+    """Return whether each track holds a note in each frame, as bool (J, F).
 
-    The piece is composed but not rendered. Notes begin and end as performed: the deviations from
-    the beat are included, the decay after the end of a note is not. A frame that a note only
-    touches counts.
+    The piece is composed but not rendered. Notes begin and end as performed: deviations from the
+    beat are included, but the decay after the end of a note is not. A frame is active even if a
+    note covers only part of it.
 
     Args:
         plan: an entry of `plan.plan_pieces`, with J tracks.
-        num_frames: number of frames from the start of the piece; later notes are left out.
+        num_frames: number of frames F from the start of the piece; later notes are ignored.
         frame_length: length of a frame in samples; frame f starts at sample ``f * frame_length``.
         sample_rate_hz: sample rate of the rendered audio.
     """
     score = compose(plan)
-    # Notes that begin minus notes that end, by frame.
+    # Number of notes that begin in each frame minus the number that have ended before it.
     changes = np.zeros((len(plan.tracks), num_frames + 1), np.int64)
     for row, (name, _) in zip(changes, plan.tracks, strict=True):
         onset_s, duration_s = np.array(

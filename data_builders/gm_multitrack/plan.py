@@ -1,7 +1,7 @@
-"""Pieces of `gm_multitrack`: ensembles in proportions close to Seipel's recordings.
+"""Plan of the pieces of `gm_multitrack`, with instruments in similar proportions to Seipel's.
 
-In the 115 pieces of size `full`, each instrument occurs about as often as in the 116 of Seipel
-(2018, table 4.2; `SEIPEL_PIECES`), and the split into 92 and 23 pieces is Seipel's.
+In the 115 pieces of size `full`, each instrument occurs about as often as in Seipel's 116 pieces
+(2018, table 4.2; see `SEIPEL_PIECES`). The split into 92 and 23 pieces is also Seipel's.
 """
 
 import dataclasses
@@ -17,12 +17,12 @@ SEIPEL_PIECES = {
     "violoncello": 104,
 }  # fmt: skip
 SPLITS = ("train", "test")
-#: Maximum crosstalk of the pieces, in rotation.
+#: Maximum crosstalk in dB, assigned to the pieces in rotation.
 MAX_CROSSTALK_DB = (-6, -12, -18)
 
 
 class Ensemble(NamedTuple):
-    """Instruments that play together, and the number of pieces (train, test) by size."""
+    """Instruments that play together, and the number of (train, test) pieces in each size."""
 
     instruments: tuple[str, ...]
     tiny: tuple[int, int]
@@ -38,7 +38,7 @@ def _ensemble(instruments: str, tiny, small, full, long=(0, 0)) -> Ensemble:
 _WINDS = "flute oboe clarinet bassoon french_horn"
 _STRINGS = "violin violin viola violoncello double_bass"
 _BRASS = "trumpet trombone tuba"
-#: Name -> instruments, and the number of pieces of size tiny, small, full and long.
+#: Name -> ensemble: instruments, and numbers of pieces of size tiny, small, full and long.
 ENSEMBLES = {
     "string_trio": _ensemble("violin viola violoncello", (0, 0), (0, 0), (2, 0)),
     "string_quartet": _ensemble("violin violin viola violoncello", (0, 1), (2, 1), (6, 2), (1, 0)),
@@ -90,7 +90,7 @@ ENSEMBLES = {
     ),
 }  # fmt: skip
 
-#: Shortest and longest duration in seconds, for pieces of up to eight tracks and for larger ones.
+#: Shortest and longest duration in seconds, for pieces with up to eight tracks and with more.
 DURATIONS_S = {
     "tiny": ((19.0, 21.0), (12.0, 12.0)),
     "small": ((20.0, 32.0), (20.0, 25.0)),
@@ -107,10 +107,10 @@ class PiecePlan:
     Attributes:
         split: ``train`` or ``test``.
         ensemble: key of `ENSEMBLES`.
-        number: number of the piece among those of the ensemble in the split, from 1.
+        number: number of the piece among those for the same ensemble in the split, from 1.
         tracks: (unique name, class) of each track.
-        max_duration_s: upper bound of the duration, which is an integer number of bars.
-        max_crosstalk_db: maximum crosstalk of its spot microphones.
+        max_duration_s: upper bound of the duration; the piece has as many bars as fit.
+        max_crosstalk_db: maximum crosstalk in the spot microphone signals.
     """
 
     split: str
@@ -126,7 +126,7 @@ class PiecePlan:
 
 
 def plan_pieces(size: str, split: str) -> list[PiecePlan]:
-    """Return all pieces of a split.
+    """Return the plans of all pieces of a split.
 
     Raises:
         ValueError: if the size or split is unknown.
@@ -149,7 +149,7 @@ def plan_pieces(size: str, split: str) -> list[PiecePlan]:
 
 
 def name_tracks(instruments: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """Return (name, class) of each player, sorted; players of one class are numbered from 1."""
+    """Return the (name, class) of each player, sorted; players of a class are numbered from 1."""
     names: list[tuple[str, str]] = []
     for label, count in sorted(Counter(instruments).items()):
         numbers = [f"-{number}" for number in range(1, count + 1)] if count > 1 else [""]

@@ -1,9 +1,10 @@
 """Composition, synthesis and mixing of the pieces of `gm_multitrack`.
 
-A piece is a function of its plan and the SoundFont. It consists of phrases: in each, some players
-rest, one leads, the lowest play the bass and the others accompany. All play the last phrase, which
-ends on the tonic. A player repeats the same material whenever the role returns. This module imports
-neither TensorFlow Datasets nor JAX, so that render workers start quickly.
+A piece depends only on its plan and the SoundFont. It consists of phrases. In each phrase, one
+player leads, the lowest instruments play the bass, others accompany, and some rest. Everyone plays
+in the last phrase, which ends on the tonic. A player's material in a role stays the same throughout
+the piece. This module imports neither TensorFlow Datasets nor JAX, so that render workers start
+quickly.
 """
 
 import dataclasses
@@ -18,9 +19,9 @@ from data_builders.rendering.score import BeatNote, Part, notes_between
 from data_builders.rendering.theory import LeadSheet, chord
 from irec_jax import audio
 
-#: Version of the music and part of every seed: changed music requires a new version.
+#: Version of the music. It is part of every seed, and any change to the music requires a new one.
 VERSION = "1.0.0"
-#: Peak level of the loudest stem, and of the mix.
+#: Peak level of the loudest stem and of the mix in dB re full scale.
 PEAK_DB = -1.0
 _TAIL_S = 1.5
 _GENRE = "cla"
@@ -32,8 +33,8 @@ class _Seat:
 
     Attributes:
         instrument: name in the catalogue.
-        lead_weight: weight for taking the melody.
-        bass_rank: rank among the bass instruments, highest first; 0 for others.
+        lead_weight: weight when the leading player is drawn.
+        bass_rank: priority as the bass instrument, from 1 (low) to 5 (high); 0 for others.
         level_db: level in the mix.
         pan: position from -1 (left) to 1 (right).
     """
@@ -78,8 +79,8 @@ class Score:
     Attributes:
         sheet: tempo, metre, key and chords.
         phrases: (first bar, end bar) of each phrase.
-        roles: for each phrase, name of the track -> ``lead``, ``bass`` or ``back``; tracks that are
-            absent rest.
+        roles: for each phrase, name of the track -> ``lead``, ``bass`` or ``back``; the other
+            tracks rest.
         parts: name of the track -> part.
     """
 
@@ -135,7 +136,7 @@ def render(
         tracks[name] = stereo.mean(axis=1, keepdims=True, dtype=np.float32)
     room = mix.draw_room(_generator(plan, "room"), decay_s=(1.0, 2.2), min_damping_hz=4000)
     mixture, direct, _ = mix.mixdown(tracks, strips, room, mix.Mastering(peak_db=PEAK_DB))
-    # Long pieces take hundreds of megabytes per set of tracks: keep none longer than needed.
+    # The tracks of a long piece take hundreds of megabytes, so free them as soon as possible.
     del tracks
     stems = np.empty((len(direct), num_samples), np.float32)
     for row, name in enumerate(list(direct)):
@@ -151,7 +152,7 @@ def render(
 
 
 def render_example(task: tuple[PiecePlan, str | None, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Render (plan, soundfont, sample rate in Hz) to stems int16 (J, T) and mix int16 (T, 2)."""
+    """Render a task (plan, soundfont, sample rate in Hz): stems int16 (J, T), mix int16 (T, 2)."""
     plan, soundfont, sample_rate_hz = task
     stems, mixture = render(plan, sample_rate_hz=sample_rate_hz, soundfont=soundfont)
     return audio.to_int16(stems), audio.to_int16(mixture)
@@ -171,7 +172,7 @@ def _normalise_peak(samples: np.ndarray) -> np.ndarray:
 
 
 def _draw_sheet(plan: PiecePlan) -> LeadSheet:
-    """Draw a lead sheet of as many bars as fit, ending with dominant and tonic."""
+    """Draw a lead sheet of as many bars as fit, ending with a cadence from dominant to tonic."""
     rng = _generator(plan, "frame")
     sheet = genres.draw_lead_sheet(rng, _GENRE, duration_s=plan.max_duration_s)
     bar_s = sheet.metre.beats * sheet.beat_s
@@ -192,7 +193,7 @@ def _draw_phrases(sheet: LeadSheet, rng: Generator) -> tuple[tuple[int, int], ..
 
 
 def _assign_roles(plan: PiecePlan, num_phrases: int, rng: Generator) -> tuple[dict[str, str], ...]:
-    """Draw the roles of each phrase; the longer a player has rested, the likelier the entry."""
+    """Draw the roles in each phrase; players who have rested longer are more likely to play."""
     labels = dict(plan.tracks)
     rests = dict.fromkeys(labels, 1)  # phrases since each player last played, plus one
     all_roles, leader = [], None
@@ -215,7 +216,7 @@ def _assign_roles(plan: PiecePlan, num_phrases: int, rng: Generator) -> tuple[di
 
 
 def _phrase_roles(chosen: list[str], leader: str, labels: dict[str, str]) -> dict[str, str]:
-    """Return the roles in a phrase: one leads, the lowest play the bass, the others accompany."""
+    """Return the roles in a phrase: lead, bass for the lowest instruments, back for the others."""
     roles = dict.fromkeys(chosen, "back") | {leader: "lead"}
     top_rank = max(_SEATS[labels[name]].bass_rank for name in chosen)
     for name in chosen:
@@ -228,12 +229,12 @@ def _phrase_roles(chosen: list[str], leader: str, labels: dict[str, str]) -> dic
 
 
 def _lead_weight(name: str, label: str) -> float:
-    """Return the weight for taking the melody, lower for second players."""
+    """Return the weight of a player when the lead is drawn; second players have a lower one."""
     return _SEATS[label].lead_weight * (0.4 if name.endswith("-2") else 1.0)
 
 
 def _compose_part(plan: PiecePlan, sheet: LeadSheet, phrases, roles, name: str, label: str) -> Part:
-    """Compose and perform the part of one player, given the role (or None) in each phrase."""
+    """Compose and perform a player's part, given the role in each phrase (None for a rest)."""
     instrument = _INSTRUMENTS[_SEATS[label].instrument]
     lines = {
         role: _compose_line(plan, sheet, role, name, label, instrument)
@@ -263,7 +264,7 @@ def _compose_line(
         high = min(high, low + 19)
     elif label != "piano" and role == "lead":
         low = max(low, high - 27)
-    elif label != "piano":  # below the melody, second players below first
+    elif label != "piano":  # below the melody, and second players below first ones
         low = low + (0 if name.endswith("-2") else 3)
         high = min(high, low + 21)
     density = float(pattern.uniform(*((0.25, 0.9) if role == "lead" else (0.05, 0.6))))
@@ -289,7 +290,7 @@ def _hold_last_bar(notes: list[BeatNote], last_bar: float, end: float) -> list[B
 
 
 def _draw_strip(plan: PiecePlan, name: str, label: str) -> mix.ChannelStrip:
-    """Draw level, panning and send of a player, close to those of the orchestra's seating."""
+    """Draw the channel strip of a player, with level and panning close to those in `_SEATS`."""
     rng = _generator(plan, "strip", name)
     seat = _SEATS[label]
     second = 0.25 if name.endswith("-2") else 0.0

@@ -1,10 +1,10 @@
 """Rendered counterpart of `musdb18`: pop and rock songs with four stems.
 
 Rule-based music played by General MIDI sampled instruments: drums with fills and stops, bass, two
-to five other instruments, and a voice that sings vowels and consonants but no words. It has the
-features and splits of the real dataset, its number of songs in the size `full`, and stem levels
-close to the real ones. The mixture is the exact sum of the stems. It is always available, but it is
-not MUSDB18, and reports on it say so.
+to five other instruments, and a voice that sings vowels and consonants but no words. The features
+and splits are those of the real dataset, the size `full` has as many songs, and the stem levels are
+similar. The mixture is the exact sum of the stems. Nothing needs to be downloaded. Scores on this
+dataset are not scores on MUSDB18, and reports say so.
 
 Version 1.0.0 is frozen: any change to the music requires a new version.
 """

@@ -1,11 +1,11 @@
-"""Songs of `gm_musdb`: the number of MUSDB18 in size `full`, fewer and shorter ones otherwise."""
+"""Plan of the songs of `gm_musdb`; the size `full` has as many songs as MUSDB18."""
 
 import dataclasses
 
 from data_builders.rendering import seeding
 
 SPLITS = ("train", "validation", "test")
-#: Number of songs of each split, and shortest and longest duration in seconds, by size.
+#: For each size, the number of songs in each split, and the shortest and longest duration in s.
 COUNTS = {"tiny": (3, 1, 1), "small": (24, 6, 8), "full": (86, 14, 50)}
 DURATIONS_S = {"tiny": (4.0, 6.0), "small": (18.0, 22.0), "full": (30.0, 60.0)}
 SIZES = tuple(COUNTS)
@@ -20,7 +20,7 @@ class SongPlan:
 
 
 def plan_songs(size: str, split: str) -> list[SongPlan]:
-    """Return all songs of a split.
+    """Return the plans of all songs of a split.
 
     Raises:
         ValueError: if the size or split is unknown.

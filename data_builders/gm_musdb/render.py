@@ -1,8 +1,8 @@
 """Composition, synthesis and mixing of the songs of `gm_musdb`.
 
-A song is a function of its plan and the SoundFont. It consists of sections (verses, choruses,
+A song depends only on its plan and the SoundFont. It consists of sections (verses, choruses,
 breaks) with changing instrumentation; sections of the same kind share their music. Drums or bass
-may stop for a bar, and the singer breathes between phrases. Each of the four stems is heard in
+may stop for a bar, and the singer pauses between phrases. Each of the four stems is audible in
 every song. This module imports neither TensorFlow Datasets nor JAX, so that render workers start
 quickly.
 """
@@ -23,30 +23,30 @@ from data_builders.rendering.theory import LeadSheet
 from irec_jax import audio
 from irec_jax.labels import STEMS
 
-#: Version of the music and part of every seed: changed music requires a new version.
+#: Version of the music. It is part of every seed, and any change to the music requires a new one.
 VERSION = "1.0.0"
-#: Peak level of the loudest stream.
+#: Peak level of the loudest stream in dB re full scale.
 PEAK_DB = -1.0
 _GENRE_WEIGHTS = {"pop_roc": 8.0, "cou_fol": 1.0, "lat_sou": 0.5, "jaz_blu": 0.5}
-#: Kind of section -> probability that a musician of a stem plays in it.
+#: Kind of section -> probability, by stem, that a musician plays in it.
 _PRESENCE = {
     "intro": {"drums": 0.6, "bass": 0.6, "vocals": 0.25, "other": 0.7},
     "verse": {"drums": 0.92, "bass": 0.92, "vocals": 0.93, "other": 0.75},
     "chorus": {"drums": 0.98, "bass": 0.97, "vocals": 0.96, "other": 0.92},
     "break": {"drums": 0.35, "bass": 0.5, "vocals": 0.6, "other": 0.7},
 }
-#: Weights of the sections that may follow a section.
+#: Kind of section -> weights of the kinds that may follow it.
 _NEXT_SECTION = {
     "intro": {"verse": 4.0, "chorus": 1.0},
     "verse": {"chorus": 4.0, "verse": 1.0, "break": 1.0},
     "chorus": {"verse": 4.0, "break": 1.0, "chorus": 0.5},
     "break": {"chorus": 3.0, "verse": 1.0},
 }
-#: Mean and standard deviation of the levels of the stems in dB, close to those of MUSDB18.
+#: Mean and standard deviation of the stem levels in dB, close to those of MUSDB18.
 _LEVELS_DB = {
     "drums": (-8.0, 3.3), "bass": (-7.3, 3.6), "other": (-7.3, 2.7), "vocals": (-5.3, 1.9),
 }  # fmt: skip
-#: Weights of the kinds of instruments in `other`.
+#: Weight of each kind of instrument in the stem `other`.
 _OTHER_WEIGHTS = {
     "gel": 6.0, "gac": 3.0, "pia": 3.0, "electric piano": 2.0, "keys": 1.0, "org": 2.0,
     "strings": 2.0, "brass": 1.2, "synth": 1.5, "pad": 2.0, "sax": 0.7, "tru": 0.4, "vio": 0.4,
@@ -81,7 +81,7 @@ class BandMember:
 
     @property
     def melody_name(self) -> str:
-        """Name that seeds the notes; a doubling voice sings the lead singer's melody."""
+        """Name that seeds the notes; a doubling voice shares it with the lead singer."""
         return "voice" if self.is_singer else self.name
 
 
@@ -149,16 +149,17 @@ def render(plan: SongPlan, *, soundfont: str | None = None) -> dict[str, np.ndar
 
 
 def render_example(task: tuple[SongPlan, str | None]) -> dict[str, np.ndarray]:
-    """Call `render` with (plan, soundfont)."""
+    """Render a task (plan, soundfont); see `render`."""
     plan, soundfont = task
     return render(plan, soundfont=soundfont)
 
 
 def _streams(stems: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Scale the stems by one gain, convert them to 16 bits and add the mixture, their sum."""
+    """Scale the stems by one gain, convert them to 16 bits and add the mixture (their sum)."""
     peak = max(np.abs(stem).max() for stem in (*stems.values(), sum(stems.values())))
     gain = np.float32(10 ** (PEAK_DB / 20) / peak)
-    silence = np.zeros_like(next(iter(stems.values())))  # for stems that the SoundFont left silent
+    # A stem is missing if it is silent with this SoundFont.
+    silence = np.zeros_like(next(iter(stems.values())))
     rounded = {name: audio.to_int16(stems.get(name, silence) * gain) for name in STEMS}
     total = np.stack(list(rounded.values())).sum(axis=0, dtype=np.int32)
     return {"mixture": total.astype(np.int16), **rounded}
@@ -196,7 +197,7 @@ def _draw_members(plan: SongPlan, genre: str) -> tuple[BandMember, ...]:
 
 
 def _choose_instrument(rng: Generator, kind: str, genre: str) -> Instrument:
-    """Draw an instrument of a kind by its weight in a genre, or uniformly if it has none."""
+    """Draw an instrument of a kind by its weight in a genre, or uniformly if none has a weight."""
     candidates = {own.name: own for own in (*CATALOGUE, *BAND) if own.kind == kind}
     weights = {name: own.genres.get(genre, 0.0) for name, own in candidates.items()}
     if not any(weights.values()):
@@ -207,7 +208,7 @@ def _choose_instrument(rng: Generator, kind: str, genre: str) -> Instrument:
 def _draw_sections(sheet: LeadSheet, duration_s: float, rng: Generator) -> tuple[Section, ...]:
     """Draw sections of one to eight bars, about 3 to 9 s long; the last one is extended."""
     bar_s = sheet.metre.beats * sheet.beat_s
-    num_bars = max(1, int(duration_s / bar_s))  # bars heard in full; the lead sheet has a few more
+    num_bars = max(1, int(duration_s / bar_s))  # complete bars; the lead sheet has a few more
     target_s = rng.uniform(3.0, 9.0)
     length = min((1, 2, 4, 8), key=lambda bars: abs(bars * bar_s - target_s))
     kind = seeding.draw(rng, {"intro": 1.0, "verse": 3.0, "chorus": 2.0})
@@ -245,7 +246,7 @@ def _draw_instrumentation(
 def _notes(
     plan: SongPlan, sheet: LeadSheet, member: BandMember, sections: list[Section], grooves: dict
 ) -> list[BeatNote]:
-    """Compose the notes of a member in the sections in which the member plays."""
+    """Compose the notes of a member for the sections in which the member plays."""
     rng = _generator(plan, "notes", member.melody_name)
     if member.role == "drums":
         return band.drums(sheet, sections, grooves, rng)
@@ -261,7 +262,7 @@ def _notes(
 
 
 def _perform(plan: SongPlan, sheet: LeadSheet, member: BandMember, notes: list[BeatNote]) -> Part:
-    """Perform the notes of a member, sung or played."""
+    """Perform the notes of a member by singing or playing them."""
     pattern, rng = _generator(plan, "manner", member.name), _generator(plan, "touch", member.name)
     settings: dict[str, Any] = dict(
         instrument=member.instrument, sheet=sheet, pattern=pattern, rng=rng
@@ -280,7 +281,7 @@ def _section_notes(
         _draw_voice(plan, sheet, member, kind, pattern)
     )
     beats = sheet.metre.beats
-    # Singers pause at the end of phrases, and may start them after the beat.
+    # Singers pause at the end of a phrase and may start it after the beat.
     pause = float(seeding.choice(pattern, (0.5, 1.0, 1.0, 2.0, beats))) if member.is_singer else 0.0
     delay = float(seeding.choice(pattern, (0.0, 0.0, 0.5, 1.0))) if member.is_singer else 0.0
     played = []
@@ -297,13 +298,13 @@ def _section_notes(
 def _draw_voice(
     plan: SongPlan, sheet: LeadSheet, member: BandMember, kind: str, pattern: Generator
 ) -> parts.Voice:
-    """Draw register and density of a member in sections of a kind."""
+    """Draw the register and density of a member in sections of one kind."""
     name = member.melody_name
     rng = _generator(plan, "register", name)
     role = "melody" if member.is_singer else member.role
     density = float(pattern.uniform(0.2 if member.is_singer else 0.1, 0.8))
     low, high = arrange.register(arrange.Musician(name, member.instrument, role, density), rng)
-    if member.is_singer:  # about a tenth, higher in choruses, within the range of all voices
+    if member.is_singer:  # a tenth that all voices can sing, higher in choruses
         low = 47 + int(rng.integers(0, 12)) + 3 * (kind == "chorus")
         high = low + 16
     rests, rng = float(pattern.uniform(0.3, 0.9)), _generator(plan, "line", name, kind)
@@ -311,10 +312,10 @@ def _draw_voice(
 
 
 def _draw_member_strip(plan: SongPlan, member: BandMember) -> mix.ChannelStrip:
-    """Draw the equaliser of a member; level and panning within the stem are given."""
+    """Return the channel strip of a member, with a random equaliser."""
     rng = _generator(plan, "strip", member.name)
     eq = mix.draw_eq(rng)
-    if member.stem == "other":  # makes room for bass drum and bass
+    if member.stem == "other":  # leaves room for the bass drum and the bass
         eq += ((80.0, -float(rng.uniform(4.0, 12.0)), 0.5),)
     elif member.stem == "bass":  # the samples lack low frequencies
         eq += ((60.0, float(rng.uniform(2.0, 7.0)), 0.7), (350.0, -float(rng.uniform(3, 9)), 0.7))
@@ -322,14 +323,14 @@ def _draw_member_strip(plan: SongPlan, member: BandMember) -> mix.ChannelStrip:
 
 
 def _compress(plan: SongPlan, name: str, stem: np.ndarray) -> np.ndarray:
-    """Compress a stem with random threshold and ratio."""
+    """Compress a stem with a random threshold and ratio."""
     rng = _generator(plan, "compressor", name)
     threshold_db, ratio = float(rng.uniform(-4.0, 4.0)), float(rng.uniform(1.5, 5.0))
     return mix.compress(stem, threshold_db=threshold_db, ratio=ratio)
 
 
 def _draw_stem_strip(plan: SongPlan, name: str) -> mix.ChannelStrip:
-    """Draw level and send of a stem in the mixture."""
+    """Draw the level and reverberation send of a stem in the mixture."""
     rng = _generator(plan, "bus", name)
     mean_db, sd_db = _LEVELS_DB[name]
     deviation = float(np.clip(rng.normal(0.0, 1.0), -2.0, 2.0))

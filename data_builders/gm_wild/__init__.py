@@ -1,4 +1,4 @@
-"""Rendered clips for recognising instruments in real recordings."""
+"""Rendered clips for training recognisers that are applied to real recordings."""
 
 from typing import Any
 
@@ -29,11 +29,11 @@ DATASET = Description(
     options={
         "size": SIZE,
         "format": CLIP_FORMAT,
-        "sounds": "sound libraries of the training clips, joined by +, such as "
+        "sounds": "sound libraries for the training clips, joined by +, such as "
         "fluid+musescore+notes (default: timgm; see irec fetch-sounds)",
-        "validation_sounds": "sound libraries of the validation clips (default: a part of the "
-        "training clips is held out)",
-        "test_sounds": "sound libraries of the test clips (default: those of the training clips)",
+        "validation_sounds": "sound libraries for the validation clips (default: some training "
+        "clips are held out)",
+        "test_sounds": "sound libraries for the test clips (default: those of the training clips)",
     },
     rendered=True,
     classes=IRMAS,

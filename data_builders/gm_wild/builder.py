@@ -1,10 +1,10 @@
-"""Clips of one or several instruments, played by several sound libraries, with all their labels.
+"""Rendered clips of one or more instruments, played with several sound libraries.
 
-Clips of 3 s: phrases of one instrument, single notes with silence around them, ensembles, and clips
-without any of the classes (percussion, other instruments, noise, silence). A label is every class
-of IRMAS that is at most 10 dB weaker than the strongest instrument. The validation split (only if
-it has libraries of its own) and the test split can be played by other libraries than the training
-split: scores then show how a recogniser copes with sounds that it was not trained on.
+Each clip lasts 3 s. It contains phrases of one instrument, single notes surrounded by silence, an
+ensemble, or none of the classes (percussion, other instruments, noise or silence). Its labels are
+the IRMAS classes that are at most 10 dB weaker than the strongest instrument. Each split can use
+its own libraries, so that scores show how a recogniser copes with sounds that it was not trained
+on. There is a validation split only if libraries are given for it.
 
 Version 1.1.0 is frozen: any change to the music requires a new version.
 """
@@ -47,17 +47,17 @@ def make_config(
     validation_sounds: str | None = None,
     test_sounds: str | None = None,
 ) -> WildConfig:
-    """Return the config of the options, named after them and the files of the libraries.
+    """Return the config for the given options; its name reflects them and the library files.
 
     Raises:
-        UserError: unknown size, format or library.
+        UserError: if the size, the format or a library is unknown.
     """
     for option, value, known in (("size", size, SIZES), ("format", format, FORMATS)):
         if value not in known:
             raise registry.unknown(option, value, known)
     names = {"train": libraries.parse_names(sounds)}
     if not names["train"]:
-        raise UserError(f"sounds={sounds!r}: expected names of libraries, such as timgm")
+        raise UserError(f"sounds={sounds!r}: expected names of sound libraries, such as timgm")
     if validation_sounds:
         names["validation"] = libraries.parse_names(validation_sounds)
     names["test"] = libraries.parse_names(test_sounds or sounds)

@@ -1,4 +1,4 @@
-"""Clips of `gm_wild` before they are composed: their contents and main instruments."""
+"""Plan of the clips of `gm_wild`: contents and main instruments."""
 
 import dataclasses
 
@@ -8,11 +8,11 @@ from data_builders.gm_irmas.plan import apportion
 from data_builders.rendering import seeding
 from irec_jax.labels import IRMAS
 
-#: Contents of a clip, with their shares.
+#: Kinds of content and their shares of the clips.
 CONTENTS = {"solo": 0.38, "notes": 0.22, "ensemble": 0.28, "other": 0.12}
-#: Shares of the classes as the main instrument. Voices and guitars sound in the most ways.
+#: Weight of each class as the main instrument. Voices, guitars and pianos vary most in sound.
 _CLASS_WEIGHTS = dict.fromkeys(IRMAS, 1.0) | dict(voi=1.8, gac=1.4, gel=1.4, pia=1.4)
-#: Clips of each split.
+#: Number of clips in each split.
 SIZES = {
     "tiny": {"train": 64, "validation": 32, "test": 32},
     "small": {"train": 12_000, "validation": 600, "test": 800},
@@ -28,7 +28,7 @@ class ClipPlan:
         split: ``train``, ``validation`` or ``test``.
         index: number of the clip within the split.
         content: key of `CONTENTS`.
-        label: class of the main instrument; empty for other contents.
+        label: class of the main instrument; empty if the content is ``other``.
     """
 
     split: str
@@ -43,7 +43,7 @@ class ClipPlan:
 
 
 def plan_clips(size: str, split: str) -> list[ClipPlan]:
-    """Return all clips of a split in random order.
+    """Return the plans of all clips of a split in random order.
 
     Raises:
         ValueError: if the size or split is unknown.

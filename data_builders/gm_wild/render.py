@@ -1,6 +1,6 @@
 """Composition, synthesis and mixing of the clips of `gm_wild`.
 
-A clip is a function of its plan and the sound libraries. This module does not import TensorFlow
+A clip depends only on its plan and the sound libraries. This module does not import TensorFlow
 Datasets, so that render workers start quickly.
 """
 
@@ -23,17 +23,18 @@ from data_builders.rendering.instruments import (
 )
 from data_builders.rendering.score import BeatNote, Part
 from data_builders.rendering.synth import SAMPLE_RATE_HZ
+from data_builders.rendering.voices import VoicePlayer
 from irec_jax import audio as audio_io
 from irec_jax.labels import IRMAS
 
-#: Version of the music and part of every seed: changed music requires a new version.
+#: Version of the music. It is part of every seed, and any change to the music requires a new one.
 VERSION = "1.1.0"
 CLIP_S = 3.0
-#: An instrument is a label if it is at most this much weaker than the strongest one.
+#: An instrument becomes a label if it is at most this much weaker than the strongest one.
 LABEL_RANGE_DB = 10.0
-#: Largest shift of the resonances of an instrument, and the standard deviation before limiting.
+#: Largest shift of the resonances of an instrument, and the standard deviation before clipping.
 _MAX_SHIFT_SEMITONES, _SHIFT_DEVIATION = 5, 2.5
-#: Kinds of instruments that no class of IRMAS covers and none resembles closely.
+#: Kinds of instruments that neither belong to an IRMAS class nor closely resemble one.
 _OTHER_KINDS = (
     "vibraphone", "marimba", "accordion", "harp", "banjo", "trombone", "tuba", "french horn",
     "oboe", "bassoon", "bass",
@@ -52,7 +53,7 @@ Players = Mapping[libraries.Player, float]
 
 @dataclasses.dataclass(frozen=True)
 class _Seat:
-    """One player of a clip: an instrument, its library, and its level in dB."""
+    """One player of a clip: an instrument, the library that plays it, and its level in dB."""
 
     name: str
     instrument: Instrument
@@ -62,7 +63,7 @@ class _Seat:
 
 
 def render_example(task: tuple[ClipPlan, tuple[str, ...], int, int]) -> tuple[str, dict]:
-    """Render the (id, example) of (clip, names of libraries, sample rate in Hz, channels)."""
+    """Render a task (clip, library names, sample rate in Hz, channels) to (id, example)."""
     clip, names, sample_rate_hz, num_channels = task
     audio, labels, genre, drums = render_clip(clip, names)
     if num_channels == 1:
@@ -88,10 +89,11 @@ def render_clip(
 
     Args:
         clip: an entry of `plan.plan_clips`.
-        names: names of the sound libraries, of which every player draws one.
+        names: names of the sound libraries; each player uses one of them, drawn at random.
 
     Returns:
-        float32 (T, 2) at 44.1 kHz within [-1, 1]; the labels; the genre; and whether drums play.
+        The audio, float32 (T, 2) at 44.1 kHz within [-1, 1]; the labels; the genre; and whether
+        drums play.
     """
     rng = seeding.generator("gm_wild", VERSION, clip.split, clip.index, clip.content, clip.label)
     players = {libraries.load(name): libraries.LIBRARIES[name].weight for name in names}
@@ -111,7 +113,8 @@ def render_clip(
     for seat, part in zip(seats, _parts(seats, sheet, key, single), strict=True):
         shift = 0 if seat.instrument.kind == "drums" else _draw_shift(rng)
         stem = play_shifted(seat.library, part, num_samples, shift)
-        if seat.instrument.kind == "voi" and rng.random() < 0.6:
+        sings = isinstance(seat.library, VoicePlayer)
+        if seat.instrument.kind == "voi" and not sings and rng.random() < 0.6:
             stem = singer.articulate(stem, part.notes, rng)
         stems[seat.name] = stem
     if not any(np.any(stem) for stem in stems.values()):
@@ -210,7 +213,7 @@ def _draw_seats(rng: Generator, clip: ClipPlan, genre: str, players: Players) ->
 
 
 def _draw_instrument(rng: Generator, kind: str, genre: str) -> Instrument:
-    """Draw an instrument of a kind: by genre, or any of them."""
+    """Draw an instrument of a kind, usually by its weight in the genre, otherwise uniformly."""
     if rng.random() < 0.75:
         return arrange.choose_instrument(rng, kind, genre)
     return seeding.choice(rng, of_kind(kind))
@@ -226,7 +229,7 @@ def _seat(
     leads: bool = True,
 ) -> _Seat:
     able = {player: weight for player, weight in players.items() if player.plays(instrument)}
-    if not able:  # recorded notes alone have few instruments
+    if not able:  # the library of recorded notes has few instruments
         substitutes = [
             (player, own)
             for player in players
@@ -241,7 +244,7 @@ def _seat(
 
 
 class _Silence:
-    """A library without sounds, for instruments that none of the libraries has."""
+    """A silent library, for instruments that no library has."""
 
     def plays(self, instrument: Instrument) -> bool:
         del instrument
@@ -253,7 +256,7 @@ class _Silence:
 
 
 def _parts(seats: list[_Seat], sheet, key: tuple, single: bool) -> list[Part]:
-    """Compose the parts of the players: single notes, or music."""
+    """Compose the parts of the players, either single notes or music."""
     if single:
         return [_single_notes(seat, sheet, key) for seat in seats]
     musicians = []
@@ -275,7 +278,7 @@ def _parts(seats: list[_Seat], sheet, key: tuple, single: bool) -> list[Part]:
 
 
 def _single_notes(seat: _Seat, sheet, key: tuple) -> Part:
-    """Return one to three notes within the clip, up to a third beyond the register."""
+    """Return one to three notes within the clip, at most a major third beyond the register."""
     rng = seeding.generator(*key, "notes", seat.name)
     instrument = seat.instrument
     notes, time_s = [], float(rng.uniform(0.0, 1.2))
@@ -316,7 +319,7 @@ def _draw_mastering(rng: Generator) -> mix.Mastering:
 
 
 def _draw_noise(rng: Generator) -> np.ndarray:
-    """Return coloured noise with hum, clicks or pauses, or silence: float32 (T, 2)."""
+    """Draw silence or coloured noise, which may hum or come in bursts, as float32 (T, 2)."""
     num_samples = round(CLIP_S * SAMPLE_RATE_HZ)
     if rng.random() < 0.1:
         return np.zeros((num_samples, 2), np.float32)
@@ -335,7 +338,7 @@ def _draw_noise(rng: Generator) -> np.ndarray:
             for number, weight in enumerate(weights)
         )
         noise = noise * rng.uniform(0.0, 0.5) + hum
-    if rng.random() < 0.4:  # bursts, as of footsteps, doors or rustling
+    if rng.random() < 0.4:  # bursts, like footsteps, doors or rustling
         envelope = np.zeros(num_samples)
         for _ in range(int(rng.integers(1, 8))):
             onset_s, decay_s = rng.uniform(0, CLIP_S), np.exp(rng.uniform(-4.0, -0.7))

@@ -21,7 +21,7 @@ class Musician:
         instrument: instrument of the musician.
         role: a key of `parts.ROLES`, ``bass`` or ``drums``.
         density: rhythmic density from 0 (calm) to 1 (busy).
-        rests: probability that a phrase ends in a rest.
+        rests: probability that a phrase ends with a rest.
         max_gap_s: longest pause between notes in seconds; None for no limit.
     """
 
@@ -34,7 +34,7 @@ class Musician:
 
 
 def choose_instrument(rng: Generator, kind: str, genre: str) -> Instrument:
-    """Draw an instrument of a kind by its weight in a genre, or in all genres if it has none."""
+    """Draw an instrument of a kind by its weight in a genre, or in all genres if that is 0."""
     candidates = {instrument.name: instrument for instrument in of_kind(kind)}
     weights = {name: own.genres.get(genre, 0.0) for name, own in candidates.items()}
     if not any(weights.values()):
@@ -43,7 +43,7 @@ def choose_instrument(rng: Generator, kind: str, genre: str) -> Instrument:
 
 
 def choose_role(rng: Generator, instrument: Instrument, *, leads: bool) -> str:
-    """Draw a lead or an accompanying role that suits an instrument."""
+    """Draw a lead or backing role that suits an instrument."""
     return seeding.draw(rng, dict(instrument.lead_roles if leads else instrument.backing_roles))
 
 
@@ -69,12 +69,12 @@ def compose(
     Args:
         musicians: the ensemble; names are unique.
         sheet: tempo, metre, key and chords of the piece.
-        song_key: key of `seeding.generator` for what all clips of a song share: rhythms, registers
-            and articulation.
-        clip_key: key for the variation between clips of a song.
+        song_key: key of the random generators for everything that the clips of a song share:
+            rhythms, registers and articulation.
+        clip_key: key of the random generators for everything that differs between clips of a song.
 
     Returns:
-        Name of the musician -> part, from time 0 over the full piece.
+        Name of the musician -> part over the full piece.
     """
     performed = {}
     for musician in musicians:

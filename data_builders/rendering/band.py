@@ -1,8 +1,8 @@
 """Drums and bass that follow the sections of a song.
 
-Unlike `rhythm_section`, which repeats one groove throughout, these parts follow the form: every
-verse has the same groove, fills lead into the next section, and a player is silent in sections
-without that player.
+Unlike `rhythm_section`, which repeats one groove throughout, these parts follow the form: all
+verses have the same groove, fills lead into the next section, and players may rest for entire
+sections.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ CHINA, HIGH_TOM, MID_TOM, LOW_TOM, FLOOR_TOM = 52, 50, 47, 45, 41
 #: Accents of drum strokes; one unit adds 14 to the MIDI velocity.
 _ACCENT, _STROKE, _SOFT, _GHOST = 1.4, 0.4, -0.6, -2.2
 
-#: Accent of each step of a bar on which a drum or cymbal is struck.
+#: Step of the bar on which a drum or cymbal is struck -> accent.
 Strokes = dict[int, float]
 
 
@@ -50,7 +50,7 @@ class Section(NamedTuple):
 
 
 class Groove(NamedTuple):
-    """One bar of drums: MIDI key -> its strokes."""
+    """One bar of drums: MIDI key -> strokes."""
 
     strokes: dict[int, Strokes]
 
@@ -63,7 +63,7 @@ class Groove(NamedTuple):
 def draw_groove(rng: Generator, metre: Metre, *, loud: bool) -> Groove:
     """Draw a one-bar groove: backbeat, bass drum, cymbal and sometimes percussion.
 
-    A ``loud`` one, for a chorus, is busier and has more open cymbals.
+    A ``loud`` groove, for a chorus, is busier and has more open cymbals.
     """
     backbeats = {4: (1, 3), 3: (1, 2), 2: (1,)}.get(metre.beats, tuple(range(1, metre.beats, 2)))
     if metre.beats == 4 and rng.random() < 0.12:  # half time
@@ -144,8 +144,8 @@ def drums(
     Args:
         sheet: metre and length of the song.
         sections: the sections with drums, in order.
-        grooves: kind of section -> its groove.
-        rng: draws ghost notes, fills and crashes.
+        grooves: kind of section -> groove.
+        rng: random generator for ghost notes, fills and crashes.
     """
     notes, last_end = [], None
     for section in sections:
@@ -160,7 +160,7 @@ def drums(
 def _section_drums(
     metre: Metre, section: Section, groove: Groove, rng: Generator
 ) -> list[BeatNote]:
-    """Repeat a groove over a section, with fills, and silence in the last bar where it stops."""
+    """Repeat a groove over a section, with fills; rest in the last bar if the drums stop."""
     notes = []
     for bar in range(section.first, section.end):
         last = bar == section.end - 1
@@ -178,8 +178,8 @@ def _section_drums(
 
 
 def _merge_strokes(notes: list[BeatNote]) -> list[BeatNote]:
-    """Keep only the strongest of several strokes of the same key at the same time."""
-    # The dict keeps the last note of each key; of equal accents, that is the first in `notes`.
+    """Keep only the strongest of simultaneous strokes of the same key."""
+    # The dict keeps the last note of each key; among equal accents, this is the first in `notes`.
     by_accent = sorted(reversed(notes), key=lambda note: note.accent)
     return sorted({(round(note.beat, 6), note.pitch): note for note in by_accent}.values())
 
@@ -207,7 +207,7 @@ _FILL_PATTERNS = (
 
 
 def _fill(metre: Metre, first: float, end: float, rng: Generator) -> list[BeatNote]:
-    """Compose a crescendo on snare and toms between two beats, over bass drum quarters."""
+    """Compose a crescendo on snare and toms between two beats, over bass drum quarter notes."""
     steps = metre.steps if rng.random() < 0.7 else max(1, metre.steps // 2)
     num_strokes = max(1, round((end - first) * steps))
     keys = seeding.choice(rng, _FILL_PATTERNS)
@@ -221,7 +221,7 @@ def _fill(metre: Metre, first: float, end: float, rng: Generator) -> list[BeatNo
     return notes
 
 
-#: One-bar bass patterns in 4/4: (onset, length, tone) in beats; tones as in `bass_pitch`.
+#: One-bar bass patterns in 4/4: (onset and length in beats, tone as in `bass_pitch`).
 _BASS_PATTERNS = (
     tuple((step / 2, 0.5, 0) for step in range(8)),
     tuple((step / 2, 0.4, 2 * (step % 2)) for step in range(8)),
@@ -244,12 +244,12 @@ def bass(
     patterns: dict[str, Generator],
     rng: Generator,
 ) -> list[BeatNote]:
-    """Compose a bass line for the given sections: with the bass drum or in a fixed pattern.
+    """Compose a bass line for the given sections that follows the bass drum or a fixed pattern.
 
     Args:
         sheet, sections, grooves, rng: as for `drums`.
-        low, high: register as MIDI pitches, at least an octave.
-        patterns: kind of section -> generator that draws its pattern.
+        low, high: register as MIDI pitches, at least an octave apart.
+        patterns: kind of section -> random generator for its pattern.
     """
     notes = []
     bars = {kind: _draw_bass_bar(own, sheet.metre, grooves[kind]) for kind, own in patterns.items()}
@@ -270,7 +270,7 @@ def bass(
 def _lead_to(
     root: int, note: BeatNote, sheet: LeadSheet, *, low: int, high: int, rng: Generator
 ) -> BeatNote:
-    """Move a note to a neighbour, in the scale, of the next root (a pitch class)."""
+    """Move a note to a scale tone next to the following root (a pitch class)."""
     target = low + (root - low) % 12
     scale = sheet.scale_pitches(max(low, target - 2), min(high, target + 2))
     neighbours = [pitch for pitch in scale if pitch != target]
@@ -278,7 +278,7 @@ def _lead_to(
 
 
 def _draw_bass_bar(rng: Generator, metre: Metre, groove: Groove) -> tuple:
-    """Draw the (onset, length, tone) of one bar, in beats."""
+    """Draw one bar of bass: (onset in beats, length in beats, tone) of each note."""
     follows_kick = rng.random() < 0.35
     if metre.beats == 4 and not follows_kick:
         return seeding.choice(rng, _BASS_PATTERNS)

@@ -1,4 +1,4 @@
-"""A demonstration piece of three instruments with staggered entries, and its activity labels.
+"""A demonstration piece for three instruments with staggered entries, and its activity labels.
 
 Usage: ``python -m data_builders.rendering.demo OUT.wav`` writes the piece and, beside it, OUT.json:
 a list of ``{"instrument", "start_s", "end_s"}``.
@@ -29,9 +29,9 @@ _ENTRIES = (
 def render(
     *, seed: int = 0, soundfont: str | None = None
 ) -> tuple[np.ndarray, dict[str, np.ndarray], list[dict]]:
-    """Render the piece with a General MIDI SoundFont (None: the default one).
+    """Render the piece with a General MIDI SoundFont (None for the default one).
 
-    Each seed gives different music with the same entries.
+    Each seed gives different music, but the instruments enter and leave at the same times.
 
     Returns:
         The mixture, float32 (T, 2) at 44.1 kHz; class -> direct sound (T, 2); and the activity
@@ -70,9 +70,9 @@ def render(
 def main(arguments: list[str] | None = None) -> int:
     """Write the piece and its activity labels; return the exit code."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    parser.add_argument("out", type=Path, help="wav file to write")
+    parser.add_argument("out", type=Path, help="WAV file to write")
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the music")
+    parser.add_argument("--seed", type=int, default=0, help="random seed of the music")
     parser.add_argument("--soundfont", help="General MIDI SoundFont (.sf2)")
     options = parser.parse_args(arguments)
     labels_path = options.out.with_suffix(".json")

@@ -1,7 +1,8 @@
-"""Catalogue of General MIDI programs, with the registers and idioms of the instruments they sample.
+"""Catalogue of General MIDI programs, with the registers and typical roles of the instruments.
 
-A kind such as "acoustic guitar" covers several programs. Genre weights state how common an
-instrument is in a genre; roles are keys of `parts.ROLES`.
+A kind of instrument, such as ``gac`` for acoustic guitars, may cover several programs. Genre
+weights state how common an instrument is in a genre. Roles are keys of `parts.ROLES`, ``bass`` or
+``drums``.
 """
 
 import dataclasses
@@ -16,17 +17,17 @@ class Instrument:
     """A sampled instrument.
 
     Attributes:
-        name: unique in the catalogue.
+        name: name, unique in the catalogue.
         kind: abbreviation of its IRMAS class, or the name of its family.
         program: General MIDI program, 0-based; drum kits are programs of bank 128.
-        low, high: comfortable register, MIDI pitches.
+        low, high: comfortable register as MIDI pitches.
         genres: weight of each genre.
         lead_roles, backing_roles: weight of each role.
         sustains: True if a note sounds for as long as it is held.
         vibrato_cents: typical depth of vibrato; 0 for fixed pitch.
         scoops: probability that a note is approached from below.
         swells: True if dynamics change within a phrase.
-        modulation: "leslie", "tremolo" or "".
+        modulation: "leslie", "tremolo" or "" for none.
         bank: SoundFont bank.
     """
 
@@ -57,7 +58,7 @@ def _weights(text: str) -> Mapping[str, float]:
 
 
 def _make(name, kind, program, low, high, genres: str, roles: str, **more) -> Instrument:
-    """Return an instrument with roles such as "melody 2 runs 1 / pad 1": lead / backing."""
+    """Return an instrument; lead and backing roles are given as in "melody 2 runs 1 / pad 1"."""
     lead, backing = map(_weights, roles.split("/"))
     return Instrument(name, kind, program, low, high, _weights(genres), lead, backing, **more)
 
@@ -78,7 +79,7 @@ _VOICE = dict(vibrato_cents=28.0, scoops=0.3)
 _STRUCK = dict(sustains=False, swells=False)
 _KEYS = dict(swells=False)
 
-#: Roles of several instruments.
+#: Roles that several instruments share.
 _SOLO = "melody 5 runs 2 duo 1 riff 1 / counter 4 riff 2 pad 1 melody 1"
 _GUITAR = "fingerstyle 4 strum 2 melody 2 arpeggio 1 / strum 4 arpeggio 3 comp 2"
 _PIANO = "two_hands 6 comp 1 arpeggio 1 melody 1 / comp 4 arpeggio 3 two_hands 2 pad 1"
@@ -199,8 +200,8 @@ CATALOGUE = (
     _make("bassoon", "bassoon", 70, 36, 69, "cla 2", _SOLO, **_WIND),
 )  # fmt: skip
 
-#: Further instruments of `gm_musdb`. Kept apart so that the other datasets, which draw from
-#: `CATALOGUE`, do not change.
+#: Additional instruments of `gm_musdb`. They are kept apart so that the other datasets, which draw
+#: from `CATALOGUE`, do not change.
 BAND = (
     _bass("slap bass", 36, "pop_roc 1"),
     _bass("square synth bass", 39, "pop_roc 1"),
@@ -229,7 +230,7 @@ def _percussion(name: str, program: int, low: int, high: int) -> Instrument:
     return _make(name, "percussion", program, low, high, "", "melody 1 runs 1 / riff 1", **_STRUCK)
 
 
-#: Further instruments of `gm_wild`, which belong to no class of IRMAS.
+#: Additional instruments of `gm_wild`, none of which belongs to an IRMAS class.
 OTHERS = (
     _percussion("celesta", 8, 60, 96),
     _percussion("glockenspiel", 9, 72, 103),
@@ -259,7 +260,7 @@ def of_kind(kind: str) -> tuple[Instrument, ...]:
     """Return all instruments of a kind.
 
     Raises:
-        ValueError: if the catalogue has none.
+        ValueError: if the catalogue contains none.
     """
     instruments = tuple(instrument for instrument in CATALOGUE if instrument.kind == kind)
     if not instruments:
@@ -268,5 +269,5 @@ def of_kind(kind: str) -> tuple[Instrument, ...]:
 
 
 def genre_weight(kind: str, genre: str) -> float:
-    """Return the weight of a kind in a genre, summed over its instruments."""
+    """Return the weight of a kind of instrument in a genre, summed over its instruments."""
     return sum(instrument.genres.get(genre, 0.0) for instrument in of_kind(kind))

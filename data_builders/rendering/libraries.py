@@ -1,4 +1,4 @@
-"""Sound libraries: SoundFonts and recorded notes, with their licences and where to get them."""
+"""Sound libraries (SoundFonts and recorded notes) with their licences and packages."""
 
 import dataclasses
 import functools
@@ -10,17 +10,18 @@ from typing import Protocol
 
 import numpy as np
 
-from data_builders.rendering import synth
+from data_builders.rendering import speech, synth
 from data_builders.rendering.instruments import Instrument
 from data_builders.rendering.sampler import FOLDERS, NotePlayer
 from data_builders.rendering.score import Part
+from data_builders.rendering.voices import VoicePlayer
 from irec_jax import registry
 from irec_jax.errors import UserError
 from irec_jax.files import expand_home
 
-#: Environment variable with the folder of fetched libraries, and its default.
+#: Environment variable that contains the folder of fetched libraries, and the default folder.
 FOLDER_VARIABLE, DEFAULT_FOLDER = "IREC_SOUNDS_DIR", "~/.local/share/irec-jax/sounds"
-#: Folders in which packages of Linux distributions install SoundFonts.
+#: Folders in which Linux packages install SoundFonts.
 _SYSTEM_FOLDERS = ("/usr/share/sounds/sf2", "/usr/share/sounds/sf3", "/usr/share/soundfonts")
 
 
@@ -29,13 +30,14 @@ class SoundLibrary:
     """A collection of sampled instruments.
 
     Attributes:
-        title: its name.
-        licence: licence of its sounds.
-        files: names of the file or folder, in order of preference.
+        title: full name of the library.
+        licence: licence of the sounds.
+        files: possible names of its file or folder, in order of preference.
         apt: Debian package that contains it, if any.
         npm: npm packages that contain it.
-        authors: who is credited for the recordings.
-        weight: how often it plays an instrument that several libraries have.
+        singers: synthetic singers whose syllables are recorded.
+        authors: people and projects to credit for the recordings.
+        weight: weight when a library is drawn for an instrument that several libraries have.
     """
 
     title: str
@@ -43,8 +45,14 @@ class SoundLibrary:
     files: tuple[str, ...]
     apt: str = ""
     npm: tuple[str, ...] = ()
+    singers: tuple[speech.Singer, ...] = ()
     authors: str = ""
     weight: float = 1.0
+
+    @property
+    def is_folder(self) -> bool:
+        """Return whether it is a folder of recordings, not a SoundFont."""
+        return not Path(self.files[0]).suffix
 
 
 #: Libraries by name.
@@ -74,6 +82,22 @@ LIBRARIES = {
         "flcellogrl, quartertone and donyaquick (Freesound); edited by N. P. Brosowsky",
         weight=2.0,
     ),
+    "voices": SoundLibrary(
+        "singers of eSpeak NG",
+        "output of GPL-3.0 software",
+        ("voices",),
+        singers=speech.SINGERS,
+        authors="eSpeak NG",
+        weight=6.0,
+    ),
+    "sonivox": SoundLibrary(
+        "Sonivox EAS",
+        "Apache-2.0",
+        ("sonivox.sf2",),
+        npm=("@coderline/alphatab",),
+        authors="Sonic Network, Inc.",
+        weight=0.5,
+    ),
 }
 
 
@@ -95,7 +119,7 @@ def folder() -> Path:
 
 
 def parse_names(text: str) -> tuple[str, ...]:
-    """Return the names of libraries joined by ``+``; raise UserError for an unknown one."""
+    """Parse library names that are joined by ``+``; raise UserError for an unknown name."""
     names = tuple(dict.fromkeys(filter(None, text.split("+"))))
     for name in names:
         if name not in LIBRARIES:
@@ -112,13 +136,13 @@ def find(name: str) -> Path:
         if path.exists():
             return path
     raise UserError(
-        f"sounds={name}: {LIBRARIES[name].title} is not in {folders[0]}; fetch it with: "
-        f"irec fetch-sounds {name}"
+        f"sounds={name}: {LIBRARIES[name].title} is not in {folders[0]}; run irec fetch-sounds "
+        f"{name}"
     )
 
 
 def fingerprint(names: Sequence[str]) -> str:
-    """Return eight hexadecimal digits that identify the files of libraries, also missing ones."""
+    """Return eight hexadecimal digits that identify the files of libraries or their absence."""
     state = 0
     for name in names:
         try:
@@ -138,5 +162,5 @@ def load(name: str) -> Player:
     """Load a library, once per process; see `find`."""
     path = find(name)
     if path.is_dir():
-        return NotePlayer(path)
+        return VoicePlayer(path) if LIBRARIES[name].singers else NotePlayer(path)
     return synth.SoundFontPlayer(synth.check_soundfont(path))

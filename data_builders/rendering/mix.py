@@ -1,7 +1,7 @@
 """Mixdown of stems to stereo: levels by RMS, equaliser, panning, reverberation and mastering.
 
-All processing is linear, so the finished stems add up to the mixture, except for the noise added in
-mastering. Audio is float32 (T, 1) or (T, 2) at `synth.SAMPLE_RATE_HZ`.
+All processing in `mixdown` is linear, so the finished stems add up to the mixture, except for noise
+that mastering adds. Audio is float32 (T, 1) or (T, 2) at `synth.SAMPLE_RATE_HZ`.
 """
 
 import dataclasses
@@ -16,13 +16,13 @@ from numpy.random import Generator
 from data_builders.rendering import seeding
 from data_builders.rendering.synth import SAMPLE_RATE_HZ
 
-#: Frame of 50 ms in which levels and activity are measured.
+#: Length of the frames in which levels and activity are measured (50 ms).
 FRAME_SAMPLES = 2205
 _ACTIVE_RANGE_DB = 40.0
 _SILENCE_DB = -90.0
 _RUMBLE_HZ = 25.0  # the samples of some SoundFonts have a DC offset
 
-#: Peaking filters: (centre_hz, gain_db, q) of each.
+#: Peaking filters, each given as (centre_hz, gain_db, q).
 Equaliser = tuple[tuple[float, float, float], ...]
 
 
@@ -45,12 +45,12 @@ class ChannelStrip:
 
 @dataclasses.dataclass(frozen=True)
 class Room:
-    """Reverberation.
+    """Settings of the reverberation.
 
     Attributes:
         decay_s: time to decay by 60 dB.
         predelay_s: delay before the first reflection.
-        damping_hz: upper cut-off frequency.
+        damping_hz: upper cut-off frequency of the reverberation.
         seed: seed of the reflections.
     """
 
@@ -62,7 +62,7 @@ class Room:
 
 @dataclasses.dataclass(frozen=True)
 class Mastering:
-    """Processing of the mixture.
+    """Settings of the mastering.
 
     Attributes:
         peak_db: peak level re full scale, at most 0.
@@ -80,7 +80,7 @@ class Mastering:
 
 
 def draw_eq(rng: Generator) -> Equaliser:
-    """Draw three peaking filters, in the low, middle and high register."""
+    """Draw three peaking filters at low, middle and high frequencies."""
     return tuple(
         (
             float(np.exp(rng.uniform(np.log(low_hz), np.log(high_hz)))),
@@ -98,7 +98,10 @@ def draw_room(
     min_damping_hz: float,
     predelay_s: tuple[float, float] = (0.005, 0.03),
 ) -> Room:
-    """Draw a room from (low, high) ranges of decay time and predelay; damping up to 11 kHz."""
+    """Draw a room, given (low, high) ranges of its decay time and predelay.
+
+    The damping frequency lies between ``min_damping_hz`` and 11 kHz.
+    """
     return Room(
         decay_s=float(rng.uniform(*decay_s)),
         predelay_s=float(rng.uniform(*predelay_s)),
@@ -110,7 +113,7 @@ def draw_room(
 def frame_levels_db(stem: np.ndarray) -> np.ndarray:
     """Return the RMS level of each 50 ms frame of a stem (T, C) in dB re full scale.
 
-    The result is float64 (ceil(T / 2205),); the last frame may be shorter.
+    The result is float64 (ceil(T / 2205),); the last frame may be shorter than 50 ms.
     """
     end = len(stem) // FRAME_SAMPLES * FRAME_SAMPLES
     blocks = [stem[:end].reshape(-1, FRAME_SAMPLES * stem.shape[1])]
@@ -121,7 +124,7 @@ def frame_levels_db(stem: np.ndarray) -> np.ndarray:
 
 
 def active_frames(stem: np.ndarray) -> np.ndarray:
-    """Return which 50 ms frames are within 40 dB of the loudest one, as bool (frames,)."""
+    """Return whether each 50 ms frame is within 40 dB of the loudest one, as bool (frames,)."""
     return _is_active(frame_levels_db(stem))
 
 
@@ -135,7 +138,7 @@ def active_rms_db(stem: np.ndarray) -> float:
 
 
 def activity(stem: np.ndarray, *, min_pause_s: float = 0.2) -> list[tuple[float, float]]:
-    """Return the active segments of a stem as (start_s, end_s), joined across short pauses."""
+    """Return the active segments of a stem as (start_s, end_s), merged across short pauses."""
     frame_s = FRAME_SAMPLES / SAMPLE_RATE_HZ
     length_s = len(stem) / SAMPLE_RATE_HZ
     segments: list[tuple[float, float]] = []
@@ -164,14 +167,14 @@ def mixdown(
         strips: name -> settings of the stem.
         room: reverberation of all stems.
         mastering: processing of the mixture.
-        start_samples: start of the result. Levels are measured from there; earlier sound is heard
-            only through its reverberation.
+        start_samples: start of the result. Levels are measured from there; only the reverberation
+            of earlier sound is audible.
         keep_stems: if True, also return the finished stems (takes longer).
 
     Returns:
-        The mixture, float32 (T - start_samples, 2); name -> direct sound at its level, on which the
-        balance is defined; and, with ``keep_stems``, name -> finished stem with reverberation (else
-        an empty dict). The finished stems add up to the mixture without the noise.
+        The mixture, float32 (T - start_samples, 2); name -> direct sound at its level in the
+        mixture; and, with ``keep_stems``, name -> finished stem with reverberation (otherwise an
+        empty dict). The finished stems add up to the mixture without the noise.
 
     Raises:
         ValueError: if all stems are silent.
@@ -182,7 +185,7 @@ def mixdown(
     }
     direct = {name: stem for name, stem in balanced.items() if stem is not None}
     if not direct:
-        raise ValueError("stems: all are silent; pass at least one that is not")
+        raise ValueError("stems: all are silent; pass at least one audible stem")
     response = impulse_response(room)
 
     def send(name: str) -> np.ndarray:
@@ -247,7 +250,7 @@ def apply_strip(
 
 
 def equalise(audio: np.ndarray, eq: Sequence[tuple[float, float, float]]) -> np.ndarray:
-    """Apply peaking filters (centre_hz, gain_db, q) to audio (T, C): float32 (T, C)."""
+    """Apply peaking filters, given as (centre_hz, gain_db, q), to audio, float32 (T, C)."""
     return _filter(_peaking(eq), audio)
 
 
@@ -255,7 +258,7 @@ def compress(stem: np.ndarray, *, threshold_db: float, ratio: float) -> np.ndarr
     """Compress the dynamic range of a stem, float32 (T, C), with one gain for all channels.
 
     Args:
-        threshold_db: threshold above the RMS level of the active frames.
+        threshold_db: threshold relative to the RMS level of the active frames.
         ratio: compression ratio above the threshold; 1 leaves the stem unchanged.
     """
     block = 64
@@ -297,7 +300,7 @@ def _filter(sections: np.ndarray, audio: np.ndarray) -> np.ndarray:
 
 
 def _sosfilt(sections: np.ndarray, audio: np.ndarray) -> np.ndarray:
-    # The type of the result depends on an argument that is not used here.
+    # The annotated return type also covers calls with `zi`, which is not used here.
     return cast(np.ndarray, scipy.signal.sosfilt(sections, audio, axis=0))
 
 
@@ -324,5 +327,5 @@ def _butterworth(order: int, cutoff_hz: float, kind: str) -> np.ndarray:
 
 
 def _gain(level_db: float) -> float:
-    """Return the linear gain of a level in dB."""
+    """Convert a level in dB to a linear gain."""
     return float(10 ** (level_db / 20))

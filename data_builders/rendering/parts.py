@@ -1,8 +1,8 @@
 """Composition of the part of one pitched instrument, by role.
 
-A role is a function ``role(voice) -> list[BeatNote]``. A `Voice` has two generators: ``pattern``
-belongs to the song, so that all its clips share rhythmic cells; ``rng`` belongs to the clip, so
-that the notes differ.
+A role is a function ``role(voice) -> list[BeatNote]``. A `Voice` has two random generators:
+``pattern`` belongs to the song, so that all its clips share rhythmic cells; ``rng`` belongs to the
+clip, so that the notes differ.
 """
 
 import dataclasses
@@ -24,9 +24,9 @@ class Voice:
         sheet: tempo, metre, key and chords.
         low, high: register as MIDI pitches.
         density: rhythmic density from 0 (calm) to 1 (busy).
-        rests: probability that a phrase ends in a rest.
-        pattern: generator of the song.
-        rng: generator of the clip.
+        rests: probability that a phrase ends with a rest.
+        pattern: random generator of the song.
+        rng: random generator of the clip.
     """
 
     sheet: theory.LeadSheet
@@ -42,12 +42,12 @@ class Voice:
         return (self.low + self.high) / 2
 
     def restrict(self, low: int, high: int) -> "Voice":
-        """Return the voice with its register limited to two pitches, at least an octave apart."""
+        """Return the voice with its register limited to a range of at least an octave."""
         low = max(self.low, min(low, self.high - 12))
         return dataclasses.replace(self, low=low, high=min(self.high, max(high, low + 12)))
 
 
-# Rhythms of one beat as note lengths in beats, by steps per beat, in order of density.
+# Steps per beat -> rhythms of one beat, as note lengths in beats, in order of density.
 _BEAT_RHYTHMS = {
     4: ((1.0,), (1.0,), (0.5, 0.5), (0.5, 0.5), (0.75, 0.25), (0.5, 0.25, 0.25), (0.25,) * 4),
     3: ((1.0,), (1.0,), (2 / 3, 1 / 3), (1 / 3,) * 3, (1 / 3, 2 / 3)),
@@ -55,13 +55,13 @@ _BEAT_RHYTHMS = {
 
 
 def rhythm_cell(rng: Generator, metre: theory.Metre, density: float) -> list[tuple[float, float]]:
-    """Draw a one-bar rhythm: (onset, length) in beats, without gaps."""
+    """Draw a one-bar rhythm without gaps, as (onset, length) in beats."""
     rhythms = _BEAT_RHYTHMS[metre.steps]
     lengths = []
     for _ in range(metre.beats):
         local_density = np.clip(rng.normal(density, 0.25), 0.0, 0.999)
         lengths.extend(rhythms[int(local_density * len(rhythms))])
-    # Ties across beats make syncopation and long notes.
+    # Ties across beats create syncopation and long notes.
     tied = [lengths[0]]
     for length in lengths[1:]:
         if rng.random() < 0.35 * (1.0 - density) and tied[-1] + length <= 2.5:
@@ -73,7 +73,7 @@ def rhythm_cell(rng: Generator, metre: theory.Metre, density: float) -> list[tup
 
 
 def _phrase_rhythm(voice: Voice) -> list[tuple[float, float, bool]]:
-    """Return (beat, length, ends a phrase) in phrases of two or four bars such as A B A C."""
+    """Return (beat, length, ends_phrase) of each note, in phrases of two or four bars."""
     metre = voice.sheet.metre
     cells = [rhythm_cell(voice.pattern, metre, voice.density) for _ in range(3)]
     form = seeding.choice(voice.pattern, ((0, 1), (0, 0), (0, 1, 0, 2), (0, 0, 1, 2), (0, 1, 2, 2)))
@@ -94,7 +94,8 @@ def _phrase_rhythm(voice: Voice) -> list[tuple[float, float, bool]]:
 def _melodic_line(voice: Voice, rhythm, step_weights) -> list[BeatNote]:
     """Draw pitches for a rhythm: scale steps within about a tenth, chord tones on the beat.
 
-    The rhythm is from `_phrase_rhythm`; the weights are those of moving by -4 to 4 scale steps.
+    ``rhythm`` comes from `_phrase_rhythm`; ``step_weights`` are the weights of moves by -4 to 4
+    scale steps.
     """
     sheet, rng = voice.sheet, voice.rng
     span = min(voice.high - voice.low, int(rng.integers(12, 20)))
@@ -122,7 +123,7 @@ def _melodic_line(voice: Voice, rhythm, step_weights) -> list[BeatNote]:
     return notes
 
 
-# Weights of intervals of -4 to 4 scale steps.
+# Weights of moves by -4 to 4 scale steps.
 _MELODIC = (0.3, 0.6, 1.2, 3.0, 1.2, 3.0, 1.2, 0.6, 0.3)
 _SCALAR = (0.1, 0.2, 0.6, 3.5, 0.2, 3.5, 0.6, 0.2, 0.1)
 
@@ -153,7 +154,7 @@ def duo(voice: Voice) -> list[BeatNote]:
 
 
 def riff(voice: Voice) -> list[BeatNote]:
-    """Compose a short figure repeated in every bar, transposed to fit its chord."""
+    """Compose a short figure that is repeated in every bar and transposed to fit the chord."""
     metre = voice.sheet.metre
     cell = rhythm_cell(voice.pattern, metre, voice.density)
     shape = [int(voice.pattern.integers(0, 4)) for _ in cell]
@@ -190,7 +191,7 @@ def counter(voice: Voice) -> list[BeatNote]:
 
 
 def _chords(voice: Voice, num_voices: int) -> list[tuple[float, float, list[int]]]:
-    """Return (beat, end, pitches) of every chord, voiced close to the previous one."""
+    """Return (first beat, end beat, pitches) of each chord, voiced close to the previous one."""
     centre = voice.centre + voice.rng.uniform(-4, 4)
     chords = []
     for start, end, harmony in voice.sheet.chord_spans:
@@ -221,7 +222,7 @@ def chorale(voice: Voice) -> list[BeatNote]:
 
 
 def _comping_cell(voice: Voice) -> list[tuple[float, float]]:
-    """Draw a one-bar comping rhythm: (onset, length) in beats."""
+    """Draw a one-bar comping rhythm, as (onset, length) in beats."""
     metre = voice.sheet.metre
     if metre == theory.Metre(4, 4):
         return list(seeding.choice(voice.pattern, GENRES[voice.sheet.genre].comping))
@@ -231,7 +232,7 @@ def _comping_cell(voice: Voice) -> list[tuple[float, float]]:
 
 
 def _rhythmic_chords(voice: Voice, cell, num_voices: int, spread_beats: float) -> list[BeatNote]:
-    """Compose chords in a one-bar rhythm, each spread by ``spread_beats`` from note to note."""
+    """Compose chords in a one-bar rhythm, with ``spread_beats`` between the notes of a chord."""
     metre, chords = voice.sheet.metre, _chords(voice, num_voices)
     notes = []
     for bar in range(len(voice.sheet.bars)):
@@ -331,8 +332,8 @@ def power(voice: Voice) -> list[BeatNote]:
 
 
 def _drop_duplicates(notes: list[BeatNote]) -> list[BeatNote]:
-    """Keep one of several notes with the same pitch and onset."""
-    # The first note in order is the last one inserted, which the dict keeps.
+    """Keep only one of several notes with the same pitch and onset."""
+    # Notes are inserted in reverse order, so that the dict keeps the first one.
     kept = {(round(note.beat, 3), note.pitch): note for note in reversed(sorted(notes))}
     return sorted(kept.values())
 

@@ -26,10 +26,11 @@ def perform(
     """Perform composed notes with a player's timing, articulation and expression.
 
     Args:
-        role: name of the role, which decides whether the pitch may bend.
+        role: name of the role, which determines whether the pitch may bend.
         sheet: tempo and swing.
-        pattern: generator of the song, for the player's timing, loudness, articulation and tuning.
-        rng: generator of the clip, for the deviations of individual notes.
+        pattern: random generator of the song, for the player's timing, loudness, articulation and
+            tuning.
+        rng: random generator of the clip, for the deviations of individual notes.
         max_gap_s: longest pause between notes; longer ones are filled by holding or repeating
             notes. None for no limit.
     """
@@ -81,7 +82,7 @@ def _fill_gaps(notes: list[Note], max_gap_s: float, sustains: bool) -> list[Note
 
 
 def _separate_repeats(notes: list[Note]) -> list[Note]:
-    """End each note before its key is struck again, else its note-off would end the new note."""
+    """End each note before its key is struck again; a late note-off would end the new note."""
     next_onset_s: dict[int, float] = {}
     separated = []
     for note in reversed(notes):
@@ -93,7 +94,7 @@ def _separate_repeats(notes: list[Note]) -> list[Note]:
 
 
 def _bend(notes, instrument: Instrument, role: str, pattern, rng) -> tuple:
-    """Draw the pitch bend: delayed vibrato on long notes and scoops, or an organ's Leslie."""
+    """Draw the pitch bend: scoops and delayed vibrato, or the effect of a Leslie speaker."""
     if not notes:
         return ()
     rate_hz = pattern.uniform(4.6, 6.6)
@@ -122,7 +123,7 @@ def _bend(notes, instrument: Instrument, role: str, pattern, rng) -> tuple:
 
 
 def _swell(notes, instrument: Instrument, arch_db: float, pattern, rng) -> tuple:
-    """Draw the dynamics of long notes and phrases, or the tremolo of Leslie or amplifier."""
+    """Draw slow changes in dynamics, or the tremolo of a Leslie speaker or an amplifier."""
     if not notes:
         return ()
     end_s = max(note.onset_s + note.duration_s for note in notes) + 1.0

@@ -1,8 +1,8 @@
 """An ordered parallel map over worker processes that import only the function they run.
 
 Workers are started as ``python -m data_builders.rendering.pool`` and communicate through pipes.
-Unlike those of multiprocessing, they never import the program that starts them: they start quickly
-even if that program uses JAX, and scripts need no ``if __name__ == "__main__"``.
+Unlike those of multiprocessing, they never import the program that starts them, so they start
+quickly even if that program uses JAX, and scripts need no ``if __name__ == "__main__"``.
 """
 
 import contextlib
@@ -100,13 +100,13 @@ def _call(idle: SimpleQueue, task):
         worker.stdin.flush()
         status, value = pickle.load(worker.stdout)
     except (EOFError, OSError, pickle.UnpicklingError):
-        raise RuntimeError(f"a worker died (exit code {worker.poll()}) at {task!r}") from None
+        raise RuntimeError(f"a worker died (exit code {worker.poll()}) on task {task!r}") from None
     finally:
         idle.put(worker)
     if status == "user error":
         raise UserError(value)
     if status == "error":
-        raise RuntimeError(f"a worker failed at {task!r}:\n{value}")
+        raise RuntimeError(f"a worker failed on task {task!r}:\n{value}")
     return value
 
 

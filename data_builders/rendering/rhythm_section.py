@@ -1,11 +1,11 @@
-"""Bass lines and drum grooves that repeat throughout a piece; those of `band` follow sections."""
+"""Bass lines and drum grooves that repeat throughout a piece, unlike those of `band`."""
 
 from data_builders.rendering import seeding, theory
 from data_builders.rendering.genres import CRASH, GENRES, LOW_TOM, SNARE
 from data_builders.rendering.parts import Voice
 from data_builders.rendering.score import BeatNote
 
-# One bar of 4/4: (onset, length, tone) in beats; tones as in `bass_pitch`.
+# One bar in 4/4: (onset and length in beats, tone as in `bass_pitch`).
 _BASS_PATTERNS = {
     "roots": ((0, 2, 0), (2, 2, 0)),
     "two_feel": ((0, 1.5, 0), (2, 1.5, 1)),
@@ -82,7 +82,7 @@ def drums(voice: Voice) -> list[BeatNote]:
 
 
 def _fill(voice: Voice, beat: float) -> list[BeatNote]:
-    """Compose a fill of one beat on snare and toms, in some genres with a crash after it."""
+    """Compose a fill of one beat on snare and toms, followed by a crash in some genres."""
     steps = voice.sheet.metre.steps
     keys = (SNARE, SNARE, LOW_TOM + 3, LOW_TOM)
     fill = [BeatNote(beat + i / steps, 0.2, keys[i], 0.3 + 0.1 * i) for i in range(steps)]

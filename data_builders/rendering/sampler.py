@@ -12,7 +12,7 @@ from data_builders.rendering.synth import SAMPLE_RATE_HZ, gain_curve
 from irec_jax import audio as audio_io
 from irec_jax.errors import UserError
 
-#: Name of an instrument of the catalogue -> folder of its recorded notes.
+#: Name of an instrument in the catalogue -> folder of its recorded notes.
 FOLDERS = {
     "cello": "cello",
     "clarinet": "clarinet",
@@ -40,8 +40,8 @@ FOLDERS = {
 }
 _NOTE = re.compile(r"([A-G])([sb#]?)(-?\d)")
 _SEMITONES = dict(C=0, D=2, E=4, F=5, G=7, A=9, B=11)
-#: Part of a recording, from the end of its attack to the start of its decay, that is repeated to
-#: sustain a longer note, and the length of the cross-fade between repetitions.
+#: Start and end, as fractions of a recording, of the part between attack and decay that is repeated
+#: to sustain a longer note; and the length of the cross-fade between repetitions.
 _LOOP, _CROSSFADE_S = (0.3, 0.8), 0.08
 #: Fade-out after the end of a note.
 _RELEASE_S = 0.12
@@ -59,17 +59,22 @@ def midi_pitch(name: str) -> int | None:
     return 12 * (int(octave) + 1) + _SEMITONES[letter] + shift
 
 
-class NotePlayer:
-    """A folder with one folder of recorded notes per instrument, such as ``cello/C4.mp3``.
+def check_folder(folder: Path, name: str) -> None:
+    """Raise UserError unless there is a folder of the library of this name."""
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no folder of recorded {name}; run irec fetch-sounds {name}")
 
-    A note is played from the recording of the nearest pitch, resampled to its own; vibrato and
-    glides change the speed. Sustained notes that are longer than their recording repeat its middle
-    with cross-fades. Soft notes are quieter and duller.
+
+class NotePlayer:
+    """Player of a library with a folder of recorded notes per instrument, such as ``cello/C4.mp3``.
+
+    A note is played from the recording with the nearest pitch, resampled to the right pitch;
+    vibrato and glides vary the playback speed. If a sustained note is longer than its recording,
+    the middle of the recording is repeated with cross-fades. Soft notes are quieter and duller.
     """
 
     def __init__(self, folder: Path):
-        if not folder.is_dir():
-            raise UserError(f"{folder}: no folder of recorded notes; irec fetch-sounds notes")
+        check_folder(folder, "notes")
         self._folder = folder
 
     def plays(self, instrument) -> bool:
@@ -81,71 +86,107 @@ class NotePlayer:
         """Render a part: float32 (num_samples, 1) at 44.1 kHz; see `synth.SoundFontPlayer.play`."""
         recordings = _recordings(self._folder / FOLDERS[part.instrument.name])
         sound = np.zeros(num_samples, np.float32)
-        bend = np.array(part.bend or [(0.0, 0.0)])
         for note in part.notes:
             start = round(note.onset_s * SAMPLE_RATE_HZ)
             if start < num_samples:
-                samples = _play_note(recordings, note, bend, part)[: num_samples - start]
+                samples = _play_note(recordings, note, part)[: num_samples - start]
                 sound[start : start + len(samples)] += samples
         return sound[:, None] * gain_curve(part.swell, num_samples)
 
 
-def _play_note(recordings: dict[int, Path], note: Note, bend: np.ndarray, part: Part) -> np.ndarray:
+def _play_note(recordings: dict[int, Path], note: Note, part: Part) -> np.ndarray:
     """Return the samples of one note with its release, float32 (T,)."""
     pitches = np.array(list(recordings))
     recorded = int(pitches[np.argmin(np.abs(pitches - note.pitch))])
     recording = _load(recordings[recorded])
     release = round(_RELEASE_S * SAMPLE_RATE_HZ)
     num_samples = round(note.duration_s * SAMPLE_RATE_HZ) + release
-    times_s = note.onset_s + np.arange(num_samples) / SAMPLE_RATE_HZ
-    cents = np.interp(times_s, bend[:, 0], bend[:, 1]) + part.tuning_cents
-    speed = 2.0 ** ((note.pitch - recorded + cents / 100.0) / 12.0)
-    positions = np.cumsum(speed) - speed[0]
+    positions = note_positions(note, part, recorded, note.onset_s, num_samples)
     if part.instrument.sustains and positions[-1] > len(recording):
         recording = _sustain(recording, int(positions[-1]) + 2)
     samples = np.interp(positions, np.arange(len(recording)), recording, right=0.0)
     fade = np.minimum(1.0, np.arange(num_samples, 0, -1) / release)
-    return _with_velocity(samples * fade, note.velocity)
+    return with_velocity(samples * fade, note.velocity)
+
+
+def note_positions(
+    note: Note, part: Part, recorded: float, start_s: float, num_samples: int
+) -> np.ndarray:
+    """Return the positions (num_samples,) in a recording at which a note is played.
+
+    Args:
+        note: the note.
+        part: the part, whose bend and tuning apply.
+        recorded: MIDI pitch of the recording.
+        start_s: time of the first sample.
+        num_samples: length.
+    """
+    bend = np.array(part.bend or [(0.0, 0.0)])
+    times_s = start_s + np.arange(num_samples) / SAMPLE_RATE_HZ
+    cents = np.interp(times_s, bend[:, 0], bend[:, 1]) + part.tuning_cents
+    speed = 2.0 ** ((note.pitch - recorded + cents / 100.0) / 12.0)
+    return np.cumsum(speed) - speed[0]
 
 
 @functools.cache
 def _recordings(folder: Path) -> dict[int, Path]:
-    """Return MIDI pitch -> recording of a folder, lowest first."""
+    """Return the recordings in a folder by MIDI pitch, lowest first."""
     files = {midi_pitch(path.stem): path for path in sorted(folder.glob("*.*"))}
     return {pitch: files[pitch] for pitch in sorted(p for p in files if p is not None)}
 
 
-@functools.cache
-def _load(file: Path) -> np.ndarray:
-    """Return a recorded note without silence at its start: float32 (T,), peak 1."""
+def load_recording(file: Path) -> np.ndarray:
+    """Load a recording without leading silence, as float32 (T,) with a peak of 1."""
     samples = audio_io.read(file, sample_rate_hz=SAMPLE_RATE_HZ, mono=True)[0][:, 0]
     peak = np.abs(samples).max()
     if not peak:
-        raise UserError(f"{file}: silent; delete it and fetch the notes again")
+        raise UserError(f"{file}: silent; delete its folder and fetch it again")
     audible = np.abs(samples) > 0.01 * peak
     return samples[max(0, int(audible.argmax()) - 64) :] / peak
 
 
+_load = functools.cache(load_recording)
+
+
 def _sustain(recording: np.ndarray, num_samples: int) -> np.ndarray:
-    """Return a recording of at least `num_samples`, whose middle is repeated with cross-fades."""
+    """Extend a recording to at least ``num_samples`` by repeating its middle with cross-fades."""
     first, last = (int(part * len(recording)) for part in _LOOP)
     fade = min(round(_CROSSFADE_S * SAMPLE_RATE_HZ), (last - first) // 2)
     if fade < 1:
         return np.pad(recording, (0, max(0, num_samples - len(recording))))
-    middle = recording[first:last]
-    # Equal power, since repetitions are not in phase.
+    # The cross-fade has equal power, since repetitions are not in phase.
     rise = np.sin(0.5 * np.pi * np.arange(fade) / fade).astype(np.float32)
+    return repeat(recording, (first, last), (rise[::-1], rise), num_samples)
+
+
+def repeat(
+    recording: np.ndarray,
+    loop: tuple[int, int],
+    fades: tuple[np.ndarray, np.ndarray],
+    num_samples: int,
+) -> np.ndarray:
+    """Return the start of a recording and repetitions of its loop: at least `num_samples`.
+
+    Args:
+        recording: float32 (T,).
+        loop: first sample and end of the part that is repeated.
+        fades: gains of the end of a repetition and of the start of the next one, (F,) each.
+        num_samples: length that is needed.
+    """
+    first, last = loop
+    fall, rise = fades
+    fade, middle = len(rise), recording[first:last]
     joined = recording[:last].copy()
     pieces, length = [joined], last
     while length < num_samples:
-        pieces[-1][-fade:] = pieces[-1][-fade:] * rise[::-1] + middle[:fade] * rise
+        pieces[-1][-fade:] = pieces[-1][-fade:] * fall + middle[:fade] * rise
         pieces.append(middle[fade:].copy())
         length += len(middle) - fade
     return np.concatenate(pieces)
 
 
-def _with_velocity(samples: np.ndarray, velocity: int) -> np.ndarray:
-    """Return a note at its loudness: 40 dB below the loudest at velocity 1, and duller."""
+def with_velocity(samples: np.ndarray, velocity: int) -> np.ndarray:
+    """Make a note quieter (by up to 40 dB) and duller, depending on its velocity."""
     strength = np.clip(velocity / 127.0, 0.0, 1.0)
     low, high = _CUTOFF_HZ
     cutoff_hz = low * (high / low) ** strength

@@ -1,6 +1,6 @@
-"""Random generators that depend on a key alone, not on the order in which they are made.
+"""Random generators that depend only on a key, not on the order in which they are created.
 
-The words of a key are part of the music: renaming one changes the drawn values, which requires a
+The words in a key are part of the music: renaming one changes the drawn values, which requires a
 new version of the dataset.
 """
 
@@ -11,7 +11,7 @@ from numpy.random import Generator
 
 
 def generator(*key: str | int) -> Generator:
-    """Return the generator of a key, a sequence of strings and non-negative integers."""
+    """Return the random generator of a key, which consists of strings and non-negative integers."""
     words = [zlib.crc32(part.encode()) if isinstance(part, str) else part for part in key]
     return np.random.default_rng(words)
 

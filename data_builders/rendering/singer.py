@@ -11,7 +11,7 @@ from data_builders.rendering.instruments import Instrument
 from data_builders.rendering.score import BeatNote, Note, Part
 from data_builders.rendering.synth import SAMPLE_RATE_HZ
 
-#: First three formants in Hz of vowels of male speakers (Peterson and Barney 1952).
+#: Frequencies in Hz of the first three formants of male vowels (Peterson and Barney 1952).
 VOWELS_HZ = {
     "a": (730, 1090, 2440),
     "e": (530, 1840, 2480),
@@ -19,9 +19,9 @@ VOWELS_HZ = {
     "o": (570, 840, 2410),
     "u": (300, 870, 2240),
 }
-#: (gain in dB, Q) of the formants.
+#: (gain in dB, Q) of the filters for the three formants.
 _FORMANT_FILTERS = ((9.0, 2.0), (11.0, 4.0), (9.0, 5.0))
-#: Makes a sampled choir sound like one voice close to the microphone.
+#: Equaliser that makes a sampled choir sound like one voice close to the microphone.
 _PRESENCE_EQ = ((250.0, -5.0, 0.8), (1100.0, 7.0, 0.6), (3200.0, 10.0, 0.7))
 _BEND_LIMIT_CENTS = 200.0
 _CROSSFADE_S = 0.05
@@ -52,7 +52,7 @@ def perform(
 
 
 def _glide(notes: tuple[Note, ...], index: int, probability: float, rng) -> tuple[float, float]:
-    """Draw the start of a glide in cents from its note, and its time constant in seconds."""
+    """Draw a glide: its start in cents relative to the note, and its time constant in seconds."""
     glides, decay_s = rng.random() < probability, rng.uniform(0.02, 0.06)
     if index == 0:
         return 0.0, decay_s
@@ -67,9 +67,12 @@ def articulate(audio: np.ndarray, notes: tuple[Note, ...], rng: Generator) -> np
     """Add syllables to a vocal part: a vowel on each note, a consonant before some of them.
 
     Args:
-        audio: float32 (T, C) at `synth.SAMPLE_RATE_HZ`; the result is float32 (T, 1).
-        notes: the notes sung in it.
-        rng: draws the syllables and the length of the vocal tract.
+        audio: float32 (T, C) at `synth.SAMPLE_RATE_HZ`.
+        notes: the notes that are sung.
+        rng: random generator for the syllables and the length of the vocal tract.
+
+    Returns:
+        The articulated voice, float32 (T, 1).
     """
     voice = audio.mean(axis=1, keepdims=True, dtype=np.float32)
     formant_scale = rng.uniform(0.98, 1.2)  # from a male to a female vocal tract
@@ -86,7 +89,7 @@ def articulate(audio: np.ndarray, notes: tuple[Note, ...], rng: Generator) -> np
 
 
 def _gate(is_open: list[bool], starts_s: np.ndarray, num_samples: int) -> np.ndarray:
-    """Return gains (num_samples,): 1 in the notes that are open, else 0, with cross-fades."""
+    """Return gains (num_samples,): 1 during open notes, otherwise 0, with cross-fades."""
     times, values = [0.0], [float(is_open[0])]
     for start_s, value in zip(starts_s[1:], is_open[1:], strict=True):
         start_s = max(start_s - _CROSSFADE_S / 2, times[-1])
@@ -96,7 +99,7 @@ def _gate(is_open: list[bool], starts_s: np.ndarray, num_samples: int) -> np.nda
     return np.interp(grid_s, times, values).astype(np.float32)
 
 
-#: Noise band in Hz, range of durations in s, and range of levels in dB re the voice.
+#: (noise band in Hz, range of durations in s, range of levels in dB re the voice).
 _CONSONANTS = (
     ((4500, 11_000), (0.05, 0.13), (-14.0, -5.0)),  # s
     ((2000, 6000), (0.05, 0.1), (-16.0, -8.0)),  # sh, ch
@@ -106,7 +109,7 @@ _CONSONANTS = (
 
 
 def _consonants(num_samples: int, starts_s, level_db: float, rng) -> np.ndarray:
-    """Return noise bursts that end as notes begin: float32 (num_samples, 1)."""
+    """Return noise bursts that lead into notes, as float32 (num_samples, 1)."""
     bursts = np.zeros((num_samples, 1), np.float32)
     probability = rng.uniform(0.35, 0.7)
     for start_s in starts_s:

@@ -1,4 +1,4 @@
-"""SoundFont synthesis of single parts; the same part always gives the same samples."""
+"""Deterministic SoundFont synthesis of single parts."""
 
 import functools
 import importlib.util
@@ -18,7 +18,7 @@ from irec_jax.files import expand_home
 SAMPLE_RATE_HZ = 44_100
 _CHANNEL = 0
 _BEND_RANGE_SEMITONES = 2.0
-# Stopped voices fade out within milliseconds; they must not be heard in the next part.
+# Stopped voices fade out within this many samples; they must not be audible in the next part.
 _FLUSH_SAMPLES = 8192
 
 
@@ -38,7 +38,7 @@ def default_soundfont() -> Path:
 
 
 def check_soundfont(path: str | os.PathLike | None = None) -> Path:
-    """Check that a SoundFont (None: the default one) can be read and return its path.
+    """Check that a SoundFont (None for the default one) can be read, and return its path.
 
     Raises:
         UserError: if the file is missing or not a SoundFont, or tinysoundfont is not installed.
@@ -55,10 +55,11 @@ def check_soundfont(path: str | os.PathLike | None = None) -> Path:
 
 
 def name_with_soundfont(name: str, soundfont: str | os.PathLike | None) -> tuple[str, str | None]:
-    """Append the SoundFont to the name of a dataset config.
+    """Append the name and a checksum of a SoundFont to the name of a dataset config.
 
     Returns:
-        The name, unchanged for None, and the absolute path of the SoundFont.
+        The new name and the absolute path of the SoundFont; without a SoundFont, the unchanged name
+        and None.
 
     Raises:
         UserError: as for `check_soundfont`.
@@ -74,7 +75,7 @@ def _tinysoundfont():
     try:
         import tinysoundfont
     except ModuleNotFoundError:
-        # Its newest wheel is for Python 3.12.
+        # There are no wheels for newer versions of Python than 3.12.
         hint = ", which needs a C++ compiler on this Python" if sys.version_info >= (3, 13) else ""
         raise UserError(
             "tinysoundfont, which plays the instruments, is not installed; "
@@ -107,11 +108,11 @@ class SoundFontPlayer:
         """Render a part.
 
         Args:
-            part: the part; notes that begin after the end are left out.
-            num_samples: length at 44.1 kHz.
+            part: the part to render; notes that begin after ``num_samples`` are left out.
+            num_samples: length of the result at 44.1 kHz.
 
         Returns:
-            float32 (num_samples, 1) if both channels are equal, else (num_samples, 2).
+            float32 (num_samples, 1) if both channels are equal, otherwise (num_samples, 2).
 
         Raises:
             UserError: if the SoundFont lacks the instrument.
@@ -162,11 +163,14 @@ def _events(part: Part) -> list:
 
 
 def gain_curve(swell: Sequence[tuple[float, float]], num_samples: int) -> np.ndarray:
-    """Return linear gains, float32 (num_samples, 1), of (time_s, gain_db) breakpoints."""
+    """Convert (time_s, gain_db) breakpoints to linear gains, float32 (num_samples, 1).
+
+    Without breakpoints, the result is a single gain of 1, float32 (1, 1).
+    """
     if not swell:
         return np.ones((1, 1), np.float32)
     times, gains_db = np.array(swell, np.float64).T
-    # The gain changes slowly: compute it every 4 ms and interpolate, which avoids clicks.
+    # The gain changes slowly, so compute it every 4 ms and interpolate, which avoids clicks.
     coarse = np.arange(0, num_samples + 176, 176)
     gains = 10.0 ** (np.interp(coarse / SAMPLE_RATE_HZ, times, gains_db) / 20.0)
     return np.interp(np.arange(num_samples), coarse, gains).astype(np.float32)[:, None]

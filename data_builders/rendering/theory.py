@@ -35,7 +35,7 @@ class Chord:
 def chord(symbol: str, tonic: int) -> Chord:
     """Parse a chord symbol relative to the tonic, e.g. ``bVII``, ``IIm7``, ``V7``.
 
-    Degrees always refer to the major scale, so minor keys write ``Im bVI``.
+    Degrees always refer to the major scale, so minor keys use symbols such as ``Im`` and ``bVI``.
 
     Raises:
         ValueError: if the symbol is unknown.
@@ -50,7 +50,7 @@ def chord(symbol: str, tonic: int) -> Chord:
 
 @dataclasses.dataclass(frozen=True)
 class Metre:
-    """Beats per bar and steps per beat (4: sixteenths, 3: triplets or 6/8 and 12/8)."""
+    """Beats per bar and steps per beat (4 for sixteenths; 3 for triplets, 6/8 and 12/8)."""
 
     beats: int
     steps: int
@@ -65,8 +65,8 @@ class LeadSheet:
         metre: beats per bar and steps per beat.
         swing: position of the second eighth in a beat, 0.5 (straight) to 0.67 (triplet).
         tonic: pitch class of the key.
-        scale: name in `SCALES`.
-        bars: chords of each bar, evenly spaced in it.
+        scale: key of `SCALES`.
+        bars: chords of each bar, evenly spaced within it.
         genre: name of the genre.
     """
 

@@ -1,7 +1,7 @@
-"""Reading, resampling and writing of audio files of any format, on the host.
+"""Reading, resampling and writing audio files of any format, on the host.
 
-Samples are float32 (T, C) with full scale at 1; samples of integer files are within [-1, 1).
-Every invalid file raises a one-line `UserError` with the file's name and the remedy.
+Samples are float32 (T, C) with full scale at 1; samples of integer files lie within [-1, 1).
+Invalid files raise a one-line `UserError` that names the file and the remedy.
 """
 
 from irec_jax.audio.reading import MAX_SAMPLE, SUFFIXES, Info, blocks, find, info, read

@@ -1,7 +1,7 @@
-"""Containers of audio files: their signatures, stated lengths, and files joined into one.
+"""Audio containers: signatures, stated lengths, and files that were joined into one.
 
-A file is identified by its content, never by its suffix. Files that were concatenated, as by
-``cat a.wav b.wav``, are split at the joints.
+A file is identified by its content, never by its suffix. Concatenated files, as produced by
+``cat a.wav b.wav``, are split where they were joined.
 """
 
 import os
@@ -13,14 +13,14 @@ from typing import BinaryIO, NamedTuple
 from irec_jax.audio import mpeg, ogg
 from irec_jax.audio.parts import Damaged, Part, read_bytes
 
-# A missing pad byte or an incomplete last sample is not truncation.
+# A missing pad byte or an incomplete last sample does not count as truncation.
 _TOLERANCE_BYTES = 64
 _SEARCH_BYTES, _HEADER_BYTES = 1 << 20, 64
 _W64_GUID = bytes.fromhex("f3acd3118cd100c04f8edb8a")
 _W64 = bytes.fromhex("726966662e91cf11a5d628db04c10000")
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
-_MPEG_CODECS = (b"\x50", b"\x55")  # layers I and II, and III, in wav files
+_MPEG_CODECS = (b"\x50", b"\x55")  # format tags in wav files: layers I and II; layer III
 _Scan = Callable[[BinaryIO, int, int], Part]
 _NAMES = {b".snd": "au", b"dns.": "au", b"caff": "caf", b"fLaC": "flac", b"OggS": "ogg"}
 
@@ -39,7 +39,7 @@ def split(file: BinaryIO) -> list[Part]:
             part = _SCANS[kind](file, start, size)
         except struct.error as error:
             raise Damaged("truncated within its header") from error
-        if part.stop <= start:  # the next part would begin here again
+        if part.stop <= start:  # the loop would never end
             raise Damaged("its header states no length")
         parts.append(part if part.kind else part._replace(kind=kind))
         start = mpeg.skip_tags(file, parts[-1].stop, size)
@@ -47,7 +47,7 @@ def split(file: BinaryIO) -> list[Part]:
 
 
 def _kind(head: bytes) -> str:
-    """Return the container that begins with these 16 bytes, '' if it is not one of `_SCANS`."""
+    """Identify a container by its first 16 bytes; return '' if it is unknown."""
     if head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64") and head[8:12] == b"WAVE":
         return "wav"
     if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
@@ -60,10 +60,10 @@ def _kind(head: bytes) -> str:
 
 
 class _Length(NamedTuple):
-    """A field of a header: the number of units from a position to the end of the audio."""
+    """A header field that states the number of units from an origin to the end of the audio."""
 
     position: int
-    format: str  # of struct
+    format: str  # struct format
     origin: int
     unit_bytes: int = 1
 
@@ -72,15 +72,15 @@ class _Length(NamedTuple):
         num_bytes = struct.calcsize(self.format)
         (stated,) = struct.unpack(self.format, read_bytes(file, self.position, num_bytes))
         largest = (1 << 8 * num_bytes) - 1
-        # Programs that write to a pipe state 0, the largest signed or unsigned number, or one
-        # slightly below: 0x7FFFF000 or 0x7F000000 in sox.
+        # Programs that write to a pipe state 0, the largest signed or unsigned number, or a
+        # slightly smaller one, such as 0x7FFFF000 or 0x7F000000 (sox).
         limits = [largest, largest >> 1, *([0x7F000000 + 0xFFF] if num_bytes == 4 else [])]
         if not stated or any(limit - 0xFFF <= stated <= limit for limit in limits):
             return None
         return self.origin + stated * self.unit_bytes
 
     def patch(self, start: int, stop: int) -> tuple[int, bytes]:
-        """Return the position within the part and the bytes that state the end."""
+        """Return a patch that states the end: its position within the part and its bytes."""
         largest = (1 << 8 * struct.calcsize(self.format)) - 1
         length = min((stop - self.origin) // self.unit_bytes, largest)
         return self.position - start, struct.pack(self.format, length)
@@ -94,7 +94,7 @@ class _Chunk(NamedTuple):
 
 
 class _Layout(NamedTuple):
-    """Chunks of a container: position of the first one, header and alignment."""
+    """Chunk layout of a container: position of the first chunk, header format and alignment."""
 
     first: int
     header: str
@@ -113,7 +113,7 @@ class _Layout(NamedTuple):
 
 
 class _Audio(NamedTuple):
-    """Audio data of a file, and the header fields that state its length, the exact one first."""
+    """Start of the audio data, and the header fields that state its length, the exact one first."""
 
     start: int
     lengths: list[_Length]
@@ -127,7 +127,7 @@ def _find_wav(file: BinaryIO, start: int, size: int) -> _Audio | None:
     lengths = [_Length(start + 4, order + "I", start + 8)]
     large, kind = None, ""
     for chunk in layout.chunks(file, start + layout.first, size):
-        if chunk.name == b"ds64":  # sizes of 64 bits in RF64
+        if chunk.name == b"ds64":  # 64-bit sizes in RF64
             large = chunk.body
             lengths = [_Length(large, "<Q", start + 8)]
         if chunk.name == b"fmt " and read_bytes(file, chunk.body, 2).strip(b"\0") in _MPEG_CODECS:
@@ -168,7 +168,7 @@ def _find_w64(file: BinaryIO, start: int, size: int) -> _Audio | None:
 def _find_caf(file: BinaryIO, start: int, size: int) -> _Audio | None:
     layout = _Layout(8, ">4sQ")
     for chunk in layout.chunks(file, start + layout.first, size):
-        if chunk.name == b"data":  # begins with an edit count
+        if chunk.name == b"data":  # begins with a 4-byte edit count
             return _Audio(chunk.body + 4, [_Length(chunk.body - 8, ">Q", chunk.body)], layout)
     return None
 
@@ -183,7 +183,7 @@ def _find_au(file: BinaryIO, start: int, size: int) -> _Audio | None:
 def _scan_pcm(find: Callable[[BinaryIO, int, int], _Audio | None], pattern: bytes) -> _Scan:
     """Return a function that finds the end of an uncompressed file and checks its length.
 
-    libsndfile reads a truncated file without an error.
+    The check is needed because libsndfile reads truncated files without an error.
     """
 
     def scan(file: BinaryIO, start: int, size: int) -> Part:
@@ -206,7 +206,7 @@ def _scan_pcm(find: Callable[[BinaryIO, int, int], _Audio | None], pattern: byte
 
 
 def _is_empty(file: BinaryIO, audio: _Audio, size: int) -> bool:
-    """Return whether chunks fill the rest of a file that states no audio."""
+    """Return whether only complete chunks follow the header of a file that states no audio."""
     if audio.layout is None:
         return audio.start == size
     end = audio.start
@@ -216,7 +216,7 @@ def _is_empty(file: BinaryIO, audio: _Audio, size: int) -> bool:
 
 
 def _find_next(file: BinaryIO, position: int, size: int, layout: _Layout | None) -> int:
-    """Return where another file begins after the audio of the first, or the end of the file."""
+    """Return the start of the next joined file after the audio, or the end of the file."""
     starts = [position]
     if layout is not None:
         aligned = position + -position % layout.alignment
@@ -247,7 +247,7 @@ def _scan_asf(file: BinaryIO, start: int, size: int) -> Part:
 
 
 def _scan_mp4(file: BinaryIO, start: int, size: int) -> Part:
-    """Return the boxes up to the next file type box."""
+    """Return the part that ends before the next file type box."""
     position, has_content = start, False
     while position + 8 <= size:
         num_bytes, name = struct.unpack(">I4s", read_bytes(file, position, 8))
@@ -256,14 +256,14 @@ def _scan_mp4(file: BinaryIO, start: int, size: int) -> Part:
         has_content = has_content or name in (b"mdat", b"moov", b"moof")
         if num_bytes == 1:
             num_bytes = int.from_bytes(read_bytes(file, position + 8, 8), "big")
-        if num_bytes < 8:  # 0: up to the end
+        if num_bytes < 8:  # 0 means that the box extends to the end
             break
         position += num_bytes
     return Part(start, size)
 
 
 def _scan_matroska(file: BinaryIO, start: int, size: int) -> Part:
-    """Return the segment after the EBML header; a stream does not state its length."""
+    """Return the part with an EBML header and its segment; live streams do not state a length."""
     head = read_bytes(file, start, 1 << 12)
     body, num_bytes = _vint(head, len(_EBML))
     segment = body + num_bytes
@@ -277,7 +277,7 @@ def _scan_matroska(file: BinaryIO, start: int, size: int) -> Part:
 
 
 def _vint(data: bytes, position: int) -> tuple[int, int]:
-    """Return the position after a number of variable length, and the number."""
+    """Decode a variable-length integer; return the position after it and its value."""
     first = data[position] if position < len(data) else 0
     num_bytes = 9 - first.bit_length()
     value = int.from_bytes(data[position : position + num_bytes], "big")

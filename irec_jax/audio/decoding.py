@@ -1,8 +1,8 @@
-"""Decoders of audio files.
+"""Audio decoders.
 
-libsndfile (soundfile) decodes uncompressed files, FLAC and Ogg; FFmpeg (PyAV) everything else: mp3,
-m4a, mp4, aac, webm ... Neither is given a suffix to trust. libsndfile could decode mp3, too, but
-prints to standard error and stops at the first joint.
+libsndfile (soundfile) decodes uncompressed files, FLAC and Ogg; FFmpeg (PyAV) decodes everything
+else: mp3, m4a, mp4, aac, webm ... File suffixes, which may be wrong, are never relied upon.
+libsndfile could also decode mp3, but it prints to standard error and stops where files were joined.
 """
 
 import contextlib
@@ -20,12 +20,13 @@ from av.stream import Discard
 from irec_jax.audio.parts import Damaged, Part, Window, read_bytes
 from irec_jax.audio.samples import BLOCK_SAMPLES
 
-# FFmpeg also opens playlists, which refer to other files and URLs: read self-contained files only.
+# FFmpeg also opens playlists, which refer to other files and URLs; allow self-contained files only.
 _AV_OPTIONS = {"protocol_whitelist": "none"}
-# PyAV 18 refuses tags that are not UTF-8 unless told otherwise; PyAV 19 accepts them and has no
-# such argument.
+# PyAV 18 rejects tags that are not UTF-8 unless this argument is set; PyAV 19 accepts them and has
+# no such argument.
 _AV_TAGS: Any = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
-# A file of a single stream that is larger and mostly not audio was misunderstood.
+# A single-stream file has been misidentified if its size exceeds four times the number of decoded
+# bytes by more than this.
 _MAX_OTHER_BYTES = 1 << 16
 _FFMPEG_KINDS = ("mpeg", "mpeg in wav", "mp4", "matroska", "asf")
 
@@ -61,26 +62,27 @@ def open_part(
     path: str | os.PathLike | None,
     notes: list[str],
 ) -> tuple[Info, Iterator[np.ndarray]]:
-    """Open a part of a file and return its header and its samples, float32 (n, C) pieces.
+    """Open a part of a file and return its header and its samples in float32 pieces (n, C).
 
     Args:
         file, part: an open file and one of its parts.
         stream: index of the audio stream.
-        stack: closes the decoder.
+        stack: exit stack that closes the decoder.
         path: path of the file if the part is the complete file.
-        notes: receives remarks on the file once all pieces are read.
+        notes: receives remarks on the file once all pieces have been read.
 
     Raises:
-        Damaged: not audio, no such stream, or, when it is reached, damage.
+        Damaged: the part is not audio, lacks the stream, or is damaged; damage within the audio is
+            reported when it is reached.
     """
     head = read_bytes(file, part.start, 26)
-    # libsndfile would take everything that resembles a frame or a tag for mp3.
+    # libsndfile would treat anything that resembles an MPEG frame or an ID3 tag as mp3.
     is_foreign = part.kind in _FFMPEG_KINDS or head[:3] == b"ID3"
     is_frame = head[:1] == b"\xff" and head[1:2] >= b"\xe0"
     lacks_length = part.kind == "flac" and not int.from_bytes(head[21:26], "big") & 0xFFFFFFFFF
     if not (is_foreign or is_frame or lacks_length):
         # Given a path, libsndfile reads without calling back into Python, where an interrupt would
-        # be lost. Of an unknown file it would trust the suffix.
+        # be lost. For a file of unknown type, it would rely on the suffix of the path.
         source = soundfile_name(path) if path is not None and part.kind else Window(file, part)
         with contextlib.suppress(soundfile.LibsndfileError):
             return _open_soundfile(source, part, stack, notes)
@@ -123,19 +125,19 @@ def _open_av(
         raise Damaged(fault, "expected wav, flac, ogg, mp3, m4a ...") from error
     stack.enter_context(container)
     if not container.streams.audio:
-        raise Damaged("contains no audio stream", "name a file with sound")
+        raise Damaged("contains no audio stream", "name a file that contains audio")
     num_streams = len(container.streams.audio)
     if number >= num_streams:
         raise missing_stream(number, num_streams)
     stream = container.streams.audio[number]
     for other in container.streams:
-        if other is not stream:  # halves the time for a file of five streams
+        if other is not stream:  # halves the time for a file with five streams
             other.discard = Discard.all
-    # A stream with broken parameters has no decoder, and these attributes are missing.
+    # A stream with invalid parameters has no decoder and lacks these attributes.
     if not getattr(stream, "rate", None) or not getattr(stream, "channels", None):
         raise Damaged("contains no readable audio stream")
     header = Info(stream.rate, stream.channels, part.num_samples, num_streams)
-    # These containers state their length; for a raw stream FFmpeg guesses it from the bit rate.
+    # These containers state a duration; for a raw stream, FFmpeg guesses it from the bit rate.
     if part.kind in ("mp4", "matroska") and container.duration:
         duration_s = container.duration / av.time_base
         if stream.duration is not None and stream.time_base is not None:
@@ -151,7 +153,7 @@ def _av_pieces(
     counts = _Counts()
     num_samples, pending, num_pending = 0, [], 0
     for frame in _frames(container, stream, resampler, part.kind == "mpeg", counts):
-        planes: Any = frame.planes  # buffers, which PyAV does not declare
+        planes: Any = frame.planes  # buffers, but PyAV does not declare them as such
         pending.append([np.frombuffer(plane, np.float32, frame.samples) for plane in planes])
         num_samples += frame.samples
         num_pending += frame.samples
@@ -164,7 +166,7 @@ def _av_pieces(
     if len(container.streams) == 1 and part.kind != "mpeg" and other_bytes > _MAX_OTHER_BYTES:
         fault = f"only {counts.num_bytes} of {part.num_bytes} bytes can be decoded"
         raise Damaged(fault, "export it again")
-    # The delay and padding of encoders are below half a second at any rate.
+    # Encoder delay and padding are shorter than half a second at any sample rate.
     stated = 0 if part.kind == "mpeg" else header.num_samples or 0
     if num_samples < stated - header.sample_rate_hz // 2:
         raise Damaged(f"truncated after {num_samples} of {stated} samples")
@@ -172,12 +174,12 @@ def _av_pieces(
 
 
 def _interleave(frames: list[list[np.ndarray]]) -> np.ndarray:
-    """Join frames of C planes (n,) to samples (T, C)."""
+    """Join frames of C planes (n,) into samples (T, C)."""
     return np.stack([np.concatenate(planes) for planes in zip(*frames, strict=True)], axis=1)
 
 
 class _Counts:
-    """Bytes that were decoded, and packets that could not be."""
+    """Number of decoded bytes, and of packets that could not be decoded."""
 
     num_bytes = 0
     num_lost = 0

@@ -1,4 +1,4 @@
-"""Frames of MPEG audio (mp3, mp2), and the tags before, between and after them."""
+"""MPEG audio frames (mp3, mp2), and the tags before, between and after them."""
 
 import functools
 import re
@@ -8,9 +8,9 @@ from typing import BinaryIO, NamedTuple
 from irec_jax.audio.parts import Damaged, Part, read_bytes
 
 _BUFFER_BYTES = 1 << 20
-# Bytes of other data that may precede the first frame.
+# Maximum size of other data before the first frame.
 _SEARCH_BYTES = 1 << 16
-# Consecutive frames that prove a stream where none is expected, and after damage.
+# Number of consecutive frames that identify a stream: where none is expected, and after damage.
 _NUM_PROVING, _NUM_RESUMING = 6, 3
 # kbit/s by bit rate index: MPEG-1 layers I, II, III; MPEG-2 layer I, layers II and III.
 _BIT_RATES = {
@@ -24,7 +24,7 @@ _SAMPLE_RATES_HZ = (44_100, 48_000, 32_000)
 
 
 class _Format(NamedTuple):
-    """What all frames of a stream have in common."""
+    """Properties shared by all frames of a stream."""
 
     version: int  # 1, 2, or 4 for MPEG-2.5
     layer: int
@@ -38,14 +38,14 @@ class _Format(NamedTuple):
 
 
 def scan(file: BinaryIO, start: int, size: int) -> list[Part]:
-    """Return the parts of a file of MPEG audio; none if it is something else.
+    """Return the parts of an MPEG audio file; an empty list for any other file.
 
-    A file is MPEG audio if its frames follow one another: each header gives the position of the
-    next. A new part begins with a header of encoders (Xing, Info, VBRI), after a tag, or with
-    another format.
+    In an MPEG audio file, frames are contiguous: each header gives the position of the next one. A
+    new part begins at an encoder header (Xing, Info, VBRI), after a tag, or where the format
+    changes.
 
     Raises:
-        Damaged: there are fewer frames than the header of an encoder states.
+        Damaged: there are fewer frames than the encoder header states.
     """
     scanner = _Scanner(file, size)
     first: int | None = start
@@ -74,7 +74,7 @@ def skip_tags(file: BinaryIO, position: int, size: int) -> int:
 
 @functools.cache
 def _formats() -> list[tuple[_Format, int] | None]:
-    """Return the format and the length in bytes of a frame, by the 2nd and 3rd byte of a header."""
+    """Return a table of frame formats and lengths in bytes, indexed by header bytes 2 and 3."""
     table: list[tuple[_Format, int] | None] = [None] * (1 << 16)
     for second in range(0xE0, 0x100):
         version = {0: 4, 2: 2, 3: 1}.get(second >> 3 & 3)
@@ -95,11 +95,11 @@ def _formats() -> list[tuple[_Format, int] | None]:
 
 
 class _EncoderHeader(NamedTuple):
-    """The header of an encoder, stored in a frame without audio.
+    """An encoder header (Xing, Info or VBRI), stored in a frame without audio.
 
     Attributes:
         num_frames: number of frames that follow; 0 if not stated.
-        num_padding: samples to leave out at the start and the end.
+        num_padding: number of samples to drop at the start and end, in total.
     """
 
     num_frames: int = 0
@@ -107,10 +107,10 @@ class _EncoderHeader(NamedTuple):
 
 
 class _Scanner:
-    """Search for frames in a file that is read through a buffer.
+    """Scanner for frames in a file that is read through a buffer.
 
     Attributes:
-        num_tag_bytes: size of the tags between and after the parts.
+        num_tag_bytes: total size of the tags between and after the parts.
     """
 
     def __init__(self, file: BinaryIO, size: int):
@@ -120,13 +120,16 @@ class _Scanner:
         self.num_tag_bytes = 0
 
     def parts(self, position: int | None) -> Iterator[Part]:
-        """Yield the parts from the one that begins at a position."""
+        """Yield all parts, starting with the one at a position."""
         while position is not None:
             part, position = self._part(position)
             yield part
 
     def has_frames(self, position: int, count: int) -> bool:
-        """Return whether frames of one format follow one another, `count` or all up to the end."""
+        """Return whether `count` contiguous frames of one format start at a position.
+
+        Fewer frames suffice if they extend to the end of the file.
+        """
         found = first = self._frame(position)
         for _ in range(1, count):
             if first is None or found is None or found[0] != first[0]:
@@ -151,7 +154,7 @@ class _Scanner:
         return None
 
     def _part(self, start: int) -> tuple[Part, int | None]:
-        """Return the part that begins at a position, and the start of the next one."""
+        """Return the part that begins at a position, and the start of the next part."""
         found = self._frame(start)
         assert found is not None
         expected, header = found[0], self._encoder_header(start, found[0])
@@ -170,7 +173,7 @@ class _Scanner:
             num_lost += max(1, round((resumed - position) / max(1, frame_bytes)))
             position = resumed
         stated, num_padding = header or _EncoderHeader()
-        is_cut = position > self._size  # within the last frame
+        is_cut = position > self._size  # the file ends within the last frame
         num_frames -= int(is_cut and num_frames > 1)
         # Some encoders count their header as a frame.
         if not num_lost and stated > num_frames + (0 if is_cut else 1):
@@ -181,7 +184,7 @@ class _Scanner:
         return Part(start, stop, "mpeg", (), num_samples, num_frames + num_lost, num_lost), resumed
 
     def _resume(self, position: int, expected: _Format) -> tuple[int | None, bool]:
-        """Return where frames follow after something else, and whether a new part begins there."""
+        """Return where frames resume after an interruption, and whether a new part begins there."""
         after_tags = skip_tags(self._file, position, self._size)
         self.num_tag_bytes += max(0, after_tags - position)
         if self.has_frames(after_tags, _NUM_RESUMING):
@@ -217,7 +220,7 @@ class _Scanner:
             return None
         flags = data[7] if len(data) > 7 else 0
         num_frames = int.from_bytes(data[8:12], "big") if flags & 1 else 0
-        sizes = (4, 4, 100, 4)  # of the number of frames and bytes, the index and the quality
+        sizes = (4, 4, 100, 4)  # bytes of the optional fields: frames, bytes, seek table, quality
         encoder = data[8 + sum(size for i, size in enumerate(sizes) if flags >> i & 1) :]
         if encoder[:4] not in (b"LAME", b"Lavf", b"Lavc"):
             return _EncoderHeader(num_frames)

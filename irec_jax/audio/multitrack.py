@@ -16,16 +16,16 @@ from irec_jax.errors import UserError
 from irec_jax.progress import progress_bar
 from irec_jax.text import join_names, printable
 
-#: Names of the mix beside the tracks: letters in lower case.
+#: File names of a session's mix, reduced to lower-case letters.
 MIX_NAMES = frozenset(
     ("mix", "mixture", "mixdown", "master", "fullmix", "stereomix", "roughmix", "finalmix")
 )
 
 
 def is_mix(stem: str) -> bool:
-    """Return whether a file of a session is its mix, by its name without suffix.
+    """Return whether a file name without suffix denotes the mix of a session.
 
-    Case, spaces, punctuation and numbers are ignored: `Rough Mix 2` is one.
+    Case, spaces, punctuation and numbers are ignored: `Rough Mix 2` is a mix.
     """
     return re.sub(r"[\W\d_]+", "", stem).casefold() in MIX_NAMES
 
@@ -36,7 +36,7 @@ def find_tracks(
     """Open the tracks of a multitrack session.
 
     Every audio file is a track except the mix (see `is_mix`) and hidden files; subfolders are not
-    searched. Files whose headers do not state their exact length are decoded.
+    searched. Files whose headers do not state their exact length are decoded to measure it.
 
     Args:
         folder: folder of the session.
@@ -47,8 +47,8 @@ def find_tracks(
         The tracks sorted by file name, and the printable names of all other files and folders.
 
     Raises:
-        UserError: no such folder, fewer than `min_tracks` tracks, a file that cannot be read, or
-            tracks of unequal length or sample rate.
+        UserError: the folder does not exist or holds fewer than `min_tracks` tracks, a file cannot
+            be read, or tracks differ in length or sample rate.
     """
     try:
         names = sorted(os.listdir(folder))
@@ -71,7 +71,7 @@ def find_tracks(
 
 
 def check_distinct(folder: Path, tracks: Sequence[Track], names: Sequence[str], verb: str) -> None:
-    """Raise UserError if two tracks would both be, for example, 'written as' the same name."""
+    """Raise UserError if two tracks share a name; `verb` ('written as') completes the message."""
     first: dict[str, Track] = {}
     for track, name in zip(tracks, names, strict=True):
         other = first.setdefault(name, track)
@@ -85,11 +85,10 @@ def check_distinct(folder: Path, tracks: Sequence[Track], names: Sequence[str], 
 def check_output_folder(
     folder: Path, out: Path, tracks: Sequence[Track], names: Sequence[str], *, overwrite: bool
 ) -> None:
-    """Check that files of these names, made from the tracks of a session, can be written to `out`.
+    """Check that files with these names, made from a session's tracks, can be written to `out`.
 
     Raises:
-        UserError: `out` is the folder of the session or within it, or as for
-            `check_output_files`.
+        UserError: `out` is the session folder or lies within it; see also `check_output_files`.
     """
     real_out, real_folder = Path(os.path.realpath(out)), Path(os.path.realpath(folder))
     if real_out == real_folder or real_folder in real_out.parents:
@@ -100,11 +99,11 @@ def check_output_folder(
 
 
 def polarities(tracks: Sequence[Track]) -> list[np.ndarray | None]:
-    """Return the signs (C, 1) with which the channels of each track are added.
+    """Return the signs (C, 1) to apply to the channels of each track before averaging them.
 
-    None stands for 1: only the channels of tracks whose mean would nearly vanish, as of a stereo
-    pair with one channel inverted, are added with the sign of their correlation with the loudest
-    channel. Their crosstalk would not be found in the mean.
+    None leaves the channels unchanged. Signs are needed only where channels nearly cancel, as in a
+    stereo pair with one channel inverted: crosstalk could not be measured in their mean. Each
+    channel then takes the sign of its correlation with the loudest channel.
     """
     signs: list[np.ndarray | None] = [None] * len(tracks)
     several = [j for j, track in enumerate(tracks) if track.num_channels > 1]
@@ -124,14 +123,14 @@ def polarities(tracks: Sequence[Track]) -> list[np.ndarray | None]:
 def apply_polarities(
     block: Sequence[np.ndarray], signs: Sequence[np.ndarray | None]
 ) -> list[np.ndarray]:
-    """Return the channels (C_j, n) of J tracks with the signs of `polarities`."""
+    """Multiply the channels (C_j, n) of J tracks by the signs that `polarities` returns."""
     return [
         track if sign is None else sign * track for track, sign in zip(block, signs, strict=True)
     ]
 
 
 def downmix(blocks: Sequence[np.ndarray]) -> np.ndarray:
-    """Average the channels of J arrays (C_j, n): float32 (J, n)."""
+    """Average the channels of J arrays (C_j, n); return float32 (J, n)."""
     return np.stack([block.mean(axis=0, dtype=np.float32) for block in blocks])
 
 

@@ -1,4 +1,4 @@
-"""Pages of Ogg streams."""
+"""Ogg pages and streams."""
 
 import struct
 from typing import BinaryIO
@@ -11,12 +11,12 @@ _SEARCH_BYTES = 1 << 16
 
 
 def scan(file: BinaryIO, start: int, size: int) -> Part:
-    """Return the first part of an Ogg file: its streams up to the next page that begins one.
+    """Return the first part of an Ogg file, which ends where the next chained stream begins.
 
-    Streams that are chained follow one another; streams that play together begin together.
+    Chained streams follow one another; the streams of one part begin together.
 
     Raises:
-        Damaged: there is no complete header of a page, or a stream has no last page.
+        Damaged: no page has a complete header, or a stream has no last page.
     """
     position, num_pages, num_lost = start, 0, 0
     unfinished: dict[int, int] = {}  # serial number -> number of the next page

@@ -6,7 +6,7 @@ from typing import BinaryIO, NamedTuple
 
 
 class Damaged(Exception):
-    """A fault of the file being read, and its remedy, without the name of the file."""
+    """Error in the file being read: the fault and its remedy, without the name of the file."""
 
     def __init__(self, fault: str, remedy: str = "get an intact copy of the file"):
         super().__init__(fault)
@@ -14,14 +14,14 @@ class Damaged(Exception):
 
 
 class Part(NamedTuple):
-    """A file within a file, usually all of it.
+    """A range of a file that forms an audio file of its own, usually the entire file.
 
     Attributes:
-        start, stop: its position in bytes, without tags before the audio.
-        kind: its container, such as 'wav' or 'mpeg'; '' if unknown.
-        patches: positions within the part and the bytes to read there instead of those of the
-            file: lengths that the header does not state.
-        num_samples: its length, if that is known from its frames.
+        start, stop: range in bytes, without tags before the audio.
+        kind: container, such as 'wav' or 'mpeg'; '' if unknown.
+        patches: positions within the part and the bytes to substitute there: lengths that the
+            header does not state.
+        num_samples: number of samples, if known from the frames.
         num_frames, num_lost: number of frames or pages, and how many of them are lost.
     """
 
@@ -43,7 +43,7 @@ class Part(NamedTuple):
 
 
 class Window(io.RawIOBase):
-    """A part of an open file as a file of its own; without a name, which decoders would trust."""
+    """A part of an open file as a file of its own, without a name that decoders might rely on."""
 
     def __init__(self, file: BinaryIO, part: Part):
         super().__init__()
@@ -66,7 +66,7 @@ class Window(io.RawIOBase):
     def readinto(self, buffer) -> int:
         view, position = memoryview(buffer).cast("B"), self._position
         wanted = min(len(view), self._part.num_bytes - position)
-        if wanted <= 0:  # the operating system limits positions
+        if wanted <= 0:  # the position may be too large for the operating system
             return 0
         data = bytearray(read_bytes(self._file, self._part.start + position, wanted))
         for patched, patch in self._part.patches:
@@ -79,6 +79,6 @@ class Window(io.RawIOBase):
 
 
 def read_bytes(file: BinaryIO, position: int, num_bytes: int) -> bytes:
-    """Read bytes at a position; fewer at the end of the file."""
+    """Read `num_bytes` bytes at a position, or fewer at the end of the file."""
     file.seek(position)
     return file.read(num_bytes)

@@ -22,7 +22,8 @@ from irec_jax.audio.samples import BLOCK_SAMPLES, ChannelLevels, resample_pieces
 from irec_jax.errors import UserError
 from irec_jax.text import join_names
 
-#: Full scale is 1. Far larger samples are not audio, and their squares would overflow in float32.
+#: Largest sample accepted, relative to full scale; far larger ones are not audio, and their squares
+#: would overflow float32.
 MAX_SAMPLE = 1e12
 
 
@@ -34,7 +35,7 @@ def info(path: str | os.PathLike | BinaryIO, *, stream: int = 0) -> Info:
         stream: index of the audio stream.
 
     Raises:
-        UserError: missing, empty, not audio, or no such stream.
+        UserError: the file is missing, empty or not audio, or lacks the stream.
     """
     with _open(path, stream, []) as (header, _):
         return header
@@ -58,10 +59,10 @@ def read(
         Samples, float32 (T, C) with C = 1 for mono, and their rate in Hz.
 
     Raises:
-        UserError: missing, empty, truncated, not audio, no such stream, no samples, NaN or infinite
-            samples, or joined files of different rates or channels. A file counts as truncated if
-            its header states more bytes or frames than it has. A header that states no length, as
-            of a file that was written to a pipe, and silence are not errors.
+        UserError: the file is missing, empty, truncated or not audio; it lacks the stream or has no
+            samples; samples are NaN or infinite; or joined files differ in rate or channels. A file
+            counts as truncated if its header states more bytes or frames than it has. Silence is
+            not an error, nor is a header without a length, as in a file written to a pipe.
     """
     with _open(path, stream, []) as (header, decoded):
         rate_hz = sample_rate_hz or header.sample_rate_hz
@@ -86,7 +87,7 @@ def blocks(
         path, sample_rate_hz, mono, stream: as for `read`.
         block_samples: block length after resampling.
         channel: read this channel instead of the average.
-        levels: measures the channels before they are averaged.
+        levels: measures the levels of the channels before they are averaged.
         notes: receives remarks on the file after the last block, such as "damaged in places: 3 of
             210 frames".
 
@@ -171,7 +172,7 @@ def _open(
 def _join(
     parts: Sequence[Part], open_part: Callable[..., tuple[Info, Iterator[np.ndarray]]]
 ) -> tuple[Info, Iterator[np.ndarray]]:
-    """Return the header and the samples of several parts, one after the other."""
+    """Return the common header of several parts, and their samples one part after the other."""
     headers = []
     for part in parts:
         with contextlib.ExitStack() as stack:
@@ -195,7 +196,7 @@ def _check_regular(path: str | os.PathLike) -> None:
     mode = os.stat(path).st_mode
     if stat.S_ISDIR(mode):
         raise Damaged("is a folder", "name an audio file")
-    if not stat.S_ISREG(mode):  # opening a pipe would wait
+    if not stat.S_ISREG(mode):  # opening a pipe would block
         raise Damaged("is a pipe or device", "name an audio file")
 
 
@@ -214,8 +215,8 @@ def _check_pieces(pieces: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
 
 
 def _mean(piece: np.ndarray) -> np.ndarray:
-    """Return the mean of the channels (n, 1)."""
-    if piece.shape[1] == 2:  # the same numbers, much faster
+    """Return the mean of the channels, (n, 1)."""
+    if piece.shape[1] == 2:  # same result, but much faster
         return (piece[:, :1] + piece[:, 1:]) / np.float32(2)
     return piece.mean(axis=1, keepdims=True, dtype=np.float32)
 
@@ -249,7 +250,7 @@ def find(
     Args:
         paths: files, accepted with any suffix, and folders, searched recursively for files with
             one of the suffixes (in any case). Hidden files and ``__MACOSX`` are skipped.
-        suffixes: in lower case, with the dot.
+        suffixes: suffixes in lower case, with the dot.
 
     Returns:
         Each file once, in the order of ``paths``; the files of a folder are sorted by path.
@@ -274,7 +275,7 @@ def _walk(folder: Path, suffixes: Sequence[str]) -> list[Path]:
     files, visited = [], set()
     for parent, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(parent)
-        if real in visited:  # a cycle of links
+        if real in visited:  # symbolic links form a cycle
             folders.clear()
             continue
         visited.add(real)

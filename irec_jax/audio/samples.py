@@ -1,4 +1,4 @@
-"""Resampling and conversion of samples as NumPy arrays.
+"""Resampling and sample format conversion of NumPy arrays.
 
 Resampling uses soxr's 'HQ'; T samples at ``a`` Hz become exactly ``ceil(T * b / a)`` at ``b`` Hz.
 """
@@ -13,18 +13,18 @@ import soxr
 INT16_SCALE = 32_768.0
 BLOCK_SAMPLES = 1 << 16
 
-#: Ratio of the energy of the mean of channels to their mean energy below which they cancel. It is
-#: 0.43 or more in MUSDB18, except in one stem with inverted channels.
+#: Channels cancel if the ratio of the energy of their mean to their mean energy is below this. In
+#: MUSDB18 the ratio is 0.43 or more, except in one stem with an inverted channel.
 CANCELLATION = 0.1
 
 
 class ChannelLevels:
-    """Levels of the channels of a signal that is read in pieces, before they are averaged.
+    """Channel levels of a signal that is read in pieces.
 
     Attributes:
         products: (C, C) sums of the products of channels; the diagonal holds their energies.
         ranges: (C,) largest minus smallest sample of each channel.
-        cancel: whether the mean of the channels has hardly any of their energy.
+        cancel: whether averaging the channels would remove nearly all of their energy.
         loudest: index of the channel with the most energy.
     """
 
@@ -33,7 +33,7 @@ class ChannelLevels:
         self._extremes: tuple[np.ndarray, np.ndarray] | None = None
 
     def add(self, piece: np.ndarray) -> None:
-        """Add consecutive samples (n, C)."""
+        """Add the next samples, (n, C)."""
         if not len(piece):
             return
         channels = piece.T
@@ -52,7 +52,7 @@ class ChannelLevels:
 
     @property
     def cancel(self) -> bool:
-        # The mean of C channels that have nothing in common has 1 / C of their energy.
+        # The mean of C uncorrelated channels has 1 / C of their mean energy.
         limit = min(CANCELLATION, 0.5 / len(self.products))
         return bool(self.products.mean() < limit * np.diagonal(self.products).mean())
 
@@ -109,7 +109,7 @@ def to_int16(samples: np.ndarray) -> np.ndarray:
 
 
 def to_float32(samples: Any) -> Any:
-    """Convert int16 samples of NumPy or JAX to float32 within [-1, 1), dividing by 32768.
+    """Convert int16 samples (NumPy or JAX) to float32 within [-1, 1), dividing by 32768.
 
     The conversion is lossless. Samples of other types are returned unchanged.
     """

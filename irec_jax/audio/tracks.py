@@ -1,4 +1,4 @@
-"""Audio files as tracks, read side by side."""
+"""Audio files as tracks that are read in parallel."""
 
 import concurrent.futures
 import contextlib
@@ -16,9 +16,9 @@ from irec_jax.audio.samples import BLOCK_SAMPLES
 from irec_jax.errors import UserError
 from irec_jax.text import printable
 
-# Lossless containers that libsndfile can write; tracks keep them.
+# Lossless containers that libsndfile can write; processed tracks keep them.
 _LOSSLESS_KINDS = ("wav", "w64", "aiff", "au", "caf", "flac")
-#: Encodings that tracks keep.
+#: Encodings that processed tracks keep.
 KEPT_SUBTYPES = (
     *("PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"),
     *("ALAC_16", "ALAC_20", "ALAC_24", "ALAC_32"),
@@ -31,11 +31,11 @@ class Track:
     """An audio file, and the format in which its processed version is written.
 
     Attributes:
-        path: the file.
+        path: path of the file.
         sample_rate_hz, num_channels, num_samples: format of the file; ``num_samples`` is exact.
         file_name: name of the file to write.
-        format, subtype: soundfile's names of the container and the encoding to write.
-        changed: whether these differ from those of the file.
+        format, subtype: soundfile's names of the container and encoding to write.
+        changed: whether the container or encoding differs from that of the file.
     """
 
     path: Path
@@ -54,13 +54,13 @@ class Track:
 
 
 def open_track(path: Path) -> Track:
-    """Return a file as a track and choose the format in which it is written.
+    """Open a file as a track and choose the format of its processed version.
 
     Lossless containers and encodings are kept; lossy and unusual ones become 24-bit wav, and 8 bits
     become 16. A file whose header does not state its exact length is decoded to measure it.
 
     Raises:
-        UserError: a file that cannot be read or contains no samples.
+        UserError: the file cannot be read or contains no samples.
     """
     header = reading.info(path)
     file_name, file_format, subtype, changed = f"{path.stem}.wav", "WAV", "PCM_24", True
@@ -89,7 +89,7 @@ def _coding(path: Path) -> tuple[str, str] | None:
         parts = containers.split(file)
         if len(parts) == 1 and parts[0].kind in _LOSSLESS_KINDS:
             with contextlib.suppress(soundfile.SoundFileError):
-                source: Any = Window(file, parts[0])  # which soundfile does not declare
+                source: Any = Window(file, parts[0])  # a type that soundfile does not declare
                 with soundfile.SoundFile(source) as sound:
                     return sound.format, sound.subtype
     return None
@@ -129,8 +129,8 @@ def _read_blocks(tracks: Sequence[Track]) -> Iterator[list[np.ndarray]]:
 def prefetch(blocks: Iterator[Any]) -> Iterator[Any]:
     """Yield the blocks, reading each in a thread while the previous one is processed.
 
-    libsndfile reads through Python callbacks that swallow exceptions: in the main thread Ctrl-C
-    would be lost there, and some audio with it. Other threads never receive it.
+    libsndfile reads through Python callbacks that swallow exceptions, so that Ctrl-C in the main
+    thread would be lost, and some audio with it. Other threads never receive Ctrl-C.
     """
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         pending = pool.submit(next, blocks, None)

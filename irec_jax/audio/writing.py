@@ -1,6 +1,6 @@
-"""Writing of audio files: arrays at once; tracks and compressed copies block by block.
+"""Writing audio files: arrays at once; tracks and compressed copies block by block.
 
-Tracks are written to a staging folder and get their names once all of them are complete.
+Tracks are written to a staging folder and moved to their destination once all are complete.
 """
 
 import contextlib
@@ -25,10 +25,10 @@ from irec_jax.text import join_names, printable
 
 #: Name of the staging folder within the output folder.
 STAGING_NAME = ".irec.unfinished"
-# Bits per sample of the encodings of tracks.
+# Bits per sample of the integer encodings.
 _BITS = {name: int(name[-2:]) for name in KEPT_SUBTYPES if name[-2:].isdigit()}
 _FLOAT_BITS = {"FLOAT": 32, "DOUBLE": 64}
-# Sizes in the headers of wav files have 32 bits.
+# The headers of wav files store sizes in 32 bits.
 _MAX_WAV_BYTES = (1 << 32) - (1 << 16)
 
 
@@ -38,14 +38,14 @@ def write(
     """Write an audio file atomically.
 
     Args:
-        path: the file; its suffix (.wav, .flac, .ogg, .mp3 ...) determines the format.
+        path: path of the file; its suffix (.wav, .flac, .ogg, .mp3 ...) determines the format.
         samples: float within [-1, 1] (clipped in integer files) or int16; (T,) or (T, C).
         sample_rate_hz: sample rate in Hz.
         subtype: soundfile's name of the encoding: 'PCM_16', 'PCM_24', 'FLOAT' ...; None selects
             the default of the format, 16 bits for wav and flac.
 
     Raises:
-        UserError: unknown suffix or subtype, missing folder, no permission, full disk.
+        UserError: unknown suffix or subtype, missing folder, missing permission, or full disk.
     """
     path = Path(path)
     file_format = path.suffix[1:].upper()
@@ -55,10 +55,10 @@ def write(
     if not soundfile.check_format(file_format, subtype):
         raise file_error(path, f"cannot be written as {subtype}", "use PCM_16 or a .wav file")
     if subtype == "PCM_16" and samples.dtype != np.int16:
-        samples = to_int16(samples)  # libsndfile scales by 32767
+        samples = to_int16(samples)  # libsndfile would scale by 32767
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.touch()  # unlike libsndfile, this explains what is wrong with the folder
+        temporary.touch()  # unlike libsndfile, this reports what is wrong with the folder
         name = soundfile_name(temporary)
         soundfile.write(name, samples, sample_rate_hz, subtype, format=file_format)
         with open(temporary, "rb") as file:  # libsndfile does not report a full disk on closing
@@ -78,13 +78,13 @@ def write(
 def write_mp3(
     file: BinaryIO, blocks: Iterable[np.ndarray], sample_rate_hz: int, *, bit_rate: int
 ) -> None:
-    """Encode mono audio as an MP3 file of constant bit rate, block by block.
+    """Encode mono audio as an MP3 file with a constant bit rate, block by block.
 
     Args:
-        file: seekable, open for writing.
+        file: a seekable file that is open for writing.
         blocks: float32 (n,), clipped to [-1, 1].
-        sample_rate_hz: a sample rate of MP3, such as 32,000 Hz.
-        bit_rate: in bits per second.
+        sample_rate_hz: a sample rate that MP3 supports, such as 32,000 Hz.
+        bit_rate: bit rate in bits per second.
     """
     with av.open(file, "w", format="mp3") as container:
         stream = container.add_stream("libmp3lame", rate=sample_rate_hz, layout="mono")
@@ -100,16 +100,16 @@ def write_mp3(
 def check_output_files(
     out: Path, names: Sequence[str], inputs: Collection[str | os.PathLike], *, overwrite: bool
 ) -> None:
-    """Check that files of these names can be written to a folder.
+    """Check that files with these names can be written to a folder.
 
     Args:
         out: output folder, which need not exist.
         names: file names.
         inputs: files that are read and must not be replaced.
-        overwrite: replace existing files of these names.
+        overwrite: allow existing files with these names to be replaced.
 
     Raises:
-        UserError: `out` is a file, one of the files is an input (or a link to one), or files of
+        UserError: `out` is a file, one of the files is an input (or a link to one), or files with
             these names exist and `overwrite` is not set.
     """
     real = Path(os.path.realpath(out))
@@ -157,7 +157,7 @@ def staging_folder(out: Path, num_bytes: int) -> Iterator[Path]:
                 raise UserError(
                     f"{out}: another process is writing to it; wait for it or name another folder"
                 ) from None
-            except OSError:  # a network file system without locks
+            except OSError:  # some network file systems do not support locks
                 pass
             stack.callback(shutil.rmtree, hidden, ignore_errors=True)
             for stale in hidden.iterdir():  # files of a killed process
@@ -169,17 +169,17 @@ def staging_folder(out: Path, num_bytes: int) -> Iterator[Path]:
             ) from error
         if free < num_bytes:
             raise UserError(
-                f"{out}: {num_bytes / 1e6:.2f} MB are needed and {free / 1e6:.2f} MB are free; "
-                "free some space or name a folder on another disk"
+                f"{out}: {num_bytes / 1e6:.2f} MB are needed, but only {free / 1e6:.2f} MB are "
+                "free; free some space or name a folder on another disk"
             )
         yield hidden
 
 
 class TrackWriter:
-    """Writer of J tracks in parallel.
+    """Writer for J tracks in parallel.
 
     Attributes:
-        num_clipped: (J,) number of samples beyond the integer range of each file.
+        num_clipped: (J,) number of samples clipped at the integer range of each file.
     """
 
     def __init__(self, folder: Path, tracks: Sequence[Track]):
@@ -244,8 +244,8 @@ def quantise(samples: np.ndarray, num_bits: int) -> tuple[np.ndarray, int]:
     """Quantise float samples, rounding to the nearest step and clipping at full scale.
 
     Args:
-        samples: float32, full scale at 1.
-        num_bits: 16 to 32.
+        samples: float32 samples with full scale at 1.
+        num_bits: bits per sample, 16 to 32.
 
     Returns:
         int32 samples in the shape of ``samples``, in the upper ``num_bits`` bits, and the number of

@@ -1,7 +1,7 @@
 """Augmentation during training: pure functions of a PRNG key and one example.
 
-`Augment` is for the waveforms and features of a recogniser, `StemAugment` for the stems of a
-separator. Each effect is off by default.
+`Augment` applies to the waveforms and features of a recogniser, `StemAugment` to the stems of a
+separator. All effects are off by default.
 """
 
 from irec_jax.augment.features import Augment

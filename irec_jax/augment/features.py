@@ -18,28 +18,29 @@ from irec_jax.errors import UserError
 class Augment:
     """Random recording conditions of waveforms, and SpecAugment masks (Park et al. 2019).
 
-    Masked values of features are replaced by the mean of the example. The functions of
-    `augment.recording` describe the recording conditions.
+    Masked features are replaced by the mean of the example. For details of the recording
+    conditions, see the functions of `augment.recording`.
 
     Attributes:
-        mix: probability that another example of the batch is added to an example, whose labels are
-            then those of both.
-        mix_db: level of the added example, drawn from -mix_db..0 dB.
-        stretch, pitch_semitones: time stretch and pitch shift, each without the other, see
-            `augment.tempo.change_tempo`.
-        gain_db: gain drawn uniformly from -gain_db..gain_db.
-        polarity: invert the sign in half of the examples.
-        speed_semitones: speed, and with it pitch, changed by up to this many semitones.
+        mix: probability of adding another example of the batch to an example; the result has the
+            labels of both.
+        mix_db: range of the level of the added example, drawn from -mix_db..0 dB.
+        stretch, pitch_semitones: time stretch and pitch shift, which are independent of each other;
+            see `augment.tempo.change_tempo`.
+        gain_db: range of the gain, drawn uniformly from -gain_db..gain_db.
+        polarity: invert the sign of half of the examples.
+        speed_semitones: largest change of speed, and with it of pitch, in semitones.
         distortion: probability of saturation.
-        compression: probability of a compressed dynamic range.
-        equaliser_db: gains of a random equaliser, drawn from -equaliser_db..equaliser_db.
+        compression: probability of dynamic range compression.
+        equaliser_db: range of the gains of a random equaliser, drawn from
+            -equaliser_db..equaliser_db.
         band_limit: probability of a low-pass filter, and of a high-pass filter.
         room: probability of a synthetic room.
         noise_db: level of the strongest noise relative to the waveform; None for no noise.
         num_time_masks: number of masked spans of frames.
         time_mask_frames: maximum length of such a span; the minimum is 0.
-        num_mel_masks: number of masked spans of bands, or of bins.
-        mel_mask_bands: maximum width of such a span.
+        num_mel_masks: number of masked spans of mel bands or frequency bins.
+        mel_mask_bands: maximum width of such a span; the minimum is 0.
         sample_rate_hz: sample rate of the waveforms.
     """
 
@@ -95,26 +96,25 @@ class Augment:
         labels: Float[Array | np.ndarray, "batch classes"],
         mask: Float[Array | np.ndarray, " batch"],
     ) -> tuple[Float[Array, "batch samples"], Float[Array, "batch classes"]]:
-        """Add to some examples their neighbour in the batch, with its labels.
+        """Mix some examples with their neighbours in the batch and combine the labels.
 
-        Batches are shuffled, so that neighbours are random. The examples 2 i and 2 i + 1 are
-        neighbours of each other and on the same device. A mixture has the peak of its first
-        example.
+        Batches are shuffled, so that neighbours are random. Examples 2 i and 2 i + 1 are neighbours
+        on the same device. A mixture has the same peak as the example before mixing.
 
         Args:
-            keys: key of each example.
-            waveforms: the waveforms.
-            labels: their labels, in 0..1.
+            keys: random key of each example.
+            waveforms: waveforms of the batch.
+            labels: labels of the waveforms, within 0..1.
             mask: 0 for padding examples, which are not added.
 
         Raises:
-            UserError: an odd number of examples.
+            UserError: the number of examples is odd.
         """
         num_examples = len(waveforms)
         if num_examples % 2:
             raise UserError(
-                f"augment.mix={self.mix}: pairs examples, but a device has {num_examples} of them; "
-                "set training.batch_size to an even number per device"
+                f"augment.mix={self.mix}: examples are mixed in pairs, but each device has "
+                f"{num_examples}; set training.batch_size to an even number per device"
             )
         neighbour = np.arange(num_examples) ^ 1
 
@@ -135,7 +135,7 @@ class Augment:
     ) -> Float[Array, " samples"]:
         """Return a waveform under random recording conditions."""
         gain_key, polarity_key = jax.random.split(key)
-        # Folded, so that the numbers drawn for gain and polarity do not depend on the others.
+        # Derived with fold_in, so that the gain and polarity drawn do not depend on other effects.
         speed_key, distortion_key, filter_key = jax.random.split(jax.random.fold_in(key, 1), 3)
         stretch_key, pitch_key, range_key = jax.random.split(jax.random.fold_in(key, 2), 3)
         waveform = change_tempo(
@@ -176,13 +176,13 @@ class Augment:
         return waveform
 
     def check_axes(self, axes: Sequence[str] | None) -> None:
-        """Check that the features have the axes that masks are set for.
+        """Check that the features have the axes that the masks apply to.
 
         Args:
             axes: `axes` of the front end.
 
         Raises:
-            UserError: they do not.
+            UserError: an axis is missing.
         """
         for name, axis, num_masks in (
             ("num_time_masks", "time", self.num_time_masks),
@@ -200,12 +200,12 @@ class Augment:
         features: PyTree[Shaped[Array, "..."]],
         axes: Sequence[str] | None,
     ) -> PyTree[Shaped[Array, "..."]]:
-        """Return the features of an example with masked spans.
+        """Mask random spans of the features of an example.
 
         Args:
-            key: key of the random numbers.
-            features: the features; those without axes are returned unchanged.
-            axes: names of their axes, see `FrontEnd`.
+            key: random key.
+            features: features of an example; without masks they are returned unchanged.
+            axes: names of the axes of the features; see `FrontEnd`.
         """
         if not (self.num_time_masks or self.num_mel_masks):
             return features

@@ -11,15 +11,15 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float, PRNGKeyArray
 
-#: Frequencies of the equaliser in Hz, between which its gain is interpolated on a log scale.
+#: Equaliser frequencies in Hz; gains are interpolated between them on a logarithmic frequency axis.
 EQUALISER_HZ = (60.0, 120.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0)
-#: Longest room response.
+#: Length of a room response in seconds.
 ROOM_S = 0.5
 _DECAY_S, _WET_DB = (0.08, 0.8), (-25.0, 3.0)
 _LOW_PASS_HZ, _HIGH_PASS_HZ = (2500.0, 10_000.0), (40.0, 350.0)
 _DRIVE = (0.5, 8.0)
-#: Dynamic range compression: length of the frames whose level counts, threshold relative to the
-#: loudest frame, and ratio.
+#: Dynamic range compression: length in seconds of the frames whose level is measured, threshold
+#: relative to the loudest frame, and ratio.
 _LEVEL_S, _THRESHOLD_DB, _RATIO = 0.02, (-40.0, -10.0), (2.0, 8.0)
 #: Level of the weakest noise, relative to the RMS of the clip.
 QUIETEST_DB = -60.0
@@ -35,22 +35,23 @@ def convolve(
     room: float = 0.0,
     noise_db: float | None = None,
 ) -> Float[Array, " samples"]:
-    """Return a waveform as another microphone in another room records it.
+    """Return a waveform as if recorded by another microphone in another room.
 
     All filters are applied at once, in the frequency domain.
 
     Args:
-        key: key of the random numbers.
-        waveform: the waveform.
-        sample_rate_hz: its sample rate.
-        equaliser_db: gains at `EQUALISER_HZ`, drawn uniformly from -equaliser_db..equaliser_db.
+        key: random key.
+        waveform: input waveform.
+        sample_rate_hz: sample rate of the waveform.
+        equaliser_db: range of the gains at `EQUALISER_HZ`, which are drawn uniformly from
+            -equaliser_db..equaliser_db.
         band_limit: probability of a low-pass filter between 2.5 and 10 kHz, and, drawn separately,
             of a high-pass filter between 40 and 350 Hz.
-        room: probability of a synthetic room: the direct sound and exponentially decaying noise of
-            0.08 to 0.8 s (60 dB), -25 to 3 dB relative to it.
-        noise_db: level of the strongest noise relative to the RMS of the clip; half of the clips
-            have noise, of a level between -60 dB and this one, and a random slope of its spectrum.
-            None for no noise.
+        room: probability of a synthetic room: direct sound plus exponentially decaying noise with a
+            reverberation time of 0.08 to 0.8 s and a level of -25 to 3 dB relative to it.
+        noise_db: level of the strongest noise relative to the RMS of the clip. Half of the clips
+            get noise with a level between -60 dB and `noise_db` and a random spectral slope. None
+            for no noise.
     """
     keys = jax.random.split(key, 5)
     num_samples = waveform.shape[-1]
@@ -80,7 +81,7 @@ def convolve(
 def distort(
     key: PRNGKeyArray, waveform: Float[Array, " samples"], *, probability: float
 ) -> Float[Array, " samples"]:
-    """Return a waveform that is compressed by a saturating curve with this probability.
+    """Apply a saturation curve to a waveform with the given probability.
 
     y = peak tanh(d x / peak) / tanh(d), with a drive d from 0.5 to 8.
     """
@@ -98,7 +99,7 @@ def compress(
     sample_rate_hz: float,
     probability: float,
 ) -> Float[Array, " samples"]:
-    """Return a waveform whose dynamic range is compressed with this probability.
+    """Compress the dynamic range of a waveform with the given probability.
 
     The threshold is drawn from -40 to -10 dB relative to the loudest frame, the ratio from 2 to 8;
     see `compress_range`.
@@ -121,17 +122,17 @@ def compress_range(
     ratio: Float[ArrayLike, ""],
     frame_length: int,
 ) -> Float[Array, " samples"]:
-    """Return a waveform with a compressed dynamic range and the same peak.
+    """Compress the dynamic range of a waveform, keeping its peak.
 
-    The level is the RMS of frames without overlap, in dB relative to the loudest one. Where it
+    The level is the RMS of non-overlapping frames, in dB relative to the loudest one. Where it
     exceeds the threshold, the excess is divided by the ratio. The gain in dB is interpolated
-    linearly between the centres of frames.
+    linearly between frame centres.
 
     Args:
-        waveform: the waveform.
-        threshold_db: threshold, below 0.
-        ratio: 1 or more.
-        frame_length: samples of a frame.
+        waveform: input waveform.
+        threshold_db: threshold in dB, below 0.
+        ratio: compression ratio, 1 or more.
+        frame_length: number of samples per frame.
     """
     num_samples = waveform.shape[-1]
     num_frames = -(-num_samples // frame_length)
@@ -156,9 +157,10 @@ def _peak(waveform: Float[Array, " samples"]) -> Float[Array, ""]:
 def change_speed(
     key: PRNGKeyArray, waveform: Float[Array, " samples"], *, semitones: float
 ) -> Float[Array, " samples"]:
-    """Return a waveform played up to `semitones` faster or slower, which also shifts its timbre.
+    """Play a waveform up to `semitones` faster or slower, which also shifts its pitch and timbre.
 
-    Samples are interpolated linearly. A faster waveform is repeated from its start to its length.
+    Samples are interpolated linearly. If played faster, the waveform is looped to fill its original
+    length.
     """
     shift = jax.random.uniform(key, minval=-semitones, maxval=semitones)
     num_samples = waveform.shape[-1]
@@ -173,7 +175,7 @@ def change_speed(
 def _band_limit(
     key: PRNGKeyArray, log_hz: Float[np.ndarray, " bins"], probability: float
 ) -> Float[Array, " bins"]:
-    """Return the gains of random low-pass and high-pass filters of fourth order."""
+    """Return the gains of random fourth-order low-pass and high-pass filters."""
     low_key, high_key, use_key = jax.random.split(key, 3)
     use = jax.random.bernoulli(use_key, probability, (2,))
     low, high = _log_uniform(low_key, _LOW_PASS_HZ), _log_uniform(high_key, _HIGH_PASS_HZ)
@@ -201,7 +203,7 @@ def _room(
 def _noise(
     key: PRNGKeyArray, log_hz: Float[np.ndarray, " bins"], size: int, strongest_db: float
 ) -> Array:
-    """Return the spectrum of noise, relative to an RMS of 1."""
+    """Return the spectrum of noise for a waveform with an RMS of 1; zero in half of the cases."""
     use_key, level_key, slope_key, phase_key = jax.random.split(key, 4)
     level_db = jax.random.uniform(level_key, minval=QUIETEST_DB, maxval=strongest_db)
     slope = jax.random.uniform(slope_key, minval=-1.0, maxval=0.2)
@@ -214,6 +216,6 @@ def _noise(
 
 
 def _log_uniform(key: PRNGKeyArray, bounds: tuple[float, float]) -> Float[Array, ""]:
-    """Return the logarithm of a number that is uniform on a logarithmic scale."""
+    """Return the logarithm of a log-uniformly distributed number."""
     low, high = np.log(bounds)
     return jax.random.uniform(key, minval=low, maxval=high)

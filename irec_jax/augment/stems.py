@@ -17,16 +17,15 @@ from irec_jax.errors import UserError
 class StemAugment:
     """Random gain, polarity, reversal, time stretch and pitch shift, each with its own PRNG key.
 
-    Gain and polarity are drawn for each stem. Everything else is the same for all stems of an
-    example, which keeps them synchronous. The phase vocoder processes each stem
-    separately, so the augmented mixture equals the sum of the augmented stems only without stretch
-    and pitch shift.
+    Gain and polarity are drawn for each stem. All other effects are the same for all stems of an
+    example, which keeps the stems synchronous. The phase vocoder processes each stem separately, so
+    stretching or shifting the mixture would not give exactly the sum of the augmented stems.
 
     Attributes:
-        gain_db: gain drawn uniformly from -gain_db..gain_db.
+        gain_db: range of the gain, drawn uniformly from -gain_db..gain_db.
         polarity: invert the sign of half of the stems.
-        mixture_polarity: invert the sign of half of the mixtures, with all of their stems. Features
-            without phase do not change.
+        mixture_polarity: invert the sign of half of the mixtures, together with all their stems.
+            Features without phase are unaffected.
         reversal: reverse half of the examples in time.
         stretch, pitch_semitones, whole_semitones: see `augment.tempo.change_tempo`.
     """

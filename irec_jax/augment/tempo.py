@@ -38,16 +38,16 @@ def change_tempo(
     pitch_semitones: float,
     whole_semitones: bool = False,
 ) -> Float[Array | np.ndarray, "signals samples"]:
-    """Return signals with the same random time stretch and pitch shift, of the same length.
+    """Apply the same random time stretch and pitch shift to all signals, keeping their length.
 
     Args:
-        stretch_key, pitch_key: keys of the random numbers.
-        signals: the signals, each of which the phase vocoder processes on its own.
+        stretch_key, pitch_key: random keys.
+        signals: input signals; the phase vocoder processes each of them separately.
         stretch: smallest and largest rate, within 0.5..1; at rate r the first r T samples are
             slowed down to T samples without changing their pitch.
-        pitch_semitones: pitch shift drawn uniformly from -pitch_semitones..pitch_semitones (at most
-            12), without changing the duration.
-        whole_semitones: draw whole numbers of semitones only.
+        pitch_semitones: range of the pitch shift (at most 12), drawn uniformly from
+            -pitch_semitones..pitch_semitones; the duration does not change.
+        whole_semitones: draw only whole numbers of semitones.
     """
     if stretch == (1.0, 1.0) and not pitch_semitones:
         return signals
@@ -68,7 +68,7 @@ def _apply(
     rate: Float[Array, ""],
     speed: Float[Array, ""],
 ) -> Float[Array | np.ndarray, "signals samples"]:
-    """Change the pitch by playing at another speed, then stretch to the final duration."""
+    """Change the pitch by playing at a different speed, then stretch to the final duration."""
     num_samples = signals.shape[-1]
     if pitch_semitones:
         longest = math.ceil(num_samples * 2 ** (pitch_semitones / SEMITONES))

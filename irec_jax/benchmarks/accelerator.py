@@ -1,19 +1,22 @@
-"""Speed of training steps and transforms on an accelerator, compared with its limits and PyTorch.
+"""Benchmark of training steps and transforms on an accelerator.
 
     python -m irec_jax.benchmarks.accelerator [--minutes 8] [--only NAME ...] [--shrink]
         [--out runs/accelerator]
 
-It takes the default device of JAX and at most about `--minutes`: a part that would begin later is
-left out and named. Steps are timed from inputs on the device, several in a row. With PyTorch and a
-GPU, or on the CPU, the same step of PyTorch is timed in alternation with that of irec-jax:
-channels_last, autocast to bfloat16 where irec-jax computes in it, eager and compiled. Beside each
-time stands the fraction of the peak arithmetic and memory rates that it reaches. `epochs` trains
-Han's network on 17,100 windows of random audio in 5,700 clips of 3 s, the size of IRMAS's training
-data, with validation and checkpoints, from the host and from the device, with one and with several
-steps per call.
+The benchmark runs on JAX's default device. After about `--minutes`, it starts no further parts and
+lists the remaining ones as not measured. The inputs are already on the device, and several steps
+are timed in a row. If PyTorch supports the same device, its training step is timed in alternation
+with ours: in channels_last, eager and compiled, with autocast to bfloat16 where irec-jax computes
+in bfloat16. The table also shows which fraction of the device's peak arithmetic rate and memory
+bandwidth each step reaches.
 
-Results: `accelerator.json` and the Markdown table `accelerator.md` in `--out`. `--shrink` takes
-small networks and inputs; its times only show that everything runs.
+The part `epochs` trains Han's network on 17,100 windows of random audio, from 5,700 clips of 3 s
+(the size of IRMAS's training data), with validation and checkpoints. The audio is stored on the
+host or on the device, and one call runs one or several steps.
+
+The results are written to `--out` as `accelerator.json` and, in a Markdown table, as
+`accelerator.md`. `--shrink` uses small networks and inputs to check that everything runs; its times
+are meaningless.
 """
 
 import contextlib
@@ -39,7 +42,7 @@ DTYPES = ("bfloat16", "float32")
 _SMALL_UNET: dict[str, Any] = dict(
     filters=(2, 3), kernels=(3, 3), strides=(2, 2), dilations=(1, 1), bottleneck=(4,)
 )
-#: Sizes: full, and those of `--shrink`.
+#: Sizes of the full benchmark and of `--shrink`.
 SIZES: dict[str, dict[str, Any]] = {
     "full": dict(
         han=[dict(batch=512), dict(batch=128)],
@@ -87,7 +90,7 @@ SIZES: dict[str, dict[str, Any]] = {
 def add_training(
     row: Row, training: networks.Training, sizes: dict, peers: Mapping[str, Callable[[], object]]
 ) -> None:
-    """Time our step, in turn with those of peers, and add the results to a row."""
+    """Time our step in alternation with those of peers, and add the results to a row."""
     compiled, row.work = roofline.count_work(training.step, training.state, training.batch)
     state, updates = training.state, sizes["updates"]
 
@@ -111,7 +114,7 @@ def _add_times(row: Row, seconds: dict[str, list[float]]) -> None:
 
 
 def random_params(model: Any, features: np.ndarray) -> dict[str, Any]:
-    """Return random parameters of a network, without compiling its initialisation."""
+    """Return random parameters for a network without compiling its initialisation."""
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), features, train=False))
     rng = np.random.default_rng(0)
 
@@ -123,7 +126,7 @@ def random_params(model: Any, features: np.ndarray) -> dict[str, Any]:
 
 
 def _torch_peers(row: Row, create: Callable[[], Any], loss: Any, *batch: Any, sizes: dict):
-    """Return the steps of PyTorch; the row's note names those that failed."""
+    """Return PyTorch's steps; the row's note names those that failed."""
     peers, row.note = networks.torch_peers(
         create, loss, *batch, bfloat16=row.dtype == "bfloat16", updates=sizes["updates"]
     )
@@ -189,7 +192,7 @@ def time_gru(row: Row, case: dict, sizes: dict) -> None:
         torch = networks.import_torch()
 
         class Network(torch.nn.Module):
-            """PyTorch's GRU, whose gates differ slightly from ours, and a classifier."""
+            """PyTorch's GRU, whose gates differ slightly from ours, followed by a classifier."""
 
             def __init__(self):
                 super().__init__()
@@ -274,25 +277,25 @@ def time_bss(row: Row, case: dict, sizes: dict) -> None:
     estimates = bss.make_estimates(sources)
     calls = {networks.OURS: lambda: bss.bss.bss_eval_sources(sources, estimates)}
     _add_times(row, roofline.time_calls(calls, updates=1, rounds=min(3, sizes["rounds"])))
-    row.note = "with transfers"
+    row.note = "including transfers"
 
 
-#: Part -> its description, function and types. Parts that matter most come first.
+#: Part -> description, function and dtypes. The most important parts come first.
 PARTS: dict[str, tuple[str, Callable[[Row, dict, dict], None], tuple[str, ...]]] = {
     "han": ("training step of Han's network", time_han, DTYPES),
     "unet": ("training step of Ligtenberg's U-Net", time_unet, DTYPES),
     "gru": ("training step of Goel's GRU", time_gru, ("float32",)),
-    "bags": ("training step on Seipel's bags, instances", time_bags, DTYPES),
-    "log_mel": ("log-mel spectrograms, clips", time_log_mel, ("float32",)),
-    "griffin_lim": ("Griffin-Lim, clips", time_griffin_lim, ("float32",)),
-    "bss": ("BSS-Eval, sources", time_bss, ("float32",)),
+    "bags": ("training step on the instances of Seipel's bags", time_bags, DTYPES),
+    "log_mel": ("log-mel spectrograms of clips", time_log_mel, ("float32",)),
+    "griffin_lim": ("Griffin-Lim on clips", time_griffin_lim, ("float32",)),
+    "bss": ("BSS-Eval of sources", time_bss, ("float32",)),
     "lstm": ("training step of Vazonis's LSTM", time_lstm, ("float32",)),
 }
 
 
 def part_rows(name: str, sizes: dict) -> Iterator[tuple[Row, dict]]:
-    """Yield empty rows of a part, with their cases."""
-    described, _, dtypes = PARTS[name]
+    """Yield an empty row for each case and dtype of a part, together with the case."""
+    description, _, dtypes = PARTS[name]
     dtypes = dtypes[: sizes["types"]]
     key = {"log_mel": "clips"}.get(name, name)
     cases = sizes[key] if isinstance(sizes[key], list) else [sizes[key]]
@@ -301,12 +304,12 @@ def part_rows(name: str, sizes: dict) -> Iterator[tuple[Row, dict]]:
         count *= case.get("instances", 1)
         length = f", {case['steps']:,} time steps" if "steps" in case else ""
         for dtype in dtypes:
-            yield Row(f"{described}{length}", dtype, count), case
+            yield Row(f"{description}{length}", dtype, count), case
 
 
 @dataclasses.dataclass
 class Deadline:
-    """Time after which nothing new begins."""
+    """Time limit after which no further part starts."""
 
     seconds: float
     began: float = dataclasses.field(default_factory=time.perf_counter)
@@ -318,16 +321,16 @@ class Deadline:
 
 @contextlib.contextmanager
 def noted(set_note: Callable[[str], None]) -> Iterator[None]:
-    """Turn the error of a part into a note, so that the others still run."""
+    """Turn an error in one part into a note, so that the other parts still run."""
     try:
         yield
-    except Exception as error:  # of any type: memory, compiler, a missing library
+    except Exception as error:  # out of memory, compiler errors, missing libraries ...
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         set_note(f"failed: {reason[:80]}")
 
 
 def measure(names: list[str], sizes: dict, deadline: Deadline) -> tuple[list[Row], list[dict]]:
-    """Measure parts, and print each line when it is known."""
+    """Measure parts and print each result as soon as it is available."""
     rows, trainings = [], []
     for name in [name for name in PARTS if name in names]:
         for row, case in part_rows(name, sizes):
@@ -347,9 +350,9 @@ def measure(names: list[str], sizes: dict, deadline: Deadline) -> tuple[list[Row
 
 
 def measure_epochs(sizes: dict, deadline: Deadline) -> list[dict]:
-    """Train with each placement and number of steps per call."""
+    """Time training with several placements of the audio and numbers of steps per call."""
     results = []
-    chosen = None if jax.default_backend() != "cpu" else 2  # the CPU would choose 1 again
+    chosen = None if jax.default_backend() != "cpu" else 2  # on the CPU, None would choose 1
     for placement, steps_per_call in (("device", chosen), ("device", 1), ("host", 1)):
         result: dict[str, Any] = {"placement": placement, "steps_per_call": steps_per_call}
         if deadline.passed:
@@ -369,9 +372,9 @@ def main(arguments: list[str]) -> None:
         "accelerator",
         arguments,
         only=(list(names), names, "parts to measure"),
-        minutes=(8.0, 0, "time after which no part begins"),
-        shrink=(False, None, "small networks and inputs, which show that everything runs"),
-        out=("runs/accelerator", None, "folder of the results"),
+        minutes=(8.0, 0, "start no further part after this many minutes"),
+        shrink=(False, None, "use small networks and inputs to check that everything runs"),
+        out=("runs/accelerator", None, "folder for the results"),
     )
     deadline = Deadline(60 * options.minutes)
     sizes: dict[str, Any] = SIZES["shrink" if options.shrink else "full"] | {"budget_s": 20.0}
@@ -403,7 +406,7 @@ def describe(report: dict[str, Any], rows: list[Row], peak: roofline.Peak | None
     """Return the results as Markdown."""
     ceilings = report["ceilings"]
     if peak is None:
-        peaks = "its peaks are not in the table of the benchmark"
+        peaks = "peak rates unknown"
     else:
         rates = [
             f"{rate / 1e12:.4g} TFLOP/s in {name}"
@@ -412,8 +415,8 @@ def describe(report: dict[str, Any], rows: list[Row], peak: roofline.Peak | None
         ]
         peaks = f"peaks: {', '.join(rates)}, {peak.bandwidth / 1e12:.3g} TB/s ({peak.source})"
     measured = (
-        f"measured: matrix products {ceilings['bfloat16'] / 1e12:.3g} TFLOP/s in bfloat16, "
-        f"{ceilings['float32'] / 1e12:.3g} in float32; a copy "
+        f"measured: matrix products at {ceilings['bfloat16'] / 1e12:.3g} TFLOP/s in bfloat16 and "
+        f"{ceilings['float32'] / 1e12:.3g} TFLOP/s in float32, a copy at "
         f"{ceilings['bandwidth'] / 1e9:.3g} GB/s"
     )
     shrunk = (

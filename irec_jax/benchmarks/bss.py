@@ -1,12 +1,12 @@
-"""BSS-Eval (version 3, sources, 512 taps) of 9 sources of 30 s at 44.1 kHz, against mir_eval.
+"""BSS-Eval (version 3, sources, 512 taps) on 9 sources of 30 s at 44.1 kHz, against mir_eval.
 
     python -m irec_jax.benchmarks.bss [--sources=9] [--seconds=30] [--rounds=5]
 
-The sources are notes of decaying partials with noisy onsets and a noise floor. The estimates are
-filtered sources with crosstalk and noise, at levels that differ between sources. mir_eval runs once
-(one or two minutes); ours runs several times after a warm-up that compiles, once from scratch and
-once with prepared references. After the times, a table shows the lowest and highest score of
-mir_eval and the maximum deviation from it.
+The sources are melodies with noisy onsets, decaying partials and a noise floor. The estimates are
+filtered sources with crosstalk and noise at levels that differ between sources. mir_eval runs once,
+which takes one or two minutes. Ours is compiled in a warm-up call and then runs several times, both
+from scratch and with prepared references. Below the times, a table lists mir_eval's lowest and
+highest score and our maximum deviation from its scores.
 """
 
 import time
@@ -26,7 +26,7 @@ SAMPLE_RATE_HZ = 44100
 
 
 def make_sources(num_sources: int, seconds: float) -> np.ndarray:
-    """Return melodies in different registers, with peaks below 1: float32 (num_sources, T)."""
+    """Return melodies in different registers as float32 (num_sources, T), with peaks below 1."""
     rng = np.random.default_rng(0)
     num_samples = round(seconds * SAMPLE_RATE_HZ)
     sources = 1e-4 * rng.standard_normal((num_sources, num_samples))
@@ -43,7 +43,7 @@ def make_sources(num_sources: int, seconds: float) -> np.ndarray:
 
 
 def make_note(rng: np.random.Generator, pitch_hz: float, num_samples: int) -> np.ndarray:
-    """Synthesise a noise burst and partials up to 18 kHz; higher ones are softer and shorter."""
+    """Synthesise a noise burst and partials up to 18 kHz, the higher the softer and shorter."""
     time_s = np.arange(num_samples) / SAMPLE_RATE_HZ
     note = 0.3 * rng.standard_normal(num_samples) * np.exp(-80 * time_s)
     for partial in range(1, min(20, int(18000 / pitch_hz)) + 1):
@@ -53,7 +53,7 @@ def make_note(rng: np.random.Generator, pitch_hz: float, num_samples: int) -> np
 
 
 def make_estimates(sources: np.ndarray) -> np.ndarray:
-    """Return filtered sources with crosstalk and noise at -10 to -80 dB: float32 (J, T)."""
+    """Return filtered sources with crosstalk and noise at -10 to -80 dB as float32 (J, T)."""
     rng = np.random.default_rng(1)
     levels = 10 ** (-np.linspace(10, 80, len(sources))[:, None] / 20)
     filtered = np.stack([np.convolve(source, [0.8, 0.3, -0.1])[:-2] for source in sources])
@@ -63,7 +63,7 @@ def make_estimates(sources: np.ndarray) -> np.ndarray:
 
 
 def mir_eval_scores(sources: np.ndarray, estimates: np.ndarray) -> np.ndarray:
-    """Return the SDR, SIR and SAR of mir_eval (a version before 0.9) in dB, (3, J)."""
+    """Return the SDR, SIR and SAR (3, J) in dB, computed by mir_eval before version 0.9."""
     separation = timing.import_peer("mir_eval.separation")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "mir_eval.separation", FutureWarning)  # removed in 0.9
@@ -71,7 +71,7 @@ def mir_eval_scores(sources: np.ndarray, estimates: np.ndarray) -> np.ndarray:
 
 
 def deviation_db(scores: np.ndarray, expected: np.ndarray) -> float:
-    """Return the maximum deviation below `LIMIT_DB`; higher scores consist of rounding errors."""
+    """Return the maximum deviation of scores below `LIMIT_DB`; higher ones are rounding errors."""
     scores, expected = np.asarray(scores), np.asarray(expected)
     below = expected < LIMIT_DB
     return float(np.abs(scores[below] - expected[below]).max(initial=0.0))
@@ -82,8 +82,8 @@ def main(arguments: list[str]) -> None:
         "bss",
         arguments,
         sources=(9, 1, "number of sources"),
-        seconds=(30.0, 0.1, "length of each source"),
-        rounds=(5, 1, "rounds of our implementation"),
+        seconds=(30.0, 0.1, "length of each source in seconds"),
+        rounds=(5, 1, "number of rounds of our implementation"),
     )
     if options.seconds > 600:
         raise UserError(f"--seconds={options.seconds}: expected 600 or less")
@@ -103,7 +103,7 @@ def main(arguments: list[str]) -> None:
     print(f"BSS-Eval of {len(sources)} x {sources.shape[1]} samples, {options.rounds} rounds")
     print(timing.environment(("jax", "jaxlib", "numpy", "scipy", "mir_eval")))
     print(timing.table(seconds, ours=OURS))
-    print("score: minimum and maximum of mir_eval, and maximum deviation from it, in dB:")
+    print("score in dB: mir_eval's minimum and maximum, our maximum deviation from mir_eval")
     scores = bss.bss_eval_sources(sources, estimates)
     for name, ours, theirs in zip(("SDR", "SIR", "SAR"), scores, expected, strict=True):
         deviation = deviation_db(ours, theirs)

@@ -1,21 +1,23 @@
-"""Crosstalk reduction of 14 tracks of 3 minutes at 48 kHz, compared with Seipel's iteration.
+"""Crosstalk reduction on 14 tracks of 3 minutes at 48 kHz, compared with Seipel's iteration.
 
     python -m irec_jax.benchmarks.crosstalk [--tracks=14] [--seconds=180] [--rounds=3]
 
-Weights: Seipel (2018, equations 3.2-3.6) computes residuals and gradients in every iteration from
-the complete spectrograms. NumPy does that here in float32 with BLAS products over all frames and
-bins: target by target, for all targets at once, and for all targets in blocks that fit the caches
-(faster than a straightforward implementation). Single iterations are timed and multiplied by the
-number that ours takes to the same tolerance; the total is extrapolated. Seipel's stopping criterion
-Theta is not computed. Ours computes the Gram matrix of the same spectrograms once and runs all
-iterations for all targets on it (momentum), or finds the exact minimum (nnls). All take turns in
-one process. The table has the median and minimum time of each; the last lines have the time of
-ours and how many times as long NumPy takes. Before that, the benchmark prints the maximum deviation
-of the weights after a few identical steps of NumPy and of ours.
+**Weights.** In every iteration, Seipel (2018, equations 3.2-3.6) computes residuals and gradients
+from the complete spectrograms. The NumPy implementations do this in float32, with BLAS products
+over all frames and bins: target by target, for all targets at once, and for all targets in blocks
+that fit into the caches, which is faster than a straightforward implementation. A single iteration
+is timed, and the total is extrapolated to the number of iterations that ours needs to reach the
+same tolerance. Seipel's stopping criterion Theta is not computed. Ours computes the Gram matrix of
+the same spectrograms once, from which it runs all iterations for all targets (momentum) or finds
+the exact minimum (nnls). All implementations run in alternation in one process.
 
-Files: `irec_jax.systems.debleeder` on a folder of 24-bit wav files, including reading, analysis,
-reduction and writing. The first run compiles. The speed is the duration of the recording divided by
-the time for all tracks.
+The benchmark first prints how much the weights of NumPy and ours deviate after a few identical
+steps. A table then lists the median and minimum time of each implementation. The last lines show
+our total time and how many times as long NumPy takes.
+
+**Files.** `irec_jax.systems.debleeder` processes a folder of 24-bit wav files, including reading,
+analysis, reduction and writing. The first run includes compilation. The speed is the duration of
+the recording divided by the processing time for all tracks.
 """
 
 import functools
@@ -37,18 +39,19 @@ from irec_jax.systems.debleeder import debleed
 
 SAMPLE_RATE_HZ = 48_000
 MAX_CROSSTALK = 0.25
-#: Duration of the music, which longer recordings repeat.
+#: Duration of the music; longer recordings repeat it.
 MUSIC_S = 15.0
-#: Number of steps after which the weights of NumPy and ours are compared.
+#: Number of steps after which NumPy's weights are compared with ours.
 NUM_COMPARED_STEPS = 5
 _BLOCK_VALUES = 2**15
 
-#: Gradients (J, J) from spectrograms (J, frames * bins) and weights (J, J), not divided by frames.
+#: Function from spectrograms (J, frames * bins) and weights (J, J) to the gradients (J, J), which
+#: are sums over all frames.
 Gradients = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def make_spots(num_tracks: int, seconds: float) -> np.ndarray:
-    """Return spot microphones of melodies with simulated crosstalk: float32 (num_tracks, T)."""
+    """Return spot microphone signals with simulated crosstalk: float32 (num_tracks, T)."""
     num_samples = round(seconds * SAMPLE_RATE_HZ)
     music = bss.make_sources(num_tracks, min(seconds, MUSIC_S))
     dry = np.stack([np.resize(track, num_samples) for track in music])
@@ -65,24 +68,24 @@ def magnitudes(track: jax.Array) -> jax.Array:
 
 
 def target_by_target(flat: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the gradients -2 R X^T with the residuals R = X - W X, one target after another."""
+    """Return the gradients -2 R X^T of the residuals R = X - W X, computed target by target."""
     return np.stack([single_target(flat, weights, target) for target in range(len(flat))])
 
 
 def single_target(flat: np.ndarray, weights: np.ndarray, target: int) -> np.ndarray:
-    """Return the gradient of one target, a row of `target_by_target`."""
+    """Return the gradient of one target, which is one row of `target_by_target`."""
     return -2 * (flat @ (flat[target] - weights[target] @ flat))
 
 
 def all_at_once(flat: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the gradients of `target_by_target` by two matrix products."""
+    """Return the gradients of `target_by_target`, computed by two matrix products."""
     residuals = weights @ flat
     np.subtract(flat, residuals, out=residuals)
     return -2 * (residuals @ flat.T)
 
 
 def in_blocks(flat: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the gradients of `all_at_once`, in blocks whose residuals stay in the caches."""
+    """Return the gradients, computed in blocks so that the residuals stay in the caches."""
     starts = range(0, flat.shape[1], _BLOCK_VALUES)
     blocks = (all_at_once(flat[:, i : i + _BLOCK_VALUES], weights) for i in starts)
     return functools.reduce(np.add, blocks)
@@ -98,11 +101,13 @@ NUMPY_VARIANTS: dict[str, Gradients] = {
 def descend(
     flat: np.ndarray, num_frames: int, gradients: Gradients, *, num_steps: int
 ) -> np.ndarray:
-    """Return the weights (J, J) after a number of Seipel's steps from zero.
+    """Return the weights (J, J) after `num_steps` of Seipel's steps, starting from zero.
 
     Args:
         flat: scaled magnitudes (J, frames * bins).
+        num_frames: number of frames, by which the gradients are divided.
         gradients: one of `NUMPY_VARIANTS`.
+        num_steps: number of steps.
     """
     weights = np.zeros((len(flat), len(flat)), flat.dtype)
     velocity = np.zeros_like(weights)
@@ -114,7 +119,7 @@ def descend(
 
 
 def deviations(spectrograms: np.ndarray, num_steps: int) -> dict[str, float]:
-    """Return the maximum deviation of the weights from ours after a few steps, by variant."""
+    """Return the maximum deviation of each variant's weights from ours after `num_steps` steps."""
     num_tracks, num_frames, _ = spectrograms.shape
     gram = np.asarray(ct.gram(spectrograms), np.float64)
     expected = ct.estimate(gram, solver="momentum", max_steps=num_steps, tolerance=0.0)
@@ -127,7 +132,7 @@ def deviations(spectrograms: np.ndarray, num_steps: int) -> dict[str, float]:
 
 
 def compare_weights(spectrograms: np.ndarray, *, num_rounds: int) -> str:
-    """Time all implementations on float32 magnitudes (J, frames, bins); return tables as text."""
+    """Time all implementations on float32 magnitudes (J, frames, bins); return a table as text."""
     flat = spectrograms.reshape(len(spectrograms), -1)
     on_device = jax.device_put(spectrograms, jax.devices("cpu")[0])
     gram = np.asarray(ct.gram(on_device), np.float64)
@@ -151,7 +156,7 @@ def compare_weights(spectrograms: np.ndarray, *, num_rounds: int) -> str:
     for solver in ("momentum", "nnls"):
         ours = medians["ours, Gram matrix"] + medians[f"ours, {solver}"]
         ratios = ", ".join(f"{name} {total / ours:.0f} x" for name, total in totals.items())
-        lines.append(f"Gram matrix and {solver}: {ours:.4f} s; relative to that: {ratios}")
+        lines.append(f"Gram matrix and {solver}: {ours:.4f} s; relative to this: {ratios}")
     return "\n".join(lines)
 
 
@@ -160,8 +165,8 @@ def main(arguments: list[str]) -> None:
         "crosstalk",
         arguments,
         tracks=(14, 2, "number of tracks"),
-        seconds=(180.0, 1, "length of the recording"),
-        rounds=(3, 1, "rounds of each, and runs on files"),
+        seconds=(180.0, 1, "length of the recording in seconds"),
+        rounds=(3, 1, "number of rounds of each implementation, and of runs on files"),
     )
 
     spots = make_spots(options.tracks, options.seconds)
@@ -175,7 +180,7 @@ def main(arguments: list[str]) -> None:
         outs = [Path(parent, f"run {number}") for number in range(options.rounds)]
         speeds = [debleed(folder, out, progress=False).speed for out in outs]
     runs = ", ".join(f"{speed:.1f}" for speed in speeds)
-    print(f"files to files: {runs} x real time (the first run compiles)", flush=True)
+    print(f"files to files: {runs} x real time (the first run includes compilation)", flush=True)
 
     spectrograms = np.stack([np.asarray(magnitudes(spot)) for spot in spots])
     del spots

@@ -1,4 +1,4 @@
-"""Epochs of Han's network on synthetic audio of IRMAS's size, by placement and steps per call."""
+"""Time per epoch of Han's network on synthetic audio, as much as IRMAS contains."""
 
 import functools
 import statistics
@@ -45,14 +45,15 @@ def time_epochs(
     steps_per_call: int | None,
     overrides: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Train Han's network on synthetic clips; return the seconds of each epoch and of all.
+    """Train Han's network on synthetic clips; return the settings and the times in seconds.
 
     Args:
-        num_clips, num_validation, clip_s: numbers of training and validation clips, their length.
+        num_clips, num_validation: numbers of training and validation clips.
+        clip_s: length of a clip in seconds.
         num_epochs: number of epochs.
-        placement: `data.placement`.
-        steps_per_call: `training.steps_per_call`; None chooses it.
-        overrides: other keys of `configs/han.py`.
+        placement: value of `data.placement`.
+        steps_per_call: value of `training.steps_per_call`; if None, it is chosen automatically.
+        overrides: values of other keys of `configs/han.py`.
     """
     config = configs.load("configs/han.py")
     length = {"training.num_epochs": str(num_epochs), "training.patience": "999"}
@@ -119,9 +120,9 @@ def time_epochs(
 
 
 def describe(results: list[dict[str, Any]]) -> str:
-    """Return a Markdown table of `time_epochs`."""
-    header = ["audio on", "steps per call", "steps of an epoch", "first epoch", "other epochs"]
-    header += ["whole training"]
+    """Return the results of `time_epochs` as a Markdown table."""
+    header = ["audio on", "steps per call", "steps per epoch", "first epoch", "other epochs"]
+    header += ["total time"]
     lines = [header, ["---"] * len(header)]
     for row in results:
         if "note" in row:

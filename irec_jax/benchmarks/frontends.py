@@ -3,9 +3,10 @@
     python -m irec_jax.benchmarks.frontends [--rounds=15]
 
 The implementations are our `log_mel` front end under jit, librosa on the batch and clip by clip,
-torch.stft multiplied by the mel filterbank, and nnAudio. Settings are frame length 1,024, hop
-length 512, 128 mel bands, magnitudes, natural logarithm, and librosa's 1 + floor(T / hop) centred
-frames. After the times, a table shows the maximum deviation of each from librosa in float64.
+torch.stft multiplied by the mel filterbank, and nnAudio. All of them use a frame length of 1,024, a
+hop length of 512, 128 mel bands, magnitudes, the natural logarithm and librosa's 1 + floor(T / hop)
+centred frames. Below the times, a table lists the maximum deviation of each implementation from
+librosa in float64.
 """
 
 from collections.abc import Callable
@@ -25,7 +26,7 @@ MEL: dict[str, Any] = dict(sr=FRONTEND.sample_rate_hz, n_mels=FRONTEND.num_mels)
 
 
 def make_waveforms(num_clips: int, seconds: float) -> np.ndarray:
-    """Return noise divided by its peak: float32 (num_clips, T)."""
+    """Return peak-normalised noise: float32 (num_clips, T)."""
     num_samples = round(seconds * FRONTEND.sample_rate_hz)
     noise = np.random.default_rng(0).standard_normal((num_clips, num_samples))
     return (noise / np.abs(noise).max()).astype(np.float32)
@@ -38,9 +39,9 @@ def librosa_log_mel(waveforms: np.ndarray) -> np.ndarray:
 
 
 def implementations(waveforms: np.ndarray) -> dict[str, Callable[[], object]]:
-    """Return name -> call that returns the finished log-mel spectrograms of waveforms (B, T).
+    """Return a dict of functions that compute the log-mel spectrograms of waveforms (B, T).
 
-    Results are (B, num_mels, frames), ours (B, frames, num_mels).
+    Ours returns (B, frames, num_mels), the others (B, num_mels, frames).
     """
     torch = timing.import_peer("torch")
     features = timing.import_peer("nnAudio.features")
@@ -73,7 +74,10 @@ def implementations(waveforms: np.ndarray) -> dict[str, Callable[[], object]]:
 
 
 def deviations(calls: dict[str, Callable[[], object]], waveforms: np.ndarray) -> dict[str, float]:
-    """Return the maximum deviation of each from librosa in float64, relative to its maximum."""
+    """Return each implementation's maximum deviation from librosa in float64.
+
+    Deviations are relative to librosa's largest absolute value.
+    """
     expected = librosa_log_mel(waveforms.astype(np.float64))
     relative = {}
     for name, call in calls.items():
@@ -91,7 +95,7 @@ def main(arguments: list[str]) -> None:
     print(f"log-mel of {waveforms.shape[0]} x {waveforms.shape[1]} samples, {num_rounds} rounds")
     print(timing.environment(("jax", "jaxlib", "numpy", "librosa", "torch", "nnaudio")))
     print(timing.table(timing.alternate(calls, num_rounds=num_rounds), ours=OURS))
-    print("maximum deviation from librosa in float64, relative to its maximum:")
+    print("maximum deviation from librosa in float64, relative to librosa's maximum:")
     for name, deviation in deviations(calls, waveforms).items():
         print(f"{name:28} {deviation:.1e}")
 

@@ -3,10 +3,10 @@
     python -m irec_jax.benchmarks.griffin_lim [--clips=8] [--seconds=3] [--iterations=32]
         [--rounds=5]
 
-Ours under jit, librosa on the batch and librosa clip by clip get the magnitudes of melodies (frame
-length 4,096, hop length 1,050), draw random phases and run the same fast Griffin-Lim iterations
-with momentum 0.99. After the times, a table shows the spectral convergence || |X| - S || / || S ||
-of the worst clip in dB.
+The implementations are ours under jit, librosa on the batch, and librosa clip by clip. Each starts
+from the magnitudes of melodies (frame length 4,096, hop length 1,050) and random phases, and runs
+the same fast Griffin-Lim iterations with momentum 0.99. Below the times, a table lists the spectral
+convergence || |X| - S || / || S || of the worst clip in dB.
 """
 
 import inspect
@@ -30,7 +30,7 @@ _SEED = "rng" if "rng" in inspect.signature(librosa.griffinlim).parameters else 
 
 
 def make_magnitudes(num_clips: int, num_samples: int) -> np.ndarray:
-    """Return magnitudes of melodies of ``num_samples``: float32 (num_clips, frames, bins)."""
+    """Return the STFT magnitudes of melodies: float32 (num_clips, frames, bins)."""
     melodies = bss.make_sources(num_clips, num_samples / SAMPLE_RATE_HZ)
     signals = np.stack([np.resize(melody, num_samples) for melody in melodies]).astype(np.float32)
     return np.asarray(stft.magnitude(stft.stft(signals, **FRAMING)))
@@ -39,7 +39,7 @@ def make_magnitudes(num_clips: int, num_samples: int) -> np.ndarray:
 def implementations(
     magnitudes: np.ndarray, *, num_samples: int, num_iterations: int
 ) -> dict[str, Callable[[], np.ndarray | jax.Array]]:
-    """Return name -> call that reconstructs signals (B, T) from magnitudes (B, frames, bins)."""
+    """Return a dict of functions that reconstruct signals (B, T) from the magnitudes."""
     on_jax = jax.device_put(magnitudes, jax.devices("cpu")[0])
     transposed = np.ascontiguousarray(magnitudes.swapaxes(-1, -2))
 
@@ -62,7 +62,7 @@ def implementations(
 
 
 def convergence_db(signals: np.ndarray, magnitudes: np.ndarray) -> np.ndarray:
-    """Return || |X| - S || / || S || in dB for each signal (B, T): float64 (B,)."""
+    """Return the spectral convergence || |X| - S || / || S || of each signal in dB: (B,)."""
     reached = np.asarray(stft.magnitude(stft.stft(signals, **FRAMING)), np.float64)
     error = np.sum(np.square(reached - magnitudes), axis=(-2, -1))
     return 10 * np.log10(error / np.sum(np.square(magnitudes, dtype=np.float64), axis=(-2, -1)))
@@ -73,7 +73,7 @@ def main(arguments: list[str]) -> None:
         "griffin_lim",
         arguments,
         clips=(8, 1, "number of clips in a batch"),
-        seconds=(3.0, 0.1, "length of a clip"),
+        seconds=(3.0, 0.1, "length of each clip in seconds"),
         iterations=(32, 1, "number of iterations"),
         rounds=(5, 1, timing.ROUNDS),
     )

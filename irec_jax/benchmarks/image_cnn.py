@@ -2,10 +2,11 @@
 
     python -m irec_jax.benchmarks.image_cnn [--nets b1 b2 b3 b4] [--batch 64] [--rounds 20]
 
-A step is the forward pass with dropout, the loss (softmax cross-entropy), the backward pass and
-Adam, on images of 150 x 150 pixels and 5 classes. PyTorch's images have three equal channels, as in
-Goel's paper; ours have one. Both start from the same weights; before timing, the benchmark checks
-that they compute the same loss without dropout. `--no_dropout` times the step without dropout too.
+A step consists of the forward pass with dropout, the loss (softmax cross-entropy), the backward
+pass and the Adam update, on images of 150 x 150 pixels in 5 classes. PyTorch's images have three
+equal channels, as in Goel's paper; ours have one. Both frameworks start from the same weights;
+before timing, the benchmark checks that they compute the same loss without dropout. `--no_dropout`
+times the step without dropout.
 """
 
 from typing import Any
@@ -45,7 +46,7 @@ def torch_layers(model: image_cnn.ImageCNN) -> list:
 def implementations(
     net: str, batch_size: int, *, dropout: bool = True
 ) -> dict[str, networks.Implementation]:
-    """Return our and PyTorch's step of a network, with the same weights.
+    """Return our training step of a network and PyTorch's, with the same weights.
 
     Raises:
         UserError: if the network is unknown.
@@ -70,10 +71,10 @@ def main(arguments: list[str]) -> None:
     options = timing.parse_options(
         "image_cnn",
         arguments,
-        nets=(list(image_cnn.NETS), None, "networks"),
+        nets=(list(image_cnn.NETS), None, "networks to time"),
         batch=(64, 1, "batch size"),
         rounds=(20, 1, timing.ROUNDS),
-        no_dropout=(False, None, "time a step without dropout"),
+        no_dropout=(False, None, "time the step without dropout"),
     )
     print(timing.environment(networks.PACKAGES))
     for net in options.nets:

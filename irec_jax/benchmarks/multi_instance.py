@@ -1,11 +1,11 @@
-"""Seipel's network on the CPU: training on bags of instances, and predictions over time.
+"""Seipel's network on the CPU: training on bags of instances, and prediction over time.
 
     python -m irec_jax.benchmarks.multi_instance [--frames 112] [--instances 5] [--minutes 10]
 
-The step on bags is compared with the plain step on as many instances, and that one with the same
-network in PyTorch in channels_last; all take spectrograms of 128 bands. Predictions over time take
-a waveform, as `irec recognize` does, in windows with a context of three instances; beside them
-stands the time of their spectrograms alone.
+The training step on bags is compared with an ordinary step on the same number of instances, and the
+latter with the same network in PyTorch in channels_last; all of them use spectrograms of 128 bands.
+Predictions over time are computed from a waveform, as by `irec recognize`, in windows with a
+context of three instances. The time for computing the spectrograms alone is listed as well.
 """
 
 import functools
@@ -29,12 +29,12 @@ BAGS = "irec-jax, bags"
 def implementations(
     num_frames: int, num_instances: int, batch_size: int
 ) -> dict[str, networks.Implementation]:
-    """Return the steps on instances, on bags and in PyTorch, with the same weights.
+    """Return the training steps on instances, on bags and in PyTorch, with the same weights.
 
     Args:
-        num_frames: frames of an instance.
-        num_instances: instances of a bag.
-        batch_size: instances in a batch, a multiple of `num_instances`.
+        num_frames: frames per instance.
+        num_instances: instances per bag.
+        batch_size: instances per batch, a multiple of `num_instances`.
     """
     rng = np.random.default_rng(0)
     features = rng.standard_normal((batch_size, num_frames, NUM_BANDS), np.float32)
@@ -63,7 +63,7 @@ def implementations(
 
 
 def create_recogniser(num_frames: int) -> Recogniser:
-    """Return a recogniser with a context of three instances, and random weights."""
+    """Return a recogniser with a context of three instances and random weights."""
     config = configs.load(f"seipel.py:frames={num_frames},context=3")
     task, _, sample_rate_hz = configs.check_config(config)
     assert isinstance(task, Recognition)
@@ -82,17 +82,17 @@ def main(arguments: list[str]) -> None:
     options = timing.parse_options(
         "multi_instance",
         arguments,
-        frames=(112, 1, "frames of an instance"),
-        instances=(5, 1, "instances of a bag"),
-        batch=(64, 1, "instances in a batch, rounded down to complete bags"),
-        minutes=(10, 1, "length of the recording"),
+        frames=(112, 1, "frames per instance"),
+        instances=(5, 1, "instances per bag"),
+        batch=(64, 1, "instances per batch, rounded down to complete bags"),
+        minutes=(10, 1, "length of the recording in minutes"),
         rounds=(10, 1, timing.ROUNDS),
     )
     print(timing.environment(networks.PACKAGES))
     batch_size = max(1, options.batch // options.instances) * options.instances
     steps = implementations(options.frames, options.instances, batch_size)
     print(
-        f"\ntraining step on {batch_size} instances of {options.frames} frames, bags of "
+        f"\ntraining step on {batch_size} instances of {options.frames} frames in bags of "
         f"{options.instances}, {options.rounds} rounds"
     )
     networks.check_losses({name: steps[name].loss for name in (networks.OURS, networks.PEER)})
@@ -104,7 +104,7 @@ def main(arguments: list[str]) -> None:
         np.median(seconds[name]) for name in (networks.OURS, BAGS, networks.PEER)
     )
     print(timing.table(seconds, ours=networks.OURS))
-    print(f"ratio bags / instances: {bags_s / ours_s:.3f} (1: bags cost nothing)")
+    print(f"ratio bags / instances: {bags_s / ours_s:.3f} (1: bags cost no extra time)")
     print(f"ratio PyTorch / irec-jax: {peer_s / ours_s:.3f} (above 1: irec-jax is faster)")
 
     recogniser = create_recogniser(options.frames)
@@ -116,12 +116,13 @@ def main(arguments: list[str]) -> None:
     windows = audio[: num_samples // size * size].reshape(-1, size)
     rounds = {
         "predictions": functools.partial(recogniser.recognize, audio, sample_rate_hz=rate_hz),
-        "spectrograms of each second once": lambda: [
+        "spectrograms alone": lambda: [
             jax.block_until_ready(frontend(window[None])) for window in windows
         ],
     }
     seconds = timing.alternate(rounds, num_rounds=max(1, options.rounds // 5))
-    print(f"\npredictions every {options.frames} frames, context 3, {options.minutes:g} minutes")
+    length = f"{options.minutes:g} minutes of audio"
+    print(f"\npredictions every {options.frames} frames with a context of 3 instances, {length}")
     print(timing.table(seconds, ours="predictions"))
     print(f"{num_samples / rate_hz / np.median(seconds['predictions']):.1f} x real time")
 

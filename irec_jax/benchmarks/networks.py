@@ -1,6 +1,6 @@
-"""Training steps of a network in JAX and PyTorch, from the same weights.
+"""Training steps of networks in JAX and PyTorch, starting from the same weights.
 
-The ratio is PyTorch's median time divided by ours: above 1, ours is faster.
+Ratios are PyTorch's median time divided by ours; above 1, ours is faster.
 """
 
 import functools
@@ -22,7 +22,7 @@ from irec_jax.training import step as training_step
 OURS, PEER = "irec-jax", "PyTorch channels_last"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "torch")
 LEARNING_RATE = 1e-3
-#: Maximum relative difference of the losses of two implementations from the same weights.
+#: Maximum relative difference between the losses of two implementations with the same weights.
 LOSS_TOLERANCE = 1e-4
 
 
@@ -30,8 +30,8 @@ class Implementation(NamedTuple):
     """One implementation of a network.
 
     Attributes:
-        loss: mean loss from the initial weights, without dropout.
-        step: takes one training step and returns its loss.
+        loss: mean loss with the initial weights, without dropout.
+        step: function that takes one training step and returns its loss.
     """
 
     loss: float
@@ -39,7 +39,7 @@ class Implementation(NamedTuple):
 
 
 def init_variables(model: nn.Module, features: np.ndarray) -> dict[str, Any]:
-    """Return the initial variables of a network for features of this shape."""
+    """Return the initial variables of a network for features of the given shape."""
     init = jax.jit(model.init, static_argnames="train")
     return init(jax.random.key(0, impl="rbg"), features, train=False)
 
@@ -48,9 +48,9 @@ class Training(NamedTuple):
     """Our training step of a network on one batch, mapped over one device.
 
     Attributes:
-        loss: returns the mean loss from the initial weights, without dropout.
-        step: mapped `(state, batch) -> (state, mean losses)`, which donates the state.
-        state, batch: its arguments, on the device.
+        loss: function that returns the mean loss with the initial weights, without dropout.
+        step: mapped function `(state, batch) -> (state, mean losses)` that donates the state.
+        state, batch: arguments of `step`, on the device.
     """
 
     loss: Callable[[], float]
@@ -71,8 +71,8 @@ def create_training(
 
     Args:
         model, params: the network and its initial parameters.
-        loss_of: maps outputs and labels to the loss of each example.
-        features, labels: the batch of every step.
+        loss_of: function that maps outputs and labels to the loss of each example.
+        features, labels: the batch, which is the same in every step.
         model_state: other variables of the network, such as running statistics.
     """
     model_state = dict(model_state or {})
@@ -111,7 +111,7 @@ def create_training(
 
 
 def jax_step(*arguments: Any) -> Implementation:
-    """Return our training step for the arguments of `create_training`."""
+    """Return our training step; the arguments are those of `create_training`."""
     training = create_training(*arguments)
     state, initial_loss = training.state, training.loss()
 
@@ -124,14 +124,14 @@ def jax_step(*arguments: Any) -> Implementation:
 
 
 def import_torch() -> Any:
-    """Import PyTorch and give it as many threads as there are cores."""
+    """Import PyTorch and let it use one thread per core."""
     torch = timing.import_peer("torch")
     torch.set_num_threads(timing.num_cores())
     return torch
 
 
 def torch_flatten() -> Any:
-    """Return a PyTorch layer that flattens in the order of Flax; channels_last moves no data."""
+    """Return a PyTorch layer that flattens in Flax's order, without copying in channels_last."""
 
     class Flatten(import_torch().nn.Module):
         def forward(self, x):
@@ -141,11 +141,11 @@ def torch_flatten() -> Any:
 
 
 def torch_sequential(layers: list, params: dict) -> Any:
-    """Return PyTorch layers as one module with the weights of Flax.
+    """Return a PyTorch module of these layers with the weights of a Flax network.
 
     Args:
-        layers: modules in the order of their calls.
-        params: parameters of Flax: Conv_0 ... and Dense_0 ..., in the order of the layers.
+        layers: modules in the order in which they are applied.
+        params: Flax parameters Conv_0 ... and Dense_0 ..., in the order of the layers.
     """
     torch = import_torch()
     for kind, module_class, axes in (
@@ -174,13 +174,14 @@ def torch_step(
 
     Args:
         model: module with its initial weights.
-        loss_of: maps outputs and labels to the mean loss.
-        features: float32 (batch, channels, height, width); other numbers of axes are left as is.
+        loss_of: function that maps outputs and labels to the mean loss.
+        features: float32 images (batch, channels, height, width), converted to channels_last, or
+            an array with another number of axes, used as it is.
         labels: float32 labels of the batch.
-        device: PyTorch's name of the device.
+        device: PyTorch's name for the device.
         bfloat16: compute under autocast to bfloat16; the loss is float32.
         compiled: compile the module with `torch.compile`.
-        updates: number of updates of a call, which returns the loss of the last one.
+        updates: number of updates per call; the call returns the loss of the last one.
     """
     torch = import_torch()
     layout = dict(memory_format=torch.channels_last) if features.ndim == 4 else {}
@@ -223,15 +224,15 @@ def torch_peers(
     bfloat16: bool,
     updates: int,
 ) -> tuple[dict[str, Callable[[], float]], str]:
-    """Return the training steps of PyTorch on the kind of device that JAX uses.
+    """Return PyTorch's training steps on the kind of device that JAX uses.
 
     Args:
-        create: returns the module with its initial weights.
+        create: function that returns the module with its initial weights.
         loss_of, features, labels, bfloat16, updates: see `torch_step`.
 
     Returns:
-        Name -> step of the eager and the compiled module, and a note about those that fail. Both
-        are empty without PyTorch, or where it has no such device.
+        The steps of the eager and the compiled module by name, and a note about steps that fail.
+        Both are empty if PyTorch is not installed or does not support the device.
     """
     try:
         torch = import_torch()
@@ -240,7 +241,7 @@ def torch_peers(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if device != ("cpu" if jax.default_backend() == "cpu" else "cuda"):
         return {}, ""
-    # XLA, too, computes products of float32 in TF32.
+    # XLA also computes float32 products in TF32.
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     peers: dict[str, Callable[[], float]] = {}
     note = ""
@@ -251,7 +252,7 @@ def torch_peers(
             step = torch_step(module, loss_of, features, labels, compiled=compiled, **options).step
             step()
             peers[name] = step
-        except Exception as error:  # of any type: compilers fail in many ways
+        except Exception as error:  # compilers raise many types of errors
             note = f"{name} failed ({type(error).__name__})"
     return peers, note
 
@@ -265,16 +266,16 @@ def check_losses(losses: Mapping[str, float]) -> None:
     ours = losses[OURS]
     for name, loss in losses.items():
         if not abs(loss - ours) <= LOSS_TOLERANCE * abs(ours):
-            raise UserError(f"{name}: loss {loss} from the same weights, ours {ours}")
+            raise UserError(f"{name}: loss {loss} differs from ours, {ours}, with the same weights")
 
 
 def compare(title: str, implementations: Mapping[str, Implementation], *, num_rounds: int) -> None:
-    """Time the steps and print the losses, the table of times and the ratio.
+    """Time the steps and print the losses, a table of times and the ratio.
 
     Args:
-        title: names the network and the size of the batch.
+        title: name of the network, and batch size.
         implementations: implementations by name, including `OURS` and `PEER`.
-        num_rounds: rounds of each.
+        num_rounds: number of rounds of each implementation.
 
     Raises:
         UserError: if the losses differ.

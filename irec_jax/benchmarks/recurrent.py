@@ -1,20 +1,20 @@
-"""Gradients of recurrent networks on the CPU, compared with PyTorch, and their memory.
+"""Gradients of recurrent networks on the CPU: time, compared with PyTorch, and peak memory.
 
     python -m irec_jax.benchmarks.recurrent [--rounds 20] [--long_rounds 2]
     python -m irec_jax.benchmarks.recurrent --memory [--steps 442000 884000 1768000] [--batch 16]
 
-The first command times the gradient of the loss of networks on 294 chunks of 300 samples (Goel:
-50 units, 5 classes; batch 64) and of an LSTM on 66,150 single samples (1.5 s; 22 units, 11
-classes; batches 2 and 16). Both frameworks have the same weights; before timing, the benchmark
+The first command times the gradient of the loss for networks on 294 chunks of 300 samples (Goel:
+50 units, 5 classes; batches of 64) and for an LSTM on 66,150 single samples (1.5 s; 22 units, 11
+classes; batches of 2 and 16). Both frameworks use the same weights; before timing, the benchmark
 checks that they compute the same loss. PyTorch's GRU applies the reset gate after the recurrent
-product, ours before it; the recurrent kernel of the candidate is zero here, which makes both equal
-and does not change the amount of work. On single samples PyTorch is also timed with one thread,
-since several slow it down. The ratio is PyTorch's median time divided by ours.
+product, ours before it. The recurrent kernel of the candidate is set to zero, which makes the two
+equal without changing the amount of work. On single samples, PyTorch is also timed with one thread,
+because several threads slow it down. The ratio is PyTorch's median time divided by ours.
 
 The second command measures the peak resident memory of one gradient of the LSTM network of Vazonis
 et al. (2022), with all its layers, on single samples; each length runs in its own process. The
 columns are the number of time steps, the peak memory, its growth relative to the previous length,
-and the seconds of a gradient.
+and the time per gradient in seconds.
 """
 
 import argparse
@@ -44,12 +44,12 @@ LONG_STEPS, LONG_BATCHES = 66_150, (2, 16)
 RAW_WAVEFORM = dict(num_classes=11, hidden=(22,), dense=(2048, 32, 1024), activation="lrelu_0.01")
 _GIB = 1 << 30
 
-#: Loss, and a call that computes the loss and its gradient.
+#: Initial loss, and a function that computes the loss and its gradient.
 Implementation = tuple[float, Callable[[], float]]
 
 
 def random_params(model, steps: np.ndarray) -> dict:
-    """Draw weights on the scale of Keras's; the recurrent kernel of a GRU's candidate is zero."""
+    """Return random weights on Keras's scale; the recurrent kernel of a GRU's candidate is zero."""
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), steps[:1], train=False))["params"]
     rng = np.random.default_rng(0)
 
@@ -63,7 +63,7 @@ def random_params(model, steps: np.ndarray) -> dict:
 
 
 def jax_gradient(model, params: dict, steps: np.ndarray, labels: np.ndarray) -> Implementation:
-    """Return our mean softmax cross-entropy and its gradient."""
+    """Return our mean softmax cross-entropy, and a function that computes it and its gradient."""
     loss_of = losses.create("softmax_cross_entropy")
 
     def loss(params, steps, labels):
@@ -81,7 +81,7 @@ def jax_gradient(model, params: dict, steps: np.ndarray, labels: np.ndarray) -> 
 def torch_gradient(
     model, params: dict, steps: np.ndarray, labels: np.ndarray, num_threads: int
 ) -> Implementation:
-    """Return PyTorch's loss and gradient for one recurrent layer and a classifier."""
+    """Return the same as `jax_gradient` for a recurrent layer and a classifier in PyTorch."""
     torch = timing.import_peer("torch")
     cell = {"rnn": torch.nn.RNN, "lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[model.cell]
     hidden = model.hidden[0]
@@ -116,7 +116,7 @@ def torch_gradient(
 def torch_weights(cell: str, layer: dict) -> dict[str, np.ndarray]:
     """Return the weights of a layer under PyTorch's names, with gates in rows and a zero bias_hh.
 
-    PyTorch's GRU orders its gates r, z, n, and its z is the share of the old state, 1 - z here.
+    PyTorch's GRU orders its gates r, z, n, and its z corresponds to 1 - z here.
     """
     arrays = {
         "weight_ih": layer["kernel"].T,
@@ -134,11 +134,11 @@ def torch_weights(cell: str, layer: dict) -> dict[str, np.ndarray]:
 def implementations(
     batch: int, num_steps: int, num_inputs: int, *, peers: tuple[str, ...] = (PEER,), **settings
 ) -> dict[str, Callable[[], float]]:
-    """Return name -> call that computes the gradient, after checking that the losses are equal.
+    """Return a dict of functions that compute the gradient, after comparing their losses.
 
     Args:
         batch, num_steps, num_inputs: shape of the inputs.
-        peers: `PEER` and `PEER_ONE_THREAD`, or one of them.
+        peers: implementations to compare with: `PEER`, `PEER_ONE_THREAD` or both.
         **settings: arguments of the model.
 
     Raises:
@@ -171,7 +171,7 @@ def compare(title: str, calls: dict, *, num_rounds: int, num_warm_up: int, goal:
 
 
 def time_raw_waveform_gradient(batch: int, num_steps: int) -> float:
-    """Return the seconds of one gradient of `RAW_WAVEFORM`, after compilation and one call."""
+    """Return the time of one gradient of `RAW_WAVEFORM` in seconds, after a warm-up call."""
     model = models.create("recurrent", **RAW_WAVEFORM)
     rng = np.random.default_rng(0)
     steps = rng.standard_normal((batch, num_steps, 1), np.float32)
@@ -193,9 +193,10 @@ def time_raw_waveform_gradient(batch: int, num_steps: int) -> float:
 
 
 def measure(batch: int, num_steps: int) -> tuple[float, int]:
-    """Compute two gradients in a new process; return the seconds of one and the peak memory.
+    """Compute two gradients in a new process; return the seconds for one and the peak memory.
 
-    The peak is in resident bytes; in this process, memory that it already holds would be counted.
+    The peak is the resident memory in bytes. A new process is needed because the peak of this one
+    would include memory that was used before.
 
     Raises:
         UserError: if the process fails.
@@ -211,14 +212,14 @@ def measure(batch: int, num_steps: int) -> tuple[float, int]:
 
 
 def print_measurement(batch: int, num_steps: int) -> None:
-    """Print the seconds and the peak resident bytes of this process, for `measure`."""
+    """Print the seconds per gradient and the peak resident bytes of this process, for `measure`."""
     seconds = time_raw_waveform_gradient(batch, num_steps)
     unit = 1 if sys.platform == "darwin" else 1024
     print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
 
 
 def print_memory(batch: int, lengths: Sequence[int]) -> None:
-    """Print a table of peak memory by length; nothing is computed in this process."""
+    """Print a table of the peak memory by length; each length is measured in a new process."""
     print(f"gradient of the LSTM network on single samples, batch {batch}")
     print(f"{'steps':>12} {'peak':>12} {'growth':>8} {'seconds':>9}")
     before = None
@@ -233,11 +234,11 @@ def main(arguments: list[str]) -> None:
     options = timing.parse_options(
         "recurrent",
         arguments,
-        rounds=(20, 1, "rounds on chunks"),
-        long_rounds=(2, 1, "rounds on single samples"),
+        rounds=(20, 1, "number of rounds on chunks"),
+        long_rounds=(2, 1, "number of rounds on single samples"),
         memory=(False, None, "measure memory instead of time"),
-        steps=([442_000, 884_000, 1_768_000], 1, "lengths of --memory in samples"),
-        batch=(16, 1, "batch size of --memory"),
+        steps=([442_000, 884_000, 1_768_000], 1, "lengths in samples for --memory"),
+        batch=(16, 1, "batch size for --memory"),
         child_steps=(0, None, argparse.SUPPRESS),
     )
     if options.child_steps:

@@ -1,9 +1,9 @@
-"""Work of compiled programs, and the shares of a device's peaks that they reach.
+"""Work of compiled programs, and the fractions of a device's peak rates that they reach.
 
-The floating-point operations and the bytes of a program are those of XLA's cost analysis. It counts
-the body of a loop once, and nothing for calls of some libraries. Therefore the operations are at
-least those of the matrix products in the jaxpr, with loops counted in full, and the bytes of a
-program with loops are not known.
+The floating-point operations and bytes of a program come from XLA's cost analysis, which counts the
+body of a loop only once and some library calls not at all. The operations are therefore taken to be
+at least those of the matrix products in the jaxpr, where all iterations of loops count. The bytes
+of programs with loops are reported as unknown.
 """
 
 import dataclasses
@@ -22,14 +22,14 @@ from irec_jax.training.profiling import num_flops
 
 @dataclasses.dataclass(frozen=True)
 class Peak:
-    """Peaks of a device by its manufacturer: dense products in FLOP/s, memory in bytes/s.
+    """Peak rates of a device according to its manufacturer.
 
     Attributes:
-        bfloat16: products of bfloat16.
-        float32: products of float32. On NVIDIA GPUs from Ampere on this is the rate of TF32, which
-            XLA uses for them by default.
-        bandwidth: memory bandwidth.
-        source: the publication.
+        bfloat16: dense bfloat16 matrix products in FLOP/s.
+        float32: dense float32 matrix products in FLOP/s. For NVIDIA GPUs from Ampere on, this is
+            the rate of TF32, which XLA uses for float32 products by default.
+        bandwidth: memory bandwidth in bytes/s.
+        source: document that states the rates.
     """
 
     bfloat16: float | None
@@ -38,8 +38,8 @@ class Peak:
     source: str
 
 
-_NVIDIA = "NVIDIA's data sheet of the {}, dense rates (half of those with sparsity)"
-_GOOGLE = "Google Cloud's page of the {}"
+_NVIDIA = "NVIDIA's data sheet for the {}, dense rates (half of those with sparsity)"
+_GOOGLE = "Google Cloud's page on the {}"
 
 
 def _nvidia(card: str, bfloat16: float | None, float32: float, terabytes: float) -> Peak:
@@ -51,7 +51,7 @@ def _tpu(name: str, bfloat16: float, gigabytes: float) -> Peak:
     return Peak(bfloat16 * 1e12, None, gigabytes * 1e9, _GOOGLE.format(name))
 
 
-#: Beginning of `jax.Device.device_kind` -> peaks; the longest one that fits counts.
+#: Prefix of `jax.Device.device_kind` -> peaks; the longest matching prefix is used.
 PEAKS = {
     "NVIDIA H200": _nvidia("H200 SXM", 989.5, 494.7, 4.8),
     "NVIDIA H100 PCIe": _nvidia("H100 PCIe", 756.5, 378.0, 2.0),
@@ -69,8 +69,8 @@ PEAKS = {
 
 
 def find_peak(device_kind: str) -> Peak | None:
-    """Return the peaks of a kind of device; None if it is not in the table, as for a CPU."""
-    for kind in sorted(PEAKS, key=len, reverse=True):  # the most specific one
+    """Return the peaks of a kind of device, or None if they are unknown, as for CPUs."""
+    for kind in sorted(PEAKS, key=len, reverse=True):  # most specific first
         if device_kind.startswith(kind):
             return PEAKS[kind]
     return None
@@ -78,7 +78,7 @@ def find_peak(device_kind: str) -> Peak | None:
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """Floating-point operations and bytes of one call of a program; None if not known."""
+    """Floating-point operations and bytes accessed per call of a program; None if unknown."""
 
     flops: float | None = None
     bytes: float | None = None
@@ -90,7 +90,7 @@ class Work:
 
 
 def count_work(function: Callable, *arguments: Any) -> tuple[Any, Work]:
-    """Compile a jitted or mapped function; return the compiled one and its work on one device."""
+    """Compile a jitted or mapped function; return the result and its work on one device."""
     compiled: Any = function.lower(*arguments).compile()  # pyright: ignore[reportFunctionMemberAccess]
     costs = compiled.cost_analysis() or {}
     costs = costs[0] if isinstance(costs, list | tuple) else costs
@@ -102,17 +102,17 @@ def count_work(function: Callable, *arguments: Any) -> tuple[Any, Work]:
 
 @dataclasses.dataclass
 class Row:
-    """One line of the table.
+    """One row of the table.
 
     Attributes:
-        name: what was measured.
-        dtype: type of the products.
-        examples: examples of a step.
-        seconds: median time of a step; None if it failed.
-        minimum_s: minimum time of a step.
+        name: description of the step.
+        dtype: dtype of the matrix products.
+        examples: examples per step.
+        seconds: median time of a step in seconds; None if the step failed.
+        minimum_s: minimum time of a step in seconds.
         work: work of a step.
-        peers: name of another implementation -> its seconds per step.
-        note: why it failed, or a remark.
+        peers: seconds per step of other implementations, by name.
+        note: reason for a failure, or a remark.
     """
 
     name: str
@@ -125,7 +125,7 @@ class Row:
     note: str = ""
 
     def rates(self, peak: Peak | None) -> dict[str, float | None]:
-        """Return examples, FLOP and bytes per second, and their shares of the peaks."""
+        """Return the examples, FLOPs and bytes per second, and the fractions of the peak rates."""
         if self.seconds is None:
             return {}
         flops, moved = (
@@ -150,16 +150,16 @@ class Row:
 def time_calls(
     calls: Mapping[str, Callable[[], Any]], *, updates: int, rounds: int, budget_s: float = 1e9
 ) -> dict[str, list[float]]:
-    """Time calls in turn, after one untimed call of each.
+    """Time functions in alternation, after one untimed call of each.
 
     Args:
-        calls: name -> call that returns when its results are ready.
-        updates: steps of each call.
-        rounds: number of turns, at least one.
-        budget_s: no turn starts after this time.
+        calls: functions by name; each returns when its results are ready.
+        updates: steps per call.
+        rounds: number of rounds, at least one.
+        budget_s: no further round starts after this many seconds.
 
     Returns:
-        Name -> seconds per step of each turn.
+        The seconds per step in each round, by name.
     """
     for call in calls.values():
         call()
@@ -175,11 +175,11 @@ def time_calls(
 
 
 def measure_ceilings(size: int, *, rounds: int = 5) -> dict[str, float]:
-    """Measure large matrix products, in FLOP/s by type, and a copy in memory, in bytes/s.
+    """Measure the rates of large matrix products (FLOP/s, by dtype) and of a copy (bytes/s).
 
     Args:
-        size: rows and columns of the matrices.
-        rounds: timed calls of each; the best one counts.
+        size: number of rows and columns of the matrices.
+        rounds: number of timed calls of each; the fastest one counts.
     """
     ceilings = {}
     for dtype in ("bfloat16", "float32"):
@@ -201,9 +201,9 @@ def measure_ceilings(size: int, *, rounds: int = 5) -> dict[str, float]:
 
 
 def table(rows: Iterable[Row], peak: Peak | None) -> str:
-    """Return the rows as a Markdown table; a dash stands for what is not known."""
-    header = ["what", "type", "examples", "ms per step", "examples/s", "TFLOP/s", "of peak"]
-    header += ["GB/s", "of bandwidth", "others / irec-jax"]
+    """Return the rows as a Markdown table, with dashes for unknown values."""
+    header = ["step", "dtype", "examples", "ms per step", "examples/s", "TFLOP/s", "share of peak"]
+    header += ["GB/s", "share of bandwidth", "others / irec-jax"]
     lines = [header, ["---"] * len(header)]
     for row in rows:
         rates = row.rates(peak)
@@ -233,5 +233,5 @@ def _percent(share: float | None) -> str:
 
 
 def median(seconds: list[float]) -> float:
-    """Return the median of times in seconds."""
+    """Return the median of times in seconds, or NaN if there are none."""
     return float(statistics.median(seconds)) if seconds else float(np.nan)

@@ -1,18 +1,18 @@
-"""Time of a training step on several devices and processes, and a model of it.
+"""Time of a training step on several devices and processes, measured and modelled.
 
     python -m irec_jax.benchmarks.scaling [--devices 1 2 4 8] [--processes 1 2 4]
         [--batch 64 256] [--width 64 1024] [--rounds 10]
     python -m irec_jax.benchmarks.scaling --paper
 
-The first command trains a small dense network for a few steps in new processes: on so many virtual
-CPU devices of one process, and in so many processes of one device, always with the same global
-batch. It prints the time of a step, the largest difference between the parameters and those of one
-device, relative to the largest change of a parameter, and the time by the model, `StepModel`, after
-fitting it to all measurements. Virtual devices share the cores of this machine, so they cannot be
-faster than its cores.
+The first command trains a small dense network for a few steps in new processes: on several virtual
+CPU devices in one process, and in several processes with one device each. The global batch size is
+always the same. For each setting, it prints the measured time of a step and the time predicted by
+`StepModel`, which is fitted to all measurements. It also prints how much the parameters differ from
+those trained on one device, relative to the largest change of any parameter. Virtual devices share
+the cores of the machine, so using more devices than cores gives no speed-up.
 
-The second command computes nothing but the model: all-reduce times of networks of this project, and
-the efficiency of many accelerators.
+The second command evaluates only the model: it prints all-reduce times for networks of this project
+and the efficiency of many accelerators.
 """
 
 import argparse
@@ -33,44 +33,44 @@ import scipy.optimize
 from irec_jax.benchmarks import timing
 from irec_jax.errors import UserError
 
-#: Parameters of networks, as `--dry-run` prints them.
+#: Parameter counts of networks, as printed by `--dry-run`.
 NETWORKS = {
     "Han's network": 1_446_123,
     "Ligtenberg's U-Net": 11_984_626,
     "FFT network of Vazonis et al.": 40_188_107,
 }
-#: Links between machines, bits per second.
+#: Bandwidths of the links between machines in Gb/s.
 LINKS_GBIT = (100, 400)
-#: Assumed time of one hop between machines.
+#: Assumed latency of one hop between machines in seconds.
 HOP_S = 10e-6
 NUM_INPUTS, NUM_OUTPUTS = 64, 8
 
 
 def ring_hops(num_members: int) -> int:
-    """Return the number of messages that follow one another in a ring all-reduce."""
+    """Return the number of successive messages in a ring all-reduce."""
     return 2 * (num_members - 1)
 
 
 def ring_share(num_members: int) -> float:
-    """Return the bytes that each member of a ring all-reduce sends, per byte of the array."""
+    """Return the number of bytes that each member of a ring sends per byte of the array."""
     return 2 * (num_members - 1) / num_members
 
 
 def all_reduce_s(num_bytes: float, num_members: int, *, bandwidth: float, hop_s: float) -> float:
-    """Return the seconds of a ring all-reduce.
+    """Return the time of a ring all-reduce in seconds.
 
     Args:
         num_bytes: size of the array.
-        num_members: devices or machines of the ring.
+        num_members: number of devices or machines in the ring.
         bandwidth: bytes per second from each member to the next.
-        hop_s: time of a message without its contents.
+        hop_s: latency of a message in seconds.
     """
     return ring_share(num_members) * num_bytes / bandwidth + ring_hops(num_members) * hop_s
 
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """Where a step runs: processes, devices of each, global batch, parameters of the network."""
+    """Processes, devices per process, global batch size and layer width of a training step."""
 
     processes: int
     devices: int
@@ -79,7 +79,7 @@ class Setting:
 
     @property
     def num_parameters(self) -> int:
-        """Parameters of the dense network: two layers of `width` units, and the output layer."""
+        """Number of parameters: two dense layers of `width` units and the output layer."""
         sizes = (NUM_INPUTS, self.width, self.width, NUM_OUTPUTS)
         return sum((a + 1) * b for a, b in zip(sizes[:-1], sizes[1:], strict=True))
 
@@ -89,13 +89,13 @@ class StepModel:
     """Time of a training step as a sum of six parts.
 
     Attributes:
-        call_s: a call without its work.
-        product_s: an example and a parameter, on one core.
-        device_hop_s: a hop of the all-reduce between devices of a process.
-        device_byte_s: a byte of a device's gradients in that all-reduce, on one core.
-        process_hop_s: a hop of the all-reduce between processes.
-        process_byte_s: a byte between processes.
-        cores: cores that the devices share.
+        call_s: fixed overhead of a call, in seconds.
+        product_s: seconds per example and parameter on one core.
+        device_hop_s: seconds per hop of the all-reduce between the devices of a process.
+        device_byte_s: seconds per byte of a device's gradients in that all-reduce on one core.
+        process_hop_s: seconds per hop of the all-reduce between processes.
+        process_byte_s: seconds per byte that a process sends in that all-reduce.
+        cores: number of cores that the devices share.
     """
 
     call_s: float
@@ -107,12 +107,12 @@ class StepModel:
     cores: int
 
     def step_s(self, setting: Setting) -> float:
-        """Return the predicted seconds of a step."""
+        """Return the predicted time of a step in seconds."""
         return float(_terms(setting, self.cores) @ dataclasses.astuple(self)[:-1])
 
 
 def _terms(setting: Setting, cores: int) -> np.ndarray:
-    """Return the factors of the six times of `StepModel`."""
+    """Return the factors that multiply the six times of `StepModel`."""
     concurrent = min(setting.processes * setting.devices, cores)
     num_bytes = 4 * setting.num_parameters
     return np.array(
@@ -120,7 +120,7 @@ def _terms(setting: Setting, cores: int) -> np.ndarray:
             1.0,
             setting.batch * setting.num_parameters / concurrent,
             ring_hops(setting.devices),
-            # Virtual devices exchange gradients through memory: the work is that of the cores.
+            # Virtual devices exchange gradients through memory, which occupies the cores.
             setting.devices * num_bytes / concurrent if setting.devices > 1 else 0.0,
             ring_hops(setting.processes),
             ring_share(setting.processes) * num_bytes,
@@ -129,15 +129,15 @@ def _terms(setting: Setting, cores: int) -> np.ndarray:
 
 
 def fit(seconds: dict[Setting, float], *, cores: int) -> StepModel:
-    """Fit the model to measured times, by least squares of relative errors; no part is negative.
+    """Fit the model to measured times: non-negative least squares of the relative errors.
 
     Args:
-        seconds: time of a step for each setting.
-        cores: cores of the machine on which they were measured.
+        seconds: measured time of a step in each setting.
+        cores: number of cores of the measured machine.
     """
     terms = np.array([_terms(setting, cores) for setting in seconds])
     values = np.array(list(seconds.values()))
-    # Columns of a similar size, for the solver.
+    # The solver is more accurate if all columns have similar magnitudes.
     scale = np.maximum(np.abs(terms).max(axis=0), 1e-12)
     solution, _ = scipy.optimize.nnls(terms / scale / values[:, None], np.ones(len(values)))
     return StepModel(*(solution / scale).tolist(), cores=cores)
@@ -146,15 +146,15 @@ def fit(seconds: dict[Setting, float], *, cores: int) -> StepModel:
 def efficiency(
     compute_s: float, num_bytes: float, num_machines: int, *, gbit: float, hop_s: float = HOP_S
 ) -> float:
-    """Return the share of the time of a step in which devices compute (weak scaling).
+    """Return the fraction of a step that devices spend computing (weak scaling).
 
-    Nothing of the all-reduce is assumed to be hidden behind the gradient.
+    The all-reduce is assumed not to overlap with the computation of the gradient.
 
     Args:
-        compute_s: time of a step without all-reduce.
+        compute_s: time of a step without all-reduce, in seconds.
         num_bytes: size of the gradients.
-        num_machines: machines, each with one link.
-        gbit: 10**9 bits per second of a link.
+        num_machines: number of machines, each with one link.
+        gbit: bandwidth of a link in Gb/s.
         hop_s: see `all_reduce_s`.
     """
     reduce_s = all_reduce_s(num_bytes, num_machines, bandwidth=gbit * 1e9 / 8, hop_s=hop_s)
@@ -162,10 +162,11 @@ def efficiency(
 
 
 def train_child(settings: Sequence[Setting], rounds: int, out: str) -> None:
-    """Train in this process, one of `processes`, for each setting; all have the same `processes`.
+    """Train with each setting in this process.
 
-    Process 0 writes to `out`, for each setting, the seconds of each round and the parameters (2, N)
-    before and after the first three steps.
+    All settings have the same number of processes, each of which calls this function. For each
+    setting, process 0 writes to `out` the seconds of each round and the parameters (2, N) before
+    and after the first three steps.
     """
     import jax
 
@@ -236,14 +237,14 @@ def _train(setting: Setting, rounds: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def measure(settings: Sequence[Setting], *, rounds: int) -> list[tuple[float, np.ndarray]]:
-    """Measure steps in new processes, as many as all of the settings name.
+    """Measure steps in new processes; all settings have the same number of processes.
 
     Returns:
-        For each setting the minimum seconds of a step, and the parameters (2, N) before and after
-        three steps.
+        For each setting, the minimum time of a step in seconds, and the parameters (2, N) before
+        and after three steps.
 
     Raises:
-        UserError: a process fails.
+        UserError: if a process fails.
     """
     count = settings[0].processes
     with tempfile.TemporaryDirectory() as folder:
@@ -287,9 +288,10 @@ def measure_all(
     *,
     rounds: int,
 ) -> tuple[dict[Setting, float], dict[Setting, float]]:
-    """Return the seconds of a step, and the difference of the update from that of one device.
+    """Return the time of a step in seconds and the deviation of the update, by setting.
 
-    The difference is the largest one of a parameter, relative to the largest update.
+    The deviation is the largest difference from a parameter trained on one device, relative to the
+    largest update of any parameter.
     """
     sizes = [(batch, width) for batch in batches for width in widths]
     in_one = [Setting(1, count, *size) for size in sizes for count in sorted({1, *devices})]
@@ -312,7 +314,7 @@ def measured_table(
 ) -> str:
     """Return the measured and the modelled times as a Markdown table."""
     lines = [
-        "| processes x devices | batch | parameters | measured | model | update differs by |",
+        "| processes x devices | batch | parameters | measured | model | update deviates by |",
         "|---|---|---|---|---|---|",
     ]
     for setting, value in seconds.items():
@@ -348,7 +350,7 @@ def efficiency_table(compute_s: Sequence[float] = (0.003, 0.03, 0.3)) -> str:
     """Return the efficiency of weak scaling as a Markdown table."""
     machines = (2, 16, 128)
     lines = [
-        "| network | link | time of a step on one | "
+        "| network | link | time of a step on one machine | "
         + " | ".join(f"{count} machines" for count in machines)
         + " |",
         "|---" * (3 + len(machines)) + "|",
@@ -372,10 +374,10 @@ def main(arguments: list[str]) -> None:
         arguments,
         devices=([1, 2, 4, 8], 1, "numbers of virtual devices in one process"),
         processes=([1, 2, 4], 1, "numbers of processes with one device each"),
-        batch=([64, 256], 1, "global batch sizes, multiples of these numbers"),
-        width=([64, 1024], 1, "units of the layers of the network"),
-        rounds=(10, 1, "timed steps of each"),
-        paper=(False, None, "print the tables of the model only"),
+        batch=([64, 256], 1, "global batch sizes, divisible by all --devices and --processes"),
+        width=([64, 1024], 1, "units per hidden layer of the network"),
+        rounds=(10, 1, "number of timed steps per setting"),
+        paper=(False, None, "only print the tables of the model"),
         child=([0], None, argparse.SUPPRESS),
         out=("", None, argparse.SUPPRESS),
     )
@@ -389,7 +391,10 @@ def main(arguments: list[str]) -> None:
     for batch in options.batch:
         for count in (*options.devices, *options.processes):
             if batch % count:
-                raise UserError(f"--batch={batch}: not a multiple of {count} devices or processes")
+                raise UserError(
+                    f"--batch={batch}: not divisible by {count} devices or processes; use a "
+                    "multiple of all --devices and --processes"
+                )
     print(timing.environment(("jax", "jaxlib", "flax")), flush=True)
     seconds, differences = measure_all(
         options.devices, options.processes, options.batch, options.width, rounds=options.rounds

@@ -1,4 +1,4 @@
-"""Timing of implementations that take turns in one process, and the options of all benchmarks."""
+"""Alternating timing of implementations, and the command-line options of the benchmarks."""
 
 import argparse
 import contextlib
@@ -16,11 +16,11 @@ from typing import Any
 from irec_jax.errors import UserError
 
 #: Help text of the option ``--rounds``.
-ROUNDS = "rounds of each implementation"
+ROUNDS = "number of rounds of each implementation"
 
 
 def run(main: Callable[[list[str]], None], *, on_cpu: bool = False) -> None:
-    """Run a benchmark with the command line's arguments, on the CPU if ``on_cpu``."""
+    """Run a benchmark with the command-line arguments, on the CPU if ``on_cpu``."""
     import jax
 
     device = jax.local_devices(backend="cpu")[0] if on_cpu else None  # None: the default device
@@ -38,13 +38,13 @@ def parse_options(
 
     Args:
         name: name of the module.
-        arguments: the command line.
-        **options: default, limit and help text of each option. The default sets the type: a list
-            stands for one or more values, False for a flag. The limit is the minimum, a tuple of
-            all allowed values, or None.
+        arguments: the command-line arguments.
+        **options: default, limit and help text of each option. The default determines the type: a
+            list means one or more values, False a flag. The limit is the minimum, a tuple of the
+            allowed values, or None.
 
     Raises:
-        UserError: if an option is too small, or NaN.
+        UserError: if an option is too small or NaN.
     """
     parser = argparse.ArgumentParser(prog=f"python -m irec_jax.benchmarks.{name}")
     for option, (default, limit, text) in options.items():
@@ -67,16 +67,16 @@ def import_peer(module: str) -> ModuleType:
     """Import a module of a peer, a package that irec-jax is compared with.
 
     Raises:
-        UserError: if it is not installed.
+        UserError: if the peer is not installed.
     """
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise UserError(f"{error}; install the peers with pip install 'irec-jax[peers]'") from error
+        raise UserError(f"{error}; install it with pip install 'irec-jax[peers]'") from error
 
 
 def num_cores() -> int:
-    """Return the number of cores of this process: the number of threads of each implementation."""
+    """Return the number of available cores, which each implementation uses as its thread count."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -90,7 +90,7 @@ def cpu_model() -> str:
 
 
 def environment(packages: Iterable[str]) -> str:
-    """Return the versions of packages, the processor and the number of threads in one line."""
+    """Return the versions of packages, the processor and the number of threads on one line."""
     versions = []
     for package in packages:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -101,19 +101,20 @@ def environment(packages: Iterable[str]) -> str:
 def alternate(
     calls: Mapping[str, Callable[[], object]], *, num_rounds: int, num_warm_up: int = 3
 ) -> dict[str, list[float]]:
-    """Time implementations in turn.
+    """Time implementations in alternation.
 
-    Each turn starts with a pause of 20 ms, in which the threads of the previous implementation stop
-    spinning, and an untimed call, which wakes the threads and refills the caches. (With JAX and
-    PyTorch on two idle cores, neither made a measurable difference.)
+    Each timed call follows a pause of 20 ms, which lets the threads of the previous implementation
+    stop spinning, and an untimed call, which wakes the threads and refills the caches. (With JAX
+    and PyTorch on two idle cores, neither made a measurable difference.)
 
     Args:
-        calls: name -> call that returns when its result is ready.
-        num_rounds: number of turns, with one timed call each, of every implementation.
-        num_warm_up: number of calls of every implementation before the first round (compilation).
+        calls: functions by name; each returns when its result is ready.
+        num_rounds: number of rounds, each with one timed call of every implementation.
+        num_warm_up: number of untimed calls of every implementation before the first round, which
+            include compilation.
 
     Returns:
-        Name -> seconds of each round.
+        The seconds of each round, by name.
     """
     for call in calls.values():
         for _ in range(num_warm_up):
@@ -130,7 +131,7 @@ def alternate(
 
 
 def table(seconds: Mapping[str, Sequence[float]], *, ours: str) -> str:
-    """Return a table of the median and minimum time, and the median relative to ours."""
+    """Return a table of the median and minimum times and the ratio of each median to ours."""
     medians = {name: statistics.median(s) for name, s in seconds.items()}
     lines = [f"{'implementation':28} {'median':>11} {'minimum':>11} {'x ' + ours:>11}"]
     for name, median in medians.items():

@@ -2,10 +2,11 @@
 
     python -m irec_jax.benchmarks.train_step [--batch 32 128] [--rounds 20] [--stock]
 
-A step is the forward pass with dropout, the loss (categorical cross-entropy on sigmoid outputs
-divided by their sum), the backward pass and Adam, on 1 s windows (43 frames x 128 bands) and 11
-classes. All implementations start from the same weights; before timing, the benchmark checks that
-they compute the same loss without dropout. `--stock` adds the network in plain Flax layers.
+A step consists of the forward pass with dropout, the loss (categorical cross-entropy on sigmoid
+outputs divided by their sum), the backward pass and the Adam update, on windows of 1 s (43 frames x
+128 bands) and 11 classes. All implementations start from the same weights; before timing, the
+benchmark checks that they compute the same loss without dropout. `--stock` also times the network
+in plain Flax layers.
 """
 
 import flax.linen as nn
@@ -83,7 +84,7 @@ def main(arguments: list[str]) -> None:
         arguments,
         batch=([32, 128], 1, "batch sizes"),
         rounds=(20, 1, timing.ROUNDS),
-        stock=(False, None, "add plain Flax layers (slow)"),
+        stock=(False, None, "also time plain Flax layers (slow)"),
     )
     print(timing.environment(networks.PACKAGES))
     for size in options.batch:

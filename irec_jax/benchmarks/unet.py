@@ -2,14 +2,14 @@
 
     python -m irec_jax.benchmarks.unet [--model unet spectrogram_cnn] [--batch_size 8] [--rounds 20]
 
-A step is the forward pass, the loss (mean absolute error for the U-Net, binary cross-entropy for
-the classifier), the backward pass and Adam, on spectrograms of 2048 bins and 128 frames. Both start
-from the same weights; before timing, the benchmark checks that they compute the same loss with
-fixed statistics of batch normalisation and without dropout.
+A step consists of the forward pass, the loss (mean absolute error for the U-Net, binary
+cross-entropy for the classifier), the backward pass and the Adam update, on spectrograms of 2048
+bins and 128 frames. Both frameworks start from the same weights; before timing, the benchmark
+checks that they compute the same loss with fixed batch-normalisation statistics and no dropout.
 
-PyTorch pads both edges of an image equally; Keras and our networks pad the far edge more. With
-images and kernels flipped along both axes, the two are equivalent, so PyTorch gets flipped ones
-and each framework uses its cheapest padding.
+PyTorch pads both edges of an image equally, whereas Keras and our networks pad the far edge more.
+Flipping images and kernels along both axes makes the two equivalent. PyTorch therefore receives
+flipped images and kernels, so that each framework can use its cheapest padding.
 """
 
 import functools
@@ -29,7 +29,7 @@ MODELS = ("unet", "spectrogram_cnn")
 
 
 def random_variables(model: Any, shape: tuple[int, int]) -> dict[str, Any]:
-    """Return random variables of a network, including the statistics of batch normalisation."""
+    """Return random variables for a network, including batch-normalisation statistics."""
     variables = networks.init_variables(model, np.zeros((1, *shape), np.float32))
     rng = np.random.default_rng(0)
 
@@ -71,7 +71,7 @@ def torch_block(variables: dict[str, Any], name: str, stride: int, *, transposed
 def torch_linear(params: dict[str, Any], *, inputs=None, outputs=None):
     """Return a PyTorch dense layer with our parameters.
 
-    ``inputs`` or ``outputs`` is (height, width, channels) for the units of a flipped image.
+    ``inputs`` or ``outputs`` is (height, width, channels) if these units form a flipped image.
     """
     torch = networks.import_torch()
     kernel, bias = np.asarray(params["kernel"]), np.asarray(params["bias"])
@@ -114,7 +114,7 @@ def torch_unet(model: UNet, variables: dict[str, Any], shape: tuple[int, int]):
             for layer in self.encoder:
                 x = layer(x)
                 skips.append(x)
-            # In channels_last this moves no data.
+            # In channels_last, this does not copy any data.
             flat = x.permute(0, 2, 3, 1).flatten(1)
             x = self.outward(self.inward(flat)).reshape(-1, *inner).permute(0, 3, 1, 2)
             for i, layer in enumerate(self.decoder):
@@ -148,11 +148,11 @@ def torch_cnn(model: SpectrogramCNN, variables: dict[str, Any], shape: tuple[int
 def implementations(
     name: str, batch_size: int, *, shape: tuple[int, int] = SHAPE, **options: Any
 ) -> dict[str, networks.Implementation]:
-    """Return our and PyTorch's step of a network, with the same weights.
+    """Return our training step of a network and PyTorch's, with the same weights.
 
     Args:
         name: one of `MODELS`.
-        batch_size: number of spectrograms in a batch.
+        batch_size: number of spectrograms per batch.
         shape: bins and frames of a spectrogram.
         **options: arguments of the network.
     """
@@ -184,7 +184,7 @@ def main(arguments: list[str]) -> None:
     options = timing.parse_options(
         "unet",
         arguments,
-        model=(["unet"], MODELS, "networks"),
+        model=(["unet"], MODELS, "networks to time"),
         batch_size=(8, 1, "batch size"),
         rounds=(20, 1, timing.ROUNDS),
     )

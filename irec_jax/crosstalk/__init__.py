@@ -1,8 +1,8 @@
 """Crosstalk in multitrack recordings: estimation, reduction, simulation (Seipel 2018, chapter 3).
 
-Signal processing without training. J tracks pass, in `debleed_array` and `streaming`, through
-STFT -> `align` (removes direct sound with its phase) -> magnitudes -> `gram` -> `estimate` ->
-`reduce` -> inverse STFT. Seipel's method has no alignment. `activity` makes labels of the result:
+Signal processing without training. `debleed_array` and `streaming` pass J tracks through
+STFT -> `align` (removes direct sound, including its phase) -> magnitudes -> `gram` -> `estimate` ->
+`reduce` -> inverse STFT. Seipel's method has no alignment. `activity` turns the result into labels:
 which instrument plays when.
 """
 

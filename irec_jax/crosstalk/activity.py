@@ -1,8 +1,8 @@
-"""Activity of instruments in multitrack recordings, and labels (Seipel 2018, section 4.3).
+"""Instrument activity in multitrack recordings, and labels (Seipel 2018, section 4.3).
 
 The activity of a track is the RMS of its frames after crosstalk reduction, divided by its maximum.
-An instance consists of consecutive frames. It has the label of every class whose activity reaches a
-threshold in one of its frames.
+An instance consists of consecutive frames and is labelled with every class whose activity reaches a
+threshold in at least one of them.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,8 +20,8 @@ from irec_jax.errors import UserError
 
 #: Samples per frame: 23.2 ms at 44.1 kHz.
 FRAME_LENGTH = 1024
-#: Level relative to the peak activity of a track from which it counts as playing: the best one for
-#: most lengths of instances on the training pieces of `gm_multitrack`.
+#: Level, relative to a track's peak activity, from which the track counts as playing. It was the
+#: best threshold for most instance lengths on the training pieces of `gm_multitrack`.
 DEFAULT_THRESHOLD_DB = -20.0
 _CHUNK_FRAMES = 64
 
@@ -43,24 +43,25 @@ def track_activity(
 ) -> Float32[np.ndarray, "tracks frames"]:
     """Return the activity of every track.
 
-    Tracks are divided by their maximum before crosstalk is reduced. Memory does not depend on their
-    length, except for that of the result.
+    Tracks are normalised to their peak before crosstalk is reduced. Apart from the result, memory
+    use does not depend on their length.
 
     Args:
-        read: starts reading the tracks from the beginning: blocks of any length, with one row for
-            each track (the mean of its channels). Called `num_reads` times.
-        settings: settings of the crosstalk reduction; None: no reduction. It is skipped for a
-            single track and for tracks shorter than `min_samples`.
+        read: function that reads the tracks from the beginning in blocks of any length, with one
+            row for each track (the mean of its channels); called `num_reads` times.
+        settings: settings of the crosstalk reduction; None for no reduction. A single track and
+            tracks shorter than `min_samples` are never reduced.
         num_samples: length of the tracks, at least 1.
-        frame_length: samples per frame; the last frame is padded with zeros.
-        names: track names, for messages.
-        progress: called after every block with its length.
+        frame_length: samples per frame; the last frame is zero-padded.
+        names: track names for error messages.
+        progress: called with the length of each block after reading it.
 
     Returns:
-        Activity from 0 to 1, its maximum in each track; 0 for silent tracks.
+        Activity from 0 to 1, where 1 is the maximum of each track; 0 for silent tracks.
 
     Raises:
-        UserError: two tracks are equal up to their level; crosstalk reduction would remove both.
+        UserError: two tracks are identical except for their level, so that crosstalk reduction
+            would remove both.
         ValueError: the blocks do not hold num_samples samples, or hold NaN or infinite samples.
     """
 
@@ -94,11 +95,11 @@ def class_activity(
     instruments: Sequence[str],
     classes: Sequence[str],
 ) -> Float[np.ndarray, "classes frames"]:
-    """Return the activity of every class: the maximum of the tracks of its instrument.
+    """Return the activity of every class: the maximum over the tracks of its instrument.
 
     Args:
         activity: result of `track_activity`.
-        instruments: instrument of each track; tracks of instruments that are no class are ignored.
+        instruments: instrument of each track; tracks whose instrument is not a class are ignored.
         classes: class names.
 
     Returns:
@@ -119,7 +120,7 @@ def instance_labels(
     Args:
         activity: result of `class_activity`.
         starts: first frame of each instance. Frames before or after the recording are ignored; an
-            instance without any frame has no labels.
+            instance without frames has no labels.
         num_frames: frames per instance.
         threshold_db: see `is_active`.
     """
@@ -155,9 +156,10 @@ _frame_rms = jax.jit(frame_rms, static_argnames="frame_length")
 
 
 def _peaks(blocks: Iterable[np.ndarray], num_samples: int) -> np.ndarray:
-    """Return the largest absolute sample (J,) of each track; raise ValueError for a wrong length.
+    """Return the peak of each track, (J,).
 
-    Raises ValueError for NaN and infinite samples as well.
+    Raises:
+        ValueError: the blocks do not hold num_samples samples, or hold NaN or infinite samples.
     """
     peaks, num_read = np.zeros(1, np.float32), 0
     for block in blocks:
@@ -171,7 +173,7 @@ def _peaks(blocks: Iterable[np.ndarray], num_samples: int) -> np.ndarray:
 
 
 def _chunks(blocks: Iterable[np.ndarray], num_samples: int) -> Iterator[np.ndarray]:
-    """Yield the samples of blocks (J, n) in chunks of equal length, the last padded with zeros."""
+    """Regroup blocks (J, n) into chunks of equal length, zero-padding the last one."""
     pending, num_pending = [], 0
     for block in blocks:
         pending.append(block)

@@ -1,19 +1,20 @@
 """Alignment: estimation and removal of the direct sound of each track in the other microphones.
 
 Seipel subtracts magnitudes, which damages sources that overlap in time and frequency. The direct
-part of crosstalk, however, is a copy: track j arrives in microphone l scaled by a_lj and delayed by
-d_lj, which can be measured where j dominates:
+part of crosstalk, however, is a copy: track j arrives at microphone l scaled by a_lj and delayed by
+d_lj. Both can be measured where j dominates:
 
-1. Estimate the power P_j(n, k) of every source, at first from the weights of `estimate`.
-2. w_j = [P_j / sum_i a_ji^2 P_i]^32 marks the bins of microphone j in which j dominates.
-3. The delay is the peak, of either sign, of the inverse transform of
-   sum_n w_j X_l X_j* / |X_l X_j| (generalised cross correlation with phase transform), if it is
-   clear; then a_lj = sum w_j Re[X_l X_j* exp(i omega d)] / (rho(d) sum w_j |X_j|^2), where rho,
-   the window's autocorrelation, compensates for the part of a delayed sound outside the frame.
-4. Z(n, k) = H(k)^-1 X(n, k) with H_lj(k) = a_lj exp(-i omega_k d_lj) removes the direct sound, and
-   |Z_j|^2 is the next estimate of P_j. Repeat from 2 until convergence.
+1. Estimate the power P_j(n, k) of every source, initially from the weights of `estimate`.
+2. Mark the bins of microphone j in which j dominates, w_j = [P_j / sum_i a_ji^2 P_i]^32.
+3. Measure the delay d_lj, the position of the largest peak, of either sign, in the inverse
+   transform of sum_n w_j X_l X_j* / |X_l X_j| (generalised cross correlation with phase transform).
+   If the peak is clear, a_lj = sum w_j Re[X_l X_j* exp(i omega d)] / (rho(d) sum w_j |X_j|^2),
+   where rho, the window's autocorrelation, compensates for the part of a delayed sound outside the
+   frame.
+4. Remove the direct sound: Z(n, k) = H(k)^-1 X(n, k) with H_lj(k) = a_lj exp(-i omega_k d_lj).
+   |Z_j|^2 is the next estimate of P_j; repeat from step 2 until convergence.
 
-Sound without a clear delay (diffuse sound, silence) remains, for Seipel's method to reduce.
+Sound without a clear delay, such as diffuse sound, remains for Seipel's method to reduce.
 """
 
 import functools
@@ -40,9 +41,9 @@ _ACTIVE = 1e-6  # bins below this fraction of a track's maximum power are silent
 _MAX_ROUNDS = 8
 # Convergence: maximum fraction of changed delays and relative change of the mean amplitude.
 _TOLERANCE = 0.01
-# Maximum |a_lj a_jl|: at any levels, the path from a track to another and back attenuates.
+# Maximum |a_lj a_jl|: at any track levels, the path to another microphone and back attenuates.
 _MAX_RETURN = 0.99**2
-# If microphones record nearly the same, the exact inverse would amplify every error.
+# If microphones record nearly the same signal, the exact inverse would amplify every error.
 _REGULARISATION = 1e-3
 _TINY = 1e-20
 
@@ -57,14 +58,14 @@ def estimate_direct_sound(
     """Estimate amplitudes and delays of the direct sound of every track in every microphone.
 
     Args:
-        spectra: of all microphones, in chunks of equal shape; half a minute is enough, a minute is
-            better.
+        spectra: spectra of all microphones, in chunks of equal shape; half a minute of audio is
+            enough, a minute is better.
         frame_length, window: settings of the STFT.
         solver: solver for the weights of the first estimate.
 
     Returns:
-        ``amplitudes``, ones on the diagonal, 0 without a clear delay, negative for inverted
-        polarity, and ``delays_samples``.
+        ``amplitudes`` (1 on the diagonal, 0 without a clear delay, negative for inverted polarity)
+        and ``delays_samples``.
     """
     grams = [np.asarray(gram(magnitude(chunk)), np.float64) for chunk in spectra]
     weights = estimate(np.mean(grams, axis=0), solver=solver)
@@ -85,7 +86,7 @@ def estimate_direct_sound(
         amplitudes, delays = new_amplitudes, new_delays
         if converged:
             break
-        # Pairs without a clear delay keep their weight in the model of dominance.
+        # Pairs without a clear delay keep their weight in the dominance model.
         model = np.where(amplitudes != 0, amplitudes, model)
         matrix = demixing(amplitudes, delays, frame_length=frame_length)
         powers = functools.partial(_demixed_powers, matrix=matrix)
@@ -103,8 +104,8 @@ def demixing(
     H is balanced first, so that the levels of the tracks have no effect.
 
     Args:
-        amplitudes: ones on the diagonal.
-        delays: in samples.
+        amplitudes: amplitudes of the direct sound, with ones on the diagonal.
+        delays: delays of the direct sound in samples.
         frame_length: STFT frame length in samples.
 
     Returns:
@@ -160,7 +161,7 @@ def _fit(phases, cross, weights, energies, *, frame_length: int, window: str):
     """Return amplitudes and delays (J, J) from the sums of `_statistics`."""
     num_tracks = phases.shape[-1]
     off_diagonal = ~np.eye(num_tracks, dtype=bool)
-    # Limits the influence of bins in which a track rarely dominates.
+    # Limit the influence of bins in which a track rarely dominates.
     normalisation = np.maximum(weights, 1e-3 * weights.max(0, keepdims=True) + _TINY)
     correlation = np.fft.irfft(phases / normalisation[:, None, :], frame_length, axis=0)
     correlation = correlation[: frame_length // 2]

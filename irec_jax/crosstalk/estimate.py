@@ -6,10 +6,10 @@ For every target track l, weights lambda_lj >= 0 (j != l) minimise
 
 over magnitude spectrograms X_j of N frames. The cost is quadratic: with the Gram matrix
 G = 1/N sum_{n,k} X X^T it is G_ll - 2 lambda G_l + lambda G lambda, with the gradient
-2 (lambda G - G_l). The spectrograms are therefore read once, and a step of a solver is a product of
-small matrices for all targets together. All functions take leading axes (bands) before (J, J).
+2 (lambda G - G_l). The spectrograms are therefore read only once, and a solver step is a product of
+small matrices for all targets at once. All functions accept leading axes (bands) before (J, J).
 
-The weights are computed in float64: the tracks of an ensemble resemble each other, and G is nearly
+The weights are computed in float64: the tracks of an ensemble resemble each other, so G is nearly
 singular. G itself is summed in float32 on the device, accurate to about 1e-6 of its largest
 element for a minute of music; `irec_jax.crosstalk.streaming` sums longer recordings in float64.
 """
@@ -36,7 +36,7 @@ _RATE_DECAY = 0.99
 _MOMENTUM = 0.8
 # Smaller gradients, relative to the powers of the tracks, are rounding errors.
 _GRADIENT_TOLERANCE = 1e-10
-# Values in a chunk of spectrograms (1 MB).
+# Number of values in a chunk of spectrograms (1 MB).
 _CHUNK_VALUES = 2**18
 
 
@@ -62,7 +62,7 @@ def _products(magnitudes: jax.Array) -> jax.Array:
 def _products_in_chunks(magnitudes: jax.Array) -> jax.Array:
     """Return `_products`, computed in chunks of frames.
 
-    On CPU, XLA's product of few long rows takes twenty times longer when it exceeds the caches.
+    On CPU, XLA multiplies a few long rows twenty times more slowly once they exceed the caches.
     """
     *leading, num_tracks, num_frames, num_bins = magnitudes.shape
     size = max(1, _CHUNK_VALUES // (math.prod(leading) * num_tracks * num_bins))
@@ -92,12 +92,12 @@ def estimate(
 
     Args:
         gram: G, (..., tracks, tracks), the result of `gram`.
-        solver: 'nnls', the exact minimum, or 'momentum', Seipel's descent.
+        solver: 'nnls' for the exact minimum, or 'momentum' for Seipel's gradient descent.
         **options: keyword arguments of the solver.
 
     Returns:
-        Weights >= 0: row l holds those of the other tracks in track l; zero diagonal, and zeros for
-        silent tracks.
+        Non-negative weights; row l holds those of the other tracks in track l. The diagonal and the
+        weights of silent tracks are zero.
 
     Raises:
         UserError: unknown solver or option.
@@ -125,16 +125,16 @@ def cost(
 def solve_nnls(
     gram: Float[Array | np.ndarray, "..."],
 ) -> Float64[np.ndarray, "... tracks tracks"]:
-    """Return the exact minimum of (3.1): non-negative least squares by active sets.
+    """Minimise (3.1) exactly by non-negative least squares with active sets.
 
-    Lawson and Hanson's algorithm on the Gram matrix (Bro and de Jong 1997), for all targets at
-    once.
+    This is Lawson and Hanson's algorithm on the Gram matrix (Bro and de Jong 1997), for all targets
+    at once.
 
     Args:
         gram: (..., tracks, tracks), symmetric, positive semidefinite.
 
     Returns:
-        Weights with zero diagonal; of equal tracks, one carries the weight.
+        Weights with zero diagonal. Among identical tracks, a single one carries all the weight.
     """
     gram = _check_gram(gram)
     with double_precision():
@@ -148,24 +148,25 @@ def momentum_descent(
     tolerance: float = 1e-12,
     initial: Float[np.ndarray, "..."] | None = None,
 ) -> Descent:
-    """Return the result of Seipel's solver: gradient descent with momentum (3.2-3.6).
+    """Minimise (3.1) with Seipel's solver: gradient descent with momentum (3.2-3.6).
 
         v(m+1) = 0.8 v(m) + dTheta/dlambda                                     (3.4)
         lambda(m+1) = max(lambda(m) - gamma(m) v(m+1), 0)                      (3.3)
         gamma(m+1) = 0.99 gamma(m), gamma(0) = 0.001                           (3.5)
 
-    The step size depends on the scale of the spectrograms, which Seipel does not state: at
-    magnitudes of the order of the samples the descent stalls near zero. They are scaled so that the
-    largest eigenvalue of the Hessian 2 G is 1,000. From 300 to 5,000 the descent reaches the
-    minimum, up to 3e-7 of Theta for 14 tracks with crosstalk of -6 dB.
+    A suitable step size depends on the scale of the spectrograms, which Seipel does not state: with
+    magnitudes of the order of the samples, the descent stalls near zero. Spectrograms are therefore
+    scaled so that the largest eigenvalue of the Hessian 2 G is 1,000. With eigenvalues from 300 to
+    5,000, the descent comes within 3e-7 of the minimum of Theta for 14 tracks with crosstalk of
+    -6 dB.
 
     Args:
         gram: (..., tracks, tracks).
         max_steps: maximum number of steps m.
-        tolerance: delta of (3.6) relative to the target's own energy: a target is finished when a
+        tolerance: delta of (3.6) relative to the target's own energy. A target has converged when a
             step changes Theta by less, unless momentum holds a weight at zero that the gradient
-            would raise. An increase of Theta, by overshooting momentum, counts as a change.
-        initial: lambda(0), of the shape of `gram`; None: zeros.
+            would raise. An increase of Theta, caused by overshooting, counts as a change.
+        initial: lambda(0), with the shape of `gram`; None for zeros.
     """
     gram = _check_gram(gram)
     initial = np.zeros_like(gram) if initial is None else np.asarray(initial, np.float64)
@@ -203,12 +204,12 @@ def _nnls(gram: jax.Array) -> jax.Array:
 def _nnls_target(gram: jax.Array, target: jax.Array) -> jax.Array:
     """Return the weights (J,) of a target.
 
-    The passive set holds the tracks with positive weights. A variable that rounding errors remove
-    again at once is blocked until another one is added.
+    The passive set holds the tracks with positive weights. A track that is removed again at once,
+    because of rounding errors, is blocked until another one is added.
     """
     num_tracks = len(gram)
     allowed = jnp.arange(num_tracks) != target
-    # Normalised by the powers of the tracks, tolerances are independent of their levels.
+    # Dividing by the powers of the tracks makes tolerances independent of their levels.
     norm = jnp.sqrt(jnp.diag(gram))
     scale = jnp.where(norm > 0, 1 / jnp.where(norm > 0, norm, 1), 0)
     gram = gram * scale[:, None] * scale
@@ -240,7 +241,7 @@ def _nnls_target(gram: jax.Array, target: jax.Array) -> jax.Array:
         def step_to_boundary(inner):
             passive, weights, solution = inner
             leaving = passive & (solution <= 0)
-            moving = leaving & (weights > 0)  # the others are at the boundary
+            moving = leaving & (weights > 0)  # the others are already at the boundary
             steps = jnp.where(moving, weights / jnp.where(moving, weights - solution, 1), 0)
             steps = jnp.where(leaving, steps, jnp.inf)
             weights = weights + steps.min() * (solution - weights)

@@ -28,8 +28,8 @@ def _mask(magnitudes: Array | np.ndarray, crosstalk: Array) -> Array:
     return power / jnp.maximum(power + jnp.square(crosstalk), _TINY)
 
 
-#: Gains by name, from the magnitudes of a track and of the crosstalk in it. `suppression` has those
-#: of 'mmse', which depend on the previous frame.
+#: Gain functions by name; their arguments are the magnitudes of a track and of the crosstalk in it.
+#: The gains of 'mmse', which depend on the previous frame, are computed in `suppression`.
 METHODS = {"subtraction": _subtraction, "mask": _mask, "mmse": None}
 
 
@@ -61,28 +61,28 @@ def continue_gains(
     prior_weight: float = 0.9,
     smoothing: float = 0.0,
 ) -> tuple[Float[Array, "*batch tracks frames bins"], suppression.Memory]:
-    """Return the gain of every bin of some frames, and the state for the following ones.
+    """Return the gain of every bin of a chunk of frames, and the state for the next chunk.
 
     With C_l = strength * sum_j lambda_lj X_j, the gain is
 
     - 'subtraction': max(X_l - C_l, 0) / X_l                                    (3.7)
     - 'mask': R^2 / (R^2 + C_l^2) with R = max(X_l - C_l, 0), a Wiener gain
-    - 'mmse': that of `suppression.decision_directed`
+    - 'mmse': the gain of `suppression.decision_directed`
 
-    but at least the floor. Then it is averaged over frames by `suppression.smooth`.
+    Gains are limited to at least `floor` and then averaged over frames by `suppression.smooth`.
 
     Args:
         magnitudes: X, >= 0.
         weights: lambda, zero diagonal.
         memory: state after the previous frame; `suppression.start` at the beginning.
-        strength: factor of the estimated crosstalk.
-        floor: 0 to 1.
+        strength: factor applied to the estimated crosstalk.
+        floor: minimum gain, 0 to 1.
         method: a name in `METHODS`.
         prior_weight: weight of the previous frame for 'mmse', 0 to 1.
-        smoothing: coefficient of the average over frames, 0 (none) to below 1.
+        smoothing: coefficient for averaging over frames, from 0 (none) to below 1.
 
     Returns:
-        Gains from floor to 1, and the state. Without smoothing, gains are 1 in bins without
+        Gains from `floor` to 1, and the new state. Without smoothing, gains are 1 in bins without
         crosstalk.
 
     Raises:

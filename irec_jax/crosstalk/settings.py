@@ -21,8 +21,8 @@ _MAX_TIME_S = 60.0
 class Settings:
     """Settings of the analysis and reduction of crosstalk.
 
-    The defaults of the transform are Seipel's. ``align=False, method="subtraction"`` is Seipel's
-    method, up to the solver; ``solver="momentum"`` selects Seipel's solver as well.
+    The STFT defaults are Seipel's. ``align=False, method="subtraction"`` is Seipel's method except
+    for the solver; ``solver="momentum"`` selects Seipel's solver as well.
 
     Attributes:
         frame_length, hop_length: STFT frame and hop in samples; the hop is at most half a frame.
@@ -30,16 +30,15 @@ class Settings:
         align: first remove the direct sound of the other tracks with its delay and phase; see
             `irec_jax.crosstalk.align`.
         solver: solver for the weights, 'nnls' or 'momentum'; see `irec_jax.crosstalk.estimate`.
-        strength: factor of the estimated crosstalk; higher values reduce more crosstalk and cause
-            more artefacts.
+        strength: factor applied to the estimated crosstalk; higher values reduce more crosstalk but
+            cause more artefacts.
         floor: minimum gain of a bin, 0 to 1, applied after alignment.
         method: 'subtraction', 'mask' or 'mmse'; see `irec_jax.crosstalk.reduce`.
-        prior_s: time constant in seconds of the a-priori SNR of the method 'mmse'; longer ones
-            leave less musical noise and blur onsets. The default is Ephraim and Malah's, 0.98 per
-            8 ms.
-        smoothing_s: time constant in seconds with which gains are averaged over time, against
-            musical noise; 0: not averaged.
-        band_edges_hz: edges in Hz between bands with separate weights; empty: one band.
+        prior_s: time constant in seconds of the a-priori SNR of method 'mmse'; longer ones leave
+            less musical noise but blur onsets. The default is Ephraim and Malah's, 0.98 per 8 ms.
+        smoothing_s: time constant in seconds for averaging gains over time, which reduces musical
+            noise; 0 for no averaging.
+        band_edges_hz: edges in Hz between bands with separate weights; empty for a single band.
 
     Raises:
         UserError: a value out of range or an unknown name.
@@ -83,15 +82,15 @@ class Settings:
                     f"{name}={getattr(self, name)}: expected 0 to {_MAX_TIME_S:g} seconds"
                 )
         edges = tuple(self.band_edges_hz)
-        object.__setattr__(self, "band_edges_hz", edges)  # jit hashes settings
+        object.__setattr__(self, "band_edges_hz", edges)  # jit needs hashable settings
         if not all(0 < edge < np.inf for edge in edges) or list(edges) != sorted(set(edges)):
             raise UserError(f"band_edges_hz={edges}: expected positive, increasing frequencies")
 
     def bands(self, sample_rate_hz: float) -> tuple[tuple[int, int], ...]:
-        """Return the first bin of each band and the bin after its last.
+        """Return the first bin of each band and the bin after its last one.
 
         Raises:
-            UserError: a band without bins.
+            UserError: a band contains no bins.
         """
         num_bins = self.frame_length // 2 + 1
         bin_hz = sample_rate_hz / self.frame_length
@@ -111,7 +110,7 @@ class Crosstalk(NamedTuple):
     Attributes:
         amplitudes: direct sound of track j in microphone l at [l, j]; ones on the diagonal, 0
             without a clear delay (everywhere without alignment), negative for inverted polarity.
-        delays_samples: delay relative to the sound in its own microphone.
+        delays_samples: delay of track j in microphone l at [l, j], relative to its own microphone.
         weights: lambda of equation 3.1 after alignment.
     """
 
@@ -122,8 +121,8 @@ class Crosstalk(NamedTuple):
     def inverse_mixing(self) -> Float[np.ndarray, "tracks tracks"]:
         """Return the estimate of the inverse mixing matrix A^-1 (section 3.3.2).
 
-        It is the inverse of the amplitudes of the direct sound; I - Lambda, with the weights Lambda
-        averaged over bands, if no track has direct sound in another one.
+        This is the inverse of the direct-sound amplitudes. If no track has direct sound in another
+        track, it is I - Lambda instead, with the weights Lambda averaged over bands.
         """
         identity = np.eye(len(self.amplitudes))
         if np.array_equal(self.amplitudes, identity):

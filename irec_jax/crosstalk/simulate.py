@@ -28,15 +28,15 @@ def draw_mixing(
     Args:
         key: random key.
         num_tracks: number of tracks, each with its own microphone.
-        max_crosstalk: largest amplitude off the diagonal; Seipel's -6, -12 and -18 dB are 0.5, 0.25
-            and 0.126.
+        max_crosstalk: largest off-diagonal amplitude; Seipel's -6, -12 and -18 dB are 0.5, 0.25 and
+            0.126.
 
     Returns:
         Amplitudes: ones on the diagonal, elsewhere uniform within (0, max_crosstalk).
     """
     if not 0 < max_crosstalk <= 1:
         raise ValueError(f"max_crosstalk={max_crosstalk}: expected an amplitude in (0, 1]")
-    # Above 0: amplitude 0 corresponds to an infinite distance.
+    # Amplitude 0 would correspond to an infinite distance.
     shape, smallest = (num_tracks, num_tracks), 1e-3 * max_crosstalk
     drawn = jax.random.uniform(key, shape, minval=smallest, maxval=max_crosstalk)
     upper = jnp.triu(drawn, 1)
@@ -84,7 +84,7 @@ def simulate(
     Args:
         tracks: dry sources.
         mixing: A.
-        delays: d, non-negative, in samples; the result has the length of the tracks.
+        delays: d in samples, non-negative; the spots have the length of the tracks.
 
     Returns:
         Spots, normalised jointly to a maximum peak of 1 (silence stays silent), and the gain of
@@ -100,7 +100,7 @@ def simulate(
 
         return spots + amplitudes[:, None] * jax.lax.map(delayed, source_delays), None
 
-    # Source by source: memory holds the spots and one more set of tracks.
+    # Sources are added one at a time, so that memory holds the spots and one more set of tracks.
     sources = (tracks, jnp.asarray(mixing, tracks.dtype).T, jnp.asarray(delays).T)
     spots, _ = jax.lax.scan(add_source, jnp.zeros_like(tracks), sources)
     gain = _normalising_gain(spots)
@@ -108,7 +108,7 @@ def simulate(
 
 
 def _normalising_gain(spots: jax.Array) -> jax.Array:
-    """Return the gain to a maximum peak of 1; 1 for silence."""
+    """Return the gain that normalises the maximum peak to 1; 1 for silence."""
     peak = jnp.abs(spots).max(initial=0)
     return jnp.where(peak > 0, 1 / jnp.where(peak > 0, peak, 1), 1)
 
@@ -135,13 +135,13 @@ def simulate_room(
     Args:
         key: random key of the tails.
         tracks, mixing, delays: as for `simulate`.
-        decay_s: reverberation time, in which tails decay by 60 dB.
+        decay_s: reverberation time in seconds, in which tails decay by 60 dB.
         crosstalk_tail_db: energy of the tail of crosstalk, relative to its direct sound.
         own_tail_db: energy of the tail of a microphone's own source, relative to its direct sound.
 
     Returns:
-        Spots, and the contribution of each microphone's own source with its tail, both normalised
-        jointly to a maximum peak of the spots of 1.
+        Spots, and the contribution of each microphone's own source with its tail. The same gain,
+        which gives the spots a maximum peak of 1, is applied to both.
     """
     num_tracks, num_samples = tracks.shape
     num_tail = round(decay_s * sample_rate_hz)
@@ -152,7 +152,7 @@ def simulate_room(
     envelope = 10 ** (-3 * time_s / decay_s) * jnp.minimum(time_s / 0.005, 1)
 
     def image(mic: jax.Array, source: jax.Array) -> jax.Array:
-        """Return the spectrum of a source in a microphone."""
+        """Return the spectrum of a source as recorded by a microphone."""
         noise = jax.random.normal(jax.random.fold_in(key, mic * num_tracks + source), (num_tail,))
         tail = noise * envelope
         level_db = jnp.where(mic == source, own_tail_db, crosstalk_tail_db)

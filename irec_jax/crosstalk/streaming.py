@@ -1,9 +1,9 @@
 """Estimation and reduction of crosstalk in recordings of any length, a few seconds at a time.
 
 Audio arrives in blocks of any length and is divided into chunks of 64 STFT frames (centred frames,
-as in `irec_jax.dsp.stft` with padding 'center'), so that the result does not depend on the blocks
-and equals that of complete spectrograms. The Gram matrices of the chunks are summed in float64.
-Memory holds a few chunks, and the spectra of eleven for alignment.
+as in `irec_jax.dsp.stft` with padding 'center'). The result does not depend on the block lengths
+and equals that for complete spectrograms. The Gram matrices of the chunks are summed in float64.
+Memory holds a few chunks, plus the spectra of eleven chunks for alignment.
 """
 
 import functools
@@ -26,16 +26,16 @@ from irec_jax.dsp.window_functions import get_window
 from irec_jax.errors import UserError
 
 CHUNK_FRAMES = 64
-#: Chunks, spread over a recording, for the estimation of direct sound: 30 s at the defaults.
+#: Number of chunks, spread over a recording, that direct sound is estimated from: 30 s by default.
 ALIGNMENT_CHUNKS = 11
 # Minimum number of frames for an estimate.
 _MIN_FRAMES = 8
-# Lower frequencies hold no music; a DC offset must not be taken for crosstalk.
+# Lower frequencies hold no music, and a DC offset must not be mistaken for crosstalk.
 _LOWEST_HZ = 20.0
-# Correlation of equal tracks: their difference is 40 dB below them.
+# Correlation above which tracks count as identical: their difference is 40 dB below them.
 _EQUAL_CORRELATION = 0.9999
-# A track that alignment reduces to less than -20 dB is a copy or a sum of others, or nearly silent.
-# Its residual consists of errors, which must not explain the residuals of the other tracks.
+# A track that alignment attenuates by more than 20 dB is a copy or a sum of others, or nearly
+# silent. Its residual consists of errors, which must not explain the residuals of other tracks.
 _MIN_RESIDUAL = 1e-2
 _MIN_WINDOW_SUM = 1e-3  # as in irec_jax.dsp.stft
 
@@ -46,7 +46,7 @@ def num_passes(settings: Settings) -> int:
 
 
 def min_samples(settings: Settings) -> int:
-    """Return the minimum length of tracks for an estimate of crosstalk."""
+    """Return the minimum number of samples for which crosstalk is estimated."""
     return (_MIN_FRAMES - 1) * settings.hop_length
 
 
@@ -59,21 +59,21 @@ def analyse(
     names: Sequence[str] | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> Crosstalk:
-    """Estimate crosstalk in tracks; none in recordings shorter than `min_samples`.
+    """Estimate the crosstalk between tracks.
 
     Args:
-        read: starts reading the tracks from the beginning: blocks of any length, with one row for
-            each track (the mean of its channels). Called `num_passes` times.
+        read: function that reads the tracks from the beginning in blocks of any length, with one
+            row for each track (the mean of its channels); called `num_passes` times.
         settings: settings of the analysis.
         num_samples: length of the tracks.
-        names: track names, for messages.
-        progress: called after every block with its length.
+        names: track names for error messages.
+        progress: called with the length of each block after reading it.
 
     Returns:
-        The estimated crosstalk.
+        The estimated crosstalk, which is zero for tracks shorter than `min_samples`.
 
     Raises:
-        UserError: two tracks are equal up to their level; each would remove the other.
+        UserError: two tracks are identical except for their level; each would remove the other.
     """
     products: list[np.ndarray] = []
     total = _num_frames(num_samples, settings)
@@ -173,14 +173,14 @@ def debleed_array(
 
     Args:
         tracks: (tracks, samples), two or more microphones of one performance.
-        settings: settings of the reduction; None: the defaults.
+        settings: settings of the reduction; None for the defaults.
 
     Returns:
         Reduced tracks and the estimated crosstalk.
     """
     tracks = np.asarray(tracks, np.float32)
     if tracks.ndim != 2 or len(tracks) < 2 or not tracks.shape[1]:
-        raise ValueError(f"tracks: expected (J, T) with two tracks or more, got {tracks.shape}")
+        raise ValueError(f"tracks: expected (J, T) with at least two tracks, got {tracks.shape}")
     settings = settings or Settings()
     audio_format = dict(num_samples=tracks.shape[1], sample_rate_hz=sample_rate_hz)
     crosstalk = analyse(lambda: [tracks], settings, **audio_format)
@@ -195,7 +195,12 @@ def _num_frames(num_samples: int, settings: Settings) -> int:
 
 
 def _check_distinct(products: np.ndarray, names: Sequence[str] | None) -> None:
-    """Raise UserError for equal tracks, from inner products (J + 1, J + 1) of tracks and ones."""
+    """Raise UserError if two tracks are identical except for their level.
+
+    Args:
+        products: (J + 1, J + 1) inner products of the J tracks and a signal of ones.
+        names: track names for the error message.
+    """
     sums = products[:-1, -1]
     products = products[:-1, :-1] - np.outer(sums, sums) / products[-1, -1]  # of centred tracks
     norm = np.sqrt(np.maximum(np.diag(products), 0))
@@ -212,10 +217,12 @@ def _check_distinct(products: np.ndarray, names: Sequence[str] | None) -> None:
 def _chunks(
     blocks: Iterable[np.ndarray], settings: Settings, num_samples: int
 ) -> Iterator[tuple[np.ndarray, int]]:
-    """Yield overlapping chunks (R, span) of CHUNK_FRAMES frames, and their numbers of valid frames.
+    """Yield overlapping chunks (R, span) of CHUNK_FRAMES frames, with the number of valid frames.
 
-    The last chunk is padded with zeros. Raises ValueError if the blocks do not hold num_samples
-    samples, or hold NaN or infinite samples.
+    The last chunk is zero-padded.
+
+    Raises:
+        ValueError: the blocks do not hold num_samples samples, or hold NaN or infinite samples.
     """
     step = CHUNK_FRAMES * settings.hop_length
     span = step - settings.hop_length + settings.frame_length
@@ -224,7 +231,7 @@ def _chunks(
     buffer, pending, num_pending = None, [], 0
     for block in blocks:
         block = np.asarray(block, np.float32)
-        if not np.isfinite(block).all():  # the gains would hide them
+        if not np.isfinite(block).all():  # the gains would mask such samples
             raise ValueError("the blocks hold NaN or infinite samples")
         num_read += block.shape[1]
         if buffer is None:
@@ -280,7 +287,7 @@ def _estimate_direct_sound(
 
 @functools.partial(jax.jit, static_argnames=("settings", "bands", "first_bin"))
 def _chunk_gram(chunk, num_valid, matrix, *, settings: Settings, bands, first_bin: int):
-    """Return Gram matrices (bands, J, J) and energies (J,) before alignment, per frame."""
+    """Return Gram matrices (bands, J, J), and energies (J,) before alignment, both per frame."""
     spectra = _transform(chunk, num_valid, settings=settings, first_bin=first_bin)
     energies = power(spectra).sum((1, 2)) / CHUNK_FRAMES
     if matrix is not None:
@@ -294,7 +301,7 @@ def _reduce_chunk(
     chunk, num_valid, matrix, weights, memory, *, settings: Settings, bands, num_channels,
     sample_rate_hz,
 ):  # fmt: skip
-    """Return windowed frames (R, CHUNK_FRAMES, frame_length) of reduced channels, and memory."""
+    """Return reduced, windowed frames (R, CHUNK_FRAMES, frame_length), and the new memory."""
     channels = _transform(chunk, num_valid, settings=settings)
     track_of = np.repeat(np.arange(len(num_channels)), num_channels)
     if len(track_of) == len(num_channels):
@@ -333,7 +340,11 @@ def _reduce_chunk(
 def _overlap_add(
     chunks: Iterable[jax.Array], settings: Settings, num_samples: int
 ) -> Iterator[np.ndarray]:
-    """Yield the overlap-add of windowed frames over the sum of squared windows, (R, m) in order."""
+    """Overlap-add windowed frames and divide by the sum of squared windows.
+
+    Yields:
+        Consecutive pieces (R, m) of the result, of varying length m.
+    """
     hop, length = settings.hop_length, settings.frame_length
     step = CHUNK_FRAMES * hop
     span = step - hop + length

@@ -1,8 +1,9 @@
 """Suppression of crosstalk without musical noise: Ephraim and Malah's rule, and smoothed gains.
 
-Gains that are computed for every bin and frame alone let isolated bins of the crosstalk through,
-which are heard as short tones: musical noise (Seipel 2018, section 3.4). Both remedies here use the
-previous frame, so recordings are processed in order, chunk after chunk, with a `Memory` in between.
+Gains that are computed independently for each bin and frame let isolated bins of the crosstalk
+through, which are heard as short tones: musical noise (Seipel 2018, section 3.4). Both remedies
+here use the previous frame. Chunks of a recording are therefore processed in order, and a `Memory`
+is passed from one to the next.
 """
 
 from typing import NamedTuple
@@ -14,8 +15,8 @@ from jax import Array
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-#: Limits of the a-priori and a-posteriori SNR, as power ratios. The lower one of the a-priori SNR,
-#: -25 dB, hides the variations of the crosstalk that remains (Cappé 1994).
+#: Limits of the a-priori and a-posteriori SNR, as power ratios. The lower limit of the a-priori
+#: SNR, -25 dB, masks variations of the remaining crosstalk (Cappé 1994).
 MIN_PRIOR = 10**-2.5
 _MAX_SNR = 1e8
 _TINY = 1e-20
@@ -34,7 +35,7 @@ class Memory(NamedTuple):
 
 
 def start(shape: tuple[int, ...]) -> Memory:
-    """Return the state before the first frame, for (..., tracks, bins)."""
+    """Return the state before the first frame for a shape (..., tracks, bins)."""
     return Memory(-jnp.ones(shape), -jnp.ones(shape))
 
 
@@ -47,8 +48,8 @@ def mmse_gain(
         v = xi / (1 + xi) gamma                                                             (8)
 
     Args:
-        prior: a-priori SNR xi > 0, the expected power of the wanted sound over that of the rest.
-        posterior: a-posteriori SNR gamma > 0, the power of a bin over that of the rest.
+        prior: a-priori SNR xi > 0, the expected power of the target over that of the interference.
+        posterior: a-posteriori SNR gamma > 0, the power of a bin over that of the interference.
 
     Returns:
         G > 0; nearly xi / (1 + xi), the Wiener gain, for large v, and above 1 for small gamma.
@@ -60,7 +61,7 @@ def mmse_gain(
     """
     prior, posterior = jnp.asarray(prior), jnp.asarray(posterior)
     v = prior / (1 + prior) * posterior
-    # The scaled Bessel functions contain the exponential, which would underflow alone.
+    # The scaled Bessel functions include the exponential, which would underflow on its own.
     bessel = (1 + v) * jax.scipy.special.i0e(v / 2) + v * jax.scipy.special.i1e(v / 2)
     return np.sqrt(np.pi) / 2 * jnp.sqrt(v) / posterior * bessel
 
@@ -77,15 +78,14 @@ def decision_directed(
 ]:
     """Return Ephraim and Malah's gains with the decision-directed a-priori SNR.
 
-    With the magnitudes X and the estimated crosstalk C of frame n, and the amplitudes A of the
-    result, X times the gain G:
+    With magnitudes X, estimated crosstalk C, gain G and resulting amplitudes A = G X:
 
         gamma(n) = X(n)^2 / C(n)^2                                                         (10)
         xi(n) = weight A(n - 1)^2 / C(n)^2 + (1 - weight) max(gamma(n) - 1, 0)             (51)
 
-    xi is at least `MIN_PRIOR`. In the paper the denominator of the first term belongs to frame
-    n - 1; its noise is stationary. Crosstalk starts and stops, and what counts is that of the
-    frame to which the gain is applied. In the first frame A^2 / C^2 is 1.
+    xi is at least `MIN_PRIOR`. The paper, which assumes stationary noise, takes the denominator of
+    the first term from frame n - 1. Crosstalk starts and stops, so here it is taken from the frame
+    that the gain applies to. In the first frame, A^2 / C^2 is set to 1.
 
     Args:
         magnitudes: X >= 0.
@@ -122,12 +122,13 @@ def smooth(
     Float[Array, "*batch tracks frames bins"],
     Float[Array, "*batch tracks bins"],
 ]:
-    """Return gains with recursive averaging over frames: s(n) = c s(n - 1) + (1 - c) g(n).
+    """Average gains recursively over frames: s(n) = c s(n - 1) + (1 - c) g(n).
 
     Args:
         gains: g.
-        previous: s of the frame before the first one; negative if there is none, s(0) = g(0) then.
-        coefficient: c from 0 (no averaging) to below 1.
+        previous: s of the frame before the first one; negative if there is none, so that
+            s(0) = g(0).
+        coefficient: c, from 0 (no averaging) to below 1.
 
     Returns:
         Smoothed gains, and those of the last frame.
@@ -145,7 +146,7 @@ def per_frame(time_s: float, *, hop_length: int, sample_rate_hz: float) -> float
     """Return the coefficient of recursive averaging with a time constant, exp(-hop / time).
 
     Args:
-        time_s: time constant in seconds; 0: no averaging.
-        hop_length: samples between frames.
+        time_s: time constant in seconds; 0 for no averaging.
+        hop_length: number of samples between frames.
     """
     return float(np.exp(-hop_length / (sample_rate_hz * time_s))) if time_s else 0.0

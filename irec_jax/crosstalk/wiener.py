@@ -2,8 +2,8 @@
 
 Prätzlich, Bittner, Liutkus and Müller, 'Kernel additive modeling for interference reduction in
 multi-channel music recordings', ICASSP 2015. The interference between microphones and the power
-spectrograms of the sources are estimated alternately, and every microphone is filtered for its
-source.
+spectrograms of the sources are estimated alternately; the signal of each microphone is then
+filtered to keep its own source.
 """
 
 import functools
@@ -20,10 +20,10 @@ from irec_jax.crosstalk.reduce import einsum
 from irec_jax.dsp import stft
 from irec_jax.dsp.checks import check_positive
 
-# Minimum of the model in a bin, relative to a track's mean power, against division by zero. The
-# largest quotients remain finite in float32.
+# Minimum of the model in a bin, relative to a track's mean power. It prevents division by zero and
+# keeps the largest quotients finite in float32.
 _MIN_POWER = 1e-20
-# Frames at a time: spectrograms of complete recordings leave the processor's caches.
+# Number of frames processed at a time: complete spectrograms exceed the processor's caches.
 _CHUNK_FRAMES = 32
 
 
@@ -42,10 +42,10 @@ def wiener(
 
         M_l(n, k) = sum_j Lambda_lj P_j(n, k)
 
-    From P_j = V_j and Lambda_lj = initial, every iteration (i) filters each microphone for its own
-    source, (ii) averages the power of the result over a kernel of neighbouring frames, and
-    (iii) updates Lambda by the multiplicative update of the Kullback-Leibler divergence of M
-    from V, with M of the new P:
+    Starting from P_j = V_j and Lambda_lj = initial, each iteration (i) filters each microphone for
+    its own source, (ii) averages the power of the result over a kernel of neighbouring frames, and
+    (iii) applies to Lambda the multiplicative update for the Kullback-Leibler divergence of M from
+    V, with M computed from the new P:
 
         P_j       <- kernel mean of  (P_j / M_j)^2 V_j
         Lambda_lj <- Lambda_lj  sum_{n,k} (V_l / M_l) P_j  /  sum_{n,k} P_j
@@ -53,14 +53,15 @@ def wiener(
     The result is (P_l / M_l) Z_l: the Wiener filter.
 
     Differences from the paper: each source has one close microphone; Lambda is constant over
-    frequency; the kernel is a mean over time, not a median (on simulated crosstalk of music it
-    gains as much and damages less); and every track is divided by its mean power first, so that
-    the levels of the tracks have no effect.
+    frequency; the kernel is a mean over time, not a median (on music with simulated crosstalk it
+    improves results as much and does less damage); and every track is divided by its mean power
+    first, so that the levels of the tracks have no effect.
 
     Args:
         spectra: Z, complex (..., tracks, frames, bins).
-        num_iterations: more iterations remove more crosstalk and more of the sources.
-        kernel_frames: odd number of frames that the kernel averages; 1: no averaging.
+        num_iterations: number of iterations; more of them remove more crosstalk, but also more of
+            the sources.
+        kernel_frames: odd number of frames that the kernel averages; 1 for no averaging.
         initial: initial interference as power, positive; 0.03 is -15 dB.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Recognition datasets: the labelled clips selected by a config section `data`."""
+"""Recognition datasets: the labelled clips that the `data` section of a config selects."""
 
 import dataclasses
 import threading
@@ -17,9 +17,10 @@ from irec_jax.data.labelled_clips import Clips, peak
 from irec_jax.data.options import builder_arguments, check_kind
 from irec_jax.errors import UserError
 
-#: Treatment of the channels of a clip: their mean, or one example for each.
+#: Channel handling: average the channels of a clip, or make each channel a separate example.
 CHANNELS = ("mean", "separate")
-#: Parts of the test split that `data.split=parts` uses: one for training, one for testing.
+#: With `data.split=parts`, one part of the test split is added to the training data and another is
+#: the test set.
 _TRAINING_PART, _TEST_PART = 2, 3
 _T = TypeVar("_T")
 
@@ -33,13 +34,13 @@ class Dataset:
         rendered: True for synthesised audio.
         classes: the selected classes.
         num_classes: number of classes of the full dataset.
-        train: clips for training, and for validation and testing if these splits are None.
-        test: test clips, or None if the config splits the training clips.
+        train: training clips, from which validation and test clips are taken if those are None.
+        test: test clips; None if they are taken from the training clips.
         validation: the dataset's own validation clips, if it has any and `split` is official.
-        test_split: what the test split of the dataset holds, for reports.
-        frame_labels: the classes that play in each frame of a test piece by its name, bool (F, K),
-            in frames of `crosstalk.activity.FRAME_LENGTH` samples; None if clips have labels as a
-            whole.
+        test_split: description of the test split for reports.
+        frame_labels: the classes that play in each frame of each test piece, by name: bool (F, K),
+            in frames of `crosstalk.activity.FRAME_LENGTH` samples. None if labels apply to entire
+            clips.
     """
 
     name: str
@@ -57,7 +58,10 @@ class Dataset:
 
 
 def describe(settings: Mapping[str, Any]) -> tuple[tuple[str, ...], int]:
-    """Return the class names and sample rate (Hz) of a config section, without preparing the data.
+    """Return the class names and sample rate (Hz) of a dataset without preparing it.
+
+    Args:
+        settings: the `data` section of a config.
 
     Raises:
         UserError: unknown dataset, option or class, or a split that the dataset does not have.
@@ -78,7 +82,7 @@ def _selected_classes(known: tuple[str, ...], selection: Sequence[str]) -> tuple
     """Return the selected classes in the given order; all classes if none are given."""
     names = []
     for entry in [selection] if isinstance(selection, str) else selection:
-        # 'a,b' on the command line is one entry.
+        # From the command line, 'a,b' arrives as a single entry.
         names += [entry] if entry in known else [name.strip() for name in str(entry).split(",")]
     if not names:
         return known
@@ -104,23 +108,23 @@ def _check_settings(settings: Mapping[str, Any]) -> None:
         )
     if settings.get("stored") and settings["split"] != "parts":
         raise UserError(
-            f"data.split={settings['split']}: stored examples are the first seconds of clips; set "
-            "it to parts, or leave data.stored unset"
+            f"data.split={settings['split']}: stored examples hold only the first seconds of "
+            "clips; set it to parts, or leave data.stored unset"
         )
 
 
 def test_split(settings: Mapping[str, Any]) -> str:
-    """Return what the test split of a config section's dataset holds; nothing is prepared."""
+    """Return the description of a dataset's test split for reports, without preparing the data."""
     builder = data_builders.builder(settings["name"], **builder_arguments(settings))
     return data_builders.describe(settings["name"]).test_split(builder)
 
 
 def load(settings: Mapping[str, Any]) -> Dataset:
-    """Open the dataset of a config section `data`, preparing it on first use.
+    """Open the dataset that the `data` section of a config selects, preparing it on first use.
 
     Raises:
         UserError: unknown dataset, option or class, or a split that the dataset does not have;
-            missing or unreadable files; stored examples of another dataset.
+            missing or unreadable files; stored examples that belong to another dataset.
     """
     if data_builders.describe(settings["name"]).kind == "multitrack":
         return _load_multitrack(settings)
@@ -187,7 +191,7 @@ def _load_multitrack(settings: Mapping[str, Any]) -> Dataset:
 
 
 def store_identity(settings: Mapping[str, Any], *, version: str, config: str) -> dict[str, Any]:
-    """Return the description of the dataset that a store of its examples records."""
+    """Return the identity of a dataset, as recorded in a store of its examples."""
     keys = ("name", "window_s", "channels")
     return {key: settings[key] for key in keys} | {"version": version, "config": config}
 
@@ -197,7 +201,7 @@ def _open_split(
 ) -> Clips:
     """Return the clips of a split, or of a part of it, that have at least one selected class.
 
-    With `channels` "separate" each channel is an example, otherwise their mean.
+    With `channels` "separate", each channel is an example; otherwise channels are averaged.
     """
     index = data_builders.clip_index(builder, split)
     source = builder.as_data_source(split)
@@ -211,7 +215,7 @@ def _open_split(
     if not len(selected):
         where = split if part is None else f"part {part} of {split}"
         raise UserError(
-            f"{builder.name}: no clip of {where} is labelled with any of {', '.join(classes)}; "
+            f"{builder.name}: no clip in {where} is labelled with any of {', '.join(classes)}; "
             "change data.classes"
         )
     separate = settings["channels"] == "separate"
@@ -238,9 +242,9 @@ def _open_split(
 
 
 def _to_mono(audio: np.ndarray) -> np.ndarray:
-    """Return the mean of the channels of int16 (T, C), rounded to int16.
+    """Average the channels of int16 audio (T, C), rounding to int16.
 
-    If they cancel, as those of a stereo pair with one channel inverted, it is the loudest channel.
+    If the channels cancel, as in a stereo pair with one channel inverted, return the loudest one.
     """
     if audio.shape[1] == 1:
         return audio[:, 0]

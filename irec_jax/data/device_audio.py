@@ -1,10 +1,10 @@
-"""Splits whose int16 audio lies on the devices, and windows that are cut from it there.
+"""Splits held in device memory as int16 audio, and windows cut from them on the device.
 
-The host makes a store of a split, a dict of arrays, once. Afterwards a batch is a few integers for
-each example, its positions, and the functions `cut_clips` and `cut_stems` compute from them and the
-store, on the device, the same batch as the host would, bit for bit.
+The host builds a store of each split once: a dict of arrays that is copied to the devices. For each
+batch it then sends only positions, a few integers per example, from which `cut_clips` and
+`cut_stems` cut the batch on the device. The result is bit-identical to a batch built on the host.
 
-Audio is divided into blocks, so that 32-bit indices reach splits of more than 2**31 samples.
+Audio is divided into blocks, so that 32-bit indices can address more than 2**31 samples.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,16 +17,16 @@ import numpy as np
 
 DeviceArrays = dict[str, jax.Array]
 
-#: Samples of a block. Every clip, and every stem of a track, starts with a block of its own.
+#: Block size in samples. Every clip, and every stem of a track, starts a new block.
 BLOCK_SAMPLES = 1024
-#: Channel number that stands for the mean of both channels.
+#: Channel index that selects the mean of both channels.
 MEAN_CHANNEL = 2
 _NUM_THREADS = 4
 _T = TypeVar("_T")
 
 
 def num_blocks(num_samples: np.ndarray, window_samples: int) -> tuple[np.ndarray, int]:
-    """Return the first block of each piece of audio, and the number of blocks in all.
+    """Return the first block of each piece of audio and the total number of blocks.
 
     Args:
         num_samples: lengths of the pieces, of any shape.
@@ -34,15 +34,15 @@ def num_blocks(num_samples: np.ndarray, window_samples: int) -> tuple[np.ndarray
     """
     per_piece = -(-np.asarray(num_samples, np.int64) // BLOCK_SAMPLES)
     ends = np.cumsum(per_piece.ravel()).reshape(per_piece.shape)
-    # A segment may begin with the last block, and all of its blocks must exist.
+    # A segment may start in the last block, and all blocks that it spans must exist.
     total = int(per_piece.sum()) + _blocks_of_segment(window_samples)
     return (ends - per_piece).astype(np.int32), round_up(total)
 
 
 def round_up(size: int) -> int:
-    """Return the next size of which only eight exist for each power of two.
+    """Round a size up to one of eight sizes per power of two.
 
-    The splits of other seeds then mostly have the same shapes, and one compiled step serves all.
+    Splits drawn with different seeds then usually have equal shapes and share one compiled step.
     """
     step = 1 << max(0, size.bit_length() - 4)
     return -(-size // step) * step
@@ -51,7 +51,7 @@ def round_up(size: int) -> int:
 def pack_audio(
     pieces: Iterable[np.ndarray], first_block: np.ndarray, total_blocks: int
 ) -> np.ndarray:
-    """Return blocks int16 (total_blocks, BLOCK_SAMPLES) of pieces int16 (T,), in order."""
+    """Pack int16 pieces (T,), in order, into int16 blocks (total_blocks, BLOCK_SAMPLES)."""
     audio = np.zeros(total_blocks * BLOCK_SAMPLES, np.int16)
     for first, piece in zip(first_block.ravel().tolist(), pieces, strict=True):
         audio[first * BLOCK_SAMPLES :][: len(piece)] = piece
@@ -59,33 +59,33 @@ def pack_audio(
 
 
 def pad_table(values: np.ndarray, padding: float) -> np.ndarray:
-    """Return a table (N, ...) with at least one more row, that of padding examples, at its end."""
+    """Append at least one row of `padding`, used by padding examples, to a table (N, ...)."""
     table = np.full((round_up(len(values) + 1), *values.shape[1:]), padding, values.dtype)
     table[: len(values)] = values
     return table
 
 
 def read_all(read: Callable[[int], _T], count: int) -> Iterable[_T]:
-    """Return the results of `read(0)` .. `read(count - 1)`, in order, read in threads."""
+    """Yield `read(0)` to `read(count - 1)` in order, calling `read` in several threads."""
     with ThreadPoolExecutor(_NUM_THREADS) as pool:
-        # In groups, so that no more than a group waits in memory.
+        # Submitted in groups, so that at most one group of results waits in memory.
         for first in range(0, count, 64):
             yield from pool.map(read, range(first, min(first + 64, count)))
 
 
 def mean_channel(audio: np.ndarray) -> np.ndarray:
-    """Return the mean of two channels, int16 (T, 2) to (T,), rounded to even."""
+    """Average two channels, int16 (T, 2) to (T,), rounding halves to even."""
     total = np.add(audio[:, 0], audio[:, 1], dtype=np.float32)
     total *= 0.5
     return np.rint(total, out=total).astype(np.int16)
 
 
 def cut_clips(store: DeviceArrays, positions: DeviceArrays, *, window_samples: int) -> DeviceArrays:
-    """Return a batch of windows of clips, see `pipeline.Batches`.
+    """Cut a batch of windows of clips; see `pipeline.Batches`.
 
     Args:
         store: `audio` (blocks, BLOCK_SAMPLES), and for each clip `first_block`, `num_samples`,
-            `labels`, `gain` and perhaps `weight`; the last row stands for padding examples.
+            `labels`, `gain` and optionally `weight`. Padding examples use the last row.
         positions: `clip` and `start`, int32 (B,): row of the clip and first sample of the window.
         window_samples: length of a window.
     """
@@ -111,14 +111,16 @@ def cut_stems(
     num_stems: int,
     channels: int,
 ) -> DeviceArrays:
-    """Return a batch of excerpts of tracks, see `stem_batches.StemBatches`.
+    """Cut a batch of excerpts of tracks; see `stem_batches.StemBatches`.
 
     Args:
-        store: `audio` (blocks, BLOCK_SAMPLES); `first_block` (N, streams), where a stream after the
-            stems is the mixture; `num_samples` (N,), the last row standing for padding examples.
-        positions: `track`, `start` and `channel`, int32 (B, S); without `channel`, the mean.
+        store: `audio` (blocks, BLOCK_SAMPLES); `first_block` (N, streams), where the streams are
+            the stems, optionally followed by the mixture; `num_samples` (N,). Padding examples use
+            the last row.
+        positions: `track`, `start` and `channel`, int32 (B, S); without `channel`, channels are
+            averaged.
         window_samples, num_stems: length of an excerpt and number of stems S.
-        channels: number of stored channels: 1, which is their mean, or 2, interleaved.
+        channels: 1 if the store holds the mean of the channels, 2 if it holds both, interleaved.
     """
     track, start = positions["track"], positions["start"]
     channel = positions.get("channel", jnp.full_like(track, MEAN_CHANNEL))
@@ -159,19 +161,19 @@ def _num_valid(num_samples: jax.Array, start: jax.Array, window_samples: int) ->
 
 
 def _mask(row: jax.Array, table: jax.Array) -> jax.Array:
-    """Return 1 for examples and 0 for padding, whose row is the last one."""
+    """Return 1 for examples and 0 for padding, which uses the last row of the table."""
     return (row != len(table) - 1).astype(jnp.float32)
 
 
 def _blocks_of_segment(num_samples: int) -> int:
-    """Return the number of blocks that a segment may touch."""
+    """Return the maximum number of blocks that a segment spans."""
     return (num_samples + 2 * BLOCK_SAMPLES - 2) // BLOCK_SAMPLES
 
 
 def _cut(
     audio: jax.Array, first_block: jax.Array, start: jax.Array, num_valid: jax.Array, length: int
 ) -> jax.Array:
-    """Return segments (B, length) from sample `start` of pieces, zero from `num_valid` on."""
+    """Return segments (B, length) that begin at sample `start`, zeroed from `num_valid` on."""
     sizes = (_blocks_of_segment(length), BLOCK_SAMPLES)
 
     def segment(block: jax.Array, offset: jax.Array) -> jax.Array:

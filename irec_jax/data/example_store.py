@@ -2,9 +2,9 @@
 
     store.json   contents, dataset and origin of the examples, and the ids of their clips
     values.npy   int16 (N, *shape), memory-mapped for reading
-    done.npy     uint8 (N,), 1 for a clip whose values have been written
+    done.npy     uint8 (N,), 1 for each clip whose values have been written
 
-Values are numbers within -1..1, times 32768. Writing an interrupted store resumes where it stopped.
+Values lie within -1..1 and are stored multiplied by 32768. Interrupted writing can be resumed.
 """
 
 import dataclasses
@@ -31,14 +31,15 @@ _ARRAY_FILES = ("values.npy", "done.npy")
 
 @dataclasses.dataclass(frozen=True)
 class StoreContents:
-    """Description of the examples of a store.
+    """Description of the examples in a store.
 
     Attributes:
         kind: one of `KINDS`.
         shape: shape of an example.
         dataset: identity of the dataset of the clips: ``name``, ``version``, ``config``,
             ``channels`` and ``window_s``, the number of seconds taken from the start of each clip.
-        made_by: unique description of the process, such as the separator and its fingerprint.
+        made_by: unique description of how the examples were computed, such as the separator and
+            its fingerprint.
     """
 
     kind: str
@@ -47,7 +48,7 @@ class StoreContents:
     made_by: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the contents as a dict for JSON."""
+        """Return the contents as a JSON-serialisable dict."""
         return {"format": FORMAT} | dataclasses.asdict(self) | {"shape": list(self.shape)}
 
     def __str__(self) -> str:
@@ -66,7 +67,7 @@ class ExampleStore:
     def replace_audio(self, clips: Clips) -> Clips:
         """Return the clips with a `read` function that returns the stored values.
 
-        It returns a flat array, and the peak of stored audio (1 for features).
+        `read` returns a flat array and a gain: the peak of stored audio, or 1 for features.
 
         Raises:
             UserError: a clip is missing from the store.
@@ -74,8 +75,8 @@ class ExampleStore:
         missing = [name for name in clips.ids if str(name) not in self.rows]
         if missing:
             raise UserError(
-                f"{self.folder}: lacks clip {missing[0]} ({len(missing)} of {len(clips)} clips); "
-                "store the examples of this dataset, with its channels and its window_s"
+                f"{self.folder}: lacks clip {missing[0]} ({len(missing)} of {len(clips)} clips are "
+                "missing); store the examples of this dataset with the same channels and window_s"
             )
         rows = [self.rows[str(name)] for name in clips.ids]
 
@@ -98,19 +99,19 @@ def write_store(
     batch_size: int = 16,
     label: str = "store",
 ) -> None:
-    """Compute and write the examples that the store does not have yet, with a progress bar.
+    """Compute and write the examples that are missing from a store, showing a progress bar.
 
     Args:
         folder: folder of the store; created if it does not exist.
         contents: description of the examples.
         ids: N unique ids of the clips.
-        compute: function from the indices of n <= batch_size clips to floats (n, *shape) within
-            -1..1; values outside this range are clipped.
+        compute: function that maps the indices of n <= batch_size clips to floats (n, *shape)
+            within -1..1; values outside this range are clipped.
         batch_size: clips per batch; completed batches survive an interruption.
         label: shown by the progress bar.
 
     Raises:
-        UserError: the folder holds a store with other contents or clips, or other files, or is not
+        UserError: the folder holds other files or a store with other contents or clips, or is not
             writable (permissions, full disk).
     """
     folder, ids = Path(folder), [str(name) for name in ids]
@@ -129,7 +130,7 @@ def write_store(
                 values = to_int16(np.asarray(compute(batch.tolist()), np.float32))
                 if values.shape != (expected := (len(batch), *contents.shape)):
                     raise ValueError(f"compute: returned {values.shape}, expected {expected}")
-                # Written instead of memory-mapped, since a full disk crashes a memory map.
+                # Not memory-mapped, since a full disk would then crash the process.
                 for row, value in zip(batch, values, strict=True):
                     file.seek(offset + int(row) * value.nbytes)
                     file.write(value.tobytes())
@@ -160,7 +161,7 @@ def _create_or_check(folder: Path, contents: StoreContents, ids: list[str]) -> N
         return
     others = [p for p in folder.iterdir() if p.name not in _ARRAY_FILES] if folder.is_dir() else []
     if any(not other.name.startswith(".") for other in others):
-        raise UserError(f"{folder}: holds other files; choose an empty or a new folder")
+        raise UserError(f"{folder}: holds other files; choose an empty or new folder")
     shape = (len(ids), *contents.shape)
     needed = 2 * int(np.prod(shape))
     try:
@@ -172,13 +173,13 @@ def _create_or_check(folder: Path, contents: StoreContents, ids: list[str]) -> N
         ) from error
     if free < needed:
         raise UserError(
-            f"{folder}: {len(ids)} examples take {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are "
-            "free; free some space or choose another folder"
+            f"{folder}: {len(ids)} examples take {needed / 1e9:.1f} GB, but only "
+            f"{free / 1e9:.1f} GB are free; free some space or choose another folder"
         )
     with atomic_write(folder / "values.npy") as path:
         np.lib.format.open_memmap(path, mode="w+", dtype=np.int16, shape=shape).flush()
     write_bytes(folder / "done.npy", _npy(np.zeros(len(ids), np.uint8)))
-    # Written last: a folder without it is not a store yet.
+    # Written last: without this file, a folder is not recognised as a store.
     write_json(folder / "store.json", expected)
 
 
@@ -186,7 +187,7 @@ def open_store(folder: str | os.PathLike) -> ExampleStore:
     """Open a complete store.
 
     Raises:
-        UserError: no store, an incomplete or a damaged one.
+        UserError: the store is missing, incomplete or damaged.
     """
     folder = expand_home(folder)
     description = _read_description(folder)
@@ -215,13 +216,15 @@ def open_store(folder: str | os.PathLike) -> ExampleStore:
 
 
 def _read_description(folder: Path) -> dict[str, Any]:
-    """Return the content of store.json."""
+    """Return the contents of store.json."""
     path = folder / "store.json"
     if not path.exists():
         raise UserError(f"{folder}: no stored examples (store.json); check data.stored")
     description = read_json(path)
     if not isinstance(description, dict) or description.get("format") != FORMAT:
-        raise UserError(f"{path}: written by another version; delete the folder and store again")
+        raise UserError(
+            f"{path}: written by another version; delete the folder and store the examples again"
+        )
     return description
 
 

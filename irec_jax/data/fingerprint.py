@@ -1,7 +1,7 @@
-"""Fingerprints of datasets and their splits, which show that data have changed.
+"""Fingerprints of datasets and their splits, for detecting changed data.
 
 A workdir stores the fingerprint of the data that its system was trained on. No audio is read: clips
-are described by their names, labels and lengths.
+are identified by their names, labels and lengths.
 """
 
 import hashlib
@@ -17,12 +17,12 @@ from irec_jax.data.stems import StemDataset, Tracks
 
 
 def fingerprint(dataset: Dataset | StemDataset, splits: Splits) -> dict[str, Any]:
-    """Return the fingerprint of a dataset and its splits, for JSON.
+    """Return the fingerprint of a dataset and its splits as a JSON-serialisable dict.
 
     Returns:
-        dict: ``name``, ``version``, ``config`` and ``sample_rate_hz`` of the dataset, its
-        ``classes`` (or stems), ``splits``: the ``num_examples`` and a ``digest`` of each split,
-        ``trained_on``: digests of the songs or tracks that train and validate, and
+        dict: ``name``, ``version``, ``config`` and ``sample_rate_hz`` of the dataset; its
+        ``classes`` (or stems); ``splits``, the ``num_examples`` and a ``digest`` of each split;
+        ``trained_on``, digests of the songs or tracks used for training and validation; and
         ``num_shared``, the number of test songs among them.
     """
     classes = dataset.classes if isinstance(dataset, Dataset) else dataset.stems
@@ -40,9 +40,9 @@ def fingerprint(dataset: Dataset | StemDataset, splits: Splits) -> dict[str, Any
 
 
 def changes(earlier: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]:
-    """Return the differences between two fingerprints in a few words each.
+    """Return short descriptions of the differences between two fingerprints.
 
-    The names of configs are not compared: they change when the same files are prepared again.
+    Builder configs are not compared, since preparing the same files again changes their names.
     """
     found = [
         f"{key} {earlier[key]} -> {current[key]}"
@@ -56,14 +56,14 @@ def changes(earlier: Mapping[str, Any], current: Mapping[str, Any]) -> list[str]
         if before != now:
             found.append(f"{name} {before} -> {now} examples")
         elif earlier["splits"][name]["digest"] != split["digest"]:
-            found.append(f"{name} {now} other examples")
+            found.append(f"{name} {now} different examples")
     return found
 
 
 def num_trained_on(earlier: Mapping[str, Any], splits: Splits) -> int:
-    """Return how many test songs were trained on, by their names, since the data have changed.
+    """Return how many songs of the current test split were trained on before the data changed.
 
-    0 if training and test had songs in common from the start.
+    Songs are compared by name. The result is 0 if training and test shared songs from the start.
     """
     if earlier["num_shared"]:
         return 0
@@ -71,14 +71,14 @@ def num_trained_on(earlier: Mapping[str, Any], splits: Splits) -> int:
 
 
 def _songs(examples: Clips | Tracks) -> set[str]:
-    """Return a short digest of the name of each song or track, without the folder of its split."""
+    """Return short digests of the names of songs or tracks, without `train/` or `test/`."""
     names = examples.songs if isinstance(examples, Clips) else examples.names
     names = (str(name).removeprefix("train/").removeprefix("test/") for name in np.unique(names))
     return {_digest([name])[:8] for name in names}
 
 
 def _rows(examples: Clips | Tracks) -> list[str]:
-    """Return a line for each example, sorted."""
+    """Return one line of text per example, sorted."""
     if isinstance(examples, Clips):
         labels = (np.flatnonzero(row).tolist() for row in examples.labels)
         columns = (examples.ids, examples.songs, labels, examples.num_samples)

@@ -1,8 +1,8 @@
 """Instances of multitrack pieces: short windows with labels that change over time.
 
-The instruments of an instance are those whose activity exceeds a threshold in it (Seipel 2018,
-sections 4.3.1 and 4.3.2); see `crosstalk.activity`. Instances are `Clips` of one window each, whose
-song is the piece.
+An instance is labelled with the instruments whose activity in it exceeds a threshold (Seipel 2018,
+sections 4.3.1 and 4.3.2); see `crosstalk.activity`. Instances are `Clips` of one window each; their
+`songs` are the pieces.
 """
 
 from collections.abc import Mapping
@@ -24,20 +24,23 @@ _SPLITS = ("train", "test")
 
 
 def describe_instances(settings: Mapping[str, Any]) -> tuple[tuple[str, ...], int]:
-    """Return the class names and sample rate (Hz) of a config section; nothing is prepared.
+    """Return the class names and sample rate (Hz) of a dataset without preparing it.
+
+    Args:
+        settings: the `data` section of a config.
 
     Raises:
         UserError: unknown option, or settings that contradict each other.
     """
     if "label_s" not in settings:
         raise UserError(
-            f"data.name={settings['name']}: holds multitrack pieces, whose settings differ; name "
-            f"it as an argument of the config, --config=FILE:dataset={settings['name']}"
+            f"data.name={settings['name']}: holds multitrack pieces, which need other settings; "
+            f"select it with --config=FILE:dataset={settings['name']}"
         )
     if settings["split"] != "official":
         raise UserError(
-            f"data.split={settings['split']}: {settings['name']} has training and test pieces; "
-            "set it to official"
+            f"data.split={settings['split']}: {settings['name']} has its own training and test "
+            "pieces; set it to official"
         )
     label_s, window_s = settings["label_s"], settings["window_s"]
     if label_s is not None and not 0 < label_s <= window_s:
@@ -47,8 +50,8 @@ def describe_instances(settings: Mapping[str, Any]) -> tuple[tuple[str, ...], in
         )
     if not -120 <= settings["threshold_db"] < 0:
         raise UserError(
-            f"data.threshold_db={settings['threshold_db']}: expected a number of dB below 0, at "
-            "least -120"
+            f"data.threshold_db={settings['threshold_db']}: expected a level below 0 dB and at "
+            "least -120 dB"
         )
     builder = data_builders.builder(settings["name"], **builder_arguments(settings))
     rate_hz = MULTITRACK_FORMATS[builder.builder_config.format]
@@ -58,18 +61,19 @@ def describe_instances(settings: Mapping[str, Any]) -> tuple[tuple[str, ...], in
 def load_instances(
     settings: Mapping[str, Any],
 ) -> tuple[Any, Pieces, dict[str, Clips], dict[str, np.ndarray]]:
-    """Return a multitrack dataset: its prepared builder, pieces, and the instances of its splits.
-
-    The last value are the labels of the frames of each test piece by name, bool (F, K), in frames
-    of `activity.FRAME_LENGTH` samples.
+    """Load a multitrack dataset and divide its pieces into instances.
 
     Training instances start every `hop_s` and lie within their piece; a piece that is shorter than
-    an instance has one. Test instances follow one another without overlap, so that every moment of
-    a piece belongs to exactly one; the last one may extend beyond the end.
+    an instance yields one. Test instances follow one another without overlap, so that every moment
+    of a piece belongs to exactly one instance; the last one may extend beyond the end.
 
     Args:
-        settings: config section `data`. The labels are those of the central `label_s` of each
-            window; beyond the ends of a piece a window is zero.
+        settings: the `data` section of a config. Labels describe the central `label_s` of each
+            window. Windows are zero-padded beyond the ends of a piece.
+
+    Returns:
+        The prepared builder, all pieces, the instances of each split, and the frame labels of each
+        test piece by name: bool (F, K), in frames of `activity.FRAME_LENGTH` samples.
 
     Raises:
         UserError: see `describe_instances`; missing or unreadable files; no test pieces.
@@ -125,10 +129,10 @@ def make_instances(
         labelled: the pieces.
         indices: the pieces to use.
         window_samples: length of the windows.
-        label_samples: length of their central part that the labels describe.
-        hop_samples: distance between the starts of these parts.
-        complete: leave out an instance that extends beyond the end, unless it is the first.
-        threshold_db: smallest activity of an instrument that plays, relative to its maximum.
+        label_samples: length of the central part of a window, which the labels describe.
+        hop_samples: distance between the starts of successive central parts.
+        complete: leave out instances that extend beyond the end of a piece, except its first.
+        threshold_db: level, relative to an instrument's maximum, above which it counts as playing.
     """
     piece, starts, labels = [], [], []
     num_frames = -(-label_samples // activity.FRAME_LENGTH)

@@ -1,4 +1,4 @@
-"""Labelled clips as plain arrays and a read function, and windows of them."""
+"""Labelled clips, held as arrays and a read function, and windows of clips."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from irec_jax.errors import UserError
 
 
 class Selectable:
-    """Base class of dataclasses of arrays (N, ...) and a function ``read(i, ...)``."""
+    """Base class of dataclasses that hold arrays (N, ...) and a function ``read(i, ...)``."""
 
     __dataclass_fields__: ClassVar[dict[str, dataclasses.Field]]
     read: Callable[..., Any]
@@ -71,7 +71,7 @@ class Clips(Selectable):
         )
 
     def to_windows(self, *, window_samples: int, hop_samples: int) -> "Clips":
-        """Return the windows of `window_positions` as examples with the ids `ID@FIRST_SAMPLE`."""
+        """Return the windows given by `window_positions`, with the ids `ID@FIRST_SAMPLE`."""
         clip, start = window_positions(
             self.num_samples, window_samples=window_samples, hop_samples=hop_samples
         ).T
@@ -89,14 +89,15 @@ class Clips(Selectable):
         )
 
     def to_bags(self, num_instances: int) -> "Clips":
-        """Return bags of consecutive examples of one song, which must follow one another.
+        """Return bags of consecutive examples of a song.
 
-        The audio of a bag is that of its examples, which have equal lengths, one after the other;
-        its labels are those of any of them. The last bag of a song ends with its last example, so
-        it may overlap the one before. A song with fewer examples than a bag has none.
+        The examples of a song must be adjacent and have equal lengths. The audio of a bag is the
+        concatenated audio of its examples; its labels are the union of theirs. The last bag of a
+        song ends with its last example, so it may overlap the bag before. Songs with fewer examples
+        than a bag holds are left out.
 
         Raises:
-            UserError: no song has as many examples.
+            UserError: every song has fewer examples than a bag holds.
         """
         first, count = _runs_of_songs(self.songs)
         starts = [
@@ -134,14 +135,14 @@ def _runs_of_songs(songs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def window_positions(
     num_samples: np.ndarray, *, window_samples: int, hop_samples: int
 ) -> np.ndarray:
-    """Return the positions of training windows: one every hop, as long as they fit in their clip.
+    """Return the positions of the training windows that fit in their clips, one every hop.
 
     A window that exceeds its clip by less than a thousandth of its length still counts as fitting,
     since clips of 3 s are often a sample short. A clip shorter than a window has one window.
 
     Args:
         num_samples: (N,) lengths of clips.
-        window_samples, hop_samples: length of windows, and distance between their starts.
+        window_samples, hop_samples: length of the windows and distance between their starts.
 
     Returns:
         int64 (M, 2): clip and first sample of each window, in order.

@@ -4,7 +4,7 @@
     labelled-DIGEST/00007-activity.npy   float32 (J, F), the activity of each track
 
 They are computed segment by segment on first use and memory-mapped afterwards, so that no piece is
-ever read as a whole. An interrupted preparation continues with the next piece.
+ever in memory as a whole. Interrupted preparation resumes with the first incomplete piece.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from irec_jax.errors import UserError
 from irec_jax.files import atomic_write
 from irec_jax.progress import progress_bar
 
-#: Part of the digest: changed files need a new version.
+#: Included in the digest; increase it when the contents of the files change.
 _VERSION = 1
 
 
@@ -46,16 +46,16 @@ class LabelledPieces:
 
 
 def load_labelled(pieces: Pieces, folder: str | os.PathLike, *, reduction: bool) -> LabelledPieces:
-    """Return the mixes and activities of pieces; compute those that are not stored yet.
+    """Return the mixes and activities of pieces, computing those that are not stored yet.
 
     Args:
         pieces: the pieces of all splits of a dataset.
         folder: folder of the prepared dataset.
-        reduction: reduce the crosstalk of spot microphone signals before measuring activity. Dry
-            tracks have none.
+        reduction: reduce crosstalk in spot microphone signals before measuring activity. Dry tracks
+            have no crosstalk.
 
     Raises:
-        UserError: a piece without tracks, or with two equal tracks; a folder without space.
+        UserError: a piece has no tracks or two identical tracks, or the disk is full.
     """
     settings = crosstalk.Settings() if reduction else None
     key = repr((_VERSION, activity.FRAME_LENGTH, settings))
@@ -83,7 +83,7 @@ def _compute_missing(pieces: Pieces, store: Path, settings: crosstalk.Settings |
         for i in missing:
             _write_mix(pieces, i, _path(store, i, "mix"))
             measured = _measure(pieces, i, settings)
-            # Written last: a piece without it is not complete.
+            # Written last: without this file, a piece counts as incomplete.
             with atomic_write(_path(store, i, "activity")) as path, open(path, "wb") as file:
                 np.save(file, measured)
             bar.update(pieces.num_samples[i] / pieces.sample_rate_hz)
@@ -134,7 +134,7 @@ def _open(store: Path, index: int, kind: str) -> np.ndarray:
     try:
         return np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path}: damaged; delete its folder and repeat") from error
+        raise UserError(f"{path}: damaged; delete its folder and repeat the command") from error
 
 
 def _peak(mix: np.ndarray, block_samples: int = 1 << 22) -> float:

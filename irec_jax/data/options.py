@@ -1,4 +1,4 @@
-"""Keys of the config section `data`: options of the dataset's builder, and keys of this package."""
+"""Keys of the `data` section: options of the dataset's builder, and settings of this package."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -12,11 +12,11 @@ _SHARED = (
     *("window_s", "channels", "split", "validation_fraction"),
 )
 _CLIPS = ("classes", "hop_s", "normalize", "split_validation", "test_fraction", "stored")
-#: Keys of the config section `data` that are not options of a builder of clips.
+#: Keys of the `data` section that are not options of a clip dataset's builder.
 OWN_KEYS = (*_SHARED, *_CLIPS)
-#: Keys of the config section `data` that are not options of a builder of stems.
+#: Keys of the `data` section that are not options of a stem dataset's builder.
 STEM_OWN_KEYS = (*_SHARED, "target", "remix")
-#: Keys of the config section `data` that are not options of a builder of multitrack pieces.
+#: Keys of the `data` section that are not options of a multitrack dataset's builder.
 MULTITRACK_OWN_KEYS = (*_SHARED, "hop_s", "normalize", "label_s", "threshold_db", "reduction")
 _CONTENTS = dict(
     clips="labelled clips", stems="tracks with their stems", multitrack="multitrack pieces"
@@ -38,16 +38,16 @@ def is_rendered(name: str) -> bool:
 
 
 def own_keys(name: str) -> tuple[str, ...]:
-    """Return the keys of section `data` that are not options of this dataset's builder."""
+    """Return the keys of the `data` section that are not options of this dataset's builder."""
     dataset = data_builders.DATASETS.get(name)
     keys = dict(stems=STEM_OWN_KEYS, multitrack=MULTITRACK_OWN_KEYS)
     return keys.get(dataset.kind, OWN_KEYS) if dataset else OWN_KEYS
 
 
 def optional_keys() -> set[str]:
-    """Return the options of all builders that are None where they are not set, all of them texts.
+    """Return the names of all builder options that default to None and otherwise take a string.
 
-    `classes`, which may also be a list, is not among them.
+    `classes` is left out, since it may also be a list.
     """
     parameters = [
         inspect.signature(dataset.create_builder).parameters.values()
@@ -58,9 +58,9 @@ def optional_keys() -> set[str]:
 
 
 def builder_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the keyword arguments of the builder among the settings.
+    """Return the settings that are keyword arguments of the dataset's builder.
 
-    Options that are not set (None, or "" in older configs) are left to the builder's defaults.
+    Unset options (None, or "" in older configs) are left out, so that the builder's defaults apply.
     """
     own = (*own_keys(settings["name"]), "name")
     options = {k: v for k, v in settings.items() if k not in own and v not in (None, "")}

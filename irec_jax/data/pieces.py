@@ -20,7 +20,7 @@ class Piece:
     """A piece of J tracks, T samples long.
 
     Attributes:
-        name: unique within the dataset.
+        name: name of the piece, unique within the dataset.
         tracks: J unique names, such as violin-2.
         instruments: J classes, in the same order.
         mix: float32 (T, 2).
@@ -46,7 +46,7 @@ class Pieces:
     """The pieces of a prepared dataset; indexing reads all segments of a piece.
 
     ``names``, ``splits``, ``tracks``, ``instruments``, ``num_tracks`` and ``num_samples`` describe
-    each piece without reading its audio, ``classes`` are all instruments of the dataset.
+    each piece without reading its audio; ``classes`` holds all instruments of the dataset.
     """
 
     def __init__(self, builder: Any, splits: Sequence[str], sample_rate_hz: int):
@@ -98,14 +98,14 @@ class Pieces:
         )
 
     def note_activity(self, index: int, *, frame_length: int) -> np.ndarray | None:
-        """Return in which frames a note of each track of a piece is held.
+        """Return the frames in which each track of a piece holds a note.
 
         Args:
             index: index of the piece.
-            frame_length: in samples; the last frame may be incomplete.
+            frame_length: frame length in samples; the last frame may be incomplete.
 
         Returns:
-            bool (J, F), from the composed notes of a rendered piece; None for recordings.
+            bool (J, F), derived from the composed notes of a rendered piece; None for recordings.
         """
         name = self.names[index]
         num_frames = -(-self.num_samples[index] // frame_length)
@@ -118,7 +118,7 @@ def load_pieces(name: str, split: str, **arguments: Any) -> Pieces:
     """Return the pieces of a multitrack dataset, preparing it on first use.
 
     Args:
-        name: dataset of the kind "multitrack".
+        name: name of a multitrack dataset.
         split: train, test, or all.
         **arguments: see `data_builders.prepare`.
 
@@ -135,7 +135,7 @@ def load_pieces(name: str, split: str, **arguments: Any) -> Pieces:
 
 
 def _join_segments(segments: list[Sequence[np.ndarray]]) -> np.ndarray | None:
-    """Concatenate the tracks int16 (T,) of each segment to float32 (J, T); None without tracks."""
+    """Concatenate the segments of J int16 tracks to float32 (J, T); return None if J is 0."""
     if not len(segments[0]):
         return None
     num_samples = sum(len(segment[0]) for segment in segments)

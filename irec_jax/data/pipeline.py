@@ -1,4 +1,4 @@
-"""Random-access batches of windows: the batch at a step is a function of (seed, step) alone."""
+"""Random-access batches of windows: the batch at a step depends only on the seed and the step."""
 
 import abc
 import dataclasses
@@ -17,19 +17,19 @@ from irec_jax.losses import example_weights
 Batch = dict[str, np.ndarray]
 
 
-#: Length of an endless `MapDataset.range`: more steps than any training run reaches.
+#: Length of a practically endless `MapDataset.range`: more steps than any training run takes.
 _ENDLESS = 2**48
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RandomAccessBatches(abc.ABC):
-    """Base class of batches of windows, a function of the step.
+    """Base class of random-access batches of windows.
 
     An epoch is one pass over the data, or as many passes as are needed for `min_steps_per_epoch`;
     `max_steps_per_epoch` shortens the passes.
 
-    With several processes, process p holds rows [p * B / P, (p + 1) * B / P) of the same global
-    batch; the global batch does not depend on P.
+    With P processes, process p holds rows [p * B / P, (p + 1) * B / P) of the global batch, which
+    does not depend on P.
     """
 
     window_samples: int
@@ -51,7 +51,7 @@ class RandomAccessBatches(abc.ABC):
     @property
     @abc.abstractmethod
     def steps_per_pass(self) -> int:
-        """Number of batches in a pass."""
+        """Number of batches in a pass over the data."""
 
     @property
     def steps_per_epoch(self) -> int:
@@ -66,24 +66,24 @@ class RandomAccessBatches(abc.ABC):
 
     @abc.abstractmethod
     def ids(self, step: int) -> list[str]:
-        """Return the ids of the examples in the global batch of a step."""
+        """Return the ids of the examples in the global batch at a step."""
 
     @abc.abstractmethod
     def __getitem__(self, step: int) -> Batch:
-        """Return the rows of the batch of a step that belong to this process."""
+        """Return this process's rows of the batch at a step."""
 
     @abc.abstractmethod
     def positions(self, step: int) -> Batch:
-        """Return the positions, int32 (rows, ...), of the same examples in the store."""
+        """Return the positions in the store, int32 (rows, ...), of the examples in `self[step]`."""
 
     @property
     @abc.abstractmethod
     def store_bytes(self) -> int:
-        """Size of the audio of the store, which is known before it is read."""
+        """Size of the store's audio in bytes, computed without reading it."""
 
     @abc.abstractmethod
     def create_store(self) -> Batch:
-        """Read the split and return its store, from which `cut` makes batches on a device."""
+        """Read the split into a store, from which `cut` cuts batches on a device."""
 
     @property
     @abc.abstractmethod
@@ -91,9 +91,9 @@ class RandomAccessBatches(abc.ABC):
         """Pure function `(store, positions) -> batch`, the same for all seeds of a config."""
 
     def iterate(self, first_step: int = 0, *, positions: bool = False) -> Iterator[Batch]:
-        """Iterate over batches, or their positions, from a given step, prefetched in threads.
+        """Iterate over batches, or their positions, from `first_step` on, prefetching in threads.
 
-        Endless with `shuffle`, otherwise until the end of the epoch.
+        The iterator is endless with `shuffle`; otherwise it stops at the end of the epoch.
         """
         end = _ENDLESS if self.shuffle else self.steps_per_epoch
         read = self.positions if positions else self.__getitem__
@@ -106,10 +106,10 @@ class RandomAccessBatches(abc.ABC):
 class Batches(RandomAccessBatches):
     """Batches of windows of clips.
 
-    Clips are divided by `window_positions`, without overlap if the hop is 0; short windows are
-    padded with zeros. The last batch of an epoch is filled up with examples of mask 0, so that
-    every pass over the data contains every window once. With `shuffle`, each pass has its own
-    order. With `class_weights` (K,), a batch also has the `weight` of each example, see
+    Clips are divided into windows by `window_positions`, without overlap if `hop_samples` is 0;
+    short windows are zero-padded. The last batch of an epoch is padded with examples whose mask is
+    0, so that every pass over the data contains every window once. With `shuffle`, each pass has
+    its own order. With `class_weights` (K,), a batch also has the `weight` of each example; see
     `losses.example_weights`.
     """
 
@@ -145,7 +145,7 @@ class Batches(RandomAccessBatches):
 
     @property
     def class_counts(self) -> np.ndarray:
-        """Number of windows (K,) that are labelled with each class in a pass over the data."""
+        """Number of windows labelled with each class in a pass over the data, (K,)."""
         return (self.clips.labels[self._windows[:, 0]] > 0).sum(axis=0)
 
     @property
@@ -153,7 +153,7 @@ class Batches(RandomAccessBatches):
         return self._steps_per_pass
 
     def ids(self, step: int) -> list[str]:
-        """Return the ids of the clips in the global batch of a step."""
+        """Return the ids of the clips in the global batch at a step."""
         return [str(self.clips.ids[self._windows[row, 0]]) for row in self._rows[step]]
 
     def __getitem__(self, step: int) -> Batch:

@@ -11,25 +11,25 @@ from irec_jax.data.stems import StemDataset, Tracks
 from irec_jax.errors import UserError
 from irec_jax.text import plural
 
-#: Values of `data.split` for clips, with the descriptions that reports show; the dataset describes
+#: Values of `data.split` for clips, with the descriptions shown in reports; each dataset describes
 #: its own test clips.
 SPLITS = {
     "official": "the dataset's own test clips",
     "parts": "trained on the training clips and part 2 of IRMAS's test clips, tested on part 3; "
-    "the first seconds of each clip",
+    "only the first seconds of each clip are used",
     "song": "windows of the training clips; the splits have no song in common",
     "window": "random windows of the training clips; windows of one clip may be in several splits "
     "(leakage, as in Goel's experiments)",
 }
 #: Values of `data.split` whose examples are clips, not windows.
 CLIP_SPLITS = ("official", "parts")
-#: Values of `data.split_validation`, with the descriptions that reports show.
+#: Values of `data.split_validation`, with the descriptions shown in reports.
 VALIDATION_SPLITS = {
     "song": "training and validation have no song in common",
     "random": "validation clips are drawn at random, so that clips of one song may be in both "
     "training and validation",
 }
-#: Values of `data.split` for stems, with the descriptions that reports show.
+#: Values of `data.split` for stems, with the descriptions shown in reports.
 STEM_SPLITS = {
     "official": "the dataset's own training, validation and test tracks (without validation "
     "tracks, some of the training tracks are used for validation)",
@@ -52,13 +52,14 @@ class Splits(NamedTuple, Generic[Examples]):
 
 
 def split_clips(dataset: Dataset, settings: Mapping[str, Any], *, seed: int) -> Splits[Clips]:
-    """Split a dataset according to a config section `data`; the same seed gives the same splits.
+    """Split a dataset as its settings specify; the same seed gives the same splits.
 
     Args:
         dataset: result of `load` with the same settings.
-        settings: with `split` "song" or "window" all examples are windows of the training clips,
-            `window_s` long and `hop_s` apart. `split_validation`, for the other values of `split`:
-            "song" (default) holds out complete songs for validation, "random" clips.
+        settings: the `data` section of a config. With `split` "song" or "window", all examples are
+            windows of the training clips, `window_s` long and `hop_s` apart. Otherwise,
+            `split_validation` "song" (default) holds out complete songs for validation, and
+            "random" holds out random clips.
         seed: seed of the random order.
 
     Raises:
@@ -97,7 +98,7 @@ def _by_song(settings: Mapping[str, Any]) -> bool:
 
 
 def _clip_ids(clips: Clips, settings: Mapping[str, Any]) -> np.ndarray:
-    """Return the clip of each example, the same for both channels."""
+    """Return the clip id of each example, without its channel number."""
     if settings["channels"] != "separate":
         return clips.ids
     return np.array([name.rpartition("#")[0] or name for name in clips.ids])
@@ -106,12 +107,12 @@ def _clip_ids(clips: Clips, settings: Mapping[str, Any]) -> np.ndarray:
 def describe_split(
     settings: Mapping[str, Any], test_split: str, *, own_validation: bool = False
 ) -> str:
-    """Return the description of the split of a config section `data`.
+    """Return the description of a dataset's split for reports.
 
     Args:
-        settings: config section `data`.
-        test_split: what the dataset's test split holds: `Dataset.test_split`.
-        own_validation: whether validation clips of the dataset are used.
+        settings: the `data` section of a config.
+        test_split: description of the dataset's test clips, `Dataset.test_split`.
+        own_validation: whether the dataset's own validation clips are used.
     """
     name = settings["split"]
     if name not in CLIP_SPLITS:
@@ -123,7 +124,7 @@ def describe_split(
 
 
 def describe_stem_split(settings: Mapping[str, Any], dataset: StemDataset) -> str:
-    """Return the description of the split of a stem dataset."""
+    """Return the description of a stem dataset's split for reports."""
     if settings["split"] != "official":
         return STEM_SPLITS[settings["split"]]
     if dataset.validation is not None:
@@ -135,7 +136,7 @@ def describe_stem_split(settings: Mapping[str, Any], dataset: StemDataset) -> st
 
 
 def split_tracks(dataset: StemDataset, settings: Mapping[str, Any], *, seed: int) -> Splits[Tracks]:
-    """Split a stem dataset according to a config section `data`.
+    """Split a stem dataset as its settings specify.
 
     Args:
         dataset: result of `load_stems` with the same settings.
@@ -143,7 +144,7 @@ def split_tracks(dataset: StemDataset, settings: Mapping[str, Any], *, seed: int
         seed: seed for choosing validation tracks; the same seed gives the same splits.
 
     Raises:
-        UserError: there are no tracks for one of the splits.
+        UserError: a split would be empty.
     """
     train, name = dataset.train, dataset.name
     official = settings["split"] == "official"
@@ -151,7 +152,7 @@ def split_tracks(dataset: StemDataset, settings: Mapping[str, Any], *, seed: int
     if test is None:
         missing, other = ("test", "validation") if official else ("validation", "official")
         alternative = dataset.validation if official else dataset.test
-        remedy = f"set data.split={other}" if alternative else "add tracks that are not trained on"
+        remedy = f"set data.split={other}" if alternative else "add tracks for testing"
         raise UserError(f"{name}: has no {missing} tracks to test with; {remedy}")
     if official and dataset.validation is not None:
         return Splits(train, dataset.validation, test)
@@ -168,7 +169,7 @@ def split_tracks(dataset: StemDataset, settings: Mapping[str, Any], *, seed: int
 
 
 def window_and_hop(settings: Mapping[str, Any], sample_rate_hz: int) -> tuple[int, int]:
-    """Return the length and the hop of training windows in samples."""
+    """Return the length and hop of training windows in samples."""
     hop_s = settings["hop_s"] or settings["window_s"]
     return round(settings["window_s"] * sample_rate_hz), max(1, round(hop_s * sample_rate_hz))
 
@@ -177,12 +178,11 @@ def protocol(settings: Mapping[str, Any], splits: Splits[Clips], dataset: Datase
     """Return the description of the splits of a dataset for a report.
 
     Returns:
-        dict: ``split`` (a key of `SPLITS`), ``description``, ``unit`` ("clips", "windows"
-        or "instances"),
-        ``examples`` (description of an example, with lengths), ``sides``: for ``training``,
-        ``validation`` and ``test`` the ``num_examples``, ``num_songs`` and ``per_class`` (number of
-        examples labelled with each class), and ``num_songs_on_both_sides``, the number of songs in
-        both training and test.
+        dict: ``split`` (a key of `SPLITS`); ``description``; ``unit`` ("clips", "windows" or
+        "instances"); ``examples``, the description of an example, with lengths; ``sides``, which
+        holds the ``num_examples``, ``num_songs`` and ``per_class`` (number of examples labelled
+        with each class) of ``training``, ``validation`` and ``test``; and
+        ``num_songs_on_both_sides``, the number of songs in both training and test.
     """
     name = settings["split"]
     hop_s = settings["hop_s"] or settings["window_s"]
@@ -193,9 +193,9 @@ def protocol(settings: Mapping[str, Any], splits: Splits[Clips], dataset: Datase
         examples, unit = f"instances of {label_s:.3g} s", "instances"
         if label_s < settings["window_s"]:
             examples += f" in the middle of windows of {settings['window_s']:.3g} s"
-        examples += f", labelled by activities above {settings['threshold_db']:g} dB"
+        examples += f", labelled with activities above {settings['threshold_db']:g} dB"
     elif name in CLIP_SPLITS:
-        examples = f"clips, trained on in {windows}"
+        examples = f"clips, divided into {windows} for training"
     if name == "parts":
         examples = f"the first {settings['window_s']:g} s of each clip"
     if settings["channels"] == "separate":
@@ -249,7 +249,7 @@ def split_songs(
     Raises:
         UserError: one of the two sets would be empty.
     """
-    # Clips without any label are one more class.
+    # Clips without labels form a class of their own.
     labels = np.column_stack([labels, labels.sum(axis=1) == 0])
     unique, song_of_clip = np.unique(songs, return_inverse=True)
     per_song = np.zeros((len(unique), labels.shape[1]))
@@ -270,8 +270,8 @@ def split_songs(
 def _hold_out_pieces(songs: np.ndarray, *, fraction: float, seed: int) -> np.ndarray:
     """Return which instances (N,) belong to pieces that are held out for validation.
 
-    Pieces are drawn at random, at least one: most have several instruments, so that classes cannot
-    be balanced by the choice of a few pieces.
+    At least one piece is drawn at random. Choosing pieces by class would not balance the classes,
+    since most pieces have several instruments.
     """
     pieces = np.unique(songs)
     num_held_out = max(1, round(fraction * len(pieces)))
@@ -302,7 +302,7 @@ def split_examples(
     _, label_set = np.unique(labels, axis=0, return_inverse=True)
     order = generator.permutation(len(labels))
     order = order[np.argsort(label_set[order], kind="stable")]
-    # Sorted by label set, each in random order: the first examples of each set are held out.
+    # Sorted by label set, and in random order within each set, whose first examples are held out.
     first = np.searchsorted(label_set[order], label_set[order])
     size = np.bincount(label_set)[label_set[order]]
     held_out = np.zeros(len(labels), bool)

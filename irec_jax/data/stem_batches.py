@@ -1,4 +1,4 @@
-"""Random-access batches of stems: the batch at a step is a function of (seed, step) alone."""
+"""Random-access batches of stems: the batch at a step depends only on the seed and the step."""
 
 import dataclasses
 import functools
@@ -13,14 +13,14 @@ from irec_jax.data.pipeline import Batch, RandomAccessBatches
 from irec_jax.data.stems import Tracks
 from irec_jax.labels import STEMS
 
-#: Treatment of the two channels of a stem.
+#: Channel handling of stems: average both channels, or choose one of them or the mean at random.
 STEM_CHANNELS = ("mean", "random")
 #: Seeds of the random generators for the order of examples and for their contents.
 _SEEDS = {"order": 0x0DE5, "examples": 0xE8A3}
 
 
 class _Excerpts(NamedTuple):
-    """Positions of the examples of a batch, all int64 (B, S)."""
+    """Positions of the examples of a batch, each int64 (B, S)."""
 
     track: np.ndarray
     start: np.ndarray
@@ -31,21 +31,21 @@ class _Excerpts(NamedTuple):
 class StemBatches(RandomAccessBatches):
     """Batches of excerpts of tracks.
 
-    With `shuffle` (training) every example is a random excerpt. The number of examples in a pass is
-    the number of consecutive windows in all tracks, rounded up to full batches. The concatenated
+    With `shuffle` (training), every example is a random excerpt. The number of examples in a pass
+    is the number of consecutive windows in all tracks, rounded up to full batches. The concatenated
     tracks are divided into this number of equal segments, and each segment gives one example of the
     pass: tracks are drawn in proportion to their length, and all start positions within a track are
-    equally likely. With probability `remix` each stem of an example comes from its own track and
-    start instead, drawn in the same proportions. `channels`: the 'mean' of both channels, or
-    'random' (left, right or mean), drawn for each stem of a remixed example and once for the
-    others.
+    equally likely. With probability `remix`, an example instead draws a track and start for each of
+    its stems, in the same proportions. `channels` is 'mean' (of both channels) or 'random' (left,
+    right or mean), drawn for each stem of a remixed example and once for all stems of any other.
 
-    Without `shuffle` (validation) consecutive windows cover every track to its end, as the mean of
-    both channels, with the released mixture. The last batch is filled up with examples of mask 0.
+    Without `shuffle` (validation), consecutive windows cover every track to its end, averaged over
+    both channels and accompanied by the released mixture. The last batch is padded with examples
+    whose mask is 0.
 
-    A batch holds ``stems`` int16 (B, S, T) in the order of `stems`, ``num_samples`` int32 (B,), the
-    number of samples before the padding, ``mask`` float32 (B,), and without `shuffle` ``mixture``
-    int16 (B, T).
+    A batch holds ``stems``, int16 (B, S, T), in the order of `stems`; ``num_samples``, int32 (B,),
+    the number of samples before the padding; ``mask``, float32 (B,); and, without `shuffle`,
+    ``mixture``, int16 (B, T).
     """
 
     tracks: Tracks
@@ -86,9 +86,9 @@ class StemBatches(RandomAccessBatches):
         return min(self._steps_per_full_pass, self.max_steps_per_epoch or self._steps_per_full_pass)
 
     def ids(self, step: int) -> list[str]:
-        """Return `TRACK@FIRST_SAMPLE` of the examples in the global batch of a step.
+        """Return `TRACK@FIRST_SAMPLE` of the examples in the global batch at a step.
 
-        If the stems of an example have different positions, these are joined by +.
+        The positions of a remixed example's stems are joined by +.
         """
         track, start, _ = self._excerpts(step)
         names = np.char.add(np.char.add(self.tracks.names[track], "@"), start.astype(str))
@@ -116,7 +116,7 @@ class StemBatches(RandomAccessBatches):
         return batch
 
     def _excerpts(self, step: int) -> _Excerpts:
-        """Return the excerpts of the global batch; without `shuffle` the last may have fewer."""
+        """Return the excerpts of the global batch; without `shuffle`, the last may be smaller."""
         if self.shuffle:
             return self._draw(step)
         rows = slice(step * self.batch_size, (step + 1) * self.batch_size)
@@ -140,7 +140,7 @@ class StemBatches(RandomAccessBatches):
         if self.channels == "random":
             drawn = generator.integers(0, MEAN_CHANNEL + 1, shape)
             channel = np.where(remixed, drawn, drawn[:, :1])
-        # From a relative position in the concatenated tracks to a track and a start within it.
+        # Convert relative positions in the concatenated tracks to tracks and starts within them.
         ends = np.cumsum(self.tracks.num_samples)
         position = position * ends[-1]
         track = np.minimum(np.searchsorted(ends, position, side="right"), len(ends) - 1)
@@ -169,7 +169,7 @@ class StemBatches(RandomAccessBatches):
 
     @property
     def _stereo(self) -> bool:
-        """Whether single channels are needed; otherwise only their mean is stored."""
+        """Whether both channels are stored; otherwise only their mean is."""
         return self.shuffle and self.channels == "random"
 
     @property
@@ -177,7 +177,7 @@ class StemBatches(RandomAccessBatches):
         return self.stems if self.shuffle else (*self.stems, "mixture")
 
     def _blocks(self) -> tuple[np.ndarray, int]:
-        """Return the first block (N, streams) of each stream, and the number of blocks."""
+        """Return the first block of each stream, (N, streams), and the total number of blocks."""
         channels = 2 if self._stereo else 1
         lengths = np.repeat(channels * self.tracks.num_samples[:, None], len(self._streams), axis=1)
         return device_audio.num_blocks(lengths, channels * self.window_samples)

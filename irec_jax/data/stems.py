@@ -1,4 +1,4 @@
-"""Stem datasets: tracks with their stems, with random access to segments."""
+"""Stem datasets: tracks and their stems, with random access to segments."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +26,7 @@ class Tracks(Selectable):
 
     names: np.ndarray  # (N,) str
     num_samples: np.ndarray  # (N,) int64
-    errata: np.ndarray  # (N,) str, known errors of a track, mostly empty
+    errata: np.ndarray  # (N,) str, known errors of each track, usually empty
     read: Callable[[int, str, int, int], np.ndarray]
 
     @classmethod
@@ -54,7 +54,7 @@ class Tracks(Selectable):
 def _segment(arrays: Sequence[np.ndarray], start: int, num_samples: int) -> np.ndarray:
     """Return a segment (num_samples, 2) of concatenated int16 arrays (T_i, 2), zero-padded.
 
-    It is a view if it is contained in a single array.
+    The result is a view if the segment lies within a single array.
     """
     slices, offset = [], 0
     for array in arrays:
@@ -68,7 +68,7 @@ def _segment(arrays: Sequence[np.ndarray], start: int, num_samples: int) -> np.n
 
 
 def parse_target(text: str, stems: Sequence[str] = STEMS) -> tuple[str, ...]:
-    """Return the stems of a sum such as 'vocals+other', in that order.
+    """Return the stem names in a sum such as 'vocals+other', in the given order.
 
     Raises:
         UserError: an unknown or repeated stem, no stem, or all stems.
@@ -80,9 +80,9 @@ def parse_target(text: str, stems: Sequence[str] = STEMS) -> tuple[str, ...]:
         if names.count(name) > 1:
             raise UserError(f"data.target={text}: {name!r} appears twice; remove one")
     if not 0 < len(names) < len(stems):
-        problem = "no stem" if not names else "all stems, which is the mixture itself"
+        problem = "no stem" if not names else "all stems, which sum to the mixture"
         raise UserError(
-            f"data.target={text!r}: {problem}; name one stem or a sum of some, such as "
+            f"data.target={text!r}: {problem}; name one stem, or several joined by +, such as "
             f"{stems[-1]}+{stems[-2]}"
         )
     return names
@@ -90,7 +90,7 @@ def parse_target(text: str, stems: Sequence[str] = STEMS) -> tuple[str, ...]:
 
 @dataclasses.dataclass(frozen=True)
 class StemDataset:
-    """A stem dataset, with the tracks of each split; None for a split that it does not have."""
+    """A stem dataset with the tracks of each split, or None for a split that it lacks."""
 
     name: str
     version: str
@@ -104,7 +104,9 @@ class StemDataset:
 
 
 def load_stems(settings: Mapping[str, Any]) -> StemDataset:
-    """Open the stem dataset of a config section `data`, preparing it on first use.
+    """Open the stem dataset that the `data` section of a config selects.
+
+    The dataset is prepared on first use.
 
     Raises:
         UserError: unknown dataset or option; missing or unreadable files.
@@ -133,14 +135,14 @@ def load_stems(settings: Mapping[str, Any]) -> StemDataset:
 
 
 def describe_stems(settings: Mapping[str, Any]) -> tuple[tuple[str, ...], int]:
-    """Return stem names and sample rate (Hz), or raise UserError; see `dataset.describe`."""
+    """Return the stem names and sample rate (Hz), or raise UserError; see `dataset.describe`."""
     check_kind(settings["name"], "stems")
     data_builders.builder(settings["name"], **builder_arguments(settings))
     return STEMS, STEM_SAMPLE_RATE_HZ
 
 
 def _open_split(builder: Any, split: str, cache_bytes: float) -> Tracks:
-    """Return the tracks of a split; its records are cached if all of them fit into the cache."""
+    """Return the tracks of a split, caching its records if all of them fit in the cache."""
     source = builder.as_data_source(split)
     records: dict[str, dict[str, list[int]]] = {}
     lengths, errata, num_bytes = [], {}, 0

@@ -1,4 +1,4 @@
-"""Argument checks of the signal processing functions; the messages name the argument."""
+"""Argument checks for the signal processing functions; error messages name the argument."""
 
 import operator
 from collections.abc import Collection
@@ -25,13 +25,13 @@ def check_signal(name: str, signal: Shaped[Array | np.ndarray, "..."]) -> None:
 
 
 def check_positive(**lengths: Any) -> None:
-    """Raise ValueError for a value that is not a positive integer."""
+    """Raise ValueError unless all values are positive integers."""
     for name, value in lengths.items():
         if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < 1:
             raise ValueError(f"{name}={value!r}: expected a positive integer")
 
 
 def check_choice(name: str, value: Any, choices: Collection[Any]) -> None:
-    """Raise ValueError for a value that is not among the choices."""
+    """Raise ValueError unless the value is one of the choices."""
     if value not in choices:
         raise ValueError(f"{name}={value!r}: expected one of {', '.join(map(repr, choices))}")

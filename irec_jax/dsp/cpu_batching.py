@@ -19,18 +19,18 @@ def map_in_batches(
 ) -> Float[Array, "..."]:
     """Return `function(signal)`, computed on CPUs for `batch_size` examples at a time.
 
-    The frames and spectra of a full batch take hundreds of megabytes. On a CPU they do not fit in
-    the caches and cost a page fault per page and call, which takes longer than the transform
-    itself: a log-mel spectrogram of 64 x 3 s is three times faster in groups of about 1,000
-    frames. Accelerators compute the full batch at once.
+    The frames and spectra of a full batch take hundreds of megabytes. On a CPU, they do not fit
+    into the caches, and every call causes a page fault for each of their pages, which takes longer
+    than the transform itself: log-mel spectrograms of 64 clips of 3 s are three times faster in
+    groups of about 1,000 frames. Accelerators compute the full batch at once.
 
     Args:
-        function: maps (..., samples) to (..., *shape), each example independently of the others.
+        function: function that maps (..., samples) to (..., *shape), each example independently.
         signal: the argument of `function`.
-        batch_size: examples at a time, >= 1; need not divide their number.
+        batch_size: number of examples at a time, >= 1; it need not divide the total.
 
     Returns:
-        (..., *shape).
+        The result of `function`, (..., *shape).
     """
     leading = signal.shape[:-1]
     num_examples = math.prod(leading)
@@ -46,16 +46,17 @@ def map_in_batches(
 
 
 def sequential_vmap_on_cpu(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return `function` such that `vmap` computes it sequentially on CPUs.
+    """Return `function` with a `vmap` rule that processes examples one by one on CPUs.
 
-    This is for functions of several arguments that are written for one example; `map_in_batches`
-    explains the reason. Accelerators compute the full batch at once.
+    Use it for functions of several arguments that process one example; see `map_in_batches` for the
+    reason. Accelerators compute the full batch at once.
 
     Args:
-        function: maps arrays to an array or a tree of arrays; must not close over traced values.
+        function: function that maps arrays to an array or a tree of arrays; it must not close over
+            traced values.
 
     Returns:
-        A function of the same arguments, all positional.
+        A function of the same arguments, all of them positional.
     """
     mapped = jax.custom_batching.custom_vmap(function)
 

@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from irec_jax.dsp.checks import check_floating
 
-#: Default floor: below the quantisation noise of 16-bit audio at full scale.
+#: Default floor, which is below the quantisation noise of 16-bit audio at full scale.
 FLOOR_DB = -100.0
 
 
@@ -18,11 +18,11 @@ def power_to_db(
     reference: Float[ArrayLike, "#*shape"] = 1.0,
     floor_db: float = FLOOR_DB,
 ) -> Float[Array, "*shape"]:
-    """Return 10 log10(power / reference), limited from below by the floor.
+    """Return 10 log10(power / reference), clipped at the floor.
 
     Args:
         power: power, >= 0.
-        reference: the power of 0 dB, > 0.
+        reference: power that corresponds to 0 dB, > 0.
         floor_db: smallest value of the result in dB, also for silence.
 
     Returns:
@@ -40,9 +40,9 @@ def amplitude_to_db(
     reference: Float[ArrayLike, "#*shape"] = 1.0,
     floor_db: float = FLOOR_DB,
 ) -> Float[Array, "*shape"]:
-    """Return 20 log10(|amplitude| / reference), limited by the floor; see `power_to_db`."""
+    """Return 20 log10(|amplitude| / reference), clipped at the floor; see `power_to_db`."""
     check_floating("amplitude", amplitude)
-    # Squaring would underflow in float32 at -380 dB.
+    # Squares would underflow in float32 at -380 dB.
     ratio = jnp.abs(amplitude) / reference
     return 2.0 * power_to_db(ratio, floor_db=floor_db / 2.0)
 

@@ -8,8 +8,8 @@ The padding determines how many frames T samples make:
 | `'end'`    | samples from t * hop on             | ceil(T / hop)                    |
 | `'none'`   | samples from t * hop on, all inside | 1 + floor((T - frame) / hop)     |
 
-The signal is padded with zeros. `'center'` is librosa's default (`pad_mode 'constant'`); for an odd
-frame length librosa makes one frame less if hop divides T.
+The signal is padded with zeros. `'center'` is librosa's default (`pad_mode 'constant'`); for odd
+frame lengths, librosa returns one frame fewer if hop divides T.
 """
 
 from typing import Any
@@ -24,8 +24,8 @@ from irec_jax.dsp.checks import check_choice, check_positive, check_signal
 
 PADDINGS = ("center", "end", "none")
 
-# Up to this many hops per frame, frames are concatenated from hops; beyond, the compiled program
-# would become large, and a gather is used instead.
+# Up to this many hops per frame, frames are concatenated from hops. Beyond that, a gather is used,
+# because the compiled program would become too large.
 _MAX_HOPS_PER_FRAME = 64
 
 
@@ -58,13 +58,13 @@ def frame(
         signal: the signal.
         frame_length: samples per frame.
         hop_length: samples between the starts of frames; may exceed the frame length.
-        padding: 'center', 'end' or 'none' (see the module).
+        padding: 'center', 'end' or 'none' (see the table of the module).
 
     Returns:
         The frames, in the dtype of the signal.
 
     Raises:
-        ValueError: a signal shorter than one frame with 'none'.
+        ValueError: if the signal is shorter than one frame and the padding is 'none'.
     """
     check_signal("signal", signal)
     options: dict[str, Any] = dict(
@@ -101,7 +101,7 @@ def overlap_add(
     """Add overlapping frames: the transpose of `frame`.
 
     Args:
-        frames: as many as `frame` makes of `num_samples`.
+        frames: frames, as many as `frame` returns for `num_samples` samples.
         hop_length: samples between the starts of frames.
         num_samples: length of the result.
         padding: as for `frame`; samples outside the result are discarded.
@@ -110,7 +110,7 @@ def overlap_add(
         The signal, in the dtype of the frames. Samples outside all frames are 0.
 
     Raises:
-        ValueError: a wrong number of frames.
+        ValueError: if the number of frames is wrong.
     """
     check_signal("frames", frames)
     check_positive(num_samples=num_samples)

@@ -30,38 +30,38 @@ def griffin_lim(
     initial_phase: Inexact[Array | np.ndarray, "..."] | None = None,
     key: PRNGKeyArray | None = None,
 ) -> Float[Array, "... {num_samples}"]:
-    """Return a signal with approximately these STFT magnitudes.
+    """Return a signal with approximately the given STFT magnitudes.
 
-    Fast Griffin-Lim algorithm (Perraudin, Balazs and Sondergaard 2013). Let x be the signal of the
-    last iteration and x' that of the iteration before (initially x' = x). Each iteration computes
-    the STFT of x + momentum (x - x'), replaces its magnitudes by the given ones and inverts it to
-    the new x in the least squares sense. The momentum is applied to signals, not to spectra as in
-    the paper: the STFT is linear, so the iterates are the same, and no spectrum is kept between
-    iterations. The iterates equal those of `librosa.griffinlim`.
+    This is the fast Griffin-Lim algorithm (Perraudin, Balazs and Sondergaard 2013). Let x be the
+    signal of the last iteration and x' that of the iteration before (initially x' = x). Each
+    iteration computes the STFT of x + momentum (x - x'), replaces its magnitudes by the given ones
+    and inverts it to the new x in the least-squares sense. The momentum is applied to signals, not
+    to spectra as in the paper. Since the STFT is linear, the iterates are the same, and no spectrum
+    has to be kept between iterations. The iterates equal those of `librosa.griffinlim`.
 
     Args:
         magnitudes: |X|, >= 0, of an STFT X as returned by `stft`.
         frame_length, hop_length, window, padding: as for `stft`.
         num_samples: T, length of the signal; must match the number of frames.
-        num_iterations: 0 or more; 0 is the inverse STFT with the initial phase.
+        num_iterations: 0 or more; 0 gives the inverse STFT with the initial phase.
         momentum: 0 (Griffin and Lim 1984) to 1.
         initial_phase: angles in radians, or complex numbers with these angles; its shape must
-            broadcast against that of `magnitudes`. None: random angles.
-        key: PRNG key of the random angles, which are the same for all examples; None: key 0.
+            broadcast against that of `magnitudes`. If None, the angles are random.
+        key: PRNG key for the random angles, which are the same for all examples; if None, key 0.
 
     Returns:
         The signal. Samples that the windows do not determine (at the start, with padding
         'end') are faded out, as by `istft` with `exact=False`.
 
     Raises:
-        ValueError: a wrong number of frames or bins.
+        ValueError: if the number of frames or bins is wrong.
     """
     check_floating("magnitudes", magnitudes)
     check_positive(frame_length=frame_length, hop_length=hop_length, num_samples=num_samples)
     if num_iterations < 0 or num_iterations != int(num_iterations):
         raise ValueError(f"num_iterations={num_iterations!r}: expected an integer >= 0")
     if not 0 <= momentum <= 1:
-        raise ValueError(f"momentum={momentum!r}: expected 0..1; it diverges above 1")
+        raise ValueError(f"momentum={momentum!r}: expected 0..1; the iteration diverges above 1")
     framing: dict[str, Any] = dict(
         frame_length=frame_length, hop_length=hop_length, padding=padding
     )
@@ -130,7 +130,7 @@ def _griffin_lim(magnitudes, phase, *, options, num_samples, num_iterations, mom
     if num_examples <= batch_size:
         return invert((magnitudes, phase))
 
-    # A few examples at a time on CPUs: their spectra stay in the caches during all iterations.
+    # On CPUs, process a few examples at a time, so that their spectra stay in the caches.
     def in_batches(magnitudes: Array, phase: Array) -> Array:
         shape = magnitudes.shape
         flat = [x.reshape(-1, *shape[-2:]) for x in (magnitudes, jnp.broadcast_to(phase, shape))]

@@ -74,13 +74,13 @@ def mel_filterbank(
 
     Args:
         sample_rate_hz: sample rate of the signal.
-        frame_length: N of the STFT.
+        frame_length: frame length of the STFT.
         num_mels: number of bands.
-        min_hz, max_hz: lower edge of the first and upper edge of the last band; None is half
-            of the sample rate.
+        min_hz, max_hz: lower edge of the first and upper edge of the last band; if max_hz is None,
+            half of the sample rate.
         mel_scale: 'slaney' or 'htk'.
-        mel_norm: 'slaney' divides by half the width in Hz, so that each triangle has area 1
-            over Hz; None keeps peaks of 1.
+        mel_norm: 'slaney' divides each triangle by half of its width in Hz, so that its area is 1;
+            None keeps peaks of 1.
 
     Returns:
         Weights >= 0, read-only. Bands narrower than the spacing of the bins may be empty (all

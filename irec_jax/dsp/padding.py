@@ -30,8 +30,9 @@ def delay(
 
     Args:
         signal: the signals.
-        start: delay of each, 0..num_samples; a wrong shape raises an error.
-        num_samples: length of the result; zeros fill the rest, later samples are discarded.
+        start: delay of each signal in samples, 0..num_samples; the shape must match the signals.
+        num_samples: length of the result; it is filled up with zeros, and later samples are
+            discarded.
 
     Returns:
         The delayed signals, in the dtype of the signal.

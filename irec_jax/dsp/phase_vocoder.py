@@ -20,7 +20,7 @@ _FRACTION_BITS = 16
 _BLOCK_BITS = 10
 _MAX_SPEED = 4.0
 _MAX_SAMPLES = 1 << 22
-#: Taps of its kernel, and number of offsets between two samples at which the kernel is tabulated.
+#: Number of taps of the interpolation kernel, and of offsets between samples in its table.
 _NUM_TAPS = 16
 _NUM_OFFSETS = 1024
 
@@ -34,34 +34,35 @@ def time_stretch(
     hop_length: int = 512,
     locked_bins: int = 1,
 ) -> Float[Array, "... {num_samples}"]:
-    """Change the rate of a signal without changing its pitch.
+    """Stretch a signal in time without changing its pitch.
 
-    Phase vocoder (Laroche and Dolson 1999, section II, as `librosa.phase_vocoder`): frame m of the
-    result corresponds to frame m * rate of the signal. Its magnitudes are interpolated between the
-    two nearest frames, and its phase advances by their phase difference. Sample n of the result
-    corresponds to sample n * rate of the signal.
+    This is a phase vocoder (Laroche and Dolson 1999, section II, as in `librosa.phase_vocoder`):
+    frame m of the result corresponds to frame m * rate of the signal. Its magnitudes are
+    interpolated between the two nearest frames, and its phase advances by their phase difference.
+    Sample n of the result corresponds to sample n * rate of the signal.
 
-    In this form the bins of a partial drift apart, and music loses 3 dB. The phases are therefore
-    locked (as in section III, without peak picking): the phase rotation of a bin against the frame
-    of the signal is averaged over neighbouring bins, weighted by magnitude, and music loses less
-    than 1 dB. The operation is not linear: the stretched sum of two signals only approximates the
-    sum of the stretched signals. Onsets are smeared within a frame.
+    In this basic form, the phases of the bins of a partial drift apart, and music loses 3 dB. The
+    phases are therefore locked (as in section III, but without peak picking): the phase rotation of
+    a bin relative to the signal is averaged over neighbouring bins, weighted by magnitude, and
+    music loses less than 1 dB. The operation is not linear: the stretched sum of two signals only
+    approximates the sum of the stretched signals. Onsets are smeared within a frame.
 
     Args:
         signal: the signal.
-        rate: above 0; less than 1 slows down. May be traced.
+        rate: speed factor, above 0; values below 1 slow the signal down. May be traced.
         num_samples: length of the result; silence follows the end of the signal.
-        frame_length, hop_length: Hann window and hop in samples; commonly a quarter of a frame.
+        frame_length: length of the Hann window in samples.
+        hop_length: hop in samples, commonly a quarter of the frame length.
         locked_bins: number of neighbours on either side to lock to; 0 as in librosa.
 
     Returns:
-        The stretched signal, in the dtype of the signal; for rate 1 the signal up to rounding, and
-        exactly 0 if the signal is 0 throughout.
+        The stretched signal, in the dtype of the signal. For a rate of 1, it equals the signal up
+        to rounding; for digital silence, it is exactly 0.
     """
     check_signal("signal", signal)
     check_positive(num_samples=num_samples)
     options: dict[str, Any] = dict(frame_length=frame_length, hop_length=hop_length)
-    # Frames first, for the scan below.
+    # The scan below needs the frames on the first axis.
     frames = jnp.moveaxis(stft(signal, **options), -2, 0)
     position = jnp.arange(1 + num_samples // hop_length) * jnp.asarray(rate, signal.dtype)
     last = len(frames) - 1
@@ -82,7 +83,7 @@ def time_stretch(
 
 
 def _unit(spectrum: Complex[Array, "*shape"]) -> Complex[Array, "*shape"]:
-    """Divide a complex array by its magnitude; 1 where the magnitude is 0."""
+    """Return a complex array divided by its magnitude, and 1 where the magnitude is 0."""
     squared = power(spectrum)
     nonzero = squared >= jnp.finfo(squared.dtype).tiny
     return jnp.where(nonzero, spectrum * jax.lax.rsqrt(jnp.where(nonzero, squared, 1.0)), 1.0)
@@ -106,14 +107,14 @@ def change_speed(
 ) -> Float[Array, "... {num_samples}"]:
     """Play a signal at another speed, which changes its duration and its pitch.
 
-    Sample n of the result is the signal at position n * speed, interpolated with a sinc under a
-    Hann window of 16 samples; at speeds above 1 the cutoff is lowered to suppress aliasing.
+    Sample n of the result is the signal at position n * speed, interpolated by a Hann-windowed sinc
+    of 16 samples; at speeds above 1, the cutoff is lowered to suppress aliasing.
 
     Args:
         signal: the signal.
-        speed: 1/4 to 4, rounded to multiples of 2^-16. May be traced; the range is not
-            checked then, and values outside it give noise.
-        num_samples: length of the result, 2^22 at most; silence follows the end of the signal.
+        speed: speed factor from 1/4 to 4, rounded to multiples of 2^-16. May be traced; in that
+            case, the range is not checked, and values outside it give noise.
+        num_samples: length of the result, at most 2^22; silence follows the end of the signal.
 
     Returns:
         The signal at the new speed, in the dtype of the signal.
@@ -131,7 +132,7 @@ def change_speed(
     offsets = np.arange(_NUM_OFFSETS + 1)[:, None] / _NUM_OFFSETS
     table = _kernel((taps - offsets).astype(signal.dtype), jnp.minimum(1.0, 1.0 / speed))
     weights = table[jnp.round(fractions * _NUM_OFFSETS).astype(jnp.int32)]
-    # Samples first, so that one index reads all signals, with zeros on either side of them.
+    # With samples on the first axis, one index reads all signals; both ends are padded with zeros.
     flat = jnp.moveaxis(signal, -1, 0).reshape(signal.shape[-1], -1)
     margin = _NUM_TAPS
     flat = jnp.pad(flat, ((margin, margin), (0, 0)))

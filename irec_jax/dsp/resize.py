@@ -12,8 +12,8 @@ def resize(
 ) -> Float[Array | np.ndarray, "... {height} {width}"]:
     """Resize an image by bilinear interpolation, like OpenCV's INTER_LINEAR.
 
-    Pixel p of n is centred at (p + 1/2) / n of the image. Positions beyond the centres of the
-    outermost pixels have the values of these pixels. There is no antialiasing: each new pixel is
+    Pixel p of n is centred at (p + 1/2) / n of the image size. Positions beyond the centres of the
+    outermost pixels take the values of these pixels. There is no antialiasing: each new pixel is
     interpolated from the four pixels around its centre.
 
     Args:
@@ -35,7 +35,7 @@ def resize(
 
 
 def _neighbours(num_before: int, num_after: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the two old pixels around each new pixel, and the weight of the second one."""
+    """Return the two original pixels around each new pixel, and the weight of the second one."""
     position = (np.arange(num_after) + 0.5) * num_before / num_after - 0.5
     position = np.clip(position, 0, num_before - 1)
     first = np.floor(position).astype(np.int32)

@@ -11,7 +11,7 @@ from irec_jax.dsp.framing import frame
 def frame_rms(
     samples: Float[Array | np.ndarray, "... samples"], *, frame_length: int
 ) -> Float[Array, "... frames"]:
-    """Return the RMS of consecutive frames without overlap, sqrt(1/N sum_n x(t N + n)^2).
+    """Return the RMS of consecutive non-overlapping frames, sqrt(1/N sum_n x(t N + n)^2).
 
     Args:
         samples: the signal.

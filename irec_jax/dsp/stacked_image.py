@@ -12,7 +12,7 @@ from irec_jax.dsp.padding import fix_length
 
 
 def smallest_side(num_samples: int) -> int:
-    """Return ceil(sqrt(T)), the side of the smallest square that T samples fit into."""
+    """Return ceil(sqrt(T)), the side of the smallest square that holds T samples."""
     return 1 + math.isqrt(num_samples - 1) if num_samples > 0 else 0
 
 
@@ -22,11 +22,11 @@ def stacked_image(
     """Return the stacked image of a signal.
 
     Sample k becomes the pixel in row floor(k / side) and column k mod side (Goel, section IV-C).
-    Longer signals are trimmed, shorter ones are padded with zeros, the grey value of silence.
+    Longer signals are trimmed, and shorter ones are padded with silence.
 
-    **Grey values.** round((x + 1) * 255 / 2) for x in -1..1, rounding half to even: -1 becomes 0
-    (black), 1 becomes 255 (white), silence 128; samples beyond -1..1 are clipped. The gradient
-    ignores the rounding: 127.5 for samples between -1 and 1.
+    Grey values are round((x + 1) * 255 / 2) for x in -1..1, rounding half to even: -1 becomes 0
+    (black), 1 becomes 255 (white), and silence becomes 128; samples outside -1..1 are clipped. The
+    gradient ignores the rounding and is 127.5 for samples between -1 and 1.
 
     Args:
         signal: samples in -1..1.

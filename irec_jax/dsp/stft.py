@@ -11,8 +11,8 @@ from irec_jax.dsp.checks import check_positive
 from irec_jax.dsp.framing import first_sample, frame, num_frames, overlap_add
 from irec_jax.dsp.window_functions import get_window
 
-# A sample is not recoverable in float32 if the sum of its squared windows is below this fraction of
-# the largest sum: dividing by it would magnify rounding errors.
+# A sample cannot be recovered in float32 if the sum of its squared windows is below this fraction
+# of the largest sum, because dividing by it would magnify rounding errors.
 _MIN_WINDOW_SUM = 1e-3
 
 
@@ -39,7 +39,7 @@ def stft(
         The spectrum of each frame, lowest frequency first.
 
     Raises:
-        ValueError: a signal shorter than one frame with 'none'.
+        ValueError: if the signal is shorter than one frame and the padding is 'none'.
     """
     frames = frame(signal, frame_length=frame_length, hop_length=hop_length, padding=padding)
     return jnp.fft.rfft(frames * _window_values(window, frame_length).astype(signal.dtype))
@@ -55,7 +55,7 @@ def istft(
     padding: str = "center",
     exact: bool = True,
 ) -> Float[Array, "... {num_samples}"]:
-    """Return the signal whose STFT is nearest to `spectrum` in the least squares sense.
+    """Return the signal whose STFT is closest to `spectrum` in the least-squares sense.
 
     x(n) = sum_t w(n - t hop) x_t(n - t hop) / sum_t w(n - t hop)^2 with x_t the inverse
     transforms of the frames (Griffin and Lim 1984, equation 6). It inverts `stft` with the same
@@ -65,15 +65,16 @@ def istft(
         spectrum: frame_length // 2 + 1 bins of each frame, lowest frequency first.
         frame_length, hop_length, window, padding: as for `stft`.
         num_samples: T, length of the signal.
-        exact: refuse options with which `stft` does not determine each sample. False fades such
-            samples out (mostly at the ends), which avoids magnified rounding errors.
+        exact: raise an error if `stft` with these options does not determine every sample. If
+            False, such samples (mostly at the ends) are faded out, so that rounding errors are not
+            magnified.
 
     Returns:
         The signal.
 
     Raises:
-        ValueError: a wrong number of frames or bins, or, with `exact`, options that do not
-            determine a sample.
+        ValueError: if the number of frames or bins is wrong or, with `exact`, the options do not
+            determine every sample.
     """
     check_positive(frame_length=frame_length, hop_length=hop_length, num_samples=num_samples)
     if spectrum.ndim < 2 or spectrum.shape[-1] != frame_length // 2 + 1:
@@ -102,7 +103,7 @@ def power(spectrum: Complex[Array | np.ndarray, "*shape"]) -> Float[Array, "*sha
 
 
 def magnitude(spectrum: Complex[Array | np.ndarray, "*shape"]) -> Float[Array, "*shape"]:
-    """Return |X| of a complex array; unlike that of `abs`, its gradient at 0 is 0, not NaN.
+    """Return |X| of a complex array; unlike with `abs`, the gradient at 0 is 0 instead of NaN.
 
     Magnitudes whose squares underflow (below about 1e-19 in float32) are 0.
     """
@@ -115,7 +116,7 @@ def magnitude(spectrum: Complex[Array | np.ndarray, "*shape"]) -> Float[Array, "
 def _window_values(
     window: str | np.ndarray, frame_length: int
 ) -> Float64[np.ndarray, " {frame_length}"]:
-    """Return the window values."""
+    """Return the values of a window that is given by its name or its values."""
     if isinstance(window, str):
         return get_window(window, frame_length)
     values = np.asarray(window, np.float64)

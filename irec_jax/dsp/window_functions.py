@@ -22,11 +22,11 @@ def get_window(name: str, length: int) -> Float64[np.ndarray, " {length}"]:
         length: number of samples.
 
     Returns:
-        The window, at most 1.
+        The window, with values in 0..1.
     """
     check_choice("window", name, WINDOWS)
     check_positive(length=length)
     phase = 2 * np.pi * np.arange(length) / length
     terms = [(-1) ** k * a * np.cos(k * phase) for k, a in enumerate(WINDOWS[name])]
-    # Rounding gives -1e-17 at zeros of the window.
+    # Due to rounding, zeros of the window can become -1e-17.
     return np.maximum(np.sum(terms, axis=0), 0.0)

@@ -51,15 +51,15 @@ def run(
         folder: the workdir, which may be a URL; repeats are stored in its folders `seed_N`.
         mode: 'train' trains, resuming if there is a checkpoint, and evaluates; 'eval' evaluates
             the trained parameters.
-        part: I and N, to execute only every N-th repeat from the I-th on, in one job of an array.
-        collect: execute nothing, and report on the repeats that have finished.
+        part: (I, N) to run only every N-th repeat, starting with the I-th, as one job of an array.
+        collect: run nothing and report on the repeats that have finished.
 
     Returns:
-        The report; for several repeats the first one's, with a summary of all under `repeats`; of a
-        part of the repeats, which has no report of its own, an empty dict.
+        The report. For several repeats, it is the report of the first one, with a summary of all
+        under `repeats`; for a part of the repeats, it is an empty dict.
 
     Raises:
-        UserError: an invalid config, dataset or workdir, or a workdir that another run uses.
+        UserError: the config, dataset or workdir is invalid, or another run uses the workdir.
     """
     folder, flat = expand_home(folder, urls=True), configs.flatten(config)
     resolved = _resolve_dtype(config, folder)
@@ -76,13 +76,14 @@ def run(
     folders = dict(job_array.select(list(folders.items()), part))
     if mode == "train" and not distributed.on_main(lambda: _all_begun(folders)):
         initial = load_initial(config, task, sample_rate_hz)
-    # The jobs of an array share the folder; each repeat has a lock of its own.
+    # The jobs of an array share the folder; each repeat has its own lock.
     with contextlib.nullcontext() if part else run_lock(folder):
         experiment = EXPERIMENTS[config.task](name, config, task, initial)
         reports = _run(experiment, folders, folder, mode, configs.flatten(resolved))
         if part:
             log(
-                f"repeats of this task that have finished: {len(reports)}; --collect reports on all"
+                f"finished repeats of this task: {len(reports)}; run with --collect to report on "
+                "all repeats"
             )
             return {}
         if config.training.repeats == 1:
@@ -91,17 +92,20 @@ def run(
 
 
 def _resolve_dtype(config: config_dict.ConfigDict, folder: Path) -> config_dict.ConfigDict:
-    """Return a config whose network computes in a type that does not depend on the device.
+    """Return the config with an explicit `model.dtype`.
 
-    A `model.dtype` of None stands for the type in which the training of the workdir began or, for
-    a new one, that of this device.
+    None is replaced by the type with which training in the workdir began or, in a new workdir, by
+    the default type of this device.
     """
     if config.model.get("dtype", "") is not None:
         return config
     recorded = distributed.on_main(lambda: workdir.recorded_dtype(folder))
     default = distributed.on_main(models.default_dtype)
     if recorded and recorded != default:
-        log(f"the network computes in {recorded}, as this workdir began (by device: {default})")
+        log(
+            f"the network computes in {recorded}, as when training in this workdir began (default "
+            f"of this device: {default})"
+        )
     resolved = config.copy_and_resolve_references()
     with resolved.unlocked(), resolved.ignore_type():
         resolved.model.dtype = recorded or default
@@ -109,17 +113,17 @@ def _resolve_dtype(config: config_dict.ConfigDict, folder: Path) -> config_dict.
 
 
 def _all_begun(folders: dict[int, Path]) -> bool:
-    """Return whether every repeat has a checkpoint, from which it resumes."""
+    """Return whether every repeat has a checkpoint to resume from."""
     return all(map(workdir.has_checkpoint, folders.values()))
 
 
 def _collect(experiment: Experiment, folders: dict[int, Path], folder: Path) -> dict:
-    """Report on the repeats that have finished; return the report."""
+    """Report on the repeats that have finished and return the report."""
     reports = distributed.on_main(lambda: list(repeats.read_reports(folders).items()))
     missing = folders.keys() - {seed for seed, _ in reports}
     if missing:
         names = ", ".join(folders[seed].name for seed in sorted(missing))
-        log(f"{len(reports)} of {len(folders)} repeats have finished; not yet: {names}")
+        log(f"{len(reports)} of {len(folders)} repeats have finished; unfinished: {names}")
     return _summarize(experiment, [report for _, report in reports], folder)
 
 
@@ -189,15 +193,15 @@ def _run_once(
 def _check_data(
     dataset: data.Dataset | data.StemDataset, splits: data.Splits, folder: Path, mode: str
 ) -> str:
-    """Compare the data with those that a system was trained on; record them before training.
+    """Compare the data with those that a system was trained on, or record them before training.
 
     Returns:
-        A line for the user about changed data that can still be used, or "". Nothing is known about
-        the data of systems of earlier versions.
+        A line for the user if the data have changed but can still be used, otherwise "". Systems
+        from earlier versions have no record of their data; they are not compared.
 
     Raises:
-        UserError: the data have changed, and training would continue with others, or the classes
-            are not those of the system.
+        UserError: the data have changed, and either training would resume on different data or the
+            classes differ from those of the system.
     """
     file, current = folder / "dataset.json", data.fingerprint(dataset, splits)
     if mode == "train" and not workdir.has_checkpoint(folder):
@@ -215,10 +219,10 @@ def _check_data(
     described = f"{folder}: the data have changed since training ({'; '.join(changes)})"
     if mode == "train":
         raise UserError(
-            f"{described}; restore them, name another --workdir to train on the new ones, or "
-            "evaluate on them with --mode=eval"
+            f"{described}; restore the data, train on the new data in another --workdir, or "
+            "evaluate on the new data with --mode=eval"
         )
     if earlier["classes"] != current["classes"]:
         raise UserError(f"{described}; restore the classes, or train again in another --workdir")
     leaked = f"; {num_leaked} of the test songs were trained on" if num_leaked else ""
-    return f"{described}; the scores are those of the present test examples{leaked}"
+    return f"{described}; the scores are for the current test examples{leaked}"

@@ -1,4 +1,4 @@
-"""Experiments of all tasks: repeats, training, checkpoints, the workdir."""
+"""Base class of experiments: training, checkpoints, reports and the workdir."""
 
 import abc
 import contextlib
@@ -30,7 +30,7 @@ TaskT = TypeVar("TaskT", Recognition, Separation)
 DatasetT = TypeVar("DatasetT", data.Dataset, data.StemDataset)
 
 
-#: Runs of so few training steps learn nothing: those with `debug` have 6.
+#: Runs with at most this many training steps are debug runs; those of `debug` configs take 6.
 _DEBUG_STEPS = 30
 
 
@@ -59,8 +59,8 @@ class Trained(Generic[Examples]):
 class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
     """A config with its dataset, its task, and one compiled step that all repeats share.
 
-    Subclasses add the parts that depend on the task: the abstract methods, and `reports`, the
-    module that assembles and writes reports. `unit` names the training examples.
+    Subclasses add the task-specific parts: the abstract methods, and `reports`, the module that
+    assembles and writes reports. `unit` names the training examples.
 
     Args:
         name: name of the config, such as 'han'.
@@ -89,15 +89,15 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
 
     @abc.abstractmethod
     def load(self) -> DatasetT:
-        """Return the dataset; raise UserError for one that this task cannot use."""
+        """Return the dataset; raise UserError if this task cannot use it."""
 
     @abc.abstractmethod
     def describe_dataset(self) -> str:
-        """Return the numbers of examples in the dataset, and its split, in a few words."""
+        """Return a short description of the dataset: number of examples, and split."""
 
     @abc.abstractmethod
     def describe_splits(self, splits: data.Splits[Examples]) -> str:
-        """Return the numbers of songs or tracks that train and validate, in a few words."""
+        """Return a short description of the number of training and validation songs or tracks."""
 
     @abc.abstractmethod
     def split(self, seed: int) -> data.Splits[Examples]:
@@ -105,10 +105,10 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
 
     @abc.abstractmethod
     def batches(self, examples: Examples, *, seed: int = 0, shuffle: bool) -> Any:
-        """Return this process's batches of a split: see `loop.TrainBatches`."""
+        """Return this process's batches of a split; see `loop.TrainBatches`."""
 
     def training_batches(self, examples: Examples, folder: Path, *, seed: int) -> Any:
-        """Return the batches that training takes; the folder of the repeat may store settings."""
+        """Return the training batches; subclasses may store settings in the repeat's folder."""
         del folder
         return self.batches(examples, seed=seed, shuffle=True)
 
@@ -116,7 +116,7 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
     def report(self, trained: Trained[Examples]) -> dict:
         """Evaluate, write the report to the folder, log its summary, and return it.
 
-        The time of the evaluation is added to `trained.durations_s`.
+        The duration of the evaluation is added to `trained.durations_s`.
         """
 
     @abc.abstractmethod
@@ -125,13 +125,13 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
 
     @abc.abstractmethod
     def describe_repeats(self, report: Mapping) -> list[str]:
-        """Return lines with the main scores of a report of several repeats."""
+        """Return lines with the main scores from a report on several repeats."""
 
     @property
     def num_steps(self) -> int:
-        """Largest number of training steps.
+        """Maximum number of training steps.
 
-        It is that of the first seed's split, so that every seed gets the same schedule.
+        It is computed from the first seed's split, so that every seed gets the same schedule.
         """
         seed = self.config.seed
         batches = self.batches(self.split(seed).training, seed=seed, shuffle=True)
@@ -144,7 +144,7 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
             return optimizers.create_optimizer(self.config.optimizer.to_dict(), self.num_steps)
 
     def train_step(self, cut: Callable[[Any, Any], Any] | None, *, scan: bool) -> Any:
-        """Return the training step, mapped over all devices; all repeats share the compiled one.
+        """Return the training step, mapped over all devices and compiled once for all repeats.
 
         Args:
             cut, scan: see `step.several_steps`; `cut` is the same function for all repeats.
@@ -162,7 +162,7 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
         return self._train_steps[kind]
 
     def batch_settings(self, *, seed: int, shuffle: bool) -> dict[str, Any]:
-        """Return the arguments that batches of all tasks take."""
+        """Return the batch arguments that all tasks share."""
         training = self.config.training
         return dict(
             window_samples=self.task.window_samples,
@@ -183,7 +183,7 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
         Args:
             trained: the evaluated repeat.
             split: description of the split.
-            protocol: the data splits, for the report.
+            protocol: description of the data splits for the report.
         """
         dataset = self.dataset
         return dict(
@@ -213,22 +213,23 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
         return final
 
     def update_system(self, folder: Path, evaluated: Mapping[str, Any] | None = None) -> None:
-        """Add to `system.json` what is known only after the evaluation.
+        """Add the entries of `system.json` that are known only after the evaluation.
 
-        With `--mode=eval`, other evaluation settings leave the system unchanged, so that it is
-        applied as before. Those of a training that is started again are written when it starts.
+        If `--mode=eval` is run with other evaluation settings, `system.json` does not change, so
+        that the system is applied as before. A restarted training run writes its settings when it
+        starts.
         """
 
         def differences() -> list[str]:
             try:
                 stored = workdir.read_system(folder)["config"]["evaluation"]
-            except (UserError, KeyError):  # a missing or damaged one is replaced
+            except (UserError, KeyError):  # a missing or damaged file is replaced
                 return []
             ours, theirs = (flatten(s, "evaluation.") for s in (self.config.evaluation, stored))
             return workdir.differences(ours, theirs)
 
         if differing := distributed.on_main(differences):
-            log(f"the system keeps its settings; those of the report are {'; '.join(differing)}")
+            log(f"the system keeps its settings; the report uses {'; '.join(differing)}")
         else:
             self.write_system(folder, evaluated)
 
@@ -260,11 +261,13 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
     def _create_validation(
         self, batches: Any, store: Any
     ) -> Callable[[Any, Any], dict[str, float]]:
-        """Return the function that validates an epoch, with the scores that training watches.
+        """Return the function that validates the model after each epoch.
+
+        It also computes the scores that training monitors.
 
         Args:
             batches: the batches of the validation split.
-            store: its audio on the devices; None if it is not there.
+            store: audio of the validation split on the devices; None if it stays on the host.
         """
         task, training = self.task, self.config.training
         watched = {training.best_by, training.stop_by} & {*task.split_scores}
@@ -280,15 +283,15 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
     def train(
         self, splits: data.Splits[Examples], folder: Path, seed: int
     ) -> tuple[Any, Any, loop.Progress]:
-        """Return the best parameters and model state, on the host, and the progress."""
+        """Train; return the best parameters and model state, on the host, and the progress."""
         config, task = self.config, self.task
         batches = self.training_batches(splits.training, folder, seed=seed)
         valid_batches = self.batches(splits.validation, shuffle=False)
         optimizer, schedule = self.optimizer
         params, model_state = task.init(jax.random.key(seed))
-        if self.initial:  # a checkpoint of this run, if there is one, replaces them
+        if self.initial:  # replaced if this run resumes from a checkpoint of its own
             params, model_state = self.initial.apply(params, model_state)
-        # Before the first checkpoint, so that every checkpoint is a complete system.
+        # Written before the first checkpoint, so that every checkpoint is a complete system.
         self.write_system(folder)
         log(parameter_table(params))
         log(
@@ -298,7 +301,7 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
             f"{valid_batches.num_windows} validation {self.unit}; {self.describe_splits(splits)}; "
             f"tensorboard --logdir {folder / 'tensorboard'}"
         )
-        # The data of a finished training are not read only to say so.
+        # If training has finished, its data are not loaded onto the devices.
         finished = storage.has_finished(folder / "checkpoints")
         placement = "host" if finished else config.data.get("placement", "auto")
         store = dispatch.place(batches, placement, name="training")
@@ -338,15 +341,15 @@ class Experiment(abc.ABC, Generic[TaskT, DatasetT, Examples]):
         count = len(progress.history)
         kept = f"best epoch {progress.best['epoch']} of {count} by validation {progress.best_by}"
         if progress.best_by == "last":
-            kept = f"last epoch, {count}"
+            kept = f"last epoch ({count})"
         log(f"{kept}, trained in {duration(progress.seconds)}")
         return best.params, best.model_state, progress
 
 
 def _is_debug_run(training: Mapping[str, Any]) -> bool:
-    """Return whether a config allows no more steps than a run with `debug`, or hardly more.
+    """Return whether a config allows so few steps that nothing is learned, as with `debug`.
 
-    A system that another training has begun needs few steps.
+    Runs that start from a trained system are exempt, since a few steps may suffice for them.
     """
     steps = training["max_steps_per_epoch"]
     return (

@@ -17,7 +17,7 @@ from irec_jax.files import expand_home
 from irec_jax.tasks import Recognition, Separation, create_trained
 from irec_jax.training.logging import log
 
-#: Endings of keys of a network that make no difference when it is applied.
+#: Suffixes of the model keys that do not matter when a trained network is applied.
 _FREE_KEYS = ("dropout", "dtype")
 
 
@@ -26,31 +26,31 @@ class Initial:
     """Parameters and model state of a trained system, which training starts from.
 
     Attributes:
-        arrays: arrays by name, see `packaged.flatten`. Those of the last layer are missing if the
-            trained system has other classes.
+        arrays: arrays by name; see `packaged.flatten`. The arrays of the last layer are missing if
+            the trained system has other classes.
     """
 
     arrays: Mapping[str, np.ndarray]
 
     def apply(self, params: Any, model_state: Any) -> tuple[Any, Any]:
-        """Return new parameters and model state with the arrays of the trained system."""
+        """Replace arrays of the parameters and model state by those of the trained system."""
         return packaged.unflatten(self.arrays, params, model_state)
 
 
 def load_initial(
     config: config_dict.ConfigDict, task: Recognition | Separation, sample_rate_hz: int
 ) -> Initial | None:
-    """Load the trained system that `training.init_from` names; None if it is not set.
+    """Load the trained system that `training.init_from` names; return None if it is not set.
 
-    Logs how many parameters are taken from it, and which are new.
+    The number of parameters that are taken from it, and which ones are new, is logged.
 
     Args:
         config: the resolved config.
-        task, sample_rate_hz: its task and the sample rate of its data, see `check_config`.
+        task, sample_rate_hz: the config's task and the sample rate of its data; see `check_config`.
 
     Raises:
-        UserError: no such system, a damaged one, or one with another front end or network (the
-            first key or parameter that differs is named).
+        UserError: the system does not exist, is damaged, or has a different front end or network
+            (the message names the first key or parameter that differs).
     """
     name = config.training.get("init_from")
     if not name:
@@ -86,7 +86,7 @@ def _load(
 
 
 def _settings(system: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings by key that decide what a system computes, in JSON types.
+    """Return the settings that determine what a system computes, by key and in JSON types.
 
     Args:
         system: `task`, `sample_rate_hz`, `frontend` and `config` of `system.json`.
@@ -108,7 +108,7 @@ def _settings(system: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_defaults(section: Mapping[str, Any], find: Callable[[str], Callable]) -> dict[str, Any]:
-    """Return a section with the arguments that it leaves to their defaults; the name first."""
+    """Return a section with the defaults of the arguments that it omits; the name comes first."""
     known = registry.parameters(find(section["name"])) or {}
     defaults = {key: parameter.default for key, parameter in known.items() if key != "parent"}
     return {"name": section["name"]} | defaults | dict(section)
@@ -119,8 +119,9 @@ def _check_equal(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
     for key in dict(theirs) | dict(ours):
         if theirs.get(key) != ours.get(key):
             raise UserError(
-                f"{key} is {theirs.get(key, 'missing')} there, but {ours.get(key, 'missing')} in "
-                "this config; set the same front end and network, or name another system"
+                f"{key} is {theirs.get(key, 'missing')} in that system, but "
+                f"{ours.get(key, 'missing')} in this config; set the same front end and network, "
+                "or name another system"
             )
 
 
@@ -146,7 +147,7 @@ def _class_dependent(system: Mapping[str, Any]) -> set[str]:
 
 
 def _describe(source: str, shapes: Mapping[str, Any], new: set[str]) -> str:
-    """Return the line for the log."""
+    """Return a log line that counts the parameters taken from a system and the new ones."""
     sizes = {
         name.removeprefix("params/"): (array.size, name in new)
         for name, array in shapes.items()
@@ -158,4 +159,4 @@ def _describe(source: str, shapes: Mapping[str, Any], new: set[str]) -> str:
         return f"{line}, all of the network"
     num_new = sum(size for size, is_new in sizes.values() if is_new)
     names = ", ".join(name for name, (_, is_new) in sizes.items() if is_new)
-    return f"{line}; {num_new:,} new, because the classes are others ({names})"
+    return f"{line}; {num_new:,} new, because the classes differ ({names})"

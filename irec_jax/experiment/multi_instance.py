@@ -1,4 +1,4 @@
-"""Experiments of recognisers that are trained on bags of instances."""
+"""Experiments with recognisers that are trained on bags of instances."""
 
 from typing import ClassVar
 
@@ -8,7 +8,7 @@ from irec_jax.tasks import MultiInstance
 
 
 class MultiInstanceExperiment(RecognitionExperiment):
-    """Trains on bags of consecutive instances; predicts and evaluates single instances."""
+    """Experiment that trains on bags of consecutive instances, but evaluates single instances."""
 
     task: MultiInstance
     unit: ClassVar[str] = "bags of windows"

@@ -1,4 +1,4 @@
-"""Experiments of recognisers: clips, scores, report."""
+"""Experiments with recognisers."""
 
 import dataclasses
 import functools
@@ -30,7 +30,7 @@ _CLASS_WEIGHTS = "class_weights.json"
 
 
 class RecognitionExperiment(Experiment[Recognition, data.Dataset, data.Clips]):
-    """Trains and evaluates a recogniser."""
+    """Experiment that trains and evaluates a recogniser."""
 
     reports = recognition_report
 
@@ -49,7 +49,7 @@ class RecognitionExperiment(Experiment[Recognition, data.Dataset, data.Clips]):
         folder, name = self.config.data.get("stored"), self.config.frontend.name
         if name == "stored" and not folder:
             raise UserError(
-                "frontend.name=stored: takes stored features; set data.stored to their folder"
+                "frontend.name=stored: needs stored features; set data.stored to their folder"
             )
         if not folder:
             return
@@ -57,8 +57,8 @@ class RecognitionExperiment(Experiment[Recognition, data.Dataset, data.Clips]):
         if num_values != expected:
             raise UserError(
                 f"data.stored={folder}: holds {num_values} values per example, but the front end "
-                f"{name} takes {expected}; for features set frontend.name=stored, with their "
-                "num_bins and num_stored_frames"
+                f"{name} takes {expected}; for features, set frontend.name=stored and its num_bins "
+                "and num_stored_frames"
             )
         if name == "stored" and self.config.evaluation.baselines:
             raise UserError(
@@ -91,10 +91,10 @@ class RecognitionExperiment(Experiment[Recognition, data.Dataset, data.Clips]):
         return data.Batches(examples, hop_samples=hop_samples, **settings)
 
     def training_batches(self, examples: data.Clips, folder: Path, *, seed: int) -> data.Batches:
-        """Return batches with class weights, if the config asks for them.
+        """Return the training batches, with class weights if the config enables them.
 
-        The weights are computed once, from the training windows, and stored in the folder: a
-        resumed run takes the stored ones.
+        The weights are computed once, from the training windows, and stored in the folder; a
+        resumed run uses the stored weights.
         """
         batches = self.batches(examples, seed=seed, shuffle=True)
         kind = self._class_weights_kind
@@ -118,7 +118,7 @@ class RecognitionExperiment(Experiment[Recognition, data.Dataset, data.Clips]):
         return None if kind == "none" else kind
 
     def _read_class_weights(self, folder: Path) -> dict[str, Any]:
-        """Return the class weights that a system was trained with; {} without any."""
+        """Return the class weights that a system was trained with, or {} if there are none."""
         file = folder / _CLASS_WEIGHTS
         if not self._class_weights_kind or not file.exists():
             return {}
@@ -270,7 +270,7 @@ def _baselines(
 
 
 def _in_class_order(threshold: float | Mapping[str, float], classes: tuple[str, ...]) -> Any:
-    """Return one threshold as a number, or thresholds by class as a list."""
+    """Return a single threshold as a number, or per-class thresholds as a list."""
     if isinstance(threshold, Mapping):
         return [float(threshold[name]) for name in classes]
     return float(threshold)

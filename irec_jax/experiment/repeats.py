@@ -1,4 +1,4 @@
-"""Repeats of an experiment: their folders and reports."""
+"""Folders and reports of the repeats of an experiment."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from irec_jax.files import read_json
 
 
 def run_folders(config: config_dict.ConfigDict, folder: Path) -> dict[int, Path]:
-    """Return the folder of each repeat by its seed."""
+    """Return the folder of each repeat, by seed."""
     if config.training.repeats == 1:
         return {config.seed: folder}
     seeds = range(config.seed, config.seed + config.training.repeats)
@@ -17,10 +17,10 @@ def run_folders(config: config_dict.ConfigDict, folder: Path) -> dict[int, Path]
 
 
 def check_repeats(config: config_dict.ConfigDict) -> None:
-    """Raise UserError if the config has a single run, which cannot be divided among jobs."""
+    """Raise UserError if there is only one repeat, which cannot be divided among jobs."""
     if config.training.repeats == 1:
         raise UserError(
-            "training.repeats=1: --task and --collect divide repeats among jobs; set it to more"
+            "training.repeats=1: --task and --collect need several repeats; set it to 2 or more"
         )
 
 
@@ -28,11 +28,11 @@ def read_reports(folders: dict[int, Path]) -> dict[int, dict]:
     """Return the reports of the repeats that have finished, by seed.
 
     Raises:
-        UserError: none has finished.
+        UserError: no repeat has finished.
     """
     files = {seed: folder / "report.json" for seed, folder in folders.items()}
     reports = {seed: read_json(file) for seed, file in files.items() if file.exists()}
     if not reports:
         parent = next(iter(folders.values())).parent
-        raise UserError(f"{parent}: no repeat has finished; execute them without --collect")
+        raise UserError(f"{parent}: no repeat has finished; run the repeats without --collect")
     return reports

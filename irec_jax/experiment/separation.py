@@ -1,4 +1,4 @@
-"""Experiments of separators: tracks, scores, report."""
+"""Experiments with separators."""
 
 import dataclasses
 import functools
@@ -24,12 +24,12 @@ from irec_jax.tasks import Separation
 from irec_jax.text import mean_sd, plural
 from irec_jax.training.logging import log
 
-#: Maps windows float32 (B, T) to features of the target.
+#: Function that maps windows, float32 (B, T), to features of the target.
 Predict = Callable[[np.ndarray], np.ndarray]
 
 
 class SeparationExperiment(Experiment[Separation, data.StemDataset, data.Tracks]):
-    """Trains and evaluates a separator."""
+    """Experiment that trains and evaluates a separator."""
 
     reports = separation_report
 
@@ -88,11 +88,11 @@ class SeparationExperiment(Experiment[Separation, data.StemDataset, data.Tracks]
     def _score(
         self, tracks: data.Tracks, predict: Predict
     ) -> tuple[list[separation.TrackScores], separation.Example | None]:
-        """Score the tracks, each process its share of them.
+        """Score the tracks, which are divided among the processes.
 
         Returns:
-            The scores of every track, on every process, and on process 0 spectrograms of the first
-            one that has a target.
+            The scores of all tracks, on every process; and, on process 0, spectrograms of the first
+            track whose target is not silent.
         """
         frontend, rate_hz = self.task.frontend, self.dataset.sample_rate_hz
         examples: dict[int, separation.Example] = {}
@@ -129,7 +129,10 @@ class SeparationExperiment(Experiment[Separation, data.StemDataset, data.Tracks]
         return scores, examples[first]
 
     def _estimate(self, tracks: data.Tracks, i: int, predict: Predict) -> separation.TrackEstimates:
-        """Return features of the channels' mean, which Ligtenberg (2022) scores, and waveforms."""
+        """Return estimates for a track: features of the mean of its channels, and waveforms.
+
+        Ligtenberg (2022) scores the features.
+        """
         task = self.task
 
         def read(streams: Iterable[str]) -> np.ndarray:
@@ -155,7 +158,7 @@ class SeparationExperiment(Experiment[Separation, data.StemDataset, data.Tracks]
     def _estimate_overlapping(
         self, mixture: np.ndarray, predict: Predict
     ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """Return features and waveforms of each system from averaged overlapping windows."""
+        """Return raw and postprocessed features and waveforms from averaged overlapping windows."""
         task, settings = self.task, self.config.evaluation
         hop_samples = settings.hop_s * self.dataset.sample_rate_hz
         sizes = dict(
@@ -182,7 +185,7 @@ class SeparationExperiment(Experiment[Separation, data.StemDataset, data.Tracks]
     def _estimate_joined(
         self, mixture: np.ndarray, predict: Predict
     ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """Return features and waveforms of each system from windows side by side."""
+        """Return raw and postprocessed features and waveforms from adjacent windows."""
         task, settings = self.task, self.config.evaluation
         window = dict(window_samples=task.window_samples)
 
@@ -212,7 +215,7 @@ class SeparationExperiment(Experiment[Separation, data.StemDataset, data.Tracks]
 
     @property
     def _gate(self) -> Gate:
-        """The postprocessing of the config."""
+        """The postprocessing that the config selects."""
         settings = self.config.evaluation
         return Gate(
             post_db=settings.post_db,
@@ -221,7 +224,7 @@ class SeparationExperiment(Experiment[Separation, data.StemDataset, data.Tracks]
         )
 
     def _post_variants(self) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
-        """Return the postprocessing with each reference and each fill value."""
+        """Return postprocessing functions for all combinations of reference and fill value."""
         gate = self._gate
         return {
             f"{reference}, {fill}": functools.partial(
@@ -238,7 +241,7 @@ class SeparationExperiment(Experiment[Separation, data.StemDataset, data.Tracks]
         return np.asarray(gate(features, frontend, segment_frames=num_frames))
 
     def _protocol(self, splits: data.Splits[data.Tracks]) -> dict:
-        """Return the data splits, for the report."""
+        """Return the description of the data splits for the report."""
         name, rate = self.config.data.split, self.dataset.sample_rate_hz
         return {
             "description": f"{name}: {data.describe_stem_split(self.config.data, self.dataset)}",

@@ -1,17 +1,17 @@
 """Front ends: model inputs from waveforms.
 
-A front end is a frozen dataclass of static settings that can be written as JSON (the checkpoint
-stores its `dataclasses.asdict`), derived from `FrontEnd`:
+A front end is a subclass of `FrontEnd`: a frozen dataclass of static settings that can be written
+as JSON (checkpoints store its `dataclasses.asdict`). It has the following members:
 
 - `__call__(waveform (..., T), *, num_samples=None, keys=None) -> features`, an array (..., *shape)
   or a dict of such arrays,
 - `output_shape(num_samples) -> shape`, the shape of the features of one example (a dict of shapes
   if the features are a dict), computed without running the front end, and
-- `axes`, the names of these axes, `time` and `frequency`, if the features are a spectrogram.
+- `axes`, the names of the axes of that shape, such as `time` and `frequency` for spectrograms.
 
 Front ends that depend on the sample rate have a field `sample_rate_hz`. A front end whose input is
-not audio (`stored`) states the length of its 'waveforms' as `num_values`.
-Batched and unbatched waveforms, under jit and vmap, give the same features.
+not audio (`stored`) gives the length of its 'waveforms' as `num_values`. Batched and unbatched
+waveforms give the same features, also under jit and vmap.
 """
 
 from typing import Any
@@ -51,7 +51,7 @@ FRONTENDS = {
 
 
 def find(name: str) -> type[FrontEnd]:
-    """Return the class of a front end: a key of `FRONTENDS`, or `module:Class` of another package.
+    """Return a front end's class, given a key of `FRONTENDS` or `module:Class` from elsewhere.
 
     Raises:
         UserError: see `registry.find_class`.
@@ -60,10 +60,10 @@ def find(name: str) -> type[FrontEnd]:
 
 
 def create(name: str, **settings: Any) -> FrontEnd:
-    """Return the front end of a given name with the given settings.
+    """Return the front end with the given name and settings.
 
     Raises:
-        UserError: unknown name or setting (the nearest known one is suggested), or a value out of
-            range.
+        UserError: if the name or a setting is unknown (the message suggests the nearest known one),
+            or a value is out of range.
     """
     return registry.create("front end", {name: find(name)}, name, **settings)

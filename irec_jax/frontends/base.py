@@ -1,4 +1,4 @@
-"""Base class of the front ends, and checks of their settings; messages name the config key."""
+"""Base class of the front ends, and checks of their settings whose errors name the config key."""
 
 import abc
 import functools
@@ -15,7 +15,7 @@ from jaxtyping import Float, Float64, Int, Key, Shaped, UInt32
 from irec_jax.dsp.checks import check_signal
 from irec_jax.errors import UserError
 
-#: One array, or several by name; `FrontEnd.output_shape` returns the axes that follow the batch.
+#: An array or a dict of arrays; `FrontEnd.output_shape` returns their shapes without batch axes.
 Features = Float[Array, "..."] | dict[str, Shaped[Array, "..."]]
 Shape = tuple[int, ...]
 
@@ -23,12 +23,11 @@ Shape = tuple[int, ...]
 class FrontEnd(abc.ABC):
     """Interface of all front ends; subclasses are frozen dataclasses of static settings.
 
-    A setting out of range raises a `UserError` that names it when the front end is created.
+    Creating a front end with a setting out of range raises a `UserError` that names the setting.
 
     Attributes:
-        axes: names of the axes of the features that follow the batch, such as `time` and
-            `frequency` of a spectrogram; None if they have no such names. Masks and pictures rely
-            on them.
+        axes: names of the features' axes after the batch axes, such as `time` and `frequency` for
+            spectrograms, or None if they have no names. Masking and pictures rely on these names.
     """
 
     axes: ClassVar[tuple[str, ...] | None] = None
@@ -40,18 +39,18 @@ class FrontEnd(abc.ABC):
         num_samples: Int[ArrayLike, "#*batch"] | None = None,
         keys: Key[Array, "*batch"] | UInt32[Array, "*batch 2"] | None = None,
     ) -> Features:
-        """Return the features of waveforms, which the docstring of the class describes.
+        """Return the features of waveforms, as described in the docstring of the class.
 
         Args:
-            waveform: float32, each divided by the peak of its clip.
-            num_samples: number of samples of each waveform before the zero padding; None: all.
-                Front ends that treat padding as silence ignore it.
-            keys: PRNG keys, one per waveform, in training only; None: no randomness. Front ends
-                without randomness ignore them.
+            waveform: float32 waveforms, each divided by the peak of its clip.
+            num_samples: number of samples of each waveform before the zero padding; if None, all
+                samples. Front ends that treat padding as silence ignore it.
+            keys: PRNG keys for training, one per waveform; if None, nothing is random.
+                Deterministic front ends ignore them.
 
         Raises:
-            UserError: `output_shape` rejects the number of samples.
-            AssertionError: `waveform` does not have a floating-point dtype or has no samples.
+            UserError: if `output_shape` rejects the number of samples.
+            AssertionError: if `waveform` does not have a floating-point dtype or has no samples.
         """
         check_signal("waveform", waveform)
         self.output_shape(waveform.shape[-1])  # raises if the length does not fit
@@ -62,9 +61,9 @@ class FrontEnd(abc.ABC):
         """Return the shape of the features of one waveform of `num_samples` samples."""
 
     def frequencies_hz(self, sample_rate_hz: float) -> Float64[np.ndarray, " frequencies"] | None:
-        """Return the centres of the `frequency` axis for waveforms of a sample rate.
+        """Return the centre frequencies of the `frequency` axis in Hz for a given sample rate.
 
-        None for features without such an axis, or without known frequencies.
+        Returns None if there is no such axis or its frequencies are not known.
         """
         return None
 
@@ -73,8 +72,8 @@ class FrontEnd(abc.ABC):
     ) -> Shaped[np.ndarray, "*batch _rows _columns"]:
         """Return features as images whose first row is at the top.
 
-        Time runs to the right, the other named axis upwards. Features without named axes are
-        unchanged.
+        Time runs to the right and the other named axis upwards. Features without named axes are
+        returned unchanged.
         """
         if self.axes is None:
             return features
@@ -85,7 +84,7 @@ class FrontEnd(abc.ABC):
     def _features(
         self, waveform: Float[Array, "... samples"], num_samples: Any, keys: Any
     ) -> Features:
-        """Compute the features of valid waveforms, in a jitted function."""
+        """Compute the features of valid waveforms; called under `jit`."""
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -94,23 +93,23 @@ def _compute(frontend: FrontEnd, waveform: Array, num_samples: Any, keys: Any) -
 
 
 def setting_error(message: str) -> UserError:
-    """Return the error for a message that begins with the name of a setting."""
+    """Return the error with a message that begins with the name of a setting."""
     return UserError(f"frontend.{message}")
 
 
 def check_integers(minimum: int, **settings: Any) -> None:
-    """Raise UserError for a setting that is not an integer of at least `minimum`."""
+    """Raise UserError unless all settings are integers of at least `minimum`."""
     for name, value in settings.items():
         if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
             raise setting_error(f"{name}={value!r}: expected an integer >= {minimum}")
 
 
 def check_numbers(unit: str, *, above: float = -math.inf, **settings: Any) -> None:
-    """Raise UserError for a setting that is not a finite real number above a bound.
+    """Raise UserError unless all settings are finite real numbers above a bound.
 
     Args:
-        unit: follows 'expected a number' in the message: ' in Hz'.
-        above: the bound.
+        unit: text that follows 'expected a number' in the message, such as ' in Hz'.
+        above: the exclusive lower bound.
         **settings: values by name.
     """
     for name, value in settings.items():
@@ -121,7 +120,7 @@ def check_numbers(unit: str, *, above: float = -math.inf, **settings: Any) -> No
 
 
 def check_choice(choices: Iterable[str], **settings: Any) -> None:
-    """Raise UserError for a setting that is not among the choices."""
+    """Raise UserError unless all settings are among the choices."""
     for name, value in settings.items():
         if value not in choices:
             known = ", ".join(map(repr, choices))

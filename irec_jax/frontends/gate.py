@@ -11,13 +11,13 @@ from jaxtyping import Float
 
 from irec_jax.frontends.base import check_choice, check_numbers
 
-#: Level that the threshold is relative to, and value that replaces what is below the threshold.
+#: Reference levels of the threshold, and replacements for values below the threshold.
 REFERENCES, FILLS = ("absolute", "track", "segment"), ("floor", "zero")
 
 
 @runtime_checkable
 class Levels(Protocol):
-    """A front end whose features are dB divided by `scale_db`, at least `floor_db`."""
+    """A front end whose features are levels of at least `floor_db`, divided by `scale_db`."""
 
     @property
     def scale_db(self) -> float: ...
@@ -30,18 +30,19 @@ class Levels(Protocol):
 class Gate:
     """Replacement of values below a threshold.
 
-    Ligtenberg removes 'the softest sounds of the model output (less than 60dB)' and states neither
-    the level that this refers to nor the value that replaces them.
+    Ligtenberg removes 'the softest sounds of the model output (less than 60dB)' but states neither
+    the reference level nor the value that replaces them.
 
     Attributes:
         post_db: the threshold, in dB relative to the reference.
-        reference: 'absolute': 0 dB of the front end, 60 dB below full scale with the defaults of
-            `SpectrogramDb`; 'track': the largest value of the spectrogram; 'segment': the largest
-            value of each segment.
-        fill: 'floor', the floor of the front end, silence; or 'zero', 0 dB of the front end.
+        reference: 'absolute' for 0 dB of the front end, which is 60 dB below full scale with the
+            defaults of `SpectrogramDb`; 'track' for the largest value of the spectrogram;
+            'segment' for the largest value of each segment.
+        fill: 'floor' for the floor of the front end (silence), or 'zero' for its 0 dB.
 
     Raises:
-        UserError: a value out of range, named as the key of a config's section `frontend`.
+        UserError: if a value is out of range; the message names the key of the config section
+            `frontend`.
     """
 
     post_db: float
@@ -66,8 +67,10 @@ class Gate:
         Args:
             features: spectrograms, each with its own reference.
             frontend: the front end of the features.
-            segment_frames: frames of a segment, the last of which may be shorter; None: all.
-            maximum: largest value of the track of each spectrogram, if this is a part of it.
+            segment_frames: number of frames per segment, where the last segment may be shorter; if
+                None, all frames are one segment.
+            maximum: largest value of the track that each spectrogram is a part of; if None, the
+                spectrogram is the complete track.
         """
         array = jnp if isinstance(features, jax.Array) else np
         reference = self._reference(array, features, segment_frames, maximum)
@@ -76,7 +79,7 @@ class Gate:
         return array.where(below, fill, features)
 
     def _reference(self, array, features, segment_frames: int | None, maximum):
-        """Return the level that the threshold refers to, to be broadcast to the features."""
+        """Return the reference level of the threshold, which broadcasts against the features."""
         if self.reference == "absolute":
             return np.float32(0.0)
         if self.reference == "track" and maximum is not None:

@@ -30,13 +30,14 @@ class Stacked(FrontEnd):
     """Stacked image: samples as grey values, written row by row into a square, then resized.
 
     See `irec_jax.dsp.stacked_image` for the grey values and `irec_jax.dsp.resize` for the
-    interpolation. Goel's image files hold integer grey values after resizing; here they keep their
-    fractions. The features are float32 (..., size, size), grey values / 255: 0 black, 1 white,
-    silence 128 / 255; samples beyond -1..1 are black or white.
+    interpolation. Goel's image files hold integer grey values after resizing; here, they are not
+    rounded. The features are grey values divided by 255, float32 (..., size, size): 0 is black, 1
+    is white and silence is 128 / 255; samples outside -1..1 are black or white.
 
     Attributes:
-        side: N of the N x N samples (367 in Goel for 3 s); longer waveforms are trimmed, shorter
-            ones padded with silence, which is grey. 0: the smallest square the waveform fits into.
+        side: side of the square in samples (367 in Goel for 3 s); longer waveforms are trimmed,
+            shorter ones padded with silence, which is grey. If 0, the smallest square that holds
+            the waveform.
         size: rows and columns after resizing.
     """
 
@@ -69,12 +70,12 @@ class Recurrence(FrontEnd):
 
     See `irec_jax.dsp.recurrence_plot.recurrence_plot` for the two kinds of pooling and
     `irec_jax.dsp.resize` for the interpolation. The features of waveforms in -1..1 are float32
-    (..., R, size, size) in 0..1, an image per exponent; 0 for equal samples.
+    (..., R, size, size) in 0..1, with one image per exponent; equal samples give 0.
 
     Attributes:
-        exponents: n of each resolution, an image of the first 2^n samples; shorter waveforms are
-            padded with silence.
-        points: number of points after max-pooling; must divide each 2^n.
+        exponents: exponent n of each resolution, an image of the first 2^n samples; shorter
+            waveforms are padded with silence.
+        points: number of points after max-pooling, which must divide each 2^n.
         size: rows and columns after resizing.
         pooling: '1d' pools the signal before plotting, '2d' pools the plot.
     """
@@ -87,7 +88,7 @@ class Recurrence(FrontEnd):
     def __post_init__(self):
         if not isinstance(self.exponents, list | tuple) or not self.exponents:
             raise setting_error(f"exponents={self.exponents!r}: expected integers like (16, 17)")
-        object.__setattr__(self, "exponents", tuple(self.exponents))  # JSON has lists only
+        object.__setattr__(self, "exponents", tuple(self.exponents))  # JSON has only lists
         check_integers(1, points=self.points, size=self.size)
         for exponent in self.exponents:
             check_integers(0, exponents=exponent)
@@ -129,7 +130,7 @@ class ImageAndChunks(FrontEnd):
     `Stacked`, and `steps` and `num_steps` of `Chunks`.
 
     Attributes:
-        image: 'recurrence' or 'stacked'; settings of the other kind must have their defaults.
+        image: 'recurrence' or 'stacked'; settings of the other kind must keep their defaults.
         exponents, points, pooling: settings of `Recurrence`.
         side: setting of `Stacked`.
         size: setting of both.
@@ -159,7 +160,7 @@ class ImageAndChunks(FrontEnd):
         """Return the shapes for waveforms of `num_samples` samples.
 
         Raises:
-            UserError: fewer samples than a chunk.
+            UserError: if there are fewer samples than in one chunk.
         """
         steps = self._part(Chunks).output_shape(num_samples)
         return {"image": self._image_frontend.output_shape(num_samples), **steps}

@@ -26,18 +26,18 @@ class LogMel(FrontEnd):
     gradients are finite, also for silence. The defaults are those of Han et al. (2017): magnitudes
     of a 1,024-sample STFT with hop 512 at 22.05 kHz in 128 mel bands up to 11,025 Hz.
 
-    **Frames.** Centred framing makes 1 + floor(T / hop) frames, like librosa: 44 for 1.0 s. The
-    last one extends up to half a frame beyond the end; `drop_last` removes it and leaves floor(T /
-    hop) frames: 21, 43, 64 and 129 for windows of 0.5, 1, 1.5 and 3 s at 22.05 kHz, which includes
-    the paper's 43 x 128 for 1 s. The other frames equal librosa's.
+    **Frames.** Centred framing gives 1 + floor(T / hop) frames, as in librosa: 44 for 1.0 s. The
+    last frame extends up to half a frame beyond the end; `drop_last` removes it and leaves floor(T
+    / hop) frames: 21, 43, 64 and 129 for windows of 0.5, 1, 1.5 and 3 s at 22.05 kHz, including the
+    paper's 43 x 128 for 1 s. The other frames equal librosa's.
 
     **Offset.** Waveforms should be divided by their peak. A sinusoid of amplitude 1 then gives
     about 10 in a low band with the default settings, 80 dB above an offset of 1e-3: silence becomes
-    -6.9, the loudest bands about 2. In mixtures of pop music about 99 % of the values are above
-    1e-3, so music keeps its detail; an offset of 1e-6 would map digital silence to -13.8, and
-    padding and pauses would take half of the input range. The scale of the bands depends on
-    `power` and `mel_norm` (without normalisation they are 30 to 300 times larger), so a change of
-    these requires another offset.
+    -6.9, the loudest bands about 2. In mixtures of pop music, about 99 % of the values are above
+    1e-3, so music keeps its detail. With an offset of 1e-6, digital silence would become -13.8, and
+    padding and pauses would take up half of the input range. The scale of the bands depends on
+    `power` and `mel_norm` (without normalisation, they are 30 to 300 times larger), so changing
+    these settings requires another offset.
 
     Attributes:
         sample_rate_hz: sample rate of the waveforms.
@@ -45,17 +45,18 @@ class LogMel(FrontEnd):
         hop_length: samples between the starts of frames.
         num_mels: number of mel bands.
         min_hz: lower edge of the first band.
-        max_hz: upper edge of the last band; None is half of the sample rate.
+        max_hz: upper edge of the last band; if None, half of the sample rate.
         window: 'hann', 'hamming', 'blackman' or 'rectangular', periodic.
         power: exponent of the magnitude: 1 is magnitude, 2 is power.
         mel_scale: 'slaney' or 'htk'.
         mel_norm: 'slaney' (triangles of area 1 over Hz) or None (peaks of 1).
-        padding: 'center', 'end' (ceil(T / hop) frames) or 'none' (complete frames only).
+        padding: 'center', 'end' (ceil(T / hop) frames) or 'none' (only complete frames).
         drop_last: remove the last frame with 'center'; ignored with other paddings.
-        offset: added before the logarithm, > 0.
+        offset: value added before the logarithm, > 0.
 
     Warns:
-        UserWarning: bands without any bin, which are constant: too many for the frame length.
+        UserWarning: if there are too many bands for the frame length, so that some contain no bin
+            and are constant.
     """
 
     axes: ClassVar[tuple[str, ...] | None] = ("time", "frequency")
@@ -99,7 +100,7 @@ class LogMel(FrontEnd):
         """Return (frames, num_mels) for waveforms of `num_samples` samples.
 
         Raises:
-            UserError: too short for one frame.
+            UserError: if the waveforms are too short for one frame.
         """
         num_frames = framing.num_frames(num_samples, **self._framing)
         if self.padding == "center" and self.drop_last:
@@ -113,7 +114,7 @@ class LogMel(FrontEnd):
         return num_frames, self.num_mels
 
     def frequencies_hz(self, sample_rate_hz: float) -> Float64[np.ndarray, " frequencies"]:
-        """Return the centres of the mel bands."""
+        """Return the centre frequencies of the mel bands in Hz."""
         max_hz = self.sample_rate_hz / 2 if self.max_hz is None else self.max_hz
         return mel.mel_frequencies(
             self.num_mels, min_hz=self.min_hz, max_hz=max_hz, mel_scale=self.mel_scale
@@ -128,7 +129,7 @@ class LogMel(FrontEnd):
         def features(waveform: Array | np.ndarray) -> Array:
             spectrum = stft.stft(waveform, window=self.window, **self._framing)
             magnitudes = _magnitude_power(spectrum[..., :num_frames, :], self.power)
-            # In full precision on GPUs and TPUs, too, where the default has 8 to 10 bits.
+            # Full precision, because the default on GPUs and TPUs has only 8 to 10 bits.
             bands = jnp.matmul(magnitudes, filterbank, precision="highest")
             return jnp.log(bands + self.offset)
 

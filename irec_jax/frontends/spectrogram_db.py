@@ -27,26 +27,27 @@ _FRAMES_PER_BATCH = 256
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SpectrogramDb(FrontEnd):
-    """Power spectrogram in dB, scaled to within -1..1 (Ligtenberg 2022).
+    """Power spectrogram in dB, scaled to lie within -1..1 (Ligtenberg 2022).
 
-    features = 10 log10(max(|X(t, k)|^2, 10^(floor_db / 10))) / scale_db, where X is the STFT. It is
-    not scaled: a sinusoid of amplitude 1 has 20 log10(sum(w) / 2), 60 dB with the defaults, and no
-    signal in -1..1 exceeds 66 dB. The paper states no floor: -100 dB, 160 dB below that sinusoid,
-    preserves all 16-bit audio. The features are float32 (..., num_bins, num_frames), lowest
-    frequency first, >= floor_db / scale_db; the gradient is 0 at the floor.
+    features = 10 log10(max(|X(t, k)|^2, 10^(floor_db / 10))) / scale_db, where X is the STFT. X is
+    not scaled: a sinusoid of amplitude 1 has a level of 20 log10(sum(w) / 2), which is 60 dB with
+    the defaults, and no signal in -1..1 exceeds 66 dB. The paper states no floor; -100 dB, which is
+    160 dB below that sinusoid, preserves all 16-bit audio. The features are float32
+    (..., num_bins, num_frames), lowest frequency first, >= floor_db / scale_db; the gradient is 0
+    at the floor.
 
-    **Frames.** Frame t begins at sample t * hop_length; the signal is padded with zeros. T samples
-    make ceil(T / hop_length) frames, 126 for 3 s at 44.1 kHz; further frames up to `num_frames`
-    have the value of the floor. **Bins.** The lowest `num_bins`; the defaults omit the bin at half
-    of the sample rate. The paper's input therefore has 2048 x 128 values.
+    Frame t begins at sample t * hop_length; the signal is padded with zeros. T samples give
+    ceil(T / hop_length) frames, 126 for 3 s at 44.1 kHz; further frames up to `num_frames` have the
+    value of the floor. Only the lowest `num_bins` bins are kept; the default omits the Nyquist bin.
+    With the defaults, the features have 2048 x 128 values, as in the paper.
 
     Attributes:
         frame_length: samples per STFT frame.
         hop_length: samples between the starts of frames.
         num_bins: number of lowest bins to keep, at most frame_length // 2 + 1.
         num_frames: number of frames of the features.
-        floor_db: smallest value, also for silence.
-        scale_db: dB by which the result is divided.
+        floor_db: smallest level in dB, also for silence.
+        scale_db: divisor of the levels in dB.
         window: 'hann', 'hamming', 'blackman' or 'rectangular', periodic.
     """
 
@@ -67,7 +68,8 @@ class SpectrogramDb(FrontEnd):
         num_stft_bins = self.frame_length // 2 + 1
         if self.num_bins > num_stft_bins:
             raise setting_error(
-                f"num_bins={self.num_bins}: frame_length={self.frame_length} makes {num_stft_bins}"
+                f"num_bins={self.num_bins}: expected at most {num_stft_bins}, the number of bins "
+                f"with frame_length={self.frame_length}"
             )
         check_numbers(" in dB", floor_db=self.floor_db)
         check_numbers(" of dB", above=0, scale_db=self.scale_db)
@@ -76,7 +78,7 @@ class SpectrogramDb(FrontEnd):
         """Return (num_bins, num_frames), for waveforms of `num_samples` samples.
 
         Raises:
-            UserError: more samples than `num_frames` frames cover.
+            UserError: if there are more samples than `num_frames` frames cover.
         """
         if num_samples > self.num_frames * self.hop_length:
             raise setting_error(
@@ -86,7 +88,7 @@ class SpectrogramDb(FrontEnd):
         return self.num_bins, self.num_frames
 
     def frequencies_hz(self, sample_rate_hz: float) -> Float64[np.ndarray, " frequencies"]:
-        """Return the frequencies of the bins."""
+        """Return the frequencies of the bins in Hz."""
         return np.arange(self.num_bins) * (sample_rate_hz / self.frame_length)
 
     def _features(
@@ -105,7 +107,7 @@ class SpectrogramDb(FrontEnd):
         return map_in_batches(features, waveform, batch_size=batch_size)
 
     def decibels(self, features: Float[Array | np.ndarray, "*shape"]) -> Float[Array, "*shape"]:
-        """Convert features to dB, limited by the floor."""
+        """Convert features to dB, clipped at the floor."""
         return jnp.maximum(features * self.scale_db, self.floor_db)
 
     def amplitudes(self, features: Float[Array | np.ndarray, "*shape"]) -> Float[Array, "*shape"]:
@@ -131,20 +133,20 @@ class SpectrogramDb(FrontEnd):
         momentum: float = 0.99,
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "... {num_samples}"]:
-        """Return waveforms with approximately these features.
+        """Return waveforms with approximately the given features.
 
-        Round trip of 3-s excerpts of eight pop songs with the defaults: with the original phase,
-        the signal-to-noise ratio is 97 to 122 dB after the first 300 samples (23 to 33 dB with
-        them). With Griffin-Lim, the spectral convergence || |X'| - |X| || / || |X| || is -21 to
-        -23 dB after 32 iterations, -26 to -30 dB after 100, and -16 to -18 dB after 32 without
-        momentum; the waveforms do not resemble the original (below 0 dB), because magnitudes do
-        not determine the phase.
+        In a round trip of 3-s excerpts from eight pop songs with the defaults and the original
+        phase, the signal-to-noise ratio is 97 to 122 dB after the first 300 samples (23 to 33 dB
+        including them). With Griffin-Lim, the spectral convergence || |X'| - |X| || / || |X| || is
+        -21 to -23 dB after 32 iterations, -26 to -30 dB after 100, and -16 to -18 dB after 32
+        without momentum. The waveforms then differ from the originals (below 0 dB), because
+        magnitudes do not determine the phase.
 
         Args:
             features: features as returned by this front end.
             num_samples: T, length of the waveforms; frames beyond ceil(T / hop_length) are ignored.
             phase: phase of the waveforms, or of a mixture that contains them: angles in radians or
-                complex numbers with these angles. None: Griffin-Lim.
+                complex numbers with these angles. If None, Griffin-Lim estimates the phase.
             num_iterations, momentum, key: as for `dsp.griffin_lim`; ignored if a phase is given.
 
         Returns:
@@ -152,9 +154,9 @@ class SpectrogramDb(FrontEnd):
             determine, about the first 260 with the defaults (6 ms), are faded in.
 
         Raises:
-            UserError: T makes more than `num_frames` frames.
-            ValueError: wrong shape of the features, or an option out of range.
-            AssertionError: `features` does not have a floating-point dtype.
+            UserError: if T samples give more than `num_frames` frames.
+            ValueError: if the features have the wrong shape, or an option is out of range.
+            AssertionError: if `features` does not have a floating-point dtype.
         """
         check_floating("features", features)
         check_positive(num_samples=num_samples)
@@ -183,7 +185,7 @@ class SpectrogramDb(FrontEnd):
         return {name: getattr(self, name) for name in names} | {"padding": "end"}
 
     def num_real_frames(self, num_samples: int) -> int:
-        """Return the number of frames of `num_samples` samples, without padding frames."""
+        """Return the number of frames for `num_samples` samples, excluding padding frames."""
         return -(-num_samples // self.hop_length)
 
     def to_stft(

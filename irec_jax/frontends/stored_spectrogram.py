@@ -26,16 +26,17 @@ class StoredSpectrogram(FrontEnd):
     The 'waveform' of an example is its spectrogram, row by row: float32 (..., num_values) within
     -1..1. The features are float32 (..., num_bins, num_frames). Values below `post_db` are replaced
     (the postprocessing of Ligtenberg 2022, see `gate.Gate`), so that the same stored spectrograms
-    are used with and without postprocessing. An example is a segment and a track of its own.
+    can be used with and without postprocessing. Each example is treated as a separate track with a
+    single segment.
 
     Attributes:
         num_bins: bins of the stored spectrogram.
         num_stored_frames: frames of the stored spectrogram.
         num_frames: frames of the features; frames that are not stored have the value of the floor.
         floor_db, scale_db: settings of the front end that computed the features.
-        post_db: values below this level are removed; None keeps all.
-        post_reference, post_fill: the level that it is relative to, and the value that replaces
-            what is removed.
+        post_db: level below which values are removed; if None, all values are kept.
+        post_reference, post_fill: reference level of `post_db`, and the value that replaces removed
+            values.
     """
 
     axes: ClassVar[tuple[str, ...] | None] = ("frequency", "time")
@@ -73,12 +74,12 @@ class StoredSpectrogram(FrontEnd):
         """Return (num_bins, num_frames), for examples of `num_samples` values.
 
         Raises:
-            UserError: a number of values other than `num_values`.
+            UserError: if the number of values is not `num_values`.
         """
         if num_samples != self.num_values:
             raise setting_error(
                 f"num_bins={self.num_bins} and num_stored_frames={self.num_stored_frames} make "
-                f"{self.num_values} values, and an example has {num_samples}"
+                f"{self.num_values} values, but an example has {num_samples}"
             )
         return self.num_bins, self.num_frames
 

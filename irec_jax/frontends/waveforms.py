@@ -29,13 +29,13 @@ class Raw(FrontEnd):
     - `'silence'`: before and after the waveform, as silence that the network processes. In training
       the waveform is placed at random, uniformly over all positions, 'so that the network learns to
       ignore silence'; otherwise in the middle, with the odd zero at the end.
-    - `'mask'`: after the waveform; `num_steps` states where the waveform ends.
+    - `'mask'`: after the waveform; `num_steps` indicates where the waveform ends.
 
     The features are `steps`, float32 (..., N, 1), and `num_steps`, int32 (...,), the number of
-    valid steps: N, or with 'mask' `num_samples`, at least 1.
+    valid steps: N or, with 'mask', `num_samples` (at least 1).
 
     Attributes:
-        length_samples: number of steps; 0: the length of the waveform.
+        length_samples: number of steps; if 0, the length of the waveform.
         padding: 'silence' or 'mask'.
     """
 
@@ -50,7 +50,7 @@ class Raw(FrontEnd):
         """Return the shapes for waveforms of `num_samples` samples.
 
         Raises:
-            UserError: more than `length_samples`.
+            UserError: if there are more than `length_samples`.
         """
         check_length(num_samples, self.length_samples)
         return {"steps": (self.length_samples or num_samples, 1), "num_steps": ()}
@@ -100,7 +100,7 @@ class FftMagnitude(FrontEnd):
     gradient is finite, also for silence.
 
     Attributes:
-        length_samples: N, 884,000 in the paper (20.05 s at 44.1 kHz); 0: the length of the
+        length_samples: N, 884,000 in the paper (20.05 s at 44.1 kHz); if 0, the length of the
             waveform.
         norm: 'ortho' divides by sqrt(N), which preserves the energy and gives features about as
             large as the samples; 'backward' does not scale; 'forward' divides by N. The paper
@@ -120,7 +120,7 @@ class FftMagnitude(FrontEnd):
         """Return (floor(N / 2),) for waveforms of `num_samples` samples.
 
         Raises:
-            UserError: more than `length_samples`, or N below 2.
+            UserError: if there are more than `length_samples`, or N is below 2.
         """
         check_length(num_samples, self.length_samples)
         length = self.length_samples or num_samples
@@ -139,7 +139,7 @@ class FftMagnitude(FrontEnd):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Chunks(FrontEnd):
-    """Chunks of samples without overlap, the steps of a recurrent network (Goel's |X|).
+    """Non-overlapping chunks of samples, the steps of a recurrent network (|X| in Goel).
 
     Samples after the last complete chunk are dropped. The features are `steps`, float32
     (..., N, chunk_samples) with N = floor(T / chunk_samples), and `num_steps`, int32 (...,), the
@@ -158,7 +158,7 @@ class Chunks(FrontEnd):
         """Return the shapes for waveforms of `num_samples` samples.
 
         Raises:
-            UserError: fewer samples than a chunk.
+            UserError: if there are fewer samples than in one chunk.
         """
         num_steps = num_samples // self.chunk_samples
         if num_steps < 1:

@@ -1,17 +1,17 @@
 """Convolution, pooling, batch normalisation and recurrence with gradients that are fast on CPU.
 
-On CPU these functions take a fraction of the time of XLA's own operations, most of all in the
-backward pass. On other platforms they lower to XLA's operations. They are independent of the
-architecture and work under jit and vmap and in mapped steps.
+On CPU, these functions take a fraction of the time of XLA's own operations, especially in the
+backward pass. On other platforms, they lower to XLA's operations. They do not depend on a network
+architecture and work under jit, vmap and pmap.
 
 - `conv2d`: convolution of images (NHWC), with `dilate_kernel` for dilated kernels.
 - `conv_general_dilated`: drop-in for `jax.lax.conv_general_dilated`, e.g. in `flax.linen.Conv`.
 - `conv2d_transpose`: transposed convolution with padding 'same', as in Keras.
-- `max_pool`: max-pooling that keeps only the position of each maximum for its gradient.
-- `conv2d_max_pool`: convolution and max-pooling as one operation; the convolution is never stored.
-  `single_channel_conv2d_max_pool` is the same for images of one channel.
+- `max_pool`: max-pooling that stores only the position of each maximum for the backward pass.
+- `conv2d_max_pool`: convolution and max-pooling as one operation that never stores the output of
+  the convolution. `single_channel_conv2d_max_pool` is the same for images with one channel.
 - `conv_with_moments`: convolution of activations whose batch normalisation is deferred
-  (`DeferredNorm`), which also returns the sums that normalise its output.
+  (`DeferredNorm`). It also returns the sums needed to normalise its output.
 - `recurrent_scan`: RNN, LSTM and GRU (`CELLS`) over long sequences (`RecurrentWeights`).
 """
 

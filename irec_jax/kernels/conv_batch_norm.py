@@ -1,13 +1,13 @@
 """Convolution fused with the batch normalisation before and after it.
 
-Batch normalisation with ReLU needs sums over the batch before it can change a single value, so a
-convolution, the sums, the normalisation and the next convolution would each read or write the image
-once more. Here an activation is stored as the convolution returned it, together with the mean,
-scale and bias of its pending normalisation (`DeferredNorm`). The next convolution normalises the
-rows that it is working on, and with its output it returns the sums for the normalisation of that
-output. Several activations, as with skip connections, are concatenated there, too.
+Batch normalisation needs sums over the batch before it can change a single value. The convolution,
+the sums, the normalisation with ReLU and the next convolution would therefore each make another
+pass over the image. Here, an activation is stored as the convolution returned it, together with the
+mean, scale and bias of its pending normalisation (`DeferredNorm`). The next convolution normalises
+the rows that it is working on, and returns its output together with the sums for normalising it. If
+a convolution has several inputs, as with skip connections, it also concatenates them on the fly.
 
-Only the CPU form is fused; on other platforms XLA fuses the separate operations.
+Only the CPU implementation is fused; on other platforms, XLA fuses the separate operations.
 """
 
 import functools
@@ -26,11 +26,11 @@ from jaxtyping import Float, Float32
 from irec_jax.kernels import convolution, row_blocks, transposed_convolution
 from irec_jax.kernels.patches import Col2Im, Im2Col
 
-# Values per row at which XLA's sums over rows are fast on CPU.
+# Number of values per row for which XLA's sums over rows are fast on CPU.
 _ROW_VALUES = 1024
 
 
-@no_type_check  # transformations of JAX create it with placeholders instead of arrays
+@no_type_check  # JAX's transformations create instances with placeholders instead of arrays
 @struct.dataclass
 class DeferredNorm:
     """An activation with a deferred normalisation: (x - centre) * factor + bias, then ReLU.
@@ -51,12 +51,12 @@ class DeferredNorm:
     def identity(
         cls, x: Float[Array | np.ndarray, "batch height width channels"]
     ) -> "DeferredNorm":
-        """Return x without any normalisation."""
+        """Return x with a normalisation that leaves it unchanged."""
         zeros = jnp.zeros(x.shape[-1:])
         return cls(x, zeros, zeros + 1, zeros, relu=False)
 
     def values(self) -> Float[Array, "batch height width channels"]:
-        """Return the normalised activation, of the type of x."""
+        """Return the normalised activation in the dtype of x."""
         x = jnp.asarray(self.x)
         y = (x.astype(jnp.float32) - self.centre) * self.factor + self.bias
         return (jnp.where(y > 0, y, 0.0) if self.relu else y).astype(x.dtype)
@@ -75,20 +75,20 @@ def conv_with_moments(
     Float32[Array, " channels"],
     Float32[Array, " channels"],
 ]:
-    """Return a convolution with padding 'same', and the sums that normalise it.
+    """Return a convolution with padding 'same', and the sums needed to normalise it.
 
     Args:
         inputs: activations of the same size, whose channels are concatenated.
-        kernel: kernel of the convolution; with `transposed`, inputs and outputs change places.
+        kernel: kernel of the convolution; if `transposed`, its last two axes are swapped.
         strides: vertical and horizontal stride.
         transposed: whether to compute `transposed_convolution.conv2d_transpose` instead.
-        shift: close to the mean of the outputs, without gradient: the squares of a large mean would
-            swamp the variance.
-        mask: 1 for the examples that count in the sums.
+        shift: value close to the mean of the outputs, which is subtracted before squaring because
+            the squares of a large mean would swamp the variance. It has no gradient.
+        mask: 1 for examples that are included in the sums, otherwise 0.
 
     Returns:
-        The output y, and the sums of y - shift and of (y - shift)^2 over all pixels of the examples
-        that count.
+        The output y, and the sums of y - shift and of (y - shift)^2 over all pixels of the included
+        examples.
     """
     return _conv_with_moments(tuple(inputs), kernel, shift, mask, tuple(strides), transposed)
 
@@ -109,9 +109,9 @@ def _moments(y, shift, mask):
 
 
 def _pixel_sum(x):
-    """Sum (batch, height, width, channels) to (channels,).
+    """Sum (batch, height, width, channels) over all pixels to (channels,).
 
-    The sum is taken over long rows of complete pixels, five times as fast as XLA's own on CPU.
+    Long rows of complete pixels are summed, which is five times as fast on CPU as XLA's own sum.
     """
     num_channels = x.shape[3]
     width = math.gcd(math.prod(x.shape[1:3]), max(1, _ROW_VALUES // num_channels))
@@ -121,8 +121,8 @@ def _pixel_sum(x):
 class _Geometry:
     """Division of a convolution into blocks of rows.
 
-    A block counts rows of the coarse image: the output, or the input if transposed. `scale` rows
-    of the input correspond to each of them.
+    Blocks consist of rows of the coarser image, which is the output or, if transposed, the input.
+    Each of these rows corresponds to `scale` rows of the input.
     """
 
     def __init__(self, inputs, kernel, strides, transposed):
@@ -133,7 +133,7 @@ class _Geometry:
         self.im2col = Im2Col(kernel.shape, strides, tuple(pads))
         self.col2im = Col2Im(self.im2col, fine)
         self.counts, self.scale = self.col2im.counts, 1 if transposed else strides[0]
-        #: Whether no block reaches beyond the image.
+        #: Whether all blocks lie within the image.
         self.is_divisible = all(n % s == 0 for n, s in zip(fine, strides, strict=True))
 
     def scan(self, block, carry, images):
@@ -145,7 +145,7 @@ class _Geometry:
 
 
 def _concatenated(inputs, pad=None) -> row_blocks.LazyImage:
-    """Return the normalised activations, concatenated."""
+    """Return an image that normalises and concatenates the activations on demand."""
 
     def compute(*slices):
         values = (part.replace(x=x).values() for part, x in zip(inputs, slices, strict=True))
@@ -180,12 +180,12 @@ def _conv_with_moments(inputs, kernel, shift, mask, strides, transposed):
 
 @struct.dataclass
 class _Perturbed:
-    """Inputs that are differentiated; the features at the start of a network are not."""
+    """Flags of the inputs that need gradients; the features fed to a network need none."""
 
     inputs: tuple[bool, ...] = struct.field(pytree_node=False)
 
     def select(self, values):
-        """Return the values of the inputs that are differentiated."""
+        """Return the values that belong to inputs that need gradients."""
         return list(itertools.compress(values, self.inputs))
 
 
@@ -200,7 +200,7 @@ def _forward(inputs, kernel, shift, mask, strides, transposed):
 def _backward(strides, transposed, residuals, cotangents: Any):
     inputs, kernel, shift, mask, y, perturbed = residuals
     geometry = _Geometry(inputs, kernel, strides, transposed)
-    # A cotangent that is zero throughout has only a shape and a dtype.
+    # Symbolic zeros have only a shape and a dtype.
     is_zero = [isinstance(c, custom_derivatives.SymbolicZero) for c in cotangents]
     cotangents = tuple(
         jnp.zeros(c.shape, c.dtype) if zero else c
@@ -233,7 +233,7 @@ def _fused_gradients(geometry, perturbed, transposed, inputs, kernel, shift, mas
         fine, coarse, padded_cotangent, *parts = images
         patches = geometry.patches(fine, first, rows)
         if transposed:
-            patches = lax.optimization_barrier(patches)  # computed once for both products
+            patches = lax.optimization_barrier(patches)  # so that both products share them
             d_values = geometry.im2col.convolve(patches, kernel, None)
         else:
             d_values = geometry.col2im.overlap_add(padded_cotangent, kernel, first, rows, None)
@@ -270,7 +270,7 @@ def _fused_gradients(geometry, perturbed, transposed, inputs, kernel, shift, mas
 
 
 def _values_gradients(part, cotangent):
-    """Return the gradients of x, factor and bias in `DeferredNorm.values`."""
+    """Return the gradients of `DeferredNorm.values` with respect to x, factor and bias."""
     cotangent, centred = cotangent.astype(jnp.float32), part.x.astype(jnp.float32) - part.centre
     if part.relu:
         cotangent = jnp.where(centred * part.factor + part.bias > 0, cotangent, 0.0)

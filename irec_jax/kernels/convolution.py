@@ -1,9 +1,9 @@
 """Two-dimensional convolution with gradients that are fast on CPU.
 
-On CPU, XLA computes the gradient of the kernel as a convolution with a window as large as the image
-(10 to 60 times slower than the forward pass), and dispatches the gradient of the input to a slow
-library call unless the convolution is padded. Here both are expressed as operations that are fast
-on CPU: matrix products over a few examples at a time, and padded convolutions.
+On CPU, XLA computes the kernel gradient as a convolution with a window as large as the image, which
+is 10 to 60 times slower than the forward pass, and dispatches the input gradient to a slow library
+call unless the convolution is padded. Here, both are expressed as operations that are fast on CPU:
+matrix products over a few examples at a time, and padded convolutions.
 """
 
 import functools
@@ -21,13 +21,13 @@ from irec_jax.kernels import strided_convolution
 from irec_jax.kernels.patches import Pads, Sizes, accumulator_dtype, output_sizes, strided_slice
 from irec_jax.kernels.row_blocks import choose_chunk_size, scan_chunks
 
-#: The layout of inputs, kernels and outputs that has fast gradients.
+#: Layout of inputs, kernels and outputs for which gradients are fast.
 NHWC = ("NHWC", "HWIO", "NHWC")
-# Bytes of patches and outputs that are processed at a time, about the size of the caches. 1 to
-# 4 MiB are equally fast with the networks of Han and Goel; at 7 MiB Goel's take up to 15 % longer.
+# Bytes of patches and outputs to process at a time, about the size of the caches. 1 to 4 MiB are
+# equally fast for the networks of Han and Goel; with 7 MiB, Goel's take up to 15 % longer.
 CHUNK_BYTES = 3 << 20
-# Up to this many products per output are unrolled: XLA then fuses them, the bias and the activation
-# into one loop (layer 1 of Han's network: 1.2 instead of 6.8 ms).
+# Up to this many products per output are unrolled, so that XLA fuses them with the bias and the
+# activation into one loop (layer 1 of Han's network: 1.2 instead of 6.8 ms).
 _MAX_UNROLLED = 9
 
 
@@ -57,12 +57,12 @@ def conv_general_dilated(
 
     In Flax: ``nn.Conv(features, (3, 3), conv_general_dilated=kernels.conv_general_dilated)``.
 
-    The fast rules cover two-dimensional convolutions in the layout NHWC, HWIO -> NHWC of any
-    kernel size, stride and non-negative padding, without dilation or groups. Everything else is
-    passed to `jax.lax.conv_general_dilated`.
+    The fast rules cover two-dimensional convolutions in the layout NHWC, HWIO -> NHWC with any
+    kernel size, stride and non-negative padding, but without dilation or groups. Everything else
+    is passed to `jax.lax.conv_general_dilated`.
 
-    The rules consist of differentiable operations: reverse-mode derivatives of any order work,
-    under jit and vmap and in mapped steps. Forward mode (`jax.jvp`) is not supported.
+    The rules consist of differentiable operations, so reverse-mode derivatives of any order work,
+    including under jit, vmap and pmap. Forward mode (`jax.jvp`) is not supported.
 
     Args:
         lhs: input (batch, height, width, channels).
@@ -104,9 +104,9 @@ def conv_general_dilated(
 def dilate_kernel(
     kernel: Float[Array | np.ndarray, "height width inputs outputs"], dilation: int
 ) -> Float[Array, "new_height new_width inputs outputs"]:
-    """Insert dilation - 1 zeros between neighbours of axes 0 and 1.
+    """Insert dilation - 1 zeros between neighbouring values along axes 0 and 1.
 
-    A convolution with the result is the dilated convolution, with the fast rules.
+    Convolving with the result is a dilated convolution that uses the fast rules.
     """
     zeros = (0, 0, dilation - 1)
     return lax.pad(kernel, jnp.zeros((), kernel.dtype), (zeros, zeros, (0, 0, 0), (0, 0, 0)))
@@ -132,7 +132,7 @@ def xla_vjp(
     pads: Pads,
     precision: lax.PrecisionLike = None,
 ) -> Callable[[Array], tuple[Array, Array]]:
-    """Return a function from the cotangent of `xla_conv2d` to the gradients of x and kernel."""
+    """Return a function that maps the cotangent of `xla_conv2d` to the gradients of its inputs."""
     return jax.vjp(lambda x, kernel: xla_conv2d(x, kernel, strides, pads, precision), x, kernel)[1]
 
 
@@ -176,10 +176,10 @@ def unit_stride_conv2d(
     pads: Pads,
     precision: lax.PrecisionLike = None,
 ) -> Float[Array, "batch rows columns outputs"]:
-    """Return a convolution with strides of 1, unrolled or padded.
+    """Return a convolution with a stride of 1; small kernels are unrolled.
 
-    XLA's convolution is slow on CPU without any padding: one row of zeros is added, and the
-    additional output row is cut off. Negative padding crops the input.
+    XLA's convolution is slow on CPU without any padding, so a row of zeros is added and the extra
+    output row removed. Negative padding crops the input.
     """
     for axis, (low, high) in enumerate(pads, 1):
         x = lax.slice_in_dim(x, max(-low, 0), x.shape[axis] - max(-high, 0), axis=axis)
@@ -207,7 +207,7 @@ def input_gradient(
     pads: Pads,
     precision: lax.PrecisionLike = None,
 ) -> Float[Array, "batch height width inputs"]:
-    """Return the gradient of the input."""
+    """Return the gradient with respect to the input."""
     if strides != (1, 1):
         arguments = (kernel, cotangent, x_shape, strides, pads, precision)
         return strided_convolution.input_gradient(*arguments)
@@ -225,7 +225,7 @@ def kernel_gradient(
     pads: Pads,
     precision: lax.PrecisionLike = None,
 ) -> Float[Array, "kernel_height kernel_width inputs outputs"]:
-    """Return the gradient of the kernel, float32 or wider."""
+    """Return the gradient with respect to the kernel, in float32 or wider."""
     options: dict[str, Any] = dict(
         kernel_shape=kernel_shape, strides=strides, pads=pads, precision=precision
     )
@@ -244,7 +244,7 @@ def kernel_gradient(
 def chunk_size(
     num_examples: int, kernel_shape: Sequence[int], output_shape: Sequence[int], dtype: np.dtype
 ) -> int:
-    """Return the number of examples at a time for `chunk_kernel_gradient`."""
+    """Return the number of examples that `chunk_kernel_gradient` should process at a time."""
     values_per_pixel = math.prod(kernel_shape[:3]) + kernel_shape[3]
     example_bytes = math.prod(output_shape[1:3]) * values_per_pixel * dtype.itemsize
     return choose_chunk_size(num_examples, CHUNK_BYTES // example_bytes)
@@ -253,7 +253,7 @@ def chunk_size(
 def init_kernel_gradient(
     x: Float[Array, "batch height width inputs"], kernel_shape: Sequence[int]
 ) -> Float[Array, "outputs taps"]:
-    """Return the zeros to which each `chunk_kernel_gradient` is added."""
+    """Return zeros to which the results of `chunk_kernel_gradient` can be added."""
     return jnp.zeros((kernel_shape[3], math.prod(kernel_shape[:3])), accumulator_dtype(x.dtype))
 
 
@@ -266,10 +266,10 @@ def chunk_kernel_gradient(
     pads: Pads,
     precision: lax.PrecisionLike = None,
 ) -> Float[Array, "outputs taps"]:
-    """Return the gradient of a few examples; a tap is a pixel and channel of the kernel.
+    """Return the kernel gradient of a few examples; a tap is one pixel and channel of the kernel.
 
-    One product with the patches of all pixels. The transposed product takes 1.2 to 1.5 times as
-    long, and so do several narrower products, row by row.
+    This is a single product with the patches of all pixels. The transposed product takes 1.2 to 1.5
+    times as long, and so do several narrower products, row by row.
     """
     height, width, num_inputs, num_outputs = kernel_shape
     num_rows, num_columns = cotangent.shape[1:3]

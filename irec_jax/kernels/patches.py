@@ -12,8 +12,8 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float, Int, Shaped
 
-# With fewer channels than this, whole runs of columns and then of rows are copied into the patches,
-# because copying single pixels of so few values is slow.
+# With fewer channels than this, complete runs of columns and then of rows are copied into the
+# patches, because copying single pixels with so few values is slow.
 _FEW_CHANNELS = 8
 
 Sizes = tuple[int, ...]  # vertical and horizontal
@@ -30,7 +30,7 @@ class Im2Col:
     Attributes:
         shape: shape of the kernel (height, width, inputs, outputs).
         strides: vertical and horizontal stride.
-        pads: zeros ((top, bottom), (left, right)), non-negative.
+        pads: zero padding ((top, bottom), (left, right)), non-negative.
         values_per_patch: number of values in a patch and its outputs.
     """
 
@@ -41,7 +41,7 @@ class Im2Col:
     def pad(
         self, x: Float[Array, "batch height width inputs"], more_rows: int
     ) -> Float[Array, "batch padded_height padded_width inputs"]:
-        """Return the image, padded for `more_rows` rows of patches beyond its last one."""
+        """Return the image, padded for `more_rows` rows of patches beyond the last one."""
         (top, bottom), columns = self.pads
         rows = (top, bottom + more_rows * self.strides[0])
         return jnp.pad(x, ((0, 0), rows, columns, (0, 0)))
@@ -49,10 +49,10 @@ class Im2Col:
     def patches(
         self, image: RowReader, first: Row, counts: Sizes
     ) -> Float[Array, "batch {counts[0]} {counts[1]} taps"]:
-        """Return patches; a tap is a pixel and channel of the kernel.
+        """Return patches; a tap is one pixel and channel of the kernel.
 
         Args:
-            image: padded image.
+            image: function that reads rows of the padded image.
             first: first row of patches.
             counts: number of rows and columns of patches.
         """
@@ -84,11 +84,11 @@ class Im2Col:
         kernel: Float[Array, "height width inputs outputs"],
         precision: lax.PrecisionLike,
     ) -> Float[Array, "batch rows columns outputs"]:
-        """Return the outputs of patches, float32 or wider."""
+        """Return the outputs of the convolution for patches, in float32 or wider."""
         return pixel_product(patches, kernel.reshape(-1, self.shape[3]), precision)
 
     def init_kernel_gradient(self, dtype: np.dtype) -> Float[Array, "narrow wide"]:
-        """Return the zeros to which each `kernel_gradient` is added."""
+        """Return zeros to which the results of `kernel_gradient` can be added."""
         shape = sorted((math.prod(self.shape[:3]), self.shape[3]))
         return jnp.zeros(shape, accumulator_dtype(dtype))
 
@@ -98,9 +98,9 @@ class Im2Col:
         outputs: Float[Array, "batch rows columns outputs"],
         precision: lax.PrecisionLike,
     ) -> Float[Array, "narrow wide"]:
-        """Return the kernel gradient of patches and cotangents of their outputs.
+        """Return the kernel gradient, given patches and the cotangents of their outputs.
 
-        The narrower of the two is transposed first, into the memory layout that the product needs,
+        The narrower of the two is first transposed into the memory layout that the product needs,
         which is up to 1.5 times as fast.
         """
         pair = [patches, outputs]
@@ -112,7 +112,7 @@ class Im2Col:
     def finish_kernel_gradient(
         self, total: Float[Array, "narrow wide"]
     ) -> Float[Array, "height width inputs outputs"]:
-        """Return the sum of kernel gradients in the layout of the kernel."""
+        """Convert a sum of kernel gradients to the layout of the kernel."""
         is_transposed = self.shape[3] < math.prod(self.shape[:3])
         return (total.T if is_transposed else total).reshape(self.shape)
 
@@ -148,7 +148,7 @@ class Col2Im:
     def pad(
         self, cotangent: Float[Array, "batch rows columns outputs"], more_rows: int
     ) -> Float[Array, "batch padded_rows padded_columns outputs"]:
-        """Return cotangents of patches with zeros where a block reaches beyond them."""
+        """Pad the cotangents of patches with zeros for blocks that extend beyond them."""
         widths = []
         for axis, more in ((0, more_rows), (1, 0)):
             after = self.counts[axis] + self._after[axis] - cotangent.shape[1 + axis] + more
@@ -163,13 +163,14 @@ class Col2Im:
         rows: int,
         precision: lax.PrecisionLike,
     ) -> Float[Array, "batch {rows*self.im2col.strides[0]} {self.sizes[1]} inputs"]:
-        """Return a block of the image, float32 or wider.
+        """Return a block of rows of the image, in float32 or wider.
 
         Args:
-            cotangent: result of `pad`.
+            cotangent: function that reads rows of the result of `pad`.
             kernel: kernel of the convolution.
             first: first row of the block.
-            rows: number of its rows.
+            rows: number of rows in the block.
+            precision: precision of the products.
         """
         (row_stride, column_stride), inputs = self.im2col.strides, self.im2col.shape[2]
         part = cotangent(first, rows + self._before[0] + self._after[0])
@@ -207,12 +208,12 @@ def pixel_product(
 
     Args:
         a: pixels; their channels are summed over.
-        b: a matrix, or pixels, which are taken as the rows of a matrix.
+        b: a matrix, or pixels that form the rows of a matrix.
         precision: precision of the products.
         axis: axis of the matrix b that is summed over, 0 or 1.
 
     Returns:
-        The pixels of a with the other axis of b as channels; float32 or wider.
+        The pixels of a with the other axis of b as channels, in float32 or wider.
     """
     products = lax.dot_general(
         a.reshape(-1, a.shape[-1]),
@@ -225,19 +226,19 @@ def pixel_product(
 
 
 def output_sizes(sizes: Sizes, kernel_sizes: Sizes, strides: Sizes, pads: Pads) -> Sizes:
-    """Return the height and width of a convolution."""
+    """Return the height and width of a convolution's output."""
     axes = zip(sizes, kernel_sizes, strides, pads, strict=True)
     return tuple((size + sum(pad) - kernel) // stride + 1 for size, kernel, stride, pad in axes)
 
 
 def accumulator_dtype(dtype: np.dtype) -> np.dtype:
-    """Return the type in which products are summed: float32 or wider."""
+    """Return the dtype in which products are summed: float32 or wider."""
     return jnp.promote_types(dtype, jnp.float32)
 
 
 def strided_slice(
     x: Shaped[Array, "..."], axis: int, start: int, count: int, stride: int
 ) -> Shaped[Array, "..."]:
-    """Return count elements of an axis from start, every stride-th."""
+    """Return `count` elements of an axis at intervals of `stride`, beginning at `start`."""
     stop = start + (count - 1) * stride + 1
     return lax.slice_in_dim(x, start, stop, stride, axis)

@@ -22,22 +22,22 @@ def max_pool(
     *,
     strides: Sequence[int] | None = None,
 ) -> Float[Array, "batch rows columns channels"]:
-    """Return the maxima of windows, without padding: incomplete windows are left out.
+    """Return the maxima of windows, without padding; incomplete windows are dropped.
 
-    The gradient of a window goes to its maximum, to the first one (row by row) if several are
-    equal. If windows do not overlap, only the position of the maximum is kept for the backward
-    pass.
+    The gradient of a window goes to its maximum, or to the first one (row by row) if several values
+    are equal. If windows do not overlap, only the position of the maximum is stored for the
+    backward pass.
 
     Args:
         x: images.
         window: height and width of a window.
-        strides: strides of the windows; None: the window size.
+        strides: strides of the windows; if None, the window size.
 
     Returns:
         The maxima, one for each row and column of windows.
 
     Raises:
-        ValueError: the input is smaller than one window.
+        ValueError: if the input is smaller than one window.
     """
     window = tuple(window)
     strides = window if strides is None else tuple(strides)
@@ -64,10 +64,10 @@ def _max_of_windows(x):
 def max_and_argmax(
     parts: Sequence[Float[Array, "*shape"]],
 ) -> tuple[Float[Array, "*shape"], Integer[Array, "*shape"]]:
-    """Return the maximum of several arrays, and the index of the first array that has it.
+    """Return the elementwise maximum of arrays, and the index of the first array that attains it.
 
-    Unrolled, so that XLA fuses it with the computation of the arrays; a reduction would need them
-    in memory.
+    The loop is unrolled so that XLA fuses it with the computation of the arrays; a reduction would
+    need all of them in memory.
     """
     maximum = functools.reduce(jnp.maximum, parts)
     argmax = jnp.full(maximum.shape, len(parts) - 1, jnp.int32)
@@ -91,7 +91,7 @@ _max_of_windows.defvjp(_max_of_windows_forward, _max_of_windows_backward)
 
 
 def _scatter_to_windows(argmax, values, window):
-    """Return values at the maxima, 0 elsewhere, in the shape of `_split_windows`."""
+    """Return windows, as from `_split_windows`, with values at the maxima and 0 elsewhere."""
     positions = jnp.arange(window[0] * window[1], dtype=argmax.dtype)
     positions = positions.reshape(window[0], 1, window[1], 1)
     is_maximum = argmax[:, :, None, :, None] == positions
@@ -110,8 +110,8 @@ def conv2d_max_pool(
 ) -> Float[Array, "batch rows columns outputs"]:
     """Return `max_pool` of a convolution without storing the convolution.
 
-    On CPU both run over a few examples at a time, in the forward and the backward pass, so that the
-    intermediate results stay in the caches. On other platforms, one runs after the other.
+    On CPU, the forward and the backward pass process a few examples at a time, so that intermediate
+    results stay in the caches. On other platforms, convolution and pooling run one after the other.
 
     Args:
         x: images.
@@ -119,9 +119,10 @@ def conv2d_max_pool(
         pads: ((top, bottom), (left, right)), non-negative.
         window: height and width of the windows, which do not overlap.
         strides: vertical and horizontal stride of the convolution.
-        stem: layers before the convolution, ``stem(stem_params, x)``, applied to each example and
-            recomputed in the backward pass, for layers that are cheaper to recompute than to store.
-        stem_params: their parameters, which have gradients too.
+        stem: function ``stem(stem_params, x)`` that applies the layers before the convolution to
+            each example independently. It is recomputed in the backward pass, which suits layers
+            that are cheaper to recompute than to store.
+        stem_params: parameters of the stem, which receive gradients as well.
 
     Returns:
         The maxima, one for each row and column of windows.
@@ -143,7 +144,7 @@ def unfused_forward(
 ) -> tuple[
     Float[Array, "batch rows columns outputs"], Integer[Array, "batch rows columns outputs"]
 ]:
-    """Return the maxima of a convolution and their positions, one operation after the other."""
+    """Return the maxima of a convolution and their positions, computed by separate operations."""
     convolved = convolution.conv2d(x, kernel, strides, pads)
     maximum, (argmax, _) = _max_of_windows_forward(_split_windows(convolved, window))
     return maximum, argmax
@@ -166,7 +167,7 @@ def _forward(stem_params, x, kernel, stem, strides, pads, window):
 
 
 def _convolution_sizes(stem_params, x, kernel, stem, strides, pads):
-    """Return the height and width of the convolution, and the examples to process at a time."""
+    """Return the height and width of the convolution, and the number of examples per chunk."""
     stem_output = jax.eval_shape(stem, stem_params, x)
     sizes = output_sizes(stem_output.shape[1:3], kernel.shape[:2], strides, pads)
     shape = (x.shape[0], *sizes, kernel.shape[3])
@@ -174,7 +175,7 @@ def _convolution_sizes(stem_params, x, kernel, stem, strides, pads):
 
 
 def _unpool(argmax, cotangent, window, sizes):
-    """Return the gradient (batch, *sizes, channels) of the input of the pooling."""
+    """Return the gradient (batch, *sizes, channels) with respect to the input of the pooling."""
     unpooled = _scatter_to_windows(argmax, cotangent, window)
     rows, columns = argmax.shape[1] * window[0], argmax.shape[2] * window[1]
     unpooled = unpooled.reshape(argmax.shape[0], rows, columns, argmax.shape[3])
@@ -193,7 +194,7 @@ def unfused_gradients(
     Float[Array, "batch height width inputs"],
     Float[Array, "kernel_height kernel_width inputs outputs"],
 ]:
-    """Return XLA's own gradients of x and of the kernel."""
+    """Return XLA's own gradients with respect to x and the kernel."""
     sizes = output_sizes(x.shape[1:3], kernel.shape[:2], strides, pads)
     vjp = convolution.xla_vjp(x, kernel, strides, pads)
     return vjp(_unpool(argmax, cotangent, window, sizes))

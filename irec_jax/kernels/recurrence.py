@@ -1,17 +1,18 @@
 """Recurrent cells over long sequences, with a gradient that is fast and needs little memory.
 
-JAX's own gradient of a scan keeps the results of every step, and multiplies small matrices at every
-step for each weight. Here the derivative is written out:
+JAX's own gradient of a scan stores the intermediate results of every step and multiplies small
+matrices for each weight at every step. Here, the derivative is written out:
 
 - The inputs of many steps are projected by one matrix product, outside the loop over time.
 - The backward loop computes only the cotangents of the gates before their activations. The local
-  derivatives that it needs are computed for many steps at once before it, and the gradients of
-  the weights and of the inputs by one matrix product each after it.
-- It runs segment by segment, in memory that stays in the caches. For sequences of more than
-  `MAX_STORED_STEPS` steps only the state before each segment is stored; the rest is recomputed.
+  derivatives that it needs are computed beforehand for many steps at once; the gradients of the
+  weights and inputs are computed afterwards by one matrix product each.
+- The backward pass runs segment by segment, so that its data stays in the caches. For sequences of
+  more than `MAX_STORED_STEPS` steps, only the state before each segment is stored; the rest is
+  recomputed.
 
-Arrays are batch-major, so nothing is transposed. Products have the type of the inputs; states and
-sums are float32 or wider.
+Arrays are batch-major, so nothing is transposed. Products are computed in the dtype of the inputs;
+states and sums are float32 or wider.
 """
 
 import functools
@@ -27,16 +28,17 @@ from jaxtyping import Float, Int
 
 from irec_jax.kernels.recurrent_cells import CELLS, Cell
 
-#: Up to this length nothing is recomputed. With an LSTM of 50 units and a batch of 64 that is
-#: faster for 294 steps of 300 samples and slower for 882 steps of 100: memory traffic costs time.
+#: Up to this many steps, nothing is recomputed. With an LSTM of 50 units and a batch of 64, this is
+#: faster for 294 steps of 300 samples and, due to memory traffic, slower for 882 steps of 100.
 MAX_STORED_STEPS = 512
-#: Longer segments leave the caches: segments of 256 steps take 1.5 times as long (LSTM of 22 units,
-#: batch 16). The states before segments as short as this need no more memory than the samples.
+#: Limits of the segment length. Longer segments do not fit into the caches: segments of 256 steps
+#: take 1.5 times as long (LSTM of 22 units, batch of 16). Even with the shortest segments, the
+#: stored states need no more memory than the samples.
 MAX_SEGMENT_STEPS, MIN_SEGMENT_STEPS = 64, 20
 
 
 class RecurrentWeights(NamedTuple):
-    """Weights of a recurrent layer; the units are gates * hidden."""
+    """Weights of a recurrent layer, where units = gates * hidden."""
 
     kernel: Float[Array, "inputs units"]
     recurrent: Float[Array, "hidden units"]
@@ -71,20 +73,22 @@ def recurrent_scan(
 
     Args:
         cell: a key of `CELLS`.
-        weights: kernel, recurrent kernel and bias; the kernels have the type of the steps.
+        weights: kernel, recurrent kernel and bias; the kernels have the dtype of the steps.
         steps: inputs, float32 or bfloat16.
-        initial: the state before the first step, `Cell.num_states` arrays, float32.
-        num_steps: the number of valid steps at the start of each example; padding steps leave the
-            state unchanged. None: all are valid.
+        initial: the state before the first step: `Cell.num_states` arrays, float32.
+        num_steps: number of valid steps at the start of each example; the padding steps after them
+            leave the state unchanged. If None, all steps are valid.
         reverse: run from the last step to the first.
         sequence: return the hidden state after every step.
-        segment_length: steps per segment of the backward pass; None: see `choose_segment_length`.
-        store_all: store everything that the backward pass needs, instead of the state before each
-            segment; None: up to `MAX_STORED_STEPS` steps.
+        segment_length: number of steps per segment of the backward pass; if None,
+            `choose_segment_length` chooses it.
+        store_all: store everything that the backward pass needs, instead of only the state before
+            each segment; if None, do so for sequences of up to `MAX_STORED_STEPS` steps.
 
     Returns:
-        The hidden state after the last step in the direction of the scan, or with `sequence` after
-        every step: element t is the state after step t. Of the initial state's type.
+        The hidden state after the last step in the direction of the scan. With `sequence`, the
+        hidden state after every step, where element t is the state after step t. The dtype is that
+        of the initial state.
     """
     total = steps.shape[1]
     length = choose_segment_length(total) if segment_length is None else segment_length
@@ -98,8 +102,8 @@ def recurrent_scan(
 def choose_segment_length(num_steps: int) -> int:
     """Return the number of steps per segment, at most `MAX_SEGMENT_STEPS`.
 
-    A divisor of num_steps, down to `MIN_SEGMENT_STEPS`, is preferred: remaining steps would need
-    another loop.
+    Divisors of num_steps that are at least `MIN_SEGMENT_STEPS` are preferred, because remaining
+    steps need another loop.
     """
     longest = min(num_steps, MAX_SEGMENT_STEPS)
     divisors = (n for n in range(longest, MIN_SEGMENT_STEPS - 1, -1) if num_steps % n == 0)
@@ -112,7 +116,7 @@ def _scan(options, weights, steps, initial, num_steps):
 
 
 def _forward(options, weights, steps, initial, num_steps):
-    """Return the result and the residuals: everything, or the state before each segment."""
+    """Return the result and the residuals, which include all states or those between segments."""
     run_segment = functools.partial(_segment_forward, options, weights, num_steps=num_steps)
     if options.store_all:
         state, (states, gates) = run_segment(steps, initial, 0)
@@ -143,16 +147,18 @@ def _forward(options, weights, steps, initial, num_steps):
 
 
 def _first_step(options, index, total):
-    """Return the first step of a segment in the order of computation."""
+    """Return the first time step of a segment; segments are numbered in computation order."""
     if options.reverse:
         return jnp.maximum(total - (index + 1) * options.segment_length, 0)
     return index * options.segment_length
 
 
 def _segment_forward(options, weights, steps, state, first, *, num_steps):
-    """Return the last state, and (states, gates) if stored, else (hidden states or None, None).
+    """Return the last state, and (states, gates) of all steps for the backward pass.
 
-    The gates overwrite the projected inputs: less memory is faster.
+    Without `store_all`, the gates are None and the states contain the hidden states if `sequence`
+    is set, otherwise nothing. The gates overwrite the projected inputs to save memory, which is
+    faster.
     """
     batch, length, num_inputs = steps.shape
     cell, dtype = options.cell, state[0].dtype
@@ -178,7 +184,7 @@ def _segment_forward(options, weights, steps, state, first, *, num_steps):
 
 
 def _keep_padding(new, old, first, t, num_steps):
-    """Return the new arrays of examples in which step first + t is valid, else the old ones."""
+    """Return the new arrays, or the old ones for examples in which step first + t is padding."""
     if num_steps is None:
         return new
     is_valid = (first + t < num_steps)[:, None]
@@ -186,7 +192,7 @@ def _keep_padding(new, old, first, t, num_steps):
 
 
 def _split_products(cell, array):
-    """Split the last axis, over all gates, into the gates of each product."""
+    """Split the last axis, which contains all gates, into the gates of each product."""
     size = array.shape[-1] // cell.num_gates
     return jnp.split(array, [size * n for n in itertools.accumulate(cell.products[:-1])], axis=-1)
 
@@ -246,7 +252,7 @@ def _backward(options, residuals, cotangent):
 
 
 def _slice_stored(options, stored, first, length):
-    """Return the state before a segment, and its (states, gates)."""
+    """Return the state before a segment, and the (states, gates) of the segment."""
     initial, states, gates = stored
     before = first + length if options.reverse else first - 1
     is_inside = (before >= 0) & (before < gates.shape[1])
@@ -263,7 +269,7 @@ _scan.defvjp(_forward, _backward)
 def _segment_backward(
     options, weights, steps, initial, intermediates, first, d_state, d_hidden, *, num_steps
 ):
-    """Return the cotangents of a segment's weights, its inputs and the state before it."""
+    """Return the cotangents of a segment: of its weights, its inputs and the state before it."""
     batch, length, num_inputs = steps.shape
     cell, dtype = options.cell, d_state[0].dtype
     states, gates = intermediates
@@ -302,7 +308,7 @@ def _segment_backward(
 
 
 def _states_before(states, initial, reverse):
-    """Return the states before each step, from those after each step and the initial state."""
+    """Return the state before each step, given the initial state and the state after each step."""
     initial, length = initial[:, None], states.shape[1]
     if reverse:
         return jnp.concatenate([lax.slice_in_dim(states, 1, length, axis=1), initial], axis=1)

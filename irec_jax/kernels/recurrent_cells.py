@@ -1,4 +1,4 @@
-"""Recurrent cells (RNN, LSTM, GRU): their steps, and the derivatives of the steps."""
+"""Steps of recurrent cells (RNN, LSTM, GRU) and their derivatives."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 
 class Cell(NamedTuple):
-    """A recurrent cell: its step forwards in time, and that of cotangents backwards.
+    """A recurrent cell: one step forward in time, and the corresponding backward step.
 
     The derivative of a step is divided so that only `step_backward` runs step by step;
     `local_derivatives` and `factors` are computed for many steps at once.
@@ -44,7 +44,7 @@ def _sigmoid(x):
 
 
 def _matmul(a, b):
-    """Return a @ b, with inputs cast to the type of b and sums in the type of a."""
+    """Return a @ b, multiplied in the dtype of b and summed in the dtype of a."""
     return jnp.matmul(a.astype(b.dtype), b, preferred_element_type=a.dtype)
 
 
@@ -63,9 +63,9 @@ def _rnn_step_backward(transposed, derivatives, cotangents):
 
 
 def _lstm_scale(gates):
-    """Return the scale of each gate's column: 1 for tanh, 0.5 for sigmoid, 0.5 tanh(0.5 x) + 0.5.
+    """Return the scale of each column: 1 for tanh, 0.5 for sigmoid(x) = 0.5 tanh(0.5 x) + 0.5.
 
-    All gates are then computed by a single tanh, which is twice as fast.
+    With these scales, a single tanh computes all gates, which is twice as fast.
     """
     return jnp.repeat(jnp.array([0.5, 0.5, 1.0, 0.5], gates.dtype), gates.shape[1] // 4)
 
@@ -135,8 +135,8 @@ def _gru_factors(hidden, gates):
     return (hidden, gates[..., size : 2 * size] * hidden)
 
 
-#: Cells by name. Blocks of the kernels' columns: LSTM i, f, g, o (input, forget, candidate,
-#: output); GRU z, r, g (update, reset, candidate).
+#: Cells by name. The columns of their kernels are blocks for the gates i, f, g, o (input, forget,
+#: candidate, output) of the LSTM and z, r, g (update, reset, candidate) of the GRU.
 CELLS = {
     "rnn": Cell((1,), 1, _rnn_step, _rnn_local_derivatives, _rnn_step_backward, _hidden_factor),
     "lstm": Cell((4,), 2, _lstm_step, _lstm_local_derivatives, _lstm_step_backward, _hidden_factor),

@@ -1,4 +1,4 @@
-"""Loops over chunks of a batch or blocks of rows of images, small enough for a CPU's caches."""
+"""Loops over chunks of a batch, or over blocks of image rows, that fit into a CPU's caches."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -11,15 +11,15 @@ from jaxtyping import Float, PyTree, Shaped
 
 from irec_jax.kernels.patches import Row, RowReader, Sizes
 
-# Bytes of patches that are processed at a time. On two cores with 1 MiB of their own and a shared
-# cache of 32 MiB, 2 MiB is the fastest; 4 MiB costs a step of the U-Net 4 % more.
+# Bytes of patches to process at a time. On two cores with 1 MiB of cache each and a shared cache of
+# 32 MiB, 2 MiB is fastest; with 4 MiB, a step of the U-Net takes 4 % longer.
 _BLOCK_BYTES = 2 << 20
 
 
 def choose_chunk_size(num_items: int, max_size: int) -> int:
-    """Return a chunk size from 1 to max_size, if possible a divisor from max_size / 2 up.
+    """Return a chunk size of at most max_size, preferably a divisor above max_size / 2.
 
-    The remainder of an uneven division would be copied.
+    If the size does not divide the number of items, the remainder has to be copied.
     """
     max_size = max(1, min(num_items, max_size))
     divisors = (n for n in range(max_size, max_size // 2, -1) if num_items % n == 0)
@@ -35,7 +35,8 @@ def scan_chunks(
 ) -> tuple[Any, PyTree[Shaped[Array, "batch ..."]]]:
     """Scan `function(carry, *chunks)` over chunks of the arrays along axis 0, the remainder last.
 
-    Returns the last carry and the outputs, concatenated along axis 0.
+    Returns:
+        The last carry, and the outputs concatenated along axis 0.
     """
     size = arrays[0].shape[0]
 
@@ -51,14 +52,14 @@ def scan_chunks(
 
 
 class LazyImage(NamedTuple):
-    """An image that is computed a few examples, or a few of their rows, at a time.
+    """An image that is computed for a few examples, or a few of their rows, at a time.
 
     Attributes:
-        arrays: images of one size, or values that are the same for all pixels (batch, 1, 1, 1).
-        compute: function of some examples and rows of the arrays that returns (examples, rows,
-            width, channels).
-        pad: function of complete computed images, and of the number of rows that a block may reach
-            beyond their end; returns the padded images. None: rows are computed on demand.
+        arrays: images of the same size, or arrays (batch, 1, 1, 1) of one value for all pixels.
+        compute: function that maps slices of the arrays (some examples and rows) to an image
+            (examples, rows, width, channels).
+        pad: function ``pad(images, more_rows)`` that pads complete images for blocks that extend up
+            to ``more_rows`` rows beyond their end. If None, rows are computed on demand.
     """
 
     arrays: tuple[Float[Array, "batch height width channels"], ...]
@@ -66,7 +67,7 @@ class LazyImage(NamedTuple):
     pad: Callable[[Array, int], Array] | None = None
 
     def row_reader(self, example: Row, size: int, more_rows: int) -> RowReader:
-        """Return a function (first row, number of rows) -> these rows of some examples."""
+        """Return a function that reads rows of `size` examples, starting with `example`."""
 
         def compute(first, rows):
             slices = []
@@ -91,16 +92,19 @@ def scan_row_blocks(
     *,
     exact: bool = False,
 ) -> tuple[Any, list[Float[Array, "batch ..."]]]:
-    """Scan block(carry, images, first row, number of rows) over blocks of rows of each example.
+    """Scan ``block(carry, images, first, rows)`` over blocks of rows of each example.
 
-    Where several complete examples fit into a block, they are processed together.
+    If several complete examples fit into a block, they are processed together.
 
     Args:
-        block: receives each image as a function (first row, number of rows) -> rows; returns the
-            carry and a list of arrays (examples, k * rows, ...) with integers k.
-        counts: rows and columns of positions, e.g. of patches.
+        block: function of the carry, the images, the first row and the number of rows. It receives
+            each image as a function (first row, number of rows) -> rows, and returns the carry and
+            a list of arrays (examples, k * rows, ...) with an integer k for each.
+        carry: initial carry.
+        images: images to read.
+        counts: number of rows and columns of positions, such as patches.
         num_values: number of values that a block holds for each position.
-        exact: whether a block must not reach beyond the last row, as images without `pad` require.
+        exact: do not let blocks extend beyond the last row, as required by images without `pad`.
 
     Returns:
         The last carry, and the arrays (batch, k * rows, ...).
@@ -134,7 +138,7 @@ def scan_row_blocks(
         return lax.scan(body, state, jnp.arange(num_blocks), unroll=2)
 
     shapes = jax.eval_shape(lambda carry: block(carry, readers(0, 1), 0, rows)[1], carry)
-    # Not zeros: XLA would make one array of zeros for all loops and copy it for each.
+    # Not zeros, because XLA would create one array of zeros for all loops and copy it for each.
     fill = array.ravel()[0]
     outputs = [
         jnp.full((batch_size, num_blocks * s.shape[1], *s.shape[2:]), fill.astype(s.dtype))

@@ -1,10 +1,11 @@
-"""Convolution with max-pooling of single-channel images, as matrix products.
+"""Convolution and max-pooling of single-channel images as matrix products.
 
-With one channel, XLA's convolution on CPU has little to do at a time. Here the image is cut into
-the patches under the pooling windows, ``span = kernel + stride * (window - 1)`` pixels high and
-wide, one every ``hop = stride * window`` pixels. Their product with a matrix that holds the kernel
-at every position of a window contains all values of a window side by side. That takes
-``(span / kernel) ** 2`` times as many multiplications, at ten times the speed or more.
+With a single channel, XLA's convolution on CPU is slow because each pixel involves little work.
+Here, the image is cut into one patch per pooling window. Patches are
+``span = kernel + stride * (window - 1)`` pixels high and wide, at intervals of
+``hop = stride * window`` pixels. Multiplying them by a matrix that contains the kernel at every
+position within a window gives all values of each window side by side. This takes
+``(span / kernel) ** 2`` times as many multiplications, but at ten or more times the speed.
 """
 
 import functools
@@ -25,7 +26,7 @@ _NO_PADDING = ((0, 0), (0, 0))
 
 
 class _Grid(NamedTuple):
-    """Division of a padded image into patches; all of (height, width)."""
+    """Division of a padded image into patches; all fields are (height, width)."""
 
     sizes: Sizes  # of the kernel
     strides: Sizes
@@ -88,7 +89,7 @@ def _backward(strides, pads, window, residuals, cotangent):
             d_frames = convolution.input_gradient(shifted, values, *geometry)
             return total + product, d_frames
 
-        # The product with fewer rows than columns; the other one takes up to twice as long.
+        # Use the product with fewer rows than columns; its transpose takes up to twice as long.
         sizes = math.prod(grid.spans), shifted.shape[3]
         is_wide = sizes[0] < sizes[1]
         start = jnp.zeros(sorted(sizes), accumulator_dtype(x.dtype))
@@ -122,9 +123,9 @@ def _chunk_size(x, kernel, grid) -> int:
 
 
 def _shifted_kernels(kernel, grid):
-    """Return the kernel at every position of a window, to be convolved with `_frames`.
+    """Return the kernel at every position within a window, to be convolved with `_frames`.
 
-    (blocks, 1, hops[0] * spans[1], positions * outputs).
+    The shape is (blocks, 1, hops[0] * spans[1], positions * outputs).
     """
     columns = []
     for position in np.ndindex(*grid.window):
@@ -135,16 +136,17 @@ def _shifted_kernels(kernel, grid):
 
 
 def _fold_rows(matrix, grid):
-    """Fold (patch pixels, columns) to (blocks, 1, block pixels, columns), zero-padded."""
+    """Reshape (patch pixels, columns) to (blocks, 1, block pixels, columns) with zero padding."""
     block = grid.hops[0] * grid.spans[1]
     padded = jnp.pad(matrix, ((0, -len(matrix) % block), (0, 0)))
     return padded.reshape(-1, 1, block, matrix.shape[1])
 
 
 def _frames(x, pads, grid):
-    """Cut columns and gather rows by hops: the first part of `_patches`, for the full batch.
+    """Cut the columns of the patches and group the rows by hops, for the full batch.
 
-    (batch, height, width, 1) to (batch, blocks of hops[0] rows, counts[1], hops[0] * spans[1]).
+    Images (batch, height, width, 1) become frames (batch, blocks of hops[0] rows, counts[1],
+    hops[0] * spans[1]), from which `_patches` cuts the patches.
     """
     axes = zip(grid.counts, grid.spans, grid.hops, strict=True)
     blocks = [count + -(-span // hop) - 1 for count, span, hop in axes]
@@ -160,7 +162,7 @@ def _frames(x, pads, grid):
 
 
 def _patches(frames, grid):
-    """Return the patches, (number of patches, pixels of a patch)."""
+    """Return the patches (number of patches, pixels per patch)."""
     span, hop, count = grid.spans[0], grid.hops[0], grid.counts[0]
     widths = [(span - i * hop) * grid.spans[1] for i in range(-(-span // hop))]
     pieces = [frames[:, i : i + count, :, :width] for i, width in enumerate(widths)]

@@ -1,10 +1,10 @@
-"""Strided convolutions and their gradients as matrix products over patches; fast on CPU.
+"""Strided convolutions and their gradients as products of patches, which are fast on CPU.
 
-A convolution is the patches of the image (im2col) times the kernel. The gradient of its input is
-the cotangent times the kernel, overlap-added into the image (col2im); that of the kernel is the
-patches times the cotangent. For a transposed convolution, the two directions are exchanged.
-Patches are several times as large as the image: they are computed for a few rows, or a few small
-examples, at a time, and never leave the caches.
+A convolution multiplies the patches of the image (im2col) by the kernel. The input gradient is the
+product of the cotangent and the kernel, overlap-added into the image (col2im); the kernel gradient
+is the product of the patches and the cotangent. In a transposed convolution, the forward pass and
+the input gradient are swapped. Since patches are several times as large as the image, they are
+computed for a few rows, or for a few small examples, at a time and never leave the caches.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ def conv2d(
     pads: Pads,
     precision: lax.PrecisionLike = None,
 ) -> Float[Array, "batch rows columns outputs"]:
-    """Return a convolution; for strides and pads see `Im2Col`."""
+    """Return a convolution; see `Im2Col` for the strides and pads."""
     im2col = Im2Col(kernel.shape, strides, pads)
     counts = output_sizes(x.shape[1:3], kernel.shape[:2], strides, pads)
 
@@ -44,7 +44,7 @@ def kernel_gradient(
     pads: Pads,
     precision: lax.PrecisionLike = None,
 ) -> Float[Array, "kernel_height kernel_width inputs outputs"]:
-    """Return the gradient of the kernel of `conv2d`, float32 or wider."""
+    """Return the gradient of `conv2d` with respect to the kernel, in float32 or wider."""
     return _scan_patches(x, cotangent, None, Im2Col(kernel_shape, strides, pads), precision)[0]
 
 
@@ -56,7 +56,7 @@ def input_gradient(
     pads: Pads,
     precision: lax.PrecisionLike = None,
 ) -> Float[Array, "batch height width inputs"]:
-    """Return the gradient of the input of `conv2d`: the transposed convolution of `cotangent`."""
+    """Return the gradient of `conv2d` with respect to x: the transposed convolution."""
     im2col = Im2Col(kernel.shape, strides, pads)
     col2im = Col2Im(im2col, x_shape[1:3])
 
@@ -80,9 +80,9 @@ def transposed_gradients(
     Float[Array, "batch rows columns outputs"],
     Float[Array, "kernel_height kernel_width inputs outputs"],
 ]:
-    """Return the gradients of x and the kernel in ``input_gradient(kernel, x, ...)``.
+    """Return the gradients of ``input_gradient(kernel, x, ...)`` with respect to x and the kernel.
 
-    Both use the same patches. That of the kernel is float32 or wider.
+    Both use the same patches. The kernel gradient is float32 or wider.
     """
     im2col = Im2Col(kernel.shape, strides, pads)
     d_kernel, dx = _scan_patches(cotangent, x, kernel, im2col, precision)
@@ -90,7 +90,7 @@ def transposed_gradients(
 
 
 def _scan_patches(x, outputs, kernel, im2col: Im2Col, precision):
-    """Return the kernel gradient of patches of x and, unless kernel is None, their convolution."""
+    """Return the kernel gradient and, unless the kernel is None, the convolution of x."""
     counts = outputs.shape[1:3]
 
     def block(total, images, first, rows):

@@ -20,13 +20,14 @@ def conv2d_transpose(
     *,
     precision: lax.PrecisionLike = None,
 ) -> Float[Array, "batch height*{strides[0]} width*{strides[1]} outputs"]:
-    """Return a transposed convolution with padding 'same', like Keras' Conv2DTranspose.
+    """Return a transposed convolution with padding 'same', like Keras's Conv2DTranspose.
 
-    It is the gradient of the input of a convolution from (height * stride, width * stride) to
-    (height, width) with the same kernel, strides and padding 'SAME': pixel i of the input is spread
-    over the pixels ``stride * i - low + (0 ... size - 1)`` of the output, where
-    ``low = max(size - stride, 0) // 2``, and cropped at the borders. Kernels smaller than the
-    stride leave zeros between them. Derivatives as in `convolution.conv_general_dilated`.
+    This is the input gradient of a convolution from (height * stride, width * stride) to (height,
+    width) with the same kernel, strides and padding 'SAME'. Pixel i of the input is spread over the
+    pixels ``stride * i - low + (0 ... size - 1)`` of the output, where
+    ``low = max(size - stride, 0) // 2``; pixels beyond the borders are cropped. Kernels smaller
+    than the stride leave zeros between them. Differentiation works as in
+    `convolution.conv_general_dilated`.
 
     Args:
         x: images.
@@ -35,7 +36,7 @@ def conv2d_transpose(
         precision: as in `jax.lax.conv_general_dilated`.
 
     Raises:
-        ValueError: incompatible shapes or types.
+        ValueError: if the shapes or dtypes are incompatible.
     """
     if x.ndim != 4 or kernel.ndim != 4 or x.shape[3] != kernel.shape[3] or x.dtype != kernel.dtype:
         raise ValueError(
@@ -45,7 +46,7 @@ def conv2d_transpose(
 
 
 def _output_shape_and_pads(x_shape, kernel_shape, strides) -> tuple[tuple[int, ...], Pads]:
-    """Return the shape of the result, and the padding of the convolution it is the gradient of."""
+    """Return the output shape, and the padding of the convolution whose gradient is computed."""
     sizes = tuple(n * s for n, s in zip(x_shape[1:3], strides, strict=True))
     totals = (max(k - s, 0) for k, s in zip(kernel_shape[:2], strides, strict=True))
     pads = tuple((total // 2, total - total // 2) for total in totals)
@@ -77,8 +78,8 @@ def xla_gradients(
 ]:
     """Return the gradients of `xla_conv2d_transpose` as convolutions that cuDNN supports.
 
-    XLA's own rule convolves pixels with zeros between them by a kernel as large as the image, for
-    which cuDNN has no algorithm: compiling it took minutes and 32 GiB.
+    XLA's own rule convolves an image with zeros between its pixels and a kernel as large as the
+    image. cuDNN has no algorithm for this; compilation took minutes and 32 GiB.
     """
     pads = _output_shape_and_pads(x.shape, kernel.shape, strides)[1]
 

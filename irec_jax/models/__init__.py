@@ -1,4 +1,4 @@
-"""Networks by name: Flax modules from features to logits or, for separation, to features."""
+"""Networks by name: Flax modules that map features to logits or, for separation, to features."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ MODELS = {
 
 
 def find(name: str) -> type[nn.Module]:
-    """Return the class of a network: a key of `MODELS`, or `module:Class` of another package.
+    """Return a network's class, given a key of `MODELS` or `module:Class` from another package.
 
     Raises:
         UserError: see `registry.find_class`.
@@ -37,25 +37,25 @@ def find(name: str) -> type[nn.Module]:
 
 
 def default_dtype() -> str:
-    """Return the type that networks compute in: bfloat16 on devices that have it, or float32."""
+    """Return the default dtype: bfloat16 on devices that support it, otherwise float32."""
     return "bfloat16" if has_bfloat16() else "float32"
 
 
 def create(name: str, **kwargs: Any) -> nn.Module:
-    """Create a network, ``__call__(features, *, train: bool) -> logits`` or features.
+    """Create a network with a method ``__call__(features, *, train: bool) -> logits``.
 
     Features are an array or a dict of arrays with a leading batch axis. Logits are
-    (batch, num_classes), or (batch, M, num_classes) with M predictions per example; a network may
-    then also return a bool array (batch, M) that marks the valid ones. A separator returns
-    features of the shape and unit of its input.
+    (batch, num_classes), or (batch, M, num_classes) with M predictions per example; in that case, a
+    network may also return a bool array (batch, M) that marks the valid predictions. Separation
+    networks return features with the shape and unit of their input instead of logits.
 
     Args:
         name: see `find`.
-        **kwargs: attributes of the network. A `dtype` of None stands for `default_dtype`;
-            parameters, statistics and logits are float32 anyway.
+        **kwargs: attributes of the network. If `dtype` is None, `default_dtype` is used;
+            parameters, statistics and logits are always float32.
 
     Raises:
-        UserError: unknown name, unknown or missing argument.
+        UserError: if the name or an argument is unknown, or an argument is missing.
     """
     if "dtype" in kwargs and kwargs["dtype"] is None:
         kwargs["dtype"] = default_dtype()

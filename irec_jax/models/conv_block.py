@@ -10,8 +10,8 @@ import flax.linen as nn
 from irec_jax import kernels, registry
 from irec_jax.models import layers
 
-#: Initialisers of kernels by name. 'truncated_normal' is Ligtenberg's: a normal distribution of
-#: standard deviation 1, truncated at 2.
+#: Kernel initialisers by name. 'truncated_normal' is Ligtenberg's: a normal distribution with a
+#: standard deviation of 1, truncated at -2 and 2.
 KERNEL_INITS = {
     "glorot": nn.initializers.glorot_uniform(),
     "he": nn.initializers.he_normal(),
@@ -27,7 +27,7 @@ class ConvolutionBlock(nn.Module):
         filters, kernel, stride, dilation: settings of the (square) convolution.
         kernel_init: a key of `KERNEL_INITS`.
         momentum: momentum of the moving averages (`layers.BatchNorm`).
-        dtype: type of the computation.
+        dtype: dtype of the computation.
         transposed: whether the convolution is transposed.
         relu: whether ReLU follows.
     """
@@ -49,7 +49,7 @@ class ConvolutionBlock(nn.Module):
         """Return activations with `filters` channels.
 
         Args:
-            inputs: activations of one size, to be concatenated, of any types.
+            inputs: activations of the same size and any dtype, which are concatenated.
             train: whether to normalise by the statistics of the batch.
         """
         channels = (sum(part.x.shape[3] for part in inputs), self.filters)

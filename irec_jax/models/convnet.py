@@ -1,4 +1,4 @@
-"""Convolutional network for predominant instrument recognition of Han, Kim and Lee (2017)."""
+"""Convolutional network of Han, Kim and Lee (2017) for predominant instrument recognition."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,13 +12,13 @@ from jaxtyping import Float, Float32
 from irec_jax import kernels
 from irec_jax.models import layers
 
-#: Zeros around the input of every convolution, and the size and stride of the max-pooling.
+#: Zero padding of every convolution, and the size and stride of the max-pooling.
 PADDING, POOL = ((2, 2), (2, 2)), (3, 3)
 _KERNEL = (3, 3)
 
 
 class _Weights(nn.Module):
-    """Kernel and bias of a convolution, named as in `flax.linen.Conv`, in the computing dtype."""
+    """Kernel and bias of a convolution, named as in `flax.linen.Conv` and cast to `dtype`."""
 
     num_inputs: int
     num_outputs: int
@@ -42,7 +42,8 @@ class ConvNet(layers.Classifier):
     """Four blocks of two 3x3 convolutions and pooling, a dense layer, one output per class.
 
     Han, Kim, Lee: Deep convolutional neural networks for predominant instrument recognition in
-    polyphonic music (2017), table I; with ReLU and 13 classes also the network of Seipel (2018):
+    polyphonic music (2017), table I. With ReLU and 13 classes, this is also the network of Seipel
+    (2018).
 
         input                             1 x  43 x 128
         2 x convolution 3x3, 32 filters  32 x  47 x 132
@@ -56,9 +57,9 @@ class ConvNet(layers.Classifier):
         dense, dropout 0.5             1024
         dense                            11
 
-    Every convolution is zero-padded by 2 on all sides, so it adds 2 to both sizes, and is followed
-    by the activation. Two convolutions add 4: at least 3 x 3 values remain to be pooled, so any
-    positive number of frames and bands is valid.
+    Every convolution is zero-padded by 2 on all sides, which increases both sizes by 2, and is
+    followed by the activation. Since the two convolutions of a block add 4, at least 3 x 3 values
+    are left to be pooled, and any positive number of frames and bands is valid.
 
     Intermediates (collection 'intermediates'): ``block_1`` ... after the pooling of each block,
     ``dense`` after the activation of the dense layer, ``output`` (the logits).
@@ -68,9 +69,9 @@ class ConvNet(layers.Classifier):
             (`layers.Activation`).
         filters: channels of the two convolutions of each block.
         dense: units of the dense layer.
-        dropout: rate after each block.
-        pooled_dropout: rate after the last block, whose output is pooled globally; None: `dropout`.
-        dense_dropout: rate after the dense layer.
+        dropout: dropout rate after each block.
+        pooled_dropout: dropout rate after the global pooling of the last block; if None, `dropout`.
+        dense_dropout: dropout rate after the dense layer.
         pooling: global pooling of the last block, 'max' or 'mean'.
     """
 
@@ -96,8 +97,8 @@ class ConvNet(layers.Classifier):
             Logits, before the sigmoid.
 
         Raises:
-            ValueError: features of another rank, or empty.
-            UserError: unknown activation or pooling.
+            ValueError: if the features are empty or have the wrong number of axes.
+            UserError: if the activation or pooling is unknown.
         """
         layers.check_features(features, "batch, frames, bands")
         x = features[..., None].astype(self.dtype)
@@ -112,7 +113,7 @@ class ConvNet(layers.Classifier):
                 if self.pooled_dropout is not None:
                     dropout = self.pooled_dropout
             else:
-                # With one input channel, the first convolution is cheaper to recompute than store.
+                # With one input channel, recomputing the first convolution is cheaper than storing.
                 x = self._convolutions_and_max_pooling(x, weights, recompute=block == 1)
             self.sow("intermediates", f"block_{block}", x)
             x = layers.Dropout(dropout)(x, train=train)
@@ -137,15 +138,15 @@ class ConvNet(layers.Classifier):
         *,
         recompute: bool,
     ) -> Float[Array, "batch rows columns filters"]:
-        """Return two convolutions and 3x3 max-pooling.
+        """Apply two convolutions and 3x3 max-pooling.
 
-        A monotonic activation commutes with the maximum: pooling before bias and activation leaves
-        a ninth of the values to compute.
+        A monotonic activation commutes with the maximum, so pooling before bias and activation
+        leaves a ninth of the values to compute.
 
         Args:
             x: the input of the first convolution.
             weights: weights of the two convolutions.
-            recompute: compute the first convolution again in the backward pass, not store it.
+            recompute: recompute the first convolution in the backward pass instead of storing it.
         """
         if self.activation not in layers.ACTIVATIONS:
             return kernels.max_pool(self._convolutions(x, weights), POOL)
@@ -170,7 +171,7 @@ def _convolve(weights, x: Array | np.ndarray) -> Array:
 
 
 def _pads_before_pooling(sizes: Sequence[int]) -> tuple[tuple[int, int], ...]:
-    """Return `PADDING` without the rows and columns that the pooling would leave out."""
+    """Return `PADDING` without the rows and columns that the pooling would drop."""
     return tuple(
         (low, high - (size + low + high - kernel + 1) % pool)
         for (low, high), size, kernel, pool in zip(PADDING, sizes, _KERNEL, POOL, strict=True)

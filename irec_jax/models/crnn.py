@@ -1,4 +1,4 @@
-"""Convolutional recurrent network of Goel on the image and the chunks of a waveform."""
+"""Goel's convolutional recurrent network on the image and the chunks of a waveform."""
 
 from typing import Any
 
@@ -14,20 +14,19 @@ from irec_jax.models.recurrent import RecurrentLayer
 class CRNN(image_cnn.ImageCNN):
     """Recurrent layer whose initial state is the output of a convolutional network.
 
-    Goel: the output of the dense layer of B1 to B4 is the initial hidden state of an LSTM (whose
-    memory starts at zero) over chunks of the same waveform; its last hidden state is classified.
-    Goel does not state the size of the LSTM. If it differs from that of the dense layer, a dense
-    layer without activation is inserted between them (parameters ``projection``).
+    In Goel's network, the output of the dense layer of B1 to B4 is the initial hidden state of an
+    LSTM over chunks of the same waveform, whose memory starts at zero; the last hidden state is
+    classified. Goel does not state the size of the LSTM. If it differs from that of the dense
+    layer, a dense layer without activation is inserted between them (parameters ``projection``).
 
     Intermediates (collection 'intermediates'): those of `ImageCNN`, and ``recurrent_0``, the last
     hidden state.
 
-    Attributes:
+    Attributes, in addition to those of `ImageCNN`:
         cell: 'lstm', 'rnn' or 'gru' (`recurrent.RecurrentLayer`).
         hidden: size of the hidden state.
-        input_dropout: rate on the chunks.
-        output_dropout: rate on the last hidden state.
-        others: settings of the convolutional network, see `ImageCNN`.
+        input_dropout: dropout rate on the chunks.
+        output_dropout: dropout rate on the last hidden state.
     """
 
     cell: str = "lstm"
@@ -36,23 +35,23 @@ class CRNN(image_cnn.ImageCNN):
     output_dropout: float = 0.0
 
     @nn.compact
-    def __call__(  # pyright: ignore[reportIncompatibleMethodOverride]  # takes chunks, too
+    def __call__(  # pyright: ignore[reportIncompatibleMethodOverride]  # also takes chunks
         self, features: dict[str, Shaped[Array | np.ndarray, "batch ..."]], *, train: bool
     ) -> Float32[Array, "batch ... {self.num_classes}"]:
         """Return the logits of each image.
 
         Args:
-            features: "image", images (batch, height, width) or (batch, images, height, width);
-                "steps", chunks of the waveform (batch, steps, samples); "num_steps" (batch,), the
-                number of valid steps at the start.
+            features: dict of "image": images (batch, height, width) or (batch, images, height,
+                width); "steps": chunks of the waveform (batch, steps, samples); and "num_steps":
+                the number of valid steps at the start of each example (batch,).
             train: whether to apply dropout (random keys from the collection 'dropout').
 
         Returns:
             Logits (batch, num_classes) or (batch, images, num_classes), before the softmax.
 
         Raises:
-            ValueError: features of another shape, or images that are too small.
-            UserError: unknown net, activation or cell, or lists of different lengths.
+            ValueError: if the features have the wrong shape, or the images are too small.
+            UserError: if the net, activation or cell is unknown, or lists differ in length.
         """
         if not isinstance(features, dict) or {"image", "steps", "num_steps"} - set(features):
             raise ValueError(

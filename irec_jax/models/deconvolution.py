@@ -1,13 +1,13 @@
-"""Deconvolution of Han's network: what a unit of a block responds to in a spectrogram.
+"""Deconvolution of Han's network, which shows what a unit responds to in a spectrogram.
 
-Zeiler and Fergus: Visualizing and understanding convolutional networks (2014); figure 7 of Han et
-al. (2017). The activations of one unit are taken back to the input through the inverse of each
-stage, in reverse order:
+The method is that of Zeiler and Fergus, Visualizing and understanding convolutional networks
+(2014), as used in figure 7 of Han et al. (2017). The activations of one unit are projected back to
+the input through the inverse of each stage, in reverse order:
 
-- pooling: each value is put where the maximum was (the switch of its region), zeros elsewhere; with
-  global mean pooling it is divided evenly among the positions;
-- activation: the same activation is applied to what is taken back (the rectification of Zeiler and
-  Fergus for ReLU; the leaky one, or tanh, for networks with these activations);
+- pooling: each value is placed at the position of the maximum of its region (the switch), with
+  zeros elsewhere; for global mean pooling, it is divided evenly among all positions;
+- activation: the same activation is applied to the projected values (ReLU in Zeiler and Fergus;
+  leaky ReLU or tanh for networks that use them);
 - convolution: the transposed convolution with the same kernel, without bias.
 """
 
@@ -31,7 +31,7 @@ class Unit(NamedTuple):
         block: number of the block, from 1.
         channel: channel of the output of the block.
         activation: the value with the largest magnitude in the pooled output of the channel.
-        picture: float32 (frames, bands): the deconvolved activations, of either sign and in
+        picture: the deconvolved activations, float32 (frames, bands), of either sign and in
             arbitrary units.
     """
 
@@ -55,20 +55,20 @@ def deconvolve(
     *,
     num_units: int = 2,
 ) -> list[Unit]:
-    """Return the most active units of each block, with their deconvolution.
+    """Return the most active units of each block, with their deconvolved activations.
 
     Args:
-        model: the network. It is computed in float32.
-        params: its parameters.
-        features: one spectrogram, of any number of frames.
-        num_units: units per block, or all if a block has fewer.
+        model: the network, which is evaluated in float32.
+        params: the parameters of the network.
+        features: one spectrogram with any number of frames.
+        num_units: number of units per block; all units of blocks that have fewer.
 
     Returns:
-        The units, block by block, in the order of decreasing magnitude of their activation.
+        The units, block by block, in decreasing order of the magnitude of their activation.
 
     Raises:
-        ValueError: features of another rank, or empty.
-        UserError: unknown activation or pooling.
+        ValueError: if the features are empty or have the wrong number of axes.
+        UserError: if the activation or pooling is unknown.
     """
     layers.check_features(features, "frames, bands")
     blocks: list[_Block] = []
@@ -119,7 +119,7 @@ def _activation(kind: str, params: Mapping[str, Any]) -> Callable[[Array], Array
 
 
 def _convolution(kernel: Array) -> Callable[[Array], Array]:
-    """Return the convolution of an image (height, width, channels), padded as in the network."""
+    """Return a function that convolves images (height, width, channels) as the network does."""
 
     def convolve(x: Array) -> Array:
         return jax.lax.conv_general_dilated(
@@ -137,17 +137,17 @@ def _convolution(kernel: Array) -> Callable[[Array], Array]:
 def pool(
     x: Float[Array | np.ndarray, "height width channels"], size: Sequence[int], *, kind: str = "max"
 ) -> tuple[Float[Array, "rows columns channels"], Float[Array, "height width channels"]]:
-    """Pool regions of a size that do not overlap; rows and columns that remain are left out.
+    """Pool non-overlapping regions; remaining rows and columns are dropped.
 
     Args:
-        x: the values.
+        x: the values to pool.
         size: height and width of a region.
         kind: 'max' or 'mean'.
 
     Returns:
-        The pooled values; and the share of each value in that of its region: for the maximum 1 at
-        the position of the first largest value (the switch) and 0 elsewhere, for the mean the same
-        everywhere. Shares of values that are left out are 0.
+        The pooled values, and the share that each value has in the pooled value of its region. For
+        'max', the share is 1 at the position of the first maximum (the switch) and 0 elsewhere; for
+        'mean', it is the same everywhere. Dropped values have a share of 0.
     """
     x = jnp.asarray(x)
     (height, width, channels), (rows, columns) = x.shape, size
@@ -171,7 +171,7 @@ def unpool(
     shares: Float[Array | np.ndarray, "height width channels"],
     size: Sequence[int],
 ) -> Float[Array, "height width channels"]:
-    """Distribute pooled values over their regions by the shares of `pool`."""
+    """Distribute pooled values over their regions according to the shares from `pool`."""
     pooled, shares = jnp.asarray(pooled), jnp.asarray(shares)
     spread = jnp.repeat(jnp.repeat(pooled, size[0], axis=0), size[1], axis=1)
     missing = [(0, s - n) for s, n in zip(shares.shape[:2], spread.shape[:2], strict=True)]

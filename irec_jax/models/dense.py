@@ -11,16 +11,16 @@ from irec_jax.models import layers
 
 
 class DenseNetwork(layers.Classifier):
-    """Dense layers, each with an activation, then one output per class.
+    """Dense layers with activations, then one output per class.
 
-    The default on 442,000 magnitudes of a Fourier transform is the network of Vazonis et al.
-    (2022): 64, 100,000, 32 and 50,000 units, 40,188,107 parameters with 11 classes; Adam stores
-    three more copies of them.
+    With the defaults and 442,000 Fourier magnitudes as features, this is the network of Vazonis et
+    al. (2022): 64, 100,000, 32 and 50,000 units, and 40,188,107 parameters with 11 classes. Adam
+    needs three more arrays of that size: the gradients and two moments.
 
     Attributes, in addition to those of `layers.Classifier`:
         units: units of the dense layers before the classifier.
-        activation: activation after each of them, a name in `layers.Activation`.
-        dropout: dropout rate after each of them.
+        activation: name of the activation after each of these layers (`layers.Activation`).
+        dropout: dropout rate after each of these layers.
     """
 
     units: Sequence[int] = (64, 100_000, 32, 50_000)
@@ -38,11 +38,11 @@ class DenseNetwork(layers.Classifier):
             train: whether to apply dropout (random keys from the collection 'dropout').
 
         Returns:
-            Logits, before sigmoid or softmax.
+            Logits, before the sigmoid or softmax.
 
         Raises:
-            ValueError: features of another rank, or empty.
-            UserError: unknown activation, or sizes that are not positive integers.
+            ValueError: if the features are empty or have the wrong number of axes.
+            UserError: if the activation is unknown, or a size is not a positive integer.
         """
         layers.check_features(features, "batch, features")
         layers.check_sizes(units=self.units)

@@ -1,4 +1,4 @@
-"""Convolutional networks on waveform images of Goel."""
+"""Goel's convolutional networks on images of waveforms."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -41,26 +41,26 @@ def net_layers(
     strides: Sequence[int] = (),
     pools: Sequence[int] = (),
 ) -> tuple[Layer, ...]:
-    """Return the layers of a net, with single settings replaced.
+    """Return the layers of a net, with some of its settings replaced.
 
     Args:
         net: a key of `NETS`.
-        filters, kernels, strides, pools: one value for each layer; empty: those of `net`.
+        filters, kernels, strides, pools: one value per layer; if empty, those of `net`.
 
     Raises:
-        UserError: unknown net, values that are not positive integers, or lists of different
-            lengths.
+        UserError: if the net is unknown, a value is not a positive integer, or lists differ in
+            length.
     """
     defaults = zip(*registry.find("net", NETS, net), strict=True)
     settings = dict(filters=filters, kernels=kernels, strides=strides, pools=pools)
     pairs = zip(settings.items(), defaults, strict=True)
     lists: dict[str, Any] = {name: tuple(values) or default for (name, values), default in pairs}
-    hint = f" (defaults are net {net!r}'s)"
+    hint = f" (the defaults are those of net {net!r})"
     return tuple(Layer(*values) for values in layers.zip_settings(hint, **lists))
 
 
 def min_image_size(net: Sequence[Layer]) -> int:
-    """Return the smallest height and width that leave a pixel after all layers."""
+    """Return the smallest height and width that leave at least one pixel after all layers."""
     size = 1
     for layer in reversed(net):
         size = (size * layer.pool - 1) * layer.stride + layer.kernel
@@ -68,7 +68,7 @@ def min_image_size(net: Sequence[Layer]) -> int:
 
 
 class _Convolution(nn.Module):
-    """Convolution, activation, max-pooling; parameters named as in `flax.linen.Conv`."""
+    """Convolution, activation and max-pooling, with parameters named as in `flax.linen.Conv`."""
 
     layer: Layer
     num_inputs: int
@@ -82,7 +82,7 @@ class _Convolution(nn.Module):
         """Return the pooled activation.
 
         Args:
-            x: activations or images; one channel represents num_inputs equal ones.
+            x: activations or images; a single channel represents num_inputs equal channels.
         """
         size, stride, pool = ((number, number) for number in self.layer[1:])
         shape = (*size, self.num_inputs, self.layer.filters)
@@ -92,8 +92,8 @@ class _Convolution(nn.Module):
         kernel = (kernel.sum(2, keepdims=True) if single_channel else kernel).astype(self.dtype)
         activation = layers.Activation(self.activation)
         if self.activation in layers.ACTIVATIONS:
-            # A monotonic activation commutes with the maximum: pooling before bias and activation
-            # leaves fewer values to compute.
+            # A monotonic activation commutes with the maximum, so pooling before bias and
+            # activation leaves fewer values to compute.
             conv2d_max_pool = kernels.conv2d_max_pool
             if single_channel:
                 conv2d_max_pool = kernels.single_channel_conv2d_max_pool
@@ -103,29 +103,29 @@ class _Convolution(nn.Module):
 
 
 class ImageCNN(layers.Classifier):
-    """Convolutions without padding, each with max-pooling, a dense layer, one output per class.
+    """Unpadded convolutions with max-pooling, then a dense layer and one output per class.
 
-    Goel: networks B1 to B4 (`NETS`), on images of 150 x 150 with three equal channels. The images
-    are passed here as one channel: a convolution of equal channels equals that of a single channel
-    with the kernel summed over its inputs, in outputs and gradients. The parameters are those of
-    three channels.
+    These are Goel's networks B1 to B4 (`NETS`) on images of 150 x 150 pixels with three equal
+    channels. Here, the images have a single channel: convolving equal channels gives the same
+    outputs and gradients as convolving one channel with the kernel summed over its inputs. The
+    parameters are still those for three channels.
 
-    Goel has "dropout layers in between" without stating positions and rates: here one follows every
-    pooling (`dropout`) and one the dense layer (`dense_dropout`).
+    Goel mentions "dropout layers in between" without stating their positions and rates. Here, one
+    follows every pooling (`dropout`) and one the dense layer (`dense_dropout`).
 
     Intermediates (collection 'intermediates'): ``block_1`` ... after the pooling of each layer,
     ``dense`` after the activation of the dense layer, ``output`` (the logits).
 
     Attributes, in addition to those of `layers.Classifier`:
         net: 'b1', 'b2', 'b3' or 'b4'.
-        filters, kernels, strides, pools: channels, kernel sizes and strides of the convolutions
-            and sizes (and strides) of the pooling, one for each layer; empty: those of `net`.
+        filters, kernels, strides, pools: channels, kernel sizes and strides of the convolutions,
+            and sizes (and strides) of the pooling, one per layer; if empty, those of `net`.
         input_channels: number of equal channels that an image represents.
         activation: name of the activation after every convolution and the dense layer
             (`layers.Activation`).
         dense: units of the dense layer.
-        dropout: rate after each layer's pooling.
-        dense_dropout: rate after the dense layer.
+        dropout: dropout rate after each layer's pooling.
+        dense_dropout: dropout rate after the dense layer.
     """
 
     net: str = "b1"
@@ -153,8 +153,8 @@ class ImageCNN(layers.Classifier):
             Logits, before the softmax.
 
         Raises:
-            ValueError: features of another rank, or images that are too small.
-            UserError: unknown net or activation, or lists of different lengths.
+            ValueError: if the features have the wrong number of axes, or images are too small.
+            UserError: if the net or activation is unknown, or lists differ in length.
         """
         return self.classify(self.encode(features, train=train))
 

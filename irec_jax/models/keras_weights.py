@@ -1,10 +1,11 @@
 """Conversion of Keras weights to parameters of the networks in this package.
 
 Keras's `model.get_weights()` returns a list of arrays, layer by layer: kernel, recurrent kernel and
-bias of a recurrent layer (with `Bidirectional`, the forward and then the backward layer), kernel
-and bias of a convolution or dense layer. The layers here have the same arrays with the same shapes
-in the same order, with one exception: Keras's GRU weights its old state by z, the GRU here (Goel,
-equation 13) by 1 - z. Since 1 - sigmoid(x) = sigmoid(-x), the columns of z change sign.
+bias of a recurrent layer (with `Bidirectional`, the forward and then the backward layer), and
+kernel and bias of a convolution or dense layer. The layers here have the same arrays with the same
+shapes in the same order, with one exception: Keras's GRU weights the old state by z, whereas the
+GRU here (Goel, equation 13) weights it by 1 - z. Since 1 - sigmoid(x) = sigmoid(-x), the conversion
+changes the sign of the columns of z.
 
     model = models.create("recurrent", num_classes=5, cell="gru", hidden=(50,))
     features = jnp.zeros((1, 294, 300))
@@ -12,9 +13,9 @@ equation 13) by 1 - z. Since 1 - sigmoid(x) = sigmoid(-x), the columns of z chan
     params = keras_weights.from_keras(keras_model.get_weights(), params)
     logits = model.apply({"params": params}, features, train=False)
 
-Keras's last layer often includes the softmax or sigmoid of the logits. LSTM and GRU must have
-`recurrent_activation="sigmoid"` (the default since TensorFlow 2; before, it was 'hard_sigmoid',
-which the weights do not record).
+In Keras, the last layer often includes the softmax or sigmoid of the logits. LSTM and GRU layers
+must use `recurrent_activation="sigmoid"`, the default since TensorFlow 2. It was 'hard_sigmoid'
+before, which cannot be detected from the weights.
 """
 
 import re
@@ -26,7 +27,7 @@ from jaxtyping import Float, Float32
 
 from irec_jax.errors import UserError
 
-#: Order of the layers in Keras, by their names here; layers of a kind are ordered by number.
+#: Order of the layers in Keras, by their names here; layers of the same kind are in numeric order.
 _ORDER = (("forward", "backward"), ("Conv",), ("Dense",))
 _ARRAYS = ("kernel", "recurrent_kernel", "bias")
 
@@ -45,9 +46,9 @@ def from_keras(
         The same tree with the converted arrays.
 
     Raises:
-        UserError: an array of the wrong shape (names the layer and both shapes), too many or too
-            few arrays, or a GRU that resets after the product (Keras's reset_after=True).
-        ValueError: a network with layers that have no Keras counterpart.
+        UserError: if there are too many or too few arrays, an array has the wrong shape, or a GRU
+            resets after the product (Keras's reset_after=True).
+        ValueError: if the network has layers without a counterpart in Keras.
     """
     converted, num_used = {}, 0
     check = "check that both networks have the same layers"
@@ -69,7 +70,7 @@ def from_keras(
 
 
 def _keras_position(layer: str) -> tuple[int, int, int]:
-    """Return the sort key of a layer for the order of Keras."""
+    """Return a sort key that puts layers in the order of Keras."""
     match = re.fullmatch(r"(\w+)_(\d+)", layer)
     for kind, names in enumerate(_ORDER):
         if match and match[1] in names:
@@ -85,13 +86,13 @@ def _convert_layer(layer: str, shapes: Mapping[str, tuple], arrays: dict[str, np
     if is_gru and arrays["bias"].shape == (2, *shapes["bias"]):
         raise UserError(
             f"Keras weights: layer {layer!r}: two rows of bias indicate a GRU with "
-            "reset_after=True, which resets after the recurrent product and has other equations; "
+            "reset_after=True, which resets after the recurrent product and uses other equations; "
             "train it with reset_after=False"
         )
     for name, array in arrays.items():
         if array.shape != shapes[name]:
-            expected = f"of shape {array.shape}, expected {shapes[name]}"
-            raise UserError(f"Keras weights: layer {layer!r}: {name} {expected}")
+            found = f"{name} has shape {array.shape}, expected {shapes[name]}"
+            raise UserError(f"Keras weights: layer {layer!r}: {found}")
     if is_gru:
         for array in arrays.values():
             array[..., :hidden] *= -1

@@ -18,10 +18,10 @@ from irec_jax.kernels import DeferredNorm
 
 
 def _rows(module: nn.Module, name: str, num_rows: int) -> Array | np.ndarray | None:
-    """Return a variable of the collection 'examples' for each row of an input; None if not given.
+    """Return a variable of the collection 'examples' for each row of an input, or None if absent.
 
-    An input has one row for each example, or as many rows for each as a bag has instances. Rows
-    then have the mask of their example, and indices of their own.
+    An input has one row per example or, for bags, one row per instance. Instances share the mask of
+    their example but have their own indices.
     """
     assert module.scope is not None  # within apply and init
     values = module.scope.root.get_variable("examples", name, None)
@@ -38,14 +38,14 @@ def _rows(module: nn.Module, name: str, num_rows: int) -> Array | np.ndarray | N
 def leaky_relu(
     x: Float[Array | np.ndarray, "*shape"], negative_slope: float
 ) -> Float[Array, "*shape"]:
-    """Return x where x >= 0, ``negative_slope * x`` elsewhere; the derivative at 0 is 1.
+    """Return x where x >= 0 and ``negative_slope * x`` elsewhere; the derivative at 0 is 1.
 
-    The gradient depends on the output only, so the input is not stored for the backward pass.
+    The gradient depends only on the output, so the input is not stored for the backward pass.
 
     Args:
         x: inputs.
-        negative_slope: positive, so that output and input have the same sign; or 0 (ReLU, with
-            derivative 0 at 0, since all negative inputs become 0).
+        negative_slope: a positive slope, so that output and input have the same sign, or 0 for ReLU
+            (whose derivative at 0 is 0, because all negative inputs become 0).
     """
     return jnp.where(x >= 0, x, negative_slope * x)
 
@@ -63,8 +63,8 @@ def _leaky_relu_backward(negative_slope, y, cotangent):
 leaky_relu.defvjp(_leaky_relu_forward, _leaky_relu_backward)
 
 
-#: Activations without parameters, by name. They do not decrease and so commute with a maximum.
-#: 'prelu' has parameters, and its slope can be negative.
+#: Activations without parameters, by name. They are monotonic and therefore commute with the
+#: maximum. 'prelu' is missing because it has parameters and its slope can become negative.
 ACTIVATIONS = {
     "tanh": jnp.tanh,
     "relu": lambda x: leaky_relu(x, 0.0),
@@ -74,7 +74,7 @@ ACTIVATIONS = {
 
 
 def check_activation(kind: str) -> None:
-    """Raise UserError for an unknown activation."""
+    """Raise UserError if the activation is unknown."""
     if kind not in ACTIVATIONS and kind != "prelu":
         raise registry.unknown("activation", kind, [*ACTIVATIONS, "prelu"])
 
@@ -88,9 +88,10 @@ def check_sizes(**sizes: Any) -> None:
 
 
 def zip_settings(hint: str = "", **lists: Sequence[int]) -> list[tuple[int, ...]]:
-    """Return the settings of each convolution from lists of each setting.
+    """Return the settings of each convolution, given one list per setting.
 
-    Raises UserError for values other than positive integers, and empty or unequal lists.
+    Raises:
+        UserError: if a value is not a positive integer, or lists are empty or differ in length.
     """
     check_sizes(**lists)
     lengths = {len(values) for values in lists.values()}
@@ -108,14 +109,14 @@ def check_rates(**rates: float) -> None:
 
 
 def check_features(features: Any, axes: str) -> None:
-    """Raise ValueError unless features are an array with these axes, non-empty examples."""
+    """Raise ValueError unless features are an array with these axes and non-empty examples."""
     if getattr(features, "ndim", 0) != len(axes.split()) or 0 in features.shape[1:]:
         shape = jax.tree.map(jnp.shape, features)
         raise ValueError(f"features: expected non-empty ({axes}), got {shape}")
 
 
 def dense(units: int, dtype: Any, **options: Any) -> nn.Dense:
-    """Return a dense layer, by default with Glorot-uniform initial weights as in Keras."""
+    """Return a dense layer whose initial weights are Glorot-uniform by default, as in Keras."""
     options = dict(kernel_init=nn.initializers.glorot_uniform()) | options
     return nn.Dense(units, dtype=dtype, **options)
 
@@ -127,7 +128,7 @@ class Classifier(nn.Module):
 
     Attributes:
         num_classes: number of outputs.
-        dtype: type of the computation, float32 or bfloat16; parameters and the last layer are
+        dtype: dtype of the computation, float32 or bfloat16; parameters and the last layer are
             float32.
     """
 
@@ -137,8 +138,8 @@ class Classifier(nn.Module):
     def classify(
         self, x: Float[Array | np.ndarray, "*batch units"], **options: Any
     ) -> Float32[Array, "*batch {self.num_classes}"]:
-        """Return the logits of a dense layer with these options."""
-        # In float32: the loss would otherwise see logits of three digits.
+        """Return the logits, computed by a dense layer with the given options."""
+        # In float32, because bfloat16 would round the logits to about three significant digits.
         logits = dense(self.num_classes, jnp.float32, **options)(x)
         self.sow("intermediates", "output", logits)
         return logits
@@ -147,11 +148,11 @@ class Classifier(nn.Module):
 class Activation(nn.Module):
     """Activation by name: 'tanh', 'relu', 'lrelu_0.01', 'lrelu_0.33' or 'prelu'.
 
-    'prelu' (He et al. 2015) learns one negative slope per channel, parameter
-    ``negative_slope`` (channels,), starting at 0.25.
+    'prelu' (He et al. 2015) learns one negative slope per channel. The slopes are the parameter
+    ``negative_slope`` (channels,), which is initialised to 0.25.
 
     Raises:
-        UserError: unknown name.
+        UserError: if the name is unknown.
     """
 
     kind: str
@@ -160,7 +161,7 @@ class Activation(nn.Module):
     def __call__(
         self, x: Float[Array | np.ndarray, "*batch channels"]
     ) -> Float[Array, "*batch channels"]:
-        """Return the activation of x, of the same type."""
+        """Return the activation of x in the dtype of x."""
         if self.kind == "prelu":
             slope = self.param("negative_slope", nn.initializers.constant(0.25), x.shape[-1:])
             return jnp.where(x >= 0, x, slope.astype(x.dtype) * x)
@@ -171,10 +172,10 @@ class Activation(nn.Module):
 def global_pool(
     x: Float[Array | np.ndarray, "batch height width channels"], kind: str
 ) -> Float[Array, "batch channels"]:
-    """Return the 'max' or 'mean' over the pixels.
+    """Return the maximum ('max') or mean ('mean') over the pixels.
 
     Raises:
-        UserError: unknown kind.
+        UserError: if the kind is unknown.
     """
     return registry.find("pooling", {"max": jnp.max, "mean": jnp.mean}, kind)(x, axis=(1, 2))
 
@@ -182,8 +183,8 @@ def global_pool(
 def random_integers(key: PRNGKeyArray, shape: Sequence[int], dtype: Any) -> UInt[Array, "..."]:
     """Return uniform random unsigned integers of 8 or 16 bits.
 
-    32-bit words are split: a quarter or half of the work of `jax.random.bits`, which draws a word
-    for each integer.
+    Random 32-bit words are split into several integers. This takes a quarter or half of the work of
+    `jax.random.bits`, which draws one word per integer.
     """
     size, per_word = math.prod(shape), 32 // jnp.iinfo(dtype).bits
     words = jax.random.bits(key, (-(-size // per_word),), jnp.uint32)
@@ -193,13 +194,13 @@ def random_integers(key: PRNGKeyArray, shape: Sequence[int], dtype: Any) -> UInt
 class Dropout(nn.Module):
     """Dropout with cheap masks: 8 random bits per element, or 16 if 8 are too coarse.
 
-    An element is kept with the probability 1 - rate, rounded to a multiple of 1/256 if that is
-    exact (0.25, 0.5 ...), otherwise of 1/65,536 (0.1: 58,982/65,536 = 0.899994), and divided by
-    the rounded probability, so that expectations are exact.
+    Elements are kept with probability 1 - rate, which is represented in 8 bits if that is exact
+    (rates of 0.25, 0.5 ...) and otherwise rounded to 16 bits (58,982/65,536 = 0.899994 for a rate
+    of 0.1). Kept elements are divided by the rounded probability, so that expectations are exact.
 
-    Random keys are drawn from the collection 'dropout' and folded with each example's index in the
-    batch (axis 0). The variable ``index`` (batch,) of the collection 'examples', if given,
-    overrides it, so that a batch split across devices gets the same masks.
+    The random key from the collection 'dropout' is folded with the index of each example in the
+    batch (axis 0). If the collection 'examples' contains a variable ``index`` (batch,), it replaces
+    these indices, so that a batch split across devices gets the same masks.
     """
 
     rate: float
@@ -208,7 +209,7 @@ class Dropout(nn.Module):
     def __call__(
         self, x: Float[Array | np.ndarray, "*shape"], *, train: bool
     ) -> Float[Array | np.ndarray, "*shape"]:
-        """Return x with elements dropped if `train`, of the same type."""
+        """Return x in the same dtype, with elements dropped if `train`."""
         if not 0 <= self.rate < 1:
             raise ValueError(f"rate={self.rate}: expected a number in [0, 1)")
         if not train or self.rate == 0:
@@ -229,16 +230,18 @@ class Dropout(nn.Module):
 class BatchNorm(nn.Module):
     """Batch normalisation (Ioffe and Szegedy 2015), independent of padding and device count.
 
-    In training, mean and (biased) variance are those of the examples on all devices whose variable
-    ``mask`` (batch,) in the collection 'examples' is 1; without a mask, of all examples.
+    In training, the mean and (biased) variance are computed over the examples on all devices for
+    which the variable ``mask`` (batch,) of the collection 'examples' is 1, or over all examples if
+    there is no mask.
 
-    With ``train=False``, moving averages in the collection 'batch_stats' are used: `mean`, `var`
-    and `count`, the number of steps so far. Up to 1 / (1 - momentum) steps they are plain averages
-    of all steps, so that their initial values have no weight.
+    With ``train=False``, the moving averages `mean` and `var` in the collection 'batch_stats' are
+    used; `count` is the number of steps so far. During the first 1 / (1 - momentum) steps, they are
+    plain averages of all steps, so that their initial values have no weight.
 
     Attributes:
-        momentum: weight of the old average; Keras's default.
-        epsilon: added to the variance; Keras's default.
+        channels: number of channels.
+        momentum: weight of the old average; the default is that of Keras.
+        epsilon: value added to the variance; the default is that of Keras.
         relu: whether ReLU follows.
     """
 
@@ -254,9 +257,10 @@ class BatchNorm(nn.Module):
         """Return the output of a layer with its deferred normalisation.
 
         Args:
-            layer: called with `shift` and `mask`; returns its output and sums as
-                `kernels.conv_with_moments` does.
-            batch_size: batch size of its input.
+            layer: function of `shift` and `mask` that returns its output and sums like
+                `kernels.conv_with_moments`.
+            batch_size: batch size of the layer's input.
+            train: whether to normalise by the statistics of the batch and update the averages.
         """
         shape = (self.channels,)
         scale = self.param("scale", nn.initializers.ones, shape)

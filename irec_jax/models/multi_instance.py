@@ -1,4 +1,4 @@
-"""Networks for multiple-instance learning: labels are known for bags of instances (Seipel 2018)."""
+"""Networks for multiple-instance learning, where bags of instances are labelled (Seipel 2018)."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,7 +11,7 @@ from jaxtyping import Float, Float32
 from irec_jax import registry
 from irec_jax.errors import UserError
 
-#: Logarithms of the probability that a class is present in a bag, and that it is absent.
+#: Log-probabilities that a class is present in a bag, and that it is absent.
 LogProbabilities = tuple[Float[Array, "batch classes"], Float[Array, "batch classes"]]
 Logits = Float[Array, "batch instances classes"]
 
@@ -42,8 +42,8 @@ def log_sum_exp(logits: Logits) -> LogProbabilities:
 def attention(logits: Float[Array, "batch instances twice_classes"]) -> LogProbabilities:
     """Return the weighted mean of the probabilities.
 
-    The second half of the outputs are the logits of the weights, for each class a softmax over the
-    instances of a bag (Ilse et al. 2018, with weights per class).
+    The second half of the outputs are the logits of the weights, which for each class are a softmax
+    over the instances of a bag (Ilse et al. 2018, but with separate weights for each class).
     """
     logits, weights = jnp.split(logits, 2, axis=-1)
     return _weighted_mean(logits, jax.nn.log_softmax(weights, axis=1))
@@ -73,19 +73,23 @@ AGGREGATIONS: dict[str, Callable[[Array], LogProbabilities]] = {
 
 
 def num_outputs(aggregate: str, num_classes: int) -> int:
-    """Return the number of outputs that an instance network needs; raise UserError if unknown."""
+    """Return the number of outputs that an instance network needs.
+
+    Raises:
+        UserError: if the aggregation is unknown.
+    """
     if aggregate not in AGGREGATIONS:
         raise registry.unknown("bag.aggregate", aggregate, AGGREGATIONS)
     return 2 * num_classes if aggregate == "attention" else num_classes
 
 
 class MultiInstanceNetwork(nn.Module):
-    """One network for all instances of a bag, or one for each position.
+    """One network for all instances of a bag, or one for each position in a bag.
 
     Attributes:
         networks: one network, or as many as a bag has instances, each with `num_outputs` outputs.
         num_classes: number of classes.
-        aggregate: key of `AGGREGATIONS`.
+        aggregate: a key of `AGGREGATIONS`.
     """
 
     networks: Sequence[nn.Module]
@@ -95,7 +99,7 @@ class MultiInstanceNetwork(nn.Module):
     def __call__(
         self, features: Float[Array, "batch instances ..."], *, train: bool
     ) -> LogProbabilities:
-        """Return the log-probabilities of each class in each bag, and of its absence."""
+        """Return the log-probabilities that each class is present in each bag, or absent."""
         batch_size, num_instances = features.shape[:2]
         if len(self.networks) == 1:
             flat = features.reshape(-1, *features.shape[2:])
@@ -116,9 +120,9 @@ class MultiInstanceNetwork(nn.Module):
     ) -> Float32[Array, "batch {self.num_classes}"]:
         """Return the logits of single instances, without aggregation.
 
-        If each position of a bag has its own network, the one in the middle is used: every network
-        is trained on instances from all parts of the pieces, and one costs no more than shared
-        weights.
+        If each position in a bag has its own network, the middle one is used: every network has
+        been trained on instances from all parts of the pieces, and evaluating one network is as
+        cheap as with shared weights.
         """
         logits = _check(self.networks[len(self.networks) // 2](features, train=False))
         return logits[:, : self.num_classes]
@@ -127,7 +131,7 @@ class MultiInstanceNetwork(nn.Module):
 def _check(logits: Array) -> Array:
     if isinstance(logits, tuple) or logits.ndim != 2:
         raise UserError(
-            "model.name: makes several predictions for an instance; choose a network with one, "
-            "such as convnet"
+            "model.name: this network makes several predictions per instance; choose one that "
+            "makes a single prediction, such as convnet"
         )
     return logits

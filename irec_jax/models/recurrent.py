@@ -16,29 +16,29 @@ from irec_jax.models import layers
 
 
 class RecurrentLayer(nn.Module):
-    """Recurrent layer in one direction, with the initial weights of Keras.
+    """Unidirectional recurrent layer, with the initial weights of Keras.
 
     With the input x of a step, the hidden state h before it and the element-wise product . :
 
         rnn:  h' = tanh(x W + h U + b)
-        lstm: i, f, o = sigmoid(x W + h U + b), g = tanh(x W + h U + b) with separate columns,
+        lstm: i, f, o = sigmoid(x W + h U + b), g = tanh(x W + h U + b),
               c' = f . c + i . g, h' = o . tanh(c')                       (Goel, 4 to 9)
         gru:  z, r = sigmoid(x W + h U + b), g = tanh(x W + (r . h) U + b),
               h' = (1 - z) . h + z . g                                    (Goel, 10 to 13)
 
-    Parameters ``kernel`` W (inputs, gates * hidden), ``recurrent_kernel`` U (hidden, gates *
-    hidden) and ``bias`` b (gates * hidden,); blocks of columns: i, f, g, o and z, r, g. Initial
-    values: Glorot uniform, orthogonal, zeros.
+    The parameters are ``kernel`` W (inputs, gates * hidden), ``recurrent_kernel`` U (hidden, gates
+    * hidden) and ``bias`` b (gates * hidden,). Each gate has its own block of columns, in the order
+    i, f, g, o or z, r, g. The initial values are Glorot-uniform, orthogonal and zero.
 
     Attributes:
         cell: 'rnn', 'lstm' or 'gru'.
         hidden: size of the hidden state.
         reverse: run from the last step to the first.
-        unit_forget_bias: initialise the bias of an LSTM's forget gate to 1 (as Keras does), not 0.
-        dtype: type of the products, float32 or bfloat16; everything else is float32.
+        unit_forget_bias: initialise the bias of an LSTM's forget gate to 1, as in Keras, not to 0.
+        dtype: dtype of the products, float32 or bfloat16; everything else is float32.
 
     Raises:
-        UserError: unknown cell.
+        UserError: if the cell is unknown.
     """
 
     cell: str
@@ -60,19 +60,19 @@ class RecurrentLayer(nn.Module):
 
         Args:
             steps: inputs, at least one step.
-            num_steps: the number of valid steps at the start of each example. Padding steps leave
-                the state unchanged, in reverse too: the scan then starts at the last valid step of
-                each example. None: all are valid.
-            initial_hidden: the hidden state before the first step; None: zeros. The memory of an
-                LSTM starts at zero in either case.
-            sequence: return the state after every step.
+            num_steps: number of valid steps at the start of each example. Padding steps leave the
+                state unchanged, so that a reverse scan starts at the last valid step of each
+                example. If None, all steps are valid.
+            initial_hidden: the hidden state before the first step; if None, zeros. The memory of an
+                LSTM always starts at zero.
+            sequence: return the hidden state after every step.
 
         Returns:
-            The last hidden state, or with `sequence` that after every step. On padding steps the
-            sequence repeats the last valid state (in reverse: the initial state).
+            The last hidden state or, with `sequence`, the hidden state after every step. On padding
+            steps, the sequence repeats the last valid state or, in reverse, the initial state.
 
         Raises:
-            ValueError: steps of another rank, or empty.
+            ValueError: if the steps are empty or have the wrong number of axes.
         """
         cell = registry.find("cell", kernels.CELLS, self.cell)
         if steps.ndim != 3 or 0 in steps.shape[1:]:
@@ -100,7 +100,7 @@ class RecurrentLayer(nn.Module):
 
 
 class RecurrentNetwork(layers.Classifier):
-    """Recurrent layers over the steps, dense layers, one output per class.
+    """Recurrent layers over the steps, then dense layers and one output per class.
 
     The default is the LSTM of Goel; ``hidden=(22,), dense=(2048, 32, 1024)`` on single samples is
     the LSTM network of Vazonis et al. (2022).
@@ -108,14 +108,14 @@ class RecurrentNetwork(layers.Classifier):
     Attributes, in addition to those of `layers.Classifier`:
         cell: 'rnn', 'lstm' or 'gru' (`RecurrentLayer`).
         hidden: sizes of the recurrent layers.
-        bidirectional: run a second layer parallel to each, from the last valid step to the first,
-            and concatenate their hidden states (the last state of the second one is at step 0).
-        head: 'last', one prediction from the last hidden state (of both directions), or
-            'per_step', one from the hidden state at each step.
-        dense: units of dense layers between the hidden state and the classifier.
-        activation: activation of the dense layers, a name in `layers.Activation`.
-        input_dropout: rate on the steps.
-        dropout: rate after every recurrent and dense layer.
+        bidirectional: run a second layer in parallel with each, from the last valid step to the
+            first, and concatenate their hidden states (the second one's last state is at step 0).
+        head: 'last' for one prediction from the last hidden state (of both directions), or
+            'per_step' for one prediction from the hidden state at each step.
+        dense: units of the dense layers between the hidden state and the classifier.
+        activation: name of the activation of the dense layers (`layers.Activation`).
+        input_dropout: dropout rate on the steps.
+        dropout: dropout rate after every recurrent and dense layer.
         unit_forget_bias: see `RecurrentLayer`.
     """
 
@@ -144,18 +144,19 @@ class RecurrentNetwork(layers.Classifier):
         """Return the logits of each example.
 
         Args:
-            features: inputs, or a dict with this array as "steps" and optionally "num_steps"
-                (batch,) int, the number of valid steps at the start of each example.
+            features: inputs, or a dict with the inputs as "steps" and, optionally, "num_steps"
+                (batch,), the number of valid steps at the start of each example.
             train: whether to apply dropout (random keys from the collection 'dropout').
 
         Returns:
-            Logits of each example, or with the head 'per_step' of each step; the latter, if
-            "num_steps" is given, with a second array that marks the valid steps. Padding steps must
-            be left out of means.
+            Logits of each example or, with the head 'per_step', of each step. In the latter case,
+            if "num_steps" is given, a second array marks the valid steps; padding steps must be
+            excluded from means.
 
         Raises:
-            ValueError: features of another rank, or empty.
-            UserError: unknown cell, head or activation; no recurrent layer; a size below 1.
+            ValueError: if the features are empty or have the wrong number of axes.
+            UserError: if the cell, head or activation is unknown, there is no recurrent layer, or a
+                size is below 1.
         """
         if self.head not in ("last", "per_step"):
             raise registry.unknown("head", self.head, ["last", "per_step"])

@@ -1,4 +1,4 @@
-"""Convolutional classifier of spectrograms of Ligtenberg (2022)."""
+"""Convolutional classifier of Ligtenberg (2022) for spectrograms."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,9 +23,9 @@ class SpectrogramCNN(layers.Classifier):
         flatten, dense 128, ReLU, dropout 0.5
         dense, one output per class
 
-    Choices where the paper is silent: the dense layer has 128 units and ReLU; padding is 'same';
-    convolutions have no biases, which batch normalisation would cancel (Keras would keep 2,032 of
-    them, with gradient 0).
+    The paper leaves some details open. Here, the dense layer has 128 units and ReLU, padding is
+    'same', and convolutions have no biases, because batch normalisation would cancel them (in
+    Keras, there would be 2,032 biases with a gradient of 0).
 
     Intermediates (collection 'intermediates'): ``block_1`` ... after each ReLU, ``dense`` after the
     activation of the dense layer, ``output`` (the logits).
@@ -35,8 +35,8 @@ class SpectrogramCNN(layers.Classifier):
             of the convolutions, one for each.
         dense: units of the dense layer.
         activation: name of the activation after the dense layer (`layers.Activation`).
-        dropout: rate after every convolution.
-        dense_dropout: rate after the dense layer.
+        dropout: dropout rate after every convolution.
+        dense_dropout: dropout rate after the dense layer.
         kernel_init, momentum: see `conv_block.ConvolutionBlock`.
     """
 
@@ -66,8 +66,8 @@ class SpectrogramCNN(layers.Classifier):
             Logits, before the sigmoid.
 
         Raises:
-            ValueError: features of another rank, or empty.
-            UserError: unknown names, or incompatible sizes.
+            ValueError: if the features are empty or have the wrong number of axes.
+            UserError: if a name is unknown, or a size or rate is invalid.
         """
         layers.check_features(features, "batch, bins, frames")
         layers.check_sizes(num_classes=self.num_classes, dense=self.dense)

@@ -25,8 +25,8 @@ class Tagger(layers.Classifier):
         dense 512, ReLU
         dense, one output per class
 
-    Since the level is relative, the outputs do not depend on the gain of the recording. The maximum
-    over time answers whether an instrument is there at all, however briefly.
+    Since levels are relative, the outputs do not depend on the gain of the recording. The maximum
+    over time makes the network respond even to instruments that play only briefly.
 
     Intermediates (collection 'intermediates'): ``block_1`` ... after each ReLU, ``pooled``,
     ``dense`` after its activation, ``output`` (the logits).
@@ -34,9 +34,9 @@ class Tagger(layers.Classifier):
     Attributes, in addition to those of `layers.Classifier`:
         filters, kernels, strides: channels, (square) kernel sizes and strides of the convolutions.
         dense: units of the dense layer.
-        dropout: rate after every second convolution.
-        dense_dropout: rate before and after the dense layer.
-        range_db: range of levels of the input; it takes natural logarithms of magnitudes.
+        dropout: dropout rate after every second convolution.
+        dense_dropout: dropout rate before and after the dense layer.
+        range_db: range of input levels in dB; the inputs are natural logarithms of magnitudes.
         momentum: momentum of the moving averages (`layers.BatchNorm`).
     """
 
@@ -64,8 +64,8 @@ class Tagger(layers.Classifier):
             Logits, before the sigmoid.
 
         Raises:
-            ValueError: features of another rank, or empty.
-            UserError: invalid sizes or rates.
+            ValueError: if the features are empty or have the wrong number of axes.
+            UserError: if a size or rate is invalid.
         """
         layers.check_features(features, "batch, frames, bands")
         layers.check_sizes(num_classes=self.num_classes, dense=self.dense)
@@ -94,7 +94,7 @@ class Tagger(layers.Classifier):
     def _relative_level(
         self, features: Float[Array, "batch frames bands"]
     ) -> Float[Array, "batch frames bands"]:
-        """Return the levels from -1, `range_db` below the maximum of the example, to 1."""
+        """Scale the levels of each example to -1..1, from `range_db` below its maximum upwards."""
         loudest = features.max(axis=(1, 2), keepdims=True)
         span = self.range_db * np.log(10.0) / 20.0
         return 2.0 * jnp.maximum(features - loudest, -span) / span + 1.0

@@ -16,8 +16,8 @@ from irec_jax.errors import UserError
 from irec_jax.kernels import DeferredNorm
 from irec_jax.models import conv_block, layers
 
-#: Attenuation in dB per unit of the last layer, and a shift that is subtracted from its values. The
-#: values initially have mean 0 and variance 1, so that the mean attenuation starts at 4 dB.
+#: Attenuation in dB per unit of the last layer's values, and a shift that is subtracted from them.
+#: The values initially have mean 0 and variance 1, so the mean attenuation starts at 4 dB.
 ATTENUATION_DB, ATTENUATION_SHIFT = 15.0, 1.5
 
 
@@ -40,20 +40,20 @@ OUTPUTS = {"attenuation": _attenuation, "direct": _direct, "mask": _mask}
 
 
 class UNet(nn.Module):
-    """Strided convolutions, a dense bottleneck, transposed convolutions, skip connections.
+    """Strided convolutions, a dense bottleneck and transposed convolutions with skip connections.
 
     Ligtenberg (2022), section 3.2.1:
 
         encoder     6 x [convolution (5, 5, 3, 3, 3, 3; stride 2), batch norm, ReLU]
                     16, 32, 64, 128, 256, 512 filters: 2048 x 128 -> 32 x 2 x 512
         bottleneck  flatten, dense to 128 units, dense back to 32 x 2 x 512
-        decoder     6 x [transposed convolution with the mirrored sizes, batch norm, ReLU], all but
-                    the first on the concatenation with the encoder's output of the same size; the
-                    last has one filter, and the activation of the output in place of ReLU
+        decoder     6 x [transposed convolution with the mirrored sizes, batch norm, ReLU]; all but
+                    the first also receive the encoder's output of the same size; the last has one
+                    filter and the activation of the output instead of ReLU
 
-    Choices where the paper is silent: the dense layers have no activation
-    (`bottleneck_activation`), padding is 'same', and convolutions have no biases, which batch
-    normalisation would cancel (Keras would keep 1,505 of them, with gradient 0).
+    The paper leaves some details open. Here, the dense layers have no activation
+    (`bottleneck_activation`), padding is 'same', and convolutions have no biases, because batch
+    normalisation would cancel them (in Keras, there would be 1,505 biases with a gradient of 0).
 
     `dilations` apply to the encoder only: a transposed convolution with dilation and stride 2 would
     leave three quarters of its outputs empty.
@@ -62,20 +62,20 @@ class UNet(nn.Module):
     layer, ``bottleneck`` (the units), ``output`` (after the last batch normalisation).
 
     Attributes:
-        output: 'attenuation': the mixture minus a non-negative amount in dB; 'mask': a sigmoid
-            multiplies the mixture's amplitude; both are clipped at the floor; 'direct': the
-            features themselves, by tanh, as in the paper.
+        output: 'attenuation' subtracts a non-negative number of dB from the mixture, 'mask'
+            multiplies the mixture's amplitude by a sigmoid, and both are clipped at the floor;
+            'direct' predicts the features themselves through tanh, as in the paper.
         filters, kernels, strides, dilations: channels, (square) kernel sizes, strides and dilations
             of the encoder's convolutions, one for each.
-        bottleneck: units of the dense layers in the middle, before the last one, which restores the
-            encoder's output size; empty: no dense layers.
+        bottleneck: units of the dense layers in the middle; another dense layer restores the size
+            of the encoder's output. If empty, there are no dense layers.
         bottleneck_activation: name of the activation (`layers.Activation`) after each dense layer;
-            empty: none.
-        dropout: rate after the first three layers of the encoder.
+            if empty, there is none.
+        dropout: dropout rate after the first three layers of the encoder.
         scale_db: divisor of the features (`frontends.SpectrogramDb`).
-        floor_db: lowest level.
+        floor_db: lowest level in dB.
         kernel_init, momentum: see `conv_block.ConvolutionBlock`.
-        dtype: type of the computation, float32 or bfloat16; parameters and the last layer are
+        dtype: dtype of the computation, float32 or bfloat16; parameters and the last layer are
             float32.
     """
 
@@ -108,9 +108,9 @@ class UNet(nn.Module):
             Features in the same unit.
 
         Raises:
-            ValueError: features of another rank.
-            UserError: unknown names, incompatible sizes, or features whose sizes are not multiples
-                of the strides.
+            ValueError: if the features are empty or have the wrong number of axes.
+            UserError: if a name is unknown, a setting is invalid, or the sizes of the features are
+                not multiples of the product of the strides.
         """
         settings = self._check_settings(features)
         x = DeferredNorm.identity(features[..., None].astype(self.dtype))
@@ -141,7 +141,7 @@ class UNet(nn.Module):
     def _bottleneck(
         self, x: Float[Array, "batch height width channels"]
     ) -> Float[Array, "batch height width channels"]:
-        """Return dense layers down to few units and back."""
+        """Apply the dense layers, which reduce the size and restore it."""
         if not self.bottleneck:
             return x
         shape, x = x.shape, x.reshape(x.shape[0], -1)
@@ -162,7 +162,7 @@ class UNet(nn.Module):
         *,
         train: bool,
     ) -> Float32[Array, "batch bins frames"]:
-        """Return the last layer."""
+        """Return the values of the last layer."""
         y = DeferredNorm.identity(x)
         filters = (1, *self.filters[:-1])
         for number, (_, size, stride, _) in enumerate(reversed(settings), 1):
@@ -170,7 +170,7 @@ class UNet(nn.Module):
             inputs = [y] if number == 1 else [y, skips[-number]]
             options: dict[str, Any] = dict(transposed=True, relu=not is_last)
             options |= dict(name=f"Decoder_{number}")
-            if is_last:  # its values are levels: bfloat16 would round them to steps of about 0.4 dB
+            if is_last:  # bfloat16 would round the output levels to steps of about 0.4 dB
                 options |= dict(dtype=jnp.float32)
             y = self._block(filters[-number], size, stride, 1, **options)(inputs, train=train)
             if not is_last:
@@ -178,7 +178,7 @@ class UNet(nn.Module):
         return y.values()[..., 0]
 
     def _check_settings(self, features: Array | np.ndarray) -> Sequence[tuple]:
-        """Return the settings of the convolutions; raise the errors of `__call__`."""
+        """Return the settings of the convolutions; `__call__` lists the errors that it raises."""
         layers.check_features(features, "batch, bins, frames")
         registry.find("output", OUTPUTS, self.output)
         layers.check_sizes(bottleneck=self.bottleneck)

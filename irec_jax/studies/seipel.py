@@ -31,18 +31,18 @@ _QUICK_FRAMES = (16, 48, 112, 160)
 #: Aggregations and networks per position that the thesis names as future work, on short instances.
 _AGGREGATES = ("max", "noisy_or", "attention", "lse")
 #: With `--quick` all runs take about as many steps, whatever the length of their instances. A batch
-#: has 12 windows or 6 bags.
-_QUICK_EPOCHS, _QUICK_STEPS, _QUICK_BATCH, _QUICK_BAGS = 4, 90, 12, 6
+#: has 12 instances, or half as many windows with context or bags.
+_QUICK_EPOCHS, _QUICK_STEPS, _QUICK_BATCH = 4, 90, 12
 #: Frames between the starts of overlapping training instances with `--quick`.
 _QUICK_HOP_FRAMES = 16
 _QUICK_WARNING = (
     f"Only some of the lengths of instances, each trained for about {_QUICK_EPOCHS * _QUICK_STEPS} "
-    f"steps with batches of {_QUICK_BATCH} windows or {_QUICK_BAGS} bags. Training instances "
-    "overlap, except in bags."
+    f"steps with batches of {_QUICK_BATCH} instances, or {_QUICK_BATCH // 2} windows with context "
+    "or bags. Training instances overlap, except in bags."
 )
 #: Approximate frames of training per second on two cores, seconds of audio in an epoch, and seconds
 #: of a run besides its epochs, and of the baselines.
-_FRAMES_PER_S, _EPOCH_S, _OVERHEAD_S, _BASELINES_S = 8000.0, 580.0, 30.0, 30.0
+_FRAMES_PER_S, _EPOCH_S, _OVERHEAD_S, _BASELINES_S = 4500.0, 580.0, 30.0, 30.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,9 +122,9 @@ def plan(arguments: argparse.Namespace) -> list[runs.Run]:
         if arguments.quick and not arguments.debug:
             # Ten minutes of music have a tenth as many instances of 160 frames as of 16, unless
             # they overlap. Those of a bag follow one another.
-            hop_frames, batch_size = _QUICK_HOP_FRAMES, _QUICK_BATCH
-            if row.instances > 1:
-                hop_frames, batch_size = row.frames, _QUICK_BAGS
+            hop_frames = row.frames if row.instances > 1 else _QUICK_HOP_FRAMES
+            several = row.context > 1 or row.instances > 1
+            batch_size = _QUICK_BATCH // 2 if several else _QUICK_BATCH
             overrides += [
                 ("training.num_epochs", str(_QUICK_EPOCHS)),
                 ("training.min_steps_per_epoch", str(_QUICK_STEPS)),

@@ -1,4 +1,4 @@
-"""Recognition by multiple-instance learning: the loss is that of bags of instances."""
+"""Recognition by multiple-instance learning: the loss is computed for bags of instances."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -20,15 +20,15 @@ from irec_jax.tasks.task import Batch, Losses, Settings
 class MultiInstance(Recognition):
     """The task of a recogniser that is trained on bags (Seipel 2018, section 4.3.5).
 
-    `loss` takes bags: audio (B, I x `window_samples`), the instances one after the other, and the
-    labels of the bag. `predict` takes single instances, like that of any recogniser.
+    `loss` takes bags: audio (B, I x window_samples), the concatenated instances, and the labels of
+    each bag. `predict` takes single instances, as for any recogniser.
 
     Attributes:
         num_instances: instances in a bag.
         label_smoothing: label smoothing of the loss.
     """
 
-    # `predict` takes instances, and validation batches hold bags.
+    # There are none, since `predict` takes single instances, but validation batches hold bags.
     split_scores: ClassVar[tuple[str, ...]] = ()
 
     model: MultiInstanceNetwork
@@ -73,7 +73,7 @@ class MultiInstance(Recognition):
         return logits
 
     def _instances(self, batch: Batch) -> dict[str, Any]:
-        """Return the batch of all instances (B I, ...) of a batch of bags."""
+        """Return a batch of bags as a batch of their instances, (B I, ...)."""
         count = self.num_instances
         batch = {key: value for key, value in batch.items() if key != "labels"}
         expanded = {key: jnp.repeat(value, count, axis=0) for key, value in batch.items()}
@@ -104,8 +104,7 @@ def create_multi_instance(
         raise UserError(f"bag.num_instances={num_instances}: expected at least 1")
     if loss["name"] != "binary_cross_entropy":
         raise UserError(
-            f"loss.name={loss['name']}: bags have a loss of their own; set it to "
-            "binary_cross_entropy"
+            f"loss.name={loss['name']}: not available for bags; set it to binary_cross_entropy"
         )
     outputs = num_outputs(bag["aggregate"], len(classes))
     base = create_recognition(classes=classes, model=model, loss=loss, **settings)

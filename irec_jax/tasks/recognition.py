@@ -1,4 +1,4 @@
-"""Recognition: from windows of audio to one probability per instrument."""
+"""Recognition: predicts one probability per instrument from windows of audio."""
 
 import dataclasses
 import functools
@@ -33,14 +33,14 @@ class Recognition(Task):
     probabilities; predictions that the model marks as invalid, such as those beyond the end of a
     clip, are left out of both.
 
-    Where a batch has a `weight` (B,), the losses of its examples are multiplied by it.
+    If a batch has a `weight` (B,), the losses of its examples are multiplied by it.
 
     Attributes:
         frontend: the front end, whose settings are stored with a checkpoint.
-        to_probabilities: the activation of the logits, see `losses.activation`.
-        criterion: the loss of each row, from `(logits, labels)`.
+        to_probabilities: activation function of the logits; see `losses.activation`.
+        criterion: function of `(logits, labels)` that returns the loss of each row.
         augment: augmentation of waveforms and features in training.
-        normalize: 'peak' divides every waveform by the peak of its clip, 'none' leaves it.
+        normalize: 'peak' divides every waveform by the peak of its clip; 'none' keeps its level.
         window_samples: length of the windows.
         classes: names of the K outputs.
     """
@@ -86,16 +86,16 @@ class Recognition(Task):
         labels: Float[np.ndarray, "examples classes"],
         predictions: Float[np.ndarray, "examples classes"],
     ) -> dict[str, float]:
-        """Return `auc`, the macro area under the ROC curves of the examples.
+        """Return `auc`, the macro-averaged area under the ROC curve.
 
         Raises:
-            UserError: no class has examples with and without it.
+            UserError: no class has both positive and negative examples.
         """
         auc = mean_roc_auc(labels, predictions)
         if np.isnan(auc):
             raise UserError(
-                "training.stop_by and best_by: the AUC is not defined, because every class is in "
-                "all or in none of the validation examples; use loss"
+                "training.stop_by and best_by: the AUC is undefined, because every class occurs in "
+                "all or in none of the validation examples; set both to loss"
             )
         return {"auc": auc}
 
@@ -104,14 +104,14 @@ class Recognition(Task):
         return self._features(batch, None)
 
     def logits(self, params: Any, model_state: Any, features: Any) -> Float[Array, "batch classes"]:
-        """Return the logits of model inputs, the mean over the predictions of each example."""
+        """Return the logits for model inputs, averaged over the predictions of each example."""
         logits, valid = unpack_logits(self._predict(params, model_state, features))
         return jnp.mean(logits, axis=1, where=valid[..., None])
 
     def summaries(
         self, params: Any, model_state: Any, batch: HostBatch
     ) -> dict[str, Shaped[np.ndarray, "..."]]:
-        """Return the waveform and the features, which do not depend on the parameters."""
+        """Return the waveform and features of the first example; parameters are not used."""
         first = {k: jnp.asarray(v[:1]) for k, v in batch.items()}
         arrays = {}
         if _num_values(self.frontend) is None:
@@ -126,7 +126,7 @@ class Recognition(Task):
         return arrays
 
     def _mix(self, batch: Batch, augment_rng: jax.Array) -> Batch:
-        """Return a batch in which some examples are mixed with others, see `Augment.mixture`."""
+        """Return a batch in which some examples are mixed with others; see `Augment.mixture`."""
         if not self.augment.mix:
             return batch
         keys = example_keys(jax.random.fold_in(augment_rng, 1), batch)
@@ -208,7 +208,8 @@ def create_recognition(
     if num_values is not None and (task.augment.changes_audio or normalize != "none"):
         raise UserError(
             f"data.normalize and the augmentation of waveforms apply to audio, but "
-            f"frontend.name={frontend['name']} takes features; set 'none' and leave out augment"
+            f"frontend.name={frontend['name']} takes features; set data.normalize to none and "
+            "leave the augmentation of waveforms unset"
         )
     return task
 
@@ -216,8 +217,8 @@ def create_recognition(
 def to_waveform(batch: Batch, normalize: str = "peak") -> Float[Array, "batch samples"]:
     """Return the audio of a batch as float32.
 
-    With 'peak' it is divided by `gain`, the peak of the clip that each window was cut from
-    (silence stays silence); with 'none' it keeps the recorded level.
+    With 'peak', it is divided by `gain`, the peak of the clip that each window was cut from
+    (silence stays silent); with 'none', it keeps the recorded level.
     """
     audio = jnp.asarray(to_float32(batch["audio"]))
     if normalize == "none":
@@ -229,11 +230,11 @@ def to_waveform(batch: Batch, normalize: str = "peak") -> Float[Array, "batch sa
 def unpack_logits(
     outputs: Any,
 ) -> tuple[Float[Array, "batch predictions classes"], Bool[Array, "batch predictions"]]:
-    """Return logits and which of the predictions of each example are valid.
+    """Return the logits of a model, and a mask of the valid predictions of each example.
 
     Args:
-        outputs: model outputs: logits (batch, classes) or (batch, predictions, classes), or the
-            latter with their validity.
+        outputs: model outputs: logits (batch, classes) or (batch, predictions, classes), or a tuple
+            of the latter and the mask.
     """
     logits, valid = outputs if isinstance(outputs, tuple) else (outputs, None)
     if logits.ndim == 2:
@@ -247,7 +248,7 @@ def _num_values(frontend: frontends.FrontEnd) -> int | None:
 
 
 def _create_frontend(settings: Settings, sample_rate_hz: int) -> frontends.FrontEnd:
-    """Create a front end, with the sample rate of the audio if it depends on it."""
+    """Create a front end; if it takes a sample rate, pass that of the audio."""
     settings = dict(settings)
     known = registry.parameters(frontends.find(settings["name"])) or {}
     if "sample_rate_hz" in known:

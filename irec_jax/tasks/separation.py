@@ -1,4 +1,4 @@
-"""Separation: from the spectrogram of a mixture to that of some of its stems."""
+"""Separation: estimates the spectrogram of selected stems from that of their mixture."""
 
 import dataclasses
 import functools
@@ -24,21 +24,21 @@ DOMAINS = ("amplitudes", "decibels")
 # The error of an example is divided by the level of its target, as in the score. A target that is
 # silent or far softer than its mixture is treated as if it were 30 dB below the mixture.
 _MIN_LEVEL_DB = -30.0
-_SILENCE = 1e-3  # amplitude of spectra, in which full scale is 1,024
+_SILENCE = 1e-3  # spectral amplitude, where full scale is 1,024
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Separation(Task):
     """The task of a separator.
 
-    Stems are augmented and then summed, so that a mixture is always the sum of its stems. Where a
-    batch has a `mixture` of its own (the released one of a track), validation uses that.
+    Stems are augmented and then summed, so that a mixture is always the sum of its stems. If a
+    batch contains the released `mixture` of each track, validation uses that instead of the sum.
 
     Attributes:
         frontend: the front end, whose settings are stored with a checkpoint.
-        criterion: the loss of each example, from `(estimate, target)`.
+        criterion: function of `(estimate, target)` that returns the loss of each example.
         domain: 'decibels' compares features, as Ligtenberg (2022) does; 'amplitudes' compares
-            linear amplitudes divided by the RMS of those of the target.
+            linear amplitudes divided by the RMS amplitude of the target.
         augment: augmentation of stems in training.
         window_samples: length of the windows.
         stems: names of the S stems of a mixture.
@@ -86,7 +86,7 @@ class Separation(Task):
     def predict(
         self, params: Any, model_state: Any, batch: Batch
     ) -> Float[Array, "batch bins frames"]:
-        """Return features of the target of the mixtures `audio`."""
+        """Return estimated features of the target, given mixtures in `audio`."""
         return self._predict(params, model_state, self.frontend(to_float32(batch["audio"])))
 
     def summaries(
@@ -108,7 +108,7 @@ class Separation(Task):
     def _summaries(
         self, params: Any, model_state: Any, batch: Batch
     ) -> dict[str, tuple[Array, Array]]:
-        """Return waveforms (B, T) and features of mixture, target and estimate; traced."""
+        """Return waveforms (B, T) and features of mixture, target and estimate, under jit."""
         mixture, target = self._mixture_and_target(batch, None)
         estimate = self.predict(params, model_state, {"audio": mixture})
         estimated = self.frontend.inverse(estimate, num_samples=self.window_samples)
@@ -149,7 +149,7 @@ def create_separation(
         target: names of the stems to keep.
         sample_rate_hz, window_s: sample rate of the audio and length of its windows.
         frontend, model: `dict(name=..., **arguments)`.
-        loss: the same, with `domain`, see `Separation`.
+        loss: `dict(name=..., domain=..., **arguments)`; see `Separation` for `domain`.
         augment: arguments of `StemAugment`.
 
     Raises:
@@ -165,7 +165,7 @@ def create_separation(
     window_samples = round(window_s * sample_rate_hz)
     created = frontends.create(**frontend)
     assert isinstance(created, frontends.SpectrogramDb)
-    created.output_shape(window_samples)  # raises for a window that the front end cannot take
+    created.output_shape(window_samples)  # raises UserError for an unsuitable window
     # Scale and floor are set once, in the front end.
     scale: dict[str, Any] = dict(scale_db=created.scale_db, floor_db=created.floor_db)
     network = models.create(**scale | dict(model))

@@ -1,4 +1,4 @@
-"""Interface of a task to the training loop, the evaluation and the commands."""
+"""Task interface for the training loop, the evaluation and the commands."""
 
 import abc
 import functools
@@ -21,11 +21,11 @@ Losses = tuple[Float[Array, ""], Float[Array, ""], Any, dict[str, Float[Array, "
 
 
 class Task(abc.ABC):
-    """Pure functions of the model parameters and its other collections (`model_state`).
+    """Pure functions of a model's parameters and its other collections (`model_state`).
 
     Attributes:
         scalars: names of the scalars that `loss` returns.
-        split_scores: names of the scores of `score_split`.
+        split_scores: names of the scores that `score_split` returns.
         model: the network, a Linen module.
     """
 
@@ -39,13 +39,13 @@ class Task(abc.ABC):
 
     @functools.cached_property
     def _compiled_init(self) -> Callable[[Key[Array, ""]], tuple[Any, Any]]:
-        # Compiled here, so that a command which needs the shapes and later the values traces the
-        # network only once.
+        # Compiled here, so that a command that needs first the shapes and later the values traces
+        # the network only once.
         return jax.jit(self._init)
 
     @abc.abstractmethod
     def _init(self, rng: Key[Array, ""]) -> tuple[Any, Any]:
-        """Return initial parameters and model state; traced."""
+        """Return initial parameters and model state; called under jit."""
 
     @abc.abstractmethod
     def loss(
@@ -57,7 +57,7 @@ class Task(abc.ABC):
             params, model_state: parameters and state of the model.
             batch: arrays with a leading batch axis, among them `index` (B,), the position of each
                 example in the global batch, and `mask` (B,), 0 for padding examples.
-            rng: key of the step; keys of examples are folded from it and `index`.
+            rng: key of the step; keys of examples are derived from it and `index`.
             train: whether to augment, apply dropout and update the model state.
 
         Returns:
@@ -67,7 +67,7 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def predict(self, params: Any, model_state: Any, batch: Batch) -> Float[Array, "batch ..."]:
-        """Return the outputs of a batch, one per example."""
+        """Return the outputs for a batch, one per example."""
 
     @abc.abstractmethod
     def summaries(
@@ -80,9 +80,9 @@ class Task(abc.ABC):
         labels: Float[np.ndarray, "examples classes"],
         predictions: Float[np.ndarray, "examples classes"],
     ) -> dict[str, float]:
-        """Return scores of the predictions of a split, of the names in `split_scores`.
+        """Return the scores named in `split_scores` for the predictions of a split.
 
-        Unlike the scalars of `loss`, they are not means over examples.
+        Unlike the scalars of `loss`, these scores are not means over examples.
         """
         del labels, predictions
         return {}
@@ -93,13 +93,13 @@ class Task(abc.ABC):
         return variables.pop("params"), variables
 
     def _predict(self, params: Any, model_state: Any, features: Any) -> Any:
-        """Return the outputs of the model, without training."""
+        """Return the outputs of the model in inference mode."""
         return self.model.apply({"params": params} | model_state, features, train=False)
 
     def _apply(
         self, params, model_state, features: Any, batch: Batch, dropout_rng: jax.Array, train: bool
     ) -> tuple[Any, Any]:
-        """Return the outputs of the model and its model state, updated when training."""
+        """Return the outputs of the model and the model state, which is updated in training."""
         examples = {"index": batch["index"], "mask": batch["mask"]}
         outputs = self.model.apply(
             {"params": params, "examples": examples} | model_state,

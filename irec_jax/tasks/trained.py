@@ -9,7 +9,7 @@ from irec_jax.tasks.separation import Separation, create_separation
 
 
 def create_trained(system: Mapping[str, Any]) -> Recognition | Separation:
-    """Create the task of a trained system from the content of its `system.json`.
+    """Create the task of a trained system from the contents of its `system.json`.
 
     Raises:
         UserError: an unknown name or argument, or settings that contradict each other.

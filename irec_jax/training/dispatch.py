@@ -1,4 +1,4 @@
-"""Where the audio of a split lies, and how many training steps a call takes."""
+"""Placement of a split's audio on devices or host, and the number of training steps per call."""
 
 import contextlib
 import math
@@ -18,37 +18,37 @@ from irec_jax.training.profiling import num_flops
 
 #: Values of the config key `data.placement`.
 PLACEMENTS = ("auto", "device", "host")
-#: Largest share of the free memory of a device that `auto` gives to the audio of a split.
+#: Largest share of a device's free memory that `auto` allots to the audio of a split.
 MEMORY_SHARE = 0.15
-#: Largest share of the free memory of a machine that `auto` gives to it, while it is copied.
+#: Largest share of a machine's free memory that `auto` allots to the audio while it is copied.
 HOST_SHARE = 0.5
-#: Assumed time of a call without its steps, and the share of the time that it may take.
+#: Assumed overhead of a call in seconds, and the largest share of the step time it may reach.
 CALL_S, CALL_SHARE = 5e-4, 0.05
-#: Assumed rate of a training step on an accelerator, for a step of unknown duration.
+#: Assumed floating-point operations per second of a training step on an accelerator.
 ASSUMED_FLOPS = 2e13
-#: Bounds of an automatic choice: steps of a call, and bytes of their inputs.
+#: Limits of the automatic choice: steps per call, and bytes of their inputs.
 MAX_STEPS, MAX_INPUT_BYTES = 64, 2**28
 
 
 class Storable(Protocol):
-    """Batches that can be cut on a device, see `data.pipeline.RandomAccessBatches`."""
+    """Batches that can be cut on a device; see `data.pipeline.RandomAccessBatches`."""
 
     @property
     def store_bytes(self) -> int:
-        """Size of the audio of the store."""
+        """Size of the store's audio in bytes."""
         ...
 
     @property
     def steps_per_epoch(self) -> int:
-        """Number of steps of an epoch."""
+        """Number of steps per epoch."""
         ...
 
     def create_store(self) -> Any:
-        """Read the split and return its store."""
+        """Read the split into a store."""
         ...
 
     def positions(self, step: int) -> dict[str, np.ndarray]:
-        """Return the positions of the batch of a step in the store."""
+        """Return the positions in the store of the examples at a step."""
         ...
 
     def __getitem__(self, step: int) -> dict[str, np.ndarray]: ...
@@ -57,27 +57,28 @@ class Storable(Protocol):
 def place(batches: Storable, placement: str, *, name: str) -> Any:
     """Return the store of a split, copied to every device, or None if the split stays on the host.
 
-    Every process must call this at the same point; all decide alike.
+    Every process must call this at the same point; all reach the same decision.
 
     Args:
         batches: the batches of the split.
-        placement: 'device', 'host', or 'auto', which is 'device' on accelerators if the audio takes
-            at most `MEMORY_SHARE` of the free memory of each and `HOST_SHARE` of that of the
-            machine, and 'host' on the CPU.
+        placement: 'device', 'host' or 'auto'. On accelerators, 'auto' means 'device' if the audio
+            takes at most `MEMORY_SHARE` of the free memory of each device and `HOST_SHARE` of that
+            of the machine. Otherwise, and on the CPU, it means 'host'.
         name: name of the split for messages.
 
     Raises:
-        UserError: 'device', but the audio exceeds the free memory of a device or of the machine.
+        UserError: `placement` is 'device', but the audio exceeds the free memory of a device or of
+            the machine.
     """
     if placement == "host" or placement == "auto" and jax.default_backend() == "cpu":
         return None
     size, free = batches.store_bytes, parallel.free_memory_bytes()
-    # Every process of a machine reads the split.
+    # Every process on a machine reads the split into memory.
     machines = distributed.on_all(socket.gethostname)
     host_free = host_memory_bytes() / machines.count(socket.gethostname())
     if placement == "auto":
         fits = free is not None and size <= MEMORY_SHARE * free and size <= HOST_SHARE * host_free
-        # Without the same decision in all processes, they would run different programs.
+        # If processes decided differently, they would run different programs.
         if parallel.largest(int(not fits)).item():
             return None
     elif parallel.largest(int(size > min(host_free, math.inf if free is None else free))).item():
@@ -86,12 +87,12 @@ def place(batches: Storable, placement: str, *, name: str) -> Any:
             f"data.placement=device: the {name} split takes {size / 1e9:.2f} GB, but {on_device}"
             f"this process has {host_free / 1e9:.2f} GB of free memory; set it to host"
         )
-    log(f"the {name} split lies on each device: {size / 1e9:.2g} GB")
+    log(f"the {name} split is stored on each device: {size / 1e9:.2g} GB")
     return parallel.copy_to_each(batches.create_store())
 
 
 def host_memory_bytes() -> float:
-    """Return the memory that this machine and its control groups have left; inf if unknown."""
+    """Return the free memory in bytes, within the limits of control groups; inf if unknown."""
     free = [math.inf]
     with contextlib.suppress(OSError, ValueError, StopIteration):  # Linux
         lines = Path("/proc/meminfo").read_text().splitlines()
@@ -99,10 +100,10 @@ def host_memory_bytes() -> float:
         free.append(1024.0 * int(available.split()[1]))
         group = Path("/sys/fs/cgroup", Path("/proc/self/cgroup").read_text().split("::/")[-1][:-1])
         for folder in (group, *group.parents):
-            with contextlib.suppress(OSError, ValueError, KeyError):  # 'max' stands for no limit
+            with contextlib.suppress(OSError, ValueError, KeyError):  # 'max' means no limit
                 limit = int((folder / "memory.max").read_text())
                 stat = dict(line.split() for line in (folder / "memory.stat").open())
-                # Files that were read lately count as used, but give way.
+                # The page cache counts as used memory, but can be reclaimed.
                 used = int((folder / "memory.current").read_text()) - int(stat["inactive_file"])
                 free.append(limit - used)
     return max(0.0, min(free))
@@ -111,15 +112,15 @@ def host_memory_bytes() -> float:
 def steps_per_call(
     batches: Storable, single: Callable[[], Callable], state: Any, store: Any
 ) -> int:
-    """Return the number of training steps of a call that suits the default device.
+    """Return the number of training steps per call that suits the default device.
 
-    It is 1 on the CPU. On accelerators the time of a call without its steps, which is `CALL_S`,
-    shall be less than `CALL_SHARE` of the time of the steps; a step is assumed to take its
-    floating-point operations at a rate of `ASSUMED_FLOPS`.
+    It is 1 on the CPU. On accelerators, it is chosen so that the overhead of a call, `CALL_S`, is
+    less than `CALL_SHARE` of the duration of its steps. The duration is estimated from the
+    floating-point operations of a step at `ASSUMED_FLOPS` operations per second.
 
     Args:
         batches: the batches of the training split.
-        single: returns the mapped step that takes one step per call.
+        single: function that returns the mapped step for one step per call.
         state: the initial state, not replicated.
         store: the store of the split on the devices, or None.
     """
@@ -136,10 +137,10 @@ def steps_per_call(
 
 
 def choose_steps(steps_per_epoch: int, *, step_s: float, input_bytes: int) -> int:
-    """Return the number of steps of a call for steps of a given duration; see `steps_per_call`.
+    """Return the number of steps per call for steps of a given duration; see `steps_per_call`.
 
-    A divisor of the steps of an epoch is preferred, since a shorter call at the end of an epoch
-    would be compiled too. The inputs of a call take at most `MAX_INPUT_BYTES`.
+    Divisors of `steps_per_epoch` are preferred, since a shorter call at the end of an epoch would
+    have to be compiled as well. The inputs of a call take at most `MAX_INPUT_BYTES`.
     """
     wanted = math.ceil(CALL_S / (CALL_SHARE * max(step_s, 1e-9)))
     largest = min(MAX_STEPS, steps_per_epoch, MAX_INPUT_BYTES // max(input_bytes, 1))

@@ -26,8 +26,8 @@ class Logger:
     """TensorBoard writer, active on process 0 only.
 
     Args:
-        folder: folder for the TensorBoard files; None writes no files. To a remote one they are
-            copied by `flush`; training does not end if that fails.
+        folder: folder for the TensorBoard files; None writes no files. If it is remote, `flush`
+            copies the files there; training continues if that fails.
     """
 
     def __init__(self, folder: Path | None):
@@ -72,18 +72,18 @@ class Logger:
             self._copy(self._staged.publish)
 
     def close(self) -> None:
-        """Complete the TensorBoard files."""
+        """Finish writing the TensorBoard files."""
         if self._writer is not None and self._staged is not None:
             self._writer.close()
             self._copy(self._staged.close)
 
     def _copy(self, copy: Callable[[], None]) -> None:
-        """Copy the files to a remote folder; the first failure is logged, and training goes on."""
+        """Copy the files to a remote folder; log the first failure instead of raising it."""
         try:
             copy()
         except UserError as error:
             if not self._failed:
-                log(f"warning: {error}; training goes on, TensorBoard's files may be incomplete")
+                log(f"warning: {error}; training continues; TensorBoard files may be incomplete")
             self._failed = True
 
 
@@ -93,7 +93,7 @@ def num_parameters(params: Any) -> int:
 
 
 def parameter_table(params: Any) -> str:
-    """Return a line per array (name, shape, number of parameters) and a line for the total."""
+    """Return a table with a line per array (name, shape, number of parameters) and the total."""
     rows = [
         ("/".join(str(key.key) for key in path), str(tuple(leaf.shape)), num_parameters(leaf))
         for path, leaf in jax.tree_util.tree_leaves_with_path(params)
@@ -107,7 +107,7 @@ def parameter_table(params: Any) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Format seconds: `8.1 s`, `3 min 20 s`, `2 h 5 min`."""
+    """Format a duration: `8.1 s`, `3 min 20 s`, `2 h 5 min`."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

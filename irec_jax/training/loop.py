@@ -21,7 +21,7 @@ from irec_jax.training import parallel
 from irec_jax.training.logging import Logger, duration, log
 from irec_jax.training.profiling import Profiler
 
-#: What a process asks of all: to save a checkpoint, or to save one and to end.
+#: Requests of a process to all processes: save a checkpoint, or save one and stop.
 _SAVE, _STOP = 1, 2
 
 
@@ -38,7 +38,7 @@ class TrainBatches(Protocol):
         ...
 
     def ids(self, step: int) -> list[str]:
-        """Return the ids of the examples of a step."""
+        """Return the ids of the examples at a step."""
         ...
 
 
@@ -47,9 +47,9 @@ class Progress:
     """History of a training run and state of early stopping, stored in every checkpoint.
 
     Attributes:
-        best_by: criterion of the epoch to keep: `loss`, a score of the task, or `last`.
-        stop_by: `loss`, or the score of the task that early stopping watches.
-        history: one row per epoch, see `_epoch_row`.
+        best_by: criterion that selects the epoch to keep: `loss`, a score of the task, or `last`.
+        stop_by: criterion of early stopping: `loss` or a score of the task.
+        history: one row per epoch; see `_epoch_row`.
         stale_epochs: epochs since `stop_by` last improved.
         seconds: training time so far.
         finished: whether training has ended.
@@ -64,11 +64,11 @@ class Progress:
 
     @property
     def best(self) -> dict[str, float] | None:
-        """The best epoch by `best_by`, the first one in a tie."""
+        """The best epoch by `best_by`, the first one if there is a tie."""
         return min(self.history, key=self.rank, default=None)
 
     def rank(self, row: Mapping[str, float]) -> float:
-        """Return the value of a row that is lowest in the best epoch."""
+        """Return the value by which an epoch is ranked; the lowest value is best."""
         return _rank(row, self.best_by)
 
     def add(self, row: dict[str, float], settings: Mapping[str, Any]) -> bool:
@@ -82,9 +82,9 @@ class Progress:
         return improved
 
     def describe_rest(self, settings: Mapping[str, Any]) -> str:
-        """Return the rule by which training will end, or the time that remains.
+        """Return the rule by which training will end, or the remaining time.
 
-        The time is given where early stopping cannot end training before the last epoch.
+        The time is given if early stopping can no longer end training before the last epoch.
         """
         epochs_left = settings["num_epochs"] - len(self.history)
         # Early stopping ends training after the epoch that exceeds the patience.
@@ -96,12 +96,17 @@ class Progress:
 
 
 def kept_by(settings: Mapping[str, Any]) -> str:
-    """Return the criterion of the epoch to keep: `last`, or `best_by` of the section `training`."""
+    """Return the criterion that selects the epoch to keep: `last` or `training.best_by`."""
     return "last" if settings.get("keep") == "last" else settings["best_by"]
 
 
 def _rank(row: Mapping[str, float], name: str) -> float:
-    """Return a value that is lowest in the best epoch by a criterion, see `Progress.best_by`."""
+    """Return the value by which a criterion ranks an epoch; the lowest value is best.
+
+    Args:
+        row: row of the epoch in the history.
+        name: criterion; see `Progress.best_by`.
+    """
     if name == "last":
         return -row["epoch"]
     value = row[f"valid_{name}"]
@@ -113,21 +118,22 @@ class TrainingRun:
     """A training run.
 
     Attributes:
-        train_step: result of `parallel.map_step` for `(state, inputs) -> (state, mean losses)`,
+        train_step: result of `parallel.map_step` for `(state, inputs) -> (state, mean losses)`;
             see `step.several_steps`.
         batches: training input.
-        evaluate: maps the replicated `(params, model_state)` to validation scalars with `loss`.
-        settings: the config section `training`.
-        profile: the config section `profile`.
-        schedule: learning rate by step, for the log.
+        evaluate: maps the replicated `(params, model_state)` to validation scalars, including
+            `loss`.
+        settings: the `training` section of the config.
+        profile: the `profile` section of the config.
+        schedule: learning rate as a function of the step, for logging.
         workdir: folder of checkpoints and traces.
         logger: writer of TensorBoard files.
-        summarize: called with step, params and model state, replicated, at the start and after
-            every epoch.
-        steps_per_call: steps that a call of `train_step` takes, fewer at the end of an epoch; with
-            1, inputs and losses have no axis of steps.
-        store: the audio of the split on the devices, a third argument of `train_step`, whose inputs
-            are positions; None if inputs are batches.
+        summarize: called at the start and after every epoch with the step and the replicated
+            params and model state.
+        steps_per_call: number of steps per call of `train_step`, fewer at the end of an epoch; if
+            it is 1, inputs and losses have no step axis.
+        store: audio of the split on the devices, passed to `train_step` as a third argument; the
+            inputs are then positions in it. None if inputs are batches.
     """
 
     train_step: Callable[..., tuple[TrainState, jax.Array]]
@@ -148,16 +154,17 @@ class TrainingRun:
         Early stopping ends training when the validation loss (or the scalar that
         `settings["stop_by"]` names) has not improved for more than `settings["patience"]` epochs.
         Training resumes from the last checkpoint in `workdir`, if there is one, with the same
-        result as an uninterrupted run. SIGTERM in any process ends training after the same step
-        in all processes, with a checkpoint; during validation, when it is complete.
+        result as an uninterrupted run. After a SIGTERM in any process, all processes save a
+        checkpoint and stop after the same step or, during validation, once it is complete.
 
         Returns:
-            The state of the last epoch, or of the best one by `settings["best_by"]`, as
-            `settings["keep"]` says, on the host, and the progress.
+            The state (on the host) of the last epoch or of the best one by `settings["best_by"]`,
+            depending on `settings["keep"]`, and the progress.
 
         Raises:
-            UserError: a non-finite loss (with the step and the ids of its batch), or a full disk.
-            Preempted: SIGTERM; the state is saved.
+            UserError: the loss is not finite (the message gives the step and the ids of its batch),
+                or the disk is full.
+            Preempted: SIGTERM was received; the state has been saved.
         """
         with checkpoints.Checkpoints(self.workdir / "checkpoints") as store:
             if store.note:
@@ -196,10 +203,10 @@ class TrainingRun:
         self._profiler.close(step)
 
     def _call_size(self, step: int) -> int:
-        """Return the number of steps of the call that begins with a step.
+        """Return the number of steps in the call that begins at a step.
 
-        Calls end at multiples of `steps_per_call` within an epoch, and with the epoch. Checkpoints
-        are written between calls, so that a resumed run makes the same calls.
+        Calls end at multiples of `steps_per_call` within an epoch, and at the end of the epoch.
+        Checkpoints are written between calls, so that a resumed run makes the same calls.
         """
         size = self.batches.steps_per_epoch
         step_of_epoch = step % size
@@ -247,7 +254,7 @@ class TrainingRun:
                 step += count
                 if step % size == 0:
                     break
-                # Computed before this call, which runs meanwhile.
+                # Computed before this call, which is still running.
                 request = agreed.item()
                 if request or every and step // every > (step - count) // every:
                     self._check_finite(pending)
@@ -271,7 +278,7 @@ class TrainingRun:
         improved = self.progress.add(row, self.settings)
         zeros = parallel.replicate(jax.tree.map(np.zeros_like, sums))
         current = dataclasses.replace(current, sums=zeros)
-        # Only an improvement can be the best: the first of equal epochs is kept.
+        # Only improvements are ranked, so that the first of several equal epochs is kept.
         self._save(current, self.progress.rank(row) if improved else None)
         scalars = {_tag(k): v for k, v in row.items() if k not in ("epoch", "step")}
         self.logger.scalars(step, scalars)
@@ -279,7 +286,7 @@ class TrainingRun:
         return current
 
     def _request(self) -> int:
-        """Return what this process asks of all at present; process 0 has the only clock."""
+        """Return this process's current request to all; only process 0 measures time."""
         if preemption.requested():
             return _STOP
         interval_s = self.settings["checkpoint_every_s"]
@@ -287,13 +294,13 @@ class TrainingRun:
         return _SAVE if due and distributed.is_main() else 0
 
     def _stop(self, step: int) -> NoReturn:
-        """End this process for SIGTERM, when process 0 has saved the state."""
+        """End this process after SIGTERM, once process 0 has saved the state."""
         self._store.wait()
         distributed.leave()
         raise preemption.Preempted(f"ended by SIGTERM, checkpoint after step {step}")
 
     def _save(self, current: TrainState, rank: float | None) -> None:
-        """Copy the state to the host; it is written while training goes on."""
+        """Copy the state to the host; it is written to disk while training continues."""
         self._saved = time.perf_counter()
         self.progress.seconds = self._saved - self._began
         self._store.save(parallel.first(current), dataclasses.asdict(self.progress), rank)
@@ -313,8 +320,10 @@ class TrainingRun:
                 self.logger.scalars(step, {"train/loss_step": value, "learning_rate": rate})
 
     def _check_finite(self, pending: tuple[int, jax.Array]) -> list[float]:
-        """Return the losses of a call; raise UserError with the ids of the batch of the first one
-        that is not finite.
+        """Return the losses of a call.
+
+        Raises:
+            UserError: a loss is not finite; the message gives the ids of its batch.
         """
         first, values = pending[0], np.atleast_1d(parallel.first(pending[1])).tolist()
         failed = [i for i, value in enumerate(values) if not math.isfinite(value)]

@@ -1,4 +1,4 @@
-"""Optimisers and schedules of optax (and optax.contrib) by their own names and arguments."""
+"""Optimisers and schedules of optax and optax.contrib, by their own names and arguments."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -10,29 +10,29 @@ import optax.contrib
 from irec_jax import registry
 from irec_jax.errors import UserError
 
-#: Keys of the config section `optimizer` that are not arguments of the optimiser.
+#: Keys of the `optimizer` section that are not arguments of the optimiser.
 OWN_KEYS = ("schedule", "clip_norm")
-_SCHEDULE_FREE = "evaluates other parameters than it trains"
+_SCHEDULE_FREE = "evaluates with parameters other than those it trains"
 #: Optimisers that the training step cannot run -> reason.
 UNSUITABLE = {
-    "lbfgs": "searches along a line, which takes the loss at several points in each step",
-    "polyak_sgd": "derives its own learning rate from the loss and takes none",
-    "sophia": "takes second derivatives of the loss, and training computes only its gradient",
-    "dpsgd": "takes the gradient of every example, and training computes only that of the batch",
-    "sam": "takes gradients at two points in each step",
+    "lbfgs": "uses a line search, which needs the loss at several points in each step",
+    "polyak_sgd": "derives its learning rate from the loss and takes none",
+    "sophia": "needs second derivatives of the loss, but training computes only its gradient",
+    "dpsgd": "needs the gradient of every example, but training computes only that of the batch",
+    "sam": "needs gradients at two points in each step",
     "schedule_free": _SCHEDULE_FREE,
     "schedule_free_adamw": _SCHEDULE_FREE,
     "schedule_free_sgd": _SCHEDULE_FREE,
 }
-_BUILDING_BLOCK = "is a part of optimisers, not a complete one"
-#: Arguments of schedules that default to the learning rate, and to the number of training steps. A
-#: schedule may have several of them; the first one gets the default.
+_BUILDING_BLOCK = "is a building block of optimisers, not a complete optimiser"
+#: Arguments of schedules that default to the learning rate, and to the number of training steps. If
+#: a schedule has several of them, the first one gets the default.
 _DEFAULT_RATES = ("peak_value", "init_value", "value")
 _DEFAULT_LENGTHS = ("decay_steps", "transition_steps")
 
 
 def _functions(*modules: Any) -> dict[str, Callable]:
-    """Return public functions, other than `scale_by_*`; later modules replace equal names."""
+    """Return the public functions of modules except `scale_by_*`; later modules take precedence."""
     return {
         name: function
         for module in modules
@@ -68,7 +68,7 @@ def find_optimizer(name: str) -> Callable:
 
 
 def _unsuitable(name: str) -> str | None:
-    """Return why a function of optax is not an optimiser of this project; None if it is unknown."""
+    """Return why training cannot use a function of optax; None if the name is unknown."""
     if name in UNSUITABLE:
         return UNSUITABLE[name]
     function = getattr(optax, name, getattr(optax.contrib, name, None))
@@ -83,21 +83,21 @@ def find_schedule(name: str) -> Callable:
     return registry.find("schedule", _schedules(), name)
 
 
-#: Arguments of optimisers and schedules that are not required from the config.
+#: Arguments of optimisers and schedules that the config need not set.
 FROM_RUN = ("learning_rate", *_DEFAULT_RATES, *_DEFAULT_LENGTHS)
 
 
 def create_schedule(
     settings: Mapping[str, Any], learning_rate: float, num_steps: int
 ) -> optax.Schedule:
-    """Create the learning rate as a function of the step.
+    """Create the learning rate schedule, a function of the step.
 
     Args:
-        settings: `name` and arguments of an optax schedule; without a name the rate is constant.
+        settings: `name` and arguments of an optax schedule; without a name, the rate is constant.
             The highest (or first) rate defaults to the learning rate, and the length to the number
             of training steps. A warm-up starts from 0 unless `init_value` is given.
-        learning_rate: value from the config section `optimizer`.
-        num_steps: largest number of steps that training can take.
+        learning_rate: value of `optimizer.learning_rate`.
+        num_steps: maximum number of training steps.
 
     Raises:
         UserError: an unknown name or argument, or a warm-up as long as the schedule.
@@ -125,13 +125,13 @@ def create_schedule(
 def create_optimizer(
     settings: Mapping[str, Any], num_steps: int
 ) -> tuple[optax.GradientTransformation, Any]:
-    """Create the optimiser of a config section.
+    """Create the optimiser that the `optimizer` section of a config describes.
 
     Args:
         settings: `name`, `learning_rate` and other arguments of an optax optimiser, `schedule`
-            (see `create_schedule`) and `clip_norm`, the largest global norm of the gradient (None:
-            no clipping).
-        num_steps: largest number of steps that training can take.
+            (see `create_schedule`) and `clip_norm`, the largest global norm of the gradient (None
+            for no clipping).
+        num_steps: maximum number of training steps.
 
     Returns:
         The gradient transformation and the schedule of its learning rate.
@@ -146,7 +146,7 @@ def create_optimizer(
     if arguments.get("learning_rate") is None:
         raise UserError(f"optimizer.learning_rate: missing; set it for optimizer {name!r}")
     rate = create_schedule(schedule, arguments["learning_rate"], num_steps)
-    # A plain number where the rate is constant: some optimisers of optax.contrib take no schedule.
+    # A constant rate stays a plain number, since some optimisers of optax.contrib take no schedule.
     if schedule["name"]:
         arguments["learning_rate"] = rate
     optimizer = registry.create("optimizer", {name: find_optimizer(name)}, name, **arguments)

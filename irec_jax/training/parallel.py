@@ -1,6 +1,6 @@
 """Data parallelism with `jax.pmap`: mapped steps, replication, sharding, collectives.
 
-The only module that uses `pmap`; its axis has the name `distributed.AXIS`.
+This is the only module that uses `pmap`; its axis is named `distributed.AXIS`.
 """
 
 import functools
@@ -18,7 +18,10 @@ from irec_jax.errors import UserError
 def check_batch_size(batch_size: int, key: str) -> None:
     """Raise UserError if a global batch cannot be divided equally among the devices."""
     if batch_size < 1 or batch_size % jax.device_count():
-        raise UserError(f"{key}={batch_size}: not a multiple of the {jax.device_count()} devices")
+        raise UserError(
+            f"{key}={batch_size}: expected a positive multiple of the number of devices, "
+            f"{jax.device_count()}"
+        )
 
 
 def map_step(
@@ -31,7 +34,7 @@ def map_step(
 
     Args:
         step: function of per-device arrays; its collectives use the axis `AXIS`.
-        donate_state: if True, donate the first argument.
+        donate_state: whether to donate the buffers of the first argument.
         devices: devices of this process; None for all devices of all processes.
     """
     donated = (0,) if donate_state else ()
@@ -55,7 +58,7 @@ def replicate(tree: Any) -> Any:
 
 
 def copy_to_each(tree: Any, devices: Sequence[Any] | None = None) -> Any:
-    """Do the same as `replicate` for large arrays, without copies on the host.
+    """Replicate large arrays as `replicate` does, but without copies on the host.
 
     Args:
         tree: arrays.
@@ -80,12 +83,12 @@ def first(tree: Any) -> Any:
 
 
 def largest(value: int) -> np.ndarray | jax.Array:
-    """Return the largest of the values of all processes.
+    """Return the maximum of a value over all processes.
 
     Every process must call this at the same point between its steps.
 
     Returns:
-        An array with one element, in a job of several processes computed in the background.
+        An array with one element. In a job with several processes, it is computed asynchronously.
     """
     if jax.process_count() == 1:
         return np.asarray(value)
@@ -98,7 +101,7 @@ def _largest(value: jax.Array) -> jax.Array:
 
 
 def local_rows(rows: jax.Array) -> np.ndarray:
-    """Return what `shard` divided, rows (B, ...) of this process, from an output of a step."""
+    """Join a step's output over the devices of this process into rows (B, ...), undoing `shard`."""
     return np.concatenate([np.asarray(part.data)[0] for part in rows.addressable_shards])
 
 
@@ -121,12 +124,12 @@ def _sharding(devices: Sequence[Any]) -> jax.NamedSharding:
 
 
 def transfer(tree: Any, devices: Sequence[Any] | None = None) -> Any:
-    """Copy arrays (devices, ...) to devices of this process (None: all), in the background."""
+    """Copy arrays (devices, ...) asynchronously to devices of this process (None for all)."""
     return jax.device_put(tree, _sharding(devices or jax.local_devices()))
 
 
 def ahead(items: Iterable[Any]) -> Iterator[Any]:
-    """Yield items after the next one has been started, such as a copy or a step on a device."""
+    """Yield each item after requesting the next, so that copies or steps on devices overlap."""
     waiting: list[Any] = []
     for item in items:
         waiting.append(item)
@@ -136,7 +139,7 @@ def ahead(items: Iterable[Any]) -> Iterator[Any]:
 
 
 def free_memory_bytes() -> int | None:
-    """Return the free memory of the device of this process that has least; None if unknown."""
+    """Return the smallest free memory of this process's devices in bytes; None if unknown."""
     free = []
     for device in jax.local_devices():
         statistics = device.memory_stats() or {}

@@ -1,4 +1,4 @@
-"""Traces of chosen training steps, with their floating-point operations and rate."""
+"""Traces of selected training steps, with their floating-point operations and throughput."""
 
 import math
 import time
@@ -18,8 +18,8 @@ def num_flops(step: Callable, *arguments: Any) -> int:
     """Return the floating-point operations of the matrix products and convolutions of a function.
 
     They are counted in the jaxpr, two for each multiply-add, because XLA's cost analysis counts
-    the body of a loop once, however often it runs. For a mapped step the count is that of one
-    device; among alternatives (by platform) it is the smallest.
+    the body of a loop once, however often it runs. For a mapped step, the operations of one device
+    are counted; among alternatives (such as platforms), the smallest count is used.
 
     Args:
         step: any JAX function.
@@ -60,15 +60,15 @@ def _inner_jaxprs(params: Mapping[str, Any]) -> Iterator[Any]:
 
 
 class Profiler:
-    """Traces steps `start_step` .. `start_step + num_steps - 1`, none if num_steps is 0.
+    """Profiler that traces `num_steps` training steps, starting at `start_step`.
 
-    A run that resumes within these steps traces the remaining ones. Calls that take several steps
-    are traced completely, from the first one on that begins at `start_step` or later: the call
-    before it has compiled the step.
+    Nothing is traced if `num_steps` is 0. A run that resumes within these steps traces the
+    remaining ones. Calls of several steps are traced as a whole, starting with the first call that
+    begins at `start_step` or later; by then, the call before has compiled the step.
 
     Args:
-        settings: the config section `profile`.
-        folder: where traces are written.
+        settings: the `profile` section of the config.
+        folder: folder for the traces.
     """
 
     def __init__(self, settings: Mapping[str, int], folder: Path):
@@ -83,9 +83,9 @@ class Profiler:
 
         Args:
             step: first step of the call.
-            count: number of its steps.
+            count: number of steps of the call.
             train_step: the function that is called.
-            *arguments: its arguments.
+            *arguments: arguments of `train_step`.
         """
         start = self._steps.start
         begins = start <= step < max(self._steps.stop, start + count)
@@ -99,19 +99,19 @@ class Profiler:
         self._first, self._began = step, time.perf_counter()
 
     def after(self, step: int, result: Any) -> None:
-        """End the trace if `step`, the last one of a call, is the last one to trace or later."""
+        """End the trace if a call whose last step is `step` has reached the last step to trace."""
         if self._first is not None and step >= self._steps[-1]:
             jax.block_until_ready(result)
             self._finish(self._first, step)
 
     def close(self, step: int) -> None:
-        """End a trace in progress; `step` steps have been taken when training ends."""
+        """End a trace in progress, when training ends after `step` steps."""
         if self._first is not None:
             self._finish(self._first, step - 1)
         elif not self._done:
             log(
                 f"profile: nothing traced; training started after "
-                f"profile.start_step={self._steps[0]} or ended at step {step}, before it"
+                f"profile.start_step={self._steps[0]} or ended before it, at step {step}"
             )
 
     def _finish(self, first: int, last: int) -> None:
@@ -121,7 +121,7 @@ class Profiler:
             try:
                 self._staged.close()
             except UserError as error:
-                log(f"warning: {error}; training goes on without this trace")
+                log(f"warning: {error}; training continues without this trace")
         devices = jax.device_count()
         lines = [
             f"profile of steps {first}..{last}: {self._folder}",

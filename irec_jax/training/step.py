@@ -1,4 +1,4 @@
-"""Training and evaluation steps: pure per-device functions of state and batch, and mean losses."""
+"""Training and evaluation steps: pure per-device functions of state and batch."""
 
 import dataclasses
 from collections.abc import Callable, Iterable
@@ -17,8 +17,8 @@ from irec_jax.training import parallel
 def number_examples(batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
     """Add `index` (B,), the position of each example in the global batch.
 
-    Random keys of examples are folded from it, so that the numbers drawn for an example do not
-    depend on the number of devices.
+    The random key of each example is derived from it, so that the numbers drawn for an example do
+    not depend on the number of devices.
     """
     size = batch["mask"].shape[0]
     return batch | {"index": parallel.device_index() * size + jnp.arange(size)}
@@ -44,15 +44,15 @@ def train_step(
     that the update does not depend on the number of devices or of padding examples.
 
     Args:
-        state: replicated over devices.
-        batch: this device's rows.
+        state: training state, replicated over devices.
+        batch: this device's rows of the batch.
         loss: `Task.loss`.
         optimizer: result of `optimizers.create_optimizer`.
         l2: weight of the sum of squared kernels added to the mean loss; 0 for none.
 
     Returns:
         The new state, with the task's loss and scalars added to its sums, and the mean loss of
-        the batch before the update, with the L2 term.
+        the batch before the update, including the L2 term.
     """
     rng = jax.random.fold_in(jax.random.key(state.seed), state.step)
     batch = number_examples(batch)
@@ -103,7 +103,7 @@ def several_steps(step: Callable, *, scan: bool, cut: Callable[..., Any] | None 
             `data.device_audio`; None if inputs are batches.
 
     Returns:
-        `(state, inputs) -> (state, losses)`; with `cut`, a third argument is the store.
+        `(state, inputs) -> (state, losses)`; with `cut`, the store is a third argument.
     """
 
     def call(state: Any, inputs: Any, *store: Any) -> tuple[Any, jax.Array]:
@@ -124,19 +124,19 @@ def create_evaluate(
     predict: Callable | None = None,
     score: Callable[[np.ndarray, np.ndarray], dict[str, float]] | None = None,
 ) -> Callable[[Any, Any], dict[str, float]]:
-    """Return a function for the mean loss of a split, exact for any device count and padding.
+    """Return a function that computes the mean loss of a split for any device count and padding.
 
     Args:
         loss: `Task.loss`.
-        batches: returns an iterator over this process's batches of the split, one pass.
+        batches: function that returns an iterator over one pass of this process's batches.
         cut, store: with a store on the devices, `batches` yields positions; see `several_steps`.
         predict: `Task.predict`; only called if `score` is given.
         score: maps the labels and the predictions (N, K) of all examples of the split, whose order
             depends on the number of processes, to scores by name.
 
     Returns:
-        A function from the replicated `(params, model_state)` to the means of `loss` and of the
-        task's scalars, and to the scores.
+        A function that maps the replicated `(params, model_state)` to the means of `loss` and of
+        the task's scalars, together with the scores.
     """
 
     def device_step(params: Any, model_state: Any, inputs: Any, *store: Any) -> tuple[Any, Any]:

@@ -210,5 +210,7 @@ def test_mixtures_are_sums_of_neighbours_with_the_labels_of_both():
     )
     np.testing.assert_allclose(part, mixed[8:12], atol=1e-6)
     np.testing.assert_array_equal(part_labels, new_labels[8:12])
-    with pytest.raises(UserError, match="augment.mix=0.5: pairs examples, but a device has 3"):
+    with pytest.raises(
+        UserError, match="augment.mix=0.5: examples are mixed in pairs, but each device has 3"
+    ):
         augment.mixture(KEYS[:3], jnp.asarray(waves[:3]), labels[:3], mask[:3])

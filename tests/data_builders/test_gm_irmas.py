@@ -108,7 +108,7 @@ def test_apportion_is_exact_and_close_to_the_proportions(minimum):
         free = counts > minimum
         ideal = weights[free] / weights[free].sum() * counts[free].sum()
         assert np.abs(counts[free] - ideal).max() < 1.5
-    with pytest.raises(ValueError, match="total=5: less than 3"):
+    with pytest.raises(ValueError, match="total=5: too small for"):
         gm_irmas_plan.apportion(5, [1.0, 1.0], minimum=3)
 
 

@@ -194,7 +194,7 @@ def test_configs_are_named_after_their_sounds():
     assert config.name.startswith("tiny-mono22k-timgm-validation-timgm-")
     for options, message in (
         (dict(size="tinny"), "unknown size 'tinny': did you mean 'tiny'"),
-        (dict(sounds="+"), "expected names of libraries"),
+        (dict(sounds="+"), "expected names of sound libraries"),
     ):
         with pytest.raises(UserError, match=message):
             make_config(**dict(size="tiny", format="mono22k") | options)

@@ -70,11 +70,11 @@ def test_unchanged_data_and_workdirs_of_earlier_versions_are_silent(copied, caps
 def test_changed_test_clips_are_named_at_evaluation_and_refused_in_training(copied, capsys):
     write(copied / "sounds" / "test" / "bell" / "8.wav")
     assert run(copied, "eval") == 0
-    expected = "(test 4 -> 5 examples); the scores are those of the present test examples"
+    expected = "(test 4 -> 5 examples); the scores are for the current test examples"
     assert note(capsys.readouterr().out).endswith(expected)
     assert run(copied, "train") == 1
     error = capsys.readouterr().err
-    assert "(test 4 -> 5 examples); restore them" in error and "--mode=eval" in error
+    assert "(test 4 -> 5 examples); restore the data" in error and "--mode=eval" in error
     assert error.splitlines()[-1].startswith(f"error: {copied / 'run'}: the data have changed")
 
 
@@ -92,7 +92,7 @@ def test_other_lengths_are_named_and_other_classes_refused(copied, capsys):
     sounds = copied / "sounds"
     write(sounds / "test" / "bell" / "5.wav", seconds=0.5)
     assert run(copied, "eval") == 0
-    assert "(test 4 other examples)" in note(capsys.readouterr().out)
+    assert "(test 4 different examples)" in note(capsys.readouterr().out)
     for split in ("train", "test"):
         shutil.move(sounds / split / "bell", sounds / split / "gong")
     assert run(copied, "eval") == 1
@@ -130,7 +130,7 @@ def test_fingerprint_depends_on_names_labels_and_lengths_but_not_on_order():
     for name, array in dict(
         ids=renamed, songs=renamed, labels=np.eye(3)[[0] * 6], num_samples=np.arange(6)
     ).items():
-        assert data.changes(plain, of(clips, **{name: array})) == ["training 6 other examples"]
+        assert data.changes(plain, of(clips, **{name: array})) == ["training 6 different examples"]
 
 
 def test_fingerprint_of_tracks():
@@ -147,7 +147,7 @@ def test_fingerprint_of_tracks():
     assert plain["num_shared"] == 0 and not data.num_trained_on(plain, data.Splits(*[third] * 3))
     swapped = data.Splits(third, second, first)
     assert data.changes(plain, data.fingerprint(dataset, swapped)) == [
-        "training 1 other examples",
-        "test 1 other examples",
+        "training 1 different examples",
+        "test 1 different examples",
     ]
     assert data.num_trained_on(plain, swapped) == 1

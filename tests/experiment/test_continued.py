@@ -33,7 +33,8 @@ def test_workdir_keeps_its_type_and_takes_other_evaluation_settings(
     words += ["--config.evaluation.baselines=False", "--config.evaluation.aggregation=s1"]
     monkeypatch.setattr(Batches, "create_store", None)  # its training data are not read
     assert call(*words, "--config.data.placement=device") == 0
-    assert "computes in float32, as this workdir began (by device: bf" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "computes in float32, as when training in this workdir began (default of" in printed
     assert read(folder / "config.json")["evaluation.aggregation"] == "s1"
     assert read(folder / "system.json")["aggregation"] == "s1"
     assert "baselines" not in read(folder / "report.json")

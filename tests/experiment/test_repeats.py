@@ -33,11 +33,11 @@ def test_jobs_of_an_array_give_the_report_of_one_job(executed, tmp_path, capsys)
     assert call(*WORDS, f"--workdir={one}") == 0 and executed == [0, 1, 2]
     words = [*WORDS, f"--workdir={array}"]
     assert call(*words, "--collect") == 1
-    assert "no repeat has finished; execute them without --collect" in capsys.readouterr().err
+    assert "no repeat has finished; run the repeats without --collect" in capsys.readouterr().err
     assert call(*words, "--task=2/2") == 0 and executed[3:] == [1]
     assert not (array / "report.json").exists()
     assert call(*words, "--collect") == 0
-    assert "1 of 3 repeats have finished; not yet: seed_0, seed_2" in capsys.readouterr().out
+    assert "1 of 3 repeats have finished; unfinished: seed_0, seed_2" in capsys.readouterr().out
     assert call(*words, "--task=1/2") == 0 and executed[4:] == [0, 2]
     assert call(*words, "--collect") == 0 and len(executed) == 6
     reports = [read_json(folder / "report.json")["repeats"] for folder in (one, array)]

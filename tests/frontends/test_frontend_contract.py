@@ -187,7 +187,7 @@ def test_invalid_waveforms_are_rejected(name, settings):
         ("recurrence", dict(pooling=2), r"frontend.pooling=2: expected one of '1d', '2d'"),
         ("image_and_chunks", dict(image="raw"), r"frontend.image='raw'"),
         ("spectrogram_db", dict(hop_length=0), r"frontend.hop_length=0"),
-        ("spectrogram_db", dict(num_bins=2050), r"frontend.num_bins=2050: .* makes 2049"),
+        ("spectrogram_db", dict(num_bins=2050), r"frontend.num_bins=2050: .* at most 2049"),
         ("spectrogram_db", dict(floor_db="-100"), r"frontend.floor_db='-100'"),
         ("spectrogram_db", dict(scale_db=0), r"frontend.scale_db=0: expected .* above 0"),
         ("spectrogram_db", dict(window="hanning"), r"frontend.window='hanning'"),
@@ -230,7 +230,7 @@ def test_invalid_settings_are_reported_in_one_line(name, settings, message):
         (
             "stored",
             dict(num_bins=20, num_stored_frames=30),
-            r"num_bins=20 and num_stored_frames=30 make 600 values, and an example has 700",
+            r"num_bins=20 and num_stored_frames=30 make 600 values, but an example has 700",
         ),
     ],
 )

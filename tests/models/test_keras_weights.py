@@ -102,9 +102,9 @@ def test_mismatching_arrays_are_rejected():
     params = template(model, np.zeros((1, 2, 3), np.float32))
     shapes = [*recurrent_shapes("gru", 3, 4), (4, 2), (2,)]
     fitting = draw(rng, *shapes)
-    with pytest.raises(UserError, match=r"'forward_0': kernel of shape \(5, 12\).* \(3, 12\)"):
+    with pytest.raises(UserError, match=r"'forward_0': kernel has shape \(5, 12\).* \(3, 12\)"):
         from_keras(draw(rng, (5, 12), *shapes[1:]), params)
-    with pytest.raises(UserError, match=r"'Dense_0': bias of shape \(3,\).* \(2,\)"):
+    with pytest.raises(UserError, match=r"'Dense_0': bias has shape \(3,\).* \(2,\)"):
         from_keras(draw(rng, *shapes[:4], (3,)), params)
     with pytest.raises(UserError, match=r"'forward_0'.*reset_after=True"):
         from_keras(draw(rng, *shapes[:2], (2, 12), *shapes[3:]), params)

@@ -374,7 +374,7 @@ def test_full_disk_is_reported_in_one_line(folder, tmp_path, capsys):
 def test_insufficient_disk_space_is_reported_before_processing(folder, tmp_path, monkeypatch):
     usage = writing.shutil.disk_usage(tmp_path)._replace(free=200_000)
     monkeypatch.setattr(writing.shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(UserError, match=r"0.29 MB are needed and 0.20 MB are free"):
+    with pytest.raises(UserError, match=r"0.29 MB are needed, but only 0.20 MB are free"):
         irec_jax.debleed(folder, tmp_path / "out", progress=False)
     assert os.listdir(tmp_path) == ["in"]
 

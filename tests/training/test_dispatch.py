@@ -39,7 +39,7 @@ def test_audio_that_fits_lies_on_every_device(accelerator, capsys):
         store = dispatch.place(Split(size), placement, name="training")
         assert store["audio"].shape == (jax.local_device_count(), 2, 3)
         np.testing.assert_array_equal(parallel.first(store)["audio"], [[0, 1, 2], [3, 4, 5]])
-    assert "the training split lies on each device" in capsys.readouterr().out
+    assert "the training split is stored on each device" in capsys.readouterr().out
     assert dispatch.place(Split(share + 1), "auto", name="training") is None
     assert dispatch.place(Split(1), "host", name="training") is None
     with pytest.raises(UserError, match="data.placement=device: the training split takes .*host"):

@@ -288,7 +288,7 @@ def test_validation_auc_is_that_of_all_examples(run, tone_clips):
         np.concatenate(labels), np.concatenate(predictions), average="macro"
     )
     assert scores["auc"] == pytest.approx(expected) and {"loss", "top1"} < {*scores}
-    with pytest.raises(UserError, match="the AUC is not defined"):
+    with pytest.raises(UserError, match="the AUC is undefined"):
         run.task.score_split(np.ones((4, 3)), np.random.default_rng(0).random((4, 3)))
 
 

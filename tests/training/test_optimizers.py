@@ -60,15 +60,15 @@ def test_schedules_use_the_rate_and_length_of_the_run():
         ({"name": "adam"}, "learning_rate"),
         (
             {"name": "lbfgs", "learning_rate": 1.0},
-            "'lbfgs': searches along a line, .* several points in each step; choo",
+            "'lbfgs': uses a line search, .* several points in each step; choo",
         ),
         (
             {"name": "lookahead", "learning_rate": 1.0},
-            "'lookahead': is a part of optimisers, not a complete one; choose",
+            "'lookahead': is a building block of optimisers, not a complete optimiser; choose",
         ),
         (
             {"name": "scale_by_adam", "learning_rate": 1.0},
-            "'scale_by_adam': is a part of optimisers",
+            "'scale_by_adam': is a building block of optimisers",
         ),
         (
             {"name": "sgd", "learning_rate": 1.0, "schedule": {"name": "exponential_decay"}},
