@@ -1,4 +1,4 @@
-"""Shared parts of the configs: arguments, sections with defaults, and the debug overlay."""
+"""Shared parts of the configs: arguments, sections with defaults, and debug settings."""
 
 import difflib
 import inspect
@@ -13,7 +13,7 @@ from irec_jax.errors import UserError
 
 
 def has_classes(dataset: str, classes: Iterable[str]) -> bool:
-    """Return whether the class list of a dataset contains these; False for a user's own clips."""
+    """Return whether a dataset has all of these classes; False for a user's own clips."""
     description = data_builders.DATASETS.get(dataset)
     return description is not None and {*classes} <= {*(description.classes or ())}
 
@@ -25,13 +25,13 @@ def has_test_parts(dataset: str) -> bool:
 
 
 def dataset_options(dataset: str, kind: str) -> dict[str, Any]:
-    """Return the options of a dataset that a config sets, with their defaults.
+    """Return the options of a dataset with their defaults, None for options that are not set.
 
-    Options that are not set are None. `format` and `classes` are left to the config. See
-    `irec build --help`.
+    `format` and `classes` are omitted, because the config sets them. `irec build --help` explains
+    the options.
 
     Raises:
-        UserError: unknown dataset, or one whose kind is neither "clips" nor "stems".
+        UserError: there is no dataset of this kind with this name.
     """
     known = {
         name: description
@@ -51,14 +51,14 @@ def arguments(text: str | None, **defaults):
 
     Args:
         text: comma-separated flags and `key=value`, such as `debug,dataset=irmas`.
-        **defaults: the arguments of this config, or their types for those that are None unless
-            given. Every config also accepts `debug` and `dataset`.
+        **defaults: default values of the arguments of this config; a type instead of a value means
+            that the default is None. Every config also accepts `debug` and `dataset`.
 
     Returns:
-        ConfigDict of the arguments, with values of the types of their defaults.
+        ConfigDict of the arguments; each value has the type of its default.
 
     Raises:
-        UserError: an unknown argument, or a value of another type.
+        UserError: an argument is unknown, or a value has the wrong type.
     """
     defaults = dict(debug=False, dataset="gm_irmas") | defaults
     args = config_dict.ConfigDict(
@@ -77,7 +77,7 @@ def arguments(text: str | None, **defaults):
             args[key] = known[value.lower()]
             continue
         if not equals:
-            raise UserError(f"config argument {key!r}: needs a value, {key}=...")
+            raise UserError(f"config argument {key!r}: needs a value; write {key}=VALUE")
         kind = args.get_type(key)
         try:
             args[key] = kind(value)
@@ -88,10 +88,10 @@ def arguments(text: str | None, **defaults):
 
 
 def choose(argument: str, value: str, table: Mapping[str, Any]) -> Any:
-    """Return the table entry that a config argument names.
+    """Return the table entry for the value of a config argument.
 
     Raises:
-        UserError: a value that is not in the table.
+        UserError: the value is not in the table.
     """
     if value not in table:
         near = difflib.get_close_matches(value, table, n=1)
@@ -101,30 +101,33 @@ def choose(argument: str, value: str, table: Mapping[str, Any]) -> Any:
 
 
 def data(dataset: str, **settings) -> dict:
-    """Return the data section of a recogniser: a dataset, its options, and its use.
+    """Return the data section of a recogniser: a dataset, its options, and how it is used.
 
     - `dir`: folder of prepared datasets (None: $TFDS_DATA_DIR or ~/tensorflow_datasets).
-    - `manual_dir`: folder of files that were downloaded by hand (None: download them).
-    - `cache_gb`: a split whose audio fits in this much memory is read from disk once.
+    - `manual_dir`: folder of manually downloaded files (None: download them automatically).
+    - `cache_gb`: keep the audio of a split in memory if it fits in this many gigabytes.
     - `placement`: `device` copies the audio of the training and validation splits to each device
-      before training, where windows are cut; `host` sends every batch; `auto` is `device` on
-      accelerators if the audio fits, and `host` on the CPU. The batches are the same.
-    - `classes`: use only these classes, in this order, and the clips that have one of them (empty:
-      all).
-    - `channels`: `mean` averages the channels of a clip, `separate` makes each one an example.
-    - `hop_s`: hop of training windows (None: `window_s`, no overlap).
-    - `normalize`: `peak` divides a waveform by the peak of its clip, `none` leaves it as recorded.
-    - `split`: `official` is the dataset's own test split, with clips of any length. `parts` is the
-      same, but part 2 of it is used for training and part 3 for testing, the first `window_s` of
-      each clip. `song` and `window` divide windows of the training clips into training, validation
-      and test splits, with each song in one split, or at random; random splits overestimate the
-      scores, because overlapping windows of a clip are in several of them.
-    - `validation_fraction`, `test_fraction`: fractions of the divided examples.
+      before training and cuts the windows there; `host` sends every batch to the devices; `auto`
+      selects `device` on accelerators if the audio fits, and `host` otherwise. The batches do not
+      depend on the placement.
+    - `classes`: use only these classes, in this order, and only the clips with at least one of them
+      (empty: all).
+    - `channels`: `mean` averages the channels of a clip; `separate` makes each channel an example.
+    - `hop_s`: hop of training windows in seconds (None: `window_s`, no overlap).
+    - `normalize`: `peak` divides a waveform by the peak of its clip; `none` leaves it as recorded.
+    - `split`: `official` uses the dataset's own test split, with clips of any length. `parts` adds
+      part 2 of that test split to the training clips and tests on part 3, using the first
+      `window_s` seconds of each clip. `song` and `window` divide windows of the training clips into
+      training, validation and test splits: `song` keeps each song in one split; `window` divides
+      at random, which overestimates the scores, because overlapping windows of a clip are in
+      several splits.
+    - `validation_fraction`, `test_fraction`: fractions of the examples in these splits.
     - `split_validation`: with the splits `official` and `parts`, hold out complete songs for
       validation (`song`), or clips at random (`random`), so that clips of a song may be in both
       training and validation. Not used if a dataset has validation clips of its own.
-    - `stored` (not in any config): a folder that `irec study separation` wrote, with these clips
-      after separation, used instead; needs `split=parts`, and for features the front end `stored`.
+    - `stored` (not set in any config): folder of separated clips, written by `irec study
+      separation`, that replace the original clips. Requires `split=parts` and, for separated
+      features, the front end `stored`.
     """
     if dataset in data_builders.DATASETS and data_builders.DATASETS[dataset].kind == "multitrack":
         kept = {k: settings[k] for k in ("window_s", "hop_s", "normalize") if k in settings}
@@ -151,14 +154,14 @@ def instances(dataset: str, **settings) -> dict:
     """Return the data section of a recogniser for multitrack pieces, with labels over time.
 
     - `dir`, `manual_dir`, `cache_gb`, `placement`, `normalize`: as in `data`.
-    - `window_s`: length of the windows that the network hears.
-    - `label_s`: length of their central part, an instance, that the labels describe (None:
-      `window_s`).
-    - `hop_s`: hop of training instances (None: `label_s`, no overlap).
+    - `window_s`: length of the network's input windows in seconds.
+    - `label_s`: length in seconds of an instance, the central part of a window to which the labels
+      refer (None: `window_s`).
+    - `hop_s`: hop of training instances in seconds (None: `label_s`, no overlap).
     - `threshold_db`: an instrument plays if the RMS of one of its tracks exceeds this level,
       relative to the maximum of the track, in any frame of the instance.
-    - `reduction`: reduce the crosstalk of spot microphones before that.
-    - `split`, `channels`: `official` and `mean`.
+    - `reduction`: reduce the crosstalk between spot microphones before measuring the RMS.
+    - `split`, `channels`: always `official` and `mean`.
     """
     options = dataset_options(dataset, "multitrack")
     shared = dict(
@@ -180,16 +183,17 @@ def instances(dataset: str, **settings) -> dict:
 
 
 def stems(dataset: str, **settings) -> dict:
-    """Return the data section of a separator: a dataset of tracks with stems, and its use.
+    """Return the data section of a separator: a dataset of stems, and how it is used.
 
     - `dir`, `manual_dir`, `cache_gb`, `placement`: as in `data`.
     - `target`: names of the stems to keep, joined by `+`.
-    - `window_s`: length of a segment.
+    - `window_s`: length of a segment in seconds.
     - `split`: `official` uses the dataset's own training, validation and test tracks. `validation`,
       for datasets without test tracks, tests on the validation tracks and validates on
       `validation_fraction` of the training tracks.
-    - `remix`: fraction of the examples in which each stem is drawn from its own track and position.
-    - `channels`: `mean` averages the two channels of a stem; `random` draws left, right or mean.
+    - `remix`: fraction of the examples whose stems are drawn independently, each from its own track
+      and position.
+    - `channels`: `mean` averages the two channels of a stem; `random` picks left, right or mean.
     """
     options = dataset_options(dataset, "stems")
     shared = dict(
@@ -250,7 +254,7 @@ def adam(learning_rate: float, *, clip_norm: float | None = None, schedule: str 
     """Return the optimizer section for Adam.
 
     - `schedule`: name of an optax schedule (None: constant learning rate).
-    - `clip_norm`: largest global norm of the gradient (None: no clipping).
+    - `clip_norm`: maximum global norm of the gradient (None: no clipping).
     """
     return dict(
         name="adam",
@@ -263,26 +267,26 @@ def adam(learning_rate: float, *, clip_norm: float | None = None, schedule: str 
 def training(**settings) -> dict:
     """Return the training section.
 
-    - `init_from`: a trained system whose parameters training starts from (None: random ones): a
-      workdir, a folder that `irec export` wrote, `pretrained` for the recogniser that comes with
-      irec-jax, or the name of another one. Front end and network must be the same, except for
-      dropout and `dtype`; with other classes the last layer starts from random parameters.
+    - `init_from`: trained system that provides the initial parameters (None: random parameters): a
+      workdir, a folder written by `irec export`, `pretrained` for the recogniser that comes with
+      irec-jax, or the name of another pretrained system. Front end and network must match, except
+      for dropout and `dtype`; if the classes differ, the last layer is initialised at random.
     - `patience`: training stops when `stop_by` has not improved for more than this many epochs.
-    - `stop_by`: `loss`, the validation loss, or a validation score: of a recogniser `top1` (the
-      fraction of windows whose most probable class is a label) or `auc` (the macro area under the
-      ROC curves of windows), of a separator `amplitude_sdr`.
-    - `keep`: the epoch whose parameters are the result: `best` or `last`.
-    - `best_by`: criterion for the best epoch, with the same names as `stop_by`.
-    - `min_steps_per_epoch`: an epoch is the smallest number of complete passes over the data with
-      at least this many steps (None: one pass).
-    - `max_steps_per_epoch`: shortens passes (None: complete passes).
+    - `stop_by`: `loss`, the validation loss, or a validation score. Recognisers have `top1` (the
+      fraction of windows whose most probable class is one of their labels) and `auc` (the macro
+      ROC AUC over windows); separators have `amplitude_sdr`.
+    - `keep`: which epoch's parameters to keep, `best` or `last`.
+    - `best_by`: criterion for the best epoch, with the same choices as `stop_by`.
+    - `min_steps_per_epoch`: an epoch consists of as many complete passes over the data as are
+      needed for at least this many steps (None: one pass).
+    - `max_steps_per_epoch`: maximum number of steps in a pass (None: complete passes).
     - `repeats`: number of runs, with consecutive seeds.
-    - `log_every_steps`: interval of TensorBoard scalars.
-    - `checkpoint_every_s`: interval of checkpoints in seconds, besides those after each epoch
-      (None: no others).
-    - `checkpoint_every_steps`: their interval in steps.
-    - `steps_per_call`: steps that are started together (None: 1 on the CPU; on accelerators as many
-      as make the time of a call small). Checkpoints are written between calls.
+    - `log_every_steps`: number of steps between TensorBoard scalars.
+    - `checkpoint_every_s`: seconds between checkpoints within an epoch (None: checkpoints only
+      after each epoch).
+    - `checkpoint_every_steps`: steps between checkpoints within an epoch (None: as above).
+    - `steps_per_call`: number of steps dispatched together (None: 1 on the CPU; on accelerators,
+      enough to make the overhead of a call small). Checkpoints are written between calls.
     """
     defaults = dict(
         batch_size=128,
@@ -307,12 +311,13 @@ def evaluation(**settings) -> dict:
     """Return the evaluation section of a recogniser.
 
     - `batch_size`: windows per batch.
-    - `hop_s`: hop of windows at test time.
-    - `aggregation`: `s1`, `s2`, `max` or `top`, from window probabilities to clip scores.
-    - `threshold`: smallest score of a detected class (None: the one in
+    - `hop_s`: hop of windows at test time in seconds.
+    - `aggregation`: how window probabilities become clip scores: `s1`, `s2`, `max` or `top`.
+    - `threshold`: minimum score of a detected class (None: the default of the aggregation, see
       `irec_jax.inference.aggregation`).
-    - `num_bootstrap`: resamples of songs for the intervals.
-    - `baselines`: also evaluate the majority class and MFCC statistics on the same clips.
+    - `num_bootstrap`: number of bootstrap samples of songs for the intervals.
+    - `baselines`: also evaluate two baselines, the majority class and MFCC statistics, on the same
+      clips.
     - `per_piece` (configs for multitrack pieces): also average the scores over pieces.
     """
     defaults = dict(
@@ -330,15 +335,16 @@ def separation_evaluation(**settings) -> dict:
     """Return the evaluation section of a separator.
 
     - `batch_size`: windows per batch.
-    - `windows`: `overlapping`, every `hop_s`, whose estimates are averaged, or `side_by_side`, each
-      synthesised on its own (see `inference/side_by_side.py`).
-    - `hop_s`: hop of overlapping windows over a track.
-    - `post_db`: postprocessing removes the bins of an estimate below this level, relative to
-      `post_reference`: `absolute`, or the maximum of the `track` or of each `segment` of the length
-      of a window. What is removed becomes `post_fill`: the `floor` of the front end, or `zero`, 0
-      dB (see `frontends/gate.py`).
-    - `phase`: phase of the estimated waveforms: that of the `mixture`, or `griffin-lim` with
-      `griffin_lim_iterations`.
+    - `windows`: `overlapping` averages the estimates of overlapping windows; `side_by_side`
+      synthesises adjacent windows independently (see `inference/side_by_side.py`).
+    - `hop_s`: hop of overlapping windows in seconds.
+    - `post_db`: postprocessing removes the bins of an estimate below this level in dB (see
+      `frontends/gate.py`).
+    - `post_reference`: reference of `post_db`: `absolute`, or the maximum of the complete `track`
+      or of each `segment`, which has the length of a window.
+    - `post_fill`: value of removed bins: the `floor` of the front end, or `zero`, which is 0 dB.
+    - `phase`: phase of the estimated waveforms: `mixture` takes it from the mixture; `griffin-lim`
+      estimates it in `griffin_lim_iterations` iterations.
     """
     defaults = dict(
         batch_size=8,
@@ -354,7 +360,7 @@ def separation_evaluation(**settings) -> dict:
 
 
 def finish(config: config_dict.ConfigDict, args) -> config_dict.ConfigDict:
-    """Add the keys that every config has, apply `debug` if it is set, and lock the keys."""
+    """Add the keys of every config, apply the debug settings if requested, and lock the config."""
     config.seed = 0
     config.profile = dict(start_step=10, num_steps=0)
     if args.debug:
@@ -363,7 +369,7 @@ def finish(config: config_dict.ConfigDict, args) -> config_dict.ConfigDict:
 
 
 def debug(config: config_dict.ConfigDict) -> None:
-    """Shrink a config so that it runs from data to report in a minute; the U-Net takes minutes."""
+    """Shrink a config so that it runs from data to report in a minute (U-Net: a few minutes)."""
     if "size" in config.data:
         config.data.size = "tiny"
     config.training.batch_size = 8

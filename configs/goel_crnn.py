@@ -1,21 +1,21 @@
-"""CRNN on an image and the waveform: a CNN sets the initial state of an LSTM; five instruments.
+"""CRNN for five instruments: a CNN on an image sets the initial state of an LSTM on the waveform.
 
 S. Goel, "Using artificial neural networks for instrument classification of audio signals".
 
-Reported on IRMAS's training clips, split at random, recurrence plots, after 10 epochs (table IX;
-test accuracy of B1 / B2 / B3 / B4):
+Reported on recurrence plots of the IRMAS training clips, split at random, after 10 epochs (table
+IX; test accuracy of B1 / B2 / B3 / B4):
 
   --config=configs/goel_crnn.py:dataset=irmas,split=window,net=b1 ... net=b4
                                                             .402 / .482 / .541 / .481
 
 Measured with B3 on rendered audio, five instruments of `gm_irmas` 1.0.0 `small`, seed 0 (chance is
-.200), by `irec study goel --quick` (all its networks in half an hour on two CPU cores):
+.200), by `irec study goel --quick` (half an hour on two CPU cores for all networks):
 
   --config=configs/goel_crnn.py                 .253, and .465 split at random (split=window)
 
-The sizes of the LSTM and of its chunks are not stated. Here the LSTM has 128 units, the number of
-outputs of the CNN, so that no projection is needed, and chunks have 300 samples. Everything else is
-as in `goel_cnn.py`.
+Goel does not state the sizes of the LSTM and of its chunks. Here the LSTM has 128 units, as many as
+the CNN has outputs, so that no projection is needed, and chunks have 300 samples. Everything else
+is as in `goel_cnn.py`.
 
 Arguments:
 
@@ -25,8 +25,8 @@ Arguments:
 - x_len: samples of a chunk (default 300)
 - hidden: units of the LSTM (default 128)
 - split: song (default), window or official
-- all_classes: use all classes of the dataset, not Goel's five (always for a folder)
-- debug: a small run on little data
+- all_classes: use all classes of the dataset instead of Goel's five (always true for a folder)
+- debug: a short run on tiny data
 """
 
 from ml_collections import config_dict

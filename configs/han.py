@@ -16,16 +16,17 @@ Measured on rendered audio, `gm_irmas` 1.0.0 `small`, seed 0 (not comparable wit
 
   --config=configs/han.py                                                           .663 / .650
 
-in 10 to 12 minutes on two CPU cores, of which training takes 6 to 8 (5 epochs of 138 steps).
+The run takes 10 to 12 minutes on two CPU cores, including 6 to 8 minutes of training (5 epochs of
+138 steps).
 
 Arguments:
 
 - dataset: gm_irmas (default), irmas or folder
 - activation: tanh, relu, prelu, lrelu_0.01 or lrelu_0.33 (default)
 - window_s: 0.5, 1.0 (default), 1.5 or 3.0
-- split_validation: song (default) holds out complete songs for validation, random clips, as in the
-  paper
-- debug: a small run on little data
+- split_validation: song (default) holds out complete songs for validation; random holds out random
+  clips, as in the paper
+- debug: a short run on tiny data
 """
 
 from ml_collections import config_dict
@@ -37,7 +38,7 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
     args = common.arguments(text, activation="lrelu_0.33", window_s=1.0, split_validation="song")
     config = config_dict.ConfigDict()
     config.task = "recognition"
-    # Training clips are divided into windows without overlap; 15 % of them are for validation.
+    # Training clips are divided into windows without overlap; 15 % are held out for validation.
     config.data = common.data(
         args.dataset,
         format="mono22k",
@@ -45,11 +46,11 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
         validation_fraction=0.15,
         split_validation=args.split_validation,
     )
-    # The paper states neither the scale of the bands nor the eps of the logarithm. With triangles
-    # of peak 1 and eps 0.1 the logarithms are around 0, and a network without normalisation layers
-    # starts to learn at once. With triangles of area 1 and eps 1e-3 they are around -3.7, and one
-    # of two seeds still had the loss of a constant prediction after eight passes over the rendered
-    # data.
+    # The paper states neither the scale of the mel filters nor the eps of the logarithm. With
+    # filters of peak 1 and eps 0.1, the logarithms are around 0, and a network without
+    # normalisation layers starts to learn immediately. With filters of area 1 and eps 1e-3, they
+    # are around -3.7, and one of two seeds still had the loss of a constant prediction after eight
+    # passes over the rendered data.
     config.frontend = dict(
         name="log_mel",
         frame_length=1024,
@@ -71,12 +72,12 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
     )
     config.loss = dict(name="categorical_cross_entropy", l2=0.0)
     config.optimizer = common.adam(1e-3)
-    # Han et al. validate once per epoch and stop after more than two epochs without decrease. An
-    # epoch on IRMAS has 134 steps (5,700 clips of three windows). On smaller data epochs have at
-    # least as many steps, because with many short ones the lowest loss and the end of training
-    # would depend on chance. The paper does not state how the best epoch is selected. The
-    # validation loss rises when the network only becomes more confident, while its accuracy still
-    # improves.
+    # Han et al. validate once per epoch and stop when the loss has not decreased for more than two
+    # epochs. An epoch on IRMAS has 134 steps (5,700 clips of three windows). On smaller datasets,
+    # epochs also have at least 134 steps, because with many short epochs the lowest loss, and thus
+    # the end of training, would depend on chance. The paper does not state how the best epoch is
+    # selected. It is selected by accuracy here, because the validation loss rises when the network
+    # becomes more confident, even while its accuracy still improves.
     config.training = common.training(
         batch_size=128, num_epochs=100, patience=2, best_by="top1", min_steps_per_epoch=134
     )

@@ -4,18 +4,18 @@ D. Ligtenberg, "The effect of deep learning-based source separation on predomina
 classification in polyphonic music", Utrecht University, 2022.
 
 Reported on test part 3 of IRMAS, trained on its training clips and test part 2 (table 4.2, macro
-AUC, with the interval that Ligtenberg gives):
+AUC, with the intervals given by Ligtenberg):
 
   --config=configs/ligtenberg_cnn.py:dataset=irmas              base, original audio .786 +- .012
   irec study separation --dataset=irmas ...                     raw, separated       .806 +- .009
   ...                                                           post                 .820 +- .007
 
-Ligtenberg selected the L2 weight and the best epoch by the AUC of the test clips; here they are
-selected by the AUC of validation clips, which also ends the training when it has not improved for
-50 epochs, as in the thesis. He weights classes in a way that is not stated; here an
-example of a class with n of N training examples has weight N / (11 n).
-`--config.loss.class_weights=effective` weights less, `none` not at all. `irec study separation`
-trains all three with the same budget.
+Ligtenberg selected the L2 weight and the best epoch by the AUC on the test clips; here they are
+selected by the AUC on validation clips. As in the thesis, training stops when that AUC has not
+improved for 50 epochs. The thesis does not state how classes are weighted; here an example of a
+class with n of N training examples has the weight N / (11 n).
+`--config.loss.class_weights=effective` weights classes more evenly, `none` equally.
+`irec study separation` trains all three classifiers with the same budget.
 
 Measured on rendered audio, `gm_musdb` and `gm_irmas` 1.0.0 `small`, 167 test clips of 56 songs,
 seed 0, by `irec study separation --quick` (4 epochs, chosen by the validation loss; 55 minutes on
@@ -25,7 +25,7 @@ Arguments:
 
 - dataset: gm_irmas (default), irmas or folder
 - split: parts (default), official (default for datasets without test parts), song or window
-- debug: a small run on little data
+- debug: a short run on tiny data
 """
 
 from ml_collections import config_dict
@@ -37,8 +37,8 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
     args = common.arguments(text, split=str)
     config = config_dict.ConfigDict()
     config.task = "recognition"
-    # Training clips and test part 2 are used for training, part 3 for testing, the first 3 s of
-    # each clip. A folder has no parts.
+    # The training clips and test part 2 are used for training, and part 3 for testing; only the
+    # first 3 s of each clip are used. A folder has no parts.
     split = args.split or ("parts" if common.has_test_parts(args.dataset) else "official")
     config.data = common.data(
         args.dataset,
@@ -58,7 +58,7 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
         scale_db=150.0,
     )
     config.augment = common.augment()
-    # The size of the reducing dense layer is not stated.
+    # The thesis does not state the size of the dense layer.
     config.model = dict(
         name="spectrogram_cnn",
         dropout=0.2,
@@ -66,7 +66,7 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
         dense_dropout=0.5,
         dtype=config_dict.placeholder(str),
     )
-    # How Ligtenberg weights classes is not stated.
+    # The thesis does not state how classes are weighted.
     config.loss = dict(name="binary_cross_entropy", l2=1e-6, class_weights="balanced")
     config.optimizer = common.adam(3e-4)
     # Ligtenberg's training ended after 98 to 173 epochs.

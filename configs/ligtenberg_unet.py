@@ -7,26 +7,27 @@ Reported on the 50 test tracks of MUSDB18, full length, vocals + other (amplitud
 standard deviation over tracks), after 375 epochs (50 hours on a GPU):
 
   --config=configs/ligtenberg_unet.py:dataset=musdb18,paper                raw 9.33 (4.29) dB
-  ...  the same postprocessed, everything below -60 dB removed             post 7.29 (3.25) dB
+  ...  the same, postprocessed: everything below -60 dB removed            post 7.29 (3.25) dB
   --config=configs/ligtenberg_unet.py:dataset=musdb18,ablation=base        figure 4.1, 50 epochs
 
-Measured on the 14 official validation tracks of MUSDB18's 7-second edition, with 12 epochs of 105
-steps (about 0.9 s each on two CPU cores) on 72 of the others, seed 0: 10.60 (3.13) dB raw, while
-the mixtures have 2.13 (4.14) dB. The command:
+Measured on the 14 official validation tracks of the 7-second edition of MUSDB18, after training on
+72 other tracks for 12 epochs of 105 steps (about 0.9 s per step on two CPU cores), seed 0:
+10.60 (3.13) dB raw, compared with 2.13 (4.14) dB for the mixtures. The command:
 
   --config=configs/ligtenberg_unet.py:dataset=musdb18 --config.data.path=MUSDB18_7
       --config.data.split=validation --config.data.validation_fraction=0.1
 
 `output=attenuation`, the default, predicts by how many decibels each bin of the mixture is
-attenuated, with the amplitude SDR as the loss: an error of 10 dB in a bin at -80 dB is inaudible,
-and a quiet example has the same weight as a loud one. `output=direct` is Ligtenberg's network: its
-last layer predicts the spectrogram, with the mean absolute error of decibels as the loss. `paper`
-also trains as Ligtenberg does: kernels with an initial standard deviation of 1; stems of the same
-position in the same song, stretched, shifted by whole semitones, reversed and inverted together;
-375 epochs. It is evaluated in segments of 3 s side by side, with Griffin-Lim, and postprocessing
-sets what is 60 dB below the maximum of a segment to 0 dB, our reading of the thesis: see
-`post_reference` and `post_fill` in configs/common.py. `ablation` is one of the runs of figure 4.1,
-or of the two experiments in the text, on the same data.
+attenuated. Its loss is the negative amplitude SDR, which hardly penalises inaudible errors such as
+10 dB in a bin at -80 dB, and gives quiet and loud examples the same weight. `output=direct` is
+Ligtenberg's network: its last layer predicts the spectrogram, and the loss is the mean absolute
+error in decibels. `paper` also trains as Ligtenberg does: kernels with an initial standard
+deviation of 1; stems from the same position in the same song, which are stretched, shifted by whole
+semitones, reversed and inverted together; 375 epochs. It is evaluated in adjacent segments of 3 s
+with Griffin-Lim, and postprocessing sets bins more than 60 dB below the maximum of a segment to
+0 dB, which is our interpretation of the thesis (see `post_reference` and `post_fill` in
+configs/common.py). `ablation` selects one of the runs of figure 4.1, or one of the two experiments
+described in the text, on the same data.
 
 Arguments:
 
@@ -34,8 +35,8 @@ Arguments:
 - output: attenuation (default), direct (default with paper and ablation) or mask
 - paper: Ligtenberg's training and evaluation
 - ablation: base, augmented, dropout, l2, truncated_normal (figure 4.1), dilation or
-  mean_squared_error (sections 3.2 and 3.2.1): `paper` with less, for 50 epochs
-- debug: a small run on little data
+  mean_squared_error (sections 3.2 and 3.2.1): variants of `paper` that train for 50 epochs
+- debug: a short run on tiny data
 """
 
 from ml_collections import config_dict
@@ -44,10 +45,11 @@ from configs import common
 
 #: The negative amplitude SDR of each example.
 AMPLITUDE_SDR = dict(name="log_mean_squared_error", domain="amplitudes", l2=0.0)
-#: Mean absolute error of decibels, the loss of Ligtenberg (2022).
+#: Mean absolute error in decibels, the loss of Ligtenberg (2022).
 DECIBEL_ERROR = dict(name="mean_absolute_error", domain="decibels", l2=1e-4)
-#: Loss and optimizer section for each output of the network. A cosine decay from twice Ligtenberg's
-#: learning rate makes fast progress in few steps; he trains for 375 epochs of about 900 steps.
+#: Loss and optimizer section for each output of the network. With few steps, a cosine decay from
+#: twice Ligtenberg's learning rate makes faster progress; the thesis trains for 375 epochs of about
+#: 900 steps.
 RECIPES = {
     "attenuation": (AMPLITUDE_SDR, dict(learning_rate=6e-4, schedule="cosine_decay_schedule")),
     "direct": (DECIBEL_ERROR, dict(learning_rate=3e-4)),
@@ -65,7 +67,7 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
 
 
 def default(args) -> config_dict.ConfigDict:
-    """Return the recipe for few tracks and a CPU: re-mixed stems, random channels, 12 epochs."""
+    """Return the recipe for few tracks and a CPU: remixed stems, random channels, 12 epochs."""
     config = create(args.dataset, args.output or "attenuation", num_epochs=12)
     config.data.remix = 0.5
     config.data.channels = "random"
@@ -73,7 +75,7 @@ def default(args) -> config_dict.ConfigDict:
 
 
 def paper(args) -> config_dict.ConfigDict:
-    """Return the recipe of Ligtenberg (2022): augmented stems of one position, 375 epochs."""
+    """Return the recipe of Ligtenberg (2022): augmented stems without remixing, 375 epochs."""
     config = truncated_normal(args, num_epochs=375)
     config.evaluation.update(
         windows="side_by_side",
@@ -86,7 +88,7 @@ def paper(args) -> config_dict.ConfigDict:
 
 
 def base(args, *, num_epochs: int = 50) -> config_dict.ConfigDict:
-    """Return the recipe before any regularisation, for 50 epochs (figure 4.1 a)."""
+    """Return the recipe of Ligtenberg (2022) without any regularisation (figure 4.1 a)."""
     config = create(args.dataset, args.output or "direct", num_epochs=num_epochs)
     config.loss.l2 = 0.0
     return config
@@ -120,7 +122,7 @@ def l2(args, *, num_epochs: int = 50) -> config_dict.ConfigDict:
 
 
 def truncated_normal(args, *, num_epochs: int = 50) -> config_dict.ConfigDict:
-    """Return `l2` with Ligtenberg's initial kernels, the final model (figure 4.1 d)."""
+    """Return `l2` with Ligtenberg's kernel initialisation, the final model (figure 4.1 d)."""
     config = l2(args, num_epochs=num_epochs)
     config.model.kernel_init = "truncated_normal"
     return config
@@ -156,7 +158,7 @@ ABLATIONS = {
 
 
 def create(dataset: str, output: str, *, num_epochs: int) -> config_dict.ConfigDict:
-    """Return the config that both recipes share."""
+    """Return the config shared by all recipes."""
     loss, optimizer = common.choose("output", output, RECIPES)
     config = config_dict.ConfigDict()
     config.task = "separation"

@@ -3,9 +3,9 @@
 F. Seipel, "Music instrument identification using convolutional neural networks", TU Berlin, 2018,
 chapter 4.
 
-The thesis draws its scores on 23 test pieces, without numbers: they rise with the length of the
-instances up to 112 frames (2.60 s) and then fall slightly; a context of three instances helps short
-ones; multiple-instance learning does not help.
+The thesis plots its scores on 23 test pieces without giving numbers: they rise with instance length
+up to 112 frames (2.60 s) and then fall slightly; a context of three instances helps short ones;
+multiple-instance learning does not help.
 
 Measured on rendered music, `gm_multitrack` 1.0.0 `small`, seed 0 (not comparable), micro / macro F1
 of instances at the threshold 0.5:
@@ -13,25 +13,24 @@ of instances at the threshold 0.5:
   --config=configs/seipel.py                                                        .802 / .774
   ...  --config.data.hop_s=2.6006 --config.augment.num_mel_masks=0                  .712 / .674
 
-in a quarter of an hour on two CPU cores. MFCC statistics with logistic regression have .776 / .748;
-the F1 by piece of the network is .080 higher [.008, .145]. `small` has ten minutes of training
-music, the author's recordings 15 hours.
+Each run takes a quarter of an hour on two CPU cores. MFCC statistics with logistic regression reach
+.776 / .748; averaged over pieces, the F1 of the network is .080 higher [.008, .145]. `small` has
+ten minutes of training music; Seipel's recordings have 15 hours.
 
-The labels come from the tracks: RMS in frames of 1,024 samples after crosstalk reduction, its
-maximum over the instance, compared with a threshold relative to the maximum of the track. An
-instance is `frames` frames of the mix, whose labels may all be 0.
+The labels are derived from the tracks: after crosstalk reduction, the RMS is measured in frames of
+1,024 samples, and its maximum over the instance is compared with a threshold relative to the
+maximum of the track. An instance consists of `frames` frames of the mix; all of its labels may be
+0.
 
 Arguments:
 
 - dataset: gm_multitrack (default) or multitrack
-- frames: frames of an instance, 16 to 320; 112 (default) are 2.60 s
-- context: odd number of instances in a window, of which the central one is predicted: 1 (default),
-  3, 5 or 7
-- instances: instances in a bag for multiple-instance learning; 1 (default): every instance has its
-  own labels
-- aggregate: from instances to bags: mean (default), max, noisy_or, attention or lse
-- share: one network for all instances of a bag (default), or with share=false one for each position
-- debug: a small run on little data
+- frames: frames per instance, 16 to 320 (default 112, 2.60 s)
+- context: instances per window, an odd number: 1 (default), 3, 5 or 7; the central one is predicted
+- instances: instances per bag for multiple-instance learning (default 1: no bags)
+- aggregate: aggregation from instances to bags: mean (default), max, noisy_or, attention or lse
+- share: one network for all instances of a bag (default); share=false uses one for each position
+- debug: a short run on tiny data
 """
 
 from ml_collections import config_dict
@@ -40,7 +39,7 @@ from configs import common
 from irec_jax.errors import UserError
 
 FRAME_LENGTH, SAMPLE_RATE_HZ = 1024, 44_100
-#: Frames between the starts of training instances.
+#: Hop of training instances in frames.
 HOP_FRAMES = 16
 
 
@@ -62,13 +61,13 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
             f"config argument context={args.context}: expected an odd number, so that one instance "
             f"is in the middle, such as {args.context + 1}"
         )
-    # Instances without overlap, as in the thesis, are too few on small data. Those of a bag are
-    # adjacent.
+    # Without overlap, as in the thesis, a small dataset would have too few instances. The instances
+    # of a bag are adjacent.
     hop_frames = min(args.frames, HOP_FRAMES) if args.instances == 1 else args.frames
     config = config_dict.ConfigDict()
     label_s = args.frames * FRAME_LENGTH / SAMPLE_RATE_HZ
     # The thesis has no validation pieces, since it trains for a fixed number of epochs. Here some
-    # training pieces show the progress and tune the thresholds of the report.
+    # training pieces are held out to monitor progress and to tune the thresholds of the report.
     config.data = common.instances(
         args.dataset,
         window_s=args.context * label_s,
@@ -76,8 +75,8 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
         hop_s=hop_frames * FRAME_LENGTH / SAMPLE_RATE_HZ,
         validation_fraction=0.1,
     )
-    # The thesis states neither window, overlap, power nor logarithm of the mel spectrogram. Frames
-    # are those of the labels, so they do not overlap; the rest is as in configs/han.py.
+    # The thesis does not state the window, overlap, power or logarithm of the mel spectrogram. Here
+    # it has the same frames as the labels, without overlap; the rest is as in configs/han.py.
     config.frontend = dict(
         name="log_mel",
         frame_length=FRAME_LENGTH,
@@ -105,8 +104,8 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
         config.bag = dict(num_instances=args.instances, share=args.share, aggregate=args.aggregate)
     config.loss = dict(name="binary_cross_entropy", l2=0.0)
     config.optimizer = common.adam(1e-3)
-    # Ten epochs, the last of which is kept. On less data than the author's 19 hours an epoch has
-    # more passes, so that the number of steps does not become too small.
+    # Training takes ten epochs, and the last one is kept. With less data than Seipel's 19 hours, an
+    # epoch has more passes, so that there are enough steps.
     config.training = common.training(
         batch_size=64, num_epochs=10, patience=10, keep="last", min_steps_per_epoch=40
     )

@@ -1,4 +1,4 @@
-"""FFT-dense network: the magnitudes of one Fourier transform of the complete clip.
+"""FFT-dense network: dense layers on the magnitudes of one Fourier transform of the complete clip.
 
 M. Vazonis, L. de Jeu, F. Mozes, M. F. Toutonghi, Y.-R. Woo, "Recognizing predominant musical
 instruments in music using deep learning techniques", 2022: the dense network.
@@ -8,30 +8,29 @@ Reported on IRMAS, micro P / R / F1 at threshold 0.5:
   --config=configs/vazonis_fft.py:dataset=irmas                                         F1 .16
   ...  --config.training.num_epochs=150                                      .18 / .68 / .29
 
-The second row is after more than 75 epochs, whose number is not stated; by class voice .48 / .80 /
-.60, clarinet .02 / .74 / .05.
+The second result was obtained after more than 75 epochs; the exact number is not stated. Its scores
+by class are .48 / .80 / .60 for voice and .02 / .74 / .05 for clarinet.
 
-Measured on rendered audio, `gm_irmas` 1.0.0 `small`, seed 0, 4 epochs, of which the one with the
-lowest validation loss was kept: micro F1 .374 [.338, .408]; predicting the majority class gives
-.265.
+Measured on rendered audio, `gm_irmas` 1.0.0 `small`, seed 0, with the best of 4 epochs by
+validation loss: micro F1 .374 [.338, .408]; predicting the majority class gives .265.
 
 Clips of up to 20 s at 44.1 kHz are padded with silence to 884,000 samples. The input is half of
 their Fourier magnitudes (442,000; the rest is redundant by symmetry); the network has 40,188,107
-parameters. Vazonis et al. divide the silence at random between both ends of the clip. That changes
-phases but not magnitudes, so nothing is random here.
+parameters. Vazonis et al. divide the silence at random between both ends of the clip. This changes
+phases but not magnitudes, so the padding is not random here.
 
 Arguments:
 
 - dataset: gm_irmas (default), irmas or folder
 - loss: categorical_cross_entropy (default) or binary_cross_entropy
-- debug: a small run on little data (2 s, small layers)
+- debug: a short run on tiny data (2 s, small layers)
 """
 
 from ml_collections import config_dict
 
 from configs import common
 
-#: Length of the paper's inputs: over 20 s at 44.1 kHz.
+#: Input length in the paper: slightly more than 20 s at 44.1 kHz.
 PADDED_SAMPLES = 884_000
 UNITS = (64, 100_000, 32, 50_000)
 
@@ -50,8 +49,8 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
     config.model = dict(name="dense", units=units, activation="lrelu_0.01")
     config.loss = dict(name=args.loss, l2=0.0)
     config.optimizer = common.adam(1e-4)
-    # 75 epochs 'and more', without early stopping. The network is that of the last epoch: the score
-    # of the paper rises while the validation loss diverges.
+    # 75 epochs 'and more', without early stopping. The last epoch is kept, because in the paper the
+    # score rises while the validation loss diverges.
     config.training = common.training(
         batch_size=4, num_epochs=75, patience=1000, best_by="loss", keep="last"
     )

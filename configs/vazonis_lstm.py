@@ -7,18 +7,18 @@ Reported on IRMAS, micro P / R / F1 at threshold 0.5:
 
   --config=configs/vazonis_lstm.py:paper,dataset=irmas                       .25 / .75 / .38
 
-This network predicts nearly the same for every clip; the report warns of it.
+This network makes nearly the same prediction for every clip; the report warns about this collapse.
 
-Measured on rendered audio, `gm_irmas` 1.0.0 `small`, seed 0, with the learning rate 0.01, 8 epochs
-and the parameters of the lowest validation loss: micro F1 .348 [.329, .367] and the same collapse.
+Measured on rendered audio, `gm_irmas` 1.0.0 `small`, seed 0, with a learning rate of 0.01 and the
+best of 8 epochs by validation loss: micro F1 .348 [.329, .367] and the same collapse.
 `irec study vazonis` compares learning rates of 1e-4 (the default), 1e-3 and 1e-2.
 
-With `paper` the inputs are those of Vazonis et al.: clips of up to 20 s at 44.1 kHz, padded to
+With `paper`, the inputs are those of Vazonis et al.: clips of up to 20 s at 44.1 kHz, padded to
 884,000 samples with silence that is divided at random between both ends, in batches of 2. The
-default is made for a CPU: 3 s at 22.05 kHz (66,150 steps) without padding, in batches of 16.
-Gradients pass through all steps in either case. Only the state before each short segment of steps
-is stored, and the other states are computed again: 16 sequences of 884,000 steps need half a
-gigabyte, while Vazonis et al. had memory for 2.
+default suits a CPU: 3 s at 22.05 kHz (66,150 steps) without padding, in batches of 16. In both
+cases, gradients are propagated through all steps. Only the state before each short segment of steps
+is stored, and the other states are recomputed, so 16 sequences of 884,000 steps need half a
+gigabyte; Vazonis et al. had memory for only 2.
 
 Arguments:
 
@@ -26,14 +26,14 @@ Arguments:
 - paper: inputs and batch size of Vazonis et al.
 - hidden: units of the LSTM (default 22)
 - loss: categorical_cross_entropy (default) or binary_cross_entropy
-- debug: a small run on little data
+- debug: a short run on tiny data
 """
 
 from ml_collections import config_dict
 
 from configs import common
 
-#: Length of the paper's inputs: over 20 s at 44.1 kHz.
+#: Input length in the paper: slightly more than 20 s at 44.1 kHz.
 PADDED_SAMPLES = 884_000
 
 
@@ -59,10 +59,11 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
         activation="lrelu_0.01",
     )
     config.loss = dict(name=args.loss, l2=0.0)
-    # The paper states no learning rate for this network; 1e-4 is that of the FFT-dense network.
-    # Gradients through so many steps can be large: without clipping, a single one can ruin a run.
+    # The paper states no learning rate for this network; 1e-4 is the rate of the FFT-dense network.
+    # Gradients through so many steps can be large; without clipping, a single update can ruin a
+    # run.
     config.optimizer = common.adam(1e-4, clip_norm=1.0)
-    # 15 epochs, without early stopping; the network is that of the last epoch.
+    # 15 epochs, without early stopping; the last epoch is kept.
     config.training = common.training(
         batch_size=2 if args.paper else 16,
         num_epochs=15,

@@ -1,18 +1,18 @@
-"""Recognition of eleven instruments in real recordings: the system that ships with the package.
+"""Recognition of eleven instruments in real recordings: the system that comes with the package.
 
-A network that is trained on many rendered sounds under random recording conditions, with all labels
-of a clip. Nothing of it is trained on recordings of music.
+The network is trained on many rendered sounds under random recording conditions, with all labels of
+each clip. No recordings of music are used for training.
 
 Arguments:
 
 - dataset: gm_wild (default), irmas or folder
-- sounds: sound libraries of the training clips, joined by + (default: timgm, which is always there;
-  see irec fetch-sounds)
+- sounds: sound libraries of the training clips, joined by + (default: timgm, which is always
+  available; see irec fetch-sounds)
 - validation_sounds: sound libraries of the validation clips (default: some of the training clips
   are held out)
 - test_sounds: sound libraries of the test clips (default: those of the training clips)
 - size: tiny, small (default) or full
-- debug: a small run on little data
+- debug: a short run on tiny data
 """
 
 from ml_collections import config_dict
@@ -40,8 +40,9 @@ def get_config(text: str = "") -> config_dict.ConfigDict:
         for name in ("sounds", "validation_sounds", "test_sounds", "size"):
             config.data[name] = args[name] or ""
         config.data.cache_gb = 2.0
-    # Two frames per 67 ms keep attacks apart, at two thirds of the cost of configs/han.py. The
-    # network takes levels relative to the maximum, so the offset only keeps silence finite.
+    # A hop of 33 ms still resolves attacks, at two thirds of the cost of configs/han.py. The
+    # network uses levels relative to the maximum, so the offset only keeps the logarithm of silence
+    # finite.
     config.frontend = dict(
         name="log_mel",
         frame_length=1024,

@@ -1,11 +1,11 @@
-"""Datasets, prepared once and read by random access.
+"""Datasets that are prepared once and then read by random access.
 
     builder = data_builders.prepare("gm_irmas", size="tiny", format="mono22k")
     clip = builder.as_data_source("train")[0]
 
-Every folder whose ``__init__.py`` holds a `Description` named ``DATASET`` is a dataset of that
-name, and its ``builder.py`` holds the TFDS builder. Importing this package imports neither TFDS
-nor a builder.
+A folder is a dataset if its ``__init__.py`` defines a `Description` called ``DATASET``. The folder
+gives the dataset its name, and its ``builder.py`` defines the TFDS builder. Importing this package
+imports neither TFDS nor any builder.
 """
 
 import importlib
@@ -53,9 +53,9 @@ def _help_texts() -> dict[str, str]:
     }
 
 
-#: Descriptions of the datasets by name.
+#: Dataset name -> description.
 DATASETS = _discover()
-#: Options of the builders, with their help texts.
+#: Builder option -> help text.
 OPTIONS = _help_texts()
 
 
@@ -73,18 +73,21 @@ def builder(
     manual_dir: str | os.PathLike | None = None,
     **options: Any,
 ) -> Any:
-    """Return the TFDS builder of a dataset (`tfds.core.DatasetBuilder`), prepared or not.
+    """Return the TFDS builder of a dataset without preparing the data.
 
     Args:
         name: key of `DATASETS`.
-        data_dir: folder of prepared data; None for TFDS's default, $TFDS_DATA_DIR or
-            ~/tensorflow_datasets. Of a URL, such as `gs://bucket/data`, the data are copied to
-            the user's cache folder.
-        manual_dir: not used here; accepted so that `prepare` takes the same arguments.
-        **options: options of this dataset, see `OPTIONS`.
+        data_dir: folder of prepared data; None for TFDS's default ($TFDS_DATA_DIR or
+            ~/tensorflow_datasets). Data at a URL, such as `gs://bucket/data`, are copied to the
+            user's cache folder.
+        manual_dir: ignored; accepted so that `builder` and `prepare` take the same arguments.
+        **options: options of the dataset; see `OPTIONS`.
+
+    Returns:
+        A `tfds.core.DatasetBuilder`.
 
     Raises:
-        UserError: unknown name, option or value, or a missing path.
+        UserError: if the name, an option or a value is unknown, or if a required path is missing.
     """
     del manual_dir
     if data_dir is not None:
@@ -105,23 +108,25 @@ def prepare(
     """Return the builder of a dataset, preparing the data on first use.
 
     Read the data with ``as_data_source(split)``. Several processes may call this at the same
-    time: one prepares the data, the others wait. An interrupted preparation leaves nothing that
-    looks complete.
+    time: one prepares the data while the others wait. An interrupted preparation leaves nothing
+    behind that looks complete.
 
     Args:
-        name, data_dir, options: see `builder`.
-        manual_dir: folder of files that were downloaded by hand.
+        name, data_dir, options: as for `builder`.
+        manual_dir: folder of manually downloaded files.
 
     Raises:
-        UserError: as `builder`; missing or unreadable files, a data_dir that is not writable, or
-            a full disk.
+        UserError: as for `builder`, or if files are missing or unreadable, data_dir is not
+            writable, or the disk is full.
     """
     if manual_dir is not None:
         manual_dir = os.path.abspath(expand_home(manual_dir))
         if not os.path.isdir(manual_dir):
             raise UserError(f"manual_dir {manual_dir}: no such folder; check the path")
         if not os.listdir(manual_dir):
-            raise UserError(f"manual_dir {manual_dir}: empty folder; copy the downloads there")
+            raise UserError(
+                f"manual_dir {manual_dir}: empty folder; copy the downloaded files into it"
+            )
     return prepare_builder(
         lambda: builder(name, data_dir=data_dir, **options),
         manual_dir=manual_dir,

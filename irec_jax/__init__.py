@@ -3,7 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # at run time they are imported on first use, see `__getattr__`
+if TYPE_CHECKING:  # at run time these are imported on first use; see `__getattr__`
     from irec_jax.systems.debleeder import debleed
     from irec_jax.systems.explainer_files import explain
     from irec_jax.systems.labeller import label
@@ -11,7 +11,7 @@ if TYPE_CHECKING:  # at run time they are imported on first use, see `__getattr_
     from irec_jax.systems.separator import load_separator
     from irec_jax.systems.separator_files import separate
 
-#: Public function -> its module.
+#: The module of each public function.
 _MODULES = {
     "debleed": "irec_jax.systems.debleeder",
     "explain": "irec_jax.systems.explainer_files",
@@ -33,7 +33,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # Imported on first use: dataset builders and tools that need no JAX start quickly.
+    # Imported on first use, so that dataset builders and tools without JAX start quickly.
     if name in _MODULES:
         return getattr(importlib.import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

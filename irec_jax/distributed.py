@@ -1,4 +1,4 @@
-"""Processes of a job: start-up, broadcasts, gathers, barriers; sums over the devices of a step.
+"""Communication between the processes of a job, and sums over devices.
 
 Steps are mapped over devices in `training.parallel`, the only module that uses pmap.
 """
@@ -16,7 +16,7 @@ from irec_jax.errors import UserError
 
 
 def initialize() -> None:
-    """Connect to the other processes of a job that is described by environment variables.
+    """Connect to the other processes of the job that the environment variables describe.
 
     `IREC_COORDINATOR` (host:port), `IREC_NUM_PROCESSES` and `IREC_PROCESS_ID` are set by the
     scripts in launch/; with `IREC_COORDINATOR=auto` JAX detects the cluster (Slurm, TPU pods, MPI).
@@ -24,7 +24,8 @@ def initialize() -> None:
     coordinator = os.environ.get("IREC_COORDINATOR")
     if not coordinator:
         return
-    # The service would take SIGTERM from `preemption`, and a second one would not end the process.
+    # JAX's preemption service would replace the SIGTERM handler of `preemption`, and a second
+    # SIGTERM would not end the process.
     jax.config.update("jax_enable_preemption_service", False)
     address, num_processes, process_id = None, None, None
     if coordinator != "auto":
@@ -46,12 +47,12 @@ def initialize() -> None:
         ) from error
 
 
-#: Name of the mapped axis over devices.
+#: Name of the mapped device axis.
 AXIS = "data"
 
 
 def sum_over_devices(tree: Any) -> Any:
-    """Sum arrays over the devices of a mapped step; outside of one, return them unchanged."""
+    """Sum arrays over devices; outside a mapped step, return them unchanged."""
     try:
         jax.lax.axis_size(AXIS)
     except NameError:
@@ -60,9 +61,9 @@ def sum_over_devices(tree: Any) -> Any:
 
 
 def has_bfloat16() -> bool:
-    """Return whether the devices compute in bfloat16: TPUs, and GPUs since 2020.
+    """Return whether the devices support bfloat16.
 
-    These are NVIDIA's from compute capability 8.0 on, and AMD's.
+    TPUs, AMD GPUs and NVIDIA GPUs from compute capability 8.0 (2020) do.
     """
     device = jax.local_devices()[0]
     if device.platform == "tpu":
@@ -71,7 +72,7 @@ def has_bfloat16() -> bool:
         return False
     try:
         return float(device.compute_capability) >= 8.0
-    except (AttributeError, ValueError):  # AMD's are names, such as gfx90a
+    except (AttributeError, ValueError):  # AMD reports a name such as gfx90a
         return True
 
 
@@ -88,7 +89,7 @@ def from_main(tree: Any) -> Any:
 
 
 def on_main(function: Callable[[], Any]) -> Any:
-    """Call a function on process 0; return its result, or raise its error, on every process.
+    """Call a function on process 0, and return its result or raise its error on every process.
 
     Args:
         function: takes no arguments and returns a JSON-serialisable value; may raise UserError.
@@ -116,17 +117,18 @@ def _broadcast_json(content: Any) -> Any:
 
 
 def on_all(function: Callable[[], Any]) -> list[Any]:
-    """Call a function on every process; return all results, or raise an error, on every process.
+    """Call a function on every process, and return the results of all processes.
 
     Args:
-        function: takes no arguments, may do other work on each process, and returns a
+        function: takes no arguments, may do different work on each process, and returns a
             JSON-serialisable value; may raise UserError, but must not wait for other processes.
 
     Returns:
-        The results in process order.
+        The results in process order, on every process.
 
     Raises:
-        UserError: the function raised it on a process; the first such process is reported.
+        UserError: if the function raised it on any process; every process raises the error of the
+            first such process.
     """
     if jax.process_count() == 1:
         return [function()]
@@ -143,7 +145,7 @@ def on_all(function: Callable[[], Any]) -> list[Any]:
 
 
 def gather_rows(rows: np.ndarray) -> list[np.ndarray]:
-    """Return the rows (n_p, ...) of each process, n_p of any size, in process order."""
+    """Return the rows (n_p, ...) of each process in process order; n_p may differ."""
     if jax.process_count() == 1:
         return [rows]
     counts = multihost_utils.process_allgather(np.asarray(len(rows)))
@@ -154,9 +156,9 @@ def gather_rows(rows: np.ndarray) -> list[np.ndarray]:
 
 
 def leave() -> None:
-    """Disconnect from the other processes when every process has reached this call.
+    """Disconnect from the other processes once every process has reached this call.
 
-    Until then none of them ends, which would be an error in the others.
+    A process that exited earlier would cause an error in the others.
     """
     if jax.process_count() > 1:
         jax.distributed.shutdown()

@@ -1,12 +1,12 @@
-"""Errors that a user can correct: commands print the message in one line and exit with 1."""
+"""Errors that a user can correct: commands print a one-line message and exit with code 1."""
 
 from irec_jax.text import one_line
 
 
 class UserError(Exception):
-    """Invalid input; the message names the file or key and the remedy, in one line.
+    """An error in the user's input; the one-line message names the file or key and the remedy.
 
-    Line breaks in the message become spaces, and characters that cannot be printed "�".
+    Line breaks in the message become spaces, and unprintable characters become "�".
     """
 
     def __init__(self, message: object):

@@ -1,4 +1,4 @@
-"""Paths as users type them, atomic file writes, and JSON files."""
+"""User-supplied paths, atomic file writes, and JSON files."""
 
 import contextlib
 import errno
@@ -18,35 +18,35 @@ from irec_jax.text import to_unicode
 
 
 def expand_home(path: str | bytes | os.PathLike, *, urls: bool = False) -> Path:
-    """Return a path with `~` or `~user` at its start replaced by that home folder.
+    """Return a path with a leading `~` or `~user` replaced by the home folder.
 
-    A name that begins with `~` but names no user with a home folder, such as `~session`, is taken
-    literally, and so is one that exists in the current folder.
+    A name such as `~session` is taken literally if no user of that name has a home folder, or if a
+    file or folder with this name exists in the current folder.
 
     Args:
         path: the path, as the user typed it.
-        urls: whether it may be a URL such as `gs://bucket/folder`; see `remote.open_url`.
+        urls: whether to accept URLs such as `gs://bucket/folder`; see `remote.open_url`.
 
     Raises:
-        UserError: not a path or an empty one, a URL that is not accepted or cannot be used, or a
-            null character.
+        UserError: if the path is empty, of the wrong type or contains a null character, or if it is
+            a URL that is not accepted or cannot be accessed.
     """
     try:
         text = os.fsdecode(path)
     except TypeError:
         raise UserError(f"{path!r}: expected a path, got {type(path).__name__}") from None
     if not text:
-        raise UserError("empty path; name a file or folder")
+        raise UserError("empty path; specify a file or folder")
     if "\0" in text:
         raise UserError(f"{text}: contains a null character; check the name")
     user, separator, rest = text.partition("/")
-    # A Path has one slash after the colon.
+    # A `Path` keeps only one of the two slashes after the colon.
     if re.fullmatch(r"[a-z][a-z0-9+.-]+:", user) and separator and not os.path.lexists(user):
         if urls:
             return remote.open_url(f"{user}//{rest.lstrip('/')}")
         raise UserError(
-            f"{text}: URLs are not read or written here, only as --workdir and data.dir; name a "
-            "file or folder, such as one of a mounted bucket"
+            f"{text}: URLs are accepted only for --workdir and data.dir; use a file or folder, "
+            "such as one in a mounted bucket"
         )
     if user.startswith("~"):
         home = os.path.expanduser(user)
@@ -56,18 +56,20 @@ def expand_home(path: str | bytes | os.PathLike, *, urls: bool = False) -> Path:
 
 
 def check_writable(path: Path) -> None:
-    """Raise UserError unless files can be created beside a local path; folders may be missing."""
+    """Raise UserError unless a local file can be created; its folders need not exist yet."""
     existing = next(parent for parent in path.absolute().parents if parent.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
         raise UserError(f"{path}: cannot be written; {existing} is not a writable folder")
 
 
 def seekable(path: Path) -> Path | io.BytesIO:
-    """Return a file for libraries that read local files or open ones, such as `numpy.load`.
+    """Return the path of a local file, or the content of a remote file as a file object.
+
+    Libraries such as NumPy accept both.
 
     Raises:
-        FileNotFoundError: a remote file that does not exist.
-        UserError: a remote file that cannot be read.
+        FileNotFoundError: if a remote file does not exist.
+        UserError: if a remote file cannot be read.
     """
     if not remote.is_remote(path):
         return path
@@ -78,16 +80,16 @@ def seekable(path: Path) -> Path | io.BytesIO:
 
 
 def cache_folder() -> Path:
-    """Return the user's folder for what can be made again: `$XDG_CACHE_HOME/irec-jax`.
+    """Return the user's cache folder, `$XDG_CACHE_HOME/irec-jax`.
 
     Raises:
-        RuntimeError: the home folder is unknown.
+        RuntimeError: if the home folder is unknown.
     """
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "irec-jax"
 
 
 def unique_names(names: Sequence[str]) -> list[str]:
-    """Return a different name for each file or folder: equal names are numbered, `a-1`, `a-2`.
+    """Return a unique name for each file or folder; equal names are numbered (`a-1`, `a-2`).
 
     Names that differ only in case or Unicode normal form count as equal, because they are the same
     on some file systems.
@@ -114,12 +116,12 @@ def _key(name: str) -> str:
 def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
     """Yield a temporary path beside `path`, and move the file written there to `path`.
 
-    Creates the folder if it is missing. If the block fails, nothing is left behind and an existing
-    file is unchanged. For a remote path the temporary file is local, and its content is written as
-    one object.
+    A missing folder is created. If the block fails, nothing is left behind and an existing file is
+    unchanged. For a remote path the temporary file is local, and its content is written as one
+    object.
 
     Raises:
-        UserError: the file cannot be written (permissions, full disk), or another run has taken
+        UserError: if the file cannot be written (permissions, full disk), or another run has taken
             over its workdir.
     """
     if remote.is_remote(path):
@@ -132,10 +134,10 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
             raise temporary_file_error(error) from error
         return
     guarded = path
-    path = Path(os.path.realpath(path))  # replaces the target of a link, not the link
+    path = Path(os.path.realpath(path))  # to replace the target of a link, not the link
     if path.exists() and not path.is_file():
-        raise UserError(f"{path}: is not a regular file; name another one")
-    # Not longer than the longest name that file systems allow.
+        raise UserError(f"{path}: is not a regular file; choose another one")
+    # The name is shortened to stay within the limits of file systems.
     temporary = path.with_name(f".{path.name[-50:]}.{os.getpid()}.tmp")
     try:
         remote.check_guard(guarded)
@@ -152,12 +154,12 @@ def atomic_write(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def write_error(path: str | os.PathLike, error: OSError) -> UserError:
-    """Return the error of a file or folder that cannot be written, with a remedy that fits."""
-    remedy = "name another folder"
+    """Return the error for a file or folder that cannot be written, with a suitable remedy."""
+    remedy = "choose another folder"
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        remedy = "free space or name another folder"
+        remedy = "free space or choose another folder"
     elif error.errno in (errno.EACCES, errno.EPERM):
-        remedy = "make the folder writable or name another one"
+        remedy = "make the folder writable or choose another one"
     elif error.errno == errno.ENAMETOOLONG:
         remedy = "choose a shorter name"
     return UserError(f"{path}: cannot be written ({error.strerror or error}); {remedy}")
@@ -165,7 +167,7 @@ def write_error(path: str | os.PathLike, error: OSError) -> UserError:
 
 @contextlib.contextmanager
 def appended(path: Path) -> Iterator[Path]:
-    """Yield the path of a local file to append to; a remote file is written again at the end."""
+    """Yield a local path to append to; a remote file is rewritten at the end of the block."""
     if not remote.is_remote(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         yield path
@@ -183,11 +185,12 @@ def appended(path: Path) -> Iterator[Path]:
 
 
 def temporary_file_error(reason: OSError | str) -> UserError:
-    """Return the error of a temporary file that cannot be written."""
+    """Return the error for a temporary file that cannot be written."""
     if isinstance(reason, OSError):
         reason = reason.strerror or str(reason)
     return UserError(
-        f"{tempfile.gettempdir()}: cannot be written ({reason}); set TMPDIR to a folder with space"
+        f"{tempfile.gettempdir()}: cannot be written ({reason}); set TMPDIR to a folder with free "
+        "space"
     )
 
 
@@ -201,7 +204,7 @@ def write_bytes(path: str | os.PathLike, content: bytes) -> None:
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Write text in UTF-8; see `atomic_write`. Undecodable bytes of file names become "�"."""
+    """Write UTF-8 text; see `atomic_write`. Undecodable bytes of file names become "�"."""
     write_bytes(path, to_unicode(text).encode())
 
 
@@ -219,6 +222,6 @@ def read_json(path: str | os.PathLike) -> Any:
             raise FileNotFoundError
         return json.loads(content.decode())
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; name the workdir of a trained system") from None
+        raise UserError(f"{path}: no such file; specify the workdir of a trained system") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({error}); train again or restore it") from error

@@ -1,4 +1,4 @@
-"""Division of the runs of a study, or of the repeats of a training, among the jobs of an array."""
+"""Job arrays that share the runs of a study or the repeats of a training run."""
 
 import argparse
 import re
@@ -11,29 +11,31 @@ Item = TypeVar("Item")
 
 
 def add_options(parser: argparse.ArgumentParser, items: str) -> None:
-    """Add the options `--task` and `--collect`, of which only one can be given.
+    """Add the mutually exclusive options `--task` and `--collect`.
 
     Args:
-        parser: parser of a command.
-        items: what is divided, 'runs' or 'repeats'.
+        parser: the parser of a command.
+        items: what the tasks share, 'runs' or 'repeats'.
     """
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument(
         "--task",
         metavar="I/N",
-        help=f"execute every N-th of the {items} from the I-th on, in a job array; --collect then "
-        "reports on all",
+        help=f"execute every N-th of the {items}, starting with the I-th, as one task of a job "
+        "array; report on all of them afterwards with --collect",
     )
     choice.add_argument(
-        "--collect", action="store_true", help=f"report on the finished {items}, executing none"
+        "--collect",
+        action="store_true",
+        help=f"report on the finished {items} without executing any",
     )
 
 
 def parse_task(text: str | None) -> tuple[int, int] | None:
-    """Return the number of a task, from 1, and the number of tasks in `I/N`; None for None.
+    """Return the task number I, counted from 1, and the number of tasks N in `I/N`; None for None.
 
     Raises:
-        UserError: not two numbers with 1 <= I <= N.
+        UserError: if the text does not consist of two numbers with 1 <= I <= N.
     """
     if text is None:
         return None
@@ -45,6 +47,6 @@ def parse_task(text: str | None) -> tuple[int, int] | None:
 
 
 def select(items: Sequence[Item], task: tuple[int, int] | None) -> Sequence[Item]:
-    """Return the items of task I of N: every N-th from the I-th on; None: all of them."""
+    """Return the items of task I of N, every N-th from the I-th on, or all items for None."""
     index, count = task or (1, 1)
     return items[index - 1 :: count]

@@ -1,6 +1,6 @@
 """Class lists of the five systems."""
 
-#: The 11 classes of IRMAS, in its alphabetical order, with their full names.
+#: The 11 classes of IRMAS in alphabetical order, with their full names.
 IRMAS_NAMES = {
     "cel": "cello",
     "cla": "clarinet",
@@ -16,7 +16,7 @@ IRMAS_NAMES = {
 }
 IRMAS = tuple(IRMAS_NAMES)
 
-#: The five classes of IRMAS in Goel's experiments.
+#: The five IRMAS classes that Goel uses.
 GOEL = ("gel", "pia", "sax", "vio", "voi")
 
 #: The 13 instruments of Seipel's orchestral recordings.
@@ -36,6 +36,6 @@ ORCHESTRA = (
     "violoncello",
 )
 
-#: The four stems of MUSDB18, and its streams: the mixture, then the stems.
+#: The four stems of MUSDB18, and its streams: the mixture followed by the stems.
 STEMS = ("drums", "bass", "other", "vocals")
 STREAMS = ("mixture", *STEMS)

@@ -83,8 +83,8 @@ def categorical_cross_entropy(
     y (1 - s) + s / K.
 
     As in Keras, labels are not divided by their sum: with n positive labels, n terms are summed, so
-    the example has weight n, and the minimum is n log n, which equal outputs of the n classes
-    reach. Without positive labels, the loss is 0.
+    the example has weight n, and the minimum, n log n, is reached if the outputs of these n classes
+    are equal. Without positive labels, the loss is 0.
     """
     logits, labels = _check(logits, labels, label_smoothing)
     labels = labels * (1.0 - label_smoothing) + label_smoothing / labels.shape[-1]
@@ -113,7 +113,7 @@ def mean_absolute_error(
     estimate: Float[Array | np.ndarray, " batch *shape"],
     target: Float[Array | np.ndarray, " batch *shape"],
 ) -> Float[Array, " batch"]:
-    """Return the mean of |estimate - target| over all but the first axis."""
+    """Return the mean of |estimate - target| over all axes but the first."""
     chex.assert_equal_shape([estimate, target])
     return jnp.mean(jnp.abs(estimate - target), axis=range(1, estimate.ndim))
 
@@ -122,7 +122,7 @@ def mean_squared_error(
     estimate: Float[Array | np.ndarray, " batch *shape"],
     target: Float[Array | np.ndarray, " batch *shape"],
 ) -> Float[Array, " batch"]:
-    """Return the mean of (estimate - target)^2 over all but the first axis."""
+    """Return the mean of (estimate - target)^2 over all axes but the first."""
     chex.assert_equal_shape([estimate, target])
     return jnp.mean(jnp.square(estimate - target), axis=range(1, estimate.ndim))
 

@@ -8,8 +8,8 @@ from irec_jax.cli.console import command, exit_process, run_command, use_compila
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Run the command; the same as `irec train CONFIG`."""
-    from irec_jax.cli.train import train  # imports JAX, which reads the environment
+    """Train and evaluate a system, as `irec train CONFIG` does."""
+    from irec_jax.cli.train import train  # imports JAX, which reads environment variables
 
     prog = "python -m irec_jax.main"
     with command(prog, after_interrupt("train", sys.argv if words is None else words)):

@@ -1,7 +1,7 @@
-"""Preemption: SIGTERM, with which schedulers end a job that they will start again.
+"""Preemption: schedulers send SIGTERM to a job that they will restart later.
 
-Training saves a checkpoint first. In every other phase, and at a second SIGTERM, the process ends
-at once.
+During training, a checkpoint is saved first. In every other phase, and on a second SIGTERM, the
+process ends at once.
 """
 
 import contextlib
@@ -9,12 +9,12 @@ import signal
 import threading
 from collections.abc import Iterator
 
-#: Exit code of a command that SIGTERM has ended: EX_TEMPFAIL, "try again later".
+#: Exit code of a command that was ended by SIGTERM: EX_TEMPFAIL, "try again later".
 EXIT_CODE = 75
 
 
 class Preempted(KeyboardInterrupt):
-    """The command was ended by SIGTERM."""
+    """Raised in the main thread when the command receives SIGTERM."""
 
 
 class _State:
@@ -22,14 +22,14 @@ class _State:
 
 
 def install() -> None:
-    """Raise Preempted at SIGTERM, except in a `deferred` block."""
+    """Install a handler that raises Preempted on SIGTERM, except in a `deferred` block."""
     _State.deferred = _State.requested = False
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _handle)
 
 
 def _handle(number: int, frame: object) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the second one ends the process
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second SIGTERM ends the process
     if not _State.deferred:
         raise Preempted
     _State.requested = True
@@ -37,9 +37,10 @@ def _handle(number: int, frame: object) -> None:
 
 @contextlib.contextmanager
 def deferred() -> Iterator[None]:
-    """Only record SIGTERM in this block, see `requested`; raise Preempted at its end if not before.
+    """Raise Preempted at the end of the block if SIGTERM arrives within it.
 
-    No exception of the block is replaced.
+    Within the block, `requested` tells whether it has arrived. An exception raised in the block
+    takes precedence over Preempted.
     """
     _State.deferred = True
     try:
@@ -56,5 +57,5 @@ def requested() -> bool:
 
 
 def end_deferral() -> None:
-    """Let the next SIGTERM end the process at once, in a `deferred` block too."""
+    """Let the next SIGTERM end the process at once, even in a `deferred` block."""
     _State.deferred = False

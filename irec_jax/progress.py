@@ -10,20 +10,20 @@ from tqdm import tqdm
 
 
 def progress_bar(iterable: Iterable | None = None, **options: Any) -> tqdm:
-    """Return a tqdm bar that disappears at the end.
+    """Return a tqdm bar that is cleared at the end.
 
     If standard error is not a terminal, one line is printed every 10 % instead.
 
     Args:
-        iterable: wrapped by the bar; None: call `update` on the bar.
-        **options: of `tqdm`: total, desc, unit, disable ...
+        iterable: the iterable to wrap; without one, call `update` on the bar.
+        **options: options of `tqdm`, such as total, desc, unit and disable.
     """
     bar_class = tqdm if sys.stderr.isatty() else _ProgressLines
     return bar_class(iterable, leave=False, **options)
 
 
 class _ProgressLines(tqdm):
-    """A bar that prints one line every 10 %; nothing if the total is unknown."""
+    """A progress bar that prints one line every 10 %, or nothing if the total is unknown."""
 
     _next_percent = 10
 
@@ -42,14 +42,14 @@ class _ProgressLines(tqdm):
     def close(self) -> None:
         if not self.disable:
             self.disable = True
-            self._decr_instances(self)  # pyright: ignore[reportAttributeAccessIssue]  # not in its stub
+            self._decr_instances(self)  # pyright: ignore[reportAttributeAccessIssue]  # missing in the stub
 
 
 class FileProgress:
-    """A bar for files that are processed one after the other: "file 3 of 12", time remaining.
+    """A progress bar for a sequence of files, with "file 3 of 12" and the remaining time.
 
-    It appears after a second, and only on a terminal. The time is estimated from the sizes of the
-    files.
+    It appears after one second, and only on a terminal. The remaining time is estimated from the
+    file sizes.
     """
 
     def __init__(self, files: Sequence[str | os.PathLike]):
@@ -69,7 +69,7 @@ class FileProgress:
         self._bar.close()
 
     def start(self, index: int) -> Callable[[float], None]:
-        """Start a file; return a function to be called with the fraction of it that is done."""
+        """Start a file; return a function that updates the bar with its completed fraction."""
         start = self._ends[index - 1] if index else 0
         self._bar.set_description(f"file {index + 1} of {len(self._ends)}", refresh=False)
         self._bar.update(start - self._bar.n)
@@ -81,7 +81,7 @@ class FileProgress:
         return update
 
     def hidden(self) -> contextlib.AbstractContextManager[None]:
-        """Hide the bar, if it has appeared, while other lines are printed."""
+        """Hide the bar while other lines are printed."""
         if self._bar.disable or self._bar.last_print_t < self._bar.start_t + self._bar.delay:
             return contextlib.nullcontext()
         return tqdm.external_write_mode(file=sys.stderr)

@@ -12,11 +12,11 @@ Entry = TypeVar("Entry")
 
 
 class MissingModuleError(UserError):
-    """A module of another package, which a config or a trained system names, is not importable."""
+    """A module named in a config or a trained system cannot be imported."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """Return the error for an unknown name; it suggests the most similar known one."""
+    """Return the error for an unknown name, which suggests the most similar known name."""
     known = sorted(known)
     similar = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
     hint = f"did you mean {similar[0]!r}?" if similar else f"known: {', '.join(known)}"
@@ -24,14 +24,14 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
 
 
 def split_names(text: str, option: str) -> list[str]:
-    """Return the names in a text, which are separated by commas, each once.
+    """Return the comma-separated names in a text, without duplicates.
 
     Raises:
-        UserError: none is named.
+        UserError: if the text contains no name.
     """
     names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not names:
-        raise UserError(f"{option} {text!r}: names nothing; leave it out, or name what is wanted")
+        raise UserError(f"{option} {text!r}: contains no name; omit it, or list at least one name")
     return names
 
 
@@ -43,15 +43,16 @@ def find(kind: str, table: Mapping[str, Entry], name: str) -> Entry:
 
 
 def find_class(kind: str, table: Mapping[str, type], name: str, base: type) -> type:
-    """Return `table[name]` or, for a name `module:Class`, a class of another package.
+    """Return `table[name]`, or the class of another package for a name `module:Class`.
 
     Args:
         kind, table: as for `create`.
         name: a key of `table`, or an importable module and a class in it.
-        base: class that a class of another package must derive from.
+        base: required base class of a class from another package.
 
     Raises:
-        UserError: unknown name, a module that cannot be imported, or not such a class.
+        UserError: if the name is unknown, the module cannot be imported, or it does not contain
+            such a class.
     """
     module_name, colon, class_name = name.partition(":")
     if not colon:
@@ -85,16 +86,16 @@ def check_arguments(kind: str, name: str, function: Callable, arguments: Iterabl
 
 
 def create(kind: str, table: Mapping[str, Callable], name: str, **arguments: Any) -> Any:
-    """Return `table[name](**arguments)`; check name and arguments first.
+    """Check the name and the arguments, and return `table[name](**arguments)`.
 
     Args:
-        kind: what `table` contains, for error messages: 'model', 'front end' ...
+        kind: the kind of entries, for error messages, such as 'model' or 'front end'.
         table: functions or classes by name.
         name: a key of `table`.
         **arguments: arguments of the function.
 
     Raises:
-        UserError: unknown name, unknown argument or missing argument.
+        UserError: if the name or an argument is unknown, or an argument is missing.
     """
     function = find(kind, table, name)
     check_arguments(kind, name, function, arguments)

@@ -1,8 +1,8 @@
-"""Folders behind URLs such as `gs://bucket/runs`, on object stores, through etils.epath.
+"""Folders on object stores, such as `gs://bucket/runs`, accessed through etils.epath.
 
-Their paths have the methods of `pathlib.Path` that epath offers. An object store replaces an object
-as a whole, but renames no folders and appends to nothing: files are written with their complete
-content, and those that libraries write piece by piece are copied from a local folder.
+Their paths have the methods of `pathlib.Path` that epath supports. Object stores can replace whole
+objects, but cannot rename folders or append to files. Files are therefore written with their
+complete content, and files that libraries write incrementally are copied from a local folder.
 """
 
 import contextlib
@@ -15,17 +15,17 @@ from typing import Any, cast
 
 from irec_jax.errors import UserError
 
-#: Scheme -> package with its file system, as epath knows them.
+#: URL schemes that epath supports, with the packages that implement their file systems.
 PACKAGES = {"gs": "gcsfs", "s3": "s3fs", "az": "adlfs", "hf": "huggingface_hub"}
 
 
 def is_remote(path: str | os.PathLike) -> bool:
-    """Return whether a path is one that `open_url` returned, or below it."""
+    """Return whether a path was returned by `open_url`, or is below such a path."""
     return not isinstance(path, str | bytes) and "://" in os.fsdecode(path)
 
 
 def as_path(path: str | os.PathLike) -> Path:
-    """Return a remote path as it is, and any other one as a `Path`."""
+    """Return a remote path unchanged, and any other path as a `Path`."""
     return cast(Path, path) if is_remote(path) else Path(path)
 
 
@@ -33,29 +33,29 @@ def open_url(url: str) -> Path:
     """Return the path of a URL.
 
     Raises:
-        UserError: a kind of URL that epath does not know, a missing package, or a file system that
+        UserError: if epath does not support the scheme, a package is missing, or the file system
             cannot be accessed.
     """
     from etils import epath
 
     scheme, _, rest = url.partition("://")
     if not rest.strip("/"):
-        raise UserError(f"{url}: names no bucket; expected {scheme}://BUCKET/FOLDER")
+        raise UserError(f"{url}: the bucket is missing; expected {scheme}://BUCKET/FOLDER")
     try:
         path = epath.Path(url)
     except KeyError:
         known = ", ".join(f"{name}://" for name in PACKAGES)
-        raise UserError(f"{url}: unknown kind of URL; use one of {known}") from None
+        raise UserError(f"{url}: unknown URL scheme; use one of {known}") from None
     if scheme in PACKAGES:
         _check_package(url, scheme)
     with errors(path):
-        path.exists()  # needs the network and the credentials
+        path.exists()  # fails without network or credentials
     return cast(Path, path)
 
 
 def _check_package(url: str, scheme: str) -> None:
     """Raise UserError if the file system of a scheme is not installed."""
-    if importlib.util.find_spec("tensorflow"):  # whose file systems epath prefers
+    if importlib.util.find_spec("tensorflow"):  # epath prefers its file systems
         return
     import fsspec
 
@@ -70,7 +70,7 @@ def _check_package(url: str, scheme: str) -> None:
 
 @contextlib.contextmanager
 def errors(path: Any) -> Iterator[None]:
-    """Convert every error of a remote file system, whose types differ, to UserError."""
+    """Convert all errors to UserError, because every remote file system raises different types."""
     try:
         yield
     except UserError:
@@ -83,19 +83,19 @@ def errors(path: Any) -> Iterator[None]:
         ) from error
 
 
-#: Folder -> function that raises UserError if this process must not write there any more, and the
-#: name of the file in it that may be written.
+#: Folder -> function that raises UserError if this process must no longer write there, and the
+#: name of the only file that is exempt.
 _guards: dict[str, tuple[Callable[[], None], str]] = {}
 
 
 @contextlib.contextmanager
 def guarded(folder: Path, check: Callable[[], None], *, lock_file: str) -> Iterator[None]:
-    """Call a function before anything is written to a folder, see `check_guard`.
+    """Call a function before anything is written to a folder; see `check_guard`.
 
     Args:
         folder: the folder, remote or local.
-        check: raises UserError if this process must not write to the folder any more.
-        lock_file: name of the only file in the folder that may be written nevertheless.
+        check: raises UserError if this process must no longer write to the folder.
+        lock_file: name of the only file in the folder that is exempt from the check.
     """
     _guards[str(folder)] = check, lock_file
     try:
@@ -105,21 +105,21 @@ def guarded(folder: Path, check: Callable[[], None], *, lock_file: str) -> Itera
 
 
 def check_guard(path: str | os.PathLike) -> None:
-    """Raise UserError if this process must not write to a path any more; see `guarded`."""
+    """Raise UserError if this process must no longer write to a path; see `guarded`."""
     for folder, (check, lock_file) in list(_guards.items()):
         if f"{path}/".startswith(f"{folder}/") and str(path) != f"{folder}/{lock_file}":
             check()
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write a remote file as one object; raise UserError if that fails."""
+    """Write a remote file as one object; raise UserError on failure."""
     check_guard(path)
     with errors(path):
         path.write_bytes(content)
 
 
 def read(path: Path) -> bytes | None:
-    """Return the content of a remote file, None if there is none; raise UserError if that fails."""
+    """Return the content of a remote file, or None if it is missing; raise UserError on failure."""
     with errors(path):
         try:
             return path.read_bytes()
@@ -128,16 +128,16 @@ def read(path: Path) -> bytes | None:
 
 
 def names(folder: Path) -> list[str]:
-    """Return the names of files and folders in a remote folder, none if it does not exist."""
+    """Return the names of the files and folders in a remote folder, or [] if it is missing."""
     with errors(folder):
         if not folder.is_dir():
             return []
-        # Some stores list a marker of the folder itself, whose name is empty.
+        # Some stores also list the folder itself, under an empty name.
         return sorted({path.name for path in folder.iterdir() if path != folder} - {""})
 
 
 def download(folder: Path, target: Path) -> None:
-    """Copy a remote folder with all its files to a local one."""
+    """Copy a remote folder and all its files to a local folder."""
     target.mkdir(parents=True, exist_ok=True)
     for name in names(folder):
         path = folder / name
@@ -150,14 +150,14 @@ def download(folder: Path, target: Path) -> None:
 
 
 def upload(folder: Path, target: Path, *, last: str) -> None:
-    """Copy a local folder to a remote one; the file named `last` shows that it is complete."""
+    """Copy a local folder to a remote one; the file `last` marks the copy as complete."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     for path in sorted(files, key=lambda path: path == folder / last):
         write(target / path.relative_to(folder).as_posix(), path.read_bytes())
 
 
 def remove(folder: Path, *, first: str) -> None:
-    """Delete a remote folder, beginning with the file that shows that it is complete."""
+    """Delete a remote folder, starting with the file `first`, which marks it as complete."""
     check_guard(folder)
     with errors(folder):
         (folder / first).unlink(missing_ok=True)
@@ -166,12 +166,12 @@ def remove(folder: Path, *, first: str) -> None:
 
 
 class Staged:
-    """A local folder, for libraries that write there, whose files are copied to a remote one.
+    """A local folder for libraries to write to, whose files are copied to a remote folder.
 
-    If the folder is local, it is used itself.
+    If the given folder is local, it is used directly.
 
     Attributes:
-        local: the folder to write to; created if it is a temporary one.
+        local: the folder to write to; created if it is temporary.
     """
 
     def __init__(self, folder: Path):
@@ -183,7 +183,7 @@ class Staged:
         self._copied: dict[Path, tuple[int, int]] = {}
 
     def publish(self) -> None:
-        """Copy the files that are new or have changed."""
+        """Copy new and changed files."""
         if self._remote is None:
             return
         for path in sorted(self.local.rglob("*")):
@@ -194,7 +194,7 @@ class Staged:
                 self._copied[path] = version
 
     def close(self) -> None:
-        """Copy the files and delete the local ones, also if copying fails."""
+        """Copy the files, and delete the temporary folder even if copying fails."""
         try:
             self.publish()
         finally:

@@ -22,7 +22,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def decibels(value: float | None, digits: int = 2) -> str:
-    """Return a level in dB as `number` does, with '∞' or '−∞' for infinite values."""
+    """Return a level in dB, formatted like `number`; '∞' or '−∞' for infinite values."""
     if value is not None and math.isinf(value):
         return "∞" if value > 0 else "−∞"
     return number(value, digits)
@@ -34,25 +34,25 @@ def difference(value: float | None, digits: int = 3) -> str:
 
 
 def interval(value: float | None, ends: Sequence[float | None] | None) -> str:
-    """Return a number with its interval, '0.672 [0.651, 0.695]', or alone if it has none."""
+    """Return a number and its interval, such as '0.672 [0.651, 0.695]', or only the number."""
     if value is None or ends is None or not all(map(is_finite, ends)):
         return number(value)
     return f"{number(value)} [{number(ends[0])}, {number(ends[1])}]"
 
 
 def mean_sd(block: Mapping[str, float | None], digits: int = 2) -> str:
-    """Return ``mean`` ± ``sd`` of a dict, '10.53 ± 2.11'; a dash if it has no mean."""
+    """Return ``mean`` ± ``sd`` of a dict, such as '10.53 ± 2.11'; a dash if it has no mean."""
     mean, sd = number(block.get("mean"), digits), block.get("sd")
     return f"{mean} ± {sd:.{digits}f}" if mean != _MISSING and is_finite(sd) else mean
 
 
 def plural(number: int, noun: str, many: str | None = None) -> str:
-    """Return a number and what it counts: '1 track', '2 tracks'; ``many`` is an odd plural."""
+    """Return a count and its noun, '1 track' or '2 tracks'; ``many`` is an irregular plural."""
     return f"{number:,} {noun if number == 1 else many or noun + 's'}"
 
 
 def clock(seconds: float) -> str:
-    """Return a time as m:ss, with hours or tenths of a second where they are not zero."""
+    """Return a time as m:ss, with hours and tenths of a second only if they are not zero."""
     minutes, tenths = divmod(round(seconds * 10), 600)
     text = f"{tenths // 10:02d}" + (f".{tenths % 10}" if tenths % 10 else "")
     hours, minutes = divmod(minutes, 60)
@@ -60,9 +60,9 @@ def clock(seconds: float) -> str:
 
 
 def shorten(text: str, width: int, *, keep: str = "end") -> str:
-    """Return the text, shortened to at most ``width`` characters with an ellipsis.
+    """Shorten a text to at most ``width`` characters with an ellipsis.
 
-    Keeps its 'start', its 'end' (where players are numbered) or 'both'.
+    The part that is kept is the 'start', the 'end' (where players are numbered) or 'both'.
     """
     if len(text) <= width:
         return text
@@ -71,7 +71,7 @@ def shorten(text: str, width: int, *, keep: str = "end") -> str:
 
 
 def class_names(classes: Iterable[str]) -> list[str]:
-    """Return class names with the codes of IRMAS written out ('cel' becomes 'cello')."""
+    """Return class names with IRMAS codes written out ('cel' becomes 'cello')."""
     return [IRMAS_NAMES.get(name, name) for name in classes]
 
 
@@ -89,16 +89,16 @@ def one_line(text: str) -> str:
 
 
 def to_unicode(text: str) -> str:
-    """Return text that UTF-8 can encode.
+    """Return text that can be encoded as UTF-8.
 
-    Python keeps the bytes of a file name that the locale cannot decode as surrogates. Here they
-    are decoded as UTF-8; those that are not valid become "�".
+    Python represents the undecodable bytes of a file name as surrogates. These bytes are decoded as
+    UTF-8; invalid ones become "�".
     """
     if text.isascii():
         return text
     try:
         encoded = text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:  # surrogates that are not bytes
+    except UnicodeEncodeError:  # surrogates that do not represent bytes
         encoded = text.encode("utf-8", "replace")
     return encoded.decode("utf-8", "replace")
 
@@ -114,6 +114,6 @@ def _replace_unprintable(text: str) -> str:
 
 
 def join_names(names: Sequence[str]) -> str:
-    """Return `a, b, c, d and 3 more`."""
+    """Return the first four names and the number of the others: `a, b, c, d and 3 more`."""
     more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
     return ", ".join(names[:_MAX_NAMES]) + more

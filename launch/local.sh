@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Start N processes of one job on this machine; all further arguments go to irec_jax.main:
+# Start N processes of one job on this machine; all further arguments are passed to irec_jax.main:
 #
 #   launch/local.sh 2 --config=configs/han.py:debug --workdir=runs/two
 #
-# Process i uses GPU i; fewer GPUs than processes is an error, and without GPUs the processes run on
-# the CPU. The output of process 0 is shown, that of the others goes to temporary files. If a
-# process fails, all are stopped and the last lines of the other processes are shown. SIGTERM goes to
-# every process; they save a checkpoint and end with 75, and so does this script.
+# Process i uses GPU i. Having fewer GPUs than processes is an error; without GPUs the processes run
+# on the CPU. The output of process 0 is shown; the other processes write to temporary files. If a
+# process fails, all are stopped, and the last lines of these files are shown. SIGTERM is forwarded
+# to every process; they save a checkpoint and exit with status 75, as does this script.
 set -euo pipefail
 
 if [[ $# -lt 2 || ! "$1" =~ ^[1-9][0-9]*$ ]]; then

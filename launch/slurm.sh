@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# One process per GPU on any number of Slurm nodes:
+# Run one process per GPU on any number of Slurm nodes:
 #
 #   sbatch --nodes=2 --ntasks-per-node=8 --gpus-per-node=8 launch/slurm.sh --config=configs/han.py:dataset=irmas
 #
-# On CPUs: --gpus-per-node=0. The workdir and data.dir must be on a file system shared by all nodes.
-# A job that is preempted or runs out of time saves a checkpoint, is queued again and resumes.
+# Use --gpus-per-node=0 for CPUs. The workdir and data.dir must be on a file system shared by all
+# nodes. A job that is preempted or runs out of time saves a checkpoint, is requeued and resumes.
 #
-# All GPUs of a node are visible to each of its tasks, of which number i uses GPU i. With
-# --gpus-per-task a task would see only one, which has number 0 in every task.
+# Every task sees all GPUs of its node, and task i of the node uses GPU i. With --gpus-per-task,
+# each task would see only one GPU, always with number 0.
 #SBATCH --job-name=irec
 #SBATCH --nodes=1
 #SBATCH --ntasks-per-node=1

@@ -8,10 +8,10 @@
 #   launch/tpu_pod.sh log NAME ZONE
 #   launch/tpu_pod.sh stop NAME ZONE
 #
-# The bucket (with the package gcsfs) may also be a disk shared by all hosts. The training runs in the background on each
-# host, so that it survives the end of the ssh connection, and writes to ~/irec.log there. `log` shows
-# the ends of these files, `stop` sends SIGTERM, after which the training saves a checkpoint. The same
-# `start` resumes the run, on a new slice too.
+# Buckets require the package gcsfs; a disk shared by all hosts works as well. The training runs in
+# the background on each host, so that it survives the end of the ssh connection, and writes to
+# ~/irec.log there. `log` shows the last lines of these files; `stop` sends SIGTERM, upon which the
+# training saves a checkpoint. The same `start` command resumes the run, even on a new slice.
 set -euo pipefail
 
 usage() {
@@ -35,12 +35,12 @@ case $action in
         ;;
     start)
         if [[ $# -lt 1 ]]; then usage; fi
-        # setsid and nohup detach the training from the connection. It ends with the shell's `exec`, so
-        # that ~/irec.pid is the process id of Python.
+        # setsid and nohup detach the training from the connection. `exec` replaces the shell, so
+        # that ~/irec.pid contains the process id of Python.
         command="exec python -m irec_jax.main $(printf '%q ' "$@")"
         on_all_hosts "
             if kill -0 \$(cat ~/irec.pid 2>/dev/null) 2>/dev/null; then
-                echo 'a training is running on this host; stop it first' >&2; exit 1
+                echo 'a training run is active on this host; stop it first' >&2; exit 1
             fi
             cd ~/irec-jax
             IREC_COORDINATOR=auto nohup setsid bash -c $(printf '%q' "echo \$\$ > ~/irec.pid; $command") \

@@ -37,7 +37,7 @@ def test_only_existing_home_folders_are_expanded(home):
 
 def test_urls_are_refused(home):
     for url in ("gs://bucket/runs", pathlib.Path("s3://bucket/runs"), "https://a.org/song.wav"):
-        with pytest.raises(UserError, match="URLs are not read or written"):
+        with pytest.raises(UserError, match="URLs are accepted only"):
             expand_home(url)
     for name in ("Song: 1/a.wav", "C:/a.wav", "op.9: no/a", "a/b:/c", "take1:", "2:/a"):
         assert str(expand_home(name)) == name
@@ -66,9 +66,9 @@ def test_numbers_that_round_to_zero_have_no_minus_and_one_thing_is_singular():
 @pytest.mark.parametrize(
     ("code", "remedy"),
     [
-        (errno.ENOSPC, "(No space left on device); free space or name another folder"),
-        (errno.ENOENT, "(No such file or directory); name another folder"),
-        (errno.EACCES, "(Permission denied); make the folder writable or name another one"),
+        (errno.ENOSPC, "(No space left on device); free space or choose another folder"),
+        (errno.ENOENT, "(No such file or directory); choose another folder"),
+        (errno.EACCES, "(Permission denied); make the folder writable or choose another one"),
     ],
 )
 def test_the_remedy_fits_the_error(code, remedy):

@@ -13,8 +13,8 @@ def test_trainings_and_studies_describe_the_options_alike(words, capsys):
         cli.run([*words, "--help"])
     text = re.sub(r"\s+", " ", capsys.readouterr().out)
     items = "repeats" if words == ["train"] else "runs"
-    assert f"--task I/N execute every N-th of the {items} from the I-th on, in a job array" in text
-    assert f"--collect report on the finished {items}, executing none" in text
+    assert f"--task I/N execute every N-th of the {items}, starting with the I-th, as one" in text
+    assert f"--collect report on the finished {items} without executing any" in text
 
 
 def test_tasks_share_out_all_items():

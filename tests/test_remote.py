@@ -73,8 +73,8 @@ def test_files_are_written_as_one_object(objects):
 
 def test_urls_that_cannot_be_used_are_one_line(objects, monkeypatch):
     for path, message in (
-        ("gopher://a/b", "unknown kind of URL; use one of gs://, s3://"),
-        ("s3://", "names no bucket; expected s3://BUCKET/FOLDER"),
+        ("gopher://a/b", "unknown URL scheme; use one of gs://, s3://"),
+        ("s3://", "the bucket is missing; expected s3://BUCKET/FOLDER"),
         ("gs://a/b", "needs the package gcsfs; install it with: pip install gcsfs"),
     ):
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
@@ -157,7 +157,7 @@ def test_training_in_a_remote_workdir_is_that_in_a_local_one(trained, objects, c
     objects["bucket/runs/a/checkpoints/99/rest/d/0"] = b"1"
     assert call(*words) == 0
     printed = capsys.readouterr().out
-    assert f"s3://{damaged}: damaged (another checksum); using the checkpoint after" in printed
+    assert f"s3://{damaged}: damaged (wrong checksum); using the checkpoint after" in printed
     assert f"renamed to {run}/checkpoints/{last}.damaged" in printed
     assert f"resuming after step {best}\n" in printed
     steps = {name.split("/")[4] for name in objects if "runs/a/checkpoints/" in name}
@@ -292,4 +292,4 @@ def test_study_with_a_remote_workdir(objects, monkeypatch, capsys):
     with pytest.raises(UserError, match=r"s3://bucket/study: .* other settings \(seed\)"):
         runs.Study(arguments, {"seed": 1})
     assert run_command(lambda: cli.run(["study", "separation", "--workdir=s3://bucket/b"])) == 1
-    assert "URLs are not read or written here" in error_line(capsys)
+    assert "URLs are accepted only for --workdir" in error_line(capsys)

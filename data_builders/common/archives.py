@@ -1,6 +1,6 @@
-"""Files of a dataset in a folder or in a zip, and the download of zips.
+"""Dataset files in folders and zips, and downloads of zips.
 
-Zips are read in place and never unpacked, so a member cannot overwrite a file.
+Zips are read in place and never unpacked, so their members cannot overwrite files on disk.
 """
 
 import contextlib
@@ -33,14 +33,15 @@ _TIMEOUT_S = 60.0
 
 
 class File(NamedTuple):
-    """A file of a dataset.
+    """A file of a dataset, in a folder or in a zip.
 
     Attributes:
-        name: path within the folder or zip, with '/' and in Unicode normal form C.
-        origin: name for messages.
-        fingerprint: changes only if the file changes; a changed file may keep it.
-        read: returns the content.
-        path: path on disk; None within a zip.
+        name: path within the folder or zip, with '/' as separator and in Unicode normal form C.
+        origin: name of the file in messages.
+        fingerprint: size and, in a zip, CRC. Identical files have equal fingerprints, but equal
+            fingerprints do not prove that files are identical.
+        read: function that returns the content.
+        path: path on disk; None for a file in a zip.
     """
 
     name: str
@@ -51,7 +52,7 @@ class File(NamedTuple):
 
     @property
     def identity(self) -> tuple[int, int]:
-        """Device and inode of a file on disk: the same for all its links and spellings."""
+        """Device and inode: the same for all links to a file and all spellings of its path."""
         status = os.stat(self.disk_path)
         return status.st_dev, status.st_ino
 
@@ -60,14 +61,14 @@ class File(NamedTuple):
         """Path of the file on disk.
 
         Raises:
-            ValueError: the file is inside a zip archive.
+            ValueError: if the file is in a zip.
         """
         if self.path is None:
-            raise ValueError(f"{self.origin}: inside a zip archive, expected a file on disk")
+            raise ValueError(f"{self.origin}: in a zip, expected a file on disk")
         return self.path
 
     def open(self) -> str | BinaryIO:
-        """Return the path or, for a file inside a zip archive, its content as a seekable file."""
+        """Return the path or, for a file in a zip, a seekable file object with its content."""
         if self.path is not None:
             return self.path
         file = io.BytesIO(self.read())
@@ -76,12 +77,12 @@ class File(NamedTuple):
 
 
 def files_in_folder(folder: str | os.PathLike) -> list[File]:
-    """Return the files below a folder, sorted by name, without hidden files and ``__MACOSX``.
+    """Return all files below a folder, sorted by name, except hidden ones and ``__MACOSX``.
 
-    Links are followed, except those to a folder that contains them.
+    Symbolic links are followed unless they point to one of their own parent folders.
 
     Raises:
-        UserError: a folder cannot be read; from `File.read`, a file cannot be read.
+        UserError: if a folder cannot be read; or later, by `File.read`, if a file cannot be read.
     """
     files = []
 
@@ -108,9 +109,12 @@ def files_in_folder(folder: str | os.PathLike) -> list[File]:
 
 
 def subfolders(folder: str | os.PathLike) -> list[str]:
-    """Return the sorted names of the folders in a folder, without hidden ones and ``__MACOSX``.
+    """Return the sorted names of a folder's subfolders, except hidden ones and ``__MACOSX``.
 
-    Links to a folder that contains them are left out.
+    Symbolic links to one of their own parent folders are left out.
+
+    Raises:
+        UserError: if the folder cannot be read.
     """
     try:
         with os.scandir(folder) as entries:
@@ -124,9 +128,9 @@ def subfolders(folder: str | os.PathLike) -> list[str]:
 
 
 def check_no_pattern(path: str | os.PathLike, expected: str) -> None:
-    """Raise UserError for a path that does not exist and contains `*`, `?` or `[`."""
+    """Raise UserError if a path does not exist and contains `*`, `?` or `[`."""
     if not os.path.exists(path) and re.search(r"[*?[]", os.fspath(path)):
-        raise UserError(f"{path}: is a shell pattern, not a path; name {expected}")
+        raise UserError(f"{path}: is a shell pattern, not a path; pass the path of {expected}")
 
 
 def _links_to_parent(path: str) -> bool:
@@ -139,14 +143,15 @@ def _links_to_parent(path: str) -> bool:
 def config_name(
     label: str, format: str, key: str, files: Iterable[tuple[tuple, File]], *, default: str
 ) -> str:
-    """Return the config name ``<label>-<format>-<digest>`` of the current content of files.
+    """Return the config name ``<label>-<format>-<digest>`` for the current state of files.
 
     Args:
-        label: text for the name; characters other than letters and digits become ``_``.
-        format: format of the data; left out if empty.
-        key: text that the digest depends on, in addition to the files.
-        files: a description of each file, and the file; its size and time enter the digest, too.
-        default: replaces a label without letters and digits.
+        label: first part of the name; characters other than letters and digits become ``_``.
+        format: format of the data; omitted from the name if empty.
+        key: text to include in the digest.
+        files: (description, file) pairs; the digest covers each description and the size and
+            modification time of each file.
+        default: label to use if ``label`` contains no letters or digits.
     """
     digest = hashlib.sha256(key.encode(errors="surrogateescape"))
     for description, file in files:
@@ -158,7 +163,7 @@ def config_name(
 
 
 def file_at(path: str | os.PathLike, name: str) -> File:
-    """Return the file at a path, named within the dataset; raise UserError if it does not exist."""
+    """Return the file at a path, with its name in the dataset; raise UserError if it is missing."""
     origin = printable_name(os.fspath(path))
 
     def read() -> bytes:
@@ -175,11 +180,11 @@ def file_at(path: str | os.PathLike, name: str) -> File:
 
 
 def files_in_zip(path: str | os.PathLike) -> list[File]:
-    """Return the files of a zip, sorted by name, without hidden files and ``__MACOSX``.
+    """Return all files in a zip, sorted by name, except hidden ones and ``__MACOSX``.
 
     Raises:
-        UserError: not a zip, or a member is a link or has a path outside the zip; from
-            `File.read`, a damaged member.
+        UserError: if the file is not a zip, or if a member is a link or has a path outside the
+            zip; or later, by `File.read`, if a member is damaged.
     """
     try:
         archive = zipfile.ZipFile(path)
@@ -210,7 +215,11 @@ class _ZipReader(NamedTuple):
 
 
 def check_md5(path: str | os.PathLike, md5: str, *, remedy: str) -> None:
-    """Raise UserError with the given remedy if the MD5 sum differs; show a bar after a second."""
+    """Check the MD5 sum of a file, with a progress bar if this takes more than a second.
+
+    Raises:
+        UserError: if the MD5 sum differs; the message ends with ``remedy``.
+    """
     digest = hashlib.md5(usedforsecurity=False)
     with open(path, "rb") as file, _bytes_bar("checking", path, os.path.getsize(path)) as bar:
         while chunk := file.read(_CHUNK_BYTES):
@@ -221,13 +230,13 @@ def check_md5(path: str | os.PathLike, md5: str, *, remedy: str) -> None:
 
 
 def fetch(url: str, path: str | os.PathLike, md5: str) -> Path:
-    """Download a file over http(s), resuming an interrupted download, and return its path.
+    """Download a file over HTTP(S), resuming an interrupted download, and return its path.
 
-    The path exists only once the file is complete and its MD5 sum is verified. An existing file is
-    kept. Several processes may call this at the same time.
+    The file appears at the path only once it is complete and its MD5 sum has been verified. An
+    existing file is kept. Several processes may call this at the same time.
 
     Raises:
-        UserError: no connection, or another MD5 sum.
+        UserError: if the download fails or the MD5 sum is wrong.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -241,7 +250,7 @@ def fetch(url: str, path: str | os.PathLike, md5: str) -> Path:
             return path
         _download(url, file)
     try:
-        check_md5(part, md5, remedy="it was removed: start again, or download it by hand")
+        check_md5(part, md5, remedy="the file was deleted, so start again, or download it by hand")
     except UserError:
         part.unlink()
         raise
@@ -250,7 +259,7 @@ def fetch(url: str, path: str | os.PathLike, md5: str) -> Path:
 
 
 def manual_folder(dl_manager: Any) -> tuple[Path, bool]:
-    """Return the folder of files downloaded by hand, and whether the user set manual_dir."""
+    """Return the folder of manually downloaded files, and whether the user set manual_dir."""
     default = Path(dl_manager.download_dir, "manual")
     try:
         manual = Path(dl_manager.manual_dir)
@@ -262,19 +271,20 @@ def manual_folder(dl_manager: Any) -> tuple[Path, bool]:
 def find_or_fetch(
     dl_manager: Any, *, dataset: str, zip_name: str, url: str, md5: str, marker: str
 ) -> tuple[Path, list[File]]:
-    """Return the zip of a dataset or its unpacked folder, and its files.
+    """Return the path of a dataset's zip or unpacked folder, and the files in it.
 
-    Both are searched for in manual_dir. The zip is downloaded if no manual_dir is given.
+    If neither exists and the user has not set manual_dir, the zip is downloaded.
 
     Args:
         dl_manager: TFDS's download manager.
-        dataset: folder of the download.
-        zip_name: file name of the zip; an unpacked folder has the same name without its suffix.
+        dataset: name of the dataset, and of the folder that the zip is downloaded to.
+        zip_name: file name of the zip; the unpacked folder has the same name without the suffix.
         url, md5: address and MD5 sum of the zip.
-        marker: folder whose presence identifies the unpacked dataset.
+        marker: subfolder whose presence identifies the unpacked dataset.
 
     Raises:
-        UserError: neither is in manual_dir, another MD5 sum, or no connection.
+        UserError: if the user's manual_dir contains neither, the download fails, or the MD5 sum
+            is wrong.
     """
     manual, is_given = manual_folder(dl_manager)
     path = manual / zip_name
@@ -286,8 +296,8 @@ def find_or_fetch(
         return folder, files_in_folder(folder)
     elif is_given:
         raise UserError(
-            f"{manual}: lacks {zip_name} and a folder {marker}; get it from {url}, or leave "
-            "manual_dir out to download it"
+            f"{manual}: contains neither {zip_name} nor a folder {marker}; get the zip from {url}, "
+            "or leave manual_dir out to download it"
         )
     else:
         path = fetch(url, Path(dl_manager.download_dir, dataset, zip_name), md5)
@@ -307,13 +317,13 @@ def _download(url: str, file: BinaryIO) -> None:
                 break
         file.flush()
     raise UserError(
-        f"{url}: {error}; start again to resume, or download it by hand and name its folder as "
-        "manual_dir"
+        f"{url}: {error}; start again to resume the download, or download the file by hand and "
+        "set manual_dir to its folder"
     )
 
 
 def _download_rest(url: str, file: BinaryIO) -> bool:
-    """Append the missing bytes and return whether the file is complete."""
+    """Append the missing bytes to a file and return whether it is complete."""
     start = file.seek(0, os.SEEK_END)
     headers = {"User-Agent": "irec-jax"} | ({"Range": f"bytes={start}-"} if start else {})
     request = urllib.request.Request(url, headers=headers)
@@ -321,7 +331,7 @@ def _download_rest(url: str, file: BinaryIO) -> bool:
         response = urllib.request.urlopen(request, timeout=_TIMEOUT_S)
     except HTTPError as error:
         if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and start:
-            return True  # complete or too long; the MD5 sum decides
+            return True  # complete or too long; the MD5 sum will tell
         raise
     with response:
         if response.status != HTTPStatus.PARTIAL_CONTENT:
@@ -353,7 +363,7 @@ def printable_name(name: str) -> str:
 
 def _member_name(member: zipfile.ZipInfo) -> str:
     name = member.filename
-    if not member.flag_bits & 0x800:  # not declared as UTF-8, but usually is
+    if not member.flag_bits & 0x800:  # usually UTF-8, even if not declared as such
         with contextlib.suppress(UnicodeDecodeError, UnicodeEncodeError):
             name = name.encode("cp437").decode("utf-8")
     return unicodedata.normalize("NFC", name)
@@ -364,5 +374,6 @@ def _check_inside(path: str | os.PathLike, name: str, member: zipfile.ZipInfo) -
     absolute = name.startswith("/") or re.match(r"[A-Za-z]:", name)
     if absolute or "\\" in name or ".." in name.split("/") or is_link:
         raise UserError(
-            f"{path}: member {name!r} has a path outside the zip; download the original again"
+            f"{path}: member {name!r} is a link or has a path outside the zip; download the "
+            "original again"
         )

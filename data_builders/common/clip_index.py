@@ -1,4 +1,4 @@
-"""Index of a prepared split of clips: all features except the audio."""
+"""Index of the clips of a prepared split: all features except the audio."""
 
 import contextlib
 import zipfile
@@ -23,14 +23,15 @@ _DTYPES = {
 def clip_index(builder: Any, split: str) -> dict[str, np.ndarray]:
     """Return the index of the N clips of a prepared split, in the order of ``as_data_source``.
 
-    It is read from the data once and then from a file next to them. The dataset has K classes.
+    The first call reads all clips and stores the index next to the data; later calls load it. K is
+    the number of classes.
 
     Returns:
         ``num_samples`` int64 (N,); ``labels`` float32 (N, K), multi-hot; ``id`` and ``song`` str
         (N,); ``contradictory`` bool (N,); ``drums``, ``genre`` and ``part`` int64 (N,).
     """
     path = Path(builder.data_dir, f"clip_index-{split}.npz")
-    # A damaged index is rebuilt without an error, since the user did not cause the damage.
+    # A damaged index is rebuilt silently, since the user neither caused nor needs to fix it.
     with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         with np.load(path) as file:
             index = {name: file[name] for name in file.files}
@@ -47,7 +48,7 @@ def _scan(builder: Any, split: str) -> dict[str, np.ndarray]:
     source = builder.as_data_source(split)
     classes = np.arange(builder.info.features["labels"].feature.num_classes)
     columns: dict[str, list] = {name: [] for name in _DTYPES}
-    label = f"{builder.name} {split}: index"
+    label = f"indexing {builder.name} {split}"
     for i in progress_bar(range(len(source)), desc=label, unit=" clips", delay=1):
         clip = dict(source[i])
         clip |= {"num_samples": len(clip["audio"]), "labels": np.isin(classes, clip["labels"])}

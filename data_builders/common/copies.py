@@ -1,4 +1,4 @@
-"""Byte-identical files, compared by size, by their beginnings and by digests, in this order."""
+"""Detection of byte-identical files by size, then by their first bytes, then by digest."""
 
 import collections
 import hashlib
@@ -19,8 +19,8 @@ def find_copies(
     """Return the groups of byte-identical clips, in the given order.
 
     Args:
-        clips: the clips; empty files are not copies of one another.
-        concerns: whether the caller wants to know about a group; others are left out.
+        clips: clips to compare; empty files do not count as copies of one another.
+        concerns: predicate; groups for which it is False are dropped as early as possible.
     """
     groups = [[clip for clip in clips if clip.file.fingerprint[0]]]
     for key in (_fingerprint, _head, digest):
@@ -29,13 +29,13 @@ def find_copies(
 
 
 def find_contradictory(clips: Iterable[Clip]) -> frozenset[str]:
-    """Return the ids of clips that are byte-identical to a clip with other labels."""
+    """Return the ids of clips that are byte-identical to a clip with different labels."""
     groups = find_copies(clips, lambda group: len({frozenset(clip.labels) for clip in group}) > 1)
     return frozenset(clip.id for group in groups for clip in group)
 
 
 def find_copied_folders(folders: Iterable[Sequence[File]]) -> list[list[Sequence[File]]]:
-    """Return the groups of folders whose files have the same contents, under any names."""
+    """Return the groups of folders whose files have the same contents, whatever their names."""
     groups = [list(folders)]
     for key in (_fingerprint, _head, digest):
         groups = split_groups(groups, lambda files, key=key: tuple(sorted(map(key, files))))
@@ -43,7 +43,7 @@ def find_copied_folders(folders: Iterable[Sequence[File]]) -> list[list[Sequence
 
 
 def split_groups(groups: Iterable[Sequence[_T]], key: Callable[[_T], Any]) -> list[list[_T]]:
-    """Split each group by a key, computed in threads; groups of a single item are left out."""
+    """Split each group by a key that is computed in threads; drop groups of a single item."""
     parts = []
     for group in groups:
         by_key = collections.defaultdict(list)
@@ -59,7 +59,7 @@ def _fingerprint(file: File) -> tuple[int, ...]:
 
 def _head(file: File) -> bytes:
     if file.path is None:
-        return b""  # the fingerprint of a file in a zip contains a checksum
+        return b""  # not needed in a zip, where the fingerprint contains a checksum
     try:
         with open(file.path, "rb") as opened:
             return hashlib.blake2b(opened.read(_HEAD_BYTES)).digest()
@@ -72,7 +72,7 @@ def digest(file: File) -> bytes:
     if file.path is None:
         return hashlib.blake2b(file.read()).digest()
     try:
-        with open(file.path, "rb") as opened:  # in blocks: a user's files may be long
+        with open(file.path, "rb") as opened:  # in blocks, since files may be large
             return hashlib.file_digest(opened, "blake2b").digest()
     except OSError as error:
         raise UserError(f"{file.origin}: {error.strerror}; check the file") from error

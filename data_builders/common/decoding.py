@@ -1,4 +1,4 @@
-"""Decoding of audio files to the examples of a recognition dataset, in threads."""
+"""Multithreaded decoding of audio files into the examples of a recognition dataset."""
 
 import collections
 import dataclasses
@@ -15,11 +15,11 @@ from data_builders.common.features import AudioFormat
 from irec_jax import audio
 from irec_jax.errors import UserError
 
-#: Maximum size of a decoded clip (several copies are in memory while it is written): 3.4 h
-#: of mono22k, 51 min of stereo44k.
+#: Maximum size of a decoded clip, which corresponds to 3.4 h of mono22k or 51 min of stereo44k.
+#: Several copies of a clip are in memory while it is written.
 MAX_CLIP_BYTES = 512 << 20
-#: Maximum difference between the lengths of the streams of a track or piece, due to codec padding
-#: and rounding in resampling.
+#: Maximum difference in length between the streams of a track or piece. Codec padding and
+#: resampling cause small differences.
 TOLERANCE_S = 0.1
 
 _T = TypeVar("_T")
@@ -43,8 +43,9 @@ class Clip:
 class Examples:
     """The (key, example) pairs of a split, decoded in threads, in the order of ``clips``.
 
-    ``contradictory`` holds clip ids. ``on_error`` is called with the `UserError` of each clip that
-    cannot be read, and the clip is skipped; without it the error is raised.
+    ``contradictory`` contains the ids of the clips to flag. If ``on_error`` is given, it is called
+    with the `UserError` of each clip that cannot be read, and the clip is skipped; otherwise the
+    error is raised.
     """
 
     clips: Sequence[Clip]
@@ -76,13 +77,13 @@ class Examples:
 def decode(file: str | os.PathLike | BinaryIO, audio_format: AudioFormat) -> np.ndarray:
     """Decode a file to int16 (T, C).
 
-    A single channel is the mean of the channels of the file, or its loudest channel if they cancel,
-    as a stereo pair with one channel inverted does. Two channels are those of a file with
-    two channels, otherwise two copies of that one. If peaks exceed full scale, in float files or
-    after resampling, the clip is scaled down instead of clipped.
+    For one channel, the channels of the file are averaged; if they cancel, as in a stereo pair with
+    one channel inverted, the loudest one is used instead. For two channels, those of a stereo file
+    are kept, and any other file is reduced to one channel, which is duplicated. If peaks exceed
+    full scale, in float files or after resampling, the clip is scaled down rather than clipped.
 
     Raises:
-        UserError: see `audio.read`; or a clip larger than `MAX_CLIP_BYTES`.
+        UserError: as for `audio.read`, or if the clip is larger than `MAX_CLIP_BYTES`.
     """
     peak, samples = decode_at(file, audio_format)
     if peak > 1:
@@ -100,7 +101,7 @@ def decode_at(
     """Decode one stream of a file, multiplied by a gain; peaks beyond full scale are clipped.
 
     Returns:
-        The peak before the gain, and int16 (T, C) as for `decode`.
+        The peak before the gain is applied, and the samples, int16 (T, C), as returned by `decode`.
     """
     num_channels = audio_format.num_channels
     if num_channels > 1 and audio.info(file, stream=stream).num_channels == num_channels:
@@ -130,23 +131,26 @@ def _collect(
 
 
 def check_lengths(origin: str, lengths_s: Mapping[str, float]) -> None:
-    """Check that files or streams (name -> length) of a track or piece have equal lengths.
+    """Check that the files or streams of a track or piece (name -> length) have equal lengths.
 
     Raises:
-        UserError: lengths differ by more than `TOLERANCE_S`; the message starts with `origin`.
+        UserError: if lengths differ by more than `TOLERANCE_S`; the message starts with `origin`.
     """
     if not lengths_s:
         return
     short, long = (choose(lengths_s, key=lengths_s.__getitem__) for choose in (min, max))
     if lengths_s[long] - lengths_s[short] > TOLERANCE_S:
         raise UserError(
-            f"{origin}: {short} lasts {lengths_s[short]:.2f} s but {long} "
-            f"{lengths_s[long]:.2f} s; export all with the same start and length"
+            f"{origin}: {short} lasts {lengths_s[short]:.2f} s, but {long} lasts "
+            f"{lengths_s[long]:.2f} s; export all of them with the same start and length"
         )
 
 
 def in_threads(function: Callable[[_T], _U], items: Iterable[_T]) -> Iterator[_U]:
-    """Map a function in up to four threads (at most one per core), reading as many items ahead."""
+    """Map a function over items in up to four threads (at most one per core) and keep the order.
+
+    One item per thread is read ahead.
+    """
     num_threads = min(4, os.cpu_count() or 1)
     items = iter(items)
     with ThreadPoolExecutor(num_threads) as executor:

@@ -7,19 +7,20 @@ from typing import Any, Literal
 
 @dataclasses.dataclass(frozen=True)
 class Description:
-    """Description of a dataset, held as ``DATASET`` by the ``__init__.py`` of its folder.
+    """Description of a dataset; the ``__init__.py`` of its folder defines it as ``DATASET``.
 
     Attributes:
-        kind: content of an example: a labelled clip ("clips"), a segment of one stem of a track or
-            of its mixture ("stems"), or all tracks of a segment of a piece ("multitrack").
-        create_builder: returns the TFDS builder; its keyword arguments are the options and
-            ``data_dir``.
+        kind: content of an example: a labelled clip ("clips"), a segment of a track's mixture or
+            of one of its stems ("stems"), or a segment of a piece with all its tracks
+            ("multitrack").
+        create_builder: function that returns the TFDS builder; its keyword arguments are the
+            options and ``data_dir``.
         options: help text of each option, as shown by ``irec build --help``.
-        rendered: True for synthesised audio, whose scores are not scores on recordings.
-        classes: class list; None if it depends on the user's files.
+        rendered: True if the audio is synthesised, so that scores do not apply to recordings.
+        classes: class names; None if they depend on the user's files.
         test_parts: numbers of the published parts of the test split, if any.
-        describe_test: returns what the test split of a builder holds, if that depends on the
-            user's files; see `test_split`.
+        describe_test: function that describes the test split of a builder, needed only if the
+            split depends on the user's files; see `test_split`.
     """
 
     kind: Literal["clips", "stems", "multitrack"]
@@ -31,7 +32,7 @@ class Description:
     describe_test: Callable[[Any], str] | None = None
 
     def test_split(self, builder: Any) -> str:
-        """Return what the test split of a builder, prepared or not, holds: for reports."""
+        """Describe the test split of a builder for reports; its data need not be prepared."""
         if self.describe_test is not None:
             return self.describe_test(builder)
         unit = {"clips": "clips", "stems": "tracks", "multitrack": "pieces"}[self.kind]
@@ -42,4 +43,4 @@ class Description:
 CLIP_FORMAT = "mono22k (default; one channel, 22,050 Hz) or stereo44k (two channels, 44,100 Hz)"
 MULTITRACK_FORMAT = "multitrack44k (default) or multitrack48k"
 SIZE = "tiny, small (default) or full"
-SOUNDFONT = "SoundFont file that plays the music (default: TimGM6mb.sf2)"
+SOUNDFONT = "SoundFont to play the music with (default: TimGM6mb.sf2)"

@@ -22,7 +22,7 @@ class AudioFormat:
 
 
 FORMATS = {"stereo44k": AudioFormat(44_100, 2), "mono22k": AudioFormat(22_050, 1)}
-#: Formats of multitrack datasets: sample rate in Hz. Tracks have one channel, mixes two.
+#: Format of a multitrack dataset -> sample rate in Hz. Tracks are mono, mixes stereo.
 MULTITRACK_FORMATS = {"multitrack44k": 44_100, "multitrack48k": 48_000}
 #: Maximum duration of an example of a multitrack dataset, in s.
 SEGMENT_S = 60
@@ -32,7 +32,7 @@ STEM_SEGMENT_S = 6
 
 
 def check_format(name: str) -> str:
-    """Return the name of a format of clips; raise UserError if it is not a key of `FORMATS`."""
+    """Return the name of a clip format; raise UserError if it is not a key of `FORMATS`."""
     if name not in FORMATS:
         raise registry.unknown("format", name, FORMATS)
     return name
@@ -43,9 +43,13 @@ def recognition_features(
 ) -> tfds.features.FeaturesDict:
     """Return the features of a clip.
 
-    ``audio`` int16 (T, C); ``labels`` the instruments; ``id`` unique within the dataset; ``song``
-    the group that must stay within one split; ``drums`` and ``genre`` tags; ``part`` of the test
-    set (0 for training clips); ``contradictory`` if a byte-identical clip has other labels.
+    - ``audio``: int16 (T, C);
+    - ``labels``: classes of the instruments;
+    - ``id``: unique within the dataset;
+    - ``song``: group of clips that must stay within one split;
+    - ``drums``, ``genre``: one of `DRUMS` and one of `GENRES`;
+    - ``part``: number of the part of the test split; 0 for training clips;
+    - ``contradictory``: True if a byte-identical clip has different labels.
     """
     return tfds.features.FeaturesDict(
         {
@@ -66,12 +70,16 @@ def recognition_features(
 def multitrack_features(classes: Sequence[str]) -> tfds.features.FeaturesDict:
     """Return the features of a segment of a piece of J tracks, at most `SEGMENT_S` long.
 
-    ``mix`` int16 (T, 2); ``spots``, the spot microphone signals, and ``stems``, the dry tracks: J
-    arrays int16 (T,), or none if unknown; ``mixing``: J rows float32 (J,), the amplitude of each
-    stem in each spot, or none; ``max_crosstalk_db``: upper bound of its off-diagonal elements (NaN
-    if unknown). ``tracks`` are J unique names such as violin-2 and ``instruments`` their classes,
-    in the same order in all segments of a piece. ``piece`` is the group that must stay within one
-    split; ``segment`` counts from 0 and starts at ``start_s``; ``id`` is unique within the dataset.
+    - ``mix``: int16 (T, 2);
+    - ``spots``: spot microphone signals, J arrays int16 (T,); empty if unknown;
+    - ``stems``: dry tracks, J arrays int16 (T,); empty if unknown;
+    - ``mixing``: amplitude of each stem in each spot, J rows float32 (J,); empty if unknown;
+    - ``max_crosstalk_db``: upper bound of the off-diagonal elements of ``mixing``; NaN if unknown;
+    - ``tracks``: J unique names such as violin-2, in the same order in all segments of a piece;
+    - ``instruments``: classes of the tracks;
+    - ``piece``: name of the piece, which must stay within one split;
+    - ``id``: unique within the dataset;
+    - ``segment``, ``start_s``: number of the segment, from 0, and its start in the piece.
     """
     track = tfds.features.Tensor(shape=(None,), dtype=np.int16, encoding="bytes")
     row = tfds.features.Tensor(shape=(None,), dtype=np.float32, encoding="bytes")
@@ -96,10 +104,12 @@ def multitrack_features(classes: Sequence[str]) -> tfds.features.FeaturesDict:
 def stem_features() -> tfds.features.FeaturesDict:
     """Return the features of a segment of one stream of a track, at most `STEM_SEGMENT_S` long.
 
-    ``audio`` int16 (T, 2) at `STEM_SAMPLE_RATE_HZ`; ``stem`` one of `labels.STREAMS`, which have
-    equal lengths within a track; ``track`` is the group that must stay within one split;
-    ``segment`` counts from 0 and starts at ``start_s``; ``errata`` describes known errors of the
-    track, empty if there are none; ``id`` is unique within the dataset.
+    - ``audio``: int16 (T, 2) at `STEM_SAMPLE_RATE_HZ`;
+    - ``stem``: one of `labels.STREAMS`; all streams of a track have the same length;
+    - ``track``: name of the track, which must stay within one split;
+    - ``segment``, ``start_s``: number of the segment, from 0, and its start in the track;
+    - ``errata``: known errors of the track; empty if there are none;
+    - ``id``: unique within the dataset.
     """
     return tfds.features.FeaturesDict(
         {

@@ -1,4 +1,4 @@
-"""Base class and examples of multitrack datasets."""
+"""Examples of multitrack datasets, and the base class of their builders."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -22,8 +22,8 @@ def segment_example(
 ) -> tuple[str, dict[str, Any]]:
     """Return the (key, example) pair of a segment; see `features.multitrack_features`.
 
-    ``tracks`` maps unique names to classes, in order; ``spots``, ``stems`` int16 (J, T) and
-    ``mixing`` (J, J) are None if unknown.
+    ``tracks`` maps the unique name of each of the J tracks to its class. ``spots`` and ``stems``,
+    int16 (J, T), and ``mixing``, (J, J), are None if unknown.
     """
     key = f"{piece}-{segment}"
     example: dict[str, Any] = dict(id=key, piece=piece, segment=segment, start_s=start_s, mix=mix)
@@ -38,7 +38,7 @@ def segment_example(
 
 
 def sort_tracks(tracks: Iterable[tuple[str, str]], classes: Iterable[str]) -> dict[str, str]:
-    """Return (name, class) pairs as a dict, sorted by class order and then by number."""
+    """Return (name, class) pairs as a dict, sorted in the order of the classes, then by number."""
     ranks = {name: rank for rank, name in enumerate(classes)}
 
     def key(track: tuple[str, str]) -> tuple:
@@ -50,10 +50,10 @@ def sort_tracks(tracks: Iterable[tuple[str, str]], classes: Iterable[str]) -> di
 
 
 class MultitrackBuilder(IndexedBuilder):
-    """Base class of builders whose examples are `features.multitrack_features`.
+    """Base class of builders of multitrack datasets; see `features.multitrack_features`.
 
-    Rows of the index: ``piece``, ``segment``, ``tracks`` and ``instruments`` (names), and
-    ``num_samples``.
+    Each row of the index consists of ``piece``, ``segment``, ``tracks``, ``instruments`` (class
+    names) and ``num_samples``.
     """
 
     INDEX = "piece_index"
@@ -61,7 +61,7 @@ class MultitrackBuilder(IndexedBuilder):
     def note_activity(
         self, split: str, piece: str, *, num_frames: int, frame_length: int
     ) -> np.ndarray | None:
-        """Return in which frames each track of a piece plays, bool (J, F); None if unknown."""
+        """Return whether each track plays in each frame, as bool (J, F); None if unknown."""
         del split, piece, num_frames, frame_length
         return None
 

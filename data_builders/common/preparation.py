@@ -20,13 +20,13 @@ from irec_jax.errors import UserError
 def prepare_builder(
     make: Callable[[], Any], *, manual_dir: str | None = None, shared: Path | None = None
 ) -> Any:
-    """Return a builder whose data have been prepared, preparing them if necessary.
+    """Return the builder of a prepared dataset, preparing the data if necessary.
 
     Args:
-        make: returns a new builder; called again after waiting for another process.
-        manual_dir: folder of files that were downloaded by hand.
-        shared: remote folder from which prepared data are copied if it has them, and to which they
-            are copied if it does not.
+        make: function that returns a new builder; called again after waiting for other processes.
+        manual_dir: folder of manually downloaded files.
+        shared: remote folder of prepared data. Data that it contains are copied to this machine;
+            other data are prepared here and copied to it.
     """
     builder = make()
     if not _is_complete(builder):
@@ -44,7 +44,7 @@ def prepare_builder(
 
 
 def summary(builder: Any) -> str:
-    """Return one line with the name, number of examples, size and folder of a prepared dataset."""
+    """Return the name, number of examples, size and folder of a prepared dataset in one line."""
     splits = ", ".join(f"{s.num_examples} {name}" for name, s in builder.info.splits.items())
     size = f"{splits} {builder.UNIT}, {builder.info.dataset_size}"
     return f"{_name(builder)}: {size}, {builder.data_dir}"
@@ -61,17 +61,17 @@ def _is_complete(builder: Any) -> bool:
         for path in split.filepaths:
             if not os.path.exists(path):
                 raise UserError(
-                    f"{path}: missing file of a prepared dataset; delete the folder and repeat"
+                    f"{path}: missing file of a prepared dataset; delete the folder and start again"
                 )
     return True
 
 
 @contextlib.contextmanager
 def _lock(builder: Any) -> Iterator[bool]:
-    """Wait until no other process prepares this dataset.
+    """Lock a dataset for preparation, waiting for any other process that is preparing it.
 
     Yields:
-        False if the file system has no locks.
+        Whether the dataset is locked; False on a file system without locks.
     """
     folder = Path(builder.data_dir_root)
     version = f"{builder.builder_config.name}-{builder.version}"
@@ -89,8 +89,8 @@ def _lock(builder: Any) -> Iterator[bool]:
             fcntl.flock(lock, fcntl.LOCK_EX)
         except OSError:  # a network file system without locks
             locked = False
-        # The empty file stays: a process that waits for it would hold the lock of a deleted file,
-        # while a third one locks a new file of this name.
+        # The empty file is not deleted: a waiting process would then lock the deleted file while a
+        # third process locks a new one of the same name.
         yield locked
 
 
@@ -118,14 +118,15 @@ def _build(builder: Any, manual_dir: str | None, locked: bool) -> None:
 def _cannot_write(folder: Path, error: OSError) -> UserError:
     path = error.filename or folder
     reason = error.strerror or str(error).replace("\n", " ")
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, None)  # None: from a library
+    # Errors that libraries raise, such as on a full disk, may have no number.
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, None)
     remedy = "free some space or " if full else ""
     return UserError(f"{path}: {reason}; {remedy}set data_dir to another folder")
 
 
 @contextlib.contextmanager
 def quiet_logs() -> Iterator[None]:
-    """Suppress TFDS's log messages about conditions that are normal here."""
+    """Suppress TFDS's warnings about conditions that are normal here."""
     verbosity = logging.get_verbosity()
     logging.set_verbosity(logging.ERROR)
     try:
@@ -136,7 +137,7 @@ def quiet_logs() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet_output() -> Iterator[None]:
-    """Suppress TFDS's progress bars and standard output; builders show their own bar."""
+    """Suppress TFDS's progress bars and standard output; builders show their own progress bar."""
     import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()

@@ -1,8 +1,8 @@
 """Prepared datasets in remote folders, such as `gs://bucket/data`.
 
-array_record reads local files, and every example many times. A dataset is therefore copied to the
-user's cache folder, once on each machine. One that the remote folder does not have is prepared on
-this machine and copied there.
+array_record reads only local files, and training reads every example many times. Each machine
+therefore copies a dataset to the user's cache folder once. A dataset that is missing from the
+remote folder is prepared on this machine and copied to the remote folder.
 """
 
 import errno
@@ -15,28 +15,28 @@ from irec_jax import remote
 from irec_jax.errors import UserError
 from irec_jax.files import cache_folder, expand_home
 
-#: File that a prepared dataset has when it is complete.
+#: File that is written last, so that its presence marks a complete dataset.
 _LAST = "dataset_info.json"
 
 
 def local_folder(data_dir: Path) -> str:
-    """Return the folder on this machine for a folder of prepared data, which may be remote."""
+    """Return the local folder of prepared data; for a remote folder, this is in the cache."""
     if not remote.is_remote(data_dir):
         return os.path.abspath(data_dir)
     return str(cache_folder() / "datasets" / str(data_dir).replace("://", "/"))
 
 
 def shared_folder(data_dir: str | os.PathLike) -> Path | None:
-    """Return the remote folder of prepared data, None if it is a local one."""
+    """Return the folder of prepared data if it is remote, otherwise None."""
     path = expand_home(data_dir, urls=True)
     return path if remote.is_remote(path) else None
 
 
 def fetch(builder: Any, shared: Path) -> bool:
-    """Copy a prepared dataset to this machine; return whether the remote folder has it.
+    """Copy a prepared dataset to this machine; return False if the remote folder lacks it.
 
     Raises:
-        UserError: it cannot be read there or written here.
+        UserError: if the dataset cannot be read from the remote folder or written to this machine.
     """
     folder, final = _remote_folder(builder, shared), Path(builder.data_dir)
     if remote.read(folder / _LAST) is None:
@@ -48,7 +48,7 @@ def fetch(builder: Any, shared: Path) -> bool:
         remote.download(folder, incomplete)
         incomplete.rename(final)
     except OSError as error:
-        remedy = "free space or " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+        remedy = "free some space or " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
         raise UserError(
             f"{final}: cannot be written ({error.strerror or error}); {remedy}set "
             "XDG_CACHE_HOME to another folder"

@@ -1,4 +1,4 @@
-"""Base class and configs of rendered datasets."""
+"""Configs of rendered datasets, and the base class of their builders."""
 
 import abc
 import dataclasses
@@ -29,7 +29,7 @@ class RenderedConfig(tfds.core.BuilderConfig):
 
 
 class RenderedBuilder(StreamingBuilder, skip_registration=True):
-    """Base class of builders of rendered datasets, with a `RenderedConfig` as their config."""
+    """Base class of builders of rendered datasets, each configured by a `RenderedConfig`."""
 
     SPLITS: tuple[str, ...] = ("train", "test")
     #: Number of rendering processes; None for at most one per core. The data do not depend on it.
@@ -50,7 +50,7 @@ class RenderedBuilder(StreamingBuilder, skip_registration=True):
 
     @abc.abstractmethod
     def _num_examples(self, split: str) -> int:
-        """Return the number of examples of a split, known before they are rendered."""
+        """Return the number of examples of a split without rendering them."""
 
     @abc.abstractmethod
     def _render_examples(self, split: str) -> Iterator[tuple[str, dict]]:
@@ -74,10 +74,10 @@ class _Examples:
 def make_config(
     size: str, format: str = "", *, soundfont: str | os.PathLike | None = None
 ) -> RenderedConfig:
-    """Return the config ``<size>[-<format>]``, with the SoundFont in its name if one is given.
+    """Return the config ``<size>[-<format>]``; a SoundFont, if given, is added to its name.
 
     Raises:
-        UserError: the SoundFont cannot be read, or tinysoundfont is not installed.
+        UserError: if the SoundFont cannot be read, or tinysoundfont is not installed.
     """
     words = [size, format] if format else [size]
     name, soundfont = synth.name_with_soundfont("-".join(words), soundfont)
@@ -99,10 +99,10 @@ def create_builder(
     soundfont: str | os.PathLike | None,
     data_dir: str | None,
 ) -> Any:
-    """Return the builder of a rendered dataset with these options.
+    """Return the builder of a rendered dataset for the given options.
 
     Raises:
-        UserError: a size or format that the dataset does not have; see `make_config`.
+        UserError: if the dataset lacks the size or format, or as for `make_config`.
     """
     own_configs = builder_class.builder_configs
     for option, value in (("size", size), ("format", format)):
@@ -110,7 +110,7 @@ def create_builder(
         if value not in known:
             raise registry.unknown(option, value, known)
     config = make_config(size, format, soundfont=soundfont)
-    # TFDS takes a builder's own configs by name only.
+    # TFDS accepts a builder's own configs by name only.
     return builder_class(
         config=config.name if config.name in own_configs else config, data_dir=data_dir
     )

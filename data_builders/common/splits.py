@@ -6,23 +6,23 @@ from data_builders.common.archives import subfolders
 from irec_jax.errors import UserError
 
 SPLITS = ("train", "test")
-#: Other names of splits, which nobody gives to classes or pieces only.
+#: Other common names of splits. Folders that all have such names are reported as an error.
 _OTHER_NAMES = ("training", "testing", "valid", "val", "validation", "dev", "eval", "evaluation")
 
 
 def split_folders(root: str, reason: str = "move or remove it") -> dict[str, str]:
-    """Return the names of the folders train and test, in any case, by split.
+    """Return the names of the folders train and test by split, ignoring case.
 
     Args:
-        root: the folder that contains them.
-        reason: addition to the error about other folders.
+        root: folder that contains them.
+        reason: end of the error message about other folders.
 
     Returns:
-        Split -> name of its folder; nothing if the folder is not divided.
+        Split -> name of its folder; empty if the files are not divided.
 
     Raises:
-        UserError: another folder next to them, two spellings of one, or only folders with other
-            names of splits.
+        UserError: if there are other folders next to train and test, two folders for the same
+            split, or only folders with other names of splits.
     """
     folders: dict[str, str] = {}
     others = []
@@ -31,7 +31,7 @@ def split_folders(root: str, reason: str = "move or remove it") -> dict[str, str
             others.append(name)
         elif name.lower() in folders:
             raise UserError(
-                f"{root}: folders {folders[name.lower()]} and {name} are both the split "
+                f"{root}: folders {folders[name.lower()]} and {name} both belong to the split "
                 f"{name.lower()}; merge them"
             )
         else:
@@ -41,5 +41,5 @@ def split_folders(root: str, reason: str = "move or remove it") -> dict[str, str
             f"{os.path.join(root, others[0])}: unexpected folder next to train and test; {reason}"
         )
     if others[1:] and all(name.lower() in _OTHER_NAMES for name in others):
-        raise UserError(f"{root}: folders {' and '.join(others)}; name them train and test")
+        raise UserError(f"{root}: folders {' and '.join(others)}; rename them train and test")
     return folders

@@ -1,4 +1,4 @@
-"""Base class and examples of stem datasets."""
+"""Examples of stem datasets, and the base class of their builders."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -17,10 +17,10 @@ def track_examples(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the (key, example) pairs of a track, stream by stream; see `features.stem_features`.
 
-    ``streams`` are int16 (T, 2) for each of `labels.STREAMS`, of equal lengths.
+    ``streams`` maps each of `labels.STREAMS` to int16 (T, 2); all have the same length.
     """
     if {*streams} != {*STREAMS} or len({audio.shape for audio in streams.values()}) != 1:
-        raise ValueError(f"{track}: expected the streams {', '.join(STREAMS)} with equal lengths")
+        raise ValueError(f"{track}: expected the streams {', '.join(STREAMS)} of equal length")
     for stem in STREAMS:
         for segment in range(num_segments(len(streams[stem]))):
             start = segment * _SEGMENT_SAMPLES
@@ -31,14 +31,15 @@ def track_examples(
 
 
 def num_segments(num_samples: int) -> int:
-    """Return the number of segments of a stream."""
+    """Return the number of segments of a stream of a given length."""
     return -(-num_samples // _SEGMENT_SAMPLES)
 
 
 class StemBuilder(IndexedBuilder):
-    """Base class of builders whose examples are `features.stem_features`.
+    """Base class of builders of stem datasets; see `features.stem_features`.
 
-    Rows of the index: ``track``, ``stem`` (its name), ``segment``, ``errata`` and ``num_samples``.
+    Each row of the index consists of ``track``, ``stem`` (its name), ``segment``, ``errata`` and
+    ``num_samples``.
     """
 
     INDEX = "stem_index"

@@ -1,8 +1,8 @@
 """TFDS builders that write examples as they are generated, shard by shard.
 
-TFDS's own `GeneratorBasedBuilder` holds a split in memory to shuffle it, and beyond a gigabyte uses
-TensorFlow's file system, which is not installed. The data pipeline shuffles anyway, so examples are
-written in the order of generation, with only one in memory.
+TFDS's own `GeneratorBasedBuilder` keeps a split in memory to shuffle it, and beyond 1 GB it needs
+the file system of TensorFlow, which is not installed. Since the data pipeline shuffles anyway,
+examples are written in the order in which they are generated, with only one in memory at a time.
 """
 
 import abc
@@ -27,34 +27,34 @@ _SHARD_BYTES = 256 << 20
 
 
 class _Info(tfds.core.DatasetInfo):
-    """Information on a dataset that TFDS does not publish.
+    """Information about a dataset that TFDS does not publish.
 
-    TFDS looks for published information whenever a builder is created, and leaves an empty
-    temporary folder behind.
+    TFDS looks up published information whenever a builder is created, which leaves an empty
+    temporary folder behind. This class skips the lookup.
     """
 
     def initialize_from_bucket(self) -> None:
-        """Do nothing."""
+        """Do nothing, since no information is published."""
 
 
 class StreamingBuilder(tfds.core.GeneratorBasedBuilder):
-    """Base class like `tfds.core.GeneratorBasedBuilder` that always writes array_record files.
+    """A `tfds.core.GeneratorBasedBuilder` that always writes array_record files.
 
-    ``_split_generators`` returns a dict from split name to an iterable of (key, example). The
-    length of the iterable (``__len__`` or ``__length_hint__``), if any, is the total of the
-    progress bar.
+    ``_split_generators`` returns a dict that maps each split name to an iterable of (key, example)
+    pairs. If the iterable has a length (``__len__`` or ``__length_hint__``), the progress bar shows
+    it as the total.
     """
 
-    #: Unit of the examples in printed messages.
+    #: Plural noun for examples in messages.
     UNIT = "clips"
 
     @property
     def builder_config(self) -> Any:
-        """The config of this builder; subclasses state its class."""
+        """The config of this builder; subclasses narrow its type."""
         return super().builder_config
 
     def dataset_info_from_configs(self, **kwargs: Any) -> tfds.core.DatasetInfo:
-        """Return the information on this dataset; see `tfds.core.DatasetInfo`."""
+        """Return the information about this dataset; see `tfds.core.DatasetInfo`."""
         return _Info(builder=self, **kwargs)
 
     def index(self, split: str) -> Any:
@@ -65,7 +65,7 @@ class StreamingBuilder(tfds.core.GeneratorBasedBuilder):
         return examples
 
     def _written(self, split: str, example: Mapping[str, Any]) -> None:
-        """Handle an example that has been written; overridden by subclasses."""
+        """Process an example that has just been written; subclasses may override this."""
 
     def _download_and_prepare(self, dl_manager, download_config: Any = None) -> None:
         del download_config
@@ -90,7 +90,7 @@ class StreamingBuilder(tfds.core.GeneratorBasedBuilder):
                 raise ValueError(f"{self.name} {split}: two examples with the key {key!r}")
             keys.add(key)
             record = serializer.get_tf_example(features.encode_example(example))
-            # Sorted features, since their order otherwise differs between processes.
+            # Deterministic: otherwise the order of the features differs between processes.
             shards.write(record.SerializeToString(deterministic=True))
             self._written(split, example)
         if not keys:
@@ -109,9 +109,9 @@ class StreamingBuilder(tfds.core.GeneratorBasedBuilder):
 
 
 class OptionsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """Base class of builders that are created from a config, or from options.
+    """Base class of builders that are created either from a config or from options.
 
-    ``make_config`` of a subclass returns the config of its options.
+    Subclasses define ``make_config``, which returns the config for the given options.
     """
 
     make_config: Callable[..., tfds.core.BuilderConfig]
@@ -126,29 +126,30 @@ class OptionsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 
 class IndexedBuilder(StreamingBuilder):
-    """A `StreamingBuilder` that also writes an index of the examples without their audio."""
+    """A `StreamingBuilder` that also writes an index of the examples, without their audio."""
 
     UNIT = "segments"
     #: Prefix of the file name of the index.
     INDEX = "index"
 
     def index(self, split: str) -> list[dict[str, Any]]:
-        """Return the rows of a prepared split, in the order of ``as_data_source(split)``.
+        """Return the rows of a prepared split, in the same order as ``as_data_source(split)``.
 
         Raises:
-            UserError: the index is missing or damaged.
+            UserError: if the index is missing or damaged.
         """
         path = self._index_path(self.data_dir, split)
         try:
             return json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise UserError(
-                f"{path}: missing file of a prepared dataset; delete the folder and repeat"
+                f"{path}: missing or damaged file of a prepared dataset; delete the folder and "
+                "start again"
             ) from error
 
     @abc.abstractmethod
     def _row(self, example: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the index row of an example, with values that JSON can represent."""
+        """Return the index row of an example, which must be serialisable as JSON."""
 
     def _write_split(self, split: str, examples: Iterable) -> tfds.core.SplitInfo:
         self._rows: list[dict[str, Any]] = []
@@ -165,7 +166,7 @@ class IndexedBuilder(StreamingBuilder):
 
 
 class _Shards:
-    """Writer of records to files of bounded size, which are renamed once their number is known."""
+    """Writer of records to files of limited size, which are renamed once their number is known."""
 
     def __init__(self, prefix: str):
         self._prefix = prefix

@@ -31,7 +31,7 @@ DATASET = description.Description(
     kind="clips",
     create_builder=_create_builder,
     options={
-        "path": "your clips: a folder of <class>/*.wav (mp3, flac, ogg, m4a), one with "
+        "path": "your clips: a folder of <class>/*.wav (or mp3, flac, ogg, m4a), a folder with "
         "train/<class> and test/<class>, or a CSV file with the header "
         "file,labels[,split][,song]",
         "format": description.CLIP_FORMAT,

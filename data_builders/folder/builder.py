@@ -1,14 +1,16 @@
-"""A user's own clips: a folder per class, or a CSV file of files and labels.
+"""A user's own clips: a folder per class, or a CSV file with paths and labels.
 
-- ``<class>/*.wav`` (flac, mp3, ogg, m4a ...), at any depth below the class;
+- ``<class>/*.wav`` (flac, mp3, ogg, m4a ...), at any depth below the class folder;
 - ``train/<class>/*`` and ``test/<class>/*``;
-- a CSV file with the header ``file,labels[,split][,song]``: paths relative to it, labels separated
-  by ``;`` or ``|``, split ``train`` or ``test``, song the recording that a clip was cut from.
+- a CSV file with the header ``file,labels[,split][,song]``: paths are relative to the CSV file,
+  labels are separated by ``;`` or ``|``, the split is ``train`` or ``test``, and the song is the
+  recording that the clip was cut from.
 
-Without a split, a fifth of the songs (of the files if there is no such column) becomes the test
-split: always the same ones, with at least one of every class that has two. Each file becomes one
-clip of up to `decoding.MAX_CLIP_BYTES`. Files that cannot be read are reported and skipped. A file
-with several names (links) or copies is used once; in both train and test it is an error.
+If the clips are not split, a fifth of the songs (or of the files, without a song column) is held
+out for testing; see `split.choose_test_songs`. Each file becomes one clip of up to
+`decoding.MAX_CLIP_BYTES`. Files that cannot be read are reported and skipped. A file that occurs
+several times, as a link or a copy, is used once; if it occurs in both train and test, this is an
+error.
 """
 
 import dataclasses
@@ -32,9 +34,9 @@ from irec_jax.files import expand_home
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class FolderConfig(tfds.core.BuilderConfig):
-    """Current content of the folder or CSV file at ``path``, with a format and classes.
+    """Config for the current content of the folder or CSV file at ``path``.
 
-    ``is_split`` states whether the user divided the clips into training and test clips.
+    ``is_split`` is True if the user has split the clips into training and test clips.
     """
 
     path: str
@@ -50,19 +52,20 @@ def make_config(
 ) -> FolderConfig:
     """Return the config of a folder or CSV file.
 
-    Its name contains a digest of the content, so that changed files are prepared again.
+    Its name contains a digest of the labels and of the names, sizes and modification times of the
+    files, so that changed files are prepared again.
 
     Args:
         path: folder or CSV file.
         format: key of `features.FORMATS`.
-        classes: class names, a sequence or separated by commas; None for all, sorted.
+        classes: class names, as a sequence or separated by commas; None for all, sorted.
 
     Raises:
-        UserError: no path, unknown format, or see `scan`.
+        UserError: if there is no path or the format is unknown, or as for `scan`.
     """
     if not path:
         raise UserError(
-            "folder: no path given; set path to a folder of <class>/*.wav or a CSV file"
+            "folder: no path given; set path to a folder of <class>/*.wav or to a CSV file"
         )
     check_format(format)
     path = os.path.abspath(expand_home(path))
@@ -87,7 +90,7 @@ def make_config(
 
 
 class Folder(OptionsBuilder, StreamingBuilder):
-    """Builder of `folder`, with a `FolderConfig` as its config."""
+    """Builder of `folder`, configured by a `FolderConfig`."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "Folders of classes and CSV files."}
@@ -97,7 +100,7 @@ class Folder(OptionsBuilder, StreamingBuilder):
     def _info(self) -> tfds.core.DatasetInfo:
         config = self.builder_config
         return self.dataset_info_from_configs(
-            description=f"The sounds of {config.path}.",
+            description=f"The clips in {config.path}.",
             features=recognition_features(config.classes, FORMATS[config.format]),
         )
 

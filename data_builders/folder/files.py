@@ -1,7 +1,7 @@
 """Clips of a folder or CSV file, with their labels, songs and splits.
 
-The same checks apply to all layouts. Files are identified by their content, not by their names: a
-file may be reached through links, by several spellings of its path, or be a copy of another one.
+The same checks apply to all layouts. Files are identified by their content rather than their names,
+because links, copies and different spellings of a path may all lead to the same recording.
 """
 
 import csv
@@ -35,10 +35,10 @@ class Layout(NamedTuple):
     """The clips of a folder or CSV file.
 
     Attributes:
-        classes: names of the classes.
+        classes: class names.
         splits: clips of the splits train and test.
-        is_split: whether the user divided the clips.
-        notes: lines for the user about files that are left out.
+        is_split: whether the user has split the clips.
+        notes: messages to the user about files that are left out.
     """
 
     classes: tuple[str, ...]
@@ -48,12 +48,12 @@ class Layout(NamedTuple):
 
 
 def scan(path: str, classes: Sequence[str] | None) -> Layout:
-    """Return the clips of a folder or CSV file; `drop_copies` compares their contents.
+    """Return the clips of a folder or CSV file, without comparing their contents.
 
     Raises:
-        UserError: no such path, a class without clips, an unknown class, too few songs to split,
-            a class, song or file in the wrong splits, or a file with labels in two places; errors
-            in a CSV file name the line.
+        UserError: if the path does not exist, a class is unknown or has no clips, there are too few
+            songs to split, a class is in test but not in train, a song or file is in both splits,
+            or a file has different labels in two places. Errors in a CSV file give the line number.
     """
     check_no_pattern(path, "a folder or a CSV file")
     if not os.path.exists(path):
@@ -79,22 +79,22 @@ def scan(path: str, classes: Sequence[str] | None) -> Layout:
 
 
 def drop_copies(layout: Layout) -> Layout:
-    """Return the clips without byte-identical copies that have the same labels.
+    """Drop byte-identical copies of clips, unless their labels differ within a split.
 
-    Of copies with other labels, those in the split of the first one remain.
+    Among copies with different labels, those in the split of the first copy are kept.
 
     Raises:
-        UserError: a clip of train is a copy of one of test, and the user divided the clips.
+        UserError: if the user has split the clips and a training clip is a copy of a test clip.
     """
     split_of = {clip.id: split for split, clips in layout.splits.items() for clip in clips}
-    dropped: dict[str, str] = {}  # id of the copy -> id of the clip that remains
+    dropped: dict[str, str] = {}  # id of the copy -> id of the clip that is kept
     for group in find_copies(_clips(layout.splits)):
         first, *others = sorted(group, key=lambda clip: clip.id)
         for clip in others:
             leaks = split_of[clip.id] != split_of[first.id]
             if leaks and layout.is_split:
                 raise UserError(
-                    f"{clip.file.origin}: in {split_of[clip.id]}, and a copy of "
+                    f"{clip.file.origin}: is in {split_of[clip.id]}, but is a copy of "
                     f"{first.file.origin} in {split_of[first.id]}; remove one"
                 )
             if leaks or set(clip.labels) == set(first.labels):
@@ -103,25 +103,26 @@ def drop_copies(layout: Layout) -> Layout:
         split: [clip for clip in clips if clip.id not in dropped]
         for split, clips in layout.splits.items()
     }
-    return layout._replace(splits=splits, notes=layout.notes + _describe("copies", dropped))
+    return layout._replace(splits=splits, notes=layout.notes + _describe("a copy of", dropped))
 
 
 def _clips(splits: Mapping[str, Sequence[Clip]]) -> Iterable[Clip]:
     return itertools.chain.from_iterable(splits.values())
 
 
-def _describe(kind: str, dropped: Mapping[str, str]) -> list[str]:
-    """Return a line about files that are left out, by the names of those that remain."""
+def _describe(relation: str, dropped: Mapping[str, str]) -> list[str]:
+    """Return a message about files that are left out (name -> name of the file that is kept)."""
     if not dropped:
         return []
     name, other = next(iter(dropped.items()))
-    return [f"{len(dropped)} {kind} of other files are left out, such as {name} of {other}"]
+    files = "file" if len(dropped) == 1 else "files"
+    return [f"{len(dropped)} duplicate {files} left out: for example, {name} is {relation} {other}"]
 
 
 def _check_classes(
     path: str, splits: Mapping[str, Sequence[Clip]], classes: Sequence[str] | None
 ) -> None:
-    """Raise UserError for classes without clips, without training clips, or with two spellings."""
+    """Raise UserError if a class has no clips, no training clips or two spellings."""
     labels = {split: {n for clip in clips for n in clip.labels} for split, clips in splits.items()}
     available = set().union(*labels.values())
     for name in classes or ():
@@ -136,25 +137,27 @@ def _check_classes(
             )
     for name in sorted(labels.get("test", set()) - labels["train"]):
         raise UserError(
-            f"{path}: the split train lacks the class {name!r} of test; add clips of it"
+            f"{path}: class {name!r} is in test but not in train; add training clips of it"
         )
 
 
 def _check_songs(path: str, splits: Mapping[str, Sequence[Clip]]) -> None:
-    """Raise UserError for a song that is in both splits; songs are those of a CSV file."""
+    """Raise UserError if a song, as given in a CSV file, is in both splits."""
     songs = {split: {clip.song for clip in clips} for split, clips in splits.items()}
     for song in sorted(songs["train"] & songs["test"]):
-        raise UserError(f"{path}: song {song!r} is in both train and test; move its clips to one")
+        raise UserError(
+            f"{path}: song {song!r} is in both train and test; move all its clips to one split"
+        )
 
 
 def _drop_links(
     path: str, splits: Mapping[str, Sequence[Clip]]
 ) -> tuple[dict[str, list[Clip]], list[str]]:
-    """Return the clips without links to the files of others, and a line about them.
+    """Drop clips that are links to the files of others; return the rest and a message.
 
     Raises:
-        UserError: two names of a file have other labels, or are in train and test; or two files
-            have names that differ only in their Unicode form.
+        UserError: if two names of one file have different labels or are in different splits, or if
+            the names of two files differ only in their Unicode form.
     """
     firsts: dict[tuple[int, int], tuple[str, Clip]] = {}
     ids: set[str] = set()
@@ -167,23 +170,23 @@ def _drop_links(
             if first is clip:
                 if clip.id in ids:
                     raise UserError(
-                        f"{path}: another file has the same name as {clip.file.origin} in another "
-                        "Unicode form; rename one"
+                        f"{path}: the name of another file differs from {clip.file.origin} only in "
+                        "its Unicode form; rename one"
                     )
                 ids.add(clip.id)
                 remaining[split].append(clip)
                 continue
             names = f"{path}: {clip.file.origin} is the same file as {first.file.origin}"
             if first_split != split:
-                raise UserError(f"{names}, which is in {first_split}, not {split}; remove one")
+                raise UserError(f"{names}, but in {split} instead of {first_split}; remove one")
             if set(first.labels) != set(clip.labels):
                 raise UserError(
-                    f"{names}, with the labels {';'.join(first.labels)}, not "
-                    f"{';'.join(clip.labels)}; remove one, or list the file with all labels in a "
-                    "CSV file"
+                    f"{names}, but with the labels {';'.join(clip.labels)} instead of "
+                    f"{';'.join(first.labels)}; remove one, or list the file with all its labels "
+                    "in a CSV file"
                 )
             dropped[clip.file.origin] = first.file.origin
-    return remaining, _describe("links or other names", dropped)
+    return remaining, _describe("another name of", dropped)
 
 
 def _scan_folder(root: str, classes: Sequence[str] | None) -> dict[str, list[Clip]]:
@@ -192,7 +195,7 @@ def _scan_folder(root: str, classes: Sequence[str] | None) -> dict[str, list[Cli
         return {"train": _scan_classes(root, "", "", classes)}
     for split in SPLITS:
         if split not in folders:
-            raise UserError(f"{root}: lacks the folder {split}; add {split}/<class>/*.wav")
+            raise UserError(f"{root}: no folder {split}; add {split}/<class>/*.wav")
     return {split: _scan_classes(root, folders[split], split, classes) for split in SPLITS}
 
 
@@ -240,31 +243,31 @@ def _scan_csv(path: str, classes: Sequence[str] | None) -> dict[str, list[Clip]]
         first, name = first_lines.setdefault(file.identity, (line, file.name))
         if first != line:
             known_as = f" as {name}" if name != file.name else ""
-            raise UserError(f"{where}: {file.name} is also in line {first}{known_as}; remove one")
+            raise UserError(
+                f"{where}: {file.name} is also listed in line {first}{known_as}; remove one"
+            )
         clip = Clip(file=file, id=file.name, labels=labels, song=row.get("song") or file.name)
         splits[split].append(clip)
     if not first_lines:
-        raise UserError(f"{path}: no lines after the header; add file,labels")
+        raise UserError(f"{path}: no lines after the header; add a line file,labels for each clip")
     return splits
 
 
 def _listed_file(path: str, name: str, where: str) -> File:
     if not name:
-        raise UserError(f"{where}: no file name; fill in the column file")
+        raise UserError(f"{where}: no file name; fill in the column 'file'")
     spellings = [name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD"))]
     paths = [os.path.join(os.path.dirname(path), spelling) for spelling in spellings]
     full_path = next(filter(os.path.isfile, paths), paths[0])
     if not os.path.isfile(full_path):
         is_pattern = re.search(r"[*?[]", name)
-        remedy = (
-            "name one file in each line" if is_pattern else "paths are relative to the CSV file"
-        )
+        remedy = "list one file per line" if is_pattern else "paths are relative to the CSV file"
         raise UserError(f"{where}: no such file {full_path}; {remedy}")
     return file_at(full_path, os.path.normpath(name))
 
 
 def _rows(path: str) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the line numbers of a CSV file and the stripped texts by column."""
+    """Yield the line number and the fields by column of each row of a CSV file."""
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, restval="", strict=True)
@@ -278,12 +281,14 @@ def _rows(path: str) -> Iterator[tuple[int, dict[str, str]]]:
             for row in reader:
                 if None in row:
                     raise UserError(
-                        f"{path} line {reader.line_num}: more columns than the header; quote names "
-                        "that contain commas"
+                        f"{path} line {reader.line_num}: more columns than the header; quote "
+                        "fields that contain commas"
                     )
                 yield reader.line_num, {name: text.strip() for name, text in row.items()}
     except (csv.Error, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a CSV file in UTF-8 ({error}); export it again") from error
+        raise UserError(
+            f"{path}: not a CSV file in UTF-8 ({error}); export it as CSV in UTF-8"
+        ) from error
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; check the file") from error
 
@@ -295,8 +300,8 @@ def _split_by_song(path: str, clips: list[Clip]) -> dict[str, list[Clip]]:
     test = choose_test_songs(labels)
     if not test:
         raise UserError(
-            f"{path}: no class has two songs, so none can be held out for testing; add some or "
-            "specify the split"
+            f"{path}: no class has two songs, so none can be held out for testing; add songs "
+            "or specify the split"
         )
     splits: dict[str, list[Clip]] = {"train": [], "test": []}
     for clip in clips:

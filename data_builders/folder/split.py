@@ -1,4 +1,4 @@
-"""Choice of test songs for a user's clips without a split."""
+"""Choice of test songs from clips that the user has not split."""
 
 import hashlib
 from collections import Counter
@@ -8,14 +8,14 @@ _TEST_FRACTION = 0.2
 
 
 def choose_test_songs(labels: Mapping[str, Iterable[str]]) -> frozenset[str]:
-    """Choose a fifth of the songs for testing, in an order that depends on their names alone.
+    """Choose a fifth of the songs for testing; equal inputs always give the same choice.
 
     Args:
-        labels: classes of each song.
+        labels: song -> its classes.
 
     Returns:
-        Test songs: at least one of every class that has two songs, as long as every class keeps
-        one for training; empty if no class has a song to spare.
+        The test songs. They cover every class that has at least two songs, unless this would leave
+        some class without a training song. Empty if no class can spare a song.
     """
     order = sorted(labels, key=lambda song: hashlib.sha256(song.encode()).digest())
     remaining = Counter(label for names in labels.values() for label in set(names))

@@ -256,7 +256,7 @@ class _Silence:
 
 
 def _parts(seats: list[_Seat], sheet, key: tuple, single: bool) -> list[Part]:
-    """Compose the parts of the players, either single notes or music."""
+    """Compose the parts of the players, either as single notes or as music."""
     if single:
         return [_single_notes(seat, sheet, key) for seat in seats]
     musicians = []

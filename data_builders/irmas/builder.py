@@ -1,10 +1,10 @@
 """IRMAS: predominant instrument recognition in Western music recordings (Bosch et al. 2012).
 
-6,705 training clips of 3 s with one of 11 instruments each, 2,874 test clips of 5 to 20 s with one
-to five. For non-commercial use only; clips must not be redistributed.
+6,705 training clips of 3 s with one of 11 instruments each, and 2,874 test clips of 5 to 20 s with
+one to five instruments. For non-commercial use only; clips must not be redistributed.
 
-Training songs with byte-identical clips form one group (`song`), so that splits by song do not
-leak. Byte-identical test clips with different labels are kept and flagged (`contradictory`).
+Training songs that share byte-identical clips form one group (`song`), so that splits by song do
+not leak. Byte-identical test clips with different labels are kept and flagged (`contradictory`).
 """
 
 import re
@@ -30,7 +30,7 @@ from irec_jax.labels import IRMAS
 
 _URL = "https://zenodo.org/record/1290750/files"
 _TRAINING = "IRMAS-TrainingData"
-#: Possible names of the folder of an unpacked zip.
+#: Possible folder names of each unpacked zip.
 _FOLDERS = {
     _TRAINING: (_TRAINING,),
     "IRMAS-TestingData-Part1": ("IRMAS-TestingData-Part1", "Part1"),
@@ -60,8 +60,8 @@ class Irmas(StreamingBuilder):
     ]
     DEFAULT_BUILDER_CONFIG_NAME = "mono22k"
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        f"The four zips of {_URL.replace('/files', '')}, or their unpacked folders; missing zips "
-        "are downloaded if there are none."
+        f"The four zips from {_URL.replace('/files', '')}, or their unpacked folders. If there are "
+        "none, they are downloaded."
     )
     #: MD5 sums of the zips.
     MD5 = {
@@ -97,7 +97,7 @@ class Irmas(StreamingBuilder):
         }
 
     def _find_files(self, dl_manager) -> dict[str, list[File]]:
-        """Return the files of each zip, from the manual folder or downloaded."""
+        """Return the files of each zip, found in the manual folder or downloaded."""
         manual, is_given = manual_folder(dl_manager)
         found = {name: _find(manual, name) for name in self.MD5}
         paths = {name: path for name, path in found.items() if path is not None}
@@ -109,8 +109,9 @@ class Irmas(StreamingBuilder):
             return {name: files_in_zip(path) for name, path in paths.items()}
         if missing:
             raise UserError(
-                f"{manual}: lacks {', '.join(missing)}; get them from {_URL.replace('/files', '')}"
-                " (zips, or unpacked folders of that name), or leave manual_dir out to download all"
+                f"{manual}: missing {', '.join(missing)}; get them from "
+                f"{_URL.replace('/files', '')} (unpacked folders also work), or leave manual_dir "
+                "out to download everything"
             )
         return {name: self._open(name, path) for name, path in paths.items()}
 
@@ -136,7 +137,7 @@ class Irmas(StreamingBuilder):
 
 
 def _find(manual: Path, name: str) -> Path | None:
-    """Return the zip or the unpacked folder of a part, in the manual folder or its subfolders."""
+    """Return the zip or unpacked folder of a part, in the manual folder or a subfolder of it."""
     folders = [manual]
     if manual.is_dir():
         folders += sorted(path for path in manual.iterdir() if path.is_dir())
@@ -169,7 +170,7 @@ def _training_clips(files: list[File]) -> Iterator[Clip]:
 
 
 def _tags(tags: str) -> tuple[str, str]:
-    """Return drums and genre of `[instrument][drums][genre]`; drums are often omitted."""
+    """Return drums and genre from `[instrument][drums][genre]`; drums are often omitted."""
     drums = genre = "unknown"
     for tag in tags[1:-1].split("][")[1:]:
         if tag in _DRUMS:
@@ -187,7 +188,7 @@ def _test_clips(files: list[File], part: int) -> Iterator[Clip]:
             continue
         labels = by_name.get(f"{file.name[:-4]}.txt".lower())
         if labels is None:
-            raise UserError(f"{file.origin}: no labels in {path.stem}.txt; unpack the zip again")
+            raise UserError(f"{file.origin}: no label file {path.stem}.txt; unpack the zip again")
         yield Clip(
             file=file,
             id=f"part{part}/{path.stem}",
@@ -198,7 +199,7 @@ def _test_clips(files: list[File], part: int) -> Iterator[Clip]:
 
 
 def _read_labels(file: File) -> tuple[str, ...]:
-    """Return the labels of a file with one label per line, often followed by a tab."""
+    """Read a label file, which has one label per line, often followed by a tab."""
     lines = file.read().decode("utf-8-sig", "replace").splitlines()
     labels = [line.strip() for line in lines if line.strip()]
     for label in labels:

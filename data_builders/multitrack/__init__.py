@@ -25,11 +25,11 @@ DATASET = description.Description(
     create_builder=_create_builder,
     options={
         "path": "your recordings: a folder of <piece>/mix.wav and <piece>/<instrument>[-N].wav, "
-        "or one with train/<piece> and test/<piece>",
+        "or a folder with train/<piece> and test/<piece>",
         "layout": "folder (default), phenicx for PHENICX-Anechoic, medleydb or medleydb_raw for "
-        "the stems or the raw tracks of MedleyDB, or mixing_secrets for the Cambridge MT library",
+        "the stems or raw tracks of MedleyDB, or mixing_secrets for the Cambridge MT library",
         "format": description.MULTITRACK_FORMAT,
         "classes": "class names, separated by commas, or all for every instrument in path "
-        "(default: 13 instruments of the orchestra; medleydb and mixing_secrets: all)",
+        "(default: 13 orchestral instruments; all for medleydb and mixing_secrets)",
     },
 )

@@ -1,4 +1,4 @@
-"""Decoding of all tracks of a piece in parallel, segment by segment."""
+"""Parallel decoding of all tracks of a piece, segment by segment."""
 
 import dataclasses
 import math
@@ -21,8 +21,8 @@ from irec_jax import audio
 class Examples:
     """The (key, example) pairs of a split, decoded on iteration, one segment at a time.
 
-    Dry tracks become stems, others spots. A missing mix is replaced by the sum of the tracks,
-    normalised to full scale.
+    Dry tracks become ``stems``, other tracks ``spots``. A missing mix is replaced by the sum of the
+    tracks, normalised to full scale.
     """
 
     pieces: Sequence[PieceFiles]
@@ -37,8 +37,8 @@ class Examples:
             yield from self._segments(piece)
 
     def _segments(self, piece: PieceFiles) -> Iterator[tuple[str, dict[str, Any]]]:
-        # The files are read twice: one gain for the full piece preserves the balance of the tracks
-        # and avoids clipping of peaks beyond full scale, in float files or after resampling.
+        # The files are read twice, first for the peaks. One gain for the entire piece preserves the
+        # balance of the tracks and prevents clipping, in float files or after resampling.
         mix_peak, peak, channels = _measure(piece, self.sample_rate_hz)
         gain = np.float32(1 / max(1.0, peak))
         mix_gain = np.float32(1 / (max(1.0, mix_peak) if piece.mix else mix_peak or 1.0))
@@ -59,7 +59,7 @@ def prepare_examples(pieces: Sequence[PieceFiles], *, sample_rate_hz: int) -> Ex
     """Check the headers of the files of all pieces and return the examples.
 
     Raises:
-        UserError: a file cannot be read, or tracks have different lengths.
+        UserError: if a file cannot be read, or tracks have different lengths.
     """
     num_segments = 0
     for piece in pieces:
@@ -79,18 +79,20 @@ def read_segments(
     channels: Mapping[File, int] = MappingProxyType({}),
     levels: Mapping[File, audio.ChannelLevels] = MappingProxyType({}),
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield segments: the mix float32 (T, 2), or the sum of the tracks, and tracks float32 (J, T).
+    """Yield the segments of a piece: the mix, float32 (T, 2), and the tracks, float32 (J, T).
 
-    All segments but the last are `SEGMENT_S` long. Shorter tracks are padded with silence.
+    All segments except the last are `SEGMENT_S` long. Shorter tracks are padded with silence. A
+    missing mix is replaced by the sum of the tracks.
 
     Args:
         piece: the piece.
         sample_rate_hz: sample rate of the segments.
-        channels: channels to take from the files of tracks, instead of the mean of all.
-        levels: measure the channels of these files.
+        channels: file -> channel to use; the channels of other files are averaged.
+        levels: file -> object that measures the levels of its channels.
 
     Raises:
-        UserError: a file cannot be read or, at the end, tracks have different lengths.
+        UserError: if a file cannot be read or, after the last segment, if tracks turn out to have
+            different lengths.
     """
     files = _files(piece)
     streams = [
@@ -112,13 +114,13 @@ def read_segments(
         if piece.mix is None:
             mix += tracks.sum(axis=0)[:, None]
         elif blocks[-1] is not None:
-            mix[: len(blocks[-1])] = blocks[-1]  # one channel becomes two
+            mix[: len(blocks[-1])] = blocks[-1]  # a mono mix fills both channels
         yield mix, tracks
     _check_lengths(piece, dict(zip(files, lengths / sample_rate_hz, strict=True)))
 
 
 def _files(piece: PieceFiles) -> list[File]:
-    """Return the files of the tracks, then that of the mix if there is one."""
+    """Return the files of the tracks, followed by that of the mix if there is one."""
     return [*piece.files.values(), *([] if piece.mix is None else [piece.mix])]
 
 
@@ -150,10 +152,10 @@ def _stream(
 
 
 def _measure(piece: PieceFiles, sample_rate_hz: int) -> tuple[float, float, dict[File, int]]:
-    """Return the peaks of the mix and of the loudest track, and the channels to take.
+    """Return the peaks of the mix and of the loudest track, and the channels to use.
 
-    The loudest channel is taken from tracks whose channels cancel, as those of a stereo pair with
-    one channel inverted.
+    If the channels of a track cancel, as in a stereo pair with one channel inverted, its loudest
+    channel is used.
     """
     levels = {file: audio.ChannelLevels() for file in piece.files.values()}
     mix_peak, peak = _peaks(read_segments(piece, sample_rate_hz, levels=levels))

@@ -1,13 +1,13 @@
 """A user's own multitrack recordings, MedleyDB, Mixing Secrets and PHENICX-Anechoic.
 
 Layout `folder`: ``<piece>/mix.wav`` and ``<piece>/<instrument>[-N].wav`` (flac, mp3, m4a ...), or
-``train/<piece>/*`` and ``test/<piece>/*``; without these a fifth of the pieces is used for testing,
-in an order that depends on their names alone. The tracks are spot microphone signals (`spots`);
-several channels are averaged. The mix has two channels. A missing mix is replaced by the sum of the
-tracks, normalised to full scale.
+``train/<piece>/*`` and ``test/<piece>/*``. Without these folders, a fifth of the pieces is held out
+for testing, in an order that depends only on their names. The tracks are spot microphone signals
+(`spots`), whose channels are averaged. The mix is stereo. A missing mix is replaced by the sum of
+the tracks, normalised to full scale.
 
-Layouts `medleydb`, `medleydb_raw` and `mixing_secrets`: see `layouts`. Stems or raw tracks of
-MedleyDB that contain nothing of one another are dry (`stems`), all other tracks `spots`.
+Layouts `medleydb`, `medleydb_raw` and `mixing_secrets`: see `layouts`. Stems and raw tracks of
+MedleyDB without bleed are dry (`stems`); all other tracks are `spots`.
 
 Layout `phenicx`: PHENICX-Anechoic (Miron et al. 2016), four orchestral excerpts, anechoic and
 denoised, CC BY-NC-SA 4.0: ``audio/<piece>/<instrument><n>.wav``. The tracks are dry (`stems`), and
@@ -42,7 +42,7 @@ _URL = f"https://zenodo.org/record/840025/files/{_NAME}.zip"
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class MultitrackConfig(tfds.core.BuilderConfig):
-    """Layout, format and classes; ``path`` is the folder of the pieces, None for `phenicx`."""
+    """Config of `multitrack`; ``path`` is the folder of the pieces, or None for `phenicx`."""
 
     layout: str
     path: str | None
@@ -58,19 +58,20 @@ def make_config(
 ) -> MultitrackConfig:
     """Return the config of a folder, or of PHENICX-Anechoic.
 
-    The name of a folder's config contains a digest of the content, so that changed files are
-    prepared again.
+    The name of a folder's config contains a digest of the names, sizes and modification times of
+    the files, so that changed files are prepared again.
 
     Args:
-        path: the folder; None for the layout `phenicx`.
+        path: folder of the pieces; None for the layout `phenicx`.
         layout: one of `LAYOUTS`.
         format: key of `features.MULTITRACK_FORMATS`.
-        classes: class names, a sequence or separated by commas; `all` for every instrument in the
-            folder; None for `labels.ORCHESTRA`, or for `all` with a layout of `layouts.READERS`,
-            where the instruments that are not named become the class `other`.
+        classes: class names, as a sequence or separated by commas; `all` for every instrument in
+            the folder; None for `labels.ORCHESTRA` or, with a layout of `layouts.READERS`, for
+            `all`. With these layouts, instruments outside the given classes become `other`.
 
     Raises:
-        UserError: no path, unknown or conflicting options, or see `multitrack_files.scan`.
+        UserError: if there is no path, or options are unknown or conflict, or as for
+            `multitrack_files.scan`.
     """
     if layout not in LAYOUTS:
         raise registry.unknown("layout", layout, LAYOUTS)
@@ -80,7 +81,7 @@ def make_config(
         if path or classes:
             raise UserError(
                 "layout=phenicx: conflicts with path and classes; remove them, and set manual_dir "
-                "to the folder of its zip"
+                "to the folder that contains the zip"
             )
         return MultitrackConfig(
             name=f"phenicx-{format}", description=_NAME,
@@ -89,7 +90,7 @@ def make_config(
     if not path:
         folders = {
             "mixing_secrets": "a folder of <piece>/01_<instrument>.wav",
-            "medleydb": "the folder of MedleyDB, with <piece>_METADATA.yaml in that of each piece",
+            "medleydb": "the folder of MedleyDB, with a <piece>_METADATA.yaml for each piece",
         }
         folder = folders.get(
             layout.removesuffix("_raw"),
@@ -117,7 +118,7 @@ def make_config(
 
 
 class Multitrack(OptionsBuilder, MultitrackBuilder):
-    """Builder of `multitrack`, with a `MultitrackConfig` as its config."""
+    """Builder of `multitrack`, configured by a `MultitrackConfig`."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "Folders of pieces, and PHENICX-Anechoic."}
@@ -180,8 +181,8 @@ class Multitrack(OptionsBuilder, MultitrackBuilder):
         missing = [name for name in self.PHENICX_PIECES if name not in by_piece]
         if missing:
             raise UserError(
-                f"{source}: lacks audio/{' and audio/'.join(missing)}; download {_NAME}.zip again "
-                f"from {_URL}"
+                f"{source}: missing audio/{' and audio/'.join(missing)}; download {_NAME}.zip "
+                f"again from {_URL}"
             )
         return [
             dataclasses.replace(

@@ -1,4 +1,4 @@
-"""Assignment of audio files to pieces and instruments by their names."""
+"""Assignment of audio files to pieces and instruments by file name."""
 
 import dataclasses
 import hashlib
@@ -40,9 +40,11 @@ _TEST_FRACTION = 0.2
 
 @dataclasses.dataclass(frozen=True)
 class PieceFiles:
-    """A piece before decoding: the file and the class (``tracks``) of each unique track name.
+    """A piece before decoding.
 
-    ``dry`` tracks contain nothing of one another; ``ragged`` ones may end at different times.
+    ``tracks`` maps the unique name of each track to its class, and ``files`` maps it to its file.
+    The tracks of a ``dry`` piece do not bleed into one another; those of a ``ragged`` piece may end
+    at different times.
     """
 
     name: str
@@ -54,10 +56,10 @@ class PieceFiles:
 
 
 def parse_classes(classes: str | Sequence[str] | None) -> tuple[str, ...] | None:
-    """Return the class names of the option `classes` (see `builder.make_config`); None for `all`.
+    """Return the class names in the option `classes` (see `builder.make_config`); None for `all`.
 
     Raises:
-        UserError: an empty list.
+        UserError: if the list is empty.
     """
     if classes is None:
         return ORCHESTRA
@@ -65,22 +67,22 @@ def parse_classes(classes: str | Sequence[str] | None) -> tuple[str, ...] | None
         classes = [name.strip() for name in classes.split(",") if name.strip()]
     classes = tuple(dict.fromkeys(classes))
     if not classes:
-        raise UserError("classes: empty list; separate names by commas, or leave the option out")
+        raise UserError("classes: empty list; separate names with commas, or leave the option out")
     return None if classes == ("all",) else classes
 
 
 def read_name(stem: str, classes: Sequence[str] | None) -> tuple[str, str] | None:
-    """Return track name and class for the name of a file without its suffix.
+    """Return the track name and the class that a file name stands for.
 
     Case, spaces, hyphens, underscores, a plural and a leading number are ignored. A trailing
     number, Arabic or Roman, distinguishes players: `03 Violins II` becomes (violin-2, violin).
 
     Args:
-        stem: such as ``French Horn 2``.
+        stem: file name without its suffix, such as ``French Horn 2``.
         classes: known class names; None accepts any name as a class, with underscores for spaces.
 
     Returns:
-        None for an unknown instrument.
+        Track name and class; None for an unknown instrument.
     """
     match = _NUMBERED.match(stem.strip().lower())
     assert match is not None  # any text matches
@@ -99,7 +101,7 @@ def read_name(stem: str, classes: Sequence[str] | None) -> tuple[str, str] | Non
 
 
 def find_class(name: str, classes: Sequence[str]) -> str | None:
-    """Return the class that a name or its singular means, in any spelling, or None."""
+    """Return the class that a name refers to, ignoring spelling variants and plurals, or None."""
     known = {_letters(alias): label for alias, label in ALIASES.items() if label in classes}
     known |= {_letters(label): label for label in classes}
     letters = _letters(name)
@@ -114,7 +116,8 @@ def make_piece(name: str, files: Iterable[File], classes: Sequence[str] | None) 
     """Create a piece from the files of its folder, ignoring files that are not audio.
 
     Raises:
-        UserError: no tracks, an unknown instrument, or two files with the same track name.
+        UserError: if there are no tracks, an instrument is unknown, or two files have the same
+            track name.
     """
     labels: dict[str, str] = {}  # track -> class
     track_files: dict[str, File] = {}
@@ -162,15 +165,15 @@ def scan(
     Args:
         path: folder of ``<piece>/*``, or of ``train/<piece>/*`` and ``test/<piece>/*``.
         classes: class names; None for every instrument in the folder, sorted.
-        read_pieces: reader of the pieces in a folder, among `layouts.READERS`; None for
+        read_pieces: function that reads the pieces in a folder, one of `layouts.READERS`; None for
             ``<piece>/<instrument>[-N].wav``.
 
     Returns:
-        The classes, with those of the pieces that are not among the given ones at the end, and the
-        pieces.
+        The given classes, followed by any others that occur in the pieces; and split -> pieces.
 
     Raises:
-        UserError: no such folder, no pieces, or see `make_piece`.
+        UserError: if the folder does not exist, there are no pieces, or a piece occurs twice, or as
+            for `make_piece`.
     """
     read_pieces = read_pieces or _pieces
     check_no_pattern(path, "the folder that contains the pieces")
@@ -203,13 +206,13 @@ def scan(
 
 
 def _check_copies(pieces: Sequence[PieceFiles]) -> None:
-    """Raise UserError for pieces of the same name, the same files, or copies of them."""
+    """Raise UserError if two pieces have the same name, share a file, or have identical tracks."""
     names: set[str] = set()
     owners: dict[tuple[int, int], PieceFiles] = {}
     for piece in pieces:
         if piece.name in names:
             raise UserError(
-                f"{_folder(piece)}: another piece has the same name in another Unicode form; "
+                f"{_folder(piece)}: the name of another piece differs only in its Unicode form; "
                 "rename one"
             )
         names.add(piece.name)
@@ -217,8 +220,8 @@ def _check_copies(pieces: Sequence[PieceFiles]) -> None:
             owner = owners.setdefault(file.identity, piece)
             if owner is not piece:
                 raise UserError(
-                    f"{file.origin}: the same file as a track of {_folder(owner)}; remove one of "
-                    "the pieces"
+                    f"{file.origin}: is the same file as a track of {_folder(owner)}; remove one "
+                    "of the pieces"
                 )
     for group in find_copied_folders([list(piece.files.values()) for piece in pieces]):
         first, second = (os.path.dirname(files[0].origin) for files in group[:2])
@@ -230,9 +233,9 @@ def _folder(piece: PieceFiles) -> str:
 
 
 def split_pieces(pieces: Sequence[PieceFiles]) -> dict[str, list[PieceFiles]]:
-    """Hold out a fifth of the pieces (at least one) for testing, chosen by their names alone.
+    """Hold out a fifth of the pieces (at least one) for testing, based only on their names.
 
-    A single piece is used for testing; there is no training split then.
+    If there is only one piece, it is used for testing, and there is no training split.
     """
     order = sorted(pieces, key=lambda piece: hashlib.sha256(piece.name.encode()).digest())
     test = {piece.name for piece in order[: max(1, round(_TEST_FRACTION * len(order)))]}

@@ -1,9 +1,9 @@
-"""Pieces of MedleyDB and of Mixing Secrets, in the folders of their downloads.
+"""Pieces of MedleyDB and of Mixing Secrets, with the folder layout of their downloads.
 
 MedleyDB (Bittner et al. 2014): a folder for each piece, anywhere below the path, with
-``<piece>_METADATA.yaml``, ``<piece>_MIX.wav``, a folder of stems (one file for each instrument) and
-one of raw tracks (one for each microphone). The metadata names the instrument of every file and
-says whether the tracks contain the sound of one another (``has_bleed``).
+``<piece>_METADATA.yaml``, ``<piece>_MIX.wav``, a folder of stems (one file per instrument) and a
+folder of raw tracks (one file per microphone). The metadata give the instrument in each file and
+state whether the tracks bleed into one another (``has_bleed``).
 
 'Mixing Secrets' Free Multitrack Download Library (Cambridge Music Technology): a folder for each
 piece with numbered tracks such as ``01_Kick.wav`` and ``12_ElecGtr2.wav``, and no mix. The
@@ -24,19 +24,19 @@ from data_builders.multitrack.files import PieceFiles, find_class
 from irec_jax.audio import SUFFIXES
 from irec_jax.errors import UserError
 
-#: Class of the instruments that are not among the given classes.
+#: Class of instruments that are not among the given classes.
 OTHER = "other"
-#: Microphones of a room instead of an instrument. They would explain all the other tracks.
+#: Room microphones, which are left out. They pick up all instruments rather than a single one.
 ROOM = ("main_system", "room")
 _METADATA = "_METADATA.yaml"
 _NUMBERED = re.compile(r"(\d+)[\W_]")
 _NOT_TRACKS = re.compile(r"preview|unmastered|full ?mix|rough ?mix", re.I)
 _LETTERS = re.compile(r"[^\W\d_]+")
-#: Words for positions and kinds of microphones, not for instruments.
+#: Words that describe a microphone or its position rather than an instrument.
 _POSITIONS = frozenset(
     "di mic amp in out up down top bottom under close far left right l r dt mono stereo".split()
 )
-#: Instruments, by the words of file names in lower case and singular; the first one fits.
+#: Instrument -> keywords in file names, in lower case and singular. The first match counts.
 _KEYWORDS = {
     "fx_processed_sound": "sfx, fx, effect",
     "kick_drum": "kick, kik, bd",
@@ -118,7 +118,7 @@ def _singular(word: str) -> str:
     return word[:-1] if word.endswith("s") and not word.endswith("ss") and len(word) > 2 else word
 
 
-#: Keyword -> instrument: those of more words first, so that a bass trombone is no bass.
+#: Keyword -> instrument. Keywords of more words come first, so that 'bass tbn' is not a bass.
 _INSTRUMENTS = {
     " ".join(map(_singular, keyword.split())): name
     for num_words in (3, 2, 1)
@@ -129,10 +129,10 @@ _INSTRUMENTS = {
 
 
 def read_instrument(stem: str) -> str:
-    """Return the instrument of a track of Mixing Secrets from its file name without suffix.
+    """Return the instrument of a Mixing Secrets track, given its file name without the suffix.
 
-    Numbers, and words for microphones and their positions, are ignored: `02_SnareUp` becomes
-    snare_drum. A name without a known instrument becomes a name of its own, `08_Paliteo` paliteo.
+    Numbers and words that describe microphones are ignored: `02_SnareUp` becomes snare_drum. If the
+    name contains no known instrument, its words are returned: `08_Paliteo` becomes paliteo.
     """
     words = [word.lower() for letters in _LETTERS.findall(stem) for word in _words(letters)]
     text = f" {' '.join(map(_singular, words))} "
@@ -154,20 +154,20 @@ def _words(letters: str) -> list[str]:
 
 
 def missing_numbers(piece: PieceFiles) -> list[int]:
-    """Return the numbers that the numbered files of a piece skip."""
+    """Return the numbers that are missing from the numbered files of a piece."""
     matches = (_NUMBERED.match(Path(file.name).name) for file in piece.files.values())
     numbers = {int(match[1]) for match in matches if match}
     return sorted(set(range(min(numbers, default=1), max(numbers, default=0))) - numbers)
 
 
 def read_mixing_secrets(root: str, classes: Sequence[str] | None) -> list[PieceFiles]:
-    """Return the pieces of a folder of unpacked downloads of Mixing Secrets.
+    """Return the pieces in a folder of unpacked Mixing Secrets downloads.
 
-    Tracks may lie in subfolders of the piece's folder. They begin together, and some end earlier
-    than others. Previews of the mix and microphones of the room are left out.
+    Tracks may be in subfolders of a piece's folder. They start together but may end at different
+    times. Previews of the mix and room microphones are left out.
 
     Raises:
-        UserError: a folder without tracks.
+        UserError: if there are no pieces, or a piece has no tracks.
     """
     folders = subfolders(root)
     if not folders:
@@ -187,19 +187,20 @@ def read_mixing_secrets(root: str, classes: Sequence[str] | None) -> list[PieceF
 
 
 def read_medleydb(root: str, classes: Sequence[str] | None, *, raw: bool) -> list[PieceFiles]:
-    """Return the pieces of MedleyDB below a folder, with their stems or their raw tracks.
+    """Return the MedleyDB pieces below a folder, with either their stems or their raw tracks.
 
     Pieces without bleed have dry tracks. The main microphones of ensembles ("Main System") are left
     out.
 
     Raises:
-        UserError: no metadata, metadata that cannot be read, or files that it names are missing.
+        UserError: if there are no metadata, they cannot be read, or files that they list are
+            missing.
     """
     found = [file for file in files_in_folder(root) if file.name.endswith(_METADATA)]
     if not found:
         raise UserError(
-            f"{root}: no *{_METADATA} below it; set path to a folder of MedleyDB, which holds one "
-            "in the folder of each piece"
+            f"{root}: no *{_METADATA} in it or below; set path to the folder of MedleyDB, where "
+            "each piece has one"
         )
     return [_read_medleydb_piece(file, classes, raw=raw) for file in found]
 
@@ -215,12 +216,12 @@ def _read_medleydb_piece(metadata: File, classes: Sequence[str] | None, *, raw: 
         entries = [(str(stem["filename"]), _join(stem["instrument"])) for stem in stems]
         subfolder = str(content["raw_dir" if raw else "stem_dir"])
         mix, bleed = str(content["mix_filename"]), content.get("has_bleed")
-    # PyYAML raises ValueError for dates that do not exist.
+    # PyYAML raises ValueError for impossible dates.
     except (yaml.YAMLError, ValueError, AttributeError, LookupError, TypeError) as error:
         reason = " ".join(str(error).split("\n")[:1])
         raise UserError(
-            f"{metadata.origin}: not the metadata of a piece of MedleyDB "
-            f"({type(error).__name__}: {reason}); download it again"
+            f"{metadata.origin}: not valid MedleyDB metadata "
+            f"({type(error).__name__}: {reason}); download the file again"
         ) from error
 
     def at(*parts: str) -> File:
@@ -228,7 +229,7 @@ def _read_medleydb_piece(metadata: File, classes: Sequence[str] | None, *, raw: 
 
     absent = [f for f, _ in entries if not os.path.isfile(os.path.join(folder, subfolder, f))]
     if absent:
-        more = f" and {len(absent) - 1} more" if absent[1:] else ""
+        more = f" (and {len(absent) - 1} more)" if absent[1:] else ""
         raise UserError(
             f"{printable_name(os.path.join(folder, subfolder, absent[0]))}: missing{more}, but "
             f"listed in {name}{_METADATA}; download the piece again or remove its folder"
@@ -244,7 +245,7 @@ def _read_medleydb_piece(metadata: File, classes: Sequence[str] | None, *, raw: 
 
 
 def _join(instruments: str | Sequence[str]) -> str:
-    """Return the class of one instrument, or of several in one track."""
+    """Return the class of a track that contains one or several instruments."""
     names = [instruments] if isinstance(instruments, str) else list(instruments)
     return "_and_".join(re.sub(r"[\W_]+", "_", name.lower()).strip("_") for name in names) or OTHER
 
@@ -256,14 +257,14 @@ def _make_piece(
     classes: Sequence[str] | None,
     **options: Any,
 ) -> PieceFiles:
-    """Number the tracks of each class; the given classes and `OTHER` replace the instruments."""
+    """Create a piece and number its tracks; instruments outside the classes become `OTHER`."""
     by_class: dict[str, list[File]] = {}
     for instrument, file in tracks:
         if instrument not in ROOM:
             label = instrument if classes is None else find_class(instrument, classes) or OTHER
             by_class.setdefault(label, []).append(file)
     if not by_class:
-        raise UserError(f"{printable_name(folder)}: no tracks of instruments; remove the folder")
+        raise UserError(f"{printable_name(folder)}: no instrument tracks; remove the folder")
     labels, files = {}, {}
     for label, members in by_class.items():
         for number, file in enumerate(members, 1):
@@ -273,7 +274,7 @@ def _make_piece(
     return PieceFiles(name, ordered, {track: files[track] for track in ordered}, **options)
 
 
-#: Layout -> reader of the pieces of a folder, with the classes (None for every instrument).
+#: Layout -> function that reads the pieces in a folder, given the classes (None for all).
 READERS: dict[str, Callable[[str, Sequence[str] | None], list[PieceFiles]]] = {
     "medleydb": lambda root, classes: read_medleydb(root, classes, raw=False),
     "medleydb_raw": lambda root, classes: read_medleydb(root, classes, raw=True),

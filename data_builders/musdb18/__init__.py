@@ -27,7 +27,7 @@ DATASET = description.Description(
     create_builder=_create_builder,
     options={
         "path": "a part of the dataset, or your own tracks: a folder of <track>.stem.mp4 and "
-        "<track>/{mixture,drums,bass,other,vocals}.wav, or one with these in train and test",
+        "<track>/{mixture,drums,bass,other,vocals}.wav, or a folder with these in train and test",
         "format": "without path: aac (default) or hq (MUSDB18-HQ)",
     },
 )

@@ -1,4 +1,4 @@
-"""Decoding of the streams of a track, and comparison of its mixture with the sum of its stems."""
+"""Decoding of tracks, and comparison of their mixtures with the sums of their stems."""
 
 import dataclasses
 import math
@@ -15,10 +15,10 @@ from data_builders.musdb18.files import TrackFiles, check_header
 from irec_jax.errors import UserError
 from irec_jax.labels import STEMS, STREAMS
 
-#: Maximum duration of a track. Each thread holds all its streams in memory: 1.6 GB for 30 min.
+#: Maximum duration of a track. Each thread keeps a complete track in memory: 1.6 GB for 30 min.
 MAX_TRACK_S = 1_800
-#: Minimum SNR between a mixture and the sum of its stems; tracks below it are flagged. Lossy coding
-#: alone gives at least 24 dB.
+#: Minimum SNR of a mixture with respect to the sum of its stems; tracks below it are flagged. Lossy
+#: coding alone does not reduce it below 24 dB.
 MIN_SNR_DB = 15.0
 _FORMAT = AudioFormat(STEM_SAMPLE_RATE_HZ, 2)
 _BLOCK_SAMPLES = 1 << 20
@@ -43,7 +43,7 @@ def prepare_examples(tracks: Sequence[TrackFiles]) -> Examples:
     """Check the headers of the files of all tracks and return the examples.
 
     Raises:
-        UserError: see `files.check_header`; or a track longer than `MAX_TRACK_S`.
+        UserError: as for `files.check_header`, or if a track is longer than `MAX_TRACK_S`.
     """
     num_examples = 0
     for track, length_s in zip(tracks, in_threads(check_header, tracks), strict=True):
@@ -55,11 +55,12 @@ def prepare_examples(tracks: Sequence[TrackFiles]) -> Examples:
 def decode(track: TrackFiles) -> dict[str, np.ndarray]:
     """Decode the streams of a track to int16 (T, 2), truncated to the shortest.
 
-    A single channel is duplicated; audio is resampled to `STEM_SAMPLE_RATE_HZ`. If peaks exceed
+    Streams are resampled to `STEM_SAMPLE_RATE_HZ`, and mono streams become stereo. If peaks exceed
     full scale, all streams are scaled down by the same factor, which preserves their balance.
 
     Raises:
-        UserError: a file cannot be read, or streams have different lengths.
+        UserError: if a file cannot be read, the track is longer than `MAX_TRACK_S`, or its streams
+            have different lengths.
     """
     peak, streams = _decode(track, 1.0)
     if peak > 1:
@@ -97,7 +98,7 @@ def errata(name: str, streams: Mapping[str, np.ndarray]) -> str:
 
 
 def mixture_snr_db(streams: Mapping[str, np.ndarray]) -> float:
-    """Return the energy ratio of the mixture and its difference from the sum of the stems in dB."""
+    """Return the energy ratio in dB of the mixture to its difference from the sum of the stems."""
     signal = noise = 0.0
     for start in range(0, len(streams["mixture"]), _BLOCK_SAMPLES):
         block = slice(start, start + _BLOCK_SAMPLES)

@@ -1,14 +1,14 @@
-"""MUSDB18 (Rafii et al. 2017): 150 tracks, each a mixture with its drums, bass, other and vocals.
+"""MUSDB18 (Rafii et al. 2017): 150 music tracks, each with a mixture and four stems.
 
-100 training tracks, 14 of them used for validation by convention, and 50 test tracks; 44.1 kHz, two
-channels. For academic use only; tracks must not be redistributed. A `path` may hold any part of the
-dataset, the edition of 7-second excerpts, and your own tracks:
+There are 100 training tracks, 14 of which are used for validation by convention, and 50 test
+tracks, in stereo at 44.1 kHz. For academic use only; tracks must not be redistributed. The folder
+`path` may contain any part of the dataset, the edition of 7-second excerpts, or your own tracks:
 
     {train,test}/<artist - title>.stem.mp4  (AAC, five streams; MUSDB18)
     {train,test}/<artist - title>/{mixture,drums,bass,other,vocals}.wav  (MUSDB18-HQ)
 
-Without a path the full MUSDB18, or MUSDB18-HQ with the format `hq`, is read from manual_dir (the
-zip or its unpacked folder) or downloaded.
+Without a path, the full MUSDB18 (or MUSDB18-HQ, with the format `hq`) is read from manual_dir, as a
+zip or an unpacked folder, or downloaded.
 """
 
 import dataclasses
@@ -39,7 +39,7 @@ class Edition(NamedTuple):
     md5: str
 
 
-#: Editions by the option `format`.
+#: Value of the option `format` -> edition.
 EDITIONS = {
     "aac": Edition(
         "musdb18",
@@ -57,7 +57,7 @@ _WORDS = {"train": "training", "validation": "validation", "test": "test"}
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class Musdb18Config(tfds.core.BuilderConfig):
-    """The tracks of a folder or, with ``path`` None, of an edition (key of `EDITIONS`)."""
+    """Config for the tracks in ``path`` or, if it is None, in ``edition`` (a key of `EDITIONS`)."""
 
     path: str | None = None
     edition: str | None = None
@@ -66,10 +66,11 @@ class Musdb18Config(tfds.core.BuilderConfig):
 def make_config(path: str | os.PathLike) -> Musdb18Config:
     """Return the config of a folder.
 
-    Its name contains a digest of the content, so that changed files are prepared again.
+    Its name contains a digest of the names, sizes and modification times of the files, so that
+    changed files are prepared again.
 
     Raises:
-        UserError: no such folder, or see `files.find_tracks`.
+        UserError: if the folder does not exist, or as for `files.find_tracks`.
     """
     path = os.path.abspath(expand_home(path))
     files = (
@@ -83,7 +84,7 @@ def make_config(path: str | os.PathLike) -> Musdb18Config:
 
 
 class Musdb18(StemBuilder):
-    """Builder of `musdb18`, with a `Musdb18Config` as its config."""
+    """Builder of `musdb18`, configured by a `Musdb18Config`."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "MUSDB18, MUSDB18-HQ, parts of them and folders like them."}
@@ -92,9 +93,9 @@ class Musdb18(StemBuilder):
         for key, edition in EDITIONS.items()
     ]
     MANUAL_DOWNLOAD_INSTRUCTIONS = (
-        "musdb18.zip of https://zenodo.org/record/1117372, or with the format hq musdb18hq.zip of "
-        "https://zenodo.org/record/3338373, or their unpacked folders; without them they are "
-        "downloaded."
+        "musdb18.zip from https://zenodo.org/record/1117372 or, for the format hq, musdb18hq.zip "
+        "from https://zenodo.org/record/3338373; or the unpacked folder. If there is neither, the "
+        "zip is downloaded."
     )
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -123,21 +124,21 @@ class Musdb18(StemBuilder):
         splits = find_tracks(source, files)
         if sum(map(len, splits.values())) < sum(map(len, OFFICIAL.values())):
             raise UserError(
-                f"{source}: holds {_counts(splits)}; unpack the full zip, or set path to the "
-                "folder to use the available tracks"
+                f"{source}: contains only {_counts(splits)}; unpack the full zip, or set path to "
+                "this folder to use the available tracks"
             )
         return splits
 
 
 def _scan(path: str) -> dict[str, list[TrackFiles]]:
     if not os.path.isdir(path):
-        raise UserError(f"{path}: no such folder; set path to a folder that holds train and test")
+        raise UserError(f"{path}: no such folder; set path to a folder that has train and test")
     return find_tracks(path, files_in_folder(path))
 
 
 def _counts(splits: Mapping[str, Sequence[TrackFiles]]) -> str:
-    """Return a text with the number of MUSDB18's tracks in each split, and of other tracks."""
+    """Describe the number of MUSDB18 tracks in each official split, and of other tracks."""
     counts = Counter(official_split(track.name) for split in splits.values() for track in split)
     official = (f"{counts[s]} of {len(OFFICIAL[s])} {word}" for s, word in _WORDS.items())
-    others = f" and {counts[None]} others" if counts[None] else ""
+    others = f", and {counts[None]} not in MUSDB18" if counts[None] else ""
     return f"{', '.join(official)} tracks{others}"

@@ -13,7 +13,7 @@ from irec_jax import audio
 from irec_jax.errors import UserError
 from irec_jax.labels import STREAMS
 
-#: The splits, and the names of their folders.
+#: Splits, which are also the names of their folders.
 SPLITS = ("train", "validation", "test")
 _FOLDERS = {name: name for name in SPLITS} | {"valid": "validation"}
 _STEM_SUFFIXES = (".stem.mp4", ".stem.m4a")
@@ -24,9 +24,9 @@ _WAV_BYTES_PER_S = 4 * STEM_SAMPLE_RATE_HZ
 
 @dataclasses.dataclass(frozen=True)
 class TrackFiles:
-    """A track before decoding: the file and the stream number of each of `labels.STREAMS`.
+    """A track before decoding: the file and stream number of each of `labels.STREAMS`.
 
-    ``origin`` is the name of the file or folder for messages.
+    ``origin`` is the name of the file or folder in messages.
     """
 
     name: str
@@ -35,13 +35,15 @@ class TrackFiles:
 
 
 def find_tracks(source: str | os.PathLike, files: Iterable[File]) -> dict[str, list[TrackFiles]]:
-    """Return the tracks in the files of a folder or zip by split (if it has any), sorted by name.
+    """Return the tracks in a folder or zip: split -> tracks, sorted by name, without empty splits.
 
-    Tracks of MUSDB18 belong to their official split. The split of other tracks is given by their
-    folder train, validation (or valid) or test; without one they are used for training.
+    MUSDB18 tracks are assigned to their official split. Other tracks belong to the split that a
+    parent folder is named after: train, validation (or valid), or test. Without such a folder, they
+    are used for training.
 
     Raises:
-        UserError: no tracks, a track that lacks a stream or appears twice, or other audio files.
+        UserError: if there are no tracks, a track lacks a stream or occurs twice, or there are
+            other audio files.
     """
     source = Path(source)
     folders: dict[PurePosixPath, list[File]] = {}
@@ -59,13 +61,13 @@ def find_tracks(source: str | os.PathLike, files: Iterable[File]) -> dict[str, l
         track = _track_in_folder(folder.name or source.name, contents)
         tracks.append((folder.parent, track))
     if not tracks:
-        raise UserError(f"{source}: no tracks; expected {_LAYOUT}, in train and test or directly")
+        raise UserError(f"{source}: no tracks; expected {_LAYOUT}, optionally in train and test")
     splits: dict[str, dict[str, TrackFiles]] = {split: {} for split in SPLITS}
     seen: dict[str, TrackFiles] = {}
     for folder, track in sorted(tracks, key=lambda pair: pair[1].name):
         if track.name in seen:
             other = seen[track.name].origin
-            raise UserError(f"{track.origin}: the same track as {other}; remove one")
+            raise UserError(f"{track.origin}: is the same track as {other}; remove one")
         seen[track.name] = track
         inner_to_outer = (*reversed(folder.parts), source.name)
         split_folders = [
@@ -82,7 +84,7 @@ def _track_in_folder(name: str, files: Sequence[File]) -> TrackFiles:
         stream = PurePosixPath(file.name).stem.lower()
         if stream in streams:
             other = PurePosixPath(streams[stream][0].name).name
-            raise UserError(f"{file.origin}: the same stream as {other}; remove one")
+            raise UserError(f"{file.origin}: is the same stream as {other}; remove one")
         if stream in STREAMS:  # other files, such as the accompaniment, are sums of these
             streams[stream] = (file, 0)
     if not streams:
@@ -90,15 +92,15 @@ def _track_in_folder(name: str, files: Sequence[File]) -> TrackFiles:
     missing = [f"{stream}.wav" for stream in STREAMS if stream not in streams]
     origin = os.path.dirname(files[-1].origin)
     if missing:
-        raise UserError(f"{origin}: lacks {', '.join(missing)}; add them or remove the folder")
+        raise UserError(f"{origin}: missing {', '.join(missing)}; add them or remove the folder")
     return TrackFiles(name, origin, {stream: streams[stream] for stream in STREAMS})
 
 
 def check_header(track: TrackFiles) -> float:
-    """Check the headers of a track and return its length in seconds, estimated within a zip.
+    """Check the headers of a track's files and return its length in seconds (estimated in a zip).
 
     Raises:
-        UserError: a file cannot be read or lacks streams, or streams have different lengths.
+        UserError: if a file cannot be read or lacks streams, or streams have different lengths.
     """
     files = {file.name: file for file, _ in track.streams.values()}
     if any(file.path is None for file in files.values()):
@@ -110,7 +112,7 @@ def check_header(track: TrackFiles) -> float:
         num_streams = audio.info(file.disk_path).num_streams
         if len(files) == 1 and num_streams != len(STREAMS):
             raise UserError(
-                f"{file.origin}: holds {num_streams} audio streams, not {len(STREAMS)} "
+                f"{file.origin}: has {num_streams} audio streams, expected {len(STREAMS)} "
                 f"({', '.join(STREAMS)}); get the complete file"
             )
         header = audio.info(file.disk_path, stream=number)

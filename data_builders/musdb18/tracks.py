@@ -1,7 +1,7 @@
 """Track names of MUSDB18, and known errors of some tracks, from the table tracks.csv.
 
-The validation tracks are the ones among the 100 training tracks that are held out by convention.
-The errors are those listed on the dataset's web page, https://sigsep.github.io/datasets/musdb.html.
+The validation tracks are those of the 100 training tracks that are held out by convention. The
+errors are listed on the dataset's web page, https://sigsep.github.io/datasets/musdb.html.
 """
 
 import csv
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def _letters(name: str) -> str:
-    """Return the letters and digits of a name, which survive in every file system."""
+    """Return only the letters and digits of a name, which no file system changes."""
     return re.sub(r"[\W_]+", "", name.casefold())
 
 

@@ -51,7 +51,7 @@ class SoundLibrary:
 
     @property
     def is_folder(self) -> bool:
-        """Return whether it is a folder of recordings, not a SoundFont."""
+        """Whether the library is a folder of recordings rather than a SoundFont."""
         return not Path(self.files[0]).suffix
 
 

@@ -248,13 +248,13 @@ def _rhythmic_chords(voice: Voice, cell, num_voices: int, spread_beats: float) -
 
 
 def comp(voice: Voice) -> list[BeatNote]:
-    """Compose comping: rhythmic chords typical of the genre."""
+    """Compose a comping part: rhythmic chords that are typical of the genre."""
     num_voices = seeding.choice(voice.pattern, (3, 4, 4))
     return _rhythmic_chords(voice, _comping_cell(voice), num_voices, 0.0)
 
 
 def strum(voice: Voice) -> list[BeatNote]:
-    """Compose guitar strumming of four to six strings with down- and upstrokes."""
+    """Compose a strummed guitar part on four to six strings, with down- and upstrokes."""
     metre = voice.sheet.metre
     steps = 2 if metre.steps == 4 else 3
     strokes = [step / steps for step in range(metre.beats * steps)]
@@ -298,7 +298,7 @@ def bass_line(voice: Voice) -> list[BeatNote]:
 
 
 def fingerstyle(voice: Voice) -> list[BeatNote]:
-    """Compose solo guitar: bass notes and broken chords, sometimes with a melody on top."""
+    """Compose a solo guitar part: bass notes, broken chords and sometimes a melody on top."""
     notes = bass_line(voice) + arpeggio(voice.restrict(voice.low + 12, voice.high - 8))
     if voice.pattern.random() < 0.5:
         calm = dataclasses.replace(voice, density=0.4 * voice.density)

@@ -60,7 +60,7 @@ def midi_pitch(name: str) -> int | None:
 
 
 def check_folder(folder: Path, name: str) -> None:
-    """Raise UserError unless there is a folder of the library of this name."""
+    """Raise UserError if the folder of a library does not exist."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no folder of recorded {name}; run irec fetch-sounds {name}")
 
@@ -112,14 +112,14 @@ def _play_note(recordings: dict[int, Path], note: Note, part: Part) -> np.ndarra
 def note_positions(
     note: Note, part: Part, recorded: float, start_s: float, num_samples: int
 ) -> np.ndarray:
-    """Return the positions (num_samples,) in a recording at which a note is played.
+    """Return the positions in a recording that the samples of a note are read from, (num_samples,).
 
     Args:
         note: the note.
-        part: the part, whose bend and tuning apply.
+        part: part that contains the note; its bend and tuning apply.
         recorded: MIDI pitch of the recording.
         start_s: time of the first sample.
-        num_samples: length.
+        num_samples: length of the note in samples.
     """
     bend = np.array(part.bend or [(0.0, 0.0)])
     times_s = start_s + np.arange(num_samples) / SAMPLE_RATE_HZ
@@ -165,13 +165,13 @@ def repeat(
     fades: tuple[np.ndarray, np.ndarray],
     num_samples: int,
 ) -> np.ndarray:
-    """Return the start of a recording and repetitions of its loop: at least `num_samples`.
+    """Play a recording up to the end of its loop, then repeat the loop up to ``num_samples``.
 
     Args:
         recording: float32 (T,).
-        loop: first sample and end of the part that is repeated.
+        loop: start and end of the part that is repeated, in samples.
         fades: gains of the end of a repetition and of the start of the next one, (F,) each.
-        num_samples: length that is needed.
+        num_samples: minimum length of the result.
     """
     first, last = loop
     fall, rise = fades

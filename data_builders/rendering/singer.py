@@ -30,7 +30,7 @@ _CROSSFADE_S = 0.05
 def perform(
     notes: list[BeatNote], *, instrument: Instrument, pattern: Generator, rng: Generator, **more
 ) -> Part:
-    """Perform a melody as singing: with vibrato, scoops, and glides between adjacent notes.
+    """Perform a melody as a singer would, with vibrato, scoops and glides between adjacent notes.
 
     Args: as for `performance.perform`, without the role.
     """

@@ -1,4 +1,4 @@
-"""Syllables of synthetic singers, spoken on one pitch by the speech synthesiser eSpeak NG."""
+"""Synthetic singers: syllables at a constant pitch from the speech synthesiser eSpeak NG."""
 
 import dataclasses
 import re
@@ -16,8 +16,8 @@ from irec_jax.errors import UserError
 
 PROGRAM = "espeak-ng"
 SAMPLE_RATE_HZ = 22_050
-#: Voice of eSpeak NG -> its words of one syllable. Together they have most of its vowels,
-#: diphthongs and consonants.
+#: eSpeak NG voice -> words of one syllable. Together, they cover most of its vowels, diphthongs and
+#: consonants.
 _WORDS = {
     "en-us": "la na me you day love oh my night time heart say go rain eyes down hey blue soul "
     "fall kiss she dream world boy",
@@ -28,11 +28,11 @@ _WORDS = {
     "sv": "du",
 }
 _NUM_WORDS = 14
-#: Pitches of a singer: semitones between them, and from the lowest to the highest.
+#: Interval between the recorded pitches of a singer, and their range, in semitones.
 _STEP, _COMPASS = 4, 24
-#: eSpeak NG speaks this many Hz below the pitch of a voice whose pitch is flat.
+#: Hz by which eSpeak NG speaks below the specified pitch if that is constant.
 _OFFSET_HZ = 9
-#: Spectral envelopes: pairs of a frequency in Hz and a level up to 255.
+#: Spectral envelopes, each given as pairs of a frequency in Hz and a level up to 255.
 _TONES = (
     "600 170 1200 135 2000 110",
     "600 255 1200 255 2000 255",
@@ -47,11 +47,11 @@ class Singer:
     """A synthetic singer.
 
     Attributes:
-        name: unique; the name of the folder of the recordings.
+        name: unique name, which is also that of the folder of recordings.
         pitches: MIDI pitches of the recordings.
-        words: (voice of eSpeak NG, word) of the recordings.
-        words_per_minute: speed of speaking.
-        variant: lines of the voice variant that make up the timbre.
+        words: (eSpeak NG voice, word) of each recorded syllable.
+        words_per_minute: speaking rate.
+        variant: lines of the eSpeak NG voice variant that define the timbre.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Singer:
 
 
 def _draw_singer(sex: str, number: int) -> Singer:
-    """Draw a singer from bass to tenor, or from alto to soprano."""
+    """Draw a male singer (bass to tenor) or a female one (alto to soprano)."""
     rng = seeding.generator("voices", sex, number)
     lowest, scale = (40, 0.92) if sex == "male" else (57, 1.1)
     above = int(rng.integers(0, 7 if sex == "male" else 4))
@@ -77,7 +77,7 @@ def _draw_singer(sex: str, number: int) -> Singer:
     lines.append(f"voicing {rng.integers(80, 140)}")
     if rng.random() < 0.5:
         lines.append("breath " + " ".join(str(rng.integers(0, 4)) for _ in range(8)))
-    if number % 2:  # the other synthesiser of eSpeak NG
+    if number % 2:  # eSpeak NG's alternative synthesiser
         lines.append(f"klatt {rng.integers(1, 5)}")
     words = [(language, word) for language in _WORDS for word in _WORDS[language].split()]
     chosen = sorted(rng.permutation(len(words))[:_NUM_WORDS])
@@ -94,14 +94,14 @@ SINGERS = tuple(_draw_singer(sex, number) for sex in ("male", "female") for numb
 
 
 def record(singer: Singer, folder: Path) -> None:
-    """Record a singer: files ``WORD-HZ.flac`` in a new folder.
+    """Record the syllables of a singer as ``WORD-HZ.flac`` in a new folder.
 
     Raises:
         UserError: if eSpeak NG is not installed or fails.
     """
     folder.mkdir()
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="espeak-") as temporary:
-        # eSpeak NG reads variants of voices from its own data only.
+        # eSpeak NG reads voice variants only from its own data folder.
         variants = Path(temporary) / "espeak-ng-data" / "voices" / "!v"
         shutil.copytree(
             _data_folder(), variants.parents[1], ignore=shutil.ignore_patterns("voices", "mbrola*")
@@ -123,11 +123,11 @@ def record(singer: Singer, folder: Path) -> None:
 
 
 def _data_folder() -> Path:
-    """Return the folder of the data of eSpeak NG."""
+    """Return the data folder of eSpeak NG."""
     match = re.search(r"Data at: (.*)", _run([PROGRAM, "--version"]))
     if match is None or not Path(match[1].strip()).is_dir():
         raise UserError(
-            f"{PROGRAM} --version: names no folder of data; install version 1.50 or later"
+            f"{PROGRAM} --version: reports no data folder; install version 1.50 or later"
         )
     return Path(match[1].strip())
 
@@ -147,10 +147,10 @@ def _run(command: Sequence[str]) -> str:
 
 
 def _trim(file: Path) -> np.ndarray:
-    """Return a recording without silence around it, peak 0.9: float32 (T,)."""
+    """Load a recording without the silence around it, as float32 (T,) with a peak of 0.9."""
     samples = audio_io.read(file, sample_rate_hz=SAMPLE_RATE_HZ, mono=True)[0][:, 0]
     peak = np.abs(samples).max(initial=0.0)
     if not peak:
-        raise UserError(f"{PROGRAM}: spoke nothing; install another version of it")
+        raise UserError(f"{PROGRAM}: produced only silence; install another version")
     audible = np.flatnonzero(np.abs(samples) > 0.003 * peak)
     return samples[audible[0] : audible[-1] + 1] * (0.9 / peak)

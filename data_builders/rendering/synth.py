@@ -32,7 +32,7 @@ def default_soundfont() -> Path:
     if spec is None or spec.origin is None:
         raise UserError(
             "soundfont: pretty_midi, which contains the default SoundFont, is not installed; "
-            "pip install pretty_midi, or pass the path of a .sf2 file"
+            "run pip install pretty_midi, or pass the path of a .sf2 file"
         )
     return Path(spec.origin).with_name("TimGM6mb.sf2")
 
@@ -79,7 +79,7 @@ def _tinysoundfont():
         hint = ", which needs a C++ compiler on this Python" if sys.version_info >= (3, 13) else ""
         raise UserError(
             "tinysoundfont, which plays the instruments, is not installed; "
-            f"pip install --no-deps tinysoundfont{hint}"
+            f"run pip install --no-deps tinysoundfont{hint}"
         ) from None
     return tinysoundfont
 

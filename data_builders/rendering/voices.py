@@ -17,27 +17,29 @@ from data_builders.rendering.sampler import (
 from data_builders.rendering.score import Note, Part
 from data_builders.rendering.synth import SAMPLE_RATE_HZ, gain_curve
 
-#: The vowel begins with the note, the consonants at most this long before.
+#: The vowel begins with the note; consonants begin at most this much earlier.
 _LEAD_S = 0.15
-#: A syllable sounds for this long after the end of its note, with a fade at both of its ends.
+#: Time for which a syllable continues after its note, and length of its fade-in and fade-out.
 _RELEASE_S, _FADE_S = 0.06, 0.03
 #: Shortest vowel before the consonants that end a syllable.
 _MIN_VOWEL_S = 0.06
-#: Longest cross-fade between repetitions of a vowel, and between a vowel and the end.
+#: Longest cross-fade between repetitions of a vowel, and between the vowel and what follows it.
 _CROSSFADE_S = 0.03
-#: Band of the loudness of vowels, which consonants do not reach, and their level below the maximum.
+#: Frequency band in which vowels are loud and consonants are not, and minimum level of a vowel in
+#: it, relative to the maximum.
 _VOWEL_BAND_HZ, _VOWEL_DB = (300.0, 3000.0), -5.0
-#: Shortest part of a vowel that is repeated: seconds and periods.
+#: Shortest part of a vowel that is repeated, in seconds and in periods.
 _LOOP_S, _LOOP_PERIODS = 0.06, 6
 #: RMS of the vowels.
 _LEVEL = 0.2
 
 
 class VoicePlayer:
-    """A folder with one folder of sung syllables per singer, such as ``female1/love-440.flac``.
+    """Player of a library with a folder of syllables per singer, such as ``female1/love-440.flac``.
 
-    The number is the pitch in Hz. One singer sings a part, with a syllable on each note. Consonants
-    and diphthongs keep their speed; the middle of the vowel is repeated until the note ends.
+    The number is the pitch in Hz. Each part has one singer, who sings a syllable on each note.
+    Consonants and diphthongs keep their speed; the middle of the vowel is repeated until the note
+    ends.
     """
 
     def __init__(self, folder: Path):
@@ -47,7 +49,7 @@ class VoicePlayer:
         ]
 
     def plays(self, instrument) -> bool:
-        """Return whether an instrument is a voice."""
+        """Return whether an instrument is a voice and there are singers."""
         return instrument.kind == "voi" and bool(self._singers)
 
     def play(self, part: Part, num_samples: int) -> np.ndarray:
@@ -73,7 +75,7 @@ class VoicePlayer:
         return sound[:, None] * gain_curve(part.swell, num_samples)
 
     def _fitting(self, part: Part) -> list[dict]:
-        """Return the singers whose register fits a part best."""
+        """Return the recordings of the singers whose registers fit a part best."""
         pitches = np.array([note.pitch for note in part.notes] or [60])
         beyond = []
         for syllables in self._singers:
@@ -85,7 +87,7 @@ class VoicePlayer:
 
 
 def _syllables(folder: Path) -> dict[str, dict[float, Path]]:
-    """Return syllable -> MIDI pitch -> recording."""
+    """Return the recordings of a singer: syllable -> MIDI pitch -> file."""
     syllables: dict[str, dict[float, Path]] = {}
     for path in sorted(folder.glob("*-*.*")):
         word, _, hz = path.stem.rpartition("-")
@@ -95,7 +97,7 @@ def _syllables(folder: Path) -> dict[str, dict[float, Path]]:
 
 
 def _sing(recordings: dict[float, Path], note: Note, part: Part) -> tuple[int, np.ndarray]:
-    """Return the first sample of a note, consonants included, and its samples, float32 (T,)."""
+    """Return the start of a note with its consonants, in samples, and its audio, float32 (T,)."""
     recorded = min(recordings, key=lambda pitch: abs(pitch - note.pitch))
     samples, onset, first, last = _load(recordings[recorded], recorded)
     skipped = max(0, onset - round(_LEAD_S * SAMPLE_RATE_HZ))
@@ -115,13 +117,13 @@ def _sing(recordings: dict[float, Path], note: Note, part: Part) -> tuple[int, n
 
 
 def _lengthen(samples: np.ndarray, onset: int, first: int, last: int, length: int) -> np.ndarray:
-    """Return a syllable of about `length`: repeat its vowel or shorten it, and keep its end."""
+    """Fit a syllable to about ``length`` samples by repeating or shortening its vowel."""
     room = length - onset - round(_MIN_VOWEL_S * SAMPLE_RATE_HZ)
     end = samples[max(last, len(samples) - max(0, room)) :]
     fade = max(1, min(round(_CROSSFADE_S * SAMPLE_RATE_HZ), (last - first) // 3))
     rise = np.linspace(0.0, 1.0, fade, dtype=np.float32)  # repetitions are in phase
     held_length = max(1, length - len(end) + fade)
-    # A whole number of periods, so that the repetitions are in phase.
+    # The loop has an integer number of periods, so that repetitions are in phase.
     search = samples[last - (last - first) // 3 - fade : last]
     last = last - len(search) + fade + _best_shift(search, samples[first : first + fade])
     held = samples
@@ -136,7 +138,7 @@ def _lengthen(samples: np.ndarray, onset: int, first: int, last: int, length: in
 
 
 def _best_shift(samples: np.ndarray, pattern: np.ndarray) -> int:
-    """Return where in the samples the pattern fits best."""
+    """Return the shift at which a pattern correlates best with the samples."""
     if len(samples) <= len(pattern):
         return 0
     return int(np.argmax(scipy.signal.correlate(samples, pattern, "valid")))
@@ -144,9 +146,11 @@ def _best_shift(samples: np.ndarray, pattern: np.ndarray) -> int:
 
 @functools.cache
 def _load(file: Path, pitch: float) -> tuple[np.ndarray, int, int, int]:
-    """Return a syllable and the samples where its vowel begins, and where its middle does and ends.
+    """Load a syllable with a constant level in the middle of its vowel, which can be repeated.
 
-    The middle has a constant level, so that it can be repeated.
+    Returns:
+        The samples; and the indices of the start of the vowel, of the start of its middle, and of
+        the end of its middle.
     """
     samples = load_recording(file)
     period = SAMPLE_RATE_HZ / (440 * 2 ** ((pitch - 69) / 12))
@@ -168,5 +172,5 @@ def _smooth(power: np.ndarray, period: float) -> np.ndarray:
     """Return the mean around each sample, weighted over at least 50 ms and three periods."""
     window = np.hanning(round(max(0.05 * SAMPLE_RATE_HZ, 3 * period)))
     smooth = scipy.signal.convolve(power, window / window.sum())
-    # Rounding errors are negative, too.
+    # Rounding errors may be negative.
     return np.maximum(smooth[len(window) // 2 :][: len(power)], 1e-9)

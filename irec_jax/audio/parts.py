@@ -19,8 +19,8 @@ class Part(NamedTuple):
     Attributes:
         start, stop: range in bytes, without tags before the audio.
         kind: container, such as 'wav' or 'mpeg'; '' if unknown.
-        patches: positions within the part and the bytes to substitute there: lengths that the
-            header does not state.
+        patches: positions within the part and replacement bytes, which add lengths that are missing
+            from the header.
         num_samples: number of samples, if known from the frames.
         num_frames, num_lost: number of frames or pages, and how many of them are lost.
     """

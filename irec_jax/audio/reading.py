@@ -51,8 +51,8 @@ def read(
     """Read an audio file.
 
     Args:
-        path, stream: as for `info`.
-        sample_rate_hz: rate to resample to; None keeps that of the file.
+        path, stream: see `info`.
+        sample_rate_hz: rate to resample to; None keeps the file's rate.
         mono: average the channels.
 
     Returns:
@@ -84,7 +84,7 @@ def blocks(
     """Read an audio file block by block, in constant memory.
 
     Args:
-        path, sample_rate_hz, mono, stream: as for `read`.
+        path, sample_rate_hz, mono, stream: see `read`.
         block_samples: block length after resampling.
         channel: read this channel instead of the average.
         levels: measures the levels of the channels before they are averaged.
@@ -96,7 +96,7 @@ def blocks(
         the result of `read`.
 
     Raises:
-        UserError: as for `read`; damage within the file is reported when it is reached.
+        UserError: see `read`; damage within the file is reported when it is reached.
     """
     with _open(path, stream, [] if notes is None else notes) as (header, decoded):
         rate_hz = sample_rate_hz or header.sample_rate_hz

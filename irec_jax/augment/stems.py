@@ -18,7 +18,7 @@ class StemAugment:
     """Random gain, polarity, reversal, time stretch and pitch shift, each with its own PRNG key.
 
     Gain and polarity are drawn for each stem. All other effects are the same for all stems of an
-    example, which keeps the stems synchronous. The phase vocoder processes each stem separately, so
+    example, which keeps the stems in sync. The phase vocoder processes each stem separately, so
     stretching or shifting the mixture would not give exactly the sum of the augmented stems.
 
     Attributes:

@@ -43,7 +43,7 @@ def make_sources(num_sources: int, seconds: float) -> np.ndarray:
 
 
 def make_note(rng: np.random.Generator, pitch_hz: float, num_samples: int) -> np.ndarray:
-    """Synthesise a noise burst and partials up to 18 kHz, the higher the softer and shorter."""
+    """Synthesise a noise burst and partials up to 18 kHz; higher ones are softer and shorter."""
     time_s = np.arange(num_samples) / SAMPLE_RATE_HZ
     note = 0.3 * rng.standard_normal(num_samples) * np.exp(-80 * time_s)
     for partial in range(1, min(20, int(18000 / pitch_hz)) + 1):
@@ -63,7 +63,7 @@ def make_estimates(sources: np.ndarray) -> np.ndarray:
 
 
 def mir_eval_scores(sources: np.ndarray, estimates: np.ndarray) -> np.ndarray:
-    """Return the SDR, SIR and SAR (3, J) in dB, computed by mir_eval before version 0.9."""
+    """Return mir_eval's SDR, SIR and SAR in dB (3, J); requires a version before 0.9."""
     separation = timing.import_peer("mir_eval.separation")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "mir_eval.separation", FutureWarning)  # removed in 0.9
@@ -71,7 +71,7 @@ def mir_eval_scores(sources: np.ndarray, estimates: np.ndarray) -> np.ndarray:
 
 
 def deviation_db(scores: np.ndarray, expected: np.ndarray) -> float:
-    """Return the maximum deviation of scores below `LIMIT_DB`; higher ones are rounding errors."""
+    """Return the maximum deviation of scores below `LIMIT_DB`; above, rounding errors dominate."""
     scores, expected = np.asarray(scores), np.asarray(expected)
     below = expected < LIMIT_DB
     return float(np.abs(scores[below] - expected[below]).max(initial=0.0))

@@ -8,12 +8,12 @@ over all frames and bins: target by target, for all targets at once, and for all
 that fit into the caches, which is faster than a straightforward implementation. A single iteration
 is timed, and the total is extrapolated to the number of iterations that ours needs to reach the
 same tolerance. Seipel's stopping criterion Theta is not computed. Ours computes the Gram matrix of
-the same spectrograms once, from which it runs all iterations for all targets (momentum) or finds
+the same spectrograms once and uses it to run all iterations for all targets (momentum) or to find
 the exact minimum (nnls). All implementations run in alternation in one process.
 
-The benchmark first prints how much the weights of NumPy and ours deviate after a few identical
-steps. A table then lists the median and minimum time of each implementation. The last lines show
-our total time and how many times as long NumPy takes.
+The benchmark first prints how far NumPy's weights deviate from ours after a few identical steps. A
+table then lists the median and minimum time of each implementation. The last lines show our total
+time and how many times as long NumPy takes.
 
 **Files.** `irec_jax.systems.debleeder` processes a folder of 24-bit wav files, including reading,
 analysis, reduction and writing. The first run includes compilation. The speed is the duration of
@@ -68,12 +68,12 @@ def magnitudes(track: jax.Array) -> jax.Array:
 
 
 def target_by_target(flat: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the gradients -2 R X^T of the residuals R = X - W X, computed target by target."""
+    """Return the gradients -2 R X^T, with residuals R = X - W X, computed target by target."""
     return np.stack([single_target(flat, weights, target) for target in range(len(flat))])
 
 
 def single_target(flat: np.ndarray, weights: np.ndarray, target: int) -> np.ndarray:
-    """Return the gradient of one target, which is one row of `target_by_target`."""
+    """Return the gradient of one target, a row of the result of `target_by_target`."""
     return -2 * (flat @ (flat[target] - weights[target] @ flat))
 
 

@@ -1,4 +1,4 @@
-"""Time per epoch of Han's network on synthetic audio, as much as IRMAS contains."""
+"""Time per training epoch of Han's network on a synthetic dataset of the size of IRMAS."""
 
 import functools
 import statistics

@@ -1,4 +1,4 @@
-"""Gradients of recurrent networks on the CPU: time, compared with PyTorch, and peak memory.
+"""Gradients of recurrent networks on the CPU: speed compared with PyTorch, and peak memory.
 
     python -m irec_jax.benchmarks.recurrent [--rounds 20] [--long_rounds 2]
     python -m irec_jax.benchmarks.recurrent --memory [--steps 442000 884000 1768000] [--batch 16]
@@ -49,7 +49,7 @@ Implementation = tuple[float, Callable[[], float]]
 
 
 def random_params(model, steps: np.ndarray) -> dict:
-    """Return random weights on Keras's scale; the recurrent kernel of a GRU's candidate is zero."""
+    """Return random weights scaled as in Keras; the recurrent kernel of a GRU's candidate is 0."""
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), steps[:1], train=False))["params"]
     rng = np.random.default_rng(0)
 

@@ -2,7 +2,7 @@
 
 The floating-point operations and bytes of a program come from XLA's cost analysis, which counts the
 body of a loop only once and some library calls not at all. The operations are therefore taken to be
-at least those of the matrix products in the jaxpr, where all iterations of loops count. The bytes
+at least those of the matrix products in the jaxpr, counted in every iteration of a loop. The bytes
 of programs with loops are reported as unknown.
 """
 

@@ -5,11 +5,12 @@
     python -m irec_jax.benchmarks.scaling --paper
 
 The first command trains a small dense network for a few steps in new processes: on several virtual
-CPU devices in one process, and in several processes with one device each. The global batch size is
-always the same. For each setting, it prints the measured time of a step and the time predicted by
-`StepModel`, which is fitted to all measurements. It also prints how much the parameters differ from
-those trained on one device, relative to the largest change of any parameter. Virtual devices share
-the cores of the machine, so using more devices than cores gives no speed-up.
+CPU devices in one process, and in several processes with one device each. Batch sizes are global,
+so they do not depend on the number of devices or processes. For each setting, the command prints
+the measured time of a step and the time predicted by `StepModel`, which is fitted to all
+measurements. It also prints how much the parameters differ from those trained on one device,
+relative to the largest change of any parameter. Virtual devices share the cores of the machine, so
+using more devices than cores gives no speed-up.
 
 The second command evaluates only the model: it prints all-reduce times for networks of this project
 and the efficiency of many accelerators.
@@ -290,8 +291,8 @@ def measure_all(
 ) -> tuple[dict[Setting, float], dict[Setting, float]]:
     """Return the time of a step in seconds and the deviation of the update, by setting.
 
-    The deviation is the largest difference from a parameter trained on one device, relative to the
-    largest update of any parameter.
+    The deviation is the largest difference between a parameter and its value after training on one
+    device, relative to the largest update of any parameter.
     """
     sizes = [(batch, width) for batch in batches for width in widths]
     in_one = [Setting(1, count, *size) for size in sizes for count in sorted({1, *devices})]

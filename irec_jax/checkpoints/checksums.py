@@ -1,8 +1,8 @@
 """Checksums of the files of a checkpoint.
 
-`checksums.json` in the folder of a checkpoint holds the size and the CRC-32 of every file. Damaged
-files are named before orbax reads them; it would not notice changed values of parameters.
-Checkpoints of earlier versions have no checksums.
+`checksums.json` in the folder of a checkpoint contains the size and the CRC-32 of every file.
+Damaged files are reported before orbax reads them, because orbax does not detect altered parameter
+values. Checkpoints of earlier versions have no checksums.
 """
 
 import zlib
@@ -26,14 +26,14 @@ def write_checksums(checkpoint: Path) -> None:
 
 
 def verify(checkpoint: Path, items: Collection[str] | None = None) -> None:
-    """Check the files in some folders of a checkpoint.
+    """Compare the files of a checkpoint with their checksums.
 
     Args:
         checkpoint: the folder of the checkpoint.
-        items: names of the folders in it; None for all files.
+        items: names of the subfolders to check; None checks all files.
 
     Raises:
-        UserError: a file is missing or differs; the message names it.
+        UserError: if a file is missing or damaged; the message names it.
     """
     for name, (size, checksum) in _entries(checkpoint):
         if items is not None and name.partition("/")[0] not in items:
@@ -45,7 +45,7 @@ def verify(checkpoint: Path, items: Collection[str] | None = None) -> None:
         if actual_size != size:
             raise _damaged(path, f"damaged ({actual_size:,} of {size:,} bytes)", checkpoint)
         if actual != checksum:
-            raise _damaged(path, "damaged (another checksum)", checkpoint)
+            raise _damaged(path, "damaged (wrong checksum)", checkpoint)
 
 
 def _damaged(path: Path, problem: str, checkpoint: Path) -> UserError:
@@ -56,7 +56,7 @@ def _damaged(path: Path, problem: str, checkpoint: Path) -> UserError:
 
 
 def _entries(checkpoint: Path) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Yield the entries; none if the file is missing or damaged itself."""
+    """Yield the entries of the checksum file, or none if it is missing or damaged."""
     try:
         entries = read_json(checkpoint / CHECKSUM_FILE)
         yield from [(name, (size, checksum)) for name, (size, checksum) in entries.items()]

@@ -1,17 +1,18 @@
-"""Locks of workdirs, so that two runs do not write to the same one.
+"""Locks that prevent two runs from writing to the same workdir.
 
 The hidden file `.lock.json` in a workdir names the run that writes there. A thread of process 0
-renews its modification time. A lock that has not been renewed for two minutes is taken over; so is,
-at once, that of a process of the same machine that has ended without releasing it, and that of the
-same job of a scheduler on another machine: a scheduler starts a job again only after its end.
+renews its modification time. Another run takes over a lock that has not been renewed for two
+minutes. It does so at once if the owner was a process of the same machine that ended without
+releasing the lock, or if the owner belonged to the same scheduler job on another machine: a
+scheduler restarts a job only after it has ended.
 
-In a remote folder (`irec_jax.remote`) the file holds the time of its renewal, since the store keeps
-no modification times that can be set. There the clocks of the machines have to agree to seconds. A
-file is created there by writing it, waiting and reading it: the last of two runs that write at the
-same time holds the lock.
+In a remote folder (`irec_jax.remote`) the file contains the time of the last renewal, because
+object stores do not support setting modification times. The clocks of the machines must therefore
+agree to within seconds. To create a remote lock, a run writes the file, waits and reads it again:
+if two runs write at the same time, the one that wrote last holds the lock.
 
-A run that was suspended, for example, learns that another one has taken its lock over at the next
-renewal, and before it writes a file or a checkpoint to the workdir (`remote.guarded`).
+A run that has lost its lock, for example while it was suspended, notices this at the next renewal
+and before it writes a file or a checkpoint to the workdir (`remote.guarded`).
 """
 
 import _thread
@@ -31,9 +32,9 @@ from irec_jax import distributed, preemption, remote
 from irec_jax.errors import UserError
 
 LOCK_FILE = ".lock.json"
-#: Seconds between renewals, and seconds without one after which a lock is taken over.
+#: Seconds between renewals, and seconds without renewal after which a lock expires.
 INTERVAL_S, TIMEOUT_S = 15.0, 120.0
-#: Seconds between writing and reading a new lock in a remote folder.
+#: Seconds to wait before a new lock in a remote folder is read again.
 _SETTLE_S = 2.0
 
 
@@ -43,11 +44,11 @@ def run_lock(
 ) -> Iterator[None]:
     """Hold the lock of a workdir; in a job of several processes, process 0 holds it for all.
 
-    Folders that did not exist are created, and removed again if they are empty in the end.
+    Missing folders are created, and removed again if they are still empty at the end.
 
     Raises:
-        UserError: another run holds the lock, or has taken it over from this one (which was
-            suspended, for example); or the folder is not writable.
+        UserError: if another run holds the lock or has taken it over from this run, for example
+            while this run was suspended; or if the folder is not writable.
     """
     workdir, token = remote.as_path(workdir), uuid.uuid4().hex
     created = distributed.on_main(lambda: _acquire(workdir, token, timeout_s))
@@ -71,13 +72,13 @@ def _acquire(workdir: Path, token: str, timeout_s: float) -> list[str]:
     """Create the lock file; raise UserError if another run holds it.
 
     Returns:
-        The folder and its parents that did not exist, the innermost first.
+        The folders that were created, innermost first.
     """
     owner = {"token": token, "host": socket.gethostname(), "pid": os.getpid()}
     owner |= {"machine": _machine(), "job": _job(), "started": time.strftime("%Y-%m-%d %H:%M:%S")}
     file = workdir / LOCK_FILE
     if workdir.exists() and not workdir.is_dir():
-        raise UserError(f"{workdir}: is a file; name a folder as --workdir")
+        raise UserError(f"{workdir}: is a file; choose a folder as --workdir")
     created = []
     try:
         if not remote.is_remote(workdir):
@@ -88,21 +89,21 @@ def _acquire(workdir: Path, token: str, timeout_s: float) -> list[str]:
             if content is not None and not _is_stale(file, content, timeout_s):
                 raise UserError(
                     f"{workdir}: {_describe(content)} uses this folder; wait for it to end, or "
-                    "name another --workdir (the lock of a run that was killed on another machine "
-                    f"expires after {timeout_s:.0f} s)"
+                    "choose another --workdir (the lock of a run that was killed on another "
+                    f"machine expires after {timeout_s:.0f} s)"
                 )
             if content is not None and _read(file) == content:
                 file.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(
-            f"{workdir}: cannot be locked ({error.strerror or error}); name a writable folder as "
+            f"{workdir}: cannot be locked ({error.strerror or error}); choose a writable folder as "
             "--workdir"
         ) from error
     return created
 
 
 def _release(workdir: Path, token: str, created: list[str]) -> None:
-    """Delete the lock file of this run, and those of the new folders that are empty."""
+    """Delete the lock file of this run, and the created folders that are still empty."""
     with contextlib.suppress(OSError, UserError):
         if _token(workdir / LOCK_FILE) == token:
             (workdir / LOCK_FILE).unlink()
@@ -131,7 +132,7 @@ def _renew_remote(file: Path, owner: dict) -> None:
 
 
 def _read(file: Path) -> str | None:
-    """Return the content of a lock file; None if there is none."""
+    """Return the content of a lock file, or None if it does not exist."""
     if remote.is_remote(file):
         content = remote.read(file)
         return None if content is None else content.decode(errors="replace")
@@ -141,7 +142,7 @@ def _read(file: Path) -> str | None:
 
 
 def _parse(content: str | None) -> dict:
-    """Return the entries of a lock file; none if it is still being written."""
+    """Return the entries of a lock file, or an empty dict if it is still being written."""
     with contextlib.suppress(ValueError):
         owner = json.loads(content or "{}")
         return owner if isinstance(owner, dict) else {}
@@ -160,7 +161,7 @@ def _describe(content: str | None) -> str:
 
 
 def _is_stale(file: Path, content: str, timeout_s: float) -> bool:
-    """Return whether the run of a lock has ended or has not renewed it in time."""
+    """Return whether the run that holds a lock has ended or has not renewed it in time."""
     owner = _parse(content)
     if owner.get("machine") == _machine():
         if not _is_alive(owner.get("pid")):
@@ -170,7 +171,7 @@ def _is_stale(file: Path, content: str, timeout_s: float) -> bool:
     if remote.is_remote(file):
         renewed = owner.get("renewed")
         return isinstance(renewed, int | float) and time.time() - renewed > timeout_s
-    # Modification times are compared with that of a new file, since clocks of machines differ.
+    # The age is relative to a new file in the same folder, because the clocks of machines differ.
     with tempfile.NamedTemporaryFile(dir=file.parent, prefix=".now") as new:
         now_s = os.fstat(new.fileno()).st_mtime
     try:
@@ -181,7 +182,7 @@ def _is_stale(file: Path, content: str, timeout_s: float) -> bool:
 
 def _is_alive(pid: object) -> bool:
     if not isinstance(pid, int):
-        return True  # unknown: only the time counts
+        return True  # unknown; the lock can only expire
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -192,9 +193,9 @@ def _is_alive(pid: object) -> bool:
 
 
 def _machine() -> str:
-    """Return an identifier of this machine since its last start, and of this container.
+    """Return an identifier of this machine since its last boot, and of this container.
 
-    Process ids are comparable only between processes with the same identifier.
+    Process ids can only be compared if the identifiers are equal.
     """
     parts = [socket.gethostname()]
     with contextlib.suppress(OSError):  # Linux
@@ -204,12 +205,12 @@ def _machine() -> str:
 
 
 def _job() -> str | None:
-    """Return the scheduler's name of this job, which it keeps when it is started again."""
+    """Return the scheduler's name for this job, which does not change on a restart."""
     return os.environ.get("IREC_JOB") or os.environ.get("SLURM_JOB_ID")
 
 
 class _Heartbeat(threading.Thread):
-    """A thread that renews a lock and interrupts this run if another one has taken it over.
+    """A thread that renews a lock, and interrupts this run if another one has taken it over.
 
     Attributes:
         successor: description of the other run; None while the lock is held.
@@ -225,7 +226,7 @@ class _Heartbeat(threading.Thread):
 
     def run(self) -> None:
         while not self._stopped.wait(self._interval_s) and self.successor is None:
-            # Such as a network that is down for a moment.
+            # Errors may be temporary, such as a network failure.
             with contextlib.suppress(OSError, UserError):
                 self._renew()
 
@@ -234,16 +235,16 @@ class _Heartbeat(threading.Thread):
         self.join()
 
     def check(self) -> None:
-        """Raise UserError if another run has taken the lock over.
+        """Raise UserError if another run has taken over the lock.
 
-        The lock is read only if it was not renewed lately: before that, none can take it over.
+        The lock is read only if its last renewal is so old that another run may have taken over.
         """
         if self.successor is None and time.time() - self._renewed_s > self._timeout_s / 2:
             self._renew()
         self.raise_if_lost()
 
     def raise_if_lost(self) -> None:
-        """Raise UserError if it is known that another run has taken the lock over."""
+        """Raise UserError if another run is known to have taken over the lock."""
         if self.successor:
             raise UserError(
                 f"{self._file.parent}: {self.successor} has taken over this folder, because this "
@@ -254,7 +255,7 @@ class _Heartbeat(threading.Thread):
     def _renew(self) -> None:
         with self._renewing:
             now_s, content = time.time(), _read(self._file)
-            # A lock that is missing after its time may have been released by another run.
+            # If an expired lock is missing, another run may have taken it over and released it.
             expired = now_s - self._renewed_s > self._timeout_s
             if content is None and not expired:
                 _create(self._file, _parse(self._content))
@@ -270,7 +271,7 @@ class _Heartbeat(threading.Thread):
 
 
 def _interrupt() -> None:
-    """Raise KeyboardInterrupt in the main thread, with the first signal that does so."""
+    """Interrupt the main thread with SIGINT or, if it has no handler, SIGTERM."""
     preemption.end_deferral()
     for number in (signal.SIGINT, signal.SIGTERM):
         if callable(signal.getsignal(number)):

@@ -1,7 +1,7 @@
-"""Checkpoints in remote folders, of which orbax reads and writes a local copy.
+"""Local copies of remote checkpoints, for orbax to read and write.
 
-A remote checkpoint is complete if it has its checksums: they are copied last and deleted first.
-What an interrupted run left without them is not used.
+A remote checkpoint is complete if it has checksums: they are copied last and deleted first.
+Checkpoints without them, left by an interrupted run, are ignored.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from irec_jax.files import temporary_file_error
 
 
 class Mirror:
-    """A local copy of a folder of checkpoints; for a local folder, the folder itself.
+    """A local copy of a remote folder of checkpoints; a local folder is used directly.
 
     Attributes:
         local: the folder that orbax uses.
@@ -32,12 +32,12 @@ class Mirror:
             self.local = folder.absolute()
 
     def fetch(self) -> bool:
-        """Copy the complete checkpoints from the remote folder; return whether a folder is there.
+        """Copy the complete checkpoints of the remote folder; return whether a local folder exists.
 
-        An old one that another run deletes meanwhile is skipped.
+        A checkpoint that another run deletes during the copy is skipped.
 
         Raises:
-            UserError: the remote folder cannot be read, or the local one cannot be written.
+            UserError: if the remote folder cannot be read, or the local one cannot be written.
         """
         if self._remote is None:
             return self.local.is_dir()
@@ -54,10 +54,10 @@ class Mirror:
         return True
 
     def publish(self) -> None:
-        """Copy new checkpoints to the remote folder, and delete those that are not here any more.
+        """Copy new checkpoints to the remote folder, and delete those that no longer exist locally.
 
         Raises:
-            UserError: the remote folder cannot be written, or another run has taken it over.
+            UserError: if the remote folder cannot be written, or another run has taken it over.
         """
         if self._remote is None:
             return
@@ -77,7 +77,7 @@ class Mirror:
 
     @contextlib.contextmanager
     def errors(self) -> Iterator[None]:
-        """Name the remote folder in errors that name the local one."""
+        """Replace the local folder by the remote one in error messages."""
         try:
             yield
         except UserError as error:
@@ -91,7 +91,7 @@ class Mirror:
         return self._remote is not None
 
     def rename(self, text: str) -> str:
-        """Return a text that names the remote folder instead of the local one."""
+        """Replace the local folder by the remote one in a text."""
         return text if self._remote is None else text.replace(str(self.local), str(self._remote))
 
     def _is_complete(self, name: str) -> bool:

@@ -1,10 +1,10 @@
-"""Packaged systems: folders of a few small files in which a trained system is published.
+"""Packaged systems: trained systems as folders of a few small files, for publication.
 
 system.json       as in a workdir
 parameters.npz    the parameters and the model state: arrays named by their path in the tree, such
-                  as `params/Conv_0/kernel`, floating-point numbers in float16
+                  as `params/Conv_0/kernel`; floating-point values are stored in float16
 README.md         the model card
-checksums.json    SHA-256 of the other files, which is compared whenever a system is loaded
+checksums.json    SHA-256 of the other files, verified whenever a system is loaded
 """
 
 import contextlib
@@ -29,14 +29,14 @@ _FILES = ("system.json", PARAMETER_FILE, "README.md")
 
 
 def is_packaged(folder: Path) -> bool:
-    """Return whether a folder holds a packaged system, complete or not, and not a workdir."""
+    """Return whether a folder is a packaged system, possibly incomplete, and not a workdir."""
     return any((folder / name).exists() for name in (PARAMETER_FILE, CHECKSUM_FILE))
 
 
 def encode_parameters(params: Any, model_state: Mapping[str, Any]) -> bytes:
     """Return the content of `parameters.npz`.
 
-    Arrays with a number that float16 cannot hold are stored as they are.
+    Arrays with values beyond the range of float16 keep their type.
 
     Args:
         params: tree of arrays.
@@ -52,17 +52,17 @@ def encode_parameters(params: Any, model_state: Mapping[str, Any]) -> bytes:
 def write(
     folder: Path, system: Mapping[str, Any], parameters: bytes, card: str, *, overwrite: bool
 ) -> None:
-    """Write a packaged system; the folder appears with all its files, or stays as it was.
+    """Write a packaged system atomically: on failure the folder is left unchanged.
 
     Args:
         folder: a new or empty folder.
         system: the content of `system.json`.
         parameters: result of `encode_parameters`.
-        card: the model card, Markdown.
+        card: the model card in Markdown.
         overwrite: replace an earlier packaged system.
 
     Raises:
-        UserError: see `check_folder`; or the folder cannot be written.
+        UserError: see `check_folder`; also if the folder cannot be written.
     """
     check_folder(folder, overwrite=overwrite)
     text = json.dumps(system, indent=1, allow_nan=False)
@@ -71,7 +71,7 @@ def write(
     )
     checksums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     files[CHECKSUM_FILE] = (json.dumps(checksums, indent=1) + "\n").encode()
-    folder = Path(os.path.realpath(folder))  # replaces the target of a link, not the link
+    folder = Path(os.path.realpath(folder))  # to replace the target of a link, not the link
     new, old = (folder.with_name(f".{folder.name[-50:]}.{os.getpid()}.{s}") for s in ("new", "old"))
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -94,23 +94,23 @@ def check_folder(folder: Path, *, overwrite: bool) -> None:
     """Check that a packaged system can be written to a folder.
 
     Raises:
-        UserError: a file; or a folder with files, other than those of a packaged system that is to
-            be overwritten.
+        UserError: if the path is a file, or the folder contains anything but a packaged system that
+            may be overwritten.
     """
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder}: is a file; name a folder")
+        raise UserError(f"{folder}: is a file; choose a folder")
     present = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if present - {*_FILES, CHECKSUM_FILE}:
-        raise UserError(f"{folder}: contains other files; name an empty or new folder")
+        raise UserError(f"{folder}: contains other files; choose an empty or new folder")
     if present and not overwrite:
-        raise UserError(f"{folder}: contains a system; name another folder or set --overwrite")
+        raise UserError(f"{folder}: contains a system; choose another folder or set --overwrite")
 
 
 def verify(folder: Path) -> None:
     """Compare the files of a packaged system with their checksums.
 
     Raises:
-        UserError: a file is missing or damaged; the message names it.
+        UserError: if a file is missing or damaged; the message names it.
     """
     try:
         checksums = json.loads(_read(folder / CHECKSUM_FILE))
@@ -119,18 +119,18 @@ def verify(folder: Path) -> None:
         raise _damaged(folder / CHECKSUM_FILE, "damaged") from None
     for name, checksum in expected.items():
         if hashlib.sha256(_read(folder / name)).hexdigest() != checksum:
-            raise _damaged(folder / name, f"damaged (another SHA-256 than in {CHECKSUM_FILE})")
+            raise _damaged(folder / name, f"damaged (SHA-256 differs from {CHECKSUM_FILE})")
 
 
 def read_variables(folder: Path, target: tuple[Any, Any]) -> tuple[Any, Any]:
     """Return the parameters and the model state of a packaged system.
 
     Args:
-        folder: its folder, see `verify`.
-        target: parameters and model state of the same shapes; the arrays get their types.
+        folder: a folder that `verify` has checked.
+        target: parameters and model state with the expected shapes and types.
 
     Raises:
-        UserError: `parameters.npz` is missing or damaged, or holds other arrays.
+        UserError: if `parameters.npz` is missing or damaged, or contains other arrays.
     """
     file = folder / PARAMETER_FILE
     with _read_errors(file), np.load(io.BytesIO(_read(file)), allow_pickle=False) as content:
@@ -149,7 +149,7 @@ def read_variables(folder: Path, target: tuple[Any, Any]) -> tuple[Any, Any]:
 
 
 def flatten(params: Any, model_state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return parameters and model state by their names in `parameters.npz`."""
+    """Return the arrays of parameters and model state by their names in `parameters.npz`."""
     tree = {"params": params} | dict(model_state)
     return {_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
@@ -157,9 +157,11 @@ def flatten(params: Any, model_state: Mapping[str, Any]) -> dict[str, Any]:
 def unflatten(
     arrays: Mapping[str, np.ndarray], params: Any, model_state: Mapping[str, Any]
 ) -> tuple[Any, Any]:
-    """Return parameters and model state with the named arrays, converted to the types there.
+    """Return parameters and model state with some arrays replaced.
 
-    Arrays that are not named are left as they are.
+    Args:
+        arrays: the new arrays by name; they are converted to the types of the old ones.
+        params, model_state: trees that contain the old arrays.
     """
 
     def replace(path: tuple[Any, ...], leaf: Any) -> Any:

@@ -9,28 +9,29 @@ from irec_jax.errors import UserError
 from irec_jax.files import expand_home
 from irec_jax.remote import is_remote
 
-#: Folder of the packaged systems, one folder each.
+#: Folder that contains the folders of the packaged systems.
 FOLDER = Path(__file__).parents[1] / "pretrained"
-#: Name of the recogniser that is used unless another system is named.
+#: Name of the default recogniser.
 DEFAULT = "instruments"
 
 
 def names() -> list[str]:
-    """Return the names of the systems, sorted; none if irec-jax came without any."""
+    """Return the sorted names of the systems; the list is empty if irec-jax came without any."""
     return sorted(path.name for path in FOLDER.glob("[!._]*") if path.is_dir())
 
 
 def find(name: str | None = None) -> Path:
-    """Return the folder of a system; None: the default recogniser.
+    """Return the folder of a system, or of the default recogniser for None.
 
     Raises:
-        UserError: unknown name (a similar one is suggested), or irec-jax came without systems.
+        UserError: if the name is unknown (the message suggests a similar one), or irec-jax came
+            without systems.
     """
     known = names()
     if not known:
         named = "" if name is None else f"{name}: "
         raise UserError(
-            f"{named}no trained system comes with this version of irec-jax; name the workdir of "
+            f"{named}no trained system comes with this version of irec-jax; specify the workdir of "
             "one, or train one with: python -m irec_jax.main --config=configs/han.py --workdir=DIR"
         )
     name = DEFAULT if name is None else name
@@ -43,13 +44,14 @@ def resolve(workdirs: Sequence[str | os.PathLike], models: Sequence[str]) -> dic
     """Return the folders of trained systems by name.
 
     Args:
-        workdirs: folders, whose names are these paths.
-        models: names of systems that come with irec-jax. Without workdirs and models: the default.
+        workdirs: folders; the name of each system is the path as given.
+        models: names of systems that come with irec-jax. If both arguments are empty, the default
+            recogniser is used.
 
     Raises:
-        UserError: a system that is named twice; or see `find`.
+        UserError: if a system is named twice; see also `find`.
     """
-    folders = [(path, expand_home(path, urls=True)) for path in workdirs]  # refuses what is no path
+    folders = [(path, expand_home(path, urls=True)) for path in workdirs]  # rejects invalid paths
     named = [(os.fsdecode(path), folder) for path, folder in folders]
     named += [(model, find(model)) for model in models]
     if not named:
@@ -57,7 +59,7 @@ def resolve(workdirs: Sequence[str | os.PathLike], models: Sequence[str]) -> dic
     systems: dict[str, Path] = {}
     for name, folder in named:
         if name in systems or _resolve(folder) in map(_resolve, systems.values()):
-            raise UserError(f"{name}: named twice; name each system once")
+            raise UserError(f"{name}: named twice; list each system once")
         systems[name] = folder
     return systems
 
@@ -70,11 +72,11 @@ def locate(name: str) -> Path:
     """Return the folder of a trained system.
 
     Args:
-        name: `pretrained`, the default recogniser; the name of another system that comes with
-            irec-jax; or a folder.
+        name: `pretrained` for the default recogniser, the name of another system that comes with
+            irec-jax, or a folder.
 
     Raises:
-        UserError: neither a name nor a folder; or irec-jax came without systems.
+        UserError: if there is no such system or folder, or irec-jax came without systems.
     """
     if name == "pretrained":
         return find()
@@ -83,5 +85,7 @@ def locate(name: str) -> Path:
     folder = expand_home(name, urls=True)
     if not folder.is_dir():
         known = ", ".join(["pretrained", *names()])
-        raise UserError(f"{name}: no such folder; name a workdir, an exported folder, or {known}")
+        raise UserError(
+            f"{name}: no such folder; specify a workdir, an exported folder, or {known}"
+        )
     return folder

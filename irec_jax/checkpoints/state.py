@@ -10,10 +10,10 @@ import optax
 
 @flax.struct.dataclass
 class TrainState:
-    """The variables that a training step changes, and the seed.
+    """The variables that a training step updates, and the seed.
 
-    The random keys of a step are a function of `seed` and `step`, and the sums of the running epoch
-    are part of the state: a run resumes exactly from a checkpoint, even within an epoch.
+    The random keys of a step depend only on `seed` and `step`, and the state includes the sums of
+    the current epoch. A run therefore resumes exactly from a checkpoint, even within an epoch.
     """
 
     step: jax.Array  # () int32, number of completed steps
@@ -21,13 +21,13 @@ class TrainState:
     params: Any
     model_state: Any  # other collections of the model, such as batch norm statistics
     opt_state: Any
-    sums: dict[str, jax.Array]  # () each, over the unmasked examples of the running epoch
+    sums: dict[str, jax.Array]  # () each, over the unmasked examples of the current epoch
 
 
 def create(
     params: Any, model_state: Any, optimizer: optax.GradientTransformation, scalars: Any, seed: int
 ) -> TrainState:
-    """Return the state before the first step; `scalars` are the names of the loss's scalars."""
+    """Return the state before the first step; `scalars` names the scalars that the loss returns."""
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         seed=jnp.asarray(seed, jnp.uint32),

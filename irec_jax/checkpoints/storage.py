@@ -1,7 +1,7 @@
-"""Checkpoints by step: the last state, and the best one by validation.
+"""Checkpoints by step: the latest state, and the best one by validation.
 
 Only process 0 accesses the disk; it broadcasts the arrays that it reads, and its errors. It writes
-in a thread, so that training goes on meanwhile.
+in a background thread while training continues.
 """
 
 import concurrent.futures
@@ -29,13 +29,13 @@ from irec_jax.remote import check_guard
 
 
 class Checkpoints:
-    """The checkpoints of a run, a context manager.
+    """Context manager for the checkpoints of a run.
 
-    If the last checkpoint is damaged and there is an earlier one, it is renamed and not used. At
-    the end of the block the last save is complete.
+    If the latest checkpoint is damaged and there is an earlier one, the damaged one is renamed and
+    not used. Leaving the block waits until the last save is complete.
 
     Attributes:
-        note: a line on the renamed checkpoint, or "".
+        note: a message about the renamed checkpoint, or "".
     """
 
     def __init__(self, folder: Path):
@@ -53,7 +53,7 @@ class Checkpoints:
             self._mirror.fetch()
             with self._mirror.errors(), _read_errors(self._folder), self._write_errors():
                 self._folder.mkdir(parents=True, exist_ok=True)
-                note = _set_damaged_aside(self._folder)
+                note = _rename_damaged(self._folder)
                 manager = _create_manager(self._folder, read_only=False)
             self._mirror.publish()
             stack.pop_all()
@@ -64,21 +64,22 @@ class Checkpoints:
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
-        # The first error ends the run; one of the last save that came later does not replace it.
+        # The error that ended the block is raised, rather than a later one of the last save.
         with contextlib.suppress(UserError) if isinstance(error, UserError) else _NOTHING:
             self.close()
 
     def save(self, state: TrainState, progress: dict, rank: float | None) -> None:
-        """Write a checkpoint in the background, after waiting for the end of the previous save.
+        """Write a checkpoint in the background, once the previous save is complete.
 
         Args:
-            state: state on the host, not replicated, which must not change afterwards; ignored on
+            state: unreplicated state on the host, which must not be modified afterwards; ignored on
                 processes other than 0.
-            progress: JSON-serialisable record of the loop, which must not change either.
-            rank: if this state is the best so far, a number lower than all earlier ones; else None.
+            progress: JSON-serialisable record of the training loop, which must not be modified
+                either.
+            rank: a number below all earlier ranks if this state is the best so far, otherwise None.
 
         Raises:
-            UserError: the disk is full, or the previous checkpoint could not be written.
+            UserError: if the disk is full, or the previous checkpoint could not be written.
         """
         if self._manager is None:
             return
@@ -95,14 +96,14 @@ class Checkpoints:
             saving.result()
 
     def check(self) -> None:
-        """Raise UserError if the last save has failed by now; do not wait for it."""
+        """Raise UserError if the last save has already failed, without waiting for it."""
         if self._saving is not None and self._saving.done():
             self.wait()
 
     def _write(
         self, manager: ocp.CheckpointManager, state: TrainState, progress: dict, rank: float | None
     ) -> None:
-        """Write a checkpoint; called in the thread."""
+        """Write a checkpoint; called in the background thread."""
         step = int(state.step)
         variables, rest = _split_state(state)
         items = ocp.args.Composite(
@@ -125,10 +126,10 @@ class Checkpoints:
             yield
 
     def latest(self, target: TrainState) -> tuple[TrainState, dict] | None:
-        """Return state and progress of the last checkpoint; None if there is none yet.
+        """Return the state and the progress of the latest checkpoint, or None if there is none.
 
         Args:
-            target: a state of the same shapes, not replicated.
+            target: an unreplicated state with the expected shapes.
         """
         return self._read(target, ocp.CheckpointManager.latest_step)
 
@@ -149,7 +150,7 @@ class Checkpoints:
         arrays = variables | rest
 
         def restore() -> dict | None:
-            assert self._manager is not None  # opened by process 0, which calls this
+            assert self._manager is not None  # process 0, which calls this, has opened it
             self.wait()
             with self._mirror.errors():
                 restored = _restore(self._manager, self._folder, select_step, items)
@@ -181,14 +182,14 @@ _NOTHING = contextlib.nullcontext()
 
 
 def load_variables(folder: Path, target: tuple[Any, Any]) -> tuple[Any, Any]:
-    """Return parameters and model state of a trained system, on the host of every process.
+    """Return the parameters and the model state of a trained system, on the host of every process.
 
     Args:
-        folder: a workdir, of which the best checkpoint is read, or a packaged system.
-        target: parameters and model state of the same shapes and types.
+        folder: a workdir, whose best checkpoint is read, or a packaged system.
+        target: parameters and model state with the expected shapes and types.
 
     Raises:
-        UserError: no checkpoint, or a damaged file (it is named).
+        UserError: if there is no checkpoint, or a file is damaged; the message names the file.
     """
     if not distributed.on_main(lambda: packaged.is_packaged(folder)):
         return load_best_variables(folder / "checkpoints", target)
@@ -206,10 +207,10 @@ def load_best_variables(folder: Path, target: tuple[Any, Any]) -> tuple[Any, Any
 
     Args:
         folder: the checkpoints of a run; opened read-only.
-        target: parameters and model state of the same shapes and types.
+        target: parameters and model state with the expected shapes and types.
 
     Raises:
-        UserError: no checkpoint, or a damaged one (the file is named).
+        UserError: if there is no checkpoint, or it is damaged; the message names the file.
     """
     variables = dict(zip(("params", "model_state"), _zeros(target), strict=True))
 
@@ -228,9 +229,10 @@ def _zeros(target: Any) -> Any:
 
 
 def has_finished(folder: Path) -> bool:
-    """Return whether the training of a run has ended, on every process.
+    """Return, on every process, whether the training of a run has finished.
 
-    Only the record of the loop is read, also in a bucket. If it is damaged, the answer is no.
+    Only the progress record is read, without copying a remote checkpoint. A damaged record counts
+    as not finished.
     """
 
     def read() -> bool:
@@ -245,7 +247,7 @@ def has_finished(folder: Path) -> bool:
 
 
 def load_history(folder: Path) -> list[dict[str, float]]:
-    """Return one record per epoch of a run, from its last checkpoint, on every process."""
+    """Return, on every process, one record per epoch from the latest checkpoint of a run."""
 
     def restore() -> list:
         items = {"progress": ocp.args.JsonRestore()}
@@ -270,12 +272,16 @@ def _read_only(folder: Path, select_step: Any, items: dict) -> dict:
 
 
 def _steps(folder: Path) -> list[int]:
-    """Return the steps of the checkpoints, the last one at the end."""
+    """Return the steps of the checkpoints in ascending order."""
     return sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit())
 
 
-def _set_damaged_aside(folder: Path) -> str:
-    """Rename the last checkpoint if it is damaged and not the only one; return a line, or ""."""
+def _rename_damaged(folder: Path) -> str:
+    """Rename the latest checkpoint if it is damaged and there is an earlier one.
+
+    Returns:
+        A message about the renamed checkpoint, or "".
+    """
     *earlier, last = _steps(folder) or [0]
     if not earlier:
         return ""
@@ -286,12 +292,15 @@ def _set_damaged_aside(folder: Path) -> str:
         shutil.rmtree(damaged, ignore_errors=True)
         (folder / str(last)).rename(damaged)
         problem = str(error).partition(";")[0]
-        return f"{problem}; using the checkpoint after step {earlier[-1]} (renamed to {damaged})"
+        return (
+            f"{problem}; using the checkpoint after step {earlier[-1]} (the damaged one was "
+            f"renamed to {damaged})"
+        )
     return ""
 
 
 def _create_manager(folder: Path, *, read_only: bool) -> ocp.CheckpointManager:
-    """Return a manager that keeps the last checkpoint and the best one, after checking metrics."""
+    """Check the metrics, and return a manager that keeps the latest and the best checkpoint."""
     for step in _steps(folder):
         verify(folder / str(step), ["metrics"])
     best = BestN(get_metric_fn=_rank, reverse=True, n=1, keep_checkpoints_without_metrics=False)
@@ -302,8 +311,8 @@ def _create_manager(folder: Path, *, read_only: bool) -> ocp.CheckpointManager:
         cleanup_tmp_directories=not read_only,
         save_root_metadata=not read_only,
         create=False,
-        # `Checkpoints` saves in a thread of its own, with the checksums; that of orbax would report
-        # a full disk among tracebacks.
+        # `Checkpoints` has its own thread, which also writes the checksums; orbax's thread would
+        # bury the report of a full disk in tracebacks.
         enable_async_checkpointing=False,
         multiprocessing_options=ocp.options.MultiprocessingOptions(
             primary_host=0, active_processes={0}, barrier_sync_key_prefix="main"
@@ -317,14 +326,14 @@ def _rank(metrics: dict[str, float]) -> float:
 
 
 def _split_state(state: TrainState) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the variables that a trained system needs, and the fields only training needs."""
+    """Return the variables that a trained system needs, and the fields that only training needs."""
     fields = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
     variables = {name: fields.pop(name) for name in ("params", "model_state")}
     return variables, fields
 
 
 def _restore(manager: ocp.CheckpointManager, folder: Path, select_step: Any, items: dict) -> Any:
-    """Return items of the step `select_step(manager)`; None if there is no such step."""
+    """Return the items of the step `select_step(manager)`, or None if there is no such step."""
     with _read_errors(folder):
         step = select_step(manager)
     if step is None:
@@ -356,7 +365,7 @@ def _write_errors(folder: Path, *, is_copy: bool) -> Iterator[None]:
             raise temporary_file_error(_reason(error)) from error
         remedy = "make the folder writable" if _is_not_writable(error) else "free space"
         steps = _steps(folder)
-        rest = f", it resumes after step {steps[-1]}" if steps else ""
+        rest = f" to resume after step {steps[-1]}" if steps else ""
         raise UserError(
             f"{folder}: checkpoint cannot be written ({_reason(error)}); {remedy} and run the same "
             f"command again{rest}"
@@ -368,7 +377,7 @@ def _is_not_writable(error: Exception) -> bool:
 
 
 def _check_free_space(folder: Path, state: TrainState) -> None:
-    """Raise OSError before writing if the disk has no space for a state."""
+    """Raise OSError if the disk does not have enough space for a state."""
     needed = sum(array.nbytes for array in jax.tree.leaves(state)) + 1_000_000
     free = shutil.disk_usage(folder).free
     if free < needed:
@@ -376,7 +385,7 @@ def _check_free_space(folder: Path, state: TrainState) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """Return the first line of an error; only its end if it is long, as orbax's messages are."""
+    """Return the first line of an error, or only its end if it is long, as in orbax's errors."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     line = next(iter(str(error).splitlines()), "") or type(error).__name__

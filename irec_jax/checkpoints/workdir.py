@@ -1,15 +1,15 @@
-"""Workdirs: the folder of a run, and the config that it belongs to.
+"""Workdirs: the folders in which runs store their files.
 
-config.json         the resolved config, with the type that the network computes in; a run with
-                    another config, except for the section `evaluation`, is rejected
+config.json         the resolved config, including the dtype of the network's computations; a run
+                    whose config differs, except in the section `evaluation`, is rejected
 dataset.json        fingerprint of the data, see `data.fingerprint`
-class_weights.json  weights of the classes in the loss, where `loss.class_weights` is set
-checkpoints/N/      state after N steps: the last one and the best one by validation
+class_weights.json  weights of the classes in the loss, if `loss.class_weights` is set
+checkpoints/N/      state after N steps: the latest one and the best one by validation
 system.json         settings needed to apply the parameters: front end, classes, ...
 tensorboard/        scalars, images and sounds
-report.json         scores; report.html and report.md present them as a page, with plots beside it
-seed_N/             the same for every seed of a run with repeats
-.lock.json          the run that writes here at present; see `lock`
+report.json         scores; report.html and report.md show them with plots
+seed_N/             the same files for each seed of a run with repeats
+.lock.json          the run that is writing to this folder; see `lock`
 """
 
 import contextlib
@@ -27,7 +27,7 @@ from irec_jax.files import read_json, write_json
 from irec_jax.remote import is_remote
 
 SYSTEM_FORMAT = 1
-#: Keys that configs of earlier versions lack, with the values that they stand for.
+#: Keys that configs of earlier versions lack, with values that match their behaviour.
 _ADDED = {
     "augment.band_limit": 0.0,
     "augment.compression": 0.0,
@@ -53,7 +53,7 @@ _ADDED = {
     "training.steps_per_call": None,
 }
 _NAMES, _NUMBER, _SECTION = "a list of names", "a number", "an object"
-#: Task -> key of `system.json` -> its kind.
+#: Task -> required key of `system.json` -> kind of value.
 _KEYS: dict[str, dict[str, str]] = {
     "recognition": {
         "classes": _NAMES,
@@ -95,16 +95,16 @@ def check_workdir(
         workdir: the folder, existing or not.
         config: flat, from `config.flatten`.
         mode: 'train' or 'eval'.
-        ignored: prefixes of keys that may differ, as those of the section `evaluation` always may.
+        ignored: prefixes of keys that may differ, in addition to the section `evaluation`.
 
     Raises:
-        UserError: the workdir belongs to another config (the differing keys are listed) or contains
-            other files, or there is no trained system to evaluate.
+        UserError: if the workdir belongs to another config (the message lists the differing keys)
+            or contains other files, or if there is no trained system to evaluate.
     """
     if workdir.exists() and not workdir.is_dir():
-        raise UserError(f"{workdir}: is a file; name a folder as --workdir")
+        raise UserError(f"{workdir}: is a file; choose a folder as --workdir")
     if not workdir.exists() and {*"*?"} & {*str(workdir)}:
-        raise UserError(f"{workdir}: is a shell pattern, not a path; name a folder as --workdir")
+        raise UserError(f"{workdir}: is a shell pattern, not a path; choose a folder as --workdir")
     trained, file = _is_trained(workdir), workdir / "config.json"
     if mode == "eval" and not (trained and file.exists()):
         raise UserError(f"{workdir}: no trained system; run with --mode=train first")
@@ -112,11 +112,11 @@ def check_workdir(
         differing = differences(config, read_json(file), (*ignored, "evaluation."))
         if differing and trained:
             raise UserError(
-                f"{workdir}: contains a run with another config ({'; '.join(differing)}); name "
+                f"{workdir}: contains a run with another config ({'; '.join(differing)}); choose "
                 "another --workdir, or delete this one"
             )
     elif workdir.is_dir() and any(not p.name.startswith(".") for p in workdir.iterdir()):
-        raise UserError(f"{workdir}: contains other files; name an empty or new --workdir")
+        raise UserError(f"{workdir}: contains other files; choose an empty or new --workdir")
 
 
 def _is_trained(workdir: Path) -> bool:
@@ -124,7 +124,7 @@ def _is_trained(workdir: Path) -> bool:
 
 
 def recorded_dtype(workdir: Path) -> str | None:
-    """Return the type in which the training of a workdir began; None if it is not known."""
+    """Return the dtype with which training began in a workdir, or None if it is unknown."""
     file = workdir / "config.json"
     return read_json(file).get("model.dtype") if _is_trained(workdir) and file.exists() else None
 
@@ -132,11 +132,11 @@ def recorded_dtype(workdir: Path) -> str | None:
 def differences(
     ours: Mapping[str, Any], theirs: Mapping[str, Any], ignored: Iterable[str] = ()
 ) -> list[str]:
-    """Return lines `key: theirs -> ours` for all keys of two flat configs that differ.
+    """Return a line `key: theirs -> ours` for each key in which two flat configs differ.
 
-    Earlier versions wrote "" or 0 for a key that is not set, which is None now, and had not yet the
-    keys of `_ADDED`. A `model.dtype` of None, or none in a config that had float32 in earlier
-    versions, stands for theirs.
+    Earlier versions wrote "" or 0 instead of None for an unset key, and lacked the keys of
+    `_ADDED`. If `model.dtype` is None in `ours`, it matches any dtype; if it is missing, it matches
+    float32, which earlier versions always recorded.
     """
     theirs = {k: v for k, v in _ADDED.items() if k in ours} | dict(theirs)
     return [
@@ -145,20 +145,20 @@ def differences(
         if not key.startswith(tuple(ignored))
         and ours.get(key) != theirs.get(key)
         and not (key in ours and ours[key] is None and theirs[key] in ("", 0))
-        and not (key == "model.dtype" and _is_open(ours, theirs.get(key)))
+        and not (key == "model.dtype" and _accepts_dtype(ours, theirs.get(key)))
     ]
 
 
-def _is_open(ours: Mapping[str, Any], their_dtype: str | None) -> bool:
+def _accepts_dtype(ours: Mapping[str, Any], their_dtype: str | None) -> bool:
     return ours.get("model.dtype", "") is None or (
         "model.dtype" not in ours and their_dtype == "float32"
     )
 
 
 def has_checkpoint(folder: Path) -> bool:
-    """Return whether the folder of a run has a complete checkpoint, from which a training resumes.
+    """Return whether a run has a complete checkpoint to resume from.
 
-    A save that was interrupted leaves a temporary name, and in a bucket a folder without checksums.
+    An interrupted save leaves a folder with a temporary name or, if remote, without checksums.
     """
     steps = [path for path in (folder / "checkpoints").glob("*") if path.name.isdigit()]
     if is_remote(folder):
@@ -167,19 +167,20 @@ def has_checkpoint(folder: Path) -> bool:
 
 
 def lock_workdir(workdir: Path, config: Mapping[str, Any]) -> None:
-    """Write the config that a workdir belongs to; see `check_workdir`."""
+    """Record the config to which a workdir belongs; see `check_workdir`."""
     write_json(workdir / "config.json", config)
 
 
 def lock_study(workdir: Path, settings: Mapping[str, Any]) -> None:
-    """Write the settings of a study to its workdir, after checking that no others are there.
+    """Record the settings of a study in its workdir, unless it contains one with other settings.
 
     Args:
         workdir: the folder, existing or not.
-        settings: everything its results depend on, in JSON types (no tuples).
+        settings: everything that the results depend on, in JSON types (no tuples).
 
     Raises:
-        UserError: the workdir contains results of other settings (the differing keys are named).
+        UserError: if the workdir contains results for other settings; the message names the
+            differing keys.
     """
     file = workdir / "settings.json"
     # A failed first attempt, for example with a misspelled option, leaves only this file.
@@ -189,16 +190,16 @@ def lock_study(workdir: Path, settings: Mapping[str, Any]) -> None:
         keys = [key for key in settings | earlier if earlier.get(key) != settings.get(key)]
         if keys:
             raise UserError(
-                f"{workdir}: contains a study with other settings ({', '.join(keys)}); name "
+                f"{workdir}: contains a study with other settings ({', '.join(keys)}); choose "
                 "another --workdir, or delete this one"
             )
     write_json(file, settings)
 
 
 def write_system(folder: Path, system: dict[str, Any]) -> None:
-    """Write `system.json`; thresholds of an earlier one that the new one lacks are kept."""
+    """Write `system.json`, keeping thresholds of an existing one that are not replaced."""
     file = folder / "system.json"
-    with contextlib.suppress(UserError):  # a missing or damaged one is replaced
+    with contextlib.suppress(UserError):  # a missing or damaged file is replaced
         earlier = read_system(folder)
         if "thresholds" in system and earlier["aggregation"] == system["aggregation"]:
             kept = earlier["thresholds"] | system["thresholds"]
@@ -210,8 +211,8 @@ def read_system(folder: Path) -> dict[str, Any]:
     """Return `system.json` of a workdir or a packaged system.
 
     Raises:
-        UserError: it is missing, damaged or incompatible; a key is missing or has a wrong value; or
-            a file of a packaged system is missing or damaged.
+        UserError: if it is missing, damaged or incompatible; if a key is missing or has an invalid
+            value; or if a file of a packaged system is missing or damaged.
     """
     if packaged.is_packaged(folder):
         packaged.verify(folder)
@@ -219,7 +220,7 @@ def read_system(folder: Path) -> dict[str, Any]:
     seeds = sorted(path.parent.name for path in folder.glob("seed_*/system.json"))
     if seeds and not file.exists():
         raise UserError(
-            f"{folder}: contains repeats; name one of them, such as {folder / seeds[0]}"
+            f"{folder}: contains repeats; choose one of them, such as {folder / seeds[0]}"
         )
     system = read_json(file)
     if not isinstance(system, dict) or system.get("format") != SYSTEM_FORMAT:
@@ -235,12 +236,12 @@ def read_system(folder: Path) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def system_errors(workdir: Path) -> Iterator[None]:
-    """Convert errors of a task that is created from a damaged `system.json` to UserError."""
+    """Convert errors to UserError while a task is created from `system.json`."""
     try:
         yield
     except registry.MissingModuleError as error:
         raise UserError(f"{workdir / 'system.json'}: {error}") from error
-    except Exception as error:  # of any type: values in the file reach front ends and networks
+    except Exception as error:  # any type: front ends and networks receive values from the file
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise UserError(
             f"{workdir / 'system.json'}: {reason[:200]}; restore the file from a copy, or train "
@@ -249,7 +250,7 @@ def system_errors(workdir: Path) -> Iterator[None]:
 
 
 def _check_key(file: Path, system: dict[str, Any], path: str, kind: str) -> None:
-    """Raise UserError unless the value at `key.key` is of a kind; parents are checked before."""
+    """Raise UserError unless the value at the dotted path is of the expected kind."""
     value: Any = system
     for key in path.split("."):
         if not isinstance(value, dict) or key not in value:

@@ -1,7 +1,7 @@
-"""The command line `irec`: train systems, apply them to audio files, prepare datasets.
+"""The command line `irec`: train systems, apply them to audio files, and prepare datasets.
 
 Each command is a module with a function `main(words)`. Only the module of the command is imported,
-so that help and argument errors appear at once.
+so that help and argument errors appear immediately.
 """
 
 import argparse
@@ -21,24 +21,25 @@ from irec_jax.cli.console import (
 )
 from irec_jax.text import printable
 
-#: Command -> its line in `irec --help`.
+#: Command -> its description in `irec --help`.
 COMMANDS = {
     "recognize": "recognise the instruments in audio files",
     "explain": "draw what a recogniser responds to in audio files",
-    "separate": "separate music into some of its stems and the rest",
+    "separate": "separate music into target stems and the remainder",
     "debleed": "reduce the crosstalk between the tracks of a recording",
     "label": "find out when each track of a recording plays",
     "train": "train and evaluate a system from a config",
-    "export": "write a trained recogniser as a folder to share",
+    "export": "export a trained recogniser to a folder for sharing",
     "study": "reproduce the tables and figures of a paper",
     "build": "prepare a dataset",
     "fetch-sounds": "fetch sound libraries for rendered datasets",
     "gallery": "draw training clips of every class of a dataset",
 }
 
-_CONTINUES, _STARTS_OVER = "run the same command again to continue", "the same command starts over"
+_CONTINUES = "run the same command again to continue"
+_STARTS_OVER = "run the same command again to start over"
 _KEEPS_FILES = "the results of finished files are kept"
-#: Command -> what its line says after an interrupt. `recognize` prints a line of its own.
+#: Command -> end of its message after an interrupt. `recognize` prints its own message.
 AFTER_INTERRUPT = {
     "explain": _KEEPS_FILES,
     "separate": _KEEPS_FILES,
@@ -57,9 +58,9 @@ ALIASES = {"recognise": "recognize"}
 
 
 class CommandParser(argparse.ArgumentParser):
-    """A parser whose flags are spelled with hyphens; underscores are accepted as well.
+    """An argument parser whose flags are spelled with hyphens; underscores are accepted as well.
 
-    Abbreviations are not. `--config.key` flags keep the underscores of their keys.
+    Abbreviated flags are rejected. `--config.key` flags keep the underscores of their keys.
     """
 
     def __init__(self, **options):
@@ -69,21 +70,21 @@ class CommandParser(argparse.ArgumentParser):
     def add_argument(self, *names, **options):
         return super().add_argument(*map(_hyphenate, names), **options)
 
-    def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride]  # of overloads
+    def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride]  # it has overloads
         self, args: Sequence[str] | None = None, namespace: Any = None
     ) -> Any:
         self._words = [str(word) for word in (sys.argv[1:] if args is None else args)]
         return super().parse_known_args([_hyphenate(word) for word in self._words], namespace)
 
     def error(self, message: str) -> NoReturn:
-        """Exit with the usage and an error; files that look like options are named."""
+        """Print the usage and an error, and exit; point out files that look like options."""
         files = [word for word in self._words if word[:1] == "-" and os.path.exists(word)]
         hint = f"; for the file {files[0]} write ./{files[0]}" if files else ""
         super().error(printable(message + hint))
 
 
 def _hyphenate(word: str) -> str:
-    """Return a flag, with or without a value, in hyphens."""
+    """Replace underscores in a flag, but not in its value, by hyphens."""
     if not word.startswith("--") or word.startswith("--config."):
         return word
     flag, equals, value = word.partition("=")
@@ -111,7 +112,7 @@ def run(words: Sequence[str] | None = None) -> int:
 
 
 def after_interrupt(name: str, words: Sequence[str]) -> str:
-    """Return what the line of an interrupted command says; nothing if it only printed its help."""
+    """Return the end of a command's message after an interrupt; empty if it only prints help."""
     prints_help = not {"-h", "--help"}.isdisjoint(words)
     return "" if prints_help else AFTER_INTERRUPT.get(name, "")
 
@@ -119,7 +120,7 @@ def after_interrupt(name: str, words: Sequence[str]) -> str:
 def _version() -> str:
     try:
         return importlib.metadata.version("irec-jax")
-    except importlib.metadata.PackageNotFoundError:  # run from its folder
+    except importlib.metadata.PackageNotFoundError:  # run from a source folder
         return "(not installed)"
 
 

@@ -1,4 +1,4 @@
-"""`python -m irec_jax.cli`: the same as `irec`."""
+"""`python -m irec_jax.cli`, which is the same as `irec`."""
 
 from irec_jax.cli import main
 

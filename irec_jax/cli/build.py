@@ -11,11 +11,13 @@ def main(words: Sequence[str]) -> int:
     """Run `irec build`."""
     parser = CommandParser(
         prog="irec build",
-        description="Prepare a dataset: render it, or read files that were downloaded.",
+        description="Prepare a dataset: render it, or read downloaded files.",
     )
     parser.add_argument("name", help=f"one of {', '.join(data_builders.DATASETS)}")
-    parser.add_argument("--data-dir", help="folder of prepared data (default: that of TFDS)")
-    parser.add_argument("--manual-dir", help="folder of files that were downloaded by hand")
+    parser.add_argument(
+        "--data-dir", help="folder of prepared data (default: the TFDS data folder)"
+    )
+    parser.add_argument("--manual-dir", help="folder of manually downloaded files")
     for option, meaning in data_builders.OPTIONS.items():
         parser.add_argument(f"--{option}", help=meaning)
     arguments = vars(parser.parse_args(words))

@@ -31,7 +31,7 @@ _COMMAND_NOTE, _AGAIN_NOTE = "command: ", "again: "
 def use_utf8() -> None:
     """Restart the process in Python's UTF-8 mode if its locale has another encoding, such as ASCII.
 
-    Libraries that store checkpoints pass the names of files on as UTF-8 in any locale.
+    Libraries that store checkpoints encode file names as UTF-8 in any locale.
     """
     if sys.getfilesystemencoding() == "utf-8" or not sys.executable:
         return
@@ -41,18 +41,18 @@ def use_utf8() -> None:
 
 
 def use_compilation_cache() -> None:
-    """Let JAX keep compiled programs in the user's cache folder, so that later starts are faster.
+    """Let JAX store compiled programs in the user's cache folder, so that later starts are faster.
 
-    JAX reads the environment variables, which child processes inherit, when it is imported. Nothing
-    changes if the user has set `JAX_COMPILATION_CACHE_DIR`, JAX's own variable for another folder,
-    or if the folder cannot be made.
+    This sets environment variables, which JAX reads when it is imported, and which child processes
+    inherit. Nothing changes if the user has set `JAX_COMPILATION_CACHE_DIR`, or if the folder
+    cannot be created.
     """
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
     try:
         folder = cache_folder() / "compiled" / _cpu_type()
         folder.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError):  # RuntimeError: without a home folder
+    except (OSError, RuntimeError):  # RuntimeError: no home folder
         return
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
@@ -61,7 +61,7 @@ def use_compilation_cache() -> None:
 
 
 def _cpu_type() -> str:
-    """Return a name for the instruction sets of the CPU: computers may share a home folder."""
+    """Return a name for the CPU's instruction sets, since computers may share a home folder."""
     features = platform.processor()
     with contextlib.suppress(OSError):  # Linux only
         for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -75,9 +75,9 @@ def _cpu_type() -> str:
 def run_command(main: Callable[[], int | None]) -> int:
     """Run a command; return its exit code.
 
-    Every error and an interrupt print one line to stderr, without a traceback; see `user_errors`.
-    The exit code after Ctrl-C is 130, after SIGTERM `preemption.EXIT_CODE`; the line says whether
-    the command can continue, see `command`.
+    Errors and interrupts print one line to stderr, without a traceback; see `user_errors`. The exit
+    code is 130 after Ctrl-C and `preemption.EXIT_CODE` after SIGTERM. After an interrupt, the line
+    says whether the command can continue; see `command`.
     """
     _quiet_libraries()
     try:
@@ -96,12 +96,12 @@ def run_command(main: Callable[[], int | None]) -> int:
 
 @contextlib.contextmanager
 def command(name: str, again: str = "") -> Iterator[None]:
-    """Name the command in the errors that leave the block, for the line of `run_command`.
+    """Attach the name of the command to errors from the block, for the report of `run_command`.
 
     Args:
         name: the command, such as 'irec separate'.
-        again: what is left after an interrupt, or how to continue; the end of the line that
-            reports the interrupt.
+        again: the end of the message after an interrupt, which says how to continue or which
+            results are kept.
     """
     try:
         yield
@@ -115,19 +115,19 @@ def command(name: str, again: str = "") -> Iterator[None]:
 
 
 def _again(error: KeyboardInterrupt) -> str:
-    """Return the end of the line that reports an interrupt; empty if the command has none."""
+    """Return the end of the message after an interrupt; empty if the command has none."""
     return "".join(f"; {text}" for text in _notes(error, _AGAIN_NOTE)[-1:])
 
 
 def _notes(error: BaseException, kind: str) -> list[str]:
-    """Return the notes of a kind that `command` has added to an error, the outermost last."""
+    """Return the notes of a kind that `command` has added to an error, outermost last."""
     notes = getattr(error, "__notes__", ())
     return [note.removeprefix(kind) for note in notes if note.startswith(kind)]
 
 
 @contextlib.contextmanager
 def named_arguments(options: Mapping[str, str]) -> Iterator[None]:
-    """Name options instead of arguments in the UserErrors that leave the block.
+    """Replace names of arguments by names of options in UserErrors from the block.
 
     `strength=-1: expected ...` becomes `--strength=-1: expected ...`, `unknown method 'x'` becomes
     `unknown --method 'x'`, and `set path to ...` becomes `set --path to ...`.
@@ -151,10 +151,10 @@ def named_arguments(options: Mapping[str, str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def user_errors(subject: str) -> Iterator[None]:
-    """Raise a UserError of one line for every error.
+    """Convert every error to a UserError with a one-line message.
 
-    The traceback of an unexpected error is saved to a temporary file, which the line names, or
-    printed if the environment variable IREC_DEBUG is set.
+    The traceback of an unexpected error is saved to a temporary file, whose name is part of the
+    message, or printed if the environment variable IREC_DEBUG is set.
 
     Args:
         subject: the file or program that an unexpected error concerns; see also `command`.
@@ -185,7 +185,7 @@ def _keep_traceback(error: Exception) -> str:
         ) as file:
             file.write(text)
     except OSError:
-        return "IREC_DEBUG=1 shows the traceback"
+        return "set IREC_DEBUG=1 to see the traceback"
     return f"report it with {file.name}, or set IREC_DEBUG=1 to see the traceback"
 
 
@@ -194,7 +194,7 @@ def _interruptible() -> Iterator[None]:
     """Raise KeyboardInterrupt for Ctrl-C, and Preempted for SIGTERM, wherever they arrive.
 
     Python ignores exceptions in some callbacks, such as JAX's garbage-collector callback; an
-    interrupt there is raised again.
+    interrupt in such a callback is repeated.
     """
     default_hook = sys.unraisablehook
     preemption.install()
@@ -205,7 +205,7 @@ def _interruptible() -> Iterator[None]:
             preemption.install()
             number = signal.SIGTERM
         if issubclass(ignored.exc_type, KeyboardInterrupt):
-            # Outside of the callback.
+            # The delay ensures that the callback has returned.
             threading.Timer(0.05, _thread.interrupt_main, (number,)).start()
         else:
             default_hook(ignored)
@@ -227,7 +227,7 @@ def encodable(text: str, stream: TextIO) -> bool:
 
 
 def has_colour(stream: TextIO) -> bool:
-    """Return whether to print ANSI colours: on a terminal that has them, without NO_COLOR."""
+    """Return whether to print ANSI colours: on a terminal with colours, unless NO_COLOR is set."""
     return (
         stream.isatty()
         and not os.environ.get("NO_COLOR")
@@ -243,10 +243,10 @@ def _fail(line: str, code: int) -> int:
 def exit_process(code: int) -> NoReturn:
     """End the process with an exit code.
 
-    A regular exit waits for threads that compile or read ahead, which delays an interrupted process
-    by seconds or crashes it, and for the other processes of a job, which blocks all of them if one
-    has failed. Therefore only a successful job of several processes exits regularly; its launcher
-    sees the exit code of a failed process and stops the others.
+    A normal exit waits for threads that compile or read ahead, which delays an interrupted process
+    by seconds or crashes it. It also waits for the other processes of a job, which blocks all of
+    them if one has failed. Therefore only a successful job of several processes exits normally; if
+    a process fails, the launcher sees its exit code and stops the others.
     """
     sys.stdout.flush()
     sys.stderr.flush()

@@ -15,11 +15,11 @@ def _parser() -> CommandParser:
     parser = CommandParser(
         prog="irec debleed",
         description="Reduce the crosstalk in every track of a recording. Every audio file in the "
-        "folder is the track of a microphone, except a mix (mix, mixture, mixdown, master ...); "
-        "all tracks have the same length and sample rate. Tracks of the same names, length and "
-        "coding are written to --out (mp3, ogg, m4a ... become 24-bit wav, 8 bits become 16). "
-        "Prints the estimated crosstalk: direct sound, its delays, and weights of the remaining "
-        "crosstalk.",
+        "folder is treated as the track of one microphone, except mixes (files named mix, mixture, "
+        "mixdown, master ...). All tracks must have the same length and sample rate. Tracks with "
+        "the same names, length and encoding are written to --out (mp3, ogg, m4a ... become 24-bit "
+        "wav, 8 bits become 16). The command prints the estimated crosstalk: direct sound, its "
+        "delays, and weights of the remaining crosstalk.",
     )
     parser.add_argument("folder", metavar="FOLDER", help="folder of the tracks, one file each")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="a separate output folder")
@@ -27,13 +27,13 @@ def _parser() -> CommandParser:
     parser.add_argument(
         "--report",
         action="store_true",
-        help="write --out/debleed.html, a page with the estimated crosstalk and spectrograms",
+        help="write debleed.html, a page with the estimated crosstalk and spectrograms, to --out",
     )
     parser.add_argument(
         "--strength",
         type=float,
-        help="factor by which the estimated crosstalk is reduced, except direct sound: 1 (default) "
-        "removes as much as was estimated, less is gentler",
+        help="strength of the reduction, except for direct sound: 1 (default) removes as much "
+        "crosstalk as was estimated; lower values are gentler",
     )
     parser.add_argument(
         "--method",
@@ -44,14 +44,14 @@ def _parser() -> CommandParser:
         "--smoothing-s",
         type=float,
         metavar="S",
-        help="average gains over time with this time constant in seconds, such as 0.1, against "
+        help="average gains over time with this time constant in seconds, such as 0.1, to reduce "
         "musical noise (default: 0)",
     )
     parser.add_argument(
         "--prior-s",
         type=float,
         metavar="S",
-        help="time constant of --method mmse in seconds; longer ones leave less musical noise and "
+        help="time constant of --method mmse in seconds; longer ones leave less musical noise, but "
         "blur onsets (default: 0.4)",
     )
     parser.add_argument("--solver", help="nnls (default), which is exact, or momentum")
@@ -59,7 +59,7 @@ def _parser() -> CommandParser:
         "--floor",
         type=float,
         metavar="DB",
-        help="maximum attenuation, except that of direct sound, such as -40",
+        help="maximum attenuation in dB, except for direct sound; for example -40",
     )
     parser.add_argument(
         "--no-align", action="store_true", help="do not remove direct sound by delay and phase"
@@ -67,8 +67,14 @@ def _parser() -> CommandParser:
     parser.add_argument(
         "--band-edges-hz", type=_numbers, metavar="HZ,HZ", help="use separate weights for each band"
     )
-    parser.add_argument("--frame-length", type=int, help="STFT frame length in samples (4096)")
-    parser.add_argument("--hop-length", type=int, help="STFT hop, at most half a frame (2048)")
+    parser.add_argument(
+        "--frame-length", type=int, help="STFT frame length in samples (default: 4096)"
+    )
+    parser.add_argument(
+        "--hop-length",
+        type=int,
+        help="STFT hop length in samples, at most half a frame (default: 2048)",
+    )
     return parser
 
 
@@ -87,11 +93,11 @@ def main(words: Sequence[str]) -> int:
             raise UserError(f"--floor {arguments.floor:g}: expected 0 dB or less, such as -40")
         settings["floor"] = 10 ** (arguments.floor / 20)
     if arguments.prior_s is not None and arguments.method != "mmse":
-        raise UserError("--prior-s: only applies to --method mmse; name both or neither")
+        raise UserError("--prior-s: only applies to --method mmse; set both or neither")
     if arguments.no_align:
         settings["align"] = False
     options = dict(overwrite=arguments.overwrite, report=arguments.report)
-    # Imported late, so that a mistyped argument is reported at once.
+    # Imported here, so that argument errors are reported immediately.
     from irec_jax.systems import debleeder
 
     with named_arguments({name: f"--{name.replace('_', '-')}" for name in names}):
@@ -101,7 +107,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def _print(result, out: str) -> None:
-    """Print the estimated crosstalk and the energy that each track lost."""
+    """Print the estimated crosstalk, and the change of each track's energy."""
     from irec_jax.reports.debleed_tables import crosstalk_tables
     from irec_jax.text import clock, difference, plural, shorten
 
@@ -117,11 +123,11 @@ def _print(result, out: str) -> None:
     if max(result.losses_db) > _SUSPICIOUS_LOSS_DB:
         print(
             "a track that loses this much may be a copy of another one, or one channel of a "
-            "stereo pair: put the two channels of a pair into one file"
+            "stereo pair: combine the two channels of a pair in one file"
         )
     for description, file_names in (
         ("ignored", result.left_aside),
-        ("better coding than before", result.converted),
+        ("written in a better encoding", result.converted),
     ):
         if file_names:
             print(f"{description}: {', '.join(file_names)}")
@@ -136,4 +142,4 @@ def _numbers(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.split(","))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected numbers with commas") from None
+        raise argparse.ArgumentTypeError(f"{text!r}: expected comma-separated numbers") from None

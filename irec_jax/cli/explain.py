@@ -17,12 +17,13 @@ from irec_jax.text import plural, printable
 def _parser() -> CommandParser:
     parser = CommandParser(
         prog="irec explain",
-        description="Draw what a recogniser responds to in audio files. For each file, FOLDER "
-        "receives NAME-classes.png, the parts of the spectrogram that speak for and against each "
-        "recognised instrument (gradient x input), and, for the network of Han et al. (2017), "
-        "NAME-deconvolution.png, what the two most active units of each block respond to in a "
-        "segment of 3 s. Unreadable files are reported and the others explained; the exit code is "
-        "1 if all fail. Folders are searched for audio files.",
+        description="Draw what a recogniser responds to in audio files. For each file, one or two "
+        "pictures are written to FOLDER. NAME-classes.png shows which parts of the spectrogram "
+        "are evidence for and against each recognised instrument (gradient x input). "
+        "NAME-deconvolution.png, only for the network of Han et al. (2017), shows what the two "
+        "most active units of each block respond to in a segment of 3 s. Unreadable files are "
+        "reported and skipped; the exit code is 1 if all files fail. Folders are searched for "
+        "audio files.",
     )
     parser.add_argument("files", nargs="+", metavar="FILE_OR_FOLDER")
     parser.add_argument(
@@ -36,8 +37,8 @@ def _parser() -> CommandParser:
     parser.add_argument(
         "--classes",
         metavar="NAME,...",
-        help="explain these classes, also if they are not recognised (default: the recognised "
-        "ones, at most four, or else the strongest)",
+        help="explain these classes, even if they are not recognised (default: up to four "
+        "recognised classes, or the strongest class if none is recognised)",
     )
     parser.add_argument(
         "--at",
@@ -54,8 +55,8 @@ def main(words: Sequence[str]) -> int:
     arguments = _parser().parse_args(words)
     for option in ("workdir", "model", "out"):
         if getattr(arguments, option) == "":
-            raise UserError(f"--{option}: empty name; leave it out, or name what it stands for")
-    # Imported late, so that a mistyped argument is reported at once.
+            raise UserError(f"--{option}: empty name; omit the option, or pass a name")
+    # Imported here, so that argument errors are reported immediately.
     from irec_jax import audio
     from irec_jax.systems import explainer, explainer_files
 
@@ -63,7 +64,7 @@ def main(words: Sequence[str]) -> int:
     classes = [] if names is None else registry.split_names(names, "--classes")
     out = expand_home(arguments.out)
     if out.exists() and not out.is_dir():
-        raise UserError(f"--out {out}: is a file; name a folder for the pictures")
+        raise UserError(f"--out {out}: is a file; choose a folder for the pictures")
     paths = map(expand_home, arguments.files)
     files = list({os.path.realpath(file): file for file in audio.find(paths)}.values())
     file_names = unique_names([file.stem for file in files])
@@ -93,7 +94,7 @@ def main(words: Sequence[str]) -> int:
                 if error:
                     print(error, file=sys.stderr)
     if num_failed < len(files) and not system.can_deconvolve:
-        print("no deconvolution: the network is not that of configs/han.py", file=sys.stderr)
+        print("no deconvolution: requires the network of configs/han.py", file=sys.stderr)
     if num_failed:
         print(f"{num_failed} of {plural(len(files), 'file')} failed", file=sys.stderr)
     return 1 if num_failed == len(files) else 0

@@ -1,4 +1,4 @@
-"""`irec export`: write a trained recogniser as a folder to share."""
+"""`irec export`: export a trained recogniser to a folder for sharing."""
 
 from collections.abc import Sequence
 
@@ -10,22 +10,23 @@ from irec_jax.text import printable
 def _parser() -> CommandParser:
     parser = CommandParser(
         prog="irec export",
-        description="Write a trained recogniser as a folder to share: system.json, the parameters "
-        "in float16 without the state of the training (parameters.npz), a model card (README.md) "
-        "and checksums.json. irec recognize --workdir takes this folder as it takes a workdir.",
+        description="Export a trained recogniser to a folder for sharing, with system.json, the "
+        "parameters in float16 without the training state (parameters.npz), a model card "
+        "(README.md) and checksums.json. irec recognize --workdir accepts this folder in place of "
+        "a workdir.",
     )
     parser.add_argument("workdir", metavar="WORKDIR", help="workdir of a trained recogniser")
     parser.add_argument("--out", required=True, metavar="DIR", help="a new or empty folder")
     parser.add_argument(
         "--card",
         metavar="FILE.md",
-        help="text for the end of the model card: licence, remarks",
+        help="text to append to the model card, such as licence and remarks",
     )
     parser.add_argument(
         "--calibrate",
         action="store_true",
-        help="make the probabilities agree with the validation clips: of all scores of 0.7, 70 %% "
-        "shall be right",
+        help="calibrate the probabilities on the validation clips, so that 70 %% of the classes "
+        "with a score of 0.7 are present",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier export in DIR")
     return parser
@@ -36,8 +37,8 @@ def main(words: Sequence[str]) -> None:
     arguments = _parser().parse_args(words)
     for option in ("workdir", "out"):
         if not getattr(arguments, option):
-            raise UserError(f"{option}: empty name; name a folder")
-    # Imported late, so that a mistyped argument is reported at once.
+            raise UserError(f"{option}: empty name; specify a folder")
+    # Imported here, so that argument errors are reported immediately.
     from irec_jax.systems.export import export
 
     exported = export(

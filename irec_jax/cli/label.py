@@ -11,11 +11,11 @@ def _parser() -> CommandParser:
     parser = CommandParser(
         prog="irec label",
         description="Find out when each track of a recording plays. Every audio file in the "
-        "folder is the track of a microphone, except a mix (mix, mixture, mixdown, master ...); "
-        "all tracks have the same length and sample rate. Crosstalk is reduced as by irec debleed. "
-        "A track plays where its level, in frames of 23 ms, reaches the threshold. Writes "
-        "--out/segments.csv (track,start_s,end_s) and --out/labels.txt, a label track for "
-        "Audacity.",
+        "folder is treated as the track of one microphone, except mixes (files named mix, mixture, "
+        "mixdown, master ...). All tracks must have the same length and sample rate. Crosstalk is "
+        "reduced as in irec debleed. A track plays where its level, in frames of 23 ms, reaches "
+        "the threshold. The command writes segments.csv (track,start_s,end_s) and labels.txt, a "
+        "label track for Audacity, to --out.",
     )
     parser.add_argument("folder", metavar="FOLDER", help="folder of the tracks, one file each")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="a separate output folder")
@@ -24,13 +24,13 @@ def _parser() -> CommandParser:
         "--threshold-db",
         type=float,
         metavar="DB",
-        help="level from which a track plays, relative to its loudest frame (default: -20)",
+        help="minimum level of a track that plays, relative to its loudest frame (default: -20)",
     )
     parser.add_argument(
         "--no-reduction", action="store_true", help="use the tracks as they are, with crosstalk"
     )
     parser.add_argument(
-        "--plot", action="store_true", help="draw the tracks over time in --out/label.png"
+        "--plot", action="store_true", help="draw the tracks over time in label.png"
     )
     return parser
 
@@ -41,7 +41,7 @@ def main(words: Sequence[str]) -> int:
     options = dict(overwrite=arguments.overwrite, plot=arguments.plot)
     if arguments.threshold_db is not None:
         options["threshold_db"] = arguments.threshold_db
-    # Imported late, so that a mistyped argument is reported at once.
+    # Imported here, so that argument errors are reported immediately.
     from irec_jax.systems import labeller
 
     with named_arguments({"threshold_db": "--threshold-db"}):
@@ -53,7 +53,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def _print(result, out: str) -> None:
-    """Print the share of time and the number of segments of each track."""
+    """Print the fraction of time for which each track plays, and its number of segments."""
     from irec_jax.text import clock, plural, shorten
 
     width = min(48, max(len(name) for name in ("track", *result.names)))

@@ -1,4 +1,4 @@
-"""Output files of the commands: checks made before hours of computation, and results as JSON."""
+"""Output files of the commands: checks before a long computation, and results as JSON."""
 
 import abc
 import contextlib
@@ -14,14 +14,14 @@ from irec_jax.files import check_writable, expand_home, write_bytes, write_error
 
 #: Suffixes of figures.
 FIGURES = (".png", ".pdf", ".svg")
-# Writing a JSON file again takes at most this fraction of the time.
+# Maximum fraction of the time that is spent on rewriting a file.
 _WRITING_TIME = 0.05
 
 
 def output_path(text: str, option: str, suffixes: Sequence[str]) -> Path:
     """Return the path of an output file; raise UserError unless it ends with one of the suffixes.
 
-    A forgotten name makes the next word, often an input file, the name of the output file.
+    This catches a forgotten name, when the next word, often an input file, is taken as the output.
     """
     path = expand_home(text)
     _check_regular(path)
@@ -34,7 +34,7 @@ def output_path(text: str, option: str, suffixes: Sequence[str]) -> Path:
 def check_outputs(
     paths: Iterable[Path], inputs: Iterable[str | os.PathLike] = (), *, overwrite: bool
 ) -> None:
-    """Check that files can be written without loss of others.
+    """Check that files can be written without overwriting others.
 
     Args:
         paths: the files to write.
@@ -42,8 +42,8 @@ def check_outputs(
         overwrite: replace existing files, but never an input.
 
     Raises:
-        UserError: a file exists and `overwrite` is not set, is an input or a link to one, is named
-            twice, or cannot be written.
+        UserError: if a file exists and `overwrite` is not set, is an input or a link to one, is
+            named twice, or cannot be written.
     """
     protected = {_identity(path) for path in inputs}
     seen = set()
@@ -51,22 +51,22 @@ def check_outputs(
         _check_regular(path)
         identity = _identity(path)
         if identity in protected:
-            raise UserError(f"{path}: is one of the files to read; name another one to write to")
+            raise UserError(f"{path}: is an input file; choose another output file")
         if identity in seen:
-            raise UserError(f"{path}: two results would be written to it; name different files")
+            raise UserError(f"{path}: named for two outputs; choose different files")
         seen.add(identity)
         check_writable(path)
         if path.exists() and not overwrite:
-            raise UserError(f"{path}: exists already; name another file or set --overwrite")
+            raise UserError(f"{path}: already exists; choose another file or set --overwrite")
 
 
 def _check_regular(path: Path) -> None:
     if path.exists() and not path.is_file():
-        raise UserError(f"{path}: is not a regular file; name another one")
+        raise UserError(f"{path}: is not a regular file; choose another one")
 
 
 def _identity(path: str | os.PathLike) -> object:
-    """Return a value that is equal for two names of one file, hard links included."""
+    """Return a value that is equal for all names of a file, including hard links."""
     with contextlib.suppress(OSError):
         status = os.stat(path)
         return status.st_dev, status.st_ino
@@ -74,10 +74,10 @@ def _identity(path: str | os.PathLike) -> object:
 
 
 class RewrittenFile(abc.ABC):
-    """A file of one part per input file, written while they are computed.
+    """An output file with one part per input file, rewritten while parts are added.
 
-    It is complete at any time: it is replaced after a part, but in a twentieth of the time at most,
-    and at the end, also if an interrupt or an error is the end.
+    The file is complete at any time. It is replaced after a part is added, unless this would take
+    more than a twentieth of the time, and at the end, even after an interrupt or an error.
     """
 
     def __init__(self) -> None:
@@ -107,14 +107,17 @@ class RewrittenFile(abc.ABC):
 
 
 class ResultFile(RewrittenFile):
-    """A JSON file of one record per input file; see `RewrittenFile`.
+    """A JSON file with one record per input file; see `RewrittenFile`.
 
-    A `.jsonl` file has one line per record. A `.json` file is an object with the records so far as
-    `files`.
+    A `.jsonl` file has one line per record. A `.json` file is an object whose key `files` contains
+    the records so far.
+
+    Args:
+        path: a new or empty file.
+        header: the other keys of a `.json` file.
     """
 
     def __init__(self, path: Path, header: Mapping[str, Any]):
-        """Args: path: a new or empty file; header: the other keys of a `.json` document."""
         super().__init__()
         self._path, self._header = path, dict(header)
         self._as_lines = path.suffix.lower() == ".jsonl"
@@ -124,10 +127,10 @@ class ResultFile(RewrittenFile):
             self._is_current = True
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Add the record of a file.
+        """Add the record of an input file.
 
         Raises:
-            UserError: the file cannot be written.
+            UserError: if the record cannot be written.
         """
         if self._as_lines:
             self._append(json.dumps(record, allow_nan=False) + "\n")

@@ -24,8 +24,8 @@ from irec_jax.text import plural, printable, to_unicode
 def _parser() -> CommandParser:
     parser = CommandParser(
         prog="irec recognize",
-        description="Recognise the instruments in audio files: wav, flac, ogg, mp3, m4a of any "
-        "rate, channels and length. Folders are searched for audio files.",
+        description="Recognise the instruments in audio files: wav, flac, ogg, mp3 or m4a with any "
+        "sample rate, number of channels and length. Folders are searched for audio files.",
     )
     parser.add_argument("files", nargs="+", metavar="FILE_OR_FOLDER")
     parser.add_argument(
@@ -34,8 +34,8 @@ def _parser() -> CommandParser:
         action="append",
         default=[],
         help="workdir of a trained recogniser, or a folder that irec export wrote (default: the "
-        "recogniser that comes with irec-jax); given several times, the probabilities of systems "
-        "with the same classes are averaged and the results of the others are united",
+        "recogniser that comes with irec-jax); may be repeated: the probabilities of systems with "
+        "the same classes are averaged, and the results of the others are merged",
     )
     parser.add_argument(
         "--model",
@@ -47,41 +47,41 @@ def _parser() -> CommandParser:
     parser.add_argument(
         "--json",
         metavar="OUT.json",
-        help="write labels and scores over time to this file as soon as they are computed; "
-        "OUT.jsonl for one line per file",
+        help="write labels and scores over time to this file as soon as they are computed; with "
+        "OUT.jsonl, one line per file",
     )
     parser.add_argument(
         "--plot",
         metavar="OUT.png",
-        help="draw the activity of the instruments over time; OUT-NAME.png for each of several "
-        "files",
+        help="draw the activity of the instruments over time; with several files, one "
+        "OUT-NAME.png per file",
     )
     parser.add_argument(
         "--segments",
         metavar="OUT.csv",
-        help="write when each instrument plays (instrument,start_s,end_s), or OUT.txt as a label "
-        "track for Audacity; OUT-NAME.csv for each of several files",
+        help="write when each instrument plays (instrument,start_s,end_s), or with OUT.txt a label "
+        "track for Audacity; with several files, one OUT-NAME.csv per file",
     )
     parser.add_argument(
         "--html",
         metavar="OUT.html",
-        help="write one page for all files, in a single file: players, timelines, scores, segments",
+        help="write a self-contained page for all files, with players, timelines, scores and "
+        "segments",
     )
     parser.add_argument(
         "--html-audio",
         choices=("embed", "link", "none"),
         default="embed",
-        help="embed (default): put a compressed copy of the audio into the page; link: play the "
-        "original files from where they are; none",
+        help="embed (default): include a compressed copy of the audio in the page; link: play the "
+        "original files; none: no audio",
     )
     parser.add_argument(
         "--timeline",
         action=argparse.BooleanOptionalAction,
-        help="print when each instrument plays below the line of a file (default: on a terminal)",
+        help="print when each instrument plays, below the line of each file (default: only on a "
+        "terminal)",
     )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace existing files of these names"
-    )
+    parser.add_argument("--overwrite", action="store_true", help="replace existing output files")
     parser.add_argument(
         "--threshold",
         default="fixed",
@@ -94,7 +94,7 @@ def main(words: Sequence[str]) -> int:
     """Run `irec recognize`: report unreadable files, and recognise the others."""
     arguments = _parser().parse_args(words)
     if "" in arguments.workdir:
-        raise UserError("--workdir: empty name; name the folder of a trained recogniser")
+        raise UserError("--workdir: empty name; specify the folder of a trained recogniser")
     folders = pretrained.resolve(arguments.workdir, arguments.model)
     json_path = arguments.json and output_path(arguments.json, "--json", (".json", ".jsonl"))
     plot = arguments.plot and output_path(arguments.plot, "--plot", FIGURES)
@@ -108,7 +108,7 @@ def main(words: Sequence[str]) -> int:
     inputs = [*files, *(folder / name for folder in folders.values() for name in names)]
     outputs = [path for path in (json_path, html_path, *plots, *tables) if path]
     check_outputs(outputs, inputs, overwrite=arguments.overwrite)
-    # Imported late, so that a mistyped argument is reported at once.
+    # Imported here, so that argument errors are reported immediately.
     from irec_jax.systems.ensemble import Ensemble
     from irec_jax.systems.recogniser import load_recogniser
 
@@ -147,7 +147,7 @@ def main(words: Sequence[str]) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class _Outputs:
-    """What is written and printed: a plot and a table per file, JSON, a page, timelines."""
+    """Requested outputs: a plot and a table per file, JSON, a page, and printed timelines."""
 
     plots: Sequence[Path | None]
     tables: Sequence[Path | None]
@@ -236,7 +236,7 @@ def _line(result, name: str, width: int) -> str:
 
 
 def _summary(result) -> str:
-    """Return `voice 1.00, piano 0.71  (then organ 0.31)` and any note; IRMAS codes written out."""
+    """Return instruments, scores and notes, as in `voice 1.00, piano 0.71  (then organ 0.31)`."""
     from irec_jax.labels import IRMAS_NAMES
 
     note = f"({result.note})" if result.note else ""
@@ -251,7 +251,7 @@ def _summary(result) -> str:
 
 
 def _paths_by_file(path: Path, files: Sequence[Path]) -> list[Path]:
-    """Return the output of each file: `path`, with the name of the file if there are several."""
+    """Return an output path per file: `path`, with the name of the file if there are several."""
     if len(files) == 1:
         return [path]
     names = unique_names([file.stem for file in files])

@@ -1,4 +1,4 @@
-"""The HTML page of `irec recognize`, written while files are recognised."""
+"""The HTML page of `irec recognize`, which is written while files are recognised."""
 
 import shutil
 import tempfile
@@ -19,7 +19,7 @@ _MAX_PAGE_BYTES = 200e6
 
 
 class PageFile(RewrittenFile):
-    """A page of one section per file; see `RewrittenFile` and `RecognizedPage`.
+    """A page with one section per file; see `RewrittenFile` and `RecognizedPage`.
 
     Sections are kept in a temporary file until the end.
 
@@ -69,7 +69,7 @@ class PageFile(RewrittenFile):
         return read_preview(file, result.duration_s, with_audio=embed)
 
     def take_remarks(self) -> list[str]:
-        """Return new lines for the user: audio that is linked because it is too long to embed."""
+        """Return the new remarks about audio that is linked because it is too long to embed."""
         remarks, self._remarks = self._remarks, []
         return remarks
 
@@ -77,9 +77,9 @@ class PageFile(RewrittenFile):
         """Add the section of the next file; see `RecognizedPage.section`.
 
         Raises:
-            UserError: the page or the temporary file cannot be written.
+            UserError: if the page or the temporary file cannot be written.
         """
-        link = self._audio != "none"  # what is not embedded
+        link = self._audio != "none"  # for audio that is not embedded
         try:
             self._sections.seek(self._num_bytes)  # an interrupt may have left part of a section
             for part in self._page.section(file, result, preview, link=link, error=error):

@@ -1,4 +1,4 @@
-"""`irec separate`: separate music into some of its stems and the rest."""
+"""`irec separate`: separate music into target stems and the remainder."""
 
 import sys
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from irec_jax.files import expand_home
 from irec_jax.text import plural, printable
 
 HOW_TO_TRAIN = (
-    "--workdir: missing; name the folder of a trained separator, or train one with: "
+    "--workdir: missing; specify the folder of a trained separator, or train one with: "
     "python -m irec_jax.main --config=configs/ligtenberg_unet.py --workdir=DIR"
 )
 
@@ -19,11 +19,12 @@ HOW_TO_TRAIN = (
 def _parser() -> CommandParser:
     parser = CommandParser(
         prog="irec separate",
-        description="Separate music: wav, flac, ogg, mp3, m4a, mp4 of any rate, channels and "
-        "length. Folders are searched for audio files. For each file, FOLDER/NAME/ receives two "
-        "24-bit wav files of the same length, rate and channels, the stems that the system keeps "
-        "(vocals_other.wav) and remainder.wav, which add up to the input, and spectrograms.png. "
-        "Unreadable files are reported and the others separated; the exit code is 1 if all fail.",
+        description="Separate music: wav, flac, ogg, mp3, m4a or mp4 with any sample rate, number "
+        "of channels and length. Folders are searched for audio files. For each file, "
+        "spectrograms.png and two 24-bit wav files with the rate, channels and length of the input "
+        "are written to FOLDER/NAME/: the stems that the system keeps (such as vocals_other.wav) "
+        "and remainder.wav, which add up to the input. Unreadable files are reported and skipped; "
+        "the exit code is 1 if all files fail.",
     )
     parser.add_argument("files", nargs="+", metavar="FILE_OR_FOLDER")
     parser.add_argument("--workdir", metavar="DIR", help="workdir of a trained separator")
@@ -44,9 +45,9 @@ def _parser() -> CommandParser:
         "--overlap",
         type=float,
         metavar="N",
-        help="how often each second is computed, 1 (default) to 16. 4 takes almost three times as "
-        "long as 1; on recorded music it was no better than 1 (0.0 dB) with a small network, and "
-        "0.1 dB better than 2 with the default one",
+        help="how often each second is computed, 1 (default) to 16. A value of 4 takes almost "
+        "three times as long as 1; on recorded music it was no better than 1 (0.0 dB) with a small "
+        "network, and 0.1 dB better than 2 with the default one",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace files in FOLDER/NAME/")
     return parser
@@ -58,8 +59,8 @@ def main(words: Sequence[str]) -> int:
     if not arguments.workdir:
         raise UserError(HOW_TO_TRAIN)
     if not arguments.out:
-        raise UserError("--out: empty name; name a folder for the stems")
-    # Imported late, so that a mistyped argument is reported at once.
+        raise UserError("--out: empty name; specify a folder for the stems")
+    # Imported here, so that argument errors are reported immediately.
     from irec_jax import registry
     from irec_jax.systems import separator, separator_files
     from irec_jax.text import clock, shorten
@@ -71,7 +72,7 @@ def main(words: Sequence[str]) -> int:
             separator.check_overlap(arguments.overlap)
     out = expand_home(arguments.out)
     if out.exists() and not out.is_dir():
-        raise UserError(f"--out {out}: is a file; name a folder for the stems")
+        raise UserError(f"--out {out}: is a file; choose a folder for the stems")
     files = separator_files.find_mixtures(map(expand_home, arguments.files), out)
     system = separator.load_separator(arguments.workdir)
     options = {name: getattr(arguments, name) for name in ("post", "phase", "overlap", "overwrite")}

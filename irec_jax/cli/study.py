@@ -10,23 +10,23 @@ from irec_jax.studies import STUDIES, options
 
 
 def main(words: Sequence[str]) -> int:
-    """Run `irec study NAME`, which has its own options."""
+    """Run `irec study NAME`; each study has its own options."""
     parser = CommandParser(
         prog="irec study",
-        description="Reproduce the tables and figures of a paper, with the published results.",
+        description="Reproduce the tables and figures of a paper next to the published results.",
     )
     parser.add_argument("name", choices=sorted(STUDIES), help="options: see irec study NAME --help")
     name = parser.parse_args(words[:1]).name
     parser = CommandParser(prog=f"irec study {name}", description=options.description(name))
     options.add_arguments(name, parser)
     arguments = parser.parse_args(words[1:])
-    # Imported late, so that --help and argument errors appear at once.
+    # Imported here, so that --help and argument errors appear immediately.
     module = importlib.import_module(STUDIES[name])
     from irec_jax.checkpoints.lock import run_lock
     from irec_jax.files import expand_home
     from irec_jax.studies.runs import TaskEnded
 
-    # The tasks of a job array share the folder of the study; each run has a lock of its own.
+    # The tasks of a job array share the folder of the study; each run has its own lock.
     shared = vars(arguments).get("task")
     with (
         contextlib.nullcontext() if shared else run_lock(expand_home(arguments.workdir, urls=True))

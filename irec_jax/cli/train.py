@@ -1,7 +1,7 @@
 """Train and evaluate a system from a config.
 
-`irec train CONFIG` and `python -m irec_jax.main --config=CONFIG` are the same. Both import modules
-that a config names from the current folder.
+`irec train CONFIG` and `python -m irec_jax.main --config=CONFIG` are equivalent. Both can import
+modules that a config names from the current folder.
 """
 
 import argparse
@@ -17,10 +17,10 @@ from irec_jax.errors import UserError
 
 EPILOG = """
 Arguments of the config file follow its name after a colon: flags and key=value, such as
-  configs/han.py:debug             a complete run on tiny data, in a minute (U-Net: minutes)
+  configs/han.py:debug             a complete run on tiny data in a minute (U-Net: some minutes)
   configs/han.py:dataset=irmas     the real dataset; dataset=folder for your own sounds
 
-Every value of the config can be set, and every argument of the objects that it names:
+Every value of the config and every argument of the objects that it names can be set:
   --config.training.repeats=3
   --config.optimizer.name=adamw --config.optimizer.weight_decay=1e-4
   --config.profile.num_steps=5
@@ -29,7 +29,7 @@ Every value of the config can be set, and every argument of the objects that it 
 
 def main(words: Sequence[str]) -> None:
     """Run `irec train CONFIG`."""
-    # As with `python -m`, but last, so that no folder hides an installed package.
+    # Like `python -m`, but at the end, so that no local folder hides an installed package.
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     train(words, "config", prog="irec train")
@@ -39,13 +39,13 @@ def train(words: Sequence[str] | None, config_argument: str, *, prog: str) -> No
     """Train and evaluate a system, or print its config and parameter count.
 
     Args:
-        words: arguments of the command line; None: those of the process.
-        config_argument: 'config', positional, or '--config'.
+        words: command-line arguments, by default those of the process.
+        config_argument: 'config' for a positional argument, or '--config'.
         prog: name of the command.
     """
     arguments, rest = _parser(config_argument, prog).parse_known_args(words)
     overrides = parse_overrides(rest, prog)
-    # Imported late, so that --help and argument errors appear at once.
+    # Imported here, so that --help and argument errors appear immediately.
     import data_builders
     from irec_jax import config as configs
     from irec_jax import experiment
@@ -56,7 +56,7 @@ def train(words: Sequence[str] | None, config_argument: str, *, prog: str) -> No
     keys = {option: f"--config.data.{option}" for option in (*data_builders.OPTIONS, "manual_dir")}
     keys["data_dir"] = "--config.data.dir"
     config = configs.load(arguments.config)
-    with named_arguments(keys):  # of the dataset
+    with named_arguments(keys):  # dataset options become --config.data flags
         configs.override(config, overrides)
         configs.check_keys(config)
         if arguments.dry_run:
@@ -90,7 +90,7 @@ def _parser(config_argument: str, prog: str) -> CommandParser:
     parser.add_argument(
         "--workdir",
         metavar="DIR",
-        help="folder of all results, which may be a URL (default: runs/<config name>)",
+        help="folder for all results; may be a URL (default: runs/<config name>)",
     )
     parser.add_argument(
         "--mode",
@@ -111,7 +111,7 @@ def parse_overrides(words: Sequence[str], prog: str = "irec train") -> list[tupl
     """Return the pairs of `--config.key=value` and `--config.key value` arguments.
 
     Raises:
-        UserError: any other argument, or a key without a value.
+        UserError: if there is any other argument, or a key without a value.
     """
     pairs, words = [], list(words)
     while words:

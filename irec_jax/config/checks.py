@@ -27,7 +27,7 @@ from irec_jax.tasks import (
 )
 from irec_jax.training import dispatch, optimizers, parallel
 
-#: Config key -> its smallest value.
+#: Config key -> smallest valid value.
 MINIMUM = {
     "evaluation.batch_size": 1,
     "evaluation.griffin_lim_iterations": 0,
@@ -48,7 +48,7 @@ MINIMUM = {
     "training.repeats": 1,
     "training.steps_per_call": 1,
 }
-#: Task -> config key -> its values.
+#: Task -> config key -> valid values.
 CHOICES = {
     "recognition": {
         "data.channels": CHANNELS,
@@ -79,8 +79,7 @@ def check_keys(config: config_dict.ConfigDict) -> None:
     """Check the keys of the named sections.
 
     Raises:
-        UserError: an unknown name, an argument that the named function does not take, or one that
-            it needs and that is missing.
+        UserError: a name is unknown, or an argument of the named function is unknown or missing.
     """
     for path, named in NAMED.items():
         section = section_of(config, path)
@@ -90,7 +89,8 @@ def check_keys(config: config_dict.ConfigDict) -> None:
             given = (*section, *named.internal, *named.defaulted)
             for key in registry.missing_arguments(named.find(section.name), given):
                 raise UserError(
-                    f"{path}.{key}: missing, {section.name} needs it; set --config.{path}.{key}"
+                    f"{path}.{key}: missing, but {section.name} requires it; set "
+                    f"--config.{path}.{key}"
                 )
 
 
@@ -98,7 +98,8 @@ def check_config(config: config_dict.ConfigDict) -> tuple[Recognition | Separati
     """Return the task of a valid config, the shapes of its parameters, and the sample rate in Hz.
 
     Raises:
-        UserError: a value out of range, or values that contradict each other; names the key.
+        UserError: a value is out of range, or values contradict each other; the message names the
+            key.
     """
     flat = flatten(config)
     if config.task not in CHOICES:
@@ -134,15 +135,15 @@ def check_config(config: config_dict.ConfigDict) -> tuple[Recognition | Separati
         if flat[key] not in criteria:
             raise registry.unknown(key, flat[key], criteria)
     with name_sections("optimizer"):
-        # The number of steps depends on the dataset; a schedule that is longer than training is
-        # reported when the experiment creates it.
+        # The number of steps depends on the dataset, so a schedule that is longer than the training
+        # is reported only when the experiment creates the optimiser.
         optimizer, _ = optimizers.create_optimizer(config.optimizer.to_dict(), 10**9)
         jax.eval_shape(optimizer.init, params)
     return task, params, rate
 
 
 def _create_task(config: config_dict.ConfigDict) -> tuple[Recognition | Separation, int]:
-    """Return the task of a config and the sample rate in Hz; the dataset is not prepared."""
+    """Return the task of a config and the sample rate in Hz, without preparing the dataset."""
     sections = {name: config[name] for name in ("frontend", "model", "loss", "augment")}
     if config.task == "separation":
         stems, rate = data.describe_stems(config.data)
@@ -161,7 +162,7 @@ def _create_task(config: config_dict.ConfigDict) -> tuple[Recognition | Separati
 
 @contextlib.contextmanager
 def name_sections(sections: str) -> Iterator[None]:
-    """Turn an error that a library raises for a value into a UserError that names the sections."""
+    """Convert library errors about invalid values into a UserError that names the sections."""
     try:
         yield
     except (ValueError, TypeError, ArithmeticError, AssertionError, AttributeError) as error:
@@ -170,7 +171,7 @@ def name_sections(sections: str) -> Iterator[None]:
 
 
 def _check_ranges(flat: dict[str, Any]) -> None:
-    """Check each number by itself; None, which stands for a key that is not set, is valid."""
+    """Check the range of each number; None (not set) is valid."""
     given = {key: value for key, value in flat.items() if value is not None}
     for key, value in given.items():
         if isinstance(value, float) and not math.isfinite(value):
@@ -187,28 +188,29 @@ def _check_ranges(flat: dict[str, Any]) -> None:
 
 
 def _check_recognition(config: config_dict.ConfigDict) -> None:
-    """Check the settings that only recognisers have."""
+    """Check the settings that are specific to recognisers."""
     settings = config.data
     if settings.get("split_validation", "song") != "song" and (
         settings.split not in data.CLIP_SPLITS
     ):
         raise UserError(
-            f"data.split_validation={settings.split_validation}: data.split={settings.split} "
-            f"divides windows; set it to song, or data.split to {' or '.join(data.CLIP_SPLITS)}"
+            f"data.split_validation={settings.split_validation}: not possible with data.split="
+            f"{settings.split}, which divides windows; set it to song, or set data.split to "
+            f"{' or '.join(data.CLIP_SPLITS)}"
         )
     if settings.split in ("song", "window"):
         if not settings.validation_fraction + settings.test_fraction < 1:
             raise UserError(
                 f"data.validation_fraction={settings.validation_fraction} and "
-                f"data.test_fraction={settings.test_fraction}: leave nothing to train on; "
-                "set them to a sum below 1"
+                f"data.test_fraction={settings.test_fraction}: leave no examples for training; "
+                "choose fractions whose sum is below 1"
             )
     hop_s, window_s = settings.hop_s, settings.window_s
-    # A window that lacks less than a thousandth of its length counts as complete when clips are
-    # divided into windows, so smaller hops would give windows beyond the end of a clip.
+    # When clips are divided into windows, a window that is short of its full length by less than a
+    # thousandth counts as complete, so smaller hops would give windows beyond the end of a clip.
     if hop_s and not window_s / 1000 < hop_s <= window_s:
         raise UserError(
             f"data.hop_s={hop_s}: expected more than a thousandth of data.window_s={window_s} and "
-            "at most that; None for windows without overlap"
+            "at most data.window_s; use None for windows without overlap"
         )
     aggregation.get(config.evaluation.aggregation)

@@ -1,4 +1,4 @@
-"""The command line that trains a config."""
+"""Command line that trains a given config."""
 
 import shlex
 from collections.abc import Mapping
@@ -11,14 +11,14 @@ from irec_jax.errors import UserError
 
 
 def training_command(name: str, config: Mapping[str, Any]) -> str | None:
-    """Return the command that trains a config, with the values that differ from its file.
+    """Return the command that trains a config, with overrides where it differs from its file.
 
     Args:
         name: name of one of the config files that come with irec-jax, such as 'han'.
         config: the resolved config.
 
     Returns:
-        The command; None if the file does not exist, or if options cannot change it to this config.
+        The command; None if the file does not exist, or if overrides cannot reproduce the config.
     """
     wanted, dataset = flatten(config), config["data"].get("name")
     for arguments in ("", f":dataset={dataset}"):
@@ -44,7 +44,7 @@ def training_command(name: str, config: Mapping[str, Any]) -> str | None:
 
 
 def _text(value: Any) -> str:
-    """Return a value as `override` reads it."""
+    """Return a value as text that `override` can parse."""
     if isinstance(value, list):
         return repr(tuple(value))
     return "none" if value is None else str(value)

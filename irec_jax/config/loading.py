@@ -1,4 +1,4 @@
-"""Config files: `FILE:arguments` to a locked ConfigDict."""
+"""Loading of config files: `FILE:arguments` becomes a locked ConfigDict."""
 
 import importlib.util
 import json
@@ -19,11 +19,11 @@ def load(spec: str) -> config_dict.ConfigDict:
     """Load a config.
 
     Args:
-        spec: `FILE` or `FILE:arguments`. A file that does not exist in the current folder is
-            searched for among the configs of the package.
+        spec: `FILE` or `FILE:arguments`. If there is no such file in the current folder, the
+            config of that name that comes with the package is loaded.
 
     Raises:
-        UserError: no such file, a file without `get_config`, or a misspelled argument.
+        UserError: the file does not exist or has no `get_config`, or an argument is misspelled.
     """
     file, _, arguments = spec.partition(":")
     path = _find(file)
@@ -36,7 +36,7 @@ def load(spec: str) -> config_dict.ConfigDict:
     except SyntaxError as error:
         raise UserError(f"{path}: line {error.lineno}: {error.msg}") from error
     if not hasattr(module, "get_config"):
-        raise UserError(f"{path}: no get_config(text); every config file defines it")
+        raise UserError(f"{path}: has no get_config(text); define it, as every config file does")
     config = module.get_config(arguments)
     _clear_unset(config)
     return config
@@ -56,7 +56,7 @@ def _find(file: str) -> Path:
 
 
 def _clear_unset(config: config_dict.ConfigDict) -> None:
-    """Set optional keys to None where a config file has "" or 0, as earlier versions did."""
+    """Set optional keys to None if they are "" or 0, as in config files of earlier versions."""
     for key in OPTIONAL:
         path, _, leaf = key.rpartition(".")
         section = section_of(config, path)
@@ -66,7 +66,7 @@ def _clear_unset(config: config_dict.ConfigDict) -> None:
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
-    """Return `section.key` -> value of a ConfigDict or dict; tuples become lists, as in JSON."""
+    """Flatten a ConfigDict or dict to `section.key` -> value; tuples become lists, as in JSON."""
     flat: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, dict | config_dict.ConfigDict):

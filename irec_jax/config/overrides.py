@@ -13,11 +13,11 @@ from irec_jax.errors import UserError
 
 
 def override(config: config_dict.ConfigDict, settings: Iterable[tuple[str, str]]) -> None:
-    """Apply `section.key`, `text` pairs of the command line, names first.
+    """Apply (`section.key`, text) pairs from the command line, starting with the names.
 
     Raises:
-        UserError: a key that neither the config nor the named function has, or a value of the
-            wrong type.
+        UserError: a key is neither in the config nor an argument of the named function, or a value
+            has the wrong type.
     """
     for key, text in sorted(settings, key=lambda item: not item[0].endswith(".name")):
         path, _, leaf = key.rpartition(".")
@@ -38,7 +38,7 @@ def override(config: config_dict.ConfigDict, settings: Iterable[tuple[str, str]]
 
 
 def _find_section(config: config_dict.ConfigDict, key: str, path: str) -> config_dict.ConfigDict:
-    """Return the section of a key."""
+    """Return the section that contains a key."""
     section, parent = config, ""
     for part in path.split(".") if path else ():
         if part not in section:
@@ -52,10 +52,10 @@ def _find_section(config: config_dict.ConfigDict, key: str, path: str) -> config
 
 
 def _parse(key: str, text: str, kind: type, *, is_none: bool) -> Any:
-    """Return the text as a value of a type; NoneType accepts any value.
+    """Parse text as a value of the given type; NoneType accepts any value.
 
-    A key that is None now, or that is optional, can be set to none. Optional keys also accept ""
-    and 0, which meant the same in earlier versions.
+    Keys that are optional or currently None can be set to none. Optional keys also accept "" and 0,
+    which meant the same in earlier versions.
     """
     kind = OPTIONAL.get(key, kind)
     if key in OPTIONAL and text in ("", "0", "0.0"):

@@ -1,7 +1,7 @@
-"""Sections of a config that name a function or class, and keys that may be None.
+"""Named sections of a config, and keys that may be None.
 
-Such a section, `dict(name=..., **keyword arguments)`, takes every keyword argument of the function
-or class that it names, whether the config file mentions it or not.
+A named section, `dict(name=..., **keyword arguments)`, names a function or class and accepts all of
+its keyword arguments, whether or not the config file mentions them.
 """
 
 import dataclasses
@@ -22,8 +22,8 @@ class NamedSection:
     """A section that names a function or class.
 
     Attributes:
-        find: returns the function or class of a name; raises UserError for an unknown name.
-        own_keys: keys of the section that are not arguments, by the name it holds.
+        find: returns the function or class with the given name; raises UserError if it is unknown.
+        own_keys: returns the keys of the section that are not arguments, given the name in it.
         internal: arguments that the program sets itself.
         defaulted: arguments that the program sets if the section does not.
     """
@@ -48,8 +48,8 @@ NAMED: dict[str, NamedSection] = {
     ),
     "optimizer.schedule": NamedSection(optimizers.find_schedule, defaulted=optimizers.FROM_RUN),
 }
-#: Type of each key that is None where it is not set. Earlier versions used "" and 0 for that, which
-#: still mean the same.
+#: Optional key (None if not set) -> type. Earlier versions used "" and 0 instead of None; both are
+#: still accepted.
 OPTIONAL: dict[str, type] = {f"data.{option}": str for option in data.optional_keys()} | {
     "data.dir": str,
     "data.hop_s": float,
@@ -68,7 +68,7 @@ OPTIONAL: dict[str, type] = {f"data.{option}": str for option in data.optional_k
     "training.min_steps_per_epoch": int,
     "training.steps_per_call": int,
 }
-#: Prefixes of keys in which two runs of one experiment may differ.
+#: Prefixes of the keys that may differ between two runs of the same experiment.
 NOT_COMPARED = (
     "data.dir",
     "data.manual_dir",
@@ -83,7 +83,7 @@ NOT_COMPARED = (
 
 
 def section_of(config: config_dict.ConfigDict, path: str) -> config_dict.ConfigDict | None:
-    """Return the section at `section.subsection`, None if there is none."""
+    """Return the section at the path `section.subsection`, or None if there is none."""
     section: Any = config
     for part in path.split("."):
         section = section.get(part) if section is not None else None
@@ -91,7 +91,7 @@ def section_of(config: config_dict.ConfigDict, path: str) -> config_dict.ConfigD
 
 
 def argument_default(section: config_dict.ConfigDict, path: str, key: str) -> Any:
-    """Return the default of a key of the named section at a path, None if it has no default.
+    """Return the default of a key in the named section at a path, or None if it has no default.
 
     Raises:
         UserError: the named function or class takes no such argument.
@@ -107,12 +107,12 @@ def argument_default(section: config_dict.ConfigDict, path: str, key: str) -> An
     default = known[key].default
     if default is inspect.Parameter.empty:
         return None
-    # Data types are given by their names.
+    # Configs give data types by name.
     return "float32" if default is jnp.float32 else default
 
 
 def drop_foreign_arguments(section: config_dict.ConfigDict, path: str) -> None:
-    """Delete the arguments that the function or class now named by a section does not take."""
+    """Delete the arguments that the function or class named in a section does not accept."""
     named = NAMED[path]
     known = registry.parameters(named.find(section.name)) if section.name else {}
     if known is None:

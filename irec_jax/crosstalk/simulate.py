@@ -134,7 +134,7 @@ def simulate_room(
 
     Args:
         key: random key of the tails.
-        tracks, mixing, delays: as for `simulate`.
+        tracks, mixing, delays: see `simulate`.
         decay_s: reverberation time in seconds, in which tails decay by 60 dB.
         crosstalk_tail_db: energy of the tail of crosstalk, relative to its direct sound.
         own_tail_db: energy of the tail of a microphone's own source, relative to its direct sound.

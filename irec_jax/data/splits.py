@@ -302,7 +302,7 @@ def split_examples(
     _, label_set = np.unique(labels, axis=0, return_inverse=True)
     order = generator.permutation(len(labels))
     order = order[np.argsort(label_set[order], kind="stable")]
-    # Sorted by label set, and in random order within each set, whose first examples are held out.
+    # Sorted by label set, in random order within each set; the first of each set are held out.
     first = np.searchsorted(label_set[order], label_set[order])
     size = np.bincount(label_set)[label_set[order]]
     held_out = np.zeros(len(labels), bool)

@@ -1,4 +1,4 @@
-"""Signal processing as pure functions of arrays: STFT, mel bands, decibels, images of waveforms.
+"""Signal processing as pure functions of arrays: STFT, mel bands, decibels, waveform images.
 
 Functions operate on the last axes of arrays with any number of leading axes, and support `jit`,
 `vmap` and `grad`. Options (lengths, names, paddings) are static Python values and keyword-only.

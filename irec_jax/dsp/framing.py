@@ -58,7 +58,7 @@ def frame(
         signal: the signal.
         frame_length: samples per frame.
         hop_length: samples between the starts of frames; may exceed the frame length.
-        padding: 'center', 'end' or 'none' (see the table of the module).
+        padding: 'center', 'end' or 'none' (see the module's docstring).
 
     Returns:
         The frames, in the dtype of the signal.
@@ -98,10 +98,10 @@ def overlap_add(
     num_samples: int,
     padding: str = "none",
 ) -> Float[Array, "... {num_samples}"]:
-    """Add overlapping frames: the transpose of `frame`.
+    """Overlap-add frames; this is the transpose of `frame`.
 
     Args:
-        frames: frames, as many as `frame` returns for `num_samples` samples.
+        frames: frames; their number must be that of `frame` for `num_samples` samples.
         hop_length: samples between the starts of frames.
         num_samples: length of the result.
         padding: as for `frame`; samples outside the result are discarded.

@@ -31,8 +31,7 @@ def delay(
     Args:
         signal: the signals.
         start: delay of each signal in samples, 0..num_samples; the shape must match the signals.
-        num_samples: length of the result; it is filled up with zeros, and later samples are
-            discarded.
+        num_samples: length of the result, which is padded with zeros or trimmed at the end.
 
     Returns:
         The delayed signals, in the dtype of the signal.

@@ -20,7 +20,7 @@ _FRACTION_BITS = 16
 _BLOCK_BITS = 10
 _MAX_SPEED = 4.0
 _MAX_SAMPLES = 1 << 22
-#: Number of taps of the interpolation kernel, and of offsets between samples in its table.
+#: Number of taps of the interpolation kernel, and of fractional offsets at which it is tabulated.
 _NUM_TAPS = 16
 _NUM_OFFSETS = 1024
 

@@ -19,7 +19,7 @@ def frame_rms(
 
     Returns:
         ceil(samples / N) values in the dtype of the signal; the last frame is padded with zeros.
-        The gradient is 0 in silence.
+        The gradient is 0 for silence.
     """
     frames = frame(samples, frame_length=frame_length, hop_length=frame_length, padding="end")
     mean_square = jnp.square(frames).mean(-1)

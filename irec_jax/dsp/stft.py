@@ -26,7 +26,7 @@ def stft(
 ) -> Complex[Array, "... frames {frame_length//2+1}"]:
     """Return the STFT, X(t, k) = sum_n w(n) x(t hop + n) exp(-2 pi i k n / N).
 
-    It is not scaled: a sinusoid of amplitude 1 gives |X| = sum(w) / 2 at its bin.
+    The STFT is not scaled: a sinusoid of amplitude 1 gives |X| = sum(w) / 2 at its bin.
 
     Args:
         signal: float32 or float64.
@@ -57,8 +57,8 @@ def istft(
 ) -> Float[Array, "... {num_samples}"]:
     """Return the signal whose STFT is closest to `spectrum` in the least-squares sense.
 
-    x(n) = sum_t w(n - t hop) x_t(n - t hop) / sum_t w(n - t hop)^2 with x_t the inverse
-    transforms of the frames (Griffin and Lim 1984, equation 6). It inverts `stft` with the same
+    x(n) = sum_t w(n - t hop) x_t(n - t hop) / sum_t w(n - t hop)^2, where x_t is the inverse
+    transform of frame t (Griffin and Lim 1984, equation 6). This inverts `stft` with the same
     options.
 
     Args:
@@ -116,7 +116,7 @@ def magnitude(spectrum: Complex[Array | np.ndarray, "*shape"]) -> Float[Array, "
 def _window_values(
     window: str | np.ndarray, frame_length: int
 ) -> Float64[np.ndarray, " {frame_length}"]:
-    """Return the values of a window that is given by its name or its values."""
+    """Return the values of a window, given its name or its values."""
     if isinstance(window, str):
         return get_window(window, frame_length)
     values = np.asarray(window, np.float64)

@@ -1,1 +1,1 @@
-"""Scores of predictions over a split, baselines, the collapse check, and provenance."""
+"""Evaluation of predictions over a split, baselines for comparison, and the collapse check."""

@@ -1,4 +1,4 @@
-"""Baselines for recognisers: the most frequent class, and MFCC statistics with a linear model.
+"""Baselines for recognisers: the most frequent class, and logistic regression on MFCC statistics.
 
 Both return `Predictions`, which are evaluated like those of a network.
 """
@@ -19,12 +19,14 @@ from irec_jax.evaluation.recognition import Predictions
 from irec_jax.inference.sliding_windows import window_starts
 
 _FRAMING: dict[str, Any] = {"n_fft": 2048, "hop_length": 512}
-_WINDOW_S = 3.0  # the length of IRMAS's training clips
+_WINDOW_S = 3.0  # length of the training clips of IRMAS
 
 
 @dataclasses.dataclass(frozen=True)
 class Majority:
-    """Predicts the most frequent training class for every clip (the first one in a tie).
+    """Baseline that predicts the most frequent training class for every clip.
+
+    In case of a tie, the first class is used.
 
     Attributes:
         probabilities: (K,), 1 for that class and 0 for the others.
@@ -39,19 +41,19 @@ class Majority:
         return cls(np.eye(len(frequency), dtype=np.float32)[frequency.argmax()])
 
     def predict(self, like: Predictions) -> Predictions:
-        """Return predictions for the clips of ``like``, whose own probabilities are ignored."""
+        """Return predictions for the clips of ``like``; its own probabilities are ignored."""
         return dataclasses.replace(like, windows=[self.probabilities[None]] * len(like.ids))
 
 
 def mfcc_statistics(audio: np.ndarray, *, sample_rate_hz: float) -> np.ndarray:
-    """Return MFCC statistics of a clip, one row per window of 3 s every 1.5 s.
+    """Return MFCC statistics of a clip, one row per window of 3 s with a hop of 1.5 s.
 
-    The clip is divided by its peak; 20 MFCCs are computed on 2048-sample frames every 512 samples
-    with 128 mel bands. Each window is described by the means and standard deviations of the MFCCs
-    and of their first differences over time (librosa's `delta`, 9 frames). The windows are those of
-    `inference.windows`: the last one ends with the clip, and a clip shorter than 3 s is a single
-    window of its own length. Windows are analysed separately, so that a window of a long clip has
-    the same edges as a training clip of 3 s.
+    The clip is normalised to its peak, and 20 MFCCs are computed from 128 mel bands on frames of
+    2048 samples with a hop of 512. Each window is described by the means and standard deviations of
+    the MFCCs and of their first differences over time (librosa's `delta`, 9 frames). The windows
+    are those of `inference.sliding_windows`: the last one ends with the clip, and a clip shorter
+    than 3 s is a single window of its own length. Each window is analysed separately, so that a
+    window of a long clip has the same edge effects as a training clip of 3 s.
 
     Args:
         audio: mono float (T,).
@@ -74,10 +76,10 @@ def mfcc_statistics(audio: np.ndarray, *, sample_rate_hz: float) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class MfccLogistic:
-    """Logistic regression per class on standardised MFCC statistics.
+    """Baseline with one logistic regression per class on standardised MFCC statistics.
 
     Attributes:
-        sample_rate_hz: sample rate of training and test audio.
+        sample_rate_hz: sample rate of the training and test audio.
         mean, scale: (80,), mean and standard deviation over the training windows.
         weights: (80, K); zeros for a class that never or always occurs in training.
         bias: (K,); -inf for a class that never occurs in training, inf for one that always does.
@@ -96,8 +98,8 @@ class MfccLogistic:
         """Fit the regressions to training clips.
 
         Args:
-            clips: pairs of mono audio (T,) and labels (K,), consumed one by one; every 3 s window
-                of a clip carries the labels of the clip.
+            clips: pairs of mono audio (T,) and labels (K,), consumed one by one; each 3 s window
+                of a clip has the labels of the clip.
             sample_rate_hz: sample rate of the audio.
 
         Raises:
@@ -110,7 +112,7 @@ class MfccLogistic:
                 targets.append(np.tile(np.asarray(labels) > 0, (len(features[-1]), 1)))
             if not features:
                 raise ValueError("clips: expected at least one training clip for the MFCC baseline")
-            # scikit-learn has no annotations.
+            # scikit-learn has no type annotations.
             scaler = cast(Any, sklearn.preprocessing.StandardScaler()).fit(np.concatenate(features))
             standardised = scaler.transform(np.concatenate(features))
             columns = [_fit_class(standardised, target) for target in np.concatenate(targets).T]
@@ -120,15 +122,15 @@ class MfccLogistic:
         )
 
     def probabilities(self, audio: np.ndarray) -> np.ndarray:
-        """Return the probabilities float32 (windows, K) of the 3 s windows of mono audio (T,)."""
+        """Return the probabilities, float32 (windows, K), of the 3 s windows of mono audio (T,)."""
         features = mfcc_statistics(audio, sample_rate_hz=self.sample_rate_hz)
         logits = (features - self.mean) / self.scale @ self.weights + self.bias
-        return (0.5 * (1 + np.tanh(logits / 2))).astype(np.float32)  # a sigmoid without overflow
+        return (0.5 * (1 + np.tanh(logits / 2))).astype(np.float32)  # sigmoid without overflow
 
     def predict(self, clips: Iterable[np.ndarray], like: Predictions) -> Predictions:
         """Return predictions for clips of mono audio (T,), in the order of ``like``.
 
-        Ids, songs and labels are those of ``like``, whose own probabilities are ignored.
+        Ids, songs and labels are taken from ``like``; its own probabilities are ignored.
         """
         with _one_blas_thread():
             return dataclasses.replace(like, windows=[self.probabilities(audio) for audio in clips])
@@ -137,18 +139,19 @@ class MfccLogistic:
 def _one_blas_thread() -> threadpoolctl.threadpool_limits:
     """Restrict BLAS to one thread.
 
-    The matrices are small: on a busy machine, more threads take up to fifteen times as long.
+    The matrices are so small that more threads take up to fifteen times as long on a busy machine.
     """
     return threadpoolctl.threadpool_limits(1, user_api="blas")
 
 
 def _fit_class(features: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return weights (80,) and bias of one class against the rest."""
+    """Return the weights (80,) and the bias of one class against the rest."""
     if target.all() or not target.any():
         return np.zeros(features.shape[1]), float("inf") if target.all() else float("-inf")
     regression = cast(Any, sklearn.linear_model.LogisticRegression(max_iter=1000))
     with warnings.catch_warnings():
-        # Separable classes of tiny datasets converge slowly; the penalty keeps weights finite.
+        # Linearly separable classes in tiny datasets converge slowly; the penalty keeps the weights
+        # finite.
         warnings.simplefilter("ignore", sklearn.exceptions.ConvergenceWarning)
         regression.fit(features, target)
     return regression.coef_[0], float(regression.intercept_[0])

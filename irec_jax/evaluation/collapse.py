@@ -1,14 +1,14 @@
-"""Collapse check: do the predictions of a recogniser depend on its input?
+"""Check for collapsed recognisers, whose predictions hardly depend on the input.
 
 A network that fails to learn often predicts the same few classes for every clip and still reaches a
 plausible micro F1 (0.38 in Vazonis et al. 2022). The check looks for three signs, each relative to
 the labels, so that a good model is not flagged on an unbalanced test set:
 
-- one label set is predicted for most clips, and much more often than any label set is true;
-- only a few different label sets are predicted, although many are true;
-- every class is predicted for nearly all or nearly no clips, so that its recall is near 0 or 1,
-  and on average no more often where the instrument plays than where it does not. (Recall alone
-  would flag a perfect model.)
+- one label set is predicted for most clips, and much more often than any label set occurs;
+- only a few different label sets are predicted, although many occur;
+- every class is predicted for nearly all or nearly no clips, and on average hardly more often for
+  clips with the instrument than for clips without it. (Recalls near 0 and 1 alone would also flag a
+  perfect model.)
 """
 
 from collections.abc import Sequence
@@ -22,22 +22,23 @@ MIN_CLIPS = 10
 #: First sign: minimum share of clips with the most frequent prediction, and minimum excess of that
 #: share over the share of the most frequent true label set.
 TOP_SHARE, TOP_EXCESS = 0.8, 0.2
-#: Third sign: how close to 0 or 1 the share of clips is for which a class is predicted, and how
-#: much recall may then exceed the false positive rate, on average over the classes.
+#: Third sign: maximum distance from 0 or 1 of the share of clips for which a class is predicted,
+#: and maximum excess of recall over the false positive rate, averaged over the classes.
 NEAR, SKILL = 0.05, 0.1
 
 
 def _label_sets(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the distinct rows (label sets) and the count of each, most frequent first."""
+    """Return the distinct label sets (rows) and the count of each, most frequent first."""
     rows, counts = np.unique(matrix, axis=0, return_counts=True)
     order = np.argsort(-counts, kind="stable")
     return rows[order], counts[order]
 
 
 def _constant_classes(labels: np.ndarray, predictions: np.ndarray) -> tuple[int, int] | None:
-    """Return the numbers of classes nearly always and nearly never predicted.
+    """Return the numbers of classes that are nearly always and nearly never predicted.
 
-    None unless all classes are one or the other, without skill.
+    The result is None if any class is neither, or if recall exceeds the false positive rate by more
+    than `SKILL` on average.
     """
     num_positive = labels.sum(0)
     judged = (num_positive > 0) & (num_positive < len(labels))
@@ -53,7 +54,7 @@ def _constant_classes(labels: np.ndarray, predictions: np.ndarray) -> tuple[int,
 
 
 def check(labels: np.ndarray, predictions: np.ndarray, classes: Sequence[str]) -> dict:
-    """Check whether predictions ignore the input.
+    """Check whether the predictions hardly depend on the input.
 
     Args:
         labels: (N, K), non-zero for the classes of a clip.
@@ -61,11 +62,11 @@ def check(labels: np.ndarray, predictions: np.ndarray, classes: Sequence[str]) -
         classes: K class names.
 
     Returns:
-        dict: ``judged`` (False with fewer than 10 clips, or if all clips have the same labels);
+        dict: ``judged`` (False if there are fewer than 10 clips or all have the same labels);
         ``collapsed``; ``warning`` (a sentence, or None); ``num_distinct_predicted`` and
-        ``num_distinct_true``, numbers of label sets; ``share_distinct_predicted``, relative to the
-        number of clips; ``most_frequent_predicted`` and ``most_frequent_true``, each with
-        ``labels`` and ``share``.
+        ``num_distinct_true``, the numbers of distinct label sets; ``share_distinct_predicted``,
+        ``num_distinct_predicted`` divided by the number of clips; ``most_frequent_predicted`` and
+        ``most_frequent_true``, each with ``labels`` and ``share``.
     """
     labels, predictions = np.asarray(labels) > 0, np.asarray(predictions) > 0
     true_sets, true_counts = _label_sets(labels)
@@ -98,16 +99,18 @@ def _signs(labels: np.ndarray, predictions: np.ndarray, classes: Sequence[str]) 
     if share >= TOP_SHARE and share - true_share >= TOP_EXCESS:
         prediction = ", ".join(_names(sets[0], classes)) or "no label"
         signs.append(
-            f"the prediction is '{prediction}' for {share:.0%} of the clips "
-            f"(the most frequent true label set has {true_share:.0%})"
+            f"'{prediction}' is predicted for {share:.0%} of the clips "
+            f"(the most frequent label set occurs in {true_share:.0%})"
         )
     if len(sets) < min(len(true_sets), len(classes)) / 3:
-        signs.append(f"{plural(len(sets), 'label set')} predicted, {len(true_sets)} true")
+        signs.append(
+            f"only {plural(len(sets), 'label set')} predicted, although {len(true_sets)} occur"
+        )
     constant = _constant_classes(labels, predictions)
     if constant is not None:
         signs.append(
             f"{constant[0]} classes are predicted nearly always and {constant[1]} nearly never, "
-            "whether the instrument plays or not"
+            "whether or not the instrument plays"
         )
     return signs
 

@@ -1,14 +1,13 @@
-"""Scores of instances by piece and class, averaged over pieces and then over classes.
+"""Scores by piece and class, averaged over pieces and then over classes.
 
-Seipel (2018, section 4.4.2) computes precision, recall, F1 and AUC of each class within each piece,
-so that long pieces weigh no more than short ones. A score that is not defined in a piece is left
-out of the mean of its class and counted:
+Seipel (2018, section 4.4.2) computes the precision, recall, F1 and AUC of each class within each
+piece, so that long pieces have no more weight than short ones. A score that is undefined in a piece
+is excluded from the mean of its class, and the number of such pieces is reported:
 
-- recall and F1 of a class that never plays in the piece;
-- precision of such a class if it was not predicted either; if it was, its precision is 0;
-- AUC of a class that never plays or that always plays in the piece.
-
-A class that plays but is never predicted has precision 0.
+- Recall and F1 are undefined for a class that never plays in the piece.
+- Precision is undefined for a class that never plays and is never predicted; it is 0 for a class
+  that either plays or is predicted, but not both.
+- AUC is undefined for a class that never plays or always plays in the piece.
 """
 
 from collections.abc import Mapping, Sequence
@@ -44,22 +43,23 @@ def piece_scores(
     Args:
         labels: (N, K), non-zero for the classes that play in an instance.
         scores: (N, K), finite.
-        pieces: N names; instances with equal names belong to one piece.
-        classes: K names.
-        threshold: scores at or above it are predictions; one for all classes or one per class.
-        num_resamples: bootstrap resamples of pieces.
-        level: coverage of the intervals.
+        pieces: name of the piece of each of the N instances.
+        classes: K class names.
+        threshold: scores at or above it count as predictions; one value, or one per class.
+        num_resamples: number of bootstrap resamples of pieces.
+        level: confidence level of the intervals.
         seed: random seed.
 
     Returns:
-        dict: ``num_pieces`` in all; ``macro``, the mean over the classes; ``per_class`` by name.
-        Each of them has `SCORES`, ``NAME_interval`` for each, and per class the dicts
-        ``num_pieces`` and ``num_left_out``: the number of pieces in which each score is defined and
-        in which it is not. NaN if no piece has the score, or for intervals with fewer than two
-        pieces. A resample without the score is left out of its interval.
+        dict: ``num_pieces``, the total number of pieces; ``macro``, the means over the classes; and
+        ``per_class``, a dict by class name. Both ``macro`` and each class hold the `SCORES` and a
+        ``NAME_interval`` for each. Each class also holds the dicts ``num_pieces`` and
+        ``num_left_out``, the numbers of pieces in which each score is defined and undefined. Scores
+        that are undefined in every piece are NaN, as are intervals if there are fewer than two
+        pieces. Resamples in which a score is undefined are excluded from its interval.
 
     Raises:
-        ValueError: shapes that do not match, or scores that are not finite.
+        ValueError: the shapes do not match, or scores are not finite.
     """
     check_resampling(num_resamples, level)
     names, piece = _group(labels, pieces, classes)
@@ -87,31 +87,32 @@ def frame_scores(
     level: float = 0.95,
     seed: int = 0,
 ) -> dict:
-    """Return the scores of a recogniser in every frame of the pieces.
+    """Return the scores of a recogniser per frame instead of per instance.
 
-    The scores of a frame are those of the instance in which it begins. Systems with instances of
-    different lengths have the same labels here, so their scores can be compared.
+    Each frame takes the scores of the instance in which it begins. The frame labels do not depend
+    on the length of an instance, so systems with instances of different lengths can be compared.
 
     Args:
         scores: (N, K), finite.
-        pieces: N names; the instances of a piece follow one another from its beginning on.
-        classes: K names.
+        pieces: name of the piece of each instance; the instances of a piece are in temporal order
+            and start at its beginning.
+        classes: K class names.
         frame_labels: labels (F, K) of the frames of each piece, non-zero for classes that play.
-        frames_per_instance: length of an instance, at least 1.
+        frames_per_instance: length of an instance in frames, at least 1.
         threshold, num_resamples, level, seed: as for `piece_scores`.
 
     Returns:
-        dict as of `piece_scores`, with ``num_frames`` and ``micro``: ``precision``, ``recall`` and
-        ``f1`` of all frames together.
+        dict: the entries of `piece_scores`, ``num_frames``, and ``micro`` with the ``precision``,
+        ``recall`` and ``f1`` over all frames.
 
     Raises:
-        ValueError: as for `piece_scores`; a piece without frame labels.
+        ValueError: as for `piece_scores`, or a piece has no frame labels.
     """
     names, piece = _group(scores, pieces, classes, "scores")
     labels, predicted, of_frame = [], [], []
     for index, name in enumerate(names):
         if name not in frame_labels:
-            raise ValueError(f"frame_labels: expected labels of {name!r}")
+            raise ValueError(f"frame_labels: expected labels for the piece {name!r}")
         own, instances = frame_labels[name], scores[piece == index]
         instance = (np.arange(len(own)) / frames_per_instance).astype(int)
         labels.append(own)
@@ -137,18 +138,20 @@ def paired_difference(
     level: float = 0.95,
     seed: int = 0,
 ) -> dict:
-    """Return the scores of a first system minus those of a second one, on the same instances.
+    """Return the score differences between two systems on the same instances, first minus second.
 
-    Both are scored on the same resamples of pieces, so that the difficulty of pieces cancels.
+    Both systems are scored on the same resamples of pieces, so that the difficulty of pieces
+    cancels.
 
     Args:
         first, second: scores (N, K) of the two systems.
-        thresholds: threshold of each, as for `piece_scores`.
+        thresholds: thresholds of the two systems, as for `piece_scores`.
         labels, pieces, classes, num_resamples, level, seed: as for `piece_scores`.
 
     Returns:
-        dict as of `piece_scores` with differences and their intervals, without the numbers of
-        pieces. The mean over classes includes those for which both systems have the score.
+        dict: the entries of `piece_scores` for the differences and their intervals, without the
+        numbers of pieces. The means over classes include the classes for which the score is defined
+        for both systems.
 
     Raises:
         ValueError: as for `piece_scores`.
@@ -174,12 +177,12 @@ def evaluate(
 ) -> dict:
     """Return the entry ``pieces`` of a recognition report.
 
-    The songs of the predictions are the pieces. Several windows of an instance are averaged.
+    The ``songs`` of the predictions serve as pieces, and the windows of an instance are averaged.
 
     Returns:
-        dict: ``threshold``; ``model`` and ``baselines`` by name, results of `piece_scores`;
-        ``differences``, the model minus each baseline, results of `paired_difference`; and
-        ``frames``, if there are labels of frames: ``model`` and ``baselines``, results of
+        dict: ``threshold``; ``model`` and, by name, ``baselines``, results of `piece_scores`;
+        ``differences`` between the model and each baseline, results of `paired_difference`; and, if
+        there are frame labels, ``frames`` with ``model`` and ``baselines``, results of
         `frame_scores`.
     """
     options: dict[str, Any] = {"num_resamples": num_resamples, "seed": seed}
@@ -217,7 +220,7 @@ def evaluate(
 def _group(
     values: np.ndarray, pieces: Sequence[str], classes: Sequence[str], kind: str = "labels"
 ) -> tuple[list[str], Int[np.ndarray, " instances"]]:
-    """Return the names of the pieces, sorted, and the index of the piece of each instance."""
+    """Return the sorted names of the pieces, and the index of the piece of each instance."""
     expected = (len(pieces), len(classes))
     if np.shape(values) != expected or not len(pieces):
         raise ValueError(
@@ -231,7 +234,7 @@ def _group(
 def _score_pieces(
     labels: ArrayLike, scores: ArrayLike, piece: np.ndarray, threshold: float | np.ndarray
 ) -> Float64[np.ndarray, "scores classes pieces"]:
-    """Return `SCORES` of each class in each piece, NaN where a score is not defined."""
+    """Return the `SCORES` of each class in each piece; undefined scores are NaN."""
     labels, scores = np.asarray(labels) > 0, np.asarray(scores)
     if scores.shape != labels.shape:
         raise ValueError(f"labels {labels.shape} and scores {scores.shape} differ in shape")
@@ -256,7 +259,7 @@ def _score_pieces(
 def _resample(
     table: Float64[np.ndarray, "scores classes pieces"], *, num_resamples: int, seed: int
 ) -> Float64[np.ndarray, "resamples scores classes"]:
-    """Return the means over the pieces of each resample; NaN where no drawn piece has a score."""
+    """Return the mean scores of each resample of pieces; NaN if no drawn piece has the score."""
     *shape, num_pieces = table.shape
     if num_pieces < 2:
         return np.full((1, *shape), np.nan)
@@ -277,7 +280,7 @@ def _describe(
     classes: Sequence[str],
     level: float,
 ) -> dict:
-    """Return ``macro`` and ``per_class`` values of `SCORES` with intervals."""
+    """Return the `SCORES` and their intervals as the entries ``macro`` and ``per_class``."""
 
     def block(values: np.ndarray, resampled: np.ndarray) -> dict:
         intervals = defined_interval(resampled, level).tolist()

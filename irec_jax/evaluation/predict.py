@@ -1,4 +1,4 @@
-"""Window probabilities of all clips of a split, computed by all processes and devices."""
+"""Window probabilities of all clips of a split, computed on all processes and devices."""
 
 from collections.abc import Callable, Mapping
 
@@ -29,14 +29,14 @@ def predict_split(
 
     Args:
         task: the recognition task.
-        predict: result of `create_predict` for the task, which all splits share.
-        clips: the split.
-        hop_samples: hop of the windows.
-        batch_size: windows per call on this process.
-        label: description of the progress bar.
+        predict: result of `create_predict` for the task; it can be used for all splits.
+        clips: clips of the split.
+        hop_samples: hop between windows.
+        batch_size: number of windows per call on this process.
+        label: description shown with the progress bar.
 
     Returns:
-        Window probabilities float32 (W_i, K) of all clips, on every process.
+        The window probabilities of each clip, float32 (W_i, K). Every process returns all clips.
     """
     indices = np.arange(jax.process_index(), len(clips), jax.process_count())
     audio = (
@@ -58,7 +58,7 @@ def predict_split(
 
 
 def _gather(predicted: dict[int, np.ndarray], num_clips: int, num_classes: int) -> list[np.ndarray]:
-    """Return the clips of all processes on every process, in clip order."""
+    """Gather the predictions of all processes on every process, in the order of the clips."""
     order = sorted(predicted)
     counts = np.zeros(num_clips, np.int64)
     counts[order] = [len(predicted[i]) for i in order]

@@ -1,9 +1,10 @@
-"""Scores of a recogniser from its window probabilities on the test and validation splits.
+"""Evaluation of a recogniser from its window probabilities on the test and validation splits.
 
-In the literature, thresholds for IRMAS are often swept on the test set. Here every score names how
-its threshold was chosen: `fixed` in advance (in `inference.aggregation` or by the config), tuned on
-`validation`, tuned there per class (`validation_per_class`), or the common one with the best
-micro F1 on the test split itself (`oracle`), which bounds the micro F1 of common thresholds only.
+In the literature, thresholds for IRMAS are often tuned on the test set. Here every score states how
+its threshold was chosen: `fixed` in advance (by `inference.aggregation` or the config), tuned on
+the validation split (`validation`), tuned there per class (`validation_per_class`), or chosen as
+the single threshold with the best micro F1 on the test split itself (`oracle`). The oracle is an
+upper bound only for the micro F1 of a single threshold for all classes.
 """
 
 import dataclasses
@@ -22,9 +23,9 @@ from irec_jax.metrics import confidence, multilabel
 from irec_jax.remote import as_path
 from irec_jax.text import plural
 
-#: How a threshold was chosen, in the order of tables.
+#: Ways to choose a threshold, in the order of the tables.
 KINDS = ("fixed", "validation", "validation_per_class", "oracle")
-#: Scores of the strongest class of single-label clips.
+#: Scores of the most probable class on single-label clips.
 _ACCURACIES = ("accuracy", "accuracy_interval", "balanced_accuracy", "balanced_accuracy_interval")
 
 
@@ -34,11 +35,12 @@ class Predictions:
 
     Attributes:
         ids: N clip ids.
-        songs: N song names; the bootstrap draws the clips of a song together.
+        songs: name of the song of each clip; the bootstrap draws the clips of a song together.
         labels: (N, K), non-zero for the classes of a clip.
         windows: N arrays of window probabilities (W_i, K), W_i >= 1.
         classes: K class names.
-        contradictory: bool (N,): the split has a byte-identical clip with different labels.
+        contradictory: bool (N,), whether the split contains a byte-identical clip with different
+            labels.
     """
 
     ids: Sequence[str]
@@ -70,7 +72,7 @@ class Predictions:
                 raise ValueError(f"{clip}: window probabilities contain NaN or infinite values")
 
     def counts(self) -> dict[str, int | float]:
-        """Return the sizes of the split, as reported."""
+        """Return the sizes of the split for the report."""
         labels = np.asarray(self.labels) > 0
         return {
             "num_clips": len(self.ids),
@@ -86,10 +88,13 @@ class Predictions:
 def write_scores(folder: str | os.PathLike, **splits: Predictions) -> None:
     """Write the labels and scores of every clip to `predictions.npz`.
 
-    The arrays are ``classes`` (K,), and per split ``SPLIT_ids``, ``SPLIT_songs`` and
-    ``SPLIT_contradictory`` (N,), ``SPLIT_labels`` bool (N, K), ``SPLIT_scores`` float32 (N, K),
-    mean window probabilities, ``SPLIT_windows`` float32 (W, K), the probabilities of the windows of
-    all clips, and ``SPLIT_num_windows`` (N,), how many of these each clip has.
+    The file contains ``classes`` (K,) and, for each split:
+
+    - ``SPLIT_ids``, ``SPLIT_songs`` and ``SPLIT_contradictory``, each (N,);
+    - ``SPLIT_labels``, bool (N, K);
+    - ``SPLIT_scores``, the mean window probabilities, float32 (N, K);
+    - ``SPLIT_windows``, the window probabilities of all clips, float32 (W, K);
+    - ``SPLIT_num_windows``, the number of windows of each clip, (N,).
     """
     arrays = {"classes": np.array(next(iter(splits.values())).classes, str)}
     for name, predictions in splits.items():
@@ -106,10 +111,10 @@ def write_scores(folder: str | os.PathLike, **splits: Predictions) -> None:
 
 
 def read_predictions(folder: str | os.PathLike, split: str) -> Predictions:
-    """Return the predictions for a split ('test' or 'validation') that `write_scores` wrote.
+    """Read the predictions for a split ('test' or 'validation') that `write_scores` wrote.
 
     Raises:
-        UserError: the file is missing or damaged, or an earlier version of irec-jax wrote it.
+        UserError: the file is missing or damaged, or was written by an earlier version of irec-jax.
     """
     file = as_path(folder) / "predictions.npz"
     try:
@@ -121,7 +126,7 @@ def read_predictions(folder: str | os.PathLike, split: str) -> Predictions:
             return Predictions(**columns, classes=arrays["classes"].tolist())
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise UserError(
-            f"{file}: has no window probabilities ({error}); evaluate again, with --mode=eval"
+            f"{file}: no window probabilities ({error}); evaluate again with --mode=eval"
         ) from error
 
 
@@ -139,25 +144,25 @@ def evaluate(
 
     Args:
         test: predictions to score.
-        validation: predictions of the same classes on which thresholds are tuned.
-        aggregation: aggregation of the main scores, a key of `aggregation.AGGREGATIONS`.
-        threshold: fixed threshold of that aggregation; None selects its default.
-        training_labels: (N, K), non-zero for the classes of a training clip. Predicting their most
-            frequent class for every clip is scored for comparison; None omits that.
-        num_resamples: bootstrap resamples of songs for the 95 % intervals.
+        validation: predictions on which thresholds are tuned, with the same classes.
+        aggregation: aggregation for the main scores, a key of `aggregation.AGGREGATIONS`.
+        threshold: fixed threshold for that aggregation; None selects its default.
+        training_labels: (N, K), non-zero for the classes of a training clip. If given, predicting
+            the most frequent training class for every clip is scored for comparison.
+        num_resamples: number of bootstrap resamples of songs for the 95 % intervals.
         seed: seed of the bootstrap.
 
     Returns:
-        dict with ``classes``; ``data`` (sizes of both splits); ``aggregation``;
-        ``aggregations[name]`` with ``thresholds`` and ``curve`` (micro and macro F1 on test by
-        threshold) for all aggregations; ``thresholds``, those of the main aggregation, by
-        kind (see `KINDS`): ``threshold``, ``micro``, ``macro``, ``per_class``; ``ranking`` (AUC and
-        LRAP); ``predominant``, scores of the strongest class on the single-label clips (accuracy
-        and balanced accuracy with intervals, those of chance and of the most frequent class, and
-        the confusion matrix); ``collapse``; ``notes``. Undefined values are NaN.
+        dict: ``classes``; ``data`` (sizes of both splits); ``aggregation``; ``aggregations``, by
+        name, each with ``thresholds`` and ``curve`` (micro and macro F1 on the test split against
+        the threshold); ``thresholds`` of the main aggregation, by kind (see `KINDS`), each with
+        ``threshold``, ``micro``, ``macro`` and ``per_class``; ``ranking`` (AUC and LRAP);
+        ``predominant``, scores of the most probable class on single-label clips (accuracy and
+        balanced accuracy with intervals, the chance level, the accuracy of the most frequent class,
+        and the confusion matrix); ``collapse``; and ``notes``. Undefined values are NaN.
 
     Raises:
-        UserError: unknown aggregation.
+        UserError: the aggregation is unknown.
         ValueError: the splits have different classes.
     """
     main = aggregations.get(aggregation, threshold)
@@ -183,7 +188,7 @@ def evaluate(
 
 
 def compact(report: dict) -> dict:
-    """Return the part of a baseline's scores that the report of a model includes."""
+    """Return the scores of a baseline that are included in the report of a model."""
 
     def part(block: dict) -> dict:
         f1 = {name: {"f1": scores["f1"]} for name, scores in block["per_class"].items()}
@@ -203,13 +208,13 @@ def _aggregation_scores(
     aggregation: aggregations.Aggregation,
     bootstrap: dict[str, int],
 ) -> dict:
-    """Return the scores at every kind of threshold, and the curve over the grid.
+    """Return the scores at each kind of threshold, and the F1 curve over the threshold grid.
 
     Args:
-        bootstrap: ``num_resamples`` and ``seed``.
+        bootstrap: ``num_resamples`` and ``seed`` of the bootstrap.
     """
     scores, tuning = aggregation(test.windows), aggregation(validation.windows)
-    # With the fixed threshold among the candidates, the oracle never scores below it.
+    # With the fixed threshold among the candidates, the oracle never scores worse than it does.
     grid = sorted({*aggregation.grid, aggregation.threshold})
     options = {"grid": grid, "default": aggregation.threshold}
     chosen = {
@@ -234,7 +239,7 @@ def _aggregation_scores(
 def _scores_at(
     test: Predictions, scores: np.ndarray, threshold: float | np.ndarray, bootstrap: dict[str, int]
 ) -> dict:
-    """Return micro, macro and class-wise precision, recall and F1 with intervals of F1."""
+    """Return micro, macro and class-wise precision, recall and F1, with intervals for F1."""
     predicted = thresholds.apply(scores, threshold)
     counts = multilabel.count(test.labels, predicted)
     intervals = confidence.f1_intervals(test.labels, predicted, test.songs, **bootstrap)
@@ -270,7 +275,7 @@ def _ranking(test: Predictions) -> dict:
     auc = multilabel.roc_auc(test.labels, scores)
     return {
         "scores": "mean window probability, unscaled (S2 scales each clip separately, "
-        "so that its scores do not rank clips)",
+        "so its scores cannot be compared across clips)",
         "auc": {
             "macro": multilabel.mean_roc_auc(test.labels, scores),
             "per_class": dict(zip(test.classes, auc.tolist(), strict=True)),
@@ -282,7 +287,7 @@ def _ranking(test: Predictions) -> dict:
 def _predominant(
     test: Predictions, training_labels: np.ndarray | None, bootstrap: dict[str, int]
 ) -> dict:
-    """Return the accuracy and confusion matrix of the strongest class on single-label clips."""
+    """Return the accuracy and confusion matrix of the most probable class on single-label clips."""
     labels = np.asarray(test.labels) > 0
     single, num_classes = labels.sum(1) == 1, len(test.classes)
     truth, songs = labels[single].argmax(1), np.asarray(test.songs)[single]
@@ -300,8 +305,8 @@ def _predominant(
         }
 
     report = {
-        "description": "test clips with exactly one label; row: that label, column: the class "
-        "with the largest mean probability (the first one of a tie)",
+        "description": "test clips with exactly one label; rows: true class, columns: class with "
+        "the highest mean probability (the first one in case of a tie)",
         "num_clips": int(single.sum()),
         "all_clips": bool(single.all()),
         **accuracies(strongest),
@@ -322,20 +327,21 @@ def _notes(test: Predictions, validation: Predictions) -> list[str]:
     keys = ("mean_labels_per_clip", "mean_windows_per_clip")
     if any(abs(tested[key] - tuned[key]) > 0.1 * tested[key] for key in keys):
         notes.append(
-            "Thresholds tuned on validation are biased, since the splits differ: validation clips "
+            "Thresholds tuned on validation are biased because the splits differ: validation clips "
             f"have {tuned[keys[0]]:.1f} labels and {tuned[keys[1]]:.1f} windows on average, "
-            f"test clips {tested[keys[0]]:.1f} and {tested[keys[1]]:.1f}."
+            f"whereas test clips have {tested[keys[0]]:.1f} and {tested[keys[1]]:.1f}."
         )
     if tested["num_contradictory_clips"]:
+        count = int(tested["num_contradictory_clips"])
         notes.append(
-            f"{plural(int(tested['num_contradictory_clips']), 'test clip')} byte-identical to "
-            "clips with different labels, and kept: each is scored with its own labels."
+            f"{plural(count, 'test clip is', 'test clips are')} byte-identical to clips with "
+            "different labels. Each is scored with its own labels."
         )
     num_positives = (np.asarray(test.labels) > 0).sum(0)
     absent = [name for name, count in zip(test.classes, num_positives, strict=True) if not count]
     if absent:
         notes.append(
-            f"No test clip has the label {', '.join(absent)}: "
-            "an absent class has F1 = 0 in the macro average."
+            f"No test clip has the label {', '.join(absent)}. "
+            "The F1 of an absent class counts as 0 in the macro average."
         )
     return notes

@@ -1,22 +1,22 @@
-"""Scores of a separator's estimates, one track at a time.
+"""Evaluation of a separator's estimates, one track at a time.
 
 Two systems that need no separator are scored for comparison: `mixture`, the mixture itself, and
-`ideal`, the ideal ratio mask |T| / (|T| + |R|) of target and remainder, an upper bound for systems
-that scale the mixture's amplitudes.
+`ideal`, the ideal ratio mask |T| / (|T| + |R|) of target and remainder, which is an upper bound for
+systems that scale the mixture's amplitudes.
 
 | score | compares |
 |---|---|
-| `amplitude_sdr_db` | amplitude spectrograms of the mono mix, over the entire track |
+| `amplitude_sdr_db` | amplitude spectrograms of the mono mixdown, over the entire track |
 | `bss_sdr_db` | mono waveforms, up to a filter of 512 taps |
 | `si_sdr_db` | mono waveforms, up to a gain |
 | `mdx_sdr_db` | waveforms of all channels, sample by sample |
-| `bss_sir_db` | mono waveforms: target against leakage of the remainder in the estimate |
+| `bss_sir_db` | mono waveforms: target in the estimate against leakage from the remainder |
 
-**Silence.** A track whose target is silent throughout has no reference to compare with: all its
-scores are NaN; it is counted but excluded from means. Silent segments of other tracks are scored:
-any sound in an estimate there is distortion. A track without remainder has an infinite
-`bss_sir_db`, and a silent estimate has a `bss_sdr_db` and `si_sdr_db` of -inf: such scores are
-counted, and enter the median but not the mean.
+**Silence.** If the target of a track is silent throughout, there is no reference to compare with:
+all scores are NaN, and the track is counted but excluded from the means. In other tracks, silent
+segments are scored, and any sound in an estimate there counts as distortion. The `bss_sir_db` of a
+track without a remainder is +inf, and the `bss_sdr_db` and `si_sdr_db` of a silent estimate are
+-inf. Infinite scores are counted and included in the median but not in the mean.
 """
 
 import dataclasses
@@ -34,7 +34,7 @@ from irec_jax.frontends import SpectrogramDb
 from irec_jax.metrics import amplitude_sdr, bss, mdx_sdr, significance
 from irec_jax.metrics.scale_invariant import si_sdr
 
-#: Score -> its name in tables.
+#: Scores and their names in tables.
 SCORES = {
     "amplitude_sdr_db": "amplitude SDR",
     "bss_sdr_db": "BSS-Eval SDR",
@@ -42,7 +42,7 @@ SCORES = {
     "mdx_sdr_db": "MDX SDR",
     "bss_sir_db": "BSS-Eval SIR",
 }
-#: Systems that need no separator; see above.
+#: Systems that need no separator; see the description of the module.
 MIXTURE, IDEAL = "mixture", "ideal"
 #: STFT frames per call on the device.
 _FRAMES_PER_BLOCK = 256
@@ -57,15 +57,15 @@ class TrackEstimates:
         mixture: float (T, C), full scale at 1.
         target: (T, C), the sum of the stems to be kept: the reference.
         remainder: (T, C), the sum of the other stems.
-        waveforms: system ('raw', 'post') -> estimated target, (T, C). A system without a waveform
-            is not scored on waveforms.
-        features: system -> estimated target, (bins, frames) in the front end's units, one frame
-            per hop, ceil(T / hop) in all. Without features, the amplitudes of the waveform are
-            scored; the two differ, since not every spectrogram is that of a signal.
-        errata: known errors of the track; empty if there are none.
-        window_samples: length of windows side by side, a multiple of the hop, which the features
-            are those of, each zero-padded at its end; None: features of the entire track. The
-            target is divided in the same way.
+        waveforms: estimated target (T, C) by system ('raw', 'post'). Systems without a waveform
+            have no waveform scores.
+        features: estimated target by system, (bins, ceil(T / hop)) in the front end's units. For a
+            system without features, the amplitudes of the waveform are scored instead; the two
+            differ, because not every array of amplitudes is the spectrogram of a signal.
+        errata: known errors in the track; empty if there are none.
+        window_samples: length of the adjacent windows for which the features were computed
+            separately, each zero-padded at its end; a multiple of the hop. The reference is split
+            in the same way. None if the features were computed for the entire track.
     """
 
     name: str
@@ -85,14 +85,14 @@ class TrackEstimates:
         for name, signal in signals.items():
             if (own := np.shape(signal)) != shape:
                 raise ValueError(
-                    f"{self.name}: {name} has shape {own}; expected {shape}, that of the mixture"
+                    f"{self.name}: {name} has shape {own}; expected {shape}, as for the mixture"
                 )
         if reserved := {MIXTURE, IDEAL} & set(self.systems):
             raise ValueError(f"{self.name}: the system name {', '.join(reserved)} is reserved")
 
     @property
     def systems(self) -> list[str]:
-        """Names of the separator's systems, in the order given."""
+        """Names of the separator's systems, in the order in which they were given."""
         return list(dict.fromkeys([*self.features, *self.waveforms]))
 
 
@@ -102,11 +102,13 @@ class TrackScores:
 
     Attributes:
         name: name of the track.
-        duration_s: its duration.
-        silent: whether its target is silent throughout; all scores are NaN then.
-        errata: known errors of the track.
-        scores: system -> score (see `SCORES`) -> dB; `mixture` first and `ideal` last.
-        post_variants: variant of the postprocessing -> amplitude SDR in dB; NaN if silent.
+        duration_s: duration of the track.
+        silent: whether the target is silent throughout, in which case all scores are NaN.
+        errata: known errors in the track.
+        scores: for each system, the scores in dB by name (see `SCORES`); `mixture` comes first and
+            `ideal` last.
+        post_variants: amplitude SDR in dB of each postprocessing variant; NaN if the target is
+            silent.
     """
 
     name: str
@@ -122,9 +124,9 @@ class Example(NamedTuple):
 
     Attributes:
         track: name of the track.
-        levels_db: 'mixture', system or 'target' -> spectrogram in dB, (bins, frames).
-        start_s: start of the excerpt in the track.
-        frame_s: time from one frame to the next.
+        levels_db: spectrograms in dB, (bins, frames), of 'mixture', of each system and of 'target'.
+        start_s: start of the excerpt within the track.
+        frame_s: time between consecutive frames.
         bin_hz: spacing of the bins.
     """
 
@@ -142,17 +144,19 @@ def score_track(
     sample_rate_hz: int,
     post_variants: Mapping[str, Callable[[np.ndarray], np.ndarray]] = types.MappingProxyType({}),
 ) -> TrackScores:
-    """Score the estimates of one track, and `mixture` and `ideal`.
+    """Score the estimates of one track, along with `mixture` and `ideal`.
+
+    Four minutes of stereo take a few seconds on two cores.
 
     Args:
-        track: the track with its estimates. Four minutes in stereo take a few seconds on two
-            cores.
+        track: the track with its estimates.
         frontend: front end whose amplitudes are compared; its floor is not applied.
         sample_rate_hz: sample rate of the track.
-        post_variants: name -> function of the features of `raw`, which are scored after it.
+        post_variants: postprocessing functions by name; each is applied to the features of `raw`
+            and the result is scored.
 
     Raises:
-        ValueError: features have a wrong number of bins or frames.
+        ValueError: features have the wrong number of bins or frames.
     """
     duration_s, systems = len(track.mixture) / sample_rate_hz, [MIXTURE, *track.systems, IDEAL]
     if not np.any(track.target):
@@ -175,14 +179,14 @@ def summarize(tracks: Sequence[TrackScores]) -> dict:
         tracks: results of `score_track`, all with the same systems.
 
     Returns:
-        dict with ``systems``; ``num_tracks`` and ``num_silent``; ``tracks``, one dict per track
-        with the fields of `TrackScores`; ``summary[system][score]``: ``mean`` and ``sd`` (n - 1)
-        over the ``num_tracks`` finite scores, the ``median`` over all scores but NaN, and
-        ``num_infinite``; ``tests[score]``, if there are both `raw` and `post`: raw against post
-        over the tracks where both are finite, ``independent`` (Student's, as in Ligtenberg 2022)
-        and ``paired``, each with ``difference``, ``interval`` (95 %), ``t``, ``df``, ``p_value``
-        and ``num_tracks``; and ``post_variants``, variant of the postprocessing -> ``mean``,
-        ``sd`` ... of its amplitude SDR, and the ``paired`` test of it against `raw`.
+        dict: ``systems``; ``num_tracks`` and ``num_silent``; ``tracks``, one dict per track with
+        the fields of `TrackScores`; ``summary[system][score]`` with the ``mean`` and ``sd`` (n - 1)
+        of the ``num_tracks`` finite scores, the ``median`` of all scores except NaN, and
+        ``num_infinite``; ``tests[score]``, if there are both `raw` and `post`, with two t-tests of
+        raw against post over the tracks on which both are finite: ``independent`` (Student's, as in
+        Ligtenberg 2022) and ``paired``, each with ``difference``, ``interval`` (95 %), ``t``,
+        ``df``, ``p_value`` and ``num_tracks``; and ``post_variants``, for each postprocessing
+        variant the same summary of its amplitude SDR and a ``paired`` test against `raw`.
 
     Raises:
         ValueError: there are no tracks, or tracks have different systems.
@@ -191,7 +195,7 @@ def summarize(tracks: Sequence[TrackScores]) -> dict:
         raise ValueError("tracks: expected at least one")
     systems = list(tracks[0].scores)
     if any(list(track.scores) != systems for track in tracks):
-        raise ValueError("tracks: expected the same systems for all, got different systems")
+        raise ValueError("tracks: expected the same systems for every track")
 
     def values(system: str, score: str) -> np.ndarray:
         return np.array([track.scores[system][score] for track in tracks], np.float64)
@@ -227,7 +231,7 @@ def example(
     start_s: float = 0.0,
     duration_s: float = 10.0,
 ) -> Example:
-    """Return dB spectrograms of an excerpt: mixture, estimate of every system, and target."""
+    """Return dB spectrograms of an excerpt: mixture, the estimate of each system, and target."""
     hop, length = frontend.hop_length, frontend.frame_length
     first = round(start_s * sample_rate_hz / hop)
     last = first + max(1, round(duration_s * sample_rate_hz / hop))
@@ -254,7 +258,7 @@ def example(
 def amplitudes(
     waveform: np.ndarray, frontend: SpectrogramDb, window_samples: int | None = None
 ) -> np.ndarray:
-    """Return the front end's amplitudes of a waveform of any length, without its floor.
+    """Return the amplitude spectrogram of a waveform of any length, without the front end's floor.
 
     Args:
         waveform: float (T,).
@@ -289,14 +293,15 @@ def ideal_estimate(
     Args:
         mixture, target, remainder: float (T, C).
         frontend: front end whose frame length, hop length and window are used, with all bins. The
-            track is padded with silence at both ends, so that every sample can be inverted.
+            track is padded with silence at both ends so that every sample can be reconstructed.
 
     Returns:
         float32 (T, C).
     """
     signals = np.stack([mixture, target, remainder], dtype=np.float32).swapaxes(1, 2)
     hop = frontend.hop_length
-    # Within a frame of a block's edge, the result differs from that of the entire track.
+    # Results within one frame of a block's edge differ from those of the entire track and are
+    # discarded.
     margin = -(-frontend.frame_length // hop) * hop
     step = _FRAMES_PER_BLOCK * hop
     estimate = np.empty(signals.shape[1:], np.float32)
@@ -311,7 +316,7 @@ def ideal_estimate(
 def _amplitude_scores(
     track: TrackEstimates, frontend: SpectrogramDb, post_variants: Mapping[str, Callable]
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Return the amplitude SDR in dB of every system, and of variants of the postprocessing."""
+    """Return the amplitude SDR in dB of every system and of every postprocessing variant."""
     mixture, target, remainder = (
         amplitudes(np.asarray(signal, np.float32).mean(-1), frontend, track.window_samples)
         for signal in (track.mixture, track.target, track.remainder)
@@ -367,7 +372,7 @@ def _waveform_scores(track: TrackEstimates, frontend: SpectrogramDb) -> dict[str
 
 
 def _spread(values: np.ndarray) -> dict:
-    """Return mean, standard deviation and median of scores (N,); see `summarize`."""
+    """Return the mean, standard deviation and median of scores (N,); see `summarize`."""
     finite, known = values[np.isfinite(values)], values[~np.isnan(values)]
     nan = float("nan")
     return {
@@ -380,13 +385,13 @@ def _spread(values: np.ndarray) -> dict:
 
 
 def _summarize_variant(raw: np.ndarray, variant: np.ndarray) -> dict:
-    """Return the spread of a variant's scores and its paired test against `raw`, if it exists."""
+    """Summarise the scores of a variant, with a paired test against `raw` if it is defined."""
     tests = _t_tests(variant, raw)
     return _spread(variant) | {key: tests[key] for key in ("paired",) if key in tests}
 
 
 def _t_tests(first: np.ndarray, second: np.ndarray) -> dict:
-    """Return the t-tests of two systems over tracks; see `summarize`."""
+    """Return the t-tests between two systems over the tracks; see `summarize`."""
     both = np.isfinite(first) & np.isfinite(second)
     if not both.any():
         return {}
@@ -402,7 +407,7 @@ def _t_tests(first: np.ndarray, second: np.ndarray) -> dict:
 
 
 def _segment(signals: np.ndarray, first: int, num_samples: int) -> np.ndarray:
-    """Return (..., num_samples) from sample `first` of signals (..., T), zero-padded."""
+    """Return `num_samples` samples of signals (..., T), starting at `first` and zero-padded."""
     segment = np.zeros((*signals.shape[:-1], num_samples), np.float32)
     low, high = max(first, 0), min(first + num_samples, signals.shape[-1])
     segment[..., low - first : high - first] = signals[..., low:high]
@@ -411,14 +416,14 @@ def _segment(signals: np.ndarray, first: int, num_samples: int) -> np.ndarray:
 
 @functools.partial(jax.jit, static_argnums=1)
 def _block_amplitudes(samples: jax.Array, frontend: SpectrogramDb) -> jax.Array:
-    """Return the amplitudes (bins, frames) of the complete frames of samples (T,)."""
+    """Return the amplitudes (bins, frames) of all complete frames of samples (T,)."""
     framing = dict(frontend.framing, padding="none")
     return stft.magnitude(stft.stft(samples, **framing)).T
 
 
 @functools.partial(jax.jit, static_argnums=1)
 def _block_ideal(signals: jax.Array, frontend: SpectrogramDb) -> jax.Array:
-    """Return the masked mixture (C, T) for mixture, target and remainder (3, C, T)."""
+    """Return the masked mixture (C, T), given the mixture, target and remainder (3, C, T)."""
     framing = dict(frontend.framing, padding="center")
     mixture, target, remainder = stft.stft(signals, **framing)
     mask = _ratio_mask(jnp, stft.magnitude(target), stft.magnitude(remainder))
@@ -426,6 +431,6 @@ def _block_ideal(signals: jax.Array, frontend: SpectrogramDb) -> jax.Array:
 
 
 def _ratio_mask(numpy, target, remainder):
-    """Return |T| / (|T| + |R|), 0 where both are silent."""
+    """Return the mask |T| / (|T| + |R|), which is 0 where both are silent."""
     total = target + remainder
     return target / numpy.where(total > 0, total, 1.0)

@@ -1,4 +1,4 @@
-"""Experiments: from a config to a trained system and its report in a workdir."""
+"""Experiments: train and evaluate the system of a config, and report on it in a workdir."""
 
 import contextlib
 import os
@@ -197,7 +197,7 @@ def _check_data(
 
     Returns:
         A line for the user if the data have changed but can still be used, otherwise "". Systems
-        from earlier versions have no record of their data; they are not compared.
+        from earlier versions have no record of their data, so nothing is compared.
 
     Raises:
         UserError: the data have changed, and either training would resume on different data or the

@@ -51,7 +51,7 @@ FRONTENDS = {
 
 
 def find(name: str) -> type[FrontEnd]:
-    """Return a front end's class, given a key of `FRONTENDS` or `module:Class` from elsewhere.
+    """Return a front end class, given a key of `FRONTENDS` or `module:Class` in another package.
 
     Raises:
         UserError: see `registry.find_class`.

@@ -128,7 +128,7 @@ def check_choice(choices: Iterable[str], **settings: Any) -> None:
 
 
 def check_length(num_samples: int, length_samples: int) -> None:
-    """Raise UserError if a waveform is longer than `length_samples` (0: any length)."""
+    """Raise UserError if a waveform is longer than `length_samples`; 0 allows any length."""
     if 0 < length_samples < num_samples:
         raise setting_error(
             f"length_samples={length_samples} is less than the {num_samples} samples of a "

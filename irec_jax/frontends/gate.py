@@ -1,4 +1,4 @@
-"""Removal of the softest values of a spectrogram, the postprocessing of Ligtenberg (2022)."""
+"""Removal of the softest values of a spectrogram, as in the postprocessing of Ligtenberg (2022)."""
 
 import dataclasses
 from typing import Protocol, runtime_checkable
@@ -38,7 +38,7 @@ class Gate:
         reference: 'absolute' for 0 dB of the front end, which is 60 dB below full scale with the
             defaults of `SpectrogramDb`; 'track' for the largest value of the spectrogram;
             'segment' for the largest value of each segment.
-        fill: 'floor' for the floor of the front end (silence), or 'zero' for its 0 dB.
+        fill: 'floor' for the floor of the front end (silence), or 'zero' for 0 dB.
 
     Raises:
         UserError: if a value is out of range; the message names the key of the config section
@@ -62,7 +62,7 @@ class Gate:
         segment_frames: int | None = None,
         maximum: Float[Array | np.ndarray, "*batch 1 1"] | None = None,
     ) -> Float[Array | np.ndarray, "*batch bins frames"]:
-        """Return features without the values below the threshold.
+        """Return features with the values below the threshold replaced.
 
         Args:
             features: spectrograms, each with its own reference.

@@ -73,8 +73,8 @@ class Recurrence(FrontEnd):
     (..., R, size, size) in 0..1, with one image per exponent; equal samples give 0.
 
     Attributes:
-        exponents: exponent n of each resolution, an image of the first 2^n samples; shorter
-            waveforms are padded with silence.
+        exponents: exponents n of the resolutions; each image covers the first 2^n samples, and
+            shorter waveforms are padded with silence.
         points: number of points after max-pooling, which must divide each 2^n.
         size: rows and columns after resizing.
         pooling: '1d' pools the signal before plotting, '2d' pools the plot.
@@ -126,8 +126,8 @@ Part = TypeVar("Part", Recurrence, Stacked, Chunks)
 class ImageAndChunks(FrontEnd):
     """Inputs of Goel's CRNN: an image of a waveform, and its samples in chunks.
 
-    The features are `image`, float32 (..., R, size, size) of `Recurrence` or (..., size, size) of
-    `Stacked`, and `steps` and `num_steps` of `Chunks`.
+    The features are `image`, float32 (..., R, size, size) from `Recurrence` or (..., size, size)
+    from `Stacked`, and `steps` and `num_steps` from `Chunks`.
 
     Attributes:
         image: 'recurrence' or 'stacked'; settings of the other kind must keep their defaults.

@@ -1,4 +1,4 @@
-"""Front ends without a time-frequency representation: samples, chunks of samples, one spectrum."""
+"""Front ends without a time-frequency representation: samples, chunks or a single spectrum."""
 
 import dataclasses
 from typing import ClassVar
@@ -26,9 +26,9 @@ class Raw(FrontEnd):
 
     Each waveform is padded to `length_samples` with zeros in one of two ways:
 
-    - `'silence'`: before and after the waveform, as silence that the network processes. In training
-      the waveform is placed at random, uniformly over all positions, 'so that the network learns to
-      ignore silence'; otherwise in the middle, with the odd zero at the end.
+    - `'silence'`: before and after the waveform, as silence that the network processes. In
+      training, the waveform is placed at random, uniformly over all positions, 'so that the network
+      learns to ignore silence'; otherwise, it is centred, with any odd zero at the end.
     - `'mask'`: after the waveform; `num_steps` indicates where the waveform ends.
 
     The features are `steps`, float32 (..., N, 1), and `num_steps`, int32 (...,), the number of
@@ -50,7 +50,7 @@ class Raw(FrontEnd):
         """Return the shapes for waveforms of `num_samples` samples.
 
         Raises:
-            UserError: if there are more than `length_samples`.
+            UserError: if there are more than `length_samples` samples.
         """
         check_length(num_samples, self.length_samples)
         return {"steps": (self.length_samples or num_samples, 1), "num_steps": ()}
@@ -79,7 +79,7 @@ def _num_real(
 
 
 def _draw(keys: Shaped[Array, "..."], maximum: Int[Array, "*batch"]) -> Int[Array, "*batch"]:
-    """Draw an integer uniformly from 0..maximum for each of the keys, typed or raw."""
+    """Draw an integer uniformly from 0..maximum for each key; keys may be typed or raw."""
     if not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key):
         keys = jax.random.wrap_key_data(keys)
 
@@ -94,10 +94,10 @@ class FftMagnitude(FrontEnd):
     """Magnitude of the spectrum of a complete waveform (Vazonis et al. 2022), |rfft|.
 
     The waveform is padded at the end to `length_samples`, N. The paper places it at random within
-    the padding, which changes phases but not magnitudes, so nothing is random here. The last of the
-    floor(N / 2) + 1 bins (for even N the Nyquist bin) is omitted: 442,000 bins remain with the
-    default. The features are float32 (..., floor(N / 2)), lowest frequency first, >= 0; the
-    gradient is finite, also for silence.
+    the padding, which changes phases but not magnitudes and is therefore not done here. The last of
+    the floor(N / 2) + 1 bins (the Nyquist bin if N is even) is omitted, which leaves 442,000 bins
+    by default. The features are float32 (..., floor(N / 2)), lowest frequency first, >= 0; the
+    gradient is finite, even for silence.
 
     Attributes:
         length_samples: N, 884,000 in the paper (20.05 s at 44.1 kHz); if 0, the length of the
@@ -120,7 +120,7 @@ class FftMagnitude(FrontEnd):
         """Return (floor(N / 2),) for waveforms of `num_samples` samples.
 
         Raises:
-            UserError: if there are more than `length_samples`, or N is below 2.
+            UserError: if there are more than `length_samples` samples, or N is below 2.
         """
         check_length(num_samples, self.length_samples)
         length = self.length_samples or num_samples

@@ -1,1 +1,1 @@
-"""From a trained model to decisions about clips and to separated signals of any length."""
+"""Inference with trained models: decisions about clips, and separated signals of any length."""

@@ -5,16 +5,16 @@ Scores of a clip:
 | name | clip score of a class | fixed threshold |
 |---|---|---|
 | `s1` | mean of its window probabilities | 0.16, the best in the paper |
-| `s2` | sum of its window probabilities, divided by the largest sum | 0.50, the paper's |
-| `max` | largest of its window probabilities | 0.50, the decision of the sigmoid itself |
-| `top` | mean of the largest quarter of them | 0.50, as for `max` |
+| `s2` | sum of its window probabilities, divided by the largest such sum | 0.50, as in the paper |
+| `max` | maximum of its window probabilities | 0.50, the midpoint of the sigmoid |
+| `top` | mean of the largest quarter of its window probabilities | 0.50, as for `max` |
 
-`max` and `top` are not of the paper. Under all but `s2` a clip may have no label. Under `s2` the
-strongest class scores exactly 1 and is always detected, unless all probabilities are 0: then all
-scores are 0.
+`max` and `top` are not from the paper. With `s2` the strongest class scores exactly 1 and is always
+detected, unless all probabilities are 0: then all scores are 0. With the others a clip may have no
+label.
 
-Scores over time are `s2` in a sliding context of a few windows, or the probabilities themselves
-under `max` and `top`.
+Scores over time are `s2` in a sliding context of a few windows or, with `max` and `top`, the
+probabilities themselves.
 """
 
 import dataclasses
@@ -37,7 +37,7 @@ def s1(
 def s2(
     probabilities: Float[np.ndarray, "*batch windows classes"],
 ) -> Float64[np.ndarray, "*batch classes"]:
-    """Return the sum over windows divided by that of the largest class, in 0..1."""
+    """Return the sum over windows divided by the largest sum of any class, in 0..1."""
     return _divide_by_largest(np.sum(probabilities, axis=-2, dtype=float))
 
 
@@ -51,9 +51,9 @@ def maximum(
 def top(
     probabilities: Float[np.ndarray, "*batch windows classes"],
 ) -> Float64[np.ndarray, "*batch classes"]:
-    """Return the mean of the largest quarter of the windows, rounded up, of each class.
+    """Return the mean of the largest values of each class, a quarter of the windows (rounded up).
 
-    A class that plays in parts of a long clip is found, and a single window does not decide.
+    This detects a class that plays in only part of a long clip, without relying on a single window.
     """
     count = -(-probabilities.shape[-2] // 4)
     return np.sort(probabilities, axis=-2)[..., -count:, :].mean(axis=-2, dtype=float)
@@ -66,10 +66,10 @@ def _divide_by_largest(sums: np.ndarray) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Aggregation:
-    """A clip score with its fixed threshold and the grid on which thresholds are tuned.
+    """A clip score with its fixed threshold and the grid for tuning thresholds.
 
-    The grids contain the paper's values (S1 0.02 .. 0.18, S2 0.20 .. 0.60) and continue beyond them
-    in the same steps, for models whose probabilities are in another range.
+    The grids contain the paper's values (S1 0.02 .. 0.18, S2 0.20 .. 0.60) and extend beyond them
+    in the same steps, for models with a different range of probabilities.
     """
 
     function: Callable[
@@ -81,7 +81,7 @@ class Aggregation:
     def __call__(
         self, clips: Iterable[Float[np.ndarray, "_windows classes"]]
     ) -> Float64[np.ndarray, "clips classes"]:
-        """Return the scores of clips from their probabilities for one window or more."""
+        """Return the scores of clips, given the probabilities of their windows."""
         scores = []
         for index, probabilities in enumerate(clips):
             if np.ndim(probabilities) != 2 or not len(probabilities):
@@ -103,15 +103,15 @@ AGGREGATIONS = {
     "max": Aggregation(maximum, 0.50, _grid(0.02, 0.98)),
     "top": Aggregation(top, 0.50, _grid(0.02, 0.98)),
 }
-#: Aggregations whose thresholds apply to the probabilities of single windows, too.
+#: Aggregations whose thresholds also apply to the probabilities of single windows.
 ABSOLUTE = ("max", "top")
 
 
 def get(name: str, threshold: float | None = None) -> Aggregation:
-    """Return an aggregation by name, with another fixed threshold than its own if one is given.
+    """Return an aggregation by name, optionally with a different fixed threshold.
 
     Raises:
-        UserError: an unknown name.
+        UserError: if the name is unknown.
     """
     if name not in AGGREGATIONS:
         raise registry.unknown("aggregation", name, AGGREGATIONS)
@@ -129,13 +129,13 @@ def activity(
 ) -> Float[np.ndarray, "windows classes"]:
     """Return scores over time: the clip score S2 in a sliding context.
 
-    The probabilities of a window and its neighbours are summed and divided by the sum of the
-    largest class; contexts are shorter at the ends of the clip.
+    The probabilities of a window and its neighbours are summed and divided by the largest sum of
+    any class; contexts are shorter at the ends of the clip.
 
     Args:
         probabilities: probabilities of consecutive windows.
-        audible: silent windows score 0.
-        context_windows: odd number of windows in a context, centred.
+        audible: whether each window is audible; silent windows score 0.
+        context_windows: odd number of windows in a centred context.
 
     Returns:
         Scores in 0..1.
@@ -151,13 +151,14 @@ def activity(
 def window_edges_s(
     times_s: Float[np.ndarray, " windows"], duration_s: float
 ) -> Float[np.ndarray, " edges"]:
-    """Return the boundaries of the times that windows represent, one more than windows, in seconds.
+    """Return the boundaries in seconds of the times that windows represent.
 
-    A window represents the time between the midpoints to its neighbours.
+    A window represents the time between the midpoints to its neighbours; the first time starts at 0
+    and the last one ends at `duration_s`.
 
     Args:
-        times_s: centres of the windows, increasing.
-        duration_s: length of the audio, the end of the last window's time.
+        times_s: centres of the windows in seconds, increasing.
+        duration_s: length of the audio in seconds.
     """
     return np.concatenate([[0.0], (times_s[1:] + times_s[:-1]) / 2, [duration_s]])
 
@@ -165,11 +166,11 @@ def window_edges_s(
 def is_active(
     activity: Float[np.ndarray, "*shape"], threshold: float | Float[np.ndarray, " classes"]
 ) -> Bool[np.ndarray, "*shape"]:
-    """Return where the activity reaches a threshold; nowhere in silence, where it is 0.
+    """Return where the activity reaches a threshold; silence (activity 0) is never active.
 
     Args:
         activity: result of `activity`, or a part of it.
-        threshold: the same for all values, or one for each class on the last axis.
+        threshold: a single threshold, or one per class along the last axis.
     """
     return (activity >= threshold) & (activity > 0)
 
@@ -181,7 +182,7 @@ def segments(
     classes: Sequence[str],
     duration_s: float,
 ) -> list[Segment]:
-    """Return the segments in which a class is active (`is_active`), by start time.
+    """Return the segments in which classes are active (see `is_active`), sorted by start time.
 
     Args:
         scores: result of `activity`.

@@ -1,4 +1,4 @@
-"""Calibration of the probabilities of a recogniser on sounds that it was not trained on."""
+"""Calibration of a recogniser's probabilities on clips that it was not trained on."""
 
 import dataclasses
 from typing import Any
@@ -10,7 +10,7 @@ from jaxtyping import Float, Shaped
 
 #: Probabilities closer to 0 or 1 than this have no finite logit in float32.
 _EPS = 1e-7
-#: Penalty on the logarithm of the scale and on the offsets, as that of this many clips.
+#: Strength of the quadratic penalty on the logarithm of the scale and on the offsets.
 _PRIOR = 2.0
 
 
@@ -18,8 +18,8 @@ _PRIOR = 2.0
 class Calibration:
     """Calibrated probabilities, sigmoid(scale * logit(p) + offset).
 
-    Temperature scaling (Guo et al. 2017), with an offset per class: classes that are rarer, or
-    harder to recognise, than in training have other odds.
+    This is temperature scaling (Guo et al. 2017) with an additional offset per class, because
+    classes may be rarer or harder to recognise than in training.
 
     Attributes:
         scale: the inverse of the temperature, the same for all classes.
@@ -32,7 +32,7 @@ class Calibration:
     def __call__(
         self, probabilities: Float[np.ndarray, "*batch classes"]
     ) -> Float[np.ndarray, "*batch classes"]:
-        """Return calibrated probabilities of the same type."""
+        """Return calibrated probabilities of the same dtype."""
         logits = self.scale * _logits(probabilities) + np.array(self.offsets)
         return scipy.special.expit(logits).astype(probabilities.dtype)
 
@@ -58,7 +58,7 @@ def fit(
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
         scale, offsets = np.exp(parameters[0]), parameters[1:]
         z = scale * logits + offsets
-        # softplus(z) - y z, without overflow.
+        # The cross-entropy softplus(z) - y z, without overflow.
         total = np.sum(np.logaddexp(0.0, z) - targets * z)
         total += 0.5 * _PRIOR * np.sum(np.square(parameters))
         residuals = scipy.special.expit(z) - targets

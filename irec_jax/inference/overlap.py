@@ -1,4 +1,4 @@
-"""Overlapping windows and segments of audio in blocks, and weighted averages of their overlaps."""
+"""Overlapping windows and segments of audio read in blocks, and averages of their overlaps."""
 
 import collections
 import itertools
@@ -10,17 +10,17 @@ from jaxtyping import Float, Float32, Shaped
 
 from irec_jax.frontends import SpectrogramDb
 
-#: Maps windows to features.
+#: A function that maps windows to features.
 Predict = Callable[
     [Float32[np.ndarray, "batch samples"]], Float[Array | np.ndarray, "batch bins frames"]
 ]
 
-# Weight factor of frames that reach beyond their window.
+# Factor on the weights of frames that extend beyond their window.
 _INCOMPLETE_FRAME_WEIGHT = np.float32(1e-9)
 
 
 def _frame_weights(frontend: SpectrogramDb, window_samples: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return weights of a window's frames, float32 (N,) above 0, and which are complete, (N,)."""
+    """Return float32 weights (N,) > 0 of a window's frames, and a mask (N,) of complete ones."""
     index = np.arange(frontend.num_real_frames(window_samples))
     weights = np.square(np.sin(np.pi * (index + 0.5) / len(index)))
     is_complete = index * frontend.hop_length + frontend.frame_length <= window_samples
@@ -30,7 +30,7 @@ def _frame_weights(frontend: SpectrogramDb, window_samples: int) -> tuple[np.nda
 def channels_first(
     blocks: Iterable[Shaped[np.ndarray, "..."]],
 ) -> Iterator[Float32[np.ndarray, "channels _samples"]]:
-    """Yield blocks of floats (samples, channels) as float32, channels first."""
+    """Yield blocks of floats (samples, channels) as float32 (channels, samples)."""
     num_channels = None
     for block in blocks:
         block = np.asarray(block)
@@ -38,7 +38,7 @@ def channels_first(
             raise ValueError(f"expected blocks of floats (n, C), got {block.dtype} {block.shape}")
         num_channels = block.shape[1] if num_channels is None else num_channels
         if block.shape[1] != num_channels:
-            raise ValueError(f"a block has {block.shape[1]} channels, the first {num_channels}")
+            raise ValueError(f"a block has {block.shape[1]} channels, the first has {num_channels}")
         yield block.T.astype(np.float32)
 
 
@@ -60,14 +60,14 @@ def frame_aligned_windows(
     hop_length: int,
     hop_frames: int,
 ) -> Iterator[tuple[int, Float[np.ndarray, "channels {window_samples}"]]]:
-    """Yield the windows of a recording in blocks, the last one aligned to its end.
+    """Yield windows of a recording that is read in blocks; the last one is aligned to its end.
 
     Yields:
-        The first frame and the samples of each window. The last one is zero-padded by less than a
-        hop, or by more if the recording is shorter than a window.
+        The index of the first frame and the samples of each window. The last window is zero-padded
+        by less than a hop, or by more if the recording is shorter than a window.
     """
     step = hop_frames * hop_length
-    pending, num_pending, first, start = [], 0, 0, 0  # first: the first sample of pending
+    pending, num_pending, first, start = [], 0, 0, 0  # `pending` starts at the sample `first`
     for block in blocks:
         pending.append(block)
         num_pending += block.shape[-1]
@@ -77,7 +77,7 @@ def frame_aligned_windows(
         while start + window_samples <= first + num_pending:
             yield start // hop_length, buffer[:, start - first : start - first + window_samples]
             start += step
-        # The last window starts after the one before it.
+        # The last window may start anywhere after the start of the previous one.
         kept = max(start - step, 0)
         pending, num_pending = [buffer[:, kept - first :]], num_pending - (kept - first)
         first = kept
@@ -92,16 +92,17 @@ def frame_aligned_windows(
 def overlapping_segments(
     blocks: Iterable[Shaped[np.ndarray, "... _length"]], *, length: int, step: int, overlap: int
 ) -> Iterator[tuple[Shaped[np.ndarray, "... {length}"], int]]:
-    """Yield overlapping segments, along the last axis, of an array in blocks.
+    """Yield overlapping segments, along the last axis, of an array that is read in blocks.
 
     Args:
         blocks: consecutive parts of the array.
-        length, step: length of a segment and distance between their starts.
-        overlap: the end gets another segment if more than this remains for it.
+        length: length of a segment.
+        step: distance between the starts of segments.
+        overlap: the rest of the array becomes another segment only if it is longer than this.
 
     Yields:
-        Segments, at least one, the last one zero-padded; and the length of each without its
-        padding.
+        Each segment, the last one zero-padded, and its length without padding. There is at least
+        one segment.
     """
     pending, num_pending, is_empty = [], 0, True
     for block in blocks:
@@ -131,7 +132,7 @@ def predict_windows(
     batch_size: int,
     num_frames: int,
 ) -> Iterator[tuple[int, Float32[np.ndarray, "channels bins {num_frames}"]]]:
-    """Yield the first frame and the features of each window.
+    """Yield the index of the first frame and the features of each window.
 
     The windows come from `frame_aligned_windows`. One batch is computed while the next one is
     being filled.
@@ -149,7 +150,7 @@ def predict_windows(
                 num_rows += 1
                 if num_rows == batch_size:
                     yield batch, num_rows
-                    # A new array: the device may still be reading the last one.
+                    # A new array, because the device may still be reading the previous one.
                     batch, num_rows = np.zeros_like(batch), 0
         if num_rows:
             yield batch, num_rows
@@ -178,7 +179,7 @@ def average_overlaps(
     """Yield, in order, the weighted averages of the features of overlapping windows.
 
     Args:
-        window_features: first frame and features of each window.
+        window_features: index of the first frame, and features, of each window.
         frontend: the front end of the features.
         window_samples: length of a window.
 

@@ -23,19 +23,19 @@ class Predictor(Protocol):
 def create_predict(
     task: Predictor, params: Any, model_state: Any
 ) -> Callable[[Mapping[str, Shaped[np.ndarray, "batch ..."]]], ArrayLike]:
-    """Return a function from host batches to predictions, with one row per example.
+    """Return a function that maps host batches to predictions, one row per example.
 
     The rows of a batch are divided among the devices of this process; each device computes its own
     rows independently.
 
     Args:
         task: the task whose `predict` is called.
-        params, model_state: parameters and state on the host, not replicated.
+        params, model_state: unreplicated parameters and model state on the host.
 
     Returns:
         A function of a dict of arrays whose number of rows is a multiple of the number of devices
-        (see `local_batch_size`). Its result converts to a float32 array; until then the devices may
-        still be computing.
+        (see `local_batch_size`). Its result can be converted to a float32 array; until then the
+        devices may still be computing.
     """
     mesh = Mesh(np.array(jax.local_devices()), ("devices",))
     replicated, by_row = PartitionSpec(), PartitionSpec("devices")
@@ -68,6 +68,6 @@ class _Pending:
 
 
 def local_batch_size(batch_size: int) -> int:
-    """Round a batch size up to a multiple of this process's devices."""
+    """Round a batch size up to a multiple of the number of this process's devices."""
     num_devices = jax.local_device_count()
     return -(-batch_size // num_devices) * num_devices

@@ -1,4 +1,4 @@
-"""Segments in which classes or tracks are active, and their files."""
+"""Segments in which classes or tracks are active, and their file formats."""
 
 import csv
 import io
@@ -18,7 +18,7 @@ class Segment(NamedTuple):
 
 
 def runs(active: Bool[np.ndarray, " frames"]) -> Int[np.ndarray, "runs 2"]:
-    """Return the first index of each run of True, and the index after its last."""
+    """Return the start index and the exclusive end index of each run of True values."""
     changes = np.diff(np.concatenate([[0], active.astype(np.int8), [0]]))
     return np.stack([np.flatnonzero(changes == 1), np.flatnonzero(changes == -1)], axis=1)
 
@@ -28,12 +28,12 @@ def find_segments(
     names: Sequence[str],
     edges_s: Float[np.ndarray, " edges"],
 ) -> list[Segment]:
-    """Return the segments of every row, row by row.
+    """Return the segments of all rows, row by row.
 
     Args:
         active: whether a class or track is active in each frame.
         names: name of each row.
-        edges_s: boundaries of the frames in seconds, one more than frames.
+        edges_s: boundaries of the frames in seconds, one more than there are frames.
     """
     edges = edges_s.tolist()
     return [
@@ -49,13 +49,13 @@ def to_csv(
     name: str = "track",
     systems: Mapping[str, Sequence[str]] | None = None,
 ) -> str:
-    """Return a table with the columns `name`, start_s and end_s.
+    """Return a CSV table with the columns `name`, start_s and end_s.
 
     Args:
         segments: the segments.
-        name: title of the column of their names.
-        systems: name of a segment -> names of the systems that know it. If there are any, they are
-            a further column, joined by ` + `.
+        name: title of the column with the names of the segments.
+        systems: name of a segment -> names of the systems that recognise its class. If given, they
+            are joined by ` + ` in an additional column.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -67,5 +67,5 @@ def to_csv(
 
 
 def to_audacity(segments: Iterable[Segment]) -> str:
-    """Return a label track for Audacity: a line with start, end and name for each segment."""
+    """Return an Audacity label track: one line with start, end and name per segment."""
     return "".join(f"{start:.6f}\t{end:.6f}\t{name}\n" for name, start, end in segments)

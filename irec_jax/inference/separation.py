@@ -1,21 +1,22 @@
-"""Separation of recordings of any length with a model of spectrograms of fixed size.
+"""Separation of recordings of any length with a model for spectrograms of fixed size.
 
 Windows start on the frame grid of the spectrogram, several hops apart, so that each frame i of the
 recording, which starts at sample i * hop_length, is in at least one window. The first window starts
-with the recording and the last one ends with it, because models rarely see silence beside music in
+with the recording and the last one ends with it, because models rarely see silence next to music in
 training. The estimates of a frame, features in dB, are averaged with weights that decrease towards
-the edges of a window. A frame that reaches beyond its window lacks samples there and counts only
-where no other window has it. (At the end of a recording, which is followed by zeros, it lacks
-nothing.) Signals are synthesised from segments of frames that are longer than a window and overlap,
-and are cross-faded.
+the edges of a window. A frame that extends beyond its window lacks some samples, and this estimate
+counts only if no other window contains the frame. (At the end of a recording nothing is missing,
+because only zeros follow.) Signals are synthesised from overlapping segments of frames, which are
+longer than a window, and then cross-faded.
 
-Everything is a generator: blocks of audio come in and blocks of the estimate go out, and memory
-holds a few windows, independent of the length of the recording. Neither the result nor the blocks
-of the estimate depend on how the audio was divided into blocks. Channels are separate examples.
+Everything is a generator: blocks of audio go in, blocks of the estimate come out, and memory holds
+only a few windows, regardless of the length of the recording. Neither the result nor the sizes of
+the output blocks depend on how the audio was divided into blocks. Channels are separate examples.
 
-A frame length of zeros, rounded up to hops, is prepended to the recording and removed again:
-otherwise its first samples, where analysis windows are nearly 0, would be undetermined. The frames
-that start in these zeros are attenuated like the first frame of the recording.
+The recording is padded at the start with zeros of one frame length, rounded up to whole hops, and
+the padding is removed again: otherwise the first samples, where analysis windows are nearly 0,
+would be undetermined. Frames that start in the padding are attenuated like the first frame of the
+recording.
 """
 
 import functools
@@ -37,7 +38,7 @@ from irec_jax.frontends import Gate, SpectrogramDb
 from irec_jax.inference import overlap
 from irec_jax.inference.overlap import Predict
 
-#: Phases of an estimate.
+#: Choices for the phase of an estimate.
 PHASES = ("mixture", "griffin-lim")
 
 _MIN_WINDOW_SUM = 1e-3  # as in irec_jax.dsp.stft
@@ -46,12 +47,12 @@ _MIN_WINDOW_SUM = 1e-3  # as in irec_jax.dsp.stft
 class SpectrogramSegment(NamedTuple):
     """Consecutive frames of a recording and the features estimated for them.
 
-    Segments overlap. The new part of each is `num_new_frames` frames from index
-    f = ceil(frame_length / hop_length) on, and `num_new_samples` samples from index
-    f * hop_length on; the new parts of all segments, concatenated, are the recording.
+    Segments overlap. The new part of a segment starts at frame f = ceil(frame_length / hop_length)
+    and at sample f * hop_length; it has `num_new_frames` frames and `num_new_samples` samples. The
+    new parts of all segments, concatenated, are the recording.
 
     Attributes:
-        mixture: the samples of the frames, (frames - 1) * hop_length + frame_length.
+        mixture: the (frames - 1) * hop_length + frame_length samples that the frames cover.
         features: the estimate, in the units of the front end.
         num_new_samples: number of new samples.
         num_new_frames: number of new frames, ceil(num_new_samples / hop_length).
@@ -78,11 +79,12 @@ def separate_blocks(
 ) -> Iterator[Float32[np.ndarray, "_samples channels"]]:
     """Yield the target of a recording in blocks: `resynthesise(estimate_segments(...))`.
 
-    See these two functions for the arguments. For several signals from the same estimates (with
-    and without `post`), call them separately with `itertools.tee` in between.
+    The arguments are those of the two functions. To synthesise several signals from the same
+    estimates, for example with and without `post`, call the functions separately, with
+    `itertools.tee` in between.
 
     Yields:
-        Blocks with as many samples in total as in the mixture's.
+        Blocks with the same total number of samples as those of the mixture.
     """
     segments = estimate_segments(
         blocks,
@@ -111,10 +113,11 @@ def estimate_features(
     hop_frames: int,
     batch_size: int,
 ) -> Float32[np.ndarray, "*channels bins frames"]:
-    """Return the averaged features of a recording; other arguments as for `estimate_segments`.
+    """Return the averaged features of a recording.
 
     Args:
-        audio: the recording, optionally without an axis for its single channel.
+        audio: the recording; the channel axis is optional for mono.
+        predict, frontend, window_samples, hop_frames, batch_size: see `estimate_segments`.
 
     Returns:
         Features of ceil(samples / hop_length) frames.
@@ -145,29 +148,29 @@ def estimate_segments(
     """Yield the features that a model estimates for a recording, in overlapping segments.
 
     Args:
-        blocks: floats (samples, channels) at the model's sample rate, of any lengths.
-        predict: maps windows to the features of the target, always `batch_size` at a time; zeros
-            fill the last batch. May return an array that is still being computed. Must treat
-            windows independently.
+        blocks: float arrays (samples, channels) of any lengths at the model's sample rate.
+        predict: maps a batch of `batch_size` windows to the features of the target; the last batch
+            is padded with zeros. It may return an array that is still being computed, and must
+            treat windows independently.
         frontend: the front end of the model.
-        window_samples: length of a window in the model's training.
-        hop_frames: distance between windows, at most the frames of a window. There are no seams
-            if windows share as many frames as reach beyond the end of a window, 3 with the
-            defaults.
+        window_samples: length of the windows on which the model was trained.
+        hop_frames: distance between windows in frames, at most the length of a window. There are no
+            seams if neighbouring windows share the frames that extend beyond the end of a window, 3
+            with the defaults.
         batch_size: windows per batch.
 
     Yields:
         Segments of equal size, in order.
 
     Raises:
-        UserError: a window that is too long for the front end.
-        ValueError: a size out of range, or blocks of an unexpected shape.
+        UserError: if the window is too long for the front end.
+        ValueError: if a size is out of range, or blocks have an unexpected shape.
     """
     frontend.output_shape(window_samples)
     num_frames = frontend.num_real_frames(window_samples)
     if not 1 <= hop_frames <= num_frames:
         raise ValueError(
-            f"hop_frames={hop_frames}: expected 1..{num_frames}, the frames of a window"
+            f"hop_frames={hop_frames}: expected 1..{num_frames}, the number of frames in a window"
         )
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size}: expected at least 1")
@@ -210,10 +213,10 @@ def _features_before(
 ) -> np.ndarray:
     """Return features (C, num_bins, num_before) of the frames that start before the recording.
 
-    They are those of the mixture, attenuated like its first frame.
+    These are features of the mixture, attenuated like the first frame of the recording.
 
     Args:
-        mixture: (C, n), from num_before hops before the recording on.
+        mixture: (C, n), starting num_before hops before the recording.
         features: (C, num_bins, N), the estimate for the same frames.
     """
     num = _num_frames_before(frontend)
@@ -235,13 +238,15 @@ def resynthesise(
     num_iterations: int = 32,
     momentum: float = 0.99,
 ) -> Iterator[Float32[np.ndarray, "_samples channels"]]:
-    """Yield the signals of estimated features. Bins that the front end drops are 0.
+    """Yield signals that are synthesised from estimated features.
+
+    Frequency bins that the front end drops are 0.
 
     Args:
         segments: result of `estimate_segments`.
         frontend: front end of the estimates.
-        post: replaces soft features; None: none are. With the reference 'track' all segments are
-            estimated, and kept in a temporary file, before the first block.
+        post: gate that replaces soft features, or None. With the reference 'track' all segments are
+            estimated, and stored in a temporary file, before the first block is yielded.
         phase: 'mixture', the phase of the mixture's STFT; or 'griffin-lim', which starts from it.
         num_iterations, momentum: as for `dsp.griffin_lim`; unused with the mixture's phase.
 
@@ -249,8 +254,8 @@ def resynthesise(
         Blocks with as many samples in total as in the recording.
 
     Raises:
-        UserError: the hop is too long for the analysis windows to determine every sample.
-        ValueError: an unknown phase.
+        UserError: if the hop is too long for the analysis windows to determine every sample.
+        ValueError: if the phase is unknown.
     """
     if phase not in PHASES:
         raise ValueError(f"phase={phase!r}: expected one of {', '.join(map(repr, PHASES))}")
@@ -282,7 +287,7 @@ def resynthesise(
 def _keep_segments(
     segments: Iterable[SpectrogramSegment],
 ) -> tuple[Iterator[SpectrogramSegment], np.ndarray]:
-    """Return the segments, kept in a temporary file, and the largest feature of each channel."""
+    """Store the segments in a temporary file; return them and the maximum of each channel."""
     file, sizes, maximum = tempfile.TemporaryFile(), [], np.float32(-np.inf)  # noqa: SIM115
     for mixture, features, *num_new in segments:
         np.save(file, mixture)
@@ -325,7 +330,7 @@ def _num_frames_before(frontend: SpectrogramDb) -> int:
 
 
 def _num_new_frames(num_window_frames: int, num_before: int) -> int:
-    """Return the frames between segments: those of a window, and enough for the cross-fade."""
+    """Return the distance between segments in frames: a window, or more for the cross-fade."""
     return max(num_window_frames, 2 * num_before)
 
 
@@ -338,5 +343,5 @@ def _check_invertible(frontend: SpectrogramDb) -> None:
         raise UserError(
             f"frontend.hop_length={frontend.hop_length} is too long for windows "
             f"{frontend.window!r} of frame_length={frontend.frame_length}: samples between them "
-            "cannot be restored; use half of it or less"
+            "cannot be restored; use at most half the frame length"
         )

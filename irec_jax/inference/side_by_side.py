@@ -1,7 +1,7 @@
-"""Separation of complete recordings in windows side by side, as in Ligtenberg (2022).
+"""Separation of complete recordings in adjacent windows, as in Ligtenberg (2022).
 
-Each window is estimated and synthesised on its own, and the results are joined: no frame is
-estimated twice, and the last frames of a window, which reach beyond it, end with zeros.
+Each window is estimated and synthesised separately, and the results are concatenated: no frame is
+estimated twice, and the last frames of a window, which extend beyond it, are padded with zeros.
 `inference.separation` is the alternative without seams.
 """
 
@@ -19,7 +19,7 @@ from irec_jax.frontends import SpectrogramDb
 from irec_jax.inference.overlap import Predict
 from irec_jax.inference.separation import PHASES
 
-#: Windows of an evaluation: those of `inference.separation`, or of this module.
+#: Window layouts for evaluation, implemented in `inference.separation` and in this module.
 WINDOWS = ("overlapping", "side_by_side")
 
 
@@ -33,12 +33,12 @@ def split_windows(
 
 
 def check_window(frontend: SpectrogramDb, window_samples: int) -> None:
-    """Raise UserError unless the frames of joined windows are those of the recording."""
+    """Raise UserError unless adjacent windows have the same frames as the complete recording."""
     if window_samples % frontend.hop_length:
         raise UserError(
             f"evaluation.windows=side_by_side: the {window_samples} samples of data.window_s are "
-            f"not a multiple of frontend.hop_length={frontend.hop_length}; use such a multiple, or "
-            "overlapping windows"
+            f"not a multiple of frontend.hop_length={frontend.hop_length}; change one of them, or "
+            "use overlapping windows"
         )
 
 
@@ -50,7 +50,7 @@ def estimate_joined(
     window_samples: int,
     batch_size: int,
 ) -> Float32[np.ndarray, "channels bins frames"]:
-    """Return the features that a model estimates for a recording, of one window after the other.
+    """Return the features that a model estimates for a recording, window by window.
 
     Args:
         audio: the recording.
@@ -62,7 +62,7 @@ def estimate_joined(
         Features of ceil(samples / hop_length) frames.
 
     Raises:
-        UserError: the length of a window is not a multiple of the hop.
+        UserError: if the length of a window is not a multiple of the hop.
     """
     check_window(frontend, window_samples)
     num_window_frames = frontend.num_real_frames(window_samples)
@@ -88,7 +88,7 @@ def resynthesise_joined(
     phase: str = "mixture",
     num_iterations: int = 32,
 ) -> Float32[np.ndarray, "samples channels"]:
-    """Return the signals of estimated features, synthesised window by window.
+    """Synthesise signals from estimated features, window by window.
 
     Args:
         audio: the mixture.
@@ -97,10 +97,10 @@ def resynthesise_joined(
         window_samples: length of a window.
         phase: 'mixture', the phase of the mixture's STFT; or 'griffin-lim', which starts from
             random angles.
-        num_iterations: of Griffin-Lim.
+        num_iterations: number of Griffin-Lim iterations.
 
     Raises:
-        ValueError: an unknown phase.
+        ValueError: if the phase is unknown.
     """
     if phase not in PHASES:
         raise ValueError(f"phase={phase!r}: expected one of {', '.join(map(repr, PHASES))}")
@@ -132,7 +132,7 @@ def _synthesise(
     keep_phase: bool,
     num_iterations: int,
 ) -> Array:
-    """Return the signals (C, window_samples) of padded features."""
+    """Return signals (C, window_samples) that are synthesised from padded features."""
     phase = None
     if keep_phase:
         spectrum = stft.stft(mixture, **frontend.framing)[..., : frontend.num_bins]

@@ -1,9 +1,9 @@
 """Sliding windows over clips of any length, packed across clips into full batches.
 
-Windows start every hop. The last one is aligned to the end of the clip, so that every sample is
-used and only a clip shorter than a window is padded; such a clip (also an empty one) is zero-padded
-to one window. Audio is read block by block: memory holds the current block and two batches,
-independent of the length of a clip.
+Windows start one hop apart. The last one is aligned to the end of the clip, so that every sample is
+used. Only clips shorter than a window, including empty ones, are zero-padded, to one window. Audio
+is read block by block: memory holds the current block and two batches, regardless of the length of
+the clip.
 """
 
 import collections
@@ -22,10 +22,10 @@ class ClipAudio:
     """The audio of a clip, as an array or in blocks, and its gain.
 
     Attributes:
-        samples: mono, int16 or float32: an array (samples,), or an iterable of such blocks of any
-            lengths.
-        gain: absolute peak of the clip as float (int16 / 32768). None measures it, which needs an
-            array.
+        samples: mono audio, int16 or float32: an array (samples,), or an iterable of such blocks of
+            any lengths.
+        gain: absolute peak of the clip, as a float (int16 / 32768). If None, it is measured, which
+            requires an array.
     """
 
     samples: Shaped[np.ndarray, "..."] | Iterable[Shaped[np.ndarray, "..."]]
@@ -52,7 +52,7 @@ def convert_samples(
         return block
     supported = block.dtype == np.int16 or np.issubdtype(block.dtype, np.floating)
     if np.dtype(dtype) != np.float32 or not supported:
-        raise ValueError(f"{block.dtype} audio cannot fill batches of {np.dtype(dtype)}")
+        raise ValueError(f"{block.dtype} audio cannot be used in {np.dtype(dtype)} batches")
     scale = np.float32(1 / 32768) if block.dtype == np.int16 else np.float32(1)
     return block.astype(np.float32) * scale
 
@@ -70,8 +70,8 @@ def window_starts(
 ) -> Int64[np.ndarray, " windows"]:
     """Return the first sample of every window of a clip.
 
-    There are 1 + ceil((num_samples - window_samples) / hop_samples) windows in a clip of at least
-    one window, and one in a shorter clip.
+    A clip has 1 + ceil((num_samples - window_samples) / hop_samples) windows, or one if it is
+    shorter than a window.
     """
     _check_sizes(window_samples, hop_samples)
     last = max(0, num_samples - window_samples)
@@ -83,7 +83,7 @@ def window_centres_s(
 ) -> Float64[np.ndarray, " windows"]:
     """Return the centre of every window of a clip in seconds.
 
-    A window that is longer than its clip ends with the clip.
+    For a clip shorter than a window, this is the centre of the clip.
     """
     starts = window_starts(num_samples, window_samples=window_samples, hop_samples=hop_samples)
     return (starts + min(num_samples, window_samples) / 2) / sample_rate_hz
@@ -97,15 +97,15 @@ def sliding_windows(
     Args:
         blocks: arrays of one dtype and any lengths.
         window_samples: length of a window.
-        hop_samples: distance between windows, at most a window.
+        hop_samples: distance between windows, at most the length of a window.
 
     Yields:
-        Windows, valid until the next one is requested; a clip shorter than a window gives one
+        Windows, valid until the next one is requested; for a clip shorter than a window, one
         shorter array.
     """
     _check_sizes(window_samples, hop_samples)
     buffer, pending, num_pending = np.zeros(0, np.float32), [], 0
-    next_start = 0  # of the next window, within the buffer
+    next_start = 0  # start of the next window within the buffer
     for block in blocks:
         pending.append(block)
         num_pending += len(block)
@@ -116,7 +116,7 @@ def sliding_windows(
         while next_start + window_samples <= len(buffer):
             yield buffer[next_start : next_start + window_samples]
             next_start += hop_samples
-        # One hop before the next window stays: the window aligned to the end may start there.
+        # The window aligned to the end may start up to a hop before the regular next window.
         unneeded = max(0, next_start - hop_samples)
         buffer, next_start = buffer[unneeded:], next_start - unneeded
     rest = np.concatenate([buffer, *pending] if len(buffer) else (pending or [buffer]))
@@ -133,7 +133,7 @@ class _Packer:
         self._new_batch()
 
     def _new_batch(self) -> None:
-        # New arrays each time: the device may still be reading the last batch.
+        # New arrays each time, because the device may still be reading the previous batch.
         size = self._shape[0]
         self.batch: Batch = {
             "audio": np.zeros(self._shape, self._dtype),
@@ -194,26 +194,26 @@ def predict_clips(
     """Yield the window probabilities of clips of any length, computed in full batches.
 
     One batch is computed while the next one is being filled. The result depends neither on the
-    batch size nor on which clips share a batch, as long as `predict` treats rows independently.
+    batch size nor on which clips share a batch, provided that `predict` treats rows independently.
 
     Args:
-        clips: consumed one after the other, as batches are needed.
+        clips: the clips, read one after the other as batches are filled.
         predict: maps a batch of ``audio`` (batch, samples), ``gain``, ``num_samples`` and ``mask``
-            (batch,) to probabilities (batch, classes), always ``batch_size`` rows; padding rows
-            have mask 0. May return an array that is still being computed.
+            (batch,) to probabilities (batch, classes). A batch always has ``batch_size`` rows;
+            padding rows have mask 0. It may return an array that is still being computed.
         window_samples: length of a window.
-        hop_samples: distance between windows, at most a window.
+        hop_samples: distance between windows, at most the length of a window.
         batch_size: windows per batch.
-        dtype: type of the audio in batches: float32 (int16 audio is converted) or int16 for
-            clips that are all int16.
+        dtype: type of the audio in batches: float32 (int16 audio is converted), or int16 if all
+            clips are int16.
 
     Yields:
         The index of a clip and the probabilities of its windows (see `window_starts`), in the order
-        of the clips, each as soon as its last window is computed.
+        of the clips, as soon as its last window has been computed.
 
     Raises:
-        ValueError: invalid sizes, audio that is not mono or not of ``dtype``, or a clip in blocks
-            without a gain. Errors from reading a clip are passed on.
+        ValueError: if sizes are invalid, if audio is not mono or does not match ``dtype``, or if a
+            clip in blocks has no gain. Errors from reading a clip propagate.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size}: expected at least 1")
@@ -248,7 +248,7 @@ def predict_clips(
 
 
 def _runs(values: list[int]) -> Iterator[tuple[int, slice]]:
-    """Yield runs of equal values with the slice that they fill."""
+    """Yield each run of equal values as the value and the slice of the run."""
     first = 0
     for index in range(1, len(values) + 1):
         if index == len(values) or values[index] != values[first]:

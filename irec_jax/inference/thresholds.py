@@ -1,4 +1,4 @@
-"""Tuning of thresholds for clip scores on a grid; the fixed ones are in `inference.aggregation`.
+"""Grid search for thresholds of clip scores; `inference.aggregation` defines the fixed ones.
 
 A class is detected if its score reaches the threshold. Tuning evaluates the thresholds of a grid
 and keeps the one with the best F1; ties go to the threshold nearest to the default, then to the
@@ -26,7 +26,7 @@ class Sweep(NamedTuple):
 def apply(
     scores: Float[np.ndarray, "clips classes"], threshold: float | Float[np.ndarray, " classes"]
 ) -> Bool[np.ndarray, "clips classes"]:
-    """Return whether scores reach the threshold, the same for all classes or one for each."""
+    """Return whether scores reach a threshold, either a common one or one per class."""
     return np.asarray(scores) >= threshold
 
 
@@ -48,7 +48,7 @@ def sweep(
 
 def _best(grid: np.ndarray, f1: np.ndarray, default: float) -> float:
     tied = np.sort(grid[f1 == f1.max()])
-    # Rounded, so that 0.6 and 0.4 are equally far from 0.5 in floating point too.
+    # Rounding makes 0.6 and 0.4 equally far from 0.5 despite floating-point errors.
     distance = np.round(np.abs(tied - default), 9)
     return float(tied[np.argmin(distance)])
 
@@ -60,13 +60,13 @@ def tune_single(
     *,
     default: float,
 ) -> float:
-    """Return the threshold of the grid with the best micro F1, the same for all classes.
+    """Return the threshold of the grid with the best micro F1, common to all classes.
 
     Args:
         labels: non-zero where the class is present.
         scores: clip scores.
         grid: thresholds to evaluate.
-        default: breaks ties.
+        default: ties go to the threshold nearest to this one.
     """
     curve = sweep(labels, scores, grid)
     return _best(curve.thresholds, curve.micro, default)
@@ -82,7 +82,7 @@ def tune_per_class(
     """Return the threshold of the grid with the best F1 of each class.
 
     A class whose F1 is 0 at every threshold (no positives, or none scored high enough) gets
-    ``default``. Arguments as for `tune_single`.
+    ``default``. The arguments are those of `tune_single`.
     """
     curve = sweep(labels, scores, grid)
     return np.array(

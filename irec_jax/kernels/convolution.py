@@ -37,7 +37,7 @@ def conv2d(
     strides: Sequence[int],
     padding: str | Sequence[tuple[int, int]],
 ) -> Float[Array, "batch rows columns outputs"]:
-    """Return `conv_general_dilated` in the layout NHWC, HWIO -> NHWC."""
+    """Compute `conv_general_dilated` in the layout NHWC, HWIO -> NHWC."""
     return conv_general_dilated(x, kernel, strides, padding, dimension_numbers=NHWC)
 
 
@@ -53,7 +53,7 @@ def conv_general_dilated(
     precision: lax.PrecisionLike = None,
     **options: Any,
 ) -> Shaped[Array, "..."]:
-    """Return `jax.lax.conv_general_dilated`, with gradients that are fast on CPU.
+    """Compute `jax.lax.conv_general_dilated` with gradients that are fast on CPU.
 
     In Flax: ``nn.Conv(features, (3, 3), conv_general_dilated=kernels.conv_general_dilated)``.
 

@@ -108,7 +108,7 @@ def conv2d_max_pool(
     stem: Callable[[Any, Array], Array] = lambda _, x: x,
     stem_params: Any = (),
 ) -> Float[Array, "batch rows columns outputs"]:
-    """Return `max_pool` of a convolution without storing the convolution.
+    """Compute `max_pool` of a convolution without storing the output of the convolution.
 
     On CPU, the forward and the backward pass process a few examples at a time, so that intermediate
     results stay in the caches. On other platforms, convolution and pooling run one after the other.

@@ -102,8 +102,8 @@ def recurrent_scan(
 def choose_segment_length(num_steps: int) -> int:
     """Return the number of steps per segment, at most `MAX_SEGMENT_STEPS`.
 
-    Divisors of num_steps that are at least `MIN_SEGMENT_STEPS` are preferred, because remaining
-    steps need another loop.
+    Divisors of num_steps that are at least `MIN_SEGMENT_STEPS` are preferred, because a remainder
+    would need another loop.
     """
     longest = min(num_steps, MAX_SEGMENT_STEPS)
     divisors = (n for n in range(longest, MIN_SEGMENT_STEPS - 1, -1) if num_steps % n == 0)

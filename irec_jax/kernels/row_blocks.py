@@ -17,9 +17,9 @@ _BLOCK_BYTES = 2 << 20
 
 
 def choose_chunk_size(num_items: int, max_size: int) -> int:
-    """Return a chunk size of at most max_size, preferably a divisor above max_size / 2.
+    """Return a chunk size up to max_size, preferably a divisor of num_items above max_size / 2.
 
-    If the size does not divide the number of items, the remainder has to be copied.
+    With other sizes, the remainder has to be copied.
     """
     max_size = max(1, min(num_items, max_size))
     divisors = (n for n in range(max_size, max_size // 2, -1) if num_items % n == 0)
@@ -55,7 +55,7 @@ class LazyImage(NamedTuple):
     """An image that is computed for a few examples, or a few of their rows, at a time.
 
     Attributes:
-        arrays: images of the same size, or arrays (batch, 1, 1, 1) of one value for all pixels.
+        arrays: images of the same size, or arrays (batch, 1, 1, 1) with one value per image.
         compute: function that maps slices of the arrays (some examples and rows) to an image
             (examples, rows, width, channels).
         pad: function ``pad(images, more_rows)`` that pads complete images for blocks that extend up

@@ -5,7 +5,8 @@ Here, the image is cut into one patch per pooling window. Patches are
 ``span = kernel + stride * (window - 1)`` pixels high and wide, at intervals of
 ``hop = stride * window`` pixels. Multiplying them by a matrix that contains the kernel at every
 position within a window gives all values of each window side by side. This takes
-``(span / kernel) ** 2`` times as many multiplications, but at ten or more times the speed.
+``(span / kernel) ** 2`` times as many multiplications, but performs them at least ten times as
+fast.
 """
 
 import functools
@@ -26,14 +27,22 @@ _NO_PADDING = ((0, 0), (0, 0))
 
 
 class _Grid(NamedTuple):
-    """Division of a padded image into patches; all fields are (height, width)."""
+    """Division of a padded image into patches.
 
-    sizes: Sizes  # of the kernel
+    Attributes (vertical and horizontal):
+        sizes, strides: kernel size and strides of the convolution.
+        window: size of the pooling windows.
+        spans: size of a patch.
+        hops: distance between patches.
+        counts: number of patches.
+    """
+
+    sizes: Sizes
     strides: Sizes
     window: Sizes
     spans: Sizes
     hops: Sizes
-    counts: Sizes  # of patches
+    counts: Sizes
 
 
 def single_channel_conv2d_max_pool(
@@ -44,7 +53,7 @@ def single_channel_conv2d_max_pool(
     *,
     strides: Sizes = (1, 1),
 ) -> Float[Array, "batch rows columns outputs"]:
-    """Return `pooling.conv2d_max_pool` of images with one channel."""
+    """Compute `pooling.conv2d_max_pool` for images with one channel."""
     return _conv2d_max_pool(x, kernel, strides, pads, window)
 
 

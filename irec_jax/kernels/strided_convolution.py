@@ -56,7 +56,7 @@ def input_gradient(
     pads: Pads,
     precision: lax.PrecisionLike = None,
 ) -> Float[Array, "batch height width inputs"]:
-    """Return the gradient of `conv2d` with respect to x: the transposed convolution."""
+    """Return the gradient of `conv2d` with respect to x, a transposed convolution."""
     im2col = Im2Col(kernel.shape, strides, pads)
     col2im = Col2Im(im2col, x_shape[1:3])
 

@@ -25,8 +25,8 @@ def conv2d_transpose(
     This is the input gradient of a convolution from (height * stride, width * stride) to (height,
     width) with the same kernel, strides and padding 'SAME'. Pixel i of the input is spread over the
     pixels ``stride * i - low + (0 ... size - 1)`` of the output, where
-    ``low = max(size - stride, 0) // 2``; pixels beyond the borders are cropped. Kernels smaller
-    than the stride leave zeros between them. Differentiation works as in
+    ``low = max(size - stride, 0) // 2``; pixels beyond the borders are cropped. If the kernel is
+    smaller than the stride, the pixels in between are zero. Differentiation works as in
     `convolution.conv_general_dilated`.
 
     Args:

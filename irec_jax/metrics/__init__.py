@@ -1,6 +1,7 @@
-"""Metrics of predictions, computed in float64 (`amplitude_sdr` of JAX arrays: in their dtype).
+"""Evaluation metrics.
 
-This package does not depend on models or files.
+All are computed in float64, except `amplitude_sdr` of JAX arrays, which keeps their dtype. This
+package does not depend on models or files.
 """
 
 from irec_jax.metrics.spectral import amplitude_sdr, mdx_sdr

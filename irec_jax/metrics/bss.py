@@ -1,22 +1,23 @@
-"""BSS-Eval, version 3, for sources: `bss_sdr`, `bss_sir` and `bss_sar`.
+"""BSS-Eval version 3 (sources): `bss_sdr`, `bss_sir` and `bss_sar`.
 
-An estimate e of source j is decomposed into its projection P_j e onto the delays of reference j,
-that is, the reference filtered with `num_taps` taps (the target: filtering is not an error), the
-contribution of the other references, filtered in the same way (interference), and the rest
-(artifacts). With P the projection onto the delays of all references:
+An estimate e of source j is split into three parts: the target, which is its projection P_j e onto
+delayed copies of reference j (so filtering with up to `num_taps` taps is not counted as an error);
+interference, the part explained by filtered versions of the other references; and artifacts, the
+rest. With P denoting the projection onto delayed copies of all references:
 
     SDR = |P_j e|^2 / |e - P_j e|^2
     SIR = |P_j e|^2 / |P e - P_j e|^2
     SAR = |P e|^2 / |e - P e|^2
 
-Estimate j belongs to reference j; permutations are not searched. The values equal those of
+Estimate j is scored against reference j; permutations are not searched. The values equal those of
 mir_eval's `separation.bss_eval_sources(..., compute_permutation=False)`.
 
-**Limits.** Ratios of 140 dB and more are +inf: they are dominated by the rounding of float32
-samples. If the references are band-limited so sharply that their normal equations are singular in
-float64 (`References.ridge` is not 0), `bss_sir` and `bss_sar` of noisy estimates depend on the
-numerical rank; mir_eval's values then change by several dB with the order of the sources. Here
-directions below 1e-13 of the energy of a reference are ignored. `bss_sdr` is not affected.
+**Limits.** Ratios of 140 dB or more are reported as +inf, because the rounding of float32 samples
+dominates them. If the references are so sharply band-limited that their normal equations are
+singular in float64 (`References.ridge` is not 0), the `bss_sir` and `bss_sar` of noisy estimates
+depend on the numerical rank, and mir_eval's values change by several dB with the order of the
+sources. This implementation ignores directions with less than 1e-13 of the energy of a reference.
+`bss_sdr` is not affected.
 
 References:
     Vincent, Gribonval, Fevotte (2006): Performance measurement in blind audio source separation.
@@ -34,7 +35,7 @@ from irec_jax.metrics.ratios import check_same_shape, check_sources, ratio_db
 
 
 class BssScores(NamedTuple):
-    """Scores of the sources in dB."""
+    """BSS-Eval scores of each source in dB."""
 
     bss_sdr_db: Float64[np.ndarray, " sources"]
     bss_sir_db: Float64[np.ndarray, " sources"]
@@ -47,19 +48,22 @@ def bss_eval_sources(
     *,
     num_taps: int = 512,
 ) -> BssScores:
-    """Score a set of estimates with BSS-Eval: `bss_eval` after `prepare_references`.
+    """Score a set of estimates against their references with BSS-Eval.
+
+    To score several sets against the same references, call `prepare_references` once and then
+    `bss_eval` for each set.
 
     Args:
         reference: signals of the sources, at any scale.
-        estimated: the same shape, estimate j of source j.
-        num_taps: length of the allowed distortion filters.
+        estimated: estimates of the sources, in the same shape and order.
+        num_taps: length of the permitted distortion filters.
 
     Returns:
-        SDR, SIR and SAR in dB.
+        SDR, SIR and SAR in dB; see `bss_eval`.
 
     Raises:
         ValueError: the shapes differ or are not (sources, samples), samples are not finite, or the
-            equations do not fit into memory.
+            equations do not fit in memory.
     """
     check_same_shape(np.asarray(reference), np.asarray(estimated))
     return bss_eval(prepare_references(reference, num_taps=num_taps), estimated)
@@ -68,12 +72,12 @@ def bss_eval_sources(
 def prepare_references(reference: Shaped[np.ndarray, "..."], *, num_taps: int = 512) -> References:
     """Prepare references for scoring any number of sets of estimates.
 
-    Arguments are those of `bss_eval_sources`. The factorised normal equations take
-    8 (J num_taps)^2 bytes for J sources.
+    The arguments are those of `bss_eval_sources`. The factorised normal equations of J sources take
+    8 (J num_taps)^2 bytes.
 
     Raises:
-        ValueError: a wrong shape, samples are not finite, num_taps is below 1, or the equations do
-            not fit into memory.
+        ValueError: the shape is wrong, samples are not finite, num_taps is below 1, or the
+            equations do not fit in memory.
     """
     reference = check_sources("reference", reference, multichannel=False)
     return projection.prepare(reference[:, None], num_taps=num_taps)
@@ -84,15 +88,15 @@ def bss_eval(references: References, estimated: Shaped[np.ndarray, "..."]) -> Bs
 
     Args:
         references: result of `prepare_references`.
-        estimated: (sources, samples), estimate j of source j.
+        estimated: (sources, samples) estimates, in the order of the references.
 
     Returns:
         SDR, SIR and SAR in dB. A source with a silent reference scores NaN and does not affect the
-        scores of the others. A silent estimate has SDR -inf, and SIR and SAR NaN, because it has
-        neither interference nor artifacts. Scores without error are +inf, such as the SIR of a
-        single source and, unless `references.ridge` is above 0, all scores of an estimate that
-        equals its reference (otherwise at least about 130 dB). The projection onto two equal
-        references counts as target for both and as interference for neither.
+        other sources. A silent estimate has an SDR of -inf, and its SIR and SAR are NaN because it
+        contains neither interference nor artifacts. A score without any error is +inf: the SIR of a
+        single source, for example, and all scores of an estimate that equals its reference (about
+        130 dB or more if `references.ridge` is above 0). If two references are equal, the
+        projection onto them counts as target for both and as interference for neither.
 
     Raises:
         ValueError: the shape differs from that of the references, or samples are not finite.

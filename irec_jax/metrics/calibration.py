@@ -1,4 +1,8 @@
-"""Calibration of probabilities: do classes with a score of 0.7 occur in 70 % of the clips?"""
+"""Calibration errors of predicted probabilities.
+
+Probabilities are calibrated if, for example, 70 % of the classes with a probability of 0.7 are
+present.
+"""
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -10,15 +14,16 @@ def expected_calibration_error(
     *,
     num_bins: int = 15,
 ) -> float:
-    """Return the mean distance of probabilities from the observed frequencies, 0..1.
+    """Return the expected calibration error, 0..1.
 
-    Probabilities are grouped into bins of equal width; the distance of a bin is that of its mean
-    probability from the frequency of its positives, and is weighted by its number of values (Guo et
-    al. 2017, equation 3, for binary labels).
+    Probabilities are grouped into bins of equal width. The error is the absolute difference between
+    the mean probability and the fraction of positives in each bin, averaged over the bins with
+    weights proportional to their numbers of values (Guo et al. 2017, equation 3, for binary
+    labels).
 
     Args:
         labels: non-zero for positives.
-        probabilities: probabilities of the positives, 0..1.
+        probabilities: predicted probabilities of positives, 0..1.
         num_bins: number of bins.
     """
     positives = (np.asarray(labels) > 0).ravel()
@@ -34,10 +39,10 @@ def top_calibration_error(
     *,
     num_bins: int = 15,
 ) -> float:
-    """Return the calibration error of the most probable class of each clip.
+    """Return the expected calibration error of the most probable class of each clip.
 
-    The mean over all classes is mostly that of absent ones with low probabilities, which are right
-    and hide the error of the class that a user reads first.
+    Most classes are absent from a clip and rightly have low probabilities. In a mean over all
+    classes, they hide the error of the class that a user reads first.
     """
     rows, strongest = np.arange(len(probabilities)), np.argmax(probabilities, axis=1)
     chosen = np.asarray(labels)[rows, strongest], np.asarray(probabilities)[rows, strongest]

@@ -1,8 +1,9 @@
 """Bootstrap confidence intervals over songs.
 
-Clips of one song are not independent, so songs are drawn with replacement together with all their
-clips (cluster bootstrap, percentile intervals). F1 and accuracy depend only on sums: a resample is
-a vector of song weights, and all resamples are one matrix product with the counts of the songs.
+Clips of the same song are not independent, so songs are drawn with replacement together with all
+their clips (cluster bootstrap, percentile intervals). F1 and accuracy depend only on sums over
+songs, so each resample is a vector of song weights, and one matrix product with the counts per song
+evaluates all resamples.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,19 +14,19 @@ from jaxtyping import Float64, Int, Shaped
 
 from irec_jax.metrics import multilabel
 
-#: Number of song weights in memory at a time: 32 MiB of float64.
+#: Maximum number of song weights in memory at a time: 32 MB of float64.
 _MAX_WEIGHTS = 4_000_000
 
 
 class AccuracyIntervals(NamedTuple):
-    """Lower and upper ends of ``accuracy`` and of ``balanced``, the mean recall."""
+    """Confidence intervals (lower, upper) of accuracy and balanced accuracy."""
 
     accuracy: Float64[np.ndarray, "2"]
     balanced: Float64[np.ndarray, "2"]
 
 
 class F1Intervals(NamedTuple):
-    """Lower and upper ends of micro, macro and class-wise F1."""
+    """Confidence intervals (lower, upper) of micro, macro and class-wise F1."""
 
     micro: Float64[np.ndarray, "2"]
     macro: Float64[np.ndarray, "2"]
@@ -35,15 +36,16 @@ class F1Intervals(NamedTuple):
 def song_weights(
     num_songs: int, *, num_resamples: int, seed: int
 ) -> Iterator[Float64[np.ndarray, "resamples songs"]]:
-    """Draw songs with replacement and yield how often each was drawn, in groups of resamples.
+    """Draw bootstrap resamples of songs and yield them in groups.
 
     Args:
-        num_songs: number of songs, and of draws in each resample.
+        num_songs: number of songs, which is also the number of draws per resample.
         num_resamples: total number of resamples.
         seed: random seed; with the same seed, two systems are scored on the same resamples.
 
     Yields:
-        The weights of a group of resamples; each row sums to the number of songs.
+        Song weights of a group of resamples: how often each song was drawn. Each row sums to the
+        number of songs.
     """
     generator = np.random.default_rng(seed)
     chunk = max(1, _MAX_WEIGHTS // num_songs)
@@ -56,7 +58,7 @@ def song_weights(
 
 
 def check_resampling(num_resamples: int, level: float) -> None:
-    """Raise ValueError unless there are resamples, and the level is between 0 and 1."""
+    """Raise ValueError unless num_resamples is at least 1 and level is between 0 and 1."""
     if num_resamples < 1 or not 0 < level < 1:
         raise ValueError(
             f"num_resamples={num_resamples}, level={level}: expected at least one resample and a "
@@ -73,21 +75,22 @@ def f1_intervals(
     level: float = 0.95,
     seed: int = 0,
 ) -> F1Intervals:
-    """Return bootstrap intervals of micro, macro and class-wise F1 over songs.
+    """Return confidence intervals of micro, macro and class-wise F1, bootstrapped over songs.
 
     Args:
         labels: non-zero for positive labels.
         predictions: the same shape, non-zero for predicted labels.
-        songs: song name of each clip; clips with equal names are drawn together.
+        songs: name of the song of each clip; clips of the same song are drawn together.
         num_resamples: number of bootstrap resamples.
-        level: coverage of the interval.
+        level: confidence level of the intervals.
         seed: random seed.
 
     Returns:
-        Percentile intervals; NaN with fewer than two songs.
+        Percentile intervals; NaN if there are fewer than two songs.
 
     Raises:
-        ValueError: shapes that do not match, no resamples, or a level outside of 0..1.
+        ValueError: the shapes do not match, num_resamples is below 1, or level is not between 0
+            and 1.
     """
     labels, predictions = np.asarray(labels) > 0, np.asarray(predictions) > 0
     if labels.shape != predictions.shape or labels.ndim != 2 or len(labels) != len(songs):
@@ -117,7 +120,7 @@ def accuracy_intervals(
     level: float = 0.95,
     seed: int = 0,
 ) -> AccuracyIntervals:
-    """Return bootstrap intervals of accuracy and balanced accuracy over songs.
+    """Return confidence intervals of accuracy and balanced accuracy, bootstrapped over songs.
 
     The balanced accuracy of a resample is the mean recall of the classes that occur in it.
 
@@ -128,10 +131,10 @@ def accuracy_intervals(
         num_classes: number of classes.
 
     Returns:
-        Percentile intervals; NaN with fewer than two songs.
+        Percentile intervals; NaN if there are fewer than two songs.
 
     Raises:
-        ValueError: as `f1_intervals`, or a class index outside of 0..num_classes - 1.
+        ValueError: as for `f1_intervals`, or a class index is outside 0..num_classes - 1.
     """
     labels, predictions = multilabel.check_indices(labels, predictions, num_classes)
     if len(labels) != len(songs):
@@ -159,8 +162,10 @@ def _interval(resampled: np.ndarray, level: float) -> np.ndarray:
 def _resampled(
     counts: np.ndarray, songs: Sequence[str] | np.ndarray, *, num_resamples: int, seed: int
 ) -> np.ndarray | None:
-    """Return the sums over the clips of each resample, float64 (resamples, F), of the counts per
-    clip (N, F); None with fewer than two songs."""
+    """Return the total counts of each resample, float64 (resamples, F).
+
+    ``counts`` (N, F) holds F counts per clip. The result is None if there are fewer than two songs.
+    """
     names, song = np.unique(np.asarray(songs, dtype=str), return_inverse=True)
     if len(names) < 2:
         return None

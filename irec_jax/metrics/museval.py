@@ -1,26 +1,27 @@
-"""BSS-Eval, version 4, for images: `museval_sdr`, `museval_isr`, `museval_sir`, `museval_sar`.
+"""BSS-Eval version 4 (images): `museval_sdr`, `museval_isr`, `museval_sir` and `museval_sar`.
 
-These are the scores that museval reports for MUSDB18. Differences from version 3 for sources
-(`bss_sdr`):
+These are the scores that museval reports for MUSDB18. They differ from version 3 for sources
+(`bss_sdr`) as follows:
 
 - Channels are scored jointly. Filters map all channels of a reference to all channels of the
   estimate, and energies are summed over channels.
-- The target is the unfiltered reference s; a filtered one has a spatial error:
+- The target is the unfiltered reference s, and filtering it counts as spatial distortion:
 
       SDR = |s|^2 / |e - s|^2
       ISR = |s|^2 / |P_j e - s|^2
       SIR = |P_j e|^2 / |P e - P_j e|^2
       SAR = |P e|^2 / |e - P e|^2
 
-- The filters are estimated once for the track and applied frame by frame. Energies are those of
-  single frames (the reference is cut, then filtered, including the tail of the filter), and the
-  score of a track is the median over its frames.
+- The filters are estimated once per track and applied frame by frame. Energies are computed per
+  frame (the reference is cut and then filtered, including the tail of the filter), and the score of
+  a track is the median over its frames.
 
-Estimate j belongs to reference j; permutations are not searched.
+Estimate j is scored against reference j; permutations are not searched.
 
-SDR and ISR equal museval's up to rounding. SIR and SAR depend on filters between all channels,
-whose equations are nearly singular for stereo stems: museval's values change by about 0.1 dB,
-sometimes by 1 dB, with the order of sources or channels, and differ from these by as much.
+SDR and ISR equal museval's up to rounding. SIR and SAR depend on filters between all channels, and
+the equations for these filters are nearly singular for stereo stems. museval's own values change by
+about 0.1 dB, sometimes by 1 dB, with the order of the sources or channels; the values computed here
+differ from museval's by as much.
 
 References:
     Stoeter, Liutkus, Ito (2018): The 2018 signal separation evaluation campaign. LVA/ICA,
@@ -41,12 +42,12 @@ from irec_jax.metrics import projection
 from irec_jax.metrics.projection import Filters, energy
 from irec_jax.metrics.ratios import check_same_shape, check_sources, double_precision, ratio_db
 
-#: Samples of each signal on the device at a time (at least one frame).
+#: Maximum number of samples of each signal on the device at a time, unless one frame is longer.
 _NUM_SAMPLES = 2**18
 
 
 class MusevalScores(NamedTuple):
-    """Scores of the sources in dB, by frame or (without the last axis) for the track."""
+    """Scores of the sources in dB, per frame or, without the last axis, per track."""
 
     museval_sdr_db: Float64[np.ndarray, " sources *frames"]
     museval_isr_db: Float64[np.ndarray, " sources *frames"]
@@ -67,25 +68,27 @@ def museval_scores(
 
     Args:
         reference: (sources, samples, channels), or (sources, samples) for one channel.
-        estimated: the same shape, estimate j of source j.
-        sample_rate_hz: sample rate of both.
-        window_s: frame length.
-        hop_s: hop length; incomplete frames are ignored unless the track is shorter than a frame.
-        num_taps: length of the allowed distortion filters.
+        estimated: estimates of the sources, in the same shape and order.
+        sample_rate_hz: sample rate of the signals.
+        window_s: frame length in seconds.
+        hop_s: hop length in seconds; incomplete frames are ignored unless the track is shorter than
+            a frame.
+        num_taps: length of the distortion filters.
 
     Returns:
-        Scores by frame, and their medians over the track. If any reference or
-        estimate is silent in a frame, the frame is NaN for all sources, as in museval ('silent':
-        the channels sum to zero at each sample); medians ignore such frames. A source whose
-        reference or estimate is silent in the entire track, which museval rejects, is NaN and does
-        not affect the frames of the others. Ratios of 140 dB and more are +inf.
+        The scores per frame, and their medians over the track. As in museval, a frame in which any
+        reference or estimate is silent (its channels sum to zero at every sample) is NaN for all
+        sources, and the medians ignore it. A source whose reference or estimate is silent
+        throughout the track is NaN and does not affect the other sources; museval rejects such
+        tracks. Ratios of 140 dB or more are +inf.
 
     Raises:
-        ValueError: the shapes differ or are none of these, samples are not finite, a length is not
-            positive, or the equations do not fit into memory.
+        ValueError: the shapes differ or are not as above, samples are not finite, a length is not
+            positive, or the equations do not fit in memory.
 
     See Also:
-        irec_jax.metrics.bss: version 3 for sources, which allows filters and has no frames.
+        irec_jax.metrics.bss: version 3 for sources, which permits filtering and scores entire
+            signals.
     """
     reference = check_sources("reference", reference, multichannel=True)
     estimated = check_sources("estimated", estimated, multichannel=True)
@@ -98,7 +101,8 @@ def museval_scores(
     window, hop = round(window_s * sample_rate_hz), round(hop_s * sample_rate_hz)
     if window < 1 or hop < 1:
         raise ValueError(
-            f"window_s={window_s}, hop_s={hop_s}: expected at least a sample at {sample_rate_hz} Hz"
+            f"window_s={window_s}, hop_s={hop_s}: expected at least one sample at "
+            f"{sample_rate_hz} Hz"
         )
     reference, estimated = (np.moveaxis(np.atleast_3d(x), 2, 1) for x in (reference, estimated))
     num_samples = reference.shape[-1]
@@ -124,7 +128,7 @@ def museval_scores(
 
 
 class _FrameEnergies(NamedTuple):
-    """Squares summed over channels and samples, (J, frames)."""
+    """Energies of the parts of the estimates, summed over channels and samples: (J, frames)."""
 
     source: np.ndarray
     own: np.ndarray
@@ -146,12 +150,12 @@ def _scores(parts: _FrameEnergies) -> np.ndarray:
 def _energies(
     reference: np.ndarray, estimated: np.ndarray, filters: Filters, starts: np.ndarray, window: int
 ) -> _FrameEnergies:
-    """Return the energies of the frames of signals (J, C, T) that begin at `starts`."""
+    """Return the energies of the frames that begin at `starts`, for signals (J, C, T)."""
     num_frames = max(1, min(len(starts), _NUM_SAMPLES // window))
     groups = []
     with double_precision():
         for first in range(0, len(starts), num_frames):
-            # The last group is padded with the last frame, so that all groups have the same shape.
+            # Repeating the last frame gives all groups the same shape, so JAX compiles only once.
             group = np.minimum(np.arange(first, first + num_frames), len(starts) - 1)
             samples = starts[group][:, None] + np.arange(window)
             parts = _group_energies(reference[..., samples], estimated[..., samples], filters)
@@ -161,9 +165,9 @@ def _energies(
 
 @jax.jit
 def _group_energies(reference: jax.Array, estimated: jax.Array, filters: Filters) -> jax.Array:
-    """Return the `_FrameEnergies` of frames (J, C, frames, window), stacked: (7, J, frames)."""
+    """Return the `_FrameEnergies` of frames (J, C, frames, window), stacked as (7, J, frames)."""
     window = reference.shape[-1]
-    # SciPy's type is None: its function is a placeholder for that of a backend.
+    # Type checkers infer None, because SciPy defines a stub and replaces it.
     fft_length: int = scipy.fft.next_fast_len(  # pyright: ignore[reportAssignmentType]
         window + filters.own.shape[-1] - 1, real=True
     )

@@ -1,4 +1,7 @@
-"""Musical noise: isolated bins that suppression leaves of an unwanted sound, by their kurtosis."""
+"""Musical noise, measured by the kurtosis of STFT bins.
+
+Suppressing an unwanted sound can leave isolated bins of it, which are heard as short random tones.
+"""
 
 from typing import NamedTuple
 
@@ -7,19 +10,20 @@ from jaxtyping import Bool, Float, Shaped
 
 from irec_jax.metrics.ratios import check_same_shape, ratio_db
 
-#: Minimum number of frames for a kurtosis: a single peak among n frames has a kurtosis of n.
+#: Minimum number of frames for measuring a kurtosis, which cannot exceed the number of frames.
 MIN_FRAMES = 16
-# Bins below this fraction of the loudest one are inaudible.
+# Bins whose power is below this fraction of the loudest bin's are considered inaudible.
 _MIN_POWER = 1e-6
 
 
 class MusicalNoise(NamedTuple):
-    """Residue of an unwanted sound.
+    """Musical noise in the residue of an unwanted sound, and the attenuation of that sound.
 
     Attributes:
-        log_kurtosis_ratio: 0 if the suppression is a constant gain; higher for residues that stand
-            out as single bins and frames; NaN if there is no residue or too little to compare.
-        attenuation_db: energy of the sound before suppression over that of its residue, in dB.
+        log_kurtosis_ratio: 0 if the suppression is a constant gain, and higher if isolated bins and
+            frames remain; NaN if there is no residue or too few frames to measure.
+        attenuation_db: energy of the sound before suppression relative to that of its residue, in
+            dB.
     """
 
     log_kurtosis_ratio: float
@@ -31,24 +35,25 @@ def musical_noise(
     after: Shaped[np.ndarray, "frames bins"],
     alone: Bool[np.ndarray, " frames"],
 ) -> MusicalNoise:
-    """Return the log kurtosis ratio and the attenuation of the frames with unwanted sound alone.
+    """Return the log kurtosis ratio and the attenuation in frames with only unwanted sound.
 
-    The kurtosis of power x is that of its moments about zero, mu_4 / mu_2^2 with mu_m = mean(x^m):
-    6 for Gaussian noise, 1 for a steady tone, and large if a few frames hold most of the energy.
-    Uemura et al. compare it before and after suppression:
+    The kurtosis of the power x is computed from moments about zero: mu_4 / mu_2^2 with
+    mu_m = mean(x^m). It is 6 for Gaussian noise, 1 for a steady tone, and large if a few frames
+    hold most of the energy. Uemura et al. compare the kurtosis before and after suppression:
 
         log kurtosis ratio = ln(kurtosis after / kurtosis before)
 
-    Their noise is white and steady, and one kurtosis covers all bins. Music is neither: here every
-    bin has its own kurtosis over the frames, and the ratio is the mean over the bins within 60 dB
-    of the loudest one whose residue is not silent.
+    Their noise is white and stationary, so they compute one kurtosis over all bins. Music is
+    neither, so here each bin has its own kurtosis over the frames, and the log ratio is averaged
+    over the bins that are within 60 dB of the loudest one and have a residue.
 
     Args:
         before, after: powers of the STFT bins before and after suppression.
-        alone: frames in which only unwanted sound is present.
+        alone: whether a frame contains only unwanted sound.
 
     Returns:
-        NaN for both with fewer than `MIN_FRAMES` such frames or silence before suppression.
+        Both values are NaN if there are fewer than `MIN_FRAMES` such frames or if they are silent
+        before suppression.
 
     Raises:
         ValueError: the shapes differ.
@@ -74,6 +79,6 @@ def musical_noise(
 
 
 def kurtosis(power: Float[np.ndarray, "frames bins"]) -> Float[np.ndarray, " bins"]:
-    """Return mu_4 / mu_2^2 of the power in every bin, moments about zero; 1 or more."""
-    scaled = power / power.max(0)  # the fourth powers would underflow
+    """Return the kurtosis mu_4 / mu_2^2 of the power in each bin, with moments about zero."""
+    scaled = power / power.max(0)  # so that fourth powers do not underflow
     return (scaled**4).mean(0) / (scaled**2).mean(0) ** 2

@@ -1,22 +1,23 @@
-"""Projection of estimates onto reference signals and their delays: the core of BSS-Eval.
+"""Projection of estimates onto delayed references, the core of BSS-Eval.
 
-Filtering the references x_i with num_taps taps spans the space of the x_i delayed by 0 ..
-num_taps - 1 samples, including the tails beyond the end of the signals. The projection of an
-estimate e onto it is given by the filters c with G c = d, where G holds the inner products of the
-delayed references and d their inner products with e. G depends only on the references: it is built
-and factorised once (`prepare`) for any number of sets of estimates.
+The references x_i, filtered with num_taps taps, span the same space as copies of the x_i delayed by
+0 .. num_taps - 1 samples, including the tails beyond the end of the signals. The projection of an
+estimate e onto this space is given by the filters c that solve G c = d, where G holds the inner
+products of the delayed references and d their inner products with e. G depends only on the
+references, so `prepare` builds and factorises it once for any number of sets of estimates.
 
-- **Inner products** are needed at num_taps lags only, so they are computed with short FFTs over
-  overlapping blocks: cross spectra are summed over the blocks, as matrix products per frequency,
-  and transformed back once per pair.
-- **Energies** of the projections and residuals are summed in the time domain. The quadratic forms
-  |e|^2 - d'c are cheaper, but subtract nearly equal numbers and lose the digits that matter for
-  scores above 60 dB.
+- **Inner products** are needed at only num_taps lags, so they are computed with short FFTs over
+  overlapping blocks. Cross spectra are matrix products per frequency; they are summed over the
+  blocks and transformed back once per pair of signals.
+- **Energies** of the projections and residuals are summed in the time domain. The quadratic form
+  |e|^2 - d'c is cheaper, but it subtracts nearly equal numbers and loses the precision that scores
+  above 60 dB need.
 - **Memory.** Signals stay on the host and are copied to the device a few blocks at a time, so
-  memory does not grow with their length, and another length needs no recompilation.
-- **Singular G.** If references are band-limited down to 1e-14 of their energy or linearly
-  dependent, G has no Cholesky factor in float64. Then 1e-13 is added to its diagonal (the signals
-  are scaled to unit energy), which ignores directions with less energy.
+  device memory does not grow with their length, and a new length needs no recompilation.
+- **Singular G.** If references are linearly dependent, or so sharply band-limited that less than
+  1e-14 of their energy is outside the band, G has no Cholesky factor in float64. In that case,
+  1e-13 is added to its diagonal (the signals are scaled to unit energy), so that directions with
+  less energy are ignored.
 
 All computations are in float64.
 """
@@ -36,13 +37,13 @@ from jaxtyping import Complex, Float, Float64, Shaped
 
 from irec_jax.metrics.ratios import double_precision
 
-#: Default FFT length; very long filters and very short signals use others.
+#: FFT length, except for very long filters and very short signals.
 _FFT_LENGTH = 2**14
-#: Number of blocks on the device at a time.
+#: Number of FFT blocks on the device at a time.
 _NUM_BLOCKS = 8
-#: Minimum regularisation of a singular G.
+#: Smallest value that is added to the diagonal of a singular G.
 _RIDGE = 1e-13
-#: Maximum size of G and its factor together, unless half of the machine's memory is less.
+#: Maximum size of G and its factor together in bytes; half of the memory if that is less.
 _MAX_BYTES = 2**34
 
 
@@ -52,10 +53,10 @@ class References(NamedTuple):
     Attributes:
         signals: the references as given.
         num_taps: length of the filters.
-        scale: factors that normalise the energy of each signal to 1; 1 for silent ones.
-        every: lower Cholesky factor of G of the scaled signals.
-        own: Cholesky factors of each source alone.
-        ridge: value added to the diagonal of G for `every`; 0 unless G is singular.
+        scale: factors that normalise the energy of each signal to 1; 1 for silent signals.
+        every: lower Cholesky factor of G for the scaled signals of all sources.
+        own: lower Cholesky factors of G for each source alone.
+        ridge: value added to the diagonal of G before computing `every`; 0 unless G is singular.
     """
 
     signals: Shaped[np.ndarray, "sources channels samples"]
@@ -70,8 +71,8 @@ class Filters(NamedTuple):
     """Distortion filters for the output channels of each estimate.
 
     Attributes:
-        every: filters of all references.
-        own: filters of the reference of the estimate.
+        every: filters for all references.
+        own: filters for the reference that belongs to the estimate.
     """
 
     every: Float64[np.ndarray, "estimates outputs sources channels taps"]
@@ -79,9 +80,9 @@ class Filters(NamedTuple):
 
 
 class Energies(NamedTuple):
-    """Squares summed over samples and channels of the parts of each estimate e_j.
+    """Energies of the parts of each estimate e, summed over samples and channels.
 
-    P_j projects onto reference j, s_j, and P onto all of them.
+    P_j projects onto the delays of reference j, and P onto the delays of all references.
 
     Attributes:
         own: |P_j e|^2.
@@ -102,12 +103,12 @@ def prepare(signals: Float[np.ndarray, "sources channels samples"], *, num_taps:
     """Build and factorise the normal equations.
 
     Args:
-        signals: finite. Silent signals have no effect.
-        num_taps: length of the filters; G takes 8 (sources * channels * num_taps)^2 bytes: 0.4 GB
+        signals: references with finite samples; silent references have no effect.
+        num_taps: length of the filters. G takes 8 (sources * channels * num_taps)^2 bytes: 0.4 GB
             for 14 mono sources and 512 taps, and temporarily twice that.
 
     Raises:
-        ValueError: num_taps is not a positive integer, or G does not fit into memory.
+        ValueError: num_taps is not a positive integer, or G does not fit in memory.
     """
     if not isinstance(num_taps, int | np.integer) or num_taps < 1:
         raise ValueError(f"num_taps={num_taps!r}: expected a positive integer")
@@ -136,11 +137,11 @@ def prepare(signals: Float[np.ndarray, "sources channels samples"], *, num_taps:
 def distortion_filters(
     references: References, estimated: Float[np.ndarray, "sources outputs samples"]
 ) -> Filters:
-    """Return the filters whose outputs are nearest to the estimates.
+    """Return the least-squares filters that map the references to the estimates.
 
     Args:
         references: result of `prepare`.
-        estimated: estimate j of reference j.
+        estimated: estimates, in the order of the references.
     """
     num_sources, num_outputs, _ = estimated.shape
     num_taps, scale = references.num_taps, references.scale
@@ -166,7 +167,7 @@ def distortion_filters(
 def energies(
     references: References, estimated: Float[np.ndarray, "sources outputs samples"]
 ) -> Energies:
-    """Return the energies of the parts of estimates, including filter tails."""
+    """Return the energies of the parts of each estimate, including filter tails."""
     num_taps = references.num_taps
     filters = distortion_filters(references, estimated)
     with double_precision():
@@ -183,7 +184,7 @@ def project(
     Float[Array, "sources outputs blocks {fft_length}"],
     Float[Array, "sources outputs blocks {fft_length}"],
 ]:
-    """Return P_j e and P e of blocks by circular convolution.
+    """Return the projections P_j e and P e of each block, computed by circular convolution.
 
     Args:
         spectra: spectra of the references.
@@ -199,19 +200,19 @@ def project(
 def energy(
     signal: Float[Array, "sources channels *blocks samples"],
 ) -> Float[Array, " sources *blocks"]:
-    """Return the squares summed over channels and samples."""
+    """Return the energy, summed over channels and samples."""
     return jnp.square(signal).sum((1, -1))
 
 
 def _memory_bytes() -> int:
-    """Return the size of the memory of this machine."""
+    """Return the size of this machine's memory."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _chunks(num_taps: int, *signals: np.ndarray) -> Iterator[list[np.ndarray]]:
-    """Yield synchronous chunks (J, C, num_taps - 1 + step) of the signals, padded with zeros.
+    """Yield time-aligned chunks (J, C, num_taps - 1 + step) of the signals, padded with zeros.
 
-    Each chunk begins with the last num_taps - 1 samples of its predecessor; the last chunk extends
+    Each chunk begins with the last num_taps - 1 samples of the previous one; the last chunk extends
     to the end of the filter tails.
     """
     num_samples, reach = signals[0].shape[-1], num_taps - 1
@@ -238,7 +239,7 @@ def _blocks(chunk: jax.Array, num_taps: int) -> jax.Array:
 
 
 def _correlate(chunks: Iterable[Sequence[np.ndarray]], num_taps: int) -> np.ndarray:
-    """Return the inner products of delayed signals and others: (signals, others, num_taps).
+    """Return the inner products of delayed signals with other signals: (signals, others, num_taps).
 
     r_im(l) = sum_t x_i(t - l) y_m(t) for l = 0 .. num_taps - 1.
     """
@@ -252,7 +253,7 @@ def _correlate(chunks: Iterable[Sequence[np.ndarray]], num_taps: int) -> np.ndar
 def _cross_spectra(chunk: jax.Array, others: jax.Array, num_taps: int) -> jax.Array:
     """Return cross spectra summed over blocks: (signals, others, F)."""
     blocks, others = _blocks(chunk, num_taps), _blocks(others, num_taps)
-    # The overlap with the predecessor counts for the delayed signals only, so that no lag wraps.
+    # Zeroing the overlap in one of the two signals keeps the circular correlation from wrapping.
     others = others.at[..., : num_taps - 1].set(0.0)
     spectra, others = jnp.fft.rfft(blocks).conj(), jnp.fft.rfft(others)
     spectra, others = (part.reshape(-1, *part.shape[2:]) for part in (spectra, others))
@@ -261,11 +262,12 @@ def _cross_spectra(chunk: jax.Array, others: jax.Array, num_taps: int) -> jax.Ar
 
 @jax.jit
 def _chunk_energies(chunk: jax.Array, estimated: jax.Array, filters: Filters) -> jax.Array:
-    """Return the `Energies` of a chunk, (5, J)."""
+    """Return the `Energies` of a chunk, stacked as (5, J)."""
     num_taps = filters.own.shape[-1]
     blocks, estimated = _blocks(chunk, num_taps), _blocks(estimated, num_taps)
     own, every = project(jnp.fft.rfft(blocks), filters, blocks.shape[-1])
-    # The first samples of the circular convolution are wrapped; they belong to the predecessor.
+    # The first num_taps - 1 samples of the circular convolution wrap around; the previous block
+    # provides them.
     own, every, estimated = (
         part[..., num_taps - 1 :].reshape(*part.shape[:2], -1) for part in (own, every, estimated)
     )
@@ -274,15 +276,15 @@ def _chunk_energies(chunk: jax.Array, estimated: jax.Array, filters: Filters) ->
 
 
 def _factorise(correlations: np.ndarray) -> tuple[jax.Array, float]:
-    """Return the Cholesky factor of G of (S, S, L) correlations, and the ridge it required."""
+    """Return the Cholesky factor of G, given correlations (S, S, L), and the ridge it required."""
     ridge = 0.0
     while True:
         factor, exists = _cholesky(correlations, ridge)
         if exists:
             return factor, ridge
         ridge = max(10 * ridge, _RIDGE)
-        if ridge > 1:  # energies that overflow or vanish in float64
-            raise ValueError("reference holds samples too small or too large to be scored")
+        if ridge > 1:  # energies overflow or underflow in float64
+            raise ValueError("reference contains samples that are too small or too large to score")
 
 
 @jax.jit
@@ -295,8 +297,8 @@ def _cholesky(correlations: jax.Array, ridge: ArrayLike) -> tuple[jax.Array, jax
     num_signals, _, num_taps = correlations.shape
 
     def block_row(i: jax.Array) -> jax.Array:
-        # Row a of a block is the segment of length L at L - 1 - a of r(L - 1) .. r(1 - L). Tiling
-        # these lags with one extra sample and reshaping to rows of 2 L - 1 shifts each row by one.
+        # Row a of a block holds L of the lags r(L - 1) .. r(1 - L), starting at index L - 1 - a.
+        # Appending a zero, tiling, and reshaping to rows of 2 L - 1 shifts each row by one sample.
         lags = jnp.concatenate(
             [jnp.flip(correlations[i], -1), correlations[:, i, 1:], jnp.zeros((num_signals, 1))],
             axis=-1,

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from irec_jax.metrics.ratios import check_same_shape, check_signals, double_precision, ratio_db
 
-#: Signals with at most this many samples and a longer axis are taken for (samples, channels).
+#: Signals with at most this many samples and a longer axis are assumed to be (samples, channels).
 _MAX_CHANNELS = 16
 
 
@@ -19,21 +19,21 @@ def si_sdr(
 ) -> Float64[np.ndarray, "..."]:
     """Return the SI-SDR in dB: 10 log10(|a s|^2 / |a s - e|^2) with a = <e, s> / <s, s>.
 
-    Unlike `bss_sdr` it allows a gain only, not a filter.
+    Unlike `bss_sdr`, it permits only a gain, not a filter.
 
     Args:
         reference: s, (..., samples).
-        estimated: e, the same shape.
-        zero_mean: subtract the mean over the samples from both first.
+        estimated: e, of the same shape.
+        zero_mean: subtract the mean over the samples from both signals first.
 
     Returns:
-        The ratio of each signal. NaN if the reference is silent (with `zero_mean`: constant); -inf
-        if the estimate is silent or orthogonal to the reference; +inf from 140 dB on, where the
-        estimate is a multiple of the reference up to rounding.
+        The SI-SDR of each signal. It is NaN if the reference is silent (or constant, with
+        `zero_mean`), -inf if the estimate is silent or orthogonal to the reference, and +inf at
+        140 dB or more, where the estimate is a multiple of the reference up to rounding.
 
     Raises:
-        ValueError: the shapes differ, samples are not finite, or there are a few samples of many
-            signals, as in a transposed array.
+        ValueError: the shapes differ, samples are not finite, or there are many signals of only a
+            few samples, which suggests a transposed array.
 
     References:
         Le Roux, Wisdom, Erdogan, Hershey (2019): SDR - half-baked or well done? ICASSP,
@@ -46,8 +46,8 @@ def si_sdr(
     check_same_shape(reference, estimated)
     if max(reference.shape) > reference.shape[-1] <= _MAX_CHANNELS:
         raise ValueError(
-            f"reference has shape {reference.shape}, with {reference.shape[-1]} samples: must be "
-            "(..., T); transpose it"
+            f"reference has shape {reference.shape}, with only {reference.shape[-1]} samples; "
+            "transpose it to (..., T)"
         )
     with double_precision():
         energies = _energies(reference, estimated, zero_mean)
@@ -58,7 +58,7 @@ def si_sdr(
 
 @functools.partial(jax.jit, static_argnums=2)
 def _energies(reference: jax.Array, estimated: jax.Array, zero_mean: bool) -> list[jax.Array]:
-    """Return |s|^2, |a s|^2 and |a s - e|^2, each (...)."""
+    """Return |s|^2, |a s|^2 and |a s - e|^2, each of shape (...)."""
     reference, estimated = reference.astype(jnp.float64), estimated.astype(jnp.float64)
     if zero_mean:
         reference, estimated = _centred(reference), _centred(estimated)

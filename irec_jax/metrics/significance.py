@@ -1,9 +1,9 @@
-"""Significance of differences between systems: t-tests, standard errors of AUCs, bootstrap.
+"""Significance of differences between systems: t-tests, standard errors of AUCs and bootstrap.
 
-Ligtenberg (2022) compares two sets of 50 scores of the same tracks with a t-test for independent
-samples (`independent_t_test`), and areas under ROC curves by `d_score`, with standard errors that
-ignore that clips of a song are not independent. `paired_t_test` and `auc_bootstrap` are the paired
-forms: for scores of the same tracks, and for classifiers of the same clips, resampled by song.
+Ligtenberg (2022) compares two systems on the same 50 tracks with a t-test for independent samples
+(`independent_t_test`), and compares areas under ROC curves with `d_score`, whose standard errors
+treat clips of the same song as independent. The paired alternatives are `paired_t_test` for scores
+on the same tracks, and `auc_bootstrap`, which resamples songs, for classifiers of the same clips.
 """
 
 from collections.abc import Sequence
@@ -19,14 +19,14 @@ from irec_jax.metrics.multilabel import check_labels
 
 
 class TTest(NamedTuple):
-    """A two-sided t-test of whether the mean of `first` differs from that of `second`.
+    """Result of a two-sided t-test of whether the means of `first` and `second` differ.
 
     Attributes:
-        difference: mean of first - mean of second.
+        difference: mean of `first` minus mean of `second`.
         interval: confidence interval of the difference.
         t: test statistic.
         df: degrees of freedom; not an integer for Welch's test.
-        p_value: probability of a statistic at least as large if there is no difference.
+        p_value: probability of a statistic at least as extreme if the means are equal.
     """
 
     difference: float
@@ -41,22 +41,23 @@ def independent_t_test(
 ) -> TTest:
     """Perform Student's or Welch's t-test for independent samples.
 
-    t = (m1 - m2) / sqrt(v1 / n1 + v2 / n2). With equal variances, v1 and v2 are the pooled variance
-    and there are n1 + n2 - 2 degrees of freedom; otherwise these are Welch and Satterthwaite's.
-    Scores of the same tracks are not independent: use `paired_t_test` for them.
+    t = (m1 - m2) / sqrt(v1 / n1 + v2 / n2). With equal variances, v1 and v2 are the pooled
+    variance, and there are n1 + n2 - 2 degrees of freedom; otherwise their number follows the
+    Welch-Satterthwaite equation. Scores on the same tracks are not independent; use `paired_t_test`
+    for these.
 
     Args:
         first: (n1,) finite scores.
         second: (n2,) finite scores.
-        equal_variances: perform Student's test; otherwise Welch's.
+        equal_variances: whether to perform Student's test rather than Welch's.
         level: confidence level of the interval.
 
     Returns:
-        All values but ``difference`` are NaN if a sample has fewer than two scores, or if the
-        scores of each sample are all equal.
+        The test result. All values except ``difference`` are NaN if a sample has fewer than two
+        scores, or if the scores within each sample are all equal.
 
     Raises:
-        ValueError: a wrong shape, or scores that are not finite.
+        ValueError: the shape is wrong, or scores are not finite.
     """
     first, second = _check_scores("first", first), _check_scores("second", second)
     difference = float(first.mean() - second.mean())
@@ -69,17 +70,17 @@ def independent_t_test(
 def paired_t_test(first: ArrayLike, second: ArrayLike, *, level: float = 0.95) -> TTest:
     """Perform Student's paired t-test.
 
-    t = m / (s / sqrt(n)) with the mean m and the standard deviation s of the n differences, and
-    n - 1 degrees of freedom.
+    t = m / (s / sqrt(n)), where m and s are the mean and the standard deviation of the n
+    differences, with n - 1 degrees of freedom.
 
     Args:
         first: (n,) finite scores.
-        second: (n,) scores of the same tracks, in the same order.
+        second: (n,) finite scores on the same tracks, in the same order.
         level: confidence level of the interval.
 
     Returns:
-        All values but ``difference`` are NaN with fewer than two pairs or if all differences are
-        equal.
+        The test result. All values except ``difference`` are NaN if there are fewer than two pairs
+        or all differences are equal.
 
     Raises:
         ValueError: the shapes differ, or scores are not finite.
@@ -99,10 +100,10 @@ def auc_standard_error(
 ) -> Float64[np.ndarray, "..."]:
     """Return the standard error of an area A under a ROC curve.
 
-    sqrt((A (1 - A) + (n1 - 1) (Q1 - A^2) + (n0 - 1) (Q2 - A^2)) / (n1 n0)) with Q1 = A / (2 - A)
-    and Q2 = 2 A^2 / (1 + A) (Hanley and McNeil 1982, equations 1 and 2), for exponentially
-    distributed scores. A 95 % interval is A ± 1.96 SE. Clips of one song are treated as
-    independent.
+    SE = sqrt((A (1 - A) + (n1 - 1) (Q1 - A^2) + (n0 - 1) (Q2 - A^2)) / (n1 n0)) with
+    Q1 = A / (2 - A) and Q2 = 2 A^2 / (1 + A) (Hanley and McNeil 1982, equations 1 and 2), which
+    assumes exponentially distributed scores. A 95 % interval is A ± 1.96 SE. Clips of the same song
+    are treated as independent.
 
     Args:
         auc: A in 0..1, any shape.
@@ -110,7 +111,8 @@ def auc_standard_error(
         num_negatives: n0, broadcast against A.
 
     Returns:
-        The error of each area; NaN if A is NaN or if there are no positives or no negatives.
+        The standard error of each area; NaN if A is NaN, or if there are no positives or no
+        negatives.
 
     References:
         Hanley, McNeil (1982): The meaning and use of the area under a receiver operating
@@ -120,7 +122,7 @@ def auc_standard_error(
         *(np.asarray(values, np.float64) for values in (auc, num_positives, num_negatives))
     )
     if ((area < 0) | (area > 1)).any():
-        raise ValueError("auc must be within 0..1")
+        raise ValueError("auc: expected values from 0 to 1")
     both_positive, both_negative = area / (2 - area), 2 * area**2 / (1 + area)
     variance = (
         area * (1 - area)
@@ -133,9 +135,10 @@ def auc_standard_error(
 
 
 def mean_standard_error(errors: ArrayLike) -> float:
-    """Return the standard error of a mean of K areas, sqrt(sum SE^2) / K.
+    """Return the standard error of the mean of K areas, sqrt(sum SE^2) / K.
 
-    This assumes independent areas, although they are of the same clips. NaNs are left out.
+    The areas are treated as independent, although they are measured on the same clips. NaNs are
+    ignored.
     """
     errors = np.asarray(errors, np.float64)
     defined = errors[~np.isnan(errors)]
@@ -145,10 +148,11 @@ def mean_standard_error(errors: ArrayLike) -> float:
 def d_score(
     first: ArrayLike, first_error: ArrayLike, second: ArrayLike, second_error: ArrayLike
 ) -> Float64[np.ndarray, "..."] | np.float64:
-    """Return D = x1 - (x2 + SE1 + SE2); if D > 0, Ligtenberg (2022) considers the first better.
+    """Return D = x1 - (x2 + SE1 + SE2).
 
-    This is stricter than a difference of one standard error, sqrt(SE1^2 + SE2^2), and less strict
-    than the usual 1.96 standard errors.
+    Ligtenberg (2022) considers the first system better if D > 0. This is stricter than requiring a
+    difference of one standard error, sqrt(SE1^2 + SE2^2), and less strict than the usual 1.96
+    standard errors.
     """
     x1, error1, x2, error2 = (
         np.asarray(values, np.float64) for values in (first, first_error, second, second_error)
@@ -157,18 +161,19 @@ def d_score(
 
 
 class AucBootstrap(NamedTuple):
-    """Areas of systems and classes, and their differences from those of the first system.
+    """ROC AUC of several systems, and the differences from the first system.
 
     Intervals are percentiles of the resamples; the last axis holds their lower and upper ends.
 
     Attributes:
-        macro, macro_intervals: macro areas.
-        differences, difference_intervals: differences of macro areas, system s - system 0; the
-            first is 0.
-        share_better: fraction of the resamples in which the macro area of system s is above that
-            of system 0; ties count one half.
-        class_differences, class_difference_intervals: differences of the areas of each class.
-        num_undefined: number of resamples without positives or without negatives.
+        macro, macro_intervals: macro AUC of each system, and its interval.
+        differences, difference_intervals: macro AUC of system s minus that of system 0, and its
+            interval; the first difference is 0.
+        share_better: fraction of the resamples in which the macro AUC of system s exceeds that of
+            system 0; ties count one half.
+        class_differences, class_difference_intervals: the same differences for each class.
+        num_undefined: for each class, the number of resamples without positives or without
+            negatives.
     """
 
     macro: Float64[np.ndarray, " systems"]
@@ -190,24 +195,25 @@ def auc_bootstrap(
     level: float = 0.95,
     seed: int = 0,
 ) -> AucBootstrap:
-    """Bootstrap the areas under ROC curves of several systems over songs, in pairs.
+    """Compare the ROC AUC of several systems with a paired bootstrap over songs.
 
     Songs are drawn with replacement together with all their clips, and all systems are scored on
     the same resamples, so that the difficulty of songs cancels in the differences.
 
     Args:
         labels: non-zero for positive labels.
-        scores: (systems, clips, classes), finite; the other systems are compared with the first.
+        scores: finite scores (systems, clips, classes); each system is compared with the first.
         songs, num_resamples, level, seed: as in `confidence.f1_intervals`.
 
     Returns:
         See `AucBootstrap`. If a class has no positives or no negatives in a resample, the resample
-        is left out of the interval of the class, and the macro area is the mean over the other
-        classes, the same for all systems. Intervals and shares are NaN with fewer than two songs,
-        for a class without any defined area, and for the macro area if no class has one.
+        is excluded from the interval of that class, and the macro AUC of the resample is the mean
+        over the remaining classes, which are the same for all systems. Intervals and shares are NaN
+        if there are fewer than two songs. The interval of a class is also NaN if its AUC is never
+        defined, as is the interval of the macro AUC if no class has a defined AUC.
 
     Raises:
-        ValueError: shapes that do not match, or scores that are not finite.
+        ValueError: the shapes do not match, or scores are not finite.
     """
     labels, scores = np.asarray(labels) > 0, np.asarray(scores, np.float64)
     if scores.ndim != 3 or scores.shape[1:] != labels.shape or len(labels) != len(songs):
@@ -218,7 +224,7 @@ def auc_bootstrap(
     check_labels(labels)
     check_resampling(num_resamples, level)
     if not np.isfinite(scores).all():
-        raise ValueError("scores hold NaN or infinite values, which cannot be ranked")
+        raise ValueError("scores contain NaN or infinite values, which cannot be ranked")
     names, song = np.unique(np.asarray(songs, dtype=str), return_inverse=True)
     areas = _weighted_auc(labels, scores, np.ones((1, len(labels))))[0]
     resamples = [np.full((1, *areas.shape), np.nan)]  # for fewer than two songs
@@ -242,9 +248,9 @@ def auc_bootstrap(
 
 
 def _weighted_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return areas (R, S, K) in which clip n counts weights[r, n] times; NaN if undefined.
+    """Return the areas (R, S, K) with clip n counted weights[r, n] times; NaN if undefined.
 
-    In the order of the scores, each positive beats the negatives before it, and ties count one
+    With the clips sorted by score, each positive beats all negatives before it; ties count one
     half. Weights are integers, so the sums are exact.
     """
     num_systems, num_clips, num_classes = scores.shape
@@ -269,7 +275,7 @@ def _weighted_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -
 
 
 def defined_mean(values: Float[np.ndarray, "*batch values"]) -> Float[np.ndarray, "*batch"]:
-    """Return the mean over the last axis without NaNs; NaN if all values are NaN."""
+    """Return the mean over the last axis, ignoring NaNs; NaN if all values are NaN."""
     defined = ~np.isnan(values)
     counts = defined.sum(-1)
     total = np.where(defined, values, 0.0).sum(-1)
@@ -279,7 +285,10 @@ def defined_mean(values: Float[np.ndarray, "*batch values"]) -> Float[np.ndarray
 def defined_interval(
     resampled: Float[np.ndarray, " resamples *shape"], level: float
 ) -> Float[np.ndarray, "*shape 2"]:
-    """Return percentiles (..., 2) over the first axis without NaNs; NaN if all values are NaN."""
+    """Return the percentile interval (..., 2) over the first axis, ignoring NaNs.
+
+    The interval is NaN if all values are NaN.
+    """
     ends = [(1 - level) / 2, (1 + level) / 2]
     flat = resampled.reshape(len(resampled), -1).T
     defined = [values[~np.isnan(values)] for values in flat]

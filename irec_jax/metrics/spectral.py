@@ -1,7 +1,7 @@
-"""Signal-to-distortion ratios that allow neither filter nor gain: `amplitude_sdr` and `mdx_sdr`.
+"""Signal-to-distortion ratios that permit neither a filter nor a gain.
 
-The former compares amplitude spectrograms and ignores phase, the latter compares samples. These
-two, `bss_sdr` and `si_sdr` are not comparable with one another.
+`amplitude_sdr` compares amplitude spectrograms and ignores phase; `mdx_sdr` compares samples. The
+values of `amplitude_sdr`, `mdx_sdr`, `bss_sdr` and `si_sdr` are not comparable with one another.
 """
 
 import jax
@@ -12,7 +12,7 @@ from jaxtyping import Float, Float64, Shaped
 
 from irec_jax.metrics.ratios import check_same_shape
 
-#: Added to both energies of `mdx_sdr`.
+#: Constant that `mdx_sdr` adds to both energies.
 MDX_DELTA = 1e-7
 
 
@@ -24,8 +24,8 @@ def amplitude_sdr(
 ) -> Float[Array | np.ndarray, "..."]:
     """Return the SDR of amplitude spectrograms in dB, 10 log10(sum s^2 / sum (s - e)^2).
 
-    The metric of Ligtenberg (2022). It ignores phase, so it does not measure how an estimate
-    sounds. A silent estimate has 0 dB, and estimates below 0 dB are worse than silence.
+    This is the metric of Ligtenberg (2022). It ignores phase, so it does not measure how an
+    estimate sounds. A silent estimate scores 0 dB, and a negative score is worse than silence.
 
     Args:
         reference: s, linear amplitudes of any shape.
@@ -33,10 +33,11 @@ def amplitude_sdr(
         axis: axes to sum over, such as (bins, frames); all by default.
 
     Returns:
-        Array of the remaining axes: float64 for NumPy arrays; the dtype of the arguments for JAX
-        arrays, also within `jax.jit`. NaN if the reference is silent throughout, so that there is
-        nothing to compare: exclude and count these in averages. +inf if both are equal. Silent
-        frames of other references count like any others: the estimate in them is distortion.
+        SDR over the remaining axes: float64 for NumPy arrays, and the dtype of the arguments for
+        JAX arrays, including inside `jax.jit`. It is NaN if the reference is silent throughout,
+        because there is nothing to compare; exclude such scores from averages and report their
+        number. It is +inf if both are equal. Where only parts of the reference are silent, any
+        sound of the estimate in those parts counts as distortion.
 
     Raises:
         ValueError: the shapes differ.
@@ -50,7 +51,7 @@ def amplitude_sdr(
     energy = numpy.square(reference, **options).sum(axis)
     distortion = numpy.square(numpy.subtract(reference, estimate, **options)).sum(axis)
     audible, exact = energy > 0, distortion == 0
-    # Avoids log(0), which would cause warnings and NaN gradients.
+    # Avoid log(0), which would cause warnings and NaN gradients.
     ratio = numpy.where(audible, energy, 1.0) / numpy.where(exact, 1.0, distortion)
     decibels = numpy.where(exact, numpy.inf, 10 * numpy.log10(ratio))
     return numpy.where(audible, decibels, numpy.nan)
@@ -64,17 +65,18 @@ def mdx_sdr(
 ) -> Float64[np.ndarray, "..."] | np.float64:
     """Return the SDR of waveforms in dB, as defined by the music demixing challenges.
 
-    10 log10((sum s^2 + 1e-7) / (sum (s - e)^2 + 1e-7)), summed over all samples and channels of a
-    track. Unlike `bss_sdr` it does not allow a filter, unlike `si_sdr` no gain.
+    The SDR is 10 log10((sum s^2 + 1e-7) / (sum (s - e)^2 + 1e-7)), with sums over all samples and
+    channels of a track. Unlike `bss_sdr`, it does not permit a filter and, unlike `si_sdr`, it does
+    not permit a gain.
 
     Args:
-        reference: s, samples of any shape with full scale at 1 (the constant is not scaled).
+        reference: s, samples of any shape, with full scale at 1 because 1e-7 is an absolute value.
         estimate: e, of the same shape.
         axis: axes to sum over; all by default.
 
     Returns:
-        Array of the remaining axes, always finite: for a silent reference it measures the
-        level of the estimate, 0 dB if that is silent too.
+        SDR over the remaining axes, always finite. For a silent reference, it depends only on the
+        level of the estimate and is 0 dB if the estimate is silent as well.
 
     Raises:
         ValueError: the shapes differ.

@@ -28,7 +28,7 @@ MODELS = {
 
 
 def find(name: str) -> type[nn.Module]:
-    """Return a network's class, given a key of `MODELS` or `module:Class` from another package.
+    """Return a network class, given a key of `MODELS` or `module:Class` in another package.
 
     Raises:
         UserError: see `registry.find_class`.

@@ -21,7 +21,7 @@ KERNEL_INITS = {
 
 
 class ConvolutionBlock(nn.Module):
-    """Convolution or transposed convolution (padding 'same'), batch normalisation, ReLU.
+    """Convolution or transposed convolution (padding 'same') with batch normalisation and ReLU.
 
     Attributes:
         filters, kernel, stride, dilation: settings of the (square) convolution.

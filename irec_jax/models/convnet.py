@@ -39,7 +39,7 @@ class _Weights(nn.Module):
 
 
 class ConvNet(layers.Classifier):
-    """Four blocks of two 3x3 convolutions and pooling, a dense layer, one output per class.
+    """Four blocks of two 3x3 convolutions and pooling, a dense layer and one output per class.
 
     Han, Kim, Lee: Deep convolutional neural networks for predominant instrument recognition in
     polyphonic music (2017), table I. With ReLU and 13 classes, this is also the network of Seipel
@@ -61,8 +61,8 @@ class ConvNet(layers.Classifier):
     followed by the activation. Since the two convolutions of a block add 4, at least 3 x 3 values
     are left to be pooled, and any positive number of frames and bands is valid.
 
-    Intermediates (collection 'intermediates'): ``block_1`` ... after the pooling of each block,
-    ``dense`` after the activation of the dense layer, ``output`` (the logits).
+    Intermediates (collection 'intermediates'): ``block_1`` etc. after the pooling of each block,
+    ``dense`` after the activation of the dense layer, and ``output`` (the logits).
 
     Attributes, in addition to those of `layers.Classifier`:
         activation: name of the activation after every convolution and the dense layer
@@ -113,7 +113,7 @@ class ConvNet(layers.Classifier):
                 if self.pooled_dropout is not None:
                     dropout = self.pooled_dropout
             else:
-                # With one input channel, recomputing the first convolution is cheaper than storing.
+                # The first convolution has one input channel, so recomputing it is cheaper.
                 x = self._convolutions_and_max_pooling(x, weights, recompute=block == 1)
             self.sow("intermediates", f"block_{block}", x)
             x = layers.Dropout(dropout)(x, train=train)

@@ -15,9 +15,10 @@ class CRNN(image_cnn.ImageCNN):
     """Recurrent layer whose initial state is the output of a convolutional network.
 
     In Goel's network, the output of the dense layer of B1 to B4 is the initial hidden state of an
-    LSTM over chunks of the same waveform, whose memory starts at zero; the last hidden state is
-    classified. Goel does not state the size of the LSTM. If it differs from that of the dense
-    layer, a dense layer without activation is inserted between them (parameters ``projection``).
+    LSTM over chunks of the same waveform. The LSTM's memory starts at zero, and its last hidden
+    state is classified. Goel does not state the size of the LSTM. If it differs from that of the
+    dense layer, a dense layer without activation is inserted between the two (parameters
+    ``projection``).
 
     Intermediates (collection 'intermediates'): those of `ImageCNN`, and ``recurrent_0``, the last
     hidden state.
@@ -41,7 +42,7 @@ class CRNN(image_cnn.ImageCNN):
         """Return the logits of each image.
 
         Args:
-            features: dict of "image": images (batch, height, width) or (batch, images, height,
+            features: a dict with "image": images (batch, height, width) or (batch, images, height,
                 width); "steps": chunks of the waveform (batch, steps, samples); and "num_steps":
                 the number of valid steps at the start of each example (batch,).
             train: whether to apply dropout (random keys from the collection 'dropout').
@@ -55,8 +56,8 @@ class CRNN(image_cnn.ImageCNN):
         """
         if not isinstance(features, dict) or {"image", "steps", "num_steps"} - set(features):
             raise ValueError(
-                'features: expected a dict of "image", "steps" and "num_steps", the output of the '
-                "front end image_and_chunks"
+                'features: expected a dict with "image", "steps" and "num_steps", as returned by '
+                "the front end image_and_chunks"
             )
         layers.check_sizes(hidden=self.hidden)
         state = self.encode(features["image"], train=train)

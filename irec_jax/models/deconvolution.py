@@ -61,7 +61,7 @@ def deconvolve(
         model: the network, which is evaluated in float32.
         params: the parameters of the network.
         features: one spectrogram with any number of frames.
-        num_units: number of units per block; all units of blocks that have fewer.
+        num_units: number of units per block; for blocks with fewer units, all are returned.
 
     Returns:
         The units, block by block, in decreasing order of the magnitude of their activation.

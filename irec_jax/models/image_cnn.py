@@ -113,8 +113,8 @@ class ImageCNN(layers.Classifier):
     Goel mentions "dropout layers in between" without stating their positions and rates. Here, one
     follows every pooling (`dropout`) and one the dense layer (`dense_dropout`).
 
-    Intermediates (collection 'intermediates'): ``block_1`` ... after the pooling of each layer,
-    ``dense`` after the activation of the dense layer, ``output`` (the logits).
+    Intermediates (collection 'intermediates'): ``block_1`` etc. after the pooling of each layer,
+    ``dense`` after the activation of the dense layer, and ``output`` (the logits).
 
     Attributes, in addition to those of `layers.Classifier`:
         net: 'b1', 'b2', 'b3' or 'b4'.

@@ -70,7 +70,7 @@ def from_keras(
 
 
 def _keras_position(layer: str) -> tuple[int, int, int]:
-    """Return a sort key that puts layers in the order of Keras."""
+    """Return a sort key that puts layers in Keras's order."""
     match = re.fullmatch(r"(\w+)_(\d+)", layer)
     for kind, names in enumerate(_ORDER):
         if match and match[1] in names:
@@ -86,13 +86,13 @@ def _convert_layer(layer: str, shapes: Mapping[str, tuple], arrays: dict[str, np
     if is_gru and arrays["bias"].shape == (2, *shapes["bias"]):
         raise UserError(
             f"Keras weights: layer {layer!r}: two rows of bias indicate a GRU with "
-            "reset_after=True, which resets after the recurrent product and uses other equations; "
-            "train it with reset_after=False"
+            "reset_after=True, which resets after the recurrent product and thus uses different "
+            "equations; train it with reset_after=False"
         )
     for name, array in arrays.items():
         if array.shape != shapes[name]:
-            found = f"{name} has shape {array.shape}, expected {shapes[name]}"
-            raise UserError(f"Keras weights: layer {layer!r}: {found}")
+            reason = f"{name} has shape {array.shape}, expected {shapes[name]}"
+            raise UserError(f"Keras weights: layer {layer!r}: {reason}")
     if is_gru:
         for array in arrays.values():
             array[..., :hidden] *= -1

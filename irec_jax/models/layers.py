@@ -1,4 +1,4 @@
-"""Layers shared by the networks: activations, pooling, dropout, batch normalisation."""
+"""Layers shared by the networks: activations, pooling, dropout and batch normalisation."""
 
 import functools
 import math

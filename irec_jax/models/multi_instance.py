@@ -28,7 +28,7 @@ def maximum(logits: Logits) -> LogProbabilities:
 
 
 def noisy_or(logits: Logits) -> LogProbabilities:
-    """Return the probability that at least one of independent instances is positive."""
+    """Return the probability that at least one instance is positive, if they are independent."""
     log_absent = jax.nn.log_sigmoid(-logits).sum(axis=1)
     return _log_complement(log_absent), log_absent
 
@@ -99,7 +99,7 @@ class MultiInstanceNetwork(nn.Module):
     def __call__(
         self, features: Float[Array, "batch instances ..."], *, train: bool
     ) -> LogProbabilities:
-        """Return the log-probabilities that each class is present in each bag, or absent."""
+        """Return the log-probabilities that each class is present in each bag, and absent."""
         batch_size, num_instances = features.shape[:2]
         if len(self.networks) == 1:
             flat = features.reshape(-1, *features.shape[2:])

@@ -16,9 +16,9 @@ from irec_jax.models import layers
 
 
 class RecurrentLayer(nn.Module):
-    """Unidirectional recurrent layer, with the initial weights of Keras.
+    """Unidirectional recurrent layer with the initial weights of Keras.
 
-    With the input x of a step, the hidden state h before it and the element-wise product . :
+    x is the input of a step, h the hidden state before it, and "." the element-wise product:
 
         rnn:  h' = tanh(x W + h U + b)
         lstm: i, f, o = sigmoid(x W + h U + b), g = tanh(x W + h U + b),

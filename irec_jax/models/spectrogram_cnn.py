@@ -23,16 +23,16 @@ class SpectrogramCNN(layers.Classifier):
         flatten, dense 128, ReLU, dropout 0.5
         dense, one output per class
 
-    The paper leaves some details open. Here, the dense layer has 128 units and ReLU, padding is
+    The paper leaves some details open. Here, the dense layer has 128 units and a ReLU, padding is
     'same', and convolutions have no biases, because batch normalisation would cancel them (in
     Keras, there would be 2,032 biases with a gradient of 0).
 
-    Intermediates (collection 'intermediates'): ``block_1`` ... after each ReLU, ``dense`` after the
-    activation of the dense layer, ``output`` (the logits).
+    Intermediates (collection 'intermediates'): ``block_1`` etc. after each ReLU, ``dense`` after
+    the activation of the dense layer, and ``output`` (the logits).
 
     Attributes, in addition to those of `layers.Classifier`:
         filters, kernels, strides, dilations: channels, (square) kernel sizes, strides and dilations
-            of the convolutions, one for each.
+            of the convolutions, one value per convolution.
         dense: units of the dense layer.
         activation: name of the activation after the dense layer (`layers.Activation`).
         dropout: dropout rate after every convolution.

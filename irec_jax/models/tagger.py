@@ -14,7 +14,7 @@ from irec_jax.models import conv_block, layers
 
 
 class Tagger(layers.Classifier):
-    """Convolutions with batch normalisation, pooling over time, one output per class.
+    """Convolutions with batch normalisation, pooling over time and one output per class.
 
     The design follows the audio taggers of Kong et al. (2020), PANNs, at a fraction of their size:
 
@@ -28,8 +28,8 @@ class Tagger(layers.Classifier):
     Since levels are relative, the outputs do not depend on the gain of the recording. The maximum
     over time makes the network respond even to instruments that play only briefly.
 
-    Intermediates (collection 'intermediates'): ``block_1`` ... after each ReLU, ``pooled``,
-    ``dense`` after its activation, ``output`` (the logits).
+    Intermediates (collection 'intermediates'): ``block_1`` etc. after each ReLU, ``pooled``,
+    ``dense`` after its activation, and ``output`` (the logits).
 
     Attributes, in addition to those of `layers.Classifier`:
         filters, kernels, strides: channels, (square) kernel sizes and strides of the convolutions.
@@ -94,7 +94,7 @@ class Tagger(layers.Classifier):
     def _relative_level(
         self, features: Float[Array, "batch frames bands"]
     ) -> Float[Array, "batch frames bands"]:
-        """Scale the levels of each example to -1..1, from `range_db` below its maximum upwards."""
+        """Map levels to -1..1, where 1 is the example's maximum and -1 is `range_db` below it."""
         loudest = features.max(axis=(1, 2), keepdims=True)
         span = self.range_db * np.log(10.0) / 20.0
         return 2.0 * jnp.maximum(features - loudest, -span) / span + 1.0

@@ -58,15 +58,15 @@ class UNet(nn.Module):
     `dilations` apply to the encoder only: a transposed convolution with dilation and stride 2 would
     leave three quarters of its outputs empty.
 
-    Intermediates (collection 'intermediates'): ``encoder_1`` ... and ``decoder_1`` ... after each
-    layer, ``bottleneck`` (the units), ``output`` (after the last batch normalisation).
+    Intermediates (collection 'intermediates'): ``encoder_1`` etc. and ``decoder_1`` etc. after each
+    layer, ``bottleneck`` (the units), and ``output`` after the last batch normalisation.
 
     Attributes:
         output: 'attenuation' subtracts a non-negative number of dB from the mixture, 'mask'
             multiplies the mixture's amplitude by a sigmoid, and both are clipped at the floor;
             'direct' predicts the features themselves through tanh, as in the paper.
         filters, kernels, strides, dilations: channels, (square) kernel sizes, strides and dilations
-            of the encoder's convolutions, one for each.
+            of the encoder, one value per convolution.
         bottleneck: units of the dense layers in the middle; another dense layer restores the size
             of the encoder's output. If empty, there are no dense layers.
         bottleneck_activation: name of the activation (`layers.Activation`) after each dense layer;
@@ -162,7 +162,7 @@ class UNet(nn.Module):
         *,
         train: bool,
     ) -> Float32[Array, "batch bins frames"]:
-        """Return the values of the last layer."""
+        """Return the output of the last layer."""
         y = DeferredNorm.identity(x)
         filters = (1, *self.filters[:-1])
         for number, (_, size, stride, _) in enumerate(reversed(settings), 1):
@@ -178,7 +178,7 @@ class UNet(nn.Module):
         return y.values()[..., 0]
 
     def _check_settings(self, features: Array | np.ndarray) -> Sequence[tuple]:
-        """Return the settings of the convolutions; `__call__` lists the errors that it raises."""
+        """Check the features and all settings; return the settings of the convolutions."""
         layers.check_features(features, "batch, bins, frames")
         registry.find("output", OUTPUTS, self.output)
         layers.check_sizes(bottleneck=self.bottleneck)

@@ -1,4 +1,4 @@
-"""Rows of a timeline: the active instruments of a recording, in columns of equal duration."""
+"""Rows of a timeline: the instruments of a recording and their activity over time."""
 
 from typing import Any, NamedTuple
 
@@ -9,13 +9,13 @@ from irec_jax.text import class_names
 
 
 class ActivityRow(NamedTuple):
-    """An instrument in a timeline of C columns.
+    """Activity of an instrument in a timeline of C columns.
 
     Attributes:
-        name: name, with the codes of IRMAS written out.
-        is_label: whether it is recognised in the recording.
-        threshold: activity from which it is active.
-        activity: (C,) largest activity within each column, 0..1.
+        name: name of the instrument, with IRMAS codes written out.
+        is_label: whether the instrument is recognised in the recording.
+        threshold: minimum activity at which the instrument counts as active.
+        activity: (C,), maximum activity within each column, 0..1.
     """
 
     name: str
@@ -25,16 +25,16 @@ class ActivityRow(NamedTuple):
 
     @property
     def active(self) -> np.ndarray:
-        """(C,) whether the instrument is active within each column."""
+        """Whether the instrument is active in each column: bool (C,)."""
         return is_active(self.activity, self.threshold)
 
 
 def activity_rows(result: Any, num_columns: int) -> list[ActivityRow]:
-    """Return the instruments that are recognised or active at some time, the strongest first.
+    """Return the instruments that are recognised or ever active, with the highest score first.
 
     Args:
         result: an `irec_jax.systems.recognized.Recognized`.
-        num_columns: number of columns C, each of which lasts the same time.
+        num_columns: number of columns C, all of the same duration.
     """
     classes = list(result.scores)
     thresholds = np.array([result.thresholds[name] for name in classes])
@@ -52,9 +52,9 @@ def activity_rows(result: Any, num_columns: int) -> list[ActivityRow]:
 
 
 def _columns(activity: np.ndarray, edges_s: np.ndarray, num_columns: int) -> np.ndarray:
-    """Return the maximum (C, K) of the windows (W, K) that overlap each column.
+    """Return the maximum activity (C, K) of the windows (W, K) that overlap each column.
 
-    The maximum keeps a solo of one second visible in an hour.
+    Taking the maximum keeps a one-second solo visible in an hour of music.
     """
     borders_s = np.linspace(0, edges_s[-1], num_columns + 1)
     first = np.searchsorted(edges_s, borders_s[:-1], side="right") - 1

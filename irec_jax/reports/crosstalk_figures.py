@@ -12,13 +12,13 @@ from irec_jax.reports import figures
 from irec_jax.text import clock
 
 _WIDTH = 14.5
-_SMALLEST_WEIGHT = 0.005  # shown as .01
+_SMALLEST_WEIGHT = 0.005  # rounds to .01
 _LOWEST_DB = -40.0
 _SPECTROGRAM_DB = 70.0
 _LOSS_DB = 30.0
-#: Below this level, relative to the loudest point of a track, losses are inaudible and not drawn.
+#: Losses below this level, relative to the loudest point of a track, are inaudible and not drawn.
 _AUDIBLE_DB = -60.0
-_SMALLEST_EXCESS = 1e-12  # rounding errors are below it
+_SMALLEST_EXCESS = 1e-12  # anything smaller is rounding error
 _TICKS_HZ = (50, 200, 1000, 4000, 16000)
 
 
@@ -36,20 +36,20 @@ def overview(
     start_s: float,
     duration_s: float,
 ) -> Figure:
-    """Draw the crosstalk between the tracks of a recording, and some tracks before and after.
+    """Draw the crosstalk between tracks, and some tracks before and after its removal.
 
     Args:
         names: short names of the J tracks.
-        amplitudes: (J, J) direct sound of track j in microphone l at [l, j], 0 where none was
-            detected; None if the tracks were not aligned.
-        delays_s: (J, J) delays of the direct sound in seconds.
-        weights: (bands, J, J), lambda of Seipel (2018).
+        amplitudes: (J, J), amplitude of the direct sound of source j in microphone l at [l, j]; 0
+            where none was detected. None if the tracks were not aligned.
+        delays_s: (J, J), delays of the direct sound in seconds.
+        weights: (bands, J, J), the weights lambda of Seipel (2018).
         weight_titles: titles of the bands.
         drawn: indices of the tracks in ``before_after``.
-        losses_db: (J,) energy that each track lost.
-        before_after: for each drawn track the powers (F, N) before and after.
-        edges_hz: (F + 1,) edges of the bands, of equal width in octaves.
-        start_s, duration_s: excerpt that the spectrograms show.
+        losses_db: (J,), energy lost by each track.
+        before_after: for each drawn track, the powers (F, N) before and after removal.
+        edges_hz: (F + 1,), edges of frequency bands that are equally wide in octaves.
+        start_s, duration_s: start and duration of the excerpt that the spectrograms show.
     """
     num_maps = len(weights) + (amplitudes is not None)
     size = min(7.0, 2.2 + 0.33 * len(names))
@@ -57,7 +57,7 @@ def overview(
     map_rows = -(-num_maps // columns)
     map_height, row_height = map_rows * (size + 0.5), 1.75 * len(drawn) + 0.6
     figure = figures.new_figure(_WIDTH, map_height + row_height)
-    top = 1 - 0.15 / figure.get_figheight()  # otherwise subfigures cut off the titles of the maps
+    top = 1 - 0.15 / figure.get_figheight()  # otherwise subfigures cut off the titles of heat maps
     figure.set_layout_engine("constrained", rect=(0, 0, 1, top))
     heights = [map_height, max(row_height, 0.1)]
     upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)[:, 0]
@@ -81,9 +81,9 @@ def overview(
         for title, column in zip(("before", "after", "removed"), rows[0], strict=True):
             column.set_title(title, fontsize=11)
         figures.octave_ticks(rows[0, 0], _TICKS_HZ, edges_hz)
-        figures.time_axis(rows[-1, 1], 2 * duration_s)  # narrow panels: half as many ticks
+        figures.time_axis(rows[-1, 1], 2 * duration_s)  # narrow panels have room for half the ticks
         _add_colour_bars(lower, rows)
-        which = "Tracks" if len(drawn) == len(names) else "Tracks that lost most"
+        which = "Tracks" if len(drawn) == len(names) else "Tracks that lost the most energy"
         end = clock(start_s + duration_s)
         lower.suptitle(f"{which}, {clock(start_s)} to {end}", fontsize=13)
     return figure
@@ -98,12 +98,13 @@ def example(
     sample_rate_hz: float,
     duration_s: float,
 ) -> Figure:
-    """Draw estimates of the inverse mixing matrix and one track (Seipel 2018, figure 3.2).
+    """Draw estimates of the inverse mixing matrix and of one track (Seipel 2018, figure 3.2).
 
     Args:
         names: names of the J tracks.
-        inverses: name to matrix (J, J), drawn without its diagonal.
-        spectra: name to magnitudes (frames, bins) of one track.
+        inverses: matrices (J, J) by name, drawn without the diagonal.
+        spectra: magnitudes (frames, bins) of one track by name.
+        title: title of the figure.
         sample_rate_hz, duration_s: sample rate and duration of the tracks.
     """
     columns = max(len(inverses), len(spectra))
@@ -144,13 +145,14 @@ def restarts(
     *,
     title: str,
 ) -> Figure:
-    """Draw descents from several initial weights; the first one, in black, starts from zero.
+    """Draw gradient descents from several initial weights; the black one starts from zero.
 
     Args:
-        steps: (S,) numbers of steps.
-        excess: (runs, S) cost relative to its minimum, minus 1.
-        exact: (W,) weights of the minimum.
-        weights: (runs, W) weights at the end of the descents.
+        steps: (S,), numbers of steps.
+        excess: (runs, S), cost relative to the minimum, minus 1.
+        exact: (W,), weights at the minimum.
+        weights: (runs, W), weights at the end of each descent.
+        title: title of the figure.
     """
     figure = figures.new_figure(11.0, 4.6)
     left, right = figure.subplots(1, 2)
@@ -161,12 +163,12 @@ def restarts(
         left.plot(steps, values, linewidth=1.2, label=label, **style)
         right.plot(exact, ends, ".", markersize=4, **style)
     left.set(xscale="symlog", yscale="log", xlabel="step", xlim=(0, steps[-1]))
-    left.set_ylabel("cost above its minimum (relative)")
+    left.set_ylabel("cost above the minimum (relative)")
     left.legend(frameon=False)
     left.axhline(_SMALLEST_EXCESS, color=figures.LIGHT_GREY, linewidth=0.8)
     high = max(float(exact.max(initial=0)), float(weights.max(initial=0)), 0.01)
     right.plot([0, high], [0, high], color=figures.LIGHT_GREY, linewidth=0.8, zorder=0)
-    right.set(xlabel="weight of the exact minimum", ylabel="weight at the end of a descent")
+    right.set(xlabel="weight at the exact minimum", ylabel="weight at the end of a descent")
     right.set_aspect("equal")
     figure.suptitle(title, fontsize=13)
     return figure
@@ -195,7 +197,10 @@ def _draw_heat_map(
     title: str,
     **limits: float,
 ) -> None:
-    """Draw the shown values with microphones in rows and sources in columns; grey diagonal."""
+    """Draw a matrix of microphones (rows) by sources (columns), with a grey diagonal.
+
+    Only the values marked in ``shown`` are drawn.
+    """
     num = len(names)
     image = figures.heat_map(
         axes, np.ma.array(values, mask=~shown), np.where(shown, texts, ""), linespacing=0.95,
@@ -218,7 +223,7 @@ def _draw_heat_map(
 def _draw_before_after(
     row: Sequence[Axes], powers: Sequence[np.ndarray], extent: figures.Extent
 ) -> None:
-    """Draw the spectrograms (F, N) before and after, and the loss, in a row of three plots."""
+    """Draw the spectrograms (F, N) before and after removal, and the loss, in three plots."""
     before_db, after_db = (figures.relative_db(p, powers[0].max()) for p in powers)
     loss_db = np.where(before_db > _AUDIBLE_DB, np.maximum(before_db - after_db, 0), 0)
     figures.spectrogram(row[0], before_db, extent, low=-_SPECTROGRAM_DB)

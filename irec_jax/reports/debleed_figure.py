@@ -1,4 +1,4 @@
-"""Figure of a crosstalk reduction: the estimated crosstalk, and tracks before and after."""
+"""Figure of the estimated crosstalk between tracks, and of tracks before and after reduction."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,9 +14,9 @@ from irec_jax.reports.debleed_tables import weight_titles
 from irec_jax.reports.spectrogram_overview import band_edges_hz, band_powers
 from irec_jax.text import shorten
 
-#: Length in seconds of the excerpt that is drawn of longer recordings.
+#: Length in seconds of the excerpt drawn from longer recordings.
 EXCERPT_S = 30
-#: Maximum number of tracks to draw, those that lost most.
+#: Maximum number of tracks to draw; those that lost the most energy are selected.
 MAX_DRAWN = 6
 _MAX_NAME = 18
 
@@ -29,13 +29,13 @@ def draw(
     losses_db: np.ndarray,
     energies: np.ndarray,
 ) -> Figure:
-    """Draw heat maps of the crosstalk, and spectrograms of the tracks that lost most.
+    """Draw heat maps of the crosstalk, and spectrograms of the tracks that lost the most energy.
 
     Args:
-        tracks, paths: J input and J output files.
+        tracks, paths: J input tracks and J output files.
         crosstalk, settings: result and settings of the estimation.
-        losses_db: (J,) energy that each track lost.
-        energies: (2, J, seconds) before and after.
+        losses_db: (J,), energy lost by each track.
+        energies: (2, J, seconds), energy per second before and after the reduction.
     """
     rate_hz, start_s = tracks[0].sample_rate_hz, excerpt_start_s(energies)
     span = slice(start_s * rate_hz, min((start_s + EXCERPT_S) * rate_hz, tracks[0].num_samples))
@@ -58,9 +58,10 @@ def draw(
 
 
 def excerpt_start_s(energies: np.ndarray) -> int:
-    """Return the start in seconds of the `EXCERPT_S` in which the tracks lost most.
+    """Return the start, in seconds, of the excerpt in which the tracks lost the most energy.
 
-    The loss of each track is relative to its own energy; energies (2, J, seconds) as in `draw`.
+    The excerpt lasts `EXCERPT_S`. Losses are relative to the total energy of each track;
+    ``energies`` (2, J, seconds) is as for `draw`.
     """
     before, after = energies
     total = before.sum(1, keepdims=True)
@@ -72,7 +73,7 @@ def excerpt_start_s(energies: np.ndarray) -> int:
 
 
 def _read(path: Path, span: slice) -> np.ndarray:
-    """Return a span of samples of a file, averaged over channels, float32 (T,)."""
+    """Return a range of samples from a file, averaged over channels, as float32 (T,)."""
     parts, num_read = [], 0
     for block in prefetch(audio.blocks(path)):
         if num_read + len(block) > span.start:

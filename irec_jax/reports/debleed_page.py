@@ -25,17 +25,17 @@ def markdown_page(
     provenance: Mapping,
     picture: str,
 ) -> str:
-    """Return the page of a reduction of J tracks.
+    """Return the Markdown page of a crosstalk reduction of J tracks.
 
     Args:
         names: J track names.
         crosstalk, settings: result and settings of the estimation.
-        sample_rate_hz, duration_s: of the tracks.
-        losses_db: (J,) energy that each track lost.
-        num_clipped: (J,) samples beyond the range of the file's integers.
-        silent: (J,) whether a track has no sound at all.
+        sample_rate_hz, duration_s: sample rate and duration of the tracks.
+        losses_db: (J,), energy lost by each track.
+        num_clipped: (J,), number of samples that exceed the integer range of the output file.
+        silent: (J,), whether each track is silent throughout.
         provenance: result of `provenance.environment`.
-        picture: file name of the figure of `debleed_figure.draw`.
+        picture: file name of the figure drawn by `debleed_figure.draw`.
     """
     names = [escape(name) for name in names]
     tracks = f"{len(names)} tracks of {clock(duration_s)} at {sample_rate_hz} Hz"
@@ -51,7 +51,7 @@ def markdown_page(
     rows = zip(names, changes, map(str, num_clipped), strict=True)
     matrices = [
         table(
-            f"Estimated crosstalk: {title}. Rows are microphones, columns the sources in them.",
+            f"Estimated crosstalk: {title}. Rows are microphones, columns are sources.",
             ["microphone", *names],
             ([name, *row] for name, row in zip(names, cells, strict=True)),
         )
@@ -61,7 +61,8 @@ def markdown_page(
     parts = [
         f"# Crosstalk reduction of {len(names)} tracks",
         _headline(names, losses_db, silent, tracks),
-        f"![Estimated crosstalk, and the tracks that lost most before and after]({picture})",
+        "![Estimated crosstalk, and the tracks that lost the most energy, before and after]"
+        f"({picture})",
         "## Tracks",
         table("Change in the energy of each track.", ["track", "energy, dB", "clipped samples"],
               rows),
@@ -74,7 +75,7 @@ def markdown_page(
 
 
 def _headline(names: Sequence[str], losses_db: np.ndarray, silent: np.ndarray, tracks: str) -> str:
-    """Return how much the energy of the tracks that are not silent has changed."""
+    """Return a sentence on how much the energy of the audible tracks changed."""
     (audible,) = np.nonzero(~silent)
     if not len(audible):
         return f"**All tracks are silent** ({tracks})."

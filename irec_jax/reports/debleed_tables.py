@@ -1,4 +1,4 @@
-"""Estimated crosstalk as tables of tracks by tracks: rows are microphones, columns the sources."""
+"""Tables of the estimated crosstalk between tracks: rows are microphones, columns are sources."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ def crosstalk_tables(
 ) -> str:
     """Return the tables of `crosstalk_cells` as plain text.
 
-    Tables of 20 tracks are less than 120 characters wide.
+    A table of 20 tracks is less than 120 characters wide.
     """
     cells = crosstalk_cells(crosstalk, settings, sample_rate_hz)
     return "\n\n".join(_plain_table(title, names, table) for title, table in cells)
@@ -26,10 +26,10 @@ def crosstalk_tables(
 def crosstalk_cells(
     crosstalk: Crosstalk, settings: Settings, sample_rate_hz: int
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield the title and the texts (J, J) of each table.
+    """Yield the title and the formatted cells (J, J) of each table.
 
-    If the tracks were aligned, the level of the direct sound in dB and its delay in ms, then the
-    weights of each band.
+    If the tracks were aligned, the first two tables hold the level of the direct sound in dB and
+    its delay in ms. The remaining tables hold the weights of each band.
     """
     if settings.align:
         detected = (crosstalk.amplitudes != 0) & ~np.eye(len(crosstalk.amplitudes), dtype=bool)
@@ -42,7 +42,7 @@ def crosstalk_cells(
 
 
 def weight_titles(settings: Settings) -> list[str]:
-    """Return the title of each band's weights."""
+    """Return a title for the weights of each band."""
     title = "weights of the residual" if settings.align else "weights"
     if not (edges_hz := settings.band_edges_hz):
         return [title]
@@ -63,14 +63,14 @@ def _plain_table(title: str, names: Sequence[str], cells: np.ndarray) -> str:
 
 
 def _cells(values: np.ndarray, shown: np.ndarray, form: str) -> np.ndarray:
-    """Return the texts of the shown values, with an empty diagonal."""
+    """Return the values marked in ``shown`` as text, with an empty diagonal."""
     cells = np.where(shown, np.vectorize(lambda value: _cell(value, form))(values), _NONE)
     np.fill_diagonal(cells, "")
     return cells
 
 
 def _cell(value: float, form: str) -> str:
-    if form == ".2f" and value >= 10:  # the weight in a track that is much softer
+    if form == ".2f" and value >= 10:  # weights are large in a much softer track
         return f"{min(value, 999):.0f}"
     text = f"{value:{form}}"
     return text[1:] if text.startswith("0.") and form == ".2f" else text

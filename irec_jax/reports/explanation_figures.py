@@ -1,4 +1,4 @@
-"""Figures of what a recogniser responds to: class activation, and deconvolution of units."""
+"""Figures that show what a recogniser responds to: class activation maps and deconvolution."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -15,21 +15,21 @@ from irec_jax.reports.figures import BLUE, VERMILION
 
 #: Colours of positive and negative values over a spectrogram in shades of grey.
 POSITIVE, NEGATIVE = VERMILION, BLUE
-# Values of this quantile of the magnitudes that are not zero, and above, are opaque.
+# Values at or above this quantile of the non-zero magnitudes are opaque.
 _OPAQUE_QUANTILE = 0.98
 _TICKS_HZ = (50, 100, 200, 500, 1000, 2000, 4000, 8000, 16_000)
 _MIN_TICK_DISTANCE = 0.06  # as a fraction of the axis
 
 
 class UnitPicture(NamedTuple):
-    """A picture (bands, frames) of a unit, and its caption."""
+    """Picture (bands, frames) of a unit, and its caption."""
 
     caption: str
     values: np.ndarray
 
 
 class SegmentPicture(NamedTuple):
-    """A spectrogram (bands, frames) of a segment, and pictures of units block by block."""
+    """Spectrogram (bands, frames) of a segment, and the pictures of the units in each block."""
 
     title: str
     start_s: float
@@ -46,13 +46,13 @@ def draw_class_activation(
     duration_s: float,
     title: str,
 ) -> Figure:
-    """Draw a spectrogram, and below it the activation of each class over it.
+    """Draw a spectrogram and, below it, the activation map of each class over the same spectrogram.
 
     Args:
-        spectrogram: (bands, columns) log-magnitudes, lowest band first.
-        class_activation: caption to values (bands, columns) of either sign.
-        frequencies_hz: (bands,) centres of the bands.
-        duration_s: duration of the columns together.
+        spectrogram: (bands, columns), log-magnitudes, lowest band first.
+        class_activation: signed values (bands, columns) by caption.
+        frequencies_hz: (bands,), centres of the bands.
+        duration_s: total duration of the columns.
         title: title of the figure.
     """
     count = 1 + len(class_activation)
@@ -67,18 +67,18 @@ def draw_class_activation(
     for axes in rows:
         _frequency_axis(axes, frequencies_hz)
     figures.time_axis(rows[-1], duration_s)
-    _finish(figure, title, "speaks for the class", "speaks against it")
+    _finish(figure, title, "evidence for the class", "evidence against the class")
     return figure
 
 
 def draw_deconvolution(
     segments: Sequence[SegmentPicture], frequencies_hz: np.ndarray, *, title: str = ""
 ) -> Figure:
-    """Draw segments side by side: the spectrogram, and below it a row of units for each block.
+    """Draw segments side by side, each with its spectrogram above a row of units for each block.
 
     Args:
-        segments: the segments, with equal numbers of blocks and of units per block.
-        frequencies_hz: (bands,) centres of the bands.
+        segments: segments with the same number of blocks.
+        frequencies_hz: (bands,), centres of the bands.
         title: title of the figure.
     """
     num_blocks = len(segments[0].units)
@@ -112,7 +112,7 @@ def draw_deconvolution(
 
 
 def _spectrogram(axes: Axes, levels: np.ndarray, extent: figures.Extent, *, cmap: str) -> None:
-    """Draw a spectrogram between its softest and its loudest value."""
+    """Draw a spectrogram whose colours range from its smallest to its largest value."""
     low, high = float(levels.min()), float(levels.max())
     figures.spectrogram(axes, levels, extent, low=low, high=max(high, low + 1e-6), cmap=cmap)
 
@@ -120,7 +120,7 @@ def _spectrogram(axes: Axes, levels: np.ndarray, extent: figures.Extent, *, cmap
 def _overlay(
     axes: Axes, spectrogram: np.ndarray, values: np.ndarray, extent: figures.Extent
 ) -> None:
-    """Draw a spectrogram in shades of grey, and values over it, the more opaque the larger."""
+    """Draw values over a grey spectrogram; larger values are more opaque."""
     softened = matplotlib.colors.LinearSegmentedColormap.from_list("soft", ["white", "0.45"])
     _spectrogram(axes, spectrogram, extent, cmap=softened)  # pyright: ignore[reportArgumentType]
     magnitudes = np.abs(values)
@@ -140,7 +140,7 @@ def _caption(axes: Axes, text: str) -> None:
 
 
 def _frequency_axis(axes: Axes, frequencies_hz: np.ndarray, *, labels: bool = True) -> None:
-    """Mark round frequencies on an axis that counts bands."""
+    """Mark round frequencies on a y axis whose unit is the band index."""
     num_bands, positions, texts = len(frequencies_hz), [], []
     for hz in _TICKS_HZ:
         position = float(np.interp(hz, frequencies_hz, 0.5 + np.arange(num_bands)))

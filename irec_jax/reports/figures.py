@@ -1,7 +1,7 @@
-"""Figures with common colours and axes, and their image files.
+"""Shared colours and axis styles of figures, and functions that encode and save figures.
 
-Figures are created without pyplot, so that no global state of matplotlib changes. The colours are
-those of Okabe and Ito, which colour-blind readers can distinguish.
+Figures are created without pyplot, so that Matplotlib's global state does not change. The colours
+are from the palette of Okabe and Ito, which colour-blind readers can distinguish.
 """
 
 import io
@@ -26,18 +26,18 @@ from irec_jax.text import class_names, clock
 
 BLUE, ORANGE, GREEN, VERMILION, PURPLE = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"
 GREY, LIGHT_GREY = "#7F7F7F", "#D9D9D9"
-Extent = tuple[float, float, float, float]  #: Left, right, bottom and top edge of an image.
+Extent = tuple[float, float, float, float]  #: Left, right, bottom and top edges of an image.
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure; width and height in inches."""
+    """Return an empty figure of the given size in inches."""
     figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
 
 def new_axes(width: float, height: float) -> tuple[Figure, Axes]:
-    """Return a figure with a single plot; width and height in inches."""
+    """Return a figure of the given size in inches, with a single plot."""
     figure = new_figure(width, height)
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
@@ -45,13 +45,14 @@ def new_axes(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def encode(figure: Figure, file_format: str, *, dpi: float | None = None) -> bytes:
-    """Return the figure as the content of a 'png', 'pdf' or 'svg' file.
+    """Encode a figure as 'png', 'pdf' or 'svg'.
 
-    ``dpi`` is the resolution of pixels; None: that of the figure.
+    ``dpi`` is the resolution of raster images; None selects the figure's own resolution.
     """
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # drawn as a box
+        # Missing glyphs are drawn as boxes.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure.savefig(buffer, format=file_format, dpi=dpi or figure.dpi)
     return buffer.getvalue()
 
@@ -71,13 +72,13 @@ def save(figure: Figure, path: str | os.PathLike) -> None:
 
 
 def grid(axes: Axes, which: Literal["both", "x", "y"] = "both") -> None:
-    """Draw light grid lines behind the data, for 'x', 'y' or 'both' axes."""
+    """Draw light grid lines behind the data, for the 'x' axis, the 'y' axis or 'both'."""
     axes.grid(True, axis=which, color=LIGHT_GREY, linewidth=0.6)
     axes.set_axisbelow(True)
 
 
 def epoch_axis(axes: Axes) -> None:
-    """Label the x axis as epochs, with ticks at integers, and draw a grid without a frame."""
+    """Format the x axis for epochs, draw a grid, and hide the top and right spines."""
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
     axes.spines[["top", "right"]].set_visible(False)
@@ -85,7 +86,7 @@ def epoch_axis(axes: Axes) -> None:
 
 
 def class_axis(axes: Axes, classes: Iterable[str]) -> None:
-    """Label the positions 0, 1, ... of an x axis with the names of classes."""
+    """Label the positions 0, 1, ... of the x axis with class names."""
     names = class_names(classes)
     axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
     axes.tick_params(axis="x", length=0)
@@ -94,9 +95,10 @@ def class_axis(axes: Axes, classes: Iterable[str]) -> None:
 def heat_map(
     axes: Axes, values: np.ndarray, texts: np.ndarray, *, high: float, low: float = 0, **style: Any
 ) -> AxesImage:
-    """Draw a matrix in blue on white, with a text in each square unless it is empty.
+    """Draw a matrix in shades of blue, with the given text in each cell.
 
-    Values of ``high`` are darkest, masked squares white. ``style`` is that of the texts.
+    The colours range from white at ``low`` to dark blue at ``high``; masked cells are white.
+    ``style`` is passed to `Axes.text`.
     """
     colours = matplotlib.colormaps["Blues"].with_extremes(bad="white")
     image = axes.imshow(values, cmap=colours, vmin=low, vmax=high)
@@ -111,16 +113,17 @@ def heat_map(
 
 
 def relative_db(powers: np.ndarray, loudest: float) -> np.ndarray:
-    """Return powers in dB relative to the loudest, at least -120."""
+    """Return powers in dB relative to the power ``loudest``, with a floor of -120 dB."""
     return 10 * np.log10(np.maximum(powers / max(float(loudest), 1e-30), 1e-12))
 
 
 def spectrogram(
     axes: Axes, levels_db: np.ndarray, extent: Extent, *, low: float, high: float = 0, cmap="magma"
 ) -> AxesImage:
-    """Draw levels (bands, columns) in dB between two limits, low bands at the bottom.
+    """Draw levels (bands, columns) in dB, with low frequencies at the bottom.
 
-    ``extent``: start and end time, lowest and highest frequency, in units of the axes.
+    The colours range from ``low`` to ``high`` dB. ``extent`` holds the start and end times and the
+    lowest and highest frequencies, in the units of the axes.
     """
     scale: Any = dict(vmin=low, vmax=high, cmap=cmap)
     return axes.imshow(
@@ -129,7 +132,7 @@ def spectrogram(
 
 
 def time_axis(axes: Axes, duration_s: float) -> None:
-    """Label an x axis in seconds, with about ten ticks at round times, written as m:ss."""
+    """Label an x axis in seconds as m:ss, with about ten ticks at round times."""
     axes.set_xlabel("time (m:ss)")
     locator = matplotlib.ticker.MultipleLocator(tick_spacing_s(duration_s, 12))
     axes.xaxis.set_major_locator(locator)
@@ -137,11 +140,11 @@ def time_axis(axes: Axes, duration_s: float) -> None:
 
 
 def octave_ticks(axes: Axes, ticks_hz: Sequence[int], edges_hz: np.ndarray) -> None:
-    """Set the ticks within ``edges_hz`` on a y axis that counts octaves (log2 of Hz)."""
+    """Set the ticks that lie within ``edges_hz`` on a y axis in octaves (log2 of Hz)."""
     shown_hz = [hz for hz in ticks_hz if edges_hz[0] <= hz <= edges_hz[-1]]
     axes.set_yticks(np.log2(shown_hz), [frequency_label(hz) for hz in shown_hz])
 
 
 def frequency_label(hz: int) -> str:
-    """Return a frequency as '500' or '2 k'."""
+    """Format a frequency as '500' or '2 k'."""
     return f"{hz // 1000} k" if hz >= 1000 else str(hz)

@@ -1,6 +1,6 @@
 """Galleries of model inputs: images of clips from every class, one class per row.
 
-Goel's figures 9 to 16 for any dataset of labelled clips.
+They correspond to figures 9 to 16 of Goel, for any dataset of labelled clips.
 """
 
 import collections
@@ -27,7 +27,7 @@ from irec_jax.labels import IRMAS_NAMES
 from irec_jax.reports.figures import Extent, new_figure
 from irec_jax.text import class_names, shorten
 
-#: Seconds drawn from the start of every clip: the length of a training clip of IRMAS.
+#: Seconds drawn from the start of each clip: the length of an IRMAS training clip.
 EXCERPT_S = 3.0
 #: Spans of the two recurrence plots: 2^16 and 2^17 samples at 44.1 kHz, as in Goel.
 _SPANS_S = (1.486, 2.972)
@@ -40,17 +40,17 @@ _SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Kind:
-    """A kind of image: its front end, axes and colours.
+    """Kind of image: its front end, axes and colours.
 
     Attributes:
-        frontend: computes the R images of a clip.
-        extents: edges (left, right, bottom, top) of the R images, in units of the axes.
+        frontend: front end that computes the R images of a clip.
+        extents: edges (left, right, bottom, top) of the R images, in the units of the axes.
         headers: titles of the R columns of a clip; empty for a single image.
         x_label, y_label: labels of the axes, with units.
-        y_ticks: position to label; None for automatic ticks.
+        y_ticks: tick labels by position; None for automatic ticks.
         how_to_read: one or two sentences of explanation.
         colours: name of a colour map.
-        bar_ticks: value to label on the colour bar; the first and the last are its limits.
+        bar_ticks: tick labels of the colour bar by value; the first and last values are its limits.
         bar_label: label of the colour bar.
     """
 
@@ -74,7 +74,7 @@ def draw(
     num_per_class: int = 4,
     seed: int = 0,
 ) -> Figure:
-    """Draw images of training clips, preferably of clips with a single label.
+    """Draw images of training clips, preferably clips with a single label.
 
     Args:
         settings: dataset `name` and its options, as in the config section `data`; `dir` and
@@ -86,8 +86,8 @@ def draw(
         seed: seed of the random choice of clips.
 
     Raises:
-        UserError: an unknown dataset, option, image or class; a class without clips; too many
-            classes.
+        UserError: the dataset, an option, the image or a class is unknown, a requested class has no
+            clips, or there are too many classes.
     """
     if image not in IMAGES:
         raise registry.unknown("image", image, IMAGES)
@@ -110,7 +110,7 @@ def draw(
     chosen = {name: clips for name, clips in chosen.items() if len(clips)}
     if not 1 <= len(chosen) <= MAX_CLASSES:
         raise UserError(
-            f"{settings['name']}: {len(chosen)} classes, a gallery shows 1 to {MAX_CLASSES}; "
+            f"{settings['name']}: {len(chosen)} classes, but a gallery shows 1 to {MAX_CLASSES}; "
             "choose some with --classes"
         )
     name, create = IMAGES[image]
@@ -122,10 +122,10 @@ def draw(
 
 
 def choose(clips: Clips, column: int, num: int, *, seed: int) -> np.ndarray:
-    """Return the indices of up to `num` random clips of the class in a column of the labels.
+    """Return the indices of up to `num` random clips that have the label in the given column.
 
-    Clips with this label alone come before others, and clips of new songs before further clips of
-    the same song. The choice does not depend on other classes.
+    Clips with no other label are preferred, then clips of songs that have not been chosen yet. The
+    choice does not depend on other classes.
     """
     order = np.random.default_rng([seed, column]).permutation(len(clips))
     candidates = order[clips.labels[order, column] > 0]
@@ -155,8 +155,8 @@ def _stacked(rate_hz: int) -> _Kind:
         extents=((0, line_ms, side * line_ms / 1e3, 0),),
         x_label="time within a line (ms)",
         y_label="start time of the line (s)",
-        how_to_read=f"Each line shows {line_ms:.1f} ms of sound from left to right, the line below "
-        f"it the next {line_ms:.1f} ms. Tones appear as stripes, silence as grey.",
+        how_to_read=f"Each line shows {line_ms:.1f} ms of sound from left to right, and the line "
+        f"below it shows the next {line_ms:.1f} ms. Tones appear as stripes and silence as grey.",
         colours="gray",
         bar_ticks={0.0: "−1", 0.5: "0", 1.0: "1"},
         bar_label="sample value (relative to the peak)",
@@ -173,9 +173,9 @@ def _recurrence(rate_hz: int) -> _Kind:
         headers=tuple(f"{s:.2f} s, {power}" for s, power in zip(spans_s, powers, strict=True)),
         x_label="time i (s)",
         y_label="time j (s)",
-        how_to_read="Each point compares two samples: dark where their values are similar, bright "
-        "where they differ. Each clip is shown twice: an excerpt from its start, and one of twice "
-        "the length.",
+        how_to_read="Each point compares two samples: it is dark if their values are similar and "
+        "bright if they differ. Each clip is shown twice: an excerpt from its start, and another "
+        "excerpt that is twice as long.",
         colours="magma",
         bar_ticks={0.0: "0", 0.25: "0.25", 0.5: "0.5"},
         bar_label="|x[i] − x[j]| / 2",
@@ -196,14 +196,14 @@ def _log_mel(rate_hz: int) -> _Kind:
         x_label="time (s)",
         y_label="frequency (kHz)",
         y_ticks={p: f"{hz / 1e3:g}" for p, hz in zip(positions, marks_hz, strict=True)},
-        how_to_read="Energy of mel bands over time. A tone appears as the ladder of its harmonics.",
+        how_to_read="Energy in mel bands over time. A tone appears as a ladder of harmonics.",
         colours="magma",
         bar_ticks={silence: "silence", 0.0: "0", 2.0: "2"},
         bar_label="natural logarithm of the band energy",
     )
 
 
-#: Name of a front end to the title of its gallery and the function that returns its kind of image.
+#: For each front end, the title of its gallery and the function that creates its `_Kind`.
 IMAGES = {
     "stacked": ("Stacked images", _stacked),
     "recurrence": ("Recurrence plots", _recurrence),
@@ -212,7 +212,7 @@ IMAGES = {
 
 
 def _images(kind: _Kind, clips: Clips, i: int, num_samples: int) -> np.ndarray:
-    """Return the R images of the start of a clip: (R, rows, columns), first row on top."""
+    """Return the R images of the start of a clip: (R, rows, columns), with the top row first."""
     audio, gain = clips.read(int(i))
     audio = audio[:num_samples] / (gain * np.float32(INT16_SCALE))
     waveform = np.pad(audio.astype(np.float32), (0, num_samples - len(audio)))
@@ -223,7 +223,7 @@ def _images(kind: _Kind, clips: Clips, i: int, num_samples: int) -> np.ndarray:
 def _figure(
     kind: _Kind, chosen: Mapping[str, np.ndarray], clips: Clips, *, num_samples: int, title: str
 ) -> Figure:
-    """Draw a row per class with its clips, each as R images side by side."""
+    """Draw one row of clips per class, with each clip as R images side by side."""
     per_clip = len(kind.extents)
     num_columns = per_clip * max(map(len, chosen.values()))
     size = (2.8 + num_columns * _IMAGE_INCHES, 1.9 + len(chosen) * (_IMAGE_INCHES + 0.2))

@@ -1,4 +1,4 @@
-"""Markdown pages as single HTML files with embedded pictures, readable in any browser."""
+"""Conversion of Markdown pages to self-contained HTML files with embedded pictures."""
 
 import base64
 import html
@@ -10,16 +10,16 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-#: Pixels of a picture per pixel of the page, so that pictures stay sharp when they are enlarged.
+#: Picture pixels per pixel of the page; more than 1 keeps pictures sharp when they are enlarged.
 PICTURE_SCALE = 1.5
 _MARKDOWN = MarkdownIt("js-default")
 _STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
-#: The Escape key closes an enlarged picture, as a click does.
+#: Script that closes an enlarged picture on Escape, as a click does.
 _SCRIPT = """addEventListener("keydown", (event) => {
   if (event.key === "Escape")
     document.querySelectorAll("input:checked").forEach((box) => { box.checked = false; });
 });"""
-#: A number with its deviation, interval or unit: '0.672 [0.651, 0.695]', '9.33 ± 4.29 dB'.
+#: Numbers with a deviation, interval or unit: '0.672 [0.651, 0.695]', '9.33 ± 4.29 dB'.
 _NUMBER = r"[-+−]?\.?\d[\d.,]*"
 _QUANTITY = re.compile(
     rf"{_NUMBER}(?: [±/] {_NUMBER})*(?: \[{_NUMBER}, {_NUMBER}\])?"
@@ -28,15 +28,15 @@ _QUANTITY = re.compile(
 
 
 def to_html(page: str, *, pictures: Mapping[str, bytes]) -> str:
-    """Return a Markdown page as HTML.
+    """Convert a Markdown page to an HTML document.
 
-    The first heading is the title of the browser window. The paragraph above a table becomes its
-    caption, and its second line a note in small print. A picture that is a paragraph of its own
-    becomes a figure with a caption, which a click enlarges.
+    The first heading becomes the title of the document. The paragraph above a table becomes its
+    caption; the second line of the caption is set in small print. A picture in a paragraph of its
+    own becomes a figure with a caption, and a click enlarges it.
 
     Args:
-        page: Markdown with the tables of GitHub; HTML in it is escaped.
-        pictures: file name to PNG, to be embedded; other pictures remain links.
+        page: Markdown, with tables as on GitHub; HTML in it is escaped.
+        pictures: PNG files to embed, by file name; other pictures remain links.
     """
     tokens = _MARKDOWN.parse(page)
     title = next((_plain_text(token) for token in tokens if token.type == "inline"), "")
@@ -44,7 +44,7 @@ def to_html(page: str, *, pictures: Mapping[str, bytes]) -> str:
 
 
 def document_start(title: str, style: str = "") -> str:
-    """Return the start of an HTML document, with more style rules than those of all pages."""
+    """Return the start of an HTML document; ``style`` is added to the common style sheet."""
     return (
         '<!DOCTYPE html>\n<html lang="en-GB">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -53,12 +53,12 @@ def document_start(title: str, style: str = "") -> str:
 
 
 def document_end(script: str = "") -> str:
-    """Return the end of an HTML document, with another script than that of all pages."""
+    """Return the end of an HTML document; ``script`` is added to the common script."""
     return f"<script>\n{_SCRIPT}\n{script}</script>\n</body>\n</html>\n"
 
 
 def body(page: str, *, pictures: Mapping[str, bytes] | None = None) -> str:
-    """Return Markdown as HTML without the head and the end of a document; see `to_html`."""
+    """Convert Markdown to HTML without the start and end of a document; see `to_html`."""
     tokens = _MARKDOWN.parse(page)
     for token in (child for block in tokens for child in block.children or ()):
         if token.type == "text":
@@ -77,7 +77,7 @@ def _plain_text(token: Token) -> str:
 
 
 def _keep_together(match: re.Match) -> str:
-    """Return the text with spaces at which lines do not break."""
+    """Return the matched text with non-breaking spaces."""
     return match[0].replace(" ", "\u00a0")
 
 
@@ -86,7 +86,7 @@ def _html(content: str) -> Token:
 
 
 def _tables(tokens: Sequence[Token]) -> list[Token]:
-    """Return the tokens with each table in a figure, and the paragraph above it as the caption."""
+    """Wrap each table in a figure, with the paragraph above it as the caption."""
     framed: list[Token] = []
     for token in tokens:
         if token.type == "table_open":
@@ -105,7 +105,7 @@ def _tables(tokens: Sequence[Token]) -> list[Token]:
 
 
 def _small_print(children: Sequence[Token]) -> Iterator[Token]:
-    """Yield the tokens of a caption with all lines after the first in small print."""
+    """Yield the tokens of a caption, with all lines after the first in small print."""
     breaks = [i for i, token in enumerate(children, 1) if token.type == "softbreak"]
     if not breaks:
         yield from children
@@ -117,7 +117,7 @@ def _small_print(children: Sequence[Token]) -> Iterator[Token]:
 
 
 def _figures(tokens: Sequence[Token], pictures: Mapping[str, bytes]) -> Iterator[Token]:
-    """Yield the tokens with embedded pictures as figures in place of their paragraphs."""
+    """Yield the tokens, with paragraphs that hold an embedded picture replaced by figures."""
     remaining = iter(tokens)
     for token in remaining:
         if token.type != "paragraph_open":
@@ -133,7 +133,7 @@ def _figures(tokens: Sequence[Token], pictures: Mapping[str, bytes]) -> Iterator
 
 
 def _figure(caption: str, png: bytes) -> str:
-    """Return a figure whose checkbox, switched by a click, enlarges the picture."""
+    """Return a figure that a click enlarges by toggling a checkbox."""
     caption, encoded = html.escape(caption), base64.b64encode(png).decode()
     width, height = struct.unpack(">II", png[16:24])
     size = f"--width: {width / PICTURE_SCALE:g}px; --ratio: {width / height:.4f}"

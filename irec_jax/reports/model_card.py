@@ -1,4 +1,4 @@
-"""Model cards: the page that describes a packaged recogniser to those who use it."""
+"""Model cards, the pages that describe packaged recognisers to their users."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ from irec_jax.reports.page import data_name, debug_banner, rendered_banner
 from irec_jax.reports.tables import captioned_table, escape, markdown_table
 from irec_jax.text import class_names, interval, plural
 
-#: Thresholds of a report -> how the card names them.
+#: Kinds of threshold in a report, and their names in the card.
 _THRESHOLDS = {"fixed": "fixed threshold", "validation": "threshold tuned on validation clips"}
 
 
@@ -27,22 +27,22 @@ def model_card(
     Args:
         name: name of the packaged system.
         system: content of its `system.json`.
-        num_parameters: number of its parameters.
-        num_bytes: size of its `parameters.npz`.
-        command: the command that trains it, if it is known.
+        num_parameters: number of parameters.
+        num_bytes: size of its `parameters.npz` in bytes.
+        command: command that trains the system, if known.
         report: content of its `report.json`, if it was evaluated.
         fingerprint: content of its `dataset.json`, if it has one.
-        text: Markdown to put at the end, such as the licence and remarks.
+        text: Markdown to append, such as the licence and remarks.
     """
     parts = [
         f"# {escape(name)}",
-        f"Recognises {len(system['classes'])} instruments in audio files, with irec-jax:",
+        f"Recognises {len(system['classes'])} instruments in audio files. To use it with irec-jax:",
         "```bash\nirec recognize song.mp3 --workdir FOLDER\n```",
         *_classes(system),
         *_network(system, num_parameters, num_bytes),
         *_training(system, command),
         *_data(system, fingerprint),
-        *(_scores(system, report) if report else ["## Scores", "It was not evaluated."]),
+        *(_scores(system, report) if report else ["## Scores", "Not evaluated."]),
         *_limits(system),
         text.strip() or "## Licence\n\nNot stated.",
     ]
@@ -65,7 +65,7 @@ def _network(system: Mapping[str, Any], num_parameters: int, num_bytes: int) -> 
         ("front end", _settings(system["frontend"])),
         ("network", _settings(config["model"])),
         ("loss", _settings(config["loss"])),
-        ("parameters", f"{num_parameters:,}, in float16 {num_bytes / 1e6:.1f} MB"),
+        ("parameters", f"{num_parameters:,} ({num_bytes / 1e6:.1f} MB in float16)"),
         ("clip score", f"`{system['aggregation']}` of windows every {system['hop_s']:g} s"),
         ("thresholds", _settings(thresholds)),
     ]
@@ -78,8 +78,8 @@ def _training(system: Mapping[str, Any], command: str | None) -> list[str]:
         parts.append(f"```bash\n{command}\n```")
     versions = system.get("versions", {})
     known = [f"{key} {versions[key]}" for key in ("irec-jax", "jax", "flax") if key in versions]
-    made_with = f" It was trained with {', '.join(known)}." if known else ""
-    return [*parts, f"`system.json` holds every value of the config.{made_with}"]
+    made_with = f" The system was trained with {', '.join(known)}." if known else ""
+    return [*parts, f"`system.json` contains the complete config.{made_with}"]
 
 
 def _data(system: Mapping[str, Any], fingerprint: Mapping[str, Any] | None) -> list[str]:
@@ -128,7 +128,7 @@ def _scores(system: Mapping[str, Any], report: Mapping[str, Any]) -> list[str]:
         )
         for full_name, block in _by_name(report["classes"], per_class)
     ]
-    caption = "Test clips that have the class, and F1 at the fixed threshold."
+    caption = "Number of test clips with each class, and F1 at the fixed threshold."
     return [
         "## Scores",
         *rendered_banner(report),
@@ -150,9 +150,9 @@ def _calibration(system: Mapping[str, Any]) -> list[str]:
     ]
     caption = (
         "Expected calibration error on the test clips, before and after calibration on the "
-        "validation clips. The scores above are those before it."
+        "validation clips. The scores above were measured before calibration."
     )
-    head = ["calibration", "all classes of a clip", "strongest class of a clip"]
+    head = ["calibration", "all classes", "most probable class of each clip"]
     return [captioned_table(caption, head, rows)]
 
 
@@ -164,30 +164,34 @@ def _by_name(
 
 def _limits(system: Mapping[str, Any]) -> list[str]:
     lines = [
-        "It knows only the classes above, and gives other sounds to the most similar of them.",
+        "The system recognises only the classes above and assigns any other sound to the most "
+        "similar class.",
         _probabilities(system),
-        f"Sounds above {system['sample_rate_hz'] / 2000:g} kHz are not heard.",
-        "Parameters are rounded to float16; probabilities differ from those of the trained system "
-        "by less than 0.01.",
+        f"Frequencies above {system['sample_rate_hz'] / 2000:g} kHz are ignored.",
+        "Parameters are rounded to float16, which changes probabilities by less than 0.01.",
     ]
     if system.get("dataset", {}).get("rendered"):
         lines.insert(
-            0, "It was trained on rendered audio, and is right less often on recordings than above."
+            0,
+            "The system was trained on rendered audio; expect lower scores on recordings than "
+            "those above.",
         )
     return ["## Limits", "\n".join(f"- {line}" for line in lines)]
 
 
 def _probabilities(system: Mapping[str, Any]) -> str:
     if "calibration" in system:
-        return "Scores agree with frequencies in the validation clips, and less in other music."
+        return (
+            "Scores are calibrated on the validation clips and are less reliable for other music."
+        )
     return (
-        "A score is not the probability that an instrument plays; thresholds were chosen for the "
-        "data above and may suit other music less."
+        "A score is not the probability that an instrument plays. The thresholds were chosen for "
+        "the data above and may be less suitable for other music."
     )
 
 
 def _settings(settings: Mapping[str, Any]) -> str:
-    """Return `name` and the other settings of a section."""
+    """Return the name and the other settings of a config section as text."""
     values = {key: value for key, value in settings.items() if key != "name"}
     listed = ", ".join(f"{key} {_value(value)}" for key, value in values.items())
     name = f"`{settings['name']}`" if "name" in settings else ""

@@ -1,4 +1,4 @@
-"""Parts that the pages of all tasks and studies share."""
+"""Building blocks shared by the report pages of all tasks and studies."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,28 +9,28 @@ import numpy as np
 from irec_jax.reports.tables import captioned_table, escape
 from irec_jax.text import plural
 
-#: Clip score of `inference.aggregation` -> its name on pages, and its definition.
+#: Clip scores of `inference.aggregation`: their names on pages, and their definitions.
 CLIP_SCORES = {
     "s1": ("S1", "mean of the window probabilities"),
-    "s2": ("S2", "sum of the window probabilities, divided by the largest sum of a class"),
-    "max": ("max", "largest of the window probabilities"),
+    "s2": ("S2", "sum of the window probabilities, divided by the largest sum of any class"),
+    "max": ("max", "maximum of the window probabilities"),
     "top": ("top", "mean of the largest quarter of the window probabilities of each class"),
 }
-#: Name of the prepared data of a user's folder or file: label, format and digest of the content.
+#: Config names of a user's own data: label, format and digest of the content.
 _OWN_DATA = re.compile(r"(?P<label>.+?)(?:-(?P<format>\w+))?-[0-9a-f]{12}")
 
 
 def debug_banner(report: Mapping) -> list[str]:
-    """Return the warning that heads the page of a run with ``debug`` set; nothing for others."""
+    """Return a warning for the top of the page of a debug run; empty for other runs."""
     if not report.get("debug"):
         return []
-    return ["> **Debug run: a short training on little data, whose scores mean nothing.**"]
+    return ["> **Debug run: trained briefly on little data. The scores mean nothing.**"]
 
 
 def data_name(dataset: Mapping[str, Any]) -> str:
     """Return ``name``, ``version`` and ``config`` of a dataset as text.
 
-    A user's own files are named by their folder and format, without the digest of their content.
+    A user's own data is named by its folder and format, without the digest of its content.
     """
     config = str(dataset["config"])
     if own := _OWN_DATA.fullmatch(config):
@@ -39,9 +39,9 @@ def data_name(dataset: Mapping[str, Any]) -> str:
 
 
 def rendered_banner(report: Mapping, recordings: str = "IRMAS") -> list[str]:
-    """Return the warning that heads a report on rendered audio; nothing for recordings.
+    """Return a warning for the top of a report on rendered audio; empty for recordings.
 
-    ``recordings`` is the dataset of recordings whose scores readers might compare.
+    ``recordings`` names the dataset of recordings with which readers might compare the scores.
     """
     if not report["rendered"]:
         return []
@@ -50,7 +50,7 @@ def rendered_banner(report: Mapping, recordings: str = "IRMAS") -> list[str]:
 
 
 def picture(captions: Mapping[str, str], name: str, heading: str | None = None) -> list[str]:
-    """Return the link to a picture file below a Markdown heading; nothing if it was not drawn."""
+    """Return a Markdown picture below an optional heading; empty if it was not drawn."""
     if name not in captions:
         return []
     return [*([heading] if heading else []), f"![{escape(captions[name])}]({name})"]
@@ -67,7 +67,7 @@ def measured_table(
 
     Args:
         report: a report with ``rendered`` and ``provenance``.
-        caption: a sentence that says what was measured.
+        caption: sentence that states what was measured.
         header, rows, num_text_columns: see `tables.markdown_table`.
     """
     dataset, command = (report["provenance"][key] for key in ("dataset", "command"))
@@ -77,20 +77,20 @@ def measured_table(
 
 
 def failed_runs(failures: Mapping[str, str]) -> list[str]:
-    """Return a paragraph that lists the runs that failed and the reasons; nothing if none did."""
+    """Return a list of the failed runs and the reasons; empty if no run failed."""
     lines = [f"- {name}: {escape(reason)}" for name, reason in failures.items()]
     heading = "**Failed** (run the same command to try again):"
     return [heading, "\n".join(lines)] if lines else []
 
 
 def mean_over_runs(values: Sequence[float]) -> dict:
-    """Return ``mean``, ``sd`` (of a sample, n - 1; NaN for one run) and the ``values`` of runs."""
+    """Return the ``mean``, the sample ``sd`` (n - 1; NaN for one run) and the ``values``."""
     sd = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
     return {"mean": float(np.mean(values)), "sd": sd, "values": [float(v) for v in values]}
 
 
 def repeats_heading(repeats: Mapping) -> str:
-    """Return the heading of the section on repeated runs, with ``num_runs`` and ``seeds``."""
+    """Return the heading of the section on repeated runs, with their number and seeds."""
     seeds = ", ".join(map(str, repeats["seeds"]))
     return (
         f"## Mean ± standard deviation of {plural(repeats['num_runs'], 'run')} "
@@ -102,8 +102,8 @@ def provenance_table(provenance: Mapping, settings: Mapping[str, str] | None = N
     """Return the captioned table of data, command, code, hardware and versions.
 
     Args:
-        provenance: result of `provenance.collect`, or of `provenance.environment`.
-        settings: further rows, name to text.
+        provenance: result of `provenance.collect` or `provenance.environment`.
+        settings: additional rows, text by name.
     """
     hardware, git = provenance["hardware"], provenance["git"]
     devices = ", ".join(f"{count} x {kind}" for kind, count in hardware["devices"].items())

@@ -6,12 +6,12 @@ from irec_jax.reports.page import measured_table
 from irec_jax.reports.tables import escape
 from irec_jax.text import class_names, difference, interval, is_finite, number
 
-#: Score of `evaluation.pieces` -> its name in tables.
+#: Scores of `evaluation.pieces` and their names in tables.
 NAMES = {"precision": "P", "recall": "R", "f1": "F1", "auc": "ROC AUC"}
 
 
 def sections(report: Mapping) -> list[str]:
-    """Return the section on the entry ``pieces`` of a report; nothing if it has none."""
+    """Return the section on scores by piece; empty if the report has no entry ``pieces``."""
     if not (entry := report.get("pieces")):
         return []
     by_frame = [_frames(report, entry["frames"])] if "frames" in entry else []
@@ -20,12 +20,12 @@ def sections(report: Mapping) -> list[str]:
 
 
 def with_interval(block: Mapping, name: str) -> str:
-    """Return a score with its interval: '0.672 [0.651, 0.695]'."""
+    """Format a score with its interval: '0.672 [0.651, 0.695]'."""
     return interval(block[name], block[f"{name}_interval"])
 
 
 def signed_interval(block: Mapping, name: str) -> str:
-    """Return a difference with its interval, all with signs: '+0.041 [+0.012, +0.065]'."""
+    """Format a difference with its interval, all with signs: '+0.041 [+0.012, +0.065]'."""
     ends = block[f"{name}_interval"]
     text = difference(block[name])
     if not all(map(is_finite, ends)):
@@ -34,7 +34,7 @@ def signed_interval(block: Mapping, name: str) -> str:
 
 
 def _systems(report: Mapping, entry: Mapping) -> str:
-    """Return the mean scores of the model and the baselines, and the model's lead."""
+    """Return a table of the scores of the model and the baselines, and of their differences."""
     systems = {f"**{report['system']}**": entry["model"], **entry["baselines"]}
     rows = [
         [name, *(with_interval(block["macro"], score) for score in NAMES)]
@@ -51,15 +51,15 @@ def _systems(report: Mapping, entry: Mapping) -> str:
         report,
         f"Precision (P), recall (R) and F1 at threshold {entry['threshold']:g} and ROC AUC within "
         f"each of the {entry['model']['num_pieces']} test pieces, averaged over the pieces and "
-        "then over the classes, with 95 % intervals bootstrapped over pieces; differences on the "
-        "same resamples.",
+        "then over the classes, with 95 % intervals bootstrapped over pieces. Differences are "
+        "computed on the same resamples.",
         ["system", *(f"{name} [95 %]" for name in NAMES.values())],
         rows,
     )
 
 
 def _frames(report: Mapping, entry: Mapping) -> str:
-    """Return the scores of the model and the baselines in frames."""
+    """Return a table of the frame-wise scores of the model and the baselines."""
     systems = {f"**{report['system']}**": entry["model"], **entry["baselines"]}
     rows = [
         [
@@ -71,15 +71,15 @@ def _frames(report: Mapping, entry: Mapping) -> str:
     ]
     return measured_table(
         report,
-        f"The same in each of the {entry['model']['num_frames']:,} frames of 1,024 samples, with "
-        "the scores of the instance in which the frame begins, and the micro F1 of all frames.",
+        f"The same scores over {entry['model']['num_frames']:,} frames of 1,024 samples, and micro "
+        "F1 over all frames. A frame has the scores of the instance in which it begins.",
         ["system", *(f"{name} [95 %]" for name in NAMES.values()), "micro F1"],
         rows,
     )
 
 
 def _classes(report: Mapping, scores: Mapping) -> str:
-    """Return the scores of each class, and the number of pieces that lack them."""
+    """Return a table of the scores of each class and the numbers of pieces without them."""
     names = class_names(report["classes"])
     rows = []
     for code, name in zip(report["classes"], names, strict=True):
@@ -92,9 +92,9 @@ def _classes(report: Mapping, scores: Mapping) -> str:
     header += ["pieces without P", "without R and F1", "without ROC AUC"]
     return measured_table(
         report,
-        f"Mean scores of {report['system']} over the test pieces by class. A piece is left out of "
-        "R and F1 if the class never plays in it, of P if it is not predicted either, and of ROC "
-        f"AUC if it never or always plays ({scores['num_pieces']} pieces).",
+        f"Mean scores of {report['system']} over the {scores['num_pieces']} test pieces by class. "
+        "A piece is excluded from R and F1 if the class never plays in it, from P if the class is "
+        "also never predicted, and from ROC AUC if the class never or always plays.",
         header,
         rows,
     )

@@ -1,4 +1,4 @@
-"""Previews of audio files for pages: a compressed mono copy, and the envelope of the waveform."""
+"""Previews of audio files for web pages: a compressed mono copy and the waveform's envelope."""
 
 import collections
 import dataclasses
@@ -17,11 +17,11 @@ NUM_COLUMNS = 800
 
 @dataclasses.dataclass(frozen=True)
 class Preview:
-    """A preview of an audio file.
+    """Preview of an audio file.
 
     Attributes:
-        envelope: largest absolute sample of each of up to `NUM_COLUMNS` parts of equal length.
-        mp3: the compressed copy; None if none was requested.
+        envelope: peak of each of up to `NUM_COLUMNS` parts of equal length.
+        mp3: compressed copy; None if none was requested.
     """
 
     envelope: np.ndarray
@@ -36,15 +36,15 @@ def num_uri_bytes(duration_s: float) -> float:
 def read_preview(path: str | os.PathLike, duration_s: float, *, with_audio: bool) -> Preview:
     """Read a preview of an audio file block by block.
 
-    Channels are averaged; if they cancel, the loudest one is used.
+    Channels are averaged; if they cancel, the loudest channel is used.
 
     Args:
-        path: the file.
-        duration_s: its length in seconds.
-        with_audio: make a compressed copy, 480 kB per minute.
+        path: path of the file.
+        duration_s: duration of the file.
+        with_audio: whether to make a compressed copy, which takes 480 kB per minute.
 
     Raises:
-        UserError: an unreadable file.
+        UserError: the file cannot be read.
     """
     levels = audio.ChannelLevels()
     preview = _read(
@@ -69,14 +69,14 @@ def _read(blocks: Iterable[np.ndarray], duration_s: float, with_audio: bool) -> 
 
 
 def _measure(blocks: Iterable[np.ndarray], step: int, peaks: list[float]) -> Iterator[np.ndarray]:
-    """Yield blocks (n,), and append the largest absolute value of every `step` samples."""
+    """Yield the blocks (n,), and append the peak of every `step` samples to ``peaks``."""
     num_samples = 0
     for block in blocks:
         offset = num_samples % step
         starts = np.maximum(np.arange(-offset, len(block), step), 0)
-        found = np.maximum.reduceat(np.abs(block), starts).tolist()
+        maxima = np.maximum.reduceat(np.abs(block), starts).tolist()
         if offset:
-            peaks[-1] = max(peaks[-1], found.pop(0))
-        peaks += found
+            peaks[-1] = max(peaks[-1], maxima.pop(0))
+        peaks += maxima
         num_samples += len(block)
         yield block

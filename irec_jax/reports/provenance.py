@@ -1,6 +1,6 @@
 """Provenance of a report: data, command, code, versions and hardware.
 
-The only paths that are recorded are those on the user's command line.
+The only paths recorded are those on the user's command line.
 """
 
 import collections
@@ -37,16 +37,16 @@ def collect(
 
     Args:
         dataset, version, config: name, version and config (size and audio format) of the builder.
-        split: the split that was scored.
-        seed: seed of the run.
-        durations_s: duration of each phase in seconds.
+        split: split that was scored.
+        seed: random seed of the run.
+        durations_s: duration of each phase in seconds, by name.
     """
     data = {"name": dataset, "version": version, "config": config, "split": split}
     return {"dataset": data, "seed": seed, **environment(durations_s)}
 
 
 def environment(durations_s: Mapping[str, float] | None = None) -> dict:
-    """Return the part of `collect` that does not depend on a dataset."""
+    """Return the provenance without dataset and seed; see `collect`."""
     return {
         "command": command(),
         "git": git(Path(__file__).resolve().parents[2]),
@@ -68,10 +68,11 @@ def command() -> str:
 
 
 def git(folder: Path) -> dict | None:
-    """Return ``commit``, and ``dirty`` if tracked files differ from it; None outside a checkout.
+    """Return the ``commit`` of a checkout, and whether it is ``dirty``; None outside a checkout.
 
-    ``folder`` must be the top of the checkout: a package installed inside another project's
-    checkout is independent of that project's commit.
+    A checkout is dirty if tracked files differ from the commit. ``folder`` must be its top level,
+    because a package installed inside another project's checkout does not belong to that project's
+    commit.
     """
 
     def run_git(*arguments: str) -> str | None:
@@ -91,7 +92,7 @@ def git(folder: Path) -> dict | None:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of those `LIBRARIES` that are installed."""
+    """Return the versions of Python and of the installed `LIBRARIES`."""
     installed = {"python": platform.python_version()}
     for name in LIBRARIES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -100,7 +101,7 @@ def versions() -> dict[str, str]:
 
 
 def hardware() -> dict:
-    """Return JAX's devices, the number of processes, CPU model and cores usable by the process."""
+    """Return JAX's devices, the number of processes, the CPU model and the usable cores."""
     kinds = collections.Counter(device.device_kind for device in jax.devices())
     affinity = getattr(os, "sched_getaffinity", None)
     return {
@@ -114,7 +115,7 @@ def hardware() -> dict:
 
 
 def _cpu_model() -> str:
-    with contextlib.suppress(OSError):  # not Linux
+    with contextlib.suppress(OSError):  # only Linux has this file
         for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()

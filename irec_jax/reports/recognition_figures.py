@@ -15,7 +15,7 @@ _THRESHOLD_STYLES = (("black", "-"), (ORANGE, "--"), (GREEN, ":"), (PURPLE, "-."
 
 
 def class_f1_bars(classes: Sequence[str], f1: Mapping[str, Sequence[float]]) -> Figure:
-    """Draw the F1 of K classes: a group of bars per class, a colour per setting (at most five)."""
+    """Draw the F1 of each class as grouped bars, with one colour per setting (at most five)."""
     figure, axes = figures.new_axes(max(6.0, 1.5 + 0.75 * len(classes)), 4.0)
     positions, width = np.arange(len(classes)), 0.82 / len(f1)
     for index, (setting, values) in enumerate(f1.items()):
@@ -37,9 +37,10 @@ def threshold_curve(
     marks: Mapping[str, float],
     score: str,
 ) -> Figure:
-    """Draw micro and macro F1 on the test split against the threshold on a clip score ('S2').
+    """Draw micro and macro F1 on the test split against the threshold on a clip score.
 
-    ``marks`` are thresholds to mark, by name ('fixed', 'validation', 'oracle').
+    ``marks`` holds thresholds to mark, by name ('fixed', 'validation', 'oracle'); ``score`` is the
+    name of the clip score ('S2').
     """
     figure, axes = figures.new_axes(7.0, 4.2)
     for name, f1, colour, marker, style in (
@@ -59,9 +60,9 @@ def threshold_curve(
 
 
 def confusion_matrix(counts: np.ndarray, classes: Sequence[str]) -> Figure:
-    """Draw the confusion matrix of predominant instruments, shaded by the share of each row.
+    """Draw the confusion matrix of predominant instruments, shaded by the share of the true class.
 
-    ``counts`` (K, K) has a row per true class and a column per class with the highest score.
+    ``counts`` (K, K) has true classes in rows and predicted classes in columns.
     """
     counts = np.asarray(counts)
     totals = counts.sum(1, keepdims=True)
@@ -81,7 +82,7 @@ def confusion_matrix(counts: np.ndarray, classes: Sequence[str]) -> Figure:
 
 
 def training_curves(history: Sequence[Mapping[str, float]]) -> Figure:
-    """Draw ``train_loss`` and ``valid_loss`` by ``epoch``, with the best epoch marked."""
+    """Draw ``train_loss`` and ``valid_loss`` by ``epoch``, and mark the lowest validation loss."""
     figure, axes = figures.new_axes(7.0, 4.0)
     keys = ("epoch", "train_loss", "valid_loss")
     epochs, train, valid = (np.array([row[key] for row in history], float) for key in keys)

@@ -18,7 +18,7 @@ from irec_jax.reports.tables import captioned_table, escape
 from irec_jax.text import class_names, mean_sd, number, plural
 
 _THRESHOLD_NAMES = {
-    "fixed": "fixed beforehand",
+    "fixed": "fixed in advance",
     "validation": "tuned on validation",
     "validation_per_class": "tuned on validation, per class",
     "oracle": "oracle (best micro F1 on test)",
@@ -28,7 +28,7 @@ _WITH_INTERVALS = ["micro P", "R", "F1 [95 %]", "macro P", "R", "F1 [95 %]"]
 
 
 def markdown_page(report: Mapping, captions: Mapping[str, str]) -> str:
-    """Return the Markdown page of a report of `recognition_report.assemble`.
+    """Return the Markdown page of a report from `recognition_report.assemble`.
 
     The figures are stored beside the page; ``captions`` maps their file names to captions.
     """
@@ -69,7 +69,7 @@ def _score(block: Mapping, name: str = "f1") -> str:
 
 
 def _headline(report: Mapping) -> str:
-    """Return the main scores: accuracy first if every clip has one label, else F1."""
+    """Return the main scores, starting with accuracy if every clip has one label, else with F1."""
     fixed, sizes = report["thresholds"]["fixed"], report["data"]["test"]
     protocol, accuracy = report.get("protocol"), report["predominant"]
     split, unit = "", "clips"
@@ -125,7 +125,7 @@ def _warnings(report: Mapping) -> list[str]:
 
 
 def _data_splits(report: Mapping) -> list[str]:
-    """Return the sizes of the splits and the accuracy of the best epoch on each."""
+    """Return the section on the sizes of the splits and the accuracy of the best epoch."""
     protocol, best = report.get("protocol"), report.get("best_epoch")
     if not protocol:
         return []
@@ -134,15 +134,15 @@ def _data_splits(report: Mapping) -> list[str]:
         names = {"training": "train_top1", "validation": "valid_top1", "test": "test_accuracy"}
         accuracies = {split: best.get(name) for split, name in names.items()}
         text += (
-            f" Accuracy at epoch {best['epoch']}, the best one: the share of examples whose class "
-            "with the highest score is a label; over the training windows during the epoch, over "
-            f"the validation windows after it, and over the test {protocol['unit']} with exactly "
-            "one label."
+            f" Accuracy at epoch {best['epoch']}, the best epoch, is the share of examples that "
+            "have the class with the highest score among their labels. It is measured on training "
+            "windows during the epoch, on validation windows after it, and on test "
+            f"{protocol['unit']} with exactly one label."
         )
     if weighted := report.get("class_weights"):
         names = dict(zip(report["classes"], class_names(report["classes"]), strict=True))
         listed = (f"{escape(names[key])} {value:.2f}" for key, value in weighted["weights"].items())
-        text += f" Weights of the classes in training ({weighted['kind']}): {', '.join(listed)}."
+        text += f" Class weights in training ({weighted['kind']}): {', '.join(listed)}."
     rows = [
         [split, str(sizes["num_examples"]), str(sizes["num_songs"]), number(accuracies.get(split))]
         for split, sizes in protocol["sides"].items()
@@ -152,7 +152,7 @@ def _data_splits(report: Mapping) -> list[str]:
 
 
 def _score_row(name: str, block: Mapping) -> list[str]:
-    """Return a name, the threshold (or the range of those per class), and the average scores."""
+    """Return a table row: a name, the threshold or the range of thresholds, and the mean scores."""
     value = block["threshold"]
     ends = (min(value.values()), max(value.values())) if isinstance(value, Mapping) else (value,)
     row = [name, " to ".join(f"{end:.2f}" for end in ends)]
@@ -182,10 +182,11 @@ def _score_table(report: Mapping) -> str:
 def _explanation(report: Mapping) -> str:
     ranking = report["ranking"]
     lines = [
-        "The oracle threshold is the one, common to all classes, with the largest micro F1 on the "
-        "test split itself. It is not a result: it bounds the micro F1 of common thresholds under "
-        "the same clip score. Macro F1, thresholds per class and other clip scores may exceed it.",
-        "Ranking by the mean probability of the windows: "
+        "The oracle threshold is the single threshold for all classes with the highest micro F1 on "
+        "the test split itself. It is not a result but an upper bound on the micro F1 of a single "
+        "threshold with the same clip score. Macro F1, thresholds per class and other clip scores "
+        "may exceed it.",
+        "Ranking by mean window probability: "
         f"macro ROC AUC {number(ranking['auc']['macro'])}, "
         f"label ranking average precision {number(ranking['lrap'])}.",
         *report["notes"],
@@ -212,7 +213,7 @@ def _repeats(report: Mapping) -> list[str]:
     )
     return [
         repeats_heading(repeats),
-        f"Class with the highest score: {accuracies}.",
+        f"Predicting the class with the highest score: {accuracies}.",
         measured_table(
             report,
             "Precision (P), recall (R) and F1 on the test split: mean ± standard deviation over "
@@ -251,9 +252,9 @@ def _class_table(report: Mapping) -> str:
     header += ["F1, tuned", "tuned threshold", "F1, oracle", "ROC AUC"]
     return measured_table(
         report,
-        "Test clips that have the class and clips predicted to have it; precision (P), recall (R) "
-        "and F1 at the fixed threshold; F1 at the threshold of the class tuned on validation, and "
-        "at the oracle threshold.",
+        "Number of test clips with each class and number of clips predicted to have it; precision "
+        "(P), recall (R) and F1 at the fixed threshold; F1 at the threshold tuned for the class on "
+        "validation, and at the oracle threshold; ROC AUC.",
         header,
         rows,
     )
@@ -279,8 +280,8 @@ def _confusion(report: Mapping) -> str:
     if not predominant["num_clips"]:
         return "No test clip has exactly one label."
     return (
-        f"The {plural(predominant['num_clips'], 'test clip')} with exactly one label: rows are "
-        "the label, columns the class with the largest mean probability. Accuracy: "
-        f"{predominant['accuracy']:.1%}; balanced over the classes: "
+        f"The matrix covers the {plural(predominant['num_clips'], 'test clip')} with exactly one "
+        "label. Rows are true classes; columns are the classes with the highest mean probability. "
+        f"Accuracy: {predominant['accuracy']:.1%}; balanced accuracy: "
         f"{predominant['balanced_accuracy']:.1%}."
     )

@@ -33,25 +33,26 @@ def assemble(
 
     Args:
         evaluation: result of `irec_jax.evaluation.recognition.evaluate`.
-        system: name of the evaluated system: 'han'.
+        system: name of the evaluated system, such as 'han'.
         provenance: result of `provenance.collect`.
-        rendered: whether the audio was rendered, which the page then states first.
+        rendered: whether the audio was rendered; if so, the page starts with a warning.
         protocol: data splits, from `data.protocol`.
-        best_epoch: the epoch of ``history`` whose parameters were evaluated; the report adds
-            ``test_accuracy`` to it.
-        baselines: name to a result of `irec_jax.evaluation.recognition.compact`.
+        best_epoch: epoch of ``history`` whose parameters were evaluated; the report adds its
+            ``test_accuracy``.
+        baselines: results of `irec_jax.evaluation.recognition.compact` by name.
         history: one dict per epoch with ``epoch``, ``train_loss`` and ``valid_loss``.
         reported: published scores: ``dataset`` (builder name), ``source`` and ``rows``, each a
             dict of ``setting`` and any of ``micro_p``, ``micro_r``, ``micro_f1``, ``macro_p``,
-            ``macro_r``, ``macro_f1``. Omitted from reports on other datasets, which are not
-            comparable.
+            ``macro_r``, ``macro_f1``. They are omitted from reports on other datasets, whose scores
+            are not comparable.
         repeats: result of `summarize_repeats`.
-        class_weights: ``kind`` and ``weights`` by class of the loss in training, if it has any.
-        debug: whether the run was too short to learn anything, which the page then states first.
+        class_weights: ``kind`` and ``weights`` by class that the training loss used, if any.
+        debug: whether the run was too short to learn anything; if so, the page starts with a
+            warning.
 
     Returns:
-        dict with ``system``, ``dataset`` (name), ``rendered``, all of ``evaluation``,
-        ``provenance``, and the optional parts that were given.
+        dict: ``system``, ``dataset`` (name), ``rendered``, the entries of ``evaluation``,
+        ``provenance``, and those optional parts that were given.
     """
     dataset = provenance["dataset"]["name"]
     if reported and reported["dataset"] != dataset:
@@ -75,11 +76,11 @@ def summarize_repeats(reports: Sequence[Mapping]) -> dict:
     """Return means and standard deviations over runs with different seeds, from their reports.
 
     Returns:
-        dict: ``num_runs``, ``seeds``, and ``thresholds`` by kind: for ``micro`` and ``macro`` the
-        ``precision``, ``recall`` and ``f1``; ``accuracy`` and ``balanced_accuracy`` of the
-        single-label test clips, and ``train_accuracy`` and ``valid_accuracy`` of the best epochs
-        where all runs have them. Each with ``mean``, ``sd`` (of a sample, n - 1; NaN for one run)
-        and ``values``.
+        dict: ``num_runs``; ``seeds``; ``thresholds``, with the ``micro`` and ``macro``
+        ``precision``, ``recall`` and ``f1`` at each kind of threshold; ``accuracy`` and
+        ``balanced_accuracy`` on single-label test clips; and, if all runs have them,
+        ``train_accuracy`` and ``valid_accuracy`` of the best epochs. Each score has a ``mean``, a
+        sample ``sd`` (n - 1; NaN for one run) and ``values``.
     """
 
     def over_runs(kind: str, average: str, name: str) -> dict:
@@ -106,12 +107,15 @@ def summarize_repeats(reports: Sequence[Mapping]) -> dict:
 
 
 def write(report: Mapping, folder: str | os.PathLike) -> Path:
-    """Write the report of `assemble`; see `writing.write_report`. Return the path of report.md."""
+    """Write a report from `assemble` and return the path of report.md.
+
+    See `writing.write_report`.
+    """
     return write_captioned_report(folder, report, markdown_page, _figures(report))
 
 
 def _figures(report: Mapping) -> dict[str, tuple[Figure, str]]:
-    """Return file name to figure and caption."""
+    """Return the figures and their captions by file name."""
     classes, thresholds = report["classes"], report["thresholds"]
     score = CLIP_SCORES[report["aggregation"]][0]
     curve = report["aggregations"][report["aggregation"]]["curve"]

@@ -1,4 +1,4 @@
-// The cursor of each timeline follows its player; clicks and arrow keys move both.
+// The cursor of each timeline follows its player. Clicks and arrow keys move both.
 document.querySelectorAll(".timeline").forEach((timeline) => {
   const audio = timeline.closest("section").querySelector("audio");
   if (!audio) return;
@@ -46,7 +46,7 @@ document.querySelectorAll(".timeline").forEach((timeline) => {
     move(duration * (event.clientX - box.left) / box.width);
   };
   seek.addEventListener("pointerdown", (event) => {
-    if (event.button !== 0 || event.pointerType === "touch") return;  // touches may scroll
+    if (event.button !== 0 || event.pointerType === "touch") return;  // a touch may be the start of scrolling
     moveToPointer(event);
     seek.setPointerCapture(event.pointerId);
   });

@@ -1,4 +1,4 @@
-"""HTML page of the instruments recognised in audio files, with players and timelines."""
+"""HTML page on the instruments recognised in audio files, with audio players and timelines."""
 
 import base64
 import dataclasses
@@ -25,12 +25,12 @@ _SCRIPT = (_FOLDER / "recognized_page.js").read_text(encoding="utf-8")
 
 @dataclasses.dataclass(frozen=True)
 class System:
-    """A system that recognised the instruments.
+    """System that recognised the instruments.
 
     Attributes:
-        name: name of its config.
-        dataset: `name`, `version`, `config` and `rendered` of its training data; may be empty.
-        workdir: its folder, as typed, or the one that comes with irec-jax.
+        name: name of the config.
+        dataset: `name`, `version`, `config` and `rendered` of the training data; may be empty.
+        workdir: folder of the system, as typed by the user or as packaged with irec-jax.
         aggregation: name of the clip score.
     """
 
@@ -41,16 +41,16 @@ class System:
 
 
 class RecognizedPage:
-    """A page with a section for each file, to be written while the files are recognised.
+    """Page with a section for each file, written while the files are being recognised.
 
-    The page consists of `start()`, the result of `section` for each file so far, and `end()`. The
-    start states how many of the files are on the page.
+    The page consists of `start()`, the `section` of each file so far, and `end()`. Its start states
+    how many of the files are on the page.
 
     Args:
-        path: the page, which links to files relative to its folder.
+        path: path of the page; links to files are relative to its folder.
         files: all files that will be recognised.
-        systems: the systems that recognise them.
-        threshold: name or number of the threshold, as typed.
+        systems: systems that recognise them.
+        threshold: name or value of the threshold, as typed.
         provenance: result of `provenance.environment`.
     """
 
@@ -69,7 +69,7 @@ class RecognizedPage:
         self._num_failed = 0
 
     def start(self) -> str:
-        """Return the start of the document: title, warnings and the table of the files so far."""
+        """Return the start of the document: title, warnings, and a table of the files so far."""
         title = f"Instruments in {len(self._files)} files"
         if len(self._files) == 1:
             title = f"Instruments in {printable(self._files[0].name)}"
@@ -89,14 +89,16 @@ class RecognizedPage:
     def section(
         self, file: Path, result: Any | None, preview: Preview | None, *, link: bool, error: str
     ) -> Iterator[str]:
-        """Yield the section of the next file in parts; the start states it after the last one.
+        """Yield the section of the next file in parts.
+
+        Only after the last part has been yielded does `start` include the file.
 
         Args:
-            file: its path.
-            result: its `irec_jax.systems.recognized.Recognized`; None if it failed.
-            preview: its waveform, and the audio to embed.
-            link: play the original file, unless audio is embedded.
-            error: why it, or one of its outputs, failed; empty if nothing did.
+            file: path of the file.
+            result: the `irec_jax.systems.recognized.Recognized` of the file; None if it failed.
+            preview: waveform of the file, and the audio to embed.
+            link: whether to play the original file if no audio is embedded.
+            error: why the file or one of its outputs failed; empty if nothing failed.
         """
         number, name, labels = len(self._rows) + 1, printable(file), "–"
         note = result.note if result else ""
@@ -112,7 +114,7 @@ class RecognizedPage:
         self._rows.append([link_to_section, length, labels, "; ".join(remarks)])
 
     def end(self) -> str:
-        """Return the end of the document: provenance and script."""
+        """Return the end of the document: the provenance and the script."""
         names = [f"{system.name} in {system.workdir}" for system in self._systems]
         datasets = dict.fromkeys(_describe_dataset(system.dataset) for system in self._systems)
         settings = {
@@ -124,13 +126,13 @@ class RecognizedPage:
         return body("\n\n".join(provenance)) + document_end(_SCRIPT)
 
     def _progress(self) -> list[str]:
-        """Return how many files are on the page; nothing for a single one."""
+        """Return how many files are on the page; empty if there is only one file."""
         done, total = len(self._rows), len(self._files)
         failed = f", {self._num_failed} failed" if self._num_failed else ""
         if done < total:
             return [
-                f"**{done} of {total} files**{failed}. The page is replaced while `irec recognize` "
-                "runs: reload it to see more."
+                f"**{done} of {total} files**{failed}. The page is updated while `irec recognize` "
+                "runs; reload it to see more files."
             ]
         return [f"**{total} files**{failed}."] if total > 1 else []
 
@@ -142,7 +144,7 @@ class RecognizedPage:
         return (
             f"Recognised by {systems} on {self._provenance['date'][:10]}. An instrument is "
             "recognised if its score over the file reaches its threshold. In the timelines, "
-            "opacity is the activity, and a bar marks where it reaches the threshold."
+            "opacity shows the activity, and a bar marks activity at or above the threshold."
         )
 
     def _recognized(
@@ -212,8 +214,8 @@ class RecognizedPage:
         aggregations = dict.fromkeys(system.aggregation for system in self._systems)
         shown = "; ".join(": ".join(CLIP_SCORES[name]) for name in aggregations)
         caption = (
-            f"Score over the file ({shown}), and the share of the time "
-            "in which the instrument is active."
+            f"Score over the file ({shown}), and the share of the time for which the instrument is "
+            "active."
         )
         return captioned_table(caption, header, rows, 2)
 
@@ -227,14 +229,14 @@ def _describe_dataset(dataset: Mapping[str, Any]) -> str:
 
 
 def _training_data(systems: Sequence[System]) -> list[str]:
-    """Return a warning if a system was trained on rendered music; nothing for others."""
+    """Return a warning if a system was trained on rendered music; otherwise empty."""
     if not any(system.dataset.get("rendered") for system in systems):
         return []
     return ["> **Trained on rendered music: expect errors on recordings.**"]
 
 
 def _labels(result: Any) -> str:
-    """Return the recognised instruments, the strongest first."""
+    """Return the recognised instruments, with the highest score first."""
     ranked = sorted(result.labels, key=result.scores.get, reverse=True)
     return ", ".join(class_names(ranked)) or "none"
 

@@ -1,4 +1,4 @@
-"""Timeline of the instruments in a recording as HTML: rows of inline SVG that a script animates."""
+"""HTML timeline of the instruments in a recording: rows of inline SVG with a playback cursor."""
 
 import html
 from collections.abc import Iterator
@@ -18,11 +18,13 @@ _MAX_TICKS = 10
 
 
 def timeline(result: Any, envelope: np.ndarray | None) -> str:
-    """Return a figure with the waveform, a row per instrument that is ever active, and a time axis.
+    """Return a figure with the waveform, a row for each active instrument, and a time axis.
+
+    Instruments that are recognised but never active have a row as well.
 
     Args:
         result: an `irec_jax.systems.recognized.Recognized`.
-        envelope: (C,) peaks of the waveform, see `preview.Preview`; None: no waveform.
+        envelope: (C,), peaks of the waveform, see `preview.Preview`; None draws no waveform.
     """
     rows = activity_rows(result, NUM_COLUMNS)
     lanes = [_waveform(envelope)] if envelope is not None and len(envelope) else []
@@ -55,7 +57,7 @@ def _waveform(envelope: np.ndarray) -> str:
 
 
 def _lane(row: ActivityRow) -> str:
-    """Return the row of an instrument: opacity is activity, and a bar marks where it is active."""
+    """Return the row of an instrument: opacity shows activity, and a bar marks active columns."""
     shades = np.rint(_NUM_SHADES * np.clip(row.activity, 0, 1)).astype(int)
     shapes = "".join(
         f'<path opacity="{shade / _NUM_SHADES:g}" d="{_rectangles(shades == shade, 0, 8)}"/>'

@@ -1,4 +1,4 @@
-"""Figures of separators, and of the classifiers applied to their estimates."""
+"""Figures for separators, and for classifiers that are applied to their estimates."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -15,16 +15,16 @@ from irec_jax.reports import figures
 from irec_jax.reports.figures import BLUE, GREEN, GREY, LIGHT_GREY, ORANGE, PURPLE, VERMILION
 from irec_jax.text import class_names, shorten
 
-_History = Sequence[Mapping[str, float]]  # values of each epoch
+_History = Sequence[Mapping[str, float]]  # one mapping per epoch
 _COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, GREY)
 _STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)))
 _SYSTEMS: dict[str, dict[str, Any]] = {
     "ideal": dict(color=GREEN, marker="^", label="ideal ratio mask"),
     "raw": dict(color=BLUE, marker="o", label="raw"),
     "post": dict(color=VERMILION, marker="s", label="post"),
-    "mixture": dict(color=GREY, marker="v", label="mixture (do nothing)"),
+    "mixture": dict(color=GREY, marker="v", label="mixture (unprocessed)"),
 }
-#: Dynamic range of the spectrograms, below the loudest bin of the first one.
+#: Dynamic range of spectrograms below the loudest bin of the first one.
 _RANGE_DB = 75.0
 _MAX_NAMED_TRACKS = 30
 _MAX_TRACK_NAME = 28
@@ -36,8 +36,8 @@ def sdr_per_track(
 ) -> Figure:
     """Draw the amplitude SDR of every track, sorted by the score of 'raw' or of the first system.
 
-    Each system has a score in dB for each name. NaN and infinite scores are not drawn, and tracks
-    without a score of the sorting system come last.
+    ``scores`` holds a score in dB per system and track. NaN and infinite scores are not drawn;
+    tracks for which the score to sort by is not finite come last.
     """
     key = np.array(scores["raw" if "raw" in scores else next(iter(scores))], np.float64)
     order = np.argsort(np.where(np.isfinite(key), key, np.inf), kind="stable")
@@ -72,10 +72,11 @@ def spectrograms(
     """Draw spectrograms below one another with a shared colour scale.
 
     Args:
-        levels_db: name to levels (bins, frames) in dB, all of one shape; the colour scale ends at
-            the loudest bin of the first.
+        levels_db: levels (bins, frames) in dB by name, all of the same shape; the colour scale ends
+            at the loudest bin of the first spectrogram.
         frame_s, bin_hz: distance between frames and between bins.
         start_s: start of the excerpt, for the time axis.
+        title: title of the figure.
     """
     figure = figures.new_figure(10.5, 0.6 + 2.1 * len(levels_db))
     panels = figure.subplots(len(levels_db), 1, squeeze=False, sharex=True, sharey=True)[:, 0]
@@ -108,12 +109,13 @@ def spectrograms(
 def learning_curves(
     histories: Mapping[str, _History], *, kept: Mapping[str, int] | None = None, title: str = ""
 ) -> Figure:
-    """Draw the losses of runs by epoch, and beside them their amplitude SDR on validation if known.
+    """Draw the losses of runs by epoch and, if available, their validation amplitude SDR.
 
     Args:
-        histories: run (at most six) to a dict per epoch with ``epoch``, ``train_loss``,
-            ``valid_loss`` and optionally ``valid_amplitude_sdr``.
-        kept: run to the epoch whose parameters were kept, to be marked with a star.
+        histories: histories of at most six runs by name, with a dict per epoch that holds
+            ``epoch``, ``train_loss``, ``valid_loss`` and optionally ``valid_amplitude_sdr``.
+        kept: for each run, the epoch whose parameters were kept; it is marked with a star.
+        title: title of the figure.
     """
     scored = any("valid_amplitude_sdr" in row for rows in histories.values() for row in rows)
     figure = figures.new_figure(11.0 if scored else 7.5, 4.2)
@@ -135,10 +137,10 @@ def learning_curves(
 
 
 def loss_panels(panels: Mapping[str, Mapping[str, _History]], *, title: str) -> Figure:
-    """Draw the losses of runs by epoch in panels, two in a row.
+    """Draw the losses of runs by epoch in several panels, two per row.
 
     Args:
-        panels: title to run (at most six) to history, as for `learning_curves`.
+        panels: for each panel title, the histories of at most six runs, as for `learning_curves`.
         title: title of the figure.
     """
     rows = -(-len(panels) // 2)
@@ -158,10 +160,10 @@ def loss_panels(panels: Mapping[str, Mapping[str, _History]], *, title: str) -> 
 
 
 def auc_curves(panels: Mapping[str, Mapping[str, _History]], *, title: str) -> Figure:
-    """Draw the AUC of the validation split by epoch, a panel per system and a line per run.
+    """Draw the validation AUC by epoch, with a panel per system and a line per run.
 
-    The epoch with the highest AUC is marked with a star. Histories hold ``epoch`` and
-    ``valid_auc``.
+    The epoch with the highest AUC is marked with a star. Each epoch of a history has the keys
+    ``epoch`` and ``valid_auc``.
     """
     figure = figures.new_figure(1.0 + 3.6 * len(panels), 3.8)
     for axes, (system, histories) in zip(
@@ -188,7 +190,7 @@ def _loss_lines(
 ) -> None:
     """Draw the training and validation loss of a run.
 
-    The two lines of a single run differ in colour; those of several runs only in line style.
+    If the plot shows a single run, the two lines differ in colour, otherwise only in line style.
     """
     epochs, train, valid = (_column(history, k) for k in ("epoch", "train_loss", "valid_loss"))
     labels = ("training", "validation") if single else (None, name)
@@ -204,22 +206,22 @@ def _loss_lines(
 
 
 def _markers(history: _History) -> dict:
-    """Return the marker of each epoch; none if they would merge."""
+    """Return the style of the epoch markers; empty if there are too many to distinguish."""
     return dict(marker="o", markersize=3.5) if len(history) <= 30 else {}
 
 
 def _column(history: _History, name: str) -> np.ndarray:
-    """Return a value by epoch as float64, NaN where it is missing."""
+    """Return a value of every epoch as float64; missing values are NaN."""
     return np.array([row.get(name) for row in history], np.float64)  # None becomes NaN
 
 
 def roc_curves(
     classes: Sequence[str], labels: np.ndarray, scores: Mapping[str, np.ndarray], *, title: str = ""
 ) -> Figure:
-    """Draw ROC curves with their areas, a panel per class and a line per system.
+    """Draw ROC curves with their areas, with a panel per class and a line per system.
 
-    ``labels`` (N, K) are non-zero where the clip has the class; ``scores`` maps at most six systems
-    to finite scores (N, K).
+    ``labels`` (N, K) are non-zero for the classes of a clip; ``scores`` maps the names of at most
+    six systems to finite scores (N, K).
     """
     labels = np.asarray(labels) > 0
     columns = min(4, len(classes))

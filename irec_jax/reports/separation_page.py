@@ -14,26 +14,26 @@ from irec_jax.reports.page import (
 from irec_jax.reports.tables import escape
 from irec_jax.text import clock, decibels, difference, is_finite, mean_sd, plural
 
-#: The score of the headline and of the comparison of systems.
+#: Score used in the headline and to compare systems.
 MAIN_SCORE = "amplitude_sdr_db"
-_BOUNDS = {"mixture": "mixture (do nothing)", "ideal": "ideal ratio mask (upper bound)"}
+_BOUNDS = {"mixture": "mixture (unprocessed)", "ideal": "ideal ratio mask (upper bound)"}
 _TESTS = {"independent": "independent samples, as in Ligtenberg (2022)", "paired": "paired samples"}
 
-#: Reference and fill of the postprocessing (`frontends.gate`) in text.
+#: Descriptions of the reference and fill of the postprocessing (`frontends.gate`).
 POST_REFERENCES = {
     "absolute": "0 dB of the spectrogram",
     "track": "the maximum of the track",
     "segment": "the maximum of each segment",
 }
 POST_FILLS = {"floor": "silent", "zero": "0 dB"}
-#: What `raw` is; the postprocessing of `post` depends on the settings.
+#: Description of `raw`; that of `post` depends on the settings.
 _RAW = "the output of the network"
-#: Smaller differences are printed as zero.
+#: Differences smaller than this are printed as zero.
 _PRINTED_DB = 0.005
 
 
 def markdown_page(report: Mapping, captions: Mapping[str, str]) -> str:
-    """Return the Markdown page of a report of `separation_report.assemble`.
+    """Return the Markdown page of a report from `separation_report.assemble`.
 
     The figures are stored beside the page; ``captions`` maps their file names to captions.
     """
@@ -63,7 +63,7 @@ def markdown_page(report: Mapping, captions: Mapping[str, str]) -> str:
 
 
 def _main_system(report: Mapping) -> str:
-    """Return the first output of the separator."""
+    """Return the name of the separator's first output."""
     return next(name for name in report["systems"] if name not in _BOUNDS)
 
 
@@ -103,7 +103,7 @@ def _data_splits(report: Mapping) -> list[str]:
 
 
 def _score_table(report: Mapping) -> str:
-    """Return a table of all scores, with a column of published ones if there are any."""
+    """Return a table of all scores, with a column of published scores if there are any."""
     summary = report["summary"]
     columns = _score_columns(summary)
     caption = "Scores in dB on the test tracks: mean ± standard deviation over tracks."
@@ -116,7 +116,7 @@ def _score_table(report: Mapping) -> str:
 
 
 def _score_columns(summary: Mapping) -> dict[str, list[str]]:
-    """Return the columns of systems and scores by title."""
+    """Return the columns of the score table by title."""
     columns = {"system": [_BOUNDS.get(system, f"**{system}**") for system in summary]}
     for score, text in SCORES.items():
         columns[f"{text}, dB"] = [mean_sd(block[score]) for block in summary.values()]
@@ -134,12 +134,12 @@ def _explanation(report: Mapping) -> str:
         "The variants of SDR are not comparable with one another.",
         "Amplitude SDR compares amplitude spectrograms of the mono mixdown. It ignores the phase "
         "and therefore says nothing about how an estimate sounds. BSS-Eval (version 3, 512 taps) "
-        "and SI-SDR compare mono waveforms up to a filter or a gain. MDX SDR compares all channels "
-        "as they are.",
+        "compares mono waveforms up to a filter, and SI-SDR compares them up to a gain. MDX SDR "
+        "compares all channels sample by sample.",
         "SIR is the energy of the target in an estimate relative to the energy that leaked from "
-        "the other stems; the SIR of the mixture is the starting point.",
-        "The ideal ratio mask is computed from the true stems: an upper bound for methods that "
-        "scale the amplitudes of the mixture, not a result.",
+        "the other stems; compare it with the SIR of the mixture.",
+        "The ideal ratio mask is computed from the true stems. It is not a result but an upper "
+        "bound for methods that scale the amplitudes of the mixture.",
     ]
     if settings := report.get("settings"):
         phase = f"phase of the waveforms: {settings['phase']}"
@@ -147,12 +147,12 @@ def _explanation(report: Mapping) -> str:
             phase += f", {settings['griffin_lim_iterations']} iterations"
         windows = f"Windows every {settings['hop_s']:g} s, averaged where they overlap"
         if settings.get("windows") == "side_by_side":
-            windows = "Windows side by side, joined"
+            windows = "Non-overlapping windows, concatenated"
         lines.append(f"{windows}; {phase}.")
     if report["num_silent"]:
         lines.append(
-            f"{plural(report['num_silent'], 'track')} with a target that is silent throughout: no "
-            "scores, and excluded from the means."
+            f"{plural(report['num_silent'], 'track has', 'tracks have')} a target that is silent "
+            "throughout, and therefore no scores. The means exclude such tracks."
         )
     infinite = [
         f"{system}, {text}: {count}"
@@ -162,7 +162,7 @@ def _explanation(report: Mapping) -> str:
     ]
     if infinite:
         counts = "; ".join(infinite)
-        lines.append(f"Infinite scores, excluded from means and deviations: {counts}.")
+        lines.append(f"Infinite scores, excluded from means and standard deviations: {counts}.")
     if reported := report.get("reported"):
         lines.append(
             f"Published scores, not measured by this run: {reported['source']}, on "
@@ -172,7 +172,7 @@ def _explanation(report: Mapping) -> str:
 
 
 def _definitions(report: Mapping) -> list[str]:
-    """Return what `raw` and `post` are, as far as the report has them."""
+    """Return a sentence that defines `raw` and `post`; empty if the report has neither."""
     post = f": {describe_post(report['settings'])}" if "settings" in report else ""
     texts = {"raw": _RAW, "post": f"`raw` after postprocessing{post}"}
     defined = [f"`{name}`: {text}" for name, text in texts.items() if name in report["systems"]]
@@ -183,8 +183,8 @@ def _repeats(report: Mapping) -> list[str]:
     if not (repeats := report.get("repeats")):
         return []
     caption = (
-        "Scores in dB: mean ± standard deviation of the runs' means over tracks, the variation due "
-        "to the seed of the training."
+        "Mean scores over tracks in dB: mean ± standard deviation over the runs, which differ only "
+        "in the random seed of the training."
     )
     table = _columns_table(report, caption, _score_columns(repeats["summary"]))
     return [repeats_heading(repeats), table]
@@ -209,12 +209,12 @@ def _significance(report: Mapping) -> list[str]:
     ]
     text = (
         "Student's t-tests of `raw` against `post`. Both are measured on the same tracks, so the "
-        "paired test is the appropriate one."
+        "paired test is appropriate."
     )
     if reported := report.get("reported"):
         test = reported["independent"]
         text += (
-            f" Published on {reported['dataset']}, independent samples: t({test['df']}) = "
+            f" Published for {reported['dataset']}, with independent samples: t({test['df']}) = "
             f"{test['t']:.2f}, p = {test['p_value']:.3f}."
         )
     header = ["score", "test", "tracks", "raw - post, dB [95 %]", "t", "p"]
@@ -222,14 +222,14 @@ def _significance(report: Mapping) -> list[str]:
 
 
 def describe_post(settings: Mapping) -> str:
-    """Return the postprocessing of the config section `evaluation`, or of `system.json`."""
+    """Describe the postprocessing that the config section `evaluation` or `system.json` sets."""
     reference = POST_REFERENCES[settings.get("post_reference", "absolute")]
     fill = POST_FILLS[settings.get("post_fill", "floor")]
     return f"values below {settings['post_db']:g} dB, relative to {reference}, become {fill}"
 
 
 def paired_difference(test: Mapping) -> str:
-    """Return the mean difference of a test in dB, with its interval."""
+    """Format the mean difference of a test in dB, with its interval."""
     low, high = test["interval"]
     ends = f" [{low:+.2f}, {high:+.2f}]" if is_finite(low) else ""
     return difference(test["difference"], 2) + ends
@@ -242,8 +242,8 @@ def _is_printed_as_zero(test: Mapping) -> bool:
 def _test_cells(test: Mapping) -> list[str]:
     """Return the number of tracks, the difference with its interval, t and p.
 
-    A difference that is printed as zero is not tested: it may be systematic, as that of a few bins
-    at the level of rounding, and still be of no importance.
+    For a difference that is printed as zero, t and p are omitted: rounding errors in a few bins can
+    be systematic, and hence significant, without being relevant.
     """
     if _is_printed_as_zero(test):
         return [str(test["num_tracks"]), f"below {_PRINTED_DB:g}", "–", "–"]
@@ -253,7 +253,7 @@ def _test_cells(test: Mapping) -> list[str]:
 
 
 def _track_table(report: Mapping) -> str:
-    """Return a table of the amplitude SDR of all systems and all other scores of the main one."""
+    """Return a table of the amplitude SDR of all systems and the other scores of the main one."""
     main = _main_system(report)
     others = [score for score in SCORES if score != MAIN_SCORE]
     header = ["track", "length, m:ss", *(f"{system}, dB" for system in report["systems"])]
@@ -265,5 +265,5 @@ def _track_table(report: Mapping) -> str:
         scores = [track["scores"][system][MAIN_SCORE] for system in report["systems"]]
         scores += [track["scores"][main][score] for score in others]
         rows.append([name, clock(round(track["duration_s"], 1)), *map(decibels, scores)])
-    caption = f"Amplitude SDR of each system by track, then the other scores of {main}."
+    caption = f"Amplitude SDR of each system by track, and the other scores of {main}."
     return measured_table(report, caption, header, rows)

@@ -33,13 +33,13 @@ def assemble(
     Args:
         evaluation: result of `irec_jax.evaluation.separation.summarize`.
         target: stems that make up the target.
-        protocol: data splits: ``description``, and ``sides``, each split to a dict with
+        protocol: data splits: ``description``, and ``sides``, which maps each split to a dict with
             ``num_tracks`` and ``duration_s``.
         history: one dict per epoch with ``epoch``, ``train_loss``, ``valid_loss`` and optionally
             ``valid_amplitude_sdr``.
-        reported: published scores, from `studies.published.RESULTS`. Omitted from reports on
-            rendered audio.
-        settings: how tracks were separated, the config section `evaluation`.
+        reported: published scores, from `studies.published.RESULTS`. They are omitted from reports
+            on rendered audio.
+        settings: config section `evaluation`, which defines how tracks were separated.
 
     The other arguments are those of `recognition_report.assemble`.
     """
@@ -61,11 +61,12 @@ def summarize_repeats(reports: Sequence[Mapping]) -> dict:
     """Return means and standard deviations over runs with different seeds.
 
     Args:
-        reports: complete reports, one per run, on the same tracks.
+        reports: complete reports on the same tracks, one per run.
 
     Returns:
-        dict: ``num_runs``, ``seeds``, and ``summary[system][score]`` with ``mean`` and ``sd`` (of a
-        sample, n - 1; NaN for one run) of the runs' means over tracks, and these as ``values``.
+        dict: ``num_runs``, ``seeds``, and ``summary[system][score]`` with the ``mean`` and the
+        sample ``sd`` (n - 1; NaN for one run) of the means over tracks, and those means as
+        ``values``.
     """
 
     def over_runs(system: str, score: str) -> dict:
@@ -82,15 +83,15 @@ def summarize_repeats(reports: Sequence[Mapping]) -> dict:
 
 
 def write(report: Mapping, folder: str | os.PathLike, *, example: Example | None = None) -> Path:
-    """Write the report of `assemble` and draw an example; return the path of report.md.
+    """Write a report from `assemble`, draw an example, and return the path of report.md.
 
-    See `writing.write_report`, and `irec_jax.evaluation.separation.example` for the example.
+    See `writing.write_report`. The example is a result of `irec_jax.evaluation.separation.example`.
     """
     return write_captioned_report(folder, report, markdown_page, _figures(report, example))
 
 
 def _figures(report: Mapping, example: Example | None) -> dict[str, tuple[Figure, str]]:
-    """Return file name to figure and caption."""
+    """Return the figures and their captions by file name."""
     tracks = report["tracks"]
     data = f"{report['dataset']}{', rendered audio' if report['rendered'] else ''}"
     names, systems = [track["name"] for track in tracks], report["systems"]

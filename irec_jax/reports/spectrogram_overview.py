@@ -20,7 +20,10 @@ _TICKS_HZ = (50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000)
 
 
 class SpectrogramOverview:
-    """Mean powers of a recording that arrives in blocks, in at most `_MAX_COLUMNS` columns."""
+    """Power spectrogram of a recording that is read in blocks.
+
+    Frames are averaged into at most `_MAX_COLUMNS` columns, whatever the length of the recording.
+    """
 
     def __init__(self, sample_rate_hz: int, num_samples: int):
         self._rate_hz = sample_rate_hz
@@ -40,13 +43,14 @@ class SpectrogramOverview:
             self._pending = np.zeros((self._length // 2, block.shape[1]), np.float32)
         self._pending = np.concatenate([self._pending, block])
         num_frames = (len(self._pending) - self._length) // self._hop + 1
-        # In steps, because spectra take several times the memory of the samples.
+        # Spectra take several times the memory of the samples, so only a few frames are transformed
+        # at a time.
         for first in range(0, num_frames, _FRAMES_PER_STEP):
             self._transform(first, min(first + _FRAMES_PER_STEP, num_frames))
         self._pending = self._pending[max(0, num_frames) * self._hop :]
 
     def powers(self) -> np.ndarray:
-        """Return the powers (bands, columns), averaged over channels, after the last block."""
+        """Return the powers (bands, columns), averaged over channels; call after the last block."""
         self.add(np.zeros((self._length, self._pending.shape[1]), np.float32))
         counts = np.bincount(self._column_of, minlength=len(self._sums))
         return octave_bands((self._sums / counts[:, None]).T, self._rate_hz)
@@ -65,12 +69,12 @@ class SpectrogramOverview:
 
 
 def band_edges_hz(rate_hz: int) -> np.ndarray:
-    """Return the edges (bands + 1,) of bands of equal width in octaves."""
+    """Return the edges (bands + 1,) of frequency bands that are equally wide in octaves."""
     return np.geomspace(min(_LOWEST_HZ, rate_hz / 100), rate_hz / 2, _NUM_BANDS + 1)
 
 
 def band_powers(samples: np.ndarray, rate_hz: int) -> np.ndarray:
-    """Return the spectrogram (bands, columns) of float32 (T,) as in `octave_bands`."""
+    """Return the power spectrogram (bands, columns) of samples (T,); see `octave_bands`."""
     length = _frame_length(rate_hz)
     hop = max(1, len(samples) // _EXCERPT_COLUMNS, length // 16)
     spectrum = stft(samples, frame_length=length, hop_length=hop, window="hann")
@@ -78,10 +82,10 @@ def band_powers(samples: np.ndarray, rate_hz: int) -> np.ndarray:
 
 
 def octave_bands(powers: np.ndarray, rate_hz: int) -> np.ndarray:
-    """Return the mean power (bands, columns) in bands of equal width in octaves.
+    """Return the mean power (bands, columns) in bands that are equally wide in octaves.
 
-    Powers, float64 (bins, columns) from 0 Hz to half the sample rate, are interpolated linearly
-    between bins and integrated, because low bands are narrower than bins.
+    ``powers``, float64 (bins, columns), covers 0 Hz to half the sample rate. It is interpolated
+    linearly between bins and integrated, because low bands are narrower than a bin.
     """
     edges = band_edges_hz(rate_hz) / (rate_hz / 2) * (len(powers) - 1)
     integral = np.zeros_like(powers)
@@ -90,7 +94,8 @@ def octave_bands(powers: np.ndarray, rate_hz: int) -> np.ndarray:
     fraction = (edges - low)[:, None]
     slope = powers[low + 1] - powers[low]
     at_edges = integral[low] + powers[low] * fraction + slope * fraction**2 / 2
-    return np.maximum(np.diff(at_edges, axis=0), 0) / np.diff(edges)[:, None]  # may round below 0
+    # Rounding may give values below 0.
+    return np.maximum(np.diff(at_edges, axis=0), 0) / np.diff(edges)[:, None]
 
 
 def draw_overview(
@@ -98,7 +103,7 @@ def draw_overview(
 ) -> Figure:
     """Draw spectrograms below one another, in dB relative to the maximum of the first.
 
-    ``powers`` maps names to `SpectrogramOverview.powers`, the mixture first.
+    ``powers`` maps names to results of `SpectrogramOverview.powers`, with the mixture first.
     """
     figure = figures.new_figure(12.0, 1.2 + 2.6 * len(powers))
     rows = figure.subplots(len(powers), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
@@ -121,5 +126,5 @@ def draw_overview(
 
 
 def _frame_length(rate_hz: int) -> int:
-    """Return the power of two closest to `_FRAME_S` seconds, in samples."""
+    """Return the frame length in samples, the power of two closest to `_FRAME_S` seconds."""
     return 1 << max(4, round(np.log2(_FRAME_S * rate_hz)))

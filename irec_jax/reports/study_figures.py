@@ -1,4 +1,4 @@
-"""Figures of studies: many runs side by side, with published results."""
+"""Figures that compare the runs of a study with one another and with published results."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from irec_jax.reports import figures
 from irec_jax.reports.figures import BLUE, GREEN, ORANGE, VERMILION
 
 _COLOURS, _MARKERS = (BLUE, VERMILION, GREEN, ORANGE), ("o", "s", "^", "v")
-#: (low, value, high); low and high are None if there is no interval.
+#: A score as (low, value, high); low and high are None if there is no interval.
 Interval = tuple[float | None, float, float | None]
 
 
@@ -26,16 +26,16 @@ def score_points(
     reported_label: str = "published",
     guess: tuple[str, float] | None = None,
 ) -> Figure:
-    """Draw scores with intervals: a line per row, a point per group, and published values.
+    """Draw scores with intervals, one point per group in each row, and mark published scores.
 
     Args:
-        rows: names, from top to bottom.
-        groups: group (at most four) to row to score; rows may be missing.
-        score: name of the score, between 0 and 1.
+        rows: row names, from top to bottom.
+        groups: scores by row for each of at most four groups; rows may be missing.
+        score: name of the score, which ranges from 0 to 1.
         title: title of the figure.
-        interval: what the intervals are.
-        reported: row to a published score; None if there are none.
-        reported_label: what these are.
+        interval: description of the intervals.
+        reported: published scores by row; None if there are none.
+        reported_label: label of the published scores.
         guess: name and score of predictions without a model, drawn as a dashed line.
     """
     figure, axes = figures.new_axes(9.0, 1.8 + 0.3 * len(rows))
@@ -64,9 +64,10 @@ def score_points(
 
 
 def learning_curves(histories: Mapping[str, Sequence[Mapping[str, float]]]) -> Figure:
-    """Draw accuracy and loss by epoch, a row of panels per run.
+    """Draw accuracy and loss by epoch, with a row of panels per run.
 
-    Each epoch has ``epoch``, ``train_top1``, ``valid_top1``, ``train_loss`` and ``valid_loss``.
+    Each epoch of a history has the keys ``epoch``, ``train_top1``, ``valid_top1``, ``train_loss``
+    and ``valid_loss``.
     """
     figure = figures.new_figure(9.0, 0.4 + 2.4 * len(histories))
     panels = figure.subplots(len(histories), 2, squeeze=False)
@@ -119,12 +120,13 @@ def score_curves(
     xlabel: str,
     marks: Mapping[str, float],
 ) -> Figure:
-    """Draw scores against a setting, with intervals as bands: one panel per title.
+    """Draw scores against a setting, with intervals as bands and one panel per title.
 
     Args:
-        panels: title to curve (at most five) to points, each the setting and a score within 0..1.
+        panels: at most five curves by name for each panel title; each point of a curve is a setting
+            and a score in 0..1.
         xlabel: name of the setting.
-        marks: settings to mark, by name.
+        marks: settings to mark with a vertical line, by name.
     """
     figure = figures.new_figure(max(7.0, 5.0 * len(panels)), 4.4)
     for axes, (title, curves) in zip(
@@ -150,10 +152,10 @@ def score_curves(
 def threshold_curves(
     thresholds_db: Sequence[float], f1: Mapping[str, Sequence[float]], *, mark_db: float
 ) -> Figure:
-    """Draw the F1 of labels against the threshold on activity, with one threshold marked.
+    """Draw the F1 of labels against the activity threshold, with one threshold marked.
 
-    Curves of the same condition, 'CONDITION, METHOD', have the same colour, and those without
-    crosstalk reduction are dashed.
+    Curves are named 'CONDITION, METHOD'. Those of the same condition have the same colour, and
+    those without crosstalk reduction are dashed.
     """
     figure, axes = figures.new_axes(8.5, 4.6)
     conditions = dict.fromkeys(name.rpartition(", ")[0] for name in f1)
@@ -164,17 +166,17 @@ def threshold_curves(
         style = "--" if method == "unreduced" else "-"
         axes.plot(thresholds_db, values, color=colours[condition], ls=style, label=name)
     axes.axvline(mark_db, color="black", ls=":", linewidth=1.0, label=f"default, {mark_db:g} dB")
-    axes.set(xlabel="threshold in dB below the largest activity of a track", ylabel="F1 of labels")
-    axes.set(ylim=(0, 1), title="Labels against the composed notes, by threshold")
+    axes.set(xlabel="threshold relative to the peak activity of a track (dB)")
+    axes.set(ylabel="F1 of labels", ylim=(0, 1), title="F1 of labels against the composed notes")
     figures.grid(axes)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8)
     return figure
 
 
 def length_histogram(lengths_s: Sequence[float]) -> Figure:
-    """Draw the number of pieces by length."""
+    """Draw a histogram of the lengths of pieces."""
     figure, axes = figures.new_axes(7.0, 3.6)
     axes.hist(lengths_s, bins=min(20, max(5, len(lengths_s) // 3)), color=BLUE, edgecolor="white")
-    axes.set(xlabel="length in s", ylabel="number of pieces", title="Lengths of the pieces")
+    axes.set(xlabel="length (s)", ylabel="number of pieces", title="Lengths of the pieces")
     figures.grid(axes, "y")
     return figure

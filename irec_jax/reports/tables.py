@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 
 def escape(name: str) -> str:
-    """Escape the Markdown characters of a text that is not ours, such as the name of a file."""
+    """Escape Markdown characters in text from outside, such as a file name."""
     return re.sub(r"[\\`*<>&\[\]]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", name)
 
 
@@ -15,7 +15,7 @@ def captioned_table(
     rows: Iterable[Sequence[str]],
     num_text_columns: int = 1,
 ) -> str:
-    """Return a Markdown table below its caption, a paragraph; see `markdown_table`."""
+    """Return a Markdown table below a paragraph with its caption; see `markdown_table`."""
     return f"{caption}\n\n{markdown_table(header, rows, num_text_columns)}"
 
 
@@ -26,14 +26,14 @@ def markdown_table(
 
     Args:
         header: column titles.
-        rows: cells of each row; vertical bars in them are escaped.
-        num_text_columns: number of leading columns that hold text and are aligned left; the
-            others hold numbers and are aligned right.
+        rows: cells of each row; vertical bars in cells are escaped.
+        num_text_columns: number of leading columns that hold text and are left-aligned; the others
+            hold numbers and are right-aligned.
     """
     lines = [[cell.replace("|", "\\|") for cell in row] for row in (header, *rows)]
     widths = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]
     if num_text_columns >= len(widths):
-        widths[-1] = 3  # long texts in the last column need no padding
+        widths[-1] = 3  # a long text would pad every row
     rule = ["-" * (width - 1) + ("-" if i < num_text_columns else ":")
             for i, width in enumerate(widths)]  # fmt: skip
     align = [str.ljust if i < num_text_columns else str.rjust for i in range(len(widths))]

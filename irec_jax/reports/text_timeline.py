@@ -1,4 +1,4 @@
-"""Timelines of instruments as lines of text, for terminals."""
+"""Timelines of instruments as text for terminals."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,20 +15,22 @@ _ACTIVE, _FAINT, _BOLD, _RESET = "\x1b[36m", "\x1b[2m", "\x1b[1m", "\x1b[0m"
 
 
 def timeline(result: Any, width: int, *, characters: str = BLOCKS, colour: bool = False) -> str:
-    """Return a line per recognised or active instrument, the strongest first, and a time axis.
+    """Return a line for each recognised or active instrument, and a time axis.
 
-    The height of a character is the activity. In colour, it is cyan where the instrument is active
-    and faint elsewhere, and the names of recognised instruments are bold. At most 8 instruments are
-    shown, first those that are recognised.
+    Instruments are sorted by score, and the height of a character shows the activity. With
+    ``colour``, characters are cyan where the instrument is active and faint elsewhere, and the
+    names of recognised instruments are bold. At most 8 instruments are shown; recognised ones take
+    precedence.
 
     Args:
         result: an `irec_jax.systems.recognized.Recognized`.
-        width: columns of the terminal, of which at most 100 are used.
+        width: width of the terminal in columns; at most 100 are used.
         characters: `BLOCKS` or `ASCII`.
-        colour: mark activity and names with ANSI escape codes.
+        colour: whether to mark activity and names with ANSI escape codes.
 
     Returns:
-        Indented lines that end with a line break; empty if no instrument is recognised or active.
+        Indented lines, each ending with a line break; empty if no instrument is recognised or
+        active.
     """
     names, num_hidden = _shown(activity_rows(result, 1))
     if not names:
@@ -48,7 +50,7 @@ def timeline(result: Any, width: int, *, characters: str = BLOCKS, colour: bool 
 
 
 def _shown(rows: Sequence[ActivityRow]) -> tuple[set[str], int]:
-    """Return the names of the rows to show, recognised ones first, and the number of the others."""
+    """Return the names of the rows to show, recognised ones first, and the number of other rows."""
     names = [row.name for row in sorted(rows, key=lambda row: not row.is_label)]
     return set(names[:_MAX_ROWS]), len(names[_MAX_ROWS:])
 
@@ -60,7 +62,7 @@ def _name(row: ActivityRow, indent: int, colour: bool) -> str:
 
 
 def _bar(row: ActivityRow, characters: str, colour: bool) -> str:
-    """Return a character per column; in colour, an escape code where it starts or stops."""
+    """Return one character per column, with escape codes where the colour changes."""
     heights = np.rint(np.clip(row.activity, 0, 1) * (len(characters) - 1)).astype(int)
     text, style = "", ""
     for height, is_active in zip(heights, row.active, strict=True):

@@ -1,9 +1,9 @@
-"""Round times for the axes of timelines."""
+"""Spacing of the ticks on time axes."""
 
 _STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
 
 
 def tick_spacing_s(duration_s: float, max_ticks: int) -> float:
-    """Return a round distance in seconds at which an axis has about ``max_ticks`` ticks at most."""
+    """Return a round tick spacing in seconds, for about ``max_ticks`` ticks at most."""
     spacing_s = duration_s / max_ticks
     return next((step for step in _STEPS_S if step >= spacing_s), spacing_s)

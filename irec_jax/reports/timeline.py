@@ -28,15 +28,15 @@ def instruments_over_time(
     threshold: float,
     labels: Sequence[str],
 ) -> Figure:
-    """Draw a row per class, shaded by its score and underlined where it reaches the threshold.
+    """Draw a row per class, shaded by score and underlined where the score reaches the threshold.
 
     Args:
-        times_s: (N,) centres of the windows in seconds, ascending
+        times_s: (N,), centres of the windows in seconds, ascending
             (`irec_jax.inference.sliding_windows.window_centres_s`).
-        scores: (N, K) scores of the windows, non-negative.
-        classes: K names.
-        threshold: threshold of the scores, in their units.
-        labels: the classes recognised in the recording; their names are set in bold.
+        scores: (N, K), non-negative scores of the windows.
+        classes: K class names.
+        threshold: threshold of the scores, in the same units.
+        labels: classes recognised in the recording; their names are set in bold.
     """
     scores, times_s = np.asarray(scores, np.float64), np.asarray(times_s, np.float64)
     edges_s, scores = _merge_columns(_window_edges(times_s), scores)
@@ -64,13 +64,13 @@ def instruments_over_time(
 def tracks_over_time(
     edges_s: np.ndarray, activity: np.ndarray, names: Sequence[str], threshold_db: float
 ) -> Figure:
-    """Draw a row per track, with bars where it is active over a background of its level.
+    """Draw a row per track: its level in grey, with bars where the track is active.
 
     Args:
-        edges_s: (N + 1,) boundaries of the frames in seconds.
-        activity: (J, N) activity, 0 to 1 (`irec_jax.crosstalk.activity.track_activity`).
-        names: J names.
-        threshold_db: level in dB from which a track is active.
+        edges_s: (N + 1,), boundaries of the frames in seconds.
+        activity: (J, N), activity from 0 to 1 (`irec_jax.crosstalk.activity.track_activity`).
+        names: J track names.
+        threshold_db: minimum level in dB at which a track counts as active.
     """
     edges_s, activity = _merge_columns(edges_s, activity.T)
     levels_db = 20 * np.log10(np.maximum(activity.T, 10 ** (_FLOOR_DB / 20)))
@@ -84,7 +84,7 @@ def tracks_over_time(
     axes.set_yticks(range(len(names)), [shorten(name, _MAX_NAME) for name in names])
     axes.invert_yaxis()
     axes.tick_params(axis="y", length=0)
-    axes.set_title(f"When the tracks play (from {threshold_db:g} dB)", loc="left", fontsize=11)
+    axes.set_title(f"Track activity (threshold {threshold_db:g} dB)", loc="left", fontsize=11)
     figure.colorbar(image, ax=axes, label="level relative to the peak, dB", pad=0.01)
     return figure
 
@@ -107,19 +107,19 @@ def _class_axis(axes: Axes, classes: Sequence[str], labels: Sequence[str]) -> No
 
 
 def _window_edges(centres_s: np.ndarray) -> np.ndarray:
-    """Return the boundaries (N + 1,) halfway between window centres (N,).
+    """Return boundaries (N + 1,) halfway between the window centres (N,).
 
-    The first window starts at 0 and the last one ends with the recording, so the first centre is
-    half a window from the start.
+    The first window starts at 0 and the last one ends with the recording, so the outer boundaries
+    are half a window from the first and last centres.
     """
     halfway_s = (centres_s[:-1] + centres_s[1:]) / 2
     return np.concatenate([[0.0], halfway_s, [centres_s[-1] + max(centres_s[0], 1e-3)]])
 
 
 def _merge_columns(edges_s: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Merge neighbouring columns by their maximum until at most `_MAX_COLUMNS` are left.
+    """Merge adjacent columns by their maximum so that at most `_MAX_COLUMNS` remain.
 
-    The maximum keeps a solo of one second visible in an hour.
+    Taking the maximum keeps a one-second solo visible in an hour of music.
     """
     step = -(-len(scores) // _MAX_COLUMNS)
     first = np.arange(0, len(scores), step)

@@ -1,7 +1,7 @@
 """Report files: report.json, report.md, report.html and the figures beside them.
 
-Every file is written atomically, the figures first and report.json last: a folder with a
-report.json holds the complete report.
+Every file is written atomically, figures first and report.json last, so a folder that contains a
+report.json contains the complete report.
 """
 
 import json
@@ -19,7 +19,7 @@ from irec_jax.remote import as_path
 from irec_jax.reports.figures import encode
 from irec_jax.reports.html import PICTURE_SCALE, to_html
 
-#: Resolution of figures; on pages, an inch is 96 pixels.
+#: Resolution of figures in dots per inch; an inch on a page is 96 pixels.
 DPI = 96 * PICTURE_SCALE
 
 
@@ -32,8 +32,11 @@ def write_captioned_report(
     """Write a report whose page shows figures with captions; see `write_report`.
 
     Args:
-        markdown_page: function of the report and file name to caption that returns the page.
-        figures: file name to figure and caption.
+        folder: path of the folder.
+        report: content of report.json.
+        markdown_page: function that returns the page, given the report and the captions by file
+            name.
+        figures: figures and captions by file name.
     """
     page = markdown_page(report, {name: caption for name, (_, caption) in figures.items()})
     drawn = {name: figure for name, (figure, _) in figures.items()}
@@ -43,13 +46,13 @@ def write_captioned_report(
 def write_report(
     folder: str | os.PathLike, report: Mapping, page: str, figures: Mapping[str, Figure]
 ) -> Path:
-    """Write a report to a folder, which is created if needed, and replace an earlier report.
+    """Write a report to a folder, replacing any earlier report.
 
     Args:
-        folder: its path.
+        folder: path of the folder, which is created if needed.
         report, page: content of report.json and of report.md.
-        figures: file name to figure. report.html embeds them, and other pictures of the page that
-            are in the folder already.
+        figures: figures by file name. report.html embeds them, as well as other pictures of the
+            page that are already in the folder.
 
     Returns:
         The path of report.md.
@@ -65,9 +68,9 @@ def write_report(
 
 
 def write_page(path: Path, page: str, figures: Mapping[str, Figure]) -> None:
-    """Write a Markdown page as HTML that embeds its figures, and the figures beside it.
+    """Write a Markdown page as HTML with embedded figures, and write the figures beside it.
 
-    See `write_report` for ``figures`` and errors.
+    See `write_report` for ``figures`` and for the errors raised.
     """
     for name, figure in figures.items():
         write_bytes(path.with_name(name), encode(figure, "png", dpi=DPI))
@@ -76,7 +79,7 @@ def write_page(path: Path, page: str, figures: Mapping[str, Figure]) -> None:
 
 
 def strict_json(report: Mapping) -> str:
-    """Return standard JSON: NaN and infinite numbers become null, arrays become lists."""
+    """Encode a report as standard JSON, with NaN and infinity as null and arrays as lists."""
     return json.dumps(_to_json(report), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 

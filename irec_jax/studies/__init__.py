@@ -1,11 +1,11 @@
-"""Studies: the tables and figures of the papers, each reproduced by `irec study NAME`.
+"""Tables and figures of the papers, reproduced by `irec study NAME`.
 
-A study is a module with `run(arguments)`; the first line of its docstring is the help text of the
-command, whose options are in `options`. It writes ``report.html``, ``report.md`` and
-``report.json`` to its workdir, and resumes if it was interrupted.
+Each study is a module with a function `run(arguments)`. The first line of its docstring is the help
+text of the command; its options are defined in `options`. A study writes ``report.html``,
+``report.md`` and ``report.json`` to its workdir. An interrupted study resumes when it is run again.
 """
 
-#: Name -> module.
+#: Study name -> module.
 STUDIES = {
     "ablation": "irec_jax.studies.ablation",
     "crosstalk": "irec_jax.studies.crosstalk",

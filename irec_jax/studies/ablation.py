@@ -1,9 +1,9 @@
-"""Training choices of Han's network: augmentation, dropout and the validation split, one by one.
+"""Ablation of the ConvNet of Han et al. (2017): augmentation, dropout and validation split.
 
-Each row changes one setting of `configs/han.py`: the mixing of clips with joint labels that
-Ligtenberg (2022, section 5.2) proposes, the augmentations that Seipel (2018, section 2.1.4) lists,
-SpecAugment, no dropout after the global pooling (table I of Han et al. 2017, whose text asks for
-it), and validation clips that are drawn at random (Han et al.).
+Each row changes one setting of `configs/han.py`: mixing of clips with joint labels, as proposed by
+Ligtenberg (2022, section 5.2); the augmentations listed by Seipel (2018, section 2.1.4);
+SpecAugment; no dropout after the global pooling (as in table I of Han et al., although their text
+asks for it); and validation clips drawn at random, as in Han et al.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from irec_jax.reports.page import mean_over_runs, measured_table, rendered_banne
 from irec_jax.studies import pages, runs
 from irec_jax.text import difference, mean_sd
 
-#: The row that the others are compared with.
+#: The row with which all others are compared.
 DEFAULT = "default"
 _AVERAGES = ("micro", "macro")
 _MIX, _PITCH = (("augment.mix", "0.5"),), (("augment.pitch_semitones", "2.0"),)
@@ -32,14 +32,14 @@ _CONDITIONS = (
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A variant of the training.
+    """A variant of the training setup.
 
     Attributes:
-        name: name of its runs.
+        name: name of its first run; runs with further seeds append `-seedN`.
         label: description in tables.
-        overrides: as in `runs.Run`.
-        quick: trained with `--quick`, too.
-        slower: approximate duration relative to that of the default.
+        overrides: see `runs.Run`.
+        quick: whether the row is also trained with `--quick`.
+        slower: approximate duration relative to the default row.
     """
 
     name: str
@@ -51,18 +51,18 @@ class Row:
 
 ROWS = (
     Row(DEFAULT, "default, no augmentation", quick=True),
-    Row("mix", "half of the clips mixed with another, joint labels", _MIX, quick=True),
+    Row("mix", "half of the clips mixed with another clip, joint labels", _MIX, quick=True),
     Row("stretch", "time stretch to 80–100 % of the tempo", (("augment.stretch", "(0.8, 1.0)"),)),
-    Row("pitch", "pitch shift of up to 2 semitones", _PITCH, quick=True, slower=1.5),
-    Row("speed", "speed of up to 2 semitones", (("augment.speed_semitones", "2.0"),)),
-    Row("room", "reverberation of 40 %", _CONDITIONS[1:2]),
-    Row("equaliser", "equaliser of up to 6 dB", _CONDITIONS[:1]),
-    Row("compression", "dynamic range compression of 30 %", _CONDITIONS[3:]),
-    Row("noise", "noise of up to -20 dB", _CONDITIONS[2:3]),
-    Row("distortion", "saturation of 30 %", (("augment.distortion", "0.3"),)),
+    Row("pitch", "pitch shift by up to 2 semitones", _PITCH, quick=True, slower=1.5),
+    Row("speed", "speed change by up to 2 semitones", (("augment.speed_semitones", "2.0"),)),
+    Row("room", "reverberation in 40 % of the clips", _CONDITIONS[1:2]),
+    Row("equaliser", "random equaliser, up to ±6 dB", _CONDITIONS[:1]),
+    Row("compression", "dynamic range compression in 30 % of the clips", _CONDITIONS[3:]),
+    Row("noise", "noise at up to -20 dB", _CONDITIONS[2:3]),
+    Row("distortion", "saturation in 30 % of the clips", (("augment.distortion", "0.3"),)),
     Row(
         "masks",
-        "SpecAugment, a mask of time and of frequency",
+        "SpecAugment, one time mask and one frequency mask",
         (("augment.num_time_masks", "1"), ("augment.num_mel_masks", "1")),
     ),
     Row("all", "mixing, pitch and all recording conditions", (*_MIX, *_PITCH, *_CONDITIONS), True),
@@ -74,16 +74,17 @@ ROWS = (
     ),
     Row(
         "validation_random",
-        "validation clips at random, not by song",
+        "validation clips drawn at random, not by song",
         (("data.split_validation", "random"),),
     ),
 )
-#: Epochs with `--quick`, and approximate seconds of the default on `gm_irmas` small on two cores.
+#: Epochs with `--quick`, and approximate seconds that the default row takes on two cores with
+#: `gm_irmas` small, with and without `--quick`.
 _QUICK_EPOCHS, _QUICK_S, _FULL_S = 2, 240.0, 660.0
 
 
 def plan(arguments: argparse.Namespace) -> dict[tuple[str, int], runs.Run]:
-    """Return all runs by row and seed."""
+    """Return the planned runs by row name and seed."""
     seeds = range(arguments.seed, arguments.seed + arguments.repeats)
     rows = [row for row in ROWS if row.quick or not arguments.quick]
     return {(row.name, seed): _plan_run(row, seed, arguments) for seed in seeds for row in rows}
@@ -126,12 +127,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def scores(reports: Sequence[Mapping]) -> dict:
-    """Return the scores of the runs of a row.
+    """Return the scores of a row over its runs.
 
     Returns:
-        dict: ``micro`` and ``macro``, each with ``mean``, ``sd`` and ``values`` of F1 over runs at
-        the fixed threshold, and the ``interval`` of a single run; ``epochs``, the number of epochs
-        of each run; ``minutes``, the mean duration.
+        dict: ``micro`` and ``macro``, the F1 at the fixed threshold as ``mean``, ``sd`` and
+        ``values`` over the runs, with its ``interval`` if there is only one run; ``epochs``, the
+        number of epochs of each run; ``minutes``, the mean duration of a run.
     """
     fixed = [report["thresholds"]["fixed"] for report in reports]
     averages = {
@@ -151,7 +152,7 @@ def _line(report: Mapping) -> str:
 
 def markdown_page(report: Mapping) -> str:
     """Return the report as Markdown."""
-    brief = f"Some of the rows, trained for {_QUICK_EPOCHS} epochs."
+    brief = f"Quick run: only some of the rows, trained for {_QUICK_EPOCHS} epochs."
     rows = report["rows"]
     reference = rows.get(DEFAULT)
     lines = []
@@ -164,19 +165,19 @@ def markdown_page(report: Mapping) -> str:
     header = ["setting", "micro F1", "difference", "macro F1", "difference", "epochs", "minutes"]
     caption = (
         "F1 on the test clips at the fixed threshold S2 0.50, with 95 % intervals bootstrapped "
-        "over songs or mean ± standard deviation over seeds; difference from the default; epochs "
-        "of each run and mean duration."
+        "over songs, or as mean ± standard deviation over seeds; difference from the default; "
+        "number of epochs of each run; mean duration of a run."
     )
     introduction = [
         *rendered_banner(report),
         *pages.brief_run(report["settings"], brief),
         _results(rows),
         "![Micro and macro F1 of every setting](f1.png)",
-        "**Question.** What does each augmentation, and each choice that the paper leaves open, do "
-        "to the network of Han et al. (2017) on this dataset?",
+        "**Question.** How do augmentation and the choices that the paper leaves open affect the "
+        "network of Han et al. (2017) on this dataset?",
         measured_table(report, caption, header, lines),
     ]
-    return pages.compose("Training choices of the log-mel ConvNet", report, introduction, [])
+    return pages.compose("Ablation of the log-mel ConvNet", report, introduction, [])
 
 
 def _score(block: Mapping) -> str:
@@ -187,16 +188,16 @@ def _score(block: Mapping) -> str:
 
 def _results(rows: Mapping) -> str:
     best = max(rows.values(), key=lambda row: row["micro"]["mean"])
-    text = f"**Results.** The highest micro F1 has: {best['label']}, {_score(best['micro'])}"
+    text = f"**Results.** The highest micro F1 is {_score(best['micro'])} ({best['label']})"
     if DEFAULT in rows and best is not rows[DEFAULT]:
-        text += f"; the default has {_score(rows[DEFAULT]['micro'])}"
+        text += f"; the default reaches {_score(rows[DEFAULT]['micro'])}"
     if any(len(row["micro"]["values"]) == 1 for row in rows.values()):
-        text += ". A single run per row: differences within the intervals may be chance"
+        text += ". With a single run per row, differences within the intervals may be due to chance"
     return text + "."
 
 
 def draw(report: Mapping) -> Figure:
-    """Draw micro and macro F1 of every row with their intervals, or the range over seeds."""
+    """Draw the micro and macro F1 of every row with 95 % intervals, or with ranges over seeds."""
 
     def point(block: Mapping) -> study_figures.Interval:
         low, high = block["interval"] or (min(block["values"]), max(block["values"]))
@@ -210,6 +211,6 @@ def draw(report: Mapping) -> Figure:
             f"{name} F1": {label: point(row[name]) for label, row in rows.items()}
             for name in _AVERAGES
         },
-        score="F1 on test at the threshold S2 0.50",
+        score="F1 on the test clips at threshold S2 0.50",
         title=f"{report['dataset']}{rendered}",
     )

@@ -1,21 +1,21 @@
-"""Crosstalk reduction on simulated crosstalk: tables 3.3 to 3.6 of Seipel (2018).
+"""Reduction of simulated crosstalk: tables 3.3 to 3.6 of Seipel (2018).
 
-The dry tracks of each piece are mixed as in section 3.3.1 (random symmetric matrix, delays by
-distance, at most -6, -12 and -18 dB). Crosstalk is reduced by each method, and the results are
-compared with the dry tracks: correlation of A^-1 with I - L, BSS-Eval version 3 with 512 taps, and
-the log kurtosis ratio of what remains in pauses, a measure of musical noise. The methods, each with
-the same settings for all levels and pieces:
+The dry tracks of each piece are mixed as in section 3.3.1, with a random symmetric matrix,
+crosstalk of at most -6, -12 or -18 dB, and delays derived from distances. Each method reduces the
+crosstalk, and its results are compared with the dry tracks by the correlation of A^-1 with I - L,
+by BSS-Eval (version 3, 512 taps), and by the log kurtosis ratio of the residual crosstalk in
+pauses, a measure of musical noise. Each method has the same settings for all levels and pieces:
 
-- `aligned`: the defaults of `irec_jax.crosstalk.Settings`, which subtract direct sound with its
+- `aligned`: the defaults of `irec_jax.crosstalk.Settings`, which subtract the direct sound with its
   phase and reduce the remainder with a soft mask; chosen on the training pieces of `gm_multitrack`;
 - `source`: Seipel's method, gradient descent with momentum and subtraction of magnitudes;
 - `source_nnls`: Seipel's method with the exact solver;
 - `wiener`: a Wiener filter as in KAMIR;
-- `aligned_mmse`, `source_mmse`: the first two with Ephraim and Malah's suppression;
+- `aligned_mmse`, `source_mmse`: the first two with Ephraim-Malah suppression;
 - `aligned_smooth`, `source_smooth`: the first two with gains averaged over time.
 
-Seipel's solver also starts from random weights, and a figure shows that all runs end in the exact
-minimum (section 3.4).
+Seipel's solver is also started from random weights; a figure shows how closely the descents
+approach the exact minimum (section 3.4).
 """
 
 import argparse
@@ -58,9 +58,9 @@ METHODS = options.CROSSTALK_METHODS
 _TRANSFORM: dict[str, Any] = dict(
     frame_length=SEIPEL.frame_length, hop_length=SEIPEL.hop_length, window=SEIPEL.window
 )
-# Below this power, relative to its loudest frame, a source is silent.
+# A source is silent in frames with less than this power, relative to its loudest frame.
 _SILENCE = 1e-6
-#: Random initial weights of Seipel's solver, and the steps at which the figure shows them.
+#: Number of random starts of Seipel's solver, and the numbers of steps shown in the figure.
 NUM_RESTARTS = 10
 RESTART_STEPS = (0, 1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700, 1000)
 
@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(f"--decay-s {arguments.decay_s}: expected 0 to 20 s")
     if not arguments.max_s > 0:
         raise UserError(f"--max-s {arguments.max_s}: expected a positive number of seconds")
-    # The four pieces of PHENICX are those of the paper, which does not split them.
+    # The paper uses the four pieces of PHENICX without splitting them.
     split = arguments.split or ("test" if is_rendered(arguments.dataset) else "all")
     dataset, indices = _load(arguments, split)
     options = {name: getattr(arguments, name) for name in ("max_s", "decay_s", "seed")}
@@ -102,7 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
             durations_s={"study": time.monotonic() - study.began},
         ),
     }
-    # The name contains the piece, since the workdir may hold pieces of several splits.
+    # The file names include the piece because the workdir may contain pieces of several splits.
     stem = dataset.names[first].replace("/", "_")
     picture, restarts = f"example-{stem}.png", f"restarts-{stem}.png"
     figures, drawn = {}, {name: (study.workdir / name).exists() for name in (picture, restarts)}
@@ -119,10 +119,10 @@ def run(arguments: argparse.Namespace) -> int:
 def _study_pieces(
     dataset: Pieces, indices: Sequence[int], folder: Path, **options: Any
 ) -> dict[str, dict]:
-    """Return the scores of the pieces at these indices by name; options as for `study_piece`.
+    """Return the scores of the pieces at these indices by name.
 
-    The scores are stored in the folder, one file per piece; pieces with a file are not repeated.
-    Pieces without dry tracks are left out.
+    The options are passed to `study_piece`. The scores are cached in the folder, one file per
+    piece. Pieces without dry tracks are skipped.
     """
     began, num_done, scores = time.monotonic(), 0, {}
     for num_left, index in zip(reversed(range(len(indices))), indices, strict=True):
@@ -133,7 +133,7 @@ def _study_pieces(
             continue
         piece = dataset[index]
         if piece.stems is None:
-            print(f"{name}: left out, its tracks are not dry", flush=True)
+            print(f"{name}: skipped, because its tracks are not dry", flush=True)
             continue
         scores[name] = study_piece(piece, **options)
         write_json(file, scores[name])
@@ -145,33 +145,33 @@ def _study_pieces(
 
 
 def study_piece(piece: Piece, *, methods, seed: int, max_s: float, decay_s: float = 0.0) -> dict:
-    """Score all methods on one piece, at all levels of crosstalk.
+    """Score all methods on one piece at all levels of crosstalk.
 
     Args:
         piece: a piece with dry tracks.
-        methods: names among `METHODS`.
+        methods: names of the methods, from `METHODS`.
         seed: seed of the mixing matrices.
         max_s: maximum duration in seconds, from the start of the piece.
         decay_s: reverberation time of the room in seconds, 0 for the free field; in a room, the
             references are the sources as picked up by their own microphones.
 
     Returns:
-        dict: ``num_tracks``, ``duration_s`` and ``levels``; by level in dB as text, for
-        ``mixture`` and every method: ``sdr``, ``sir`` and ``sar`` (means in dB over the tracks
-        with finite scores) and ``num_silent`` (silent estimates); for the methods also
+        dict: ``num_tracks``; ``duration_s``; ``levels``, the scores by level (in dB, as text) and
+        then by method or ``mixture``; and ``restarts``, the result of `_compare_restarts` at the
+        first level. The scores are ``sdr``, ``sir`` and ``sar`` (means in dB over the tracks with
+        finite values) and ``num_silent`` (number of silent estimates). Methods also have
         ``sdr_gain``, ``sir_gain``, ``correlation`` and ``correlation_off_diagonal`` (None if
-        undefined, as for methods without a demixing matrix), and for the pauses of the tracks
-        ``log_kurtosis_ratio`` and ``attenuation`` in dB (see `metrics.musical_noise`); and
-        ``restarts``, the result of `_compare_restarts` at the first level.
+        undefined, as for methods without a demixing matrix), and ``log_kurtosis_ratio`` and
+        ``attenuation`` in dB, measured in pauses (see `metrics.musical_noise`).
 
     Raises:
-        UserError: fewer than two tracks are not silent.
+        UserError: fewer than two tracks are audible.
     """
     stems, _ = _active_tracks(piece, max_s)
     references, levels, restarts, pauses = None, {}, {}, []
     for level_db in LEVELS_DB:
         spots, own, mixing = simulate(piece, stems, level_db, seed=seed, decay_s=decay_s)
-        if references is None:  # apart from a gain, they are equal at all levels
+        if references is None:  # the same at all levels, apart from a gain
             references = bss.prepare_references(own)
             pauses = [_is_silent(track) for track in own]
             restarts = _compare_restarts(spots, seed=seed)
@@ -195,7 +195,7 @@ def study_piece(piece: Piece, *, methods, seed: int, max_s: float, decay_s: floa
 def descend_from_random_weights(
     gram: np.ndarray, *, seed: int, max_steps: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Run Seipel's solver from zero and from random weights, uniform in 0 to 1.
+    """Run Seipel's solver from zero weights and from random weights, uniform between 0 and 1.
 
     Args:
         gram: Gram matrix (J, J).
@@ -203,24 +203,25 @@ def descend_from_random_weights(
         max_steps: maximum number of steps.
 
     Returns:
-        The weights at the end of the runs (1 + `NUM_RESTARTS`, J, J), and Theta of every run and
-        target (1 + `NUM_RESTARTS`, J) relative to the exact minimum, minus 1.
+        The final weights of the runs (1 + `NUM_RESTARTS`, J, J), and for every run and target the
+        relative excess of the cost Theta over the exact minimum (1 + `NUM_RESTARTS`, J).
     """
     rng = np.random.default_rng(seed)
     initial = rng.random((1 + NUM_RESTARTS, *gram.shape)) * (1 - np.eye(len(gram)))
     initial[0] = 0
     grams = np.broadcast_to(gram, initial.shape)
     weights = momentum_descent(grams, initial=initial, max_steps=max_steps).weights
-    # The minimum is not 0 either for tracks that the others explain exactly.
+    # The lower bound avoids a division by zero for tracks that the others explain exactly.
     minimum = np.maximum(crosstalk.cost(gram, crosstalk.estimate(gram)), 1e-12 * np.diag(gram))
     return weights, crosstalk.cost(grams, weights) / minimum - 1
 
 
 def _compare_restarts(spots: np.ndarray, *, seed: int) -> dict[str, float]:
-    """Return how far descents from random weights end from the exact minimum.
+    """Compare the results of descents from random weights with the exact minimum.
 
-    ``cost_excess`` is the maximum of Theta relative to the minimum, minus 1, over runs and targets,
-    and ``weight_difference`` that of the absolute differences of weights.
+    Returns:
+        dict: ``cost_excess``, the maximum relative excess of the cost Theta over runs and targets,
+        and ``weight_difference``, the maximum absolute difference of a weight.
     """
     gram = _gram(spots)
     weights, excess = descend_from_random_weights(gram, seed=seed, max_steps=RESTART_STEPS[-1])
@@ -229,7 +230,7 @@ def _compare_restarts(spots: np.ndarray, *, seed: int) -> dict[str, float]:
 
 
 def draw_restarts(piece: Piece, *, seed: int, max_s: float, decay_s: float) -> Figure:
-    """Draw descents from random weights at the first level of crosstalk (section 3.4, text)."""
+    """Draw descents from random weights at the first level of crosstalk (text of section 3.4)."""
     stems, _ = _active_tracks(piece, max_s)
     spots, _, _ = simulate(piece, stems, LEVELS_DB[0], seed=seed, decay_s=decay_s)
     gram = _gram(spots)
@@ -245,7 +246,7 @@ def draw_restarts(piece: Piece, *, seed: int, max_s: float, decay_s: float) -> F
 
 
 def draw_example(piece: Piece, *, methods, seed: int, max_s: float, decay_s: float) -> Figure:
-    """Draw A^-1 and its estimates, and a track dry, mixed and reduced, at the first level."""
+    """Draw A^-1, its estimates, and one track (dry, mixed and reduced) at the first level."""
     stems, names = _active_tracks(piece, max_s)
     spots, own, mixing = simulate(piece, stems, LEVELS_DB[0], seed=seed, decay_s=decay_s)
     # The track with the most crosstalk.
@@ -289,10 +290,10 @@ def simulate(
     """Simulate spot microphones.
 
     Returns:
-        Microphone signals (J, T), the share of each microphone's own source (J, T), and the
+        Microphone signals (J, T), the contribution of each microphone's own source (J, T), and the
         mixing matrix (J, J).
     """
-    # The key depends on the piece's name, not on which other pieces are studied.
+    # A key derived from the name of the piece does not depend on the selection of pieces.
     piece_key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(piece.name.encode()) >> 1)
     key, rate_hz = jax.random.fold_in(piece_key, -level_db), piece.sample_rate_hz
     mixing = crosstalk.draw_mixing(key, len(stems), max_crosstalk=10 ** (level_db / 20))
@@ -319,13 +320,13 @@ def _load(arguments: argparse.Namespace, split: str) -> tuple[Pieces, list[int]]
     if not indices:
         raise UserError(
             f"--min-tracks {arguments.min_tracks}: no piece of {dataset.full_name} {split} has "
-            f"that many; the maximum is {max(dataset.num_tracks)}"
+            f"that many; choose at most {max(dataset.num_tracks)}"
         )
     return dataset, indices
 
 
 def _reduce(method: str, spots: np.ndarray, rate_hz: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return reduced tracks (J, T) and the estimated inverse mixing matrix, None for 'wiener'."""
+    """Return the reduced tracks (J, T) and the estimate of A^-1 (J, J), None for 'wiener'."""
     if method == "wiener":
         filtered, _ = wiener(stft.stft(spots, **_TRANSFORM))
         return np.asarray(stft.istft(filtered, num_samples=spots.shape[1], **_TRANSFORM)), None
@@ -346,7 +347,7 @@ def _gram(signals: np.ndarray) -> np.ndarray:
 
 
 def _is_silent(source: np.ndarray) -> np.ndarray:
-    """Return in which frames (N,) a source (T,) is silent."""
+    """Return a mask (N,) of the frames in which a source (T,) is silent."""
     energies = _powers(source).sum(-1)
     return energies < _SILENCE * energies.max()
 
@@ -354,7 +355,7 @@ def _is_silent(source: np.ndarray) -> np.ndarray:
 def _musical_noise(
     spots: np.ndarray, reduced: np.ndarray, pauses: Sequence[np.ndarray]
 ) -> dict[str, float | None]:
-    """Return the means over the tracks of the residues of crosstalk in their pauses."""
+    """Return the mean log kurtosis ratio and attenuation of crosstalk in the tracks' pauses."""
     residues = [
         musical_noise(_powers(spot), _powers(track), pause)
         for spot, track, pause in zip(spots, reduced, pauses, strict=True)
@@ -364,7 +365,10 @@ def _musical_noise(
 
 
 def _mean(values: np.ndarray) -> float | None:
-    """Return the mean over finite values: exact estimates have +inf, silent ones no score."""
+    """Return the mean of the finite values; None if there are none.
+
+    Exact estimates score +inf; silent ones have no finite score.
+    """
     values = values[np.isfinite(values)]
     return float(values.mean()) if len(values) else None
 
@@ -388,5 +392,5 @@ def _correlations(mixing: np.ndarray, estimate: np.ndarray | None) -> dict[str, 
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float | None:
-    """Return Pearson's correlation; None if an argument is constant, as with only two tracks."""
+    """Return the Pearson correlation; None if an argument is constant, as with only two tracks."""
     return float(np.corrcoef(a, b)[0, 1]) if min(np.ptp(a), np.ptp(b)) > 1e-12 else None

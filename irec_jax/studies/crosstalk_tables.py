@@ -1,4 +1,4 @@
-"""Page of the crosstalk study: Seipel's tables, measured and published."""
+"""Report page of the crosstalk study: Seipel's tables, measured and as published."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,10 +8,10 @@ from irec_jax.reports.page import measured_table
 from irec_jax.reports.tables import escape
 from irec_jax.studies import pages
 from irec_jax.studies.published import seipel as published
-from irec_jax.text import number
+from irec_jax.text import number, plural
 
 _LEVELS = tuple(str(level_db) for level_db in published.LEVELS_DB)
-#: Method -> its name in tables.
+#: Method -> name in tables.
 NAMES = {
     "aligned": "irec-jax (aligned, mask)",
     "source": "Seipel's method (momentum)",
@@ -25,7 +25,7 @@ NAMES = {
 
 
 def repeats_estimate(method: str, methods: Sequence[str]) -> bool:
-    """Return whether a method is a variant, with the same estimate, of another one among them."""
+    """Return whether a method is a variant of another listed method, with the same estimate."""
     name, _, variant = method.rpartition("_")
     return variant in ("mmse", "smooth") and name in methods
 
@@ -35,25 +35,26 @@ def markdown_page(report: Mapping, picture: str, restarts: str) -> str:
 
     Args:
         report: report of the study.
-        picture: file name of the example's figure.
-        restarts: file name of the figure of descents from random weights.
+        picture: file name of the example figure.
+        restarts: file name of the figure that shows descents from random weights.
     """
     pieces, settings = report["pieces"], report["settings"]
     methods = list(settings["methods"])
     warning = (
-        "> **Rendered music**, not the recordings of the paper: the published figures are shown "
-        "for orientation and are not comparable."
+        "> **Rendered music**, not the recordings used in the paper: the published scores are "
+        "shown for orientation only and are not comparable."
     )
     introduction = [
         *([warning] if report["rendered"] else []),
         _headline(pieces, methods),
-        f"![Inverse mixing matrix and its estimates; a track dry, mixed and reduced]({picture})",
-        f"{len(pieces)} piece{'s' * (len(pieces) > 1)} of {settings['dataset']} with simulated "
-        "crosstalk, as in the paper: random symmetric mixing matrix with at most -6, -12 and "
-        f"-18 dB, delays by distance{_room(settings['decay_s'])}.",
+        "![Inverse mixing matrix and its estimates; dry, mixed and reduced versions of a track]"
+        f"({picture})",
+        f"{plural(len(pieces), 'piece')} of {settings['dataset']} with simulated crosstalk as in "
+        "the paper: a random symmetric mixing matrix, crosstalk of at most -6, -12 or -18 dB, and "
+        f"delays derived from distances.{_room(settings['decay_s'])}",
         _averages(report, methods),
-        "The mixtures' only artifacts are delays beyond the 512 taps of BSS-Eval: tracks without "
-        "such delays have an infinite SAR and are excluded from its mean."
+        "In the mixtures, the only artifacts are delays beyond the 512 taps of BSS-Eval: tracks "
+        "without such delays have an infinite SAR and are excluded from the mean SAR."
         + _silent_tracks(pieces, methods),
     ]
     sections = [
@@ -66,7 +67,7 @@ def markdown_page(report: Mapping, picture: str, restarts: str) -> str:
         "## SIR of the mixtures (table 3.6)",
         _mixtures(report),
         "## Descents from random weights (section 3.4)",
-        f"![Cost during descents from random weights, and the weights at their end]({restarts})",
+        f"![Cost during descents from random weights, and the final weights]({restarts})",
         _restarts(report),
     ]
     title = "Crosstalk reduction: tables 3.3 to 3.6 of Seipel (2018)"
@@ -74,7 +75,7 @@ def markdown_page(report: Mapping, picture: str, restarts: str) -> str:
 
 
 def _headline(pieces: Mapping, methods: Sequence[str]) -> str:
-    """Return the SIR gains of all methods, the first one in bold."""
+    """Return a sentence with the SIR gains of all methods, the first one in bold."""
 
     def gains(method: str) -> str:
         values = [average(pieces, method, level, "sir_gain") for level in _LEVELS]
@@ -83,21 +84,21 @@ def _headline(pieces: Mapping, methods: Sequence[str]) -> str:
     first, *others = map(gains, methods)
     comparison = f" For comparison: {'; '.join(others)}." if others else ""
     levels = " / ".join(_LEVELS)
-    return f"**SIR gain of {first}** at {levels} dB of crosstalk.{comparison}"
+    return f"**SIR gain: {first}** at {levels} dB of crosstalk.{comparison}"
 
 
 def _room(decay_s: float) -> str:
     if not decay_s:
         return ""
     return (
-        f"; unlike the paper, in a room with a reverberation time of {decay_s:g} s, where "
-        "crosstalk has as much diffuse as direct sound, and the references are the sources as "
-        "picked up by their own microphones"
+        f" Unlike in the paper, the tracks are played in a room with a reverberation time of "
+        f"{decay_s:g} s, in which crosstalk contains as much diffuse as direct sound; the "
+        "references are the sources as picked up by their own microphones."
     )
 
 
 def average(pieces: Mapping, method: str, level: str, key: str) -> float:
-    """Return the mean of a score over pieces; NaN if the method has no such score."""
+    """Return the mean of a score over the pieces; NaN if it is missing for a piece."""
     values = [piece["levels"][level][method][key] for piece in pieces.values()]
     return float("nan") if None in values else float(np.mean(values))
 
@@ -108,7 +109,7 @@ def _silent_tracks(pieces: Mapping, methods: Sequence[str]) -> str:
         levels = [piece["levels"][level] for piece in pieces.values() for level in _LEVELS]
         if count := sum(level[method]["num_silent"] for level in levels):
             listed.append(f"{count} with {NAMES[method]}")
-    return f" Silent results, excluded from all means: {', '.join(listed)}." if listed else ""
+    return f" Silent estimates, excluded from all means: {', '.join(listed)}." if listed else ""
 
 
 def _cells(values: Sequence[float | None], digits: int = 2) -> list[str]:
@@ -123,7 +124,7 @@ def _table(
     reported: Mapping,
     digits: int = 2,
 ) -> str:
-    """Return a table with a column per group and level, and rows of published values by name."""
+    """Return a table with a column per group and level, followed by rows of published values."""
     header = ["", *(f"{group} {level} dB".strip() for group in groups for level in _LEVELS)]
     published_rows = [[f"reported: {k}", *_cells(v, digits)] for k, v in reported.items()]
     caption = f"{caption} Reported: {published.CITATION}."
@@ -131,7 +132,7 @@ def _table(
 
 
 def _join(scores: Mapping[str, Sequence[float]]) -> list[float]:
-    """Return the published SDR, SIR and SAR as the columns of a row."""
+    """Return the published SDR, SIR and SAR at all levels as the values of one row."""
     return [value for key in ("sdr", "sir", "sar") for value in scores[key]]
 
 
@@ -153,8 +154,8 @@ def _averages(report: Mapping, methods: Sequence[str]) -> str:
     gains = [after - before for before, after in pairs]
     reported = averaged | {"gain": [*gains[: -len(_LEVELS)], *missing]}
     caption = (
-        "BSS-Eval scores in dB by level of crosstalk: means over tracks, then over pieces (table "
-        "3.4). Gains are relative to the mixtures."
+        "BSS-Eval scores in dB by level of crosstalk, averaged over tracks and then over pieces "
+        "(table 3.4). Gains are relative to the mixtures."
     )
     return _table(report, caption, ("SDR", "SIR", "SAR"), rows, reported)
 
@@ -174,8 +175,8 @@ def _correlations(report: Mapping, methods: Sequence[str]) -> str:
                 row.append("{} ({})".format(*_cells(values, 3)))
             rows.append(row)
     caption = (
-        "Correlation by level of crosstalk, in brackets without the diagonal. The paper does not "
-        "state which of the two it reports."
+        "Correlation by level of crosstalk, with values that exclude the diagonal in brackets. The "
+        "paper does not state which of the two it reports."
     )
     return _table(report, caption, [""], rows, published.CORRELATION, 3)
 
@@ -188,7 +189,7 @@ def _by_piece(report: Mapping, methods: Sequence[str]) -> str:
             label = f"{NAMES[method]}: {escape(name)}, {piece['num_tracks']} tracks"
             rows.append([label, *_cells(values)])
     reported = {name: _join(scores) for name, scores in published.PIECES.items()}
-    caption = "Gains over the mixture and SAR in dB of each piece, by level of crosstalk."
+    caption = "Gains over the mixture, and SAR, in dB for each piece and level of crosstalk."
     return _table(report, caption, ("SDR gain", "SIR gain", "SAR"), rows, reported)
 
 
@@ -201,10 +202,10 @@ def _musical_noise(report: Mapping, methods: Sequence[str]) -> str:
     groups = ("log kurtosis ratio", "attenuation in dB")
     header = ["", *(f"{group}, {level} dB" for group in groups for level in _LEVELS)]
     caption = (
-        "What remains of the crosstalk in the pauses of each track, by level of crosstalk. The log "
-        "kurtosis ratio (Uemura et al. 2008) is 0 for crosstalk that is only quieter, and higher "
-        "the more it consists of isolated bins, which are heard as musical noise. Means over the "
-        "tracks with pauses, then over pieces."
+        "Residual crosstalk in the pauses of the tracks, by level of crosstalk. The log kurtosis "
+        "ratio (Uemura et al. 2008) is 0 if the crosstalk has only become quieter; it rises the "
+        "more the residue consists of isolated bins, which are heard as musical noise. Averaged "
+        "over the tracks with pauses and then over pieces."
     )
     return measured_table(report, caption, header, rows)
 
@@ -216,11 +217,11 @@ def _restarts(report: Mapping) -> str:
         for name, piece in report["pieces"].items()
     ]
     caption = (
-        f"Distance of Seipel's solver from the exact minimum at {_LEVELS[0]} dB, started from zero "
-        "and from ten random matrices of weights between 0 and 1: maximum over runs and tracks. "
-        "The paper states that such runs end in the same minimum."
+        f"Distance between the results of Seipel's solver and the exact minimum at {_LEVELS[0]} "
+        "dB, for one start from zero weights and ten from random weights between 0 and 1: maximum "
+        "over runs and tracks. According to the paper, such runs end in the same minimum."
     )
-    header = ["", "excess of the cost, relative", "difference of a weight"]
+    header = ["", "relative excess of the cost", "difference of a weight"]
     return measured_table(report, caption, header, rows)
 
 

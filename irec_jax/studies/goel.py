@@ -1,12 +1,12 @@
-"""Five instruments from chunks and images of waveforms: tables II to IX of Goel.
+"""Recognition of five instruments in waveform chunks and images: tables II to IX of Goel.
 
-Each row of the tables is a separate experiment: recurrent networks on chunks of the waveform, CNNs
-on two kinds of images of it, and both combined. Each runs with three splits. `window` splits
-windows of the training clips at random, like Goel's code: windows of a clip, and its two channels,
-are in both training and test. `song` keeps all windows of a song in the same split. The difference
-of the two accuracies is the effect of the leakage. `official` is the test that Goel's text states:
-the test clips of the dataset by sliding windows, with one prediction per clip. Clips with exactly
-one of the five labels count.
+Each row of the tables is a separate experiment: a recurrent network on chunks of the waveform, a
+CNN on one of two kinds of waveform images, or a combination of both. Each is run with three splits.
+`window` splits the windows of the training clips at random, like Goel's code, so that windows of
+the same clip, and its two channels, are in both training and test. `song` keeps all windows of a
+song in the same split. The difference between the two accuracies is the effect of the leakage.
+`official` is the test that Goel's text describes: sliding windows over the test clips of the
+dataset, with one prediction per clip. Only clips with exactly one of the five labels are used.
 """
 
 import argparse
@@ -36,13 +36,13 @@ class Row:
     """A row of Goel's tables.
 
     Attributes:
-        name: name of its runs, which the split is appended to.
+        name: prefix of its run names, to which the split is appended.
         table: number of the table.
-        family: group of rows; the summary shows the best one.
+        family: group of rows; the summary shows the best row of each family.
         config: `FILE:arguments` without dataset and split.
         reported: published accuracy on training, validation and test; None if not stated.
         quick_epochs: number of epochs with `--quick`; 0 omits the row.
-        epoch_s: approximate duration of an epoch on `gm_irmas` small, on two cores.
+        epoch_s: approximate seconds per epoch on two cores with `gm_irmas` small.
         num_epochs: maximum number of epochs without `--quick`.
     """
 
@@ -69,8 +69,8 @@ _IMAGES = {"stacked": ("VII", "CNN, stacked"), "recurrence": ("VIII", "CNN, recu
 _NETS = {"b1": (30, 1.2), "b2": (18, 1.8), "b3": (15, 2.5), "b4": (4, 10.0)}
 #: The same for a CNN followed by an LSTM, which Goel trains for 10 epochs.
 _CRNN_NETS = {"b1": (0, 8.0), "b2": (0, 9.0), "b3": (4, 10.0), "b4": (0, 18.0)}
-#: Approximate seconds of a run besides its epochs (compilation, evaluation, figures), and of the
-#: baselines.
+#: Approximate seconds that a run takes in addition to its epochs (compilation, evaluation and
+#: figures), and that the baselines take.
 _OVERHEAD_S, _BASELINES_S = 13.0, 40.0
 
 
@@ -100,7 +100,7 @@ ROWS = tuple(_create_rows())
 
 
 def plan(arguments: argparse.Namespace) -> dict[tuple[str, str, int], runs.Run]:
-    """Return all runs by row, split and seed."""
+    """Return the planned runs by row name, split and seed."""
     rows = [row for row in ROWS if row.quick_epochs or not arguments.quick]
     seeds = range(arguments.seed, arguments.seed + arguments.repeats)
     return {
@@ -121,7 +121,7 @@ def _plan_run(row: Row, split: str, seed: int, arguments: argparse.Namespace) ->
         overrides.append(("seed", str(seed)))
     if arguments.quick and not arguments.debug:
         num_epochs = row.quick_epochs
-        # Few epochs are all completed; smaller batches of images give more steps.
+        # With so few epochs, early stopping is disabled; smaller image batches give more steps.
         overrides += [
             ("training.num_epochs", str(num_epochs)),
             ("training.min_steps_per_epoch", "0"),
@@ -177,9 +177,10 @@ def mean_scores(reports: Sequence[Mapping]) -> dict:
     """Return the scores of one run, or the means of several runs with different seeds.
 
     Returns:
-        As `scores` for a single report. For several, the accuracies and the epoch are means,
-        without intervals; the other scores are those of the predictions of all runs together, and
-        ``repeats`` has the standard deviation of the accuracies and their ``values`` by run.
+        The result of `scores` for a single report. For several reports, accuracies and epochs are
+        means without intervals, the other scores are computed from the predictions of all runs
+        together, and ``repeats`` contains the mean, standard deviation and ``values`` by run of
+        each accuracy.
     """
     single = [scores(report) for report in reports]
     if len(single) == 1:
@@ -202,24 +203,24 @@ def mean_scores(reports: Sequence[Mapping]) -> dict:
 
 
 def scores(report: Mapping) -> dict:
-    """Return the scores of a run that the tables show.
+    """Extract the scores shown in the tables from the report of a run.
 
     Args:
         report: content of the run's report.json.
 
     Returns:
         dict: ``training``, ``validation`` and ``test`` accuracy of the strongest class at the
-        kept epoch, ``test_interval``, ``balanced``, ``balanced_interval``, ``chance``,
-        ``majority``; precision, recall and F1 of the same predictions, ``micro`` (equal to the
+        kept epoch; ``test_interval``, ``balanced``, ``balanced_interval``, ``chance`` and
+        ``majority``; precision, recall and F1 of the same predictions as ``micro`` (equal to the
         accuracy, since each example has one label and one prediction), ``macro`` and
-        ``per_class``; ``num_epochs``, ``best_epoch``, ``seconds``; ``collapse``, the warning of
-        the collapse check or None.
+        ``per_class``; ``num_epochs``, ``best_epoch`` and ``seconds``; and ``collapse``, the
+        warning of the collapse check, or None.
     """
     predominant, best, classes = report["predominant"], report["best_epoch"], report["classes"]
     confusion = np.array(predominant["confusion"])
     correct, one_hot = np.diagonal(confusion), np.eye(len(confusion))
-    # Labels and predictions of all examples, for the collapse check: that of the report considers
-    # the classes that reach a threshold.
+    # Labels and predictions of all examples. The collapse check in the report uses the classes that
+    # reach a threshold; here it is repeated for the strongest class.
     labels, predictions = np.repeat(
         np.indices(confusion.shape).reshape(2, -1), confusion.ravel(), axis=1
     )
@@ -242,7 +243,7 @@ def scores(report: Mapping) -> dict:
 
 
 def draw(report: Mapping) -> Figure:
-    """Draw the accuracies of all rows with both splits and as published."""
+    """Draw the test accuracy of every row, measured with each split and as published."""
 
     def point(scores: Mapping) -> study_figures.Interval:
         values = scores.get("repeats", {}).get("test", {}).get("values", ())
@@ -270,7 +271,7 @@ def _line(report: Mapping) -> str:
 
 
 def _protocols(reports: Mapping[str, Mapping]) -> list[dict]:
-    """Return the distinct protocols by which the data were split."""
+    """Return the distinct split protocols of the runs."""
     protocols = {}
     for report in reports.values():
         protocol = report["protocol"]

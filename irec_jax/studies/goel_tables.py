@@ -1,4 +1,4 @@
-"""Page of the Goel study: question, summary and results, then the tables."""
+"""Report page of the Goel study: results, question and summary, then the tables."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,10 +9,10 @@ from irec_jax.reports.page import measured_table, rendered_banner
 from irec_jax.studies import pages
 from irec_jax.studies.pages import with_interval
 from irec_jax.studies.published import goel as published
-from irec_jax.text import class_names, difference, mean_sd, number
+from irec_jax.text import class_names, difference, mean_sd, number, plural
 
 _SPLITS = ("window", "song", "official")
-#: Splits whose difference in accuracy is the leakage.
+#: The two splits whose difference in test accuracy is the leakage.
 _LEAKAGE = ("window", "song")
 
 
@@ -23,7 +23,10 @@ def markdown_page(report: Mapping, rows: Sequence[Any]) -> str:
         rows: all rows in order (`goel.Row`); rows without results are omitted.
     """
     rows = [row for row in rows if row.name in report["rows"]]
-    brief = "Some of the rows, trained briefly: a fixed number of epochs, images in batches of 16."
+    brief = (
+        "Quick run: only some of the rows, trained for a small fixed number of epochs, with images "
+        "in batches of 16."
+    )
     introduction = [
         *rendered_banner(report),
         *pages.brief_run(report["settings"], brief),
@@ -34,20 +37,21 @@ def markdown_page(report: Mapping, rows: Sequence[Any]) -> str:
     ]
     sections = [
         "## Tables II to IX",
-        f"Reported: {published.CITATION}. Accuracy at the kept epoch (lowest validation loss): "
-        "training accuracy is averaged over the epoch, validation and test accuracy are measured "
-        "after it. 95 % intervals: bootstrap over songs; several runs: mean ± standard deviation "
-        "over seeds. Balanced: mean recall of the classes. Leakage: the difference of the window "
-        "and the song split. Baselines: on the examples of lstm-300-50.",
+        f"Reported: {published.CITATION}. Accuracies are those of the kept epoch (lowest "
+        "validation loss): training accuracy is averaged over the epoch, validation and test "
+        "accuracy are measured at its end. The 95 % intervals are bootstrapped over songs; several "
+        "runs are summarised as mean ± standard deviation over seeds. Balanced accuracy is the "
+        "mean recall of the classes. Leakage is the test accuracy with the window split minus that "
+        "with the song split. Baselines are evaluated on the examples of lstm-300-50.",
         *_goel_tables(report, rows),
         "## Micro and macro averages, and scores by class",
-        "Each example has one label and one prediction, the strongest class: micro precision, "
-        "recall and F1 equal the accuracy.",
+        "Each example has one label and one prediction, the strongest class, so micro precision, "
+        "recall and F1 all equal the accuracy.",
         *_class_tables(report),
         "## Data splits",
         _protocols(report),
     ]
-    title = "Five instruments from waveforms and images of waveforms: tables II to IX of Goel"
+    title = "Recognition of five instruments in waveforms and images: tables II to IX of Goel"
     return pages.compose(title, report, introduction, sections)
 
 
@@ -58,9 +62,9 @@ def _question(report: Mapping) -> str:
         f"{', '.join(first)} and {last} in {report['dataset']}, and how much of the accuracy is "
         "due to leakage from training to test? With the *window* split, which Goel uses, windows "
         "of the same clip are in both training and test; with the *song* split, all windows of a "
-        "song are in the same split. The *official* split is the test that Goel's text states: the "
-        "test clips of the dataset by sliding windows, with one prediction per clip. Clips with "
-        "one of these labels count."
+        "song are in the same split. The *official* split is the test that Goel's text describes: "
+        "sliding windows over the test clips of the dataset, with one prediction per clip. Only "
+        "clips with exactly one of these labels are used."
     )
 
 
@@ -74,8 +78,8 @@ def _results(report: Mapping, rows: Sequence[Any]) -> str:
         best = max(by_row, key=lambda name: by_row[name]["validation"])
         scores = by_row[best]
         sentences.append(
-            f"With the {split} split, the row with the best validation accuracy is {best}: "
-            f"{_accuracy(scores)} on test (chance {number(scores['chance'])}, most "
+            f"With the {split} split, {best} has the best validation accuracy and a test accuracy "
+            f"of {_accuracy(scores)} (chance {number(scores['chance'])}, most "
             f"frequent class {number(scores['majority'])}"
             f"{_baseline_accuracies(report['baselines'].get(split, {}))})."
         )
@@ -83,8 +87,9 @@ def _results(report: Mapping, rows: Sequence[Any]) -> str:
     if known := [value for value in leakage if value is not None]:
         mean, low, high = map(difference, (float(np.mean(known)), min(known), max(known)))
         sentences.append(
-            f"Over {len(known)} rows, the window split adds {mean} to the test accuracy on average "
-            f"({low} to {high}): the effect of leakage."
+            f"On average over {plural(len(known), 'row')}, the window split changes the test "
+            f"accuracy by {mean} ({low} to {high}) relative to the song split: the effect of "
+            "leakage."
         )
     collapsed = [
         f"{name} ({split})"
@@ -94,13 +99,13 @@ def _results(report: Mapping, rows: Sequence[Any]) -> str:
     ]
     if collapsed:
         sentences.append(
-            f"Collapsed, with predictions that hardly depend on the input: {', '.join(collapsed)}."
+            f"Collapsed (predictions hardly depend on the input): {', '.join(collapsed)}."
         )
     return "**Results.** " + " ".join(sentences)
 
 
 def _scores_with(split: str, report: Mapping) -> dict[str, Mapping]:
-    """Return the scores of all rows that have results with a split, by name."""
+    """Return the scores with a split by row name, for the rows that have them."""
     return {name: row[split] for name, row in report["rows"].items() if split in row}
 
 
@@ -114,7 +119,7 @@ def _baseline_accuracies(baselines: Mapping) -> str:
 
 
 def _leakage(by_split: Mapping) -> float | None:
-    """Return the difference in test accuracy between the splits; None if one is missing."""
+    """Return the test accuracy with the window split minus that with the song split, or None."""
     if not all(split in by_split for split in _LEAKAGE):
         return None
     return by_split["window"]["test"] - by_split["song"]["test"]
@@ -128,7 +133,7 @@ def _accuracy(scores: Mapping, name: str = "test") -> str:
 
 
 def _splits(report: Mapping) -> list[str]:
-    """Return the splits with results; always those whose difference is the leakage."""
+    """Return the splits to show: those with results, and always the two of `_LEAKAGE`."""
     return [split for split in _SPLITS if split in _LEAKAGE or _scores_with(split, report)]
 
 
@@ -141,7 +146,8 @@ def _test_cells(by_split: Mapping, splits: Sequence[str]) -> list[str]:
 def _summary(report: Mapping, rows: Sequence[Any]) -> str:
     """Return a table with the best row of each family by validation accuracy.
 
-    Validation accuracy is that of the song split, or of the first other split with runs.
+    The validation accuracy is taken from the song split, or from another split if there are no runs
+    with the song split.
     """
     lines, splits = [], _splits(report)
     for family in dict.fromkeys(row.family for row in rows):
@@ -169,8 +175,8 @@ def _summary(report: Mapping, rows: Sequence[Any]) -> str:
     header = ["networks", "best by validation", "reported, window"]
     header += [*(f"measured, {split} [95 %]" for split in splits), "leakage"]
     caption = (
-        "Test accuracy of the row of each family with the best validation accuracy, with each "
-        f"split. Reported: {published.CITATION}."
+        "Test accuracy with each split, for the row of each family that has the best validation "
+        f"accuracy. Reported: {published.CITATION}."
     )
     return measured_table(report, caption, header, lines, 2)
 
@@ -190,7 +196,7 @@ def _goel_tables(report: Mapping, rows: Sequence[Any]) -> list[str]:
                 cells += _accuracies(by_split.get(split))
             lines.append([*cells, difference(_leakage(by_split))])
         name = table if table.startswith("fig") else f"table {table}"
-        caption = f"Accuracy of {name}, reported and measured with each split."
+        caption = f"Accuracies of {name}, reported and measured with each split."
         table = measured_table(report, caption, [*header, "leakage"], lines)
         parts += [f"### {family[:1].upper()}{family[1:]} ({name})", table]
     return parts
@@ -221,8 +227,9 @@ def _class_tables(report: Mapping) -> list[str]:
             cells = [f"{number(c['recall'], 2)} / {number(c['f1'], 2)}" for c in per_class]
             lines.append([row, *map(number, averages), *cells])
         if lines:
-            caption = f"Precision (P), recall (R) and F1 on test with the {split} split."
-            parts += [f"### Split by {split}", measured_table(report, caption, header, lines)]
+            caption = f"Precision (P), recall (R) and F1 on the test examples of the {split} split."
+            heading = f"### {split.capitalize()} split"
+            parts += [heading, measured_table(report, caption, header, lines)]
     return parts
 
 
@@ -230,10 +237,10 @@ def _protocols(report: Mapping) -> str:
     lines = []
     for protocol in report["protocols"]:
         splits = (protocol["sides"][split] for split in ("training", "validation", "test"))
-        sizes = ["{num_examples} of {num_songs}".format(**split) for split in splits]
+        sizes = ["{num_examples} ({num_songs})".format(**split) for split in splits]
         shared = str(protocol["num_songs_on_both_sides"])
         lines.append([protocol["split"], protocol["examples"], *sizes, shared])
-    header = ["split", "examples", "training: examples of songs", "validation", "test"]
-    header.append("songs in training and test")
-    caption = "Number of examples and of their songs in each split."
+    header = ["split", "examples", "training", "validation", "test"]
+    header.append("songs in both training and test")
+    caption = "Number of examples in each split, with the number of songs in brackets."
     return measured_table(report, caption, header, lines, 2)

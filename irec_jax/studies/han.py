@@ -1,11 +1,11 @@
-"""Activations, windows, thresholds and what the network sees: tables and figures of Han et al.
+"""Activations, windows, thresholds and visualisations: tables and figures of Han et al. (2017).
 
-Eleven instruments; one network per activation (table IV) and per length of the windows (figure 4),
-each with several seeds. Every run stores the probabilities of its windows. The comparisons of
-thresholds (figure 4), of aggregations (table V) and of classes (figure 5) follow from them without
-training again. The published thresholds were chosen on the test clips; here scores at the fixed
-ones stand beside those at thresholds tuned on validation clips, and the best ones on the test
-clips (oracle). Figures 6 and 7 show the network with the published settings.
+One network for eleven instruments is trained per activation (table IV) and per window length
+(figure 4), each with several seeds. Every run stores the probabilities of its windows, from which
+thresholds (figure 4), aggregations (table V) and classes (figure 5) are compared without further
+training. The published thresholds were chosen on the test clips; the tables therefore also show
+scores at thresholds tuned on validation clips, and the best possible scores on the test clips
+(oracle). Figures 6 and 7 show the network with the published settings.
 """
 
 import argparse
@@ -34,7 +34,7 @@ class Row:
     """A network of the study.
 
     Attributes:
-        name: name of its runs.
+        name: name of its run.
         label: name in tables.
         activation, window_s: arguments of the config.
     """
@@ -45,7 +45,8 @@ class Row:
     window_s: float = 1.0
 
 
-#: The row with the published settings, which has the baselines and figures 6 and 7.
+#: The row with the published settings, whose run also evaluates the baselines and is shown in
+#: figures 6 and 7.
 DEFAULT = "lrelu_0.33"
 ACTIVATIONS = (
     Row("tanh", "tanh", "tanh"),
@@ -59,18 +60,18 @@ WINDOWS = tuple(
     for window_s in (0.5, 1.5, 3.0)
 )
 ROWS = (*ACTIVATIONS, *WINDOWS)
-#: The two scores that table V compares, and a threshold far below the fixed one (figure 5).
+#: The two aggregations that table V compares, and a threshold far below the fixed one (figure 5).
 AGGREGATIONS, LOW_THRESHOLD = ("s2", "s1"), 0.2
-#: With `--quick`: passes over the data, batch size, and seeds of the rows of other windows.
+#: With `--quick`: number of epochs, batch size, and maximum number of seeds for other windows.
 _QUICK_EPOCHS, _QUICK_BATCH, _QUICK_WINDOW_REPEATS = 2, 32, 1
-#: Approximate seconds on two cores of a seed, of its evaluation, and of the baselines.
+#: Approximate seconds on two cores for one seed, one seed with `--quick`, and the baselines.
 _SEED_S, _QUICK_SEED_S, _BASELINES_S = 480.0, 90.0, 40.0
 #: A network that compiles quickly, for `--debug`.
 _DEBUG_NETWORK = (("model.filters", "(2, 4, 4, 8)"), ("model.dense", "16"))
 
 
 def plan(arguments: argparse.Namespace) -> list[runs.Run]:
-    """Return the runs of all rows; the seeds of a row are repeats of one run."""
+    """Return one run per row; the seeds of a row are repeats of its run."""
     planned = []
     for row in ROWS:
         repeats, baselines = arguments.repeats, row.name == DEFAULT
@@ -134,24 +135,24 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def seed_folders(folder: Path) -> list[Path]:
-    """Return the folders of the seeds of a run: its own folder if it has only one."""
+    """Return the folders of the seeds of a run; a single seed uses the folder of the run."""
     repeats = sorted(folder.glob("seed_*"), key=lambda path: int(path.name.removeprefix("seed_")))
     return repeats or [folder]
 
 
 def scores(folders: Sequence[Path]) -> dict:
-    """Return the results of a row, from the stored window probabilities of its seeds.
+    """Compute the results of a row from the stored window probabilities of its seeds.
 
     Args:
         folders: folders of the seeds.
 
     Returns:
         dict: ``scores``, by aggregation ('s2', 's1') and kind of threshold (`recognition.KINDS`,
-        and for S2 'low', `LOW_THRESHOLD`): ``threshold`` (not for thresholds by class), ``micro``,
-        ``macro`` and ``per_class`` precision, recall and F1; ``sweep``, by aggregation:
-        ``thresholds``, and ``micro`` and ``macro`` F1 at each of them; each number as ``mean``,
-        ``sd`` and ``values`` by seed (`page.mean_over_runs`). ``seeds``; ``epochs``, the kept epoch
-        and the number of epochs of each; ``seconds`` of all.
+        and 'low' for S2, see `LOW_THRESHOLD`): ``threshold`` (unless there is one per class) and
+        ``micro``, ``macro`` and ``per_class`` precision, recall and F1; ``sweep``, by aggregation:
+        ``thresholds`` and the ``micro`` and ``macro`` F1 at each threshold; ``seeds``; ``epochs``,
+        the kept epoch and the number of epochs of each seed; ``seconds``, the total duration. Each
+        score is given as ``mean``, ``sd`` and ``values`` by seed (see `page.mean_over_runs`).
 
     Raises:
         UserError: a file of predictions is missing or has no window probabilities.
@@ -181,7 +182,7 @@ def scores(folders: Sequence[Path]) -> dict:
 
 
 def _scores_of_seed(folder: Path) -> dict:
-    """Return the numbers of one seed for `scores`; ``sweep`` stands beside the aggregations."""
+    """Return the scores of one seed by aggregation, and their ``sweep``, as for `scores`."""
     test, validation = (
         recognition.read_predictions(folder, split) for split in ("test", "validation")
     )
@@ -215,7 +216,7 @@ def _scores_of_seed(folder: Path) -> dict:
 
 
 def over_runs(results: Sequence[Any]) -> Any:
-    """Return nested dicts whose numbers are means over runs (`page.mean_over_runs`)."""
+    """Combine the nested dicts of several runs by applying `page.mean_over_runs` to each number."""
     first = results[0]
     if isinstance(first, Mapping):
         return {key: over_runs([result[key] for result in results]) for key in first}
@@ -233,7 +234,7 @@ def _baselines(reports: Mapping[str, Mapping], folders: Mapping[str, Sequence[Pa
 
 
 def draw(report: Mapping, arrays: Mapping[str, Any]) -> dict[str, Figure]:
-    """Draw figures 3 to 7, as far as their runs have finished."""
+    """Draw figures 3 to 7; figures whose runs have not finished are omitted."""
     rows = report["rows"]
     drawn = {"activations.png": han_figures.draw_activations(report)}
     windows = {row.window_s: rows[row.name] for row in ROWS

@@ -1,4 +1,4 @@
-"""Figures of the Han study: figures 3 to 7 of the paper, and table IV as a plot."""
+"""Figures 3 to 7 of Han et al. (2017), and table IV as a plot."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,7 +11,7 @@ from irec_jax.studies import han_visualisations
 from irec_jax.studies.published import han as published
 from irec_jax.text import class_names, number
 
-#: As many distinct colours as classes of IRMAS.
+#: One distinct colour for each class of IRMAS.
 CLASS_COLOURS = (
     BLUE, ORANGE, GREEN, VERMILION, PURPLE, "#56B4E9", "#F0E442", "black", "#4B0092",
     GREY, "#7FFF00",
@@ -21,7 +21,7 @@ _SCORES = {"precision": "P", "recall": "R", "f1": "F1"}
 
 
 def draw_activations(report: Mapping) -> Figure:
-    """Draw table IV: micro and macro F1 of each network, mean and range of the seeds."""
+    """Draw table IV: micro and macro F1 of each network, with mean and range over seeds."""
     rows = {row["label"]: row["scores"]["s2"]["fixed"] for row in report["rows"].values()}
 
     def point(block: Mapping) -> study_figures.Interval:
@@ -36,8 +36,8 @@ def draw_activations(report: Mapping) -> Figure:
         list(rows),
         {f"{name} F1": {label: point(row[name]) for label, row in rows.items()}
          for name in _AVERAGES},
-        score="F1 on test at S2 0.50",
-        interval="range of the seeds",
+        score="F1 on the test clips at threshold S2 0.50",
+        interval="range over seeds",
         reported={label: reported[label] for label in rows if label in reported},
         reported_label="published micro F1",
         title=f"{report['dataset']}{rendered}; published: IRMAS",
@@ -45,12 +45,12 @@ def draw_activations(report: Mapping) -> Figure:
 
 
 def draw_comparison(report: Mapping, row: Mapping) -> Figure:
-    """Draw figure 3: precision, recall and F1 beside the published systems and the baselines."""
+    """Draw figure 3: precision, recall and F1 of the network, published systems and baselines."""
     ours = row["scores"]["s2"]["fixed"]
     han = published.SCORES["LReLU 0.33, S2 0.50"]
     figure = figures.new_figure(11.0, 4.6)
     bars: dict[str, tuple[str, dict[str, list[float]]]] = {
-        "here, ConvNet": (
+        "measured, ConvNet": (
             BLUE,
             {a: [ours[a][name]["mean"] for name in _SCORES] for a in _AVERAGES},
         )
@@ -59,7 +59,7 @@ def draw_comparison(report: Mapping, row: Mapping) -> Figure:
         (GREY, figures.LIGHT_GREY), report["baselines"].items(), strict=False
     ):
         values = {a: [block[a].get(score, np.nan) for score in _SCORES] for a in _AVERAGES}
-        bars[f"here, {name}"] = (colour, values)
+        bars[f"measured, {name}"] = (colour, values)
     nan = float("nan")
     bars |= {
         "published, Han et al.": (VERMILION, {"micro": [*han[:3]], "macro": [*han[3:]]}),
@@ -80,21 +80,24 @@ def draw_comparison(report: Mapping, row: Mapping) -> Figure:
             texts = ["" if np.isnan(v) else number(v, 2) for v in values[average]]
             axes.bar_label(drawn, texts, fontsize=6.5)
         axes.set_xticks(range(3), list(_SCORES.values()))
-        axes.set_ylabel("score on test" if average == "micro" else "")
+        axes.set_ylabel("score on the test clips" if average == "micro" else "")
         axes.set(title=average, ylim=(0, 1))
         axes.spines[["top", "right"]].set_visible(False)
         figures.grid(axes, "y")
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
     where = f"{report['dataset']}, rendered audio" if report["rendered"] else report["dataset"]
-    figure.suptitle(f"here: {where}; published: IRMAS", fontsize=11)
+    figure.suptitle(f"measured: {where}; published: IRMAS", fontsize=11)
     return figure
 
 
 def draw_thresholds(windows: Mapping[float, Mapping]) -> Figure:
-    """Draw figure 4: F1 against the threshold on S2, by window; bands: SD over the seeds.
+    """Draw figure 4: F1 against the threshold on S2 for each window length.
 
-    ``windows`` maps the length in seconds to the results of a row.
+    Bands show the standard deviation over seeds.
+
+    Args:
+        windows: window length in seconds -> results of the row.
     """
     panels = {}
     for average in _AVERAGES:
@@ -113,7 +116,7 @@ def draw_thresholds(windows: Mapping[float, Mapping]) -> Figure:
 
 
 def draw_classes(classes: Sequence[str], default: Mapping, longest: Mapping | None) -> Figure:
-    """Draw figure 5: F1 by class with the default settings, S1, a long window, a low threshold."""
+    """Draw figure 5: F1 by class with default settings, S1, long windows and a low threshold."""
     bars = {
         "default: S2 0.50, 1 s": default["scores"]["s2"]["fixed"],
         "S1 0.16": default["scores"]["s1"]["fixed"],
@@ -129,9 +132,10 @@ def draw_classes(classes: Sequence[str], default: Mapping, longest: Mapping | No
 
 
 def draw_tsne(arrays: Mapping[str, np.ndarray], classes: Sequence[str]) -> Figure:
-    """Draw figure 6: t-SNE of the activations of each layer, training above, validation below.
+    """Draw figure 6: t-SNE of the activations of each layer.
 
-    The title of a panel has the share of nearest neighbours of the same class, before t-SNE.
+    Training clips are shown in the top row, validation clips in the bottom row. Panel titles give
+    the share of nearest neighbours, before t-SNE, that have the same class.
     """
     splits, layers = han_visualisations.SPLITS, han_visualisations.LAYERS
     figure = figures.new_figure(15.0, 6.0)

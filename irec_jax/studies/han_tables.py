@@ -1,4 +1,4 @@
-"""Page of the Han study: results, then the tables and figures of the paper."""
+"""Report page of the Han study: results, then the tables and figures of the paper."""
 
 from collections.abc import Mapping
 
@@ -13,7 +13,7 @@ _HEADER = ["micro P", "R", "F1", "macro P", "R", "F1"]
 _KIND_NAMES = {
     "fixed": "fixed, as published",
     "validation": "tuned on validation",
-    "validation_per_class": "tuned on validation, by class",
+    "validation_per_class": "tuned on validation, per class",
     "oracle": "oracle: best on test",
 }
 
@@ -22,12 +22,16 @@ def markdown_page(report: Mapping) -> str:
     """Return the report of a study as Markdown; see `studies.han`."""
     rows = report["rows"]
     default = rows.get("lrelu_0.33")
-    brief = "Trained briefly, in batches of 32; the scores are below those of complete training."
+    brief = (
+        "Quick run: trained briefly, in batches of 32; the scores are lower than after full "
+        "training."
+    )
     introduction = [
         *rendered_banner(report),
         *pages.brief_run(report["settings"], brief),
         _results(report),
-        "![Micro and macro F1 of each network at S2 0.50, and as published](activations.png)",
+        "![Micro and macro F1 of each network at threshold S2 0.50, measured and as published]"
+        "(activations.png)",
         _question(report),
         "## Activations (table IV)",
         _activation_table(report),
@@ -36,7 +40,8 @@ def markdown_page(report: Mapping) -> str:
     if default:
         sections += [
             "## Other systems (figure 3)",
-            "![Precision, recall and F1 beside published systems and baselines](comparison.png)",
+            "![Precision, recall and F1 compared with published systems and with baselines]"
+            "(comparison.png)",
         ]
     sections += [
         "## Windows and thresholds (figure 4)",
@@ -55,17 +60,17 @@ def markdown_page(report: Mapping) -> str:
     if "neighbours" in report:
         sections += [
             "## Activations of the layers (figure 6)",
-            "![t-SNE of the activations of each layer, a colour per class; in percent the share "
-            "of the five nearest neighbours that have the same class](tsne.png)",
+            "![t-SNE of the activations of each layer, with one colour per class; percentages give "
+            "the share of the five nearest neighbours that have the same class](tsne.png)",
             _neighbour_table(report),
             "## Deconvolution (figure 7)",
             "![The two most active units of each block, deconvolved](deconvolution.png)",
-            "Each unit is taken back to the spectrogram through the switches of the pooling, the "
-            "rule of the activation and the transposed kernels (Zeiler and Fergus). Each picture "
-            "is scaled by itself. `irec explain` draws the same for other files and systems.",
+            "Each unit is projected back to the spectrogram through the pooling switches, the "
+            "activation function and the transposed kernels (Zeiler and Fergus). Each picture has "
+            "its own colour scale. `irec explain` draws such pictures for other files and systems.",
         ]
     sections += ["## Training", _training(report)]
-    title = "Predominant instruments by a ConvNet: tables and figures of Han et al. (2017)"
+    title = "Predominant instrument recognition: tables and figures of Han et al. (2017)"
     return pages.compose(title, report, introduction, sections)
 
 
@@ -82,14 +87,14 @@ def _results(report: Mapping) -> str:
         f1 = mean_sd(_fixed(best)["micro"]["f1"], 3)
         sentences.append(
             f"Of {len(activations)} activations, {best['label']} has the highest micro F1, {f1}; "
-            "in the paper it is LReLU 0.33, .602."
+            "in the paper, LReLU 0.33 has the highest (.602)."
         )
     if default := rows.get("lrelu_0.33"):
         s1, s2 = (default["scores"][name]["fixed"]["micro"]["f1"]["mean"] for name in ("s1", "s2"))
         order = "above" if s2 > s1 else "below" if s2 < s1 else "equal to"
         sentences.append(
-            f"At the published thresholds the micro F1 of S2, {number(s2)}, is {order} that of "
-            f"S1, {number(s1)}; in the paper it is above (.602 and .595)."
+            f"At the published thresholds, the micro F1 of S2, {number(s2)}, is {order} that of "
+            f"S1, {number(s1)}; in the paper, S2 reaches .602 and S1 .595."
         )
     windows = _windows(report)
     if len(windows) > 1:
@@ -97,12 +102,12 @@ def _results(report: Mapping) -> str:
             choose(windows, key=lambda s: _fixed(windows[s])["micro"]["f1"]["mean"])
             for choose in (max, min)
         )
-        here = f"Windows of {best_s:g} s are best and those of {worst_s:g} s worst"
+        measured = f"Micro F1 is highest with windows of {best_s:g} s and lowest with {worst_s:g} s"
         if best_s == worst_s:
-            here = "All windows give the same micro F1"
+            measured = "All window lengths give the same micro F1"
         sentences.append(
-            f"{here}; in the paper those of {published.BEST_WINDOW_S:g} s are best and those of "
-            f"{published.WORST_WINDOW_S:g} s worst."
+            f"{measured}; in the paper, it is highest with {published.BEST_WINDOW_S:g} s and "
+            f"lowest with {published.WORST_WINDOW_S:g} s."
         )
     if not sentences:
         row = next(iter(rows.values()))
@@ -113,14 +118,14 @@ def _results(report: Mapping) -> str:
 def _question(report: Mapping) -> str:
     counts = report["data"]["test"]
     return (
-        "**Question.** Which activation, window, threshold and aggregation recognise the "
-        f"{counts['num_labels']} labels of {counts['num_clips']} test clips from "
-        f"{counts['num_songs']} songs best, with {len(report['classes'])} instruments?"
+        "**Question.** Which activation, window length, threshold and aggregation best recognise "
+        f"the {counts['num_labels']} labels of {counts['num_clips']} test clips from "
+        f"{counts['num_songs']} songs, with {len(report['classes'])} instruments?"
     )
 
 
 def _windows(report: Mapping) -> dict[float, Mapping]:
-    """Return the rows of the published activation by the length of their windows."""
+    """Return the rows with the published activation by window length in seconds."""
     rows = [row for row in report["rows"].values() if row["activation"] == "lrelu_0.33"]
     return {row["window_s"]: row for row in sorted(rows, key=lambda row: row["window_s"])}
 
@@ -141,8 +146,8 @@ def _activation_table(report: Mapping) -> str:
         if threshold == "S2 0.50":
             lines.append([f"reported: {name}", "3", *map(number, values)])
     caption = (
-        "Precision (P), recall (R) and F1 of the test clips at S2 0.50, mean ± standard deviation "
-        f"over seeds. Reported: {published.CITATION}, on IRMAS's test clips."
+        "Precision (P), recall (R) and F1 on the test clips at threshold S2 0.50, mean ± standard "
+        f"deviation over seeds. Reported: {published.CITATION}, on the IRMAS test clips."
     )
     return measured_table(report, caption, ["activation", "seeds", *_HEADER], lines)
 
@@ -159,7 +164,7 @@ def _window_section(report: Mapping) -> list[str]:
         shown = dict(zip(sweep["thresholds"], sweep["micro"], strict=True))
         lines.append([f"{window_s:g} s", *(number(shown[t]["mean"]) for t in grid)])
     header = ["window", *(f"{t:.2f}" for t in grid)]
-    caption = "Micro F1 of the test clips against the threshold on S2, mean over seeds."
+    caption = "Micro F1 on the test clips by window length and threshold on S2, mean over seeds."
     picture = "![Micro and macro F1 against the threshold, for each window](thresholds.png)"
     return [picture, measured_table(report, caption, header, lines)]
 
@@ -176,9 +181,9 @@ def _aggregation_table(report: Mapping, default: Mapping) -> str:
         cells = map(number, published.SCORES[setting])
         lines.append([f"reported: {score}", "best on test", threshold, *cells])
     caption = (
-        "S1, the mean over windows, and S2, the sum divided by that of the strongest class: LReLU "
-        "0.33, windows of 1 s, mean ± standard deviation over seeds. The threshold is the mean "
-        f"over seeds. Reported: {published.CITATION}."
+        "Aggregation of the window probabilities by S1, their mean, or by S2, their sum divided by "
+        "the sum of the strongest class, with LReLU 0.33 and windows of 1 s: mean ± standard "
+        f"deviation over seeds. Thresholds are averaged over seeds. Reported: {published.CITATION}."
     )
     header = ["score", "threshold", "value", *_HEADER]
     return measured_table(report, caption, header, lines, 2)
@@ -189,7 +194,7 @@ def _class_table(report: Mapping, default: Mapping) -> str:
         "default": _fixed(default),
         "S1 0.16": default["scores"]["s1"]["fixed"],
         "S2 0.20": default["scores"]["s2"]["low"],
-        "by class": default["scores"]["s2"]["validation_per_class"],
+        "per class": default["scores"]["s2"]["validation_per_class"],
     }
     if longest := report["rows"].get("window-3.0"):
         blocks["3 s"] = _fixed(longest)
@@ -199,9 +204,9 @@ def _class_table(report: Mapping, default: Mapping) -> str:
         reported = published.CLASS_F1.get(code)
         lines.append([name, *cells, "–" if reported is None else f"about {reported:.2f}"])
     caption = (
-        "F1 by class, mean ± standard deviation over seeds. By class: S2 with a threshold for "
-        "each class, tuned on validation, which the paper proposes as future work. Reported: the "
-        "default, as far as the text states it."
+        "F1 by class, mean ± standard deviation over seeds. The column 'per class' uses S2 with a "
+        "threshold per class, tuned on validation clips, which the paper proposes as future work. "
+        "Reported: F1 with the default settings, for the classes that the text mentions."
     )
     return measured_table(report, caption, ["class", *blocks, "reported"], lines)
 
@@ -213,8 +218,9 @@ def _neighbour_table(report: Mapping) -> str:
         for split, shares in report["neighbours"].items()
     ]
     caption = (
-        "Share of the five nearest neighbours of a window, among those drawn, that have its class: "
-        "activations of each layer, those of blocks pooled to their maximum."
+        "Share of the five nearest neighbours of a window, among the windows shown, that have the "
+        "same class, by the activations of each layer. Activations of blocks are max-pooled over "
+        "time and frequency."
     )
     return measured_table(report, caption, ["clips", *layers.values()], lines)
 
@@ -225,6 +231,6 @@ def _training(report: Mapping) -> str:
         epochs = ", ".join(f"{kept} of {count}" for kept, count in row["epochs"])
         seeds = ", ".join(map(str, row["seeds"]))
         lines.append([row["label"], seeds, epochs, f"{row['seconds'] / 60:.1f}"])
-    caption = "Seeds, kept epochs, and minutes of all seeds together."
+    caption = "Seeds of each network, their kept epochs, and the total duration of all seeds."
     header = ["network", "seeds", "kept epochs", "minutes"]
     return measured_table(report, caption, header, lines, 3)

@@ -1,4 +1,4 @@
-"""Figures 6 and 7 of Han et al. as arrays: t-SNE of activations, and deconvolved segments."""
+"""Data of figures 6 and 7 of Han et al. (2017): t-SNE of activations, deconvolved segments."""
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,14 +21,14 @@ from irec_jax.systems.explainer import Explainer, Segment, load_explainer
 from irec_jax.systems.explainer_files import segment_picture
 from irec_jax.text import class_names
 
-#: Layers of figure 6, from left to right: names of their activations, and titles.
+#: Layers of figure 6 from left to right: name of the activations -> title.
 LAYERS = {
     **{f"block_{i}": f"block {i}" for i in range(1, 5)},
     "dense": "dense layer",
     "output": "output",
 }
 SPLITS = ("training", "validation")
-#: Windows of each class and split at most, one per clip; and with `--quick`.
+#: Maximum number of windows per class and split, one per clip, without and with `--quick`.
 _PER_CLASS, _QUICK_PER_CLASS = 60, 30
 _NUM_NEIGHBOURS, _BATCH_SIZE = 5, 32
 
@@ -41,24 +41,25 @@ def load_or_compute(
     classes: Sequence[str],
     quick: bool,
 ) -> dict[str, np.ndarray]:
-    """Return the arrays of figures 6 and 7, computed once and stored in a file.
+    """Return the arrays of figures 6 and 7, computing them unless they are stored in a file.
 
-    Shows its progress. The arrays of each split are stored as soon as they are computed, beside the
-    file, so that an interrupted call repeats only one of them.
+    Shows a progress bar. Unfinished results are stored beside the file after each split, so that
+    an interrupted call loses at most one split.
 
     Args:
-        path: the file, `.npz`.
+        path: `.npz` file of the arrays.
         config: config of the run.
-        folder: folder of its first seed, with the trained network.
+        folder: folder of the run's first seed, with the trained network.
         classes: class names.
         quick: use fewer windows.
 
     Returns:
-        For each of `SPLITS`: ``SPLIT_labels`` (N,), class indices; and for each of `LAYERS`
-        ``SPLIT_LAYER`` (N, 2), positions, and ``SPLIT_LAYER_neighbours``, see `same_class`. And
-        ``frequencies_hz`` (bands,) and, for each segment i, ``segment_i_title``,
-        ``segment_i_ends_s`` (2,), ``segment_i_spectrogram`` (bands, frames), ``segment_i_pictures``
-        (units, frames, bands) and ``segment_i_units`` (units, 3): block, channel and activation.
+        Arrays by name. For each of `SPLITS`: ``SPLIT_labels`` (N,), class indices, and for each of
+        `LAYERS` ``SPLIT_LAYER`` (N, 2), positions, and ``SPLIT_LAYER_neighbours``, the result of
+        `same_class`. For the deconvolution: ``frequencies_hz`` (bands,) and, for each segment i,
+        ``segment_i_title``, ``segment_i_ends_s`` (2,), ``segment_i_spectrogram`` (bands, frames),
+        ``segment_i_pictures`` (units, frames, bands) and ``segment_i_units`` (units, 3), which
+        holds block, channel and activation.
     """
     if path.exists():
         return _read(path)
@@ -88,7 +89,7 @@ def load_or_compute(
         of_class = np.flatnonzero(labels == classes.index(name)) if name in classes else []
         if not len(of_class):
             continue
-        # The clip that is recognised best.
+        # The clip with the highest probability of its class.
         best = of_class[outputs[of_class, classes.index(name)].argmax()]
         index = int(indices[best])
         samples, _ = splits.validation.read(index)
@@ -116,7 +117,7 @@ def _write(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 def _sample(
     clips: data.Clips, explainer: Explainer, *, per_class: int, seed: int
 ) -> tuple[data.Clips, np.ndarray]:
-    """Return a random window of some clips of each class, and the indices of these clips."""
+    """Return a random window of up to `per_class` clips of each class, and the clip indices."""
     rng, task = np.random.default_rng(seed), explainer.recogniser.task
     labels = clips.labels.argmax(axis=1)
     chosen = [
@@ -135,7 +136,7 @@ def _sample(
 
 
 def activations(explainer: Explainer, windows: data.Clips) -> dict[str, np.ndarray]:
-    """Return the activations (windows, units) of each of `LAYERS`, pooled to their maximum."""
+    """Return the activations (windows, units) of each of `LAYERS`, max-pooled over positions."""
     task, variables = explainer.recogniser.task, {"params": explainer.params}
     variables |= explainer.model_state
 
@@ -162,7 +163,7 @@ def activations(explainer: Explainer, windows: data.Clips) -> dict[str, np.ndarr
 def _batches(
     windows: data.Clips, window_samples: int
 ) -> Iterator[tuple[range, dict[str, np.ndarray]]]:
-    """Yield the indices of windows, and batches of equal size that begin with them."""
+    """Yield the indices of windows, and batches of these windows padded to a fixed size."""
     for start in range(0, len(windows), _BATCH_SIZE):
         rows = range(start, min(start + _BATCH_SIZE, len(windows)))
         batch = {
@@ -178,7 +179,7 @@ def _batches(
 
 
 def embed(x: Float[np.ndarray, "points units"], *, seed: int) -> Float[np.ndarray, "points 2"]:
-    """Return the positions of points by t-SNE, started from their principal components."""
+    """Embed points in the plane by t-SNE, initialised with their principal components."""
     x = np.asarray(x, np.float64)
     if len(x) < 4 or not np.ptp(x, axis=0).any():
         return np.zeros((len(x), 2))
@@ -188,12 +189,12 @@ def embed(x: Float[np.ndarray, "points units"], *, seed: int) -> Float[np.ndarra
         random_state=seed,
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of equal points, in a network that is hardly trained
+        warnings.simplefilter("ignore")  # a barely trained network can give identical points
         return tsne.fit_transform(x)
 
 
 def same_class(x: Float[np.ndarray, "points units"], labels: Int[np.ndarray, " points"]) -> float:
-    """Return the share of the nearest neighbours of points that have their class."""
+    """Return the share of nearest neighbours that have the same class, averaged over points."""
     x = np.asarray(x, np.float64)
     squares = np.square(x).sum(axis=1)
     distances = squares[:, None] + squares - 2 * x @ x.T
@@ -204,7 +205,7 @@ def same_class(x: Float[np.ndarray, "points units"], labels: Int[np.ndarray, " p
 
 
 def neighbours(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, float]]:
-    """Return the shares of `same_class` by split and layer."""
+    """Return the stored results of `same_class` by split and layer."""
     return {
         split: {layer: float(arrays[f"{split}_{layer}_neighbours"]) for layer in LAYERS}
         for split in SPLITS

@@ -1,4 +1,7 @@
-"""Options of the studies. Imports only what the help texts need, so that they appear at once."""
+"""Command-line options of the studies.
+
+Only what the help texts need is imported, so that `irec study --help` is fast.
+"""
 
 import argparse
 import ast
@@ -9,7 +12,7 @@ from pathlib import Path
 from irec_jax import job_array
 from irec_jax.studies import STUDIES
 
-#: Datasets of labelled clips, and of multitrack pieces. The first one is the default, and rendered.
+#: Datasets of labelled clips and of multitrack pieces; the first one is rendered, and the default.
 CLIPS = ("gm_irmas", "irmas")
 MULTITRACK = ("gm_multitrack",)
 #: Splits of `irec study goel`.
@@ -22,7 +25,7 @@ CROSSTALK_METHODS = (
 
 
 def description(name: str) -> str:
-    """Return the first line of the docstring of a study, without importing its module."""
+    """Return the first line of a study's docstring without importing its module."""
     spec = importlib.util.find_spec(STUDIES[name])
     assert spec is not None and spec.origin is not None
     docstring = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8")))
@@ -30,7 +33,7 @@ def description(name: str) -> str:
 
 
 def add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
-    """Add the options of a study, a key of `STUDIES`."""
+    """Add the options of a study to its parser; the name is a key of `STUDIES`."""
     _ADD[name](parser)
 
 
@@ -41,30 +44,30 @@ def _add_shared(
     rows: str = "",
     datasets: Sequence[str] = CLIPS,
 ) -> None:
-    """Add the options of studies that consist of runs.
+    """Add the options shared by the studies that train and evaluate runs.
 
-    `--rows`, `--task` and `--collect` are added if runs can be selected; `rows` is an example. The
-    first of the datasets is the default, and rendered.
+    `--rows`, `--task` and `--collect` are added only if `rows`, an example of a selection, is
+    given. The first dataset is rendered, and is the default.
     """
     add = parser.add_argument
     first, *others = datasets
     add("--dataset", default=first, help=" or ".join([f"{first} (rendered)", *others]))
     add("--size", default="small", help=f"size of {first}, such as tiny, small or full")
-    add("--data-dir", default="", help="folder of prepared datasets (default: that of TFDS)")
+    add("--data-dir", default="", help="folder of prepared datasets (default: the TFDS folder)")
     add("--manual-dir", default="", help="folder of manually downloaded files")
     if rows:
-        add("--rows", help=f"rows whose names contain one of these, such as {rows}")
+        add("--rows", help=f"run only the rows whose names contain one of these, such as {rows}")
         job_array.add_options(parser, "runs")
     add("--seed", type=int, default=0, help="seed of splits, parameters and batches")
-    add("--quick", action="store_true", help="a part of the study, trained briefly")
-    add("--debug", action="store_true", help="run all on tiny data; the scores are meaningless")
-    add("--workdir", default=workdir, help=f"folder of runs and report (default: {workdir})")
+    add("--quick", action="store_true", help="run only part of the study, with brief training")
+    add("--debug", action="store_true", help="run everything on tiny data; scores are meaningless")
+    add("--workdir", default=workdir, help=f"folder for runs and report (default: {workdir})")
 
 
 def _add_ablation(parser: argparse.ArgumentParser) -> None:
     _add_shared(parser, workdir="runs/study_ablation", rows="mix,pitch")
     parser.add_argument(
-        "--repeats", type=int, default=1, help="runs of every row, with consecutive seeds"
+        "--repeats", type=int, default=1, help="number of runs per row, with consecutive seeds"
     )
 
 
@@ -73,43 +76,50 @@ def _add_crosstalk(parser: argparse.ArgumentParser) -> None:
     add("--dataset", default="gm_multitrack", help="gm_multitrack or multitrack (PHENICX-Anechoic)")
     add("--size", default="small", help="size of gm_multitrack: tiny, small or full")
     add("--layout", default="phenicx", help="layout of multitrack (default: phenicx)")
-    add("--path", help="folder of multitrack, for layouts other than phenicx")
+    add("--path", help="folder of the multitrack files, for layouts other than phenicx")
     add("--format", default="multitrack48k", help="multitrack44k or multitrack48k")
-    add("--data-dir", help="folder of prepared datasets (default: that of TFDS)")
+    add("--data-dir", help="folder of prepared datasets (default: the TFDS folder)")
     add("--manual-dir", help="folder of manually downloaded files")
-    add("--split", help="train, test or all (default: test; for multitrack all, as in the paper)")
+    add("--split", help="train, test or all (default: test; all for multitrack, as in the paper)")
     add("--min-tracks", type=int, default=9, help="minimum number of tracks (default: 9)")
-    add("--max-s", type=float, default=60.0, help="maximum duration of a piece in seconds")
+    add(
+        "--max-s",
+        type=float,
+        default=60.0,
+        help="use at most this many seconds of each piece (default: 60)",
+    )
     add(
         "--methods",
         default=",".join(CROSSTALK_METHODS),
-        help="methods to compare, separated by commas",
+        help="comma-separated list of methods to compare (default: all)",
     )
     add(
         "--decay-s",
         type=float,
         default=0.0,
-        help="reverberation time of a room in which crosstalk has as much diffuse as direct sound "
-        "(default: 0, the free field of the paper)",
+        help="reverberation time in seconds of a room in which crosstalk contains as much diffuse "
+        "as direct sound (default: 0, the free field of the paper)",
     )
     add("--seed", type=int, default=0, help="seed of the mixing matrices")
-    add("--workdir", default="runs/study_crosstalk", help="folder of the results and the report")
+    add("--workdir", default="runs/study_crosstalk", help="folder for results and report")
 
 
 def _add_goel(parser: argparse.ArgumentParser) -> None:
     _add_shared(parser, workdir="runs/study_goel", rows="lstm,b3")
     parser.add_argument(
-        "--split", default=",".join(GOEL_SPLITS), help="some of song,window,official (default: all)"
+        "--split",
+        default=",".join(GOEL_SPLITS),
+        help="comma-separated list of splits: song, window, official (default: all)",
     )
     parser.add_argument(
-        "--repeats", type=int, default=1, help="runs of every row, with consecutive seeds"
+        "--repeats", type=int, default=1, help="number of runs per row, with consecutive seeds"
     )
 
 
 def _add_han(parser: argparse.ArgumentParser) -> None:
     _add_shared(parser, workdir="runs/study_han", rows="relu,window")
     parser.add_argument(
-        "--repeats", type=int, default=3, help="seeds of every network (default: 3, as published)"
+        "--repeats", type=int, default=3, help="seeds per network (default: 3, as in the paper)"
     )
 
 
@@ -121,31 +131,33 @@ def _add_seipel(parser: argparse.ArgumentParser) -> None:
         "--decay-s",
         type=float,
         default=0.8,
-        help="reverberation time of the room in which labels are also measured (default: 0.8)",
+        help="reverberation time in seconds of the room in which labels are also measured "
+        "(default: 0.8)",
     )
 
 
 def _add_separation(parser: argparse.ArgumentParser) -> None:
     _add_shared(parser, workdir="runs/study_separation")
     add = parser.add_argument
-    add("--stems", default="gm_musdb", help="data of the separator: gm_musdb (rendered) or musdb18")
-    add("--stems-path", default="", help="folder of the tracks of musdb18")
+    add("--stems", default="gm_musdb", help="separator data: gm_musdb (rendered) or musdb18")
+    add("--stems-path", default="", help="folder of the musdb18 tracks")
     add(
         "--stems-split",
         default="official",
         help="official, or validation to test on the validation tracks if there are no test tracks",
     )
-    add("--separator", default="", metavar="DIR", help="workdir of a trained separator to use")
+    add("--separator", default="", metavar="DIR", help="use the trained separator in this workdir")
     add("--output", default="attenuation", help="separator output: attenuation, direct or mask")
     add(
         "--listen",
         default="features",
-        help="input of the classifiers: separated spectrograms (features) or their sound (audio)",
+        help="input of the classifiers: separated spectrograms (features) or resynthesised audio "
+        "(audio)",
     )
     add(
         "--no-ablations",
         action="store_true",
-        help="omit the separators of figure 4.1 and of the other experiments with its training",
+        help="do not train the separators of figure 4.1 and of the other ablations",
     )
 
 

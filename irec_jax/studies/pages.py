@@ -1,4 +1,4 @@
-"""Parts of pages that the studies share."""
+"""Parts of report pages shared by the studies."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -17,7 +17,7 @@ def compose(
 
 
 def brief_run(settings: Mapping[str, Any], quick: str) -> list[str]:
-    """Return a warning about the budget of a debug or quick run; nothing for a complete one.
+    """Return a warning for a debug or quick run; an empty list for a full run.
 
     Args:
         settings: settings of the study.
@@ -27,7 +27,7 @@ def brief_run(settings: Mapping[str, Any], quick: str) -> list[str]:
 
 
 def with_interval(scores: Mapping[str, Any], name: str) -> str:
-    """Return the score of a name with its interval, the entry `NAME_interval`."""
+    """Return a score as text, with its interval from the entry `NAME_interval`."""
     return interval(scores[name], scores[f"{name}_interval"])
 
 

@@ -1,4 +1,4 @@
-"""Studies and their runs: experiments that are executed in turn, each once in its own folder."""
+"""Execution of studies: a sequence of experiments, each executed once in its own folder."""
 
 import argparse
 import contextlib
@@ -28,13 +28,13 @@ from irec_jax.training.logging import duration
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """An experiment of a study.
+    """An experiment in a study.
 
     Attributes:
-        name: name of its folder, by which `--rows` selects it.
+        name: name of its folder.
         config: `FILE:arguments`, as for `--config`.
         overrides: (`section.key`, text) pairs, as for `--config.section.key=text`.
-        expected_s: approximate duration on two cores, only used to estimate the remaining time.
+        expected_s: approximate seconds on two cores, used only to estimate the remaining time.
     """
 
     name: str
@@ -44,10 +44,10 @@ class Run:
 
 
 class TaskEnded(Exception):
-    """The runs of one task of a job array have ended, and `--collect` makes the report.
+    """Raised when a task of a job array has executed its runs; `--collect` writes the report later.
 
     Attributes:
-        exit_code: 1 if a run failed, else 0.
+        exit_code: 1 if a run failed, otherwise 0.
     """
 
     def __init__(self, exit_code: int):
@@ -56,14 +56,14 @@ class TaskEnded(Exception):
 
 
 class Results(NamedTuple):
-    """Results by name of the run: the content of its report.json, or the reason for its failure."""
+    """Results by run name: the content of report.json, or the reason why the run failed."""
 
     reports: dict[str, dict]
     failures: dict[str, str]
 
 
 def shared_settings(arguments: argparse.Namespace, datasets: Sequence[str] = CLIPS) -> dict:
-    """Return the options shared by studies that affect the results; see `lock_study`.
+    """Return the shared options that affect the results; see `lock_study`.
 
     Raises:
         UserError: the dataset is unknown.
@@ -74,7 +74,7 @@ def shared_settings(arguments: argparse.Namespace, datasets: Sequence[str] = CLI
 
 
 def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    """Raise a UserError that names the option and its choices if the value is not among them."""
+    """Raise a UserError that lists the choices of an option unless the value is one of them."""
     if value not in choices:
         *others, last = choices
         listed = f"{', '.join(others)} and {last}" if others else last
@@ -84,7 +84,7 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
 def shared_overrides(
     arguments: argparse.Namespace, *, baselines: bool = False
 ) -> list[tuple[str, str]]:
-    """Return the overrides of the shared options for every config, and those without baselines."""
+    """Return the config overrides for the shared options; baselines are disabled by default."""
     pairs = [("data.dir", arguments.data_dir), ("data.manual_dir", arguments.manual_dir)]
     pairs.append(("seed", str(arguments.seed)))
     if is_rendered(arguments.dataset) and not arguments.debug:
@@ -93,17 +93,17 @@ def shared_overrides(
 
 
 def config_path(config: str, arguments: argparse.Namespace) -> str:
-    """Return `FILE:arguments` with the dataset of the study, and 'debug' if it is a debug run."""
+    """Return `FILE:arguments` with the dataset of the study added and, in debug runs, 'debug'."""
     separator = "" if config.endswith(":") else ","
     debug = ",debug" if arguments.debug else ""
     return f"{config}{separator}dataset={arguments.dataset}{debug}"
 
 
 def select(names: Sequence[str], text: str | None) -> list[str]:
-    """Return the names that contain a part of a comma-separated text; all for None.
+    """Return the names that contain any part of a comma-separated text, or all names for None.
 
     Raises:
-        UserError: the text has no parts, or no name contains one of them.
+        UserError: the text is empty, or one of its parts matches no name.
     """
     parts = [] if text is None else registry.split_names(text, "--rows")
     for part in parts:
@@ -113,7 +113,7 @@ def select(names: Sequence[str], text: str | None) -> list[str]:
 
 
 class Study:
-    """A study in its workdir, which is locked for the settings of the study; see `lock_study`."""
+    """A study and its workdir, which is locked for the settings of the study; see `lock_study`."""
 
     def __init__(self, arguments: argparse.Namespace, settings: Mapping):
         self.workdir, self.settings = expand_home(arguments.workdir, urls=True), settings
@@ -128,20 +128,20 @@ class Study:
         summary: Callable[[Mapping], str],
         todo: Container[str] | None = None,
     ) -> Results:
-        """Train and evaluate the runs without a report, printing one line for each.
+        """Train and evaluate the runs, printing one line for each.
 
         The output of a run goes to `runs/NAME.log` in the workdir, and its results to the folder
-        `runs/NAME`; an interrupted run resumes. If a run fails, its line gives the reason and the
-        other runs are still executed; the next call tries it again.
+        `runs/NAME`. Interrupted runs are resumed. If a run fails, its line gives the reason, and
+        the other runs are still executed; the next call tries the failed run again.
 
         Args:
-            runs: the runs. Finished runs are included in the results in any case.
-            summary: maps a report to the text of its line.
+            runs: all runs; the results of finished ones are returned even if not in `todo`.
+            summary: function that returns the text of a run's line from its report.
             todo: names of the runs to execute; None executes all.
 
         Raises:
-            UserError: before the first run, if a config is invalid, a folder holds a run of another
-                config, or a dataset cannot be prepared.
+            UserError: before the first run, if a config is invalid, a folder contains a run with
+                another config, or a dataset cannot be prepared.
             TaskEnded: after the last run, if this is one task of a job array.
         """
         folder = self.workdir / "runs"
@@ -154,7 +154,7 @@ class Study:
         failures, remaining = {}, [run for run in runs if run.name in pending]
         _prepare_datasets(pending.values())
         if remaining:
-            print(f"{plural(len(remaining), 'run')} to do; output goes to {folder}/NAME.log")
+            print(f"{plural(len(remaining), 'run')} to do; logs are written to {folder}/NAME.log")
         began, expected_s = time.monotonic(), 0.0
         while remaining:
             run, run_began = remaining.pop(0), time.monotonic()
@@ -175,19 +175,24 @@ class Study:
         return Results(ordered, failures)
 
     def report(self, results: Results, *, split: str) -> dict:
-        """Return the entries that the reports of all studies of runs share.
+        """Return the report entries that all studies with runs have in common.
+
+        Args:
+            results: results of the runs.
+            split: names of the splits, for the provenance.
 
         Returns:
-            dict: ``rendered``, ``dataset`` and ``classes`` of the first run, ``settings``,
-            ``failures``, and ``provenance`` (of the splits with these names), whose duration of
-            all runs includes those of earlier calls.
+            dict: ``rendered``, ``dataset`` and ``classes`` of the first run; ``settings``;
+            ``failures``; and ``provenance``, whose duration of all runs includes earlier calls.
 
         Raises:
             UserError: no run has finished.
         """
         reports = list(results.reports.values())
         if not reports and not results.failures:
-            raise UserError(f"{self.workdir}: no run has finished; execute them without --collect")
+            raise UserError(
+                f"{self.workdir}: no run has finished; execute the runs without --collect"
+            )
         if not reports:
             raise UserError("all runs failed; the reasons are printed above")
         datasets = [report["provenance"]["dataset"] for report in reports]
@@ -216,7 +221,7 @@ class Study:
         *,
         print_page: bool = False,
     ) -> int:
-        """Write the report, and print its page or, by default, the part above the first section.
+        """Write the report, and print its introduction or, with `print_page`, the complete page.
 
         Links to pictures are not printed.
 
@@ -233,9 +238,9 @@ class Study:
 def _find_reports(
     runs: Iterable[Run], folder: Path, todo: Container[str] | None
 ) -> tuple[dict[str, dict], dict[str, config_dict.ConfigDict]]:
-    """Return the reports of finished runs and the configs of those to be executed, by name.
+    """Return the reports of finished runs and the configs of pending runs, by name.
 
-    A run that was evaluated with other settings is evaluated again.
+    A run whose evaluation settings have changed is pending again.
     """
     reports, pending = {}, {}
     for run in runs:
@@ -250,7 +255,7 @@ def _find_reports(
             changed = [line for line in lines if line.startswith("evaluation.")]
         if changed and file.exists() and todo is not None and run.name not in todo:
             raise UserError(
-                f"{file}: is from an evaluation with other settings ({'; '.join(changed)}); "
+                f"{file}: evaluated with other settings ({'; '.join(changed)}); "
                 "execute this run again"
             )
         if file.exists() and not changed:
@@ -269,7 +274,7 @@ def resolve(run: Run) -> config_dict.ConfigDict:
 
 
 def _prepare_datasets(run_configs: Iterable[config_dict.ConfigDict]) -> None:
-    """Build the datasets before the first run, since an error in them concerns all runs."""
+    """Prepare the datasets before the first run, because an error in them affects all runs."""
     unique = {(config.data.name, config.data.get("format")): config for config in run_configs}
     for config in unique.values():
         load = data.load_stems if config.task == "separation" else data.load
@@ -277,14 +282,14 @@ def _prepare_datasets(run_configs: Iterable[config_dict.ConfigDict]) -> None:
 
 
 def _attempt(run: Run, config: config_dict.ConfigDict, folder: Path) -> dict | str:
-    """Execute a run and return its report, or the reason for its failure in one line."""
+    """Execute a run and return its report, or a one-line reason why it failed."""
     name = Path(run.config.partition(":")[0]).stem
     try:
         with _redirect_output(folder / f"{run.name}.log"):
             experiment.run(name, config, folder / run.name, "train")
     except UserError as error:
         return str(error)
-    except jax.errors.JaxRuntimeError as error:  # for example out of memory
+    except jax.errors.JaxRuntimeError as error:  # for example, out of memory
         return next(iter(str(error).splitlines()), type(error).__name__)
     finally:
         # Each run compiles its own training step; dozens of them would fill the memory.
@@ -294,7 +299,7 @@ def _attempt(run: Run, config: config_dict.ConfigDict, folder: Path) -> dict | s
 
 @contextlib.contextmanager
 def _redirect_output(path: Path) -> Iterator[None]:
-    """Append stdout to a file, and stderr too unless it is a terminal with progress bars."""
+    """Append stdout to a file, and also stderr unless it is a terminal that shows progress bars."""
     with contextlib.ExitStack() as stack:
         local = stack.enter_context(appended(path))
         file = stack.enter_context(open(local, "a", encoding="utf-8"))

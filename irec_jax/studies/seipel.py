@@ -1,10 +1,9 @@
-"""Frame sizes, sliding predictions and multiple-instance learning: chapter 4 of Seipel (2018).
+"""Instance lengths, context and multiple-instance learning: chapter 4 of Seipel (2018).
 
-Thirteen orchestral instruments over time, with labels from spot microphones. Each run trains the
-same network: on instances of different lengths (figure 4.4), on windows of several instances of
-which the central one is predicted (figure 4.5), and on bags of instances (figure 4.6). Table 4.2
-and figure 4.3 describe the pieces. The labels are compared with the composed notes, with and
-without crosstalk reduction.
+Thirteen orchestral instruments are recognised over time, with labels from spot microphones. All
+runs train the same network, but on instances of different lengths (figure 4.4), on instances with
+their context (figure 4.5), or on bags of instances (figure 4.6). Table 4.2 and figure 4.3 describe
+the pieces. The labels, with and without crosstalk reduction, are compared with the composed notes.
 """
 
 import argparse
@@ -28,20 +27,20 @@ SAMPLE_RATE_HZ = 44_100
 #: The row whose run also evaluates the baselines.
 BASELINES = "frames-112"
 _QUICK_FRAMES = (16, 48, 112, 160)
-#: Aggregations and networks per position that the thesis names as future work, on short instances.
+#: Aggregations that the thesis proposes as future work, tried on short instances.
 _AGGREGATES = ("max", "noisy_or", "attention", "lse")
-#: With `--quick` all runs take about as many steps, whatever the length of their instances. A batch
-#: has 12 instances, or half as many windows with context or bags.
+#: With `--quick`, all runs have about the same number of steps, whatever the instance length. A
+#: batch has 12 instances, or half as many windows with context or bags.
 _QUICK_EPOCHS, _QUICK_STEPS, _QUICK_BATCH = 4, 90, 12
-#: Frames between the starts of overlapping training instances with `--quick`.
+#: Hop of overlapping training instances with `--quick`, in frames.
 _QUICK_HOP_FRAMES = 16
 _QUICK_WARNING = (
-    f"Only some of the lengths of instances, each trained for about {_QUICK_EPOCHS * _QUICK_STEPS} "
-    f"steps with batches of {_QUICK_BATCH} instances, or {_QUICK_BATCH // 2} windows with context "
-    "or bags. Training instances overlap, except in bags."
+    "Quick run: only some of the instance lengths, each trained for about "
+    f"{_QUICK_EPOCHS * _QUICK_STEPS} steps with batches of {_QUICK_BATCH} instances, or "
+    f"{_QUICK_BATCH // 2} windows with context or bags. Training instances overlap, except in bags."
 )
-#: Approximate frames of training per second on two cores, seconds of audio in an epoch, and seconds
-#: of a run besides its epochs, and of the baselines.
+#: Approximate values on two cores: training frames per second, seconds of audio per epoch, seconds
+#: that a run takes in addition to its epochs, and seconds that the baselines take.
 _FRAMES_PER_S, _EPOCH_S, _OVERHEAD_S, _BASELINES_S = 4500.0, 580.0, 30.0, 30.0
 
 
@@ -51,10 +50,10 @@ class Row:
 
     Attributes:
         frames: frames per instance, n_F.
-        context: frames of a training window divided by `frames`, r.
+        context: instances per training window, r.
         instances: instances per bag, n_I.
-        aggregate: aggregation of a bag.
-        share: one network for all instances of a bag.
+        aggregate: aggregation from instances to bags.
+        share: whether all instances of a bag share one network.
     """
 
     frames: int
@@ -76,7 +75,7 @@ class Row:
 
     @property
     def config(self) -> str:
-        """Config with arguments, but without the dataset."""
+        """`FILE:arguments` without the dataset."""
         defaults = Row(self.frames)
         changed = [
             f"{name}={str(value).lower()}"
@@ -87,7 +86,7 @@ class Row:
 
     @property
     def duration_s(self) -> float:
-        """Duration of an instance."""
+        """Duration of an instance in seconds."""
         return self.frames * FRAME_LENGTH / SAMPLE_RATE_HZ
 
     @property
@@ -97,7 +96,7 @@ class Row:
 
 
 def list_rows(*, quick: bool) -> list[Row]:
-    """Return the runs of the study in the order of the figures."""
+    """Return the rows of the study in the order of the figures."""
     if quick:
         contexts = [Row(frames, context=3) for frames in _QUICK_FRAMES]
         return [*map(Row, _QUICK_FRAMES), *contexts, *(Row(f, instances=3) for f in _QUICK_FRAMES)]
@@ -120,8 +119,8 @@ def plan(arguments: argparse.Namespace) -> list[runs.Run]:
         hop_frames = row.frames
         num_frames = 10 * row.context * _EPOCH_S * SAMPLE_RATE_HZ / FRAME_LENGTH
         if arguments.quick and not arguments.debug:
-            # Ten minutes of music have a tenth as many instances of 160 frames as of 16, unless
-            # they overlap. Those of a bag follow one another.
+            # Overlap compensates for the small number of long instances: without it, there are ten
+            # times fewer instances of 160 frames than of 16. Instances of a bag are adjacent.
             hop_frames = row.frames if row.instances > 1 else _QUICK_HOP_FRAMES
             several = row.context > 1 or row.instances > 1
             batch_size = _QUICK_BATCH // 2 if several else _QUICK_BATCH
@@ -191,7 +190,7 @@ def _load(arguments: argparse.Namespace, split: str) -> data.Pieces:
 
 
 def count_instruments(*splits: data.Pieces) -> dict[str, dict]:
-    """Return the number of pieces with each instrument and their hours (table 4.2)."""
+    """Return the number and total hours of the pieces with each instrument (table 4.2)."""
     counts = {name: {"num_pieces": 0, "hours": 0.0} for name in (*splits[0].classes, "all")}
     for pieces in splits:
         for labels, num_samples in zip(pieces.instruments, pieces.num_samples, strict=True):
@@ -202,7 +201,7 @@ def count_instruments(*splits: data.Pieces) -> dict[str, dict]:
 
 
 def scores(row: Row, report: Mapping, folder: Path, reports: Mapping[str, Mapping]) -> dict:
-    """Return the results of a run that the tables show.
+    """Compute the results of a run that are shown in the tables.
 
     Args:
         row: the run.
@@ -211,12 +210,13 @@ def scores(row: Row, report: Mapping, folder: Path, reports: Mapping[str, Mappin
         reports: reports of all runs by name.
 
     Returns:
-        dict: the attributes of `Row`; ``duration_s`` of an instance; ``scores``, the entry
-        ``pieces`` of the report for the model; ``by_frame``, its scores in frames (None in reports
-        of former versions); ``micro_f1`` of instances; ``tuned``, the scores at the ``threshold``
-        chosen on validation pieces; ``equal_lengths``, at 0.5 for as many instances of every piece
-        as the shortest one has; ``difference`` of the scores from those of the standard run with
-        equal instances (None if there is none, or this is it); ``seconds``.
+        dict: the attributes of `Row`; ``duration_s`` of an instance; ``scores`` of the model by
+        piece; ``by_frame``, the same for frames instead of instances (None in reports of earlier
+        versions); ``micro_f1`` of the instances; ``tuned``, the scores at ``threshold``, which is
+        chosen on validation pieces; ``equal_lengths``, the scores at 0.5 if every piece is cut to
+        the number of instances of the shortest piece; ``difference`` of the scores from those of
+        the standard run with instances of the same length (None if that run is missing or is this
+        run); ``seconds``, the duration of the run.
     """
     labels, predicted, songs = read_predictions(folder / row.name)
     classes, threshold = report["classes"], report["thresholds"]["validation"]["threshold"]
@@ -247,7 +247,7 @@ def scores(row: Row, report: Mapping, folder: Path, reports: Mapping[str, Mappin
 
 
 def read_predictions(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return labels bool (N, K), scores (N, K) and piece names (N,) of a run's test instances."""
+    """Read the labels bool (N, K), scores (N, K) and piece names (N,) of a run's test instances."""
     with np.load(seekable(folder / "predictions.npz")) as arrays:
         return arrays["test_labels"], arrays["test_scores"], arrays["test_songs"]
 
@@ -257,7 +257,7 @@ def _baselines(reports: Mapping[str, Mapping]) -> Mapping[str, Mapping]:
 
 
 def draw(report: Mapping) -> dict[str, Figure]:
-    """Draw figures 4.3 to 4.6, the curves of the labels, and the F1 of each class."""
+    """Draw figures 4.3 to 4.6, the F1 of the labels against the threshold, and the F1 by class."""
     rows, labels = list(report["rows"].values()), report["labels"]
     best = {"published best": published.BEST_FRAMES}
 
@@ -271,7 +271,7 @@ def draw(report: Mapping) -> dict[str, Figure]:
     standard = [row for row in rows if row["context"] == row["instances"] == 1]
     names = {"precision": "precision", "recall": "recall", "f1": "F1", "auc": "ROC AUC"}
     curves = {name: curve(standard, "scores", score) for score, name in names.items()}
-    curves["F1, threshold of the size"] = curve(standard, "tuned", "f1")
+    curves["F1, tuned threshold"] = curve(standard, "tuned", "f1")
     axis = "frames per instance, n_F"
     drawn = {
         "frames.png": study_figures.score_curves(
@@ -315,7 +315,7 @@ def draw(report: Mapping) -> dict[str, Figure]:
 
 
 def _is_plain(row: Mapping, other: str) -> bool:
-    """Return whether a row differs from standard learning in one respect only."""
+    """Return whether a row differs from standard learning in at most one respect."""
     return row[other] == 1 and row["aggregate"] == "mean" and row["share"]
 
 

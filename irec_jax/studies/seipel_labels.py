@@ -1,9 +1,9 @@
 """Quality of labels from spot microphones, compared with the composed notes of rendered pieces.
 
-The activity of every track is measured in spot microphone signals with simulated crosstalk, with
-and without crosstalk reduction, in a free field and in a room, and in the dry tracks. Instances of
-a few frames are labelled by thresholds chosen on training pieces, and the labels of test pieces are
-compared with the notes.
+The activity of every track is measured in the dry tracks and in spot-microphone signals with
+simulated crosstalk (in a free field and in a room, with and without crosstalk reduction). Instances
+of a few frames are labelled by thresholds chosen on training pieces, and the labels of test pieces
+are compared with the notes.
 """
 
 import time
@@ -23,11 +23,11 @@ from irec_jax.inference import thresholds
 from irec_jax.studies.crosstalk import simulate
 from irec_jax.training.logging import duration
 
-#: Frames per instance: one, the shortest instances of the thesis, and its best ones.
+#: Frames per instance: a single frame, the shortest length in the thesis, and the best one.
 FRAMES = (1, 16, 112)
-#: Frames per instance in the curves.
+#: Frames per instance in the curves of F1 against the threshold.
 CURVE_FRAMES = 16
-#: Thresholds that are tried, in dB below the largest activity of a track.
+#: Candidate thresholds in dB, relative to the maximum activity of a track.
 GRID_DB = tuple(float(db) for db in range(-60, -2))
 _METHODS: Mapping[str, crosstalk.Settings | None] = {
     "unreduced": None,
@@ -36,7 +36,7 @@ _METHODS: Mapping[str, crosstalk.Settings | None] = {
 
 
 def condition(room: str, level_db: int) -> str:
-    """Return the name of a condition: 'free field, -6 dB'."""
+    """Return the name of a condition, such as 'free field, -6 dB'."""
     return f"{room}, {level_db} dB"
 
 
@@ -49,25 +49,25 @@ def study(
     decay_s: float,
     seed: int,
 ) -> dict:
-    """Score the labels of test pieces, with thresholds chosen on training pieces.
+    """Score the labels of test pieces, using thresholds chosen on training pieces.
 
-    The activities are stored in the folder, one file per piece; pieces with a file are not
-    repeated.
+    The activities are cached in the folder, one file per piece.
 
     Args:
         training, test: pieces with dry tracks and composed notes.
         folder: folder of the activities.
-        levels_db: maximum crosstalk of the simulation.
-        decay_s: reverberation time of the room.
+        levels_db: levels of the maximum simulated crosstalk in dB.
+        decay_s: reverberation time of the room in seconds.
         seed: seed of the mixing matrices.
 
     Returns:
-        dict: ``stems``, the labels of the dry tracks, by number of frames: ``threshold_db`` and
-        ``scores`` (of `evaluation.pieces.piece_scores`). ``conditions``, by `condition` and by
-        number of frames: the same for ``unreduced`` and ``reduced``, and ``difference``
-        (of `paired_difference`), reduced minus unreduced. ``curves``, the F1 of the pooled
-        instances of the test pieces, averaged over classes, by threshold: ``thresholds_db``, and
-        ``f1`` by condition and method. ``num_pieces`` of both splits.
+        dict: ``stems``, results of the labels from dry tracks by number of frames per instance:
+        ``threshold_db`` and ``scores`` (of `evaluation.pieces.piece_scores`); ``conditions``, by
+        `condition` and number of frames: the same for ``unreduced`` and ``reduced``, and
+        ``difference``, reduced minus unreduced (of `paired_difference`); ``curves``:
+        ``thresholds_db``, and by condition and method ``f1`` at these thresholds, computed from the
+        pooled instances of the test pieces and averaged over classes; and ``num_pieces``, the
+        number of training and test pieces.
     """
     rooms = {"free field": 0.0, "room": decay_s}
     options: dict[str, Any] = dict(rooms=rooms, levels_db=levels_db, seed=seed)
@@ -115,14 +115,14 @@ def measure(
     """Measure the activities of a piece in all conditions.
 
     Args:
-        pieces, index: the piece, with dry tracks and composed notes.
-        rooms: name to reverberation time in seconds, 0 for a free field.
+        pieces, index: dataset, and index of a piece with dry tracks and composed notes.
+        rooms: room name -> reverberation time in seconds, 0 for a free field.
         levels_db, seed: as for `study`.
 
     Returns:
-        ``notes`` bool (K, F), the frames in which each class has a note; float32 (K, F) activities:
-        ``stems`` of the dry tracks, and 'CONDITION, METHOD' for the methods unreduced and
-        reduced.
+        Arrays by name: ``notes`` bool (K, F), True where a class has a note; ``stems`` float32
+        (K, F), the activity in the dry tracks; and 'CONDITION, METHOD' float32 (K, F), the activity
+        in each condition, with the method unreduced or reduced.
     """
     piece = pieces[index]
     assert piece.stems is not None  # the study uses rendered pieces only
@@ -132,7 +132,7 @@ def measure(
     def by_class(tracks: Float[np.ndarray, "tracks frames"]) -> Float[np.ndarray, "classes frames"]:
         return activity.class_activity(tracks, piece.instruments, pieces.classes)
 
-    def of(tracks: np.ndarray, settings: crosstalk.Settings | None) -> np.ndarray:
+    def measure_tracks(tracks: np.ndarray, settings: crosstalk.Settings | None) -> np.ndarray:
         return by_class(
             activity.track_activity(
                 lambda: [tracks],
@@ -143,19 +143,23 @@ def measure(
             )
         )
 
-    arrays = {"notes": by_class(notes.astype(np.float32)) > 0, "stems": of(piece.stems, None)}
+    arrays = {
+        "notes": by_class(notes.astype(np.float32)) > 0,
+        "stems": measure_tracks(piece.stems, None),
+    }
     for room, decay_s in rooms.items():
         for level_db in levels_db:
             spots, _, _ = simulate(piece, piece.stems, level_db, seed=seed, decay_s=decay_s)
             for method, settings in _METHODS.items():
-                arrays[f"{condition(room, level_db)}, {method}"] = of(spots, settings)
+                name = f"{condition(room, level_db)}, {method}"
+                arrays[name] = measure_tracks(spots, settings)
     return arrays
 
 
 def instances(
     frames: Float[np.ndarray, "classes frames"] | Bool[np.ndarray, "classes frames"], length: int
 ) -> np.ndarray:
-    """Return the maximum (N, K) over consecutive instances of ``length`` frames.
+    """Return the maxima (N, K) of consecutive instances of ``length`` frames.
 
     The last instance may be shorter.
     """
@@ -165,7 +169,7 @@ def instances(
 def _pool(
     measured: Mapping[str, Mapping[str, np.ndarray]], key: str, length: int
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Return the labels (N, K), scores (N, K) and piece names of the instances of a split."""
+    """Return the labels (N, K), scores (N, K) and piece names of all instances of a split."""
     labels = [instances(arrays["notes"], length) for arrays in measured.values()]
     scores = [instances(arrays[key], length) for arrays in measured.values()]
     names = [name for name, part in zip(measured, labels, strict=True) for _ in part]
@@ -184,7 +188,7 @@ def _curve(measured: Mapping[str, Mapping[str, np.ndarray]], key: str) -> list[f
 def sweep(
     labels: Bool[np.ndarray, "instances classes"], scores: Float[np.ndarray, "instances classes"]
 ) -> Float[np.ndarray, " thresholds"]:
-    """Return the F1 at each threshold of `GRID_DB`, averaged over the classes that play."""
+    """Return the F1 at each threshold of `GRID_DB`, averaged over the classes that occur."""
     f1 = thresholds.sweep(labels, scores, _amplitudes(GRID_DB).tolist()).per_class
     return f1[:, labels.any(0)].mean(1)
 
@@ -195,7 +199,7 @@ def _score(
     length: int,
     classes: Sequence[str],
 ) -> tuple[dict, np.ndarray, float]:
-    """Return the scores of labels on test pieces, their activities (N, K), and the threshold."""
+    """Return the scores of the test labels, the activities (N, K), and the threshold amplitude."""
     labels, scores, _ = _pool(measured[0], key, length)
     threshold_db = GRID_DB[int(sweep(labels, scores).argmax())]
     labels, scores, names = _pool(measured[1], key, length)
@@ -215,7 +219,7 @@ def _compare(
     length: int,
     classes: Sequence[str],
 ) -> dict:
-    """Return the scores with both methods and their difference."""
+    """Return the scores with and without crosstalk reduction, and their difference."""
     labels, _, names = _pool(measured[1], "stems", length)
     blocks, activities, levels = {}, [], []
     for method in ("reduced", "unreduced"):

@@ -1,4 +1,4 @@
-"""Page of the Seipel study: the findings of chapter 4, then its tables."""
+"""Report page of the Seipel study: the findings of chapter 4, then its tables."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -6,13 +6,13 @@ from irec_jax.reports.page import measured_table
 from irec_jax.reports.piece_tables import NAMES, signed_interval, with_interval
 from irec_jax.studies import pages
 from irec_jax.studies.published import seipel as published
-from irec_jax.text import class_names, difference, is_finite, number
+from irec_jax.text import class_names, difference, is_finite, number, plural
 
 _SHOWN_FRAMES = "16"
 _PICTURES = {
-    "context.png": "Scores against the frames per instance, by context (figure 4.5)",
-    "instances.png": "Scores against the frames per instance, by instances per bag (figure 4.6)",
-    "classes.png": "F1 by class at threshold 0.5, for four lengths of instances",
+    "context.png": "Scores against frames per instance, by context (figure 4.5)",
+    "instances.png": "Scores against frames per instance, by instances per bag (figure 4.6)",
+    "classes.png": "F1 by class at threshold 0.5, for four instance lengths",
 }
 
 
@@ -24,30 +24,30 @@ def markdown_page(report: Mapping, *, brief: str) -> str:
         brief: description of the training with `--quick`.
     """
     warning = (
-        "> **Rendered music**, not the recordings of the thesis: its findings are shown for "
-        "orientation."
+        "> **Rendered music**, not the recordings used in the thesis: the published findings are "
+        "shown for orientation only."
     )
     rows = list(report["rows"].values())
     introduction = [
         *([warning] if report["rendered"] else []),
         *pages.brief_run(report["settings"], brief),
         _headline(rows, report["baselines"]),
-        "![Scores against the frames per instance, with 95 % intervals (figure 4.4)](frames.png)",
+        "![Scores against frames per instance, with 95 % intervals (figure 4.4)](frames.png)",
         _findings(rows),
     ]
     sections = [
         "## Scores of all runs",
         "Precision (P), recall (R), F1 and ROC AUC are computed for each class within each test "
         "piece, averaged over the pieces and then over the classes; intervals are bootstrapped "
-        "over pieces. Scores with different lengths of instances are not those of the same task: "
-        "in long instances more instruments play.",
+        "over pieces. Scores for different instance lengths do not measure the same task, because "
+        "more instruments play in longer instances.",
         _score_table(report, rows),
         *_frame_table(report, rows),
         *_difference_table(report, rows),
         *_picture(report, "context.png", rows),
         *_picture(report, "instances.png", rows),
-        "## Thresholds and lengths of pieces",
-        "The thesis proposes a threshold for each length of instances, and pieces of equal length.",
+        "## Thresholds and piece lengths",
+        "The thesis proposes a threshold for each instance length, and pieces of equal length.",
         _threshold_table(report, rows),
         "## Scores by class",
         _class_table(report, rows),
@@ -61,7 +61,7 @@ def markdown_page(report: Mapping, *, brief: str) -> str:
         _instrument_table(report),
         "![Lengths of the pieces (figure 4.3)](lengths.png)",
     ]
-    title = "Frame sizes, context and bags: chapter 4 of Seipel (2018)"
+    title = "Instance lengths, context and multiple-instance learning: chapter 4 of Seipel (2018)"
     return pages.compose(title, report, introduction, sections)
 
 
@@ -75,7 +75,7 @@ def _is_standard(row: Mapping) -> bool:
 
 
 def _label(row: Mapping) -> str:
-    """Return the name of a run in tables: 'n_F = 16, r = 3'."""
+    """Return the name of a run in tables, such as 'n_F = 16, r = 3'."""
     parts = [f"n_F = {row['frames']}"]
     parts += [f"r = {row['context']}"] * (row["context"] > 1)
     parts += [f"n_I = {row['instances']}"] * (row["instances"] > 1)
@@ -84,7 +84,7 @@ def _label(row: Mapping) -> str:
 
 
 def _best(rows: Iterable[Mapping], score: str) -> Mapping | None:
-    """Return the standard run with the highest score; None without standard runs."""
+    """Return the standard run with the highest score, or None if there are no standard runs."""
     known = [row for row in rows if _is_standard(row) and is_finite(_macro(row)[score])]
     return max(known, key=lambda row: _macro(row)[score], default=None)
 
@@ -110,7 +110,7 @@ def _headline(rows: Sequence[Mapping], baselines: Mapping[str, Mapping]) -> str:
 
 
 def _findings(rows: Sequence[Mapping]) -> str:
-    """Return one item for each finding of the thesis: what it states and what is measured."""
+    """Return a list that compares each finding of the thesis with the measured result."""
     statements = {"4.4": _peak(rows)}
     for figure, key, value in (("4.5", "context", 3), ("4.6", "instances", 3)):
         compared = [
@@ -118,7 +118,7 @@ def _findings(rows: Sequence[Mapping]) -> str:
         ]
         statements[figure] = _effect(compared, f"{'r' if key == 'context' else 'n_I'} = {value}")
     items = [
-        f"- Figure {figure}. The thesis: {published.FINDINGS[figure]}. Here: {text}"
+        f"- Figure {figure}. Reported: {published.FINDINGS[figure]}. Measured: {text}"
         for figure, text in statements.items()
     ]
     return "\n".join(items)
@@ -134,29 +134,29 @@ def _peak(rows: Sequence[Mapping]) -> str:
     if best is None or area is None or len(standard) < 3:
         return "too few runs."
     inside = min(standard) < best["frames"] < max(standard)
-    end = "" if inside else ", an end of the range, so there is no peak inside it"
+    end = "" if inside else ", at one end of the range, so no peak is visible"
     return (
-        f"F1 is highest with n_F = {best['frames']} ({best['duration_s']:.2f} s){end}; the ROC AUC "
-        f"with n_F = {area['frames']}."
+        f"F1 is highest with n_F = {best['frames']} ({best['duration_s']:.2f} s){end}; ROC AUC is "
+        f"highest with n_F = {area['frames']}."
     )
 
 
 def _effect(rows: Sequence[Mapping], name: str) -> str:
-    """Return where a change has raised or lowered F1 beyond its interval."""
+    """Return a sentence about the instance lengths at which a change affects F1 significantly."""
     if not rows:
         return "not run."
     better = [r["frames"] for r in rows if _excludes_zero(r["difference"]["f1_interval"], 1)]
     worse = [r["frames"] for r in rows if _excludes_zero(r["difference"]["f1_interval"], -1)]
     mean = sum(r["difference"]["f1"] for r in rows) / len(rows)
     parts = [
-        f"{verb} F1 with n_F = {', '.join(map(str, sorted(frames)))}"
+        f"significantly {verb} F1 with n_F = {', '.join(map(str, sorted(frames)))}"
         for verb, frames in (("raises", better), ("lowers", worse))
         if frames
     ]
-    significant = " and ".join(parts) or "changes F1 nowhere"
+    significant = " and ".join(parts) or "does not change F1 significantly with any n_F"
     return (
-        f"{name} {significant} beyond the 95 % interval of the paired difference (mean difference "
-        f"over {len(rows)} lengths {difference(mean)})."
+        f"{name} {significant} (95 % interval of the paired difference). The mean difference over "
+        f"{plural(len(rows), 'length')} is {difference(mean)}."
     )
 
 
@@ -185,7 +185,7 @@ def _score_table(report: Mapping, rows: Sequence[Mapping]) -> str:
     ]
     for name, block in report["baselines"].items():
         lines.append([f"n_F = 112: {name}", "2.60", *(cell(block["macro"], s) for s in NAMES), "–"])
-    header = ["run", "instance in s", *(f"{name} [95 %]" for name in NAMES.values()), "minutes"]
+    header = ["run", "instance, s", *(f"{name} [95 %]" for name in NAMES.values()), "minutes"]
     caption = "Scores on the test pieces at threshold 0.5, and the duration of each run."
     return measured_table(report, caption, header, lines)
 
@@ -204,11 +204,13 @@ def _frame_table(report: Mapping, rows: Sequence[Mapping]) -> list[str]:
     if not lines:
         return []
     caption = (
-        "Scores in frames of 1,024 samples (23.2 ms) at threshold 0.5: a frame has the scores of "
-        "the instance in which it begins and its own labels, so runs with instances of different "
-        "lengths can be compared. Beside them the micro F1 of all frames and of all instances."
+        "Scores by frame of 1,024 samples (23.2 ms) at threshold 0.5. They make runs with "
+        "different instance lengths comparable: each frame has its own labels and takes the scores "
+        "of the instance in which it begins. The last columns give the micro F1 over all frames "
+        "and over all instances."
     )
-    header = ["run", *(f"{name} [95 %]" for name in NAMES.values()), "micro F1", "of instances"]
+    header = ["run", *(f"{name} [95 %]" for name in NAMES.values())]
+    header += ["micro F1, frames", "micro F1, instances"]
     return [measured_table(report, caption, header, lines)]
 
 
@@ -221,8 +223,8 @@ def _difference_table(report: Mapping, rows: Sequence[Mapping]) -> list[str]:
     if not lines:
         return []
     caption = (
-        "Difference of each score from standard learning with the same instances, with 95 % "
-        "intervals bootstrapped over pieces in pairs."
+        "Difference of each score from standard learning with instances of the same length, with "
+        "95 % intervals from a paired bootstrap over pieces."
     )
     return [measured_table(report, caption, ["run", *NAMES.values()], lines)]
 
@@ -239,10 +241,11 @@ def _threshold_table(report: Mapping, rows: Sequence[Mapping]) -> str:
         ]
         for row in rows
     ]
-    header = ["run", "F1 at 0.5", "threshold", "F1 at it", "F1, equal lengths"]
+    header = ["run", "F1 at 0.5", "tuned threshold", "F1 at tuned threshold", "F1, equal lengths"]
     caption = (
         "F1 at threshold 0.5 and at the threshold with the best micro F1 on validation pieces; F1 "
-        "at 0.5 and ROC AUC for as many instances of every test piece as the shortest one has."
+        "at 0.5 and ROC AUC if every test piece is cut to the number of instances of the shortest "
+        "one."
     )
     return measured_table(report, caption, [*header, "ROC AUC, equal lengths"], lines)
 
@@ -260,7 +263,8 @@ def _class_table(report: Mapping, rows: Sequence[Mapping]) -> str:
         line = [name, number(block["precision"]), number(block["recall"])]
         lines.append([*line, cell(block, "f1"), cell(block, "auc"), *left_out, *baselines])
     header = ["class", "P", "R", "F1 [95 %]", "ROC AUC [95 %]", "pieces without R and F1"]
-    header += ["without ROC AUC", *(f"F1, n_F = 112: {name}" for name in report["baselines"])]
+    header.append("pieces without ROC AUC")
+    header += [f"F1, n_F = 112: {name}" for name in report["baselines"]]
     caption = (
         f"Scores by class with {_label(best)} at threshold 0.5, averaged over the "
         f"{best['scores']['num_pieces']} test pieces except those in which the class never plays "
@@ -278,15 +282,15 @@ def _label_text(report: Mapping) -> str:
         if _excludes_zero(gain["f1_interval"], 1):
             verdict = "Crosstalk reduction improves the labels"
         elif _excludes_zero(gain["f1_interval"], -1):
-            verdict = "Crosstalk reduction makes the labels worse"
+            verdict = "Crosstalk reduction degrades the labels"
         else:
-            verdict = "Crosstalk reduction changes the labels within the interval"
+            verdict = "Crosstalk reduction does not change the labels significantly"
         sentences.append(f"{verdict} ({name}): F1 {signed_interval(gain, 'f1')}.")
     training, test = labels["num_pieces"]
     return (
-        f"Labels of instances of {_SHOWN_FRAMES} frames (0.37 s), compared with the notes of the "
-        "score. Each method has the threshold with the best F1 on the "
-        f"{training} training pieces and is scored on the {test} test pieces. "
+        f"The labels of instances of {_SHOWN_FRAMES} frames (0.37 s) are compared with the "
+        "composed notes. Each method uses the threshold with the best F1 on the "
+        f"{training} training pieces and is evaluated on the {test} test pieces. "
         + " ".join(sentences)
     )
 
@@ -310,10 +314,10 @@ def _label_table(report: Mapping) -> str:
             lines.append([f"{name}, difference", frames, "–", *gains])
     decay_s = report["settings"]["decay_s"]
     caption = (
-        "Labels from the activity of tracks against the composed notes, by maximum crosstalk and "
-        f"frames per instance, in a free field and in a room with {decay_s:g} s of "
-        "reverberation: precision (P), recall (R), F1 and ROC AUC averaged over test pieces and "
-        "classes, and the threshold in dB."
+        "Labels from the activity of tracks, compared with the composed notes, by maximum "
+        "crosstalk and frames per instance, in a free field and in a room with a reverberation "
+        f"time of {decay_s:g} s: threshold in dB, and precision (P), recall (R), F1 and ROC AUC "
+        "averaged over test pieces and classes."
     )
     header = ["labels", "frames", "threshold", *(f"{name} [95 %]" for name in NAMES.values())]
     return measured_table(report, caption, header, lines)
@@ -352,9 +356,10 @@ def _instrument_table(report: Mapping) -> str:
         lines.append(line if theirs else [*line, "–", "–", "–"])
     mean_s = sum(report["lengths_s"]) / len(report["lengths_s"])
     caption = (
-        "Pieces in which each instrument plays, training and test together, and their hours "
-        f"(table 4.2). The mean length is {mean_s:.0f} s, in the thesis "
-        f"{published.MEAN_PIECE_S:.0f} s. Reported: {published.RECOGNITION_CITATION}."
+        "Number and total hours of the training and test pieces in which each instrument plays "
+        f"(table 4.2). The mean length of a piece is {mean_s:.0f} s here and "
+        f"{published.MEAN_PIECE_S:.0f} s in the thesis. Reported: "
+        f"{published.RECOGNITION_CITATION}."
     )
     header = ["instrument", "pieces", "hours", "share", "reported: pieces", "hours", "share"]
     return measured_table(report, caption, header, lines)

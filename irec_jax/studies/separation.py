@@ -2,7 +2,7 @@
 
 A U-Net removes drums and bass from music. Three classifiers are trained with the same budget on the
 same clips: `base` on the original audio, `raw` on separated audio, and `post` on separated audio
-without its softest values. Epochs and L2 weights are chosen on validation clips.
+whose softest bins are removed. Epochs and L2 weights are chosen on validation clips.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from irec_jax.studies.separation_data import TrainedSeparator
 from irec_jax.systems.separator import create_gate
 
 SYSTEMS = ("base", *separation_data.SEPARATED)
-#: L2 weights of the paper, which assigns them to the systems in two ways.
+#: The two L2 weights in the paper, which contradicts itself as to which systems use which weight.
 L2 = ("1e-06", "1e-05")
 _UNET, _CNN = "configs/ligtenberg_unet.py", "configs/ligtenberg_cnn.py"
 _CHOICES = {
@@ -40,9 +40,9 @@ _CHOICES = {
 _EPOCHS = ("training.num_epochs", "training.patience")
 _STEPS = ("training.min_steps_per_epoch", "training.max_steps_per_epoch")
 _MOMENTUM = {"model.momentum": "0.9"}
-#: Settings of `--quick`, about an hour on two cores in total; a training step of the U-Net takes
-#: about 0.9 s there, and one of the CNN 0.06 s per clip. Few steps need a higher learning rate, and
-#: a lower momentum of the batch statistics so that they follow the network.
+#: Settings of `--quick`, which takes about an hour on two cores; a training step takes about 0.9 s
+#: for the U-Net and 0.06 s per clip for the CNN. With so few steps, the CNN needs a higher learning
+#: rate, and the batch statistics need a lower momentum to keep up with the parameters.
 _QUICK = {
     "separator": dict.fromkeys(_EPOCHS, "10") | dict.fromkeys(_STEPS, "100"),
     "ablation": dict.fromkeys(_EPOCHS, "3") | dict.fromkeys(_STEPS, "20") | _MOMENTUM,
@@ -50,16 +50,16 @@ _QUICK = {
 }
 #: Approximate seconds of a run on two cores, without and with `--quick`.
 _EXPECTED_S = {"separator": (3.6e3, 1100), "ablation": (5e3, 105), "classifier": (9e3, 320)}
-#: Our reading of the postprocessing of the paper.
+#: The postprocessing of the paper as we understand it.
 _POST = {"evaluation.post_reference": "segment", "evaluation.post_fill": "zero"}
-#: Smaller networks for `--debug`, in addition to the settings that the configs shrink.
+#: Smaller CNN for `--debug`, in addition to the debug settings of the configs.
 _DEBUG_CNN = {
     "model.filters": "(2, 4)",
     "model.kernels": "(3, 3)",
     "model.strides": "(2, 2)",
     "model.dilations": "(1, 1)",
 }
-#: The same for the U-Net, and smaller spectrograms.
+#: Smaller U-Net and smaller spectrograms for `--debug`.
 _DEBUG_UNET = _DEBUG_CNN | {
     "model.bottleneck": "()",
     "data.window_s": "0.5",
@@ -75,12 +75,12 @@ def settings(arguments: argparse.Namespace) -> dict:
     """Return the options that affect the results.
 
     Raises:
-        UserError: the value of an option is unknown.
+        UserError: an option has an unknown value, or `--stems-path` does not apply.
     """
     for name, choices in _CHOICES.items():
         runs.check_choice(name, getattr(arguments, name), choices)
     if arguments.stems_path and arguments.stems != "musdb18":
-        raise UserError("--stems-path: only applies to --stems musdb18")
+        raise UserError("--stems-path: only applies to musdb18; add --stems musdb18 or omit it")
     shared = runs.shared_settings(arguments)
     shared |= {"listen": arguments.listen, "size": arguments.size}
     if arguments.separator:
@@ -90,16 +90,16 @@ def settings(arguments: argparse.Namespace) -> dict:
 
 
 def _budget(arguments: argparse.Namespace, kind: str) -> tuple[dict[str, str], float]:
-    """Return the overrides and the approximate duration of a kind of run."""
+    """Return the overrides and the approximate duration in seconds of a kind of run."""
     full_s, quick_s = _EXPECTED_S[kind]
     return (_QUICK[kind], quick_s) if arguments.quick and not arguments.debug else ({}, full_s)
 
 
 def separator_run(arguments: argparse.Namespace, ablation: str = "") -> runs.Run:
-    """Return the run that trains the separator, or a separator of the ablation study.
+    """Return the run that trains the separator, or one of its ablations.
 
     Args:
-        arguments: of `irec study separation`.
+        arguments: options of `irec study separation`.
         ablation: key of `separation_ablation.ABLATIONS`; empty for the separator of the study.
     """
     budget, expected_s = _budget(arguments, "ablation" if ablation else "separator")
@@ -117,7 +117,7 @@ def separator_run(arguments: argparse.Namespace, ablation: str = "") -> runs.Run
     if arguments.debug:
         config += ",debug"
         overrides |= _DEBUG_UNET
-        if ablation == "dilation":  # the network has only two layers
+        if ablation == "dilation":  # the debug network has only two layers
             overrides["model.dilations"] = "(2, 2)"
     elif is_rendered(arguments.stems):
         overrides["data.size"] = arguments.size
@@ -127,7 +127,7 @@ def separator_run(arguments: argparse.Namespace, ablation: str = "") -> runs.Run
 
 
 def ablation_runs(arguments: argparse.Namespace) -> dict[str, runs.Run]:
-    """Return the runs of the ablations; with `--quick` those of figure 4.1."""
+    """Return the runs of the ablations by name; with `--quick`, only those of figure 4.1."""
     names = separation_ablation.FIGURE if arguments.quick else separation_ablation.ABLATIONS
     return {name: separator_run(arguments, name) for name in names}
 
@@ -139,10 +139,11 @@ def classifier_run(
     l2: str,
     stored: str = "",
 ) -> runs.Run:
-    """Return the run of a classifier.
+    """Return the run that trains a classifier.
 
     Args:
-        arguments, separator: options of the study, and the separator whose windows are used.
+        arguments: options of `irec study separation`.
+        separator: separator that determines the window length and the front end.
         system: one of `SYSTEMS`.
         l2: L2 weight.
         stored: folder of the separated examples, for raw and post.
@@ -171,7 +172,7 @@ def classifier_run(
 def run(arguments: argparse.Namespace) -> int:
     """Run `irec study separation` and return its exit code."""
     options = settings(arguments)
-    # The separated examples are mapped into memory.
+    # The workdir must be local, because the separated examples are memory-mapped.
     folder, separator = expand_home(arguments.workdir) / "runs" / "separator", None
     if arguments.separator:
         folder = expand_home(arguments.separator)
@@ -203,7 +204,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _describe_data(
     arguments: argparse.Namespace, separator: TrainedSeparator, folder: Path
 ) -> dict:
-    """Return the entries of the report on the datasets and the separator."""
+    """Return the report entries that describe the datasets and the separator."""
     stems, file = separator.system["dataset"], folder / "report.json"
     gate = create_gate(separator.system)
     clips_rendered = is_rendered(arguments.dataset)
@@ -230,7 +231,7 @@ def _train_classifiers(
     """Separate the clips and train all classifiers.
 
     Returns:
-        System -> L2 weight -> run, and the results of the runs.
+        The runs by system and L2 weight, and the results of the runs.
 
     Raises:
         UserError: all classifiers of a system failed.
@@ -268,7 +269,7 @@ def draw(report: Mapping, arrays: Mapping[str, np.ndarray]) -> dict[str, Figure]
     """
     dataset = f"{report['dataset']}{', rendered audio' if report['rendered'] else ''}"
     scores = {system: arrays[system] for system in report["systems"]}
-    title = f"ROC curves on test, {dataset}"
+    title = f"ROC curves on the test clips, {dataset}"
     roc = separation_figures.roc_curves(report["classes"], arrays["labels"], scores, title=title)
     figures = {"roc.png": roc}
     per_class = {
@@ -279,9 +280,9 @@ def draw(report: Mapping, arrays: Mapping[str, np.ndarray]) -> dict[str, Figure]
         system: {f"L2 {float(l2):g}": choice["history"] for l2, choice in block["choices"].items()}
         for system, block in report["systems"].items()
     }
-    title = f"AUC of the validation clips, {dataset}"
+    title = f"AUC on the validation clips, {dataset}"
     figures["auc.png"] = separation_figures.auc_curves(curves, title=title)
-    title = f"Labels of the classifiers' clips, {dataset}"
+    title = f"Labels of the training and test clips, {dataset}"
     figures["labels.png"] = study_figures.label_distributions(per_class, title=title)
 
     def learning_curves(reports: Mapping[str, Mapping], title: str) -> Figure:

@@ -9,15 +9,15 @@ from irec_jax.reports.page import measured_table, picture
 from irec_jax.studies import pages
 from irec_jax.text import mean_sd, number
 
-#: Value of the argument `ablation` of `configs/ligtenberg_unet.py` -> its label.
+#: Argument `ablation` of `configs/ligtenberg_unet.py` -> label.
 ABLATIONS = {
     "base": "no regularisation",
     "augmented": "augmentation",
     "dropout": "augmentation, dropout 50 %",
     "l2": "augmentation, L2 0.0001",
     "truncated_normal": "augmentation, L2, truncated-normal kernels",
-    "dilation": "the same, dilation 2",
-    "mean_squared_error": "the same, mean squared error",
+    "dilation": "augmentation, L2, truncated-normal kernels, dilation 2",
+    "mean_squared_error": "augmentation, L2, truncated-normal kernels, mean squared error",
 }
 #: Figure 4.1: panel -> the runs that it compares.
 PANELS = {
@@ -28,9 +28,10 @@ PANELS = {
 }
 #: The runs of figure 4.1.
 FIGURE = tuple(dict.fromkeys(name for panel in PANELS.values() for name in panel))
-#: Experiments of sections 3.2 and 3.2.1, without a figure there, after the run that they change.
+#: The final model, and the experiments of sections 3.2 and 3.2.1 that change it; the paper has no
+#: figure for them.
 EXPERIMENTS = ("truncated_normal", "dilation", "mean_squared_error")
-#: Figure file -> its caption.
+#: Figure file -> caption.
 CAPTIONS = {
     "ablations.png": "Figure 4.1: training (dotted) and validation loss with each regularisation",
     "experiments.png": "Training (dotted) and validation loss with dilation and squared error",
@@ -38,14 +39,21 @@ CAPTIONS = {
 
 
 def draw(trained: Mapping[str, Mapping]) -> dict[str, Figure]:
-    """Draw the loss curves of the reports of ablations; return file name -> figure."""
+    """Draw the loss curves of the ablations.
+
+    Args:
+        trained: name of the ablation -> report of its run.
+
+    Returns:
+        File name -> figure.
+    """
     figures = {}
     panels = {
         title: {ABLATIONS[name]: trained[name]["history"] for name in names if name in trained}
         for title, names in PANELS.items()
     }
     if any(panels.values()):
-        title = "Separator of the paper with each regularisation (figure 4.1)"
+        title = "The paper's separator with each regularisation (figure 4.1)"
         figures["ablations.png"] = separation_figures.loss_panels(panels, title=title)
     experiments = {ABLATIONS[name]: trained[name] for name in EXPERIMENTS if name in trained}
     if len(experiments) > 1:
@@ -58,21 +66,21 @@ def draw(trained: Mapping[str, Mapping]) -> dict[str, Figure]:
 
 
 def sections(trained: Mapping[str, Mapping]) -> list[str]:
-    """Return the parts of the page on the ablations, by name of their reports."""
+    """Return the parts of the page about the ablations, given their reports by name."""
     parts = []
     for heading, names, caption, file in (
         (
             "## Regularisation of the separator (figure 4.1)",
             FIGURE,
-            "The separator of the paper with each regularisation: the last row is the final model "
-            "of the paper, which kept all of them but dropout.",
+            "The paper's separator with each regularisation. The last row is the paper's final "
+            "model, which keeps all of them except dropout.",
             "ablations.png",
         ),
         (
             "## Dilation and squared error",
             EXPERIMENTS,
             "Experiments of sections 3.2 and 3.2.1, which the paper rejected: dilated convolutions "
-            "in the encoder, and the mean squared error, whose loss has another scale.",
+            "in the encoder, and the mean squared error (the scales of the losses differ).",
             "experiments.png",
         ),
     ):
@@ -93,5 +101,5 @@ def _table(trained: Mapping[str, Mapping], caption: str) -> str:
         rows.append([label, pages.kept_epoch(run), *losses, validation, test])
     header = ["separator", "epoch", "training loss", "validation loss"]
     header += ["validation SDR of segments, dB", "test amplitude SDR, dB"]
-    run = next(iter(trained.values()))  # all have the same data and command
+    run = next(iter(trained.values()))  # all runs have the same data and command
     return measured_table(run, caption, header, rows)

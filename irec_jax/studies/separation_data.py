@@ -27,7 +27,7 @@ SEPARATED = ("raw", "post")
 
 @dataclasses.dataclass(frozen=True)
 class TrainedSeparator:
-    """A separator of windows of fixed length, identified by its parameters.
+    """A trained separator for windows of fixed length, identified by its parameters.
 
     Attributes:
         task: the separation task.
@@ -47,7 +47,7 @@ class TrainedSeparator:
 
     @property
     def num_frames(self) -> int:
-        """Number of frames of a window without padding frames."""
+        """Number of frames in a window, without padding frames."""
         return self.frontend.num_real_frames(self.task.window_samples)
 
 
@@ -77,23 +77,23 @@ def store(
 
     Args:
         separator: the separator.
-        settings: config section `data` of the dataset, with split 'parts' and without `stored`;
-            its windows are those of the separator.
-        folder: folder of the stores; clips that are stored already are not separated again.
+        settings: config section `data` of the dataset, with split 'parts', without `stored`, and
+            with the window length of the separator.
+        folder: folder of the stores; clips that are already stored are not separated again.
         listen: 'features' stores the separator's output once, for both raw and post; 'audio' also
-            stores the resynthesised sound of both, with the phase of the mixture.
+            stores the resynthesised audio of both, with the phase of the mixture.
 
     Returns:
         The folders to set as `data.stored`, by system ('raw' and 'post').
 
     Raises:
-        UserError: the folder holds results of another separator, or is not writable.
+        UserError: the folder contains results of another separator, or is not writable.
     """
     dataset = data.load(settings)
     if dataset.sample_rate_hz != separator.system["sample_rate_hz"]:
         raise UserError(
-            f"data.format: {dataset.name} has {dataset.sample_rate_hz} Hz, and the separator needs "
-            f"{separator.system['sample_rate_hz']} Hz; choose another format"
+            f"data.format: {dataset.name} has a sample rate of {dataset.sample_rate_hz} Hz, but "
+            f"the separator needs {separator.system['sample_rate_hz']} Hz; choose another format"
         )
     assert dataset.test is not None  # the settings have split=parts
     clips = dataset.train.concatenate(dataset.test)
@@ -129,7 +129,10 @@ def _store_features(
 def _store_audio(
     separator: TrainedSeparator, clips: data.Clips, contents: data.StoreContents, folder: Path
 ) -> None:
-    """Store the sound of all separated clips, of 'raw' or 'post' as the folder is named."""
+    """Store the resynthesised audio of all separated clips.
+
+    The name of the folder, 'raw' or 'post', selects the system.
+    """
     frontend, num_samples = separator.frontend, separator.task.window_samples
     values = data.open_store(folder.with_name("features")).values
     post = create_gate(separator.system) if folder.name == "post" else None
@@ -159,7 +162,7 @@ def _store_audio(
 def _read_batch(
     clips: data.Clips, indices: Sequence[int], size: int, num_samples: int
 ) -> np.ndarray:
-    """Return the beginnings of clips as int16 (size, num_samples), zero-padded."""
+    """Return the beginnings of clips, zero-padded, as an int16 array (size, num_samples)."""
     batch = np.zeros((size, num_samples), np.int16)
     for row, i in enumerate(indices):
         samples = clips.read(int(i))[0][:num_samples]

@@ -1,4 +1,4 @@
-"""Table 4.2 of Ligtenberg (2022): areas under ROC curves of three classifiers of the same clips."""
+"""Table 4.2 of Ligtenberg (2022): ROC AUC of three classifiers on the same clips."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,24 +19,25 @@ def compare(
 ) -> tuple[dict, dict[str, np.ndarray]]:
     """Compare the classifiers of all systems on the test clips.
 
-    Of each system, the L2 weight with the highest AUC on the validation clips is selected.
+    For each system, the L2 weight with the highest AUC on the validation clips is selected.
 
     Args:
-        names: system -> L2 weight -> name of its run.
+        names: system -> L2 weight -> name of the run.
         reports: reports of the completed runs, by name.
         folder: folder of the runs.
         seed: seed of the bootstrap.
 
     Returns:
-        dict: ``classes``; ``num_clips``, ``num_songs`` and, by class, ``num_positives`` of the
-        test split; ``systems``, for each: ``l2``, the selected weight; ``choices``, L2 weight ->
-        ``validation_auc``, ``validation_loss``, ``best_epoch``, ``num_epochs`` and ``history``, the
-        ``valid_auc`` of each ``epoch``; ``auc`` and
-        ``standard_error`` by class, ``macro``, ``macro_standard_error``, ``macro_interval``
-        (bootstrap); and except for base ``d`` by class, ``macro_d``, ``difference`` of the macro
-        area from that of base, ``difference_interval``, and ``share_better``, the share of
-        bootstrap samples in which the system is better than base. And arrays: ``labels`` (N, K)
-        and the scores (N, K) of each system.
+        The results, and the arrays ``labels`` (N, K) and the scores (N, K) of each system.
+
+        The results are a dict of ``classes``; ``num_clips``, ``num_songs`` and ``num_positives``
+        (by class) of the test split; and ``systems``. Each system has ``l2``, the selected weight;
+        ``choices``, by L2 weight: ``validation_auc``, ``validation_loss``, ``best_epoch``,
+        ``num_epochs`` and ``history``, the ``valid_auc`` of each ``epoch``; ``auc`` and
+        ``standard_error`` by class; ``macro``, ``macro_standard_error`` and ``macro_interval``
+        (bootstrap). All except base also have ``d`` by class; ``macro_d``; ``difference`` in macro
+        AUC from base, with ``difference_interval``; and ``share_better``, the share of bootstrap
+        samples in which the system is better than base.
 
     Raises:
         UserError: the systems were tested on different clips.
@@ -96,14 +97,14 @@ def compare(
 
 
 def count_labels(report: Mapping) -> dict[str, dict]:
-    """Count the labels of the clips of a classifier (section 3.1 of Ligtenberg 2022).
+    """Count the labels of a classifier's training and test clips (Ligtenberg 2022, section 3.1).
 
     Args:
-        report: report of its run.
+        report: report of the classifier's run.
 
     Returns:
-        For ``training`` (with the validation clips) and ``test``: ``num_clips``, ``num_labels``,
-        and ``per_class``, the number of clips with each class.
+        For ``training`` (including the validation clips) and ``test``: ``num_clips``,
+        ``num_labels``, and ``per_class``, the number of clips with each class.
     """
     splits, counts = report["protocol"]["sides"], {}
     for name, parts in {"training": ("training", "validation"), "test": ("test",)}.items():
@@ -133,7 +134,7 @@ def _describe_choice(predictions: Mapping[str, np.ndarray], report: Mapping) -> 
 
 
 def _areas(labels: np.ndarray, scores: np.ndarray) -> dict:
-    """Return areas under ROC curves by class with standard errors, and that of their mean."""
+    """Return the AUC of each class with its standard error, and the standard error of the mean."""
     num_positives = labels.sum(axis=0)
     auc = multilabel.roc_auc(labels, scores)
     error = significance.auc_standard_error(auc, num_positives, len(labels) - num_positives)
@@ -145,7 +146,7 @@ def _areas(labels: np.ndarray, scores: np.ndarray) -> dict:
 
 
 def _d_scores(system: Mapping, base: Mapping) -> dict:
-    """Return the D scores of a system against base, by class and of the macro area."""
+    """Return the D scores of a system against base, by class and for the macro AUC."""
 
     def d_score(*keys: str) -> np.ndarray:
         areas = (block[key] for block in (system, base) for key in keys)

@@ -1,4 +1,4 @@
-"""Page of the separation study: verdict, table 4.2, and the systems behind it."""
+"""Report page of the separation study: verdict, table 4.2, and details of the systems."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -21,11 +21,11 @@ _INPUTS = {
     "post": "postprocessed output",
 }
 _CAPTIONS = {
-    "labels.png": "Labels of the training clips (with validation) and of the test clips by class",
-    "roc.png": "ROC curves by class on the test clips, with the areas under them",
-    "sdr_per_track.png": "Amplitude SDR of the separator's test tracks",
+    "labels.png": "Labels by class of the training clips (including validation) and the test clips",
+    "roc.png": "ROC curves by class on the test clips, with their AUC",
+    "sdr_per_track.png": "Amplitude SDR of the separator on each test track",
     "separator.png": "Training and validation loss of the separator by epoch",
-    "auc.png": "Figure 4.5: AUC of the validation clips by epoch with each L2 weight",
+    "auc.png": "Figure 4.5: AUC on the validation clips by epoch, for each L2 weight",
 }
 _SEPARATED = {"mixture": "mixture (no separation)", "ideal": "ideal ratio mask (upper bound)"}
 
@@ -40,7 +40,7 @@ def markdown_page(report: Mapping, *, pictures: Collection[str]) -> str:
     captions = {name: caption for name, caption in _CAPTIONS.items() if name in pictures}
     introduction = [
         *rendered_banner(report),
-        *pages.brief_run(report["settings"], "The networks were trained briefly (--quick)."),
+        *pages.brief_run(report["settings"], "Quick run: the networks were trained only briefly."),
         f"**{verdict(report)}**",
         *picture(captions, "roc.png"),
         _question(report),
@@ -79,42 +79,42 @@ def _difference(block: Mapping) -> str:
 
 
 def verdict(report: Mapping) -> str:
-    """Return one sentence that says whether separation improved recognition."""
+    """Return the verdict on whether separation improved recognition, and the differences in AUC."""
     where = f"on {report['provenance']['dataset']['name']}"
-    where += ", rendered music," if report["clips_rendered"] else ""
+    where += " (rendered music)" if report["clips_rendered"] else ""
     systems = _compared(report)
     improved = [name for name, block in systems.items() if block["difference_interval"][0] > 0]
     degraded = [name for name, block in systems.items() if block["difference_interval"][1] < 0]
     texts = [f"{system} {_difference(block)}" for system, block in systems.items()]
     effect = "helped" if improved else "hurt"
     if report["settings"]["debug"]:
-        sentence = "Debug run on tiny data, without evidence on whether separation helps"
+        sentence = "Debug run on tiny data, which does not show whether separation helps"
     elif improved and degraded:
         sentence = (
-            f"Separation helped as {' and '.join(improved)} and hurt as "
-            f"{' and '.join(degraded)} {where}"
+            f"Separation helped the {' and '.join(improved)} classifier and hurt the "
+            f"{' and '.join(degraded)} classifier {where}"
         )
     elif len(systems) in (len(improved), len(degraded)):
-        sentence = f"Separation {effect} {where} with and without postprocessing"
+        sentence = f"Separation {effect} recognition {where}, with and without postprocessing"
     elif improved or degraded:
         (system,) = improved or degraded
         sentence = (
-            f"Separation {effect} {where} as {system}; the other difference is not significant"
+            f"Separation {effect} the {system} classifier {where}; the other difference is not "
+            "significant"
         )
     else:
         sentence = f"Separation made no significant difference {where}"
-    numbers = f"macro AUC relative to the original audio: {', '.join(texts)}"
-    return f"{sentence.removesuffix(',')} ({numbers})."
+    return f"{sentence}. Change in macro AUC relative to the original audio: {', '.join(texts)}."
 
 
 def _question(report: Mapping) -> str:
     target = " + ".join(report["separator"]["target"])
     inputs = {"features": "spectrograms", "audio": "audio, with the phase of the mixture"}
     return (
-        f"**Question.** Is a classifier of {len(report['classes'])} instruments that is trained "
-        f"and tested on separated {target} ({inputs[report['settings']['listen']]}) better at "
-        f"ranking the first seconds of {report['num_clips']} test clips ({report['num_songs']} "
-        "songs) than a classifier of the full mix?"
+        f"**Question.** Does a classifier of {len(report['classes'])} instruments reach a higher "
+        f"AUC on the first seconds of {report['num_clips']} test clips ({report['num_songs']} "
+        f"songs) if it is trained and tested on separated {target} "
+        f"({inputs[report['settings']['listen']]}) instead of the full mix?"
     )
 
 
@@ -130,7 +130,7 @@ def _summary(report: Mapping) -> str:
         measured = [pages.with_interval(block, "macro"), number(error), number(1.96 * error)]
         cells = [*measured, *compared, _reported(reported[system]), reported_d]
         rows.append([system, _INPUTS[system], *cells])
-    header = ["system", "input", "macro AUC [95 %]", "SE", "1.96 SE", "against base [95 %]"]
+    header = ["system", "input", "macro AUC [95 %]", "SE", "1.96 SE", "difference from base [95 %]"]
     header += ["better in", "D", "reported AUC", "reported D"]
     caption = (
         "Macro AUC on the test clips by input of the classifier. Reported: "
@@ -140,20 +140,20 @@ def _summary(report: Mapping) -> str:
 
 
 def _clips(report: Mapping) -> Mapping:
-    """Return the report with ``rendered`` of the clips alone, without the separator's stems."""
+    """Return the report with ``rendered`` set according to the clips alone."""
     return {**report, "rendered": report["clips_rendered"]}
 
 
 def _explanation(report: Mapping) -> str:
     lines = [
-        "Intervals in brackets: paired bootstrap over songs, with the same samples for all "
-        "systems. 'Better in': share of the bootstrap samples. The SE does not account for the "
-        "dependence between clips of the same song.",
-        "SE: standard error of Hanley and McNeil; that of the macro AUC assumes independent "
-        "classes. D = AUC - (AUC of base + both SE), after Ligtenberg, who considers a system "
-        "better if D > 0.",
+        "Intervals in brackets are from a paired bootstrap over songs, with the same samples for "
+        "all systems. 'Better in' is the share of bootstrap samples in which the system is better "
+        "than base. The SE does not account for the dependence between clips of the same song.",
+        "SE: standard error after Hanley and McNeil; for the macro AUC, it assumes independent "
+        "classes. D = AUC - (AUC of base + both SEs); Ligtenberg considers a system better if D > "
+        "0.",
         "The reported half widths after ± cannot be derived from the number of clips. Ligtenberg "
-        "chose L2 weight and epoch by the AUC of the test clips; here they are chosen on "
+        "chose L2 weight and epoch by the AUC on the test clips; here they are chosen on "
         "validation clips.",
     ]
     if report["rendered"]:
@@ -173,11 +173,11 @@ def _label_table(report: Mapping) -> str:
         cells = [f"{block['num_clips']:,}", f"{block['num_labels']:,}"]
         rows.append([split, *cells, f"{min(shares):.1%} to {max(shares):.1%}", *reported])
     caption = (
-        "Clips and labels of the classifiers, and the shares of clips that have the rarest and the "
-        "most frequent class; training includes the validation clips. Reported: Ligtenberg 2022, "
+        "Number of clips and labels, and the shares of clips with the rarest and with the most "
+        "frequent class; training includes the validation clips. Reported: Ligtenberg 2022, "
         "section 3.1."
     )
-    header = ["split", "clips", "labels", "clips with a class", "reported clips", "reported labels"]
+    header = ["split", "clips", "labels", "clips per class", "reported clips", "reported labels"]
     return measured_table(_clips(report), caption, header, rows)
 
 
@@ -194,16 +194,16 @@ def _class_table(report: Mapping) -> str:
     columns = [*systems, *(f"D({system})" for system in compared)]
     header = ["class", "clips", *columns, *(f"reported: {column}" for column in columns)]
     caption = (
-        "AUC ± SE (Hanley-McNeil) of the test clips, in brackets 1.96 SE; D relative to base. A "
-        "dash: the class is in none or in all of the clips."
+        "AUC ± SE (Hanley-McNeil) on the test clips, with 1.96 SE in brackets, and D relative to "
+        "base. A dash marks classes that are in none or in all of the clips."
     )
     if report["rendered"]:
-        caption += " Reported values are those of recorded music and not comparable."
+        caption += " Reported values are for recorded music and are not comparable."
     return measured_table(_clips(report), caption, header, rows)
 
 
 def _area_cells(areas: Mapping[str, Sequence[float]], reported: Mapping | None) -> list[str]:
-    """Return the measured and reported cells of a row, from area, error and D of each system."""
+    """Return the measured and reported cells of a row, given the AUC, SE and D of each system."""
     compared = [system for system in areas if system != "base"]
     cells = [_with_error(auc, error) for auc, error, *_ in areas.values()]
     cells += [difference(areas[system][2]) for system in compared]
@@ -232,11 +232,11 @@ def _choice_table(report: Mapping) -> str:
     header = ["system", "L2", "", "validation AUC", "validation loss", "epoch"]
     header.append("reported test AUC")
     caption = (
-        "Classifiers with the same network, clips and budget. The validation AUC ends the training "
-        "(patience 50, without --quick) and chooses the epoch; of several L2 weights, the one with "
-        "the highest AUC on the validation clips is selected. Training and "
-        "validation have no songs in common. Reported: section 4.2.1, the highest of the curves of "
-        "the test clips, of the better weight; a dash: not stated."
+        "Classifiers with the same network, clips and budget. Early stopping (patience 50, except "
+        "with --quick) and the choice of the epoch use the validation AUC; the L2 weight with the "
+        "highest validation AUC is selected. Training and validation clips have no songs in "
+        "common. Reported: highest test AUC with the better weight (section 4.2.1); a dash marks "
+        "values that are not stated."
     )
     return measured_table(_clips(report), caption, header, rows, 3)
 
@@ -250,7 +250,7 @@ def _separator(report: Mapping) -> list[str]:
         f"{describe_post(separator)}."
     )
     if not evaluation:
-        return [text + " Its workdir holds no report."]
+        return [text + " The workdir of the separator contains no report."]
     rows = []
     for system in evaluation["systems"]:
         measured = mean_sd(evaluation["summary"][system][_SDR])
@@ -262,7 +262,7 @@ def _separator(report: Mapping) -> list[str]:
         f"{ligtenberg.SDR_CITATION}, on {ligtenberg.SDR_DATASET}."
     )
     if dataset["name"] != "musdb18":
-        caption += " The music differs: not comparable."
+        caption += " The values are not comparable, because the music differs."
     header = ["system", "amplitude SDR, dB", "reported, dB"]
     return [text, measured_table(evaluation, caption, header, rows)]
 
@@ -277,12 +277,12 @@ def _post_variants(report: Mapping) -> list[str]:
     used = report["separator"]
     header = ["relative to", "removed values become", "", "amplitude SDR, dB", "post - raw, dB"]
     text = (
-        f"`post` removes what is below {used['post_db']:g} dB. The thesis states neither the level "
-        "that this refers to nor the value that replaces it."
+        f"`post` removes values below {used['post_db']:g} dB. The thesis states neither the "
+        "reference of this level nor what replaces the removed values."
     )
     caption = (
-        f"Amplitude SDR with each reading of the postprocessing: mean ± standard deviation over "
-        f"{evaluation['num_tracks']} test tracks of {evaluation['dataset']}, and the mean "
+        "Amplitude SDR with each interpretation of the postprocessing: mean ± standard deviation "
+        f"over {evaluation['num_tracks']} test tracks of {evaluation['dataset']}, and the mean "
         "difference from the output of the network [95 %, paired]. Reported: "
         f"{mean_sd(reported['post'])} dB, {difference(loss_db, 2)} dB."
     )
@@ -295,7 +295,7 @@ def _post_variants(report: Mapping) -> list[str]:
         rows.append([POST_REFERENCES[reference], POST_FILLS[fill], marked, mean_sd(block), change])
     verdict = _post_verdict(evaluation["post_variants"], loss_db)
     table = measured_table(evaluation, caption, header, rows, 3)
-    return ["### Readings of the postprocessing", text, table, verdict]
+    return ["### Interpretations of the postprocessing", text, table, verdict]
 
 
 def _paired(block: Mapping) -> str:
@@ -303,7 +303,7 @@ def _paired(block: Mapping) -> str:
 
 
 def _post_verdict(variants: Mapping[str, Mapping], loss_db: float) -> str:
-    """Return a sentence about the variants whose loss is nearest to that of the paper."""
+    """Return a sentence about the variants whose SDR loss is closest to the paper's."""
     changes = {
         name: block["paired"]["difference"]
         for name, block in variants.items()
@@ -317,12 +317,12 @@ def _post_verdict(variants: Mapping[str, Mapping], loss_db: float) -> str:
         return f"Within 0.5 dB of the reported loss of {-loss_db:.2f} dB: {names}."
     name = min(changes, key=lambda name: abs(changes[name] - loss_db))
     return (
-        f"No reading loses the reported {-loss_db:.2f} dB to within 0.5 dB; the nearest one "
-        f"({_post_name(name)}) changes it by {difference(changes[name], 2)} dB."
+        f"No interpretation comes within 0.5 dB of the reported loss of {-loss_db:.2f} dB; the "
+        f"closest one ({_post_name(name)}) changes the SDR by {difference(changes[name], 2)} dB."
     )
 
 
 def _post_name(variant: str) -> str:
-    """Return a reading of the postprocessing as in the table: 'the maximum of the track, 0 dB'."""
+    """Describe an interpretation of the postprocessing, which is given as 'REFERENCE, FILL'."""
     reference, fill = variant.split(", ")
     return f"relative to {POST_REFERENCES[reference]}, removed values become {POST_FILLS[fill]}"

@@ -1,11 +1,11 @@
 """Raw-waveform LSTM and FFT-dense network of Vazonis et al. (2022), with a collapse check.
 
-Eleven instruments; test clips of 5 to 20 s with one or several labels; threshold 0.5. The LSTM is
-trained with three learning rates, because the paper states none for it, and the FFT-dense network
-for 150 and for 75 epochs, because the paper reports a higher score after more than 75. Each network
-is also trained with ReLU, and with binary cross-entropy, the appropriate loss for multi-label
-targets. Networks are those of the last epoch. `lstm_paper`, the LSTM on 884,000 steps at 44.1 kHz,
-needs an accelerator and runs only if `--rows` names it.
+The networks recognise eleven instruments in test clips of 5 to 20 s with one or more labels, at
+threshold 0.5. The LSTM is trained with three learning rates, because the paper states none for it,
+and the FFT-dense network for 150 and for 75 epochs, because the paper reports a higher score after
+more than 75. Each network is also trained with ReLU, and with binary cross-entropy, the appropriate
+loss for multi-label targets. The parameters of the last epoch are kept. `lstm_paper`, the LSTM on
+884,000 steps at 44.1 kHz, needs an accelerator and runs only if `--rows` names it.
 """
 
 import argparse
@@ -30,10 +30,10 @@ class Row:
         name: name of its run.
         label: name in tables.
         config: `FILE:arguments` without the dataset.
-        overrides: as in `runs.Run`.
+        overrides: see `runs.Run`.
         quick_epochs: number of epochs with `--quick`; 0 omits the row.
-        on_request: runs only if `--rows` gives its full name.
-        full_s, quick_s: approximate duration on two cores, without and with `--quick`.
+        on_request: whether the row runs only if `--rows` contains its full name.
+        full_s, quick_s: approximate seconds on two cores, without and with `--quick`.
     """
 
     name: str
@@ -74,7 +74,7 @@ ROWS = (
     ),
     Row("lstm_relu", "LSTM, ReLU", _LSTM, _RELU),
     Row("lstm_binary", "LSTM, binary cross-entropy", _LSTM + _BINARY),
-    Row("lstm_paper", "LSTM, input of the paper", _LSTM + "paper", on_request=True, full_s=4e5),
+    Row("lstm_paper", "LSTM, the paper's input", _LSTM + "paper", on_request=True, full_s=4e5),
     Row(
         "fft",
         _FFT_LABEL,
@@ -135,7 +135,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def draw_f1(report: Mapping) -> Figure:
-    """Draw the micro F1 of all networks and baselines, and as published."""
+    """Draw the measured micro F1 of all networks and baselines, and the published values."""
 
     def point(block: Mapping) -> tuple[float, float, float]:
         low, high = block["f1_interval"]
@@ -148,7 +148,7 @@ def draw_f1(report: Mapping) -> Figure:
     return study_figures.score_points(
         list(systems),
         {"measured": {name: point(block) for name, block in systems.items()}},
-        score="micro F1 on test at threshold 0.5",
+        score="micro F1 on the test clips at threshold 0.5",
         reported={name: f1 for name, (_, _, f1) in published.MICRO.items()},
         guess=("best constant prediction", vazonis_tables.best_constant(report)[1][2]),
         title=f"{report['dataset']}{rendered}; published: IRMAS",
@@ -156,15 +156,15 @@ def draw_f1(report: Mapping) -> Figure:
 
 
 def scores(report: Mapping) -> dict:
-    """Return the results of a run that the tables show.
+    """Extract the results shown in the tables from the report of a run.
 
     Args:
         report: content of the run's report.json.
 
     Returns:
         dict: ``micro``, ``macro`` and ``per_class`` precision, recall and F1 at the fixed
-        ``threshold``; ``collapse`` (of `evaluation.collapse`); ``history``; ``best_epoch``;
-        ``input``, a description; ``seconds``.
+        ``threshold``; ``collapse`` (see `evaluation.collapse`); ``history``; ``best_epoch``;
+        ``input``, a description of the input; ``seconds``, the duration of the run.
     """
     fixed = report["thresholds"]["fixed"]
     return {

@@ -1,4 +1,4 @@
-"""Page of the Vazonis study: question, summary and results, then the tables."""
+"""Report page of the Vazonis study: results, question and summary, then the tables."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,7 +8,7 @@ from irec_jax.reports.page import measured_table, rendered_banner
 from irec_jax.studies import pages
 from irec_jax.studies.pages import with_interval
 from irec_jax.studies.published import vazonis as published
-from irec_jax.text import class_names, number
+from irec_jax.text import class_names, number, plural
 
 _SCORES = ("precision", "recall", "f1")
 
@@ -17,7 +17,9 @@ def markdown_page(report: Mapping) -> str:
     """Return the report of a study as Markdown; see `studies.vazonis`."""
     introduction = [
         *rendered_banner(report),
-        *pages.brief_run(report["settings"], "Two networks, trained for a few epochs."),
+        *pages.brief_run(
+            report["settings"], "Quick run: only some of the rows, trained for a few epochs."
+        ),
         _results(report),
         "![Micro F1 of every network, measured and published](f1.png)",
         _question(report),
@@ -43,8 +45,8 @@ def _question(report: Mapping) -> str:
     return (
         "**Question.** How well do two networks without prior knowledge of audio recognise the "
         f"{clips.format(**report['test'])} ({len(report['classes'])} instruments, threshold 0.5), "
-        "and do their predictions depend on the input at all? The LSTM of the paper predicts "
-        "nearly the same for every clip."
+        "and do their predictions depend on the input at all? The LSTM of the paper makes nearly "
+        "the same prediction for every clip."
     )
 
 
@@ -55,7 +57,7 @@ def _results(report: Mapping) -> str:
     sentences = []
     if collapsed:
         sentences.append(
-            f"Collapsed, with nearly the same prediction for every clip: {'; '.join(collapsed)}."
+            f"Collapsed to nearly the same prediction for every clip: {'; '.join(collapsed)}."
         )
     if others:
         best = max(others, key=lambda row: row["micro"]["f1"])
@@ -65,8 +67,8 @@ def _results(report: Mapping) -> str:
         )
     names, (_, _, f1) = best_constant(report)
     sentences.append(
-        f"Predicting {', '.join(names)} for every clip, the best constant prediction, gives "
-        f"{number(f1)}: a micro F1 below that is no evidence of learning."
+        f"The best constant prediction, {', '.join(names)} for every clip, has a micro F1 of "
+        f"{number(f1)}; a lower micro F1 is no evidence of learning."
     )
     return "**Results.** " + " ".join(sentences)
 
@@ -103,9 +105,9 @@ def _summary(report: Mapping) -> str:
     for name, f1 in published.BOSCH.items():
         lines.append([f"reported: Bosch 2012, {name}", "–", "–", number(f1), "–", "–"])
     caption = (
-        "Precision (P), recall (R) and F1 of the test clips at threshold 0.5, with 95 % intervals "
-        f"bootstrapped over songs. Reported: {published.CITATION}, on IRMAS's test clips; Bosch et "
-        "al. 2012 as cited there."
+        "Precision (P), recall (R) and F1 on the test clips at threshold 0.5, with 95 % intervals "
+        f"bootstrapped over songs. Reported: {published.CITATION}, on the IRMAS test clips; Bosch "
+        "et al. 2012 as cited there."
     )
     header = ["system", "micro P", "R", "F1 [95 %]", "macro F1 [95 %]", "verdict"]
     return measured_table(report, caption, header, lines)
@@ -130,12 +132,14 @@ def _verdicts(report: Mapping) -> str:
             else "Not judged: too few clips, or all clips have the same labels."
         )
         lines.append(
-            f"- **{row['label']}**: {verdict} {collapse['num_distinct_predicted']} different "
-            f"predictions for {num_clips} clips (label sets: {collapse['num_distinct_true']}); the "
-            f"most frequent, {names}, for {most_frequent['share']:.0%}."
+            f"- **{row['label']}**: {verdict} "
+            f"{plural(collapse['num_distinct_predicted'], 'distinct prediction')} and "
+            f"{plural(collapse['num_distinct_true'], 'distinct label set')} in "
+            f"{plural(num_clips, 'clip')}; the most frequent prediction, {names}, is made for "
+            f"{most_frequent['share']:.0%} of the clips."
         )
     always = ", ".join(class_names(published.LSTM_ALWAYS))
-    lines.append(f"- reported, LSTM: nearly always {always}.")
+    lines.append(f"- **Reported, LSTM**: predicts {always} for nearly every clip.")
     return "\n".join(lines)
 
 
@@ -144,7 +148,7 @@ def _training(report: Mapping) -> str:
     for row in report["rows"].values():
         epoch = f"{row['best_epoch']} of {len(row['history'])}"
         lines.append([row["label"], row["input"], epoch, f"{row['seconds'] / 60:.1f}"])
-    caption = "Input of each network, the epoch whose parameters were kept, and the duration."
+    caption = "Input of each network, kept epoch, and duration of the run."
     return measured_table(report, caption, ["system", "input", "kept epoch", "minutes"], lines, 2)
 
 
@@ -160,8 +164,8 @@ def _class_table(report: Mapping) -> str:
     header = ["class", "test clips", *(row["label"] for row in rows)]
     header += ["reported: LSTM", "reported: FFT"]
     caption = (
-        "Precision / recall / F1 by class at threshold 0.5; a dash if the paper does not state a "
-        "value."
+        "Precision / recall / F1 by class at threshold 0.5; a dash marks values that the paper "
+        "does not state."
     )
     return measured_table(report, caption, header, lines)
 

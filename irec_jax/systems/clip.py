@@ -1,4 +1,4 @@
-"""Clips for a recogniser: audio that is decoded once, measured, and kept until it is needed."""
+"""Clips for a recogniser: audio that is decoded and measured once, and stored for later use."""
 
 import dataclasses
 import tempfile
@@ -9,22 +9,23 @@ import numpy as np
 from irec_jax import audio
 from irec_jax.files import temporary_file_error
 
-#: Peak below which a clip is silent: two steps of 16 bits are rounding noise.
+#: Peak below which a clip counts as silent: two 16-bit steps are rounding noise.
 SILENT_PEAK = 2 / 32_768
-#: Shorter clips do not contain one period of the lowest audible frequency.
+#: Shorter clips do not contain a full period of the lowest audible frequency.
 MIN_DURATION_S = 0.05
-# Content ends where the energy above is 70 dB below the total. It ends above 0.69 of a band of
-# 11 kHz in recordings of single instruments and in songs, and below 0.49 of it in those resampled
-# from 11,025 Hz; resampled from 16 kHz, they cannot be told from soft recordings.
+# The content of a clip ends at the frequency above which its energy is 70 dB below the total. As a
+# fraction of a band of 11 kHz, this frequency is above 0.69 for recordings of single instruments
+# and for songs, and below 0.49 if they were resampled from 11,025 Hz. Clips that were resampled
+# from 16 kHz cannot be distinguished from soft recordings.
 _CONTENT_LIMIT, _MIN_BAND = 1e-7, 0.6
-# Kept in memory: 3 minutes at 22,050 Hz. Longer clips are kept in a temporary file.
+# 3 minutes at 22,050 Hz are kept in memory. Longer clips are stored in a temporary file.
 _MAX_MEMORY_BYTES = 1 << 24
 _BLOCK_SAMPLES = 1 << 16
 _FRAME_LENGTH = 2048
 
 
 class StoredSamples:
-    """Samples that are written once and read again, exactly and in bounded memory."""
+    """Samples that are written once and can be read repeatedly, losslessly, in bounded memory."""
 
     def __init__(self) -> None:
         self.num_samples = 0
@@ -53,7 +54,7 @@ class Clip:
         samples: the audio.
         peak: its largest absolute value.
         nothing: why there is nothing to recognise, such as 'silent'; usually empty.
-        notes: other remarks for the reader.
+        notes: other remarks for the user.
     """
 
     samples: StoredSamples
@@ -66,12 +67,13 @@ def read_clip(read: Callable[..., Iterable[np.ndarray]], sample_rate_hz: int) ->
     """Read a clip, store it and measure it.
 
     Args:
-        read: takes `channel`, `levels` and `notes` as `audio.blocks` does, and returns mono blocks,
-            float32 (n, 1), at the sample rate of the system. Called again if the channels cancel.
+        read: takes `channel`, `levels` and `notes` like `audio.blocks`, and returns mono blocks,
+            float32 (n, 1), at the sample rate of the system. It is called a second time if the
+            channels cancel.
         sample_rate_hz: sample rate of the system.
 
     Raises:
-        UserError: an unreadable file, or a folder of temporary files without space.
+        UserError: if the file cannot be read, or the folder for temporary files is full.
     """
     notes: list[str] = []
     levels = audio.ChannelLevels()
@@ -89,15 +91,15 @@ def read_clip(read: Callable[..., Iterable[np.ndarray]], sample_rate_hz: int) ->
     elif duration_s < MIN_DURATION_S:
         nothing = f"too short: {duration_s:.1g} s"
     elif np.max(levels.ranges) < 2 * SILENT_PEAK:
-        nothing = "no sound but a constant"
+        nothing = "constant signal"
     else:
         notes += _missing_band(spectrum, sample_rate_hz)
     return Clip(samples, peak, nothing, tuple(notes))
 
 
 def _missing_band(spectrum: np.ndarray, sample_rate_hz: int) -> list[str]:
-    """Return a note if the upper part of the band of a system is empty."""
-    spectrum = spectrum[2:]  # without a constant
+    """Return a note if the upper part of the system's frequency band is empty."""
+    spectrum = spectrum[2:]  # without DC
     above = np.cumsum(spectrum[::-1])[::-1]
     (filled,) = np.nonzero(above > _CONTENT_LIMIT * above[0])
     bin_hz, band_hz = sample_rate_hz / _FRAME_LENGTH, sample_rate_hz / 2
@@ -105,7 +107,7 @@ def _missing_band(spectrum: np.ndarray, sample_rate_hz: int) -> list[str]:
     if content_hz >= _MIN_BAND * band_hz:
         return []
     limit, audible = content_hz / 1000, band_hz / 1000
-    return [f"no content above {limit:.1f} kHz; the system hears up to {audible:.1f} kHz"]
+    return [f"no content above {limit:.1f} kHz; the system analyses up to {audible:.1f} kHz"]
 
 
 def _store(blocks: Iterable[np.ndarray]) -> tuple[StoredSamples, float, np.ndarray]:
@@ -127,7 +129,7 @@ def _store(blocks: Iterable[np.ndarray]) -> tuple[StoredSamples, float, np.ndarr
 
 
 def _split(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-    """Yield blocks (n, 1) as shorter ones (n,), whose spectra need little memory."""
+    """Split blocks (n, 1) into shorter ones (n,), whose spectra need little memory."""
     for block in blocks:
         for start in range(0, len(block), _BLOCK_SAMPLES):
             yield block[start : start + _BLOCK_SAMPLES, 0]

@@ -21,7 +21,7 @@ from irec_jax.progress import progress_bar
 from irec_jax.reports import debleed_figure, debleed_page, provenance, writing
 from irec_jax.text import printable
 
-#: File name of the report, beside the tracks.
+#: File name of the report, which is written next to the tracks.
 REPORT_NAME = "debleed.html"
 _PICTURE_NAME = "debleed.png"
 
@@ -31,20 +31,21 @@ class Debled:
     """The result of crosstalk reduction for the J tracks of a folder.
 
     Attributes:
-        names: track names: file names without suffix.
+        names: names of the tracks (file names without suffix).
         paths: paths of the written files, in the same order.
-        crosstalk: estimated amplitudes and delays of direct sound, and weights.
+        crosstalk: estimated amplitudes and delays of direct sound, and weights of the remaining
+            crosstalk.
         settings: the settings of the estimate.
         losses_db: energy that each track lost, in dB, at least 0 except for rounding; 0 for
             silence.
-        num_clipped: samples of each file beyond the range of its integers.
-        silent: whether each track has no sound at all.
+        num_clipped: number of samples in each file that exceed the range of its integers.
+        silent: whether each track is completely silent.
         sample_rate_hz, num_samples: sample rate and length, the same for all tracks.
-        elapsed_s: computing time without the report.
-        left_aside: names of other files in the folder, which are not processed.
+        elapsed_s: computing time in seconds, without the report.
+        left_aside: names of files in the folder that were not processed.
         converted: names of files that were written in a better encoding, because the original one
             is not supported for writing.
-        report: the page of the report, or None.
+        report: path of the HTML report, or None.
     """
 
     names: tuple[str, ...]
@@ -83,28 +84,30 @@ def debleed(
 ) -> Debled:
     """Reduce the crosstalk in every track of a recording.
 
-    Every audio file in `folder` is the track of a microphone, except a mix (`mix`, `mixture`,
-    `mixdown`, `master` ...); all tracks have the same length, sample rate and start. A file of the
-    same name, length, sample rate and encoding is written to `out` for each one; the files appear
-    once all of them are complete. Lossy and 8-bit encodings are replaced: mp3, ogg, m4a ... become
-    24-bit wav, 8 bits become 16. Samples are computed in float32; metadata is not copied.
+    Every audio file in `folder` is treated as the track of one microphone, except mixes, which are
+    recognised by name (`mix`, `mixture`, `mixdown`, `master`, ...). All tracks must have the same
+    length, sample rate and start. For each track, a file with the same name, length, sample rate
+    and encoding is written to `out`; the files appear once all of them are complete. Lossy and
+    8-bit encodings are replaced: mp3, ogg, m4a and similar files become 24-bit wav, and 8 bits
+    become 16. Samples are processed in float32; metadata is not copied.
 
     Args:
-        folder: contains the tracks.
+        folder: the folder of the tracks.
         out: a folder outside `folder`; created if missing.
-        overwrite: replace files of the same names in `out`, the report's included.
+        overwrite: replace files of the same names in `out`, including the report.
         report: write `out`/debleed.html, a page with the estimate and the result, and its figure,
             debleed.png.
         progress: show a progress bar.
-        **settings: of `irec_jax.crosstalk.Settings`: strength, solver, method, floor, align ...
+        **settings: fields of `irec_jax.crosstalk.Settings`, such as strength, solver, method, floor
+            and align.
 
     Raises:
-        UserError: a setting out of range, invalid tracks, or a folder that is not writable.
+        UserError: if a setting is out of range, the tracks are invalid, or `out` is not writable.
     """
     registry.check_arguments("command", "debleed", ct.Settings, settings)
     crosstalk_settings = ct.Settings(**settings)
     if folder in ("", b"") or out in ("", b""):
-        raise UserError("folder, out: empty name; name the input and the output folder")
+        raise UserError("folder, out: empty name; specify the input and the output folder")
     folder, out = expand_home(folder), expand_home(out)
     started_s = time.perf_counter()
     tracks, left_aside = multitrack.find_tracks(folder, min_tracks=2, progress=progress)
@@ -166,11 +169,11 @@ def debleed(
 def _write(
     tracks: Sequence[Track], settings: ct.Settings, folder: Path, progress: bool
 ) -> tuple[ct.Crosstalk, np.ndarray, np.ndarray, list[Path]]:
-    """Analyse the tracks and write them without crosstalk to a folder.
+    """Estimate the crosstalk of the tracks, and write the tracks without it to a folder.
 
     Returns:
-        The estimated crosstalk, the energies (2, J, seconds) of every second of each track before
-        and after, the number (J,) of clipped samples, and the files.
+        The estimated crosstalk; the energy of each second of each track before and after the
+        reduction, (2, J, seconds); the numbers of clipped samples (J,); and the files.
     """
     rate_hz, num_samples = tracks[0].sample_rate_hz, tracks[0].num_samples
     sizes: dict[str, Any] = dict(num_samples=num_samples, sample_rate_hz=rate_hz)
@@ -209,7 +212,7 @@ def _write(
 def _add_energies(
     blocks: Iterator[list[np.ndarray]], energies: np.ndarray, rate_hz: int
 ) -> Iterator[list[np.ndarray]]:
-    """Yield the blocks unchanged; add the energy of every second to `energies` (J, seconds)."""
+    """Yield the blocks unchanged, and add the energy of each second to `energies` (J, seconds)."""
     num_samples = 0
     for block in blocks:
         end = num_samples + block[0].shape[1]

@@ -1,4 +1,4 @@
-"""Several trained recognisers that are applied together."""
+"""Ensembles of trained recognisers."""
 
 import dataclasses
 import functools
@@ -16,15 +16,16 @@ from irec_jax.systems.recognized import Recognized, WindowScores
 
 @dataclasses.dataclass(frozen=True)
 class Ensemble:
-    """Several recognisers, see `load_recogniser`.
+    """Several recognisers that are applied together; see `load_recogniser`.
 
-    Probabilities of systems with the same classes are averaged over time; of these systems, the
-    first one decides how clip scores are computed, and its thresholds apply. Results of systems
-    with different classes are united: a class that several of them know is recognised if one of
-    them recognises it, and has the scores of the one whose score exceeds its threshold the most.
+    Systems with the same classes are combined by averaging their window probabilities; the first of
+    these systems determines the aggregation and the thresholds. The results of systems with
+    different classes are merged. If several systems share a class, it is recognised if any of them
+    recognises it, and its scores are those of the system whose score exceeds its threshold by the
+    most.
 
-    Systems may differ in sample rate and windows. Times are those of the system with the most
-    windows, between which the probabilities of the others are interpolated.
+    Systems may differ in sample rate and windows. The system with the most windows determines the
+    times of the result, at which the probabilities of the others are interpolated.
 
     Attributes:
         systems: name -> recogniser, two or more.
@@ -34,7 +35,7 @@ class Ensemble:
 
     @property
     def groups(self) -> list[list[str]]:
-        """Names of the systems, those with the same classes together."""
+        """Names of the systems, grouped by their classes."""
         by_classes: dict[frozenset[str], list[str]] = {}
         for name, system in self.systems.items():
             by_classes.setdefault(frozenset(system.task.classes), []).append(name)
@@ -68,7 +69,7 @@ class Ensemble:
         results = []
         for names, values in zip(self.groups, thresholds, strict=True):
             first = self.systems[names[0]]
-            averaged = average([self._in_order(windows[name], name, first) for name in names])
+            averaged = average([self._reorder(windows[name], name, first) for name in names])
             result = first.summarise(averaged, values, name=source_name(source))
             known = dict.fromkeys(result.scores, tuple(names))
             results.append(dataclasses.replace(result, systems=known))
@@ -77,8 +78,8 @@ class Ensemble:
     def _report(self, progress: Callable[[float], None], i: int, fraction: float) -> None:
         progress((i + fraction) / len(self.systems))
 
-    def _in_order(self, windows: WindowScores, name: str, first: Recogniser) -> WindowScores:
-        """Return probabilities with the classes in the order of another system."""
+    def _reorder(self, windows: WindowScores, name: str, first: Recogniser) -> WindowScores:
+        """Return the probabilities with the classes in the order of `first`."""
         classes = self.systems[name].task.classes
         order = [classes.index(label) for label in first.task.classes]
         return windows._replace(probabilities=windows.probabilities[:, order])
@@ -87,23 +88,24 @@ class Ensemble:
 def average(windows: Sequence[WindowScores]) -> WindowScores:
     """Return the mean probabilities of systems with the same classes.
 
-    Systems at whose sample rate there is nothing to recognise are left out, unless all agree.
+    Systems that find nothing to recognise at their sample rate are left out, unless this applies to
+    all of them.
     """
-    heard = [scores for scores in windows if not scores.nothing] or windows
-    finest = max(heard, key=lambda scores: len(scores.times_s))
-    on_grid = [_resample(w.times_s, w.probabilities, finest.times_s) for w in heard]
-    notes = dict.fromkeys(note for scores in heard for note in scores.notes)
+    usable = [scores for scores in windows if not scores.nothing] or windows
+    finest = max(usable, key=lambda scores: len(scores.times_s))
+    on_grid = [_resample(w.times_s, w.probabilities, finest.times_s) for w in usable]
+    notes = dict.fromkeys(note for scores in usable for note in scores.notes)
     return finest._replace(probabilities=np.mean(on_grid, axis=0), notes=tuple(notes))
 
 
 def unite(results: Sequence[Recognized]) -> Recognized:
-    """Return the results of systems with different classes as one; see `Ensemble`."""
+    """Merge the results of systems with different classes; see `Ensemble`."""
     finest = max(results, key=lambda result: len(result.times_s))
     best: dict[str, Recognized] = {}
     for name in dict.fromkeys(name for result in results for name in result.scores):
-        knowing = [result for result in results if name in result.scores]
+        candidates = [result for result in results if name in result.scores]
         best[name] = max(
-            knowing, key=lambda r: (name in r.labels, r.scores[name] - r.thresholds[name])
+            candidates, key=lambda r: (name in r.labels, r.scores[name] - r.thresholds[name])
         )
 
     def over_time(attribute: str) -> np.ndarray:
@@ -135,5 +137,5 @@ def _resample(
     values: Float[np.ndarray, "windows classes"],
     new_times_s: Float[np.ndarray, " new_windows"],
 ) -> Float[np.ndarray, "new_windows classes"]:
-    """Interpolate values linearly at other times; constant before the first and after the last."""
+    """Interpolate values linearly at new times; beyond the ends, repeat the outermost values."""
     return np.stack([np.interp(new_times_s, times_s, column) for column in values.T], axis=1)

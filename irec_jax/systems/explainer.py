@@ -1,4 +1,4 @@
-"""Parts of a recording that a trained recogniser responds to, for arrays and files."""
+"""Explanations of a trained recogniser: the parts of a recording that it responds to."""
 
 import dataclasses
 import functools
@@ -29,11 +29,11 @@ from irec_jax.systems.recognized import Recognized
 from irec_jax.tasks import Recognition
 from irec_jax.tasks.task import Batch
 
-#: Classes that are explained at most unless they are named.
+#: Maximum number of classes to explain if none are named.
 MAX_CLASSES = 4
-#: Length of the segment that is deconvolved, as in figure 7 of Han et al. (2017).
+#: Length of the deconvolved segment in seconds, as in figure 7 of Han et al. (2017).
 SEGMENT_S = 3.0
-#: Columns of a picture at most; those of long recordings are means over several frames.
+#: Maximum number of columns of a picture; for long recordings they are means of several frames.
 MAX_COLUMNS = 2000
 _BATCH_SIZE = 32
 
@@ -42,8 +42,8 @@ class Segment(NamedTuple):
     """A segment of a recording, and the parts of it that units of the network respond to.
 
     Attributes:
-        start_s, end_s: its start and its end in the recording, in seconds.
-        spectrogram: (bands, frames) the features.
+        start_s, end_s: its start and end in the recording, in seconds.
+        spectrogram: (bands, frames) features.
         units: the two most active units of each block; their pictures are (frames, bands).
     """
 
@@ -55,16 +55,16 @@ class Segment(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Explanation:
-    """Parts of a recording that a recogniser responds to.
+    """The parts of a recording that a recogniser responds to.
 
     Attributes:
         recognized: the recognised instruments.
-        spectrogram: (bands, columns) the features, lowest band first, columns of equal duration.
+        spectrogram: (bands, columns) features, lowest band first, in columns of equal duration.
         frequencies_hz: (bands,) centres of the bands.
-        class_activation: class -> (bands, columns): the gradient of its logit times the features,
-            counted from those of silence; see `class_activation`. Positive where the recording
-            speaks for the class, negative where it speaks against it. Means over all windows that
-            contain a column.
+        class_activation: class -> (bands, columns) gradient of its logit times the features
+            relative to silence; see `class_activation`. Positive values are evidence for the class,
+            negative values evidence against it. Each column is the mean over all windows that
+            contain it.
         segment: the deconvolved segment; None if the network is not a `ConvNet`.
     """
 
@@ -89,12 +89,13 @@ def class_activation(
 ) -> tuple[Float[Array, "batch _ _"], Float[Array, "classes batch _ _"]]:
     """Return the features of a batch, and their gradient x input for some classes.
 
-    The input is counted from silence: (features - features of silence) * gradient of the logit. To
-    first order, this is what the logit would lose without this part of the spectrogram.
+    The input is relative to silence: (features - features of silence) * gradient of the logit. To
+    first order, this is how much the logit would decrease if that part of the spectrogram were
+    silent.
 
     Args:
-        task: a task whose front end makes spectrograms.
-        params, model_state: of its model.
+        task: a task whose front end computes spectrograms.
+        params, model_state: parameters and state of its model.
         batch: windows, see `Recognition.predict`.
         classes: indices of the classes.
     """
@@ -111,7 +112,7 @@ def class_activation(
 
 @dataclasses.dataclass(frozen=True)
 class Explainer:
-    """A trained recogniser with its parameters, see `load_explainer`.
+    """A trained recogniser with its parameters; see `load_explainer`.
 
     Attributes:
         recogniser: the recogniser.
@@ -135,25 +136,26 @@ class Explainer:
 
         Args:
             source, sample_rate_hz: see `Recogniser.recognize`.
-            classes: the classes to explain; empty: those that are recognised, at most
-                `MAX_CLASSES`, or the strongest if none is.
-            at_s: time that the deconvolved segment contains, if possible in its middle; None: the
-                window in which the first of the classes is strongest.
-            progress: called with the fraction of the work that is done, 0..1.
+            classes: the classes to explain; by default the recognised ones, at most `MAX_CLASSES`,
+                or the strongest class if none is recognised.
+            at_s: time in seconds on which the deconvolved segment is centred, if possible; by
+                default the centre of the window in which the first class is strongest.
+            progress: called with the completed fraction of the work, 0..1.
 
         Raises:
-            UserError: an unreadable or silent file, an array without its rate, an unknown class,
-                or a time beyond the end.
+            UserError: if the audio is unreadable or silent, an array has no sample rate, a class
+                is unknown, or `at_s` is outside the recording.
         """
         recogniser, name = self.recogniser, source_name(source)
         chosen = self.class_names(classes)
         clip = recogniser.read(source, sample_rate_hz)
         if clip.nothing:
-            raise UserError(f"{name}: {clip.nothing}; name a recording with an instrument")
+            raise UserError(f"{name}: {clip.nothing}; choose a recording of an instrument")
         duration_s = clip.samples.num_samples / recogniser.sample_rate_hz
         if at_s is not None and self.can_deconvolve and not 0 <= at_s <= duration_s:
             raise UserError(
-                f"{name}: {at_s:g} s is not within its {duration_s:.4g} s; name another time"
+                f"{name}: {at_s:g} s is outside the recording of {duration_s:.4g} s; choose "
+                "another time"
             )
         halves = [functools.partial(_report, progress, half) for half in (0.0, 0.5)]
         windows = recogniser.predict_windows(clip, halves[0])
@@ -174,10 +176,10 @@ class Explainer:
         )
 
     def class_names(self, names: Sequence[str]) -> list[str]:
-        """Return classes of the system by name or, for those of IRMAS, by full name.
+        """Return classes of the system; IRMAS classes may be given by their full names.
 
         Raises:
-            UserError: an unknown class.
+            UserError: if a class is unknown.
         """
         known = self.recogniser.task.classes
         codes = {IRMAS_NAMES.get(code, code): code for code in known} | {c: c for c in known}
@@ -239,16 +241,16 @@ class Explainer:
 
     @property
     def _frame_s(self) -> float:
-        frontend: Any = self.recogniser.task.frontend  # has it, see `_frequencies_hz`
+        frontend: Any = self.recogniser.task.frontend  # has a hop length, see `_frequencies_hz`
         return frontend.hop_length / self.recogniser.sample_rate_hz
 
     def _segment(self, clip: Clip, at_s: float) -> Segment | None:
-        """Return the deconvolution of a segment around a time."""
+        """Return the deconvolved segment around a time, or None for other networks."""
         task, rate_hz = self.recogniser.task, self.recogniser.sample_rate_hz
         if not isinstance(task.model, ConvNet):
             return None
         length = task.window_samples
-        if isinstance(task.frontend, frontends.LogMel):  # takes any number of samples
+        if isinstance(task.frontend, frontends.LogMel):  # accepts any number of samples
             length = max(length, round(SEGMENT_S * rate_hz))
         num_samples = clip.samples.num_samples
         start = max(0, min(round(at_s * rate_hz) - length // 2, num_samples - length))
@@ -285,10 +287,10 @@ def _read(clip: Clip, start: int, num_samples: int) -> np.ndarray:
 
 
 class _Columns:
-    """Weighted means over time of the frames of windows, in columns of equal duration.
+    """Weighted means of the frames of overlapping windows, in columns of equal duration.
 
-    Frames at the ends of a window, which reach beyond it, have little weight: where windows
-    overlap, those of another one are complete.
+    Frames at the ends of a window have little weight, because they extend beyond it and are
+    complete in a neighbouring window.
     """
 
     def __init__(self, duration_s: float, frame_s: float):
@@ -300,7 +302,7 @@ class _Columns:
     def add(self, start_s: float, images: np.ndarray, length_s: float) -> None:
         """Add the frames of a window, (images, frames, bands).
 
-        Those beyond its end and, where it is padded, those outside the recording are ignored.
+        Frames beyond the end of the window, and those in the padding of the recording, are ignored.
         """
         times_s = start_s + (np.arange(images.shape[1]) + 0.5) * self._frame_s
         end_s = min(start_s + max(length_s, self._frame_s), max(self._duration_s, self._frame_s))
@@ -314,9 +316,9 @@ class _Columns:
         np.add.at(self._weights, column, weight)
 
     def means(self) -> np.ndarray:
-        """Return (images, bands, columns).
+        """Return the means, (images, bands, columns).
 
-        Columns after the last frame, which ends up to a frame before the recording, repeat it.
+        The last frame may end up to a frame before the recording; later columns repeat it.
         """
         assert self._sums is not None  # every clip has a window
         filled = np.maximum.accumulate(np.where(self._weights, np.arange(self._num_columns), 0))
@@ -325,7 +327,7 @@ class _Columns:
 
 
 def _frequencies_hz(recogniser: Recogniser) -> np.ndarray | None:
-    """Return the frequencies of a system's spectrograms; None if it does not use any."""
+    """Return the frequencies of a system's spectrograms, or None if it does not use any."""
     frontend: Any = recogniser.task.frontend
     if set(frontend.axes or ()) != {"time", "frequency"} or not hasattr(frontend, "hop_length"):
         return None
@@ -335,26 +337,28 @@ def _frequencies_hz(recogniser: Recogniser) -> np.ndarray | None:
 def load_explainer(
     workdir: str | os.PathLike | None = None, *, model: str | None = None
 ) -> Explainer:
-    """Load a trained recogniser, to explain what it responds to.
+    """Load a trained recogniser to explain what it responds to.
 
     Args:
         workdir: the workdir in which it was trained, or a folder that `irec export` wrote.
-        model: name of a system that comes with irec-jax. Without either: the default one.
+        model: name of a system that comes with irec-jax. If neither argument is given, the default
+            recogniser is loaded.
 
     Raises:
-        UserError: see `load_recogniser`; or the system does not use spectrograms.
+        UserError: see `load_recogniser`; also if the system does not use spectrograms.
     """
     workdirs = [] if workdir is None else [workdir]
     models = [] if model is None else [model]
     if workdirs and models:
-        raise UserError("--workdir and --model: name only one system to explain")
+        raise UserError("--workdir and --model: only one system can be explained; give one of them")
     ((name, folder),) = pretrained.resolve(workdirs, models).items()
     system, task = open_recogniser(folder)
     params, model_state = load_variables(folder, task)
     recogniser = create_recogniser(system, task, params, model_state)
     if _frequencies_hz(recogniser) is None:
         raise UserError(
-            f"{name}: its network takes no spectrogram (frontend {system['frontend']['name']}); "
-            "name a system that does, such as one of configs/han.py"
+            f"{name}: the network does not use spectrograms (frontend "
+            f"{system['frontend']['name']}); choose a system that does, such as one of "
+            "configs/han.py"
         )
     return Explainer(recogniser, params, model_state)

@@ -12,17 +12,17 @@ from irec_jax.reports import explanation_figures, figures
 from irec_jax.systems.explainer import Explainer, Explanation, Segment, load_explainer
 from irec_jax.text import class_names, clock, number, printable
 
-#: Kind of picture -> end of its file name.
+#: Kind of picture -> ending of its file name.
 PICTURES = {"class activation": "-classes.png", "deconvolution": "-deconvolution.png"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Explained:
-    """A file that was explained.
+    """The explanation of a file.
 
     Attributes:
-        explanation: the arrays.
-        pictures: the files that were written.
+        explanation: the explanation as arrays.
+        pictures: paths of the pictures that were written.
     """
 
     explanation: Explanation
@@ -38,16 +38,16 @@ def explain(
     classes: Sequence[str] = (),
     at_s: float | None = None,
 ) -> Explanation:
-    """Return what a trained recogniser responds to in a file or an array.
+    """Explain what a trained recogniser responds to in a file or an array.
 
     Args:
         path_or_array: see `irec_jax.recognize`.
-        workdir, model: see `load_explainer`; or a loaded explainer, for many files.
+        workdir, model: see `load_explainer`; or a loaded explainer, to explain many files.
         sample_rate: sample rate of an array, in Hz.
         classes, at_s: see `Explainer.explain`.
 
     Raises:
-        UserError: an invalid file, array, system or class, or nothing to explain.
+        UserError: if a file, array, system or class is invalid, or there is nothing to explain.
     """
     if not isinstance(workdir, Explainer):
         workdir = load_explainer(workdir, model=model)
@@ -68,20 +68,20 @@ def explain_file(
 ) -> Explained:
     """Explain a file, and write the pictures `NAME-classes.png` and `NAME-deconvolution.png`.
 
-    The second one is written only for networks that can be deconvolved (`ConvNet`).
+    The second picture is written only for networks that can be deconvolved (`ConvNet`).
 
     Args:
         path: any audio file.
         explainer: a loaded system.
         out: folder of the pictures; created if missing.
-        name: beginning of their names.
+        name: first part of the file names of the pictures.
         classes, at_s, progress: see `Explainer.explain`.
         overwrite: replace existing pictures.
         inputs: other files that must not be replaced.
 
     Raises:
-        UserError: an invalid file, nothing to explain, or a folder that is not writable or has
-            pictures of these names.
+        UserError: if the file is invalid, there is nothing to explain, or the folder is not
+            writable or already contains pictures of these names.
     """
     names = [name + ending for ending in PICTURES.values()]
     check_output_files(out, names, [path, *inputs], overwrite=overwrite)
@@ -95,7 +95,7 @@ def explain_file(
 
 
 def draw(explanation: Explanation, title: str) -> dict[str, Any]:
-    """Return a matplotlib figure for each of `PICTURES` that there is."""
+    """Return the matplotlib figures of an explanation, keyed by the kinds in `PICTURES`."""
     result = explanation.recognized
     captions = {}
     for label, values in explanation.class_activation.items():
@@ -122,7 +122,7 @@ def draw(explanation: Explanation, title: str) -> dict[str, Any]:
 
 
 def segment_picture(segment: Segment, title: str) -> explanation_figures.SegmentPicture:
-    """Return a segment with the captions of its units, for a figure."""
+    """Convert a segment, with captions for its units, to the input of a figure."""
     return explanation_figures.SegmentPicture(
         title=title,
         start_s=segment.start_s,

@@ -20,18 +20,18 @@ from irec_jax.reports.model_card import model_card
 from irec_jax.systems.loading import load_variables
 from irec_jax.systems.recogniser import open_recogniser
 
-#: Keys of the section `data` that name folders of this computer only.
+#: Keys of the section `data` that name local folders.
 _LOCAL_KEYS = ("dir", "manual_dir")
 
 
 @dataclasses.dataclass(frozen=True)
 class Exported:
-    """A packaged system that was written.
+    """The result of an export.
 
     Attributes:
-        folder: its folder.
-        num_parameters: number of its parameters.
-        num_bytes: size of its files.
+        folder: folder of the packaged system.
+        num_parameters: number of parameters.
+        num_bytes: total size of the files in bytes.
     """
 
     folder: Path
@@ -47,25 +47,26 @@ def export(
     calibrate: bool = False,
     overwrite: bool = False,
 ) -> Exported:
-    """Write the recogniser that was trained in a workdir as a packaged system.
+    """Export the recogniser that was trained in a workdir as a packaged system.
 
     Args:
         workdir: the workdir.
-        out: a new or empty folder, which receives the files of `checkpoints.packaged`.
-        card: a Markdown file that the model card ends with, such as the licence and remarks.
-        calibrate: change the last layer so that probabilities agree with the frequencies of the
-            classes in the validation clips; thresholds change with it.
+        out: a new or empty folder for the files that `checkpoints.packaged` describes.
+        card: a Markdown file to append to the model card, for example with licence and remarks.
+        calibrate: adjust the last layer so that probabilities agree with the observed frequencies
+            of the classes in the validation clips; thresholds are adjusted accordingly.
         overwrite: replace an earlier packaged system in `out`.
 
     Raises:
-        UserError: an invalid workdir, folder or file, see `load_recogniser`; calibration of a
-            system that was not evaluated, or whose outputs are not independent probabilities.
+        UserError: if the workdir, folder or file is invalid (see `load_recogniser`); or, with
+            `calibrate`, if the system was not evaluated or does not predict independent
+            probabilities.
     """
     workdir, out = expand_home(workdir, urls=True), expand_home(out)
     packaged.check_folder(out, overwrite=overwrite)
     text = "" if card is None else _read_text(expand_home(card))
     if packaged.is_packaged(workdir):
-        raise UserError(f"{workdir}: is exported already; copy the folder, or name a workdir")
+        raise UserError(f"{workdir}: is already exported; copy the folder, or specify a workdir")
     system, task = open_recogniser(workdir)
     system = _without_local_paths(system)
     params, model_state = load_variables(workdir, task)
@@ -93,11 +94,13 @@ def _calibrate(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the parameters and `system.json` of a system with calibrated probabilities.
 
-    The last layer computes logits, so that calibration only changes its weights.
+    The last layer computes the logits, so that only its weights change.
     """
     loss = system["config"]["loss"]["name"]
     if loss != "binary_cross_entropy":
-        raise UserError(f"{workdir}: trained with {loss}; only binary_cross_entropy is calibrated")
+        raise UserError(
+            f"{workdir}: trained with {loss}; calibration requires binary_cross_entropy"
+        )
     file = workdir / "predictions.npz"
     if not file.exists():
         raise UserError(f"{file}: missing; evaluate first, with --mode=eval")
@@ -137,7 +140,7 @@ def _calibrate(
 
 
 def _without_local_paths(system: dict[str, Any]) -> dict[str, Any]:
-    """Return `system.json` with the names only of folders of this computer."""
+    """Return `system.json` with local paths removed or reduced to the last part of the path."""
     system = copy.deepcopy(system)
     data, training = system["config"]["data"], system["config"].get("training", {})
     data |= {key: None for key in _LOCAL_KEYS if key in data}
@@ -152,7 +155,7 @@ def _read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8"
-        raise UserError(f"{path}: cannot be read ({reason}); name a Markdown file") from error
+        raise UserError(f"{path}: cannot be read ({reason}); specify a Markdown file") from error
 
 
 def _read_if_present(path: Path) -> Any:

@@ -1,4 +1,4 @@
-"""Audio that callers of the Python functions pass: paths, open files, and arrays of many kinds."""
+"""Audio arguments of the Python functions: paths, open files, and arrays of several libraries."""
 
 import io
 import os
@@ -10,12 +10,12 @@ import numpy as np
 from irec_jax import audio
 from irec_jax.errors import UserError
 
-#: Supported sample rates of arrays.
+#: Supported sample rates of arrays in Hz.
 SAMPLE_RATES_HZ = range(1000, 1_000_001)
 
 
 def is_path(source: Any) -> bool:
-    """Return whether a source is the name of a file. NumPy's strings are, too."""
+    """Return whether a source is a path; NumPy strings count as paths."""
     return isinstance(source, str | bytes | os.PathLike)
 
 
@@ -24,7 +24,7 @@ def is_file(source: Any) -> bool:
     if not hasattr(source, "read"):
         return False
     if isinstance(source, io.TextIOBase):
-        raise UserError("source: the file is opened as text; open it with mode 'rb'")
+        raise UserError("source: the file is open in text mode; open it with mode 'rb'")
     try:
         seekable = source.seekable()
     except (AttributeError, ValueError) as error:
@@ -42,18 +42,18 @@ def source_name(source: Any) -> str:
 
 
 def to_numpy(samples: Any) -> np.ndarray:
-    """Return samples of any library as a NumPy array of their shape.
+    """Convert samples from any library to a NumPy array of the same shape.
 
     Raises:
-        UserError: masked samples, or something else than an array.
+        UserError: if samples are masked, or they are not an array.
     """
     if np.ma.is_masked(samples):
         raise UserError("array: contains masked samples; fill them")
     try:
-        for method in ("detach", "cpu"):  # PyTorch: with a gradient, or on a GPU
+        for method in ("detach", "cpu"):  # PyTorch tensors with gradients, or on a GPU
             samples = getattr(samples, method, lambda samples=samples: samples)()
         if "bfloat16" in str(getattr(samples, "dtype", "")) and hasattr(samples, "float"):
-            samples = samples.float()  # PyTorch does not convert it to NumPy
+            samples = samples.float()  # PyTorch cannot convert bfloat16 to NumPy
         array = np.asarray(samples)
     except Exception as error:
         raise UserError(
@@ -69,13 +69,13 @@ def check_array(samples: Any, sample_rate: Any) -> tuple[np.ndarray, int]:
     """Return samples (T,) or (T, C) as float32 (T, C), and their rate in Hz.
 
     Args:
-        samples: array of NumPy, JAX or PyTorch, or list: floats in -1..1 of any precision, or
-            integers of 8, 16 or 32 bits, whose range becomes -1..1 (unsigned: the middle of the
-            range is silence).
-        sample_rate: an integer of any type; 44100.0 counts as one.
+        samples: a NumPy, JAX or PyTorch array, or a list: floats in -1..1 of any precision, or
+            integers of 8, 16 or 32 bits, which are scaled to -1..1 (for unsigned integers, the
+            middle of the range is silence).
+        sample_rate: an integer of any type; floats such as 44100.0 are accepted.
 
     Raises:
-        UserError: an array or a rate that is not valid.
+        UserError: if the array or the sample rate is invalid.
     """
     sample_rate_hz = _check_sample_rate(sample_rate)
     array = to_numpy(samples)
@@ -91,7 +91,7 @@ def check_array(samples: Any, sample_rate: Any) -> tuple[np.ndarray, int]:
     elif kind != "f":
         if not jnp.issubdtype(array.dtype, jnp.floating):  # such as bfloat16
             raise UserError(
-                "array: expected float in -1..1 or integers of 8, 16 or 32 bits, got "
+                "array: expected floats in -1..1 or integers of 8, 16 or 32 bits, got "
                 f"{array.dtype}; convert it"
             )
         array = array.astype(np.float32)
@@ -99,14 +99,14 @@ def check_array(samples: Any, sample_rate: Any) -> tuple[np.ndarray, int]:
         raise UserError("array: contains NaN or infinite samples; remove them")
     if float(np.abs(array).max()) > audio.MAX_SAMPLE:
         raise UserError(
-            f"array: contains samples above {audio.MAX_SAMPLE:.0e} times full scale; scale it"
+            f"array: contains samples above {audio.MAX_SAMPLE:.0e} times full scale; scale it down"
         )
     return array.reshape(len(array), -1).astype(np.float32), sample_rate_hz
 
 
 def _check_sample_rate(sample_rate: Any) -> int:
     if sample_rate is None:
-        raise UserError("sample_rate: missing; an array needs its sample rate in Hz")
+        raise UserError("sample_rate: missing; pass the sample rate of the array in Hz")
     try:
         rate_hz = float("nan" if isinstance(sample_rate, str | bytes | bool) else sample_rate)
     except (TypeError, ValueError, OverflowError):

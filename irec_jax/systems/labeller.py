@@ -1,4 +1,4 @@
-"""Labels of a multitrack session: which track plays when."""
+"""Labels of a multitrack session: when each track plays."""
 
 import dataclasses
 import os
@@ -19,9 +19,9 @@ from irec_jax.inference.segments import Segment, find_segments, to_audacity, to_
 from irec_jax.progress import progress_bar
 from irec_jax.reports import figures, timeline
 
-#: Names of the files: segments, the same for Audacity, and the figure.
+#: Names of the output files: segments, label track for Audacity, and figure.
 CSV_NAME, AUDACITY_NAME, PICTURE_NAME = "segments.csv", "labels.txt", "label.png"
-# Room that must be free before the tracks are read.
+# Disk space that must be free before the tracks are read.
 _OUTPUT_BYTES = 1 << 20
 
 
@@ -30,15 +30,15 @@ class Labelled:
     """The labels of the J tracks of a session.
 
     Attributes:
-        names: track names: file names without suffix.
+        names: names of the tracks (file names without suffix).
         activity: (J, frames) RMS of each frame after crosstalk reduction, divided by the maximum of
             the track.
         edges_s: (frames + 1,) boundaries of the frames in seconds.
         segments: segments in which a track plays, track by track.
-        note: why crosstalk was not reduced, if it should have been; otherwise empty.
+        note: why crosstalk could not be reduced as requested; usually empty.
         paths: paths of the written files.
-        elapsed_s: computing time.
-        left_aside: names of other files in the folder, which are ignored.
+        elapsed_s: computing time in seconds.
+        left_aside: names of files in the folder that were ignored.
     """
 
     names: tuple[str, ...]
@@ -77,30 +77,30 @@ def label(
 ) -> Labelled:
     """Find out when each track of a multitrack session plays.
 
-    Every audio file in `folder` is the track of a microphone, except a mix (`mix`, `mixture`,
-    `mixdown`, `master` ...); all tracks have the same length, sample rate and start. Crosstalk is
-    reduced with the default settings of `irec_jax.debleed`. A track plays in the frames whose RMS
-    reaches the threshold. Frames of 1,024 samples at 44.1 kHz last 23.2 ms; at other rates they
-    have the number of samples that is nearest to this duration.
+    Every audio file in `folder` is treated as the track of one microphone, except mixes, which are
+    recognised by name (`mix`, `mixture`, `mixdown`, `master`, ...). All tracks must have the same
+    length, sample rate and start. Crosstalk is reduced with the default settings of
+    `irec_jax.debleed`. A track plays in the frames whose RMS reaches the threshold. A frame lasts
+    23.2 ms, which is 1,024 samples at 44.1 kHz, rounded to whole samples at other rates.
 
     Args:
-        folder: contains the tracks.
-        out: a folder outside `folder`, created if missing. It receives segments.csv with the
-            columns track, start_s and end_s, and labels.txt, a label track for Audacity; they
-            appear once all files are complete.
+        folder: the folder of the tracks.
+        out: a folder outside `folder`, created if missing, for segments.csv with the columns track,
+            start_s and end_s, and for labels.txt, a label track for Audacity. The files appear once
+            all of them are complete.
         threshold_db: level in dB relative to the loudest frame of the track.
-        reduction: reduce crosstalk. A single track has none, and in tracks shorter than
-            `irec_jax.crosstalk.min_samples` it cannot be estimated.
+        reduction: reduce crosstalk if there are several tracks that are long enough to estimate it
+            (`irec_jax.crosstalk.min_samples`).
         plot: draw the segments and levels of the tracks over time in `out`/label.png.
         overwrite: replace files of these names in `out`.
         progress: show a progress bar.
 
     Raises:
-        UserError: a threshold above 0 dB, invalid tracks, or a folder that is not writable.
+        UserError: if the threshold is above 0 dB, the tracks are invalid, or `out` is not writable.
     """
     ct_activity.check_threshold(threshold_db)
     if folder in ("", b"") or out in ("", b""):
-        raise UserError("folder, out: empty name; name the input and the output folder")
+        raise UserError("folder, out: empty name; specify the input and the output folder")
     folder, out = expand_home(folder), expand_home(out)
     started_s = time.perf_counter()
     tracks, left_aside = multitrack.find_tracks(folder, progress=progress)
@@ -142,7 +142,7 @@ def label(
 
 
 def frame_samples(sample_rate_hz: int) -> int:
-    """Return the samples per frame at a rate: 1,024 at 44.1 kHz."""
+    """Return the number of samples per frame at a sample rate: 1,024 at 44.1 kHz."""
     return max(1, round(ct_activity.FRAME_LENGTH * sample_rate_hz / 44_100))
 
 

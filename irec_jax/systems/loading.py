@@ -13,7 +13,7 @@ from irec_jax.errors import UserError
 from irec_jax.tasks import Task
 from irec_jax.text import to_unicode
 
-#: Task -> name of a system for it, and the command that applies it.
+#: Task -> description of its systems, and the command that applies them.
 _KINDS = {
     "multi_instance": ("a recogniser", "irec recognize"),
     "recognition": ("a recogniser", "irec recognize"),
@@ -29,34 +29,35 @@ def open_system(workdir: Path, *tasks: str) -> dict[str, Any]:
         *tasks: names of tasks.
 
     Raises:
-        UserError: a name that is not valid UTF-8, no such folder, not a workdir, a damaged packaged
-            system, or another kind of system.
+        UserError: if the name is not valid UTF-8, the folder does not exist or is not a workdir, or
+            it contains a damaged packaged system or another kind of system.
     """
     if not _is_utf8(os.path.abspath(workdir)):
         raise UserError(
-            f"{workdir}: the name is not valid UTF-8, or the locale is not; rename the folder, or "
-            "set PYTHONUTF8=1"
+            f"{workdir}: the name or the locale is not UTF-8; rename the folder, or set "
+            "PYTHONUTF8=1"
         )
     if not workdir.is_dir():
-        raise UserError(f"{workdir}: no such folder; name the --workdir of a trained system")
+        raise UserError(f"{workdir}: no such folder; specify the --workdir of a trained system")
     system = read_system(workdir)
     actual = system.get("task")
     if actual not in tasks:
         expected, _ = _KINDS[tasks[0]]
         if actual not in _KINDS:
             raise UserError(
-                f"{workdir}: system.json: unknown task {actual!r}; name the workdir of {expected}"
+                f"{workdir}: system.json: unknown task {actual!r}; specify the workdir of "
+                f"{expected}"
             )
         kind, command = _KINDS[actual]
         raise UserError(
             f"{workdir}: contains {kind} ({system.get('name')}), not {expected}; apply it with "
-            f"{command}, or name the workdir of {expected}"
+            f"{command}, or specify the workdir of {expected}"
         )
     return system
 
 
 def _is_utf8(name: str) -> bool:
-    """Return whether a file can be opened by libraries that pass its name on as UTF-8."""
+    """Return whether libraries that encode file names as UTF-8 can open a file."""
     in_utf8 = sys.getfilesystemencoding() == "utf-8" and to_unicode(name) == name
     return in_utf8 or name.isascii()
 

@@ -30,29 +30,29 @@ if TYPE_CHECKING:
 
 #: Windows per batch: enough to keep a CPU or an accelerator busy, few enough for a laptop.
 BATCH_SIZE = 64
-#: Limit of the samples in a batch of long windows, since most files fill only a few of them.
+#: Maximum number of samples per batch: most files contain only a few long windows.
 BATCH_SAMPLES = 2**23
-#: RMS of a window relative to the peak of the clip below which the window is silent.
+#: Level below which a window is silent: its RMS in dB relative to the peak of the clip.
 SILENCE_DB = -60.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Recogniser:
-    """A trained recognition system, see `load_recogniser`.
+    """A trained recognition system; see `load_recogniser`.
 
     Attributes:
         task: front end, window and classes.
         predict: maps a batch of windows to probabilities (B, K).
         sample_rate_hz: sample rate of its input.
         hop_samples: distance between windows.
-        label_samples: length of the central part of a window that its prediction is about, for a
-            system that was trained on labels over time; every sample is then in exactly one such
-            part. None for others.
+        label_samples: length of the central part of a window to which its prediction applies, for a
+            system that was trained on labels over time; these parts cover every sample exactly
+            once. None for other systems.
         aggregation: name of the clip score.
-        thresholds: name -> threshold, a number or one per class.
+        thresholds: name -> threshold, a single number or one per class.
         name: name of its config.
         dataset: `name`, `version`, `config` and `rendered` of the data that it was trained on;
-            empty if they are not known.
+            empty if unknown.
     """
 
     task: Recognition
@@ -75,19 +75,20 @@ class Recogniser:
     ) -> Recognized:
         """Recognise the instruments in a file or an array of any length.
 
-        Channels are averaged, also for a system that was trained on single channels; if they
+        Channels are averaged, even for a system that was trained on single channels; if they
         cancel, the loudest one is used.
 
         Args:
             source: a path or an open binary file, read block by block; or samples (T,) or (T, C) as
-                an array of NumPy, JAX or PyTorch or a list, float in -1..1 or integers of 8, 16 or
+                a NumPy, JAX or PyTorch array or a list: floats in -1..1, or integers of 8, 16 or
                 32 bits.
             sample_rate_hz: sample rate of an array.
             threshold: 'fixed', 'validation', 'validation_per_class', or a number.
-            progress: called with the fraction of the audio that has been used, 0..1.
+            progress: called with the fraction of the audio that has been processed, 0..1.
 
         Raises:
-            UserError: an unreadable file, an array without its rate, or an unknown threshold.
+            UserError: if the file is unreadable, an array has no sample rate, or the threshold is
+                unknown.
         """
         thresholds = self.class_thresholds(threshold)
         windows = self.predict_windows(self.read(source, sample_rate_hz), progress)
@@ -113,10 +114,10 @@ class Recogniser:
         )
 
     def padded(self, clip: Clip) -> tuple[Iterable[np.ndarray], int, int]:
-        """Return the audio that windows are cut from: blocks, its length, and the zeros before it.
+        """Return the padded audio in blocks, its length, and the number of zeros at its start.
 
-        There are zeros around a clip for a system that was trained on labels over time, so that
-        the central parts of the windows cover the clip.
+        Only a system that was trained on labels over time needs padding, so that the central parts
+        of the windows cover the clip.
         """
         blocks, num_samples = clip.samples.blocks(), clip.samples.num_samples
         if not self.label_samples:
@@ -132,7 +133,7 @@ class Recogniser:
     def summarise(
         self, windows: WindowScores, thresholds: Float[np.ndarray, " classes"], *, name: str
     ) -> Recognized:
-        """Return the labels and scores of a clip of this name from those of its windows."""
+        """Return the labels and scores of a clip, given the probabilities of its windows."""
         classes, probabilities, audible = self.task.classes, windows.probabilities, windows.audible
         scores = aggregation.get(self.aggregation)([probabilities])[0]
         is_on = np.zeros(len(scores), bool) if windows.nothing else scores >= thresholds
@@ -153,7 +154,7 @@ class Recogniser:
         )
 
     def class_thresholds(self, threshold: str | float) -> np.ndarray:
-        """Return thresholds (K,) by name or number; raise UserError for an unknown name."""
+        """Return the thresholds (K,) for a name or number; raise UserError for an unknown name."""
         if isinstance(threshold, bool) or not isinstance(threshold, str | numbers.Real):
             raise UserError(f"threshold {threshold!r}: expected a name or a number")
         if isinstance(threshold, str) and threshold not in self.thresholds:
@@ -206,7 +207,7 @@ class Recogniser:
             levels_db.extend(_levels_db(batch, context, self.label_samples))
             return self.predict(batch)
 
-        # Fewer long windows per batch.
+        # Batches contain fewer windows if the windows are long.
         num_windows = max(1, min(BATCH_SIZE, BATCH_SAMPLES // window_samples))
         ((_, probabilities),) = sliding_windows.predict_clips(
             [sliding_windows.ClipAudio(blocks, gain=clip.peak)],
@@ -218,7 +219,7 @@ class Recogniser:
         return probabilities, np.array(levels_db)
 
     def _times_s(self, num_samples: int, num_windows: int) -> np.ndarray:
-        """Return the time (W,) that each prediction is about, in seconds."""
+        """Return the time in seconds to which each prediction applies, (W,)."""
         if self.label_samples:
             return (np.arange(num_windows) + 0.5) * self.label_samples / self.sample_rate_hz
         return sliding_windows.window_centres_s(
@@ -232,7 +233,7 @@ class Recogniser:
 def _report(
     blocks: Iterable[np.ndarray], num_samples: int, progress: Callable[[float], None]
 ) -> Iterator[np.ndarray]:
-    """Yield the blocks of a clip, and report the fraction that has been used."""
+    """Yield the blocks of a clip, and report the fraction that has been processed."""
     num_used = 0
     for block in blocks:
         yield block
@@ -245,7 +246,8 @@ def _levels_db(batch: dict[str, np.ndarray], first: int, num_samples: int | None
 
     Args:
         batch: a batch of windows.
-        first, num_samples: the part of the windows to measure; None: all their samples.
+        first: first sample of the part of each window to measure.
+        num_samples: length of this part, or None to measure the whole window.
     """
     rows = batch["mask"] > 0
     part = slice(first, None if num_samples is None else first + num_samples)
@@ -275,27 +277,27 @@ def load_recogniser(
     Args:
         workdir: the workdir in which it was trained, or a folder that `irec export` wrote; or
             several of them.
-        model: name of a system that comes with irec-jax, or several names. Without either, the
-            default one is loaded.
+        model: name of a system that comes with irec-jax, or several names. If neither argument is
+            given, the default recogniser is loaded.
 
     Returns:
-        The recogniser; of several systems, an `Ensemble` with the same method `recognize`.
+        A `Recogniser` or, for several systems, an `Ensemble` with the same method `recognize`.
 
     Raises:
-        UserError: an unknown name; a system that is named twice; see `open_system`; a damaged
-            checkpoint, or a recogniser of separated audio.
+        UserError: if a name is unknown or given twice, a checkpoint is damaged, or a system was
+            trained on separated audio; see also `open_system`.
     """
     named = pretrained.resolve(_listed(workdir), _listed(model))
     loaded = {name: _load(folder) for name, folder in named.items()}
     if len(loaded) == 1:
         return next(iter(loaded.values()))
-    from irec_jax.systems.ensemble import Ensemble  # imported late: it imports this module
+    from irec_jax.systems.ensemble import Ensemble  # not at the top: it imports this module
 
     return Ensemble(loaded)
 
 
 def _listed(names: Workdir | Sequence[Workdir] | None) -> list[Any]:
-    """Return the names as a list; a single one, or None, too."""
+    """Return a list of names, given a list, a single name or None."""
     if names is None:
         return []
     return list(names) if isinstance(names, list | tuple) else [names]
@@ -309,7 +311,7 @@ def _load(folder: Path) -> Recogniser:
 def create_recogniser(
     system: Mapping[str, Any], task: Recognition, params: Any, model_state: Any
 ) -> Recogniser:
-    """Create a recogniser from what `open_recogniser` and `load_variables` return."""
+    """Create a recogniser from the results of `open_recogniser` and `load_variables`."""
     label_s = system.get("label_s")
     return Recogniser(
         task=task,
@@ -333,8 +335,8 @@ def open_recogniser(folder: Path) -> tuple[dict[str, Any], Recognition]:
     system = open_system(folder, "recognition", "multi_instance")
     if stored := system["config"]["data"].get("stored"):
         raise UserError(
-            f"{folder}: trained on the output of a separator ({stored}), not on audio files; name "
-            "a recogniser that was trained on audio"
+            f"{folder}: trained on the output of a separator ({stored}), not on audio files; "
+            "choose a recogniser that was trained on audio"
         )
     with system_errors(folder):
         task = create_trained(system)
@@ -359,8 +361,9 @@ def recognize(
 
     Args:
         path_or_array: path of any audio file, or the file opened in binary mode; or samples (T,)
-            or (T, C) as an array of NumPy, JAX or PyTorch or a list: float in -1..1, or integers of
-            8, 16 or 32 bits, whose range is -1..1 (unsigned: the middle of the range is silence).
+            or (T, C) as a NumPy, JAX or PyTorch array or a list: floats in -1..1, or integers of 8,
+            16 or 32 bits, which are scaled to -1..1 (for unsigned integers, the middle of the range
+            is silence).
         workdir, model: the trained recogniser, or several; see `load_recogniser`.
         sample_rate: sample rate of an array, in Hz.
         threshold: 'fixed', 'validation', 'validation_per_class', or a number.
@@ -369,7 +372,7 @@ def recognize(
         Labels, clip scores and scores over time.
 
     Raises:
-        UserError: an invalid file, array or workdir.
+        UserError: if the file, array or workdir is invalid.
     """
     recogniser = load_recogniser(workdir, model=model)
     return recogniser.recognize(path_or_array, sample_rate_hz=sample_rate, threshold=threshold)

@@ -24,13 +24,13 @@ class Recognized:
         times_s: (W,) centre of each window in seconds.
         window_scores: (W, K) probability of each class in each window, 0..1.
         activity: (W, K) these probabilities relative to the strongest class around each window,
-            0..1; 0 in silence. The plot shows them, and the thresholds apply to them over time. Of
-            a system that was trained on labels over time, or whose clip scores are probabilities
-            (`aggregation.ABSOLUTE`), the probabilities themselves.
+            0..1; 0 in silence. For a system that was trained on labels over time, or whose
+            aggregation is in `aggregation.ABSOLUTE`, the probabilities themselves. Plots show the
+            activity, and segments are the times at which it reaches the thresholds.
         duration_s: length of the audio in seconds.
-        note: remarks for the reader, such as 'silent' or 'damaged in places: 3 of 210 frames';
-            often empty. A clip that is silent, too short or constant has no labels.
-        systems: class -> names of the systems whose scores it has; empty for a single system.
+        note: remarks for the user, such as 'silent' or 'damaged in places: 3 of 210 frames'; often
+            empty. A clip that is silent, too short or constant has no labels.
+        systems: class -> names of the systems that its scores come from; empty for a single system.
     """
 
     source: str
@@ -46,7 +46,7 @@ class Recognized:
 
     @property
     def segments(self) -> list[Segment]:
-        """Segments in which each class is active, also of classes that are not clip labels."""
+        """Segments in which each class is active, including classes that are not clip labels."""
         thresholds = np.array(list(self.thresholds.values()))
         return aggregation.segments(
             self.activity, self.times_s, thresholds, list(self.scores), self.duration_s
@@ -82,10 +82,10 @@ class WindowScores(NamedTuple):
     Attributes:
         times_s: (W,) centre of each window in seconds.
         probabilities: (W, K) probability of each class.
-        audible: (W,) whether a window is not silent.
+        audible: (W,) whether each window is audible.
         duration_s: length of the clip in seconds.
         nothing: why there is nothing to recognise, such as 'silent'; usually empty.
-        notes: other remarks for the reader.
+        notes: other remarks for the user.
     """
 
     times_s: Float[np.ndarray, " windows"]

@@ -1,4 +1,4 @@
-"""A trained separator for arrays: from mixtures of any length to the sum of the kept stems."""
+"""A trained separator for arrays, which extracts the sum of the kept stems from a mixture."""
 
 import collections
 import dataclasses
@@ -21,7 +21,7 @@ from irec_jax.tasks import Separation, create_trained
 
 #: Windows per batch.
 BATCH_SIZE = 8
-#: How often each second is computed, by default and at most.
+#: Default and maximum number of times that each second is computed.
 OVERLAP, MAX_OVERLAP = 1.0, 16
 
 
@@ -33,9 +33,9 @@ class Separator:
         task: front end, window and stems.
         predict: maps a batch of mixtures, `audio` (B, T), to features of the target.
         sample_rate_hz: sample rate of its input and output.
-        gate: what `post` does.
-        griffin_lim_iterations: iterations of phase 'griffin-lim'.
-        target_name: the stems that are kept, such as 'vocals_other'.
+        gate: the gate that `post` applies.
+        griffin_lim_iterations: number of iterations for phase 'griffin-lim'.
+        target_name: names of the stems that are kept, such as 'vocals_other'.
     """
 
     task: Separation
@@ -57,9 +57,9 @@ class Separator:
         """Yield the target of a mixture in blocks; each channel is separated on its own.
 
         Args:
-            blocks: float32 (n, C) at the system's sample rate, n of any lengths.
+            blocks: float32 (n, C) at the system's sample rate; n may vary.
             num_samples: total length of the blocks.
-            post: remove soft values of the spectrogram, by `gate`.
+            post: remove soft values from the spectrogram with `gate`.
             phase: 'mixture', or 'griffin-lim' for phases that are consistent with the estimate.
             overlap: how often each second is computed, see `hop_of`.
 
@@ -83,14 +83,15 @@ class Separator:
         )
 
     def hop_of(self, overlap: float | None) -> int:
-        """Return the frames between the starts of windows.
+        """Return the number of frames between the starts of windows.
 
         Args:
-            overlap: how often each second is computed, in the mean: 1 to 16; 1 shares only the
-                frames that reach beyond a window (3 of 126 with the defaults). None: `OVERLAP`.
+            overlap: how often each second is computed on average, 1 to 16. With 1, windows share
+                only the frames that extend beyond a window (3 of 126 with the defaults). None
+                stands for `OVERLAP`.
 
         Raises:
-            UserError: a number out of range.
+            UserError: if the number is out of range.
         """
         overlap = OVERLAP if overlap is None else overlap
         check_overlap(overlap)
@@ -110,13 +111,13 @@ class Separator:
         phase: str = "mixture",
         overlap: float | None = None,
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield the blocks of a mixture of any sample rate together with their target.
+        """Yield blocks of a mixture of any sample rate together with their target.
 
         If the sample rate differs from the system's, the input of the system and the target are
         resampled; frequencies above half of the lower rate are not part of the target.
 
         Args:
-            blocks: float32 (n, C), n of any lengths.
+            blocks: float32 (n, C); n may vary.
             sample_rate_hz: sample rate of the mixture.
             num_samples: total length of the blocks.
             post, phase, overlap: see `estimate`.
@@ -147,7 +148,7 @@ class Separator:
                 # A network that outputs the target directly may output sound for a silent mixture.
                 yield mixture, block * mixture.any(axis=0)
         if num_left:
-            raise ValueError(f"num_samples={num_samples}: the blocks hold {num_left} samples fewer")
+            raise ValueError(f"num_samples={num_samples}: the blocks have {num_left} fewer samples")
 
 
 def _dequeue(queue: collections.deque[np.ndarray], num_samples: int) -> np.ndarray:
@@ -164,7 +165,7 @@ def _dequeue(queue: collections.deque[np.ndarray], num_samples: int) -> np.ndarr
 
 
 def check_overlap(overlap: float) -> None:
-    """Raise UserError unless windows can overlap so often."""
+    """Raise UserError unless the overlap of windows is in the supported range."""
     if not 1 <= overlap <= MAX_OVERLAP:
         raise UserError(f"overlap={overlap:g}: expected a number from 1 to {MAX_OVERLAP}")
 
@@ -176,7 +177,7 @@ def load_separation(workdir: Path) -> tuple[Separation, tuple[Any, Any], dict[st
         The task, its parameters and model state, and the contents of `system.json`.
 
     Raises:
-        UserError: see `open_system`; or a damaged checkpoint.
+        UserError: see `open_system`; also if the checkpoint is damaged.
     """
     system = open_system(workdir, "separation")
     with system_errors(workdir):
@@ -187,7 +188,7 @@ def load_separation(workdir: Path) -> tuple[Separation, tuple[Any, Any], dict[st
 
 
 def create_gate(system: Mapping[str, Any]) -> Gate:
-    """Return the postprocessing of `system.json`; older systems have an absolute threshold."""
+    """Return the postprocessing gate of `system.json`; older systems use an absolute threshold."""
     return Gate(
         post_db=system["post_db"],
         reference=system.get("post_reference", "absolute"),
@@ -199,7 +200,7 @@ def load_separator(workdir: str | os.PathLike) -> Separator:
     """Load the separator that was trained in a workdir.
 
     Raises:
-        UserError: see `open_system`; or a damaged checkpoint.
+        UserError: see `open_system`; also if the checkpoint is damaged.
     """
     task, variables, system = load_separation(expand_home(workdir, urls=True))
     return Separator(

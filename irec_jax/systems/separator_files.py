@@ -1,4 +1,4 @@
-"""A trained separator for audio files: a folder of stems for each, by `audio.writing`."""
+"""A trained separator for audio files, which writes the stems of each file to a folder."""
 
 import contextlib
 import dataclasses
@@ -22,11 +22,11 @@ from irec_jax.systems.inputs import check_array, is_file, is_path, to_numpy
 from irec_jax.systems.separator import Separator, load_separator
 from irec_jax.text import printable
 
-#: Name of the mixture minus the target.
+#: Name of the remainder, which is the mixture minus the target.
 REMAINDER = "remainder"
-#: File name of the spectrograms, beside the stems.
+#: File name of the figure with the spectrograms, which is written next to the stems.
 FIGURE_NAME = "spectrograms.png"
-# Quantisation steps of the 24-bit files per unit.
+# Quantisation steps of 24-bit files per unit of amplitude.
 _STEPS = np.float32(1 << 23)
 _FULL_SCALE = 1 - 1 / _STEPS
 _MAX_LABEL = 24
@@ -37,14 +37,14 @@ class Separated:
     """A recording and its stems.
 
     Attributes:
-        source: the file, or 'array'.
-        stems: the target by its name, such as 'vocals_other', and 'remainder': files, or, for an
-            array, float32 arrays of its shape.
-        picture: file of the spectrograms; None for an array.
+        source: name of the file, or 'array'.
+        stems: the target by its name, such as 'vocals_other', and 'remainder': paths or, for an
+            array, float32 arrays of the same shape.
+        picture: path of the figure with the spectrograms; None for an array.
         sample_rate_hz, num_samples, num_channels: format of the recording and its stems.
-        num_clipped: samples beyond full scale of each stem; arrays are not clipped.
+        num_clipped: number of samples beyond full scale in each stem; arrays are not clipped.
         silent: whether all samples are 0.
-        elapsed_s: computing time.
+        elapsed_s: computing time in seconds.
     """
 
     source: str
@@ -80,32 +80,33 @@ def separate(
     overwrite: bool = False,
     progress: bool = True,
 ) -> Separated:
-    """Separate music into the stems kept by the system trained in `workdir`, and the remainder.
+    """Separate music into a target (the stems that a trained system keeps) and the remainder.
 
-    The remainder is the input minus the target, so that both add up to the input at any sample rate
-    and with any phase; in files, which have 24 bits, exactly so for inputs of 24 bits or less that
-    do not exceed twice full scale. Frequencies above half of the system's sample rate are part of
-    the remainder. With phase 'griffin-lim' the target has its own phases: the remainder then also
-    contains the phase difference and is not a clean stem.
+    The remainder is the input minus the target, so that the two add up to the input at any sample
+    rate and with any phase. Files are written with 24 bits, and add up exactly if the input has 24
+    bits or less and does not exceed twice full scale. Frequencies above half of the system's sample
+    rate are part of the remainder. With phase 'griffin-lim' the phase of the target differs from
+    that of the input: the remainder then also contains the phase difference and is not a clean
+    stem.
 
     Args:
-        path_or_array: path of any audio file; or samples (T,) or (T, C) as an array of NumPy, JAX
-            or PyTorch or a list: float in -1..1, or integers of 8, 16 or 32 bits, whose range is
-            -1..1 (unsigned: the middle of the range is silence). Each channel is separated on its
-            own.
-        workdir: workdir of a trained separator; or a loaded separator, for many files.
+        path_or_array: path of any audio file; or samples (T,) or (T, C) as a NumPy, JAX or PyTorch
+            array or a list: floats in -1..1, or integers of 8, 16 or 32 bits, which are scaled to
+            -1..1 (for unsigned integers, the middle of the range is silence). Each channel is
+            separated on its own.
+        workdir: workdir of a trained separator, or a loaded separator to separate many files.
         out: a folder, required for a file: its stems and a figure of the spectrograms are written
             to `out`/<name>/.
         sample_rate: sample rate of an array, in Hz.
-        post: remove soft values from the target's spectrogram, by the system's `post_db`.
+        post: remove soft values from the target's spectrogram, using the system's `post_db`.
         phase: phase of the target: 'mixture', or 'griffin-lim' as in Ligtenberg (2022).
-        overlap: how often each second is computed, 1 to 16; None: 1. More is slower, and better by
-            the decibels that `irec separate --help` states.
+        overlap: how often each second is computed, 1 (default) to 16. Higher values are slower;
+            `irec separate --help` states how much they improve the result.
         overwrite: replace existing files.
-        progress: show a progress bar, for a file.
+        progress: show a progress bar for a file.
 
     Raises:
-        UserError: an invalid file, array or workdir, or a folder that is not writable.
+        UserError: if the file, array or workdir is invalid, or the folder is not writable.
     """
     separator = workdir if isinstance(workdir, Separator) else load_separator(workdir)
     options: dict[str, Any] = dict(post=post, phase=phase, overlap=overlap)
@@ -114,10 +115,10 @@ def separate(
             raise UserError("path_or_array: an open file cannot be separated; pass its path")
         samples = to_numpy(path_or_array)
         if out is not None:
-            raise UserError("out: only for a file; the stems of an array are returned")
+            raise UserError("out: only applies to files; the stems of an array are returned")
         return _separate_array(samples, separator, sample_rate, **options)
     if out is None:
-        raise UserError("out: missing; name a folder for the stems of a file")
+        raise UserError("out: missing; specify a folder for the stems of a file")
     path = expand_home(path_or_array)
     (name,) = folder_names([path])
     folder = expand_home(out) / name
@@ -136,7 +137,7 @@ def separate_file(
     inputs: Collection[str | os.PathLike] = (),
     progress: bool = True,
 ) -> Separated:
-    """Separate a file; stems and figure appear in `folder` once all of them are complete.
+    """Separate a file; the stems and the figure appear in `folder` once all are complete.
 
     Args:
         path: any audio file.
@@ -146,7 +147,7 @@ def separate_file(
         inputs: other files that must not be replaced.
 
     Raises:
-        UserError: an invalid file, or a folder that is not writable.
+        UserError: if the file is invalid, or the folder is not writable.
     """
     started_s = time.perf_counter()
     options = dict(post=post, phase=phase, overlap=overlap)
@@ -161,7 +162,7 @@ def separate_file(
         disable=not progress,
     )
     with bar:
-        (track,) = prefetch(map(open_track, [path]))  # may have to be decoded
+        (track,) = prefetch(map(open_track, [path]))  # decoding may take a while
         bar.reset(total=track.num_samples)
         outputs = [
             dataclasses.replace(track, file_name=name, format="WAV", subtype="PCM_24", changed=True)
@@ -200,7 +201,7 @@ def _write(
     bar: tqdm,
     options: dict[str, Any],
 ) -> tuple[TrackWriter, list[np.ndarray], bool]:
-    """Write target and remainder of a file to a folder.
+    """Write the target and the remainder of a file to a folder.
 
     Returns:
         The closed writers, the powers (bands, columns) of mixture, target and remainder, and
@@ -231,10 +232,10 @@ def _write(
 
 
 def _quantise(target: np.ndarray, mixture: np.ndarray) -> np.ndarray:
-    """Return the target quantised to 24 bits, so that the remainder is exact as well.
+    """Quantise the target to 24 bits, so that the remainder needs no more than 24 bits either.
 
-    The target is limited so that both are within full scale wherever the mixture is within twice
-    full scale.
+    The target is limited so that target and remainder are within full scale wherever the mixture is
+    within twice full scale.
     """
     target = np.rint(target * _STEPS) / _STEPS
     low, high = np.maximum(-1, mixture - _FULL_SCALE), np.minimum(_FULL_SCALE, mixture + 1)
@@ -267,11 +268,12 @@ def _separate_array(
 def find_mixtures(paths: Iterable[str | os.PathLike], out: Path) -> list[Path]:
     """Return the audio files among files and folders, each once; see `audio.find`.
 
-    Files in `out`, if it is inside a searched folder, were written by an earlier run and are left
-    out, unless they are named themselves.
+    If `out` is inside a searched folder, its files were written by an earlier run; they are skipped
+    unless they are named explicitly.
 
     Raises:
-        UserError: no such file or folder, a folder without audio files, or one that is `out`.
+        UserError: if a file or folder does not exist, or a folder is `out` or contains no audio
+            files.
     """
     real_out = Path(os.path.realpath(out))
     mixtures: dict[str, Path] = {}
@@ -281,7 +283,7 @@ def find_mixtures(paths: Iterable[str | os.PathLike], out: Path) -> list[Path]:
             folder = Path(os.path.realpath(path))
             if folder == real_out:
                 raise UserError(
-                    f"{out}: is the folder that is searched for audio; name another one for --out"
+                    f"{out}: is also searched for audio; choose another folder for --out"
                 )
             if folder in real_out.parents:
                 files = [f for f in files if real_out not in Path(os.path.realpath(f)).parents]
@@ -293,7 +295,7 @@ def find_mixtures(paths: Iterable[str | os.PathLike], out: Path) -> list[Path]:
 
 
 def folder_names(files: Sequence[Path]) -> list[str]:
-    """Return a folder name for the stems of each file: its name without suffix or `.stem.mp4`.
+    """Return a folder name for the stems of each file: its name without `.stem.mp4` or suffix.
 
     Files with equal names are numbered; see `unique_names`.
     """

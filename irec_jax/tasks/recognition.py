@@ -248,7 +248,7 @@ def _num_values(frontend: frontends.FrontEnd) -> int | None:
 
 
 def _create_frontend(settings: Settings, sample_rate_hz: int) -> frontends.FrontEnd:
-    """Create a front end; if it takes a sample rate, pass that of the audio."""
+    """Create a front end, passing the sample rate of the audio if it takes one."""
     settings = dict(settings)
     known = registry.parameters(frontends.find(settings["name"])) or {}
     if "sample_rate_hz" in known:

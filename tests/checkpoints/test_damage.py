@@ -112,7 +112,7 @@ def test_training_uses_the_last_good_checkpoint_and_names_it(trained, tmp_path, 
     damage(file, "flipped")
     assert call(*words) == 0
     printed = capsys.readouterr().out
-    assert f"{file}: damaged (another checksum); using the checkpoint after step 3" in printed
+    assert f"{file}: damaged (wrong checksum); using the checkpoint after step 3" in printed
     assert "resuming after step 3\n" in printed
     assert (workdir / "checkpoints" / f"{latest.name}.damaged").is_dir() and latest.is_dir()
     reports = [json.loads((folder / "report.json").read_text()) for folder in (trained, workdir)]

@@ -123,7 +123,7 @@ def test_pickled_objects_are_not_loaded(tmp_path):
 def test_only_a_packaged_system_is_replaced_and_only_on_demand(tmp_path):
     folder = write(tmp_path / "tiny")
     before = contents(folder)
-    with pytest.raises(UserError, match="contains a system; name another folder or set --overwr"):
+    with pytest.raises(UserError, match="contains a system; choose another folder or set --over"):
         write(folder, card="new")
     assert contents(folder) == before
     write(folder, card="new", overwrite=True)
@@ -131,7 +131,7 @@ def test_only_a_packaged_system_is_replaced_and_only_on_demand(tmp_path):
     (folder / "notes.txt").touch()
     with pytest.raises(UserError, match="contains other files"):
         write(folder, overwrite=True)
-    with pytest.raises(UserError, match="is a file; name a folder"):
+    with pytest.raises(UserError, match="is a file; choose a folder"):
         write(folder / "notes.txt", overwrite=True)
     (tmp_path / "empty").mkdir()
     write(tmp_path / "empty")
@@ -177,7 +177,7 @@ def test_systems_are_found_by_name(tmp_path, monkeypatch):
     }
     with pytest.raises(UserError, match="unknown trained system 'orchester': did you mean 'orch"):
         pretrained.find("orchester")
-    with pytest.raises(UserError, match="orchestra: named twice; name each system once"):
+    with pytest.raises(UserError, match="orchestra: named twice; list each system once"):
         pretrained.resolve([orchestra], ["orchestra"])
 
 

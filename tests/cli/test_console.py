@@ -104,7 +104,7 @@ def test_compiled_programs_are_not_kept_where_no_folder_can_be_made(tmp_path, mo
     ("words", "expected"),
     [
         (["train", "x.py"], "interrupted; run the same command again to continue\n"),
-        (["export", "x"], "interrupted; the same command starts over\n"),
+        (["export", "x"], "interrupted; run the same command again to start over\n"),
         (["separate", "x"], "interrupted; the results of finished files are kept\n"),
         (["train", "--help"], "interrupted\n"),
     ],

@@ -86,9 +86,9 @@ def test_command_prints_parameters_and_size(workdir, tmp_path, capsys):
     assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
     card = (tmp_path / "out" / "README.md").read_text()
     assert card.startswith("# out\n") and card.endswith("## Licence\n\nCC BY 4.0\n")
-    assert "piano (pia), violin (vio)" in card and f"{num_parameters:,}, in float16" in card
+    assert "piano (pia), violin (vio)" in card and f"| {num_parameters:,} (" in card
     assert call(*words) == 1
-    assert "contains a system; name another folder or set --overwrite" in capsys.readouterr().err
+    assert "contains a system; choose another folder or set --overwrite" in capsys.readouterr().err
     assert call(*words, "--overwrite") == 0
     assert (tmp_path / "out" / "README.md").read_text().endswith("## Licence\n\nNot stated.\n")
 
@@ -96,11 +96,11 @@ def test_command_prints_parameters_and_size(workdir, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("W --out notes.txt", "notes.txt: is a file; name a folder"),
-        ("W --out W", "W: contains other files; name an empty or new folder"),
+        ("W --out notes.txt", "notes.txt: is a file; choose a folder"),
+        ("W --out W", "W: contains other files; choose an empty or new folder"),
         ("W --out X --card missing.md", "missing.md: cannot be read (No such file"),
         ("W --out X --card bytes.md", "bytes.md: cannot be read (not UTF-8)"),
-        ("E --out X", "E: is exported already; copy the folder"),
+        ("E --out X", "E: is already exported; copy the folder"),
         ("S --out X", "S: contains a separator (tiny), not a recogniser"),
         ("nowhere --out X", "nowhere: no such folder"),
         ("W --out=", "out: empty name"),
@@ -130,7 +130,7 @@ def test_model_card_of_a_trained_system(trained, tmp_path):
     micro = report["thresholds"]["fixed"]["micro"]
     low, high = micro["f1_interval"]
     assert f"{micro['f1']:.3f} [{low:.3f}, {high:.3f}]" in card
-    assert "less often on recordings" in card and "gm_irmas" in card
+    assert "expect lower scores on recordings" in card and "gm_irmas" in card
     fingerprint = json.loads((trained / "dataset.json").read_text())
     for split in fingerprint["splits"].values():
         assert f"`{split['digest']}`" in card
@@ -168,7 +168,7 @@ def test_recogniser_by_name(shipped, song, tmp_path, capsys):
     assert irec_jax.recognize(song, model="orchestra").scores.keys() == {"pia", "vio"}
     for words, message in (
         (["--model", "orchester"], "did you mean 'orchestra'"),
-        (["--model", "orchestra"] * 2, "orchestra: named twice; name each system once"),
+        (["--model", "orchestra"] * 2, "orchestra: named twice; list each system once"),
         (["--workdir="], "--workdir: empty name"),
     ):
         assert call("recognize", song, *words) == 1
@@ -191,7 +191,7 @@ def test_results_do_not_replace_files_of_the_system(folder, song, capsys):
     words = ["recognize", song, "--workdir", folder / "orchestra", "--overwrite", "--json"]
     for name in ("system.json", "checksums.json"):
         assert call(*words, folder / "orchestra" / name) == 1
-        assert f"{name}: is one of the files to read" in capsys.readouterr().err
+        assert f"{name}: is an input file" in capsys.readouterr().err
 
 
 def test_damaged_system_is_one_line(folder, song, tmp_path, capsys):

@@ -57,13 +57,13 @@ def error_line(capsys):
     [
         ("--json a.wav b.wav c.wav", "--json a.wav: expected a name that ends with .json or"),
         ("--json q.png --plot q.png a.wav", "--json q.png: expected a name"),
-        ("--json notes.json a.wav", "notes.json: exists already; name another file or set"),
-        ("--plot notes.png a.wav", "notes.png: exists already"),
-        ("--json linked.json a.wav a.json --overwrite", "linked.json: is one of the files to read"),
-        ("--json hard.json a.wav a.json --overwrite", "hard.json: is one of the files to read"),
-        ("--json W/system.json a.wav --overwrite", "system.json: is one of the files to read"),
+        ("--json notes.json a.wav", "notes.json: already exists; choose another file or set"),
+        ("--plot notes.png a.wav", "notes.png: already exists"),
+        ("--json linked.json a.wav a.json --overwrite", "linked.json: is an input file"),
+        ("--json hard.json a.wav a.json --overwrite", "hard.json: is an input file"),
+        ("--json W/system.json a.wav --overwrite", "system.json: is an input file"),
         ("--json folder.json a.wav --overwrite", "folder.json: is not a regular file"),
-        ("--plot p.png a.wav b.wav", "p-b.png: exists already"),
+        ("--plot p.png a.wav b.wav", "p-b.png: already exists"),
     ],
 )
 def test_other_files_are_not_replaced(work, workdir, capsys, words, message):

@@ -302,8 +302,8 @@ def test_failed_picture_is_named_beside_the_result(work, monkeypatch):
     ("words", "message"),
     [
         ("album --html r.json", "--html r.json: expected a name that ends with .html or .htm"),
-        ("album --html mine.html", "mine.html: exists already"),
-        ("album album/x.html --html album/x.html --overwrite", "is one of the files to read"),
+        ("album --html mine.html", "mine.html: already exists"),
+        ("album album/x.html --html album/x.html --overwrite", "is an input file"),
     ],
 )
 def test_pages_replace_no_other_files(work, words, message, capsys):

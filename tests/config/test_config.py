@@ -175,7 +175,7 @@ def test_changing_the_optimizer_drops_unsupported_arguments():
         (
             HAN,
             {"optimizer__schedule__name": "exponential_decay"},
-            "schedule.decay_rate: missing, exponential_decay needs it; set --config.optimizer.sche",
+            "schedule.decay_rate: missing, but exponential_decay requires it; set --config.optimi",
         ),
         (HAN, {"optimizer": "adam"}, "is a section"),
         (HAN, {"seed__x": "1"}, "seed is a single value"),
@@ -219,7 +219,7 @@ def test_the_validation_split_of_han_is_by_song_or_random_over_clips():
     config = load(f"{HAN}:split_validation=random")
     check_config(config)
     for key, value, message in (
-        ("data.split", "song", "data.split=song divides windows; set it to song, or data.split to"),
+        ("data.split", "song", "with data.split=song, which divides windows; set it to song, or"),
         ("data.split_validation", "rand", "unknown data.split_validation 'rand'"),
     ):
         with pytest.raises(UserError, match=message):

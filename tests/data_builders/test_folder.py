@@ -144,7 +144,7 @@ def test_csv_file_without_split_keeps_songs_together(tmp_path):
         ('file,labels,split\n"sub/0,é.wav",a,valid\n', "line 2: unknown split 'valid'"),
         (
             'file,labels\n"sub/0,é.wav",a\n"sub//0,é.wav",b\n',
-            "line 3: sub/0,é.wav is also in line 2",
+            "line 3: sub/0,é.wav is also listed in line 2",
         ),
         ("file,labels\nsub/0,é.wav,a\n", "line 2: more columns"),
         ('file,labels,split\n"sub/0,é.wav",a,train\n', "no clips in the split 'test'"),
@@ -185,9 +185,9 @@ def test_invalid_folders_are_rejected(tmp_path, sounds):
 def test_invalid_split_folders_are_rejected(tmp_path):
     root = tmp_path / "s"
     write(root / "train" / "a" / "x.wav")
-    check_error(tmp_path, root, "lacks the folder test")
+    check_error(tmp_path, root, "no folder test; add test/<class>/")
     write(root / "test" / "b" / "x.wav")
-    check_error(tmp_path, root, "the split train lacks the class 'b'")
+    check_error(tmp_path, root, "class 'b' is in test but not in train")
     write(root / "validation" / "a" / "x.wav")
     check_error(tmp_path, root, "validation: unexpected folder next to train and test")
 

@@ -405,5 +405,7 @@ def test_damaged_index_is_reported(tmp_path, few_pieces):
     (index,) = tmp_path.rglob("piece_index-test.json")
     assert [row["piece"] for row in builder.index("test")] == ["horn_trio-test-1"]
     index.write_text("{")
-    with pytest.raises(UserError, match="missing file of a prepared dataset; delete the folder"):
+    with pytest.raises(
+        UserError, match="missing or damaged file of a prepared dataset; delete the folder"
+    ):
         builder.index("test")

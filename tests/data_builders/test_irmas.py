@@ -142,14 +142,16 @@ def check_error(tmp_path, manual, *expected):
 def test_missing_test_zips_are_reported(tmp_path, zips):
     (tmp_path / "manual").mkdir()
     shutil.copy(zips[0] / "IRMAS-TrainingData.zip", tmp_path / "manual")
-    check_error(tmp_path, tmp_path / "manual", "lacks IRMAS-TestingData-Part1.zip, ", "Part3.zip;")
+    check_error(
+        tmp_path, tmp_path / "manual", "missing IRMAS-TestingData-Part1.zip, ", "Part3.zip;"
+    )
 
 
 def test_empty_or_missing_manual_folder_is_rejected(tmp_path):
     (tmp_path / "manual").mkdir()
     check_error(tmp_path, tmp_path / "manual", "manual: empty folder")
     (tmp_path / "manual" / "other.zip").touch()
-    check_error(tmp_path, tmp_path / "manual", "lacks IRMAS-TrainingData.zip")
+    check_error(tmp_path, tmp_path / "manual", "missing IRMAS-TrainingData.zip")
     check_error(tmp_path, tmp_path / "nowhere", "nowhere: no such folder")
 
 
@@ -177,7 +179,7 @@ def test_invalid_labels_are_rejected(tmp_path, unpacked, content, message):
 def test_missing_label_files_are_reported(tmp_path, unpacked):
     manual = copy_manual(tmp_path, unpacked)
     (manual / irmas_fixture.FOLDERS[1] / "a__b-1.txt").unlink()
-    check_error(tmp_path, manual, "a__b-1.wav", "no labels in a__b-1.txt")
+    check_error(tmp_path, manual, "a__b-1.wav", "no label file a__b-1.txt")
 
 
 def test_truncated_and_unknown_clips_are_rejected(tmp_path, unpacked):

@@ -311,7 +311,7 @@ def add_invalid_track(root):
     [
         (
             add_longer_track,
-            "lasts 0.50 s but viola.wav 0.90 s; export all with the same start and length",
+            "lasts 0.50 s, but viola.wav lasts 0.90 s; export all of them with the same start and",
         ),
         (
             add_same_name,
@@ -340,7 +340,7 @@ def test_lengths_missing_from_headers_are_checked_while_reading(tmp_path, record
     monkeypatch.setattr(
         multitrack_audio.audio, "info", lambda file: info(file)._replace(num_samples=None)
     )
-    with pytest.raises(UserError, match="lasts 0.50 s but viola.wav 0.90 s"):
+    with pytest.raises(UserError, match="lasts 0.50 s, but viola.wav lasts 0.90 s"):
         load("train", tmp_path, path=recordings)
 
 
@@ -436,14 +436,14 @@ def test_damaged_phenicx_is_rejected(phenicx, monkeypatch):
     (phenicx / "other").mkdir()
     (phenicx / "other/readme.txt").write_text("x")
     with pytest.raises(
-        UserError, match="other: lacks PHENICX-Anechoic.zip and a folder audio; get it"
+        UserError, match="other: contains neither PHENICX-Anechoic.zip nor a folder audio"
     ):
         data_builders.prepare("multitrack", manual_dir=phenicx / "other", **options)
     monkeypatch.setattr(multitrack.Multitrack, "MD5", "0" * 32)
     with pytest.raises(UserError, match="wrong MD5 sum"):
         data_builders.prepare("multitrack", manual_dir=phenicx / "zips", **options)
     shutil.rmtree(phenicx / "unpacked/PHENICX-Anechoic/audio/mozart")
-    with pytest.raises(UserError, match="lacks audio/mozart; download PHENICX"):
+    with pytest.raises(UserError, match="missing audio/mozart; download PHENICX"):
         data_builders.prepare("multitrack", manual_dir=phenicx / "unpacked", **options)
 
 

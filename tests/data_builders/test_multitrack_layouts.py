@@ -100,12 +100,12 @@ def keep_main_system(root):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (remove_tracks, "Dry_STEM_02.wav: missing and 1 more, but listed in AnArtist_Dry_MET"),
-        (truncate_metadata, "AnArtist_Dry_METADATA.yaml: not the metadata of a piece of MedleyDB"),
-        (empty_metadata, "AnArtist_Dry_METADATA.yaml: not the metadata of a piece of MedleyDB"),
-        (write_impossible_date, "(ValueError: month must be in 1..12); download it again"),
-        (remove_metadata, "MedleyDB: no *_METADATA.yaml below it; set path to a folder"),
-        (keep_main_system, "An_Ensemble: no tracks of instruments; remove the folder"),
+        (remove_tracks, "Dry_STEM_02.wav: missing (and 1 more), but listed in AnArtist_Dry_MET"),
+        (truncate_metadata, "AnArtist_Dry_METADATA.yaml: not valid MedleyDB metadata"),
+        (empty_metadata, "AnArtist_Dry_METADATA.yaml: not valid MedleyDB metadata"),
+        (write_impossible_date, "(ValueError: month must be in 1..12); download the file again"),
+        (remove_metadata, "MedleyDB: no *_METADATA.yaml in it or below; set path to the folder"),
+        (keep_main_system, "An_Ensemble: no instrument tracks; remove the folder"),
     ],
 )
 def test_incomplete_medleydb_is_reported_in_one_line(tmp_path, medleydb, spoil, message):
@@ -212,7 +212,7 @@ def test_mixing_secrets_with_given_classes(tmp_path, mixing_secrets):
 def test_piece_without_tracks_is_reported(tmp_path, mixing_secrets):
     (mixing_secrets / "Notes").mkdir()
     (mixing_secrets / "Notes/lyrics.txt").write_text("la")
-    with pytest.raises(UserError, match="Notes: no tracks of instruments; remove the folder"):
+    with pytest.raises(UserError, match="Notes: no instrument tracks; remove the folder"):
         load(tmp_path, path=mixing_secrets, layout="mixing_secrets")
     with pytest.raises(UserError, match="kick.wav: not a folder|no folders of pieces|no such"):
         load(tmp_path, path=tmp_path / "nothing", layout="mixing_secrets")

@@ -91,7 +91,9 @@ def part(tmp_path_factory):
 def test_subsets_in_both_layouts_are_read(tmp_path, part, capsys):
     builder = build(tmp_path, part)
     out, err = capsys.readouterr()
-    counts = "musdb18: 1 of 86 training, 1 of 14 validation, 1 of 50 test tracks and 1 others\n"
+    counts = (
+        "musdb18: 1 of 86 training, 1 of 14 validation, 1 of 50 test tracks, and 1 not in MUSDB18\n"
+    )
     assert counts in err
     assert "15 train, 5 validation, 10 test segments" in out
     assert set(builder.info.splits) == {"train", "validation", "test"}
@@ -322,14 +324,17 @@ def nothing(root):
 @pytest.mark.parametrize(
     "make, message",
     [
-        (missing_stream, r"in/train/A.stem.mp4: holds 4 audio streams, not 5 \(mixture, drums"),
-        (different_lengths, r"in/train/A: bass lasts 0.15 s but mixture 0.30 s; export all"),
-        (different_lengths_in_a_file, r"in/train/A.stem.mp4: drums lasts 0.1\d s but \w+ 0.3\d s"),
-        (lacks_files, r"in/train/A: lacks drums.wav, other.wav; add"),
+        (missing_stream, r"in/train/A.stem.mp4: has 4 audio streams, expected 5 \(mixture, drums"),
+        (different_lengths, r"in/train/A: bass lasts 0.15 s, but mixture lasts 0.30 s; export all"),
+        (
+            different_lengths_in_a_file,
+            r"in/train/A.stem.mp4: drums lasts 0.1\d s, but \w+ lasts 0.3\d s",
+        ),
+        (lacks_files, r"in/train/A: missing drums.wav, other.wav; add"),
         (other_names, r"in/train/A/snare.wav: not a stream of a track; expected <track>.stem.mp4"),
         (without_suffix, r"in/A.mp4: not a stream of a track; expected <track>.stem.mp4"),
-        (twice, r"in/t.*A.*: the same track as .*in/t.*A.*; remove one"),
-        (two_drums, r"in/A/drums.(wav|flac): the same stream as drums.(wav|flac); remove one"),
+        (twice, r"in/t.*A.*: is the same track as .*in/t.*A.*; remove one"),
+        (two_drums, r"in/A/drums.(wav|flac): is the same stream as drums.(wav|flac); remove one"),
         (cut_stem_file, r"in/A.stem.mp4: not an audio file, or truncated"),
         (cut_wav_file, r"in/A/vocals.wav: truncated"),
         (no_samples, r"in/A/mixture.wav: contains no samples"),
@@ -362,7 +367,7 @@ def test_long_tracks_and_missing_folders_are_rejected(tmp_path, monkeypatch):
     monkeypatch.setattr(musdb18_audio, "MAX_TRACK_S", 0.25)
     with pytest.raises(UserError, match=r"in/A: longer than \S+ minutes; split the track"):
         build(tmp_path, tmp_path / "in")
-    with pytest.raises(UserError, match="nowhere: no such folder; set path to a folder that holds"):
+    with pytest.raises(UserError, match="nowhere: no such folder; set path to a folder that has"):
         build(tmp_path, tmp_path / "nowhere")
     with pytest.raises(UserError, match="unknown format 'flac'"):
         data_builders.builder("musdb18", data_dir=tmp_path, format="flac")
@@ -435,7 +440,7 @@ def test_incomplete_datasets_are_rejected(tmp_path, full_dataset, edition):
 
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "musdb18.zip").write_bytes(b"another one")
-    with pytest.raises(UserError, match="other: lacks musdb18hq.zip and a folder train; get it"):
+    with pytest.raises(UserError, match="other: contains neither musdb18hq.zip nor a folder train"):
         prepare(tmp_path / "other")
     (tmp_path / "cut").mkdir()
     (tmp_path / "cut" / "musdb18hq.zip").write_bytes(b"too short")
@@ -443,6 +448,8 @@ def test_incomplete_datasets_are_rejected(tmp_path, full_dataset, edition):
         prepare(tmp_path / "cut")
     (tmp_path / "some").mkdir()
     os.symlink(full_dataset[0] / "musdb18hq" / "train", tmp_path / "some" / "train")
-    message = "some: holds 86 of 86 training, 14 of 14 validation, 0 of 50 test tracks; unpack"
+    message = (
+        "some: contains only 86 of 86 training, 14 of 14 validation, 0 of 50 test tracks; unpack"
+    )
     with pytest.raises(UserError, match=message):
         prepare(tmp_path / "some")

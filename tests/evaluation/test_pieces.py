@@ -249,7 +249,7 @@ def test_frames_have_the_scores_of_their_instance():
     micro = sklearn.metrics.f1_score(expected[0], expected[1] >= 0.4, average="micro")
     assert result["micro"]["f1"] == pytest.approx(micro)
     assert result["num_frames"] == len(of_frame)
-    with pytest.raises(ValueError, match="expected labels of 'a'"):
+    with pytest.raises(ValueError, match="expected labels for the piece 'a'"):
         pieces.frame_scores(scores, names, CLASSES, {}, **options)
     with pytest.raises(ValueError, match="scores: expected"):
         pieces.frame_scores(scores[1:], names, CLASSES, frame_labels, **options)

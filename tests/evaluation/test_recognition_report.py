@@ -137,7 +137,7 @@ def test_sizes_and_notes(evaluation):
     assert sizes["num_clips"] == 80 and sizes["num_songs"] == len(set(TEST.songs))
     assert sizes["num_labels"] == TEST.labels.sum() and sizes["num_contradictory_clips"] == 2
     notes = " ".join(evaluation["notes"])
-    assert "biased" in notes and "2 test clips byte-identical" in notes
+    assert "biased" in notes and "2 test clips are byte-identical" in notes
     same = recognition.evaluate(VALIDATION, VALIDATION, num_resamples=2)
     assert "biased" not in " ".join(same["notes"])
 

@@ -176,7 +176,7 @@ def test_song_split_in_two_processes_keeps_each_song_in_one_split(tmp_path):
         ),
         (
             ["--config.data.split=song", "--config.data.test_fraction=0.9"],
-            "leave nothing to train on",
+            "leave no examples for training",
         ),
         (["--config.training.stop_by=f1"], "training.stop_by 'f1'"),
         (["--config.evaluation.threshold=1.5"], "evaluation.threshold=1.5"),

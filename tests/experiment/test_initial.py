@@ -145,7 +145,7 @@ def test_workdirs_of_earlier_versions_lack_the_key(trained, tmp_path, capsys):
         ("frontend.num_mels=64", "frontend.num_mels is 128 in that system, but 64"),
         ("frontend.max_hz=8000.0", "frontend.max_hz is None in that system, but 8000.0"),
         ("data.format=stereo44k", "sample_rate_hz is 22050 in that system, but 44100"),
-        ("training.init_from=nowhere", "nowhere: no such folder; name a workdir, an exported"),
+        ("training.init_from=nowhere", "nowhere: no such folder; specify a workdir, an exported"),
         ("training.init_from=pretrained", "no trained system comes with this version"),
     ],
 )

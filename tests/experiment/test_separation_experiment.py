@@ -69,7 +69,7 @@ def test_training_and_evaluation_write_a_report(tmp_path, capsys, monkeypatch):
     joined, page = read(tmp_path), (tmp_path / "report.md").read_text()
     variant = joined["post_variants"]["track, zero"]["mean"]
     assert variant == pytest.approx(joined["summary"]["post"]["amplitude_sdr_db"]["mean"])
-    assert joined["tracks"] != report["tracks"] and "Windows side by side, joined" in page
+    assert joined["tracks"] != report["tracks"] and "Non-overlapping windows, concatenated" in page
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def test_invalid_input_is_rejected():
     reference, estimated = case()
     with pytest.raises(ValueError, match=r"reference \(3, 1000, 2\) and estimated \(3, 1000, 1\)"):
         museval.museval_scores(reference, estimated[..., :1], sample_rate_hz=100)
-    with pytest.raises(ValueError, match=r"must be \(J, T\) or \(J, T, C\)"):
+    with pytest.raises(ValueError, match=r"expected \(J, T\) or \(J, T, C\)"):
         museval.museval_scores(reference[0, 0], estimated[0, 0], sample_rate_hz=100)
     with pytest.raises(ValueError, match="hop_s=0.001: .* at 100 Hz"):
         museval.museval_scores(reference, estimated, sample_rate_hz=100, hop_s=0.001)

@@ -53,7 +53,7 @@ def test_si_sdr_of_silence_and_exact_estimates():
 def test_invalid_input_is_rejected():
     with pytest.raises(ValueError, match=r"reference \(5,\) and estimated \(4,\)"):
         si_sdr(np.ones(5), np.ones(4))
-    with pytest.raises(ValueError, match="estimated holds NaN"):
+    with pytest.raises(ValueError, match="estimated contains NaN"):
         si_sdr(np.ones(2), np.array([1, np.nan]))
     with pytest.raises(ValueError, match="reference has shape"):
         si_sdr(np.float64(1), np.float64(1))

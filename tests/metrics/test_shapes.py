@@ -134,9 +134,9 @@ def test_sample_rates_that_are_not_positive_are_refused(rate):
 def test_class_indices_out_of_range_are_refused(labels):
     labels, predictions = np.array(labels), np.array([0, 0])
     for pair in ((labels, predictions), (predictions, labels)):
-        with pytest.raises(ValueError, match=r"class indices within 0\.\.2"):
+        with pytest.raises(ValueError, match="class indices from 0 to 2"):
             multilabel.confusion_matrix(*pair, 3)
-        with pytest.raises(ValueError, match=r"class indices within 0\.\.2"):
+        with pytest.raises(ValueError, match="class indices from 0 to 2"):
             confidence.accuracy_intervals(*pair, ["a", "b"], num_classes=3)
 
 

@@ -100,7 +100,7 @@ def test_gallery_is_written_to_a_folder_or_a_file(sounds, tmp_path, capsys):
     original = file.read_bytes()
     assert call(*words, "--classes=pia", f"--out={file}") == 1
     assert (
-        "one.svg: exists already; name another file or set --overwrite" in capsys.readouterr().err
+        "one.svg: already exists; choose another file or set --overwrite" in capsys.readouterr().err
     )
     assert call(*words, "--classes=pia,gle", f"--out={file}", "--overwrite") == 1
     assert "unknown class 'gle': did you mean 'gel'?" in capsys.readouterr().err
@@ -133,7 +133,7 @@ def test_invalid_arguments_are_reported_in_one_line(words, message, tmp_path, mo
 def test_too_many_classes_are_rejected(sounds, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(gallery, "MAX_CLASSES", 2)
     assert call("--dataset=folder", f"--path={sounds}", f"--out={tmp_path / 'a.png'}") == 1
-    assert "folder: 3 classes, a gallery shows 1 to 2; choose some" in capsys.readouterr().err
+    assert "folder: 3 classes, but a gallery shows 1 to 2; choose some" in capsys.readouterr().err
 
 
 def test_classes_without_clips_are_omitted_or_reported(tone_clips, monkeypatch):

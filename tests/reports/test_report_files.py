@@ -150,7 +150,7 @@ def test_page_of_a_debug_run_on_own_sounds_says_so_and_names_the_folder(tmp_path
     complete["provenance"]["dataset"]["config"] = config
     complete["data"]["test"] = dict(num_clips=1, num_songs=1, num_labels=1)
     text = report.write(complete, tmp_path).read_text()
-    assert text.split("\n\n")[1].startswith("> **Debug run: a short training on little data")
+    assert text.split("\n\n")[1].startswith("> **Debug run: trained briefly on little data")
     assert "(1 clip of 1 song, 1 label, 4 classes)" in text
     assert "Data: folder 1.0.0, MY_SOUNDS, mono22k. Command:" in text
     assert config in text.partition("## Provenance")[2] and text.count(config) == 1
@@ -194,7 +194,7 @@ def test_page_on_irmas_shows_published_scores(tmp_path):
 def test_page_warns_about_a_collapsed_model(tmp_path):
     constant = dataclasses.replace(_predictions(0), windows=[np.array([[0.9, 0, 0, 0.8]])] * 40)
     text = report.write(_report(predictions=constant), tmp_path).read_text()
-    assert "Warning: collapsed." in text and "' for 100% of the clips" in text
+    assert "Warning: collapsed." in text and "' is predicted for 100% of the clips" in text
 
 
 def test_no_confusion_matrix_without_single_label_clips(tmp_path):

@@ -240,7 +240,7 @@ def test_summary_matches_scipy_and_excludes_missing_scores():
     assert not separation.summarize(_scored(VALUES[:, 1:], ("mixture", "own", "ideal")))["tests"]
     with pytest.raises(ValueError, match="at least one"):
         separation.summarize([])
-    with pytest.raises(ValueError, match="different systems"):
+    with pytest.raises(ValueError, match="same systems"):
         separation.summarize([*_scored(VALUES[:1]), *_scored(VALUES[:1, 1:], ("a", "b", "c"))])
 
 
@@ -430,7 +430,7 @@ def test_sdr_per_track_is_sorted_by_raw():
     figure = separation_figures.sdr_per_track(["a", "b", "c"], scores)
     lines = _lines(figure.axes[0])
     np.testing.assert_array_equal(lines["raw"], [5, 7, np.nan])
-    np.testing.assert_array_equal(lines["mixture (do nothing)"], [3, 1, 2])
+    np.testing.assert_array_equal(lines["mixture (unprocessed)"], [3, 1, 2])
     np.testing.assert_array_equal(lines["own"], [np.nan, 4, 4])
     assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["c", "a", "b"]
 

@@ -79,11 +79,11 @@ def test_rows_are_compared_with_the_default(fake_runs, tmp_path, capsys):
     assert fake_runs == ["default", "mix", "pooled_dropout_0"]
     page = (tmp_path / "report.md").read_text()
     assert "rendered audio" in page.splitlines()[2]
-    (mix,) = table_cells(page, "half of the clips mixed with another, joint labels")
+    (mix,) = table_cells(page, "half of the clips mixed with another clip, joint labels")
     assert mix == ["0.600 [0.550, 0.650]", "+0.100"] * 2 + ["2", "1.5"]
     (default,) = table_cells(page, "default, no augmentation")
     assert default[:2] == ["0.500 [0.450, 0.550]", "–"]
-    assert "The highest micro F1 has: half of the clips mixed" in page
+    assert "The highest micro F1 is 0.600 [0.550, 0.650] (half of the clips mixed" in page
     assert "single run per row" in page
     report_pages.check((tmp_path / "report.html").read_text(), num_pictures=1)
     assert capsys.readouterr().out.count("mix: micro F1 0.600 [0.550, 0.650], epoch 2 of 2") == 1
@@ -97,7 +97,7 @@ def test_repeats_give_mean_and_standard_deviation(fake_runs, tmp_path):
         name + seed for seed in ("", "-seed1", "-seed2") for name in ("default", "mix")
     ]
     page = (tmp_path / "report.md").read_text()
-    (mix,) = table_cells(page, "half of the clips mixed with another, joint labels")
+    (mix,) = table_cells(page, "half of the clips mixed with another clip, joint labels")
     assert mix[:2] == ["0.620 ± 0.020", "+0.100"] and mix[4] == "2, 2, 2"
     assert "single run" not in page
     report = json.loads((tmp_path / "report.json").read_text())

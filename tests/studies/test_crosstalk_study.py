@@ -53,7 +53,7 @@ def test_report_shows_scores_and_gains(studied):
     assert example.stem.removeprefix("example-") in report["pieces"]
     assert (studied / example.name.replace("example-", "restarts-")).stat().st_size > 10_000
     html = report_pages.check((studied / "report.html").read_text(), num_pictures=2)
-    assert html.texts("p")[0].startswith("SIR gain of irec-jax (aligned, mask) ")
+    assert html.texts("p")[0].startswith("SIR gain: irec-jax (aligned, mask) ")
     assert html.texts("warning")[0].startswith("Rendered music, not the recordings")
     page = re.sub(" +", " ", page)
     assert "| reported: average | 0.678 | 0.957 | 0.937 |" in page
@@ -130,7 +130,7 @@ def test_workdir_with_other_settings_is_rejected(studied, capsys):
     ("words", "message"),
     [
         (["--methods=magic"], "--methods magic: unknown"),
-        (["--methods="], "--methods '': names nothing"),
+        (["--methods="], "--methods '': contains no name"),
         (["--dataset=multitrack", "--layout=medleydb", "--path=/nowhere"], "/nowhere: no such"),
         (["--max-s=nan"], "--max-s nan: expected a positive"),
         (["--min-tracks=90"], "no piece of gm_multitrack"),

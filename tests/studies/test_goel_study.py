@@ -148,11 +148,11 @@ def test_both_splits_are_shown_next_to_the_published_figures(fake_runs, tmp_path
     assert window[4] == song[4] == official[4] == "0.60 / 0.63"
     assert table_cells(page, "lstm-300-50-dense50")[0][:3] == ["–", "–", "0.706"]
     html = report_pages.check((tmp_path / "report.html").read_text(), num_pictures=1)
-    assert html.texts("p")[0].startswith("Results. With the song split, the row with the best")
+    assert html.texts("p")[0].startswith("Results. With the song split, lstm-300-50")
     assert "scores mean nothing" in html.texts("warning")[1]
     (baseline,) = table_cells(page, "baseline: MFCC + logistic regression")
     assert baseline[2:] == ["0.600 [0.500, 0.700]"] * 3 + ["+0.000"]
-    assert "adds +0.250 to the test accuracy on average" in page
+    assert "the window split changes the test accuracy by +0.250" in page
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["rows"]["lstm-300-50"]["song"]["test"] == 0.5
     assert report["provenance"]["dataset"]["config"] == "tiny-stereo44k"
@@ -293,8 +293,8 @@ def test_failed_attempt_does_not_fix_the_settings_of_the_workdir(fake_runs, tmp_
         (["--task=0/2"], "--task 0/2: expected I/N with 1 <= I <= N, such as 2/5"),
         (["--task=3/2"], "--task 3/2: expected I/N"),
         (["--task=two"], "--task two: expected I/N"),
-        (["--rows=,"], "--rows ',': names nothing; leave it out"),
-        (["--split="], "--split '': names nothing"),
+        (["--rows=,"], "--rows ',': contains no name; omit it"),
+        (["--split="], "--split '': contains no name"),
         (["--split=clip"], "--split clip: unknown; choose from song, window and official"),
         (["--repeats=0"], "--repeats 0: expected at least 1"),
         (["--dataset=gm_multitrack"], "--dataset gm_multitrack: unknown; choose from"),

@@ -276,9 +276,9 @@ def test_findings_of_the_thesis_are_compared(fake_runs, tmp_path, capsys):
     )
     assert row["equal_lengths"]["macro"]["auc"] == pytest.approx(expected["macro"]["auc"])
     page = (tmp_path / "report.md").read_text()
-    assert "F1 is highest with n_F = 112 (2.60 s); the ROC AUC with n_F = 112." in page
-    assert "Here: r = 3 raises F1 with n_F = 16, 48, 112, 160 beyond" in page
-    assert "Here: n_I = 3 lowers F1 with" in page
+    assert "F1 is highest with n_F = 112 (2.60 s); ROC AUC is highest with n_F = 112." in page
+    assert "Measured: r = 3 significantly raises F1 with n_F = 16, 48, 112, 160 (95 %" in page
+    assert "Measured: n_I = 3 significantly lowers F1 with" in page
     assert "Debug run" in page and "Rendered music" in page.splitlines()[2]
     (cells,) = table_cells(page, "n_F = 112: majority")
     assert cells[0] == "2.60" and cells[-1] == "–"

@@ -29,7 +29,7 @@ from irec_jax.tasks import Separation, create_separation
 CLASSES = ["pia", "sax", "voi"]
 SDR = {name: {"mean": value, "sd": 1.0} for name, value in
        {"mixture": 2.0, "raw": 9.0, "post": 8.5, "ideal": 15.0}.items()}  # fmt: skip
-#: Changes by each reading of the postprocessing.
+#: Change of the SDR with each interpretation of the postprocessing.
 POST = {
     name: {"mean": 9.0 + change, "sd": 1.0, "paired": {"difference": change, "interval": [-9, 9]}}
     for name, change in (
@@ -171,7 +171,7 @@ def test_all_runs_are_executed_once_and_compared(fake_runs, tmp_path, capsys):
     np.testing.assert_allclose(raw["macro_d"], raw["difference"] - half)
     assert raw["difference_interval"][0] > 0 and post["difference"] == 0  # equal scores
     printed = capsys.readouterr().out
-    assert "Separation helped on gm_irmas, rendered music, as raw" in printed
+    assert "Separation helped the raw classifier on gm_irmas (rendered music)" in printed
     assert printed.count("failed: the loss is nan") == 1
     page = (tmp_path / "report.md").read_text()
     assert "rendered audio (gm_irmas and gm_musdb)" in page.splitlines()[2]
@@ -301,18 +301,19 @@ def make_comparison(**intervals):
 @pytest.mark.parametrize(
     ("raw", "post", "expected"),
     [
-        ([0.01, 0.03], [0.02, 0.04], "helped on gm_irmas, rendered music, with and without post"),
-        ([-0.03, -0.01], [-0.04, -0.02], "hurt on gm_irmas, rendered music, with and without"),
-        ([-0.01, 0.03], [0.02, 0.04], "helped on gm_irmas, rendered music, as post; the other"),
-        ([-0.03, -0.01], [-0.04, 0.02], "hurt on gm_irmas, rendered music, as raw; the other"),
-        ([0.01, 0.03], [-0.04, -0.02], "helped as raw and hurt as post on gm_irmas"),
-        ([-0.01, 0.03], [-0.02, 0.04], "no significant difference on gm_irmas, rendered music ("),
+        ([0.01, 0.03], [0.02, 0.04], "helped recognition on DATA, with and without post"),
+        ([-0.03, -0.01], [-0.04, -0.02], "hurt recognition on DATA, with and without post"),
+        ([-0.01, 0.03], [0.02, 0.04], "helped the post classifier on DATA; the other"),
+        ([-0.03, -0.01], [-0.04, 0.02], "hurt the raw classifier on DATA; the other"),
+        ([0.01, 0.03], [-0.04, -0.02], "raw classifier and hurt the post classifier on DATA. "),
+        ([-0.01, 0.03], [-0.02, 0.04], "no significant difference on DATA. "),
     ],
 )
-def test_verdict_is_one_sentence(raw, post, expected):
-    sentence = separation_tables.verdict(make_comparison(raw=raw, post=post))
-    assert expected in sentence and sentence.count(". ") == 0 and sentence.endswith(").")
-    assert f"raw {sum(raw) / 2:+.3f} [{raw[0]:+.3f}, {raw[1]:+.3f}]" in sentence
+def test_verdict_is_followed_by_the_numbers(raw, post, expected):
+    text = separation_tables.verdict(make_comparison(raw=raw, post=post))
+    assert expected.replace("DATA", "gm_irmas (rendered music)") in text
+    assert text.count(". ") == 1 and text.endswith("].")
+    assert f"raw {sum(raw) / 2:+.3f} [{raw[0]:+.3f}, {raw[1]:+.3f}]" in text
 
 
 @pytest.mark.parametrize(
@@ -321,7 +322,7 @@ def test_verdict_is_one_sentence(raw, post, expected):
         (["--stems=musdb"], "--stems musdb: unknown; choose from gm_musdb and musdb18"),
         (["--output=masks"], "--output masks: unknown; choose from attenuation, direct and mask"),
         (["--listen=both"], "--listen both: unknown; choose from features and audio"),
-        (["--stems-path=x"], "--stems-path: only applies to --stems musdb18"),
+        (["--stems-path=x"], "--stems-path: only applies to musdb18"),
         (["--dataset=folder"], "--dataset folder: unknown; choose from gm_irmas and irmas"),
         (["--separator=nowhere"], "nowhere: no such folder"),
     ],

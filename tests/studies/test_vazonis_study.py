@@ -137,7 +137,7 @@ def test_input_of_the_paper_runs_on_request(fake_runs, tmp_path):
     assert study(tmp_path, "--rows=lstm_paper") == 0
     ((name, _, settings),) = fake_runs
     assert name == "lstm_paper" and settings["data.format"] == "stereo44k"
-    assert "LSTM, input of the paper" in (tmp_path / "report.md").read_text()
+    assert "LSTM, the paper's input" in (tmp_path / "report.md").read_text()
 
 
 def test_quick_runs_two_networks_with_brief_training(fake_runs, tmp_path):

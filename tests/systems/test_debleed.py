@@ -95,7 +95,7 @@ def test_options_against_musical_noise(folder, tmp_path, capsys):
     capsys.readouterr()
     for words, message in (
         (["--smoothing-s", "-1"], "--smoothing-s=-1.0: expected 0 to 60 seconds"),
-        (["--prior-s", "0.2"], "--prior-s: only applies to --method mmse; name both or neither"),
+        (["--prior-s", "0.2"], "--prior-s: only applies to --method mmse; set both or neither"),
         (["--method", "mse"], "unknown --method 'mse': did you mean 'mmse'?"),
     ):
         assert call(folder, "--out", tmp_path / "other", *words) == 1
@@ -317,7 +317,7 @@ def test_interruption_leaves_no_partial_files(folder, tmp_path, monkeypatch, cap
     monkeypatch.setattr(writing.TrackWriter, moment, interrupt)
     for out in ("kept", "new/deep"):
         assert call(folder, "--out", tmp_path / out, "--overwrite", *SMALL_WORDS) == 130
-    assert "interrupted; the same command starts over" in capsys.readouterr().err
+    assert "interrupted; run the same command again to start over" in capsys.readouterr().err
     assert sorted(os.listdir(tmp_path)) == ["in", "kept"]
     assert os.listdir(tmp_path / "kept") == ["alto.wav"]
     assert (tmp_path / "kept" / "alto.wav").read_text() == "earlier"

@@ -154,7 +154,7 @@ def test_the_outputs_name_the_systems(capsys):
     page = report_pages.Page(open("r.html").read())
     assert {"tiny in a; tiny in c", "unknown data"} <= set(page.texts("td"))
     (caption,) = {text for text in page.texts("figcaption") if "S2: " in text}
-    assert "(max: largest of the window probabilities; S2: sum of" in caption
+    assert "(max: maximum of the window probabilities; S2: sum of" in caption
 
 
 def test_of_a_single_system_the_outputs_are_as_before(capsys):
@@ -167,7 +167,7 @@ def test_of_a_single_system_the_outputs_are_as_before(capsys):
 
 def test_mistakes_are_reported_in_one_line(capsys):
     for words, message in (
-        (["--workdir", "a", "--workdir", "./a"], "./a: named twice; name each system once"),
+        (["--workdir", "a", "--workdir", "./a"], "./a: named twice; list each system once"),
         (["--workdir", "a", "--workdir", "d"], "d: no such folder"),
         (["--workdir", "a", "--workdir", "c", "--threshold", "loud"], "threshold 'loud'"),
         (["--workdir", "a", "--workdir="], "--workdir: empty name"),

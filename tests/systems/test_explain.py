@@ -99,7 +99,9 @@ def test_segment_contains_the_named_time(explainer):
     for at_s, start_s in ((0.0, 0.0), (2.5, 1.0), (5.0, 2.0)):
         segment = explainer.explain(samples, sample_rate_hz=RATE_HZ, at_s=at_s).segment
         assert segment.start_s == pytest.approx(start_s)
-    with pytest.raises(UserError, match="array: 5.1 s is not within its 5 s; name another time"):
+    with pytest.raises(
+        UserError, match="array: 5.1 s is outside the recording of 5 s; choose another time"
+    ):
         explainer.explain(samples, sample_rate_hz=RATE_HZ, at_s=5.1)
 
 
@@ -135,7 +137,7 @@ def test_files_are_drawn_and_others_reported(workdir, tmp_path, capsys):
     printed = capsys.readouterr()
     lines = [line for line in printed.err.splitlines() if line.startswith("error: ")]
     assert len(lines) == 2 and "2 of 4 files failed" in printed.err
-    assert "damaged.wav" in lines[0] and "quiet.wav: silent; name a recording" in lines[1]
+    assert "damaged.wav" in lines[0] and "quiet.wav: silent; choose a recording" in lines[1]
     assert [line.split()[1] for line in printed.out.splitlines()] == ["0:05", "0:05"]
     pictures = ["a-classes.png", "a-deconvolution.png", "b-classes.png", "b-deconvolution.png"]
     assert sorted(path.name for path in out.iterdir()) == pictures
@@ -157,16 +159,16 @@ def test_errors_are_one_line(workdir, tmp_path, capsys):
     file, out = tmp_path / "a.wav", tmp_path / "out"
     for words, message in (
         ((file, "--workdir", separator, "--out", out), "contains a separator (tiny), not a recog"),
-        ((file, "--workdir", workdir, "--out", file), f"--out {file}: is a file; name a folder"),
+        ((file, "--workdir", workdir, "--out", file), f"--out {file}: is a file; choose"),
         ((file, "--workdir", workdir, "--out", ""), "--out: empty name"),
         # Before the system is loaded.
         ((file, "--workdir", "no", "--out", file / "b"), f"{file} is not a writable folder"),
-        ((file, "--workdir", "no", "--out", out, "--classes="), "--classes '': names nothing"),
-        ((file, "--workdir", "no", "--out", out, "--classes", ","), "--classes ',': names nothing"),
-        (("", "--workdir", workdir, "--out", out), "empty path; name a file or folder"),
+        ((file, "--workdir", "no", "--out", out, "--classes="), "--classes '': contains no name"),
+        ((file, "--workdir", "no", "--out", out, "--classes", ","), "',': contains no name"),
+        (("", "--workdir", workdir, "--out", out), "empty path; specify a file or folder"),
         ((file, "--workdir", workdir, "--out", out, "--classes=vix"), "did you mean 'vio'?"),
-        ((file, "--workdir", workdir, "--out", out, "--at=9"), "9 s is not within its 5 s"),
-        ((file, "--workdir", tmp_path / "no", "--out", out), "no such folder; name the --workdir"),
+        ((file, "--workdir", workdir, "--out", out, "--at=9"), "9 s is outside the recording"),
+        ((file, "--workdir", tmp_path / "no", "--out", out), "no such folder; specify the"),
         ((tmp_path / "b.wav", "--workdir", workdir, "--out", out), "b.wav: no such file"),
     ):
         assert call(*words) == 1
@@ -191,7 +193,7 @@ def write_system(folder, frontend, model):
 def test_network_without_a_spectrogram_is_rejected(tmp_path):
     frontend = dict(name="fft_magnitude", length_samples=4000)
     folder = write_system(tmp_path, frontend, dict(name="dense", units=(4,)))
-    with pytest.raises(UserError, match="takes no spectrogram .frontend fft_magnitude.; name"):
+    with pytest.raises(UserError, match="does not use spectrograms .frontend fft_magnitude.; name"):
         explainers.load_explainer(folder)
 
 

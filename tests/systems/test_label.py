@@ -301,7 +301,7 @@ def test_an_interruption_or_a_full_disk_leaves_no_files(folder, tmp_path, monkey
     monkeypatch.setattr(figures, "save", interrupt)
     for out in ("kept", "new/deep"):
         assert call(*words, "--out", tmp_path / out) == 130
-    assert "interrupted; the same command starts over" in capsys.readouterr().err
+    assert "interrupted; run the same command again to start over" in capsys.readouterr().err
     assert sorted(os.listdir(tmp_path)) == ["in", "kept"]
     assert os.listdir(tmp_path / "kept") == ["labels.txt"]
     assert (tmp_path / "kept/labels.txt").read_text() == "earlier"

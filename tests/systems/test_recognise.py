@@ -109,8 +109,8 @@ def test_channels_of_ordinary_stereo_are_averaged(recogniser, tmp_path):
     [
         (music()[:10], r"too short: 0.000\d s"),
         (music()[:1000], r"too short: 0.02 s"),
-        (np.full(RATE_HZ, 0.5, np.float32), "no sound but a constant"),
-        (np.tile(np.array([0.5, -0.2], np.float32), (RATE_HZ, 1)), "no sound but a constant"),
+        (np.full(RATE_HZ, 0.5, np.float32), "constant signal"),
+        (np.tile(np.array([0.5, -0.2], np.float32), (RATE_HZ, 1)), "constant signal"),
         (np.zeros(RATE_HZ, np.float32), "silent"),
         (1e-5 * music(), "silent"),
     ],
@@ -148,7 +148,7 @@ def test_missing_content_is_noted_for_music_resampled_from_low_rates():
         for low_hz, edges in ((8000, ("3.7", "3.8", "3.9")), (11_025, ("5.1", "5.2", "5.3"))):
             (note,) = clip_notes(audio.resample(mono[:, None], RATE_HZ, low_hz)[:, 0], low_hz)
             assert note in [
-                f"no content above {e} kHz; the system hears up to 11.0 kHz" for e in edges
+                f"no content above {e} kHz; the system analyses up to 11.0 kHz" for e in edges
             ]
 
 
@@ -156,7 +156,7 @@ def test_missing_content_is_noted_beside_the_labels(recogniser, tmp_path, workdi
     low = audio.resample(music()[:, None], RATE_HZ, 3000)[:, 0]
     result = recognize(recogniser, tmp_path, low, 3000)
     assert re.fullmatch(
-        r"no content above 1\.[45] kHz; the system hears up to 4\.0 kHz", result.note
+        r"no content above 1\.[45] kHz; the system analyses up to 4\.0 kHz", result.note
     )
     assert result.labels
     assert result.to_dict()["note"] == result.note

@@ -216,7 +216,7 @@ def test_folder_with_many_formats_and_faulty_files(workdir, tmp_path, capsys):
     assert call(source / "song.ogg", "--workdir", workdir, "--out", out) == 0
     assert (out / "song").is_dir()
     assert call(out, "--workdir", workdir, "--out", out) == 1
-    assert "is the folder that is searched" in capsys.readouterr().err
+    assert "is also searched for audio" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("rate_hz", [6000, 11_025, 16_000])
@@ -308,7 +308,7 @@ def test_samples_far_beyond_full_scale_are_rejected(workdir, tmp_path, capsys):
         irec_jax.separate(1e30 * music(1), workdir=workdir, sample_rate=RATE_HZ)
     (tmp_path / "file").touch()
     words = [tmp_path / "huge.wav", "--workdir", workdir, "--out", tmp_path / "file"]
-    assert call(*words) == 1 and "is a file; name a folder" in capsys.readouterr().err
+    assert call(*words) == 1 and "is a file; choose a folder" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("quick")

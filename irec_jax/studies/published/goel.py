@@ -1,10 +1,10 @@
-"""Accuracies of Goel on five instruments of IRMAS's training clips: tables II to IX.
+"""Accuracies reported by Goel for five instruments in the IRMAS training clips: tables II to IX.
 
 Goel's code splits the windows of both channels at random, so that windows of the same clip are in
 both training and test.
 """
 
-CITATION = "Goel, tables II to IX: windows of IRMAS's training clips, split at random"
+CITATION = "Goel, tables II to IX: windows of the IRMAS training clips, split at random"
 
 #: Tables II to V: cell and chunk length in samples -> accuracy on training, validation and test,
 #: with 50, 100 and 150 hidden units.
@@ -18,7 +18,7 @@ _RECURRENT = {
     ("blstm", 300): ((0.583, 0.549, 0.5218), (0.5914, 0.571, 0.5336), (0.589, 0.585, 0.5461)),
     ("blstm", 100): ((0.642, 0.5978, 0.55), (0.657, 0.6614, 0.5809), (0.655, 0.6329, 0.6216)),
 }
-#: The same by cell and then by (chunk length, hidden units).
+#: Tables II to V by cell and then by (chunk length, hidden units).
 RECURRENT = {
     cell: {
         (x_len, hidden): accuracies

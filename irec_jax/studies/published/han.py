@@ -1,15 +1,19 @@
-"""Results of Han, Kim and Lee (2017) on IRMAS's test clips: tables IV and V, mean of three runs."""
+"""Results of Han, Kim and Lee (2017) on the IRMAS test clips: tables IV and V.
+
+Scores are means over three runs.
+"""
 
 CITATION = "Han, Kim and Lee 2017, tables IV and V, mean of three runs"
 DATASET = "irmas"
 
-#: Micro and macro F1 of Bosch et al. (2012): figure 3, from the gains of 19.6 and 16.4 % over them.
+#: Micro and macro F1 of Bosch et al. (2012), derived from the gains of 19.6 and 16.4 % in figure 3.
 BOSCH = (0.503, 0.432)
-#: Approximate micro and macro recall of Fuhrmann and Herrera (2010), section V-A. Figure 3 has no
-#: other numbers for them; their precision is the highest of the three systems.
+#: Approximate micro and macro recall of Fuhrmann and Herrera (2010), section V-A. The paper states
+#: no other numbers for this system, which has the highest precision of the three in figure 3.
 FUHRMANN_RECALL = 0.25
 
-#: Activation, aggregation and threshold -> micro precision, recall and F1, then the macro ones.
+#: Activation, aggregation and threshold -> micro precision, recall and F1, then macro precision,
+#: recall and F1.
 SCORES = {
     "tanh, S2 0.50": (0.416, 0.625, 0.499, 0.348, 0.537, 0.399),
     "ReLU, S2 0.50": (0.640, 0.550, 0.591, 0.521, 0.508, 0.486),
@@ -19,7 +23,7 @@ SCORES = {
     "LReLU 0.33, S1 0.16": (0.627, 0.572, 0.595, 0.525, 0.502, 0.486),
 }
 
-#: Windows of figure 4 in seconds, the best one, and the one that is clearly worst.
+#: Window lengths in figure 4 in seconds: all, the best one, and the clearly worst one.
 WINDOWS_S, BEST_WINDOW_S, WORST_WINDOW_S = (0.5, 1.0, 1.5, 3.0), 1.0, 3.0
 #: Lowest and highest threshold on S2 in figure 4.
 S2_THRESHOLDS = (0.2, 0.6)

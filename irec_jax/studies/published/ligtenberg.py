@@ -1,22 +1,23 @@
 """Results of Ligtenberg (2022): separation (table 4.1) and recognition after it (table 4.2).
 
-The recogniser's L2 weight and epoch were chosen by the AUC of the test clips.
+The recogniser's L2 weight and epoch were chosen by the AUC on the test clips.
 """
 
-#: Table 4.1: amplitude SDR in dB, mean and standard deviation over tracks, of the separator's
-#: output and of the postprocessed one; and the t-test of the two on independent samples.
+#: Table 4.1: amplitude SDR in dB (mean and standard deviation over tracks) of the separator's
+#: output before and after postprocessing, and the independent-samples t-test between them.
 SDR_CITATION = "Ligtenberg 2022, table 4.1"
 SDR_DATASET = "MUSDB18 test, 50 tracks"
 AMPLITUDE_SDR_DB = {"raw": {"mean": 9.33, "sd": 4.29}, "post": {"mean": 7.29, "sd": 3.25}}
 T_TEST = {"t": 2.69, "df": 98, "p_value": 0.008}
 
-#: Section 3.1: clips and labels of the recogniser's training (with validation) and test.
+#: Section 3.1: number of training (including validation) and test clips of the recogniser, and
+#: number of their labels.
 NUM_CLIPS = {"training": 8006, "test": 766}
 NUM_LABELS = {"training": 8911, "test": 1279}
 
-#: Table 4.2: system -> area under the ROC curve and the half width printed after ±, for
-#: classifiers of original (base), separated (raw) and postprocessed (post) audio; and the D score
-#: of raw and of post against base.
+#: Table 4.2: area under the ROC curve and the half width printed after ± for classifiers of
+#: original (base), separated (raw) and postprocessed (post) audio, and the D scores of raw and post
+#: against base.
 AUC_CITATION = "Ligtenberg 2022, table 4.2"
 AUC_DATASET = "IRMAS test part 3, 766 clips of 3 s"
 
@@ -39,5 +40,5 @@ AUC = {
     "vio": _row((0.872, 0.02), (0.911, 0.017), (0.892, 0.019), 0.001, -0.018),
     "voi": _row((0.842, 0.013), (0.861, 0.012), (0.865, 0.012), -0.005, -0.002),
 }
-#: Study of L2 weights (section 4.2.1, figure 4.5): the weight with the highest area, and that area.
+#: Study of L2 weights (section 4.2.1, figure 4.5): weight with the highest test AUC, and that AUC.
 L2_STUDY = {"base": ("1e-05", 0.732), "raw": ("1e-06", 0.807), "post": ("1e-06", 0.82)}

@@ -1,8 +1,9 @@
 """Results of Seipel (2018): crosstalk reduction (tables 3.3 to 3.6) and recognition (chapter 4).
 
 Crosstalk reduction: four anechoic orchestral excerpts of 9 to 14 parts, with crosstalk of at most
--6, -12 and -18 dB. Recognition: concert recordings of the Berlin University of the Arts. Its scores
-are only drawn (figures 4.4 to 4.6); `FINDINGS` are the statements of the text about them.
+-6, -12 and -18 dB. Recognition: concert recordings of the Berlin University of the Arts. The
+recognition scores are shown only as curves (figures 4.4 to 4.6); `FINDINGS` summarises what the
+text says about them.
 """
 
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from typing import NamedTuple
 LEVELS_DB = (-6, -12, -18)
 CITATION = "Seipel 2018, tables 3.3 to 3.6: anechoic recordings of four orchestral excerpts"
 
-#: Table 3.3, by level: correlation of the inverse mixing matrix with I - L, L being the weights.
+#: Table 3.3, by level: correlation of the inverse mixing matrix with I - L for estimated weights L.
 CORRELATION = {
     "Beethoven": (0.437, 0.964, 0.933),
     "Bruckner": (0.595, 0.961, 0.941),
@@ -42,7 +43,7 @@ RECOGNITION_CITATION = "Seipel 2018, chapter 4: concert recordings, 92 training 
 
 
 class Instrument(NamedTuple):
-    """A row of table 4.2: megabytes, hours, and number of tracks (for the mixes, of pieces)."""
+    """A row of table 4.2: megabytes, hours, and number of tracks (number of pieces for `MIXES`)."""
 
     megabytes: float
     hours: float
@@ -66,19 +67,20 @@ INSTRUMENTS = {
     "violoncello": Instrument(5399.067, 17.00, 104),
 }
 MIXES = Instrument(6082.926, 19.16, 116)
-#: Training and test pieces as stated in section 4.4.1; table 4.2 has one more.
+#: Number of training and test pieces in section 4.4.1; table 4.2 has one piece more.
 NUM_PIECES = (92, 23)
-#: Figure 4.3 draws the lengths of the pieces without stating them. Their mean, from table 4.2.
+#: Mean length of the pieces, computed from table 4.2; figure 4.3 shows the lengths without numbers.
 MEAN_PIECE_S = 3600 * MIXES.hours / MIXES.num_tracks
-#: Frames per instance with the best scores in figure 4.4, and their duration as printed.
+#: Frames per instance with the best scores in figure 4.4, and the printed duration.
 BEST_FRAMES, BEST_S = 112, 2.60
-#: Frames per instance of section 4.5.1, context (figure 4.5) and instances per bag (figure 4.6).
+#: Values of frames per instance (section 4.5.1), context (figure 4.5) and instances per bag (figure
+#: 4.6).
 FRAMES, CONTEXTS, INSTANCES = tuple(range(16, 161, 16)), (1, 3, 5, 7), (1, 3, 5)
-#: Figure -> what sections 4.5.1 to 4.5.3 state about it.
+#: Figure -> finding stated in sections 4.5.1 to 4.5.3.
 FINDINGS = {
     "4.4": "all scores rise up to 112 frames (2.60 s) and then fall slightly; the AUC stays at the "
     "same level",
-    "4.5": "a context of 3 improves the scores, above all of short instances; with 5 and 7 they "
-    "fall as instances become longer",
-    "4.6": "multiple-instance learning improves nothing, neither with 3 nor with 5 instances",
+    "4.5": "a context of 3 improves the scores, especially for short instances; with a context of "
+    "5 or 7, the scores fall as instances become longer",
+    "4.6": "multiple-instance learning does not improve any score, with either 3 or 5 instances",
 }

@@ -1,15 +1,15 @@
-"""Results of Vazonis et al. (2022) on IRMAS's test clips, 11 classes, threshold 0.5."""
+"""Results of Vazonis et al. (2022) on the IRMAS test clips, with 11 classes and threshold 0.5."""
 
 CITATION = "Vazonis et al. 2022"
 DATASET = "irmas"
 
-#: Network -> micro precision, recall and F1 (None: not stated).
+#: Network -> micro precision, recall and F1; None if not stated.
 MICRO = {
     "LSTM": (0.25, 0.75, 0.38),
     "FFT and dense layers": (0.18, 0.68, 0.29),
     "FFT and dense layers, 75 epochs": (None, None, 0.16),
 }
-#: Micro F1 of the five systems of Bosch et al. (2012), as cited there.
+#: Micro F1 of the five systems of Bosch et al. (2012), as cited by Vazonis et al.
 BOSCH = {
     "one model, mono mix": 0.378,
     "one model, four streams by panning": 0.451,
