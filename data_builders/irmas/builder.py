@@ -54,7 +54,7 @@ class Irmas(StreamingBuilder):
     RELEASE_NOTES = {"1.0.0": "All clips, merged song groups, contradictory clips flagged."}
     BUILDER_CONFIGS = [
         tfds.core.BuilderConfig(
-            name=name, description=f"{f.num_channels} channel(s) at {f.sample_rate_hz} Hz"
+            name=name, description=f"channels: {f.num_channels}, rate: {f.sample_rate_hz} Hz"
         )
         for name, f in FORMATS.items()
     ]

@@ -9,8 +9,8 @@ A piece passes through these modules in order; each can be used without the next
   vibrato and swells;
 - `singer`: performance of a vocal part, and vowels and consonants for its audio;
 - `synth`, `sampler`: from a part to audio, with a SoundFont or recordings of single notes;
-- `mix`: from stems to a stereo mixture, with levels by RMS, equaliser, panning, reverberation and
-  mastering.
+- `mix`: from stems to a stereo mixture, with RMS-based levels, equalisation, panning, reverberation
+  and mastering.
 
 `instruments` is the catalogue of instruments, `libraries` finds sound libraries, `arrange` composes
 the parts of an ensemble, `seeding` creates reproducible random generators, `pool` renders on all

@@ -1,4 +1,4 @@
-"""Mixdown of stems to stereo: levels by RMS, equaliser, panning, reverberation and mastering.
+"""Mixdown of stems to stereo: RMS-based levels, equalisation, panning, reverberation, mastering.
 
 All processing in `mixdown` is linear, so the finished stems add up to the mixture, except for noise
 that mastering adds. Audio is float32 (T, 1) or (T, 2) at `synth.SAMPLE_RATE_HZ`.

@@ -19,6 +19,7 @@ from av.stream import Discard
 
 from irec_jax.audio.parts import Damaged, Part, Window, read_bytes
 from irec_jax.audio.samples import BLOCK_SAMPLES
+from irec_jax.text import plural
 
 # FFmpeg also opens playlists, which refer to other files and URLs; allow self-contained files only.
 _AV_OPTIONS = {"protocol_whitelist": "none"}
@@ -108,7 +109,8 @@ def _open_soundfile(
 
 def missing_stream(stream: int, num_streams: int) -> Damaged:
     """Return the error for a stream that a file does not contain."""
-    fault = f"has no audio stream {stream}: its {num_streams} streams are numbered from 0"
+    streams = plural(num_streams, "audio stream")
+    fault = f"has no audio stream {stream}: it contains {streams}, numbered from 0"
     return Damaged(fault, "name one of these")
 
 

@@ -14,7 +14,7 @@ from irec_jax.audio.tracks import Track, open_track, prefetch, read_tracks
 from irec_jax.audio.writing import check_output_files
 from irec_jax.errors import UserError
 from irec_jax.progress import progress_bar
-from irec_jax.text import join_names, printable
+from irec_jax.text import join_names, plural, printable
 
 #: File names of a session's mix, reduced to lower-case letters.
 MIX_NAMES = frozenset(
@@ -59,8 +59,8 @@ def find_tracks(
     track_names = [name for name in names if _is_track(folder / name)]
     if len(track_names) < min_tracks:
         raise UserError(
-            f"{folder}: contains {len(track_names)} tracks; expected at least {min_tracks}, one "
-            "audio file for each microphone"
+            f"{folder}: contains {plural(len(track_names), 'track')}; expected at least "
+            f"{min_tracks}, one audio file for each microphone"
         )
     opened = prefetch(map(open_track, (folder / name for name in track_names)))
     options = dict(desc="opening", unit="track", delay=1, disable=not progress)

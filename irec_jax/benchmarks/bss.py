@@ -18,6 +18,7 @@ from irec_jax.benchmarks import timing
 from irec_jax.errors import UserError
 from irec_jax.metrics import bss
 from irec_jax.metrics.ratios import LIMIT_DB
+from irec_jax.text import plural
 
 OURS = "irec-jax"
 REUSED = "irec-jax, prepared references"
@@ -100,7 +101,8 @@ def main(arguments: list[str]) -> None:
     expected = mir_eval_scores(sources, estimates)
     seconds[PEER] = [time.perf_counter() - start]
 
-    print(f"BSS-Eval of {len(sources)} x {sources.shape[1]} samples, {options.rounds} rounds")
+    size = f"{len(sources)} x {sources.shape[1]} samples"
+    print(f"BSS-Eval of {size}, {plural(options.rounds, 'round')}")
     print(timing.environment(("jax", "jaxlib", "numpy", "scipy", "mir_eval")))
     print(timing.table(seconds, ours=OURS))
     print("score in dB: mir_eval's minimum and maximum, our maximum deviation from mir_eval")

@@ -244,7 +244,7 @@ def torch_peers(
     # XLA also computes float32 products in TF32.
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     peers: dict[str, Callable[[], float]] = {}
-    note = ""
+    notes = []
     options: dict[str, Any] = dict(device=device, bfloat16=bfloat16, updates=updates)
     for name, compiled in (("PyTorch", False), ("PyTorch compiled", True)):
         try:
@@ -253,8 +253,8 @@ def torch_peers(
             step()
             peers[name] = step
         except Exception as error:  # compilers raise many types of errors
-            note = f"{name} failed ({type(error).__name__})"
-    return peers, note
+            notes.append(f"{name} failed ({type(error).__name__})")
+    return peers, "; ".join(notes)
 
 
 def check_losses(losses: Mapping[str, float]) -> None:

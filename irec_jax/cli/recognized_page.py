@@ -1,4 +1,4 @@
-"""The HTML page of `irec recognize`, which is written while files are recognised."""
+"""The HTML page of `irec recognize`, rewritten as each file is processed."""
 
 import shutil
 import tempfile
@@ -25,8 +25,8 @@ class PageFile(RewrittenFile):
 
     Args:
         path: a new or empty file.
-        files: all files that will be recognised.
-        systems: the systems that recognise them.
+        files: all input files.
+        systems: the recognisers that are applied to them.
         threshold: name or number of the threshold, as typed.
         audio: 'embed', 'link' or 'none'.
     """

@@ -4,7 +4,7 @@
     values.npy   int16 (N, *shape), memory-mapped for reading
     done.npy     uint8 (N,), 1 for each clip whose values have been written
 
-Values lie within -1..1 and are stored multiplied by 32768. Interrupted writing can be resumed.
+Values lie within -1..1 and are stored multiplied by 32768. An interrupted write can be resumed.
 """
 
 import dataclasses

@@ -109,8 +109,8 @@ def _signs(labels: np.ndarray, predictions: np.ndarray, classes: Sequence[str]) 
     constant = _constant_classes(labels, predictions)
     if constant is not None:
         signs.append(
-            f"{constant[0]} classes are predicted nearly always and {constant[1]} nearly never, "
-            "whether or not the instrument plays"
+            f"whether or not the instrument plays, {plural(constant[0], 'class', 'classes')} "
+            f"nearly always and {constant[1]} nearly never predicted"
         )
     return signs
 

@@ -325,7 +325,7 @@ def _resynthesise_segment(
 
 
 def _num_frames_before(frontend: SpectrogramDb) -> int:
-    """Return the number of frames that start in the zeros before the recording."""
+    """Return the number of frames that start in the zero padding before the recording."""
     return -(-frontend.frame_length // frontend.hop_length)
 
 

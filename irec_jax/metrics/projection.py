@@ -36,6 +36,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Complex, Float, Float64, Shaped
 
 from irec_jax.metrics.ratios import double_precision
+from irec_jax.text import plural
 
 #: FFT length, except for very long filters and very short signals.
 _FFT_LENGTH = 2**14
@@ -116,7 +117,7 @@ def prepare(signals: Float[np.ndarray, "sources channels samples"], *, num_taps:
     num_bytes = 16 * (num_sources * num_channels * int(num_taps)) ** 2
     if num_bytes > min(_MAX_BYTES, _memory_bytes() / 2):
         raise ValueError(
-            f"reference has {num_sources} sources of {num_channels} channel(s): with "
+            f"reference has {num_sources} sources of {plural(num_channels, 'channel')}: with "
             f"num_taps={num_taps} the equations take {num_bytes / 1e9:.1f} GB; score fewer sources "
             "or reduce num_taps"
         )

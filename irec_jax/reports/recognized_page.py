@@ -41,15 +41,15 @@ class System:
 
 
 class RecognizedPage:
-    """Page with a section for each file, written while the files are being recognised.
+    """Page with a section for each file, rewritten as each file is processed.
 
     The page consists of `start()`, the `section` of each file so far, and `end()`. Its start states
     how many of the files are on the page.
 
     Args:
         path: path of the page; links to files are relative to its folder.
-        files: all files that will be recognised.
-        systems: systems that recognise them.
+        files: all input files.
+        systems: recognisers that are applied to them.
         threshold: name or value of the threshold, as typed.
         provenance: result of `provenance.environment`.
     """
