@@ -28,6 +28,13 @@ def _parser() -> CommandParser:
         help="calibrate the probabilities on the validation clips, so that 70 %% of the classes "
         "with a score of 0.7 are present",
     )
+    parser.add_argument(
+        "--threshold",
+        metavar="NAME",
+        default="fixed",
+        help="threshold that the exported recogniser applies by default: fixed (default), or "
+        "validation or validation_per_class, which were tuned on the validation clips",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier export in DIR")
     return parser
 
@@ -46,6 +53,7 @@ def main(words: Sequence[str]) -> None:
         arguments.out,
         card=arguments.card,
         calibrate=arguments.calibrate,
+        threshold=arguments.threshold,
         overwrite=arguments.overwrite,
     )
     print(

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from irec_jax import registry
 from irec_jax.checkpoints import packaged
 from irec_jax.config.command import training_command
 from irec_jax.errors import UserError
@@ -45,6 +46,7 @@ def export(
     *,
     card: str | os.PathLike | None = None,
     calibrate: bool = False,
+    threshold: str = "fixed",
     overwrite: bool = False,
 ) -> Exported:
     """Export the recogniser that was trained in a workdir as a packaged system.
@@ -55,6 +57,7 @@ def export(
         card: a Markdown file to append to the model card, for example with the licence and remarks.
         calibrate: adjust the last layer so that probabilities agree with the observed frequencies
             of the classes in the validation clips; thresholds are adjusted accordingly.
+        threshold: name of the threshold that the exported recogniser applies by default.
         overwrite: replace an earlier packaged system in `out`.
 
     Raises:
@@ -72,6 +75,9 @@ def export(
     params, model_state = load_variables(workdir, task)
     if calibrate:
         params, system = _calibrate(workdir, params, system)
+    if threshold not in system["thresholds"]:
+        raise registry.unknown("threshold", threshold, system["thresholds"])
+    system["thresholds"]["fixed"] = system["thresholds"][threshold]
     parameters = packaged.encode_parameters(params, model_state)
     num_parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
     page = model_card(
