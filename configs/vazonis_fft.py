@@ -8,8 +8,8 @@ Reported micro P / R / F1 on IRMAS at threshold 0.5:
   --config=configs/vazonis_fft.py:dataset=irmas                                         F1 .16
   ...  --config.training.num_epochs=150                                      .18 / .68 / .29
 
-The second result was obtained after more than 75 epochs; the exact number is not stated. Its scores
-by class are .48 / .80 / .60 for voice and .02 / .74 / .05 for clarinet.
+The second result was obtained after more than 75 epochs; the exact number is not stated. The scores
+for voice are .48 / .80 / .60, and for clarinet .02 / .74 / .05.
 
 Measured on rendered audio (`gm_irmas` 1.0.0 `small`, seed 0) with the best of 4 epochs by
 validation loss: micro F1 .374 [.338, .408]; predicting the majority class gives .265.
