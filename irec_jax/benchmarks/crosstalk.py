@@ -167,7 +167,7 @@ def main(arguments: list[str]) -> None:
         arguments,
         tracks=(14, 2, "number of tracks"),
         seconds=(180.0, 1, "length of the recording in seconds"),
-        rounds=(3, 1, "number of rounds of each implementation, and of runs on files"),
+        rounds=(3, 1, "number of rounds of each implementation, and number of runs on files"),
     )
 
     spots = make_spots(options.tracks, options.seconds)
@@ -181,7 +181,7 @@ def main(arguments: list[str]) -> None:
         outs = [Path(parent, f"run {number}") for number in range(options.rounds)]
         speeds = [debleed(folder, out, progress=False).speed for out in outs]
     runs = ", ".join(f"{speed:.1f}" for speed in speeds)
-    print(f"files to files: {runs} x real time (the first run includes compilation)", flush=True)
+    print(f"processing files: {runs} x real time (the first run includes compilation)", flush=True)
 
     spectrograms = np.stack([np.asarray(magnitudes(spot)) for spot in spots])
     del spots
