@@ -1,4 +1,4 @@
-"""Plan of the songs of `gm_musdb`; the size `full` has as many songs as MUSDB18."""
+"""Plan of the songs of `gm_musdb`; size `full` has as many songs as MUSDB18."""
 
 import dataclasses
 

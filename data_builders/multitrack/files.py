@@ -23,7 +23,7 @@ from irec_jax.audio.multitrack import is_mix
 from irec_jax.errors import UserError
 from irec_jax.labels import ORCHESTRA
 
-#: Other names of instruments of `labels.ORCHESTRA`.
+#: Other names of the instruments in `labels.ORCHESTRA`.
 ALIASES = {
     "cello": "violoncello",
     "bass": "double_bass",
@@ -56,7 +56,7 @@ class PieceFiles:
 
 
 def parse_classes(classes: str | Sequence[str] | None) -> tuple[str, ...] | None:
-    """Return the class names in the option `classes` (see `builder.make_config`); None for `all`.
+    """Return the class names in the `classes` option (see `builder.make_config`); None for `all`.
 
     Raises:
         UserError: if the list is empty.
@@ -139,7 +139,7 @@ def make_piece(name: str, files: Iterable[File], classes: Sequence[str] | None) 
             unknown = registry.unknown("instrument", path.stem, classes or ())
             raise UserError(
                 f"{file.origin}: {unknown}; name the file <instrument>[-N]{path.suffix} or set the "
-                "option classes"
+                "classes option"
             )
         track, label = track_and_class
         if track in labels:

@@ -85,7 +85,7 @@ def _track_in_folder(name: str, files: Sequence[File]) -> TrackFiles:
         if stream in streams:
             other = PurePosixPath(streams[stream][0].name).name
             raise UserError(f"{file.origin}: is the same stream as {other}; remove one")
-        if stream in STREAMS:  # other files, such as the accompaniment, are sums of these
+        if stream in STREAMS:  # other files, such as the accompaniment, are sums of stems
             streams[stream] = (file, 0)
     if not streams:
         raise UserError(f"{files[-1].origin}: not a stream of a track; expected {_LAYOUT}")
