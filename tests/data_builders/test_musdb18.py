@@ -131,9 +131,9 @@ def test_streams_are_decoded_as_by_ffmpeg(part):
         }
         assert min(errors, key=errors.get) == 0
         assert errors[0] < 0.02 * np.mean(middle**2)
-    with pytest.raises(UserError, match="has no audio stream 5: it contains 5 audio streams, numbered from 0"):
+    with pytest.raises(UserError, match="has no audio stream 5: it contains 5 audio streams,"):
         audio.read(path, stream=5)
-    with pytest.raises(UserError, match="mixture.wav: has no audio stream 1: its 1 streams are"):
+    with pytest.raises(UserError, match="mixture.wav: has no audio stream 1: it contains 1 audio "):
         audio.info(part / "train" / TRAINS / "mixture.wav", stream=1)
 
 
