@@ -52,7 +52,7 @@ class File(NamedTuple):
 
     @property
     def identity(self) -> tuple[int, int]:
-        """Device and inode, which are equal for all links to a file and all spellings of its path."""
+        """Device and inode, equal for all links to a file and all spellings of its path."""
         status = os.stat(self.disk_path)
         return status.st_dev, status.st_ino
 

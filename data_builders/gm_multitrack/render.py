@@ -34,7 +34,7 @@ class _Seat:
     Attributes:
         instrument: name in the catalogue.
         lead_weight: weight when the leading player is drawn.
-        bass_rank: priority as the bass instrument, from 1 (low) to 5 (high); 0 for never.
+        bass_rank: priority for playing the bass, from 1 (low) to 5 (high); 0 for never.
         level_db: level in the mix.
         pan: position from -1 (left) to 1 (right).
     """

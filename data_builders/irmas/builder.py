@@ -1,8 +1,8 @@
 """IRMAS: predominant instrument recognition in Western music recordings (Bosch et al. 2012).
 
-The dataset has 6,705 training clips of 3 s, each labelled with one of 11 instruments, and 2,874 test
-clips of 5 to 20 s, labelled with one to five instruments. It is for non-commercial use only; clips
-must not be redistributed.
+The dataset has 6,705 training clips of 3 s, each labelled with one of 11 instruments, and 2,874
+test clips of 5 to 20 s, labelled with one to five instruments. It is for non-commercial use only;
+clips must not be redistributed.
 
 Training songs that share byte-identical clips form one group (`song`), so that splits by song do
 not leak. Byte-identical test clips with different labels are kept and flagged (`contradictory`).

@@ -41,8 +41,8 @@ class StemBatches(RandomAccessBatches):
     all stems of any other example.
 
     Without `shuffle` (validation), consecutive windows, averaged over both channels, cover every
-    track to its end and are accompanied by the released mixture. The last batch is padded with examples
-    whose mask is 0.
+    track to its end and are accompanied by the released mixture. The last batch is padded with
+    examples whose mask is 0.
 
     A batch holds ``stems``, int16 (B, S, T), in the order of `stems`; ``num_samples``, int32 (B,),
     the number of samples before the padding; ``mask``, float32 (B,); and, without `shuffle`,
