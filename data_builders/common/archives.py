@@ -64,7 +64,7 @@ class File(NamedTuple):
             ValueError: if the file is in a zip.
         """
         if self.path is None:
-            raise ValueError(f"{self.origin}: in a zip, expected a file on disk")
+            raise ValueError(f"{self.origin}: is in a zip; expected a file on disk")
         return self.path
 
     def open(self) -> str | BinaryIO:

@@ -28,7 +28,7 @@ _U = TypeVar("_U")
 
 @dataclasses.dataclass(frozen=True)
 class Clip:
-    """An example before decoding; see `features.recognition_features`."""
+    """A clip that has not been decoded yet; see `features.recognition_features`."""
 
     file: File
     id: str

@@ -1,4 +1,4 @@
-"""A user's own clips: a folder per class, or a CSV file with paths and labels.
+"""A user's own clips: one folder per class, or a CSV file with paths and labels.
 
 - ``<class>/*.wav`` (flac, mp3, ogg, m4a ...), at any depth below the class folder;
 - ``train/<class>/*`` and ``test/<class>/*``;

@@ -43,7 +43,7 @@ SIZES = {
 
 @dataclasses.dataclass(frozen=True)
 class ClipPlan:
-    """A clip before it is composed.
+    """Plan of a clip.
 
     Attributes:
         split: ``train`` or ``test``.

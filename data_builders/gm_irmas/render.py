@@ -140,7 +140,7 @@ def render_example(task: tuple[ClipPlan, str | None, int, int]) -> tuple[str, di
 
 
 def _presence(stem: np.ndarray) -> float:
-    """Return the fraction of seconds in which a stem is at most 20 dB below its active level."""
+    """Return the fraction of one-second segments at most 20 dB below the stem's active level."""
     level_db = mix.active_rms_db(stem)
     if not np.isfinite(level_db):
         return 0.0
@@ -239,7 +239,7 @@ class _Arrangement:
             self._add(label, leads=leads, level_db=level_db, labelled=True)
 
     def _add_accompaniment(self, rng: Generator) -> None:
-        """Add instruments that are not predominant, whether they are IRMAS classes or not."""
+        """Add instruments that are not predominant, whether or not they are IRMAS classes."""
         clip = self.clip
         song = seeding.generator(*_song_key(clip), "others")
         weakest_db = min(self.levels_db.values())

@@ -102,7 +102,7 @@ SIZES = tuple(DURATIONS_S)
 
 @dataclasses.dataclass(frozen=True)
 class PiecePlan:
-    """A piece before it is composed.
+    """Plan of a piece.
 
     Attributes:
         split: ``train`` or ``test``.

@@ -13,7 +13,7 @@ SIZES = tuple(COUNTS)
 
 @dataclasses.dataclass(frozen=True)
 class SongPlan:
-    """A song before it is composed; its name is unique within the dataset and seeds the music."""
+    """Plan of a song; its name is unique within the dataset and seeds the music."""
 
     name: str
     duration_s: float

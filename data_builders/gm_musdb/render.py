@@ -57,7 +57,7 @@ _VOICES = ("choir", "voice ooh", "synth voice", "solo voice")
 
 @dataclasses.dataclass(frozen=True)
 class BandMember:
-    """One musician of the band.
+    """A musician in the band.
 
     Attributes:
         name: name within the song.
@@ -246,7 +246,7 @@ def _draw_instrumentation(
 def _notes(
     plan: SongPlan, sheet: LeadSheet, member: BandMember, sections: list[Section], grooves: dict
 ) -> list[BeatNote]:
-    """Compose the notes of a member for the sections in which the member plays."""
+    """Compose the notes of a member for the sections that the member plays in."""
     rng = _generator(plan, "notes", member.melody_name)
     if member.role == "drums":
         return band.drums(sheet, sections, grooves, rng)

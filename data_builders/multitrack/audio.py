@@ -19,7 +19,7 @@ from irec_jax import audio
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """The (key, example) pairs of a split, decoded on iteration, one segment at a time.
+    """The (key, example) pairs of a split, decoded during iteration, one segment at a time.
 
     Dry tracks become ``stems``; other tracks become ``spots``. A missing mix is replaced by the sum
     of the tracks, normalised to full scale.

@@ -40,7 +40,7 @@ _TEST_FRACTION = 0.2
 
 @dataclasses.dataclass(frozen=True)
 class PieceFiles:
-    """A piece before decoding.
+    """Files of a piece.
 
     ``tracks`` maps the unique name of each track to its class, and ``files`` maps it to its file.
     The tracks of a ``dry`` piece do not bleed into one another; those of a ``ragged`` piece may end

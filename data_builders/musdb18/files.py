@@ -24,7 +24,7 @@ _WAV_BYTES_PER_S = 4 * STEM_SAMPLE_RATE_HZ
 
 @dataclasses.dataclass(frozen=True)
 class TrackFiles:
-    """A track before decoding: the file and stream number of each of `labels.STREAMS`.
+    """Files of a track: the file and stream number of each of `labels.STREAMS`.
 
     ``origin`` is the name of the file or folder in messages.
     """

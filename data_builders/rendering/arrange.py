@@ -14,7 +14,7 @@ _ROLES = {**parts.ROLES, "bass": rhythm_section.bass, "drums": rhythm_section.dr
 
 @dataclasses.dataclass(frozen=True)
 class Musician:
-    """One player of an ensemble.
+    """A player in an ensemble.
 
     Attributes:
         name: name of the stem.

@@ -104,7 +104,7 @@ def _draw_kick(rng: Generator, metre: Metre, backbeats: tuple[int, ...], loud: b
 
 
 def _draw_cymbals(rng: Generator, metre: Metre, loud: bool) -> dict[int, Strokes]:
-    """Draw a cymbal pattern of regular steps; a closed hi-hat may be opened once in the bar."""
+    """Draw a regular cymbal pattern; a closed hi-hat may be opened once in the bar."""
     steps, num_steps = metre.steps, metre.steps * metre.beats
     weights = {CLOSED_HAT: 7.0, RIDE: 1.5, OPEN_HAT: 0.4}
     if loud:

@@ -19,7 +19,7 @@ _STROKE_ACCENTS = {"X": 1.0, "x": 0.3, "o": -1.2}
 
 
 def bass_pitch(sheet: theory.LeadSheet, beat: float, tone: int, *, low: int, high: int) -> int:
-    """Return the MIDI pitch of a bass note on the chord at a beat.
+    """Return the MIDI pitch of a bass note for the chord at a beat.
 
     Args:
         sheet: chords.

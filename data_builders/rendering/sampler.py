@@ -112,7 +112,7 @@ def _play_note(recordings: dict[int, Path], note: Note, part: Part) -> np.ndarra
 def note_positions(
     note: Note, part: Part, recorded: float, start_s: float, num_samples: int
 ) -> np.ndarray:
-    """Return the positions in a recording that the samples of a note are read from, (num_samples,).
+    """Return the positions in a recording where the samples of a note are read, (num_samples,).
 
     Args:
         note: the note.
