@@ -1,4 +1,4 @@
-"""Systems that come with irec-jax: packaged systems in the folder `irec_jax/pretrained`."""
+"""Systems that come with irec-jax: packaged systems in `irec_jax/pretrained`."""
 
 import os
 from collections.abc import Sequence

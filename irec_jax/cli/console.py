@@ -1,4 +1,4 @@
-"""Shared behaviour of the command lines: one-line errors, interrupts and quiet libraries."""
+"""Shared behaviour of the commands: one-line errors, interrupts and quiet libraries."""
 
 import _thread
 import contextlib
@@ -127,7 +127,7 @@ def _notes(error: BaseException, kind: str) -> list[str]:
 
 @contextlib.contextmanager
 def named_arguments(options: Mapping[str, str]) -> Iterator[None]:
-    """Replace names of arguments by names of options in UserErrors from the block.
+    """Replace names of arguments with names of options in UserErrors from the block.
 
     `strength=-1: expected ...` becomes `--strength=-1: expected ...`, `unknown method 'x'` becomes
     `unknown --method 'x'`, and `set path to ...` becomes `set --path to ...`.
@@ -257,7 +257,7 @@ def exit_process(code: int) -> NoReturn:
 
 
 def _quiet_libraries() -> None:
-    """Show only the errors of libraries, or all their messages with IREC_LOG=info.
+    """Show only errors from libraries, or all of their messages with IREC_LOG=info.
 
     Characters that the terminal cannot encode are replaced instead of raising an error.
     """

@@ -24,7 +24,7 @@ def _parser() -> CommandParser:
         "--threshold-db",
         type=float,
         metavar="DB",
-        help="minimum level of a track that plays, relative to its loudest frame (default: -20)",
+        help="level from which a track plays, relative to its loudest frame (default: -20)",
     )
     parser.add_argument(
         "--no-reduction", action="store_true", help="use the tracks as they are, with crosstalk"
@@ -53,7 +53,7 @@ def main(words: Sequence[str]) -> int:
 
 
 def _print(result, out: str) -> None:
-    """Print the fraction of time for which each track plays, and its number of segments."""
+    """Print the fraction of time during which each track plays, and its number of segments."""
     from irec_jax.text import clock, plural, shorten
 
     width = min(48, max(len(name) for name in ("track", *result.names)))

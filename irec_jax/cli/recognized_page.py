@@ -13,7 +13,7 @@ from irec_jax.reports.preview import Preview, num_uri_bytes, read_preview
 from irec_jax.reports.recognized_page import RecognizedPage, System
 from irec_jax.text import printable
 
-#: Firefox opens `data:` URIs of up to 32 MB: 50 minutes of audio.
+#: Firefox opens `data:` URIs of up to 32 MB, which hold 50 minutes of audio.
 _MAX_URI_BYTES = 32e6
 _MAX_PAGE_BYTES = 200e6
 

@@ -46,7 +46,7 @@ def fit(
 ) -> Calibration:
     """Return the calibration with the smallest binary cross-entropy.
 
-    Weak priors keep the scale near 1 and the offsets near 0 for classes with few clips.
+    Weak priors keep the scale near 1, and the offsets of classes with few clips near 0.
 
     Args:
         labels: non-zero where the class is present.

@@ -35,10 +35,10 @@ class Debled:
         paths: paths of the written files, in the same order.
         crosstalk: estimated amplitudes and delays of direct sound, and weights of the remaining
             crosstalk.
-        settings: the settings of the estimate.
-        losses_db: energy that each track lost, in dB, at least 0 except for rounding; 0 for
+        settings: the settings that were used.
+        losses_db: loss of energy of each track in dB, at least 0 except for rounding errors; 0 for
             silence.
-        num_clipped: number of samples in each file that exceed the range of its integers.
+        num_clipped: number of samples in each file that exceed its integer range.
         silent: whether each track is completely silent.
         sample_rate_hz, num_samples: sample rate and length, the same for all tracks.
         elapsed_s: computing time in seconds, without the report.

@@ -29,11 +29,11 @@ from irec_jax.systems.recognized import Recognized
 from irec_jax.tasks import Recognition
 from irec_jax.tasks.task import Batch
 
-#: Maximum number of classes to explain if none are named.
+#: Maximum number of classes to explain if none are specified.
 MAX_CLASSES = 4
 #: Length of the deconvolved segment in seconds, as in figure 7 of Han et al. (2017).
 SEGMENT_S = 3.0
-#: Maximum number of columns of a picture; for long recordings they are means of several frames.
+#: Maximum number of columns of a picture; in long recordings each is a mean of several frames.
 MAX_COLUMNS = 2000
 _BATCH_SIZE = 32
 
@@ -42,7 +42,7 @@ class Segment(NamedTuple):
     """A segment of a recording, and the parts of it that units of the network respond to.
 
     Attributes:
-        start_s, end_s: its start and end in the recording, in seconds.
+        start_s, end_s: start and end of the segment within the recording, in seconds.
         spectrogram: (bands, frames) features.
         units: the two most active units of each block; their pictures are (frames, bands).
     """
@@ -132,7 +132,7 @@ class Explainer:
         at_s: float | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> Explanation:
-        """Explain what is recognised in a file or an array of any length.
+        """Explain what the recogniser responds to in a file or an array of any length.
 
         Args:
             source, sample_rate_hz: see `Recogniser.recognize`.
@@ -176,7 +176,7 @@ class Explainer:
         )
 
     def class_names(self, names: Sequence[str]) -> list[str]:
-        """Return classes of the system; IRMAS classes may be given by their full names.
+        """Return the system's names of classes; full names of IRMAS classes are accepted as well.
 
         Raises:
             UserError: if a class is unknown.
@@ -318,7 +318,7 @@ class _Columns:
     def means(self) -> np.ndarray:
         """Return the means, (images, bands, columns).
 
-        The last frame may end up to a frame before the recording; later columns repeat it.
+        The last frame may end up to one frame before the recording does; later columns repeat it.
         """
         assert self._sums is not None  # every clip has a window
         filled = np.maximum.accumulate(np.where(self._weights, np.arange(self._num_columns), 0))
@@ -358,7 +358,7 @@ def load_explainer(
     if _frequencies_hz(recogniser) is None:
         raise UserError(
             f"{name}: the network does not use spectrograms (frontend "
-            f"{system['frontend']['name']}); choose a system that does, such as one of "
+            f"{system['frontend']['name']}); choose a system that does, such as one trained with "
             "configs/han.py"
         )
     return Explainer(recogniser, params, model_state)

@@ -1,4 +1,4 @@
-"""Labels of a multitrack session: when each track plays."""
+"""Labels for a multitrack session, which state when each track plays."""
 
 import dataclasses
 import os

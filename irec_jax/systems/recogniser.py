@@ -28,11 +28,11 @@ from irec_jax.tasks import Recognition, create_trained
 if TYPE_CHECKING:
     from irec_jax.systems.ensemble import Ensemble
 
-#: Windows per batch: enough to keep a CPU or an accelerator busy, few enough for a laptop.
+#: Windows per batch: enough to keep a CPU or an accelerator busy, few enough for a laptop's memory.
 BATCH_SIZE = 64
-#: Maximum number of samples per batch: most files contain only a few long windows.
+#: Maximum number of samples per batch, because most files contain only a few long windows.
 BATCH_SAMPLES = 2**23
-#: Level below which a window is silent: its RMS in dB relative to the peak of the clip.
+#: RMS below which a window counts as silent, in dB relative to the peak of the clip.
 SILENCE_DB = -60.0
 
 
@@ -51,8 +51,7 @@ class Recogniser:
         aggregation: name of the clip score.
         thresholds: name -> threshold, a single number or one per class.
         name: name of its config.
-        dataset: `name`, `version`, `config` and `rendered` of the data that it was trained on;
-            empty if unknown.
+        dataset: `name`, `version`, `config` and `rendered` of the training data; empty if unknown.
     """
 
     task: Recognition
@@ -281,7 +280,7 @@ def load_recogniser(
             given, the default recogniser is loaded.
 
     Returns:
-        A `Recogniser` or, for several systems, an `Ensemble` with the same method `recognize`.
+        A `Recogniser` or, for several systems, an `Ensemble` with the same `recognize` method.
 
     Raises:
         UserError: if a name is unknown or given twice, a checkpoint is damaged, or a system was

@@ -54,7 +54,7 @@ class Separator:
         phase: str = "mixture",
         overlap: float | None = None,
     ) -> Iterator[np.ndarray]:
-        """Yield the target of a mixture in blocks; each channel is separated on its own.
+        """Yield the target of a mixture in blocks; each channel is separated independently.
 
         Args:
             blocks: float32 (n, C) at the system's sample rate; n may vary.
@@ -87,8 +87,8 @@ class Separator:
 
         Args:
             overlap: how often each second is computed on average, 1 to 16. With 1, windows share
-                only the frames that extend beyond a window (3 of 126 with the defaults). None
-                stands for `OVERLAP`.
+                only the frames that extend beyond a window (3 of 126 with the default settings).
+                None stands for `OVERLAP`.
 
         Raises:
             UserError: if the number is out of range.
@@ -114,7 +114,7 @@ class Separator:
         """Yield blocks of a mixture of any sample rate together with their target.
 
         If the sample rate differs from the system's, the input of the system and the target are
-        resampled; frequencies above half of the lower rate are not part of the target.
+        resampled; frequencies above half the lower rate are not part of the target.
 
         Args:
             blocks: float32 (n, C); n may vary.
