@@ -350,7 +350,7 @@ def measure(names: list[str], sizes: dict, deadline: Deadline) -> tuple[list[Row
 
 
 def measure_epochs(sizes: dict, deadline: Deadline) -> list[dict]:
-    """Time training with several placements of the audio and numbers of steps per call."""
+    """Time training for several audio placements and numbers of steps per call."""
     results = []
     chosen = None if jax.default_backend() != "cpu" else 2  # on the CPU, None would choose 1
     for placement, steps_per_call in (("device", chosen), ("device", 1), ("host", 1)):

@@ -47,7 +47,7 @@ def griffin_lim(
         num_iterations: number of iterations, >= 0; 0 gives the inverse STFT with the initial phase.
         momentum: 0 (Griffin and Lim 1984) to 1.
         initial_phase: angles in radians, or complex numbers with these angles; its shape must
-            broadcast against that of `magnitudes`. If None, the angles are random.
+            broadcast against the shape of `magnitudes`. If None, the angles are random.
         key: PRNG key for the random angles, which are the same for all examples; if None, key 0.
 
     Returns:

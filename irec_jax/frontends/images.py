@@ -130,7 +130,7 @@ class ImageAndChunks(FrontEnd):
     from `Stacked`, and `steps` and `num_steps` from `Chunks`.
 
     Attributes:
-        image: 'recurrence' or 'stacked'; settings of the other kind must keep their defaults.
+        image: 'recurrence' or 'stacked'; settings of the unused kind must keep their defaults.
         exponents, points, pooling: settings of `Recurrence`.
         side: setting of `Stacked`.
         size: setting of both `Recurrence` and `Stacked`.

@@ -28,8 +28,9 @@ from jaxtyping import Float, Int
 
 from irec_jax.kernels.recurrent_cells import CELLS, Cell
 
-#: Up to this many steps, nothing is recomputed. With an LSTM of 50 units and a batch of 64, this is
-#: faster for 294 steps of 300 samples and, due to memory traffic, slower for 882 steps of 100.
+#: Up to this many steps, nothing is recomputed. With an LSTM of 50 units and a batch of 64, storing
+#: everything is faster for 294 steps of 300 samples but, due to memory traffic, slower for 882
+#: steps of 100.
 MAX_STORED_STEPS = 512
 #: Limits of the segment length. Longer segments do not fit into the caches: segments of 256 steps
 #: take 1.5 times as long (LSTM of 22 units, batch of 16). Even with the shortest segments, the

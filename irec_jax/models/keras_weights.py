@@ -2,10 +2,10 @@
 
 Keras's `model.get_weights()` returns a list of arrays, layer by layer: kernel, recurrent kernel and
 bias of a recurrent layer (with `Bidirectional`, the forward and then the backward layer), and
-kernel and bias of a convolution or dense layer. The layers here have the same arrays with the same
-shapes in the same order, with one exception: Keras's GRU weights the old state by z, whereas the
-GRU here (Goel, equation 13) weights it by 1 - z. Since 1 - sigmoid(x) = sigmoid(-x), the conversion
-changes the sign of the columns of z.
+kernel and bias of a convolution or dense layer. The layers in this package have the same arrays
+with the same shapes in the same order. There is one difference: Keras's GRU weights the old state
+by z, whereas the GRU here (Goel, equation 13) weights it by 1 - z. Since 1 - sigmoid(x) =
+sigmoid(-x), the conversion changes the sign of the columns of z.
 
     model = models.create("recurrent", num_classes=5, cell="gru", hidden=(50,))
     features = jnp.zeros((1, 294, 300))

@@ -62,8 +62,8 @@ class UNet(nn.Module):
     layer, ``bottleneck`` (the units), and ``output`` after the last batch normalisation.
 
     Attributes:
-        output: 'attenuation' subtracts a non-negative number of dB from the mixture, 'mask'
-            multiplies the mixture's amplitude by a sigmoid, and both are clipped at the floor;
+        output: 'attenuation' subtracts a non-negative number of dB from the mixture, and 'mask'
+            multiplies the mixture's amplitude by a sigmoid; both results are clipped at the floor.
             'direct' predicts the features themselves through tanh, as in the paper.
         filters, kernels, strides, dilations: channels, (square) kernel sizes, strides and dilations
             of the encoder, one value per convolution.
