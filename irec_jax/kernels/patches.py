@@ -13,7 +13,7 @@ from jax import Array, lax
 from jaxtyping import Float, Int, Shaped
 
 # With fewer channels than this, complete runs of columns and then of rows are copied into the
-# patches, because copying single pixels with so few values is slow.
+# patches, because copying individual pixels is slow when each has so few values.
 _FEW_CHANNELS = 8
 
 Sizes = tuple[int, ...]  # vertical and horizontal
