@@ -14,8 +14,8 @@ changes the sign of the columns of z.
     logits = model.apply({"params": params}, features, train=False)
 
 In Keras, the last layer often includes the softmax or sigmoid of the logits. LSTM and GRU layers
-must use `recurrent_activation="sigmoid"`, the default since TensorFlow 2. It was 'hard_sigmoid'
-before, which cannot be detected from the weights.
+must use `recurrent_activation="sigmoid"`, the default since TensorFlow 2. Earlier versions used
+'hard_sigmoid', which cannot be detected from the weights.
 """
 
 import re
@@ -43,7 +43,7 @@ def from_keras(
             arrays or shapes from `jax.eval_shape`; only names and shapes are used.
 
     Returns:
-        The same tree with the converted arrays.
+        A tree with the same structure and the converted arrays.
 
     Raises:
         UserError: if there are too many or too few arrays, an array has the wrong shape, or a GRU
