@@ -1,4 +1,4 @@
-"""Window probabilities of all clips of a split, computed on all processes and devices."""
+"""Prediction of the window probabilities of a split on all processes and devices."""
 
 from collections.abc import Callable, Mapping
 

@@ -4,7 +4,7 @@
 is never predicted, the recall of a class without positives, and the F1 of a class that is neither
 present nor predicted. Such a class remains in the macro mean (as with scikit-learn's
 `zero_division=0`), so a macro score over a split that lacks a class cannot reach 1. Macro F1 is the
-mean of the F1 scores of the classes (Han et al. 2017, from equation 5), not the harmonic mean of
+mean of the F1 scores of the classes (Han et al. 2017, equation 5 onwards), not the harmonic mean of
 macro precision and macro recall. The ROC AUC of a class without positives or without negatives is
 NaN and is excluded from the macro mean.
 """

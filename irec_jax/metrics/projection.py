@@ -44,7 +44,7 @@ _FFT_LENGTH = 2**14
 _NUM_BLOCKS = 8
 #: Smallest value that is added to the diagonal of a singular G.
 _RIDGE = 1e-13
-#: Maximum total size of G and its factor in bytes, unless half of the memory is less.
+#: Maximum total size of G and its factor in bytes; the limit is half of the memory if lower.
 _MAX_BYTES = 2**34
 
 
@@ -106,7 +106,7 @@ def prepare(signals: Float[np.ndarray, "sources channels samples"], *, num_taps:
     Args:
         signals: references with finite samples; silent references have no effect.
         num_taps: length of the filters. G takes 8 (sources * channels * num_taps)^2 bytes: 0.4 GB
-            for 14 mono sources and 512 taps, and temporarily twice that.
+            for 14 mono sources and 512 taps, and twice as much temporarily.
 
     Raises:
         ValueError: num_taps is not a positive integer, or G does not fit in memory.

@@ -1,4 +1,4 @@
-"""Significance of differences between systems: t-tests, standard errors of AUCs and bootstrap.
+"""Significance of differences between systems: t-tests, standard errors of AUCs, and a bootstrap.
 
 Ligtenberg (2022) compares two systems on the same 50 tracks with a t-test for independent samples
 (`independent_t_test`), and compares areas under ROC curves with `d_score`, whose standard errors
@@ -249,7 +249,7 @@ def auc_bootstrap(
 
 
 def _weighted_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the areas (R, S, K) with clip n counted weights[r, n] times; NaN if undefined.
+    """Return the areas (R, S, K), counting clip n weights[r, n] times; NaN if undefined.
 
     With the clips sorted by score, each positive beats all negatives before it; ties count one
     half. Weights are integers, so the sums are exact.

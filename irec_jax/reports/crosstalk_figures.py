@@ -36,7 +36,7 @@ def overview(
     start_s: float,
     duration_s: float,
 ) -> Figure:
-    """Draw the crosstalk between tracks, and some tracks before and after its removal.
+    """Draw the crosstalk between tracks, and some tracks before and after crosstalk removal.
 
     Args:
         names: short names of the J tracks.

@@ -113,7 +113,7 @@ def heat_map(
 
 
 def relative_db(powers: np.ndarray, loudest: float) -> np.ndarray:
-    """Return powers in dB relative to the power ``loudest``, with a floor of -120 dB."""
+    """Return powers in dB relative to ``loudest``, with a floor of -120 dB."""
     return 10 * np.log10(np.maximum(powers / max(float(loudest), 1e-30), 1e-12))
 
 

@@ -40,7 +40,7 @@ _SUPERSCRIPT = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Kind:
-    """Kind of image: its front end, axes and colours.
+    """Front end, axes and colours of a kind of image.
 
     Attributes:
         frontend: front end that computes the R images of a clip.

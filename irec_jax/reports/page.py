@@ -50,7 +50,7 @@ def rendered_banner(report: Mapping, recordings: str = "IRMAS") -> list[str]:
 
 
 def picture(captions: Mapping[str, str], name: str, heading: str | None = None) -> list[str]:
-    """Return a Markdown picture below an optional heading; empty if it was not drawn."""
+    """Return a Markdown picture below an optional heading; empty if the picture was not drawn."""
     if name not in captions:
         return []
     return [*([heading] if heading else []), f"![{escape(captions[name])}]({name})"]

@@ -37,7 +37,7 @@ def threshold_curve(
     marks: Mapping[str, float],
     score: str,
 ) -> Figure:
-    """Draw micro and macro F1 on the test split against the threshold on a clip score.
+    """Draw micro and macro F1 on the test split as functions of the clip score threshold.
 
     ``marks`` holds the thresholds to mark, by name ('fixed', 'validation', 'oracle'). ``score`` is
     the name of the clip score ('S2').

@@ -1,4 +1,4 @@
-"""Report of a recognition experiment: report.json, report.md, report.html and figures."""
+"""Recognition reports: report.json, report.md, report.html and figures."""
 
 import os
 from collections.abc import Mapping, Sequence

@@ -41,7 +41,7 @@ class System:
 
 
 class RecognizedPage:
-    """Page with a section for each file, rewritten as each file is processed.
+    """Page with a section for each file, which is rewritten after each processed file.
 
     The page consists of `start()`, the `section` of each processed file, and `end()`. The start
     states how many files are already on the page.
@@ -91,7 +91,7 @@ class RecognizedPage:
     ) -> Iterator[str]:
         """Yield the section of the next file in parts.
 
-        `start` includes the file only after the last part has been yielded.
+        The table in `start` lists the file only after the last part has been yielded.
 
         Args:
             file: path of the file.

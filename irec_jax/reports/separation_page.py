@@ -14,7 +14,7 @@ from irec_jax.reports.page import (
 from irec_jax.reports.tables import escape
 from irec_jax.text import clock, decibels, difference, is_finite, mean_sd, plural
 
-#: Score used in the headline and to compare systems.
+#: Score used in the headline and in comparisons of systems.
 MAIN_SCORE = "amplitude_sdr_db"
 _BOUNDS = {"mixture": "mixture (unprocessed)", "ideal": "ideal ratio mask (upper bound)"}
 _TESTS = {"independent": "independent samples, as in Ligtenberg (2022)", "paired": "paired samples"}

@@ -1,4 +1,4 @@
-"""Report of a separation experiment: report.json, report.md, report.html and figures."""
+"""Separation reports: report.json, report.md, report.html and figures."""
 
 import os
 from collections.abc import Mapping, Sequence

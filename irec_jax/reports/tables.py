@@ -15,7 +15,7 @@ def captioned_table(
     rows: Iterable[Sequence[str]],
     num_text_columns: int = 1,
 ) -> str:
-    """Return a Markdown table below a paragraph with its caption; see `markdown_table`."""
+    """Return a caption paragraph followed by a Markdown table; see `markdown_table`."""
     return f"{caption}\n\n{markdown_table(header, rows, num_text_columns)}"
 
 

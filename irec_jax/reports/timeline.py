@@ -1,4 +1,4 @@
-"""Timelines of the instruments in a recording and of the tracks of a session."""
+"""Timelines of the instruments in a recording and of the tracks in a session."""
 
 from collections.abc import Sequence
 

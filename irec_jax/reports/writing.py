@@ -1,4 +1,4 @@
-"""Report files: report.json, report.md, report.html and the figures beside them.
+"""Functions that write reports: report.json, report.md, report.html and the figures beside them.
 
 Every file is written atomically, figures first and report.json last, so a folder that contains a
 report.json contains the complete report.
