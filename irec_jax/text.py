@@ -115,6 +115,6 @@ def _replace_unprintable(text: str) -> str:
 
 
 def join_names(names: Sequence[str]) -> str:
-    """Return the first four names and the number of further names: `a, b, c, d and 3 more`."""
+    """Return the first four names and the number of remaining ones: `a, b, c, d and 3 more`."""
     more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
     return ", ".join(names[:_MAX_NAMES]) + more

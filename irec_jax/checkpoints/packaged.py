@@ -29,7 +29,7 @@ _FILES = ("system.json", PARAMETER_FILE, "README.md")
 
 
 def is_packaged(folder: Path) -> bool:
-    """Return whether a folder is a packaged system, possibly incomplete, and not a workdir."""
+    """Return whether a folder is a (possibly incomplete) packaged system, not a workdir."""
     return any((folder / name).exists() for name in (PARAMETER_FILE, CHECKSUM_FILE))
 
 

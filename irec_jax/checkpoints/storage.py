@@ -1,4 +1,4 @@
-"""Checkpoints by step: the latest state, and the best one by validation.
+"""Checkpoints of a run: the latest state, and the one with the best validation result.
 
 Only process 0 accesses the disk; it broadcasts the arrays that it reads, and its errors. It writes
 in a background thread while training continues.
@@ -32,7 +32,7 @@ class Checkpoints:
     """Context manager for the checkpoints of a run.
 
     If the latest checkpoint is damaged and there is an earlier one, the damaged one is renamed and
-    not used. The block is left once the last save is complete.
+    not used. The end of the block waits until the last save is complete.
 
     Attributes:
         note: a message about the renamed checkpoint, or "".
@@ -134,7 +134,7 @@ class Checkpoints:
         return self._read(target, ocp.CheckpointManager.latest_step)
 
     def best(self, target: TrainState) -> tuple[TrainState, dict]:
-        """Return the state and progress of the best checkpoint; raise UserError without one."""
+        """Return the best checkpoint's state and progress; raise UserError if there is none."""
         best = self._read(target, ocp.CheckpointManager.best_step)
         if best is None:
             raise UserError(f"{self._name}: no checkpoint; train first (--mode=train)")

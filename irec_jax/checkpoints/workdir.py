@@ -172,7 +172,7 @@ def lock_workdir(workdir: Path, config: Mapping[str, Any]) -> None:
 
 
 def lock_study(workdir: Path, settings: Mapping[str, Any]) -> None:
-    """Record the settings of a study in its workdir, unless it contains one with other settings.
+    """Record the settings of a study in its workdir; reject a workdir with other settings.
 
     Args:
         workdir: the folder, existing or not.

@@ -21,7 +21,7 @@ def _parser() -> CommandParser:
         "wav, 8 bits become 16). The command prints the estimated crosstalk: direct sound, its "
         "delays, and weights of the remaining crosstalk.",
     )
-    parser.add_argument("folder", metavar="FOLDER", help="folder of the tracks, one file each")
+    parser.add_argument("folder", metavar="FOLDER", help="folder with one file per track")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="a separate output folder")
     parser.add_argument("--overwrite", action="store_true", help="replace files in --out")
     parser.add_argument(

@@ -32,8 +32,8 @@ def _parser() -> CommandParser:
         "--threshold",
         metavar="NAME",
         default="fixed",
-        help="threshold that the exported recogniser applies by default: fixed (default), or "
-        "validation or validation_per_class, which were tuned on the validation clips",
+        help="threshold that the exported recogniser applies by default: fixed (default), "
+        "validation or validation_per_class; the last two were tuned on the validation clips",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier export in DIR")
     return parser

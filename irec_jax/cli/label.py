@@ -17,14 +17,15 @@ def _parser() -> CommandParser:
         "the threshold. The command writes segments.csv (track,start_s,end_s) and labels.txt, a "
         "label track for Audacity, to --out.",
     )
-    parser.add_argument("folder", metavar="FOLDER", help="folder of the tracks, one file each")
+    parser.add_argument("folder", metavar="FOLDER", help="folder with one file per track")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="a separate output folder")
     parser.add_argument("--overwrite", action="store_true", help="replace files in --out")
     parser.add_argument(
         "--threshold-db",
         type=float,
         metavar="DB",
-        help="level from which a track plays, relative to its loudest frame (default: -20)",
+        help="minimum level in dB at which a track counts as playing, relative to its loudest "
+        "frame (default: -20)",
     )
     parser.add_argument(
         "--no-reduction", action="store_true", help="use the tracks as they are, with crosstalk"

@@ -34,7 +34,7 @@ def output_path(text: str, option: str, suffixes: Sequence[str]) -> Path:
 def check_outputs(
     paths: Iterable[Path], inputs: Iterable[str | os.PathLike] = (), *, overwrite: bool
 ) -> None:
-    """Check that files can be written without overwriting others.
+    """Check that files can be written without overwriting other files.
 
     Args:
         paths: the files to write.

@@ -157,7 +157,7 @@ class _Outputs:
 
 
 def _recognize(recogniser, files: Sequence[Path], outputs: _Outputs, threshold: str) -> int:
-    """Recognise each file and write its outputs; return the number of files that failed."""
+    """Recognise the instruments in files and write the outputs; return the number of failures."""
     num_failed, width = 0, min(48, max(len(printable(file)) for file in files))
     paths = zip(files, outputs.plots, outputs.tables, strict=True)
     with FileProgress(files) as progress:

@@ -60,7 +60,7 @@ class PageFile(RewrittenFile):
         if embed and self._num_bytes + num_bytes > _MAX_PAGE_BYTES:
             embed, self._audio = False, "link"
             self._remarks.append(
-                f"{link} {printable(file)} and later files, because it would exceed "
+                f"{link} {printable(file)} and later files, because it would otherwise exceed "
                 f"{_MAX_PAGE_BYTES / 1e6:.0f} MB"
             )
         elif embed and num_bytes > _MAX_URI_BYTES:

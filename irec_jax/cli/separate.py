@@ -39,7 +39,7 @@ def _parser() -> CommandParser:
         "--phase",
         default="mixture",
         help="mixture (default): the phase of the input; griffin-lim: as in Ligtenberg (2022), "
-        "slower, with the phase difference in the remainder",
+        "slower, and the remainder contains the phase difference",
     )
     parser.add_argument(
         "--overlap",

@@ -1,6 +1,6 @@
 """Aggregation of window probabilities (Han et al. 2017, section III-D).
 
-Scores of a clip:
+Clip scores:
 
 | name | clip score of a class | fixed threshold |
 |---|---|---|
@@ -135,7 +135,7 @@ def activity(
     Args:
         probabilities: probabilities of consecutive windows.
         audible: whether each window is audible; silent windows score 0.
-        context_windows: odd number of windows in a centred context.
+        context_windows: number of windows in the context, which is centred on a window; odd.
 
     Returns:
         Scores in 0..1.

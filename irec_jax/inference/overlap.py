@@ -30,7 +30,7 @@ def _frame_weights(frontend: SpectrogramDb, window_samples: int) -> tuple[np.nda
 def channels_first(
     blocks: Iterable[Shaped[np.ndarray, "..."]],
 ) -> Iterator[Float32[np.ndarray, "channels _samples"]]:
-    """Yield blocks of floats (samples, channels) as float32 (channels, samples)."""
+    """Convert blocks of floats (samples, channels) to float32 (channels, samples)."""
     num_channels = None
     for block in blocks:
         block = np.asarray(block)

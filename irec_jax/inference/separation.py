@@ -149,7 +149,7 @@ def estimate_segments(
     """Yield the features that a model estimates for a recording, in overlapping segments.
 
     Args:
-        blocks: float arrays (samples, channels) of any lengths at the model's sample rate.
+        blocks: float arrays (samples, channels) of any length, at the model's sample rate.
         predict: maps a batch of `batch_size` windows to the features of the target; the last batch
             is padded with zeros. It may return an array that is still being computed, and must
             treat windows independently.
@@ -246,8 +246,8 @@ def resynthesise(
     Args:
         segments: result of `estimate_segments`.
         frontend: front end of the estimates.
-        post: gate that replaces soft features, or None. With the reference 'track' all segments are
-            estimated, and stored in a temporary file, before the first block is yielded.
+        post: gate that replaces soft features, or None. If its reference is 'track', all segments
+            are estimated and stored in a temporary file before the first block is yielded.
         phase: 'mixture', the phase of the mixture's STFT; or 'griffin-lim', starting from it.
         num_iterations, momentum: as for `dsp.griffin_lim`; unused with the mixture's phase.
 
@@ -331,7 +331,7 @@ def _num_frames_before(frontend: SpectrogramDb) -> int:
 
 
 def _num_new_frames(num_window_frames: int, num_before: int) -> int:
-    """Return the distance between segments in frames: a window, or more if the fades need it."""
+    """Return the distance between segments in frames, at least one window and two cross-fades."""
     return max(num_window_frames, 2 * num_before)
 
 

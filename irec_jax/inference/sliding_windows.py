@@ -22,8 +22,8 @@ class ClipAudio:
     """The audio of a clip, as an array or in blocks, and its gain.
 
     Attributes:
-        samples: mono audio, int16 or float32: an array (samples,), or an iterable of such blocks of
-            any lengths.
+        samples: mono audio, int16 or float32: an array (samples,), or an iterable of such arrays of
+            any length.
         gain: absolute peak of the clip, as a float (int16 / 32768). If None, it is measured, which
             requires an array.
     """

@@ -26,7 +26,7 @@ class Sweep(NamedTuple):
 def apply(
     scores: Float[np.ndarray, "clips classes"], threshold: float | Float[np.ndarray, " classes"]
 ) -> Bool[np.ndarray, "clips classes"]:
-    """Return whether scores reach a threshold: a single one, or one per class."""
+    """Return whether scores reach a threshold, given a single threshold or one per class."""
     return np.asarray(scores) >= threshold
 
 
@@ -35,7 +35,7 @@ def sweep(
     scores: Float[np.ndarray, "clips classes"],
     grid: Sequence[float],
 ) -> Sweep:
-    """Return the F1 of labels and scores at each threshold of the grid."""
+    """Return the F1 at each threshold of the grid."""
     counts = [multilabel.count(labels, apply(scores, threshold)) for threshold in grid]
     counts = multilabel.Counts(*map(np.stack, zip(*counts, strict=True)))
     return Sweep(
@@ -82,7 +82,7 @@ def tune_per_class(
     """Return, for each class, the threshold of the grid with the best F1.
 
     A class whose F1 is 0 at every threshold (no positives, or none scored high enough) gets
-    ``default``. The arguments are those of `tune_single`.
+    ``default``. For the arguments, see `tune_single`.
     """
     curve = sweep(labels, scores, grid)
     return np.array(

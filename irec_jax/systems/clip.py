@@ -18,14 +18,14 @@ MIN_DURATION_S = 0.05
 # instruments and for songs, and below 0.49 times the bandwidth if they were resampled from
 # 11,025 Hz. Clips that were resampled from 16 kHz cannot be distinguished from soft recordings.
 _CONTENT_LIMIT, _MIN_BAND = 1e-7, 0.6
-# 3 minutes at 22,050 Hz are kept in memory. Longer clips are stored in a temporary file.
+# Up to 3 minutes at 22,050 Hz are kept in memory. Longer clips are stored in a temporary file.
 _MAX_MEMORY_BYTES = 1 << 24
 _BLOCK_SAMPLES = 1 << 16
 _FRAME_LENGTH = 2048
 
 
 class StoredSamples:
-    """Samples that are written once and can be read repeatedly, losslessly, in bounded memory."""
+    """Samples that are written once and can be read repeatedly, without loss, in little memory."""
 
     def __init__(self) -> None:
         self.num_samples = 0
@@ -52,7 +52,7 @@ class Clip:
 
     Attributes:
         samples: the audio.
-        peak: its largest absolute value.
+        peak: largest absolute value of the audio.
         nothing: why there is nothing to recognise, such as 'silent'; usually empty.
         notes: other remarks for the user.
     """

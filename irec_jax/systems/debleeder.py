@@ -36,7 +36,7 @@ class Debled:
         crosstalk: estimated amplitudes and delays of direct sound, and weights of the remaining
             crosstalk.
         settings: the settings that were used.
-        losses_db: loss of energy of each track in dB, at least 0 except for rounding errors; 0 for
+        losses_db: energy loss of each track in dB, at least 0 except for rounding errors; 0 for
             silence.
         num_clipped: number of samples in each file that exceed its integer range.
         silent: whether each track is completely silent.
@@ -86,8 +86,8 @@ def debleed(
 
     Every audio file in `folder` is treated as the track of one microphone, except mixes, which are
     recognised by name (`mix`, `mixture`, `mixdown`, `master`, ...). All tracks must have the same
-    length, sample rate and start. For each track, a file with the same name, length, sample rate
-    and encoding is written to `out`; the files appear once all of them are complete. Lossy and
+    length, sample rate and start time. For each track, a file with the same name, length, sample
+    rate and encoding is written to `out`; the files appear once all of them are complete. Lossy and
     8-bit encodings are replaced: mp3, ogg, m4a and similar files become 24-bit wav, and 8 bits
     become 16. Samples are processed in float32; metadata is not copied.
 

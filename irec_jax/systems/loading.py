@@ -22,7 +22,7 @@ _KINDS = {
 
 
 def open_system(workdir: Path, *tasks: str) -> dict[str, Any]:
-    """Return the content of `system.json`, after checking the folder of a trained system.
+    """Check the folder of a trained system, and return the content of its `system.json`.
 
     Args:
         workdir: a workdir or a packaged system.

@@ -32,7 +32,7 @@ class Separator:
     Attributes:
         task: front end, window and stems.
         predict: maps a batch of mixtures, `audio` (B, T), to features of the target.
-        sample_rate_hz: sample rate of its input and output.
+        sample_rate_hz: sample rate of the input and the output.
         gate: the gate that `post` applies.
         griffin_lim_iterations: number of iterations for phase 'griffin-lim'.
         target_name: names of the stems that are kept, such as 'vocals_other'.
@@ -61,10 +61,10 @@ class Separator:
             num_samples: total length of the blocks.
             post: remove soft values from the spectrogram with `gate`.
             phase: 'mixture', or 'griffin-lim' for phases that are consistent with the estimate.
-            overlap: how often each second is computed, see `hop_of`.
+            overlap: how often each second is computed; see `hop_of`.
 
         Yields:
-            float32 (m, C), `num_samples` samples in total.
+            Blocks, float32 (m, C), with `num_samples` samples in total.
         """
         if phase not in PHASES:
             raise registry.unknown("phase", phase, PHASES)
@@ -123,7 +123,8 @@ class Separator:
             post, phase, overlap: see `estimate`.
 
         Yields:
-            Mixture and target, both float32 (m, C), `num_samples` samples in total.
+            Blocks of the mixture and the target, both float32 (m, C), with `num_samples` samples in
+            total.
         """
         queue: collections.deque[np.ndarray] = collections.deque()
 

@@ -83,8 +83,8 @@ def separate(
     """Separate music into a target (the stems that a trained system keeps) and the remainder.
 
     The remainder is the input minus the target, so that the two add up to the input at any sample
-    rate and with any phase. Files are written with 24 bits, and add up exactly if the input has 24
-    bits or less and does not exceed twice full scale. Frequencies above half the system's sample
+    rate and with any phase. Files are written with 24 bits, and add up exactly if the input has at
+    most 24 bits and does not exceed twice full scale. Frequencies above half the system's sample
     rate are part of the remainder. With phase='griffin-lim', the phases of the target and the input
     differ. The remainder then also contains the phase difference and is not a clean stem.
 
@@ -265,14 +265,14 @@ def _separate_array(
 
 
 def find_mixtures(paths: Iterable[str | os.PathLike], out: Path) -> list[Path]:
-    """Return the audio files in a list of files and folders, each once; see `audio.find`.
+    """Return the audio files in files and folders, without duplicates; see `audio.find`.
 
-    If `out` is inside a searched folder, its files were written by an earlier run; they are skipped
-    unless they are named explicitly.
+    If `out` is inside a searched folder, the files in `out`, which an earlier run wrote, are
+    skipped unless they are named explicitly.
 
     Raises:
-        UserError: if a file or folder does not exist, or a folder is `out` or contains no audio
-            files.
+        UserError: if a file or folder does not exist, or if a folder contains no audio files or is
+            `out` itself.
     """
     real_out = Path(os.path.realpath(out))
     mixtures: dict[str, Path] = {}
@@ -294,9 +294,9 @@ def find_mixtures(paths: Iterable[str | os.PathLike], out: Path) -> list[Path]:
 
 
 def folder_names(files: Sequence[Path]) -> list[str]:
-    """Return a folder name for the stems of each file: its name without a suffix or `.stem.mp4`.
+    """Return a folder name for the stems of each file: the file name without its suffix.
 
-    Files with equal names are numbered; see `unique_names`.
+    `.stem.mp4` counts as one suffix. Equal names are numbered; see `unique_names`.
     """
     stems = [file.name.removesuffix(".stem.mp4").removesuffix(file.suffix) for file in files]
     return unique_names([stem if stem.strip(".") else "untitled" for stem in stems])

@@ -440,7 +440,9 @@ def test_incomplete_datasets_are_rejected(tmp_path, full_dataset, edition):
 
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "musdb18.zip").write_bytes(b"another one")
-    with pytest.raises(UserError, match="other: contains neither musdb18hq.zip nor a folder train"):
+    with pytest.raises(
+        UserError, match="other: contains neither musdb18hq.zip nor the train folder"
+    ):
         prepare(tmp_path / "other")
     (tmp_path / "cut").mkdir()
     (tmp_path / "cut" / "musdb18hq.zip").write_bytes(b"too short")
