@@ -159,8 +159,8 @@ def instances(dataset: str, **settings) -> dict:
     - `label_s`: length in seconds of an instance, the central part of a window that the labels
       describe (None: `window_s`).
     - `hop_s`: hop between training instances in seconds (None: `label_s`, no overlap).
-    - `threshold_db`: an instrument plays if the RMS of one of its tracks exceeds this level,
-      relative to the maximum of the track, in any frame of the instance.
+    - `threshold_db`: an instrument counts as playing if the RMS of one of its tracks exceeds this
+      level, relative to the maximum of the track, in any frame of the instance.
     - `reduction`: reduce the crosstalk between spot microphones before measuring the RMS.
     - `split`, `channels`: always `official` and `mean`.
     """

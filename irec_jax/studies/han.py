@@ -31,7 +31,7 @@ from irec_jax.text import mean_sd, plural
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A network of the study.
+    """A network in the study.
 
     Attributes:
         name: name of its run.

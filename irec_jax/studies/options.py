@@ -58,7 +58,7 @@ def _add_shared(
     if rows:
         add("--rows", help=f"run only rows whose names contain any item of a list such as {rows}")
         job_array.add_options(parser, "runs")
-    add("--seed", type=int, default=0, help="seed of splits, parameters and batches")
+    add("--seed", type=int, default=0, help="seed for splits, parameters and batches")
     add("--quick", action="store_true", help="run only part of the study, with brief training")
     add("--debug", action="store_true", help="run everything on tiny data; scores are meaningless")
     add("--workdir", default=workdir, help=f"folder for runs and reports (default: {workdir})")
@@ -81,7 +81,7 @@ def _add_crosstalk(parser: argparse.ArgumentParser) -> None:
     add("--data-dir", help="folder of prepared datasets (default: the TFDS folder)")
     add("--manual-dir", help="folder of manually downloaded files")
     add("--split", help="train, test or all (default: test; all for multitrack, as in the paper)")
-    add("--min-tracks", type=int, default=9, help="minimum number of tracks (default: 9)")
+    add("--min-tracks", type=int, default=9, help="skip pieces with fewer tracks (default: 9)")
     add(
         "--max-s",
         type=float,
@@ -100,7 +100,7 @@ def _add_crosstalk(parser: argparse.ArgumentParser) -> None:
         help="reverberation time in seconds of a room in which crosstalk contains as much diffuse "
         "as direct sound (default: 0, the free field of the paper)",
     )
-    add("--seed", type=int, default=0, help="seed of the mixing matrices")
+    add("--seed", type=int, default=0, help="seed for the mixing matrices")
     add("--workdir", default="runs/study_crosstalk", help="folder for results and reports")
 
 
@@ -139,7 +139,7 @@ def _add_seipel(parser: argparse.ArgumentParser) -> None:
 def _add_separation(parser: argparse.ArgumentParser) -> None:
     _add_shared(parser, workdir="runs/study_separation")
     add = parser.add_argument
-    add("--stems", default="gm_musdb", help="separator data: gm_musdb (rendered) or musdb18")
+    add("--stems", default="gm_musdb", help="separator dataset: gm_musdb (rendered) or musdb18")
     add("--stems-path", default="", help="folder of the musdb18 tracks")
     add(
         "--stems-split",

@@ -130,9 +130,9 @@ class Study:
     ) -> Results:
         """Train and evaluate the runs, printing one line for each.
 
-        The output of a run goes to `runs/NAME.log` in the workdir, and its results to the folder
-        `runs/NAME`. Interrupted runs are resumed. If a run fails, its line gives the reason, and
-        the other runs are still executed; the next call tries the failed run again.
+        The output of a run goes to `runs/NAME.log` in the workdir, and its results to the
+        `runs/NAME` folder. Interrupted runs are resumed. If a run fails, its line gives the reason,
+        and the other runs are still executed; the next call tries the failed run again.
 
         Args:
             runs: all runs; the results of finished runs are returned even if not in `todo`.

@@ -46,7 +46,7 @@ _FRAMES_PER_S, _EPOCH_S, _OVERHEAD_S, _BASELINES_S = 4500.0, 580.0, 30.0, 30.0
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A run of the study.
+    """A run in the study.
 
     Attributes:
         frames: frames per instance, n_F.

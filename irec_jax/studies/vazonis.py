@@ -24,7 +24,7 @@ BASELINES = "lstm"
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A network of the study.
+    """A network in the study.
 
     Attributes:
         name: name of its run.
